@@ -1,0 +1,692 @@
+/**
+ * The wire types of the Triggers extension, revision `draft`.
+ *
+ * This file is the one hand-written source: `schema.json` is generated from it, every example in `examples/` validates
+ * against it, and the library validates peers with the generated file. Prose and requirements: `sep/0000-triggers.md`.
+ *
+ * Conventions: instants are RFC 3339 strings in UTC with milliseconds; durations are integers of milliseconds named
+ * `…Ms`; numbers that count are integers; members not named here are allowed and ignored, unless said otherwise.
+ */
+
+/* ------------------------------------------------------------------ identifiers ------------------------------------------------------------------ */
+
+/** The extension identifier under which both peers declare the capability. */
+export const EXTENSION_ID = 'io.modelcontextprotocol/triggers';
+
+/** The `_meta` key that ties a notification to the `triggers/stream` request it belongs to, as `subscriptions/listen` does. */
+export const SUBSCRIPTION_ID_META_KEY = 'io.modelcontextprotocol/subscriptionId';
+
+/**
+ * An instant: RFC 3339 in UTC with exactly three decimals, for example `2026-11-21T09:30:00.000Z`.
+ * @pattern ^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$
+ */
+export type Instant = string;
+
+/**
+ * A duration in whole milliseconds. Values above 2^53-1 are refused.
+ * @asType integer
+ * @minimum 0
+ * @maximum 9007199254740991
+ */
+export type DurationMs = number;
+
+/**
+ * An event's number in one subscription's log: contiguous from 1 within an epoch.
+ * @asType integer
+ * @minimum 1
+ * @maximum 9007199254740991
+ */
+export type Sequence = number;
+
+/**
+ * A {@link Sequence}, or 0 for "before the first event".
+ * @asType integer
+ * @minimum 0
+ * @maximum 9007199254740991
+ */
+export type SequenceOrZero = number;
+
+/**
+ * Names one life of a subscription's log. It changes only when the server may have lost the log.
+ * @pattern ^[A-Za-z0-9_-]{8,64}$
+ */
+export type Epoch = string;
+
+/**
+ * Unguessable handle of a subscription, chosen by the server (at least 128 random bits).
+ * @pattern ^[A-Za-z0-9_-]{22,128}$
+ */
+export type SubscriptionId = string;
+
+/**
+ * The client's own name for a subscription, unique per principal. Default: base64url(SHA-256(JCS({select, callback}))).
+ * @pattern ^[A-Za-z0-9_.~:-]{1,128}$
+ */
+export type SubscriptionKey = string;
+
+/**
+ * Strong validator of a subscription's configuration, or of the list of trigger types. Opaque; compared byte by byte.
+ * @pattern ^[A-Za-z0-9_.~:-]{1,128}$
+ */
+export type ETag = string;
+
+/**
+ * The `name` of a trigger type. Names that start with `mcp.` are reserved for protocol-level types.
+ * @pattern ^[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}$
+ */
+export type TriggerName = string;
+
+/** A position in a log is always the pair: a bare number of another epoch would be silently misread. */
+export interface Position {
+  epoch: Epoch;
+  sequence: SequenceOrZero;
+}
+
+/** Any JSON object. */
+export interface JsonObject {
+  [member: string]: unknown;
+}
+
+/** The `_meta` member that every MCP message may carry. */
+export interface Meta {
+  [key: string]: unknown;
+}
+
+/* ------------------------------------------------------------------- capability ------------------------------------------------------------------- */
+
+/** A way to drain a log. */
+export type Drain = 'callback' | 'stream' | 'pull';
+
+/**
+ * The server's settings for the extension: under `capabilities.extensions[EXTENSION_ID]` from 2026-07-28 on, and under
+ * `capabilities.experimental[EXTENSION_ID]` on the handshake revisions (2025-11-25 and earlier).
+ */
+export interface ServerCapability {
+  /** The server sends `notifications/triggers/list_changed`. Default false. */
+  listChanged?: boolean;
+  /**
+   * The drains this connection can use.
+   * @minItems 1
+   * @uniqueItems true
+   */
+  drains: Drain[];
+  /** `durable`: accepted events, numbers and grants survive a crash. `volatile`: they may be lost, and then the epoch changes. */
+  durability: 'durable' | 'volatile';
+  /** The longest `ttlMs` this server grants; absent = no upper bound is announced. */
+  maxTtlMs?: DurationMs;
+  /** The shortest `ttlMs` this server grants: the only case in which a grant exceeds the suggestion. */
+  minTtlMs?: DurationMs;
+  /**
+   * Where the public keys for `MCP-Delivery-Signature` are. Required of a server that offers `callback` and signs.
+   * @pattern ^https?://
+   * @maxLength 2048
+   */
+  jwksUri?: string;
+}
+
+/** The client's settings for the extension. Declaring it is optional; it has no members yet. */
+export interface ClientCapability {
+  [member: string]: unknown;
+}
+
+/* ------------------------------------------------------------------ trigger types ----------------------------------------------------------------- */
+
+/** How long a log keeps what it holds. Whichever bound is reached first trims, and trimming always leaves a gap. */
+export interface Retention {
+  maxAgeMs: DurationMs;
+  /**
+   * @asType integer
+   * @minimum 1
+   */
+  maxEvents: number;
+}
+
+/** Something a server can watch. */
+export interface TriggerType {
+  name: TriggerName;
+  title?: string;
+  description: string;
+  /** JSON Schema 2020-12 of `Selection.arguments`; its root has `type: "object"`. */
+  inputSchema: JsonObject;
+  /** JSON Schema 2020-12 of `Event.data`. */
+  payloadSchema: JsonObject;
+  /**
+   * @minItems 1
+   * @uniqueItems true
+   */
+  drains: Drain[];
+  retention: Retention;
+  /** Present = `since` is honoured, at most this far back. */
+  history?: { maxAgeMs: DurationMs };
+  /** `source`: acceptance order is the upstream's own order. `arrival`: it is the order in which events arrived here. */
+  ordering: 'source' | 'arrival';
+  _meta?: Meta;
+}
+
+/** Picks events of one trigger type. Absent `arguments` is the same as `{}`. */
+export interface Selection {
+  name: TriggerName;
+  arguments?: JsonObject;
+}
+
+/* ------------------------------------------------------------------- subscription ----------------------------------------------------------------- */
+
+/** What to do when one event, or one endpoint, cannot be delivered to by callback. */
+export type OnFailure = 'suspend' | 'skip';
+
+/** `paused` by the client; `suspended` by the server after failures; either way numbering goes on. */
+export type SubscriptionStatus = 'active' | 'paused' | 'suspended';
+
+/** Why a callback attempt failed: a fixed list, so that an endpoint's own words never leak. */
+export type FailureCategory =
+  | 'connection_refused'
+  | 'timeout'
+  | 'tls_error'
+  | 'http_4xx'
+  | 'http_5xx'
+  | 'challenge_failed'
+  | 'no_ack';
+
+/** Where and with which secret to call back. Both members are secrets: they appear in no answer, log or error. */
+export interface Callback {
+  /**
+   * Absolute `https` URL in WHATWG normal form, printable ASCII, no userinfo, no fragment.
+   * @minLength 12
+   * @maxLength 2048
+   * @pattern ^https?://[!-~]+$
+   */
+  url: string;
+  /**
+   * `whsec_` and standard base64 of 24 to 64 random bytes.
+   * @pattern ^whsec_[A-Za-z0-9+/]{32,86}={0,2}$
+   */
+  secret: string;
+}
+
+/** How callback delivery is doing. */
+export interface CallbackHealth {
+  lastDeliveryAt?: Instant;
+  lastError?: FailureCategory;
+  failingSince?: Instant;
+  /**
+   * Failed attempts since the last success.
+   * @asType integer
+   * @minimum 0
+   */
+  attempts: number;
+}
+
+/** What a server tells of a callback: never the secret, never the whole URL. */
+export interface CallbackStatus {
+  /** Scheme, host and port of the callback URL. */
+  origin: string;
+  verifiedAt: Instant;
+  /** While both the old and the new secret sign, the end of that grace window. */
+  previousSecretUntil?: Instant;
+  health: CallbackHealth;
+}
+
+/** One client's durable, ordered, numbered log over one or more selections. */
+export interface Subscription {
+  subscriptionId: SubscriptionId;
+  etag: ETag;
+  epoch: Epoch;
+  key: SubscriptionKey;
+  /**
+   * @minItems 1
+   * @maxItems 64
+   */
+  select: Selection[];
+  status: SubscriptionStatus;
+  /** The granted lifetime; null = no expiry. */
+  ttlMs: DurationMs | null;
+  expiresAt: Instant | null;
+  /** Renew after this long, jittered so that clients do not arrive together; null = no expiry. */
+  renewAfterMs: DurationMs | null;
+  /** The highest number assigned so far; 0 = none. */
+  head: SequenceOrZero;
+  /** The highest number the client has acknowledged, cumulative. */
+  acked: SequenceOrZero;
+  /** The lowest number still retained; `head + 1` when nothing is. */
+  oldest: Sequence;
+  retention: Retention;
+  onFailure: OnFailure;
+  callback?: CallbackStatus;
+  createdAt: Instant;
+  _meta?: Meta;
+}
+
+/* --------------------------------------------------------------------- delivery ------------------------------------------------------------------- */
+
+/** One occurrence. */
+export interface Event {
+  sequence: Sequence;
+  /**
+   * The upstream's own identifier where it has one. Unique per trigger name within the retention window.
+   * @minLength 1
+   * @maxLength 256
+   */
+  eventId: string;
+  name: TriggerName;
+  /** When it happened, as the upstream says, or when it was accepted. Not an order: the order is `sequence`. */
+  timestamp: Instant;
+  /** Validates against the trigger type's `payloadSchema`. */
+  data: unknown;
+  _meta?: Meta;
+}
+
+/** Why a range of numbers will never be delivered. */
+export type GapReason = 'retention' | 'abandoned' | 'rejected' | 'too_large' | 'redacted';
+
+/** A range of numbers, both ends included, that will never be delivered. */
+export interface Gap {
+  from: Sequence;
+  to: Sequence;
+  reason: GapReason;
+}
+
+/** Why a subscription ended. */
+export type TerminationReason = 'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
+
+/**
+ * The one message that carries events, on every drain. It covers the range that starts at `after + 1`; every number of the
+ * range is in `events` or in a gap, in ascending order. An empty delivery is the heartbeat.
+ */
+export interface Delivery {
+  subscriptionId: SubscriptionId;
+  key: SubscriptionKey;
+  epoch: Epoch;
+  /** The range starts right after this number. */
+  after: SequenceOrZero;
+  /** Ascending by `sequence`. */
+  events: Event[];
+  /** Ascending, not overlapping. */
+  gaps?: Gap[];
+  head: SequenceOrZero;
+  acked: SequenceOrZero;
+  etag: ETag;
+  status: SubscriptionStatus;
+  expiresAt: Instant | null;
+  /**
+   * Single use; present only in an empty delivery that verifies a callback.
+   * @pattern ^[A-Za-z0-9_-]{22,128}$
+   */
+  challenge?: string;
+  /** The last message of this subscription. */
+  terminated?: Termination;
+  _meta?: Meta;
+}
+
+/** Why and how a subscription ended. */
+export interface Termination {
+  reason: TerminationReason;
+  error?: ErrorObject;
+}
+
+/* ----------------------------------------------------------------- callback answers --------------------------------------------------------------- */
+
+/** The 2xx body that acknowledges a delivery: `after <= ack <= last number of this delivery`. */
+export interface CallbackAck {
+  ack: SequenceOrZero;
+  /** One event, `ack + 1`, that can never be accepted. The server records a `rejected` gap and goes on. */
+  reject?: Rejection;
+}
+
+/** Names one event that the receiver can never accept. */
+export interface Rejection {
+  sequence: Sequence;
+  /**
+   * For the operator of the server; never shown to another principal.
+   * @maxLength 256
+   */
+  reason: string;
+}
+
+/** The 2xx body that answers a challenge. */
+export interface ChallengeAnswer {
+  challenge: string;
+  /**
+   * Standard base64 of HMAC-SHA256(secret bytes, "challenge." + challenge).
+   * @pattern ^[A-Za-z0-9+/]{43}=$
+   */
+  proof: string;
+}
+
+/** Protected header of the detached JWS in `MCP-Delivery-Signature` (RFC 7515 appendix F, RFC 7797). */
+export interface DeliverySignatureHeader {
+  typ: 'mcp-delivery+jws';
+  /** `EdDSA` and `Ed25519` (RFC 9864) name the same algorithm; a verifier accepts exactly these two. */
+  alg: 'EdDSA' | 'Ed25519';
+  kid: string;
+  b64: false;
+  /** Exactly `["b64"]`. */
+  crit: ['b64'];
+  /**
+   * Seconds since 1970-01-01T00:00:00Z.
+   * @asType integer
+   * @minimum 0
+   */
+  iat: number;
+  htm: 'POST';
+  /** Origin of the callback URL. */
+  origin: string;
+  /**
+   * base64url of SHA-256 over the whole callback URL.
+   * @pattern ^[A-Za-z0-9_-]{43}$
+   */
+  uh: string;
+  /** The `subscriptionId`. */
+  sub: SubscriptionId;
+}
+
+/** Protected header of a signed callback URL's token. */
+export interface CallbackUrlHeader {
+  typ: 'mcp-callback+jwt';
+  alg: 'EdDSA' | 'Ed25519';
+  kid?: string;
+}
+
+/** Claims of a signed callback URL's token: minted and checked by the receiver, opaque to the server. */
+export interface CallbackUrlClaims {
+  /** The receiver. */
+  iss: string;
+  /** The MCP server's resource URI. */
+  aud: string;
+  /** The subscription's `key`. */
+  sub: SubscriptionKey;
+  /**
+   * The URL path this token opens.
+   * @pattern ^/
+   */
+  htp: string;
+  /**
+   * Seconds since 1970-01-01T00:00:00Z.
+   * @asType integer
+   * @minimum 0
+   */
+  exp: number;
+  /**
+   * @asType integer
+   * @minimum 0
+   */
+  iat?: number;
+  /**
+   * @minLength 16
+   * @maxLength 128
+   */
+  jti: string;
+}
+
+/* ------------------------------------------------------------------ method params ----------------------------------------------------------------- */
+
+export interface ListTriggersParams {
+  /** @maxLength 1024 */
+  cursor?: string;
+  ifNoneMatch?: ETag;
+  _meta?: Meta;
+}
+
+export interface SubscribeParams {
+  key?: SubscriptionKey;
+  /**
+   * @minItems 1
+   * @maxItems 64
+   */
+  select: Selection[];
+  callback?: Callback;
+  /** Suggested lifetime; omitted = the server's default; null = no expiry. */
+  ttlMs?: DurationMs | null;
+  /** Start the log with the retained events accepted at or after this instant. Needs `history` on every selected type. */
+  since?: Instant;
+  onFailure?: OnFailure;
+  _meta?: Meta;
+}
+
+export interface UpdateParams {
+  subscriptionId: SubscriptionId;
+  ifMatch?: ETag;
+  ttlMs?: DurationMs | null;
+  /** An object replaces the callback (the same URL with a new secret rotates it); null removes it. */
+  callback?: Callback | null;
+  /**
+   * @minItems 1
+   * @maxItems 64
+   */
+  select?: Selection[];
+  paused?: boolean;
+  onFailure?: OnFailure;
+  _meta?: Meta;
+}
+
+export interface GetParams {
+  subscriptionId: SubscriptionId;
+  ifNoneMatch?: ETag;
+  _meta?: Meta;
+}
+
+export interface SubscriptionsParams {
+  /** @maxLength 1024 */
+  cursor?: string;
+  _meta?: Meta;
+}
+
+export interface UnsubscribeParams {
+  subscriptionId: SubscriptionId;
+  ifMatch?: ETag;
+  _meta?: Meta;
+}
+
+export interface PullParams {
+  subscriptionId: SubscriptionId;
+  /** Default: the subscription's `acked`. */
+  after?: Position;
+  /** Acknowledge in the same round trip, before reading. */
+  ack?: Position;
+  /**
+   * 0 = only acknowledge. Above the server's own bound it is clamped.
+   * @asType integer
+   * @minimum 0
+   * @maximum 9007199254740991
+   */
+  maxEvents?: number;
+  /** Long poll: answer when there is something or when this long has passed. Above the server's own bound it is clamped. */
+  waitMs?: DurationMs;
+  _meta?: Meta;
+}
+
+export interface StreamParams {
+  subscriptionId: SubscriptionId;
+  /** Default: the subscription's `acked`. */
+  after?: Position;
+  window?: StreamWindow;
+  _meta?: Meta;
+}
+
+/** Credit: the most that may be sent and not yet acknowledged on one stream. */
+export interface StreamWindow {
+  /**
+   * Default 100. Above the server's own bound it is clamped.
+   * @asType integer
+   * @minimum 1
+   * @maximum 9007199254740991
+   */
+  events?: number;
+  /**
+   * Default 1048576. At least one event is always sent, however large.
+   * @asType integer
+   * @minimum 1024
+   * @maximum 9007199254740991
+   */
+  bytes?: number;
+}
+
+export interface AckParams {
+  subscriptionId: SubscriptionId;
+  position: Position;
+  _meta?: Meta;
+}
+
+/* ------------------------------------------------------------------ method results ---------------------------------------------------------------- */
+
+/** Members that the base protocol adds to every result from 2026-07-28 on. */
+export interface ResultBase {
+  resultType?: 'complete';
+  _meta?: Meta;
+}
+
+/** Who may keep a copy of the list: `private` = this principal only. */
+export type CacheScope = 'public' | 'private';
+
+export interface ListTriggersResult extends ResultBase {
+  triggers: TriggerType[];
+  nextCursor?: string;
+  etag: ETag;
+  ttlMs: DurationMs;
+  cacheScope: CacheScope;
+}
+
+export interface ListTriggersNotModified extends ResultBase {
+  notModified: true;
+  etag: ETag;
+  ttlMs: DurationMs;
+  cacheScope: CacheScope;
+}
+
+export interface SubscribeResult extends Subscription {
+  resultType?: 'complete';
+  /** False when the same principal and key already had it. */
+  created: boolean;
+  /** The instant from which `since` was honoured. */
+  since?: Instant;
+}
+
+export interface UpdateResult extends Subscription {
+  resultType?: 'complete';
+}
+
+export interface GetResult extends Subscription {
+  resultType?: 'complete';
+}
+
+export interface GetNotModified extends ResultBase {
+  notModified: true;
+  etag: ETag;
+  epoch: Epoch;
+  head: SequenceOrZero;
+  acked: SequenceOrZero;
+  expiresAt: Instant | null;
+}
+
+export interface SubscriptionsResult extends ResultBase {
+  subscriptions: Subscription[];
+  nextCursor?: string;
+}
+
+export interface UnsubscribeResult extends ResultBase {}
+
+export interface PullResult extends Delivery {
+  resultType?: 'complete';
+  /** More is retained right after this delivery: pull again at once. */
+  hasMore: boolean;
+  /** Otherwise pull again after this long. */
+  nextPollMs: DurationMs;
+}
+
+/** Sent when the server ends the stream. */
+export interface StreamResult extends ResultBase {}
+
+export interface AckResult extends ResultBase {
+  epoch: Epoch;
+  acked: SequenceOrZero;
+  head: SequenceOrZero;
+}
+
+/* -------------------------------------------------------------- requests and notifications -------------------------------------------------------- */
+
+/** @asType integer */
+export type IntegerId = number;
+export type RequestId = string | IntegerId;
+
+export interface ListTriggersRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/list'; params?: ListTriggersParams }
+export interface SubscribeRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/subscribe'; params: SubscribeParams }
+export interface UpdateRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/update'; params: UpdateParams }
+export interface GetRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/get'; params: GetParams }
+export interface SubscriptionsRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/subscriptions'; params?: SubscriptionsParams }
+export interface UnsubscribeRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/unsubscribe'; params: UnsubscribeParams }
+export interface PullRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/pull'; params: PullParams }
+export interface StreamRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/stream'; params: StreamParams }
+export interface AckRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/ack'; params: AckParams }
+
+/** A delivery: the body of a callback, and the notification on a stream. The bytes are the same. */
+export interface DeliveryNotification { jsonrpc: '2.0'; method: 'notifications/triggers/delivery'; params: Delivery }
+
+/** The list of trigger types changed: call `triggers/list` again. */
+export interface ListChangedNotification { jsonrpc: '2.0'; method: 'notifications/triggers/list_changed'; params?: { _meta?: Meta } }
+
+/* ---------------------------------------------------------------------- errors -------------------------------------------------------------------- */
+
+/** A JSON-RPC error object as this extension sends it: `data` is always there and typed. */
+export interface ErrorObject {
+  /** @asType integer */
+  code: number;
+  message: string;
+  data?: ErrorData;
+}
+
+export type ErrorData =
+  | InvalidParamsData
+  | ConflictData
+  | NotFoundData
+  | ForbiddenData
+  | ResourceExhaustedData
+  | UnsupportedData
+  | CallbackEndpointErrorData;
+
+/** `-32602`: statically wrong. `path` is a JSON Pointer into `params`; the offending value is never repeated. */
+export interface InvalidParamsData {
+  kind: 'invalid';
+  path: string;
+  expected: string;
+}
+
+/** `-32602`: valid in itself, but not against the current state. Carries the current value. */
+export type ConflictData = ETagConflictData | KeyConflictData | EpochConflictData | PositionConflictData;
+
+/** `ifMatch` is stale. */
+export interface ETagConflictData { kind: 'etag'; etag: ETag }
+/** The same `key` exists with another `select`, callback or `onFailure`. */
+export interface KeyConflictData { kind: 'key'; subscriptionId: SubscriptionId; etag: ETag }
+/** The position is of another epoch. */
+export interface EpochConflictData { kind: 'epoch'; epoch: Epoch; head: SequenceOrZero; acked: SequenceOrZero }
+/** The position is beyond `head`, or the acknowledgement is beyond what was sent. */
+export interface PositionConflictData { kind: 'position'; epoch: Epoch; head: SequenceOrZero; acked: SequenceOrZero; sent?: SequenceOrZero }
+
+/** `-32023`. A foreign subscription gives exactly the answer of an unknown one. */
+export interface NotFoundData {
+  kind: 'subscription' | 'trigger';
+  /** For the owner of a subscription that ended not long ago. */
+  reason?: TerminationReason;
+  /** Where the log ended. */
+  final?: FinalPosition;
+}
+
+/** The last state of a log that has ended. */
+export interface FinalPosition { epoch: Epoch; head: SequenceOrZero; acked: SequenceOrZero }
+
+/** `-32024`. */
+export interface ForbiddenData { kind: 'principal' | 'trigger'; name?: TriggerName }
+/** `-32025`. */
+export interface ResourceExhaustedData {
+  /** Which quota. */
+  limit: string;
+  /**
+   * @asType integer
+   * @minimum 0
+   */
+  max?: number;
+  retryAfterMs?: DurationMs;
+}
+/** `-32026`. */
+export interface UnsupportedData { feature: string }
+/** `-32027`. */
+export interface CallbackEndpointErrorData { reason: FailureCategory }
