@@ -1,0 +1,164 @@
+/**
+ * Reads `sep/0000-triggers.md` and `sep/requirements.yaml` into plain data, for the traceability tests and for
+ * `sync-requirements.ts`. What counts as a requirement, and how two texts are compared, is decided here and nowhere else:
+ * a requirement is the first sentence after an `<a id="…"></a>` inside the Specification part that has a BCP 14 word.
+ */
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+
+export const SEP_PATH = 'sep/0000-triggers.md';
+export const REQUIREMENTS_PATH = 'sep/requirements.yaml';
+export const CHECK_PREFIX = 'sep-0000-';
+
+/** BCP 14 words; only the capital form has the meaning. */
+export const KEYWORD = /\b(?:MUST|REQUIRED|SHALL|SHOULD|RECOMMENDED|MAY|OPTIONAL)\b/;
+/** The same words without capitals, which a reader could mistake for requirements. */
+export const AMBIGUOUS = /\b(?:must|shall|should|may)\b/i;
+
+export type Who = 'server' | 'client' | 'receiver' | 'peer';
+
+/** One run of prose: a list item, a paragraph or a table row, without fenced code. */
+export interface Block {
+  readonly line: number;
+  /** The `## ` heading it stands under. */
+  readonly part: string;
+  readonly text: string;
+}
+
+export interface Requirement {
+  readonly id: string;
+  readonly line: number;
+  /** Normalised, see {@link normalise}. */
+  readonly text: string;
+}
+
+export interface Fence {
+  readonly line: number;
+  readonly language: string;
+  readonly body: string;
+  /** The last non-blank line before the fence. */
+  readonly before: string;
+}
+
+export interface SepDocument {
+  readonly source: string;
+  readonly blocks: readonly Block[];
+  readonly fences: readonly Fence[];
+  readonly requirements: readonly Requirement[];
+  /** Sentences of the Specification that have a keyword and no anchor of their own. */
+  readonly unanchored: readonly Requirement[];
+  /** Every fragment that a link can point at. */
+  readonly targets: ReadonlySet<string>;
+}
+
+/** One row of `requirements.yaml`: a check or a reason why a black-box peer cannot be checked. */
+export interface Row {
+  readonly check?: string;
+  readonly text: string;
+  readonly url: string;
+  readonly who: Who;
+  readonly excluded?: string;
+}
+
+const ANCHOR = /<a id="([^"]+)"><\/a>/g;
+
+/** Markdown to comparable text: no anchors, links reduced to their text, no emphasis, no code marks, single spaces. */
+export function normalise(markdown: string): string {
+  return markdown
+    .replace(ANCHOR, '')
+    .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+    .replace(/\*\*|`/g, '')
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
+export function sentences(text: string): string[] {
+  return text.split(/(?<=[.!?])\s+(?=[A-Z"(])/).filter((sentence) => sentence !== '');
+}
+
+/** The fragment GitHub and the MCP site give a heading. */
+export function slug(heading: string): string {
+  return normalise(heading)
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .replace(/ /g, '-');
+}
+
+export function parseSep(source: string): SepDocument {
+  const blocks: Block[] = [];
+  const fences: Fence[] = [];
+  const targets = new Set<string>();
+  let part = '';
+  let open: { line: number; language: string; body: string[]; before: string } | null = null;
+  let pending: { line: number; text: string } | null = null;
+  let before = '';
+
+  const flush = (): void => {
+    if (pending !== null) blocks.push({ line: pending.line, part, text: pending.text });
+    pending = null;
+  };
+
+  for (const [index, line] of source.split('\n').entries()) {
+    const fence = /^```(\S*)$/.exec(line);
+    if (open !== null) {
+      if (fence === null) open.body.push(line);
+      else {
+        fences.push({ line: open.line, language: open.language, body: open.body.map((row) => `${row}\n`).join(''), before: open.before });
+        open = null;
+      }
+      continue;
+    }
+    if (fence !== null) {
+      flush();
+      open = { line: index + 1, language: fence[1] ?? '', body: [], before };
+      continue;
+    }
+    const heading = /^(#+) (.*)$/.exec(line);
+    if (heading !== null) {
+      flush();
+      if (heading[1] === '##') part = heading[2] ?? '';
+      targets.add(slug(heading[2] ?? ''));
+    } else if (line.trim() === '') flush();
+    else if (/^(?:- |\d+\. |\|)/.test(line)) {
+      flush();
+      pending = { line: index + 1, text: line };
+    } else if (pending === null) pending = { line: index + 1, text: line };
+    else pending = { line: pending.line, text: `${pending.text} ${line.trim()}` };
+    if (line.trim() !== '') before = line;
+  }
+  flush();
+
+  const requirements: Requirement[] = [];
+  const unanchored: Requirement[] = [];
+  for (const block of blocks) {
+    for (const match of block.text.matchAll(ANCHOR)) targets.add(match[1] ?? '');
+    if (block.part !== 'Specification' || block.text.startsWith('The key words ')) continue;
+    const pieces = block.text.split(/(?=<a id=)/);
+    for (const piece of pieces) {
+      const id = /^<a id="([^"]+)"><\/a>/.exec(piece)?.[1];
+      const list = sentences(normalise(piece.replace(/^(?:- |\d+\. )/, '')));
+      for (const [index, text] of list.entries()) {
+        if (id !== undefined && index === 0) requirements.push({ id, line: block.line, text });
+        else if (KEYWORD.test(text)) unanchored.push({ id: '', line: block.line, text });
+      }
+    }
+  }
+  return { source, blocks, fences, requirements, unanchored, targets };
+}
+
+export function readSep(): SepDocument {
+  return parseSep(readFileSync(SEP_PATH, 'utf8'));
+}
+
+export function readRows(): Row[] {
+  const file: unknown = parse(readFileSync(REQUIREMENTS_PATH, 'utf8'));
+  if (typeof file !== 'object' || file === null || !('requirements' in file) || !Array.isArray(file.requirements)) {
+    throw new Error(`${REQUIREMENTS_PATH} has no list "requirements".`);
+  }
+  return file.requirements as Row[];
+}
+
+/** The id of a row, from its link. */
+export function rowId(row: Row): string {
+  return row.url.replace(/^.*#/, '');
+}

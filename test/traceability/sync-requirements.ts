@@ -1,0 +1,57 @@
+/**
+ * Brings `sep/requirements.yaml` and the code blocks of the SEP up to date after an edit, so that nobody copies text by hand:
+ * sentences go from the SEP to the rows, example files go into the SEP. What a person decides about a row (check or excluded,
+ * and who it binds) stays. Run `npx node test/traceability/sync-requirements.ts`; the tests only compare.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { stringify } from 'yaml';
+import { CHECK_PREFIX, REQUIREMENTS_PATH, SEP_PATH, parseSep, readRows, rowId } from './sep-document.ts';
+import type { Requirement, Row, Who } from './sep-document.ts';
+
+const HEADER = `# One row per normative sentence of 0000-triggers.md, in the row format of the MCP conformance repository.
+# check: the conformance check of this sentence, named sep-0000-<id>; excluded: why a black-box peer cannot be checked.
+# text: the sentence without markdown. who: whom it binds. 0000 is a placeholder until a SEP number is assigned.
+# Texts are kept by test/traceability/sync-requirements.ts; check, excluded and who are decided by hand.
+`;
+
+/** Pastes every example file below its comment. */
+export function fillExamples(source: string, read: (path: string) => string): string {
+  return source.replace(/(<!-- example: (\S+) -->\n```json\n)[^`]*?(```)/g, (_all, head: string, path: string, tail: string) =>
+    `${head}${read(`spec-schema/draft/examples/${path}`)}${tail}`,
+  );
+}
+
+function whoIs(text: string): Who {
+  if (/^(?:A receiver|It MUST refuse a (?:token|request)|It MUST use)/.test(text)) return 'receiver';
+  if (/^(?:A client|The client|It SHOULD|A reader)/.test(text)) return 'client';
+  if (/^(?:A peer|Both sides|Signatures, proofs)/.test(text)) return 'peer';
+  return 'server';
+}
+
+/** A new row: a pure permission cannot fail, everything else starts as a check. */
+function newRow(requirement: Requirement): Row {
+  const base = { text: requirement.text, url: `#${requirement.id}`, who: whoIs(requirement.text) };
+  if (/\bMAY\b/.test(requirement.text) && !/\b(?:MUST|SHOULD)\b/.test(requirement.text)) {
+    return { ...base, excluded: 'A permission: a peer conforms whether it uses it or not.' };
+  }
+  return { check: `${CHECK_PREFIX}${requirement.id}`, ...base };
+}
+
+export function updateRows(requirements: readonly Requirement[], rows: readonly Row[]): Row[] {
+  const known = new Map(rows.map((row) => [rowId(row), row]));
+  return requirements.map((requirement) => {
+    const row = known.get(requirement.id);
+    return row === undefined ? newRow(requirement) : { ...row, text: requirement.text };
+  });
+}
+
+function main(): void {
+  const source = fillExamples(readFileSync(SEP_PATH, 'utf8'), (path) => readFileSync(path, 'utf8'));
+  writeFileSync(SEP_PATH, source);
+  const rows = updateRows(parseSep(source).requirements, readRows());
+  const list = stringify(rows, { lineWidth: 0 }).replace(/^/gm, '  ').trimEnd();
+  writeFileSync(REQUIREMENTS_PATH, `${HEADER}sep: 0000\nspec_url: 0000-triggers.md\nrequirements:\n${list}\n`);
+  console.log(`${rows.length} requirements, ${rows.filter((row) => row.check !== undefined).length} with a check`);
+}
+
+if (import.meta.main) main();
