@@ -1,0 +1,85 @@
+/**
+ * Turns the validator's first complaint into a JSON Pointer and a noun phrase. Neither repeats the offending value: the phrase
+ * is made from the schema alone, and the pointer stops before a member name that is not a plain word.
+ */
+import type { ErrorObject as AjvError } from 'ajv/dist/2020.js';
+
+export interface Complaint {
+  /** JSON Pointer to the value, or to the member that is missing. */
+  readonly path: string;
+  /** A noun phrase: `an integer of at least 0`. */
+  readonly expected: string;
+}
+
+type Schema = Readonly<Record<string, unknown>>;
+
+/** Keywords whose phrase does not come from the expected type; the rest fall back to {@link describe}. */
+const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
+  required: () => 'a value: this member is required',
+  dependentRequired: () => 'the members that depend on each other together',
+  additionalProperties: () => 'no member beyond those that the schema names',
+  unevaluatedProperties: () => 'no member beyond those that the schema names',
+  propertyNames: () => 'member names that the schema allows',
+  uniqueItems: () => 'an array without duplicates',
+  format: (schema) => `a string in the format "${String(schema['format'])}"`,
+  multipleOf: (schema) => `a multiple of ${String(schema['multipleOf'])}`,
+  minProperties: (schema) => `at least ${String(schema['minProperties'])} members`,
+  maxProperties: (schema) => `at most ${String(schema['maxProperties'])} members`,
+  not: () => 'a value outside what the schema excludes',
+  oneOf: () => 'a value that fits exactly one of the alternatives',
+};
+
+/** Errors must be those of one validation with `verbose`, in the validator's order. */
+export function complaint(errors: readonly AjvError[] | null | undefined): Complaint {
+  const first = errors?.[0];
+  if (!first) return { path: '', expected: 'a valid value' };
+  const missing = first.keyword === 'required' ? `/${pointerToken(String(first.params['missingProperty']))}` : '';
+  const schema: Schema = typeof first.parentSchema === 'object' ? first.parentSchema : {};
+  const phrase = BY_KEYWORD[first.keyword]?.(schema) ?? describe(schema, first.keyword);
+  const nullable = errors.some((error) => error.keyword === 'type' && error.params['type'] === 'null' && error.instancePath === first.instancePath);
+  return { path: plainPrefix(first.instancePath + missing), expected: nullable && first.keyword !== 'required' ? `${phrase}, or null` : phrase };
+}
+
+/** What a schema node accepts, in words. */
+function describe(schema: Schema, keyword: string): string {
+  if ('const' in schema) return JSON.stringify(schema['const']);
+  if (Array.isArray(schema['enum'])) return `one of ${schema['enum'].map((value) => JSON.stringify(value)).join(', ')}`;
+  switch (schema['type']) {
+    case 'integer':
+      return `an integer${range(schema['minimum'], schema['maximum'], '')}`;
+    case 'number':
+      return `a number${range(schema['minimum'], schema['maximum'], '')}`;
+    case 'string':
+      if (keyword === 'pattern') return `a string that matches ${String(schema['pattern'])}`;
+      return `a string${range(schema['minLength'], schema['maxLength'], ' characters')}`;
+    case 'array':
+      return `an array${range(schema['minItems'], schema['maxItems'], ' items')}`;
+    case 'object':
+      return 'an object';
+    case 'boolean':
+      return 'a boolean';
+    case 'null':
+      return 'null';
+    default:
+      return `a value that satisfies "${keyword}"`;
+  }
+}
+
+function range(min: unknown, max: unknown, unit: string): string {
+  const least = typeof min === 'number' ? `at least ${min}` : null;
+  const most = typeof max === 'number' ? `at most ${max === Number.MAX_SAFE_INTEGER ? '2^53-1' : max}` : null;
+  const bounds = [least, most].filter((bound) => bound !== null).join(' and ');
+  return bounds === '' ? '' : ` of ${bounds}${unit}`;
+}
+
+const PLAIN_SEGMENT = /^[\p{L}\p{N}_$.~:-]{1,64}$/u;
+const SEGMENTS_MAX = 16;
+
+/** The pointer up to the first member name that could be anything but a plain word. */
+function plainPrefix(pointer: string): string {
+  const segments = pointer.split('/').slice(1);
+  const odd = segments.findIndex((segment, index) => index >= SEGMENTS_MAX || !PLAIN_SEGMENT.test(segment));
+  return segments.slice(0, odd === -1 ? undefined : odd).map((segment) => `/${segment}`).join('');
+}
+
+const pointerToken = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1');

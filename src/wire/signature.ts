@@ -1,0 +1,104 @@
+/**
+ * Standard Webhooks over raw bytes with a strict grammar, and the proof that answers a challenge (SEP: Callback
+ * signature, Verification). Stock verifiers accept what this signs; this refuses what some of them wrongly accept: bytes
+ * folded by a lossy decoder, junk after the timestamp, a dot in the id that moves the boundary, short secrets.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { LocalError } from './errors.ts';
+import { readHeader, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, type HeadersLike } from './headers.ts';
+import { SIGNATURE_HEADER_BYTES_MAX, SIGNATURE_TOLERANCE_MS, SIGNATURES_MAX } from './limits.ts';
+import type { Secret } from './secret.ts';
+
+const ID = /^[A-Za-z0-9_-]{1,128}$/;
+const TIMESTAMP = /^[0-9]{1,12}$/;
+/** A version, a comma and something; other versions are for other verifiers. */
+const CANDIDATE = /^[A-Za-z0-9]{1,16},[A-Za-z0-9+/=_-]{1,512}$/;
+const V1 = /^v1,[A-Za-z0-9+/]{43}=$/;
+
+/** Why a signature was refused: the `reason` of the `LocalError`. */
+export type SignatureRefusal = 'missing_header' | 'malformed_id' | 'malformed_timestamp' | 'malformed_signature' | 'stale' | 'no_match';
+
+/** The value of `webhook-signature`: one signature per secret, in the order given. `timestamp` in seconds. */
+export function signWebhook(secrets: Secret | readonly Secret[], id: string, timestamp: number, body: Uint8Array): string {
+  const prefix = `${id}.${timestamp}.`;
+  const list = Array.isArray(secrets) ? (secrets as readonly Secret[]) : [secrets as Secret];
+  return list.map((secret) => oneSignature(secret, prefix, body)).join(' ');
+}
+
+/**
+ * Checks a signed request over its raw body. Returns the id and the timestamp in seconds; throws `LocalError`
+ * `signature_stale` or `signature_invalid`, whose `reason` is a {@link SignatureRefusal}.
+ */
+export function verifyWebhook(
+  headers: HeadersLike,
+  rawBody: Uint8Array,
+  secrets: Secret | readonly Secret[],
+  nowMs: number,
+  toleranceMs = SIGNATURE_TOLERANCE_MS,
+): { readonly id: string; readonly timestamp: number } {
+  const id = readHeader(headers, WEBHOOK_ID);
+  const timestampText = readHeader(headers, WEBHOOK_TIMESTAMP);
+  const signatures = readHeader(headers, WEBHOOK_SIGNATURE);
+  if (id === undefined || timestampText === undefined || signatures === undefined) throw refuse('missing_header');
+  if (!ID.test(id)) throw refuse('malformed_id');
+  if (!TIMESTAMP.test(timestampText)) throw refuse('malformed_timestamp');
+  const candidates = parseSignatures(signatures);
+
+  const timestamp = Number(timestampText);
+  if (Math.abs(nowMs - timestamp * 1000) > toleranceMs) throw refuse('stale');
+  // The text as it came, not the number: "0900" and "900" are different signed bytes.
+  const expected = signAll(secrets, `${id}.${timestampText}.`, rawBody);
+  let matches = 0;
+  for (const candidate of candidates) {
+    for (const one of expected) matches += Number(timingSafeEqual(candidate, one));
+  }
+  if (matches === 0) throw refuse('no_match');
+  return { id, timestamp };
+}
+
+/** The `v1` signatures of the header, as bytes of equal length. */
+function parseSignatures(header: string): Buffer[] {
+  const parts = header.length > SIGNATURE_HEADER_BYTES_MAX ? [] : header.split(' ');
+  if (parts.length === 0 || parts.length > SIGNATURES_MAX) throw refuse('malformed_signature');
+  const found: Buffer[] = [];
+  for (const part of parts) {
+    if (!CANDIDATE.test(part)) throw refuse('malformed_signature');
+    if (!part.startsWith('v1,')) continue;
+    if (!V1.test(part)) throw refuse('malformed_signature');
+    found.push(Buffer.from(part, 'latin1'));
+  }
+  return found;
+}
+
+function signAll(secrets: Secret | readonly Secret[], prefix: string, body: Uint8Array): Buffer[] {
+  const list = Array.isArray(secrets) ? (secrets as readonly Secret[]) : [secrets as Secret];
+  return list.map((secret) => Buffer.from(oneSignature(secret, prefix, body), 'latin1'));
+}
+
+function oneSignature(secret: Secret, prefix: string, body: Uint8Array): string {
+  return `v1,${createHmac('sha256', secret.key).update(prefix).update(body).digest('base64')}`;
+}
+
+/** The proof that answers a challenge: standard base64 of HMAC-SHA256(secret, "challenge." + challenge). */
+export function challengeProof(secret: Secret, challenge: string): string {
+  return createHmac('sha256', secret.key).update(`challenge.${challenge}`).digest('base64');
+}
+
+/** Constant time for proofs of the right length. */
+export function isChallengeProof(secret: Secret, challenge: string, proof: string): boolean {
+  const given = Buffer.from(proof, 'utf8');
+  const expected = Buffer.from(challengeProof(secret, challenge), 'latin1');
+  return given.length === expected.length && timingSafeEqual(given, expected);
+}
+
+const MESSAGES: Readonly<Record<SignatureRefusal, string>> = {
+  missing_header: `The request must carry ${WEBHOOK_ID}, ${WEBHOOK_TIMESTAMP} and ${WEBHOOK_SIGNATURE}, each once.`,
+  malformed_id: `${WEBHOOK_ID} must be 1 to 128 letters, digits, "_" or "-".`,
+  malformed_timestamp: `${WEBHOOK_TIMESTAMP} must be 1 to 12 digits: seconds.`,
+  malformed_signature: `${WEBHOOK_SIGNATURE} must be at most ${SIGNATURES_MAX} signatures "v1,<base64>", separated by single spaces.`,
+  stale: `${WEBHOOK_TIMESTAMP} is too far from the present. Check both clocks.`,
+  no_match: `${WEBHOOK_SIGNATURE} does not match: another secret, another body, or other headers.`,
+};
+
+const refuse = (reason: SignatureRefusal) =>
+  new LocalError(reason === 'stale' ? 'signature_stale' : 'signature_invalid', MESSAGES[reason], { reason });
