@@ -1,0 +1,15 @@
+/**
+ * The vocabulary that every side of the extension shares: wire types, names and numbers of the protocol, and the two families
+ * of errors. Servers import `./server`, clients `./client`, callback endpoints `./receiver`; all of them speak in these terms.
+ *
+ * @packageDocumentation
+ */
+export { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from '../spec-schema/draft/schema.ts';
+export type * from '../spec-schema/draft/schema.ts';
+
+export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from './wire/errors.ts';
+export { check, type Checked, type Complaint, type WireTypes } from './wire/validate.ts';
+export { capabilityOf } from './wire/capability.ts';
+
+/** The protocol's limits and defaults by name; every name ends in its unit (SEP: Limits). */
+export * as limits from './wire/limits.ts';
