@@ -1,6 +1,27 @@
 /** The wire layer, named one by one: bytes to values and values to bytes. */
+export {
+  CALLBACK_TOKEN_PARAMETER,
+  mintCallbackUrl,
+  verifyCallbackUrl,
+  type MintOptions,
+  type TokenRefusal,
+  type VerifyOptions,
+} from './callback-url.ts';
 export { canonicalJson, randomWebhookId, sameSelect, subscriptionKey, webhookId, type DeliveryRange } from './canonical.ts';
 export { capabilityOf, FIRST_EXTENSIONS_REVISION, placeCapability } from './capability.ts';
+export {
+  deliveryKey,
+  deliverySignatureHead,
+  generateDeliveryKey,
+  publicJwks,
+  signDelivery,
+  urlBinding,
+  verifyDelivery,
+  type DeliveryKey,
+  type DeliveryKeyLookup,
+  type DeliveryRefusal,
+  type PublicDeliveryJwk,
+} from './delivery-jws.ts';
 export {
   acceptDelivery,
   coverage,

@@ -5,8 +5,10 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import schema from '../../spec-schema/draft/schema.json' with { type: 'json' };
 import { complaint, type Complaint } from './complaint.ts';
+import type { Callback } from '../../spec-schema/draft/schema.ts';
 import { invalidParams } from './errors.ts';
 import { inspectJson } from './json.ts';
+import { Secret } from './secret.ts';
 import type { WireTypes } from './wire-types.ts';
 
 export type { Complaint } from './complaint.ts';
@@ -44,7 +46,28 @@ export function parseParams<Name extends ParamsName>(name: Name, value: unknown)
   if (unfit !== null) throw invalidParams('', unfit);
   const checked = check(name, params);
   if (!checked.ok) throw invalidParams(checked.path, checked.expected);
+  judgeMeaning(checked.value);
   return checked.value;
+}
+
+/** What a pattern cannot say of params: a secret decodes to enough bytes, an instant exists in the calendar. */
+function judgeMeaning(params: object): void {
+  const { callback, since } = params as { readonly callback?: Callback | null; readonly since?: string };
+  if (callback) {
+    try {
+      Secret.parse(callback.secret);
+    } catch (cause) {
+      throw invalidParams('/callback/secret', '"whsec_" and standard base64 of 24 to 64 random bytes', { cause });
+    }
+  }
+  if (since !== undefined && !isInstant(since)) {
+    throw invalidParams('/since', 'an instant that exists in the calendar');
+  }
+}
+
+function isInstant(text: string): boolean {
+  const time = Date.parse(text);
+  return Number.isFinite(time) && new Date(time).toISOString() === text;
 }
 
 /** Runs a compiled validator and translates its first complaint. */
