@@ -44,6 +44,8 @@ export interface Attempt {
   readonly after: number;
   /** Last number of the delivery; equals `after` for an empty probe. */
   readonly to: number;
+  /** Lowest number of the range that is an event: what `skip` gives up on. Null when the delivery reports gaps only. */
+  readonly first: number | null;
   /** After this the lease on the attempt has run out and another may start. */
   readonly leaseUntil: number;
 }
@@ -79,7 +81,7 @@ export interface Subscription {
   readonly sent: number;
   /** Highest number trimmed away; `oldest` on the wire is `floor + 1`. */
   readonly floor: number;
-  /** When the event at `floor + 1` was accepted; null when nothing is retained. */
+  /** The event at `floor + 1` was accepted at this instant or later (exactly then after a `trim` input); null when nothing is retained. */
   readonly oldestAt: number | null;
 
   /* callback delivery */
@@ -110,20 +112,23 @@ export type Outcome =
 export type Input =
   /** Numbering assigned `count` more numbers; the first of them was accepted at `acceptedAt`. */
   | { readonly type: 'append'; readonly count: number; readonly acceptedAt: number }
-  /** The engine is ready to POST `acked + 1 … to`; `to` = `acked` for an empty probe. Refused unless `deliverable`. */
-  | { readonly type: 'claim'; readonly to: number; readonly leaseMs: number }
+  /**
+   * The engine is ready to POST `acked + 1 … to`, in which `first` is the lowest number that is an event (null = gaps only).
+   * Refused unless `deliverable`. `to` = `acked` is an empty probe, allowed even while paused or suspended.
+   */
+  | { readonly type: 'claim'; readonly to: number; readonly first: number | null; readonly leaseMs: number }
   /** The attempt with this id was answered, or failed. `jitter` is uniform in [0, 1). */
   | { readonly type: 'answer'; readonly attempt: number; readonly outcome: Outcome; readonly jitter: number }
   /** A stream or pull is about to send numbers up to `to`. A pull also resumes a suspended callback. */
   | { readonly type: 'drain'; readonly to: number; readonly resume: boolean }
   | { readonly type: 'ack'; readonly position: Position }
-  /** Everything up to `upTo` is dropped; the event after it, if any, was accepted at `oldestAt`. */
+  /** Everything up to `upTo` is dropped; the first event then retained, if any, was accepted at `oldestAt`. */
   | { readonly type: 'trim'; readonly upTo: number; readonly oldestAt: number | null }
   /** A renewal or an update: absent members stay. `ttlMs` is the grant. */
   | { readonly type: 'configure'; readonly change: Change }
   /** A fresh proof of the callback's consent, or the end of it. */
   | { readonly type: 'verified'; readonly ok: boolean }
-  /** Something may be due: expiry, an expired lease, the end of a rotation window. */
+  /** Something may be due: expiry, an expired lease, a retry, the end of a rotation window. */
   | { readonly type: 'tick' }
   /** A new process owns the store: leases of the old one are void. */
   | { readonly type: 'recover' }
@@ -147,7 +152,7 @@ export interface Change {
 export type Effect =
   /** POST this range. */
   | { readonly type: 'attempt'; readonly attempt: Attempt }
-  /** The callback has something to send and may send it: read the log and `claim`. */
+  /** The callback has something to send and may send it: read the log and `claim`. Always the last effect of a step. */
   | { readonly type: 'ready' }
   /** Record that these numbers will never be delivered. */
   | { readonly type: 'gap'; readonly from: number; readonly to: number; readonly reason: GapReason }

@@ -1,0 +1,113 @@
+/**
+ * From what the store read to what a delivery says. Every number of a delivery's range is an event or in a gap (SEP:
+ * Delivery); a number that is neither is a defect, and is thrown rather than skipped. Callback, stream and pull all come here.
+ */
+import { InvariantError } from './invariant.ts';
+import type { GapReason } from './types.ts';
+
+/** A log entry as read: an event when `gap` is null and its text is there. */
+export interface LogItem {
+  readonly sequence: number;
+  readonly gap: GapReason | null;
+  /** Null when the entry is a gap, or when its event is gone. */
+  readonly encoded: string | null;
+}
+
+export interface Gap {
+  readonly from: number;
+  readonly to: number;
+  readonly reason: GapReason;
+}
+
+export interface BatchLimits<E> {
+  readonly maxEvents: number;
+  readonly maxBytes: number;
+  /** Bytes this event adds to the delivery. */
+  sizeOf(event: E): number;
+}
+
+/** What a delivery covers: `after + 1 … last`, each number in `events` or in `gaps`, both ascending. */
+export interface Batch<E> {
+  readonly events: readonly E[];
+  readonly gaps: readonly Gap[];
+  /** `after` when there is nothing to say. */
+  readonly last: number;
+}
+
+/** Adds `from … to` to the gaps, joined to the last one if it continues it for the same reason. */
+function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void {
+  const last = gaps.at(-1);
+  if (last !== undefined && last.reason === reason && last.to === from - 1) gaps[gaps.length - 1] = { ...last, to };
+  else gaps.push({ from, to, reason });
+}
+
+/**
+ * The longest contiguous batch after `after` that the limits allow; at least one event, however large, when there is one.
+ * `entries` are the store's entries after `after`, ascending, perhaps cut short; `floor` and `head` are the subscription's at
+ * the time of reading. Entries at or below `floor` or above `head` are ignored: they are being deleted or not yet ours.
+ * Throws `InvariantError` `log_hole` when a number between the two is missing.
+ */
+export function assemble<E extends LogItem>(
+  after: number, entries: Iterable<E>, floor: number, head: number, limits: BatchLimits<E>,
+): Batch<E> {
+  const events: E[] = [];
+  const gaps: Gap[] = [];
+  if (limits.maxEvents <= 0 || after >= head) return { events, gaps, last: after };
+  let last = after;
+  let bytes = 0;
+  if (last < floor) {
+    last = Math.min(floor, head);
+    extend(gaps, after + 1, last, 'retention');
+  }
+  for (const entry of entries) {
+    if (entry.sequence <= Math.max(after, floor)) continue;
+    if (entry.sequence > head) break;
+    if (entry.sequence !== last + 1) throw hole(last + 1, `the next entry read is ${entry.sequence}`);
+    if (entry.gap !== null || entry.encoded === null) {
+      // An entry whose event was forgotten without a word is retention's doing: nothing else deletes events.
+      extend(gaps, entry.sequence, entry.sequence, entry.gap ?? 'retention');
+    } else {
+      const size = limits.sizeOf(entry);
+      if (events.length > 0 && (events.length >= limits.maxEvents || bytes + size > limits.maxBytes)) break;
+      events.push(entry);
+      bytes += size;
+    }
+    last = entry.sequence;
+  }
+  if (last === after) throw hole(after + 1, `nothing was read although head is ${head}`);
+  return { events, gaps, last };
+}
+
+function hole(sequence: number, found: string): InvariantError {
+  return new InvariantError('log_hole', `log entry ${sequence} is missing and no gap explains it (${found}): the store lost it; restore it from a backup or rotate the epoch`);
+}
+
+/** What `coverage` needs of a delivery; the wire's `Delivery` fits. */
+export interface Covered {
+  readonly after: number;
+  readonly events: readonly { readonly sequence: number }[];
+  readonly gaps?: readonly { readonly from: number; readonly to: number }[];
+}
+
+/**
+ * The last number a delivery covers, for whoever receives one. Throws `InvariantError` `not_contiguous` when events and gaps
+ * overlap, are out of order or leave a number out: such a delivery must not be applied, nor acknowledged.
+ */
+export function coverage({ after, events, gaps = [] }: Covered): number {
+  let last = after;
+  let nextGap = 0;
+  const cover = (from: number, to: number): void => {
+    if (from !== last + 1 || to < from) throw new InvariantError('not_contiguous', `the delivery after ${after} has ${from} to ${to} where ${last + 1} belongs: do not apply it, pull from your own position`);
+    last = to;
+  };
+  for (const { sequence } of events) {
+    while (nextGap < gaps.length && gaps[nextGap]!.from < sequence) {
+      const gap = gaps[nextGap]!;
+      cover(gap.from, gap.to);
+      nextGap += 1;
+    }
+    cover(sequence, sequence);
+  }
+  for (const gap of gaps.slice(nextGap)) cover(gap.from, gap.to);
+  return last;
+}

@@ -1,0 +1,124 @@
+/** Steps of callback delivery: an attempt is claimed, answered or lost; the endpoint's consent is proved or ends. */
+import { acceptableStatement, backoffMs } from './attempt.ts';
+import { HEALTHY, resetCounters } from './health.ts';
+import { requireInteger } from './invariant.ts';
+import { BATCH_EVENTS_MAX, CONFIG_FAILURES_MAX, FAILING_MAX_MS } from './policy.ts';
+import { deliverable, refuse, settle, unchanged } from './state.ts';
+import type { Attempt, Effect, GapReason, Health, Input, Outcome, Step, Subscription } from './types.ts';
+
+type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
+
+/** SEP: Order. One attempt at a time, and it always starts right after what is acknowledged. */
+export function claim(subscription: Subscription, { to, first, leaseMs }: InputOf<'claim'>, now: number): Step {
+  requireInteger('claim.leaseMs', leaseMs, 1);
+  const { acked, head, attempt, callback } = subscription;
+  const allowed = to === acked
+    ? callback !== null && attempt === null && first === null
+    : deliverable(subscription, now) && Number.isSafeInteger(to) && to > acked && to <= head && (first === null || (first > acked && first <= to));
+  if (!allowed) return refuse(subscription, 'not_deliverable');
+  const started: Attempt = { id: subscription.attempts + 1, after: acked, to, first, leaseUntil: now + leaseMs };
+  const next = { ...subscription, attempt: started, attempts: started.id, retryAt: null, sent: Math.max(subscription.sent, to) };
+  return { subscription: next, effects: [{ type: 'attempt', attempt: started }] };
+}
+
+/** The fence: an answer counts only for the attempt that is in flight now. */
+export function answer(subscription: Subscription, { attempt, outcome, jitter }: InputOf<'answer'>, now: number): Step {
+  const current = subscription.attempt;
+  if (current === null || current.id !== attempt) return refuse(subscription, 'stale_attempt');
+  return settleAttempt(subscription, current, outcome, jitter, now);
+}
+
+/** Ends the attempt in flight with this outcome; a lease that ran out comes here as a timeout. */
+export function settleAttempt(subscription: Subscription, attempt: Attempt, outcome: Outcome, jitter: number, now: number): Step {
+  const ended: Subscription = { ...subscription, attempt: null };
+  switch (outcome.kind) {
+    case 'acked':
+      return acceptableStatement(outcome.ack, outcome.reject, attempt)
+        ? acknowledged(ended, attempt, outcome.ack, outcome.reject, now)
+        : failed(ended, attempt, { kind: 'transient', category: 'no_ack', retryAfterMs: null }, jitter, now);
+    case 'gone':
+      return detached(ended);
+    case 'too_large':
+      return tooLarge(ended, attempt, jitter, now);
+    default:
+      return failed(ended, attempt, outcome, jitter, now);
+  }
+}
+
+function acknowledged(subscription: Subscription, attempt: Attempt, ack: number, reject: number | null, now: number): Step {
+  // An answered probe proves that somebody is there, not that events are accepted: the record of failures stays.
+  if (attempt.to === attempt.after) return settle(subscription, [], now);
+  const { batchLimit, health } = subscription;
+  const acked = Math.max(subscription.acked, reject ?? ack);
+  const grown = batchLimit === null || batchLimit * 2 >= BATCH_EVENTS_MAX ? null : batchLimit * 2;
+  const effects: Effect[] = [];
+  // Another drain may have settled the number meanwhile, or retention dropped it: then there is nothing left to reject.
+  if (reject !== null && reject > Math.max(subscription.acked, subscription.floor)) effects.push({ type: 'gap', from: reject, to: reject, reason: 'rejected' });
+  if (acked > subscription.acked) effects.push({ type: 'wake' });
+  const next: Subscription = {
+    ...subscription, acked, batchLimit: grown, retryAt: null,
+    health: { ...HEALTHY, lastDeliveryAt: now, lastError: subscription.suspended ? health.lastError : null },
+  };
+  return settle(next, effects, now);
+}
+
+type Failure = Extract<Outcome, { kind: 'transient' | 'config' }>;
+
+function failed(subscription: Subscription, attempt: Attempt, failure: Failure, jitter: number, now: number): Step {
+  const before = subscription.health;
+  // A failed probe carried nothing that could be lost: it is remembered and not counted.
+  if (attempt.to === attempt.after) return settle({ ...subscription, health: { ...before, lastError: failure.category } }, [], now);
+  const health: Health = {
+    attempts: before.attempts + 1,
+    configFailures: failure.kind === 'config' ? before.configFailures + 1 : 0,
+    failingSince: before.failingSince ?? now,
+    lastError: failure.category,
+    lastDeliveryAt: before.lastDeliveryAt,
+  };
+  const exhausted = health.configFailures >= CONFIG_FAILURES_MAX || now - (health.failingSince ?? now) >= FAILING_MAX_MS;
+  const delay = backoffMs(health.attempts, jitter, failure.kind === 'transient' ? failure.retryAfterMs : null);
+  const waiting: Subscription = { ...subscription, health, retryAt: now + delay };
+  return exhausted ? giveUp(waiting, attempt, 'abandoned', now) : settle(waiting, [], now);
+}
+
+/** SEP: onFailure. Keep everything and stop, or record one event as a gap and go on with the next. */
+function giveUp(subscription: Subscription, attempt: Attempt, reason: GapReason, now: number): Step {
+  if (subscription.onFailure === 'suspend') return suspend(subscription);
+  // Only gaps were on offer. They cannot be skipped, they are the report of what was: keep trying.
+  if (attempt.first === null) return settle(subscription, [], now);
+  // `acked` stays below the gap: an acknowledgement is the client's statement, and the next delivery must still tell of the gap.
+  const effects: Effect[] = attempt.first > Math.max(subscription.acked, subscription.floor)
+    ? [{ type: 'gap', from: attempt.first, to: attempt.first, reason }]
+    : [];
+  return settle({ ...subscription, retryAt: null, health: resetCounters(subscription.health) }, effects, now);
+}
+
+function suspend(subscription: Subscription): Step {
+  if (subscription.suspended) return { subscription: { ...subscription, retryAt: null }, effects: [] };
+  return { subscription: { ...subscription, suspended: true, retryAt: null, version: subscription.version + 1 }, effects: [{ type: 'announce' }] };
+}
+
+/** 413. Halving is no failure, it is bounded by the size of the batch; a single event that is too large is one. */
+function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
+  // A delivery without events is as small as it can be, so 413 to it says nothing about size.
+  if (attempt.first === null) return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
+  const size = Math.min(subscription.batchLimit ?? Number.POSITIVE_INFINITY, attempt.to - attempt.first + 1);
+  if (size > 1) return settle({ ...subscription, batchLimit: Math.floor(size / 2) }, [], now);
+  const health: Health = { ...subscription.health, lastError: 'http_4xx' };
+  return giveUp({ ...subscription, batchLimit: 1, health }, attempt, 'too_large', now);
+}
+
+/** 410. The callback goes, the log stays for the other drains. */
+function detached(subscription: Subscription): Step {
+  const health: Health = { ...resetCounters(subscription.health), lastError: 'http_4xx' };
+  const next: Subscription = { ...subscription, callback: null, retryAt: null, batchLimit: null, health, version: subscription.version + 1 };
+  return { subscription: next, effects: [{ type: 'announce' }] };
+}
+
+/** SEP: Verification. Without consent nothing may be sent, whatever `onFailure` says: there is no event to skip. */
+export function verified(subscription: Subscription, { ok }: InputOf<'verified'>, now: number): Step {
+  const { callback } = subscription;
+  if (callback === null) return unchanged(subscription);
+  if (ok) return settle({ ...subscription, callback: { ...callback, verifiedAt: now } }, [], now);
+  return suspend({ ...subscription, health: { ...subscription.health, lastError: 'challenge_failed' } });
+}

@@ -1,0 +1,64 @@
+/**
+ * The one function in which a subscription changes: `step(subscription, input, now)`. Production, the simulator, the property
+ * tests and the exhaustive explorer all run this very table.
+ */
+import { HEALTHY } from './health.ts';
+import { expired, refuse } from './state.ts';
+import { answer, claim, verified } from './step-callback.ts';
+import { configure, recover, terminate, tick } from './step-lifetime.ts';
+import { ack, append, drain, rotate, trim } from './step-log.ts';
+import type { Callback, Input, OnFailure, Retention, Selection, Step, Subscription } from './types.ts';
+
+/** What a subscription starts from. The callback, if any, has already proved its consent. */
+export interface Seed {
+  readonly subscriptionId: string;
+  readonly principal: string;
+  readonly key: string;
+  readonly select: readonly Selection[];
+  readonly callback: Callback | null;
+  /** Granted; null = no expiry. */
+  readonly ttlMs: number | null;
+  readonly onFailure: OnFailure;
+  readonly retention: Retention;
+  readonly epoch: string;
+}
+
+export function create(seed: Seed, now: number): Subscription {
+  return {
+    ...seed,
+    createdAt: now,
+    expiresAt: seed.ttlMs === null ? null : now + seed.ttlMs,
+    paused: false,
+    suspended: false,
+    version: 1,
+    head: 0,
+    acked: 0,
+    sent: 0,
+    floor: 0,
+    oldestAt: null,
+    attempt: null,
+    attempts: 0,
+    retryAt: null,
+    batchLimit: null,
+    health: HEALTHY,
+    terminated: null,
+  };
+}
+
+type Handlers = { readonly [T in Input['type']]: (subscription: Subscription, input: Extract<Input, { type: T }>, now: number) => Step };
+
+const HANDLERS: Handlers = { append, trim, ack, drain, rotate, claim, answer, verified, configure, tick, recover, terminate };
+
+/** What a client or its callback may not do any more once the grant has run out, even if the tick that says so is late. */
+const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set(['ack', 'drain', 'claim', 'verified', 'configure']);
+
+/**
+ * What is true after `input`, and what must be done about it, in order. Refused inputs and inputs without consequence return
+ * the identical object. Throws `InvariantError` only for numbers that no correct caller sends.
+ */
+export function step(subscription: Subscription, input: Input, now: number): Step {
+  if (subscription.terminated !== null) return refuse(subscription, 'terminated');
+  if (NEEDS_GRANT.has(input.type) && expired(subscription, now)) return refuse(subscription, 'terminated');
+  const handler = HANDLERS[input.type] as (subscription: Subscription, input: Input, now: number) => Step;
+  return handler(subscription, input, now);
+}
