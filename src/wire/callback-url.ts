@@ -117,7 +117,7 @@ async function verifySignature(token: string, options: VerifyOptions): Promise<v
       });
       return;
     } catch (cause) {
-      refusal = refuse(reasonOf(cause), cause);
+      refusal = refusalOf(cause);
       // A claim is judged only after the signature has matched, so the other keys cannot match any more.
       if (refusal.reason !== 'no_match') throw refusal;
     }
@@ -125,12 +125,13 @@ async function verifySignature(token: string, options: VerifyOptions): Promise<v
   throw refusal;
 }
 
-function reasonOf(cause: unknown): TokenRefusal {
-  if (cause instanceof errors.JWTExpired) return 'expired';
+/** The library's errors about claims hold the claims, which are nobody else's business: they are not kept as a cause. */
+function refusalOf(cause: unknown): LocalError {
+  if (cause instanceof errors.JWTExpired) return refuse('expired');
   if (cause instanceof errors.JWTClaimValidationFailed) {
-    return cause.claim === 'iss' ? 'wrong_issuer' : cause.claim === 'aud' ? 'wrong_audience' : 'wrong_claims';
+    return refuse(cause.claim === 'iss' ? 'wrong_issuer' : cause.claim === 'aud' ? 'wrong_audience' : 'wrong_claims');
   }
-  return 'no_match';
+  return refuse('no_match', cause);
 }
 
 const MESSAGES: Readonly<Record<TokenRefusal, string>> = {
