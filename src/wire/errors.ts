@@ -117,6 +117,10 @@ export type LocalErrorCode =
   | 'store_failed'
   /** Another process has taken the store over. */
   | 'store_fenced'
+  /** The client's own record of positions cannot be read. */
+  | 'ledger_corrupt'
+  /** The peer cannot be reached at the moment: worth another try. */
+  | 'unreachable'
   | 'closed'
   | 'not_supported'
   | 'epoch_changed'
