@@ -1,0 +1,264 @@
+/**
+ * The embedded store, on `node:sqlite`: one file, one process, every commit synced to disk before it resolves. Also a volatile
+ * one, with the path `:memory:`. Calls block for the length of a sync; the port is asynchronous so that they need not.
+ */
+import { randomBytes } from 'node:crypto';
+import type { DatabaseSync } from 'node:sqlite';
+import type { Checkpoint, Opened, Store, Write } from '../../engine/ports.ts';
+import { LocalError } from '../../wire/errors.ts';
+import { judge, readWitness, WitnessFile, type Witness } from './continuity.ts';
+import { openDatabase, type Check } from './database.ts';
+import { keyMissing, storeError, storeFenced } from './errors.ts';
+import { canonicalPath, createPrivate } from './files.ts';
+import { lockStore } from './lock.ts';
+import { prepareQueries, type Queries } from './queries.ts';
+import { quota, type Quota } from './quota.ts';
+import * as reads from './reads.ts';
+import { migrate } from './schema.ts';
+import { sealer, type Sealer } from './seal.ts';
+import { apply, Ledger, type Counts } from './writes.ts';
+
+export interface SqliteStoreOptions {
+  /**
+   * The database file; its directory must exist. Beside it appear `-wal`, `-shm`, `.lock` and `.instance`. `:memory:` = volatile.
+   * Back up the database (and `-wal`), never `.instance`: that is how a restored backup is recognised.
+   */
+  readonly path: string;
+  /** 32 bytes that encrypt callback URLs and secrets at rest; without a key no callback can be stored. `:memory:` makes its own. */
+  readonly key: Uint8Array | undefined;
+  /**
+   * Most bytes of the database file, at least 1 MiB; choose it at least 64 MiB below the space there is, so that
+   * acknowledging and trimming still work when no more events are accepted. Default 4 GiB; null = no limit.
+   */
+  readonly maxBytes?: number | null;
+  /**
+   * Integrity check at open. `quick` (default) reads every page once; `full` also compares indexes with tables; `none` for
+   * files too large to be read at every start.
+   */
+  readonly check?: Check;
+  /** Told once when something is wrong that does not stop the store. */
+  readonly warn?: (message: string) => void;
+}
+
+const DEFAULT_MAX_BYTES = 4 * 1024 ** 3;
+const VOLATILE = ':memory:';
+const KEY_CHECK = 'meta/key_check/1';
+
+/** Opens nothing yet: `open` does. Every method rejects with a `LocalError`: `store_*`, `key_unknown`, `config_invalid`, `closed`. */
+export function sqliteStore(options: SqliteStoreOptions): Store {
+  return new SqliteStore(options);
+}
+
+/** Everything that exists while the store is open. */
+interface Session {
+  readonly database: DatabaseSync;
+  readonly queries: Queries;
+  readonly seal: Sealer | null;
+  readonly quota: Quota;
+  readonly witness: WitnessFile | null;
+  readonly unlock: () => void;
+  readonly instance: string;
+  readonly generation: number;
+  readonly counts: Counts;
+  commits: number;
+  checkpoint: Checkpoint;
+  sweptTo: number;
+  fenced: boolean;
+}
+
+class SqliteStore implements Store {
+  readonly durability: Store['durability'];
+  readonly #options: SqliteStoreOptions;
+  #session: Session | null = null;
+  #warned = false;
+
+  constructor(options: SqliteStoreOptions) {
+    this.#options = options;
+    this.durability = options.path === VOLATILE ? 'volatile' : 'durable';
+  }
+
+  async open(_now: number): Promise<Opened> {
+    if (this.#session !== null) throw new LocalError('store_failed', 'This store is open already.');
+    const { path: given, check = 'quick', maxBytes = DEFAULT_MAX_BYTES } = this.#options;
+    const cleanup: (() => void)[] = [];
+    try {
+      const volatile = this.durability === 'volatile';
+      const seal = this.#sealer();
+      const path = volatile ? given : canonicalPath(given);
+      const unlock = volatile ? () => {} : lockStore(path);
+      cleanup.push(unlock);
+      if (!volatile) createPrivate(path);
+      const database = openDatabase(path, check);
+      cleanup.push(() => database.close());
+      migrate(database);
+      const queries = prepareQueries(database);
+      const pages = quota(database, queries, volatile && this.#options.maxBytes === undefined ? null : maxBytes);
+      const before = volatile ? null : readWitness(`${path}.instance`);
+      const opened = transact(database, queries, () => takeOver(queries, seal, before));
+      const witness = volatile ? null : new WitnessFile(`${path}.instance`);
+      if (witness !== null) cleanup.push(() => witness.close());
+      const { instance, commits, ...answer } = opened;
+      const { generation, checkpoint } = answer;
+      witness?.write({ instance, generation, commits });
+      witness?.sync();
+      this.#session = {
+        database, queries, seal, quota: pages, witness, unlock, instance, generation, commits, checkpoint,
+        counts: reads.count(queries), sweptTo: 0, fenced: false,
+      };
+      return answer;
+    } catch (cause) {
+      for (const undo of cleanup.reverse()) undo();
+      throw storeError(cause);
+    }
+  }
+
+  #sealer(): Sealer | null {
+    const { key, path } = this.#options;
+    if (key !== undefined) return sealer(key);
+    return path === VOLATILE ? sealer(randomBytes(32)) : null;
+  }
+
+  async commit(writes: readonly Write[]): Promise<void> {
+    const session = this.#open();
+    if (writes.length === 0) return;
+    const ledger = new Ledger();
+    const tools = { ...session, ledger };
+    const { database, queries, quota, generation, counts } = session;
+    try {
+      transact(database, queries, () => {
+        if (queries.countCommit.run(generation).changes === 0) throw storeFenced();
+        for (const write of writes) apply(write, tools);
+        const { lastOffset, nextRow, checkpoint } = ledger;
+        if (lastOffset > 0 || nextRow > 0 || checkpoint !== null) {
+          queries.raiseMarks.run(lastOffset, nextRow, checkpoint?.offset ?? null, checkpoint?.row ?? null);
+        }
+        quota.check(writes);
+      });
+    } catch (cause) {
+      const error = storeError(cause);
+      if (error.code === 'store_fenced') session.fenced = true;
+      throw error;
+    }
+    session.commits += 1;
+    session.checkpoint = ledger.checkpoint ?? session.checkpoint;
+    session.sweptTo = ledger.sweptTo ?? session.sweptTo;
+    counts.subscriptions += ledger.counts.subscriptions;
+    counts.events += ledger.counts.events;
+    counts.entries += ledger.counts.entries;
+    this.#testify(session);
+  }
+
+  /** The commit is on disk, so a witness that cannot be written must not make it fail. */
+  #testify({ witness, instance, generation, commits }: Session): void {
+    try {
+      witness?.write({ instance, generation, commits });
+    } catch {
+      if (!this.#warned) this.#options.warn?.('The .instance file beside the store cannot be written: until it can, a restored backup may go unnoticed.');
+      this.#warned = true;
+    }
+  }
+
+  async close(): Promise<void> {
+    const session = this.#session;
+    if (session === null) return;
+    this.#session = null;
+    const { witness, database, unlock, fenced } = session;
+    try {
+      // Who has been fenced off leaves the witness to the new owner.
+      if (!fenced) witness?.sync();
+      witness?.close();
+      database.close();
+    } catch (cause) {
+      throw storeError(cause);
+    } finally {
+      unlock();
+    }
+  }
+
+  #open(): Session {
+    if (this.#session === null) throw new LocalError('closed', 'The store is not open.');
+    return this.#session;
+  }
+
+  /** Runs one read; everything it throws becomes a `LocalError`. */
+  #read<Result>(run: (session: Session) => Result): Result {
+    const session = this.#open();
+    try {
+      return run(session);
+    } catch (cause) {
+      throw storeError(cause);
+    }
+  }
+
+  async *index() {
+    const { queries } = this.#open();
+    try {
+      yield* reads.index(queries);
+    } catch (cause) {
+      throw storeError(cause);
+    }
+  }
+
+  async load(rows: readonly number[]) { return this.#read(({ queries, seal }) => reads.load(queries, seal, rows)); }
+  async rowOf(subscriptionId: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOf, subscriptionId)); }
+  async rowOfKey(principal: string, key: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOfKey, principal, key)); }
+  async rowsOf(principal: string, afterRow: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.rowsOf, principal, afterRow, limit)); }
+  async countOf(principal: string) { return this.#read(({ queries }) => reads.one<number>(queries.countOf, principal) ?? 0); }
+  async due(now: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.due, now, limit)); }
+  async nextDueAt() { return this.#read(({ queries }) => reads.one<number>(queries.nextDueAt)); }
+  async backlog(afterRow: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.backlog, afterRow, limit)); }
+  async read(row: number, after: number, maxEvents: number, maxBytes: number) { return this.#read(({ queries }) => reads.read(queries, row, after, maxEvents, maxBytes)); }
+  async agedOut(row: number, acceptedBefore: number) { return this.#read(({ queries }) => reads.agedOut(queries, row, acceptedBefore)); }
+  async acceptedAt(row: number, sequence: number) { return this.#read(({ queries }) => reads.one<number>(queries.acceptedAt, row, sequence)); }
+  async accepted(offset: number, limit: number) { return this.#read(({ queries }) => reads.accepted(queries, offset, limit)); }
+  async history(names: readonly string[], since: number, afterOffset: number, limit: number) { return this.#read(({ queries }) => reads.history(queries, names, since, afterOffset, limit)); }
+  async known(ids: readonly { readonly name: string; readonly eventId: string }[]) { return this.#read(({ queries }) => ids.map(({ name, eventId }) => reads.one<number>(queries.known, name, eventId))); }
+  async tombstone(subscriptionId: string) { return this.#read(({ queries }) => reads.tombstone(queries, subscriptionId)); }
+  async verification(principal: string, urlHash: string) { return this.#read(({ queries }) => reads.one<number>(queries.verification, principal, urlHash)); }
+  async stats() { return this.#read(({ counts, quota }) => ({ ...counts, bytes: quota.used(), quotaBytes: quota.bytes })); }
+}
+
+/** One transaction: all or nothing, whatever is thrown. */
+function transact<Result>(database: DatabaseSync, queries: Queries, run: () => Result): Result {
+  queries.begin.run();
+  try {
+    const result = run();
+    queries.commit.run();
+    return result;
+  } catch (cause) {
+    // SQLite has already rolled back by itself after some errors, a full disk among them.
+    if (database.isTransaction) queries.rollback.run();
+    throw cause;
+  }
+}
+
+/** Makes this process the owner of the store, and finds out whether anything was lost since the last one. */
+function takeOver(queries: Queries, seal: Sealer | null, before: Witness | null): Opened & Pick<Witness, 'instance' | 'commits'> {
+  queries.found.run(randomBytes(16).toString('base64url'));
+  const meta = reads.meta(queries);
+  checkKey(queries, seal, meta.keyCheck);
+  const verdict = judge(meta, before);
+  // Epochs that a process died before rotating are still to be rotated, however sound the store looks since.
+  const continuity = verdict === 'continued' && queries.rotationDue.get() !== undefined ? 'maybe_lost' : verdict;
+  if (verdict === 'maybe_lost') queries.markRotationDue.run();
+  // A new life of the database gets a new name, so that the file it was copied from is recognised as another one.
+  const instance = verdict === 'maybe_lost' ? randomBytes(16).toString('base64url') : meta.instance;
+  const generation = Math.max(meta.generation, before?.generation ?? 0) + 1;
+  queries.takeOver.run(instance, generation);
+  const { commits, lastOffset, nextRow, checkpoint } = meta;
+  return { continuity, generation, lastOffset, nextRow, checkpoint, instance, commits };
+}
+
+/** A value sealed when the store got its key tells a wrong key at once, not at the first callback. */
+function checkKey(queries: Queries, seal: Sealer | null, stored: Uint8Array | null): void {
+  if (stored === null) {
+    if (seal !== null) queries.setKeyCheck.run(seal.seal(KEY_CHECK, KEY_CHECK));
+    return;
+  }
+  if (seal === null) throw keyMissing();
+  try {
+    seal.unseal(KEY_CHECK, stored);
+  } catch (cause) {
+    throw new LocalError('key_unknown', 'This key does not open the store. Give sqliteStore the key that the store was made with.', { cause });
+  }
+}
