@@ -8,9 +8,8 @@ import type { FailureCategory, Outcome } from './types.ts';
 
 export interface Answer {
   readonly status: number;
-  readonly contentType: string | null;
   readonly retryAfter: string | null;
-  /** The parsed JSON body; undefined when there is none or it is no JSON. */
+  /** The parsed body; undefined when there is none or it is no JSON. What the content type says does not matter. */
   readonly body: unknown;
   /** When it arrived, for a `Retry-After` that is a date. */
   readonly now: number;
@@ -57,9 +56,9 @@ export function classifyFailure(category: FailureCategory): Outcome {
 
 /** A 2xx acknowledges only in words; a parked domain or a login page is no acknowledgement. */
 function readStatement(answer: Answer, sent: Sent): Outcome {
-  if (!isJson(answer.contentType) || !isRecord(answer.body)) return NO_ACK;
+  if (!isRecord(answer.body)) return NO_ACK;
   const { ack, reject } = answer.body;
-  const named = reject === undefined ? null : isRecord(reject) && typeof reject['reason'] === 'string' ? reject['sequence'] : undefined;
+  const named = reject === undefined ? null : isRecord(reject) ? reject['sequence'] : undefined;
   if (typeof ack !== 'number' || (named !== null && typeof named !== 'number')) return NO_ACK;
   return acceptableStatement(ack, named, sent) ? { kind: 'acked', ack, reject: named } : NO_ACK;
 }
@@ -72,11 +71,6 @@ export function acceptableStatement(ack: number, reject: number | null, { after,
   if (!Number.isSafeInteger(ack) || ack < after || ack > to) return false;
   if (reject !== null) return reject === ack + 1 && reject <= to;
   return ack > after || after === to;
-}
-
-/** `application/json` or a `+json` type, with or without parameters. */
-function isJson(contentType: string | null): boolean {
-  return contentType !== null && /^\s*application\/(?:[\w.!#$&^-]+\+)?json\s*(?:;|$)/i.test(contentType);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -17,7 +17,7 @@ export function grantTtl(suggested: number | null | undefined, policy: TtlPolicy
   if (suggested === null) return policy.allowNoExpiry ? null : policy.maxMs;
   const wanted = suggested ?? policy.defaultMs;
   requireInteger('ttlMs', wanted, 0);
-  return Math.max(policy.minMs, Math.min(policy.maxMs, wanted));
+  return Math.min(Math.max(wanted, policy.minMs), policy.maxMs);
 }
 
 /** When to renew, in ms from now; null when there is nothing to renew. `jitter` is uniform in [0, 1). */

@@ -19,16 +19,21 @@ export interface Gap {
   readonly reason: GapReason;
 }
 
+/** An entry that is an event. */
+export type Readable<E> = E & { readonly gap: null; readonly encoded: string };
+
 export interface BatchLimits<E> {
   readonly maxEvents: number;
   readonly maxBytes: number;
+  /** False = an event larger than `maxBytes` has to wait. Default true: one event always fits. */
+  readonly atLeastOne?: boolean;
   /** Bytes this event adds to the delivery. */
-  sizeOf(event: E): number;
+  sizeOf(event: Readable<E>): number;
 }
 
 /** What a delivery covers: `after + 1 … last`, each number in `events` or in `gaps`, both ascending. */
 export interface Batch<E> {
-  readonly events: readonly E[];
+  readonly events: readonly Readable<E>[];
   readonly gaps: readonly Gap[];
   /** `after` when there is nothing to say. */
   readonly last: number;
@@ -42,15 +47,15 @@ function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void 
 }
 
 /**
- * The longest contiguous batch after `after` that the limits allow; at least one event, however large, when there is one.
- * `entries` are the store's entries after `after`, ascending, perhaps cut short; `floor` and `head` are the subscription's at
- * the time of reading. Entries at or below `floor` or above `head` are ignored: they are being deleted or not yet ours.
- * Throws `InvariantError` `log_hole` when a number between the two is missing.
+ * The longest contiguous batch after `after` that the limits allow. `entries` are the store's entries after `after`, ascending,
+ * perhaps cut short; `floor` and `head` are the subscription's. Entries at or below `floor` or above `head` are ignored: they
+ * are being deleted, or belong to a later state. Entries that end below `head` are no hole, since memory may be ahead of the
+ * disk. Throws `InvariantError` `log_hole` when a number above `floor` is missing before an entry that is there.
  */
 export function assemble<E extends LogItem>(
   after: number, entries: Iterable<E>, floor: number, head: number, limits: BatchLimits<E>,
 ): Batch<E> {
-  const events: E[] = [];
+  const events: Readable<E>[] = [];
   const gaps: Gap[] = [];
   if (limits.maxEvents <= 0 || after >= head) return { events, gaps, last: after };
   let last = after;
@@ -63,19 +68,23 @@ export function assemble<E extends LogItem>(
     if (entry.sequence <= Math.max(after, floor)) continue;
     if (entry.sequence > head) break;
     if (entry.sequence !== last + 1) throw hole(last + 1, `the next entry read is ${entry.sequence}`);
-    if (entry.gap !== null || entry.encoded === null) {
+    if (!isReadable(entry)) {
       // An entry whose event was forgotten without a word is retention's doing: nothing else deletes events.
       extend(gaps, entry.sequence, entry.sequence, entry.gap ?? 'retention');
     } else {
       const size = limits.sizeOf(entry);
-      if (events.length > 0 && (events.length >= limits.maxEvents || bytes + size > limits.maxBytes)) break;
+      if (events.length >= limits.maxEvents) break;
+      if (bytes + size > limits.maxBytes && (events.length > 0 || limits.atLeastOne === false)) break;
       events.push(entry);
       bytes += size;
     }
     last = entry.sequence;
   }
-  if (last === after) throw hole(after + 1, `nothing was read although head is ${head}`);
   return { events, gaps, last };
+}
+
+function isReadable<E extends LogItem>(entry: E): entry is Readable<E> {
+  return entry.gap === null && entry.encoded !== null;
 }
 
 function hole(sequence: number, found: string): InvariantError {

@@ -1,10 +1,10 @@
 /**
  * Questions about a subscription that change nothing: what may be done with it now, and when something will be due. Also the
- * three ways a step can end.
+ * ways a step can end.
  */
 import { TRIM_SLACK_AGE_FRACTION } from './policy.ts';
-import { reverifyAt } from './verification.ts';
-import type { Effect, Position, Refusal, Status, Step, Subscription } from './types.ts';
+import { consented, reverifyAt } from './verification.ts';
+import type { Effect, Position, Refusal, Status, Step, Subscription, TerminationReason } from './types.ts';
 
 /** `suspended` wins over `paused`: it is the one that needs the client's attention. */
 export function statusOf(subscription: Subscription): Status {
@@ -36,7 +36,7 @@ function waiting(subscription: Subscription): boolean {
 /** A callback attempt may start now (SEP: Order, one attempt at a time). */
 export function deliverable(subscription: Subscription, now: number): boolean {
   const { retryAt } = subscription;
-  return waiting(subscription) && !expired(subscription, now) && (retryAt === null || retryAt <= now);
+  return waiting(subscription) && !expired(subscription, now) && consented(subscription, now) && (retryAt === null || retryAt <= now);
 }
 
 /** When retention by age is to be looked at next; null when nothing is retained. */
@@ -79,4 +79,8 @@ export function unchanged(subscription: Subscription): Step {
 /** A step that ends here: `ready` is added, last, when it leaves the callback deliverable. */
 export function settle(subscription: Subscription, effects: readonly Effect[], now: number): Step {
   return { subscription, effects: deliverable(subscription, now) ? [...effects, { type: 'ready' }] : effects };
+}
+
+export function end(subscription: Subscription, reason: TerminationReason, now: number): Step {
+  return { subscription: { ...subscription, attempt: null, terminated: { reason, at: now } }, effects: [{ type: 'terminated', reason }] };
 }

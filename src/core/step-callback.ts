@@ -1,7 +1,7 @@
 /** Steps of callback delivery: an attempt is claimed, answered or lost; the endpoint's consent is proved or ends. */
 import { acceptableStatement, backoffMs } from './attempt.ts';
 import { HEALTHY, resetCounters } from './health.ts';
-import { requireInteger } from './invariant.ts';
+import { InvariantError, requireInteger } from './invariant.ts';
 import { BATCH_EVENTS_MAX, CONFIG_FAILURES_MAX, FAILING_MAX_MS } from './policy.ts';
 import { deliverable, refuse, settle, unchanged } from './state.ts';
 import type { Attempt, Effect, GapReason, Health, Input, Outcome, Step, Subscription } from './types.ts';
@@ -9,14 +9,16 @@ import type { Attempt, Effect, GapReason, Health, Input, Outcome, Step, Subscrip
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /** SEP: Order. One attempt at a time, and it always starts right after what is acknowledged. */
-export function claim(subscription: Subscription, { to, first, leaseMs }: InputOf<'claim'>, now: number): Step {
+export function claim(subscription: Subscription, { to, events, first, leaseMs }: InputOf<'claim'>, now: number): Step {
   requireInteger('claim.leaseMs', leaseMs, 1);
   const { acked, head, attempt, callback } = subscription;
-  const allowed = to === acked
-    ? callback !== null && attempt === null && first === null
-    : deliverable(subscription, now) && Number.isSafeInteger(to) && to > acked && to <= head && (first === null || (first > acked && first <= to));
+  const probe = to === acked;
+  const allowed = probe ? callback !== null && attempt === null : deliverable(subscription, now) && Number.isSafeInteger(to) && to > acked && to <= head;
   if (!allowed) return refuse(subscription, 'not_deliverable');
-  const started: Attempt = { id: subscription.attempts + 1, after: acked, to, first, leaseUntil: now + leaseMs };
+  requireInteger('claim.events', events, 0);
+  const plausible = first === null ? events === 0 : events > 0 && first > acked && first + events - 1 <= to;
+  if (!plausible) throw new InvariantError('invalid_input', `a range of ${events} events cannot begin with ${first} and lie in ${acked + 1} to ${to}: fix the caller`);
+  const started: Attempt = { id: subscription.attempts + 1, after: acked, to, events, first, leaseUntil: now + leaseMs };
   const next = { ...subscription, attempt: started, attempts: started.id, retryAt: null, sent: Math.max(subscription.sent, to) };
   return { subscription: next, effects: [{ type: 'attempt', attempt: started }] };
 }
@@ -46,28 +48,33 @@ export function settleAttempt(subscription: Subscription, attempt: Attempt, outc
 }
 
 function acknowledged(subscription: Subscription, attempt: Attempt, ack: number, reject: number | null, now: number): Step {
-  // An answered probe proves that somebody is there, not that events are accepted: the record of failures stays.
-  if (attempt.to === attempt.after) return settle(subscription, [], now);
-  const { batchLimit, health } = subscription;
-  const acked = Math.max(subscription.acked, reject ?? ack);
-  const grown = batchLimit === null || batchLimit * 2 >= BATCH_EVENTS_MAX ? null : batchLimit * 2;
+  const { health } = subscription;
+  const probe = attempt.to === attempt.after;
+  // Rejecting what this very delivery reported as a gap says that the report was read; anything else would repeat it for ever.
+  const known = reject !== null && ack === attempt.after && reject !== attempt.first;
+  const acked = Math.max(subscription.acked, known ? reject : ack);
   const effects: Effect[] = [];
-  // Another drain may have settled the number meanwhile, or retention dropped it: then there is nothing left to reject.
-  if (reject !== null && reject > Math.max(subscription.acked, subscription.floor)) effects.push({ type: 'gap', from: reject, to: reject, reason: 'rejected' });
+  // Another drain may have settled the number meanwhile, or retention dropped it: then there is nothing left to reject. The
+  // gap stays above `acked`: it is told by the next delivery, like every gap.
+  if (reject !== null && reject > Math.max(acked, subscription.floor)) effects.push({ type: 'gap', from: reject, to: reject, reason: 'rejected' });
   if (acked > subscription.acked) effects.push({ type: 'wake' });
   const next: Subscription = {
-    ...subscription, acked, batchLimit: grown, retryAt: null,
-    health: { ...HEALTHY, lastDeliveryAt: now, lastError: subscription.suspended ? health.lastError : null },
+    ...subscription, acked, retryAt: null,
+    batchLimit: probe ? subscription.batchLimit : grown(subscription.batchLimit),
+    // The server never forgets by itself that it suspended a callback, whatever a probe says.
+    health: { ...HEALTHY, lastDeliveryAt: probe ? health.lastDeliveryAt : now, lastError: subscription.suspended ? health.lastError : null },
   };
   return settle(next, effects, now);
+}
+
+function grown(batchLimit: number | null): number | null {
+  return batchLimit === null || batchLimit * 2 >= BATCH_EVENTS_MAX ? null : batchLimit * 2;
 }
 
 type Failure = Extract<Outcome, { kind: 'transient' | 'config' }>;
 
 function failed(subscription: Subscription, attempt: Attempt, failure: Failure, jitter: number, now: number): Step {
   const before = subscription.health;
-  // A failed probe carried nothing that could be lost: it is remembered and not counted.
-  if (attempt.to === attempt.after) return settle({ ...subscription, health: { ...before, lastError: failure.category } }, [], now);
   const health: Health = {
     attempts: before.attempts + 1,
     configFailures: failure.kind === 'config' ? before.configFailures + 1 : 0,
@@ -84,7 +91,7 @@ function failed(subscription: Subscription, attempt: Attempt, failure: Failure, 
 /** SEP: onFailure. Keep everything and stop, or record one event as a gap and go on with the next. */
 function giveUp(subscription: Subscription, attempt: Attempt, reason: GapReason, now: number): Step {
   if (subscription.onFailure === 'suspend') return suspend(subscription);
-  // Only gaps were on offer. They cannot be skipped, they are the report of what was: keep trying.
+  // No event was on offer. Gaps cannot be skipped, they are the report of what was: keep trying.
   if (attempt.first === null) return settle(subscription, [], now);
   // `acked` stays below the gap: an acknowledgement is the client's statement, and the next delivery must still tell of the gap.
   const effects: Effect[] = attempt.first > Math.max(subscription.acked, subscription.floor)
@@ -101,9 +108,8 @@ function suspend(subscription: Subscription): Step {
 /** 413. Halving is no failure, it is bounded by the size of the batch; a single event that is too large is one. */
 function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
   // A delivery without events is as small as it can be, so 413 to it says nothing about size.
-  if (attempt.first === null) return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
-  const size = Math.min(subscription.batchLimit ?? Number.POSITIVE_INFINITY, attempt.to - attempt.first + 1);
-  if (size > 1) return settle({ ...subscription, batchLimit: Math.floor(size / 2) }, [], now);
+  if (attempt.events === 0) return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
+  if (attempt.events > 1) return settle({ ...subscription, batchLimit: Math.floor(attempt.events / 2) }, [], now);
   const health: Health = { ...subscription.health, lastError: 'http_4xx' };
   return giveUp({ ...subscription, batchLimit: 1, health }, attempt, 'too_large', now);
 }

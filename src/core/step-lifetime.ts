@@ -2,9 +2,9 @@
 import { jsonEqual } from './canonical.ts';
 import { classifyFailure } from './attempt.ts';
 import { HEALTHY, resetCounters, resumed } from './health.ts';
-import { expired, settle, unchanged } from './state.ts';
+import { end, expired, settle, unchanged } from './state.ts';
 import { settleAttempt } from './step-callback.ts';
-import type { Callback, Effect, Input, Step, Subscription, TerminationReason } from './types.ts';
+import type { Callback, Effect, Input, Step, Subscription } from './types.ts';
 
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
@@ -74,8 +74,4 @@ export function recover(subscription: Subscription, _input: InputOf<'recover'>, 
 
 export function terminate(subscription: Subscription, { reason }: InputOf<'terminate'>, now: number): Step {
   return end(subscription, reason, now);
-}
-
-function end(subscription: Subscription, reason: TerminationReason, now: number): Step {
-  return { subscription: { ...subscription, attempt: null, terminated: { reason, at: now } }, effects: [{ type: 'terminated', reason }] };
 }

@@ -1,7 +1,7 @@
 /** Steps of the log itself: numbers are assigned, sent, acknowledged, trimmed, and renumbered when an epoch ends. */
 import { requireInteger, InvariantError } from './invariant.ts';
 import { TRIM_SLACK_EVENTS_MIN, TRIM_SLACK_FRACTION } from './policy.ts';
-import { refuse, settle, unchanged } from './state.ts';
+import { end, refuse, settle, unchanged } from './state.ts';
 import { resumed } from './health.ts';
 import type { Effect, Input, Step, Subscription } from './types.ts';
 
@@ -11,7 +11,7 @@ type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 export function append(subscription: Subscription, { count, acceptedAt }: InputOf<'append'>, now: number): Step {
   requireInteger('append.count', count, 1);
   const head = subscription.head + count;
-  requireInteger('head', head, 1);
+  if (head > Number.MAX_SAFE_INTEGER) return end(subscription, 'failed', now);
   const { maxEvents } = subscription.retention;
   const slack = Math.max(TRIM_SLACK_EVENTS_MIN, Math.floor(maxEvents * TRIM_SLACK_FRACTION));
   const over = head - subscription.floor > maxEvents + slack;

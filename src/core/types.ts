@@ -44,7 +44,9 @@ export interface Attempt {
   readonly after: number;
   /** Last number of the delivery; equals `after` for an empty probe. */
   readonly to: number;
-  /** Lowest number of the range that is an event: what `skip` gives up on. Null when the delivery reports gaps only. */
+  /** How many of the numbers are events; the rest are in gaps. */
+  readonly events: number;
+  /** The lowest number that is an event: what `skip` gives up on. Null when `events` is 0. */
   readonly first: number | null;
   /** After this the lease on the attempt has run out and another may start. */
   readonly leaseUntil: number;
@@ -113,10 +115,10 @@ export type Input =
   /** Numbering assigned `count` more numbers; the first of them was accepted at `acceptedAt`. */
   | { readonly type: 'append'; readonly count: number; readonly acceptedAt: number }
   /**
-   * The engine is ready to POST `acked + 1 … to`, in which `first` is the lowest number that is an event (null = gaps only).
-   * Refused unless `deliverable`. `to` = `acked` is an empty probe, allowed even while paused or suspended.
+   * The engine is ready to POST `acked + 1 … to`, which has `events` events, the lowest of them `first` (null when there are
+   * none). Refused unless `deliverable`. `to` = `acked` is an empty probe, allowed even while paused or suspended.
    */
-  | { readonly type: 'claim'; readonly to: number; readonly first: number | null; readonly leaseMs: number }
+  | { readonly type: 'claim'; readonly to: number; readonly events: number; readonly first: number | null; readonly leaseMs: number }
   /** The attempt with this id was answered, or failed. `jitter` is uniform in [0, 1). */
   | { readonly type: 'answer'; readonly attempt: number; readonly outcome: Outcome; readonly jitter: number }
   /** A stream or pull is about to send numbers up to `to`. A pull also resumes a suspended callback. */

@@ -16,6 +16,14 @@ export function needsVerification(verifiedAt: number | null, now: number, policy
   return verifiedAt === null || verifiedAt > now || now - verifiedAt >= policy.cacheMs;
 }
 
+/**
+ * Whether events may be sent on the proof at hand. Without expiry the proof wears out after a day, so that a pull, which resumes
+ * a suspended callback, cannot make it deliver before consent is proved again.
+ */
+export function consented({ callback, ttlMs }: Subscription, now: number): boolean {
+  return callback !== null && (ttlMs !== null || now - callback.verifiedAt < CONSENT_MS);
+}
+
 /** When consent must be proved again without the client asking; null = never by itself. */
 export function reverifyAt(subscription: Subscription): number | null {
   const { callback, ttlMs, paused, suspended, terminated } = subscription;
