@@ -81,6 +81,8 @@ export type Write =
   | { readonly type: 'renumber'; readonly row: number; readonly by: number }
   /** Delete the subscription and its entries, leave a tombstone. */
   | { readonly type: 'end'; readonly row: number; readonly tombstone: Tombstone }
+  /** Forget an event's data; from now on every read of it gives a gap `redacted`. */
+  | { readonly type: 'redact'; readonly offset: number }
   | { readonly type: 'verification'; readonly principal: string; readonly urlHash: string; readonly verifiedAt: number }
   /** Housekeeping: events accepted before this instant that no log needs any more. */
   | { readonly type: 'forget'; readonly acceptedBefore: number; readonly now: number };

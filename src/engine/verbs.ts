@@ -78,8 +78,11 @@ export interface Engine extends Verbs {
   remove(name: string): Promise<void>;
   /** Ends a principal's subscriptions (all, or one) with this reason. Returns how many. */
   terminate(of: { readonly principal: string; readonly subscriptionId?: string }, reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>): Promise<number>;
-  /** Records that an event must never be delivered again: a `redacted` gap wherever it is not acknowledged, and its data is forgotten. Returns in how many logs. */
-  redact(event: { readonly name: string; readonly eventId: string }): Promise<number>;
+  /**
+   * Forgets an event's data for good: from now on its number is a `redacted` gap in every log that holds it. Resolves with false
+   * when there is no such event any more. A copy that has been sent cannot be called back.
+   */
+  redact(event: { readonly name: string; readonly eventId: string }): Promise<boolean>;
   /** Called with nothing when the list of trigger types changed. Returns the unsubscribe. */
   onListChanged(run: () => void): () => void;
   health(): Promise<EngineHealth>;

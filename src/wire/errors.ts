@@ -121,6 +121,10 @@ export type LocalErrorCode =
   | 'ledger_corrupt'
   /** The peer cannot be reached at the moment: worth another try. */
   | 'unreachable'
+  /** No trigger type of this name is declared. */
+  | 'trigger_unknown'
+  /** An event does not fit its trigger type's payloadSchema. */
+  | 'payload_invalid'
   | 'closed'
   | 'not_supported'
   | 'epoch_changed'

@@ -1,0 +1,289 @@
+/**
+ * The book: every subscription the engine is working on, and the one unit of work. A step changes the state in memory at
+ * once and enters its writes; whatever the step wants done in the world waits until the commit that holds those writes is
+ * on disk. All that happens in one turn of the event loop shares one commit.
+ */
+import { dueAt, step, type Input, type Step } from '../core/index.ts';
+import type { Effect, Subscription, TerminationReason } from '../core/types.ts';
+import type { ReadEntry, Store, StoredSubscription, Tombstone, Write } from './ports.ts';
+
+/** A subscription in memory. `state` may be one commit ahead of the disk; nobody outside sees it before it is there. */
+export interface Held {
+  readonly row: number;
+  readonly createdOffset: number;
+  state: Subscription;
+  /** The newest log entries without a hole, or null when only the store has them. */
+  tail: ReadEntry[] | null;
+  tailBytes: number;
+  /** Open streams and waiting pulls. */
+  listeners: number;
+  /** What the next commit has to write of `state`. */
+  dirty: 'no' | 'progress' | 'configure' | 'create';
+  /** Ended, and its end is entered: nothing may be written for it any more. */
+  ended: boolean;
+  /** Turn of the last use, for eviction. */
+  usedAt: number;
+}
+
+export interface BookOptions {
+  readonly store: Store;
+  now(): number;
+  /** Effects that need the world, in order, after their commit. */
+  act(held: Held, effect: Extract<Effect, { type: 'wake' | 'announce' }>): void;
+  /** Called in the same turn: a callback has work. May enter more steps into the same commit. */
+  ready(held: Held): void;
+  /** Called in the same turn: the subscription is over. Enters its end. */
+  terminated(held: Held, reason: TerminationReason): void;
+  /** A commit failed: memory was thrown away, whatever waited was told. */
+  failed(cause: unknown): void;
+  /** After each commit: the earliest `dueAt` it wrote. */
+  due(at: number): void;
+  /** How many idle subscriptions stay in memory. */
+  readonly maxHeld: number;
+}
+
+interface Waiter { resolve(): void; reject(cause: unknown): void }
+
+/** Writes and consequences of one commit. */
+class Batch {
+  readonly writes: Write[] = [];
+  readonly dirty = new Set<Held>();
+  readonly after: (() => void)[] = [];
+  readonly waiters: Waiter[] = [];
+  get empty(): boolean { return this.writes.length === 0 && this.dirty.size === 0; }
+}
+
+export class Book {
+  readonly #options: BookOptions;
+  readonly #held = new Map<number, Held>();
+  #batch = new Batch();
+  #scheduled = false;
+  #inFlight: Promise<void> | null = null;
+  #turn = 0;
+
+  constructor(options: BookOptions) {
+    this.#options = options;
+  }
+
+  get size(): number { return this.#held.size; }
+
+  /** The subscription if it is in memory. */
+  peek(row: number): Held | undefined {
+    const held = this.#held.get(row);
+    if (held !== undefined) held.usedAt = this.#turn;
+    return held;
+  }
+
+  /** Brings rows into memory. Rows that do not exist stay away; look with `peek`, in the same turn. */
+  async hold(rows: readonly number[]): Promise<void> {
+    for (;;) {
+      const missing = rows.filter((row) => !this.#held.has(row));
+      if (missing.length === 0) break;
+      const found = await this.#load(missing);
+      if (found === 0) break;
+    }
+    for (const row of rows) this.peek(row);
+  }
+
+  async one(row: number): Promise<Held | undefined> {
+    const here = this.peek(row);
+    if (here !== undefined) return here;
+    await this.hold([row]);
+    return this.peek(row);
+  }
+
+  async #load(rows: readonly number[]): Promise<number> {
+    const stored = await this.#options.store.load(rows);
+    let added = 0;
+    // Memory wins: what another turn brought in meanwhile may already be ahead of the disk.
+    for (const one of stored) {
+      if (this.#held.has(one.row)) { added += 1; continue; }
+      this.#held.set(one.row, this.#wrap(one, 'no'));
+      added += 1;
+    }
+    return added;
+  }
+
+  #wrap(stored: StoredSubscription, dirty: Held['dirty']): Held {
+    return { ...stored, tail: null, tailBytes: 0, listeners: 0, dirty, ended: false, usedAt: this.#turn };
+  }
+
+  /** Enters a new subscription. */
+  create(row: number, createdOffset: number, state: Subscription): Held {
+    const held = this.#wrap({ row, createdOffset, state }, 'create');
+    this.#held.set(row, held);
+    this.#batch.dirty.add(held);
+    this.#schedule();
+    return held;
+  }
+
+  /** Feeds one input to the subscription: the only place in the engine where a subscription changes. */
+  step(held: Held, input: Input): Step {
+    if (this.#held.get(held.row) !== held) throw new Error('a subscription that left memory was stepped: hold it again after every await');
+    const now = this.#options.now();
+    const result = step(held.state, input, now);
+    if (result.refused !== undefined) return result;
+    if (result.subscription !== held.state) {
+      const before = held.state;
+      held.state = result.subscription;
+      if (held.dirty !== 'create') {
+        const configured = before.version !== held.state.version || before.callback !== held.state.callback || input.type === 'configure';
+        if (configured) held.dirty = 'configure';
+        else if (held.dirty === 'no') held.dirty = 'progress';
+      }
+      this.#batch.dirty.add(held);
+      if (before.acked !== held.state.acked || before.floor !== held.state.floor || before.epoch !== held.state.epoch) this.#dropTail(held, before);
+      this.#schedule();
+    }
+    for (const effect of result.effects) this.#enter(held, effect);
+    return result;
+  }
+
+  #enter(held: Held, effect: Effect): void {
+    switch (effect.type) {
+      case 'gap':
+        this.write({ type: 'gap', row: held.row, from: effect.from, to: effect.to, reason: effect.reason });
+        // Entries in memory must tell the same story as those on disk.
+        if (held.tail !== null) held.tail = held.tail.map((entry) => (entry.sequence >= effect.from && entry.sequence <= effect.to ? { ...entry, gap: effect.reason, encoded: null } : entry));
+        break;
+      case 'trim':
+        this.write({ type: 'trim', row: held.row, upTo: effect.upTo });
+        break;
+      case 'renumber':
+        this.write({ type: 'renumber', row: held.row, by: effect.by });
+        held.tail = null;
+        break;
+      case 'ready':
+        this.#options.ready(held);
+        break;
+      case 'terminated':
+        this.#options.terminated(held, effect.reason);
+        break;
+      case 'attempt':
+        // The dispatcher, which claimed it, posts it after the commit.
+        break;
+      default:
+        this.afterCommit(() => this.#options.act(held, effect));
+    }
+  }
+
+  /** Something that is in memory must not be sent any more: let the store say what is there. */
+  forgetTails(): void {
+    for (const held of this.#held.values()) { held.tail = null; held.tailBytes = 0; }
+  }
+
+  /** Entries that are acknowledged or trimmed need not stay in memory. */
+  #dropTail(held: Held, before: Subscription): void {
+    if (held.tail === null) return;
+    if (before.epoch !== held.state.epoch) { held.tail = null; held.tailBytes = 0; return; }
+    const settled = Math.max(held.state.acked, held.state.floor);
+    let count = 0;
+    while (count < held.tail.length && held.tail[count]!.sequence <= settled) {
+      held.tailBytes -= held.tail[count]!.encoded?.length ?? 0;
+      count += 1;
+    }
+    if (count > 0) held.tail.splice(0, count);
+  }
+
+  /** Adds a write to the commit of this turn. */
+  write(write: Write): void {
+    this.#batch.writes.push(write);
+    this.#schedule();
+  }
+
+  /** Enters the end of a subscription: its rows go, a tombstone stays. */
+  end(held: Held, tombstone: Tombstone): void {
+    if (held.ended) return;
+    held.ended = true;
+    this.write({ type: 'end', row: held.row, tombstone });
+    this.afterCommit(() => this.#held.delete(held.row));
+  }
+
+  /** Runs once the commit of this turn is on disk; never if it fails. */
+  afterCommit(run: () => void): void {
+    this.#batch.after.push(run);
+    this.#schedule();
+  }
+
+  /**
+   * Resolves when everything entered so far is on disk; rejects with the store's error when it could not be. Call it in the
+   * turn of the step it is to wait for: an older failure is not remembered.
+   */
+  commit(): Promise<void> {
+    if (this.#batch.empty && this.#batch.after.length === 0) return this.#inFlight ?? Promise.resolve();
+    this.#schedule();
+    return new Promise((resolve, reject) => this.#batch.waiters.push({ resolve, reject }));
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // One commit for all that arrives in this turn; while one is being written, the next gathers.
+    setImmediate(() => {
+      if (this.#inFlight === null) this.#run();
+      else this.#inFlight.then(() => this.#run(), () => this.#run());
+    });
+  }
+
+  #run(): void {
+    const flush = this.#flush();
+    this.#inFlight = flush;
+    const done = (): void => { if (this.#inFlight === flush) this.#inFlight = null; };
+    flush.then(done, done);
+  }
+
+  async #flush(): Promise<void> {
+    const batch = this.#batch;
+    this.#batch = new Batch();
+    this.#scheduled = false;
+    this.#turn += 1;
+    const creates: Write[] = [];
+    const saves: Write[] = [];
+    let soonest = Number.POSITIVE_INFINITY;
+    for (const held of batch.dirty) {
+      if (held.dirty === 'no') continue;
+      if (held.ended && held.dirty !== 'create') continue;
+      const due = dueAt(held.state);
+      if (due !== null && due < soonest) soonest = due;
+      if (held.dirty === 'create') creates.push({ type: 'create', row: held.row, createdOffset: held.createdOffset, state: held.state, dueAt: due });
+      else saves.push({ type: held.dirty, row: held.row, state: held.state, dueAt: due });
+      held.dirty = 'no';
+    }
+    // Ends come last: deleting a row before its final counters are saved would save to nothing.
+    const ends = batch.writes.filter((write) => write.type === 'end');
+    const rest = ends.length === 0 ? batch.writes : batch.writes.filter((write) => write.type !== 'end');
+    const writes = creates.concat(rest, saves, ends);
+    try {
+      if (writes.length > 0) await this.#options.store.commit(writes);
+    } catch (cause) {
+      this.#forgetEverything(cause, batch);
+      throw cause;
+    }
+    for (const run of batch.after) run();
+    for (const waiter of batch.waiters) waiter.resolve();
+    if (soonest !== Number.POSITIVE_INFINITY) this.#options.due(soonest);
+    if (this.#held.size > this.#options.maxHeld) this.#evict();
+  }
+
+  /**
+   * The disk is the truth and memory ran ahead of it: throw memory away, the batch that gathered meanwhile included, since its
+   * states build on the ones that were not written. Everything is loaded again when it is next needed.
+   */
+  #forgetEverything(cause: unknown, batch: Batch): void {
+    const gathered = this.#batch;
+    this.#batch = new Batch();
+    this.#held.clear();
+    for (const waiter of batch.waiters) waiter.reject(cause);
+    for (const waiter of gathered.waiters) waiter.reject(cause);
+    this.#options.failed(cause);
+  }
+
+  #evict(): void {
+    const goal = Math.floor(this.#options.maxHeld * 0.9);
+    for (const [row, held] of this.#held) {
+      if (this.#held.size <= goal) break;
+      const busy = held.dirty !== 'no' || held.listeners > 0 || held.state.attempt !== null || held.usedAt >= this.#turn - 1 || this.#batch.dirty.has(held);
+      if (!busy) this.#held.delete(row);
+    }
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * The catalogue: which trigger types are declared, what their arguments and payloads must look like, and which of an event's
+ * values an argument is compared with.
+ */
+import { createHash } from 'node:crypto';
+import type { Selection as WireSelection, TriggerType } from '../../spec-schema/draft/schema.ts';
+import type { Retention, Selection } from '../core/types.ts';
+import { invalidParams, LocalError, notFound } from '../wire/errors.ts';
+import { compileUserSchema, type UserValidator } from '../wire/user-schema.ts';
+import type { DeclaredTrigger } from './verbs.ts';
+
+/** Retention of a type that declares none. */
+export const DEFAULT_RETENTION: Retention = { maxAgeMs: 7 * 24 * 3600_000, maxEvents: 10_000 };
+
+export interface Declared {
+  readonly type: TriggerType;
+  readonly declared: DeclaredTrigger;
+  readonly checkArguments: UserValidator;
+  readonly checkPayload: UserValidator;
+}
+
+type Match = (args: Readonly<Record<string, unknown>>, data: unknown) => boolean;
+
+export class Catalog {
+  readonly #types = new Map<string, Declared>();
+  #etag: string | null = null;
+
+  constructor(triggers: readonly DeclaredTrigger[]) {
+    for (const trigger of triggers) this.declare(trigger);
+  }
+
+  declare(declared: DeclaredTrigger): void {
+    const { name } = declared.type;
+    const type: TriggerType = {
+      ...declared.type,
+      drains: declared.type.drains ?? ['callback', 'stream', 'pull'],
+      retention: declared.type.retention ?? DEFAULT_RETENTION,
+      ordering: declared.type.ordering ?? 'arrival',
+    };
+    this.#types.set(name, {
+      type,
+      declared,
+      checkArguments: compileUserSchema(type.inputSchema),
+      checkPayload: compileUserSchema(type.payloadSchema),
+    });
+    this.#etag = null;
+  }
+
+  remove(name: string): boolean {
+    this.#etag = null;
+    return this.#types.delete(name);
+  }
+
+  get(name: string): Declared | undefined {
+    return this.#types.get(name);
+  }
+
+  /** Ascending by name, so that pages are stable. */
+  all(): TriggerType[] {
+    return [...this.#types.values()].map((one) => one.type).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Changes exactly when a declared type changes. */
+  etagOf(types: readonly TriggerType[]): string {
+    const whole = types.length === this.#types.size;
+    if (whole && this.#etag !== null) return this.#etag;
+    const etag = createHash('sha256').update(JSON.stringify(types)).digest('base64url').slice(0, 22);
+    if (whole) this.#etag = etag;
+    return etag;
+  }
+
+  /** Checks what a client wants to follow; refuses unknown names and arguments that the type's schema refuses. */
+  select(select: readonly WireSelection[]): Selection[] {
+    return select.map((selection, at) => {
+      const declared = this.#types.get(selection.name);
+      if (declared === undefined) throw notFound({ kind: 'trigger' });
+      const args = selection.arguments ?? {};
+      const checked = declared.checkArguments(args);
+      if (!checked.ok) throw invalidParams(`/select/${at}/arguments${checked.path}`, checked.expected);
+      return { name: selection.name, arguments: args };
+    });
+  }
+
+  /** The strictest retention of the selected types. */
+  retentionOf(select: readonly Selection[]): Retention {
+    let { maxAgeMs, maxEvents } = { maxAgeMs: Number.MAX_SAFE_INTEGER, maxEvents: Number.MAX_SAFE_INTEGER };
+    for (const { name } of select) {
+      const retention = this.#types.get(name)?.type.retention ?? DEFAULT_RETENTION;
+      maxAgeMs = Math.min(maxAgeMs, retention.maxAgeMs);
+      maxEvents = Math.min(maxEvents, retention.maxEvents);
+    }
+    return { maxAgeMs, maxEvents };
+  }
+
+  /** How far back `since` may reach for this selection; null when a type has no history. */
+  historyOf(select: readonly Selection[]): number | null {
+    let reach = Number.MAX_SAFE_INTEGER;
+    for (const { name } of select) {
+      const history = this.#types.get(name)?.type.history;
+      if (history === undefined) return null;
+      reach = Math.min(reach, history.maxAgeMs);
+    }
+    return reach;
+  }
+
+  /** The longest any type keeps anything: older events may be forgotten. */
+  longestRetentionMs(): number {
+    let longest = DEFAULT_RETENTION.maxAgeMs;
+    for (const { type } of this.#types.values()) longest = Math.max(longest, type.retention.maxAgeMs, type.history?.maxAgeMs ?? 0);
+    return longest;
+  }
+
+  /** Validates an event's data; refuses with `LocalError` before anything is accepted. */
+  payload(name: string, data: unknown): void {
+    const declared = this.#types.get(name);
+    if (declared === undefined) throw new LocalError('trigger_unknown', 'no trigger type of this name is declared; declare it before emitting its events');
+    const checked = declared.checkPayload(data);
+    if (!checked.ok) throw new LocalError('payload_invalid', `the event's data does not fit payloadSchema: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}`);
+  }
+
+  /** What an argument of this name is compared with. */
+  attribute(name: string, argument: string, data: unknown): unknown {
+    const extract = this.#types.get(name)?.declared.attributes?.[argument] as ((data: unknown) => unknown) | undefined;
+    if (extract !== undefined) return extract(data);
+    return typeof data === 'object' && data !== null ? (data as Record<string, unknown>)[argument] : undefined;
+  }
+
+  /** The type's own predicate, if it has one. */
+  predicate(name: string): Match | undefined {
+    return this.#types.get(name)?.declared.match as Match | undefined;
+  }
+}

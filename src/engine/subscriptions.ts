@@ -1,0 +1,347 @@
+/**
+ * Making, renewing, changing and ending subscriptions. Everything slow (authorisation, the challenge, reading history) comes
+ * first; the decision and its commit come last and look at the state as it is then, so that two calls cannot undo each other.
+ */
+import type { Callback as WireCallback, GetNotModified, GetParams, GetResult, SubscribeParams, SubscribeResult, Subscription as WireSubscription, SubscriptionsParams, SubscriptionsResult, UnsubscribeParams, UnsubscribeResult, UpdateParams, UpdateResult } from '../../spec-schema/draft/schema.ts';
+import { create, etagOf, grantTtl, renewAfter, type TtlPolicy } from '../core/index.ts';
+import type { Callback, Change, Selection, Subscription } from '../core/types.ts';
+import { sameSelect, subscriptionKey } from '../wire/canonical.ts';
+import { conflict, forbidden, invalidParams, LocalError, notFound, resourceExhausted, unsupported } from '../wire/errors.ts';
+import { SECRET_ROTATION_GRACE_MS, TOMBSTONE_MS } from '../wire/limits.ts';
+import { Secret } from '../wire/secret.ts';
+import type { Book, Held } from './book.ts';
+import type { Catalog } from './catalog.ts';
+import { describe } from './describe.ts';
+import type { Numbering } from './numbering.ts';
+import type { Clock, Egress, Random, Store } from './ports.ts';
+import { instant } from './reader.ts';
+import { Turns } from './turns.ts';
+import { urlHash, type Verifier } from './verifier.ts';
+import type { Caller } from './verbs.ts';
+
+const PAGE = 50;
+
+/** Decides whether a caller may follow a selection. Asked when it subscribes, changes, renews or drains. */
+export type Authorize = (caller: Caller, selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> }) => boolean | Promise<boolean>;
+
+export interface SubscriptionsOptions {
+  readonly store: Store;
+  readonly book: Book;
+  readonly catalog: Catalog;
+  readonly numbering: Numbering;
+  readonly verifier: Verifier;
+  readonly egress: Egress;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly authorize?: Authorize | undefined;
+  readonly ttl: TtlPolicy;
+  readonly maxPerPrincipal: number;
+}
+
+export class Subscriptions {
+  readonly #o: SubscriptionsOptions;
+  /** Calls for one (principal, key) take turns: the second must see what the first made. */
+  readonly #turns = new Turns();
+  #nextRow = 1;
+
+  constructor(options: SubscriptionsOptions) {
+    this.#o = options;
+  }
+
+  start(nextRow: number): void { this.#nextRow = nextRow; }
+
+  /* ------------------------------------------------------------------------------------------ finding */
+
+  /** The caller's own subscription. For anybody else it does not exist, in the very same words. */
+  async own(caller: Caller, subscriptionId: string): Promise<Held> {
+    const { store, book, clock } = this.#o;
+    const row = await store.rowOf(subscriptionId);
+    if (row !== null) {
+      const held = await book.one(row);
+      if (held !== undefined && !held.ended && held.state.principal === caller.principal) {
+        if (held.state.expiresAt === null || held.state.expiresAt > clock.now()) return held;
+        book.step(held, { type: 'tick' });
+        await book.commit();
+      }
+    }
+    const tombstone = await store.tombstone(subscriptionId);
+    if (tombstone !== null && tombstone.principal === caller.principal && tombstone.forgetAt > clock.now()) {
+      const { reason, epoch, head, acked } = tombstone;
+      throw notFound({ kind: 'subscription', reason, final: { epoch, head, acked } });
+    }
+    throw notFound({ kind: 'subscription' });
+  }
+
+  /** Enters the end of a subscription and says where its log ended. */
+  end(held: Held, reason: NonNullable<Subscription['terminated']>['reason']): void {
+    const { state } = held;
+    this.#o.numbering.index.remove(held.row);
+    this.#o.book.end(held, {
+      subscriptionId: state.subscriptionId,
+      principal: state.principal,
+      reason,
+      epoch: state.epoch,
+      head: state.head,
+      acked: state.acked,
+      forgetAt: this.#o.clock.now() + TOMBSTONE_MS,
+    });
+  }
+
+  /* ---------------------------------------------------------------------------------------- subscribe */
+
+  async subscribe(caller: Caller, params: SubscribeParams): Promise<SubscribeResult> {
+    const select = this.#o.catalog.select(params.select);
+    await this.authorize(caller, select);
+    const wanted = params.callback === undefined ? null : this.#judge(params.callback);
+    if (wanted !== null) this.#refuseDrain(select, 'callback');
+    const key = params.key ?? subscriptionKey(select, wanted?.url ?? null);
+    return this.#turns.take(`${caller.principal}\n${key}`, async () => {
+      const found = await this.#find(caller, key);
+      return found === null ? this.#create(caller, key, select, wanted, params) : this.#renew(found, select, wanted, params);
+    });
+  }
+
+  async #find(caller: Caller, key: string): Promise<Held | null> {
+    const { store, book, clock } = this.#o;
+    const row = await store.rowOfKey(caller.principal, key);
+    const held = row === null ? undefined : await book.one(row);
+    if (held === undefined || held.ended) return null;
+    if (held.state.expiresAt === null || held.state.expiresAt > clock.now()) return held;
+    book.step(held, { type: 'tick' });
+    await book.commit();
+    return null;
+  }
+
+  /** The same call again: the grant is made anew and a suspended callback resumes. A call that differs changes nothing. */
+  async #renew(held: Held, select: readonly Selection[], wanted: WireCallback | null, params: SubscribeParams): Promise<SubscribeResult> {
+    const { book, random, ttl } = this.#o;
+    const { state } = held;
+    const same =
+      sameSelect(state.select, select) &&
+      (state.callback?.url ?? null) === (wanted?.url ?? null) &&
+      (state.callback?.secret ?? null) === (wanted?.secret ?? null) &&
+      state.onFailure === (params.onFailure ?? state.onFailure);
+    if (!same) throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
+    const reverified = await this.#reverify(held);
+    const grant = grantTtl(params.ttlMs, ttl);
+    const now = reverified === null ? held : await this.#again(held);
+    const change: Change = { ttlMs: grant, resume: true, ...(reverified === null || now.state.callback === null ? {} : { callback: { ...now.state.callback, verifiedAt: reverified } }) };
+    book.step(now, { type: 'configure', change });
+    const { state: after } = now;
+    await book.commit();
+    return { ...describe(after, renewAfter(grant, random.uniform())), created: false };
+  }
+
+  /** A suspended callback must consent again before it is delivered to; null = nothing to ask. */
+  async #reverify(held: Held): Promise<number | null> {
+    const { callback, suspended, principal } = held.state;
+    if (callback === null || !suspended) return null;
+    const consent = await this.#o.verifier.consent(principal, callback.url);
+    return consent ?? this.#o.verifier.challenge(held.state, callback);
+  }
+
+  async #create(caller: Caller, key: string, select: readonly Selection[], wanted: WireCallback | null, params: SubscribeParams): Promise<SubscribeResult> {
+    const { book, catalog, clock, numbering, random, store, ttl, verifier, maxPerPrincipal } = this.#o;
+    if ((await store.countOf(caller.principal)) >= maxPerPrincipal) throw resourceExhausted({ limit: 'subscriptions', max: maxPerPrincipal });
+    const since = params.since === undefined ? null : this.#since(params.since, select);
+    const grant = grantTtl(params.ttlMs, ttl);
+    const seed = (callback: Callback | null, now: number): Subscription => create({
+      subscriptionId, principal: caller.principal, key, select, callback, ttlMs: grant,
+      onFailure: params.onFailure ?? 'suspend', retention: catalog.retentionOf(select), epoch,
+    }, now);
+    const subscriptionId = `sub_${random.token(24)}`;
+    const epoch = random.token(16);
+    let callback: Callback | null = null;
+    if (wanted !== null) {
+      const fresh = await verifier.consent(caller.principal, wanted.url);
+      const verifiedAt = fresh ?? (await verifier.challenge(seed(null, clock.now()), wanted));
+      if (fresh === null) book.write({ type: 'verification', principal: caller.principal, urlHash: urlHash(wanted.url), verifiedAt });
+      callback = { ...wanted, previousSecret: null, previousUntil: null, verifiedAt };
+    }
+    const past = since === null ? [] : await this.#history(select, since);
+    // From here to the commit nothing is awaited: the log starts right after the last accepted event.
+    const row = this.#nextRow;
+    this.#nextRow += 1;
+    const held = book.create(row, numbering.lastOffset, seed(callback, clock.now()));
+    numbering.index.add(row, select);
+    for (const event of past) numbering.replay(held, event);
+    const { state } = held;
+    await book.commit();
+    return { ...describe(state, renewAfter(grant, random.uniform())), created: true, ...(since === null ? {} : { since: instant(since) }) };
+  }
+
+  #since(given: string, select: readonly Selection[]): number {
+    const reach = this.#o.catalog.historyOf(select);
+    if (reach === null) throw unsupported('since');
+    const now = this.#o.clock.now();
+    const at = Date.parse(given);
+    if (!Number.isFinite(at)) throw invalidParams('/since', 'an RFC 3339 instant in UTC with milliseconds');
+    return Math.min(now, Math.max(at, now - reach));
+  }
+
+  /** Retained events since an instant, up to the very last accepted one. */
+  async #history(select: readonly Selection[], since: number): Promise<Parameters<Numbering['replay']>[1][]> {
+    const { book, numbering, store } = this.#o;
+    const names = [...new Set(select.map(({ name }) => name))];
+    const found: Parameters<Numbering['replay']>[1][] = [];
+    let upTo = 0;
+    // Events may be accepted while history is read; go on until the last one is in.
+    while (upTo < numbering.lastOffset) {
+      const goal = numbering.lastOffset;
+      await book.commit();
+      for (;;) {
+        const page = await store.history(names, since, upTo, 500);
+        for (const event of page) if (event.offset <= goal) found.push(event);
+        const last = page.at(-1);
+        if (last === undefined || last.offset >= goal || page.length < 500) break;
+        upTo = last.offset;
+      }
+      upTo = goal;
+    }
+    return found;
+  }
+
+  /* ------------------------------------------------------------------------------------------- update */
+
+  async update(caller: Caller, params: UpdateParams): Promise<UpdateResult> {
+    const { book, catalog, clock, numbering, random, ttl, verifier } = this.#o;
+    const first = await this.own(caller, params.subscriptionId);
+    refuseStale(first.state, params.ifMatch);
+    const select = params.select === undefined ? undefined : catalog.select(params.select);
+    await this.authorize(caller, select ?? first.state.select);
+    const wanted = params.callback === undefined || params.callback === null ? null : this.#judge(params.callback);
+    if (wanted !== null || (first.state.callback !== null && params.callback === undefined)) this.#refuseDrain(select ?? first.state.select, 'callback');
+    let verifiedAt: number | null = null;
+    if (wanted !== null) {
+      const fresh = await verifier.consent(caller.principal, wanted.url);
+      // The same callback once more asks for a new proof; a new secret must prove itself too.
+      const repeated = first.state.callback?.url === wanted.url;
+      verifiedAt = fresh !== null && !repeated ? fresh : await verifier.challenge(first.state, wanted);
+      if (verifiedAt !== fresh) book.write({ type: 'verification', principal: caller.principal, urlHash: urlHash(wanted.url), verifiedAt });
+    } else if (params.callback === undefined) {
+      verifiedAt = await this.#reverify(first);
+    }
+    const held = await this.#again(first);
+    refuseStale(held.state, params.ifMatch);
+    const { callback: current } = held.state;
+    const grant = params.ttlMs === undefined ? undefined : grantTtl(params.ttlMs, ttl);
+    const change: Change = {
+      resume: true,
+      ...(select === undefined ? {} : { select, retention: catalog.retentionOf(select) }),
+      ...(params.paused === undefined ? {} : { paused: params.paused }),
+      ...(params.onFailure === undefined ? {} : { onFailure: params.onFailure }),
+      ...(grant === undefined ? {} : { ttlMs: grant }),
+      ...(params.callback === null ? { callback: null } : {}),
+      ...(wanted === null || verifiedAt === null ? {} : { callback: successor(current, wanted, verifiedAt, clock.now()) }),
+      ...(wanted === null && verifiedAt !== null && current !== null && params.callback === undefined ? { callback: { ...current, verifiedAt } } : {}),
+    };
+    book.step(held, { type: 'configure', change });
+    if (select !== undefined) numbering.index.add(held.row, select);
+    const { state } = held;
+    await book.commit();
+    return describe(state, renewAfter(state.ttlMs, random.uniform()));
+  }
+
+  /** The subscription as it is now, after something was awaited. */
+  async #again(before: Held): Promise<Held> {
+    const held = await this.#o.book.one(before.row);
+    if (held === undefined || held.ended) throw notFound({ kind: 'subscription' });
+    return held;
+  }
+
+  /* ----------------------------------------------------------------------------------- get, list, end */
+
+  async get(caller: Caller, params: GetParams): Promise<GetResult | GetNotModified> {
+    const held = await this.own(caller, params.subscriptionId);
+    const { state } = held;
+    await this.#o.book.commit();
+    const etag = etagOf(state);
+    if (params.ifNoneMatch === etag) {
+      return { notModified: true, etag, epoch: state.epoch, head: state.head, acked: state.acked, expiresAt: instant(state.expiresAt) };
+    }
+    return this.#describe(state);
+  }
+
+  async list(caller: Caller, params: SubscriptionsParams): Promise<SubscriptionsResult> {
+    const { book, clock, store } = this.#o;
+    const after = cursorRow(params.cursor);
+    const rows = await store.rowsOf(caller.principal, after, PAGE);
+    await book.hold(rows);
+    const subscriptions: WireSubscription[] = [];
+    for (const row of rows) {
+      const held = book.peek(row);
+      const over = held === undefined || held.ended || (held.state.expiresAt !== null && held.state.expiresAt <= clock.now());
+      if (!over) subscriptions.push(this.#describe(held.state));
+    }
+    await book.commit();
+    const last = rows.at(-1);
+    return { subscriptions, ...(rows.length === PAGE && last !== undefined ? { nextCursor: Buffer.from(`r${last}`).toString('base64url') } : {}) };
+  }
+
+  async unsubscribe(caller: Caller, params: UnsubscribeParams): Promise<UnsubscribeResult> {
+    const { book } = this.#o;
+    const held = await this.own(caller, params.subscriptionId);
+    refuseStale(held.state, params.ifMatch);
+    book.step(held, { type: 'terminate', reason: 'unsubscribed' });
+    await book.commit();
+    return {};
+  }
+
+  /** The renew hint of a running grant: what is left of it, jittered. */
+  #describe(state: Subscription): WireSubscription {
+    const left = state.expiresAt === null ? null : Math.max(0, state.expiresAt - this.#o.clock.now());
+    return describe(state, renewAfter(left, this.#o.random.uniform()));
+  }
+
+  /* --------------------------------------------------------------------------------------------- rules */
+
+  async authorize(caller: Caller, select: readonly Selection[]): Promise<void> {
+    const { authorize } = this.#o;
+    if (authorize === undefined) return;
+    for (const selection of select) {
+      if (!(await authorize(caller, selection))) throw forbidden({ kind: 'trigger', name: selection.name });
+    }
+  }
+
+  #refuseDrain(select: readonly Selection[], drain: 'callback' | 'stream' | 'pull'): void {
+    for (const { name } of select) {
+      if (this.#o.catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
+    }
+  }
+
+  #judge(callback: WireCallback): WireCallback {
+    this.#o.egress.judge(callback.url);
+    try {
+      Secret.parse(callback.secret);
+    } catch (cause) {
+      if (cause instanceof LocalError && cause.code === 'secret_malformed') throw invalidParams('/callback/secret', '"whsec_" and base64 of 24 to 64 random bytes');
+      throw cause;
+    }
+    // As given, byte by byte: the server's signature covers the hash of exactly this text.
+    return { url: callback.url, secret: callback.secret };
+  }
+}
+
+/** A new secret for the same URL: the old one signs too for a while, so that nothing in flight is refused. */
+function successor(current: Callback | null, wanted: WireCallback, verifiedAt: number, now: number): Callback {
+  const rotated = current !== null && current.url === wanted.url && current.secret !== wanted.secret;
+  const keeps = current !== null && current.url === wanted.url && current.secret === wanted.secret;
+  return {
+    ...wanted,
+    verifiedAt,
+    previousSecret: rotated ? current.secret : keeps ? current.previousSecret : null,
+    previousUntil: rotated ? now + SECRET_ROTATION_GRACE_MS : keeps ? current.previousUntil : null,
+  };
+}
+
+function refuseStale(state: Subscription, ifMatch: string | undefined): void {
+  const etag = etagOf(state);
+  if (ifMatch !== undefined && ifMatch !== etag) throw conflict({ kind: 'etag', etag });
+}
+
+function cursorRow(cursor: string | undefined): number {
+  if (cursor === undefined) return 0;
+  const text = Buffer.from(cursor, 'base64url').toString('latin1');
+  if (!/^r[0-9]{1,15}$/.test(text)) throw invalidParams('/cursor', 'a nextCursor that triggers/subscriptions returned');
+  return Number(text.slice(1));
+}
