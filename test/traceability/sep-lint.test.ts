@@ -1,0 +1,110 @@
+/**
+ * The SEP as a text: requirement words only where they bind, one anchor and one row per normative sentence, links that lead
+ * somewhere. A sentence that nobody can name cannot be tested, so this comes before every other test.
+ */
+import { describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { AMBIGUOUS, CHECK_PREFIX, KEYWORD, SEP_PATH, normalise, parseSep, readRows, readSep, rowId, slug } from './sep-document.ts';
+
+const sep = readSep();
+const rows = readRows();
+
+/** The order of the MCP SEP template, with the sections this SEP adds. */
+const PARTS = [
+  'Abstract', 'Motivation', 'Specification', 'Rationale', 'Backward Compatibility', 'Security Implications',
+  'Reference Implementation', 'Conformance', 'Open Questions', 'Acknowledgments', 'References',
+];
+
+/** Relative links of a document that lead to no file or no anchor. */
+function brokenLinks(file: string, source: string): string[] {
+  const own = parseSep(source).targets;
+  return [...source.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1] ?? '').filter((link) => {
+    if (link.startsWith('https://')) return false;
+    const [path = '', fragment] = link.split('#');
+    if (path === '') return !own.has(fragment ?? '');
+    const target = join(dirname(file), path);
+    if (!existsSync(target)) return true;
+    return fragment !== undefined && !parseSep(readFileSync(target, 'utf8')).targets.has(fragment);
+  });
+}
+
+describe('SEP text', () => {
+  test('has the parts of the template, in order', () => {
+    const parts = [...sep.source.matchAll(/^## (.*)$/gm)].map((match) => match[1]);
+    assert.deepEqual(parts, PARTS);
+  });
+
+  test('uses requirement words in the Specification only', () => {
+    const elsewhere = sep.blocks.filter((block) => block.part !== 'Specification' && KEYWORD.test(block.text));
+    assert.deepEqual(elsewhere.map(({ line, text }) => `${line}: ${text}`), []);
+  });
+
+  test('does not use the same words without capitals in the Specification', () => {
+    const ambiguous = sep.blocks.filter(({ part, text }) =>
+      part === 'Specification' && AMBIGUOUS.test(normalise(text).replace(/\b(?:MUST|SHALL|SHOULD|MAY)\b/g, '')));
+    assert.deepEqual(ambiguous.map(({ line, text }) => `${line}: ${text}`), []);
+  });
+
+  test('gives every normative sentence an anchor of its own', () => {
+    assert.deepEqual(sep.unanchored, []);
+    assert.deepEqual(sep.requirements.filter(({ text }) => !KEYWORD.test(text)), []);
+  });
+
+  test('has unique, short, grouped identifiers', () => {
+    const ids = sep.requirements.map(({ id }) => id);
+    assert.deepEqual(ids.filter((id, index) => ids.indexOf(id) !== index), []);
+    assert.deepEqual(ids.filter((id) => id.length > 32 || !/^[a-z]+(?:-[a-z0-9]+)+$/.test(id)), []);
+    const headings = new Set([...sep.source.matchAll(/^#+ (.*)$/gm)].map((match) => slug(match[1] ?? '')));
+    assert.deepEqual(ids.filter((id) => headings.has(id)), [], 'an identifier must not be the fragment of a heading too');
+  });
+
+  test('and the documents beside it have links that resolve', () => {
+    for (const file of globSync('sep/*.md')) {
+      const source = readFileSync(file, 'utf8');
+      assert.deepEqual(brokenLinks(file, source), [], file);
+    }
+    assert.deepEqual(brokenLinks(SEP_PATH, '[a](#nowhere) [b](nothing.md) [c](CHANGES.md#nothing) [d](#errors) # Errors'), ['#nowhere', 'nothing.md', 'CHANGES.md#nothing', '#errors']);
+  });
+});
+
+describe('requirements.yaml', () => {
+  test('has exactly one row per requirement, in the order of the text, with the same sentence', () => {
+    assert.deepEqual(
+      rows.map((row) => ({ id: rowId(row), text: row.text })),
+      sep.requirements.map(({ id, text }) => ({ id, text })),
+      'run `npx node test/traceability/sync-requirements.ts`',
+    );
+  });
+
+  test('says of every row how it is checked, or why not, and whom it binds', () => {
+    for (const row of rows) {
+      const id = rowId(row);
+      if (row.excluded === undefined) assert.equal(row.check, `${CHECK_PREFIX}${id}`);
+      else {
+        assert.equal(row.check, undefined, `${id} is both checked and excluded`);
+        assert.match(row.excluded, /^[A-Z].{15,}\.$/s, `${id} needs a reason in a sentence`);
+      }
+      assert.ok(['server', 'client', 'receiver', 'peer'].includes(row.who), `${id} binds nobody known: ${row.who}`);
+    }
+  });
+});
+
+describe('the lint itself', () => {
+  const spec = (text: string): string => `## Specification\n\n${text}\n`;
+
+  test('finds a normative sentence without an anchor', () => {
+    assert.equal(parseSep(spec('A server MUST answer.')).unanchored.length, 1);
+    assert.equal(parseSep(spec('- <a id="a-b"></a>A server MUST answer. It MUST also stop.')).unanchored.length, 1);
+  });
+
+  test('reads the sentence after an anchor without markdown', () => {
+    const { requirements } = parseSep(spec('- <a id="a-b"></a>A **server** MUST answer [`x`](#y)\n  in time. Otherwise it is late.'));
+    assert.deepEqual(requirements.map(({ id, text }) => ({ id, text })), [{ id: 'a-b', text: 'A server MUST answer x in time.' }]);
+  });
+
+  test('does not read requirement words in code blocks', () => {
+    assert.deepEqual(parseSep(spec('```text\nA server MUST answer.\n```')).unanchored, []);
+  });
+});
