@@ -2,7 +2,7 @@
  * For MCP servers that offer triggers: declare trigger types, create an engine over a store, attach it to an SDK server, emit.
  *
  * ```ts
- * const engine = createEngine({ store: openSqliteStore({ path: 'triggers.db', key }), triggers: [orderPaid] });
+ * const engine = createEngine({ store: sqliteStore({ path: 'triggers.db', key }), triggers: [orderPaid], egress: createEgress() });
  * await engine.start();
  * attachTriggers(mcp, engine, { drains: ['callback', 'stream', 'pull'], durability: 'durable' });
  * await engine.emit(orderPaid.event({ eventId: 'pay_1', data }));
@@ -10,6 +10,18 @@
  *
  * @packageDocumentation
  */
-export { attachTriggers, type AttachOptions } from './bindings/mcp.ts';
+export { attachTriggers, type AttachableEngine, type AttachOptions } from './bindings/mcp.ts';
 export { callerOf, principalOf, LOCAL_PRINCIPAL, type RequestIdentity } from './bindings/principal.ts';
 export { defineTrigger, type SchemaOf, type SelfDescribing, type Trigger, type TriggerDefinition } from './bindings/define-trigger.ts';
+
+export { createEngine, type EngineOptions } from './engine/engine.ts';
+export type { Accepted, Caller, DeclaredTrigger, Engine, EngineHealth, NewEvent, PullAnswer, StreamSink, Verbs } from './engine/verbs.ts';
+export type { Authorize } from './engine/subscriptions.ts';
+
+export { createEgress, type EgressOptions } from './engine/egress.ts';
+export { deliveryKey, generateDeliveryKey, publicJwks, type DeliveryKey, type PublicDeliveryJwk } from './wire/delivery-jws.ts';
+
+export { silentLog, silentMeter, systemClock, systemRandom } from './engine/system.ts';
+export type { Clock, Egress, Log, Meter, OutboundRequest, OutboundResult, Random, Store } from './engine/ports.ts';
+
+export { LocalError, WireError } from './wire/errors.ts';

@@ -6,7 +6,7 @@ import { ProtocolError, type McpServer, type ServerContext } from '@modelcontext
 import type { ServerCapability } from '../../spec-schema/draft/schema.ts';
 import type { Log } from '../engine/ports.ts';
 import { silentLog } from '../engine/system.ts';
-import type { Caller, Engine } from '../engine/verbs.ts';
+import type { Caller, Engine, Verbs } from '../engine/verbs.ts';
 import { placeCapability } from '../wire/capability.ts';
 import { WireError, internalError } from '../wire/errors.ts';
 import { callerOf } from './principal.ts';
@@ -19,9 +19,17 @@ export interface AttachOptions extends Omit<ServerCapability, 'listChanged'> {
    * `authInfo.extra` over HTTP and `local` on a pipe. Throw a `WireError` `Forbidden` to refuse.
    */
   readonly caller?: (ctx: ServerContext) => Caller;
+  /**
+   * Awaited before every request is answered. For a server that opens its store only when it is first needed, as one started on
+   * stdio should: a client that probes for the protocol era starts it twice.
+   */
+  readonly ready?: () => Promise<unknown>;
   /** Where unexpected failures are reported; the client sees a fixed `-32603`. Default: nowhere. */
   readonly log?: Log;
 }
+
+/** What of an engine a binding needs. */
+export type AttachableEngine = Verbs & Pick<Engine, 'onListChanged'>;
 
 /** Params go through as they are: they are validated by the extension's own schema, whose errors carry typed data. */
 const passThrough = {
@@ -36,7 +44,7 @@ const attached = new WeakSet<McpServer>();
  * (a modern HTTP endpoint makes one per request), each server once.
  * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
  */
-export function attachTriggers(mcp: McpServer, engine: Engine, options: AttachOptions): void {
+export function attachTriggers(mcp: McpServer, engine: AttachableEngine, options: AttachOptions): void {
   if (mcp.isConnected()) throw new Error('Attach triggers before connecting the server.');
   if (attached.has(mcp)) throw new Error('This server already has triggers attached.');
   const methods = Object.keys(triggersMethods) as TriggersMethod[];
@@ -48,7 +56,8 @@ export function attachTriggers(mcp: McpServer, engine: Engine, options: AttachOp
   for (const method of methods) {
     mcp.server.setRequestHandler(method, { params: passThrough }, async (params, ctx) => {
       try {
-        return { ...(await answer(connection, method, params, exchangeOf(ctx, caller(ctx)))) };
+        await options.ready?.();
+        return { ...(await answer(connection, method, params, exchangeOf(ctx, () => caller(ctx)))) };
       } catch (error) {
         throw protocolError(error, ctx, log);
       }
@@ -62,7 +71,7 @@ export function attachTriggers(mcp: McpServer, engine: Engine, options: AttachOp
 /** One SDK server and what is open on it. */
 interface Connection {
   readonly mcp: McpServer;
-  readonly engine: Engine;
+  readonly engine: AttachableEngine;
   readonly log: Log;
   openStreams: number;
 }
@@ -100,12 +109,14 @@ function closeResponseStream(mcp: McpServer, requestId: Exchange['requestId']): 
 }
 
 /** One exchange from the SDK's context. */
-function exchangeOf(ctx: ServerContext, caller: Caller): Exchange {
+function exchangeOf(ctx: ServerContext, caller: () => Caller): Exchange {
+  const expiresAt = ctx.http?.authInfo?.expiresAt;
   return {
     caller,
     requestId: ctx.mcpReq.id,
     // A cancellation aborts the first; a client that vanished from a session transport aborts only the second.
     stop: ctx.http?.req ? AbortSignal.any([ctx.mcpReq.signal, ctx.http.req.signal]) : ctx.mcpReq.signal,
+    authorizedUntil: expiresAt === undefined ? null : expiresAt * 1000,
     notify: (method, params) => ctx.mcpReq.notify({ method, params: { ...params } }),
   };
 }

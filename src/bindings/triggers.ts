@@ -9,10 +9,13 @@ import { parseParams, type ParamsName, type WireTypes } from '../wire/validate.t
 
 /** One request as a transport hands it over: who asks, under which id, and how to send on the request's own stream. */
 export interface Exchange {
-  readonly caller: Caller;
+  /** Throws `WireError` Forbidden. Asked only once the params have the right shape (SEP: Check order). */
+  caller(): Caller;
   readonly requestId: RequestId;
   /** Fires when the client cancelled the request or is gone; nothing may be sent for the request afterwards. */
   readonly stop: AbortSignal;
+  /** When the authorization of this request runs out, in epoch milliseconds; null = not known. A stream ends then, with its result. */
+  readonly authorizedUntil: number | null;
   /** Sends a notification on the response of this very request. Rejects when the connection is gone. */
   notify(method: NotificationMethod, params: object): Promise<void>;
 }
@@ -36,18 +39,19 @@ function row<N extends ParamsName>(
 
 /** The nine methods (SEP: Methods). */
 export const triggersMethods = {
-  'triggers/list': row('ListTriggersParams', (verbs, params, { caller }) => verbs.list(caller, params)),
-  'triggers/subscribe': row('SubscribeParams', (verbs, params, { caller }) => verbs.subscribe(caller, params)),
-  'triggers/update': row('UpdateParams', (verbs, params, { caller }) => verbs.update(caller, params)),
-  'triggers/get': row('GetParams', (verbs, params, { caller }) => verbs.get(caller, params)),
-  'triggers/subscriptions': row('SubscriptionsParams', (verbs, params, { caller }) => verbs.subscriptions(caller, params)),
-  'triggers/unsubscribe': row('UnsubscribeParams', (verbs, params, { caller }) => verbs.unsubscribe(caller, params)),
-  'triggers/pull': row('PullParams', (verbs, params, { caller, stop }) => verbs.pull(caller, params, stop), 'waits'),
+  'triggers/list': row('ListTriggersParams', (verbs, params, { caller }) => verbs.list(caller(), params)),
+  'triggers/subscribe': row('SubscribeParams', (verbs, params, { caller }) => verbs.subscribe(caller(), params)),
+  'triggers/update': row('UpdateParams', (verbs, params, { caller }) => verbs.update(caller(), params)),
+  'triggers/get': row('GetParams', (verbs, params, { caller }) => verbs.get(caller(), params)),
+  'triggers/subscriptions': row('SubscriptionsParams', (verbs, params, { caller }) => verbs.subscriptions(caller(), params)),
+  'triggers/unsubscribe': row('UnsubscribeParams', (verbs, params, { caller }) => verbs.unsubscribe(caller(), params)),
+  'triggers/pull': row('PullParams', (verbs, params, { caller, stop }) => verbs.pull(caller(), params, stop), 'waits'),
   'triggers/stream': row('StreamParams', async (verbs, params, exchange) => {
-    await verbs.stream(exchange.caller, params, sinkOf(exchange), exchange.stop);
+    const caller = exchange.caller();
+    await untilUnauthorized(exchange, (end) => verbs.stream(caller, params, sinkOf(exchange), end));
     return {};
   }, 'streams'),
-  'triggers/ack': row('AckParams', (verbs, params, { caller }) => verbs.ack(caller, params)),
+  'triggers/ack': row('AckParams', (verbs, params, { caller }) => verbs.ack(caller(), params)),
 } as const satisfies Record<string, Row>;
 
 /** The name of one of the nine methods. */
@@ -67,4 +71,19 @@ function sinkOf(exchange: Exchange): StreamSink {
       await exchange.notify('notifications/triggers/delivery', tagged(delivery.params, exchange.requestId));
     },
   };
+}
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Whoever has lost access must not go on listening, so a stream ends at the latest with the authorization it was opened with. */
+async function untilUnauthorized({ stop, authorizedUntil }: Exchange, run: (end: AbortSignal) => Promise<void>): Promise<void> {
+  if (authorizedUntil === null) return run(stop);
+  const expiry = new AbortController();
+  const leftMs = Math.min(Math.max(0, authorizedUntil - Date.now()), LONGEST_TIMER_MS);
+  const timer = setTimeout(() => expiry.abort(), leftMs).unref();
+  try {
+    await run(AbortSignal.any([stop, expiry.signal]));
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -1,0 +1,81 @@
+/**
+ * The routes. Everything that is not MCP is small and says nothing private: discovery documents, health, metrics, and the
+ * webhook of a source, whose body must stay the very bytes that were signed.
+ */
+import type { HttpBindings } from '@hono/node-server';
+import { readBody } from './read-body.ts';
+import { Hono } from 'hono';
+import { publicJwks, type DeliveryKey, type Engine } from 'mcp-triggers-experimental/server';
+import type { Auth } from './auth.ts';
+import type { McpEndpoint } from './endpoint.ts';
+import type { Metrics } from './metrics.ts';
+
+/** GitHub's own limit for a webhook's payload. */
+const WEBHOOK_BYTES_MAX = 25 * 2 ** 20;
+/** A verifier may keep the keys this long; a rotation announces the new key for longer than that before using it. */
+const JWKS_MAX_AGE_SECONDS = 300;
+
+/** A webhook as it came in. `rawBody` is exactly what was sent. */
+export interface WebhookRequest {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly rawBody: Uint8Array;
+}
+
+/** What to answer the sender of a webhook. */
+export interface WebhookAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** The parts the routes lead to. */
+export interface Parts {
+  readonly engine: Pick<Engine, 'health'>;
+  readonly auth: Auth;
+  readonly endpoint: Pick<McpEndpoint, 'handle'>;
+  readonly deliveryKeys: readonly DeliveryKey[];
+  /** Null = metrics are off. */
+  readonly metrics: Metrics | null;
+  /** Null = the source is off. */
+  readonly github: ((request: WebhookRequest) => Promise<WebhookAnswer>) | null;
+  /** False once the server is stopping: a balancer then sends its traffic elsewhere. */
+  readonly accepting: () => boolean;
+  readonly onError: (error: Error) => void;
+}
+
+/** The HTTP application; serve it with `@hono/node-server` or call `fetch`. */
+export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
+  const { engine, auth, endpoint, deliveryKeys, metrics, github, accepting, onError } = parts;
+  const app = new Hono<{ Bindings: HttpBindings }>();
+
+  app.all('/mcp', (c) => endpoint.handle(c.req.raw, (run) => void c.env.outgoing.once('close', run)));
+
+  const discovery = { 'cache-control': `public, max-age=${JWKS_MAX_AGE_SECONDS}`, 'access-control-allow-origin': '*' };
+  app.get(auth.metadataPath, (c) => c.json(auth.metadata, 200, discovery));
+  app.get('/.well-known/oauth-protected-resource', (c) => c.json(auth.metadata, 200, discovery));
+  app.get('/.well-known/jwks.json', (c) => c.json(publicJwks(deliveryKeys), 200, discovery));
+
+  app.get('/healthz', (c) => c.json({ status: 'ok' }));
+  app.get('/readyz', async (c) => {
+    const status = accepting() ? (await engine.health()).status : 'stopping';
+    return c.json({ status }, status === 'ok' ? 200 : 503);
+  });
+  if (metrics) app.get('/metrics', async (c) => c.body(await metrics.page(), 200, { 'content-type': metrics.contentType }));
+
+  if (github) {
+    app.post('/sources/github', async (c) => {
+      // What was signed are the bytes before any decoding, so there must be none.
+      if (!/^(identity)?$/i.test(c.req.header('content-encoding') ?? '')) return c.text('Send the body uncompressed.', 415);
+      const rawBody = await readBody(c.req.raw, WEBHOOK_BYTES_MAX);
+      if (rawBody === null) return c.text(`At most ${WEBHOOK_BYTES_MAX} bytes are read.`, 413, { connection: 'close' });
+      const { status, body } = await github({ headers: c.req.header(), rawBody });
+      return new Response(body, { status, headers: { 'content-type': 'text/plain; charset=utf-8' } });
+    });
+  }
+
+  app.notFound((c) => c.text('Not found. The MCP endpoint is /mcp.', 404));
+  app.onError((error, c) => {
+    onError(error);
+    return c.text('Internal error.', 500);
+  });
+  return app;
+}

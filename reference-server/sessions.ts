@@ -1,0 +1,124 @@
+/**
+ * Sessions of 2025-11-25 clients. The SDK neither binds a session to its principal nor ends one whose client has gone, and
+ * most clients never say goodbye; both are done here.
+ */
+import { randomUUID } from 'node:crypto';
+import { isInitializeRequest, WebStandardStreamableHTTPServerTransport, type AuthInfo, type McpServer } from '@modelcontextprotocol/server';
+import { WireError, type LocalError } from 'mcp-triggers-experimental';
+import { exhausted, sessionNotFound, sessionRequired } from './answers.ts';
+
+/** A request that belongs to the handshake era, already authenticated and read. */
+export interface SessionRequest {
+  readonly request: Request;
+  /** Parsed; undefined for GET and DELETE. */
+  readonly body: unknown;
+  readonly principal: string;
+  readonly authInfo: AuthInfo;
+  /** Calls back once the answer is over: sent, or cut. */
+  readonly onAnswered: (run: () => void) => void;
+}
+
+export interface SessionsOptions {
+  readonly build: () => McpServer;
+  readonly max: number;
+  readonly idleMs: number;
+  readonly now: () => number;
+  readonly onError: (error: Error | LocalError) => void;
+}
+
+interface Session {
+  readonly id: string;
+  readonly principal: string;
+  readonly mcp: McpServer;
+  readonly transport: WebStandardStreamableHTTPServerTransport;
+  /** Answers that are not over. A session with one is in use, however long ago it was asked. */
+  open: number;
+  usedAt: number;
+}
+
+/** Share of all sessions one principal may hold, so that one cannot lock the others out. */
+const SHARE = 0.1;
+
+export class Sessions {
+  readonly #sessions = new Map<string, Session>();
+  readonly #options: SessionsOptions;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  async handle(incoming: SessionRequest): Promise<Response> {
+    const id = incoming.request.headers.get('mcp-session-id');
+    if (id === null) return isInitializeRequest(incoming.body) ? this.#begin(incoming) : sessionRequired();
+    const session = this.#sessions.get(id);
+    if (!session || session.principal !== incoming.principal) return sessionNotFound();
+    return this.#serve(session, incoming);
+  }
+
+  async #begin(incoming: SessionRequest): Promise<Response> {
+    const max = this.#makeRoom(incoming.principal);
+    if (max !== null) {
+      const error = new WireError('ResourceExhausted', { limit: 'sessions', max });
+      return exhausted(503, error.toErrorObject(), (incoming.body as { id?: unknown }).id);
+    }
+    const id = randomUUID();
+    const mcp = this.#options.build();
+    const transport = new WebStandardStreamableHTTPServerTransport({
+      sessionIdGenerator: () => id,
+      onsessionclosed: () => void this.#sessions.delete(id),
+    });
+    const session: Session = { id, principal: incoming.principal, mcp, transport, open: 0, usedAt: this.#options.now() };
+    await mcp.connect(transport);
+    mcp.server.onerror = this.#options.onError;
+    // Stored before the answer names it, so that the client's next request finds it.
+    this.#sessions.set(id, session);
+    const response = await this.#serve(session, incoming);
+    if (!response.ok) await this.#end(session);
+    return response;
+  }
+
+  async #serve(session: Session, incoming: SessionRequest): Promise<Response> {
+    session.open += 1;
+    session.usedAt = this.#options.now();
+    incoming.onAnswered(() => {
+      session.open -= 1;
+      session.usedAt = this.#options.now();
+    });
+    return session.transport.handleRequest(incoming.request, {
+      authInfo: incoming.authInfo,
+      ...(incoming.body === undefined ? {} : { parsedBody: incoming.body }),
+    });
+  }
+
+  /** Null if there is room for one more, otherwise the limit that is reached. A principal's own unused session gives way first. */
+  #makeRoom(principal: string): number | null {
+    const share = Math.max(1, Math.floor(this.#options.max * SHARE));
+    const own = [...this.#sessions.values()].filter((session) => session.principal === principal);
+    const full = this.#sessions.size >= this.#options.max;
+    if (!full && own.length < share) return null;
+    const unused = own.filter((session) => session.open === 0).toSorted((a, b) => a.usedAt - b.usedAt)[0];
+    if (!unused) return full ? this.#options.max : share;
+    this.#end(unused).catch(this.#options.onError);
+    return null;
+  }
+
+  /** Ends sessions that nobody has used for the idle time. Called at intervals. */
+  async reap(): Promise<void> {
+    const before = this.#options.now() - this.#options.idleMs;
+    const idle = [...this.#sessions.values()].filter((session) => session.open === 0 && session.usedAt <= before);
+    await Promise.all(idle.map((session) => this.#end(session)));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#sessions.values()].map((session) => this.#end(session)));
+  }
+
+  async #end(session: Session): Promise<void> {
+    this.#sessions.delete(session.id);
+    await session.mcp.close();
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * The reference server as a test sees it: the real program parts over loopback HTTP, one trigger type whose events the test
+ * emits, an authorization server that mints whatever token the test asks for, and the real SDK clients of both generations.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
+import { defineTrigger, type Accepted, type NewEvent } from 'mcp-triggers-experimental/server';
+import { z } from 'zod';
+import { loadConfig } from '../../reference-server/config.ts';
+import { createLog } from '../../reference-server/log.ts';
+import { runHttp } from '../../reference-server/run-http.ts';
+import type { Sources } from '../../reference-server/sources.ts';
+
+/** The trigger type of these tests. */
+export const doorOpened = defineTrigger({
+  name: 'door.opened',
+  description: 'A door was opened.',
+  input: z.object({ door: z.string().min(1).optional() }),
+  payload: z.object({ door: z.string(), by: z.string() }),
+  history: { maxAgeMs: 3_600_000 },
+});
+
+/** Anything an SDK client accepts as the schema of a result. */
+export const anything = z.looseObject({});
+
+/** A port nobody listens on right now. */
+export async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+/** An authorization server reduced to its keys and its pen. */
+export class Issuer {
+  readonly #server: Server;
+  readonly #key: CryptoKey;
+  readonly url: string;
+
+  private constructor(server: Server, key: CryptoKey) {
+    this.#server = server;
+    this.#key = key;
+    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  static async start(): Promise<Issuer> {
+    const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
+    const jwks = JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'test', alg: 'ES256', use: 'sig' }] });
+    const server = createServer((_, answer) => answer.setHeader('content-type', 'application/json').end(jwks)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new Issuer(server, privateKey);
+  }
+
+  /** A token that is fine for `audience` unless `claims` says otherwise; `undefined` leaves a claim out. */
+  async token(audience: string, subject: string, claims: JWTPayload = {}, key: CryptoKey = this.#key): Promise<string> {
+    const now = Math.floor(Date.now() / 1000);
+    const payload: JWTPayload = { iss: this.url, aud: audience, sub: subject, iat: now, exp: now + 600, scope: 'triggers', ...claims };
+    return new SignJWT(payload).setProtectedHeader({ alg: 'ES256', kid: 'test', typ: 'at+jwt' }).sign(key);
+  }
+
+  async close(): Promise<void> {
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+}
+
+/** The running server. */
+export interface Running {
+  readonly url: URL;
+  readonly issuer: Issuer;
+  readonly dataDir: string;
+  /** Everything it logged and printed, line by line. */
+  readonly output: string[];
+  emit(event: NewEvent): Promise<Accepted>;
+  token(subject: string, claims?: JWTPayload, key?: CryptoKey): Promise<string>;
+  /** One HTTP request to `/mcp` as that subject; `body` is sent as it is when it is a string or bytes. */
+  post(body: unknown, options?: { readonly as?: string | null; readonly headers?: Readonly<Record<string, string>> }): Promise<Response>;
+  client(era: Era, subject: string): Promise<AnyClient>;
+  /** Asks it to stop and waits until it has. */
+  stop(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Which SDK client speaks which revision. */
+export const ERAS = ['v2 modern', 'v2 legacy', 'v1'] as const;
+export type Era = (typeof ERAS)[number];
+
+/** What the tests need of either SDK's client. */
+export interface AnyClient {
+  readonly capabilities: Record<string, unknown>;
+  request(method: string, params?: object, options?: { readonly signal?: AbortSignal }): Promise<Record<string, unknown>>;
+  onNotification(method: string, run: (params: Record<string, unknown>) => void): void;
+  close(): Promise<void>;
+}
+
+export async function startServer(env: Readonly<Record<string, string>> = {}, log: 'debug' | 'info' = 'debug'): Promise<Running> {
+  const issuer = await Issuer.start();
+  const dataDir = await mkdtemp(join(tmpdir(), 'triggers-'));
+  const config = loadConfig({
+    TRIGGERS_PORT: String(await freePort()),
+    TRIGGERS_DATA_DIR: dataDir,
+    TRIGGERS_AUTH_ISSUER: issuer.url,
+    TRIGGERS_AUTH_JWKS_URI: `${issuer.url}/jwks.json`,
+    TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: 'true',
+    ...env,
+  });
+  const output: string[] = [];
+  const secrets: string[] = [];
+  const stopping = new AbortController();
+  let emit: Running['emit'] | undefined;
+  const sources: Sources = {
+    sources: [{ triggers: [doorOpened], start: (to) => void (emit = to), stop: () => undefined }],
+    github: async ({ rawBody }) => ({ status: 202, body: String(rawBody.byteLength) }),
+  };
+  let stopped: Promise<void> = Promise.resolve();
+  await new Promise<void>((ready, failed) => {
+    stopped = runHttp({
+      config, sources,
+      log: createLog({ level: log, format: 'json', secrets: () => secrets, out: { write: (line) => void output.push(line) } }),
+      stop: stopping.signal,
+      remember: (secret) => void secrets.push(secret),
+      print: (text) => {
+        output.push(text);
+        ready();
+      },
+    });
+    stopped.catch(failed);
+  });
+  const stop = async () => {
+    stopping.abort();
+    await stopped;
+  };
+  const token: Running['token'] = (subject, claims, key) => issuer.token(config.resource.href, subject, claims, key);
+  return {
+    url: config.resource, issuer, dataDir, output, token, stop,
+    emit: (event) => emit!(event),
+    async post(body, { as = 'alice', headers = {} } = {}) {
+      return fetch(config.resource, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json', accept: 'application/json, text/event-stream',
+          ...(as === null ? {} : { authorization: `Bearer ${as.includes('.') ? as : await token(as)}` }),
+          ...headers,
+        },
+        body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
+      });
+    },
+    client: (era, subject) => connect(era, config.resource, () => token(subject)),
+    async close() {
+      await stop();
+      await issuer.close();
+      await rm(dataDir, { recursive: true });
+    },
+  };
+}
+
+async function connect(era: Era, url: URL, token: () => Promise<string>): Promise<AnyClient> {
+  if (era === 'v1') return connectV1(url, token);
+  const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: era === 'v2 modern' ? { mode: { pin: '2026-07-28' } } : { mode: 'legacy' } });
+  await client.connect(new StreamableHTTPClientTransport(url, { authProvider: { token } }));
+  return {
+    capabilities: { ...client.getServerCapabilities() },
+    request: (method, params = {}, options = {}) => client.request({ method, params: { ...params } }, anything, { timeout: 60_000, ...options }),
+    onNotification: (method, run) => client.setNotificationHandler(method, { params: z.looseObject({}).default({}) }, (params) => run(params)),
+    close: () => client.close(),
+  };
+}
+
+async function connectV1(url: URL, token: () => Promise<string>): Promise<AnyClient> {
+  const client = new ClientV1({ name: 'test', version: '1' });
+  const transport = new TransportV1(url, { requestInit: { headers: { authorization: `Bearer ${await token()}` } } });
+  await client.connect(transport as Parameters<ClientV1['connect']>[0]);
+  return {
+    capabilities: { ...client.getServerCapabilities() },
+    // The first generation's types list only the methods of the base protocol.
+    request: (method, params = {}, options = {}) => client.request({ method, params } as never, anything as never, { timeout: 60_000, ...options }) as Promise<Record<string, unknown>>,
+    onNotification: (method, run) => client.setNotificationHandler(
+      z.object({ method: z.literal(method), params: z.looseObject({}).optional() }) as never, ((message: { params?: Record<string, unknown> }) => run(message.params ?? {})) as never),
+    close: () => client.close(),
+  };
+}
