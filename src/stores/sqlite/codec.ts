@@ -23,7 +23,7 @@ export const CONFIGURATION_COLUMNS = [
 /** Columns of `progress`, after `row` and `due_at`. */
 export const PROGRESS_COLUMNS = [
   'expires_at', 'epoch', 'head', 'acked', 'sent', 'floor', 'oldest_at', 'attempt_id', 'attempt_after', 'attempt_to',
-  'attempt_first', 'attempt_lease_until', 'attempts', 'retry_at', 'batch_limit', 'health_attempts', 'health_config_failures', 'failing_since',
+  'attempt_events', 'attempt_first', 'attempt_lease_until', 'attempts', 'retry_at', 'batch_limit', 'health_attempts', 'health_config_failures', 'failing_since',
   'last_error', 'last_delivery_at', 'terminated_reason', 'terminated_at',
 ] as const;
 
@@ -43,7 +43,7 @@ export function progressValues(state: Subscription): SQLInputValue[] {
   const { attempt, health, terminated } = state;
   return [
     state.expiresAt, state.epoch, state.head, state.acked, state.sent, state.floor, state.oldestAt, attempt === null ? null : attempt.id,
-    attempt === null ? null : attempt.after, attempt === null ? null : attempt.to, attempt === null ? null : attempt.first,
+    attempt === null ? null : attempt.after, attempt === null ? null : attempt.to, attempt === null ? null : attempt.events, attempt === null ? null : attempt.first,
     attempt === null ? null : attempt.leaseUntil, state.attempts, state.retryAt, state.batchLimit, health.attempts, health.configFailures, health.failingSince, health.lastError,
     health.lastDeliveryAt, terminated === null ? null : terminated.reason, terminated === null ? null : terminated.at,
   ];
@@ -118,6 +118,7 @@ function decodeAttempt(row: Row): Attempt | null {
     id: row['attempt_id'] as number,
     after: row['attempt_after'] as number,
     to: row['attempt_to'] as number,
+    events: row['attempt_events'] as number,
     first: row['attempt_first'] as number | null,
     leaseUntil: row['attempt_lease_until'] as number,
   };

@@ -19,6 +19,7 @@ export function openDatabase(path: string, check: Check): DatabaseSync {
       PRAGMA cell_size_check = ON;
       PRAGMA trusted_schema = OFF;
       PRAGMA foreign_keys = ON;
+      PRAGMA secure_delete = FAST;
       PRAGMA temp_store = MEMORY;
       PRAGMA cache_size = -16384;
     `);

@@ -41,6 +41,8 @@ export function prepareQueries(database: DatabaseSync) {
     leaveTombstone: sql('INSERT OR REPLACE INTO tombstones (subscription_id, principal, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)'),
 
     event: sql('INSERT INTO accepted_events (offset, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?)'),
+    redact: sql('UPDATE accepted_events SET redacted = 1, checksum = ?, encoded = NULL WHERE offset = ?'),
+    eventAcceptedAt: bulk('SELECT accepted_at FROM accepted_events WHERE offset = ?'),
     entry: sql('INSERT INTO log_entries (row, sequence, offset, gap) VALUES (?, ?, ?, ?)'),
     gap: sql(`WITH RECURSIVE numbers (sequence) AS (SELECT ?1 UNION ALL SELECT sequence + 1 FROM numbers WHERE sequence < ?2)
       INSERT INTO log_entries (row, sequence, offset, gap) SELECT ?3, sequence, 0, ?4 FROM numbers WHERE true
@@ -71,7 +73,7 @@ export function prepareQueries(database: DatabaseSync) {
     backlog: bulk(`SELECT row FROM progress JOIN subscriptions USING (row)
       WHERE row > ? AND (attempt_id IS NOT NULL OR acked < head) AND callback_sealed IS NOT NULL ORDER BY row LIMIT ?`),
 
-    read: bulk(`SELECT e.sequence, e.offset, e.gap, a.accepted_at, a.checksum, a.encoded
+    read: bulk(`SELECT e.sequence, e.offset, iif(a.redacted, 'redacted', e.gap), a.accepted_at, a.checksum, a.encoded
       FROM log_entries e LEFT JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence > ? ORDER BY e.sequence LIMIT ?`),
     firstYoung: bulk(`SELECT e.sequence, a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset
       WHERE e.row = ? AND a.accepted_at >= ? ORDER BY e.sequence LIMIT 1`),

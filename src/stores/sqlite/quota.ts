@@ -17,7 +17,7 @@ const MIN_BYTES = 1024 * 1024;
 const RESERVE: Readonly<Record<Write['type'], number>> = {
   event: 1 / 8, create: 1 / 8, verification: 1 / 8,
   entry: 1 / 16, gap: 1 / 16,
-  progress: 0, configure: 0, checkpoint: 0, trim: 0, renumber: 0, end: 0, forget: 0,
+  progress: 0, configure: 0, checkpoint: 0, trim: 0, renumber: 0, end: 0, redact: 0, forget: 0,
 };
 
 export interface Quota {

@@ -22,6 +22,7 @@ export class Ledger {
   nextRow = 0;
   checkpoint: Checkpoint | null = null;
   sweptTo: number | null = null;
+  redacted = false;
 }
 
 export interface Tools {
@@ -104,6 +105,14 @@ const HANDLERS: Handlers = {
     ledger.counts.entries -= Number(queries.trim.run(row, Number.MAX_SAFE_INTEGER).changes);
     ledger.counts.subscriptions -= 1;
     queries.leaveTombstone.run(subscriptionId, principal, reason, epoch, head, acked, forgetAt);
+  },
+
+  redact({ offset }, { queries, ledger }) {
+    const stored = queries.eventAcceptedAt.get(offset) as unknown as [number] | undefined;
+    // Forgotten already: there is no data left to forget.
+    if (stored === undefined) return;
+    queries.redact.run(eventChecksum(offset, stored[0], null), offset);
+    ledger.redacted = true;
   },
 
   verification({ principal, urlHash, verifiedAt }, { queries }) {

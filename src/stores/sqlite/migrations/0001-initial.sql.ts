@@ -54,6 +54,7 @@ CREATE TABLE progress (
   attempt_id             INTEGER,
   attempt_after          INTEGER,
   attempt_to             INTEGER,
+  attempt_events         INTEGER,
   attempt_first          INTEGER,
   attempt_lease_until    INTEGER,
   attempts               INTEGER NOT NULL,
@@ -76,6 +77,7 @@ CREATE TABLE accepted_events (
   name        TEXT    NOT NULL,
   event_id    TEXT    NOT NULL,
   accepted_at INTEGER NOT NULL,
+  redacted    INTEGER NOT NULL DEFAULT 0,
   checksum    INTEGER NOT NULL,
   encoded     TEXT,
   UNIQUE (name, event_id)

@@ -1,0 +1,18 @@
+/** Chance under a test's control: the same seed gives the same run. Not for anything secret. */
+import type { Random } from '../engine/ports.ts';
+
+/** mulberry32: 32 bits of state, good enough to spread test cases. */
+export function seededRandom(seed: number): Random {
+  let state = seed >>> 0;
+  const bits = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = state;
+    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return (mixed ^ (mixed >>> 14)) >>> 0;
+  };
+  return {
+    uniform: () => bits() / 2 ** 32,
+    token: (bytes) => Buffer.from(Array.from({ length: bytes }, () => bits() & 0xff)).toString('base64url'),
+  };
+}

@@ -1,0 +1,27 @@
+/** The published contract over both forms of the SQLite store. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { sqliteStore } from '../../src/stores/sqlite/index.ts';
+import { storeContract } from '../../src/testing/store-contract.ts';
+import { KEY } from './place.ts';
+
+storeContract({
+  name: 'sqlite file',
+  test,
+  async open() {
+    const directory = mkdtempSync(join(tmpdir(), 'triggers-contract-'));
+    const make = () => sqliteStore({ path: join(directory, 'store.db'), key: KEY, check: 'full' });
+    return { store: make(), reopen: async () => make(), close: async () => rmSync(directory, { recursive: true }) };
+  },
+});
+
+storeContract({
+  name: 'sqlite memory',
+  test,
+  async open() {
+    const make = () => sqliteStore({ path: ':memory:', key: undefined });
+    return { store: make(), reopen: async () => make(), close: async () => {} };
+  },
+});

@@ -1,0 +1,23 @@
+/** Directories for stores under test, removed when the test ends, and the files that make up one store. */
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+
+export const KEY = new Uint8Array(32).fill(7);
+export const SUFFIXES = ['', '-wal', '-shm', '.instance', '.lock'] as const;
+
+/** A path for a database in a directory of its own. */
+export function place(t: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'triggers-store-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return join(directory, 'store.db');
+}
+
+/** Copies files of one store over those of another; what the source does not have is removed at the target. */
+export function copyStore(from: string, to: string, suffixes: readonly string[]): void {
+  for (const suffix of suffixes) {
+    rmSync(to + suffix, { force: true });
+    if (existsSync(from + suffix)) copyFileSync(from + suffix, to + suffix);
+  }
+}
