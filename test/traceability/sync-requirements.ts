@@ -21,10 +21,11 @@ export function fillExamples(source: string, read: (path: string) => string): st
   );
 }
 
+/** A first guess from the subject of the sentence. */
 function whoIs(text: string): Who {
-  if (/^(?:A receiver|It MUST refuse a (?:token|request)|It MUST use)/.test(text)) return 'receiver';
-  if (/^(?:A client|The client|It SHOULD|A reader)/.test(text)) return 'client';
-  if (/^(?:A peer|Both sides|Signatures, proofs)/.test(text)) return 'peer';
+  if (/^(?:A|Such a) receiver/.test(text)) return 'receiver';
+  if (/^(?:A|The) client/.test(text)) return 'client';
+  if (/^(?:A peer|A reader|Both sides)/.test(text)) return 'peer';
   return 'server';
 }
 
