@@ -8,15 +8,13 @@ import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
-import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
 import { defineTrigger, type Accepted, type NewEvent } from 'mcp-triggers-experimental/server';
 import { z } from 'zod';
 import { loadConfig } from '../../reference-server/config.ts';
 import { createLog } from '../../reference-server/log.ts';
 import { runHttp } from '../../reference-server/run-http.ts';
+import { Client, ClientV1, StreamableHTTPClientTransport, TransportV1 } from './sdk-clients.ts';
 import type { Sources } from '../../reference-server/sources.ts';
 
 /** The trigger type of these tests. */
@@ -179,7 +177,7 @@ async function connect(era: Era, url: URL, token: () => Promise<string>): Promis
 async function connectV1(url: URL, token: () => Promise<string>): Promise<AnyClient> {
   const client = new ClientV1({ name: 'test', version: '1' });
   const transport = new TransportV1(url, { requestInit: { headers: { authorization: `Bearer ${await token()}` } } });
-  await client.connect(transport as Parameters<ClientV1['connect']>[0]);
+  await client.connect(transport as Parameters<typeof client.connect>[0]);
   return {
     capabilities: { ...client.getServerCapabilities() },
     // The first generation's types list only the methods of the base protocol.
