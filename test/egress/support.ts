@@ -78,7 +78,11 @@ export function watchSockets(t: TestContext, options: { readonly internetPort?: 
       watch.reached.push(...addresses);
       const away = addresses.some((address) => !isLoopback(address));
       if (away && options.internetPort === undefined) this.destroy(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }));
-      else if (away) Reflect.apply(original, this, [{ host: '127.0.0.1', port: options.internetPort }]);
+      else if (away) {
+        // Where the real socket would have been content, its stand-in on loopback must be too.
+        delete (this as { blockList?: net.BlockList }).blockList;
+        Reflect.apply(original, this, [{ host: '127.0.0.1', port: options.internetPort }]);
+      }
       else Reflect.apply(original, this, [{ ...target, lookup: fixed(addresses) }]);
     };
     if (net.isIP(host)) proceed([host]);
