@@ -20,9 +20,9 @@ export const CONFIGURATION_COLUMNS = [
   'version', 'retention_max_age_ms', 'retention_max_events',
 ] as const;
 
-/** Columns of `progress`, after `row` and `due_at`. */
+/** Columns of `progress`, after `row`. */
 export const PROGRESS_COLUMNS = [
-  'expires_at', 'epoch', 'head', 'acked', 'sent', 'floor', 'oldest_at', 'attempt_id', 'attempt_after', 'attempt_to',
+  'due_at', 'expires_at', 'epoch', 'head', 'acked', 'sent', 'floor', 'oldest_at', 'attempt_id', 'attempt_after', 'attempt_to',
   'attempt_events', 'attempt_first', 'attempt_lease_until', 'attempts', 'retry_at', 'batch_limit', 'health_attempts', 'health_config_failures', 'failing_since',
   'last_error', 'last_delivery_at', 'terminated_reason', 'terminated_at',
 ] as const;
@@ -39,10 +39,10 @@ export function configurationValues(state: Subscription, seal: Sealer | null): S
   ];
 }
 
-export function progressValues(state: Subscription): SQLInputValue[] {
+export function progressValues(state: Subscription, dueAt: number | null): SQLInputValue[] {
   const { attempt, health, terminated } = state;
   return [
-    state.expiresAt, state.epoch, state.head, state.acked, state.sent, state.floor, state.oldestAt, attempt === null ? null : attempt.id,
+    dueAt, state.expiresAt, state.epoch, state.head, state.acked, state.sent, state.floor, state.oldestAt, attempt === null ? null : attempt.id,
     attempt === null ? null : attempt.after, attempt === null ? null : attempt.to, attempt === null ? null : attempt.events, attempt === null ? null : attempt.first,
     attempt === null ? null : attempt.leaseUntil, state.attempts, state.retryAt, state.batchLimit, health.attempts, health.configFailures, health.failingSince, health.lastError,
     health.lastDeliveryAt, terminated === null ? null : terminated.reason, terminated === null ? null : terminated.at,
@@ -56,9 +56,9 @@ export function checksum(row: number, values: readonly SQLInputValue[]): number 
   return crc32(text);
 }
 
-/** CRC-32 of an accepted event: its place, its time and its bytes. */
-export const eventChecksum = (offset: number, acceptedAt: number, encoded: string | null): number => {
-  const place = crc32(`${offset} ${acceptedAt}`);
+/** CRC-32 of an accepted event: its place, its time, whether it was redacted, and its bytes. */
+export const eventChecksum = (offset: number, acceptedAt: number, redacted: number, encoded: string | null): number => {
+  const place = crc32(`${offset} ${acceptedAt} ${redacted}`);
   return encoded === null ? place : crc32(encoded, place);
 };
 

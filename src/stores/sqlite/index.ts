@@ -4,13 +4,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
-import type { Checkpoint, Opened, Store, Write } from '../../engine/ports.ts';
+import type { Opened, Store, Write } from '../../engine/ports.ts';
 import { LocalError } from '../../wire/errors.ts';
-import { judge, readWitness, WitnessFile, type Witness } from './continuity.ts';
+import { readWitness, WitnessFile } from './continuity.ts';
 import { openDatabase, type Check } from './database.ts';
-import { keyMissing, storeError, storeFenced } from './errors.ts';
+import { storeError, storeFenced } from './errors.ts';
 import { canonicalPath, createPrivate } from './files.ts';
 import { lockStore } from './lock.ts';
+import { saveMarks, type Marks } from './marks.ts';
+import { takeOver } from './ownership.ts';
 import { prepareQueries, type Queries } from './queries.ts';
 import { quota, type Quota } from './quota.ts';
 import * as reads from './reads.ts';
@@ -36,13 +38,12 @@ export interface SqliteStoreOptions {
    * files too large to be read at every start.
    */
   readonly check?: Check;
-  /** Told once when something is wrong that does not stop the store. */
+  /** Told, once each, what is wrong but does not stop the store. */
   readonly warn?: (message: string) => void;
 }
 
 const DEFAULT_MAX_BYTES = 4 * 1024 ** 3;
 const VOLATILE = ':memory:';
-const KEY_CHECK = 'meta/key_check/1';
 
 /** Opens nothing yet: `open` does. Every method rejects with a `LocalError`: `store_*`, `key_unknown`, `config_invalid`, `closed`. */
 export function sqliteStore(options: SqliteStoreOptions): Store {
@@ -57,11 +58,8 @@ interface Session {
   readonly quota: Quota;
   readonly witness: WitnessFile | null;
   readonly unlock: () => void;
-  readonly instance: string;
-  readonly generation: number;
-  readonly counts: Counts;
-  commits: number;
-  checkpoint: Checkpoint;
+  marks: Marks;
+  counts: Counts;
   sweptTo: number;
   fenced: boolean;
 }
@@ -70,7 +68,7 @@ class SqliteStore implements Store {
   readonly durability: Store['durability'];
   readonly #options: SqliteStoreOptions;
   #session: Session | null = null;
-  #warned = false;
+  readonly #warned = new Set<string>();
 
   constructor(options: SqliteStoreOptions) {
     this.#options = options;
@@ -94,18 +92,14 @@ class SqliteStore implements Store {
       const queries = prepareQueries(database);
       const pages = quota(database, queries, volatile && this.#options.maxBytes === undefined ? null : maxBytes);
       const before = volatile ? null : readWitness(`${path}.instance`);
-      const opened = transact(database, queries, () => takeOver(queries, seal, before));
+      const { continuity, marks } = transact(database, queries, () => takeOver(queries, seal, before));
       const witness = volatile ? null : new WitnessFile(`${path}.instance`);
       if (witness !== null) cleanup.push(() => witness.close());
-      const { instance, commits, ...answer } = opened;
-      const { generation, checkpoint } = answer;
-      witness?.write({ instance, generation, commits });
+      witness?.write(marks);
       witness?.sync();
-      this.#session = {
-        database, queries, seal, quota: pages, witness, unlock, instance, generation, commits, checkpoint,
-        counts: reads.count(queries), sweptTo: 0, fenced: false,
-      };
-      return answer;
+      this.#session = { database, queries, seal, quota: pages, witness, unlock, marks, counts: reads.count(queries), sweptTo: 0, fenced: false };
+      const { generation, lastOffset, nextRow, checkpoint } = marks;
+      return { continuity, generation, lastOffset, nextRow, checkpoint };
     } catch (cause) {
       for (const undo of cleanup.reverse()) undo();
       throw storeError(cause);
@@ -121,41 +115,49 @@ class SqliteStore implements Store {
   async commit(writes: readonly Write[]): Promise<void> {
     const session = this.#open();
     if (writes.length === 0) return;
-    const ledger = new Ledger();
-    const tools = { ...session, ledger };
-    const { database, queries, quota, generation, counts } = session;
+    const { database, queries, seal, quota, marks: before } = session;
+    const ledger = new Ledger(before, session.counts, session.sweptTo);
     try {
-      transact(database, queries, () => {
-        if (queries.countCommit.run(generation).changes === 0) throw storeFenced();
-        for (const write of writes) apply(write, tools);
+      session.marks = transact(database, queries, () => {
+        if (reads.one<number>(queries.generation) !== before.generation) throw storeFenced();
+        for (const write of writes) apply(write, { queries, seal, ledger });
         const { lastOffset, nextRow, checkpoint } = ledger;
-        if (lastOffset > 0 || nextRow > 0 || checkpoint !== null) {
-          queries.raiseMarks.run(lastOffset, nextRow, checkpoint?.offset ?? null, checkpoint?.row ?? null);
-        }
+        const marks = { ...before, commits: before.commits + 1, lastOffset, nextRow, checkpoint };
+        saveMarks(queries, marks);
         quota.check(writes);
+        return marks;
       });
     } catch (cause) {
       const error = storeError(cause);
       if (error.code === 'store_fenced') session.fenced = true;
       throw error;
+    } finally {
+      if (ledger.redacted) queries.eraseCheaply();
     }
-    session.commits += 1;
-    session.checkpoint = ledger.checkpoint ?? session.checkpoint;
-    session.sweptTo = ledger.sweptTo ?? session.sweptTo;
-    counts.subscriptions += ledger.counts.subscriptions;
-    counts.events += ledger.counts.events;
-    counts.entries += ledger.counts.entries;
-    this.#testify(session);
+    session.counts = ledger.counts;
+    session.sweptTo = ledger.sweptTo;
+    this.#afterCommit(session, ledger.redacted);
   }
 
-  /** The commit is on disk, so a witness that cannot be written must not make it fail. */
-  #testify({ witness, instance, generation, commits }: Session): void {
+  /** The commit is on disk, so what goes wrong from here on must not make it fail. */
+  #afterCommit({ witness, marks, queries }: Session, redacted: boolean): void {
     try {
-      witness?.write({ instance, generation, commits });
+      witness?.write(marks);
     } catch {
-      if (!this.#warned) this.#options.warn?.('The .instance file beside the store cannot be written: until it can, a restored backup may go unnoticed.');
-      this.#warned = true;
+      this.#warn('The .instance file beside the store cannot be written: until it can, a restored backup may go unnoticed.');
     }
+    if (!redacted) return;
+    try {
+      // Pages as they were before still lie in the write-ahead log.
+      queries.emptyWal.get();
+    } catch {
+      this.#warn('Redacted data may remain in the -wal file until the next checkpoint.');
+    }
+  }
+
+  #warn(message: string): void {
+    if (!this.#warned.has(message)) this.#options.warn?.(message);
+    this.#warned.add(message);
   }
 
   async close(): Promise<void> {
@@ -229,36 +231,5 @@ function transact<Result>(database: DatabaseSync, queries: Queries, run: () => R
     // SQLite has already rolled back by itself after some errors, a full disk among them.
     if (database.isTransaction) queries.rollback.run();
     throw cause;
-  }
-}
-
-/** Makes this process the owner of the store, and finds out whether anything was lost since the last one. */
-function takeOver(queries: Queries, seal: Sealer | null, before: Witness | null): Opened & Pick<Witness, 'instance' | 'commits'> {
-  queries.found.run(randomBytes(16).toString('base64url'));
-  const meta = reads.meta(queries);
-  checkKey(queries, seal, meta.keyCheck);
-  const verdict = judge(meta, before);
-  // Epochs that a process died before rotating are still to be rotated, however sound the store looks since.
-  const continuity = verdict === 'continued' && queries.rotationDue.get() !== undefined ? 'maybe_lost' : verdict;
-  if (verdict === 'maybe_lost') queries.markRotationDue.run();
-  // A new life of the database gets a new name, so that the file it was copied from is recognised as another one.
-  const instance = verdict === 'maybe_lost' ? randomBytes(16).toString('base64url') : meta.instance;
-  const generation = Math.max(meta.generation, before?.generation ?? 0) + 1;
-  queries.takeOver.run(instance, generation);
-  const { commits, lastOffset, nextRow, checkpoint } = meta;
-  return { continuity, generation, lastOffset, nextRow, checkpoint, instance, commits };
-}
-
-/** A value sealed when the store got its key tells a wrong key at once, not at the first callback. */
-function checkKey(queries: Queries, seal: Sealer | null, stored: Uint8Array | null): void {
-  if (stored === null) {
-    if (seal !== null) queries.setKeyCheck.run(seal.seal(KEY_CHECK, KEY_CHECK));
-    return;
-  }
-  if (seal === null) throw keyMissing();
-  try {
-    seal.unseal(KEY_CHECK, stored);
-  } catch (cause) {
-    throw new LocalError('key_unknown', 'This key does not open the store. Give sqliteStore the key that the store was made with.', { cause });
   }
 }

@@ -20,20 +20,17 @@ export function prepareQueries(database: DatabaseSync) {
     meta: sql('SELECT * FROM meta WHERE id = 1'),
     found: sql('INSERT OR IGNORE INTO meta (id, instance) VALUES (1, ?)'),
     setKeyCheck: sql('UPDATE meta SET key_check = ? WHERE id = 1'),
-    takeOver: sql('UPDATE meta SET instance = ?, generation = ? WHERE id = 1'),
-    /** Fences and counts in one: changes nothing when another process has taken over. */
-    countCommit: sql('UPDATE meta SET commits = commits + 1 WHERE id = 1 AND generation = ?'),
-    raiseMarks: sql(`UPDATE meta SET last_offset = max(last_offset, ?), next_row = max(next_row, ?),
-      checkpoint_offset = coalesce(?, checkpoint_offset), checkpoint_row = coalesce(?, checkpoint_row) WHERE id = 1`),
+    generation: bulk('SELECT generation FROM meta WHERE id = 1'),
+    setMarks: sql('UPDATE meta SET instance = ?, generation = ?, commits = ?, last_offset = ?, next_row = ?, checkpoint_offset = ?, checkpoint_row = ?, checksum = ? WHERE id = 1'),
     markRotationDue: sql('UPDATE progress SET rotation_due = 1'),
     rotationDue: sql('SELECT 1 FROM progress WHERE rotation_due = 1 LIMIT 1'),
 
     create: sql(`INSERT INTO subscriptions (row, ${IDENTITY_COLUMNS.join(', ')}, ${CONFIGURATION_COLUMNS.join(', ')}, checksum)
       VALUES (${marks(2 + IDENTITY_COLUMNS.length + CONFIGURATION_COLUMNS.length)})`),
-    createProgress: sql(`INSERT INTO progress (row, due_at, ${PROGRESS_COLUMNS.join(', ')}, checksum) VALUES (${marks(3 + PROGRESS_COLUMNS.length)})`),
+    createProgress: sql(`INSERT INTO progress (row, ${PROGRESS_COLUMNS.join(', ')}, checksum) VALUES (${marks(2 + PROGRESS_COLUMNS.length)})`),
     configure: sql(`UPDATE subscriptions SET ${CONFIGURATION_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ? WHERE row = ?`),
     /** A row whose epoch changes has rotated. */
-    progress: sql(`UPDATE progress SET due_at = ?, ${PROGRESS_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ?,
+    progress: sql(`UPDATE progress SET ${PROGRESS_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ?,
       rotation_due = (rotation_due AND epoch = ?) WHERE row = ?`),
     identity: bulk('SELECT created_offset FROM subscriptions WHERE row = ?'),
     endProgress: sql('DELETE FROM progress WHERE row = ?'),
@@ -41,6 +38,10 @@ export function prepareQueries(database: DatabaseSync) {
     leaveTombstone: sql('INSERT OR REPLACE INTO tombstones (subscription_id, principal, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)'),
 
     event: sql('INSERT INTO accepted_events (offset, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?)'),
+    /** From here on everything freed is overwritten, at the price of more writing. Not prepared: SQLite obeys this pragma as it compiles it. */
+    eraseFully: () => database.exec('PRAGMA secure_delete = ON'),
+    eraseCheaply: () => database.exec('PRAGMA secure_delete = FAST'),
+    emptyWal: sql('PRAGMA wal_checkpoint(TRUNCATE)'),
     redact: sql('UPDATE accepted_events SET redacted = 1, checksum = ?, encoded = NULL WHERE offset = ?'),
     eventAcceptedAt: bulk('SELECT accepted_at FROM accepted_events WHERE offset = ?'),
     entry: sql('INSERT INTO log_entries (row, sequence, offset, gap) VALUES (?, ?, ?, ?)'),
@@ -73,14 +74,14 @@ export function prepareQueries(database: DatabaseSync) {
     backlog: bulk(`SELECT row FROM progress JOIN subscriptions USING (row)
       WHERE row > ? AND (attempt_id IS NOT NULL OR acked < head) AND callback_sealed IS NOT NULL ORDER BY row LIMIT ?`),
 
-    read: bulk(`SELECT e.sequence, e.offset, iif(a.redacted, 'redacted', e.gap), a.accepted_at, a.checksum, a.encoded
+    read: bulk(`SELECT e.sequence, e.offset, e.gap, a.accepted_at, a.redacted, a.checksum, a.encoded
       FROM log_entries e LEFT JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence > ? ORDER BY e.sequence LIMIT ?`),
     firstYoung: bulk(`SELECT e.sequence, a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset
       WHERE e.row = ? AND a.accepted_at >= ? ORDER BY e.sequence LIMIT 1`),
     lastBefore: bulk('SELECT max(sequence) FROM log_entries WHERE row = ? AND sequence < ?'),
     acceptedAt: bulk('SELECT a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence = ?'),
-    accepted: bulk('SELECT offset, name, event_id, accepted_at, checksum, encoded FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?'),
-    acceptedOne: bulk('SELECT offset, name, event_id, accepted_at, checksum, encoded FROM accepted_events WHERE offset = ?'),
+    accepted: bulk('SELECT offset, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?'),
+    acceptedOne: bulk('SELECT offset, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset = ?'),
     history: bulk('SELECT offset FROM accepted_events WHERE name = ? AND offset > ? AND accepted_at >= ? ORDER BY offset LIMIT ?'),
     known: bulk('SELECT offset FROM accepted_events WHERE name = ? AND event_id = ?'),
     tombstone: sql('SELECT * FROM tombstones WHERE subscription_id = ?'),

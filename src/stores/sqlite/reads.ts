@@ -1,9 +1,9 @@
 /** The port's questions, answered from prepared statements. Bulk statements return arrays, in the order of their columns. */
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import type { GapReason, TerminationReason } from '../../core/types.ts';
-import type { AcceptedEvent, Checkpoint, IndexRow, ReadEntry, StoredSubscription, Tombstone } from '../../engine/ports.ts';
+import type { AcceptedEvent, IndexRow, ReadEntry, StoredSubscription, Tombstone } from '../../engine/ports.ts';
 import { decode, decodeSelect, eventChecksum, type Row } from './codec.ts';
-import type { Witness } from './continuity.ts';
+import { marksChecksum, type Marks } from './marks.ts';
 import { storeCorrupt } from './errors.ts';
 import type { Queries } from './queries.ts';
 import type { Sealer } from './seal.ts';
@@ -23,18 +23,20 @@ export function column(statement: StatementSync, ...values: SQLInputValue[]): nu
   return (statement.all(...values) as unknown as [number][]).map(([value]) => value);
 }
 
-export function meta(queries: Queries): Witness & { lastOffset: number; nextRow: number; checkpoint: Checkpoint; keyCheck: Uint8Array | null } {
+export function meta(queries: Queries): { marks: Marks; keyCheck: Uint8Array | null } {
   const row = queries.meta.get();
   if (row === undefined) throw storeCorrupt('its row of meta is missing');
-  return {
+  const marks: Marks = {
     instance: row['instance'] as string,
     generation: row['generation'] as number,
     commits: row['commits'] as number,
     lastOffset: row['last_offset'] as number,
     nextRow: row['next_row'] as number,
     checkpoint: { offset: row['checkpoint_offset'] as number, row: row['checkpoint_row'] as number },
-    keyCheck: row['key_check'] as Uint8Array | null,
   };
+  // A row that was only just made has no checksum yet.
+  if (marks.generation > 0 && marksChecksum(marks) !== row['checksum']) throw storeCorrupt('its row of meta fails its checksum');
+  return { marks, keyCheck: row['key_check'] as Uint8Array | null };
 }
 
 export function count(queries: Queries): Counts {
@@ -61,19 +63,20 @@ export function load(queries: Queries, seal: Sealer | null, rows: readonly numbe
   return found;
 }
 
-type ReadRow = [sequence: number, offset: number, gap: GapReason | null, acceptedAt: number | null, checksum: number | null, encoded: string | null];
+type ReadRow = [sequence: number, offset: number, gap: GapReason | null, acceptedAt: number | null, redacted: number, checksum: number, encoded: string | null];
 
 export function read(queries: Queries, row: number, after: number, maxEvents: number, maxBytes: number): ReadEntry[] {
   const entries: ReadEntry[] = [];
   let bytes = 0;
   for (const found of queries.read.iterate(row, after, maxEvents)) {
-    const [sequence, offset, gap, acceptedAt, checksum, text] = found as unknown as ReadRow;
+    const [sequence, offset, marked, acceptedAt, redacted, checksum, text] = found as unknown as ReadRow;
     const before = entries.at(-1);
     if (before !== undefined && before.sequence + 1 !== sequence) throw storeCorrupt(`the log of row ${row} has a hole after ${before.sequence}`);
+    const gap = redacted === 1 ? 'redacted' : marked;
     const encoded = gap === null ? text : null;
     bytes += encoded === null ? 0 : Buffer.byteLength(encoded);
     if (entries.length > 0 && bytes > maxBytes) break;
-    if (encoded !== null) verify(offset, acceptedAt!, encoded, checksum!);
+    if (acceptedAt !== null) verify(offset, acceptedAt, redacted, text, checksum);
     entries.push({ sequence, offset, gap, encoded, acceptedAt: acceptedAt ?? 0 });
   }
   return entries;
@@ -86,7 +89,7 @@ export function agedOut(queries: Queries, row: number, acceptedBefore: number): 
   return { upTo: one<number>(queries.lastBefore, row, end) ?? 0, oldestAt };
 }
 
-type EventRow = [offset: number, name: string, eventId: string, acceptedAt: number, checksum: number, encoded: string | null];
+type EventRow = [offset: number, name: string, eventId: string, acceptedAt: number, redacted: number, checksum: number, encoded: string | null];
 
 export function accepted(queries: Queries, offset: number, limit: number): AcceptedEvent[] {
   return (queries.accepted.all(offset, limit) as unknown as EventRow[]).map(toEvent);
@@ -101,13 +104,13 @@ export function history(queries: Queries, names: readonly string[], since: numbe
     .map((offset) => toEvent(queries.acceptedOne.get(offset) as unknown as EventRow));
 }
 
-function toEvent([offset, name, eventId, acceptedAt, checksum, encoded]: EventRow): AcceptedEvent {
-  verify(offset, acceptedAt, encoded, checksum);
+function toEvent([offset, name, eventId, acceptedAt, redacted, checksum, encoded]: EventRow): AcceptedEvent {
+  verify(offset, acceptedAt, redacted, encoded, checksum);
   return { offset, name, eventId, acceptedAt, encoded };
 }
 
-function verify(offset: number, acceptedAt: number, encoded: string | null, checksum: number): void {
-  if (eventChecksum(offset, acceptedAt, encoded) !== checksum) throw storeCorrupt(`the accepted event at offset ${offset} fails its checksum`);
+function verify(offset: number, acceptedAt: number, redacted: number, encoded: string | null, checksum: number): void {
+  if (eventChecksum(offset, acceptedAt, redacted, encoded) !== checksum) throw storeCorrupt(`the accepted event at offset ${offset} fails its checksum`);
 }
 
 export function tombstone(queries: Queries, subscriptionId: string): Tombstone | null {

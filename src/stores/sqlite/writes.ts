@@ -1,10 +1,11 @@
 /**
  * One handler for each kind of write. They run inside the transaction of a commit, in the order given; what a commit does to
- * the row of `meta` and to the counts is gathered in a `Ledger` and entered once.
+ * the marks and the counts is gathered in a `Ledger`.
  */
 import type { Checkpoint, Write } from '../../engine/ports.ts';
 import { checksum, configurationValues, eventChecksum, identityValues, progressValues } from './codec.ts';
 import { noSuchRow } from './errors.ts';
+import type { Marks } from './marks.ts';
 import type { Queries } from './queries.ts';
 import type { Sealer } from './seal.ts';
 
@@ -15,24 +16,29 @@ const VERIFICATION_KEPT_MS = 2 * 24 * 3600 * 1000;
 
 export interface Counts { subscriptions: number; events: number; entries: number }
 
-/** What one commit changes beside its rows. */
+/** Marks and counts while a commit goes on; thrown away when it is refused. */
 export class Ledger {
-  readonly counts: Counts = { subscriptions: 0, events: 0, entries: 0 };
-  lastOffset = 0;
-  nextRow = 0;
-  checkpoint: Checkpoint | null = null;
-  sweptTo: number | null = null;
+  readonly counts: Counts;
+  lastOffset: number;
+  nextRow: number;
+  checkpoint: Checkpoint;
+  /** Where the sweep of unreferenced events goes on. */
+  sweptTo: number;
   redacted = false;
+
+  constructor({ lastOffset, nextRow, checkpoint }: Marks, counts: Counts, sweptTo: number) {
+    this.counts = { ...counts };
+    this.lastOffset = lastOffset;
+    this.nextRow = nextRow;
+    this.checkpoint = checkpoint;
+    this.sweptTo = sweptTo;
+  }
 }
 
 export interface Tools {
   readonly queries: Queries;
   readonly seal: Sealer | null;
   readonly ledger: Ledger;
-  /** The checkpoint before this commit. */
-  readonly checkpoint: Checkpoint;
-  /** Where the sweep of unreferenced events goes on. */
-  readonly sweptTo: number;
 }
 
 type Handlers = { readonly [Type in Write['type']]: (write: Extract<Write, { type: Type }>, tools: Tools) => void };
@@ -40,7 +46,7 @@ type Handlers = { readonly [Type in Write['type']]: (write: Extract<Write, { typ
 const HANDLERS: Handlers = {
   event({ event }, { queries, ledger }) {
     const { offset, name, eventId, acceptedAt, encoded } = event;
-    queries.event.run(offset, name, eventId, acceptedAt, eventChecksum(offset, acceptedAt, encoded), encoded);
+    queries.event.run(offset, name, eventId, acceptedAt, eventChecksum(offset, acceptedAt, 0, encoded), encoded);
     ledger.lastOffset = Math.max(ledger.lastOffset, offset);
     ledger.counts.events += 1;
   },
@@ -52,15 +58,15 @@ const HANDLERS: Handlers = {
   create({ row, createdOffset, state, dueAt }, { queries, seal, ledger }) {
     const values = [...identityValues(createdOffset, state), ...configurationValues(state, seal)];
     queries.create.run(row, ...values, checksum(row, values));
-    const progress = progressValues(state);
-    queries.createProgress.run(row, dueAt, ...progress, checksum(row, progress));
+    const progress = progressValues(state, dueAt);
+    queries.createProgress.run(row, ...progress, checksum(row, progress));
     ledger.nextRow = Math.max(ledger.nextRow, row + 1);
     ledger.counts.subscriptions += 1;
   },
 
   progress({ row, state, dueAt }, { queries }) {
-    const values = progressValues(state);
-    const { changes } = queries.progress.run(dueAt, ...values, checksum(row, values), state.epoch, row);
+    const values = progressValues(state, dueAt);
+    const { changes } = queries.progress.run(...values, checksum(row, values), state.epoch, row);
     if (changes === 0) throw noSuchRow(row);
   },
 
@@ -111,7 +117,8 @@ const HANDLERS: Handlers = {
     const stored = queries.eventAcceptedAt.get(offset) as unknown as [number] | undefined;
     // Forgotten already: there is no data left to forget.
     if (stored === undefined) return;
-    queries.redact.run(eventChecksum(offset, stored[0], null), offset);
+    queries.eraseFully();
+    queries.redact.run(eventChecksum(offset, stored[0], 1, null), offset);
     ledger.redacted = true;
   },
 
@@ -123,9 +130,9 @@ const HANDLERS: Handlers = {
    * Offsets are in the order of acceptance, so the sweep walks them upwards, a window in each commit, and begins again at
    * the first event that is young enough. An event that is not numbered everywhere yet is still needed.
    */
-  forget({ acceptedBefore, now }, { queries, ledger, checkpoint, sweptTo }) {
-    const upTo = ledger.checkpoint?.offset ?? checkpoint.offset;
-    const window = queries.sweepWindow.all(sweptTo, upTo, SWEEP) as unknown as [number, number][];
+  forget({ acceptedBefore, now }, { queries, ledger }) {
+    const { sweptTo } = ledger;
+    const window = queries.sweepWindow.all(sweptTo, ledger.checkpoint.offset, SWEEP) as unknown as [number, number][];
     const young = window.findIndex(([, acceptedAt]) => acceptedAt >= acceptedBefore);
     const last = (young === -1 ? window.at(-1) : window[young - 1])?.[0];
     if (last !== undefined) ledger.counts.events -= Number(queries.sweep.run(sweptTo, last).changes);

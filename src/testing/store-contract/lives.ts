@@ -45,7 +45,7 @@ export const lives: readonly Behaviour[] = [
     },
   },
   {
-    title: '[log-durable-accept, log-durable-number, log-durable-ack, ttl-durable] everything survives',
+    title: '[log-durable-accept, log-durable-number, log-durable-ack, ttl-survives] everything survives',
     durable: true,
     async run(context) {
       const ended = plain('c');

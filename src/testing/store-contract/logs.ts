@@ -61,7 +61,7 @@ export const logs: readonly Behaviour[] = [
     },
   },
   {
-    title: '[gap-redacted] a redacted event has no text any more and reads as a gap, in logs numbered before and after',
+    title: '[gap-same-everywhere] a redacted event has no text any more and reads as a gap, in logs numbered before and after',
     async run({ store }) {
       await store.commit([create(1, plain('a')), create(2, plain('b')), event(1), event(2), entry(1, 1, 1), entry(1, 2, 2)]);
       await store.commit([{ type: 'redact', offset: 1 }, { type: 'redact', offset: 77 }]);

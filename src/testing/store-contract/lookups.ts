@@ -38,7 +38,7 @@ export const lookups: readonly Behaviour[] = [
     },
   },
   {
-    title: '[sub-key-principal] a key, a list and a count belong to one principal',
+    title: '[subs-key-scope] a key, a list and a count belong to one principal',
     async run({ store }) {
       await store.commit([
         create(1, plain('a', { key: 'same' })), create(2, plain('b', { key: 'same', principal: 'bob' })),

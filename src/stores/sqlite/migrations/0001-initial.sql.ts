@@ -3,7 +3,8 @@
  *
  * Row numbers and offsets are given by the engine and never by SQLite (no AUTOINCREMENT), see ADR 0003. What changes on
  * every delivery stands in `progress`, apart from the wide configuration in `subscriptions`, so that the hot path rewrites
- * short rows. `checksum` columns are CRC-32: SQLite itself has no checksum on the pages of a database file.
+ * short rows. `checksum` columns are CRC-32, for SQLite has none on the pages of a database file; what they do not cover,
+ * an index or a CHECK repeats, so that the full integrity check finds it.
  */
 export const sql = `
 CREATE TABLE meta (
@@ -15,6 +16,7 @@ CREATE TABLE meta (
   next_row          INTEGER NOT NULL DEFAULT 1,
   checkpoint_offset INTEGER NOT NULL DEFAULT 0,
   checkpoint_row    INTEGER NOT NULL DEFAULT 0,
+  checksum          INTEGER NOT NULL DEFAULT 0,
   key_check         BLOB
 ) STRICT;
 
@@ -88,7 +90,7 @@ CREATE TABLE log_entries (
   row      INTEGER NOT NULL,
   sequence INTEGER NOT NULL,
   offset   INTEGER NOT NULL,
-  gap      TEXT,
+  gap      TEXT CHECK (gap IN ('retention', 'abandoned', 'rejected', 'too_large', 'redacted')),
   PRIMARY KEY (row, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX log_entries_by_offset ON log_entries (offset) WHERE offset > 0;
