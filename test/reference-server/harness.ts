@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY } from '@modelcontextprotocol/server';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
 import { defineTrigger, type Accepted, type NewEvent } from 'mcp-triggers-experimental/server';
 import { z } from 'zod';
@@ -39,6 +40,9 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** Claims that replace those of a good token; `undefined` leaves one out. */
+export type Claims = Readonly<Record<string, unknown>>;
+
 /** An authorization server reduced to its keys and its pen. */
 export class Issuer {
   readonly #server: Server;
@@ -59,11 +63,11 @@ export class Issuer {
     return new Issuer(server, privateKey);
   }
 
-  /** A token that is fine for `audience` unless `claims` says otherwise; `undefined` leaves a claim out. */
-  async token(audience: string, subject: string, claims: JWTPayload = {}, key: CryptoKey = this.#key): Promise<string> {
+  /** A token that is fine for `audience` unless `claims` says otherwise. */
+  async token(audience: string, subject: string, claims: Claims = {}, key: CryptoKey = this.#key): Promise<string> {
     const now = Math.floor(Date.now() / 1000);
-    const payload: JWTPayload = { iss: this.url, aud: audience, sub: subject, iat: now, exp: now + 600, scope: 'triggers', ...claims };
-    return new SignJWT(payload).setProtectedHeader({ alg: 'ES256', kid: 'test', typ: 'at+jwt' }).sign(key);
+    const payload = { iss: this.url, aud: audience, sub: subject, iat: now, exp: now + 600, scope: 'triggers', ...claims };
+    return new SignJWT(payload as JWTPayload).setProtectedHeader({ alg: 'ES256', kid: 'test', typ: 'at+jwt' }).sign(key);
   }
 
   async close(): Promise<void> {
@@ -80,13 +84,31 @@ export interface Running {
   /** Everything it logged and printed, line by line. */
   readonly output: string[];
   emit(event: NewEvent): Promise<Accepted>;
-  token(subject: string, claims?: JWTPayload, key?: CryptoKey): Promise<string>;
+  token(subject: string, claims?: Claims, key?: CryptoKey): Promise<string>;
   /** One HTTP request to `/mcp` as that subject; `body` is sent as it is when it is a string or bytes. */
   post(body: unknown, options?: { readonly as?: string | null; readonly headers?: Readonly<Record<string, string>> }): Promise<Response>;
+  /** One modern JSON-RPC call, without any SDK: the HTTP status and the bytes of the answer. */
+  call(method: string, params?: object, options?: { readonly as?: string | null }): Promise<Answer>;
   client(era: Era, subject: string): Promise<AnyClient>;
   /** Asks it to stop and waits until it has. */
   stop(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+  readonly result?: Record<string, unknown>;
+  readonly error?: { readonly code: number; readonly message: string; readonly data?: Record<string, unknown> };
+}
+
+/** A modern request as it stands on the wire, and the headers that go with it. */
+export function modern(method: string, params: object = {}, id: number | string = 1) {
+  const envelope = { [PROTOCOL_VERSION_META_KEY]: '2026-07-28', [CLIENT_INFO_META_KEY]: { name: 'test', version: '1' }, [CLIENT_CAPABILITIES_META_KEY]: {} };
+  return {
+    headers: { 'mcp-protocol-version': '2026-07-28', 'mcp-method': method },
+    body: { jsonrpc: '2.0', id, method, params: { ...params, _meta: envelope } },
+  };
 }
 
 /** Which SDK client speaks which revision. */
@@ -139,19 +161,24 @@ export async function startServer(env: Readonly<Record<string, string>> = {}, lo
     await stopped;
   };
   const token: Running['token'] = (subject, claims, key) => issuer.token(config.resource.href, subject, claims, key);
+  const post: Running['post'] = async (body, { as = 'alice', headers = {} } = {}) =>
+    fetch(config.resource, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json', accept: 'application/json, text/event-stream',
+        ...(as === null ? {} : { authorization: `Bearer ${as.includes('.') ? as : await token(as)}` }),
+        ...headers,
+      },
+      body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
+    });
   return {
-    url: config.resource, issuer, dataDir, output, token, stop,
+    url: config.resource, issuer, dataDir, output, token, stop, post,
     emit: (event) => emit!(event),
-    async post(body, { as = 'alice', headers = {} } = {}) {
-      return fetch(config.resource, {
-        method: 'POST',
-        headers: {
-          'content-type': 'application/json', accept: 'application/json, text/event-stream',
-          ...(as === null ? {} : { authorization: `Bearer ${as.includes('.') ? as : await token(as)}` }),
-          ...headers,
-        },
-        body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
-      });
+    async call(method, params = {}, { as = 'alice' } = {}) {
+      const { body, headers } = modern(method, params);
+      const response = await post(body, { as, headers });
+      const text = await response.text();
+      return { status: response.status, text, ...(JSON.parse(text) as Pick<Answer, 'result' | 'error'>) };
     },
     client: (era, subject) => connect(era, config.resource, () => token(subject)),
     async close() {

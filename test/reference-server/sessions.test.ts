@@ -1,0 +1,100 @@
+/** Sessions of 2025-11-25 clients: whose they are, how many there may be, and that they end although nobody says goodbye. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { doorOpened, startServer, type Running } from './harness.ts';
+
+const initialize = {
+  jsonrpc: '2.0', id: 0, method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+};
+
+/** A handshake by hand: the session's id, or the refusal. */
+async function handshake(server: Running, as = 'alice'): Promise<{ readonly id: string | null; readonly status: number; readonly text: string }> {
+  const response = await server.post(initialize, { as });
+  return { id: response.headers.get('mcp-session-id'), status: response.status, text: await response.text() };
+}
+
+const inSession = (id: string) => ({ 'mcp-session-id': id, 'mcp-protocol-version': '2025-11-25' });
+const list = { jsonrpc: '2.0', id: 1, method: 'triggers/list', params: {} };
+
+describe('a session', () => {
+  let server: Running;
+  before(async () => { server = await startServer({ TRIGGERS_MAX_SESSIONS: '20' }); });
+  after(() => server.close());
+
+  test('belongs to the principal that opened it: anybody else gets the answer of an unknown one [iso-own] [iso-not-found]', async () => {
+    const { id } = await handshake(server);
+    assert.ok(id);
+    const own = await server.post(list, { headers: inSession(id) });
+    assert.equal(own.status, 200);
+    await own.body?.cancel();
+    const foreign = await server.post(list, { as: 'mallory', headers: inSession(id) });
+    const unknown = await server.post(list, { as: 'mallory', headers: inSession('00000000-0000-4000-8000-000000000000') });
+    assert.deepEqual([foreign.status, await foreign.text()], [404, await unknown.text()]);
+    const end = await fetch(server.url, { method: 'DELETE', headers: { ...inSession(id), authorization: `Bearer ${await server.token('mallory')}` } });
+    assert.equal(end.status, 404);
+    const still = await server.post(list, { headers: inSession(id) });
+    assert.equal(still.status, 200);
+    await still.body?.cancel();
+  });
+
+  test('ends with DELETE', async () => {
+    const { id } = await handshake(server);
+    const authorization = `Bearer ${await server.token('alice')}`;
+    assert.equal((await fetch(server.url, { method: 'DELETE', headers: { ...inSession(id!), authorization } })).status, 200);
+    assert.equal((await server.post(list, { headers: inSession(id!) })).status, 404);
+  });
+
+  test('is required for everything but the handshake', async () => {
+    assert.equal((await server.post(list)).status, 400);
+    assert.equal((await server.post({ ...initialize, params: {} })).status, 400);
+  });
+
+  test('gives way to a newer one of the same principal, which cannot lock out others', async () => {
+    // 20 in all, so two for each.
+    const first = await handshake(server, 'carol');
+    const second = await handshake(server, 'carol');
+    const third = await handshake(server, 'carol');
+    assert.deepEqual([first.status, second.status, third.status], [200, 200, 200]);
+    const asked = async (id: string | null) => {
+      const response = await server.post(list, { as: 'carol', headers: inSession(id!) });
+      await response.body?.cancel();
+      return response.status;
+    };
+    assert.deepEqual([await asked(first.id), await asked(second.id), await asked(third.id)], [404, 200, 200]);
+  });
+
+  test('closes the response stream of a cancelled request and sends nothing more on it [stream-cancel]', async () => {
+    const { id } = await handshake(server, 'dora');
+    const call = (message: object) => server.post({ jsonrpc: '2.0', ...message }, { as: 'dora', headers: inSession(id!) });
+    const made = await (await call({ id: 1, method: 'triggers/subscribe', params: { select: [{ name: 'door.opened' }] } })).text();
+    const subscriptionId = /"subscriptionId":"([^"]+)"/.exec(made)?.[1];
+    const stream = await call({ id: 2, method: 'triggers/stream', params: { subscriptionId } });
+    const text = stream.text();
+    await sleep(50);
+    assert.equal((await call({ method: 'notifications/cancelled', params: { requestId: 2 } })).status, 202);
+    // Without care the SDK's session transport leaves it open for good.
+    const all = await text;
+    assert.equal(all.match(/notifications\/triggers\/delivery/g)?.length, 1);
+    assert.ok(!all.includes('"result"'));
+    await server.emit(doorOpened.event({ data: { door: 'front', by: 'x' } }));
+  });
+});
+
+test('a session that nobody uses is ended, one with an open stream is not', async () => {
+  const server = await startServer({ TRIGGERS_SESSION_IDLE_MS: '1000' });
+  const unused = await handshake(server);
+  const used = await handshake(server, 'bob');
+  const authorization = `Bearer ${await server.token('bob')}`;
+  const standing = await fetch(server.url, { headers: { ...inSession(used.id!), authorization, accept: 'text/event-stream' } });
+  assert.equal(standing.status, 200);
+  // Looking at a session would count as using it, so it is looked at once, well after it is due.
+  await sleep(3500);
+  assert.equal((await server.post(list, { headers: inSession(unused.id!) })).status, 404);
+  const answer = await server.post(list, { as: 'bob', headers: inSession(used.id!) });
+  assert.equal(answer.status, 200);
+  await answer.body?.cancel();
+  await standing.body?.cancel();
+  await server.close();
+});
