@@ -12,6 +12,7 @@ import { check } from './validate.ts';
 
 export const CALLBACK_TOKEN_PARAMETER = 'cb';
 const TYP = 'mcp-callback+jwt';
+const SIGNATURE_BYTES = 64;
 const ALGORITHMS = ['EdDSA', 'Ed25519'];
 
 export interface MintOptions {
@@ -85,9 +86,10 @@ export async function verifyCallbackUrl(url: string | URL, options: VerifyOption
   const [headerSegment = '', claimsSegment = '', signatureSegment = '', ...rest] = token.split('.');
   const header = decodeJsonSegment(headerSegment);
   const payload = decodeJsonSegment(claimsSegment);
-  if (!header || !payload || rest.length > 0 || decodeBase64url(signatureSegment) === null) throw refuse('malformed');
+  if (!header || !payload || rest.length > 0) throw refuse('malformed');
   // Checked before the key is touched: the only algorithm and the only type of token that this key is for.
   if (!check('CallbackUrlHeader', header).ok || 'crit' in header) throw refuse('wrong_header');
+  if (decodeBase64url(signatureSegment)?.length !== SIGNATURE_BYTES) throw refuse('malformed');
   await verifySignature(token, options);
   const claims = check('CallbackUrlClaims', payload);
   if (!claims.ok) throw refuse('wrong_claims');
