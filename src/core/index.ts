@@ -5,7 +5,7 @@ export { canonicalText, jsonEqual } from './canonical.ts';
 export { etagOf } from './etag.ts';
 export { grantTtl, renewAfter, type TtlPolicy } from './grant.ts';
 export { InvariantError, type InvariantCode } from './invariant.ts';
-export { assemble, coverage, type Batch, type BatchLimits, type Covered, type Gap, type LogItem, type Readable } from './log.ts';
+export { assemble, type Batch, type BatchLimits, type Gap, type LogItem, type Readable } from './log.ts';
 export { MatchIndex } from './selection.ts';
 export { deliverable, dueAt, expired, oldest, positionOf, statusOf, trimDueAt } from './state.ts';
 export { create, step, type Seed } from './subscription.ts';

@@ -7,9 +7,7 @@ export type InvariantCode =
   /** An input with a number that no correct caller sends. */
   | 'invalid_input'
   /** A log lacks a number that no gap explains. */
-  | 'log_hole'
-  /** A delivery does not cover the range it claims. */
-  | 'not_contiguous';
+  | 'log_hole';
 
 export class InvariantError extends Error {
   readonly code: InvariantCode;

@@ -90,33 +90,3 @@ function isReadable<E extends LogItem>(entry: E): entry is Readable<E> {
 function hole(sequence: number, found: string): InvariantError {
   return new InvariantError('log_hole', `log entry ${sequence} is missing and no gap explains it (${found}): the store lost it; restore it from a backup or rotate the epoch`);
 }
-
-/** What `coverage` needs of a delivery; the wire's `Delivery` fits. */
-export interface Covered {
-  readonly after: number;
-  readonly events: readonly { readonly sequence: number }[];
-  readonly gaps?: readonly { readonly from: number; readonly to: number }[];
-}
-
-/**
- * The last number a delivery covers, for whoever receives one. Throws `InvariantError` `not_contiguous` when events and gaps
- * overlap, are out of order or leave a number out: such a delivery must not be applied, nor acknowledged.
- */
-export function coverage({ after, events, gaps = [] }: Covered): number {
-  let last = after;
-  let nextGap = 0;
-  const cover = (from: number, to: number): void => {
-    if (from !== last + 1 || to < from) throw new InvariantError('not_contiguous', `the delivery after ${after} has ${from} to ${to} where ${last + 1} belongs: do not apply it, pull from your own position`);
-    last = to;
-  };
-  for (const { sequence } of events) {
-    while (nextGap < gaps.length && gaps[nextGap]!.from < sequence) {
-      const gap = gaps[nextGap]!;
-      cover(gap.from, gap.to);
-      nextGap += 1;
-    }
-    cover(sequence, sequence);
-  }
-  for (const gap of gaps.slice(nextGap)) cover(gap.from, gap.to);
-  return last;
-}

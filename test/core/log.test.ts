@@ -2,7 +2,8 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { assemble, coverage, type GapReason, type LogItem } from '../../src/core/index.ts';
+import { begin, receive } from '../../src/core/apply.ts';
+import { assemble, type GapReason, type LogItem } from '../../src/core/index.ts';
 
 /** `5` is an event, `5x` one whose data is gone, `5r` a rejected gap, `5d` a redacted one. */
 const REASONS: Readonly<Record<string, GapReason>> = { r: 'rejected', d: 'redacted', a: 'abandoned', l: 'too_large' };
@@ -62,7 +63,10 @@ describe('assembling', () => {
         const after = Math.min(afterAt, head);
         const text = marks.map((one, at) => `${at + 1}${one}`).slice(Math.max(after, floor)).join(' ');
         const batch = assemble(after, entries(text), floor, head, { ...ROOMY, maxEvents, maxBytes });
-        assert.equal(coverage({ after, ...batch }), batch.last);
+        const log = { subscriptionId: 'sub_test', epoch: 'epoch' };
+        const verdict = receive(begin({ ...log, sequence: after }), { ...log, after, ...batch });
+        assert.equal(verdict.kind, 'apply', 'a receiver finds every number of the range, in order');
+        assert.equal(verdict.kind === 'apply' ? (verdict.entries.at(-1)?.position.sequence ?? after) : null, batch.last);
         assert.ok(batch.events.length <= maxEvents);
         assert.ok(batch.events.length <= 1 || batch.events.length * 10 <= maxBytes);
         assert.ok(after === head || batch.last > after, 'it always goes on');
@@ -70,30 +74,4 @@ describe('assembling', () => {
       },
     ), { numRuns: 2000 });
   });
-});
-
-describe('coverage', () => {
-  const events = (...sequences: number[]): { sequence: number }[] => sequences.map((sequence) => ({ sequence }));
-
-  test('of an empty delivery is its after', () => {
-    assert.equal(coverage({ after: 7, events: [] }), 7);
-    assert.equal(coverage({ after: 7, events: [], gaps: [] }), 7);
-  });
-
-  test('[dlv-coverage] goes over events and gaps in order', () => {
-    assert.equal(coverage({ after: 2, events: events(4, 7), gaps: [{ from: 3, to: 3 }, { from: 5, to: 6 }, { from: 8, to: 9 }] }), 9);
-  });
-
-  const wrong: readonly (readonly [why: string, delivery: Parameters<typeof coverage>[0]])[] = [
-    ['a number is missing at the start', { after: 2, events: events(4) }],
-    ['a number is missing in the middle', { after: 2, events: events(3, 5) }],
-    ['a number comes twice', { after: 2, events: events(3, 3) }],
-    ['numbers descend', { after: 2, events: events(4, 3) }],
-    ['an event is in a gap', { after: 2, events: events(3, 4), gaps: [{ from: 4, to: 4 }] }],
-    ['a gap covers what was before', { after: 2, events: [], gaps: [{ from: 2, to: 3 }] }],
-    ['a gap ends before it begins', { after: 2, events: [], gaps: [{ from: 3, to: 2 }] }],
-    ['gaps overlap', { after: 2, events: [], gaps: [{ from: 3, to: 5 }, { from: 5, to: 6 }] }],
-    ['gaps descend', { after: 2, events: [], gaps: [{ from: 5, to: 6 }, { from: 3, to: 4 }] }],
-  ];
-  for (const [why, delivery] of wrong) test(`[dlv-coverage] is refused: ${why}`, () => assert.throws(() => coverage(delivery), { code: 'not_contiguous' }));
 });
