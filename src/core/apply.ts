@@ -24,7 +24,6 @@ export interface Covering<E extends { readonly sequence: number }> {
   readonly subscriptionId: string;
   readonly epoch: string;
   readonly after: number;
-  readonly acked: number;
   readonly events: readonly E[];
   readonly gaps?: readonly GapRange[] | undefined;
 }
@@ -49,13 +48,16 @@ export type Verdict<E> =
 /** How many left epochs are remembered. Epochs change only when a server lost a log. */
 const PAST_EPOCHS_MAX = 8;
 
-/** The cursor of a receiver that knows nothing yet: it trusts what is acknowledged, because somebody has it. */
-export function begin(delivery: { readonly subscriptionId: string; readonly epoch: string; readonly acked: number }): Cursor {
-  return { subscriptionId: delivery.subscriptionId, epoch: delivery.epoch, sequence: delivery.acked, past: [] };
+/** Which log, and the number before the first one to take. */
+interface Start { readonly subscriptionId: string; readonly epoch: string; readonly sequence: number }
+
+/** The cursor of a receiver that knows nothing of the subscription yet. */
+export function begin({ subscriptionId, epoch, sequence }: Start): Cursor {
+  return { subscriptionId, epoch, sequence, past: [] };
 }
 
-/** The cursor after the log's life changed: it starts at what the server holds acknowledged in the new one. */
-export function move(cursor: Cursor, to: { readonly subscriptionId: string; readonly epoch: string; readonly acked: number }): Cursor {
+/** The cursor in another life of the log, or in another log; the life that was left is remembered. */
+export function move(cursor: Cursor, to: Start): Cursor {
   const past = [cursor.epoch, ...cursor.past.filter((epoch) => epoch !== cursor.epoch)].slice(0, PAST_EPOCHS_MAX);
   return { ...begin(to), past };
 }
@@ -70,7 +72,9 @@ export function receive<E extends { readonly sequence: number }>(cursor: Cursor,
   const { epoch, subscriptionId, after } = delivery;
   if (epoch !== cursor.epoch || subscriptionId !== cursor.subscriptionId) {
     if (epoch === cursor.epoch || cursor.past.includes(epoch)) return { kind: 'stale' };
-    return { kind: 'moved', cursor: move(cursor, delivery), replaced: subscriptionId !== cursor.subscriptionId };
+    const replaced = subscriptionId !== cursor.subscriptionId;
+    // A new life numbers its rest from 1 and all of it counts; another log is joined where its sender is.
+    return { kind: 'moved', cursor: move(cursor, { subscriptionId, epoch, sequence: replaced ? after : 0 }), replaced };
   }
   if (after > cursor.sequence) return { kind: 'hole', expected: cursor.sequence + 1, after };
   return walk(cursor, delivery);

@@ -1,0 +1,99 @@
+/**
+ * The client: nine methods as they are, and `subscribe`, which does everything that a reader of a log has to do and leaves the
+ * application an iterator (SEP: Methods, Recovery by the client).
+ */
+import type {
+  AckResult, Drain, GetNotModified, GetResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult, Position, PullParams, PullResult,
+  ServerCapability, SubscribeParams, SubscribeResult, Subscription, TriggerType, UpdateParams, UpdateResult,
+} from '../../spec-schema/draft/schema.ts';
+import { Calls, type Options } from './calls.ts';
+import type { Connection } from './connection.ts';
+import type { SubscribeOptions } from './options.ts';
+import { TriggersSubscription } from './subscription.ts';
+
+/** Pages of one list. A server whose list does not end is given up. */
+const PAGES_MAX = 1000;
+
+export class TriggersClient {
+  readonly connection: Connection;
+  readonly #calls: Calls;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+    this.#calls = new Calls(connection);
+  }
+
+  /** What the server offers; null = it does not have the extension. */
+  get capability(): ServerCapability | null { return this.connection.capability; }
+
+  /** One page of the trigger types, or word that nothing changed since `ifNoneMatch`. */
+  list(params: ListTriggersParams = {}, options?: Options): Promise<ListTriggersResult | ListTriggersNotModified> {
+    return this.#calls.list(params, options);
+  }
+
+  /** All trigger types, page by page. */
+  async *triggers(options?: Options): AsyncGenerator<TriggerType, void> {
+    let cursor: string | undefined;
+    for (let page = 0; page < PAGES_MAX; page++) {
+      const result = await this.#calls.list(cursor === undefined ? {} : { cursor }, options);
+      if ('triggers' in result) yield* result.triggers;
+      cursor = 'triggers' in result ? result.nextCursor : undefined;
+      if (cursor === undefined) return;
+    }
+  }
+
+  /** All subscriptions of this principal, page by page. */
+  async *subscriptions(options?: Options): AsyncGenerator<Subscription, void> {
+    let cursor: string | undefined;
+    for (let page = 0; page < PAGES_MAX; page++) {
+      const result = await this.#calls.subscriptions(cursor === undefined ? {} : { cursor }, options);
+      yield* result.subscriptions;
+      cursor = result.nextCursor;
+      if (cursor === undefined) return;
+    }
+  }
+
+  get(subscriptionId: string, ifNoneMatch?: string, options?: Options): Promise<GetResult | GetNotModified> {
+    return this.#calls.get({ subscriptionId, ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) }, options);
+  }
+
+  /** `triggers/subscribe` as it is: creates or finds, drains nothing, renews nothing. */
+  create(params: SubscribeParams, options?: Options): Promise<SubscribeResult> {
+    return this.#calls.subscribe(params, options);
+  }
+
+  update(params: UpdateParams, options?: Options): Promise<UpdateResult> {
+    return this.#calls.update(params, options);
+  }
+
+  unsubscribe(subscriptionId: string, ifMatch?: string, options?: Options): Promise<void> {
+    return this.#calls.unsubscribe({ subscriptionId, ...(ifMatch === undefined ? {} : { ifMatch }) }, options);
+  }
+
+  ack(subscriptionId: string, position: Position, options?: Options): Promise<AckResult> {
+    return this.#calls.ack({ subscriptionId, position }, options);
+  }
+
+  pull(params: PullParams, options?: Options): Promise<PullResult> {
+    return this.#calls.pull(params, options);
+  }
+
+  /**
+   * Subscribes and drains: `for await (const item of client.subscribe({ select: [{ name: 'timer' }] })) …`. Renews, reconnects,
+   * acknowledges, drops duplicates and reports every loss. Nothing is sent before the first iteration or `ready()`.
+   * @throws LocalError `not_supported` when the server has no drain that may be used.
+   */
+  subscribe(options: SubscribeOptions): TriggersSubscription {
+    return new TriggersSubscription(this.#calls, options);
+  }
+
+  /** Ends the connection; subscriptions stay on the server. */
+  close(): Promise<void> {
+    return this.connection.close();
+  }
+}
+
+/** A client over a connection. */
+export const triggersClient = (connection: Connection): TriggersClient => new TriggersClient(connection);
+
+export type { Drain };

@@ -1,0 +1,93 @@
+/** What a caller of `subscribe` says, and what it is told. */
+import type { Delivery, Drain, OnFailure, Position, Selection, ServerCapability, StreamWindow } from '../../spec-schema/draft/schema.ts';
+import type { Clock } from '../local/clock.ts';
+import type { EpochItem, EventItem, GapItem, LostItem } from '../local/items.ts';
+import type { Ledger } from '../local/ledger.ts';
+import type { BackoffOptions } from './backoff.ts';
+
+/** What the iterator yields. An event or a gap is acknowledged with `ack()`, or by asking for the next item. */
+export type Item = (EventItem & Acknowledgeable) | (GapItem & Acknowledgeable) | EpochItem | LostItem;
+
+export interface Acknowledgeable {
+  /**
+   * Everything up to and including this item is done. Resolves when that is saved in the ledger and the server has confirmed
+   * it (on the callback drain: when it is saved; the answer to the server follows). Needed only with `ack: 'manual'`.
+   */
+  ack(): Promise<void>;
+}
+
+/** The receiver's end of a callback, as `createReceiver` makes it. */
+export interface CallbackEndpoint {
+  /** Makes this key known, and the URL and secret to register with the MCP server `server`. */
+  register(registration: { readonly server: string; readonly key: string }): Promise<{
+    readonly url: string;
+    readonly secret: string;
+    /** Register again after this instant (epoch milliseconds): the URL's token ends some time later. */
+    readonly renewAt: number;
+  }>;
+  /**
+   * Hands every verified delivery of this key to `sink` until the returned function is called. The sink resolves with the position
+   * the application has finished by then, at the latest soon after `signal` has fired.
+   */
+  attach(registration: { readonly server: string; readonly key: string }, sink: Sink): () => void;
+}
+export type Sink = (delivery: Delivery, signal: AbortSignal) => Promise<Position>;
+
+export interface SubscribeOptions {
+  readonly select: readonly Selection[];
+  /** The subscription's name, unique per principal. Default: a hash of `select`, so that a restart finds the same log. */
+  readonly key?: string;
+  /** Suggested lifetime; null = no expiry. Renewed as long as the subscription is open here. */
+  readonly ttlMs?: number | null;
+  /** Start a new log with the retained events accepted at or after this instant (RFC 3339). */
+  readonly since?: string;
+  readonly onFailure?: OnFailure;
+  /** Where to begin, then what the server does not offer is left out: callback, stream, pull. Default `auto`. */
+  readonly drain?: 'auto' | Drain;
+  /** Needed for the callback drain. */
+  readonly callback?: CallbackEndpoint;
+  /** Remembers the position across restarts. Default: memory. */
+  readonly ledger?: Ledger;
+  /** `auto`: asking for the next item acknowledges the last one. Default `auto`. */
+  readonly ack?: 'auto' | 'manual';
+  /** After an expired or unknown subscription: report it lost and subscribe again. Default true. */
+  readonly resubscribe?: boolean;
+  /** Ends the iteration without an error. The subscription stays. */
+  readonly signal?: AbortSignal;
+  /** Credit of a stream, and the size of a pull. Default 100 events, 1 MiB. */
+  readonly window?: StreamWindow;
+  readonly onState?: (state: SubscriptionState) => void;
+  readonly tuning?: Tuning;
+}
+
+/** Times, for slow networks and fast tests. */
+export interface Tuning {
+  readonly clock?: Clock;
+  readonly backoff?: BackoffOptions;
+  /** A stream silent for this long is dead. Default 30,000. */
+  readonly silenceMs?: number;
+  /** A pull waits this long for an event. Default 25,000; 0 = ask again after the server's `nextPollMs`. */
+  readonly waitMs?: number;
+  /** A callback quiet for this long makes the client look whether something was missed. Default 60,000. */
+  readonly checkMs?: number;
+  /** Acknowledgements are collected for this long. Default 50. */
+  readonly ackDelayMs?: number;
+}
+
+export type SubscriptionState =
+  | { readonly phase: 'idle' }
+  | { readonly phase: 'subscribing' }
+  /** `fellBackFrom`: what was wanted, when the server, or the way to the callback, did not allow it. */
+  | { readonly phase: 'draining'; readonly drain: Drain; readonly fellBackFrom?: Drain }
+  /** Trying again after `delayMs`. */
+  | { readonly phase: 'waiting'; readonly error: unknown; readonly delayMs: number }
+  | { readonly phase: 'ended'; readonly error?: unknown };
+
+/** What can be relied on now (SEP: When a peer lacks the extension). */
+export interface Guarantee {
+  readonly order: 'total';
+  readonly loss: 'none silent';
+  readonly gaps: 'exact';
+  readonly drain: Drain;
+  readonly durability: ServerCapability['durability'];
+}
