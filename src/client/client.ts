@@ -3,9 +3,10 @@
  * application an iterator (SEP: Methods, Recovery by the client).
  */
 import type {
-  AckResult, Drain, GetNotModified, GetResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult, Position, PullParams, PullResult,
+  AckResult, GetNotModified, GetResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult, Position, PullParams, PullResult,
   ServerCapability, SubscribeParams, SubscribeResult, Subscription, TriggerType, UpdateParams, UpdateResult,
 } from '../../spec-schema/draft/schema.ts';
+import { LocalError } from '../wire/errors.ts';
 import { Calls, type Options } from './calls.ts';
 import type { Connection } from './connection.ts';
 import type { SubscribeOptions } from './options.ts';
@@ -40,6 +41,7 @@ export class TriggersClient {
       cursor = 'triggers' in result ? result.nextCursor : undefined;
       if (cursor === undefined) return;
     }
+    throw endless();
   }
 
   /** All subscriptions of this principal, page by page. */
@@ -51,6 +53,7 @@ export class TriggersClient {
       cursor = result.nextCursor;
       if (cursor === undefined) return;
     }
+    throw endless();
   }
 
   get(subscriptionId: string, ifNoneMatch?: string, options?: Options): Promise<GetResult | GetNotModified> {
@@ -93,7 +96,7 @@ export class TriggersClient {
   }
 }
 
+const endless = () => new LocalError('peer_misbehaved', `The server broke the protocol: a list of more than ${PAGES_MAX} pages.`, { reason: 'pages' });
+
 /** A client over a connection. */
 export const triggersClient = (connection: Connection): TriggersClient => new TriggersClient(connection);
-
-export type { Drain };

@@ -67,7 +67,8 @@ async function* stream({ calls, signal, subscriptionId, position, window, silenc
     if (inFlight.length > credit.events) return fail(broken('window', 'it sent more than the window allows'));
     stalled = received === before && delivery.head > received && inFlight.length === 0 && delivery.status === 'active' ? stalled + 1 : 0;
     if (stalled >= STALLED_HEARTBEATS) return fail(broken('stalled', 'its heartbeats tell of events that it does not send'));
-    queue.push(delivery);
+    // A heartbeat that nobody has time for says nothing that the next one does not say.
+    if (queue.size === 0 || received > before || delivery.terminated) queue.push(delivery);
   };
   calls
     .stream({ subscriptionId, after, window: credit }, { signal: AbortSignal.any([signal, stop.signal]), onDelivery, onUnacceptable: fail, ...(silenceMs === undefined ? {} : { silenceMs }) })
@@ -119,9 +120,13 @@ async function* catchUp(context: DrainContext): AsyncGenerator<Delivery, void> {
 async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> {
   const { acks, calls, clock, signal, subscriptionId, position, checkMs } = context;
   const queue = new AsyncQueue<Delivery>();
+  let queued: Position = position();
   const detach = context.attach(async (delivery, deadline) => {
     const last = { epoch: delivery.epoch, sequence: lastCovered(delivery) };
-    queue.push(delivery);
+    // While the application is busy the same numbers come again and again: once is enough.
+    const known = last.epoch === queued.epoch && last.sequence <= queued.sequence;
+    if (!known || delivery.terminated) queue.push(delivery);
+    if (!known) queued = last;
     await acks.finished(last, AbortSignal.any([signal, deadline]));
     // The answer is an acknowledgement, so what it says is saved first.
     return acks.saved();

@@ -16,21 +16,20 @@ export interface Acknowledgeable {
   ack(): Promise<void>;
 }
 
-/** The receiver's end of a callback, as `createReceiver` makes it. */
+/** The receiver's end of a callback, as `createReceiver` makes it. `audience` is the MCP server's resource URI. */
 export interface CallbackEndpoint {
-  /** Makes this key known, and the URL and secret to register with the MCP server `server`. */
-  register(registration: { readonly server: string; readonly key: string }): Promise<{
+  /** Makes the key known and returns what to register with the MCP server. The same call returns the same, until it is time for another URL. */
+  register(who: { readonly audience: string; readonly key: string }): Promise<{
     readonly url: string;
     readonly secret: string;
     /** Register again after this instant (epoch milliseconds): the URL's token ends some time later. */
     readonly renewAt: number;
   }>;
-  /**
-   * Hands every verified delivery of this key to `sink` until the returned function is called. The sink resolves with the position
-   * the application has finished by then, at the latest soon after `signal` has fired.
-   */
-  attach(registration: { readonly server: string; readonly key: string }, sink: Sink): () => void;
+  /** Hands every verified delivery of this key to `sink` until the returned function is called. */
+  attach(who: { readonly audience: string; readonly key: string }, sink: Sink): () => void;
 }
+
+/** Resolves with the position that the application has finished and saved by then, at the latest soon after `signal` has fired. */
 export type Sink = (delivery: Delivery, signal: AbortSignal) => Promise<Position>;
 
 export interface SubscribeOptions {

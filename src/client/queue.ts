@@ -6,6 +6,8 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
   #end: { readonly error: unknown } | 'ended' | undefined;
   #wake: (() => void) | undefined;
 
+  get size(): number { return this.#items.length; }
+
   push(item: T): void {
     if (this.#end !== undefined) return;
     this.#items.push(item);

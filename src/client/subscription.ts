@@ -176,7 +176,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     if (since !== undefined) params.since = since;
     if (onFailure !== undefined) params.onFailure = onFailure;
     if (this.#drain !== 'callback') return { params, renewAt: null };
-    const { url, secret, renewAt } = await callback!.register({ server: this.#server, key: this.key });
+    const { url, secret, renewAt } = await callback!.register({ audience: this.#server, key: this.key });
     return { params: { ...params, callback: { url, secret } }, renewAt };
   }
 
@@ -262,7 +262,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       silenceMs: tuning.silenceMs,
       waitMs: tuning.waitMs ?? PULL_WAIT_MAX_MS,
       checkMs: tuning.checkMs ?? CHECK_MS,
-      attach: (sink: Sink) => callback!.attach({ server: this.#server, key: this.key }, sink),
+      attach: (sink: Sink) => callback!.attach({ audience: this.#server, key: this.key }, sink),
       note: (subscription) => this.#grant.note(subscription),
       acknowledgeByCall: (byCall) => { this.#byCall = byCall; },
     };

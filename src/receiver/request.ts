@@ -1,0 +1,27 @@
+/** The request before anybody is trusted: what may be read of it, and no more of its body than a delivery can have. */
+import { CALLBACK_CONTENT_TYPE, CONTENT_TYPE } from '../wire/headers.ts';
+import { CALLBACK_BODY_BYTES_MAX } from '../wire/limits.ts';
+import { Refusal } from './refusal.ts';
+
+/** Method, media type and announced size. */
+export function checkEnvelope(request: Request): void {
+  if (request.method !== 'POST') throw new Refusal('method');
+  const media = request.headers.get(CONTENT_TYPE)?.split(';')[0]?.trim().toLowerCase();
+  if (media !== CALLBACK_CONTENT_TYPE) throw new Refusal('content_type');
+  const encoding = request.headers.get('content-encoding');
+  // Nothing is ever unpacked here, so nothing can be a bomb.
+  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity') throw new Refusal('content_encoding');
+  if (Number(request.headers.get('content-length') ?? 0) > CALLBACK_BODY_BYTES_MAX) throw new Refusal('too_large');
+}
+
+/** The raw body. Reading stops at the first byte too many. */
+export async function readBody(request: Request): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of request.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > CALLBACK_BODY_BYTES_MAX) throw new Refusal('too_large');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
