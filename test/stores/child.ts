@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
-const WRITER = fileURLToPath(new URL('./writer.ts', import.meta.url));
+export const WRITER = fileURLToPath(new URL('./writer.ts', import.meta.url));
 
 export interface Writer {
   readonly process: ChildProcessByStdio<null, Readable, Readable>;
