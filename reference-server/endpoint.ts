@@ -35,6 +35,7 @@ export class McpEndpoint {
   readonly #hosts: string[];
   readonly #origins: string[];
   readonly #reaper: NodeJS.Timeout;
+  readonly #answers = new OpenAnswers();
   #stopping = false;
 
   constructor(options: EndpointOptions) {
@@ -70,7 +71,11 @@ export class McpEndpoint {
     if (body instanceof Response) return body;
     const overLimit = await this.#overLimit(principal, body);
     if (overLimit) return overLimit;
+    // It may have come to that while the token was checked and the body read.
+    if (this.#stopping) return stopping();
 
+    // Everything but the streams of the SDK, which only `close` ends.
+    if (body !== undefined && !messagesIn(body).some(({ method }) => method === 'subscriptions/listen')) onAnswered(this.#answers.open());
     if (await isLegacyRequest(request, body)) return this.#sessions.handle({ request, body, principal, authInfo, onAnswered });
     return this.#modern.fetch(request, { authInfo, ...(body === undefined ? {} : { parsedBody: body }) });
   }
@@ -93,11 +98,39 @@ export class McpEndpoint {
     this.#stopping = true;
   }
 
-  /** Ends what is left: sessions and `subscriptions/listen` streams. */
-  async close(): Promise<void> {
+  /** Waits, but not longer than `graceMs`, until what was asked is answered; then ends what never ends by itself. */
+  async close(graceMs: number): Promise<void> {
     this.stop();
     clearInterval(this.#reaper);
+    await this.#answers.over(graceMs);
     await Promise.all([this.#sessions.close(), this.#modern.close()]);
+  }
+}
+
+/** How many answers are on their way. */
+class OpenAnswers {
+  #count = 0;
+  #whenNone: (() => void) | null = null;
+
+  /** Counts one; call the result when it is over. */
+  open(): () => void {
+    this.#count += 1;
+    return () => {
+      this.#count -= 1;
+      if (this.#count === 0) this.#whenNone?.();
+    };
+  }
+
+  /** Resolves when there is none, or after `graceMs`. */
+  async over(graceMs: number): Promise<void> {
+    if (this.#count === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, graceMs);
+      this.#whenNone = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 }
 

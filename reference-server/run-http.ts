@@ -59,7 +59,7 @@ export async function runHttp({ config, log, sources: { sources, github }, stop,
     if (server) finished = finish(server, config.SHUTDOWN_GRACE_MS);
     // Streams end with their result first, then what is left of sessions, then the connections are empty and close.
     await service.stop();
-    await endpoint.close();
+    await endpoint.close(config.SHUTDOWN_GRACE_MS);
     await finished;
   }
   log.info({}, 'stopped');

@@ -12,9 +12,11 @@ const hooks = registerHooks({
   },
 });
 const v2 = await import('@modelcontextprotocol/client');
+const { StdioClientTransport } = await import('@modelcontextprotocol/client/stdio');
 const { Client: ClientV1 } = await import('@modelcontextprotocol/sdk/client/index.js');
 const { StreamableHTTPClientTransport: TransportV1 } = await import('@modelcontextprotocol/sdk/client/streamableHttp.js');
+const { StdioClientTransport: StdioTransportV1 } = await import('@modelcontextprotocol/sdk/client/stdio.js');
 hooks.deregister();
 
 export const { Client, StreamableHTTPClientTransport } = v2;
-export { ClientV1, TransportV1 };
+export { ClientV1, StdioClientTransport, StdioTransportV1, TransportV1 };

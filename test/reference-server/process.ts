@@ -1,0 +1,56 @@
+/** The reference server as a process of its own, started as a person would. */
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../reference-server/main.ts', import.meta.url));
+
+/** How to start it, for `spawn` and for a client that starts it itself. */
+export const COMMAND = { command: process.execPath, args: ['--conditions=source', '--disable-warning=ExperimentalWarning', MAIN] } as const;
+
+/** Only what a process needs, so that no setting of the machine decides a test. */
+export const plainEnv = (env: Readonly<Record<string, string>>): Record<string, string> => ({ PATH: process.env['PATH'] ?? '', ...env });
+
+export interface ServerProcess {
+  readonly child: ChildProcessWithoutNullStreams;
+  /** What it wrote so far. */
+  stdout(): string;
+  stderr(): string;
+  /** Resolves when standard output matches. Rejects with everything it wrote if it ends before. */
+  says(pattern: RegExp): Promise<void>;
+  readonly exited: Promise<number | null>;
+}
+
+export function startProcess(env: Readonly<Record<string, string>>, args: readonly string[] = []): ServerProcess {
+  const child = spawn(COMMAND.command, [...COMMAND.args, ...args], { env: plainEnv(env) });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (stdout += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk));
+  const exited = once(child, 'close').then(([code]) => code as number | null);
+  return {
+    child, exited,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    async says(pattern) {
+      const ended = exited.then(() => 'ended' as const);
+      while (!pattern.test(stdout)) {
+        const next = await Promise.race([once(child.stdout, 'data'), ended]);
+        if (next === 'ended' && !pattern.test(stdout)) throw new Error(`It ended without saying ${pattern}:\n${stdout}\n${stderr}`);
+      }
+    },
+  };
+}
+
+/** Runs with a directory that is removed afterwards. */
+export async function inDirectory<T>(run: (directory: string) => Promise<T>): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), 'triggers-'));
+  try {
+    return await run(directory);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
