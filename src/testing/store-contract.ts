@@ -36,7 +36,7 @@ const BEHAVIOURS: readonly Behaviour[] = [...commits, ...lookups, ...logs, ...li
 
 /** Registers the whole contract with `test`. A volatile store is spared what needs a second opening. */
 export function storeContract({ name, open, test }: StoreContractOptions): void {
-  for (const { title, durable = false, run } of BEHAVIOURS) {
+  for (const { title, durable, run } of BEHAVIOURS) {
     test(`${name}: ${title}`, async () => {
       const subject = await open();
       const { store } = subject;

@@ -110,15 +110,15 @@ test('[log-epoch-rotate] a process that dies before every epoch has changed leav
   });
   rmSync(`${path}.instance`);
   const rotated = states.map((state) => ({ ...state, epoch: 'epoch-two' }));
+  const staying = (head: number) => ({ type: 'progress', row: 2, state: { ...states[1]!, head }, dueAt: null }) as const;
   const first = await during(path, async (store) => {
-    await store.commit([{ type: 'configure', row: 1, state: rotated[0]!, dueAt: null }]);
-    await store.commit([{ type: 'progress', row: 2, state: { ...states[1]!, head: 3 }, dueAt: null }]);
+    await store.commit([{ type: 'configure', row: 1, state: rotated[0]!, dueAt: null }, staying(1)]);
   });
   const second = await during(path, async (store) => {
-    await store.commit([{ type: 'progress', row: 2, state: rotated[1]!, dueAt: null }]);
+    await store.commit([{ type: 'end', row: 3, tombstone: tombstone(states[2]!) }, staying(2)]);
   });
   const third = await during(path, async (store) => {
-    await store.commit([{ type: 'end', row: 3, tombstone: tombstone(states[2]!) }]);
+    await store.commit([{ type: 'progress', row: 2, state: rotated[1]!, dueAt: null }]);
   });
   const fourth = await during(path);
   assert.deepEqual([first, second, third, fourth].map((opened) => opened.continuity), ['maybe_lost', 'maybe_lost', 'maybe_lost', 'continued']);

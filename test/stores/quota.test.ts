@@ -28,7 +28,7 @@ async function fill(store: Store, from: number): Promise<number> {
   return offset - 1;
 }
 
-test('a full store still acknowledges, trims, ends, redacts and forgets, and then accepts again', async (t) => {
+test('[lim-drain-works, lim-refuse-upstream] a full store still acknowledges, trims, ends, redacts and forgets, and then accepts again', async (t) => {
   const path = place(t);
   const store = sqliteStore({ path, key: KEY, maxBytes: 2 * MEBIBYTE, check: 'full' });
   await store.open(NOW);
@@ -96,7 +96,7 @@ test('a quota too small to work with is refused', async () => {
 const DISK_FULL = fileURLToPath(new URL('./disk-full.ts', import.meta.url));
 const noTinyDisk = spawnSync('unshare', ['--version']).error === undefined ? false : 'unshare is not installed';
 
-test('a disk that is full under the store gives store_full, and loses nothing that was confirmed', { skip: noTinyDisk }, (t) => {
+test('[lim-refuse-upstream] a disk that is full under the store gives store_full, and loses nothing that was confirmed', { skip: noTinyDisk }, (t) => {
   const directory = place(t).replace(/\/store\.db$/, '');
   const { status, stdout, stderr } = spawnSync('unshare',
     ['--user', '--map-root-user', '--mount', 'sh', '-c', 'mount -t tmpfs -o size=2m tmpfs "$1" || exit 77; exec "$2" "$3" "$1/store.db"', 'sh', directory, process.execPath, DISK_FULL], { encoding: 'utf8' });

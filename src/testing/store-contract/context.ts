@@ -13,12 +13,20 @@ export interface Context {
   reopen(): Promise<void>;
 }
 
+type Run = (context: Context) => Promise<void>;
+
 export interface Behaviour {
   readonly title: string;
   /** Needs a store that survives being closed. */
-  readonly durable?: true;
-  run(context: Context): Promise<void>;
+  readonly durable: boolean;
+  readonly run: Run;
 }
+
+/** One row of the contract; `check.durable` is for what only a store that survives can show. */
+export function check(title: string, run: Run): Behaviour {
+  return { title, durable: false, run };
+}
+check.durable = (title: string, run: Run): Behaviour => ({ title, durable: true, run });
 
 /** The commit is refused with this code of `LocalError`. */
 export async function refused(store: Store, writes: readonly Write[], code: string): Promise<void> {
