@@ -1,0 +1,30 @@
+/**
+ * `npm run bench`: figures of this implementation beside the raw limit measured in the same run on the same machine. Quote
+ * ratios: absolute figures drift between machines and hours. `-- callback`, `protocol` or `memory` runs one group.
+ */
+import { cpus, release } from 'node:os';
+import { callbackBench } from './callback.ts';
+import { print, type Row } from './harness.ts';
+import { memoryBench } from './memory.ts';
+import { protocolBench } from './protocol.ts';
+
+const ROUNDS = 5;
+const GROUPS: Readonly<Record<string, () => Promise<Row[]>>> = {
+  callback: () => callbackBench(ROUNDS),
+  protocol: () => protocolBench(ROUNDS),
+  memory: () => memoryBench(),
+};
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => GROUPS[name] === undefined);
+if (unknown.length > 0) {
+  console.error(`no such group: ${unknown.join(', ')}; choose from ${Object.keys(GROUPS).join(', ')}`);
+  process.exit(2);
+}
+console.log(`Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, kernel ${release()}; medians of ${ROUNDS} interleaved rounds [min to max]\n`);
+const rows: Row[] = [];
+for (const name of wanted.length > 0 ? wanted : Object.keys(GROUPS)) {
+  process.stderr.write(`measuring ${name} …\n`);
+  rows.push(...(await GROUPS[name]!()));
+}
+print(rows);

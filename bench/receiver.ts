@@ -1,0 +1,41 @@
+/**
+ * The receiver of the callback benchmarks, in a process of its own: answers every POST with `{ "ack": last }` and does nothing
+ * else. Ours and the raw loop are measured against this same program, which finds the last sequence without parsing.
+ */
+import { createServer } from 'node:http';
+import { createHmac, createSecretKey } from 'node:crypto';
+
+const proofKey = createSecretKey(Buffer.from(process.argv[2] ?? '', 'base64'));
+let posts = 0;
+let events = 0;
+
+const server = createServer((request, response) => {
+  const chunks: Buffer[] = [];
+  request.on('data', (chunk: Buffer) => chunks.push(chunk));
+  request.on('end', () => {
+    const body = (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).toString('latin1');
+    const challenge = /"challenge":"([^"]+)"/.exec(body)?.[1];
+    let answer: string;
+    if (challenge !== undefined) {
+      answer = JSON.stringify({ challenge, proof: createHmac('sha256', proofKey).update(`challenge.${challenge}`).digest('base64') });
+    } else {
+      posts += 1;
+      const at = body.lastIndexOf('{"sequence":');
+      const after = /"after":([0-9]+)/.exec(body.slice(0, 400))?.[1] ?? '0';
+      if (at !== -1) events += body.split('{"sequence":').length - 1;
+      answer = `{"ack":${at === -1 ? after : Number.parseInt(body.slice(at + 12, at + 32), 10)}}`;
+      // When a message was made, for latency: the emitter's clock is this machine's clock.
+      const made = /"madeAt":([0-9.]+)/.exec(body)?.[1];
+      if (made !== undefined) process.send?.({ latencyMs: performance.timeOrigin + performance.now() - Number(made) });
+    }
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': answer.length });
+    response.end(answer);
+  });
+});
+server.keepAliveTimeout = 60_000;
+server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as { port: number }).port }));
+process.on('message', (message) => {
+  if (message === 'count') { process.send?.({ posts, events }); posts = 0; events = 0; }
+  if (message === 'stop') process.exit(0);
+});
+process.on('disconnect', () => process.exit(0));
