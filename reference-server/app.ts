@@ -25,6 +25,7 @@ export interface WebhookRequest {
 export interface WebhookAnswer {
   readonly status: number;
   readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** The parts the routes lead to. */
@@ -67,8 +68,8 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
       if (!/^(identity)?$/i.test(c.req.header('content-encoding') ?? '')) return c.text('Send the body uncompressed.', 415);
       const rawBody = await readBody(c.req.raw, WEBHOOK_BYTES_MAX);
       if (rawBody === null) return c.text(`At most ${WEBHOOK_BYTES_MAX} bytes are read.`, 413, { connection: 'close' });
-      const { status, body } = await github({ headers: c.req.header(), rawBody });
-      return new Response(body, { status, headers: { 'content-type': 'text/plain; charset=utf-8' } });
+      const { status, body, headers } = await github({ headers: c.req.header(), rawBody });
+      return new Response(body, { status, headers: { 'content-type': 'text/plain; charset=utf-8', ...headers } });
     });
   }
 

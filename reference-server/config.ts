@@ -91,7 +91,7 @@ const variables = {
   GITHUB_SECRET: secret(z.string().min(16, 'must have at least 16 characters').optional(),
     'Secret of the GitHub webhook that posts to `/sources/github`. Without it that source is off.'),
   WATCH_FOLDER: variable(path().optional(), null, 'Folder whose changes become events. Without it that source is off.'),
-  SCHEDULES: variable(schedules().optional(), null, 'Schedules that become events: `name=cron;name=cron`. Without it that source is off.'),
+  SCHEDULES: variable(schedules().optional(), null, 'Schedules that become events, `name=cron;name=cron`: five fields, or six with seconds first, in UTC. Without it that source is off.'),
   UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: variable(flag(), 'false', 'Development only: deliver to `http` callbacks on loopback addresses.'),
   METRICS: variable(flag(), 'true', 'Serve Prometheus metrics at `/metrics`. They name no principal and no subscription.'),
   LOG_LEVEL: variable(z.enum(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'), 'info', 'Least severe level that is logged, to stderr.'),

@@ -3,6 +3,9 @@ import type { Log } from 'mcp-triggers-experimental/server';
 import type { WebhookAnswer, WebhookRequest } from './app.ts';
 import type { Config } from './config.ts';
 import type { Source } from './source.ts';
+import { folderSource } from './sources/folder.ts';
+import { githubSource } from './sources/github.ts';
+import { scheduleSource } from './sources/schedule.ts';
 
 export interface Sources {
   readonly sources: readonly Source[];
@@ -10,6 +13,16 @@ export interface Sources {
   readonly github: ((request: WebhookRequest) => Promise<WebhookAnswer>) | null;
 }
 
-export function sourcesOf(_config: Config, _log: Log): Sources {
-  return { sources: [], github: null };
+/** Makes the configured sources. Throws `LocalError` `config_invalid` for a schedule that makes no sense. */
+export function sourcesOf(config: Pick<Config, 'GITHUB_SECRET' | 'WATCH_FOLDER' | 'SCHEDULES'>, log: Log): Sources {
+  const { GITHUB_SECRET: secret, WATCH_FOLDER: folder, SCHEDULES: schedules } = config;
+  const github = secret === undefined ? null : githubSource({ secret, log });
+  return {
+    sources: [
+      ...(github === null ? [] : [github]),
+      ...(folder === undefined ? [] : [folderSource({ folder, log })]),
+      ...(schedules === undefined || schedules.length === 0 ? [] : [scheduleSource({ schedules, log })]),
+    ],
+    github: github === null ? null : github.handle,
+  };
 }
