@@ -10,7 +10,5 @@ export function resetCounters(health: Health): Health {
 
 /** SEP: Suspension. Only something the client does comes here: a renewal, an update or a pull. */
 export function resumed(subscription: Subscription): Subscription {
-  return {
-    ...subscription, suspended: false, version: subscription.version + 1, retryAt: null, health: resetCounters(subscription.health),
-  };
+  return { ...subscription, suspended: false, version: subscription.version + 1, health: resetCounters(subscription.health) };
 }

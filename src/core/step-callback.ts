@@ -83,26 +83,29 @@ function failed(subscription: Subscription, attempt: Attempt, failure: Failure, 
     lastDeliveryAt: before.lastDeliveryAt,
   };
   const exhausted = health.configFailures >= CONFIG_FAILURES_MAX || now - (health.failingSince ?? now) >= FAILING_MAX_MS;
-  const delay = backoffMs(health.attempts, jitter, failure.kind === 'transient' ? failure.retryAfterMs : null);
-  const waiting: Subscription = { ...subscription, health, retryAt: now + delay };
-  return exhausted ? giveUp(waiting, attempt, 'abandoned', now) : settle(waiting, [], now);
+  const wish = failure.kind === 'transient' ? failure.retryAfterMs : null;
+  const waiting: Subscription = { ...subscription, health, retryAt: now + backoffMs(health.attempts, jitter, wish) };
+  return exhausted ? giveUp(waiting, attempt, 'abandoned', wish === null ? null : now + wish, now) : settle(waiting, [], now);
 }
 
-/** SEP: onFailure. Keep everything and stop, or record one event as a gap and go on with the next. */
-function giveUp(subscription: Subscription, attempt: Attempt, reason: GapReason, now: number): Step {
-  if (subscription.onFailure === 'suspend') return suspend(subscription);
+/**
+ * SEP: onFailure. Keep everything and stop, or record one event as a gap and go on with the next. Either way the backoff is over,
+ * but not what the endpoint asked for: `notBefore` outlives even a suspension.
+ */
+function giveUp(subscription: Subscription, attempt: Attempt, reason: GapReason, notBefore: number | null, now: number): Step {
+  if (subscription.onFailure === 'suspend') return suspend({ ...subscription, retryAt: notBefore });
   // No event was on offer. Gaps cannot be skipped, they are the report of what was: keep trying.
   if (attempt.first === null) return settle(subscription, [], now);
   // `acked` stays below the gap: an acknowledgement is the client's statement, and the next delivery must still tell of the gap.
   const effects: Effect[] = attempt.first > Math.max(subscription.acked, subscription.floor)
     ? [{ type: 'gap', from: attempt.first, to: attempt.first, reason }]
     : [];
-  return settle({ ...subscription, retryAt: null, health: resetCounters(subscription.health) }, effects, now);
+  return settle({ ...subscription, retryAt: notBefore, health: resetCounters(subscription.health) }, effects, now);
 }
 
 function suspend(subscription: Subscription): Step {
-  if (subscription.suspended) return { subscription: { ...subscription, retryAt: null }, effects: [] };
-  return { subscription: { ...subscription, suspended: true, retryAt: null, version: subscription.version + 1 }, effects: [{ type: 'announce' }] };
+  if (subscription.suspended) return { subscription, effects: [] };
+  return { subscription: { ...subscription, suspended: true, version: subscription.version + 1 }, effects: [{ type: 'announce' }] };
 }
 
 /** 413. Halving is no failure, it is bounded by the size of the batch; a single event that is too large is one. */
@@ -111,7 +114,7 @@ function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, 
   if (attempt.events === 0) return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
   if (attempt.events > 1) return settle({ ...subscription, batchLimit: Math.floor(attempt.events / 2) }, [], now);
   const health: Health = { ...subscription.health, lastError: 'http_4xx' };
-  return giveUp({ ...subscription, batchLimit: 1, health }, attempt, 'too_large', now);
+  return giveUp({ ...subscription, batchLimit: 1, health }, attempt, 'too_large', null, now);
 }
 
 /** 410. The callback goes, the log stays for the other drains. */

@@ -18,7 +18,9 @@ export function configure(subscription: Subscription, { change }: InputOf<'confi
   if (change.select !== undefined && !jsonEqual(change.select, before.select)) next = { ...next, select: change.select };
   if (change.retention !== undefined && !jsonEqual(change.retention, before.retention)) next = { ...next, retention: change.retention };
   if (change.onFailure !== undefined && change.onFailure !== before.onFailure) next = { ...next, onFailure: change.onFailure };
-  if (change.paused !== undefined && change.paused !== before.paused) next = { ...next, paused: change.paused };
+  if (change.paused === true && !before.paused) next = { ...next, paused: true };
+  // Time that passed while nothing was tried is no time of failing.
+  if (change.paused === false && before.paused) next = { ...next, paused: false, health: resetCounters(next.health) };
   if (change.ttlMs !== undefined) {
     const expiresAt = change.ttlMs === null ? null : now + change.ttlMs;
     if (change.ttlMs !== before.ttlMs || expiresAt !== before.expiresAt) next = { ...next, ttlMs: change.ttlMs, expiresAt };
@@ -37,9 +39,9 @@ function withCallback(subscription: Subscription, callback: Callback | null): Su
   if (jsonEqual(callback, before)) return subscription;
   if (callback?.url !== before?.url) return { ...subscription, callback, attempt: null, retryAt: null, batchLimit: null, health: HEALTHY };
   if (callback?.secret === before?.secret) return { ...subscription, callback };
-  // A new secret may be the cure for the old one's 401s: try at once. An attempt in flight to the same URL goes on, since a
-  // second one beside it would break the order.
-  return { ...subscription, callback, retryAt: null, health: resetCounters(subscription.health) };
+  // A new secret may be the cure for the old one's 401s, so failures are counted anew. But it is the same endpoint: an attempt in
+  // flight goes on, since a second one beside it would break the order, and what `Retry-After` asked for stands.
+  return { ...subscription, callback, health: resetCounters(subscription.health) };
 }
 
 /** What the ETag covers. A secret's rotation window and the time of verification come and go without the client's doing. */

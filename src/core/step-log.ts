@@ -68,6 +68,8 @@ export function rotate(subscription: Subscription, { epoch }: InputOf<'rotate'>,
     floor: Math.max(0, floor - by),
     oldestAt: Math.max(floor, by) === head ? null : subscription.oldestAt,
     attempt: null,
+    // Attempts of the lost life may be in flight under numbers that the store forgot; no subscription makes one per millisecond.
+    attempts: Math.max(subscription.attempts, now),
     version: subscription.version + 1,
   };
   return settle(next, [...moved, { type: 'announce' }, { type: 'wake' }], now);

@@ -137,6 +137,15 @@ describe('a failing callback', () => {
     assert.equal(attempt(withLog(1), busy(100), T0).subscription.retryAt, T0 + 500);
   });
 
+  test('[ans-retry-after] is left alone even when it was suspended for it and resumed at once', () => {
+    const day = withLog(1, 0, { health: { ...subscription().health, attempts: 9, failingSince: T0 - DAY } });
+    for (const onFailure of ['suspend', 'skip'] as const) {
+      const { subscription: after } = attempt({ ...day, onFailure }, { kind: 'transient', category: 'http_5xx', retryAfterMs: 60_000 }, T0);
+      const { subscription: resumed } = play(after, [{ type: 'drain', to: 1, resume: true }]);
+      assert.deepEqual([statusOf(resumed), deliverable(resumed, T0 + 59_999), dueAt(resumed), deliverable(resumed, T0 + 60_000)], ['active', false, T0 + 60_000, true]);
+    }
+  });
+
   test('[retry-config-limit retry-suspend] is suspended at the fifth configuration failure in a row, with the log kept', () => {
     let state = withLog(3, 1);
     for (let failure = 1; failure <= 4; failure += 1) state = attempt(state, REFUSED, T0, 0).subscription;

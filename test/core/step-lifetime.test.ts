@@ -79,6 +79,12 @@ describe('an update', () => {
     assert.deepEqual(types(play(after.subscription, [configure({ paused: false })])), ['announce', 'ready']);
   });
 
+  test('[sub-health-kept] unpausing starts the count of failures anew: while paused nothing could succeed', () => {
+    const failing = withLog(3, 0, { paused: true, retryAt: T0 + 5, health: { ...subscription().health, attempts: 1, failingSince: T0 - DAY, lastError: 'timeout' } });
+    const { health, retryAt } = play(failing, [configure({ paused: false })]).subscription;
+    assert.deepEqual([health.attempts, health.failingSince, health.lastError, retryAt], [0, null, 'timeout', T0 + 5]);
+  });
+
   test('to another URL voids the attempt in flight and starts with a clean record', () => {
     const failing = withLog(3, 0, { retryAt: T0 + HOUR, batchLimit: 3, health: { ...subscription().health, attempts: 4, lastError: 'timeout' } });
     const moved = play(failing, [configure({ callback: { ...CALLBACK, url: 'https://elsewhere.example/' } })]);

@@ -1,0 +1,166 @@
+/**
+ * The exhaustive explorer: every world that can be reached in a small configuration, with the production functions deciding.
+ * Two questions: is every reachable world safe, and can every reachable world still drain? The second one finds what random
+ * tests cannot, for example a log whose retention trims silently.
+ */
+import { Physics, brokenRule, genesis, type Defect, type Message, type World } from './world.ts';
+
+/** What may happen, and how often. */
+export interface Configuration {
+  readonly events: number;
+  /** Events per callback attempt, and unacknowledged events on a stream. */
+  readonly window: number;
+  readonly crashes: number;
+  /** Messages can be gone for good, instead of only late. */
+  readonly losses?: boolean;
+  readonly trims?: boolean;
+  readonly stream?: boolean;
+  readonly failover?: boolean;
+  /** The endpoint answers 413 and `onFailure` is `skip`. */
+  readonly skip?: boolean;
+  /** Someone acknowledges more than was sent. */
+  readonly confused?: boolean;
+}
+
+export interface Exploration {
+  readonly states: number;
+  readonly edges: number;
+  /** The shortest way to a broken rule. */
+  readonly violation: { readonly rule: string; readonly path: readonly string[] } | null;
+  /** Worlds from which no way leads to an empty log. */
+  readonly stuck: number;
+}
+
+type Action = readonly [name: string, world: World];
+
+function* actions(world: World, physics: Physics, c: Configuration): Generator<Action> {
+  const { sub } = world;
+  if (world.published < c.events) yield ['publish', physics.publish(world)];
+  for (let size = 1; size <= c.window && sub.attempt === null; size += 1) yield [`attempt(${size})`, physics.attempt(world, size)];
+  for (const message of world.net) {
+    const { attempt, delivery } = message;
+    yield [`arrive(${attempt === null ? 'stream' : 'callback'} ${delivery.after}..${delivery.last})`, physics.arrive(world, message)];
+  }
+  if (c.losses === true) for (const message of world.net) yield [`lose(${message.delivery.after}..${message.delivery.last})`, { ...world, net: world.net.filter((one) => one !== message) }];
+  for (const reply of world.replies) yield [`answer(${reply.ack})`, physics.reply(world, reply)];
+  if (sub.attempt !== null) yield ['lease runs out', physics.loseAttempt(world)];
+  if (world.crashes < c.crashes) yield ['crash', physics.feed({ ...world, crashes: world.crashes + 1, stream: null }, { type: 'recover' }).world];
+  if (c.trims === true && sub.floor < sub.head && sub.floor < c.events - 1) yield [`trim(${sub.floor + 1})`, physics.feed(world, { type: 'trim', upTo: sub.floor + 1, oldestAt: null }).world];
+  if (c.stream === true) {
+    if (world.stream === null) yield ['stream opens', { ...world, stream: sub.acked }];
+    else yield ['stream sends', physics.streamOne(world, c.window)];
+    if (world.stream !== null) yield ['stream closes', { ...world, stream: null }];
+    for (const position of world.acks) yield [`ack(${position.sequence})`, physics.feed(world, { type: 'ack', position }).world];
+  }
+  if (c.failover === true && world.failovers === 0) {
+    yield ['replicate', { ...world, replica: { sub, log: world.log, published: world.published } }];
+    yield ['fail over', physics.failover(world)];
+  }
+  if (c.skip === true && sub.attempt?.events === 1) yield ['answer(413)', physics.feed(world, { type: 'answer', attempt: sub.attempt.id, jitter: 0, outcome: { kind: 'too_large' } }).world];
+  if (c.confused === true) {
+    if (sub.sent < sub.head) yield [`confused ack(${sub.head})`, physics.feed(world, { type: 'ack', position: { epoch: sub.epoch, sequence: sub.head } }).world];
+    if (sub.attempt !== null && sub.attempt.to < sub.head) yield [`confused answer(${sub.head})`, physics.passBackoff(physics.reply(world, { attempt: sub.attempt.id, ack: sub.head }))];
+  }
+}
+
+/**
+ * Two worlds with the same key behave the same for ever. Left out is what cannot matter: counters of health, and which attempt
+ * an old message belonged to, since `step` only asks whether it is the current one.
+ */
+function keyOf(world: World): string {
+  const { sub, replica } = world;
+  const counters = ({ sub: s, log }: Pick<World, 'sub' | 'log'>): string => [
+    s.epoch[5], s.head, s.acked, s.sent, s.floor, s.batchLimit, s.attempt && `${s.attempt.after}-${s.attempt.to}-${s.attempt.first}`, log.map((item) => `${item.sequence}${item.gap ?? item.encoded}`),
+  ].join();
+  return [
+    counters(world), world.net.map((message) => messageKey(message, world)).sort(), world.replies.map(({ attempt, ack }) => `${ack}${attempt === sub.attempt?.id}`).sort(),
+    world.acks.map(({ epoch, sequence }) => epoch[5]! + sequence).sort(), world.stream, world.cursor.epoch[5], world.cursor.sequence,
+    world.taken.map(({ epoch, sequence, id }) => epoch[5]! + sequence + id), world.published, world.crashes, world.failovers, replica && counters(replica),
+  ].join('|');
+}
+
+function messageKey({ attempt, delivery }: Message, { sub }: World): string {
+  const kind = attempt === null ? 's' : attempt === sub.attempt?.id ? 'c' : 'o';
+  return `${kind}${delivery.epoch[5]}${delivery.after}:${delivery.events.map(({ sequence, id }) => sequence + id)}:${(delivery.gaps ?? []).map(({ from, to }) => `${from}-${to}`)}`;
+}
+
+/** Messages and answers are sets: the network may deliver each any number of times. */
+function normal(world: World): World {
+  const once = <T>(list: readonly T[], key: (one: T) => string): readonly T[] => (list.length < 2 ? list : [...new Map(list.map((one) => [key(one), one])).values()]);
+  return {
+    ...world,
+    net: once(world.net, (message) => messageKey(message, world)),
+    replies: once(world.replies, ({ attempt, ack }) => `${ack}${attempt === world.sub.attempt?.id}`),
+    acks: once(world.acks, ({ epoch, sequence }) => epoch + sequence),
+  };
+}
+
+const drained = ({ sub, published }: World, c: Configuration): boolean => sub.acked === sub.head && published === c.events;
+
+export function explore(configuration: Configuration, defect: Defect = {}, statesMax = 400_000): Exploration {
+  const physics = new Physics(defect);
+  const start = genesis({ onFailure: configuration.skip === true ? 'skip' : 'suspend' });
+  const worlds: (World | null)[] = [start];
+  const ids = new Map([[keyOf(start), 0]]);
+  const cameFrom: (readonly [id: number, action: string])[] = [[-1, '']];
+  const predecessors: number[][] = [[]];
+  const goals: number[] = [];
+  let edges = 0;
+  for (let id = 0; id < worlds.length; id += 1) {
+    const world = worlds[id]!;
+    // A world is not looked at again, and there are many.
+    worlds[id] = null;
+    if (drained(world, configuration)) goals.push(id);
+    for (const [action, raw] of attempted(world, physics, configuration)) {
+      if (raw === world) continue;
+      const next = normal(raw);
+      edges += 1;
+      const key = keyOf(next);
+      let nextId = ids.get(key);
+      if (nextId === undefined) {
+        nextId = worlds.length;
+        if (nextId >= statesMax) throw new Error(`more than ${statesMax} states: make the configuration smaller`);
+        ids.set(key, nextId);
+        worlds.push(next);
+        predecessors.push([]);
+        cameFrom.push([id, action]);
+      }
+      const rule = brokenRule(next, world);
+      if (rule !== null) return { states: worlds.length, edges, violation: { rule, path: [...pathTo(id, cameFrom), action] }, stuck: 0 };
+      predecessors[nextId]!.push(id);
+    }
+  }
+  return { states: worlds.length, edges, violation: null, stuck: worlds.length - reaching(goals, predecessors) };
+}
+
+/** A defect may make the production code throw; then the way just ends there. */
+function* attempted(world: World, physics: Physics, configuration: Configuration): Generator<Action> {
+  try {
+    yield* actions(world, physics, configuration);
+  } catch (cause) {
+    if ((cause as { code?: string }).code !== 'log_hole') throw cause;
+  }
+}
+
+function pathTo(id: number, cameFrom: readonly (readonly [number, string])[]): string[] {
+  const path: string[] = [];
+  for (let at = id; at > 0; at = cameFrom[at]![0]) path.unshift(cameFrom[at]![1]);
+  return path;
+}
+
+/** How many worlds have a way to one of the goals: backwards from there. */
+function reaching(goals: readonly number[], predecessors: readonly (readonly number[])[]): number {
+  const seen = new Uint8Array(predecessors.length);
+  const queue = [...goals];
+  for (const id of goals) seen[id] = 1;
+  let count = goals.length;
+  for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
+    for (const before of predecessors[id]!) {
+      if (seen[before] === 1) continue;
+      seen[before] = 1;
+      count += 1;
+      queue.push(before);
+    }
+  }
+  return count;
+}
