@@ -5,6 +5,7 @@
  */
 import { dueAt, step, type Input, type Step } from '../core/index.ts';
 import type { Effect, Subscription, TerminationReason } from '../core/types.ts';
+import { LocalError } from '../wire/errors.ts';
 import type { ReadEntry, Store, StoredSubscription, Tombstone, Write } from './ports.ts';
 
 /** A subscription in memory. `state` may be one commit ahead of the disk; nobody outside sees it before it is there. */
@@ -46,7 +47,8 @@ interface Waiter { resolve(): void; reject(cause: unknown): void }
 
 /** Writes and consequences of one commit. */
 class Batch {
-  readonly writes: Write[] = [];
+  /** In the order entered; a `Held` stands for its own creation, with the state it has by then. */
+  readonly writes: (Write | Held)[] = [];
   readonly dirty = new Set<Held>();
   readonly after: (() => void)[] = [];
   readonly waiters: Waiter[] = [];
@@ -56,6 +58,8 @@ class Batch {
 export class Book {
   readonly #options: BookOptions;
   readonly #held = new Map<number, Held>();
+  /** Rows on their way into memory. */
+  readonly #loading = new Map<number, Promise<Set<number>>>();
   #batch = new Batch();
   #scheduled = false;
   #inFlight: Promise<void> | null = null;
@@ -74,13 +78,27 @@ export class Book {
     return held;
   }
 
+  /** Whether this is still the subscription in memory. What was read from one that left may be of a commit that failed. */
+  holds(held: Held): boolean {
+    return this.#held.get(held.row) === held;
+  }
+
   /** Brings rows into memory. Rows that do not exist stay away; look with `peek`, in the same turn. */
   async hold(rows: readonly number[]): Promise<void> {
     for (;;) {
       const missing = rows.filter((row) => !this.#held.has(row));
       if (missing.length === 0) break;
-      const found = await this.#load(missing);
-      if (found === 0) break;
+      const fresh = missing.filter((row) => !this.#loading.has(row));
+      // One load at a time for each row: the slower of two could bring back what the faster one's reader has changed since.
+      if (fresh.length > 0) {
+        const load = this.#load(fresh).finally(() => { for (const row of fresh) this.#loading.delete(row); });
+        for (const row of fresh) this.#loading.set(row, load);
+      }
+      const found = await Promise.all(new Set(missing.map((row) => this.#loading.get(row)!)));
+      // Rows that were there, or came, can have left again while this waited; only those that no load found do not exist.
+      const existing = new Set(found.flatMap((some) => [...some]));
+      const asked = new Set(missing);
+      if (rows.every((row) => this.#held.has(row) || (asked.has(row) && !existing.has(row)))) break;
     }
     for (const row of rows) this.peek(row);
   }
@@ -92,16 +110,11 @@ export class Book {
     return this.peek(row);
   }
 
-  async #load(rows: readonly number[]): Promise<number> {
+  /** Resolves with the rows that exist. */
+  async #load(rows: readonly number[]): Promise<Set<number>> {
     const stored = await this.#options.store.load(rows);
-    let added = 0;
-    // Memory wins: what another turn brought in meanwhile may already be ahead of the disk.
-    for (const one of stored) {
-      if (this.#held.has(one.row)) { added += 1; continue; }
-      this.#held.set(one.row, this.#wrap(one, 'no'));
-      added += 1;
-    }
-    return added;
+    for (const one of stored) if (!this.#held.has(one.row)) this.#held.set(one.row, this.#wrap(one, 'no'));
+    return new Set(stored.map(({ row }) => row));
   }
 
   #wrap(stored: StoredSubscription, dirty: Held['dirty']): Held {
@@ -113,6 +126,7 @@ export class Book {
     const held = this.#wrap({ row, createdOffset, state }, 'create');
     this.#held.set(row, held);
     this.#batch.dirty.add(held);
+    this.#batch.writes.push(held);
     this.#schedule();
     return held;
   }
@@ -237,22 +251,19 @@ export class Book {
     this.#batch = new Batch();
     this.#scheduled = false;
     this.#turn += 1;
-    const creates: Write[] = [];
     const saves: Write[] = [];
     let soonest = Number.POSITIVE_INFINITY;
     for (const held of batch.dirty) {
-      if (held.dirty === 'no') continue;
-      if (held.ended && held.dirty !== 'create') continue;
+      if (held.dirty === 'no' || held.ended) continue;
       const due = dueAt(held.state);
       if (due !== null && due < soonest) soonest = due;
-      if (held.dirty === 'create') creates.push({ type: 'create', row: held.row, createdOffset: held.createdOffset, state: held.state, dueAt: due });
-      else saves.push({ type: held.dirty, row: held.row, state: held.state, dueAt: due });
+      if (held.dirty === 'create') continue;
+      saves.push({ type: held.dirty, row: held.row, state: held.state, dueAt: due });
       held.dirty = 'no';
     }
-    // Ends come last: deleting a row before its final counters are saved would save to nothing.
-    const ends = batch.writes.filter((write) => write.type === 'end');
-    const rest = ends.length === 0 ? batch.writes : batch.writes.filter((write) => write.type !== 'end');
-    const writes = creates.concat(rest, saves, ends);
+    // In the order entered, because a key that one subscription gives up may be taken by the next in the same commit. Counters
+    // come last: each row's are written once, as they are now.
+    const writes = batch.writes.map((write) => ('type' in write ? write : creation(write))).concat(saves);
     try {
       if (writes.length > 0) await this.#options.store.commit(writes);
     } catch (cause) {
@@ -285,5 +296,24 @@ export class Book {
       const busy = held.dirty !== 'no' || held.listeners > 0 || held.state.attempt !== null || held.usedAt >= this.#turn - 1 || this.#batch.dirty.has(held);
       if (!busy) this.#held.delete(row);
     }
+  }
+}
+
+function creation(held: Held): Write {
+  held.dirty = 'no';
+  return { type: 'create', row: held.row, createdOffset: held.createdOffset, state: held.state, dueAt: dueAt(held.state) };
+}
+
+/**
+ * Runs `work`, and once more when its commit failed because the store is full. A commit holds all that arrived in one turn, and
+ * an event of somebody else that does not fit is no reason to refuse an acknowledgement: the second time it stands alone,
+ * since no event is accepted for a while (SEP: Limits).
+ */
+export async function retryWhenFull<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (!(cause instanceof LocalError) || cause.code !== 'store_full') throw cause;
+    return work();
   }
 }

@@ -3,9 +3,9 @@
  * its POST leaves; the answer is classified, stepped and on disk before the next (SEP: Callback).
  */
 import { classifyAnswer, classifyFailure, deliverable } from '../core/index.ts';
-import type { Attempt, Outcome } from '../core/types.ts';
+import type { Attempt, Outcome, Subscription, TerminationReason } from '../core/types.ts';
 import { CALLBACK_ANSWER_BYTES_MAX, CALLBACK_BATCH_EVENTS, CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../wire/limits.ts';
-import type { Book, Held } from './book.ts';
+import { retryWhenFull, type Book, type Held } from './book.ts';
 import type { Clock, Egress, Log, Meter, OutboundResult, Random, ReadEntry, Store } from './ports.ts';
 import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type Range, type ReadLimits } from './reader.ts';
 import type { Sealer } from './sealer.ts';
@@ -14,6 +14,10 @@ import type { Sealer } from './sealer.ts';
 const ENVELOPE_BYTES = 8 * 1024;
 /** The lease outlives the deadline, so that only a lost attempt is ever taken over. */
 const LEASE_MS = 2 * CALLBACK_DEADLINE_MS;
+/** How long a log that could not be read is left alone. */
+const RETRY_MS = 1000;
+/** How often a log that seems to end before its head is read again: numbers may be assigned faster than they are committed. */
+const TRIES = 5;
 
 export interface DispatcherOptions {
   readonly store: Store;
@@ -31,10 +35,12 @@ export interface DispatcherOptions {
 
 export class Dispatcher {
   readonly #o: DispatcherOptions;
-  /** Rows with work that wait for a free place. */
+  /** Rows with work that wait for a free place, first come, first served. */
   readonly #waiting = new Set<number>();
-  /** Rows whose log is being read from the store. */
+  /** Rows whose log is being read from the store. Each holds a place: it is going to need one. */
   readonly #reading = new Set<number>();
+  /** Attempts that this process claimed and has not settled. */
+  readonly #mine = new Set<string>();
   #inFlight = 0;
   #closing = false;
   #drained: (() => void)[] = [];
@@ -45,45 +51,78 @@ export class Dispatcher {
 
   get inFlight(): number { return this.#inFlight; }
 
-  /** There may be something to deliver. Claims in this very turn when the log's end is in memory. */
-  pump(held: Held): void {
-    if (this.#closing || this.#reading.has(held.row)) return;
-    if (!deliverable(held.state, this.#o.clock.now())) return;
-    if (this.#inFlight >= this.#o.concurrency) {
-      this.#waiting.add(held.row);
-      return;
-    }
-    const limits = this.#limits(held);
-    const range = readTail(held, held.state.acked, limits);
-    if (range === null) {
-      this.#reading.add(held.row);
-      // What the store can show is what is committed, so wait for this turn's commit.
-      this.#o.book.afterCommit(() => void this.#pumpFromStore(held.row));
-      return;
-    }
-    if (range.last > range.after) this.#claim(held, range);
+  /** Whether the attempt in flight is of this process, and so will be settled by it. */
+  owns({ row, state }: Held): boolean {
+    return state.attempt !== null && this.#mine.has(nameOf(row, state.attempt));
   }
 
-  async #pumpFromStore(row: number): Promise<void> {
-    const { book, store, log } = this.#o;
+  /** There may be something to deliver. Claims in this very turn when the log's end is in memory. */
+  pump(held: Held): void {
+    if (this.#closing || this.#reading.has(held.row) || !deliverable(held.state, this.#o.clock.now())) return;
+    // Who waits comes first, or a few busy callbacks would pass the places on among themselves for ever.
+    if (this.#full || this.#waiting.size > 0) this.#waiting.add(held.row);
+    else this.#start(held);
+  }
+
+  get #full(): boolean { return this.#inFlight + this.#reading.size >= this.#o.concurrency; }
+
+  #start(held: Held): void {
+    const range = readTail(held, held.state.acked, this.#limits(held));
+    if (range === null) void this.#startFromStore(held.row);
+    else if (range.last > range.after) this.#claim(held, range);
+  }
+
+  /** Gives free places to those who wait. */
+  #next(): void {
+    for (const row of this.#waiting) {
+      if (this.#full || this.#closing) return;
+      this.#waiting.delete(row);
+      if (this.#reading.has(row)) continue;
+      const held = this.#o.book.peek(row);
+      if (held === undefined) void this.#startFromStore(row);
+      else if (deliverable(held.state, this.#o.clock.now())) this.#start(held);
+    }
+  }
+
+  async #startFromStore(row: number): Promise<void> {
+    this.#reading.add(row);
     try {
-      const before = await book.one(row);
-      if (before === undefined || before.ended) return;
-      const limits = this.#limits(before);
-      const { acked, epoch } = before.state;
-      const entries: readonly ReadEntry[] = await readStore(store, before, acked, limits);
-      const held = book.peek(row);
-      if (held === undefined) return;
-      this.#reading.delete(row);
-      // Another drain may have acknowledged meanwhile, or the epoch may have changed: then read again.
-      if (held.state.acked !== acked || held.state.epoch !== epoch) { this.pump(held); return; }
-      if (!deliverable(held.state, this.#o.clock.now())) return;
-      const range = rangeOf(held.state, acked, entries, limits);
-      if (range.last > range.after) this.#claim(held, range);
+      await this.#fromStore(row);
     } catch (cause) {
-      log.error({ row, cause }, 'reading a log for a callback failed; it is tried again when something is due');
+      this.#o.log.error({ row, cause }, 'reading a log for a callback failed; it is tried again soon');
+      this.#later(row);
     } finally {
       this.#reading.delete(row);
+      this.#next();
+    }
+  }
+
+  /** Nothing in the store makes this row due, so nobody else would come back to it. */
+  #later(row: number): void {
+    this.#o.clock.after(RETRY_MS, () => {
+      if (this.#closing) return;
+      this.#waiting.add(row);
+      this.#next();
+    });
+  }
+
+  /** Claims the next range of a log whose end is not in memory. */
+  async #fromStore(row: number): Promise<void> {
+    const { book, store, clock } = this.#o;
+    for (let tries = 0; ; tries += 1) {
+      // The store shows what is committed, so wait for what has been entered.
+      await book.commit();
+      const held = await book.one(row);
+      if (held === undefined || !deliverable(held.state, clock.now())) return;
+      const limits = this.#limits(held);
+      const { acked, epoch } = held.state;
+      const entries: readonly ReadEntry[] = await readStore(store, held, acked, limits);
+      // Another drain may have acknowledged meanwhile, or a failed commit thrown memory away: then read again.
+      if (!book.holds(held) || held.state.acked !== acked || held.state.epoch !== epoch) continue;
+      if (this.#closing || !deliverable(held.state, clock.now())) return;
+      const range = rangeOf(held.state, acked, entries, limits);
+      if (range.last > range.after) return this.#claim(held, range);
+      if (tries >= TRIES) throw new Error(`the store has no entry of this log after ${acked}, and its head is ${held.state.head}`);
     }
   }
 
@@ -93,22 +132,21 @@ export class Dispatcher {
   }
 
   #claim(held: Held, range: Range): void {
-    const { attempt } = this.#o.book.step(held, { type: 'claim', to: range.last, events: range.events.length, first: range.sequences[0] ?? null, leaseMs: LEASE_MS }).subscription;
-    if (attempt === null) return;
+    const { book } = this.#o;
+    const { row } = held;
+    const { refused } = book.step(held, { type: 'claim', to: range.last, events: range.events.length, first: range.sequences[0] ?? null, leaseMs: LEASE_MS });
+    const { state } = held;
+    if (refused !== undefined || state.attempt === null) return;
+    const { attempt } = state;
     this.#inFlight += 1;
+    this.#mine.add(nameOf(row, attempt));
     let started = false;
-    // Nobody is sent a number before it, and the claim, are on disk.
-    this.#o.book.afterCommit(() => { started = true; void this.#attempt(held.row, attempt, range); });
-    void this.#o.book.commit().catch(() => { if (!started) this.#free(); });
+    // Nobody is sent a number before it, and the claim, are on disk; nor a counter, so what is sent shows the state as of now.
+    book.afterCommit(() => { started = true; void this.#attempt(row, attempt, range, state); });
+    void book.commit().catch(() => { if (!started) this.#release(row, attempt); });
   }
 
-  /** An empty delivery that asks nothing but an answer. */
-  probe(held: Held): void {
-    if (this.#closing || held.state.attempt !== null || held.state.callback === null) return;
-    this.#claim(held, emptyRange(held.state.acked));
-  }
-
-  async #attempt(row: number, attempt: Attempt, range: Range): Promise<void> {
+  async #attempt(row: number, attempt: Attempt, range: Range, state: Subscription): Promise<void> {
     const { book, clock, egress, sealer, log, meter, random } = this.#o;
     const startedAt = clock.now();
     try {
@@ -116,53 +154,47 @@ export class Dispatcher {
       const callback = held?.state.callback ?? null;
       // Voided while its commit was written: the callback was replaced, or the subscription ended.
       if (held === undefined || callback === null || held.state.attempt?.id !== attempt.id) return;
-      const sealed = await sealer.seal(held.state, callback, deliveryOf(held.state, range), range);
+      const sealed = await sealer.seal(state, callback, deliveryOf(state, range), range);
       const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
       const outcome = outcomeOf(result, range, clock.now());
       meter.count('triggers_attempts_total', 1, { outcome: outcome.kind });
       meter.observe('triggers_attempt_seconds', (clock.now() - startedAt) / 1000);
       if (outcome.kind === 'acked') meter.count('triggers_events_delivered_total', range.events.length, { drain: 'callback' });
-      else log.debug({ subscriptionId: held.state.subscriptionId, outcome: outcome.kind, status: result.kind === 'response' ? result.status : undefined }, 'a callback attempt failed');
+      else log.debug({ subscriptionId: state.subscriptionId, outcome: outcome.kind, status: result.kind === 'response' ? result.status : undefined }, 'a callback attempt failed');
       await this.#settle(row, attempt, outcome, random.uniform());
     } catch (cause) {
       // The lease runs out and the ordinary tick takes over; nothing is lost.
       log.error({ row, cause }, 'a callback attempt could not be settled; its lease will run out');
     } finally {
-      this.#free();
+      this.#release(row, attempt);
     }
   }
 
   async #settle(row: number, attempt: Attempt, outcome: Outcome, jitter: number): Promise<void> {
     const { book } = this.#o;
-    const held = await book.one(row);
-    if (held === undefined || held.ended) return;
-    // The place is free before the step, so that its `ready` can claim the next range into the same commit.
-    this.#inFlight -= 1;
-    try {
-      book.step(held, { type: 'answer', attempt: attempt.id, outcome, jitter });
-    } finally {
-      this.#inFlight += 1;
-    }
-    await book.commit();
+    await retryWhenFull(async () => {
+      const held = await book.one(row);
+      if (held === undefined || held.ended) return;
+      // The place is free before the step, so that its `ready` can claim the next range into the same commit.
+      this.#inFlight -= 1;
+      try {
+        book.step(held, { type: 'answer', attempt: attempt.id, outcome, jitter });
+      } finally {
+        this.#inFlight += 1;
+      }
+      await book.commit();
+    });
   }
 
-  #free(): void {
+  #release(row: number, attempt: Attempt): void {
     this.#inFlight -= 1;
-    if (this.#closing) {
-      if (this.#inFlight === 0) for (const done of this.#drained.splice(0)) done();
-      return;
-    }
-    for (const row of this.#waiting) {
-      if (this.#inFlight >= this.#o.concurrency) break;
-      this.#waiting.delete(row);
-      const held = this.#o.book.peek(row);
-      if (held !== undefined) this.pump(held);
-      else void this.#o.book.one(row).then((loaded) => { if (loaded !== undefined) this.pump(loaded); }, (cause) => this.#o.log.error({ row, cause }, 'a waiting callback could not be loaded'));
-    }
+    this.#mine.delete(nameOf(row, attempt));
+    if (!this.#closing) this.#next();
+    else if (this.#inFlight === 0) for (const done of this.#drained.splice(0)) done();
   }
 
   /** The last word on a callback: one best-effort POST, outside the log. */
-  async farewell(state: Held['state'], reason: NonNullable<Held['state']['terminated']>['reason']): Promise<void> {
+  async farewell(state: Subscription, reason: TerminationReason): Promise<void> {
     const { callback } = state;
     if (callback === null || this.#closing) return;
     const range = emptyRange(state.acked);
@@ -181,12 +213,14 @@ export class Dispatcher {
   }
 }
 
+const nameOf = (row: number, { id }: Attempt): string => `${row}:${id}`;
+
 /** What an endpoint's answer to this range means. */
 export function outcomeOf(result: OutboundResult, range: Pick<Range, 'after' | 'last'>, now: number): Outcome {
   if (result.kind === 'failure') return classifyFailure(result.category);
-  const { status, contentType, retryAfter } = result;
+  const { status, retryAfter } = result;
   const body = status >= 200 && status < 300 ? parse(result.body) : undefined;
-  return classifyAnswer({ status, contentType, retryAfter, body, now }, { after: range.after, to: range.last });
+  return classifyAnswer({ status, retryAfter, body, now }, { after: range.after, to: range.last });
 }
 
 /** JSON or undefined: an answer that is no JSON acknowledges nothing. */

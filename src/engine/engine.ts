@@ -9,13 +9,13 @@ import type { Position, Refusal, Subscription, TerminationReason } from '../core
 import { conflict, invalidParams, LocalError, notFound, unsupported, WireError } from '../wire/errors.ts';
 import type { DeliveryKey } from '../wire/delivery-jws.ts';
 import { PULL_BYTES_MAX, PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX, PULL_NEXT_MS, PULL_WAIT_MAX_MS, STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX, STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX, TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from '../wire/limits.ts';
-import { Book, type Held } from './book.ts';
+import { Book, retryWhenFull, type Held } from './book.ts';
 import { Catalog } from './catalog.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Due } from './due.ts';
 import { Numbering } from './numbering.ts';
 import type { Clock, Egress, Log, Meter, Opened, Random, Store } from './ports.ts';
-import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type Range, type ReadLimits } from './reader.ts';
+import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type DeliveryExtras, type Range, type ReadLimits } from './reader.ts';
 import { Sealer } from './sealer.ts';
 import { Streams } from './streams.ts';
 import { Subscriptions, type Authorize } from './subscriptions.ts';
@@ -33,6 +33,11 @@ const SWEEP = 256;
 const CLOSE_PATIENCE_MS = 12_000;
 /** After a refused write: how long no event is accepted before it is tried again. */
 const STORE_PAUSE_MS = 1000;
+/** How long a row that is being verified again stays out of the way of others, at most; and the pause before it is tried again. */
+const VERIFY_PATIENCE_MS = 600_000;
+const VERIFY_PAUSE_MS = 10_000;
+/** How often a pull reads again before it waits. */
+const READ_TRIES = 10;
 /** Housekeeping of the accept log. */
 const FORGET_EVERY_MS = 60_000;
 
@@ -99,6 +104,12 @@ class TriggersEngine implements Engine {
   #generation = 0;
   #closing: Promise<void> | null = null;
   #forgetting: (() => void) | null = null;
+  #resuming: (() => void) | null = null;
+  /** Calls under way. */
+  #serving = 0;
+  #allServed: (() => void) | null = null;
+  /** Rows whose callback is asked for its consent again just now. */
+  readonly #asking = new Set<number>();
 
   constructor(options: EngineOptions) {
     const clock = (this.#clock = options.clock ?? systemClock);
@@ -155,7 +166,7 @@ class TriggersEngine implements Engine {
     this.#subscriptions.start(opened.nextRow);
     const rows: number[] = [];
     for await (const { row, select } of this.#store.index()) {
-      this.#numbering.index.add(row, select);
+      this.#numbering.load(row, select);
       rows.push(row);
     }
     await this.#recover(opened, rows);
@@ -193,7 +204,8 @@ class TriggersEngine implements Engine {
       await this.#book.hold(rows);
       for (const row of rows) {
         const held = this.#book.peek(row);
-        if (held !== undefined && !held.ended) this.#book.step(held, { type: 'recover' });
+        // An attempt of this process is still going to be answered: a second one beside it would break the order.
+        if (held !== undefined && !held.ended && !this.#dispatcher.owns(held)) this.#book.step(held, { type: 'recover' });
       }
       await this.#book.commit();
       after = last;
@@ -208,13 +220,31 @@ class TriggersEngine implements Engine {
   async #close(): Promise<void> {
     this.#status = 'closed';
     this.#forgetting?.();
-    this.#due.close();
+    this.#resuming?.();
     this.#streams.close();
-    await this.#numbering.settled();
-    await this.#dispatcher.close(CLOSE_PATIENCE_MS);
-    await this.#book.commit();
-    await this.#egress.close();
-    await this.#store.close();
+    try {
+      await Promise.all([this.#numbering.close(), this.#within(CLOSE_PATIENCE_MS, Promise.all([this.#due.close(), this.#served()]))]);
+      await this.#dispatcher.close(CLOSE_PATIENCE_MS);
+      await this.#book.commit();
+    } catch (cause) {
+      this.#log.error({ cause }, 'the last commit failed; what it held was told to nobody');
+    } finally {
+      await this.#egress.close();
+      await this.#store.close();
+    }
+  }
+
+  /** Resolves when `work` does, or when patience has run out. */
+  #within(ms: number, work: Promise<unknown>): Promise<unknown> {
+    let cancel = (): void => undefined;
+    const patience = new Promise<void>((resolve) => { cancel = this.#clock.after(ms, resolve); });
+    return Promise.race([work, patience]).finally(() => cancel());
+  }
+
+  /** Resolves when every call under way has been answered. */
+  #served(): Promise<void> {
+    if (this.#serving === 0) return Promise.resolve();
+    return new Promise((resolve) => { this.#allServed = resolve; });
   }
 
   /** A commit failed. Memory is gone; say so, and take everything up again from the disk after a pause. */
@@ -224,21 +254,32 @@ class TriggersEngine implements Engine {
     this.#refusal = { error, until: this.#clock.now() + STORE_PAUSE_MS };
     this.#numbering.rollback();
     if (this.#status === 'ok') this.#status = 'degraded';
-    this.#clock.after(STORE_PAUSE_MS, () => void this.#resume());
+    // The other process serves now. Everything this one still believes may be outdated.
+    if (error.code === 'store_fenced') void this.close();
+    else this.#resumeLater();
+  }
+
+  #resumeLater(): void {
+    if (this.#status === 'closed' || this.#resuming !== null) return;
+    this.#resuming = this.#clock.after(STORE_PAUSE_MS, () => void this.#resume());
   }
 
   async #resume(): Promise<void> {
+    this.#resuming = null;
     if (this.#status === 'closed') return;
     try {
       this.#streams.wakeAll();
       await this.#resumeCallbacks();
       this.#numbering.resume();
-      this.#refusal = null;
-      this.#status = 'ok';
       const next = await this.#store.nextDueAt();
       if (next !== null) this.#due.arm(next);
+      // Another commit may have failed meanwhile; then this comes again.
+      if (this.#resuming !== null || (this.#status as EngineHealth['status']) === 'closed') return;
+      this.#refusal = null;
+      this.#status = 'ok';
     } catch (cause) {
       this.#log.error({ cause }, 'the store still refuses');
+      this.#resumeLater();
     }
   }
 
@@ -267,45 +308,58 @@ class TriggersEngine implements Engine {
 
   /* -------------------------------------------------------------------------------------------- what is due */
 
-  async #tick(held: Held): Promise<void> {
+  /** Resolves with an instant when the row stays due until then. */
+  async #tick(held: Held): Promise<number | null> {
     const now = this.#clock.now();
     this.#book.step(held, { type: 'tick' });
-    if (held.ended) return;
+    if (held.ended) return null;
     const { row } = held;
     const trimAt = trimDueAt(held.state);
     if (trimAt !== null && trimAt <= now) {
       const aged = await this.#store.agedOut(row, now - held.state.retention.maxAgeMs);
-      const again = this.#book.peek(row);
-      if (again === undefined || again.ended) return;
-      this.#book.step(again, { type: 'trim', upTo: aged.upTo, oldestAt: aged.oldestAt });
+      if (!this.#book.holds(held) || held.ended) return null;
+      this.#book.step(held, { type: 'trim', upTo: aged.upTo, oldestAt: aged.oldestAt });
     }
     const verifyAt = reverifyAt(held.state);
-    if (verifyAt !== null && verifyAt <= now) await this.#verifyAgain(row);
+    if (verifyAt === null || verifyAt > now) return null;
+    // An endpoint takes its time to answer, and others are due meanwhile.
+    if (!this.#asking.has(row)) void this.#verifyAgain(row).finally(() => this.#due.release(row));
+    return now + VERIFY_PATIENCE_MS;
   }
 
   /** Consent that has grown old is asked for again; without it, delivery is suspended. */
   async #verifyAgain(row: number): Promise<void> {
-    const held = this.#book.peek(row);
-    if (held === undefined || held.state.callback === null) return;
-    const { callback, principal } = held.state;
-    let verifiedAt: number | null = null;
+    this.#asking.add(row);
     try {
-      verifiedAt = await this.#verifier.challenge(held.state, callback);
+      // A challenge shows counters: they must be on disk.
+      await this.#book.commit();
+      const held = await this.#book.one(row);
+      if (held === undefined || held.ended || held.state.callback === null) return;
+      const { callback, principal, subscriptionId } = held.state;
+      const verifiedAt = await this.#verifier.challenge(held.state, callback).catch((cause: unknown) => {
+        // That we ask others at the same host too often is no failure of this one.
+        if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
+        this.#log.info({ subscriptionId, reason: cause.data.reason }, 'a callback did not prove its consent again');
+        return null;
+      });
+      const again = await this.#book.one(row);
+      if (again === undefined || again.ended || again.state.callback?.url !== callback.url) return;
+      this.#book.step(again, { type: 'verified', ok: verifiedAt !== null });
+      if (verifiedAt !== null) this.#book.write({ type: 'verification', principal, urlHash: urlHash(callback.url), verifiedAt });
+      await this.#book.commit();
     } catch (cause) {
-      if (!(cause instanceof WireError)) throw cause;
-      this.#log.info({ subscriptionId: held.state.subscriptionId, error: cause.name }, 'a callback did not prove its consent again');
+      if (this.#status !== 'closed') this.#log.info({ row, cause }, 'a callback could not be asked for its consent; it is tried again');
+      await new Promise<void>((resolve) => { this.#clock.after(VERIFY_PAUSE_MS, resolve); });
+    } finally {
+      this.#asking.delete(row);
     }
-    const again = this.#book.peek(row);
-    if (again === undefined || again.ended || again.state.callback?.url !== callback.url) return;
-    this.#book.step(again, { type: 'verified', ok: verifiedAt !== null });
-    if (verifiedAt !== null) this.#book.write({ type: 'verification', principal, urlHash: urlHash(callback.url), verifiedAt });
   }
 
   #terminated(held: Held, reason: TerminationReason): void {
     const { state, row } = held;
     this.#subscriptions.end(held, reason);
     this.#book.afterCommit(() => {
-      this.#streams.ended(row, reason);
+      this.#streams.ended(row, reason, state);
       // Who unsubscribed knows.
       if (reason === 'unsubscribed') return;
       void this.#dispatcher.farewell(state, reason).catch((cause) => this.#log.debug({ subscriptionId: state.subscriptionId, cause }, 'the last word did not reach the callback'));
@@ -344,17 +398,25 @@ class TriggersEngine implements Engine {
   async remove(name: string): Promise<void> {
     if (!this.#catalog.remove(name)) return;
     this.#listChanged();
+    // The store lists what is committed. What is being made looks at the catalogue once more before it is.
+    await this.#book.commit();
     const rows: number[] = [];
     for await (const { row, select } of this.#store.index()) if (select.some((selection) => selection.name === name)) rows.push(row);
-    for (const row of rows) {
-      const held = await this.#book.one(row);
-      if (held !== undefined && !held.ended) this.#book.step(held, { type: 'terminate', reason: 'trigger_removed' });
+    for (let at = 0; at < rows.length; at += SWEEP) {
+      const chunk = rows.slice(at, at + SWEEP);
+      await this.#book.hold(chunk);
+      for (const row of chunk) {
+        const held = this.#book.peek(row);
+        const follows = held !== undefined && !held.ended && held.state.select.some((selection) => selection.name === name);
+        if (follows) this.#book.step(held, { type: 'terminate', reason: 'trigger_removed' });
+      }
+      await this.#book.commit();
     }
-    await this.#book.commit();
   }
 
   async terminate(of: { readonly principal: string; readonly subscriptionId?: string }, reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>): Promise<number> {
     this.#running();
+    await this.#book.commit();
     let after = 0;
     let count = 0;
     for (;;) {
@@ -380,6 +442,7 @@ class TriggersEngine implements Engine {
     if (offset === null || offset === undefined) return false;
     this.#book.write({ type: 'redact', offset });
     this.#book.forgetTails();
+    this.#numbering.withdraw(offset);
     await this.#book.commit();
     return true;
   }
@@ -421,7 +484,7 @@ class TriggersEngine implements Engine {
   }
 
   get(...[caller, params]: Parameters<Engine['get']>): ReturnType<Engine['get']> {
-    return this.#serve(() => this.#subscriptions.get(caller, params));
+    return this.#serveWhenFull(() => this.#subscriptions.get(caller, params));
   }
 
   subscriptions(...[caller, params]: Parameters<Engine['subscriptions']>): ReturnType<Engine['subscriptions']> {
@@ -429,11 +492,11 @@ class TriggersEngine implements Engine {
   }
 
   unsubscribe(...[caller, params]: Parameters<Engine['unsubscribe']>): ReturnType<Engine['unsubscribe']> {
-    return this.#serve(() => this.#subscriptions.unsubscribe(caller, params));
+    return this.#serveWhenFull(() => this.#subscriptions.unsubscribe(caller, params));
   }
 
   ack(caller: Caller, params: AckParams): Promise<AckResult> {
-    return this.#serve(async () => {
+    return this.#serveWhenFull(async () => {
       const held = await this.#subscriptions.own(caller, params.subscriptionId);
       this.#ack(held, params.position);
       const { epoch, acked, head } = held.state;
@@ -449,68 +512,79 @@ class TriggersEngine implements Engine {
 
   async #serve<T>(work: () => Promise<T>): Promise<T> {
     this.#running();
-    return work();
+    this.#serving += 1;
+    try {
+      return await work();
+    } finally {
+      this.#serving -= 1;
+      if (this.#serving === 0) this.#allServed?.();
+    }
+  }
+
+  /** For what must work on a full store, and may be done twice. */
+  #serveWhenFull<T>(work: () => Promise<T>): Promise<T> {
+    return this.#serve(() => retryWhenFull(work));
   }
 
   pull(caller: Caller, params: PullParams, signal?: AbortSignal): Promise<PullAnswer> {
-    return this.#serve(async () => {
-      const first = await this.#subscriptions.own(caller, params.subscriptionId);
-      this.#mayDrain(first.state, 'pull');
+    return this.#serveWhenFull(async () => {
+      const { subscriptionId } = params;
+      const first = await this.#subscriptions.own(caller, subscriptionId);
       await this.#subscriptions.authorize(caller, first.state.select);
-      const asked = await this.#subscriptions.own(caller, params.subscriptionId);
+      this.#mayDrain(first.state, 'pull');
+      const asked = await this.#subscriptions.own(caller, subscriptionId);
       // Both positions are judged before the acknowledgement changes anything.
       if (params.after !== undefined) judge(params.after, asked.state);
       if (params.ack !== undefined) this.#ack(asked, params.ack);
-      const after = params.after?.sequence ?? asked.state.acked;
+      const { epoch, acked, sent, suspended } = asked.state;
+      const after = params.after?.sequence ?? acked;
       const events = Math.min(params.maxEvents ?? PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX);
-      if (asked.state.suspended && events > 0) this.#book.step(asked, { type: 'drain', to: asked.state.sent, resume: true });
+      if (suspended && events > 0) this.#book.step(asked, { type: 'drain', to: sent, resume: true });
+      if (events === 0) return this.#answer(asked, emptyRange(after));
       await this.#book.commit();
-      if (events === 0) return this.#answer(params.subscriptionId, caller, emptyRange(after));
-      const limits: ReadLimits = { events, bytes: PULL_BYTES_MAX };
-      const { epoch } = asked.state;
-      let range = await this.#read(asked.row, after, limits);
       const until = this.#clock.now() + Math.min(params.waitMs ?? 0, PULL_WAIT_MAX_MS);
-      while (range.last === after && this.#clock.now() < until && signal?.aborted !== true && this.#status !== 'closed') {
-        const held = await this.#subscriptions.own(caller, params.subscriptionId);
+      for (let tries = 0; ; tries += 1) {
+        const held = await this.#subscriptions.own(caller, subscriptionId);
         if (held.state.epoch !== epoch) throw refusal({ kind: 'epoch' }, held.state);
-        if (held.state.head === after) await this.#streams.wait(held, until, signal);
-        range = await this.#read(asked.row, after, limits);
+        const range = await this.#read(held, after, { events, bytes: PULL_BYTES_MAX });
+        // What was read from memory that was thrown away since may never have been on disk.
+        if (range === null || !this.#book.holds(held)) continue;
+        const wait = range.last === after && this.#clock.now() < until && signal?.aborted !== true && this.#status !== 'closed';
+        if (!wait) {
+          const { refused } = range.last > after ? this.#book.step(held, { type: 'drain', to: range.last, resume: false }) : {};
+          if (refused === undefined) return this.#answer(held, range);
+          continue;
+        }
+        // Numbers that are just being committed are announced when they are; those committed while this read were announced already.
+        if (held.state.head > after && tries < READ_TRIES) continue;
+        const ended = await this.#streams.wait(held, until, signal);
+        if (ended !== null) return pulled(ended.last, emptyRange(after), { terminated: { reason: ended.reason } });
       }
-      return this.#answer(params.subscriptionId, caller, range, epoch);
     });
   }
 
-  async #read(row: number, after: number, limits: ReadLimits): Promise<Range> {
-    const held = await this.#book.one(row);
-    if (held === undefined) return emptyRange(after);
+  /** Null when the subscription left memory meanwhile. */
+  async #read(held: Held, after: number, limits: ReadLimits): Promise<Range | null> {
     const tail = readTail(held, after, limits);
     if (tail !== null) return tail;
     await this.#book.commit();
-    const committed = await this.#book.one(row);
-    if (committed === undefined) return emptyRange(after);
-    const entries = await readStore(this.#store, committed, after, limits);
-    const now = this.#book.peek(row);
-    return now === undefined ? emptyRange(after) : rangeOf(now.state, after, entries, limits);
+    if (!this.#book.holds(held)) return null;
+    const entries = await readStore(this.#store, held, after, limits);
+    return this.#book.holds(held) ? rangeOf(held.state, after, entries, limits) : null;
   }
 
-  /** The pull's answer; what it carries is recorded as sent, on disk, before it leaves. */
-  async #answer(subscriptionId: string, caller: Caller, range: Range, epoch?: string): Promise<PullAnswer> {
-    const held = await this.#subscriptions.own(caller, subscriptionId);
-    if (epoch !== undefined && held.state.epoch !== epoch) throw refusal({ kind: 'epoch' }, held.state);
-    if (range.last > range.after) this.#book.step(held, { type: 'drain', to: range.last, resume: false });
-    const { state } = held;
+  /** The pull's answer; what it shows, and that it was sent, is on disk before it leaves. */
+  async #answer({ state }: Held, range: Range): Promise<PullAnswer> {
     await this.#book.commit();
     this.#meter.count('triggers_events_delivered_total', range.events.length, { drain: 'pull' });
-    const hasMore = range.last < state.head;
-    const delivery = JSON.parse(deliveryOf(state, range)) as object;
-    return { ...delivery, hasMore, nextPollMs: hasMore ? 0 : PULL_NEXT_MS };
+    return pulled(state, range);
   }
 
   stream(caller: Caller, params: StreamParams, sink: StreamSink, signal: AbortSignal): Promise<void> {
     return this.#serve(async () => {
       const first = await this.#subscriptions.own(caller, params.subscriptionId);
-      this.#mayDrain(first.state, 'stream');
       await this.#subscriptions.authorize(caller, first.state.select);
+      this.#mayDrain(first.state, 'stream');
       const held = await this.#subscriptions.own(caller, params.subscriptionId);
       if (params.after !== undefined) judge(params.after, held.state);
       const open = this.#streamsOf.get(caller.principal) ?? 0;
@@ -534,6 +608,12 @@ class TriggersEngine implements Engine {
       if (this.#catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
     }
   }
+}
+
+function pulled(state: Subscription, range: Range, extras: DeliveryExtras = {}): PullAnswer {
+  const hasMore = range.last < state.head;
+  const delivery = JSON.parse(deliveryOf(state, range, extras)) as object;
+  return { ...delivery, hasMore, nextPollMs: hasMore ? 0 : PULL_NEXT_MS };
 }
 
 /** A position must be of this epoch and not beyond the end of the log. */

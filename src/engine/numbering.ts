@@ -4,7 +4,7 @@
  * a durable checkpoint when they are many, so that one event to ten thousand subscriptions blocks nobody (SEP: Log).
  */
 import { MatchIndex } from '../core/index.ts';
-import type { Subscription } from '../core/types.ts';
+import type { Selection, Subscription } from '../core/types.ts';
 import { encodeEvent } from '../wire/envelope.ts';
 import { LocalError } from '../wire/errors.ts';
 import { EVENT_BYTES_MAX } from '../wire/limits.ts';
@@ -20,6 +20,8 @@ const INTAKE = 1000;
 /** Most entries, and most bytes, kept in memory for one subscription. */
 const TAIL_ENTRIES = 512;
 const TAIL_BYTES = 2 * 1024 * 1024;
+/** How long numbering rests after it could not read the store. */
+const RETRY_MS = 1000;
 
 interface Arrival {
   readonly name: string;
@@ -44,17 +46,29 @@ export interface NumberingOptions {
 
 export class Numbering {
   readonly #o: NumberingOptions;
-  readonly index = new MatchIndex();
+  readonly #index = new MatchIndex();
+  /** Takes back what the index was told and the disk does not hold yet, newest last. */
+  readonly #undo: (() => void)[] = [];
+  /** Grows with every rollback: who has awaited something sees that what it knew is void. */
+  #life = 0;
+  #closed = false;
+  /** Redacted while numbering was behind. */
+  readonly #withdrawn = new Set<number>();
   #arrivals: Arrival[] = [];
   #taking = false;
   #numbering = false;
   #lastOffset = 0;
+  /** The last offset on disk. */
+  #durableOffset = 0;
   #checkpoint: Checkpoint = { offset: 0, row: 0 };
   /** The checkpoint on disk. */
   #durable: Checkpoint = { offset: 0, row: 0 };
   /** Entries made since the last commit of the catch-up. */
   #entered = 0;
-  #idle: (() => void)[] = [];
+  #idle: { resolve(): void; reject(cause: unknown): void }[] = [];
+  /** Run when everything accepted is numbered, if only for this turn. */
+  #level: (() => void)[] = [];
+  #stopped: (() => void)[] = [];
 
   constructor(options: NumberingOptions) {
     this.#o = options;
@@ -68,6 +82,7 @@ export class Numbering {
   /** Takes up where the store stands, and finishes what was accepted but not numbered. */
   start(lastOffset: number, checkpoint: Checkpoint): void {
     this.#lastOffset = lastOffset;
+    this.#durableOffset = lastOffset;
     this.#checkpoint = checkpoint;
     this.#durable = checkpoint;
     this.resume();
@@ -90,10 +105,44 @@ export class Numbering {
     });
   }
 
-  /** Resolves when everything accepted so far is numbered. */
+  /** Resolves when everything accepted so far is numbered. Rejects with `LocalError` `closed`. */
   settled(): Promise<void> {
+    if (this.#closed) return Promise.reject(closed());
     if (!this.#taking && !this.#numbering && this.lag === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
+    return new Promise((resolve, reject) => this.#idle.push({ resolve, reject }));
+  }
+
+  /**
+   * Resolves at a moment when no event waits for its numbers. What changes who matches must come then, in the same turn: an event
+   * belongs to those who followed it when it was accepted.
+   */
+  async level(): Promise<void> {
+    while (this.lag > 0) {
+      if (this.#closed) throw closed();
+      await new Promise<void>((resolve) => this.#level.push(resolve));
+    }
+  }
+
+  /** A row as the store has it. */
+  load(row: number, select: readonly Selection[]): void {
+    this.#index.add(row, select);
+  }
+
+  /** From now on a row follows this; null = nothing any more. `before` is what it followed, for when the commit of this turn fails. */
+  follow(row: number, select: readonly Selection[] | null, before: readonly Selection[] | null): void {
+    const enter = (what: readonly Selection[] | null): void => (what === null ? this.#index.remove(row) : this.#index.add(row, what));
+    enter(select);
+    const undo = (): void => enter(before);
+    this.#undo.push(undo);
+    this.#o.book.afterCommit(() => void this.#undo.splice(this.#undo.indexOf(undo), 1));
+  }
+
+  /** Accepts and numbers nothing more; resolves when what is under way is on disk. What is not numbered yet is at the next start. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#taking || this.#numbering) await new Promise<void>((resolve) => this.#stopped.push(resolve));
+    for (const { reject } of this.#idle.splice(0)) reject(closed());
+    for (const resolve of this.#level.splice(0)) resolve();
   }
 
   async #take(): Promise<void> {
@@ -120,7 +169,8 @@ export class Numbering {
       return false;
     });
     const fresh = arrivals.filter((_, at) => duplicate[at] === false);
-    await book.hold(rowsOf(fresh.map((arrival) => this.#match(arrival.name, arrival.data))));
+    const likely = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
+    if (fits(likely)) await book.hold(rowsOf(likely));
     // From here to the commit nothing is awaited, so matching again sees exactly the subscriptions that exist.
     const plan = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
     const inline = this.lag === 0 && !this.#numbering && fits(plan) && rowsOf(plan).every((row) => book.peek(row) !== undefined);
@@ -132,6 +182,8 @@ export class Numbering {
       if (inline) for (const row of plan[at]!) this.#appendTo(book.peek(row)!, event, arrival.data);
     });
     if (inline && fresh.length > 0) this.#moveTo({ offset: this.#lastOffset, row: 0 });
+    const upTo = this.#lastOffset;
+    book.afterCommit(() => { this.#durableOffset = upTo; });
     await book.commit();
     meter.count('triggers_events_accepted_total', fresh.length);
     meter.count('triggers_events_duplicate_total', arrivals.length - fresh.length);
@@ -155,7 +207,7 @@ export class Numbering {
   #enter(held: Held, event: AcceptedEvent, data: unknown): void {
     if (!this.#accepts(held.state, event.name, data)) return;
     const { book } = this.#o;
-    const gap = event.encoded !== null && fitsDelivery(event.encoded) ? null : 'too_large';
+    const gap = event.encoded === null ? 'redacted' : fitsDelivery(event.encoded) ? null : 'too_large';
     const sequence = held.state.head + 1;
     const entry: ReadEntry = { sequence, offset: event.offset, gap, encoded: gap === null ? event.encoded : null, acceptedAt: event.acceptedAt };
     remember(held, entry);
@@ -166,7 +218,7 @@ export class Numbering {
 
   #match(name: string, data: unknown): number[] {
     const values = new Map<string, unknown>();
-    return this.index.match(name, (argument) => {
+    return this.#index.match(name, (argument) => {
       if (!values.has(argument)) values.set(argument, this.#attribute(name, argument, data));
       return values.get(argument);
     });
@@ -198,13 +250,29 @@ export class Numbering {
 
   #moveTo(checkpoint: Checkpoint): void {
     this.#checkpoint = checkpoint;
+    this.#levelled();
     this.#o.book.write({ type: 'checkpoint', checkpoint });
     this.#o.book.afterCommit(() => { this.#durable = checkpoint; });
   }
 
   /** A commit failed and memory was thrown away: go on from where the disk is. */
   rollback(): void {
+    this.#life += 1;
     this.#checkpoint = this.#durable;
+    // Offsets that were not written are used again. A log created meanwhile must not start after events that never were.
+    this.#lastOffset = this.#durableOffset;
+    this.#entered = 0;
+    for (const undo of this.#undo.splice(0).reverse()) undo();
+    this.#levelled();
+  }
+
+  /** An event's data was redacted: it may be on its way from the accept log to the logs. */
+  withdraw(offset: number): void {
+    if (offset > this.#checkpoint.offset) this.#withdrawn.add(offset);
+  }
+
+  #levelled(): void {
+    if (this.lag === 0) for (const resolve of this.#level.splice(0)) resolve();
   }
 
   /** Numbers what was accepted and is not numbered yet, in order. */
@@ -214,65 +282,71 @@ export class Numbering {
   }
 
   #number(): void {
-    if (this.#numbering) return;
+    if (this.#numbering || this.#closed) return;
     this.#numbering = true;
-    const over = (): void => { this.#numbering = false; };
-    void this.#catchUp().then(() => { over(); this.#rest(); }, (cause) => {
-      over();
-      this.#o.log.error({ cause }, 'numbering stopped; it goes on as soon as the store accepts writes again');
+    void this.#catchUp().then(() => { this.#numbering = false; this.#rest(); }, (cause) => {
+      this.#numbering = false;
+      this.#rest();
+      this.#o.log.error({ cause }, 'numbering stopped; it is tried again');
+      this.#o.clock.after(RETRY_MS, () => this.resume());
     });
   }
 
   async #catchUp(): Promise<void> {
     const { book, store } = this.#o;
-    while (this.lag > 0) {
+    while (this.lag > 0 && !this.#closed) {
       const upTo = this.#lastOffset;
       await book.commit();
+      const life = this.#life;
       const events = await store.accepted(this.#checkpoint.offset, 64);
-      if (events.length === 0) {
-        // Offsets whose commit failed were never used: there is nothing behind them.
-        this.#moveTo({ offset: upTo, row: 0 });
-        await book.commit();
-        continue;
+      for (const event of events) {
+        if (this.#closed || life !== this.#life || !(await this.#numberOne(event, life))) break;
       }
-      for (const event of events) await this.#numberOne(event);
+      if (life !== this.#life) continue;
+      // Offsets without an event hold nothing to number; waiting for one would be for ever.
+      if (events.length === 0) this.#moveTo({ offset: upTo, row: 0 });
       await book.commit();
     }
+    this.#withdrawn.clear();
   }
 
-  /** Numbers one event everywhere; commits after each chunk, the last (or only) one together with its neighbours. */
-  async #numberOne(event: AcceptedEvent): Promise<void> {
+  /**
+   * Numbers one event everywhere; commits after each chunk, the last (or only) one together with its neighbours. False when it
+   * had to stop on the way: a failed commit took back what was numbered before, or the engine is closing.
+   */
+  async #numberOne(event: AcceptedEvent, life: number): Promise<boolean> {
     const { book } = this.#o;
     const data = dataOf(event);
     for (;;) {
       const after = this.#checkpoint.row;
+      const likely = this.#match(event.name, data).filter((row) => row > after).slice(0, CHUNK);
+      await book.hold(likely);
+      if (life !== this.#life || this.#closed) return false;
+      // From here to the commit nothing is awaited. Who came while rows were loaded has no right to this event; who left is not here.
       const rows = this.#match(event.name, data).filter((row) => row > after);
+      const last = rows.length <= CHUNK;
       const chunk = rows.slice(0, CHUNK);
-      await book.hold(chunk);
+      if (chunk.some((row) => book.peek(row) === undefined && !likely.includes(row))) continue;
       for (const row of chunk) {
         const held = book.peek(row);
-        if (held !== undefined) this.#appendTo(held, event, data);
+        if (held !== undefined) this.#appendTo(held, this.#withdrawn.has(event.offset) ? { ...event, encoded: null } : event, data);
       }
       this.#entered += chunk.length;
-      if (rows.length <= CHUNK) {
-        this.#moveTo({ offset: event.offset, row: 0 });
-        if (this.#entered < CHUNK) return;
-      } else {
-        this.#moveTo({ offset: this.#checkpoint.offset, row: chunk.at(-1)! });
-      }
+      this.#moveTo(last ? { offset: event.offset, row: 0 } : { offset: this.#checkpoint.offset, row: chunk.at(-1)! });
+      if (last && this.#entered < CHUNK) return true;
       this.#entered = 0;
       await book.commit();
       // Answers, pulls and other events have their turn between chunks.
       await new Promise((resolve) => setImmediate(resolve));
-      if (rows.length <= CHUNK) return;
+      if (last) return true;
+      if (life !== this.#life || this.#closed) return false;
     }
   }
 
   #rest(): void {
+    if (!this.#taking && !this.#numbering) for (const resolve of this.#stopped.splice(0)) resolve();
     if (this.#taking || this.#numbering || this.lag > 0) return;
-    const idle = this.#idle;
-    this.#idle = [];
-    for (const run of idle) run();
+    for (const { resolve } of this.#idle.splice(0)) resolve();
   }
 }
 
@@ -291,6 +365,8 @@ function remember(held: Held, entry: ReadEntry): void {
   held.tail.push(entry);
   held.tailBytes += size;
 }
+
+const closed = (): LocalError => new LocalError('closed', 'the engine is closed: accepted events are numbered when it starts again');
 
 const rowsOf = (plan: readonly (readonly number[])[]): number[] => [...new Set(plan.flat())];
 

@@ -1,18 +1,16 @@
 /**
- * The stream and pull drains: readers that wait. A stream sends what its credit allows, then waits for an acknowledgement, a
- * new number, or the next heartbeat; a long poll waits once. One timer serves them all (SEP: Stream, Pull).
+ * The stream and pull drains: readers that wait. This is the register of who waits for news of which subscription; one timer
+ * serves them all (SEP: Stream, Pull).
  */
-import type { TerminationReason } from '../core/types.ts';
+import type { Subscription, TerminationReason } from '../core/types.ts';
 import { STREAM_HEARTBEAT_MS, STREAM_STALLED_MS } from '../wire/limits.ts';
 import type { Book, Held } from './book.ts';
 import type { Clock, Meter, Store } from './ports.ts';
-import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type Range, type ReadLimits } from './reader.ts';
+import { Stream, type Ended, type Window } from './stream.ts';
 import type { StreamSink } from './verbs.ts';
 
 /** How often heartbeats and stalls are looked at: the precision of both. */
 const LOOK_MS = 1000;
-
-export interface Window { readonly events: number; readonly bytes: number }
 
 /** Something that waits for news of one subscription. */
 interface Listener {
@@ -20,11 +18,12 @@ interface Listener {
   wake(): void;
   /** Configuration or status changed: worth an empty delivery. */
   announce(): void;
-  ended(reason: TerminationReason): void;
+  /** The subscription is over; `last` is how it ended. */
+  ended(reason: TerminationReason, last: Subscription): void;
   /** The server is going away. */
   close(): void;
-  /** The clock ticked. */
-  look(now: number): void;
+  /** The clock ticked; the next tick comes `everyMs` later. */
+  look(now: number, everyMs: number): void;
 }
 
 export interface StreamsOptions {
@@ -36,47 +35,11 @@ export interface StreamsOptions {
   readonly stalledMs?: number;
 }
 
-/** What is sent on one stream and not acknowledged yet. */
-class Credit {
-  readonly #window: Window;
-  readonly #sent: { readonly sequence: number; readonly bytes: number }[] = [];
-  #bytes = 0;
-
-  constructor(window: Window) { this.#window = window; }
-
-  get idle(): boolean { return this.#sent.length === 0; }
-  get full(): boolean { return this.#sent.length >= this.#window.events || this.#bytes >= this.#window.bytes; }
-  get room(): ReadLimits {
-    return { events: this.#window.events - this.#sent.length, bytes: this.#window.bytes - this.#bytes };
-  }
-  /** Whether the first event of a range would burst the window. With nothing in flight, one event always may, however large. */
-  bursts(range: Range): boolean {
-    const first = range.events[0];
-    return first !== undefined && !this.idle && this.#bytes + Buffer.byteLength(first) > this.#window.bytes;
-  }
-
-  spend(range: Range): void {
-    range.sequences.forEach((sequence, at) => {
-      const bytes = Buffer.byteLength(range.events[at]!);
-      this.#sent.push({ sequence, bytes });
-      this.#bytes += bytes;
-    });
-  }
-
-  /** Returns whether anything came back. */
-  settle(acked: number): boolean {
-    let count = 0;
-    while (count < this.#sent.length && this.#sent[count]!.sequence <= acked) {
-      this.#bytes -= this.#sent[count]!.bytes;
-      count += 1;
-    }
-    this.#sent.splice(0, count);
-    return count > 0;
-  }
-}
-
 export class Streams {
   readonly #o: StreamsOptions;
+  readonly #heartbeatMs: number;
+  readonly #stalledMs: number;
+  readonly #lookMs: number;
   readonly #listeners = new Map<number, Set<Listener>>();
   #open = 0;
   #looking: (() => void) | null = null;
@@ -84,21 +47,29 @@ export class Streams {
 
   constructor(options: StreamsOptions) {
     this.#o = options;
+    this.#heartbeatMs = options.heartbeatMs ?? STREAM_HEARTBEAT_MS;
+    this.#stalledMs = options.stalledMs ?? STREAM_STALLED_MS;
+    this.#lookMs = Math.min(LOOK_MS, this.#heartbeatMs / 2, this.#stalledMs / 2);
   }
 
   get open(): number { return this.#open; }
 
-  wake(row: number): void { for (const one of this.#listeners.get(row) ?? []) one.wake(); }
-  announce(row: number): void { for (const one of this.#listeners.get(row) ?? []) one.announce(); }
-  ended(row: number, reason: TerminationReason): void { for (const one of [...(this.#listeners.get(row) ?? [])]) one.ended(reason); }
+  wake(row: number): void { for (const one of this.#of(row)) one.wake(); }
+  announce(row: number): void { for (const one of this.#of(row)) one.announce(); }
+  ended(row: number, reason: TerminationReason, last: Subscription): void { for (const one of this.#of(row)) one.ended(reason, last); }
   /** After a failed commit memory was thrown away: everybody looks again. */
-  wakeAll(): void { for (const row of this.#listeners.keys()) this.wake(row); }
+  wakeAll(): void { for (const row of [...this.#listeners.keys()]) this.wake(row); }
 
   close(): void {
     this.#closed = true;
-    for (const all of this.#listeners.values()) for (const one of [...all]) one.close();
+    for (const row of [...this.#listeners.keys()]) for (const one of this.#of(row)) one.close();
     this.#looking?.();
     this.#looking = null;
+  }
+
+  /** A copy: who is told something may leave because of it. */
+  #of(row: number): Listener[] {
+    return [...(this.#listeners.get(row) ?? [])];
   }
 
   #add(held: Held, listener: Listener): () => void {
@@ -112,7 +83,7 @@ export class Streams {
     return () => {
       if (!all.delete(listener)) return;
       this.#open -= 1;
-      if (all.size === 0) this.#listeners.delete(row);
+      if (all.size === 0 && this.#listeners.get(row) === all) this.#listeners.delete(row);
       const now = this.#o.book.peek(row);
       if (now !== undefined) now.listeners = all.size;
     };
@@ -121,124 +92,54 @@ export class Streams {
   /** One timer for all streams and polls, running only while there are any. */
   #look(): void {
     if (this.#looking !== null || this.#closed) return;
-    this.#looking = this.#o.clock.after(LOOK_MS, () => {
+    this.#looking = this.#o.clock.after(this.#lookMs, () => {
       this.#looking = null;
       const now = this.#o.clock.now();
-      for (const all of this.#listeners.values()) for (const one of [...all]) one.look(now);
+      for (const all of [...this.#listeners.values()]) for (const one of [...all]) one.look(now, this.#lookMs);
       if (this.#open > 0) this.#look();
     });
   }
 
-  /** Waits for news, at most until `until`. Resolves at once when the signal has fired. */
-  wait(held: Held, until: number, signal?: AbortSignal): Promise<void> {
-    if (signal?.aborted === true || this.#closed) return Promise.resolve();
+  /**
+   * Waits for news, at most until `until`. Resolves at once when the signal has fired; with how the subscription ended if it
+   * did, else with null.
+   */
+  wait(held: Held, until: number, signal?: AbortSignal): Promise<Ended | null> {
+    if (signal?.aborted === true || this.#closed) return Promise.resolve(null);
     return new Promise((resolve) => {
-      const done = (): void => { remove(); signal?.removeEventListener('abort', done); cancel(); resolve(); };
-      const remove = this.#add(held, { wake: done, announce: () => undefined, ended: done, close: done, look: () => undefined });
+      const finish = (ended: Ended | null): void => {
+        remove();
+        signal?.removeEventListener('abort', done);
+        cancel();
+        resolve(ended);
+      };
+      const done = (): void => finish(null);
+      const remove = this.#add(held, {
+        wake: done, close: done, ended: (reason, last) => finish({ reason, last }),
+        announce: () => undefined, look: () => undefined,
+      });
       const cancel = this.#o.clock.after(until - this.#o.clock.now(), done);
       signal?.addEventListener('abort', done, { once: true });
     });
   }
 
-  /** Runs one stream until it ends. `after` is where the client stands. */
+  /** Runs one stream until it ends. `after` is where the client stands. Rejects when the sink does. */
   async run(row: number, after: number, window: Window, sink: StreamSink, signal: AbortSignal): Promise<void> {
-    const { book, clock, meter } = this.#o;
-    const first = await book.one(row);
-    if (first === undefined) return;
-    const heartbeatMs = this.#o.heartbeatMs ?? STREAM_HEARTBEAT_MS;
-    const stalledMs = this.#o.stalledMs ?? STREAM_STALLED_MS;
-    const credit = new Credit(window);
-    const { epoch } = first.state;
-    let cursor = after;
-    let speak = true; // the first message goes out at once
-    let stop = signal.aborted || this.#closed;
-    let reason: TerminationReason | null = null;
-    let last = first.state;
-    let sentAt = clock.now();
-    let progressAt = clock.now();
-    let blocked = false;
-    let ring: (() => void) | null = null;
-    let rung = false;
-    const wake = (): void => { rung = true; ring?.(); };
-    const abort = (): void => { stop = true; wake(); };
-    const remove = this.#add(first, {
-      wake,
-      announce: () => { speak = true; wake(); },
-      ended: (why) => { reason = why; wake(); },
-      close: abort,
-      look: (now) => {
-        if (now - sentAt >= heartbeatMs) { speak = true; wake(); }
-        // A full window without an acknowledgement: the reader stopped reading, or forgot to say so. Its log waits.
-        if (blocked && now - progressAt >= stalledMs) abort();
-      },
-    });
-    signal.addEventListener('abort', abort, { once: true });
+    const { store, book, clock, meter } = this.#o;
+    const held = await book.one(row);
+    if (held === undefined || signal.aborted || this.#closed) return;
+    const stream = new Stream({
+      store, book, clock, meter, sink, window, heartbeatMs: this.#heartbeatMs, stalledMs: this.#stalledMs,
+      listeners: () => this.#listeners.get(row)?.size ?? 0,
+    }, held, after);
+    const remove = this.#add(held, stream);
+    const stop = (): void => stream.close();
+    signal.addEventListener('abort', stop, { once: true });
     try {
-      while (!stop) {
-        rung = false;
-        const held = await book.one(row);
-        if (held === undefined || held.ended) {
-          if (reason !== null && !stop) await this.#send(sink, deliveryOf(last, emptyRange(cursor), { terminated: { reason } }));
-          return;
-        }
-        // Numbers of the old epoch mean nothing now; the client comes back, is told, and starts anew.
-        if (held.state.epoch !== epoch) return;
-        last = held.state;
-        held.listeners = this.#listeners.get(row)?.size ?? 0;
-        if (credit.settle(held.state.acked)) progressAt = clock.now();
-        const next = credit.full ? emptyRange(cursor) : await this.#next(row, cursor, credit.room);
-        if (next === null) continue;
-        const range = credit.bursts(next) ? emptyRange(cursor) : next;
-        blocked = range.last === cursor && cursor < held.state.head;
-        if (range.last > cursor) {
-          const now = book.peek(row);
-          if (now === undefined || now.ended || now.state.epoch !== epoch) continue;
-          // On disk first that these were sent, so that an acknowledgement is never above it, also after a crash.
-          book.step(now, { type: 'drain', to: range.last, resume: false });
-          await book.commit();
-          if (stop) break;
-          cursor = range.last;
-          credit.spend(range);
-          progressAt = clock.now();
-          speak = false;
-          sentAt = clock.now();
-          last = book.peek(row)?.state ?? now.state;
-          await this.#send(sink, deliveryOf(last, range));
-          meter.count('triggers_events_delivered_total', range.events.length, { drain: 'stream' });
-          continue;
-        }
-        if (speak) {
-          speak = false;
-          sentAt = clock.now();
-          await this.#send(sink, deliveryOf(last, emptyRange(cursor)));
-          continue;
-        }
-        if (!rung && !stop) await new Promise<void>((resolve) => { ring = resolve; });
-        ring = null;
-      }
+      await stream.run();
     } finally {
       remove();
-      signal.removeEventListener('abort', abort);
+      signal.removeEventListener('abort', stop);
     }
-  }
-
-  async #send(sink: StreamSink, json: string): Promise<void> {
-    await sink.send({ json, params: JSON.parse(json) as object });
-  }
-
-  /** The next range after `cursor`; null when the subscription left memory meanwhile. */
-  async #next(row: number, cursor: number, room: ReadLimits): Promise<Range | null> {
-    const { book, store } = this.#o;
-    const held = book.peek(row);
-    if (held === undefined) return null;
-    if (cursor >= held.state.head) return emptyRange(cursor);
-    const fromTail = readTail(held, cursor, room);
-    if (fromTail !== null) return fromTail;
-    await book.commit();
-    const before = book.peek(row);
-    if (before === undefined) return null;
-    const entries = await readStore(store, before, cursor, room);
-    const now = book.peek(row);
-    return now === undefined ? null : rangeOf(now.state, cursor, entries, room);
   }
 }

@@ -13,13 +13,20 @@ import type { Book, Held } from './book.ts';
 import type { Catalog } from './catalog.ts';
 import { describe } from './describe.ts';
 import type { Numbering } from './numbering.ts';
-import type { Clock, Egress, Random, Store } from './ports.ts';
+import type { AcceptedEvent, Clock, Egress, Random, Store } from './ports.ts';
 import { instant } from './reader.ts';
 import { Turns } from './turns.ts';
 import { urlHash, type Verifier } from './verifier.ts';
 import type { Caller } from './verbs.ts';
 
 const PAGE = 50;
+const HISTORY_PAGE = 500;
+
+/** Accepted events that a new log begins with, complete up to this offset. */
+interface Past {
+  readonly events: AcceptedEvent[];
+  upTo: number;
+}
 
 /** Decides whether a caller may follow a selection. Asked when it subscribes, changes, renews or drains. */
 export type Authorize = (caller: Caller, selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> }) => boolean | Promise<boolean>;
@@ -42,6 +49,8 @@ export class Subscriptions {
   readonly #o: SubscriptionsOptions;
   /** Calls for one (principal, key) take turns: the second must see what the first made. */
   readonly #turns = new Turns();
+  /** Subscriptions being made, by principal. */
+  readonly #creating = new Map<string, number>();
   #nextRow = 1;
 
   constructor(options: SubscriptionsOptions) {
@@ -58,7 +67,9 @@ export class Subscriptions {
     const row = await store.rowOf(subscriptionId);
     if (row !== null) {
       const held = await book.one(row);
-      if (held !== undefined && !held.ended && held.state.principal === caller.principal) {
+      // Its end is being written: what follows looks for the tombstone.
+      if (held?.ended === true) await book.commit();
+      else if (held !== undefined && held.state.principal === caller.principal) {
         if (held.state.expiresAt === null || held.state.expiresAt > clock.now()) return held;
         book.step(held, { type: 'tick' });
         await book.commit();
@@ -75,7 +86,7 @@ export class Subscriptions {
   /** Enters the end of a subscription and says where its log ended. */
   end(held: Held, reason: NonNullable<Subscription['terminated']>['reason']): void {
     const { state } = held;
-    this.#o.numbering.index.remove(held.row);
+    this.#o.numbering.follow(held.row, null, state.select);
     this.#o.book.end(held, {
       subscriptionId: state.subscriptionId,
       principal: state.principal,
@@ -97,7 +108,8 @@ export class Subscriptions {
     const key = params.key ?? subscriptionKey(select, wanted?.url ?? null);
     return this.#turns.take(`${caller.principal}\n${key}`, async () => {
       const found = await this.#find(caller, key);
-      return found === null ? this.#create(caller, key, select, wanted, params) : this.#renew(found, select, wanted, params);
+      const renewed = found === null ? null : await this.#renew(found, select, wanted, params);
+      return renewed ?? this.#create(caller, key, select, wanted, params);
     });
   }
 
@@ -112,24 +124,34 @@ export class Subscriptions {
     return null;
   }
 
-  /** The same call again: the grant is made anew and a suspended callback resumes. A call that differs changes nothing. */
-  async #renew(held: Held, select: readonly Selection[], wanted: WireCallback | null, params: SubscribeParams): Promise<SubscribeResult> {
+  /**
+   * The same call again: the grant is made anew and a suspended callback resumes. A call that differs changes nothing. Null when
+   * the subscription ended while its callback was asked.
+   */
+  async #renew(held: Held, select: readonly Selection[], wanted: WireCallback | null, params: SubscribeParams): Promise<SubscribeResult | null> {
     const { book, random, ttl } = this.#o;
-    const { state } = held;
-    const same =
-      sameSelect(state.select, select) &&
-      (state.callback?.url ?? null) === (wanted?.url ?? null) &&
-      (state.callback?.secret ?? null) === (wanted?.secret ?? null) &&
-      state.onFailure === (params.onFailure ?? state.onFailure);
-    if (!same) throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
-    const reverified = await this.#reverify(held);
+    const refuseOther = ({ state }: Held): void => {
+      const same =
+        sameSelect(state.select, select) &&
+        (state.callback?.url ?? null) === (wanted?.url ?? null) &&
+        (state.callback?.secret ?? null) === (wanted?.secret ?? null) &&
+        state.onFailure === (params.onFailure ?? state.onFailure);
+      if (!same) throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
+    };
+    refuseOther(held);
+    const verifiedAt = await this.#reverify(held);
     const grant = grantTtl(params.ttlMs, ttl);
-    const now = reverified === null ? held : await this.#again(held);
-    const change: Change = { ttlMs: grant, resume: true, ...(reverified === null || now.state.callback === null ? {} : { callback: { ...now.state.callback, verifiedAt: reverified } }) };
-    book.step(now, { type: 'configure', change });
-    const { state: after } = now;
+    const now = await book.one(held.row);
+    if (now === undefined || now.ended) return null;
+    // An update may have come while the callback was asked.
+    refuseOther(now);
+    const { callback } = now.state;
+    const change: Change = { ttlMs: grant, resume: true, ...(verifiedAt === null || callback === null ? {} : { callback: { ...callback, verifiedAt } }) };
+    const { refused } = book.step(now, { type: 'configure', change });
+    if (refused !== undefined) book.step(now, { type: 'tick' });
+    const { state } = now;
     await book.commit();
-    return { ...describe(after, renewAfter(grant, random.uniform())), created: false };
+    return refused === undefined ? { ...describe(state, renewAfter(grant, random.uniform())), created: false } : null;
   }
 
   /** A suspended callback must consent again before it is delivered to; null = nothing to ask. */
@@ -137,13 +159,43 @@ export class Subscriptions {
     const { callback, suspended, principal } = held.state;
     if (callback === null || !suspended) return null;
     const consent = await this.#o.verifier.consent(principal, callback.url);
-    return consent ?? this.#o.verifier.challenge(held.state, callback);
+    if (consent !== null) return consent;
+    await this.#o.book.commit();
+    return this.#o.verifier.challenge(held.state, callback);
   }
 
   async #create(caller: Caller, key: string, select: readonly Selection[], wanted: WireCallback | null, params: SubscribeParams): Promise<SubscribeResult> {
-    const { book, catalog, clock, numbering, random, store, ttl, verifier, maxPerPrincipal } = this.#o;
-    if ((await store.countOf(caller.principal)) >= maxPerPrincipal) throw resourceExhausted({ limit: 'subscriptions', max: maxPerPrincipal });
     const since = params.since === undefined ? null : this.#since(params.since, select);
+    const leave = await this.#admit(caller);
+    try {
+      return await this.#createAdmitted(caller, key, select, wanted, params, since);
+    } finally {
+      leave();
+    }
+  }
+
+  /** Counts those under way too, or many calls at once would pass the quota together. The returned function ends one. */
+  async #admit({ principal }: Caller): Promise<() => void> {
+    const { store, maxPerPrincipal } = this.#o;
+    const move = (by: number): number => {
+      const count = (this.#creating.get(principal) ?? 0) + by;
+      if (count === 0) this.#creating.delete(principal);
+      else this.#creating.set(principal, count);
+      return count;
+    };
+    move(1);
+    try {
+      const stored = await store.countOf(principal);
+      if (stored + (this.#creating.get(principal) ?? 0) > maxPerPrincipal) throw resourceExhausted({ limit: 'subscriptions', max: maxPerPrincipal });
+    } catch (cause) {
+      move(-1);
+      throw cause;
+    }
+    return () => void move(-1);
+  }
+
+  async #createAdmitted(caller: Caller, key: string, select: readonly Selection[], wanted: WireCallback | null, params: SubscribeParams, since: number | null): Promise<SubscribeResult> {
+    const { book, catalog, clock, numbering, random, ttl, verifier } = this.#o;
     const grant = grantTtl(params.ttlMs, ttl);
     const seed = (callback: Callback | null, now: number): Subscription => create({
       subscriptionId, principal: caller.principal, key, select, callback, ttlMs: grant,
@@ -158,13 +210,15 @@ export class Subscriptions {
       if (fresh === null) book.write({ type: 'verification', principal: caller.principal, urlHash: urlHash(wanted.url), verifiedAt });
       callback = { ...wanted, previousSecret: null, previousUntil: null, verifiedAt };
     }
-    const past = since === null ? [] : await this.#history(select, since);
+    const past: Past = { events: [], upTo: 0 };
+    if (since !== null) while (past.upTo < numbering.lastOffset) await this.#recall(past, select, since);
     // From here to the commit nothing is awaited: the log starts right after the last accepted event.
+    catalog.select(select);
     const row = this.#nextRow;
     this.#nextRow += 1;
     const held = book.create(row, numbering.lastOffset, seed(callback, clock.now()));
-    numbering.index.add(row, select);
-    for (const event of past) numbering.replay(held, event);
+    numbering.follow(row, select, null);
+    for (const event of past.events) numbering.replay(held, event);
     const { state } = held;
     await book.commit();
     return { ...describe(state, renewAfter(grant, random.uniform())), created: true, ...(since === null ? {} : { since: instant(since) }) };
@@ -179,26 +233,18 @@ export class Subscriptions {
     return Math.min(now, Math.max(at, now - reach));
   }
 
-  /** Retained events since an instant, up to the very last accepted one. */
-  async #history(select: readonly Selection[], since: number): Promise<Parameters<Numbering['replay']>[1][]> {
+  /** Reads on, up to what is the last accepted event when it is called. More may be accepted meanwhile. */
+  async #recall(past: Past, select: readonly Selection[], since: number): Promise<void> {
     const { book, numbering, store } = this.#o;
     const names = [...new Set(select.map(({ name }) => name))];
-    const found: Parameters<Numbering['replay']>[1][] = [];
-    let upTo = 0;
-    // Events may be accepted while history is read; go on until the last one is in.
-    while (upTo < numbering.lastOffset) {
-      const goal = numbering.lastOffset;
-      await book.commit();
-      for (;;) {
-        const page = await store.history(names, since, upTo, 500);
-        for (const event of page) if (event.offset <= goal) found.push(event);
-        const last = page.at(-1);
-        if (last === undefined || last.offset >= goal || page.length < 500) break;
-        upTo = last.offset;
-      }
-      upTo = goal;
+    const goal = numbering.lastOffset;
+    await book.commit();
+    while (past.upTo < goal) {
+      const page = await store.history(names, since, past.upTo, HISTORY_PAGE);
+      past.events.push(...page.filter(({ offset }) => offset <= goal));
+      const last = page.at(-1)?.offset ?? goal;
+      past.upTo = page.length < HISTORY_PAGE ? goal : Math.min(last, goal);
     }
-    return found;
   }
 
   /* ------------------------------------------------------------------------------------------- update */
@@ -206,11 +252,13 @@ export class Subscriptions {
   async update(caller: Caller, params: UpdateParams): Promise<UpdateResult> {
     const { book, catalog, clock, numbering, random, ttl, verifier } = this.#o;
     const first = await this.own(caller, params.subscriptionId);
-    refuseStale(first.state, params.ifMatch);
     const select = params.select === undefined ? undefined : catalog.select(params.select);
     await this.authorize(caller, select ?? first.state.select);
     const wanted = params.callback === undefined || params.callback === null ? null : this.#judge(params.callback);
     if (wanted !== null || (first.state.callback !== null && params.callback === undefined)) this.#refuseDrain(select ?? first.state.select, 'callback');
+    refuseStale(first.state, params.ifMatch);
+    // A challenge shows counters: they must be on disk.
+    await book.commit();
     let verifiedAt: number | null = null;
     if (wanted !== null) {
       const fresh = await verifier.consent(caller.principal, wanted.url);
@@ -221,8 +269,16 @@ export class Subscriptions {
     } else if (params.callback === undefined) {
       verifiedAt = await this.#reverify(first);
     }
-    const held = await this.#again(first);
+    // Events accepted so far belong to those who followed them until now.
+    if (select !== undefined) await numbering.level();
+    let held = await this.#again(first);
+    while (select !== undefined && numbering.lag > 0) {
+      await numbering.level();
+      held = await this.#again(first);
+    }
     refuseStale(held.state, params.ifMatch);
+    if (select !== undefined) catalog.select(select);
+    const before = held.state.select;
     const { callback: current } = held.state;
     const grant = params.ttlMs === undefined ? undefined : grantTtl(params.ttlMs, ttl);
     const change: Change = {
@@ -233,13 +289,15 @@ export class Subscriptions {
       ...(grant === undefined ? {} : { ttlMs: grant }),
       ...(params.callback === null ? { callback: null } : {}),
       ...(wanted === null || verifiedAt === null ? {} : { callback: successor(current, wanted, verifiedAt, clock.now()) }),
-      ...(wanted === null && verifiedAt !== null && current !== null && params.callback === undefined ? { callback: { ...current, verifiedAt } } : {}),
+      ...(wanted === null && verifiedAt !== null && current !== null && current.url === first.state.callback?.url && params.callback === undefined ? { callback: { ...current, verifiedAt } } : {}),
     };
-    book.step(held, { type: 'configure', change });
-    if (select !== undefined) numbering.index.add(held.row, select);
+    const { refused } = book.step(held, { type: 'configure', change });
+    // It expired while its callback was asked.
+    if (refused !== undefined) return this.update(caller, params);
+    if (select !== undefined) numbering.follow(held.row, select, before);
     const { state } = held;
     await book.commit();
-    return describe(state, renewAfter(state.ttlMs, random.uniform()));
+    return grant === undefined ? this.#describe(state) : describe(state, renewAfter(grant, random.uniform()));
   }
 
   /** The subscription as it is now, after something was awaited. */

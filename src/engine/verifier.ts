@@ -2,10 +2,11 @@
  * Consent: a callback is sent nothing but a challenge until its owner has proved to hold the secret. The proof is cached for
  * (principal, URL); failed challenges to one host are limited, so that nobody can be flooded through us (SEP: Verification).
  */
+import { needsVerification } from '../core/index.ts';
 import type { Callback, FailureCategory, Subscription } from '../core/types.ts';
 import { sha256 } from '../wire/canonical.ts';
 import { callbackEndpointError, resourceExhausted } from '../wire/errors.ts';
-import { CALLBACK_DEADLINE_MS, CONSENT_MS } from '../wire/limits.ts';
+import { CALLBACK_DEADLINE_MS } from '../wire/limits.ts';
 import { Secret } from '../wire/secret.ts';
 import { isChallengeProof } from '../wire/signature.ts';
 import { outcomeOf, parse } from './dispatcher.ts';
@@ -52,7 +53,7 @@ export class Verifier {
   /** When this principal last proved to own this URL, if that still counts. */
   async consent(principal: string, url: string): Promise<number | null> {
     const at = await this.#o.store.verification(principal, urlHash(url));
-    return at !== null && this.#o.clock.now() - at < CONSENT_MS ? at : null;
+    return needsVerification(at, this.#o.clock.now()) ? null : at;
   }
 
   /**
