@@ -61,7 +61,6 @@ interface Session {
   marks: Marks;
   counts: Counts;
   sweptTo: number;
-  fenced: boolean;
 }
 
 class SqliteStore implements Store {
@@ -97,7 +96,7 @@ class SqliteStore implements Store {
       if (witness !== null) cleanup.push(() => witness.close());
       witness?.write(marks);
       witness?.sync();
-      this.#session = { database, queries, seal, quota: pages, witness, unlock, marks, counts: reads.count(queries), sweptTo: 0, fenced: false };
+      this.#session = { database, queries, seal, quota: pages, witness, unlock, marks, counts: reads.count(queries), sweptTo: 0 };
       const { generation, lastOffset, nextRow, checkpoint } = marks;
       return { continuity, generation, lastOffset, nextRow, checkpoint };
     } catch (cause) {
@@ -128,9 +127,7 @@ class SqliteStore implements Store {
         return marks;
       });
     } catch (cause) {
-      const error = storeError(cause);
-      if (error.code === 'store_fenced') session.fenced = true;
-      throw error;
+      throw storeError(cause);
     } finally {
       if (ledger.redacted) queries.eraseCheaply();
     }
@@ -164,10 +161,10 @@ class SqliteStore implements Store {
     const session = this.#session;
     if (session === null) return;
     this.#session = null;
-    const { witness, database, unlock, fenced } = session;
+    const { witness, database, unlock } = session;
     try {
-      // Who has been fenced off leaves the witness to the new owner.
-      if (!fenced) witness?.sync();
+      // Synced, not written: who has been fenced off leaves the witness as its new owner made it.
+      witness?.sync();
       witness?.close();
       database.close();
     } catch (cause) {
