@@ -33,11 +33,7 @@ export interface EndpointOptions {
 /** Starts to listen. Rejects with Node's own error, such as `EADDRINUSE`. */
 export async function openEndpoint({ port, jwksUri, onRefused }: EndpointOptions): Promise<Endpoint> {
   let receiver: Receiver | undefined;
-  const listener = getRequestListener((request) => receiver!.fetch(request), { overrideGlobalObjects: false });
-  const server = createServer(LIMITS, (request, response) => void listener(request, response));
-  server.listen(port, HOST);
-  await once(server, 'listening');
-  const origin = `http://${HOST}:${(server.address() as AddressInfo).port}`;
+  const { origin, close } = await listenOnLoopback(port, (request) => receiver!.fetch(request));
   const keys = jwksUri === undefined ? undefined : createRemoteJWKSet(new URL(jwksUri));
   receiver = createReceiver({
     endpoint: origin + PATH,
@@ -46,11 +42,21 @@ export async function openEndpoint({ port, jwksUri, onRefused }: EndpointOptions
     serverKeys: () => keys,
     onRefused,
   });
-  return { receiver, origin, close: () => close(server) };
+  return { receiver, origin, close };
+}
+
+/** A fetch handler behind HTTP on this machine. Requests come only after somebody was told of the origin. */
+export async function listenOnLoopback(port: number, handler: (request: Request) => Promise<Response>): Promise<{ readonly origin: string; close(): Promise<void> }> {
+  const listener = getRequestListener(handler, { overrideGlobalObjects: false });
+  const server = createServer(LIMITS, (request, response) => void listener(request, response));
+  server.listen(port, HOST);
+  await once(server, 'listening');
+  return { origin: `http://${HOST}:${(server.address() as AddressInfo).port}`, close: () => close(server) };
 }
 
 async function close(server: Server): Promise<void> {
+  const closed = once(server, 'close');
   server.close();
   server.closeAllConnections();
-  await once(server, 'close');
+  await closed;
 }
