@@ -2,5 +2,5 @@
  * Public subpath `./schema`: the wire types and constants, and `check` to validate a value against the published
  * `schema.json` by the name of its type.
  */
-export * from '../spec-schema/draft/schema.ts';
+export * from './wire/schema.ts';
 export { check, type Checked, type Complaint, type WireTypes } from './wire/validate.ts';

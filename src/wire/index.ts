@@ -55,6 +55,7 @@ export { readHeader, type HeadersLike } from './headers.ts';
 export { inspectJson, parseJson, writeJson } from './json.ts';
 export * as limits from './limits.ts';
 export { fromErrorObject, RemoteError } from './remote-error.ts';
+export { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from './schema.ts';
 export { Secret } from './secret.ts';
 export { challengeProof, isChallengeProof, signWebhook, verifyWebhook, type SignatureRefusal } from './signature.ts';
 export { compileUserSchema, type UserValidator } from './user-schema.ts';

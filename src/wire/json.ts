@@ -7,8 +7,6 @@
 import { LocalError } from './errors.ts';
 import { JSON_DEPTH_MAX } from './limits.ts';
 
-/** In Unicode mode a surrogate matches only when it is not half of a pair. */
-const LONE_SURROGATE = /\p{Surrogate}/u;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Parses bytes from a peer. Throws `LocalError` `json_refused`. */
@@ -37,33 +35,43 @@ export function parseJson(bytes: Uint8Array, options: { readonly maxBytes: numbe
  * depths that `JSON.parse` accepts. Members that are `undefined` are allowed: they are not sent.
  */
 export function inspectJson(value: unknown, maxDepth = JSON_DEPTH_MAX): string | null {
-  const stack: { readonly value: unknown; readonly depth: number }[] = [{ value, depth: 0 }];
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    const { value: node, depth } = next;
-    switch (typeof node) {
-      case 'string':
-        if (LONE_SURROGATE.test(node)) return 'strings without lone surrogates';
-        break;
-      case 'number':
-        if (!Number.isFinite(node)) return 'finite numbers';
-        break;
-      case 'object': {
-        if (node === null) break;
-        if (depth >= maxDepth) return `at most ${maxDepth} levels of nesting`;
-        for (const [key, child] of Object.entries(node)) {
-          if (LONE_SURROGATE.test(key)) return 'strings without lone surrogates';
-          if (child !== undefined) stack.push({ value: child, depth: depth + 1 });
-        }
-        break;
+  const complaint = inspectLeaf(value);
+  if (complaint !== null || !isContainer(value)) return complaint;
+  let level: object[] = [value];
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > maxDepth) return `at most ${maxDepth} levels of nesting`;
+    const below: object[] = [];
+    for (const container of level) {
+      for (const [name, child] of Object.entries(container) as [string, unknown][]) {
+        const unfit = inspectLeaf(name) ?? (child === undefined ? null : inspectLeaf(child));
+        if (unfit !== null) return unfit;
+        if (isContainer(child)) below.push(child);
       }
-      case 'boolean':
-        break;
-      default:
-        return 'JSON data, not code';
     }
+    level = below;
   }
   return null;
 }
+
+const isContainer = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+/** The complaint about a value that has no members; containers pass. */
+function inspectLeaf(value: unknown): string | null {
+  switch (typeof value) {
+    case 'string':
+      return isWellFormed(value) ? null : 'strings without lone surrogates';
+    case 'number':
+      return Number.isFinite(value) ? null : 'finite numbers';
+    case 'boolean':
+    case 'object':
+      return null;
+    default:
+      return 'JSON data, not code';
+  }
+}
+
+/** ES2024: in every Node that is supported, not yet in the library of types that the package is compiled with. */
+const isWellFormed = (text: string): boolean => (text as string & { isWellFormed(): boolean }).isWellFormed();
 
 /** `JSON.stringify` that refuses what would be silently changed or would overflow. Throws `LocalError` `json_refused`. */
 export function writeJson(value: unknown): string {
