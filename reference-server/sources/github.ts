@@ -13,14 +13,9 @@ import { readRefusal } from './refusals.ts';
 /** What GitHub posts: a JSON object, delivered as it is. */
 type Payload = Readonly<Record<string, unknown>>;
 
-/** The answer to GitHub; `headers` are to be sent besides the usual ones. */
-export interface GithubAnswer extends WebhookAnswer {
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
 export interface GithubSource extends Source {
   /** Takes one webhook. Resolves with 202 once its event is durable (or was before). */
-  readonly handle: (request: WebhookRequest) => Promise<GithubAnswer>;
+  readonly handle: (request: WebhookRequest) => Promise<WebhookAnswer>;
 }
 
 export interface GithubSourceOptions {
@@ -74,8 +69,8 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
   };
 }
 
-const say = (status: number, body: string): GithubAnswer => ({ status, body });
-const later = (): GithubAnswer => ({ status: 503, body: 'Not accepted. Redeliver it later.', headers: { 'retry-after': String(RETRY_AFTER_SECONDS) } });
+const say = (status: number, body: string): WebhookAnswer => ({ status, body });
+const later = (): WebhookAnswer => ({ status: 503, body: 'Not accepted. Redeliver it later.', headers: { 'retry-after': String(RETRY_AFTER_SECONDS) } });
 
 /** HMAC-SHA256 over the bytes as they came: a decoded string has lost what made them differ. */
 function signed(body: Uint8Array, header: string | undefined, secret: string): boolean {

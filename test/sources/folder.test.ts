@@ -98,7 +98,7 @@ describe('changes', () => {
 });
 
 describe('restarts', () => {
-  test('[dur-dedupe] a restart repeats no version and tells of those that came while it was down', async (t) => {
+  test('[log-once] [log-event-id] a restart repeats no version and tells of those that came while it was down', async (t) => {
     const folder = await temporaryFolder(t);
     const data = await temporaryFolder(t);
     const before = watching(t, folder);

@@ -36,7 +36,7 @@ function started(): { readonly source: GithubSource; readonly to: ReturnType<typ
 }
 
 describe('real payloads', () => {
-  test(`[dur-before-upstream] all ${PAYLOADS.length} examples of ${EXAMPLES.length} events are accepted, stored and pulled as they came`, async (t) => {
+  test(`[log-durable-accept] all ${PAYLOADS.length} examples of ${EXAMPLES.length} events are accepted, stored and pulled as they came`, async (t) => {
     assert.deepEqual([EXAMPLES.length, PAYLOADS.length], [58, 329]);
     const source = githubSource({ secret: SECRET, log: silentLog });
     const engine = await engineFor(t, source, await temporaryFolder(t));
@@ -93,7 +93,7 @@ describe('real payloads', () => {
 });
 
 describe('redelivery', () => {
-  test('[dur-dedupe] the same delivery again, even after a restart and in capitals, is answered 202 and appends nothing', async (t) => {
+  test('[log-once] [log-event-id] the same delivery again, even after a restart and in capitals, is answered 202 and appends nothing', async (t) => {
     const folder = await temporaryFolder(t);
     const first = githubSource({ secret: SECRET, log: silentLog });
     const before = await engineFor(t, first, folder);
@@ -214,7 +214,7 @@ describe('refusals of the engine', () => {
     });
   }
 
-  test('[dur-before-upstream] a full store → 503 and nothing stored; the redelivery is accepted once there is room', async (t) => {
+  test('[lim-refuse-upstream] a full store → 503 and nothing stored; the redelivery is accepted once there is room', async (t) => {
     const source = githubSource({ secret: SECRET, log: silentLog });
     const folder = await temporaryFolder(t);
     const engine = await engineFor(t, source, folder, { maxBytes: 2 ** 20 });
