@@ -10,6 +10,3 @@ export type * from '../spec-schema/draft/schema.ts';
 export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from './wire/errors.ts';
 export { check, type Checked, type Complaint, type WireTypes } from './wire/validate.ts';
 export { capabilityOf } from './wire/capability.ts';
-
-/** The protocol's limits and defaults by name; every name ends in its unit (SEP: Limits). */
-export * as limits from './wire/limits.ts';

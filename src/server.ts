@@ -17,11 +17,18 @@ export { defineTrigger, type SchemaOf, type SelfDescribing, type Trigger, type T
 export { createEngine, type EngineOptions } from './engine/engine.ts';
 export type { Accepted, Caller, DeclaredTrigger, Engine, EngineHealth, NewEvent, PullAnswer, StreamSink, Verbs } from './engine/verbs.ts';
 export type { Authorize } from './engine/subscriptions.ts';
+export type { TtlPolicy } from './core/grant.ts';
 
 export { createEgress, type EgressOptions } from './engine/egress.ts';
+export type { Resolve } from './engine/egress/lookup.ts';
 export { deliveryKey, generateDeliveryKey, publicJwks, type DeliveryKey, type PublicDeliveryJwk } from './wire/delivery-jws.ts';
 
 export { silentLog, silentMeter, systemClock, systemRandom } from './engine/system.ts';
-export type { Clock, Egress, Log, Meter, OutboundRequest, OutboundResult, Random, Store } from './engine/ports.ts';
+export type { Clock, Egress, Log, Meter, OutboundRequest, OutboundResult, Random } from './engine/ports.ts';
+
+/* For whoever writes a store. */
+export type {
+  AcceptedEvent, Checkpoint, Continuity, IndexRow, LogEntry, Opened, ReadEntry, Store, StoredSubscription, StoreStats, Tombstone, Write,
+} from './engine/ports.ts';
 
 export { LocalError, WireError } from './wire/errors.ts';

@@ -9,8 +9,12 @@ import { LocalError } from '../wire/errors.ts';
 /** A schema object that can describe itself as JSON Schema 2020-12 (Standard JSON Schema): zod 4.2 or later, among others. */
 export interface SelfDescribing<Value> {
   readonly '~standard': {
+    /** The static type of what the schema accepts. */
     readonly types?: { readonly input: Value } | undefined;
-    readonly jsonSchema: { readonly input: (options: { readonly target: 'draft-2020-12' }) => Record<string, unknown> };
+    readonly jsonSchema: {
+      /** The schema of what it accepts; throws if JSON Schema cannot say it. */
+      readonly input: (options: { readonly target: 'draft-2020-12' }) => Record<string, unknown>;
+    };
   };
 }
 

@@ -8,6 +8,9 @@ import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY } from '@modelcontextprotocol/server';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
 import { defineTrigger, type Accepted, type NewEvent } from 'mcp-triggers-experimental/server';
@@ -15,7 +18,6 @@ import { z } from 'zod';
 import { loadConfig } from '../../reference-server/config.ts';
 import { createLog } from '../../reference-server/log.ts';
 import { runHttp } from '../../reference-server/run-http.ts';
-import { Client, ClientV1, StreamableHTTPClientTransport, TransportV1 } from './sdk-clients.ts';
 import type { Sources } from '../../reference-server/sources.ts';
 
 /** The trigger type of these tests. */

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const MAIN = fileURLToPath(new URL('../../reference-server/main.ts', import.meta.url));
 
 /** How to start it, for `spawn` and for a client that starts it itself. */
-export const COMMAND = { command: process.execPath, args: ['--conditions=source', '--disable-warning=ExperimentalWarning', MAIN] } as const;
+export const COMMAND = { command: process.execPath, args: ['--conditions=mcp-triggers-source', MAIN] } as const;
 
 /** Only what a process needs, so that no setting of the machine decides a test. */
 export const plainEnv = (env: Readonly<Record<string, string>>): Record<string, string> => ({ PATH: process.env['PATH'] ?? '', ...env });

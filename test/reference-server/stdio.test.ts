@@ -1,10 +1,13 @@
 /** The server on a pipe, started by real clients: also by one that starts it twice to find out which revision it speaks. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Client } from '@modelcontextprotocol/client';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport as StdioTransportV1 } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from 'mcp-triggers-experimental';
 import { anything } from './harness.ts';
 import { COMMAND, inDirectory, plainEnv, startProcess } from './process.ts';
-import { Client, ClientV1, StdioClientTransport, StdioTransportV1 } from './sdk-clients.ts';
 
 const program = (directory: string) => ({
   command: COMMAND.command, args: [...COMMAND.args, '--stdio'], stderr: 'ignore' as const,
