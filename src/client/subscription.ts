@@ -1,13 +1,11 @@
 /**
  * One subscription as the application sees it: an iterator of events in order, and of everything that was lost. Behind it the
- * grant renews, a drain fills, the rule of the core decides, the ledger remembers, and every error has one answer.
+ * grant renews, a drain fills, the reader decides, the ledger remembers, and every error has one answer.
  */
 import type { Delivery, Drain, Event, Position, Subscription } from '../../spec-schema/draft/schema.ts';
-import { advance, begin, move, receive, type Cursor, type Entry } from '../core/apply.ts';
+import type { Cursor, Entry } from '../core/apply.ts';
 import { sleep, systemClock, type Clock } from '../local/clock.ts';
-import type { EpochItem, LostItem } from '../local/items.ts';
 import { memoryLedger, type Ledger } from '../local/ledger.ts';
-import { RecentEvents } from '../local/recent.ts';
 import { subscriptionKey } from '../wire/canonical.ts';
 import { LocalError, WireError } from '../wire/errors.ts';
 import { PULL_WAIT_MAX_MS, STREAM_EVENTS_DEFAULT } from '../wire/limits.ts';
@@ -17,6 +15,7 @@ import type { Calls } from './calls.ts';
 import { drains, rungs, type DrainContext } from './drains.ts';
 import { Grant, type Wanted } from './grant.ts';
 import type { Guarantee, Item, Sink, SubscribeOptions, SubscriptionState } from './options.ts';
+import { misbehaved, Reader } from './reader.ts';
 import { decide, Ended, type Decision } from './recovery.ts';
 
 const CHECK_MS = 60_000;
@@ -35,21 +34,20 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   readonly #ledger: Ledger;
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
-  readonly #recent = new RecentEvents();
   readonly #grant: Grant;
   readonly #rungs: readonly Drain[];
   #rung = 0;
   #state: SubscriptionState = { phase: 'idle' };
   #ready: Promise<Subscription> | undefined;
   #iterating = false;
-  #cursor!: Cursor;
+  #reader!: Reader;
   #acks: Acknowledger | undefined;
   #round: AbortController | undefined;
   #byCall = true;
   #missed = false;
   #strikes = 0;
-  /** Losses found between rounds, not told yet. */
-  #news: (EpochItem | LostItem)[] = [];
+  /** What there is to do before the next round. */
+  #todo: { readonly pauseFor?: unknown; readonly obtain?: boolean } = {};
 
   /** @internal Made by `TriggersClient.subscribe`. */
   constructor(calls: Calls, options: SubscribeOptions) {
@@ -63,8 +61,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#clock = options.tuning?.clock ?? systemClock;
     this.#ledger = options.ledger ?? memoryLedger();
     this.#backoff = new Backoff(options.tuning?.backoff);
-    options.signal?.addEventListener('abort', () => this.#stop.abort(options.signal?.reason), { once: true });
-    if (options.signal?.aborted) this.#stop.abort(options.signal.reason);
+    options.signal?.addEventListener('abort', () => this.#shut(), { once: true });
+    if (options.signal?.aborted) this.#shut();
     this.#grant = new Grant({
       calls, clock: this.#clock, backoff: options.tuning?.backoff ?? {}, signal: this.#stop.signal,
       wanted: () => this.#wanted(),
@@ -105,8 +103,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       await this.ready();
       while (!this.#stop.signal.aborted) {
         yield* this.#tellNews();
+        await this.#prepare();
+        yield* this.#tellNews();
         const error = yield* this.#drainOnce();
-        if (!this.#stop.signal.aborted) await this.#recover(error);
+        if (!this.#stop.signal.aborted) this.#recover(error);
       }
     } catch (error) {
       if (this.#stop.signal.aborted) return;
@@ -141,15 +141,9 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   async #establish(): Promise<Subscription> {
     const record = await this.#ledger.load('position', this.#server, this.key);
     const subscription = await this.#obtain();
-    const { subscriptionId, epoch, acked } = subscription;
-    this.#cursor = begin({ subscriptionId, epoch, sequence: acked });
-    if (record) {
-      const { subscriptionId: id, epoch: lastEpoch, sequence, past } = record;
-      this.#cursor = { subscriptionId: id, epoch: lastEpoch, sequence, past };
-      if (id !== subscriptionId) await this.#replaced(subscription);
-      else if (lastEpoch !== epoch) this.#moveEpoch(epoch);
-    }
-    this.#acks = this.#acknowledger(acked);
+    this.#reader = new Reader(record, subscription, (cursor) => this.#acks?.restart(cursor));
+    await this.#join(subscription);
+    this.#acks = this.#acknowledger(subscription.acked);
     return subscription;
   }
 
@@ -157,12 +151,12 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   async #obtain(): Promise<Subscription> {
     this.#tell({ phase: 'subscribing' });
     for (;;) {
+      this.#stop.signal.throwIfAborted();
       try {
         return (await this.#grant.obtain()).subscription;
       } catch (error) {
         this.#stop.signal.throwIfAborted();
-        const { do: what } = decide(error);
-        if (what === 'descend' && this.#rung + 1 < this.#rungs.length) this.#rung += 1;
+        if (decide(error).do === 'descend' && this.#rung + 1 < this.#rungs.length) this.#rung += 1;
         else if (isTransient(error)) await this.#pause(error);
         else throw error;
       }
@@ -180,41 +174,26 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     return { params: { ...params, callback: { url, secret } }, renewAt };
   }
 
-  /** Another log has taken the place of the one in the ledger; the server may still know where that one ended. */
-  async #replaced(subscription: Subscription): Promise<void> {
-    const tombstone = await this.#calls.get({ subscriptionId: this.#cursor.subscriptionId }, { signal: this.#stop.signal }).catch((error: unknown) => error);
-    const data = tombstone instanceof WireError && tombstone.is('NotFound') ? tombstone.data : undefined;
-    this.#lose(data?.reason ?? 'replaced', data?.final);
-    this.#join(subscription);
-  }
-
-  #lose(reason: LostItem['reason'], final: LostItem['final']): void {
-    const { epoch, sequence } = this.#cursor;
-    this.#news.push({ type: 'lost', reason, last: { epoch, sequence }, ...(final ? { final } : {}) });
-  }
-
-  #moveEpoch(epoch: string): void {
-    const previous = positionOf(this.#cursor);
-    this.#cursor = move(this.#cursor, { subscriptionId: this.#cursor.subscriptionId, epoch, sequence: 0 });
-    this.#news.push({ type: 'epoch', previous, current: positionOf(this.#cursor) });
-    this.#acks?.restart(this.#cursor);
-  }
-
-  /** Starts on a log that was not read before. */
-  #join({ subscriptionId, epoch, acked }: Subscription): void {
-    this.#cursor = move(this.#cursor, { subscriptionId, epoch, sequence: acked });
-    this.#acks?.restart(this.#cursor);
+  /** Goes on with this subscription; of one that was replaced the server may still know where it ended. */
+  async #join(subscription: Subscription): Promise<void> {
+    if (this.#reader.isReplacedBy(subscription)) {
+      const { subscriptionId } = this.#reader.cursor;
+      const answer = await this.#calls.get({ subscriptionId }, { signal: this.#stop.signal }).catch((error: unknown) => error);
+      const ended = answer instanceof WireError && answer.is('NotFound') ? answer.data : undefined;
+      this.#reader.lose(ended?.reason ?? 'replaced', ended?.final);
+    }
+    this.#reader.join(subscription);
   }
 
   #acknowledger(acked: number): Acknowledger {
     const { tuning, window } = this.#o;
-    return new Acknowledger(this.#cursor, acked, {
+    return new Acknowledger(this.#reader.position, acked, {
       clock: this.#clock,
       delayMs: tuning?.ackDelayMs ?? ACK_DELAY_MS,
       batch: Math.ceil((window?.events ?? STREAM_EVENTS_DEFAULT) / 4),
-      save: ({ epoch, sequence }) => this.#save({ ...this.#cursor, epoch, sequence }),
+      save: ({ epoch, sequence }) => this.#save({ ...this.#reader.cursor, epoch, sequence }),
       send: async (position) => {
-        if (this.#byCall) await this.#calls.ack({ subscriptionId: this.#cursor.subscriptionId, position }, { signal: this.#stop.signal });
+        if (this.#byCall) await this.#calls.ack({ subscriptionId: this.#reader.cursor.subscriptionId, position }, { signal: this.#stop.signal });
       },
       failed: (error) => {
         if (isTransient(error)) return new Backoff(tuning?.backoff).next(error);
@@ -238,12 +217,12 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#tell({ phase: 'draining', drain: this.#drain, ...(this.#rung > 0 ? { fellBackFrom: this.#rungs[0]! } : {}) });
     try {
       for await (const delivery of drains[this.#drain](this.#context(round.signal))) {
-        this.#missed = false;
         yield* this.#take(delivery);
         if (delivery.terminated) return new Ended(delivery.terminated.reason, delivery);
       }
       return undefined;
     } catch (error) {
+      this.#missed = error instanceof LocalError && error.reason === 'hole';
       return round.signal.aborted ? round.signal.reason : error;
     } finally {
       round.abort();
@@ -255,8 +234,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     const { window = {}, tuning = {}, callback } = this.#o;
     return {
       calls: this.#calls, clock: this.#clock, acks: this.#acks!, signal: AbortSignal.any([round, this.#stop.signal]),
-      subscriptionId: this.#cursor.subscriptionId,
-      position: () => positionOf(this.#cursor),
+      subscriptionId: this.#reader.cursor.subscriptionId,
+      position: () => this.#reader.position,
       missed: this.#missed,
       window,
       silenceMs: tuning.silenceMs,
@@ -268,45 +247,28 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     };
   }
 
-  /** Applies the one rule and hands on what is new. */
+  /** Hands on what is new in a delivery. */
   async *#take(delivery: Delivery): AsyncGenerator<Item, void> {
-    let verdict = receive<Event>(this.#cursor, delivery);
-    if (verdict.kind === 'moved' && !verdict.replaced) {
-      this.#moveEpoch(delivery.epoch);
-      yield* this.#tellNews();
-      verdict = receive<Event>(this.#cursor, delivery);
-    }
-    switch (verdict.kind) {
-      case 'apply':
-        this.#noteCounters(delivery);
-        for (const entry of verdict.entries) yield* this.#hand(entry);
-        return;
-      case 'hole':
-        this.#missed = true;
-        throw misbehaved('hole', `numbers ${verdict.expected} to ${verdict.after} are missing`);
-      case 'unsound':
-        throw misbehaved('delivery', `number ${verdict.at} is missing, doubled or out of order in a delivery`);
-      default:
-        // Late messages of an earlier life are to be expected at a callback only.
-        if (this.#drain !== 'callback') throw misbehaved('stale', 'it sent a delivery of a log that has ended');
-    }
+    const entries = this.#reader.read(delivery);
+    // Late messages of an earlier life are to be expected at a callback only.
+    if (entries === null && this.#drain !== 'callback') throw misbehaved('stale', 'it sent a delivery of a log that has ended');
+    if (entries === null) return;
+    yield* this.#tellNews();
+    this.#noteCounters(delivery);
+    for (const entry of entries) yield* this.#hand(entry);
   }
 
   async *#hand(entry: Entry<Event>): AsyncGenerator<Item, void> {
     const acks = this.#acks!;
     const { position } = entry;
-    this.#cursor = advance(this.#cursor, position.sequence);
+    const isNew = this.#reader.hand(entry);
     this.#backoff.reset();
     this.#strikes = 0;
-    const known = entry.type === 'event' && this.#cursor.past.length > 0 && this.#recent.has(entry.event);
-    if (!known) {
-      const ack = async (): Promise<void> => {
-        acks.finish(position);
-        await acks.confirmed(position);
-      };
-      yield { ...entry, ack };
-      if (entry.type === 'event') this.#recent.add(entry.event);
-    }
+    const ack = async (): Promise<void> => {
+      acks.finish(position);
+      await acks.confirmed(position);
+    };
+    if (isNew) yield { ...entry, ack };
     if (this.#o.ack !== 'manual') acks.finish(position);
   }
 
@@ -317,43 +279,48 @@ export class TriggersSubscription implements AsyncIterable<Item> {
 
   /** Tells of losses, and remembers having told. */
   async *#tellNews(): AsyncGenerator<Item, void> {
-    for (let item = this.#news.shift(); item !== undefined; item = this.#news.shift()) {
-      yield item;
-      if (this.#news.length === 0) await this.#save(this.#cursor);
-    }
+    if (!this.#reader.hasNews) return;
+    for (let item = this.#reader.news(); item !== undefined; item = this.#reader.news()) yield item;
+    await this.#save(this.#reader.cursor);
   }
 
   /* -------------------------------------------------------------- recovering ------------------------------------------------------------- */
 
-  async #recover(error: unknown): Promise<void> {
+  /** Decides what the end of a round means; throws when it is the end of all. */
+  #recover(error: unknown): void {
     const decision: Decision = error === undefined ? { do: 'retry', strike: false } : decide(error);
+    const pauseFor = error ?? new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' });
+    this.#todo = { pauseFor };
     switch (decision.do) {
       case 'epoch':
-        return this.#moveEpoch(decision.epoch);
-      case 'rewind': {
-        const { final } = decision;
-        if (final.epoch !== this.#cursor.epoch) return this.#moveEpoch(final.epoch);
-        this.#lose('rewound', final);
-        this.#cursor = { ...this.#cursor, sequence: final.acked };
-        return this.#acks!.restart(this.#cursor);
-      }
+        return this.#reader.leaveEpoch(decision.epoch);
+      case 'rewind':
+        return this.#reader.rewind(decision.final);
       case 'lost':
         if (this.#o.resubscribe === false) throw decision.error;
-        this.#lose(decision.reason, decision.final);
-        return this.#join(await this.#obtain());
+        this.#reader.lose(decision.reason, decision.final);
+        this.#todo = { pauseFor, obtain: true };
+        return;
       case 'descend':
         if (this.#rung + 1 >= this.#rungs.length) throw error;
         this.#rung += 1;
-        return void (await this.#obtain());
+        this.#todo = { obtain: true };
+        return;
       case 'retry':
         if (decision.strike && ++this.#strikes >= STRIKES_MAX) throw error;
-        await this.#pause(error);
         // A callback that failed may have to be registered anew; for the other drains a subscription is enough.
-        if (this.#drain === 'callback') await this.#obtain();
+        this.#todo = { pauseFor, obtain: this.#drain === 'callback' };
         return;
       case 'fail':
         throw decision.error;
     }
+  }
+
+  async #prepare(): Promise<void> {
+    const { pauseFor, obtain } = this.#todo;
+    this.#todo = {};
+    if (pauseFor !== undefined) await this.#pause(pauseFor);
+    if (obtain) await this.#join(await this.#obtain());
   }
 
   async #pause(error: unknown): Promise<void> {
@@ -383,6 +350,3 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     if (this.#state.phase !== 'ended') this.#tell({ phase: 'ended', ...(error === undefined ? {} : { error }) });
   }
 }
-
-const positionOf = ({ epoch, sequence }: Position): Position => ({ epoch, sequence });
-const misbehaved = (reason: string, problem: string) => new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { reason });

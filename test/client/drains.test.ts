@@ -1,0 +1,121 @@
+/** The same log by every drain, transport and era: the same items in the same order, and the same position said. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { ProtocolError } from '@modelcontextprotocol/server';
+import type { ConnectOptions, Target } from '../../src/client/connection.ts';
+import type { SubscriptionState } from '../../src/client/options.ts';
+import { startPeer } from './peer.ts';
+import { connected, SELECT, subscribeFast, take, until, words } from './support.ts';
+
+const ERAS: NonNullable<ConnectOptions['protocol']>[] = ['auto', '2026-07-28', '2025-11-25'];
+
+describe('drains over HTTP', () => {
+  for (const protocol of ERAS) {
+    for (const drain of ['stream', 'pull'] as const) {
+      test(`[gap-client-tells, stream-client-no-timeout] ${drain}, ${protocol}: events and gaps in order, acknowledged when the next is asked for`, async (t) => {
+        await using peer = await startPeer();
+        const client = await connected(t, { url: peer.url }, { protocol });
+        peer.log.append(3);
+        peer.log.gap(2, 'retention');
+        peer.log.append(2);
+        const { subscription, items } = subscribeFast(t, client, { drain });
+
+        assert.deepEqual(words(await take(items, 6)), ['1', '2', '3', '4-5 retention', '6', '7']);
+        assert.equal(subscription.position?.sequence, 6, 'the last one is still in the hands of the application');
+        peer.log.append(1);
+        assert.deepEqual(words(await take(items, 1)), ['8']);
+        await until(() => peer.log.acked === 7);
+        await subscription.close();
+        assert.equal(subscription.state.phase, 'ended');
+      });
+    }
+  }
+
+  test('[deg-say] the rung and what it guarantees are said', async (t) => {
+    await using peer = await startPeer();
+    peer.log.drains = ['pull'];
+    peer.log.append(1);
+    const client = await connected(t, { url: peer.url });
+    const states: SubscriptionState[] = [];
+    const { subscription, items } = subscribeFast(t, client, { onState: (state) => states.push(state) });
+    await take(items, 1);
+    assert.deepEqual(subscription.guarantee, { order: 'total', loss: 'none silent', gaps: 'exact', drain: 'pull', durability: 'durable' });
+    await subscription.close();
+    assert.deepEqual(states.map(({ phase }) => phase), ['subscribing', 'draining', 'ended']);
+  });
+
+  test('[deg-say] a stream that the server refuses becomes a pull, and that is told', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(2);
+    peer.log.replaced.set('triggers/stream', () => { throw new ProtocolError(-32026, 'no', { feature: 'stream' }); });
+    const client = await connected(t, { url: peer.url });
+    const states: SubscriptionState[] = [];
+    const { items } = subscribeFast(t, client, { onState: (state) => states.push(state) });
+    assert.deepEqual(words(await take(items, 2)), ['1', '2']);
+    assert.deepEqual(states.at(-1), { phase: 'draining', drain: 'pull', fellBackFrom: 'stream' });
+  });
+
+  test('a drain that nobody offers is refused before anything is sent', async (t) => {
+    await using peer = await startPeer();
+    peer.log.drains = ['stream'];
+    const client = await connected(t, { url: peer.url });
+    assert.throws(() => client.subscribe({ select: SELECT, drain: 'pull' }), { code: 'not_supported' });
+    assert.deepEqual(peer.log.calls, []);
+  });
+
+  test('two streams on one connection do not mix', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(4);
+    const client = await connected(t, { url: peer.url });
+    const both = [subscribeFast(t, client, { drain: 'stream', key: 'a' }), subscribeFast(t, client, { drain: 'stream', key: 'a' })];
+    const read = await Promise.all(both.map(({ items }) => take(items, 4)));
+    assert.deepEqual(read.map(words), [['1', '2', '3', '4'], ['1', '2', '3', '4']]);
+  });
+
+  test('an SDK client that is already connected is used, shared and left open', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(2);
+    const sdk = new Client({ name: 'mine', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+    await sdk.connect(new StreamableHTTPClientTransport(new URL(peer.url)));
+    for (const drain of ['stream', 'pull'] as const) {
+      const client = await connected(t, sdk);
+      peer.log.acked = 0;
+      const { subscription, items } = subscribeFast(t, client, { drain, key: drain });
+      assert.deepEqual(words(await take(items, 2)), ['1', '2']);
+      await subscription.close();
+      await client.close();
+    }
+    assert.notEqual(sdk.transport, undefined);
+    await sdk.close();
+    await assert.rejects(connected(t, sdk), { code: 'config_invalid' });
+  });
+});
+
+describe('drains on a pipe', () => {
+  const target: Target = { command: process.execPath, args: ['test/client/peer.ts'], stderr: 'inherit' };
+
+  for (const protocol of ERAS) {
+    for (const drain of ['stream', 'pull'] as const) {
+      test(`[stream-stdio] ${drain}, ${protocol}`, async (t) => {
+        const client = await connected(t, target, { protocol });
+        const { subscription, items } = subscribeFast(t, client, { drain });
+        assert.deepEqual(words(await take(items, 3)), ['1', '2', '3']);
+        await subscription.close({ unsubscribe: true });
+        assert.deepEqual(await items.next(), { done: true, value: undefined });
+      });
+    }
+  }
+
+  test('[rec-tell, recv-epoch-repeat] a server process that dies is started again; that its log died with it is told', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'triggers-peer-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const client = await connected(t, { ...target, env: { PEER_DIES_ONCE: join(folder, 'died') } });
+    const { items } = subscribeFast(t, client, { drain: 'stream' });
+    // The new process serves the same occurrences again: the one that was taken is recognised by its eventId.
+    assert.deepEqual(words(await take(items, 4)), ['1', 'lost unknown at 1', '2', '3']);
+  });
+});

@@ -1,0 +1,270 @@
+/**
+ * A small server on the real SDK over real loopback HTTP, or on a pipe when this file is started as a program. It keeps one
+ * honest log; a test replaces single methods to make it a hostile one.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { pathToFileURL } from 'node:url';
+import { getRequestListener } from '@hono/node-server';
+import { createMcpHandler, McpServer, ProtocolError } from '@modelcontextprotocol/server';
+import { serveStdio } from '@modelcontextprotocol/server/stdio';
+import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from '../../spec-schema/draft/schema.ts';
+import type { Delivery, Drain, Event, Gap, Position, StreamParams, SubscribeParams, Subscription } from '../../spec-schema/draft/schema.ts';
+import { webhookId } from '../../src/wire/canonical.ts';
+import { signWebhook } from '../../src/wire/signature.ts';
+import { Secret } from '../../src/wire/secret.ts';
+
+export const EPOCH = 'epoch-1-aaaaaaaaaaaaaa';
+export const OTHER_EPOCH = 'epoch-2-bbbbbbbbbbbbbb';
+const NEVER = new Promise<never>(() => undefined);
+
+/** What a handler may do on the request's own stream. */
+export interface Exchange {
+  readonly signal: AbortSignal;
+  send(delivery: unknown): Promise<void>;
+}
+type Handler = (params: any, exchange: Exchange) => unknown;
+
+/** One subscription, one log. */
+export class HonestLog {
+  id = 'sub_aaaaaaaaaaaaaaaaaaaaaaaaaa1';
+  epoch = EPOCH;
+  events: Event[] = [];
+  gaps: Gap[] = [];
+  acked = 0;
+  key = 'key';
+  alive = false;
+  tombstone: { reason: string; final: { epoch: string; head: number; acked: number } } | undefined;
+  params: SubscribeParams | undefined;
+  ttlMs = 3_600_000;
+  renewAfterMs = 2_000_000;
+  drains: Drain[] = ['callback', 'stream', 'pull'];
+  heartbeatMs = 20;
+  /** Every call, in order. */
+  readonly calls: { method: string; params: any }[] = [];
+  readonly replaced = new Map<string, Handler>();
+  #life = 1;
+
+  get head(): number { return this.events.length + this.gaps.reduce((sum, { from, to }) => sum + to - from + 1, 0); }
+
+  append(count = 1): void {
+    for (let made = 0; made < count; made++) this.events.push(eventOf(this.head + 1));
+  }
+  gap(count: number, reason: Gap['reason']): void {
+    this.gaps.push({ from: this.head + 1, to: this.head + count, reason });
+  }
+
+  subscription(): Subscription {
+    const { id, epoch, key, head, acked, ttlMs, renewAfterMs, params } = this;
+    return {
+      subscriptionId: id, etag: `${epoch.slice(0, 8)}-1`, epoch, key, select: params?.select ?? [{ name: 'timer' }], status: 'active', ttlMs,
+      expiresAt: '2030-01-01T00:00:00.000Z', renewAfterMs, head, acked, oldest: 1, retention: { maxAgeMs: 1000, maxEvents: 10 },
+      onFailure: params?.onFailure ?? 'suspend', createdAt: '2026-01-01T00:00:00.000Z',
+      ...(params?.callback ? { callback: { origin: new URL(params.callback.url).origin, verifiedAt: '2026-01-01T00:00:00.000Z', health: { attempts: 0 } } } : {}),
+    };
+  }
+
+  delivery(after: number, max = 100): Delivery {
+    const { id, epoch, key, head, acked } = this;
+    const to = Math.min(head, after + max);
+    const inside = ({ from, to: end }: Gap) => from > after && end <= to;
+    const gaps = this.gaps.filter(inside);
+    return {
+      subscriptionId: id, key, epoch, after, events: this.events.filter(({ sequence }) => sequence > after && sequence <= to), ...(gaps.length > 0 ? { gaps } : {}),
+      head, acked, etag: 'etag-1', status: 'active', expiresAt: null,
+    };
+  }
+
+  check({ epoch, sequence }: Position): void {
+    const data = { epoch: this.epoch, head: this.head, acked: this.acked };
+    if (epoch !== this.epoch) throw new ProtocolError(-32602, 'epoch', { kind: 'epoch', ...data });
+    if (sequence > this.head) throw new ProtocolError(-32602, 'position', { kind: 'position', ...data });
+  }
+
+  /** The subscription ends; another one under the key has another id and epoch. */
+  end(reason: string | undefined): void {
+    this.alive = false;
+    this.tombstone = reason === undefined ? undefined : { reason, final: { epoch: this.epoch, head: this.head, acked: this.acked } };
+    this.#life += 1;
+    this.ended = this.id;
+    this.id = `sub_aaaaaaaaaaaaaaaaaaaaaaaaaa${this.#life}`;
+    this.epoch = `epoch-${this.#life}-cccccccccccccc`;
+    this.events = [];
+    this.gaps = [];
+    this.acked = 0;
+  }
+  ended: string | undefined;
+
+  /** A restored backup: the unacknowledged rest is numbered from 1. */
+  rotate(): void {
+    this.events = this.events.filter(({ sequence }) => sequence > this.acked).map((event, index) => ({ ...event, sequence: index + 1 }));
+    this.gaps = [];
+    this.epoch = OTHER_EPOCH;
+    this.acked = 0;
+  }
+
+  find(subscriptionId: string): void {
+    if (this.alive && subscriptionId === this.id) return;
+    throw new ProtocolError(-32023, 'Subscription not found.', { kind: 'subscription', ...(subscriptionId === this.ended ? this.tombstone : {}) });
+  }
+
+  readonly methods: Record<string, Handler> = {
+    'triggers/list': () => ({ triggers: [], etag: 'list-1', ttlMs: 1000, cacheScope: 'private' }),
+    'triggers/subscriptions': () => ({ subscriptions: this.alive ? [this.subscription()] : [] }),
+    'triggers/subscribe': (params: SubscribeParams) => {
+      const created = !this.alive;
+      this.alive = true;
+      if (created) this.params = params;
+      if (!created && params.callback?.url !== this.params?.callback?.url) {
+        throw new ProtocolError(-32602, 'key', { kind: 'key', subscriptionId: this.id, etag: this.subscription().etag });
+      }
+      this.key = params.key ?? this.key;
+      return { ...this.subscription(), created };
+    },
+    'triggers/get': ({ subscriptionId }) => (this.find(subscriptionId), this.subscription()),
+    'triggers/update': ({ subscriptionId, callback }) => {
+      this.find(subscriptionId);
+      if (callback === null) delete this.params?.callback;
+      else if (callback && this.params) this.params.callback = callback;
+      return this.subscription();
+    },
+    'triggers/unsubscribe': ({ subscriptionId }) => (this.find(subscriptionId), this.end('unsubscribed'), {}),
+    'triggers/ack': ({ subscriptionId, position }) => {
+      this.find(subscriptionId);
+      this.check(position);
+      this.acked = Math.max(this.acked, position.sequence);
+      return { epoch: this.epoch, acked: this.acked, head: this.head };
+    },
+    'triggers/pull': async ({ subscriptionId, after, ack, maxEvents = 100, waitMs = 0 }, { signal }) => {
+      this.find(subscriptionId);
+      if (ack) this.check(ack);
+      this.acked = Math.max(this.acked, ack?.sequence ?? 0);
+      if (after) this.check(after);
+      const from = after?.sequence ?? this.acked;
+      for (const until = Date.now() + waitMs; Date.now() < until && this.head <= from && !signal.aborted && this.alive && this.epoch === (after?.epoch ?? this.epoch);) await pause(5);
+      this.find(subscriptionId);
+      const delivery = this.delivery(from, maxEvents);
+      const hasMore = this.head > from + maxEvents;
+      return { ...delivery, hasMore, nextPollMs: hasMore ? 0 : 10 };
+    },
+    'triggers/stream': async ({ subscriptionId, after, window }: StreamParams, { send, signal }) => {
+      this.find(subscriptionId);
+      if (after) this.check(after);
+      const { id, epoch } = this;
+      let cursor = after?.sequence ?? this.acked;
+      let spoke = 0;
+      while (!signal.aborted && this.alive && this.id === id && this.epoch === epoch) {
+        const room = (window?.events ?? 100) - Math.max(0, cursor - Math.max(this.acked, after?.sequence ?? 0));
+        if ((this.head > cursor && room > 0) || Date.now() - spoke >= this.heartbeatMs) {
+          const delivery = room > 0 ? this.delivery(cursor, room) : { ...this.delivery(cursor, 0) };
+          cursor = Math.max(cursor, delivery.events.at(-1)?.sequence ?? 0, delivery.gaps?.at(-1)?.to ?? 0);
+          spoke = Date.now();
+          await send(delivery);
+        }
+        await pause(2);
+      }
+      return {};
+    },
+  };
+
+  answer(method: string, params: any, exchange: Exchange): unknown {
+    this.calls.push({ method, params });
+    return (this.replaced.get(method) ?? this.methods[method]!)(params, exchange);
+  }
+
+  server(): McpServer {
+    const settings = { drains: this.drains, durability: 'durable' };
+    const capabilities = this.drains.length > 0 ? { extensions: { [EXTENSION_ID]: settings }, experimental: { [EXTENSION_ID]: settings } } : {};
+    const mcp = new McpServer({ name: 'peer', version: '1' }, { capabilities });
+    const pass = { params: { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } } } as const;
+    for (const method of Object.keys(this.methods)) {
+      mcp.server.setRequestHandler(method, pass, async (params, ctx) => {
+        const signal = ctx.http?.req ? AbortSignal.any([ctx.mcpReq.signal, ctx.http.req.signal]) : ctx.mcpReq.signal;
+        const send = async (delivery: any): Promise<void> => {
+          const tagged = { ...delivery, _meta: { [SUBSCRIPTION_ID_META_KEY]: ctx.mcpReq.id } };
+          await ctx.mcpReq.notify({ method: 'notifications/triggers/delivery', params: tagged });
+        };
+        return (await this.answer(method, params, { signal, send })) as Record<string, unknown>;
+      });
+    }
+    return mcp;
+  }
+}
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
+export const silent = (): Promise<never> => NEVER;
+
+export function eventOf(sequence: number, life = ''): Event {
+  return { sequence, eventId: `event-${life}${sequence}`, name: 'timer', timestamp: '2026-01-01T00:00:00.000Z', data: { sequence } };
+}
+
+export interface Peer extends AsyncDisposable {
+  readonly log: HonestLog;
+  readonly url: string;
+  /** Cuts every connection. */
+  cut(): void;
+  /** Stops listening; `listen` starts again on the same port. */
+  down(): Promise<void>;
+  up(): Promise<void>;
+}
+
+/** An honest peer over HTTP, both eras on one URL. */
+export async function startPeer(log = new HonestLog()): Promise<Peer> {
+  const handler = createMcpHandler(() => log.server());
+  const listener = getRequestListener((request) => handler.fetch(request));
+  let server: Server = createServer(listener);
+  const listen = (port: number): Promise<void> => new Promise((resolve) => { server.listen(port, '127.0.0.1', () => resolve()); });
+  await listen(0);
+  const { port } = server.address() as AddressInfo;
+  const down = (): Promise<void> => new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+  return {
+    log,
+    url: `http://127.0.0.1:${port}/mcp`,
+    cut: () => server.closeAllConnections(),
+    down,
+    up: () => {
+      server = createServer(listener);
+      return listen(port);
+    },
+    [Symbol.asyncDispose]: down,
+  };
+}
+
+/** POSTs a delivery to the registered callback, as a server does. */
+export async function callBack(log: HonestLog, delivery: Delivery, now = Date.now()): Promise<Response> {
+  const { url, secret } = log.params!.callback!;
+  const body = Buffer.from(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: delivery }));
+  const id = webhookId({ subscriptionId: delivery.subscriptionId, epoch: delivery.epoch, after: delivery.after, last: delivery.events.at(-1)?.sequence ?? delivery.after });
+  const timestamp = Math.floor(now / 1000);
+  return fetch(url, {
+    method: 'POST',
+    body,
+    headers: {
+      'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': String(timestamp),
+      'webhook-signature': signWebhook(Secret.parse(secret), id, timestamp, body), 'mcp-subscription-id': delivery.subscriptionId,
+    },
+  });
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const log = new HonestLog();
+  log.append(Number(process.env['PEER_EVENTS'] ?? 3));
+  // The first process of a test dies in the middle of a stream; a mark on disk tells the next one that it has happened.
+  const mark = process.env['PEER_DIES_ONCE'];
+  log.id += randomBytes(4).toString('hex');
+  log.epoch = randomBytes(12).toString('hex');
+  if (mark !== undefined && !existsSync(mark)) {
+    writeFileSync(mark, '');
+    log.replaced.set('triggers/stream', async (params, exchange) => {
+      await exchange.send(log.delivery(params.after.sequence, 1));
+      await pause(50);
+      process.exit(7);
+    });
+  }
+  serveStdio(() => log.server());
+}

@@ -1,0 +1,278 @@
+/** What a client does when the server, the network or the log fails: one story per line of the SEP's recovery table. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { ProtocolError } from '@modelcontextprotocol/server';
+import type { SubscriptionState } from '../../src/client/options.ts';
+import { memoryLedger } from '../../src/local/ledger.ts';
+import { pause, silent, startPeer } from './peer.ts';
+import { connected, SELECT, subscribeFast, take, until, within, words } from './support.ts';
+
+const BOTH = ['stream', 'pull'] as const;
+
+describe('recovery', () => {
+  for (const drain of BOTH) {
+    test(`[rec-from-applied, rec-backoff] ${drain}: the server is gone for a while, nothing is missed and nothing comes twice`, async (t) => {
+      await using peer = await startPeer();
+      const client = await connected(t, { url: peer.url });
+      const states: SubscriptionState[] = [];
+      const { items } = subscribeFast(t, client, { drain, onState: (state) => states.push(state) });
+      peer.log.append(3);
+      assert.deepEqual(words(await take(items, 2)), ['1', '2']);
+      await peer.down();
+      peer.log.append(3);
+      const rest = take(items, 4);
+      await until(() => states.filter(({ phase }) => phase === 'waiting').length >= 3);
+      await peer.up();
+      assert.deepEqual(words(await rest), ['3', '4', '5', '6']);
+    });
+
+    test(`${drain}: connections that are cut again and again`, async (t) => {
+      await using peer = await startPeer();
+      const client = await connected(t, { url: peer.url });
+      const { items } = subscribeFast(t, client, { drain });
+      const seen: string[] = [];
+      for (let round = 0; round < 8; round++) {
+        peer.log.append(2);
+        peer.cut();
+        seen.push(...words(await take(items, 2)));
+      }
+      assert.deepEqual(seen, Array.from({ length: 16 }, (_, n) => `${n + 1}`));
+    });
+
+    test(`[recv-epoch] ${drain}: a new epoch is told before its first event, and the rest is read from its beginning`, async (t) => {
+      await using peer = await startPeer();
+      const client = await connected(t, { url: peer.url });
+      const { subscription, items } = subscribeFast(t, client, { drain });
+      peer.log.append(4);
+      assert.deepEqual(words(await take(items, 4)), ['1', '2', '3', '4']);
+      await until(() => peer.log.acked === 3 || drain === 'pull');
+      if (drain === 'pull') peer.log.acked = 3;
+      peer.log.rotate(); // event 4 is 1 now
+      peer.log.events.push({ ...peer.log.events[0]!, sequence: 2, eventId: 'event-new' });
+      const [told, next] = await take(items, 2);
+      assert.deepEqual(words([told!]), ['epoch 4→0']);
+      assert.equal(next?.type === 'event' && next.event.eventId, 'event-new', 'the event that it has had as number 4 is not handed out as number 1');
+      assert.equal(subscription.subscription?.epoch, peer.log.epoch);
+    });
+
+    test(`[rec-tell] ${drain}: the server has less than it had sent`, async (t) => {
+      await using peer = await startPeer();
+      const client = await connected(t, { url: peer.url });
+      const { items } = subscribeFast(t, client, { drain });
+      peer.log.append(5);
+      await take(items, 5);
+      peer.log.events.length = 2;
+      peer.log.acked = 1;
+      peer.cut();
+      assert.deepEqual(words(await take(items, 1)), ['lost rewound at 5 of 2']);
+      peer.log.events.push({ ...peer.log.events[0]!, sequence: 3, eventId: 'other-3' });
+      assert.deepEqual(words(await take(items, 1)), ['3'], 'what it has had already is not handed out again');
+    });
+
+    test(`[rec-tell, ttl-client-renews] ${drain}: an expired subscription is reported with what was missed, and made anew`, async (t) => {
+      await using peer = await startPeer();
+      const client = await connected(t, { url: peer.url });
+      const { items } = subscribeFast(t, client, { drain, ledger: memoryLedger() });
+      peer.log.append(2);
+      await take(items, 2);
+      peer.log.append(3);
+      peer.log.replaced.set('triggers/pull', () => peer.log.methods['triggers/pull']!({ subscriptionId: 'gone' }, undefined as never));
+      peer.log.end('expired');
+      peer.log.replaced.clear();
+      const lost = await take(items, drain === 'stream' ? 1 : 1);
+      assert.match(words(lost)[0]!, /^(lost expired at \d of 5|3)$/);
+    });
+
+    test(`${drain}: without resubscribe, an expired subscription is the end`, async (t) => {
+      await using peer = await startPeer();
+      const client = await connected(t, { url: peer.url });
+      const { items } = subscribeFast(t, client, { drain, resubscribe: false });
+      peer.log.append(1);
+      await take(items, 1);
+      peer.log.end('expired');
+      await assert.rejects(within(items.next()), { code: 'terminated', reason: 'expired' });
+    });
+
+    for (const reason of ['unsubscribed', 'revoked', 'trigger_removed', 'schema_changed', 'failed']) {
+      test(`${drain}: ended by somebody, ${reason} → terminated`, async (t) => {
+        await using peer = await startPeer();
+        const client = await connected(t, { url: peer.url });
+        const { items } = subscribeFast(t, client, { drain });
+        peer.log.append(1);
+        await take(items, 1);
+        peer.log.end(reason);
+        await assert.rejects(within(items.next()), { code: 'terminated', reason });
+      });
+    }
+  }
+
+  test('a last word on the stream ends it after what it still delivers', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(2);
+    peer.log.replaced.set('triggers/stream', async (_params, { send }) => {
+      await send({ ...peer.log.delivery(0), terminated: { reason: 'schema_changed' } });
+      return {};
+    });
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
+    assert.deepEqual(words(await take(items, 2)), ['1', '2']);
+    await assert.rejects(within(items.next()), { code: 'terminated', reason: 'schema_changed' });
+  });
+
+  test('a key that is taken by the same selections is given the wanted configuration', async (t) => {
+    await using peer = await startPeer();
+    peer.log.alive = true;
+    peer.log.params = { select: [{ name: 'timer', arguments: {} }], callback: { url: 'https://old.example/cb', secret: 'x' } };
+    peer.log.append(1);
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { key: 'k' });
+    assert.deepEqual(words(await take(items, 1)), ['1']);
+    assert.equal(peer.log.params.callback, undefined);
+    const update = peer.log.calls.find(({ method }) => method === 'triggers/update')!;
+    assert.equal(update.params.ifMatch, peer.log.subscription().etag);
+    assert.equal(update.params.callback, null);
+  });
+
+  test('a key that is taken by other selections is a Conflict for the caller', async (t) => {
+    await using peer = await startPeer();
+    peer.log.alive = true;
+    peer.log.params = { select: [{ name: 'other' }], callback: { url: 'https://old.example/cb', secret: 'x' } };
+    const { subscription } = subscribeFast(t, await connected(t, { url: peer.url }), { key: 'k' });
+    await assert.rejects(subscription.ready(), { name: 'Conflict' });
+  });
+});
+
+describe('renewal', () => {
+  test('[ttl-client-renews] goes on while the application is busy, and with what was granted', async (t) => {
+    await using peer = await startPeer();
+    peer.log.renewAfterMs = 30;
+    peer.log.ttlMs = 60_000;
+    const { subscription } = subscribeFast(t, await connected(t, { url: peer.url }));
+    await subscription.ready();
+    const renewals = () => peer.log.calls.filter(({ method }) => method === 'triggers/update');
+    await until(() => renewals().length >= 3);
+    assert.deepEqual(renewals()[0]!.params.ttlMs, 60_000);
+    await subscription.close();
+    const count = renewals().length;
+    await pause(100);
+    assert.equal(renewals().length, count, 'a closed subscription is not renewed');
+  });
+
+  test('a clock that jumps ahead renews at once', async (t) => {
+    await using peer = await startPeer();
+    let skewMs = 0;
+    const timers = new Set<() => void>();
+    const clock = {
+      now: () => Date.now() + skewMs,
+      after(delayMs: number, run: () => void) {
+        const fire = (): void => { timers.delete(fire); clearTimeout(timer); run(); };
+        const timer = setTimeout(fire, delayMs);
+        timers.add(fire);
+        return () => { timers.delete(fire); clearTimeout(timer); };
+      },
+    };
+    const { subscription } = subscribeFast(t, await connected(t, { url: peer.url }), { tuning: { clock } });
+    await subscription.ready();
+    skewMs = 3_600_000; // a laptop that slept for an hour: timers did not run, the next one finds out
+    for (const fire of [...timers]) fire();
+    await until(() => peer.log.calls.some(({ method }) => method === 'triggers/update'));
+    await subscription.close();
+  });
+
+  test('a renewal that finds the subscription gone interrupts a silent drain', async (t) => {
+    await using peer = await startPeer();
+    peer.log.renewAfterMs = 200;
+    peer.log.append(1);
+    peer.log.replaced.set('triggers/stream', async (_params, { send }) => { await send(peer.log.delivery(0)); return silent(); });
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
+    assert.deepEqual(words(await take(items, 1)), ['1']);
+    peer.log.end('revoked');
+    await assert.rejects(within(items.next()), { code: 'terminated', reason: 'revoked' });
+  });
+});
+
+describe('acknowledgement', () => {
+  test('manual: nothing is said until the application says it, then it is confirmed', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(3);
+    const { subscription, items } = subscribeFast(t, await connected(t, { url: peer.url }), { ack: 'manual', drain: 'stream' });
+    const read = await take(items, 3);
+    await pause(50);
+    assert.equal(peer.log.acked, 0);
+    assert.ok(read[1]?.type === 'event');
+    await within(read[1].ack());
+    assert.equal(peer.log.acked, 2, 'cumulative');
+    assert.equal(subscription.position?.sequence, 2);
+  });
+
+  test('manual, by pull: ack() is confirmed without waiting for the long poll', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(1);
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { ack: 'manual', drain: 'pull', tuning: { waitMs: 10_000 } });
+    const [one] = await take(items, 1);
+    const next = items.next();
+    assert.ok(one?.type === 'event');
+    await within(one.ack(), 5000);
+    assert.equal(peer.log.acked, 1);
+    peer.log.append(1);
+    await within(next);
+  });
+
+  test('auto: many items, few calls', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(200);
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream', tuning: { ackDelayMs: 50 } });
+    await take(items, 200);
+    await until(() => peer.log.acked === 199);
+    const calls = peer.log.calls.filter(({ method }) => method === 'triggers/ack').length;
+    assert.ok(calls <= 20, `${calls} calls for 199 items`);
+  });
+
+  test('leaving the loop leaves the subscription, and the item in hand unacknowledged', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(3);
+    const client = await connected(t, { url: peer.url });
+    const subscription = client.subscribe({ select: SELECT });
+    for await (const item of subscription) if (item.type === 'event' && item.event.sequence === 2) break;
+    assert.equal(peer.log.acked, 1);
+    assert.equal(peer.log.alive, true);
+    assert.deepEqual(subscription.state, { phase: 'ended' });
+    await assert.rejects(subscription[Symbol.asyncIterator]().next(), { code: 'config_invalid' });
+  });
+
+  test('[uns-client-idempotent] close({ unsubscribe }) ends it on the server; that it is gone already is no error', async (t) => {
+    await using peer = await startPeer();
+    const client = await connected(t, { url: peer.url });
+    for (const before of [() => undefined, () => peer.log.end('expired')]) {
+      const { subscription } = subscribeFast(t, client);
+      await subscription.ready();
+      before();
+      await subscription.close({ unsubscribe: true });
+      assert.equal(peer.log.alive, false);
+    }
+  });
+
+  test('a signal ends the loop in good order', async (t) => {
+    await using peer = await startPeer();
+    const client = await connected(t, { url: peer.url });
+    const stop = new AbortController();
+    const { items } = subscribeFast(t, client, { signal: stop.signal });
+    peer.log.append(1);
+    await take(items, 1);
+    const end = items.next();
+    stop.abort();
+    assert.deepEqual(await within(end), { done: true, value: undefined });
+  });
+
+  test('an acknowledgement that fails for a while is said again', async (t) => {
+    await using peer = await startPeer();
+    let refusals = 3;
+    peer.log.replaced.set('triggers/ack', (params, exchange) => {
+      if (refusals-- > 0) throw new ProtocolError(-32603, 'Internal error');
+      return peer.log.methods['triggers/ack']!(params, exchange);
+    });
+    peer.log.append(2);
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
+    await take(items, 2);
+    await until(() => peer.log.acked === 1);
+    assert.ok(refusals < 0);
+  });
+});
