@@ -25,7 +25,10 @@ const BY_SDK_CODE: Readonly<Record<string, (cause: unknown) => LocalError>> = {
   INVALID_RESULT: (cause) => misbehaved('its result is not valid', cause),
   UNSUPPORTED_RESULT_TYPE: (cause) => misbehaved('its result has a type that this method does not have', cause),
   CLIENT_HTTP_UNEXPECTED_CONTENT: (cause) => misbehaved('its answer is neither JSON nor an event stream', cause),
-  ERA_NEGOTIATION_FAILED: (cause) => new LocalError('not_supported', 'The server speaks no protocol revision that was asked for.', { cause }),
+  // A probe that reached nobody has found out nothing about revisions.
+  ERA_NEGOTIATION_FAILED: (cause) => ((cause as Error).cause instanceof TypeError
+    ? unreachable('there is no connection', cause)
+    : new LocalError('not_supported', 'The server speaks no protocol revision that was asked for.', { cause })),
 };
 
 /** Errors of failed authorization, by class name. */
