@@ -65,20 +65,28 @@ function withoutAck(item: Item): object {
   return rest;
 }
 
-/** One line per change of the connection. */
-export function stateNotice(state: SubscriptionState, printer: Printer): void {
-  switch (state.phase) {
-    case 'waiting': {
-      const { name, message } = Object(state.error) as Error;
-      const text = state.error === undefined ? 'The server ended the connection.' : printable(message);
-      return printer.notice({ type: 'state', phase: 'waiting', delayMs: state.delayMs, ...(state.error === undefined ? {} : { error: { name, message } }) }, `-- ${text} Trying again in ${duration(state.delayMs)}.`);
+/** One line per change of the connection. What the header says already is not repeated. */
+export function stateNotices(printer: Printer): (state: SubscriptionState) => void {
+  let interrupted = false;
+  return (state) => {
+    switch (state.phase) {
+      case 'waiting': {
+        interrupted = true;
+        const { name, message } = Object(state.error) as Partial<Error>;
+        const error = state.error === undefined ? {} : { error: { name, message } };
+        const text = message === undefined ? 'The server ended the connection.' : printable(message);
+        return printer.notice({ type: 'state', phase: 'waiting', delayMs: state.delayMs, ...error }, `-- ${text} Trying again in ${duration(state.delayMs)}.`);
+      }
+      case 'draining': {
+        const instead = state.fellBackFrom === undefined ? '' : ` instead of ${state.fellBackFrom}`;
+        const text = `-- draining${interrupted ? ' again' : ''} by ${state.drain}${instead}`;
+        if (printer.json || interrupted || instead !== '') printer.notice({ type: 'state', ...state }, text);
+        interrupted = false;
+        return;
+      }
+      default: return;
     }
-    case 'draining': {
-      const instead = state.fellBackFrom === undefined ? '' : ` instead of ${state.fellBackFrom}`;
-      return printer.notice({ type: 'state', ...state }, `-- draining by ${state.drain}${instead}`);
-    }
-    default: return;
-  }
+  };
 }
 
 function watchStatus(subscription: TriggersSubscription, printer: Printer): NodeJS.Timeout {

@@ -5,7 +5,7 @@ import { fileLedger, type SubscribeOptions, type TriggersClient } from 'mcp-trig
 import { argument, count, instant, selections, ttl } from '../arguments.ts';
 import { run, type Shell } from '../command.ts';
 import { openEndpoint, type Endpoint } from '../endpoint.ts';
-import { follow, stateNotice } from '../follow.ts';
+import { follow, stateNotices } from '../follow.ts';
 import type { Printer } from '../printer.ts';
 import { isLocal, type Globals } from '../session.ts';
 import { UsageError } from '../usage-error.ts';
@@ -83,7 +83,7 @@ function subscribeOptions(trigger: string | undefined, options: Options, globals
   return {
     select: selectionOf(trigger, options),
     drain,
-    onState: (state) => stateNotice(state, printer),
+    onState: stateNotices(printer),
     ...(endpoint === undefined ? {} : { callback: endpoint.receiver }),
     ...(key === undefined ? {} : { key }),
     ...(ttlMs === undefined ? {} : { ttlMs }),

@@ -93,8 +93,8 @@ export async function tell({ server, secret, screen, signal, defer }: Cast): Pro
   screen.title(6, 'What arrived');
   const findings = [...verify(accepted, watchers), { ok: forged.status === 401, text: `the forged webhook was refused with ${forged.status} and arrived nowhere` }];
   for (const finding of findings) screen.line(findingLine(finding));
-  const wire = watchers.map(({ drain, wiretap: { times, duplicates } }) => `${drain} ${times.size} (${duplicates} again)`).join(', ');
-  screen.line(`        on the wire: ${wire}, known by its number`);
+  const received = watchers.map(({ drain, wiretap: { times, duplicates } }) => `${drain} ${times.size + duplicates}`).join(', ');
+  screen.line(`        on the wire, with what came again and was known by its number: ${received}`);
   return findings.every(({ ok }) => ok);
 }
 
