@@ -11,11 +11,12 @@ import { KEY, place } from './place.ts';
 
 const MEBIBYTE = 1024 ** 2;
 const BULK = `"${'x'.repeat(20_000)}"`;
+const SMALL = `"${'x'.repeat(2000)}"`;
 
 /** Accepts events, large ones and then small ones, each with an entry in the log of row 1, until none fits. Returns the last offset. */
 async function fill(store: Store, from: number): Promise<number> {
   let offset = from;
-  for (const encoded of [BULK, '"small"']) {
+  for (const encoded of [BULK, SMALL]) {
     for (;; offset += 1) {
       try {
         await store.commit([event(offset, 'issue.opened', encoded), entry(1, offset, offset), checkpoint(offset)]);

@@ -201,19 +201,29 @@ class SqliteStore implements Store {
   async load(rows: readonly number[]) { return this.#read(({ queries, seal }) => reads.load(queries, seal, rows)); }
   async rowOf(subscriptionId: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOf, subscriptionId)); }
   async rowOfKey(principal: string, key: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOfKey, principal, key)); }
-  async rowsOf(principal: string, afterRow: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.rowsOf, principal, afterRow, limit)); }
+  async rowsOf(principal: string, afterRow: number, limit: number) {
+    return this.#read(({ queries }) => reads.column(queries.rowsOf, principal, afterRow, limit));
+  }
   async countOf(principal: string) { return this.#read(({ queries }) => reads.one<number>(queries.countOf, principal) ?? 0); }
   async due(now: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.due, now, limit)); }
   async nextDueAt() { return this.#read(({ queries }) => reads.one<number>(queries.nextDueAt)); }
   async backlog(afterRow: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.backlog, afterRow, limit)); }
-  async read(row: number, after: number, maxEvents: number, maxBytes: number) { return this.#read(({ queries }) => reads.read(queries, row, after, maxEvents, maxBytes)); }
+  async read(row: number, after: number, maxEvents: number, maxBytes: number) {
+    return this.#read(({ queries }) => reads.read(queries, row, after, maxEvents, maxBytes));
+  }
   async agedOut(row: number, acceptedBefore: number) { return this.#read(({ queries }) => reads.agedOut(queries, row, acceptedBefore)); }
   async acceptedAt(row: number, sequence: number) { return this.#read(({ queries }) => reads.one<number>(queries.acceptedAt, row, sequence)); }
   async accepted(offset: number, limit: number) { return this.#read(({ queries }) => reads.accepted(queries, offset, limit)); }
-  async history(names: readonly string[], since: number, afterOffset: number, limit: number) { return this.#read(({ queries }) => reads.history(queries, names, since, afterOffset, limit)); }
-  async known(ids: readonly { readonly name: string; readonly eventId: string }[]) { return this.#read(({ queries }) => ids.map(({ name, eventId }) => reads.one<number>(queries.known, name, eventId))); }
+  async history(names: readonly string[], since: number, afterOffset: number, limit: number) {
+    return this.#read(({ queries }) => reads.history(queries, names, since, afterOffset, limit));
+  }
+  async known(ids: readonly { readonly name: string; readonly eventId: string }[]) {
+    return this.#read(({ queries }) => ids.map(({ name, eventId }) => reads.one<number>(queries.known, name, eventId)));
+  }
   async tombstone(subscriptionId: string) { return this.#read(({ queries }) => reads.tombstone(queries, subscriptionId)); }
-  async verification(principal: string, urlHash: string) { return this.#read(({ queries }) => reads.one<number>(queries.verification, principal, urlHash)); }
+  async verification(principal: string, urlHash: string) {
+    return this.#read(({ queries }) => reads.one<number>(queries.verification, principal, urlHash));
+  }
   async stats() { return this.#read(({ counts, quota }) => ({ ...counts, bytes: quota.used(), quotaBytes: quota.bytes })); }
 }
 
