@@ -7,6 +7,6 @@ export { grantTtl, renewAfter, type TtlPolicy } from './grant.ts';
 export { InvariantError, type InvariantCode } from './invariant.ts';
 export { assemble, type Batch, type BatchLimits, type Gap, type LogItem, type Readable } from './log.ts';
 export { MatchIndex } from './selection.ts';
-export { deliverable, dueAt, expired, oldest, positionOf, statusOf, trimDueAt } from './state.ts';
+export { deliverable, dueAt, expired, oldest, statusOf, trimDueAt } from './state.ts';
 export { create, step, type Seed } from './subscription.ts';
 export { needsVerification, reverifyAt, type ConsentPolicy } from './verification.ts';

@@ -4,17 +4,12 @@
  */
 import { TRIM_SLACK_AGE_FRACTION } from './policy.ts';
 import { consented, reverifyAt } from './verification.ts';
-import type { Effect, Position, Refusal, Status, Step, Subscription, TerminationReason } from './types.ts';
+import type { Effect, Refusal, Status, Step, Subscription, TerminationReason } from './types.ts';
 
 /** `suspended` wins over `paused`: it is the one that needs the client's attention. */
 export function statusOf(subscription: Subscription): Status {
   if (subscription.suspended) return 'suspended';
   return subscription.paused ? 'paused' : 'active';
-}
-
-/** Where the log ends, as a position. */
-export function positionOf(subscription: Subscription): Position {
-  return { epoch: subscription.epoch, sequence: subscription.head };
 }
 
 /** The lowest number still retained; `head + 1` when nothing is. */

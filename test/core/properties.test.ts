@@ -48,7 +48,8 @@ const ACTIONS = {
     const message = pickOf(world.net, action);
     if (message === undefined || message.attempt === null || message.delivery.epoch !== world.cursor.epoch) return world;
     const ack = Math.min(world.cursor.sequence, message.delivery.last);
-    return ack + 1 > message.delivery.last ? world : { ...world, replies: [...world.replies, { attempt: message.attempt, ack, reject: ack + 1 }] };
+    // A receiver rejects events; the report of a gap it can only take.
+    return !message.delivery.events.some(({ sequence }) => sequence === ack + 1) ? world : { ...world, replies: [...world.replies, { attempt: message.attempt, ack, reject: ack + 1 }] };
   }],
   fail: [4, feed(({ sub }, { pick }) => ({ type: 'answer', attempt: sub.attempts, jitter: (pick % 10) / 10, outcome: FAILURES[pick % FAILURES.length]! }))],
   // An endpoint that acknowledges what its delivery did not carry. Below `last` it would be a lie, which nobody can detect.
