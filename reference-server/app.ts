@@ -3,12 +3,14 @@
  * webhook of a source, whose body must stay the very bytes that were signed.
  */
 import type { HttpBindings } from '@hono/node-server';
-import { readBody } from './read-body.ts';
+import { validateOriginHeader } from '@modelcontextprotocol/server';
 import { Hono } from 'hono';
+import { cors } from 'hono/cors';
 import { publicJwks, type DeliveryKey, type Engine } from 'mcp-triggers-experimental/server';
 import type { Auth } from './auth.ts';
 import type { McpEndpoint } from './endpoint.ts';
 import type { Metrics } from './metrics.ts';
+import { readBody } from './read-body.ts';
 
 /** GitHub's own limit for a webhook's payload. */
 const WEBHOOK_BYTES_MAX = 25 * 2 ** 20;
@@ -32,7 +34,7 @@ export interface WebhookAnswer {
 export interface Parts {
   readonly engine: Pick<Engine, 'health'>;
   readonly auth: Auth;
-  readonly endpoint: Pick<McpEndpoint, 'handle'>;
+  readonly endpoint: Pick<McpEndpoint, 'handle' | 'origins'>;
   readonly deliveryKeys: readonly DeliveryKey[];
   /** Null = metrics are off. */
   readonly metrics: Metrics | null;
@@ -48,6 +50,14 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   const { engine, auth, endpoint, deliveryKeys, metrics, github, accepting, onError } = parts;
   const app = new Hono<{ Bindings: HttpBindings }>();
 
+  // A page of an allowed origin may call; the endpoint itself refuses the others.
+  app.use('/mcp', cors({
+    origin: (origin) => (origin !== '' && validateOriginHeader(origin, [...endpoint.origins]).ok ? origin : null),
+    allowMethods: ['POST', 'GET', 'DELETE'],
+    allowHeaders: ['authorization', 'content-type', 'accept', 'last-event-id', 'mcp-protocol-version', 'mcp-method', 'mcp-name', 'mcp-session-id'],
+    exposeHeaders: ['mcp-session-id', 'www-authenticate', 'retry-after'],
+    maxAge: 600,
+  }));
   app.all('/mcp', (c) => endpoint.handle(c.req.raw, (run) => void c.env.outgoing.once('close', run)));
 
   const discovery = { 'cache-control': `public, max-age=${JWKS_MAX_AGE_SECONDS}`, 'access-control-allow-origin': '*' };

@@ -33,7 +33,8 @@ export class McpEndpoint {
   readonly #sessions: Sessions;
   readonly #rate: RateLimiterMemory;
   readonly #hosts: string[];
-  readonly #origins: string[];
+  /** Host names whose web pages may call. */
+  readonly origins: readonly string[];
   readonly #reaper: NodeJS.Timeout;
   readonly #answers = new OpenAnswers();
   #stopping = false;
@@ -47,7 +48,7 @@ export class McpEndpoint {
     const local = localhostAllowedHostnames();
     const own = [config.PUBLIC_URL.hostname, ...(local.includes(config.PUBLIC_URL.hostname) ? local : [])];
     this.#hosts = [...own, ...config.ALLOWED_HOSTS];
-    this.#origins = [...own, ...config.ALLOWED_ORIGINS];
+    this.origins = [...own, ...config.ALLOWED_ORIGINS];
     this.#reaper = setInterval(() => void this.#sessions.reap().catch(onError), Math.min(REAP_INTERVAL_MS, config.SESSION_IDLE_MS)).unref();
   }
 
@@ -59,7 +60,7 @@ export class McpEndpoint {
   /** `onAnswered` registers what to run when the answer is over, sent or cut. */
   async handle(request: Request, onAnswered: (run: () => void) => void): Promise<Response> {
     if (this.#stopping) return stopping();
-    const misdirected = hostHeaderValidationResponse(request, this.#hosts) ?? originValidationResponse(request, this.#origins);
+    const misdirected = hostHeaderValidationResponse(request, this.#hosts) ?? originValidationResponse(request, [...this.origins]);
     if (misdirected) return misdirected;
     if (!METHODS.has(request.method)) return methodNotAllowed();
 

@@ -2,12 +2,12 @@
 /**
  * Starts the reference server: over HTTP, or with `--stdio` on a pipe. Configured by environment variables (`config.ts`).
  *
- * Exit codes: 0 stopped as asked; 1 unexpected failure; 2 unusable configuration; 3 the store cannot be opened (locked by
- * another process, damaged, wrong key); 4 the address cannot be listened on.
+ * Exit codes: 0 stopped as asked; 1 unexpected failure; 2 unusable configuration; 3 the store or its directory cannot be used
+ * (locked by another process, damaged, wrong key, no permission); 4 the address cannot be listened on.
  */
 import { LocalError } from 'mcp-triggers-experimental';
 import { ConfigError, loadConfig, secretsOf } from './config.ts';
-import { createLog } from './log.ts';
+import { createLog, withoutSecrets } from './log.ts';
 import { runHttp } from './run-http.ts';
 import { runStdio } from './run-stdio.ts';
 import { sourcesOf } from './sources.ts';
@@ -29,18 +29,26 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
     process.stderr.write(`There is no option ${unknown}.\n${USAGE}`);
     return EXIT.config;
   }
+  const secrets: string[] = [];
   try {
     const config = loadConfig(env);
-    const secrets = secretsOf(config);
+    secrets.push(...secretsOf(config));
     const log = createLog({ level: config.LOG_LEVEL, format: config.LOG_FORMAT, secrets: () => secrets, out: process.stderr });
+    // Node would print it as it is; what it holds is not known.
+    process.once('uncaughtException', (error) => {
+      log.error({ err: error }, 'unexpected failure: the process ends');
+      process.exit(EXIT.failure);
+    });
     const piped = args.includes('--stdio');
     // Nobody can post a webhook to a pipe.
     const sources = sourcesOf(piped ? { ...config, GITHUB_SECRET: undefined } : config, log);
-    await (piped ? runStdio : runHttp)({ config, log, sources, stop: stopSignal(), remember: (secret) => void secrets.push(secret), print: (text) => void process.stdout.write(text) });
+    await (piped ? runStdio : runHttp)({
+      config, log, sources, stop: stopSignal(), remember: (secret) => void secrets.push(secret), print: (text) => void process.stdout.write(text),
+    });
     return EXIT.ok;
   } catch (error) {
     const { code, line } = verdict(error);
-    process.stderr.write(`${line}\n`);
+    process.stderr.write(withoutSecrets(`${line}\n`, secrets));
     return code;
   }
 }
@@ -55,15 +63,16 @@ function stopSignal(): AbortSignal {
 /** The exit code of a failure, and the one line that says what to do. */
 function verdict(error: unknown): { readonly code: number; readonly line: string } {
   if (error instanceof ConfigError) return { code: EXIT.config, line: error.message };
-  if (error instanceof LocalError) {
-    const code = /^(store_|key_unknown)/.test(error.code) ? EXIT.store : /^(config_invalid|schema_refused)$/.test(error.code) ? EXIT.config : EXIT.failure;
-    return { code, line: error.message };
-  }
-  const { code, message } = error as NodeJS.ErrnoException;
+  if (error instanceof LocalError) return { code: LOCAL.find(([pattern]) => pattern.test(error.code))?.[1] ?? EXIT.failure, line: error.message };
+  const { code, syscall, message, stack } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return { code: EXIT.address, line: 'The address is in use. Stop the other process, or set TRIGGERS_PORT to a free port.' };
-  if (code === 'EACCES' || code === 'EADDRNOTAVAIL') return { code: EXIT.address, line: `Cannot listen there or open the data directory (${code}). Check TRIGGERS_HOST, TRIGGERS_PORT and TRIGGERS_DATA_DIR.` };
-  return { code: EXIT.failure, line: `Unexpected failure: ${(error as Error).stack ?? message}` };
+  if (syscall === 'listen' || syscall === 'getaddrinfo') return { code: EXIT.address, line: `Cannot listen there (${code}). Check TRIGGERS_HOST and TRIGGERS_PORT.` };
+  if (code !== undefined && FILES.test(code)) return { code: EXIT.store, line: `Cannot use the data directory (${code}, ${syscall}). Check TRIGGERS_DATA_DIR: this user must be able to write there.` };
+  return { code: EXIT.failure, line: `Unexpected failure: ${stack ?? message}` };
 }
+
+const LOCAL: readonly (readonly [code: RegExp, exit: number])[] = [[/^(store_|key_unknown$)/, EXIT.store], [/^(config_invalid|schema_refused)$/, EXIT.config]];
+const FILES = /^(EACCES|EPERM|EROFS|ENOSPC|ENOTDIR|EISDIR|EEXIST|ENOENT)$/;
 
 // Set, not called: what is still being written to a pipe gets there before the process ends.
 process.exitCode = await main(process.argv.slice(2), process.env);

@@ -132,9 +132,18 @@ describe('a web page cannot use a visitor\'s network (DNS rebinding)', () => {
     const response = await server.post(list.body, { headers: { ...list.headers, origin: 'https://evil.example' } });
     assert.equal(response.status, 403);
   });
-  test('its own origin', async () => {
+  test('its own origin, with what a browser needs to hand the answer to the page', async () => {
     const response = await server.post(list.body, { headers: { ...list.headers, origin: server.url.origin } });
     assert.equal(response.status, 200);
+    assert.equal(response.headers.get('access-control-allow-origin'), server.url.origin);
+    assert.match(response.headers.get('access-control-expose-headers') ?? '', /mcp-session-id/i);
+  });
+  test('a preflight is answered for its own origin only, and lets no credentials through', async () => {
+    for (const [origin, allowed] of [[server.url.origin, server.url.origin], ['https://evil.example', null], ['null', null]] as const) {
+      const response = await fetch(server.url, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' } });
+      assert.equal(response.headers.get('access-control-allow-origin'), allowed);
+      assert.equal(response.headers.get('access-control-allow-credentials'), null);
+    }
   });
 });
 

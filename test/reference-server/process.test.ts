@@ -1,7 +1,8 @@
 /** From start to exit: what it prints, whom it lets in, how it stops, and with which code it gives up. */
 import assert from 'node:assert/strict';
-import { readFile, stat, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { generateKeyPairSync } from 'node:crypto';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer, request, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -69,6 +70,28 @@ test('SIGTERM: an open stream ends with the empty result, a long poll is answere
   assert.equal(await server.exited, 0);
 }));
 
+test('production: generates nothing, writes no token, answers under its public name only, logs JSON', () => inDirectory(async (directory) => {
+  const env = await environment(directory);
+  const server = startProcess({
+    ...env, TRIGGERS_MODE: 'production', TRIGGERS_PUBLIC_URL: 'https://triggers.example',
+    TRIGGERS_STORE_KEY: Buffer.alloc(32, 1).toString('base64'),
+    TRIGGERS_DELIVERY_KEY: JSON.stringify(generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })),
+    TRIGGERS_AUTH_ISSUER: 'https://id.example', TRIGGERS_AUTH_JWKS_URI: 'https://id.example/jwks.json',
+  });
+  await server.says(/endpoint +https:\/\/triggers\.example\/mcp/);
+  assert.deepEqual((await readdir(directory)).filter((name) => /token|jwk|key$/.test(name)), []);
+  const asked = async (host: string) => {
+    const outgoing = request({ host: '127.0.0.1', port: env.TRIGGERS_PORT, path: '/mcp', method: 'POST', headers: { host } }).end();
+    const [answer] = await once(outgoing, 'response') as [IncomingMessage];
+    answer.resume();
+    return [answer.statusCode, /resource_metadata="([^"]*)"/.exec(answer.headers['www-authenticate'] ?? '')?.[1]];
+  };
+  assert.deepEqual(await asked('triggers.example'), [401, 'https://triggers.example/.well-known/oauth-protected-resource/mcp']);
+  assert.deepEqual(await asked('localhost'), [403, undefined]);
+  await stopped(server);
+  for (const line of lines(server.stderr())) assert.equal(typeof (JSON.parse(line) as { level: string }).level, 'string');
+}));
+
 describe('gives up with one clear line and its own code', () => {
   test('2: unusable configuration', async () => {
     const server = startProcess({ TRIGGERS_PORT: 'x' });
@@ -103,6 +126,22 @@ describe('gives up with one clear line and its own code', () => {
     await writeFile(join(directory, 'triggers.db'), 'this is no database, but it is long enough to be looked at'.repeat(100));
     const server = startProcess(await environment(directory));
     assert.equal(await server.exited, 3);
+    assert.equal(lines(server.stderr()).length, 1, server.stderr());
+  }));
+  test('3: a data directory that is a file', () => inDirectory(async (directory) => {
+    await writeFile(join(directory, 'file'), '');
+    const server = startProcess({ ...await environment(directory), TRIGGERS_DATA_DIR: join(directory, 'file') });
+    assert.equal(await server.exited, 3);
+    assert.match(server.stderr(), /^Cannot use the data directory .*TRIGGERS_DATA_DIR.*\n$/);
+  }));
+  test('2: a schedule that never comes', () => inDirectory(async (directory) => {
+    const server = startProcess({ ...await environment(directory), TRIGGERS_SCHEDULES: 'never=0 0 31 2 *' });
+    assert.equal(await server.exited, 2);
+    assert.equal(lines(server.stderr()).length, 1, server.stderr());
+  }));
+  test('4: an address that is not ours', () => inDirectory(async (directory) => {
+    const server = startProcess({ ...await environment(directory), TRIGGERS_HOST: '192.0.2.1', TRIGGERS_LOG_LEVEL: 'warn' });
+    assert.equal(await server.exited, 4);
     assert.equal(lines(server.stderr()).length, 1, server.stderr());
   }));
   test('4: an address in use', () => inDirectory(async (directory) => {
