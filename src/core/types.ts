@@ -156,7 +156,7 @@ export type Effect =
   | { readonly type: 'attempt'; readonly attempt: Attempt }
   /** The callback has something to send and may send it: read the log and `claim`. Always the last effect of a step. */
   | { readonly type: 'ready' }
-  /** Record that these numbers will never be delivered. */
+  /** Record that these numbers will never be delivered. One that is a gap already keeps its reason. */
   | { readonly type: 'gap'; readonly from: number; readonly to: number; readonly reason: GapReason }
   /** Delete log entries up to this number. */
   | { readonly type: 'trim'; readonly upTo: number }

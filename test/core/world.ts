@@ -70,7 +70,7 @@ export class Physics {
     const result = this.step(world.sub, input, now);
     let next: World = { ...world, sub: result.subscription };
     for (const effect of result.effects) {
-      if (effect.type === 'gap') next = { ...next, log: next.log.map((item) => (item.sequence >= effect.from && item.sequence <= effect.to ? { ...item, gap: effect.reason, encoded: null } : item)) };
+      if (effect.type === 'gap') next = { ...next, log: next.log.map((item) => (item.sequence >= effect.from && item.sequence <= effect.to ? { ...item, gap: item.gap ?? effect.reason, encoded: null } : item)) };
       if (effect.type === 'trim') next = { ...next, log: next.log.filter(({ sequence }) => sequence > effect.upTo) };
       if (effect.type === 'renumber') next = { ...next, log: next.log.map((item) => ({ ...item, sequence: item.sequence - effect.by })) };
     }
