@@ -419,6 +419,7 @@ export interface CallbackUrlClaims {
 
 /* ------------------------------------------------------------------ method params ----------------------------------------------------------------- */
 
+/** Params of `triggers/list`. */
 export interface ListTriggersParams {
   /** @maxLength 1024 */
   cursor?: string;
@@ -426,6 +427,7 @@ export interface ListTriggersParams {
   _meta?: Meta;
 }
 
+/** Params of `triggers/subscribe`. */
 export interface SubscribeParams {
   key?: SubscriptionKey;
   /**
@@ -442,6 +444,7 @@ export interface SubscribeParams {
   _meta?: Meta;
 }
 
+/** Params of `triggers/update`. Members that are absent stay as they are. */
 export interface UpdateParams {
   subscriptionId: SubscriptionId;
   ifMatch?: ETag;
@@ -458,24 +461,28 @@ export interface UpdateParams {
   _meta?: Meta;
 }
 
+/** Params of `triggers/get`. */
 export interface GetParams {
   subscriptionId: SubscriptionId;
   ifNoneMatch?: ETag;
   _meta?: Meta;
 }
 
+/** Params of `triggers/subscriptions`. */
 export interface SubscriptionsParams {
   /** @maxLength 1024 */
   cursor?: string;
   _meta?: Meta;
 }
 
+/** Params of `triggers/unsubscribe`. */
 export interface UnsubscribeParams {
   subscriptionId: SubscriptionId;
   ifMatch?: ETag;
   _meta?: Meta;
 }
 
+/** Params of `triggers/pull`. */
 export interface PullParams {
   subscriptionId: SubscriptionId;
   /** Default: the subscription's `acked`. */
@@ -494,6 +501,7 @@ export interface PullParams {
   _meta?: Meta;
 }
 
+/** Params of `triggers/stream`. */
 export interface StreamParams {
   subscriptionId: SubscriptionId;
   /** Default: the subscription's `acked`. */
@@ -520,6 +528,7 @@ export interface StreamWindow {
   bytes?: number;
 }
 
+/** Params of `triggers/ack`. */
 export interface AckParams {
   subscriptionId: SubscriptionId;
   position: Position;
@@ -605,16 +614,26 @@ export interface AckResult extends ResultBase {
 
 /** @asType integer */
 export type IntegerId = number;
+/** The `id` of a JSON-RPC request. */
 export type RequestId = string | IntegerId;
 
+/** The request `triggers/list`. */
 export interface ListTriggersRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/list'; params?: ListTriggersParams }
+/** The request `triggers/subscribe`. */
 export interface SubscribeRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/subscribe'; params: SubscribeParams }
+/** The request `triggers/update`. */
 export interface UpdateRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/update'; params: UpdateParams }
+/** The request `triggers/get`. */
 export interface GetRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/get'; params: GetParams }
+/** The request `triggers/subscriptions`. */
 export interface SubscriptionsRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/subscriptions'; params?: SubscriptionsParams }
+/** The request `triggers/unsubscribe`. */
 export interface UnsubscribeRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/unsubscribe'; params: UnsubscribeParams }
+/** The request `triggers/pull`. */
 export interface PullRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/pull'; params: PullParams }
+/** The request `triggers/stream`. */
 export interface StreamRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/stream'; params: StreamParams }
+/** The request `triggers/ack`. */
 export interface AckRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/ack'; params: AckParams }
 
 /** A delivery: the body of a callback, and the notification on a stream. The bytes are the same. */
@@ -633,6 +652,7 @@ export interface ErrorObject {
   data?: ErrorData;
 }
 
+/** Typed `data` of an error, told apart by the error's code and, where there is one, by `kind`. */
 export type ErrorData =
   | InvalidParamsData
   | ConflictData
