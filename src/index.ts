@@ -4,8 +4,7 @@
  *
  * @packageDocumentation
  */
-export { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from '../spec-schema/draft/schema.ts';
-export type * from '../spec-schema/draft/schema.ts';
+export * from './wire/schema.ts';
 
 export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from './wire/errors.ts';
 export { check, type Checked, type Complaint, type WireTypes } from './wire/validate.ts';

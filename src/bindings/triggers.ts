@@ -3,8 +3,8 @@
  * It knows nothing of MCP's transports or SDK; `mcp.ts` installs it on an SDK server, and a test may walk the table.
  */
 import type { Meta, RequestId } from '../../spec-schema/draft/schema.ts';
-import { SUBSCRIPTION_ID_META_KEY } from '../../spec-schema/draft/schema.ts';
 import type { Caller, StreamSink, Verbs } from '../engine/verbs.ts';
+import { SUBSCRIPTION_ID_META_KEY } from '../wire/schema.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../wire/validate.ts';
 
 /** One request as a transport hands it over: who asks, under which id, and how to send on the request's own stream. */
