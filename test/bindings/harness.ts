@@ -42,11 +42,8 @@ export async function pipe(engine: AttachableEngine, options: AttachOptions = se
   await near.start();
   const send = (message: object) => near.send({ jsonrpc: '2.0', ...message } as Parameters<typeof near.send>[0]);
   const next = async (wanted: (message: Message) => boolean): Promise<Message> => {
-    for (;;) {
-      const found = messages.find(wanted);
-      if (found) return found;
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
+    await until(async () => messages.some(wanted));
+    return messages.find(wanted)!;
   };
   await send({ id: 'init', method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } });
   const { result } = await next(({ id }) => id === 'init');
@@ -90,4 +87,13 @@ export async function messagesOf(response: Response): Promise<Message[]> {
   const text = await response.text();
   if (!response.headers.get('content-type')?.includes('event-stream')) return [JSON.parse(text) as Message];
   return text.split('\n').filter((line) => line.startsWith('data: ')).map((line) => JSON.parse(line.slice(6)) as Message);
+}
+
+/** Waits for a condition, for as long as a loaded machine may need. */
+export async function until(condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error('What was waited for did not happen within 20 s.');
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
 }

@@ -7,7 +7,7 @@ import { attachTriggers, type AttachableEngine } from '../../src/bindings/mcp.ts
 import { triggersMethods } from '../../src/bindings/triggers.ts';
 import type { Engine } from '../../src/engine/verbs.ts';
 import { check } from '../../src/wire/validate.ts';
-import { ask, bell, messagesOf, modernEndpoint, pipe, settings, startEngine, token, type Message } from './harness.ts';
+import { ask, bell, messagesOf, modernEndpoint, pipe, settings, startEngine, token, until, type Message } from './harness.ts';
 
 let engine: Engine;
 before(async () => { engine = await startEngine(); });
@@ -131,7 +131,7 @@ describe('a stream', () => {
   test('ends with the empty result when the authorization runs out [stream-auth-end] [stream-end]', async () => {
     const handler = modernEndpoint(engine);
     const subscriptionId = await subscribe(handler);
-    const soon = token({ iss: 'https://id', sub: 'alice' }, Math.floor(Date.now() / 1000) + 1);
+    const soon = token({ iss: 'https://id', sub: 'alice' }, Math.floor(Date.now() / 1000) + 2);
     const messages = await messagesOf(await ask(handler, 'triggers/stream', { subscriptionId }, soon));
     const { _meta, ...rest } = messages.at(-1)?.result ?? {};
     assert.deepEqual(rest, { resultType: 'complete' });
@@ -204,7 +204,3 @@ describe('list_changed [list-changed-send]', () => {
     await own.close();
   });
 });
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 2));
-}

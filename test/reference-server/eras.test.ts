@@ -129,7 +129,11 @@ async function openStreams(server: Running): Promise<number> {
   return Number(/^triggers_streams_open (\d+)$/m.exec(page)?.[1]);
 }
 
-/** Waits for a condition; a test that never sees it fails by the runner's own limit. */
+/** Waits for a condition, for as long as a loaded machine may need. */
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
+  const deadline = Date.now() + 20_000;
+  while (!(await condition())) {
+    assert.ok(Date.now() < deadline, 'what was waited for did not happen within 20 s');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
