@@ -70,9 +70,19 @@ function banner(config: Config, triggers: readonly string[], tokenFile: string |
     ['endpoint', config.resource.href],
     ['mode', config.MODE],
     ['data', config.DATA_DIR],
-    ['trigger types', triggers.length === 0 ? 'none: configure a source' : triggers.join(', ')],
+    ['trigger types', triggers.length === 0 ? 'none: configure a source' : families(triggers).join(', ')],
     ['access tokens', tokenFile === null ? `from ${config.AUTH_ISSUER?.href}` : `one for subject "developer", in ${tokenFile}`],
     ...(config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS ? [['UNSAFE', 'http callbacks to loopback are allowed'] as const] : []),
   ];
   return `MCP triggers reference server (experimental)\n${rows.map(([name, value]) => `  ${name.padEnd(14)} ${value}\n`).join('')}Stop with Ctrl+C.\n`;
+}
+
+/** Names that share what is before the dot are told as one once there are several: a source can declare dozens. */
+function families(names: readonly string[]): string[] {
+  const groups = new Map<string, string[]>();
+  for (const name of names) {
+    const family = name.split('.')[0] ?? name;
+    groups.set(family, [...(groups.get(family) ?? []), name]);
+  }
+  return [...groups].flatMap(([family, members]) => (members.length > 3 ? [`${family}.* (${members.length})`] : members));
 }
