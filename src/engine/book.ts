@@ -43,6 +43,8 @@ export interface BookOptions {
   readonly maxHeld: number;
 }
 
+const NONE: ReadonlySet<number> = new Set();
+
 interface Waiter { resolve(): void; reject(cause: unknown): void }
 
 /** Writes and consequences of one commit. */
@@ -83,8 +85,8 @@ export class Book {
     return this.#held.get(held.row) === held;
   }
 
-  /** Brings rows into memory. Rows that do not exist stay away; look with `peek`, in the same turn. */
-  async hold(rows: readonly number[]): Promise<void> {
+  /** Brings rows into memory and resolves with those that do not exist. Look with `peek`, in the same turn. */
+  async hold(rows: readonly number[]): Promise<ReadonlySet<number>> {
     for (;;) {
       const missing = rows.filter((row) => !this.#held.has(row));
       if (missing.length === 0) break;
@@ -97,17 +99,25 @@ export class Book {
       const found = await Promise.all(new Set(missing.map((row) => this.#loading.get(row)!)));
       // Rows that were there, or came, can have left again while this waited; only those that no load found do not exist.
       const existing = new Set(found.flatMap((some) => [...some]));
-      const asked = new Set(missing);
-      if (rows.every((row) => this.#held.has(row) || (asked.has(row) && !existing.has(row)))) break;
+      const absent = new Set(missing.filter((row) => !existing.has(row)));
+      if (rows.every((row) => this.#held.has(row) || absent.has(row))) {
+        for (const row of rows) this.peek(row);
+        return absent;
+      }
     }
     for (const row of rows) this.peek(row);
+    return NONE;
   }
 
+  /** The subscription, from memory or from disk; undefined when it does not exist. */
   async one(row: number): Promise<Held | undefined> {
-    const here = this.peek(row);
-    if (here !== undefined) return here;
-    await this.hold([row]);
-    return this.peek(row);
+    for (;;) {
+      const here = this.peek(row);
+      if (here !== undefined) return here;
+      const absent = await this.hold([row]);
+      // It may have left memory on the way here; only the store can say that it is not there.
+      if (absent.has(row) && this.peek(row) === undefined) return undefined;
+    }
   }
 
   /** Resolves with the rows that exist. */

@@ -70,6 +70,8 @@ export interface EngineOptions {
   };
   /** Most events in one callback delivery. Default 100. */
   readonly batchEvents?: number;
+  /** Most log entries written in one commit when an event has many followers. Default 1024; for tests. */
+  readonly numberingChunk?: number;
   /** Milliseconds; for tests. */
   readonly streamHeartbeatMs?: number;
   readonly streamStalledMs?: number;
@@ -133,7 +135,7 @@ class TriggersEngine implements Engine {
       due: (at) => this.#due.arm(at),
       maxHeld: options.quotas?.held ?? 20_000,
     }));
-    this.#numbering = new Numbering({ store, book, catalog: this.#catalog, clock, random, log, meter, refusal: () => this.#refusing() });
+    this.#numbering = new Numbering({ store, book, catalog: this.#catalog, clock, random, log, meter, refusal: () => this.#refusing(), ...(options.numberingChunk === undefined ? {} : { chunk: options.numberingChunk }) });
     this.#dispatcher = new Dispatcher({
       store, book, clock, random, egress, sealer, log, meter,
       concurrency: options.quotas?.attempts ?? 256,

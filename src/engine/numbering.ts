@@ -13,7 +13,7 @@ import type { Catalog } from './catalog.ts';
 import type { AcceptedEvent, Checkpoint, Clock, Log, Meter, Random, ReadEntry, Store } from './ports.ts';
 import type { Accepted, NewEvent } from './verbs.ts';
 
-/** Most entries numbered in one commit. A batch with more matches is accepted first and numbered in chunks of this size. */
+/** Entries numbered in one commit. A batch with more matches is accepted first and numbered in chunks of this size. */
 const CHUNK = 1024;
 /** Events accepted in one commit. */
 const INTAKE = 1000;
@@ -40,12 +40,15 @@ export interface NumberingOptions {
   readonly random: Random;
   readonly log: Log;
   readonly meter: Meter;
+  /** Most entries numbered in one commit; default 1024. */
+  readonly chunk?: number;
   /** Why no event can be accepted just now, or null. */
   refusal(): LocalError | null;
 }
 
 export class Numbering {
   readonly #o: NumberingOptions;
+  readonly #chunk: number;
   readonly #index = new MatchIndex();
   /** Takes back what the index was told and the disk does not hold yet, newest last. */
   readonly #undo: (() => void)[] = [];
@@ -72,6 +75,7 @@ export class Numbering {
 
   constructor(options: NumberingOptions) {
     this.#o = options;
+    this.#chunk = options.chunk ?? CHUNK;
   }
 
   /** Offset of the newest accepted event; a new subscription starts after it. */
@@ -170,10 +174,10 @@ export class Numbering {
     });
     const fresh = arrivals.filter((_, at) => duplicate[at] === false);
     const likely = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
-    if (fits(likely)) await book.hold(rowsOf(likely));
+    if (this.#fits(likely)) await book.hold(rowsOf(likely));
     // From here to the commit nothing is awaited, so matching again sees exactly the subscriptions that exist.
     const plan = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
-    const inline = this.lag === 0 && !this.#numbering && fits(plan) && rowsOf(plan).every((row) => book.peek(row) !== undefined);
+    const inline = this.lag === 0 && !this.#numbering && this.#fits(plan) && rowsOf(plan).every((row) => book.peek(row) !== undefined);
     const acceptedAt = clock.now();
     fresh.forEach((arrival, at) => {
       this.#lastOffset += 1;
@@ -189,6 +193,11 @@ export class Numbering {
     meter.count('triggers_events_duplicate_total', arrivals.length - fresh.length);
     arrivals.forEach((arrival, at) => arrival.resolve({ eventId: arrival.eventId, duplicate: duplicate[at] === true }));
     if (this.lag > 0) this.#number();
+  }
+
+  /** Few enough to be numbered in the commit that accepts them. */
+  #fits(plan: readonly (readonly number[])[]): boolean {
+    return plan.reduce((sum, rows) => sum + rows.length, 0) <= this.#chunk;
   }
 
   /** Gives an event of the past its number in a log that has just been created with `since`. */
@@ -319,13 +328,13 @@ export class Numbering {
     const data = dataOf(event);
     for (;;) {
       const after = this.#checkpoint.row;
-      const likely = this.#match(event.name, data).filter((row) => row > after).slice(0, CHUNK);
+      const likely = this.#match(event.name, data).filter((row) => row > after).slice(0, this.#chunk);
       await book.hold(likely);
       if (life !== this.#life || this.#closed) return false;
       // From here to the commit nothing is awaited. Who came while rows were loaded has no right to this event; who left is not here.
       const rows = this.#match(event.name, data).filter((row) => row > after);
-      const last = rows.length <= CHUNK;
-      const chunk = rows.slice(0, CHUNK);
+      const last = rows.length <= this.#chunk;
+      const chunk = rows.slice(0, this.#chunk);
       if (chunk.some((row) => book.peek(row) === undefined && !likely.includes(row))) continue;
       for (const row of chunk) {
         const held = book.peek(row);
@@ -333,7 +342,7 @@ export class Numbering {
       }
       this.#entered += chunk.length;
       this.#moveTo(last ? { offset: event.offset, row: 0 } : { offset: this.#checkpoint.offset, row: chunk.at(-1)! });
-      if (last && this.#entered < CHUNK) return true;
+      if (last && this.#entered < this.#chunk) return true;
       this.#entered = 0;
       await book.commit();
       // Answers, pulls and other events have their turn between chunks.
@@ -369,8 +378,6 @@ function remember(held: Held, entry: ReadEntry): void {
 const closed = (): LocalError => new LocalError('closed', 'the engine is closed: accepted events are numbered when it starts again');
 
 const rowsOf = (plan: readonly (readonly number[])[]): number[] => [...new Set(plan.flat())];
-
-const fits = (plan: readonly (readonly number[])[]): boolean => plan.reduce((sum, rows) => sum + rows.length, 0) <= CHUNK;
 
 /** UTF-8 has at most three bytes for each UTF-16 unit, so most events need no count. */
 const fitsDelivery = (encoded: string): boolean => encoded.length * 3 <= EVENT_BYTES_MAX || Buffer.byteLength(encoded) <= EVENT_BYTES_MAX;
