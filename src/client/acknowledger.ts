@@ -33,6 +33,8 @@ export class Acknowledger {
   #cancelTimer: (() => void) | undefined;
   readonly #onDone = new Set<() => void>();
   #closed = false;
+  /** Counts restarts. */
+  #life = 0;
 
   /** `acked` is what the server holds acknowledged; what the ledger is ahead of that is said again. */
   constructor(start: Position, acked: number, options: AcknowledgerOptions) {
@@ -83,6 +85,8 @@ export class Acknowledger {
     this.#cancel();
     await this.#running;
     if (!this.pending) return undefined;
+    // Somebody waits for the confirmation, and a pull may stay open for long.
+    if (this.#waiters.length > 0) return void (await this.flush());
     return this.saved();
   }
 
@@ -99,6 +103,7 @@ export class Acknowledger {
 
   /** The log has a new life, or there is another log. What waits for the old one is over. */
   restart(start: Position): void {
+    this.#life += 1;
     this.#epoch = start.epoch;
     this.#done = start.sequence;
     this.#confirmed = start.sequence;
@@ -136,6 +141,7 @@ export class Acknowledger {
   #run(): void {
     this.#cancel();
     if (this.#running || this.#closed || !this.pending) return;
+    const life = this.#life;
     this.#running = this.#say().then(
       () => {
         this.#running = undefined;
@@ -143,6 +149,8 @@ export class Acknowledger {
       },
       (error: unknown) => {
         this.#running = undefined;
+        // What was said of a log that is over may fail as it likes.
+        if (life !== this.#life) return this.pending ? this.#schedule() : undefined;
         const again = this.#o.failed(error);
         if (again !== null && !this.#closed) this.#cancelTimer ??= this.#o.clock.after(again, () => this.#run());
       },
@@ -150,9 +158,11 @@ export class Acknowledger {
   }
 
   async #say(): Promise<void> {
+    const life = this.#life;
     const position = await this.saved();
+    if (life !== this.#life) return;
     await this.#o.send(position);
-    this.settle(position);
+    if (life === this.#life) this.settle(position);
   }
 
   #cancel(): void {

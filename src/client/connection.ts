@@ -157,19 +157,20 @@ export class Connection {
     } catch (error) {
       // The SDK reports an abort as a timeout, so the reason is kept here.
       signal?.throwIfAborted();
-      throw ended ?? this.#translate(error);
+      throw ended ?? await this.#translate(error, client);
     } finally {
       signal?.removeEventListener('abort', abort);
       exchanges.forget(exchange);
     }
   }
 
-  #translate(error: unknown): unknown {
+  async #translate(error: unknown, client: Client): Promise<unknown> {
     const translated = peerError(error);
-    // A session that the server has ended does not come back: the next call makes a new one.
-    const sessionGone = translated instanceof LocalError && translated.reason === 'http_404' && this.#protocolVersion !== '2026-07-28';
+    const sessionGone = translated instanceof LocalError
+      && (translated.reason === 'session_ended' || (translated.reason === 'http_404' && this.#protocolVersion !== '2026-07-28'));
     if (!sessionGone || isClient(this.#target)) return translated;
-    this.#live = undefined;
+    // A session that the server has ended does not come back: closed, it makes the next call open another.
+    await client.close().catch(() => undefined);
     return unreachable('it has ended the session', error);
   }
 

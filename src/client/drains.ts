@@ -24,6 +24,8 @@ export interface DrainContext {
   readonly position: () => Position;
   /** The last round ended with missing numbers. */
   readonly missed: boolean;
+  /** The delivery is of a life of the log that is over. */
+  readonly isLeft: (delivery: Delivery) => boolean;
   readonly window: StreamWindow;
   readonly silenceMs: number | undefined;
   readonly waitMs: number;
@@ -122,6 +124,7 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
   const queue = new AsyncQueue<Delivery>();
   let queued: Position = position();
   const detach = context.attach(async (delivery, deadline) => {
+    if (context.isLeft(delivery)) return acks.saved();
     const last = { epoch: delivery.epoch, sequence: lastCovered(delivery) };
     // While the application is busy the same numbers come again and again: once is enough.
     const known = last.epoch === queued.epoch && last.sequence <= queued.sequence;

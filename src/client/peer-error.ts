@@ -26,9 +26,10 @@ const BY_SDK_CODE: Readonly<Record<string, (cause: unknown) => LocalError>> = {
   UNSUPPORTED_RESULT_TYPE: (cause) => misbehaved('its result has a type that this method does not have', cause),
   CLIENT_HTTP_UNEXPECTED_CONTENT: (cause) => misbehaved('its answer is neither JSON nor an event stream', cause),
   // A probe that reached nobody has found out nothing about revisions.
-  ERA_NEGOTIATION_FAILED: (cause) => ((cause as Error).cause instanceof TypeError
-    ? unreachable('there is no connection', cause)
-    : new LocalError('not_supported', 'The server speaks no protocol revision that was asked for.', { cause })),
+  ERA_NEGOTIATION_FAILED: (error) => {
+    const cause = peerError((error as Error).cause);
+    return cause instanceof LocalError ? cause : new LocalError('not_supported', 'The server speaks no protocol revision that was asked for.', { cause: error });
+  },
 };
 
 /** Errors of failed authorization, by class name. */
@@ -51,7 +52,7 @@ export function peerError(error: unknown): unknown {
 
 function fromCode(code: number, message: unknown, data: unknown, cause: unknown): Error {
   if (code === METHOD_NOT_FOUND) return new LocalError('not_supported', 'The server does not have this method.', { reason: 'method_not_found', cause });
-  if (code === SESSION_NOT_FOUND) return unreachable('the server has ended the session', cause);
+  if (code === SESSION_NOT_FOUND) return unreachable('it has ended the session', cause, 'session_ended');
   return fromErrorObject(code, message, data);
 }
 
@@ -76,5 +77,6 @@ function errorIn(text: unknown): { readonly code: number; readonly message?: unk
 }
 
 const unauthorized = (cause: unknown) => new LocalError('unauthorized', 'The server refused the access token. Get a new one, or one with more scope.', { cause });
-export const unreachable = (problem: string, cause?: unknown) => new LocalError('unreachable', `The server cannot be reached: ${problem}.`, { cause });
+export const unreachable = (problem: string, cause?: unknown, reason?: string) =>
+  new LocalError('unreachable', `The server cannot be reached: ${problem}.`, { cause, ...(reason === undefined ? {} : { reason }) });
 export const misbehaved = (problem: string, cause?: unknown) => new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { cause });

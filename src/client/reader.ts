@@ -52,11 +52,16 @@ export class Reader {
     }
   }
 
+  /** Whether this is a late message of a life of the log that is over. */
+  isLeft(delivery: Delivery): boolean {
+    return receive<Event>(this.#cursor, delivery).kind === 'stale';
+  }
+
   /** The entry is in the hands of the application from now on. False = it has had this very event, under another number. */
   hand(entry: Entry<Event>): boolean {
     this.#cursor = advance(this.#cursor, entry.position.sequence);
     if (entry.type !== 'event') return true;
-    const repeated = this.#cursor.past.length > 0 && this.#recent.has(entry.event);
+    const repeated = this.#recent.isRepeated(entry.event);
     this.#recent.add(entry.event);
     return !repeated;
   }
@@ -72,8 +77,7 @@ export class Reader {
   rewind(final: FinalPosition): void {
     if (final.epoch !== this.#cursor.epoch) return this.leaveEpoch(final.epoch);
     this.#lose('rewound', final);
-    this.#cursor = { ...this.#cursor, sequence: final.acked };
-    this.#moved(this.#cursor);
+    this.#goto({ ...this.#cursor, sequence: final.acked });
   }
 
   /** The log is gone. */
@@ -99,8 +103,13 @@ export class Reader {
   }
 
   #go(to: { readonly subscriptionId: string; readonly epoch: string; readonly sequence: number }): void {
-    this.#cursor = move(this.#cursor, to);
-    this.#moved(this.#cursor);
+    this.#goto(move(this.#cursor, to));
+  }
+
+  #goto(cursor: Cursor): void {
+    this.#cursor = cursor;
+    this.#recent.renumbered();
+    this.#moved(cursor);
   }
 }
 

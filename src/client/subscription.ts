@@ -124,12 +124,13 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   async close({ unsubscribe = false }: { readonly unsubscribe?: boolean } = {}): Promise<void> {
     try {
       if (!this.#stop.signal.aborted) await this.#acks?.flush();
+    } finally {
+      // First here, so that the iterator does not take its own end for somebody else's decision.
+      this.#shut();
       if (unsubscribe) {
         await this.#grant.end();
         await this.#ledger.remove('position', this.#server, this.key);
       }
-    } finally {
-      this.#shut();
     }
   }
 
@@ -237,6 +238,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       subscriptionId: this.#reader.cursor.subscriptionId,
       position: () => this.#reader.position,
       missed: this.#missed,
+      isLeft: (delivery) => this.#reader.isLeft(delivery),
       window,
       silenceMs: tuning.silenceMs,
       waitMs: tuning.waitMs ?? PULL_WAIT_MAX_MS,

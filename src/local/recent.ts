@@ -5,22 +5,30 @@
  */
 import type { Event } from '../../spec-schema/draft/schema.ts';
 
+type Identity = Pick<Event, 'name' | 'eventId'>;
 const REMEMBERED_MAX = 10_000;
 
 export class RecentEvents {
-  readonly #names = new Set<string>();
+  #taken = new Set<string>();
+  /** Taken in an earlier life: each of them may come once more. */
+  #before = new Set<string>();
 
-  add(event: Pick<Event, 'name' | 'eventId'>): void {
-    const name = nameOf(event);
-    this.#names.delete(name);
-    this.#names.add(name);
-    if (this.#names.size > REMEMBERED_MAX) this.#names.delete(this.#names.values().next().value!);
+  add(event: Identity): void {
+    this.#taken.add(nameOf(event));
+    if (this.#taken.size > REMEMBERED_MAX) this.#taken.delete(this.#taken.values().next().value!);
   }
 
-  has(event: Pick<Event, 'name' | 'eventId'>): boolean {
-    return this.#names.has(nameOf(event));
+  /** From now on the same events may come under other numbers. */
+  renumbered(): void {
+    this.#before = new Set([...this.#before, ...this.#taken].slice(-REMEMBERED_MAX));
+    this.#taken = new Set();
+  }
+
+  /** Whether this event was taken before the last renumbering. True once per event: a later one is the upstream's own repetition. */
+  isRepeated(event: Identity): boolean {
+    return this.#before.delete(nameOf(event));
   }
 }
 
 /** A newline is in no trigger name. */
-const nameOf = ({ name, eventId }: Pick<Event, 'name' | 'eventId'>): string => `${name}\n${eventId}`;
+const nameOf = ({ name, eventId }: Identity): string => `${name}\n${eventId}`;

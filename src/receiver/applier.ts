@@ -99,6 +99,7 @@ export class Applier {
         await this.#o.apply(lossOf(cursor, verdict.cursor, verdict.replaced), context);
         cursor = verdict.cursor;
         this.#cursors.set(name, cursor);
+        this.#recent.get(name)?.renumbered();
         verdict = receive<Event>(cursor, delivery);
       }
       if (verdict.kind === 'hole') {
@@ -111,7 +112,7 @@ export class Applier {
       }
       this.#cursors.set(name, cursor);
       for (const entry of verdict.entries) {
-        const reason = await this.#hand(name, entry, cursor, context);
+        const reason = await this.#hand(name, entry, context);
         // A refused event is settled too: the server goes on after it.
         cursor = advance(cursor, entry.position.sequence);
         this.#cursors.set(name, cursor);
@@ -125,10 +126,10 @@ export class Applier {
   }
 
   /** The reason, if the application can never accept it. */
-  async #hand(name: string, entry: Entry<Event>, cursor: Cursor, context: Who & { readonly subscriptionId: string }): Promise<string | undefined> {
+  async #hand(name: string, entry: Entry<Event>, context: Who & { readonly subscriptionId: string }): Promise<string | undefined> {
     const recent = this.#recent.get(name) ?? new RecentEvents();
     this.#recent.set(name, recent);
-    if (entry.type === 'event' && cursor.past.length > 0 && recent.has(entry.event)) return undefined;
+    if (entry.type === 'event' && recent.isRepeated(entry.event)) return undefined;
     const verdict = await this.#o.apply(entry, context);
     if (entry.type !== 'event') return undefined;
     if (verdict === undefined) recent.add(entry.event);

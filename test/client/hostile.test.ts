@@ -50,6 +50,7 @@ describe('hostile streams', () => {
   for (const [name, stream, read, reason] of cases) {
     test(`[recv-missing] ${name} → peer_misbehaved, ${reason}`, async (t) => {
       await using peer = await startPeer();
+      peer.log.append(100);
       peer.log.replaced.set('triggers/stream', stream(peer.log));
       const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
       const { read: got, error } = await outcome(items);

@@ -50,7 +50,7 @@ export class HonestLog {
   get head(): number { return this.events.length + this.gaps.reduce((sum, { from, to }) => sum + to - from + 1, 0); }
 
   append(count = 1): void {
-    for (let made = 0; made < count; made++) this.events.push(eventOf(this.head + 1));
+    for (let made = 0; made < count; made++) this.events.push(eventOf(this.head + 1, this.#life > 1 ? `life${this.#life}-` : ''));
   }
   gap(count: number, reason: Gap['reason']): void {
     this.gaps.push({ from: this.head + 1, to: this.head + count, reason });

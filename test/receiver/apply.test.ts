@@ -1,0 +1,275 @@
+/** What the endpoint does with an honest delivery: in order, once, said in words, and remembered. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test, type TestContext } from 'node:test';
+import { Webhook } from 'standardwebhooks';
+import { fileLedger } from '../../src/local/file-ledger.ts';
+import { memoryLedger } from '../../src/local/ledger.ts';
+import type { Apply, Problem, ReceiverItem } from '../../src/receiver/applier.ts';
+import { Secret } from '../../src/wire/secret.ts';
+import { isChallengeProof } from '../../src/wire/signature.ts';
+import { eventOf, pause } from '../client/peer.ts';
+import { answer, deliveryOf, EPOCH, mount, numberOf, post, request, WHO, words } from './support.ts';
+
+const CHALLENGE = 'NRcyzzgTeL7FCXgRSBmZNY9BjmUNNgvf';
+
+/** An application that keeps what it is handed. */
+function keeper(): { items: ReceiverItem[]; apply: Apply } {
+  const items: ReceiverItem[] = [];
+  return { items, apply: (item) => { items.push(item); } };
+}
+
+describe('answers', () => {
+  test('[ans-receiver-ack] everything applied: the last number', async () => {
+    const { items, apply } = keeper();
+    await using mounted = await mount({ apply });
+    const to = await mounted.receiver.register(WHO);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3]), to)), { ack: 3 });
+    assert.deepEqual(await answer(post(deliveryOf(3, [4, 7], { gaps: [{ from: 5, to: 6, reason: 'abandoned' }], head: 9 }), to)), { ack: 7 });
+    assert.deepEqual(words(items), ['1', '2', '3', '4', '5-6 abandoned', '7']);
+    assert.deepEqual(await mounted.receiver.position(WHO), { epoch: EPOCH, sequence: 7 });
+  });
+
+  test('[recv-duplicate, ans-receiver-ack] what was applied before is acknowledged, never above the delivery, and not applied again', async () => {
+    const { items, apply } = keeper();
+    await using mounted = await mount({ apply });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1, 2, 3, 4]), to);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2]), to)), { ack: 2 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2, 3, 4, 5]), to)), { ack: 5 });
+    assert.deepEqual(await answer(post(deliveryOf(5, []), to)), { ack: 5 });
+    assert.deepEqual(words(items), ['1', '2', '3', '4', '5']);
+  });
+
+  test('[recv-missing, ans-receiver-missing] missing numbers → 503, told, and repaired with what a pull brings', async () => {
+    const { items, apply } = keeper();
+    const problems: Problem[] = [];
+    await using mounted = await mount({ apply, onProblem: (problem) => problems.push(problem) });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1]), to);
+    assert.equal(await answer(post(deliveryOf(3, [4]), to)), '503 missing_numbers');
+    assert.deepEqual(problems.map(({ kind }) => kind), ['missing_numbers']);
+    assert.deepEqual(await mounted.receiver.accept(WHO, deliveryOf(1, [2, 3])), { epoch: EPOCH, sequence: 3 });
+    assert.deepEqual(await answer(post(deliveryOf(3, [4]), to)), { ack: 4 });
+    assert.deepEqual(words(items), ['1', '2', '3', '4']);
+  });
+
+  test('an application that throws: acknowledged up to there, 503 when there is nothing to acknowledge, and told', async () => {
+    const problems: Problem[] = [];
+    let broken = true;
+    const applied: number[] = [];
+    await using mounted = await mount({
+      onProblem: (problem) => problems.push(problem),
+      apply: (item) => {
+        if (broken && numberOf(item) === 3) throw new Error('disk full');
+        applied.push(numberOf(item));
+      },
+    });
+    const to = await mounted.receiver.register(WHO);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3, 4]), to)), { ack: 2 });
+    assert.equal(await answer(post(deliveryOf(2, [3, 4]), to)), '503 no_progress');
+    assert.deepEqual(problems.map(({ kind }) => kind), ['apply_failed', 'apply_failed']);
+    broken = false;
+    assert.deepEqual(await answer(post(deliveryOf(2, [3, 4]), to)), { ack: 4 });
+    assert.deepEqual(applied, [1, 2, 3, 4]);
+  });
+
+  test('an event that can never be accepted is refused by name, and the next one follows', async () => {
+    const seen: number[] = [];
+    await using mounted = await mount({
+      apply: (item) => {
+        if (item.type !== 'event') return undefined;
+        seen.push(item.event.sequence);
+        return item.event.sequence === 2 ? { reject: 'no such ticket'.padEnd(300, '!') } : item.event.sequence === 5 ? 'reject' : undefined;
+      },
+    });
+    const to = await mounted.receiver.register(WHO);
+    const first = (await answer(post(deliveryOf(0, [1, 2, 3]), to))) as { ack: number; reject: { sequence: number; reason: string } };
+    assert.deepEqual([first.ack, first.reject.sequence, first.reject.reason.length], [1, 2, 256]);
+    assert.deepEqual(await answer(post(deliveryOf(2, [3, 4]), to)), { ack: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(4, [5]), to)), { ack: 4, reject: { sequence: 5, reason: 'The receiver can never accept this event.' } });
+    assert.deepEqual(await answer(post(deliveryOf(4, [5]), to)), { ack: 5 }, 'the answer was lost: it is settled here');
+    assert.deepEqual(seen, [1, 2, 3, 4, 5]);
+  });
+
+  test('[cbv-proof, cbv-not-forwarded, cbv-receiver] a challenge is proved with the secret that verified it, without the application', async () => {
+    const { items, apply } = keeper();
+    await using mounted = await mount({ apply });
+    const to = await mounted.receiver.register(WHO);
+    const proved = (await answer(post(deliveryOf(0, [], { challenge: CHALLENGE }), to))) as { challenge: string; proof: string };
+    assert.equal(proved.challenge, CHALLENGE);
+    assert.ok(isChallengeProof(Secret.parse(to.secret), CHALLENGE, proved.proof));
+    assert.equal(await answer(post(deliveryOf(0, [], { challenge: CHALLENGE }), { ...to, secret: Secret.generate().reveal() })), '401 signature');
+    assert.deepEqual(items, []);
+    assert.equal(await mounted.receiver.position(WHO), null);
+  });
+
+  test('an application that takes longer than the server waits: what is done is said, the rest goes on and is not done twice', async () => {
+    const applied: number[] = [];
+    const gates = new Map<number, () => void>();
+    await using mounted = await mount({
+      answerWithinMs: 60,
+      apply: async (item) => {
+        if (numberOf(item) === 2) await new Promise<void>((resolve) => { gates.set(2, resolve); });
+        applied.push(numberOf(item));
+      },
+    });
+    const to = await mounted.receiver.register(WHO);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3]), to)), { ack: 1 });
+    assert.equal(await answer(post(deliveryOf(1, [2, 3]), to)), '503 no_progress', 'still at it');
+    gates.get(2)!();
+    await pause(20);
+    assert.deepEqual(await answer(post(deliveryOf(1, [2, 3]), to)), { ack: 3 });
+    assert.deepEqual(applied, [1, 2, 3]);
+  });
+
+  test('the last word reaches the application', async () => {
+    const { items, apply } = keeper();
+    await using mounted = await mount({ apply });
+    const to = await mounted.receiver.register(WHO);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1], { terminated: { reason: 'expired' } }), to)), { ack: 1 });
+    assert.deepEqual(words(items), ['1', 'terminated expired']);
+  });
+
+  test('the signature is that of Standard Webhooks: a stock verifier agrees', async () => {
+    await using mounted = await mount({ apply: () => undefined });
+    const to = await mounted.receiver.register(WHO);
+    const signed = request(deliveryOf(0, [1]), to);
+    const verified = new Webhook(to.secret).verify(await signed.clone().text(), Object.fromEntries(signed.headers)) as { method: string };
+    assert.equal(verified.method, 'notifications/triggers/delivery');
+    assert.deepEqual(await answer(mounted.receiver.fetch(signed)), { ack: 1 });
+  });
+});
+
+describe('two at once', () => {
+  test('the same delivery twice at the same time is applied once', async () => {
+    const applied: number[] = [];
+    await using mounted = await mount({ apply: async (item) => { await pause(5); applied.push(numberOf(item)); } });
+    const to = await mounted.receiver.register(WHO);
+    const both = await Promise.all([0, 1, 2, 3].map(() => answer(post(deliveryOf(0, [1, 2, 3]), to))));
+    assert.deepEqual(both, [{ ack: 3 }, { ack: 3 }, { ack: 3 }, { ack: 3 }]);
+    assert.deepEqual(applied, [1, 2, 3]);
+  });
+
+  test('different keys do not wait for each other', async () => {
+    let release = (): void => undefined;
+    const blocked = new Promise<void>((resolve) => { release = resolve; });
+    await using mounted = await mount({ apply: (_item, { key }) => (key === WHO.key ? blocked : undefined) });
+    const slow = await mounted.receiver.register(WHO);
+    const quick = await mounted.receiver.register({ ...WHO, key: 'quick' });
+    const waiting = answer(post(deliveryOf(0, [1]), slow));
+    assert.deepEqual(await answer(post({ ...deliveryOf(0, [1]), key: 'quick' }, quick)), { ack: 1 });
+    release();
+    assert.deepEqual(await waiting, { ack: 1 });
+  });
+});
+
+describe('lives of a log', () => {
+  test('[recv-epoch, recv-left-epoch, recv-epoch-repeat] a new epoch is told first, its repetitions are dropped, and the old one stays over', async () => {
+    const { items, apply } = keeper();
+    await using mounted = await mount({ apply });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1, 2, 3]), to);
+    const epoch = 'epoch-2-bbbbbbbbbbbbbb';
+    const renumbered = [{ ...eventOf(3), sequence: 1 }, { ...eventOf(9), sequence: 2 }];
+    assert.deepEqual(await answer(post(deliveryOf(0, [], { epoch, events: renumbered, head: 2 }), to)), { ack: 2 });
+    assert.deepEqual(words(items), ['1', '2', '3', 'epoch 3→0', '2']);
+    assert.equal(await answer(post(deliveryOf(3, [4]), to)), '409 stale');
+    assert.equal(await answer(post(deliveryOf(5, [6], { epoch: 'epoch-3-cccccccccccccc' }), to)), '503 missing_numbers', 'a new epoch from its middle');
+    assert.deepEqual(words(items).slice(5), ['epoch 2→0']);
+  });
+
+  test('[rec-tell] another subscription under the key is told as a loss', async () => {
+    const { items, apply } = keeper();
+    await using mounted = await mount({ apply });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1, 2]), to);
+    const next = { subscriptionId: 'sub_receiver0000000000000002', epoch: 'epoch-2-bbbbbbbbbbbbbb' };
+    assert.deepEqual(await answer(post(deliveryOf(0, [], { ...next, events: [{ ...eventOf(1), eventId: 'new' }], head: 1 }), to)), { ack: 1 });
+    assert.deepEqual(words(items), ['1', '2', 'lost replaced at 2', '1']);
+  });
+});
+
+describe('registration', () => {
+  function file(t: TestContext): string {
+    const folder = mkdtempSync(join(tmpdir(), 'triggers-receiver-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    return join(folder, 'ledger.json');
+  }
+
+  test('[ack-client-durable] a restarted receiver knows its keys and drops what it has applied', async (t) => {
+    const path = file(t);
+    const { items, apply } = keeper();
+    const first = await mount({ apply, ledger: fileLedger(path) });
+    const to = await first.receiver.register(WHO);
+    await post(deliveryOf(0, [1, 2, 3]), to);
+    const { port } = new URL(first.endpoint);
+    await first[Symbol.asyncDispose]();
+
+    await using second = await mount({ apply, ledger: fileLedger(path) }, Number(port));
+    assert.deepEqual(await answer(post(deliveryOf(1, [2, 3, 4]), to)), { ack: 4 });
+    assert.deepEqual(words(items), ['1', '2', '3', '4']);
+    assert.deepEqual(await second.receiver.register(WHO), to, 'the same URL and secret');
+  });
+
+  test('[sig-client-secret] the same call gives the same; keys, servers and given secrets are kept apart', async () => {
+    await using mounted = await mount({ apply: () => undefined });
+    const { receiver } = mounted;
+    const to = await receiver.register(WHO);
+    assert.deepEqual(await receiver.register(WHO), to);
+    const others = [await receiver.register({ ...WHO, key: 'k2' }), await receiver.register({ ...WHO, audience: 'https://two.example/mcp' })];
+    for (const other of others) {
+      assert.notEqual(other.url, to.url);
+      assert.notEqual(other.secret, to.secret);
+    }
+    const secret = Secret.generate().reveal();
+    assert.equal((await receiver.register({ ...WHO, key: 'k3', secret })).secret, secret);
+    await assert.rejects(receiver.register({ ...WHO, key: 'k4', secret: 'whsec_short' }), { code: 'secret_malformed' });
+  });
+
+  test('[curl-renew] half through its life a URL is minted anew; the old one opens until it expires', async () => {
+    let now = Date.now();
+    const clock = { now: () => now, after: () => () => undefined };
+    await using mounted = await mount({ apply: () => undefined, tokenTtlMs: 100_000, clock });
+    const to = await mounted.receiver.register(WHO);
+    assert.ok(to.renewAt > now && to.renewAt < now + 100_000);
+    now = to.renewAt + 1;
+    const renewed = await mounted.receiver.register(WHO);
+    assert.notEqual(renewed.url, to.url);
+    assert.equal(renewed.secret, to.secret);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...to, now })), { ack: 1 });
+    now += 60_000;
+    assert.equal(await answer(post(deliveryOf(1, [2]), { ...to, now })), '401 token_invalid');
+    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...renewed, now })), { ack: 2 });
+  });
+
+  test('[sig-any] rotation: the old secret verifies until five minutes after the server has used the new one', async () => {
+    let now = Date.now();
+    const clock = { now: () => now, after: () => () => undefined };
+    await using mounted = await mount({ apply: () => undefined, clock, ledger: memoryLedger() });
+    const old = await mounted.receiver.register(WHO);
+    const fresh = await mounted.receiver.rotate(WHO);
+    assert.notEqual(fresh.secret, old.secret);
+    assert.equal(fresh.url, old.url);
+    now += 86_400_000; // the server has not been told yet
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...old, now })), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...old, secret: [fresh.secret, old.secret], now })), { ack: 2 });
+    now += 299_000;
+    assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...old, now })), { ack: 3 });
+    now += 2000;
+    assert.equal(await answer(post(deliveryOf(3, [4]), { ...old, now })), '401 signature');
+    assert.deepEqual(await answer(post(deliveryOf(3, [4]), { ...fresh, now })), { ack: 4 });
+    await assert.rejects(mounted.receiver.rotate({ ...WHO, key: 'never registered' }), { code: 'config_invalid' });
+  });
+
+  test('a forgotten key is refused', async () => {
+    await using mounted = await mount({ apply: () => undefined });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1]), to);
+    await mounted.receiver.forget(WHO);
+    assert.equal(await answer(post(deliveryOf(1, [2]), to)), '503 unknown_key_yet');
+    assert.equal(await mounted.receiver.position(WHO), null);
+  });
+});
