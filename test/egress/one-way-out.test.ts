@@ -19,12 +19,13 @@ const WAYS: readonly { readonly way: string; readonly pattern: RegExp; readonly 
   { way: 'child processes', pattern: /from\s+['"](?:node:)?child_process['"]/, allowed: [] },
 ];
 
-/** Type imports and comments reach nothing. */
+/** Type imports, comments and methods that are called `fetch` (the shape of a web handler) reach nothing. */
 const code = (file: string): string =>
   readFileSync(new URL(file, root), 'utf8')
     .replace(/\/\*[\s\S]*?\*\//g, '')
     .replace(/(^|\s)\/\/.*$/gm, '$1')
-    .replace(/import\s+type\s[\s\S]*?;/g, '');
+    .replace(/import\s+type\s[\s\S]*?;/g, '')
+    .replace(/^\s+(?:async\s+)?fetch\([^()]*\):\s/gm, '');
 
 test('[ssrf-verification-too] every outbound call goes through one module', () => {
   assert.ok(sources.includes('src/engine/egress.ts'));

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { silentLog, type NewEvent } from 'mcp-triggers-experimental/server';
 import { manualClock } from 'mcp-triggers-experimental/testing';
 import { scheduleSource } from '../../reference-server/sources/schedule.ts';
-import { collector, engineFor, into, logLines, pullAll, subscribe, temporaryFolder } from './support.ts';
+import { collector, engineFor, into, logLines, pullAll, subscribe, temporaryFolder, until } from './support.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -67,9 +67,9 @@ describe('ticks', () => {
     });
     for (let minute = 0; minute < 20; minute++) {
       await clock.run(MINUTE);
-      while (accepted < minute + 1) await clock.run(0);
+      await until(() => accepted > minute);
     }
-    while (accepted < 20 + 2 + 4) await clock.run(0);
+    await until(() => accepted === 20 + 2 + 4);
     await source.stop();
     assert.deepEqual(await Promise.all([all, one, two].map(async (id) => (await pullAll(engine, id)).length)), [26, 2, 6]);
   });
@@ -99,7 +99,7 @@ describe('missed ticks', () => {
     };
     await before.start(counting(first));
     clock.advance(MINUTE);
-    while (answers.length < 2) await clock.run(0);
+    await until(() => answers.length === 2);
     await before.stop();
     await first.close();
 

@@ -97,9 +97,16 @@ export function logLines(): { readonly log: Log; readonly lines: string[] } {
   return { lines, log: { ...silentLog, info: line, warn: line, error: line } };
 }
 
-/** Waits for what the world does in its own time; the test runner's timeout is the bound. */
+/** Far beyond what anything here takes, so that a broken test ends. */
+const PATIENCE_MS = 30_000;
+
+/** Waits for what the world does in its own time. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await pause(20);
+  const end = Date.now() + PATIENCE_MS;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`it did not come true: ${holds.toString()}`);
+    await pause(20);
+  }
 }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
