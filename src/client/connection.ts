@@ -4,10 +4,11 @@
  */
 import { Client, StreamableHTTPClientTransport, type AuthProvider, type OAuthClientProvider, type Transport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { EXTENSION_ID, type ServerCapability } from '../../spec-schema/draft/schema.ts';
+import type { ServerCapability } from '../../spec-schema/draft/schema.ts';
 import { systemClock, TIMER_MAX_MS, type Clock } from '../local/clock.ts';
 import { capabilityOf } from '../wire/capability.ts';
 import { LocalError } from '../wire/errors.ts';
+import { EXTENSION_ID } from '../wire/schema.ts';
 import { Exchanges, type Exchange, type Wire } from './exchanges.ts';
 import { peerError, unreachable } from './peer-error.ts';
 

@@ -3,8 +3,9 @@
  * request's id, and it does not notice that the response stream of a request has died; both are visible on the transport,
  * whose `send` and `onmessage` this wraps once the SDK client has connected.
  */
-import { SUBSCRIPTION_ID_META_KEY, type RequestId } from '../../spec-schema/draft/schema.ts';
+import type { RequestId } from '../../spec-schema/draft/schema.ts';
 import { DELIVERY_METHOD, LIST_CHANGED_METHOD } from '../wire/envelope.ts';
+import { SUBSCRIPTION_ID_META_KEY } from '../wire/schema.ts';
 
 /** The members of an SDK transport that are wrapped. */
 export interface Wire {

@@ -3,7 +3,7 @@
  * try is worth it. Looks at codes and status only, never at a message (SEP: Errors).
  */
 import { LocalError } from '../wire/errors.ts';
-import { fromErrorObject } from '../wire/remote-error.ts';
+import { fromErrorObject, RemoteError } from '../wire/remote-error.ts';
 
 const METHOD_NOT_FOUND = -32601;
 /** What session transports answer for a session they do not know. */
@@ -60,9 +60,11 @@ function fromCode(code: number, message: unknown, data: unknown, cause: unknown)
 function fromStatus(status: number, text: unknown, cause: unknown): Error {
   const error = errorIn(text);
   if (status === 401 || status === 403) return unauthorized(cause);
-  if (error) return fromCode(error.code, error.message, error.data, cause);
+  const stated = error && fromCode(error.code, error.message, error.data, cause);
+  // A status that promises better times says more than an error that nobody has agreed on.
+  if ((status === 429 || status >= 500) && (!stated || stated instanceof RemoteError)) return unreachable(`it answers HTTP ${status}`, cause);
+  if (stated) return stated;
   if (status === 404) return new LocalError('not_supported', 'There is no MCP endpoint at this address, or it has ended the session.', { reason: 'http_404', cause });
-  if (status === 429 || status >= 500) return unreachable(`it answers HTTP ${status}`, cause);
   return misbehaved(`it answers HTTP ${status}`, cause);
 }
 
