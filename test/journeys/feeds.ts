@@ -1,0 +1,53 @@
+/** Where a journey's events come from: GitHub over HTTP, a watched folder where nobody can post. One shape for both. */
+import assert from 'node:assert/strict';
+import { rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Event, Selection } from 'mcp-triggers-experimental';
+import { webhooks, type GitHub, type Webhook } from '../../scripts/demo/github.ts';
+
+export interface Feed {
+  readonly select: readonly Selection[];
+  /** Makes one event happen; resolves with what `identify` will say of it, once the upstream was told that it is accepted. */
+  happen(): Promise<string>;
+  identify(event: Event): string;
+  /** Tells of the first event again, where the upstream can. */
+  readonly repeat?: () => Promise<void>;
+}
+
+/** `kind` keeps the journeys that share a server apart. */
+export function githubFeed(github: GitHub, kind: string): Feed {
+  const source = webhooks([kind]);
+  const sent: Webhook[] = [];
+  const post = async (webhook: Webhook) => github.post(webhook, AbortSignal.timeout(30_000));
+  return {
+    select: [{ name: `github.${kind}` }],
+    async happen() {
+      const webhook = source.next().value;
+      sent.push(webhook);
+      const { status, duplicate } = await post(webhook);
+      assert.deepEqual({ status, duplicate }, { status: 202, duplicate: false });
+      return webhook.id;
+    },
+    identify: ({ eventId }) => eventId,
+    async repeat() {
+      const { status, duplicate } = await post(sent[0]!);
+      assert.deepEqual({ status, duplicate }, { status: 202, duplicate: true });
+    },
+  };
+}
+
+export function folderFeed(folder: string, watched: string): Feed {
+  let count = 0;
+  return {
+    select: [{ name: 'file.changed' }],
+    async happen() {
+      const name = `note-${++count}.txt`;
+      // Moved into place whole: a file is one event however slowly it is written.
+      const draft = join(folder, name);
+      await writeFile(draft, `note ${count}`);
+      await rename(draft, join(watched, name));
+      return name;
+    },
+    identify: ({ data }) => (data as { readonly path: string }).path,
+  };
+}

@@ -1,0 +1,29 @@
+/** The journey over HTTP: three drains, two protocol revisions, one real server process that restarts on the way. */
+import { after, before, describe, test } from 'node:test';
+import { githubFeed } from './feeds.ts';
+import { journey, REVISIONS } from './journey.ts';
+import { startHttpServer, type HttpServer } from './support.ts';
+
+/** A kind of event for each journey, so that they do not hear of each other. */
+const KINDS = ['issues', 'pull_request', 'issue_comment', 'release', 'check_run', 'discussion'];
+const ROUTES = (['callback', 'stream', 'pull'] as const).flatMap((drain) => REVISIONS.map((revision) => ({ drain, revision })));
+
+describe('journey over HTTP', () => {
+  let server: HttpServer;
+  before(async () => (server = await startHttpServer()));
+  after(() => server[Symbol.asyncDispose]());
+
+  for (const [at, { drain, revision }] of ROUTES.entries()) {
+    test(`[log-contiguous, log-accept-order, log-once, subs-same, ack-cumulative, upd-if-match, ttl-survives, end-tombstone] ${drain}, ${revision}`, async () => {
+      await journey({
+        drain, revision,
+        target: { url: server.process.url, token: () => server.process.token() },
+        feed: githubFeed(server.github, KINDS[at]!),
+        restart: async () => {
+          await server.process.stop();
+          await server.process.start();
+        },
+      });
+    });
+  }
+});
