@@ -39,8 +39,8 @@ export class Dispatcher {
   readonly #waiting = new Set<number>();
   /** Rows whose log is being read from the store. Each holds a place: it is going to need one. */
   readonly #reading = new Set<number>();
-  /** Attempts that this process claimed and has not settled. */
-  readonly #mine = new Set<string>();
+  /** By row, the attempt that this process claimed and has not settled; also one that was voided on its way. */
+  readonly #mine = new Map<number, number>();
   #inFlight = 0;
   #closing = false;
   #drained: (() => void)[] = [];
@@ -53,15 +53,20 @@ export class Dispatcher {
 
   /** Whether the attempt in flight is of this process, and so will be settled by it. */
   owns({ row, state }: Held): boolean {
-    return state.attempt !== null && this.#mine.has(nameOf(row, state.attempt));
+    return state.attempt !== null && this.#mine.get(row) === state.attempt.id;
   }
 
   /** There may be something to deliver. Claims in this very turn when the log's end is in memory. */
   pump(held: Held): void {
-    if (this.#closing || this.#reading.has(held.row) || !deliverable(held.state, this.#o.clock.now())) return;
+    if (this.#closing || this.#reading.has(held.row) || !this.#ready(held)) return;
     // Who waits comes first, or a few busy callbacks would pass the places on among themselves for ever.
     if (this.#full || this.#waiting.size > 0) this.#waiting.add(held.row);
     else this.#start(held);
+  }
+
+  /** An attempt whose callback was replaced is void, but on its way all the same: the next one waits until it is back. */
+  #ready(held: Held): boolean {
+    return !this.#mine.has(held.row) && deliverable(held.state, this.#o.clock.now());
   }
 
   get #full(): boolean { return this.#inFlight + this.#reading.size >= this.#o.concurrency; }
@@ -80,7 +85,7 @@ export class Dispatcher {
       if (this.#reading.has(row)) continue;
       const held = this.#o.book.peek(row);
       if (held === undefined) void this.#startFromStore(row);
-      else if (deliverable(held.state, this.#o.clock.now())) this.#start(held);
+      else if (this.#ready(held)) this.#start(held);
     }
   }
 
@@ -108,18 +113,18 @@ export class Dispatcher {
 
   /** Claims the next range of a log whose end is not in memory. */
   async #fromStore(row: number): Promise<void> {
-    const { book, store, clock } = this.#o;
+    const { book, store } = this.#o;
     for (let tries = 0; ; tries += 1) {
       // The store shows what is committed, so wait for what has been entered.
       await book.commit();
       const held = await book.one(row);
-      if (held === undefined || !deliverable(held.state, clock.now())) return;
+      if (held === undefined || !this.#ready(held)) return;
       const limits = this.#limits(held);
       const { acked, epoch } = held.state;
       const entries: readonly ReadEntry[] = await readStore(store, held, acked, limits);
       // Another drain may have acknowledged meanwhile, or a failed commit thrown memory away: then read again.
       if (!book.holds(held) || held.state.acked !== acked || held.state.epoch !== epoch) continue;
-      if (this.#closing || !deliverable(held.state, clock.now())) return;
+      if (this.#closing || !this.#ready(held)) return;
       const range = rangeOf(held.state, acked, entries, limits);
       if (range.last > range.after) return this.#claim(held, range);
       if (tries >= TRIES) throw new Error(`the store has no entry of this log after ${acked}, and its head is ${held.state.head}`);
@@ -139,7 +144,7 @@ export class Dispatcher {
     if (refused !== undefined || state.attempt === null) return;
     const { attempt } = state;
     this.#inFlight += 1;
-    this.#mine.add(nameOf(row, attempt));
+    this.#mine.set(row, attempt.id);
     let started = false;
     // Nobody is sent a number before it, and the claim, are on disk; nor a counter, so what is sent shows the state as of now.
     book.afterCommit(() => { started = true; void this.#attempt(row, attempt, range, state); });
@@ -177,6 +182,7 @@ export class Dispatcher {
       if (held === undefined || held.ended) return;
       // The place is free before the step, so that its `ready` can claim the next range into the same commit.
       this.#inFlight -= 1;
+      this.#mine.delete(row);
       try {
         book.step(held, { type: 'answer', attempt: attempt.id, outcome, jitter });
       } finally {
@@ -188,7 +194,11 @@ export class Dispatcher {
 
   #release(row: number, attempt: Attempt): void {
     this.#inFlight -= 1;
-    this.#mine.delete(nameOf(row, attempt));
+    if (this.#mine.get(row) === attempt.id) {
+      this.#mine.delete(row);
+      // Nobody could claim meanwhile.
+      this.#waiting.add(row);
+    }
     if (!this.#closing) this.#next();
     else if (this.#inFlight === 0) for (const done of this.#drained.splice(0)) done();
   }
@@ -212,8 +222,6 @@ export class Dispatcher {
     });
   }
 }
-
-const nameOf = (row: number, { id }: Attempt): string => `${row}:${id}`;
 
 /** What an endpoint's answer to this range means. */
 export function outcomeOf(result: OutboundResult, range: Pick<Range, 'after' | 'last'>, now: number): Outcome {

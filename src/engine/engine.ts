@@ -499,17 +499,24 @@ class TriggersEngine implements Engine {
 
   ack(caller: Caller, params: AckParams): Promise<AckResult> {
     return this.#serveWhenFull(async () => {
-      const held = await this.#subscriptions.own(caller, params.subscriptionId);
-      this.#ack(held, params.position);
+      const held = await this.#acknowledged(caller, params.subscriptionId, () => params.position);
       const { epoch, acked, head } = held.state;
       await this.#book.commit();
       return { epoch, acked, head };
     });
   }
 
-  #ack(held: Held, position: Position): void {
-    const { refused } = this.#book.step(held, { type: 'ack', position });
-    if (refused !== undefined) throw refusal(refused, held.state);
+  /** The caller's subscription, with the position acknowledged that `judge` finds acceptable, if any. */
+  async #acknowledged(caller: Caller, subscriptionId: string, judge: (state: Subscription) => Position | undefined): Promise<Held> {
+    for (;;) {
+      const held = await this.#subscriptions.own(caller, subscriptionId);
+      const position = judge(held.state);
+      const { refused } = position === undefined ? {} : this.#book.step(held, { type: 'ack', position });
+      if (refused === undefined) return held;
+      // It has just ended. How is told when that is on disk.
+      if (refused.kind === 'terminated') await this.#book.commit();
+      else throw refusal(refused, held.state);
+    }
   }
 
   async #serve<T>(work: () => Promise<T>): Promise<T> {
@@ -534,10 +541,11 @@ class TriggersEngine implements Engine {
       const first = await this.#subscriptions.own(caller, subscriptionId);
       await this.#subscriptions.authorize(caller, first.state.select);
       this.#mayDrain(first.state, 'pull');
-      const asked = await this.#subscriptions.own(caller, subscriptionId);
-      // Both positions are judged before the acknowledgement changes anything.
-      if (params.after !== undefined) judge(params.after, asked.state);
-      if (params.ack !== undefined) this.#ack(asked, params.ack);
+      const asked = await this.#acknowledged(caller, subscriptionId, (state) => {
+        // Both positions are judged before the acknowledgement changes anything.
+        if (params.after !== undefined) judge(params.after, state);
+        return params.ack;
+      });
       const { epoch, acked, sent, suspended } = asked.state;
       const after = params.after?.sequence ?? acked;
       const events = Math.min(params.maxEvents ?? PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX);

@@ -201,6 +201,11 @@ export class Judge implements MirrorWatch {
     }
     // Another endpoint may be sent again what the old one got.
     if (before.callback?.url !== after.callback?.url) this.excuse(log.subscriptionId);
+    // A process that was slow lost its lease: what it still does counts for nothing.
+    if (before.attempt !== null && before.attempt.id !== after.attempt?.id && before.attempt.leaseUntil <= this.#now()) {
+      this.excuse(log.subscriptionId);
+      for (const [place, flying] of this.#flying) if (place.startsWith(log.subscriptionId)) flying.clear();
+    }
     if (after.attempt !== null && after.attempt.id > log.attempts) {
       log.attempts = after.attempt.id;
       if (after.attempt.after > after.acked) this.blame('H1', `${name}: an attempt after ${after.attempt.after}, but only ${after.acked} is acknowledged`);

@@ -65,7 +65,9 @@ export class Mirror {
     this.commits += 1;
     const trims: [MirrorLog, number, number][] = [];
     for (const write of writes) {
-      if (write.type === 'trim') trims.push([this.#log(write.row), this.#log(write.row).trimmed, write.upTo]);
+      // What goes before a renumbering is what was acknowledged.
+      const renumbers = write.type === 'trim' && writes.some((other) => other.type === 'renumber' && other.row === write.row);
+      if (write.type === 'trim' && !renumbers) trims.push([this.#log(write.row), this.#log(write.row).trimmed, write.upTo]);
       this.#one(write);
     }
     // Judged by what the subscription is after the commit: its retention and its acknowledgement may be of the same one.
