@@ -29,14 +29,25 @@ export function compileUserSchema(schema: JsonObject): UserValidator {
   const { $id: _identity, ...rest } = schema;
   judgeKeywords(rest, true);
 
-  const ajv = new Ajv2020({ strict: true, strictTypes: false, strictTuples: false, strictRequired: false, allErrors: false, verbose: true, logger: false });
-  formats.default(ajv, { mode: 'fast', formats: FORMATS });
+  const ajv = (compiler ??= makeCompiler());
   try {
     const validate = ajv.compile(rest);
     return (value) => run<unknown>(validate, value);
   } catch (cause) {
     throw refused(cause instanceof Error ? cause.message : 'it does not compile', cause);
+  } finally {
+    // The validator stands on its own; the compiler need not remember every schema it ever saw.
+    ajv.removeSchema(rest);
   }
+}
+
+/** Making one costs as much as compiling a dozen schemas, and a server may declare hundreds. */
+let compiler: Ajv2020 | undefined;
+
+function makeCompiler(): Ajv2020 {
+  const ajv = new Ajv2020({ strict: true, strictTypes: false, strictTuples: false, strictRequired: false, allErrors: false, verbose: true, logger: false });
+  formats.default(ajv, { mode: 'fast', formats: FORMATS });
+  return ajv;
 }
 
 /** References stay inside the document; only the root may name itself or a dialect. */
