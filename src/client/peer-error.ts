@@ -46,7 +46,7 @@ export function peerError(error: unknown): unknown {
   // A body that is not JSON, or JSON that is not JSON-RPC.
   if (error instanceof SyntaxError || thrown.name === 'ZodError') return misbehaved('its answer is not JSON-RPC', error);
   // What fetch throws for everything from a refused connection to a reset one, and spawn for a missing program.
-  if (error instanceof TypeError || typeof (thrown as { errno?: unknown }).errno === 'number') return unreachable('there is no connection', error);
+  if ((error instanceof TypeError && error.cause !== undefined) || typeof (thrown as { errno?: unknown }).errno === 'number') return unreachable('there is no connection', error);
   return error;
 }
 

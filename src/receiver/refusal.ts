@@ -12,7 +12,7 @@ const CONDITIONS = {
   too_large: { status: 413, title: 'The body must have at most 256 KiB.' },
   token_missing: { status: 401, title: 'The URL carries no callback token.' },
   token_invalid: { status: 401, title: 'The callback token is not one of this receiver, or has expired.' },
-  token_foreign: { status: 403, title: 'The callback token was minted for somebody else.' },
+  token_foreign: { status: 401, title: 'The callback token was minted for somebody else.' },
   token_path: { status: 404, title: 'The callback token does not open this path.' },
   unknown_key: { status: 404, title: 'This subscription has been forgotten here.' },
   unknown_key_yet: { status: 503, title: 'This subscription is not known here yet.', retryAfter: 1 },

@@ -1,6 +1,6 @@
 /** The same log by every drain, transport and era: the same items in the same order, and the same position said. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -109,6 +109,20 @@ describe('drains on a pipe', () => {
       });
     }
   }
+
+  test('[cap-experimental] a server that exits at the probe is started again and greeted in the old way', async (t) => {
+    const client = await connected(t, { command: process.execPath, args: ['test/client/old-server.ts'] });
+    assert.deepEqual(client.capability, { drains: ['pull'], durability: 'volatile' });
+    assert.equal(client.connection.protocolVersion, '2025-11-25');
+    assert.deepEqual(await client.list(), { triggers: [], etag: 'list-1', ttlMs: 0, cacheScope: 'private' });
+  });
+
+  test('one process is started per connection, also to find out which revision it speaks', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'triggers-peer-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    await connected(t, { ...target, env: { PEER_STARTS: join(folder, 'starts') } });
+    assert.equal(readFileSync(join(folder, 'starts'), 'utf8'), '.');
+  });
 
   test('[rec-tell, recv-epoch-repeat] a server process that dies is started again; that its log died with it is told', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'triggers-peer-'));

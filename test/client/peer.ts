@@ -3,12 +3,12 @@
  * honest log; a test replaces single methods to make it a hostile one.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { getRequestListener } from '@hono/node-server';
-import { createMcpHandler, McpServer, ProtocolError } from '@modelcontextprotocol/server';
+import { createMcpHandler, isInitializeRequest, McpServer, ProtocolError, WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from '../../spec-schema/draft/schema.ts';
 import type { Delivery, Drain, Event, Gap, Position, StreamParams, SubscribeParams, Subscription } from '../../spec-schema/draft/schema.ts';
@@ -210,9 +210,27 @@ export interface Peer extends AsyncDisposable {
   up(): Promise<void>;
 }
 
+/** A session server of the handshake revisions. `forget` loses all sessions, as a restart does. */
+export function sessionHandler(log: HonestLog): { fetch(request: Request): Promise<Response>; forget(): void } {
+  const sessions = new Map<string, WebStandardStreamableHTTPServerTransport>();
+  const fetch = async (request: Request): Promise<Response> => {
+    const parsedBody = request.method === 'POST' ? ((await request.json()) as unknown) : undefined;
+    const known = sessions.get(request.headers.get('mcp-session-id') ?? '');
+    if (known) return known.handleRequest(request, { parsedBody });
+    const error = (status: number, code: number): Response => Response.json({ jsonrpc: '2.0', id: null, error: { code, message: 'no' } }, { status });
+    if (request.headers.has('mcp-session-id')) return error(404, -32001);
+    if (!isInitializeRequest(parsedBody)) return error(400, -32600);
+    const transport = new WebStandardStreamableHTTPServerTransport({
+      sessionIdGenerator: () => randomBytes(16).toString('hex'), onsessioninitialized: (id) => { sessions.set(id, transport); },
+    });
+    await log.server().connect(transport);
+    return transport.handleRequest(request, { parsedBody });
+  };
+  return { fetch, forget: () => sessions.clear() };
+}
+
 /** An honest peer over HTTP, both eras on one URL. */
-export async function startPeer(log = new HonestLog()): Promise<Peer> {
-  const handler = createMcpHandler(() => log.server());
+export async function startPeer(log = new HonestLog(), handler: { fetch(request: Request): Promise<Response> } = createMcpHandler(() => log.server())): Promise<Peer> {
   const listener = getRequestListener((request) => handler.fetch(request));
   let server: Server = createServer(listener);
   const listen = (port: number): Promise<void> => new Promise((resolve) => { server.listen(port, '127.0.0.1', () => resolve()); });
@@ -254,6 +272,7 @@ export async function callBack(log: HonestLog, delivery: Delivery, now = Date.no
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const log = new HonestLog();
   log.append(Number(process.env['PEER_EVENTS'] ?? 3));
+  if (process.env['PEER_STARTS'] !== undefined) appendFileSync(process.env['PEER_STARTS'], '.');
   // The first process of a test dies in the middle of a stream; a mark on disk tells the next one that it has happened.
   const mark = process.env['PEER_DIES_ONCE'];
   log.id += randomBytes(4).toString('hex');

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ProtocolError } from '@modelcontextprotocol/server';
 import type { SubscriptionState } from '../../src/client/options.ts';
-import { pause, silent, startPeer } from './peer.ts';
+import { HonestLog, pause, sessionHandler, silent, startPeer } from './peer.ts';
 import { connected, SELECT, subscribeFast, take, until, within, words } from './support.ts';
 
 const BOTH = ['stream', 'pull'] as const;
@@ -104,6 +104,23 @@ describe('recovery', () => {
         await assert.rejects(within(items.next()), { code: 'terminated', reason });
       });
     }
+  }
+
+  for (const drain of BOTH) {
+    test(`${drain}: a server of the handshake revision that has lost its sessions is greeted anew`, async (t) => {
+      const log = new HonestLog();
+      const handler = sessionHandler(log);
+      await using peer = await startPeer(log, handler);
+      const client = await connected(t, { url: peer.url });
+      assert.equal(client.connection.protocolVersion, '2025-11-25');
+      const { items } = subscribeFast(t, client, { drain });
+      log.append(2);
+      assert.deepEqual(words(await take(items, 2)), ['1', '2']);
+      handler.forget();
+      peer.cut();
+      log.append(2);
+      assert.deepEqual(words(await take(items, 2)), ['3', '4']);
+    });
   }
 
   test('a last word on the stream ends it after what it still delivers', async (t) => {

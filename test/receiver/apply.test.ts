@@ -4,14 +4,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
+import fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
 import { fileLedger } from '../../src/local/file-ledger.ts';
 import { memoryLedger } from '../../src/local/ledger.ts';
 import type { Apply, Problem, ReceiverItem } from '../../src/receiver/applier.ts';
+import { createReceiver } from '../../src/receiver/receiver.ts';
 import { Secret } from '../../src/wire/secret.ts';
 import { isChallengeProof } from '../../src/wire/signature.ts';
 import { eventOf, pause } from '../client/peer.ts';
-import { answer, deliveryOf, EPOCH, mount, numberOf, post, request, WHO, words } from './support.ts';
+import { answer, deliveryOf, EPOCH, mount, numberOf, post, request, signingKey, WHO, words } from './support.ts';
 
 const CHALLENGE = 'NRcyzzgTeL7FCXgRSBmZNY9BjmUNNgvf';
 
@@ -151,6 +153,24 @@ describe('two at once', () => {
     const both = await Promise.all([0, 1, 2, 3].map(() => answer(post(deliveryOf(0, [1, 2, 3]), to))));
     assert.deepEqual(both, [{ ack: 3 }, { ack: 3 }, { ack: 3 }, { ack: 3 }]);
     assert.deepEqual(applied, [1, 2, 3]);
+  });
+
+  test('[recv-duplicate, recv-missing] any mixture of overlapping deliveries, many at once: in order, once, and never acknowledged unapplied', async () => {
+    const range = fc.tuple(fc.nat(12), fc.integer({ min: 0, max: 6 }));
+    await fc.assert(fc.asyncProperty(fc.array(fc.array(range, { minLength: 1, maxLength: 4 }), { maxLength: 8 }), async (rounds) => {
+      const applied: number[] = [];
+      const receiver = createReceiver({ endpoint: 'https://hooks.example.com/callback', issuer: 'x', signingKey, apply: async (item) => { await null; applied.push(numberOf(item)); } });
+      const to = await receiver.register(WHO);
+      await receiver.accept(WHO, deliveryOf(0, []));
+      for (const round of rounds) {
+        await Promise.all(round.map(async ([after, length]) => {
+          const said = await answer(receiver.fetch(request(deliveryOf(after, Array.from({ length }, (_, n) => after + n + 1)), to)));
+          if (typeof said === 'string') assert.equal(said, '503 missing_numbers');
+          else assert.ok((said as { ack: number }).ack === after + length && applied.length >= after + length);
+        }));
+      }
+      assert.deepEqual(applied, applied.map((_, index) => index + 1));
+    }), { numRuns: 40 });
   });
 
   test('different keys do not wait for each other', async () => {

@@ -39,7 +39,7 @@ const TABLE: readonly [string, Change, string][] = [
   ['[curl-alg] a token without a signature', (good) => request(one, { ...good, url: withToken(good.url, (token) => `${Buffer.from('{"alg":"none","typ":"mcp-callback+jwt"}').toString('base64url')}.${token.split('.')[1]}.`) }), '401 token_invalid'],
   ['[curl-typ] a token of another type', async (good, m) => request(one, { ...good, url: await signedToken(m, { typ: 'at+jwt' }, {}) }), '401 token_invalid'],
   ['[curl-claims] an expired token', async (good, m) => request(one, { ...good, url: await mintAs(m, { now: Date.now() - 2000 * DAY_S }) }), '401 token_invalid'],
-  ['[curl-claims] a token of another receiver', async (good, m) => request(one, { ...good, url: await mintAs(m, { issuer: 'https://other.example' }) }), '403 token_foreign'],
+  ['[curl-claims] a token of another receiver', async (good, m) => request(one, { ...good, url: await mintAs(m, { issuer: 'https://other.example' }) }), '401 token_foreign'],
   ['[curl-claims] a token for another path', async (good, m) => request(one, { ...good, url: await signedToken(m, {}, { htp: '/elsewhere' }) }), '404 token_path'],
   ['a token for a forgotten key', async (good, m) => request(one, { ...good, url: await mintAs(m, { key: 'unknown', now: Date.now() - 120_000 }) }), '404 unknown_key'],
   ['[ans-receiver-unknown] a fresh token for a key that is not known yet', async (good, m) => request(one, { ...good, url: await mintAs(m, { key: 'unknown' }) }), '503 unknown_key_yet'],
@@ -67,7 +67,7 @@ const TABLE: readonly [string, Change, string][] = [
   ['numbers beyond 2^53', (good) => request(deliveryOf(0, [2 ** 53]), good), '400 body'],
 ];
 
-describe('[sig-refusal, sig-verify-first] refusals', () => {
+describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes, sig-subscription, curl-refusal, curl-alg, curl-typ, curl-claims, curl-aud, curl-body, curl-not-instead, ans-receiver-malformed, ans-receiver-unknown] refusals', () => {
   for (const [name, change, expected] of TABLE) {
     test(`${name} → ${expected}`, async () => {
       const applied: ReceiverItem[] = [];
@@ -110,7 +110,7 @@ describe('[sig-refusal, sig-verify-first] refusals', () => {
   });
 });
 
-describe('server signature', () => {
+describe('[jws-verify, jws-no-header-keys, jws-refusal] server signature', () => {
   const key = generateDeliveryKey();
   const other = generateDeliveryKey();
   const keys = ({ kid }: { kid: string }) => (kid === key.kid ? key.publicKey : undefined);

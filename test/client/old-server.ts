@@ -1,0 +1,18 @@
+/** A server older than discovery, on a pipe: it knows the handshake only and exits at any other first message, as some do. */
+import { createInterface } from 'node:readline';
+import { EXTENSION_ID } from '../../spec-schema/draft/schema.ts';
+
+const capabilities = { experimental: { [EXTENSION_ID]: { drains: ['pull'], durability: 'volatile' } } };
+const RESULTS: Record<string, object> = {
+  initialize: { protocolVersion: '2025-11-25', capabilities, serverInfo: { name: 'old', version: '0' } },
+  'triggers/list': { triggers: [], etag: 'list-1', ttlMs: 0, cacheScope: 'private' },
+};
+let greeted = false;
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, method } = JSON.parse(line) as { id?: number; method: string };
+  greeted ||= method === 'initialize';
+  if (!greeted) process.exit(1);
+  const result = RESULTS[method];
+  if (id !== undefined && result) process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id, result })}\n`);
+}
