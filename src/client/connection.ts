@@ -41,7 +41,10 @@ export interface ConnectOptions {
   readonly protocol?: 'auto' | '2026-07-28' | '2025-11-25';
   /** How the client introduces itself. */
   readonly clientInfo?: { readonly name: string; readonly version: string };
-  /** Name of the server in ledgers and callback tokens. Default: the URL; on a pipe `stdio:` and the command line. */
+  /**
+   * Name of the server in ledgers and callback tokens: its resource URI. Default: the URL; on a pipe `stdio:` and the command line. Say it
+   * when you hand over an SDK client and use a ledger or callbacks: by itself such a client knows only the name its server gives itself.
+   */
   readonly server?: string;
   readonly clock?: Clock;
 }

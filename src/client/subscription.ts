@@ -46,6 +46,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   #byCall = true;
   #missed = false;
   #strikes = 0;
+  /** Why the last renewal failed, until a round has ended with it. */
+  #notRenewed: unknown;
+  /** The position that the ledger has. */
+  #saved = '';
   /** What there is to do before the next round. */
   #todo: { readonly pauseFor?: unknown; readonly obtain?: boolean } = {};
 
@@ -61,12 +65,15 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#clock = options.tuning?.clock ?? systemClock;
     this.#ledger = options.ledger ?? memoryLedger();
     this.#backoff = new Backoff(options.tuning?.backoff);
-    options.signal?.addEventListener('abort', () => this.#shut(), { once: true });
+    options.signal?.addEventListener('abort', () => this.#shut(), { once: true, signal: this.#stop.signal });
     if (options.signal?.aborted) this.#shut();
     this.#grant = new Grant({
       calls, clock: this.#clock, backoff: options.tuning?.backoff ?? {}, signal: this.#stop.signal,
       wanted: () => this.#wanted(),
-      lost: (error) => this.#round?.abort(error),
+      lost: (error) => {
+        this.#notRenewed = error;
+        this.#round?.abort(error);
+      },
     });
   }
 
@@ -188,6 +195,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
 
   #acknowledger(acked: number): Acknowledger {
     const { tuning, window } = this.#o;
+    const backoff = new Backoff(tuning?.backoff);
     return new Acknowledger(this.#reader.position, acked, {
       clock: this.#clock,
       delayMs: tuning?.ackDelayMs ?? ACK_DELAY_MS,
@@ -195,17 +203,21 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       save: ({ epoch, sequence }) => this.#save({ ...this.#reader.cursor, epoch, sequence }),
       send: async (position) => {
         if (this.#byCall) await this.#calls.ack({ subscriptionId: this.#reader.cursor.subscriptionId, position }, { signal: this.#stop.signal });
+        backoff.reset();
       },
       failed: (error) => {
-        if (isTransient(error)) return new Backoff(tuning?.backoff).next(error);
+        if (isTransient(error)) return backoff.next(error);
         this.#round?.abort(error);
         return null;
       },
     });
   }
 
-  #save({ subscriptionId, epoch, sequence, past }: Cursor): Promise<void> {
-    return this.#ledger.save({ kind: 'position', server: this.#server, key: this.key, subscriptionId, epoch, sequence, past });
+  async #save({ subscriptionId, epoch, sequence, past }: Cursor): Promise<void> {
+    const name = `${subscriptionId} ${epoch} ${sequence}`;
+    if (name === this.#saved) return;
+    await this.#ledger.save({ kind: 'position', server: this.#server, key: this.key, subscriptionId, epoch, sequence, past });
+    this.#saved = name;
   }
 
   /* --------------------------------------------------------------- draining -------------------------------------------------------------- */
@@ -214,9 +226,13 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   async *#drainOnce(): AsyncGenerator<Item, unknown> {
     const round = new AbortController();
     this.#round = round;
+    // A renewal can fail while no round is open.
+    if (this.#notRenewed !== undefined) round.abort(this.#notRenewed);
+    this.#notRenewed = undefined;
     const startedAt = this.#clock.now();
     this.#tell({ phase: 'draining', drain: this.#drain, ...(this.#rung > 0 ? { fellBackFrom: this.#rungs[0]! } : {}) });
     try {
+      round.signal.throwIfAborted();
       for await (const delivery of drains[this.#drain](this.#context(round.signal))) {
         yield* this.#take(delivery);
         if (delivery.terminated) return new Ended(delivery.terminated.reason, delivery);
@@ -227,6 +243,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       return round.signal.aborted ? round.signal.reason : error;
     } finally {
       round.abort();
+      this.#notRenewed = undefined;
       if (this.#clock.now() - startedAt >= HEALTHY_MS) this.#backoff.reset();
     }
   }
