@@ -24,6 +24,8 @@ export interface Held {
   ended: boolean;
   /** Turn of the last use, for eviction. */
   usedAt: number;
+  /** Of the book's memory, which a failed commit ends. */
+  readonly life: number;
 }
 
 export interface BookOptions {
@@ -66,6 +68,8 @@ export class Book {
   #scheduled = false;
   #inFlight: Promise<void> | null = null;
   #turn = 0;
+  /** How often memory was thrown away. */
+  #life = 0;
 
   constructor(options: BookOptions) {
     this.#options = options;
@@ -128,7 +132,7 @@ export class Book {
   }
 
   #wrap(stored: StoredSubscription, dirty: Held['dirty']): Held {
-    return { ...stored, tail: null, tailBytes: 0, listeners: 0, dirty, ended: false, usedAt: this.#turn };
+    return { ...stored, tail: null, tailBytes: 0, listeners: 0, dirty, ended: false, usedAt: this.#turn, life: this.#life };
   }
 
   /** Enters a new subscription. */
@@ -143,7 +147,7 @@ export class Book {
 
   /** Feeds one input to the subscription: the only place in the engine where a subscription changes. */
   step(held: Held, input: Input): Step {
-    if (this.#held.get(held.row) !== held) throw new Error('a subscription that left memory was stepped: hold it again after every await');
+    if (!this.holds(held)) throw this.#stale(held);
     const now = this.#options.now();
     const result = step(held.state, input, now);
     if (result.refused !== undefined) return result;
@@ -161,6 +165,12 @@ export class Book {
     }
     for (const effect of result.effects) this.#enter(held, effect);
     return result;
+  }
+
+  #stale({ life }: Held): Error {
+    return life === this.#life
+      ? new Error('a subscription that left memory was stepped: hold it again after every await')
+      : new LocalError('store_failed', 'a commit failed just now, and what was known before it is void; nothing was done, try again');
   }
 
   #enter(held: Held, effect: Effect): void {
@@ -294,6 +304,7 @@ export class Book {
     const gathered = this.#batch;
     this.#batch = new Batch();
     this.#held.clear();
+    this.#life += 1;
     for (const waiter of batch.waiters) waiter.reject(cause);
     for (const waiter of gathered.waiters) waiter.reject(cause);
     this.#options.failed(cause);

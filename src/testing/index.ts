@@ -1,6 +1,8 @@
 /**
- * For tests, of this project and of others: time and chance under control, and the contract that every store must keep.
+ * For tests, of this project and of others: time and chance under control, the contract that every store must
+ * keep, and a whole world in which the engine is put to the test.
  */
 export { manualClock, type ManualClock } from './clock.ts';
 export { seededRandom } from './random.ts';
 export { storeContract, type StoreContractOptions, type StoreUnderTest } from './store-contract.ts';
+export { simulate, type SimulateOptions, type SimulateResult } from './simulate.ts';

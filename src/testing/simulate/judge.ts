@@ -105,11 +105,13 @@ export class Judge implements MirrorWatch {
     for (let sequence = from; sequence <= to; sequence += 1) {
       const name = `${log.subscriptionId} ${epoch} ${sequence}`;
       this.#gapsTold.add(name);
+      const entry = log.entries.get(sequence);
       const caused =
-        reason === 'retention' ? sequence <= log.trimmed
+        entry?.old === true ? reason === (entry.gap ?? 'retention')
+        : reason === 'retention' ? sequence <= log.trimmed
         : reason === 'rejected' ? this.#rejected.has(name)
         : reason === 'abandoned' ? this.#failed.has(name)
-        : reason === log.entries.get(sequence)?.gap;
+        : reason === entry?.gap;
       if (!caused && sequence > log.trimmed) this.blame('H8', `${name} is a gap of reason ${reason} without a cause`);
     }
   }

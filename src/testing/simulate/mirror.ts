@@ -10,6 +10,8 @@ export interface MirrorEntry {
   readonly offset: number;
   readonly eventId: string;
   gap: string | null;
+  /** The gap is older than the present epoch. */
+  old?: boolean;
 }
 
 /** One subscription's log and how it came about. */
@@ -119,7 +121,7 @@ export class Mirror {
         const moved = new Map<number, MirrorEntry>();
         for (const [sequence, entry] of log.entries) {
           if (sequence <= write.by) log.before.push(entry);
-          else moved.set(sequence - write.by, entry);
+          else moved.set(sequence - write.by, { ...entry, old: true });
         }
         log.entries = moved;
         log.trimmed = Math.max(0, log.trimmed - write.by);
