@@ -9,6 +9,12 @@ interface Message { readonly params?: Heard; readonly result?: Heard }
 
 export class Wiretap {
   readonly #times = new Map<string, number>();
+  readonly #onDelivery: (delivery: object) => void;
+
+  /** `onDelivery` sees every message that carries events. */
+  constructor(onDelivery: (delivery: object) => void = () => undefined) {
+    this.#onDelivery = onDelivery;
+  }
 
   /** Numbers that came more than once, each counted as often as it was superfluous. */
   get duplicates(): number { return [...this.#times.values()].reduce((sum, times) => sum + times - 1, 0); }
@@ -25,8 +31,11 @@ export class Wiretap {
   /** For a callback: the body as it came. */
   message(text: string): void {
     const { params, result } = JSON.parse(text) as Message;
-    const { epoch, events } = params?.events ? params : result ?? {};
-    for (const { sequence } of events ?? []) {
+    const heard = params?.events ? params : result;
+    if (!heard?.events) return;
+    this.#onDelivery(heard);
+    const { epoch, events } = heard;
+    for (const { sequence } of events) {
       const name = `${String(epoch)}:${sequence}`;
       this.#times.set(name, (this.#times.get(name) ?? 0) + 1);
     }

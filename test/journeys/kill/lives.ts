@@ -1,0 +1,71 @@
+/** One server after the other on the same data: while one lives the next is loaded, so that a death costs little time. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const PROGRAM = fileURLToPath(new URL('./server.ts', import.meta.url));
+
+class Life {
+  readonly child: ChildProcess;
+  readonly exited: Promise<unknown>;
+  #printed = '';
+  #stderr = '';
+  #look = (): void => undefined;
+
+  constructor(dataDir: string, port: number) {
+    this.child = spawn(process.execPath, ['--conditions=mcp-triggers-source', PROGRAM, dataDir, String(port)], {
+      // A hundred lives load the same files.
+      env: { ...process.env, NODE_COMPILE_CACHE: join(dataDir, 'cache') }, stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    this.exited = once(this.child, 'exit').then(() => this.#look());
+    // It may die before it has read anything, and then there is nobody to write to.
+    this.child.stdin!.on('error', () => undefined);
+    this.child.stdout!.setEncoding('utf8').on('data', (text: string) => { this.#printed += text; this.#look(); });
+    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => { this.#stderr = (this.#stderr + text).slice(-4000); });
+  }
+
+  /** Resolves when it has printed that word. */
+  async says(word: string): Promise<void> {
+    while (!this.#printed.includes(word)) {
+      if (this.child.exitCode !== null) throw new Error(`The server ended with code ${this.child.exitCode} before it was ${word}. ${this.#stderr}`);
+      await new Promise<void>((resolve) => { this.#look = resolve; });
+    }
+  }
+}
+
+export class Lives {
+  readonly #dataDir: string;
+  readonly #port: number;
+  #current: Life | undefined;
+  #next: Life;
+
+  constructor(dataDir: string, port: number) {
+    this.#dataDir = dataDir;
+    this.#port = port;
+    this.#next = new Life(dataDir, port);
+  }
+
+  /** The next life takes over the store; resolves once it listens. */
+  async begin(): Promise<void> {
+    const life = this.#next;
+    await life.says('loaded');
+    life.child.stdin!.write('go\n');
+    await life.says('ready');
+    this.#current = life;
+    this.#next = new Life(this.#dataDir, this.#port);
+  }
+
+  /** SIGKILL; resolves once it is gone. */
+  async end(): Promise<void> {
+    this.#current?.child.kill('SIGKILL');
+    await this.#current?.exited;
+    this.#current = undefined;
+  }
+
+  async close(): Promise<void> {
+    await this.end();
+    this.#next.child.kill('SIGKILL');
+    await this.#next.exited;
+  }
+}

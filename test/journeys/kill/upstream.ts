@@ -1,0 +1,54 @@
+/** A sender with several hands that repeats an event until it is told that it was accepted, and notes when that was. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const RETRY_MS = 10;
+const PAUSE_MS = 4;
+
+/** One event, and between which moments it was accepted. */
+export interface Accepted {
+  readonly eventId: string;
+  /** First asked. */
+  readonly from: number;
+  /** Answered 202. */
+  readonly to: number;
+}
+
+export class Upstream {
+  readonly accepted: Accepted[] = [];
+  /** Attempts that got no answer. */
+  unanswered = 0;
+  /** Accepted before, though the answer had been lost. */
+  known = 0;
+  readonly #url: string;
+  #count = 0;
+
+  constructor(origin: string) {
+    this.#url = `${origin}/emit`;
+  }
+
+  /** Sends until `signal` fires; resolves when what was begun by then is accepted too. */
+  async run(hands: number, signal: AbortSignal): Promise<void> {
+    await Promise.all(Array.from({ length: hands }, async () => {
+      while (!signal.aborted) {
+        await this.#send(`event-${++this.#count}`);
+        await sleep(PAUSE_MS);
+      }
+    }));
+  }
+
+  async #send(eventId: string): Promise<void> {
+    const from = performance.now();
+    const body = JSON.stringify({ eventId, data: { about: eventId } });
+    for (;;) {
+      const answer = await fetch(this.#url, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+        .then(async (response) => ({ status: response.status, text: await response.text() }), () => undefined);
+      if (answer?.status === 202) {
+        if (answer.text === 'duplicate') this.known += 1;
+        this.accepted.push({ eventId, from, to: performance.now() });
+        return;
+      }
+      this.unanswered += 1;
+      await sleep(RETRY_MS);
+    }
+  }
+}
