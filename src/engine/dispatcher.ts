@@ -194,11 +194,9 @@ export class Dispatcher {
 
   #release(row: number, attempt: Attempt): void {
     this.#inFlight -= 1;
-    if (this.#mine.get(row) === attempt.id) {
-      this.#mine.delete(row);
-      // Nobody could claim meanwhile.
-      this.#waiting.add(row);
-    }
+    if (this.#mine.get(row) === attempt.id) this.#mine.delete(row);
+    // While it was on its way nobody could claim the next, if it was void.
+    this.#waiting.add(row);
     if (!this.#closing) this.#next();
     else if (this.#inFlight === 0) for (const done of this.#drained.splice(0)) done();
   }
