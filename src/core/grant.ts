@@ -2,10 +2,15 @@
 import { requireInteger } from './invariant.ts';
 import { RENEW_FRACTION_MAX, RENEW_FRACTION_MIN } from './policy.ts';
 
+/** What lifetimes a server grants, in milliseconds (SEP: Lifetime). */
 export interface TtlPolicy {
+  /** A shorter suggestion is raised to this: it is announced as `minTtlMs`. */
   readonly minMs: number;
+  /** A longer suggestion is cut to this: it is announced as `maxTtlMs`. */
   readonly maxMs: number;
+  /** When the client suggests nothing. */
   readonly defaultMs: number;
+  /** Whether a suggested `null` is granted; if not, it gets `maxMs`. */
   readonly allowNoExpiry: boolean;
 }
 

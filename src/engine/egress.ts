@@ -14,13 +14,20 @@ import { lookupWithin, type Resolve } from './egress/lookup.ts';
 import type { Egress, Log, Meter, OutboundRequest, OutboundResult } from './ports.ts';
 import { silentLog, silentMeter } from './system.ts';
 
+/**
+ * What `createEgress` can be told; by default it reaches the public internet by https and nothing else (SEP: Destination rules).
+ */
 export interface EgressOptions {
-  /** UNSAFE, for development: `http`, any port and loopback addresses, for URLs whose host is `localhost` or a loopback address. */
+  /**
+   * UNSAFE, for development: `http`, any port and loopback addresses, for URLs whose host is `localhost` or a loopback address.
+   * Default false.
+   */
   readonly unsafeAllowHttpLoopback?: boolean;
-  /** Default 443 and 8443. */
+  /** Ports a callback URL may name, 1 to 65535. Default 443 and 8443. */
   readonly allowedPorts?: readonly number[];
   /** Connections kept to one origin, 1 to 64 (default 64); more requests wait, within their deadline. */
   readonly connectionsPerOrigin?: number;
+  /** Milliseconds. */
   readonly timeouts?: {
     /** To get a TCP connection, then again for TLS; default 10,000 ms. The request's own deadline ends the attempt earlier. */
     readonly connectMs?: number;
@@ -29,9 +36,11 @@ export interface EgressOptions {
   };
   /** PEM certificates to trust instead of the usual ones. */
   readonly tlsCa?: string | readonly string[];
-  /** Default: the system's resolver. */
+  /** Default: the system's resolver. Its answers are judged whoever gives them. */
   readonly lookup?: Resolve;
+  /** Told of every failed call: its category, `blocked` ones as a warning; never a URL. Default: nobody. */
   readonly log?: Log;
+  /** Gets `triggers_egress_failures_total{category}`. Default: nobody. */
   readonly meter?: Meter;
 }
 
