@@ -1,6 +1,8 @@
 /**
- * Public subpath `./schema`: the wire types and constants, and `check` to validate a value against the published
- * `schema.json` by the name of its type.
+ * The wire types and constants alone, and `check` to validate a value against the published `schema.json` by the name of its
+ * type: for peers in TypeScript that want the protocol and nothing of this implementation.
+ *
+ * @packageDocumentation
  */
 export * from './wire/schema.ts';
 export { check, type Checked, type Complaint, type WireTypes } from './wire/validate.ts';

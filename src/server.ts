@@ -26,9 +26,13 @@ export { deliveryKey, generateDeliveryKey, publicJwks, type DeliveryKey, type Pu
 export { silentLog, silentMeter, systemClock, systemRandom } from './engine/system.ts';
 export type { Clock, Egress, Log, Meter, OutboundRequest, OutboundResult, Random } from './engine/ports.ts';
 
-/* For whoever writes a store. */
+/* For whoever writes a store. What a store keeps of a subscription is not what the wire shows of it, so the names differ. */
 export type {
   AcceptedEvent, Checkpoint, Continuity, IndexRow, LogEntry, Opened, ReadEntry, Store, StoredSubscription, StoreStats, Tombstone, Write,
 } from './engine/ports.ts';
+export type {
+  Attempt, Callback as StoredCallback, FailureCategory, GapReason, Health, OnFailure, Retention, Selection as StoredSelection,
+  Subscription as SubscriptionState, TerminationReason,
+} from './core/types.ts';
 
-export { LocalError, WireError } from './wire/errors.ts';
+export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from './wire/errors.ts';

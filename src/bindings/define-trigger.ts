@@ -53,7 +53,9 @@ export interface TriggerDefinition<Arguments extends object, Data> {
 
 /** A declared trigger type that also makes its own events, typed. */
 export interface Trigger<Data> extends DeclaredTrigger {
-  /** An event of this type, for `engine.emit`. Give `eventId` whenever the upstream has one: a redelivery then appends nothing. */
+  /**
+   * An event of this type, for `engine.emit`. Give `eventId` whenever the upstream has one: a redelivery then appends nothing.
+   */
   event(occurrence: { readonly data: Data; readonly eventId?: string; readonly timestamp?: number | string }): NewEvent;
 }
 

@@ -14,7 +14,10 @@ export interface Exchange {
   readonly requestId: RequestId;
   /** Fires when the client cancelled the request or is gone; nothing may be sent for the request afterwards. */
   readonly stop: AbortSignal;
-  /** When the authorization of this request runs out, in epoch milliseconds; null = not known. A stream ends then, with its result. */
+  /**
+   * When the authorization of this request runs out, in epoch milliseconds; null = not known. A stream ends then, with its
+   * result.
+   */
   readonly authorizedUntil: number | null;
   /** Sends a notification on the response of this very request. Rejects when the connection is gone. */
   notify(method: NotificationMethod, params: object): Promise<void>;
@@ -26,7 +29,10 @@ export type NotificationMethod = 'notifications/triggers/delivery' | 'notificati
 /** A row: what the params must look like, and what to do with them. */
 interface Row {
   readonly params: ParamsName;
-  /** Whether the exchange may stay open: a long poll `waits`, a stream `streams`. Such a response has to be looked after when the client cancels. */
+  /**
+   * Whether the exchange may stay open: a long poll `waits`, a stream `streams`. Such a response has to be looked after when the
+   * client cancels.
+   */
   readonly lasts: 'no' | 'waits' | 'streams';
   call(verbs: Verbs, params: unknown, exchange: Exchange): Promise<object>;
 }

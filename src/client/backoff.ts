@@ -1,10 +1,11 @@
 /** When to try again: exponential backoff with full jitter, and which errors are worth another try (SEP: Recovery). */
 import { LocalError, WireError } from '../wire/errors.ts';
 
+/** How pauses grow: the n-th is uniform between 0 and `baseMs` doubled n times, never more than `maxMs`. */
 export interface BackoffOptions {
-  /** Default 500. */
+  /** Milliseconds. Default 500. */
   readonly baseMs?: number;
-  /** Default 30,000. */
+  /** Milliseconds. Default 30,000. */
   readonly maxMs?: number;
   /** Uniform in [0, 1). Default: `Math.random`; nothing secret depends on it. */
   readonly random?: () => number;

@@ -15,8 +15,8 @@ import type { CallOptions, Connection, StreamOptions } from './connection.ts';
 /** Beyond the longest wait that was asked for, a pull gets as much time as any call. */
 const PULL_GRACE_MS = 30_000;
 
-/** What a call may need besides its params. */
-export type Options = Pick<CallOptions, 'signal'>;
+/** What a call may need besides its params: a signal that gives it up. */
+export type AbortOptions = Pick<CallOptions, 'signal'>;
 
 export class Calls {
   readonly connection: Connection;
@@ -25,36 +25,36 @@ export class Calls {
     this.connection = connection;
   }
 
-  list(params: ListTriggersParams, options?: Options): Promise<ListTriggersResult | ListTriggersNotModified> {
+  list(params: ListTriggersParams, options?: AbortOptions): Promise<ListTriggersResult | ListTriggersNotModified> {
     return this.#call('triggers/list', params, notModified(params, 'ListTriggersNotModified', 'ListTriggersResult'), options);
   }
 
-  subscribe(params: SubscribeParams, options?: Options): Promise<SubscribeResult> {
+  subscribe(params: SubscribeParams, options?: AbortOptions): Promise<SubscribeResult> {
     return this.#call('triggers/subscribe', params, ['SubscribeResult'], options);
   }
 
-  update(params: UpdateParams, options?: Options): Promise<UpdateResult> {
+  update(params: UpdateParams, options?: AbortOptions): Promise<UpdateResult> {
     return this.#call('triggers/update', params, ['UpdateResult'], options);
   }
 
-  get(params: GetParams, options?: Options): Promise<GetResult | GetNotModified> {
+  get(params: GetParams, options?: AbortOptions): Promise<GetResult | GetNotModified> {
     return this.#call('triggers/get', params, notModified(params, 'GetNotModified', 'GetResult'), options);
   }
 
-  subscriptions(params: SubscriptionsParams, options?: Options): Promise<SubscriptionsResult> {
+  subscriptions(params: SubscriptionsParams, options?: AbortOptions): Promise<SubscriptionsResult> {
     return this.#call('triggers/subscriptions', params, ['SubscriptionsResult'], options);
   }
 
-  async unsubscribe(params: UnsubscribeParams, options?: Options): Promise<void> {
+  async unsubscribe(params: UnsubscribeParams, options?: AbortOptions): Promise<void> {
     await this.#call('triggers/unsubscribe', params, ['UnsubscribeResult'], options);
   }
 
-  ack(params: AckParams, options?: Options): Promise<AckResult> {
+  ack(params: AckParams, options?: AbortOptions): Promise<AckResult> {
     return this.#call('triggers/ack', params, ['AckResult'], options);
   }
 
   /** The delivery is complete: every number of its range is there. */
-  async pull(params: PullParams, options?: Options): Promise<PullResult> {
+  async pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
     const timeoutMs = (params.waitMs ?? 0) + PULL_GRACE_MS;
     const result = await this.#call<PullResult>('triggers/pull', params, ['PullResult'], { ...options, timeoutMs });
     coverage(result);

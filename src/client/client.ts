@@ -7,7 +7,7 @@ import type {
   ServerCapability, SubscribeParams, SubscribeResult, Subscription, TriggerType, UpdateParams, UpdateResult,
 } from '../../spec-schema/draft/schema.ts';
 import { LocalError } from '../wire/errors.ts';
-import { Calls, type Options } from './calls.ts';
+import { Calls, type AbortOptions } from './calls.ts';
 import type { Connection } from './connection.ts';
 import type { SubscribeOptions } from './options.ts';
 import { TriggersSubscription } from './subscription.ts';
@@ -15,10 +15,18 @@ import { TriggersSubscription } from './subscription.ts';
 /** Pages of one list. A server whose list does not end is given up. */
 const PAGES_MAX = 1000;
 
+/**
+ * What an application does with one server. Every method rejects with `WireError` (the server refused), `RemoteError` (an error
+ * that is none of this extension's), `LocalError` (`unreachable`, `timeout`, `unauthorized`, `not_supported`, `peer_misbehaved`,
+ * `closed`) or the reason of the signal. Results have been validated against `schema.json`. Nothing but {@link
+ * TriggersClient.subscribe} tries again by itself.
+ */
 export class TriggersClient {
+  /** What it was made with. */
   readonly connection: Connection;
   readonly #calls: Calls;
 
+  /** @internal Made by `triggersClient`. */
   constructor(connection: Connection) {
     this.connection = connection;
     this.#calls = new Calls(connection);
@@ -28,12 +36,12 @@ export class TriggersClient {
   get capability(): ServerCapability | null { return this.connection.capability; }
 
   /** One page of the trigger types, or word that nothing changed since `ifNoneMatch`. */
-  list(params: ListTriggersParams = {}, options?: Options): Promise<ListTriggersResult | ListTriggersNotModified> {
+  list(params: ListTriggersParams = {}, options?: AbortOptions): Promise<ListTriggersResult | ListTriggersNotModified> {
     return this.#calls.list(params, options);
   }
 
   /** All trigger types, page by page. */
-  async *triggers(options?: Options): AsyncGenerator<TriggerType, void> {
+  async *triggers(options?: AbortOptions): AsyncGenerator<TriggerType, void> {
     let cursor: string | undefined;
     for (let page = 0; page < PAGES_MAX; page++) {
       const result = await this.#calls.list(cursor === undefined ? {} : { cursor }, options);
@@ -45,7 +53,7 @@ export class TriggersClient {
   }
 
   /** All subscriptions of this principal, page by page. */
-  async *subscriptions(options?: Options): AsyncGenerator<Subscription, void> {
+  async *subscriptions(options?: AbortOptions): AsyncGenerator<Subscription, void> {
     let cursor: string | undefined;
     for (let page = 0; page < PAGES_MAX; page++) {
       const result = await this.#calls.subscriptions(cursor === undefined ? {} : { cursor }, options);
@@ -56,28 +64,45 @@ export class TriggersClient {
     throw endless();
   }
 
-  get(subscriptionId: string, ifNoneMatch?: string, options?: Options): Promise<GetResult | GetNotModified> {
+  /**
+   * One subscription as it is now, or word that `ifNoneMatch` is still its ETag. `NotFound` when it is not, or no longer, the
+   * caller's.
+   */
+  get(subscriptionId: string, ifNoneMatch?: string, options?: AbortOptions): Promise<GetResult | GetNotModified> {
     return this.#calls.get({ subscriptionId, ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) }, options);
   }
 
   /** `triggers/subscribe` as it is: creates or finds, drains nothing, renews nothing. */
-  create(params: SubscribeParams, options?: Options): Promise<SubscribeResult> {
+  create(params: SubscribeParams, options?: AbortOptions): Promise<SubscribeResult> {
     return this.#calls.subscribe(params, options);
   }
 
-  update(params: UpdateParams, options?: Options): Promise<UpdateResult> {
+  /**
+   * Changes the members that are given. `Conflict` (etag) when `ifMatch` is stale; resumes what was suspended (SEP:
+   * triggers/update).
+   */
+  update(params: UpdateParams, options?: AbortOptions): Promise<UpdateResult> {
     return this.#calls.update(params, options);
   }
 
-  unsubscribe(subscriptionId: string, ifMatch?: string, options?: Options): Promise<void> {
+  /**
+   * Ends a subscription on the server, and its log with it. `Conflict` (etag) when `ifMatch` is stale (SEP:
+   * triggers/unsubscribe).
+   */
+  unsubscribe(subscriptionId: string, ifMatch?: string, options?: AbortOptions): Promise<void> {
     return this.#calls.unsubscribe({ subscriptionId, ...(ifMatch === undefined ? {} : { ifMatch }) }, options);
   }
 
-  ack(subscriptionId: string, position: Position, options?: Options): Promise<AckResult> {
+  /** Acknowledges everything up to `position`. `Conflict` (epoch, position) when it was never sent (SEP: triggers/ack). */
+  ack(subscriptionId: string, position: Position, options?: AbortOptions): Promise<AckResult> {
     return this.#calls.ack({ subscriptionId, position }, options);
   }
 
-  pull(params: PullParams, options?: Options): Promise<PullResult> {
+  /**
+   * One delivery; waits up to `waitMs` for it (SEP: triggers/pull). `after` acknowledges: pull from what is stored, not from
+   * what was read.
+   */
+  pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
     return this.#calls.pull(params, options);
   }
 

@@ -19,7 +19,9 @@ export interface HttpTarget {
   readonly token?: string | (() => string | Promise<string>);
   /** Instead of `token`: an OAuth provider of the SDK. */
   readonly authProvider?: AuthProvider | OAuthClientProvider;
+  /** Further headers and options of every request. */
   readonly requestInit?: RequestInit;
+  /** Default: the global one. */
   readonly fetch?: typeof fetch;
 }
 
@@ -27,6 +29,7 @@ export interface HttpTarget {
 export interface StdioTarget {
   readonly command: string;
   readonly args?: readonly string[];
+  /** Absent = what the SDK considers safe to inherit. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   /** Where its standard error goes. Default `inherit`. */
@@ -36,30 +39,36 @@ export interface StdioTarget {
 /** Where to connect to; a connected SDK client is used as it is and stays its owner's to close. */
 export type Target = HttpTarget | StdioTarget | Client;
 
+/** How to connect. */
 export interface ConnectOptions {
   /** Default `auto`: 2026-07-28 if the server has it, else the handshake of 2025-11-25. */
   readonly protocol?: 'auto' | '2026-07-28' | '2025-11-25';
   /** How the client introduces itself. */
   readonly clientInfo?: { readonly name: string; readonly version: string };
   /**
-   * Name of the server in ledgers and callback tokens: its resource URI. Default: the URL; on a pipe `stdio:` and the command line. Say it
-   * when you hand over an SDK client and use a ledger or callbacks: by itself such a client knows only the name its server gives itself.
+   * Name of the server in ledgers and callback tokens: its resource URI. Default: the URL; on a pipe `stdio:` and the command
+   * line. Say it when you hand over an SDK client and use a ledger or callbacks: by itself such a client knows only the name its
+   * server gives itself.
    */
   readonly server?: string;
   readonly clock?: Clock;
 }
 
+/** How long a call may last. */
 export interface CallOptions {
+  /** Gives the call up; it then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Default 60,000. */
+  /** Milliseconds. Default 60,000. */
   readonly timeoutMs?: number;
 }
 
+/** Where a stream's deliveries go. */
 export interface StreamOptions {
+  /** Ends the stream. */
   readonly signal?: AbortSignal | undefined;
   /** Called for every delivery of this stream, in order. */
   readonly onDelivery: (params: unknown) => void;
-  /** A stream without a message for this long is dead. Default 30,000: two missed heartbeats. */
+  /** A stream without a message for this many milliseconds is dead. Default 30,000: two missed heartbeats. */
   readonly silenceMs?: number;
 }
 
@@ -86,6 +95,10 @@ interface Live {
 /** Wrapped once per transport, however many connections share an SDK client. */
 const wrapped = new WeakMap<Transport, { readonly exchanges: Exchanges; readonly listeners: Set<() => void> }>();
 
+/**
+ * One server, whatever protocol era and transport it is reached by. Made by {@link connect}. For methods that the SDK client does
+ * not know; {@link triggersClient} has the nine of this extension.
+ */
 export class Connection {
   /** The server's name in ledgers and callback tokens. */
   readonly server: string;
@@ -98,6 +111,7 @@ export class Connection {
   #protocolVersion: string | undefined;
   #closed = false;
 
+  /** @internal Made by `connect`. */
   constructor(target: Target, options: ConnectOptions) {
     this.#target = target;
     this.#options = options;
@@ -107,6 +121,7 @@ export class Connection {
 
   /** What the server offers; null when it does not have the extension. */
   get capability(): ServerCapability | null { return this.#capability; }
+  /** The MCP revision that was agreed on. */
   get protocolVersion(): string | undefined { return this.#protocolVersion; }
 
   /** Runs `listener` at every `notifications/triggers/list_changed`; returns the end of that. */
@@ -178,7 +193,7 @@ export class Connection {
     return unreachable('it has ended the session', error);
   }
 
-  /** The open SDK client, opened again when the last one has gone. */
+  /** @internal The open SDK client, opened again when the last one has gone. */
   async opened(): Promise<Live> {
     if (this.#closed) throw new LocalError('closed', 'This connection has been closed.');
     const live = await (this.#live ??= this.#open());

@@ -25,6 +25,10 @@ const STRIKES_MAX = 3;
 /** A round that lived this long was no failed attempt. */
 const HEALTHY_MS = 30_000;
 
+/**
+ * A subscription that is open here: `for await (const item of subscription)`. Made by {@link TriggersClient.subscribe}; it stays
+ * on the server when the loop ends, and the same `key` and ledger continue it.
+ */
 export class TriggersSubscription implements AsyncIterable<Item> {
   /** The subscription's `key`. */
   readonly key: string;
@@ -79,6 +83,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
 
   /** As last seen; undefined until {@link ready}. */
   get subscription(): Subscription | undefined { return this.#grant.subscription; }
+  /** What it is doing; `onState` tells of every change. */
   get state(): SubscriptionState { return this.#state; }
   /** Everything up to here has been finished by the application; undefined until {@link ready}. */
   get position(): Position | undefined { return this.#acks?.done; }

@@ -7,7 +7,9 @@ import { canonicalText } from './canonical.ts';
 import { deleteRow, insertRow, mergeRows } from './rows.ts';
 import type { Selection } from './types.ts';
 
-/** More values than this in one selection and its row is compared instead of looked up: 10 arguments of 10 values are 10^10 keys. */
+/**
+ * More values than this in one selection and its row is compared instead of looked up: 10 arguments of 10 values are 10^10 keys.
+ */
 const KEYS_MAX = 64;
 
 /** Rows under one key of one shape. It knows where it hangs, so that a row can be removed without its selection. */

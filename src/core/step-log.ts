@@ -7,7 +7,9 @@ import type { Effect, Input, Step, Subscription } from './types.ts';
 
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
-/** SEP: Contiguity. Numbering goes on whatever the callback does: paused, suspended and failing are no reason to skip a number. */
+/**
+ * SEP: Contiguity. Numbering goes on whatever the callback does: paused, suspended and failing are no reason to skip a number.
+ */
 export function append(subscription: Subscription, { count, acceptedAt }: InputOf<'append'>, now: number): Step {
   requireInteger('append.count', count, 1);
   const head = subscription.head + count;
@@ -43,7 +45,10 @@ export function ack(subscription: Subscription, { position }: InputOf<'ack'>, no
   return settle({ ...subscription, acked: sequence }, [{ type: 'wake' }], now);
 }
 
-/** A stream or pull is about to send; recorded first, because the ceiling of an acknowledgement must be on disk before it can come. */
+/**
+ * A stream or pull is about to send; recorded first, because the ceiling of an acknowledgement must be on disk before it can
+ * come.
+ */
 export function drain(subscription: Subscription, { to, resume }: InputOf<'drain'>, now: number): Step {
   if (!Number.isSafeInteger(to) || to < 0 || to > subscription.head) return refuse(subscription, 'position');
   const sent = Math.max(subscription.sent, to);

@@ -5,15 +5,22 @@
  * called sequence, head, acked, sent and floor are positions in one subscription's log (SEP: Log).
  */
 
+/** What becomes of a callback that keeps failing: everything stops, or one event is given up (SEP: Failure and suspension). */
 export type OnFailure = 'suspend' | 'skip';
+/** SEP: Status. */
 export type Status = 'active' | 'paused' | 'suspended';
+/** Why a number will never be delivered (SEP: Gaps). */
 export type GapReason = 'retention' | 'abandoned' | 'rejected' | 'too_large' | 'redacted';
+/** Why a subscription ended (SEP: Ending). */
 export type TerminationReason = 'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
+/** All that anybody outside is told of a failed attempt (SEP: Failure categories). */
 export type FailureCategory =
   | 'connection_refused' | 'timeout' | 'tls_error' | 'http_4xx' | 'http_5xx' | 'challenge_failed' | 'no_ack';
 
 export interface Position { readonly epoch: string; readonly sequence: number }
+/** One trigger type that is followed; `arguments` are complete, absent ones are `{}`. */
 export interface Selection { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> }
+/** How long a log keeps its events: the shortest of its trigger types (SEP: Retention). */
 export interface Retention { readonly maxAgeMs: number; readonly maxEvents: number }
 
 /** Where to call back. `url` and `secret` are secrets: stores seal them, nothing prints them. */
@@ -83,7 +90,10 @@ export interface Subscription {
   readonly sent: number;
   /** Highest number trimmed away; `oldest` on the wire is `floor + 1`. */
   readonly floor: number;
-  /** The event at `floor + 1` was accepted at this instant or later (exactly then after a `trim` input); null when nothing is retained. */
+  /**
+   * The event at `floor + 1` was accepted at this instant or later (exactly then after a `trim` input); null when nothing is
+   * retained.
+   */
   readonly oldestAt: number | null;
 
   /* callback delivery */

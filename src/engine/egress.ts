@@ -1,7 +1,7 @@
 /**
  * The one way out: every outbound call of the server, and the only module that imports an HTTP client. A callback URL is
  * judged at every attempt, its address once more by the socket that connects, and what comes back is bounded in time and
- * bytes (SEP: Callback destinations; `docs/decisions/0004-one-way-out.md`).
+ * bytes (SEP: Destination rules; `docs/decisions/0004-one-way-out.md`).
  */
 import { lookup as systemLookup } from 'node:dns';
 import { Agent, buildConnector } from 'undici';

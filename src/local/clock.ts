@@ -1,5 +1,6 @@
 /** This side's time: handed in, so that a test can own it. */
 
+/** Time, handed in. */
 export interface Clock {
   /** Epoch milliseconds; may jump. */
   now(): number;

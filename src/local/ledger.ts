@@ -16,7 +16,9 @@ export interface PositionRecord extends Cursor {
 /** A registered callback. `url` and `secret` are secrets: a ledger file is as confidential as a private key. */
 export interface RegistrationRecord {
   readonly kind: 'registration';
+  /** The MCP server's resource URI: the `aud` of the token inside `url`. */
   readonly server: string;
+  /** The subscription's `key`. */
   readonly key: string;
   readonly url: string;
   /** When the token inside `url` stops opening, in epoch milliseconds. */
@@ -27,12 +29,19 @@ export interface RegistrationRecord {
   readonly previousUntil: number | null;
 }
 
+/** What a ledger holds. */
 export type LedgerRecord = PositionRecord | RegistrationRecord;
+/** Says which record it is; with `server` and `key` it names one. */
 export type RecordKind = LedgerRecord['kind'];
+/** The record of a kind. */
 export type RecordOf<K extends RecordKind> = Extract<LedgerRecord, { kind: K }>;
 
-/** A small durable map. One process at a time owns what is behind it. */
+/**
+ * A small durable map, to be implemented over whatever the application has. One process at a time owns what is behind it. What
+ * it throws reaches the caller as it is.
+ */
 export interface Ledger {
+  /** The record as it was saved last; undefined = there is none. */
   load<K extends RecordKind>(kind: K, server: string, key: string): Promise<RecordOf<K> | undefined>;
   /** Resolves when the record would survive a crash. */
   save(record: LedgerRecord): Promise<void>;

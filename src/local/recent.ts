@@ -24,7 +24,9 @@ export class RecentEvents {
     this.#taken = new Set();
   }
 
-  /** Whether this event was taken before the last renumbering. True once per event: a later one is the upstream's own repetition. */
+  /**
+   * Whether this event was taken before the last renumbering. True once per event: a later one is the upstream's own repetition.
+   */
   isRepeated(event: Identity): boolean {
     return this.#before.delete(nameOf(event));
   }

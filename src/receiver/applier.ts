@@ -10,6 +10,7 @@ import { RecentEvents } from '../local/recent.ts';
 import { Serial } from '../local/serial.ts';
 import type { Who } from './registry.ts';
 
+/** What an {@link Apply} is handed, one at a time and in order. */
 export type ReceiverItem = EventItem | GapItem | EpochItem | LostItem | TerminatedItem;
 
 /** Returned for an event: it can never be accepted. The reason is for the operator of the server, at most 256 characters. */

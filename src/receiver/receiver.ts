@@ -19,6 +19,7 @@ import { Refusal, tokenRefusal, type RefusalCode } from './refusal.ts';
 import { Registry, type Known, type Registration, type Who } from './registry.ts';
 import { checkEnvelope, readBody } from './request.ts';
 
+/** How a callback endpoint is reached, what it trusts, and who takes what it gets. */
 export interface ReceiverOptions {
   /** The public URL at which {@link Receiver.fetch} is reached. */
   readonly endpoint: string;
@@ -29,41 +30,57 @@ export interface ReceiverOptions {
   /** Keys that signed tokens before; they still open. */
   readonly previousKeys?: readonly (KeyObject | string | JsonWebKey)[];
   /**
-   * The keys of an MCP server, from the `jwksUri` of its settings and nowhere else, for example `createRemoteJWKSet(new URL(jwksUri))`
-   * of `jose`. Undefined = this server publishes none. Where there are keys, a delivery without their signature is refused.
+   * The keys of an MCP server, from the `jwksUri` of its settings and nowhere else, for example `createRemoteJWKSet(new
+   * URL(jwksUri))` of `jose`. Undefined = this server publishes none. Where there are keys, a delivery without their signature
+   * is refused.
    */
   readonly serverKeys?: (audience: string) => DeliveryKeyLookup | undefined;
   /** Takes items of keys to which nothing else is attached. */
   readonly apply?: Apply;
   /** Registrations and positions. Default: memory, which a restart empties; use `fileLedger`. */
   readonly ledger?: Ledger;
+  /** Told what an operator should look at; `missing_numbers` asks for a pull. */
   readonly onProblem?: (problem: Problem) => void;
   /** Every refusal, for metrics and logs. Holds no secret. */
   readonly onRefused?: (code: RefusalCode, cause: unknown) => void;
-  /** Life of a callback URL. Default 30 days; a new one is due after half of it. */
+  /** Life of a callback URL in milliseconds. Default 30 days; a new one is due after half of it. */
   readonly tokenTtlMs?: number;
-  /** The server waits 10 s; after this long the answer says what is applied so far. Default 8,000. */
+  /** The server waits 10 s; after this many milliseconds the answer says what is applied so far. Default 8,000. */
   readonly answerWithinMs?: number;
   readonly clock?: Clock;
 }
 
+/**
+ * Takes the verified deliveries of one key. Resolves with the position that is stored by then, at the latest soon after `signal`
+ * has fired; `reject` names an event that can never be accepted (SEP: Answers).
+ */
 export type Sink = (delivery: Delivery, signal: AbortSignal) => Promise<Position & { readonly reject?: Rejection }>;
 
+/** A callback endpoint. */
 export interface Receiver {
   /** Mount it at the endpoint: `app.post('/callback', (c) => receiver.fetch(c.req.raw))`. Never rejects. */
   fetch(request: Request): Promise<Response>;
   /**
-   * Makes a key known. Pass `url` and `secret` as `callback` and the same `key` to `triggers/subscribe`. Calling again returns the
-   * same, until `renewAt`; a `secret` that differs replaces the old one as {@link rotate} does.
+   * Makes a key known. Pass `url` and `secret` as `callback` and the same `key` to `triggers/subscribe`. Calling again returns
+   * the same, until `renewAt`; a `secret` that differs replaces the old one as {@link rotate} does.
    */
   register(who: Who & { readonly secret?: string }): Promise<Registration>;
-  /** A new secret: pass it to `triggers/update`. The old one verifies until 5 minutes after the server has used the new one. */
+  /**
+   * A new secret: pass it to `triggers/update`. The old one verifies until 5 minutes after the server has used the new one.
+   * Rejects with `LocalError` `config_invalid` for a key that was never registered.
+   */
   rotate(who: Who): Promise<Registration>;
   /** Refuses deliveries of this key from now on, and forgets its position. */
   forget(who: Who): Promise<void>;
-  /** Hands the deliveries of one key to `sink` instead of `apply`. Returns the end of that. */
+  /**
+   * Hands the deliveries of one key to `sink` instead of `apply`. Returns the end of that. One sink a key: else
+   * `config_invalid`.
+   */
   attach(who: Who, sink: Sink): () => void;
-  /** Applies a delivery that came another way, for example by `triggers/pull` after `missing_numbers`. Resolves with the position. */
+  /**
+   * Applies a delivery that came another way, for example by `triggers/pull` after `missing_numbers`. Resolves with the position.
+   * `LocalError` `config_invalid` when there is no `apply`.
+   */
   accept(who: Who, delivery: Delivery): Promise<Applied>;
   /** Where a key stands: the `after` to pull from. Null = nothing was applied yet. */
   position(who: Who): Promise<Position | null>;
@@ -73,7 +90,10 @@ const DAY_MS = 86_400_000;
 /** How long after a token was minted an unknown key may be one that another process is still storing. */
 const REGISTERING_MS = 60_000;
 
-/** Throws `LocalError` `config_invalid`. */
+/**
+ * Makes the receiving end of callbacks: mints signed URLs, verifies what arrives at them, answers challenges, and applies each
+ * number once (SEP: Callback). Throws `LocalError` `config_invalid`.
+ */
 export function createReceiver(options: ReceiverOptions): Receiver {
   return new CallbackReceiver(options);
 }

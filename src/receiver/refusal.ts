@@ -4,8 +4,15 @@
  */
 import type { LocalError } from '../wire/errors.ts';
 
+/** The `code` in the RFC 9457 body of a refusal; each has one HTTP status (SEP: Answers). */
+export type RefusalCode =
+  | 'method' | 'content_type' | 'content_encoding' | 'too_large' | 'token_missing' | 'token_invalid'
+  | 'token_foreign' | 'token_path' | 'unknown_key' | 'unknown_key_yet' | 'signature' | 'server_signature'
+  | 'server_keys' | 'subscription_id' | 'wrong_key' | 'body' | 'stale' | 'missing_numbers' | 'not_ready'
+  | 'no_progress' | 'internal';
+
 /** Every condition under which the endpoint refuses, with its status and, where a later try may succeed, when. */
-const CONDITIONS = {
+const CONDITIONS: Readonly<Record<RefusalCode, { readonly status: number; readonly title: string; readonly retryAfter?: number }>> = {
   method: { status: 405, title: 'Callbacks are sent with POST.' },
   content_type: { status: 415, title: 'The content type must be application/json.' },
   content_encoding: { status: 415, title: 'The body must not be encoded.' },
@@ -27,9 +34,7 @@ const CONDITIONS = {
   not_ready: { status: 503, title: 'Nobody is taking deliveries of this subscription at the moment.', retryAfter: 1 },
   no_progress: { status: 503, title: 'The delivery has not been applied yet.', retryAfter: 1 },
   internal: { status: 500, title: 'The receiver failed.' },
-} as const satisfies Record<string, { readonly status: number; readonly title: string; readonly retryAfter?: number }>;
-
-export type RefusalCode = keyof typeof CONDITIONS;
+};
 
 export class Refusal extends Error {
   override readonly name = 'Refusal';
@@ -43,7 +48,7 @@ export class Refusal extends Error {
   get status(): number { return CONDITIONS[this.code].status; }
 
   toResponse(): Response {
-    const { status, title, retryAfter } = CONDITIONS[this.code] as { status: number; title: string; retryAfter?: number };
+    const { status, title, retryAfter } = CONDITIONS[this.code];
     const headers = new Headers({ 'content-type': 'application/problem+json', 'cache-control': 'no-store' });
     if (retryAfter !== undefined) headers.set('retry-after', String(retryAfter));
     if (status === 405) headers.set('allow', 'POST');

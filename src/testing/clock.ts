@@ -1,8 +1,11 @@
 /** Time under a test's control: it stands still until it is moved. */
 import type { Clock } from '../engine/ports.ts';
 
+/** A clock for tests of anything that takes one. */
 export interface ManualClock extends Clock {
-  /** Moves time and runs what falls due on the way, in order of its instant, then of its request; also what those timers ask for. */
+  /**
+   * Moves time and runs what falls due on the way, in order of its instant, then of its request; also what those timers ask for.
+   */
   advance(ms: number): void;
   /** The same, with a turn of the event loop after each timer and at the end, so that what it started can go on. */
   run(ms: number): Promise<void>;

@@ -3,7 +3,7 @@
  * with crashes, refused commits and lost answers. The same seed gives the same run, so a failure can be played again:
  *
  * ```ts
- * const { violations } = await simulate({ seed: 7, openStore: () => sqliteStore({ path: ':memory:' }) });
+ * const { violations } = await simulate({ seed: 7, openStore: () => sqliteStore({ path: ':memory:', key: undefined }) });
  * ```
  */
 import { createEngine, type EngineOptions } from '../engine/engine.ts';
@@ -17,22 +17,28 @@ import { Judge } from './simulate/judge.ts';
 import { MortalStore } from './simulate/mirror.ts';
 import { Endpoints, Ledger, type Dice } from './simulate/peers.ts';
 
+/** Which world, and over which store. */
 export interface SimulateOptions {
+  /** An integer; everything that happens follows from it. */
   readonly seed: number;
   /** A new, empty store; it stays open through all crashes of the engine. */
   openStore(): Store;
-  /** What happens before everything becomes quiet. Default 250. */
+  /** How much happens before everything becomes quiet. Default 250. */
   readonly steps?: number;
   /** Wraps what the engine sees, to prove that a broken engine would be caught. */
   readonly sabotage?: {
+    /** A store that breaks its contract; `world` so that it can do so at a certain time. */
     store?(store: Store, world: { readonly clock: ManualClock }): Store;
+    /** A way out that breaks its contract. */
     egress?(egress: Egress): Egress;
   };
   /** Told what happens, for reading along. */
   readonly log?: Log;
 }
 
+/** How a world ended. */
 export interface SimulateResult {
+  /** The one that was given: what to play again. */
   readonly seed: number;
   /** Empty = every rule was kept. */
   readonly violations: readonly string[];

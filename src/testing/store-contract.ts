@@ -15,6 +15,7 @@ import { lives } from './store-contract/lives.ts';
 import { logs } from './store-contract/logs.ts';
 import { lookups } from './store-contract/lookups.ts';
 
+/** One store for one behaviour, with its data. */
 export interface StoreUnderTest {
   /** A new, empty store. The contract calls its `open` and `close`. */
   readonly store: Store;
@@ -24,9 +25,11 @@ export interface StoreUnderTest {
   close(): Promise<void>;
 }
 
+/** Which store, and which test runner. */
 export interface StoreContractOptions {
   /** Stands before the title of every test. */
   readonly name: string;
+  /** Called once for each behaviour: they share nothing. */
   open(): Promise<StoreUnderTest>;
   /** Registers a test: `test` of node:test, or `it` of another runner. */
   test(title: string, run: () => Promise<void>): unknown;

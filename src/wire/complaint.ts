@@ -4,6 +4,7 @@
  */
 import type { ErrorObject as AjvError } from 'ajv/dist/2020.js';
 
+/** What is wrong with a value, said without repeating it. */
 export interface Complaint {
   /** JSON Pointer to the value, or to the member that is missing. */
   readonly path: string;

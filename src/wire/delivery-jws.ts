@@ -100,8 +100,10 @@ export async function signDelivery(key: DeliveryKey, head: string, body: Uint8Ar
 }
 
 /** Finds a trusted key by `kid`; what `jose.createLocalJWKSet` and `createRemoteJWKSet` return fits. Undefined = unknown. */
-export type DeliveryKeyLookup = (header: { readonly alg: string; readonly kid: string }) => MaybePromise<KeyObject | CryptoKey | JWK | Uint8Array | undefined>;
-type MaybePromise<T> = T | Promise<T>;
+export type DeliveryKeyLookup = (header: { readonly alg: string; readonly kid: string }) => DeliveryKeyFound | Promise<DeliveryKeyFound>;
+
+/** A public key in any of the forms that `jose` takes; undefined = no key has this `kid`. */
+export type DeliveryKeyFound = KeyObject | CryptoKey | JWK | Uint8Array | undefined;
 
 /** Why a delivery signature was refused: the `reason` of the `LocalError`. */
 export type DeliveryRefusal =
@@ -132,7 +134,9 @@ export async function verifyDelivery(
   return header;
 }
 
-/** Takes the header apart; its members must be exactly those of the schema, so there is no `jwk`, `jku`, `x5u` or `x5c` to heed. */
+/**
+ * Takes the header apart; its members must be exactly those of the schema, so there is no `jwk`, `jku`, `x5u` or `x5c` to heed.
+ */
 function parse(token: string): { readonly protectedSegment: string; readonly signatureSegment: string; readonly header: DeliverySignatureHeader } {
   const [protectedSegment, payload, signatureSegment, ...rest] = token.length > SIGNATURE_HEADER_BYTES_MAX ? [] : token.split('.');
   if (protectedSegment === undefined || payload !== '' || signatureSegment === undefined || rest.length > 0) throw refuse('malformed');
@@ -146,8 +150,8 @@ function parse(token: string): { readonly protectedSegment: string; readonly sig
 
 const HEADER_MEMBERS = 10;
 
-async function lookup(keys: DeliveryKeyLookup, header: DeliverySignatureHeader): Promise<KeyObject | CryptoKey | JWK | Uint8Array> {
-  let key: KeyObject | CryptoKey | JWK | Uint8Array | undefined;
+async function lookup(keys: DeliveryKeyLookup, header: DeliverySignatureHeader): Promise<NonNullable<DeliveryKeyFound>> {
+  let key: DeliveryKeyFound;
   try {
     key = await keys({ alg: header.alg, kid: header.kid });
   } catch (cause) {

@@ -43,8 +43,8 @@ export function encodeDeliveryNotification(paramsJson: string): Buffer {
 }
 
 /**
- * Reads the body of a callback whose signature has been checked: at most 256 KiB of clean UTF-8, at most 64 levels deep, valid and
- * complete. Throws `LocalError` `peer_misbehaved`.
+ * Reads the body of a callback whose signature has been checked: at most 256 KiB of clean UTF-8, at most 64 levels deep, valid
+ * and complete. Throws `LocalError` `peer_misbehaved`.
  */
 export function decodeDelivery(body: Uint8Array): Delivery {
   let value: unknown;

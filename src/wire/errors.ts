@@ -26,6 +26,7 @@ export interface WireErrorData {
   InternalError: undefined;
 }
 
+/** A name of the registry `errors.json`; two of them share the code -32602 and differ in `data.kind`. */
 export type WireErrorName = keyof WireErrorData;
 
 interface RegistryRow {
@@ -51,9 +52,12 @@ export function registryRow(name: WireErrorName): RegistryRow {
  */
 export class WireError<Name extends WireErrorName = WireErrorName> extends Error {
   override readonly name: Name;
+  /** The JSON-RPC code of the registry's row. */
   readonly code: number;
+  /** Typed by `name`; undefined for `InternalError`. */
   readonly data: WireErrorData[Name];
 
+  /** The message is the registry's own, filled from `data`, unless `options` has another (a peer's words). */
   constructor(name: Name, data: WireErrorData[Name], options?: ErrorOptions & { readonly message?: string }) {
     const row = registryRow(name);
     super(options?.message ?? render(row, data), options);
@@ -95,7 +99,7 @@ export const callbackEndpointError = (reason: CallbackEndpointErrorData['reason'
 /** `-32603`, always the same text. The cause stays inside. */
 export const internalError = (cause: unknown) => new WireError('InternalError', undefined, { cause });
 
-/** What cannot happen on the wire. One code per condition. */
+/** What went wrong on this side, one code per condition; `docs/errors.md` says what to do about each. */
 export type LocalErrorCode =
   /** An option or a configured value makes no sense. */
   | 'config_invalid'
@@ -105,15 +109,21 @@ export type LocalErrorCode =
   | 'json_refused'
   /** Not `whsec_` and base64 of 24 to 64 bytes. */
   | 'secret_malformed'
+  /** A webhook or server signature is missing, malformed or does not verify. */
   | 'signature_invalid'
+  /** Signed too long ago, or too far in the future. */
   | 'signature_stale'
   /** A callback URL's token is forged, expired or meant for something else. */
   | 'token_invalid'
-  /** A signature names a key that is not among the trusted ones. */
+  /** A signature names a key that is not among the trusted ones, or the key of a store is missing or another one. */
   | 'key_unknown'
+  /** The quota or the disk is used up. Nothing of the commit was kept. */
   | 'store_full'
+  /** What is on the disk is damaged, or is no store of this version. */
   | 'store_corrupt'
+  /** Another process has the store open. */
   | 'store_locked'
+  /** The store could not do it; nothing of the commit was kept. */
   | 'store_failed'
   /** Another process has taken the store over. */
   | 'store_fenced'
@@ -125,23 +135,27 @@ export type LocalErrorCode =
   | 'trigger_unknown'
   /** An event does not fit its trigger type's payloadSchema. */
   | 'payload_invalid'
+  /** Engine, store, connection or subscription is closed, or was not opened yet. */
   | 'closed'
+  /** The server has no triggers, or not the drain, method or revision that was asked for. */
   | 'not_supported'
-  | 'epoch_changed'
+  /** The subscription has ended for good; `reason` says why. */
   | 'terminated'
-  | 'out_of_order'
   /** The peer broke the protocol. */
   | 'peer_misbehaved'
-  | 'blocked_address'
+  /** No answer, or no heartbeat, in time. */
   | 'timeout'
+  /** The server refused the access token. */
   | 'unauthorized';
 
 /** An error of this side only. `reason` narrows the code where a caller may want to count or test it. */
 export class LocalError extends Error {
   override readonly name = 'LocalError';
   readonly code: LocalErrorCode;
+  /** A finer discriminator within `code`, for example `no_match` of `signature_invalid`. */
   readonly reason: string | undefined;
 
+  /** `message` says what was wrong and what to do, and never contains a secret, a token or a callback URL. */
   constructor(code: LocalErrorCode, message: string, options?: ErrorOptions & { readonly reason?: string }) {
     super(message, options);
     this.code = code;

@@ -5,12 +5,15 @@
 import { registryRow, WireError, type WireErrorData, type WireErrorName } from './errors.ts';
 import { check, type WireTypes } from './validate.ts';
 
-/** An error of the peer that is none of this extension's. */
+/** A JSON-RPC error of the peer that is none of this extension's, or not as the registry has it. */
 export class RemoteError extends Error {
   override readonly name = 'RemoteError';
+  /** As the peer sent it. */
   readonly code: number;
+  /** As the peer sent it: nothing has checked it. */
   readonly data: unknown;
 
+  /** `message` is the peer's own, at most 1024 characters, without control characters. */
   constructor(code: number, message: string, data: unknown) {
     super(message);
     this.code = code;

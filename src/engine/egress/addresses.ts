@@ -1,7 +1,7 @@
 /**
  * Which addresses a callback may reach. Two tables that were made independently must both agree: the ranges of `ipaddr.js`,
  * and the blocks below, written from the IANA special-purpose registries as `net.BlockList`s so that the socket itself
- * enforces them on the address it really uses (SEP: Callback destinations).
+ * enforces them on the address it really uses (SEP: Destination rules).
  */
 import { BlockList, isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';

@@ -1,6 +1,6 @@
 /**
  * The static rules on a callback URL, as a table: what is refused before a name is resolved or a socket opened. Every
- * refusal is `InvalidParams` for `/callback/url` and says what is expected, never what was given (SEP: Callback destinations).
+ * refusal is `InvalidParams` for `/callback/url` and says what is expected, never what was given (SEP: Destination rules).
  */
 import { isIPv4 } from 'node:net';
 import { invalidParams } from '../../wire/errors.ts';

@@ -1,6 +1,6 @@
 /**
  * Why nothing came back. The world's many error codes become three categories; the message is fixed per category, so that
- * no URL, address or certificate text travels on, and a refused address looks like a closed port (SEP: Callback destinations).
+ * no URL, address or certificate text travels on, and a refused address looks like a closed port (SEP: Destination rules).
  */
 import type { OutboundResult } from '../ports.ts';
 

@@ -1,6 +1,6 @@
 /**
  * Name resolution that answers only with addresses in reach. One address out of reach refuses the whole answer: a name that
- * points both at the internet and at something private is an attack or a mistake (SEP: Callback destinations).
+ * points both at the internet and at something private is an attack or a mistake (SEP: Destination rules).
  */
 import type { LookupAddress, LookupOptions } from 'node:dns';
 import type { LookupFunction } from 'node:net';

@@ -1,13 +1,15 @@
 /**
  * The embedded store, on `node:sqlite`: one file, one process, every commit synced to disk before it resolves. Also a volatile
  * one, with the path `:memory:`. Calls block for the length of a sync; the port is asynchronous so that they need not.
+ *
+ * @packageDocumentation
  */
 import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Opened, Store, Write } from '../../engine/ports.ts';
 import { LocalError } from '../../wire/errors.ts';
 import { readWitness, WitnessFile } from './continuity.ts';
-import { openDatabase, type Check } from './database.ts';
+import { openDatabase } from './database.ts';
 import { storeError, storeFenced } from './errors.ts';
 import { canonicalPath, createPrivate } from './files.ts';
 import { lockStore } from './lock.ts';
@@ -20,13 +22,14 @@ import { migrate } from './schema.ts';
 import { sealer, type Sealer } from './seal.ts';
 import { apply, Ledger, type Counts } from './writes.ts';
 
+/** Where the embedded store lives, and how much it may hold. */
 export interface SqliteStoreOptions {
   /**
    * The database file; its directory must exist. Beside it appear `-wal`, `-shm`, `.lock` and `.instance`. `:memory:` = volatile.
    * Back up the database (and `-wal`), never `.instance`: that is how a restored backup is recognised.
    */
   readonly path: string;
-  /** 32 bytes that encrypt callback URLs and secrets at rest; without a key no callback can be stored. `:memory:` makes its own. */
+  /** 32 bytes that encrypt callback URLs and secrets at rest; undefined = no callback can be stored. `:memory:` makes its own. */
   readonly key: Uint8Array | undefined;
   /**
    * Most bytes of the database file, at least 1 MiB; choose it at least 64 MiB below the space there is, so that
@@ -37,7 +40,7 @@ export interface SqliteStoreOptions {
    * Integrity check at open. `quick` (default) reads every page once; `full` also compares indexes with tables; `none` for
    * files too large to be read at every start.
    */
-  readonly check?: Check;
+  readonly check?: 'quick' | 'full' | 'none';
   /** Told, once each, what is wrong but does not stop the store. */
   readonly warn?: (message: string) => void;
 }
@@ -45,7 +48,10 @@ export interface SqliteStoreOptions {
 const DEFAULT_MAX_BYTES = 4 * 1024 ** 3;
 const VOLATILE = ':memory:';
 
-/** Opens nothing yet: `open` does. Every method rejects with a `LocalError`: `store_*`, `key_unknown`, `config_invalid`, `closed`. */
+/**
+ * An embedded store for `createEngine`. Opens nothing yet: the engine's `start` does. Every method rejects with a `LocalError`:
+ * `store_full`, `store_corrupt`, `store_locked`, `store_failed`, `store_fenced`, `key_unknown`, `config_invalid` or `closed`.
+ */
 export function sqliteStore(options: SqliteStoreOptions): Store {
   return new SqliteStore(options);
 }

@@ -38,7 +38,10 @@ export function prepareQueries(database: DatabaseSync) {
     leaveTombstone: sql('INSERT OR REPLACE INTO tombstones (subscription_id, principal, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)'),
 
     event: sql('INSERT INTO accepted_events (offset, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?)'),
-    /** From here on everything freed is overwritten, at the price of more writing. Not prepared: SQLite obeys this pragma as it compiles it. */
+    /**
+     * From here on everything freed is overwritten, at the price of more writing. Not prepared: SQLite obeys this pragma as it
+     * compiles it.
+     */
     eraseFully: () => database.exec('PRAGMA secure_delete = ON'),
     eraseCheaply: () => database.exec('PRAGMA secure_delete = FAST'),
     emptyWal: sql('PRAGMA wal_checkpoint(TRUNCATE)'),

@@ -19,6 +19,8 @@ export interface MirrorLog {
   readonly row: number;
   readonly subscriptionId: string;
   readonly createdOffset: number;
+  /** The epoch it began with, which the answer to its subscribe named. */
+  readonly firstEpoch: string;
   state: Subscription;
   /** Entry by number, in the present epoch; trimming does not remove. */
   entries: Map<number, MirrorEntry>;
@@ -88,7 +90,7 @@ export class Mirror {
       case 'create': {
         const { state, row, createdOffset } = write;
         const log: MirrorLog = {
-          row, createdOffset, subscriptionId: state.subscriptionId, state, entries: new Map(), before: [],
+          row, createdOffset, subscriptionId: state.subscriptionId, firstEpoch: state.epoch, state, entries: new Map(), before: [],
           followed: [{ commit: this.commits, select: state.select }], trimmed: 0, attempts: 0, endedAt: null,
         };
         this.logs.set(state.subscriptionId, log);

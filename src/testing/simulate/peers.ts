@@ -32,7 +32,10 @@ export class Ledger {
   /** Applies at most `most` entries of a delivery. Returns where the client stands, or null when it may not say so of this epoch. */
   apply(delivery: SeenDelivery, most = Number.POSITIVE_INFINITY): number | null {
     const { subscriptionId, epoch } = delivery;
-    let cursor = this.cursors.get(subscriptionId) ?? { subscriptionId, epoch, sequence: 0, past: [] };
+    // A client knows the first epoch from the answer to its subscribe. Who begins with what comes first can take a late message of
+    // an old epoch for a new one, and then refuses the real one for ever.
+    const first = this.#judge.mirror.logs.get(subscriptionId)?.firstEpoch ?? epoch;
+    let cursor = this.cursors.get(subscriptionId) ?? { subscriptionId, epoch: first, sequence: 0, past: [] };
     let verdict = receive(cursor, delivery);
     if (verdict.kind === 'moved') {
       cursor = verdict.cursor;
