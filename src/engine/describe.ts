@@ -1,4 +1,4 @@
-/** What a subscription looks like from outside: everything its owner may know, and no secret (SEP: Subscription). */
+/** What a subscription looks like from outside: everything its owner may know, and no secret (SEP: The subscription object). */
 import type { CallbackStatus, Subscription as WireSubscription } from '../../spec-schema/draft/schema.ts';
 import { etagOf, statusOf } from '../core/index.ts';
 import type { Subscription } from '../core/types.ts';

@@ -271,10 +271,10 @@ export class Subscriptions {
     }
     // Events accepted so far belong to those who followed them until now.
     if (select !== undefined) await numbering.level();
-    let held = await this.#again(first);
+    let held = await this.own(caller, params.subscriptionId);
     while (select !== undefined && numbering.lag > 0) {
       await numbering.level();
-      held = await this.#again(first);
+      held = await this.own(caller, params.subscriptionId);
     }
     refuseStale(held.state, params.ifMatch);
     if (select !== undefined) catalog.select(select);
@@ -298,13 +298,6 @@ export class Subscriptions {
     const { state } = held;
     await book.commit();
     return grant === undefined ? this.#describe(state) : describe(state, renewAfter(grant, random.uniform()));
-  }
-
-  /** The subscription as it is now, after something was awaited. */
-  async #again(before: Held): Promise<Held> {
-    const held = await this.#o.book.one(before.row);
-    if (held === undefined || held.ended) throw notFound({ kind: 'subscription' });
-    return held;
   }
 
   /* ----------------------------------------------------------------------------------- get, list, end */

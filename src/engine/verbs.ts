@@ -104,7 +104,7 @@ export interface Engine extends Verbs {
   /** Stops taking work, ends streams and long polls, waits for attempts in flight (bounded), closes the store. Idempotent. */
   close(): Promise<void>;
   /**
-   * Resolves once the event is durable (SEP: Durable first). Rejects with `LocalError`: `trigger_unknown`, `payload_invalid`,
+   * Resolves once the event is durable (SEP: The log). Rejects with `LocalError`: `trigger_unknown`, `payload_invalid`,
    * `json_refused`, `store_full`, `store_failed`, `store_fenced`, `closed`; nothing was then accepted.
    */
   emit(event: NewEvent): Promise<Accepted>;

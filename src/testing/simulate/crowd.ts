@@ -71,7 +71,7 @@ export class Crowd {
       if (!(cause instanceof WireError)) return this.#o.judge.blame('error', cause instanceof Error ? cause.stack ?? cause.message : String(cause));
       if (mine === null || !cause.is('NotFound') || this.#o.engine() !== engine) return;
       const log = this.#o.judge.mirror.logs.get(mine.subscriptionId);
-      if (log !== undefined && log.endedAt === null) this.#o.judge.blame('H4', `${mine.subscriptionId} lives, but is not found ${cause.stack}`);
+      if (log !== undefined && log.endedAt === null) this.#o.judge.blame('H4', `${mine.subscriptionId} lives, but is not found`);
       this.#mine.delete(mine.subscriptionId);
     });
   }
