@@ -132,7 +132,7 @@ function protocolError(error: unknown, ctx: ServerContext, log: Log): ProtocolEr
 
 const LIST_CHANGED = 'notifications/triggers/list_changed';
 
-/** While a stream is open, `list_changed` travels on it (SEP: Notifications). Returns the end of that. */
+/** While a stream is open, `list_changed` travels on it (SEP: triggers/list). Returns the end of that. */
 function announceOnStream(connection: Connection, exchange: Exchange): () => void {
   connection.openStreams += 1;
   const unsubscribe = connection.engine.onListChanged(() => {

@@ -9,7 +9,7 @@ import { parseParams, type ParamsName, type WireTypes } from '../wire/validate.t
 
 /** One request as a transport hands it over: who asks, under which id, and how to send on the request's own stream. */
 export interface Exchange {
-  /** Throws `WireError` Forbidden. Asked only once the params have the right shape (SEP: Check order). */
+  /** Throws `WireError` Forbidden. Asked only once the params have the right shape (SEP: Methods). */
   caller(): Caller;
   readonly requestId: RequestId;
   /** Fires when the client cancelled the request or is gone; nothing may be sent for the request afterwards. */

@@ -1,6 +1,6 @@
 /**
  * The subscription on the server: obtained, kept alive, taken over when it is configured differently. Renews by itself,
- * whether or not the application is reading (SEP: Lifetime, Recovery).
+ * whether or not the application is reading (SEP: Lifetime, Recovery by the client).
  */
 import type { KeyConflictData, SubscribeParams, Subscription, UpdateParams } from '../../spec-schema/draft/schema.ts';
 import type { Clock } from '../local/clock.ts';

@@ -1,6 +1,6 @@
 /**
  * What a receiver does with a delivery, on every drain: one comparison decides whether something was missed, and what is
- * new is handed on in order, each number once (SEP: Delivery, Rules 2 to 5). Pure: a cursor and a delivery in, a verdict
+ * new is handed on in order, each number once (SEP: Applying a delivery). Pure: a cursor and a delivery in, a verdict
  * out. Client and callback receiver share it, so that a number can mean nothing else on one drain than on another.
  */
 import type { GapReason, Position } from './types.ts';

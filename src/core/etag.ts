@@ -1,4 +1,4 @@
-/** The ETag of a subscription (SEP: ETag). */
+/** The ETag of a subscription (SEP: ETags). */
 import type { Subscription } from './types.ts';
 
 /**

@@ -8,7 +8,7 @@ export function resetCounters(health: Health): Health {
   return { ...HEALTHY, lastError: health.lastError, lastDeliveryAt: health.lastDeliveryAt };
 }
 
-/** SEP: Suspension. Only something the client does comes here: a renewal, an update or a pull. */
+/** SEP: Failure and suspension. Only something the client does comes here: a renewal, an update or a pull. */
 export function resumed(subscription: Subscription): Subscription {
   return { ...subscription, suspended: false, version: subscription.version + 1, health: resetCounters(subscription.health) };
 }

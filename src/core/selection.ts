@@ -33,7 +33,7 @@ interface Shape {
   wide: WideRow[];
 }
 
-/** The texts a value stands for: an array stands for each of its members (SEP: Matching). */
+/** The texts a value stands for: an array stands for each of its members (SEP: The subscription object). */
 function textsOf(value: unknown): string[] {
   return Array.isArray(value) ? [...new Set(value.map(canonicalText))] : [canonicalText(value)];
 }

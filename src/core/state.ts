@@ -28,7 +28,7 @@ function waiting(subscription: Subscription): boolean {
   return callback !== null && !paused && !suspended && terminated === null && attempt === null && acked < head;
 }
 
-/** A callback attempt may start now (SEP: Order, one attempt at a time). */
+/** A callback attempt may start now (SEP: Callback). */
 export function deliverable(subscription: Subscription, now: number): boolean {
   const { retryAt } = subscription;
   return waiting(subscription) && !expired(subscription, now) && consented(subscription, now) && (retryAt === null || retryAt <= now);

@@ -8,7 +8,7 @@ import type { Attempt, Effect, GapReason, Health, Input, Outcome, Step, Subscrip
 
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
-/** SEP: Order. One attempt at a time, and it always starts right after what is acknowledged. */
+/** SEP: Callback. One attempt at a time, and it always starts right after what is acknowledged. */
 export function claim(subscription: Subscription, { to, events, first, leaseMs }: InputOf<'claim'>, now: number): Step {
   requireInteger('claim.leaseMs', leaseMs, 1);
   const { acked, head, attempt, callback } = subscription;
@@ -89,8 +89,8 @@ function failed(subscription: Subscription, attempt: Attempt, failure: Failure, 
 }
 
 /**
- * SEP: onFailure. Keep everything and stop, or record one event as a gap and go on with the next. Either way the backoff is over,
- * but not what the endpoint asked for: `notBefore` outlives even a suspension.
+ * SEP: Failure and suspension. Keep everything and stop, or record one event as a gap and go on with the next. Either way the
+ * backoff is over, but not what the endpoint asked for: `notBefore` outlives even a suspension.
  */
 function giveUp(subscription: Subscription, attempt: Attempt, reason: GapReason, notBefore: number | null, now: number): Step {
   if (subscription.onFailure === 'suspend') return suspend({ ...subscription, retryAt: notBefore });

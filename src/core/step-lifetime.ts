@@ -10,7 +10,7 @@ type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
  * A renewal or update. The version, and so the ETag, moves once if anything it covers really became different: repeating a
- * call, or being granted the same lifetime again, is not a change (SEP: ETag).
+ * call, or being granted the same lifetime again, is not a change (SEP: ETags).
  */
 export function configure(subscription: Subscription, { change }: InputOf<'configure'>, now: number): Step {
   const before = subscription;

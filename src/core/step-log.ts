@@ -8,7 +8,7 @@ import type { Effect, Input, Step, Subscription } from './types.ts';
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
- * SEP: Contiguity. Numbering goes on whatever the callback does: paused, suspended and failing are no reason to skip a number.
+ * SEP: The log. Numbering goes on whatever the callback does: paused, suspended and failing are no reason to skip a number.
  */
 export function append(subscription: Subscription, { count, acceptedAt }: InputOf<'append'>, now: number): Step {
   requireInteger('append.count', count, 1);
@@ -57,7 +57,7 @@ export function drain(subscription: Subscription, { to, resume }: InputOf<'drain
 }
 
 /**
- * SEP: Epoch. The acknowledged part of the old epoch goes; the rest is numbered again from 1. Positions of the old epoch are
+ * SEP: Epochs. The acknowledged part of the old epoch goes; the rest is numbered again from 1. Positions of the old epoch are
  * refused from here on, so nothing can be acknowledged unseen.
  */
 export function rotate(subscription: Subscription, { epoch }: InputOf<'rotate'>, now: number): Step {

@@ -2,7 +2,7 @@
  * The glossary: what a subscription is to the core, what can happen to it, and what must be done about it.
  *
  * Instants are epoch milliseconds, durations are milliseconds; both are handed in, the core never reads a clock. Numbers
- * called sequence, head, acked, sent and floor are positions in one subscription's log (SEP: Log).
+ * called sequence, head, acked, sent and floor are positions in one subscription's log (SEP: The log).
  */
 
 /** What becomes of a callback that keeps failing: everything stops, or one event is given up (SEP: Failure and suspension). */

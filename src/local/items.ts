@@ -1,6 +1,6 @@
 /**
  * What an application is handed, by the client's iterator and by a callback receiver alike: events in order, and every loss
- * that was learnt of (SEP: Applying a delivery, Recovery).
+ * that was learnt of (SEP: Applying a delivery, Recovery by the client).
  */
 import type { Event, FinalPosition, Gap, Position, TerminationReason } from '../../spec-schema/draft/schema.ts';
 

@@ -1,6 +1,6 @@
 /**
  * Everything that is identified by its content: the RFC 8785 canonical form, the default subscription key, equality of
- * selections and the `webhook-id` (SEP: Key, Callback request). Signatures are never made over canonical forms.
+ * selections and the `webhook-id` (SEP: triggers/subscribe, Message identity). Signatures are never made over canonical forms.
  */
 import { hash, randomBytes } from 'node:crypto';
 import canonicalize from 'canonicalize';

@@ -1,6 +1,6 @@
 /**
  * Names of the HTTP headers of a callback, in the lower case that Node and the Fetch API use, and one way to read them from
- * whatever a web framework hands over (SEP: Callback request).
+ * whatever a web framework hands over (SEP: Callback).
  */
 
 export const WEBHOOK_ID = 'webhook-id';

@@ -1,6 +1,6 @@
 /**
- * Standard Webhooks over raw bytes with a strict grammar, and the proof that answers a challenge (SEP: Callback
- * signature, Verification). Stock verifiers accept what this signs; this refuses what some of them wrongly accept: bytes
+ * Standard Webhooks over raw bytes with a strict grammar, and the proof that answers a challenge (SEP:
+ * Signature, Verification). Stock verifiers accept what this signs; this refuses what some of them wrongly accept: bytes
  * folded by a lossy decoder, junk after the timestamp, a dot in the id that moves the boundary, short secrets.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';

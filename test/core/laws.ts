@@ -13,12 +13,12 @@ function* numbersIn(value: unknown): Generator<number> {
   else if (typeof value === 'object' && value !== null) for (const member of Object.values(value)) yield* numbersIn(member);
 }
 
-/** What SEP: ETag names as configuration. */
+/** What counts as configuration (SEP: ETags). */
 const configuration = (state: Subscription): string => JSON.stringify([
   state.select, state.callback === null ? null : [state.callback.url, state.callback.secret], state.ttlMs, state.paused, state.onFailure, statusOf(state),
 ]);
 
-/** Only these may move it (SEP: ack-only-said). */
+/** Only these may move it (SEP: Acknowledgement). */
 const MOVES_ACKED: ReadonlySet<Input['type']> = new Set(['ack', 'answer', 'rotate']);
 
 type Law = (before: Subscription, input: Input, now: number, result: Step) => void;

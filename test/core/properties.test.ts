@@ -87,7 +87,7 @@ const action: fc.Arbitrary<Action> = fc.record({
   size: fc.integer({ min: 1, max: 4 }),
 });
 
-/** Each drain sends a number for the first time only when no higher one was sent before (SEP: dlv-order). */
+/** Each drain sends a number for the first time only when no higher one was sent before (SEP: Delivery). */
 class Order {
   readonly #sent = new Map<string, { readonly all: Set<number>; max: number }>();
 

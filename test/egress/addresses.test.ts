@@ -1,4 +1,4 @@
-/** Two tables of addresses, made independently, and the verdict on every IANA special-purpose block (SEP: Callback destinations). */
+/** Two tables of addresses, made independently, and the verdict on every IANA special-purpose block (SEP: Destination rules). */
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { describe, test } from 'node:test';

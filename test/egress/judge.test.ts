@@ -1,4 +1,4 @@
-/** Hostile callback URLs end before a name is resolved or a socket opened (SEP: Callback destinations). */
+/** Hostile callback URLs end before a name is resolved or a socket opened (SEP: Destination rules). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createEgress } from '../../src/engine/egress.ts';

@@ -1,4 +1,4 @@
-/** The address that counts is the one the socket uses, at every connection (SEP: Callback destinations). */
+/** The address that counts is the one the socket uses, at every connection (SEP: Destination rules). */
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { describe, test } from 'node:test';

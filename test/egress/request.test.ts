@@ -1,4 +1,4 @@
-/** What goes out: exactly the caller's bytes and headers, nothing of the server's environment (SEP: Callback destinations). */
+/** What goes out: exactly the caller's bytes and headers, nothing of the server's environment (SEP: Destination rules). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createEgress } from '../../src/engine/egress.ts';

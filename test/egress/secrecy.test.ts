@@ -1,4 +1,4 @@
-/** A callback URL is a secret, and a refused address is not told apart from a closed port (SEP: Callback destinations). */
+/** A callback URL is a secret, and a refused address is not told apart from a closed port (SEP: Destination rules). */
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { describe, test } from 'node:test';

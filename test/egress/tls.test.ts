@@ -1,4 +1,4 @@
-/** TLS to the name in the URL, trusted by the given authority only; the certificates are `fixtures/make.sh`'s (SEP: Callback destinations). */
+/** TLS to the name in the URL, trusted by the given authority only; the certificates are `fixtures/make.sh`'s (SEP: Destination rules). */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';

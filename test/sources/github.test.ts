@@ -1,4 +1,4 @@
-/** GitHub's own payloads, signed by GitHub's own library, go in and come out; everything else is refused (SEP: Durable first). */
+/** GitHub's own payloads, signed by GitHub's own library, go in and come out; everything else is refused (SEP: The log). */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { describe, test } from 'node:test';

@@ -1,6 +1,6 @@
 /**
- * Encryption at rest (SEP: Security): AES-256-GCM with a random 96-bit nonce. The place a value belongs to is authenticated
- * with it, so a sealed value that was moved to another column or row does not open.
+ * Encryption at rest (SEP: Security Implications): AES-256-GCM with a random 96-bit nonce. The place a value belongs to is
+ * authenticated with it, so a sealed value that was moved to another column or row does not open.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto';
 import { LocalError } from '../../wire/errors.ts';

@@ -11,7 +11,7 @@ import type { Sealer } from './seal.ts';
 
 /** Events looked at, and tombstones and verifications deleted, by one `forget`: about 10 ms of work. */
 export const SWEEP = 1000;
-/** A verification serves for a day (SEP: Consent); the engine judges that, the store only must not pile them up. */
+/** A verification serves for a day (SEP: Verification); the engine judges that, the store only must not pile them up. */
 const VERIFICATION_KEPT_MS = 2 * 24 * 3600 * 1000;
 
 export interface Counts { subscriptions: number; events: number; entries: number }
