@@ -1,0 +1,42 @@
+/** An MCP server with one trigger type, on a pipe. `docs/examples/client.ts` starts it. */
+import { createEgress } from 'mcp-triggers-experimental/server';
+
+/** 32 bytes that encrypt callback URLs and secrets at rest: keep them with the other secrets. */
+const key = new Uint8Array(Buffer.from(process.env['SHOP_STORE_KEY'] ?? '', 'base64'));
+// Only https, unless somebody tries this out with a receiver on the same machine.
+const egress = createEgress({ unsafeAllowHttpLoopback: process.env['SHOP_UNSAFE_LOOPBACK'] === 'true' });
+
+// #region readme
+import { McpServer } from '@modelcontextprotocol/server';
+import { serveStdio } from '@modelcontextprotocol/server/stdio';
+import { attachTriggers, createEngine, defineTrigger } from 'mcp-triggers-experimental/server';
+import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
+import { z } from 'zod';
+
+const orderPaid = defineTrigger({
+  name: 'order.paid',
+  description: 'An order was paid in full.',
+  input: z.object({ shop: z.string().optional() }),
+  payload: z.object({ shop: z.string(), order: z.string(), cents: z.int() }),
+});
+const engine = createEngine({ store: sqliteStore({ path: 'orders.db', key }), triggers: [orderPaid], egress });
+await engine.start();
+
+serveStdio(() => {
+  const mcp = new McpServer({ name: 'shop', version: '1.0.0' });
+  attachTriggers(mcp, engine, { drains: ['callback', 'stream', 'pull'], durability: 'durable' });
+  return mcp;
+});
+
+// Wherever it happens. Resolves once the event is on disk; the same eventId again appends nothing.
+export const paid = (order: string, cents: number) =>
+  engine.emit(orderPaid.event({ eventId: `paid:${order}`, data: { shop: 'kiosk', order, cents } }));
+// #endregion
+
+let orders = 0;
+const selling = setInterval(() => void paid(`o-${++orders}`, 100 * orders), 200);
+// The client has gone, and with it the reason to run.
+process.stdin.once('close', () => {
+  clearInterval(selling);
+  void engine.close();
+});
