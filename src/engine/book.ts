@@ -33,7 +33,7 @@ export interface BookOptions {
   now(): number;
   /** Effects that need the world, in order, after their commit. */
   act(held: Held, effect: Extract<Effect, { type: 'wake' | 'announce' }>): void;
-  /** Called in the same turn: a callback has work. May enter more steps into the same commit. */
+  /** Called at the end of the turn: a callback has work. May enter more steps into the same commit. */
   ready(held: Held): void;
   /** Called in the same turn: the subscription is over. Enters its end. */
   terminated(held: Held, reason: TerminationReason): void;
@@ -54,9 +54,11 @@ class Batch {
   /** In the order entered; a `Held` stands for its own creation, with the state it has by then. */
   readonly writes: (Write | Held)[] = [];
   readonly dirty = new Set<Held>();
+  /** Their callbacks have work. Looked at when the turn is over, so that one delivery takes all that came in it. */
+  readonly ready = new Set<Held>();
   readonly after: (() => void)[] = [];
   readonly waiters: Waiter[] = [];
-  get empty(): boolean { return this.writes.length === 0 && this.dirty.size === 0; }
+  get empty(): boolean { return this.writes.length === 0 && this.dirty.size === 0 && this.ready.size === 0 && this.after.length === 0; }
 }
 
 export class Book {
@@ -188,7 +190,8 @@ export class Book {
         held.tail = null;
         break;
       case 'ready':
-        this.#options.ready(held);
+        this.#batch.ready.add(held);
+        this.#schedule();
         break;
       case 'terminated':
         this.#options.terminated(held, effect.reason);
@@ -244,7 +247,7 @@ export class Book {
    * turn of the step it is to wait for: an older failure is not remembered.
    */
   commit(): Promise<void> {
-    if (this.#batch.empty && this.#batch.after.length === 0) return this.#inFlight ?? Promise.resolve();
+    if (this.#batch.empty) return this.#inFlight ?? Promise.resolve();
     this.#schedule();
     return new Promise((resolve, reject) => this.#batch.waiters.push({ resolve, reject }));
   }
@@ -268,6 +271,7 @@ export class Book {
 
   async #flush(): Promise<void> {
     const batch = this.#batch;
+    for (const held of batch.ready) if (this.holds(held)) this.#options.ready(held);
     this.#batch = new Batch();
     this.#scheduled = false;
     this.#turn += 1;

@@ -41,7 +41,10 @@ export class Dispatcher {
   readonly #reading = new Set<number>();
   /** By row, the attempt that this process claimed and has not settled; also one that was voided on its way. */
   readonly #mine = new Map<number, number>();
+  /** Places taken: attempts whose answer has not come. */
   #inFlight = 0;
+  /** Attempts whose answer is not on disk. */
+  #unsettled = 0;
   #closing = false;
   #drained: (() => void)[] = [];
 
@@ -56,7 +59,7 @@ export class Dispatcher {
     return state.attempt !== null && this.#mine.get(row) === state.attempt.id;
   }
 
-  /** There may be something to deliver. Claims in this very turn when the log's end is in memory. */
+  /** There may be something to deliver. Claims at once when the log's end is in memory. */
   pump(held: Held): void {
     if (this.#closing || this.#reading.has(held.row) || !this.#ready(held)) return;
     // Who waits comes first, or a few busy callbacks would pass the places on among themselves for ever.
@@ -72,9 +75,14 @@ export class Dispatcher {
   get #full(): boolean { return this.#inFlight + this.#reading.size >= this.#o.concurrency; }
 
   #start(held: Held): void {
-    const range = readTail(held, held.state.acked, this.#limits(held));
-    if (range === null) void this.#startFromStore(held.row);
-    else if (range.last > range.after) this.#claim(held, range);
+    try {
+      const range = readTail(held, held.state.acked, this.#limits(held));
+      if (range === null) void this.#startFromStore(held.row);
+      else if (range.last > range.after) this.#claim(held, range);
+    } catch (cause) {
+      this.#o.log.error({ row: held.row, cause }, 'a callback could not be claimed; it is tried again soon');
+      this.#later(held.row);
+    }
   }
 
   /** Gives free places to those who wait. */
@@ -144,16 +152,27 @@ export class Dispatcher {
     if (refused !== undefined || state.attempt === null) return;
     const { attempt } = state;
     this.#inFlight += 1;
+    this.#unsettled += 1;
     this.#mine.set(row, attempt.id);
     let started = false;
     // Nobody is sent a number before it, and the claim, are on disk; nor a counter, so what is sent shows the state as of now.
     book.afterCommit(() => { started = true; void this.#attempt(row, attempt, range, state); });
-    void book.commit().catch(() => { if (!started) this.#release(row, attempt); });
+    void book.commit().catch(() => {
+      if (started) return;
+      this.#inFlight -= 1;
+      this.#release(row, attempt);
+    });
   }
 
   async #attempt(row: number, attempt: Attempt, range: Range, state: Subscription): Promise<void> {
     const { book, clock, egress, sealer, log, meter, random } = this.#o;
     const startedAt = clock.now();
+    let place = true;
+    /** Given back with the answer, so that the step that enters it can claim the next range into the same commit. */
+    const leave = (): void => {
+      if (place) this.#inFlight -= 1;
+      place = false;
+    };
     try {
       const held = await book.one(row);
       const callback = held?.state.callback ?? null;
@@ -161,6 +180,7 @@ export class Dispatcher {
       if (held === undefined || callback === null || held.state.attempt?.id !== attempt.id) return;
       const sealed = await sealer.seal(state, callback, deliveryOf(state, range), range);
       const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
+      leave();
       const outcome = outcomeOf(result, range, clock.now());
       meter.count('triggers_attempts_total', 1, { outcome: outcome.kind });
       meter.observe('triggers_attempt_seconds', (clock.now() - startedAt) / 1000);
@@ -171,6 +191,7 @@ export class Dispatcher {
       // The lease runs out and the ordinary tick takes over; nothing is lost.
       log.error({ row, cause }, 'a callback attempt could not be settled; its lease will run out');
     } finally {
+      leave();
       this.#release(row, attempt);
     }
   }
@@ -180,25 +201,19 @@ export class Dispatcher {
     await retryWhenFull(async () => {
       const held = await book.one(row);
       if (held === undefined || held.ended) return;
-      // The place is free before the step, so that its `ready` can claim the next range into the same commit.
-      this.#inFlight -= 1;
       this.#mine.delete(row);
-      try {
-        book.step(held, { type: 'answer', attempt: attempt.id, outcome, jitter });
-      } finally {
-        this.#inFlight += 1;
-      }
+      book.step(held, { type: 'answer', attempt: attempt.id, outcome, jitter });
       await book.commit();
     });
   }
 
   #release(row: number, attempt: Attempt): void {
-    this.#inFlight -= 1;
+    this.#unsettled -= 1;
     if (this.#mine.get(row) === attempt.id) this.#mine.delete(row);
     // While it was on its way nobody could claim the next, if it was void.
     this.#waiting.add(row);
     if (!this.#closing) this.#next();
-    else if (this.#inFlight === 0) for (const done of this.#drained.splice(0)) done();
+    else if (this.#unsettled === 0) for (const done of this.#drained.splice(0)) done();
   }
 
   /** The last word on a callback: one best-effort POST, outside the log. */
@@ -213,7 +228,7 @@ export class Dispatcher {
   /** Starts no more attempts; resolves when those in flight are settled or after `patienceMs`. */
   async close(patienceMs: number): Promise<void> {
     this.#closing = true;
-    if (this.#inFlight === 0) return;
+    if (this.#unsettled === 0) return;
     await new Promise<void>((resolve) => {
       const cancel = this.#o.clock.after(patienceMs, resolve);
       this.#drained.push(() => { cancel(); resolve(); });
