@@ -1,6 +1,6 @@
 /**
- * The rules that every run must keep, checked as it happens against the disk's own copy. They are numbered as in
- * `docs/testing.md`: H1 contiguous, H2 stable, H3 ordered, H4 nothing lost, H5 acknowledgements, H6 duplicates, H7 message ids,
+ * The rules that every run must keep, checked as it happens against the disk's own copy. They have numbers, with which a
+ * violation begins: H1 contiguous, H2 stable, H3 ordered, H4 nothing lost, H5 acknowledgements, H6 duplicates, H7 message ids,
  * H8 gaps, H9 everything drains in the end.
  */
 import { createHash } from 'node:crypto';

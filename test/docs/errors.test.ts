@@ -1,0 +1,42 @@
+/** The error page lists every error there is: the wire's from the registry, this side's from the type that the code is checked with. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import registry from '../../spec-schema/draft/errors.json' with { type: 'json' };
+import { withTable } from '../../scripts/errors-doc.ts';
+import { read, repositoryFiles, ROOT } from '../tidy/sources.ts';
+
+/** The first cells of the tables in one part of the page. */
+const firstCells = (text: string): string[] => [...text.matchAll(/^\| `([^`]+)`/gm)].map(([, cell]) => cell!);
+const page = read('docs/errors.md');
+const [, wire = '', local = ''] = page.split(/^## (?:Wire|Local) errors$/m);
+const declared = /export type LocalErrorCode =([\s\S]*?');/.exec(read('src/wire/errors.ts'))?.[1] ?? '';
+const codes = [...declared.matchAll(/\| '(\w+)'/g)].map(([, code]) => code!);
+
+describe('docs/errors.md', () => {
+  test('has the wire errors as the registry has them', () => {
+    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'scripts', 'errors-doc.ts'), '--check'], { cwd: ROOT, encoding: 'utf8' });
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(firstCells(wire), registry.errors.map(({ name }) => name));
+  });
+
+  test('would be stale if a row of the registry changed', () => {
+    const [first, ...rest] = registry.errors;
+    assert.equal(withTable(page, registry.errors), page);
+    assert.notEqual(withTable(page, [{ ...first!, code: -1 }, ...rest]), page);
+    assert.throws(() => withTable('# Errors', registry.errors), /must have the lines/);
+  });
+
+  test('has every code of a LocalError exactly once, and no other', () => {
+    assert.ok(codes.length > 15, `only ${codes.length} codes were seen`);
+    assert.deepEqual(firstCells(local).sort(), [...codes].sort());
+  });
+
+  test('no code is declared that nothing throws', () => {
+    const sources = repositoryFiles().filter((file) => /^src\/.*\.ts$/.test(file) && file !== 'src/wire/errors.ts').map(read);
+    // Thrown by name, chosen by a condition, or a row of a table of verdicts.
+    const thrown = (code: string) => new RegExp(`LocalError\\(\\s*'${code}'|code: '${code}'|[?:] '${code}'`);
+    assert.deepEqual(codes.filter((code) => !sources.some((source) => thrown(code).test(source))), []);
+  });
+});
