@@ -1,6 +1,6 @@
 /**
  * The production engine in a world of its own: a fixed set of seeds, each with crashes, refused commits, lost answers and
- * impatient clients. A failing seed is played again with `node --conditions=source test/simulation/run.ts --seed N`.
+ * impatient clients. A failing seed is played again with `node --conditions=mcp-triggers-source test/simulation/run.ts --seed N`.
  */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
@@ -22,7 +22,7 @@ describe('simulation', () => {
         for (const [name, count] of Object.entries(counts)) total[name] = (total[name] ?? 0) + count;
       }
       context.diagnostic(`so far ${JSON.stringify(total)}`);
-      assert.deepEqual(broken, [], 'play one again with: node --conditions=source test/simulation/run.ts --steps 150 --seed N');
+      assert.deepEqual(broken, [], 'play one again with: node --conditions=mcp-triggers-source test/simulation/run.ts --steps 150 --seed N');
     });
   }
 
