@@ -1,5 +1,5 @@
 /**
- * `npm run demo`: the whole idea in half a minute, on this machine only. Real GitHub payloads reach three clients by callback,
+ * `npm run demo`: the whole idea in seconds, on this machine only. Real GitHub payloads reach three clients by callback,
  * stream and pull; the server is killed in the middle; everything arrives all the same, once and in order.
  *
  * Exit codes: 0 everything held; 1 something did not, or could not be run; 130 stopped with Ctrl+C.

@@ -94,7 +94,7 @@ export async function tell({ server, secret, screen, signal, defer }: Cast): Pro
   const findings = [...verify(accepted, watchers), { ok: forged.status === 401, text: `the forged webhook was refused with ${forged.status} and arrived nowhere` }];
   for (const finding of findings) screen.line(findingLine(finding));
   const received = watchers.map(({ drain, wiretap: { times, duplicates } }) => `${drain} ${times.size + duplicates}`).join(', ');
-  screen.line(`        on the wire, with what came again and was known by its number: ${received}`);
+  screen.line(`        received on the wire, repeats included: ${received}`);
   return findings.every(({ ok }) => ok);
 }
 

@@ -1,0 +1,40 @@
+/** The README says what the programs say: example code byte for byte, variables, options, exit codes. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { describe, test } from 'node:test';
+import { EXIT, EXIT_MEANINGS } from '../../reference-client/exit.ts';
+import { describeConfig } from '../../reference-server/config.ts';
+import { example, fresh } from '../../scripts/readme.ts';
+
+const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+const COLUMNS_MAX = 100;
+
+describe('README', () => {
+  test('its generated parts are fresh', async () => {
+    assert.equal(await fresh(readme), readme, 'run: node --conditions=mcp-triggers-source scripts/readme.ts');
+  });
+
+  test('a stale part is seen', async () => {
+    const stale = readme.replace('| `TRIGGERS_MODE` |', '| `TRIGGERS_MOOD` |');
+    assert.notEqual(stale, readme);
+    assert.notEqual(await fresh(stale), stale);
+  });
+
+  for (const name of ['server', 'client', 'receiver']) {
+    test(`its ${name} example is the file's`, async () => {
+      assert.ok(readme.includes(await example(`docs/examples/${name}.ts`)));
+    });
+  }
+
+  test('it names every variable of the server and every exit code of the client', () => {
+    for (const { name } of describeConfig()) assert.ok(readme.includes(`| \`${name}\` |`), name);
+    assert.deepEqual(EXIT_MEANINGS.map(([code]) => code), Object.values(EXIT));
+    for (const [code, meaning] of EXIT_MEANINGS) assert.ok(readme.includes(`| ${code} | ${meaning} |`), meaning);
+  });
+
+  test('its excerpt of the demo fits a terminal', () => {
+    const excerpt = /```text\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
+    assert.match(excerpt, /Everything held/);
+    assert.deepEqual(excerpt.split('\n').filter((line) => line.length > COLUMNS_MAX), []);
+  });
+});
