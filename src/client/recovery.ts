@@ -47,7 +47,9 @@ function decideWire(error: WireError): Decision {
     return { do: 'rewind', final: { epoch, head, acked } };
   }
   if (error.is('NotFound') && error.data.kind === 'subscription') return ended(error.data.reason, error.data.final, error);
-  if (error.is('Unsupported') || error.is('CallbackEndpointError')) return { do: 'descend' };
+  // The server calls back to no such address, or reaches nobody there; it may still be drained in another way.
+  const isCallback = error.is('CallbackEndpointError') || (error.is('InvalidParams') && error.data.path.startsWith('/callback'));
+  if (isCallback || error.is('Unsupported')) return { do: 'descend' };
   return isTransient(error) ? { do: 'retry', strike: false } : { do: 'fail', error };
 }
 
