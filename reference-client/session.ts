@@ -55,9 +55,10 @@ function endpointOf(text: string): URL {
 }
 
 async function tokenOf(globals: Globals): Promise<string | undefined> {
-  const given = globals.token ?? process.env[TOKEN_VARIABLE];
-  if (given !== undefined && given !== '') return given;
+  if (globals.token !== undefined) return globals.token;
   if (globals.tokenFile !== undefined) return (await readFile(globals.tokenFile, 'utf8')).trim();
+  const given = process.env[TOKEN_VARIABLE];
+  if (given !== undefined && given !== '') return given;
   if (!isLocal(globals)) return undefined;
   try {
     return (await readFile(DEVELOPMENT_TOKEN_FILE, 'utf8')).trim();
