@@ -68,7 +68,7 @@ async function main(check: boolean): Promise<number> {
   const after = await fresh(before);
   if (before === after) return 0;
   if (!check) await writeFile(new URL('README.md', ROOT), after);
-  else process.stderr.write('README.md is stale. Run: node --conditions=mcp-triggers-source scripts/readme.ts\n');
+  else process.stderr.write('README.md is stale. Run: npm run readme\n');
   return check ? 1 : 0;
 }
 

@@ -11,7 +11,7 @@ const COLUMNS_MAX = 100;
 
 describe('README', () => {
   test('its generated parts are fresh', async () => {
-    assert.equal(await fresh(readme), readme, 'run: node --conditions=mcp-triggers-source scripts/readme.ts');
+    assert.equal(await fresh(readme), readme, 'run: npm run readme');
   });
 
   test('a stale part is seen', async () => {
