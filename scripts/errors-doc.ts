@@ -1,6 +1,6 @@
 /**
- * `node scripts/errors-doc.ts`: writes the table of wire errors in `docs/errors.md` from the registry `errors.json`. With `--check`
- * it writes nothing and fails when the table is stale. What stands outside the two markers is written by hand.
+ * `node scripts/errors-doc.ts`: writes the table of wire errors in `docs/errors.md` from the registry `errors.json`. With
+ * `--check` it writes nothing and fails when the table is stale. What stands outside the two markers is written by hand.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -2,7 +2,8 @@
  * For MCP servers that offer triggers: declare trigger types, create an engine over a store, attach it to an SDK server, emit.
  *
  * ```ts
- * const engine = createEngine({ store: sqliteStore({ path: 'triggers.db', key }), triggers: [orderPaid], egress: createEgress() });
+ * const store = sqliteStore({ path: 'triggers.db', key });
+ * const engine = createEngine({ store, triggers: [orderPaid], egress: createEgress() });
  * await engine.start();
  * attachTriggers(mcp, engine, { drains: ['callback', 'stream', 'pull'], durability: 'durable' });
  * await engine.emit(orderPaid.event({ eventId: 'pay_1', data }));

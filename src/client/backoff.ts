@@ -1,4 +1,4 @@
-/** When to try again: exponential backoff with full jitter, and which errors are worth another try (SEP: Recovery by the client). */
+/** When to try again: exponential backoff with full jitter; which errors are worth another try (SEP: Recovery by the client). */
 import { LocalError, WireError } from '../wire/errors.ts';
 
 /** How pauses grow: the n-th is uniform between 0 and `baseMs` doubled n times, never more than `maxMs`. */

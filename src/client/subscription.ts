@@ -149,7 +149,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   get #server(): string { return this.#calls.connection.server; }
   get #drain(): Drain { return this.#rungs[this.#rung]!; }
 
-  /* ------------------------------------------------------------- subscribing ------------------------------------------------------------- */
+  /* -------------------------------------------------- subscribing ------------------------------------------------------- */
 
   async #establish(): Promise<Subscription> {
     const record = await this.#ledger.load('position', this.#server, this.key);
@@ -225,7 +225,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#saved = name;
   }
 
-  /* --------------------------------------------------------------- draining -------------------------------------------------------------- */
+  /* -------------------------------------------------- draining ---------------------------------------------------------- */
 
   /** Yields until the drain ends; returns why: undefined when the server ended it in good order. */
   async *#drainOnce(): AsyncGenerator<Item, unknown> {
@@ -308,7 +308,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     await this.#save(this.#reader.cursor);
   }
 
-  /* -------------------------------------------------------------- recovering ------------------------------------------------------------- */
+  /* -------------------------------------------------- recovering -------------------------------------------------------- */
 
   /** Decides what the end of a round means; throws when it is the end of all. */
   #recover(error: unknown): void {

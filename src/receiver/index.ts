@@ -4,7 +4,10 @@
  *
  * ```ts
  * const receiver = createReceiver({
- *   endpoint: 'https://hooks.example.com/triggers', issuer: 'https://hooks.example.com', signingKey, ledger: fileLedger('ledger.json'),
+ *   endpoint: 'https://hooks.example.com/triggers',
+ *   issuer: 'https://hooks.example.com',
+ *   signingKey,
+ *   ledger: fileLedger('ledger.json'),
  *   apply: async (item) => { if (item.type === 'event') await store(item.event); },
  * });
  * app.post('/triggers', (c) => receiver.fetch(c.req.raw));

@@ -4,7 +4,11 @@
  * ```ts
  * import { test } from 'node:test';
  * import { storeContract } from 'mcp-triggers-experimental/testing';
- * storeContract({ name: 'mine', test, open: async () => ({ store: myStore(where), reopen: async () => myStore(where), close: cleanUp }) });
+ * storeContract({
+ *   name: 'mine',
+ *   test,
+ *   open: async () => ({ store: myStore(where), reopen: async () => myStore(where), close: cleanUp }),
+ * });
  * ```
  */
 import assert from 'node:assert/strict';

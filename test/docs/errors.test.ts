@@ -1,4 +1,4 @@
-/** The error page lists every error there is: the wire's from the registry, this side's from the type that the code is checked with. */
+/** The error page lists every error there is: the wire's from the registry, this side's from the type of their codes. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';

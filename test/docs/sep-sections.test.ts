@@ -1,4 +1,4 @@
-/** A comment that sends its reader to the proposal sends them to a section that is there: `(SEP: Delivery)` or `SEP: Delivery.` */
+/** A comment that sends its reader to the proposal names a section that is there: `(SEP: Delivery)` or `SEP: Delivery.` */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { read, repositoryFiles } from '../tidy/sources.ts';

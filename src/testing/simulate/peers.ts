@@ -29,7 +29,9 @@ export class Ledger {
   at(subscriptionId: string): number { return this.cursors.get(subscriptionId)?.sequence ?? 0; }
   epochOf(subscriptionId: string): string | undefined { return this.cursors.get(subscriptionId)?.epoch; }
 
-  /** Applies at most `most` entries of a delivery. Returns where the client stands, or null when it may not say so of this epoch. */
+  /**
+   * Applies at most `most` entries of a delivery. Returns where the client stands, or null when it may not say so of this epoch.
+   */
   apply(delivery: SeenDelivery, most = Number.POSITIVE_INFINITY): number | null {
     const { subscriptionId, epoch } = delivery;
     // A client knows the first epoch from the answer to its subscribe. Who begins with what comes first can take a late message of
