@@ -1,0 +1,168 @@
+/** Stream: order, credit, heartbeats and ends, as its reader sees them (SEP: Stream). */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { eventually, lastOf, sequencesOf, TAG, world, type Json, type World } from './world.ts';
+import type { StreamReader } from './stream-reader.ts';
+
+/** Everything up to this number. */
+async function readTo(stream: StreamReader, sequence: number): Promise<Json[]> {
+  const all = [await stream.next()];
+  while (lastOf(all.at(-1)!) < sequence) all.push(await stream.next());
+  return all;
+}
+
+/** What is in flight has arrived: a heartbeat follows it. */
+async function settled(w: World, stream: StreamReader): Promise<Json[]> {
+  const all: Json[] = [];
+  const before = stream.deliveries.length;
+  await w.pass(15_000);
+  await eventually('a heartbeat', () => stream.deliveries.length > before);
+  while (stream.unread > 0) all.push(await stream.next());
+  return all;
+}
+
+describe('triggers/stream', () => {
+  test('[stream-continues] each delivery begins where the one before ended, the first at the position asked for', async (t) => {
+    const w = await world(t);
+    const { subscriptionId, epoch } = await w.subscribe();
+    await w.open(130);
+    for (const after of [undefined, 0, 1, 77, 130]) {
+      const stream = await w.stream({ subscriptionId, ...(after === undefined ? {} : { after: { epoch, sequence: after } }), window: { events: 1000 } });
+      await w.open(1);
+      const head = (await w.get(subscriptionId))['head'] as number;
+      const all = await readTo(stream, head);
+      let position = after ?? 0;
+      for (const one of all) {
+        assert.equal(one['after'], position);
+        position = lastOf(one);
+      }
+      assert.deepEqual(all.flatMap(sequencesOf), Array.from({ length: head - (after ?? 0) }, (_, at) => (after ?? 0) + 1 + at));
+      stream.close();
+    }
+  });
+
+  test('[stream-window] never more events in flight than the window, and an acknowledgement on any connection makes room', async (t) => {
+    const w = await world(t);
+    const made = await w.subscribe();
+    await w.open(20);
+    const stream = await w.stream({ subscriptionId: made['subscriptionId'], window: { events: 4 } });
+    let received = (await settled(w, stream)).flatMap(sequencesOf);
+    assert.deepEqual(received, [1, 2, 3, 4]);
+    await w.ack(made, 1);
+    received = (await settled(w, stream)).flatMap(sequencesOf);
+    assert.deepEqual(received, [5]);
+    await w.pull(made['subscriptionId'], { ack: { epoch: made['epoch'], sequence: 5 }, maxEvents: 0 });
+    received = (await settled(w, stream)).flatMap(sequencesOf);
+    assert.deepEqual(received, [6, 7, 8, 9]);
+  });
+
+  test('[stream-window, stream-window-one] never more bytes, except for one event that is alone', async (t) => {
+    const w = await world(t);
+    const made = await w.subscribe();
+    await w.open(3, { text: 'x'.repeat(600) });
+    await w.open(1, { text: 'x'.repeat(5000) });
+    await w.open(2, { text: 'x'.repeat(100) });
+    const stream = await w.stream({ subscriptionId: made['subscriptionId'], window: { bytes: 2048 } });
+    const sizes = (events: Json[]): number => events.reduce((sum, event) => sum + Buffer.byteLength(JSON.stringify(event)), 0);
+    const flights: number[][] = [];
+    for (;;) {
+      const events = (await settled(w, stream)).flatMap(({ events }) => events as Json[]);
+      if (events.length === 0) break;
+      assert.ok(sizes(events) <= 2048 || events.length === 1, `${events.length} events of ${sizes(events)} bytes in flight`);
+      flights.push(events.map(({ sequence }) => sequence as number));
+      await w.ack(made, flights.at(-1)!.at(-1)!);
+    }
+    assert.deepEqual(flights, [[1, 2], [3], [4], [5, 6]]);
+  });
+
+  test('[stream-window-clamp] a window beyond any bound is none the less at least 100 events', async (t) => {
+    const w = await world(t);
+    const { subscriptionId } = await w.subscribe();
+    await w.open(150);
+    const wide = await w.stream({ subscriptionId, window: { events: 2 ** 53 - 1, bytes: 2 ** 53 - 1 } });
+    assert.ok((await readTo(wide, 100)).flatMap(sequencesOf).length >= 100);
+    const usual = await w.stream({ subscriptionId });
+    assert.equal((await settled(w, usual)).flatMap(sequencesOf).length, 100);
+  });
+
+  test('[stream-heartbeat] not more than 15 seconds are silent, whatever happens on the log', async (t) => {
+    const w = await world(t);
+    const { subscriptionId } = await w.subscribe();
+    const stream = await w.stream({ subscriptionId });
+    await stream.next();
+    for (let beat = 0; beat < 4; beat += 1) {
+      await w.pass(15_000);
+      const { events, after, head } = await stream.next();
+      assert.deepEqual([events, after, head], [[], 0, 0]);
+    }
+    // An event begins the interval anew: the next message comes within 15 s of it.
+    await w.pass(7_000);
+    await w.open(1);
+    await readTo(stream, 1);
+    await w.pass(15_000);
+    assert.deepEqual((await stream.next())['events'], []);
+  });
+
+  test('[stream-heartbeat, stream-stalled] a full window is silent no longer than that, and ends the stream after 60 seconds without an acknowledgement', async (t) => {
+    const w = await world(t);
+    const made = await w.subscribe();
+    await w.open(3);
+    const stream = await w.stream({ subscriptionId: made['subscriptionId'], window: { events: 1 } });
+    assert.deepEqual((await readTo(stream, 1)).flatMap(sequencesOf), [1]);
+    // An acknowledgement within the minute begins it anew.
+    await w.pass(50_000);
+    await w.ack(made, 1);
+    assert.deepEqual((await settled(w, stream)).flatMap(sequencesOf), [2]);
+    await w.pass(30_000);
+    assert.equal(stream.over, false);
+    const beats = stream.unread;
+    assert.ok(beats >= 2, `${beats} heartbeats in 30 s`);
+    await w.pass(31_000);
+    const end = await stream.end();
+    assert.deepEqual([end['id'], end['result']?.['resultType']], [stream.id, 'complete']);
+  });
+
+  test('[stream-log-stays] neither the end by the server nor a cut by the client changes anything', async (t) => {
+    const w = await world(t);
+    const made = await w.subscribe();
+    const { subscriptionId } = made;
+    await w.open(3);
+    const plain = (one: Json): Json => ({ ...one, renewAfterMs: undefined });
+    const before = plain(await w.get(subscriptionId));
+    const cut = await w.stream({ subscriptionId });
+    await readTo(cut, 3);
+    cut.close();
+    await eventually('the stream is released', async () => (await w.engine.health()).streams === 0);
+    assert.deepEqual(plain(await w.get(subscriptionId)), before);
+    const stalled = await w.stream({ subscriptionId, window: { events: 1 } });
+    await readTo(stalled, 1);
+    await w.pass(61_000);
+    await stalled.end();
+    assert.deepEqual(plain(await w.get(subscriptionId)), before);
+    assert.deepEqual(sequencesOf(await w.pull(subscriptionId)), [1, 2, 3]);
+  });
+
+  test('[stream-several] streams over one log have their own positions and windows', async (t) => {
+    const w = await world(t);
+    const made = await w.subscribe();
+    const { subscriptionId, epoch } = made;
+    await w.open(6);
+    const all = await w.stream({ subscriptionId });
+    const narrow = await w.stream({ subscriptionId, window: { events: 2 } });
+    const late = await w.stream({ subscriptionId, after: { epoch, sequence: 4 }, window: { events: 1 } });
+    const received = async (): Promise<number[][]> => {
+      await w.pass(15_000);
+      await w.pass(1_000);
+      await eventually('all have beaten', () => [all, narrow, late].every((stream) => stream.deliveries.at(-1)?.['events'].length === 0));
+      return [all, narrow, late].map((stream) => stream.deliveries.flatMap(sequencesOf));
+    };
+    assert.deepEqual(await received(), [[1, 2, 3, 4, 5, 6], [1, 2], [5]]);
+    await w.ack(made, 3);
+    assert.deepEqual(await received(), [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5], [5]]);
+    narrow.close();
+    await w.ack(made, 6);
+    await w.open(1);
+    assert.deepEqual(await received().then(([a, , c]) => [a, c]), [[1, 2, 3, 4, 5, 6, 7], [5, 6, 7]]);
+    for (const stream of [all, narrow, late]) assert.ok(stream.deliveries.every((one) => one['_meta'][TAG] === stream.id));
+  });
+});

@@ -1,0 +1,212 @@
+/** Subscribing, updating, lifetimes and ends (SEP: Subscriptions). */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { door, eventually, sequencesOf, world, type Json, type World } from './world.ts';
+import type { Endpoint } from './endpoint.ts';
+
+/** Its callback answers 404 until it is suspended. */
+async function suspend(w: World, endpoint: Endpoint, subscriptionId: string): Promise<void> {
+  const before = endpoint.behave;
+  endpoint.behave = () => ({ status: 404 });
+  await w.open(1);
+  await eventually('suspended', async () => {
+    await w.pass(1000);
+    return (await w.get(subscriptionId))['status'] === 'suspended';
+  });
+  endpoint.behave = before;
+}
+
+describe('the subscription object', () => {
+  test('[sub-id-unguessable, sub-id-not-reused] ids are long, look random in every place, and none comes twice, whatever ended', async (t) => {
+    const w = await world(t);
+    const ids: string[] = [];
+    for (let n = 0; n < 64; n += 1) {
+      const { subscriptionId } = await w.subscribe({ key: n % 2 === 0 ? 'one' : 'two' });
+      ids.push(subscriptionId);
+      if (n === 32) await w.restart();
+      await w.ok('triggers/unsubscribe', { subscriptionId });
+    }
+    assert.equal(new Set(ids).size, ids.length);
+    const tails = ids.map((id) => id.slice('sub_'.length));
+    // At most 6 bits a character, so 128 bits take 22; in each place 64 random ones have about 40 different values.
+    const places = tails[0]!.length;
+    const varied = Array.from({ length: places }, (_, at) => new Set(tails.map((tail) => tail[at])).size).filter((count) => count >= 24).length;
+    assert.ok(varied >= 22, `only ${varied} of ${places} characters vary freely`);
+  });
+
+  test('[gap-effective] retention is the least of each member over the selected types', async (t) => {
+    const w = await world(t);
+    const retention = async (...names: string[]): Promise<Json> => (await w.subscribe({ select: names.map((name) => ({ name })) }))['retention'];
+    const types = (await w.ok('triggers/list'))['triggers'] as Json[];
+    const of = (name: string): { maxAgeMs: number; maxEvents: number } => types.find((type) => type['name'] === name)!['retention'];
+    for (const names of [['door.opened'], ['meter.read'], ['mail.arrived'], ['door.opened', 'mail.arrived'], ['meter.read', 'mail.arrived'], ['mail.arrived', 'door.opened', 'meter.read']]) {
+      assert.deepEqual(await retention(...names), {
+        maxAgeMs: Math.min(...names.map((name) => of(name).maxAgeMs)), maxEvents: Math.min(...names.map((name) => of(name).maxEvents)),
+      }, names.join());
+    }
+    // Two members of two types: neither type's own pair.
+    assert.deepEqual(await retention('door.opened', 'mail.arrived'), { maxAgeMs: 7_200_000, maxEvents: 10_000 });
+    const { subscriptionId } = await w.subscribe();
+    const updated = await w.ok('triggers/update', { subscriptionId, select: [{ name: 'meter.read' }, { name: 'mail.arrived' }] });
+    assert.deepEqual(updated['retention'], { maxAgeMs: 3_600_000, maxEvents: 100 });
+  });
+
+  test('[gen-instants] every instant in every answer is UTC with three decimals', async (t) => {
+    const w = await world(t);
+    const endpoint = await w.endpoint((_, n) => (n === 1 ? { status: 500 } : { body: { ack: n - 1 } }));
+    const seen: string[] = [];
+    const names = new Set(['expiresAt', 'createdAt', 'verifiedAt', 'lastDeliveryAt', 'failingSince', 'previousSecretUntil', 'timestamp', 'since']);
+    const found = new Set<string>();
+    const collect = (value: unknown): void => {
+      if (typeof value !== 'object' || value === null) return;
+      for (const [name, member] of Object.entries(value)) {
+        if (names.has(name) && typeof member === 'string') {
+          found.add(name);
+          seen.push(member);
+        } else collect(member);
+      }
+    };
+    await w.engine.emit(door.event({ data: { door: 'front' }, timestamp: '2026-11-21T10:29:59.5+01:00' }));
+    await w.engine.emit(door.event({ data: { door: 'front' }, timestamp: w.clock.now() }));
+    await w.engine.emit(door.event({ data: { door: 'front' }, timestamp: '2026-11-20T00:00:00Z' }));
+    const made = await w.subscribe({ callback: endpoint.callback, since: '2026-11-21T09:00:00.000Z' });
+    collect(made);
+    const { subscriptionId } = made;
+    await endpoint.nth(1);
+    await eventually('failing', async () => (await w.get(subscriptionId))['callback'].health.failingSince !== undefined);
+    collect(await w.get(subscriptionId));
+    await eventually('delivered', async () => {
+      await w.pass(1000);
+      return (await w.get(subscriptionId))['acked'] >= 1;
+    });
+    endpoint.secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+    collect(await w.ok('triggers/update', { subscriptionId, callback: endpoint.callback }));
+    for (const one of [await w.get(subscriptionId), await w.ok('triggers/subscriptions'), await w.pull(subscriptionId), ...endpoint.hits.map(({ message }) => message)]) collect(one);
+    const stream = await w.stream({ subscriptionId });
+    collect(await stream.next());
+    assert.deepEqual([...names].filter((name) => !found.has(name)), []);
+    for (const instant of seen) {
+      assert.match(instant, /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/);
+      assert.equal(new Date(instant).toISOString(), instant);
+    }
+  });
+});
+
+describe('triggers/subscribe', () => {
+  test('[subs-resumes] the same call resumes a suspended callback, and what waited is delivered', async (t) => {
+    const w = await world(t);
+    const endpoint = await w.endpoint();
+    const params = { key: 'k', callback: endpoint.callback };
+    const { subscriptionId } = await w.subscribe(params);
+    await suspend(w, endpoint, subscriptionId);
+    const tried = endpoint.deliveries.length;
+    await w.pass(3_600_000 / 2);
+    assert.equal(endpoint.deliveries.length, tried, 'suspended is silent');
+    const again = await w.subscribe(params);
+    assert.deepEqual([again['created'], again['subscriptionId'], again['status']], [false, subscriptionId, 'active']);
+    assert.deepEqual(sequencesOf((await endpoint.nth(tried + 1)).delivery), [1]);
+  });
+
+  test('[subs-from-now] what is accepted after the result is in the log, from the first event on', async (t) => {
+    const w = await world(t);
+    await w.open(3);
+    const made = await Promise.all(Array.from({ length: 8 }, async () => {
+      const one = await w.subscribe();
+      // At the earliest moment at which anybody can know of it.
+      await w.engine.emit(door.event({ data: { door: one['subscriptionId'] } }));
+      return one;
+    }));
+    await w.engine.settled();
+    for (const { subscriptionId, head, key } of made) {
+      assert.ok(head < 8);
+      const doors = (await w.pull(subscriptionId))['events'].map((event: Json) => event['data'].door);
+      assert.ok(doors.includes(subscriptionId), `${key} misses its first event`);
+      assert.ok(!doors.includes('front'), 'nothing from before');
+    }
+  });
+
+  test('[ttl-no-refusal] every valid suggestion is granted something, from 0 to 2^53 - 1', async (t) => {
+    const w = await world(t);
+    for (const ttlMs of [0, 1, 59_999, 60_000, 3_600_000, 2_592_000_000, 2_592_000_001, 10 ** 15, 2 ** 53 - 1, null]) {
+      const made = await w.subscribe({ ttlMs });
+      const granted = made['ttlMs'];
+      assert.ok(granted === null || (granted >= 60_000 && granted <= 2_592_000_000), `${ttlMs} → ${granted}`);
+      assert.ok(granted !== null || ttlMs === null);
+      assert.equal((await w.ok('triggers/update', { subscriptionId: made['subscriptionId'], ttlMs }))['ttlMs'], granted);
+    }
+  });
+
+  test('[subs-drain] a type that is not for callbacks refuses one when it is subscribed to, and when it is updated to, and then changes nothing', async (t) => {
+    const w = await world(t);
+    const endpoint = await w.endpoint();
+    const select = [{ name: 'mail.arrived' }];
+    const unsupported = { code: -32026, data: { feature: 'callback' } };
+    assert.partialDeepStrictEqual(await w.refused('triggers/subscribe', { select, callback: endpoint.callback }), unsupported);
+    assert.deepEqual((await w.ok('triggers/subscriptions'))['subscriptions'], []);
+    const made = await w.subscribe({ select });
+    assert.partialDeepStrictEqual(await w.refused('triggers/update', { subscriptionId: made['subscriptionId'], callback: endpoint.callback }), unsupported);
+    const doors = await w.subscribeTo(endpoint);
+    assert.partialDeepStrictEqual(await w.refused('triggers/update', { subscriptionId: doors['subscriptionId'], select }), unsupported);
+    assert.deepEqual((await w.get(doors['subscriptionId']))['etag'], doors['etag']);
+    assert.equal(endpoint.hits.length, 1, 'only the challenge of the one that was accepted');
+  });
+});
+
+describe('triggers/update', () => {
+  test('[upd-reverify] a callback that names the current URL is asked again, with the secret of the request', async (t) => {
+    const w = await world(t);
+    const endpoint = await w.endpoint();
+    const { subscriptionId, etag } = await w.subscribeTo(endpoint);
+    await w.pass(1000);
+    const again = await w.ok('triggers/update', { subscriptionId, callback: endpoint.callback });
+    assert.equal(endpoint.challenges.length, 2);
+    assert.equal(again['callback'].verifiedAt, new Date(w.clock.now()).toISOString());
+    assert.equal(again['etag'], etag, 'the configuration is the same');
+    const proof = endpoint.consent;
+    endpoint.consent = () => ({ status: 200, body: { challenge: 'x' } });
+    assert.partialDeepStrictEqual(await w.refused('triggers/update', { subscriptionId, callback: endpoint.callback, paused: true }), { code: -32027, data: { reason: 'challenge_failed' } });
+    assert.deepEqual([(await w.get(subscriptionId))['status'], (await w.get(subscriptionId))['etag']], ['active', etag]);
+    endpoint.consent = proof;
+    // With another secret than the receiver has: it cannot prove that one.
+    assert.partialDeepStrictEqual(
+      await w.refused('triggers/update', { subscriptionId, callback: { url: endpoint.url, secret: `whsec_${Buffer.alloc(32, 1).toString('base64')}` } }),
+      { code: -32027, data: { reason: 'challenge_failed' } });
+  });
+
+  test('[upd-late-attempt] an attempt under way may still reach the old URL; its answer moves nothing, and the new one gets the same number', async (t) => {
+    const w = await world(t);
+    let answer: () => void = () => undefined;
+    const old = await w.endpoint(() => new Promise((resolve) => { answer = () => resolve({ body: { ack: 1 } }); }));
+    const next = await w.endpoint();
+    const { subscriptionId } = await w.subscribeTo(old);
+    await w.open(1);
+    await old.nth(1);
+    await w.ok('triggers/update', { subscriptionId, callback: next.callback });
+    await w.open(1);
+    assert.equal(next.deliveries.length, 0, 'not beside the one under way');
+    answer();
+    const { delivery } = await next.nth(1);
+    assert.deepEqual([delivery['after'], delivery['acked'], sequencesOf(delivery)[0]], [0, 0, 1]);
+    await eventually('acknowledged by the new one', async () => (await w.get(subscriptionId))['acked'] === 2);
+    assert.equal(old.deliveries.length, 1);
+  });
+
+  test('[cbv-resume] a suspended callback whose consent is old is asked before it resumes; a failure is the answer of the call and changes nothing', async (t) => {
+    const w = await world(t);
+    const endpoint = await w.endpoint();
+    const { subscriptionId } = await w.subscribeTo(endpoint, { ttlMs: 7 * 86_400_000 });
+    await suspend(w, endpoint, subscriptionId);
+    w.clock.jump(86_400_001);
+    const before = await w.get(subscriptionId);
+    const consent = endpoint.consent;
+    endpoint.consent = () => ({ status: 404 });
+    const tried = endpoint.deliveries.length;
+    assert.partialDeepStrictEqual(await w.refused('triggers/update', { subscriptionId, paused: false }), { code: -32027, data: { reason: 'http_4xx' } });
+    const after = await w.get(subscriptionId);
+    assert.deepEqual({ ...after, renewAfterMs: 0 }, { ...before, renewAfterMs: 0 });
+    assert.deepEqual([after['status'], endpoint.deliveries.length], ['suspended', tried]);
+    endpoint.consent = consent;
+    assert.equal((await w.ok('triggers/update', { subscriptionId }))['status'], 'active');
+    await endpoint.nth(tried + 1);
+  });
+});
