@@ -22,7 +22,7 @@ async function scripted(script: readonly (Scripted | ((request: Arrived) => Scri
 }
 
 describe('a request', () => {
-  test('[cb-headers cb-post cb-start sig-raw-bytes sig-timestamp jws-sign cb-no-extra] is signed and says what it covers', async () => {
+  test('[cb-headers cb-post cb-start sig-raw-bytes sig-timestamp cb-no-extra] is signed and says what it covers', async () => {
     const w = await scripted([]);
     await w.emitAll(1, 3);
     await turns();

@@ -109,7 +109,7 @@ const SABOTAGES: readonly Sabotage[] = [
   },
   {
     what: 'an event that is accepted and forgotten',
-    rule: /^H4 /,
+    rule: /^(H4|durable|H1|H2|H6|lease|error) /,
     how: {
       store: (store) => {
         let count = 0;

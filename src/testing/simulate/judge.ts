@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { receive, type Cursor } from '../../core/apply.ts';
-import type { Selection, Subscription } from '../../core/types.ts';
+import type { Retention, Selection, Subscription } from '../../core/types.ts';
 import type { MirrorEvent, MirrorLog, MirrorWatch } from './mirror.ts';
 import { Mirror } from './mirror.ts';
 
@@ -219,13 +219,13 @@ export class Judge implements MirrorWatch {
     if (after.floor < log.trimmed) this.blame('H8', `${name}: trimmed up to ${log.trimmed}, told is ${after.floor}`);
   }
 
-  trimmed(log: MirrorLog, from: number, to: number): void {
-    const { retention, head, acked } = log.state;
+  trimmed(log: MirrorLog, from: number, to: number, retentions: readonly Retention[]): void {
+    const { head, acked } = log.state;
     for (let sequence = Math.max(from, acked + 1); sequence <= Math.min(to, head); sequence += 1) {
       const entry = log.entries.get(sequence);
       const acceptedAt = this.mirror.events.get(entry?.offset ?? 0)?.acceptedAt ?? 0;
-      const young = acceptedAt >= this.#now() - retention.maxAgeMs;
-      if (young && head - sequence < retention.maxEvents) this.blame('H8', `${log.subscriptionId} ${sequence} of ${head} was trimmed too early (${this.#now() - acceptedAt} ms old, ${JSON.stringify(retention)})`);
+      const due = retentions.some(({ maxAgeMs, maxEvents }) => acceptedAt < this.#now() - maxAgeMs || head - sequence >= maxEvents);
+      if (!due) this.blame('H8', `${log.subscriptionId} ${sequence} of ${head} was trimmed too early (${this.#now() - acceptedAt} ms old, ${JSON.stringify(retentions)})`);
     }
   }
 

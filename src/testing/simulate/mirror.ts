@@ -2,7 +2,7 @@
  * What is on disk, as the simulation knows it: a store between the engine and the real one that keeps a second, plain copy of
  * everything committed. The judge compares what is told to clients with this copy, never with what the engine believes.
  */
-import type { Subscription } from '../../core/types.ts';
+import type { Retention, Subscription } from '../../core/types.ts';
 import type { AcceptedEvent, Checkpoint, Opened, Store, Write } from '../../engine/ports.ts';
 
 export interface MirrorEntry {
@@ -40,7 +40,7 @@ export type MirrorEvent = AcceptedEvent & { readonly commit: number };
 /** Told of each write as it reaches the disk. */
 export interface MirrorWatch {
   progress(log: MirrorLog, before: Subscription, after: Subscription): void;
-  trimmed(log: MirrorLog, from: number, to: number): void;
+  trimmed(log: MirrorLog, from: number, to: number, retentions: readonly Retention[]): void;
   rotated(log: MirrorLog): void;
 }
 
@@ -67,15 +67,15 @@ export class Mirror {
 
   apply(writes: readonly Write[]): void {
     this.commits += 1;
-    const trims: [MirrorLog, number, number][] = [];
+    const trims: [MirrorLog, number, number, Retention][] = [];
     for (const write of writes) {
       // What goes before a renumbering is what was acknowledged.
       const renumbers = write.type === 'trim' && writes.some((other) => other.type === 'renumber' && other.row === write.row);
-      if (write.type === 'trim' && !renumbers) trims.push([this.#log(write.row), this.#log(write.row).trimmed, write.upTo]);
+      if (write.type === 'trim' && !renumbers) trims.push([this.#log(write.row), this.#log(write.row).trimmed, write.upTo, this.#log(write.row).state.retention]);
       this.#one(write);
     }
-    // Judged by what the subscription is after the commit: its retention and its acknowledgement may be of the same one.
-    for (const [log, from, to] of trims) if (log.endedAt === null) this.watch.trimmed(log, from + 1, to);
+    // An acknowledgement or another retention may be of the same commit, before or after the trim.
+    for (const [log, from, to, retention] of trims) if (log.endedAt === null) this.watch.trimmed(log, from + 1, to, [retention, log.state.retention]);
   }
 
   #one(write: Write): void {
