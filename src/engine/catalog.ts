@@ -3,9 +3,9 @@
  * values an argument is compared with.
  */
 import { createHash } from 'node:crypto';
-import type { Selection as WireSelection, TriggerType } from '../../spec-schema/draft/schema.ts';
+import type { Drain, Selection as WireSelection, TriggerType } from '../../spec-schema/draft/schema.ts';
 import type { Retention, Selection } from '../core/types.ts';
-import { invalidParams, LocalError, notFound } from '../wire/errors.ts';
+import { invalidParams, LocalError, notFound, unsupported } from '../wire/errors.ts';
 import { compileUserSchema, type UserValidator } from '../wire/user-schema.ts';
 import type { DeclaredTrigger } from './verbs.ts';
 
@@ -128,5 +128,12 @@ export class Catalog {
   /** The type's own predicate, if it has one. */
   predicate(name: string): Match | undefined {
     return this.#types.get(name)?.declared.match as Match | undefined;
+  }
+}
+
+/** Refuses a drain that a selected type does not offer (SEP: Capability). */
+export function mayDrain(catalog: Catalog, { select }: { readonly select: readonly Selection[] }, drain: Drain): void {
+  for (const { name } of select) {
+    if (catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
   }
 }

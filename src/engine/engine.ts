@@ -4,24 +4,26 @@
  */
 import type { AckParams, AckResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult, PullParams, StreamParams } from '../../spec-schema/draft/schema.ts';
 import type { TtlPolicy } from '../core/index.ts';
-import { reverifyAt, trimDueAt } from '../core/index.ts';
-import type { Position, Refusal, Subscription, TerminationReason } from '../core/types.ts';
-import { conflict, invalidParams, LocalError, notFound, unsupported, WireError } from '../wire/errors.ts';
+import type { TerminationReason } from '../core/types.ts';
+import { invalidParams, LocalError } from '../wire/errors.ts';
 import type { DeliveryKey } from '../wire/delivery-jws.ts';
-import { PULL_BYTES_MAX, PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX, PULL_NEXT_MS, PULL_WAIT_MAX_MS, STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX, STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX, TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from '../wire/limits.ts';
+import { STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX, STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX, TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from '../wire/limits.ts';
 import { Book, retryWhenFull, type Held } from './book.ts';
-import { Catalog } from './catalog.ts';
+import { Catalog, mayDrain } from './catalog.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Due } from './due.ts';
 import { Numbering } from './numbering.ts';
 import type { Clock, Egress, Log, Meter, Opened, Random, Store } from './ports.ts';
-import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type DeliveryExtras, type Range, type ReadLimits } from './reader.ts';
+import { judge } from './positions.ts';
+import { Pulls } from './pulls.ts';
+import { Quota } from './quota.ts';
 import { Sealer } from './sealer.ts';
 import { Streams } from './streams.ts';
 import { Subscriptions, type Authorize } from './subscriptions.ts';
 import { silentLog, silentMeter, systemClock, systemRandom } from './system.ts';
 import type { Accepted, Caller, DeclaredTrigger, Engine, EngineHealth, NewEvent, PullAnswer, StreamSink } from './verbs.ts';
-import { urlHash, Verifier } from './verifier.ts';
+import { Upkeep, type Reauthorize } from './upkeep.ts';
+import { Verifier } from './verifier.ts';
 
 /** Trigger types in one page of `triggers/list`. */
 const LIST_PAGE = 100;
@@ -33,17 +35,10 @@ const SWEEP = 256;
 const CLOSE_PATIENCE_MS = 12_000;
 /** After a refused write: how long no event is accepted before it is tried again. */
 const STORE_PAUSE_MS = 1000;
-/** How long a row that is being verified again stays out of the way of others, at most; and the pause before it is tried again. */
-const VERIFY_PATIENCE_MS = 600_000;
-const VERIFY_PAUSE_MS = 10_000;
-/** How often a pull reads again before it waits. */
-const READ_TRIES = 10;
-/** Housekeeping of the accept log. */
-const FORGET_EVERY_MS = 60_000;
 
 /** Everything `createEngine` can be told. Only `store`, `triggers` and `egress` have no default. */
 export interface EngineOptions {
-  /** Where logs live, for example `sqliteStore({ path })`. */
+  /** Where logs live, for example `sqliteStore({ path, key })`. */
   readonly store: Store;
   readonly triggers: readonly DeclaredTrigger[];
   /** The only way out: `createEgress()`. */
@@ -56,6 +51,8 @@ export interface EngineOptions {
   readonly deliveryKey?: DeliveryKey;
   /** Default: everybody who is authenticated may follow everything. */
   readonly authorize?: Authorize;
+  /** Asked twice a day for every selection of every subscription; false ends the subscription as `revoked` (SEP: Ending). Default: nobody is asked. */
+  readonly reauthorize?: Reauthorize;
   /** Milliseconds. Defaults: 60 s to 30 days, 1 hour when nothing is suggested, no expiry only if the store is durable. */
   readonly ttl?: Partial<TtlPolicy>;
   readonly quotas?: {
@@ -63,6 +60,8 @@ export interface EngineOptions {
     readonly subscriptionsPerPrincipal?: number;
     /** Default 100. */
     readonly streamsPerPrincipal?: number;
+    /** Default 100. */
+    readonly waitingPullsPerPrincipal?: number;
     /** Callback attempts in flight at once, over all subscriptions. Default 256. */
     readonly attempts?: number;
     /** Subscriptions kept in memory. Default 20,000. */
@@ -87,10 +86,8 @@ class TriggersEngine implements Engine {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #log: Log;
-  readonly #meter: Meter;
   readonly #egress: Egress;
   readonly #authorize: Authorize | undefined;
-  readonly #maxStreams: number;
   readonly #catalog: Catalog;
   readonly #book: Book;
   readonly #numbering: Numbering;
@@ -100,29 +97,28 @@ class TriggersEngine implements Engine {
   readonly #subscriptions: Subscriptions;
   readonly #due: Due;
   readonly #listeners = new Set<() => void>();
-  readonly #streamsOf = new Map<string, number>();
+  readonly #openStreams: Quota;
+  readonly #pulls: Pulls;
+  readonly #upkeep: Upkeep;
   #status: EngineHealth['status'] = 'starting';
   #refusal: { readonly error: LocalError; readonly until: number } | null = null;
   #generation = 0;
   #closing: Promise<void> | null = null;
-  #forgetting: (() => void) | null = null;
   #resuming: (() => void) | null = null;
   /** Calls under way. */
   #serving = 0;
   #allServed: (() => void) | null = null;
-  /** Rows whose callback is asked for its consent again just now. */
-  readonly #asking = new Set<number>();
 
   constructor(options: EngineOptions) {
     const clock = (this.#clock = options.clock ?? systemClock);
     const random = (this.#random = options.random ?? systemRandom);
     const log = (this.#log = options.log ?? silentLog);
-    const meter = (this.#meter = options.meter ?? silentMeter);
+    const meter = options.meter ?? silentMeter;
     const { store, egress } = options;
     this.#store = store;
     this.#egress = egress;
     this.#authorize = options.authorize;
-    this.#maxStreams = options.quotas?.streamsPerPrincipal ?? 100;
+    this.#openStreams = new Quota('streams', options.quotas?.streamsPerPrincipal ?? 100);
     this.#catalog = new Catalog(options.triggers);
     const sealer = new Sealer({ clock, random, deliveryKey: options.deliveryKey });
     const book = (this.#book = new Book({
@@ -153,7 +149,15 @@ class TriggersEngine implements Engine {
       ttl: { minMs: TTL_MIN_MS, maxMs: TTL_MAX_MS, defaultMs: TTL_DEFAULT_MS, allowNoExpiry: store.durability === 'durable', ...options.ttl },
       maxPerPrincipal: options.quotas?.subscriptionsPerPrincipal ?? 1000,
     });
-    this.#due = new Due({ store, book, clock, log, tick: (held) => this.#tick(held) });
+    this.#pulls = new Pulls({
+      store, book, catalog: this.#catalog, streams: this.#streams, subscriptions: this.#subscriptions, clock, meter,
+      maxWaiting: options.quotas?.waitingPullsPerPrincipal ?? 100,
+    });
+    this.#upkeep = new Upkeep({
+      store, book, catalog: this.#catalog, verifier: this.#verifier, clock, log, reauthorize: options.reauthorize,
+      release: (row) => this.#due.release(row),
+    });
+    this.#due = new Due({ store, book, clock, log, tick: (held) => this.#upkeep.tick(held) });
     meter.gauge('triggers_subscriptions_held', () => book.size);
     meter.gauge('triggers_streams_open', () => this.#streams.open);
     meter.gauge('triggers_attempts_in_flight', () => this.#dispatcher.inFlight);
@@ -176,7 +180,7 @@ class TriggersEngine implements Engine {
     await this.#resumeCallbacks();
     const next = await this.#store.nextDueAt();
     if (next !== null) this.#due.arm(next);
-    this.#forgetLater();
+    this.#upkeep.start();
     this.#status = 'ok';
     this.#log.info({ generation: opened.generation, continuity: opened.continuity, subscriptions: rows.length }, 'engine started');
   }
@@ -221,7 +225,8 @@ class TriggersEngine implements Engine {
 
   async #close(): Promise<void> {
     this.#status = 'closed';
-    this.#forgetting?.();
+    this.#upkeep.close();
+    this.#pulls.close();
     this.#resuming?.();
     this.#streams.close();
     try {
@@ -308,55 +313,6 @@ class TriggersEngine implements Engine {
     };
   }
 
-  /* -------------------------------------------------------------------------------------------- what is due */
-
-  /** Resolves with an instant when the row stays due until then. */
-  async #tick(held: Held): Promise<number | null> {
-    const now = this.#clock.now();
-    this.#book.step(held, { type: 'tick' });
-    if (held.ended) return null;
-    const { row } = held;
-    const trimAt = trimDueAt(held.state);
-    if (trimAt !== null && trimAt <= now) {
-      const aged = await this.#store.agedOut(row, now - held.state.retention.maxAgeMs);
-      if (!this.#book.holds(held) || held.ended) return null;
-      this.#book.step(held, { type: 'trim', upTo: aged.upTo, oldestAt: aged.oldestAt });
-    }
-    const verifyAt = reverifyAt(held.state);
-    if (verifyAt === null || verifyAt > now) return null;
-    // An endpoint takes its time to answer, and others are due meanwhile.
-    if (!this.#asking.has(row)) void this.#verifyAgain(row).finally(() => this.#due.release(row));
-    return now + VERIFY_PATIENCE_MS;
-  }
-
-  /** Consent that has grown old is asked for again; without it, delivery is suspended. */
-  async #verifyAgain(row: number): Promise<void> {
-    this.#asking.add(row);
-    try {
-      // A challenge shows counters: they must be on disk.
-      await this.#book.commit();
-      const held = await this.#book.one(row);
-      if (held === undefined || held.ended || held.state.callback === null) return;
-      const { callback, principal, subscriptionId } = held.state;
-      const verifiedAt = await this.#verifier.challenge(held.state, callback).catch((cause: unknown) => {
-        // That we ask others at the same host too often is no failure of this one.
-        if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
-        this.#log.info({ subscriptionId, reason: cause.data.reason }, 'a callback did not prove its consent again');
-        return null;
-      });
-      const again = await this.#book.one(row);
-      if (again === undefined || again.ended || again.state.callback?.url !== callback.url) return;
-      this.#book.step(again, { type: 'verified', ok: verifiedAt !== null });
-      if (verifiedAt !== null) this.#book.write({ type: 'verification', principal, urlHash: urlHash(callback.url), verifiedAt });
-      await this.#book.commit();
-    } catch (cause) {
-      if (this.#status !== 'closed') this.#log.info({ row, cause }, 'a callback could not be asked for its consent; it is tried again');
-      await new Promise<void>((resolve) => { this.#clock.after(VERIFY_PAUSE_MS, resolve); });
-    } finally {
-      this.#asking.delete(row);
-    }
-  }
-
   #terminated(held: Held, reason: TerminationReason): void {
     const { state, row } = held;
     this.#subscriptions.end(held, reason);
@@ -365,18 +321,6 @@ class TriggersEngine implements Engine {
       // Who unsubscribed knows.
       if (reason === 'unsubscribed') return;
       void this.#dispatcher.farewell(state, reason).catch((cause) => this.#log.debug({ subscriptionId: state.subscriptionId, cause }, 'the last word did not reach the callback'));
-    });
-  }
-
-  #forgetLater(): void {
-    this.#forgetting = this.#clock.after(FORGET_EVERY_MS, () => {
-      void (async () => {
-        const now = this.#clock.now();
-        // An eighth more than anything is kept: trims by age have slack, and must come first.
-        this.#book.write({ type: 'forget', acceptedBefore: now - Math.ceil(this.#catalog.longestRetentionMs() * 1.125), now });
-        await this.#book.commit();
-      })().catch((cause) => this.#log.error({ cause }, 'housekeeping failed; it is tried again'));
-      if (this.#status !== 'closed') this.#forgetLater();
     });
   }
 
@@ -498,25 +442,7 @@ class TriggersEngine implements Engine {
   }
 
   ack(caller: Caller, params: AckParams): Promise<AckResult> {
-    return this.#serveWhenFull(async () => {
-      const held = await this.#acknowledged(caller, params.subscriptionId, () => params.position);
-      const { epoch, acked, head } = held.state;
-      await this.#book.commit();
-      return { epoch, acked, head };
-    });
-  }
-
-  /** The caller's subscription, with the position acknowledged that `judge` finds acceptable, if any. */
-  async #acknowledged(caller: Caller, subscriptionId: string, judge: (state: Subscription) => Position | undefined): Promise<Held> {
-    for (;;) {
-      const held = await this.#subscriptions.own(caller, subscriptionId);
-      const position = judge(held.state);
-      const { refused } = position === undefined ? {} : this.#book.step(held, { type: 'ack', position });
-      if (refused === undefined) return held;
-      // It has just ended. How is told when that is on disk.
-      if (refused.kind === 'terminated') await this.#book.commit();
-      else throw refusal(refused, held.state);
-    }
+    return this.#serveWhenFull(() => this.#pulls.ack(caller, params));
   }
 
   async #serve<T>(work: () => Promise<T>): Promise<T> {
@@ -536,110 +462,28 @@ class TriggersEngine implements Engine {
   }
 
   pull(caller: Caller, params: PullParams, signal?: AbortSignal): Promise<PullAnswer> {
-    return this.#serveWhenFull(async () => {
-      const { subscriptionId } = params;
-      const first = await this.#subscriptions.own(caller, subscriptionId);
-      await this.#subscriptions.authorize(caller, first.state.select);
-      this.#mayDrain(first.state, 'pull');
-      const asked = await this.#acknowledged(caller, subscriptionId, (state) => {
-        // Both positions are judged before the acknowledgement changes anything.
-        if (params.after !== undefined) judge(params.after, state);
-        return params.ack;
-      });
-      const { epoch, acked, sent, suspended } = asked.state;
-      const after = params.after?.sequence ?? acked;
-      const events = Math.min(params.maxEvents ?? PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX);
-      if (suspended && events > 0) this.#book.step(asked, { type: 'drain', to: sent, resume: true });
-      if (events === 0) return this.#answer(asked, emptyRange(after));
-      await this.#book.commit();
-      const until = this.#clock.now() + Math.min(params.waitMs ?? 0, PULL_WAIT_MAX_MS);
-      for (let tries = 0; ; tries += 1) {
-        const held = await this.#subscriptions.own(caller, subscriptionId);
-        if (held.state.epoch !== epoch) throw refusal({ kind: 'epoch' }, held.state);
-        const range = await this.#read(held, after, { events, bytes: PULL_BYTES_MAX });
-        // What was read from memory that was thrown away since may never have been on disk.
-        if (range === null || !this.#book.holds(held)) continue;
-        const wait = range.last === after && this.#clock.now() < until && signal?.aborted !== true && this.#status !== 'closed';
-        if (!wait) {
-          const { refused } = range.last > after ? this.#book.step(held, { type: 'drain', to: range.last, resume: false }) : {};
-          if (refused === undefined) return this.#answer(held, range);
-          continue;
-        }
-        // Numbers that are just being committed are announced when they are; those committed while this read were announced already.
-        if (held.state.head > after && tries < READ_TRIES) continue;
-        const ended = await this.#streams.wait(held, until, signal);
-        if (ended !== null) return pulled(ended.last, emptyRange(after), { terminated: { reason: ended.reason } });
-      }
-    });
-  }
-
-  /** Null when the subscription left memory meanwhile. */
-  async #read(held: Held, after: number, limits: ReadLimits): Promise<Range | null> {
-    const tail = readTail(held, after, limits);
-    if (tail !== null) return tail;
-    await this.#book.commit();
-    if (!this.#book.holds(held)) return null;
-    const entries = await readStore(this.#store, held, after, limits);
-    return this.#book.holds(held) ? rangeOf(held.state, after, entries, limits) : null;
-  }
-
-  /** The pull's answer; what it shows, and that it was sent, is on disk before it leaves. */
-  async #answer({ state }: Held, range: Range): Promise<PullAnswer> {
-    await this.#book.commit();
-    this.#meter.count('triggers_events_delivered_total', range.events.length, { drain: 'pull' });
-    return pulled(state, range);
+    return this.#serveWhenFull(() => this.#pulls.pull(caller, params, signal));
   }
 
   stream(caller: Caller, params: StreamParams, sink: StreamSink, signal: AbortSignal): Promise<void> {
     return this.#serve(async () => {
       const first = await this.#subscriptions.own(caller, params.subscriptionId);
       await this.#subscriptions.authorize(caller, first.state.select);
-      this.#mayDrain(first.state, 'stream');
+      mayDrain(this.#catalog, first.state, 'stream');
       const held = await this.#subscriptions.own(caller, params.subscriptionId);
       if (params.after !== undefined) judge(params.after, held.state);
-      const open = this.#streamsOf.get(caller.principal) ?? 0;
-      if (open >= this.#maxStreams) throw new WireError('ResourceExhausted', { limit: 'streams', max: this.#maxStreams });
-      this.#streamsOf.set(caller.principal, open + 1);
+      const leave = this.#openStreams.enter(caller.principal);
       try {
         await this.#streams.run(held.row, params.after?.sequence ?? held.state.acked, {
           events: Math.min(params.window?.events ?? STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX),
           bytes: Math.min(params.window?.bytes ?? STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX),
         }, sink, signal);
       } finally {
-        const left = (this.#streamsOf.get(caller.principal) ?? 1) - 1;
-        if (left === 0) this.#streamsOf.delete(caller.principal);
-        else this.#streamsOf.set(caller.principal, left);
+        leave();
       }
     });
   }
 
-  #mayDrain(state: Subscription, drain: 'stream' | 'pull'): void {
-    for (const { name } of state.select) {
-      if (this.#catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
-    }
-  }
-}
-
-function pulled(state: Subscription, range: Range, extras: DeliveryExtras = {}): PullAnswer {
-  const hasMore = range.last < state.head;
-  const delivery = JSON.parse(deliveryOf(state, range, extras)) as object;
-  return { ...delivery, hasMore, nextPollMs: hasMore ? 0 : PULL_NEXT_MS };
-}
-
-/** A position must be of this epoch and not beyond the end of the log. */
-function judge(position: Position, state: Subscription): void {
-  if (position.epoch !== state.epoch) throw refusal({ kind: 'epoch' }, state);
-  if (position.sequence > state.head) throw refusal({ kind: 'position' }, state);
-}
-
-/** How a refusal of the core reads on the wire. */
-function refusal(refused: Refusal, state: Subscription): WireError {
-  const { epoch, head, acked, sent } = state;
-  switch (refused.kind) {
-    case 'epoch': return conflict({ kind: 'epoch', epoch, head, acked });
-    case 'position': return conflict({ kind: 'position', epoch, head, acked, sent });
-    default: return notFound({ kind: 'subscription' });
-  }
 }
 
 const listCursor = (name: string): string => Buffer.from(`n${name}`).toString('base64url');

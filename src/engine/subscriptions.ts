@@ -10,7 +10,7 @@ import { conflict, forbidden, invalidParams, LocalError, notFound, resourceExhau
 import { SECRET_ROTATION_GRACE_MS, TOMBSTONE_MS } from '../wire/limits.ts';
 import { Secret } from '../wire/secret.ts';
 import type { Book, Held } from './book.ts';
-import type { Catalog } from './catalog.ts';
+import { mayDrain, type Catalog } from './catalog.ts';
 import { describe } from './describe.ts';
 import type { Numbering } from './numbering.ts';
 import type { AcceptedEvent, Clock, Egress, Random, Store } from './ports.ts';
@@ -104,7 +104,7 @@ export class Subscriptions {
     const select = this.#o.catalog.select(params.select);
     await this.authorize(caller, select);
     const wanted = params.callback === undefined ? null : this.#judge(params.callback);
-    if (wanted !== null) this.#refuseDrain(select, 'callback');
+    if (wanted !== null) mayDrain(this.#o.catalog, { select }, 'callback');
     const key = params.key ?? subscriptionKey(select, wanted?.url ?? null);
     return this.#turns.take(`${caller.principal}\n${key}`, async () => {
       const found = await this.#find(caller, key);
@@ -255,7 +255,7 @@ export class Subscriptions {
     const select = params.select === undefined ? undefined : catalog.select(params.select);
     await this.authorize(caller, select ?? first.state.select);
     const wanted = params.callback === undefined || params.callback === null ? null : this.#judge(params.callback);
-    if (wanted !== null || (first.state.callback !== null && params.callback === undefined)) this.#refuseDrain(select ?? first.state.select, 'callback');
+    if (wanted !== null || (first.state.callback !== null && params.callback === undefined)) mayDrain(this.#o.catalog, { select: select ?? first.state.select }, 'callback');
     refuseStale(first.state, params.ifMatch);
     // A challenge shows counters: they must be on disk.
     await book.commit();
@@ -351,12 +351,6 @@ export class Subscriptions {
     if (authorize === undefined) return;
     for (const selection of select) {
       if (!(await authorize(caller, selection))) throw forbidden({ kind: 'trigger', name: selection.name });
-    }
-  }
-
-  #refuseDrain(select: readonly Selection[], drain: 'callback' | 'stream' | 'pull'): void {
-    for (const { name } of select) {
-      if (this.#o.catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
     }
   }
 
