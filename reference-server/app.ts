@@ -58,7 +58,7 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
     exposeHeaders: ['mcp-session-id', 'www-authenticate', 'retry-after'],
     maxAge: 600,
   }));
-  app.all('/mcp', (c) => endpoint.handle(c.req.raw, (run) => void c.env.outgoing.once('close', run)));
+  app.all('/mcp', (c) => endpoint.handle(c.req.raw, (run) => void c.env.outgoing.once('close', run), () => void c.env.outgoing.destroy()));
 
   const discovery = { 'cache-control': `public, max-age=${JWKS_MAX_AGE_SECONDS}`, 'access-control-allow-origin': '*' };
   app.get(auth.metadataPath, (c) => c.json(auth.metadata, 200, discovery));

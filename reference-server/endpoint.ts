@@ -11,6 +11,7 @@ import { callerOf } from 'mcp-triggers-experimental/server';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import { bodyTooLarge, contentTypeRefused, encodingRefused, exhausted, methodNotAllowed, notJson, stopping } from './answers.ts';
 import type { Auth } from './auth.ts';
+import { withBoundedBacklog } from './backlog.ts';
 import type { Config } from './config.ts';
 import { Sessions } from './sessions.ts';
 
@@ -57,8 +58,15 @@ export class McpEndpoint {
     return this.#sessions.size;
   }
 
-  /** `onAnswered` registers what to run when the answer is over, sent or cut. */
-  async handle(request: Request, onAnswered: (run: () => void) => void): Promise<Response> {
+  /** `onAnswered` registers what to run when the answer is over, sent or cut; `drop` breaks the connection off. */
+  async handle(request: Request, onAnswered: (run: () => void) => void, drop: () => void): Promise<Response> {
+    return withBoundedBacklog(await this.#answer(request, onAnswered), () => {
+      this.#options.onError(new Error('a client that does not read its stream was cut off'));
+      drop();
+    });
+  }
+
+  async #answer(request: Request, onAnswered: (run: () => void) => void): Promise<Response> {
     if (this.#stopping) return stopping();
     const misdirected = hostHeaderValidationResponse(request, this.#hosts) ?? originValidationResponse(request, [...this.origins]);
     if (misdirected) return misdirected;

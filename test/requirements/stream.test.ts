@@ -1,5 +1,6 @@
 /** Stream: order, credit, heartbeats and ends, as its reader sees them (SEP: Stream). */
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { eventually, lastOf, sequencesOf, TAG, world, type Json, type World } from './world.ts';
 import type { StreamReader } from './stream-reader.ts';
@@ -164,5 +165,32 @@ describe('triggers/stream', () => {
     await w.open(1);
     assert.deepEqual(await received().then(([a, , c]) => [a, c]), [[1, 2, 3, 4, 5, 6, 7], [5, 6, 7]]);
     for (const stream of [all, narrow, late]) assert.ok(stream.deliveries.every((one) => one['_meta'][TAG] === stream.id));
+  });
+
+  test('[stream-unread] what nobody reads is not piled up: the connection is closed and the stream given back', async (t) => {
+    const w = await world(t);
+    const made = await w.subscribe();
+    const { subscriptionId } = made;
+    const { hostname, port } = new URL(w.url);
+    const socket = connect(Number(port), hostname);
+    t.after(() => socket.destroy());
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'triggers/stream', params: {
+      subscriptionId, window: { events: 1000, bytes: 4_194_304 },
+      _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} },
+    } });
+    socket.pause();
+    socket.write(`POST /mcp HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMCP-Method: triggers/stream\r\nAuthorization: Bearer ${w.token('alice')}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    await eventually('the stream is open', async () => (await w.engine.health()).streams === 1);
+    // It acknowledges what it never read, so that the window alone bounds nothing.
+    let produced = 0;
+    while (produced < 64 * 2 ** 20 && (await w.engine.health()).streams === 1) {
+      await w.open(10, { text: 'x'.repeat(200_000) });
+      produced += 10 * 200_000;
+      const { head } = await w.get(subscriptionId);
+      await w.pull(subscriptionId, { after: { epoch: made['epoch'], sequence: head - 1 } });
+      await w.ack(made, head);
+    }
+    await eventually('the stream is given back', async () => (await w.engine.health()).streams === 0);
+    assert.ok(produced < 64 * 2 ** 20, `${produced} bytes were produced and nothing stopped the stream`);
   });
 });

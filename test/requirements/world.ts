@@ -9,13 +9,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { serve, type ServerType } from '@hono/node-server';
+import { serve, type HttpBindings, type ServerType } from '@hono/node-server';
 import { createMcpHandler, McpServer, type AuthInfo } from '@modelcontextprotocol/server';
 import {
   attachTriggers, createEgress, createEngine, defineTrigger, systemRandom, type AttachOptions, type DeclaredTrigger, type Engine, type EngineOptions,
 } from 'mcp-triggers-experimental/server';
 import { sqliteStore, type SqliteStoreOptions } from 'mcp-triggers-experimental/stores/sqlite';
 import { manualClock, type ManualClock } from 'mcp-triggers-experimental/testing';
+import { withBoundedBacklog } from '../../reference-server/backlog.ts';
 import { Endpoint, type Behaviour } from './endpoint.ts';
 import { StreamReader } from './stream-reader.ts';
 
@@ -142,9 +143,9 @@ export class World {
     }, { legacy: 'reject' });
     await new Promise<void>((resolve) => {
       this.#server = serve({
-        fetch: (request: Request) => {
+        fetch: async (request, env) => {
           const authInfo = this.#authInfo(request);
-          return handler.fetch(request, authInfo === undefined ? {} : { authInfo });
+          return withBoundedBacklog(await handler.fetch(request, authInfo === undefined ? {} : { authInfo }), () => void (env as HttpBindings).outgoing.destroy());
         }, port: 0, hostname: '127.0.0.1',
       }, ({ port }) => {
         this.#url = `http://127.0.0.1:${port}/mcp`;
