@@ -52,9 +52,10 @@ export function attachTriggers(mcp: McpServer, engine: AttachableEngine, options
 
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
-  const connection: Connection = { mcp, engine, log, openStreams: 0 };
+  const connection: Connection = { mcp, engine, log, openStreams: 0, used: false };
   for (const method of methods) {
     mcp.server.setRequestHandler(method, { params: passThrough }, async (params, ctx) => {
+      connection.used = true;
       try {
         await options.ready?.();
         return { ...(await answer(connection, method, params, exchangeOf(ctx, () => caller(ctx)))) };
@@ -74,6 +75,8 @@ interface Connection {
   readonly engine: AttachableEngine;
   readonly log: Log;
   openStreams: number;
+  /** Whether its client has called any method of the extension: who has not is told nothing of it. */
+  used: boolean;
 }
 
 /** The settings object both eras announce; members that are not set stay away. */
@@ -145,7 +148,7 @@ function announceOnStream(connection: Connection, exchange: Exchange): () => voi
 }
 
 /**
- * A handshake client without an open stream gets `list_changed` on the session itself. A modern client has no session: without
+ * A handshake client that uses the extension and has no open stream gets `list_changed` on the session itself. A modern client has no session: without
  * a stream it learns of the change from the list's `ttlMs` and ETag.
  */
 function announceOnSession(connection: Connection): void {
@@ -154,7 +157,7 @@ function announceOnSession(connection: Connection): void {
   let unsubscribe: (() => void) | undefined;
   server.oninitialized = () => {
     unsubscribe ??= connection.engine.onListChanged(() => {
-      if (connection.openStreams === 0) server.notification({ method: LIST_CHANGED }).catch(lost(connection));
+      if (connection.used && connection.openStreams === 0) server.notification({ method: LIST_CHANGED }).catch(lost(connection));
     });
     oninitialized?.();
   };

@@ -177,9 +177,10 @@ describe('a stream', () => {
 describe('list_changed [list-changed-send]', () => {
   const is = ({ method }: Message) => method === 'notifications/triggers/list_changed';
 
-  test('reaches a session without a stream once, and nobody after it closed', async () => {
+  test('reaches a session without a stream once, and nobody after it closed [list-changed-session]', async () => {
     const own = await startEngine();
-    const { messages, next, close } = await pipe(own);
+    const { call, messages, next, close } = await pipe(own);
+    await call('l', 'triggers/list', {});
     own.declare({ type: { ...bell.type, name: 'bell.broken' } });
     await next(is);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -187,6 +188,16 @@ describe('list_changed [list-changed-send]', () => {
     await close();
     await own.remove('bell.broken');
     assert.equal(messages.filter(is).length, 1);
+    await own.close();
+  });
+
+  test('is not for a session that never asked for anything of the extension [deg-none]', async () => {
+    const own = await startEngine();
+    const { messages, call, close } = await pipe(own);
+    own.declare({ type: { ...bell.type, name: 'bell.broken' } });
+    await call('p', 'ping', {});
+    assert.deepEqual(messages.filter(({ method }) => method !== undefined), []);
+    await close();
     await own.close();
   });
 
