@@ -185,7 +185,7 @@ describe('hostile answers', () => {
     });
   }
 
-  test('[cap-no-call] a server that does not declare the extension is not asked', async (t) => {
+  test('[cap-no-call, deg-no-invented-numbers] a server that does not declare the extension is not asked, and nothing else is passed off as its log', async (t) => {
     await using peer = await startPeer();
     peer.log.drains = [];
     const client = await connected(t, { url: peer.url });

@@ -34,7 +34,7 @@ describe('static rules', () => {
     assert.equal(said.size, RULE_NAMES.length);
   });
 
-  test('the same URLs stay refused under the development option, but for loopback itself', () => {
+  test('[ssrf-development] the same URLs stay refused under the development option, but for loopback itself', () => {
     const egress = createEgress({ unsafeAllowHttpLoopback: true });
     const passed = Object.values(HOSTILE_URLS).flat().filter((url) => !refuses(() => egress.judge(url)));
     for (const url of passed) assert.match(url, /^https?:\/\/(localhost|127\.[\d.]+|\[::1\])(:\d+)?\//, url);

@@ -108,7 +108,7 @@ describe('answers', () => {
     assert.equal(await mounted.receiver.position(WHO), null);
   });
 
-  test('an application that takes longer than the server waits: what is done is said, the rest goes on and is not done twice', async () => {
+  test('[cb-prompt] an application that takes longer than the server waits: what is done is said, the rest goes on and is not done twice', async () => {
     const applied: number[] = [];
     const gates = new Map<number, () => void>();
     await using mounted = await mount({
