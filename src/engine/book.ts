@@ -24,6 +24,8 @@ export interface Held {
   ended: boolean;
   /** Turn of the last use, for eviction. */
   usedAt: number;
+  /** Grows when a number that was an event becomes a gap: what was read before must not be sent after somebody was told so. */
+  revision: number;
   /** Of the book's memory, which a failed commit ends. */
   readonly life: number;
 }
@@ -47,6 +49,10 @@ export interface BookOptions {
 
 const NONE: ReadonlySet<number> = new Set();
 
+/** How long a commit goes on gathering while every turn brings more, and how much. */
+const GATHER_MS = 2;
+const GATHER_SIZE = 2048;
+
 interface Waiter { resolve(): void; reject(cause: unknown): void }
 
 /** Writes and consequences of one commit. */
@@ -58,6 +64,7 @@ class Batch {
   readonly ready = new Set<Held>();
   readonly after: (() => void)[] = [];
   readonly waiters: Waiter[] = [];
+  get size(): number { return this.writes.length + this.dirty.size; }
   get empty(): boolean { return this.writes.length === 0 && this.dirty.size === 0 && this.ready.size === 0 && this.after.length === 0; }
 }
 
@@ -89,6 +96,11 @@ export class Book {
   /** Whether this is still the subscription in memory. What was read from one that left may be of a commit that failed. */
   holds(held: Held): boolean {
     return this.#held.get(held.row) === held;
+  }
+
+  /** Whether what was read of it at this revision may be sent. */
+  stands(held: Held, revision: number): boolean {
+    return this.holds(held) && held.revision === revision;
   }
 
   /** Brings rows into memory and resolves with those that do not exist. Look with `peek`, in the same turn. */
@@ -134,7 +146,7 @@ export class Book {
   }
 
   #wrap(stored: StoredSubscription, dirty: Held['dirty']): Held {
-    return { ...stored, tail: null, tailBytes: 0, listeners: 0, dirty, ended: false, usedAt: this.#turn, life: this.#life };
+    return { ...stored, tail: null, tailBytes: 0, listeners: 0, dirty, ended: false, usedAt: this.#turn, revision: 0, life: this.#life };
   }
 
   /** Enters a new subscription. */
@@ -162,6 +174,7 @@ export class Book {
         else if (held.dirty === 'no') held.dirty = 'progress';
       }
       this.#batch.dirty.add(held);
+      if (before.floor !== held.state.floor) held.revision += 1;
       if (before.acked !== held.state.acked || before.floor !== held.state.floor || before.epoch !== held.state.epoch) this.#dropTail(held, before);
       this.#schedule();
     }
@@ -178,6 +191,7 @@ export class Book {
   #enter(held: Held, effect: Effect): void {
     switch (effect.type) {
       case 'gap':
+        held.revision += 1;
         this.write({ type: 'gap', row: held.row, from: effect.from, to: effect.to, reason: effect.reason });
         // Entries in memory must tell the same story as those on disk.
         if (held.tail !== null) held.tail = held.tail.map((entry) => (entry.sequence >= effect.from && entry.sequence <= effect.to ? { ...entry, gap: effect.reason, encoded: null } : entry));
@@ -206,7 +220,11 @@ export class Book {
 
   /** Something that is in memory must not be sent any more: let the store say what is there. */
   forgetTails(): void {
-    for (const held of this.#held.values()) { held.tail = null; held.tailBytes = 0; }
+    for (const held of this.#held.values()) {
+      held.tail = null;
+      held.tailBytes = 0;
+      held.revision += 1;
+    }
   }
 
   /** Entries that are acknowledged or trimmed need not stay in memory. */
@@ -256,10 +274,19 @@ export class Book {
     if (this.#scheduled) return;
     this.#scheduled = true;
     // One commit for all that arrives in this turn; while one is being written, the next gathers.
-    setImmediate(() => {
-      if (this.#inFlight === null) this.#run();
+    const since = performance.now();
+    let size = this.#batch.size;
+    const gather = (): void => {
+      // Under load every turn brings more, and a commit costs the same for much as for little. When a turn brought nothing, or
+      // for a batch that is large already, waiting would only cost time.
+      const grown = this.#batch.size;
+      if (grown > size && grown < GATHER_SIZE && performance.now() - since < GATHER_MS) {
+        size = grown;
+        setImmediate(gather);
+      } else if (this.#inFlight === null) this.#run();
       else this.#inFlight.then(() => this.#run(), () => this.#run());
-    });
+    };
+    setImmediate(gather);
   }
 
   #run(): void {

@@ -128,10 +128,10 @@ export class Dispatcher {
       const held = await book.one(row);
       if (held === undefined || !this.#ready(held)) return;
       const limits = this.#limits(held);
-      const { acked, epoch } = held.state;
+      const { revision, state: { acked, epoch } } = held;
       const entries: readonly ReadEntry[] = await readStore(store, held, acked, limits);
       // Another drain may have acknowledged meanwhile, or a failed commit thrown memory away: then read again.
-      if (!book.holds(held) || held.state.acked !== acked || held.state.epoch !== epoch) continue;
+      if (!book.stands(held, revision) || held.state.acked !== acked || held.state.epoch !== epoch) continue;
       if (this.#closing || !this.#ready(held)) return;
       const range = rangeOf(held.state, acked, entries, limits);
       if (range.last > range.after) return this.#claim(held, range);
@@ -148,7 +148,7 @@ export class Dispatcher {
     const { book } = this.#o;
     const { row } = held;
     const { refused } = book.step(held, { type: 'claim', to: range.last, events: range.events.length, first: range.sequences[0] ?? null, leaseMs: LEASE_MS });
-    const { state } = held;
+    const { revision, state } = held;
     if (refused !== undefined || state.attempt === null) return;
     const { attempt } = state;
     this.#inFlight += 1;
@@ -156,7 +156,7 @@ export class Dispatcher {
     this.#mine.set(row, attempt.id);
     let started = false;
     // Nobody is sent a number before it, and the claim, are on disk; nor a counter, so what is sent shows the state as of now.
-    book.afterCommit(() => { started = true; void this.#attempt(row, attempt, range, state); });
+    book.afterCommit(() => { started = true; void this.#attempt(held, attempt, range, { state, revision }); });
     void book.commit().catch(() => {
       if (started) return;
       this.#inFlight -= 1;
@@ -164,7 +164,8 @@ export class Dispatcher {
     });
   }
 
-  async #attempt(row: number, attempt: Attempt, range: Range, state: Subscription): Promise<void> {
+  async #attempt(claimed: Held, attempt: Attempt, range: Range, { state, revision }: Pick<Held, 'state' | 'revision'>): Promise<void> {
+    const { row } = claimed;
     const { book, clock, egress, sealer, log, meter, random } = this.#o;
     const startedAt = clock.now();
     let place = true;
@@ -178,6 +179,7 @@ export class Dispatcher {
       const callback = held?.state.callback ?? null;
       // Voided while its commit was written: the callback was replaced, or the subscription ended.
       if (held === undefined || callback === null || held.state.attempt?.id !== attempt.id) return;
+      if (!book.stands(claimed, revision)) return await this.#restart(held);
       const sealed = await sealer.seal(state, callback, deliveryOf(state, range), range);
       const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
       leave();
@@ -196,6 +198,13 @@ export class Dispatcher {
     }
   }
 
+  /** An event of the range became a gap while its claim was written. That is no failure of the endpoint: claim again. */
+  async #restart(held: Held): Promise<void> {
+    this.#mine.delete(held.row);
+    this.#o.book.step(held, { type: 'recover' });
+    await this.#o.book.commit();
+  }
+
   async #settle(row: number, attempt: Attempt, outcome: Outcome, jitter: number): Promise<void> {
     const { book } = this.#o;
     await retryWhenFull(async () => {
@@ -210,8 +219,10 @@ export class Dispatcher {
   #release(row: number, attempt: Attempt): void {
     this.#unsettled -= 1;
     if (this.#mine.get(row) === attempt.id) this.#mine.delete(row);
-    // While it was on its way nobody could claim the next, if it was void.
-    this.#waiting.add(row);
+    // While it was on its way nobody could claim the next, if it was void. Who has nothing to claim must not stand in the queue:
+    // others would line up behind.
+    const held = this.#o.book.peek(row);
+    if (held === undefined || this.#ready(held)) this.#waiting.add(row);
     if (!this.#closing) this.#next();
     else if (this.#unsettled === 0) for (const done of this.#drained.splice(0)) done();
   }

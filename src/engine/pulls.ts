@@ -78,19 +78,24 @@ export class Pulls {
     const after = params.after?.sequence ?? acked;
     const events = Math.min(params.maxEvents ?? PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX);
     if (suspended && events > 0) book.step(asked, { type: 'drain', to: sent, resume: true });
-    if (events === 0) return this.#answer(asked, emptyRange(after));
+    const shown = asked.state;
     await book.commit();
+    if (events === 0) return this.#answer(shown, emptyRange(after));
     const until = clock.now() + Math.min(params.waitMs ?? 0, PULL_WAIT_MAX_MS);
     for (let tries = 0; ; tries += 1) {
       const held = await subscriptions.own(caller, subscriptionId);
       if (held.state.epoch !== epoch) throw refusal({ kind: 'epoch' }, held.state);
+      const { revision } = held;
       const range = await this.#read(held, after, { events, bytes: PULL_BYTES_MAX });
-      // What was read from memory that was thrown away since may never have been on disk.
-      if (range === null || !book.holds(held)) continue;
+      // What was read from memory that was thrown away since may never have been on disk, or an event may have become a gap.
+      if (range === null || !book.stands(held, revision)) continue;
       const wait = range.last === after && clock.now() < until && signal?.aborted !== true && !this.#closed;
       if (!wait) {
         const { refused } = range.last > after ? book.step(held, { type: 'drain', to: range.last, resume: false }) : {};
-        if (refused === undefined) return this.#answer(held, range);
+        const { state } = held;
+        // What it shows, and that it was sent, is on disk before it leaves.
+        await book.commit();
+        if (refused === undefined && (range.events.length === 0 || book.stands(held, revision))) return this.#answer(state, range);
         continue;
       }
       // Numbers that are just being committed are announced when they are; those committed while this read were announced already.
@@ -119,9 +124,7 @@ export class Pulls {
     return this.#o.book.holds(held) ? rangeOf(held.state, after, entries, limits) : null;
   }
 
-  /** The pull's answer; what it shows, and that it was sent, is on disk before it leaves. */
-  async #answer({ state }: Held, range: Range): Promise<PullAnswer> {
-    await this.#o.book.commit();
+  #answer(state: Subscription, range: Range): PullAnswer {
     this.#o.meter.count('triggers_events_delivered_total', range.events.length, { drain: 'pull' });
     return pulled(state, range);
   }

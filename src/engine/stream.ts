@@ -188,8 +188,9 @@ export class Stream {
     if (held.state.epoch !== this.#epoch) return { kind: 'end' };
     held.listeners = this.#o.listeners();
     if (this.#credit.settle(held.state.acked)) this.#progressAt = clock.now();
+    const { revision } = held;
     const read = this.#credit.full ? emptyRange(this.#cursor) : await this.#read(held);
-    if (read === null || !book.holds(held)) return { kind: 'again' };
+    if (read === null || !book.stands(held, revision)) return { kind: 'again' };
     const bursts = this.#credit.bursts(read);
     this.#blocked = this.#credit.full || bursts;
     const range = bursts ? emptyRange(this.#cursor) : read;
@@ -206,6 +207,7 @@ export class Stream {
     }
     const { state } = held;
     await book.commit();
+    if (range.events.length > 0 && !book.stands(held, revision)) return { kind: 'again' };
     return { kind: 'send', json: deliveryOf(state, range), range };
   }
 
