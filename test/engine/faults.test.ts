@@ -377,6 +377,37 @@ describe('two calls at once', () => {
   });
 });
 
+describe('an event that becomes a gap', () => {
+  test('[gap-final] while a drain has it in its hands is not sent by it any more', async () => {
+    const w = await world();
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    await w.engine.subscribe(ann, { key: 'called', select: [{ name: 'tick' }], callback: CALLBACK });
+    const stream = listen(w.engine, ann, { subscriptionId });
+    await turns();
+    // The commits that record what is sent: the claim comes with the event, the stream's after it.
+    const written = gate();
+    let held = 0;
+    w.meddled.after = (writes) => {
+      if (!writes.some((write) => write.type === 'progress' && write.state.sent > 0)) return;
+      held += 1;
+      return written.opened;
+    };
+    const emitted = w.emit(1);
+    await turns();
+    const redacted = w.engine.redact({ name: 'tick', eventId: 'e1' });
+    await turns();
+    written.open();
+    await Promise.all([emitted, redacted]);
+    await turns();
+    assert.ok(held > 0);
+    const gaps = [{ from: 1, to: 1, reason: 'redacted' }];
+    assert.deepEqual(w.endpoints.requests.map(({ delivery }) => [numbers(delivery), delivery.gaps]), [[[], gaps]]);
+    assert.deepEqual(stream.deliveries.flatMap((delivery) => delivery.gaps ?? []), gaps);
+    assert.deepEqual(stream.deliveries.flatMap(numbers), []);
+    await w.close();
+  });
+});
+
 describe('many callbacks', () => {
   test('[retry-success] a busy few do not keep the others from their turn', async () => {
     const w = await world({ quotas: { attempts: 1 }, batchEvents: 1 });

@@ -143,7 +143,7 @@ export class Judge implements MirrorWatch {
     if (last > delivery.after) {
       flying.add(token);
       const seen = this.#messages.get(webhookId);
-      const content = JSON.stringify([subscriptionId, epoch, delivery.after, last, delivery.gaps ?? [], body]);
+      const content = JSON.stringify([subscriptionId, epoch, delivery.after, last, (delivery.gaps ?? []).map(({ from, to }) => [from, to]), body]);
       if (seen !== undefined && seen !== content) this.blame('H7', `${webhookId} names two messages`);
       this.#messages.set(webhookId, content);
       for (const { sequence } of events) {
