@@ -22,8 +22,13 @@ import { eventually, temporaryFolder } from './support.ts';
 
 const SEED = Number(process.env['KILL_SEED'] ?? randomInt(2 ** 31));
 const KILLS = Number(process.env['KILL_COUNT'] ?? 100);
-const LIFE_MS_MIN = 20;
-const LIFE_MS_MAX = 320;
+/** A life ends after at most so many accepted events, and then a few milliseconds later; at the latest after `LIFE_MS_MAX`. */
+const LIFE_EVENTS_MAX = 40;
+const LIFE_MS_MORE = 20;
+const LIFE_MS_MAX = 5000;
+/** Share of lives that end while they open the store, and how far they come. */
+const DIES_EARLY = 0.1;
+const EARLY_MS_MAX = 60;
 const HANDS = 4;
 const SELECT = [{ name: 'thing.happened' }];
 const SETTLE_MS = 60_000;
@@ -40,6 +45,7 @@ test('[log-durable-accept, log-durable-number, log-durable-ack, log-contiguous, 
   let client: TriggersClient | undefined;
   try {
     await lives.begin();
+    await lives.ready();
     client = triggersClient(await connect({ url: `http://127.0.0.1:${port}/mcp`, fetch: wiretap.fetch }, { protocol: '2026-07-28' }));
     await run(context, { client, lives, endpoint, witness, upstream: new Upstream(`http://127.0.0.1:${port}`), random });
   } finally {
@@ -75,20 +81,35 @@ async function run(context: TestContext, { client, lives, endpoint, witness, ups
     return got;
   }));
 
-  const stop = new AbortController();
-  const sending = upstream.run(HANDS, stop.signal);
+  const die = async (): Promise<void> => {
+    for (let kill = 0, early = false; kill < KILLS; kill++) {
+      await (early ? sleep(random.uniform() * EARLY_MS_MAX) : live(upstream, random));
+      await lives.end();
+      await endpoint.quiet();
+      witness.life += 1;
+      await lives.begin();
+      early = random.uniform() < DIES_EARLY;
+      if (!early) await lives.ready();
+    }
+    await lives.ready();
+  };
+  const [enough, stop] = [new AbortController(), new AbortController()];
+  const sending = upstream.run(HANDS, enough.signal, stop.signal);
   const looking = (async () => {
-    for (; !stop.signal.aborted; await sleep(LOOK_MS)) await look().catch(dead);
+    for (; !enough.signal.aborted; await sleep(LOOK_MS)) await look().catch(dead);
   })();
-  for (let kill = 0; kill < KILLS; kill++) {
-    await sleep(LIFE_MS_MIN + random.uniform() * (LIFE_MS_MAX - LIFE_MS_MIN));
-    await lives.end();
-    await endpoint.quiet();
-    witness.life += 1;
-    await lives.begin();
+  let answered = false;
+  const working = Promise.all([sending, looking]).then(() => { answered = true; });
+  try {
+    // What fails meanwhile ends the test at once.
+    await Promise.race([die(), working]);
+    enough.abort();
+    await eventually('every post is answered', () => answered, SETTLE_MS);
+  } finally {
+    enough.abort();
+    stop.abort();
+    await Promise.allSettled([working]);
   }
-  stop.abort();
-  await Promise.all([sending, looking]);
 
   const total = upstream.accepted.length;
   await eventually(`${total} events acknowledged on both drains`, async () => (await look()).every(({ head, acked }) => head === total && acked === total), SETTLE_MS);
@@ -102,6 +123,14 @@ async function run(context: TestContext, { client, lives, endpoint, witness, ups
   assert.deepEqual([...witness.unexplained('callback'), ...witness.unexplained('stream')].slice(0, 20), [], repeat);
   checkLog('callback', endpoint.applied, upstream.accepted, repeat);
   checkLog('stream', items, upstream.accepted, repeat);
+}
+
+/** Resolves when this life has done what chance gave it to do. */
+async function live(upstream: Upstream, random: { uniform(): number }): Promise<void> {
+  const until = upstream.accepted.length + Math.floor(random.uniform() * LIFE_EVENTS_MAX);
+  const latest = performance.now() + LIFE_MS_MAX;
+  while (upstream.accepted.length < until && performance.now() < latest) await sleep(2);
+  await sleep(random.uniform() * LIFE_MS_MORE);
 }
 
 /** A question to a server that is dead at the moment has no answer; any other failure counts. */

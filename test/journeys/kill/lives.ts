@@ -46,14 +46,18 @@ export class Lives {
     this.#next = new Life(dataDir, port);
   }
 
-  /** The next life takes over the store; resolves once it listens. */
+  /** The next life begins to open the store. */
   async begin(): Promise<void> {
     const life = this.#next;
     await life.says('loaded');
     life.child.stdin!.write('go\n');
-    await life.says('ready');
     this.#current = life;
     this.#next = new Life(this.#dataDir, this.#port);
+  }
+
+  /** Resolves once it listens. */
+  async ready(): Promise<void> {
+    await this.#current!.says('ready');
   }
 
   /** SIGKILL; resolves once it is gone. */

@@ -26,20 +26,20 @@ export class Upstream {
     this.#url = `${origin}/emit`;
   }
 
-  /** Sends until `signal` fires; resolves when what was begun by then is accepted too. */
-  async run(hands: number, signal: AbortSignal): Promise<void> {
+  /** Sends until `enough` fires; resolves when what was begun by then is accepted too, or `stop` has fired. */
+  async run(hands: number, enough: AbortSignal, stop: AbortSignal): Promise<void> {
     await Promise.all(Array.from({ length: hands }, async () => {
-      while (!signal.aborted) {
-        await this.#send(`event-${++this.#count}`);
+      while (!enough.aborted) {
+        await this.#send(`event-${++this.#count}`, stop);
         await sleep(PAUSE_MS);
       }
     }));
   }
 
-  async #send(eventId: string): Promise<void> {
+  async #send(eventId: string, stop: AbortSignal): Promise<void> {
     const from = performance.now();
     const body = JSON.stringify({ eventId, data: { about: eventId } });
-    for (;;) {
+    while (!stop.aborted) {
       const answer = await fetch(this.#url, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
         .then(async (response) => ({ status: response.status, text: await response.text() }), () => undefined);
       if (answer?.status === 202) {
