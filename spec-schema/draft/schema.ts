@@ -636,7 +636,7 @@ export interface StreamRequest { jsonrpc: '2.0'; id: RequestId; method: 'trigger
 /** The request `triggers/ack`. */
 export interface AckRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/ack'; params: AckParams }
 
-/** A delivery: the body of a callback, and the notification on a stream. The bytes are the same. */
+/** A delivery: the body of a callback, and the notification on a stream, which differ in nothing but the stream's `_meta`. */
 export interface DeliveryNotification { jsonrpc: '2.0'; method: 'notifications/triggers/delivery'; params: Delivery }
 
 /** The list of trigger types changed: call `triggers/list` again. */

@@ -7,6 +7,7 @@ import type { Drain, Selection as WireSelection, TriggerType } from '../../spec-
 import type { Retention, Selection } from '../core/types.ts';
 import { invalidParams, LocalError, notFound, unsupported } from '../wire/errors.ts';
 import { compileUserSchema, type UserValidator } from '../wire/user-schema.ts';
+import { check } from '../wire/validate.ts';
 import type { DeclaredTrigger } from './verbs.ts';
 
 /** Retention of a type that declares none. */
@@ -26,9 +27,13 @@ export class Catalog {
   #etag: string | null = null;
 
   constructor(triggers: readonly DeclaredTrigger[]) {
-    for (const trigger of triggers) this.declare(trigger);
+    for (const trigger of triggers) {
+      if (this.#types.has(trigger.type.name)) throw refused(trigger.type.name, 'is declared twice: names are unique in one server');
+      this.declare(trigger);
+    }
   }
 
+  /** Declares a type, or replaces the one of this name. Throws `LocalError` `config_invalid`, or `schema_refused` for a schema. */
   declare(declared: DeclaredTrigger): void {
     const { name } = declared.type;
     const type: TriggerType = {
@@ -37,6 +42,7 @@ export class Catalog {
       retention: declared.type.retention ?? DEFAULT_RETENTION,
       ordering: declared.type.ordering ?? 'arrival',
     };
+    judge(type);
     this.#types.set(name, {
       type,
       declared,
@@ -137,3 +143,25 @@ export function mayDrain(catalog: Catalog, { select }: { readonly select: readon
     if (catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
   }
 }
+
+/** Names that belong to the protocol, with the arguments each has there (SEP: Reserved names). */
+const RESERVED: Readonly<Record<string, readonly string[]>> = {
+  'mcp.resource.updated': ['uri'],
+  'mcp.tools.list_changed': [],
+  'mcp.prompts.list_changed': [],
+  'mcp.resources.list_changed': [],
+  'mcp.task.updated': ['taskId'],
+};
+
+function judge(type: TriggerType): void {
+  const checked = check('TriggerType', type);
+  if (!checked.ok) throw refused(type.name, `is not a trigger type: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}`);
+  if (!type.drains.includes('pull')) throw refused(type.name, 'must offer the drain "pull": every recovery ends in it');
+  if (!type.name.startsWith('mcp.')) return;
+  const reserved = RESERVED[type.name];
+  const named = Object.keys((type.inputSchema['properties'] ?? {}) as object);
+  if (reserved === undefined) throw refused(type.name, 'starts with "mcp.", which is reserved for types that the protocol names');
+  if (named.sort().join() !== [...reserved].sort().join()) throw refused(type.name, `is a type of the protocol and has exactly these arguments: ${reserved.join(', ') || 'none'}`);
+}
+
+const refused = (name: string, problem: string): LocalError => new LocalError('config_invalid', `the trigger type "${name}" ${problem}`);

@@ -341,7 +341,7 @@ class TriggersEngine implements Engine {
     this.#listChanged();
   }
 
-  async remove(name: string): Promise<void> {
+  async remove(name: string, reason: 'trigger_removed' | 'schema_changed' = 'trigger_removed'): Promise<void> {
     if (!this.#catalog.remove(name)) return;
     this.#listChanged();
     // The store lists what is committed. What is being made looks at the catalogue once more before it is.
@@ -354,7 +354,7 @@ class TriggersEngine implements Engine {
       for (const row of chunk) {
         const held = this.#book.peek(row);
         const follows = held !== undefined && !held.ended && held.state.select.some((selection) => selection.name === name);
-        if (follows) this.#book.step(held, { type: 'terminate', reason: 'trigger_removed' });
+        if (follows) this.#book.step(held, { type: 'terminate', reason });
       }
       await this.#book.commit();
     }

@@ -1,7 +1,7 @@
 /**
  * Accept, then number. One group commit makes events durable in the accept log, and the upstream's answer depends on that
  * alone. Numbering follows in the order of acceptance: in the same commit while the matches are few, in bounded chunks from
- * a durable checkpoint when they are many, so that one event to ten thousand subscriptions blocks nobody (SEP: Log).
+ * a durable checkpoint when they are many, so that one event to ten thousand subscriptions blocks nobody (SEP: The log).
  */
 import { MatchIndex } from '../core/index.ts';
 import type { Selection, Subscription } from '../core/types.ts';
@@ -22,6 +22,9 @@ const TAIL_ENTRIES = 512;
 const TAIL_BYTES = 2 * 1024 * 1024;
 /** How long numbering rests after it could not read the store. */
 const RETRY_MS = 1000;
+
+/** As the schema has it. */
+const EVENT_ID_CHARS_MAX = 256;
 
 interface Arrival {
   readonly name: string;
@@ -97,6 +100,7 @@ export class Numbering {
     if (refused !== null) return Promise.reject(refused);
     this.#o.catalog.payload(event.name, event.data);
     const eventId = event.eventId ?? this.#o.random.token(16);
+    if (eventId.length < 1 || eventId.length > EVENT_ID_CHARS_MAX) throw new LocalError('payload_invalid', `the event's eventId must have 1 to ${EVENT_ID_CHARS_MAX} characters: hash a longer one`);
     const timestamp = instantOf(event.timestamp, this.#o.clock.now());
     const encoded = encodeEvent({ eventId, name: event.name, timestamp, data: event.data });
     return new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 /**
  * Dresses a delivery for its callback: the body's bytes, Standard Webhooks headers with the client's secret, and the server's
- * own signature where it has a key (SEP: Signing, Server identity).
+ * own signature where it has a key (SEP: Signature, Server identity).
  */
 import { randomWebhookId, webhookId } from '../wire/canonical.ts';
 import { deliverySignatureHead, signDelivery, type DeliveryKey } from '../wire/delivery-jws.ts';

@@ -102,7 +102,7 @@ export class Subscriptions {
 
   async subscribe(caller: Caller, params: SubscribeParams): Promise<SubscribeResult> {
     const select = this.#o.catalog.select(params.select);
-    await this.authorize(caller, select);
+    await this.authorize(caller, select, true);
     const wanted = params.callback === undefined ? null : this.#judge(params.callback);
     if (wanted !== null) mayDrain(this.#o.catalog, { select }, 'callback');
     const key = params.key ?? subscriptionKey(select, wanted?.url ?? null);
@@ -253,7 +253,7 @@ export class Subscriptions {
     const { book, catalog, clock, numbering, random, ttl, verifier } = this.#o;
     const first = await this.own(caller, params.subscriptionId);
     const select = params.select === undefined ? undefined : catalog.select(params.select);
-    await this.authorize(caller, select ?? first.state.select);
+    await this.authorize(caller, select ?? first.state.select, select !== undefined);
     const wanted = params.callback === undefined || params.callback === null ? null : this.#judge(params.callback);
     if (wanted !== null || (first.state.callback !== null && params.callback === undefined)) mayDrain(this.#o.catalog, { select: select ?? first.state.select }, 'callback');
     refuseStale(first.state, params.ifMatch);
@@ -346,11 +346,14 @@ export class Subscriptions {
 
   /* --------------------------------------------------------------------------------------------- rules */
 
-  async authorize(caller: Caller, select: readonly Selection[]): Promise<void> {
+  /** `choosing`: the caller names these types just now, and is not told of one that its list does not show. */
+  async authorize(caller: Caller, select: readonly Selection[], choosing = false): Promise<void> {
     const { authorize } = this.#o;
     if (authorize === undefined) return;
     for (const selection of select) {
-      if (!(await authorize(caller, selection))) throw forbidden({ kind: 'trigger', name: selection.name });
+      if (await authorize(caller, selection)) continue;
+      const hidden = choosing && !(await authorize(caller, { name: selection.name, arguments: {} }));
+      throw hidden ? notFound({ kind: 'trigger' }) : forbidden({ kind: 'trigger', name: selection.name });
     }
   }
 

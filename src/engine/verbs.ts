@@ -115,8 +115,8 @@ export interface Engine extends Verbs {
    * `schema_refused`.
    */
   declare(type: DeclaredTrigger): void;
-  /** Removes a trigger type and ends its subscriptions with `trigger_removed`. */
-  remove(name: string): Promise<void>;
+  /** Removes a trigger type and ends its subscriptions with this reason; declare it anew after a change that is no addition (SEP: Ending). */
+  remove(name: string, reason?: 'trigger_removed' | 'schema_changed'): Promise<void>;
   /** Ends a principal's subscriptions (all, or one) with this reason. Resolves with how many (SEP: Ending). */
   terminate(
     of: { readonly principal: string; readonly subscriptionId?: string },

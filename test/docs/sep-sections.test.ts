@@ -5,9 +5,6 @@ import { read, repositoryFiles } from '../tidy/sources.ts';
 
 const headings = new Set([...read('sep/0000-triggers.md').matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!.trim()));
 
-/** Named by the working title of a section until their next edit; one line less here for each that is put right. */
-const OUTDATED: ReadonlySet<string> = new Set(['src/engine/numbering.ts: Log', 'src/engine/sealer.ts: Signing']);
-
 /** Sections named in one text, in both ways of naming them; a list has commas, and a line may break inside it. */
 function sectionsNamed(text: string): string[] {
   const flat = text.replace(/\n\s*(?:\*|\/\/) ?/g, ' ');
@@ -22,7 +19,7 @@ describe('references to the proposal', () => {
     const named = files.flatMap((file) => sectionsNamed(read(file)).map((section) => ({ file, section })));
     assert.ok(named.length > 60, `only ${named.length} references were seen`);
     const wrong = named.filter(({ section }) => !headings.has(section)).map(({ file, section }) => `${file}: ${section}`);
-    assert.deepEqual(wrong.filter((one) => !OUTDATED.has(one)), []);
+    assert.deepEqual(wrong, []);
   });
 
   test('are found in lists, over line breaks and at the start of a comment', () => {

@@ -57,12 +57,14 @@ describe('subscribe', () => {
 
   test('[subs-unknown-trigger subs-arguments subs-permission subs-drain subs-since-unsupported sig-secret-format] refusals', async () => {
     const w = await world({
-      triggers: [tick, tock, { type: { ...tick.type, name: 'pullable', drains: ['pull'] } }],
-      authorize: (_caller, { name }) => name !== 'tock',
+      triggers: [tick, tock, { type: { ...tick.type, name: 'pullable', drains: ['pull'] } }, { type: { ...tock.type, name: 'hidden' } }],
+      // Of `tock` only some may be followed; of `hidden` nothing, and nobody is told that it exists.
+      authorize: (_caller, { name, arguments: args }) => (name === 'tock' ? args['of'] === undefined : name !== 'hidden'),
     });
     const cases: readonly [Parameters<typeof w.engine.subscribe>[1], object][] = [
       [{ select: [{ name: 'nothing' }] }, { kind: 'trigger' }],
-      [{ select: [{ name: 'tock' }] }, { kind: 'trigger', name: 'tock' }],
+      [{ select: [{ name: 'tock', arguments: { of: 'others' } }] }, { kind: 'trigger', name: 'tock' }],
+      [{ select: [{ name: 'hidden' }] }, { kind: 'trigger' }],
       [{ select: [{ name: 'pullable' }], callback: CALLBACK }, { feature: 'callback' }],
     ];
     for (const [params, data] of cases) assert.deepEqual((await refusal(w.engine.subscribe(ann, params))).data, data);

@@ -53,7 +53,8 @@ describe('triggers/list', () => {
   });
 
   test('[type-unique, list-etag-pages] over all pages no name comes twice, also when a type is declared a second time', async (t) => {
-    const w = await world(t, { triggers: [door, another('door.opened', { description: 'Again.' }), ...Array.from({ length: 230 }, (_, at) => another(`many.${at}`))] });
+    const w = await world(t, { triggers: [door, ...Array.from({ length: 230 }, (_, at) => another(`many.${at}`))] });
+    w.engine.declare(another('door.opened', { description: 'Again.' }));
     w.engine.declare(another('many.7', { description: 'Once more.' }));
     const names: string[] = [];
     const etags = new Set<string>();
