@@ -69,7 +69,8 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
         drains: [...DRAINS],
         durability: store.durability,
         minTtlMs: config.TTL_MIN_MS,
-        ...(config.ALLOW_NO_EXPIRY ? {} : { maxTtlMs: config.TTL_MAX_MS }),
+        // Also where no expiry is granted: a suggestion that is a number is cut to it all the same.
+        maxTtlMs: config.TTL_MAX_MS,
         ...(jwksUri === null ? {} : { jwksUri: jwksUri.href }),
         log,
         ready: service.start,

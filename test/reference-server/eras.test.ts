@@ -29,7 +29,7 @@ for (const era of ERAS) {
       const place = era === 'v2 modern' ? 'extensions' : 'experimental';
       const settings = (client.capabilities[place] as Record<string, unknown>)[EXTENSION_ID];
       assert.deepEqual(settings, {
-        listChanged: true, drains: ['callback', 'stream', 'pull'], durability: 'durable', minTtlMs: 60_000,
+        listChanged: true, drains: ['callback', 'stream', 'pull'], durability: 'durable', minTtlMs: 60_000, maxTtlMs: 2_592_000_000,
         jwksUri: new URL('/.well-known/jwks.json', server.url).href,
       });
       assert.deepEqual(capabilityOf(client.capabilities, era === 'v2 modern' ? '2026-07-28' : '2025-11-25'), settings);

@@ -22,7 +22,7 @@ describe('a client on stdio', () => {
       await client.connect(new StdioClientTransport(program(directory)));
       const { extensions, experimental } = client.getServerCapabilities() ?? {};
       const settings = (mode === 'legacy' ? experimental : extensions)?.[EXTENSION_ID];
-      assert.deepEqual(settings, { listChanged: true, drains: ['callback', 'stream', 'pull'], durability: 'durable', minTtlMs: 60_000 });
+      assert.deepEqual(settings, { listChanged: true, drains: ['callback', 'stream', 'pull'], durability: 'durable', minTtlMs: 60_000, maxTtlMs: 2_592_000_000 });
 
       const list = await client.request({ method: 'triggers/list', params: {} }, anything);
       const [type] = list['triggers'] as { name: string }[];

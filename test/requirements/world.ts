@@ -138,7 +138,7 @@ export class World {
     await this.engine.start();
     const handler = createMcpHandler(() => {
       const mcp = new McpServer({ name: 'requirements', version: '1' });
-      if (!bare) attachTriggers(mcp, this.engine, { drains: ['callback', 'stream', 'pull'], durability: store.durability, minTtlMs: 60_000, log, ...attach });
+      if (!bare) attachTriggers(mcp, this.engine, { drains: ['callback', 'stream', 'pull'], durability: store.durability, minTtlMs: 60_000, maxTtlMs: 30 * 86_400_000, log, ...attach });
       return mcp;
     }, { legacy: 'reject' });
     await new Promise<void>((resolve) => {
