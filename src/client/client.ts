@@ -99,8 +99,8 @@ export class TriggersClient {
   }
 
   /**
-   * One delivery; waits up to `waitMs` for it (SEP: triggers/pull). `after` acknowledges: pull from what is stored, not from
-   * what was read.
+   * One delivery; waits up to `waitMs` for it (SEP: triggers/pull). Only `ack` acknowledges, `after` just says where to read on:
+   * acknowledge what is stored, not what was read.
    */
   pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
     return this.#calls.pull(params, options);
