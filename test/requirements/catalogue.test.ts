@@ -1,7 +1,8 @@
 /** Trigger types: the list, its ETag, what a change of the catalogue does, and what a client that does not care sees (SEP: Trigger types, Capability). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { defineTrigger } from 'mcp-triggers-experimental/server';
+import { createEgress, createEngine, defineTrigger } from 'mcp-triggers-experimental/server';
+import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import { door, EXTENSION, eventually, mail, meter, sequencesOf, world, type Json, type World } from './world.ts';
 
 /** Another type, made from `door`. */
@@ -84,7 +85,50 @@ describe('triggers/list', () => {
   });
 });
 
+describe('names', () => {
+  test('[type-reserved] one that belongs to the protocol is not offered, neither at the start nor later', async (t) => {
+    const w = await world(t);
+    for (const name of ['mcp.made.up', 'mcp.', 'mcp.tools.list_changed']) {
+      assert.throws(() => w.engine.declare(another(name)), /mcp\./, name);
+      assert.throws(() => createEngine({ store: sqliteStore({ path: ':memory:', key: undefined }), egress: createEgress(), triggers: [another(name)] }), /mcp\./, name);
+    }
+    w.engine.declare(another('mcpx.fine'));
+    assert.deepEqual((await w.ok('triggers/list'))['triggers'].map(({ name }: Json) => name).filter((name: string) => name.startsWith('mcp')), ['mcpx.fine']);
+  });
+
+  test('[subs-unknown-trigger] one that the principal does not see is answered like one that does not exist', async (t) => {
+    const w = await world(t, { engine: { authorize: (_, { name }) => name !== 'mail.arrived' } });
+    const select = (name: string): object => ({ select: [{ name }] });
+    assert.deepEqual(await w.refused('triggers/subscribe', select('mail.arrived')), await w.refused('triggers/subscribe', select('nobody.knows')));
+    const { subscriptionId } = await w.subscribe();
+    assert.deepEqual(
+      await w.refused('triggers/update', { subscriptionId, ...select('mail.arrived') }), await w.refused('triggers/update', { subscriptionId, ...select('nobody.knows') }));
+  });
+});
+
 describe('a catalogue that changes', () => {
+  test('[type-breaking, type-removed] a type that is taken back, for good or to come again with another schema, ends what selects it, with that reason, everywhere', async (t) => {
+    for (const reason of ['schema_changed', 'trigger_removed'] as const) {
+      const w = await world(t);
+      const endpoint = await w.endpoint();
+      const both = await w.subscribe({ select: [{ name: 'meter.read' }, { name: 'door.opened' }] });
+      const called = await w.subscribeTo(endpoint, { key: 'called' });
+      const other = await w.subscribe({ select: [{ name: 'meter.read' }] });
+      const stream = await w.stream({ subscriptionId: both['subscriptionId'] });
+      await stream.next();
+      await w.engine.remove('door.opened', reason);
+      w.engine.declare(another('door.opened', { payloadSchema: { type: 'object', required: ['door'], properties: { door: { type: 'integer' } } } }));
+      assert.equal((await stream.end())['result']?.['resultType'], 'complete');
+      assert.equal(stream.deliveries.at(-1)?.['terminated'].reason, reason);
+      assert.equal((await endpoint.nth(1)).delivery['terminated'].reason, reason);
+      for (const { subscriptionId } of [both, called]) {
+        assert.partialDeepStrictEqual((await w.refused('triggers/pull', { subscriptionId })).data, { kind: 'subscription', reason, final: { head: 0 } });
+      }
+      assert.equal((await w.get(other['subscriptionId']))['status'], 'active');
+      assert.equal((await w.subscribe({ key: 'called' }))['created'], true);
+    }
+  });
+
   const wider = another('door.opened', {
     inputSchema: { ...door.type.inputSchema, properties: { ...(door.type.inputSchema['properties'] as object), floor: { type: 'integer' } } },
     payloadSchema: { ...door.type.payloadSchema, properties: { ...(door.type.payloadSchema['properties'] as object), floor: { type: 'integer' } } },
