@@ -1,18 +1,26 @@
 /**
  * `npm run bench`: figures of this implementation beside the raw limit measured in the same run on the same machine. Quote
- * ratios: absolute figures drift between machines and hours. `-- callback`, `protocol` or `memory` runs one group.
+ * ratios: absolute figures drift between machines and hours. `-- callback`, `protocol`, `memory` or `store` runs one group.
  */
 import { cpus, release } from 'node:os';
 import { callbackBench } from './callback.ts';
 import { print, type Row } from './harness.ts';
 import { memoryBench } from './memory.ts';
 import { protocolBench } from './protocol.ts';
+import { storeBench } from './store.ts';
 
 const ROUNDS = 5;
 const GROUPS: Readonly<Record<string, () => Promise<Row[]>>> = {
   callback: () => callbackBench(ROUNDS),
   protocol: () => protocolBench(ROUNDS),
   memory: () => memoryBench(),
+  store: async () => (await storeBench(ROUNDS)).map(({ name, value, unit, limit }) => ({
+    measure: `store: ${name}`,
+    ours: `${Math.round(value).toLocaleString('en-US')} ${unit}`,
+    limit: limit === undefined ? '-' : `${Math.round(limit).toLocaleString('en-US')} bare SQLite`,
+    ratio: limit === undefined ? '-' : (value / limit).toFixed(2),
+    aim: '-',
+  })),
 };
 
 const wanted = process.argv.slice(2);
