@@ -76,6 +76,19 @@ describe('triggers/stream', () => {
     assert.deepEqual(flights, [[1, 2], [3], [4], [5, 6]]);
   });
 
+  test('[stream-window] what is in flight already counts when many events come at once', async (t) => {
+    const w = await world(t);
+    const made = await w.subscribe();
+    const stream = await w.stream({ subscriptionId: made['subscriptionId'], window: { bytes: 2048 } });
+    await w.open(1, { text: 'x'.repeat(600) });
+    await readTo(stream, 1);
+    await Promise.all(Array.from({ length: 6 }, () => w.open(1, { text: 'x'.repeat(400) })));
+    await settled(w, stream);
+    const events = stream.deliveries.flatMap(({ events }) => events as Json[]);
+    const bytes = events.reduce((sum, event) => sum + Buffer.byteLength(JSON.stringify(event)), 0);
+    assert.ok(events.length > 1 && bytes <= 2048, `${events.length} events of ${bytes} bytes in flight`);
+  });
+
   test('[stream-window-clamp] a window beyond any bound is none the less at least 100 events', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
