@@ -17,7 +17,7 @@ export { defineTrigger, type SchemaOf, type SelfDescribing, type Trigger, type T
 
 export { createEngine, type EngineOptions } from './engine/engine.ts';
 export type { Accepted, Caller, DeclaredTrigger, Engine, EngineHealth, NewEvent, PullAnswer, StreamSink, Verbs } from './engine/verbs.ts';
-export type { Authorize } from './engine/subscriptions.ts';
+export type { Authorize, Visible } from './engine/subscriptions.ts';
 export type { Reauthorize } from './engine/upkeep.ts';
 export type { TtlPolicy } from './core/grant.ts';
 

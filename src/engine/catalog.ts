@@ -77,13 +77,19 @@ export class Catalog {
 
   /** Checks what a client wants to follow; refuses unknown names and arguments that the type's schema refuses. */
   select(select: readonly WireSelection[]): Selection[] {
-    return select.map((selection, at) => {
-      const declared = this.#types.get(selection.name);
-      if (declared === undefined) throw notFound({ kind: 'trigger' });
-      const args = selection.arguments ?? {};
-      const checked = declared.checkArguments(args);
+    const found = this.find(select);
+    found.forEach((selection, at) => {
+      const checked = this.#types.get(selection.name)!.checkArguments(selection.arguments);
       if (!checked.ok) throw invalidParams(`/select/${at}/arguments${checked.path}`, checked.expected);
-      return { name: selection.name, arguments: args };
+    });
+    return found;
+  }
+
+  /** The same selections with their arguments written out. Refuses unknown names. */
+  find(select: readonly WireSelection[]): Selection[] {
+    return select.map(({ name, arguments: args = {} }) => {
+      if (!this.#types.has(name)) throw notFound({ kind: 'trigger' });
+      return { name, arguments: args };
     });
   }
 

@@ -4,8 +4,8 @@ import { etagOf, statusOf } from '../core/index.ts';
 import type { Subscription } from '../core/types.ts';
 import { instant } from './reader.ts';
 
-/** `renewAfterMs` is the jittered hint made when the grant was. */
-export function describe(state: Subscription, renewAfterMs: number | null): WireSubscription {
+/** `renewAfterMs` is the jittered hint made when the grant was; `now` decides what has passed. */
+export function describe(state: Subscription, renewAfterMs: number | null, now: number): WireSubscription {
   return {
     subscriptionId: state.subscriptionId,
     etag: etagOf(state),
@@ -21,18 +21,18 @@ export function describe(state: Subscription, renewAfterMs: number | null): Wire
     oldest: state.floor + 1,
     retention: { ...state.retention },
     onFailure: state.onFailure,
-    ...(state.callback === null ? {} : { callback: callbackStatus(state) }),
+    ...(state.callback === null ? {} : { callback: callbackStatus(state, now) }),
     createdAt: instant(state.createdAt),
   };
 }
 
-function callbackStatus(state: Subscription): CallbackStatus {
+function callbackStatus(state: Subscription, now: number): CallbackStatus {
   const { callback, health } = state;
   if (callback === null) throw new TypeError('no callback to describe');
   return {
     origin: new URL(callback.url).origin,
     verifiedAt: instant(callback.verifiedAt),
-    ...(callback.previousUntil === null ? {} : { previousSecretUntil: instant(callback.previousUntil) }),
+    ...(callback.previousUntil === null || callback.previousUntil <= now ? {} : { previousSecretUntil: instant(callback.previousUntil) }),
     health: {
       attempts: health.attempts,
       ...(health.lastDeliveryAt === null ? {} : { lastDeliveryAt: instant(health.lastDeliveryAt) }),

@@ -7,11 +7,9 @@ import type { Attempt, Outcome, Subscription, TerminationReason } from '../core/
 import { CALLBACK_ANSWER_BYTES_MAX, CALLBACK_BATCH_EVENTS, CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../wire/limits.ts';
 import { retryWhenFull, type Book, type Held } from './book.ts';
 import type { Clock, Egress, Log, Meter, OutboundResult, Random, ReadEntry, Store } from './ports.ts';
-import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type Range, type ReadLimits } from './reader.ts';
+import { deliveryOf, emptyRange, ENVELOPE_BYTES, rangeOf, readStore, readTail, type Range, type ReadLimits } from './reader.ts';
 import type { Sealer } from './sealer.ts';
 
-/** Room for everything in a delivery that is not an event: keys, counters, gaps. */
-const ENVELOPE_BYTES = 8 * 1024;
 /** The lease outlives the deadline, so that only a lost attempt is ever taken over. */
 const LEASE_MS = 2 * CALLBACK_DEADLINE_MS;
 /** How long a log that could not be read is left alone. */

@@ -5,13 +5,14 @@
 import type { AckParams, AckResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult, PullParams, StreamParams } from '../../spec-schema/draft/schema.ts';
 import type { TtlPolicy } from '../core/index.ts';
 import type { TerminationReason } from '../core/types.ts';
-import { invalidParams, LocalError } from '../wire/errors.ts';
+import { LocalError } from '../wire/errors.ts';
 import type { DeliveryKey } from '../wire/delivery-jws.ts';
 import { STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX, STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX, TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from '../wire/limits.ts';
 import { Book, retryWhenFull, type Held } from './book.ts';
 import { Catalog, mayDrain } from './catalog.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Due } from './due.ts';
+import { listTriggers } from './listing.ts';
 import { Numbering } from './numbering.ts';
 import type { Clock, Egress, Log, Meter, Opened, Random, Store } from './ports.ts';
 import { judge } from './positions.ts';
@@ -19,16 +20,12 @@ import { Pulls } from './pulls.ts';
 import { Quota } from './quota.ts';
 import { Sealer } from './sealer.ts';
 import { Streams } from './streams.ts';
-import { Subscriptions, type Authorize } from './subscriptions.ts';
+import { Subscriptions, type Authorize, type Visible } from './subscriptions.ts';
 import { silentLog, silentMeter, systemClock, systemRandom } from './system.ts';
 import type { Accepted, Caller, DeclaredTrigger, Engine, EngineHealth, NewEvent, PullAnswer, StreamSink } from './verbs.ts';
 import { Upkeep, type Reauthorize } from './upkeep.ts';
 import { Verifier } from './verifier.ts';
 
-/** Trigger types in one page of `triggers/list`. */
-const LIST_PAGE = 100;
-/** How long a client may keep the list of trigger types. */
-const LIST_TTL_MS = 300_000;
 /** Rows handled between two turns when every subscription is visited. */
 const SWEEP = 256;
 /** How long `close` waits for attempts in flight. */
@@ -51,6 +48,8 @@ export interface EngineOptions {
   readonly deliveryKey?: DeliveryKey;
   /** Default: everybody who is authenticated may follow everything. */
   readonly authorize?: Authorize;
+  /** Which types a caller's list shows, and whose existence is not told. Default: those that `authorize` permits without arguments. */
+  readonly visible?: Visible;
   /** Asked twice a day for every selection of every subscription; false ends the subscription as `revoked` (SEP: Ending). Default: nobody is asked. */
   readonly reauthorize?: Reauthorize;
   /** Milliseconds. Defaults: 60 s to 30 days, 1 hour when nothing is suggested, no expiry only if the store is durable. */
@@ -87,7 +86,7 @@ class TriggersEngine implements Engine {
   readonly #random: Random;
   readonly #log: Log;
   readonly #egress: Egress;
-  readonly #authorize: Authorize | undefined;
+  readonly #everybodySeesAll: boolean;
   readonly #catalog: Catalog;
   readonly #book: Book;
   readonly #numbering: Numbering;
@@ -117,7 +116,7 @@ class TriggersEngine implements Engine {
     const { store, egress } = options;
     this.#store = store;
     this.#egress = egress;
-    this.#authorize = options.authorize;
+    this.#everybodySeesAll = options.authorize === undefined && options.visible === undefined;
     this.#openStreams = new Quota('streams', options.quotas?.streamsPerPrincipal ?? 100);
     this.#catalog = new Catalog(options.triggers);
     const sealer = new Sealer({ clock, random, deliveryKey: options.deliveryKey });
@@ -145,7 +144,7 @@ class TriggersEngine implements Engine {
     this.#verifier = new Verifier({ store, clock, random, egress, sealer, log, meter });
     this.#subscriptions = new Subscriptions({
       store, book, catalog: this.#catalog, numbering: this.#numbering, verifier: this.#verifier, egress, clock, random,
-      authorize: options.authorize,
+      authorize: options.authorize, visible: options.visible,
       ttl: { minMs: TTL_MIN_MS, maxMs: TTL_MAX_MS, defaultMs: TTL_DEFAULT_MS, allowNoExpiry: store.durability === 'durable', ...options.ttl },
       maxPerPrincipal: options.quotas?.subscriptionsPerPrincipal ?? 1000,
     });
@@ -171,11 +170,14 @@ class TriggersEngine implements Engine {
     this.#generation = opened.generation;
     this.#subscriptions.start(opened.nextRow);
     const rows: number[] = [];
+    const removed: number[] = [];
     for await (const { row, select } of this.#store.index()) {
       this.#numbering.load(row, select);
       rows.push(row);
+      if (select.some(({ name }) => this.#catalog.get(name) === undefined)) removed.push(row);
     }
     await this.#recover(opened, rows);
+    await this.#end(removed);
     this.#numbering.start(opened.lastOffset, opened.checkpoint);
     await this.#resumeCallbacks();
     const next = await this.#store.nextDueAt();
@@ -195,6 +197,20 @@ class TriggersEngine implements Engine {
       for (const row of chunk) {
         const held = this.#book.peek(row);
         if (held !== undefined) this.#book.step(held, { type: 'rotate', epoch: this.#random.token(16) });
+      }
+      await this.#book.commit();
+    }
+  }
+
+  /** A type that this server does not offer any more ends what follows it (SEP: Trigger types). */
+  async #end(rows: readonly number[]): Promise<void> {
+    if (rows.length > 0) this.#log.warn({ subscriptions: rows.length }, 'subscriptions follow a trigger type that is not declared any more: they end with trigger_removed');
+    for (let at = 0; at < rows.length; at += SWEEP) {
+      const chunk = rows.slice(at, at + SWEEP);
+      await this.#book.hold(chunk);
+      for (const row of chunk) {
+        const held = this.#book.peek(row);
+        if (held !== undefined && !held.ended) this.#book.step(held, { type: 'terminate', reason: 'trigger_removed' });
       }
       await this.#book.commit();
     }
@@ -404,21 +420,8 @@ class TriggersEngine implements Engine {
 
   /* ------------------------------------------------------------------------------------------------ the verbs */
 
-  async list(caller: Caller, params: ListTriggersParams): Promise<ListTriggersResult | ListTriggersNotModified> {
-    this.#running();
-    const all = [];
-    for (const type of this.#catalog.all()) {
-      // What a caller may never follow is not worth telling. Arguments narrow further, at subscribe.
-      if (this.#authorize === undefined || (await this.#authorize(caller, { name: type.name, arguments: {} }))) all.push(type);
-    }
-    const etag = this.#catalog.etagOf(all);
-    const cache = { etag, ttlMs: LIST_TTL_MS, cacheScope: this.#authorize === undefined ? ('public' as const) : ('private' as const) };
-    if (params.ifNoneMatch === etag && params.cursor === undefined) return { notModified: true, ...cache };
-    const from = params.cursor === undefined ? 0 : indexAfter(all, params.cursor);
-    const triggers = all.slice(from, from + LIST_PAGE);
-    const last = triggers.at(-1);
-    const more = from + LIST_PAGE < all.length && last !== undefined;
-    return { triggers, ...(more ? { nextCursor: listCursor(last.name) } : {}), ...cache };
+  list(caller: Caller, params: ListTriggersParams): Promise<ListTriggersResult | ListTriggersNotModified> {
+    return this.#serve(() => listTriggers(this.#catalog, (name) => this.#subscriptions.lists(caller, name), this.#everybodySeesAll, params));
   }
 
   subscribe(...[caller, params]: Parameters<Engine['subscribe']>): ReturnType<Engine['subscribe']> {
@@ -485,13 +488,3 @@ class TriggersEngine implements Engine {
   }
 
 }
-
-const listCursor = (name: string): string => Buffer.from(`n${name}`).toString('base64url');
-
-function indexAfter(all: readonly { readonly name: string }[], cursor: string): number {
-  const text = Buffer.from(cursor, 'base64url').toString('utf8');
-  if (!text.startsWith('n')) throw invalidParams('/cursor', 'a nextCursor that triggers/list returned');
-  const at = all.findIndex(({ name }) => name > text.slice(1));
-  return at === -1 ? all.length : at;
-}
-

@@ -7,7 +7,7 @@ import { mayDrain, type Catalog } from './catalog.ts';
 import { judge, refusal } from './positions.ts';
 import type { Clock, Meter, Store } from './ports.ts';
 import { Quota } from './quota.ts';
-import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type DeliveryExtras, type Range, type ReadLimits } from './reader.ts';
+import { deliveryOf, emptyRange, ENVELOPE_BYTES, rangeOf, readStore, readTail, type DeliveryExtras, type Range, type ReadLimits } from './reader.ts';
 import type { Ended } from './stream.ts';
 import type { Streams } from './streams.ts';
 import type { Subscriptions } from './subscriptions.ts';
@@ -86,7 +86,7 @@ export class Pulls {
       const held = await subscriptions.own(caller, subscriptionId);
       if (held.state.epoch !== epoch) throw refusal({ kind: 'epoch' }, held.state);
       const { revision } = held;
-      const range = await this.#read(held, after, { events, bytes: PULL_BYTES_MAX });
+      const range = await this.#read(held, after, { events, bytes: PULL_BYTES_MAX - ENVELOPE_BYTES });
       // What was read from memory that was thrown away since may never have been on disk, or an event may have become a gap.
       if (range === null || !book.stands(held, revision)) continue;
       const wait = range.last === after && clock.now() < until && signal?.aborted !== true && !this.#closed;

@@ -9,6 +9,9 @@ import { encodeDelivery, eventWithSequence } from '../wire/envelope.ts';
 import type { Held } from './book.ts';
 import type { ReadEntry, Store } from './ports.ts';
 
+/** Room for everything in a delivery that is not an event: keys, counters, gaps. */
+export const ENVELOPE_BYTES = 8 * 1024;
+
 /** A contiguous stretch of the log, ready to be sent. */
 export interface Range {
   readonly after: number;
@@ -57,7 +60,8 @@ export function rangeOf(state: Subscription, after: number, entries: readonly Re
   };
 }
 
-const sizeOf = (entry: ReadEntry): number => (entry.encoded === null ? 0 : Buffer.byteLength(entry.encoded));
+/** Bytes of the event as it is sent: `"sequence":n,` goes in front of what is stored. */
+const sizeOf = ({ encoded, sequence }: ReadEntry): number => (encoded === null ? 0 : Buffer.byteLength(encoded) + '"sequence":,'.length + String(sequence).length);
 
 export interface DeliveryExtras {
   readonly challenge?: string;

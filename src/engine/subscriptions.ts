@@ -2,7 +2,7 @@
  * Making, renewing, changing and ending subscriptions. Everything slow (authorisation, the challenge, reading history) comes
  * first; the decision and its commit come last and look at the state as it is then, so that two calls cannot undo each other.
  */
-import type { Callback as WireCallback, GetNotModified, GetParams, GetResult, SubscribeParams, SubscribeResult, Subscription as WireSubscription, SubscriptionsParams, SubscriptionsResult, UnsubscribeParams, UnsubscribeResult, UpdateParams, UpdateResult } from '../../spec-schema/draft/schema.ts';
+import type { Callback as WireCallback, Selection as WireSelection, GetNotModified, GetParams, GetResult, SubscribeParams, SubscribeResult, Subscription as WireSubscription, SubscriptionsParams, SubscriptionsResult, UnsubscribeParams, UnsubscribeResult, UpdateParams, UpdateResult } from '../../spec-schema/draft/schema.ts';
 import { create, etagOf, grantTtl, renewAfter, type TtlPolicy } from '../core/index.ts';
 import type { Callback, Change, Selection, Subscription } from '../core/types.ts';
 import { sameSelect, subscriptionKey } from '../wire/canonical.ts';
@@ -31,6 +31,9 @@ interface Past {
 /** Decides whether a caller may follow a selection. Asked when it subscribes, changes, renews or drains. */
 export type Authorize = (caller: Caller, selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> }) => boolean | Promise<boolean>;
 
+/** Decides whether a caller's list of trigger types shows a type. */
+export type Visible = (caller: Caller, name: string) => boolean | Promise<boolean>;
+
 export interface SubscriptionsOptions {
   readonly store: Store;
   readonly book: Book;
@@ -41,6 +44,7 @@ export interface SubscriptionsOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly authorize?: Authorize | undefined;
+  readonly visible?: Visible | undefined;
   readonly ttl: TtlPolicy;
   readonly maxPerPrincipal: number;
 }
@@ -101,8 +105,7 @@ export class Subscriptions {
   /* ---------------------------------------------------------------------------------------- subscribe */
 
   async subscribe(caller: Caller, params: SubscribeParams): Promise<SubscribeResult> {
-    const select = this.#o.catalog.select(params.select);
-    await this.authorize(caller, select, true);
+    const select = await this.#choose(caller, params.select);
     const wanted = params.callback === undefined ? null : this.#judge(params.callback);
     if (wanted !== null) mayDrain(this.#o.catalog, { select }, 'callback');
     const key = params.key ?? subscriptionKey(select, wanted?.url ?? null);
@@ -151,7 +154,7 @@ export class Subscriptions {
     if (refused !== undefined) book.step(now, { type: 'tick' });
     const { state } = now;
     await book.commit();
-    return refused === undefined ? { ...describe(state, renewAfter(grant, random.uniform())), created: false } : null;
+    return refused === undefined ? { ...describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now()), created: false } : null;
   }
 
   /** A suspended callback must consent again before it is delivered to; null = nothing to ask. */
@@ -221,7 +224,7 @@ export class Subscriptions {
     for (const event of past.events) numbering.replay(held, event);
     const { state } = held;
     await book.commit();
-    return { ...describe(state, renewAfter(grant, random.uniform())), created: true, ...(since === null ? {} : { since: instant(since) }) };
+    return { ...describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now()), created: true, ...(since === null ? {} : { since: instant(since) }) };
   }
 
   #since(given: string, select: readonly Selection[]): number {
@@ -252,8 +255,8 @@ export class Subscriptions {
   async update(caller: Caller, params: UpdateParams): Promise<UpdateResult> {
     const { book, catalog, clock, numbering, random, ttl, verifier } = this.#o;
     const first = await this.own(caller, params.subscriptionId);
-    const select = params.select === undefined ? undefined : catalog.select(params.select);
-    await this.authorize(caller, select ?? first.state.select, select !== undefined);
+    const select = params.select === undefined ? undefined : await this.#choose(caller, params.select);
+    if (select === undefined) await this.authorize(caller, first.state.select);
     const wanted = params.callback === undefined || params.callback === null ? null : this.#judge(params.callback);
     if (wanted !== null || (first.state.callback !== null && params.callback === undefined)) mayDrain(this.#o.catalog, { select: select ?? first.state.select }, 'callback');
     refuseStale(first.state, params.ifMatch);
@@ -297,7 +300,7 @@ export class Subscriptions {
     if (select !== undefined) numbering.follow(held.row, select, before);
     const { state } = held;
     await book.commit();
-    return grant === undefined ? this.#describe(state) : describe(state, renewAfter(grant, random.uniform()));
+    return grant === undefined ? this.#describe(state) : describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now());
   }
 
   /* ----------------------------------------------------------------------------------- get, list, end */
@@ -341,19 +344,38 @@ export class Subscriptions {
   /** The renew hint of a running grant: what is left of it, jittered. */
   #describe(state: Subscription): WireSubscription {
     const left = state.expiresAt === null ? null : Math.max(0, state.expiresAt - this.#o.clock.now());
-    return describe(state, renewAfter(left, this.#o.random.uniform()));
+    return describe(state, renewAfter(left, this.#o.random.uniform()), this.#o.clock.now());
   }
 
   /* --------------------------------------------------------------------------------------------- rules */
 
-  /** `choosing`: the caller names these types just now, and is not told of one that its list does not show. */
-  async authorize(caller: Caller, select: readonly Selection[], choosing = false): Promise<void> {
+  /** What a caller wants to follow: known to it, permitted, and only then with arguments that fit. */
+  async #choose(caller: Caller, wanted: readonly WireSelection[]): Promise<Selection[]> {
+    const { authorize, catalog } = this.#o;
+    const named = catalog.find(wanted);
+    if (authorize !== undefined) {
+      for (const selection of named) {
+        if (await authorize(caller, selection)) continue;
+        // Of a type that its list does not show, the caller is not told that it exists.
+        throw (await this.lists(caller, selection.name)) ? forbidden({ kind: 'trigger', name: selection.name }) : notFound({ kind: 'trigger' });
+      }
+    }
+    return catalog.select(named);
+  }
+
+  /** Whether the caller's list of trigger types shows this one. */
+  async lists(caller: Caller, name: string): Promise<boolean> {
+    const { authorize, visible } = this.#o;
+    if (visible !== undefined) return visible(caller, name);
+    return authorize === undefined || authorize(caller, { name, arguments: {} });
+  }
+
+  /** Refuses a caller that may not follow this any more. */
+  async authorize(caller: Caller, select: readonly Selection[]): Promise<void> {
     const { authorize } = this.#o;
     if (authorize === undefined) return;
     for (const selection of select) {
-      if (await authorize(caller, selection)) continue;
-      const hidden = choosing && !(await authorize(caller, { name: selection.name, arguments: {} }));
-      throw hidden ? notFound({ kind: 'trigger' }) : forbidden({ kind: 'trigger', name: selection.name });
+      if (!(await authorize(caller, selection))) throw forbidden({ kind: 'trigger', name: selection.name });
     }
   }
 

@@ -17,6 +17,7 @@ const VERIFY_PAUSE_MS = 10_000;
 const FORGET_EVERY_MS = 60_000;
 /** Permission is looked at twice as often as the SEP asks, so that a late round is still in time. */
 const RECHECK_EVERY_MS = 12 * 3600_000;
+const RECHECK_FIRST_MS = 60_000;
 /** Rows handled between two turns when every subscription is visited. */
 const SWEEP = 256;
 
@@ -47,9 +48,10 @@ export class Upkeep {
   }
 
   start(): void {
-    this.#every(FORGET_EVERY_MS, 'forgetting old events', () => this.#forget());
+    this.#every(FORGET_EVERY_MS, FORGET_EVERY_MS, 'forgetting old events', () => this.#forget());
     const { reauthorize } = this.#o;
-    if (reauthorize !== undefined) this.#every(RECHECK_EVERY_MS, 'checking permissions again', () => this.#recheck(reauthorize));
+    // The first round comes soon: a server that is restarted often would never come to it.
+    if (reauthorize !== undefined) this.#every(RECHECK_FIRST_MS, RECHECK_EVERY_MS, 'checking permissions again', () => this.#recheck(reauthorize));
   }
 
   close(): void {
@@ -57,12 +59,12 @@ export class Upkeep {
     for (const cancel of this.#rounds) cancel();
   }
 
-  #every(pauseMs: number, what: string, round: () => Promise<void>): void {
-    const cancel = this.#o.clock.after(pauseMs, () => {
+  #every(firstMs: number, pauseMs: number, what: string, round: () => Promise<void>): void {
+    const cancel = this.#o.clock.after(firstMs, () => {
       this.#rounds.delete(cancel);
       void round()
         .catch((cause: unknown) => { if (!this.#closed) this.#o.log.error({ cause }, `${what} failed; it is tried again`); })
-        .finally(() => { if (!this.#closed) this.#every(pauseMs, what, round); });
+        .finally(() => { if (!this.#closed) this.#every(pauseMs, pauseMs, what, round); });
     });
     this.#rounds.add(cancel);
   }

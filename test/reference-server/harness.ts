@@ -19,6 +19,7 @@ import { loadConfig } from '../../reference-server/config.ts';
 import { createLog } from '../../reference-server/log.ts';
 import { runHttp } from '../../reference-server/run-http.ts';
 import type { Sources } from '../../reference-server/sources.ts';
+import { freePort } from '../../scripts/demo/server-process.ts';
 
 /** The trigger type of these tests. */
 export const doorOpened = defineTrigger({
@@ -32,15 +33,7 @@ export const doorOpened = defineTrigger({
 /** Anything an SDK client accepts as the schema of a result. */
 export const anything = z.looseObject({});
 
-/** A port nobody listens on right now. */
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
-}
+export { freePort };
 
 /** Claims that replace those of a good token; `undefined` leaves one out. */
 export type Claims = Readonly<Record<string, unknown>>;
