@@ -7,11 +7,10 @@ import {
   readRequestBody, type McpServer,
 } from '@modelcontextprotocol/server';
 import { WireError } from 'mcp-triggers-experimental';
-import { callerOf } from 'mcp-triggers-experimental/server';
+import { callerOf, withBoundedBacklog } from 'mcp-triggers-experimental/server';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import { bodyTooLarge, contentTypeRefused, encodingRefused, exhausted, methodNotAllowed, notJson, stopping } from './answers.ts';
 import type { Auth } from './auth.ts';
-import { withBoundedBacklog } from './backlog.ts';
 import type { Config } from './config.ts';
 import { Sessions } from './sessions.ts';
 

@@ -12,6 +12,7 @@
  * @packageDocumentation
  */
 export { attachTriggers, type AttachableEngine, type AttachOptions } from './bindings/mcp.ts';
+export { withBoundedBacklog } from './bindings/backlog.ts';
 export { callerOf, principalOf, LOCAL_PRINCIPAL, type RequestIdentity } from './bindings/principal.ts';
 export { defineTrigger, type SchemaOf, type SelfDescribing, type Trigger, type TriggerDefinition } from './bindings/define-trigger.ts';
 

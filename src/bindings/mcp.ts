@@ -41,7 +41,8 @@ const attached = new WeakSet<McpServer>();
 /**
  * Serves `triggers/*` on `mcp` from `engine` and announces the capability: under `extensions` for 2026-07-28 and under
  * `experimental` for the handshake revisions. Call it before connecting; one engine may be attached to any number of servers
- * (a modern HTTP endpoint makes one per request), each server once.
+ * (a modern HTTP endpoint makes one per request), each server once. Over HTTP pass responses through `withBoundedBacklog`: the SDK
+ * itself never tells that a client has stopped reading.
  * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
  */
 export function attachTriggers(mcp: McpServer, engine: AttachableEngine, options: AttachOptions): void {

@@ -16,7 +16,7 @@ import {
 } from 'mcp-triggers-experimental/server';
 import { sqliteStore, type SqliteStoreOptions } from 'mcp-triggers-experimental/stores/sqlite';
 import { manualClock, type ManualClock } from 'mcp-triggers-experimental/testing';
-import { withBoundedBacklog } from '../../reference-server/backlog.ts';
+import { withBoundedBacklog } from 'mcp-triggers-experimental/server';
 import { Endpoint, type Behaviour } from './endpoint.ts';
 import { StreamReader } from './stream-reader.ts';
 

@@ -5,11 +5,11 @@
  */
 
 /** Above the largest window of a stream, so that nobody who reads comes near it. */
-export const BACKLOG_BYTES_MAX = 8 * 2 ** 20;
+const BACKLOG_BYTES_MAX = 8 * 2 ** 20;
 
 /**
- * The same response. When more than `maxBytes` of an event stream wait for a client that does not read, `drop` is called, once: it
- * breaks the connection off, which cancels the response and with it the request behind it.
+ * The same response, for whoever serves the SDK's handler over HTTP. When more than `maxBytes` of an event stream wait for a client that does not read, `drop` is called, once: it
+ * breaks the connection off, which cancels the response and with it the request behind it. Default 8 MiB (SEP: Stream).
  */
 export function withBoundedBacklog(response: Response, drop: () => void, maxBytes = BACKLOG_BYTES_MAX): Response {
   if (response.body === null || response.headers.get('content-type')?.startsWith('text/event-stream') !== true) return response;
