@@ -1,0 +1,31 @@
+// The table "Answers" of sep/0000-triggers.md, read by somebody who has nothing else: what a callback's answer means to the server.
+// The stranger needs it to know that what its receiver says is understood. Names in square brackets are requirement ids of the SEP.
+const HOUR_MS = 3_600_000;
+const CONFIGURATION = [400, 401, 403, 404, 415, 422];
+const failure = (category, retryAfterMs = null) => ({ kind: 'transient', category, retryAfterMs });
+
+/** [ans-retry-after]: seconds or an HTTP date, at most an hour; null when it is neither. */
+function waitOf(text, nowMs) {
+  if (text === undefined) return null;
+  const dated = /GMT$/.test(text) ? text : `${text} GMT`;
+  const ms = /^[0-9]+$/.test(text) ? Number(text) * 1000 : Date.parse(dated) - nowMs;
+  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), HOUR_MS);
+}
+
+function acknowledged({ after, to }, body) {
+  const n = body?.ack;
+  if (!Number.isInteger(n) || n < after || n > to) return undefined; // [ans-no-ack] [ans-ack-bound]
+  if (body.reject === undefined) return n === after && to > after ? undefined : { kind: 'acked', ack: n, reject: null }; // [ans-no-progress]
+  return body.reject?.sequence === n + 1 && n < to ? { kind: 'acked', ack: n, reject: n + 1 } : undefined; // [ans-reject-other]
+}
+
+/** The outcome of a delivery that covered `sent.after + 1` to `sent.to`. */
+export function outcomeOf(sent, { status, body, retryAfter }, nowMs) {
+  if (status >= 200 && status < 300) return acknowledged(sent, body) ?? failure('no_ack');
+  if (status >= 300 && status < 400) return { kind: 'config', category: 'http_4xx' }; // [ans-no-redirect]
+  if (CONFIGURATION.includes(status)) return { kind: 'config', category: 'http_4xx' };
+  if (status === 410) return { kind: 'gone' }; // [ans-gone]
+  if (status === 413) return { kind: 'too_large' }; // [ans-413]
+  const wait = status === 429 || status === 503 ? waitOf(retryAfter, nowMs) : null;
+  return failure(status >= 400 && status < 500 ? 'http_4xx' : 'http_5xx', wait);
+}
