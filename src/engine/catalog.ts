@@ -6,12 +6,13 @@ import { createHash } from 'node:crypto';
 import type { Drain, Selection as WireSelection, TriggerType } from '../../spec-schema/draft/schema.ts';
 import type { Retention, Selection } from '../core/types.ts';
 import { invalidParams, LocalError, notFound, unsupported } from '../wire/errors.ts';
+import { RETENTION_AGE_MS, RETENTION_EVENTS } from '../wire/limits.ts';
 import { compileUserSchema, type UserValidator } from '../wire/user-schema.ts';
 import { check } from '../wire/validate.ts';
 import type { DeclaredTrigger } from './verbs.ts';
 
 /** Retention of a type that declares none. */
-export const DEFAULT_RETENTION: Retention = { maxAgeMs: 7 * 24 * 3600_000, maxEvents: 10_000 };
+export const DEFAULT_RETENTION: Retention = { maxAgeMs: RETENTION_AGE_MS, maxEvents: RETENTION_EVENTS };
 
 export interface Declared {
   readonly type: TriggerType;

@@ -191,26 +191,23 @@ class TriggersEngine implements Engine {
   async #recover(opened: Opened, rows: readonly number[]): Promise<void> {
     if (opened.continuity !== 'maybe_lost') return;
     this.#log.warn({ subscriptions: rows.length }, 'the store may have lost writes that clients have seen: every epoch changes');
-    for (let at = 0; at < rows.length; at += SWEEP) {
-      const chunk = rows.slice(at, at + SWEEP);
-      await this.#book.hold(chunk);
-      for (const row of chunk) {
-        const held = this.#book.peek(row);
-        if (held !== undefined) this.#book.step(held, { type: 'rotate', epoch: this.#random.token(16) });
-      }
-      await this.#book.commit();
-    }
+    await this.#visit(rows, (held) => this.#book.step(held, { type: 'rotate', epoch: this.#random.token(16) }));
   }
 
   /** A type that this server does not offer any more ends what follows it (SEP: Trigger types). */
   async #end(rows: readonly number[]): Promise<void> {
     if (rows.length > 0) this.#log.warn({ subscriptions: rows.length }, 'subscriptions follow a trigger type that is not declared any more: they end with trigger_removed');
+    await this.#visit(rows, (held) => this.#book.step(held, { type: 'terminate', reason: 'trigger_removed' }));
+  }
+
+  /** Steps these subscriptions, as far as they live, a bounded number in one commit. */
+  async #visit(rows: readonly number[], work: (held: Held) => void): Promise<void> {
     for (let at = 0; at < rows.length; at += SWEEP) {
       const chunk = rows.slice(at, at + SWEEP);
       await this.#book.hold(chunk);
       for (const row of chunk) {
         const held = this.#book.peek(row);
-        if (held !== undefined && !held.ended) this.#book.step(held, { type: 'terminate', reason: 'trigger_removed' });
+        if (held !== undefined && !held.ended) work(held);
       }
       await this.#book.commit();
     }
@@ -364,16 +361,10 @@ class TriggersEngine implements Engine {
     await this.#book.commit();
     const rows: number[] = [];
     for await (const { row, select } of this.#store.index()) if (select.some((selection) => selection.name === name)) rows.push(row);
-    for (let at = 0; at < rows.length; at += SWEEP) {
-      const chunk = rows.slice(at, at + SWEEP);
-      await this.#book.hold(chunk);
-      for (const row of chunk) {
-        const held = this.#book.peek(row);
-        const follows = held !== undefined && !held.ended && held.state.select.some((selection) => selection.name === name);
-        if (follows) this.#book.step(held, { type: 'terminate', reason });
-      }
-      await this.#book.commit();
-    }
+    await this.#visit(rows, (held) => {
+      const follows = held.state.select.some((selection) => selection.name === name);
+      if (follows) this.#book.step(held, { type: 'terminate', reason });
+    });
   }
 
   async terminate(of: { readonly principal: string; readonly subscriptionId?: string }, reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>): Promise<number> {
