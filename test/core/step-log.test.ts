@@ -48,6 +48,14 @@ describe('acknowledgement', () => {
     assert.deepEqual(types(after), ['wake']);
   });
 
+  test('[ack-cumulative] each number can be acknowledged by itself, one after the other', () => {
+    let state = log;
+    for (const sequence of [3, 4, 5, 6]) {
+      state = play(state, [ackAt(sequence)]).subscription;
+      assert.equal(state.acked, sequence);
+    }
+  });
+
   test('[ack-below ack-monotonic] acknowledging 2 or less again changes nothing at all', () => {
     for (const sequence of [0, 1, 2]) {
       const after = play(log, [ackAt(sequence)]);
