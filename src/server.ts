@@ -11,7 +11,8 @@
  *
  * @packageDocumentation
  */
-export { attachTriggers, type AttachableEngine, type AttachOptions } from './bindings/mcp.ts';
+export { attachTriggers, type AttachOptions } from './bindings/mcp/triggers.ts';
+export type { AttachableEngine, BindingOptions } from './bindings/mcp/exchange.ts';
 export { withBoundedBacklog } from './bindings/backlog.ts';
 export { callerOf, principalOf, LOCAL_PRINCIPAL, type RequestIdentity } from './bindings/principal.ts';
 export { defineTrigger, type SchemaOf, type SelfDescribing, type Trigger, type TriggerDefinition } from './bindings/define-trigger.ts';

@@ -455,6 +455,18 @@ class TriggersEngine implements Engine {
     return this.#serve(() => retryWhenFull(work));
   }
 
+  find(...[caller, key]: Parameters<Engine['find']>): ReturnType<Engine['find']> {
+    return this.#serve(() => this.#subscriptions.find(caller, key));
+  }
+
+  seek(...[caller, subscriptionId, acceptedBefore]: Parameters<Engine['seek']>): ReturnType<Engine['seek']> {
+    return this.#serve(() => this.#pulls.seek(caller, subscriptionId, acceptedBefore));
+  }
+
+  watch(...[caller, subscriptionId, listener]: Parameters<Engine['watch']>): ReturnType<Engine['watch']> {
+    return this.#serve(() => this.#pulls.watch(caller, subscriptionId, listener));
+  }
+
   pull(caller: Caller, params: PullParams, signal?: AbortSignal): Promise<PullAnswer> {
     return this.#serveWhenFull(() => this.#pulls.pull(caller, params, signal));
   }

@@ -11,7 +11,7 @@ import { deliveryOf, emptyRange, ENVELOPE_BYTES, rangeOf, readStore, readTail, t
 import type { Ended } from './stream.ts';
 import type { Streams } from './streams.ts';
 import type { Subscriptions } from './subscriptions.ts';
-import type { Caller, PullAnswer } from './verbs.ts';
+import type { Caller, LogListener, PullAnswer } from './verbs.ts';
 
 /** How often a pull reads again before it waits. */
 const READ_TRIES = 10;
@@ -61,6 +61,24 @@ export class Pulls {
       if (refused.kind === 'terminated') await this.#o.book.commit();
       else throw refusal(refused, held.state);
     }
+  }
+
+  async seek(caller: Caller, subscriptionId: string, acceptedBefore: number): Promise<Position> {
+    const { book, store, subscriptions } = this.#o;
+    for (;;) {
+      const held = await subscriptions.own(caller, subscriptionId);
+      const { revision, state: { epoch, floor } } = held;
+      await book.commit();
+      const { upTo } = await store.agedOut(held.row, acceptedBefore);
+      if (book.stands(held, revision)) return { epoch, sequence: Math.max(upTo, floor) };
+    }
+  }
+
+  async watch(caller: Caller, subscriptionId: string, listener: LogListener): Promise<() => void> {
+    const { subscriptions, streams } = this.#o;
+    const first = await subscriptions.own(caller, subscriptionId);
+    await subscriptions.authorize(caller, first.state.select);
+    return streams.watch(await subscriptions.own(caller, subscriptionId), listener);
   }
 
   async pull(caller: Caller, params: PullParams, signal?: AbortSignal): Promise<PullAnswer> {

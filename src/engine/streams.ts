@@ -7,7 +7,7 @@ import { STREAM_HEARTBEAT_MS, STREAM_STALLED_MS } from '../wire/limits.ts';
 import type { Book, Held } from './book.ts';
 import type { Clock, Meter, Store } from './ports.ts';
 import { Stream, type Ended, type Window } from './stream.ts';
-import type { StreamSink } from './verbs.ts';
+import type { LogListener, StreamSink } from './verbs.ts';
 
 /** How often heartbeats and stalls are looked at: the precision of both. */
 const LOOK_MS = 1000;
@@ -121,6 +121,16 @@ export class Streams {
       const cancel = this.#o.clock.after(until - this.#o.clock.now(), done);
       signal?.addEventListener('abort', done, { once: true });
     });
+  }
+
+  /** Tells of news until the returned function is called. */
+  watch(held: Held, listener: LogListener): () => void {
+    const news = (): void => listener.news();
+    const remove = this.#add(held, {
+      wake: news, announce: news, close: () => undefined, look: () => undefined,
+      ended: (reason) => { remove(); listener.ended(reason); },
+    });
+    return remove;
   }
 
   /** Runs one stream until it ends. `after` is where the client stands. Rejects when the sink does. */

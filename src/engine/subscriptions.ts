@@ -316,6 +316,14 @@ export class Subscriptions {
     return this.#describe(state);
   }
 
+  async find(caller: Caller, key: string): Promise<WireSubscription | null> {
+    const held = await this.#find(caller, key);
+    if (held === null) return null;
+    const { state } = held;
+    await this.#o.book.commit();
+    return this.#describe(state);
+  }
+
   async list(caller: Caller, params: SubscriptionsParams): Promise<SubscriptionsResult> {
     const { book, clock, store } = this.#o;
     const after = cursorRow(params.cursor);

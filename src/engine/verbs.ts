@@ -4,7 +4,7 @@
  */
 import type {
   AckParams, AckResult, GetNotModified, GetParams, GetResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult,
-  PullParams, SubscribeParams, SubscribeResult, SubscriptionsParams, SubscriptionsResult, StreamParams, TriggerType,
+  Position, PullParams, Subscription as WireSubscription, SubscribeParams, SubscribeResult, SubscriptionsParams, SubscriptionsResult, StreamParams, TriggerType,
   UnsubscribeParams, UnsubscribeResult, UpdateParams, UpdateResult,
 } from '../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../core/types.ts';
@@ -25,6 +25,42 @@ export interface StreamSink {
   send(delivery: { readonly params: object; readonly json: string }): Promise<void>;
 }
 
+/** What a binding of another protocol asks for beside the params of `triggers/subscribe`. */
+export interface SubscribeAs {
+  /**
+   * The dialect its callbacks speak: a name in `EngineOptions.dialects`. With it, the same call again with another secret or another dialect
+   * replaces them: the secret it had goes on signing for a while. Without it that is a `Conflict`.
+   */
+  readonly dialect: string;
+}
+
+/** Told of what happens to one log. Called in the turn of the commit: do not wait in it. */
+export interface LogListener {
+  /** There may be something new to read, or the configuration changed. */
+  news(): void;
+  /** The subscription is over. Nothing is called afterwards. */
+  ended(reason: TerminationReason): void;
+}
+
+/** What bindings ask whose clients know neither handles nor positions of this protocol. */
+export interface Logs {
+  /** The caller's live subscription with this key; null = there is none. */
+  find(caller: Caller, key: string): Promise<WireSubscription | null>;
+  /**
+   * The last position of a log whose event was accepted before this instant (epoch milliseconds): reading on from it gives what was
+   * accepted since. Rejects with `NotFound` as every method does.
+   */
+  seek(caller: Caller, subscriptionId: string, acceptedBefore: number): Promise<Position>;
+  /**
+   * Tells `listener` of news in the caller's own log until the returned function is called. Rejects with `NotFound` and, when the caller
+   * may not follow it any more, `Forbidden`.
+   */
+  watch(caller: Caller, subscriptionId: string, listener: LogListener): Promise<() => void>;
+}
+
+/** What of an engine the bindings to `events/*`, resources and tools need. */
+export type BindableEngine = Verbs & Logs & Pick<Engine, 'onListChanged' | 'settled'>;
+
 /** A pull's answer, as an object ready to be sent as the result. */
 export type PullAnswer = object;
 
@@ -41,7 +77,7 @@ export interface Verbs {
    * proves its consent inside the call. Rejects with `InvalidParams`, `NotFound` (trigger), `Forbidden`, `Conflict` (key),
    * `Unsupported`, `ResourceExhausted` or `CallbackEndpointError`; nothing is stored then.
    */
-  subscribe(caller: Caller, params: SubscribeParams): Promise<SubscribeResult>;
+  subscribe(caller: Caller, params: SubscribeParams, as?: SubscribeAs): Promise<SubscribeResult>;
   /**
    * Changes the members that are given, in one step, and resumes what was suspended (SEP: triggers/update). Rejects as
    * `subscribe` does, or with `Conflict` (etag) when `ifMatch` is stale; nothing changes then.
@@ -95,7 +131,7 @@ export interface Accepted {
 }
 
 /** What a server's own code asks of the engine. */
-export interface Engine extends Verbs {
+export interface Engine extends Verbs, Logs {
   /**
    * Opens the store, finishes numbering what was accepted, resumes deliveries. Rejects with the store's `LocalError`
    * (`store_locked`, `store_corrupt`, `store_failed`, `key_unknown`, `config_invalid`).

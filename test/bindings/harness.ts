@@ -3,7 +3,8 @@ import { createMcpHandler, InMemoryTransport, McpServer, type AuthInfo, type Mcp
 import { createEgress } from '../../src/engine/egress.ts';
 import { createEngine, type EngineOptions } from '../../src/engine/engine.ts';
 import type { Engine } from '../../src/engine/verbs.ts';
-import { attachTriggers, type AttachableEngine, type AttachOptions } from '../../src/bindings/mcp.ts';
+import type { AttachableEngine } from '../../src/bindings/mcp/exchange.ts';
+import { attachTriggers, type AttachOptions } from '../../src/bindings/mcp/triggers.ts';
 import { defineTrigger } from '../../src/bindings/define-trigger.ts';
 import { sqliteStore } from '../../src/stores/sqlite/index.ts';
 

@@ -24,7 +24,7 @@ const RULES: readonly Rule[] = [
   { folder: /^src\/engine\/egress\//, values: [/^src\/(core|wire|engine)\//, NODE, /^ipaddr\.js$/] },
   { folder: /^src\/engine\//, values: [/^src\/(core|wire|engine)\//, NODE] },
   { folder: /^src\/stores\//, values: [/^src\/stores\//, /^src\/engine\/ports\.ts$/, /^src\/wire\/errors\.ts$/, NODE], types: [/^src\/core\//] },
-  { folder: /^src\/bindings\/mcp\.ts$/, values: [/^src\/(bindings|wire|engine)\//, SDK, NODE], types: [/^src\/core\//] },
+  { folder: /^src\/bindings\/mcp\//, values: [/^src\/(bindings|wire|engine)\//, SDK, NODE], types: [/^src\/core\//] },
   { folder: /^src\/bindings\//, values: [/^src\/(bindings|wire|engine)\//, /^zod$/, NODE], types: [/^src\/core\//] },
   { folder: /^src\/client\/connection\.ts$/, values: [/^src\/(client|local|wire|core)\//, SDK, NODE] },
   { folder: /^src\/(client|receiver|local)\//, values: [/^src\/(client|receiver|local|wire|core)\//, NODE] },

@@ -1,40 +1,18 @@
 /**
- * Installs the native binding on an MCP SDK server, for both protocol eras and every transport of the SDK. The only file of
- * the library's server side that imports the SDK: what the SDK does differently per era or transport is levelled out here.
+ * Installs the native binding on an MCP SDK server, for both protocol eras and every transport of the SDK.
  */
-import { ProtocolError, type McpServer, type ServerContext } from '@modelcontextprotocol/server';
-import type { ServerCapability } from '../../spec-schema/draft/schema.ts';
-import type { Log } from '../engine/ports.ts';
-import { silentLog } from '../engine/system.ts';
-import type { Caller, Engine, Verbs } from '../engine/verbs.ts';
-import { placeCapability } from '../wire/capability.ts';
-import { WireError, internalError } from '../wire/errors.ts';
-import { callerOf } from './principal.ts';
-import { tagged, triggersMethods, type Exchange, type TriggersMethod } from './triggers.ts';
+import type { McpServer, ServerContext } from '@modelcontextprotocol/server';
+import type { ServerCapability } from '../../../spec-schema/draft/schema.ts';
+import type { Log } from '../../engine/ports.ts';
+import { silentLog } from '../../engine/system.ts';
+import type { Caller } from '../../engine/verbs.ts';
+import { placeCapability } from '../../wire/capability.ts';
+import { callerOf } from '../principal.ts';
+import { tagged, triggersMethods, type Exchange, type TriggersMethod } from '../triggers.ts';
+import { authorizedUntil, claimServer, closeResponseStream, passThrough, protocolError, stopOf, type AttachableEngine, type BindingOptions } from './exchange.ts';
 
-/** How the extension is offered on one SDK server. The first four members are announced as they are (SEP: Capability). */
-export interface AttachOptions extends Omit<ServerCapability, 'listChanged'> {
-  /**
-   * Who is asking, from the request's context. Default: {@link callerOf}, which takes `iss` and `sub` from
-   * `authInfo.extra` over HTTP and `local` on a pipe. Throw a `WireError` `Forbidden` to refuse.
-   */
-  readonly caller?: (ctx: ServerContext) => Caller;
-  /**
-   * Awaited before every request is answered. For a server that opens its store only when it is first needed, as one started on
-   * stdio should: a client that probes for the protocol era starts it twice.
-   */
-  readonly ready?: () => Promise<unknown>;
-  /** Where unexpected failures are reported; the client sees a fixed `-32603`. Default: nowhere. */
-  readonly log?: Log;
-}
-
-/** What of an engine a binding needs. */
-export type AttachableEngine = Verbs & Pick<Engine, 'onListChanged'>;
-
-/** Params go through as they are: they are validated by the extension's own schema, whose errors carry typed data. */
-const passThrough = {
-  '~standard': { version: 1, vendor: 'mcp-triggers', validate: (value: unknown) => ({ value }) },
-} as const;
+/** How the extension is offered on one SDK server. The members of the capability are announced as they are (SEP: Capability). */
+export interface AttachOptions extends Omit<ServerCapability, 'listChanged'>, BindingOptions {}
 
 const attached = new WeakSet<McpServer>();
 
@@ -46,11 +24,8 @@ const attached = new WeakSet<McpServer>();
  * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
  */
 export function attachTriggers(mcp: McpServer, engine: AttachableEngine, options: AttachOptions): void {
-  if (mcp.isConnected()) throw new Error('Attach triggers before connecting the server.');
-  if (attached.has(mcp)) throw new Error('This server already has triggers attached.');
   const methods = Object.keys(triggersMethods) as TriggersMethod[];
-  for (const method of methods) mcp.server.assertCanSetRequestHandler(method);
-
+  claimServer(mcp, attached, 'triggers', methods);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
   const connection: Connection = { mcp, engine, log, openStreams: 0, used: false };
@@ -67,7 +42,6 @@ export function attachTriggers(mcp: McpServer, engine: AttachableEngine, options
   }
   mcp.server.registerCapabilities(placeCapability({}, settingsOf(options)));
   announceOnSession(connection);
-  attached.add(mcp);
 }
 
 /** One SDK server and what is open on it. */
@@ -95,7 +69,6 @@ function settingsOf({ drains, durability, minTtlMs, maxTtlMs, jwksUri }: AttachO
 async function answer(connection: Connection, method: TriggersMethod, params: unknown, exchange: Exchange): Promise<object> {
   const row = triggersMethods[method];
   if (row.lasts === 'no') return row.call(connection.engine, params, exchange);
-  // After `notifications/cancelled` the session transport sends no answer but leaves the response stream open for good.
   const release = () => closeResponseStream(connection.mcp, exchange.requestId);
   exchange.stop.addEventListener('abort', release, { once: true });
   const unannounce = row.lasts === 'streams' ? announceOnStream(connection, exchange) : undefined;
@@ -107,31 +80,15 @@ async function answer(connection: Connection, method: TriggersMethod, params: un
   }
 }
 
-function closeResponseStream(mcp: McpServer, requestId: Exchange['requestId']): void {
-  const transport = mcp.server.transport;
-  if (transport && 'closeSSEStream' in transport && typeof transport.closeSSEStream === 'function') transport.closeSSEStream(requestId);
-}
-
 /** One exchange from the SDK's context. */
 function exchangeOf(ctx: ServerContext, caller: () => Caller): Exchange {
-  const expiresAt = ctx.http?.authInfo?.expiresAt;
   return {
     caller,
     requestId: ctx.mcpReq.id,
-    // A cancellation aborts the first; a client that vanished from a session transport aborts only the second.
-    stop: ctx.http?.req ? AbortSignal.any([ctx.mcpReq.signal, ctx.http.req.signal]) : ctx.mcpReq.signal,
-    authorizedUntil: expiresAt === undefined ? null : expiresAt * 1000,
+    stop: stopOf(ctx),
+    authorizedUntil: authorizedUntil(ctx),
     notify: (method, params) => ctx.mcpReq.notify({ method, params: { ...params } }),
   };
-}
-
-/** What goes on the wire: our typed errors as they are, everything else as one fixed error whose cause stays here. */
-function protocolError(error: unknown, ctx: ServerContext, log: Log): ProtocolError {
-  if (!(error instanceof WireError) && !ctx.mcpReq.signal.aborted) {
-    log.error({ err: error, method: ctx.mcpReq.method }, 'a request failed unexpectedly');
-  }
-  const { code, message, data } = (error instanceof WireError ? error : internalError(error)).toErrorObject();
-  return new ProtocolError(code, message, data);
 }
 
 const LIST_CHANGED = 'notifications/triggers/list_changed';
