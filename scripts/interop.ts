@@ -1,0 +1,103 @@
+/**
+ * Runs the tests with peers that others wrote and writes what came of it into the matrix of docs/interop.md. `--check` runs none of them: it fails if the
+ * matrix has not the rows that the tests declare, or names a version that is not the one installed.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { globSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { RowResult, VersionedRow } from '../test/interop/peers/matrix.ts';
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url));
+const DOCUMENT = join(ROOT, 'docs/interop.md');
+const TESTS = 'test/interop/**/*.test.ts';
+const COLUMNS = ['peer', 'version', 'as', 'revision', 'drain', 'exercised', 'result'] as const;
+
+const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+
+/** All of a row but its result, as it stands in the table. */
+const identity = ({ peer, version, role, era, drain, exercised }: VersionedRow): string =>
+  [`\`${peer}\``, version, role, era ?? 'any', drain, exercised].map(cell).join(' | ');
+
+const verdict = (result: RowResult | undefined): string =>
+  result === undefined ? 'did not run' : !result.passed ? '**failed**' : result.saw === undefined ? 'passed' : `passed: ${result.saw}`;
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** The table. Every declared row is in it, whether its test came to an end or not. */
+export function matrix(rows: readonly VersionedRow[], results: readonly RowResult[]): string {
+  const found = new Map(results.map((result) => [identity(result), result]));
+  const lines = rows.map(identity).sort(byText).map((row) => `| ${row} | ${cell(verdict(found.get(row)))} |`);
+  return [`| ${COLUMNS.join(' | ')} |`, `|${'---|'.repeat(COLUMNS.length)}`, ...lines].join('\n');
+}
+
+/** What is wrong with the table of a document, result apart; empty if nothing is. */
+export function stale(document: string, rows: readonly VersionedRow[]): string[] {
+  const declared = rows.map(identity);
+  const written = part(document, 'matrix').split('\n').filter((line) => line.startsWith('| `')).map(withoutResult);
+  return [
+    ...declared.filter((row) => !written.includes(row)).map((row) => `no such row: ${row}`),
+    ...written.filter((row) => !declared.includes(row)).map((row) => `no test declares: ${row}`),
+    ...declared.filter((row, index) => declared.indexOf(row) !== index).map((row) => `declared by two tests: ${row}`),
+    ...written.filter((row, index) => written.indexOf(row) !== index).map((row) => `stands there twice: ${row}`),
+  ];
+}
+
+const withoutResult = (line: string): string => line.slice('| '.length, line.lastIndexOf(' | '));
+
+function borders(document: string, name: string): readonly [number, number] {
+  const [start, end] = [`<!-- ${name} -->\n`, `\n<!-- /${name} -->`];
+  const [from, to] = [document.indexOf(start) + start.length, document.indexOf(end)];
+  if (from < start.length || to < from) throw new Error(`docs/interop.md has no place for "${name}".`);
+  return [from, to];
+}
+
+const part = (document: string, name: string): string => document.slice(...borders(document, name));
+
+function replaced(document: string, name: string, text: string): string {
+  const [from, to] = borders(document, name);
+  // Blank lines, so that every renderer sees a table begin and end.
+  return `${document.slice(0, from)}\n${text}\n${document.slice(to)}`;
+}
+
+/** Runs the tests with a file for what they have to say; resolves with its lines and the exit code. */
+async function runTests<T>(variable: 'INTEROP_RESULTS' | 'INTEROP_ROWS', options: readonly string[], stdio: 'inherit' | 'ignore'): Promise<{ lines: T[]; code: number }> {
+  const folder = await mkdtemp(join(tmpdir(), 'mcp-triggers-interop-'));
+  try {
+    const file = join(folder, 'lines');
+    await writeFile(file, '');
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+    const child = spawn(process.execPath, ['--conditions=mcp-triggers-source', '--test', ...options], { cwd: ROOT, stdio, env: { ...env, [variable]: file } });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    const lines = (await readFile(file, 'utf8')).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as T);
+    return { lines, code: code ?? 1 };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** The rows that the tests declare. Their files are loaded, and nothing in them is run. */
+export async function declaredRows(): Promise<VersionedRow[]> {
+  const files = globSync(TESTS, { cwd: ROOT });
+  const { lines, code } = await runTests<VersionedRow>('INTEROP_ROWS', ['--test-isolation=none', '--test-name-pattern=a^', ...files], 'ignore');
+  if (code !== 0) throw new Error(`The tests with peers cannot be loaded: ${TESTS}`);
+  return lines;
+}
+
+async function main(check: boolean): Promise<number> {
+  const rows = await declaredRows();
+  if (check) {
+    const wrong = stale(await readFile(DOCUMENT, 'utf8'), rows);
+    if (wrong.length > 0) process.stderr.write(`docs/interop.md is stale. Run: npm run interop\n${wrong.join('\n')}\n`);
+    return wrong.length > 0 ? 1 : 0;
+  }
+  const { lines, code } = await runTests<RowResult>('INTEROP_RESULTS', ['--test-concurrency=2', ...globSync(TESTS, { cwd: ROOT })], 'inherit');
+  // Read only now: a run takes minutes, and the text around the table may have been worked on.
+  await writeFile(DOCUMENT, replaced(await readFile(DOCUMENT, 'utf8'), 'matrix', matrix(rows, lines)));
+  return code;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv.includes('--check'));
