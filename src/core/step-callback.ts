@@ -42,6 +42,8 @@ export function settleAttempt(subscription: Subscription, attempt: Attempt, outc
       return detached(ended);
     case 'too_large':
       return tooLarge(ended, attempt, jitter, now);
+    case 'refused':
+      return refused(ended, attempt, jitter, now);
     default:
       return failed(ended, attempt, outcome, jitter, now);
   }
@@ -115,6 +117,13 @@ function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, 
   if (attempt.events > 1) return settle({ ...subscription, batchLimit: Math.floor(attempt.events / 2) }, [], now);
   const health: Health = { ...subscription.health, lastError: 'http_4xx' };
   return giveUp({ ...subscription, batchLimit: 1, health }, attempt, 'too_large', null, now);
+}
+
+/** Trying again is pointless for this event, and says nothing of the next one. */
+function refused(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
+  // Of several it is not known which one was meant.
+  if (attempt.events !== 1) return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
+  return giveUp({ ...subscription, health: { ...subscription.health, lastError: 'http_4xx' } }, attempt, 'abandoned', null, now);
 }
 
 /** 410. The callback goes, the log stays for the other drains. */

@@ -47,7 +47,7 @@ function withCallback(subscription: Subscription, callback: Callback | null): Su
 /** What the ETag covers. A secret's rotation window and the time of verification come and go without the client's doing. */
 function sameConfiguration(a: Subscription, b: Subscription): boolean {
   return a.select === b.select && a.ttlMs === b.ttlMs && a.onFailure === b.onFailure && a.paused === b.paused && a.suspended === b.suspended
-    && a.callback?.url === b.callback?.url && a.callback?.secret === b.callback?.secret;
+    && a.callback?.url === b.callback?.url && a.callback?.secret === b.callback?.secret && a.callback?.dialect === b.callback?.dialect;
 }
 
 /** What is due happens, in this order: the end, a lost attempt, a retry, the end of a rotation window. */

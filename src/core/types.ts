@@ -32,6 +32,8 @@ export interface Callback {
   readonly previousSecret: string | null;
   readonly previousUntil: number | null;
   readonly verifiedAt: number;
+  /** What its messages look like; absent = this protocol's own. The core does not care. */
+  readonly dialect?: string;
 }
 
 /** How callback delivery is doing since its last success. */
@@ -118,6 +120,8 @@ export type Outcome =
   | { readonly kind: 'config'; readonly category: FailureCategory }
   /** 413. */
   | { readonly kind: 'too_large' }
+  /** The one event of the attempt will never be taken, whenever it is sent; other dialects have such an answer. */
+  | { readonly kind: 'refused' }
   /** 410. */
   | { readonly kind: 'gone' };
 

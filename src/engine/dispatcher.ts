@@ -2,12 +2,13 @@
  * The callback drain: at most one attempt in flight for a subscription, many subscriptions at once. A claim is on disk before
  * its POST leaves; the answer is classified, stepped and on disk before the next (SEP: Callback).
  */
-import { classifyAnswer, classifyFailure, deliverable } from '../core/index.ts';
+import { classifyFailure, deliverable } from '../core/index.ts';
 import type { Attempt, Outcome, Subscription, TerminationReason } from '../core/types.ts';
 import { CALLBACK_ANSWER_BYTES_MAX, CALLBACK_BATCH_EVENTS, CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../wire/limits.ts';
 import { retryWhenFull, type Book, type Held } from './book.ts';
+import type { CallbackDialect, Dialects } from './dialect.ts';
 import type { Clock, Egress, Log, Meter, OutboundResult, Random, ReadEntry, Store } from './ports.ts';
-import { deliveryOf, emptyRange, ENVELOPE_BYTES, rangeOf, readStore, readTail, type Range, type ReadLimits } from './reader.ts';
+import { ENVELOPE_BYTES, firstOf, rangeOf, readStore, readTail, type Range, type ReadLimits } from './reader.ts';
 import type { Sealer } from './sealer.ts';
 
 /** The lease outlives the deadline, so that only a lost attempt is ever taken over. */
@@ -24,6 +25,7 @@ export interface DispatcherOptions {
   readonly random: Random;
   readonly egress: Egress;
   readonly sealer: Sealer;
+  readonly dialects: Dialects;
   readonly log: Log;
   readonly meter: Meter;
   /** Attempts in flight at once, over all subscriptions. */
@@ -66,8 +68,8 @@ export class Dispatcher {
   }
 
   /** An attempt whose callback was replaced is void, but on its way all the same: the next one waits until it is back. */
-  #ready(held: Held): boolean {
-    return !this.#mine.has(held.row) && deliverable(held.state, this.#o.clock.now());
+  #ready({ row, state }: Held): boolean {
+    return !this.#mine.has(row) && deliverable(state, this.#o.clock.now()) && state.callback !== null && this.#o.dialects.speaks(state.callback);
   }
 
   get #full(): boolean { return this.#inFlight + this.#reading.size >= this.#o.concurrency; }
@@ -137,14 +139,15 @@ export class Dispatcher {
     }
   }
 
-  #limits(held: Held): ReadLimits {
-    const most = this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
-    return { events: Math.min(held.state.batchLimit ?? most, most), bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES };
+  #limits({ state: { batchLimit, callback } }: Held): ReadLimits {
+    const most = callback !== null && this.#o.dialects.of(callback).single ? 1 : this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
+    return { events: Math.min(batchLimit ?? most, most), bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES };
   }
 
-  #claim(held: Held, range: Range): void {
-    const { book } = this.#o;
-    const { row } = held;
+  #claim(held: Held, read: Range): void {
+    const { book, dialects } = this.#o;
+    const { row, state: { callback } } = held;
+    const range = callback !== null && dialects.of(callback).single ? firstOf(read) : read;
     const { refused } = book.step(held, { type: 'claim', to: range.last, events: range.events.length, first: range.sequences[0] ?? null, leaseMs: LEASE_MS });
     const { revision, state } = held;
     if (refused !== undefined || state.attempt === null) return;
@@ -164,7 +167,7 @@ export class Dispatcher {
 
   async #attempt(claimed: Held, attempt: Attempt, range: Range, { state, revision }: Pick<Held, 'state' | 'revision'>): Promise<void> {
     const { row } = claimed;
-    const { book, clock, egress, sealer, log, meter, random } = this.#o;
+    const { book, clock, dialects, egress, sealer, log, meter, random } = this.#o;
     const startedAt = clock.now();
     let place = true;
     /** Given back with the answer, so that the step that enters it can claim the next range into the same commit. */
@@ -178,10 +181,17 @@ export class Dispatcher {
       // Voided while its commit was written: the callback was replaced, or the subscription ended.
       if (held === undefined || callback === null || held.state.attempt?.id !== attempt.id) return;
       if (!book.stands(claimed, revision)) return await this.#restart(held);
-      const sealed = await sealer.seal(state, callback, deliveryOf(state, range), range);
+      const dialect = dialects.of(callback);
+      const message = dialect.delivery({ state, callback, random }, range);
+      // There are no words for it in this dialect.
+      if (message === null) {
+        leave();
+        return await this.#settle(row, attempt, { kind: 'acked', ack: range.last, reject: null }, 0);
+      }
+      const sealed = await sealer.seal(message, callback, state.subscriptionId, dialect.serverSignature);
       const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
       leave();
-      const outcome = outcomeOf(result, range, clock.now());
+      const outcome = outcomeOf(dialect, result, range, state, clock.now());
       meter.count('triggers_attempts_total', 1, { outcome: outcome.kind });
       meter.observe('triggers_attempt_seconds', (clock.now() - startedAt) / 1000);
       if (outcome.kind === 'acked') meter.count('triggers_events_delivered_total', range.events.length, { drain: 'callback' });
@@ -227,10 +237,13 @@ export class Dispatcher {
 
   /** The last word on a callback: one best-effort POST, outside the log. */
   async farewell(state: Subscription, reason: TerminationReason): Promise<void> {
+    const { dialects, random, sealer } = this.#o;
     const { callback } = state;
-    if (callback === null || this.#closing) return;
-    const range = emptyRange(state.acked);
-    const sealed = await this.#o.sealer.seal(state, callback, deliveryOf(state, range, { terminated: { reason } }), range);
+    if (callback === null || this.#closing || !dialects.speaks(callback)) return;
+    const dialect = dialects.of(callback);
+    const message = dialect.farewell({ state, callback, random }, reason);
+    if (message === null) return;
+    const sealed = await sealer.seal(message, callback, state.subscriptionId, dialect.serverSignature);
     await this.#o.egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
   }
 
@@ -246,11 +259,11 @@ export class Dispatcher {
 }
 
 /** What an endpoint's answer to this range means. */
-export function outcomeOf(result: OutboundResult, range: Pick<Range, 'after' | 'last'>, now: number): Outcome {
+function outcomeOf(dialect: CallbackDialect, result: OutboundResult, range: Range, state: Subscription, now: number): Outcome {
   if (result.kind === 'failure') return classifyFailure(result.category);
   const { status, retryAfter } = result;
   const body = status >= 200 && status < 300 ? parse(result.body) : undefined;
-  return classifyAnswer({ status, retryAfter, body, now }, { after: range.after, to: range.last });
+  return dialect.classify({ status, retryAfter, body, now }, range, state);
 }
 
 /** JSON or undefined: an answer that is no JSON acknowledges nothing. */

@@ -10,6 +10,7 @@ import type { DeliveryKey } from '../wire/delivery-jws.ts';
 import { STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX, STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX, TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from '../wire/limits.ts';
 import { Book, retryWhenFull, type Held } from './book.ts';
 import { Catalog, mayDrain } from './catalog.ts';
+import { Dialects, type CallbackDialect } from './dialect.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Due } from './due.ts';
 import { listTriggers } from './listing.ts';
@@ -46,6 +47,8 @@ export interface EngineOptions {
   readonly meter?: Meter;
   /** Signs deliveries as this server (SEP: Server identity). Absent = deliveries carry the client's HMAC only. */
   readonly deliveryKey?: DeliveryKey;
+  /** How callbacks of other protocols are spoken to, by the name a binding subscribes them under. */
+  readonly dialects?: Readonly<Record<string, CallbackDialect>>;
   /** Default: everybody who is authenticated may follow everything. */
   readonly authorize?: Authorize;
   /** Which types a caller's list shows, and whose existence is not told. Default: those that `authorize` permits without arguments. */
@@ -119,7 +122,8 @@ class TriggersEngine implements Engine {
     this.#everybodySeesAll = options.authorize === undefined && options.visible === undefined;
     this.#openStreams = new Quota('streams', options.quotas?.streamsPerPrincipal ?? 100);
     this.#catalog = new Catalog(options.triggers);
-    const sealer = new Sealer({ clock, random, deliveryKey: options.deliveryKey });
+    const sealer = new Sealer({ clock, deliveryKey: options.deliveryKey });
+    const dialects = new Dialects(options.dialects ?? {}, log);
     const book = (this.#book = new Book({
       store,
       now: () => clock.now(),
@@ -132,7 +136,7 @@ class TriggersEngine implements Engine {
     }));
     this.#numbering = new Numbering({ store, book, catalog: this.#catalog, clock, random, log, meter, refusal: () => this.#refusing(), ...(options.numberingChunk === undefined ? {} : { chunk: options.numberingChunk }) });
     this.#dispatcher = new Dispatcher({
-      store, book, clock, random, egress, sealer, log, meter,
+      store, book, clock, random, egress, sealer, dialects, log, meter,
       concurrency: options.quotas?.attempts ?? 256,
       ...(options.batchEvents === undefined ? {} : { batchEvents: options.batchEvents }),
     });
@@ -141,9 +145,9 @@ class TriggersEngine implements Engine {
       ...(options.streamHeartbeatMs === undefined ? {} : { heartbeatMs: options.streamHeartbeatMs }),
       ...(options.streamStalledMs === undefined ? {} : { stalledMs: options.streamStalledMs }),
     });
-    this.#verifier = new Verifier({ store, clock, random, egress, sealer, log, meter });
+    this.#verifier = new Verifier({ store, clock, random, egress, sealer, dialects, log, meter });
     this.#subscriptions = new Subscriptions({
-      store, book, catalog: this.#catalog, numbering: this.#numbering, verifier: this.#verifier, egress, clock, random,
+      store, book, catalog: this.#catalog, numbering: this.#numbering, verifier: this.#verifier, dialects, egress, clock, random,
       authorize: options.authorize, visible: options.visible,
       ttl: { minMs: TTL_MIN_MS, maxMs: TTL_MAX_MS, defaultMs: TTL_DEFAULT_MS, allowNoExpiry: store.durability === 'durable', ...options.ttl },
       maxPerPrincipal: options.quotas?.subscriptionsPerPrincipal ?? 1000,
@@ -415,8 +419,8 @@ class TriggersEngine implements Engine {
     return this.#serve(() => listTriggers(this.#catalog, (name) => this.#subscriptions.lists(caller, name), this.#everybodySeesAll, params));
   }
 
-  subscribe(...[caller, params]: Parameters<Engine['subscribe']>): ReturnType<Engine['subscribe']> {
-    return this.#serve(() => this.#subscriptions.subscribe(caller, params));
+  subscribe(...asked: Parameters<Engine['subscribe']>): ReturnType<Engine['subscribe']> {
+    return this.#serve(() => this.#subscriptions.subscribe(...asked));
   }
 
   update(...[caller, params]: Parameters<Engine['update']>): ReturnType<Engine['update']> {

@@ -63,6 +63,20 @@ export function rangeOf(state: Subscription, after: number, entries: readonly Re
 /** Bytes of the event as it is sent: `"sequence":n,` goes in front of what is stored. */
 const sizeOf = ({ encoded, sequence }: ReadEntry): number => (encoded === null ? 0 : Buffer.byteLength(encoded) + '"sequence":,'.length + String(sequence).length);
 
+/** What comes first in a range, alone: one event, or one run of gaps. */
+export function firstOf(range: Range): Range {
+  const first = range.after + 1;
+  const gaps = range.gaps[0]?.from === first ? range.gaps.slice(0, runLength(range.gaps)) : [];
+  if (gaps.length > 0) return { after: range.after, last: gaps.at(-1)!.to, events: [], gaps, sequences: [] };
+  return { after: range.after, last: Math.min(range.last, first), events: range.events.slice(0, 1), gaps: [], sequences: range.sequences.slice(0, 1) };
+}
+
+/** How many gaps follow each other without a number between them. */
+function runLength(gaps: readonly Gap[]): number {
+  const end = gaps.findIndex((gap, at) => at > 0 && gap.from !== gaps[at - 1]!.to + 1);
+  return end === -1 ? gaps.length : end;
+}
+
 export interface DeliveryExtras {
   readonly challenge?: string;
   readonly terminated?: NonNullable<Delivery['terminated']>;

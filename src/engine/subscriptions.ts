@@ -12,15 +12,19 @@ import { Secret } from '../wire/secret.ts';
 import type { Book, Held } from './book.ts';
 import { mayDrain, type Catalog } from './catalog.ts';
 import { describe } from './describe.ts';
+import type { Dialects } from './dialect.ts';
 import type { Numbering } from './numbering.ts';
 import type { AcceptedEvent, Clock, Egress, Random, Store } from './ports.ts';
 import { instant } from './reader.ts';
 import { Turns } from './turns.ts';
 import { urlHash, type Verifier } from './verifier.ts';
-import type { Caller } from './verbs.ts';
+import type { Caller, SubscribeAs } from './verbs.ts';
 
 const PAGE = 50;
 const HISTORY_PAGE = 500;
+
+/** A callback as it was asked for, and how it is spoken to. */
+type Wanted = WireCallback & Pick<Callback, 'dialect'>;
 
 /** Accepted events that a new log begins with, complete up to this offset. */
 interface Past {
@@ -40,6 +44,7 @@ export interface SubscriptionsOptions {
   readonly catalog: Catalog;
   readonly numbering: Numbering;
   readonly verifier: Verifier;
+  readonly dialects: Dialects;
   readonly egress: Egress;
   readonly clock: Clock;
   readonly random: Random;
@@ -104,14 +109,15 @@ export class Subscriptions {
 
   /* ---------------------------------------------------------------------------------------- subscribe */
 
-  async subscribe(caller: Caller, params: SubscribeParams): Promise<SubscribeResult> {
+  async subscribe(caller: Caller, params: SubscribeParams, as?: SubscribeAs): Promise<SubscribeResult> {
+    if (as !== undefined) this.#o.dialects.of(as);
     const select = await this.#choose(caller, params.select);
-    const wanted = params.callback === undefined ? null : this.#judge(params.callback);
+    const wanted: Wanted | null = params.callback === undefined ? null : { ...this.#judge(params.callback), ...as };
     if (wanted !== null) mayDrain(this.#o.catalog, { select }, 'callback');
     const key = params.key ?? subscriptionKey(select, wanted?.url ?? null);
     return this.#turns.take(`${caller.principal}\n${key}`, async () => {
       const found = await this.#find(caller, key);
-      const renewed = found === null ? null : await this.#renew(found, select, wanted, params);
+      const renewed = found === null ? null : await this.#renew(found, select, wanted, params, as);
       return renewed ?? this.#create(caller, key, select, wanted, params);
     });
   }
@@ -131,25 +137,22 @@ export class Subscriptions {
    * The same call again: the grant is made anew and a suspended callback resumes. A call that differs changes nothing. Null when
    * the subscription ended while its callback was asked.
    */
-  async #renew(held: Held, select: readonly Selection[], wanted: WireCallback | null, params: SubscribeParams): Promise<SubscribeResult | null> {
-    const { book, random, ttl } = this.#o;
+  async #renew(held: Held, select: readonly Selection[], wanted: Wanted | null, params: SubscribeParams, as: SubscribeAs | undefined): Promise<SubscribeResult | null> {
+    const { book, clock, random, ttl } = this.#o;
     const refuseOther = ({ state }: Held): void => {
-      const same =
-        sameSelect(state.select, select) &&
-        (state.callback?.url ?? null) === (wanted?.url ?? null) &&
-        (state.callback?.secret ?? null) === (wanted?.secret ?? null) &&
-        state.onFailure === (params.onFailure ?? state.onFailure);
-      if (!same) throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
+      const same = as === undefined ? sameCallback(state.callback, wanted) && state.onFailure === (params.onFailure ?? state.onFailure) : true;
+      if (!same || !sameSelect(state.select, select)) throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
     };
     refuseOther(held);
-    const verifiedAt = await this.#reverify(held);
+    const verifiedAt = as === undefined ? await this.#reverify(held) : await this.#consent(held, wanted);
     const grant = grantTtl(params.ttlMs, ttl);
     const now = await book.one(held.row);
     if (now === undefined || now.ended) return null;
     // An update may have come while the callback was asked.
     refuseOther(now);
     const { callback } = now.state;
-    const change: Change = { ttlMs: grant, resume: true, ...(verifiedAt === null || callback === null ? {} : { callback: { ...callback, verifiedAt } }) };
+    const proven = verifiedAt === null ? callback : as !== undefined && wanted !== null ? successor(callback, wanted, verifiedAt, clock.now()) : callback && { ...callback, verifiedAt };
+    const change: Change = { ttlMs: grant, resume: true, ...(proven === null ? {} : { callback: proven }) };
     const { refused } = book.step(now, { type: 'configure', change });
     if (refused !== undefined) book.step(now, { type: 'tick' });
     const { state } = now;
@@ -167,7 +170,19 @@ export class Subscriptions {
     return this.#o.verifier.challenge(held.state, callback);
   }
 
-  async #create(caller: Caller, key: string, select: readonly Selection[], wanted: WireCallback | null, params: SubscribeParams): Promise<SubscribeResult> {
+  /** When the callback that is asked for proved its consent, if need be just now; null = none is asked for. */
+  async #consent({ state }: Held, wanted: Wanted | null): Promise<number | null> {
+    if (wanted === null) return null;
+    const { book, verifier } = this.#o;
+    const consent = await verifier.consent(state.principal, wanted.url);
+    if (consent !== null) return consent;
+    await book.commit();
+    const verifiedAt = await verifier.challenge(state, wanted);
+    book.write({ type: 'verification', principal: state.principal, urlHash: urlHash(wanted.url), verifiedAt });
+    return verifiedAt;
+  }
+
+  async #create(caller: Caller, key: string, select: readonly Selection[], wanted: Wanted | null, params: SubscribeParams): Promise<SubscribeResult> {
     const since = params.since === undefined ? null : this.#since(params.since, select);
     const leave = await this.#admit(caller);
     try {
@@ -197,7 +212,7 @@ export class Subscriptions {
     return () => void move(-1);
   }
 
-  async #createAdmitted(caller: Caller, key: string, select: readonly Selection[], wanted: WireCallback | null, params: SubscribeParams, since: number | null): Promise<SubscribeResult> {
+  async #createAdmitted(caller: Caller, key: string, select: readonly Selection[], wanted: Wanted | null, params: SubscribeParams, since: number | null): Promise<SubscribeResult> {
     const { book, catalog, clock, numbering, random, ttl, verifier } = this.#o;
     const grant = grantTtl(params.ttlMs, ttl);
     const seed = (callback: Callback | null, now: number): Subscription => create({
@@ -401,7 +416,7 @@ export class Subscriptions {
 }
 
 /** A new secret for the same URL: the old one signs too for a while, so that nothing in flight is refused. */
-function successor(current: Callback | null, wanted: WireCallback, verifiedAt: number, now: number): Callback {
+function successor(current: Callback | null, wanted: Wanted, verifiedAt: number, now: number): Callback {
   const rotated = current !== null && current.url === wanted.url && current.secret !== wanted.secret;
   const keeps = current !== null && current.url === wanted.url && current.secret === wanted.secret;
   return {
@@ -410,6 +425,10 @@ function successor(current: Callback | null, wanted: WireCallback, verifiedAt: n
     previousSecret: rotated ? current.secret : keeps ? current.previousSecret : null,
     previousUntil: rotated ? now + SECRET_ROTATION_GRACE_MS : keeps ? current.previousUntil : null,
   };
+}
+
+function sameCallback(a: Callback | null, b: Wanted | null): boolean {
+  return a?.url === b?.url && a?.secret === b?.secret && a?.dialect === b?.dialect;
 }
 
 function refuseStale(state: Subscription, ifMatch: string | undefined): void {

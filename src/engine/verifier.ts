@@ -2,16 +2,15 @@
  * Consent: a callback is sent nothing but a challenge until its owner has proved to hold the secret. The proof is cached for
  * (principal, URL); failed challenges to one host are limited, so that nobody can be flooded through us (SEP: Verification).
  */
-import { needsVerification } from '../core/index.ts';
+import { classifyAnswer, needsVerification } from '../core/index.ts';
 import type { Callback, FailureCategory, Subscription } from '../core/types.ts';
 import { sha256 } from '../wire/canonical.ts';
 import { callbackEndpointError, resourceExhausted } from '../wire/errors.ts';
 import { CALLBACK_DEADLINE_MS } from '../wire/limits.ts';
 import { Secret } from '../wire/secret.ts';
-import { isChallengeProof } from '../wire/signature.ts';
-import { outcomeOf, parse } from './dispatcher.ts';
+import type { CallbackDialect, Dialects } from './dialect.ts';
+import { parse } from './dispatcher.ts';
 import type { Clock, Egress, Log, Meter, Random, Store } from './ports.ts';
-import { deliveryOf, emptyRange } from './reader.ts';
 import type { Sealer } from './sealer.ts';
 
 /** Failed challenges that one host may see in a window. */
@@ -38,6 +37,7 @@ export interface VerifierOptions {
   readonly random: Random;
   readonly egress: Egress;
   readonly sealer: Sealer;
+  readonly dialects: Dialects;
   readonly log: Log;
   readonly meter: Meter;
 }
@@ -60,18 +60,19 @@ export class Verifier {
    * Challenges the callback. Resolves with the instant of the proof; throws `CallbackEndpointError` with the category, or
    * `ResourceExhausted` when this host has failed too often just now.
    */
-  async challenge(state: Subscription, callback: Pick<Callback, 'url' | 'secret'>): Promise<number> {
-    const { clock, random, egress, sealer, log, meter } = this.#o;
+  async challenge(state: Subscription, callback: Pick<Callback, 'url' | 'secret' | 'dialect'>): Promise<number> {
+    const { clock, random, dialects, egress, sealer, log, meter } = this.#o;
+    const dialect = dialects.of(callback);
     const name = new URL(callback.url).host;
     const host = this.#admit(name);
     const release = await this.#turn(host);
     try {
       this.#refuseFailing(host);
       const challenge = random.token(32);
-      const range = emptyRange(state.acked);
-      const sealed = await sealer.seal(state, { ...callback, previousSecret: null, previousUntil: null }, deliveryOf(state, range, { challenge }), range);
+      const message = dialect.challenge({ state, callback, random }, challenge);
+      const sealed = await sealer.seal(message, { ...callback, previousSecret: null, previousUntil: null }, state.subscriptionId, dialect.serverSignature);
       const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
-      const reason = this.#verdict(result, challenge, Secret.parse(callback.secret));
+      const reason = this.#verdict(dialect, result, challenge, Secret.parse(callback.secret));
       meter.count('triggers_verifications_total', 1, { result: reason ?? 'ok' });
       if (reason === null) {
         host.proven = true;
@@ -97,16 +98,13 @@ export class Verifier {
     return release;
   }
 
-  #verdict(result: Awaited<ReturnType<Egress['post']>>, challenge: string, secret: Secret): FailureCategory | null {
+  #verdict(dialect: CallbackDialect, result: Awaited<ReturnType<Egress['post']>>, challenge: string, secret: Secret): FailureCategory | null {
     if (result.kind === 'failure') return result.category;
     if (result.status < 200 || result.status > 299) {
-      const outcome = outcomeOf(result, { after: 0, last: 0 }, this.#o.clock.now());
+      const outcome = classifyAnswer({ status: result.status, retryAfter: result.retryAfter, body: undefined, now: this.#o.clock.now() }, { after: 0, to: 0 });
       return 'category' in outcome ? outcome.category : 'http_4xx';
     }
-    const answer = parse(result.body);
-    if (typeof answer !== 'object' || answer === null) return 'challenge_failed';
-    const { challenge: echoed, proof } = answer as { challenge?: unknown; proof?: unknown };
-    return echoed === challenge && typeof proof === 'string' && isChallengeProof(secret, challenge, proof) ? null : 'challenge_failed';
+    return dialect.consents(parse(result.body), challenge, secret) ? null : 'challenge_failed';
   }
 
   #admit(name: string): Host {

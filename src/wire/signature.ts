@@ -3,7 +3,8 @@
  * Signature, Verification). Stock verifiers accept what this signs; this refuses what some of them wrongly accept: bytes
  * folded by a lossy decoder, junk after the timestamp, a dot in the id that moves the boundary, short secrets.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, sign, timingSafeEqual, type KeyObject } from 'node:crypto';
+import { promisify } from 'node:util';
 import { LocalError } from './errors.ts';
 import { readHeader, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, type HeadersLike } from './headers.ts';
 import { SIGNATURE_HEADER_BYTES_MAX, SIGNATURE_TOLERANCE_MS, SIGNATURES_MAX } from './limits.ts';
@@ -21,6 +22,14 @@ export function signWebhook(secrets: Secret | readonly Secret[], id: string, tim
   const prefix = `${id}.${timestamp}.`;
   const list = Array.isArray(secrets) ? (secrets as readonly Secret[]) : [secrets as Secret];
   return list.map((secret) => oneSignature(secret, prefix, body)).join(' ');
+}
+
+const signInPool = promisify(sign);
+
+/** `v1a` of Standard Webhooks: the same content, signed with the server's own Ed25519 key. `timestamp` in seconds. */
+export async function signWebhookAsServer({ privateKey }: { readonly privateKey: KeyObject }, id: string, timestamp: number, body: Uint8Array): Promise<string> {
+  const signature = await signInPool(null, Buffer.concat([Buffer.from(`${id}.${timestamp}.`, 'utf8'), body]), privateKey);
+  return `v1a,${signature.toString('base64')}`;
 }
 
 /**

@@ -128,17 +128,22 @@ function verify(row: Row, number: number, columns: readonly string[], stored: st
   if (checksum(number, columns.map((column) => row[column] as SQLInputValue)) !== row[stored]) throw storeCorrupt(`subscription row ${number} fails its checksum`);
 }
 
-/* URL and secrets are sealed as one value: one decryption for each subscription loaded. */
+/* URL, secrets and dialect are sealed as one value: one decryption for each subscription loaded. The dialect is there only if there is one. */
 
 const place = (subscriptionId: string): string => `subscriptions/callback_sealed/${subscriptionId}`;
 
-function sealCallback(subscriptionId: string, { url, secret, previousSecret }: Callback, seal: Sealer | null): Uint8Array {
+function sealCallback(subscriptionId: string, { url, secret, previousSecret, dialect }: Callback, seal: Sealer | null): Uint8Array {
   if (seal === null) throw keyMissing();
-  return seal.seal(place(subscriptionId), JSON.stringify([url, secret, previousSecret]));
+  return seal.seal(place(subscriptionId), JSON.stringify([url, secret, previousSecret, ...(dialect === undefined ? [] : [dialect])]));
 }
 
 function unsealCallback(subscriptionId: string, row: Row, seal: Sealer | null): Callback {
   if (seal === null) throw keyMissing();
-  const [url, secret, previousSecret] = JSON.parse(seal.unseal(place(subscriptionId), row['callback_sealed'] as Uint8Array)) as [string, string, string | null];
-  return { url, secret, previousSecret, previousUntil: row['callback_previous_until'] as number | null, verifiedAt: row['callback_verified_at'] as number };
+  const [url, secret, previousSecret, dialect] = JSON.parse(seal.unseal(place(subscriptionId), row['callback_sealed'] as Uint8Array)) as [string, string, string | null, string?];
+  return {
+    url, secret, previousSecret,
+    previousUntil: row['callback_previous_until'] as number | null,
+    verifiedAt: row['callback_verified_at'] as number,
+    ...(dialect === undefined ? {} : { dialect }),
+  };
 }
