@@ -93,6 +93,8 @@ const variables = {
   WATCH_FOLDER: variable(path().optional(), null, 'Folder whose changes become events. Without it that source is off.'),
   SCHEDULES: variable(schedules().optional(), null, 'Schedules that become events, `name=cron;name=cron`: five fields, or six with seconds first, in UTC. Without it that source is off.'),
   UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: variable(flag(), 'false', 'Development only: deliver to `http` callbacks on loopback addresses.'),
+  EVENTS_PROFILE: variable(z.enum(['sketch', 'suite', 'sep'], 'must be sketch, suite or sep'), 'sketch',
+    'How a client of `events/*` is spoken to that does not declare that extension: see `sep/mapping-events.md`.'),
   METRICS: variable(flag(), 'true', 'Serve Prometheus metrics at `/metrics`. They name no principal and no subscription.'),
   LOG_LEVEL: variable(z.enum(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'), 'info', 'Least severe level that is logged, to stderr.'),
   LOG_FORMAT: variable(z.enum(['text', 'json'], 'must be text or json').optional(), null, 'Default: `text` in development, `json` in production.'),
