@@ -471,8 +471,8 @@ class TriggersEngine implements Engine {
     return this.#serve(() => this.#pulls.watch(caller, subscriptionId, listener));
   }
 
-  pull(caller: Caller, params: PullParams, signal?: AbortSignal): Promise<PullAnswer> {
-    return this.#serveWhenFull(() => this.#pulls.pull(caller, params, signal));
+  pull(caller: Caller, params: PullParams, signal?: AbortSignal, eventBytes?: number): Promise<PullAnswer> {
+    return this.#serveWhenFull(() => this.#pulls.pull(caller, params, signal, eventBytes));
   }
 
   stream(caller: Caller, params: StreamParams, sink: StreamSink, signal: AbortSignal): Promise<void> {

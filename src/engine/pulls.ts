@@ -81,7 +81,7 @@ export class Pulls {
     return streams.watch(await subscriptions.own(caller, subscriptionId), listener);
   }
 
-  async pull(caller: Caller, params: PullParams, signal?: AbortSignal): Promise<PullAnswer> {
+  async pull(caller: Caller, params: PullParams, signal?: AbortSignal, eventBytes = Infinity): Promise<PullAnswer> {
     const { book, catalog, clock, subscriptions } = this.#o;
     const { subscriptionId } = params;
     const first = await subscriptions.own(caller, subscriptionId);
@@ -104,7 +104,7 @@ export class Pulls {
       const held = await subscriptions.own(caller, subscriptionId);
       if (held.state.epoch !== epoch) throw refusal({ kind: 'epoch' }, held.state);
       const { revision } = held;
-      const range = await this.#read(held, after, { events, bytes: PULL_BYTES_MAX - ENVELOPE_BYTES });
+      const range = await this.#read(held, after, { events, bytes: Math.min(eventBytes, PULL_BYTES_MAX - ENVELOPE_BYTES) });
       // What was read from memory that was thrown away since may never have been on disk, or an event may have become a gap.
       if (range === null || !book.stands(held, revision)) continue;
       const wait = range.last === after && clock.now() < until && signal?.aborted !== true && !this.#closed;

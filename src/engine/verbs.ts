@@ -92,9 +92,9 @@ export interface Verbs {
   /**
    * Acknowledges up to `after`, then reads on from it: one delivery of at most 1 MiB (SEP: triggers/pull). Waits up to `waitMs`
    * when there is nothing; `signal` ends the wait early, with an empty answer. `Conflict` (epoch, position), `Unsupported`
-   * (drain).
+   * (drain). `eventBytes`: room for events where that is less than a delivery has; one event is always read, however large.
    */
-  pull(caller: Caller, params: PullParams, signal?: AbortSignal): Promise<PullAnswer>;
+  pull(caller: Caller, params: PullParams, signal?: AbortSignal, eventBytes?: number): Promise<PullAnswer>;
   /**
    * Sends deliveries to `sink` from `after` on, as far as the window allows (SEP: triggers/stream). Resolves when the server ends
    * the stream or `signal` fires. Refusals reject before anything is sent: `Conflict` (epoch, position), `Unsupported` (drain),
