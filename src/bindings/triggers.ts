@@ -2,26 +2,12 @@
  * The native binding: one row per method of the protocol, each naming the wire type of its params and the engine's verb.
  * It knows nothing of MCP's transports or SDK; `mcp.ts` installs it on an SDK server, and a test may walk the table.
  */
-import type { Meta, RequestId } from '../../spec-schema/draft/schema.ts';
 import type { Caller, StreamSink, Verbs } from '../engine/verbs.ts';
-import { SUBSCRIPTION_ID_META_KEY } from '../wire/schema.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../wire/validate.ts';
+import { tagged, untilUnauthorized, type Exchange as RequestExchange } from './exchange.ts';
 
-/** One request as a transport hands it over: who asks, under which id, and how to send on the request's own stream. */
-export interface Exchange {
-  /** Throws `WireError` Forbidden. Asked only once the params have the right shape (SEP: Methods). */
-  caller(): Caller;
-  readonly requestId: RequestId;
-  /** Fires when the client cancelled the request or is gone; nothing may be sent for the request afterwards. */
-  readonly stop: AbortSignal;
-  /**
-   * When the authorization of this request runs out, in epoch milliseconds; null = not known. A stream ends then, with its
-   * result.
-   */
-  readonly authorizedUntil: number | null;
-  /** Sends a notification on the response of this very request. Rejects when the connection is gone. */
-  notify(method: NotificationMethod, params: object): Promise<void>;
-}
+/** One request of this binding. */
+type Exchange = RequestExchange<NotificationMethod>;
 
 /** The notifications a server sends. */
 export type NotificationMethod = 'notifications/triggers/delivery' | 'notifications/triggers/list_changed';
@@ -63,12 +49,6 @@ export const triggersMethods = {
 /** The name of one of the nine methods. */
 export type TriggersMethod = keyof typeof triggersMethods;
 
-/** Params of a notification with the tag that ties it to the request whose stream carries it (SEP: Stream). */
-export function tagged<T extends object>(params: T, requestId: RequestId): T & { _meta: Meta } {
-  const meta = '_meta' in params && typeof params._meta === 'object' ? params._meta : {};
-  return { ...params, _meta: { ...meta, [SUBSCRIPTION_ID_META_KEY]: requestId } };
-}
-
 /** A sink that sends nothing once the exchange has stopped, whatever the transport underneath would still accept. */
 function sinkOf(exchange: Exchange): StreamSink {
   return {
@@ -77,19 +57,4 @@ function sinkOf(exchange: Exchange): StreamSink {
       await exchange.notify('notifications/triggers/delivery', tagged(delivery.params, exchange.requestId));
     },
   };
-}
-
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-
-/** Whoever has lost access must not go on listening, so a stream ends at the latest with the authorization it was opened with. */
-async function untilUnauthorized({ stop, authorizedUntil }: Exchange, run: (end: AbortSignal) => Promise<void>): Promise<void> {
-  if (authorizedUntil === null) return run(stop);
-  const expiry = new AbortController();
-  const leftMs = Math.min(Math.max(0, authorizedUntil - Date.now()), LONGEST_TIMER_MS);
-  const timer = setTimeout(() => expiry.abort(), leftMs).unref();
-  try {
-    await run(AbortSignal.any([stop, expiry.signal]));
-  } finally {
-    clearTimeout(timer);
-  }
 }

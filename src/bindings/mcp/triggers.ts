@@ -8,11 +8,14 @@ import { silentLog } from '../../engine/system.ts';
 import type { Caller } from '../../engine/verbs.ts';
 import { placeCapability } from '../../wire/capability.ts';
 import { callerOf } from '../principal.ts';
-import { tagged, triggersMethods, type Exchange, type TriggersMethod } from '../triggers.ts';
+import { tagged, type Exchange as RequestExchange } from '../exchange.ts';
+import { triggersMethods, type NotificationMethod, type TriggersMethod } from '../triggers.ts';
 import { authorizedUntil, claimServer, closeResponseStream, passThrough, protocolError, stopOf, type AttachableEngine, type BindingOptions } from './exchange.ts';
 
 /** How the extension is offered on one SDK server. The members of the capability are announced as they are (SEP: Capability). */
 export interface AttachOptions extends Omit<ServerCapability, 'listChanged'>, BindingOptions {}
+
+type Exchange = RequestExchange<NotificationMethod>;
 
 const attached = new WeakSet<McpServer>();
 
