@@ -2,7 +2,7 @@
  * The native binding: one row per method of the protocol, each naming the wire type of its params and the engine's verb.
  * It knows nothing of MCP's transports or SDK; `mcp.ts` installs it on an SDK server, and a test may walk the table.
  */
-import type { Caller, StreamSink, Verbs } from '../engine/verbs.ts';
+import type { StreamSink, Verbs } from '../engine/verbs.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../wire/validate.ts';
 import { tagged, untilUnauthorized, type Exchange as RequestExchange } from './exchange.ts';
 
