@@ -95,6 +95,8 @@ const variables = {
   UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: variable(flag(), 'false', 'Development only: deliver to `http` callbacks on loopback addresses.'),
   EVENTS_PROFILE: variable(z.enum(['sketch', 'suite', 'sep'], 'must be sketch, suite or sep'), 'sketch',
     'How a client of `events/*` is spoken to that does not declare that extension: see `sep/mapping-events.md`.'),
+  FIXTURES: variable(z.enum(['conformance'], 'must be conformance').optional(), null,
+    'Development only, for tests: adds the tools, prompts and resources that the official conformance suite asks for. Whoever has a token may call them.'),
   METRICS: variable(flag(), 'true', 'Serve Prometheus metrics at `/metrics`. They name no principal and no subscription.'),
   LOG_LEVEL: variable(z.enum(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'), 'info', 'Least severe level that is logged, to stderr.'),
   LOG_FORMAT: variable(z.enum(['text', 'json'], 'must be text or json').optional(), null, 'Default: `text` in development, `json` in production.'),
@@ -185,6 +187,7 @@ function conflictsIn(config: Config, publicUrlGiven: boolean): string[] {
     [production && config.STORE_KEY === undefined, 'TRIGGERS_STORE_KEY: required in production; a key generated beside the data would protect nothing'],
     [production && config.DELIVERY_KEY === undefined, 'TRIGGERS_DELIVERY_KEY: required in production, so that receivers can go on trusting it when the data directory is replaced'],
     [production && config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS, 'TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: must not be set in production'],
+    [production && config.FIXTURES !== undefined, 'TRIGGERS_FIXTURES: must not be set in production'],
   ];
   return rules.filter(([broken]) => broken).map(([, problem]) => problem);
 }

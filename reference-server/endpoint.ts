@@ -4,7 +4,7 @@
  */
 import {
   createMcpHandler, hostHeaderValidationResponse, isJsonContentType, isLegacyRequest, localhostAllowedHostnames, originValidationResponse,
-  readRequestBody, type McpServer,
+  readRequestBody, type McpServer, type ServerEventBus,
 } from '@modelcontextprotocol/server';
 import { WireError } from 'mcp-triggers-experimental';
 import { callerOf, withBoundedBacklog } from 'mcp-triggers-experimental/server';
@@ -24,6 +24,8 @@ export interface EndpointOptions {
   readonly auth: Auth;
   /** A fresh SDK server with everything attached. */
   readonly build: () => McpServer;
+  /** Where `subscriptions/listen` hears of changes. */
+  readonly bus: ServerEventBus;
   readonly onError: (error: Error) => void;
 }
 
@@ -40,9 +42,9 @@ export class McpEndpoint {
   #stopping = false;
 
   constructor(options: EndpointOptions) {
-    const { config, build, onError } = options;
+    const { config, build, bus, onError } = options;
     this.#options = options;
-    this.#modern = createMcpHandler(() => build(), { legacy: 'reject', onerror: onError, maxRequestBodySize: BODY_BYTES_MAX });
+    this.#modern = createMcpHandler(() => build(), { bus, legacy: 'reject', onerror: onError, maxRequestBodySize: BODY_BYTES_MAX });
     this.#sessions = new Sessions({ build, max: config.MAX_SESSIONS, idleMs: config.SESSION_IDLE_MS, now: Date.now, onError });
     this.#rate = new RateLimiterMemory({ points: config.MAX_REQUESTS_PER_MINUTE, duration: 60 });
     const local = localhostAllowedHostnames();

@@ -38,7 +38,7 @@ export async function runHttp({ config, log, sources: { sources, github }, stop,
     remember(auth.developmentToken);
     await writeSecretFile(tokenFile, auth.developmentToken);
   }
-  const endpoint = new McpEndpoint({ config, auth, build: service.buildMcpServer, onError });
+  const endpoint = new McpEndpoint({ config, auth, build: service.buildMcpServer, bus: service.bus, onError });
   const app = createApp({
     engine: service.engine, auth, endpoint, deliveryKeys: service.deliveryKeys, metrics, github,
     accepting: () => !stop.aborted,
@@ -73,6 +73,7 @@ function banner(config: Config, triggers: readonly string[], tokenFile: string |
     ['trigger types', triggers.length === 0 ? 'none: configure a source' : families(triggers).join(', ')],
     ['access tokens', tokenFile === null ? `from ${config.AUTH_ISSUER?.href}` : `one for subject "developer", in ${tokenFile}`],
     ...(config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS ? [['UNSAFE', 'http callbacks to loopback are allowed'] as const] : []),
+    ...(config.FIXTURES === undefined ? [] : [['UNSAFE', `fixtures for the ${config.FIXTURES} suite are offered`] as const]),
   ];
   return `MCP triggers reference server (experimental)\n${rows.map(([name, value]) => `  ${name.padEnd(14)} ${value}\n`).join('')}Stop with Ctrl+C.\n`;
 }

@@ -3,11 +3,12 @@
  * out, and the sources that feed it. `main` puts HTTP or a pipe in front.
  */
 import { join } from 'node:path';
-import { McpServer } from '@modelcontextprotocol/server';
+import { InMemoryServerEventBus, McpServer, type ServerEventBus } from '@modelcontextprotocol/server';
 import { attachTriggers, createEgress, createEngine, deliveryKey, type DeliveryKey, type Engine, type Log, type Meter } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
 import type { Config } from './config.ts';
+import { conformanceFixtures } from './fixtures/conformance.ts';
 import { prepareDataDir, signingKeyFile, storeKeyFile } from './keys.ts';
 import type { Source } from './source.ts';
 
@@ -28,6 +29,8 @@ export interface ServiceOptions {
 export interface Service {
   readonly engine: Engine;
   readonly deliveryKeys: readonly DeliveryKey[];
+  /** Carries changes to whoever listens over HTTP without a session. */
+  readonly bus: ServerEventBus;
   /** A fresh MCP server with the extension attached. */
   readonly buildMcpServer: () => McpServer;
   /** Opens the store and starts the sources. The same promise however often it is called. */
@@ -54,6 +57,8 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
     ttl: { minMs: config.TTL_MIN_MS, defaultMs: config.TTL_DEFAULT_MS, maxMs: config.TTL_MAX_MS, allowNoExpiry: config.ALLOW_NO_EXPIRY },
     quotas: { subscriptionsPerPrincipal: config.MAX_SUBSCRIPTIONS_PER_PRINCIPAL, streamsPerPrincipal: config.MAX_STREAMS_PER_PRINCIPAL },
   });
+  const bus = new InMemoryServerEventBus((error) => log.error({ err: error }, 'a listener could not be told of a change'));
+  const fixtures = config.FIXTURES === undefined ? null : conformanceFixtures(bus);
 
   let starting: Promise<void> | undefined;
   const start = async () => {
@@ -63,8 +68,9 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
   const service: Service = {
     engine,
     deliveryKeys: signing,
+    bus,
     buildMcpServer() {
-      const mcp = new McpServer({ name: packageJson.name, version: packageJson.version });
+      const mcp = new McpServer({ name: packageJson.name, version: packageJson.version }, fixtures?.options);
       attachTriggers(mcp, engine, {
         drains: [...DRAINS],
         durability: store.durability,
@@ -75,6 +81,7 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
         log,
         ready: service.start,
       });
+      fixtures?.attach(mcp);
       return mcp;
     },
     start: () => (starting ??= start().catch((error: unknown) => {

@@ -56,6 +56,7 @@ describe('one mistake, one problem', () => {
     ['a URL that is a file', { TRIGGERS_AUTH_ISSUER: 'file:///etc' }, /TRIGGERS_AUTH_ISSUER: must be an absolute http/],
     ['a store key of 16 bytes', { TRIGGERS_STORE_KEY: Buffer.alloc(16).toString('base64') }, /TRIGGERS_STORE_KEY: must be base64 of exactly 32 bytes/],
     ['a public key to sign with', { TRIGGERS_DELIVERY_KEY: '{"kty":"OKP","crv":"Ed25519","x":"a"}' }, /TRIGGERS_DELIVERY_KEY: must be an Ed25519 private key/],
+    ['fixtures nobody knows', { TRIGGERS_FIXTURES: 'true' }, /TRIGGERS_FIXTURES: must be conformance/],
     ['a schedule without a name', { TRIGGERS_SCHEDULES: '* * * * *' }, /TRIGGERS_SCHEDULES: must look like/],
     ['an issuer without its keys', { TRIGGERS_AUTH_ISSUER: 'https://id.example' }, /set both or none/],
     ['a floor above the default', { TRIGGERS_TTL_MIN_MS: '7200000' }, /TRIGGERS_TTL_MIN_MS: must not be above/],
@@ -67,6 +68,7 @@ describe('one mistake, one problem', () => {
     ['production without an issuer', { ...production, TRIGGERS_AUTH_ISSUER: '', TRIGGERS_AUTH_JWKS_URI: '' }, /TRIGGERS_AUTH_ISSUER: required in production/],
     ['production over http', { ...production, TRIGGERS_PUBLIC_URL: 'http://a.example' }, /TRIGGERS_PUBLIC_URL: required in production, with https/],
     ['production with keys over http', { ...production, TRIGGERS_AUTH_JWKS_URI: 'http://id.example/k' }, /TRIGGERS_AUTH_JWKS_URI: must use https/],
+    ['production with fixtures', { ...production, TRIGGERS_FIXTURES: 'conformance' }, /TRIGGERS_FIXTURES: must not be set in production/],
     ['production with the unsafe option', { ...production, TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: 'true' }, /must not be set in production/],
   ];
   for (const [about, env, problem] of rows) {
