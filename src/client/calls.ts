@@ -7,7 +7,7 @@ import type {
   PullParams, PullResult, StreamParams, SubscribeParams, SubscribeResult, SubscriptionsParams, SubscriptionsResult, UnsubscribeParams,
   UpdateParams, UpdateResult,
 } from '../../spec-schema/draft/schema.ts';
-import { acceptDelivery, coverage } from '../wire/envelope.ts';
+import { acceptDelivery, coverage, DELIVERY_METHOD } from '../wire/envelope.ts';
 import { LocalError } from '../wire/errors.ts';
 import { check, type WireTypes } from '../wire/validate.ts';
 import type { CallOptions, Connection, StreamOptions } from './connection.ts';
@@ -64,7 +64,7 @@ export class Calls {
   /** Resolves when the server ends the stream. A delivery that is not acceptable goes to `onUnacceptable`. */
   async stream(
     params: StreamParams,
-    { onDelivery, onUnacceptable, ...options }: Omit<StreamOptions, 'onDelivery'> & {
+    { onDelivery, onUnacceptable, ...options }: Omit<StreamOptions, 'notifications' | 'onNotification'> & {
       readonly onDelivery: (delivery: Delivery) => void;
       readonly onUnacceptable: (error: unknown) => void;
     },
@@ -72,7 +72,8 @@ export class Calls {
     this.#offered();
     await this.connection.stream('triggers/stream', params, {
       ...options,
-      onDelivery: (raw) => {
+      notifications: [DELIVERY_METHOD],
+      onNotification: (_method, raw) => {
         let delivery: Delivery;
         try {
           delivery = acceptDelivery(raw);

@@ -5,11 +5,15 @@
 import { Client, StreamableHTTPClientTransport, type AuthProvider, type OAuthClientProvider, type Transport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import type { ServerCapability } from '../../spec-schema/draft/schema.ts';
+import { orAbort } from '../local/abort.ts';
 import { systemClock, TIMER_MAX_MS, type Clock } from '../local/clock.ts';
-import { capabilityOf } from '../wire/capability.ts';
+import { capabilityOf, FIRST_EXTENSIONS_REVISION } from '../wire/capability.ts';
+import { LIST_CHANGED_METHOD } from '../wire/envelope.ts';
 import { LocalError } from '../wire/errors.ts';
 import { EXTENSION_ID } from '../wire/schema.ts';
 import { Exchanges, type Exchange, type Wire } from './exchanges.ts';
+import { Greeting, type RawCapabilities } from './greeting.ts';
+import { EVENTS_EXTENSION_ID } from './ladder/events/names.ts';
 import { peerError, unreachable } from './peer-error.ts';
 
 /** An MCP endpoint over Streamable HTTP. */
@@ -62,12 +66,14 @@ export interface CallOptions {
   readonly timeoutMs?: number;
 }
 
-/** Where a stream's deliveries go. */
+/** Where a stream's notifications go. */
 export interface StreamOptions {
   /** Ends the stream. */
   readonly signal?: AbortSignal | undefined;
-  /** Called for every delivery of this stream, in order. */
-  readonly onDelivery: (params: unknown) => void;
+  /** The methods that count: others are not handed on, and do not show that the stream is alive. */
+  readonly notifications: readonly string[];
+  /** Called for every such notification that is tied to this request, in order. */
+  readonly onNotification: (method: string, params: unknown) => void;
   /** A stream without a message for this many milliseconds is dead. Default 30,000: two missed heartbeats. */
   readonly silenceMs?: number;
 }
@@ -87,13 +93,26 @@ export async function connect(target: Target, options: ConnectOptions = {}): Pro
   return connection;
 }
 
+/** Told of a notification, whatever request it is tied to. Must not throw. */
+export type NotificationListener = (method: string, params: unknown) => void;
+
 interface Live {
   readonly client: Client;
   readonly exchanges: Exchanges;
+  /** Undoes what this connection has added to a transport that others may use too. */
+  readonly leave: () => void;
 }
 
+interface WrappedTransport {
+  readonly exchanges: Exchanges;
+  readonly listeners: Set<NotificationListener>;
+}
+
+/** By transport: what was heard of its server. One that somebody else has connected is heard only from the next {@link Connection.look} on. */
+const greetings = new WeakMap<Transport, Greeting>();
+
 /** Wrapped once per transport, however many connections share an SDK client. */
-const wrapped = new WeakMap<Transport, { readonly exchanges: Exchanges; readonly listeners: Set<() => void> }>();
+const wrapped = new WeakMap<Transport, WrappedTransport>();
 
 /**
  * One server, whatever protocol era and transport it is reached by. Made by {@link connect}. For methods that the SDK client does
@@ -105,9 +124,12 @@ export class Connection {
   readonly #target: Target;
   readonly #options: ConnectOptions;
   readonly #clock: Clock;
-  readonly #listChanged = new Set<() => void>();
+  readonly #listeners = new Set<NotificationListener>();
   #live: Promise<Live> | undefined;
+  #looking: Promise<void> | undefined;
   #capability: ServerCapability | null = null;
+  #serverCapabilities: RawCapabilities = {};
+  #serverInfo: { readonly name: string; readonly version: string } | undefined;
   #protocolVersion: string | undefined;
   #closed = false;
 
@@ -123,11 +145,22 @@ export class Connection {
   get capability(): ServerCapability | null { return this.#capability; }
   /** The MCP revision that was agreed on. */
   get protocolVersion(): string | undefined { return this.#protocolVersion; }
+  /** Whether requests stand alone (2026-07-28 and later) instead of in a session. */
+  get isModern(): boolean { return this.#protocolVersion !== undefined && this.#protocolVersion >= FIRST_EXTENSIONS_REVISION; }
+  /** Everything the server declares, as it came: nothing has checked it. What {@link capability} is read from. */
+  get serverCapabilities(): RawCapabilities { return this.#serverCapabilities; }
+  /** How the server introduces itself; undefined when it does not. */
+  get serverInfo(): { readonly name: string; readonly version: string } | undefined { return this.#serverInfo; }
 
   /** Runs `listener` at every `notifications/triggers/list_changed`; returns the end of that. */
   onListChanged(listener: () => void): () => void {
-    this.#listChanged.add(listener);
-    return () => this.#listChanged.delete(listener);
+    return this.onNotification((method) => { if (method === LIST_CHANGED_METHOD) listener(); });
+  }
+
+  /** Runs `listener` at every notification, also after the connection was opened again; returns the end of that. */
+  onNotification(listener: NotificationListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** One request. Rejects with `WireError`, `RemoteError`, `LocalError`, or the signal's reason. */
@@ -139,7 +172,7 @@ export class Connection {
   }
 
   /** A request that stays open. Resolves with its result when the server ends it; without SDK timeout, but with a watchdog. */
-  async stream(method: string, params: object, { signal, onDelivery, silenceMs = SILENCE_MS }: StreamOptions): Promise<unknown> {
+  async stream(method: string, params: object, { signal, notifications, onNotification, silenceMs = SILENCE_MS }: StreamOptions): Promise<unknown> {
     let cancel = (): void => undefined;
     try {
       return await this.#request(method, params, TIMER_MAX_MS, signal, (end) => {
@@ -150,7 +183,11 @@ export class Connection {
         watch();
         return {
           method,
-          onDelivery: (delivery) => { watch(); onDelivery(delivery); },
+          onNotification: (heard, content) => {
+            if (!notifications.includes(heard)) return;
+            watch();
+            onNotification(heard, content);
+          },
           onStreamEnd: () => end(unreachable('the stream broke off')),
         };
       });
@@ -196,11 +233,58 @@ export class Connection {
   /** @internal The open SDK client, opened again when the last one has gone. */
   async opened(): Promise<Live> {
     if (this.#closed) throw new LocalError('closed', 'This connection has been closed.');
-    const live = await (this.#live ??= this.#open());
+    const live = await (this.#live ??= this.#openFirst());
     if (live.client.transport !== undefined) return live;
+    live.leave();
     if (isClient(this.#target)) throw new LocalError('closed', 'The SDK client that this connection was given has been closed.');
     this.#live = undefined;
     return this.opened();
+  }
+
+  async #openFirst(): Promise<Live> {
+    try {
+      const live = await this.#open();
+      this.#note(live.client);
+      return live;
+    } catch (error) {
+      this.#live = undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Asks the server again what it offers: after a restart it may be more or less. A session says it once, at its start; so over
+   * HTTP another session is opened, and takes the place of the first if it says something else. A process is what it was when it
+   * started, and is asked only where the revision has a method for it. Rejects as {@link call} does.
+   */
+  look({ signal, timeoutMs = CALL_TIMEOUT_MS }: CallOptions = {}): Promise<void> {
+    this.#looking ??= this.#look(timeoutMs).finally(() => { this.#looking = undefined; });
+    return orAbort(this.#looking, signal);
+  }
+
+  async #look(timeout: number): Promise<void> {
+    const live = await this.opened();
+    if (!this.isModern) return this.#greetAgain(live);
+    try {
+      await live.client.discover({ timeout });
+      this.#note(live.client);
+    } catch (error) {
+      const problem = peerError(error);
+      const saysNothing = problem instanceof LocalError && (problem.code === 'unreachable' || problem.code === 'timeout' || problem.code === 'unauthorized');
+      if (saysNothing || isClient(this.#target)) throw problem;
+      // It answers, but does not know the question any more: greeted anew it says which revision it speaks now.
+      await live.client.close().catch(() => undefined);
+      await this.opened();
+    }
+  }
+
+  async #greetAgain(live: Live): Promise<void> {
+    if (isClient(this.#target) || 'command' in this.#target) return;
+    const other = await this.#open();
+    if (this.#closed || sameGreeting(other.client, live.client)) return end(other);
+    this.#live = Promise.resolve(other);
+    this.#note(other.client);
+    await end(live);
   }
 
   async #open(): Promise<Live> {
@@ -208,15 +292,23 @@ export class Connection {
       const client = isClient(this.#target) ? this.#target : await dial(this.#target, this.#options);
       const { transport } = client;
       if (!transport) throw new LocalError('config_invalid', 'Connect the SDK client before handing it over.');
-      this.#protocolVersion = client.getNegotiatedProtocolVersion();
-      this.#capability = capabilityOf(client.getServerCapabilities(), this.#protocolVersion);
       const wire = wrapped.get(transport) ?? wrap(transport);
-      wire.listeners.add(() => { for (const listener of this.#listChanged) listener(); });
-      return { client, exchanges: wire.exchanges };
+      const tell: NotificationListener = (method, params) => { for (const listener of this.#listeners) listener(method, params); };
+      wire.listeners.add(tell);
+      return { client, exchanges: wire.exchanges, leave: () => wire.listeners.delete(tell) };
     } catch (error) {
-      this.#live = undefined;
       throw peerError(error);
     }
+  }
+
+  /** What the server says of itself, as far as it is known now. Throws `LocalError` `peer_misbehaved`. */
+  #note(client: Client): void {
+    const info = client.getServerVersion();
+    const capabilities = capabilitiesOf(client);
+    this.#protocolVersion = client.getNegotiatedProtocolVersion();
+    this.#serverInfo = info && { name: info.name, version: info.version };
+    this.#serverCapabilities = capabilities;
+    this.#capability = capabilityOf(capabilities, this.#protocolVersion);
   }
 
   /** Ends the session and the connection, or the child process. An SDK client that was handed over stays open. */
@@ -224,20 +316,37 @@ export class Connection {
     if (this.#closed) return;
     this.#closed = true;
     const live = await this.#live?.catch(() => undefined);
-    if (!live || isClient(this.#target)) return;
-    const { transport } = live.client;
-    // Closing alone leaves the session behind on the server; that it may refuse to end it is its own affair.
-    if (transport instanceof StreamableHTTPClientTransport) await transport.terminateSession().catch(() => undefined);
-    await live.client.close();
+    if (!live) return;
+    live.leave();
+    if (!isClient(this.#target)) await end(live);
   }
 }
 
-function wrap(transport: Transport) {
-  const listeners = new Set<() => void>();
-  const wire = { listeners, exchanges: new Exchanges(transport as unknown as Wire, () => { for (const listener of listeners) listener(); }) };
+/** Closing alone leaves the session behind on the server; that it may refuse to end it is its own affair. */
+async function end({ client, leave }: Live): Promise<void> {
+  leave();
+  const { transport } = client;
+  if (transport instanceof StreamableHTTPClientTransport) await transport.terminateSession().catch(() => undefined);
+  await client.close();
+}
+
+/** Wraps a transport that is connected. */
+function wrap(transport: Transport): WrappedTransport {
+  if (!greetings.has(transport)) greetings.set(transport, Greeting.on(transport));
+  const listeners = new Set<NotificationListener>();
+  const exchanges = new Exchanges(transport as unknown as Wire, (method, params) => { for (const listener of listeners) listener(method, params); });
+  const wire = { listeners, exchanges };
   wrapped.set(transport, wire);
   return wire;
 }
+
+function capabilitiesOf(client: Client): RawCapabilities {
+  const heard = client.transport && greetings.get(client.transport)?.capabilities;
+  return heard ?? client.getServerCapabilities() ?? {};
+}
+
+const sameGreeting = (a: Client, b: Client): boolean =>
+  a.getNegotiatedProtocolVersion() === b.getNegotiatedProtocolVersion() && JSON.stringify(capabilitiesOf(a)) === JSON.stringify(capabilitiesOf(b));
 
 const isClient = (target: Target): target is Client => 'getServerCapabilities' in target;
 
@@ -266,10 +375,12 @@ const MODES = { auto: 'auto', '2026-07-28': { pin: '2026-07-28' }, '2025-11-25':
 
 async function attempt(target: HttpTarget | StdioTarget, { clientInfo }: ConnectOptions, mode: (typeof MODES)[keyof typeof MODES]): Promise<Client> {
   const client = new Client(clientInfo ?? { name: 'mcp-triggers-experimental', version: '0' }, {
-    capabilities: { extensions: { [EXTENSION_ID]: {} } },
+    capabilities: { extensions: { [EXTENSION_ID]: {}, [EVENTS_EXTENSION_ID]: {} } },
     versionNegotiation: { mode },
   });
-  await client.connect('url' in target ? httpTransport(target) : stdioTransport(target));
+  const transport = 'url' in target ? httpTransport(target) : stdioTransport(target);
+  greetings.set(transport, Greeting.on(transport));
+  await client.connect(transport);
   return client;
 }
 

@@ -4,7 +4,6 @@
  * whose `send` and `onmessage` this wraps once the SDK client has connected.
  */
 import type { RequestId } from '../../spec-schema/draft/schema.ts';
-import { DELIVERY_METHOD, LIST_CHANGED_METHOD } from '../wire/envelope.ts';
 import { SUBSCRIPTION_ID_META_KEY } from '../wire/schema.ts';
 
 /** The members of an SDK transport that are wrapped. */
@@ -18,7 +17,7 @@ interface SendOptions { readonly onRequestStreamEnd?: () => void }
 export interface Exchange {
   readonly method: string;
   /** A notification that the server tied to this request. */
-  onDelivery?(params: unknown): void;
+  onNotification?(method: string, params: unknown): void;
   /** The response stream ended; if no answer came before, none will. */
   onStreamEnd(): void;
 }
@@ -29,10 +28,11 @@ export class Exchanges {
   /** Not sent yet, per method in the order of the calls, which is the order in which the SDK sends. */
   readonly #expected: Exchange[] = [];
   readonly #open = new Map<RequestId, Exchange>();
-  readonly #listChanged: () => void;
+  readonly #heardNotification: (method: string, params: unknown) => void;
 
-  constructor(wire: Wire, listChanged: () => void) {
-    this.#listChanged = listChanged;
+  /** `notified` is told of every notification, whatever it is tied to. */
+  constructor(wire: Wire, notified: (method: string, params: unknown) => void) {
+    this.#heardNotification = notified;
     const send = wire.send.bind(wire);
     const receive = wire.onmessage as ((message: unknown, extra: unknown) => void) | undefined;
     wire.send = (message, options) => {
@@ -72,10 +72,9 @@ export class Exchanges {
   }
 
   #heard({ id, method, params }: Message): void {
-    if (id !== undefined) return;
-    if (method === LIST_CHANGED_METHOD) this.#listChanged();
-    if (method !== DELIVERY_METHOD) return;
-    const meta = params?.['_meta'] as Record<string, unknown> | undefined;
-    this.#open.get(meta?.[SUBSCRIPTION_ID_META_KEY] as RequestId)?.onDelivery?.(params);
+    if (id !== undefined || typeof method !== 'string') return;
+    this.#heardNotification(method, params);
+    const meta = Object(params?.['_meta']) as Record<string, unknown>;
+    this.#open.get(meta[SUBSCRIPTION_ID_META_KEY] as RequestId)?.onNotification?.(method, params);
   }
 }

@@ -12,7 +12,8 @@
  * @packageDocumentation
  */
 export { connect } from './connection.ts';
-export type { CallOptions, Connection, ConnectOptions, HttpTarget, StdioTarget, StreamOptions, Target } from './connection.ts';
+export type { CallOptions, Connection, ConnectOptions, HttpTarget, NotificationListener, StdioTarget, StreamOptions, Target } from './connection.ts';
+export type { RawCapabilities } from './greeting.ts';
 export { triggersClient, type TriggersClient } from './client.ts';
 export type { AbortOptions } from './calls.ts';
 export type { TriggersSubscription } from './subscription.ts';

@@ -1,0 +1,49 @@
+/**
+ * What a server says of itself, as it came over the wire. The SDK's client keeps only the capabilities that it knows, and
+ * deployed servers declare `events` beside them; so the answers that carry capabilities are read on the transport.
+ */
+
+/** Of a transport, what is watched. */
+interface Heard {
+  onmessage?: ((message: never, extra?: never) => void) | undefined;
+}
+
+interface Answer { readonly result?: { readonly capabilities?: unknown; readonly supportedVersions?: unknown; readonly protocolVersion?: unknown } }
+
+/** Unchecked words of a peer: read members with care. */
+export type RawCapabilities = Readonly<Record<string, unknown>>;
+
+export class Greeting {
+  #capabilities: RawCapabilities | undefined;
+
+  /** Listens on a transport from now on. The SDK replaces `onmessage` while it negotiates, so every one is wrapped. */
+  static on(transport: object): Greeting {
+    const greeting = new Greeting();
+    const heard = transport as Heard;
+    const before = heard.onmessage;
+    let inner: Heard['onmessage'];
+    Object.defineProperty(heard, 'onmessage', {
+      configurable: true,
+      get: () => inner,
+      set: (handler: Heard['onmessage']) => {
+        const wrapped = (message: unknown, extra: unknown): void => {
+          greeting.hear(message);
+          (handler as (message: unknown, extra: unknown) => void)(message, extra);
+        };
+        inner = handler && (wrapped as Heard['onmessage']);
+      },
+    });
+    heard.onmessage = before;
+    return greeting;
+  }
+
+  /** As the server said it last; undefined = not heard yet. */
+  get capabilities(): RawCapabilities | undefined { return this.#capabilities; }
+
+  /** Notes the answer to `server/discover` or `initialize`; everything else goes by. */
+  hear(message: unknown): void {
+    const result = Object((Object(message) as Answer).result) as NonNullable<Answer['result']>;
+    const isGreeting = Array.isArray(result.supportedVersions) || typeof result.protocolVersion === 'string';
+    if (isGreeting && typeof result.capabilities === 'object' && result.capabilities !== null) this.#capabilities = result.capabilities as RawCapabilities;
+  }
+}
