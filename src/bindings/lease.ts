@@ -12,6 +12,10 @@ export type Surface = 'events' | 'feed' | 'watch';
 /** What is left of the lease when it is worth a commit to extend it. */
 const RENEW_BELOW = 2 / 3;
 
+/** Whether so much is left of a lease that extending it is not worth a commit. Measured by the grant, which the server may have cut. */
+export const isFresh = ({ expiresAt, ttlMs }: Pick<Subscription, 'expiresAt' | 'ttlMs'>, now: number): boolean =>
+  expiresAt === null || ttlMs === null || Date.parse(expiresAt) - now >= ttlMs * RENEW_BELOW;
+
 /** The key of a leased log: what it follows, and for whom. */
 export const leaseKey = (surface: Surface, selection: Selection): string => `${surface}:${subscriptionKey([selection], null)}`;
 
@@ -28,9 +32,7 @@ export interface Leased {
 export async function leasedLog(engine: BindableEngine, caller: Caller, surface: Surface, selection: Selection, leaseMs: number, now: number): Promise<Leased> {
   const key = leaseKey(surface, selection);
   const found = await engine.find(caller, key);
-  // Measured by the grant, which the server may have cut.
-  const fresh = found !== null && (found.expiresAt === null || found.ttlMs === null || Date.parse(found.expiresAt) - now >= found.ttlMs * RENEW_BELOW);
-  if (fresh) return { subscription: found, created: false };
+  if (found !== null && isFresh(found, now)) return { subscription: found, created: false };
   const { created, ...subscription } = await engine.subscribe(caller, { key, select: [selection], ttlMs: leaseMs });
   return { subscription, created };
 }
