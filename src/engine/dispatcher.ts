@@ -15,6 +15,8 @@ import type { Sealer } from './sealer.ts';
 const LEASE_MS = 2 * CALLBACK_DEADLINE_MS;
 /** How long a log that could not be read is left alone. */
 const RETRY_MS = 1000;
+/** How far is looked for the end of a run of gaps, where a message holds one event. */
+const SINGLE_LOOK = 16;
 /** How often a log that seems to end before its head is read again: numbers may be assigned faster than they are committed. */
 const TRIES = 5;
 
@@ -140,7 +142,7 @@ export class Dispatcher {
   }
 
   #limits({ state: { batchLimit, callback } }: Held): ReadLimits {
-    const most = callback !== null && this.#o.dialects.of(callback).single ? 1 : this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
+    const most = callback !== null && this.#o.dialects.of(callback).single ? SINGLE_LOOK : this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
     return { events: Math.min(batchLimit ?? most, most), bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES };
   }
 

@@ -56,7 +56,10 @@ function* actions(world: World, physics: Physics, c: Configuration): Generator<A
     yield ['replicate', { ...world, replica: { sub, log: world.log, published: world.published } }];
     yield ['fail over', physics.failover(world)];
   }
-  if (c.skip === true && sub.attempt?.events === 1) yield ['answer(413)', physics.feed(world, { type: 'answer', attempt: sub.attempt.id, jitter: 0, outcome: { kind: 'too_large' } }).world];
+  if (c.skip === true && sub.attempt?.events === 1) {
+    const { id: attempt } = sub.attempt;
+    for (const kind of ['too_large', 'refused'] as const) yield [`answer(${kind})`, physics.feed(world, { type: 'answer', attempt, jitter: 0, outcome: { kind } }).world];
+  }
   if (c.confused === true) {
     if (sub.sent < sub.head) yield [`confused ack(${sub.head})`, physics.feed(world, { type: 'ack', position: { epoch: sub.epoch, sequence: sub.head } }).world];
     if (sub.attempt !== null && sub.attempt.to < sub.head) yield [`confused answer(${sub.head})`, physics.passBackoff(physics.reply(world, { attempt: sub.attempt.id, ack: sub.head }))];

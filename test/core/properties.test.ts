@@ -13,7 +13,7 @@ import { Physics, brokenRule, genesis, type World } from './world.ts';
 
 const FAILURES: readonly Outcome[] = [
   { kind: 'transient', category: 'timeout', retryAfterMs: null }, { kind: 'transient', category: 'http_5xx', retryAfterMs: HOUR }, { kind: 'config', category: 'http_4xx' },
-  { kind: 'config', category: 'http_4xx' }, { kind: 'too_large' }, { kind: 'too_large' }, { kind: 'gone' },
+  { kind: 'config', category: 'http_4xx' }, { kind: 'too_large' }, { kind: 'too_large' }, { kind: 'gone' }, { kind: 'refused' }, { kind: 'refused' },
 ];
 const CHANGES: readonly Change[] = [
   { paused: true }, { paused: false, resume: true }, { ttlMs: HOUR, resume: true }, { ttlMs: 30 * DAY, resume: true }, { ttlMs: null, resume: true },

@@ -264,6 +264,28 @@ describe('413', () => {
   });
 });
 
+describe('an event that is refused for good', () => {
+  const NEVER: Outcome = { kind: 'refused' };
+
+  test('becomes an abandoned gap at once, and nothing waits', () => {
+    const skipped = play(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [claim(2, 2), answer(1, NEVER)]);
+    assert.deepEqual(effect(skipped, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'abandoned' });
+    assert.deepEqual(types(skipped), ['gap', 'ready']);
+    const { callback, health: { lastError, failingSince }, retryAt } = skipped.subscription;
+    assert.deepEqual([callback === null, lastError, failingSince, retryAt], [false, 'http_4xx', null, null]);
+  });
+
+  test('suspends where nothing may be skipped', () => {
+    const suspended = play(withLog(3), [claim(1, 1), answer(1, NEVER)]);
+    assert.deepEqual([statusOf(suspended.subscription), effect(suspended, 'gap')], ['suspended', undefined]);
+  });
+
+  test('is a configuration failure when it is not known which event was meant', () => {
+    for (const to of [2, 3]) assert.equal(play(withLog(3), [claim(to, 1), answer(1, NEVER)]).subscription.health.configFailures, 1);
+    assert.equal(play(withLog(3, 0, { floor: 3 }), [claim(3, null), answer(1, NEVER)]).subscription.health.configFailures, 1);
+  });
+});
+
 describe('410', () => {
   test('[ans-gone] removes the callback and keeps status and log', () => {
     const after = play(withLog(3, 1), [claim(3, 2), answer(1, GONE)]);
