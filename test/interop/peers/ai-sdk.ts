@@ -4,6 +4,7 @@
  */
 import { createMCPClient, experimental_createMCPEventWebhook, type MCPClient } from '@ai-sdk/mcp';
 import { serveFetch } from './loopback.ts';
+import type { PeerRow } from './matrix.ts';
 
 type HandlerOptions = Parameters<typeof experimental_createMCPEventWebhook>[0];
 type Store = HandlerOptions['store'];
@@ -22,8 +23,8 @@ export interface Post {
 }
 
 export interface AiSdk extends AsyncDisposable {
-  /** Another client of the same application, with the same store. */
-  connect(url: string | URL, token: string): Promise<MCPClient>;
+  /** A client of the application, with its store. It asks for the newest revision first, unless it is told not to. */
+  connect(url: string | URL, token: string, era?: PeerRow['era']): Promise<MCPClient>;
   readonly callbackUrl: string;
   readonly store: Store;
   readonly posts: Post[];
@@ -79,9 +80,10 @@ export async function startAiSdk(): Promise<AiSdk> {
     posts: [], received: [], gaps: [], terminations: [],
     inFront: () => undefined,
     onEvent: async () => undefined,
-    async connect(url, token) {
+    async connect(url, token, era = '2026-07-28') {
       const client = await createMCPClient({
         transport: { type: 'http', url: String(url), headers: { authorization: `Bearer ${token}` } },
+        protocolVersionDiscovery: era === '2026-07-28',
         experimental_events: { store },
       });
       clients.push(client);
