@@ -15,6 +15,7 @@ import { Exchanges, type Exchange, type Wire } from './exchanges.ts';
 import { Greeting, type RawCapabilities } from './greeting.ts';
 import { EVENTS_EXTENSION_ID } from './ladder/events/names.ts';
 import { peerError, unreachable } from './peer-error.ts';
+import { ServerStream, type ServerStreamState } from './server-stream.ts';
 
 /** An MCP endpoint over Streamable HTTP. */
 export interface HttpTarget {
@@ -80,6 +81,8 @@ export interface StreamOptions {
 
 const SILENCE_MS = 30_000;
 const CALL_TIMEOUT_MS = 60_000;
+/** The SDK asks for the stream right after the handshake, and twice within three seconds when it has broken off. */
+const PUSH_TIMEOUT_MS = 5000;
 /** Results are validated by the caller against the extension's own schema. */
 const anyResult = { '~standard': { version: 1, vendor: 'mcp-triggers', validate: (value: unknown) => ({ value }) } } as const;
 
@@ -96,6 +99,9 @@ export async function connect(target: Target, options: ConnectOptions = {}): Pro
 /** Told of a notification, whatever request it is tied to. Must not throw. */
 export type NotificationListener = (method: string, params: unknown) => void;
 
+/** Told that what the server sends outside of requests may have been lost, and why. Must not throw. */
+export type InterruptionListener = (error: LocalError) => void;
+
 interface Live {
   readonly client: Client;
   readonly exchanges: Exchanges;
@@ -106,10 +112,14 @@ interface Live {
 interface WrappedTransport {
   readonly exchanges: Exchanges;
   readonly listeners: Set<NotificationListener>;
+  readonly interrupted: Set<InterruptionListener>;
 }
 
 /** By transport: what was heard of its server. One that somebody else has connected is heard only from the next {@link Connection.look} on. */
 const greetings = new WeakMap<Transport, Greeting>();
+
+/** By transport: the stream of its session, where the transport is ours. */
+const serverStreams = new WeakMap<Transport, ServerStream>();
 
 /** Wrapped once per transport, however many connections share an SDK client. */
 const wrapped = new WeakMap<Transport, WrappedTransport>();
@@ -125,12 +135,14 @@ export class Connection {
   readonly #options: ConnectOptions;
   readonly #clock: Clock;
   readonly #listeners = new Set<NotificationListener>();
+  readonly #interrupted = new Set<InterruptionListener>();
   #live: Promise<Live> | undefined;
   #looking: Promise<void> | undefined;
   #capability: ServerCapability | null = null;
   #serverCapabilities: RawCapabilities = {};
   #serverInfo: { readonly name: string; readonly version: string } | undefined;
   #protocolVersion: string | undefined;
+  #serverStream: ServerStream | undefined;
   #closed = false;
 
   /** @internal Made by `connect`. */
@@ -161,6 +173,40 @@ export class Connection {
   onNotification(listener: NotificationListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Runs `listener` when the transport has closed, and when the stream breaks off on which a server sends outside of requests before
+   * 2026-07-28; returns the end of that. On an SDK client that was handed over only the first is seen.
+   */
+  onInterrupted(listener: InterruptionListener): () => void {
+    this.#interrupted.add(listener);
+    return () => this.#interrupted.delete(listener);
+  }
+
+  /**
+   * Resolves when what the server sends outside of requests can arrive. Rejects as {@link call} does; with `not_supported`, reason
+   * `no_stream`, when the server does not have the stream for it.
+   */
+  async pushable({ signal, timeoutMs = PUSH_TIMEOUT_MS }: CallOptions = {}): Promise<void> {
+    await orAbort(this.opened(), signal);
+    const stream = this.#serverStream;
+    if (!stream || this.isModern) return;
+    signal?.throwIfAborted();
+    const { phase } = await stream.settled(this.#clock, timeoutMs, signal);
+    if (phase === 'open') return;
+    if (phase === 'absent') throw new LocalError('not_supported', 'The server has no stream to send notifications on.', { reason: 'no_stream' });
+    await this.renew();
+    throw unreachable('the stream of the session did not come back');
+  }
+
+  /** What is known of that stream now; undefined where none is needed, or where it cannot be seen. */
+  get pushState(): ServerStreamState | undefined { return this.isModern ? undefined : this.#serverStream?.state; }
+
+  /** @internal Leaves a session that the server has forgotten: the next call opens another. */
+  async renew(): Promise<void> {
+    const live = await this.#live?.catch(() => undefined);
+    if (live && !isClient(this.#target)) await live.client.close().catch(() => undefined);
   }
 
   /** One request. Rejects with `WireError`, `RemoteError`, `LocalError`, or the signal's reason. */
@@ -294,8 +340,14 @@ export class Connection {
       if (!transport) throw new LocalError('config_invalid', 'Connect the SDK client before handing it over.');
       const wire = wrapped.get(transport) ?? wrap(transport);
       const tell: NotificationListener = (method, params) => { for (const listener of this.#listeners) listener(method, params); };
+      const interrupt: InterruptionListener = (error) => { for (const listener of [...this.#interrupted]) listener(error); };
       wire.listeners.add(tell);
-      return { client, exchanges: wire.exchanges, leave: () => wire.listeners.delete(tell) };
+      wire.interrupted.add(interrupt);
+      const leave = (): void => {
+        wire.listeners.delete(tell);
+        if (wire.interrupted.delete(interrupt)) interrupt(unreachable('the session was left'));
+      };
+      return { client, exchanges: wire.exchanges, leave };
     } catch (error) {
       throw peerError(error);
     }
@@ -306,6 +358,7 @@ export class Connection {
     const info = client.getServerVersion();
     const capabilities = capabilitiesOf(client);
     this.#protocolVersion = client.getNegotiatedProtocolVersion();
+    this.#serverStream = client.transport && serverStreams.get(client.transport);
     this.#serverInfo = info && { name: info.name, version: info.version };
     this.#serverCapabilities = capabilities;
     this.#capability = capabilityOf(capabilities, this.#protocolVersion);
@@ -334,8 +387,16 @@ async function end({ client, leave }: Live): Promise<void> {
 function wrap(transport: Transport): WrappedTransport {
   if (!greetings.has(transport)) greetings.set(transport, Greeting.on(transport));
   const listeners = new Set<NotificationListener>();
+  const interrupted = new Set<InterruptionListener>();
+  const interrupt = (error: LocalError): void => { for (const listener of [...interrupted]) listener(error); };
+  const onclose = transport.onclose;
+  transport.onclose = () => {
+    interrupt(unreachable('the connection was closed'));
+    onclose?.();
+  };
+  serverStreams.get(transport)?.onLost(() => interrupt(unreachable('the stream of the session broke off')));
   const exchanges = new Exchanges(transport as unknown as Wire, (method, params) => { for (const listener of listeners) listener(method, params); });
-  const wire = { listeners, exchanges };
+  const wire = { listeners, interrupted, exchanges };
   wrapped.set(transport, wire);
   return wire;
 }
@@ -387,11 +448,14 @@ async function attempt(target: HttpTarget | StdioTarget, { clientInfo }: Connect
 function httpTransport({ url, token, authProvider, requestInit, fetch }: HttpTarget): Transport {
   const bearer = token === undefined ? undefined : { token: async () => (typeof token === 'function' ? token() : token) };
   const auth = authProvider ?? bearer;
-  return new StreamableHTTPClientTransport(new URL(url), {
+  const stream = new ServerStream(fetch ?? globalThis.fetch);
+  const transport = new StreamableHTTPClientTransport(new URL(url), {
     ...(auth ? { authProvider: auth } : {}),
     ...(requestInit ? { requestInit } : {}),
-    ...(fetch ? { fetch } : {}),
+    fetch: stream.fetch,
   });
+  serverStreams.set(transport, stream);
+  return transport;
 }
 
 function stdioTransport({ command, args = [], env, cwd, stderr = 'inherit' }: StdioTarget): Transport {
