@@ -56,6 +56,8 @@ export interface ConnectOptions {
    * server gives itself.
    */
   readonly server?: string;
+  /** How long connecting may take, and a call that says nothing else. Milliseconds; default 60,000. */
+  readonly timeoutMs?: number;
   readonly clock?: Clock;
 }
 
@@ -63,7 +65,7 @@ export interface ConnectOptions {
 export interface CallOptions {
   /** Gives the call up; it then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds. Default 60,000. */
+  /** Milliseconds. Default: the connection's own, 60,000. */
   readonly timeoutMs?: number;
 }
 
@@ -81,6 +83,8 @@ export interface StreamOptions {
 
 const SILENCE_MS = 30_000;
 const CALL_TIMEOUT_MS = 60_000;
+/** A server that does not answer the end of its session keeps nobody here for longer. */
+const CLOSE_TIMEOUT_MS = 5000;
 /** The SDK asks for the stream right after the handshake, and twice within three seconds when it has broken off. */
 const PUSH_TIMEOUT_MS = 5000;
 /** Results are validated by the caller against the extension's own schema. */
@@ -155,6 +159,8 @@ export class Connection {
 
   /** What the server offers; null when it does not have the extension. */
   get capability(): ServerCapability | null { return this.#capability; }
+  /** How long a call may take that says nothing else. */
+  get timeoutMs(): number { return this.#options.timeoutMs ?? CALL_TIMEOUT_MS; }
   /** The MCP revision that was agreed on. */
   get protocolVersion(): string | undefined { return this.#protocolVersion; }
   /** Whether requests stand alone (2026-07-28 and later) instead of in a session. */
@@ -211,7 +217,7 @@ export class Connection {
 
   /** One request. Rejects with `WireError`, `RemoteError`, `LocalError`, or the signal's reason. */
   async call(method: string, params: object, options: CallOptions = {}): Promise<unknown> {
-    return this.#request(method, params, options.timeoutMs ?? CALL_TIMEOUT_MS, options.signal, (end) => ({
+    return this.#request(method, params, options.timeoutMs ?? this.timeoutMs, options.signal, (end) => ({
       method,
       onStreamEnd: () => end(unreachable('it closed the response without an answer')),
     }));
@@ -303,7 +309,7 @@ export class Connection {
    * HTTP another session is opened, and takes the place of the first if it says something else. A process is what it was when it
    * started, and is asked only where the revision has a method for it. Rejects as {@link call} does.
    */
-  look({ signal, timeoutMs = CALL_TIMEOUT_MS }: CallOptions = {}): Promise<void> {
+  look({ signal, timeoutMs = this.timeoutMs }: CallOptions = {}): Promise<void> {
     this.#looking ??= this.#look(timeoutMs).finally(() => { this.#looking = undefined; });
     return orAbort(this.#looking, signal);
   }
@@ -379,7 +385,11 @@ export class Connection {
 async function end({ client, leave }: Live): Promise<void> {
   leave();
   const { transport } = client;
-  if (transport instanceof StreamableHTTPClientTransport) await transport.terminateSession().catch(() => undefined);
+  if (transport instanceof StreamableHTTPClientTransport) {
+    const cancel = systemClock.after(CLOSE_TIMEOUT_MS, () => void client.close().catch(() => undefined));
+    await transport.terminateSession().catch(() => undefined);
+    cancel();
+  }
   await client.close();
 }
 
@@ -434,14 +444,14 @@ async function dial(target: HttpTarget | StdioTarget, options: ConnectOptions): 
 
 const MODES = { auto: 'auto', '2026-07-28': { pin: '2026-07-28' }, '2025-11-25': 'legacy' } as const;
 
-async function attempt(target: HttpTarget | StdioTarget, { clientInfo }: ConnectOptions, mode: (typeof MODES)[keyof typeof MODES]): Promise<Client> {
+async function attempt(target: HttpTarget | StdioTarget, { clientInfo, timeoutMs = CALL_TIMEOUT_MS }: ConnectOptions, mode: (typeof MODES)[keyof typeof MODES]): Promise<Client> {
   const client = new Client(clientInfo ?? { name: 'mcp-triggers-experimental', version: '0' }, {
     capabilities: { extensions: { [EXTENSION_ID]: {}, [EVENTS_EXTENSION_ID]: {} } },
     versionNegotiation: { mode },
   });
   const transport = 'url' in target ? httpTransport(target) : stdioTransport(target);
   greetings.set(transport, Greeting.on(transport));
-  await client.connect(transport);
+  await client.connect(transport, { timeout: timeoutMs });
   return client;
 }
 
