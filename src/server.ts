@@ -12,6 +12,7 @@
  * @packageDocumentation
  */
 export { attachTriggers, type AttachOptions } from './bindings/mcp/triggers.ts';
+export { attachTools, type ToolsOptions } from './bindings/mcp/tools.ts';
 export type { AttachableEngine, BindingOptions } from './bindings/mcp/exchange.ts';
 export { withBoundedBacklog } from './bindings/backlog.ts';
 export { callerOf, principalOf, LOCAL_PRINCIPAL, type RequestIdentity } from './bindings/principal.ts';

@@ -59,12 +59,16 @@ export function closeResponseStream(mcp: McpServer, requestId: RequestId): void 
   if (transport && 'closeSSEStream' in transport && typeof transport.closeSSEStream === 'function') transport.closeSSEStream(requestId);
 }
 
-/** What goes on the wire: our typed errors as they are, everything else as one fixed error whose cause stays here. */
+/** What the client may hear: our typed errors as they are, everything else as one fixed error whose cause stays here. */
+export function wireError(error: unknown, ctx: ServerContext, log: Log): WireError {
+  if (error instanceof WireError) return error;
+  if (!ctx.mcpReq.signal.aborted) log.error({ err: error, method: ctx.mcpReq.method }, 'a request failed unexpectedly');
+  return internalError(error);
+}
+
+/** The same as the SDK sends it. */
 export function protocolError(error: unknown, ctx: ServerContext, log: Log): ProtocolError {
   if (error instanceof ProtocolError) return error;
-  if (!(error instanceof WireError) && !ctx.mcpReq.signal.aborted) {
-    log.error({ err: error, method: ctx.mcpReq.method }, 'a request failed unexpectedly');
-  }
-  const { code, message, data } = (error instanceof WireError ? error : internalError(error)).toErrorObject();
+  const { code, message, data } = wireError(error, ctx, log).toErrorObject();
   return new ProtocolError(code, message, data);
 }
