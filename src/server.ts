@@ -19,7 +19,9 @@ export { callerOf, principalOf, LOCAL_PRINCIPAL, type RequestIdentity } from './
 export { defineTrigger, type SchemaOf, type SelfDescribing, type Trigger, type TriggerDefinition } from './bindings/define-trigger.ts';
 
 export { createEngine, type EngineOptions } from './engine/engine.ts';
-export type { Accepted, Caller, DeclaredTrigger, Engine, EngineHealth, NewEvent, PullAnswer, StreamSink, Verbs } from './engine/verbs.ts';
+export type {
+  Accepted, BindableEngine, Caller, DeclaredTrigger, Engine, EngineHealth, LogListener, Logs, NewEvent, PullAnswer, StreamSink, SubscribeAs, Verbs,
+} from './engine/verbs.ts';
 export type { Authorize, Visible } from './engine/subscriptions.ts';
 export type { Reauthorize } from './engine/upkeep.ts';
 export type { TtlPolicy } from './core/grant.ts';
