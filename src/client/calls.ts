@@ -55,7 +55,7 @@ export class Calls {
 
   /** The delivery is complete: every number of its range is there. */
   async pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
-    const timeoutMs = (params.waitMs ?? 0) + PULL_GRACE_MS;
+    const timeoutMs = (params.waitMs ?? 0) + Math.min(PULL_GRACE_MS, this.connection.timeoutMs);
     const result = await this.#call<PullResult>('triggers/pull', params, ['PullResult'], { ...options, timeoutMs });
     coverage(result);
     return result;
