@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { InMemoryServerEventBus, McpServer, type ServerEventBus } from '@modelcontextprotocol/server';
-import { attachTriggers, createEgress, createEngine, deliveryKey, type DeliveryKey, type Engine, type Log, type Meter } from 'mcp-triggers-experimental/server';
+import { attachTools, attachTriggers, createEgress, createEngine, deliveryKey, type DeliveryKey, type Engine, type Log, type Meter } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
 import type { Config } from './config.ts';
@@ -81,6 +81,7 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
         log,
         ready: service.start,
       });
+      attachTools(mcp, engine, { log, ready: service.start });
       fixtures?.attach(mcp);
       return mcp;
     },
