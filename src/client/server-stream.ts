@@ -5,11 +5,10 @@
  */
 import type { Clock } from '../local/clock.ts';
 
-/** `absent`: it was never open; `status` says what the server answered, if it did. `lost`: it was open once. */
+/** `absent`: it was never open. `lost`: it was open once. `status` is what the server answered since, instead of opening it. */
 export type ServerStreamState =
-  | { readonly phase: 'absent'; readonly status?: number }
-  | { readonly phase: 'open' }
-  | { readonly phase: 'lost' };
+  | { readonly phase: 'absent' | 'lost'; readonly status?: number }
+  | { readonly phase: 'open' };
 
 export class ServerStream {
   /** To be handed to the transport. */
@@ -25,7 +24,7 @@ export class ServerStream {
       if (!asksForStream(init)) return inner(input, init);
       const response = await inner(input, init);
       if (response.ok && response.body) this.#opened(response, response.body, init?.signal ?? undefined);
-      else if (this.#state.phase === 'absent') this.#enter({ phase: 'absent', status: response.status });
+      else if (this.#state.phase !== 'open') this.#enter({ phase: this.#state.phase, status: response.status });
       return response;
     };
   }
@@ -39,7 +38,7 @@ export class ServerStream {
 
   /** Waits until it is open, or until the server has refused it; at most so long, or until `signal` fires. */
   async settled(clock: Clock, withinMs: number, signal?: AbortSignal): Promise<ServerStreamState> {
-    const isSettled = (): boolean => this.#state.phase === 'open' || (this.#state.phase === 'absent' && this.#state.status !== undefined);
+    const isSettled = (): boolean => this.#state.phase === 'open' || this.#state.status !== undefined;
     if (isSettled() || signal?.aborted === true) return this.#state;
     await new Promise<void>((resolve) => {
       const cancel = clock.after(withinMs, done);

@@ -9,6 +9,8 @@ import { RemoteError } from '../wire/remote-error.ts';
 import type { Connection } from './connection.ts';
 import { peerError, unreachable } from './peer-error.ts';
 
+export type { Tool } from '@modelcontextprotocol/client';
+
 /** How to ask: every call has an end. */
 export interface AskOptions {
   readonly signal: AbortSignal;
@@ -26,10 +28,12 @@ export interface PageAnswer extends Cacheable {
   readonly nextCursor: string | undefined;
 }
 
-/** What a tool answered when it did not fail. */
+/** What a tool answered. */
 export interface ToolAnswer {
   readonly content: readonly unknown[];
   readonly structuredContent?: unknown;
+  /** The tool says that it failed. */
+  readonly isError: boolean;
 }
 
 /** Answers `resources/read`. Rejects as {@link Connection.call} does, and with `peer_misbehaved` for what is no such result. */
@@ -55,7 +59,7 @@ export async function unsubscribeResource(connection: Connection, uri: string, o
   await ask(connection, 'resources/unsubscribe', { uri }, options);
 }
 
-/** Calls a tool, which has been found in the list. An answer that says that it failed rejects with `unreachable`, reason `tool_error`. */
+/** Calls a tool as the list has it. */
 export async function callTool(connection: Connection, tool: Tool, args: Readonly<Record<string, unknown>>, { signal, timeoutMs }: AskOptions): Promise<ToolAnswer> {
   signal.throwIfAborted();
   const { client } = await connection.opened();
@@ -64,9 +68,8 @@ export async function callTool(connection: Connection, tool: Tool, args: Readonl
     signal.throwIfAborted();
     throw await explained(connection, peerError(error));
   });
-  if (result.isError === true) throw new LocalError('unreachable', `The tool ${tool.name} reports an error. Call it by hand to see which.`, { reason: 'tool_error' });
-  const { content, structuredContent } = result;
-  return structuredContent === undefined ? { content } : { content, structuredContent };
+  const { content, structuredContent, isError = false } = result;
+  return structuredContent === undefined ? { content, isError } : { content, structuredContent, isError };
 }
 
 async function ask(connection: Connection, method: string, params: object, options: AskOptions): Promise<Readonly<Record<string, unknown>>> {
