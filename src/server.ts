@@ -13,6 +13,9 @@
  */
 export { attachTriggers, type AttachOptions } from './bindings/mcp/triggers.ts';
 export { attachTools, type ToolsOptions } from './bindings/mcp/tools.ts';
+export { attachEvents, type EventsOptions } from './bindings/mcp/events.ts';
+export { eventsDialects } from './bindings/events/dialects.ts';
+export type { ProfileName } from './bindings/events/profiles.ts';
 export type { AttachableEngine, BindingOptions } from './bindings/mcp/exchange.ts';
 export { withBoundedBacklog } from './bindings/backlog.ts';
 export { callerOf, principalOf, LOCAL_PRINCIPAL, type RequestIdentity } from './bindings/principal.ts';
@@ -22,6 +25,12 @@ export { createEngine, type EngineOptions } from './engine/engine.ts';
 export type {
   Accepted, BindableEngine, Caller, DeclaredTrigger, Engine, EngineHealth, LogListener, Logs, NewEvent, PullAnswer, StreamSink, SubscribeAs, Verbs,
 } from './engine/verbs.ts';
+/* For whoever speaks another protocol to callbacks. */
+export type { CallbackDialect, CallbackMessage, CallbackOf } from './engine/dialect.ts';
+export type { Range as LogRange } from './engine/reader.ts';
+export type { Answer as CallbackAnswer } from './core/attempt.ts';
+export type { Outcome as CallbackOutcome } from './core/types.ts';
+export type { Secret } from './wire/secret.ts';
 export type { Authorize, Visible } from './engine/subscriptions.ts';
 export type { Reauthorize } from './engine/upkeep.ts';
 export type { TtlPolicy } from './core/grant.ts';

@@ -6,6 +6,7 @@ import { parseHttpDate } from './http-date.ts';
 import { BACKOFF_BASE_MS, BACKOFF_MAX_MS, RETRY_AFTER_MAX_MS } from './policy.ts';
 import type { FailureCategory, Outcome } from './types.ts';
 
+/** What an endpoint answered to a message. */
 export interface Answer {
   readonly status: number;
   readonly retryAfter: string | null;

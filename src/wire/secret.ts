@@ -10,6 +10,7 @@ import { SECRET_BYTES_DEFAULT, SECRET_BYTES_MAX, SECRET_BYTES_MIN } from './limi
 const PREFIX = 'whsec_';
 const PRINTED = '[secret]';
 
+/** A `whsec_` secret; printing it prints a placeholder. */
 export class Secret {
   readonly #text: string;
   readonly #key: KeyObject;
@@ -46,14 +47,17 @@ export class Secret {
     return this.#text;
   }
 
+  /** The placeholder. */
   toString(): string {
     return PRINTED;
   }
 
+  /** The placeholder. */
   toJSON(): string {
     return PRINTED;
   }
 
+  /** The placeholder. */
   [inspect.custom](): string {
     return PRINTED;
   }
