@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { InMemoryServerEventBus, McpServer, type ServerEventBus } from '@modelcontextprotocol/server';
-import { attachTools, attachTriggers, createEgress, createEngine, deliveryKey, type DeliveryKey, type Engine, type Log, type Meter } from 'mcp-triggers-experimental/server';
+import { attachEvents, attachTools, attachTriggers, createEgress, createEngine, deliveryKey, eventsDialects, type DeliveryKey, type Engine, type Log, type Meter } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
 import type { Config } from './config.ts';
@@ -52,6 +52,7 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
     ...reports,
     store,
     triggers: sources.flatMap((source) => source.triggers),
+    dialects: eventsDialects(),
     egress: createEgress({ ...reports, unsafeAllowHttpLoopback: config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS }),
     ...(signing[0] === undefined ? {} : { deliveryKey: signing[0] }),
     ttl: { minMs: config.TTL_MIN_MS, defaultMs: config.TTL_DEFAULT_MS, maxMs: config.TTL_MAX_MS, allowNoExpiry: config.ALLOW_NO_EXPIRY },
@@ -81,6 +82,7 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
         log,
         ready: service.start,
       });
+      attachEvents(mcp, engine, { undeclared: config.EVENTS_PROFILE, log, ready: service.start });
       attachTools(mcp, engine, { log, ready: service.start });
       fixtures?.attach(mcp);
       return mcp;
