@@ -108,7 +108,7 @@ const error = object({
   data: anyObject('Particulars, by name.'),
 }, ['name', 'code', 'message'], { description: 'Present = the call was refused and nothing else is in the answer.' });
 
-const expiresAt: JsonObject = { type: ['string', 'null'], description: 'When the watch ends unless it is checked before; null = never.' };
+const expiresAt: JsonObject = { anyOf: [{ type: 'string' }, { type: 'null' }], description: 'When the watch ends unless it is checked before; null = never.' };
 const remaining = count('How many numbers wait after this position.');
 
 /** A refusal instead of the answer. */
