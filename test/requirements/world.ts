@@ -77,6 +77,8 @@ export interface WorldOptions {
   readonly tokensExpireAt?: number;
   /** Without the extension. */
   readonly bare?: boolean;
+  /** Attaches other bindings to every MCP server that is made. */
+  readonly install?: (mcp: McpServer, world: World) => void;
 }
 
 export const EXTENSION = 'io.modelcontextprotocol/triggers';
@@ -125,7 +127,7 @@ export class World {
   get url(): string { return this.#url; }
 
   async start(): Promise<void> {
-    const { engine = {}, attach = {}, triggers = [door, meter, mail], store: storeOptions = {}, bare = false } = this.#options;
+    const { engine = {}, attach = {}, triggers = [door, meter, mail], store: storeOptions = {}, bare = false, install } = this.#options;
     const line = (level: string) => (fields: object, message: string): void => {
       this.log.push(JSON.stringify({ level, ...fields, message }, (_, value: unknown) => (value instanceof Error ? `${value.stack} ${JSON.stringify(value)} ${String(value.cause)}` : value)));
     };
@@ -139,6 +141,7 @@ export class World {
     const handler = createMcpHandler(() => {
       const mcp = new McpServer({ name: 'requirements', version: '1' });
       if (!bare) attachTriggers(mcp, this.engine, { drains: ['callback', 'stream', 'pull'], durability: store.durability, minTtlMs: 60_000, maxTtlMs: 30 * 86_400_000, log, ...attach });
+      install?.(mcp, this);
       return mcp;
     }, { legacy: 'reject' });
     await new Promise<void>((resolve) => {
