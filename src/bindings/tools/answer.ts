@@ -74,7 +74,7 @@ const WORDS: Put = {
       ? `There are as many watches and subscriptions as you may have${max === undefined ? '' : `: ${max}`}. End one with ${unwatch}, then call again.`
       : `A limit is reached: ${limit}. Call again ${retryAfterMs === undefined ? 'later' : `in ${retryAfterMs} ms`}.`,
   }),
-  Unsupported: () => ({ message: 'Events of this trigger type cannot be read by tools. Follow another one.' }),
+  Unsupported: ({ feature }) => ({ message: `Not supported here: ${feature}.` }),
   CallbackEndpointError: ({ reason }) => ({ message: `The callback of this subscription does not work: ${reason}.` }),
   InternalError: () => ({ message: 'Internal error of the server. Call again later.' }),
 };

@@ -31,22 +31,16 @@ async function follow(context: ToolContext, selection: Selection): Promise<ToolA
   const { engine, caller, names, leaseMs, now } = context;
   const { subscription, created } = await leasedLog(engine, caller, 'watch', selection, leaseMs, now).catch((error: unknown) => { throw ofTheTool(error); });
   const { subscriptionId: watchId } = subscription;
-  try {
-    // Reads nothing: whether the caller may read at all shows before it relies on the watch.
-    const state = (await engine.pull(caller, { subscriptionId: watchId, maxEvents: 0 })) as PullResult;
-    const shown = shownOf(subscription, selection, state);
-    const next: NextCall = { tool: names.check, arguments: { watchId, done: shown.position }, afterMs: state.hasMore ? 0 : state.nextPollMs };
-    return answered({ ...shown, created, next }, [
-      created
-        ? `Watching ${selection.name} from now on. watchId: ${watchId}`
-        : `You watch ${selection.name} already; it goes on. watchId: ${watchId}. ${shown.remaining} waiting.`,
-      `Next: call ${inWords(next)} to get the events, and again from time to time${until(shown.expiresAt)}. Call ${names.unwatch} when you no longer need it.`,
-    ]);
-  } catch (error) {
-    // A type without the pull drain.
-    if (created && error instanceof WireError) await engine.unsubscribe(caller, { subscriptionId: watchId });
-    throw error;
-  }
+  // Reads nothing: whether the caller may read shows before it relies on the watch.
+  const state = (await engine.pull(caller, { subscriptionId: watchId, maxEvents: 0 })) as PullResult;
+  const shown = shownOf(subscription, selection, state);
+  const next: NextCall = { tool: names.check, arguments: { watchId, done: shown.position }, afterMs: state.hasMore ? 0 : state.nextPollMs };
+  return answered({ ...shown, created, next }, [
+    created
+      ? `Watching ${selection.name} from now on. watchId: ${watchId}`
+      : `You watch ${selection.name} already; it goes on. watchId: ${watchId}. ${shown.remaining} waiting.`,
+    `Next: call ${inWords(next)} to get the events, and again from time to time${until(shown.expiresAt)}. Call ${names.unwatch} when you no longer need it.`,
+  ]);
 }
 
 const until = (expiresAt: string | null): string => (expiresAt === null ? '' : `: without a check the watch ends at ${expiresAt}`);
@@ -66,7 +60,7 @@ function shownOf({ subscriptionId, expiresAt }: Subscription, { name, arguments:
 
 async function list(context: ToolContext, after: string): Promise<ToolAnswer> {
   const { answerBytes, names } = context;
-  const types = (await triggerTypes(context)).filter(({ name, drains }) => name > after && drains.includes('pull')).map(listedOf);
+  const types = (await triggerTypes(context)).filter(({ name }) => name > after).map(listedOf);
   const triggers = fitting(types, answerBytes, 1);
   const nextCursor = triggers.length < types.length ? triggers.at(-1)?.name : undefined;
   const all = await watches(context);
