@@ -89,7 +89,7 @@ describe('a watch', () => {
     assert.deepEqual(ids(await check(watchId)), '', 'the acknowledgement has not gone back');
   });
 
-  test('[pull-size] an answer is bounded in bytes and says how much is left; one event always fits', async (t) => {
+  test('an answer is bounded in bytes and says how much is left; one event always fits', async (t) => {
     const { watch, check, emit, engine } = await begin(t, {}, { answerBytes: 4096 });
     const { watchId } = await watch('tick');
     for (let n = 1; n <= 5; n += 1) await emit(n, { note: 'x'.repeat(n === 4 ? 100_000 : 1500) });
