@@ -17,8 +17,11 @@ import { dialectOf, PROFILES, type Profile } from './profiles.ts';
 
 const SUBSCRIPTION_ID_HEADER = 'x-mcp-subscription-id';
 
-/** What an `eventId` must be to serve as `webhook-id`: it travels in a header, and a dot would move the boundary of what is signed. */
-const HEADER_SAFE = /^[!-\-/-~]{1,256}$/;
+/**
+ * Whether an `eventId` can be the `webhook-id`: printable, since it travels in a header, and without a part between dots that a receiver could take for
+ * the timestamp of `id.timestamp.body`, which would move the boundaries of what is signed.
+ */
+const servesAsWebhookId = (eventId: string): boolean => /^[!-~]{1,256}$/.test(eventId) && !/\.\d{9,}(?:\.|$)/.test(eventId);
 
 /**
  * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. A server that serves webhooks made with
@@ -66,7 +69,7 @@ function dialect(profile: Profile): CallbackDialect {
 /** The cursor is the safe watermark: everything up to it was taken or given up, whatever becomes of this message. */
 function eventMessage(of: CallbackOf, range: Range, json: string, profile: Profile): CallbackMessage {
   const event = JSON.parse(json) as Event;
-  const id = profile.webhookId === 'eventId' && HEADER_SAFE.test(event.eventId) ? event.eventId : idOf(of, range);
+  const id = profile.webhookId === 'eventId' && servesAsWebhookId(event.eventId) ? event.eventId : idOf(of, range);
   return message(of, id, occurrence(event, of.state, cursorAt(of.state, of.state.acked)));
 }
 
