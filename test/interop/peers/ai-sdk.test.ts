@@ -24,7 +24,7 @@ const kinds = ({ posts }: AiSdk): string[] => posts.map(({ kind }) => kind);
 
 /** The reference server and an application with a client of it. */
 async function start(profile: 'sketch' | 'suite', { era, env = {} }: { readonly era?: PeerRow['era']; readonly env?: Readonly<Record<string, string>> } = {}) {
-  const server = await startServer({ TRIGGERS_EVENTS_PROFILE: profile, ...env });
+  const server = await startServer({ TRIGGERS_EVENTS_PROFILE: profile, TRIGGERS_SHUTDOWN_GRACE_MS: '200', ...env });
   const ai = await startAiSdk();
   const { experimental_events: events } = await ai.connect(server.url, await server.token('alice'), era);
   let count = 0;
