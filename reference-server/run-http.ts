@@ -10,7 +10,7 @@ import { McpEndpoint } from './endpoint.ts';
 import { finish, listen } from './http.ts';
 import { writeSecretFile } from './keys.ts';
 import { createMetrics } from './metrics.ts';
-import { createService } from './service.ts';
+import { createService, type Service, type ServiceOptions } from './service.ts';
 import type { Sources } from './sources.ts';
 
 /** What a way of running is given. */
@@ -24,14 +24,19 @@ export interface Run {
   readonly remember: (secret: string) => void;
   /** For the person who started it. */
   readonly print: (text: string) => void;
+  /** What of the engine is not as configured, for tests. */
+  readonly engine?: ServiceOptions['engine'];
+  /** Given the parts before they start, for tests. */
+  readonly onService?: (service: Service) => void;
 }
 
 /** Runs until `stop` fires and everything is closed. */
-export async function runHttp({ config, log, sources: { sources, github }, stop, remember, print }: Run): Promise<void> {
+export async function runHttp({ config, log, sources: { sources, github }, stop, remember, print, engine, onService }: Run): Promise<void> {
   const onError = (error: Error) => log.debug({ err: error }, 'a request was refused or lost');
   const metrics = config.METRICS ? createMetrics() : null;
   const jwksUri = new URL('.well-known/jwks.json', `${config.PUBLIC_URL.href.replace(/\/$/, '')}/`);
-  const service = await createService({ config, sources, log, jwksUri, ...(metrics === null ? {} : { meter: metrics.meter }) });
+  const service = await createService({ config, sources, log, jwksUri, ...(engine === undefined ? {} : { engine }), ...(metrics === null ? {} : { meter: metrics.meter }) });
+  onService?.(service);
   const auth = await createAuth(config);
   const tokenFile = auth.developmentToken === null ? null : config.DEV_TOKEN_FILE ?? join(config.DATA_DIR, 'token');
   if (auth.developmentToken !== null && tokenFile !== null) {

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { InMemoryServerEventBus, McpServer, type ServerEventBus } from '@modelcontextprotocol/server';
-import { attachEvents, attachTools, attachTriggers, createEgress, createEngine, deliveryKey, eventsDialects, type DeliveryKey, type Engine, type Log, type Meter } from 'mcp-triggers-experimental/server';
+import { attachEvents, attachTools, attachTriggers, createEgress, createEngine, deliveryKey, eventsDialects, type DeliveryKey, type Engine, type EngineOptions, type Log, type Meter } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
 import type { Config } from './config.ts';
@@ -21,6 +21,8 @@ export interface ServiceOptions {
   readonly meter?: Meter;
   /** Where the public halves of the delivery keys can be fetched; null = nowhere, then deliveries carry only the client's HMAC. */
   readonly jwksUri: URL | null;
+  /** What of the engine is not as configured, for tests: its clock, who may follow what. */
+  readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize'>;
   /** Told when `start` fails, for whoever does not call it. */
   readonly onStartFailed?: (error: unknown) => void;
 }
@@ -40,7 +42,7 @@ export interface Service {
 }
 
 /** Makes the parts; nothing is opened before `start`. */
-export async function createService({ config, sources, log, meter, jwksUri, onStartFailed }: ServiceOptions): Promise<Service> {
+export async function createService({ config, sources, log, meter, jwksUri, engine: given = {}, onStartFailed }: ServiceOptions): Promise<Service> {
   await prepareDataDir(config.DATA_DIR);
   const key = config.STORE_KEY ?? (await storeKeyFile(config.DATA_DIR));
   const signing = jwksUri === null ? [] : [deliveryKey(config.DELIVERY_KEY ?? (await signingKeyFile(config.DATA_DIR, 'delivery')))];
@@ -50,6 +52,7 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
   const reports = { log, ...(meter === undefined ? {} : { meter }) };
   const engine = createEngine({
     ...reports,
+    ...given,
     store,
     triggers: sources.flatMap((source) => source.triggers),
     dialects: eventsDialects(),
@@ -72,6 +75,8 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
     bus,
     buildMcpServer() {
       const mcp = new McpServer({ name: packageJson.name, version: packageJson.version }, fixtures?.options);
+      // First, as an application's own things are: what is attached after them leaves them in place.
+      fixtures?.attach(mcp);
       attachTriggers(mcp, engine, {
         drains: [...DRAINS],
         durability: store.durability,
@@ -82,9 +87,8 @@ export async function createService({ config, sources, log, meter, jwksUri, onSt
         log,
         ready: service.start,
       });
-      attachEvents(mcp, engine, { undeclared: config.EVENTS_PROFILE, log, ready: service.start });
+      attachEvents(mcp, engine, { undeclared: config.EVENTS_PROFILE, log, ready: service.start, ...(given.clock === undefined ? {} : { now: () => given.clock!.now() }) });
       attachTools(mcp, engine, { log, ready: service.start });
-      fixtures?.attach(mcp);
       return mcp;
     },
     start: () => (starting ??= start().catch((error: unknown) => {

@@ -31,6 +31,8 @@ const RULES: readonly Rule[] = [
   { folder: /^src\/(client|receiver|local)\//, values: [/^src\/(client|receiver|local|wire|core)\//, NODE] },
   { folder: /^src\/testing\//, values: [/^src\//, NODE, /^fast-check$/] },
   { folder: /^src\/[a-z]+\.ts$/, values: [/^src\//, NODE] },
+  // The kit is a stranger: it knows the wire and the published data, nothing of this implementation.
+  { folder: /^test\/conformance\/(main|suites)\.ts$|^test\/conformance\/(kit|server|client|receiver|events)\//, values: [/^test\/conformance\/(suites\.ts$|(kit|server|client|receiver|events)\/)/, NODE, /^(ajv\/dist\/2020\.js|ajv-formats|eventsource-parser|jose|yaml)$/] },
   { folder: /^reference-(server|client)\//, values: [/^reference-(server|client)\//, /^mcp-triggers-experimental(\/|$)/, NODE, SDK, /^(@hono\/node-server|hono|jose|zod|pino|prom-client|rate-limiter-flexible|chokidar|croner|commander|@octokit\/[a-z-]+)(\/|$)/] },
 ];
 

@@ -1,0 +1,64 @@
+/** The server suite: finds out what the server speaks, then runs every scenario against it. */
+import { Control } from '../control.ts';
+import { checksFor, type Requirements } from '../requirements.ts';
+import { conclude, runAll, type Progress, type Task } from '../run.ts';
+import type { Outcome } from '../verdict.ts';
+import { ERAS, RpcError, Session, type Access, type Era } from '../wire/session.ts';
+import { ServerTest, type ServerScenario, type ServerSubject } from './scenario.ts';
+
+export interface ServerRun {
+  readonly requirements: Requirements;
+  readonly scenarios: readonly ServerScenario[];
+  readonly access: Access;
+  /** URL of the control interface. */
+  readonly control: string | undefined;
+  readonly callbackBase?: string | undefined;
+  /** Only scenarios, or checks, whose name has this in it. */
+  readonly only?: string | undefined;
+  /** Scenarios at once. Default 4. */
+  readonly atOnce?: number;
+  readonly progress?: Progress;
+}
+
+/** Runs it. Rejects with `NoServer` when there is nothing to test, before anything else happens. */
+export async function runServer({ requirements, scenarios, access, control: controlUrl, callbackBase, only, atOnce = 4, progress }: ServerRun): Promise<Outcome> {
+  const startedAt = Date.now();
+  const eras = await erasOf(access);
+  const control = controlUrl === undefined ? Control.none : await Control.at(controlUrl);
+  const subject: ServerSubject = { access, control, eras, callbackBase, requirements: requirements.checks };
+  const wanted = scenarios.filter(({ name, checks }) => only === undefined || name.includes(only) || checks.some((check) => check.includes(only)));
+  const tasks = wanted.flatMap((scenario): Task[] => erasFor(scenario, eras).map((era) => ({
+    name: `${scenario.name} (${era})`, alone: scenario.alone === true, run: () => ServerTest.run(scenario, subject, era),
+  })));
+  const evidence = await runAll(tasks, atOnce, progress);
+  const decided = new Set(wanted.flatMap(({ checks }) => checks));
+  const asked = checksFor(requirements, 'server').filter(({ name }) => only === undefined || decided.has(name));
+  return { role: 'server', subject: shown(access.url), results: conclude(asked, evidence), durationMs: Date.now() - startedAt };
+}
+
+/** The revisions this server speaks, newest first. Throws what the last attempt threw when it speaks none. */
+async function erasOf(access: Access): Promise<Era[]> {
+  const spoken: Era[] = [];
+  let last: unknown;
+  for (const era of ERAS) {
+    try {
+      await Session.open(access, era);
+      spoken.push(era);
+    } catch (error) {
+      // A server that does not know a revision says so in many ways; one that is not there is another matter.
+      if (!(error instanceof RpcError)) throw error;
+      last = error;
+    }
+  }
+  if (spoken.length === 0) throw last;
+  return spoken;
+}
+
+function erasFor({ eras: wanted }: ServerScenario, spoken: readonly Era[]): readonly Era[] {
+  if (wanted === 'each') return spoken;
+  // A revision that the server does not speak still has its scenario: it then says why it could not be run.
+  return wanted === undefined ? spoken.slice(0, 1) : [wanted];
+}
+
+/** Without what may be secret in it. */
+const shown = (url: string): string => { const { origin, pathname } = new URL(url); return origin + pathname; };

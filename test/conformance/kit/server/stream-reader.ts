@@ -1,0 +1,45 @@
+/** Reads an open stream in the background and keeps what came. */
+import type { Message } from '../wire/sse.ts';
+import { SUBSCRIPTION_META, type Json, type OpenStream } from '../wire/session.ts';
+
+export class StreamReader {
+  readonly requestId: number;
+  /** Everything, in order. */
+  readonly messages: Message[] = [];
+  /** How it ended; undefined while it is open. */
+  ended: { readonly result?: Json; readonly error?: Message['error']; readonly broke?: unknown } | undefined;
+  readonly over: Promise<void>;
+  readonly #close: () => void;
+
+  constructor(stream: OpenStream) {
+    this.requestId = stream.requestId;
+    this.#close = () => stream.close();
+    this.over = this.#read(stream);
+  }
+
+  /** `params` of the deliveries that are tagged with this request. */
+  get deliveries(): Json[] {
+    return this.messages
+      .filter(({ method, params }) => method === 'notifications/triggers/delivery' && (params as Json)?._meta?.[SUBSCRIPTION_META] === this.requestId)
+      .map(({ params }) => params);
+  }
+
+  get events(): Json[] { return this.deliveries.flatMap(({ events }) => events ?? []); }
+
+  close(): void { this.#close(); }
+
+  async #read({ messages, requestId }: OpenStream): Promise<void> {
+    try {
+      for await (const message of messages) {
+        this.messages.push(message);
+        if (message.method === undefined && (message.id === requestId || message.error !== undefined)) {
+          this.ended = message.error === undefined ? { result: message.result } : { error: message.error };
+          return;
+        }
+      }
+      this.ended ??= { broke: 'the response ended without a result' };
+    } catch (broke) {
+      this.ended = { broke };
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/** The published schema as a validator: what the kit accepts as well-formed is what `schema.json` says, nothing else. */
+import { readFileSync } from 'node:fs';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+import { packageFile } from '../package-root.ts';
+
+const schema = JSON.parse(readFileSync(packageFile('spec-schema', 'draft', 'schema.json'), 'utf8')) as { readonly $id?: string; readonly $defs: Readonly<Record<string, unknown>> };
+const ID = schema.$id ?? 'schema.json';
+const ajv = new Ajv2020({ strict: false, allErrors: false, schemas: [schema] });
+(addFormats as unknown as (target: Ajv2020) => void)(ajv);
+const validators = new Map<string, ValidateFunction>();
+
+/** What of a result is defined, by method. Several = one of them. */
+export const RESULT_OF: Readonly<Record<string, readonly string[]>> = {
+  'triggers/list': ['ListTriggersResult', 'ListTriggersNotModified'],
+  'triggers/subscribe': ['SubscribeResult'],
+  'triggers/update': ['UpdateResult'],
+  'triggers/get': ['GetResult', 'GetNotModified'],
+  'triggers/subscriptions': ['SubscriptionsResult'],
+  'triggers/unsubscribe': ['UnsubscribeResult'],
+  'triggers/pull': ['PullResult'],
+  'triggers/ack': ['AckResult'],
+};
+
+/** Null when `value` is a valid `type` of the schema, otherwise what is wrong with it, in one line. */
+export function complaint(type: string, value: unknown): string | null {
+  let validate = validators.get(type);
+  if (validate === undefined) {
+    if (schema.$defs[type] === undefined) throw new Error(`schema.json defines no ${type}`);
+    validate = ajv.compile({ $ref: `${ID}#/$defs/${type}` });
+    validators.set(type, validate);
+  }
+  if (validate(value)) return null;
+  const [first] = validate.errors ?? [];
+  return `${type}${first?.instancePath ?? ''} ${first?.message ?? 'is not valid'}`;
+}
+
+/** Throws when a method's result is none of the shapes it may have. */
+export function requireResult(method: string, result: unknown): void {
+  const shapes = RESULT_OF[method];
+  if (shapes === undefined) return;
+  const complaints = shapes.map((shape) => complaint(shape, result));
+  if (!complaints.includes(null)) throw new Error(`${method} answered with no valid result: ${complaints.join(' and ')}`);
+}
+
+/** Throws when `value` is no valid `type`. */
+export function requireValid(type: string, value: unknown): void {
+  const problem = complaint(type, value);
+  if (problem !== null) throw new Error(problem);
+}

@@ -1,0 +1,226 @@
+/**
+ * A server that is wrong in exactly one way: a right one, behind a proxy that changes what crosses the wire. A row of the tables says what it changes; the
+ * proxy parses and writes JSON-RPC, streams and callbacks, so that a row is a line or two.
+ */
+import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createParser } from 'eventsource-parser';
+
+/* What crosses is whatever somebody sent. */
+export type Json = any;
+
+/** A JSON-RPC request on its way to the server, with what a row may want to remember between messages. */
+export interface Passing {
+  readonly method: string;
+  /** As the client sent them; replace members to change what the server sees. */
+  params: Json;
+  readonly headers: Record<string, string>;
+  /** The same object for every message of one broken peer. */
+  readonly memory: Record<string, Json>;
+  /** Asks the right server something, as the same client. */
+  ask(method: string, params: object): Promise<Json>;
+}
+
+/** A request of the server on its way to a callback. Changed bodies and headers are signed anew with the secret that was registered. */
+export interface Calling {
+  /** The message as JSON. */
+  body: Json;
+  headers: Record<string, string>;
+  /** `false` = leave the signature as it is, whatever was changed. */
+  resign: boolean;
+  /** The body's bytes as they are to be sent; set = `body` is not used. */
+  raw?: Buffer;
+  readonly memory: Record<string, Json>;
+  /** Sends this request (again). Resolves with what the endpoint answered. */
+  send(changes?: { readonly body?: Json; readonly headers?: Record<string, string> }): Promise<CallbackAnswer>;
+}
+export interface CallbackAnswer { status: number; headers: Record<string, string>; body: string }
+
+/** What a broken server does differently. Every function may be async. */
+export interface Spoil {
+  /** Before the server sees a request. Returning a message answers it here: `{ result }` or `{ error }`. */
+  readonly request?: (passing: Passing) => Json | void | Promise<Json | void>;
+  /** The result of a request; what it returns is sent instead. */
+  readonly result?: (result: Json, passing: Passing) => Json | Promise<Json>;
+  /** The error of a request; `{ result }` or `{ error }` is sent instead. */
+  readonly error?: (error: Json, passing: Passing) => Json | Promise<Json>;
+  /** A notification on a response; what it returns is sent instead: one, several or none. */
+  readonly notification?: (notification: Json, passing: Passing) => Json | Json[] | null | Promise<Json | Json[] | null>;
+  /** A delivery or challenge to a callback, before it is sent. Returning an answer keeps it from being sent. */
+  readonly callback?: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>;
+  /** What the endpoint answered, before the server sees it. */
+  readonly answered?: (answer: CallbackAnswer, calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>;
+}
+
+/** One broken server. */
+export interface BrokenServer {
+  /** The requirement it breaks, without prefix. */
+  readonly check: string;
+  /** What it does wrong, in a few words. */
+  readonly wrong: string;
+  readonly spoil: Spoil;
+}
+
+/** Headers that belong to one connection. */
+const HOP = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'keep-alive']);
+
+export class SpoilingProxy {
+  readonly #target: string;
+  readonly #spoil: Spoil;
+  readonly #server: Server;
+  readonly #memory: Record<string, Json> = {};
+  /** Callbacks by the name they have here. */
+  readonly #callbacks = new Map<string, { readonly url: string; secret: string }>();
+  #id = 0;
+
+  private constructor(target: string, spoil: Spoil) {
+    this.#target = target;
+    this.#spoil = spoil;
+    this.#server = createServer((request, response) => {
+      this.#handle(request, response).catch(() => response.destroy());
+    });
+  }
+
+  static async start(target: string, spoil: Spoil): Promise<SpoilingProxy> {
+    const proxy = new SpoilingProxy(target, spoil);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  get #origin(): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`; }
+  get url(): string { return `${this.#origin}${new URL(this.#target).pathname}`; }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const raw = await bytesOf(request);
+    const headers = headersOf(request);
+    const name = /^\/relay\/(\d+)/.exec(request.url ?? '')?.[1];
+    if (name !== undefined) return this.#relay(name, headers, raw, response);
+    return this.#pass(request, headers, raw, response);
+  }
+
+  /* ------------------------------------------------------------ requests of the client */
+
+  async #pass(request: IncomingMessage, headers: Record<string, string>, raw: Buffer, response: ServerResponse): Promise<void> {
+    const message = jsonOf(raw) as Json;
+    const passing: Passing = {
+      method: message?.method, params: message?.params ?? {}, headers, memory: this.#memory,
+      ask: (method, params) => this.#ask(method, params, message, headers),
+    };
+    this.#interpose(passing);
+    const own = message?.id === undefined ? undefined : await this.#spoil.request?.(passing);
+    if (own !== undefined) {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: message.id, ...own }));
+      return;
+    }
+    const stop = new AbortController();
+    response.on('close', () => stop.abort());
+    const answer = await fetch(new URL(request.url ?? '/', this.#target), {
+      method: request.method ?? 'POST', headers, redirect: 'manual', signal: stop.signal,
+      ...(raw.length === 0 ? {} : { body: message === undefined ? raw : JSON.stringify({ ...message, params: passing.params }) }),
+    });
+    const type = answer.headers.get('content-type') ?? '';
+    response.writeHead(answer.status, Object.fromEntries([...answer.headers].filter(([header]) => !HOP.has(header) && header !== 'content-encoding')));
+    if (type.startsWith('text/event-stream')) return this.#passStream(answer, passing, response);
+    const text = await answer.text();
+    const [changed] = await this.#change(jsonOf(Buffer.from(text)), passing);
+    response.end(changed === undefined ? text : JSON.stringify(changed));
+  }
+
+  async #passStream(answer: Response, passing: Passing, response: ServerResponse): Promise<void> {
+    response.flushHeaders();
+    const events: { readonly data: string }[] = [];
+    const parser = createParser({ onEvent: (event) => void events.push(event) });
+    const decoder = new TextDecoder();
+    for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
+      parser.feed(decoder.decode(chunk, { stream: true }));
+      for (const { data } of events.splice(0)) {
+        for (const message of await this.#change(jsonOf(Buffer.from(data)), passing)) response.write(`data: ${JSON.stringify(message)}\n\n`);
+      }
+    }
+    response.end();
+  }
+
+  async #change(message: Json, passing: Passing): Promise<Json[]> {
+    if (message === undefined || typeof message !== 'object') return [];
+    const { result, error, notification } = this.#spoil;
+    if (message.method !== undefined) {
+      const changed = notification === undefined ? message : await notification(message, passing);
+      return changed === null ? [] : Array.isArray(changed) ? changed : [changed];
+    }
+    const { jsonrpc, id } = message;
+    if (message.error !== undefined) return [error === undefined ? message : { jsonrpc, id, ...(await error(message.error, passing)) }];
+    return [result === undefined ? message : { jsonrpc, id, result: await result(message.result, passing) }];
+  }
+
+  async #ask(method: string, params: object, like: Json, headers: Record<string, string>): Promise<Json> {
+    const response = await fetch(this.#target, {
+      method: 'POST',
+      headers: { ...headers, ...(headers['mcp-method'] === undefined ? {} : { 'mcp-method': method }) },
+      body: JSON.stringify({ jsonrpc: '2.0', id: `proxy-${++this.#id}`, method, params: { ...params, ...(like.params?._meta === undefined ? {} : { _meta: like.params._meta }) } }),
+    });
+    const text = await response.text();
+    return jsonOf(Buffer.from(text.startsWith('{') ? text : /^data: (\{.*)$/m.exec(text)?.[1] ?? ''));
+  }
+
+  /* ------------------------------------------------------------ requests to callbacks */
+
+  /** Puts itself between server and callback, so that what is called passes here. */
+  #interpose({ method, params }: Passing): void {
+    if (this.#spoil.callback === undefined && this.#spoil.answered === undefined) return;
+    const holder = method === 'events/subscribe' ? params.delivery : method === 'triggers/subscribe' || method === 'triggers/update' ? params.callback : undefined;
+    if (typeof holder?.url !== 'string' || typeof holder.secret !== 'string') return;
+    const known = [...this.#callbacks].find(([, { url }]) => url === holder.url);
+    const name = known?.[0] ?? String(this.#callbacks.size + 1);
+    this.#callbacks.set(name, { url: holder.url, secret: holder.secret });
+    holder.url = `${this.#origin}/relay/${name}`;
+  }
+
+  async #relay(name: string, headers: Record<string, string>, raw: Buffer, response: ServerResponse): Promise<void> {
+    const { url, secret } = this.#callbacks.get(name)!;
+    const calling: Calling = {
+      body: jsonOf(raw), headers, resign: true, memory: this.#memory,
+      send: async (changes = {}) => {
+        const body = changes.body === undefined && calling.raw !== undefined ? calling.raw : Buffer.from(JSON.stringify(changes.body ?? calling.body));
+        const sent = { ...calling.headers, ...changes.headers };
+        if (calling.resign) sent['webhook-signature'] = sign(secret, sent, body);
+        const answer = await fetch(url, { method: 'POST', headers: sent, body: new Uint8Array(body), redirect: 'manual' });
+        return { status: answer.status, headers: { 'content-type': answer.headers.get('content-type') ?? '', ...(answer.headers.has('retry-after') ? { 'retry-after': answer.headers.get('retry-after')! } : {}), ...(answer.headers.has('location') ? { location: answer.headers.get('location')! } : {}) }, body: await answer.text() };
+      },
+    };
+    const kept = await this.#spoil.callback?.(calling);
+    const answer = kept ?? (await calling.send());
+    const shown = (await this.#spoil.answered?.(answer, calling)) ?? answer;
+    response.writeHead(shown.status, shown.headers).end(shown.body);
+  }
+}
+
+const sign = (secret: string, headers: Record<string, string>, body: Buffer): string => {
+  const content = Buffer.concat([Buffer.from(`${headers['webhook-id']}.${headers['webhook-timestamp']}.`), body]);
+  return `v1,${createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64')).update(content).digest('base64')}`;
+};
+
+async function bytesOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+const headersOf = ({ headers }: IncomingMessage): Record<string, string> =>
+  Object.fromEntries(Object.entries(headers).filter(([name, value]) => !HOP.has(name) && typeof value === 'string')) as Record<string, string>;
+
+function jsonOf(bytes: Buffer): Json {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
