@@ -1,0 +1,128 @@
+/** What is declared and listed, in both eras, and who is told when it changes. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
+import { attachEvents, defineTrigger } from 'mcp-triggers-experimental/server';
+import { startEngine, until, type Message } from '../harness.ts';
+import { door, EVENTS, eventsWorld, mail, number, TRIGGERS, type Json } from './world.ts';
+
+const extra = defineTrigger<object, { n: number }>({
+  name: 'extra.happened', title: 'Extra', description: 'Something else happened.', input: { type: 'object' }, payload: { type: 'object', properties: { n: { type: 'integer' } } },
+});
+
+describe('what a server declares', () => {
+  test('the extension under its identifier and under the older key, with listChanged [SEP-3415 D3 D68]', async (t) => {
+    const w = await eventsWorld(t);
+    const { capabilities } = await w.ok('server/discover');
+    assert.deepEqual(capabilities['extensions'][EVENTS], { listChanged: true });
+    assert.deepEqual(capabilities['events'], { listChanged: true });
+  });
+
+  test('without the binding every method is unknown [SEP-3415 D4]', async (t) => {
+    const peer = await pipeTo(new McpServer({ name: 'test', version: '1' }), {});
+    t.after(() => peer.close());
+    for (const method of ['events/list', 'events/poll', 'events/stream', 'events/subscribe', 'events/unsubscribe']) {
+      assert.equal((await peer.call(method, {})).error?.code, -32601, method);
+    }
+  });
+
+  test('attaching twice, and over a handler that is there, is refused', async (t) => {
+    const engine = await startEngine();
+    t.after(() => engine.close());
+    const mcp = new McpServer({ name: 'test', version: '1' });
+    attachEvents(mcp, engine);
+    assert.throws(() => attachEvents(mcp, engine), /already has events attached/);
+  });
+});
+
+describe('events/list', () => {
+  test('a descriptor has its modes, both schemas and what the log knows beside [SEP-3415 D5 D6]', async (t) => {
+    const w = await eventsWorld(t, { triggers: [door, mail, extra] });
+    const { events, resultType, ...rest } = await w.ok('events/list');
+    assert.equal(resultType, 'complete');
+    assert.deepEqual(Object.keys(rest), ['_meta'], 'nothing of the native list is left over');
+    assert.deepEqual(events.map(({ name, delivery }: Json) => [name, delivery]), [
+      [door.type.name, ['webhook', 'push', 'poll']], [extra.type.name, ['webhook', 'push', 'poll']], [mail.type.name, ['push', 'poll']],
+    ]);
+    const [first, second] = events;
+    assert.deepEqual(first.inputSchema, door.type.inputSchema);
+    assert.deepEqual(first.payloadSchema, door.type.payloadSchema);
+    assert.deepEqual(first._meta[TRIGGERS], { retention: { maxAgeMs: 604_800_000, maxEvents: 10_000 }, history: { maxAgeMs: 3_600_000 }, ordering: 'arrival' });
+    assert.equal(second._meta[TRIGGERS].title, 'Extra');
+  });
+
+  test('a type whose payload may be no object is left out, and nobody can follow it [SEP-3415 D11]', async (t) => {
+    const w = await eventsWorld(t, { triggers: [door, number] });
+    assert.deepEqual((await w.ok('events/list')).events.map(({ name }: Json) => name), [door.type.name]);
+    for (const method of ['events/poll', 'events/stream']) {
+      assert.partialDeepStrictEqual(await w.refused(method, { name: number.type.name }), { code: -32011, data: { kind: 'event' } });
+    }
+    assert.deepEqual((await w.ok('triggers/subscriptions')).subscriptions, [], 'nothing was made for it');
+    // Declared anew with an object, it is there at once.
+    const other = defineTrigger<object, { n: number }>({ name: number.type.name, description: 'x', input: { type: 'object' }, payload: { type: 'object' } });
+    w.engine.declare(other);
+    assert.equal((await w.poll({ name: number.type.name }))['truncated'], false);
+  });
+
+  test('pages like any list, and a cursor of another is refused in its own words [SEP-3415 D6]', async (t) => {
+    const many = Array.from({ length: 130 }, (_, at) => defineTrigger<object, object>({ name: `type.${String(at).padStart(3, '0')}`, description: 'x', input: { type: 'object' }, payload: { type: 'object' } }));
+    const w = await eventsWorld(t, { triggers: many });
+    const first = await w.ok('events/list');
+    const second = await w.ok('events/list', { cursor: first['nextCursor'] });
+    assert.equal(first['events'].length + second['events'].length, 130);
+    assert.equal(second['nextCursor'], undefined);
+    assert.equal((await w.ok('events/list', { cursor: null }))['events'].length, first['events'].length, 'null is the same as absent');
+    const refused = await w.refused('events/list', { cursor: 'x' });
+    assert.equal(refused.code, -32602);
+    assert.match(refused.message, /events\/list/);
+    // A type on the second page is found when it is followed.
+    assert.equal((await w.poll({ name: 'type.129' }))['truncated'], false);
+  });
+
+  test('shows a caller what that caller may have [SEP-3415 R86]', async (t) => {
+    const w = await eventsWorld(t, { engine: { authorize: ({ principal }, { name }) => principal.includes('alice') || name !== door.type.name } });
+    assert.ok((await w.ok('events/list')).events.some(({ name }: Json) => name === door.type.name));
+    assert.ok(!(await w.ok('events/list', {}, { as: 'bob' })).events.some(({ name }: Json) => name === door.type.name));
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name: door.type.name }, { as: 'bob' }), { code: -32011 }, 'what the list does not show is not there');
+  });
+});
+
+describe('notifications/events/list_changed', () => {
+  test('on a session or a pipe it goes to who uses events/*, and to nobody else [SEP-3415 D7] [deg-none]', async (t) => {
+    const engine = await startEngine();
+    t.after(() => engine.close());
+    const make = async () => {
+      const mcp = new McpServer({ name: 'test', version: '1' });
+      attachEvents(mcp, engine);
+      return pipeTo(mcp, {});
+    };
+    const [user, other] = [await make(), await make()];
+    t.after(() => Promise.all([user.close(), other.close()]));
+    assert.deepEqual(user.capabilities['extensions']?.[EVENTS], { listChanged: true });
+    assert.deepEqual(user.capabilities['events'], { listChanged: true });
+    assert.ok((await user.call('events/list', {})).result);
+    engine.declare(extra);
+    await until(async () => user.messages.some(({ method }) => method === 'notifications/events/list_changed'));
+    assert.equal((await other.call('ping', {})).error, undefined);
+    assert.ok(!other.messages.some(({ method }) => method === 'notifications/events/list_changed'));
+  });
+});
+
+/** A client of the handshake era on a pipe. */
+async function pipeTo(mcp: McpServer, clientCapabilities: object) {
+  const [near, far] = InMemoryTransport.createLinkedPair();
+  const messages: Message[] = [];
+  near.onmessage = (message) => void messages.push(message as Message);
+  await mcp.connect(far);
+  await near.start();
+  let ids = 0;
+  const call = async (method: string, params: object): Promise<Message> => {
+    const id = ++ids;
+    await near.send({ jsonrpc: '2.0', id, method, params } as Parameters<typeof near.send>[0]);
+    await until(async () => messages.some((message) => message.id === id));
+    return messages.find((message) => message.id === id)!;
+  };
+  const { result } = await call('initialize', { protocolVersion: '2025-11-25', capabilities: clientCapabilities, clientInfo: { name: 'test', version: '1' } });
+  await near.send({ jsonrpc: '2.0', method: 'notifications/initialized' });
+  return { messages, call, capabilities: result?.['capabilities'] as Record<string, Record<string, unknown>>, close: () => near.close() };
+}

@@ -1,0 +1,281 @@
+/** `events/poll` over HTTP: where a poll begins, what it acknowledges, what it says was missed, and that a cursor is never an error. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { door, eventsWorld, mail, meter, SEP, TRIGGERS, type EventsWorld, type Json } from './world.ts';
+
+const texts = (events: readonly Json[]): string[] => events.map(({ data }) => data['text']);
+
+/** Opens the door once for each text. */
+async function tell(w: EventsWorld, ...said: string[]): Promise<void> {
+  for (const text of said) await w.open(1, { text });
+}
+
+describe('where a poll begins', () => {
+  test('without a cursor nothing is handed over, and what comes next is [SEP-3415 D13 D14 D54 R72 R73] [deg-server-same-log]', async (t) => {
+    const w = await eventsWorld(t);
+    await tell(w, 'before');
+    for (const given of [{}, { cursor: null }]) {
+      const { resultType, events, cursor, truncated, hasMore, nextPollMs } = await w.poll(given);
+      assert.deepEqual({ resultType, events, truncated, hasMore }, { resultType: 'complete', events: [], truncated: false, hasMore: false });
+      assert.equal(typeof cursor, 'string');
+      assert.ok(nextPollMs >= 1000);
+    }
+    const { cursor } = await w.poll({});
+    await tell(w, 'one', 'two');
+    const second = await w.poll({ cursor });
+    assert.deepEqual(texts(second['events']), ['one', 'two']);
+    assert.notEqual(second['cursor'], cursor);
+    assert.deepEqual((await w.poll({ cursor: second['cursor'] }))['events'], []);
+  });
+
+  test('an occurrence has what SEP-3415 names, and its number beside [SEP-3415 D11 R10] [deg-events-meta]', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    await w.engine.emit(door.event({ eventId: 'upstream-7', timestamp: Date.UTC(2026, 10, 21, 9), data: { door: 'front' } }));
+    await w.engine.settled();
+    const { events: [event] } = await w.poll({ cursor });
+    const { _meta, ...rest } = event;
+    assert.deepEqual(rest, { eventId: 'upstream-7', name: door.type.name, timestamp: '2026-11-21T09:00:00.000Z', data: { door: 'front' } });
+    const { subscriptionId, epoch, ...numbers } = _meta[TRIGGERS];
+    assert.deepEqual(numbers, { sequence: 1, head: 1 });
+    assert.ok(subscriptionId && epoch);
+  });
+
+  test('absent arguments are {}, other arguments or another principal are another log [SEP-3415 D12 D34 U3]', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    const { cursor: front } = await w.poll({ arguments: { door: 'front' } });
+    await w.open(1, { door: 'back' });
+    assert.equal((await w.poll({ cursor, arguments: {} }))['events'].length, 1);
+    assert.equal((await w.poll({ cursor: front, arguments: { door: 'front' } }))['events'].length, 0);
+    assert.equal((await w.ok('triggers/subscriptions'))['subscriptions'].length, 2);
+    // Somebody else's log of the same event is another one.
+    const { cursor: bobs } = await w.poll({}, { ...SEP, as: 'bob' });
+    assert.partialDeepStrictEqual(await w.poll({ cursor }, { ...SEP, as: 'bob' }), { truncated: true });
+    assert.partialDeepStrictEqual(await w.poll({ cursor: bobs }, { ...SEP, as: 'bob' }), { truncated: false });
+  });
+
+  test('a client that begins beside another begins now, whatever the other has read', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor: first } = await w.poll({});
+    await tell(w, 'a', 'b');
+    const { cursor: second } = await w.poll({});
+    await tell(w, 'c');
+    assert.deepEqual(texts((await w.poll({ cursor: second }))['events']), ['c']);
+    assert.deepEqual(texts((await w.poll({ cursor: first }))['events']), ['a', 'b', 'c']);
+  });
+});
+
+describe('going on', () => {
+  test('maxEvents bounds a batch, hasMore says there is more, and all arrive once and in order [SEP-3415 D15 D16 D27]', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    const said = Array.from({ length: 25 }, (_, n) => `t${n}`);
+    await tell(w, ...said);
+    const { events, polls } = await w.drain(cursor, { maxEvents: 10 });
+    assert.deepEqual(texts(events), said);
+    assert.equal(polls, 3);
+    const more = await w.poll({ cursor, maxEvents: 1 });
+    assert.deepEqual([more['hasMore'], more['nextPollMs']], [true, 0]);
+  });
+
+  test('maxEvents below 1 is refused, above the bound it is cut [SEP-3415 U2 D17]', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    for (const maxEvents of [0, -1, 1.5, '3', null]) {
+      assert.partialDeepStrictEqual(await w.refused('events/poll', { name: door.type.name, cursor, maxEvents }, SEP), { code: -32602, data: { path: '/maxEvents' } });
+    }
+    await w.open(1200);
+    assert.equal((await w.poll({ cursor, maxEvents: Number.MAX_SAFE_INTEGER }))['events'].length, 1000);
+  });
+
+  test('the cursor that a client sends acknowledges what is behind it, and nothing else does', async (t) => {
+    const w = await eventsWorld(t);
+    const acked = async (): Promise<number> => (await w.ok('triggers/subscriptions'))['subscriptions'][0]['acked'];
+    const { cursor } = await w.poll({});
+    await w.open(3);
+    const second = await w.poll({ cursor, maxEvents: 2 });
+    assert.equal(await acked(), 0, 'handing over is not acknowledging');
+    await w.poll({ cursor: second['cursor'] });
+    assert.equal(await acked(), 2);
+    // An older cursor takes nothing back, and still reads what is kept.
+    assert.equal((await w.poll({ cursor }))['events'].length, 3);
+    assert.equal(await acked(), 2);
+  });
+
+  test('a first cursor above everything that was sent is no error', async (t) => {
+    const w = await eventsWorld(t);
+    await w.poll({});
+    await w.open(5);
+    const { cursor } = await w.poll({});
+    await w.open(1, { text: 'new' });
+    const { events, truncated } = await w.poll({ cursor });
+    assert.deepEqual([texts(events), truncated], [['new'], false]);
+  });
+});
+
+describe('a cursor that cannot be served', () => {
+  const strange = ['', 'x', 'null', '{}', '0', '-1', 'AAAA', Buffer.from('1 a b 1').toString('base64url'), 'ü'.repeat(10), '\u0000', 'A'.repeat(100_000)];
+
+  test('is no error: the poll says truncated and gives a fresh one [SEP-3415 D57 U1]', async (t) => {
+    const w = await eventsWorld(t);
+    await w.poll({});
+    await tell(w, 'unread');
+    for (const cursor of strange) {
+      const result = await w.poll({ cursor });
+      assert.deepEqual([result['truncated'], texts(result['events'])], [true, ['unread']], JSON.stringify(cursor.slice(0, 20)));
+      assert.equal((await w.poll({ cursor: result['cursor'] }))['truncated'], false);
+      await tell(w, 'unread');
+    }
+  });
+
+  test('of the future, of another life of the log or of another event is treated alike [SEP-3415 D57 U1]', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    const [version, subscriptionId, epoch] = Buffer.from(cursor, 'base64url').toString().split(' ');
+    const made = (...parts: unknown[]): string => Buffer.from([version, ...parts].join(' ')).toString('base64url');
+    const { cursor: other } = await w.poll({ name: meter.type.name });
+    for (const [what, one] of [['future', made(subscriptionId, epoch, 77)], ['another epoch', made(subscriptionId, 'otherepoch', 0)], ['another event', other], ['unheard of', made('s'.repeat(36), epoch, 0)], ['huge', made(subscriptionId, epoch, '9'.repeat(16))]] as const) {
+      assert.equal((await w.poll({ cursor: one }))['truncated'], true, what);
+    }
+    assert.equal((await w.poll({ cursor }))['truncated'], false);
+  });
+
+  test('of a log that retention has shortened says truncated and hands over what is left [SEP-3415 R76 D57]', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({ name: meter.type.name });
+    for (let value = 1; value <= 200; value += 1) await w.engine.emit(meter.event({ data: { value } }));
+    await w.engine.settled();
+    const result = await w.poll({ name: meter.type.name, cursor, maxEvents: 1000 });
+    assert.equal(result['truncated'], true);
+    assert.ok(result['events'].length >= 100 && result['events'].length < 200);
+    assert.equal(result['events'].at(-1).data.value, 200);
+    assert.equal((await w.poll({ name: meter.type.name, cursor: result['cursor'] }))['truncated'], false);
+  });
+
+  test('an event that was withdrawn is a gap in the middle: the rest comes, with truncated', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    for (const id of ['a', 'b', 'c']) await w.engine.emit(door.event({ eventId: id, data: { door: 'front' } }));
+    await w.engine.settled();
+    await w.engine.redact({ name: door.type.name, eventId: 'b' });
+    const { events, truncated } = await w.poll({ cursor });
+    assert.deepEqual([events.map(({ eventId }: Json) => eventId), truncated], [['a', 'c'], true]);
+  });
+});
+
+describe('how long a log is kept', () => {
+  test('it outlives a restart, and whoever comes again within a day finds all [SEP-3415 R71]', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    await tell(w, 'one');
+    await w.restart();
+    await w.pass(20 * 3600_000);
+    await tell(w, 'two');
+    const { events, truncated } = await w.poll({ cursor });
+    assert.deepEqual([texts(events), truncated], [['one', 'two'], false]);
+    // That poll extended the lease.
+    await w.pass(20 * 3600_000);
+    assert.equal((await w.poll({ cursor }))['truncated'], false);
+  });
+
+  test('one whose lease ran out begins anew and says so; so does one whose store was put back', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    await w.pass(25 * 3600_000);
+    const again = await w.poll({ cursor });
+    assert.equal(again['truncated'], true);
+    const backup = w.backup();
+    await tell(w, 'lost');
+    const { cursor: later } = await w.poll({ cursor: again['cursor'] });
+    await w.restart(backup);
+    assert.equal((await w.poll({ cursor: later }))['truncated'], true);
+  });
+});
+
+describe('maxAgeMs', () => {
+  test('skips what is older, and says so [SEP-3415 D56 R74 R75]', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    await tell(w, 'old');
+    await w.pass(60_000);
+    await tell(w, 'young');
+    const bounded = await w.poll({ cursor, maxAgeMs: 30_000 });
+    assert.deepEqual([texts(bounded['events']), bounded['truncated']], [['young'], true]);
+    const wide = await w.poll({ cursor, maxAgeMs: 120_000 });
+    assert.deepEqual([texts(wide['events']), wide['truncated']], [['old', 'young'], false]);
+    assert.deepEqual([(await w.poll({ cursor: wide['cursor'], maxAgeMs: 0 }))['truncated']], [false], 'nothing is skipped where nothing is left');
+  });
+
+  test('means nothing without a cursor [SEP-3415 D56]', async (t) => {
+    const w = await eventsWorld(t);
+    await w.poll({});
+    await w.open();
+    assert.partialDeepStrictEqual(await w.poll({ cursor: null, maxAgeMs: 3_600_000 }), { events: [], truncated: false });
+  });
+
+  test('must be a whole number of milliseconds', async (t) => {
+    const w = await eventsWorld(t);
+    for (const maxAgeMs of [-1, 0.5, '1', null]) assert.partialDeepStrictEqual(await w.refused('events/poll', { name: door.type.name, cursor: 'x', maxAgeMs }), { code: -32602, data: { path: '/maxAgeMs' } });
+  });
+});
+
+describe('a poll is refused', () => {
+  test('for a name that is unknown, arguments that do not fit, a shape that is wrong: with the path in its own params [SEP-3415 D17 D60]', async (t) => {
+    const w = await eventsWorld(t);
+    const name = door.type.name;
+    for (const [params, error] of [
+      [{ name: 'no.such' }, { code: -32023, data: { kind: 'event' } }],
+      [{ name, arguments: { door: 7 } }, { code: -32602, data: { path: '/arguments/door' } }],
+      [{ name, arguments: { window: 'x' } }, { code: -32602, data: { path: '/arguments' } }],
+      [{ name, arguments: null }, { code: -32602, data: { path: '/arguments' } }],
+      [{ name, arguments: [] }, { code: -32602, data: { path: '/arguments' } }],
+      [{ name, cursor: 7 }, { code: -32602, data: { path: '/cursor' } }],
+      [{}, { code: -32602, data: { path: '/name' } }],
+      [{ name: '' }, { code: -32602, data: { path: '/name' } }],
+    ] as const) {
+      const refused = await w.refused('events/poll', params, SEP);
+      assert.partialDeepStrictEqual(refused, error, JSON.stringify(params));
+      assert.ok(!JSON.stringify(refused).includes('/select'), 'no path of other params');
+    }
+  });
+
+  test('for nobody, for whom it is not permitted, and where the permission is gone, also with a log that is there [SEP-3415 R86 R34]', async (t) => {
+    const banned = new Set<string>();
+    const w = await eventsWorld(t, { engine: { authorize: ({ principal }) => ![...banned].some((one) => principal.includes(one)), visible: () => true } });
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name: door.type.name }, { ...SEP, as: null }), { code: -32024, data: { kind: 'principal' } });
+    const { cursor } = await w.poll({});
+    banned.add('alice');
+    for (const given of [cursor, null]) {
+      assert.partialDeepStrictEqual(await w.refused('events/poll', { name: door.type.name, cursor: given }, SEP), { code: -32024, data: { kind: 'event' } }, String(given));
+    }
+  });
+
+  test('once, in the words of its end, when the server ended what it followed [SEP-3415 D9 D10 D58 R8]', async (t) => {
+    const w = await eventsWorld(t);
+    const name = door.type.name;
+    const { cursor } = await w.poll({});
+    await w.engine.remove(name, 'schema_changed');
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor }, SEP), { code: -32023, data: { kind: 'event' } });
+    w.engine.declare(door);
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor }, SEP), { code: -32026, data: { feature: 'payloadSchema', reason: 'schema_changed' } });
+    const { cursor: fresh } = await w.poll({});
+    await w.engine.terminate({ principal: JSON.stringify(['https://issuer.example', 'alice']) }, 'revoked');
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor: fresh }, SEP), { code: -32024, data: { reason: 'revoked' } });
+    assert.partialDeepStrictEqual(await w.poll({}), { truncated: false }, 'from now on it may begin again');
+  });
+
+  test('nothing of it ends for a change that only adds [SEP-3415 R9]', async (t) => {
+    const w = await eventsWorld(t);
+    const { cursor } = await w.poll({});
+    w.engine.declare({ ...door, type: { ...door.type, payloadSchema: { ...door.type.payloadSchema, properties: { ...(door.type.payloadSchema['properties'] as object), extra: { type: 'string' } } } } });
+    await w.open();
+    assert.partialDeepStrictEqual(await w.poll({ cursor }), { truncated: false });
+  });
+
+  test('for the number of its logs, by the name of the limit [SEP-3415 D61]', async (t) => {
+    const w = await eventsWorld(t, { triggers: [door, mail], engine: { quotas: { subscriptionsPerPrincipal: 1 } } });
+    await w.poll({});
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name: mail.type.name }, SEP), { code: -32025, data: { limit: 'subscriptions', max: 1 } });
+  });
+});
