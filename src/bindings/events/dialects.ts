@@ -18,10 +18,10 @@ import { dialectOf, PROFILES, type Profile } from './profiles.ts';
 const SUBSCRIPTION_ID_HEADER = 'x-mcp-subscription-id';
 
 /**
- * Whether an `eventId` can be the `webhook-id`: printable, since it travels in a header, and without a part between dots that a receiver could take for
- * the timestamp of `id.timestamp.body`, which would move the boundaries of what is signed.
+ * Whether an `eventId` can be the `webhook-id`: printable, since it travels in a header, and without a part after a dot that a lenient receiver could
+ * read as the timestamp of `id.timestamp.body`, which would move the boundaries of what is signed.
  */
-const servesAsWebhookId = (eventId: string): boolean => /^[!-~]{1,256}$/.test(eventId) && !/\.\d{9,}(?:\.|$)/.test(eventId);
+const servesAsWebhookId = (eventId: string): boolean => /^[!-~]{1,256}$/.test(eventId) && !/\.[+-]?(?:\d{9}|\d+e|0x)/i.test(eventId);
 
 /**
  * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. A server that serves webhooks made with

@@ -40,7 +40,7 @@ const SCHEMAS: Readonly<Record<EventsMethod, JsonObject>> = {
         required: ['mode'],
         properties: { mode: { enum: ['poll', 'push', 'webhook'] } },
         // Another mode is refused as such, not for what it lacks.
-        if: { properties: { mode: { const: 'webhook' } } },
+        if: { required: ['mode'], properties: { mode: { const: 'webhook' } } },
         then: { required: ['url', 'secret'], properties: { url: text, secret: text } },
       },
     },
