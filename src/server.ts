@@ -12,6 +12,10 @@
  * @packageDocumentation
  */
 export { attachTriggers, type AttachOptions } from './bindings/mcp/triggers.ts';
+export { attachResources, type ResourcesOptions } from './bindings/mcp/resources.ts';
+export { withFeeds, type ListenOptions } from './bindings/mcp/listen.ts';
+export type { FeedOptions } from './bindings/resources/options.ts';
+export type { Ringing } from './bindings/resources/doorbell.ts';
 export { attachTools, type ToolsOptions } from './bindings/mcp/tools.ts';
 export { attachEvents, type EventsOptions } from './bindings/mcp/events.ts';
 export { eventsDialects } from './bindings/events/dialects.ts';

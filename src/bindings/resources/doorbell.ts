@@ -1,0 +1,103 @@
+/**
+ * When to ring. A doorbell says that there is something to read and nothing else, so one is enough until somebody comes; and since
+ * nothing confirms that it was heard, it is repeated, more and more rarely, for as long as nobody does.
+ */
+import { systemClock } from '../../engine/system.ts';
+
+/** How often a doorbell may ring, in milliseconds. */
+export interface Ringing {
+  /** After a ring that nobody answered by reading, more news is saved up this long. */
+  readonly quietMs: number;
+  /** A ring that nobody answered by reading is repeated after this long, then after twice that, and so on up to an hour. */
+  readonly remindMs: number;
+}
+
+export const RINGING: Ringing = { quietMs: 1000, remindMs: 30_000 };
+const REMIND_MAX_MS = 3_600_000;
+
+const nothing = (): void => undefined;
+
+export interface DoorbellOptions extends Partial<Ringing> {
+  /** The highest number of the log; null = it cannot be told now, and news will come again. Does not reject. */
+  readonly head: () => Promise<number | null>;
+  readonly ring: () => void;
+  /** The highest number that needs no ring. */
+  readonly seen: number;
+}
+
+/** One log's doorbell at one door. */
+export class Doorbell {
+  readonly #o: DoorbellOptions & Ringing;
+  #seen: number;
+  /** There may be something that was not looked at. */
+  #pending = false;
+  #looking = false;
+  /** It has just rung. */
+  #quiet = false;
+  #remindMs: number;
+  #cancelQuiet = nothing;
+  #cancelReminder = nothing;
+  #closed = false;
+
+  constructor(options: DoorbellOptions) {
+    this.#o = { ...RINGING, ...options };
+    this.#seen = options.seen;
+    this.#remindMs = this.#o.remindMs;
+  }
+
+  /** There may be something new. */
+  news(): void {
+    this.#pending = true;
+    void this.#look();
+  }
+
+  /** Somebody read, and was told of every number up to this one. */
+  read(head: number): void {
+    this.#seen = Math.max(this.#seen, head);
+    this.#answered();
+    void this.#look();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#answered();
+  }
+
+  #answered(): void {
+    this.#quiet = false;
+    this.#remindMs = this.#o.remindMs;
+    this.#cancelQuiet();
+    this.#cancelReminder();
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    while (this.#pending && !this.#quiet && !this.#closed) {
+      this.#pending = false;
+      const head = await this.#o.head();
+      if (head !== null && head > this.#seen && !this.#closed) this.#ring(head);
+    }
+    this.#looking = false;
+  }
+
+  #ring(head: number): void {
+    this.#seen = head;
+    this.#quiet = true;
+    this.#cancelQuiet = systemClock.after(this.#o.quietMs, () => {
+      this.#quiet = false;
+      void this.#look();
+    });
+    this.#remindLater();
+    this.#o.ring();
+  }
+
+  #remindLater(): void {
+    this.#cancelReminder();
+    this.#cancelReminder = systemClock.after(this.#remindMs, () => {
+      this.#remindMs = Math.min(this.#remindMs * 2, REMIND_MAX_MS);
+      this.#remindLater();
+      this.#o.ring();
+    });
+  }
+}

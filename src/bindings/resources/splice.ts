@@ -1,0 +1,99 @@
+/**
+ * Puts frames of ours into an event stream that somebody else writes: always between two of its frames, however its bytes are cut
+ * (SSE, one `data:` line with a JSON-RPC message each).
+ */
+
+/** What of a JSON-RPC message is looked at. */
+export interface FrameMessage {
+  readonly method?: unknown;
+  readonly params?: Readonly<Record<string, unknown>>;
+  readonly [member: string]: unknown;
+}
+
+export interface SpliceOptions {
+  /** What to send instead of a message of the stream; null = the message as it came. */
+  readonly rewrite: (message: FrameMessage) => readonly FrameMessage[] | null;
+  /** The stream is over, whoever ended it. Called once. */
+  readonly closed: () => void;
+}
+
+const FRAME_END = Buffer.from('\n\n');
+const DATA = 'data: ';
+
+const frameOf = (message: object): Buffer => Buffer.from(`event: message\n${DATA}${JSON.stringify(message)}\n\n`);
+
+/** A stream with room for more. */
+export class Splice {
+  readonly body: ReadableStream<Uint8Array>;
+  readonly #options: SpliceOptions;
+  readonly #source: ReadableStreamDefaultReader<Uint8Array>;
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  #rest: Buffer = Buffer.alloc(0);
+  #open = true;
+
+  constructor(source: ReadableStream<Uint8Array>, options: SpliceOptions) {
+    this.#options = options;
+    this.#source = source.getReader();
+    this.body = new ReadableStream<Uint8Array>({
+      start: (controller) => void (this.#controller = controller),
+      // Read only when asked, so that whoever counts what is not taken counts all of it.
+      pull: () => this.#pull(),
+      cancel: (reason) => this.#close(reason),
+    }, { highWaterMark: 0 });
+  }
+
+  /** Sends a message of ours. Nothing happens once the stream is over. */
+  send(message: object): void {
+    if (this.#open) this.#controller.enqueue(frameOf(message));
+  }
+
+  /** Ends the stream, with a last message or without. */
+  end(message?: object): void {
+    if (!this.#open) return;
+    if (message !== undefined) this.send(message);
+    this.#controller.close();
+    void this.#close('ended by the server');
+  }
+
+  /** Passes on what came until a frame is complete. */
+  async #pull(): Promise<void> {
+    try {
+      for (let passed = false; !passed && this.#open;) {
+        const { done, value } = await this.#source.read();
+        if (!this.#open) return;
+        // A frame that never ended is no frame.
+        if (done) return this.end();
+        passed = this.#pass(value);
+      }
+    } catch (error) {
+      if (this.#open) this.#controller.error(error);
+      void this.#close(error);
+    }
+  }
+
+  #pass(chunk: Uint8Array): boolean {
+    this.#rest = this.#rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#rest, chunk]);
+    let passed = false;
+    for (let end = this.#rest.indexOf(FRAME_END); end !== -1; end = this.#rest.indexOf(FRAME_END)) {
+      const frame = this.#rest.subarray(0, end + FRAME_END.length);
+      this.#rest = this.#rest.subarray(frame.length);
+      this.#controller.enqueue(this.#rewritten(frame));
+      passed = true;
+    }
+    return passed;
+  }
+
+  #rewritten(frame: Buffer): Buffer {
+    const line = frame.toString('utf8').split('\n').find((one) => one.startsWith(DATA));
+    if (line === undefined) return frame;
+    const messages = this.#options.rewrite(JSON.parse(line.slice(DATA.length)) as FrameMessage);
+    return messages === null ? frame : Buffer.concat(messages.map(frameOf));
+  }
+
+  async #close(reason: unknown): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#options.closed();
+    await this.#source.cancel(reason).catch(() => undefined);
+  }
+}
