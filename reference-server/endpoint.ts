@@ -4,7 +4,7 @@
  */
 import {
   createMcpHandler, hostHeaderValidationResponse, isJsonContentType, isLegacyRequest, localhostAllowedHostnames, originValidationResponse,
-  readRequestBody, type McpServer, type ServerEventBus,
+  readRequestBody, type McpHttpHandler, type McpServer, type ServerEventBus,
 } from '@modelcontextprotocol/server';
 import { WireError } from 'mcp-triggers-experimental';
 import { callerOf, withBoundedBacklog } from 'mcp-triggers-experimental/server';
@@ -26,12 +26,15 @@ export interface EndpointOptions {
   readonly build: () => McpServer;
   /** Where `subscriptions/listen` hears of changes. */
   readonly bus: ServerEventBus;
+  /** Lets listeners hear of feeds. */
+  readonly withFeeds: (fetch: McpHttpHandler['fetch']) => McpHttpHandler['fetch'];
   readonly onError: (error: Error) => void;
 }
 
 export class McpEndpoint {
   readonly #options: EndpointOptions;
-  readonly #modern: ReturnType<typeof createMcpHandler>;
+  readonly #modern: McpHttpHandler;
+  readonly #fetch: McpHttpHandler['fetch'];
   readonly #sessions: Sessions;
   readonly #rate: RateLimiterMemory;
   readonly #hosts: string[];
@@ -42,9 +45,10 @@ export class McpEndpoint {
   #stopping = false;
 
   constructor(options: EndpointOptions) {
-    const { config, build, bus, onError } = options;
+    const { config, build, bus, withFeeds, onError } = options;
     this.#options = options;
     this.#modern = createMcpHandler(() => build(), { bus, legacy: 'reject', onerror: onError, maxRequestBodySize: BODY_BYTES_MAX });
+    this.#fetch = withFeeds(this.#modern.fetch);
     this.#sessions = new Sessions({ build, max: config.MAX_SESSIONS, idleMs: config.SESSION_IDLE_MS, now: Date.now, onError });
     this.#rate = new RateLimiterMemory({ points: config.MAX_REQUESTS_PER_MINUTE, duration: 60 });
     const local = localhostAllowedHostnames();
@@ -87,7 +91,7 @@ export class McpEndpoint {
     // Everything but the streams of the SDK, which only `close` ends.
     if (body !== undefined && !messagesIn(body).some(({ method }) => method === 'subscriptions/listen')) onAnswered(this.#answers.open());
     if (await isLegacyRequest(request, body)) return this.#sessions.handle({ request, body, principal, authInfo, onAnswered });
-    return this.#modern.fetch(request, { authInfo, ...(body === undefined ? {} : { parsedBody: body }) });
+    return this.#fetch(request, { authInfo, ...(body === undefined ? {} : { parsedBody: body }) });
   }
 
   async #overLimit(principal: string, body: unknown): Promise<Response | null> {

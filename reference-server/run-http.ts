@@ -43,7 +43,7 @@ export async function runHttp({ config, log, sources: { sources, github }, stop,
     remember(auth.developmentToken);
     await writeSecretFile(tokenFile, auth.developmentToken);
   }
-  const endpoint = new McpEndpoint({ config, auth, build: service.buildMcpServer, bus: service.bus, onError });
+  const endpoint = new McpEndpoint({ config, auth, build: service.buildMcpServer, bus: service.bus, withFeeds: service.withFeeds, onError });
   const app = createApp({
     engine: service.engine, auth, endpoint, deliveryKeys: service.deliveryKeys, metrics, github,
     accepting: () => !stop.aborted,

@@ -3,8 +3,11 @@
  * out, and the sources that feed it. `main` puts HTTP or a pipe in front.
  */
 import { join } from 'node:path';
-import { InMemoryServerEventBus, McpServer, type ServerEventBus } from '@modelcontextprotocol/server';
-import { attachEvents, attachTools, attachTriggers, createEgress, createEngine, deliveryKey, eventsDialects, type DeliveryKey, type Engine, type EngineOptions, type Log, type Meter } from 'mcp-triggers-experimental/server';
+import { InMemoryServerEventBus, McpServer, type McpHttpHandler, type ServerEventBus } from '@modelcontextprotocol/server';
+import {
+  attachEvents, attachResources, attachTools, attachTriggers, createEgress, createEngine, deliveryKey, eventsDialects, withFeeds,
+  type DeliveryKey, type Engine, type EngineOptions, type Log, type Meter,
+} from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
 import type { Config } from './config.ts';
@@ -35,6 +38,8 @@ export interface Service {
   readonly bus: ServerEventBus;
   /** A fresh MCP server with the extension attached. */
   readonly buildMcpServer: () => McpServer;
+  /** Lets the handler of such servers tell listeners of feeds. */
+  readonly withFeeds: (fetch: McpHttpHandler['fetch']) => McpHttpHandler['fetch'];
   /** Opens the store and starts the sources. The same promise however often it is called. */
   readonly start: () => Promise<void>;
   /** Stops the sources, ends streams, waits for attempts in flight, closes the store. */
@@ -64,6 +69,10 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
   const bus = new InMemoryServerEventBus((error) => log.error({ err: error }, 'a listener could not be told of a change'));
   const fixtures = config.FIXTURES === undefined ? null : conformanceFixtures(bus);
 
+  const { clock } = given;
+  // Resources that are no feeds are the fixtures', which are everybody's.
+  const feeds = { log, ready: () => service.start(), mayRead: () => fixtures !== null, ...(clock === undefined ? {} : { now: () => clock.now() }) };
+
   let starting: Promise<void> | undefined;
   const start = async () => {
     await engine.start();
@@ -89,8 +98,10 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
       });
       attachEvents(mcp, engine, { undeclared: config.EVENTS_PROFILE, log, ready: service.start, ...(given.clock === undefined ? {} : { now: () => given.clock!.now() }) });
       attachTools(mcp, engine, { log, ready: service.start });
+      attachResources(mcp, engine, feeds);
       return mcp;
     },
+    withFeeds: (fetch) => withFeeds(fetch, engine, { ...feeds, listChanged: ['triggers', 'events'] }),
     start: () => (starting ??= start().catch((error: unknown) => {
       onStartFailed?.(error);
       throw error;

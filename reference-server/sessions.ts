@@ -36,6 +36,8 @@ interface Session {
   usedAt: number;
 }
 
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** Share of all sessions one principal may hold, so that one cannot lock the others out. */
 const SHARE = 0.1;
 
@@ -88,6 +90,7 @@ export class Sessions {
       session.open -= 1;
       session.usedAt = this.#options.now();
     });
+    if (incoming.request.method === 'GET') endWithAuthorization(session, incoming);
     return session.transport.handleRequest(incoming.request, {
       authInfo: incoming.authInfo,
       ...(incoming.body === undefined ? {} : { parsedBody: incoming.body }),
@@ -121,4 +124,12 @@ export class Sessions {
     this.#sessions.delete(session.id);
     await session.mcp.close();
   }
+}
+
+/** On this stream a client hears of what it may know, so it ends with the authorization that it was opened with. A client opens another one. */
+function endWithAuthorization({ transport }: Session, { authInfo: { expiresAt }, onAnswered }: SessionRequest): void {
+  if (expiresAt === undefined) return;
+  const leftMs = Math.min(Math.max(0, expiresAt * 1000 - Date.now()), LONGEST_TIMER_MS);
+  const timer = setTimeout(() => transport.closeStandaloneSSEStream(), leftMs).unref();
+  onAnswered(() => clearTimeout(timer));
 }
