@@ -188,7 +188,7 @@ const NOT_FOUND = {
   subscription: 'There is no such subscription. List the resources for those there are.',
 } as const;
 
-/** The base protocol's own error, which clients know; what is known of a subscription that ended goes with it. */
+/** The base protocol's own error, which clients recognise by its `uri`; what is known of a subscription that ended goes with it. */
 function resourceNotFound({ data: { kind, ...more } }: WireError<'NotFound'>, uri: string): ProtocolError {
-  return new ProtocolError(ProtocolErrorCode.ResourceNotFound, NOT_FOUND[kind], { uri, ...more });
+  return new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND[kind], { uri, ...more });
 }
