@@ -1,9 +1,10 @@
 /** The server suite: finds out what the server speaks, then runs every scenario against it. */
 import { Control } from '../control.ts';
+import { explain } from '../looks.ts';
 import { checksFor, type Requirements } from '../requirements.ts';
 import { conclude, runAll, type Progress, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
-import { ERAS, RpcError, Session, type Access, type Era } from '../wire/session.ts';
+import { ERAS, NoServer, Session, type Access, type Era } from '../wire/session.ts';
 import { ServerTest, type ServerScenario, type ServerSubject } from './scenario.ts';
 
 export interface ServerRun {
@@ -36,7 +37,7 @@ export async function runServer({ requirements, scenarios, access, control: cont
   return { role: 'server', subject: shown(access.url), results: conclude(asked, evidence), durationMs: Date.now() - startedAt };
 }
 
-/** The revisions this server speaks, newest first. Throws what the last attempt threw when it speaks none. */
+/** The revisions this server speaks, newest first. Throws `NoServer` when it speaks none. */
 async function erasOf(access: Access): Promise<Era[]> {
   const spoken: Era[] = [];
   let last: unknown;
@@ -46,11 +47,11 @@ async function erasOf(access: Access): Promise<Era[]> {
       spoken.push(era);
     } catch (error) {
       // A server that does not know a revision says so in many ways; one that is not there is another matter.
-      if (!(error instanceof RpcError)) throw error;
+      if (error instanceof NoServer) throw error;
       last = error;
     }
   }
-  if (spoken.length === 0) throw last;
+  if (spoken.length === 0) throw new NoServer(`what answers at ${shown(access.url)} is no MCP server that can be tested: ${explain(last)}`, { cause: last });
   return spoken;
 }
 

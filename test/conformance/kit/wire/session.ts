@@ -140,7 +140,7 @@ export class Session {
     const answer = messages.findLast((message) => message.id === id && message.method === undefined);
     // An error that came before the request was understood has no id.
     const error = answer?.error ?? messages.find((message) => message.error !== undefined)?.error;
-    if (answer?.result === undefined && error === undefined) throw new Error(`${method} was not answered: HTTP ${response.status} with ${messages.length} messages`);
+    if (answer?.result === undefined && error === undefined) throw new Error(`${method} was not answered: HTTP ${response.status}${response.status === 401 || response.status === 403 ? ', so give an access token with --token' : ` with ${messages.length} JSON messages`}`);
     return { status: response.status, headers: response.headers, messages, result: answer?.result, error };
   }
 
