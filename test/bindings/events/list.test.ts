@@ -1,10 +1,10 @@
 /** What is declared and listed, in both eras, and who is told when it changes. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
-import { attachEvents, defineTrigger } from 'mcp-triggers-experimental/server';
-import { startEngine, until, type Message } from '../harness.ts';
-import { door, EVENTS, eventsWorld, mail, number, TRIGGERS, type Json } from './world.ts';
+import { createMcpHandler, InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
+import { attachEvents, attachResources, defineTrigger, withFeeds } from 'mcp-triggers-experimental/server';
+import { startEngine, token, until, type Message } from '../harness.ts';
+import { door, EVENTS, eventsWorld, Frames, mail, number, TAG, TRIGGERS, type Json } from './world.ts';
 
 const extra = defineTrigger<object, { n: number }>({
   name: 'extra.happened', title: 'Extra', description: 'Something else happened.', input: { type: 'object' }, payload: { type: 'object', properties: { n: { type: 'integer' } } },
@@ -36,7 +36,7 @@ describe('what a server declares', () => {
 });
 
 describe('events/list', () => {
-  test('a descriptor has its modes, both schemas and what the log knows beside [SEP-3415 D5 D6]', async (t) => {
+  test('a descriptor has its modes, both schemas and what the log knows beside [SEP-3415 D2 D5 D6 A1]', async (t) => {
     const w = await eventsWorld(t, { triggers: [door, mail, extra] });
     const { events, resultType, ...rest } = await w.ok('events/list');
     assert.equal(resultType, 'complete');
@@ -87,6 +87,24 @@ describe('events/list', () => {
   });
 });
 
+describe('other names', () => {
+  test('of methods are unknown, one that lists subscriptions among them; a header Mcp-Name is not read [SEP-3415 D62 D64 U17]', async (t) => {
+    const w = await eventsWorld(t);
+    await w.poll({});
+    for (const method of ['events/subscriptions', 'events/get', 'events/update', 'events/ack']) assert.equal((await w.refused(method)).code, -32601, method);
+    const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} };
+    const response = await fetch(w.url, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'events/poll', 'mcp-name': door.type.name,
+        authorization: `Bearer ${w.token('alice')}`,
+      },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'events/poll', params: { name: door.type.name, _meta } }),
+    });
+    assert.ok(((await response.json()) as Json)['result']);
+  });
+});
+
 describe('notifications/events/list_changed', () => {
   test('on a session or a pipe it goes to who uses events/*, and to nobody else [SEP-3415 D7] [deg-none]', async (t) => {
     const engine = await startEngine();
@@ -105,6 +123,33 @@ describe('notifications/events/list_changed', () => {
     await until(async () => user.messages.some(({ method }) => method === 'notifications/events/list_changed'));
     assert.equal((await other.call('ping', {})).error, undefined);
     assert.ok(!other.messages.some(({ method }) => method === 'notifications/events/list_changed'));
+  });
+
+  test('over modern HTTP it is asked for with subscriptions/listen, which says so and tags it [SEP-3415 D7 D8]', async (t) => {
+    const engine = await startEngine();
+    t.after(() => engine.close());
+    const handler = createMcpHandler(() => {
+      const mcp = new McpServer({ name: 'test', version: '1' });
+      attachEvents(mcp, engine);
+      attachResources(mcp, engine);
+      return mcp;
+    }, { legacy: 'reject' });
+    t.after(() => handler.close());
+    const parsedBody = {
+      jsonrpc: '2.0', id: 'l-1', method: 'subscriptions/listen',
+      params: { notifications: { eventsListChanged: true }, _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} } },
+    };
+    const stop = new AbortController();
+    const request = new Request('http://localhost/mcp', {
+      method: 'POST', body: JSON.stringify(parsedBody), signal: stop.signal,
+      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscriptions/listen' },
+    });
+    const listen = withFeeds(handler.fetch, engine, { listChanged: ['events'] });
+    const frames = new Frames(await listen(request, { authInfo: token({ iss: 'https://id', sub: 'alice' }), parsedBody }), stop);
+    t.after(() => frames.close());
+    assert.partialDeepStrictEqual(await frames.next(), { method: 'notifications/subscriptions/acknowledged', params: { notifications: { eventsListChanged: true } } });
+    engine.declare(extra);
+    assert.partialDeepStrictEqual(await frames.next(), { method: 'notifications/events/list_changed', params: { _meta: { [TAG]: 'l-1' } } });
   });
 });
 

@@ -11,7 +11,7 @@ async function tell(w: EventsWorld, ...said: string[]): Promise<void> {
 }
 
 describe('where a poll begins', () => {
-  test('without a cursor nothing is handed over, and what comes next is [SEP-3415 D13 D14 D54 R72 R73] [deg-server-same-log]', async (t) => {
+  test('without a cursor nothing is handed over, and what comes next is [SEP-3415 D13 D14 D54 R71 R72 R73] [deg-server-same-log]', async (t) => {
     const w = await eventsWorld(t);
     await tell(w, 'before');
     for (const given of [{}, { cursor: null }]) {
@@ -165,7 +165,7 @@ describe('a cursor that cannot be served', () => {
 });
 
 describe('how long a log is kept', () => {
-  test('it outlives a restart, and whoever comes again within a day finds all [SEP-3415 R71]', async (t) => {
+  test('it outlives a restart, and whoever comes again within a day finds all', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     await tell(w, 'one');

@@ -20,7 +20,7 @@ describe('the profile of a request', () => {
     }
   });
 
-  test('is looked at in each modern request, and in the handshake of a session', async (t) => {
+  test('is looked at in each modern request, and in the handshake of a session [SEP-3415 D1]', async (t) => {
     const w = await eventsWorld(t);
     assert.equal((await w.refused('events/poll', { name: 'no.such' }, SEP)).code, -32023);
     assert.equal((await w.refused('events/poll', { name: 'no.such' })).code, -32011);
