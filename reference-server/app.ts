@@ -63,7 +63,8 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   const discovery = { 'cache-control': `public, max-age=${JWKS_MAX_AGE_SECONDS}`, 'access-control-allow-origin': '*' };
   app.get(auth.metadataPath, (c) => c.json(auth.metadata, 200, discovery));
   app.get('/.well-known/oauth-protected-resource', (c) => c.json(auth.metadata, 200, discovery));
-  app.get('/.well-known/jwks.json', (c) => c.json(publicJwks(deliveryKeys), 200, discovery));
+  // The second is where the draft of SEP-3415 has receivers look for the keys of `v1a`.
+  for (const path of ['/.well-known/jwks.json', '/.well-known/mcp-webhook-jwks.json']) app.get(path, (c) => c.json(publicJwks(deliveryKeys), 200, discovery));
 
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   app.get('/readyz', async (c) => {

@@ -167,6 +167,7 @@ describe('the other doors', () => {
   test('health, readiness, keys and metrics need no token and tell no secret', async () => {
     for (const path of ['/healthz', '/readyz', '/.well-known/jwks.json', '/metrics']) assert.equal((await fetch(new URL(path, server.url))).status, 200, path);
     const { keys } = await (await fetch(new URL('/.well-known/jwks.json', server.url))).json() as { keys: Record<string, unknown>[] };
+    assert.deepEqual(await (await fetch(new URL('/.well-known/mcp-webhook-jwks.json', server.url))).json(), { keys });
     assert.deepEqual(Object.keys(keys[0] ?? {}).sort(), ['crv', 'kid', 'kty', 'use', 'x']);
   });
   test('a webhook keeps its bytes, and is refused compressed or above 25 MiB', async () => {
