@@ -11,7 +11,7 @@ export interface AcknowledgerOptions {
   readonly save: (position: Position) => Promise<void>;
   /** Tells the server. */
   readonly send: (position: Position) => Promise<void>;
-  /** An attempt failed. Returns after how long to try again, or null when that is pointless. */
+  /** An attempt failed. Returns after how long to try again, or null when that is pointless: then who waits for it learns why. */
   readonly failed: (error: unknown) => number | null;
   /** Items are collected for this long. */
   readonly delayMs: number;
@@ -152,7 +152,8 @@ export class Acknowledger {
         // What was said of a log that is over may fail as it likes.
         if (life !== this.#life) return this.pending ? this.#schedule() : undefined;
         const again = this.#o.failed(error);
-        if (again !== null && !this.#closed) this.#cancelTimer ??= this.#o.clock.after(again, () => this.#run());
+        if (again === null) for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+        else if (!this.#closed) this.#cancelTimer ??= this.#o.clock.after(again, () => this.#run());
       },
     );
   }

@@ -1,5 +1,6 @@
 /** When to try again: exponential backoff with full jitter; which errors are worth another try (SEP: Recovery by the client). */
 import { LocalError, WireError } from '../wire/errors.ts';
+import { RETRY_AFTER_MAX_MS } from '../wire/limits.ts';
 
 /** How pauses grow: the n-th is uniform between 0 and `baseMs` doubled n times, never more than `maxMs`. */
 export interface BackoffOptions {
@@ -25,7 +26,7 @@ export class Backoff {
 
   get attempts(): number { return this.#attempts; }
 
-  /** The next pause; never shorter than what the peer asked for. */
+  /** The next pause; never shorter than what the peer asked for, up to an hour. */
   next(error?: unknown): number {
     const ceiling = Math.min(this.#maxMs, this.#baseMs * 2 ** this.#attempts);
     this.#attempts += 1;
@@ -36,7 +37,7 @@ export class Backoff {
 }
 
 function askedFor(error: unknown): number {
-  return error instanceof WireError && error.is('ResourceExhausted') ? (error.data.retryAfterMs ?? 0) : 0;
+  return error instanceof WireError && error.is('ResourceExhausted') ? Math.min(error.data.retryAfterMs ?? 0, RETRY_AFTER_MAX_MS) : 0;
 }
 
 /** The peer, or the way to it, is out of order at the moment. */

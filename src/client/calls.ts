@@ -9,6 +9,7 @@ import type {
 } from '../../spec-schema/draft/schema.ts';
 import { acceptDelivery, coverage, DELIVERY_METHOD } from '../wire/envelope.ts';
 import { LocalError } from '../wire/errors.ts';
+import { inspectJson } from '../wire/json.ts';
 import { check, type WireTypes } from '../wire/validate.ts';
 import type { CallOptions, Connection, StreamOptions } from './connection.ts';
 
@@ -88,8 +89,9 @@ export class Calls {
   async #call<T>(method: string, params: object, types: readonly (keyof WireTypes)[], options: CallOptions = {}): Promise<T> {
     this.#offered();
     const result = await this.connection.call(method, params, options);
-    let complaint = { path: '', expected: 'a result' };
-    for (const type of types) {
+    const unfit = inspectJson(result);
+    let complaint = { path: '', expected: unfit ?? 'a result' };
+    for (const type of unfit === null ? types : []) {
       const checked = check(type, result);
       if (checked.ok) return checked.value as T;
       complaint = checked;

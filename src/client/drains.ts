@@ -6,7 +6,7 @@ import type { Delivery, Drain, Position, ServerCapability, StreamWindow, Subscri
 import { lastCovered } from '../core/apply.ts';
 import { sleep, type Clock } from '../local/clock.ts';
 import { LocalError } from '../wire/errors.ts';
-import { PULL_EVENTS_DEFAULT, STREAM_BYTES_DEFAULT, STREAM_EVENTS_DEFAULT } from '../wire/limits.ts';
+import { PULL_EVENTS_DEFAULT, RETRY_AFTER_MAX_MS, STREAM_BYTES_DEFAULT, STREAM_EVENTS_DEFAULT } from '../wire/limits.ts';
 import type { Acknowledger } from './acknowledger.ts';
 import type { Calls } from './calls.ts';
 import type { Sink } from './options.ts';
@@ -24,8 +24,8 @@ export interface DrainContext {
   readonly position: () => Position;
   /** The last round ended with missing numbers. */
   readonly missed: boolean;
-  /** The delivery is of a life of the log that is over. */
-  readonly isLeft: (delivery: Delivery) => boolean;
+  /** The delivery is of a life of the log that is over, or of another log. */
+  readonly isForeign: (delivery: Delivery) => boolean;
   readonly window: StreamWindow;
   readonly silenceMs: number | undefined;
   readonly waitMs: number;
@@ -49,6 +49,10 @@ export const drains: Readonly<Record<Drain, (context: DrainContext) => AsyncGene
 
 /** In a healthy stream an open window and an event that waits do not go together: after so many heartbeats it is broken. */
 const STALLED_HEARTBEATS = 3;
+/** The same event can be written in more or fewer bytes: a window counts as broken only well beyond it. */
+const BYTES_TOLERANCE = 2;
+/** What the window does not bound: deliveries and gaps that wait for the application. */
+const UNREAD_MAX = 10_000;
 
 async function* stream({ calls, signal, subscriptionId, position, window, silenceMs, acks, acknowledgeByCall }: DrainContext): AsyncGenerator<Delivery, void> {
   acknowledgeByCall(true);
@@ -56,75 +60,112 @@ async function* stream({ calls, signal, subscriptionId, position, window, silenc
   const stop = new AbortController();
   const credit = { events: window.events ?? STREAM_EVENTS_DEFAULT, bytes: window.bytes ?? STREAM_BYTES_DEFAULT };
   const after = position();
-  let received = after.sequence;
-  let inFlight: number[] = [];
+  let { epoch, sequence: received } = after;
+  let inFlight: { readonly sequence: number; readonly bytes: number }[] = [];
   let stalled = 0;
+  let unread = 0;
+  const end = (): void => { queue.end(); stop.abort(); };
   const fail = (error: unknown): void => { queue.fail(error); stop.abort(); };
 
   const onDelivery = (delivery: Delivery): void => {
+    if (delivery.epoch !== epoch) {
+      ({ epoch } = delivery);
+      received = 0;
+      inFlight = [];
+    }
     const before = received;
     received = Math.max(received, lastCovered(delivery));
-    inFlight = inFlight.filter((sequence) => sequence > acks.done.sequence);
-    for (const { sequence } of delivery.events) if (sequence > before) inFlight.push(sequence);
-    if (inFlight.length > credit.events) return fail(broken('window', 'it sent more than the window allows'));
+    inFlight = inFlight.filter(({ sequence }) => sequence > acks.done.sequence);
+    for (const event of delivery.events) if (event.sequence > before) inFlight.push({ sequence: event.sequence, bytes: JSON.stringify(event).length });
+    if (exceeds(inFlight, credit)) return fail(broken('window', 'it sent more than the window allows'));
     stalled = received === before && delivery.head > received && inFlight.length === 0 && delivery.status === 'active' ? stalled + 1 : 0;
     if (stalled >= STALLED_HEARTBEATS) return fail(broken('stalled', 'its heartbeats tell of events that it does not send'));
     // A heartbeat that nobody has time for says nothing that the next one does not say.
-    if (queue.size === 0 || received > before || delivery.terminated) queue.push(delivery);
+    if (queue.size > 0 && received === before && !delivery.terminated) return;
+    // Let the application come after; then the log is read on from where it stands.
+    if (queue.size > 0 && unread >= UNREAD_MAX) return end();
+    unread += weightOf(delivery);
+    queue.push(delivery);
+    if (delivery.terminated) end();
   };
   calls
     .stream({ subscriptionId, after, window: credit }, { signal: AbortSignal.any([signal, stop.signal]), onDelivery, onUnacceptable: fail, ...(silenceMs === undefined ? {} : { silenceMs }) })
     .then(() => queue.end(), (error: unknown) => queue.fail(error));
   try {
-    yield* queue;
+    for await (const delivery of queue) {
+      unread -= weightOf(delivery);
+      yield delivery;
+    }
   } finally {
     stop.abort();
   }
 }
 
+const weightOf = ({ events, gaps = [] }: Delivery): number => 1 + events.length + gaps.length;
+
+/** One event may always come, however large it is (SEP: triggers/stream). */
+function exceeds(inFlight: readonly { readonly bytes: number }[], credit: { readonly events: number; readonly bytes: number }): boolean {
+  if (inFlight.length > credit.events) return true;
+  return inFlight.length > 1 && inFlight.reduce((sum, { bytes }) => sum + bytes, 0) > credit.bytes * BYTES_TOLERANCE;
+}
+
 /** An answer that came much sooner than asked for was no long poll. */
 const PULLED_TOO_SOON = 0.5;
-const PAUSE_MIN_MS = 1000;
+/** After such an answer. */
+const LONG_POLL_PAUSE_MS = 1000;
+/** Whatever the server says. */
+const PAUSE_MIN_MS = 100;
 
 async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
   const { clock, signal, waitMs, acknowledgeByCall } = context;
   acknowledgeByCall(true);
   for (;;) {
     const startedAt = clock.now();
-    const result = await pullOnce(context, waitMs);
+    const { result, advances } = await pullOnce(context, waitMs);
     yield result;
+    if (advances && result.hasMore) continue;
     // A long poll may be repeated at once, if it was one (SEP: Pull).
-    const waited = clock.now() - startedAt >= waitMs * PULLED_TOO_SOON || lastCovered(result) > result.after;
-    if (result.hasMore || (waitMs > 0 && waited)) continue;
-    await sleep(clock, Math.max(result.nextPollMs, waitMs > 0 ? PAUSE_MIN_MS : 0), signal);
+    if (waitMs > 0 && (advances || clock.now() - startedAt >= waitMs * PULLED_TOO_SOON)) continue;
+    await sleep(clock, Math.min(RETRY_AFTER_MAX_MS, Math.max(result.nextPollMs, waitMs > 0 ? LONG_POLL_PAUSE_MS : PAUSE_MIN_MS)), signal);
     signal.throwIfAborted();
   }
 }
 
+/** `advances`: there is something after the position that was asked from; else asking again at once would bring the same. */
 async function pullOnce({ calls, acks, signal, subscriptionId, position, window }: DrainContext, waitMs: number) {
   const ack = await acks.take();
+  const after = position();
   const maxEvents = window.events ?? PULL_EVENTS_DEFAULT;
-  const result = await calls.pull({ subscriptionId, after: position(), maxEvents, waitMs, ...(ack ? { ack } : {}) }, { signal });
-  if (ack) acks.settle(ack);
-  return result;
+  const result = await calls.pull({ subscriptionId, after, maxEvents, waitMs, ...(ack ? { ack } : {}) }, { signal });
+  const sameLog = result.subscriptionId === subscriptionId && result.epoch === after.epoch;
+  const advances = sameLog && lastCovered(result) > after.sequence;
+  if (sameLog && !advances && (result.hasMore || result.head > after.sequence)) throw broken('stalled', 'it tells of events that it does not send');
+  if (ack && sameLog) {
+    if (result.acked < ack.sequence) throw broken('ack', 'it does not keep what was acknowledged');
+    acks.settle(ack);
+  }
+  return { result, advances };
 }
 
 /** Everything there is from the reader's position on. */
 async function* catchUp(context: DrainContext): AsyncGenerator<Delivery, void> {
   context.acknowledgeByCall(true);
   for (let more = true; more;) {
-    const result = await pullOnce(context, 0);
-    more = result.hasMore;
+    const { result, advances } = await pullOnce(context, 0);
+    more = advances && result.hasMore;
     yield result;
   }
 }
+
+/** So many deliveries wait for the application; what comes then is not taken, and comes again. */
+const CALLBACKS_WAITING_MAX = 100;
 
 async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> {
   const { acks, calls, clock, signal, subscriptionId, position, checkMs } = context;
   const queue = new AsyncQueue<Delivery>();
   let queued: Position = position();
   const detach = context.attach(async (delivery, deadline) => {
-    if (context.isLeft(delivery)) return acks.saved();
+    if (context.isForeign(delivery) || queue.size >= CALLBACKS_WAITING_MAX) return acks.saved();
     const last = { epoch: delivery.epoch, sequence: lastCovered(delivery) };
     // While the application is busy the same numbers come again and again: once is enough.
     const known = last.epoch === queued.epoch && last.sequence <= queued.sequence;

@@ -8,10 +8,13 @@ import { sameSelect } from '../wire/canonical.ts';
 import { WireError } from '../wire/errors.ts';
 import { Backoff, isTransient, type BackoffOptions } from './backoff.ts';
 import type { Calls } from './calls.ts';
+import { misbehaved } from './reader.ts';
 
 /** A timer does not run while a machine sleeps, so the wall clock is looked at this often. */
 const LOOK_MS = 60_000;
 const ADOPTIONS_MAX = 3;
+/** A server that wants to hear from us all the time hears from us this often. */
+const RENEW_MIN_MS = 500;
 
 /** What to subscribe with, made anew for every attempt, and when its callback URL should be replaced (epoch milliseconds). */
 export interface Wanted {
@@ -34,6 +37,7 @@ export class Grant {
   #subscription: Subscription | undefined;
   #callbackUrl: string | undefined;
   #cancel: (() => void) | undefined;
+  #isKept = false;
 
   constructor(options: GrantOptions) {
     this.#o = options;
@@ -41,9 +45,13 @@ export class Grant {
   }
 
   get subscription(): Subscription | undefined { return this.#subscription; }
+  /** False after a renewal that was given up, until it is obtained again. */
+  get isKept(): boolean { return this.#isKept; }
 
-  /** Takes note of newer counters or configuration, from wherever they came. */
-  note(subscription: Subscription): void { this.#subscription = subscription; }
+  /** Takes note of newer counters or configuration, from wherever they came. Throws `LocalError` `peer_misbehaved`. */
+  note(subscription: Subscription): void {
+    this.#subscription = this.#subscription ? expected(subscription, this.#subscription) : subscription;
+  }
 
   /** Creates the subscription, or finds it by its key; one with the same selections is given the wanted configuration. */
   async obtain(): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
@@ -57,7 +65,7 @@ export class Grant {
     const { calls, signal } = this.#o;
     try {
       const { created, ...subscription } = await calls.subscribe(params, { signal });
-      return { subscription, created };
+      return { subscription: expected(subscription, params), created };
     } catch (error) {
       if (attempts === 0 || !(error instanceof WireError) || !error.is('Conflict') || error.data.kind !== 'key') throw error;
       const adopted = await this.#adopt(params, error.data, error);
@@ -71,13 +79,14 @@ export class Grant {
     try {
       const existing = await calls.get({ subscriptionId }, { signal });
       if ('notModified' in existing || !sameSelect(existing.select, params.select)) throw conflict;
-      return await calls.update({
+      const updated = await calls.update({
         subscriptionId,
         ifMatch: existing.etag,
         onFailure: params.onFailure ?? 'suspend',
         ...(params.ttlMs === undefined ? {} : { ttlMs: params.ttlMs }),
         ...(params.callback || existing.callback ? { callback: params.callback ?? null } : {}),
       }, { signal });
+      return expected(updated, { key: params.key, subscriptionId });
     } catch (error) {
       const changed = error instanceof WireError && error !== conflict && (error.is('NotFound') || (error.is('Conflict') && error.data.kind === 'etag'));
       if (changed) return undefined;
@@ -87,10 +96,12 @@ export class Grant {
 
   #keep(subscription: Subscription, { params, renewAt }: Wanted): void {
     this.#subscription = subscription;
+    this.#isKept = true;
     this.#callbackUrl = params.callback?.url;
     const untilCallback = renewAt === null ? null : Math.max(0, renewAt - this.#o.clock.now());
     const dueMs = Math.min(subscription.renewAfterMs ?? Infinity, untilCallback ?? Infinity);
-    if (dueMs !== Infinity) this.#renewAfter(dueMs, new Backoff(this.#o.backoff));
+    const minMs = this.#o.backoff.baseMs ?? RENEW_MIN_MS;
+    if (dueMs !== Infinity) this.#renewAfter(Math.max(minMs, dueMs), new Backoff(this.#o.backoff));
   }
 
   /** Due when the wall clock says so or when so much time has passed, whichever is first: either clock may be wrong. */
@@ -118,10 +129,13 @@ export class Grant {
       const { callback, ttlMs } = wanted.params;
       const change: UpdateParams = { subscriptionId: current.subscriptionId, ttlMs: ttlMs === undefined ? current.ttlMs : ttlMs };
       if (callback && callback.url !== this.#callbackUrl) change.callback = callback;
-      this.#keep(await calls.update(change, { signal }), wanted);
+      this.#keep(expected(await calls.update(change, { signal }), current), wanted);
     } catch (error) {
       if (signal.aborted) return;
-      if (!isTransient(error)) return this.#o.lost(error);
+      if (!isTransient(error)) {
+        this.#isKept = false;
+        return this.#o.lost(error);
+      }
       this.#renewAfter(backoff.next(error), backoff);
     }
   }
@@ -136,4 +150,12 @@ export class Grant {
       if (!(error instanceof WireError && error.is('NotFound'))) throw error;
     }
   }
+}
+
+/** The subscription, if it is the one that was asked for, and its counters can be. */
+function expected(subscription: Subscription, { key, subscriptionId }: { readonly key: string; readonly subscriptionId?: string }): Subscription {
+  const isOurs = subscription.key === key && (subscriptionId === undefined || subscription.subscriptionId === subscriptionId);
+  if (!isOurs) throw misbehaved('subscription', 'it answers with another subscription than it was asked for');
+  if (subscription.acked > subscription.head) throw misbehaved('subscription', '"acked" is beyond "head"');
+  return subscription;
 }

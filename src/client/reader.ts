@@ -52,9 +52,10 @@ export class Reader {
     }
   }
 
-  /** Whether this is a late message of a life of the log that is over. */
-  isLeft(delivery: Delivery): boolean {
-    return receive<Event>(this.#cursor, delivery).kind === 'stale';
+  /** Whether this is a late message of a life of the log that is over, or of another log. */
+  isForeign(delivery: Delivery): boolean {
+    const verdict = receive<Event>(this.#cursor, delivery);
+    return verdict.kind === 'stale' || (verdict.kind === 'moved' && verdict.replaced);
   }
 
   /** The entry is in the hands of the application from now on. False = it has had this very event, under another number. */
@@ -66,16 +67,20 @@ export class Reader {
     return !repeated;
   }
 
-  /** The server lost the log; its rest is numbered from 1 again. */
+  /** The server lost the log; its rest is numbered from 1 again. Throws `LocalError` `peer_misbehaved` when that life is over already. */
   leaveEpoch(epoch: string): void {
+    const { past } = this.#cursor;
+    // From a life that was left nothing is applied any more (SEP: Applying a delivery).
+    if (epoch === this.#cursor.epoch || past.includes(epoch)) throw misbehaved('epoch', 'it says that a log has a new life, and names an old one');
     const previous = this.position;
     this.#go({ ...this.#cursor, epoch, sequence: 0 });
     this.#news.push({ type: 'epoch', previous, current: this.position });
   }
 
-  /** The server has less than it had sent. */
-  rewind(final: FinalPosition): void {
+  /** The server has less than it had sent: up to `has`. Throws `LocalError` `peer_misbehaved` when that is enough. */
+  rewind(final: FinalPosition, has: number): void {
     if (final.epoch !== this.#cursor.epoch) return this.leaveEpoch(final.epoch);
+    if (has >= this.#cursor.sequence || final.acked > has) throw misbehaved('position', 'it refuses a position that it has');
     this.#lose('rewound', final);
     this.#goto({ ...this.#cursor, sequence: final.acked });
   }

@@ -23,7 +23,7 @@ export type Decision =
   /** The log has a new life. */
   | { readonly do: 'epoch'; readonly epoch: string }
   /** The log ends before what was read of it. */
-  | { readonly do: 'rewind'; readonly final: FinalPosition }
+  | { readonly do: 'rewind'; readonly final: FinalPosition; readonly has: number }
   /** The log is gone and may be made anew. */
   | { readonly do: 'lost'; readonly reason: TerminationReason | 'unknown'; readonly final?: FinalPosition; readonly error: unknown }
   /** This drain is not to be had. */
@@ -43,8 +43,8 @@ export function decide(error: unknown): Decision {
 function decideWire(error: WireError): Decision {
   if (error.is('Conflict') && error.data.kind === 'epoch') return { do: 'epoch', epoch: error.data.epoch };
   if (error.is('Conflict') && error.data.kind === 'position') {
-    const { epoch, head, acked } = error.data;
-    return { do: 'rewind', final: { epoch, head, acked } };
+    const { epoch, head, acked, sent } = error.data;
+    return { do: 'rewind', final: { epoch, head, acked }, has: sent ?? head };
   }
   if (error.is('NotFound') && error.data.kind === 'subscription') return ended(error.data.reason, error.data.final, error);
   // The server calls back to no such address, or reaches nobody there; it may still be drained in another way.

@@ -52,6 +52,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   #strikes = 0;
   /** Why the last renewal failed, until a round has ended with it. */
   #notRenewed: unknown;
+  /** As last declared: a server that takes its declaration back has made its promises all the same. */
+  #durability: Guarantee['durability'];
   /** The position that the ledger has. */
   #saved = '';
   /** What there is to do before the next round. */
@@ -64,6 +66,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#rungs = rungs(options.drain ?? 'auto', options.callback !== undefined, capability);
     if (this.#rungs.length === 0) throw new LocalError('not_supported', 'The server offers none of the drains that may be used.', { reason: 'drain' });
     this.#calls = calls;
+    this.#durability = capability.durability;
     this.#o = options;
     this.key = options.key ?? subscriptionKey(options.select, null);
     this.#clock = options.tuning?.clock ?? systemClock;
@@ -90,7 +93,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
 
   /** What can be relied on at the moment. */
   get guarantee(): Guarantee {
-    return { order: 'total', loss: 'none silent', gaps: 'exact', drain: this.#drain, durability: this.#calls.connection.capability!.durability };
+    this.#durability = this.#calls.connection.capability?.durability ?? this.#durability;
+    return { order: 'total', loss: 'none silent', gaps: 'exact', drain: this.#drain, durability: this.#durability };
   }
 
   /**
@@ -115,9 +119,9 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       await this.ready();
       while (!this.#stop.signal.aborted) {
         yield* this.#tellNews();
-        await this.#prepare();
+        let error = await this.#prepare();
         yield* this.#tellNews();
-        const error = yield* this.#drainOnce();
+        error ??= yield* this.#drainOnce();
         if (!this.#stop.signal.aborted) this.#recover(error);
       }
     } catch (error) {
@@ -207,7 +211,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       batch: Math.ceil((window?.events ?? STREAM_EVENTS_DEFAULT) / 4),
       save: ({ epoch, sequence }) => this.#save({ ...this.#reader.cursor, epoch, sequence }),
       send: async (position) => {
-        if (this.#byCall) await this.#calls.ack({ subscriptionId: this.#reader.cursor.subscriptionId, position }, { signal: this.#stop.signal });
+        if (this.#byCall) await this.#acknowledge(position);
         backoff.reset();
       },
       failed: (error) => {
@@ -216,6 +220,11 @@ export class TriggersSubscription implements AsyncIterable<Item> {
         return null;
       },
     });
+  }
+
+  async #acknowledge(position: Position): Promise<void> {
+    const { epoch, acked } = await this.#calls.ack({ subscriptionId: this.#reader.cursor.subscriptionId, position }, { signal: this.#stop.signal });
+    if (epoch !== position.epoch || acked < position.sequence) throw misbehaved('ack', 'it does not keep what was acknowledged');
   }
 
   async #save({ subscriptionId, epoch, sequence, past }: Cursor): Promise<void> {
@@ -239,8 +248,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     try {
       round.signal.throwIfAborted();
       for await (const delivery of drains[this.#drain](this.#context(round.signal))) {
-        yield* this.#take(delivery);
-        if (delivery.terminated) return new Ended(delivery.terminated.reason, delivery);
+        const isOurs = yield* this.#take(delivery);
+        if (isOurs && delivery.terminated) return new Ended(delivery.terminated.reason, delivery);
       }
       return undefined;
     } catch (error) {
@@ -260,7 +269,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       subscriptionId: this.#reader.cursor.subscriptionId,
       position: () => this.#reader.position,
       missed: this.#missed,
-      isLeft: (delivery) => this.#reader.isLeft(delivery),
+      isForeign: (delivery) => this.#reader.isForeign(delivery),
       window,
       silenceMs: tuning.silenceMs,
       waitMs: tuning.waitMs ?? PULL_WAIT_MAX_MS,
@@ -271,15 +280,16 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     };
   }
 
-  /** Hands on what is new in a delivery. */
-  async *#take(delivery: Delivery): AsyncGenerator<Item, void> {
-    const entries = this.#reader.read(delivery);
+  /** Hands on what is new in a delivery. False = it is none of this log. */
+  async *#take(delivery: Delivery): AsyncGenerator<Item, boolean> {
+    const entries = delivery.key === this.key ? this.#reader.read(delivery) : null;
     // Late messages of an earlier life are to be expected at a callback only.
-    if (entries === null && this.#drain !== 'callback') throw misbehaved('stale', 'it sent a delivery of a log that has ended');
-    if (entries === null) return;
+    if (entries === null && this.#drain !== 'callback') throw misbehaved('stale', 'it sent a delivery of another log, or of one that has ended');
+    if (entries === null) return false;
     yield* this.#tellNews();
     this.#noteCounters(delivery);
     for (const entry of entries) yield* this.#hand(entry);
+    return true;
   }
 
   async *#hand(entry: Entry<Event>): AsyncGenerator<Item, void> {
@@ -314,12 +324,14 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   #recover(error: unknown): void {
     const decision: Decision = error === undefined ? { do: 'retry', strike: false } : decide(error);
     const pauseFor = error ?? new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' });
+    // What could not be obtained is still wanted.
+    const { obtain = !this.#grant.isKept } = this.#todo;
     this.#todo = { pauseFor };
     switch (decision.do) {
       case 'epoch':
-        return this.#reader.leaveEpoch(decision.epoch);
+        return this.#unlessImpossible(() => this.#reader.leaveEpoch(decision.epoch));
       case 'rewind':
-        return this.#reader.rewind(decision.final);
+        return this.#unlessImpossible(() => this.#reader.rewind(decision.final, decision.has));
       case 'lost':
         if (this.#o.resubscribe === false) throw decision.error;
         this.#reader.lose(decision.reason, decision.final);
@@ -332,19 +344,36 @@ export class TriggersSubscription implements AsyncIterable<Item> {
         return;
       case 'retry':
         if (decision.strike && ++this.#strikes >= STRIKES_MAX) throw error;
-        // A callback that failed may have to be registered anew; for the other drains a subscription is enough.
-        this.#todo = { pauseFor, obtain: this.#drain === 'callback' };
+        // A callback that failed may have to be registered anew; for the other drains a subscription that is kept alive is enough.
+        this.#todo = { pauseFor, obtain: obtain || this.#drain === 'callback' };
         return;
       case 'fail':
         throw decision.error;
     }
   }
 
-  async #prepare(): Promise<void> {
+  /** A server that says what cannot be has made a mistake like any other. */
+  #unlessImpossible(go: () => void): void {
+    try {
+      go();
+    } catch (error) {
+      this.#recover(error);
+    }
+  }
+
+  /** Does what there is to do before a round; returns what the server got wrong about it. */
+  async #prepare(): Promise<unknown> {
     const { pauseFor, obtain } = this.#todo;
     this.#todo = {};
     if (pauseFor !== undefined) await this.#pause(pauseFor);
-    if (obtain) await this.#join(await this.#obtain());
+    try {
+      if (obtain === true) await this.#join(await this.#obtain());
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof LocalError && error.code === 'peer_misbehaved')) throw error;
+      this.#todo = { obtain: true };
+      return error;
+    }
   }
 
   async #pause(error: unknown): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import type { Delivery, Event } from '../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
-import { parseJson, writeJson } from './json.ts';
+import { inspectJson, parseJson, writeJson } from './json.ts';
 import { CALLBACK_BODY_BYTES_MAX } from './limits.ts';
 import { check } from './validate.ts';
 
@@ -61,6 +61,8 @@ export function decodeDelivery(body: Uint8Array): Delivery {
 
 /** The same for a delivery that came parsed, on a stream or as the result of a pull. */
 export function acceptDelivery(value: unknown): Delivery {
+  const unfit = inspectJson(value);
+  if (unfit !== null) throw misbehaved(`expected ${unfit}`);
   const checked = check('Delivery', value);
   if (!checked.ok) throw misbehaved(`expected ${checked.expected} at "${checked.path}"`);
   coverage(checked.value);

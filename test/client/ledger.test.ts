@@ -99,10 +99,10 @@ describe('a restarted client', () => {
       await using peer = await startPeer();
       peer.log.append(5);
       const path = join(folder(t), 'ledger.json');
-      // Acknowledgements do not arrive: only this side knows how far it came.
+      // Acknowledgements are confirmed and forgotten: only this side knows how far it came.
       const pull = peer.log.methods['triggers/pull']!;
-      peer.log.replaced.set('triggers/pull', (params, exchange) => pull({ ...params, ack: undefined }, exchange));
-      peer.log.replaced.set('triggers/ack', () => ({ epoch: peer.log.epoch, acked: 0, head: 5 }));
+      peer.log.replaced.set('triggers/pull', async ({ ack, ...params }, exchange) => ({ ...((await pull(params, exchange)) as object), acked: ack?.sequence ?? 0 }));
+      peer.log.replaced.set('triggers/ack', ({ position }) => ({ epoch: peer.log.epoch, acked: position.sequence, head: 5 }));
 
       const first = subscribeFast(t, await connected(t, { url: peer.url }), { drain, ledger: fileLedger(path) });
       assert.deepEqual(words(await take(first.items, 3)), ['1', '2', '3']);

@@ -137,7 +137,7 @@ describe('recovery', () => {
 
   test('a key that is taken by the same selections is given the wanted configuration', async (t) => {
     await using peer = await startPeer();
-    peer.log.alive = true;
+    Object.assign(peer.log, { alive: true, key: 'k' });
     peer.log.params = { select: [{ name: 'timer', arguments: {} }], callback: { url: 'https://old.example/cb', secret: 'x' } };
     peer.log.append(1);
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { key: 'k' });
