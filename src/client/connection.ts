@@ -402,6 +402,7 @@ function wrap(transport: Transport): WrappedTransport {
   const onclose = transport.onclose;
   transport.onclose = () => {
     interrupt(unreachable('the connection was closed'));
+    interrupted.clear();
     onclose?.();
   };
   serverStreams.get(transport)?.onLost(() => interrupt(unreachable('the stream of the session broke off')));

@@ -1,0 +1,127 @@
+/**
+ * What the lower rungs say when something breaks: the guarantee `latest state only` must be true, so nothing that happened while nobody was
+ * watching may pass for watched.
+ */
+import assert from 'node:assert/strict';
+import { describe, test, type TestContext } from 'node:test';
+import type { Connection } from '../../../src/client/connection.ts';
+import { listenRung } from '../../../src/client/ladder/stock/listen.ts';
+import { readRung } from '../../../src/client/ladder/stock/read.ts';
+import type { Rung } from '../../../src/client/ladder/types.ts';
+import { freePort } from '../../../scripts/demo/server-process.ts';
+import { Board, NOTICE, type StockOptions, type StockServer } from '../../interop/peers/servers/board.ts';
+import { sdk1Program, startSdk1 } from '../../interop/peers/servers/sdk1.ts';
+import { sdk2Program, startSdk2 } from '../../interop/peers/servers/sdk2.ts';
+import { pause } from '../peer.ts';
+import { until } from '../support.ts';
+import { markOf, NOTICE_UPDATED, reached, started, type Run, type RunOptions } from './support.ts';
+
+const START: Readonly<Record<string, (options: StockOptions) => Promise<StockServer>>> = {
+  'SDK 1.x': startSdk1,
+  'SDK 1.x that answers 400 for a forgotten session': (options) => startSdk1({ ...options, unknownSession: { status: 400, code: -32000 } }),
+  'SDK 2.x': startSdk2,
+};
+
+const ATTEMPTS_MAX = 200;
+
+/** Again after every error that may pass, the way the ladder does it, until the rung has yielded something. */
+async function resumed(t: TestContext, rung: Rung, connection: Connection, mark: string | undefined, options: RunOptions = {}): Promise<Run> {
+  for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
+    const run = await started(t, rung, connection, NOTICE_UPDATED, { ...options, mark });
+    if (await run.begins()) return run;
+    const { error } = await run.outcome;
+    assert.ok(['unreachable', 'timeout'].includes(String(error?.code)), `not an error that may pass: ${error?.stack}`);
+    await pause(50);
+  }
+  throw new Error('it never came back');
+}
+
+for (const [name, start] of Object.entries(START)) {
+  describe(`interruptions: ${name}`, () => {
+    for (const rung of [listenRung, readRung]) {
+      test(`[deg-say] ${rung.name}: the server is restarted, a change is missed, and both are told`, async (t) => {
+        const [board, port] = [new Board(), await freePort()];
+        const first = await start({ board, port });
+        const connection = await reached(t, first);
+        const before = await started(t, rung, connection, NOTICE_UPDATED);
+        await before.has(1);
+        board.texts.set(NOTICE, 'second');
+        await first.ring({ uri: NOTICE });
+        assert.deepEqual(await before.has(2), ['mark', 'event second']);
+        await first[Symbol.asyncDispose]();
+        assert.equal((await before.outcome).error?.code, 'unreachable', 'the death is an error, not silence');
+        board.texts.set(NOTICE, 'third');
+        board.texts.set(NOTICE, 'fourth');
+        await using again = await start({ board, port });
+        const after = await resumed(t, rung, connection, markOf(before));
+        assert.deepEqual(await after.has(2), ['gap unwatched', 'event fourth'], 'of the third nobody knows, and the gap says so');
+        board.texts.set(NOTICE, 'fifth');
+        await again.ring({ uri: NOTICE });
+        assert.deepEqual(await after.has(3), ['gap unwatched', 'event fourth', 'event fifth']);
+      });
+    }
+
+    test('the connection is cut, the server lives: the loss is told, and the doorbell works again', async (t) => {
+      await using server = await start({});
+      const connection = await reached(t, server);
+      const before = await started(t, listenRung, connection, NOTICE_UPDATED);
+      await before.has(1);
+      server.cut();
+      assert.equal((await before.outcome).error?.code, 'unreachable');
+      await server.ring({ uri: NOTICE });
+      const after = await resumed(t, listenRung, connection, markOf(before));
+      assert.deepEqual(await after.has(1), ['gap unwatched'], 'nothing is different, but it might have been');
+      server.board.texts.set(NOTICE, 'second');
+      await server.ring({ uri: NOTICE });
+      assert.deepEqual(await after.has(2), ['gap unwatched', 'event second']);
+    });
+  });
+}
+
+describe('interruptions', () => {
+  test('only the stream of the session breaks off: an error, and the session is kept', async (t) => {
+    await using server = await startSdk1();
+    const connection = await reached(t, server);
+    const before = await started(t, listenRung, connection, NOTICE_UPDATED);
+    await before.has(1);
+    for (const stream of server.streams) stream.end();
+    const { error } = await before.outcome;
+    assert.equal(error?.code, 'unreachable');
+    const after = await resumed(t, listenRung, connection, markOf(before));
+    await after.has(1);
+    server.board.texts.set(NOTICE, 'second');
+    await server.ring({ uri: NOTICE });
+    assert.deepEqual(await after.has(2), ['gap unwatched', 'event second']);
+    assert.equal(server.subscribed().length, 1, 'there is one session');
+  });
+
+  for (const [name, program] of [['SDK 1.x', sdk1Program], ['SDK 2.x', sdk2Program]] as const) {
+    test(`${name} on a pipe: the process dies`, async (t) => {
+      const connection = await reached(t, program());
+      const before = await started(t, listenRung, connection, NOTICE_UPDATED);
+      await before.has(1);
+      await connection.call('tools/call', { name: 'write', arguments: { text: 'second' } });
+      await connection.call('tools/call', { name: 'ring', arguments: { what: NOTICE } });
+      await before.has(2);
+      await connection.call('tools/call', { name: 'exit' });
+      assert.equal((await before.outcome).error?.code, 'unreachable');
+      const after = await resumed(t, listenRung, connection, markOf(before));
+      assert.deepEqual(await after.has(2), ['gap unwatched', 'event first'], 'another process knows nothing of the second');
+    });
+  }
+
+  test('an SDK client that was handed over: closed, it is an error', async (t) => {
+    const { Client, StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client');
+    await using server = await startSdk1();
+    const client = new Client({ name: 'theirs', version: '1' });
+    await client.connect(new StreamableHTTPClientTransport(new URL(server.url)));
+    const run = await started(t, listenRung, await reached(t, client), NOTICE_UPDATED);
+    await run.has(1);
+    await until(() => server.streams.size === 1);
+    server.board.texts.set(NOTICE, 'second');
+    await server.ring({ uri: NOTICE });
+    await run.has(2);
+    await client.close();
+    assert.ok((await run.outcome).error);
+  });
+});

@@ -1,0 +1,122 @@
+/**
+ * What the plain SDK servers show: texts as resources, a list of tools and one of prompts, all of which change when a test says so. It knows nothing of
+ * triggers, and answers the requests of either SDK, which both hand over method and params.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export const NOTICE = 'board://notice';
+
+/** What a server can announce. */
+export type Ring = { readonly uri: string } | 'tools' | 'prompts' | 'resources';
+
+/** A server on loopback. */
+export interface StockServer extends AsyncDisposable {
+  readonly url: string;
+  /** Of the package that it is made with. */
+  readonly version: string;
+  readonly board: Board;
+  /** Announces a change to everybody who has asked for it, whether there was one or not. */
+  ring(what: Ring): Promise<void>;
+  /** Cuts every connection; sessions stay. */
+  cut(): void;
+}
+
+/** How a server is started that a client starts by itself, on a pipe. */
+export interface StockProgram {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly version: string;
+}
+
+export interface StockOptions {
+  /** Default: a new one. */
+  readonly board?: Board;
+  /** Default: any. */
+  readonly port?: number;
+}
+
+interface BoardTool {
+  readonly name: string;
+  readonly annotations?: object;
+}
+
+/** Asks more of a server than the SDK checks: what a test replaces, it answers or throws itself. */
+export type Answer = (params: any, board: Board) => unknown;
+
+const RING_OF: Readonly<Record<string, Ring>> = { tools: 'tools', prompts: 'prompts', resources: 'resources' };
+
+/** On stdio a client changes things by calling tools: there is no other way in. */
+const TOOLS: readonly BoardTool[] = [
+  { name: 'status', annotations: { readOnlyHint: true } },
+  { name: 'unmarked' },
+  { name: 'write', annotations: { readOnlyHint: false, destructiveHint: true } },
+  { name: 'ring', annotations: { readOnlyHint: false, destructiveHint: false } },
+  { name: 'exit', annotations: { destructiveHint: true } },
+];
+
+export class Board {
+  readonly texts = new Map<string, string>([[NOTICE, 'first']]);
+  readonly tools: BoardTool[] = [...TOOLS];
+  readonly prompts: string[] = ['greet'];
+  /** Declared by servers that start from now on. */
+  capabilities: Record<string, object> = {
+    resources: { subscribe: true, listChanged: true },
+    tools: { listChanged: true },
+    prompts: { listChanged: true },
+  };
+  /** Of every result that has one, from 2026-07-28 on. */
+  ttlMs: number | undefined;
+  /** Items of one page of a list. */
+  pageSize = 2;
+  /** Instead of the honest answers, by method. */
+  readonly replaced = new Map<string, Answer>();
+  /** Every request, in order. */
+  readonly asked: { readonly method: string; readonly params: any }[] = [];
+
+  /** How often it was asked so. */
+  count(method: string): number { return this.asked.filter((one) => one.method === method).length; }
+
+  /** The result of a request; `ring` is how a tool announces something. */
+  async answer(method: string, params: any, ring: (what: Ring) => Promise<void>): Promise<any> {
+    this.asked.push({ method, params });
+    const replaced = this.replaced.get(method);
+    const fresh = this.ttlMs === undefined ? {} : { ttlMs: this.ttlMs, cacheScope: 'private' };
+    if (replaced) return replaced(params, this);
+    switch (method) {
+      case 'resources/list': return { ...this.#page('resources', [...this.texts.keys()].map((uri) => ({ uri, name: uri })), params), ...fresh };
+      case 'resources/templates/list': return { resourceTemplates: [] };
+      case 'tools/list': return { ...this.#page('tools', this.tools.map((tool) => ({ ...tool, inputSchema: { type: 'object' } })), params), ...fresh };
+      case 'prompts/list': return { ...this.#page('prompts', this.prompts.map((name) => ({ name })), params), ...fresh };
+      case 'prompts/get': return { messages: [] };
+      case 'resources/read': return { contents: [{ uri: params.uri, mimeType: 'text/plain', text: this.texts.get(params.uri) ?? '' }], ...fresh };
+      case 'resources/subscribe':
+      case 'resources/unsubscribe': return {};
+      case 'tools/call': return this.#call(params, ring);
+      default: throw new Error(`nobody answers ${method}`);
+    }
+  }
+
+  #page(kind: string, items: readonly object[], params: { readonly cursor?: string } | undefined): object {
+    const from = Number(params?.cursor ?? 0);
+    const to = from + this.pageSize;
+    return { [kind]: items.slice(from, to), ...(to < items.length ? { nextCursor: String(to) } : {}) };
+  }
+
+  async #call({ name, arguments: args = {} }: { readonly name: string; readonly arguments?: Record<string, any> }, ring: (what: Ring) => Promise<void>): Promise<object> {
+    switch (name) {
+      case 'write': this.texts.set(args['uri'] ?? NOTICE, args['text']); break;
+      case 'ring': await ring(RING_OF[args['what']] ?? { uri: args['what'] }); break;
+      // After the answer, so that the call itself succeeds.
+      case 'exit': void sleep(20).then(() => process.exit(0)); break;
+      case 'status': return { content: [{ type: 'text', text: 'see structuredContent' }], structuredContent: { texts: Object.fromEntries(this.texts) } };
+      default: return { content: [{ type: 'text', text: [...this.texts.values()].join(', ') }] };
+    }
+    return { content: [] };
+  }
+}
+
+/** The methods that a server with a board has; the last two only where there are sessions. */
+export const BOARD_METHODS = [
+  'resources/list', 'resources/templates/list', 'resources/read', 'tools/list', 'tools/call', 'prompts/list', 'prompts/get',
+] as const;
+export const SESSION_METHODS = ['resources/subscribe', 'resources/unsubscribe'] as const;
