@@ -1,19 +1,22 @@
 /**
- * Runs the tests with peers that others wrote and writes what came of it into the matrix of docs/interop.md. `--check` runs none of them: it fails if the
- * matrix has not the rows that the tests declare, or names a version that is not the one installed.
+ * Runs the tests with peers that others wrote and writes what came of it into the matrix of docs/interop.md, and the register of SEP-3415 below it.
+ * `--register` writes the register only. `--check` writes nothing and runs no test: it fails if the register is another, or if the matrix has not the rows
+ * that the tests declare with the versions that are installed.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { globSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { registerTable } from '../test/bindings/events/register.ts';
 import type { RowResult, VersionedRow } from '../test/interop/peers/matrix.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const DOCUMENT = join(ROOT, 'docs/interop.md');
 const TESTS = 'test/interop/**/*.test.ts';
+const DECLARES_ROWS = /\bpeerTest\(/;
 const COLUMNS = ['peer', 'version', 'as', 'revision', 'drain', 'exercised', 'result'] as const;
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
@@ -45,6 +48,9 @@ export function stale(document: string, rows: readonly VersionedRow[]): string[]
     ...written.filter((row, index) => written.indexOf(row) !== index).map((row) => `stands there twice: ${row}`),
   ];
 }
+
+/** Whether the register in it is another than that of the tests. */
+export const hasStaleRegister = (document: string): boolean => part(document, 'register').trim() !== registerTable();
 
 const withoutResult = (line: string): string => line.slice('| '.length, line.lastIndexOf(' | '));
 
@@ -79,25 +85,39 @@ async function runTests<T>(variable: 'INTEROP_RESULTS' | 'INTEROP_ROWS', options
   }
 }
 
+const testFiles = (): string[] => globSync(TESTS, { cwd: ROOT }).filter((file) => DECLARES_ROWS.test(readFileSync(join(ROOT, file), 'utf8'))).sort();
+
 /** The rows that the tests declare. Their files are loaded, and nothing in them is run. */
 export async function declaredRows(): Promise<VersionedRow[]> {
-  const files = globSync(TESTS, { cwd: ROOT });
+  const files = testFiles();
   const { lines, code } = await runTests<VersionedRow>('INTEROP_ROWS', ['--test-isolation=none', '--test-name-pattern=a^', ...files], 'ignore');
-  if (code !== 0) throw new Error(`The tests with peers cannot be loaded: ${TESTS}`);
+  if (code !== 0) throw new Error(`Not all of the tests with peers can be loaded: ${files.join(', ')}`);
   return lines;
 }
 
-async function main(check: boolean): Promise<number> {
-  const rows = await declaredRows();
-  if (check) {
-    const wrong = stale(await readFile(DOCUMENT, 'utf8'), rows);
-    if (wrong.length > 0) process.stderr.write(`docs/interop.md is stale. Run: npm run interop\n${wrong.join('\n')}\n`);
-    return wrong.length > 0 ? 1 : 0;
+async function check(): Promise<number> {
+  const document = await readFile(DOCUMENT, 'utf8');
+  const wrong = [...stale(document, await declaredRows()), ...(hasStaleRegister(document) ? ['the register is another: npm run interop -- --register'] : [])];
+  if (wrong.length > 0) process.stderr.write(`docs/interop.md is stale. Run: npm run interop\n${wrong.join('\n')}\n`);
+  return wrong.length > 0 ? 1 : 0;
+}
+
+/** Read only now: a run takes minutes, and the text around the parts may have been worked on. */
+async function write(parts: Readonly<Record<string, string>>): Promise<void> {
+  const before = await readFile(DOCUMENT, 'utf8');
+  await writeFile(DOCUMENT, Object.entries(parts).reduce((document, [name, text]) => replaced(document, name, text), before));
+}
+
+async function main(option: string | undefined): Promise<number> {
+  if (option === '--check') return check();
+  if (option === '--register') {
+    await write({ register: registerTable() });
+    return 0;
   }
-  const { lines, code } = await runTests<RowResult>('INTEROP_RESULTS', ['--test-concurrency=2', ...globSync(TESTS, { cwd: ROOT })], 'inherit');
-  // Read only now: a run takes minutes, and the text around the table may have been worked on.
-  await writeFile(DOCUMENT, replaced(await readFile(DOCUMENT, 'utf8'), 'matrix', matrix(rows, lines)));
+  const rows = await declaredRows();
+  const { lines, code } = await runTests<RowResult>('INTEROP_RESULTS', ['--test-concurrency=2', ...testFiles()], 'inherit');
+  await write({ matrix: matrix(rows, lines), register: registerTable() });
   return code;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv.includes('--check'));
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv[2]);

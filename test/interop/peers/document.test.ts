@@ -1,17 +1,28 @@
-// The matrix of docs/interop.md has the rows that the tests declare, with the versions that are installed. Its results come from `npm run interop`.
+// The matrix of docs/interop.md has the rows that the tests declare, with the versions that are installed, and its register is that of the tests. The
+// results come from `npm run interop`.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { declaredRows, matrix, stale } from '../../../scripts/interop.ts';
+import { declaredRows, hasStaleRegister, matrix, stale } from '../../../scripts/interop.ts';
 import type { VersionedRow } from './matrix.ts';
 
 const row = (peer: string, more: Partial<VersionedRow> = {}): VersionedRow => ({ peer, version: '1.0.0', role: 'client', drain: 'pull', exercised: 'order', ...more });
 const document = (table: string) => `# A document\n\n<!-- matrix -->\n\n${table}\n\n<!-- /matrix -->\n`;
 
+const written = (): Promise<string> => readFile(join(import.meta.dirname, '../../../docs/interop.md'), 'utf8');
+
+describe('the register of docs/interop.md', () => {
+  test('is the register of the tests', async () => {
+    const text = await written();
+    assert.equal(hasStaleRegister(text), false, 'Run: npm run interop -- --register');
+    assert.equal(hasStaleRegister(text.replace('| R8 |', '| R8a |')), true);
+  });
+});
+
 describe('the matrix of docs/interop.md', () => {
   test('has every row that a test declares, and no other', async () => {
-    assert.deepEqual(stale(await readFile(join(import.meta.dirname, '../../../docs/interop.md'), 'utf8'), await declaredRows()), []);
+    assert.deepEqual(stale(await written(), await declaredRows()), [], 'Run: npm run interop');
   });
 
   test('is sorted, and says what came of each row', () => {
