@@ -22,11 +22,12 @@ export function eventTypesOf(engine: BindableEngine): EventTypes {
 export class EventTypes {
   readonly #engine: BindableEngine;
   /** By name, whether the type can be served; of types that somebody asked for and that exist. */
-  readonly #offered = new Map<string, boolean>();
+  #offered = new Map<string, boolean>();
 
   constructor(engine: BindableEngine) {
     this.#engine = engine;
-    engine.onListChanged(() => this.#offered.clear());
+    // A look-up that is under way goes on with what it began with.
+    engine.onListChanged(() => { this.#offered = new Map(); });
   }
 
   /** One page. */
@@ -41,11 +42,12 @@ export class EventTypes {
   }
 
   async #lookUp(caller: Caller, name: string): Promise<boolean | undefined> {
+    const offered = this.#offered;
     for (let cursor: string | undefined; ;) {
       const { triggers, nextCursor } = await this.#page(caller, cursor);
       const found = triggers.find((type) => type.name === name);
-      if (found !== undefined) this.#offered.set(name, isOffered(found));
-      if (found !== undefined || nextCursor === undefined) return this.#offered.get(name);
+      if (found !== undefined) offered.set(name, isOffered(found));
+      if (found !== undefined || nextCursor === undefined) return offered.get(name);
       cursor = nextCursor;
     }
   }

@@ -22,7 +22,7 @@ export interface Start {
 }
 
 /** The selection as the engine takes it. */
-export const selectionOf = ({ name, arguments: args = {} }: EventSelection): Selection => ({ name, arguments: args });
+export const selectionOf = ({ name, arguments: args = {} }: EventSelection): Required<Selection> => ({ name, arguments: args });
 
 /** The log of this selection; called again, it extends the lease when that is worth it. */
 export async function feedOf(engine: BindableEngine, caller: Caller, selection: Selection, now: number): Promise<Subscription> {

@@ -251,7 +251,7 @@ describe('a poll is refused', () => {
     }
   });
 
-  test('once, in the words of its end, when the server ended what it followed [SEP-3415 D9 D10 D58 R8]', async (t) => {
+  test('in the words of its end, when the server ended what it followed [SEP-3415 D9 D10 D58 R8]', async (t) => {
     const w = await eventsWorld(t);
     const name = door.type.name;
     const { cursor } = await w.poll({});
