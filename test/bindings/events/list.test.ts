@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createMcpHandler, InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
+import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { attachEvents, attachResources, defineTrigger, withFeeds } from 'mcp-triggers-experimental/server';
 import { startEngine, token, until, type Message } from '../harness.ts';
 import { door, EVENTS, eventsWorld, Frames, mail, number, TAG, TRIGGERS, type Json } from './world.ts';
@@ -123,6 +124,26 @@ describe('notifications/events/list_changed', () => {
     await until(async () => user.messages.some(({ method }) => method === 'notifications/events/list_changed'));
     assert.equal((await other.call('ping', {})).error, undefined);
     assert.ok(!other.messages.some(({ method }) => method === 'notifications/events/list_changed'));
+  });
+
+  test('also on a pipe that speaks 2026-07-28 [SEP-3415 D7]', async (t) => {
+    const engine = await startEngine();
+    const [near, far] = InMemoryTransport.createLinkedPair();
+    const messages: Message[] = [];
+    near.onmessage = (message) => void messages.push(message as Message);
+    const pipe = serveStdio(() => {
+      const mcp = new McpServer({ name: 'test', version: '1' });
+      attachEvents(mcp, engine);
+      return mcp;
+    }, { transport: far });
+    t.after(async () => { await pipe.close(); await engine.close(); });
+    await near.start();
+    const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': { extensions: { [EVENTS]: {} } } };
+    await near.send({ jsonrpc: '2.0', id: 1, method: 'events/poll', params: { name: 'no.such', _meta } } as Parameters<typeof near.send>[0]);
+    await until(async () => messages.some(({ id }) => id === 1));
+    assert.equal(messages.find(({ id }) => id === 1)?.error?.code, -32023, 'the profile is that of the request');
+    engine.declare(extra);
+    await until(async () => messages.some(({ method }) => method === 'notifications/events/list_changed'));
   });
 
   test('over modern HTTP it is asked for with subscriptions/listen, which says so and tags it [SEP-3415 D7 D8]', async (t) => {

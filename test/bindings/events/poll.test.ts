@@ -55,6 +55,19 @@ describe('where a poll begins', () => {
     assert.partialDeepStrictEqual(await w.poll({ cursor: bobs }, { ...SEP, as: 'bob' }), { truncated: false });
   });
 
+  test('what was accepted before does not come, also when it is still being numbered [SEP-3415 D54]', async (t) => {
+    const w = await eventsWorld(t, { engine: { numberingChunk: 1 } });
+    for (let n = 0; n < 40; n += 1) await w.subscribe();
+    await w.poll({});
+    for (let n = 0; n < 5; n += 1) {
+      await w.engine.emit(door.event({ data: { door: 'front', text: 'before' } }));
+      assert.ok((await w.engine.health()).numberingLag > 0, 'there is something to wait for');
+      const { cursor } = await w.poll({});
+      await w.engine.settled();
+      assert.deepEqual((await w.poll({ cursor }))['events'], []);
+    }
+  });
+
   test('a client that begins beside another begins now, whatever the other has read', async (t) => {
     const w = await eventsWorld(t);
     const { cursor: first } = await w.poll({});
