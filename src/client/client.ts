@@ -1,6 +1,6 @@
 /**
- * The client: nine methods as they are, and `subscribe`, which does everything that a reader of a log has to do and leaves the
- * application an iterator (SEP: Methods, Recovery by the client).
+ * The client: nine methods as they are; `subscribe`, which does everything that a reader of a log has to do and leaves the application
+ * an iterator; and `follow`, which does that on servers without the extension too (SEP: Methods, Recovery by the client).
  */
 import type {
   AckResult, GetNotModified, GetResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult, Position, PullParams, PullResult,
@@ -9,6 +9,8 @@ import type {
 import { LocalError } from '../wire/errors.ts';
 import { Calls, type AbortOptions } from './calls.ts';
 import type { Connection } from './connection.ts';
+import { Following } from './ladder/follow.ts';
+import type { FollowOptions } from './ladder/types.ts';
 import type { SubscribeOptions } from './options.ts';
 import { TriggersSubscription } from './subscription.ts';
 
@@ -19,7 +21,7 @@ const PAGES_MAX = 1000;
  * What an application does with one server. Every method rejects with `WireError` (the server refused), `RemoteError` (an error
  * that is none of this extension's), `LocalError` (`unreachable`, `timeout`, `unauthorized`, `not_supported`, `peer_misbehaved`,
  * `closed`) or the reason of the signal. Results have been validated against `schema.json`. Nothing but {@link
- * TriggersClient.subscribe} tries again by itself.
+ * TriggersClient.subscribe} and {@link TriggersClient.follow} tries again by itself.
  */
 export class TriggersClient {
   /** What it was made with. */
@@ -113,6 +115,16 @@ export class TriggersClient {
    */
   subscribe(options: SubscribeOptions): TriggersSubscription {
     return new TriggersSubscription(this.#calls, options);
+  }
+
+  /**
+   * Follows on any server, with the extension or without, by the best way it has, and says what that way guarantees: `for await (const
+   * item of client.follow({ select: [{ name: 'mcp.resource.updated', arguments: { uri } }] })) …`. A change of the way is an item of
+   * its own. Nothing is sent before the first iteration (SEP: When a peer lacks the extension).
+   * @throws LocalError `config_invalid`.
+   */
+  follow(options: FollowOptions): Following {
+    return new Following(this.connection, options);
   }
 
   /** Ends the connection; subscriptions stay on the server. */

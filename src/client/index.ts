@@ -12,20 +12,26 @@
  * @packageDocumentation
  */
 export { connect } from './connection.ts';
-export type { CallOptions, Connection, ConnectOptions, HttpTarget, NotificationListener, StdioTarget, StreamOptions, Target } from './connection.ts';
+export type { CallOptions, Connection, ConnectOptions, HttpTarget, InterruptionListener, NotificationListener, StdioTarget, StreamOptions, Target } from './connection.ts';
 export type { RawCapabilities } from './greeting.ts';
+export type { ServerStreamState } from './server-stream.ts';
 export { triggersClient, type TriggersClient } from './client.ts';
 export type { AbortOptions } from './calls.ts';
 export type { TriggersSubscription } from './subscription.ts';
 export type {
-  Acknowledgeable, CallbackEndpoint, Guarantee, Item, Sink, SubscribeOptions, SubscriptionState, Tuning,
+  Acknowledgeable, CallbackEndpoint, Guarantee, Item, Sink, SubscribeOptions, SubscriptionState, Tuning, WebhookMessage, WebhookSink, WebhookVerdict,
 } from './options.ts';
+export type { Following } from './ladder/follow.ts';
+export type {
+  FollowedEvent, FollowedGap, FollowGuarantee, FollowItem, FollowOptions, FollowState, FollowStatus, FollowTuning, ItemNumber, Otherwise, RungChange, RungName,
+  ServerNumber, TriggersRungOptions,
+} from './ladder/types.ts';
 export type { BackoffOptions } from './backoff.ts';
 export type { EpochItem, EventItem, GapItem, LostItem } from '../local/items.ts';
 
 export { fileLedger } from '../local/file-ledger.ts';
 export { memoryLedger } from '../local/ledger.ts';
-export type { Ledger, LedgerRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../local/ledger.ts';
+export type { Ledger, LedgerRecord, MarkRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../local/ledger.ts';
 export { systemClock, type Clock } from '../local/clock.ts';
 
 export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from '../wire/errors.ts';

@@ -31,7 +31,24 @@ export interface CallbackEndpoint {
   }>;
   /** Hands every verified delivery of this key to `sink` until the returned function is called. */
   attach(who: { readonly audience: string; readonly key: string }, sink: Sink): () => void;
+  /** The same for webhooks of `events/*` (SEP-3415). Without it that rung is left out. */
+  attachWebhook?(who: { readonly audience: string; readonly key: string }, sink: WebhookSink): () => void;
+  /** A new secret for a key that is registered; the old one verifies for a while. Without it secrets stay. */
+  rotate?(who: { readonly audience: string; readonly key: string }): ReturnType<CallbackEndpoint['register']>;
 }
+
+/** What an `events/*` server has sent to a webhook, verified: an occurrence, or a control envelope, which has a `type`. */
+export interface WebhookMessage {
+  /** As in the header `X-MCP-Subscription-Id`. */
+  readonly subscriptionId: string;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** `taken`: done, or stored; it is not sent again. `later`: not yet. `unacceptable`: never. */
+export type WebhookVerdict = 'taken' | 'later' | 'unacceptable';
+
+/** Resolves with what the server is to be told, at the latest soon after `signal` has fired. */
+export type WebhookSink = (message: WebhookMessage, signal: AbortSignal) => Promise<WebhookVerdict>;
 
 /**
  * Resolves with the position that the application has finished and saved by then, at the latest soon after `signal` has fired.

@@ -103,6 +103,12 @@ const isText = (value: unknown): boolean => typeof value === 'string' && value !
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 const isNullOr = (test: (value: unknown) => boolean) => (value: unknown) => value === null || test(value);
 
+/** A number of a server's with the log that it counts in. */
+function isNumber(value: unknown): boolean {
+  const { subscriptionId, epoch, sequence } = Object(value) as Record<string, unknown>;
+  return isText(subscriptionId) && isText(epoch) && isCount(sequence);
+}
+
 /** Member by member what a record of each kind must have. */
 const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknown) => boolean>>>> = {
   position: {
@@ -113,13 +119,14 @@ const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknow
     server: isText, key: isText, url: isText, expiresAt: isCount, secret: isText,
     previousSecret: isNullOr(isText), previousUntil: isNullOr(isCount),
   },
+  mark: { server: isText, key: isText, rung: isText, mark: isNullOr((value) => typeof value === 'string'), number: isNullOr(isNumber) },
 };
 
 function isRecord(value: unknown): value is LedgerRecord {
   const record = Object(value) as Record<string, unknown>;
-  const kind = record['kind'];
-  if (kind !== 'position' && kind !== 'registration') return false;
-  return Object.entries(SHAPES[kind]).every(([member, fits]) => fits(record[member]));
+  const kind = String(record['kind']);
+  if (!Object.hasOwn(SHAPES, kind)) return false;
+  return Object.entries(SHAPES[kind as RecordKind]).every(([member, fits]) => fits(record[member]));
 }
 
 async function replaceFile(path: string, text: string): Promise<void> {

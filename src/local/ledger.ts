@@ -29,8 +29,22 @@ export interface RegistrationRecord {
   readonly previousUntil: number | null;
 }
 
+/** How far something has been followed on a server without the extension: by a cursor of the server's, or the hash of a state. */
+export interface MarkRecord {
+  readonly kind: 'mark';
+  readonly server: string;
+  /** A hash of the selection. */
+  readonly key: string;
+  /** By which rung of the client's ladder. */
+  readonly rung: string;
+  /** What that rung goes on from; null = it can only begin with what happens from now on. */
+  readonly mark: string | null;
+  /** The last number of the server's, where it sends numbers. */
+  readonly number: { readonly subscriptionId: string; readonly epoch: string; readonly sequence: number } | null;
+}
+
 /** What a ledger holds. */
-export type LedgerRecord = PositionRecord | RegistrationRecord;
+export type LedgerRecord = PositionRecord | RegistrationRecord | MarkRecord;
 /** Says which record it is; with `server` and `key` it names one. */
 export type RecordKind = LedgerRecord['kind'];
 /** The record of a kind. */

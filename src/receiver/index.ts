@@ -19,12 +19,13 @@ export { createReceiver, type Receiver, type ReceiverOptions, type Sink } from '
 export type { Applied, Apply, Problem, ReceiverItem, Verdict } from './applier.ts';
 export type { Registration, Who } from './registry.ts';
 export type { RefusalCode } from './refusal.ts';
+export type { WebhookMessage, WebhookSink, WebhookVerdict } from './webhook.ts';
 export type { EpochItem, EventItem, GapItem, LostItem, TerminatedItem } from '../local/items.ts';
 export type { DeliveryKeyFound, DeliveryKeyLookup } from '../wire/delivery-jws.ts';
 
 export { fileLedger } from '../local/file-ledger.ts';
 export { memoryLedger } from '../local/ledger.ts';
-export type { Ledger, LedgerRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../local/ledger.ts';
+export type { Ledger, LedgerRecord, MarkRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../local/ledger.ts';
 export { systemClock, type Clock } from '../local/clock.ts';
 
 export { LocalError, type LocalErrorCode } from '../wire/errors.ts';

@@ -11,13 +11,14 @@ import { CALLBACK_TOKEN_PARAMETER, verifyCallbackUrl } from '../wire/callback-ur
 import { deliveryKey, verifyDelivery, type DeliveryKeyLookup } from '../wire/delivery-jws.ts';
 import { decodeDelivery } from '../wire/envelope.ts';
 import { LocalError } from '../wire/errors.ts';
-import { MCP_DELIVERY_SIGNATURE, MCP_SUBSCRIPTION_ID, readHeader } from '../wire/headers.ts';
+import { MCP_DELIVERY_SIGNATURE, MCP_SUBSCRIPTION_ID, readHeader, X_MCP_SUBSCRIPTION_ID } from '../wire/headers.ts';
 import type { Secret } from '../wire/secret.ts';
-import { challengeProof } from '../wire/signature.ts';
+import { challengeProof, FOREIGN_WEBHOOK_ID } from '../wire/signature.ts';
 import { Applier, type Applied, type Apply, type Problem } from './applier.ts';
 import { Refusal, tokenRefusal, type RefusalCode } from './refusal.ts';
 import { Registry, type Known, type Registration, type Who } from './registry.ts';
 import { checkEnvelope, readBody } from './request.ts';
+import { answerTo, challengeIn, messageOf, type WebhookSink } from './webhook.ts';
 
 /** How a callback endpoint is reached, what it trusts, and who takes what it gets. */
 export interface ReceiverOptions {
@@ -78,6 +79,11 @@ export interface Receiver {
    */
   attach(who: Who, sink: Sink): () => void;
   /**
+   * Hands the webhooks of an `events/*` server (SEP-3415) for one key to `sink`: register the key, subscribe with its URL and secret.
+   * Challenges are answered here. Returns the end of that. One sink a key: else `config_invalid`.
+   */
+  attachWebhook(who: Who, sink: WebhookSink): () => void;
+  /**
    * Applies a delivery that came another way, for example by `triggers/pull` after `missing_numbers`. Resolves with the position.
    * `LocalError` `config_invalid` when there is no `apply`.
    */
@@ -105,6 +111,7 @@ class CallbackReceiver implements Receiver {
   readonly #publicKeys: readonly KeyObject[];
   readonly #applier: Applier | null;
   readonly #sinks = new Map<string, Sink>();
+  readonly #webhooks = new Map<string, WebhookSink>();
 
   constructor(options: ReceiverOptions) {
     const { apply, ledger = memoryLedger(), clock = systemClock, previousKeys = [], tokenTtlMs = 30 * DAY_MS } = options;
@@ -126,12 +133,8 @@ class CallbackReceiver implements Receiver {
     await this.#applier?.forget(who);
   }
 
-  attach({ audience, key }: Who, sink: Sink): () => void {
-    const name = recordName('position', audience, key);
-    if (this.#sinks.has(name)) throw new LocalError('config_invalid', 'Somebody else already takes the deliveries of this key.');
-    this.#sinks.set(name, sink);
-    return () => { if (this.#sinks.get(name) === sink) this.#sinks.delete(name); };
-  }
+  attach(who: Who, sink: Sink): () => void { return attach(this.#sinks, who, sink); }
+  attachWebhook(who: Who, sink: WebhookSink): () => void { return attach(this.#webhooks, who, sink); }
 
   accept(who: Who, delivery: Delivery): Promise<Applied> {
     if (!this.#applier) throw new LocalError('config_invalid', 'This receiver has no apply.');
@@ -159,6 +162,7 @@ class CallbackReceiver implements Receiver {
     const body = await readBody(request);
     const who = { audience: claims.aud, key: claims.sub };
     const known = await this.#find(who, claims);
+    if (isWebhook(request)) return this.#answerWebhook(request, body, who, known);
     const secret = await this.#registry.verify(known, request.headers, body).catch((error: unknown) => { throw new Refusal('signature', error); });
     const subscriptionId = readHeader(request.headers, MCP_SUBSCRIPTION_ID) ?? '';
     await this.#checkServer(request, body, who.audience, subscriptionId);
@@ -167,6 +171,17 @@ class CallbackReceiver implements Receiver {
     if (delivery.key !== who.key) throw new Refusal('wrong_key');
     if (delivery.challenge !== undefined) return proofOf(secret, delivery.challenge);
     return acknowledgement(delivery, await this.#hand(who, delivery));
+  }
+
+  /** SEP-3415: one event, or a control envelope, and the status is the answer. */
+  async #answerWebhook(request: Request, body: Uint8Array, who: Who, known: Known): Promise<Response> {
+    await this.#registry.verify(known, request.headers, body, FOREIGN_WEBHOOK_ID).catch((error: unknown) => { throw new Refusal('signature', error); });
+    const message = messageOf(request.headers, body);
+    const challenge = challengeIn(message);
+    if (challenge !== null) return json({ challenge });
+    const sink = this.#webhooks.get(nameOf(who));
+    if (!sink) throw new Refusal('not_ready');
+    return answerTo(await this.#within((signal) => sink(message, signal)));
   }
 
   async #openToken(url: string): Promise<CallbackUrlClaims> {
@@ -200,19 +215,35 @@ class CallbackReceiver implements Receiver {
 
   /** Gives the delivery to whoever takes this key, for as long as the server can be kept waiting. */
   async #hand(who: Who, delivery: Delivery): Promise<Applied> {
-    const sink = this.#sinks.get(recordName('position', who.audience, who.key));
+    const sink = this.#sinks.get(nameOf(who));
     const applier = this.#applier;
     const take: Sink | undefined = sink ?? (applier ? (one, signal) => applier.accept(who, one, signal) : undefined);
     if (!take) throw new Refusal('not_ready');
+    return this.#within((signal) => take(delivery, signal));
+  }
+
+  async #within<T>(take: (deadline: AbortSignal) => Promise<T>): Promise<T> {
     const deadline = new AbortController();
     const cancel = this.#clock.after(this.#o.answerWithinMs ?? 8000, () => deadline.abort());
     try {
-      return await take(delivery, deadline.signal);
+      return await take(deadline.signal);
     } finally {
       cancel();
     }
   }
 }
+
+const nameOf = ({ audience, key }: Who): string => recordName('position', audience, key);
+
+function attach<S>(sinks: Map<string, S>, who: Who, sink: S): () => void {
+  const name = nameOf(who);
+  if (sinks.has(name)) throw new LocalError('config_invalid', 'Somebody else already takes the deliveries of this key.');
+  sinks.set(name, sink);
+  return () => { if (sinks.get(name) === sink) sinks.delete(name); };
+}
+
+/** The two kinds of message name their subscription in different headers. */
+const isWebhook = ({ headers }: Request): boolean => !headers.has(MCP_SUBSCRIPTION_ID) && headers.has(X_MCP_SUBSCRIPTION_ID);
 
 function decode(body: Uint8Array): Delivery {
   try {

@@ -82,15 +82,15 @@ export class Registry {
   }
 
   /** Throws `LocalError` `signature_invalid` or `signature_stale`. */
-  async verify(known: Known, headers: HeadersLike, body: Uint8Array): Promise<Secret> {
+  async verify(known: Known, headers: HeadersLike, body: Uint8Array, idGrammar?: RegExp): Promise<Secret> {
     const now = this.#o.clock.now();
     const { current, previous, record } = known;
     try {
-      verifyWebhook(headers, body, current, now);
+      verifyWebhook(headers, body, current, now, undefined, idGrammar);
     } catch (error) {
       const mayBePrevious = previous && (record.previousUntil === null || now <= record.previousUntil);
       if (!mayBePrevious || (error as LocalError).reason !== 'no_match') throw error;
-      verifyWebhook(headers, body, previous, now);
+      verifyWebhook(headers, body, previous, now, undefined, idGrammar);
       return previous;
     }
     if (previous && record.previousUntil === null) await this.#rotated(record);

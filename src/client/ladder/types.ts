@@ -2,7 +2,7 @@
  * The words of the ladder: what an application follows, what it gets whatever the server can do, and what a rung is. A rung is
  * one way of learning that something happened; the table of rungs is in `rungs.ts` (SEP: When a peer lacks the extension).
  */
-import type { Drain, GapReason, Selection } from '../../../spec-schema/draft/schema.ts';
+import type { Drain, GapReason, OnFailure, Selection, StreamWindow } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../local/clock.ts';
 import type { EpochItem, LostItem } from '../../local/items.ts';
 import type { Ledger } from '../../local/ledger.ts';
@@ -49,11 +49,14 @@ export type ItemNumber =
   | { readonly by: 'server'; readonly subscriptionId: string; readonly epoch: string; readonly sequence: number }
   | { readonly by: 'client'; readonly count: number };
 
+/** A number of the server's. */
+export type ServerNumber = Extract<ItemNumber, { by: 'server' }>;
+
 /** An occurrence, by whichever rung it came. */
 export interface FollowedEvent {
   readonly type: 'event';
   readonly rung: RungName;
-  /** What of `FollowOptions.select` it belongs to; undefined on the rung `triggers`, where one log has them all. */
+  /** What of `FollowOptions.select` it belongs to; undefined where one log of `triggers` has them all. */
   readonly selection?: Selection;
   readonly number: ItemNumber;
   readonly event: {
@@ -79,6 +82,7 @@ export interface FollowedGap {
   readonly reason: GapReason | 'truncated' | 'missing' | 'unwatched';
   /** Of the server's numbers, where they are known. */
   readonly numbers?: { readonly subscriptionId: string; readonly epoch: string; readonly from: number; readonly to: number };
+  /** Taken note of; as with an event. */
   ack(): Promise<void>;
 }
 
@@ -124,7 +128,41 @@ export interface FollowOptions {
   readonly ack?: 'auto' | 'manual';
   /** Ends the iteration without an error. */
   readonly signal?: AbortSignal;
+  /** What only the rung `triggers` knows. */
+  readonly triggers?: TriggersRungOptions;
+  /** Told of every change of state, at once. Must not throw. */
+  readonly onState?: (state: FollowState, selection: Selection | undefined) => void;
   readonly tuning?: FollowTuning;
+}
+
+/** As in `SubscribeOptions`, for a server that has the extension. */
+export interface TriggersRungOptions {
+  readonly key?: string;
+  readonly ttlMs?: number | null;
+  readonly since?: string;
+  readonly onFailure?: OnFailure;
+  readonly drain?: 'auto' | Drain;
+  readonly window?: StreamWindow;
+}
+
+/** What is being done for a selection, for a status line or a log. */
+export type FollowState =
+  /** Nothing has been asked yet. */
+  | { readonly phase: 'idle' }
+  /** Finding out what the server offers. */
+  | { readonly phase: 'choosing' }
+  | { readonly phase: 'following'; readonly rung: RungName; readonly drain?: Drain }
+  /** Trying again after `delayMs`. */
+  | { readonly phase: 'waiting'; readonly error: unknown; readonly delayMs: number }
+  /** Closed here when there is no `error`. */
+  | { readonly phase: 'ended'; readonly error?: unknown };
+
+/** One selection, or all of them in one log of `triggers`, as it stands. */
+export interface FollowStatus {
+  readonly selection: Selection | undefined;
+  /** Undefined until a rung is chosen. */
+  readonly guarantee: FollowGuarantee | undefined;
+  readonly state: FollowState;
 }
 
 /** Times in milliseconds. */
@@ -154,13 +192,23 @@ export type RungYield =
     readonly type: 'event';
     readonly event: FollowedEvent['event'];
     /** Absent = the client counts. */
-    readonly number?: Extract<ItemNumber, { by: 'server' }>;
+    readonly number?: ServerNumber;
     /** What the ledger remembers once the item is done: the cursor, or the hash of the state. Absent = nothing to remember. */
     readonly mark?: string;
     /** Awaited once the item is done, for rungs that answer somebody. */
-    readonly done?: () => void;
+    readonly done?: () => void | Promise<void>;
   }
-  | { readonly type: 'gap'; readonly reason: FollowedGap['reason']; readonly numbers?: FollowedGap['numbers']; readonly mark?: string; readonly done?: () => void }
+  | {
+    readonly type: 'gap';
+    readonly reason: FollowedGap['reason'];
+    readonly numbers?: FollowedGap['numbers'];
+    /** The numbers of the events that follow at once: where they show what is missing, the flag is not told besides. */
+    readonly shown?: readonly ServerNumber[];
+    readonly mark?: string;
+    readonly done?: () => void | Promise<void>;
+  }
+  /** The rung itself knows what became of its log. */
+  | { readonly type: 'loss'; readonly item: EpochItem | LostItem }
   /** Nothing happened, but the position moved on. */
   | { readonly type: 'mark'; readonly mark: string }
   /** It guarantees something else from here on, for example since the server's numbers were seen. */
@@ -180,6 +228,8 @@ export interface RungContext {
 /** A rung that can be used on this server for this wish. */
 export interface Offer {
   readonly guarantee: FollowGuarantee;
+  /** Asking for the next item acknowledges the last one, and nothing is to be saved for it. */
+  readonly isSelfAcknowledging?: boolean;
   /**
    * Yields until it cannot go on. Returns when the server ended it in good order; throws `WireError`, `RemoteError` or `LocalError` (`unreachable`,
    * `timeout`, `peer_misbehaved`, `not_supported`, `terminated`), or the signal's reason.

@@ -1,0 +1,47 @@
+/**
+ * Webhooks of `events/*` (SEP-3415) at the same endpoint: one occurrence or one control envelope in a request, a challenge that is
+ * echoed, and a status that says whether it comes again.
+ */
+import { CALLBACK_BODY_BYTES_MAX } from '../wire/limits.ts';
+import { readHeader, X_MCP_SUBSCRIPTION_ID, type HeadersLike } from '../wire/headers.ts';
+import { parseJson } from '../wire/json.ts';
+import { Refusal } from './refusal.ts';
+
+/** What a server has sent, verified: an occurrence, or a control envelope, which has a `type`. */
+export interface WebhookMessage {
+  /** As in the header `X-MCP-Subscription-Id`. */
+  readonly subscriptionId: string;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** `taken`: done, or stored; it is not sent again. `later`: not yet. `unacceptable`: never. */
+export type WebhookVerdict = 'taken' | 'later' | 'unacceptable';
+
+/** Resolves with what the server is to be told, at the latest soon after `signal` has fired. */
+export type WebhookSink = (message: WebhookMessage, signal: AbortSignal) => Promise<WebhookVerdict>;
+
+/** Of a body whose signature has been checked. */
+export function messageOf(headers: HeadersLike, bytes: Uint8Array): WebhookMessage {
+  let body: unknown;
+  try {
+    body = parseJson(bytes, { maxBytes: CALLBACK_BODY_BYTES_MAX });
+  } catch (error) {
+    throw new Refusal('body', error);
+  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new Refusal('body');
+  return { subscriptionId: readHeader(headers, X_MCP_SUBSCRIPTION_ID)!, body: body as Record<string, unknown> };
+}
+
+/** Null = it is none. */
+export function challengeIn({ body }: WebhookMessage): string | null {
+  if (body['type'] !== 'verification') return null;
+  const { challenge } = body;
+  if (typeof challenge !== 'string' || challenge === '') throw new Refusal('body');
+  return challenge;
+}
+
+/** The status is all that a server of `events/*` understands. */
+export function answerTo(verdict: WebhookVerdict): Response {
+  if (verdict === 'taken') return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } });
+  throw new Refusal(verdict === 'later' ? 'no_progress' : 'body');
+}
