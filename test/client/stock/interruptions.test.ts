@@ -3,38 +3,21 @@
  * watching may pass for watched.
  */
 import assert from 'node:assert/strict';
-import { describe, test, type TestContext } from 'node:test';
-import type { Connection } from '../../../src/client/connection.ts';
+import { describe, test } from 'node:test';
 import { listenRung } from '../../../src/client/ladder/stock/listen.ts';
 import { readRung } from '../../../src/client/ladder/stock/read.ts';
-import type { Rung } from '../../../src/client/ladder/types.ts';
 import { freePort } from '../../../scripts/demo/server-process.ts';
 import { Board, NOTICE, type StockOptions, type StockServer } from '../../interop/peers/servers/board.ts';
 import { sdk1Program, startSdk1 } from '../../interop/peers/servers/sdk1.ts';
 import { sdk2Program, startSdk2 } from '../../interop/peers/servers/sdk2.ts';
-import { pause } from '../peer.ts';
 import { until } from '../support.ts';
-import { markOf, NOTICE_UPDATED, reached, started, type Run, type RunOptions } from './support.ts';
+import { markOf, NOTICE_UPDATED, reached, resumed, started } from './support.ts';
 
 const START: Readonly<Record<string, (options: StockOptions) => Promise<StockServer>>> = {
   'SDK 1.x': startSdk1,
   'SDK 1.x that answers 400 for a forgotten session': (options) => startSdk1({ ...options, unknownSession: { status: 400, code: -32000 } }),
   'SDK 2.x': startSdk2,
 };
-
-const ATTEMPTS_MAX = 200;
-
-/** Again after every error that may pass, the way the ladder does it, until the rung has yielded something. */
-async function resumed(t: TestContext, rung: Rung, connection: Connection, mark: string | undefined, options: RunOptions = {}): Promise<Run> {
-  for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
-    const run = await started(t, rung, connection, NOTICE_UPDATED, { ...options, mark });
-    if (await run.begins()) return run;
-    const { error } = await run.outcome;
-    assert.ok(['unreachable', 'timeout'].includes(String(error?.code)), `not an error that may pass: ${error?.stack}`);
-    await pause(50);
-  }
-  throw new Error('it never came back');
-}
 
 for (const [name, start] of Object.entries(START)) {
   describe(`interruptions: ${name}`, () => {
@@ -53,7 +36,7 @@ for (const [name, start] of Object.entries(START)) {
         board.texts.set(NOTICE, 'third');
         board.texts.set(NOTICE, 'fourth');
         await using again = await start({ board, port });
-        const after = await resumed(t, rung, connection, markOf(before));
+        const after = await resumed(t, rung, connection, NOTICE_UPDATED, markOf(before));
         assert.deepEqual(await after.has(2), ['gap unwatched', 'event fourth'], 'of the third nobody knows, and the gap says so');
         board.texts.set(NOTICE, 'fifth');
         await again.ring({ uri: NOTICE });
@@ -69,7 +52,7 @@ for (const [name, start] of Object.entries(START)) {
       server.cut();
       assert.equal((await before.outcome).error?.code, 'unreachable');
       await server.ring({ uri: NOTICE });
-      const after = await resumed(t, listenRung, connection, markOf(before));
+      const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, markOf(before));
       assert.deepEqual(await after.has(1), ['gap unwatched'], 'nothing is different, but it might have been');
       server.board.texts.set(NOTICE, 'second');
       await server.ring({ uri: NOTICE });
@@ -87,7 +70,7 @@ describe('interruptions', () => {
     for (const stream of server.streams) stream.end();
     const { error } = await before.outcome;
     assert.equal(error?.code, 'unreachable');
-    const after = await resumed(t, listenRung, connection, markOf(before));
+    const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, markOf(before));
     await after.has(1);
     server.board.texts.set(NOTICE, 'second');
     await server.ring({ uri: NOTICE });
@@ -105,7 +88,7 @@ describe('interruptions', () => {
       await before.has(2);
       await connection.call('tools/call', { name: 'exit' });
       assert.equal((await before.outcome).error?.code, 'unreachable');
-      const after = await resumed(t, listenRung, connection, markOf(before));
+      const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, markOf(before));
       assert.deepEqual(await after.has(2), ['gap unwatched', 'event first'], 'another process knows nothing of the second');
     });
   }

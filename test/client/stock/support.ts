@@ -6,6 +6,7 @@ import { connect, type ConnectOptions, type Connection, type Target } from '../.
 import type { Otherwise, Rung, RungContext, RungYield } from '../../../src/client/ladder/types.ts';
 import { systemClock } from '../../../src/local/clock.ts';
 import { NOTICE } from '../../interop/peers/servers/board.ts';
+import { pause } from '../peer.ts';
 import { until, within } from '../support.ts';
 
 export const NOTICE_UPDATED: Selection = { name: 'mcp.resource.updated', arguments: { uri: NOTICE } };
@@ -89,6 +90,20 @@ interface Shown { readonly contents?: readonly { text: string }[]; readonly item
 
 const shown = ({ contents, items, result }: Shown): string =>
   contents?.map(({ text }) => text).join() ?? items?.map(({ name }) => name).join() ?? JSON.stringify(result);
+
+const ATTEMPTS_MAX = 200;
+
+/** Again after every error that may pass, the way the ladder does it, until the rung has yielded something. */
+export async function resumed(t: TestContext, rung: Rung, connection: Connection, selection: Selection, mark: string | undefined): Promise<Run> {
+  for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
+    const run = await started(t, rung, connection, selection, { mark });
+    if (await run.begins()) return run;
+    const { error } = await run.outcome;
+    assert.ok(['unreachable', 'timeout'].includes(String(error?.code)), `not an error that may pass: ${error?.stack}`);
+    await pause(50);
+  }
+  throw new Error('it never came back');
+}
 
 /** The last mark of what was yielded. */
 export const markOf = ({ yields }: Run): string | undefined => yields.map((one) => ('mark' in one ? one.mark : undefined)).findLast((mark) => mark !== undefined);
