@@ -215,6 +215,10 @@ export class Connection {
     if (live && !isClient(this.#target)) await live.client.close().catch(() => undefined);
   }
 
+  #interrupt(error: LocalError): void {
+    for (const listener of [...this.#interrupted]) listener(error);
+  }
+
   /** One request. Rejects with `WireError`, `RemoteError`, `LocalError`, or the signal's reason. */
   async call(method: string, params: object, options: CallOptions = {}): Promise<unknown> {
     return this.#request(method, params, options.timeoutMs ?? this.timeoutMs, options.signal, (end) => ({
@@ -336,6 +340,7 @@ export class Connection {
     if (this.#closed || sameGreeting(other.client, live.client)) return end(other);
     this.#live = Promise.resolve(other);
     this.#note(other.client);
+    this.#interrupt(unreachable('its session was replaced'));
     await end(live);
   }
 
@@ -346,12 +351,12 @@ export class Connection {
       if (!transport) throw new LocalError('config_invalid', 'Connect the SDK client before handing it over.');
       const wire = wrapped.get(transport) ?? wrap(transport);
       const tell: NotificationListener = (method, params) => { for (const listener of this.#listeners) listener(method, params); };
-      const interrupt: InterruptionListener = (error) => { for (const listener of [...this.#interrupted]) listener(error); };
+      const interrupt: InterruptionListener = (error) => this.#interrupt(error);
       wire.listeners.add(tell);
       wire.interrupted.add(interrupt);
       const leave = (): void => {
         wire.listeners.delete(tell);
-        if (wire.interrupted.delete(interrupt)) interrupt(unreachable('the session was left'));
+        wire.interrupted.delete(interrupt);
       };
       return { client, exchanges: wire.exchanges, leave };
     } catch (error) {
@@ -377,6 +382,7 @@ export class Connection {
     const live = await this.#live?.catch(() => undefined);
     if (!live) return;
     live.leave();
+    this.#interrupt(new LocalError('closed', 'This connection has been closed.'));
     if (!isClient(this.#target)) await end(live);
   }
 }
@@ -402,7 +408,6 @@ function wrap(transport: Transport): WrappedTransport {
   const onclose = transport.onclose;
   transport.onclose = () => {
     interrupt(unreachable('the connection was closed'));
-    interrupted.clear();
     onclose?.();
   };
   serverStreams.get(transport)?.onLost(() => interrupt(unreachable('the stream of the session broke off')));

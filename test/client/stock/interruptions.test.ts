@@ -78,6 +78,24 @@ describe('interruptions', () => {
     assert.equal(server.subscribed().length, 1, 'there is one session');
   });
 
+  test('the server is looked at again: the session goes on when it says the same, and is told to be replaced when it does not', async (t) => {
+    await using server = await startSdk1();
+    const connection = await reached(t, server);
+    const run = await started(t, listenRung, connection, NOTICE_UPDATED);
+    await run.has(1);
+    await connection.look();
+    server.board.texts.set(NOTICE, 'second');
+    await server.ring({ uri: NOTICE });
+    assert.deepEqual(await run.has(2), ['mark', 'event second']);
+    server.board.capabilities = { ...server.board.capabilities, logging: {} };
+    await connection.look();
+    assert.equal((await run.outcome).error?.code, 'unreachable');
+    const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, markOf(run));
+    await after.has(1);
+    await connection.close();
+    assert.equal((await after.outcome).error?.code, 'closed');
+  });
+
   for (const [name, program] of [['SDK 1.x', sdk1Program], ['SDK 2.x', sdk2Program]] as const) {
     test(`${name} on a pipe: the process dies`, async (t) => {
       const connection = await reached(t, program());
