@@ -5,7 +5,7 @@ import { describe, test, type TestContext } from 'node:test';
 import type { ToolsOptions } from '../../../src/bindings/mcp/tools.ts';
 import { leaseKey } from '../../../src/bindings/lease.ts';
 import type { DeclaredTrigger } from '../../../src/engine/verbs.ts';
-import { ann, bob, DAY, HOUR, kill, tick, tock, world, type World, type WorldOptions } from '../../engine/harness.ts';
+import { ann, bob, broken, DAY, HOUR, kill, tick, tock, world, type World, type WorldOptions } from '../../engine/harness.ts';
 import { place } from '../../stores/place.ts';
 import { agent, covered, type Tools } from './support.ts';
 
@@ -75,6 +75,18 @@ describe('a watch', () => {
       assert.deepEqual([ids(answer), answer.reset], ['e1 e2', { reason: 'beyond', done, from: position }], `done ${sequence}`);
     }
     assert.equal(ids(await check(watchId, { done: { ...position, sequence: 2 } })), 'e3 e4 e5 e6');
+  });
+
+  test('[err-internal] a store that fails is no position that was refused', async (t) => {
+    const { watch, check, refused, emitAll, meddled, pass } = await begin(t);
+    const { watchId } = await watch('tick');
+    await emitAll(1, 2);
+    const { position: done } = await check(watchId);
+    let failures = 1;
+    meddled.refuse = () => (failures-- > 0 ? broken() : null);
+    assert.equal((await refused('check', { watchId, done })).error.name, 'InternalError');
+    await pass(2000);
+    assert.deepEqual([ids(await check(watchId)), ids(await check(watchId, { done }))], ['e1 e2', '']);
   });
 
   test('says so when somebody else has acknowledged more meanwhile', async (t) => {

@@ -95,8 +95,15 @@ export async function agent(engine: BindableEngine, options: ToolsOptions = {}, 
 /** Whoever reads only the words learns of everything that has to be acted on. */
 function consistent({ text, structured }: Answer): void {
   const { events = [], gaps = [], reset, next, error } = structured as Partial<Checked & Refused>;
-  for (const event of events) assert.ok(text.includes(JSON.stringify(event)), `the words lack ${event.eventId}`);
-  for (const { from, to, reason } of gaps) assert.ok(text.includes(from === to ? `number ${from} will` : `numbers ${from} to ${to} will`) && text.includes(reason), 'the words lack a gap');
+  const lines = [
+    ...events.map((event) => ({ sequence: event.sequence, words: JSON.stringify(event) })),
+    ...gaps.map(({ from, to, reason }) => ({ sequence: from, words: `${from === to ? `number ${from}` : `numbers ${from} to ${to}`} will never come (${reason})` })),
+  ].sort((a, b) => a.sequence - b.sequence);
+  let at = 0;
+  for (const { words } of lines) {
+    at = text.indexOf(words, at);
+    assert.ok(at !== -1, `the words lack, at its place: ${words}`);
+  }
   assert.equal(text.includes('Attention'), reset !== undefined);
   if (error !== undefined) assert.equal(text, error.message);
   else if (next !== undefined) assert.ok(text.includes(`call ${next.tool} with ${JSON.stringify(next.arguments)}`), 'the words lack what comes next');
