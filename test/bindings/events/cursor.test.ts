@@ -6,7 +6,7 @@ import { cursorAt, placeOf } from '../../../src/bindings/events/cursor.ts';
 import { webhookKey, webhookSubscriptionId } from '../../../src/bindings/events/identity.ts';
 
 const id = (min: number, max: number) => fc.stringMatching(new RegExp(`^[A-Za-z0-9_-]{${min},${max}}$`));
-const place = fc.record({ subscriptionId: id(22, 128), epoch: id(8, 64), sequence: fc.maxSafeNat() });
+const place = fc.record({ subscriptionId: id(22, 128), epoch: id(8, 64), sequence: fc.maxSafeNat() }, { noNullPrototype: true });
 
 test('a cursor says where it was made, and there is one spelling of it [SEP-3415 D54]', () => {
   fc.assert(fc.property(place, (where) => assert.deepEqual(placeOf(cursorAt(where, where.sequence)), where)));
