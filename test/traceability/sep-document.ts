@@ -15,7 +15,7 @@ export const KEYWORD = /\b(?:MUST|REQUIRED|SHALL|SHOULD|RECOMMENDED|MAY|OPTIONAL
 /** The same words without capitals, which a reader could mistake for requirements. */
 export const AMBIGUOUS = /\b(?:must|shall|should|may)\b/i;
 
-export type Who = 'server' | 'client' | 'receiver' | 'peer';
+export type Who = 'server' | 'client' | 'receiver' | 'reader' | 'peer';
 
 /** One run of prose: a list item, a paragraph or a table row, without fenced code. */
 export interface Block {

@@ -10,7 +10,7 @@ import type { Requirement, Row, Who } from './sep-document.ts';
 
 const HEADER = `# One row per normative sentence of 0000-triggers.md, in the row format of the MCP conformance repository.
 # check: the conformance check of this sentence, named sep-0000-<id>; excluded: why a black-box peer cannot be checked.
-# text: the sentence without markdown. who: whom it binds. 0000 is a placeholder until a SEP number is assigned.
+# text: the sentence without markdown. who: whom it binds; reader = client and receiver, peer = everybody. 0000 is a placeholder until a SEP number is assigned.
 # Texts are kept by test/traceability/sync-requirements.ts; check, excluded and who are decided by hand.
 `;
 
@@ -25,7 +25,8 @@ export function fillExamples(source: string, read: (path: string) => string): st
 function whoIs(text: string): Who {
   if (/^(?:A|Such a) receiver/.test(text)) return 'receiver';
   if (/^(?:A|The) client/.test(text)) return 'client';
-  if (/^(?:A peer|A reader|Both sides)/.test(text)) return 'peer';
+  if (/^(?:A reader|After an epoch change a reader)/.test(text)) return 'reader';
+  if (/^(?:A peer|Both sides)/.test(text)) return 'peer';
   return 'server';
 }
 

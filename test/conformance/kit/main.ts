@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readExpected, standing, type Expected } from './expected.ts';
+import { NothingToTest } from './nothing.ts';
 import { readOptions, USAGE, UsageError, type Options } from './options.ts';
 import { checksFolder, checksReport } from './report/checks.ts';
 import { humanReport } from './report/human.ts';
@@ -9,7 +10,6 @@ import { junitReport } from './report/junit.ts';
 import { readRequirements, REQUIREMENT_FILES, type Requirements } from './requirements.ts';
 import type { Progress } from './run.ts';
 import type { Outcome } from './verdict.ts';
-import { NoServer } from './wire/session.ts';
 import { suites } from '../suites.ts';
 
 /** Where text goes. */
@@ -42,7 +42,7 @@ export async function main(args: readonly string[], { out, err }: Screen): Promi
       return EXIT.usage;
     }
     err(`Nothing was tested: ${(error as Error).message}\n`);
-    return error instanceof NoServer || (error as { readonly name?: string }).name === 'RpcError' ? EXIT.nothing : EXIT.usage;
+    return error instanceof NothingToTest || (error as { readonly name?: string }).name === 'RpcError' ? EXIT.nothing : EXIT.usage;
   }
 }
 

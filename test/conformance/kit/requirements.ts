@@ -12,8 +12,8 @@ export interface Requirement {
   readonly name: string;
   readonly text: string;
   readonly url: string;
-  /** Whom it binds; `peer` binds everybody. */
-  readonly who: Role | 'peer';
+  /** Whom it binds; `reader` binds client and receiver, `peer` everybody. */
+  readonly who: Role | 'reader' | 'peer';
   /** SHOULD or SHOULD NOT: a breach is a warning. */
   readonly recommended: boolean;
 }
@@ -57,4 +57,5 @@ export function readRequirements(path: string): Requirements {
 }
 
 /** The checks that a role can be asked about. */
-export const checksFor = ({ checks }: Requirements, role: Role): Requirement[] => [...checks.values()].filter(({ who }) => who === role || who === 'peer');
+export const checksFor = ({ checks }: Requirements, role: Role): Requirement[] =>
+  [...checks.values()].filter(({ who }) => who === role || who === 'peer' || (who === 'reader' && role !== 'server'));

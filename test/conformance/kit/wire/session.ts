@@ -2,6 +2,7 @@
  * One principal's way to an MCP server over Streamable HTTP, written from the base protocol's text: JSON-RPC by `fetch`, in the revision that is asked for. Nothing
  * is hidden but the headers: what the server says is handed on as it came.
  */
+import { NothingToTest } from '../nothing.ts';
 import { messagesOf, type Message } from './sse.ts';
 import { requireResult } from './schema.ts';
 
@@ -42,7 +43,7 @@ export class RpcError extends Error {
 }
 
 /** The server cannot be reached, or what is there is no MCP server. */
-export class NoServer extends Error {
+export class NoServer extends NothingToTest {
   override readonly name = 'NoServer';
 }
 
