@@ -20,9 +20,7 @@ export const listenRung: Rung = {
   name: 'listen',
   offer(connection, wish) {
     const subject = subjectOf(wish);
-    const { pushState } = connection;
-    const hasNoStream = pushState?.phase === 'absent' && pushState.status !== undefined;
-    const isOffered = subject !== null && !hasNoStream && isAnnounced(subject, connection.serverCapabilities);
+    const isOffered = subject !== null && isAnnounced(subject, connection.serverCapabilities);
     return Promise.resolve<Offer | null>(isOffered ? { guarantee: latestStateOnly('listen'), run: (context) => run(subject, context) } : null);
   },
 };
