@@ -70,8 +70,9 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
   const fixtures = config.FIXTURES === undefined ? null : conformanceFixtures(bus);
 
   const { clock } = given;
+  const timed = clock === undefined ? {} : { now: () => clock.now() };
   // Resources that are no feeds are the fixtures', which are everybody's.
-  const feeds = { log, ready: () => service.start(), mayRead: () => fixtures !== null, ...(clock === undefined ? {} : { now: () => clock.now() }) };
+  const feeds = { log, ready: () => service.start(), mayRead: () => fixtures !== null, ...timed };
 
   let starting: Promise<void> | undefined;
   const start = async () => {
@@ -96,8 +97,8 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
         log,
         ready: service.start,
       });
-      attachEvents(mcp, engine, { undeclared: config.EVENTS_PROFILE, log, ready: service.start, ...(given.clock === undefined ? {} : { now: () => given.clock!.now() }) });
-      attachTools(mcp, engine, { log, ready: service.start });
+      attachEvents(mcp, engine, { undeclared: config.EVENTS_PROFILE, log, ready: service.start, ...timed });
+      attachTools(mcp, engine, { log, ready: service.start, ...timed });
       attachResources(mcp, engine, feeds);
       return mcp;
     },
