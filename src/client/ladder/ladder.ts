@@ -7,6 +7,7 @@ import { sleep, type Clock } from '../../local/clock.ts';
 import { LocalError } from '../../wire/errors.ts';
 import { Backoff, type BackoffOptions } from '../backoff.ts';
 import type { Connection } from '../connection.ts';
+import { forgetLists } from './catalogue.ts';
 import { judge, type Verdict } from './decide.ts';
 import { Leaving } from './leaving.ts';
 import type { Refusals } from './refusals.ts';
@@ -216,6 +217,8 @@ export class Ladder {
     if (this.#better) return;
     const verdict = this.#patience(judge(error));
     if (verdict === 'end') throw error;
+    // What the server listed may be what has changed.
+    forgetLists(this.#o.connection);
     if (verdict === 'next') this.#suspect = { name: rung.name, error };
     else await this.#pause(error ?? new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' }));
   }

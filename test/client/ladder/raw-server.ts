@@ -118,7 +118,7 @@ export class RawServer {
       notify: (name, content = {}) => {
         if (!streaming) response.writeHead(200, { 'content-type': 'text/event-stream' });
         streaming = true;
-        response.write(frame({ jsonrpc: '2.0', method: name, params: { ...content, _meta: { [TIED]: id } } }));
+        response.write(frame({ jsonrpc: '2.0', method: name, params: { ...content, _meta: { ...(content as { _meta?: object })._meta, [TIED]: id } } }));
       },
       cut: () => response.destroy(),
     };

@@ -24,7 +24,7 @@ export interface Follower {
   items(count: number): Promise<string[]>;
   /** The next change of rung. Anything else before it is an error. */
   change(): Promise<string>;
-  /** The end of the iteration. */
+  /** What the iteration ends with; changes of rung before it do not count. */
   ended(): Promise<unknown>;
 }
 
@@ -55,7 +55,17 @@ export async function followed(test: TestContext, url: string, options: Partial<
     words: (count) => collect(count, () => true),
     items: (count) => collect(count, ({ type }) => type !== 'rung'),
     change: async () => (await collect(1, () => true))[0]!,
-    ended: async () => within(iterator.next()).then(({ done }) => (done ? 'ended' : 'an item'), (error: unknown) => error),
+    ended: async () => {
+      try {
+        for (;;) {
+          const { done, value } = await within(iterator.next());
+          if (done) return 'ended';
+          if (value.type !== 'rung') return wordOf(value);
+        }
+      } catch (error) {
+        return error;
+      }
+    },
   };
 }
 

@@ -24,10 +24,9 @@ export async function* poll({ selection }: Wish, { connection, clock, signal, ma
     const before = cursor;
     let isReset = false;
     const result = await askFrom(cursor).catch((error: unknown) => {
-      if (hasWorked) throw endedBy(error) ?? error;
       isReset = isCursorRefused(error, cursor);
-      if (!isReset) throw error;
-      return askFrom(null);
+      if (isReset) return askFrom(null);
+      throw (hasWorked ? endedBy(error) : null) ?? error;
     });
     hasWorked = true;
     cursor = cursorOf(result['cursor']);

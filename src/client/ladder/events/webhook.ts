@@ -16,6 +16,8 @@ import { cursorOf, isTruncated, occurrenceOf, type Raw } from './occurrence.ts';
 
 /** Events that wait for the application; each of them keeps a request of the server waiting. */
 const WAITING_MAX = 256;
+/** How many are remembered whose answer may not have arrived. */
+const TAKEN_MAX = 1000;
 /** A grant is renewed after a part of it that is uniform between these, so that many do not come at once. */
 const RENEW_FROM = 0.5;
 const RENEW_TO = 0.8;
@@ -57,6 +59,8 @@ class Webhook {
   readonly #queue = new AsyncQueue<RungYield>();
   /** What is to be answered, by what it is about: a server that has lost patience sends the same again. */
   readonly #open = new Map<string, { readonly verdict: Promise<WebhookVerdict>; readonly settle: (verdict: WebhookVerdict) => void }>();
+  /** What the application is done with; the last of it. */
+  readonly #taken = new Set<string>();
   readonly #detach: () => void;
   /** The server's name of the subscription, once it is known. */
   #id: string | undefined;
@@ -195,6 +199,7 @@ class Webhook {
       this.#queue.fail(error);
       return 'unacceptable';
     }
+    if (this.#taken.has(message.about)) return 'taken';
     const verdict = this.#open.get(message.about)?.verdict ?? this.#enqueue(message);
     return Promise.race([verdict, fired(deadline)]);
   }
@@ -207,6 +212,8 @@ class Webhook {
     const mark = 'mark' in one ? one.mark : undefined;
     const done = (): void => {
       this.#open.delete(about);
+      this.#taken.add(about);
+      if (this.#taken.size > TAKEN_MAX) this.#taken.delete(this.#taken.values().next().value!);
       if (mark !== undefined) this.#cursor = mark;
       settle('taken');
     };
