@@ -62,7 +62,8 @@ export class Looks {
 
 /** One line that a person can act on. */
 export function explain(error: unknown): string {
-  if (error instanceof AssertionError && error.generatedMessage) {
+  // Of an equality, what was expected says more than any words.
+  if (error instanceof AssertionError && /^(deepStrict|strict)Equal$/.test(error.operator)) {
     return `${firstLine(error.message)} expected ${brief(error.expected)}, got ${brief(error.actual)}`;
   }
   return error instanceof Error ? firstLine(error.message) || error.name : brief(error);

@@ -1,5 +1,6 @@
 /** Every scenario against a server of this extension. */
 import type { ServerScenario } from '../kit/server/scenario.ts';
 import { pull } from './pull.ts';
+import { stream } from './stream.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...pull];
+export const triggersServer: readonly ServerScenario[] = [...pull, ...stream];

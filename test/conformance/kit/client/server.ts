@@ -1,0 +1,247 @@
+/**
+ * An MCP server by script, on the raw wire: one subscription, one log, right in everything until a scenario replaces a method. It keeps what the client did, with the
+ * time. It speaks one protocol revision and refuses the other.
+ */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { hmac, lastOf } from '../server/callback-endpoint.ts';
+import { sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
+import { EXTENSION, type Era, type Json } from '../wire/session.ts';
+import { conflict, Cut, methodNotFound, notFound, Refusal, ServedStream, type Call } from './exchange.ts';
+import { ScriptedLog } from './log.ts';
+
+/** Answers a request with a result; throws `Refusal` or `Cut`. `right` is what the server would do by itself. */
+export type Behaviour = (params: Json, right: () => Promise<Json>, call: Call) => Json | Promise<Json>;
+
+/** Events that may be waited for are looked for this often. */
+const LOOK_MS = 10;
+const HEARTBEAT_MS = 200;
+const TYPE = {
+  name: 'conformance.plain', description: 'Something happened to a topic.', inputSchema: { type: 'object', properties: { topic: { type: 'string' } } }, payloadSchema: { type: 'object' },
+  drains: ['callback', 'stream', 'pull'], retention: { maxAgeMs: 3_600_000, maxEvents: 1000 }, ordering: 'arrival',
+};
+
+export class ScriptedServer {
+  readonly era: Era;
+  readonly log = new ScriptedLog();
+  /** Everything the client asked for, in order. */
+  readonly calls: Call[] = [];
+  readonly streams: ServedStream[] = [];
+  /** Settings of the extension; undefined = it is not there. */
+  settings: Json = { listChanged: true, drains: ['callback', 'stream', 'pull'], durability: 'durable' };
+  /** Whether streams are filled and kept warm by themselves. */
+  automatic = true;
+  /** `nextPollMs` of a pull that has told everything. */
+  nextPollMs = 200;
+  /** Whether anything is answered at all. */
+  up = true;
+  /** Changes every result and every delivery on its way out. */
+  decorate: (value: Json, method: string) => Json = (value) => value;
+  readonly #replaced = new Map<string, Behaviour>();
+  readonly #server: Server;
+  readonly #session = randomBytes(16).toString('hex');
+  readonly #pulse: NodeJS.Timeout;
+  #listEtag = 'types-1';
+
+  private constructor(era: Era) {
+    this.era = era;
+    this.#server = createServer((request, response) => {
+      this.#handle(request, response).catch(() => response.destroy());
+    });
+    this.#pulse = setInterval(() => this.#beat(), HEARTBEAT_MS);
+  }
+
+  static async listen(era: Era): Promise<ScriptedServer> {
+    const server = new ScriptedServer(era);
+    server.#server.listen(0, '127.0.0.1');
+    await once(server.#server, 'listening');
+    return server;
+  }
+
+  get url(): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/mcp`; }
+  /** The stream that was opened last. */
+  get stream(): ServedStream | undefined { return this.streams.at(-1); }
+
+  async close(): Promise<void> {
+    clearInterval(this.#pulse);
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  /** Replaces what a method does; without `behaviour` it is right again. */
+  behave(method: string, behaviour?: Behaviour): void {
+    if (behaviour === undefined) this.#replaced.delete(method);
+    else this.#replaced.set(method, behaviour);
+  }
+
+  /** Events happen: streams get them at once. */
+  append(count = 1): void {
+    this.log.append(count);
+    if (this.automatic) for (const stream of this.streams) if (stream.open) stream.pump();
+  }
+
+  /** The list of types is another one now. */
+  changeList(): void { this.#listEtag = 'types-2'; }
+
+  callsOf(...methods: readonly string[]): readonly Call[] { return this.calls.filter(({ method }) => methods.includes(method)); }
+
+  /** Sends a delivery to the client's callback. */
+  async callBack(delivery: Json, sending: Partial<Sending> = {}): Promise<Answered> {
+    const { url, secret } = this.log.callback!;
+    const answered = await sendDelivery(url, delivery, { secrets: [secret], ...sending });
+    if (answered.status === 200 && Number.isInteger(answered.body?.ack) && delivery.epoch === this.log.epoch) this.log.acked = Math.max(this.log.acked, answered.body.ack);
+    return answered;
+  }
+
+  #beat(): void {
+    if (this.automatic) for (const stream of this.streams) if (stream.open) stream.pump(true);
+  }
+
+  /* ------------------------------------------------------------ HTTP */
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method !== 'POST') {
+      response.writeHead(request.method === 'DELETE' ? 200 : 405).end();
+      return;
+    }
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const { id, method, params = {} } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as Json;
+    const call: Call = { method, params, id, at: Date.now() };
+    this.calls.push(call);
+    if (!this.up) return void response.destroy();
+    if (id === undefined) return void response.writeHead(202).end();
+    if (this.era === '2025-11-25' && !['initialize', 'server/discover'].includes(method) && request.headers['mcp-session-id'] !== this.#session) {
+      return void response.writeHead(404, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: null, error: { code: -32001, message: 'Session not found' } }));
+    }
+    const answer = await this.#answer(call, response);
+    if (answer === undefined) return;
+    call.answer = answer;
+    call.answeredAt = Date.now();
+    response.writeHead(200, { 'content-type': 'application/json', ...(method === 'initialize' ? { 'mcp-session-id': this.#session } : {}) }).end(JSON.stringify({ jsonrpc: '2.0', id, ...answer }));
+  }
+
+  /** `{ result }` or `{ error }`; undefined when the response is a stream or was broken off. */
+  async #answer(call: Call, response: ServerResponse): Promise<Json> {
+    try {
+      const right = async (): Promise<Json> => this.#right(call, response);
+      const result = await (this.#replaced.get(call.method)?.(call.params, right, call) ?? right());
+      if (result instanceof ServedStream) return undefined;
+      return { result: this.decorate(this.era === '2026-07-28' ? { resultType: 'complete', ...result } : result, call.method) };
+    } catch (error) {
+      if (error instanceof Refusal) return { error: error.error };
+      response.destroy();
+      if (error instanceof Cut) return undefined;
+      throw error;
+    }
+  }
+
+  /* ------------------------------------------------------------ what a right server does */
+
+  #right(call: Call, response: ServerResponse): Json | Promise<Json> {
+    const { method, params } = call;
+    const right = this.#methods[method];
+    if (right === undefined) throw methodNotFound();
+    return right(params, call, response);
+  }
+
+  readonly #methods: Readonly<Record<string, (params: Json, call: Call, response: ServerResponse) => Json | Promise<Json>>> = {
+    'server/discover': () => {
+      if (this.era !== '2026-07-28') throw methodNotFound();
+      return { supportedVersions: [this.era], capabilities: this.#capabilities(), ttlMs: 0, cacheScope: 'private', _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'scripted', version: '1' } } };
+    },
+    initialize: () => {
+      if (this.era !== '2025-11-25') throw methodNotFound();
+      return { protocolVersion: this.era, capabilities: this.#capabilities(), serverInfo: { name: 'scripted', version: '1' } };
+    },
+    ping: () => ({}),
+    'triggers/list': ({ ifNoneMatch }) => {
+      const common = { etag: this.#listEtag, ttlMs: 60_000, cacheScope: 'private' };
+      return ifNoneMatch === this.#listEtag ? { notModified: true, ...common } : { triggers: [TYPE], ...common };
+    },
+    'triggers/subscribe': async ({ key, select, callback }) => {
+      const { log } = this;
+      const created = !log.alive;
+      if (created) Object.assign(log, { alive: true, key: key ?? 'made-by-the-server', select });
+      if (callback !== undefined) await this.#verify(callback);
+      log.renew();
+      return { ...log.subscription(), created };
+    },
+    'triggers/update': async ({ subscriptionId, callback }) => {
+      this.#find(subscriptionId);
+      if (callback === null) this.log.callback = undefined;
+      else if (callback !== undefined) await this.#verify(callback);
+      this.log.renew();
+      return this.log.subscription();
+    },
+    'triggers/get': ({ subscriptionId }) => { this.#find(subscriptionId); return this.log.subscription(); },
+    'triggers/subscriptions': () => ({ subscriptions: this.log.alive ? [this.log.subscription()] : [] }),
+    'triggers/unsubscribe': ({ subscriptionId }) => { this.#find(subscriptionId); this.log.end(); return {}; },
+    'triggers/ack': ({ subscriptionId, position }) => {
+      this.#find(subscriptionId);
+      this.#acknowledge(position);
+      const { epoch, acked, head } = this.log;
+      return { epoch, acked, head };
+    },
+    'triggers/pull': async ({ subscriptionId, after, ack, maxEvents = 100, waitMs = 0 }, _call, response) => {
+      this.#find(subscriptionId);
+      if (ack !== undefined) this.#acknowledge(ack);
+      const { epoch } = this.log;
+      const from = this.#start(after);
+      for (const until = Date.now() + waitMs; Date.now() < until && this.log.head <= from && this.log.epoch === epoch && !response.destroyed && this.up;) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      this.#find(subscriptionId);
+      if (this.log.epoch !== epoch) throw conflict('epoch', this.log);
+      const delivery = this.log.delivery(from, maxEvents);
+      const hasMore = lastOf(delivery) < this.log.head;
+      return { ...delivery, hasMore, nextPollMs: hasMore ? 0 : this.nextPollMs };
+    },
+    'triggers/stream': ({ subscriptionId, after }, call, response) => {
+      this.#find(subscriptionId);
+      const stream = new ServedStream(call, this.#start(after), this.log, response);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.flushHeaders();
+      const send = stream.send.bind(stream);
+      stream.send = (delivery) => send(this.decorate(delivery, 'notifications/triggers/delivery'));
+      this.streams.push(stream);
+      if (this.automatic) stream.pump(true);
+      return stream;
+    },
+  };
+
+  #capabilities(): Json {
+    if (this.settings === undefined) return {};
+    return this.era === '2026-07-28' ? { extensions: { [EXTENSION]: this.settings } } : { experimental: { [EXTENSION]: this.settings } };
+  }
+
+  #find(subscriptionId: unknown): void {
+    if (!this.log.alive || subscriptionId !== this.log.subscriptionId) throw notFound();
+  }
+
+  #acknowledge(position: Json): void {
+    if (position.epoch !== this.log.epoch) throw conflict('epoch', this.log);
+    if (position.sequence > this.log.head) throw conflict('position', this.log);
+    this.log.acked = Math.max(this.log.acked, position.sequence);
+  }
+
+  #start(after: Json): number {
+    if (after === undefined) return this.log.acked;
+    if (after.epoch !== this.log.epoch) throw conflict('epoch', this.log);
+    if (after.sequence > this.log.head) throw conflict('position', this.log);
+    return after.sequence;
+  }
+
+  /** The challenge, as a server sends it before it takes a callback. Its body is as a server may write it: with white space. */
+  async #verify(callback: { readonly url: string; readonly secret: string }): Promise<void> {
+    const challenge = randomBytes(24).toString('base64url');
+    const delivery = { ...this.log.heartbeat(this.log.acked), challenge };
+    const raw = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: delivery }, null, 2);
+    const { status, body } = await sendDelivery(callback.url, delivery, { secrets: [callback.secret], raw }).catch(() => ({ status: 0, body: undefined }));
+    if (status !== 200 || body?.challenge !== challenge || body?.proof !== hmac(callback.secret, `challenge.${challenge}`)) {
+      throw new Refusal(-32027, 'The callback endpoint could not be verified: challenge_failed.', { reason: 'challenge_failed' });
+    }
+    this.log.callback = { url: callback.url, secret: callback.secret };
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * The sending end of a callback, written from the SEP's text: what a right server sends, and every part of it open to being made wrong before
+ * it is signed or after.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { hmac, lastOf } from '../server/callback-endpoint.ts';
+import type { Json } from './session.ts';
+
+export const DELIVERY_METHOD = 'notifications/triggers/delivery';
+
+/** What may differ from a right request. */
+export interface Sending {
+  /** Signed under each of these, the first first. */
+  readonly secrets: readonly string[];
+  /** The bytes of the body, instead of the delivery's own. */
+  readonly raw?: string | Buffer;
+  readonly webhookId?: string;
+  /** Seconds since 1970, as text. */
+  readonly timestamp?: string;
+  /** The value of `webhook-signature`, given the right ones. */
+  readonly signatures?: (right: readonly string[]) => string;
+  /** Added or put in place after signing; null = left out. */
+  readonly headers?: Readonly<Record<string, string | null>>;
+}
+
+/** What came back. */
+export interface Answered {
+  readonly status: number;
+  /** The body as JSON; undefined when it is none. */
+  readonly body: Json;
+}
+
+/** `webhook-id` as the SEP computes it; random when nothing is covered. */
+export function webhookIdOf(delivery: Json): string {
+  const { subscriptionId, epoch, after, gaps = [] } = delivery;
+  const last = lastOf(delivery);
+  if (last === after) return `msg_${randomBytes(24).toString('base64url')}`;
+  const fields = [subscriptionId, epoch, after, last, gaps.map(({ from, to }: Json) => `${from}-${to}`).join(',')].join('\n');
+  return `msg_${createHash('sha256').update(fields).digest('base64url').slice(0, 32)}`;
+}
+
+/** The body of a callback request. */
+export const bodyOf = (delivery: Json): string => JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD, params: delivery });
+
+/** POSTs a delivery to a callback. Rejects when nothing answers. */
+export async function sendDelivery(url: string, delivery: Json, { secrets, raw = bodyOf(delivery), webhookId = webhookIdOf(delivery), timestamp = seconds(), signatures, headers = {} }: Sending): Promise<Answered> {
+  const body = Buffer.from(raw);
+  const right = secrets.map((secret) => `v1,${hmac(secret, Buffer.concat([Buffer.from(`${webhookId}.${timestamp}.`), body]))}`);
+  const all: Record<string, string | null> = {
+    'content-type': 'application/json', 'user-agent': 'triggers-conformance', 'mcp-subscription-id': String(delivery?.subscriptionId),
+    'webhook-id': webhookId, 'webhook-timestamp': timestamp, 'webhook-signature': signatures?.(right) ?? right.join(' '), ...headers,
+  };
+  const kept = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null);
+  const response = await fetch(url, { method: 'POST', headers: kept, body: new Uint8Array(body), redirect: 'manual', signal: AbortSignal.timeout(15_000) });
+  return { status: response.status, body: parse(await response.text()) };
+}
+
+/** Now, and so many seconds later, as `webhook-timestamp` has it. */
+export const seconds = (later = 0): string => String(Math.floor(Date.now() / 1000) + later);
+
+function parse(text: string): Json {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
