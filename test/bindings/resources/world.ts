@@ -195,7 +195,8 @@ async function readerV2(url: URL, token: () => Promise<string>, isModernClient: 
   let changes = 0;
   client.setNotificationHandler('notifications/resources/updated', ({ params }) => void rings.push(params.uri));
   client.setNotificationHandler('notifications/resources/list_changed', () => void (changes += 1));
-  await client.connect(new StreamableHTTPClientTransport(url, { authProvider: { token } }));
+  const transport = new StreamableHTTPClientTransport(url, { authProvider: { token } });
+  await client.connect(transport);
   const listening: { close(): Promise<void> }[] = [];
   return {
     capabilities: { ...client.getServerCapabilities() }, rings, changes: () => changes,
@@ -216,7 +217,10 @@ async function readerV2(url: URL, token: () => Promise<string>, isModernClient: 
       if (isModernClient) for (const one of listening.splice(0)) await one.close();
       else for (const uri of uris) await client.unsubscribeResource({ uri });
     },
-    close: () => client.close(),
+    close: async () => {
+      if (transport.sessionId !== undefined) await transport.terminateSession();
+      await client.close();
+    },
   };
 }
 
