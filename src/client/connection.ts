@@ -1,8 +1,8 @@
 /**
  * A connection to an MCP server through the SDK, for both protocol eras, over HTTP and on a pipe. The only file of the client
- * that imports the SDK: what the SDK does differently per era or transport is levelled out here.
+ * that imports the SDK's code: what the SDK does differently per era or transport is levelled out here.
  */
-import { Client, StreamableHTTPClientTransport, type AuthProvider, type OAuthClientProvider, type Transport } from '@modelcontextprotocol/client';
+import { Client, StreamableHTTPClientTransport, SUPPORTED_PROTOCOL_VERSIONS, type AuthProvider, type OAuthClientProvider, type Transport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import type { ServerCapability } from '../../spec-schema/draft/schema.ts';
 import { orAbort } from '../local/abort.ts';
@@ -13,53 +13,10 @@ import { LocalError } from '../wire/errors.ts';
 import { EXTENSION_ID } from '../wire/schema.ts';
 import { Exchanges, type Exchange, type Wire } from './exchanges.ts';
 import { Greeting, type RawCapabilities } from './greeting.ts';
+import { HttpGuard } from './http-guard.ts';
 import { EVENTS_EXTENSION_ID } from './ladder/events/names.ts';
-import { peerError, unreachable } from './peer-error.ts';
+import { noRevision, peerError, unreachable } from './peer-error.ts';
 import { ServerStream, type ServerStreamState } from './server-stream.ts';
-
-/** An MCP endpoint over Streamable HTTP. */
-export interface HttpTarget {
-  readonly url: string | URL;
-  /** Bearer token, or where to get the current one. */
-  readonly token?: string | (() => string | Promise<string>);
-  /** Instead of `token`: an OAuth provider of the SDK. */
-  readonly authProvider?: AuthProvider | OAuthClientProvider;
-  /** Further headers and options of every request. */
-  readonly requestInit?: RequestInit;
-  /** Default: the global one. */
-  readonly fetch?: typeof fetch;
-}
-
-/** An MCP server that is started as a child process. */
-export interface StdioTarget {
-  readonly command: string;
-  readonly args?: readonly string[];
-  /** Absent = what the SDK considers safe to inherit. */
-  readonly env?: Readonly<Record<string, string>>;
-  readonly cwd?: string;
-  /** Where its standard error goes. Default `inherit`. */
-  readonly stderr?: 'inherit' | 'ignore';
-}
-
-/** Where to connect to; a connected SDK client is used as it is and stays its owner's to close. */
-export type Target = HttpTarget | StdioTarget | Client;
-
-/** How to connect. */
-export interface ConnectOptions {
-  /** Default `auto`: 2026-07-28 if the server has it, else the handshake of 2025-11-25. */
-  readonly protocol?: 'auto' | '2026-07-28' | '2025-11-25';
-  /** How the client introduces itself. */
-  readonly clientInfo?: { readonly name: string; readonly version: string };
-  /**
-   * Name of the server in ledgers and callback tokens: its resource URI. Default: the URL; on a pipe `stdio:` and the command
-   * line. Say it when you hand over an SDK client and use a ledger or callbacks: by itself such a client knows only the name its
-   * server gives itself.
-   */
-  readonly server?: string;
-  /** How long connecting may take, and a call that says nothing else. Milliseconds; default 60,000. */
-  readonly timeoutMs?: number;
-  readonly clock?: Clock;
-}
 
 /** How long a call may last. */
 export interface CallOptions {
@@ -118,12 +75,6 @@ interface WrappedTransport {
   readonly listeners: Set<NotificationListener>;
   readonly interrupted: Set<InterruptionListener>;
 }
-
-/** By transport: what was heard of its server. One that somebody else has connected is heard only from the next {@link Connection.look} on. */
-const greetings = new WeakMap<Transport, Greeting>();
-
-/** By transport: the stream of its session, where the transport is ours. */
-const serverStreams = new WeakMap<Transport, ServerStream>();
 
 /** Wrapped once per transport, however many connections share an SDK client. */
 const wrapped = new WeakMap<Transport, WrappedTransport>();
@@ -260,7 +211,8 @@ export class Connection {
     signal?.throwIfAborted();
     const stop = new AbortController();
     let ended: Error | undefined;
-    const exchange = makeExchange((reason) => { ended ??= reason; stop.abort(reason); });
+    const end = (reason: Error): void => { ended ??= reason; stop.abort(reason); };
+    const exchange: Exchange = { ...makeExchange(end), onBroken: end };
     const abort = (): void => stop.abort(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     exchanges.expect(exchange);
@@ -277,7 +229,7 @@ export class Connection {
   }
 
   async #translate(error: unknown, client: Client): Promise<unknown> {
-    const translated = peerError(error);
+    const translated = peerError(error, tokenOf(client));
     const sessionGone = translated instanceof LocalError
       && (translated.reason === 'session_ended' || (translated.reason === 'http_404' && this.#protocolVersion !== '2026-07-28'));
     if (!sessionGone || isClient(this.#target)) return translated;
@@ -325,7 +277,7 @@ export class Connection {
       await live.client.discover({ timeout });
       this.#note(live.client);
     } catch (error) {
-      const problem = peerError(error);
+      const problem = peerError(error, tokenOf(live.client));
       const saysNothing = problem instanceof LocalError && (problem.code === 'unreachable' || problem.code === 'timeout' || problem.code === 'unauthorized');
       if (saysNothing || isClient(this.#target)) throw problem;
       // It answers, but does not know the question any more: greeted anew it says which revision it speaks now.
@@ -425,55 +377,12 @@ function capabilitiesOf(client: Client): RawCapabilities {
 const sameGreeting = (a: Client, b: Client): boolean =>
   a.getNegotiatedProtocolVersion() === b.getNegotiatedProtocolVersion() && JSON.stringify(capabilitiesOf(a)) === JSON.stringify(capabilitiesOf(b));
 
+const tokenOf = ({ transport }: Client): string | undefined => transport && guards.get(transport)?.token;
+
 const isClient = (target: Target): target is Client => 'getServerCapabilities' in target;
 
 function nameOf(target: Target): string {
   if (isClient(target)) return `client:${target.getServerVersion()?.name ?? 'unnamed'}`;
   if ('url' in target) return new URL(target.url).href;
   return `stdio:${[target.command, ...(target.args ?? [])].join(' ')}`;
-}
-
-/** A subclass, because for the class itself the SDK starts a second process just to probe for the era. */
-class InPlaceStdioTransport extends StdioClientTransport {}
-
-async function dial(target: HttpTarget | StdioTarget, options: ConnectOptions): Promise<Client> {
-  const { protocol = 'auto' } = options;
-  try {
-    return await attempt(target, options, MODES[protocol]);
-  } catch (error) {
-    // A server older than discovery may exit at the probe: its successor is greeted in the old way.
-    const diedOfProbe = 'command' in target && protocol === 'auto' && (error as { code?: unknown }).code === 'ERA_NEGOTIATION_FAILED';
-    if (!diedOfProbe) throw error;
-    return attempt(target, options, MODES['2025-11-25']);
-  }
-}
-
-const MODES = { auto: 'auto', '2026-07-28': { pin: '2026-07-28' }, '2025-11-25': 'legacy' } as const;
-
-async function attempt(target: HttpTarget | StdioTarget, { clientInfo, timeoutMs = CALL_TIMEOUT_MS }: ConnectOptions, mode: (typeof MODES)[keyof typeof MODES]): Promise<Client> {
-  const client = new Client(clientInfo ?? { name: 'mcp-triggers-experimental', version: '0' }, {
-    capabilities: { extensions: { [EXTENSION_ID]: {}, [EVENTS_EXTENSION_ID]: {} } },
-    versionNegotiation: { mode },
-  });
-  const transport = 'url' in target ? httpTransport(target) : stdioTransport(target);
-  greetings.set(transport, Greeting.on(transport));
-  await client.connect(transport, { timeout: timeoutMs });
-  return client;
-}
-
-function httpTransport({ url, token, authProvider, requestInit, fetch }: HttpTarget): Transport {
-  const bearer = token === undefined ? undefined : { token: async () => (typeof token === 'function' ? token() : token) };
-  const auth = authProvider ?? bearer;
-  const stream = new ServerStream(fetch ?? globalThis.fetch);
-  const transport = new StreamableHTTPClientTransport(new URL(url), {
-    ...(auth ? { authProvider: auth } : {}),
-    ...(requestInit ? { requestInit } : {}),
-    fetch: stream.fetch,
-  });
-  serverStreams.set(transport, stream);
-  return transport;
-}
-
-function stdioTransport({ command, args = [], env, cwd, stderr = 'inherit' }: StdioTarget): Transport {
-  return new InPlaceStdioTransport({ command, args: [...args], stderr, ...(env ? { env: { ...env } } : {}), ...(cwd === undefined ? {} : { cwd }) });
 }

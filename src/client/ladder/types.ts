@@ -173,7 +173,10 @@ export interface FollowTuning {
   readonly pollMs?: number;
   /** Never more often than this, whatever the server says. Default 1000. */
   readonly pollFloorMs?: number;
-  /** A stream silent for this long is dead. Default 60,000. */
+  /**
+   * A stream silent for this long is dead. Default 60,000. On `listen` silence is nothing unusual: there it is how often is looked without a
+   * notification. From `listen` down it is also the time that each call may take.
+   */
   readonly silenceMs?: number;
   /** How often a server is asked again whether it offers a better rung. Default 300,000. */
   readonly reprobeMs?: number;
