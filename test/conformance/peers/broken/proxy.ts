@@ -116,8 +116,8 @@ export class SpoilingProxy {
       ask: (method, params) => this.#ask(method, params, message, headers),
     };
     this.#interpose(passing);
-    const own = message?.id === undefined ? undefined : await this.#spoil.request?.(passing);
-    if (own !== undefined) {
+    const own = message?.method === undefined ? undefined : await this.#spoil.request?.(passing);
+    if (own !== undefined && message.id !== undefined) {
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: message.id, ...own }));
       return;
     }
