@@ -67,7 +67,8 @@ describe('events/list', () => {
 
   test('pages like any list, and a cursor of another is refused in its own words [SEP-3415 D6]', async (t) => {
     const many = Array.from({ length: 130 }, (_, at) => defineTrigger<object, object>({ name: `type.${String(at).padStart(3, '0')}`, description: 'x', input: { type: 'object' }, payload: { type: 'object' } }));
-    const w = await eventsWorld(t, { triggers: many });
+    const last = defineTrigger<object, number>({ name: 'type.zzz', description: 'x', input: { type: 'object' }, payload: { type: 'integer' } });
+    const w = await eventsWorld(t, { triggers: [...many, last] });
     const first = await w.ok('events/list');
     const second = await w.ok('events/list', { cursor: first['nextCursor'] });
     assert.equal(first['events'].length + second['events'].length, 130);
@@ -76,8 +77,9 @@ describe('events/list', () => {
     const refused = await w.refused('events/list', { cursor: 'x' });
     assert.equal(refused.code, -32602);
     assert.match(refused.message, /events\/list/);
-    // A type on the second page is found when it is followed.
+    // Types on the second page are found when they are followed, and judged.
     assert.equal((await w.poll({ name: 'type.129' }))['truncated'], false);
+    assert.equal((await w.refused('events/poll', { name: 'type.zzz' })).code, -32011);
   });
 
   test('shows a caller what that caller may have [SEP-3415 R86]', async (t) => {
