@@ -104,7 +104,7 @@ function consistent({ text, structured }: Answer): void {
     at = text.indexOf(words, at);
     assert.ok(at !== -1, `the words lack, at its place: ${words}`);
   }
-  assert.equal(text.includes('Attention'), reset !== undefined);
+  assert.equal(text.startsWith('Attention: '), reset !== undefined);
   if (error !== undefined) assert.equal(text, error.message);
   else if (next !== undefined) assert.ok(text.includes(`call ${next.tool} with ${JSON.stringify(next.arguments)}`), 'the words lack what comes next');
 }
