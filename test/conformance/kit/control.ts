@@ -48,7 +48,8 @@ export interface ControlTypes {
 export interface ControlOffer {
   readonly verbs: readonly Verb[];
   readonly types: ControlTypes;
-  /** Access tokens by principal. `main` is the one of `--token`; `other` is somebody else; `stranger` may follow nothing. */
+  /** Access tokens by principal. `main` is the one of `--token`; `other` is somebody else; `stranger` may follow nothing; `namesake` has the subject of `main` from
+   * another issuer. */
   readonly tokens: Readonly<Record<string, string>>;
 }
 

@@ -1,6 +1,9 @@
 /** Every scenario against a server of this extension. */
 import type { ServerScenario } from '../kit/server/scenario.ts';
+import { catalogue } from './catalogue.ts';
+import { general } from './general.ts';
+import { isolation } from './isolation.ts';
 import { pull } from './pull.ts';
 import { stream } from './stream.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...pull, ...stream];
+export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...pull, ...stream];

@@ -45,13 +45,15 @@ export class ServedStream {
   closed: { readonly at: number; readonly by: 'client' | 'server' } | undefined;
   readonly #log: ScriptedLog;
   readonly #response: ServerResponse;
+  readonly #decorate: (delivery: Json) => Json;
 
-  constructor(call: Call, after: number, log: ScriptedLog, response: ServerResponse) {
+  constructor(call: Call, after: number, { log, response, decorate }: { readonly log: ScriptedLog; readonly response: ServerResponse; readonly decorate: (delivery: Json) => Json }) {
     this.call = call;
     this.after = after;
     this.last = after;
     this.#log = log;
     this.#response = response;
+    this.#decorate = decorate;
     response.on('close', () => { this.closed ??= { at: Date.now(), by: 'client' }; });
   }
 
@@ -68,7 +70,7 @@ export class ServedStream {
   /** A delivery, tied to this stream. */
   send(delivery: Json): void {
     this.last = Math.max(this.last, lastOf(delivery));
-    this.notify('notifications/triggers/delivery', { ...delivery, _meta: { [SUBSCRIPTION_META]: this.call.id } });
+    this.notify('notifications/triggers/delivery', { ...this.#decorate(delivery), _meta: { [SUBSCRIPTION_META]: this.call.id } });
   }
 
   notify(method: string, params?: object): void {

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { hmac, lastOf } from '../server/callback-endpoint.ts';
-import { sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
+import { DELIVERY_METHOD, sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import { EXTENSION, type Era, type Json } from '../wire/session.ts';
 import { conflict, Cut, methodNotFound, notFound, Refusal, ServedStream, type Call } from './exchange.ts';
 import { ScriptedLog } from './log.ts';
@@ -200,11 +200,9 @@ export class ScriptedServer {
     },
     'triggers/stream': ({ subscriptionId, after }, call, response) => {
       this.#find(subscriptionId);
-      const stream = new ServedStream(call, this.#start(after), this.log, response);
+      const stream = new ServedStream(call, this.#start(after), { log: this.log, response, decorate: (delivery) => this.decorate(delivery, DELIVERY_METHOD) });
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.flushHeaders();
-      const send = stream.send.bind(stream);
-      stream.send = (delivery) => send(this.decorate(delivery, 'notifications/triggers/delivery'));
       this.streams.push(stream);
       if (this.automatic) stream.pump(true);
       return stream;
@@ -237,7 +235,7 @@ export class ScriptedServer {
   async #verify(callback: { readonly url: string; readonly secret: string }): Promise<void> {
     const challenge = randomBytes(24).toString('base64url');
     const delivery = { ...this.log.heartbeat(this.log.acked), challenge };
-    const raw = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: delivery }, null, 2);
+    const raw = JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD, params: delivery }, null, 2);
     const { status, body } = await sendDelivery(callback.url, delivery, { secrets: [callback.secret], raw }).catch(() => ({ status: 0, body: undefined }));
     if (status !== 200 || body?.challenge !== challenge || body?.proof !== hmac(callback.secret, `challenge.${challenge}`)) {
       throw new Refusal(-32027, 'The callback endpoint could not be verified: challenge_failed.', { reason: 'challenge_failed' });

@@ -1,0 +1,158 @@
+/** A scenario against a client: a scripted server, the command, and what was seen between them. */
+import { Looks, NotApplicable, NotShown } from '../looks.ts';
+import type { Drain } from '../server/scenario.ts';
+import type { Era, Json } from '../wire/session.ts';
+import type { Call, ServedStream } from './exchange.ts';
+import { Program, type Applied, type Context } from './program.ts';
+import { ScriptedServer } from './server.ts';
+
+/** One scenario: a story with a server of its own. */
+export interface ClientScenario {
+  readonly name: string;
+  /** One sentence. */
+  readonly about: string;
+  /** Names of requirements without prefix. Each is looked at before the scenario ends. */
+  readonly checks: readonly string[];
+  /** Default: the newest revision the client speaks. `each`: in every one. */
+  readonly eras?: 'each';
+  run(t: ClientTest): Promise<void>;
+}
+
+/** Keeps the type while letting a module read as data. */
+export const clientScenario = (definition: ClientScenario): ClientScenario => definition;
+
+/** An acknowledgement, however it was said. */
+export interface Acknowledged { readonly epoch: string; readonly sequence: number; readonly at: number }
+
+/** How long a scenario waits for what has to happen soon. Programs are slow to start, and reconnect when they like. */
+const PATIENCE_MS = 25_000;
+const DURATION_MS = 120_000;
+/** A program that has ended may have said its last word a moment before it is read. */
+const LAST_WORD_MS = 100;
+
+/** One running scenario. What it opens is closed when it ends. */
+export class ClientTest {
+  readonly server: ScriptedServer;
+  readonly era: Era;
+  readonly #command: string;
+  readonly #scenario: string;
+  readonly #looks: Looks;
+  #program: Program | undefined;
+  /** Acknowledgements that came as answers to callbacks. */
+  readonly #answered: Acknowledged[] = [];
+
+  private constructor(server: ScriptedServer, command: string, scenario: string, looks: Looks) {
+    this.server = server;
+    this.era = server.era;
+    this.#command = command;
+    this.#scenario = scenario;
+    this.#looks = looks;
+  }
+
+  /** Runs a scenario in one revision and returns what it saw. */
+  static async run(definition: ClientScenario, command: string, era: Era): Promise<Looks> {
+    const looks = new Looks(definition.eras === 'each' ? `${definition.name} (${era})` : definition.name, definition.checks);
+    const server = await ScriptedServer.listen(era);
+    const test = new ClientTest(server, command, definition.name, looks);
+    let failure: unknown;
+    try {
+      await definition.run(test);
+    } catch (error) {
+      failure = error;
+    }
+    await test.#program?.stop();
+    await server.close();
+    looks.close(failure);
+    return looks;
+  }
+
+  /** See {@link Looks.check}. */
+  check<T>(checks: string | readonly string[], what: string, look: () => T | Promise<T>): Promise<T | undefined> {
+    return this.#looks.check(checks, what, look);
+  }
+
+  /** Runs the command. */
+  start(context: Pick<Context, 'drain'> & Partial<Context>): Program {
+    this.#program = new Program(this.#command, {
+      url: this.server.url, scenario: this.#scenario, era: this.era,
+      context: { select: [{ name: 'conformance.plain', arguments: { topic: 'conformance' } }], durationMs: DURATION_MS, ...context },
+    });
+    return this.#program;
+  }
+
+  get program(): Program { return this.#program!; }
+
+  /** Runs the command and waits until it drains in this way. Throws `NotApplicable` when it does so in another. */
+  async drain(drain: Drain, more: Partial<Context> = {}): Promise<void> {
+    this.start({ drain, ...more });
+    const drains = (): Drain | undefined => {
+      if (this.server.streams.length > 0) return 'stream';
+      if (this.server.log.callback !== undefined) return 'callback';
+      return this.server.callsOf('triggers/pull').length > 0 ? 'pull' : undefined;
+    };
+    await this.until(`the client to begin to drain by ${drain}`, () => drains() !== undefined);
+    if (drains() !== drain) throw new NotApplicable(`the client does not drain by ${drain}; it drains by ${drains()}`);
+  }
+
+  /** Every acknowledgement, in order. */
+  get acks(): readonly Acknowledged[] {
+    const said = this.server.calls.flatMap(({ method, params, at }): Acknowledged[] => {
+      const position = method === 'triggers/ack' ? params.position : method === 'triggers/pull' ? params.ack : undefined;
+      return position === undefined ? [] : [{ ...position, at }];
+    });
+    return [...said, ...this.#answered].toSorted((a, b) => a.at - b.at);
+  }
+
+  /** What was said to be done in the log's present epoch. */
+  get acked(): number { return Math.max(0, ...this.acks.filter(({ epoch }) => epoch === this.server.log.epoch).map(({ sequence }) => sequence)); }
+
+  /** Waits until the client has acknowledged up to here, in the log's present epoch. */
+  async untilAcked(sequence: number): Promise<void> {
+    await this.until(`the client to acknowledge ${sequence}`, () => this.acked >= sequence);
+  }
+
+  /** Requests that drain: `triggers/stream` and `triggers/pull`. */
+  get draining(): readonly Call[] { return this.server.callsOf('triggers/stream', 'triggers/pull'); }
+
+  /** The next one after this moment, and where it begins: at `after`, at what it acknowledges with it, or at what the server has acknowledged. */
+  async nextDrain(since: number, what: string): Promise<{ readonly call: Call; readonly epoch: string; readonly sequence: number }> {
+    const find = (): Call | undefined => this.draining.find(({ at }) => at >= since);
+    await this.until(what, () => find() !== undefined);
+    const call = find()!;
+    const { after, ack } = call.params as Json;
+    const position = after ?? ack ?? { epoch: this.server.log.epoch, sequence: this.server.log.acked };
+    return { call, ...position };
+  }
+
+  /** The open stream. Waits for it. */
+  async stream(): Promise<ServedStream> {
+    await this.until('an open stream', () => this.server.streams.some(({ open }) => open));
+    return this.server.streams.findLast(({ open }) => open)!;
+  }
+
+  /** Sends to the callback and takes note of the answer. */
+  async callBack(...args: Parameters<ScriptedServer['callBack']>): ReturnType<ScriptedServer['callBack']> {
+    const answered = await this.server.callBack(...args);
+    if (answered.status === 200 && Number.isInteger(answered.body?.ack)) this.#answered.push({ epoch: args[0].epoch, sequence: answered.body.ack, at: Date.now() });
+    return answered;
+  }
+
+  /** What the client says it has handed on. Throws `NotShown` when it says nothing. */
+  get applied(): readonly Applied[] {
+    if (this.program.applied.length === 0) throw new NotShown('the client does not print what it hands to its application');
+    return this.program.applied;
+  }
+
+  /** Resolves when the condition holds. Throws with `what` when it has not come true in time, or cannot because the client has ended. */
+  async until(what: string, condition: () => boolean, patienceMs: number = PATIENCE_MS): Promise<void> {
+    for (const end = Date.now() + patienceMs; !condition();) {
+      const { ended, epitaph } = this.program;
+      if (ended !== undefined && Date.now() - ended.at > LAST_WORD_MS) throw new Error(`waited for ${what}, but ${epitaph}`);
+      if (Date.now() > end) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);
+      await this.pause(10);
+    }
+  }
+
+  /** Nothing can be waited for when nothing is what should happen: this long is looked at. */
+  pause(ms: number): Promise<void> { return new Promise((resolve) => setTimeout(resolve, ms)); }
+}
