@@ -17,7 +17,7 @@ import type { Numbering } from './numbering.ts';
 import type { AcceptedEvent, Clock, Egress, Random, Store } from './ports.ts';
 import { instant } from './reader.ts';
 import { Turns } from './turns.ts';
-import { urlHash, type Verifier } from './verifier.ts';
+import { consentName, type Verifier } from './verifier.ts';
 import type { Caller, SubscribeAs } from './verbs.ts';
 
 const PAGE = 50;
@@ -164,7 +164,7 @@ export class Subscriptions {
   async #reverify(held: Held): Promise<number | null> {
     const { callback, suspended, principal } = held.state;
     if (callback === null || !suspended) return null;
-    const consent = await this.#o.verifier.consent(principal, callback.url);
+    const consent = await this.#o.verifier.consent(principal, callback);
     if (consent !== null) return consent;
     await this.#o.book.commit();
     return this.#o.verifier.challenge(held.state, callback);
@@ -174,11 +174,11 @@ export class Subscriptions {
   async #consent({ state }: Held, wanted: Wanted | null): Promise<number | null> {
     if (wanted === null) return null;
     const { book, verifier } = this.#o;
-    const consent = await verifier.consent(state.principal, wanted.url);
+    const consent = await verifier.consent(state.principal, wanted);
     if (consent !== null) return consent;
     await book.commit();
     const verifiedAt = await verifier.challenge(state, wanted);
-    book.write({ type: 'verification', principal: state.principal, urlHash: urlHash(wanted.url), verifiedAt });
+    book.write({ type: 'verification', principal: state.principal, urlHash: consentName(wanted), verifiedAt });
     return verifiedAt;
   }
 
@@ -223,9 +223,9 @@ export class Subscriptions {
     const epoch = random.token(16);
     let callback: Callback | null = null;
     if (wanted !== null) {
-      const fresh = await verifier.consent(caller.principal, wanted.url);
+      const fresh = await verifier.consent(caller.principal, wanted);
       const verifiedAt = fresh ?? (await verifier.challenge(seed(null, clock.now()), wanted));
-      if (fresh === null) book.write({ type: 'verification', principal: caller.principal, urlHash: urlHash(wanted.url), verifiedAt });
+      if (fresh === null) book.write({ type: 'verification', principal: caller.principal, urlHash: consentName(wanted), verifiedAt });
       callback = { ...wanted, previousSecret: null, previousUntil: null, verifiedAt };
     }
     const past: Past = { events: [], upTo: 0 };
@@ -279,11 +279,11 @@ export class Subscriptions {
     await book.commit();
     let verifiedAt: number | null = null;
     if (wanted !== null) {
-      const fresh = await verifier.consent(caller.principal, wanted.url);
+      const fresh = await verifier.consent(caller.principal, wanted);
       // The same callback once more asks for a new proof; a new secret must prove itself too.
       const repeated = first.state.callback?.url === wanted.url;
       verifiedAt = fresh !== null && !repeated ? fresh : await verifier.challenge(first.state, wanted);
-      if (verifiedAt !== fresh) book.write({ type: 'verification', principal: caller.principal, urlHash: urlHash(wanted.url), verifiedAt });
+      if (verifiedAt !== fresh) book.write({ type: 'verification', principal: caller.principal, urlHash: consentName(wanted), verifiedAt });
     } else if (params.callback === undefined) {
       verifiedAt = await this.#reverify(first);
     }

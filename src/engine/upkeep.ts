@@ -8,7 +8,7 @@ import { WireError } from '../wire/errors.ts';
 import type { Book, Held } from './book.ts';
 import type { Catalog } from './catalog.ts';
 import type { Clock, Log, Store } from './ports.ts';
-import { urlHash, type Verifier } from './verifier.ts';
+import { consentName, type Verifier } from './verifier.ts';
 
 /** How long a row that is being verified again stays out of the way of others, at most; and the pause before it is tried again. */
 const VERIFY_PATIENCE_MS = 600_000;
@@ -141,7 +141,7 @@ export class Upkeep {
       const again = await this.#o.book.one(row);
       if (again === undefined || again.ended || again.state.callback?.url !== callback.url) return;
       this.#o.book.step(again, { type: 'verified', ok: verifiedAt !== null });
-      if (verifiedAt !== null) this.#o.book.write({ type: 'verification', principal, urlHash: urlHash(callback.url), verifiedAt });
+      if (verifiedAt !== null) this.#o.book.write({ type: 'verification', principal, urlHash: consentName(callback), verifiedAt });
       await this.#o.book.commit();
     } catch (cause) {
       if (!this.#closed) this.#o.log.info({ row, cause }, 'a callback could not be asked for its consent; it is tried again');

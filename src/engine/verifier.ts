@@ -50,10 +50,15 @@ export class Verifier {
     this.#o = options;
   }
 
-  /** When this principal last proved to own this URL, if that still counts. */
-  async consent(principal: string, url: string): Promise<number | null> {
-    const at = await this.#o.store.verification(principal, urlHash(url));
-    return needsVerification(at, this.#o.clock.now()) ? null : at;
+  /** When this principal last proved to own this callback, if that still counts. */
+  async consent(principal: string, callback: Pick<Callback, 'url' | 'dialect'>): Promise<number | null> {
+    // A proof of this protocol says more than the consent of another one, and so counts for it as well. The reverse would let an echo pass for a proof.
+    const names = new Set([consentName(callback), consentName({ url: callback.url })]);
+    for (const name of names) {
+      const at = await this.#o.store.verification(principal, name);
+      if (!needsVerification(at, this.#o.clock.now())) return at;
+    }
+    return null;
   }
 
   /**
@@ -134,5 +139,5 @@ export class Verifier {
   }
 }
 
-/** How a callback URL is named in the store: the URL itself is a secret. */
-export const urlHash = (url: string): string => sha256(url);
+/** How a consent is named in the store: the URL itself is a secret. Dialects of one family, which is what stands before the dot, ask for it in the same way. */
+export const consentName = ({ url, dialect }: Pick<Callback, 'url' | 'dialect'>): string => sha256(dialect === undefined ? url : `${dialect.split('.')[0]} ${url}`);

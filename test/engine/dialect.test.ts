@@ -12,7 +12,7 @@ import { manualClock } from '../../src/testing/index.ts';
 import { generateDeliveryKey } from '../../src/wire/delivery-jws.ts';
 import { LocalError } from '../../src/wire/errors.ts';
 import { Secret } from '../../src/wire/secret.ts';
-import { verifyWebhook } from '../../src/wire/signature.ts';
+import { challengeProof, verifyWebhook } from '../../src/wire/signature.ts';
 import { ann, CALLBACK, failed, MINUTE, refusal, response, SECOND, secretOf, world } from './harness.ts';
 
 /** One word for each message; `mute` has no word for a gap. */
@@ -211,4 +211,27 @@ test('find, seek and watch: a log by its key, by time, and its news', async () =
   assert.equal(told.at(-1), 'unsubscribed');
   unwatch();
   await close();
+});
+
+test('[cbv-proof] consent given in another dialect is no proof here; a proof given here is consent there', async () => {
+  const { engine, stranger, close } = await strange();
+  stranger.answer = ({ ask, ...message }) => {
+    if (ask !== undefined) return response(200, { yes: ask });
+    const { challenge } = (message as { params?: { challenge?: string } }).params ?? {};
+    return challenge === undefined ? response(204) : response(200, { challenge });
+  };
+  await engine.subscribe(ann, WANTED, AS);
+  // The very endpoint that echoes there is asked again, and an echo is not enough.
+  assert.deepEqual((await refusal(engine.subscribe(ann, { ...WANTED, key: 'native' }))).data, { reason: 'challenge_failed' });
+  await close();
+
+  const other = await strange({ seed: 2 });
+  other.stranger.answer = (message) => {
+    const { challenge } = (message as { params?: { challenge?: string } }).params ?? {};
+    return challenge === undefined ? response(204) : response(200, { challenge, proof: challengeProof(Secret.parse(CALLBACK.secret), challenge) });
+  };
+  await other.engine.subscribe(ann, { ...WANTED, key: 'native' });
+  await other.engine.subscribe(ann, WANTED, AS);
+  assert.equal(other.stranger.heard.length, 1);
+  await other.close();
 });
