@@ -16,15 +16,14 @@ export class ServerStream {
   readonly #changes = new Set<() => void>();
   readonly #lost = new Set<() => void>();
   #state: ServerStreamState = { phase: 'absent' };
-  #current: object | undefined;
 
   /** `inner` is what makes the requests. */
   constructor(inner: typeof fetch) {
     this.fetch = async (input, init) => {
       if (!asksForStream(init)) return inner(input, init);
       const response = await inner(input, init);
-      if (response.ok && response.body) this.#opened(response, response.body, init?.signal ?? undefined);
-      else if (this.#state.phase !== 'open') this.#enter({ phase: this.#state.phase, status: response.status });
+      if (response.ok && response.body) return this.#opened(response, response.body, init?.signal ?? undefined);
+      if (this.#state.phase !== 'open') this.#enter({ phase: this.#state.phase, status: response.status });
       return response;
     };
   }
@@ -61,17 +60,16 @@ export class ServerStream {
     for (const change of [...this.#changes]) change();
   }
 
-  #opened(response: Response, body: ReadableStream<Uint8Array>, signal: AbortSignal | undefined): void {
-    const current = {};
-    this.#current = current;
+  /** The response as the transport gets it. */
+  #opened(response: Response, body: ReadableStream<Uint8Array>, signal: AbortSignal | undefined): Response {
     const ended = (): void => {
-      if (this.#current !== current || signal?.aborted === true) return;
-      this.#current = undefined;
+      if (signal?.aborted === true) return;
       this.#enter({ phase: 'lost' });
       for (const listener of this.#lost) listener();
     };
-    Object.defineProperty(response, 'body', { value: watched(body, ended) });
     this.#enter({ phase: 'open' });
+    const { status, statusText, headers } = response;
+    return new Response(watched(body, ended), { status, statusText, headers });
   }
 }
 

@@ -61,36 +61,47 @@ export async function unsubscribeResource(connection: Connection, uri: string, o
 
 /** Calls a tool as the list has it. */
 export async function callTool(connection: Connection, tool: Tool, args: Readonly<Record<string, unknown>>, { signal, timeoutMs }: AskOptions): Promise<ToolAnswer> {
-  signal.throwIfAborted();
-  const { client } = await connection.opened();
-  const result = await client.callTool({ name: tool.name, arguments: { ...args } }, { signal, timeout: timeoutMs, toolDefinition: tool }).catch(async (error: unknown) => {
-    // The SDK reports an abort as a timeout.
-    signal.throwIfAborted();
-    throw await explained(connection, peerError(error));
+  const result = await inSession(connection, 'tools/call', signal, async () => {
+    const { client } = await connection.opened();
+    return client.callTool({ name: tool.name, arguments: { ...args } }, { signal, timeout: timeoutMs, toolDefinition: tool }).catch((error: unknown) => { throw peerError(error); });
   });
   const { content, structuredContent, isError = false } = result;
   return structuredContent === undefined ? { content, isError } : { content, structuredContent, isError };
 }
 
 async function ask(connection: Connection, method: string, params: object, options: AskOptions): Promise<Readonly<Record<string, unknown>>> {
-  try {
-    return Object(await connection.call(method, params, options)) as Record<string, unknown>;
-  } catch (error) {
-    options.signal.throwIfAborted();
-    throw await explained(connection, error);
-  }
+  return inSession(connection, method, options.signal, async () => Object(await connection.call(method, params, options)) as Record<string, unknown>);
 }
 
 /** Many servers answer for a session that they have forgotten what they answer for any bad request. */
 const BAD_REQUEST = -32000;
 
-/** What the error means, given what is known of the session. A session that is gone is left, so that the next call opens another. */
-async function explained(connection: Connection, error: unknown): Promise<unknown> {
-  const isForgotten = error instanceof RemoteError && error.code === BAD_REQUEST && connection.pushState?.phase === 'lost';
-  const isEnded = error instanceof LocalError && error.reason === 'session_ended';
-  if (!isForgotten && !isEnded) return error;
-  await connection.renew();
-  return unreachable('it has ended the session', error, 'session_ended');
+/** By method: the last session in which it was a bad request, as long as it has not worked in another one. */
+const doubted = new WeakMap<Connection, Map<string, object>>();
+
+/** A call whose session may be gone: then it is left, so that the next call opens another. */
+async function inSession<T>(connection: Connection, method: string, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+  const doubts = doubted.get(connection) ?? new Map<string, object>();
+  doubted.set(connection, doubts);
+  signal.throwIfAborted();
+  const session = await connection.opened();
+  try {
+    const answer = await run();
+    doubts.delete(method);
+    return answer;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isGone(error, connection, doubts.get(method) ?? session, session)) throw error;
+    doubts.set(method, session);
+    if ((await connection.opened()) === session) await connection.renew();
+    throw unreachable('it has ended the session', error, 'session_ended');
+  }
+}
+
+/** A bad request that is one in a new session too is what it says. `doubted`: where it was one before. */
+function isGone(error: unknown, connection: Connection, doubted: object, session: object): boolean {
+  if (error instanceof LocalError) return error.reason === 'session_ended';
+  return error instanceof RemoteError && error.code === BAD_REQUEST && connection.pushState !== undefined && doubted === session;
 }
 
 function objects(value: unknown, name: string): readonly object[] {

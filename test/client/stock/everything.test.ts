@@ -63,7 +63,7 @@ describe('server-everything', () => {
     await first[Symbol.asyncDispose]();
     assert.equal((await before.outcome).error?.code, 'unreachable');
     await using again = await startEverything({ port: first.port });
-    const after = await resumed(t, listenRung, connection, RESOURCES_CHANGED, markOf(before));
+    const after = await resumed(t, listenRung, connection, RESOURCES_CHANGED, { mark: markOf(before) });
     assert.match((await after.has(2)).join(), /^gap unwatched,event (?!.*first\.gz)/, 'the new process knows nothing of it');
     await gzip(connection, 'second.gz');
     assert.match((await after.has(3))[2]!, /second\.gz/);

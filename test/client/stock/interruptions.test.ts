@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { listenRung } from '../../../src/client/ladder/stock/listen.ts';
 import { readRung } from '../../../src/client/ladder/stock/read.ts';
+import { toolRung } from '../../../src/client/ladder/stock/tool.ts';
 import { freePort } from '../../../scripts/demo/server-process.ts';
 import { Board, NOTICE, type StockOptions, type StockServer } from '../../interop/peers/servers/board.ts';
 import { sdk1Program, startSdk1 } from '../../interop/peers/servers/sdk1.ts';
@@ -13,20 +14,24 @@ import { sdk2Program, startSdk2 } from '../../interop/peers/servers/sdk2.ts';
 import { until } from '../support.ts';
 import { markOf, NOTICE_UPDATED, reached, resumed, started } from './support.ts';
 
+const FORGETFUL = { unknownSession: { status: 400, code: -32000 } };
+/** For the rung that calls a tool; the others have what is selected. */
+const OTHERWISE = { otherwise: { tool: { name: 'unmarked' } } };
+
 const START: Readonly<Record<string, (options: StockOptions) => Promise<StockServer>>> = {
   'SDK 1.x': startSdk1,
-  'SDK 1.x that answers 400 for a forgotten session': (options) => startSdk1({ ...options, unknownSession: { status: 400, code: -32000 } }),
+  'SDK 1.x that answers 400 for a forgotten session': (options) => startSdk1({ ...options, ...FORGETFUL }),
   'SDK 2.x': startSdk2,
 };
 
 for (const [name, start] of Object.entries(START)) {
   describe(`interruptions: ${name}`, () => {
-    for (const rung of [listenRung, readRung]) {
+    for (const rung of [listenRung, readRung, toolRung]) {
       test(`[deg-say] ${rung.name}: the server is restarted, a change is missed, and both are told`, async (t) => {
         const [board, port] = [new Board(), await freePort()];
         const first = await start({ board, port });
         const connection = await reached(t, first);
-        const before = await started(t, rung, connection, NOTICE_UPDATED);
+        const before = await started(t, rung, connection, NOTICE_UPDATED, OTHERWISE);
         await before.has(1);
         board.texts.set(NOTICE, 'second');
         await first.ring({ uri: NOTICE });
@@ -36,7 +41,7 @@ for (const [name, start] of Object.entries(START)) {
         board.texts.set(NOTICE, 'third');
         board.texts.set(NOTICE, 'fourth');
         await using again = await start({ board, port });
-        const after = await resumed(t, rung, connection, NOTICE_UPDATED, markOf(before));
+        const after = await resumed(t, rung, connection, NOTICE_UPDATED, { ...OTHERWISE, mark: markOf(before) });
         assert.deepEqual(await after.has(2), ['gap unwatched', 'event fourth'], 'of the third nobody knows, and the gap says so');
         board.texts.set(NOTICE, 'fifth');
         await again.ring({ uri: NOTICE });
@@ -52,7 +57,7 @@ for (const [name, start] of Object.entries(START)) {
       server.cut();
       assert.equal((await before.outcome).error?.code, 'unreachable');
       await server.ring({ uri: NOTICE });
-      const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, markOf(before));
+      const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, { mark: markOf(before) });
       assert.deepEqual(await after.has(1), ['gap unwatched'], 'nothing is different, but it might have been');
       server.board.texts.set(NOTICE, 'second');
       await server.ring({ uri: NOTICE });
@@ -70,7 +75,7 @@ describe('interruptions', () => {
     for (const stream of server.streams) stream.end();
     const { error } = await before.outcome;
     assert.equal(error?.code, 'unreachable');
-    const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, markOf(before));
+    const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, { mark: markOf(before) });
     await after.has(1);
     server.board.texts.set(NOTICE, 'second');
     await server.ring({ uri: NOTICE });
@@ -90,10 +95,27 @@ describe('interruptions', () => {
     server.board.capabilities = { ...server.board.capabilities, logging: {} };
     await connection.look();
     assert.equal((await run.outcome).error?.code, 'unreachable');
-    const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, markOf(run));
+    const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, { mark: markOf(run) });
     await after.has(1);
     await connection.close();
     assert.equal((await after.outcome).error?.code, 'closed');
+  });
+
+  test('a server that has no streams and forgets its sessions: a bad request is tried in a new session once', async (t) => {
+    const [board, port] = [new Board(), await freePort()];
+    const first = await startSdk1({ board, port, stream: false, ...FORGETFUL });
+    const connection = await reached(t, first);
+    const before = [await started(t, readRung, connection, NOTICE_UPDATED), await started(t, readRung, connection, NOTICE_UPDATED)];
+    for (const run of before) await run.has(1);
+    await first[Symbol.asyncDispose]();
+    for (const run of before) assert.equal((await run.outcome).error?.code, 'unreachable');
+    await using again = await startSdk1({ board, port, stream: false, ...FORGETFUL });
+    const after = await Promise.all(before.map((run) => resumed(t, readRung, connection, NOTICE_UPDATED, { mark: markOf(run) })));
+    for (const run of after) await run.has(1);
+    again.board.replaced.set('resources/read', () => { throw Object.assign(new Error('no'), { code: -32000 }); });
+    for (const run of after) assert.equal((await run.outcome).error?.code, 'unreachable');
+    const last = await started(t, readRung, connection, NOTICE_UPDATED);
+    assert.equal((await last.outcome).error?.code, -32000, 'in a new session too: it means what it says');
   });
 
   for (const [name, program] of [['SDK 1.x', sdk1Program], ['SDK 2.x', sdk2Program]] as const) {
@@ -106,7 +128,7 @@ describe('interruptions', () => {
       await before.has(2);
       await connection.call('tools/call', { name: 'exit' });
       assert.equal((await before.outcome).error?.code, 'unreachable');
-      const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, markOf(before));
+      const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, { mark: markOf(before) });
       assert.deepEqual(await after.has(2), ['gap unwatched', 'event first'], 'another process knows nothing of the second');
     });
   }

@@ -86,17 +86,17 @@ function wordsOf(one: RungYield): string {
   }
 }
 
-interface Shown { readonly contents?: readonly { text: string }[]; readonly items?: readonly { name: string }[]; readonly result?: unknown }
+interface Shown { readonly contents?: readonly { text: string }[]; readonly items?: readonly { name: string }[]; readonly result?: { readonly content: readonly { text: string }[] } }
 
 const shown = ({ contents, items, result }: Shown): string =>
-  contents?.map(({ text }) => text).join() ?? items?.map(({ name }) => name).join() ?? JSON.stringify(result);
+  contents?.map(({ text }) => text).join() ?? items?.map(({ name }) => name).join() ?? result!.content.map(({ text }) => text).join();
 
 const ATTEMPTS_MAX = 200;
 
 /** Again after every error that may pass, the way the ladder does it, until the rung has yielded something. */
-export async function resumed(t: TestContext, rung: Rung, connection: Connection, selection: Selection, mark: string | undefined): Promise<Run> {
+export async function resumed(t: TestContext, rung: Rung, connection: Connection, selection: Selection, options: RunOptions): Promise<Run> {
   for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
-    const run = await started(t, rung, connection, selection, { mark });
+    const run = await started(t, rung, connection, selection, options);
     if (await run.begins()) return run;
     const { error } = await run.outcome;
     assert.ok(['unreachable', 'timeout'].includes(String(error?.code)), `not an error that may pass: ${error?.stack}`);

@@ -70,6 +70,8 @@ export class Board {
   pageSize = 2;
   /** Instead of the honest answers, by method. */
   readonly replaced = new Map<string, Answer>();
+  /** The end of a program; a server inside a test has none. */
+  exit: () => void = () => undefined;
   /** Every request, in order. */
   readonly asked: { readonly method: string; readonly params: any }[] = [];
 
@@ -107,7 +109,7 @@ export class Board {
       case 'write': this.texts.set(args['uri'] ?? NOTICE, args['text']); break;
       case 'ring': await ring(RING_OF[args['what']] ?? { uri: args['what'] }); break;
       // After the answer, so that the call itself succeeds.
-      case 'exit': void sleep(20).then(() => process.exit(0)); break;
+      case 'exit': void sleep(20).then(this.exit); break;
       case 'status': return { content: [{ type: 'text', text: 'see structuredContent' }], structuredContent: { texts: Object.fromEntries(this.texts) } };
       default: return { content: [{ type: 'text', text: [...this.texts.values()].join(', ') }] };
     }

@@ -125,6 +125,8 @@ export const sdk1Program = (): StockProgram =>
   ({ command: process.execPath, args: [fileURLToPath(import.meta.url)], version: installedVersion('@modelcontextprotocol/sdk') });
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const only: Session = session(new Board(), (what) => ringIn(only, what));
+  const board = new Board();
+  board.exit = () => process.exit(0);
+  const only: Session = session(board, (what) => ringIn(only, what));
   await only.server.connect(new StdioServerTransport());
 }

@@ -52,6 +52,7 @@ export const sdk2Program = (): StockProgram =>
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const board = new Board();
+  board.exit = () => process.exit(0);
   serveStdio(() => {
     const mcp: McpServer = serverOf(board, async (what) => {
       if (what === 'tools') mcp.sendToolListChanged();
