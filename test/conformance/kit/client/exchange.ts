@@ -29,9 +29,9 @@ export class Refusal extends Error {
 export class Cut extends Error {}
 
 export const methodNotFound = (): Refusal => new Refusal(-32601, 'Method not found');
-export const notFound = (data: object = {}): Refusal => new Refusal(-32023, 'Subscription not found.', { kind: 'subscription', ...data });
-export const conflict = (kind: 'epoch' | 'position', { epoch, head, acked }: ScriptedLog, message = 'The position cannot be.', more: object = {}): Refusal =>
-  new Refusal(-32602, message, { kind, epoch, head, acked, ...more });
+export const notFound = (data: object = {}, message = 'Subscription not found.'): Refusal => new Refusal(-32023, message, { kind: 'subscription', ...data });
+export const conflict = (kind: 'epoch' | 'position', { epoch, head, acked }: ScriptedLog, message = 'The position cannot be.'): Refusal =>
+  new Refusal(-32602, message, { kind, epoch, head, acked });
 
 /** A stream that the client has opened. */
 export class ServedStream {

@@ -1,6 +1,5 @@
 /** A scenario against a client: a scripted server, the command, and what was seen between them. */
 import { Looks, NotApplicable, NotShown } from '../looks.ts';
-import type { Drain } from '../server/scenario.ts';
 import type { Era, Json } from '../wire/session.ts';
 import type { Call, ServedStream } from './exchange.ts';
 import { Program, type Applied, type Context } from './program.ts';
@@ -34,6 +33,8 @@ const LAST_WORD_MS = 100;
 export class ClientTest {
   readonly server: ScriptedServer;
   readonly era: Era;
+  /** How long something may take that has to happen soon. */
+  readonly patienceMs: number;
   readonly #command: string;
   readonly #scenario: string;
   readonly #looks: Looks;
@@ -41,19 +42,20 @@ export class ClientTest {
   /** Acknowledgements that came as answers to callbacks. */
   readonly #answered: Acknowledged[] = [];
 
-  private constructor(server: ScriptedServer, command: string, scenario: string, looks: Looks) {
+  private constructor(server: ScriptedServer, command: string, scenario: string, looks: Looks, patienceMs: number) {
     this.server = server;
     this.era = server.era;
     this.#command = command;
     this.#scenario = scenario;
     this.#looks = looks;
+    this.patienceMs = patienceMs;
   }
 
   /** Runs a scenario in one revision and returns what it saw. */
-  static async run(definition: ClientScenario, command: string, era: Era): Promise<Looks> {
+  static async run(definition: ClientScenario, command: string, era: Era, patienceMs: number = PATIENCE_MS): Promise<Looks> {
     const looks = new Looks(definition.eras === 'each' ? `${definition.name} (${era})` : definition.name, definition.checks);
     const server = await ScriptedServer.listen(era);
-    const test = new ClientTest(server, command, definition.name, looks);
+    const test = new ClientTest(server, command, definition.name, looks, patienceMs);
     let failure: unknown;
     try {
       await definition.run(test);
@@ -82,16 +84,18 @@ export class ClientTest {
 
   get program(): Program { return this.#program!; }
 
-  /** Runs the command and waits until it drains in this way. Throws `NotApplicable` when it does so in another. */
-  async drain(drain: Drain, more: Partial<Context> = {}): Promise<void> {
-    this.start({ drain, ...more });
-    const drains = (): Drain | undefined => {
-      if (this.server.streams.length > 0) return 'stream';
-      if (this.server.log.callback !== undefined) return 'callback';
-      return this.server.callsOf('triggers/pull').length > 0 ? 'pull' : undefined;
-    };
-    await this.until(`the client to begin to drain by ${drain}`, () => drains() !== undefined);
-    if (drains() !== drain) throw new NotApplicable(`the client does not drain by ${drain}; it drains by ${drains()}`);
+  /** Runs the command and waits until it drains, in whatever way; a stream is what it is asked for. */
+  async follow(context: Partial<Context> = {}): Promise<'stream' | 'pull'> {
+    this.start({ drain: 'stream', ...context });
+    const drains = (): 'stream' | 'pull' | undefined => (this.server.streams.length > 0 ? 'stream' : this.server.callsOf('triggers/pull').length > 0 ? 'pull' : undefined);
+    await this.until('the client to drain', () => drains() !== undefined);
+    return drains()!;
+  }
+
+  /** The same in this way. Throws `NotApplicable` when it does so in another. */
+  async drain(drain: 'stream' | 'pull', context: Partial<Context> = {}): Promise<void> {
+    const actual = await this.follow({ drain, ...context });
+    if (actual !== drain) throw new NotApplicable(`the client does not drain by ${drain}; it drains by ${actual}`);
   }
 
   /** Every acknowledgement, in order. */
@@ -144,7 +148,7 @@ export class ClientTest {
   }
 
   /** Resolves when the condition holds. Throws with `what` when it has not come true in time, or cannot because the client has ended. */
-  async until(what: string, condition: () => boolean, patienceMs: number = PATIENCE_MS): Promise<void> {
+  async until(what: string, condition: () => boolean, patienceMs: number = this.patienceMs): Promise<void> {
     for (const end = Date.now() + patienceMs; !condition();) {
       const { ended, epitaph } = this.program;
       if (ended !== undefined && Date.now() - ended.at > LAST_WORD_MS) throw new Error(`waited for ${what}, but ${epitaph}`);

@@ -44,6 +44,7 @@ export class ScriptedServer {
   readonly #session = randomBytes(16).toString('hex');
   readonly #pulse: NodeJS.Timeout;
   #listEtag = 'types-1';
+  #released = 0;
 
   private constructor(era: Era) {
     this.era = era;
@@ -82,6 +83,12 @@ export class ScriptedServer {
     this.log.append(count);
     if (this.automatic) for (const stream of this.streams) if (stream.open) stream.pump();
   }
+
+  /** Pulls that wait for an event are answered now. */
+  releasePulls(): void { this.#released += 1; }
+
+  /** Breaks off whatever is open. */
+  dropConnections(): void { this.#server.closeAllConnections(); }
 
   /** The list of types is another one now. */
   changeList(): void { this.#listEtag = 'types-2'; }
@@ -191,7 +198,9 @@ export class ScriptedServer {
       if (ack !== undefined) this.#acknowledge(ack);
       const { epoch } = this.log;
       const from = this.#start(after);
-      for (const until = Date.now() + waitMs; Date.now() < until && this.log.head <= from && this.log.epoch === epoch && !response.destroyed && this.up;) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      const released = this.#released;
+      const isQuiet = (): boolean => this.log.head <= from && this.log.epoch === epoch && this.#released === released && !response.destroyed && this.up;
+      for (const until = Date.now() + waitMs; Date.now() < until && isQuiet();) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
       this.#find(subscriptionId);
       if (this.log.epoch !== epoch) throw conflict('epoch', this.log);
       const delivery = this.log.delivery(from, maxEvents);

@@ -1,0 +1,87 @@
+/** Applying deliveries: repeated ones, ones that are not next, a new epoch, and late ones of the epoch before (SEP: Applying a delivery). */
+import assert from 'node:assert/strict';
+import { clientScenario, type ClientTest } from '../kit/client/scenario.ts';
+import type { Json } from '../kit/wire/session.ts';
+
+/** Sends this delivery next, whatever the client has asked for. Resolves with the moment when it was sent. */
+type Sender = (t: ClientTest, delivery: Json) => Promise<number>;
+
+const SENDERS: Readonly<Record<'stream' | 'pull', Sender>> = {
+  stream: async (t, delivery) => {
+    (await t.stream()).send(delivery);
+    return Date.now();
+  },
+  pull: async (t, delivery) => {
+    let sentAt = 0;
+    t.server.behave('triggers/pull', async (_params, right) => {
+      if (sentAt !== 0) return right();
+      sentAt = Date.now();
+      return { ...delivery, hasMore: false, nextPollMs: 50 };
+    });
+    // One that waits for an event is let go.
+    t.server.releasePulls();
+    await t.until('the next pull', () => sentAt !== 0);
+    return sentAt;
+  },
+};
+
+const numbers = (t: ClientTest, epoch: string): number[] => t.applied.filter((line) => line.applied === 'event' && line.epoch === epoch).map(({ sequence }) => sequence!);
+
+export const applying = (['stream', 'pull'] as const).map((drain) => clientScenario({
+  name: `${drain}: applying deliveries`,
+  about: 'Every number is applied once and in order, whatever is delivered.',
+  checks: ['dlv-repeat', 'recv-duplicate', 'recv-missing', 'recv-missing-fetch', 'recv-epoch', 'recv-left-epoch', 'recv-epoch-repeat'],
+  async run(t) {
+    const { server } = t;
+    const send = SENDERS[drain];
+    await t.drain(drain);
+    server.append(3);
+    await t.untilAcked(3);
+
+    await t.check('dlv-repeat', 'numbers that it has come again, with a new one behind them: the new one is acknowledged', async () => {
+      server.automatic = false;
+      server.append(1);
+      await send(t, server.log.delivery(1));
+      await t.untilAcked(4);
+    });
+
+    const { epoch } = server.log;
+    server.append(3);
+    const sentAt = await send(t, server.log.delivery(5));
+    server.automatic = true;
+    const asked = () => t.draining.find(({ at, params }) => at > sentAt && (params.after?.sequence ?? server.log.acked) <= 4);
+    await t.until('the client to ask for the numbers that are missing', () => asked() !== undefined || t.acked > 4).catch(() => undefined);
+    await t.check('recv-missing', 'a delivery after 5 is not applied when only 4 numbers are', () => assert.equal(t.acked, 4));
+    await t.check('recv-missing-fetch', 'the missing numbers are asked for, from its own position', () => assert.deepEqual(asked()?.params.after ?? { epoch, sequence: asked() && server.log.acked }, { epoch, sequence: 4 }));
+    await t.check('recv-missing', 'it goes on when they have come', () => t.untilAcked(7));
+    await t.check(['recv-duplicate', 'recv-missing'], 'the application got every number once, in order', () => assert.deepEqual(numbers(t, epoch), [1, 2, 3, 4, 5, 6, 7]));
+
+    // The last two acknowledgements are what the server has lost: they come again as 1 and 2.
+    server.log.acked = 5;
+    server.log.loseEpoch();
+    server.stream?.finish();
+    await t.check('recv-epoch', 'the log is followed into its new epoch', async () => {
+      await t.untilAcked(2);
+      server.append(1);
+      await t.untilAcked(3);
+    });
+    await t.check('recv-epoch', 'the application is told that the log was lost before it gets an event of the new epoch', () => {
+      const lost = t.applied.findIndex(({ applied }) => applied === 'lost');
+      const first = t.applied.findIndex((line) => line.applied === 'event' && line.epoch !== epoch);
+      assert.deepEqual([t.applied[lost]?.epoch, t.applied[lost]?.sequence, lost < first], [epoch, 7, true]);
+    });
+    await t.check('recv-epoch-repeat', 'events that it had are not applied again under their new numbers', () => {
+      const ids = t.applied.filter(({ applied }) => applied === 'event').map(({ eventId }) => eventId);
+      assert.equal(new Set(ids).size, ids.length);
+    });
+
+    const late = { ...server.log.heartbeat(7), epoch, head: 8, events: [{ sequence: 8, eventId: 'event-late', name: 'conformance.plain', timestamp: '2026-01-01T00:00:00.000Z', data: {} }] };
+    await send(t, late);
+    await t.check('recv-left-epoch', 'a late delivery of the epoch before is followed by more of the new one', async () => {
+      server.append(1);
+      await t.untilAcked(4);
+    });
+    await t.check('recv-left-epoch', 'nothing of the late delivery is acknowledged', () => assert.deepEqual(t.acks.filter((ack) => ack.epoch === epoch && ack.sequence > 7), []));
+    await t.check('recv-left-epoch', 'nothing of it reaches the application', () => assert.equal(t.applied.some(({ eventId }) => eventId === 'event-late'), false));
+  },
+}));
