@@ -8,7 +8,7 @@ const DOOR = 'triggers://feeds/door.opened';
 /** The longest lease that this server grants: long enough that a busy machine extends it in time. */
 const LEASE_MS = 4000;
 
-describe('the log of a feed', { concurrency: true }, () => {
+describe('the log of a feed', { concurrency: 4 }, () => {
   let world: World;
   before(async () => { world = await World.start({ TRIGGERS_TTL_MIN_MS: '1000', TRIGGERS_TTL_DEFAULT_MS: '1000', TRIGGERS_TTL_MAX_MS: String(LEASE_MS) }); });
   after(() => world.close());

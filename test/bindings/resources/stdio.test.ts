@@ -45,7 +45,7 @@ async function connect(kind: ReaderKind, program: Program): Promise<Piped> {
   };
 }
 
-describe('feeds on a pipe', { concurrency: true }, () => {
+describe('feeds on a pipe', { concurrency: 4 }, () => {
   for (const kind of READERS) {
     test(kind, async () => {
       await using folder = await temporaryFolder();
