@@ -3,6 +3,10 @@ import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, test, type TestContext } from 'node:test';
+import { Client } from '@modelcontextprotocol/client';
+import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import { ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { listenRung } from '../../../src/client/ladder/stock/listen.ts';
 import { readRung } from '../../../src/client/ladder/stock/read.ts';
 import type { Rung } from '../../../src/client/ladder/types.ts';
@@ -161,8 +165,16 @@ describe('what is read', () => {
   for (const [name, nextCursor] of [['the same page again and again', () => 'again'], ['page after page', (page: number) => String(page)]] as const) {
     test(`a list without end: ${name}`, async (t) => {
       let pages = 0;
-      const page = (): object => ({ tools: [], nextCursor: nextCursor(++pages) });
-      assert.deepEqual(await read(t, (board) => board.replaced.set('tools/list', page), {}, TOOLS_CHANGED), ['peer_misbehaved', 'pages']);
+      // In memory: a thousand pages over HTTP take their time.
+      const server = new Server({ name: 'endless', version: '1' }, { capabilities: { tools: {} } });
+      server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: [], nextCursor: nextCursor(++pages) }));
+      const [near, far] = InMemoryTransport.createLinkedPair();
+      await server.connect(far);
+      const client = new Client({ name: 'theirs', version: '1' });
+      await client.connect(near as Parameters<Client['connect']>[0]);
+      t.after(() => client.close());
+      const { error } = await (await started(t, readRung, await reached(t, client), TOOLS_CHANGED)).outcome;
+      assert.deepEqual([error?.code, error?.reason], ['peer_misbehaved', 'pages']);
       assert.ok(pages <= 1000);
     });
   }
