@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createApp } from './app.ts';
-import { createAuth } from './auth.ts';
+import { createAuth, type Auth } from './auth.ts';
 import type { Config } from './config.ts';
 import { McpEndpoint } from './endpoint.ts';
 import { finish, listen } from './http.ts';
@@ -26,18 +26,20 @@ export interface Run {
   readonly print: (text: string) => void;
   /** What of the engine is not as configured, for tests. */
   readonly engine?: ServiceOptions['engine'];
+  /** Who may come in, instead of what the configuration says; for tests. */
+  readonly auth?: Auth;
   /** Given the parts before they start, for tests. */
   readonly onService?: (service: Service) => void;
 }
 
 /** Runs until `stop` fires and everything is closed. */
-export async function runHttp({ config, log, sources: { sources, github }, stop, remember, print, engine, onService }: Run): Promise<void> {
+export async function runHttp({ config, log, sources: { sources, github }, stop, remember, print, engine, auth: given, onService }: Run): Promise<void> {
   const onError = (error: Error) => log.debug({ err: error }, 'a request was refused or lost');
   const metrics = config.METRICS ? createMetrics() : null;
   const jwksUri = new URL('.well-known/jwks.json', `${config.PUBLIC_URL.href.replace(/\/$/, '')}/`);
   const service = await createService({ config, sources, log, jwksUri, ...(engine === undefined ? {} : { engine }), ...(metrics === null ? {} : { meter: metrics.meter }) });
   onService?.(service);
-  const auth = await createAuth(config);
+  const auth = given ?? (await createAuth(config));
   const tokenFile = auth.developmentToken === null ? null : config.DEV_TOKEN_FILE ?? join(config.DATA_DIR, 'token');
   if (auth.developmentToken !== null && tokenFile !== null) {
     remember(auth.developmentToken);

@@ -59,7 +59,7 @@ after(async () => { for (const folder of folders) await rm(folder, { recursive: 
 
 async function strange(options: Parameters<typeof world>[0] = {}) {
   const stranger = new Stranger();
-  return { stranger, ...(await world({ egress: stranger, dialects: { other: dialect(), mute: dialect(true) }, ...options })) };
+  return { stranger, ...(await world({ egress: stranger, dialects: { other: dialect(), 'other.mute': dialect(true) }, ...options })) };
 }
 
 test('one event in a message, in order, each after the answer to the one before', async () => {
@@ -106,7 +106,7 @@ test('a run of gaps has a message of its own, before the event behind it', async
 
 test('what a dialect has no words for counts as acknowledged', async () => {
   const { engine, stranger, emitAll, pass, close } = await strange();
-  await engine.subscribe(ann, WANTED, { dialect: 'mute' });
+  await engine.subscribe(ann, WANTED, { dialect: 'other.mute' });
   stranger.answer = () => failed('connection_refused');
   await emitAll(1, 3);
   await pass(SECOND / 10);
@@ -134,7 +134,7 @@ test('the same call with another secret rotates it: both sign for a while, and n
   const { engine, stranger, emitAll, pass, close } = await strange({ clock });
   const first = await engine.subscribe(ann, WANTED, AS);
   const next = { url: CALLBACK.url, secret: secretOf(2) };
-  const second = await engine.subscribe(ann, { ...WANTED, callback: next }, { dialect: 'mute' });
+  const second = await engine.subscribe(ann, { ...WANTED, callback: next }, { dialect: 'other.mute' });
   assert.equal(second.subscriptionId, first.subscriptionId);
   assert.notEqual(second.etag, first.etag);
   await emitAll(1, 1);

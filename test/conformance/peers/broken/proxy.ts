@@ -48,6 +48,8 @@ export interface Spoil {
   readonly error?: (error: Json, passing: Passing) => Json | Promise<Json>;
   /** A notification on a response; what it returns is sent instead: one, several or none. */
   readonly notification?: (notification: Json, passing: Passing) => Json | Json[] | null | Promise<Json | Json[] | null>;
+  /** Notifications that are sent before the answer to a request, though nobody asked for them. */
+  readonly alongside?: (passing: Passing) => Json[];
   /** A delivery or challenge to a callback, before it is sent. Returning an answer keeps it from being sent. */
   readonly callback?: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>;
   /** What the endpoint answered, before the server sees it. */
@@ -128,11 +130,19 @@ export class SpoilingProxy {
       ...(raw.length === 0 ? {} : { body: message === undefined ? raw : JSON.stringify({ ...message, params: passing.params }) }),
     });
     const type = answer.headers.get('content-type') ?? '';
+    const extra = this.#spoil.alongside?.(passing) ?? [];
+    if (extra.length > 0 && type.startsWith('application/json')) return this.#passWith(extra, await answer.json(), response);
     response.writeHead(answer.status, Object.fromEntries([...answer.headers].filter(([header]) => !HOP.has(header) && header !== 'content-encoding')));
     if (type.startsWith('text/event-stream')) return this.#passStream(answer, passing, response);
     const text = await answer.text();
     const [changed] = await this.#change(jsonOf(Buffer.from(text)), passing);
     response.end(changed === undefined ? text : JSON.stringify(changed));
+  }
+
+  #passWith(extra: readonly Json[], answer: Json, response: ServerResponse): void {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    for (const message of [...extra, answer]) response.write(`data: ${JSON.stringify(message)}\n\n`);
+    response.end();
   }
 
   async #passStream(answer: Response, passing: Passing, response: ServerResponse): Promise<void> {

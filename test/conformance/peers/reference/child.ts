@@ -3,6 +3,8 @@
  * asks for what no client can bring about.
  */
 import { defineTrigger, type DeclaredTrigger, type Engine } from 'mcp-triggers-experimental/server';
+import { decodeJwt } from 'jose';
+import { createAuth, type Auth } from '../../../../reference-server/auth.ts';
 import { loadConfig, secretsOf } from '../../../../reference-server/config.ts';
 import { createLog } from '../../../../reference-server/log.ts';
 import { runHttp } from '../../../../reference-server/run-http.ts';
@@ -32,6 +34,20 @@ const TRIGGERS: readonly DeclaredTrigger[] = [
 
 const { CONFORMANCE_LEAD_MS = '0', ...environment } = process.env;
 const config = loadConfig(environment);
+/** A second issuer with the same keys: it, too, may say who somebody is. */
+async function twoIssuers(): Promise<Auth> {
+  const [first, second] = await Promise.all([createAuth(config), createAuth({ ...config, AUTH_ISSUER: new URL('/second', config.AUTH_ISSUER) })]);
+  return { ...first, gate: (request) => (issuerIn(request)?.endsWith('/second') === true ? second : first).gate(request) };
+}
+
+function issuerIn({ headers }: Request): string | undefined {
+  try {
+    return decodeJwt((headers.get('authorization') ?? '').replace(/^Bearer /, '')).iss;
+  } catch {
+    return undefined;
+  }
+}
+
 const clock = new LeadingClock(Number(CONFORMANCE_LEAD_MS));
 const forbidden = new Set<string>();
 const refusalOf = (principal: string, name: string): string => JSON.stringify([principal, name]);
@@ -39,7 +55,7 @@ const stop = new AbortController();
 let emit: Emit;
 let engine: Engine;
 
-type Request = Readonly<Record<string, unknown>> & { readonly do: string };
+type Order = Readonly<Record<string, unknown>> & { readonly do: string };
 const verbs: Readonly<Record<string, (request: any) => Promise<unknown>>> = {
   async emit({ events }: { events: Parameters<Emit>[0][] }) {
     await Promise.all(events.map((event) => emit(event)));
@@ -62,7 +78,7 @@ const verbs: Readonly<Record<string, (request: any) => Promise<unknown>>> = {
   async declare({ name }: { name: string }) { engine.declare(itemType(name)); },
 };
 
-process.on('message', (request: Request & { readonly id: number }) => {
+process.on('message', (request: Order & { readonly id: number }) => {
   const { id, do: verb, ...params } = request;
   void Promise.resolve()
     .then(() => verbs[verb]!(params))
@@ -83,6 +99,7 @@ await runHttp({
     // A stranger may follow nothing.
     authorize: ({ principal }, { name }) => !principal.includes('"stranger"') && !forbidden.has(refusalOf(principal, name)),
   },
+  auth: await twoIssuers(),
   onService: (service) => { engine = service.engine; },
 });
 process.disconnect?.();

@@ -74,12 +74,13 @@ export class ReferenceServer {
     }).listen(0, '127.0.0.1');
     await once(this.#side, 'listening');
     this.#issuer = `http://127.0.0.1:${(this.#side.address() as AddressInfo).port}`;
-    for (const subject of ['main', 'other', 'stranger']) this.#tokens[subject] = await this.#tokenFor(subject);
+    for (const subject of ['main', 'other', 'stranger']) this.#tokens[subject] = await this.#tokenFor(subject, this.#issuer);
+    this.#tokens['namesake'] = await this.#tokenFor('main', `${this.#issuer}/second`);
   }
 
-  #tokenFor(subject: string): Promise<string> {
+  #tokenFor(subject: string, issuer: string): Promise<string> {
     return new SignJWT({ scope: 'triggers' }).setProtectedHeader({ alg: 'EdDSA', kid: 'conformance' })
-      .setIssuer(this.#issuer).setSubject(subject).setAudience(this.url).setIssuedAt().setExpirationTime('2h').sign(this.#key);
+      .setIssuer(issuer).setSubject(subject).setAudience(this.url).setIssuedAt().setExpirationTime('2h').sign(this.#key);
   }
 
   #offer(): ControlOffer {

@@ -42,11 +42,7 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'cap-unasked', wrong: 'sends a delivery along with another answer',
-    spoil: { notification: (message) => message, result: (result) => result, request: async ({ method, params, ask }) => {
-      if (method !== 'triggers/pull') return undefined;
-      const { result, error } = await ask(method, params);
-      return { ...(error ? { error } : { result }), method: undefined, alongside: undefined };
-    } },
+    spoil: { alongside: ({ method, params }) => (method === 'triggers/get' ? [{ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: { subscriptionId: params.subscriptionId } }] : []) },
   },
   { check: 'gen-ignore-unknown', wrong: 'refuses members that it does not know', spoil: { request: (passing) => (isTriggers(passing) && JSON.stringify(passing.params).includes('unheardOf') ? { error: { code: -32602, message: 'Unknown member.', data: { kind: 'invalid', path: '/unheardOf', expected: 'nothing' } } } : undefined) } },
   { check: 'gen-integers', wrong: 'takes a text for a number', spoil: { request: ({ params }) => { for (const name of ['maxEvents', 'waitMs', 'ttlMs']) if (typeof params[name] === 'string') params[name] = Number(params[name]); } } },
@@ -58,7 +54,7 @@ export const general: readonly BrokenServer[] = [
   },
   { check: 'gen-check-order', wrong: 'looks at preconditions first', spoil: { request: ({ method, params }) => (method === 'triggers/update' && params.ifMatch === 'stale' ? { error: { code: -32602, message: 'Changed.', data: { kind: 'etag', etag: 'x' } } } : undefined) } },
   { check: 'gen-instants', wrong: 'writes instants without milliseconds', spoil: { result: (result, passing) => (isTriggers(passing) ? instants(result) : result) } },
-  { check: 'deg-none', wrong: 'tells everybody that the list of triggers changed', spoil: { request: ({ method, params, ask }) => (method === 'tools/list' ? ask(method, params).then(({ result }) => ({ result, alongside: true })) : undefined) } },
+  { check: 'deg-none', wrong: 'tells everybody that the list of triggers changed', spoil: { alongside: ({ method }) => (method === 'tools/list' ? [{ jsonrpc: '2.0', method: 'notifications/triggers/list_changed' }] : []) } },
   { check: 'err-codes', wrong: 'answers every refusal with one code', spoil: errors((error) => ({ ...error, code: -32603, data: undefined })) },
   { check: 'err-codes', wrong: 'leaves the typed data away', spoil: errors((error) => ({ ...error, data: undefined })) },
   { check: 'err-path', wrong: 'names members with dots', spoil: errors((error) => (error.data?.path === undefined ? error : { ...error, data: { ...error.data, path: error.data.path.slice(1).replaceAll('/', '.') } })) },
