@@ -18,8 +18,11 @@ export interface Verbs {
   readonly remember: object;
   /** The server's clock goes forward; everything due by then has happened, or is under way, when it is answered. */
   readonly advance: { readonly ms: number };
-  /** This principal (of `tokens`) may not follow this type any more (`false`) or again; looked at at once. */
-  readonly permit: { readonly principal: string; readonly name: string; readonly allowed: boolean };
+  /**
+   * This principal (of `tokens`) may not follow this type any more (`false`) or again. The server is told and looks at it at once; with `told: false` it is left to
+   * find out by itself.
+   */
+  readonly permit: { readonly principal: string; readonly name: string; readonly allowed: boolean; readonly told?: boolean };
   /** The data of an event is forgotten. */
   readonly redact: { readonly name: string; readonly eventId: string };
   /** A trigger type is not offered any more, because it was removed or because its schema changed. */

@@ -51,6 +51,8 @@ function issuerIn({ headers }: Request): string | undefined {
 const clock = new LeadingClock(Number(CONFORMANCE_LEAD_MS));
 const forbidden = new Set<string>();
 const refusalOf = (principal: string, name: string): string => JSON.stringify([principal, name]);
+/** A stranger may follow nothing. */
+const permitted = (principal: string, name: string): boolean => !principal.includes('"stranger"') && !forbidden.has(refusalOf(principal, name));
 const stop = new AbortController();
 let emit: Emit;
 let engine: Engine;
@@ -62,10 +64,10 @@ const verbs: Readonly<Record<string, (request: any) => Promise<unknown>>> = {
     await engine.settled();
   },
   async advance({ ms }: { ms: number }) { clock.advance(ms); },
-  async permit({ principal, name, allowed }: { principal: string; name: string; allowed: boolean }) {
+  async permit({ principal, name, allowed, told = true }: { principal: string; name: string; allowed: boolean; told?: boolean }) {
     if (allowed) forbidden.delete(refusalOf(principal, name));
     else forbidden.add(refusalOf(principal, name));
-    if (allowed) return;
+    if (allowed || !told) return;
     for (let cursor: string | undefined; ;) {
       const page = await engine.subscriptions({ principal }, cursor === undefined ? {} : { cursor });
       for (const { subscriptionId, select } of page.subscriptions) if (select.some((selection) => selection.name === name)) await engine.terminate({ principal, subscriptionId }, 'revoked');
@@ -96,8 +98,8 @@ await runHttp({
   print: () => process.send!({ ready: true }),
   engine: {
     clock,
-    // A stranger may follow nothing.
-    authorize: ({ principal }, { name }) => !principal.includes('"stranger"') && !forbidden.has(refusalOf(principal, name)),
+    authorize: ({ principal }, { name }) => permitted(principal, name),
+    reauthorize: (principal, { name }) => permitted(principal, name),
   },
   auth: await twoIssuers(),
   onService: (service) => { engine = service.engine; },
