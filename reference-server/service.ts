@@ -25,7 +25,7 @@ export interface ServiceOptions {
   /** Where the public halves of the delivery keys can be fetched; null = nowhere, then deliveries carry only the client's HMAC. */
   readonly jwksUri: URL | null;
   /** What of the engine is not as configured, for tests: its clock, who may follow what. */
-  readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize'>;
+  readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize' | 'reauthorize'>;
   /** Told when `start` fails, for whoever does not call it. */
   readonly onStartFailed?: (error: unknown) => void;
 }
