@@ -3,7 +3,7 @@
  * add to the filter; so this goes around its handler: it takes our part out of the request and puts it into the response. A doorbell is
  * written on the stream of the one who may hear it and nowhere else.
  */
-import type { AuthInfo, McpHttpHandler } from '@modelcontextprotocol/server';
+import { isJsonContentType, readRequestBody, type AuthInfo, type McpHttpHandler } from '@modelcontextprotocol/server';
 import type { RequestId } from '../../../spec-schema/draft/schema.ts';
 import { Quota } from '../../engine/quota.ts';
 import { systemClock } from '../../engine/system.ts';
@@ -55,21 +55,22 @@ interface ListenRequest {
 /**
  * The SDK handler's `fetch`, with feeds on `subscriptions/listen` (SEP: When a peer lacks the extension). URIs that the caller may not have are left out, so that the
  * acknowledgement says what is listened to. The stream ends with the authorization of its request, and when the log of one of its feeds does. Needs `attachResources` on
- * the servers of the handler, a body that has been read (`parsedBody`), and `withBoundedBacklog` around it.
+ * the servers of the handler, and `withBoundedBacklog` around it.
  */
 export function withFeeds(fetch: Fetch, engine: BindableEngine, options: ListenOptions = {}): Fetch {
   const streams = new Quota(STREAMS_LIMIT, options.maxStreams ?? STREAMS_MAX);
   const { log } = keepingOf(options);
   return async (request, given = {}) => {
-    const asked = listenRequest(given.parsedBody);
-    if (asked === null) return fetch(request, given);
+    const parsedBody = given.parsedBody === undefined ? await bodyOf(request) : given.parsedBody;
+    const asked = listenRequest(parsedBody);
+    if (asked === null) return fetch(request, parsedBody === undefined ? given : { ...given, parsedBody });
     const listening = new Listening(asked, engine, options);
     try {
       await options.ready?.();
       const caller = (options.caller ?? callerOf)({ http: given.authInfo === undefined ? {} : { authInfo: given.authInfo } });
       listening.onClosed(streams.enter(caller.principal));
       const notifications = await listening.prepare(caller);
-      return listening.serve(request, given.authInfo, await fetch(request, { ...given, parsedBody: { ...(given.parsedBody as object), params: { ...asked.params, notifications } } }));
+      return listening.serve(request, given.authInfo, await fetch(request, { ...given, parsedBody: { ...(parsedBody as object), params: { ...asked.params, notifications } } }));
     } catch (error) {
       listening.close();
       if (!(error instanceof WireError)) log.error({ err: error, method: 'subscriptions/listen' }, 'a request failed unexpectedly');
@@ -77,6 +78,17 @@ export function withFeeds(fetch: Fetch, engine: BindableEngine, options: ListenO
       return Response.json({ jsonrpc: '2.0', id: asked.id, error: refusal });
     }
   };
+}
+
+/** What the SDK would read, of a copy; undefined = something that it refuses. */
+async function bodyOf(request: Request): Promise<unknown> {
+  if (request.method !== 'POST' || !isJsonContentType(request.headers.get('content-type'))) return undefined;
+  try {
+    const read = await readRequestBody(request.clone());
+    return read.tooLarge ? undefined : (JSON.parse(read.text) as unknown);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Null = not ours to look at: another method, or something that the SDK refuses. */

@@ -2,7 +2,7 @@
  * One log that somebody at a door wants to hear of: waits for news, keeps a lease from running out for as long as anybody
  * listens, and says when it is over.
  */
-import type { Position, Subscription } from '../../../spec-schema/draft/schema.ts';
+import type { Position, PullResult, Subscription } from '../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../core/types.ts';
 import { systemClock } from '../../engine/system.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
@@ -14,7 +14,7 @@ import type { Keeping } from './options.ts';
 export interface Door {
   /** There is something to read. */
   ring(): void;
-  /** The log is over: it has rung for the last time. The reader learns from reading what came of it. */
+  /** The log is over, or closed to this listener: nothing rings any more. Reading says what came of it. */
   ended(reason: TerminationReason): void;
 }
 
@@ -118,6 +118,7 @@ export class Watch {
     this.#stop();
   }
 
+  /** The engine says that it is over: worth a last look. */
   #end(reason: TerminationReason): void {
     if (this.#closed) return;
     this.close();
@@ -125,12 +126,22 @@ export class Watch {
     this.#door.ended(reason);
   }
 
+  /** Who may not read it any more is not told that there is something to read either. */
+  #refuse(): void {
+    if (this.#closed) return;
+    this.close();
+    this.#door.ended('revoked');
+  }
+
   async #head(): Promise<number | null> {
+    const { engine, caller, keeping } = this.#o;
     try {
-      return (await this.#o.engine.get(this.#o.caller, { subscriptionId: this.subscriptionId })).head;
+      // A pull of nothing: it asks again whether this caller may.
+      return ((await engine.pull(caller, { subscriptionId: this.subscriptionId, maxEvents: 0 })) as Pick<PullResult, 'head'>).head;
     } catch (error) {
       // That it is over is told by itself; that the store does not answer passes.
-      this.#o.keeping.log.debug({ err: error, subscriptionId: this.subscriptionId }, 'a log that is watched could not be looked at');
+      keeping.log.debug({ err: error, subscriptionId: this.subscriptionId }, 'a log that is watched could not be looked at');
+      if (error instanceof WireError && error.is('Forbidden')) this.#refuse();
       return null;
     }
   }
@@ -145,7 +156,7 @@ export class Watch {
     } catch (error) {
       this.#o.keeping.log.debug({ err: error, subscriptionId: this.subscriptionId }, 'the lease of a log that is watched was not extended');
       const refused = error instanceof WireError && (error.is('Forbidden') || error.is('NotFound'));
-      if (refused) this.#end('revoked');
+      if (refused) this.#refuse();
       else this.#renewLater(RENEW_AGAIN_MS);
     }
   }

@@ -31,14 +31,14 @@ function byHand(mcp: McpServer): string[] {
   return subscribed;
 }
 
-/** One modern request, read already as an endpoint does that has to look at it. */
+/** One modern request. Nobody has read it before. */
 function ask(handler: McpHttpHandler, method: string, params: { readonly uri?: string; readonly [member: string]: unknown }, authInfo?: AuthInfo, signal?: AbortSignal): Promise<Response> {
   const { headers, body } = modern(method, params);
   const request = new Request('http://localhost/mcp', {
     method: 'POST', body: JSON.stringify(body), ...(signal === undefined ? {} : { signal }),
     headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', ...headers, ...(params.uri === undefined ? {} : { 'mcp-name': params.uri }) },
   });
-  return handler.fetch(request, { parsedBody: body, ...(authInfo === undefined ? {} : { authInfo }) });
+  return handler.fetch(request, { ...(authInfo === undefined ? {} : { authInfo }) });
 }
 
 /** Talks to a server in both eras. */

@@ -133,7 +133,7 @@ describe('subscriptions/listen', () => {
     assert.equal(listened.messages.at(-1)?.result?.['resultType'], 'complete');
   });
 
-  test('carries the list changes of extensions, which are asked for by members of their own', async () => {
+  test('carries the list changes of extensions, which are asked for by members of their own [list-changed-listen]', async () => {
     const listened = await listen([], { as: somebody(), filter: { eventsListChanged: true, triggersListChanged: true } });
     assert.deepEqual(await listened.acknowledged(), { eventsListChanged: true, triggersListChanged: true });
     const other = await listen([], { as: somebody(), filter: { resourcesListChanged: true, eventsListChanged: 'yes' } });
@@ -184,6 +184,16 @@ describe('subscriptions/listen', () => {
     assert.equal(listened.messages.at(-1)?.result?.['resultType'], 'complete');
     assert.deepEqual([other.over, other.rings], [null, []]);
     other.cut();
+  });
+
+  test('ends without a word for who may not read the log any more', async () => {
+    const as = somebody();
+    const listened = await listen([DOOR, 'triggers://feeds/meter%2Fread'], { as });
+    assert.equal(((await listened.acknowledged())['resourceSubscriptions'] as string[]).length, 2);
+    world.forbidden.add(`${as} meter/read`);
+    await world.engine.emit(meter.event({ data: { value: 1 } }));
+    await eventually('the end', () => listened.over === 'ended');
+    assert.deepEqual(listened.rings, []);
   });
 
   test('is bounded for each principal, and says so', async () => {
