@@ -24,10 +24,13 @@ const kinds = ({ posts }: AiSdk): string[] => posts.map(({ kind }) => kind);
 
 /** The reference server and an application with a client of it. */
 async function start(profile: 'sketch' | 'suite', { era, env = {} }: { readonly era?: PeerRow['era']; readonly env?: Readonly<Record<string, string>> } = {}) {
+  await using stack = new AsyncDisposableStack();
   const server = await startServer({ TRIGGERS_EVENTS_PROFILE: profile, TRIGGERS_SHUTDOWN_GRACE_MS: '200', ...env });
-  const ai = await startAiSdk();
+  stack.defer(() => server.close());
+  const ai = stack.use(await startAiSdk());
   const { experimental_events: events } = await ai.connect(server.url, await server.token('alice'), era);
   let count = 0;
+  const open = stack.move();
   return {
     server, ai, events,
     subscribe: (more: { readonly ttlMs?: number; readonly cursor?: string } = {}) =>
@@ -36,10 +39,7 @@ async function start(profile: 'sketch' | 'suite', { era, env = {} }: { readonly 
       for (let at = 0; at < times; at++) await server.emit({ name: DOOR, eventId: `door.${++count}`, data: { door: 'front', by: `visitor ${count}` } });
     },
     receives: (count: number) => eventually(`the application has ${count} events`, () => ai.received.length >= count),
-    async [Symbol.asyncDispose]() {
-      await ai[Symbol.asyncDispose]();
-      await server.close();
-    },
+    [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
 

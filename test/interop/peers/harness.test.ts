@@ -10,11 +10,13 @@ import { EVENT_NAME, startMcpHandler, TOKEN } from './servers/mcp-handler.ts';
 const PUBLIC = 'https://hooks.example';
 
 async function pair() {
-  const ai = await startAiSdk();
-  const server = await startMcpHandler({ reach: (url) => url.replace(PUBLIC, new URL(ai.callbackUrl).origin) });
+  await using stack = new AsyncDisposableStack();
+  const ai = stack.use(await startAiSdk());
+  const server = stack.use(await startMcpHandler({ reach: (url) => url.replace(PUBLIC, new URL(ai.callbackUrl).origin) }));
   const client = await ai.connect(server.url, TOKEN);
   const subscribe = () => client.experimental_events.subscribe({ name: EVENT_NAME, delivery: { mode: 'webhook', url: `${PUBLIC}/mcp-events` } });
-  return { ai, server, client, subscribe, async [Symbol.asyncDispose]() { await ai[Symbol.asyncDispose](); await server[Symbol.asyncDispose](); } };
+  const open = stack.move();
+  return { ai, server, client, subscribe, [Symbol.asyncDispose]: () => open.disposeAsync() };
 }
 
 describe('@ai-sdk/mcp and mcp-handler', () => {
