@@ -1,22 +1,22 @@
 /**
- * A connection to an MCP server through the SDK, for both protocol eras, over HTTP and on a pipe. The only file of the client
- * that imports the SDK's code: what the SDK does differently per era or transport is levelled out here.
+ * A connection to an MCP server through the SDK, for both protocol eras, over HTTP and on a pipe. What the SDK
+ * does differently per era or transport is levelled out here; how a server is reached stands in `dial.ts`.
  */
-import { Client, StreamableHTTPClientTransport, SUPPORTED_PROTOCOL_VERSIONS, type AuthProvider, type OAuthClientProvider, type Transport } from '@modelcontextprotocol/client';
-import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { StreamableHTTPClientTransport, type Client, type Transport } from '@modelcontextprotocol/client';
 import type { ServerCapability } from '../../spec-schema/draft/schema.ts';
 import { orAbort } from '../local/abort.ts';
 import { systemClock, TIMER_MAX_MS, type Clock } from '../local/clock.ts';
 import { capabilityOf, FIRST_EXTENSIONS_REVISION } from '../wire/capability.ts';
 import { LIST_CHANGED_METHOD } from '../wire/envelope.ts';
 import { LocalError } from '../wire/errors.ts';
-import { EXTENSION_ID } from '../wire/schema.ts';
+import { dial, greetings, guards, serverStreams } from './dial.ts';
 import { Exchanges, type Exchange, type Wire } from './exchanges.ts';
 import { Greeting, type RawCapabilities } from './greeting.ts';
-import { HttpGuard } from './http-guard.ts';
-import { EVENTS_EXTENSION_ID } from './ladder/events/names.ts';
-import { noRevision, peerError, unreachable } from './peer-error.ts';
-import { ServerStream, type ServerStreamState } from './server-stream.ts';
+import { peerError, unreachable } from './peer-error.ts';
+import type { ServerStream, ServerStreamState } from './server-stream.ts';
+import type { ConnectOptions, Target } from './targets.ts';
+
+export type { ConnectOptions, HttpTarget, StdioTarget, Target } from './targets.ts';
 
 /** How long a call may last. */
 export interface CallOptions {
@@ -364,6 +364,7 @@ function wrap(transport: Transport): WrappedTransport {
   };
   serverStreams.get(transport)?.onLost(() => interrupt(unreachable('the stream of the session broke off')));
   const exchanges = new Exchanges(transport as unknown as Wire, (method, params) => { for (const listener of listeners) listener(method, params); });
+  guards.get(transport)?.onTooLarge((id, error) => exchanges.fail(id, error));
   const wire = { listeners, interrupted, exchanges };
   wrapped.set(transport, wire);
   return wire;

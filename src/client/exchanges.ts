@@ -20,6 +20,8 @@ export interface Exchange {
   onNotification?(method: string, params: unknown): void;
   /** The response stream ended; if no answer came before, none will. */
   onStreamEnd(): void;
+  /** There was more in the response than can be read. */
+  onBroken?(error: Error): void;
 }
 
 interface Message { readonly id?: RequestId; readonly method?: string; readonly params?: Record<string, unknown> }
@@ -60,6 +62,11 @@ export class Exchanges {
     const waiting = this.#expected.indexOf(exchange);
     if (waiting >= 0) this.#expected.splice(waiting, 1);
     for (const [id, open] of this.#open) if (open === exchange) this.#open.delete(id);
+  }
+
+  /** Nothing more can be understood of the response to this request. */
+  fail(id: unknown, error: Error): void {
+    this.#open.get(id as RequestId)?.onBroken?.(error);
   }
 
   #sent({ id, method }: Message): Exchange | undefined {

@@ -15,6 +15,7 @@ export type RawCapabilities = Readonly<Record<string, unknown>>;
 
 export class Greeting {
   #capabilities: RawCapabilities | undefined;
+  #revision: string | undefined;
 
   /** Listens on a transport from now on. The SDK replaces `onmessage` while it negotiates, so every one is wrapped. */
   static on(transport: object): Greeting {
@@ -40,10 +41,14 @@ export class Greeting {
   /** As the server said it last; undefined = not heard yet. */
   get capabilities(): RawCapabilities | undefined { return this.#capabilities; }
 
+  /** The revision that the server chose in a handshake; undefined = there was none. */
+  get revision(): string | undefined { return this.#revision; }
+
   /** Notes the answer to `server/discover` or `initialize`; everything else goes by. */
   hear(message: unknown): void {
     const result = Object((Object(message) as Answer).result) as NonNullable<Answer['result']>;
     const isGreeting = Array.isArray(result.supportedVersions) || typeof result.protocolVersion === 'string';
+    if (typeof result.protocolVersion === 'string') this.#revision = result.protocolVersion;
     if (isGreeting && typeof result.capabilities === 'object' && result.capabilities !== null) this.#capabilities = result.capabilities as RawCapabilities;
   }
 }

@@ -296,8 +296,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     const acks = this.#acks!;
     const { position } = entry;
     const isNew = this.#reader.hand(entry);
-    this.#backoff.reset();
-    this.#strikes = 0;
+    if (isNew) {
+      this.#backoff.reset();
+      this.#strikes = 0;
+    }
     const ack = async (): Promise<void> => {
       acks.finish(position);
       await acks.confirmed(position);

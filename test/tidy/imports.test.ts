@@ -27,7 +27,7 @@ const RULES: readonly Rule[] = [
   { folder: /^src\/bindings\/mcp\//, values: [/^src\/(bindings|wire|engine)\//, SDK, NODE], types: [/^src\/core\//] },
   { folder: /^src\/bindings\//, values: [/^src\/(bindings|wire|engine)\//, /^zod$/, NODE], types: [/^src\/core\//] },
   { folder: /^src\/client\/stock-peer\.ts$/, values: [/^src\/(client|local|wire|core)\//, NODE], types: [SDK] },
-  { folder: /^src\/client\/connection\.ts$/, values: [/^src\/(client|local|wire|core)\//, SDK, NODE] },
+  { folder: /^src\/client\/(connection|dial|targets)\.ts$/, values: [/^src\/(client|local|wire|core)\//, SDK, NODE] },
   { folder: /^src\/(client|receiver|local)\//, values: [/^src\/(client|receiver|local|wire|core)\//, NODE] },
   { folder: /^src\/testing\//, values: [/^src\//, NODE, /^fast-check$/] },
   { folder: /^src\/[a-z]+\.ts$/, values: [/^src\//, NODE] },
