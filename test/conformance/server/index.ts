@@ -1,9 +1,11 @@
 /** Every scenario against a server of this extension. */
 import type { ServerScenario } from '../kit/server/scenario.ts';
 import { catalogue } from './catalogue.ts';
+import { changes } from './changes.ts';
 import { general } from './general.ts';
 import { isolation } from './isolation.ts';
 import { pull } from './pull.ts';
 import { stream } from './stream.ts';
+import { subscriptions } from './subscriptions.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...pull, ...stream];
+export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...pull, ...stream];
