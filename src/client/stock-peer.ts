@@ -91,18 +91,16 @@ async function inSession<T>(connection: Connection, method: string, signal: Abor
     return answer;
   } catch (error) {
     signal.throwIfAborted();
-    if (!isGone(error, connection, doubts.get(method) ?? session, session)) throw error;
+    if (!mayBeForgotten(error, connection) || (doubts.get(method) ?? session) !== session) throw error;
     doubts.set(method, session);
     if ((await connection.opened()) === session) await connection.renew();
     throw unreachable('it has ended the session', error, 'session_ended');
   }
 }
 
-/** A bad request that is one in a new session too is what it says. `doubted`: where it was one before. */
-function isGone(error: unknown, connection: Connection, doubted: object, session: object): boolean {
-  if (error instanceof LocalError) return error.reason === 'session_ended';
-  return error instanceof RemoteError && error.code === BAD_REQUEST && connection.pushState !== undefined && doubted === session;
-}
+/** Whether it may be the session. A bad request that is one in a new session too is what it says. */
+const mayBeForgotten = (error: unknown, connection: Connection): boolean =>
+  error instanceof RemoteError && error.code === BAD_REQUEST && connection.pushState !== undefined;
 
 function objects(value: unknown, name: string): readonly object[] {
   if (Array.isArray(value) && value.every((item) => typeof item === 'object' && item !== null)) return value as object[];

@@ -157,6 +157,20 @@ describe('doorbell', () => {
     assert.deepEqual(offers.map((offer) => offer?.guarantee.loss), [undefined, undefined, undefined, 'latest state only', undefined]);
   });
 
+  test('a ring is for one resource and what is part of it', async (t) => {
+    await using server = await startSdk1();
+    const connection = await reached(t, server);
+    const OTHER = 'board://other';
+    const runs = [await started(t, listenRung, connection, NOTICE_UPDATED), await started(t, listenRung, connection, { name: 'mcp.resource.updated', arguments: { uri: OTHER } })];
+    for (const run of runs) await run.has(1);
+    await connection.call('resources/subscribe', { uri: `${NOTICE}/line` });
+    server.board.texts.set(NOTICE, 'second').set(OTHER, 'nobody rings');
+    await server.ring({ uri: `${NOTICE}/line` });
+    assert.deepEqual(await runs[0]!.has(2), ['mark', 'event second']);
+    await pause(100);
+    assert.deepEqual(runs[1]!.words(), ['mark']);
+  });
+
   test('a resource that stands in for a trigger type', async (t) => {
     await using server = await startSdk2();
     const run = await started(t, listenRung, await reached(t, server), { name: 'notice.posted' }, { otherwise: { resource: NOTICE } });

@@ -19,7 +19,16 @@ async function answering(t: TestContext): Promise<{ url: string; responses: Serv
 
 const ASK = { method: 'GET', headers: { accept: 'application/json, text/event-stream' } };
 
-async function opened(t: TestContext, signal?: AbortSignal): Promise<{ stream: ServerStream; response: ServerResponse; body: Promise<string>; lost: () => number }> {
+interface Opened {
+  readonly stream: ServerStream;
+  readonly url: string;
+  readonly responses: ServerResponse[];
+  readonly response: ServerResponse;
+  readonly body: Promise<string>;
+  lost(): number;
+}
+
+async function opened(t: TestContext, signal?: AbortSignal): Promise<Opened> {
   const { url, responses } = await answering(t);
   const stream = new ServerStream(fetch);
   let losses = 0;
@@ -29,7 +38,7 @@ async function opened(t: TestContext, signal?: AbortSignal): Promise<{ stream: S
   responses[0]!.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
   const body = (await asked).text();
   body.catch(() => undefined);
-  return { stream, response: responses[0]!, body, lost: () => losses };
+  return { stream, url, responses, response: responses[0]!, body, lost: () => losses };
 }
 
 describe('the stream of a session', () => {
@@ -64,6 +73,17 @@ describe('the stream of a session', () => {
     await until(() => responses.length === 1);
     responses[0]!.writeHead(405).end();
     assert.deepEqual(await settled, { phase: 'absent', status: 405 });
+  });
+
+  test('lost, and refused when it is asked for again: nobody waits any longer', async (t) => {
+    const { stream, url, responses, response, body } = await opened(t);
+    response.end();
+    await body;
+    const settled = stream.settled(systemClock, 20_000);
+    void stream.fetch(url, ASK);
+    await until(() => responses.length === 2);
+    responses[1]!.writeHead(404).end();
+    assert.deepEqual(await settled, { phase: 'lost', status: 404 });
   });
 
   test('what is no such stream goes by', async (t) => {

@@ -59,6 +59,8 @@ export interface Sdk1Options extends StockOptions {
 }
 
 export interface Sdk1Server extends StockServer {
+  /** How many sessions there have been. */
+  readonly sessionCount: number;
   /** The URIs that sessions have subscribed to, once per session. */
   subscribed(): string[];
   /** Open streams of sessions. */
@@ -71,6 +73,7 @@ const SPECIFIED = { status: 404, code: -32001 };
 export async function startSdk1({ board = new Board(), port = 0, unknownSession = SPECIFIED, stream = true }: Sdk1Options = {}): Promise<Sdk1Server> {
   const sessions = new Map<string, Session & { readonly transport: StreamableHTTPServerTransport }>();
   const streams = new Set<ServerResponse>();
+  let sessionCount = 0;
   const ring = async (what: Ring): Promise<void> => { await Promise.all([...sessions.values()].map((one) => ringIn(one, what))); };
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -91,7 +94,10 @@ export async function startSdk1({ board = new Board(), port = 0, unknownSession 
     const made = session(board, ring);
     const transport = new StreamableHTTPServerTransport({
       sessionIdGenerator: randomUUID,
-      onsessioninitialized: (sessionId) => { sessions.set(sessionId, { ...made, transport }); },
+      onsessioninitialized: (sessionId) => {
+        sessionCount += 1;
+        sessions.set(sessionId, { ...made, transport });
+      },
       onsessionclosed: (sessionId) => { sessions.delete(sessionId); },
     });
     // The SDK's own types do not hold under exactOptionalPropertyTypes.
@@ -109,6 +115,7 @@ export async function startSdk1({ board = new Board(), port = 0, unknownSession 
     board,
     ring,
     streams,
+    get sessionCount() { return sessionCount; },
     subscribed: () => [...sessions.values()].flatMap((one) => [...one.subscribed]),
     cut: () => http.closeAllConnections(),
     async [Symbol.asyncDispose]() {
