@@ -7,16 +7,15 @@ import { NotShown } from '../kit/looks.ts';
 /** The next request that drains is refused like this. Resolves with the moment when it was. */
 async function refuseNext(t: ClientTest, refusal: () => Refusal): Promise<number> {
   let refusedAt = 0;
-  for (const method of ['triggers/stream', 'triggers/pull']) {
-    t.server.behave(method, (_params, right) => {
-      if (refusedAt !== 0) return right();
-      refusedAt = Date.now();
-      throw refusal();
-    });
-  }
+  const refuse = (): never => {
+    refusedAt = Date.now();
+    throw refusal();
+  };
+  t.server.answerPull(refuse);
+  t.server.behave('triggers/stream', (_params, right) => (refusedAt === 0 ? refuse() : right()));
   t.server.stream?.cut();
-  t.server.releasePulls();
   await t.until('the client to drain again', () => refusedAt !== 0);
+  t.server.behave('triggers/stream');
   return refusedAt;
 }
 

@@ -44,7 +44,7 @@ export class ScriptedServer {
   readonly #session = randomBytes(16).toString('hex');
   readonly #pulse: NodeJS.Timeout;
   #listEtag = 'types-1';
-  #released = 0;
+  #nextPull: (() => Json) | undefined;
 
   private constructor(era: Era) {
     this.era = era;
@@ -84,8 +84,8 @@ export class ScriptedServer {
     if (this.automatic) for (const stream of this.streams) if (stream.open) stream.pump();
   }
 
-  /** Pulls that wait for an event are answered now. */
-  releasePulls(): void { this.#released += 1; }
+  /** The next answer to a pull, at once: what `make` returns or throws. */
+  answerPull(make: () => Json): void { this.#nextPull = make; }
 
   /** Breaks off whatever is open. */
   dropConnections(): void { this.#server.closeAllConnections(); }
@@ -198,9 +198,13 @@ export class ScriptedServer {
       if (ack !== undefined) this.#acknowledge(ack);
       const { epoch } = this.log;
       const from = this.#start(after);
-      const released = this.#released;
-      const isQuiet = (): boolean => this.log.head <= from && this.log.epoch === epoch && this.#released === released && !response.destroyed && this.up;
+      const isQuiet = (): boolean => this.log.head <= from && this.log.epoch === epoch && this.#nextPull === undefined && !response.destroyed && this.up;
       for (const until = Date.now() + waitMs; Date.now() < until && isQuiet();) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      const make = response.destroyed ? undefined : this.#nextPull;
+      if (make !== undefined) {
+        this.#nextPull = undefined;
+        return make();
+      }
       this.#find(subscriptionId);
       if (this.log.epoch !== epoch) throw conflict('epoch', this.log);
       const delivery = this.log.delivery(from, maxEvents);

@@ -1,0 +1,244 @@
+// A right client of the extension in plain JavaScript, without dependencies: what the client suite of the kit asks for and no more. It follows one
+// selection by stream, pull or callback. `CONFORMANCE_WRONG` names a way to be wrong in (`broken/client/ways.mjs`).
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { READER, Reader } from './minimal-reader.mjs';
+import { Receiver, RECEIVER } from './minimal-receiver.mjs';
+
+const url = process.argv.at(-1);
+const era = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION ?? '2026-07-28';
+const { select, drain, suggested = {}, unsubscribeAfter } = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT);
+const { requestTimeoutMs = 60_000, streamSilenceMs = 30_000, backoffBaseMs = 100, pullWaitMs = 20_000 } = suggested;
+const META = 'io.modelcontextprotocol';
+const EXTENSION = `${META}/triggers`;
+
+/** Every decision that a client can get wrong. */
+const RIGHT = {
+  ...READER,
+  hasExtension: (settings) => settings !== undefined,
+  /** Whether a message can be read: what is not known in it is not looked at. */
+  canRead: (_message) => true,
+  /** What to do about an error, by code and data. */
+  meaning: ({ code, data }) => {
+    if (code === -32601) return 'absent';
+    if (data?.kind === 'epoch' || data?.kind === 'position') return data.kind;
+    return data?.kind === 'subscription' ? 'gone' : 'transient';
+  },
+  /** Where to drain from. */
+  after: (applied, _head) => applied,
+  /** What to do about a delivery that is not next: read again from where we stand. */
+  onMissing: () => { throw new Error('numbers are missing'); },
+  isUnsubscribed: ({ data }) => data?.kind === 'subscription',
+  onListChanged: async (list) => { list.etag = (await call('triggers/list', { ifNoneMatch: list.etag })).etag; },
+  renewAfterMs: (subscription) => subscription.renewAfterMs,
+  renewal: (subscription) => ({ subscriptionId: subscription.subscriptionId, ttlMs: subscription.ttlMs }),
+  pauseMs: (failures, base) => Math.random() * Math.min(30_000, base * 2 ** failures),
+  silenceMs: (ms) => ms,
+  streamTimeoutMs: (_ms) => Infinity,
+  nextPullMs: (result) => result.nextPollMs,
+  key: () => 'minimal',
+};
+const wrong = process.env.CONFORMANCE_WRONG;
+const how = { ...RIGHT, ...(wrong ? (await import('./broken/client/ways.mjs')).ways[wrong].how : {}) };
+
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const forever = () => new Promise(() => setInterval(() => {}, 60_000));
+
+/* ---------------------------------------------------------------- JSON-RPC over Streamable HTTP */
+
+class RpcError extends Error {
+  constructor({ code, message, data }) {
+    super(message);
+    Object.assign(this, { code, data });
+  }
+}
+
+let session;
+let settings;
+
+/** The messages of the answer to one request, as they come. */
+async function* messages(method, params, signal) {
+  const id = randomUUID();
+  const _meta = era === '2026-07-28' ? { [`${META}/protocolVersion`]: era, [`${META}/clientInfo`]: { name: 'minimal', version: '1' }, [`${META}/clientCapabilities`]: {} } : undefined;
+  const response = await fetch(url, {
+    method: 'POST', signal, body: JSON.stringify({ jsonrpc: '2.0', ...(method.startsWith('notifications/') ? {} : { id }), method, params: { ...params, ...(_meta && { _meta }) } }),
+    headers: {
+      'content-type': 'application/json', accept: 'application/json, text/event-stream', ...(session && { 'mcp-session-id': session }),
+      ...(method === 'initialize' ? {} : { 'mcp-protocol-version': era }), ...(_meta && { 'mcp-method': method }),
+    },
+  });
+  session = response.headers.get('mcp-session-id') ?? session;
+  const streamed = response.headers.get('content-type')?.startsWith('text/event-stream');
+  for await (const message of streamed ? sse(response.body) : response.status === 202 ? [] : [await response.json()]) {
+    if (message.error) throw new RpcError(message.error);
+    yield { ...message, isAnswer: message.id === id, isOurs: message.params?._meta?.[`${META}/subscriptionId`] === id };
+  }
+}
+
+async function* sse(body) {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of body) {
+    text = (text + decoder.decode(chunk, { stream: true })).replace(/\r\n/g, '\n');
+    for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
+      const data = text.slice(0, end).split('\n').filter((line) => line.startsWith('data:')).map((line) => line.slice(5).trimStart()).join('\n');
+      if (data) yield JSON.parse(data);
+    }
+  }
+}
+
+async function call(method, params = {}, waitMs = 0) {
+  for await (const message of messages(method, params, AbortSignal.timeout(requestTimeoutMs + waitMs))) if (message.isAnswer) return message.result;
+  throw new Error(`${method} was not answered`);
+}
+
+async function greet() {
+  if (era === '2026-07-28') return (await call('server/discover')).capabilities.extensions?.[EXTENSION];
+  const { capabilities } = await call('initialize', { protocolVersion: era, capabilities: {}, clientInfo: { name: 'minimal', version: '1' } });
+  for await (const _ of messages('notifications/initialized', {}, AbortSignal.timeout(requestTimeoutMs)));
+  return capabilities.experimental?.[EXTENSION];
+}
+
+/* ---------------------------------------------------------------- the subscription */
+
+let events = 0;
+let subscription;
+let list;
+let receiver;
+let renewing;
+const reader = new Reader((line) => {
+  say(line);
+  if (line.applied === 'event') events += 1;
+}, how);
+
+async function subscribe() {
+  const params = { key: how.key(), select };
+  if (drain === 'callback') {
+    receiver ??= await new Receiver({ reader, how: { ...RECEIVER, ...how }, onMissing: () => catchUp().catch(() => {}) }).listen();
+    params.callback = receiver.register({ audience: url, key: 'minimal' });
+  }
+  subscription = await call('triggers/subscribe', params);
+  reader.applied ??= { epoch: subscription.epoch, sequence: subscription.acked };
+  clearTimeout(renewing);
+  renewing = setTimeout(renew, how.renewAfterMs(subscription));
+}
+
+async function renew() {
+  try {
+    subscription = await call('triggers/update', how.renewal(subscription));
+    renewing = setTimeout(renew, how.renewAfterMs(subscription));
+  } catch {
+    renewing = setTimeout(renew, 1000);
+  }
+}
+
+const acknowledge = async (sequence) => {
+  if (sequence > 0) await call('triggers/ack', { subscriptionId: subscription.subscriptionId, position: { epoch: reader.applied.epoch, sequence } });
+  if (unsubscribeAfter !== undefined && events >= unsubscribeAfter) await unsubscribe();
+};
+
+async function unsubscribe() {
+  try {
+    await call('triggers/unsubscribe', { subscriptionId: subscription.subscriptionId });
+  } catch (error) {
+    if (!how.isUnsubscribed(error)) process.exit(1);
+  }
+  process.exit(0);
+}
+
+/** Applies it. False when it could not be. */
+function take(delivery) {
+  if (!how.canRead(delivery)) throw new Error('a message that cannot be read');
+  const { refused } = reader.apply(delivery);
+  if (refused === 'missing') how.onMissing(delivery);
+  return refused === undefined;
+}
+
+const DRAINS = {
+  async stream() {
+    const stop = new AbortController();
+    let silence;
+    const watch = () => { clearTimeout(silence); silence = setTimeout(() => stop.abort(), how.silenceMs(streamSilenceMs)); };
+    const timeout = how.streamTimeoutMs(requestTimeoutMs);
+    if (timeout !== Infinity) setTimeout(() => stop.abort(), timeout).unref();
+    watch();
+    try {
+      const after = how.after(reader.applied, subscription.head);
+      for await (const message of messages('triggers/stream', { subscriptionId: subscription.subscriptionId, ...(after && { after }) }, stop.signal)) {
+        watch();
+        if (message.isAnswer) return;
+        if (message.method === 'notifications/triggers/list_changed') await how.onListChanged(list);
+        if (message.method !== 'notifications/triggers/delivery' || !message.isOurs) continue;
+        subscription.head = message.params.head;
+        const before = reader.applied;
+        if (take(message.params) && reader.applied !== before) await acknowledge(reader.applied.sequence);
+      }
+    } finally {
+      clearTimeout(silence);
+      stop.abort();
+    }
+  },
+  async pull() {
+    for (;;) {
+      const result = await pullOnce(pullWaitMs);
+      subscription.head = result.head;
+      take(result);
+      if (unsubscribeAfter !== undefined && events >= unsubscribeAfter) await unsubscribe();
+      if (pullWaitMs === 0 && !result.hasMore) await sleep(how.nextPullMs(result));
+    }
+  },
+  callback: forever,
+};
+
+function pullOnce(waitMs) {
+  const { subscriptionId, head } = subscription;
+  const after = how.after(reader.applied, head);
+  const ack = reader.applied.sequence > 0 && after ? { ack: reader.applied } : {};
+  return call('triggers/pull', { subscriptionId, ...(after && { after }), ...ack, waitMs }, waitMs);
+}
+
+/** Behind a callback: what it could not apply because something before it is missing. */
+async function catchUp() {
+  for (let more = true; more;) {
+    const result = await pullOnce(0);
+    reader.apply(result);
+    more = result.hasMore;
+  }
+  await acknowledge(reader.applied.sequence);
+}
+
+/* ---------------------------------------------------------------- again and again */
+
+say({ took: Object.keys(suggested) });
+process.once('SIGTERM', () => process.exit(0));
+settings = await greet();
+if (!how.hasExtension(settings)) await forever();
+for (let failures = 0, wanted = true; ;) {
+  const { applied } = reader;
+  try {
+    list ??= await call('triggers/list');
+    if (wanted) await subscribe();
+    wanted = false;
+    await DRAINS[drain]();
+    failures = 0;
+  } catch (error) {
+    const { data } = error;
+    switch (how.meaning(error)) {
+      case 'absent': await forever(); break;
+      case 'epoch': reader.lose(data.epoch); break;
+      case 'position':
+        reader.tell({ applied: 'lost', ...reader.applied });
+        reader.applied = { epoch: data.epoch, sequence: data.acked };
+        break;
+      case 'gone':
+        reader.tell({ applied: 'lost', ...reader.applied, reason: data.reason });
+        reader.left.push(reader.applied.epoch);
+        reader.applied = null;
+        wanted = true;
+        break;
+      default:
+        if (reader.applied !== applied) failures = 0;
+        await sleep(how.pauseMs(failures++, backoffBaseMs));
+    }
+  }
+}

@@ -1,0 +1,61 @@
+// The rule for applying a delivery (SEP: Applying a delivery), for the minimal client and the minimal receiver. Nothing but JavaScript.
+// `how` holds the decisions: a peer that is to be wrong replaces one of them.
+
+/** The highest number that a delivery covers. */
+export const lastOf = ({ after, events, gaps = [] }) => Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
+
+export const READER = {
+  isLeft: (epoch, left) => left.includes(epoch),
+  isMissing: (delivery, applied) => delivery.after > applied.sequence,
+  isDuplicate: (number, applied) => number <= applied.sequence,
+  isRepeated: (event, seen) => seen.has(`${event.name}\n${event.eventId}`),
+  /** What is said to the application. */
+  tells: (_line) => true,
+};
+
+/** One log: where it was applied up to, which epochs were left, what was seen. `tell` gets one line for each item, in order. */
+export class Reader {
+  applied = null;
+  left = [];
+  seen = new Set();
+  ended = false;
+
+  constructor(tell, how = READER) {
+    this.how = how;
+    this.tell = (line) => { if (how.tells(line)) tell(line); };
+  }
+
+  /** The log has another life. */
+  lose(epoch) {
+    this.tell({ applied: 'lost', ...this.applied });
+    this.left.push(this.applied.epoch);
+    this.applied = { epoch, sequence: 0 };
+  }
+
+  /** `{ ack }`, or `{ refused }` with `left`, `missing` or `ended` and nothing applied. */
+  apply(delivery) {
+    const { epoch, after, events, gaps = [], terminated } = delivery;
+    this.applied ??= { epoch, sequence: after };
+    if (this.ended) return { refused: 'ended' };
+    if (epoch !== this.applied.epoch) {
+      if (this.how.isLeft(epoch, this.left)) return { refused: 'left' };
+      this.lose(epoch);
+    }
+    if (this.how.isMissing(delivery, this.applied)) return { refused: 'missing' };
+    const parts = [...events.map((event) => ({ from: event.sequence, to: event.sequence, event })), ...gaps].sort((a, b) => a.from - b.from);
+    for (const { from, to, reason, event } of parts) {
+      if (this.how.isDuplicate(to, this.applied)) continue;
+      if (event === undefined) this.tell({ applied: 'gap', epoch, from: Math.max(from, this.applied.sequence + 1), to, reason });
+      else if (!this.how.isRepeated(event, this.seen)) {
+        this.tell({ applied: 'event', epoch, sequence: to, eventId: event.eventId });
+        this.seen.add(`${event.name}\n${event.eventId}`);
+      }
+      this.applied = { epoch, sequence: to };
+    }
+    if (terminated) {
+      this.tell({ applied: 'ended', epoch, reason: terminated.reason });
+      this.ended = true;
+    }
+    return { ack: Math.min(this.applied.sequence, lastOf(delivery)) };
+  }
+}

@@ -1,0 +1,219 @@
+// A right callback receiver of the extension in plain JavaScript, without dependencies: signed URLs, both signatures, challenges, and one log for
+// each pair of server and key. Started as a program it serves the control interface of `docs/conformance.md` too and prints where.
+// `CONFORMANCE_WRONG` names a way to be wrong in (`broken/receiver/ways.mjs`).
+import { createHash, createHmac, createPublicKey, generateKeyPairSync, randomBytes, randomUUID, sign, timingSafeEqual, verify } from 'node:crypto';
+import { createServer } from 'node:http';
+import { pathToFileURL } from 'node:url';
+import { lastOf, READER, Reader } from './minimal-reader.mjs';
+
+const METHOD = 'notifications/triggers/delivery';
+const TOLERANCE_S = 300;
+const JWS_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
+const sha256 = (text) => createHash('sha256').update(text).digest('base64url');
+const seconds = () => Date.now() / 1000;
+const hmac = (secret, content) => createHmac('sha256', Buffer.from(secret.slice(6), 'base64')).update(content).digest('base64');
+const same = (a, b) => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
+const jsonOf = (bytes) => {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+};
+const decode = (segment = '') => jsonOf(Buffer.from(segment, 'base64url'));
+const isNumber = (n) => Number.isSafeInteger(n) && n >= 0;
+
+/** Every decision that a receiver can get wrong. */
+export const RECEIVER = {
+  ...READER,
+  status: { signature: 401, identity: 401, url: 401, unknown: 404, malformed: 400, missing: 503, left: 409, ended: 409 },
+  /** An answer before anything was verified: never. */
+  beforeSignature: (_message, _registration) => undefined,
+  isId: (id) => /^[A-Za-z0-9_-]{1,128}$/.test(id),
+  isTimestamp: (timestamp) => /^[0-9]{1,12}$/.test(timestamp),
+  isSignatureList: (text) => text.split(' ').length <= 10 && text.length <= 4096,
+  isFresh: (timestamp, now) => Math.abs(timestamp - now) <= TOLERANCE_S,
+  signed: (raw) => raw,
+  entries: (text) => text.split(' '),
+  isEntry: (entry, right) => same(entry, `v1,${right}`),
+  isSameSubscription: (header, delivery) => header === delivery.subscriptionId,
+  needsSignature: true,
+  /* the token in the URL */
+  mintAlg: 'EdDSA',
+  verifiesToken: ({ alg }, input, signature, key) => (alg === 'EdDSA' || alg === 'Ed25519') && verify(null, input, key, signature),
+  isTokenType: (typ) => typ === 'mcp-callback+jwt',
+  isIssuer: (iss, own) => iss === own,
+  isInTime: (exp) => exp > seconds(),
+  isPath: (htp, path) => htp === path,
+  isKey: (sub, delivery) => sub === delivery.key,
+  find: (registrations, { aud, sub }) => registrations.get(JSON.stringify([aud, sub])),
+  /* the server's signature */
+  needsIdentity: (registration) => registration.jwksUri !== undefined,
+  isHeader: (header) => Object.keys(header).sort().join() === JWS_MEMBERS.join(),
+  isJws: ({ typ, alg, b64, crit, htm }) => typ === 'mcp-delivery+jws' && ['EdDSA', 'Ed25519'].includes(alg) && b64 === false && JSON.stringify(crit) === '["b64"]' && htm === 'POST',
+  isInstant: (iat) => Number.isInteger(iat) && Math.abs(iat - seconds()) <= TOLERANCE_S,
+  isOrigin: (origin, url) => origin === new URL(url).origin,
+  isUrl: (uh, url) => uh === sha256(url),
+  isSubject: (sub, subscriptionId) => sub === subscriptionId,
+  keysOf: async ({ jwksUri }, _header) => (await (await fetch(jwksUri)).json()).keys,
+  verifies: (input, key, signature) => verify(null, input, key, signature),
+  /* the answer */
+  canRead: (_delivery) => true,
+  answered: (ack, _delivery) => ({ status: 200, body: { ack } }),
+  /** Whether what was applied is stored before it is acknowledged. */
+  stores: true,
+};
+
+class Refused extends Error {
+  constructor(why) {
+    super(why);
+    this.why = why;
+  }
+}
+const demand = (condition, why) => {
+  if (!condition) throw new Refused(why);
+};
+
+const isDelivery = (d) =>
+  [d?.subscriptionId, d?.key, d?.epoch, d?.etag, d?.status].every((text) => typeof text === 'string') && [d.after, d.head, d.acked].every(isNumber) &&
+  Array.isArray(d.events) && d.events.every((event) => isNumber(event?.sequence)) && (d.gaps ?? []).every((gap) => isNumber(gap?.from) && isNumber(gap?.to)) && lastOf(d) <= d.head;
+
+export class Receiver {
+  #registrations = new Map();
+  #keys = generateKeyPairSync('ed25519');
+  #server = createServer((request, response) => void this.#serve(request, response));
+  #disk = '[]';
+
+  /** With a `reader` everything goes there; without one each registration has its own. */
+  constructor({ reader, how = RECEIVER, onMissing = () => {} } = {}) {
+    Object.assign(this, { reader, how, onMissing });
+  }
+
+  async listen(port = 0) {
+    await new Promise((done) => this.#server.listen(port, '127.0.0.1', done));
+    this.origin = `http://127.0.0.1:${this.#server.address().port}`;
+    return this;
+  }
+
+  /** What to pass to `triggers/subscribe`, with the same key. */
+  register({ audience, key, jwksUri }) {
+    const iat = Math.floor(seconds());
+    const token = this.mint({ typ: 'mcp-callback+jwt', alg: this.how.mintAlg, kid: '1' }, { iss: this.origin, aud: audience, sub: key, htp: '/callback', exp: iat + 86_400, iat, jti: randomUUID() });
+    const registration = { audience, key, jwksUri, url: `${this.origin}/callback?cb=${token}`, secret: `whsec_${randomBytes(32).toString('base64')}`, items: [] };
+    registration.reader = this.reader ?? this.#readerOf(registration);
+    this.#registrations.set(JSON.stringify([audience, key]), registration);
+    this.#store();
+    return { url: registration.url, secret: registration.secret };
+  }
+
+  forget({ audience, key }) { this.#registrations.delete(JSON.stringify([audience, key])); }
+  applied({ audience, key }) { return this.#registrations.get(JSON.stringify([audience, key]))?.items ?? []; }
+
+  /** A compact JWS by this receiver's key, whatever it says. */
+  mint(header, claims) {
+    const input = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
+    return `${input}.${sign(null, Buffer.from(input), this.#keys.privateKey).toString('base64url')}`;
+  }
+
+  /** As a crash and a start: only what was stored is left. */
+  restart() {
+    this.#registrations = new Map(JSON.parse(this.#disk).map(([name, { applied, left, seen, ended, ...registration }]) => {
+      registration.reader = Object.assign(this.#readerOf(registration), { applied, left, seen: new Set(seen), ended });
+      return [name, registration];
+    }));
+  }
+
+  #readerOf(registration) { return new Reader((line) => registration.items.push(line), this.how); }
+
+  #store() {
+    if (this.reader) return;
+    this.#disk = JSON.stringify([...this.#registrations].map(([name, { reader: { applied, left, seen, ended }, ...rest }]) => [name, { ...rest, applied, left, seen: [...seen], ended }]));
+  }
+
+  async #serve(request, response) {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const { status, body } = await this.#answer(request, Buffer.concat(chunks)).catch((error) => ({ status: error instanceof Refused ? this.how.status[error.why] : 503 }));
+    response.writeHead(status, { 'content-type': 'application/json' }).end(body === undefined ? '' : JSON.stringify(body));
+  }
+
+  async #answer({ method, url, headers }, raw) {
+    const { how } = this;
+    if (method !== 'POST') return { status: 405 };
+    const claims = this.#open(new URL(url, this.origin));
+    const registration = how.find(this.#registrations, claims);
+    demand(registration, 'unknown');
+    const message = jsonOf(raw);
+    const early = how.beforeSignature(message, registration);
+    if (early) return early;
+    if (how.needsSignature) this.#verifySignature(headers, raw, registration);
+    const subscriptionId = headers['mcp-subscription-id'];
+    if (how.needsIdentity(registration)) await this.#verifyIdentity(headers['mcp-delivery-signature'], raw, registration, subscriptionId);
+    const delivery = message?.params;
+    demand(message?.method === METHOD && isDelivery(delivery) && how.canRead(delivery), 'malformed');
+    demand(how.isSameSubscription(subscriptionId, delivery), 'signature');
+    demand(how.isKey(claims.sub, delivery), 'url');
+    if (delivery.challenge !== undefined) return { status: 200, body: { challenge: delivery.challenge, proof: hmac(registration.secret, `challenge.${delivery.challenge}`) } };
+    const { ack, refused } = registration.reader.apply(delivery);
+    if (refused === 'missing') this.onMissing();
+    demand(refused === undefined, refused);
+    if (how.stores) this.#store();
+    return how.answered(ack, delivery);
+  }
+
+  /** The claims of the token in the URL. */
+  #open({ pathname, searchParams }) {
+    const { how } = this;
+    const [header, payload, signature = '', ...rest] = (searchParams.get('cb') ?? '').split('.');
+    const [protectedHeader, claims] = [decode(header), decode(payload)];
+    demand(protectedHeader && claims && rest.length === 0, 'url');
+    demand(how.verifiesToken(protectedHeader, Buffer.from(`${header}.${payload}`), Buffer.from(signature, 'base64url'), this.#keys.publicKey), 'url');
+    demand(how.isTokenType(protectedHeader.typ) && how.isIssuer(claims.iss, this.origin) && how.isInTime(claims.exp) && how.isPath(claims.htp, pathname), 'url');
+    return claims;
+  }
+
+  #verifySignature({ 'webhook-id': id = '', 'webhook-timestamp': timestamp = '', 'webhook-signature': list = '' }, raw, { secret }) {
+    const { how } = this;
+    demand(how.isId(id) && how.isTimestamp(timestamp) && how.isSignatureList(list), 'signature');
+    demand(how.isFresh(Number(timestamp), seconds()), 'signature');
+    const right = hmac(secret, Buffer.concat([Buffer.from(`${id}.${timestamp}.`), how.signed(raw)]));
+    demand(how.entries(list).some((entry) => how.isEntry(entry, right)), 'signature');
+  }
+
+  async #verifyIdentity(token = '', raw, registration, subscriptionId) {
+    const { how } = this;
+    const [encoded, payload, signature = '', ...rest] = token.split('.');
+    const header = decode(encoded);
+    demand(header && payload === '' && rest.length === 0 && how.isHeader(header) && how.isJws(header), 'identity');
+    demand(how.isInstant(header.iat) && how.isOrigin(header.origin, registration.url) && how.isUrl(header.uh, registration.url) && how.isSubject(header.sub, subscriptionId), 'identity');
+    const jwk = (await how.keysOf(registration, header)).find(({ kid, kty, crv }) => kid === header.kid && kty === 'OKP' && crv === 'Ed25519');
+    demand(jwk, 'identity');
+    demand(how.verifies(Buffer.concat([Buffer.from(`${encoded}.`), raw]), createPublicKey({ key: jwk, format: 'jwk' }), Buffer.from(signature, 'base64url')), 'identity');
+  }
+}
+
+/* ---------------------------------------------------------------- as a program: the control interface */
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const wrong = process.env.CONFORMANCE_WRONG;
+  const how = { ...RECEIVER, ...(wrong ? (await import('./broken/receiver/ways.mjs')).ways[wrong].how : {}) };
+  const receiver = await new Receiver({ how }).listen();
+  const verbs = {
+    register: (params) => receiver.register(params),
+    forget: (params) => (receiver.forget(params), {}),
+    applied: (params) => ({ items: receiver.applied(params) }),
+    restart: () => (receiver.restart(), {}),
+    mint: ({ header, claims }) => ({ token: receiver.mint(header, claims) }),
+  };
+  const control = createServer((request, response) => {
+    const chunks = [];
+    request.on('data', (chunk) => chunks.push(chunk)).on('end', () => {
+      const { do: verb, ...params } = request.method === 'GET' ? {} : JSON.parse(Buffer.concat(chunks));
+      const answer = verb === undefined ? { verbs: Object.keys(verbs) } : verbs[verb]?.(params);
+      response.writeHead(answer ? 200 : 400, { 'content-type': 'application/json' }).end(JSON.stringify(answer ?? {}));
+    });
+  }).listen(0, '127.0.0.1', () => {
+    const { url, secret } = receiver.register({ audience: 'https://mcp.example.com/mcp', key: 'conformance' });
+    process.stdout.write(`${JSON.stringify({ url, secret, control: `http://127.0.0.1:${control.address().port}/` })}\n`);
+  });
+}
