@@ -1,0 +1,185 @@
+/**
+ * Plays one row: our client, unmodified, against a peer that is wrong in one way; and judges what came of it. What is judged in every row, whatever it is
+ * about: nothing out of order, nothing twice, nothing acknowledged that was not sent and read, typed errors only, no token in any of them, and an end.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { inspect } from 'node:util';
+import type { Drain } from '../../../spec-schema/draft/schema.ts';
+import { triggersClient } from '../../../src/client/client.ts';
+import { connect } from '../../../src/client/connection.ts';
+import type { Item, SubscribeOptions, SubscriptionState, Tuning } from '../../../src/client/options.ts';
+import { LocalError, WireError } from '../../../src/wire/errors.ts';
+import { RemoteError } from '../../../src/wire/remote-error.ts';
+import { words } from '../../client/support.ts';
+import { EVENTS, HostilePeer, pause, type Wrong } from './peer.ts';
+
+export type Era = '2026-07-28' | '2025-11-25';
+export const BOTH_ERAS: readonly Era[] = ['2026-07-28', '2025-11-25'];
+
+/** One misbehaviour and what the client has to make of it. */
+export interface Row extends Wrong {
+  readonly name: string;
+  /** Requirement ids that the row verifies. */
+  readonly proves?: string;
+  /** Default: stream and pull. */
+  readonly drains?: readonly Drain[];
+  /** Default: the modern one. */
+  readonly eras?: readonly Era[];
+  /**
+   * While the peer stays like that. `all`: everything is read all the same. `waits …`: this error is told again and again while the client keeps trying.
+   * Otherwise the error that ends it. By era where that makes a difference.
+   */
+  readonly always: string | Readonly<Record<Era, string>>;
+  /** What is read meanwhile, as words; absent: every event for `all`, else nothing; `some`: it depends on when which message arrives. */
+  readonly read?: readonly string[] | 'some';
+  /** When the peer keeps the protocol after being wrong once: what is read; absent: every event; false: there is no way back. */
+  readonly healed?: readonly string[] | false;
+  readonly options?: Partial<SubscribeOptions>;
+  readonly tuning?: Tuning;
+  /** How long a call may take. */
+  readonly timeoutMs?: number;
+  /** What else must be so. */
+  readonly also?: (transcript: Transcript) => void;
+}
+
+/** All that a judge has to know. */
+export interface Transcript {
+  readonly items: readonly Item[];
+  /** What ended it. */
+  readonly error: unknown;
+  /** What the client was waiting for in between, in order. */
+  readonly waits: readonly { readonly error: unknown; readonly delayMs: number }[];
+  readonly peer: HostilePeer;
+}
+
+export const TOKEN = 'canary-token-5f1e9a';
+export const ALL: readonly string[] = Array.from({ length: EVENTS }, (_, n) => `${n + 1}`);
+/** So that a failure takes milliseconds. */
+const FAST: Tuning = { backoff: { baseMs: 5, maxMs: 40 }, waitMs: 100, silenceMs: 5000, checkMs: 100, ackDelayMs: 5 };
+/** So often the same complaint is heard before it counts as the last word. */
+const WAITS_ENOUGH = 4;
+/** After everything has been read, for this long nothing more may come. */
+const LINGER_MS = 60;
+/** So long an expected end may be in coming after everything has been read. */
+const OVERDUE_MS = 3000;
+/** A hang ends here. */
+export const PATIENCE_MS = 20_000;
+
+/** An error in one line. */
+export function wordsOf(error: unknown): string {
+  if (error instanceof LocalError) return error.reason === undefined ? error.code : `${error.code} ${error.reason}`;
+  if (error instanceof WireError) return [error.name, (error.data as { kind?: string } | undefined)?.kind].filter(Boolean).join(' ');
+  if (error instanceof RemoteError) return `RemoteError ${error.code}`;
+  return error === undefined ? 'no error' : `untyped: ${inspect(error)}`;
+}
+
+/** Whatever the row is about: what may never be. Empty = nothing to complain about. */
+export function complaints({ items, error, waits, peer: { said } }: Pick<Transcript, 'items' | 'error' | 'waits'> & { readonly peer: Pick<HostilePeer, 'said'> }): string[] {
+  const found: string[] = [];
+  let last: { epoch: string; sequence: number } | undefined;
+  const read = new Map<string, number>();
+  for (const item of items) {
+    if (item.type === 'epoch' || item.type === 'lost') {
+      last = undefined;
+      continue;
+    }
+    const { epoch, sequence } = item.position;
+    const first = item.type === 'gap' ? item.gap.from : item.event.sequence;
+    if (last && (epoch !== last.epoch || first !== last.sequence + 1)) found.push(`${first} of ${epoch} after ${last.sequence} of ${last.epoch}`);
+    last = { epoch, sequence };
+    read.set(epoch, Math.max(read.get(epoch) ?? 0, sequence));
+  }
+  const ids = items.flatMap((item) => (item.type === 'event' ? [item.event.eventId] : []));
+  if (new Set(ids).size < ids.length) found.push(`an event twice: ${ids.join(' ')}`);
+  for (const { epoch, sequence, sent } of said) {
+    if (sequence > sent) found.push(`acknowledged ${sequence} of ${epoch}, of which ${sent} was sent`);
+    if (sequence > (read.get(epoch) ?? 0)) found.push(`acknowledged ${sequence} of ${epoch}, of which the application had ${read.get(epoch) ?? 0}`);
+  }
+  for (const one of [error, ...waits.map((wait) => wait.error)]) {
+    if (wordsOf(one).startsWith('untyped')) found.push(wordsOf(one));
+    if (inspect(one, { depth: 12, showHidden: true, maxStringLength: null }).includes(TOKEN)) found.push(`the token is in an error: ${wordsOf(one)}`);
+  }
+  return found;
+}
+
+/** Runs the client until it is clear what it makes of this. */
+export async function play(row: Row, drain: Drain, era: Era, times = row.times): Promise<Transcript> {
+  await using peer = await HostilePeer.start(times === undefined ? row : { ...row, times });
+  const transcript = { items: [] as Item[], error: undefined as unknown, waits: [] as { error: unknown; delayMs: number }[], peer };
+  const enough = new AbortController();
+  try {
+    await within(follow(row, drain, era, transcript, times === undefined ? alwaysOf(row, era) : 'all', enough));
+  } catch (thrown) {
+    enough.abort();
+    transcript.error = thrown;
+  }
+  return transcript;
+}
+
+async function follow(row: Row, drain: Drain, era: Era, { items, waits, peer }: Transcript & { readonly items: Item[]; readonly waits: object[] }, expected: string, enough: AbortController): Promise<void> {
+  const client = triggersClient(await connect({ url: peer.url, token: TOKEN }, { protocol: era, timeoutMs: row.timeoutMs ?? PATIENCE_MS }));
+  const onState = (state: SubscriptionState): void => {
+    if (state.phase !== 'waiting') return;
+    waits.push(state);
+    const wanted = expected.startsWith('waits ') ? expected.slice(6) : undefined;
+    if (waits.filter((wait) => wordsOf(wait.error) === wanted).length >= WAITS_ENOUGH) enough.abort();
+  };
+  try {
+    const subscription = client.subscribe({
+      select: [{ name: 'timer' }], key: 'k', drain, ...row.options, signal: enough.signal, onState, tuning: { ...FAST, ...row.tuning },
+    });
+    try {
+      for await (const item of subscription) {
+        items.push(item);
+        if ('position' in item && item.position.sequence >= EVENTS) void pause(expected === 'all' ? LINGER_MS : OVERDUE_MS).then(() => enough.abort());
+      }
+    } finally {
+      await subscription.close().catch(() => undefined);
+    }
+  } finally {
+    await client.close();
+  }
+}
+
+const alwaysOf = ({ always }: Row, era: Era): string => (typeof always === 'string' ? always : always[era]);
+
+/** A hang is a failure with a name. */
+export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => { timer = setTimeout(() => reject(new Error('the client hangs')), ms); });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Fails unless the transcript is what the row says, `always` as it is, or once. */
+export function judge(row: Row, transcript: Transcript, once: boolean, era: Era = '2026-07-28'): void {
+  const { items, error, waits } = transcript;
+  assert.deepEqual(complaints(transcript), []);
+  const expected = once ? 'all' : alwaysOf(row, era);
+  const end = expected.startsWith('waits ') ? `waits ${waits.map((wait) => wordsOf(wait.error)).find((one) => `waits ${one}` === expected) ?? wordsOf(error)}` : error === undefined ? 'all' : wordsOf(error);
+  const expectedRead = once ? (row.healed || ALL) : (row.read ?? (expected === 'all' ? ALL : []));
+  const read = expectedRead === 'some' ? words(items) : expectedRead;
+  const waited = waits.map((wait) => wordsOf(wait.error)).join(', ');
+  assert.deepEqual({ end, read: words(items) }, { end: expected, read: [...read] }, `waited for: ${waited || 'nothing'}`);
+  row.also?.(transcript);
+}
+
+/** The tests of a table: each row as it is, and each row whose peer comes to its senses. */
+export function playAll(rows: readonly Row[]): void {
+  for (const row of rows) {
+    for (const era of row.eras ?? ['2026-07-28']) {
+      for (const drain of row.drains ?? ['stream', 'pull']) {
+        const where = `${row.proves ? `[${row.proves}] ` : ''}${row.name}; ${drain}${row.eras ? `, ${era}` : ''}`;
+        const always = alwaysOf(row, era);
+        test(`${where} → ${always}`, async () => judge(row, await play(row, drain, era), false, era));
+        if (always !== 'all' && row.healed !== false) {
+          test(`${where}, once → everything`, async () => judge(row, await play(row, drain, era, row.times ?? 1), true, era));
+        }
+      }
+    }
+  }
+}
