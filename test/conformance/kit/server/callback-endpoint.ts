@@ -1,7 +1,7 @@
 /** A callback that the kit owns: keeps every request byte by byte and answers as the scenario says. */
 import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Json } from '../wire/session.ts';
 
@@ -24,7 +24,8 @@ export interface Hit {
 export interface Reply {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Buffer | object;
+  /** A generator's pieces are sent as they come, until the other side has gone. */
+  readonly body?: string | Buffer | object | AsyncGenerator<string>;
 }
 
 /** The last number that a delivery covers. */
@@ -69,8 +70,9 @@ export class CallbackEndpoint {
         this.hits.push(hit);
         void (async () => {
           const { status = 200, headers = {}, body } = await (hit.delivery.challenge === undefined ? this.answer(hit, this.deliveries.length) : this.consent(hit));
-          const bytes = body === undefined ? '' : typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
-          response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(bytes);
+          response.writeHead(status, { 'content-type': 'application/json', ...headers });
+          if (isGenerator(body)) await drip(body, response);
+          response.end(body === undefined || isGenerator(body) ? '' : typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body));
         })().catch(() => response.destroy());
       });
     });
@@ -100,6 +102,15 @@ export class CallbackEndpoint {
     this.#server.closeAllConnections();
     this.#server.close();
     await once(this.#server, 'close');
+  }
+}
+
+const isGenerator = (body: Reply['body']): body is AsyncGenerator<string> => typeof body === 'object' && Symbol.asyncIterator in body;
+
+async function drip(pieces: AsyncGenerator<string>, response: ServerResponse): Promise<void> {
+  for await (const piece of pieces) {
+    if (response.destroyed) return;
+    response.write(piece);
   }
 }
 

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createParser } from 'eventsource-parser';
+import { Identity } from './identity.ts';
 
 /* What crosses is whatever somebody sent. */
 export type Json = any;
@@ -28,6 +29,12 @@ export interface Calling {
   /** The message as JSON. */
   body: Json;
   headers: Record<string, string>;
+  /** The HTTP method. */
+  verb: string;
+  /** The protected header of the server's signature, which is made anew; null = it has none. Undefined = `headers` say it. */
+  identity: Json;
+  /** What was registered. */
+  readonly callback: { readonly url: string; readonly secret: string };
   /** `false` = leave the signature as it is, whatever was changed. */
   resign: boolean;
   /** The body's bytes as they are to be sent; set = `body` is not used. */
@@ -74,7 +81,8 @@ export class SpoilingProxy {
   readonly #server: Server;
   readonly #memory: Record<string, Json> = {};
   /** Callbacks by the name they have here. */
-  readonly #callbacks = new Map<string, { readonly url: string; secret: string }>();
+  readonly #callbacks = new Map<string, { readonly url: string; readonly secret: string; readonly previous: string | undefined }>();
+  readonly #identity = new Identity();
   #id = 0;
 
   private constructor(target: string, spoil: Spoil) {
@@ -104,6 +112,7 @@ export class SpoilingProxy {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const raw = await bytesOf(request);
     const headers = headersOf(request);
+    if (request.url === '/relay/keys') return void response.writeHead(200, { 'content-type': 'application/json' }).end(this.#identity.jwks);
     const name = /^\/relay\/(\d+)/.exec(request.url ?? '')?.[1];
     if (name !== undefined) return this.#relay(name, headers, raw, response);
     return this.#pass(request, headers, raw, response);
@@ -167,6 +176,7 @@ export class SpoilingProxy {
       return changed === null ? [] : Array.isArray(changed) ? changed : [changed];
     }
     const { jsonrpc, id } = message;
+    if (this.#interposes) for (const place of ['extensions', 'experimental']) this.#publish(message.result?.capabilities?.[place]?.['io.modelcontextprotocol/triggers']);
     if (message.error !== undefined) return [error === undefined ? message : { jsonrpc, id, ...(await error(message.error, passing)) }];
     return [result === undefined ? message : { jsonrpc, id, result: await result(message.result, passing) }];
   }
@@ -183,26 +193,39 @@ export class SpoilingProxy {
 
   /* ------------------------------------------------------------ requests to callbacks */
 
+  get #interposes(): boolean { return this.#spoil.callback !== undefined || this.#spoil.answered !== undefined; }
+
+  /** Puts its own keys in the place of the server's. */
+  #publish(settings: Json): void {
+    if (settings?.jwksUri !== undefined) settings.jwksUri = `${this.#origin}/relay/keys`;
+  }
+
   /** Puts itself between server and callback, so that what is called passes here. */
   #interpose({ method, params }: Passing): void {
-    if (this.#spoil.callback === undefined && this.#spoil.answered === undefined) return;
+    if (!this.#interposes) return;
     const holder = method === 'events/subscribe' ? params.delivery : method === 'triggers/subscribe' || method === 'triggers/update' ? params.callback : undefined;
     if (typeof holder?.url !== 'string' || typeof holder.secret !== 'string') return;
     const known = [...this.#callbacks].find(([, { url }]) => url === holder.url);
     const name = known?.[0] ?? String(this.#callbacks.size + 1);
-    this.#callbacks.set(name, { url: holder.url, secret: holder.secret });
+    const previous = known === undefined || known[1].secret === holder.secret ? known?.[1].previous : known[1].secret;
+    this.#callbacks.set(name, { url: holder.url, secret: holder.secret, previous });
     holder.url = `${this.#origin}/relay/${name}`;
   }
 
   async #relay(name: string, headers: Record<string, string>, raw: Buffer, response: ServerResponse): Promise<void> {
-    const { url, secret } = this.#callbacks.get(name)!;
+    const { url, secret, previous } = this.#callbacks.get(name)!;
+    // As many as the server made: after a rotation there are two.
+    const secrets = headers['webhook-signature']?.includes(' ') && previous !== undefined ? [secret, previous] : [secret];
     const calling: Calling = {
-      body: jsonOf(raw), headers, resign: true, memory: this.#memory,
+      body: jsonOf(raw), headers, verb: 'POST', resign: true, memory: this.#memory, callback: { url, secret },
+      identity: this.#identity.headerFor(url, headers['mcp-delivery-signature']),
       send: async (changes = {}) => {
         const body = changes.body === undefined && calling.raw !== undefined ? calling.raw : Buffer.from(JSON.stringify(changes.body ?? calling.body));
         const sent = { ...calling.headers, ...changes.headers };
-        if (calling.resign) sent['webhook-signature'] = sign(secret, sent, body);
-        const answer = await fetch(url, { method: 'POST', headers: sent, body: new Uint8Array(body), redirect: 'manual' });
+        if (calling.resign) sent['webhook-signature'] = secrets.map((one) => sign(one, sent, body)).join(' ');
+        if (calling.identity === null) delete sent['mcp-delivery-signature'];
+        else if (calling.identity !== undefined) sent['mcp-delivery-signature'] = this.#identity.sign(calling.identity, body);
+        const answer = await fetch(url, { method: calling.verb, headers: sent, body: new Uint8Array(body), redirect: 'manual' });
         return { status: answer.status, headers: { 'content-type': answer.headers.get('content-type') ?? '', ...(answer.headers.has('retry-after') ? { 'retry-after': answer.headers.get('retry-after')! } : {}), ...(answer.headers.has('location') ? { location: answer.headers.get('location')! } : {}) }, body: await answer.text() };
       },
     };

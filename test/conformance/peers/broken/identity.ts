@@ -1,0 +1,33 @@
+/**
+ * A key of the proxy's own. Between a server and a callback stands another URL than the one that was registered, so the server's `MCP-Delivery-Signature` is of
+ * no use behind it: the proxy publishes its key in the server's place and signs what it sends as a right server would.
+ */
+import { createHash, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import type { Json } from './proxy.ts';
+
+const KID = 'proxy';
+
+export class Identity {
+  readonly #privateKey: KeyObject;
+  /** The JWK Set as text. */
+  readonly jwks: string;
+
+  constructor() {
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    this.#privateKey = privateKey;
+    this.jwks = JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: KID, alg: 'EdDSA', use: 'sig' }] });
+  }
+
+  /** The protected header of a server's signature, made right for the URL that was registered; undefined when there is none. */
+  headerFor(url: string, value: string | undefined): Json {
+    if (value === undefined) return undefined;
+    const header = JSON.parse(Buffer.from(value.split('.')[0]!, 'base64url').toString()) as object;
+    return { ...header, kid: KID, origin: new URL(url).origin, uh: createHash('sha256').update(url).digest('base64url') };
+  }
+
+  /** The value of `MCP-Delivery-Signature`. */
+  sign(header: Json, body: Buffer): string {
+    const head = Buffer.from(JSON.stringify(header)).toString('base64url');
+    return `${head}..${sign(null, Buffer.concat([Buffer.from(`${head}.`), body]), this.#privateKey).toString('base64url')}`;
+  }
+}
