@@ -25,7 +25,7 @@ const words = ({ items }: Follower): string[] => items.map((item) => (item.type 
 const isGap = (item: Follower['items'][number]): boolean => item.type === 'gap';
 
 /** It is at what the server shows at the moment, so that whatever comes next is a difference. */
-const hasLooked = (board: Board, method: string): Promise<unknown> => eventually('it has looked', () => board.count(method) > 0);
+const hasLooked = (board: Board, method: string, requests = 1): Promise<unknown> => eventually('it has looked', () => board.count(method) >= requests);
 
 describe('our client on servers without this extension', () => {
   for (const { peer, era, start } of [
@@ -89,6 +89,25 @@ describe('our client on servers without this extension', () => {
     assert.deepEqual(told(follower), ['chosen listen', 'refused read']);
     assert.equal((follower.changes[1]!.error as { readonly code?: string }).code, 'not_supported');
     return `${promised(follower.following.guarantee!)}; the refused stream is told`;
+  });
+
+  peerTest({ peer: '@modelcontextprotocol/server', role: 'server', era: '2026-07-28', drain: 'lists, announced', exercised: 'over HTTP: a tool is added; killed, and one removed while nobody looks' }, async () => {
+    const board = new Board();
+    await using server = await mortal((at) => startSdk2({ ...at, board }));
+    await using follower = await follow({ url: server.url }, { select: [{ name: 'mcp.tools.list_changed' }] });
+    const lists = (): string[] => follower.items.filter(isEvent).map(({ event }) => (event.data as { readonly items: readonly { readonly name: string }[] }).items.map(({ name }) => name).sort().join());
+    const names = (): string => board.tools.map(({ name }) => name).sort().join();
+    await follower.stands('listen');
+    await hasLooked(board, 'tools/list', Math.ceil(board.tools.length / board.pageSize));
+    board.tools.push({ name: 'added' });
+    await server.now.ring('tools');
+    await eventually('the longer list', () => lists().at(-1) === names());
+    await server.dies();
+    board.tools.shift();
+    await server.returns();
+    await eventually('the shorter list', () => lists().at(-1) === names());
+    assert.equal(words(follower).filter((word) => word === 'gap unwatched').length, 1);
+    return `${promised(follower.following.guarantee!)}; ${MISSED}`;
   });
 
   peerTest({ peer: '@modelcontextprotocol/sdk', role: 'server', era: '2025-11-25', drain: 'tools, called again', exercised: 'on stdio: the result of a tool changes; the process ends' }, async () => {
@@ -164,7 +183,7 @@ describe('our client on mcp-handler', () => {
 
   peerTest({ peer: 'mcp-handler', role: 'server', era: '2026-07-28', drain: 'events webhook', exercised: 'challenge and events; an event while the receiver is away; the server is killed and forgets everything' }, async () => {
     await using hook = await startHook(PUBLIC);
-    const options = { reach: (url: string) => url.replace(PUBLIC, hook.origin), ttlMs: 3000 };
+    const options = { reach: (url: string) => url.replace(PUBLIC, hook.origin), ttlMs: 2000 };
     await using server = await mortal((at) => startMcpHandler({ ...options, ...at }));
     await using follower = await follow({ url: server.url, token: TOKEN }, { select: [{ name: EVENT_NAME }], callback: hook.receiver });
     const doors = (): unknown[] => follower.items.filter(isEvent).map(({ event }) => (event.data as { readonly door: string }).door);
