@@ -129,7 +129,7 @@ export class SpoilingProxy {
     this.#interpose(passing);
     const own = message?.method === undefined ? undefined : await this.#spoil.request?.(passing);
     if (own !== undefined && message.id !== undefined) {
-      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: message.id, ...own }));
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ ...own, jsonrpc: '2.0', id: message.id }));
       return;
     }
     const stop = new AbortController();
@@ -177,7 +177,7 @@ export class SpoilingProxy {
     }
     const { jsonrpc, id } = message;
     if (this.#interposes) for (const place of ['extensions', 'experimental']) this.#publish(message.result?.capabilities?.[place]?.['io.modelcontextprotocol/triggers']);
-    if (message.error !== undefined) return [error === undefined ? message : { jsonrpc, id, ...(await error(message.error, passing)) }];
+    if (message.error !== undefined) return [error === undefined ? message : { ...(await error(message.error, passing)), jsonrpc, id }];
     return [result === undefined ? message : { jsonrpc, id, result: await result(message.result, passing) }];
   }
 
