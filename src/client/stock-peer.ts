@@ -93,7 +93,7 @@ async function inSession<T>(connection: Connection, method: string, signal: Abor
     signal.throwIfAborted();
     if (!mayBeForgotten(error, connection) || (doubts.get(method) ?? session) !== session) throw error;
     doubts.set(method, session);
-    if ((await connection.opened()) === session) await connection.renew();
+    await connection.renew();
     throw unreachable('it has ended the session', error, 'session_ended');
   }
 }
