@@ -186,13 +186,15 @@ class Listening {
     const { resourceSubscriptions = [], ...honoured } = (message.params?.['notifications'] ?? {}) as Filter;
     // Without the capability nothing of ours is open.
     const ours = resourceSubscriptions.includes(KEEP_OPEN);
+    if (!ours) this.#watched.close();
+    const rung = ours ? [...this.#early] : [];
     const uris = [...resourceSubscriptions.filter((uri) => uri !== KEEP_OPEN), ...(ours ? this.#uris : [])];
     const lists = [...(ours ? this.#lists : []), ...(honoured['resourcesListChanged'] === true ? ['resourcesListChanged' as const] : [])];
     if (lists.length > 0) this.onClosed(this.#engine.onListChanged(() => { for (const name of lists) this.#send(LISTS[name], {}); }));
     const notifications = { ...honoured, ...Object.fromEntries(lists.map((name) => [name, true])), ...(uris.length > 0 ? { resourceSubscriptions: uris } : {}) };
     // Once this has been sent.
     if (this.#over) queueMicrotask(() => this.#end());
-    return [{ ...message, params: { ...message.params, notifications } }, ...[...this.#early].map((uri) => this.#notification(UPDATED, { uri }))];
+    return [{ ...message, params: { ...message.params, notifications } }, ...rung.map((uri) => this.#notification(UPDATED, { uri }))];
   }
 
   #ring(uri: string): void {

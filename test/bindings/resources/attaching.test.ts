@@ -176,16 +176,32 @@ describe('listening around a handler', () => {
     return { ...handler, fetch: withFeeds(handler.fetch, engine, options) };
   };
   const listen = (handler: McpHttpHandler, notifications: object, authInfo = alice, signal?: AbortSignal) => ask(handler, 'subscriptions/listen', { notifications }, authInfo, signal);
+  /** A stream, message by message. */
+  const streamOf = (response: Response) => {
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = '';
+    return {
+      cancel: () => reader.cancel(),
+      async next(): Promise<Message> {
+        for (;;) {
+          const end = rest.indexOf('\n\n');
+          const frame = rest.slice(0, Math.max(end, 0));
+          if (end !== -1) rest = rest.slice(end + 2);
+          if (frame.includes('data: ')) return JSON.parse(frame.slice(frame.indexOf('data: ') + 6)) as Message;
+          if (end !== -1) continue;
+          const { done, value } = await reader.read();
+          if (done) return assert.fail('the stream is over');
+          rest += value;
+        }
+      },
+    };
+  };
   /** The first messages of a stream, which is then given up. */
   const firstOf = async (response: Response, count: number): Promise<Message[]> => {
+    const stream = streamOf(response);
     const messages: Message[] = [];
-    let rest = '';
-    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
-      const frames = (rest + chunk).split('\n\n');
-      rest = frames.pop()!;
-      messages.push(...frames.filter((frame) => frame.includes('data: ')).map((frame) => JSON.parse(frame.slice(frame.indexOf('data: ') + 6)) as Message));
-      if (messages.length >= count) break;
-    }
+    while (messages.length < count) messages.push(await stream.next());
+    await stream.cancel();
     return messages;
   };
 
@@ -200,6 +216,28 @@ describe('listening around a handler', () => {
     const bob = await listen(handler, { resourceSubscriptions: ['test://note'] }, token({ iss: 'https://id', sub: 'bob' }));
     assert.deepEqual((await firstOf(bob, 1))[0]?.params?.['notifications'], {});
     await handler.close();
+  });
+
+  test('rings again once somebody has read, on whatever connection, and not before', async () => {
+    const ring = async (): Promise<void> => {
+      await engine.emit({ name: 'bell.rung', data: { house: 'a' } });
+      await engine.settled();
+    };
+    const bob = token({ iss: 'https://id', sub: 'bob' });
+    const handler = listening({ ringing: { quietMs: 3_600_000, remindMs: 3_600_000 } });
+    const stream = streamOf(await listen(handler, { resourceSubscriptions: [FEED] }, bob));
+    assert.equal((await stream.next()).method, 'notifications/subscriptions/acknowledged');
+    const read = async () => JSON.parse(text((await messagesOf(await ask(handler, 'resources/read', { uri: FEED }, bob))).at(-1)!)) as { head: number };
+    await ring();
+    assert.equal((await stream.next()).method, 'notifications/resources/updated');
+    await ring();
+    await ring();
+    assert.equal((await read()).head, 3);
+    await ring();
+    assert.equal((await stream.next()).method, 'notifications/resources/updated');
+    await handler.close();
+    // What was rung for in between would stand here.
+    assert.equal((await stream.next()).result?.['resultType'], 'complete');
   });
 
   test('claims nothing on a server whose resources cannot be subscribed to', async () => {
