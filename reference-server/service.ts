@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { InMemoryServerEventBus, McpServer, type McpHttpHandler, type ServerEventBus } from '@modelcontextprotocol/server';
 import {
   attachEvents, attachResources, attachTools, attachTriggers, createEgress, createEngine, deliveryKey, eventsDialects, withFeeds,
-  type DeliveryKey, type Engine, type EngineOptions, type Log, type Meter,
+  type DeliveryKey, type EgressOptions, type Engine, type EngineOptions, type Log, type Meter,
 } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
@@ -24,8 +24,8 @@ export interface ServiceOptions {
   readonly meter?: Meter;
   /** Where the public halves of the delivery keys can be fetched; null = nowhere, then deliveries carry only the client's HMAC. */
   readonly jwksUri: URL | null;
-  /** What of the engine is not as configured, for tests: its clock, who may follow what. */
-  readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize' | 'reauthorize'>;
+  /** What of the engine and its way out is not as configured, for tests: its clock, who may follow what, how names are resolved. */
+  readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize' | 'reauthorize'> & Pick<EgressOptions, 'lookup'>;
   /** Told when `start` fails, for whoever does not call it. */
   readonly onStartFailed?: (error: unknown) => void;
 }
@@ -47,7 +47,7 @@ export interface Service {
 }
 
 /** Makes the parts; nothing is opened before `start`. */
-export async function createService({ config, sources, log, meter, jwksUri, engine: given = {}, onStartFailed }: ServiceOptions): Promise<Service> {
+export async function createService({ config, sources, log, meter, jwksUri, engine: { lookup, ...given } = {}, onStartFailed }: ServiceOptions): Promise<Service> {
   await prepareDataDir(config.DATA_DIR);
   const key = config.STORE_KEY ?? (await storeKeyFile(config.DATA_DIR));
   const signing = jwksUri === null ? [] : [deliveryKey(config.DELIVERY_KEY ?? (await signingKeyFile(config.DATA_DIR, 'delivery')))];
@@ -61,7 +61,7 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
     store,
     triggers: sources.flatMap((source) => source.triggers),
     dialects: eventsDialects(),
-    egress: createEgress({ ...reports, unsafeAllowHttpLoopback: config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS }),
+    egress: createEgress({ ...reports, ...(lookup === undefined ? {} : { lookup }), unsafeAllowHttpLoopback: config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS }),
     ...(signing[0] === undefined ? {} : { deliveryKey: signing[0] }),
     ttl: { minMs: config.TTL_MIN_MS, defaultMs: config.TTL_DEFAULT_MS, maxMs: config.TTL_MAX_MS, allowNoExpiry: config.ALLOW_NO_EXPIRY },
     quotas: { subscriptionsPerPrincipal: config.MAX_SUBSCRIPTIONS_PER_PRINCIPAL, streamsPerPrincipal: config.MAX_STREAMS_PER_PRINCIPAL },

@@ -2,7 +2,7 @@
  * The control interface: how an implementation lets the kit bring situations about that no peer can bring about by itself. It is optional, verb by verb; what
  * needs a verb that is not there is reported as not shown. `docs/conformance.md` describes it for implementers.
  *
- * One URL. `GET` answers `{ verbs, types, tokens }`; `POST { "do": verb, … }` answers 2xx with a JSON object once it is done, or any other status with a text.
+ * One URL. `GET` answers `{ verbs, types, tokens, names }`; `POST { "do": verb, … }` answers 2xx with a JSON object once it is done, or any other status with a text.
  */
 import { NotShown } from './looks.ts';
 
@@ -54,6 +54,8 @@ export interface ControlOffer {
   /** Access tokens by principal. `main` is the one of `--token`; `other` is somebody else; `stranger` may follow nothing; `namesake` has the subject of `main` from
    * another issuer. */
   readonly tokens: Readonly<Record<string, string>>;
+  /** Host names that mean something to the server under test. `inside`: one that it resolves to an address which callbacks may not have. */
+  readonly names?: Readonly<Record<string, string>>;
 }
 
 /** The control interface of the implementation under test, or its absence. */
@@ -97,6 +99,13 @@ export class Control {
     const token = this.offer?.tokens[principal];
     if (token === undefined) throw new NotShown(`needs the token "${principal}" of the control interface`);
     return token;
+  }
+
+  /** A host name with a meaning. Throws `NotShown`. */
+  hostName(meaning: string): string {
+    const name = this.offer?.names?.[meaning];
+    if (name === undefined) throw new NotShown(`needs the host name "${meaning}" of the control interface`);
+    return name;
   }
 
   /** Does it. Throws `NotShown` when it is not offered, `Error` when it fails. */

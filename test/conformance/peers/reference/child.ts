@@ -10,6 +10,7 @@ import { createLog } from '../../../../reference-server/log.ts';
 import { runHttp } from '../../../../reference-server/run-http.ts';
 import type { Emit } from '../../../../reference-server/source.ts';
 import { LeadingClock } from './clock.ts';
+import { resolveName } from './names.ts';
 
 const text = { type: 'string' } as const;
 
@@ -98,6 +99,7 @@ await runHttp({
   print: () => process.send!({ ready: true }),
   engine: {
     clock,
+    lookup: resolveName,
     authorize: ({ principal }, { name }) => permitted(principal, name),
     reauthorize: (principal, { name }) => permitted(principal, name),
   },

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
 import { freePort } from '../../../../scripts/demo/server-process.ts';
 import type { ControlOffer, Verb } from '../../kit/control.ts';
+import { NAME_INSIDE } from './names.ts';
 
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url));
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
@@ -88,6 +89,7 @@ export class ReferenceServer {
       verbs: [...PASSED_ON, 'crash', 'remember', 'lose'],
       types: { plain: 'conformance.plain', history: 'conformance.history', short: 'conformance.short', pullOnly: 'conformance.pull_only' },
       tokens: this.#tokens,
+      names: { inside: NAME_INSIDE },
     };
   }
 
