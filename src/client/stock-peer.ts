@@ -4,6 +4,7 @@
  * into headers.
  */
 import type { Tool } from '@modelcontextprotocol/client';
+import { orAbort } from '../local/abort.ts';
 import { LocalError } from '../wire/errors.ts';
 import { RemoteError } from '../wire/remote-error.ts';
 import type { Connection } from './connection.ts';
@@ -83,8 +84,7 @@ const doubted = new WeakMap<Connection, Map<string, object>>();
 async function inSession<T>(connection: Connection, method: string, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
   const doubts = doubted.get(connection) ?? new Map<string, object>();
   doubted.set(connection, doubts);
-  signal.throwIfAborted();
-  const session = await connection.opened();
+  const session = await orAbort(connection.opened(), signal);
   try {
     const answer = await run();
     doubts.delete(method);
