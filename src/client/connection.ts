@@ -112,6 +112,7 @@ export class Connection {
   get capability(): ServerCapability | null { return this.#capability; }
   /** How long a call may take that says nothing else. */
   get timeoutMs(): number { return this.#options.timeoutMs ?? CALL_TIMEOUT_MS; }
+  get #closingMs(): number { return Math.min(CLOSE_TIMEOUT_MS, this.timeoutMs); }
   /** The MCP revision that was agreed on. */
   get protocolVersion(): string | undefined { return this.#protocolVersion; }
   /** Whether requests stand alone (2026-07-28 and later) instead of in a session. */
@@ -289,11 +290,11 @@ export class Connection {
   async #greetAgain(live: Live): Promise<void> {
     if (isClient(this.#target) || 'command' in this.#target) return;
     const other = await this.#open();
-    if (this.#closed || sameGreeting(other.client, live.client)) return end(other);
+    if (this.#closed || sameGreeting(other.client, live.client)) return end(other, this.#closingMs);
     this.#live = Promise.resolve(other);
     this.#note(other.client);
     this.#interrupt(unreachable('its session was replaced'));
-    await end(live);
+    await end(live, this.#closingMs);
   }
 
   async #open(): Promise<Live> {
@@ -335,16 +336,16 @@ export class Connection {
     if (!live) return;
     live.leave();
     this.#interrupt(new LocalError('closed', 'This connection has been closed.'));
-    if (!isClient(this.#target)) await end(live);
+    if (!isClient(this.#target)) await end(live, this.#closingMs);
   }
 }
 
 /** Closing alone leaves the session behind on the server; that it may refuse to end it is its own affair. */
-async function end({ client, leave }: Live): Promise<void> {
+async function end({ client, leave }: Live, withinMs: number): Promise<void> {
   leave();
   const { transport } = client;
   if (transport instanceof StreamableHTTPClientTransport) {
-    const cancel = systemClock.after(CLOSE_TIMEOUT_MS, () => void client.close().catch(() => undefined));
+    const cancel = systemClock.after(withinMs, () => void client.close().catch(() => undefined));
     await transport.terminateSession().catch(() => undefined);
     cancel();
   }
