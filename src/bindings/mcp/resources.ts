@@ -22,7 +22,7 @@ const attached = new WeakSet<McpServer>();
 
 /**
  * Offers every trigger type as a resource template and every log of a caller as a resource on `mcp`, with doorbells after `resources/subscribe`
- * and, on a pipe, for `subscriptions/listen`; over HTTP that needs {@link listenToFeeds} around the endpoint (SEP: When a peer lacks the extension). Call it before
+ * and, on a pipe, for `subscriptions/listen`; over HTTP that needs {@link withFeeds} around the endpoint (SEP: When a peer lacks the extension). Call it before
  * connecting. The server's own resources go on working, whether they are registered before or after.
  * @throws Error if the server is connected, or has feeds already.
  */

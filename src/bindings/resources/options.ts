@@ -1,4 +1,4 @@
-/** How feeds are kept and told of, for whoever offers them: on a server, or around an endpoint. */
+/** What can be set of feeds, for whoever offers them: on a server, or around an endpoint. */
 import type { Log } from '../../engine/ports.ts';
 import { silentLog } from '../../engine/system.ts';
 import type { Caller } from '../../engine/verbs.ts';
@@ -7,6 +7,7 @@ import type { Ringing } from './doorbell.ts';
 const DAY_MS = 86_400_000;
 const WATCHED_MAX = 64;
 
+/** How feeds are kept and told of; everything has a default. */
 export interface FeedOptions {
   /** For how long a feed is kept for somebody who neither reads nor listens, in milliseconds, within the engine's own bounds. Default: a day. */
   readonly leaseMs?: number;
