@@ -48,8 +48,9 @@ describe('@ai-sdk/mcp against the reference server', () => {
     peerTest({ ...PEER, era, exercised: 'list, subscribe, challenge, events in order with our numbers in `_meta`, unsubscribe' }, async () => {
       await using at = await start('sketch', { era });
       assert.ok((await at.events.list()).events.some(({ name, delivery }) => name === DOOR && delivery.includes('webhook')));
-      const { id, refreshBefore } = await at.subscribe();
+      const { id, refreshBefore, ...more } = await at.subscribe();
       assert.ok(Date.parse(refreshBefore!) > Date.now());
+      assert.equal('resultType' in more, era === '2026-07-28', 'the revision that this row names is the one that is spoken');
       await at.open(20);
       await at.receives(20);
       assert.deepEqual(sequences(at.ai), Array.from({ length: 20 }, (_, index) => index + 1));

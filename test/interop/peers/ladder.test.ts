@@ -24,6 +24,9 @@ const texts = ({ items }: Follower): string[] => items.filter(isEvent).map(({ ev
 const words = ({ items }: Follower): string[] => items.map((item) => (item.type === 'gap' ? `gap ${item.reason}` : item.type));
 const isGap = (item: Follower['items'][number]): boolean => item.type === 'gap';
 
+/** The revision that a row names is the one that is spoken. */
+const speaks = ({ connection }: Follower, era: PeerRow['era']): void => assert.equal(connection.isModern, era === '2026-07-28');
+
 /** It is at what the server shows at the moment, so that whatever comes next is a difference. */
 const hasLooked = (board: Board, method: string, requests = 1): Promise<unknown> => eventually('it has looked', () => board.count(method) >= requests);
 
@@ -37,6 +40,7 @@ describe('our client on servers without this extension', () => {
       await using server = await mortal((at) => start({ ...at, board }));
       await using follower = await follow({ url: server.url }, { select: [NOTICE_UPDATED] });
       await follower.stands('listen');
+      speaks(follower, era);
       await hasLooked(board, 'resources/read');
       const guarantee = follower.following.guarantee!;
       board.texts.set(NOTICE, 'second');
@@ -65,6 +69,7 @@ describe('our client on servers without this extension', () => {
     await again({ resources: {} });
     await using follower = await follow({ url: server.url }, { select: [NOTICE_UPDATED] });
     await follower.stands('read');
+    speaks(follower, '2026-07-28');
     const guarantee = follower.following.guarantee!;
     await hasLooked(board, 'resources/read');
     board.texts.set(NOTICE, 'second');
@@ -83,6 +88,7 @@ describe('our client on servers without this extension', () => {
     await using server = await startSdk1({ stream: false });
     await using follower = await follow({ url: server.url }, { select: [NOTICE_UPDATED] });
     await follower.stands('read');
+    speaks(follower, '2025-11-25');
     await hasLooked(server.board, 'resources/read');
     server.board.texts.set(NOTICE, 'second');
     await eventually('the change', () => texts(follower).includes('second'));
@@ -98,6 +104,7 @@ describe('our client on servers without this extension', () => {
     const lists = (): string[] => follower.items.filter(isEvent).map(({ event }) => (event.data as { readonly items: readonly { readonly name: string }[] }).items.map(({ name }) => name).sort().join());
     const names = (): string => board.tools.map(({ name }) => name).sort().join();
     await follower.stands('listen');
+    speaks(follower, '2026-07-28');
     await hasLooked(board, 'tools/list', Math.ceil(board.tools.length / board.pageSize));
     board.tools.push({ name: 'added' });
     await server.now.ring('tools');
@@ -115,6 +122,7 @@ describe('our client on servers without this extension', () => {
     const select = [{ name: 'board.changed' }];
     await using follower = await follow({ command, args, stderr: 'ignore' }, { select, otherwise: { 'board.changed': { tool: { name: 'status' } } } });
     await follower.stands('tool');
+    speaks(follower, '2025-11-25');
     const guarantee = follower.following.guarantee!;
     let count = 0;
     // It is not known when it looks first, and what it finds then is no change.
@@ -145,6 +153,7 @@ describe('our client on @modelcontextprotocol/server-everything', () => {
 
   async function isTrue(follower: Follower, kill: () => Promise<void>): Promise<string> {
     await follower.stands('listen');
+    speaks(follower, PEER.era);
     const guarantee = follower.following.guarantee!;
     await ringsUntilEvent(follower);
     await kill();
@@ -193,6 +202,7 @@ describe('our client on mcp-handler', () => {
       await eventually(`the application has ${door}`, () => doors().includes(door));
     };
     await follower.stands('events.webhook');
+    speaks(follower, '2026-07-28');
     const guarantee = follower.following.guarantee!;
     await subscribed();
     await delivered('front');
