@@ -4,7 +4,7 @@
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -105,6 +105,8 @@ export class ReferenceServer {
         return this.#spawn();
       case 'lose':
         await this.#stop('SIGKILL');
+        // With its journal: what is left of a later one would be read on top of the older store.
+        for (const file of readdirSync(this.#data)) if (file !== WITNESS) rmSync(join(this.#data, file), { recursive: true });
         cpSync(this.#older, this.#data, { recursive: true, filter: (file) => !file.endsWith(WITNESS) });
         return this.#spawn();
       case 'advance':
