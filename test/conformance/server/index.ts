@@ -2,10 +2,13 @@
 import type { ServerScenario } from '../kit/server/scenario.ts';
 import { catalogue } from './catalogue.ts';
 import { changes } from './changes.ts';
+import { ending } from './ending.ts';
 import { general } from './general.ts';
 import { isolation } from './isolation.ts';
+import { lifetime } from './lifetime.ts';
+import { log } from './log.ts';
 import { pull } from './pull.ts';
 import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...pull, ...stream];
+export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...pull, ...stream];
