@@ -96,13 +96,14 @@ describe('doorbell', () => {
     const run = await started(t, listenRung, await reached(t, server), NOTICE_UPDATED, { tuning: { pollFloorMs: 300 } });
     await run.has(1);
     server.board.texts.set(NOTICE, 'loud');
+    const rangAt = performance.now();
     for (let rings = 0; rings < 50; rings++) {
       await server.ring({ uri: NOTICE });
       await pause(5);
     }
     await run.has(2);
     const looks = server.board.count('resources/read');
-    assert.ok(looks <= 4, `${looks} looks`);
+    assert.ok(looks <= 3 + (performance.now() - rangAt) / 300, `${looks} looks`);
     await pause(1000);
     assert.ok(server.board.count('resources/read') <= looks + 1, 'nobody rings any more');
   });
