@@ -29,7 +29,7 @@ const RIGHT = {
   /** What to do about a delivery that is not next: read again from where we stand. */
   onMissing: () => { throw new Error('numbers are missing'); },
   isUnsubscribed: ({ data }) => data?.kind === 'subscription',
-  onListChanged: async (list) => { list.etag = (await call('triggers/list', { ifNoneMatch: list.etag })).etag; },
+  onListChanged: async (list, call) => { list.etag = (await call('triggers/list', { ifNoneMatch: list.etag })).etag; },
   renewAfterMs: (subscription) => subscription.renewAfterMs,
   renewal: (subscription) => ({ subscriptionId: subscription.subscriptionId, ttlMs: subscription.ttlMs }),
   pauseMs: (failures, base) => Math.random() * Math.min(30_000, base * 2 ** failures),
@@ -167,7 +167,7 @@ const DRAINS = {
       for await (const message of messages('triggers/stream', { subscriptionId: subscription.subscriptionId, ...(after && { after }) }, stop.signal)) {
         watch();
         if (message.isAnswer) return;
-        if (message.method === 'notifications/triggers/list_changed') await how.onListChanged(list);
+        if (message.method === 'notifications/triggers/list_changed') await how.onListChanged(list, call);
         if (message.method !== 'notifications/triggers/delivery' || !message.isOurs) continue;
         subscription.head = message.params.head;
         const before = reader.applied;

@@ -46,7 +46,7 @@ export class Reader {
     for (const { from, to, reason, event } of parts) {
       if (this.how.isDuplicate(to, this.applied)) continue;
       if (event === undefined) this.tell({ applied: 'gap', epoch, from: Math.max(from, this.applied.sequence + 1), to, reason });
-      else if (!this.how.isRepeated(event, this.seen)) {
+      else if (this.left.length === 0 || !this.how.isRepeated(event, this.seen)) {
         this.tell({ applied: 'event', epoch, sequence: to, eventId: event.eventId });
         this.seen.add(`${event.name}\n${event.eventId}`);
       }
