@@ -150,7 +150,7 @@ export class Following implements AsyncIterable<FollowItem> {
         const end = yield* this.#through([whole]);
         const guarantee = whole.ladder.guarantee;
         if (guarantee) {
-          before = { guarantee, error: end?.error, wasRefused: this.#refusals.isRefused('triggers') };
+          before = { guarantee, error: end?.error, wasRefused: whole.ladder.wasRefused };
           seen = [whole.seen];
         }
       }

@@ -46,6 +46,8 @@ const FRUITLESS_MAX = 5;
 const OFFERS_MAX = 3;
 /** A rung that lived this long was no failed attempt. */
 const HEALTHY_MS = 30_000;
+/** It works, but the server does not list it any more. */
+const WITHDRAWN = new LocalError('not_supported', 'The server does not offer this any more.', { reason: 'withdrawn' });
 /** What a rung has to do at its end must not keep anybody. */
 const RETURN_MS = 5000;
 
@@ -57,7 +59,8 @@ export class Ladder {
   /** To be taken as soon as the rung in use has stopped. */
   #better: Choice | undefined;
   #suspect: Suspect | undefined;
-  /** Why the rung before was left. */
+  /** The rung that was left because it does not work, and why it was. */
+  #refused: RungName | undefined;
   #failure: unknown;
   #round: AbortController | undefined;
   #strikes = 0;
@@ -72,6 +75,8 @@ export class Ladder {
   get state(): FollowState { return this.#state; }
   get wish(): Wish { return this.#o.wish; }
   get teller(): Teller { return this.#o.teller; }
+  /** The last rung was left because it does not work. */
+  get wasRefused(): boolean { return this.#refused !== undefined; }
   /** Whether there is something above. */
   get canRise(): boolean { return (this.#choice?.index ?? 0) > 0; }
 
@@ -86,10 +91,11 @@ export class Ladder {
         const choice = await this.#choose();
         if (!choice) return this.#exhausted();
         if (choice.rung.name !== left) this.#strikes = this.#fruitless = 0;
-        if (left !== undefined) why = { error: why?.error, wasRefused: choice.rung.name !== left && this.#o.refusals.isRefused(left) };
+        if (left !== undefined) why = { error: why?.error, wasRefused: this.#refused === left };
         this.#choice = choice;
         const mark = await teller.enter(choice.rung.name, choice.offer.isSelfAcknowledging === true);
-        yield* teller.promise(choice.offer.guarantee, why);
+        // The same rung again goes on with what it has shown.
+        if (choice.rung.name !== left) yield* teller.promise(choice.offer.guarantee, why);
         const error = yield* this.#run(choice, mark);
         signal.throwIfAborted();
         await this.#recover(choice, error);
@@ -110,7 +116,7 @@ export class Ladder {
     const found = await this.#firstOffer(current.index, false).catch(() => 'unknown' as const);
     if (found === 'unknown' || this.#round !== round || round.signal.aborted || found?.index === current.index) return;
     this.#better = found;
-    round.abort(found ? new Leaving() : new LocalError('not_supported', 'The server does not offer this any more.', { reason: 'withdrawn' }));
+    round.abort(found ? new Leaving() : WITHDRAWN);
   }
 
   /** Public for those who know better: the rung `triggers` recovers by itself, and when it ends is decided above. */
@@ -124,13 +130,14 @@ export class Ladder {
   async #choose(): Promise<Choice | undefined> {
     const better = this.#better;
     this.#better = undefined;
+    this.#refused = undefined;
+    this.#failure = this.#suspect?.error;
     if (better) return better;
     this.say({ phase: 'choosing' });
     for (let failures = 0; ; failures++) {
       try {
         await this.#ask();
         const choice = await this.#firstOffer(this.#o.rungs.length - 1, failures >= OFFERS_MAX);
-        this.#failure = this.#suspect?.error;
         this.#suspect = undefined;
         return choice;
       } catch (error) {
@@ -158,6 +165,7 @@ export class Ladder {
         if (!offer) continue;
         if (this.#suspect?.name !== rung.name) return { rung, offer, index };
         refusals.refuse(rung.name, this.#suspect.error);
+        this.#refused = rung.name;
       } catch (error) {
         signal.throwIfAborted();
         const verdict = judge(error);
@@ -214,7 +222,7 @@ export class Ladder {
 
   /** What the end of a rung means. Throws what no rung can help against. */
   async #recover({ rung }: Choice, error: unknown): Promise<void> {
-    if (this.#better) return;
+    if (this.#better || error === WITHDRAWN) return;
     const verdict = this.#patience(judge(error));
     if (verdict === 'end') throw error;
     // What the server listed may be what has changed.

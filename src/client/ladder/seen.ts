@@ -1,33 +1,34 @@
 /**
- * Which events were handed over last, by their identifiers. On `events/*` an event may come again; and when the rung changes, the new
- * one may begin with what the old one had (SEP: When a peer lacks the extension).
+ * Which events were handed over last, by their identifiers. On `events/*` an event may come again; and whatever rung is begun, it may
+ * begin with what an earlier one had (SEP: When a peer lacks the extension).
  */
-import type { RungName } from './types.ts';
 
 interface Identity { readonly name: string; readonly eventId: string }
 
 const REMEMBERED_MAX = 10_000;
 
 export class Seen {
-  readonly #by: Map<string, RungName>;
+  /** With the turn in which it was seen. */
+  readonly #in: Map<string, number>;
+  #turn = 1;
 
   /** Goes on with what others have seen. */
   constructor(...others: readonly Seen[]) {
-    this.#by = new Map(others.flatMap((other) => [...other.#by]).slice(-REMEMBERED_MAX));
+    this.#in = new Map(others.flatMap((other) => [...other.#in.keys()]).slice(-REMEMBERED_MAX).map((name) => [name, 0]));
   }
 
-  add(event: Identity, rung: RungName): void {
-    this.#by.set(nameOf(event), rung);
-    if (this.#by.size > REMEMBERED_MAX) this.#by.delete(this.#by.keys().next().value!);
+  /** A rung begins. */
+  turn(): void { this.#turn += 1; }
+
+  add(event: Identity): void {
+    this.#in.set(nameOf(event), this.#turn);
+    if (this.#in.size > REMEMBERED_MAX) this.#in.delete(this.#in.keys().next().value!);
   }
 
-  has(event: Identity): boolean { return this.#by.has(nameOf(event)); }
+  has(event: Identity): boolean { return this.#in.has(nameOf(event)); }
 
-  /** By another rung than this one. */
-  hasElsewhere(event: Identity, rung: RungName): boolean {
-    const by = this.#by.get(nameOf(event));
-    return by !== undefined && by !== rung;
-  }
+  /** Before the last {@link turn}: since then the same identifier is the upstream's own repetition. */
+  hadBefore(event: Identity): boolean { return (this.#in.get(nameOf(event)) ?? Infinity) < this.#turn; }
 }
 
 /** A newline is in no name. */

@@ -73,10 +73,9 @@ export class Tally {
     this.#isRunning = true;
     while (this.#waiters.length > 0) {
       const waiters = this.#waiters.splice(0);
-      const answers = this.#answers.splice(0);
       try {
         await this.#saveIfNew();
-        for (const answer of answers) await answer();
+        for (const answer of this.#answers.splice(0)) await answer();
         for (const { resolve } of waiters) resolve();
       } catch (error) {
         for (const { reject } of waiters) reject(error);

@@ -84,6 +84,7 @@ export class Teller {
     const { rung: before, mark, number } = this.#tally.progress;
     const goesOn = isRungName(before) && RUNGS[before].marks === marks;
     this.#isSelfAcknowledging = isSelfAcknowledging;
+    this.#o.seen.turn();
     if (this.#rung !== rung) {
       this.#rung = rung;
       this.#isNumbered = false;
@@ -134,7 +135,7 @@ export class Teller {
   }
 
   *#gap({ reason, numbers, shown = [], ...entry }: Yielded<'gap'>): Generator<FollowItem, boolean> {
-    if (this.#isNumbered && showsLoss(this.#last, shown)) return this.#skip(entryOf(entry));
+    if (this.#last !== undefined && showsLoss(this.#last, shown)) return this.#skip(entryOf(entry));
     yield* this.#hand({ type: 'gap', reason, ...(numbers ? { numbers } : {}) }, entryOf(entry));
     return true;
   }
@@ -145,11 +146,11 @@ export class Teller {
     const { isOccurrence } = RUNGS[rung];
     // Below `events/*` an identifier is that of a state, and a state may come back.
     const hasIdentity = isOccurrence || rung === 'triggers';
-    const isKnown = isOccurrence ? seen.has(event) : hasIdentity && seen.hasElsewhere(event, rung);
+    const isKnown = isOccurrence ? seen.has(event) : hasIdentity && seen.hadBefore(event);
     if (isOccurrence) yield* this.#place(number, isKnown);
     const entry = entryOf({ ...rest, ...(isOccurrence && number ? { number: bare(number) } : {}) });
     if (isKnown) return this.#skip(entry);
-    if (hasIdentity) seen.add(event, rung);
+    if (hasIdentity) seen.add(event);
     yield* this.#hand({ type: 'event', number: number ?? { by: 'client', count: ++this.#count }, event }, entry);
     return true;
   }

@@ -41,7 +41,8 @@ export class EventsServer {
   #streams = new Set<Asked>();
 
   attach(server: RawServer): this {
-    server.capabilities = { ...server.capabilities, ...CAPABILITY[this.dialect] };
+    const { extensions, ...rest }: { readonly extensions?: object; readonly events?: object } = CAPABILITY[this.dialect];
+    server.capabilities = { ...server.capabilities, ...rest, extensions: { ...(server.capabilities['extensions'] as object | undefined), ...extensions } };
     Object.assign(server.handlers, this.handlers);
     return this;
   }
@@ -135,9 +136,9 @@ export class EventsServer {
   /** The only webhook there is. */
   get hook(): Hook { return [...this.hooks.values()][0]!; }
 
-  /** Delivers one event; the watermark moves when it was taken. */
+  /** Delivers one event; the watermark moves when it was taken. Resolves with the status; 0 = there was none. */
   async deliver(one: Happening, hook = this.hook): Promise<number> {
-    const { status } = await this.post(hook, { ...this.occurrence(one), cursor: this.cursor(hook.cursor) }, one.eventId);
+    const { status } = await this.post(hook, { ...this.occurrence(one), cursor: this.cursor(hook.cursor) }, one.eventId).catch(() => ({ status: 0 }));
     if (status >= 200 && status < 300) hook.cursor = Math.max(hook.cursor, one.at);
     return status;
   }

@@ -44,6 +44,8 @@ export class RawServer {
   era: typeof MODERN | typeof SESSIONS = MODERN;
   capabilities: Record<string, unknown> = {};
   handlers: Record<string, Handler> = {};
+  /** Answers 401 to everything. */
+  unauthorized = false;
   /** Every request, in order. */
   readonly calls: { readonly method: string; readonly params: any; readonly at: number }[] = [];
   #server: Server | undefined;
@@ -88,6 +90,7 @@ export class RawServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.unauthorized) return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end();
     const session = this.era === SESSIONS ? this.#sessions.get(String(request.headers['mcp-session-id'])) : undefined;
     if (request.method === 'DELETE') { this.#sessions.delete(String(request.headers['mcp-session-id'])); return void response.writeHead(200).end(); }
     if (request.method === 'GET' && session) {

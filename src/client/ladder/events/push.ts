@@ -11,7 +11,7 @@ import { STREAM_NOTIFICATIONS } from './names.ts';
 import { cursorOf, isTruncated, members, occurrenceOf, type Raw } from './occurrence.ts';
 
 /** Events that wait for the application. */
-const WAITING_MAX = 1000;
+const WAITING_MAX = 256;
 const { active, event, heartbeat, error: recoverable, terminated: over } = STREAM_NOTIFICATIONS;
 
 /** A stream that breaks off is opened again with the last cursor, if the server has such a thing. */
@@ -48,7 +48,9 @@ async function* opened({ selection }: Wish, { connection, signal, tuning }: Rung
     onNotification: (method, params) => {
       try {
         // A heartbeat that nobody has time for says nothing that the next one does not say.
-        for (const one of reader.read(method, members(params))) if (queue.size === 0 || one.type !== 'mark') queue.push(one);
+        for (const one of reader.read(method, members(params))) {
+          if (method !== heartbeat || one.type !== 'mark' || queue.size === 0) queue.push(one);
+        }
         if (queue.size > WAITING_MAX) fail(tooFast());
       } catch (error) {
         fail(error);
