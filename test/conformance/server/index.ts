@@ -1,5 +1,6 @@
 /** Every scenario against a server of this extension. */
 import type { ServerScenario } from '../kit/server/scenario.ts';
+import { callback } from './callback.ts';
 import { catalogue } from './catalogue.ts';
 import { changes } from './changes.ts';
 import { ending } from './ending.ts';
@@ -11,4 +12,4 @@ import { pull } from './pull.ts';
 import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...pull, ...stream];
+export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...pull, ...stream, ...callback];
