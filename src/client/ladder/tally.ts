@@ -73,11 +73,14 @@ export class Tally {
     this.#isRunning = true;
     while (this.#waiters.length > 0) {
       const waiters = this.#waiters.splice(0);
+      const answers = this.#answers.splice(0);
       try {
         await this.#saveIfNew();
-        for (const answer of this.#answers.splice(0)) await answer();
+        for (let answer = answers.shift(); answer; answer = answers.shift()) await answer();
         for (const { resolve } of waiters) resolve();
       } catch (error) {
+        // Whoever was not answered is answered after the next save that succeeds.
+        this.#answers.unshift(...answers);
         for (const { reject } of waiters) reject(error);
       }
     }
