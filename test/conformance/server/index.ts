@@ -3,13 +3,16 @@ import type { ServerScenario } from '../kit/server/scenario.ts';
 import { callback } from './callback.ts';
 import { catalogue } from './catalogue.ts';
 import { changes } from './changes.ts';
+import { delivery } from './delivery.ts';
 import { ending } from './ending.ts';
+import { gaps } from './gaps.ts';
 import { general } from './general.ts';
 import { isolation } from './isolation.ts';
 import { lifetime } from './lifetime.ts';
 import { log } from './log.ts';
+import { positions } from './positions.ts';
 import { pull } from './pull.ts';
 import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...pull, ...stream, ...callback];
+export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback];
