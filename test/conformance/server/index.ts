@@ -12,7 +12,8 @@ import { lifetime } from './lifetime.ts';
 import { log } from './log.ts';
 import { positions } from './positions.ts';
 import { pull } from './pull.ts';
+import { signature } from './signature.ts';
 import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback];
+export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature];

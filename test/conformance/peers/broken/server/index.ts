@@ -6,7 +6,8 @@ import { changes } from './changes.ts';
 import { general } from './general.ts';
 import { isolation } from './isolation.ts';
 import { pull } from './pull.ts';
+import { signature } from './signature.ts';
 import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 
-export const brokenServers: readonly BrokenServer[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...pull, ...stream, ...callback];
+export const brokenServers: readonly BrokenServer[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...pull, ...stream, ...callback, ...signature];
