@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { getRequestListener } from '@hono/node-server';
-import { connect, type ConnectOptions } from '../../../src/client/connection.ts';
+import { connect, type ConnectOptions, type HttpTarget } from '../../../src/client/connection.ts';
 import { triggersClient } from '../../../src/client/client.ts';
 import type { Following } from '../../../src/client/ladder/follow.ts';
 import type { FollowGuarantee, FollowItem, FollowOptions, FollowTuning } from '../../../src/client/ladder/types.ts';
@@ -29,8 +29,8 @@ export interface Follower {
 }
 
 /** Connected to the server, and closed when the test is over. */
-export async function followed(test: TestContext, url: string, options: Partial<FollowOptions> = {}, connecting: ConnectOptions = {}): Promise<Follower> {
-  const connection = await connect({ url }, connecting);
+export async function followed(test: TestContext, target: string | HttpTarget, options: Partial<FollowOptions> = {}, connecting: ConnectOptions = {}): Promise<Follower> {
+  const connection = await connect(typeof target === 'string' ? { url: target } : target, connecting);
   const following = triggersClient(connection).follow({ select: SELECT, ...options, tuning: { ...FAST, ...options.tuning } });
   test.after(async () => {
     await following.close().catch(() => undefined);
