@@ -1,18 +1,9 @@
 /** Following a log on each drain, from a server that is right and newer than the client: it says more than the client knows. */
 import assert from 'node:assert/strict';
+import { withUnknownMembers } from '../kit/client/newer.ts';
 import { clientScenario } from '../kit/client/scenario.ts';
-import type { Json } from '../kit/wire/session.ts';
 
-/** Members that no revision of the extension has yet, in every object. */
-export const withUnknownMembers = (value: Json): Json => {
-  if (Array.isArray(value)) return value.map(withUnknownMembers);
-  if (value === null || typeof value !== 'object') return value;
-  return { ...Object.fromEntries(Object.entries(value).map(([name, member]) => [name, OPAQUE.has(name) ? member : withUnknownMembers(member)])), newMember: { of: ['a', 'later', 'revision'] }, newFlag: true };
-};
-/** Not objects of this extension: what is in there is somebody else's. */
-const OPAQUE = new Set(['data', 'arguments', 'inputSchema', 'payloadSchema', '_meta', 'capabilities']);
-
-export const following = (['stream', 'pull'] as const).map((drain) => clientScenario({
+const newer = (['stream', 'pull'] as const).map((drain) => clientScenario({
   name: `${drain}: following a newer server`,
   about: 'Events, gaps and heartbeats with members that the client does not know are applied and acknowledged all the same.',
   checks: ['gen-ignore-unknown', 'gap-client-tells'],
@@ -32,3 +23,27 @@ export const following = (['stream', 'pull'] as const).map((drain) => clientScen
     });
   },
 }));
+
+const crash = clientScenario({
+  name: 'following: killed while it acknowledges',
+  about: 'The client dies at the moment when its acknowledgement arrives.',
+  checks: ['ack-client-durable'],
+  async run(t) {
+    const { server } = t;
+    await t.follow();
+    for (const method of ['triggers/ack', 'triggers/pull']) {
+      server.behave(method, (_params, right) => {
+        if (t.acked >= 3) t.program.kill('SIGKILL');
+        return right();
+      });
+    }
+    server.append(3);
+    await t.untilAcked(3);
+    await t.kill();
+    await t.check('ack-client-durable', 'everything that it had acknowledged it had handed on', () => {
+      assert.deepEqual(t.applied.filter(({ applied }) => applied === 'event').map(({ sequence }) => sequence), [1, 2, 3]);
+    });
+  },
+});
+
+export const following = [...newer, crash];

@@ -141,6 +141,12 @@ export class ClientTest {
     return answered;
   }
 
+  /** Kills it, as a crash does; what it had said by then is read. */
+  async kill(): Promise<void> {
+    this.program.kill('SIGKILL');
+    await this.program.over;
+  }
+
   /** What the client says it has handed on. Throws `NotShown` when it says nothing. */
   get applied(): readonly Applied[] {
     if (this.program.applied.length === 0) throw new NotShown('the client does not print what it hands to its application');

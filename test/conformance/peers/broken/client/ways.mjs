@@ -17,6 +17,7 @@ const ROWS = [
   { check: 'ttl-client-renews', wrong: 'never renews', how: { renewAfterMs: () => FAR } },
   { check: 'ttl-client-renews', wrong: 'renews with an update that grants nothing', how: { renewal: ({ subscriptionId }) => ({ subscriptionId }) } },
   { check: 'gap-client-tells', wrong: 'skips gaps silently', how: { tells: ({ applied }) => applied !== 'gap' } },
+  { check: 'ack-client-durable', wrong: 'acknowledges what it has not handed on yet', how: { hands: (line, say) => setTimeout(say, 500, line) } },
   { check: 'dlv-repeat', wrong: 'ends when it gets a number twice', how: { isDuplicate: (number, { sequence }) => (number <= sequence ? process.exit(1) : false) } },
   { check: 'recv-duplicate', wrong: 'applies a number twice', how: { isDuplicate: () => false } },
   { check: 'recv-missing', wrong: 'jumps over missing numbers', how: { isMissing: () => false } },
