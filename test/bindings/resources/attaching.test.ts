@@ -135,7 +135,7 @@ describe('attaching feeds', () => {
     await silent.close();
   });
 
-  test('tells nothing to a client that asked for no resources, and stops telling one that has gone [deg-none]', async () => {
+  test('tells nothing to a client that asked for no resources [deg-none]', async () => {
     const [asking, silent] = [await ways.handshake((mcp) => attachResources(mcp, engine)), await ways.handshake((mcp) => attachResources(mcp, engine))];
     await asking.call('resources/templates/list', {});
     engine.declare({ type: { name: 'bell.tested', description: 'Nothing but a test.', inputSchema: { type: 'object' }, payloadSchema: {} } });
@@ -146,6 +146,24 @@ describe('attaching feeds', () => {
     await engine.remove('bell.tested');
     await asking.close();
     await silent.close();
+  });
+
+  test('forgets a client that has gone, and does not remember single requests', async () => {
+    let told = 0;
+    const counting = new Proxy(engine, {
+      get(target, name) {
+        if (name !== 'onListChanged') return (target[name as keyof Engine] as () => unknown).bind(target);
+        return (run: () => void) => { told += 1; const off = target.onListChanged(run); return () => { told -= 1; off(); }; };
+      },
+    });
+    const [first, { call }] = [await ways.handshake((mcp) => attachResources(mcp, counting)), await ways.modern((mcp) => attachResources(mcp, counting))];
+    const always = told;
+    await first.call('resources/list', {});
+    await first.call('resources/list', {});
+    assert.equal(told, always + 1);
+    await first.close();
+    for (let n = 0; n < 3; n += 1) await call('resources/list', {});
+    assert.equal(told, always);
   });
 
   test('refuses to subscribe where there is no session on which to tell', async () => {
