@@ -58,7 +58,7 @@ export const ALL: readonly string[] = Array.from({ length: EVENTS }, (_, n) => `
 /** So that a failure takes milliseconds. */
 const FAST: Tuning = { backoff: { baseMs: 5, maxMs: 40 }, waitMs: 100, silenceMs: 5000, checkMs: 100, ackDelayMs: 5 };
 /** So often the same complaint is heard before it counts as the last word. */
-const WAITS_ENOUGH = 4;
+const WAITS_ENOUGH = 3;
 /** After everything has been read, for this long nothing more may come. */
 const LINGER_MS = 60;
 /** So long an expected end may be in coming after everything has been read. */

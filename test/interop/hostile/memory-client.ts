@@ -1,0 +1,32 @@
+/** A client in a process of its own, with little memory: follows one peer and says what came of it, and how much memory it took. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { triggersClient } from '../../../src/client/client.ts';
+import { connect } from '../../../src/client/connection.ts';
+import type { Drain } from '../../../spec-schema/draft/schema.ts';
+
+const [url, drain, pauseMs, most] = process.argv.slice(2) as [string, Drain, string, string];
+let peak = 0;
+const sample = (): void => { peak = Math.max(peak, process.memoryUsage().rss); };
+setInterval(sample, 5).unref();
+
+const client = triggersClient(await connect({ url, token: 'canary-token-5f1e9a' }, { protocol: '2026-07-28' }));
+const before = process.memoryUsage().rss;
+const subscription = client.subscribe({ select: [{ name: 'timer' }], key: 'k', drain, tuning: { backoff: { baseMs: 5, maxMs: 20 }, ackDelayMs: 5, waitMs: 0 } });
+let last = 0;
+let error: unknown;
+try {
+  for await (const item of subscription) {
+    if (!('position' in item)) continue;
+    const first = item.type === 'gap' ? item.gap.from : item.position.sequence;
+    if (first !== last + 1) throw new Error(`${first} after ${last}`);
+    last = item.position.sequence;
+    if (last === 1) await sleep(Number(pauseMs));
+    if (last >= Number(most)) break;
+  }
+} catch (thrown) {
+  error = thrown;
+}
+sample();
+await client.close();
+const { code, reason, message } = Object(error) as { code?: string; reason?: string; message?: string };
+process.stdout.write(JSON.stringify({ end: error === undefined ? 'all' : [code ?? message, reason].filter(Boolean).join(' '), last, grownMiB: Math.round((peak - before) / 2 ** 20) }));
