@@ -2,7 +2,7 @@
 import { NotApplicable } from '../kit/looks.ts';
 import type { CallbackEndpoint, Hit } from '../kit/server/callback-endpoint.ts';
 import type { ServerTest } from '../kit/server/scenario.ts';
-import type { Json } from '../kit/wire/session.ts';
+import type { Json, RpcError } from '../kit/wire/session.ts';
 
 export const sequences = (deliveries: readonly Json[]): number[] => deliveries.flatMap(({ events }) => (events ?? []).map(({ sequence }: Json) => sequence));
 export const upTo = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, at) => from + at);
@@ -43,3 +43,19 @@ export function ofSeveral(hit: Hit): Hit {
 
 /** The server's clock, in milliseconds, at that moment of ours. */
 export const serverTime = (t: ServerTest, at = Date.now()): number => at + t.control.aheadMs;
+
+/** A plain selection that nothing happens to. */
+export const quiet = (t: ServerTest): Json => [{ name: t.control.type('plain'), arguments: { topic: t.unique('topic') } }];
+
+/**
+ * How a call with a callback is refused. A server that wants a pause after failed verifications gets it, by its clock; without the verb `advance` that is as far as can be
+ * seen.
+ */
+export async function refusal(t: ServerTest, method: string, params: Json): Promise<RpcError> {
+  for (let tries = 0; ; tries += 1) {
+    const refused = await t.mcp.refusal(method, params);
+    const { code, data } = refused;
+    if (code !== -32025 || typeof data?.retryAfterMs !== 'number' || tries === 3) return refused;
+    await t.control.do('advance', { ms: data.retryAfterMs + 1 });
+  }
+}

@@ -4,6 +4,7 @@ import { callback } from './callback.ts';
 import { catalogue } from './catalogue.ts';
 import { changes } from './changes.ts';
 import { delivery } from './delivery.ts';
+import { destination } from './destination.ts';
 import { ending } from './ending.ts';
 import { gaps } from './gaps.ts';
 import { general } from './general.ts';
@@ -15,5 +16,6 @@ import { pull } from './pull.ts';
 import { signature } from './signature.ts';
 import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
+import { verification } from './verification.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature];
+export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination];
