@@ -49,19 +49,17 @@ export const drains: Readonly<Record<Drain, (context: DrainContext) => AsyncGene
 
 /** In a healthy stream an open window and an event that waits do not go together: after so many heartbeats it is broken. */
 const STALLED_HEARTBEATS = 3;
-/** The same event can be written in more or fewer bytes: a window counts as broken only well beyond it. */
-const BYTES_TOLERANCE = 2;
-/** What the window does not bound: deliveries and gaps that wait for the application. */
-const UNREAD_MAX = 10_000;
+/** So many windows of bytes may wait for the application: the window is for events alone, and counted in the server's way of writing them. */
+const UNREAD_WINDOWS = 4;
 
 async function* stream({ calls, signal, subscriptionId, position, window, silenceMs, acks, acknowledgeByCall }: DrainContext): AsyncGenerator<Delivery, void> {
   acknowledgeByCall(true);
-  const queue = new AsyncQueue<Delivery>();
+  const queue = new AsyncQueue<{ readonly delivery: Delivery; readonly bytes: number }>();
   const stop = new AbortController();
   const credit = { events: window.events ?? STREAM_EVENTS_DEFAULT, bytes: window.bytes ?? STREAM_BYTES_DEFAULT };
   const after = position();
   let { epoch, sequence: received } = after;
-  let inFlight: { readonly sequence: number; readonly bytes: number }[] = [];
+  let inFlight: number[] = [];
   let stalled = 0;
   let unread = 0;
   const end = (): void => { queue.end(); stop.abort(); };
@@ -75,38 +73,31 @@ async function* stream({ calls, signal, subscriptionId, position, window, silenc
     }
     const before = received;
     received = Math.max(received, lastCovered(delivery));
-    inFlight = inFlight.filter(({ sequence }) => sequence > acks.done.sequence);
-    for (const event of delivery.events) if (event.sequence > before) inFlight.push({ sequence: event.sequence, bytes: JSON.stringify(event).length });
-    if (exceeds(inFlight, credit)) return fail(broken('window', 'it sent more than the window allows'));
+    inFlight = inFlight.filter((sequence) => sequence > acks.done.sequence);
+    for (const { sequence } of delivery.events) if (sequence > before) inFlight.push(sequence);
+    if (inFlight.length > credit.events) return fail(broken('window', 'it sent more than the window allows'));
     stalled = received === before && delivery.head > received && inFlight.length === 0 && delivery.status === 'active' ? stalled + 1 : 0;
     if (stalled >= STALLED_HEARTBEATS) return fail(broken('stalled', 'its heartbeats tell of events that it does not send'));
     // A heartbeat that nobody has time for says nothing that the next one does not say.
     if (queue.size > 0 && received === before && !delivery.terminated) return;
+    const bytes = JSON.stringify(delivery).length;
     // Let the application come after; then the log is read on from where it stands.
-    if (queue.size > 0 && unread >= UNREAD_MAX) return end();
-    unread += weightOf(delivery);
-    queue.push(delivery);
+    if (queue.size > 0 && unread + bytes > credit.bytes * UNREAD_WINDOWS) return end();
+    unread += bytes;
+    queue.push({ delivery, bytes });
     if (delivery.terminated) end();
   };
   calls
     .stream({ subscriptionId, after, window: credit }, { signal: AbortSignal.any([signal, stop.signal]), onDelivery, onUnacceptable: fail, ...(silenceMs === undefined ? {} : { silenceMs }) })
     .then(() => queue.end(), (error: unknown) => queue.fail(error));
   try {
-    for await (const delivery of queue) {
-      unread -= weightOf(delivery);
+    for await (const { delivery, bytes } of queue) {
+      unread -= bytes;
       yield delivery;
     }
   } finally {
     stop.abort();
   }
-}
-
-const weightOf = ({ events, gaps = [] }: Delivery): number => 1 + events.length + gaps.length;
-
-/** One event may always come, however large it is (SEP: triggers/stream). */
-function exceeds(inFlight: readonly { readonly bytes: number }[], credit: { readonly events: number; readonly bytes: number }): boolean {
-  if (inFlight.length > credit.events) return true;
-  return inFlight.length > 1 && inFlight.reduce((sum, { bytes }) => sum + bytes, 0) > credit.bytes * BYTES_TOLERANCE;
 }
 
 /** An answer that came much sooner than asked for was no long poll. */
