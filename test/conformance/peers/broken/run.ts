@@ -2,7 +2,7 @@
 import { Control } from '../../kit/control.ts';
 import type { Requirements } from '../../kit/requirements.ts';
 import { ServerTest, type ServerScenario, type ServerSubject } from '../../kit/server/scenario.ts';
-import { verdictOf } from '../../kit/verdict.ts';
+import { verdictOf, type Evidence } from '../../kit/verdict.ts';
 import { ERAS } from '../../kit/wire/session.ts';
 import { SpoilingProxy, type BrokenServer } from './proxy.ts';
 
@@ -22,37 +22,42 @@ export interface BrokenRun {
   /** The right server behind all of them. */
   readonly server: { readonly url: string; readonly token: string; readonly control: string };
   readonly atOnce: number;
+  /** The identifier of the extension under test; default: the one of the project. */
+  readonly extension?: string;
 }
 
 /** A broken peer is waited for in vain more often than not, and the right one behind it is near. */
 const PATIENCE_MS = 3000;
 
-/** In the order of `peers`. */
-export async function runBroken({ peers, scenarios, requirements, server, atOnce }: BrokenRun): Promise<Caught[]> {
+/** In the order of `peers`. What needs the server for itself comes last, and only for those who are not caught by then. */
+export async function runBroken({ peers, scenarios, requirements, server, atOnce, extension }: BrokenRun): Promise<Caught[]> {
   const caught = new Map<BrokenServer, Caught>();
-  const looksAt = (peer: BrokenServer): readonly ServerScenario[] => scenarios.filter(({ checks }) => checks.includes(peer.check));
-  const one = async (peer: BrokenServer): Promise<void> => void caught.set(peer, await runOne(peer, looksAt(peer), requirements, server));
-  const alone = peers.filter((peer) => looksAt(peer).some((scenario) => scenario.alone === true));
-  const together = peers.filter((peer) => !alone.includes(peer));
+  const looksAt = ({ check }: BrokenServer, alone: boolean): readonly ServerScenario[] => scenarios.filter((scenario) => scenario.checks.includes(check) && (scenario.alone === true) === alone);
+  const one = async (peer: BrokenServer, alone: boolean): Promise<void> => {
+    const looking = looksAt(peer, alone);
+    if (looking.length > 0 || !caught.has(peer)) caught.set(peer, await runOne(peer, looking, requirements, server));
+  };
   let next = 0;
-  await Promise.all(Array.from({ length: atOnce }, async () => { while (next < together.length) await one(together[next++]!); }));
-  for (const peer of alone) await one(peer);
+  await Promise.all(Array.from({ length: atOnce }, async () => { while (next < peers.length) await one(peers[next++]!, false); }));
+  for (const peer of peers) if (!caught.get(peer)!.caught) await one(peer, true);
   return peers.map((peer) => caught.get(peer)!);
 }
 
-async function runOne(peer: BrokenServer, scenarios: readonly ServerScenario[], requirements: Requirements, server: BrokenRun['server']): Promise<Caught> {
+/** Runs scenarios until one of them catches it. */
+async function runOne(peer: BrokenServer, scenarios: readonly ServerScenario[], requirements: Requirements, server: BrokenRun['server'], extension?: string): Promise<Caught> {
   const requirement = requirements.checks.get(peer.check);
   if (requirement === undefined) return { peer, caught: false, says: 'there is no such check' };
   const proxy = await SpoilingProxy.start(server.url, peer.spoil);
   try {
-    const subject: ServerSubject = { access: { url: proxy.url, token: server.token }, control: await Control.at(server.control), eras: ERAS, callbackBase: undefined, requirements: requirements.checks, patienceMs: PATIENCE_MS };
-    const looks = [];
-    for (const scenario of scenarios) {
-      const eras = scenario.eras === 'each' ? ERAS : [scenario.eras ?? ERAS[0]];
-      for (const era of eras) looks.push(...(await ServerTest.run(scenario, subject, era)).evidence.filter(({ check }) => check === peer.check));
+    const subject: ServerSubject = { access: { url: proxy.url, token: server.token }, control: await Control.at(server.control), eras: ERAS, callbackBase: undefined, extension, requirements: requirements.checks, patienceMs: PATIENCE_MS };
+    const looks: Evidence[] = [];
+    const runs = scenarios.flatMap((scenario) => (scenario.eras === 'each' ? ERAS : [scenario.eras ?? ERAS[0]]).map((era) => ({ scenario, era })));
+    for (const { scenario, era } of runs) {
+      looks.push(...(await ServerTest.run(scenario, subject, era)).evidence.filter(({ check }) => check === peer.check));
+      if (looks.some(({ outcome }) => outcome === 'broken')) break;
     }
     const verdict = verdictOf(looks, requirement.recommended);
-    const caught = verdict === 'violated' || verdict === 'warned';
+    const caught = looks.length > 0 && (verdict === 'violated' || verdict === 'warned');
     return { peer, caught, says: `${verdict}: ${looks.map(({ what, reason }) => reason ?? what).join('; ')}` };
   } finally {
     await proxy.close();
