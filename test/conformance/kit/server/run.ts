@@ -11,6 +11,8 @@ export interface ServerRun {
   readonly requirements: Requirements;
   readonly scenarios: readonly ServerScenario[];
   readonly access: Access;
+  /** The identifier of the extension under test; default: the one of the project. */
+  readonly extension?: string | undefined;
   /** URL of the control interface. */
   readonly control: string | undefined;
   readonly callbackBase?: string | undefined;
@@ -22,11 +24,11 @@ export interface ServerRun {
 }
 
 /** Runs it. Rejects with `NoServer` when there is nothing to test, before anything else happens. */
-export async function runServer({ requirements, scenarios, access, control: controlUrl, callbackBase, only, atOnce = 4, progress }: ServerRun): Promise<Outcome> {
+export async function runServer({ requirements, scenarios, access, extension, control: controlUrl, callbackBase, only, atOnce = 4, progress }: ServerRun): Promise<Outcome> {
   const startedAt = Date.now();
   const eras = await erasOf(access);
   const control = controlUrl === undefined ? Control.none : await Control.at(controlUrl);
-  const subject: ServerSubject = { access, control, eras, callbackBase, requirements: requirements.checks };
+  const subject: ServerSubject = { access, control, eras, callbackBase, extension, requirements: requirements.checks };
   const wanted = scenarios.filter(({ name, checks }) => only === undefined || name.includes(only) || checks.some((check) => check.includes(only)));
   const tasks = wanted.flatMap((scenario): Task[] => erasFor(scenario, eras).map((era) => ({
     name: `${scenario.name} (${era})`, alone: scenario.alone === true, run: () => ServerTest.run(scenario, subject, era),

@@ -40,6 +40,8 @@ export interface ServerSubject {
   readonly eras: readonly Era[];
   readonly callbackBase: string | undefined;
   readonly requirements: ReadonlyMap<string, Requirement>;
+  /** The identifier of the extension under test; default: the one of the project. */
+  readonly extension?: string | undefined;
   /** How long is waited for what has to happen soon; default 15 s. */
   readonly patienceMs?: number;
 }
@@ -68,7 +70,7 @@ export class ServerTest {
     let test: ServerTest | undefined;
     let failure: unknown;
     try {
-      test = new ServerTest(subject, await Session.open(subject.access, era), looks);
+      test = new ServerTest(subject, await Session.open(subject.access, era, subject.extension), looks);
       test.#require(definition);
       await definition.run(test);
     } catch (error) {
@@ -105,11 +107,11 @@ export class ServerTest {
 
   /** Another principal. Throws `NotShown` without its token. */
   async as(principal: string, era: Era = this.mcp.era): Promise<Session> {
-    return Session.open({ url: this.subject.access.url, token: this.control.token(principal) }, era);
+    return Session.open({ url: this.subject.access.url, token: this.control.token(principal) }, era, this.subject.extension);
   }
 
   /** The same principal in another revision, or with another access. */
-  open(era: Era): Promise<Session> { return Session.open(this.subject.access, era); }
+  open(era: Era): Promise<Session> { return Session.open(this.subject.access, era, this.subject.extension); }
 
   /**
    * Subscribes to the plain type with a topic of its own, under a key of its own, unless `params` say otherwise; unsubscribes when the scenario ends. The topic is in

@@ -10,6 +10,7 @@ export const ERAS = ['2026-07-28', '2025-11-25'] as const;
 export type Era = (typeof ERAS)[number];
 
 export const EXTENSION = 'io.modelcontextprotocol/triggers';
+export const EVENTS_EXTENSION = 'io.modelcontextprotocol/events';
 const META = 'io.modelcontextprotocol';
 /** The `_meta` key that ties a notification to the request whose stream carries it. */
 export const SUBSCRIPTION_META = `${META}/subscriptionId`;
@@ -80,29 +81,32 @@ export interface OpenStream {
 export class Session {
   readonly era: Era;
   readonly access: Access;
+  /** The identifier of the extension that is spoken. */
+  readonly extension: string;
   /** What the server declared. */
   readonly capabilities: Json;
   readonly #sessionId: string | null;
   #id = 0;
 
-  private constructor(era: Era, access: Access, capabilities: Json, sessionId: string | null) {
+  private constructor(era: Era, access: Access, extension: string, capabilities: Json, sessionId: string | null) {
     this.era = era;
     this.access = access;
+    this.extension = extension;
     this.capabilities = capabilities;
     this.#sessionId = sessionId;
   }
 
   /** Greets the server. Throws `NoServer` when nothing answers there that speaks MCP, `RpcError` when it does not speak this revision. */
-  static async open(access: Access, era: Era): Promise<Session> {
-    const probe = new Session(era, access, {}, null);
+  static async open(access: Access, era: Era, extension: string = EXTENSION): Promise<Session> {
+    const probe = new Session(era, access, extension, {}, null);
     if (era === '2026-07-28') {
       const { result, error, status } = await probe.ask('server/discover', {});
       if (error !== undefined) throw new RpcError(error, status);
-      return new Session(era, access, result?.capabilities ?? {}, null);
+      return new Session(era, access, extension, result?.capabilities ?? {}, null);
     }
-    const answer = await probe.ask('initialize', { protocolVersion: era, capabilities: { experimental: { [EXTENSION]: {} } }, clientInfo: CLIENT });
+    const answer = await probe.ask('initialize', { protocolVersion: era, capabilities: { experimental: { [extension]: {} } }, clientInfo: CLIENT });
     if (answer.error !== undefined) throw new RpcError(answer.error, answer.status);
-    const session = new Session(era, access, answer.result?.capabilities ?? {}, answer.headers.get('mcp-session-id'));
+    const session = new Session(era, access, extension, answer.result?.capabilities ?? {}, answer.headers.get('mcp-session-id'));
     await session.notify('notifications/initialized', {});
     return session;
   }
@@ -110,7 +114,7 @@ export class Session {
   /** The extension's settings, from the place of this revision; undefined = not declared. */
   get settings(): Json {
     const place = this.era === '2026-07-28' ? 'extensions' : 'experimental';
-    return this.capabilities?.[place]?.[EXTENSION];
+    return this.capabilities?.[place]?.[this.extension];
   }
 
   /** The result. Throws `RpcError` when the server refuses, `Error` when the result is not what the schema says. */
@@ -161,7 +165,7 @@ export class Session {
 
   async #post(id: number | undefined, method: string, params: object, { clientCapabilities, meta, headers, signal: _ }: Asking, signal: AbortSignal): Promise<Response> {
     const modern = this.era === '2026-07-28';
-    const declared = clientCapabilities ?? { extensions: { [EXTENSION]: {} } };
+    const declared = clientCapabilities ?? { extensions: { [this.extension]: {} } };
     const envelope = { [`${META}/protocolVersion`]: this.era, [`${META}/clientInfo`]: CLIENT, [`${META}/clientCapabilities`]: declared };
     const own = (params as { readonly _meta?: object })._meta;
     const _meta = { ...(modern ? envelope : {}), ...own, ...meta };
