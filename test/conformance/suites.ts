@@ -1,10 +1,16 @@
 /** Which scenarios there are, by extension and role. */
+import { triggersClient } from './client/index.ts';
+import { runClient } from './kit/client/run.ts';
+import type { ClientScenario } from './kit/client/scenario.ts';
 import type { Options } from './kit/options.ts';
+import { runReceiver } from './kit/receiver/run.ts';
+import type { ReceiverScenario } from './kit/receiver/scenario.ts';
 import type { Extension, Requirements } from './kit/requirements.ts';
 import type { Progress } from './kit/run.ts';
 import { runServer } from './kit/server/run.ts';
 import type { ServerScenario } from './kit/server/scenario.ts';
 import type { Outcome, Role } from './kit/verdict.ts';
+import { triggersReceiver } from './receiver/index.ts';
 import { triggersServer } from './server/index.ts';
 
 /** Runs one suite as the command line asked for. */
@@ -13,8 +19,14 @@ export type Suite = (options: Options, requirements: Requirements, progress: Pro
 const server = (scenarios: readonly ServerScenario[]): Suite => ({ url, token, control, callbackBase, only, atOnce }, requirements, progress) =>
   runServer({ requirements, scenarios, access: { url: url!, token }, control, callbackBase, only, atOnce, progress });
 
+const client = (scenarios: readonly ClientScenario[]): Suite => ({ command, only, atOnce }, requirements, progress) =>
+  runClient({ requirements, scenarios, command: command!, only, atOnce, progress });
+
+const receiver = (scenarios: readonly ReceiverScenario[]): Suite => ({ url, secret, control, only, atOnce }, requirements, progress) =>
+  runReceiver({ requirements, scenarios, url: url!, secret: secret!, control, only, atOnce, progress });
+
 export const suites: Readonly<Record<Extension, Readonly<Record<Role, Suite>>>> = {
-  triggers: { server: server(triggersServer), client: unwritten, receiver: unwritten },
+  triggers: { server: server(triggersServer), client: client(triggersClient), receiver: receiver(triggersReceiver) },
   events: { server: unwritten, client: unwritten, receiver: unwritten },
 };
 

@@ -194,7 +194,7 @@ export class Receiver {
 
 /* ---------------------------------------------------------------- as a program: the control interface */
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+async function main() {
   const wrong = process.env.CONFORMANCE_WRONG;
   const how = { ...RECEIVER, ...(wrong ? (await import('./broken/receiver/ways.mjs')).ways[wrong].how : {}) };
   const receiver = await new Receiver({ how }).listen();
@@ -217,3 +217,5 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
     process.stdout.write(`${JSON.stringify({ url, secret, control: `http://127.0.0.1:${control.address().port}/` })}\n`);
   });
 }
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) void main();

@@ -55,7 +55,8 @@ export const identity = [
     async run(t) {
       const server = await t.identity('delivery-1');
       const forger = await t.identity('delivery-1');
-      await t.use(await t.register({ jwksUri: server.jwksUri }));
+      // A server of its own: its key set counts for all of its subscriptions.
+      await t.use(await t.register({ audience: 'https://mcp.example.com/signing', jwksUri: server.jwksUri }));
       const right = async (): Promise<void> => {
         t.log.append(1);
         const delivery = t.log.delivery(t.log.acked);

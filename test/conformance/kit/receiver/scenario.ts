@@ -58,20 +58,22 @@ export class ReceiverTest {
   readonly subject: ReceiverSubject;
   readonly control: ReceiverControl;
   readonly #looks: Looks;
+  readonly #patienceMs: number;
   readonly #closers: (() => Promise<unknown>)[] = [];
   /** The registration and the log of this scenario. */
   registered!: Registered;
   readonly log = new ScriptedLog();
 
-  private constructor(subject: ReceiverSubject, looks: Looks) {
+  private constructor(subject: ReceiverSubject, looks: Looks, patienceMs: number) {
+    this.#patienceMs = patienceMs;
     this.subject = subject;
     this.control = subject.control;
     this.#looks = looks;
   }
 
-  static async run(definition: ReceiverScenario, subject: ReceiverSubject): Promise<Looks> {
+  static async run(definition: ReceiverScenario, subject: ReceiverSubject, patienceMs = PATIENCE_MS): Promise<Looks> {
     const looks = new Looks(definition.name, definition.checks);
-    const test = new ReceiverTest(subject, looks);
+    const test = new ReceiverTest(subject, looks, patienceMs);
     let failure: unknown;
     try {
       subject.control.require(...(definition.needs ?? []));
@@ -128,7 +130,7 @@ export class ReceiverTest {
 
   /** Sends it until the answer is no "not yet": anything but 5xx and an `ack` that is on its way. */
   async settled(delivery: Json, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
-    for (const end = Date.now() + PATIENCE_MS; ;) {
+    for (const end = Date.now() + this.#patienceMs; ;) {
       const answered = await this.send(delivery, sending);
       const onItsWay = answered.status >= 500 || (answered.status === 200 && Number.isInteger(answered.body?.ack) && answered.body.ack < lastOf(delivery));
       if (!onItsWay || Date.now() > end) return answered;

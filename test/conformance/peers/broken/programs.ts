@@ -1,10 +1,16 @@
-/** Runs, for each broken client, the scenarios that look at what it breaks, and says which of them were caught. */
+/** Runs, for each broken client or receiver, the scenarios that look at what it breaks, and says which of them were caught. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { ClientTest, type ClientScenario } from '../../kit/client/scenario.ts';
+import { ReceiverControl } from '../../kit/receiver/control.ts';
+import { ReceiverTest, type ReceiverScenario } from '../../kit/receiver/scenario.ts';
 import type { Requirements } from '../../kit/requirements.ts';
 import { verdictOf, type Evidence } from '../../kit/verdict.ts';
 import { ERAS } from '../../kit/wire/session.ts';
 import { ways as clientWays } from './client/ways.mjs';
+import { ways as receiverWays } from './receiver/ways.mjs';
+import type { Way } from './ways.mjs';
 
 /** One broken program: the minimal one, told by its environment how to be wrong. */
 export interface BrokenProgram {
@@ -31,11 +37,15 @@ export interface BrokenPrograms<S> {
   readonly atOnce: number;
 }
 
-export const brokenClients: readonly BrokenProgram[] = Object.entries(clientWays).map(([name, { check, wrong }]) => ({ name, check, wrong }));
+const programs = (ways: Readonly<Record<string, Way>>): BrokenProgram[] => Object.entries(ways).map(([name, { check, wrong }]) => ({ name, check, wrong }));
+export const brokenClients: readonly BrokenProgram[] = programs(clientWays);
+export const brokenReceivers: readonly BrokenProgram[] = programs(receiverWays);
 
 const CLIENT = fileURLToPath(new URL('../minimal-client.mjs', import.meta.url));
+const RECEIVER = fileURLToPath(new URL('../minimal-receiver.mjs', import.meta.url));
 /** They are quick, and what they do not do they never do. */
 const PATIENCE_MS = 3000;
+const RECEIVER_PATIENCE_MS = 500;
 
 /** In the order of `peers`. */
 export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<CaughtProgram[]> {
@@ -48,6 +58,47 @@ export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<C
     }
     return looks;
   });
+}
+
+/** In the order of `peers`. */
+export function runBrokenReceivers(run: BrokenPrograms<ReceiverScenario>): Promise<CaughtProgram[]> {
+  return runAll(run, async ({ name, check }) => {
+    const receiver = await MinimalReceiver.start(name);
+    try {
+      const subject = { url: receiver.url, secret: receiver.secret, control: await ReceiverControl.at(receiver.control) };
+      const looks: Evidence[] = [];
+      for (const scenario of run.scenarios.filter(({ checks }) => checks.includes(check))) looks.push(...(await ReceiverTest.run(scenario, subject, RECEIVER_PATIENCE_MS)).evidence);
+      return looks;
+    } finally {
+      await receiver.close();
+    }
+  });
+}
+
+/** The minimal receiver as a process of its own. */
+export class MinimalReceiver {
+  readonly url: string;
+  readonly secret: string;
+  readonly control: string;
+  readonly close: () => Promise<void>;
+
+  private constructor({ url, secret, control }: { readonly url: string; readonly secret: string; readonly control: string }, close: () => Promise<void>) {
+    this.url = url;
+    this.secret = secret;
+    this.control = control;
+    this.close = close;
+  }
+
+  /** `wrong`: the name of a way to be wrong. */
+  static async start(wrong?: string): Promise<MinimalReceiver> {
+    const child = spawn(process.execPath, [RECEIVER], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...(wrong === undefined ? {} : { CONFORMANCE_WRONG: wrong }) } });
+    const ended = once(child, 'exit');
+    const [line] = (await Promise.race([once(child.stdout, 'data'), ended.then(() => { throw new Error('the minimal receiver ended at once'); })])) as [Buffer];
+    return new MinimalReceiver(JSON.parse(line.toString()) as MinimalReceiver, async () => {
+      child.kill();
+      await ended;
+    });
+  }
 }
 
 /** A few at a time. */

@@ -7,9 +7,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import { connect, triggersClient, type Item, type SubscribeOptions, type Tuning } from 'mcp-triggers-experimental/client';
+import { connect, triggersClient, type SubscribeOptions, type Tuning } from 'mcp-triggers-experimental/client';
 import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
 import type { Context } from '../../kit/client/program.ts';
+import { lineOf } from './lines.ts';
 
 const url = process.argv.at(-1)!;
 const { select, drain, durationMs, suggested = {}, unsubscribeAfter } = JSON.parse(process.env['MCP_CONFORMANCE_CONTEXT']!) as Context;
@@ -24,16 +25,6 @@ async function listen(): Promise<Receiver> {
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   receiver = createReceiver({ endpoint: `${origin}/callback`, issuer: origin, signingKey: generateKeyPairSync('ed25519').privateKey });
   return receiver;
-}
-
-/** How an item reads on standard output; what a client merely learns about itself is left out. */
-function lineOf(item: Item): object {
-  switch (item.type) {
-    case 'event': return { applied: 'event', ...item.position, eventId: item.event.eventId };
-    case 'gap': return { applied: 'gap', epoch: item.position.epoch, ...item.gap };
-    case 'epoch': return { applied: 'lost', ...item.previous };
-    case 'lost': return { applied: 'lost', ...item.last, reason: item.reason };
-  }
 }
 
 const stop = new AbortController();
