@@ -6,10 +6,19 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
 
 /** A lifetime such as `90s`, `1h`, `7d`; `none` = no expiry. */
 export function ttl(text: string): number | null {
-  if (text === 'none') return null;
+  return text === 'none' ? null : span(text) ?? refuse('--ttl must look like 90s, 15m, 1h or 7d, or be "none".');
+}
+
+/** A time such as `90s`, `15m`. */
+export const duration = (name: string) => (text: string): number => span(text) ?? refuse(`${name} must look like 90s, 15m, 1h or 7d.`);
+
+function span(text: string): number | undefined {
   const [, count, unit] = /^([0-9]{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
-  if (count === undefined || unit === undefined) throw new UsageError('--ttl must look like 90s, 15m, 1h or 7d, or be "none".');
-  return Number(count) * UNITS[unit]!;
+  return count === undefined || unit === undefined ? undefined : Number(count) * UNITS[unit]!;
+}
+
+function refuse(problem: string): never {
+  throw new UsageError(problem);
 }
 
 /** A whole number from `min` to `max`. */
@@ -17,6 +26,12 @@ export const count = (name: string, min: number, max: number) => (text: string):
   const value = Number(text);
   if (!/^[0-9]{1,16}$/.test(text) || value < min || value > max) throw new UsageError(`${name} must be a whole number from ${min} to ${max}.`);
   return value;
+};
+
+/** Collects values, each of which must be one of these. */
+export const oneOf = <T extends string>(name: string, choices: readonly T[]) => (text: string, sofar: readonly T[] = []): T[] => {
+  const choice = choices.find((one) => one === text);
+  return choice === undefined ? refuse(`${name} must be one of ${choices.join(', ')}.`) : [...sofar, choice];
 };
 
 /** Collects `--arg name=value`. A value that is JSON is taken as JSON, everything else as text. */

@@ -37,7 +37,7 @@ const LOCAL: Partial<Record<LocalErrorCode, readonly [code: number, hint: string
   timeout: [EXIT.unreachable, 'Try again, or look at the server.'],
   closed: [EXIT.unreachable, 'The server has closed the connection. Is it still running?'],
   unauthorized: [EXIT.unreachable, 'Give a token with --token, --token-file or MCP_TRIGGERS_TOKEN. The development server writes one to DATA_DIR/token.'],
-  not_supported: [EXIT.unsupported, 'See what the server offers with "list", or choose another --drain or --protocol.'],
+  not_supported: [EXIT.unsupported, 'See what the server offers with "list", choose another --drain or --protocol, or name a --resource or --tool to look at.'],
   terminated: [EXIT.ended, 'Subscribe again with "watch" if you still want the events.'],
   peer_misbehaved: [EXIT.misbehaved, 'This is a fault of the server; its log may say more.'],
   ledger_corrupt: [EXIT.usage, 'Nothing was changed.'],

@@ -1,24 +1,22 @@
 /**
- * Follows one subscription and tells everything about it: what is promised, every event with its number, every loss, and every
- * change of the connection or of the subscription's status.
+ * Follows on any server and tells everything about it: what is promised and by which way, every event with its number, every loss, and
+ * every change of the connection or of a subscription's status.
  */
-import type { Event, SubscriptionStatus } from 'mcp-triggers-experimental';
-import type { Item, SubscriptionState, TriggersSubscription } from 'mcp-triggers-experimental/client';
+import type { SubscriptionStatus } from 'mcp-triggers-experimental';
+import type { FollowGuarantee, Following, FollowItem, FollowState, RungChange } from 'mcp-triggers-experimental/client';
 import type { Printer } from './printer.ts';
 import { duration, printable, summary } from './text.ts';
 
 /** How often the status is looked at: it also changes while no event comes. */
 const LOOK_MS = 500;
 
-/** Prints until the subscription is closed, or `limit` events have been printed and acknowledged. Rejects with what ended it. */
-export async function follow(subscription: TriggersSubscription, printer: Printer, limit: number): Promise<void> {
-  await subscription.ready();
-  header(subscription, printer);
-  const watching = watchStatus(subscription, printer);
+/** `names`: of what is followed. Prints until it is closed, or `limit` events have been printed and acknowledged. Rejects with what ended it. */
+export async function follow(following: Following, names: readonly string[], printer: Printer, limit: number): Promise<void> {
+  const watching = watchStatus(following, printer);
   try {
     let events = 0;
-    for await (const item of subscription) {
-      printer.result(withoutAck(item), describe(item, printer.width));
+    for await (const item of following) {
+      printer.result(withoutAck(item), describe(item, names, printer.width));
       if (item.type !== 'event' || ++events < limit) continue;
       await item.ack();
       return;
@@ -28,24 +26,37 @@ export async function follow(subscription: TriggersSubscription, printer: Printe
   }
 }
 
-function header(subscription: TriggersSubscription, printer: Printer): void {
-  const { order, loss, gaps, drain, durability } = subscription.guarantee;
-  const { subscriptionId, key, expiresAt, head, acked, select } = subscription.subscription!;
+/** `triggers, stream`, `events.push`. */
+const wayOf = ({ rung, drain }: Pick<FollowGuarantee, 'rung'> & { readonly drain?: string | undefined }): string => (drain === undefined ? rung : `${rung}, ${drain}`);
+
+function promise({ rung, drain, order, loss, gaps, numbers }: FollowGuarantee): string {
+  return `${wayOf({ rung, drain })}: order ${order}; loss ${loss}; gaps ${gaps}; numbers ${numbers}`;
+}
+
+function changeLine({ selection, reason, to, error }: RungChange, names: readonly string[]): string {
+  const what = printable(selection?.name ?? names.join(', '));
+  if (reason === 'chosen') return `${what} by ${promise(to)}`;
+  const { name, message } = Object(error) as Partial<Error>;
+  const why = message === undefined ? '' : ` (${printable(`${name}: ${message}`)})`;
+  return `-- ${reason}: ${what} by ${promise(to)}${why}`;
+}
+
+/** The subscription of the extension, once there is one. */
+function header(following: Following, printer: Printer): void {
+  const { subscription, position, guarantee: { durability } } = following.subscription!;
+  const { subscriptionId, key, expiresAt, head, acked } = subscription!;
   printer.result(
-    { type: 'subscription', guarantee: subscription.guarantee, subscription: subscription.subscription, position: subscription.position },
-    [
-      `${select.map(({ name }) => name).join(', ')} by ${drain}, log ${acked} of ${head} acknowledged, expires ${expiresAt ?? 'never'}`,
-      `  guarantee: order ${order}; loss ${loss}; gaps ${gaps}; server storage ${durability}`,
-      `  ${subscriptionId}, key ${printable(key)}`,
-    ].join('\n'),
+    { type: 'subscription', guarantee: following.guarantee, durability, subscription, position },
+    `  log ${acked} of ${head} acknowledged, expires ${expiresAt ?? 'never'}, server storage ${durability}\n  ${subscriptionId}, key ${printable(key)}`,
   );
 }
 
-function describe(item: Item, width: number): string {
+function describe(item: FollowItem, names: readonly string[], width: number): string {
   switch (item.type) {
-    case 'event': return eventLine(item.event, width);
-    case 'gap': return `  GAP   ${item.gap.from} to ${item.gap.to} will not be delivered: ${item.gap.reason}`;
-    case 'epoch': return `  EPOCH the server lost its log after ${item.previous.sequence}; what was not acknowledged comes again from 1 in epoch ${item.current.epoch}`;
+    case 'event': return eventLine(item, width);
+    case 'gap': return `  GAP   ${item.numbers === undefined ? 'something before this is missing' : `${item.numbers.from} to ${item.numbers.to} will not be delivered`}: ${item.reason}`;
+    case 'rung': return changeLine(item, names);
+    case 'epoch': return `  EPOCH the server lost its log after ${item.previous.sequence}; what was not acknowledged comes again from 1 in epoch ${printable(item.current.epoch)}`;
     case 'lost': {
       const missed = item.final?.epoch === item.last.epoch ? `events ${item.last.sequence + 1} to ${item.final.head} were missed` : 'how much was missed is not known';
       return `  LOST  the log read up to ${item.last.sequence} is gone (${item.reason}): ${missed}`;
@@ -53,34 +64,51 @@ function describe(item: Item, width: number): string {
   }
 }
 
-function eventLine({ sequence, timestamp, name, eventId, data }: Event, width: number): string {
-  const start = `${String(sequence).padStart(6)}  ${timestamp.slice(11, 23)}  ${name}  ${printable(eventId)}`;
+/** A number that was counted here is marked: it means nothing to the server. */
+function eventLine({ number, event: { timestamp, name, eventId, data } }: Extract<FollowItem, { type: 'event' }>, width: number): string {
+  const count = number.by === 'server' ? String(number.sequence) : `~${number.count}`;
+  const time = Number.isNaN(Date.parse(timestamp)) ? '' : new Date(timestamp).toISOString().slice(11, 23);
+  const start = `${count.padStart(6)}  ${time}  ${printable(name)}  ${printable(eventId)}`;
   // A narrow terminal still gets some of the data, on a wrapped line.
   return `${start}  ${summary(data, Math.max(30, width - start.length - 2))}`;
 }
 
-/** What a reader of JSON lines gets: the item without its method. */
-function withoutAck(item: Item): object {
-  const { ack: _ack, ...rest } = item as Item & { readonly ack?: unknown };
-  return rest;
+/** What a reader of JSON lines gets: the item without its method, errors by name and message. */
+function withoutAck(item: FollowItem): object {
+  const { ack: _ack, error, ...rest } = item as FollowItem & { readonly ack?: unknown; readonly error?: unknown };
+  return error === undefined ? rest : { ...rest, error: briefly(error) };
 }
 
-/** One line per change of the connection. What the header says already is not repeated. */
-export function stateNotices(printer: Printer): (state: SubscriptionState) => void {
+const briefly = (error: unknown): object => {
+  const { name, message } = Object(error) as Partial<Error>;
+  return { name, message };
+};
+
+/** One line per change of the connection. What a change of the way says already is not repeated. */
+export function stateNotices(printer: Printer, following: () => Following): (state: FollowState) => void {
   let interrupted = false;
+  let last = '';
+  let shown: unknown;
   return (state) => {
     switch (state.phase) {
       case 'waiting': {
         interrupted = true;
-        const { name, message } = Object(state.error) as Partial<Error>;
-        const error = state.error === undefined ? {} : { error: { name, message } };
+        last = '';
+        const { message } = Object(state.error) as Partial<Error>;
         const text = message === undefined ? 'The server ended the connection.' : printable(message);
-        return printer.notice({ type: 'state', phase: 'waiting', delayMs: state.delayMs, ...error }, `-- ${text} Trying again in ${duration(state.delayMs)}.`);
+        return printer.notice({ type: 'state', phase: 'waiting', delayMs: state.delayMs, error: briefly(state.error) }, `-- ${text} Trying again in ${duration(state.delayMs)}.`);
       }
-      case 'draining': {
-        const instead = state.fellBackFrom === undefined ? '' : ` instead of ${state.fellBackFrom}`;
-        const text = `-- draining${interrupted ? ' again' : ''} by ${state.drain}${instead}`;
-        if (printer.json || interrupted || instead !== '') printer.notice({ type: 'state', ...state }, text);
+      case 'following': {
+        const { subscription } = following();
+        const isNew = subscription?.subscription !== undefined && subscription !== shown;
+        if (isNew) {
+          shown = subscription;
+          header(following(), printer);
+        }
+        const now = JSON.stringify(state);
+        if (now === last) return;
+        last = now;
+        if (printer.json || interrupted) printer.notice({ type: 'state', ...state }, `-- following${interrupted ? ' again' : ''} by ${wayOf(state)}`);
         interrupted = false;
         return;
       }
@@ -89,12 +117,12 @@ export function stateNotices(printer: Printer): (state: SubscriptionState) => vo
   };
 }
 
-function watchStatus(subscription: TriggersSubscription, printer: Printer): NodeJS.Timeout {
-  let last: SubscriptionStatus | undefined = subscription.subscription?.status;
+function watchStatus(following: Following, printer: Printer): NodeJS.Timeout {
+  let last: SubscriptionStatus | undefined;
   return setInterval(() => {
-    const status = subscription.subscription?.status;
+    const status = following.subscription?.subscription?.status;
     if (status === last || status === undefined) return;
-    printer.notice({ type: 'status', status, before: last }, `-- status ${last} -> ${status}`);
+    if (last !== undefined) printer.notice({ type: 'status', status, before: last }, `-- status ${last} -> ${status}`);
     last = status;
   }, LOOK_MS);
 }

@@ -48,12 +48,11 @@ describe('reference client', () => {
   for (const [drain, protocol] of [['callback', '2026-07-28'], ['stream', '2026-07-28'], ['pull', '2025-11-25'], ['auto', 'auto']] as const) {
     test(`[log-contiguous, ack-cumulative] watch by ${drain}, ${protocol}: the promise, then events with their numbers, then everything printed is acknowledged`, async () => {
       const watching = start('--protocol', protocol, 'watch', 'github.push', '--drain', drain, '--key', drain, '--count', '3');
-      await watching.shows('guarantee:');
+      await watching.shows('acknowledged, expires');
       const ids = [await feed.happen(), await feed.happen(), await feed.happen()];
       const { code, stdout, stderr } = await watching.outcome();
       assert.equal(code, EXIT.ok, stderr);
-      assert.match(stdout, new RegExp(`^github\\.push by ${drain === 'auto' ? 'callback' : drain}, log 0 of 0 acknowledged, expires 20`));
-      assert.match(stdout, /^ {2}guarantee: order total; loss none silent; gaps exact; server storage durable$/m);
+      assert.match(stdout, new RegExp(`^github\\.push by triggers, ${drain === 'auto' ? 'callback' : drain}: order total; loss none silent; gaps exact; numbers server\n {2}log 0 of 0 acknowledged, expires 20.*, server storage durable\n`));
       const lines = [...stdout.matchAll(/^ +(\d+) {2}\d\d:\d\d:\d\d\.\d{3} {2}github\.push {2}(\S+) {2}\S/gm)];
       assert.deepEqual(lines.map(([, sequence, id]) => [Number(sequence), id]), ids.map((id, at) => [at + 1, id]));
       assert.equal(stderr, '');
@@ -61,21 +60,21 @@ describe('reference client', () => {
     });
   }
 
-  test('watch --json prints one object per line: the subscription, states, events', async () => {
+  test('watch --json prints one object per line: the way, the subscription, states, events', async () => {
     const watching = start('--json', 'watch', '--select', '[{"name":"github.push"}]', '--drain', 'stream', '--key', 'lines', '--count', '1', '--unsubscribe');
-    await watching.shows('"draining"');
+    await watching.shows('"type":"subscription"');
     const id = await feed.happen();
     const outcome = await watching.outcome();
     assert.equal(outcome.code, EXIT.ok);
-    assert.deepEqual(outcome.json.map(({ type }) => type), ['subscription', 'state', 'event']);
-    assert.equal((outcome.json[2]!['event'] as { eventId: string }).eventId, id);
+    assert.deepEqual(outcome.json.map(({ type }) => type), ['rung', 'state', 'subscription', 'event']);
+    assert.equal((outcome.json[3]!['event'] as { eventId: string }).eventId, id);
     assert.equal(await find('lines'), undefined, '--unsubscribe ended it');
   });
 
   test('[rec-from-applied] watch with a ledger continues after Ctrl+C, which keeps the subscription', async () => {
     const args = ['--ledger', 'positions.json', 'watch', 'github.push', '--drain', 'stream', '--key', 'ledger'];
     const first = start(...args);
-    await first.shows('guarantee:');
+    await first.shows('acknowledged, expires');
     await feed.happen();
     await first.shows(/^ +1 {2}/m);
     first.interrupt();
@@ -91,14 +90,14 @@ describe('reference client', () => {
 
   test('watch tells of a server that goes away and comes back', async () => {
     const watching = start('watch', 'github.push', '--drain', 'stream', '--key', 'away', '--count', '1');
-    await watching.shows('guarantee:');
+    await watching.shows('acknowledged, expires');
     await server.process.kill();
     await watching.shows(/^-- The server cannot be reached: .* Trying again in /m, 'stderr');
     await server.process.start();
     await feed.happen();
     const { code, stderr } = await watching.outcome();
     assert.equal(code, EXIT.ok);
-    assert.match(stderr, /^-- draining again by stream$/m);
+    assert.match(stderr, /^-- following again by triggers, stream$/m);
   });
 
   test('[upd-if-match, ack-cumulative, end-tombstone] get, update, ack and unsubscribe change what they say', async () => {
@@ -129,7 +128,7 @@ describe('reference client', () => {
 
   test('watch ends with its own code when somebody else ends the subscription', async () => {
     const watching = start('watch', 'github.push', '--drain', 'stream', '--key', 'ended');
-    await watching.shows('guarantee:');
+    await watching.shows('acknowledged, expires');
     await run('unsubscribe', (await find('ended')).subscriptionId);
     const { code, stderr } = await watching.outcome();
     assert.equal(code, EXIT.ended, stderr);
@@ -146,8 +145,8 @@ describe('reference client', () => {
     assert.match(stdout, /^file\.changed$/m);
     // This server delivers to no loopback address, so the way to the endpoint is refused and the next rung is taken.
     const watching = new Running(['--stdio', command, 'watch', 'file.changed', '--unsubscribe'], env, folder.path);
-    await watching.shows('-- draining by stream instead of callback', 'stderr');
-    assert.match(watching.stdout, /^file\.changed by stream/m);
+    await watching.shows(/^-- downgraded: file\.changed by triggers, stream: /m);
+    assert.match(watching.stdout, /^file\.changed by triggers, callback: /m);
     watching.interrupt();
     assert.equal((await watching.outcome()).code, EXIT.ok);
   });
@@ -163,7 +162,7 @@ describe('reference client', () => {
     ['no command', [], EXIT.usage, /hint {2}See --help\./],
     ['an unknown option', ['list', '--colour'], EXIT.usage, /^usage: unknown option '--colour'/],
     ['an unknown drain', ['watch', 'x', '--drain', 'fax'], EXIT.usage, /Allowed choices are callback, stream, pull, auto\./],
-    ['neither trigger nor selection', ['watch'], EXIT.usage, /^usage: Name a trigger type, or give --select\./],
+    ['neither trigger nor selection', ['watch'], EXIT.usage, /^usage: Name a trigger type, or give --select, --resource or --tool\./],
     ['a lifetime that is none', ['watch', 'x', '--ttl', 'soon'], EXIT.usage, /^usage: --ttl must look like 90s/],
     ['a selection that is no JSON', ['watch', '--select', '{'], EXIT.usage, /^usage: --select must be JSON/],
     ['a selection without a name', ['watch', '--select', '[{}]'], EXIT.usage, /^usage: --select: expected .* at \/select\/0/],

@@ -64,6 +64,7 @@ export class Following implements AsyncIterable<FollowItem> {
   readonly #refusals: Refusals;
   #state: FollowState = { phase: 'idle' };
   #isIterating = false;
+  #isOver = false;
   #looking = false;
 
   /** @internal Made by `TriggersClient.follow`. */
@@ -83,7 +84,7 @@ export class Following implements AsyncIterable<FollowItem> {
   }
 
   /** What can be relied on for everything that is followed, at this moment; undefined until the first rung is chosen. */
-  get guarantee(): FollowGuarantee | undefined { return weakest(this.#lanes.flatMap(({ ladder }) => ladder.guarantee ?? [])); }
+  get guarantee(): FollowGuarantee | undefined { return this.#isOver ? undefined : weakest(this.#lanes.flatMap(({ ladder }) => ladder.guarantee ?? [])); }
 
   /** The same for each selection; one row where one log of the extension has them all. */
   get status(): readonly FollowStatus[] {
@@ -92,7 +93,7 @@ export class Following implements AsyncIterable<FollowItem> {
 
   /** What is being done; of several selections, where it is worst. */
   get state(): FollowState {
-    if (this.#lanes.length === 0) return this.#state;
+    if (this.#isOver || this.#lanes.length === 0) return this.#state;
     const states = this.#lanes.map(({ ladder }) => ladder.state);
     return PHASES.flatMap((phase) => states.filter((state) => state.phase === phase))[0]!;
   }
@@ -120,7 +121,7 @@ export class Following implements AsyncIterable<FollowItem> {
     } finally {
       unwatch();
       for (const { ladder } of this.#lanes) ladder.say({ phase: 'ended', ...failure });
-      this.#lanes = [];
+      this.#isOver = true;
       this.#shut(failure);
     }
   }
@@ -131,9 +132,10 @@ export class Following implements AsyncIterable<FollowItem> {
    */
   async close({ unsubscribe = false }: { readonly unsubscribe?: boolean } = {}): Promise<void> {
     try {
-      if (!this.#stop.signal.aborted) await Promise.all(this.#lanes.map((lane) => settle(lane, unsubscribe)));
+      if (!this.#stop.signal.aborted) await Promise.all(this.#lanes.map(settle));
     } finally {
-      this.#stop.abort(unsubscribe ? new Leaving() : closed());
+      this.#stop.abort(closed());
+      if (unsubscribe) await Promise.all(this.#lanes.map(({ ladder }) => ladder.release()));
     }
   }
 
@@ -316,7 +318,7 @@ const closed = (): LocalError => new LocalError('closed', 'This is not followed 
 const withoutKey = ({ key: _key, ...rest }: NonNullable<FollowOptions['triggers']> = {}): NonNullable<FollowOptions['triggers']> => rest;
 
 /** What the application has finished is saved; a subscription is closed in its own way. */
-async function settle({ ladder, triggers }: Lane, unsubscribe: boolean): Promise<void> {
+async function settle({ ladder, triggers }: Lane): Promise<void> {
   await ladder.teller.flush();
-  await triggers?.subscription?.close({ unsubscribe });
+  await triggers?.subscription?.close();
 }

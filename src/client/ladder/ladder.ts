@@ -119,6 +119,12 @@ export class Ladder {
     round.abort(found ? new Leaving() : WITHDRAWN);
   }
 
+  /** Takes back what the rung has made on the server, as far as it can be reached. */
+  async release(): Promise<void> {
+    const work = this.#choice?.offer.release?.();
+    if (work) await atMost(work, this.#o.clock);
+  }
+
   /** Public for those who know better: the rung `triggers` recovers by itself, and when it ends is decided above. */
   say(state: FollowState): void {
     this.#state = state;
@@ -213,7 +219,8 @@ export class Ladder {
       this.#fruitless = hasYielded ? 0 : this.#fruitless + 1;
       if (hasYielded) teller.left();
       if (clock.now() - startedAt >= HEALTHY_MS) this.#backoff.reset();
-      await returned(generator, clock);
+      await atMost(generator.return(), clock);
+      if (signal.reason instanceof Leaving) await this.release();
       round.abort(new LocalError('closed', 'This is not followed any more.'));
     }
   }
@@ -223,7 +230,7 @@ export class Ladder {
   /** What the end of a rung means. Throws what no rung can help against. */
   async #recover({ rung }: Choice, error: unknown): Promise<void> {
     if (this.#better || error === WITHDRAWN) return;
-    const verdict = this.#patience(judge(error));
+    const verdict = this.#patience(judge(error, rung.name));
     if (verdict === 'end') throw error;
     // What the server listed may be what has changed.
     forgetLists(this.#o.connection);
@@ -245,9 +252,9 @@ export class Ladder {
   }
 }
 
-/** Lets a rung put away what it has, for a while. */
-async function returned(generator: AsyncGenerator<unknown, void>, clock: Clock): Promise<void> {
+/** Waits for what a rung has to do at its end, for a while. */
+async function atMost(work: Promise<unknown>, clock: Clock): Promise<void> {
   const enough = new AbortController();
-  await Promise.race([generator.return().catch(() => undefined), sleep(clock, RETURN_MS, enough.signal)]);
+  await Promise.race([work.catch(() => undefined), sleep(clock, RETURN_MS, enough.signal)]);
   enough.abort();
 }

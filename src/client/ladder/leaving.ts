@@ -1,12 +1,10 @@
-/** Why a rung is left: for good, so that what was made on the server is taken back, or only here. */
+/** Why a rung is left although it works: what it has made on the server is taken back. */
 
 /** The reason of a signal that fires because the rung is not needed any more. */
 export class Leaving extends Error {
   override readonly name = 'Leaving';
 
   constructor() {
-    super('Left for another rung, or for good.');
+    super('Left for another rung.');
   }
 }
-
-export const isForGood = (signal: AbortSignal): boolean => signal.aborted && signal.reason instanceof Leaving;

@@ -12,7 +12,6 @@ import type { Item, SubscriptionState } from '../options.ts';
 import { TriggersSubscription } from '../subscription.ts';
 import { AsyncQueue } from '../queue.ts';
 import { namesOffered } from './catalogue.ts';
-import { isForGood } from './leaving.ts';
 import type { FollowGuarantee, FollowOptions, Offer, Rung, RungContext, RungYield } from './types.ts';
 
 /** What the ladder and the application can see of the subscription. */
@@ -28,6 +27,7 @@ export function triggersRung(select: readonly Selection[], options: FollowOption
   const { triggers = {}, callback, ledger, ack, tuning = {} } = options;
   const key = triggers.key ?? subscriptionKey(select, null);
   let subscription: TriggersSubscription | undefined;
+  let last: TriggersSubscription | undefined;
 
   async function* run({ connection, signal, clock }: RungContext): AsyncGenerator<RungYield, void> {
     const inbox = new AsyncQueue<Drain | IteratorResult<Item, void>>();
@@ -39,7 +39,7 @@ export function triggersRung(select: readonly Selection[], options: FollowOption
         onState(state);
       },
     });
-    subscription = mine;
+    subscription = last = mine;
     try {
       await mine.ready();
       yield { type: 'guarantee', guarantee: guaranteeOf(mine.guarantee.drain) };
@@ -57,7 +57,7 @@ export function triggersRung(select: readonly Selection[], options: FollowOption
       }
     } finally {
       subscription = undefined;
-      await mine.close({ unsubscribe: isForGood(signal) }).catch(() => undefined);
+      await mine.close().catch(() => undefined);
     }
   }
 
@@ -71,7 +71,7 @@ export function triggersRung(select: readonly Selection[], options: FollowOption
       if (drain === undefined) return null;
       const offered = await namesOffered(connection, signal);
       if (!select.every(({ name }) => offered.has(name))) throw notFound({ kind: 'trigger' });
-      return { guarantee: guaranteeOf(drain), isSelfAcknowledging: true, run };
+      return { guarantee: guaranteeOf(drain), isSelfAcknowledging: true, run, release: async () => last?.close({ unsubscribe: true }) };
     },
   };
 }

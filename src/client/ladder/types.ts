@@ -238,6 +238,8 @@ export interface Offer {
    * `timeout`, `peer_misbehaved`, `not_supported`, `terminated`), or the signal's reason.
    */
   run(context: RungContext): AsyncGenerator<RungYield, void>;
+  /** Takes back what the last {@link run} has made on the server. */
+  release?(): Promise<void>;
 }
 
 /** One row of the table. */

@@ -40,6 +40,12 @@ describe('what the end of a rung means', () => {
     ['something of this side', new TypeError('x'), 'end'],
   ];
   for (const [what, error, verdict] of rows) test(`${what}: ${verdict}`, () => assert.equal(judge(error), verdict));
+
+  test("on the extension itself, the caller's own mistake is one on every rung", () => {
+    for (const error of [invalidParams('/select/0/arguments/x', 'y'), conflict({ kind: 'etag', etag: 'x' })]) {
+      assert.deepEqual([judge(error, 'triggers'), judge(error, 'events.poll')], ['end', 'next']);
+    }
+  });
 });
 
 describe('errors of events/*', () => {

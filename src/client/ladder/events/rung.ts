@@ -5,7 +5,7 @@
 import { notFound } from '../../../wire/errors.ts';
 import type { Connection } from '../../connection.ts';
 import { allPages, listed } from '../catalogue.ts';
-import type { FollowGuarantee, Rung, RungContext, RungName, RungYield, Wish } from '../types.ts';
+import type { FollowGuarantee, Offer, Rung, RungName, Wish } from '../types.ts';
 import { eventsError, misbehaved } from './errors.ts';
 import { EVENTS_CAPABILITY, EVENTS_EXTENSION_ID, type Mode } from './names.ts';
 import { cursorOf, members } from './occurrence.ts';
@@ -13,17 +13,20 @@ import { poll } from './poll.ts';
 import { push } from './push.ts';
 import { canCallBack, webhook } from './webhook.ts';
 
-type Run = (wish: Wish, context: RungContext) => AsyncGenerator<RungYield, void>;
+interface Row {
+  readonly isPossible: (wish: Wish) => boolean;
+  readonly make: (wish: Wish) => Pick<Offer, 'run' | 'release'>;
+}
 
-const MODES: Readonly<Record<Mode, { readonly run: Run; readonly isPossible: (wish: Wish) => boolean }>> = {
-  webhook: { run: webhook, isPossible: canCallBack },
-  push: { run: push, isPossible: () => true },
-  poll: { run: poll, isPossible: () => true },
+const MODES: Readonly<Record<Mode, Row>> = {
+  webhook: { isPossible: canCallBack, make: webhook },
+  push: { isPossible: () => true, make: (wish) => ({ run: (context) => push(wish, context) }) },
+  poll: { isPossible: () => true, make: (wish) => ({ run: (context) => poll(wish, context) }) },
 };
 
 /** One mode. */
 export function eventsRung(mode: Mode): Rung {
-  const { run, isPossible } = MODES[mode];
+  const { isPossible, make } = MODES[mode];
   return {
     name: `events.${mode}`,
     async offer(connection, wish, signal) {
@@ -31,7 +34,7 @@ export function eventsRung(mode: Mode): Rung {
       if (!hasEvents(connection) || !isPossible(wish)) return null;
       const modes = (await modesByName(connection, signal)).get(wish.selection.name);
       if (!modes) throw notFound({ kind: 'trigger' });
-      return modes.has(mode) ? { guarantee: unproven(`events.${mode}`), run: (context) => run(wish, context) } : null;
+      return modes.has(mode) ? { guarantee: unproven(`events.${mode}`), ...make(wish) } : null;
     },
   };
 }

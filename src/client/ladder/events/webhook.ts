@@ -8,8 +8,7 @@ import { LocalError } from '../../../wire/errors.ts';
 import { Backoff, isTransient } from '../../backoff.ts';
 import type { CallbackEndpoint, WebhookMessage, WebhookVerdict } from '../../options.ts';
 import { AsyncQueue } from '../../queue.ts';
-import { isForGood } from '../leaving.ts';
-import type { FollowGuarantee, RungContext, RungYield, Wish } from '../types.ts';
+import type { FollowGuarantee, Offer, RungContext, RungYield, Wish } from '../types.ts';
 import { ask, isCursorRefused, keyOf } from './ask.ts';
 import { misbehaved, terminated } from './errors.ts';
 import { cursorOf, isTruncated, occurrenceOf, type Raw } from './occurrence.ts';
@@ -38,13 +37,20 @@ const GUARANTEE: FollowGuarantee = { rung: 'events.webhook', order: 'sent', loss
 /** Whether there is an endpoint that takes such webhooks. */
 export const canCallBack = ({ callback }: Wish): boolean => callback?.attachWebhook !== undefined;
 
-export async function* webhook(wish: Wish, context: RungContext): AsyncGenerator<RungYield, void> {
-  const one = new Webhook(wish, context);
-  try {
-    yield* one.items();
-  } finally {
-    await one.close();
-  }
+export function webhook(wish: Wish): Pick<Offer, 'run' | 'release'> {
+  let last: Webhook | undefined;
+  return {
+    async *run(context) {
+      const one = new Webhook(wish, context);
+      last = one;
+      try {
+        yield* one.items();
+      } finally {
+        one.close();
+      }
+    },
+    release: async () => last?.release(),
+  };
 }
 
 type Registration = Awaited<ReturnType<CallbackEndpoint['register']>>;
@@ -93,11 +99,15 @@ class Webhook {
     this.#signal.throwIfAborted();
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#stop.abort();
     this.#detach();
     for (const { settle } of this.#open.values()) settle('later');
-    if (isForGood(this.#context.signal) && this.#url !== undefined) await this.#release(this.#url);
+  }
+
+  /** Takes it back from the server. */
+  async release(): Promise<void> {
+    if (this.#url !== undefined) await this.#release(this.#url);
   }
 
   /* -------------------------------------------------- the subscription -------------------------------------------------- */
