@@ -122,6 +122,24 @@ describe('attaching feeds', () => {
     });
   }
 
+  test('may not be kept by a client, whatever the application says of its own resources', async () => {
+    const forever = { ttlMs: 1_000_000, cacheScope: 'public' as const };
+    const handler = createMcpHandler(() => {
+      const mcp = new McpServer({ name: 'test', version: '1' }, { cacheHints: { 'resources/read': forever, 'resources/list': forever, 'resources/templates/list': forever } });
+      note(mcp);
+      attachResources(mcp, engine);
+      return mcp;
+    }, { legacy: 'reject' });
+    const cached = async (method: string, params: { readonly uri?: string }) => {
+      const { result } = (await messagesOf(await ask(handler, method, params, alice))).at(-1)!;
+      return [result?.['ttlMs'], result?.['cacheScope']];
+    };
+    assert.deepEqual(await cached('resources/read', { uri: 'test://note' }), [1_000_000, 'public']);
+    assert.deepEqual(await cached('resources/read', { uri: FEED }), [0, 'private']);
+    assert.deepEqual(await cached('resources/list', {}), [0, 'private']);
+    assert.deepEqual(await cached('resources/templates/list', {}), [0, 'private']);
+  });
+
   test('tells of the application\'s resources what it is asked, where nothing else does', async () => {
     const asked: string[] = [];
     const { call, close } = await ways.handshake((mcp) => { note(mcp); attachResources(mcp, engine, { mayRead: ({ principal }, uri) => { asked.push(`${principal} ${uri}`); return uri === 'test://note'; } }); });
