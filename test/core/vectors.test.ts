@@ -2,10 +2,11 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import {
-  classifyAnswer, grantTtl, oldest, renewAfter, statusOf, step, type Effect, type Input, type OnFailure, type Outcome, type Retention, type Step, type Subscription,
+  classifyAnswer, etagOf, grantTtl, oldest, renewAfter, statusOf, step, type Effect, type Input, type OnFailure, type Outcome, type Retention, type Step, type Subscription,
   type TtlPolicy,
 } from '../../src/core/index.ts';
 import answers from '../../spec-schema/draft/vectors/callback-answer.json' with { type: 'json' };
+import etags from '../../spec-schema/draft/vectors/subscription-etag.json' with { type: 'json' };
 import logs from '../../spec-schema/draft/vectors/log.json' with { type: 'json' };
 import grants from '../../spec-schema/draft/vectors/ttl-grant.json' with { type: 'json' };
 import { subscription, T0 } from './fixtures.ts';
@@ -89,6 +90,69 @@ describe('vectors/log', () => {
       const state = observed(last.subscription);
       assert.deepEqual(Object.fromEntries(Object.keys(members).map((member) => [member, state[member]])), members);
       assert.deepEqual(last.effects.filter(({ type }) => !DOORBELLS.has(type)).map(shown), effects);
+    });
+  }
+});
+
+describe('vectors/subscription-etag', () => {
+  interface Shown {
+    readonly select?: readonly string[];
+    readonly callback?: string | null;
+    readonly secret?: string | null;
+    readonly ttlMs?: number | null;
+    readonly paused?: boolean;
+    readonly onFailure?: OnFailure;
+    readonly suspended?: boolean;
+    readonly epoch?: string;
+    readonly head?: number;
+    readonly acked?: number;
+    readonly expiresAt?: number;
+    readonly lastError?: string | null;
+  }
+  interface Life extends Case { readonly given: Shown; readonly steps: readonly Shown[]; readonly etags: readonly number[] }
+
+  const selections = (names: readonly string[]) => names.map((name) => ({ name, arguments: {} }));
+  const callbackOf = ({ callback, secret }: Shown) => (callback === null || callback === undefined ? null : { url: callback, secret: secret ?? '', previousSecret: null, previousUntil: null, verifiedAt: T0 });
+
+  /** What has to happen for these members to become different. */
+  function inputsFor(change: Shown, now: Shown, state: Subscription): Input[] {
+    const { select, ttlMs, paused, onFailure, suspended, epoch, head, acked, lastError } = change;
+    const configured = {
+      ...(select === undefined ? {} : { select: selections(select) }), ...(ttlMs === undefined ? {} : { ttlMs }), ...(paused === undefined ? {} : { paused }),
+      ...(onFailure === undefined ? {} : { onFailure }), ...('callback' in change || 'secret' in change ? { callback: callbackOf(now) } : {}), ...(suspended === false ? { resume: true } : {}),
+    };
+    const failing = { kind: 'transient', category: 'timeout', retryAfterMs: null } as const;
+    return [
+      ...(Object.keys(configured).length === 0 ? [] : [{ type: 'configure', change: configured as Extract<Input, { type: 'configure' }>['change'] } as const]),
+      ...(head === undefined ? [] : [{ type: 'append', count: head - state.head, acceptedAt: T0 } as const]),
+      ...(acked === undefined ? [] : [{ type: 'drain', to: acked, resume: false } as const, { type: 'ack', position: { epoch: state.epoch, sequence: acked } } as const]),
+      ...(suspended === true ? [{ type: 'verified', ok: false } as const] : []),
+      ...(epoch === undefined ? [] : [{ type: 'rotate', epoch } as const]),
+      ...(lastError === undefined ? [] : [
+        { type: 'claim', to: state.head, events: state.head, first: 1, leaseMs: 1000 } as const,
+        { type: 'answer', attempt: state.attempts + 1, jitter: 0, outcome: lastError === null ? { kind: 'acked', ack: state.head, reject: null } : failing } as const,
+      ]),
+    ];
+  }
+
+  for (const one of etags.cases as unknown as readonly Life[]) {
+    test(`[etag-config, etag-counters, etag-renewal, etag-epoch, etag-never-back] ${one.id}: ${one.comment}`, () => {
+      const { given } = one;
+      let shown: Shown = given;
+      let state = subscription({
+        select: selections(given.select!), callback: callbackOf(given), ttlMs: given.ttlMs!, onFailure: given.onFailure!, epoch: given.epoch!, head: given.head!, acked: given.acked!, sent: given.acked!, expiresAt: T0 + 3_600_000,
+      });
+      const seen = [etagOf(state)];
+      one.steps.forEach((change, at) => {
+        shown = { ...shown, ...change };
+        for (const input of inputsFor(change, shown, state)) {
+          const { subscription: next, refused } = step(state, input, T0 + at + 1);
+          assert.equal(refused, undefined, `step ${at + 1}: ${input.type} was refused`);
+          state = next;
+        }
+        seen.push(etagOf(state));
+      });
+      assert.deepEqual(seen.map((etag) => new Set(seen.slice(0, seen.indexOf(etag) + 1)).size - 1), one.etags);
     });
   }
 });
