@@ -46,7 +46,10 @@ export interface ReceiverOptions {
   readonly onRefused?: (code: RefusalCode, cause: unknown) => void;
   /** Life of a callback URL in milliseconds. Default 30 days; a new one is due after half of it. */
   readonly tokenTtlMs?: number;
-  /** The server waits 10 s; after this many milliseconds the answer says what is applied so far. Default 8,000. */
+  /**
+   * The server waits 10 s; after this many milliseconds the answer says what is applied so far. A body that takes longer is
+   * refused. Default 8,000.
+   */
   readonly answerWithinMs?: number;
   readonly clock?: Clock;
 }
@@ -93,6 +96,7 @@ export interface Receiver {
 }
 
 const DAY_MS = 86_400_000;
+const ANSWER_WITHIN_MS = 8000;
 /** How long after a token was minted an unknown key may be one that another process is still storing. */
 const REGISTERING_MS = 60_000;
 
@@ -159,7 +163,7 @@ class CallbackReceiver implements Receiver {
   async #answer(request: Request): Promise<Response> {
     checkEnvelope(request);
     const claims = await this.#openToken(request.url);
-    const body = await readBody(request);
+    const body = await readBody(request, this.#clock, this.#o.answerWithinMs ?? ANSWER_WITHIN_MS);
     const who = { audience: claims.aud, key: claims.sub };
     const known = await this.#find(who, claims);
     if (isWebhook(request)) return this.#answerWebhook(request, body, who, known);
@@ -224,7 +228,7 @@ class CallbackReceiver implements Receiver {
 
   async #within<T>(take: (deadline: AbortSignal) => Promise<T>): Promise<T> {
     const deadline = new AbortController();
-    const cancel = this.#clock.after(this.#o.answerWithinMs ?? 8000, () => deadline.abort());
+    const cancel = this.#clock.after(this.#o.answerWithinMs ?? ANSWER_WITHIN_MS, () => deadline.abort());
     try {
       return await take(deadline.signal);
     } finally {

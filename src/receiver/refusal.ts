@@ -6,7 +6,7 @@ import type { LocalError } from '../wire/errors.ts';
 
 /** The `code` in the RFC 9457 body of a refusal; each has one HTTP status (SEP: Answers). */
 export type RefusalCode =
-  | 'method' | 'content_type' | 'content_encoding' | 'too_large' | 'token_missing' | 'token_invalid'
+  | 'method' | 'content_type' | 'content_encoding' | 'too_large' | 'incomplete' | 'token_missing' | 'token_invalid'
   | 'token_foreign' | 'token_path' | 'unknown_key' | 'unknown_key_yet' | 'signature' | 'server_signature'
   | 'server_keys' | 'subscription_id' | 'wrong_key' | 'body' | 'stale' | 'missing_numbers' | 'not_ready'
   | 'no_progress' | 'internal';
@@ -17,6 +17,7 @@ const CONDITIONS: Readonly<Record<RefusalCode, { readonly status: number; readon
   content_type: { status: 415, title: 'The content type must be application/json.' },
   content_encoding: { status: 415, title: 'The body must not be encoded.' },
   too_large: { status: 413, title: 'The body must have at most 256 KiB.' },
+  incomplete: { status: 408, title: 'The body did not arrive whole, or not in time.' },
   token_missing: { status: 401, title: 'The URL carries no callback token.' },
   token_invalid: { status: 401, title: 'The callback token is not one of this receiver, or has expired.' },
   token_foreign: { status: 401, title: 'The callback token was minted for somebody else.' },

@@ -1,4 +1,5 @@
 /** The request before anybody is trusted: what may be read of it, and no more of its body than a delivery can have. */
+import type { Clock } from '../local/clock.ts';
 import { CALLBACK_CONTENT_TYPE, CONTENT_TYPE } from '../wire/headers.ts';
 import { CALLBACK_BODY_BYTES_MAX } from '../wire/limits.ts';
 import { Refusal } from './refusal.ts';
@@ -14,14 +15,27 @@ export function checkEnvelope(request: Request): void {
   if (Number(request.headers.get('content-length') ?? 0) > CALLBACK_BODY_BYTES_MAX) throw new Refusal('too_large');
 }
 
-/** The raw body. Reading stops at the first byte too many. */
-export async function readBody(request: Request): Promise<Uint8Array> {
+/** The raw body. Reading stops at the first byte too many, and when the time is over. */
+export async function readBody(request: Request, clock: Clock, withinMs: number): Promise<Uint8Array> {
+  const reader = request.body?.getReader();
+  if (!reader) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of request.body ?? []) {
-    bytes += chunk.byteLength;
-    if (bytes > CALLBACK_BODY_BYTES_MAX) throw new Refusal('too_large');
-    chunks.push(chunk);
+  let late = false;
+  const giveUp = (): void => void reader.cancel().catch(() => undefined);
+  const cancelTimer = clock.after(withinMs, () => { late = true; giveUp(); });
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      bytes += part.value.byteLength;
+      if (bytes > CALLBACK_BODY_BYTES_MAX) throw new Refusal('too_large');
+      chunks.push(part.value);
+    }
+  } catch (error) {
+    giveUp();
+    throw error instanceof Refusal ? error : new Refusal('incomplete', error);
+  } finally {
+    cancelTimer();
   }
+  if (late) throw new Refusal('incomplete');
   return Buffer.concat(chunks);
 }

@@ -125,6 +125,8 @@ export class HostilePeer {
   created = false;
   ttlMs: number | null = 3_600_000;
   renewAfterMs: number | null = 1_800_000;
+  /** What the client registered. */
+  callback: { readonly url: string; readonly secret: string } | undefined;
   /** The highest number that was sent, per epoch. */
   readonly sent = new Map<string, number>();
   /** What the client acknowledged, and how far had been sent by then. */
@@ -172,6 +174,7 @@ export class HostilePeer {
       subscriptionId: id, etag: `${epoch.slice(0, 8)}-1`, epoch, key, select: [{ name: 'timer' }], status: 'active', ttlMs, renewAfterMs,
       expiresAt: ttlMs === null ? null : '2030-01-01T00:00:00.000Z', head, acked, oldest: 1, retention: { maxAgeMs: 1000, maxEvents: 10 }, onFailure: 'suspend',
       createdAt: '2026-01-01T00:00:00.000Z',
+      ...(this.callback ? { callback: { origin: new URL(this.callback.url).origin, verifiedAt: '2026-01-01T00:00:00.000Z', health: { attempts: 0 } } } : {}),
     };
   }
 
@@ -214,6 +217,7 @@ export class HostilePeer {
       const created = !this.created;
       this.created = true;
       if (created) this.key = params.key ?? this.key;
+      this.callback = params.callback;
       return { ...this.subscription(), created };
     },
     'triggers/get': ({ params }) => (this.#find(params), this.subscription()),

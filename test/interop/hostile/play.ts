@@ -51,6 +51,7 @@ export interface Transcript {
   /** What the client was waiting for in between, in order. */
   readonly waits: readonly { readonly error: unknown; readonly delayMs: number }[];
   readonly peer: HostilePeer;
+  readonly elapsedMs: number;
 }
 
 export const TOKEN = 'canary-token-5f1e9a';
@@ -108,16 +109,17 @@ export async function play(row: Row, drain: Drain, era: Era, times = row.times):
   await using peer = await HostilePeer.start(times === undefined ? row : { ...row, times });
   const transcript = { items: [] as Item[], error: undefined as unknown, waits: [] as { error: unknown; delayMs: number }[], peer };
   const enough = new AbortController();
+  const startedAt = performance.now();
   try {
     await within(follow(row, drain, era, transcript, times === undefined ? alwaysOf(row, era) : 'all', enough));
   } catch (thrown) {
     enough.abort();
     transcript.error = thrown;
   }
-  return transcript;
+  return { ...transcript, elapsedMs: performance.now() - startedAt };
 }
 
-async function follow(row: Row, drain: Drain, era: Era, { items, waits, peer }: Transcript & { readonly items: Item[]; readonly waits: object[] }, expected: string, enough: AbortController): Promise<void> {
+async function follow(row: Row, drain: Drain, era: Era, { items, waits, peer }: Pick<Transcript, 'peer'> & { readonly items: Item[]; readonly waits: object[] }, expected: string, enough: AbortController): Promise<void> {
   const client = triggersClient(await connect({ url: peer.url, token: TOKEN }, { protocol: era, timeoutMs: row.timeoutMs ?? PATIENCE_MS }));
   const onState = (state: SubscriptionState): void => {
     if (state.phase !== 'waiting') return;
