@@ -121,7 +121,7 @@ describe('vectors/subscription-etag', () => {
       ...(select === undefined ? {} : { select: selections(select) }), ...(ttlMs === undefined ? {} : { ttlMs }), ...(paused === undefined ? {} : { paused }),
       ...(onFailure === undefined ? {} : { onFailure }), ...('callback' in change || 'secret' in change ? { callback: callbackOf(now) } : {}), ...(suspended === false ? { resume: true } : {}),
     };
-    const failing = { kind: 'transient', category: 'timeout', retryAfterMs: null } as const;
+    const outcome: Outcome = lastError === null ? { kind: 'acked', ack: state.head, reject: null } : { kind: 'transient', category: 'timeout', retryAfterMs: null };
     return [
       ...(Object.keys(configured).length === 0 ? [] : [{ type: 'configure', change: configured as Extract<Input, { type: 'configure' }>['change'] } as const]),
       ...(head === undefined ? [] : [{ type: 'append', count: head - state.head, acceptedAt: T0 } as const]),
@@ -130,7 +130,7 @@ describe('vectors/subscription-etag', () => {
       ...(epoch === undefined ? [] : [{ type: 'rotate', epoch } as const]),
       ...(lastError === undefined ? [] : [
         { type: 'claim', to: state.head, events: state.head, first: 1, leaseMs: 1000 } as const,
-        { type: 'answer', attempt: state.attempts + 1, jitter: 0, outcome: lastError === null ? { kind: 'acked', ack: state.head, reject: null } : failing } as const,
+        { type: 'answer', attempt: state.attempts + 1, jitter: 0, outcome } as const,
       ]),
     ];
   }
