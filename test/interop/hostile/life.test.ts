@@ -1,8 +1,10 @@
 /** Peers that are wrong about the life of a log: epochs, identity, lifetime, what was acknowledged. */
 import assert from 'node:assert/strict';
-import { describe } from 'node:test';
-import { EPOCH, OTHER_EPOCH, OTHER_ID, Refused, type Call, type HostilePeer, type Json } from './peer.ts';
-import { ALL, playAll, wordsOf, type Row } from './play.ts';
+import { describe, test } from 'node:test';
+import { triggersClient } from '../../../src/client/client.ts';
+import { connect } from '../../../src/client/connection.ts';
+import { EPOCH, OTHER_EPOCH, HostilePeer, OTHER_ID, Refused, type Call, type Json } from './peer.ts';
+import { ALL, playAll, within, wordsOf, type Row } from './play.ts';
 
 const epochConflict = (epoch: string): never => { throw new Refused(-32602, { kind: 'epoch', epoch, head: 0, acked: 0 }); };
 const positionConflict = (data: object): never => { throw new Refused(-32602, { kind: 'position', epoch: EPOCH, head: 6, acked: 0, ...data }); };
@@ -86,4 +88,23 @@ describe('lives of a log', { concurrency: 8 }, () => {
     { name: 'an acknowledgement that it has never heard of', drains: ['stream'], calls: { 'triggers/ack': () => positionConflict({ sent: 0 }) }, always: 'waits Conflict position', read: 'some', healed: false, also: ({ items }) => assert.ok(items.some((item) => item.type === 'lost' && item.reason === 'rewound')) },
     { name: 'acked that goes back in a pull', drains: ['pull'], delivery: (delivery) => ({ ...delivery, acked: 0 }), always: 'peer_misbehaved ack', read: ['1', '2'], healed: ALL },
   ]);
+
+  test('who waits for an acknowledgement that the server forgets is told, and can read on', async () => {
+    await using peer = await HostilePeer.start({ calls: { 'triggers/ack': async (call) => ({ ...(await call.honest()), acked: 0 }) } });
+    const client = triggersClient(await connect({ url: peer.url }, { protocol: '2026-07-28' }));
+    const subscription = client.subscribe({ select: [{ name: 'timer' }], key: 'k', drain: 'stream', ack: 'manual', tuning: { ackDelayMs: 5, backoff: { baseMs: 5, maxMs: 40 } } });
+    const read: number[] = [];
+    const reading = (async () => {
+      for await (const item of subscription) {
+        if (item.type !== 'event') continue;
+        read.push(item.event.sequence);
+        await within(assert.rejects(item.ack(), { code: 'peer_misbehaved', reason: 'ack' }));
+        if (read.length === 6) break;
+      }
+    })();
+    await within(reading);
+    assert.deepEqual(read, [1, 2, 3, 4, 5, 6]);
+    await subscription.close().catch(() => undefined);
+    await client.close();
+  });
 });

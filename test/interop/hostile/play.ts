@@ -119,7 +119,7 @@ export async function play(row: Row, drain: Drain, era: Era, times = row.times):
   return { ...transcript, elapsedMs: performance.now() - startedAt };
 }
 
-async function follow(row: Row, drain: Drain, era: Era, { items, waits, peer }: Pick<Transcript, 'peer'> & { readonly items: Item[]; readonly waits: object[] }, expected: string, enough: AbortController): Promise<void> {
+async function follow(row: Row, drain: Drain, era: Era, { items, waits, peer }: Pick<Transcript, 'peer'> & { readonly items: Item[]; readonly waits: { error: unknown; delayMs: number }[] }, expected: string, enough: AbortController): Promise<void> {
   const client = triggersClient(await connect({ url: peer.url, token: TOKEN }, { protocol: era, timeoutMs: row.timeoutMs ?? PATIENCE_MS }));
   const onState = (state: SubscriptionState): void => {
     if (state.phase !== 'waiting') return;
