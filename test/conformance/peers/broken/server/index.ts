@@ -1,5 +1,6 @@
 /** Every broken server of this extension. */
 import type { BrokenServer } from '../proxy.ts';
+import { answers } from './answers.ts';
 import { callback } from './callback.ts';
 import { catalogue } from './catalogue.ts';
 import { changes } from './changes.ts';
@@ -18,4 +19,4 @@ import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 import { verification } from './verification.ts';
 
-export const brokenServers: readonly BrokenServer[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination];
+export const brokenServers: readonly BrokenServer[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination, ...answers];
