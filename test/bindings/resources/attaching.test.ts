@@ -155,13 +155,16 @@ describe('attaching feeds', () => {
 
   test('tells nothing to a client that asked for no resources [deg-none]', async () => {
     const [asking, silent] = [await ways.handshake((mcp) => attachResources(mcp, engine)), await ways.handshake((mcp) => attachResources(mcp, engine))];
-    await asking.call('resources/templates/list', {});
+    // What types there are is known by now.
+    await asking.call('resources/read', { uri: FEED });
     engine.declare({ type: { name: 'bell.tested', description: 'Nothing but a test.', inputSchema: { type: 'object' }, payloadSchema: {} } });
     const changed = ({ method }: Message): boolean => method === 'notifications/resources/list_changed';
     await until(async () => asking.messages.some(changed));
     assert.equal(silent.messages.some(changed), false);
     assert.deepEqual(templates(await asking.call('resources/templates/list', {}))[1], 'triggers://feeds/bell.tested{?after}');
+    assert.match(text(await asking.call('resources/read', { uri: 'triggers://feeds/bell.tested' })), /"trigger":"bell.tested"/);
     await engine.remove('bell.tested');
+    assert.equal((await asking.call('resources/read', { uri: 'triggers://feeds/bell.tested' })).error?.code, -32602);
     await asking.close();
     await silent.close();
   });

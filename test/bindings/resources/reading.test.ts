@@ -167,6 +167,8 @@ describe('a feed', () => {
     world.forbidden.add(`${subject} meter/read`);
     const { error } = await world.call('resources/read', { uri: page.next }, { as: subject });
     assert.deepEqual([error?.code, error?.data], [-32024, { kind: 'trigger', name: 'meter/read' }]);
+    const shown = await world.call('resources/templates/list', {}, { as: subject });
+    assert.deepEqual((shown.result?.['resourceTemplates'] as { name: string }[]).map(({ name }) => name), ['door.opened', 'triggers.subscription']);
     const stranger = somebody();
     world.forbidden.add(`${stranger} meter/read`);
     const hidden = await world.call('resources/read', { uri: 'triggers://feeds/meter%2Fread' }, { as: stranger });
