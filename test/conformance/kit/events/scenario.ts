@@ -1,0 +1,170 @@
+/** A scenario of SEP-3415 against a server, and what such scenarios do again and again: follow a topic in one of three modes. */
+import type { ControlTypes, Verb } from '../control.ts';
+import { NotApplicable } from '../looks.ts';
+import type { ServerScenario, ServerTest } from '../server/scenario.ts';
+import { StreamReader } from '../server/stream-reader.ts';
+import { RpcError, type Asking, type Json, type Session } from '../wire/session.ts';
+import { Webhook } from './webhook.ts';
+
+export type Mode = 'poll' | 'push' | 'webhook';
+
+/** What is followed. */
+export interface Followed {
+  readonly name: string;
+  readonly arguments: { readonly topic: string };
+}
+
+/** One scenario: a story with many checks. */
+export interface EventsScenario {
+  readonly name: string;
+  /** One sentence. */
+  readonly about: string;
+  /** Names of requirements without prefix. Each is looked at before the scenario ends. */
+  readonly checks: readonly string[];
+  /** Modes that the plain type has to offer; without one of them the checks are not applicable. */
+  readonly modes?: readonly Mode[];
+  readonly verbs?: readonly Verb[];
+  readonly types?: readonly (keyof ControlTypes)[];
+  /** Runs when nothing else does. */
+  readonly alone?: boolean;
+  run(t: ServerTest, events: Events): Promise<void>;
+}
+
+/** The extension is defined for this revision and later ones. */
+export const eventsScenario = ({ name, about, checks, modes = [], verbs = [], types = ['plain'], alone = false, run }: EventsScenario): ServerScenario => ({
+  name, about, checks, alone, eras: '2026-07-28', needs: { verbs, types },
+  async run(t) {
+    const events = new Events(t);
+    await events.require(modes);
+    await run(t, events);
+  },
+});
+
+/** Both sets of codes that are in use. */
+export const CODES = {
+  sep: { NotFound: -32023, Forbidden: -32024, ResourceExhausted: -32025, Unsupported: -32026, CallbackEndpointError: -32027 },
+  sketch: { NotFound: -32011, Forbidden: -32012, ResourceExhausted: -32013, Unsupported: -32014, CallbackEndpointError: -32015 },
+} as const;
+export type ErrorName = keyof typeof CODES.sep;
+export const INVALID_PARAMS = -32602;
+
+/** Whether a code means this in one of the sets. */
+export const means = (code: unknown, name: ErrorName): boolean => code === CODES.sep[name] || code === CODES.sketch[name];
+
+/** `params` of the notifications of this kind that came. */
+export const notes = ({ messages }: Pick<StreamReader, 'messages'>, kind: string): Json[] =>
+  messages.filter(({ method }) => method === `notifications/events/${kind}`).map(({ params }) => params ?? {});
+
+/** `data.n` of occurrences. */
+export const numbersOf = (occurrences: readonly Json[]): number[] => occurrences.map(({ data }) => data?.n);
+
+export class Events {
+  readonly #t: ServerTest;
+
+  constructor(t: ServerTest) { this.#t = t; }
+
+  /** The plain type. */
+  get name(): string { return this.#t.control.type('plain'); }
+
+  /** Every descriptor, page by page. Throws after 100 pages. */
+  async list(mcp: Session = this.#t.mcp): Promise<Json[]> {
+    const found: Json[] = [];
+    for (let cursor: string | undefined, pages = 0; pages < 100; pages += 1) {
+      const { events, nextCursor } = await mcp.request('events/list', cursor === undefined ? {} : { cursor });
+      found.push(...events);
+      if (nextCursor === undefined || nextCursor === null) return found;
+      cursor = nextCursor;
+    }
+    throw new Error('after 100 pages of events/list there is still a nextCursor');
+  }
+
+  /** Throws `NotApplicable` when the plain type is not offered in one of these modes. */
+  async require(modes: readonly Mode[]): Promise<void> {
+    if (modes.length === 0) return;
+    const descriptor = (await this.list()).find(({ name }) => name === this.name);
+    if (descriptor === undefined) throw new Error(`events/list does not have the type "${this.name}" of the control interface`);
+    for (const mode of modes) if (!descriptor.delivery?.includes(mode)) throw new NotApplicable(`the server does not offer "${mode}" for "${this.name}"`);
+  }
+
+  /** A topic that nobody else follows. */
+  topic(name: string = this.name): Followed { return { name, arguments: { topic: this.#t.unique('topic') } }; }
+
+  /** Events for this topic, numbered `n` = `from` … */
+  emit({ name, arguments: { topic } }: Followed, count: number, options: { readonly from?: number; readonly data?: object } = {}): Promise<void> {
+    return this.#t.emit(topic, count, { name, ...options });
+  }
+
+  poll(followed: object, params: object = {}, mcp: Session = this.#t.mcp): Promise<Json> {
+    return mcp.request('events/poll', { ...followed, ...params });
+  }
+
+  /** Polls once without a cursor, as a client that begins, and returns the cursor it got. */
+  async begin(followed: object, mcp: Session = this.#t.mcp): Promise<Json> { return (await this.poll(followed, { cursor: null }, mcp)).cursor; }
+
+  /** Polls on from a cursor until so many events came. Returns them. */
+  async pollAll(followed: object, cursor: Json, count: number): Promise<Json[]> {
+    const found: Json[] = [];
+    await this.#t.until(`${count} events to be polled`, async () => {
+      const { events, cursor: next } = await this.poll(followed, { cursor });
+      found.push(...events);
+      cursor = next;
+      return found.length >= count;
+    });
+    return found;
+  }
+
+  /** Opens a stream, and waits for its first message or its end. */
+  async stream(followed: object, params: object = {}, mcp: Session = this.#t.mcp, asking: Asking = {}): Promise<StreamReader> {
+    const reader = new StreamReader(await mcp.open('events/stream', { ...followed, ...params }, asking));
+    this.#t.defer(async () => reader.close());
+    await this.#t.until('a first message on the stream', () => reader.messages.length > 0 || reader.ended !== undefined);
+    return reader;
+  }
+
+  /** The error that a stream is refused with. Throws when there is none. */
+  async streamRefusal(followed: object, mcp: Session = this.#t.mcp): Promise<RpcError> {
+    const { ended, messages } = await this.stream(followed, {}, mcp);
+    if (ended?.error === undefined) throw new Error(`events/stream was not refused; its first message is ${JSON.stringify(messages[0])?.slice(0, 200)}`);
+    return new RpcError(ended.error, 200);
+  }
+
+  /** Events on a stream; resolves when so many came. Throws when it ends before. */
+  streamed(stream: StreamReader, count: number): Promise<Json[]> {
+    return this.#t.until<Json[] | undefined>(`${count} events on the stream`, () => {
+      const events = notes(stream, 'event');
+      if (events.length < count && stream.ended !== undefined) throw new Error(`the stream ended after ${events.length} of ${count} events`);
+      return events.length >= count ? events : undefined;
+    });
+  }
+
+  async webhook(): Promise<Webhook> {
+    const hook = await Webhook.listen(this.#t.subject.callbackBase);
+    this.#t.defer(() => hook.close());
+    return hook;
+  }
+
+  /** Subscribes; unsubscribes when the scenario ends. */
+  async subscribe(hook: Webhook, followed: object, params: object = {}, mcp: Session = this.#t.mcp): Promise<Json> {
+    const { url } = hook;
+    this.#t.defer(() => mcp.ask('events/unsubscribe', { ...followed, delivery: { url } }));
+    return this.refresh(hook, followed, params, mcp);
+  }
+
+  /** The same call again. */
+  refresh(hook: Webhook, followed: object, params: object = {}, mcp: Session = this.#t.mcp): Promise<Json> {
+    return mcp.request('events/subscribe', { ...followed, delivery: hook.delivery, ...params });
+  }
+
+  /** Resolves when so many events came to the webhook. */
+  hooked(hook: Webhook, count: number): Promise<true> {
+    return this.#t.until(`${count} events at the webhook`, () => hook.events.length >= count) as Promise<true>;
+  }
+
+  /** An event type of its own, removed when the scenario ends. Throws `NotShown` without the verbs. */
+  async ownType(): Promise<string> {
+    const name = this.#t.unique('conformance.own').replaceAll(/[^a-z0-9._]/gi, '_').toLowerCase();
+    await this.#t.control.do('declare', { name });
+    this.#t.defer(() => this.#t.control.do('remove', { name, reason: 'trigger_removed' }));
+    return name;
+  }
+}
