@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { NotShown } from '../kit/looks.ts';
 import { lastOf } from '../kit/server/callback-endpoint.ts';
-import { coveredBy, gapsOf, numbered, readAll, sequencesOf, streamed, upTo, type GapNumber } from '../kit/server/coverage.ts';
+import { coveredBy, gapsOf, gapSpans, numbered, readAll, sequencesOf, spans, streamed, upTo, WELL_BEYOND, type GapNumber } from '../kit/server/coverage.ts';
 import { scenario, type ServerTest } from '../kit/server/scenario.ts';
 import type { Json } from '../kit/wire/session.ts';
 
@@ -11,6 +11,8 @@ const EVENT_BYTES_MAX = 245_760;
 /** Longer than any wait between two attempts. */
 const ATTEMPTS_MS = 310_000;
 const SLACK_MS = 60_000;
+/** Trimming may be late by a part of the age, as long as it is never early. */
+const LATE = 0.25;
 
 /** A subscription to the type that keeps little. */
 async function shortLog(t: ServerTest, params: object = {}) {
@@ -28,10 +30,16 @@ async function shortLog(t: ServerTest, params: object = {}) {
   };
 }
 
-/** Nobody reads what was not read, and everything that is gone is named. */
+/** Without this nothing is seen of what is trimmed. */
+function trimmed(read: readonly Json[], oldest: number): void {
+  if (oldest === 1 && sequencesOf(read)[0] === 1) throw new NotShown('the server has trimmed nothing yet');
+}
+
+/** Everything that is gone is named. */
 function announced(read: readonly Json[], oldest: number, head: number): void {
-  assert.deepEqual(coveredBy(read), upTo(1, head), 'numbers that are covered from 0 on:');
-  assert.deepEqual(gapsOf(read), upTo(1, oldest - 1).map((sequence) => [sequence, 'retention']), `gaps, while the oldest number is ${oldest}:`);
+  trimmed(read, oldest);
+  assert.equal(spans(coveredBy(read)), `1-${head}`, 'numbers that are covered from 0 on:');
+  assert.equal(gapSpans(gapsOf(read)), gapSpans(upTo(1, oldest - 1).map((sequence) => [sequence, 'retention'])), `gaps, while the oldest number is ${oldest}:`);
 }
 
 export const gaps = [
@@ -43,18 +51,19 @@ export const gaps = [
     async run(t) {
       const { emit, read, oldest, retention: { maxEvents } } = await shortLog(t);
       await emit(maxEvents, 1);
-      await t.check('gap-retention-kept', `${maxEvents} events, which is what the log keeps, are all there`, async () => assert.deepEqual(sequencesOf(await read()), upTo(1, maxEvents), 'events in the log:'));
+      await t.check('gap-retention-kept', `${maxEvents} events, which is what the log keeps, are all there`, async () => assert.equal(spans(sequencesOf(await read())), `1-${maxEvents}`, 'events in the log:'));
       await t.check('gap-oldest', 'nothing was trimmed, so the oldest number is 1', async () => assert.equal(await oldest(), 1, '`oldest`:'));
-      await emit(6, maxEvents + 1);
+      const head = WELL_BEYOND * maxEvents;
+      await emit(head - maxEvents, maxEvents + 1);
       const [all, lowest] = [await read(), await oldest()];
-      await t.check('gap-retention-kept', `of ${maxEvents + 6} events the newest ${maxEvents} are there`, () => {
+      await t.check('gap-retention-kept', `of ${head} events the newest ${maxEvents} are there`, () => {
         const held = new Set(sequencesOf(all));
-        assert.deepEqual(upTo(7, maxEvents + 6).filter((sequence) => !held.has(sequence)), [], 'numbers that are missing:');
+        assert.equal(spans(upTo(head - maxEvents + 1, head).filter((sequence) => !held.has(sequence))), '', 'numbers that are missing:');
       });
-      await t.check('gap-retention-announced', 'what was trimmed is a gap of reason "retention"', () => announced(all, lowest, maxEvents + 6));
+      await t.check('gap-retention-announced', 'what was trimmed is a gap of reason "retention"', () => announced(all, lowest, head));
       await t.check('gap-oldest', '`oldest` is the number after the last one that was trimmed', () => {
-        const first = sequencesOf(all)[0];
-        assert.equal(lowest, first, '`oldest`, compared with the first number that can be read:');
+        trimmed(all, lowest);
+        assert.equal(lowest, sequencesOf(all)[0], '`oldest`, compared with the first number that can be read:');
       });
     },
   }),
@@ -67,18 +76,21 @@ export const gaps = [
     alone: true,
     async run(t) {
       const { emit, read, oldest, subscription, retention: { maxAgeMs } } = await shortLog(t, { ttlMs: null });
-      if (subscription.ttlMs !== null && subscription.ttlMs < maxAgeMs + 3 * SLACK_MS) throw new NotShown(`the server grants no lifetime longer than the ${maxAgeMs} ms for which it keeps events`);
+      if (subscription.ttlMs !== null && subscription.ttlMs < 2 * maxAgeMs) throw new NotShown(`the server grants no lifetime twice as long as the ${maxAgeMs} ms for which it keeps events`);
       await emit(4, 1);
       await t.control.do('advance', { ms: maxAgeMs - SLACK_MS });
-      await t.check('gap-retention-kept', `${SLACK_MS / 1000} s before they are too old, all events are there`, async () => assert.deepEqual(sequencesOf(await read()), upTo(1, 4), 'events in the log:'));
+      await t.check('gap-retention-kept', `${SLACK_MS / 1000} s before they are too old, all events are there`, async () => assert.equal(spans(sequencesOf(await read())), '1-4', 'events in the log:'));
       await emit(2, 5);
-      await t.control.do('advance', { ms: 2 * SLACK_MS });
+      await t.control.do('advance', { ms: SLACK_MS + Math.ceil(LATE * maxAgeMs) });
       const { all, lowest } = await t.until('a log that rests', async () => {
         const [before, whole, after] = [await oldest(), await read(), await oldest()];
         return before === after ? { all: whole, lowest: before } : undefined;
       });
       await t.check('gap-retention-announced', 'what is trimmed then is a gap of reason "retention"', () => announced(all, lowest, 6));
-      await t.check('gap-oldest', '`oldest` is the number after the last one that was trimmed', () => assert.equal(lowest, sequencesOf(all)[0], '`oldest`, compared with the first number that can be read:'));
+      await t.check('gap-oldest', '`oldest` is the number after the last one that was trimmed', () => {
+        trimmed(all, lowest);
+        assert.equal(lowest, sequencesOf(all)[0], '`oldest`, compared with the first number that can be read:');
+      });
       await t.check('gap-retention-kept', 'and what is not as old is still there', () => assert.deepEqual(sequencesOf(all).filter((sequence) => sequence > 4), [5, 6], 'events that are not old:'));
     },
   }),

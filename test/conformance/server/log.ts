@@ -1,6 +1,6 @@
 /** The log: what is numbered, how, and what survives (SEP: The log, Epochs). */
 import assert from 'node:assert/strict';
-import { coveredBy, gapsOf, numbered, readAll, refusalOf, sequencesOf, streamed, upTo } from '../kit/server/coverage.ts';
+import { coveredBy, gapsOf, numbered, readAll, refusalOf, sequencesOf, spans, streamed, WELL_BEYOND } from '../kit/server/coverage.ts';
 import { scenario, type ServerTest } from '../kit/server/scenario.ts';
 import type { Json } from '../kit/wire/session.ts';
 
@@ -38,7 +38,7 @@ export const log = [
       const read = ({ subscriptionId, epoch }: Json, params: object = {}): Promise<Json[]> => readAll(t.mcp, subscriptionId, { epoch, sequence: 0 }, params);
       for (const { subscriptionId } of [first, second]) await numbered(t, subscriptionId, 10);
 
-      await t.check('log-contiguous', 'ten events are numbers 1 to 10, in pages of three', async () => assert.deepEqual(sequencesOf(await read(first, { maxEvents: 3 })), upTo(1, 10), 'numbers:'));
+      await t.check('log-contiguous', 'ten events are numbers 1 to 10, in pages of three', async () => assert.equal(spans(sequencesOf(await read(first, { maxEvents: 3 }))), '1-10', 'numbers:'));
       await t.check('log-accept-order', 'they come in the order in which they were handed in', async () => {
         const order = eventsOf(await read(first)).map(({ data }) => data.n).filter((n) => n < 90);
         assert.deepEqual(order, order.toSorted((a, b) => a - b), '`data.n`:');
@@ -46,14 +46,14 @@ export const log = [
       await t.check('log-all-matching', 'each log that matches has all of them, one that does not match has none', async () => {
         for (const subscription of [first, second]) {
           const held = new Set(idsOf(await read(subscription)));
-          assert.deepEqual(occurred.filter((id) => !held.has(id)).length, 0, 'events that are missing in a log that matches:');
+          assert.equal(occurred.filter((id) => !held.has(id)).length, 0, 'events that are missing in a log that matches:');
         }
         assert.equal((await t.mcp.request('triggers/get', { subscriptionId: elsewhere.subscriptionId })).head, 0, '`head` of a log that matches none:');
       });
       await t.check('log-once', 'a repeated eventId appends nothing', async () => {
         for (const subscription of [first, second]) {
           const held = idsOf(await read(subscription));
-          assert.deepEqual(held.length, new Set(held).size, 'events in a log, of which each has an id of its own:');
+          assert.equal(held.length, new Set(held).size, 'events in a log, of which each has an id of its own:');
         }
       });
       await t.check('log-stable', 'a number names the same event each time it is read, and on every drain', async () => {
@@ -83,18 +83,18 @@ export const log = [
       await numbered(t, subscriptionId, 8);
       await t.mcp.request('triggers/pull', { subscriptionId });
       await t.mcp.request('triggers/ack', { subscriptionId, position: at(3) });
-      const head = 3 + retention.maxEvents + 10;
+      const head = WELL_BEYOND * retention.maxEvents;
       await t.emit(topic, head - 9, { from: 9, name });
       await t.emit(topic, 1, { from: head, name, data: { pad: 'x'.repeat(250_000) } });
       await numbered(t, subscriptionId, head);
       await t.check('log-no-silent-loss', `${head} events, of which the log keeps ${retention.maxEvents} and one is too large: each number above what is acknowledged is an event or a gap`, async () => {
-        assert.deepEqual(coveredBy(await readAll(t.mcp, subscriptionId, at(3))), upTo(4, head), 'numbers that pulls cover:');
+        assert.equal(spans(coveredBy(await readAll(t.mcp, subscriptionId, at(3)))), `4-${head}`, 'numbers that pulls cover:');
       });
       await t.check('log-no-silent-loss', 'a stream covers them too', async () => {
         if (!t.settings.drains.includes('stream')) return;
         const stream = await t.stream({ subscriptionId });
         await streamed(t, stream, head);
-        assert.deepEqual(coveredBy(stream.deliveries), upTo(4, head), 'numbers that a stream covers:');
+        assert.equal(spans(coveredBy(stream.deliveries)), `4-${head}`, 'numbers that a stream covers:');
       });
     },
   }),
@@ -161,12 +161,12 @@ export const log = [
       await t.check('ack-monotonic', 'what was acknowledged is acknowledged', () => assert.equal(after.acked, 2, '`acked`:'));
       await t.check('log-stable', 'each number names the same event', () => assert.deepEqual(named(again), named(read)));
       await t.check('gap-final', 'a gap is a gap', () => assert.deepEqual(gapsOf(again), gapsOf(read), 'gaps:'));
-      await t.check('log-no-silent-loss', 'all six numbers are there', () => assert.deepEqual(coveredBy(again), upTo(1, 6), 'numbers that are covered:'));
+      await t.check('log-no-silent-loss', 'all six numbers are there', () => assert.equal(spans(coveredBy(again)), '1-6', 'numbers that are covered:'));
       await occur(t, topic, [occurred[0]!, occurred[5]!], 90);
       await occur(t, topic, ids(t, 1), 7);
       await numbered(t, subscriptionId, 7);
       const further = await readAll(t.mcp, subscriptionId, { epoch, sequence: 6 });
-      await t.check('log-contiguous', 'numbering goes on where it was', () => assert.deepEqual(sequencesOf(further)[0], 7, 'the first number after the crash:'));
+      await t.check('log-contiguous', 'numbering goes on where it was', () => assert.equal(sequencesOf(further)[0], 7, 'the first number after the crash:'));
       await t.check('log-once', 'what happened before the crash and is reported again appends nothing', () => {
         const repeated = idsOf(further).filter((id) => occurred.includes(id));
         assert.deepEqual(repeated, [], 'events that are in the log again:');

@@ -29,7 +29,7 @@ export interface Reply {
 }
 
 /** The last number that a delivery covers. */
-export const lastOf = (delivery: Json): number => Math.max(delivery.after, delivery.events?.at(-1)?.sequence ?? 0, delivery.gaps?.at(-1)?.to ?? 0);
+export const lastOf = ({ after, events = [], gaps = [] }: Json): number => Math.max(after, ...events.map(({ sequence }: Json) => sequence), ...gaps.map(({ to }: Json) => to));
 
 /** Takes everything. */
 export const acknowledge = ({ delivery }: Hit): Reply => ({ body: { ack: lastOf(delivery) } });

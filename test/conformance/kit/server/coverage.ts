@@ -7,6 +7,9 @@ import type { StreamReader } from './stream-reader.ts';
 /** A number of a log, and why it is a gap. */
 export type GapNumber = readonly [sequence: number, reason: string];
 
+/** A log is not expected to be trimmed at once when it has more than it promises to keep: when it has so many times as much. */
+export const WELL_BEYOND = 8;
+
 /** Numbers that came as events, in the order they came. */
 export const sequencesOf = (deliveries: readonly Json[]): number[] => deliveries.flatMap(({ events }) => (events ?? []).map(({ sequence }: Json) => sequence));
 
@@ -19,6 +22,21 @@ export const coveredBy = (deliveries: readonly Json[]): number[] => [...sequence
 
 /** `from` … `to`, both included. */
 export const upTo = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from + 1) }, (_, at) => from + at);
+
+/** Numbers as a person writes them, `1-3, 5`; one that comes twice stands there twice. */
+export function spans(numbers: readonly number[]): string {
+  const found: [from: number, to: number][] = [];
+  for (const number of numbers) {
+    const last = found.at(-1);
+    if (last !== undefined && number === last[1] + 1) last[1] = number;
+    else found.push([number, number]);
+  }
+  return found.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(', ');
+}
+
+/** Gaps as a person writes them, by reason: `1-130 retention`. */
+export const gapSpans = (gaps: readonly GapNumber[]): string =>
+  [...new Set(gaps.map(([, reason]) => reason))].map((reason) => `${spans(gaps.filter((gap) => gap[1] === reason).map(([sequence]) => sequence))} ${reason}`).join(', ');
 
 /** Pulls on from `after` until a result has no more. Throws when that takes more than 100 results. */
 export async function readAll(mcp: Session, subscriptionId: string, after: Json, params: object = {}): Promise<Json[]> {
