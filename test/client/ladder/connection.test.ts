@@ -1,6 +1,7 @@
 /** What a connection knows of its server's capabilities, as they came, and how it learns that they are others now. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { connect } from '../../../src/client/connection.ts';
 import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from '../../../src/wire/errors.ts';
@@ -72,4 +73,15 @@ test('hears notifications of every kind, whatever they are tied to', async (t) =
   await until(() => heard.length === 2);
   assert.deepEqual(heard, ['notifications/x/news', 'notifications/y/news']);
   assert.deepEqual(tied, [['notifications/x/news', 1]]);
+});
+
+test("somebody else's SDK client: what its server declares is known after a look", async (t) => {
+  const server = await startRaw(t, (raw) => { raw.capabilities = { events: {} }; });
+  const client = new Client({ name: 'other', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+  await client.connect(new StreamableHTTPClientTransport(new URL(server.url)));
+  t.after(() => client.close());
+  const connection = await connect(client);
+  assert.deepEqual(connection.serverCapabilities, {}, 'the SDK does not keep what it does not know');
+  await connection.look();
+  assert.deepEqual(connection.serverCapabilities, { events: {} });
 });
