@@ -7,6 +7,7 @@ import { changes } from './changes.ts';
 import { delivery } from './delivery.ts';
 import { destination } from './destination.ts';
 import { ending } from './ending.ts';
+import { failure } from './failure.ts';
 import { gaps } from './gaps.ts';
 import { general } from './general.ts';
 import { isolation } from './isolation.ts';
@@ -19,4 +20,4 @@ import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 import { verification } from './verification.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination, ...answers];
+export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination, ...answers, ...failure];
