@@ -10,6 +10,8 @@ import type { Json } from '../kit/wire/session.ts';
 const DAY_MS = 86_400_000;
 /** Nothing can be waited for when nothing may come. */
 const QUIET_MS = 200;
+/** Whether a pull waits already cannot be seen: so long it is given to arrive. */
+const ARRIVES_MS = 400;
 
 /** One subscription with everything that can be told of its end. */
 interface Watched {
@@ -53,8 +55,7 @@ async function watch(t: ServerTest, name: string, { callback }: { readonly callb
   if (stream !== undefined) await streamed(t, stream, 2);
   const pull: Watched['pull'] = { answer: undefined, error: undefined };
   void t.mcp.request('triggers/pull', { subscriptionId, after: { epoch, sequence: 2 }, waitMs: 20_000 }, { validated: false }).then((answer) => { pull.answer = answer; }, (error: unknown) => { pull.error = error; });
-  // Whether a pull waits already cannot be seen.
-  await t.pause(QUIET_MS);
+  await t.pause(ARRIVES_MS);
   return { subscription, final: { epoch, head, acked }, endpoint, stream, pull };
 }
 
