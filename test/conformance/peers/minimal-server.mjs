@@ -1,0 +1,528 @@
+// A whole server of the extension in plain JavaScript, without dependencies, written by following `docs/porting.md`: Streamable HTTP in both revisions, every method, logs
+// in memory (`volatile`). `--drains pull,stream` says what it claims; the control interface of `docs/conformance.md` stands beside it. Started as a program it
+// prints `{ url, token, control }`.
+import { randomBytes, randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import { parseArgs } from 'node:util';
+import { canonical, complaint, defaultKey, digest, grant, invalid, lastOf, normal, Refusal, requireParams } from './minimal-server-wire.mjs';
+
+const { values: { drains: claimed } } = parseArgs({ options: { drains: { type: 'string', default: 'pull,stream' } } });
+const DRAINS = claimed.split(',');
+const EXTENSION = 'io.modelcontextprotocol/triggers';
+const META = 'io.modelcontextprotocol';
+const SETTINGS = { drains: DRAINS, durability: 'volatile', minTtlMs: 1000, maxTtlMs: 7 * 86_400_000 };
+const GRANTS = { minMs: SETTINGS.minTtlMs, maxMs: SETTINGS.maxTtlMs, defaultMs: 3_600_000, allowNoExpiry: false };
+const HOUR_MS = 3_600_000;
+const TOMBSTONE_MS = 25 * HOUR_MS;
+const EVENT_BYTES_MAX = 245_760;
+const PULL = { events: 1000, bytes: 1_000_000, waitMs: 25_000 };
+const WINDOW = { events: 1000, bytes: 4_194_304 };
+const GAPS_ONLY = { events: 0, bytes: 0 };
+const HEARTBEAT_MS = 10_000;
+const STALLED_MS = 60_000;
+const UNREAD_BYTES_MAX = 8_388_608;
+const QUOTAS = { subscriptions: 300, streams: 100, waiting_pulls: 100 };
+const PAGE = 50;
+const BODY_BYTES_MAX = 4_194_304;
+
+let lead = 0;
+const now = () => Date.now() + lead;
+const instant = (at = now()) => new Date(at).toISOString();
+const token = (bytes) => randomBytes(bytes).toString('base64url');
+
+/* ---------------------------------------------------------------- trigger types, and who may follow them */
+
+const text = { type: 'string' };
+const itemType = (name, more = {}) => ({
+  name, description: 'Something happened to a topic.',
+  inputSchema: { type: 'object', properties: { topic: text }, additionalProperties: false },
+  payloadSchema: { type: 'object', required: ['topic', 'n'], properties: { topic: text, n: { type: 'integer' }, pad: text } },
+  drains: DRAINS, retention: { maxAgeMs: HOUR_MS, maxEvents: 1000 }, ordering: 'arrival', ...more,
+});
+const FIRST_TYPES = [
+  itemType('minimal.plain'), itemType('minimal.history', { history: { maxAgeMs: HOUR_MS } }),
+  itemType('minimal.short', { retention: { maxAgeMs: HOUR_MS, maxEvents: 20 } }), itemType('minimal.pull_only', { drains: ['pull'] }),
+];
+/** A principal is issuer and subject, as one text. */
+const principalOf = (subject, issuer = 'https://issuer.example') => JSON.stringify([issuer, subject]);
+const PRINCIPALS = { main: principalOf('main'), other: principalOf('other'), stranger: principalOf('stranger'), namesake: principalOf('main', 'https://elsewhere.example') };
+const TOKENS = Object.fromEntries(Object.keys(PRINCIPALS).map((name) => [name, `token_${token(24)}`]));
+const byToken = new Map(Object.entries(TOKENS).map(([name, value]) => [value, PRINCIPALS[name]]));
+
+/** Everything the server remembers. A crash empties it. */
+let types, forbidden, accepted, live, ended, sessions, serial;
+function forget() {
+  types = new Map(FIRST_TYPES.map((type) => [type.name, type]));
+  forbidden = new Set();
+  /** Events by name and id, in the order they were accepted: for repetitions and for `since`. */
+  accepted = new Map();
+  live = new Map();
+  ended = new Map();
+  /** Of the handshake revisions: session id → its open streams by request id. */
+  sessions = new Map();
+  serial = 0;
+}
+forget();
+
+const permitted = (principal, name) => principal !== undefined && principal !== PRINCIPALS.stranger && !forbidden.has(`${principal} ${name}`);
+const visible = (principal) => [...types.values()].filter(({ name }) => permitted(principal, name));
+
+/* ---------------------------------------------------------------- the log */
+
+const head = (sub) => sub.trimmed + sub.entries.length;
+const isEvent = (entry) => entry !== undefined && entry.gap === undefined;
+const eventsIn = (sub) => sub.entries.filter(isEvent).length;
+const idOf = ({ name, eventId }) => JSON.stringify([name, eventId]);
+
+/** An event is accepted, once, and gets its number in every log that matches. */
+function accept({ name, eventId = randomUUID(), timestamp = now(), data }) {
+  const type = types.get(name);
+  if (type === undefined || complaint(type.payloadSchema, data) !== null) throw new Error('no such type, or not its data');
+  const event = { eventId, name, timestamp: instant(timestamp), data };
+  if (accepted.has(idOf(event))) return;
+  const entry = { event, at: now(), bytes: Buffer.byteLength(JSON.stringify(event)) };
+  accepted.set(idOf(event), entry);
+  for (const sub of live.values()) {
+    if (!matches(sub.select, event)) continue;
+    append(sub, entry);
+    wake(sub);
+  }
+}
+
+const matches = (select, { name, data }) => select.some((one) => one.name === name && Object.entries(one.arguments).every(([argument, value]) => data[argument] === value));
+
+function append(sub, entry) {
+  sub.entries.push(entry.bytes > EVENT_BYTES_MAX ? { gap: 'too_large', at: entry.at } : entry);
+  trim(sub);
+}
+
+/** What is too old, or too much, leaves from the low end. */
+function trim(sub) {
+  const { maxAgeMs, maxEvents } = sub.retention;
+  const old = now() - maxAgeMs;
+  let excess = eventsIn(sub) - maxEvents;
+  while (sub.entries.length > 0 && (excess > 0 || sub.entries[0].at < old)) {
+    if (isEvent(sub.entries.shift())) excess -= 1;
+    sub.trimmed += 1;
+  }
+}
+
+/** What stands in every delivery. */
+const delivery = (sub, after, more = {}) => ({
+  subscriptionId: sub.subscriptionId, key: sub.key, epoch: sub.epoch, after, events: [],
+  head: head(sub), acked: sub.acked, etag: etag(sub), status: status(sub), expiresAt: instant(sub.expiresAt), ...more,
+});
+
+/** The delivery of what follows `after`. Gaps cost nothing; the first event comes whatever its size. */
+function read(sub, after, { events: maxEvents, bytes: maxBytes }) {
+  trim(sub);
+  const events = [];
+  const gaps = [];
+  const gap = (from, to, reason) => {
+    const before = gaps.at(-1);
+    if (before?.to === from - 1 && before.reason === reason) before.to = to;
+    else gaps.push({ from, to, reason });
+  };
+  let [sequence, bytes] = [after + 1, 0];
+  if (sequence <= sub.trimmed) {
+    gap(sequence, sub.trimmed, 'retention');
+    sequence = sub.trimmed + 1;
+  }
+  for (; sequence <= head(sub); sequence += 1) {
+    const entry = sub.entries[sequence - sub.trimmed - 1];
+    if (entry.gap !== undefined) {
+      gap(sequence, sequence, entry.gap);
+      continue;
+    }
+    bytes += entry.bytes;
+    if (events.length >= maxEvents || (events.length > 0 && bytes > maxBytes)) break;
+    events.push({ sequence, ...entry.event });
+  }
+  const made = delivery(sub, after, { events, ...(gaps.length > 0 ? { gaps } : {}) });
+  sub.sent = Math.max(sub.sent, lastOf(made));
+  return made;
+}
+
+/** Throws unless the position is one of this log. */
+function judge(sub, position) {
+  if (position === undefined) return;
+  const where = { epoch: sub.epoch, head: head(sub), acked: sub.acked };
+  if (position.epoch !== sub.epoch) throw new Refusal('Conflict', { kind: 'epoch', ...where });
+  if (position.sequence > where.head) throw new Refusal('Conflict', { kind: 'position', ...where });
+}
+
+/** Throws unless so much was sent. */
+function judgeAck(sub, position) {
+  judge(sub, position);
+  if (position?.sequence > sub.sent) throw new Refusal('Conflict', { kind: 'position', epoch: sub.epoch, head: head(sub), acked: sub.acked, sent: sub.sent });
+}
+
+function acknowledge(sub, position) {
+  if (position === undefined || position.sequence <= sub.acked) return;
+  sub.acked = position.sequence;
+  wake(sub);
+}
+
+/* ---------------------------------------------------------------- subscriptions */
+
+const status = ({ paused }) => (paused ? 'paused' : 'active');
+const etag = ({ epoch, version }) => `${epoch.slice(0, 8)}-${version}`;
+const leastOf = (select, member) => Math.min(...select.map(({ name }) => types.get(name).retention[member]));
+
+function described(sub) {
+  trim(sub);
+  const left = sub.expiresAt - now();
+  return {
+    subscriptionId: sub.subscriptionId, etag: etag(sub), epoch: sub.epoch, key: sub.key, select: sub.select, status: status(sub),
+    ttlMs: sub.ttlMs, expiresAt: instant(sub.expiresAt), renewAfterMs: Math.floor(left * (0.5 + 0.3 * Math.random())),
+    head: head(sub), acked: sub.acked, oldest: sub.trimmed + 1, retention: sub.retention, onFailure: sub.onFailure, createdAt: instant(sub.createdAt),
+  };
+}
+
+/** Of somebody else's subscription there is nothing to tell, of one's own that ended there is. */
+function own(principal, subscriptionId) {
+  const sub = live.get(subscriptionId);
+  if (sub?.principal === principal) return sub;
+  const tomb = ended.get(subscriptionId);
+  throw new Refusal('NotFound', { kind: 'subscription', ...(tomb?.principal === principal ? { reason: tomb.reason, final: tomb.final } : {}) });
+}
+
+/** Changes the configuration; the ETag changes if anything did. */
+function configure(sub, change) {
+  const configuration = () => canonical([sub.select, sub.ttlMs, sub.paused, sub.onFailure]);
+  const before = configuration();
+  change();
+  sub.retention = { maxAgeMs: leastOf(sub.select, 'maxAgeMs'), maxEvents: leastOf(sub.select, 'maxEvents') };
+  if (configuration() === before) return;
+  sub.version += 1;
+  for (const stream of sub.streams) stream.send(delivery(sub, stream.position));
+}
+
+function renew(sub, suggested) {
+  sub.ttlMs = grant(suggested, GRANTS);
+  sub.expiresAt = now() + sub.ttlMs;
+}
+
+function end(sub, reason) {
+  live.delete(sub.subscriptionId);
+  ended.set(sub.subscriptionId, { principal: sub.principal, reason, at: now(), final: { epoch: sub.epoch, head: head(sub), acked: sub.acked } });
+  const terminated = { reason };
+  for (const stream of [...sub.streams]) {
+    stream.send(delivery(sub, stream.position, { terminated }));
+    stream.end();
+  }
+  for (const pull of [...sub.pulls]) pull(delivery(sub, pull.after, { terminated }));
+}
+
+/** Somebody waits for news of this log. */
+function wake(sub) {
+  for (const pull of [...sub.pulls]) if (head(sub) > pull.after) pull();
+  for (const stream of [...sub.streams]) stream.pump();
+}
+
+/** Everything that has its time. Called at every request too, so that nobody sees what is over. */
+function tick() {
+  for (const sub of [...live.values()]) {
+    if (sub.expiresAt <= now()) end(sub, 'expired');
+    else if (sub.select.some(({ name }) => !permitted(sub.principal, name))) end(sub, 'revoked');
+    else for (const stream of [...sub.streams]) stream.tick();
+  }
+  for (const [id, { at }] of ended) if (at < now() - TOMBSTONE_MS) ended.delete(id);
+  for (const [id, { at, event: { name } }] of accepted) if (at < now() - (types.get(name)?.retention.maxAgeMs ?? 0)) accepted.delete(id);
+}
+setInterval(tick, 1000);
+
+/* ---------------------------------------------------------------- methods: (params, principal, connection) → result */
+
+/** Selections in their normal form. Throws in the order of the SEP: the types, then their arguments. */
+function selecting(select, principal) {
+  for (const { name } of select) if (!types.has(name) || !permitted(principal, name)) throw new Refusal('NotFound', { kind: 'trigger' });
+  const selections = normal(select);
+  for (const [at, { name, arguments: given }] of selections.entries()) {
+    const wrong = complaint(types.get(name).inputSchema, given, `/select/${at}/arguments`);
+    if (wrong !== null) throw new Refusal('InvalidParams', { kind: 'invalid', ...wrong });
+  }
+  return selections;
+}
+
+function refuseCallback(callback) {
+  if (callback && !callback.url.startsWith('https:')) throw invalid('/callback/url', 'an https URL');
+  if (callback) throw new Refusal('Unsupported', { feature: 'callback' });
+}
+
+function limit(principal, name, used) {
+  if (used >= QUOTAS[name]) throw new Refusal('ResourceExhausted', { limit: name, max: QUOTAS[name] });
+}
+const ownedBy = (principal) => [...live.values()].filter((sub) => sub.principal === principal);
+const requireMatch = (sub, { ifMatch }) => { if (ifMatch !== undefined && ifMatch !== etag(sub)) throw new Refusal('Conflict', { kind: 'etag', etag: etag(sub) }); };
+
+const methods = {
+  'triggers/list': ({ cursor, ifNoneMatch }, principal) => {
+    if (cursor !== undefined) throw invalid('/cursor', 'a cursor of this list');
+    const triggers = visible(principal);
+    const tag = digest(triggers);
+    const common = { etag: tag, ttlMs: 60_000, cacheScope: 'private' };
+    return ifNoneMatch === tag ? { notModified: true, ...common } : { triggers, ...common };
+  },
+
+  'triggers/subscribe': ({ key, select: asked, callback, ttlMs, since, onFailure }, principal) => {
+    const select = selecting(asked, principal);
+    refuseCallback(callback);
+    const reaches = select.map(({ name }) => types.get(name).history?.maxAgeMs ?? 0);
+    if (since !== undefined && reaches.includes(0)) throw new Refusal('Unsupported', { feature: 'since' });
+    key ??= defaultKey(select, null);
+    const found = ownedBy(principal).find((sub) => sub.key === key);
+    if (found !== undefined) {
+      if (canonical(found.select) !== canonical(select) || (onFailure ?? found.onFailure) !== found.onFailure) throw new Refusal('Conflict', { kind: 'key', subscriptionId: found.subscriptionId, etag: etag(found) });
+      configure(found, () => renew(found, ttlMs));
+      return { ...described(found), created: false };
+    }
+    limit(principal, 'subscriptions', ownedBy(principal).length);
+    const sub = {
+      subscriptionId: `sub_${token(24)}`, serial: ++serial, principal, key, select, onFailure: onFailure ?? 'suspend', paused: false, createdAt: now(),
+      epoch: token(16), version: 0, entries: [], trimmed: 0, acked: 0, sent: 0, streams: new Set(), pulls: new Set(),
+    };
+    configure(sub, () => renew(sub, ttlMs));
+    const from = since === undefined ? undefined : Math.max(Date.parse(since), now() - Math.min(...reaches));
+    // No more than the log keeps: what is trimmed before it has a number is no gap.
+    if (from !== undefined) for (const entry of [...accepted.values()].filter(({ at, gap, event }) => at >= from && gap === undefined && matches(select, event)).slice(-sub.retention.maxEvents)) append(sub, entry);
+    live.set(sub.subscriptionId, sub);
+    return { ...described(sub), created: true, ...(from === undefined ? {} : { since: instant(from) }) };
+  },
+
+  'triggers/update': (params, principal) => {
+    const sub = own(principal, params.subscriptionId);
+    const select = params.select === undefined ? sub.select : selecting(params.select, principal);
+    refuseCallback(params.callback);
+    requireMatch(sub, params);
+    configure(sub, () => {
+      Object.assign(sub, { select, paused: params.paused ?? sub.paused, onFailure: params.onFailure ?? sub.onFailure });
+      if (params.ttlMs !== undefined) renew(sub, params.ttlMs);
+    });
+    return described(sub);
+  },
+
+  'triggers/get': ({ subscriptionId, ifNoneMatch }, principal) => {
+    const whole = described(own(principal, subscriptionId));
+    if (ifNoneMatch !== whole.etag) return whole;
+    return { notModified: true, etag: whole.etag, epoch: whole.epoch, head: whole.head, acked: whole.acked, expiresAt: whole.expiresAt };
+  },
+
+  'triggers/subscriptions': ({ cursor = '0' }, principal) => {
+    if (!/^\d{1,15}$/.test(cursor)) throw invalid('/cursor', 'a cursor of this list');
+    // In the order in which they were made, so that what begins or ends meanwhile moves nothing.
+    const rest = ownedBy(principal).filter((sub) => sub.serial > Number(cursor));
+    const page = rest.slice(0, PAGE);
+    return { subscriptions: page.map(described), ...(rest.length > PAGE ? { nextCursor: String(page.at(-1).serial) } : {}) };
+  },
+
+  'triggers/unsubscribe': (params, principal) => {
+    const sub = own(principal, params.subscriptionId);
+    requireMatch(sub, params);
+    end(sub, 'unsubscribed');
+    return {};
+  },
+
+  'triggers/ack': ({ subscriptionId, position }, principal) => {
+    const sub = own(principal, subscriptionId);
+    judgeAck(sub, position);
+    acknowledge(sub, position);
+    return { epoch: sub.epoch, acked: sub.acked, head: head(sub) };
+  },
+
+  'triggers/pull': async ({ subscriptionId, after, ack, maxEvents = 100, waitMs = 0 }, principal, { onClose }) => {
+    const sub = own(principal, subscriptionId);
+    judgeAck(sub, ack);
+    judge(sub, after);
+    const waits = waitMs > 0 && maxEvents > 0 && head(sub) === (after?.sequence ?? Math.max(sub.acked, ack?.sequence ?? 0));
+    if (waits) limit(principal, 'waiting_pulls', ownedBy(principal).reduce((count, { pulls }) => count + pulls.size, 0));
+    acknowledge(sub, ack);
+    const start = after?.sequence ?? sub.acked;
+    const last = waits ? await news(sub, start, Math.min(waitMs, PULL.waitMs), onClose) : undefined;
+    const answer = last ?? (maxEvents === 0 ? delivery(sub, start) : read(sub, start, { events: Math.min(maxEvents, PULL.events), bytes: PULL.bytes }));
+    const hasMore = last === undefined && lastOf(answer) < answer.head;
+    return { ...answer, hasMore, nextPollMs: hasMore ? 0 : 1000 };
+  },
+};
+
+/** Resolves when there is a number after `start`, when time is over, or with the last delivery of a log that ended. */
+const news = (sub, start, ms, onClose) => new Promise((resolve) => {
+  const pull = (terminated) => {
+    clearTimeout(timer);
+    sub.pulls.delete(pull);
+    resolve(terminated);
+  };
+  pull.after = start;
+  const timer = setTimeout(pull, ms, undefined);
+  sub.pulls.add(pull);
+  onClose(() => pull());
+});
+
+/* ---------------------------------------------------------------- streams */
+
+/** Opens a stream: `say` sends one JSON-RPC message, `close` ends the response. Throws before anything was said. */
+function stream({ subscriptionId, after, window = {} }, principal, { id, say, unread, close, onClose }) {
+  if (!DRAINS.includes('stream')) throw new Refusal('Unsupported', { feature: 'stream' });
+  const sub = own(principal, subscriptionId);
+  if (sub.select.some(({ name }) => !types.get(name).drains.includes('stream'))) throw new Refusal('Unsupported', { feature: 'stream' });
+  judge(sub, after);
+  limit(principal, 'streams', ownedBy(principal).reduce((count, { streams }) => count + streams.size, 0));
+  const { events = 100, bytes = 1_048_576 } = window;
+  /** Sent here and not acknowledged: number and size of each. */
+  let flying = [];
+  let [spokeAt, stuckAt] = [now(), undefined];
+  const self = {
+    position: after?.sequence ?? sub.acked,
+    send(made) {
+      if (unread() > UNREAD_BYTES_MAX) return close();
+      spokeAt = now();
+      self.position = lastOf(made);
+      say({ method: 'notifications/triggers/delivery', params: { ...made, _meta: { [`${META}/subscriptionId`]: id } } });
+    },
+    /** Sends what the window has room for. */
+    pump() {
+      const before = flying.length;
+      flying = flying.filter(({ sequence }) => sequence > sub.acked);
+      if (flying.length < before) stuckAt = undefined;
+      while (self.position < head(sub)) {
+        const next = sub.entries[self.position - sub.trimmed];
+        const room = { events: Math.min(events, WINDOW.events) - flying.length, bytes: Math.min(bytes, WINDOW.bytes) - flying.reduce((sum, one) => sum + one.bytes, 0) };
+        if (isEvent(next) && flying.length > 0 && (room.events <= 0 || next.bytes > room.bytes)) {
+          stuckAt ??= now();
+          return;
+        }
+        const made = read(sub, self.position, isEvent(next) ? room : GAPS_ONLY);
+        flying.push(...made.events.map(({ sequence }) => ({ sequence, bytes: sub.entries[sequence - sub.trimmed - 1].bytes })));
+        self.send(made);
+      }
+    },
+    tick() {
+      if (stuckAt !== undefined && now() - stuckAt >= STALLED_MS) self.end();
+      else if (now() - spokeAt >= HEARTBEAT_MS) self.send(delivery(sub, self.position));
+    },
+    end() {
+      sub.streams.delete(self);
+      say({ id, result: { resultType: 'complete' } });
+      close();
+    },
+  };
+  sub.streams.add(self);
+  onClose(() => sub.streams.delete(self));
+  if (self.position === head(sub)) self.send(delivery(sub, self.position));
+  else self.pump();
+}
+
+/* ---------------------------------------------------------------- JSON-RPC over Streamable HTTP */
+
+const REVISIONS = ['2026-07-28', '2025-11-25'];
+const INFO = { name: 'minimal-triggers-server', version: '1' };
+const INTERNAL = { code: -32603, message: 'Internal error.' };
+
+const base = {
+  'server/discover': () => ({ supportedVersions: [REVISIONS[0]], capabilities: { extensions: { [EXTENSION]: SETTINGS } }, ttlMs: 0, cacheScope: 'private', _meta: { [`${META}/serverInfo`]: INFO } }),
+  ping: () => ({}),
+};
+
+/** Answers one message. */
+async function serve(request, response, message) {
+  const { id, method, params = {} } = message;
+  const { authorization = '', 'mcp-protocol-version': revision, 'mcp-session-id': sessionId, 'mcp-method': named } = request.headers;
+  const answer = (status, body, headers = {}) => response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body && JSON.stringify({ jsonrpc: '2.0', ...(id === undefined ? {} : { id }), ...body }));
+  const principal = byToken.get(authorization.replace(/^Bearer /, ''));
+  if (authorization !== '' && principal === undefined) return answer(401, undefined, { 'www-authenticate': 'Bearer error="invalid_token"' });
+  const modern = revision === REVISIONS[0];
+  try {
+    if (method === 'initialize') {
+      const made = token(16);
+      sessions.set(made, new Map());
+      const capabilities = { experimental: { [EXTENSION]: SETTINGS } };
+      return answer(200, { result: { protocolVersion: REVISIONS[1], capabilities, serverInfo: INFO } }, { 'mcp-session-id': made });
+    }
+    if (revision !== undefined && !REVISIONS.includes(revision)) return answer(400, { error: { code: -32022, message: 'Unsupported protocol version', data: { supported: REVISIONS, requested: revision } } });
+    if (modern && (named !== method || params?._meta?.[`${META}/protocolVersion`] !== revision)) return answer(400, { error: { code: -32020, message: 'Headers and body disagree' } });
+    const session = sessions.get(sessionId);
+    if (!modern && session === undefined) return answer(404, { error: { code: -32001, message: 'Session not found' } });
+    if (id === undefined) {
+      if (method === 'notifications/cancelled') session?.get(params?.requestId)?.();
+      return answer(202);
+    }
+    const onClose = (gone) => response.on('close', gone);
+    if (Object.hasOwn(base, method)) return answer(200, { result: { resultType: 'complete', ...base[method]() } });
+    if (method !== 'triggers/stream' && !Object.hasOwn(methods, method)) return answer(404, { error: { code: -32601, message: 'Method not found' } });
+    requireParams(method, params);
+    if (principal === undefined && method !== 'triggers/list') throw new Refusal('Forbidden', { kind: 'principal' });
+    tick();
+    if (method !== 'triggers/stream') {
+      const result = await methods[method](params, principal, { onClose });
+      return answer(200, { result: { resultType: 'complete', ...result } });
+    }
+    const close = () => response.end();
+    session?.set(id, close);
+    onClose(() => session?.delete(id));
+    const say = (said) => {
+      if (!response.headersSent) response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+      response.write(`event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', ...said })}\n\n`);
+    };
+    return stream(params, principal, { id, say, unread: () => response.writableLength, close, onClose });
+  } catch (error) {
+    if (error.error === undefined) process.stderr.write(`${error.stack}\n`);
+    return answer(200, { error: error.error ?? INTERNAL });
+  }
+}
+
+const bodyOf = async (request) => {
+  const chunks = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    if ((bytes += chunk.length) > BODY_BYTES_MAX) throw new Error('too large');
+    chunks.push(chunk);
+  }
+  return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+};
+
+const mcp = createServer((request, response) => {
+  // A page in a browser has no business here.
+  if (request.headers.origin !== undefined) return response.writeHead(403).end();
+  if (request.method !== 'POST') return response.writeHead(405, { allow: 'POST' }).end();
+  bodyOf(request).then((message) => serve(request, response, message), () => response.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', error: { code: -32700, message: 'No JSON, or too much of it' } })));
+});
+
+/* ---------------------------------------------------------------- the control interface, for tests */
+
+const verbs = {
+  emit: ({ events }) => events.forEach(accept),
+  crash: () => {
+    mcp.closeAllConnections();
+    forget();
+  },
+  advance: ({ ms }) => {
+    lead += ms;
+    tick();
+  },
+  permit: ({ principal, name, allowed }) => {
+    forbidden[allowed ? 'delete' : 'add'](`${PRINCIPALS[principal]} ${name}`);
+    tick();
+  },
+  redact: (which) => {
+    const entry = accepted.get(idOf(which));
+    // One entry stands in every log. What it was is forgotten, that it was is not: it would be accepted again.
+    if (entry !== undefined) Object.assign(entry, { gap: 'redacted', event: { name: which.name, eventId: which.eventId } });
+  },
+  remove: ({ name, reason }) => {
+    for (const sub of [...live.values()]) if (sub.select.some((one) => one.name === name)) end(sub, reason);
+    types.delete(name);
+  },
+  declare: ({ name }) => void types.set(name, itemType(name)),
+};
+const OFFER = { verbs: Object.keys(verbs), types: { plain: 'minimal.plain', history: 'minimal.history', short: 'minimal.short', pullOnly: 'minimal.pull_only' }, tokens: TOKENS };
+
+const control = createServer((request, response) => {
+  const answer = (status, body) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  if (request.method === 'GET') return answer(200, OFFER);
+  bodyOf(request).then(({ do: verb, ...params }) => verbs[verb](params)).then(() => answer(200, {}), (error) => answer(500, error.message));
+});
+
+mcp.listen(0, '127.0.0.1', () => control.listen(0, '127.0.0.1', () => {
+  const at = (server, path) => `http://127.0.0.1:${server.address().port}${path}`;
+  process.stdout.write(`${JSON.stringify({ url: at(mcp, '/mcp'), token: TOKENS.main, control: at(control, '/') })}\n`);
+}));
