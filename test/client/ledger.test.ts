@@ -76,6 +76,8 @@ describe('file ledger', () => {
     ['a list', '[]'],
     ['a record without its server', JSON.stringify({ version: 1, records: [{ ...position('k', 1), server: undefined }] })],
     ['a position that is no number', JSON.stringify({ version: 1, records: [{ ...position('k', 1), sequence: -1 }] })],
+    ['a mark that is no text', JSON.stringify({ version: 1, records: [{ kind: 'mark', server: 's', key: 'k', rung: 'events.poll', mark: 5, number: null }] })],
+    ['a mark whose number is none', JSON.stringify({ version: 1, records: [{ kind: 'mark', server: 's', key: 'k', rung: 'events.poll', mark: 'c', number: { sequence: 1 } }] })],
     ['a record of no kind', JSON.stringify({ version: 1, records: [{ kind: 'whsec_canary' }] })],
   ];
   for (const [name, text] of broken) {

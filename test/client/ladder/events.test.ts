@@ -1,6 +1,7 @@
 /** The rungs of `events/*` by poll and push, against servers that are scripted word by word. */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
+import { systemClock, type Clock } from '../../../src/local/clock.ts';
 import { LocalError, WireError } from '../../../src/wire/errors.ts';
 import { until } from '../support.ts';
 import { CODES, EventsServer } from './events-server.ts';
@@ -41,31 +42,43 @@ describe('poll', () => {
     }
   }
 
-  test('what is left is had at once, and then the server decides when, within the floor', async (t) => {
-    const { events, server, follower } = await start(t, { delivery: ['poll'], maxEvents: 1, nextPollMs: 0 }, { tuning: { pollFloorMs: 60 } });
+  test('what is left is had at once, and then the server decides when, above the floor', async (t) => {
+    const steps: (string | number)[] = [];
+    const clock: Clock = {
+      now: () => Date.now(),
+      after(delayMs, run, options) {
+        if (options?.background !== true) steps.push(delayMs);
+        return systemClock.after(Math.min(delayMs, 5), run, options);
+      },
+    };
+    const { events, server, follower } = await start(t, { delivery: ['poll'], maxEvents: 1, nextPollMs: 0 }, { tuning: { clock, pollFloorMs: 60 } });
+    const poll = server.handlers['events/poll']!;
+    server.handlers['events/poll'] = (asked) => { steps.push('poll'); return poll(asked); };
     await follower.words(2);
-    events.happen(4);
-    await follower.items(4);
-    const before = pollsOf(server).length;
+    events.happen(3);
+    await follower.items(3);
     events.nextPollMs = 300;
     events.happen();
     await follower.items(1);
-    const polls = pollsOf(server);
-    const gaps = polls.slice(1).map(({ at }, index) => at - polls[index]!.at);
-    const drains = gaps.slice(before - 4, before - 1);
-    assert.ok(drains.every((ms) => ms < 50), `hasMore is asked for at once: ${drains.join()}`);
-    assert.ok(gaps[before - 1]! >= 55, `never faster than the floor: ${gaps[before - 1]}`);
-    const count = pollsOf(server).length;
-    await new Promise((resolve) => { setTimeout(resolve, 150); });
-    assert.equal(pollsOf(server).length, count, 'not before the server wants it');
+    const waiting = follower.items(1);
+    await until(() => steps.at(-1) === 300);
+    events.happen();
+    await waiting;
+    const text = steps.join(' ');
+    assert.match(text, /^poll 60 (poll 60 )*poll poll poll 60 /, 'three answers without a pause, and never below the floor');
+    assert.match(text, /poll 300 poll/, 'the interval of the server');
+    assert.deepEqual(new Set(steps), new Set(['poll', 60, 300]));
   });
 
   test('a server that always has more and gives nothing is not asked in a frenzy', async (t) => {
-    const { server, follower } = await start(t, { delivery: ['poll'] }, { tuning: { pollFloorMs: 50 } });
+    let pauses = 0;
+    const clock: Clock = { now: () => Date.now(), after: (delayMs, run, options) => { pauses += options?.background === true ? 0 : 1; return systemClock.after(delayMs, run, options); } };
+    const { server, follower } = await start(t, { delivery: ['poll'] }, { tuning: { clock } });
     server.handlers['events/poll'] = () => ({ events: [], cursor: 'same', truncated: false, hasMore: true, nextPollMs: 0 });
     await follower.words(2);
-    await Promise.race([follower.next().catch(() => undefined), new Promise((resolve) => { setTimeout(resolve, 300); })]);
-    assert.ok(pollsOf(server).length < 12, `${pollsOf(server).length} polls in 300 ms`);
+    follower.next().catch(() => undefined);
+    await until(() => pollsOf(server).length >= 20);
+    assert.ok(pauses >= 18, `${pauses} pauses in 20 polls`);
   });
 
   test('events that the server cannot serve any more: a gap, and on from the fresh cursor', async (t) => {
