@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { acknowledge, type CallbackEndpoint, type Hit } from '../kit/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../kit/server/scenario.ts';
 import type { Json } from '../kit/wire/session.ts';
-import { failures, MINUTE_MS, sequences } from './following.ts';
+import { delivery, failures, MINUTE_MS, sequences } from './following.ts';
 
 const NEEDS = { drains: ['callback'], verbs: ['emit', 'advance'], types: ['plain'] } as const;
 /** Failures of the configuration in a row. */
@@ -171,6 +171,28 @@ export const failure = [
         await t.pause(400);
         const came = endpoint.deliveries.length - before;
         assert.ok(came > 0 && came < SPREAD, `${came} of ${SPREAD} came in the first half`);
+      });
+    },
+  }),
+
+  scenario({
+    name: 'failure: a crash under way',
+    about: 'An attempt that a crash cut off is made again.',
+    checks: ['retry-restart'],
+    needs: { drains: ['callback'], verbs: ['emit', 'crash'], types: ['plain'], durable: true },
+    alone: true,
+    async run(t) {
+      // The first attempt is never answered.
+      const { endpoint, get } = await failing(t, 1, (hit, n) => (n === 1 ? new Promise(() => undefined) : acknowledge(hit)));
+      await delivery(t, endpoint, 1);
+      await t.control.do('crash', {});
+      // A lease on the attempt that was lost may have to run out.
+      const waits = t.control.has('advance');
+      if (waits) await t.control.do('advance', { ms: WAIT_MAX_MS });
+      await t.check('retry-restart', 'the same range comes again after the restart, and is acknowledged', async () => {
+        const [first, second] = [endpoint.deliveries[0]!, await t.until('the attempt to be repeated', () => endpoint.deliveries[1], waits ? undefined : MINUTE_MS)];
+        assert.equal(second.headers['webhook-id'], first.headers['webhook-id'], 'webhook-id of the repeated attempt:');
+        await t.until('the event to be acknowledged', async () => (await get()).acked === 1);
       });
     },
   }),

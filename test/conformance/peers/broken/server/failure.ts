@@ -36,6 +36,16 @@ export const failure: readonly BrokenServer[] = [
   { check: 'retry-success', wrong: 'does not forget that it failed', spoil: got((result) => (result.acked > 0 && result.callback?.health.attempts === 0 ? health(result, { failingSince: result.createdAt, lastError: 'http_4xx' }) : result)) },
   { check: 'retry-success', wrong: 'counts on over a success', spoil: got((result) => (result.acked > 0 && result.callback?.health.attempts > 0 ? { ...result, status: 'suspended' } : result)) },
   { check: 'retry-success', wrong: 'counts nothing after a success', spoil: heard((answer, { body }) => (body.params.after > 0 && answer.status === 404 ? { ...answer, status: 503 } : answer)) },
+  {
+    check: 'retry-restart', wrong: 'takes an attempt that a crash cut off for done',
+    spoil: {
+      callback: ({ headers, memory, body: { params } }) => {
+        const known = memory[headers['webhook-id']!] === true;
+        memory[headers['webhook-id']!] = true;
+        return known ? { status: 200, headers: {}, body: JSON.stringify({ ack: params.head }) } : undefined;
+      },
+    },
+  },
   { check: 'retry-backoff', wrong: 'waits ten seconds each time', spoil: waits(() => 10) },
   { check: 'retry-backoff', wrong: 'sends all who failed together again together', spoil: waits((n) => 2 ** (n - 1)) },
 ];
