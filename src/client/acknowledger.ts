@@ -125,6 +125,11 @@ export class Acknowledger {
     if (this.pending) await this.#say();
   }
 
+  /** What could not be said before is said again. */
+  resume(): void {
+    if (this.pending) this.#schedule();
+  }
+
   /** Nothing is said any more; whoever still waits learns why. */
   close(reason: unknown): void {
     this.#closed = true;

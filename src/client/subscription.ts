@@ -244,6 +244,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     if (this.#notRenewed !== undefined) round.abort(this.#notRenewed);
     this.#notRenewed = undefined;
     const startedAt = this.#clock.now();
+    this.#acks!.resume();
     this.#tell({ phase: 'draining', drain: this.#drain, ...(this.#rung > 0 ? { fellBackFrom: this.#rungs[0]! } : {}) });
     try {
       round.signal.throwIfAborted();

@@ -37,8 +37,8 @@ const post = (target: Target, delivery: Json, more: { at?: number; secret?: stri
 };
 
 /** A client that waits for callbacks, and the peer it has registered with. */
-async function calling(run: (setting: { peer: HostilePeer; target: Target; items: Item[]; read: (count: number) => Promise<void>; send: (delivery: Json, more?: object) => Promise<string> }) => Promise<void>, expected: { error?: string } = {}): Promise<void> {
-  await using mounted = await mount({ answerWithinMs: 500 });
+async function calling(run: (setting: { open: () => void; peer: HostilePeer; target: Target; items: Item[]; read: (count: number) => Promise<void>; send: (delivery: Json, more?: object) => Promise<string> }) => Promise<void>, { error: expected, answerWithinMs = 15_000, busy = false }: { error?: string; answerWithinMs?: number; busy?: boolean } = {}): Promise<void> {
+  await using mounted = await mount({ answerWithinMs });
   await using peer = await HostilePeer.start({ settings: () => ({ drains: ['callback', 'pull'], durability: 'durable' }) });
   const client = triggersClient(await connect({ url: peer.url }, { protocol: '2026-07-28' }));
   const subscription = client.subscribe({
@@ -46,7 +46,14 @@ async function calling(run: (setting: { peer: HostilePeer; target: Target; items
   });
   const items: Item[] = [];
   let error: unknown;
-  const reading = (async () => { for await (const item of subscription) items.push(item); })().catch((thrown: unknown) => { error = thrown; });
+  let open = (): void => undefined;
+  const free = busy ? new Promise<void>((resolve) => { open = resolve; }) : Promise.resolve();
+  const reading = (async () => {
+    for await (const item of subscription) {
+      items.push(item);
+      await free;
+    }
+  })().catch((thrown: unknown) => { error = thrown; });
   try {
     await within(subscription.ready());
     const target = peer.callback!;
@@ -56,14 +63,15 @@ async function calling(run: (setting: { peer: HostilePeer; target: Target; items
       return post(target, delivery, more);
     };
     const read = (count: number): Promise<void> => within((async () => { while (items.length < count) await pause(2); })());
-    await run({ peer, target, items, read, send });
+    await run({ open, peer, target, items, read, send });
   } finally {
+    open();
     await subscription.close().catch(() => undefined);
     await within(reading);
     await client.close();
   }
   assert.deepEqual(complaints({ items, error, waits: [], peer }), []);
-  assert.equal((error as { code?: string } | undefined)?.code, expected.error);
+  assert.equal((error as { code?: string } | undefined)?.code, expected);
 }
 
 describe('callbacks of a server that breaks the protocol', { concurrency: 4 }, () => {
@@ -117,12 +125,28 @@ describe('callbacks of a server that breaks the protocol', { concurrency: 4 }, (
     assert.deepEqual(words(items), ALL.slice(0, 4));
   }, { error: 'terminated' }));
 
-  test('hundreds of epochs at once: bounded, told one by one, and over when it is over', () => calling(async ({ peer, items, send, read }) => {
+  test('the last word of a life that is over, while the application is busy, ends nothing', () => calling(async ({ open, peer, items, send, read }) => {
+    const said = [send(peer.delivery(0))];
+    await read(1);
+    const late = { ...peer.delivery(2, 0), terminated: { reason: 'revoked' } };
+    peer.renew({ epoch: OTHER_EPOCH });
+    said.push(send(peer.delivery(0)), pause(100).then(() => send(late)));
+    await pause(300);
+    open();
+    await Promise.all(said);
+    assert.equal(await send(peer.delivery(2, 4)), 'ack 6');
+    await read(9);
+    assert.deepEqual(words(items), ['1', '2', 'epoch 2→0', ...ALL]);
+  }, { busy: true, answerWithinMs: 2000 }));
+
+  test('hundreds of epochs at once, while the application is busy: a hundred wait, the rest is to come again', () => calling(async ({ open, peer, items, send, read }) => {
     const said = await Promise.all(Array.from({ length: 400 }, (_, n) => send({ ...peer.delivery(0, 0), epoch: `epoch-flood-${n}-aaaaaaaa`, head: 1, events: [eventOf(1, `flood${n}-`)] })));
     assert.ok(said.every((one) => /^(ack [01]|409 stale|503 (no_progress|missing_numbers|not_ready))$/.test(one)), [...new Set(said)].join(', '));
+    open();
     await read(1);
-    assert.ok(items.length <= 800, `${items.length} items`);
-  }));
+    await pause(300);
+    assert.ok(items.length <= 2 * 101 + 2, `${items.length} items`);
+  }, { busy: true, answerWithinMs: 800 }));
 
   test('numbers that cannot be are refused before anybody looks at them', () => calling(async ({ peer, items, send, read }) => {
     for (const wrong of [{ events: [eventOf(2), eventOf(1)] }, { events: [eventOf(1), eventOf(1)] }, { events: [eventOf(0)] }, { after: -1 }, { head: 1 }, { acked: 9 }, { gaps: [{ from: 1, to: 2, reason: 'retention' }] }, { epoch: 7 }]) {

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/connection.ts';
 import { EPOCH, OTHER_EPOCH, HostilePeer, OTHER_ID, Refused, type Call, type Json } from './peer.ts';
-import { ALL, playAll, within, wordsOf, type Row } from './play.ts';
+import { ALL, playAll, within, type Row } from './play.ts';
 
 const epochConflict = (epoch: string): never => { throw new Refused(-32602, { kind: 'epoch', epoch, head: 0, acked: 0 }); };
 const positionConflict = (data: object): never => { throw new Refused(-32602, { kind: 'position', epoch: EPOCH, head: 6, acked: 0, ...data }); };
@@ -38,9 +38,10 @@ describe('lives of a log', { concurrency: 8 }, () => {
         const stream = call.events();
         await stream.delivery(call.peer.delivery(0));
         call.peer.renew({ epoch: OTHER_EPOCH });
-        for (const from of [0, 2, 4]) await stream.delivery(call.peer.delivery(from));
-        return Symbol.for('open') && new Promise(() => undefined);
+        await stream.raw([0, 2, 4].map((from) => `data: ${stream.notification(call.peer.delivery(from))}\n\n`).join(''));
+        return new Promise(() => undefined);
       } },
+      also: ({ waits }) => assert.deepEqual(waits, []),
       always: 'all', read: ['1', '2', 'epoch 2→0', ...ALL],
     },
     {
@@ -60,6 +61,12 @@ describe('lives of a log', { concurrency: 8 }, () => {
     { name: 'a conflict about a position, far ahead', ...reads(() => positionConflict({ head: 1000, acked: 500 })), always: 'peer_misbehaved position' },
     { name: 'a conflict about a position in another epoch', ...reads(() => positionConflict({ epoch: OTHER_EPOCH })), always: 'peer_misbehaved position', read: ['epoch 0→0'], healed: false },
     { name: 'gone, and gone again, whatever is subscribed to', ...reads(() => gone()), always: 'waits NotFound subscription', read: Array.from({ length: 3 }, () => 'lost unknown at 0'), healed: ['lost unknown at 0', ...ALL] },
+    {
+      name: 'gone, and then another subscription than was asked for', calls: {
+        'triggers/stream': (call) => (call.n === 1 ? gone() : call.honest()), 'triggers/pull': (call) => (call.n === 1 ? gone() : call.honest()),
+        'triggers/subscribe': async (call) => ({ ...(await call.honest()), ...(call.n === 2 ? { key: 'another' } : {}) }),
+      }, always: 'all', read: ['lost unknown at 0', ...ALL],
+    },
     { name: 'unsubscribed by somebody', ...reads(() => gone({ reason: 'unsubscribed', final: { epoch: EPOCH, head: 6, acked: 0 } })), always: 'terminated unsubscribed', healed: false },
     { name: 'ended for a reason that nobody knows', ...reads(() => gone({ reason: 'boredom' })), always: 'RemoteError -32023', healed: false },
 
@@ -83,9 +90,16 @@ describe('lives of a log', { concurrency: 8 }, () => {
       always: 'peer_misbehaved subscription', read: ALL,
     },
 
-    { name: 'an acknowledgement that it forgets', drains: ['stream'], calls: { 'triggers/ack': async (call) => ({ ...(await call.honest()), acked: 0 }) }, always: 'all', also: ({ waits }) => assert.ok(waits.some(({ error }) => wordsOf(error) === 'peer_misbehaved ack')) },
-    { name: 'an acknowledgement in another epoch', drains: ['stream'], calls: { 'triggers/ack': async (call) => ({ ...(await call.honest()), epoch: OTHER_EPOCH }) }, always: 'all' },
-    { name: 'an acknowledgement that it has never heard of', drains: ['stream'], calls: { 'triggers/ack': () => positionConflict({ sent: 0 }) }, always: 'waits Conflict position', read: 'some', healed: false, also: ({ items }) => assert.ok(items.some((item) => item.type === 'lost' && item.reason === 'rewound')) },
+    { name: 'an acknowledgement that it forgets', drains: ['stream'], calls: { 'triggers/ack': async (call) => ({ ...(await call.honest()), acked: 0 }) }, always: 'peer_misbehaved ack', read: ALL },
+    { name: 'an acknowledgement in another epoch', drains: ['stream'], calls: { 'triggers/ack': async (call) => ({ ...(await call.honest()), epoch: OTHER_EPOCH }) }, always: 'peer_misbehaved ack', read: ALL },
+    {
+      name: 'an acknowledgement that it has never heard of', drains: ['stream'], calls: { 'triggers/ack': () => positionConflict({ sent: 0 }) },
+      tuning: { ackDelayMs: 400, backoff: { baseMs: 5, maxMs: 40, random: () => 1 } }, always: 'waits Conflict position', read: 'some', healed: false,
+      also: ({ items, waits }) => {
+        assert.ok(items.some((item) => item.type === 'lost' && item.reason === 'rewound'));
+        assert.ok(waits.at(-1)!.delayMs > waits[0]!.delayMs, 'what comes again is no progress');
+      },
+    },
     { name: 'acked that goes back in a pull', drains: ['pull'], delivery: (delivery) => ({ ...delivery, acked: 0 }), always: 'peer_misbehaved ack', read: ['1', '2'], healed: ALL },
   ]);
 
