@@ -4,6 +4,7 @@ import { answers } from './answers.ts';
 import { callback } from './callback.ts';
 import { catalogue } from './catalogue.ts';
 import { changes } from './changes.ts';
+import { degradation } from './degradation.ts';
 import { delivery } from './delivery.ts';
 import { destination } from './destination.ts';
 import { ending } from './ending.ts';
@@ -20,4 +21,4 @@ import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 import { verification } from './verification.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination, ...answers, ...failure];
+export const triggersServer: readonly ServerScenario[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination, ...answers, ...failure, ...degradation];

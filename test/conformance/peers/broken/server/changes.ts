@@ -43,7 +43,10 @@ export const changes: readonly BrokenServer[] = [
     check: 'get-no-side-effect', wrong: 'renews what is read',
     spoil: answeredBy('triggers/get', async (result, { params, ask }) => { await ask('triggers/update', { subscriptionId: params.subscriptionId, ttlMs: 60_000 }); return result; }),
   },
-  { check: 'list-subs-own', wrong: 'forgets the newest', spoil: answeredBy('triggers/subscriptions', (result) => (result.nextCursor === undefined ? { ...result, subscriptions: result.subscriptions.slice(0, -1) } : result)) },
+  { check: 'list-subs-own', wrong: 'forgets one', spoil: { result: (result, { method, memory }) => {
+    if (method === 'triggers/subscribe') memory['forgotten'] ??= result.subscriptionId;
+    return method === 'triggers/subscriptions' ? { ...result, subscriptions: result.subscriptions.filter((one: Json) => one.subscriptionId !== memory['forgotten']) } : result;
+  } } },
   { check: 'list-subs-own', wrong: 'lists what ended', spoil: {
     request: ({ method, params, memory }) => { if (method === 'triggers/unsubscribe') memory['ended'] = params.subscriptionId; },
     result: (result, { method, memory }) => {
