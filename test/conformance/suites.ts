@@ -1,5 +1,6 @@
 /** Which scenarios there are, by extension and role. */
 import { triggersClient } from './client/index.ts';
+import { eventsServer } from './events/server/index.ts';
 import { runClient } from './kit/client/run.ts';
 import type { ClientScenario } from './kit/client/scenario.ts';
 import type { Options } from './kit/options.ts';
@@ -10,14 +11,15 @@ import type { Progress } from './kit/run.ts';
 import { runServer } from './kit/server/run.ts';
 import type { ServerScenario } from './kit/server/scenario.ts';
 import type { Outcome, Role } from './kit/verdict.ts';
+import { EVENTS_EXTENSION } from './kit/wire/session.ts';
 import { triggersReceiver } from './receiver/index.ts';
 import { triggersServer } from './server/index.ts';
 
 /** Runs one suite as the command line asked for. */
 export type Suite = (options: Options, requirements: Requirements, progress: Progress) => Promise<Outcome>;
 
-const server = (scenarios: readonly ServerScenario[]): Suite => ({ url, token, control, callbackBase, only, atOnce }, requirements, progress) =>
-  runServer({ requirements, scenarios, access: { url: url!, token }, control, callbackBase, only, atOnce, progress });
+const server = (scenarios: readonly ServerScenario[], extension?: string): Suite => ({ url, token, control, callbackBase, only, atOnce }, requirements, progress) =>
+  runServer({ requirements, scenarios, access: { url: url!, token }, extension, control, callbackBase, only, atOnce, progress });
 
 const client = (scenarios: readonly ClientScenario[]): Suite => ({ command, only, atOnce }, requirements, progress) =>
   runClient({ requirements, scenarios, command: command!, only, atOnce, progress });
@@ -27,7 +29,7 @@ const receiver = (scenarios: readonly ReceiverScenario[]): Suite => ({ url, secr
 
 export const suites: Readonly<Record<Extension, Readonly<Record<Role, Suite>>>> = {
   triggers: { server: server(triggersServer), client: client(triggersClient), receiver: receiver(triggersReceiver) },
-  events: { server: unwritten, client: unwritten, receiver: unwritten },
+  events: { server: server(eventsServer, EVENTS_EXTENSION), client: unwritten, receiver: unwritten },
 };
 
 function unwritten(): Promise<never> {

@@ -112,12 +112,12 @@ export const poll = [
       });
       const [first, ...rest] = await readOn(events, followed, begin);
       await t.check('replay-ceiling-sets-truncated', `of ${EMITTED} events where about ${SHORT_EVENTS} are kept, the first answer is truncated`, () => {
-        assert.notEqual(first?.events[0]?.data.n, 1, 'the first event that came:');
+        assert.ok(first?.events[0]?.data.n !== 1, 'the very first event came, so nothing is missing');
         assert.equal(first?.truncated, true, 'truncated:');
       });
       await t.check('truncated-returns-fresh-cursor', 'it has another cursor, from which reading goes on without a gap', () => {
         isText(first?.cursor, 'the cursor');
-        assert.notEqual(first?.cursor, begin, 'the cursor:');
+        assert.ok(first?.cursor !== begin, 'it has the cursor that was too old');
         const numbers = numbersOf([first, ...rest].flatMap((answer) => answer?.events));
         assert.deepEqual(numbers, numbers.map((_, at) => EMITTED - numbers.length + 1 + at), 'events from there on:');
         assert.deepEqual(rest.filter(({ truncated }) => truncated), [], 'answers behind the fresh cursor that are truncated:');

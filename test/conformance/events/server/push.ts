@@ -87,7 +87,7 @@ export const push = [
         assert.deepEqual(told, ['active false', 1, 'active true', 3]);
         const { cursor } = notes(stream, 'active')[1];
         isText(cursor, 'the cursor of the second active');
-        assert.notEqual(cursor, first!.cursor, 'the cursor of the second active:');
+        assert.ok(cursor !== first!.cursor, 'the second active has the cursor of the event before it');
       });
     },
   }),
@@ -119,7 +119,7 @@ export const push = [
       const seen: number[] = [];
       for (let n = 0; n < 4; n += 1) {
         await t.control.do('advance', { ms: HEARTBEAT_MS });
-        await t.until('a heartbeat', () => beats().length > (seen.at(-1) ?? 0), 2000).catch(() => undefined);
+        await t.until('a heartbeat', () => beats().length > (seen.at(-1) ?? 0), 1000).catch(() => undefined);
         seen.push(beats().length);
       }
       await t.check('stream-heartbeat-required', `in ${(4 * HEARTBEAT_MS) / 1000} s of silence there are heartbeats`, () => assert.ok(beats().length > 0, `the stream has ${JSON.stringify(kindsOf(stream))}`));

@@ -59,7 +59,7 @@ export const subscribing = [
       await t.check('subscribe-cross-tenant-isolation', 'somebody else with the same URL, name and arguments has another subscription, and ends that one only', async () => {
         // It is about the same endpoint, which consents for each of them.
         const theirs = await events.subscribe(hook, followed, {}, other);
-        assert.notEqual(theirs.id, made.id, 'id of somebody else:');
+        assert.ok(theirs.id !== made.id, 'somebody else has the same id');
         await other.request('events/unsubscribe', { ...followed, delivery: { url: hook.url } });
         await events.emit(followed, 1, { from: 2 });
         await t.until('an event for the one that is left', () => hook.events.some(({ message, headers }) => message.data.n === 2 && headers['x-mcp-subscription-id'] === made.id));
@@ -104,7 +104,7 @@ export const subscribing = [
         }
       });
       await t.check('ttl-null-only-when-requested', 'for ever only for null', async () => {
-        for (const ttlMs of [undefined, 60 * MINUTE_MS, YEAR_MS * 100]) assert.notEqual(await granted(ttlMs), null, `what was granted for ttlMs ${ttlMs}:`);
+        for (const ttlMs of [undefined, 60 * MINUTE_MS, YEAR_MS * 100]) assert.ok((await granted(ttlMs)) !== null, `refreshBefore is null for ttlMs ${ttlMs}`);
       });
       await t.check('ttl-refresh-before-lte-suggestion', 'no more than suggested', async () => {
         const shortest = (await granted(0)) ?? Infinity;

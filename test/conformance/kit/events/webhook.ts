@@ -1,6 +1,9 @@
 /** A webhook of SEP-3415 that the kit owns: keeps every request and answers as the scenario says. */
 import { CallbackEndpoint, newSecret, signatureOf, type Hit, type Reply } from '../server/callback-endpoint.ts';
 
+/** The control envelopes there are. */
+const ENVELOPES = ['verification', 'gap', 'terminated'];
+
 export class Webhook {
   secret = newSecret();
   /** How an occurrence or an envelope is answered; `n` counts these from 1. */
@@ -24,7 +27,7 @@ export class Webhook {
   get challenges(): readonly Hit[] { return this.hits.filter(({ message }) => message?.type === 'verification'); }
   /** Everything but verifications. */
   get messages(): readonly Hit[] { return this.hits.filter(({ message }) => message?.type !== 'verification'); }
-  get events(): readonly Hit[] { return this.messages.filter(({ message }) => message?.type === undefined); }
+  get events(): readonly Hit[] { return this.hits.filter(({ message }) => !ENVELOPES.includes(message?.type)); }
   /** `data.n` of every event that came, in the order it came. */
   get numbers(): readonly number[] { return this.events.map(({ message }) => message?.data?.n); }
   envelopes(type: string): readonly Hit[] { return this.hits.filter(({ message }) => message?.type === type); }

@@ -203,6 +203,11 @@ export class SpoilingProxy {
   /** Puts itself between server and callback, so that what is called passes here. */
   #interpose({ method, params }: Passing): void {
     if (!this.#interposes) return;
+    if (method === 'events/unsubscribe') {
+      const name = [...this.#callbacks].find(([, { url }]) => url === params.delivery?.url)?.[0];
+      if (name !== undefined) params.delivery.url = `${this.#origin}/relay/${name}`;
+      return;
+    }
     const holder = method === 'events/subscribe' ? params.delivery : method === 'triggers/subscribe' || method === 'triggers/update' ? params.callback : undefined;
     if (typeof holder?.url !== 'string' || typeof holder.secret !== 'string') return;
     const known = [...this.#callbacks].find(([, { url }]) => url === holder.url);

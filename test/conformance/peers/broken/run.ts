@@ -35,7 +35,7 @@ export async function runBroken({ peers, scenarios, requirements, server, atOnce
   const looksAt = ({ check }: BrokenServer, alone: boolean): readonly ServerScenario[] => scenarios.filter((scenario) => scenario.checks.includes(check) && (scenario.alone === true) === alone);
   const one = async (peer: BrokenServer, alone: boolean): Promise<void> => {
     const looking = looksAt(peer, alone);
-    if (looking.length > 0 || !caught.has(peer)) caught.set(peer, await runOne(peer, looking, requirements, server));
+    if (looking.length > 0 || !caught.has(peer)) caught.set(peer, await runOne(peer, looking, requirements, server, extension));
   };
   let next = 0;
   await Promise.all(Array.from({ length: atOnce }, async () => { while (next < peers.length) await one(peers[next++]!, false); }));
