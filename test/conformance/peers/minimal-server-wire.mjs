@@ -69,6 +69,7 @@ export function requireParams(method, params) {
   const name = method.slice('triggers/'.length);
   const wrong = complaint($defs[`${name === 'list' ? 'ListTriggers' : name[0].toUpperCase() + name.slice(1)}Params`], params);
   if (wrong !== null) throw new Refusal('InvalidParams', { kind: 'invalid', ...wrong });
+  if (params.select !== undefined && !hasForm(params.select)) throw invalid('/select', 'numbers and texts that RFC 8785 can write');
   if (params.callback && keyOf(params.callback.secret) === null) throw invalid('/callback/secret', 'whsec_ and the base64 of 24 to 64 bytes');
 }
 
@@ -92,6 +93,14 @@ export function canonical(value) {
   if (isObject(value)) return `{${Object.keys(value).sort().map((name) => `${canonical(name)}:${canonical(value[name])}`).join()}}`;
   if (typeof value === 'string' ? !value.isWellFormed() : typeof value === 'number' && !Number.isFinite(value)) throw new TypeError('no canonical form');
   return JSON.stringify(value);
+}
+
+function hasForm(value) {
+  try {
+    return canonical(value) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** With `{}` for arguments that are absent. */

@@ -4,9 +4,12 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
+import { describedCallback, drive, judgeUrl, NAMES, newCallback, reset, rotate, sayGoodbye, verify } from './minimal-server-callbacks.mjs';
+import { append, clock, delivery, etag, head, instant, isEvent, judge, judgeAck, now, read, status, trim } from './minimal-server-log.mjs';
+import { openStream } from './minimal-server-stream.mjs';
 import { canonical, complaint, defaultKey, digest, grant, invalid, lastOf, normal, Refusal, requireParams } from './minimal-server-wire.mjs';
 
-const { values: { drains: claimed } } = parseArgs({ options: { drains: { type: 'string', default: 'pull,stream' } } });
+const { values: { drains: claimed, 'unsafe-allow-loopback': unsafe } } = parseArgs({ options: { drains: { type: 'string', default: 'callback,stream,pull' }, 'unsafe-allow-loopback': { type: 'boolean', default: false } } });
 const DRAINS = claimed.split(',');
 const EXTENSION = 'io.modelcontextprotocol/triggers';
 const META = 'io.modelcontextprotocol';
@@ -14,20 +17,12 @@ const SETTINGS = { drains: DRAINS, durability: 'volatile', minTtlMs: 1000, maxTt
 const GRANTS = { minMs: SETTINGS.minTtlMs, maxMs: SETTINGS.maxTtlMs, defaultMs: 3_600_000, allowNoExpiry: false };
 const HOUR_MS = 3_600_000;
 const TOMBSTONE_MS = 25 * HOUR_MS;
-const EVENT_BYTES_MAX = 245_760;
 const PULL = { events: 1000, bytes: 1_000_000, waitMs: 25_000 };
-const WINDOW = { events: 1000, bytes: 4_194_304 };
-const GAPS_ONLY = { events: 0, bytes: 0 };
-const HEARTBEAT_MS = 10_000;
-const STALLED_MS = 60_000;
-const UNREAD_BYTES_MAX = 8_388_608;
 const QUOTAS = { subscriptions: 300, streams: 100, waiting_pulls: 100 };
+const FAILURES = { max: 20, withinMs: 60_000 };
 const PAGE = 50;
 const BODY_BYTES_MAX = 4_194_304;
 
-let lead = 0;
-const now = () => Date.now() + lead;
-const instant = (at = now()) => new Date(at).toISOString();
 const token = (bytes) => randomBytes(bytes).toString('base64url');
 
 /* ---------------------------------------------------------------- trigger types, and who may follow them */
@@ -50,7 +45,7 @@ const TOKENS = Object.fromEntries(Object.keys(PRINCIPALS).map((name) => [name, `
 const byToken = new Map(Object.entries(TOKENS).map(([name, value]) => [value, PRINCIPALS[name]]));
 
 /** Everything the server remembers. A crash empties it. */
-let types, forbidden, accepted, live, ended, sessions, serial;
+let types, forbidden, accepted, live, ended, sessions, failures, queues, serial;
 function forget() {
   types = new Map(FIRST_TYPES.map((type) => [type.name, type]));
   forbidden = new Set();
@@ -60,6 +55,10 @@ function forget() {
   ended = new Map();
   /** Of the handshake revisions: session id → its open streams by request id. */
   sessions = new Map();
+  /** Failed verifications by host. */
+  failures = new Map();
+  /** The last call about a thing. */
+  queues = new Map();
   serial = 0;
 }
 forget();
@@ -67,11 +66,8 @@ forget();
 const permitted = (principal, name) => principal !== undefined && principal !== PRINCIPALS.stranger && !forbidden.has(`${principal} ${name}`);
 const visible = (principal) => [...types.values()].filter(({ name }) => permitted(principal, name));
 
-/* ---------------------------------------------------------------- the log */
+/* ---------------------------------------------------------------- events */
 
-const head = (sub) => sub.trimmed + sub.entries.length;
-const isEvent = (entry) => entry !== undefined && entry.gap === undefined;
-const eventsIn = (sub) => sub.entries.filter(isEvent).length;
 const idOf = ({ name, eventId }) => JSON.stringify([name, eventId]);
 
 /** An event is accepted, once, and gets its number in every log that matches. */
@@ -91,82 +87,14 @@ function accept({ name, eventId = randomUUID(), timestamp = now(), data }) {
 
 const matches = (select, { name, data }) => select.some((one) => one.name === name && Object.entries(one.arguments).every(([argument, value]) => data[argument] === value));
 
-function append(sub, entry) {
-  sub.entries.push(entry.bytes > EVENT_BYTES_MAX ? { gap: 'too_large', at: entry.at } : entry);
-  trim(sub);
-}
-
-/** What is too old, or too much, leaves from the low end. */
-function trim(sub) {
-  const { maxAgeMs, maxEvents } = sub.retention;
-  const old = now() - maxAgeMs;
-  let excess = eventsIn(sub) - maxEvents;
-  while (sub.entries.length > 0 && (excess > 0 || sub.entries[0].at < old)) {
-    if (isEvent(sub.entries.shift())) excess -= 1;
-    sub.trimmed += 1;
-  }
-}
-
-/** What stands in every delivery. */
-const delivery = (sub, after, more = {}) => ({
-  subscriptionId: sub.subscriptionId, key: sub.key, epoch: sub.epoch, after, events: [],
-  head: head(sub), acked: sub.acked, etag: etag(sub), status: status(sub), expiresAt: instant(sub.expiresAt), ...more,
-});
-
-/** The delivery of what follows `after`. Gaps cost nothing; the first event comes whatever its size. */
-function read(sub, after, { events: maxEvents, bytes: maxBytes }) {
-  trim(sub);
-  const events = [];
-  const gaps = [];
-  const gap = (from, to, reason) => {
-    const before = gaps.at(-1);
-    if (before?.to === from - 1 && before.reason === reason) before.to = to;
-    else gaps.push({ from, to, reason });
-  };
-  let [sequence, bytes] = [after + 1, 0];
-  if (sequence <= sub.trimmed) {
-    gap(sequence, sub.trimmed, 'retention');
-    sequence = sub.trimmed + 1;
-  }
-  for (; sequence <= head(sub); sequence += 1) {
-    const entry = sub.entries[sequence - sub.trimmed - 1];
-    if (entry.gap !== undefined) {
-      gap(sequence, sequence, entry.gap);
-      continue;
-    }
-    bytes += entry.bytes;
-    if (events.length >= maxEvents || (events.length > 0 && bytes > maxBytes)) break;
-    events.push({ sequence, ...entry.event });
-  }
-  const made = delivery(sub, after, { events, ...(gaps.length > 0 ? { gaps } : {}) });
-  sub.sent = Math.max(sub.sent, lastOf(made));
-  return made;
-}
-
-/** Throws unless the position is one of this log. */
-function judge(sub, position) {
-  if (position === undefined) return;
-  const where = { epoch: sub.epoch, head: head(sub), acked: sub.acked };
-  if (position.epoch !== sub.epoch) throw new Refusal('Conflict', { kind: 'epoch', ...where });
-  if (position.sequence > where.head) throw new Refusal('Conflict', { kind: 'position', ...where });
-}
-
-/** Throws unless so much was sent. */
-function judgeAck(sub, position) {
-  judge(sub, position);
-  if (position?.sequence > sub.sent) throw new Refusal('Conflict', { kind: 'position', epoch: sub.epoch, head: head(sub), acked: sub.acked, sent: sub.sent });
-}
-
-function acknowledge(sub, position) {
-  if (position === undefined || position.sequence <= sub.acked) return;
-  sub.acked = position.sequence;
+function acknowledge(sub, sequence = 0) {
+  if (sequence <= sub.acked) return;
+  sub.acked = sequence;
   wake(sub);
 }
 
 /* ---------------------------------------------------------------- subscriptions */
 
-const status = ({ paused }) => (paused ? 'paused' : 'active');
-const etag = ({ epoch, version }) => `${epoch.slice(0, 8)}-${version}`;
 const leastOf = (select, member) => Math.min(...select.map(({ name }) => types.get(name).retention[member]));
 
 function described(sub) {
@@ -176,6 +104,7 @@ function described(sub) {
     subscriptionId: sub.subscriptionId, etag: etag(sub), epoch: sub.epoch, key: sub.key, select: sub.select, status: status(sub),
     ttlMs: sub.ttlMs, expiresAt: instant(sub.expiresAt), renewAfterMs: Math.floor(left * (0.5 + 0.3 * Math.random())),
     head: head(sub), acked: sub.acked, oldest: sub.trimmed + 1, retention: sub.retention, onFailure: sub.onFailure, createdAt: instant(sub.createdAt),
+    ...(sub.callback === undefined ? {} : { callback: describedCallback(sub.callback) }),
   };
 }
 
@@ -189,7 +118,7 @@ function own(principal, subscriptionId) {
 
 /** Changes the configuration; the ETag changes if anything did. */
 function configure(sub, change) {
-  const configuration = () => canonical([sub.select, sub.ttlMs, sub.paused, sub.onFailure]);
+  const configuration = () => canonical([sub.select, sub.ttlMs, sub.paused, sub.suspended, sub.onFailure, sub.callback?.url ?? null, sub.callback?.secret ?? null]);
   const before = configuration();
   change();
   sub.retention = { maxAgeMs: leastOf(sub.select, 'maxAgeMs'), maxEvents: leastOf(sub.select, 'maxEvents') };
@@ -197,6 +126,15 @@ function configure(sub, change) {
   sub.version += 1;
   for (const stream of sub.streams) stream.send(delivery(sub, stream.position));
 }
+
+/** The client has spoken: a callback that was given up is tried again. */
+function resume(sub) {
+  if (sub.callback === undefined) return;
+  reset(sub.callback);
+  configure(sub, () => { sub.suspended = false; });
+  void drive(sub, reactions);
+}
+const reactions = { acknowledge, configure, isLive: (sub) => live.get(sub.subscriptionId) === sub };
 
 function renew(sub, suggested) {
   sub.ttlMs = grant(suggested, GRANTS);
@@ -212,12 +150,14 @@ function end(sub, reason) {
     stream.end();
   }
   for (const pull of [...sub.pulls]) pull(delivery(sub, pull.after, { terminated }));
+  if (sub.callback !== undefined && reason !== 'unsubscribed') void sayGoodbye(sub, terminated);
 }
 
 /** Somebody waits for news of this log. */
 function wake(sub) {
   for (const pull of [...sub.pulls]) if (head(sub) > pull.after) pull();
   for (const stream of [...sub.streams]) stream.pump();
+  void drive(sub, reactions);
 }
 
 /** Everything that has its time. Called at every request too, so that nobody sees what is over. */
@@ -225,12 +165,15 @@ function tick() {
   for (const sub of [...live.values()]) {
     if (sub.expiresAt <= now()) end(sub, 'expired');
     else if (sub.select.some(({ name }) => !permitted(sub.principal, name))) end(sub, 'revoked');
-    else for (const stream of [...sub.streams]) stream.tick();
+    else {
+      for (const stream of [...sub.streams]) stream.tick();
+      void drive(sub, reactions);
+    }
   }
   for (const [id, { at }] of ended) if (at < now() - TOMBSTONE_MS) ended.delete(id);
   for (const [id, { at, event: { name } }] of accepted) if (at < now() - (types.get(name)?.retention.maxAgeMs ?? 0)) accepted.delete(id);
 }
-setInterval(tick, 1000);
+setInterval(tick, 250);
 
 /* ---------------------------------------------------------------- methods: (params, principal, connection) → result */
 
@@ -245,9 +188,36 @@ function selecting(select, principal) {
   return selections;
 }
 
-function refuseCallback(callback) {
-  if (callback && !callback.url.startsWith('https:')) throw invalid('/callback/url', 'an https URL');
-  if (callback) throw new Refusal('Unsupported', { feature: 'callback' });
+/** Throws unless these selections can be called back there. */
+function judgeCallback(callback, select) {
+  if (callback?.url !== undefined) judgeUrl(callback.url, unsafe);
+  if (callback && select.some(({ name }) => !types.get(name).drains.includes('callback'))) throw new Refusal('Unsupported', { feature: 'callback' });
+}
+
+/** Throws unless the endpoint consents. So many strangers' endpoints may fail to do so, for each host. */
+async function requireConsent(sub, callback) {
+  const { host } = new URL(callback.url);
+  const recent = (failures.get(host) ?? []).filter((at) => at > now() - FAILURES.withinMs);
+  if (recent.length >= FAILURES.max) throw new Refusal('ResourceExhausted', { limit: 'verifications', max: FAILURES.max, retryAfterMs: Math.max(1, recent[0] + FAILURES.withinMs - now()) });
+  const reason = await verify(sub, callback);
+  if (reason === null) return;
+  failures.set(host, [...recent, now()]);
+  throw new Refusal('CallbackEndpointError', { reason });
+}
+
+/** Calls about one thing, one after the other: between asking an endpoint and storing what it said nobody may come in between. */
+async function oneByOne(thing, call) {
+  const before = queues.get(thing);
+  const mine = (async () => {
+    await before?.catch(() => undefined);
+    return call();
+  })();
+  queues.set(thing, mine);
+  try {
+    return await mine;
+  } finally {
+    if (queues.get(thing) === mine) queues.delete(thing);
+  }
 }
 
 function limit(principal, name, used) {
@@ -266,41 +236,62 @@ const methods = {
   },
 
   'triggers/subscribe': ({ key, select: asked, callback, ttlMs, since, onFailure }, principal) => {
-    const select = selecting(asked, principal);
-    refuseCallback(callback);
-    const reaches = select.map(({ name }) => types.get(name).history?.maxAgeMs ?? 0);
-    if (since !== undefined && reaches.includes(0)) throw new Refusal('Unsupported', { feature: 'since' });
-    key ??= defaultKey(select, null);
-    const found = ownedBy(principal).find((sub) => sub.key === key);
-    if (found !== undefined) {
-      if (canonical(found.select) !== canonical(select) || (onFailure ?? found.onFailure) !== found.onFailure) throw new Refusal('Conflict', { kind: 'key', subscriptionId: found.subscriptionId, etag: etag(found) });
-      configure(found, () => renew(found, ttlMs));
-      return { ...described(found), created: false };
-    }
-    limit(principal, 'subscriptions', ownedBy(principal).length);
-    const sub = {
-      subscriptionId: `sub_${token(24)}`, serial: ++serial, principal, key, select, onFailure: onFailure ?? 'suspend', paused: false, createdAt: now(),
-      epoch: token(16), version: 0, entries: [], trimmed: 0, acked: 0, sent: 0, streams: new Set(), pulls: new Set(),
-    };
-    configure(sub, () => renew(sub, ttlMs));
-    const from = since === undefined ? undefined : Math.max(Date.parse(since), now() - Math.min(...reaches));
-    // No more than the log keeps: what is trimmed before it has a number is no gap.
-    if (from !== undefined) for (const entry of [...accepted.values()].filter(({ at, gap, event }) => at >= from && gap === undefined && matches(select, event)).slice(-sub.retention.maxEvents)) append(sub, entry);
-    live.set(sub.subscriptionId, sub);
-    return { ...described(sub), created: true, ...(from === undefined ? {} : { since: instant(from) }) };
+    key ??= defaultKey(asked, callback?.url ?? null);
+    return oneByOne(`${principal} ${key}`, async () => {
+      const select = selecting(asked, principal);
+      judgeCallback(callback, select);
+      const reaches = select.map(({ name }) => types.get(name).history?.maxAgeMs ?? 0);
+      if (since !== undefined && reaches.includes(0)) throw new Refusal('Unsupported', { feature: 'since' });
+      const found = ownedBy(principal).find((sub) => sub.key === key);
+      if (found !== undefined) {
+        const same = canonical(found.select) === canonical(select) && (onFailure ?? found.onFailure) === found.onFailure
+          && found.callback?.url === callback?.url && found.callback?.secret === callback?.secret;
+        if (!same) throw new Refusal('Conflict', { kind: 'key', subscriptionId: found.subscriptionId, etag: etag(found) });
+        configure(found, () => renew(found, ttlMs));
+        resume(found);
+        return { ...described(found), created: false };
+      }
+      limit(principal, 'subscriptions', ownedBy(principal).length);
+      const sub = {
+        subscriptionId: `sub_${token(24)}`, serial: ++serial, principal, key, select, onFailure: onFailure ?? 'suspend', paused: false, suspended: false, createdAt: now(),
+        epoch: token(16), version: 0, entries: [], trimmed: 0, acked: 0, sent: 0, streams: new Set(), pulls: new Set(), callback: undefined, attempt: false,
+      };
+      configure(sub, () => renew(sub, ttlMs));
+      if (callback !== undefined) {
+        await requireConsent(sub, callback);
+        sub.callback = newCallback(callback);
+      }
+      const from = since === undefined ? undefined : Math.max(Date.parse(since), now() - Math.min(...reaches));
+      // No more than the log keeps: what is trimmed before it has a number is no gap.
+      if (from !== undefined) for (const entry of [...accepted.values()].filter((one) => one.at >= from && isEvent(one) && matches(select, one.event)).slice(-sub.retention.maxEvents)) append(sub, entry);
+      live.set(sub.subscriptionId, sub);
+      wake(sub);
+      return { ...described(sub), created: true, ...(from === undefined ? {} : { since: instant(from) }) };
+    });
   },
 
-  'triggers/update': (params, principal) => {
-    const sub = own(principal, params.subscriptionId);
-    const select = params.select === undefined ? sub.select : selecting(params.select, principal);
-    refuseCallback(params.callback);
-    requireMatch(sub, params);
+  'triggers/update': (params, principal) => oneByOne(params.subscriptionId, async () => {
+    const { callback } = params;
+    const checked = () => {
+      const sub = own(principal, params.subscriptionId);
+      const select = params.select === undefined ? sub.select : selecting(params.select, principal);
+      judgeCallback(callback ?? (callback === null ? undefined : sub.callback && {}), select);
+      requireMatch(sub, params);
+      return { sub, select };
+    };
+    if (callback) await requireConsent(checked().sub, callback);
+    // Once more: an endpoint can take ten seconds to answer.
+    const { sub, select } = checked();
     configure(sub, () => {
       Object.assign(sub, { select, paused: params.paused ?? sub.paused, onFailure: params.onFailure ?? sub.onFailure });
       if (params.ttlMs !== undefined) renew(sub, params.ttlMs);
+      if (callback === null) Object.assign(sub, { callback: undefined, suspended: false });
+      else if (callback?.url === sub.callback?.url && callback) rotate(sub.callback, callback.secret);
+      else if (callback) sub.callback = newCallback(callback);
     });
+    resume(sub);
     return described(sub);
-  },
+  }),
 
   'triggers/get': ({ subscriptionId, ifNoneMatch }, principal) => {
     const whole = described(own(principal, subscriptionId));
@@ -326,7 +317,7 @@ const methods = {
   'triggers/ack': ({ subscriptionId, position }, principal) => {
     const sub = own(principal, subscriptionId);
     judgeAck(sub, position);
-    acknowledge(sub, position);
+    acknowledge(sub, position.sequence);
     return { epoch: sub.epoch, acked: sub.acked, head: head(sub) };
   },
 
@@ -336,7 +327,8 @@ const methods = {
     judge(sub, after);
     const waits = waitMs > 0 && maxEvents > 0 && head(sub) === (after?.sequence ?? Math.max(sub.acked, ack?.sequence ?? 0));
     if (waits) limit(principal, 'waiting_pulls', ownedBy(principal).reduce((count, { pulls }) => count + pulls.size, 0));
-    acknowledge(sub, ack);
+    if (maxEvents > 0) resume(sub);
+    acknowledge(sub, ack?.sequence);
     const start = after?.sequence ?? sub.acked;
     const last = waits ? await news(sub, start, Math.min(waitMs, PULL.waitMs), onClose) : undefined;
     const answer = last ?? (maxEvents === 0 ? delivery(sub, start) : read(sub, start, { events: Math.min(maxEvents, PULL.events), bytes: PULL.bytes }));
@@ -344,6 +336,16 @@ const methods = {
     return { ...answer, hasMore, nextPollMs: hasMore ? 0 : 1000 };
   },
 };
+
+/** Opens a stream. Throws before anything was said. */
+function stream({ subscriptionId, after, window }, principal, connection) {
+  if (!DRAINS.includes('stream')) throw new Refusal('Unsupported', { feature: 'stream' });
+  const sub = own(principal, subscriptionId);
+  if (sub.select.some(({ name }) => !types.get(name).drains.includes('stream'))) throw new Refusal('Unsupported', { feature: 'stream' });
+  judge(sub, after);
+  limit(principal, 'streams', ownedBy(principal).reduce((count, { streams }) => count + streams.size, 0));
+  openStream(sub, after?.sequence ?? sub.acked, window, connection);
+}
 
 /** Resolves when there is a number after `start`, when time is over, or with the last delivery of a log that ended. */
 const news = (sub, start, ms, onClose) => new Promise((resolve) => {
@@ -357,60 +359,6 @@ const news = (sub, start, ms, onClose) => new Promise((resolve) => {
   sub.pulls.add(pull);
   onClose(() => pull());
 });
-
-/* ---------------------------------------------------------------- streams */
-
-/** Opens a stream: `say` sends one JSON-RPC message, `close` ends the response. Throws before anything was said. */
-function stream({ subscriptionId, after, window = {} }, principal, { id, say, unread, close, onClose }) {
-  if (!DRAINS.includes('stream')) throw new Refusal('Unsupported', { feature: 'stream' });
-  const sub = own(principal, subscriptionId);
-  if (sub.select.some(({ name }) => !types.get(name).drains.includes('stream'))) throw new Refusal('Unsupported', { feature: 'stream' });
-  judge(sub, after);
-  limit(principal, 'streams', ownedBy(principal).reduce((count, { streams }) => count + streams.size, 0));
-  const { events = 100, bytes = 1_048_576 } = window;
-  /** Sent here and not acknowledged: number and size of each. */
-  let flying = [];
-  let [spokeAt, stuckAt] = [now(), undefined];
-  const self = {
-    position: after?.sequence ?? sub.acked,
-    send(made) {
-      if (unread() > UNREAD_BYTES_MAX) return close();
-      spokeAt = now();
-      self.position = lastOf(made);
-      say({ method: 'notifications/triggers/delivery', params: { ...made, _meta: { [`${META}/subscriptionId`]: id } } });
-    },
-    /** Sends what the window has room for. */
-    pump() {
-      const before = flying.length;
-      flying = flying.filter(({ sequence }) => sequence > sub.acked);
-      if (flying.length < before) stuckAt = undefined;
-      while (self.position < head(sub)) {
-        const next = sub.entries[self.position - sub.trimmed];
-        const room = { events: Math.min(events, WINDOW.events) - flying.length, bytes: Math.min(bytes, WINDOW.bytes) - flying.reduce((sum, one) => sum + one.bytes, 0) };
-        if (isEvent(next) && flying.length > 0 && (room.events <= 0 || next.bytes > room.bytes)) {
-          stuckAt ??= now();
-          return;
-        }
-        const made = read(sub, self.position, isEvent(next) ? room : GAPS_ONLY);
-        flying.push(...made.events.map(({ sequence }) => ({ sequence, bytes: sub.entries[sequence - sub.trimmed - 1].bytes })));
-        self.send(made);
-      }
-    },
-    tick() {
-      if (stuckAt !== undefined && now() - stuckAt >= STALLED_MS) self.end();
-      else if (now() - spokeAt >= HEARTBEAT_MS) self.send(delivery(sub, self.position));
-    },
-    end() {
-      sub.streams.delete(self);
-      say({ id, result: { resultType: 'complete' } });
-      close();
-    },
-  };
-  sub.streams.add(self);
-  onClose(() => sub.streams.delete(self));
-  if (self.position === head(sub)) self.send(delivery(sub, self.position));
-  else self.pump();
-}
 
 /* ---------------------------------------------------------------- JSON-RPC over Streamable HTTP */
 
@@ -496,7 +444,7 @@ const verbs = {
     forget();
   },
   advance: ({ ms }) => {
-    lead += ms;
+    clock.leadMs += ms;
     tick();
   },
   permit: ({ principal, name, allowed }) => {
@@ -514,7 +462,7 @@ const verbs = {
   },
   declare: ({ name }) => void types.set(name, itemType(name)),
 };
-const OFFER = { verbs: Object.keys(verbs), types: { plain: 'minimal.plain', history: 'minimal.history', short: 'minimal.short', pullOnly: 'minimal.pull_only' }, tokens: TOKENS };
+const OFFER = { verbs: Object.keys(verbs), types: { plain: 'minimal.plain', history: 'minimal.history', short: 'minimal.short', pullOnly: 'minimal.pull_only' }, tokens: TOKENS, names: { inside: Object.keys(NAMES)[0] } };
 
 const control = createServer((request, response) => {
   const answer = (status, body) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));

@@ -1,0 +1,234 @@
+// The callback drain of the minimal server: which URLs may be called, how a request is made and signed, what an answer means, and when the next attempt is. What
+// belongs to a callback is in `sub.callback`; the lease is `sub.attempt`, because it outlives the callback it was taken for.
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { lookup } from 'node:dns';
+import { request as plainRequest } from 'node:http';
+import { request as tlsRequest } from 'node:https';
+import { BlockList, isIP } from 'node:net';
+import { delivery, instant, isEvent, entryAt, makeGap, now, read } from './minimal-server-log.mjs';
+import { hmac, invalid, lastOf, webhookId } from './minimal-server-wire.mjs';
+
+const URL_CHARS_MAX = 2048;
+const DEADLINE_MS = 10_000;
+const ANSWER_BYTES_MAX = 8192;
+const BATCH = { events: 100, bytes: 245_760 };
+const ROTATION_MS = 300_000;
+const HOUR_MS = 3_600_000;
+const WAIT_MAX_MS = 300_000;
+const CONFIGURATION_FAILURES_MAX = 5;
+const TRYING_MAX_MS = 24 * HOUR_MS;
+
+/* ---------------------------------------------------------------- where to */
+
+const special = new BlockList();
+for (const range of ['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/3']) {
+  const [address, bits] = range.split('/');
+  special.addSubnet(address, Number(bits), 'ipv4');
+}
+/** Of IPv6 only what is handed out as global unicast, without what carries an IPv4 address or is for documents. */
+const global = new BlockList();
+global.addSubnet('2000::', 3, 'ipv6');
+for (const [address, bits] of [['2001::', 23], ['2001:db8::', 32], ['2002::', 16], ['3fff::', 20]]) special.addSubnet(address, bits, 'ipv6');
+const isPublic = (address) => (isIP(address) === 4 ? !special.check(address) : global.check(address, 'ipv6') && !special.check(address, 'ipv6'));
+
+const isLoopback = (host) => host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
+
+/** Throws unless a callback may have this URL. `unsafe`: http and loopback are admitted, for tests. */
+export function judgeUrl(url, unsafe) {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  const { protocol, hostname = '', username, password } = parsed ?? {};
+  const tolerated = unsafe && isLoopback(hostname);
+  // The parser forgives a lot, and what it made of the text is not what the client wrote.
+  if (parsed?.href !== url || url.length > URL_CHARS_MAX || username !== '' || password !== '' || url.includes('#')) throw invalid('/callback/url', 'a URL in normal form without user or fragment');
+  if (protocol !== 'https:' && !(tolerated && protocol === 'http:')) throw invalid('/callback/url', 'an https URL');
+  const address = hostname.replace(/^\[(.*)\]$/, '$1');
+  if (isIP(address) !== 0 && !tolerated && !isPublic(address)) throw invalid('/callback/url', 'a host that is public');
+}
+
+/** Names that mean something here only: for tests. */
+export const NAMES = { 'inside.minimal.example': '10.0.0.1' };
+
+/** The resolver of a connection: one address that is not allowed, and there is none. */
+function resolve(hostname, options, done) {
+  const found = (error, list) => {
+    if (error === null && !list.every(({ address }) => isPublic(address))) error = new Error('not found');
+    if (error !== null) return done(error);
+    return options.all ? done(null, list) : done(null, list[0].address, list[0].family);
+  };
+  if (NAMES[hostname] !== undefined) return found(null, [{ address: NAMES[hostname], family: 4 }]);
+  return lookup(hostname, { all: true, verbatim: true }, found);
+}
+
+/* ---------------------------------------------------------------- one request */
+
+/** Sends it: `{ status, body, retryAfter }`, where `body` is undefined when it was too long or no JSON, or `{ category }` when no answer came. Never rejects. */
+function post(url, body, headers) {
+  return new Promise((done) => {
+    let category = 'connection_refused';
+    const { origin, hostname, protocol } = new URL(url);
+    const request = (protocol === 'https:' ? tlsRequest : plainRequest)(origin, {
+      // Byte for byte: a parsed URL has lost the "?" at its end.
+      method: 'POST', path: url.slice(origin.length), agent: false, headers, ...(isLoopback(hostname) ? {} : { lookup: resolve }),
+    });
+    const deadline = setTimeout(() => finish({ category: 'timeout' }), DEADLINE_MS);
+    function finish(answer) {
+      clearTimeout(deadline);
+      request.destroy();
+      done(answer);
+    }
+    request.on('error', () => finish({ category }));
+    request.on('socket', (socket) => {
+      if (protocol === 'https:') socket.once('connect', () => { category = 'tls_error'; }).once('secureConnect', () => { category = 'connection_refused'; });
+    });
+    request.on('response', (response) => {
+      const chunks = [];
+      let bytes = 0;
+      const answered = () => finish({ status: response.statusCode, body: bytes > ANSWER_BYTES_MAX ? undefined : jsonOf(Buffer.concat(chunks)), retryAfter: response.headers['retry-after'] });
+      response.on('error', () => finish({ category }));
+      response.on('end', answered);
+      response.on('data', (chunk) => {
+        chunks.push(chunk);
+        if ((bytes += chunk.length) > ANSWER_BYTES_MAX) answered();
+      });
+    });
+    request.end(body);
+  });
+}
+
+function jsonOf(bytes) {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Sends one delivery, signed with these secrets. */
+function send({ subscriptionId, epoch }, url, secrets, made) {
+  const body = Buffer.from(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: made }));
+  const last = lastOf(made);
+  const id = last > made.after ? webhookId(subscriptionId, epoch, made.after, last, made.gaps ?? []) : `msg_${randomBytes(24).toString('base64url')}`;
+  const timestamp = Math.floor(now() / 1000);
+  const signed = Buffer.concat([Buffer.from(`${id}.${timestamp}.`), body]);
+  return post(url, body, {
+    'content-type': 'application/json', 'content-length': body.length, 'user-agent': 'minimal-triggers', 'mcp-subscription-id': subscriptionId,
+    'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': secrets.map((secret) => `v1,${hmac(secret, signed)}`).join(' '),
+  });
+}
+
+/* ---------------------------------------------------------------- what an answer means */
+
+const CONFIGURATION = new Set([400, 401, 403, 404, 415, 422]);
+
+/** What the answer to a delivery of `after` + 1 to `to` means. */
+export function meaning({ after, to }, { category, status, body, retryAfter }, at) {
+  if (category !== undefined) return { kind: 'transient', category, retryAfterMs: null };
+  if (status >= 200 && status <= 299) {
+    const { ack, reject } = Object(body);
+    const rejects = reject !== undefined && reject !== null;
+    const right = Number.isSafeInteger(ack) && ack >= after && ack <= to && (rejects ? reject.sequence === ack + 1 && reject.sequence <= to : ack > after || to === after);
+    return right ? { kind: 'acked', ack, reject: rejects ? reject.sequence : null } : { kind: 'transient', category: 'no_ack', retryAfterMs: null };
+  }
+  if (status === 410) return { kind: 'gone' };
+  if (status === 413) return { kind: 'too_large' };
+  if ((status >= 300 && status <= 399) || CONFIGURATION.has(status)) return { kind: 'config', category: 'http_4xx' };
+  return { kind: 'transient', category: status >= 400 && status <= 499 ? 'http_4xx' : 'http_5xx', retryAfterMs: status === 429 || status === 503 ? waitOf(retryAfter, at) : null };
+}
+
+function waitOf(text = '', at) {
+  // A date of asctime names no zone and means UTC.
+  const ms = /^\d{1,10}$/.test(text) ? Number(text) * 1000 : Date.parse(/GMT$/.test(text) ? text : `${text} GMT`) - at;
+  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), HOUR_MS);
+}
+
+/** Whether this is the challenge with its proof. */
+export function isProof(secret, challenge, body) {
+  const proof = Buffer.from(hmac(secret, `challenge.${challenge}`));
+  const { challenge: repeated, proof: given } = Object(body);
+  return repeated === challenge && typeof given === 'string' && given.length === proof.length && timingSafeEqual(Buffer.from(given.padEnd(proof.length)).subarray(0, proof.length), proof);
+}
+
+/** Asks the endpoint for its consent. Resolves with null, or with the category of what went wrong. */
+export async function verify(sub, { url, secret }) {
+  const challenge = randomBytes(24).toString('base64url');
+  const { category, status, body } = await send(sub, url, [secret], delivery(sub, sub.acked, { challenge }));
+  if (category !== undefined) return category;
+  if (status < 200 || status > 299) return status >= 300 && status <= 499 ? 'http_4xx' : 'http_5xx';
+  return isProof(secret, challenge, body) ? null : 'challenge_failed';
+}
+
+/* ---------------------------------------------------------------- attempts */
+
+/** A callback whose endpoint has consented. */
+export const newCallback = ({ url, secret }) => ({ url, secret, verifiedAt: now(), attempts: 0, configurationFailures: 0, nextAt: 0, batch: BATCH.events });
+
+export function rotate(callback, secret) {
+  Object.assign(callback, { verifiedAt: now(), ...(secret === callback.secret ? {} : { secret, previous: { secret: callback.secret, until: now() + ROTATION_MS } }) });
+}
+
+/** Counting begins anew; what went wrong last stays to be read. */
+export const reset = (callback) => Object.assign(callback, { attempts: 0, configurationFailures: 0, failingSince: undefined, nextAt: 0 });
+
+const previousOf = ({ previous }) => (previous !== undefined && previous.until > now() ? previous : undefined);
+
+export function describedCallback(callback) {
+  const { url, verifiedAt, attempts, lastDeliveryAt, failingSince, lastError } = callback;
+  const previous = previousOf(callback);
+  return {
+    origin: new URL(url).origin, verifiedAt: instant(verifiedAt), ...(previous ? { previousSecretUntil: instant(previous.until) } : {}),
+    health: { attempts, ...(lastDeliveryAt ? { lastDeliveryAt: instant(lastDeliveryAt) } : {}), ...(failingSince ? { failingSince: instant(failingSince) } : {}), ...(lastError ? { lastError } : {}) },
+  };
+}
+
+const secretsOf = (callback) => [callback.secret, ...(previousOf(callback) ? [callback.previous.secret] : [])];
+
+/**
+ * Makes the next attempt if there is something to send and nobody else is at it. `on`: what the server does about an answer — `acknowledge(sub, sequence)`, `configure(sub, change)` —
+ * and `isLive(sub)`.
+ */
+export async function drive(sub, on) {
+  const { callback } = sub;
+  if (callback === undefined || sub.attempt || sub.paused || sub.suspended || callback.nextAt > now() || !on.isLive(sub)) return;
+  const made = read(sub, sub.acked, { events: callback.batch, bytes: BATCH.bytes });
+  const sent = { after: made.after, to: lastOf(made) };
+  if (sent.to === sent.after) return;
+  sub.attempt = true;
+  const answer = await send(sub, callback.url, secretsOf(callback), made);
+  sub.attempt = false;
+  if (!on.isLive(sub)) return;
+  // Of a callback that was replaced meanwhile nothing counts any more.
+  if (sub.callback === callback) settle(sub, made, meaning(sent, answer, now()), on);
+  void drive(sub, on);
+}
+
+function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
+  const { callback } = sub;
+  const giveUp = (reason) => {
+    if (sub.onFailure === 'suspend') return on.configure(sub, () => { sub.suspended = true; });
+    makeGap(sub, made.events[0].sequence, reason);
+    return reset(callback);
+  };
+  if (kind === 'acked') {
+    if (reject !== null) makeGap(sub, reject, 'rejected');
+    Object.assign(reset(callback), { lastDeliveryAt: now(), lastError: undefined, batch: BATCH.events });
+    return on.acknowledge(sub, ack);
+  }
+  if (kind === 'gone') return on.configure(sub, () => { sub.callback = undefined; });
+  if (kind === 'too_large' && made.events.length > 1) return void (callback.batch = Math.floor(made.events.length / 2));
+  callback.lastError = category ?? 'http_4xx';
+  callback.failingSince ??= now();
+  callback.attempts += 1;
+  if (kind === 'too_large' && made.events.length === 1) return giveUp('too_large');
+  callback.configurationFailures = kind === 'transient' ? 0 : callback.configurationFailures + 1;
+  const tooOften = callback.configurationFailures >= CONFIGURATION_FAILURES_MAX || now() - callback.failingSince >= TRYING_MAX_MS;
+  callback.nextAt = now() + Math.max(Math.random() * Math.min(WAIT_MAX_MS, 1000 * 2 ** (callback.attempts - 1)), retryAfterMs ?? 0);
+  // A message of gaps only has nothing to skip.
+  if (tooOften && (made.events.length > 0 || sub.onFailure === 'suspend')) giveUp('abandoned');
+}
+
+/** The last delivery, once and without regard to the answer, after an attempt that may be under way. */
+export async function sayGoodbye(sub, terminated) {
+  const { callback } = sub;
+  while (sub.attempt) await new Promise((resolve) => setTimeout(resolve, 20));
+  await send(sub, callback.url, secretsOf(callback), delivery(sub, sub.acked, { terminated }));
+}

@@ -1,0 +1,96 @@
+// One numbered log of the minimal server: what is appended, trimmed and read, and which positions are acceptable. It keeps a log in memory as a list of entries
+// `{ event, at, bytes }`, or `{ gap, at }` for a number that is a gap; `trimmed` numbers before them have left.
+import { lastOf, Refusal } from './minimal-server-wire.mjs';
+
+const EVENT_BYTES_MAX = 245_760;
+/** A list of gaps is part of the message, so it has to end somewhere. */
+const GAPS_MAX = 200;
+
+/** The server's clock, which tests set ahead. */
+export const clock = { leadMs: 0 };
+export const now = () => Date.now() + clock.leadMs;
+export const instant = (at = now()) => new Date(at).toISOString();
+
+export const status = ({ suspended, paused }) => (suspended ? 'suspended' : paused ? 'paused' : 'active');
+export const etag = ({ epoch, version }) => `${epoch.slice(0, 8)}-${version}`;
+
+export const head = (sub) => sub.trimmed + sub.entries.length;
+export const isEvent = (entry) => entry !== undefined && entry.gap === undefined;
+const eventsIn = (sub) => sub.entries.filter(isEvent).length;
+/** The next number. */
+export function append(sub, entry) {
+  sub.entries.push(entry.bytes > EVENT_BYTES_MAX ? { gap: 'too_large', at: entry.at } : entry);
+  trim(sub);
+}
+
+/** What is too old, or too much, leaves from the low end. */
+export function trim(sub) {
+  const { maxAgeMs, maxEvents } = sub.retention;
+  const old = now() - maxAgeMs;
+  let excess = eventsIn(sub) - maxEvents;
+  while (sub.entries.length > 0 && (excess > 0 || sub.entries[0].at < old)) {
+    if (isEvent(sub.entries.shift())) excess -= 1;
+    sub.trimmed += 1;
+  }
+}
+
+/** Undefined when it has left. */
+export const entryAt = (sub, sequence) => sub.entries[sequence - sub.trimmed - 1];
+
+/** This number will never be delivered. */
+export function makeGap(sub, sequence, reason) {
+  const entry = entryAt(sub, sequence);
+  if (isEvent(entry)) sub.entries[sequence - sub.trimmed - 1] = { gap: reason, at: entry.at };
+}
+
+/** What stands in every delivery. */
+export const delivery = (sub, after, more = {}) => ({
+  subscriptionId: sub.subscriptionId, key: sub.key, epoch: sub.epoch, after, events: [],
+  head: head(sub), acked: sub.acked, etag: etag(sub), status: status(sub), expiresAt: instant(sub.expiresAt), ...more,
+});
+
+/** The delivery of what follows `after`. Gaps cost nothing; the first event comes whatever its size. */
+export function read(sub, after, { events: maxEvents, bytes: maxBytes }) {
+  trim(sub);
+  const events = [];
+  const gaps = [];
+  const gap = (from, to, reason) => {
+    const before = gaps.at(-1);
+    if (before?.to === from - 1 && before.reason === reason) before.to = to;
+    else gaps.push({ from, to, reason });
+  };
+  let [sequence, bytes] = [after + 1, 0];
+  if (sequence <= sub.trimmed) {
+    gap(sequence, sub.trimmed, 'retention');
+    sequence = sub.trimmed + 1;
+  }
+  for (; sequence <= head(sub); sequence += 1) {
+    const entry = entryAt(sub, sequence);
+    if (!isEvent(entry)) {
+      if (gaps.length === GAPS_MAX) break;
+      gap(sequence, sequence, entry.gap);
+      continue;
+    }
+    bytes += entry.bytes;
+    if (events.length >= maxEvents || (events.length > 0 && bytes > maxBytes)) break;
+    events.push({ sequence, ...entry.event });
+  }
+  const made = delivery(sub, after, { events, ...(gaps.length > 0 ? { gaps } : {}) });
+  sub.sent = Math.max(sub.sent, lastOf(made));
+  return made;
+}
+
+/** Throws unless the position is one of this log. */
+export function judge(sub, position) {
+  if (position === undefined) return;
+  const where = { epoch: sub.epoch, head: head(sub), acked: sub.acked };
+  if (position.epoch !== sub.epoch) throw new Refusal('Conflict', { kind: 'epoch', ...where });
+  if (position.sequence > where.head) throw new Refusal('Conflict', { kind: 'position', ...where });
+}
+
+/** Throws unless so much was sent. */
+export function judgeAck(sub, position) {
+  judge(sub, position);
+  if (position?.sequence > sub.sent) throw new Refusal('Conflict', { kind: 'position', epoch: sub.epoch, head: head(sub), acked: sub.acked, sent: sub.sent });
+}
+

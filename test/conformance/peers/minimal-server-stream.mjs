@@ -1,0 +1,58 @@
+// The stream drain of the minimal server: one open response with its own position and window over a log.
+import { delivery, entryAt, head, isEvent, now, read } from './minimal-server-log.mjs';
+import { lastOf } from './minimal-server-wire.mjs';
+
+const WINDOW = { events: 1000, bytes: 4_194_304 };
+const GAPS_ONLY = { events: 0, bytes: 0 };
+const HEARTBEAT_MS = 10_000;
+const STALLED_MS = 60_000;
+const UNREAD_BYTES_MAX = 8_388_608;
+const TAG = 'io.modelcontextprotocol/subscriptionId';
+
+/** Opens it behind `start`. `say` sends one JSON-RPC message, `unread` is how many bytes wait to be taken, `close` ends the response. */
+export function openStream(sub, start, window, { id, say, unread, close, onClose }) {
+  const events = Math.min(window?.events ?? 100, WINDOW.events);
+  const bytes = Math.min(window?.bytes ?? 1_048_576, WINDOW.bytes);
+  /** Sent here and not acknowledged: number and size of each. */
+  let flying = [];
+  let [spokeAt, stuckAt] = [now(), undefined];
+  const self = {
+    position: start,
+    send(made) {
+      if (unread() > UNREAD_BYTES_MAX) return close();
+      spokeAt = now();
+      self.position = lastOf(made);
+      say({ method: 'notifications/triggers/delivery', params: { ...made, _meta: { [TAG]: id } } });
+    },
+    /** Sends what the window has room for. */
+    pump() {
+      const before = flying.length;
+      flying = flying.filter(({ sequence }) => sequence > sub.acked);
+      if (flying.length < before) stuckAt = undefined;
+      while (self.position < head(sub)) {
+        const next = entryAt(sub, self.position + 1);
+        const room = { events: events - flying.length, bytes: bytes - flying.reduce((sum, one) => sum + one.bytes, 0) };
+        if (isEvent(next) && flying.length > 0 && (room.events <= 0 || next.bytes > room.bytes)) {
+          stuckAt ??= now();
+          return;
+        }
+        const made = read(sub, self.position, isEvent(next) ? room : GAPS_ONLY);
+        flying.push(...made.events.map(({ sequence }) => ({ sequence, bytes: entryAt(sub, sequence).bytes })));
+        self.send(made);
+      }
+    },
+    tick() {
+      if (stuckAt !== undefined && now() - stuckAt >= STALLED_MS) self.end();
+      else if (now() - spokeAt >= HEARTBEAT_MS) self.send(delivery(sub, self.position));
+    },
+    end() {
+      sub.streams.delete(self);
+      say({ id, result: { resultType: 'complete' } });
+      close();
+    },
+  };
+  sub.streams.add(self);
+  onClose(() => sub.streams.delete(self));
+  if (self.position === head(sub)) self.send(delivery(sub, self.position));
+  else self.pump();
+}
