@@ -109,8 +109,7 @@ export const callback = [
         done.push(refuses ? 1 : lastOf(sent));
         return { body: refuses ? { ack: 1, reject: { sequence: 2, reason: 'Never.' } } : { ack: lastOf(sent) } };
       };
-      const subscription = await loaded(t, endpoint, 5);
-      await arrived(t, endpoint, 5);
+      await acked(t, await loaded(t, endpoint, 5), 5);
       await t.check('cb-start', 'a delivery begins where the one before was acknowledged', () => {
         assert.deepEqual(endpoint.deliveries.map(({ delivery: { after } }) => after), [0, ...done.slice(0, -1)], '`after` of the deliveries, one by one:');
       });
@@ -121,7 +120,6 @@ export const callback = [
           assert.equal(hit.headers['webhook-id'], webhookIdOf(hit.delivery), `webhook-id of ${after + 1} to ${lastOf(hit.delivery)} with ${gaps.length} gaps:`);
         }
       });
-      await acked(t, subscription, 5);
     },
   }),
 
