@@ -85,7 +85,6 @@ async function* stream({ calls, signal, subscriptionId, position, window, silenc
     if (queue.size > 0 && unread + bytes > credit.bytes * UNREAD_WINDOWS) return end();
     unread += bytes;
     queue.push({ delivery, bytes });
-    if (delivery.terminated) end();
   };
   calls
     .stream({ subscriptionId, after, window: credit }, { signal: AbortSignal.any([signal, stop.signal]), onDelivery, onUnacceptable: fail, ...(silenceMs === undefined ? {} : { silenceMs }) })

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/connection.ts';
-import { EPOCH, OTHER_EPOCH, HostilePeer, OTHER_ID, Refused, type Call, type Json } from './peer.ts';
+import type { Item } from '../../../src/client/options.ts';
+import { words } from '../../client/support.ts';
+import { EPOCH, OTHER_EPOCH, HostilePeer, OTHER_ID, pause, Refused, type Call, type Json } from './peer.ts';
 import { ALL, playAll, within, type Row } from './play.ts';
 
 const epochConflict = (epoch: string): never => { throw new Refused(-32602, { kind: 'epoch', epoch, head: 0, acked: 0 }); };
@@ -41,7 +43,6 @@ describe('lives of a log', { concurrency: 8 }, () => {
         await stream.raw([0, 2, 4].map((from) => `data: ${stream.notification(call.peer.delivery(from))}\n\n`).join(''));
         return new Promise(() => undefined);
       } },
-      also: ({ waits }) => assert.deepEqual(waits, []),
       always: 'all', read: ['1', '2', 'epoch 2→0', ...ALL],
     },
     {
@@ -102,6 +103,33 @@ describe('lives of a log', { concurrency: 8 }, () => {
     },
     { name: 'acked that goes back in a pull', drains: ['pull'], delivery: (delivery) => ({ ...delivery, acked: 0 }), always: 'peer_misbehaved ack', read: ['1', '2'], healed: ALL },
   ]);
+
+  test('another epoch on an open stream, while the application is busy, costs nothing', async () => {
+    let [open, told] = [(): void => undefined, 0];
+    const free = new Promise<void>((resolve) => { open = resolve; });
+    await using peer = await HostilePeer.start({ calls: { 'triggers/stream': async (call) => {
+      const stream = call.events();
+      for (const from of [0, 2]) await stream.delivery(call.peer.delivery(from));
+      call.peer.renew({ epoch: OTHER_EPOCH });
+      for (const from of [0, 2, 4]) await stream.delivery(call.peer.delivery(from));
+      await pause(100);
+      open();
+      return new Promise(() => undefined);
+    } } });
+    const client = triggersClient(await connect({ url: peer.url }, { protocol: '2026-07-28' }));
+    const subscription = client.subscribe({ select: [{ name: 'timer' }], key: 'k', drain: 'stream', ack: 'manual', onState: ({ phase }) => { if (phase === 'waiting') told += 1; } });
+    const read: Item[] = [];
+    await within((async () => {
+      for await (const item of subscription) {
+        read.push(item);
+        await free;
+        if (read.length === 11) break;
+      }
+    })());
+    assert.deepEqual(words(read), ['1', '2', '3', '4', 'epoch 4→0', ...ALL]);
+    assert.equal(told, 0);
+    await client.close();
+  });
 
   test('who waits for an acknowledgement that the server forgets is told, and can read on', async () => {
     await using peer = await HostilePeer.start({ calls: { 'triggers/ack': async (call) => ({ ...(await call.honest()), acked: 0 }) } });
