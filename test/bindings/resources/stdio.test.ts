@@ -47,7 +47,7 @@ async function connect(kind: ReaderKind, program: Program): Promise<Piped> {
 
 describe('feeds on a pipe', { concurrency: 4 }, () => {
   for (const kind of READERS) {
-    test(kind, async () => {
+    test(kind, async (context) => {
       await using folder = await temporaryFolder();
       const watched = join(folder.path, 'watched');
       await mkdir(watched);
@@ -55,6 +55,7 @@ describe('feeds on a pipe', { concurrency: 4 }, () => {
         command: process.execPath, args: [...SERVER_ARGS, '--stdio'], stderr: 'ignore',
         env: { TRIGGERS_DATA_DIR: join(folder.path, 'data'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' },
       });
+      context.after(() => client.close());
       const feed = folderFeed(folder.path, watched);
       const first = await client.read(FILES);
       // Read too, and told of by nobody because nobody listens to it.
@@ -72,11 +73,10 @@ describe('feeds on a pipe', { concurrency: 4 }, () => {
       }
       assert.deepEqual(taken, ['note-1.txt', 'note-2.txt', 'note-3.txt']);
       assert.deepEqual(new Set(client.rings), new Set([FILES]));
-      await client.close();
     });
   }
 
-  test('a client of 2026-07-28 may listen to the very page that it read', async () => {
+  test('a client of 2026-07-28 may listen to the very page that it read', async (context) => {
     await using folder = await temporaryFolder();
     const watched = join(folder.path, 'watched');
     await mkdir(watched);
@@ -84,12 +84,12 @@ describe('feeds on a pipe', { concurrency: 4 }, () => {
       command: process.execPath, args: [...SERVER_ARGS, '--stdio'], stderr: 'ignore',
       env: { TRIGGERS_DATA_DIR: join(folder.path, 'data'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' },
     });
+    context.after(() => client.close());
     const { next } = await client.read(FILES);
     await client.read(next);
     await client.listen(next);
     await folderFeed(folder.path, watched).happen();
     await eventually('a ring', () => client.rings.length > 0);
     assert.deepEqual(client.rings[0], next);
-    await client.close();
   });
 });

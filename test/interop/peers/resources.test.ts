@@ -100,9 +100,9 @@ interface Page {
 }
 
 /** An application that wants every event once, and keeps nothing but the URI of the next page. */
-class Follower {
-  /** Events and gaps, in the order in which they were read. */
-  readonly taken: string[] = [];
+class Follower implements AsyncDisposable {
+  readonly #taken: string[] = [];
+  #failure: unknown;
   resets = 0;
   rings = 0;
   connected: Connected | null = null;
@@ -114,7 +114,13 @@ class Follower {
 
   constructor(connect: Connect, uri: string, identify: (event: Page['events'][number]) => string) {
     this.#next = uri;
-    this.#running = this.#run(connect, uri, identify);
+    this.#running = this.#run(connect, uri, identify).catch((error: unknown) => void (this.#failure = error));
+  }
+
+  /** Events and gaps, in the order in which they were read. Throws what was wrong with a page. */
+  get taken(): readonly string[] {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#taken;
   }
 
   /** Reads when it rings, and once after every new connection; never otherwise. */
@@ -150,15 +156,15 @@ class Follower {
       this.resets += 1;
       this.#read = page.after;
     }
-    if (this.taken.length > 0 && this.resets === 0) assert.equal(page.after, this.#read, 'a page begins where the last one ended');
+    if (this.#taken.length > 0 && this.resets === 0) assert.equal(page.after, this.#read, 'a page begins where the last one ended');
     const told = [...page.events.map((event) => [event.sequence, identify(event)] as const), ...page.gaps.map(({ from, to, reason }) => [from, `gap ${from === to ? '' : `${from}-${to} `}${reason}`] as const)];
-    for (const [, what] of told.toSorted(([a], [b]) => a - b)) this.taken.push(what);
+    for (const [, what] of told.toSorted(([a], [b]) => a - b)) this.#taken.push(what);
     this.#read = Math.max(page.after, ...page.events.map(({ sequence }) => sequence), ...page.gaps.map(({ to }) => to));
     this.#next = page.next;
     return page.hasMore;
   }
 
-  async stop(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     this.#wake();
     await this.#running;
@@ -171,7 +177,7 @@ const KILLED_AFTER = 4;
 for (const sdk of [v1, v2]) {
   peerTest({ peer: sdk.peer, role: 'client', era: sdk.era, drain: 'resources', exercised: 'over HTTP: doorbell, order, gap, death of the server, new epoch' }, async () => {
     await using server = await startHttpServer();
-    const follower = new Follower(sdk.http(server.process.url, await server.process.token()), 'triggers://feeds/github.issues', ({ eventId }) => eventId);
+    await using follower = new Follower(sdk.http(server.process.url, await server.process.token()), 'triggers://feeds/github.issues', ({ eventId }) => eventId);
     const source = webhooks(['issues']);
     const posted: string[] = [];
     const post = async (enlarge = (body: string) => body): Promise<void> => {
@@ -210,7 +216,6 @@ for (const sdk of [v1, v2]) {
     await eventually('the follower has the last one', () => follower.taken.at(-1) === last);
     // What was not acknowledged comes again after a reset; nothing is missing and nothing is out of order.
     assert.deepEqual(follower.taken.filter((id, at) => follower.taken.indexOf(id) === at), posted);
-    await follower.stop();
     return `${posted.length} events and gaps in order, ${follower.resets} reset`;
   });
 }
@@ -231,7 +236,7 @@ for (const sdk of [v1, v2]) {
       env: { TRIGGERS_DATA_DIR: join(folder.path, 'data'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' },
     });
     const feed = folderFeed(folder.path, watched);
-    const follower = new Follower(connect, 'triggers://feeds/file.changed', ({ data }) => (data as { path: string }).path);
+    await using follower = new Follower(connect, 'triggers://feeds/file.changed', ({ data }) => (data as { path: string }).path);
     const first = await eventually('a connection', () => follower.connected?.pid ?? undefined);
     const files: string[] = [];
     const happen = async (): Promise<void> => void files.push(await feed.happen());
@@ -246,6 +251,5 @@ for (const sdk of [v1, v2]) {
     assert.deepEqual(follower.taken, files);
     assert.ok(follower.rings > 0);
     assert.notEqual(follower.connected?.pid, first);
-    await follower.stop();
   });
 }
