@@ -2,7 +2,7 @@
  * The control interface: how an implementation lets the kit bring situations about that no peer can bring about by itself. It is optional, verb by verb; what
  * needs a verb that is not there is reported as not shown. `docs/conformance.md` describes it for implementers.
  *
- * One URL. `GET` answers `{ verbs, types, tokens, names }`; `POST { "do": verb, … }` answers 2xx with a JSON object once it is done, or any other status with a text.
+ * One URL. `GET` answers `{ verbs, types, tokens, names, aheadMs }`; `POST { "do": verb, … }` answers 2xx with a JSON object once it is done, or any other status with a text.
  */
 import { NotShown } from './looks.ts';
 
@@ -56,6 +56,8 @@ export interface ControlOffer {
   readonly tokens: Readonly<Record<string, string>>;
   /** Host names that mean something to the server under test. `inside`: one that it resolves to an address which callbacks may not have. */
   readonly names?: Readonly<Record<string, string>>;
+  /** How far `advance` has set the server's clock ahead in earlier runs, in milliseconds. Default 0. */
+  readonly aheadMs?: number;
 }
 
 /** The control interface of the implementation under test, or its absence. */
@@ -63,11 +65,12 @@ export class Control {
   readonly #url: string | undefined;
   readonly offer: ControlOffer | undefined;
   /** How far the server's clock is ahead of ours, in milliseconds. */
-  aheadMs = 0;
+  aheadMs: number;
 
   private constructor(url: string | undefined, offer: ControlOffer | undefined) {
     this.#url = url;
     this.offer = offer;
+    this.aheadMs = offer?.aheadMs ?? 0;
   }
 
   /** No control interface: everything that needs one is not shown. */

@@ -5,7 +5,7 @@ import { lookup } from 'node:dns';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
 import { BlockList, isIP } from 'node:net';
-import { delivery, instant, isEvent, entryAt, makeGap, now, read } from './minimal-server-log.mjs';
+import { delivery, instant, makeGap, now, read } from './minimal-server-log.mjs';
 import { hmac, invalid, lastOf, webhookId } from './minimal-server-wire.mjs';
 
 const URL_CHARS_MAX = 2048;
@@ -29,7 +29,16 @@ for (const range of ['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', 
 const global = new BlockList();
 global.addSubnet('2000::', 3, 'ipv6');
 for (const [address, bits] of [['2001::', 23], ['2001:db8::', 32], ['2002::', 16], ['3fff::', 20]]) special.addSubnet(address, bits, 'ipv6');
-const isPublic = (address) => (isIP(address) === 4 ? !special.check(address) : global.check(address, 'ipv6') && !special.check(address, 'ipv6'));
+/** An IPv4 address in IPv6 is judged as what it is: `special` knows it in both spellings. */
+const mapped = new BlockList();
+mapped.addSubnet('::ffff:0:0', 96, 'ipv6');
+
+function isPublic(address) {
+  if (isIP(address) === 4) return !special.check(address);
+  return isIP(address) === 6 && !address.includes('%') && (global.check(address, 'ipv6') || mapped.check(address, 'ipv6')) && !special.check(address, 'ipv6');
+}
+/** One that is not, among several, and the name is not called at all. */
+export const arePublic = (addresses) => addresses.length > 0 && addresses.every(isPublic);
 
 const isLoopback = (host) => host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 
@@ -51,7 +60,7 @@ export const NAMES = { 'inside.minimal.example': '10.0.0.1' };
 /** The resolver of a connection: one address that is not allowed, and there is none. */
 function resolve(hostname, options, done) {
   const found = (error, list) => {
-    if (error === null && !list.every(({ address }) => isPublic(address))) error = new Error('not found');
+    if (error === null && !arePublic(list.map(({ address }) => address))) error = new Error('not found');
     if (error !== null) return done(error);
     return options.all ? done(null, list) : done(null, list[0].address, list[0].family);
   };

@@ -462,11 +462,11 @@ const verbs = {
   },
   declare: ({ name }) => void types.set(name, itemType(name)),
 };
-const OFFER = { verbs: Object.keys(verbs), types: { plain: 'minimal.plain', history: 'minimal.history', short: 'minimal.short', pullOnly: 'minimal.pull_only' }, tokens: TOKENS, names: { inside: Object.keys(NAMES)[0] } };
+const offer = () => ({ verbs: Object.keys(verbs), types: { plain: 'minimal.plain', history: 'minimal.history', short: 'minimal.short', pullOnly: 'minimal.pull_only' }, tokens: TOKENS, names: { inside: Object.keys(NAMES)[0] }, aheadMs: clock.leadMs });
 
 const control = createServer((request, response) => {
   const answer = (status, body) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-  if (request.method === 'GET') return answer(200, OFFER);
+  if (request.method === 'GET') return answer(200, offer());
   bodyOf(request).then(({ do: verb, ...params }) => verbs[verb](params)).then(() => answer(200, {}), (error) => answer(500, error.message));
 });
 

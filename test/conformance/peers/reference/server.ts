@@ -90,6 +90,7 @@ export class ReferenceServer {
       types: { plain: 'conformance.plain', history: 'conformance.history', short: 'conformance.short', pullOnly: 'conformance.pull_only' },
       tokens: this.#tokens,
       names: { inside: NAME_INSIDE },
+      aheadMs: this.#leadMs,
     };
   }
 
