@@ -3,16 +3,21 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { parse } from 'yaml';
+import { eventsReceiver } from './events/receiver/index.ts';
 import { eventsServer } from './events/server/index.ts';
+import { EventsReceiverTest, runEventsReceiver } from './kit/events/receiver.ts';
 import { checksFor, readRequirements, REQUIREMENT_FILES } from './kit/requirements.ts';
+import { ReceiverControl } from './kit/receiver/control.ts';
 import { runServer } from './kit/server/run.ts';
+import { verdictOf, type CheckResult, type Role } from './kit/verdict.ts';
 import { EVENTS_EXTENSION } from './kit/wire/session.ts';
 import { brokenEventsServers } from './peers/broken/events/index.ts';
+import { brokenEventsReceivers, MinimalEventsReceiver } from './peers/broken/events/receivers.ts';
 import { runBroken } from './peers/broken/run.ts';
+import { ReferenceEventsReceiver } from './peers/reference/events-receiver.ts';
 import { ReferenceServer } from './peers/reference/server.ts';
 
 const requirements = readRequirements(REQUIREMENT_FILES.events);
-const asked = checksFor(requirements, 'server').map(({ name }) => name);
 
 describe('rows, scenarios and broken peers', () => {
   test('every row of the register is there, as a check or with the reason why it is none', () => {
@@ -23,14 +28,19 @@ describe('rows, scenarios and broken peers', () => {
     assert.deepEqual(rows.filter(({ check, excluded }) => (check === undefined) === (excluded === undefined)), []);
   });
 
-  test('every requirement of a server is looked at by a scenario, and nothing else is', () => {
-    assert.deepEqual([...new Set(eventsServer.flatMap(({ checks }) => checks))].sort(), asked.toSorted());
-  });
-
-  test('every requirement of a server has a server that breaks it, and every broken server a requirement', () => {
-    assert.deepEqual([...new Set(brokenEventsServers.map(({ check }) => check))].sort(), asked.toSorted());
-  });
+  const ROLES: readonly (readonly [role: Role, scenarios: readonly { readonly checks: readonly string[] }[], broken: readonly { readonly check: string }[]])[] = [
+    ['server', eventsServer, brokenEventsServers], ['receiver', eventsReceiver, brokenEventsReceivers],
+  ];
+  for (const [role, scenarios, broken] of ROLES) {
+    test(`every requirement of a ${role} is looked at by a scenario and broken by a peer, and nothing else is`, () => {
+      const asked = checksFor(requirements, role).map(({ name }) => name).sort();
+      assert.deepEqual([...new Set(scenarios.flatMap(({ checks }) => checks))].sort(), asked);
+      assert.deepEqual([...new Set(broken.map(({ check }) => check))].sort(), asked);
+    });
+  }
 });
+
+const notPassed = (results: readonly CheckResult[]): string[] => results.filter(({ verdict }) => verdict !== 'passed').map(({ id, verdict, reasons }) => `${id} ${verdict}: ${reasons.join('; ')}`);
 
 describe('servers', { timeout: 900_000 }, () => {
   let server: ReferenceServer;
@@ -41,12 +51,37 @@ describe('servers', { timeout: 900_000 }, () => {
   test('the reference server passes every check', async (context) => {
     const { results, durationMs } = await runServer({ requirements, scenarios: eventsServer, extension: EVENTS_EXTENSION, access: { url: server.url, token: server.token }, control: server.control });
     context.diagnostic(`${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`);
-    assert.deepEqual(results.filter(({ verdict }) => verdict !== 'passed').map(({ id, verdict, reasons }) => `${id} ${verdict}: ${reasons.join('; ')}`), []);
+    assert.deepEqual(notPassed(results), []);
   });
 
   test('every broken server is caught', async (context) => {
     const caught = await runBroken({ peers: brokenEventsServers, scenarios: eventsServer, extension: EVENTS_EXTENSION, requirements, server, atOnce: 12 });
     context.diagnostic(`${caught.filter((one) => one.caught).length} of ${caught.length} broken servers caught`);
     assert.deepEqual(caught.filter((one) => !one.caught).map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`), []);
+  });
+});
+
+describe('receivers', () => {
+  test('the receiver library and the minimal receiver pass every check', async (t) => {
+    for (const receiver of [await ReferenceEventsReceiver.start(), await MinimalEventsReceiver.start()]) {
+      t.after(() => receiver.close());
+      const { url, secret, control } = receiver;
+      const { results } = await runEventsReceiver({ requirements, scenarios: eventsReceiver, url, secret, control });
+      assert.deepEqual(notPassed(results), []);
+    }
+  });
+
+  test('every broken receiver is caught', async (t) => {
+    for (const { check, wrong, how } of brokenEventsReceivers) {
+      const receiver = await MinimalEventsReceiver.start(how);
+      t.after(() => receiver.close());
+      const { url, secret } = receiver;
+      const control = await ReceiverControl.at(receiver.control);
+      const looks = [];
+      for (const scenario of eventsReceiver.filter(({ checks }) => checks.includes(check))) looks.push(...(await EventsReceiverTest.run(scenario, { url, secret, control })).evidence.filter((look) => look.check === check));
+      const verdict = verdictOf(looks, requirements.checks.get(check)!.recommended);
+      assert.match(verdict, /^(violated|warned)$/, `${check}: "${wrong}" was not caught; ${looks.map(({ what, reason }) => reason ?? what).join('; ')}`);
+    }
+    t.diagnostic(`${brokenEventsReceivers.length} of ${brokenEventsReceivers.length} broken receivers caught`);
   });
 });

@@ -1,8 +1,10 @@
 /** Which scenarios there are, by extension and role. */
 import { triggersClient } from './client/index.ts';
+import { eventsReceiver } from './events/receiver/index.ts';
 import { eventsServer } from './events/server/index.ts';
 import { runClient } from './kit/client/run.ts';
 import type { ClientScenario } from './kit/client/scenario.ts';
+import { runEventsReceiver } from './kit/events/receiver.ts';
 import type { Options } from './kit/options.ts';
 import { runReceiver } from './kit/receiver/run.ts';
 import type { ReceiverScenario } from './kit/receiver/scenario.ts';
@@ -27,9 +29,12 @@ const client = (scenarios: readonly ClientScenario[]): Suite => ({ command, only
 const receiver = (scenarios: readonly ReceiverScenario[]): Suite => ({ url, secret, control, only, atOnce }, requirements, progress) =>
   runReceiver({ requirements, scenarios, url: url!, secret: secret!, control, only, atOnce, progress });
 
+const receiverOfEvents: Suite = ({ url, secret, control, only, atOnce }, requirements, progress) =>
+  runEventsReceiver({ requirements, scenarios: eventsReceiver, url: url!, secret: secret!, control, only, atOnce, progress });
+
 export const suites: Readonly<Record<Extension, Readonly<Record<Role, Suite>>>> = {
   triggers: { server: server(triggersServer), client: client(triggersClient), receiver: receiver(triggersReceiver) },
-  events: { server: server(eventsServer, EVENTS_EXTENSION), client: unwritten, receiver: unwritten },
+  events: { server: server(eventsServer, EVENTS_EXTENSION), client: unwritten, receiver: receiverOfEvents },
 };
 
 function unwritten(): Promise<never> {

@@ -10,8 +10,8 @@ export interface Who { readonly audience: string; readonly key: string }
 
 /** What can be asked for. */
 export interface ReceiverVerbs {
-  /** Makes a key known, with the server's key set if there is one. Answers `{ url, secret }`. */
-  readonly register: Who & { readonly jwksUri?: string };
+  /** Makes a key known, with the server's key set if there is one. Answers `{ url, secret }`. SEP-3415: `subscriptionId` is what the server will have answered. */
+  readonly register: Who & { readonly jwksUri?: string; readonly subscriptionId?: string };
   /** Answers `{ items }`: what was handed to the application, in order, as a client prints it. */
   readonly applied: Who;
   /** The process dies without a warning and is started again; answered when it serves. */
