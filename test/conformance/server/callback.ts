@@ -29,6 +29,42 @@ async function* drops(): AsyncGenerator<string> {
 }
 
 export const callback = [
+  // First, because nothing takes longer.
+  scenario({
+    name: 'callback: the deadline',
+    about: 'After ten seconds an attempt is over, whether nothing comes or a little now and then.',
+    checks: ['cb-deadline'],
+    needs: NEEDS,
+    async run(t) {
+      const timesOut = async (what: string, body: () => Promise<{ readonly body: AsyncGenerator<string> }>): Promise<void> => {
+        const endpoint = await t.endpoint();
+        endpoint.answer = body;
+        const subscription = await t.subscribe({ callback: endpoint.callback });
+        await t.emit(t.topicOf(subscription), 1);
+        const { at } = await delivery(t, endpoint, 1);
+        await t.check('cb-deadline', what, async () => {
+          const now = await failures(t, subscription, 1, at + DEADLINE_MS - Date.now());
+          assert.deepEqual([now.acked, now.callback.health.lastError], [0, 'timeout'], '`acked` and `health.lastError`:');
+        });
+      };
+      const unproven = async (): Promise<void> => {
+        const endpoint = await t.endpoint();
+        endpoint.consent = () => new Promise(() => undefined);
+        const startedAt = Date.now();
+        await t.check('cb-deadline', 'so is a challenge without an answer', async () => {
+          const refusal = await t.mcp.refusal('triggers/subscribe', { key: t.unique(), select: [{ name: t.control.type('plain') }], callback: endpoint.callback });
+          assert.deepEqual([refusal.code, refusal.data], [-32027, { reason: 'timeout' }], 'code and `data` of the error:');
+          assert.ok(Date.now() - startedAt < DEADLINE_MS, `it was refused only after ${Date.now() - startedAt} ms`);
+        });
+      };
+      await Promise.all([
+        timesOut('an attempt without an answer is over after ten seconds', () => new Promise(() => undefined)),
+        timesOut('an attempt whose answer drips is, too', async () => ({ body: drops() })),
+        unproven(),
+      ]);
+    },
+  }),
+
   scenario({
     name: 'callback: the request',
     about: 'A request is a POST of one JSON-RPC notification with four headers and nothing of the user.',
@@ -219,41 +255,6 @@ export const callback = [
         read('one that ends with them was', 'cb-answer-limit', { body: padded(1, ANSWER_BYTES_MAX) }),
         unread('a compressed acknowledgement is none', 'cb-no-decoding', { body: gzipSync('{"ack":1}'), headers: { 'content-encoding': 'gzip' } }),
         read('words that only claim to be compressed are read as they are', 'cb-no-decoding', { body: '{"ack":1}', headers: { 'content-encoding': 'gzip' } }),
-      ]);
-    },
-  }),
-
-  scenario({
-    name: 'callback: the deadline',
-    about: 'After ten seconds an attempt is over, whether nothing comes or a little now and then.',
-    checks: ['cb-deadline'],
-    needs: NEEDS,
-    async run(t) {
-      const timesOut = async (what: string, body: () => Promise<{ readonly body: AsyncGenerator<string> }>): Promise<void> => {
-        const endpoint = await t.endpoint();
-        endpoint.answer = body;
-        const subscription = await t.subscribe({ callback: endpoint.callback });
-        await t.emit(t.topicOf(subscription), 1);
-        const { at } = await delivery(t, endpoint, 1);
-        await t.check('cb-deadline', what, async () => {
-          const now = await failures(t, subscription, 1, at + DEADLINE_MS - Date.now());
-          assert.deepEqual([now.acked, now.callback.health.lastError], [0, 'timeout'], '`acked` and `health.lastError`:');
-        });
-      };
-      const unproven = async (): Promise<void> => {
-        const endpoint = await t.endpoint();
-        endpoint.consent = () => new Promise(() => undefined);
-        const startedAt = Date.now();
-        await t.check('cb-deadline', 'so is a challenge without an answer', async () => {
-          const refusal = await t.mcp.refusal('triggers/subscribe', { key: t.unique(), select: [{ name: t.control.type('plain') }], callback: endpoint.callback });
-          assert.deepEqual([refusal.code, refusal.data], [-32027, { reason: 'timeout' }], 'code and `data` of the error:');
-          assert.ok(Date.now() - startedAt < DEADLINE_MS, `it was refused only after ${Date.now() - startedAt} ms`);
-        });
-      };
-      await Promise.all([
-        timesOut('an attempt without an answer is over after ten seconds', () => new Promise(() => undefined)),
-        timesOut('an attempt whose answer drips is, too', async () => ({ body: drops() })),
-        unproven(),
       ]);
     },
   }),
