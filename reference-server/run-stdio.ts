@@ -18,7 +18,7 @@ export async function runStdio({ config, log, sources: { sources }, stop }: Omit
   try {
     if (!stop.aborted) await Promise.race([failed, once(process.stdin, 'close'), once(stop, 'abort')]);
   } finally {
-    await service.stop();
-    await stdio.close();
+    // An open pipe keeps the process alive, whatever became of the store.
+    await service.stop().finally(() => stdio.close());
   }
 }

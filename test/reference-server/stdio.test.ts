@@ -1,5 +1,7 @@
 /** The server on a pipe, started by real clients: also by one that starts it twice to find out which revision it speaks. */
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
@@ -76,4 +78,18 @@ test('exits 3 with one line when another process owns the store, at the first re
   assert.match(second.stderr().trimEnd().split('\n').at(-1) ?? '', /store/i);
   first.child.stdin.end();
   assert.equal(await first.exited, 0);
+}));
+
+test('ends on SIGTERM with a pipe that is still open, even if its directory is gone', () => inDirectory(async (directory) => {
+  const data = join(directory, 'data');
+  const server = startProcess({ TRIGGERS_DATA_DIR: data, TRIGGERS_LOG_LEVEL: 'warn' }, ['--stdio']);
+  server.child.stdin.write(`${[
+    { jsonrpc: '2.0', id: 0, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } },
+    { jsonrpc: '2.0', method: 'notifications/initialized' },
+    { jsonrpc: '2.0', id: 1, method: 'triggers/list' },
+  ].map((message) => JSON.stringify(message)).join('\n')}\n`);
+  await server.says(/"id":1/);
+  await rm(data, { recursive: true });
+  server.child.kill('SIGTERM');
+  assert.equal(await server.exited, 3, server.stderr());
 }));
