@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/connection.ts';
-import type { Item } from '../../../src/client/options.ts';
+import type { CallbackEndpoint, Item } from '../../../src/client/options.ts';
 import type { ReceiverItem } from '../../../src/receiver/applier.ts';
 import type { RefusalCode } from '../../../src/receiver/refusal.ts';
 import { words } from '../../client/support.ts';
@@ -37,12 +37,20 @@ const post = (target: Target, delivery: Json, more: { at?: number; secret?: stri
 };
 
 /** A client that waits for callbacks, and the peer it has registered with. */
-async function calling(run: (setting: { open: () => void; peer: HostilePeer; target: Target; items: Item[]; read: (count: number) => Promise<void>; send: (delivery: Json, more?: object) => Promise<string> }) => Promise<void>, { error: expected, answerWithinMs = 15_000, busy = false }: { error?: string; answerWithinMs?: number; busy?: boolean } = {}): Promise<void> {
+async function calling(run: (setting: { open: () => void; arrived: (count: number) => Promise<void>; peer: HostilePeer; target: Target; items: Item[]; read: (count: number) => Promise<void>; send: (delivery: Json, more?: object) => Promise<string> }) => Promise<void>, { error: expected, answerWithinMs = 15_000, busy = false }: { error?: string; answerWithinMs?: number; busy?: boolean } = {}): Promise<void> {
   await using mounted = await mount({ answerWithinMs });
   await using peer = await HostilePeer.start({ settings: () => ({ drains: ['callback', 'pull'], durability: 'durable' }) });
+  let taken = 0;
+  const callback: CallbackEndpoint = {
+    register: (who) => mounted.receiver.register(who),
+    attach: (who, sink) => mounted.receiver.attach(who, (delivery, signal) => {
+      taken += 1;
+      return sink(delivery, signal);
+    }),
+  };
   const client = triggersClient(await connect({ url: peer.url }, { protocol: '2026-07-28' }));
   const subscription = client.subscribe({
-    select: [{ name: 'timer' }], key: 'k', drain: 'callback', callback: mounted.receiver, tuning: { backoff: { baseMs: 5, maxMs: 40 }, waitMs: 0, checkMs: 60_000, ackDelayMs: 5 },
+    select: [{ name: 'timer' }], key: 'k', drain: 'callback', callback, tuning: { backoff: { baseMs: 5, maxMs: 40 }, waitMs: 0, checkMs: 60_000, ackDelayMs: 5 },
   });
   const items: Item[] = [];
   let error: unknown;
@@ -63,7 +71,8 @@ async function calling(run: (setting: { open: () => void; peer: HostilePeer; tar
       return post(target, delivery, more);
     };
     const read = (count: number): Promise<void> => within((async () => { while (items.length < count) await pause(2); })());
-    await run({ open, peer, target, items, read, send });
+    const arrived = (count: number): Promise<void> => within((async () => { while (taken < count) await pause(2); })());
+    await run({ open, arrived, peer, target, items, read, send });
   } finally {
     open();
     await subscription.close().catch(() => undefined);
@@ -125,13 +134,15 @@ describe('callbacks of a server that breaks the protocol', { concurrency: 4 }, (
     assert.deepEqual(words(items), ALL.slice(0, 4));
   }, { error: 'terminated' }));
 
-  test('the last word of a life that is over, while the application is busy, ends nothing', () => calling(async ({ open, peer, items, send, read }) => {
+  test('the last word of a life that is over, while the application is busy, ends nothing', () => calling(async ({ open, arrived, peer, items, send, read }) => {
     const said = [send(peer.delivery(0))];
     await read(1);
     const late = { ...peer.delivery(2, 0), terminated: { reason: 'revoked' } };
     peer.renew({ epoch: OTHER_EPOCH });
-    said.push(send(peer.delivery(0)), pause(100).then(() => send(late)));
-    await pause(300);
+    said.push(send(peer.delivery(0)));
+    await arrived(2);
+    said.push(send(late));
+    await arrived(3);
     open();
     await Promise.all(said);
     assert.equal(await send(peer.delivery(2, 4)), 'ack 6');
