@@ -24,6 +24,9 @@ const newer = (['stream', 'pull'] as const).map((drain) => clientScenario({
   },
 }));
 
+/** For a line on standard output to come. */
+const PRINTED_MS = 2000;
+
 const crash = clientScenario({
   name: 'following: killed while it acknowledges',
   about: 'The client dies at the moment when its acknowledgement arrives.',
@@ -31,17 +34,20 @@ const crash = clientScenario({
   async run(t) {
     const { server } = t;
     await t.follow();
+    server.append(1);
+    await t.untilAcked(1);
+    await t.until('it to print what it hands on', () => t.program.applied.length > 0, PRINTED_MS).catch(() => t.applied);
     for (const method of ['triggers/ack', 'triggers/pull']) {
       server.behave(method, (_params, right) => {
-        if (t.acked >= 3) t.program.kill('SIGKILL');
+        if (t.acked >= 4) t.program.kill('SIGKILL');
         return right();
       });
     }
     server.append(3);
-    await t.untilAcked(3);
+    await t.untilAcked(4);
     await t.kill();
     await t.check('ack-client-durable', 'everything that it had acknowledged it had handed on', () => {
-      assert.deepEqual(t.applied.filter(({ applied }) => applied === 'event').map(({ sequence }) => sequence), [1, 2, 3]);
+      assert.deepEqual(t.applied.filter(({ applied }) => applied === 'event').map(({ sequence }) => sequence), [1, 2, 3, 4]);
     });
   },
 });

@@ -1,6 +1,6 @@
 // A right callback receiver of the extension in plain JavaScript, without dependencies: signed URLs, both signatures, challenges, and one log for
 // each pair of server and key. Started as a program it serves the control interface of `docs/conformance.md` too and prints where.
-// `CONFORMANCE_WRONG` names a way to be wrong in (`broken/receiver/ways.mjs`).
+// `broken/receiver/ways.mjs` has ways to be wrong in.
 import { createHash, createHmac, createPublicKey, generateKeyPairSync, randomBytes, randomUUID, sign, timingSafeEqual, verify } from 'node:crypto';
 import { createServer } from 'node:http';
 import { pathToFileURL } from 'node:url';
@@ -22,6 +22,15 @@ const jsonOf = (bytes) => {
 };
 const decode = (segment = '') => jsonOf(Buffer.from(segment, 'base64url'));
 const isNumber = (n) => Number.isSafeInteger(n) && n >= 0;
+
+/** The keys of a registration's server; an unknown `kid` fetches them again, at most once per minute. */
+async function keySet(registration, kid) {
+  const { known } = registration;
+  if (known && (seconds() - known.fetchedAt < 60 || known.keys.some((key) => key.kid === kid))) return known.keys;
+  const { keys } = await (await fetch(registration.jwksUri)).json();
+  registration.known = { keys, fetchedAt: seconds() };
+  return keys;
+}
 
 /** Every decision that a receiver can get wrong. */
 export const RECEIVER = {
@@ -55,7 +64,7 @@ export const RECEIVER = {
   isOrigin: (origin, url) => origin === new URL(url).origin,
   isUrl: (uh, url) => uh === sha256(url),
   isSubject: (sub, subscriptionId) => sub === subscriptionId,
-  keysOf: async ({ jwksUri }, _header) => (await (await fetch(jwksUri)).json()).keys,
+  keysOf: (registration, { kid }) => keySet(registration, kid),
   verifies: (input, key, signature) => verify(null, input, key, signature),
   /* the answer */
   canRead: (_delivery) => true,
@@ -93,6 +102,11 @@ export class Receiver {
     await new Promise((done) => this.#server.listen(port, '127.0.0.1', done));
     this.origin = `http://127.0.0.1:${this.#server.address().port}`;
     return this;
+  }
+
+  close() {
+    this.#server.closeAllConnections();
+    this.#server.close();
   }
 
   /** What to pass to `triggers/subscribe`, with the same key. */
@@ -192,11 +206,10 @@ export class Receiver {
   }
 }
 
-/* ---------------------------------------------------------------- as a program: the control interface */
+/* ---------------------------------------------------------------- with the control interface, as a program too */
 
-async function main() {
-  const wrong = process.env.CONFORMANCE_WRONG;
-  const how = { ...RECEIVER, ...(wrong ? (await import('./broken/receiver/ways.mjs')).ways[wrong].how : {}) };
+/** A receiver and its control interface on loopback ports, with one registration to begin with. */
+export async function serve(how = RECEIVER) {
   const receiver = await new Receiver({ how }).listen();
   const verbs = {
     register: (params) => receiver.register(params),
@@ -205,17 +218,25 @@ async function main() {
     restart: () => (receiver.restart(), {}),
     mint: ({ header, claims }) => ({ token: receiver.mint(header, claims) }),
   };
-  const control = createServer((request, response) => {
+  const server = createServer((request, response) => {
     const chunks = [];
     request.on('data', (chunk) => chunks.push(chunk)).on('end', () => {
       const { do: verb, ...params } = request.method === 'GET' ? {} : JSON.parse(Buffer.concat(chunks));
       const answer = verb === undefined ? { verbs: Object.keys(verbs) } : verbs[verb]?.(params);
       response.writeHead(answer ? 200 : 400, { 'content-type': 'application/json' }).end(JSON.stringify(answer ?? {}));
     });
-  }).listen(0, '127.0.0.1', () => {
-    const { url, secret } = receiver.register({ audience: 'https://mcp.example.com/mcp', key: 'conformance' });
-    process.stdout.write(`${JSON.stringify({ url, secret, control: `http://127.0.0.1:${control.address().port}/` })}\n`);
   });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  const { url, secret } = receiver.register({ audience: 'https://mcp.example.com/mcp', key: 'conformance' });
+  const close = () => {
+    receiver.close();
+    server.closeAllConnections();
+    server.close();
+  };
+  return { url, secret, control: `http://127.0.0.1:${server.address().port}/`, close };
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) void main();
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const { url, secret, control } = await serve();
+  process.stdout.write(`${JSON.stringify({ url, secret, control })}\n`);
+}

@@ -97,4 +97,18 @@ export const identity = [
       });
     },
   }),
+  receiverScenario({
+    name: 'identity: an unknown key',
+    about: 'Requests that name a key which is in no key set come one after the other.',
+    checks: ['jws-unknown-kid'],
+    needs: ['register'],
+    async run(t) {
+      const server = await t.identity('delivery-1');
+      await t.use(await t.register({ audience: 'https://mcp.example.com/unknown-kid', jwksUri: server.jwksUri }));
+      await t.sendAs(server, t.next);
+      const before = server.fetched;
+      for (let n = 0; n < 4; n++) await t.sendAs(server, t.next, set({ kid: `nobody-${n}` }));
+      await t.check('jws-unknown-kid', 'the key set is fetched at most once more within the minute', () => assert.ok(server.fetched - before <= 1, `it was fetched ${server.fetched - before} times more`));
+    },
+  }),
 ];

@@ -40,7 +40,7 @@ export interface Applied {
   readonly reason?: string;
 }
 
-const TERMINATION_MS = 2000;
+const TERMINATION_MS = 1000;
 const STDERR_CHARS = 4000;
 
 /** Nothing outlives the kit, however that ends. */

@@ -20,12 +20,20 @@ export interface ClientScenario {
 /** Keeps the type while letting a module read as data. */
 export const clientScenario = (definition: ClientScenario): ClientScenario => definition;
 
+/** For those who know what they will see. */
+export interface Haste {
+  /** How long something may take that has to happen soon. */
+  readonly patienceMs?: number;
+  /** The scenario ends when this check is seen to be broken. */
+  readonly enough?: string | undefined;
+}
+
 /** An acknowledgement, however it was said. */
 export interface Acknowledged { readonly epoch: string; readonly sequence: number; readonly at: number }
 
 /** How long a scenario waits for what has to happen soon. Programs are slow to start, and reconnect when they like. */
 const PATIENCE_MS = 25_000;
-const DURATION_MS = 120_000;
+const DURATION_MS = 300_000;
 /** A program that has ended may have said its last word a moment before it is read. */
 const LAST_WORD_MS = 100;
 
@@ -38,51 +46,57 @@ export class ClientTest {
   readonly #command: string;
   readonly #scenario: string;
   readonly #looks: Looks;
-  #program: Program | undefined;
+  readonly #enough: string | undefined;
+  /** The last one runs, or ran. */
+  readonly #programs: Program[] = [];
   /** Acknowledgements that came as answers to callbacks. */
   readonly #answered: Acknowledged[] = [];
 
-  private constructor(server: ScriptedServer, command: string, scenario: string, looks: Looks, patienceMs: number) {
+  private constructor(server: ScriptedServer, command: string, scenario: string, looks: Looks, { patienceMs, enough }: Required<Haste>) {
     this.server = server;
     this.era = server.era;
     this.#command = command;
     this.#scenario = scenario;
     this.#looks = looks;
     this.patienceMs = patienceMs;
+    this.#enough = enough;
   }
 
   /** Runs a scenario in one revision and returns what it saw. */
-  static async run(definition: ClientScenario, command: string, era: Era, patienceMs: number = PATIENCE_MS): Promise<Looks> {
+  static async run(definition: ClientScenario, command: string, era: Era, { patienceMs = PATIENCE_MS, enough }: Haste = {}): Promise<Looks> {
     const looks = new Looks(definition.eras === 'each' ? `${definition.name} (${era})` : definition.name, definition.checks);
     const server = await ScriptedServer.listen(era);
-    const test = new ClientTest(server, command, definition.name, looks, patienceMs);
+    const test = new ClientTest(server, command, definition.name, looks, { patienceMs, enough });
     let failure: unknown;
     try {
       await definition.run(test);
     } catch (error) {
       failure = error;
     }
-    await test.#program?.stop();
+    await Promise.all(test.#programs.map((program) => program.stop()));
     await server.close();
     looks.close(failure);
     return looks;
   }
 
   /** See {@link Looks.check}. */
-  check<T>(checks: string | readonly string[], what: string, look: () => T | Promise<T>): Promise<T | undefined> {
-    return this.#looks.check(checks, what, look);
+  async check<T>(checks: string | readonly string[], what: string, look: () => T | Promise<T>): Promise<T | undefined> {
+    const value = await this.#looks.check(checks, what, look);
+    if (this.#looks.evidence.some(({ check, outcome }) => check === this.#enough && outcome === 'broken')) throw new Error('what was looked for was seen');
+    return value;
   }
 
   /** Runs the command. */
   start(context: Pick<Context, 'drain'> & Partial<Context>): Program {
-    this.#program = new Program(this.#command, {
+    const program = new Program(this.#command, {
       url: this.server.url, scenario: this.#scenario, era: this.era,
       context: { select: [{ name: 'conformance.plain', arguments: { topic: 'conformance' } }], durationMs: DURATION_MS, ...context },
     });
-    return this.#program;
+    this.#programs.push(program);
+    return program;
   }
 
-  get program(): Program { return this.#program!; }
+  get program(): Program { return this.#programs.at(-1)!; }
 
   /** Runs the command and waits until it drains, in whatever way; a stream is what it is asked for. */
   async follow(context: Partial<Context> = {}): Promise<'stream' | 'pull'> {

@@ -17,7 +17,8 @@ export type Behaviour = (params: Json, right: () => Promise<Json>, call: Call) =
 
 /** Events that may be waited for are looked for this often. */
 const LOOK_MS = 10;
-const HEARTBEAT_MS = 200;
+/** Streams that are kept warm hear something this often. */
+export const HEARTBEAT_MS = 200;
 const TYPE = {
   name: 'conformance.plain', description: 'Something happened to a topic.', inputSchema: { type: 'object', properties: { topic: { type: 'string' } } }, payloadSchema: { type: 'object' },
   drains: ['callback', 'stream', 'pull'], retention: { maxAgeMs: 3_600_000, maxEvents: 1000 }, ordering: 'arrival',

@@ -1,6 +1,4 @@
 /** Runs, for each broken client or receiver, the scenarios that look at what it breaks, and says which of them were caught. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { ClientTest, type ClientScenario } from '../../kit/client/scenario.ts';
 import { ReceiverControl } from '../../kit/receiver/control.ts';
@@ -8,11 +6,12 @@ import { ReceiverTest, type ReceiverScenario } from '../../kit/receiver/scenario
 import type { Requirements } from '../../kit/requirements.ts';
 import { verdictOf, type Evidence } from '../../kit/verdict.ts';
 import { ERAS } from '../../kit/wire/session.ts';
+import { RECEIVER, serve } from '../minimal-receiver.mjs';
 import { ways as clientWays } from './client/ways.mjs';
 import { ways as receiverWays } from './receiver/ways.mjs';
 import type { Way } from './ways.mjs';
 
-/** One broken program: the minimal one, told by its environment how to be wrong. */
+/** One broken program: the minimal one, told how to be wrong. */
 export interface BrokenProgram {
   readonly name: string;
   /** The requirement it breaks, without prefix. */
@@ -42,7 +41,6 @@ export const brokenClients: readonly BrokenProgram[] = programs(clientWays);
 export const brokenReceivers: readonly BrokenProgram[] = programs(receiverWays);
 
 const CLIENT = fileURLToPath(new URL('../minimal-client.mjs', import.meta.url));
-const RECEIVER = fileURLToPath(new URL('../minimal-receiver.mjs', import.meta.url));
 /** They are quick, and what they do not do they never do. */
 const PATIENCE_MS = 3000;
 const RECEIVER_PATIENCE_MS = 500;
@@ -52,7 +50,7 @@ export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<C
   return runAll(run, async ({ name, check }) => {
     const looks: Evidence[] = [];
     for (const scenario of run.scenarios.filter(({ checks }) => checks.includes(check))) {
-      looks.push(...(await ClientTest.run(scenario, `CONFORMANCE_WRONG=${JSON.stringify(name)} ${JSON.stringify(process.execPath)} ${JSON.stringify(CLIENT)}`, ERAS[0], PATIENCE_MS)).evidence);
+      looks.push(...(await ClientTest.run(scenario, `CONFORMANCE_WRONG=${JSON.stringify(name)} ${JSON.stringify(process.execPath)} ${JSON.stringify(CLIENT)}`, ERAS[0], { patienceMs: PATIENCE_MS, enough: check })).evidence);
       // One scenario that sees it is enough.
       if (looks.some((look) => look.check === check && look.outcome === 'broken')) break;
     }
@@ -63,42 +61,16 @@ export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<C
 /** In the order of `peers`. */
 export function runBrokenReceivers(run: BrokenPrograms<ReceiverScenario>): Promise<CaughtProgram[]> {
   return runAll(run, async ({ name, check }) => {
-    const receiver = await MinimalReceiver.start(name);
+    const receiver = await serve({ ...RECEIVER, ...receiverWays[name]!.how });
     try {
       const subject = { url: receiver.url, secret: receiver.secret, control: await ReceiverControl.at(receiver.control) };
       const looks: Evidence[] = [];
       for (const scenario of run.scenarios.filter(({ checks }) => checks.includes(check))) looks.push(...(await ReceiverTest.run(scenario, subject, RECEIVER_PATIENCE_MS)).evidence);
       return looks;
     } finally {
-      await receiver.close();
+      receiver.close();
     }
   });
-}
-
-/** The minimal receiver as a process of its own. */
-export class MinimalReceiver {
-  readonly url: string;
-  readonly secret: string;
-  readonly control: string;
-  readonly close: () => Promise<void>;
-
-  private constructor({ url, secret, control }: { readonly url: string; readonly secret: string; readonly control: string }, close: () => Promise<void>) {
-    this.url = url;
-    this.secret = secret;
-    this.control = control;
-    this.close = close;
-  }
-
-  /** `wrong`: the name of a way to be wrong. */
-  static async start(wrong?: string): Promise<MinimalReceiver> {
-    const child = spawn(process.execPath, [RECEIVER], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...(wrong === undefined ? {} : { CONFORMANCE_WRONG: wrong }) } });
-    const ended = once(child, 'exit');
-    const [line] = (await Promise.race([once(child.stdout, 'data'), ended.then(() => { throw new Error('the minimal receiver ended at once'); })])) as [Buffer];
-    return new MinimalReceiver(JSON.parse(line.toString()) as MinimalReceiver, async () => {
-      child.kill();
-      await ended;
-    });
-  }
 }
 
 /** A few at a time. */
@@ -108,7 +80,10 @@ async function runAll<S>({ peers, requirements, atOnce }: BrokenPrograms<S>, loo
   const one = async (peer: BrokenProgram): Promise<CaughtProgram> => {
     const requirement = requirements.checks.get(peer.check);
     if (requirement === undefined) return { peer, caught: false, says: 'there is no such check' };
-    const looks = (await look(peer)).filter(({ check }) => check === peer.check);
+    const looking = async (): Promise<Evidence[]> => (await look(peer)).filter(({ check }) => check === peer.check);
+    let looks = await looking();
+    // On a busy machine times can look like others: who was missed is looked at again.
+    if (looks.every(({ outcome }) => outcome !== 'broken')) looks = await looking();
     const verdict = verdictOf(looks, requirement.recommended);
     const telling = looks.filter(({ outcome }) => outcome === 'broken');
     return { peer, caught: verdict === 'violated' || verdict === 'warned', says: `${verdict}: ${(telling.length > 0 ? telling : looks).map(({ what, reason }) => `${what}: ${reason ?? 'held'}`).join('; ')}` };

@@ -16,6 +16,9 @@ import type { Applied } from '../../kit/client/program.ts';
 import type { ReceiverVerb, Who } from '../../kit/receiver/control.ts';
 import { lineOf } from './lines.ts';
 
+/** An unknown `kid` fetches the set again, at most so often. */
+const MINUTE_MS = 60_000;
+
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 const nameOf = ({ audience, key }: Who): string => JSON.stringify([audience, key]);
 
@@ -69,7 +72,7 @@ export class ReferenceReceiver {
 
   readonly #verbs: Readonly<Record<ReceiverVerb, (params: any) => object | Promise<object>>> = {
     register: async ({ audience, key, jwksUri }: Who & { readonly jwksUri?: string }) => {
-      if (jwksUri !== undefined) this.#keySets.set(audience, createRemoteJWKSet(new URL(jwksUri)));
+      if (jwksUri !== undefined) this.#keySets.set(audience, createRemoteJWKSet(new URL(jwksUri), { cooldownDuration: MINUTE_MS }));
       const { url, secret } = await this.#receiver.register({ audience, key });
       return { url, secret };
     },

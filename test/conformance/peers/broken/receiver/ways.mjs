@@ -65,6 +65,7 @@ const ROWS = [
   { check: 'jws-verify', wrong: 'does not look at sub', how: { isSubject: yes } },
   { check: 'jws-verify', wrong: 'does not verify it', how: { verifies: yes } },
   { check: 'jws-refusal', wrong: 'refuses a server with 403', how: status('identity', 403) },
+  { check: 'jws-unknown-kid', wrong: 'fetches the key set for every request', how: { keysOf: ({ jwksUri }) => fetched(jwksUri) } },
   { check: 'curl-alg', wrong: 'takes tokens without a signature', how: { verifiesToken: (header, ...rest) => header.alg === 'none' || RECEIVER.verifiesToken(header, ...rest) } },
   { check: 'curl-alg', wrong: 'does not look at alg', how: { verifiesToken: (header, ...rest) => RECEIVER.verifiesToken({ ...header, alg: 'EdDSA' }, ...rest) } },
   { check: 'curl-alg', wrong: 'takes HS256 under an empty key', how: { verifiesToken: (header, input, signature, key) => (header.alg === 'HS256' ? createHmac('sha256', '').update(input).digest().equals(signature) : RECEIVER.verifiesToken(header, input, signature, key)) } },
