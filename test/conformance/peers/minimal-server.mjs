@@ -220,7 +220,7 @@ async function oneByOne(thing, call) {
   }
 }
 
-function limit(principal, name, used) {
+function limit(name, used) {
   if (used >= QUOTAS[name]) throw new Refusal('ResourceExhausted', { limit: name, max: QUOTAS[name] });
 }
 const ownedBy = (principal) => [...live.values()].filter((sub) => sub.principal === principal);
@@ -251,7 +251,7 @@ const methods = {
         resume(found);
         return { ...described(found), created: false };
       }
-      limit(principal, 'subscriptions', ownedBy(principal).length);
+      limit('subscriptions', ownedBy(principal).length);
       const sub = {
         subscriptionId: `sub_${token(24)}`, serial: ++serial, principal, key, select, onFailure: onFailure ?? 'suspend', paused: false, suspended: false, createdAt: now(),
         epoch: token(16), version: 0, entries: [], trimmed: 0, acked: 0, sent: 0, streams: new Set(), pulls: new Set(), callback: undefined, attempt: false,
@@ -326,7 +326,7 @@ const methods = {
     judgeAck(sub, ack);
     judge(sub, after);
     const waits = waitMs > 0 && maxEvents > 0 && head(sub) === (after?.sequence ?? Math.max(sub.acked, ack?.sequence ?? 0));
-    if (waits) limit(principal, 'waiting_pulls', ownedBy(principal).reduce((count, { pulls }) => count + pulls.size, 0));
+    if (waits) limit('waiting_pulls', ownedBy(principal).reduce((count, { pulls }) => count + pulls.size, 0));
     if (maxEvents > 0) resume(sub);
     acknowledge(sub, ack?.sequence);
     const start = after?.sequence ?? sub.acked;
@@ -343,7 +343,7 @@ function stream({ subscriptionId, after, window }, principal, connection) {
   const sub = own(principal, subscriptionId);
   if (sub.select.some(({ name }) => !types.get(name).drains.includes('stream'))) throw new Refusal('Unsupported', { feature: 'stream' });
   judge(sub, after);
-  limit(principal, 'streams', ownedBy(principal).reduce((count, { streams }) => count + streams.size, 0));
+  limit('streams', ownedBy(principal).reduce((count, { streams }) => count + streams.size, 0));
   openStream(sub, after?.sequence ?? sub.acked, window, connection);
 }
 
