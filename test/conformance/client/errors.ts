@@ -1,6 +1,6 @@
 /** Errors: what they mean is in code and data, whatever their message says (SEP: Errors, Recovery by the client). */
 import assert from 'node:assert/strict';
-import { conflict, notFound, type Refusal } from '../kit/client/exchange.ts';
+import { conflict, notFound, Refusal } from '../kit/client/exchange.ts';
 import { clientScenario, type ClientTest } from '../kit/client/scenario.ts';
 import { NotShown } from '../kit/looks.ts';
 
@@ -16,6 +16,7 @@ async function refuseNext(t: ClientTest, refusal: () => Refusal): Promise<number
   t.server.stream?.cut();
   await t.until('the client to drain again', () => refusedAt !== 0);
   t.server.behave('triggers/stream');
+  t.server.answerPull(undefined);
   return refusedAt;
 }
 
@@ -30,6 +31,13 @@ export const errors = [
       await t.follow();
       server.append(3);
       await t.untilAcked(3);
+
+      const before = t.program.applied.length;
+      const failedAt = await refuseNext(t, () => new Refusal(-32603, 'Subscription not found. Call triggers/subscribe to create it.'));
+      await t.check('err-client-unknown', 'an internal error, in the words of a lost subscription: it goes on where it was', async () => {
+        const { epoch, sequence } = await t.nextDrain(failedAt + 1, 'the client to drain again');
+        assert.deepEqual({ epoch, sequence, told: t.program.applied.slice(before) }, { epoch: log.epoch, sequence: 3, told: [] });
+      });
 
       // The server has less than it had sent.
       log.events.length = 2;

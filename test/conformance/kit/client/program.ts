@@ -43,9 +43,21 @@ export interface Applied {
 const TERMINATION_MS = 1000;
 const STDERR_CHARS = 4000;
 
-/** Nothing outlives the kit, however that ends. */
+/** Programs are groups of their own: what interrupts the kit does not reach them. So nothing of them outlives its end, and an interruption is one. */
 const running = new Set<Program>();
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+const interrupted = (): never => process.exit(130);
 process.on('exit', () => { for (const program of running) program.kill('SIGKILL'); });
+
+function begun(program: Program): void {
+  if (running.size === 0) for (const signal of SIGNALS) process.once(signal, interrupted);
+  running.add(program);
+}
+
+function over(program: Program): void {
+  running.delete(program);
+  if (running.size === 0) for (const signal of SIGNALS) process.removeListener(signal, interrupted);
+}
 
 export class Program {
   readonly startedAt = Date.now();
@@ -64,13 +76,13 @@ export class Program {
       shell: true, detached: process.platform !== 'win32', stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, MCP_CONFORMANCE_SCENARIO: scenario, MCP_CONFORMANCE_PROTOCOL_VERSION: era, MCP_CONFORMANCE_CONTEXT: JSON.stringify(context) },
     });
-    running.add(this);
+    begun(this);
     createInterface({ input: this.#child.stdout! }).on('line', (line) => this.#heard(line));
     this.#child.stderr!.on('data', (chunk: Buffer) => { this.#stderr = (this.#stderr + chunk.toString()).slice(-STDERR_CHARS); });
     this.over = new Promise((resolve) => {
       const end = (code: number | null): void => {
         this.ended ??= { code, at: Date.now() };
-        running.delete(this);
+        over(this);
         resolve();
       };
       this.#child.once('error', (error) => { this.#stderr += error.message; end(null); });

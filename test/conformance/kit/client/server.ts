@@ -85,8 +85,8 @@ export class ScriptedServer {
     if (this.automatic) for (const stream of this.streams) if (stream.open) stream.pump();
   }
 
-  /** The next answer to a pull, at once: what `make` returns or throws. */
-  answerPull(make: () => Json): void { this.#nextPull = make; }
+  /** The next answer to a pull, at once: what `make` returns or throws; undefined = right again. */
+  answerPull(make: (() => Json) | undefined): void { this.#nextPull = make; }
 
   /** Breaks off whatever is open. */
   dropConnections(): void { this.#server.closeAllConnections(); }
