@@ -2,9 +2,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
+import { eventsClient } from './events/client/index.ts';
 import { eventsReceiver } from './events/receiver/index.ts';
 import { eventsServer } from './events/server/index.ts';
+import { EventsClientTest, runEventsClient } from './kit/events/client.ts';
 import { EventsReceiverTest, runEventsReceiver } from './kit/events/receiver.ts';
 import { checksFor, readRequirements, REQUIREMENT_FILES } from './kit/requirements.ts';
 import { ReceiverControl } from './kit/receiver/control.ts';
@@ -13,10 +16,13 @@ import { verdictOf, type CheckResult, type Role } from './kit/verdict.ts';
 import { EVENTS_EXTENSION } from './kit/wire/session.ts';
 import { brokenEventsServers } from './peers/broken/events/index.ts';
 import { brokenEventsReceivers, MinimalEventsReceiver } from './peers/broken/events/receivers.ts';
+import { ways } from './peers/broken/events/ways.mjs';
 import { runBroken } from './peers/broken/run.ts';
 import { ReferenceEventsReceiver } from './peers/reference/events-receiver.ts';
 import { ReferenceServer } from './peers/reference/server.ts';
 
+/** What broken programs do not do they never do. */
+const PATIENCE_MS = 3500;
 const requirements = readRequirements(REQUIREMENT_FILES.events);
 
 describe('rows, scenarios and broken peers', () => {
@@ -29,7 +35,7 @@ describe('rows, scenarios and broken peers', () => {
   });
 
   const ROLES: readonly (readonly [role: Role, scenarios: readonly { readonly checks: readonly string[] }[], broken: readonly { readonly check: string }[]])[] = [
-    ['server', eventsServer, brokenEventsServers], ['receiver', eventsReceiver, brokenEventsReceivers],
+    ['server', eventsServer, brokenEventsServers], ['client', eventsClient, Object.values(ways)], ['receiver', eventsReceiver, brokenEventsReceivers],
   ];
   for (const [role, scenarios, broken] of ROLES) {
     test(`every requirement of a ${role} is looked at by a scenario and broken by a peer, and nothing else is`, () => {
@@ -58,6 +64,38 @@ describe('servers', { timeout: 900_000 }, () => {
     const caught = await runBroken({ peers: brokenEventsServers, scenarios: eventsServer, extension: EVENTS_EXTENSION, requirements, server, atOnce: 12 });
     context.diagnostic(`${caught.filter((one) => one.caught).length} of ${caught.length} broken servers caught`);
     assert.deepEqual(caught.filter((one) => !one.caught).map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`), []);
+  });
+});
+
+/** A command that starts a program of `peers`. */
+const commandOf = (path: string, wrong?: string): string =>
+  [...(wrong === undefined ? [] : [`CONFORMANCE_WRONG=${JSON.stringify(wrong)}`]), JSON.stringify(process.execPath), '--conditions=mcp-triggers-source', JSON.stringify(fileURLToPath(new URL(path, import.meta.url)))].join(' ');
+
+describe('clients', { timeout: 600_000 }, () => {
+  for (const [who, path] of [['client library', 'peers/reference/events-client.ts'], ['minimal client', 'peers/minimal-events-client.mjs']] as const) {
+    test(`the ${who} passes every check`, async () => {
+      const { results } = await runEventsClient({ requirements, scenarios: eventsClient, command: commandOf(path) });
+      assert.deepEqual(notPassed(results), []);
+    });
+  }
+
+  test('every broken client is caught', async (t) => {
+    const left = Object.entries(ways);
+    const escaped: string[] = [];
+    await Promise.all(Array.from({ length: 6 }, async () => {
+      for (let next = left.shift(); next !== undefined; next = left.shift()) {
+        const [name, { check }] = next;
+        const looks = [];
+        for (const scenario of eventsClient.filter(({ checks }) => checks.includes(check))) {
+          looks.push(...(await EventsClientTest.run(scenario, commandOf('peers/minimal-events-client.mjs', name), { patienceMs: PATIENCE_MS, enough: check })).evidence.filter((look) => look.check === check));
+          if (looks.some(({ outcome }) => outcome === 'broken')) break;
+        }
+        const verdict = verdictOf(looks, requirements.checks.get(check)!.recommended);
+        if (verdict !== 'violated' && verdict !== 'warned') escaped.push(`${name}: ${verdict}`);
+      }
+    }));
+    t.diagnostic(`${Object.keys(ways).length - escaped.length} of ${Object.keys(ways).length} broken clients caught`);
+    assert.deepEqual(escaped, []);
   });
 });
 

@@ -1,9 +1,11 @@
 /** Which scenarios there are, by extension and role. */
 import { triggersClient } from './client/index.ts';
+import { eventsClient } from './events/client/index.ts';
 import { eventsReceiver } from './events/receiver/index.ts';
 import { eventsServer } from './events/server/index.ts';
 import { runClient } from './kit/client/run.ts';
 import type { ClientScenario } from './kit/client/scenario.ts';
+import { runEventsClient } from './kit/events/client.ts';
 import { runEventsReceiver } from './kit/events/receiver.ts';
 import type { Options } from './kit/options.ts';
 import { runReceiver } from './kit/receiver/run.ts';
@@ -29,14 +31,12 @@ const client = (scenarios: readonly ClientScenario[]): Suite => ({ command, only
 const receiver = (scenarios: readonly ReceiverScenario[]): Suite => ({ url, secret, control, only, atOnce }, requirements, progress) =>
   runReceiver({ requirements, scenarios, url: url!, secret: secret!, control, only, atOnce, progress });
 
+const clientOfEvents: Suite = ({ command, only, atOnce }, requirements, progress) => runEventsClient({ requirements, scenarios: eventsClient, command: command!, only, atOnce, progress });
+
 const receiverOfEvents: Suite = ({ url, secret, control, only, atOnce }, requirements, progress) =>
   runEventsReceiver({ requirements, scenarios: eventsReceiver, url: url!, secret: secret!, control, only, atOnce, progress });
 
 export const suites: Readonly<Record<Extension, Readonly<Record<Role, Suite>>>> = {
   triggers: { server: server(triggersServer), client: client(triggersClient), receiver: receiver(triggersReceiver) },
-  events: { server: server(eventsServer, EVENTS_EXTENSION), client: unwritten, receiver: receiverOfEvents },
+  events: { server: server(eventsServer, EVENTS_EXTENSION), client: clientOfEvents, receiver: receiverOfEvents },
 };
-
-function unwritten(): Promise<never> {
-  return Promise.reject(new Error('there is no such suite'));
-}

@@ -1,4 +1,8 @@
-/** How the reference client is started. */
+/** How the reference clients are started. */
 import { fileURLToPath } from 'node:url';
 
-export const CLIENT_COMMAND = [process.execPath, '--conditions=mcp-triggers-source', fileURLToPath(new URL('client.ts', import.meta.url))].map((part) => JSON.stringify(part)).join(' ');
+const commandOf = (file: string): string => [process.execPath, '--conditions=mcp-triggers-source', fileURLToPath(new URL(file, import.meta.url))].map((part) => JSON.stringify(part)).join(' ');
+
+export const CLIENT_COMMAND = commandOf('client.ts');
+/** Follows in one mode of SEP-3415. */
+export const EVENTS_CLIENT_COMMAND = commandOf('events-client.ts');

@@ -1,0 +1,2 @@
+/** The table beside it. */
+export { ways } from '../ways.mjs';
