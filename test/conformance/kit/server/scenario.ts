@@ -44,6 +44,8 @@ export interface ServerSubject {
   readonly extension?: string | undefined;
   /** How long is waited for what has to happen soon; default 15 s. */
   readonly patienceMs?: number;
+  /** A scenario ends when this check is seen to be broken. */
+  readonly enough?: string;
 }
 
 const PATIENCE_MS = 15_000;
@@ -95,8 +97,10 @@ export class ServerTest {
   }
 
   /** See {@link Looks.check}. */
-  check<T>(checks: string | readonly string[], what: string, look: () => T | Promise<T>): Promise<T | undefined> {
-    return this.#looks.check(checks, what, look);
+  async check<T>(checks: string | readonly string[], what: string, look: () => T | Promise<T>): Promise<T | undefined> {
+    const value = await this.#looks.check(checks, what, look);
+    if (this.#looks.evidence.some(({ check, outcome }) => check === this.subject.enough && outcome === 'broken')) throw new Error('that was enough');
+    return value;
   }
 
   /** The extension's settings. */

@@ -49,7 +49,7 @@ async function runOne(peer: BrokenServer, scenarios: readonly ServerScenario[], 
   if (requirement === undefined) return { peer, caught: false, says: 'there is no such check' };
   const proxy = await SpoilingProxy.start(server.url, peer.spoil);
   try {
-    const subject: ServerSubject = { access: { url: proxy.url, token: server.token }, control: await Control.at(server.control), eras: ERAS, callbackBase: undefined, extension, requirements: requirements.checks, patienceMs: PATIENCE_MS };
+    const subject: ServerSubject = { access: { url: proxy.url, token: server.token }, control: await Control.at(server.control), eras: ERAS, callbackBase: undefined, extension, requirements: requirements.checks, patienceMs: PATIENCE_MS, enough: peer.check };
     const looks: Evidence[] = [];
     const runs = scenarios.flatMap((scenario) => (scenario.eras === 'each' ? ERAS : [scenario.eras ?? ERAS[0]]).map((era) => ({ scenario, era })));
     for (const { scenario, era } of runs) {

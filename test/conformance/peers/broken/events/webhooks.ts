@@ -65,7 +65,9 @@ const subscribing: readonly BrokenServer[] = [
     if (old !== undefined && old !== params.delivery.secret) await ask('events/unsubscribe', params);
   }) },
   { check: 'ttl-long-grant-retained', wrong: 'forgets its webhooks', spoil: called(undefined, () => taken) },
-  { check: 'ttl-no-expiry-persisted', wrong: 'forgets those without expiry', spoil: { ...asked(SUBSCRIBE, ({ ttlMs }, { memory }) => { if (ttlMs === null) memory['forever'] = true; }), ...called(undefined, ({ memory }) => (memory['forever'] === true ? taken : undefined)) } },
+  { check: 'ttl-no-expiry-persisted', wrong: 'forgets those without expiry', spoil: {
+    ...answered(SUBSCRIBE, (result, { params, memory }) => { if (params.ttlMs === null) memory[result.id] = true; return result; }), ...called(undefined, ({ memory, headers }) => (memory[headers[ID_HEADER]!] === true ? taken : undefined)),
+  } },
   { check: 'verification-persisted-for-no-expiry', wrong: 'asks for consent again', spoil: called(undefined, async (calling) => void await calling.send({ body: { type: 'verification', challenge: random() } })) },
 ];
 
