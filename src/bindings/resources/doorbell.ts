@@ -12,7 +12,7 @@ export interface Ringing {
   readonly remindMs: number;
 }
 
-export const RINGING: Ringing = { quietMs: 1000, remindMs: 30_000 };
+export const RINGING: Ringing = { quietMs: 1000, remindMs: 2000 };
 const REMIND_MAX_MS = 3_600_000;
 
 const nothing = (): void => undefined;

@@ -110,6 +110,7 @@ class Follower implements AsyncDisposable {
   #read = 0;
   #stopped = false;
   #wake: () => void = () => undefined;
+  #leave: () => void = () => undefined;
   readonly #running: Promise<void>;
 
   constructor(connect: Connect, uri: string, identify: (event: Page['events'][number]) => string) {
@@ -126,19 +127,24 @@ class Follower implements AsyncDisposable {
   /** Reads when it rings, and once after every new connection; never otherwise. */
   async #run(connect: Connect, uri: string, identify: (event: Page['events'][number]) => string): Promise<void> {
     while (!this.#stopped) {
-      let [rung, lost] = [true, false];
+      let rung = true;
+      const gone = new Promise<never>((_, reject) => (this.#leave = () => reject(new Error('the connection is gone'))));
+      gone.catch(() => undefined);
+      // An SDK waits for an answer long after the connection that would bring it is gone.
+      const meanwhile = <T>(answer: Promise<T>): Promise<T> => Promise.race([answer, gone]);
       try {
-        this.connected = await connect({ rang: () => { this.rings += 1; rung = true; this.#wake(); }, lost: () => { lost = true; this.#wake(); } });
+        this.connected = await connect({ rang: () => { this.rings += 1; rung = true; this.#wake(); }, lost: this.#leave });
+        const read = async () => this.#take(JSON.parse(await meanwhile(this.connected!.readText(this.#next))) as Page, identify);
         // Read first: on a pipe a server of 2026-07-28 tells of what was read.
-        await this.#page(identify);
-        await this.connected.listen(uri);
-        while (!lost && !this.#stopped) {
+        await read();
+        await meanwhile(this.connected.listen(uri));
+        while (!this.#stopped) {
           const woken = new Promise<void>((resolve) => (this.#wake = resolve));
           if (rung) {
             rung = false;
-            while (await this.#page(identify));
+            while (await read());
           } else {
-            await woken;
+            await meanwhile(woken);
           }
         }
       } catch (error) {
@@ -150,8 +156,7 @@ class Follower implements AsyncDisposable {
   }
 
   /** Takes one page; whether there is more. */
-  async #page(identify: (event: Page['events'][number]) => string): Promise<boolean> {
-    const page = JSON.parse(await this.connected!.readText(this.#next)) as Page;
+  #take(page: Page, identify: (event: Page['events'][number]) => string): boolean {
     if (page.reset !== undefined) {
       this.resets += 1;
       this.#read = page.after;
@@ -166,7 +171,7 @@ class Follower implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
-    this.#wake();
+    this.#leave();
     await this.#running;
   }
 }
