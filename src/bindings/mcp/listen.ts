@@ -57,20 +57,20 @@ interface ListenRequest {
  * acknowledgement says what is listened to. The stream ends with the authorization of its request, and when the log of one of its feeds does. Needs `attachResources` on
  * the servers of the handler, and `withBoundedBacklog` around it.
  */
-export function withFeeds(fetch: Fetch, engine: BindableEngine, options: ListenOptions = {}): Fetch {
+export function withFeeds(handle: Fetch, engine: BindableEngine, options: ListenOptions = {}): Fetch {
   const streams = new Quota(STREAMS_LIMIT, options.maxStreams ?? STREAMS_MAX);
   const { log } = keepingOf(options);
   return async (request, given = {}) => {
     const parsedBody = given.parsedBody === undefined ? await bodyOf(request) : given.parsedBody;
     const asked = listenRequest(parsedBody);
-    if (asked === null) return fetch(request, parsedBody === undefined ? given : { ...given, parsedBody });
+    if (asked === null) return handle(request, parsedBody === undefined ? given : { ...given, parsedBody });
     const listening = new Listening(asked, engine, options);
     try {
       await options.ready?.();
       const caller = (options.caller ?? callerOf)({ http: given.authInfo === undefined ? {} : { authInfo: given.authInfo } });
       listening.onClosed(streams.enter(caller.principal));
       const notifications = await listening.prepare(caller);
-      return listening.serve(request, given.authInfo, await fetch(request, { ...given, parsedBody: { ...(parsedBody as object), params: { ...asked.params, notifications } } }));
+      return listening.serve(request, given.authInfo, await handle(request, { ...given, parsedBody: { ...(parsedBody as object), params: { ...asked.params, notifications } } }));
     } catch (error) {
       listening.close();
       if (!(error instanceof WireError)) log.error({ err: error, method: 'subscriptions/listen' }, 'a request failed unexpectedly');
