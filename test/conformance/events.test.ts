@@ -60,6 +60,12 @@ describe('servers', { timeout: 900_000 }, () => {
     assert.deepEqual(notPassed(results), []);
   });
 
+  test('without its control interface nothing is violated, and something can be seen all the same', async () => {
+    const { results } = await runServer({ requirements, scenarios: eventsServer, extension: EVENTS_EXTENSION, access: { url: server.url, token: server.token }, control: undefined });
+    assert.deepEqual(results.filter(({ verdict }) => verdict === 'violated' || verdict === 'warned').map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`), []);
+    assert.ok(results.filter(({ verdict }) => verdict === 'passed').length >= 15);
+  });
+
   test('every broken server is caught', async (context) => {
     const caught = await runBroken({ peers: brokenEventsServers, scenarios: eventsServer, extension: EVENTS_EXTENSION, requirements, server, atOnce: 12 });
     context.diagnostic(`${caught.filter((one) => one.caught).length} of ${caught.length} broken servers caught`);
@@ -106,6 +112,8 @@ describe('receivers', () => {
       const { url, secret, control } = receiver;
       const { results } = await runEventsReceiver({ requirements, scenarios: eventsReceiver, url, secret, control });
       assert.deepEqual(notPassed(results), []);
+      const alone = await runEventsReceiver({ requirements, scenarios: eventsReceiver, url, secret, control: undefined });
+      assert.deepEqual(alone.results.filter(({ verdict }) => verdict === 'violated' || verdict === 'warned').map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`), []);
     }
   });
 

@@ -1,6 +1,6 @@
 /** The receiver suite of SEP-3415: the kit is the server, and sends what a server sends or should not. */
 import { randomBytes } from 'node:crypto';
-import { Looks } from '../looks.ts';
+import { Looks, NotShown } from '../looks.ts';
 import { NothingToTest } from '../nothing.ts';
 import { ReceiverControl, type ReceiverVerb, type Who } from '../receiver/control.ts';
 import { checksFor, type Requirements } from '../requirements.ts';
@@ -125,6 +125,12 @@ export class EventsReceiverTest {
   /** Sends it once, right in everything that is not said. */
   send(body: Json, message: Partial<Message> = {}): Promise<Answered> {
     return sendMessage(this.#url, body, { subscriptionId: this.subscriptionId, secrets: [this.#secret], ...message });
+  }
+
+  /** Throws `NotShown` when even a right event is put off, because nobody has told the receiver of the subscription. */
+  async requireKnown(): Promise<void> {
+    const { status } = await this.send(this.occurrence());
+    if (!this.control.has('register') && (status === 503 || status === 425)) throw new NotShown('the receiver does not know the subscription, for which it needs the control verb "register"');
   }
 
   /** An occurrence that nobody has sent yet. */

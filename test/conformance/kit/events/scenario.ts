@@ -11,7 +11,7 @@ export type Mode = 'poll' | 'push' | 'webhook';
 /** What is followed. */
 export interface Followed {
   readonly name: string;
-  readonly arguments: { readonly topic: string };
+  readonly arguments: { readonly topic?: string };
 }
 
 /** One scenario: a story with many checks. */
@@ -31,7 +31,7 @@ export interface EventsScenario {
 }
 
 /** The extension is defined for this revision and later ones. */
-export const eventsScenario = ({ name, about, checks, modes = [], verbs = [], types = ['plain'], alone = false, run }: EventsScenario): ServerScenario => ({
+export const eventsScenario = ({ name, about, checks, modes = [], verbs = [], types = verbs.includes('emit') ? ['plain'] : [], alone = false, run }: EventsScenario): ServerScenario => ({
   name, about, checks, alone, eras: '2026-07-28', needs: { verbs, types },
   async run(t) {
     const events = new Events(t);
@@ -60,11 +60,15 @@ export const numbersOf = (occurrences: readonly Json[]): number[] => occurrences
 
 export class Events {
   readonly #t: ServerTest;
+  #name: string | undefined;
 
-  constructor(t: ServerTest) { this.#t = t; }
+  constructor(t: ServerTest) {
+    this.#t = t;
+    this.#name = t.control.offer?.types.plain;
+  }
 
-  /** The plain type. */
-  get name(): string { return this.#t.control.type('plain'); }
+  /** The plain type; without a control interface any type that the server has, without arguments. */
+  get name(): string { return this.#name ?? this.#t.control.type('plain'); }
 
   /** Every descriptor, page by page. Throws after 100 pages. */
   async list(mcp: Session = this.#t.mcp): Promise<Json[]> {
@@ -80,18 +84,20 @@ export class Events {
 
   /** Throws `NotApplicable` when the plain type is not offered in one of these modes. */
   async require(modes: readonly Mode[]): Promise<void> {
-    if (modes.length === 0) return;
-    const descriptor = (await this.list()).find(({ name }) => name === this.name);
+    if (modes.length === 0 && this.#name !== undefined) return;
+    const list = await this.list();
+    this.#name ??= list.find(({ delivery }) => modes.every((mode) => delivery?.includes(mode)))?.name as string | undefined;
+    const descriptor = list.find(({ name }) => name === this.name);
     if (descriptor === undefined) throw new Error(`events/list does not have the type "${this.name}" of the control interface`);
     for (const mode of modes) if (!descriptor.delivery?.includes(mode)) throw new NotApplicable(`the server does not offer "${mode}" for "${this.name}"`);
   }
 
-  /** A topic that nobody else follows. */
-  topic(name: string = this.name): Followed { return { name, arguments: { topic: this.#t.unique('topic') } }; }
+  /** A topic that nobody else follows; without a control interface there is none. */
+  topic(name: string = this.name): Followed { return { name, arguments: this.#t.control.offer === undefined ? {} : { topic: this.#t.unique('topic') } }; }
 
   /** Events for this topic, numbered `n` = `from` … */
   emit({ name, arguments: { topic } }: Followed, count: number, options: { readonly from?: number; readonly data?: object } = {}): Promise<void> {
-    return this.#t.emit(topic, count, { name, ...options });
+    return this.#t.emit(topic!, count, { name, ...options });
   }
 
   poll(followed: object, params: object = {}, mcp: Session = this.#t.mcp): Promise<Json> {
