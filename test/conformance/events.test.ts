@@ -54,16 +54,17 @@ describe('servers', { timeout: 900_000 }, () => {
   before(async () => { server = await ReferenceServer.start({ TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '10000' }); });
   after(() => server.close());
 
-  test('the reference server passes every check', async (context) => {
-    const { results, durationMs } = await runServer({ requirements, scenarios: eventsServer, extension: EVENTS_EXTENSION, access: { url: server.url, token: server.token }, control: server.control });
-    context.diagnostic(`${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`);
-    assert.deepEqual(notPassed(results), []);
-  });
-
+  // Before the clock is moved, of which nobody would be told.
   test('without its control interface nothing is violated, and something can be seen all the same', async () => {
     const { results } = await runServer({ requirements, scenarios: eventsServer, extension: EVENTS_EXTENSION, access: { url: server.url, token: server.token }, control: undefined });
     assert.deepEqual(results.filter(({ verdict }) => verdict === 'violated' || verdict === 'warned').map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`), []);
     assert.ok(results.filter(({ verdict }) => verdict === 'passed').length >= 15);
+  });
+
+  test('the reference server passes every check', async (context) => {
+    const { results, durationMs } = await runServer({ requirements, scenarios: eventsServer, extension: EVENTS_EXTENSION, access: { url: server.url, token: server.token }, control: server.control });
+    context.diagnostic(`${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`);
+    assert.deepEqual(notPassed(results), []);
   });
 
   test('every broken server is caught', async (context) => {
