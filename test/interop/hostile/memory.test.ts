@@ -22,7 +22,7 @@ async function follow(wrong: Wrong, drain: Drain, most: number): Promise<Outcome
   child.stdout.on('data', (chunk) => { out += chunk; });
   child.stderr.on('data', (chunk) => { err += chunk; });
   try {
-    const code = await within(new Promise((resolve) => { child.on('close', resolve); }), 60_000);
+    const code = await within(new Promise((resolve) => { child.on('close', resolve); }), 200_000);
     assert.equal(code, 0, err.slice(0, 2000));
     return JSON.parse(out) as Outcome;
   } finally {
