@@ -1,6 +1,6 @@
 /** What a user installs: the tarball holds what it should, installs in an empty folder, and every subpath can be imported. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +31,16 @@ describe('the package', () => {
     assert.ok(packed.files.some(({ path }) => path === 'dist/src/server.js'));
     assert.ok(packed.files.some(({ path }) => path === 'dist/src/server.d.ts'));
     assert.equal(packed.files.some(({ path }) => /\.test\./.test(path)), false);
+  });
+
+  test('has the conformance command, which works from the installed package', () => {
+    const run = (...args: string[]) => spawnSync('npx', ['--no-install', manifest.name, ...args], { cwd: folder, encoding: 'utf8' });
+    const help = run('conformance', '--help');
+    assert.deepEqual([help.status, help.stderr], [0, '']);
+    assert.match(help.stdout, /conformance server/);
+    // It reads the requirements and the schema before it looks for a server.
+    const nothing = run('conformance', 'server', '--url', 'http://127.0.0.1:9/mcp');
+    assert.deepEqual([nothing.status, nothing.stderr], [3, 'Nothing was tested: nothing answers at http://127.0.0.1:9\n']);
   });
 
   for (const subpath of Object.keys(manifest.exports)) {
