@@ -116,6 +116,7 @@ export class World {
   #ids = 0;
   readonly #options: WorldOptions;
   readonly #directory = mkdtempSync(join(tmpdir(), 'triggers-requirements-'));
+  readonly #backups: string[] = [];
   readonly #key = randomBytes(32);
   readonly #endpoints: Endpoint[] = [];
   readonly #streams: StreamReader[] = [];
@@ -176,6 +177,7 @@ export class World {
   /** Copies the store's files as they are now. */
   backup(): string {
     const to = mkdtempSync(join(tmpdir(), 'triggers-backup-'));
+    this.#backups.push(to);
     cpSync(this.#directory, to, { recursive: true });
     return to;
   }
@@ -184,7 +186,7 @@ export class World {
     for (const stream of this.#streams) stream.close();
     for (const endpoint of this.#endpoints) endpoint.close();
     await this.stop();
-    rmSync(this.#directory, { recursive: true, force: true });
+    for (const folder of [this.#directory, ...this.#backups]) rmSync(folder, { recursive: true, force: true });
   }
 
   #authInfo(request: Request): AuthInfo | undefined {

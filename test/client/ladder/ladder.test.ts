@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test, type TestContext } from 'node:test';
+import { after, describe, test, type TestContext } from 'node:test';
 import { fileLedger } from '../../../src/local/file-ledger.ts';
 import { memoryLedger } from '../../../src/local/ledger.ts';
 import { LocalError } from '../../../src/wire/errors.ts';
@@ -340,16 +340,20 @@ describe('several selections', () => {
 });
 
 describe('what is remembered', () => {
-  async function ledgerFile(t: TestContext): Promise<string> {
+  const folders: string[] = [];
+  // Not before the last client has closed, which saves once more.
+  after(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
+
+  async function ledgerFile(): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), 'ladder-'));
-    t.after(() => rm(folder, { recursive: true }));
+    folders.push(folder);
     return join(folder, 'ledger.json');
   }
 
   for (const mode of ['poll', 'push'] as const) {
     test(`by ${mode}: the client is restarted, and goes on after what was finished`, async (t) => {
       const { server, events } = await everything(t, (raw, _log, one) => { takeOff(raw, 'triggers/'); one.delivery = [mode]; one.log = { subscriptionId: 's', epoch: 'e', shift: 0 }; });
-      const path = await ledgerFile(t);
+      const path = await ledgerFile();
       const first = await followed(t, server.url, { ledger: fileLedger(path) });
       await first.words(2);
       events.happen(3);
@@ -366,7 +370,7 @@ describe('what is remembered', () => {
 
   test('what was not finished comes again', async (t) => {
     const { server, events } = await everything(t, (raw, _log, one) => { takeOff(raw, 'triggers/'); one.delivery = ['push']; });
-    const path = await ledgerFile(t);
+    const path = await ledgerFile();
     const first = await followed(t, server.url, { ledger: fileLedger(path), ack: 'manual' });
     await first.words(2);
     events.happen(3);
@@ -381,7 +385,7 @@ describe('what is remembered', () => {
 
   test("the server's numbers are remembered: what was missed between two runs is named", async (t) => {
     const { server, events } = await everything(t, (raw, _log, one) => { takeOff(raw, 'triggers/'); one.delivery = ['poll']; one.log = { subscriptionId: 's', epoch: 'e', shift: 0 }; });
-    const path = await ledgerFile(t);
+    const path = await ledgerFile();
     const first = await followed(t, server.url, { ledger: fileLedger(path) });
     await first.words(2);
     events.happen();
