@@ -141,15 +141,21 @@ export class Dispatcher {
     }
   }
 
-  #limits({ state: { batchLimit, callback } }: Held): ReadLimits {
-    const most = callback !== null && this.#o.dialects.of(callback).single ? SINGLE_LOOK : this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
+  /** Whether a message to its callback holds one thing only. */
+  #isSingle({ state: { callback } }: Held): boolean {
+    return callback !== null && this.#o.dialects.of(callback).single;
+  }
+
+  #limits(held: Held): ReadLimits {
+    const { batchLimit } = held.state;
+    const most = this.#isSingle(held) ? SINGLE_LOOK : this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
     return { events: Math.min(batchLimit ?? most, most), bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES };
   }
 
   #claim(held: Held, read: Range): void {
-    const { book, dialects } = this.#o;
-    const { row, state: { callback } } = held;
-    const range = callback !== null && dialects.of(callback).single ? firstOf(read) : read;
+    const { book } = this.#o;
+    const { row } = held;
+    const range = this.#isSingle(held) ? firstOf(read) : read;
     const { refused } = book.step(held, { type: 'claim', to: range.last, events: range.events.length, first: range.sequences[0] ?? null, leaseMs: LEASE_MS });
     const { revision, state } = held;
     if (refused !== undefined || state.attempt === null) return;

@@ -150,9 +150,7 @@ export class Subscriptions {
     if (now === undefined || now.ended) return null;
     // An update may have come while the callback was asked.
     refuseOther(now);
-    const { callback } = now.state;
-    const proven = verifiedAt === null ? callback : as !== undefined && wanted !== null ? successor(callback, wanted, verifiedAt, clock.now()) : callback && { ...callback, verifiedAt };
-    const change: Change = { ttlMs: grant, resume: true, ...(proven === null ? {} : { callback: proven }) };
+    const change: Change = { ttlMs: grant, resume: true, ...(verifiedAt === null || wanted === null ? {} : { callback: successor(now.state.callback, wanted, verifiedAt, clock.now()) }) };
     const { refused } = book.step(now, { type: 'configure', change });
     if (refused !== undefined) book.step(now, { type: 'tick' });
     const { state } = now;

@@ -7,6 +7,7 @@ import type { CallbackDialect, CallbackMessage, CallbackOf } from '../../engine/
 import { nativeDialect } from '../../engine/native-dialect.ts';
 import type { Range } from '../../engine/reader.ts';
 import { webhookId } from '../../wire/canonical.ts';
+import { X_MCP_SUBSCRIPTION_ID } from '../../wire/headers.ts';
 import { CONFIG_FAILURES_MAX, FAILING_MAX_MS } from '../../wire/limits.ts';
 import type { Event } from '../../wire/schema.ts';
 import { cursorAt } from './cursor.ts';
@@ -14,8 +15,6 @@ import { endingError } from './errors.ts';
 import { webhookSubscriptionId } from './identity.ts';
 import { occurrence } from './occurrence.ts';
 import { dialectOf, PROFILES, type Profile } from './profiles.ts';
-
-const SUBSCRIPTION_ID_HEADER = 'x-mcp-subscription-id';
 
 /**
  * Whether an `eventId` can be the `webhook-id`: printable, since it travels in a header, and without a part after a dot that a lenient receiver could
@@ -82,7 +81,7 @@ const control = (of: CallbackOf, type: 'verification' | 'terminated', members: o
 function message({ state, callback }: CallbackOf, id: string, body: object): CallbackMessage {
   const [selection] = state.select;
   if (selection === undefined) throw new TypeError('a subscription selects something');
-  return { id, body: Buffer.from(JSON.stringify(body), 'utf8'), headers: { [SUBSCRIPTION_ID_HEADER]: webhookSubscriptionId(state.principal, callback.url, selection) } };
+  return { id, body: Buffer.from(JSON.stringify(body), 'utf8'), headers: { [X_MCP_SUBSCRIPTION_ID]: webhookSubscriptionId(state.principal, callback.url, selection) } };
 }
 
 function sameText(a: string, b: string): boolean {
