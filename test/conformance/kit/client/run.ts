@@ -1,22 +1,15 @@
 /** The client suite: finds out which revisions the program speaks, then runs every scenario with a server of its own. */
 import { NothingToTest } from '../nothing.ts';
-import { checksFor, type Requirements } from '../requirements.ts';
-import { conclude, runAll, type Progress, type Task } from '../run.ts';
+import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
 import { ERAS, type Era } from '../wire/session.ts';
 import { Program } from './program.ts';
 import { ClientTest, type ClientScenario } from './scenario.ts';
 import { ScriptedServer } from './server.ts';
 
-export interface ClientRun {
-  readonly requirements: Requirements;
+export interface ClientRun extends SuiteRun {
   readonly scenarios: readonly ClientScenario[];
   readonly command: string;
-  /** Only scenarios, or checks, whose name has this in it. */
-  readonly only?: string | undefined;
-  /** Programs at once. Default 4. */
-  readonly atOnce?: number;
-  readonly progress?: Progress;
   /** How long a program may take until its first request. Default 30,000. */
   readonly patienceMs?: number;
 }
@@ -24,17 +17,13 @@ export interface ClientRun {
 const PATIENCE_MS = 30_000;
 
 /** Runs it. Rejects with `NothingToTest` when the command cannot be run, or runs and asks for nothing. */
-export async function runClient({ requirements, scenarios, command, only, atOnce = 4, progress, patienceMs = PATIENCE_MS }: ClientRun): Promise<Outcome> {
+export async function runClient({ scenarios, command, patienceMs = PATIENCE_MS, ...run }: ClientRun): Promise<Outcome> {
   const startedAt = Date.now();
   const eras = await erasOf(command, patienceMs);
-  const wanted = scenarios.filter(({ name, checks }) => only === undefined || name.includes(only) || checks.some((check) => check.includes(only)));
-  const tasks = wanted.flatMap((scenario): Task[] => (scenario.eras === 'each' ? eras : eras.slice(0, 1)).map((era) => ({
+  const tasksOf = (scenario: ClientScenario): Task[] => (scenario.eras === 'each' ? eras : eras.slice(0, 1)).map((era) => ({
     name: `${scenario.name} (${era})`, alone: false, run: () => ClientTest.run(scenario, command, era),
-  })));
-  const evidence = await runAll(tasks, atOnce, progress);
-  const decided = new Set(wanted.flatMap(({ checks }) => checks));
-  const asked = checksFor(requirements, 'client').filter(({ name }) => only === undefined || decided.has(name));
-  return { role: 'client', subject: command, results: conclude(asked, evidence), durationMs: Date.now() - startedAt };
+  }));
+  return runSuite({ role: 'client', subject: command, scenarios, tasksOf, startedAt }, run);
 }
 
 /** The revisions in which the program gets as far as the extension, newest first. */

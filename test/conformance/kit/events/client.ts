@@ -3,8 +3,7 @@ import { Program, type Applied, type Context, type Suggested } from '../client/p
 import type { Haste } from '../client/scenario.ts';
 import { Looks, NotApplicable, NotShown } from '../looks.ts';
 import { NothingToTest } from '../nothing.ts';
-import { checksFor, type Requirements } from '../requirements.ts';
-import { conclude, runAll, type Progress, type Task } from '../run.ts';
+import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
 import type { Mode } from './scenario.ts';
 import { ScriptedEventsServer, TYPE_NAME, type EventsCall, type OpenResponse } from './scripted-server.ts';
@@ -34,14 +33,9 @@ export interface EventsClientScenario {
   run(t: EventsClientTest): Promise<void>;
 }
 
-export interface EventsClientRun {
-  readonly requirements: Requirements;
+export interface EventsClientRun extends SuiteRun {
   readonly scenarios: readonly EventsClientScenario[];
   readonly command: string;
-  /** Only scenarios, or checks, whose name has this in it. */
-  readonly only?: string | undefined;
-  readonly atOnce?: number;
-  readonly progress?: Progress;
 }
 
 const DURATION_MS = 300_000;
@@ -51,15 +45,11 @@ const METHOD: Readonly<Record<Mode, string>> = { poll: 'events/poll', push: 'eve
 const ERA = '2026-07-28';
 
 /** Runs it. Rejects with `NothingToTest` when the command cannot be run, or runs and asks for nothing. */
-export async function runEventsClient({ requirements, scenarios, command, only, atOnce = 4, progress }: EventsClientRun): Promise<Outcome> {
+export async function runEventsClient({ scenarios, command, ...run }: EventsClientRun): Promise<Outcome> {
   const startedAt = Date.now();
   await requireClient(command);
-  const wanted = scenarios.filter(({ name, checks }) => only === undefined || name.includes(only) || checks.some((check) => check.includes(only)));
-  const tasks = wanted.map((scenario): Task => ({ name: scenario.name, alone: false, run: () => EventsClientTest.run(scenario, command) }));
-  const evidence = await runAll(tasks, atOnce, progress);
-  const decided = new Set(wanted.flatMap(({ checks }) => checks));
-  const asked = checksFor(requirements, 'client').filter(({ name }) => only === undefined || decided.has(name));
-  return { role: 'client', subject: command, results: conclude(asked, evidence), durationMs: Date.now() - startedAt };
+  const tasksOf = (scenario: EventsClientScenario): Task => ({ name: scenario.name, alone: false, run: () => EventsClientTest.run(scenario, command) });
+  return runSuite({ role: 'client', subject: command, scenarios, tasksOf, startedAt }, run);
 }
 
 /** In one of the modes it gets as far as the extension. */

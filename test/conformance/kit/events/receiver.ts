@@ -3,8 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { Looks, NotShown } from '../looks.ts';
 import { NothingToTest } from '../nothing.ts';
 import { ReceiverControl, type ReceiverVerb, type Who } from '../receiver/control.ts';
-import { checksFor, type Requirements } from '../requirements.ts';
-import { conclude, runAll, type Progress, type Task } from '../run.ts';
+import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
 import { sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import type { Json } from '../wire/session.ts';
@@ -28,34 +27,25 @@ export interface EventsReceiverSubject {
   readonly control: ReceiverControl;
 }
 
-export interface EventsReceiverRun {
-  readonly requirements: Requirements;
+export interface EventsReceiverRun extends SuiteRun {
   readonly scenarios: readonly EventsReceiverScenario[];
   readonly url: string;
   readonly secret: string;
   /** URL of the control interface. */
   readonly control: string | undefined;
-  /** Only scenarios, or checks, whose name has this in it. */
-  readonly only?: string | undefined;
-  readonly atOnce?: number;
-  readonly progress?: Progress;
 }
 
 const AUDIENCE = 'https://mcp.example.com/mcp';
 const random = (bytes = 9): string => randomBytes(bytes).toString('base64url');
 
 /** Runs it. Rejects with `NothingToTest` when nothing answers there, or not as somebody who knows the secret. */
-export async function runEventsReceiver({ requirements, scenarios, url, secret, control: controlUrl, only, atOnce = 4, progress }: EventsReceiverRun): Promise<Outcome> {
+export async function runEventsReceiver({ scenarios, url, secret, control: controlUrl, ...run }: EventsReceiverRun): Promise<Outcome> {
   const startedAt = Date.now();
   await requireReceiver(url, secret);
   const control = controlUrl === undefined ? ReceiverControl.none : await ReceiverControl.at(controlUrl);
-  const wanted = scenarios.filter(({ name, checks }) => only === undefined || name.includes(only) || checks.some((check) => check.includes(only)));
-  const tasks = wanted.map((scenario): Task => ({ name: scenario.name, alone: !control.has('register'), run: () => EventsReceiverTest.run(scenario, { url, secret, control }) }));
-  const evidence = await runAll(tasks, atOnce, progress);
-  const decided = new Set(wanted.flatMap(({ checks }) => checks));
-  const asked = checksFor(requirements, 'receiver').filter(({ name }) => only === undefined || decided.has(name));
+  const tasksOf = (scenario: EventsReceiverScenario): Task => ({ name: scenario.name, alone: !control.has('register'), run: () => EventsReceiverTest.run(scenario, { url, secret, control }) });
   const { origin, pathname } = new URL(url);
-  return { role: 'receiver', subject: origin + pathname, results: conclude(asked, evidence), durationMs: Date.now() - startedAt };
+  return runSuite({ role: 'receiver', subject: origin + pathname, scenarios, tasksOf, startedAt }, run);
 }
 
 /** A right verification is echoed; else there is nothing that could be tested with this URL and this secret. */

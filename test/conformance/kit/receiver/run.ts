@@ -1,7 +1,6 @@
 /** The receiver suite: looks whether somebody with this secret is there, then runs every scenario against it. */
 import { NothingToTest } from '../nothing.ts';
-import { checksFor, type Requirements } from '../requirements.ts';
-import { conclude, runAll, type Progress, type Task } from '../run.ts';
+import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import { hmac } from '../server/callback-endpoint.ts';
 import type { Outcome } from '../verdict.ts';
 import { sendDelivery, type Answered } from '../wire/sender.ts';
@@ -9,35 +8,25 @@ import { ReceiverControl } from './control.ts';
 import { ReceiverTest, tokenOf, type ReceiverScenario, type ReceiverSubject } from './scenario.ts';
 import { ScriptedLog } from '../client/log.ts';
 
-export interface ReceiverRun {
-  readonly requirements: Requirements;
+export interface ReceiverRun extends SuiteRun {
   readonly scenarios: readonly ReceiverScenario[];
   readonly url: string;
   readonly secret: string;
   /** URL of the control interface. */
   readonly control: string | undefined;
-  /** Only scenarios, or checks, whose name has this in it. */
-  readonly only?: string | undefined;
-  /** Scenarios at once. Default 4. */
-  readonly atOnce?: number;
-  readonly progress?: Progress;
 }
 
 /** Runs it. Rejects with `NothingToTest` when nothing answers there, or not as somebody who knows the secret. */
-export async function runReceiver({ requirements, scenarios, url, secret, control: controlUrl, only, atOnce = 4, progress }: ReceiverRun): Promise<Outcome> {
+export async function runReceiver({ scenarios, url, secret, control: controlUrl, ...run }: ReceiverRun): Promise<Outcome> {
   const startedAt = Date.now();
   await requireReceiver(url, secret);
   const control = controlUrl === undefined ? ReceiverControl.none : await ReceiverControl.at(controlUrl);
   const subject: ReceiverSubject = { url, secret, control };
-  const wanted = scenarios.filter(({ name, checks }) => only === undefined || name.includes(only) || checks.some((check) => check.includes(only)));
   // With one registration there is one log after the other.
   const alone = !control.has('register');
-  const tasks = wanted.map((scenario): Task => ({ name: scenario.name, alone: alone || scenario.needs?.includes('restart') === true, run: () => ReceiverTest.run(scenario, subject) }));
-  const evidence = await runAll(tasks, atOnce, progress);
-  const decided = new Set(wanted.flatMap(({ checks }) => checks));
-  const asked = checksFor(requirements, 'receiver').filter(({ name }) => only === undefined || decided.has(name));
+  const tasksOf = (scenario: ReceiverScenario): Task => ({ name: scenario.name, alone: alone || scenario.needs?.includes('restart') === true, run: () => ReceiverTest.run(scenario, subject) });
   const { origin, pathname } = new URL(url);
-  return { role: 'receiver', subject: origin + pathname, results: conclude(asked, evidence), durationMs: Date.now() - startedAt };
+  return runSuite({ role: 'receiver', subject: origin + pathname, scenarios, tasksOf, startedAt }, run);
 }
 
 /** A right challenge gets a right answer; else there is nothing that could be tested with this URL and this secret. */

@@ -54,12 +54,18 @@ export async function readAll(mcp: Session, subscriptionId: string, after: Json,
 export const numbered = (t: ServerTest, subscriptionId: string, head: number, mcp: Session = t.mcp): Promise<unknown> =>
   t.until(`number ${head} to be assigned`, async () => (await mcp.request('triggers/get', { subscriptionId })).head >= head);
 
-/** Resolves when the stream has covered this number. Throws when it is refused or breaks, because nothing can come then. */
-export const streamed = (t: ServerTest, stream: StreamReader, sequence: number): Promise<unknown> => t.until(`number ${sequence} on the stream`, () => {
+/** A stream that was refused, or broke off, cannot bring what is waited for. */
+export function requireSound(stream: StreamReader): void {
   const { error, broke } = stream.ended ?? {};
   if (error !== undefined) throw new Error(`the stream was refused with error ${error.code}: ${error.message}`);
   if (broke !== undefined) throw new Error(`the stream broke off: ${String(broke)}`);
-  return stream.deliveries.some((delivery) => lastOf(delivery) >= sequence);
+}
+
+/** Resolves when the stream has covered this number. Throws when it is refused or breaks, because nothing can come then. */
+export const streamed = (t: ServerTest, stream: StreamReader, sequence: number): Promise<unknown> => t.until(`number ${sequence} on the stream`, () => {
+  requireSound(stream);
+  // A heartbeat behind the number does not carry it.
+  return stream.deliveries.some((delivery) => delivery.after < sequence && lastOf(delivery) >= sequence);
 });
 
 /** The error that a request is answered with, of whichever method: a stream that opens is closed again. Throws when there is none. */

@@ -1,14 +1,12 @@
 /** The server suite: finds out what the server speaks, then runs every scenario against it. */
 import { Control } from '../control.ts';
 import { explain } from '../looks.ts';
-import { checksFor, type Requirements } from '../requirements.ts';
-import { conclude, runAll, type Progress, type Task } from '../run.ts';
+import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
 import { ERAS, NoServer, Session, type Access, type Era } from '../wire/session.ts';
 import { ServerTest, type ServerScenario, type ServerSubject } from './scenario.ts';
 
-export interface ServerRun {
-  readonly requirements: Requirements;
+export interface ServerRun extends SuiteRun {
   readonly scenarios: readonly ServerScenario[];
   readonly access: Access;
   /** The identifier of the extension under test; default: the one of the project. */
@@ -16,27 +14,18 @@ export interface ServerRun {
   /** URL of the control interface. */
   readonly control: string | undefined;
   readonly callbackBase?: string | undefined;
-  /** Only scenarios, or checks, whose name has this in it. */
-  readonly only?: string | undefined;
-  /** Scenarios at once. Default 4. */
-  readonly atOnce?: number;
-  readonly progress?: Progress;
 }
 
 /** Runs it. Rejects with `NoServer` when there is nothing to test, before anything else happens. */
-export async function runServer({ requirements, scenarios, access, extension, control: controlUrl, callbackBase, only, atOnce = 4, progress }: ServerRun): Promise<Outcome> {
+export async function runServer({ scenarios, access, control: controlUrl, callbackBase, extension, ...run }: ServerRun): Promise<Outcome> {
   const startedAt = Date.now();
   const eras = await erasOf(access);
   const control = controlUrl === undefined ? Control.none : await Control.at(controlUrl);
-  const subject: ServerSubject = { access, control, eras, callbackBase, extension, requirements: requirements.checks };
-  const wanted = scenarios.filter(({ name, checks }) => only === undefined || name.includes(only) || checks.some((check) => check.includes(only)));
-  const tasks = wanted.flatMap((scenario): Task[] => erasFor(scenario, eras).map((era) => ({
+  const subject: ServerSubject = { access, control, eras, callbackBase, extension, requirements: run.requirements.checks };
+  const tasksOf = (scenario: ServerScenario): Task[] => erasFor(scenario, eras).map((era) => ({
     name: `${scenario.name} (${era})`, alone: scenario.alone === true, run: () => ServerTest.run(scenario, subject, era),
-  })));
-  const evidence = await runAll(tasks, atOnce, progress);
-  const decided = new Set(wanted.flatMap(({ checks }) => checks));
-  const asked = checksFor(requirements, 'server').filter(({ name }) => only === undefined || decided.has(name));
-  return { role: 'server', subject: shown(access.url), results: conclude(asked, evidence), durationMs: Date.now() - startedAt };
+  }));
+  return runSuite({ role: 'server', subject: shown(access.url), scenarios, tasksOf, startedAt }, run);
 }
 
 /** The revisions this server speaks, newest first. Throws `NoServer` when it speaks none. */

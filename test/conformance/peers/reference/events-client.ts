@@ -1,28 +1,13 @@
 /** The client library as the client suite of SEP-3415 wants it: follows in the one mode that it is told, and tells on standard output what it hands on. */
-import { generateKeyPairSync } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
 import { connect, triggersClient, type FollowItem, type FollowOptions } from 'mcp-triggers-experimental/client';
-import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
 import type { EventsContext } from '../../kit/events/client.ts';
+import { loopbackReceiver } from './loopback-receiver.ts';
 
 const LIST_CHANGED = 'notifications/events/list_changed';
 const url = process.argv.at(-1)!;
 const { mode, select, durationMs, suggested = {} } = JSON.parse(process.env['MCP_CONFORMANCE_CONTEXT']!) as EventsContext;
 const { requestTimeoutMs, streamSilenceMs, backoffBaseMs, pollFloorMs } = suggested;
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-
-/** A callback on loopback, for as long as this process lives. */
-async function listen(): Promise<Receiver> {
-  let receiver: Receiver | undefined;
-  const server = createServer(getRequestListener((request) => receiver!.fetch(request))).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  receiver = createReceiver({ endpoint: `${origin}/callback`, issuer: origin, signingKey: generateKeyPairSync('ed25519').privateKey });
-  return receiver;
-}
 
 function lineOf(item: FollowItem): object {
   switch (item.type) {
@@ -45,7 +30,7 @@ if (extensions?.['io.modelcontextprotocol/events']?.listChanged === true) {
 }
 const following = triggersClient(connection).follow({
   select: select as FollowOptions['select'], rungs: [`events.${mode}`],
-  ...(mode === 'webhook' ? { callback: await listen() } : {}),
+  ...(mode === 'webhook' ? { callback: await loopbackReceiver() } : {}),
   tuning: {
     ...(streamSilenceMs === undefined ? {} : { silenceMs: streamSilenceMs }), ...(pollFloorMs === undefined ? {} : { pollFloorMs }),
     ...(backoffBaseMs === undefined ? {} : { backoff: { baseMs: backoffBaseMs, maxMs: 10 * backoffBaseMs } }),
