@@ -2,6 +2,19 @@
 import assert from 'node:assert/strict';
 import { eventually, type Json } from './world.ts';
 
+/** Reads a response to its end, whether it is one answer or a stream of events; each message is there as soon as it came. */
+export async function readInto(messages: Json[], response: Response): Promise<void> {
+  if (response.headers.get('content-type')?.includes('event-stream') !== true) return void messages.push((await response.json()) as Json);
+  let text = '';
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk as Uint8Array, { stream: true });
+    const lines = text.split('\n');
+    text = lines.pop() ?? '';
+    for (const line of lines) if (line.startsWith('data: ') && line.length > 6) messages.push(JSON.parse(line.slice(6)) as Json);
+  }
+}
+
 export class StreamReader {
   readonly id: number | string;
   readonly messages: Json[] = [];
@@ -12,19 +25,7 @@ export class StreamReader {
   constructor(id: number | string, response: Response, controller: AbortController) {
     this.id = id;
     this.#controller = controller;
-    void this.#run(response).catch(() => undefined).finally(() => { this.#over = true; });
-  }
-
-  async #run(response: Response): Promise<void> {
-    if (response.headers.get('content-type')?.includes('event-stream') !== true) return void this.messages.push((await response.json()) as Json);
-    let text = '';
-    const decoder = new TextDecoder();
-    for await (const chunk of response.body ?? []) {
-      text += decoder.decode(chunk as Uint8Array, { stream: true });
-      const lines = text.split('\n');
-      text = lines.pop() ?? '';
-      for (const line of lines) if (line.startsWith('data: ') && line.length > 6) this.messages.push(JSON.parse(line.slice(6)) as Json);
-    }
+    void readInto(this.messages, response).catch(() => undefined).finally(() => { this.#over = true; });
   }
 
   get deliveries(): Json[] { return this.messages.filter(({ method }) => method === 'notifications/triggers/delivery').map(({ params }) => params as Json); }

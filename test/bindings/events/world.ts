@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { attachEvents, defineTrigger, eventsDialects, type ProfileName } from 'mcp-triggers-experimental/server';
+import { readInto } from '../../requirements/stream-reader.ts';
 import { door, eventually, mail, meter, World, type Asking, type Json, type WorldOptions } from '../../requirements/world.ts';
 import { Receiver, type Behaviour } from './receiver.ts';
 
@@ -106,21 +107,7 @@ export class Frames {
 
   constructor(response: Response, controller: AbortController) {
     this.#controller = controller;
-    void this.#run(response).catch(() => undefined).finally(() => { this.#over = true; });
-  }
-
-  async #run(response: Response): Promise<void> {
-    if (response.headers.get('content-type')?.includes('event-stream') !== true) return void this.messages.push((await response.json()) as Json);
-    let text = '';
-    const decoder = new TextDecoder();
-    for await (const chunk of response.body ?? []) {
-      text += decoder.decode(chunk as Uint8Array, { stream: true });
-      const lines = text.split('\n');
-      text = lines.pop() ?? '';
-      for (const line of lines) {
-        if (line.startsWith('data: ') && line.length > 6) this.messages.push(JSON.parse(line.slice(6)) as Json);
-      }
-    }
+    void readInto(this.messages, response).catch(() => undefined).finally(() => { this.#over = true; });
   }
 
   get over(): boolean { return this.#over; }

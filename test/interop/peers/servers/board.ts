@@ -2,6 +2,8 @@
  * What the plain SDK servers show: texts as resources, a list of tools and one of prompts, all of which change when a test says so. It knows nothing of
  * triggers, and answers the requests of either SDK, which both hand over method and params.
  */
+import { once } from 'node:events';
+import type { Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export const NOTICE = 'board://notice';
@@ -19,6 +21,14 @@ export interface StockServer extends AsyncDisposable {
   ring(what: Ring): Promise<void>;
   /** Cuts every connection; sessions stay. */
   cut(): void;
+}
+
+/** Stops listening and cuts every connection. */
+export async function stopped(http: Server): Promise<void> {
+  const closed = once(http, 'close');
+  http.close();
+  http.closeAllConnections();
+  await closed;
 }
 
 /** How a server is started that a client starts by itself, on a pipe. */

@@ -15,7 +15,7 @@ import {
   ListToolsRequestSchema, ReadResourceRequestSchema, SubscribeRequestSchema, UnsubscribeRequestSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { installedVersion } from '../matrix.ts';
-import { Board, type Ring, type StockOptions, type StockProgram, type StockServer } from './board.ts';
+import { Board, type Ring, type StockOptions, stopped, type StockProgram, type StockServer } from './board.ts';
 
 const SCHEMAS = [
   CallToolRequestSchema, GetPromptRequestSchema, ListPromptsRequestSchema, ListResourcesRequestSchema, ListResourceTemplatesRequestSchema,
@@ -118,12 +118,7 @@ export async function startSdk1({ board = new Board(), port = 0, unknownSession 
     get sessionCount() { return sessionCount; },
     subscribed: () => [...sessions.values()].flatMap((one) => [...one.subscribed]),
     cut: () => http.closeAllConnections(),
-    async [Symbol.asyncDispose]() {
-      const closed = once(http, 'close');
-      http.close();
-      http.closeAllConnections();
-      await closed;
-    },
+    [Symbol.asyncDispose]: () => stopped(http),
   };
 }
 

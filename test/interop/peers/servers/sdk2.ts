@@ -10,7 +10,7 @@ import { getRequestListener } from '@hono/node-server';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { installedVersion } from '../matrix.ts';
-import { Board, BOARD_METHODS, SESSION_METHODS, type Ring, type StockOptions, type StockProgram, type StockServer } from './board.ts';
+import { Board, BOARD_METHODS, SESSION_METHODS, type Ring, type StockOptions, stopped, type StockProgram, type StockServer } from './board.ts';
 
 function serverOf(board: Board, ring: (what: Ring) => Promise<void>): McpServer {
   const mcp = new McpServer({ name: 'sdk-2', version: '1' }, { capabilities: board.capabilities });
@@ -37,12 +37,7 @@ export async function startSdk2({ board = new Board(), port = 0 }: StockOptions 
     board,
     ring,
     cut: () => http.closeAllConnections(),
-    async [Symbol.asyncDispose]() {
-      const closed = once(http, 'close');
-      http.close();
-      http.closeAllConnections();
-      await closed;
-    },
+    [Symbol.asyncDispose]: () => stopped(http),
   };
 }
 
