@@ -1,7 +1,7 @@
 /** Stream: order, credit, heartbeats and ends, as its reader sees them (SEP: Stream). */
 import assert from 'node:assert/strict';
 import { lastOf } from '../kit/server/callback-endpoint.ts';
-import { requireSound, sequencesOf, streamed, upTo } from '../kit/server/coverage.ts';
+import { carried, requireSound, sequencesOf, upTo } from '../kit/server/coverage.ts';
 import { scenario, type ServerTest } from '../kit/server/scenario.ts';
 import type { StreamReader } from '../kit/server/stream-reader.ts';
 import { SUBSCRIPTION_META, type Json } from '../kit/wire/session.ts';
@@ -40,8 +40,8 @@ export const stream = [
       await t.emit(topic, 8);
       const fromStart = await t.stream({ subscriptionId, after: { epoch, sequence: 0 } });
       const fromFive = await t.stream({ subscriptionId, after: { epoch, sequence: 5 } });
-      await streamed(t, fromStart, 8);
-      await streamed(t, fromFive, 8);
+      await carried(t, fromStart, 8);
+      await carried(t, fromFive, 8);
       await t.check('stream-continues', 'the first delivery begins at the position asked for, each later one where the one before ended', () => {
         for (const [stream, start] of [[fromStart, 0], [fromFive, 5]] as const) {
           let position: number = start;
@@ -78,12 +78,12 @@ export const stream = [
       await t.emit(t.topicOf(subscription), 9);
       await t.check('stream-window', 'four events with a window of four, and one more after one was acknowledged', async () => {
         const stream = await t.stream({ subscriptionId, window: { events: 4 } });
-        await streamed(t, stream, 4);
+        await carried(t, stream, 4);
         // Nothing more may come; this long is looked at.
         await t.pause(300);
         assert.deepEqual(sequencesOf(stream.deliveries), upTo(1, 4), 'events in flight:');
         await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
-        await streamed(t, stream, 5);
+        await carried(t, stream, 5);
         await t.pause(300);
         assert.deepEqual(sequencesOf(stream.deliveries), upTo(1, 5), 'events after one was acknowledged:');
       });
@@ -92,14 +92,14 @@ export const stream = [
       const pad = 'x'.repeat(20_000);
       await t.emit(t.topicOf(large), 3, { data: { pad } });
       const narrow = await t.stream({ subscriptionId: large.subscriptionId, window: { bytes: 2000 } });
-      await t.check('stream-window-one', 'an event larger than the window comes when nothing is in flight', () => streamed(t, narrow, 1));
+      await t.check('stream-window-one', 'an event larger than the window comes when nothing is in flight', () => carried(t, narrow, 1));
       await t.check('stream-window', 'and nothing with it', async () => {
         await t.pause(300);
         assert.deepEqual(sequencesOf(narrow.deliveries), [1], 'events in flight, each larger than the window:');
       });
       await t.check('stream-window-one', 'and the next one when it was acknowledged', async () => {
         await t.mcp.request('triggers/ack', { subscriptionId: large.subscriptionId, position: { epoch: large.epoch, sequence: 1 } });
-        await streamed(t, narrow, 2);
+        await carried(t, narrow, 2);
       });
     },
   }),
@@ -133,7 +133,7 @@ export const stream = [
         await t.check('stream-cancel', 'after notifications/cancelled nothing more is sent for the request', async () => {
           const stream = await t.stream({ subscriptionId });
           await first(t, stream);
-          await streamed(t, stream, 2);
+          await carried(t, stream, 2);
           await t.mcp.notify('notifications/cancelled', { requestId: stream.requestId, reason: 'done' });
           const count = stream.deliveries.length;
           await t.emit(topic, 1, { from: 3 });
@@ -164,7 +164,7 @@ export const stream = [
       const busy = await t.subscribe({ ttlMs: 3_600_000 });
       await t.emit(t.topicOf(busy), 5);
       const stalled = await t.stream({ subscriptionId: busy.subscriptionId, window: { events: 2 } });
-      await streamed(t, stalled, 2);
+      await carried(t, stalled, 2);
       await t.check('stream-stalled', 'a full window without an acknowledgement for 60 seconds ends the stream', async () => {
         for (let passed = 0; passed < STALLED_MS + HEARTBEAT_MS && stalled.ended === undefined; passed += HEARTBEAT_MS) {
           await t.control.do('advance', { ms: HEARTBEAT_MS });

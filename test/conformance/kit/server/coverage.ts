@@ -64,7 +64,12 @@ export function requireSound(stream: StreamReader): void {
 /** Resolves when the stream has covered this number. Throws when it is refused or breaks, because nothing can come then. */
 export const streamed = (t: ServerTest, stream: StreamReader, sequence: number): Promise<unknown> => t.until(`number ${sequence} on the stream`, () => {
   requireSound(stream);
-  // A heartbeat behind the number does not carry it.
+  return stream.deliveries.some((delivery) => lastOf(delivery) >= sequence);
+});
+
+/** Resolves when a delivery of the stream has carried this number: one that only stands behind it, as a heartbeat does, is not enough. */
+export const carried = (t: ServerTest, stream: StreamReader, sequence: number): Promise<unknown> => t.until(`number ${sequence} on the stream`, () => {
+  requireSound(stream);
   return stream.deliveries.some((delivery) => delivery.after < sequence && lastOf(delivery) >= sequence);
 });
 
