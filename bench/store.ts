@@ -7,8 +7,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { Store, Write } from '../src/engine/ports.ts';
-import { sqliteStore } from '../src/stores/sqlite/index.ts';
+import type { Store, Write } from '../src/server/engine/ports.ts';
+import { sqliteStore } from '../src/server/store/sqlite/index.ts';
 import { callback, checkpoint, create, entry, plain } from '../src/testing/store-contract/samples.ts';
 
 export interface Result {

@@ -10,7 +10,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { registerTable } from '../test/bindings/events/register.ts';
+import { registerTable } from '../test/server/mcp/events/register.ts';
 import type { RowResult, VersionedRow } from '../test/interop/peers/matrix.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));

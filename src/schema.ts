@@ -4,5 +4,5 @@
  *
  * @packageDocumentation
  */
-export * from './wire/schema.ts';
-export { check, type Checked, type Complaint, type WireTypes } from './wire/validate.ts';
+export * from './protocol/wire/schema.ts';
+export { check, type Checked, type Complaint, type WireTypes } from './protocol/wire/validate.ts';

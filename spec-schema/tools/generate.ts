@@ -1,5 +1,5 @@
 /**
- * Makes `draft/schema.json` (JSON Schema 2020-12) and `src/wire/wire-types.ts` (the map from type name to type) from
+ * Makes `draft/schema.json` (JSON Schema 2020-12) and `src/protocol/wire/wire-types.ts` (the map from type name to type) from
  * `draft/schema.ts`. Run without arguments to write them, with `--check` to fail when the committed files are stale.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -54,7 +54,7 @@ export function generate(): Record<string, string> {
   };
   return {
     'spec-schema/draft/schema.json': `${JSON.stringify(schema, null, 2)}\n`,
-    'src/wire/wire-types.ts': wireTypes(names),
+    'src/protocol/wire/wire-types.ts': wireTypes(names),
   };
 }
 
@@ -81,7 +81,7 @@ function wireTypes(names: readonly string[]): string {
   const members = names.map((name) => `  ${name}: wire.${name};`);
   return [
     `// ${MAKER}`,
-    "import type * as wire from '../../spec-schema/draft/schema.ts';",
+    "import type * as wire from '../draft/schema.ts';",
     '',
     '/** Every wire type by its name in `schema.json`. */',
     'export interface WireTypes {',

@@ -6,13 +6,13 @@ import type {
   AckResult, GetNotModified, GetResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult, Position, PullParams, PullResult,
   ServerCapability, SubscribeParams, SubscribeResult, Subscription, TriggerType, UpdateParams, UpdateResult,
 } from '../../spec-schema/draft/schema.ts';
-import { LocalError } from '../wire/errors.ts';
-import { Calls, type AbortOptions } from './calls.ts';
-import type { Connection } from './connection.ts';
-import { Following } from './ladder/follow.ts';
-import type { FollowOptions } from './ladder/types.ts';
+import { LocalError } from '../protocol/wire/errors.ts';
+import { Calls, type AbortOptions } from './sdk/triggers-api.ts';
+import type { Connection } from './sdk/connection.ts';
+import { Following } from './follow/following.ts';
+import type { FollowOptions } from './follow/types.ts';
 import type { SubscribeOptions } from './options.ts';
-import { TriggersSubscription } from './subscription.ts';
+import { TriggersSubscription } from './subscription/subscription.ts';
 
 /** Pages of one list. A server whose list does not end is given up. */
 const PAGES_MAX = 1000;

@@ -11,28 +11,28 @@
  *
  * @packageDocumentation
  */
-export { connect } from './connection.ts';
-export type { CallOptions, Connection, ConnectOptions, HttpTarget, InterruptionListener, NotificationListener, StdioTarget, StreamOptions, Target } from './connection.ts';
-export type { RawCapabilities } from './greeting.ts';
-export type { ServerStreamState } from './server-stream.ts';
+export { connect } from './sdk/connection.ts';
+export type { CallOptions, Connection, ConnectOptions, HttpTarget, InterruptionListener, NotificationListener, StdioTarget, StreamOptions, Target } from './sdk/connection.ts';
+export type { RawCapabilities } from './sdk/handshake-observer.ts';
+export type { ServerStreamState } from './sdk/server-stream.ts';
 export { triggersClient, type TriggersClient } from './client.ts';
-export type { AbortOptions } from './calls.ts';
-export type { TriggersSubscription } from './subscription.ts';
+export type { AbortOptions } from './sdk/triggers-api.ts';
+export type { TriggersSubscription } from './subscription/subscription.ts';
 export type {
   Acknowledgeable, CallbackEndpoint, Guarantee, Item, Sink, SubscribeOptions, SubscriptionState, Tuning, WebhookMessage, WebhookSink, WebhookVerdict,
 } from './options.ts';
-export type { Following } from './ladder/follow.ts';
+export type { Following } from './follow/following.ts';
 export type {
   FollowedEvent, FollowedGap, FollowGuarantee, FollowItem, FollowOptions, FollowState, FollowStatus, FollowTuning, ItemNumber, Otherwise, RungChange, RungName,
   ServerNumber, TriggersRungOptions,
-} from './ladder/types.ts';
+} from './follow/types.ts';
 export type { BackoffOptions } from './backoff.ts';
-export type { EpochItem, EventItem, GapItem, LostItem } from '../local/items.ts';
+export type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';
 
-export { fileLedger } from '../local/file-ledger.ts';
-export { memoryLedger } from '../local/ledger.ts';
-export type { Ledger, LedgerRecord, MarkRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../local/ledger.ts';
-export { systemClock, type Clock } from '../local/clock.ts';
+export { fileLedger } from '../protocol/ledger/file-ledger.ts';
+export { memoryLedger } from '../protocol/ledger/ledger.ts';
+export type { Ledger, LedgerRecord, MarkRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../protocol/ledger/ledger.ts';
+export { systemClock, type Clock } from '../protocol/lib/clock.ts';
 
-export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from '../wire/errors.ts';
-export { RemoteError } from '../wire/remote-error.ts';
+export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from '../protocol/wire/errors.ts';
+export { RemoteError } from '../protocol/wire/remote-error.ts';

@@ -1,8 +1,8 @@
 /** What a caller of `subscribe` says, and what it is told. */
 import type { Delivery, Drain, OnFailure, Position, Selection, ServerCapability, StreamWindow } from '../../spec-schema/draft/schema.ts';
-import type { Clock } from '../local/clock.ts';
-import type { EpochItem, EventItem, GapItem, LostItem } from '../local/items.ts';
-import type { Ledger } from '../local/ledger.ts';
+import type { Clock } from '../protocol/lib/clock.ts';
+import type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';
+import type { Ledger } from '../protocol/ledger/ledger.ts';
 import type { BackoffOptions } from './backoff.ts';
 
 /** What the iterator yields. An event or a gap is acknowledged with `ack()`, or by asking for the next item. */

@@ -3,11 +3,11 @@
  * before it is said (SEP: Applying a delivery).
  */
 import type { Delivery, Event, Position, Rejection } from '../../spec-schema/draft/schema.ts';
-import { advance, begin, receive, type Cursor, type Entry } from '../core/apply.ts';
-import type { EpochItem, EventItem, GapItem, LostItem, TerminatedItem } from '../local/items.ts';
-import { recordName, type Ledger } from '../local/ledger.ts';
-import { RecentEvents } from '../local/recent.ts';
-import { Serial } from '../local/serial.ts';
+import { advance, begin, receive, type Cursor, type Entry } from '../protocol/core/apply.ts';
+import type { EpochItem, EventItem, GapItem, LostItem, TerminatedItem } from '../protocol/ledger/items.ts';
+import { recordName, type Ledger } from '../protocol/ledger/ledger.ts';
+import { RecentEvents } from '../protocol/ledger/recent-events.ts';
+import { Serial } from '../protocol/lib/serial.ts';
 import type { Who } from './registry.ts';
 
 /** What an {@link Apply} is handed, one at a time and in order. */

@@ -20,12 +20,12 @@ export type { Applied, Apply, Problem, ReceiverItem, Verdict } from './applier.t
 export type { Registration, Who } from './registry.ts';
 export type { RefusalCode } from './refusal.ts';
 export type { WebhookMessage, WebhookSink, WebhookVerdict } from './webhook.ts';
-export type { EpochItem, EventItem, GapItem, LostItem, TerminatedItem } from '../local/items.ts';
-export type { DeliveryKeyFound, DeliveryKeyLookup } from '../wire/delivery-jws.ts';
+export type { EpochItem, EventItem, GapItem, LostItem, TerminatedItem } from '../protocol/ledger/items.ts';
+export type { DeliveryKeyFound, DeliveryKeyLookup } from '../protocol/wire/delivery-jws.ts';
 
-export { fileLedger } from '../local/file-ledger.ts';
-export { memoryLedger } from '../local/ledger.ts';
-export type { Ledger, LedgerRecord, MarkRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../local/ledger.ts';
-export { systemClock, type Clock } from '../local/clock.ts';
+export { fileLedger } from '../protocol/ledger/file-ledger.ts';
+export { memoryLedger } from '../protocol/ledger/ledger.ts';
+export type { Ledger, LedgerRecord, MarkRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../protocol/ledger/ledger.ts';
+export { systemClock, type Clock } from '../protocol/lib/clock.ts';
 
-export { LocalError, type LocalErrorCode } from '../wire/errors.ts';
+export { LocalError, type LocalErrorCode } from '../protocol/wire/errors.ts';

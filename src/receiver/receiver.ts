@@ -4,16 +4,16 @@
  */
 import type { JsonWebKey, KeyObject } from 'node:crypto';
 import type { CallbackUrlClaims, Delivery, Position, Rejection } from '../../spec-schema/draft/schema.ts';
-import { lastCovered } from '../core/apply.ts';
-import { systemClock, type Clock } from '../local/clock.ts';
-import { memoryLedger, recordName, type Ledger } from '../local/ledger.ts';
-import { CALLBACK_TOKEN_PARAMETER, verifyCallbackUrl } from '../wire/callback-url.ts';
-import { deliveryKey, verifyDelivery, type DeliveryKeyLookup } from '../wire/delivery-jws.ts';
-import { decodeDelivery } from '../wire/envelope.ts';
-import { LocalError } from '../wire/errors.ts';
-import { MCP_DELIVERY_SIGNATURE, MCP_SUBSCRIPTION_ID, readHeader, X_MCP_SUBSCRIPTION_ID } from '../wire/headers.ts';
-import type { Secret } from '../wire/secret.ts';
-import { challengeProof, FOREIGN_WEBHOOK_ID } from '../wire/signature.ts';
+import { lastCovered } from '../protocol/core/apply.ts';
+import { systemClock, type Clock } from '../protocol/lib/clock.ts';
+import { memoryLedger, recordName, type Ledger } from '../protocol/ledger/ledger.ts';
+import { CALLBACK_TOKEN_PARAMETER, verifyCallbackUrl } from '../protocol/wire/callback-url.ts';
+import { deliveryKey, verifyDelivery, type DeliveryKeyLookup } from '../protocol/wire/delivery-jws.ts';
+import { decodeDelivery } from '../protocol/wire/envelope.ts';
+import { LocalError } from '../protocol/wire/errors.ts';
+import { MCP_DELIVERY_SIGNATURE, MCP_SUBSCRIPTION_ID, readHeader, X_MCP_SUBSCRIPTION_ID } from '../protocol/wire/headers.ts';
+import type { Secret } from '../protocol/wire/secret.ts';
+import { challengeProof, FOREIGN_WEBHOOK_ID } from '../protocol/wire/signature.ts';
 import { Applier, type Applied, type Apply, type Problem } from './applier.ts';
 import { Refusal, tokenRefusal, type RefusalCode } from './refusal.ts';
 import { Registry, type Known, type Registration, type Who } from './registry.ts';

@@ -2,7 +2,7 @@
  * What the callback endpoint answers when it does not acknowledge: a status that tells the server whether to try again, and an
  * RFC 9457 body for whoever debugs it. Nothing of the request is repeated (SEP: Answers).
  */
-import type { LocalError } from '../wire/errors.ts';
+import type { LocalError } from '../protocol/wire/errors.ts';
 
 /** The `code` in the RFC 9457 body of a refusal; each has one HTTP status (SEP: Answers). */
 export type RefusalCode =

@@ -3,15 +3,15 @@
  * challenge that overtakes the answer to `triggers/subscribe` is expected (SEP: Signed callback URLs, Verification).
  */
 import type { KeyObject } from 'node:crypto';
-import type { Clock } from '../local/clock.ts';
-import { recordName, type Ledger, type RegistrationRecord } from '../local/ledger.ts';
-import { Serial } from '../local/serial.ts';
-import { CALLBACK_TOKEN_PARAMETER, mintCallbackUrl } from '../wire/callback-url.ts';
-import { LocalError } from '../wire/errors.ts';
-import type { HeadersLike } from '../wire/headers.ts';
-import { SECRET_ROTATION_GRACE_MS } from '../wire/limits.ts';
-import { Secret } from '../wire/secret.ts';
-import { verifyWebhook } from '../wire/signature.ts';
+import type { Clock } from '../protocol/lib/clock.ts';
+import { recordName, type Ledger, type RegistrationRecord } from '../protocol/ledger/ledger.ts';
+import { Serial } from '../protocol/lib/serial.ts';
+import { CALLBACK_TOKEN_PARAMETER, mintCallbackUrl } from '../protocol/wire/callback-url.ts';
+import { LocalError } from '../protocol/wire/errors.ts';
+import type { HeadersLike } from '../protocol/wire/headers.ts';
+import { SECRET_ROTATION_GRACE_MS } from '../protocol/wire/limits.ts';
+import { Secret } from '../protocol/wire/secret.ts';
+import { verifyWebhook } from '../protocol/wire/signature.ts';
 
 /** A subscription as its receiver names it: the MCP server's resource URI and the `key`. */
 export interface Who { readonly audience: string; readonly key: string }

@@ -1,7 +1,7 @@
 /** The request before anybody is trusted: what may be read of it, and no more of its body than a delivery can have. */
-import type { Clock } from '../local/clock.ts';
-import { CALLBACK_CONTENT_TYPE, CONTENT_TYPE } from '../wire/headers.ts';
-import { CALLBACK_BODY_BYTES_MAX } from '../wire/limits.ts';
+import type { Clock } from '../protocol/lib/clock.ts';
+import { CALLBACK_CONTENT_TYPE, CONTENT_TYPE } from '../protocol/wire/headers.ts';
+import { CALLBACK_BODY_BYTES_MAX } from '../protocol/wire/limits.ts';
 import { Refusal } from './refusal.ts';
 
 /** Method, media type and announced size. */

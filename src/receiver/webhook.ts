@@ -2,9 +2,9 @@
  * Webhooks of `events/*` (SEP-3415) at the same endpoint: one occurrence or one control envelope in a request, a challenge that is
  * echoed, and a status that says whether it comes again.
  */
-import { CALLBACK_BODY_BYTES_MAX } from '../wire/limits.ts';
-import { readHeader, X_MCP_SUBSCRIPTION_ID, type HeadersLike } from '../wire/headers.ts';
-import { parseJson } from '../wire/json.ts';
+import { CALLBACK_BODY_BYTES_MAX } from '../protocol/wire/limits.ts';
+import { readHeader, X_MCP_SUBSCRIPTION_ID, type HeadersLike } from '../protocol/wire/headers.ts';
+import { parseJson } from '../protocol/wire/json.ts';
 import { Refusal } from './refusal.ts';
 
 /** What a server has sent, verified: an occurrence, or a control envelope, which has a `type`. */

@@ -7,4 +7,4 @@
 export { manualClock, type ManualClock } from './clock.ts';
 export { seededRandom } from './random.ts';
 export { storeContract, type StoreContractOptions, type StoreUnderTest } from './store-contract.ts';
-export { simulate, type SimulateOptions, type SimulateResult } from './simulate.ts';
+export { simulate, type SimulateOptions, type SimulateResult } from '../../test/simulation/simulate.ts';

@@ -1,5 +1,5 @@
 /** Chance under a test's control: the same seed gives the same run. Not for anything secret. */
-import type { Random } from '../engine/ports.ts';
+import type { Random } from '../server/engine/ports.ts';
 
 /** mulberry32: 32 bits of state, good enough to spread test cases. */
 export function seededRandom(seed: number): Random {

@@ -7,7 +7,7 @@ import { describe, test, type TestContext } from 'node:test';
 import { ProtocolError } from '@modelcontextprotocol/server';
 import type { Delivery, SubscribeParams } from '../../spec-schema/draft/schema.ts';
 import type { SubscribeOptions, SubscriptionState } from '../../src/client/options.ts';
-import { fileLedger } from '../../src/local/file-ledger.ts';
+import { fileLedger } from '../../src/protocol/ledger/file-ledger.ts';
 import type { ReceiverOptions } from '../../src/receiver/receiver.ts';
 import { mount } from '../receiver/support.ts';
 import { callBack, HonestLog, pause, startPeer, type Peer } from './peer.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { ProtocolError } from '@modelcontextprotocol/server';
-import type { ConnectOptions, Target } from '../../src/client/connection.ts';
+import type { ConnectOptions, Target } from '../../src/client/sdk/connection.ts';
 import type { SubscriptionState } from '../../src/client/options.ts';
 import { startPeer } from './peer.ts';
 import { connected, SELECT, subscribeFast, take, until, words } from './support.ts';

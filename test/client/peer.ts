@@ -12,9 +12,9 @@ import { createMcpHandler, isInitializeRequest, McpServer, ProtocolError, WebSta
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from '../../spec-schema/draft/schema.ts';
 import type { Delivery, Drain, Event, Gap, Position, StreamParams, SubscribeParams, Subscription } from '../../spec-schema/draft/schema.ts';
-import { webhookId } from '../../src/wire/canonical.ts';
-import { signWebhook } from '../../src/wire/signature.ts';
-import { Secret } from '../../src/wire/secret.ts';
+import { webhookId } from '../../src/protocol/wire/canonical.ts';
+import { signWebhook } from '../../src/protocol/wire/signature.ts';
+import { Secret } from '../../src/protocol/wire/secret.ts';
 
 export const EPOCH = 'epoch-1-aaaaaaaaaaaaaa';
 export const OTHER_EPOCH = 'epoch-2-bbbbbbbbbbbbbb';

@@ -1,9 +1,9 @@
 /** What the client's tests share: a connected client and a way to read items that cannot hang. */
 import type { TestContext } from 'node:test';
-import { connect, type ConnectOptions, type Target } from '../../src/client/connection.ts';
+import { connect, type ConnectOptions, type Target } from '../../src/client/sdk/connection.ts';
 import { triggersClient, type TriggersClient } from '../../src/client/client.ts';
 import type { Item, SubscribeOptions, Tuning } from '../../src/client/options.ts';
-import type { TriggersSubscription } from '../../src/client/subscription.ts';
+import type { TriggersSubscription } from '../../src/client/subscription/subscription.ts';
 
 export const SELECT = [{ name: 'timer' }];
 /** Fast, so that a test of a failure takes milliseconds. */

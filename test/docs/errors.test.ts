@@ -11,7 +11,7 @@ import { read, repositoryFiles, ROOT } from '../tidy/sources.ts';
 const firstCells = (text: string): string[] => [...text.matchAll(/^\| `([^`]+)`/gm)].map(([, cell]) => cell!);
 const page = read('docs/errors.md');
 const [, wire = '', local = ''] = page.split(/^## (?:Wire|Local) errors$/m);
-const declared = /export type LocalErrorCode =([\s\S]*?');/.exec(read('src/wire/errors.ts'))?.[1] ?? '';
+const declared = /export type LocalErrorCode =([\s\S]*?');/.exec(read('src/protocol/wire/errors.ts'))?.[1] ?? '';
 const codes = [...declared.matchAll(/\| '(\w+)'/g)].map(([, code]) => code!);
 
 describe('docs/errors.md', () => {
@@ -34,7 +34,7 @@ describe('docs/errors.md', () => {
   });
 
   test('no code is declared that nothing throws', () => {
-    const sources = repositoryFiles().filter((file) => /^src\/.*\.ts$/.test(file) && file !== 'src/wire/errors.ts').map(read);
+    const sources = repositoryFiles().filter((file) => /^src\/.*\.ts$/.test(file) && file !== 'src/protocol/wire/errors.ts').map(read);
     // Thrown by name, chosen by a condition, or a row of a table of verdicts.
     const thrown = (code: string) => new RegExp(`LocalError\\(\\s*'${code}'|code: '${code}'|[?:] '${code}'`);
     assert.deepEqual(codes.filter((code) => !sources.some((source) => thrown(code).test(source))), []);

@@ -28,8 +28,8 @@ describe('the package', () => {
   test('holds the library, the schema and the proposal, and nothing else', () => {
     const tops = new Set(packed.files.map(({ path }) => path.split('/')[0]));
     assert.deepEqual([...tops].sort(), ['LICENSE', 'README.md', 'dist', 'package.json', 'sep', 'spec-schema']);
-    assert.ok(packed.files.some(({ path }) => path === 'dist/src/server.js'));
-    assert.ok(packed.files.some(({ path }) => path === 'dist/src/server.d.ts'));
+    assert.ok(packed.files.some(({ path }) => path === 'dist/src/server/index.js'));
+    assert.ok(packed.files.some(({ path }) => path === 'dist/src/server/index.d.ts'));
     assert.equal(packed.files.some(({ path }) => /\.test\./.test(path)), false);
   });
 

@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
-import { fileLedger } from '../../src/local/file-ledger.ts';
-import { memoryLedger } from '../../src/local/ledger.ts';
+import { fileLedger } from '../../src/protocol/ledger/file-ledger.ts';
+import { memoryLedger } from '../../src/protocol/ledger/ledger.ts';
 import type { Apply, Problem, ReceiverItem } from '../../src/receiver/applier.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
-import { Secret } from '../../src/wire/secret.ts';
-import { isChallengeProof } from '../../src/wire/signature.ts';
+import { Secret } from '../../src/protocol/wire/secret.ts';
+import { isChallengeProof } from '../../src/protocol/wire/signature.ts';
 import { eventOf, pause } from '../client/peer.ts';
 import { answer, deliveryOf, EPOCH, mount, numberOf, post, request, signingKey, WHO, words } from './support.ts';
 

@@ -6,9 +6,9 @@ import { describe, test } from 'node:test';
 import { SignJWT } from 'jose';
 import type { ReceiverItem } from '../../src/receiver/applier.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
-import { mintCallbackUrl } from '../../src/wire/callback-url.ts';
-import { deliverySignatureHead, generateDeliveryKey, signDelivery } from '../../src/wire/delivery-jws.ts';
-import { Secret } from '../../src/wire/secret.ts';
+import { mintCallbackUrl } from '../../src/protocol/wire/callback-url.ts';
+import { deliverySignatureHead, generateDeliveryKey, signDelivery } from '../../src/protocol/wire/delivery-jws.ts';
+import { Secret } from '../../src/protocol/wire/secret.ts';
 import { answer, deliveryOf, EPOCH, mount, post, request, signingKey, SUBSCRIPTION, WHO, type Mounted, type Posting } from './support.ts';
 
 const ISSUER = 'https://hooks.example.com';

@@ -7,8 +7,8 @@ import { Hono } from 'hono';
 import type { Delivery } from '../../spec-schema/draft/schema.ts';
 import type { ReceiverItem } from '../../src/receiver/applier.ts';
 import { createReceiver, type Receiver, type ReceiverOptions } from '../../src/receiver/receiver.ts';
-import { Secret } from '../../src/wire/secret.ts';
-import { signWebhook } from '../../src/wire/signature.ts';
+import { Secret } from '../../src/protocol/wire/secret.ts';
+import { signWebhook } from '../../src/protocol/wire/signature.ts';
 import { eventOf } from '../client/peer.ts';
 
 export const WHO = { audience: 'https://mcp.example.com/mcp', key: 'timers' };

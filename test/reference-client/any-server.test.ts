@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { EXIT } from '../../reference-client/exit.ts';
-import { EventsServer } from '../client/ladder/events-server.ts';
-import { startRaw } from '../client/ladder/raw-server.ts';
+import { EventsServer } from '../client/follow/events-server.ts';
+import { startRaw } from '../client/follow/raw-server.ts';
 import { Running } from './run.ts';
 
 const watch = (url: string, ...args: string[]) => new Running(['--url', url, 'watch', ...args], {}, process.cwd());

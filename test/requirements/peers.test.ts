@@ -10,7 +10,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { connect, triggersClient } from 'mcp-triggers-experimental/client';
 import type { Ledger, LedgerRecord } from 'mcp-triggers-experimental/receiver';
 import { generateDeliveryKey, publicJwks, type DeliveryKey } from 'mcp-triggers-experimental/server';
-import { deliverySignatureHead, signDelivery } from '../../src/wire/delivery-jws.ts';
+import { deliverySignatureHead, signDelivery } from '../../src/protocol/wire/delivery-jws.ts';
 import { mount } from '../receiver/support.ts';
 import { door, EXTENSION, eventually, world, type Json } from './world.ts';
 

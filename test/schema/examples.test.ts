@@ -2,7 +2,7 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { exportedInterfaces } from '../../spec-schema/tools/generate.ts';
-import { check, type WireTypes } from '../../src/wire/validate.ts';
+import { check, type WireTypes } from '../../src/protocol/wire/validate.ts';
 import { complaints, samples } from './support.ts';
 
 interface CounterExample {

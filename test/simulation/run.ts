@@ -1,8 +1,8 @@
 /** Plays worlds of the simulation: `--seed N` one, told step by step; `--from N --count M` many. Exit code 1 if any breaks a rule. */
 import { parseArgs } from 'node:util';
-import { simulate } from '../../src/testing/simulate.ts';
-import type { Log } from '../../src/engine/ports.ts';
-import { sqliteStore } from '../../src/stores/sqlite/index.ts';
+import { simulate } from './simulate.ts';
+import type { Log } from '../../src/server/engine/ports.ts';
+import { sqliteStore } from '../../src/server/store/sqlite/index.ts';
 
 const { values } = parseArgs({
   options: { seed: { type: 'string' }, from: { type: 'string', default: '1' }, count: { type: 'string', default: '100' }, steps: { type: 'string' }, verbose: { type: 'boolean' } },

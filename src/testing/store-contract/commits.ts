@@ -1,6 +1,6 @@
 /** Commits: all or nothing, in order, and what they keep of a subscription. */
 import assert from 'node:assert/strict';
-import type { Subscription } from '../../core/types.ts';
+import type { Subscription } from '../../protocol/core/types.ts';
 import { check, NOW, refused, type Behaviour, type Context } from './context.ts';
 import { callback, checkpoint, counters, create, entry, event, full, plain, tombstone } from './samples.ts';
 

@@ -5,7 +5,7 @@ import { connect as dial } from 'node:net';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { triggersClient } from '../../../src/client/client.ts';
-import { connect } from '../../../src/client/connection.ts';
+import { connect } from '../../../src/client/sdk/connection.ts';
 import type { CallbackEndpoint, Item } from '../../../src/client/options.ts';
 import type { ReceiverItem } from '../../../src/receiver/applier.ts';
 import type { RefusalCode } from '../../../src/receiver/refusal.ts';

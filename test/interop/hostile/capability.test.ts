@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { triggersClient } from '../../../src/client/client.ts';
-import { connect } from '../../../src/client/connection.ts';
+import { connect } from '../../../src/client/sdk/connection.ts';
 import { ANSWERED, HostilePeer, Refused, type Call, type Json } from './peer.ts';
 import { BOTH_ERAS, playAll, within, type Era, type Row } from './play.ts';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Item } from '../../../src/client/options.ts';
-import { LocalError } from '../../../src/wire/errors.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { eventOf, OTHER_EPOCH, EPOCH } from './peer.ts';
 import { BOTH_ERAS, complaints, judge, play, playAll, TOKEN, within, type Row } from './play.ts';
 

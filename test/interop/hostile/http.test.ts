@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import { triggersClient } from '../../../src/client/client.ts';
-import { connect } from '../../../src/client/connection.ts';
+import { connect } from '../../../src/client/sdk/connection.ts';
 import { ANSWERED, HostilePeer, pause, Refused, type Call, type Hook, type Json } from './peer.ts';
 import { ALL, BOTH_ERAS, playAll, TOKEN, within, type Row } from './play.ts';
 

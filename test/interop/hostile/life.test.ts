@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { triggersClient } from '../../../src/client/client.ts';
-import { connect } from '../../../src/client/connection.ts';
+import { connect } from '../../../src/client/sdk/connection.ts';
 import type { Item } from '../../../src/client/options.ts';
 import { words } from '../../client/support.ts';
 import { EPOCH, OTHER_EPOCH, HostilePeer, OTHER_ID, pause, Refused, type Call, type Json } from './peer.ts';

@@ -1,6 +1,6 @@
 /** A client in a process of its own, with little memory: follows one peer and says what came of it, and how much memory it took. */
 import { triggersClient } from '../../../src/client/client.ts';
-import { connect } from '../../../src/client/connection.ts';
+import { connect } from '../../../src/client/sdk/connection.ts';
 import type { Drain } from '../../../spec-schema/draft/schema.ts';
 
 const [url, drain, most] = process.argv.slice(2) as [string, Drain, string];

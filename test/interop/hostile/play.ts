@@ -7,10 +7,10 @@ import { test } from 'node:test';
 import { inspect } from 'node:util';
 import type { Drain } from '../../../spec-schema/draft/schema.ts';
 import { triggersClient } from '../../../src/client/client.ts';
-import { connect, type Connection } from '../../../src/client/connection.ts';
+import { connect, type Connection } from '../../../src/client/sdk/connection.ts';
 import type { Item, SubscribeOptions, SubscriptionState, Tuning } from '../../../src/client/options.ts';
-import { LocalError, WireError } from '../../../src/wire/errors.ts';
-import { RemoteError } from '../../../src/wire/remote-error.ts';
+import { LocalError, WireError } from '../../../src/protocol/wire/errors.ts';
+import { RemoteError } from '../../../src/protocol/wire/remote-error.ts';
 import { words } from '../../client/support.ts';
 import { EVENTS, HostilePeer, type Wrong } from './peer.ts';
 

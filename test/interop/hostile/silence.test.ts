@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { triggersClient } from '../../../src/client/client.ts';
-import { connect } from '../../../src/client/connection.ts';
-import { LocalError } from '../../../src/wire/errors.ts';
+import { connect } from '../../../src/client/sdk/connection.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { ANSWERED, EPOCH, HostilePeer, pause, Refused, type Call, type Json } from './peer.ts';
 import { ALL, BOTH_ERAS, playAll, within, type Row } from './play.ts';
 

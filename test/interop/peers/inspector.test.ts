@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { webhooks } from '../../../scripts/demo/github.ts';
 import { SERVER_ARGS } from '../../../scripts/demo/server-process.ts';
-import type { Checked } from '../../../src/bindings/tools/schemas.ts';
-import type { Refused, Watching } from '../../bindings/tools/support.ts';
+import type { Checked } from '../../../src/server/mcp/tools/schemas.ts';
+import type { Refused, Watching } from '../../server/mcp/tools/support.ts';
 import { startHttpServer, temporaryFolder, type HttpServer } from '../../journeys/support.ts';
 import { peerTest } from './matrix.ts';
 

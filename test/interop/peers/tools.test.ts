@@ -12,7 +12,7 @@ import { StdioClientTransport as StdioTransportV1 } from '@modelcontextprotocol/
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { webhooks } from '../../../scripts/demo/github.ts';
 import { SERVER_ARGS } from '../../../scripts/demo/server-process.ts';
-import { Follower, type CallTool, type Reading } from '../../bindings/tools/follower.ts';
+import { Follower, type CallTool, type Reading } from '../../server/mcp/tools/follower.ts';
 import { folderFeed } from '../../journeys/feeds.ts';
 import { eventually, startHttpServer, temporaryFolder } from '../../journeys/support.ts';
 import { peerTest, type PeerRow } from './matrix.ts';

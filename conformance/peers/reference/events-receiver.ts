@@ -1,0 +1,72 @@
+/**
+ * The receiver library as a receiver of SEP-3415's webhooks, with the control interface that the receiver suite asks for. What a client would do with what
+ * arrives is done here: it is kept, each event once.
+ */
+import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
+import type { Who } from '../../runner/receiver/control.ts';
+
+interface Item { readonly applied: 'event' | 'gap' | 'ended'; readonly eventId?: unknown; readonly cursor?: unknown }
+
+const nameOf = ({ audience, key }: Who): string => JSON.stringify([audience, key]);
+const originOf = (server: Server): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+function itemOf({ type, eventId, cursor }: Readonly<Record<string, unknown>>): Item {
+  if (type === undefined) return { applied: 'event', eventId, cursor };
+  return type === 'gap' ? { applied: 'gap', cursor } : { applied: 'ended' };
+}
+
+export class ReferenceEventsReceiver {
+  readonly #items = new Map<string, Item[]>();
+  readonly #server: Server;
+  readonly #side: Server;
+  #receiver!: Receiver;
+  #first!: { readonly url: string; readonly secret: string };
+
+  private constructor() {
+    this.#server = createServer(getRequestListener((request) => this.#receiver.fetch(request)));
+    this.#side = createServer(getRequestListener((request) => this.#asked(request)));
+  }
+
+  static async start(): Promise<ReferenceEventsReceiver> {
+    const reference = new ReferenceEventsReceiver();
+    for (const server of [reference.#server, reference.#side]) await once(server.listen(0, '127.0.0.1'), 'listening');
+    const issuer = originOf(reference.#server);
+    reference.#receiver = createReceiver({ endpoint: `${issuer}/callback`, issuer, signingKey: generateKeyPairSync('ed25519').privateKey });
+    reference.#first = await reference.#receiver.register({ audience: 'https://mcp.example.com/mcp', key: 'conformance' });
+    return reference;
+  }
+
+  /** A registration to begin with, as the command line wants one. */
+  get url(): string { return this.#first.url; }
+  get secret(): string { return this.#first.secret; }
+  get control(): string { return `${originOf(this.#side)}/`; }
+
+  async close(): Promise<void> {
+    for (const server of [this.#server, this.#side]) {
+      server.closeAllConnections();
+      await once(server.close(), 'close');
+    }
+  }
+
+  async #asked(request: Request): Promise<Response> {
+    if (request.method === 'GET') return Response.json({ verbs: ['register', 'applied'] });
+    const { do: verb, subscriptionId, ...who } = (await request.json()) as Who & { readonly do: string; readonly subscriptionId?: string };
+    if (verb === 'applied') return Response.json({ items: this.#items.get(nameOf(who)) ?? [] });
+    const items: Item[] = [];
+    this.#items.set(nameOf(who), items);
+    const { url, secret } = await this.#receiver.register({ audience: who.audience, key: who.key });
+    this.#receiver.attachWebhook(who, async ({ subscriptionId: id, body }) => {
+      if (id !== subscriptionId) return 'later';
+      const item = itemOf(body);
+      const isKnown = items.some(({ applied, eventId }) => applied === 'event' && eventId === item.eventId);
+      if (item.applied !== 'event' || !isKnown) items.push(item);
+      return 'taken';
+    });
+    return Response.json({ url, secret });
+  }
+}

@@ -1,0 +1,14 @@
+/** How what an application is handed reads to the kit: a line of a client's standard output, an item of a receiver's control interface. */
+import type { Item } from 'mcp-triggers-experimental/client';
+import type { ReceiverItem } from 'mcp-triggers-experimental/receiver';
+import type { Applied } from '../../runner/client/program.ts';
+
+export function lineOf(item: Item | ReceiverItem): Applied {
+  switch (item.type) {
+    case 'event': return { applied: 'event', ...item.position, eventId: item.event.eventId };
+    case 'gap': return { applied: 'gap', epoch: item.position.epoch, ...item.gap };
+    case 'epoch': return { applied: 'lost', ...item.previous };
+    case 'lost': return { applied: 'lost', ...item.last, reason: item.reason };
+    case 'terminated': return { applied: 'ended', ...item.position, reason: item.reason };
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The receiver library on a loopback port, with the control interface that the receiver suite asks for. Its ledger is a file, so that a restart leaves what a crash
+ * would leave; what it has applied stands for the application's own data base.
+ */
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { getRequestListener } from '@hono/node-server';
+import { createRemoteJWKSet } from 'jose';
+import { createReceiver, fileLedger, type Receiver } from 'mcp-triggers-experimental/receiver';
+import type { Applied } from '../../runner/client/program.ts';
+import type { ReceiverVerb, Who } from '../../runner/receiver/control.ts';
+import { lineOf } from './lines.ts';
+
+/** An unknown `kid` fetches the set again, at most so often. */
+const MINUTE_MS = 60_000;
+
+const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+const nameOf = ({ audience, key }: Who): string => JSON.stringify([audience, key]);
+
+export class ReferenceReceiver {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'receiver-'));
+  readonly #signing = generateKeyPairSync('ed25519').privateKey;
+  /** By server; a receiver is told of its key set by its client. */
+  readonly #keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
+  readonly #applied = new Map<string, Applied[]>();
+  readonly #server: Server;
+  readonly #control: Server;
+  #receiver!: Receiver;
+  #first!: { readonly url: string; readonly secret: string };
+
+  private constructor() {
+    this.#server = createServer(getRequestListener((request) => this.#receiver.fetch(request)));
+    this.#control = createServer(getRequestListener((request) => this.#asked(request)));
+  }
+
+  static async start(): Promise<ReferenceReceiver> {
+    const reference = new ReferenceReceiver();
+    for (const server of [reference.#server, reference.#control]) await once(server.listen(0, '127.0.0.1'), 'listening');
+    reference.#restart();
+    reference.#first = await reference.#receiver.register({ audience: 'https://mcp.example.com/mcp', key: 'conformance' });
+    return reference;
+  }
+
+  /** A registration to begin with, as the command line wants one. */
+  get url(): string { return this.#first.url; }
+  get secret(): string { return this.#first.secret; }
+  get control(): string { return `${originOf(this.#control)}/`; }
+
+  async close(): Promise<void> {
+    for (const server of [this.#server, this.#control]) {
+      server.closeAllConnections();
+      await once(server.close(), 'close');
+    }
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  #restart(): void {
+    const issuer = originOf(this.#server);
+    this.#receiver = createReceiver({
+      endpoint: `${issuer}/callback`, issuer, signingKey: this.#signing, ledger: fileLedger(join(this.#folder, 'ledger.json')),
+      serverKeys: (audience) => this.#keySets.get(audience),
+      apply: (item, who) => {
+        this.#applied.set(nameOf(who), [...(this.#applied.get(nameOf(who)) ?? []), lineOf(item)]);
+      },
+    });
+  }
+
+  readonly #verbs: Readonly<Record<ReceiverVerb, (params: any) => object | Promise<object>>> = {
+    register: async ({ audience, key, jwksUri }: Who & { readonly jwksUri?: string }) => {
+      if (jwksUri !== undefined) this.#keySets.set(audience, createRemoteJWKSet(new URL(jwksUri), { cooldownDuration: MINUTE_MS }));
+      const { url, secret } = await this.#receiver.register({ audience, key });
+      return { url, secret };
+    },
+    applied: (who: Who) => ({ items: this.#applied.get(nameOf(who)) ?? [] }),
+    restart: () => {
+      this.#restart();
+      return {};
+    },
+    forget: async (who: Who) => {
+      await this.#receiver.forget(who);
+      return {};
+    },
+    mint: ({ header, claims }: { readonly header: object; readonly claims: object }) => {
+      const input = `${encode(header)}.${encode(claims)}`;
+      return { token: `${input}.${sign(null, Buffer.from(input), this.#signing).toString('base64url')}` };
+    },
+  };
+
+  async #asked(request: Request): Promise<Response> {
+    if (request.method === 'GET') return Response.json({ verbs: Object.keys(this.#verbs) });
+    const { do: verb, ...params } = (await request.json()) as { readonly do: ReceiverVerb };
+    return Response.json(await this.#verbs[verb](params));
+  }
+}
+
+const originOf = (server: Server): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -1,0 +1,170 @@
+/**
+ * The reference server under control: starts it, hands out tokens, kills it, starts it again, puts an older copy of its store in place, and serves the control
+ * interface that the kit asks.
+ */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
+import { freePort } from '../../../scripts/demo/server-process.ts';
+import type { ControlOffer, Verb } from '../../runner/control.ts';
+import { NAME_INSIDE } from './names.ts';
+
+const CHILD = fileURLToPath(new URL('child.ts', import.meta.url));
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+/** Asked of the child as they are. */
+const PASSED_ON = ['emit', 'advance', 'permit', 'redact', 'remove', 'declare'] as const satisfies readonly Verb[];
+/** What stays when a store is replaced by an older one: the witness that says so. */
+const WITNESS = 'triggers.db.instance';
+
+export class ReferenceServer {
+  readonly #port: number;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'conformance-'));
+  readonly #data = join(this.#folder, 'data');
+  readonly #older = join(this.#folder, 'older');
+  #side!: Server;
+  #issuer = '';
+  #key!: CryptoKey;
+  #child: ChildProcess | undefined;
+  #leadMs = 0;
+  #id = 0;
+  #tokens: Record<string, string> = {};
+  readonly #asked = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
+  readonly #env: Readonly<Record<string, string>>;
+
+  private constructor(port: number, env: Readonly<Record<string, string>>) {
+    this.#port = port;
+    this.#env = env;
+  }
+
+  /** Starts it. `env`: TRIGGERS_* variables that differ. */
+  static async start(env: Readonly<Record<string, string>> = {}): Promise<ReferenceServer> {
+    const server = new ReferenceServer(await freePort(), env);
+    await server.#serveSide();
+    await server.#spawn();
+    return server;
+  }
+
+  get url(): string { return `http://127.0.0.1:${this.#port}/mcp`; }
+  get token(): string { return this.#tokens['main']!; }
+  get control(): string { return `${this.#issuer}/control`; }
+
+  async close(): Promise<void> {
+    await this.#stop('SIGTERM');
+    this.#side.closeAllConnections();
+    this.#side.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Keys of the issuer, and the control interface. */
+  async #serveSide(): Promise<void> {
+    const { publicKey, privateKey } = await generateKeyPair('EdDSA');
+    this.#key = privateKey;
+    const jwks = JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'conformance', alg: 'EdDSA', use: 'sig' }] });
+    this.#side = createServer((request, response) => {
+      const answer = (status: number, body: string): void => void response.writeHead(status, { 'content-type': 'application/json' }).end(body);
+      if (request.url === '/jwks') return answer(200, jwks);
+      if (request.method === 'GET') return answer(200, JSON.stringify(this.#offer()));
+      bodyOf(request).then((text) => this.#do(JSON.parse(text) as { do: Verb }))
+        .then(() => answer(200, '{}'), (error: unknown) => answer(500, String((error as Error).message)));
+    }).listen(0, '127.0.0.1');
+    await once(this.#side, 'listening');
+    this.#issuer = `http://127.0.0.1:${(this.#side.address() as AddressInfo).port}`;
+    for (const subject of ['main', 'other', 'stranger']) this.#tokens[subject] = await this.#tokenFor(subject, this.#issuer);
+    this.#tokens['namesake'] = await this.#tokenFor('main', `${this.#issuer}/second`);
+  }
+
+  #tokenFor(subject: string, issuer: string): Promise<string> {
+    return new SignJWT({ scope: 'triggers' }).setProtectedHeader({ alg: 'EdDSA', kid: 'conformance' })
+      .setIssuer(issuer).setSubject(subject).setAudience(this.url).setIssuedAt().setExpirationTime('2h').sign(this.#key);
+  }
+
+  #offer(): ControlOffer {
+    return {
+      verbs: [...PASSED_ON, 'crash', 'remember', 'lose'],
+      types: { plain: 'conformance.plain', history: 'conformance.history', short: 'conformance.short', pullOnly: 'conformance.pull_only' },
+      tokens: this.#tokens,
+      names: { inside: NAME_INSIDE },
+      aheadMs: this.#leadMs,
+    };
+  }
+
+  async #do({ do: verb, ...params }: { readonly do: Verb; readonly ms?: number; readonly principal?: string }): Promise<void> {
+    switch (verb) {
+      case 'crash':
+        await this.#stop('SIGKILL');
+        return this.#spawn();
+      case 'remember':
+        await this.#stop('SIGTERM');
+        rmSync(this.#older, { recursive: true, force: true });
+        cpSync(this.#data, this.#older, { recursive: true });
+        return this.#spawn();
+      case 'lose':
+        await this.#stop('SIGKILL');
+        // With its journal: what is left of a later one would be read on top of the older store.
+        for (const file of readdirSync(this.#data)) if (file !== WITNESS) rmSync(join(this.#data, file), { recursive: true });
+        cpSync(this.#older, this.#data, { recursive: true, filter: (file) => !file.endsWith(WITNESS) });
+        return this.#spawn();
+      case 'advance':
+        this.#leadMs += params.ms ?? 0;
+        return this.#ask({ do: verb, ...params });
+      case 'permit':
+        // The server knows a principal by issuer and subject.
+        return this.#ask({ do: verb, ...params, principal: JSON.stringify([this.#issuer, params.principal]) });
+      default:
+        return this.#ask({ do: verb, ...params });
+    }
+  }
+
+  #ask(request: object): Promise<void> {
+    const id = ++this.#id;
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, { resolve, reject });
+      this.#child!.send({ id, ...request });
+    });
+  }
+
+  async #spawn(): Promise<void> {
+    const child = fork(CHILD, {
+      cwd: ROOT, execArgv: ['--conditions=mcp-triggers-source'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      env: {
+        PATH: process.env['PATH'],
+        TRIGGERS_PORT: String(this.#port), TRIGGERS_DATA_DIR: this.#data, TRIGGERS_AUTH_ISSUER: this.#issuer, TRIGGERS_AUTH_JWKS_URI: `${this.#issuer}/jwks`,
+        TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: 'true', TRIGGERS_LOG_LEVEL: 'error', TRIGGERS_MAX_REQUESTS_PER_MINUTE: '1000000', TRIGGERS_TTL_MIN_MS: '1000',
+        TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '300', CONFORMANCE_LEAD_MS: String(this.#leadMs), ...this.#env,
+      },
+    });
+    this.#child = child;
+    await new Promise<void>((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`the reference server ended with code ${code}`)));
+      child.on('message', ({ ready, id, error }: { ready?: true; id?: number; error?: string }) => {
+        if (ready === true) return resolve();
+        const asked = this.#asked.get(id!);
+        this.#asked.delete(id!);
+        if (error === undefined) asked?.resolve();
+        else asked?.reject(new Error(error));
+      });
+    });
+  }
+
+  async #stop(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    await exited;
+    for (const { reject } of this.#asked.values()) reject(new Error('the server was stopped'));
+    this.#asked.clear();
+  }
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,68 @@
+/** The conformance command: reads the arguments, runs one suite, writes the reports, says by its exit code how it went. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { readExpected, standing, type Expected } from './expected.ts';
+import { NothingToTest } from './nothing.ts';
+import { readOptions, USAGE, UsageError, type Options } from './options.ts';
+import { checksFolder, checksReport } from './report/checks.ts';
+import { humanReport } from './report/human.ts';
+import { junitReport } from './report/junit.ts';
+import { readRequirements, REQUIREMENT_FILES, type Requirements } from './requirements.ts';
+import type { Progress } from './run.ts';
+import type { Outcome } from './verdict.ts';
+import { suites } from '../suites/index.ts';
+
+/** Where text goes. */
+export interface Screen {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+}
+
+const EXIT = { fine: 0, violated: 1, usage: 2, nothing: 3 } as const;
+
+/** Runs the command with the arguments after `conformance`. Resolves with its exit code. */
+export async function main(args: readonly string[], { out, err }: Screen): Promise<number> {
+  try {
+    const options = readOptions(args);
+    if (options === null) {
+      out(USAGE);
+      return EXIT.fine;
+    }
+    const requirements = readRequirements(REQUIREMENT_FILES[options.extension]);
+    const known = new Set([...requirements.checks.values()].map(({ id }) => id));
+    const expected: Expected = options.expected === undefined ? new Map() : readExpected(options.expected, known);
+    const outcome = await run(options, requirements, options.quiet ? () => undefined : (name, evidence) => err(progressLine(name, evidence)));
+    write(options, outcome, expected);
+    out(humanReport(outcome, expected, options.all));
+    const bad = outcome.results.some((result) => ['unexpected failure', 'unexpectedly passing'].includes(standing(result, expected)));
+    return bad ? EXIT.violated : EXIT.fine;
+  } catch (error) {
+    if (error instanceof UsageError) {
+      err(`${error.message}\n\n${USAGE}`);
+      return EXIT.usage;
+    }
+    err(`Nothing was tested: ${(error as Error).message}\n`);
+    return error instanceof NothingToTest || (error as { readonly name?: string }).name === 'RpcError' ? EXIT.nothing : EXIT.usage;
+  }
+}
+
+async function run(options: Options, requirements: Requirements, progress: Progress): Promise<Outcome> {
+  const suite = suites[options.extension][options.role];
+  return suite(options, requirements, progress);
+}
+
+function write(options: Options, outcome: Outcome, expected: Expected): void {
+  const { json, junit, results } = options;
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify(outcome, null, 2)}\n`);
+  if (junit !== undefined) writeFileSync(junit, junitReport(outcome, expected));
+  if (results === undefined) return;
+  const now = new Date();
+  const folder = join(results, checksFolder(outcome, now));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'checks.json'), `${JSON.stringify(checksReport(outcome, now), null, 2)}\n`);
+}
+
+function progressLine(name: string, evidence: Parameters<Progress>[1]): string {
+  const broken = evidence.filter(({ outcome }) => outcome === 'broken').length;
+  return `${broken === 0 ? 'ok    ' : 'BROKEN'} ${name}: ${evidence.length} looks${broken === 0 ? '' : `, ${broken} broken`}\n`;
+}

@@ -1,0 +1,99 @@
+/** Errors: what they mean is in code and data, whatever their message says (SEP: Errors, Recovery by the client). */
+import assert from 'node:assert/strict';
+import { conflict, notFound, Refusal } from '../../runner/client/exchange.ts';
+import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
+import { NotShown } from '../../runner/looks.ts';
+
+/** The next request that drains is refused like this. Resolves with the moment when it was. */
+async function refuseNext(t: ClientTest, refusal: () => Refusal): Promise<number> {
+  let refusedAt = 0;
+  const refuse = (): never => {
+    refusedAt = Date.now();
+    throw refusal();
+  };
+  t.server.answerPull(refuse);
+  t.server.behave('triggers/stream', (_params, right) => (refusedAt === 0 ? refuse() : right()));
+  t.server.stream?.cut();
+  await t.until('the client to drain again', () => refusedAt !== 0);
+  t.server.behave('triggers/stream');
+  t.server.answerPull(undefined);
+  return refusedAt;
+}
+
+export const errors = [
+  clientScenario({
+    name: 'errors: with the message of another one',
+    about: 'Errors whose code and data say one thing and whose message says another.',
+    checks: ['err-client-unknown', 'rec-tell'],
+    async run(t) {
+      const { server } = t;
+      const { log } = server;
+      await t.follow();
+      server.append(3);
+      await t.untilAcked(3);
+
+      const before = t.program.applied.length;
+      const failedAt = await refuseNext(t, () => new Refusal(-32603, 'Subscription not found. Call triggers/subscribe to create it.'));
+      await t.check('err-client-unknown', 'an internal error, in the words of a lost subscription: it goes on where it was', async () => {
+        const { epoch, sequence } = await t.nextDrain(failedAt + 1, 'the client to drain again');
+        assert.deepEqual({ epoch, sequence, told: t.program.applied.slice(before) }, { epoch: log.epoch, sequence: 3, told: [] });
+      });
+
+      // The server has less than it had sent.
+      log.events.length = 2;
+      log.acked = 2;
+      const rewoundAt = await refuseNext(t, () => conflict('position', log, 'The position is of another epoch: the log has a new life. Start again from sequence 0 of data.epoch.'));
+      await t.check('err-client-unknown', 'a position that is too high, in the words of a lost log: it goes on from `data.acked`', async () => {
+        const { epoch, sequence } = await t.nextDrain(rewoundAt + 1, 'the client to drain again');
+        assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 2 });
+      });
+      server.append(1);
+      await t.until('the client to go on', () => t.acks.at(-1)?.sequence === 3);
+
+      const { epoch: lost } = log;
+      log.acked = 0;
+      log.loseEpoch();
+      log.acked = 1;
+      const lostAt = await refuseNext(t, () => conflict('epoch', log, 'The position is beyond what exists or was sent. Use one at or below data.head, or data.sent to acknowledge.'));
+      await t.check('err-client-unknown', 'a lost log, in the words of a position that is too high: it goes on from 0 of the new epoch', async () => {
+        const { epoch, sequence } = await t.nextDrain(lostAt + 1, 'the client to drain again');
+        assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 0 });
+      });
+      await t.untilAcked(3);
+      await t.check('rec-tell', 'the application is told of the lost log', () => assert.ok(t.applied.some((line) => line.applied === 'lost' && line.epoch === lost), 'nothing tells of it'));
+
+      const { epoch, head, acked } = log;
+      log.end();
+      const told = t.program.applied.length;
+      const endedAt = await refuseNext(t, () => notFound({ reason: 'expired', final: { epoch, head: head + 2, acked } }, 'Internal error'));
+      await t.check('err-client-unknown', 'an expired subscription, in the words of an internal error: it subscribes again', async () => {
+        await t.until('the client to subscribe again', () => server.callsOf('triggers/subscribe').some(({ at }) => at >= endedAt));
+      });
+      await t.check('rec-tell', 'the application is told of the expired subscription', async () => {
+        await t.until('it to say so', () => t.applied.slice(told).some(({ applied }) => applied === 'lost' || applied === 'ended'));
+      });
+    },
+  }),
+  clientScenario({
+    name: 'errors: already unsubscribed',
+    about: 'The subscription is gone when the client ends it, which is what it wanted.',
+    checks: ['uns-client-idempotent'],
+    async run(t) {
+      const { server } = t;
+      const { log } = server;
+      server.behave('triggers/unsubscribe', () => {
+        const { epoch, head, acked } = log;
+        log.end();
+        throw notFound({ reason: 'unsubscribed', final: { epoch, head, acked } });
+      });
+      await t.follow({ unsubscribeAfter: 2 });
+      server.append(2);
+      const unsubscribed = (): number => server.callsOf('triggers/unsubscribe').length;
+      await t.until('the client to unsubscribe', () => unsubscribed() > 0).catch(() => { throw new NotShown('the client does not unsubscribe after `unsubscribeAfter` events'); });
+      await t.check('uns-client-idempotent', 'NotFound in answer to `triggers/unsubscribe` is a success: it asks once and exits with code 0', async () => {
+        await t.until('the client to exit', () => t.program.ended !== undefined);
+        assert.deepEqual({ asked: unsubscribed(), code: t.program.ended?.code }, { asked: 1, code: 0 });
+      });
+    },
+  }),
+];

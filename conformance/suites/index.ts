@@ -1,0 +1,42 @@
+/** Which scenarios there are, by extension and role. */
+import { triggersClient } from './client/index.ts';
+import { eventsClient } from './events/client/index.ts';
+import { eventsReceiver } from './events/receiver/index.ts';
+import { eventsServer } from './events/server/index.ts';
+import { runClient } from '../runner/client/run.ts';
+import type { ClientScenario } from '../runner/client/scenario.ts';
+import { runEventsClient } from '../runner/events/client.ts';
+import { runEventsReceiver } from '../runner/events/receiver.ts';
+import type { Options } from '../runner/options.ts';
+import { runReceiver } from '../runner/receiver/run.ts';
+import type { ReceiverScenario } from '../runner/receiver/scenario.ts';
+import type { Extension, Requirements } from '../runner/requirements.ts';
+import type { Progress } from '../runner/run.ts';
+import { runServer } from '../runner/server/run.ts';
+import type { ServerScenario } from '../runner/server/scenario.ts';
+import type { Outcome, Role } from '../runner/verdict.ts';
+import { EVENTS_EXTENSION } from '../runner/wire/session.ts';
+import { triggersReceiver } from './receiver/index.ts';
+import { triggersServer } from './server/index.ts';
+
+/** Runs one suite as the command line asked for. */
+export type Suite = (options: Options, requirements: Requirements, progress: Progress) => Promise<Outcome>;
+
+const server = (scenarios: readonly ServerScenario[], extension?: string): Suite => ({ url, token, control, callbackBase, only, atOnce }, requirements, progress) =>
+  runServer({ requirements, scenarios, access: { url: url!, token }, extension, control, callbackBase, only, atOnce, progress });
+
+const client = (scenarios: readonly ClientScenario[]): Suite => ({ command, only, atOnce }, requirements, progress) =>
+  runClient({ requirements, scenarios, command: command!, only, atOnce, progress });
+
+const receiver = (scenarios: readonly ReceiverScenario[]): Suite => ({ url, secret, control, only, atOnce }, requirements, progress) =>
+  runReceiver({ requirements, scenarios, url: url!, secret: secret!, control, only, atOnce, progress });
+
+const clientOfEvents: Suite = ({ command, only, atOnce }, requirements, progress) => runEventsClient({ requirements, scenarios: eventsClient, command: command!, only, atOnce, progress });
+
+const receiverOfEvents: Suite = ({ url, secret, control, only, atOnce }, requirements, progress) =>
+  runEventsReceiver({ requirements, scenarios: eventsReceiver, url: url!, secret: secret!, control, only, atOnce, progress });
+
+export const suites: Readonly<Record<Extension, Readonly<Record<Role, Suite>>>> = {
+  triggers: { server: server(triggersServer), client: client(triggersClient), receiver: receiver(triggersReceiver) },
+  events: { server: server(eventsServer, EVENTS_EXTENSION), client: clientOfEvents, receiver: receiverOfEvents },
+};

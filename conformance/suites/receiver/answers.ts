@@ -1,0 +1,53 @@
+/** What is answered to what cannot be applied (SEP: Answers). */
+import assert from 'node:assert/strict';
+import { receiverScenario } from '../../runner/receiver/scenario.ts';
+import { bodyOf, DELIVERY_METHOD } from '../../runner/wire/sender.ts';
+import type { Json } from '../../runner/wire/session.ts';
+
+const MALFORMED: readonly (readonly [what: string, make: (right: Json) => string])[] = [
+  ['no JSON', () => '{"jsonrpc":'],
+  ['an empty body', () => ''],
+  ['no object', () => '"text"'],
+  ['another method', (right) => JSON.stringify({ jsonrpc: '2.0', method: 'notifications/somebody/else', params: right })],
+  ['no params', () => JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD })],
+  ['no epoch', ({ epoch: _, ...rest }) => bodyOf(rest)],
+  ['no after', ({ after: _, ...rest }) => bodyOf(rest)],
+  ['a negative after', (right) => bodyOf({ ...right, after: -1 })],
+  ['events that are no list', (right) => bodyOf({ ...right, events: {} })],
+  ['a sequence that is text', (right) => bodyOf({ ...right, events: [{ ...right.events[0], sequence: '2' }] })],
+];
+
+export const answers = [
+  receiverScenario({
+    name: 'answers: no valid delivery',
+    about: 'Authentic requests whose body is no valid delivery.',
+    checks: ['ans-receiver-malformed'],
+    async run(t) {
+      await t.deliver(1);
+      await t.check('ans-receiver-malformed', 'each is answered with 400', async () => {
+        const others: string[] = [];
+        for (const [what, make] of MALFORMED) {
+          const { status } = await t.send(t.next, { raw: make(t.next) });
+          if (status !== 400) others.push(`${what}: HTTP ${status}`);
+        }
+        assert.deepEqual(others, []);
+      });
+      await t.check('ans-receiver-malformed', 'a right request behind them is applied', () => t.deliver(1));
+    },
+  }),
+  receiverScenario({
+    name: 'answers: an unknown subscription',
+    about: 'The receiver has forgotten the subscription, and the server does not know it yet.',
+    checks: ['ans-receiver-unknown'],
+    needs: ['register', 'forget'],
+    async run(t) {
+      await t.deliver(1);
+      const { audience, key } = t.registered;
+      await t.control.do('forget', { audience, key });
+      await t.check('ans-receiver-unknown', 'it answers 404, or 503 while it may be one that is just being made', async () => {
+        const { status } = await t.send(t.next);
+        assert.ok(status === 404 || status === 503, `HTTP ${status}`);
+      });
+    },
+  }),
+];

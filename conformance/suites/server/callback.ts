@@ -1,0 +1,261 @@
+/** Callback: what stands in a request, what identifies it, and how long and how much of an answer counts (SEP: Callback, Message identity). */
+import assert from 'node:assert/strict';
+import { gzipSync } from 'node:zlib';
+import { acknowledge, lastOf, type Hit } from '../../runner/server/callback-endpoint.ts';
+import { scenario } from '../../runner/server/scenario.ts';
+import { webhookIdOf } from '../../runner/wire/sender.ts';
+import { complaint } from '../../runner/wire/schema.ts';
+import type { Json } from '../../runner/wire/session.ts';
+import { acked, arrived, delivery, failures, loaded, sequences, upTo } from './following.ts';
+
+const BODY_BYTES_MAX = 262_144;
+const ANSWER_BYTES_MAX = 8192;
+const BATCH_MAX = 100;
+/** The deadline of 10 seconds, and what a busy machine may add to it. */
+const DEADLINE_MS = 10_000 + 3000;
+const HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature', 'mcp-subscription-id'];
+const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as const;
+
+/** An acknowledgement that ends at this byte. */
+const padded = (ack: number, bytes: number): string => { const head = `{"ack":${ack}`; return `${head}${' '.repeat(bytes - head.length - 1)}}`; };
+
+/** Pieces of an acknowledgement that never ends. */
+async function* drops(): AsyncGenerator<string> {
+  yield '{"ack":1';
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    yield ' ';
+  }
+}
+
+export const callback = [
+  // First, because nothing takes longer.
+  scenario({
+    name: 'callback: the deadline',
+    about: 'After ten seconds an attempt is over, whether nothing comes or a little now and then.',
+    checks: ['cb-deadline'],
+    needs: NEEDS,
+    async run(t) {
+      const timesOut = async (what: string, body: () => Promise<{ readonly body: AsyncGenerator<string> }>): Promise<void> => {
+        const endpoint = await t.endpoint();
+        endpoint.answer = body;
+        const subscription = await t.subscribe({ callback: endpoint.callback });
+        await t.emit(t.topicOf(subscription), 1);
+        const { at } = await delivery(t, endpoint, 1);
+        await t.check('cb-deadline', what, async () => {
+          const now = await failures(t, subscription, 1, at + DEADLINE_MS - Date.now());
+          assert.deepEqual([now.acked, now.callback.health.lastError], [0, 'timeout'], '`acked` and `health.lastError`:');
+        });
+      };
+      const unproven = async (): Promise<void> => {
+        const endpoint = await t.endpoint();
+        endpoint.consent = () => new Promise(() => undefined);
+        const startedAt = Date.now();
+        await t.check('cb-deadline', 'so is a challenge without an answer', async () => {
+          const refusal = await t.mcp.refusal('triggers/subscribe', { key: t.unique(), select: [{ name: t.control.type('plain') }], callback: endpoint.callback });
+          assert.deepEqual([refusal.code, refusal.data], [-32027, { reason: 'timeout' }], 'code and `data` of the error:');
+          assert.ok(Date.now() - startedAt < DEADLINE_MS, `it was refused only after ${Date.now() - startedAt} ms`);
+        });
+      };
+      await Promise.all([
+        timesOut('an attempt without an answer is over after ten seconds', () => new Promise(() => undefined)),
+        timesOut('an attempt whose answer drips is, too', async () => ({ body: drops() })),
+        unproven(),
+      ]);
+    },
+  }),
+
+  scenario({
+    name: 'callback: the request',
+    about: 'A request is a POST of one JSON-RPC notification with four headers and nothing of the user.',
+    checks: ['cb-post', 'cb-headers', 'cb-no-extra', 'cb-start', 'cb-id-random'],
+    needs: NEEDS,
+    async run(t) {
+      const endpoint = await t.endpoint();
+      endpoint.answer = (hit) => ({ ...acknowledge(hit), headers: { 'set-cookie': 'session=do-not-repeat; Path=/' } });
+      const pad = 'naïve — 日本語 🎺';
+      const subscription = await t.subscribe({ callback: endpoint.callback });
+      const { subscriptionId } = subscription;
+      await t.emit(t.topicOf(subscription), 1, { data: { pad } });
+      await arrived(t, endpoint, 1);
+      await acked(t, subscription, 1);
+      // Another URL has to be verified, so an empty delivery follows on one with events.
+      await t.mcp.request('triggers/update', { subscriptionId, callback: { ...endpoint.callback, url: `${endpoint.url}/second` } });
+      await t.mcp.request('triggers/update', { subscriptionId, callback: { ...endpoint.callback, url: `${endpoint.url}/third` } });
+      await t.emit(t.topicOf(subscription), 1, { from: 2, data: { pad } });
+      await arrived(t, endpoint, 2);
+      const { hits, deliveries, challenges } = endpoint;
+
+      await t.check('cb-post', 'a POST with Content-Type application/json', () => {
+        for (const { method, headers } of hits) {
+          assert.equal(method, 'POST', 'the method:');
+          assert.match(String(headers['content-type']), /^application\/json *(;|$)/i, `Content-Type is ${String(headers['content-type'])}`);
+        }
+      });
+      await t.check('cb-post', 'the body is the notification, without id', () => {
+        for (const { message } of hits) {
+          assert.ok(message !== undefined, 'the body is no JSON');
+          assert.deepEqual([message.jsonrpc, message.method, 'id' in message], ['2.0', 'notifications/triggers/delivery', false], '`jsonrpc`, `method`, and whether there is an `id`:');
+          assert.equal(complaint('DeliveryNotification', message), null, 'what the schema says of the body:');
+        }
+      });
+      await t.check('cb-post', 'in UTF-8', () => {
+        for (const { raw } of hits) new TextDecoder('utf-8', { fatal: true }).decode(raw);
+        assert.equal(deliveries[0]!.delivery.events[0].data.pad, pad, 'a text with letters of several scripts:');
+      });
+      await t.check('cb-headers', 'challenges and deliveries have each of the four headers once, and the id of the subscription in its own', () => {
+        for (const { names, headers } of hits) {
+          for (const name of HEADERS) assert.equal(names.filter((one) => one === name).length, 1, `how often there is ${name}:`);
+          assert.equal(headers['mcp-subscription-id'], subscriptionId, 'MCP-Subscription-Id:');
+        }
+      });
+      await t.check('cb-no-extra', 'no cookie, no Authorization, nothing of the client\'s token', () => {
+        const { token } = t.subject.access;
+        for (const { names, headers, raw, path } of hits) {
+          for (const name of ['cookie', 'authorization', 'proxy-authorization']) assert.ok(!names.includes(name), `the request has the header ${name}`);
+          const everything = `${path}\n${JSON.stringify(headers)}\n${raw.toString()}`;
+          assert.ok(!everything.includes('do-not-repeat'), 'it repeats a cookie of an earlier answer');
+          assert.ok(token === undefined || !everything.includes(token), 'it has the token of the client in it');
+        }
+      });
+      await t.check('cb-start', 'an empty delivery begins at `acked`, like one with events', () => {
+        const starts = hits.map(({ delivery: { after } }) => after);
+        assert.deepEqual(starts, [0, 0, 1, 1, 1], '`after` of a challenge, event 1, two challenges after its acknowledgement, event 2:');
+        for (const { delivery: { after, acked: shown } } of hits) assert.equal(after, shown, '`after` and `acked` of one delivery:');
+      });
+      await t.check('cb-id-random', 'a delivery that covers no number has msg_ and 32 random characters', () => {
+        const ids = challenges.map(({ headers }) => String(headers['webhook-id']));
+        for (const id of ids) assert.match(id, /^msg_[A-Za-z0-9_-]{32}$/, `webhook-id of a challenge is ${id}`);
+        assert.equal(new Set(ids).size, ids.length, `different identifiers of ${ids.length} challenges:`);
+      });
+    },
+  }),
+
+  scenario({
+    name: 'callback: where it starts and what it is called',
+    about: 'Each delivery begins behind what is acknowledged, and its identifier follows from what it covers.',
+    checks: ['cb-start', 'cb-id-range'],
+    needs: NEEDS,
+    async run(t) {
+      const endpoint = await t.endpoint();
+      // The second of five can never be accepted, so that there is a gap in between.
+      const done: number[] = [];
+      endpoint.answer = ({ delivery: sent }) => {
+        const refuses = sent.events.some(({ sequence }: Json) => sequence === 2);
+        done.push(refuses ? 1 : lastOf(sent));
+        return { body: refuses ? { ack: 1, reject: { sequence: 2, reason: 'Never.' } } : { ack: lastOf(sent) } };
+      };
+      await acked(t, await loaded(t, endpoint, 5), 5);
+      await t.check('cb-start', 'a delivery begins where the one before was acknowledged', () => {
+        assert.deepEqual(endpoint.deliveries.map(({ delivery: { after } }) => after), [0, ...done.slice(0, -1)], '`after` of the deliveries, one by one:');
+      });
+      await t.check('cb-id-range', 'webhook-id is computed from subscription, epoch, range and gaps', () => {
+        assert.ok(endpoint.deliveries.some(({ delivery: { gaps } }) => gaps?.length === 1), 'no delivery reported the gap');
+        for (const hit of endpoint.deliveries) {
+          const { after, gaps = [] } = hit.delivery;
+          assert.equal(hit.headers['webhook-id'], webhookIdOf(hit.delivery), `webhook-id of ${after + 1} to ${lastOf(hit.delivery)} with ${gaps.length} gaps:`);
+        }
+      });
+    },
+  }),
+
+  scenario({
+    name: 'callback: a retry',
+    about: 'A retry of the same range is the same message at another time.',
+    checks: ['cb-id-retry'],
+    needs: NEEDS,
+    async run(t) {
+      const endpoint = await t.endpoint();
+      // A second is asked for, so that the time in seconds is another one.
+      endpoint.answer = (hit, n) => (n === 1 ? { status: 503, headers: { 'retry-after': '1' } } : acknowledge(hit));
+      const subscription = await t.subscribe({ callback: endpoint.callback });
+      await t.emit(t.topicOf(subscription), 1);
+      const [first, second] = [await delivery(t, endpoint, 1), await delivery(t, endpoint, 2)];
+      const header = (name: string) => (hit: Hit): string => String(hit.headers[name]);
+      await t.check('cb-id-retry', 'the same identifier', () => assert.equal(header('webhook-id')(second), header('webhook-id')(first), 'webhook-id of the retry:'));
+      await t.check('cb-id-retry', 'a new time and a new signature', () => {
+        for (const name of ['webhook-timestamp', 'webhook-signature']) assert.notEqual(header(name)(second), header(name)(first), `${name} of the retry is that of the first attempt`);
+        assert.ok(Number(header('webhook-timestamp')(second)) > Number(header('webhook-timestamp')(first)), 'the time of the retry is not after that of the first attempt');
+      });
+    },
+  }),
+
+  scenario({
+    name: 'callback: one at a time',
+    about: 'While an attempt is under way there is no other, whatever happens to the log.',
+    checks: ['cb-one-lease'],
+    needs: NEEDS,
+    async run(t) {
+      const endpoint = await t.endpoint();
+      let [open, most] = [0, 0];
+      endpoint.answer = async (hit) => {
+        most = Math.max(most, ++open);
+        await t.pause(200);
+        open -= 1;
+        return acknowledge(hit);
+      };
+      const subscription = await t.subscribe({ callback: endpoint.callback });
+      const { subscriptionId, epoch } = subscription;
+      await t.emit(t.topicOf(subscription), 1);
+      await delivery(t, endpoint, 1);
+      await t.emit(t.topicOf(subscription), 3, { from: 2 });
+      for (const [method, params] of [['triggers/pull', {}], ['triggers/update', { ttlMs: 3_600_000 }], ['triggers/get', {}], ['triggers/ack', { position: { epoch, sequence: 1 } }]] as const) await t.mcp.request(method, { subscriptionId, ...params });
+      await arrived(t, endpoint, 4);
+      await t.check('cb-one-lease', 'events, pulls and updates meanwhile start no second attempt', () => assert.equal(most, 1, 'attempts at once:'));
+    },
+  }),
+
+  scenario({
+    name: 'callback: size',
+    about: 'A request has at most 256 KiB and, if possible, at most a hundred events.',
+    checks: ['cb-body-limit', 'cb-batch'],
+    needs: NEEDS,
+    async run(t) {
+      const [large, many] = [await t.endpoint(), await t.endpoint()];
+      const [heavy] = await Promise.all([loaded(t, large, 4, {}, { pad: 'x'.repeat(90_000) }), loaded(t, many, 130)]);
+      await t.emit(t.topicOf(heavy), 1, { from: 5, data: { pad: 'y'.repeat(240_000) } });
+      await t.check('cb-body-limit', 'four events of 90 KB and one of 240 KB come, none of the requests beyond the limit', async () => {
+        await arrived(t, large, 5);
+        for (const { raw } of large.hits) assert.ok(raw.length <= BODY_BYTES_MAX, `a request has ${raw.length} bytes`);
+        assert.deepEqual(sequences(large.deliveries.map((hit) => hit.delivery)), upTo(1, 5), 'the events that came:');
+      });
+      await t.check('cb-batch', '130 events come a hundred at a time at most', async () => {
+        await arrived(t, many, 130);
+        for (const { delivery: { events } } of many.deliveries) assert.ok(events.length <= BATCH_MAX, `a request has ${events.length} events`);
+      });
+    },
+  }),
+
+  scenario({
+    name: 'callback: the answer',
+    about: 'An answer is read as it comes, and no further than 8 KiB.',
+    checks: ['cb-answer-limit', 'cb-no-decoding'],
+    needs: NEEDS,
+    async run(t) {
+      const unread = async (what: string, check: string, answer: { readonly body: string | Buffer; readonly headers?: Record<string, string> }): Promise<void> => {
+        const endpoint = await t.endpoint();
+        endpoint.answer = () => answer;
+        const subscription = await t.subscribe({ callback: endpoint.callback });
+        await t.emit(t.topicOf(subscription), 1);
+        await t.check(check, what, async () => {
+          const now = await failures(t, subscription, 1);
+          assert.deepEqual([now.acked, now.callback.health.lastError], [0, 'no_ack'], '`acked` and `health.lastError`:');
+        });
+      };
+      const read = async (what: string, check: string, answer: { readonly body: string; readonly headers?: Record<string, string> }): Promise<void> => {
+        const endpoint = await t.endpoint();
+        endpoint.answer = () => answer;
+        const subscription = await t.subscribe({ callback: endpoint.callback });
+        await t.emit(t.topicOf(subscription), 1);
+        await t.check(check, what, () => acked(t, subscription, 1));
+      };
+      await Promise.all([
+        unread('an acknowledgement that ends behind 8,192 bytes was never made', 'cb-answer-limit', { body: padded(1, ANSWER_BYTES_MAX + 1) }),
+        unread('nor one in a mebibyte', 'cb-answer-limit', { body: padded(1, 1_048_576) }),
+        read('one that ends with them was', 'cb-answer-limit', { body: padded(1, ANSWER_BYTES_MAX) }),
+        unread('a compressed acknowledgement is none', 'cb-no-decoding', { body: gzipSync('{"ack":1}'), headers: { 'content-encoding': 'gzip' } }),
+        read('words that only claim to be compressed are read as they are', 'cb-no-decoding', { body: '{"ack":1}', headers: { 'content-encoding': 'gzip' } }),
+      ]);
+    },
+  }),
+];

@@ -1,0 +1,114 @@
+/** The list of trigger types and what they promise (SEP: Trigger types, triggers/list). */
+import assert from 'node:assert/strict';
+import { NotShown } from '../../runner/looks.ts';
+import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
+import type { Json, Session } from '../../runner/wire/session.ts';
+
+/** Types that the SEP names, with the arguments each has there. */
+const RESERVED: Readonly<Record<string, readonly string[]>> = {
+  'mcp.resource.updated': ['uri'], 'mcp.tools.list_changed': [], 'mcp.prompts.list_changed': [], 'mcp.resources.list_changed': [], 'mcp.task.updated': ['taskId'],
+};
+
+/** Every page. A list that does not end is given up. */
+async function pages(session: Session): Promise<Json[]> {
+  const all: Json[] = [];
+  for (let cursor: string | undefined; all.length < 1000;) {
+    const page = await session.request('triggers/list', cursor === undefined ? {} : { cursor });
+    all.push(page);
+    cursor = page.nextCursor;
+    if (cursor === undefined) return all;
+  }
+  throw new Error('the list has more than 1000 pages');
+}
+
+const declared = async (t: ServerTest, count: number): Promise<string[]> => {
+  const names = Array.from({ length: count }, () => t.unique('conformance.more').replaceAll(/[^A-Za-z0-9._-]/g, '_'));
+  for (const name of names) await t.control.do('declare', { name });
+  t.defer(async () => { for (const name of names) await t.control.do('remove', { name, reason: 'trigger_removed' }); });
+  return names;
+};
+
+export const catalogue = [
+  scenario({
+    name: 'catalogue: the list',
+    about: 'Names are unique, a matching ETag is answered without the list, reserved names are what the SEP says.',
+    checks: ['type-unique', 'list-not-modified', 'type-reserved'],
+    eras: 'each',
+    async run(t) {
+      const all = await pages(t.mcp);
+      const types: Json[] = all.flatMap(({ triggers }) => triggers);
+      await t.check('type-unique', 'no name comes twice over all pages', () => {
+        const names = types.map(({ name }) => name);
+        assert.equal(new Set(names).size, names.length, 'different names in the list:');
+      });
+      await t.check('list-not-modified', 'ifNoneMatch with the current etag is answered with notModified and no list', async () => {
+        const answer = await t.mcp.request('triggers/list', { ifNoneMatch: all[0].etag });
+        assert.deepEqual([answer.notModified, answer.triggers], [true, undefined]);
+      });
+      await t.check('list-not-modified', 'another etag, or a cursor, is answered with the list', async () => {
+        assert.ok((await t.mcp.request('triggers/list', { ifNoneMatch: 'no-such-etag' })).triggers, 'there is no list');
+      });
+      await t.check('type-reserved', 'a name that begins with "mcp." is one of the protocol, with its arguments', () => {
+        for (const { name, inputSchema } of types.filter(({ name: one }) => one.startsWith('mcp.'))) {
+          assert.deepEqual(Object.keys(inputSchema.properties ?? {}).sort(), [...(RESERVED[name] ?? assert.fail(`${name} is no name of the protocol`))].sort(), `the arguments of ${name}:`);
+        }
+      });
+    },
+  }),
+
+  scenario({
+    name: 'catalogue: pages and changes',
+    about: 'All pages of one traversal carry the same ETag, and the ETag changes with the list.',
+    checks: ['list-etag-pages', 'list-not-modified', 'type-unique'],
+    needs: { verbs: ['declare', 'remove'] },
+    alone: true,
+    async run(t) {
+      const [{ etag: before }] = await pages(t.mcp);
+      await declared(t, 120);
+      const all = await pages(t.mcp);
+      await t.check('list-etag-pages', 'every page has the etag of the first', () => {
+        if (all.length === 1) throw new NotShown('120 trigger types fit into one page');
+        for (const { etag } of all) assert.equal(etag, all[0].etag, '`etag` of a page:');
+      });
+      await t.check('list-not-modified', 'the etag from before a change does not match any more', async () => {
+        assert.notEqual((await t.mcp.request('triggers/list', { ifNoneMatch: before })).notModified, true, '`notModified`:');
+      });
+      await t.check('type-unique', 'no name comes twice, on whichever page', () => {
+        const names = all.flatMap(({ triggers }) => triggers.map(({ name }: Json) => name));
+        assert.equal(new Set(names).size, names.length, 'different names in the list:');
+      });
+    },
+  }),
+
+  scenario({
+    name: 'catalogue: who asks',
+    about: 'A list that is not the same for everybody is private.',
+    checks: ['list-private'],
+    async run(t) {
+      const stranger = await t.as('stranger');
+      const [mine, theirs] = [await t.mcp.request('triggers/list'), await stranger.request('triggers/list')];
+      await t.check('list-private', 'where two principals see different lists, cacheScope is private', () => {
+        if (mine.etag === theirs.etag && JSON.stringify(mine.triggers) === JSON.stringify(theirs.triggers)) throw new NotShown('the "stranger" sees the same list');
+        assert.deepEqual([mine.cacheScope, theirs.cacheScope], ['private', 'private'], '`cacheScope` of both lists:');
+      });
+    },
+  }),
+
+  scenario({
+    name: 'catalogue: payloads',
+    about: 'What does not fit the schema is not appended.',
+    checks: ['type-payload-valid'],
+    needs: { verbs: ['emit'], types: ['plain'] },
+    async run(t) {
+      const subscription = await t.subscribe();
+      const { subscriptionId } = subscription;
+      const topic = t.topicOf(subscription);
+      await t.check('type-payload-valid', 'an event without a required member is not in the log, and the next one is', async () => {
+        await t.control.do('emit', { events: [{ name: t.control.type('plain'), data: { topic, n: 'one' } }] }).catch(() => undefined);
+        await t.emit(topic, 1);
+        const deliveries = await t.pullAll(subscriptionId, 1);
+        assert.deepEqual(deliveries.flatMap(({ events }) => events.map(({ data }: Json) => data.n)), [1], '`data.n` of the events in the log:');
+      });
+    },
+  }),
+];

@@ -1,0 +1,184 @@
+/** How subscriptions end and who is told (SEP: Ending). */
+import assert from 'node:assert/strict';
+import { NotApplicable, NotShown } from '../../runner/looks.ts';
+import type { CallbackEndpoint } from '../../runner/server/callback-endpoint.ts';
+import { gapsOf, numbered, readAll, refusalOf, streamed } from '../../runner/server/coverage.ts';
+import { scenario, type Drain, type ServerTest } from '../../runner/server/scenario.ts';
+import type { StreamReader } from '../../runner/server/stream-reader.ts';
+import type { Json } from '../../runner/wire/session.ts';
+
+const DAY_MS = 86_400_000;
+/** Nothing can be waited for when nothing may come. */
+const QUIET_MS = 200;
+/** Whether a pull waits already cannot be seen: so long it is given to arrive. */
+const ARRIVES_MS = 400;
+
+/** One subscription with everything that can be told of its end. */
+interface Watched {
+  readonly subscription: Json;
+  /** The last state of its log. */
+  readonly final: { readonly epoch: string; readonly head: number; readonly acked: number };
+  readonly endpoint: CallbackEndpoint | undefined;
+  readonly stream: StreamReader | undefined;
+  /** What the waiting pull was answered with. */
+  readonly pull: { answer: Json; error: unknown };
+}
+
+/** Every method on a subscription. */
+const methods = (t: ServerTest, { epoch }: Json): readonly (readonly [method: string, params: object])[] => [
+  ['triggers/get', {}],
+  ['triggers/update', { paused: true }],
+  ['triggers/pull', {}],
+  ['triggers/ack', { position: { epoch, sequence: 1 } }],
+  ...(offers(t, 'stream') ? [['triggers/stream', {}] as const] : []),
+  ['triggers/unsubscribe', {}],
+];
+
+const offers = (t: ServerTest, drain: Drain): boolean => t.settings.drains.includes(drain);
+function need(t: ServerTest, drain: Drain): void {
+  if (!offers(t, drain)) throw new NotApplicable(`the server does not offer the drain "${drain}"`);
+}
+
+/** A log of two events with a stream and a waiting pull, as far as they are offered. With a callback both are acknowledged, without one the first. */
+async function watch(t: ServerTest, name: string, { callback }: { readonly callback: boolean }): Promise<Watched> {
+  const endpoint = callback && offers(t, 'callback') ? await t.endpoint() : undefined;
+  const topic = t.unique('topic');
+  const subscription = await t.subscribe({ select: [{ name, arguments: { topic } }], ...(endpoint === undefined ? {} : { callback: endpoint.callback }) });
+  const { subscriptionId, epoch } = subscription;
+  await t.emit(topic, 2, { name });
+  await numbered(t, subscriptionId, 2);
+  await t.mcp.request('triggers/pull', { subscriptionId });
+  if (endpoint === undefined) await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
+  else await t.until('the callback to have acknowledged', async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === 2);
+  const { head, acked } = await t.mcp.request('triggers/get', { subscriptionId });
+  const stream = offers(t, 'stream') ? await t.stream({ subscriptionId }) : undefined;
+  if (stream !== undefined) await streamed(t, stream, 2);
+  const pull: Watched['pull'] = { answer: undefined, error: undefined };
+  void t.mcp.request('triggers/pull', { subscriptionId, after: { epoch, sequence: 2 }, waitMs: 20_000 }, { validated: false }).then((answer) => { pull.answer = answer; }, (error: unknown) => { pull.error = error; });
+  await t.pause(ARRIVES_MS);
+  return { subscription, final: { epoch, head, acked }, endpoint, stream, pull };
+}
+
+/** Everybody who watches is told why, and hears nothing more. */
+async function told(t: ServerTest, { subscription, final, endpoint, stream, pull }: Watched, reason: string): Promise<void> {
+  const { subscriptionId } = subscription;
+  await t.check('end-stream', `an open stream gets a delivery with terminated (${reason}), then its result`, async () => {
+    need(t, 'stream');
+    const ended = await t.until('the end of the stream', () => stream!.ended);
+    assert.equal(stream!.deliveries.find(({ terminated }) => terminated !== undefined)?.terminated.reason, reason, '`terminated.reason` on the stream:');
+    assert.ok(ended.result !== undefined, `the stream ended without a result: ${JSON.stringify(ended)}`);
+  });
+  await t.check('end-pull', `a waiting pull is answered at once with terminated (${reason})`, async () => {
+    await t.until('the waiting pull to be answered', () => pull.answer ?? pull.error);
+    if (pull.error !== undefined) throw pull.error;
+    assert.deepEqual([pull.answer.terminated?.reason, pull.answer.events], [reason, []], '`terminated.reason` and `events` of the answer:');
+  });
+  if (reason !== 'unsubscribed') {
+    await t.check('end-callback', `the callback gets a delivery with terminated (${reason})`, async () => {
+      need(t, 'callback');
+      const hit = await t.until('a delivery with terminated to the callback', () => endpoint!.deliveries.find(({ delivery }) => delivery.terminated !== undefined));
+      assert.equal(hit.delivery.terminated.reason, reason, '`terminated.reason` in the callback:');
+    });
+  }
+  await t.check('end-last', `nothing comes after it (${reason})`, async () => {
+    await t.pause(QUIET_MS);
+    for (const [drain, deliveries] of [['stream', stream?.deliveries ?? []], ['callback', endpoint?.deliveries.map(({ delivery }) => delivery) ?? []]] as const) {
+      const at = deliveries.findIndex(({ terminated }) => terminated !== undefined);
+      if (at >= 0) assert.equal(deliveries.length - at - 1, 0, `deliveries by ${drain} after the one with terminated:`);
+    }
+  });
+  for (const [method, params] of methods(t, subscription)) {
+    await t.check('end-tombstone', `${method} afterwards: NotFound with reason ${reason} and the last state of the log`, async () => {
+      const refusal = await refusalOf(t, method, { subscriptionId, ...params });
+      assert.deepEqual([refusal.code, refusal.data], [-32023, { kind: 'subscription', reason, final }], 'code and data of the error:');
+    });
+  }
+}
+
+/** Resolves when the subscription ended as revoked, or what it had is gone. */
+const withdrawn = (t: ServerTest, { subscriptionId, epoch }: Json): Promise<unknown> => t.until('the end of the subscription, or its events to be redacted', async () => {
+  const { error, result } = await t.mcp.ask('triggers/get', { subscriptionId });
+  if (error !== undefined) {
+    assert.equal((error.data as Json)?.reason, 'revoked', '`data.reason` of the error:');
+    return true;
+  }
+  const gaps = gapsOf(await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 }));
+  return gaps.length >= result.head && gaps.every(([, reason]) => reason === 'redacted');
+});
+
+/** A trigger type of the scenario's own, for as long as it runs. */
+async function ownType(t: ServerTest): Promise<string> {
+  const name = `conformance.${t.unique('own').replaceAll(/[^A-Za-z0-9]/g, '_')}`;
+  await t.control.do('declare', { name });
+  t.defer(() => t.control.do('remove', { name, reason: 'trigger_removed' }));
+  return name;
+}
+
+export const ending = [
+  scenario({
+    name: 'ending: by the client',
+    about: 'Who unsubscribes is told on every drain, the id stays known as ended, and the key is free.',
+    checks: ['end-tombstone', 'end-stream', 'end-pull', 'end-last', 'end-key-free'],
+    needs: { verbs: ['emit'], types: ['plain'] },
+    eras: 'each',
+    async run(t) {
+      const watched = await watch(t, t.control.type('plain'), { callback: false });
+      const { subscriptionId, epoch, key, select } = watched.subscription;
+      await t.mcp.request('triggers/unsubscribe', { subscriptionId });
+      await told(t, watched, 'unsubscribed');
+      await t.check('end-key-free', 'the same key makes a new subscription with another id and another epoch', async () => {
+        const again = await t.subscribe({ key, select });
+        assert.equal(again.created, true, '`created`:');
+        assert.notEqual(again.subscriptionId, subscriptionId, 'the new subscription has the id of the one that ended');
+        assert.notEqual(again.epoch, epoch, 'the new subscription has the epoch of the one that ended');
+      });
+    },
+  }),
+
+  scenario({
+    name: 'ending: by the server',
+    about: 'When a trigger type goes away, everybody who follows it is told on every drain.',
+    checks: ['end-tombstone', 'end-stream', 'end-pull', 'end-callback', 'end-last'],
+    needs: { verbs: ['emit', 'declare', 'remove'], types: ['plain'] },
+    alone: true,
+    async run(t) {
+      for (const reason of ['trigger_removed', 'schema_changed'] as const) {
+        const name = await ownType(t);
+        const watched = await watch(t, name, { callback: true });
+        await t.control.do('remove', { name, reason });
+        await told(t, watched, reason);
+      }
+    },
+  }),
+
+  scenario({
+    name: 'ending: permission',
+    about: 'Who is not permitted to follow a type any more gets no more of it, at the latest a day later.',
+    checks: ['end-revoked', 'end-recheck'],
+    needs: { verbs: ['emit', 'declare', 'remove', 'permit', 'advance'], types: ['plain'] },
+    alone: true,
+    async run(t) {
+      const name = await ownType(t);
+      const forbid = async (told: boolean): Promise<void> => void await t.control.do('permit', { principal: 'main', name, allowed: false, told });
+      const allow = (): Promise<unknown> => t.control.do('permit', { principal: 'main', name, allowed: true });
+      t.defer(allow);
+      const subscribe = async (): Promise<Json> => {
+        const subscription = await t.subscribe({ select: [{ name }], ttlMs: 3 * DAY_MS });
+        await t.emit('any', 2, { name });
+        await numbered(t, subscription.subscriptionId, 2);
+        return subscription;
+      };
+      const first = await subscribe();
+      await forbid(true);
+      await t.check('end-revoked', 'a server that is told ends the subscription as revoked, or makes its events redacted gaps', () => withdrawn(t, first));
+      await allow();
+      const second = await subscribe();
+      await forbid(false);
+      await t.check('end-recheck', 'a server that is not told finds out within 24 hours', async () => {
+        if (second.ttlMs < 2 * DAY_MS) throw new NotShown('the server grants no lifetime of two days');
+        await t.control.do('advance', { ms: DAY_MS });
+        await withdrawn(t, second);
+      });
+    },
+  }),
+];

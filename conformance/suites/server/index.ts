@@ -1,0 +1,24 @@
+/** Every scenario against a server of this extension. */
+import type { ServerScenario } from '../../runner/server/scenario.ts';
+import { answers } from './answers.ts';
+import { callback } from './callback.ts';
+import { catalogue } from './catalogue.ts';
+import { changes } from './changes.ts';
+import { degradation } from './degradation.ts';
+import { delivery } from './delivery.ts';
+import { destination } from './destination.ts';
+import { ending } from './ending.ts';
+import { failure } from './failure.ts';
+import { gaps } from './gaps.ts';
+import { general } from './general.ts';
+import { isolation } from './isolation.ts';
+import { lifetime } from './lifetime.ts';
+import { log } from './log.ts';
+import { positions } from './positions.ts';
+import { pull } from './pull.ts';
+import { signature } from './signature.ts';
+import { stream } from './stream.ts';
+import { subscriptions } from './subscriptions.ts';
+import { verification } from './verification.ts';
+
+export const triggersServer: readonly ServerScenario[] = [...callback, ...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...signature, ...verification, ...destination, ...answers, ...failure, ...degradation];

@@ -1,0 +1,109 @@
+/** The receiver suite against the receiver library, a minimal receiver, every broken one, and what is no receiver at all. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, test, type TestContext } from 'node:test';
+import { main } from '../runner/main.ts';
+import { ReceiverControl } from '../runner/receiver/control.ts';
+import { runReceiver } from '../runner/receiver/run.ts';
+import { checksFor, readRequirements, REQUIREMENT_FILES } from '../runner/requirements.ts';
+import { newSecret } from '../runner/server/callback-endpoint.ts';
+import type { CheckResult } from '../runner/verdict.ts';
+import { brokenReceivers, runBrokenReceivers } from '../peers/broken/programs.ts';
+import { serve } from '../peers/minimal-receiver.mjs';
+import { ReferenceReceiver } from '../peers/reference/receiver.ts';
+import { triggersReceiver } from '../suites/receiver/index.ts';
+
+const requirements = readRequirements(REQUIREMENT_FILES.triggers);
+const asked = checksFor(requirements, 'receiver');
+/** Pulling is the part of the receiver's client. */
+const OF_ITS_CLIENT = 'recv-missing-fetch';
+
+describe('scenarios, requirements and broken receivers', () => {
+  test('every requirement of a receiver is looked at, and nothing else is', () => {
+    const looked = new Set(triggersReceiver.flatMap(({ checks }) => checks));
+    assert.deepEqual([...looked].sort(), asked.map(({ name }) => name).sort());
+  });
+
+  test('every requirement of a receiver has a receiver that breaks it', () => {
+    const broken = new Set(brokenReceivers.map(({ check }) => check));
+    assert.deepEqual(asked.filter(({ name }) => !broken.has(name)).map(({ name }) => name), [OF_ITS_CLIENT]);
+  });
+
+  test('scenarios have names of their own', () => {
+    const names = triggersReceiver.map(({ name }) => name);
+    assert.equal(new Set(names).size, names.length);
+  });
+});
+
+const notPassed = (results: readonly CheckResult[]): string[] => results.filter(({ verdict }) => verdict !== 'passed').map(({ id, verdict }) => `${id} ${verdict}`);
+
+describe('against real receivers', { timeout: 600_000 }, () => {
+  const reference = async (t: TestContext): Promise<ReferenceReceiver> => {
+    const receiver = await ReferenceReceiver.start();
+    t.after(() => receiver.close());
+    return receiver;
+  };
+
+  test('the receiver library passes every check', async (t) => {
+    const { url, secret, control } = await reference(t);
+    const { results } = await runReceiver({ requirements, scenarios: triggersReceiver, url, secret, control });
+    t.diagnostic(`${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed`);
+    assert.deepEqual(notPassed(results), ['sep-0000-recv-missing-fetch not applicable']);
+  });
+
+  test('without its control interface nothing is violated, and most can be seen all the same', async (t) => {
+    const { url, secret } = await reference(t);
+    const { results } = await runReceiver({ requirements, scenarios: triggersReceiver, url, secret, control: undefined });
+    assert.deepEqual(results.filter(({ verdict }) => verdict === 'violated' || verdict === 'warned').map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`), []);
+    assert.ok(results.filter(({ verdict }) => verdict === 'passed').length >= 19, `only ${results.filter(({ verdict }) => verdict === 'passed').length} were seen`);
+  });
+
+  test('the minimal receiver passes every check', async (t) => {
+    const receiver = await serve();
+    t.after(() => receiver.close());
+    const { url, secret, control } = receiver;
+    assert.deepEqual(notPassed((await runReceiver({ requirements, scenarios: triggersReceiver, url, secret, control })).results), ['sep-0000-recv-missing-fetch not applicable']);
+  });
+
+  test('every broken receiver is caught', async (t) => {
+    const caught = await runBrokenReceivers({ peers: brokenReceivers, scenarios: triggersReceiver, requirements, atOnce: 6 });
+    t.diagnostic(`${caught.filter((one) => one.caught).length} of ${caught.length} broken receivers caught, ${new Set(brokenReceivers.map(({ check }) => check)).size} checks`);
+    assert.deepEqual(caught.filter((one) => !one.caught).map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`), []);
+  });
+});
+
+describe('what is no receiver', () => {
+  const strangers: readonly (readonly [what: string, listener: RequestListener | null, says: RegExp])[] = [
+    ['nothing listens', null, /nothing answers at/],
+    ['a web page', (_, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Hello</h1>'), /is no receiver: a challenge gets HTTP 200 without a proof/],
+    ['an empty 404', (_, response) => void response.writeHead(404).end(), /HTTP 404 without a proof/],
+    ['a redirect', (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end(), /HTTP 302 without a proof/],
+    ['a receiver that knows another secret', (_, response) => void response.writeHead(401).end(), /refuses a challenge that is signed with the secret given/],
+    ['a proof under another secret', (_, response) => void response.writeHead(200).end('{"challenge":"x","proof":"AAAA"}'), /knows another secret/],
+  ];
+  for (const [what, listener, says] of strangers) {
+    test(`${what}: exit code 3 at once, in one line without the secret or the token`, async (t) => {
+      const server = createServer(listener ?? undefined).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      if (listener === null) server.close();
+      else t.after(() => server.close());
+      const screen = { out: '', err: '' };
+      const secret = newSecret();
+      const code = await main(['receiver', '--url', `http://127.0.0.1:${port}/in?cb=token`, '--secret', secret], { out: (text) => { screen.out += text; }, err: (text) => { screen.err += text; } });
+      assert.deepEqual([code, screen.out], [3, '']);
+      assert.match(screen.err, /^Nothing was tested: .+\n$/);
+      assert.match(screen.err, says);
+      assert.ok(!screen.err.includes(secret) && !screen.err.includes('token'));
+    });
+  }
+
+  test('a control interface that is none is said to be none', async (t) => {
+    const server = createServer((_, response) => void response.writeHead(200).end('{}')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => server.close());
+    await assert.rejects(ReceiverControl.at(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`), /does not answer with its verbs; it answers HTTP 200/);
+  });
+});

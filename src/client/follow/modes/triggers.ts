@@ -1,0 +1,94 @@
+/**
+ * The top of the ladder: one subscription of the extension for everything that is followed. It recovers by itself from all that a
+ * subscription can recover from; what it throws is for the ladder to decide (SEP: Recovery by the client).
+ */
+import type { Drain, Selection } from '../../../../spec-schema/draft/schema.ts';
+import { subscriptionKey } from '../../../protocol/wire/canonical.ts';
+import { notFound } from '../../../protocol/wire/errors.ts';
+import { Calls } from '../../sdk/triggers-api.ts';
+import type { Connection } from '../../sdk/connection.ts';
+import { rungs as drainsOf } from '../../subscription/drains.ts';
+import type { Item, SubscriptionState } from '../../options.ts';
+import { TriggersSubscription } from '../../subscription/subscription.ts';
+import { AsyncQueue } from '../../../protocol/lib/queue.ts';
+import { namesOffered } from '../catalog.ts';
+import type { FollowGuarantee, FollowOptions, Offer, Rung, RungContext, RungYield } from '../types.ts';
+
+/** What the ladder and the application can see of the subscription. */
+export interface TriggersRung extends Rung {
+  /** The `key` of the subscription. */
+  readonly key: string;
+  /** Undefined while the rung is not in use. */
+  readonly subscription: TriggersSubscription | undefined;
+}
+
+/** For all of `select` in one log. `onState` is told what the subscription does. */
+export function triggersRung(select: readonly Selection[], options: FollowOptions, onState: (state: SubscriptionState) => void): TriggersRung {
+  const { triggers = {}, callback, ledger, ack, tuning = {} } = options;
+  const key = triggers.key ?? subscriptionKey(select, null);
+  let subscription: TriggersSubscription | undefined;
+  let last: TriggersSubscription | undefined;
+
+  async function* run({ connection, signal, clock }: RungContext): AsyncGenerator<RungYield, void> {
+    const inbox = new AsyncQueue<Drain | IteratorResult<Item, void>>();
+    const mine = new TriggersSubscription(new Calls(connection), {
+      ...triggers, key, select, signal, ...(callback ? { callback } : {}), ...(ledger ? { ledger } : {}), ...(ack ? { ack } : {}),
+      tuning: { clock, ...(tuning.backoff ? { backoff: tuning.backoff } : {}), ...(tuning.silenceMs === undefined ? {} : { silenceMs: tuning.silenceMs }) },
+      onState: (state) => {
+        if (state.phase === 'draining') inbox.push(state.drain);
+        onState(state);
+      },
+    });
+    subscription = last = mine;
+    try {
+      await mine.ready();
+      yield { type: 'guarantee', guarantee: guaranteeOf(mine.guarantee.drain) };
+      const items = mine[Symbol.asyncIterator]();
+      const ask = (): void => void items.next().then((next) => inbox.push(next), (error: unknown) => inbox.fail(error));
+      ask();
+      for await (const next of inbox) {
+        if (typeof next === 'string') {
+          yield { type: 'guarantee', guarantee: guaranteeOf(next) };
+          continue;
+        }
+        if (next.done) return;
+        yield yieldOf(next.value, mine.subscription!.subscriptionId);
+        ask();
+      }
+    } finally {
+      subscription = undefined;
+      await mine.close().catch(() => undefined);
+    }
+  }
+
+  return {
+    name: 'triggers',
+    key,
+    get subscription() { return subscription; },
+    async offer(connection: Connection, _wish, signal: AbortSignal): Promise<Offer | null> {
+      const { capability } = connection;
+      const [drain] = capability ? drainsOf(triggers.drain ?? 'auto', callback !== undefined, capability) : [];
+      if (drain === undefined) return null;
+      const offered = await namesOffered(connection, signal);
+      if (!select.every(({ name }) => offered.has(name))) throw notFound({ kind: 'trigger' });
+      return { guarantee: guaranteeOf(drain), isSelfAcknowledging: true, run, release: async () => last?.close({ unsubscribe: true }) };
+    },
+  };
+}
+
+const guaranteeOf = (drain: Drain): FollowGuarantee => ({ rung: 'triggers', drain, order: 'total', loss: 'none silent', gaps: 'exact', numbers: 'server' });
+
+function yieldOf(item: Item, subscriptionId: string): RungYield {
+  switch (item.type) {
+    case 'event': {
+      const { sequence, eventId, name, timestamp, data } = item.event;
+      return { type: 'event', event: { eventId, name, timestamp, data }, number: { by: 'server', subscriptionId, epoch: item.position.epoch, sequence }, done: () => item.ack() };
+    }
+    case 'gap': {
+      const { from, to, reason } = item.gap;
+      return { type: 'gap', reason, numbers: { subscriptionId, epoch: item.position.epoch, from, to }, done: () => item.ack() };
+    }
+    default:
+      return { type: 'loss', item };
+  }
+}

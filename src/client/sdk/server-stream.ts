@@ -1,0 +1,98 @@
+/**
+ * The stream on which a server sends what belongs to no request, before 2026-07-28 over HTTP: the body of a GET that the SDK makes by
+ * itself, makes again when it breaks, and says nothing about. What is sent meanwhile is lost, so its life is watched where the
+ * SDK cannot hide it: at `fetch`.
+ */
+import type { Clock } from '../../protocol/lib/clock.ts';
+
+/** `absent`: it was never open. `lost`: it was open once. `status` is what the server answered since, instead of opening it. */
+export type ServerStreamState =
+  | { readonly phase: 'absent' | 'lost'; readonly status?: number }
+  | { readonly phase: 'open' };
+
+export class ServerStream {
+  /** To be handed to the transport. */
+  readonly fetch: typeof fetch;
+  readonly #changes = new Set<() => void>();
+  readonly #lost = new Set<() => void>();
+  #state: ServerStreamState = { phase: 'absent' };
+
+  /** `inner` is what makes the requests. */
+  constructor(inner: typeof fetch) {
+    this.fetch = async (input, init) => {
+      if (!asksForStream(init)) return inner(input, init);
+      const response = await inner(input, init);
+      if (response.ok && response.body) return this.#opened(response, response.body, init?.signal ?? undefined);
+      if (this.#state.phase !== 'open') this.#enter({ phase: this.#state.phase, status: response.status });
+      return response;
+    };
+  }
+
+  get state(): ServerStreamState { return this.#state; }
+
+  /** Runs `listener` each time that the stream breaks off; not when the transport is closed. */
+  onLost(listener: () => void): void {
+    this.#lost.add(listener);
+  }
+
+  /** Waits until it is open, or until the server has refused it; at most so long, or until `signal` fires. */
+  async settled(clock: Clock, withinMs: number, signal?: AbortSignal): Promise<ServerStreamState> {
+    const isSettled = (): boolean => this.#state.phase === 'open' || this.#state.status !== undefined;
+    if (isSettled() || signal?.aborted === true) return this.#state;
+    await new Promise<void>((resolve) => {
+      const cancel = clock.after(withinMs, done);
+      const look = (): void => { if (isSettled()) done(); };
+      const changes = this.#changes;
+      function done(): void {
+        cancel();
+        changes.delete(look);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      }
+      changes.add(look);
+      signal?.addEventListener('abort', done, { once: true });
+    });
+    return this.#state;
+  }
+
+  #enter(state: ServerStreamState): void {
+    this.#state = state;
+    for (const change of [...this.#changes]) change();
+  }
+
+  /** The response as the transport gets it. */
+  #opened(response: Response, body: ReadableStream<Uint8Array>, signal: AbortSignal | undefined): Response {
+    const ended = (): void => {
+      if (signal?.aborted === true) return;
+      this.#enter({ phase: 'lost' });
+      for (const listener of this.#lost) listener();
+    };
+    this.#enter({ phase: 'open' });
+    const { status, statusText, headers } = response;
+    return new Response(watched(body, ended), { status, statusText, headers });
+  }
+}
+
+const asksForStream = (init: RequestInit | undefined): boolean =>
+  init?.method === 'GET' && (new Headers(init.headers).get('accept') ?? '').includes('text/event-stream');
+
+/** The same bytes; `ended` is called when there are no more, for whatever reason. */
+function watched(body: ReadableStream<Uint8Array>, ended: () => void): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (!done) return controller.enqueue(value);
+        controller.close();
+      } catch (error) {
+        controller.error(error);
+      }
+      ended();
+    },
+    async cancel(reason) {
+      ended();
+      await reader.cancel(reason);
+    },
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * The subscription on the server: obtained, kept alive, taken over when it is configured differently. Renews by itself,
+ * whether or not the application is reading (SEP: Lifetime, Recovery by the client).
+ */
+import type { KeyConflictData, SubscribeParams, Subscription, UpdateParams } from '../../../spec-schema/draft/schema.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import { sameSelect } from '../../protocol/wire/canonical.ts';
+import { WireError } from '../../protocol/wire/errors.ts';
+import { Backoff, isTransient, type BackoffOptions } from '../backoff.ts';
+import type { Calls } from '../sdk/triggers-api.ts';
+import { misbehaved } from './reader.ts';
+
+/** A timer does not run while a machine sleeps, so the wall clock is looked at this often. */
+const LOOK_MS = 60_000;
+const ADOPTIONS_MAX = 3;
+/** A server that wants to hear from us all the time hears from us this often. */
+const RENEW_MIN_MS = 500;
+
+/** What to subscribe with, made anew for every attempt, and when its callback URL should be replaced (epoch milliseconds). */
+export interface Wanted {
+  readonly params: SubscribeParams & { readonly key: string };
+  readonly renewAt: number | null;
+}
+
+export interface GrantOptions {
+  readonly calls: Calls;
+  readonly clock: Clock;
+  readonly backoff: BackoffOptions;
+  readonly signal: AbortSignal;
+  readonly wanted: () => Promise<Wanted>;
+  /** The subscription cannot be renewed: it is gone, or may not be used any more. */
+  readonly lost: (error: unknown) => void;
+}
+
+export class Grant {
+  readonly #o: GrantOptions;
+  #subscription: Subscription | undefined;
+  #callbackUrl: string | undefined;
+  #cancel: (() => void) | undefined;
+  #isKept = false;
+
+  constructor(options: GrantOptions) {
+    this.#o = options;
+    options.signal.addEventListener('abort', () => this.#cancel?.(), { once: true });
+  }
+
+  get subscription(): Subscription | undefined { return this.#subscription; }
+  /** False after a renewal that was given up, until it is obtained again. */
+  get isKept(): boolean { return this.#isKept; }
+
+  /** Takes note of newer counters or configuration, from wherever they came. Throws `LocalError` `peer_misbehaved`. */
+  note(subscription: Subscription): void {
+    this.#subscription = this.#subscription ? expected(subscription, this.#subscription) : subscription;
+  }
+
+  /** Creates the subscription, or finds it by its key; one with the same selections is given the wanted configuration. */
+  async obtain(): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
+    const wanted = await this.#o.wanted();
+    const found = await this.#subscribe(wanted.params, ADOPTIONS_MAX);
+    this.#keep(found.subscription, wanted);
+    return found;
+  }
+
+  async #subscribe(params: Wanted['params'], attempts: number): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
+    const { calls, signal } = this.#o;
+    try {
+      const { created, ...subscription } = await calls.subscribe(params, { signal });
+      return { subscription: expected(subscription, params), created };
+    } catch (error) {
+      if (attempts === 0 || !(error instanceof WireError) || !error.is('Conflict') || error.data.kind !== 'key') throw error;
+      const adopted = await this.#adopt(params, error.data, error);
+      return adopted ? { subscription: adopted, created: false } : this.#subscribe(params, attempts - 1);
+    }
+  }
+
+  /** Undefined = it changed or ended meanwhile: subscribe again. */
+  async #adopt(params: Wanted['params'], { subscriptionId }: KeyConflictData, conflict: WireError): Promise<Subscription | undefined> {
+    const { calls, signal } = this.#o;
+    try {
+      const existing = await calls.get({ subscriptionId }, { signal });
+      if ('notModified' in existing || !sameSelect(existing.select, params.select)) throw conflict;
+      const updated = await calls.update({
+        subscriptionId,
+        ifMatch: existing.etag,
+        onFailure: params.onFailure ?? 'suspend',
+        ...(params.ttlMs === undefined ? {} : { ttlMs: params.ttlMs }),
+        ...(params.callback || existing.callback ? { callback: params.callback ?? null } : {}),
+      }, { signal });
+      return expected(updated, { key: params.key, subscriptionId });
+    } catch (error) {
+      const changed = error instanceof WireError && error !== conflict && (error.is('NotFound') || (error.is('Conflict') && error.data.kind === 'etag'));
+      if (changed) return undefined;
+      throw error;
+    }
+  }
+
+  #keep(subscription: Subscription, { params, renewAt }: Wanted): void {
+    this.#subscription = subscription;
+    this.#isKept = true;
+    this.#callbackUrl = params.callback?.url;
+    const untilCallback = renewAt === null ? null : Math.max(0, renewAt - this.#o.clock.now());
+    const dueMs = Math.min(subscription.renewAfterMs ?? Infinity, untilCallback ?? Infinity);
+    const minMs = this.#o.backoff.baseMs ?? RENEW_MIN_MS;
+    if (dueMs !== Infinity) this.#renewAfter(Math.max(minMs, dueMs), new Backoff(this.#o.backoff));
+  }
+
+  /** Due when the wall clock says so or when so much time has passed, whichever is first: either clock may be wrong. */
+  #renewAfter(dueMs: number, backoff: Backoff): void {
+    this.#cancel?.();
+    if (this.#o.signal.aborted) return;
+    const { clock } = this.#o;
+    const dueAt = clock.now() + dueMs;
+    let passedMs = 0;
+    const look = (): void => {
+      const leftMs = Math.min(dueAt - clock.now(), dueMs - passedMs);
+      if (leftMs <= 0) return void this.#renew(backoff);
+      const sliceMs = Math.min(leftMs, LOOK_MS);
+      passedMs += sliceMs;
+      this.#cancel = clock.after(sliceMs, look, { background: true });
+    };
+    look();
+  }
+
+  async #renew(backoff: Backoff): Promise<void> {
+    const { calls, signal } = this.#o;
+    const current = this.#subscription!;
+    try {
+      const wanted = await this.#o.wanted();
+      const { callback, ttlMs } = wanted.params;
+      const change: UpdateParams = { subscriptionId: current.subscriptionId, ttlMs: ttlMs === undefined ? current.ttlMs : ttlMs };
+      if (callback && callback.url !== this.#callbackUrl) change.callback = callback;
+      this.#keep(expected(await calls.update(change, { signal }), current), wanted);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!isTransient(error)) {
+        this.#isKept = false;
+        return this.#o.lost(error);
+      }
+      this.#renewAfter(backoff.next(error), backoff);
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#cancel?.();
+    if (!this.#subscription) return;
+    try {
+      await this.#o.calls.unsubscribe({ subscriptionId: this.#subscription.subscriptionId });
+    } catch (error) {
+      // It is gone, which is what was wanted (SEP: triggers/unsubscribe).
+      if (!(error instanceof WireError && error.is('NotFound'))) throw error;
+    }
+  }
+}
+
+/** The subscription, if it is the one that was asked for, and its counters can be. */
+function expected(subscription: Subscription, { key, subscriptionId }: { readonly key: string; readonly subscriptionId?: string }): Subscription {
+  const isOurs = subscription.key === key && (subscriptionId === undefined || subscription.subscriptionId === subscriptionId);
+  if (!isOurs) throw misbehaved('subscription', 'it answers with another subscription than it was asked for');
+  if (subscription.acked > subscription.head) throw misbehaved('subscription', '"acked" is beyond "head"');
+  return subscription;
+}

@@ -1,0 +1,151 @@
+/**
+ * Signed callback URLs: the receiver mints the URL that its client registers and recognises it again without a database, before
+ * anything in the body is read. The token never replaces the signature of the delivery (SEP: Signed callback URLs).
+ */
+import { randomUUID, type KeyObject } from 'node:crypto';
+import { errors, jwtVerify, SignJWT, type CryptoKey, type JWK } from 'jose';
+import type { CallbackUrlClaims } from '../../../spec-schema/draft/schema.ts';
+import { decodeBase64url, decodeJsonSegment } from './base64url.ts';
+import { LocalError } from './errors.ts';
+import { CALLBACK_URL_CHARS_MAX } from './limits.ts';
+import { check } from './validate.ts';
+
+export const CALLBACK_TOKEN_PARAMETER = 'cb';
+const TYP = 'mcp-callback+jwt';
+const SIGNATURE_BYTES = 64;
+const ALGORITHMS = ['EdDSA', 'Ed25519'];
+
+export interface MintOptions {
+  /** The receiver's endpoint. */
+  readonly endpoint: string;
+  /** The subscription's `key`, which the client then passes explicitly to `triggers/subscribe`. */
+  readonly key: string;
+  /** The MCP server's resource URI. */
+  readonly audience: string;
+  /** Names the receiver. */
+  readonly issuer: string;
+  /** Ed25519. */
+  readonly privateKey: KeyObject | CryptoKey | JWK;
+  readonly kid?: string;
+  /** Epoch milliseconds. */
+  readonly now: number;
+  readonly ttlSeconds: number;
+  /** At least 16 characters, unique per token. Default: a random UUID. */
+  readonly jti?: string;
+}
+
+/** The URL to register. It is a secret. Throws `LocalError` `config_invalid`. */
+export async function mintCallbackUrl(options: MintOptions): Promise<string> {
+  const endpoint = URL.parse(options.endpoint);
+  if (!endpoint || endpoint.hash !== '' || endpoint.username !== '' || endpoint.password !== '' || endpoint.searchParams.has(CALLBACK_TOKEN_PARAMETER)) {
+    throw new LocalError('config_invalid', `The endpoint must be an absolute URL without fragment, user information or a parameter "${CALLBACK_TOKEN_PARAMETER}".`);
+  }
+  const iat = Math.floor(options.now / 1000);
+  const claims: CallbackUrlClaims = {
+    iss: options.issuer,
+    aud: options.audience,
+    sub: options.key,
+    htp: endpoint.pathname,
+    exp: iat + Math.floor(options.ttlSeconds),
+    iat,
+    jti: options.jti ?? randomUUID(),
+  };
+  const checked = check('CallbackUrlClaims', claims);
+  if (!checked.ok) throw new LocalError('config_invalid', `A callback URL cannot be minted: claim ${checked.path} must be ${checked.expected}.`);
+
+  const header = options.kid === undefined ? { typ: TYP, alg: 'EdDSA' } : { typ: TYP, alg: 'EdDSA', kid: options.kid };
+  const token = await new SignJWT({ ...claims }).setProtectedHeader(header).sign(options.privateKey).catch((cause: unknown) => {
+    throw new LocalError('config_invalid', 'A callback URL is signed with an Ed25519 private key.', { cause });
+  });
+  const url = `${endpoint.href}${endpoint.search === '' ? '?' : '&'}${CALLBACK_TOKEN_PARAMETER}=${token}`;
+  if (url.length > CALLBACK_URL_CHARS_MAX) {
+    throw new LocalError('config_invalid', `The callback URL would have more than ${CALLBACK_URL_CHARS_MAX} characters: shorten endpoint, issuer, audience or key.`);
+  }
+  return url;
+}
+
+export interface VerifyOptions {
+  /** One key, or several while keys are being changed. */
+  readonly publicKeys: KeyObject | CryptoKey | JWK | readonly (KeyObject | CryptoKey | JWK)[];
+  readonly issuer: string;
+  /** Accepted MCP servers. Absent = any: the caller then finds the secret by the claims' `aud` and `sub`. */
+  readonly audience?: string | readonly string[];
+  /** Epoch milliseconds. */
+  readonly now: number;
+}
+
+/** Why a URL was refused: the `reason` of the `LocalError`. */
+export type TokenRefusal = 'missing' | 'malformed' | 'wrong_header' | 'wrong_claims' | 'wrong_issuer' | 'wrong_audience' | 'wrong_path' | 'expired' | 'no_match';
+
+/**
+ * The claims of the token in a request's URL (absolute, or the request target). Needs no database. Throws `LocalError`
+ * `token_invalid`, whose `reason` is a {@link TokenRefusal}.
+ */
+export async function verifyCallbackUrl(url: string | URL, options: VerifyOptions): Promise<CallbackUrlClaims> {
+  const { path, token } = locate(url);
+  const [headerSegment = '', claimsSegment = '', signatureSegment = '', ...rest] = token.split('.');
+  const header = decodeJsonSegment(headerSegment);
+  const payload = decodeJsonSegment(claimsSegment);
+  if (!header || !payload || rest.length > 0) throw refuse('malformed');
+  // Checked before the key is touched: the only algorithm and the only type of token that this key is for.
+  if (!check('CallbackUrlHeader', header).ok || 'crit' in header) throw refuse('wrong_header');
+  if (decodeBase64url(signatureSegment)?.length !== SIGNATURE_BYTES) throw refuse('malformed');
+  await verifySignature(token, options);
+  const claims = check('CallbackUrlClaims', payload);
+  if (!claims.ok) throw refuse('wrong_claims');
+  if (claims.value.htp !== path) throw refuse('wrong_path');
+  return claims.value;
+}
+
+/** Several tokens are as bad as none: a gateway and a receiver may not pick different ones. */
+function locate(url: string | URL): { readonly path: string; readonly token: string } {
+  const parsed = typeof url === 'string' ? URL.parse(url.startsWith('/') ? `https://receiver.invalid${url}` : url) : url;
+  const tokens = parsed?.searchParams.getAll(CALLBACK_TOKEN_PARAMETER) ?? [];
+  if (!parsed || tokens.length !== 1) throw refuse('missing');
+  return { path: parsed.pathname, token: tokens[0]! };
+}
+
+async function verifySignature(token: string, options: VerifyOptions): Promise<void> {
+  const keys = Array.isArray(options.publicKeys) ? (options.publicKeys as readonly (KeyObject | CryptoKey | JWK)[]) : [options.publicKeys as KeyObject];
+  let refusal = refuse('no_match');
+  for (const key of keys) {
+    try {
+      await jwtVerify(token, key, {
+        algorithms: ALGORITHMS,
+        typ: TYP,
+        issuer: options.issuer,
+        currentDate: new Date(options.now),
+        ...(options.audience === undefined ? {} : { audience: options.audience as string | string[] }),
+      });
+      return;
+    } catch (cause) {
+      refusal = refusalOf(cause);
+      // A claim is judged only after the signature has matched, so the other keys cannot match any more.
+      if (refusal.reason !== 'no_match') throw refusal;
+    }
+  }
+  throw refusal;
+}
+
+/** The library's errors about claims hold the claims, which are nobody else's business: they are not kept as a cause. */
+function refusalOf(cause: unknown): LocalError {
+  if (cause instanceof errors.JWTExpired) return refuse('expired');
+  if (cause instanceof errors.JWTClaimValidationFailed) {
+    return refuse(cause.claim === 'iss' ? 'wrong_issuer' : cause.claim === 'aud' ? 'wrong_audience' : 'wrong_claims');
+  }
+  return refuse('no_match', cause);
+}
+
+const MESSAGES: Readonly<Record<TokenRefusal, string>> = {
+  missing: `must have exactly one parameter "${CALLBACK_TOKEN_PARAMETER}"`,
+  malformed: 'must carry a compact JWS',
+  wrong_header: `must carry a token of type ${TYP} and algorithm Ed25519`,
+  wrong_claims: 'must carry the claims of a callback token',
+  wrong_issuer: 'was minted by another receiver',
+  wrong_audience: 'was minted for another MCP server',
+  wrong_path: 'was minted for another path',
+  expired: 'has expired: register a newly minted one',
+  no_match: 'was not minted with a key of this receiver',
+};
+
+const refuse = (reason: TokenRefusal, cause?: unknown) => new LocalError('token_invalid', `The callback URL ${MESSAGES[reason]}.`, { reason, cause });

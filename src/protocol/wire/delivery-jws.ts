@@ -1,0 +1,178 @@
+/**
+ * `MCP-Delivery-Signature`: which server sent this delivery, to which URL. A detached JWS with an unencoded payload (RFC 7515
+ * appendix F, RFC 7797) under Ed25519. Because the hash of the whole callback URL is signed, no receiver can replay a delivery
+ * to another one (SEP: Server identity).
+ */
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type JsonWebKey, type KeyObject } from 'node:crypto';
+import { promisify } from 'node:util';
+import { errors, flattenedVerify, type CryptoKey, type JWK } from 'jose';
+import type { DeliverySignatureHeader } from '../../../spec-schema/draft/schema.ts';
+import { decodeJsonSegment, decodeBase64url } from './base64url.ts';
+import { canonicalJson, sha256 } from './canonical.ts';
+import { LocalError } from './errors.ts';
+import { MCP_DELIVERY_SIGNATURE } from './headers.ts';
+import { SIGNATURE_HEADER_BYTES_MAX, SIGNATURE_TOLERANCE_MS } from './limits.ts';
+import { check } from './validate.ts';
+
+/** The callback form signs in the thread pool: 46k/s instead of 28k/s, and the event loop stays free. */
+const signInPool = promisify(sign);
+const SIGNATURE_BYTES = 64;
+const ALGORITHMS = ['EdDSA', 'Ed25519'];
+const TYP = 'mcp-delivery+jws';
+
+/** One of the server's signing keys. */
+export interface DeliveryKey {
+  readonly kid: string;
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
+}
+
+/** The public half of a {@link DeliveryKey} as published at `jwksUri`. Without `alg`: both names of the algorithm are in use. */
+export interface PublicDeliveryJwk {
+  readonly kty: 'OKP';
+  readonly crv: 'Ed25519';
+  readonly x: string;
+  readonly kid: string;
+  readonly use: 'sig';
+}
+
+/** A new Ed25519 key; its `kid` is the RFC 7638 thumbprint. */
+export function generateDeliveryKey(): DeliveryKey {
+  return deliveryKey(generateKeyPairSync('ed25519').privateKey);
+}
+
+/** A stored Ed25519 private key, as a KeyObject, PEM or JWK. Throws `LocalError` `config_invalid`. */
+export function deliveryKey(source: KeyObject | string | JsonWebKey, kid?: string): DeliveryKey {
+  const privateKey = readPrivateKey(source);
+  if (privateKey.asymmetricKeyType !== 'ed25519') throw badKey();
+  const publicKey = createPublicKey(privateKey);
+  return { kid: kid ?? thumbprint(publicKey), privateKey, publicKey };
+}
+
+function readPrivateKey(source: KeyObject | string | JsonWebKey): KeyObject {
+  try {
+    if (typeof source === 'string') return createPrivateKey(source);
+    if ('asymmetricKeyType' in source) {
+      if (source.type === 'private') return source as KeyObject;
+      throw badKey();
+    }
+    return createPrivateKey({ key: source as JsonWebKey, format: 'jwk' });
+  } catch (cause) {
+    throw badKey(cause);
+  }
+}
+
+const badKey = (cause?: unknown) => new LocalError('config_invalid', 'A delivery key must be an Ed25519 private key (KeyObject, PEM or JWK).', { cause });
+
+function thumbprint(publicKey: KeyObject): string {
+  const { crv, kty, x } = publicKey.export({ format: 'jwk' });
+  return sha256(canonicalJson({ crv, kty, x }));
+}
+
+/** The JWK Set to serve at `jwksUri`. */
+export function publicJwks(keys: readonly DeliveryKey[]): { readonly keys: readonly PublicDeliveryJwk[] } {
+  return {
+    keys: keys.map(({ kid, publicKey }) => ({ kty: 'OKP', crv: 'Ed25519', x: String(publicKey.export({ format: 'jwk' }).x), kid, use: 'sig' })),
+  };
+}
+
+/** What the signature says of a callback URL: its origin and the hash of the whole, byte for byte as registered. */
+export function urlBinding(url: string): { readonly origin: string; readonly uh: string } {
+  return { origin: new URL(url).origin, uh: sha256(url) };
+}
+
+/**
+ * The part of the protected header that stays the same for one subscription, key and URL: worth keeping, because it costs two
+ * hashes. It ends where `iat` goes.
+ */
+export function deliverySignatureHead(key: DeliveryKey, url: string, subscriptionId: string): string {
+  const fixed: Omit<DeliverySignatureHeader, 'iat'> = {
+    typ: TYP, alg: 'EdDSA', kid: key.kid, b64: false, crit: ['b64'], htm: 'POST', ...urlBinding(url), sub: subscriptionId,
+  };
+  return `${JSON.stringify(fixed).slice(0, -1)},"iat":`;
+}
+
+/** The value of `MCP-Delivery-Signature` for one attempt. `iat` in seconds. */
+export async function signDelivery(key: DeliveryKey, head: string, body: Uint8Array, iat: number): Promise<string> {
+  const header = Buffer.from(`${head}${iat}}`).toString('base64url');
+  const signature = await signInPool(null, Buffer.concat([Buffer.from(`${header}.`, 'latin1'), body]), key.privateKey);
+  return `${header}..${signature.toString('base64url')}`;
+}
+
+/** Finds a trusted key by `kid`; what `jose.createLocalJWKSet` and `createRemoteJWKSet` return fits. Undefined = unknown. */
+export type DeliveryKeyLookup = (header: { readonly alg: string; readonly kid: string }) => DeliveryKeyFound | Promise<DeliveryKeyFound>;
+
+/** A public key in any of the forms that `jose` takes; undefined = no key has this `kid`. */
+export type DeliveryKeyFound = KeyObject | CryptoKey | JWK | Uint8Array | undefined;
+
+/** Why a delivery signature was refused: the `reason` of the `LocalError`. */
+export type DeliveryRefusal =
+  | 'missing_header' | 'malformed' | 'wrong_header' | 'wrong_url' | 'wrong_subscription' | 'stale' | 'unknown_key' | 'no_match';
+
+/**
+ * Checks that this body was signed for this URL and subscription, now, by a trusted key. Keys come from `keys` and nowhere else.
+ * Throws `LocalError` `signature_invalid`, `signature_stale` or `key_unknown`, whose `reason` is a {@link DeliveryRefusal}.
+ */
+export async function verifyDelivery(
+  token: string | undefined,
+  rawBody: Uint8Array,
+  expected: { readonly url: string; readonly subscriptionId: string; readonly keys: DeliveryKeyLookup; readonly nowMs: number; readonly toleranceMs?: number },
+): Promise<DeliverySignatureHeader> {
+  if (token === undefined) throw refuse('missing_header');
+  const { protectedSegment, signatureSegment, header } = parse(token);
+  const { origin, uh } = urlBinding(expected.url);
+  if (header.origin !== origin || header.uh !== uh) throw refuse('wrong_url');
+  if (header.sub !== expected.subscriptionId) throw refuse('wrong_subscription');
+  if (Math.abs(expected.nowMs - header.iat * 1000) > (expected.toleranceMs ?? SIGNATURE_TOLERANCE_MS)) throw refuse('stale');
+
+  const key = await lookup(expected.keys, header);
+  try {
+    await flattenedVerify({ protected: protectedSegment, payload: rawBody, signature: signatureSegment }, key, { algorithms: ALGORITHMS });
+  } catch (cause) {
+    throw refuse('no_match', cause);
+  }
+  return header;
+}
+
+/**
+ * Takes the header apart; its members must be exactly those of the schema, so there is no `jwk`, `jku`, `x5u` or `x5c` to heed.
+ */
+function parse(token: string): { readonly protectedSegment: string; readonly signatureSegment: string; readonly header: DeliverySignatureHeader } {
+  const [protectedSegment, payload, signatureSegment, ...rest] = token.length > SIGNATURE_HEADER_BYTES_MAX ? [] : token.split('.');
+  if (protectedSegment === undefined || payload !== '' || signatureSegment === undefined || rest.length > 0) throw refuse('malformed');
+  if (decodeBase64url(signatureSegment)?.length !== SIGNATURE_BYTES) throw refuse('malformed');
+  const decoded = decodeJsonSegment(protectedSegment);
+  if (!decoded) throw refuse('malformed');
+  const checked = check('DeliverySignatureHeader', decoded);
+  if (!checked.ok || Object.keys(decoded).length !== HEADER_MEMBERS) throw refuse('wrong_header');
+  return { protectedSegment, signatureSegment, header: checked.value };
+}
+
+const HEADER_MEMBERS = 10;
+
+async function lookup(keys: DeliveryKeyLookup, header: DeliverySignatureHeader): Promise<NonNullable<DeliveryKeyFound>> {
+  let key: DeliveryKeyFound;
+  try {
+    key = await keys({ alg: header.alg, kid: header.kid });
+  } catch (cause) {
+    if (!(cause instanceof errors.JWKSNoMatchingKey)) throw cause;
+  }
+  if (!key) throw refuse('unknown_key');
+  return key;
+}
+
+const MESSAGES: Readonly<Record<DeliveryRefusal, string>> = {
+  missing_header: 'is missing, although the server publishes keys',
+  malformed: 'must be a detached JWS: a protected header, two full stops and an Ed25519 signature',
+  wrong_header: 'must have exactly the protected header members of the specification',
+  wrong_url: 'was made for another callback URL',
+  wrong_subscription: 'was made for another subscription',
+  stale: 'is too far from the present. Check both clocks',
+  unknown_key: 'names a key that is not in the key set. Fetch the set again',
+  no_match: 'does not verify: another key or another body',
+};
+
+function refuse(reason: DeliveryRefusal, cause?: unknown): LocalError {
+  const code = reason === 'stale' ? 'signature_stale' : reason === 'unknown_key' ? 'key_unknown' : 'signature_invalid';
+  return new LocalError(code, `${MCP_DELIVERY_SIGNATURE} ${MESSAGES[reason]}.`, { reason, cause });
+}

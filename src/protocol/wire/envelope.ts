@@ -1,0 +1,102 @@
+/**
+ * The delivery as bytes. An event's JSON is made once, without its number, and spliced into every subscription's deliveries:
+ * the number is the first member, so that splicing is one concatenation (SEP: Delivery).
+ */
+import type { Delivery, Event } from '../../../spec-schema/draft/schema.ts';
+import { LocalError } from './errors.ts';
+import { inspectJson, parseJson, writeJson } from './json.ts';
+import { CALLBACK_BODY_BYTES_MAX } from './limits.ts';
+import { check } from './validate.ts';
+
+export const DELIVERY_METHOD = 'notifications/triggers/delivery';
+export const LIST_CHANGED_METHOD = 'notifications/triggers/list_changed';
+
+const PREFIX = `{"jsonrpc":"2.0","method":"${DELIVERY_METHOD}","params":`;
+
+/** An event before it is numbered. */
+export type UnnumberedEvent = Omit<Event, 'sequence'>;
+/** All of a delivery but its events. */
+export type DeliveryHead = Omit<Delivery, 'events'>;
+
+/** The event's JSON without `sequence`. Throws `LocalError` `json_refused` when `data` cannot travel. */
+export function encodeEvent(event: UnnumberedEvent): string {
+  const { eventId, name, timestamp, data, _meta } = event;
+  if (data === undefined) throw new LocalError('json_refused', 'JSON refused: expected "data"; use null for none.', { reason: 'value' });
+  return writeJson({ eventId, name, timestamp, data, _meta });
+}
+
+/** Numbers an encoded event. */
+export function eventWithSequence(encoded: string, sequence: number): string {
+  return `{"sequence":${sequence},${encoded.slice(1)}`;
+}
+
+/** The JSON of a `Delivery` around events that are already encoded and numbered. */
+export function encodeDelivery(head: DeliveryHead, events: readonly string[]): string {
+  const { subscriptionId, key, epoch, after, ...rest } = head;
+  const start = JSON.stringify({ subscriptionId, key, epoch, after }).slice(0, -1);
+  return `${start},"events":[${events.join(',')}],${JSON.stringify(rest).slice(1)}`;
+}
+
+/** The body of a callback, and the notification on a stream, around the JSON of a `Delivery`. */
+export function encodeDeliveryNotification(paramsJson: string): Buffer {
+  return Buffer.from(`${PREFIX}${paramsJson}}`, 'utf8');
+}
+
+/**
+ * Reads the body of a callback whose signature has been checked: at most 256 KiB of clean UTF-8, at most 64 levels deep, valid
+ * and complete. Throws `LocalError` `peer_misbehaved`.
+ */
+export function decodeDelivery(body: Uint8Array): Delivery {
+  let value: unknown;
+  try {
+    value = parseJson(body, { maxBytes: CALLBACK_BODY_BYTES_MAX });
+  } catch (cause) {
+    throw misbehaved(cause instanceof LocalError ? cause.message : 'it is not JSON', cause);
+  }
+  const checked = check('DeliveryNotification', value);
+  if (!checked.ok) throw misbehaved(`expected ${checked.expected} at "${checked.path}"`);
+  coverage(checked.value.params);
+  return checked.value.params;
+}
+
+/** The same for a delivery that came parsed, on a stream or as the result of a pull. */
+export function acceptDelivery(value: unknown): Delivery {
+  const unfit = inspectJson(value);
+  if (unfit !== null) throw misbehaved(`expected ${unfit}`);
+  const checked = check('Delivery', value);
+  if (!checked.ok) throw misbehaved(`expected ${checked.expected} at "${checked.path}"`);
+  coverage(checked.value);
+  return checked.value;
+}
+
+/**
+ * Checks that every number of the range is in `events` or in exactly one gap, in ascending order, and that the counters fit.
+ * Returns the last number covered: `after` for an empty delivery. Throws `LocalError` `peer_misbehaved`.
+ */
+export function coverage(delivery: Pick<Delivery, 'after' | 'events' | 'gaps' | 'head' | 'acked' | 'challenge'>): { readonly last: number } {
+  const { after, events, head, acked } = delivery;
+  const gaps = delivery.gaps ?? [];
+  let last = after;
+  let nextEvent = 0;
+  let nextGap = 0;
+  while (nextEvent < events.length || nextGap < gaps.length) {
+    const gap = gaps[nextGap];
+    if (gap?.from === last + 1) {
+      if (gap.to < gap.from) throw misbehaved('a gap ends before it starts');
+      last = gap.to;
+      nextGap++;
+    } else if (events[nextEvent]?.sequence === last + 1) {
+      last++;
+      nextEvent++;
+    } else {
+      throw misbehaved(`number ${last + 1} is neither an event nor in a gap, or the order is not ascending`);
+    }
+  }
+  if (last > head) throw misbehaved('"head" is below the last number covered');
+  if (acked > head) throw misbehaved('"acked" is beyond "head"');
+  if (delivery.challenge !== undefined && last > after) throw misbehaved('a challenge travels in an empty delivery only');
+  return { last };
+}
+
+const misbehaved = (problem: string, cause?: unknown) =>
+  new LocalError('peer_misbehaved', `The delivery is not acceptable: ${problem}.`, { reason: 'delivery', cause });

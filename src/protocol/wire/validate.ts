@@ -1,0 +1,77 @@
+/**
+ * Validation against the published `schema.json`, so that the library can never accept what the specification does not. Types
+ * are compiled when they are first needed.
+ */
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import schema from '../../../spec-schema/draft/schema.json' with { type: 'json' };
+import { complaint, type Complaint } from './complaint.ts';
+import type { Callback } from '../../../spec-schema/draft/schema.ts';
+import { invalidParams } from './errors.ts';
+import { inspectJson } from './json.ts';
+import { Secret } from './secret.ts';
+import type { WireTypes } from './wire-types.ts';
+
+export type { Complaint } from './complaint.ts';
+export type { WireTypes } from './wire-types.ts';
+
+/** A checked value, or the first complaint about it. */
+export type Checked<T> = { readonly ok: true; readonly value: T } | ({ readonly ok: false } & Complaint);
+
+/** Names of the types that are the params of a method. */
+export type ParamsName = Extract<keyof WireTypes, `${string}Params`>;
+
+const ajv = new Ajv2020({ strict: true, allErrors: false, verbose: true });
+const compiled = new Map<string, ValidateFunction>();
+
+function validator(name: keyof WireTypes): ValidateFunction {
+  let validate = compiled.get(name);
+  if (!validate) {
+    if (compiled.size === 0) ajv.addSchema(schema);
+    validate = ajv.getSchema(`${schema.$id}#/$defs/${name}`);
+    if (!validate) throw new TypeError(`schema.json has no type "${name}"`);
+    compiled.set(name, validate);
+  }
+  return validate;
+}
+
+/** Is this value of that wire type? The value itself is handed back, members that the schema does not name included. */
+export function check<Name extends keyof WireTypes>(name: Name, value: unknown): Checked<WireTypes[Name]> {
+  return run<WireTypes[Name]>(validator(name), value);
+}
+
+/** The params of a request, or `WireError` InvalidParams. Absent params are the same as none. */
+export function parseParams<Name extends ParamsName>(name: Name, value: unknown): WireTypes[Name] {
+  const params = value ?? {};
+  const unfit = inspectJson(params);
+  if (unfit !== null) throw invalidParams('', unfit);
+  const checked = check(name, params);
+  if (!checked.ok) throw invalidParams(checked.path, checked.expected);
+  judgeMeaning(checked.value);
+  return checked.value;
+}
+
+/** What a pattern cannot say of params: a secret decodes to enough bytes, an instant exists in the calendar. */
+function judgeMeaning(params: object): void {
+  const { callback, since } = params as { readonly callback?: Callback | null; readonly since?: string };
+  if (callback) {
+    try {
+      Secret.parse(callback.secret);
+    } catch (cause) {
+      throw invalidParams('/callback/secret', '"whsec_" and standard base64 of 24 to 64 random bytes', { cause });
+    }
+  }
+  if (since !== undefined && !isInstant(since)) {
+    throw invalidParams('/since', 'an instant that exists in the calendar');
+  }
+}
+
+function isInstant(text: string): boolean {
+  const time = Date.parse(text);
+  return Number.isFinite(time) && new Date(time).toISOString() === text;
+}
+
+/** Runs a compiled validator and translates its first complaint. */
+export function run<T>(validate: ValidateFunction, value: unknown): Checked<T> {
+  if (validate(value)) return { ok: true, value: value as T };
+  return { ok: false, ...complaint(validate.errors) };
+}

@@ -1,0 +1,72 @@
+/**
+ * How a callback is spoken to. The engine decides what is sent when, in which order and until when it is tried; a dialect says how that looks
+ * as an HTTP request and what the answer means. This protocol's own is `nativeDialect`; bindings of other protocols bring theirs.
+ */
+import type { Answer } from '../../protocol/core/index.ts';
+import type { Callback, Outcome, Subscription, TerminationReason } from '../../protocol/core/types.ts';
+import { LocalError } from '../../protocol/wire/errors.ts';
+import type { Secret } from '../../protocol/wire/secret.ts';
+import { nativeDialect } from './native-dialect.ts';
+import type { Log, Random } from '../engine/ports.ts';
+import type { Range } from '../engine/reader.ts';
+
+/** One message before it is signed. Signing adds `webhook-timestamp` and `webhook-signature`, anew for every attempt. */
+export interface CallbackMessage {
+  /** `webhook-id`. The same for every attempt to send the same thing, so that receivers can recognise it. */
+  readonly id: string;
+  readonly body: Uint8Array;
+  /** Beside content type, user agent and the three headers of Standard Webhooks. Lower case names. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A callback of one subscription, as a dialect sees it. */
+export interface CallbackOf {
+  readonly state: Subscription;
+  readonly callback: Pick<Callback, 'url'>;
+  readonly random: Random;
+}
+
+/** One way of speaking to callbacks. Stateless: the same dialect serves every subscription that names it. */
+export interface CallbackDialect {
+  /** A message holds one event, or says of one run of gaps that they are missing, and nothing beside it. */
+  readonly single: boolean;
+  /** What this server's own key signs with, where there is one: a detached JWS in a header of its own, `v1a` of Standard Webhooks, or nothing. */
+  readonly serverSignature: 'jws' | 'v1a' | null;
+  /** The message that covers this range; null = there is nothing to say about it, and it counts as acknowledged. */
+  delivery(of: CallbackOf, range: Range): CallbackMessage | null;
+  /** Asks for consent. */
+  challenge(of: CallbackOf, challenge: string): CallbackMessage;
+  /** The last word, sent once; null = none. */
+  farewell(of: CallbackOf, reason: TerminationReason): CallbackMessage | null;
+  /** What the answer to a delivery of this range means. Never throws. */
+  classify(answer: Answer, range: Range, state: Subscription): Outcome;
+  /** Whether a 2xx answer to a challenge consents. `body` is the parsed JSON, undefined when it is none. */
+  consents(body: unknown, challenge: string, secret: Secret): boolean;
+}
+
+/** The dialects that a server speaks. */
+export class Dialects {
+  readonly #foreign: Readonly<Record<string, CallbackDialect>>;
+  readonly #log: Log;
+  readonly #missed = new Set<string>();
+
+  constructor(foreign: Readonly<Record<string, CallbackDialect>>, log: Log) {
+    this.#foreign = foreign;
+    this.#log = log;
+  }
+
+  /** Throws `LocalError` `config_invalid` for a dialect that the engine was not given. */
+  of({ dialect }: Pick<Callback, 'dialect'>): CallbackDialect {
+    const found = dialect === undefined ? nativeDialect : Object.hasOwn(this.#foreign, dialect) ? this.#foreign[dialect] : undefined;
+    if (found === undefined) throw new LocalError('config_invalid', `The engine was not given the callback dialect "${dialect}": name it in its option dialects.`);
+    return found;
+  }
+
+  /** Whether it is spoken. A callback in another one waits until a server is started that does; that is logged once for each. */
+  speaks({ dialect }: Pick<Callback, 'dialect'>): boolean {
+    if (dialect === undefined || Object.hasOwn(this.#foreign, dialect)) return true;
+    if (!this.#missed.has(dialect)) this.#log.error({ dialect }, 'callbacks wait: the engine was not given their dialect');
+    this.#missed.add(dialect);
+    return false;
+  }
+}

@@ -1,0 +1,285 @@
+/**
+ * The callback drain: at most one attempt in flight for a subscription, many subscriptions at once. A claim is on disk before
+ * its POST leaves; the answer is classified, stepped and on disk before the next (SEP: Callback).
+ */
+import { classifyFailure, deliverable } from '../../protocol/core/index.ts';
+import type { Attempt, Outcome, Subscription, TerminationReason } from '../../protocol/core/types.ts';
+import { CALLBACK_ANSWER_BYTES_MAX, CALLBACK_BATCH_EVENTS, CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../../protocol/wire/limits.ts';
+import { retryWhenFull, type Book, type Held } from '../engine/unit-of-work.ts';
+import type { CallbackDialect, Dialects } from './dialect.ts';
+import type { Clock, Egress, Log, Meter, OutboundResult, Random, ReadEntry, Store } from '../engine/ports.ts';
+import { ENVELOPE_BYTES, firstOf, rangeOf, readStore, readTail, type Range, type ReadLimits } from '../engine/reader.ts';
+import type { Sealer } from './message-signer.ts';
+
+/** The lease outlives the deadline, so that only a lost attempt is ever taken over. */
+const LEASE_MS = 2 * CALLBACK_DEADLINE_MS;
+/** How long a log that could not be read is left alone. */
+const RETRY_MS = 1000;
+/** How far is looked for the end of a run of gaps, where a message holds one event. */
+const SINGLE_LOOK = 16;
+/** How often a log that seems to end before its head is read again: numbers may be assigned faster than they are committed. */
+const TRIES = 5;
+
+export interface DispatcherOptions {
+  readonly store: Store;
+  readonly book: Book;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly egress: Egress;
+  readonly sealer: Sealer;
+  readonly dialects: Dialects;
+  readonly log: Log;
+  readonly meter: Meter;
+  /** Attempts in flight at once, over all subscriptions. */
+  readonly concurrency: number;
+  readonly batchEvents?: number;
+}
+
+export class Dispatcher {
+  readonly #o: DispatcherOptions;
+  /** Rows with work that wait for a free place, first come, first served. */
+  readonly #waiting = new Set<number>();
+  /** Rows whose log is being read from the store. Each holds a place: it is going to need one. */
+  readonly #reading = new Set<number>();
+  /** By row, the attempt that this process claimed and has not settled; also one that was voided on its way. */
+  readonly #mine = new Map<number, number>();
+  /** Places taken: attempts whose answer has not come. */
+  #inFlight = 0;
+  /** Attempts whose answer is not on disk. */
+  #unsettled = 0;
+  #closing = false;
+  #drained: (() => void)[] = [];
+
+  constructor(options: DispatcherOptions) {
+    this.#o = options;
+  }
+
+  get inFlight(): number { return this.#inFlight; }
+
+  /** Whether the attempt in flight is of this process, and so will be settled by it. */
+  owns({ row, state }: Held): boolean {
+    return state.attempt !== null && this.#mine.get(row) === state.attempt.id;
+  }
+
+  /** There may be something to deliver. Claims at once when the log's end is in memory. */
+  pump(held: Held): void {
+    if (this.#closing || this.#reading.has(held.row) || !this.#ready(held)) return;
+    // Who waits comes first, or a few busy callbacks would pass the places on among themselves for ever.
+    if (this.#full || this.#waiting.size > 0) this.#waiting.add(held.row);
+    else this.#start(held);
+  }
+
+  /** An attempt whose callback was replaced is void, but on its way all the same: the next one waits until it is back. */
+  #ready({ row, state }: Held): boolean {
+    return !this.#mine.has(row) && deliverable(state, this.#o.clock.now()) && state.callback !== null && this.#o.dialects.speaks(state.callback);
+  }
+
+  get #full(): boolean { return this.#inFlight + this.#reading.size >= this.#o.concurrency; }
+
+  #start(held: Held): void {
+    try {
+      const range = readTail(held, held.state.acked, this.#limits(held));
+      if (range === null) void this.#startFromStore(held.row);
+      else if (range.last > range.after) this.#claim(held, range);
+    } catch (cause) {
+      this.#o.log.error({ row: held.row, cause }, 'a callback could not be claimed; it is tried again soon');
+      this.#later(held.row);
+    }
+  }
+
+  /** Gives free places to those who wait. */
+  #next(): void {
+    for (const row of this.#waiting) {
+      if (this.#full || this.#closing) return;
+      this.#waiting.delete(row);
+      if (this.#reading.has(row)) continue;
+      const held = this.#o.book.peek(row);
+      if (held === undefined) void this.#startFromStore(row);
+      else if (this.#ready(held)) this.#start(held);
+    }
+  }
+
+  async #startFromStore(row: number): Promise<void> {
+    this.#reading.add(row);
+    try {
+      await this.#fromStore(row);
+    } catch (cause) {
+      this.#o.log.error({ row, cause }, 'reading a log for a callback failed; it is tried again soon');
+      this.#later(row);
+    } finally {
+      this.#reading.delete(row);
+      this.#next();
+    }
+  }
+
+  /** Nothing in the store makes this row due, so nobody else would come back to it. */
+  #later(row: number): void {
+    this.#o.clock.after(RETRY_MS, () => {
+      if (this.#closing) return;
+      this.#waiting.add(row);
+      this.#next();
+    });
+  }
+
+  /** Claims the next range of a log whose end is not in memory. */
+  async #fromStore(row: number): Promise<void> {
+    const { book, store } = this.#o;
+    for (let tries = 0; ; tries += 1) {
+      // The store shows what is committed, so wait for what has been entered.
+      await book.commit();
+      const held = await book.one(row);
+      if (held === undefined || !this.#ready(held)) return;
+      const limits = this.#limits(held);
+      const { revision, state: { acked, epoch } } = held;
+      const entries: readonly ReadEntry[] = await readStore(store, held, acked, limits);
+      // Another drain may have acknowledged meanwhile, or a failed commit thrown memory away: then read again.
+      if (!book.stands(held, revision) || held.state.acked !== acked || held.state.epoch !== epoch) continue;
+      if (this.#closing || !this.#ready(held)) return;
+      const range = rangeOf(held.state, acked, entries, limits);
+      if (range.last > range.after) return this.#claim(held, range);
+      if (tries >= TRIES) throw new Error(`the store has no entry of this log after ${acked}, and its head is ${held.state.head}`);
+    }
+  }
+
+  /** Whether a message to its callback holds one thing only. */
+  #isSingle({ state: { callback } }: Held): boolean {
+    return callback !== null && this.#o.dialects.of(callback).single;
+  }
+
+  #limits(held: Held): ReadLimits {
+    const { batchLimit } = held.state;
+    const most = this.#isSingle(held) ? SINGLE_LOOK : this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
+    return { events: Math.min(batchLimit ?? most, most), bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES };
+  }
+
+  #claim(held: Held, read: Range): void {
+    const { book } = this.#o;
+    const { row } = held;
+    const range = this.#isSingle(held) ? firstOf(read) : read;
+    const { refused } = book.step(held, { type: 'claim', to: range.last, events: range.events.length, first: range.sequences[0] ?? null, leaseMs: LEASE_MS });
+    const { revision, state } = held;
+    if (refused !== undefined || state.attempt === null) return;
+    const { attempt } = state;
+    this.#inFlight += 1;
+    this.#unsettled += 1;
+    this.#mine.set(row, attempt.id);
+    let started = false;
+    // Nobody is sent a number before it, and the claim, are on disk; nor a counter, so what is sent shows the state as of now.
+    book.afterCommit(() => { started = true; void this.#attempt(held, attempt, range, { state, revision }); });
+    void book.commit().catch(() => {
+      if (started) return;
+      this.#inFlight -= 1;
+      this.#release(row, attempt);
+    });
+  }
+
+  async #attempt(claimed: Held, attempt: Attempt, range: Range, { state, revision }: Pick<Held, 'state' | 'revision'>): Promise<void> {
+    const { row } = claimed;
+    const { book, clock, dialects, egress, sealer, log, meter, random } = this.#o;
+    const startedAt = clock.now();
+    let place = true;
+    /** Given back with the answer, so that the step that enters it can claim the next range into the same commit. */
+    const leave = (): void => {
+      if (place) this.#inFlight -= 1;
+      place = false;
+    };
+    try {
+      const held = await book.one(row);
+      const callback = held?.state.callback ?? null;
+      // Voided while its commit was written: the callback was replaced, or the subscription ended.
+      if (held === undefined || callback === null || held.state.attempt?.id !== attempt.id) return;
+      if (!book.stands(claimed, revision)) return await this.#restart(held);
+      const dialect = dialects.of(callback);
+      const message = dialect.delivery({ state, callback, random }, range);
+      // There are no words for it in this dialect.
+      if (message === null) {
+        leave();
+        return await this.#settle(row, attempt, { kind: 'acked', ack: range.last, reject: null }, 0);
+      }
+      const sealed = await sealer.seal(message, callback, state.subscriptionId, dialect.serverSignature);
+      const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
+      leave();
+      const outcome = outcomeOf(dialect, result, range, state, clock.now());
+      meter.count('triggers_attempts_total', 1, { outcome: outcome.kind });
+      meter.observe('triggers_attempt_seconds', (clock.now() - startedAt) / 1000);
+      if (outcome.kind === 'acked') meter.count('triggers_events_delivered_total', range.events.length, { drain: 'callback' });
+      else log.debug({ subscriptionId: state.subscriptionId, outcome: outcome.kind, status: result.kind === 'response' ? result.status : undefined }, 'a callback attempt failed');
+      await this.#settle(row, attempt, outcome, random.uniform());
+    } catch (cause) {
+      // The lease runs out and the ordinary tick takes over; nothing is lost.
+      log.error({ row, cause }, 'a callback attempt could not be settled; its lease will run out');
+    } finally {
+      leave();
+      this.#release(row, attempt);
+    }
+  }
+
+  /** An event of the range became a gap while its claim was written. That is no failure of the endpoint: claim again. */
+  async #restart(held: Held): Promise<void> {
+    this.#mine.delete(held.row);
+    this.#o.book.step(held, { type: 'recover' });
+    await this.#o.book.commit();
+  }
+
+  async #settle(row: number, attempt: Attempt, outcome: Outcome, jitter: number): Promise<void> {
+    const { book } = this.#o;
+    await retryWhenFull(async () => {
+      const held = await book.one(row);
+      if (held === undefined || held.ended) return;
+      this.#mine.delete(row);
+      book.step(held, { type: 'answer', attempt: attempt.id, outcome, jitter });
+      await book.commit();
+    });
+  }
+
+  #release(row: number, attempt: Attempt): void {
+    this.#unsettled -= 1;
+    if (this.#mine.get(row) === attempt.id) this.#mine.delete(row);
+    // While it was on its way nobody could claim the next, if it was void. Who has nothing to claim must not stand in the queue:
+    // others would line up behind.
+    const held = this.#o.book.peek(row);
+    if (held === undefined || this.#ready(held)) this.#waiting.add(row);
+    if (!this.#closing) this.#next();
+    else if (this.#unsettled === 0) for (const done of this.#drained.splice(0)) done();
+  }
+
+  /** The last word on a callback: one best-effort POST, outside the log. */
+  async farewell(state: Subscription, reason: TerminationReason): Promise<void> {
+    const { dialects, random, sealer } = this.#o;
+    const { callback } = state;
+    if (callback === null || this.#closing || !dialects.speaks(callback)) return;
+    const dialect = dialects.of(callback);
+    const message = dialect.farewell({ state, callback, random }, reason);
+    if (message === null) return;
+    const sealed = await sealer.seal(message, callback, state.subscriptionId, dialect.serverSignature);
+    await this.#o.egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
+  }
+
+  /** Starts no more attempts; resolves when those in flight are settled or after `patienceMs`. */
+  async close(patienceMs: number): Promise<void> {
+    this.#closing = true;
+    if (this.#unsettled === 0) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.#o.clock.after(patienceMs, resolve);
+      this.#drained.push(() => { cancel(); resolve(); });
+    });
+  }
+}
+
+/** What an endpoint's answer to this range means. */
+function outcomeOf(dialect: CallbackDialect, result: OutboundResult, range: Range, state: Subscription, now: number): Outcome {
+  if (result.kind === 'failure') return classifyFailure(result.category);
+  const { status, retryAfter } = result;
+  const body = status >= 200 && status < 300 ? parse(result.body) : undefined;
+  return dialect.classify({ status, retryAfter, body, now }, range, state);
+}
+
+/** JSON or undefined: an answer that is no JSON acknowledges nothing. */
+export function parse(body: Uint8Array): unknown {
+  if (body.byteLength === 0 || body.byteLength > CALLBACK_ANSWER_BYTES_MAX) return undefined;
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch {
+    return undefined;
+  }
+}

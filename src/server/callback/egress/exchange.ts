@@ -1,0 +1,102 @@
+/**
+ * One POST on the wire: the handler that the HTTP client drives. It settles once, by the answer, a failure or the deadline;
+ * whatever is odd about an answer also costs the connection, so that nothing of it reaches the next request.
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+import { CALLBACK_ANSWER_BYTES_MAX } from '../../../protocol/wire/limits.ts';
+import type { OutboundResult } from '../../engine/ports.ts';
+import { Refusal, refusalOf } from './failure.ts';
+
+/** The part of the HTTP client's controller that is used here. */
+interface Controller {
+  abort(reason: Error): void;
+}
+
+type Answer = Extract<OutboundResult, { readonly kind: 'response' }>;
+
+/** Interim answers (1xx) before the endpoint is taken to misbehave. */
+const INTERIM_MAX = 8;
+const STATUS_MAX = 599;
+/** Why the client is told to drop a connection whose exchange is settled; nobody sees it. */
+const SETTLED = new Error('settled');
+
+export class Exchange {
+  readonly #answered: (answer: Answer) => void;
+  readonly #failed: (refusal: Refusal) => void;
+  readonly #deadline: NodeJS.Timeout;
+  #controller: Controller | null = null;
+  #settled = false;
+  #interim = 0;
+  #status = 0;
+  #contentType: string | null = null;
+  #retryAfter: string | null = null;
+  #body: Uint8Array = new Uint8Array(0);
+
+  constructor(deadlineMs: number, answered: (answer: Answer) => void, failed: (refusal: Refusal) => void) {
+    this.#answered = answered;
+    this.#failed = failed;
+    this.#deadline = setTimeout(expire, deadlineMs, this);
+  }
+
+  /** The deadline counts from the call, so it also ends an exchange that still waits for a connection. */
+  expire(): void {
+    this.#fail(new Refusal('timeout', 'deadline'));
+  }
+
+  onRequestStart(controller: Controller): void {
+    this.#controller = controller;
+    if (this.#settled) controller.abort(SETTLED);
+  }
+
+  onResponseStart(_controller: Controller, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200) {
+      this.#interim += 1;
+      if (this.#interim > INTERIM_MAX) this.#fail(new Refusal('connection_refused', 'interim_flood'));
+      return;
+    }
+    this.#status = status;
+    this.#contentType = single(headers['content-type']);
+    this.#retryAfter = single(headers['retry-after']);
+    if (status > STATUS_MAX) this.#answer(true);
+  }
+
+  onResponseData(_controller: Controller, chunk: Uint8Array): void {
+    const room = CALLBACK_ANSWER_BYTES_MAX - this.#body.length;
+    const kept = chunk.length > room ? chunk.subarray(0, room) : chunk;
+    // Nearly every answer is one small chunk, which is then kept without a copy.
+    this.#body = this.#body.length === 0 ? kept : Buffer.concat([this.#body, kept]);
+    if (chunk.length > room) this.#answer(true);
+  }
+
+  onResponseEnd(): void {
+    this.#answer(false);
+  }
+
+  onResponseError(_controller: Controller, error: Error): void {
+    this.#fail(refusalOf(error, 'exchange'));
+  }
+
+  #answer(odd: boolean): void {
+    if (!this.#settle(odd)) return;
+    this.#answered({ kind: 'response', status: this.#status, contentType: this.#contentType, retryAfter: this.#retryAfter, body: this.#body });
+  }
+
+  #fail(refusal: Refusal): void {
+    if (this.#settle(true)) this.#failed(refusal);
+  }
+
+  #settle(drop: boolean): boolean {
+    if (this.#settled) return false;
+    this.#settled = true;
+    clearTimeout(this.#deadline);
+    if (drop) this.#controller?.abort(SETTLED);
+    return true;
+  }
+}
+
+function expire(exchange: Exchange): void {
+  exchange.expire();
+}
+
+/** A repeated header is ambiguous and counts as absent. */
+const single = (value: string | string[] | undefined): string | null => (typeof value === 'string' ? value : null);

@@ -1,0 +1,63 @@
+/**
+ * Dresses a message for its callback: the headers of Standard Webhooks with the client's secret, and the server's own signature
+ * where it has a key (SEP: Signature, Server identity).
+ */
+import { deliverySignatureHead, signDelivery, type DeliveryKey } from '../../protocol/wire/delivery-jws.ts';
+import { CALLBACK_CONTENT_TYPE, CALLBACK_USER_AGENT, CONTENT_TYPE, MCP_DELIVERY_SIGNATURE, USER_AGENT, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP } from '../../protocol/wire/headers.ts';
+import { Secret } from '../../protocol/wire/secret.ts';
+import { signWebhook, signWebhookAsServer } from '../../protocol/wire/signature.ts';
+import type { Callback } from '../../protocol/core/types.ts';
+import type { CallbackDialect, CallbackMessage } from './dialect.ts';
+import type { Clock } from '../engine/ports.ts';
+
+export interface Sealed {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+/** What of a callback signs. */
+export type Signing = Pick<Callback, 'url' | 'secret' | 'previousSecret' | 'previousUntil'>;
+
+export class Sealer {
+  readonly #clock: Clock;
+  readonly #key: DeliveryKey | undefined;
+  /** Key objects are costly to make, and the same few callbacks are used again and again. */
+  readonly #secrets = new Map<string, Secret>();
+
+  constructor(options: { readonly clock: Clock; readonly deliveryKey?: DeliveryKey | undefined }) {
+    this.#clock = options.clock;
+    this.#key = options.deliveryKey;
+  }
+
+  /** Timestamp and signatures are those of the moment: call it for every attempt. */
+  async seal({ id, body, headers: own }: CallbackMessage, callback: Signing, subscriptionId: string, as: CallbackDialect['serverSignature']): Promise<Sealed> {
+    const now = this.#clock.now();
+    const timestamp = Math.floor(now / 1000);
+    const secrets = [this.#secret(callback.secret)];
+    if (callback.previousSecret !== null && callback.previousUntil !== null && now < callback.previousUntil) secrets.push(this.#secret(callback.previousSecret));
+    const signatures = signWebhook(secrets, id, timestamp, body);
+    const v1a = as === 'v1a' && this.#key !== undefined ? ` ${await signWebhookAsServer(this.#key, id, timestamp, body)}` : '';
+    const headers: Record<string, string> = {
+      [CONTENT_TYPE]: CALLBACK_CONTENT_TYPE,
+      [USER_AGENT]: CALLBACK_USER_AGENT,
+      [WEBHOOK_ID]: id,
+      [WEBHOOK_TIMESTAMP]: String(timestamp),
+      [WEBHOOK_SIGNATURE]: signatures + v1a,
+      ...own,
+    };
+    if (as === 'jws' && this.#key !== undefined) {
+      headers[MCP_DELIVERY_SIGNATURE] = await signDelivery(this.#key, deliverySignatureHead(this.#key, callback.url, subscriptionId), body, timestamp);
+    }
+    return { headers, body };
+  }
+
+  #secret(text: string): Secret {
+    let secret = this.#secrets.get(text);
+    if (secret === undefined) {
+      if (this.#secrets.size >= 10_000) this.#secrets.clear();
+      secret = Secret.parse(text);
+      this.#secrets.set(text, secret);
+    }
+    return secret;
+  }
+}

@@ -1,0 +1,395 @@
+/**
+ * Accept, then number. One group commit makes events durable in the accept log, and the upstream's answer depends on that
+ * alone. Numbering follows in the order of acceptance: in the same commit while the matches are few, in bounded chunks from
+ * a durable checkpoint when they are many, so that one event to ten thousand subscriptions blocks nobody (SEP: The log).
+ */
+import { MatchIndex } from '../../protocol/core/index.ts';
+import type { Selection, Subscription } from '../../protocol/core/types.ts';
+import { encodeEvent } from '../../protocol/wire/envelope.ts';
+import { LocalError } from '../../protocol/wire/errors.ts';
+import { EVENT_BYTES_MAX } from '../../protocol/wire/limits.ts';
+import type { Book, Held } from './unit-of-work.ts';
+import type { Catalog } from './catalog.ts';
+import type { AcceptedEvent, Checkpoint, Clock, Log, Meter, Random, ReadEntry, Store } from './ports.ts';
+import type { Accepted, NewEvent } from './verbs.ts';
+
+/** Entries numbered in one commit. A batch with more matches is accepted first and numbered in chunks of this size. */
+const CHUNK = 1024;
+/** Events accepted in one commit. */
+const INTAKE = 1000;
+/** Most entries, and most bytes, kept in memory for one subscription. */
+const TAIL_ENTRIES = 512;
+const TAIL_BYTES = 2 * 1024 * 1024;
+/** How long numbering rests after it could not read the store. */
+const RETRY_MS = 1000;
+
+/** As the schema has it. */
+const EVENT_ID_CHARS_MAX = 256;
+
+interface Arrival {
+  readonly name: string;
+  readonly eventId: string;
+  readonly encoded: string;
+  readonly data: unknown;
+  resolve(accepted: Accepted): void;
+  reject(cause: unknown): void;
+}
+
+export interface NumberingOptions {
+  readonly store: Store;
+  readonly book: Book;
+  readonly catalog: Catalog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly meter: Meter;
+  /** Most entries numbered in one commit; default 1024. */
+  readonly chunk?: number;
+  /** Why no event can be accepted just now, or null. */
+  refusal(): LocalError | null;
+}
+
+export class Numbering {
+  readonly #o: NumberingOptions;
+  readonly #chunk: number;
+  readonly #index = new MatchIndex();
+  /** Takes back what the index was told and the disk does not hold yet, newest last. */
+  readonly #undo: (() => void)[] = [];
+  /** Grows with every rollback: who has awaited something sees that what it knew is void. */
+  #life = 0;
+  #closed = false;
+  /** Redacted while numbering was behind. */
+  readonly #withdrawn = new Set<number>();
+  #arrivals: Arrival[] = [];
+  #taking = false;
+  #numbering = false;
+  #lastOffset = 0;
+  /** The last offset on disk. */
+  #durableOffset = 0;
+  #checkpoint: Checkpoint = { offset: 0, row: 0 };
+  /** The checkpoint on disk. */
+  #durable: Checkpoint = { offset: 0, row: 0 };
+  /** Entries made since the last commit of the catch-up. */
+  #entered = 0;
+  #idle: { resolve(): void; reject(cause: unknown): void }[] = [];
+  /** Run when everything accepted is numbered, if only for this turn. */
+  #level: (() => void)[] = [];
+  #stopped: (() => void)[] = [];
+
+  constructor(options: NumberingOptions) {
+    this.#o = options;
+    this.#chunk = options.chunk ?? CHUNK;
+  }
+
+  /** Offset of the newest accepted event; a new subscription starts after it. */
+  get lastOffset(): number { return this.#lastOffset; }
+  /** Accepted events not yet numbered everywhere. */
+  get lag(): number { return this.#lastOffset - this.#checkpoint.offset; }
+
+  /** Takes up where the store stands, and finishes what was accepted but not numbered. */
+  start(lastOffset: number, checkpoint: Checkpoint): void {
+    this.#lastOffset = lastOffset;
+    this.#durableOffset = lastOffset;
+    this.#checkpoint = checkpoint;
+    this.#durable = checkpoint;
+    this.resume();
+  }
+
+  emit(event: NewEvent): Promise<Accepted> {
+    const refused = this.#o.refusal();
+    if (refused !== null) return Promise.reject(refused);
+    this.#o.catalog.payload(event.name, event.data);
+    const eventId = event.eventId ?? this.#o.random.token(16);
+    if (eventId.length < 1 || eventId.length > EVENT_ID_CHARS_MAX) throw new LocalError('payload_invalid', `the event's eventId must have 1 to ${EVENT_ID_CHARS_MAX} characters: hash a longer one`);
+    const timestamp = instantOf(event.timestamp, this.#o.clock.now());
+    const encoded = encodeEvent({ eventId, name: event.name, timestamp, data: event.data });
+    return new Promise((resolve, reject) => {
+      this.#arrivals.push({ name: event.name, eventId, encoded, data: event.data, resolve, reject });
+      if (!this.#taking) {
+        this.#taking = true;
+        // What arrives in this turn is accepted together.
+        setImmediate(() => void this.#take());
+      }
+    });
+  }
+
+  /** Resolves when everything accepted so far is numbered. Rejects with `LocalError` `closed`. */
+  settled(): Promise<void> {
+    if (this.#closed) return Promise.reject(closed());
+    if (!this.#taking && !this.#numbering && this.lag === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#idle.push({ resolve, reject }));
+  }
+
+  /**
+   * Resolves at a moment when no event waits for its numbers. What changes who matches must come then, in the same turn: an event
+   * belongs to those who followed it when it was accepted.
+   */
+  async level(): Promise<void> {
+    while (this.lag > 0) {
+      if (this.#closed) throw closed();
+      await new Promise<void>((resolve) => this.#level.push(resolve));
+    }
+  }
+
+  /** A row as the store has it. */
+  load(row: number, select: readonly Selection[]): void {
+    this.#index.add(row, select);
+  }
+
+  /** From now on a row follows this; null = nothing any more. `before` is what it followed, for when the commit of this turn fails. */
+  follow(row: number, select: readonly Selection[] | null, before: readonly Selection[] | null): void {
+    const enter = (what: readonly Selection[] | null): void => (what === null ? this.#index.remove(row) : this.#index.add(row, what));
+    enter(select);
+    const undo = (): void => enter(before);
+    this.#undo.push(undo);
+    this.#o.book.afterCommit(() => void this.#undo.splice(this.#undo.indexOf(undo), 1));
+  }
+
+  /** Accepts and numbers nothing more; resolves when what is under way is on disk. What is not numbered yet is at the next start. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#taking || this.#numbering) await new Promise<void>((resolve) => this.#stopped.push(resolve));
+    for (const { reject } of this.#idle.splice(0)) reject(closed());
+    for (const resolve of this.#level.splice(0)) resolve();
+  }
+
+  async #take(): Promise<void> {
+    while (this.#arrivals.length > 0) {
+      const arrivals = this.#arrivals.splice(0, INTAKE);
+      try {
+        await this.#accept(arrivals);
+      } catch (cause) {
+        for (const arrival of arrivals) arrival.reject(cause);
+      }
+    }
+    this.#taking = false;
+    this.#rest();
+  }
+
+  async #accept(arrivals: readonly Arrival[]): Promise<void> {
+    const { book, store, clock, meter } = this.#o;
+    const known = await store.known(arrivals);
+    const seen = new Set<string>();
+    const duplicate = arrivals.map((arrival, at) => {
+      const identity = `${arrival.name}\n${arrival.eventId}`;
+      if (known[at] !== null || seen.has(identity)) return true;
+      seen.add(identity);
+      return false;
+    });
+    const fresh = arrivals.filter((_, at) => duplicate[at] === false);
+    const likely = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
+    if (this.#fits(likely)) await book.hold(rowsOf(likely));
+    // From here to the commit nothing is awaited, so matching again sees exactly the subscriptions that exist.
+    const plan = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
+    const inline = this.lag === 0 && !this.#numbering && this.#fits(plan) && rowsOf(plan).every((row) => book.peek(row) !== undefined);
+    const acceptedAt = clock.now();
+    fresh.forEach((arrival, at) => {
+      this.#lastOffset += 1;
+      const event: AcceptedEvent = { offset: this.#lastOffset, name: arrival.name, eventId: arrival.eventId, acceptedAt, encoded: arrival.encoded };
+      book.write({ type: 'event', event });
+      if (inline) for (const row of plan[at]!) this.#appendTo(book.peek(row)!, event, arrival.data);
+    });
+    if (inline && fresh.length > 0) this.#moveTo({ offset: this.#lastOffset, row: 0 });
+    const upTo = this.#lastOffset;
+    book.afterCommit(() => { this.#durableOffset = upTo; });
+    await book.commit();
+    meter.count('triggers_events_accepted_total', fresh.length);
+    meter.count('triggers_events_duplicate_total', arrivals.length - fresh.length);
+    arrivals.forEach((arrival, at) => arrival.resolve({ eventId: arrival.eventId, duplicate: duplicate[at] === true }));
+    if (this.lag > 0) this.#number();
+  }
+
+  /** Few enough to be numbered in the commit that accepts them. */
+  #fits(plan: readonly (readonly number[])[]): boolean {
+    return plan.reduce((sum, rows) => sum + rows.length, 0) <= this.#chunk;
+  }
+
+  /** Gives an event of the past its number in a log that has just been created with `since`. */
+  replay(held: Held, event: AcceptedEvent): void {
+    const data = dataOf(event);
+    const scratch = new MatchIndex();
+    scratch.add(held.row, held.state.select);
+    if (scratch.match(event.name, (argument) => this.#attribute(event.name, argument, data)).length > 0) this.#enter(held, event, data);
+  }
+
+  #appendTo(held: Held, event: AcceptedEvent, data: unknown): void {
+    if (!held.ended && held.createdOffset < event.offset) this.#enter(held, event, data);
+  }
+
+  /** Gives one event its number in one log. */
+  #enter(held: Held, event: AcceptedEvent, data: unknown): void {
+    if (!this.#accepts(held.state, event.name, data)) return;
+    const { book } = this.#o;
+    const gap = event.encoded === null ? 'redacted' : fitsDelivery(event.encoded) ? null : 'too_large';
+    const sequence = held.state.head + 1;
+    const entry: ReadEntry = { sequence, offset: event.offset, gap, encoded: gap === null ? event.encoded : null, acceptedAt: event.acceptedAt };
+    remember(held, entry);
+    book.write({ type: 'entry', row: held.row, entry: { sequence, offset: event.offset, gap } });
+    const { refused } = book.step(held, { type: 'append', count: 1, acceptedAt: event.acceptedAt });
+    if (refused !== undefined) throw new Error('a subscription that has ended was still in the match index');
+  }
+
+  #match(name: string, data: unknown): number[] {
+    const values = new Map<string, unknown>();
+    return this.#index.match(name, (argument) => {
+      if (!values.has(argument)) values.set(argument, this.#attribute(name, argument, data));
+      return values.get(argument);
+    });
+  }
+
+  #attribute(name: string, argument: string, data: unknown): unknown {
+    try {
+      return this.#o.catalog.attribute(name, argument, data);
+    } catch (cause) {
+      this.#o.log.warn({ trigger: name, argument, cause }, 'reading an attribute failed; the event matches no subscription that filters by it');
+      return undefined;
+    }
+  }
+
+  /** The trigger type's own predicate, where it has one. */
+  #accepts(state: Subscription, name: string, data: unknown): boolean {
+    const predicate = this.#o.catalog.predicate(name);
+    if (predicate === undefined) return true;
+    return state.select.some((selection) => {
+      if (selection.name !== name) return false;
+      try {
+        return predicate(selection.arguments, data);
+      } catch (cause) {
+        this.#o.log.warn({ trigger: name, cause }, 'a match predicate failed; the event does not match');
+        return false;
+      }
+    });
+  }
+
+  #moveTo(checkpoint: Checkpoint): void {
+    this.#checkpoint = checkpoint;
+    this.#levelled();
+    this.#o.book.write({ type: 'checkpoint', checkpoint });
+    this.#o.book.afterCommit(() => { this.#durable = checkpoint; });
+  }
+
+  /** A commit failed and memory was thrown away: go on from where the disk is. */
+  rollback(): void {
+    this.#life += 1;
+    this.#checkpoint = this.#durable;
+    // Offsets that were not written are used again. A log created meanwhile must not start after events that never were.
+    this.#lastOffset = this.#durableOffset;
+    this.#entered = 0;
+    for (const undo of this.#undo.splice(0).reverse()) undo();
+    this.#levelled();
+  }
+
+  /** An event's data was redacted: it may be on its way from the accept log to the logs. */
+  withdraw(offset: number): void {
+    if (offset > this.#checkpoint.offset) this.#withdrawn.add(offset);
+  }
+
+  #levelled(): void {
+    if (this.lag === 0) for (const resolve of this.#level.splice(0)) resolve();
+  }
+
+  /** Numbers what was accepted and is not numbered yet, in order. */
+  resume(): void {
+    if (this.lag > 0) this.#number();
+    else this.#rest();
+  }
+
+  #number(): void {
+    if (this.#numbering || this.#closed) return;
+    this.#numbering = true;
+    void this.#catchUp().then(() => { this.#numbering = false; this.#rest(); }, (cause) => {
+      this.#numbering = false;
+      this.#rest();
+      this.#o.log.error({ cause }, 'numbering stopped; it is tried again');
+      this.#o.clock.after(RETRY_MS, () => this.resume());
+    });
+  }
+
+  async #catchUp(): Promise<void> {
+    const { book, store } = this.#o;
+    while (this.lag > 0 && !this.#closed) {
+      const upTo = this.#lastOffset;
+      await book.commit();
+      const life = this.#life;
+      const events = await store.accepted(this.#checkpoint.offset, 64);
+      for (const event of events) {
+        if (this.#closed || life !== this.#life || !(await this.#numberOne(event, life))) break;
+      }
+      if (life !== this.#life) continue;
+      // Offsets without an event hold nothing to number; waiting for one would be for ever.
+      if (events.length === 0) this.#moveTo({ offset: upTo, row: 0 });
+      await book.commit();
+    }
+    this.#withdrawn.clear();
+  }
+
+  /**
+   * Numbers one event everywhere; commits after each chunk, the last (or only) one together with its neighbours. False when it
+   * had to stop on the way: a failed commit took back what was numbered before, or the engine is closing.
+   */
+  async #numberOne(event: AcceptedEvent, life: number): Promise<boolean> {
+    const { book } = this.#o;
+    const data = dataOf(event);
+    for (;;) {
+      const after = this.#checkpoint.row;
+      const likely = this.#match(event.name, data).filter((row) => row > after).slice(0, this.#chunk);
+      await book.hold(likely);
+      if (life !== this.#life || this.#closed) return false;
+      // From here to the commit nothing is awaited. Who came while rows were loaded has no right to this event; who left is not here.
+      const rows = this.#match(event.name, data).filter((row) => row > after);
+      const last = rows.length <= this.#chunk;
+      const chunk = rows.slice(0, this.#chunk);
+      if (chunk.some((row) => book.peek(row) === undefined && !likely.includes(row))) continue;
+      for (const row of chunk) {
+        const held = book.peek(row);
+        if (held !== undefined) this.#appendTo(held, this.#withdrawn.has(event.offset) ? { ...event, encoded: null } : event, data);
+      }
+      this.#entered += chunk.length;
+      this.#moveTo(last ? { offset: event.offset, row: 0 } : { offset: this.#checkpoint.offset, row: chunk.at(-1)! });
+      if (last && this.#entered < this.#chunk) return true;
+      this.#entered = 0;
+      await book.commit();
+      // Answers, pulls and other events have their turn between chunks.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (last) return true;
+      if (life !== this.#life || this.#closed) return false;
+    }
+  }
+
+  #rest(): void {
+    if (!this.#taking && !this.#numbering) for (const resolve of this.#stopped.splice(0)) resolve();
+    if (this.#taking || this.#numbering || this.lag > 0) return;
+    for (const { resolve } of this.#idle.splice(0)) resolve();
+  }
+}
+
+/** Keeps a new entry in memory while somebody drains the log as it grows; a long tail is left to the store. */
+function remember(held: Held, entry: ReadEntry): void {
+  const { state } = held;
+  const drained = state.callback !== null || held.listeners > 0;
+  if (held.tail === null && drained && state.head === Math.max(state.acked, state.floor)) held.tail = [];
+  if (held.tail === null) return;
+  const size = entry.encoded?.length ?? 0;
+  if (!drained || held.tail.length >= TAIL_ENTRIES || held.tailBytes + size > TAIL_BYTES) {
+    held.tail = null;
+    held.tailBytes = 0;
+    return;
+  }
+  held.tail.push(entry);
+  held.tailBytes += size;
+}
+
+const closed = (): LocalError => new LocalError('closed', 'the engine is closed: accepted events are numbered when it starts again');
+
+const rowsOf = (plan: readonly (readonly number[])[]): number[] => [...new Set(plan.flat())];
+
+/** UTF-8 has at most three bytes for each UTF-16 unit, so most events need no count. */
+const fitsDelivery = (encoded: string): boolean => encoded.length * 3 <= EVENT_BYTES_MAX || Buffer.byteLength(encoded) <= EVENT_BYTES_MAX;
+
+const dataOf = (event: AcceptedEvent): unknown => (event.encoded === null ? null : (JSON.parse(event.encoded) as { data: unknown }).data);
+
+function instantOf(given: number | string | undefined, now: number): string {
+  const at = given === undefined ? now : typeof given === 'number' ? given : Date.parse(given);
+  if (!Number.isFinite(at) || Math.abs(at) > 8.64e15) throw new LocalError('payload_invalid', "the event's timestamp must be epoch milliseconds or an RFC 3339 instant");
+  return new Date(at).toISOString();
+}

@@ -1,0 +1,90 @@
+/**
+ * How webhooks of `events/*` are spoken to: one event or one control envelope a request, a status as the only answer, the bare echo of a
+ * challenge as consent. When and in which order things are sent, and until when they are tried, is the engine's to decide.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import type { CallbackDialect, CallbackMessage, CallbackOf } from '../../callback/dialect.ts';
+import { nativeDialect } from '../../callback/native-dialect.ts';
+import type { Range } from '../../engine/reader.ts';
+import { webhookId } from '../../../protocol/wire/canonical.ts';
+import { X_MCP_SUBSCRIPTION_ID } from '../../../protocol/wire/headers.ts';
+import { CONFIG_FAILURES_MAX, FAILING_MAX_MS } from '../../../protocol/wire/limits.ts';
+import type { Event } from '../../../protocol/wire/schema.ts';
+import { cursorAt } from './cursor.ts';
+import { endingError } from './errors.ts';
+import { webhookSubscriptionId } from './identity.ts';
+import { occurrence } from './occurrence.ts';
+import { dialectOf, PROFILES, type Profile } from './profiles.ts';
+
+/**
+ * Whether an `eventId` can be the `webhook-id`: printable, since it travels in a header, and without a part after a dot that a lenient receiver could
+ * read as the timestamp of `id.timestamp.body`, which would move the boundaries of what is signed.
+ */
+const servesAsWebhookId = (eventId: string): boolean => /^[!-~]{1,256}$/.test(eventId) && !/\.[+-]?(?:\d{9}|\d+e|0x)/i.test(eventId);
+
+/**
+ * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. A server that serves webhooks made with
+ * `events/subscribe` must be given them every time it starts: a callback whose dialect is missing waits
+ * (SEP: When a peer lacks the extension).
+ */
+export function eventsDialects(): Readonly<Record<string, CallbackDialect>> {
+  return Object.fromEntries(Object.values(PROFILES).map((profile) => [dialectOf(profile.name), dialect(profile)]));
+}
+
+function dialect(profile: Profile): CallbackDialect {
+  return {
+    single: true,
+    serverSignature: 'v1a',
+    delivery(of, range) {
+      const [event] = range.events;
+      if (event !== undefined) return eventMessage(of, range, event, profile);
+      return profile.control ? message(of, `msg_gap_${idOf(of, range).slice('msg_'.length)}`, { type: 'gap', cursor: cursorAt(of.state, range.last) }) : null;
+    },
+    challenge: (of, challenge) => control(of, 'verification', { challenge }),
+    farewell(of, reason) {
+      const error = profile.control ? endingError(reason, profile) : null;
+      return error === null ? null : control(of, 'terminated', { error });
+    },
+    classify(answer, range, state) {
+      const { status, now } = answer;
+      const done = { kind: 'acked', ack: range.last, reject: null } as const;
+      if (status >= 200 && status <= 299) return done;
+      const isGap = range.events.length === 0;
+      if (status === 410 || status === 413) return isGap ? done : { kind: status === 410 ? 'refused' : 'too_large' };
+      const outcome = nativeDialect.classify(answer, range, state);
+      if (!isGap) return outcome;
+      // A gap cannot be given up as an event can, and must not stand in front of what follows for ever.
+      const { configFailures, failingSince } = state.health;
+      const hopeless = (outcome.kind === 'config' && configFailures + 1 >= CONFIG_FAILURES_MAX) || (failingSince !== null && now - failingSince >= FAILING_MAX_MS);
+      return hopeless ? done : outcome;
+    },
+    consents(body, challenge) {
+      const { challenge: echoed } = Object(body) as { readonly challenge?: unknown };
+      return typeof echoed === 'string' && sameText(echoed, challenge);
+    },
+  };
+}
+
+/** The cursor is the safe watermark: everything up to it was taken or given up, whatever becomes of this message. */
+function eventMessage(of: CallbackOf, range: Range, json: string, profile: Profile): CallbackMessage {
+  const event = JSON.parse(json) as Event;
+  const id = profile.webhookId === 'eventId' && servesAsWebhookId(event.eventId) ? event.eventId : idOf(of, range);
+  return message(of, id, occurrence(event, of.state, cursorAt(of.state, of.state.acked)));
+}
+
+const idOf = ({ state: { subscriptionId, epoch } }: CallbackOf, { after, last, gaps }: Range): string => webhookId({ subscriptionId, epoch, after, last, gaps });
+
+/** An envelope that covers nothing, under an id of its own. */
+const control = (of: CallbackOf, type: 'verification' | 'terminated', members: object): CallbackMessage =>
+  message(of, `msg_${type}_${of.random.token(24)}`, { type, ...members });
+
+function message({ state, callback }: CallbackOf, id: string, body: object): CallbackMessage {
+  const [selection] = state.select;
+  if (selection === undefined) throw new TypeError('a subscription selects something');
+  return { id, body: Buffer.from(JSON.stringify(body), 'utf8'), headers: { [X_MCP_SUBSCRIPTION_ID]: webhookSubscriptionId(state.principal, callback.url, selection) } };
+}
+
+function sameText(a: string, b: string): boolean {
+  const [one, other] = [Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8')];
+  return one.length === other.length && timingSafeEqual(one, other);
+}

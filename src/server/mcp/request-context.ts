@@ -1,0 +1,43 @@
+/**
+ * One request, as every binding with notifications of its own sees it. Nothing here knows MCP's transports or SDK.
+ */
+import type { Meta, RequestId } from '../../../spec-schema/draft/schema.ts';
+import type { Caller } from '../engine/verbs.ts';
+import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
+
+/** One request as a transport hands it over: who asks, under which id, and how to send on the request's own stream. */
+export interface Exchange<Method extends string> {
+  /** Throws `WireError` Forbidden. Asked only once the params have the right shape (SEP: Methods). */
+  caller(): Caller;
+  readonly requestId: RequestId;
+  /** Fires when the client cancelled the request or is gone; nothing may be sent for the request afterwards. */
+  readonly stop: AbortSignal;
+  /**
+   * When the authorization of this request runs out, in epoch milliseconds; null = not known. A stream ends then, with its
+   * result.
+   */
+  readonly authorizedUntil: number | null;
+  /** Sends a notification on the response of this very request. Rejects when the connection is gone. */
+  notify(method: Method, params: object): Promise<void>;
+}
+
+/** Params of a notification with the tag that ties it to the request whose stream carries it (SEP: Stream). */
+export function tagged<T extends object>(params: T, requestId: RequestId): T & { _meta: Meta } {
+  const meta = '_meta' in params && typeof params._meta === 'object' ? params._meta : {};
+  return { ...params, _meta: { ...meta, [SUBSCRIPTION_ID_META_KEY]: requestId } };
+}
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Whoever has lost access must not go on listening, so a stream ends at the latest with the authorization it was opened with. */
+export async function untilUnauthorized({ stop, authorizedUntil }: Pick<Exchange<never>, 'stop' | 'authorizedUntil'>, run: (end: AbortSignal) => Promise<void>): Promise<void> {
+  if (authorizedUntil === null) return run(stop);
+  const expiry = new AbortController();
+  const leftMs = Math.min(Math.max(0, authorizedUntil - Date.now()), LONGEST_TIMER_MS);
+  const timer = setTimeout(() => expiry.abort(), leftMs).unref();
+  try {
+    await run(AbortSignal.any([stop, expiry.signal]));
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * The URIs of feeds: one grammar, its inverse, and the templates that describe it (RFC 6570). What is fixed stands in the authority and all that
+ * varies in path and query, because programs on the way may write authorities in lower case.
+ *
+ * ```
+ * triggers://feeds/{name}{?argument,…,after}             what the caller gets of one trigger type with these arguments
+ * triggers://subscriptions/{subscriptionId}{?after}      a subscription that the caller made
+ * ```
+ */
+import type { JsonObject, Position, TriggerType } from '../../../../spec-schema/draft/schema.ts';
+import { invalidParams } from '../../../protocol/wire/errors.ts';
+import { inspectJson } from '../../../protocol/wire/json.ts';
+
+const SCHEME = 'triggers://';
+const FEEDS = `${SCHEME}feeds/`;
+const SUBSCRIPTIONS = `${SCHEME}subscriptions/`;
+/** More than any list of arguments that a person or a model would write. */
+const URI_CHARS_MAX = 8192;
+
+/** A URI of this grammar, taken apart. What the variables of a feed mean is said by its trigger type: {@link readArguments}. */
+export type FeedUri =
+  | { readonly kind: 'feed'; readonly name: string; readonly variables: ReadonlyMap<string, string>; readonly after: Position | null }
+  | { readonly kind: 'subscription'; readonly subscriptionId: string; readonly after: Position | null };
+
+/** Whether a URI is one of ours, well formed or not; all others belong to the application. */
+export const isFeedUri = (uri: string): boolean => uri.startsWith(SCHEME);
+
+const refused = (expected: string) => invalidParams('/uri', expected);
+
+const SEGMENT = /^(?:[A-Za-z0-9._~!$&'()*,;=:@-]|%[0-9A-Fa-f]{2})+$/;
+/** What RFC 3986 allows in a query, except what separates variables, and except `+`, which some programs mean as a space. */
+const QUERY_TEXT = /^(?:[A-Za-z0-9._~!$'()*,;:@/?=-]|%[0-9A-Fa-f]{2})*$/;
+const POSITION = /^([A-Za-z0-9_-]{8,64})\.(0|[1-9][0-9]{0,15})$/;
+const SUBSCRIPTION_ID = /^[A-Za-z0-9_-]{22,128}$/;
+
+/** Takes a URI apart. Throws `WireError` `InvalidParams` for `/uri`. */
+export function parseFeedUri(uri: string): FeedUri {
+  if (uri.length > URI_CHARS_MAX) throw refused(`a URI of at most ${URI_CHARS_MAX} characters`);
+  const [path = '', ...rest] = uri.split('?');
+  const variables = rest.length === 0 ? new Map<string, string>() : readQuery(rest.join('?'));
+  const after = readAfter(variables.get('after'));
+  variables.delete('after');
+  if (path.startsWith(FEEDS)) return { kind: 'feed', name: decode(path.slice(FEEDS.length), SEGMENT), variables, after };
+  if (path.startsWith(SUBSCRIPTIONS)) {
+    const subscriptionId = path.slice(SUBSCRIPTIONS.length);
+    if (!SUBSCRIPTION_ID.test(subscriptionId)) throw refused(`${SUBSCRIPTIONS} and a subscriptionId`);
+    if (variables.size > 0) throw refused('no variable but "after"');
+    return { kind: 'subscription', subscriptionId, after };
+  }
+  throw refused(`${FEEDS}… or ${SUBSCRIPTIONS}…`);
+}
+
+function readQuery(query: string): Map<string, string> {
+  const variables = new Map<string, string>();
+  for (const pair of query.split('&')) {
+    const equals = pair.indexOf('=');
+    if (equals < 1) throw refused('a query of the form name=value&name=value');
+    const name = decode(pair.slice(0, equals), QUERY_TEXT);
+    if (variables.has(name)) throw refused('each variable at most once');
+    variables.set(name, decode(pair.slice(equals + 1), QUERY_TEXT));
+  }
+  return variables;
+}
+
+function decode(text: string, allowed: RegExp): string {
+  try {
+    if (allowed.test(text)) return decodeURIComponent(text);
+  } catch {
+    // Not UTF-8: refused like everything else that is badly encoded.
+  }
+  throw refused('everything but letters, digits and "-._~" percent-encoded as UTF-8 (RFC 3986)');
+}
+
+function readAfter(text: string | undefined): Position | null {
+  if (text === undefined) return null;
+  const [, epoch, digits] = POSITION.exec(text) ?? [];
+  const sequence = Number(digits);
+  if (epoch === undefined || !Number.isSafeInteger(sequence)) throw refused('"after" as it stands in the "next" of an answer, or no "after"');
+  return { epoch, sequence };
+}
+
+const afterText = ({ epoch, sequence }: Position): string => `${epoch}.${sequence}`;
+
+/* ------------------------------------------------------------------------------------------------ arguments */
+
+/** `after` is the position's name, so an argument of that name gives way, and so does one that would then be in its way. */
+const AFTER_LIKE = /^_*after$/;
+const variableOf = (property: string): string => (AFTER_LIKE.test(property) ? `_${property}` : property);
+
+/** An argument as it is written in the URI. */
+export interface FeedVariable {
+  readonly property: string;
+  readonly variable: string;
+  /** `text` = the string itself; `json` = the JSON text of the value, strings in quotes. */
+  readonly written: 'text' | 'json';
+}
+
+/** One variable for every top-level property of a type's `inputSchema`, in its order. */
+export function feedVariables({ inputSchema }: Pick<TriggerType, 'inputSchema'>): FeedVariable[] {
+  const properties: unknown = inputSchema['properties'];
+  if (typeof properties !== 'object' || properties === null) return [];
+  // A variable needs a name; an argument without one can only be given by `triggers/subscribe`.
+  return Object.entries(properties).filter(([property]) => property !== '').map(([property, schema]) => ({ property, variable: variableOf(property), written: isText(schema) ? 'text' : 'json' }));
+}
+
+/** Whether a schema takes strings and nothing else, as far as its own keywords say so. */
+function isText(schema: unknown): boolean {
+  if (typeof schema !== 'object' || schema === null) return false;
+  const { type, const: only, enum: some } = schema as JsonObject;
+  return type === 'string' || typeof only === 'string' || (Array.isArray(some) && some.length > 0 && some.every((one) => typeof one === 'string'));
+}
+
+/** The arguments that the variables of a feed stand for. Throws `WireError` `InvalidParams` for `/uri`. */
+export function readArguments(type: Pick<TriggerType, 'inputSchema'>, variables: ReadonlyMap<string, string>): JsonObject {
+  const known = new Map(feedVariables(type).map((one) => [one.variable, one]));
+  return Object.fromEntries([...variables].map(([variable, text]) => {
+    const one = known.get(variable);
+    if (one === undefined) throw refused(known.size === 0 ? 'no variable but "after"' : `no variables but ${[...known.keys(), 'after'].map((name) => JSON.stringify(name)).join(', ')}`);
+    return [one.property, one.written === 'text' ? text : readJson(variable, text)];
+  }));
+}
+
+function readJson(variable: string, text: string): unknown {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (inspectJson(value) === null) return value;
+  } catch {
+    // Told below, without the parser's words: they quote the input.
+  }
+  throw refused(`${JSON.stringify(variable)} as JSON text, strings in quotes`);
+}
+
+/* ------------------------------------------------------------------------------------------------- writing */
+
+/** `encodeURIComponent` leaves five characters that RFC 6570 encodes. */
+const encode = (text: string): string => encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+
+const withQuery = (path: string, pairs: readonly (readonly [name: string, value: string])[], after: Position | null): string => {
+  const all = after === null ? pairs : [...pairs, ['after', afterText(after)] as const];
+  return all.length === 0 ? path : `${path}?${all.map(([name, value]) => `${encode(name)}=${encode(value)}`).join('&')}`;
+};
+
+/**
+ * The feed's URI, in the one form in which this server writes it. Null if the arguments cannot be written with the variables of
+ * this type: it says nothing of one of them.
+ */
+export function feedUri(type: Pick<TriggerType, 'name' | 'inputSchema'>, args: Readonly<JsonObject>, after: Position | null): string | null {
+  const variables = feedVariables(type).filter(({ property }) => Object.hasOwn(args, property));
+  if (variables.length !== Object.keys(args).length) return null;
+  const pairs: (readonly [string, string])[] = [];
+  for (const { property, variable, written } of variables) {
+    const value = args[property];
+    if (written === 'text' && typeof value !== 'string') return null;
+    pairs.push([variable, written === 'text' ? (value as string) : JSON.stringify(value)]);
+  }
+  return withQuery(`${FEEDS}${encode(type.name)}`, pairs, after);
+}
+
+/** The URI of a subscription. */
+export const subscriptionUri = (subscriptionId: string, after: Position | null): string => withQuery(`${SUBSCRIPTIONS}${subscriptionId}`, [], after);
+
+/** The same URI, as it was written, without a position. */
+export function withoutAfter(uri: string): string {
+  const [path = '', ...rest] = uri.split('?');
+  const pairs = rest.join('?').split('&').filter((pair) => pair !== '' && !pair.startsWith('after='));
+  return pairs.length === 0 ? path : `${path}?${pairs.join('&')}`;
+}
+
+/** The template of a trigger type's feeds. */
+export const feedTemplate = (type: Pick<TriggerType, 'name' | 'inputSchema'>): string =>
+  `${FEEDS}${encode(type.name)}{?${[...feedVariables(type).map(({ variable }) => encode(variable)), 'after'].join(',')}}`;
+
+/** The template of any subscription of the caller. */
+export const SUBSCRIPTION_TEMPLATE = `${SUBSCRIPTIONS}{subscriptionId}{?after}`;

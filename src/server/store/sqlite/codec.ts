@@ -1,0 +1,149 @@
+/**
+ * Subscriptions to rows and back. Each table's columns stand in one list, in the order in which values are bound; the
+ * checksum covers exactly those values, so a flipped bit in a counter is an error and never another position.
+ */
+import type { SQLInputValue, SQLOutputValue } from 'node:sqlite';
+import { crc32 } from 'node:zlib';
+import type { Attempt, Callback, FailureCategory, OnFailure, Selection, Subscription, TerminationReason } from '../../../protocol/core/types.ts';
+import type { StoredSubscription } from '../../engine/ports.ts';
+import { keyMissing, storeCorrupt } from './errors.ts';
+import type { Sealer } from './cipher.ts';
+
+export type Row = Record<string, SQLOutputValue>;
+
+/** Columns of `subscriptions` that never change, after `row`. */
+export const IDENTITY_COLUMNS = ['subscription_id', 'principal', 'key', 'created_at', 'created_offset'] as const;
+
+/** Columns of `subscriptions` that `configure` changes. */
+export const CONFIGURATION_COLUMNS = [
+  'select_json', 'callback_sealed', 'callback_previous_until', 'callback_verified_at', 'ttl_ms', 'on_failure', 'paused', 'suspended',
+  'version', 'retention_max_age_ms', 'retention_max_events',
+] as const;
+
+/** Columns of `progress`, after `row`. */
+export const PROGRESS_COLUMNS = [
+  'due_at', 'expires_at', 'epoch', 'head', 'acked', 'sent', 'floor', 'oldest_at', 'attempt_id', 'attempt_after', 'attempt_to',
+  'attempt_events', 'attempt_first', 'attempt_lease_until', 'attempts', 'retry_at', 'batch_limit', 'health_attempts', 'health_config_failures', 'failing_since',
+  'last_error', 'last_delivery_at', 'terminated_reason', 'terminated_at',
+] as const;
+
+export const identityValues = (createdOffset: number, state: Subscription): SQLInputValue[] =>
+  [state.subscriptionId, state.principal, state.key, state.createdAt, createdOffset];
+
+export function configurationValues(state: Subscription, seal: Sealer | null): SQLInputValue[] {
+  const { callback } = state;
+  return [
+    JSON.stringify(state.select), callback === null ? null : sealCallback(state.subscriptionId, callback, seal),
+    callback?.previousUntil ?? null, callback?.verifiedAt ?? null, state.ttlMs, state.onFailure, Number(state.paused),
+    Number(state.suspended), state.version, state.retention.maxAgeMs, state.retention.maxEvents,
+  ];
+}
+
+export function progressValues(state: Subscription, dueAt: number | null): SQLInputValue[] {
+  const { attempt, health, terminated } = state;
+  return [
+    dueAt, state.expiresAt, state.epoch, state.head, state.acked, state.sent, state.floor, state.oldestAt, attempt === null ? null : attempt.id,
+    attempt === null ? null : attempt.after, attempt === null ? null : attempt.to, attempt === null ? null : attempt.events, attempt === null ? null : attempt.first,
+    attempt === null ? null : attempt.leaseUntil, state.attempts, state.retryAt, state.batchLimit, health.attempts, health.configFailures, health.failingSince, health.lastError,
+    health.lastDeliveryAt, terminated === null ? null : terminated.reason, terminated === null ? null : terminated.at,
+  ];
+}
+
+/** CRC-32 over the row's number and values. A sealed value authenticates itself and takes no part. */
+export function checksum(row: number, values: readonly SQLInputValue[]): number {
+  let text = `${row}`;
+  for (const value of values) text += typeof value === 'object' && value !== null ? '\n*' : `\n${value}`;
+  return crc32(text);
+}
+
+/** CRC-32 of an accepted event: its place, its time, whether it was redacted, and its bytes. */
+export const eventChecksum = (offset: number, acceptedAt: number, redacted: number, encoded: string | null): number => {
+  const place = crc32(`${offset} ${acceptedAt} ${redacted}`);
+  return encoded === null ? place : crc32(encoded, place);
+};
+
+/** A row of `subscriptions JOIN progress`; the checksums come as `configuration_checksum` and `progress_checksum`. */
+export function decode(row: Row, seal: Sealer | null): StoredSubscription {
+  const number = row['row'] as number;
+  verify(row, number, [...IDENTITY_COLUMNS, ...CONFIGURATION_COLUMNS], 'configuration_checksum');
+  verify(row, number, PROGRESS_COLUMNS, 'progress_checksum');
+  const subscriptionId = row['subscription_id'] as string;
+  const state: Subscription = {
+    subscriptionId,
+    principal: row['principal'] as string,
+    key: row['key'] as string,
+    createdAt: row['created_at'] as number,
+    select: decodeSelect(row['select_json']),
+    callback: row['callback_sealed'] === null ? null : unsealCallback(subscriptionId, row, seal),
+    ttlMs: row['ttl_ms'] as number | null,
+    onFailure: row['on_failure'] as OnFailure,
+    paused: row['paused'] === 1,
+    suspended: row['suspended'] === 1,
+    version: row['version'] as number,
+    retention: { maxAgeMs: row['retention_max_age_ms'] as number, maxEvents: row['retention_max_events'] as number },
+    expiresAt: row['expires_at'] as number | null,
+    epoch: row['epoch'] as string,
+    head: row['head'] as number,
+    acked: row['acked'] as number,
+    sent: row['sent'] as number,
+    floor: row['floor'] as number,
+    oldestAt: row['oldest_at'] as number | null,
+    attempt: decodeAttempt(row),
+    attempts: row['attempts'] as number,
+    retryAt: row['retry_at'] as number | null,
+    batchLimit: row['batch_limit'] as number | null,
+    health: {
+      attempts: row['health_attempts'] as number,
+      configFailures: row['health_config_failures'] as number,
+      failingSince: row['failing_since'] as number | null,
+      lastError: row['last_error'] as FailureCategory | null,
+      lastDeliveryAt: row['last_delivery_at'] as number | null,
+    },
+    terminated: row['terminated_reason'] === null ? null : { reason: row['terminated_reason'] as TerminationReason, at: row['terminated_at'] as number },
+  };
+  return { row: number, state, createdOffset: row['created_offset'] as number };
+}
+
+export function decodeSelect(json: SQLOutputValue | undefined): readonly Selection[] {
+  try {
+    return JSON.parse(json as string) as Selection[];
+  } catch {
+    throw storeCorrupt('a selection is not JSON');
+  }
+}
+
+function decodeAttempt(row: Row): Attempt | null {
+  if (row['attempt_id'] === null) return null;
+  return {
+    id: row['attempt_id'] as number,
+    after: row['attempt_after'] as number,
+    to: row['attempt_to'] as number,
+    events: row['attempt_events'] as number,
+    first: row['attempt_first'] as number | null,
+    leaseUntil: row['attempt_lease_until'] as number,
+  };
+}
+
+function verify(row: Row, number: number, columns: readonly string[], stored: string): void {
+  if (checksum(number, columns.map((column) => row[column] as SQLInputValue)) !== row[stored]) throw storeCorrupt(`subscription row ${number} fails its checksum`);
+}
+
+/* URL, secrets and dialect are sealed as one value: one decryption for each subscription loaded. The dialect is there only if there is one. */
+
+const place = (subscriptionId: string): string => `subscriptions/callback_sealed/${subscriptionId}`;
+
+function sealCallback(subscriptionId: string, { url, secret, previousSecret, dialect }: Callback, seal: Sealer | null): Uint8Array {
+  if (seal === null) throw keyMissing();
+  return seal.seal(place(subscriptionId), JSON.stringify([url, secret, previousSecret, ...(dialect === undefined ? [] : [dialect])]));
+}
+
+function unsealCallback(subscriptionId: string, row: Row, seal: Sealer | null): Callback {
+  if (seal === null) throw keyMissing();
+  const [url, secret, previousSecret, dialect] = JSON.parse(seal.unseal(place(subscriptionId), row['callback_sealed'] as Uint8Array)) as [string, string, string | null, string?];
+  return {
+    url, secret, previousSecret,
+    previousUntil: row['callback_previous_until'] as number | null,
+    verifiedAt: row['callback_verified_at'] as number,
+    ...(dialect === undefined ? {} : { dialect }),
+  };
+}

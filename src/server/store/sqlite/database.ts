@@ -1,0 +1,48 @@
+/** Opens the SQLite file with the settings that the store's promises rest on, and checks that it is sound. */
+import { DatabaseSync } from 'node:sqlite';
+import { LocalError } from '../../../protocol/wire/errors.ts';
+import { storeCorrupt } from './errors.ts';
+
+export type Check = 'quick' | 'full' | 'none';
+
+const WAL_PAGES = 4000;
+const WAL_BYTES_KEPT = 32 * 1024 * 1024;
+
+/** How long another program's short lock (a backup) is waited for, blocking. */
+const BUSY_MS = 1000;
+
+export function openDatabase(path: string, check: Check): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: BUSY_MS });
+  try {
+    // A sane page is checked for before it is used; a schema planted in the file runs no function of ours.
+    database.exec(`
+      PRAGMA cell_size_check = ON;
+      PRAGMA trusted_schema = OFF;
+      PRAGMA foreign_keys = ON;
+      PRAGMA secure_delete = FAST;
+      PRAGMA temp_store = MEMORY;
+      PRAGMA cache_size = -16384;
+    `);
+    if (path !== ':memory:') {
+      const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string };
+      if (mode !== 'wal') throw new LocalError('store_failed', 'The file system of the store cannot do write-ahead logging; it is probably a network drive. Use a local disk.');
+      // FULL syncs the log in every commit. NORMAL does not, and what it calls committed can be gone after a power cut.
+      database.exec(`
+        PRAGMA synchronous = FULL;
+        PRAGMA wal_autocheckpoint = ${WAL_PAGES};
+        PRAGMA journal_size_limit = ${WAL_BYTES_KEPT};
+      `);
+    }
+    if (check !== 'none') verify(database, check);
+    return database;
+  } catch (cause) {
+    database.close();
+    throw cause;
+  }
+}
+
+function verify(database: DatabaseSync, check: Exclude<Check, 'none'>): void {
+  const pragma = check === 'full' ? 'integrity_check' : 'quick_check';
+  const verdict = Object.values(database.prepare(`PRAGMA ${pragma}(1)`).get() ?? {})[0];
+  if (verdict !== 'ok') throw storeCorrupt(`SQLite reports ${String(verdict).replaceAll('\n', ' ')}`);
+}

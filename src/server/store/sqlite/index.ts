@@ -1,0 +1,248 @@
+/**
+ * The embedded store, on `node:sqlite`: one file, one process, every commit synced to disk before it resolves. Also a volatile
+ * one, with the path `:memory:`. Calls block for the length of a sync; the port is asynchronous so that they need not.
+ *
+ * @packageDocumentation
+ */
+import { randomBytes } from 'node:crypto';
+import type { DatabaseSync } from 'node:sqlite';
+import type { Opened, Store, Write } from '../../engine/ports.ts';
+import { LocalError } from '../../../protocol/wire/errors.ts';
+import { readWitness, WitnessFile } from './continuity.ts';
+import { openDatabase } from './database.ts';
+import { storeError, storeFenced } from './errors.ts';
+import { canonicalPath, createPrivate } from './files.ts';
+import { lockStore } from './lock.ts';
+import { saveMarks, type Marks } from './store-meta.ts';
+import { takeOver } from './ownership.ts';
+import { prepareQueries, type Queries } from './queries.ts';
+import { quota, type Quota } from './quota.ts';
+import * as reads from './reads.ts';
+import { migrate } from './schema.ts';
+import { sealer, type Sealer } from './cipher.ts';
+import { apply, Ledger, type Counts } from './writes.ts';
+
+/** Where the embedded store lives, and how much it may hold. */
+export interface SqliteStoreOptions {
+  /**
+   * The database file; its directory must exist. Beside it appear `-wal`, `-shm`, `.lock` and `.instance`. `:memory:` = volatile.
+   * Back up the database (and `-wal`), never `.instance`: that is how a restored backup is recognised.
+   */
+  readonly path: string;
+  /** 32 bytes that encrypt callback URLs and secrets at rest; undefined = no callback can be stored. `:memory:` makes its own. */
+  readonly key: Uint8Array | undefined;
+  /**
+   * Most bytes of the database file, at least 1 MiB; choose it at least 64 MiB below the space there is, so that
+   * acknowledging and trimming still work when no more events are accepted. Default 4 GiB; null = no limit.
+   */
+  readonly maxBytes?: number | null;
+  /**
+   * Integrity check at open. `quick` (default) reads every page once; `full` also compares indexes with tables; `none` for
+   * files too large to be read at every start.
+   */
+  readonly check?: 'quick' | 'full' | 'none';
+  /** Told, once each, what is wrong but does not stop the store. */
+  readonly warn?: (message: string) => void;
+}
+
+const DEFAULT_MAX_BYTES = 4 * 1024 ** 3;
+const VOLATILE = ':memory:';
+
+/**
+ * An embedded store for `createEngine`. Opens nothing yet: the engine's `start` does. Every method rejects with a `LocalError`:
+ * `store_full`, `store_corrupt`, `store_locked`, `store_failed`, `store_fenced`, `key_unknown`, `config_invalid` or `closed`.
+ */
+export function sqliteStore(options: SqliteStoreOptions): Store {
+  return new SqliteStore(options);
+}
+
+/** Everything that exists while the store is open. */
+interface Session {
+  readonly database: DatabaseSync;
+  readonly queries: Queries;
+  readonly seal: Sealer | null;
+  readonly quota: Quota;
+  readonly witness: WitnessFile | null;
+  readonly unlock: () => void;
+  marks: Marks;
+  counts: Counts;
+  sweptTo: number;
+}
+
+class SqliteStore implements Store {
+  readonly durability: Store['durability'];
+  readonly #options: SqliteStoreOptions;
+  #session: Session | null = null;
+  readonly #warned = new Set<string>();
+
+  constructor(options: SqliteStoreOptions) {
+    this.#options = options;
+    this.durability = options.path === VOLATILE ? 'volatile' : 'durable';
+  }
+
+  async open(_now: number): Promise<Opened> {
+    if (this.#session !== null) throw new LocalError('store_failed', 'This store is open already.');
+    const { path: given, check = 'quick', maxBytes = DEFAULT_MAX_BYTES } = this.#options;
+    const cleanup: (() => void)[] = [];
+    try {
+      const volatile = this.durability === 'volatile';
+      const seal = this.#sealer();
+      const path = volatile ? given : canonicalPath(given);
+      const unlock = volatile ? () => {} : lockStore(path);
+      cleanup.push(unlock);
+      if (!volatile) createPrivate(path);
+      const database = openDatabase(path, check);
+      cleanup.push(() => database.close());
+      migrate(database);
+      const queries = prepareQueries(database);
+      const pages = quota(database, queries, volatile && this.#options.maxBytes === undefined ? null : maxBytes);
+      const before = volatile ? null : readWitness(`${path}.instance`);
+      const { continuity, marks } = transact(database, queries, () => takeOver(queries, seal, before));
+      const witness = volatile ? null : new WitnessFile(`${path}.instance`);
+      if (witness !== null) cleanup.push(() => witness.close());
+      witness?.write(marks);
+      witness?.sync();
+      this.#session = { database, queries, seal, quota: pages, witness, unlock, marks, counts: reads.count(queries), sweptTo: 0 };
+      const { generation, lastOffset, nextRow, checkpoint } = marks;
+      return { continuity, generation, lastOffset, nextRow, checkpoint };
+    } catch (cause) {
+      for (const undo of cleanup.reverse()) undo();
+      throw storeError(cause);
+    }
+  }
+
+  #sealer(): Sealer | null {
+    const { key, path } = this.#options;
+    if (key !== undefined) return sealer(key);
+    return path === VOLATILE ? sealer(randomBytes(32)) : null;
+  }
+
+  async commit(writes: readonly Write[]): Promise<void> {
+    const session = this.#open();
+    if (writes.length === 0) return;
+    const { database, queries, seal, quota, marks: before } = session;
+    const ledger = new Ledger(before, session.counts, session.sweptTo);
+    try {
+      session.marks = transact(database, queries, () => {
+        if (reads.one<number>(queries.generation) !== before.generation) throw storeFenced();
+        for (const write of writes) apply(write, { queries, seal, ledger });
+        const { lastOffset, nextRow, checkpoint } = ledger;
+        const marks = { ...before, commits: before.commits + 1, lastOffset, nextRow, checkpoint };
+        saveMarks(queries, marks);
+        quota.check(writes);
+        return marks;
+      });
+    } catch (cause) {
+      throw storeError(cause);
+    } finally {
+      if (ledger.redacted) queries.eraseCheaply();
+    }
+    session.counts = ledger.counts;
+    session.sweptTo = ledger.sweptTo;
+    this.#afterCommit(session, ledger.redacted);
+  }
+
+  /** The commit is on disk, so what goes wrong from here on must not make it fail. */
+  #afterCommit({ witness, marks, queries }: Session, redacted: boolean): void {
+    try {
+      witness?.write(marks);
+    } catch {
+      this.#warn('The .instance file beside the store cannot be written: until it can, a restored backup may go unnoticed.');
+    }
+    if (!redacted) return;
+    try {
+      // Pages as they were before still lie in the write-ahead log.
+      queries.emptyWal.get();
+    } catch {
+      this.#warn('Redacted data may remain in the -wal file until the next checkpoint.');
+    }
+  }
+
+  #warn(message: string): void {
+    if (!this.#warned.has(message)) this.#options.warn?.(message);
+    this.#warned.add(message);
+  }
+
+  async close(): Promise<void> {
+    const session = this.#session;
+    if (session === null) return;
+    this.#session = null;
+    const { witness, database, unlock } = session;
+    try {
+      // Synced, not written: who has been fenced off leaves the witness as its new owner made it.
+      witness?.sync();
+      witness?.close();
+      database.close();
+    } catch (cause) {
+      throw storeError(cause);
+    } finally {
+      unlock();
+    }
+  }
+
+  #open(): Session {
+    if (this.#session === null) throw new LocalError('closed', 'The store is not open.');
+    return this.#session;
+  }
+
+  /** Runs one read; everything it throws becomes a `LocalError`. */
+  #read<Result>(run: (session: Session) => Result): Result {
+    const session = this.#open();
+    try {
+      return run(session);
+    } catch (cause) {
+      throw storeError(cause);
+    }
+  }
+
+  async *index() {
+    const { queries } = this.#open();
+    try {
+      yield* reads.index(queries);
+    } catch (cause) {
+      throw storeError(cause);
+    }
+  }
+
+  async load(rows: readonly number[]) { return this.#read(({ queries, seal }) => reads.load(queries, seal, rows)); }
+  async rowOf(subscriptionId: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOf, subscriptionId)); }
+  async rowOfKey(principal: string, key: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOfKey, principal, key)); }
+  async rowsOf(principal: string, afterRow: number, limit: number) {
+    return this.#read(({ queries }) => reads.column(queries.rowsOf, principal, afterRow, limit));
+  }
+  async countOf(principal: string) { return this.#read(({ queries }) => reads.one<number>(queries.countOf, principal) ?? 0); }
+  async due(now: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.due, now, limit)); }
+  async nextDueAt() { return this.#read(({ queries }) => reads.one<number>(queries.nextDueAt)); }
+  async backlog(afterRow: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.backlog, afterRow, limit)); }
+  async read(row: number, after: number, maxEvents: number, maxBytes: number) {
+    return this.#read(({ queries }) => reads.read(queries, row, after, maxEvents, maxBytes));
+  }
+  async agedOut(row: number, acceptedBefore: number) { return this.#read(({ queries }) => reads.agedOut(queries, row, acceptedBefore)); }
+  async acceptedAt(row: number, sequence: number) { return this.#read(({ queries }) => reads.one<number>(queries.acceptedAt, row, sequence)); }
+  async accepted(offset: number, limit: number) { return this.#read(({ queries }) => reads.accepted(queries, offset, limit)); }
+  async history(names: readonly string[], since: number, afterOffset: number, limit: number) {
+    return this.#read(({ queries }) => reads.history(queries, names, since, afterOffset, limit));
+  }
+  async known(ids: readonly { readonly name: string; readonly eventId: string }[]) {
+    return this.#read(({ queries }) => ids.map(({ name, eventId }) => reads.one<number>(queries.known, name, eventId)));
+  }
+  async tombstone(subscriptionId: string) { return this.#read(({ queries }) => reads.tombstone(queries, subscriptionId)); }
+  async verification(principal: string, urlHash: string) {
+    return this.#read(({ queries }) => reads.one<number>(queries.verification, principal, urlHash));
+  }
+  async stats() { return this.#read(({ counts, quota }) => ({ ...counts, bytes: quota.used(), quotaBytes: quota.bytes })); }
+}
+
+/** One transaction: all or nothing, whatever is thrown. */
+function transact<Result>(database: DatabaseSync, queries: Queries, run: () => Result): Result {
+  queries.begin.run();
+  try {
+    const result = run();
+    queries.commit.run();
+    return result;
+  } catch (cause) {
+    // SQLite has already rolled back by itself after some errors, a full disk among them.
+    if (database.isTransaction) queries.rollback.run();
+    throw cause;
+  }
+}

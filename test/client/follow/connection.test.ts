@@ -1,0 +1,87 @@
+/** What a connection knows of its server's capabilities, as they came, and how it learns that they are others now. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { connect } from '../../../src/client/sdk/connection.ts';
+import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
+import { until, within } from '../support.ts';
+import { MODERN, SESSIONS, startRaw } from './raw-server.ts';
+
+const TRIGGERS = { [EXTENSION_ID]: { drains: ['pull'], durability: 'volatile' } };
+
+for (const era of [MODERN, SESSIONS] as const) {
+  describe(`a connection in ${era}`, () => {
+    test('knows capabilities that the SDK does not', async (t) => {
+      const server = await startRaw(t, (raw) => { raw.era = era; raw.capabilities = { events: { listChanged: true }, tools: {} }; });
+      const connection = await connect({ url: server.url });
+      t.after(() => connection.close());
+      assert.deepEqual(connection.serverCapabilities, { events: { listChanged: true }, tools: {} });
+      assert.deepEqual(connection.serverInfo, { name: 'raw', version: '1' });
+      assert.equal(connection.isModern, era === MODERN);
+    });
+
+    test('sees at the next look what the server offers now', async (t) => {
+      const server = await startRaw(t, (raw) => { raw.era = era; });
+      const connection = await connect({ url: server.url });
+      t.after(() => connection.close());
+      const offered = () => connection.capability?.drains ?? null;
+      assert.equal(offered(), null);
+      server.capabilities = { extensions: TRIGGERS };
+      await connection.look();
+      assert.deepEqual(offered(), ['pull']);
+      server.capabilities = {};
+      await connection.look();
+      assert.equal(offered(), null);
+      if (era === SESSIONS) assert.equal(server.sessionCount, 1, 'a session for a look is not left behind');
+    });
+  });
+}
+
+test('a server that speaks another revision after a restart is greeted anew', async (t) => {
+  const server = await startRaw(t);
+  const connection = await connect({ url: server.url });
+  t.after(() => connection.close());
+  await server.restart(() => { server.era = SESSIONS; server.capabilities = { events: {} }; });
+  await connection.look();
+  assert.deepEqual([connection.isModern, connection.serverCapabilities], [false, { events: {} }]);
+  await server.restart(() => { server.era = MODERN; server.capabilities = {}; });
+  await connection.look();
+  assert.deepEqual([connection.isModern, connection.serverCapabilities], [true, {}]);
+});
+
+test('a look at a server that is away says so, and the connection goes on later', async (t) => {
+  const server = await startRaw(t);
+  const connection = await connect({ url: server.url });
+  t.after(() => connection.close());
+  await server.down();
+  await assert.rejects(within(connection.look()), (error) => error instanceof LocalError && error.code === 'unreachable');
+  await server.up();
+  await within(connection.look());
+});
+
+test('hears notifications of every kind, whatever they are tied to', async (t) => {
+  const server = await startRaw(t, (raw) => {
+    raw.handlers['x/stream'] = ({ notify }) => { notify('notifications/x/news', { n: 1 }); notify('notifications/y/news'); return {}; };
+  });
+  const connection = await connect({ url: server.url });
+  t.after(() => connection.close());
+  const heard: string[] = [];
+  t.after(connection.onNotification((method) => heard.push(method)));
+  const tied: unknown[] = [];
+  await connection.stream('x/stream', {}, { notifications: ['notifications/x/news'], onNotification: (method, params) => tied.push([method, (params as { n: number }).n]) });
+  await until(() => heard.length === 2);
+  assert.deepEqual(heard, ['notifications/x/news', 'notifications/y/news']);
+  assert.deepEqual(tied, [['notifications/x/news', 1]]);
+});
+
+test("somebody else's SDK client: what its server declares is known after a look", async (t) => {
+  const server = await startRaw(t, (raw) => { raw.capabilities = { events: {} }; });
+  const client = new Client({ name: 'other', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+  await client.connect(new StreamableHTTPClientTransport(new URL(server.url)));
+  t.after(() => client.close());
+  const connection = await connect(client);
+  assert.deepEqual(connection.serverCapabilities, {}, 'the SDK does not keep what it does not know');
+  await connection.look();
+  assert.deepEqual(connection.serverCapabilities, { events: {} });
+});

@@ -1,0 +1,97 @@
+/**
+ * This project's own server through its `events/*`: a client that uses nothing of the extension gets the same events in the same order, and
+ * from the numbers beside them it knows what is missing. Real store, real engine, HTTP over loopback.
+ */
+import assert from 'node:assert/strict';
+import { describe, test, type TestContext } from 'node:test';
+import { systemClock, type Clock } from '../../../src/protocol/lib/clock.ts';
+import { memoryLedger } from '../../../src/protocol/ledger/ledger.ts';
+import { door, eventsWorld, type EventsWorld } from '../../server/mcp/events/world.ts';
+import { until } from '../support.ts';
+import { followed, startReceiver, type Follower } from './support.ts';
+
+/** The server wants to be asked every few seconds; here nobody waits that long. */
+const HASTY: Clock = { now: () => Date.now(), after: (delayMs, run) => systemClock.after(delayMs > 3000 ? 20 : delayMs, run) };
+/** More than an event may have. */
+const TOO_LARGE = 'x'.repeat(250_000);
+
+type Mode = 'poll' | 'push' | 'webhook';
+
+async function start(t: TestContext, mode: Mode): Promise<{ readonly world: EventsWorld; follow(ledger?: ReturnType<typeof memoryLedger>): Promise<Follower>; happen(text?: string): Promise<void> }> {
+  const world = await eventsWorld(t);
+  const callback = mode === 'webhook' ? { callback: await startReceiver(t, { clock: { ...systemClock, now: () => world.clock.now() } }) } : {};
+  let count = 0;
+  return {
+    world,
+    follow: (ledger = memoryLedger()) => followed(t, { url: world.url, token: world.token('alice'), fetch: (_url, init) => fetch(world.url, init) }, {
+      select: [{ name: door.type.name }], rungs: [`events.${mode}`], ledger, ...callback, tuning: { clock: HASTY, silenceMs: 60_000, reprobeMs: 3_600_000 },
+    }, { server: 'own' }),
+    happen: async (text = '') => {
+      await world.engine.emit(door.event({ eventId: `door-${++count}`, data: { door: 'front', text } }));
+      await world.engine.settled();
+    },
+  };
+}
+
+/** Asks for items; resolves once the server has a log for them. */
+async function asked(follower: Follower, count: number): Promise<{ readonly items: Promise<string[]> }> {
+  const items = follower.items(count);
+  items.catch(() => undefined);
+  await until(() => follower.following.guarantee?.gaps !== 'none' && follower.following.guarantee !== undefined);
+  return { items };
+}
+
+for (const mode of ['poll', 'push', 'webhook'] as const) {
+  describe(`[deg-server-same-log, deg-events-meta] by ${mode}`, () => {
+    test('the same events in order, with the numbers of the log, and what is missing by its number', async (t) => {
+      const { follow, happen } = await start(t, mode);
+      const follower = await follow();
+      const { items } = await asked(follower, 2);
+      await happen();
+      await happen();
+      assert.deepEqual(await items, ['door-1 #1', 'door-2 #2']);
+      const { loss, gaps, numbers, order } = follower.following.guarantee!;
+      assert.deepEqual({ loss, gaps, numbers, order }, { loss: 'none silent', gaps: 'exact', numbers: 'server', order: 'total' });
+      const rest = follower.items(mode === 'webhook' ? 3 : 2);
+      await happen(TOO_LARGE);
+      await happen();
+      assert.deepEqual(new Set(await rest), new Set([...(mode === 'webhook' ? ['gap truncated'] : []), 'gap missing 3-3', 'door-4 #4']));
+    });
+
+    test('the server is restarted, and nothing is missing or comes twice', async (t) => {
+      const { world, follow, happen } = await start(t, mode);
+      const follower = await follow();
+      const { items } = await asked(follower, 1);
+      await happen();
+      assert.deepEqual(await items, ['door-1 #1']);
+      const next = follower.items(2);
+      // What is answered is stored before the next is asked for.
+      await until(() => follower.following.state.phase === 'following');
+      await world.restart();
+      await happen();
+      await happen();
+      assert.deepEqual(await next, ['door-2 #2', 'door-3 #3']);
+    });
+  });
+}
+
+for (const mode of ['poll', 'push'] as const) {
+  test(`[deg-events-meta] by ${mode}: a server that lost its log says so by its epoch`, async (t) => {
+    const { world, follow, happen } = await start(t, mode);
+    const follower = await follow();
+    const { items } = await asked(follower, 1);
+    await happen();
+    assert.deepEqual(await items, ['door-1 #1']);
+    const backup = world.backup();
+    const second = follower.items(1);
+    await happen();
+    assert.deepEqual(await second, ['door-2 #2']);
+    const told: string[] = [];
+    const reading = (async () => { while (!told.some((word) => word.startsWith('door-3'))) told.push(...await follower.items(1)); })();
+    await world.restart(backup);
+    await happen();
+    await reading;
+    assert.ok(told.includes('epoch after 2'), told.join());
+    assert.equal(told.filter((word) => word.startsWith('door-')).length, 1, told.join());
+  });
+}

@@ -1,0 +1,74 @@
+/** Reading again and again: every change is seen sooner or later, however little the server says of it. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { pauseAfter, readRung } from '../../../../src/client/follow/modes/stock/read.ts';
+import { NOTICE } from '../../../interop/peers/servers/board.ts';
+import { sdk1Program, startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
+import { startSdk2 } from '../../../interop/peers/servers/sdk2.ts';
+import { until } from '../../support.ts';
+import { markOf, NOTICE_UPDATED, reached, started, TOOLS_CHANGED } from './support.ts';
+
+describe('reading again and again', () => {
+  for (const [name, start] of [['SDK 1.x', startSdk1], ['SDK 2.x', startSdk2]] as const) {
+    test(`${name}: a resource and a list that change without a word`, async (t) => {
+      await using server = await start();
+      server.board.capabilities = { resources: {}, tools: {} };
+      const connection = await reached(t, server);
+      const [notice, tools] = [await started(t, readRung, connection, NOTICE_UPDATED), await started(t, readRung, connection, TOOLS_CHANGED)];
+      await Promise.all([notice.has(1), tools.has(1)]);
+      server.board.texts.set(NOTICE, 'second');
+      server.board.tools.pop();
+      assert.deepEqual(await notice.has(2), ['mark', 'event second']);
+      assert.deepEqual(await tools.has(2), ['mark', 'event status,unmarked,write,ring']);
+      server.board.texts.set(NOTICE, 'first');
+      assert.deepEqual(await notice.has(3), ['mark', 'event second', 'event first'], 'back to what it was is a change');
+      const looks = server.board.count('resources/read');
+      await until(() => server.board.count('resources/read') > looks + 3);
+      assert.equal(notice.yields.length, 3, 'and the same again is none');
+    });
+  }
+
+  test('on a pipe', async (t) => {
+    const connection = await reached(t, sdk1Program());
+    const run = await started(t, readRung, connection, NOTICE_UPDATED);
+    await run.has(1);
+    await connection.call('tools/call', { name: 'write', arguments: { text: 'second' } });
+    assert.deepEqual(await run.has(2), ['mark', 'event second']);
+  });
+
+  test('goes on from a mark: the time in between is told, a difference is an event, the same is none', async (t) => {
+    await using server = await startSdk2();
+    const connection = await reached(t, server);
+    const before = await started(t, readRung, connection, NOTICE_UPDATED);
+    await before.has(1);
+    before.stop();
+    await before.outcome;
+    const mark = markOf(before);
+    const same = await started(t, readRung, connection, NOTICE_UPDATED, { mark });
+    assert.deepEqual(await same.has(1), ['gap unwatched']);
+    server.board.texts.set(NOTICE, 'second');
+    const other = await started(t, readRung, connection, NOTICE_UPDATED, { mark });
+    assert.deepEqual(await other.has(2), ['gap unwatched', 'event second']);
+  });
+
+  test('a server that says for how long a result is good is not asked before, and no list before the first of its pages is stale', async (t) => {
+    await using server = await startSdk2();
+    server.board.ttlMs = 700;
+    const connection = await reached(t, server);
+    const runs = [await started(t, readRung, connection, NOTICE_UPDATED), await started(t, readRung, connection, TOOLS_CHANGED)];
+    for (const run of runs) await run.has(1);
+    const seenAt = Date.now();
+    server.board.texts.set(NOTICE, 'second');
+    await runs[0]!.has(2);
+    assert.ok(Date.now() - seenAt > 400, 'it was asked while the answer was still good');
+    assert.ok(server.board.count('resources/read') <= 3);
+  });
+
+  test('how long to wait', () => {
+    const tuning = { pollMs: 30_000, pollFloorMs: 1000 };
+    for (const [ttlMs, expected] of [[undefined, 30_000], [0, 30_000], [1, 1000], [5000, 5000], [60_000, 60_000], [Number.MAX_SAFE_INTEGER, 86_400_000]] as const) {
+      assert.equal(pauseAfter(ttlMs === undefined ? {} : { ttlMs }, tuning), expected, `ttlMs ${ttlMs}`);
+    }
+    assert.equal(pauseAfter({}, { pollMs: 10, pollFloorMs: 1000 }), 1000, 'the floor is for the application as well');
+  });
+});

@@ -1,0 +1,98 @@
+/** The stream on which a session is told things: what becomes of it is seen, although the SDK does not say. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, test, type TestContext } from 'node:test';
+import { ServerStream } from '../../../../src/client/sdk/server-stream.ts';
+import { systemClock } from '../../../../src/protocol/lib/clock.ts';
+import { until } from '../../support.ts';
+
+/** A server whose answers the test writes. */
+async function answering(t: TestContext): Promise<{ url: string; responses: ServerResponse[] }> {
+  const responses: ServerResponse[] = [];
+  const server = createServer((_, response) => responses.push(response)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => { server.close(); server.closeAllConnections(); });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, responses };
+}
+
+const ASK = { method: 'GET', headers: { accept: 'application/json, text/event-stream' } };
+
+interface Opened {
+  readonly stream: ServerStream;
+  readonly url: string;
+  readonly responses: ServerResponse[];
+  readonly response: ServerResponse;
+  readonly body: Promise<string>;
+  lost(): number;
+}
+
+async function opened(t: TestContext, signal?: AbortSignal): Promise<Opened> {
+  const { url, responses } = await answering(t);
+  const stream = new ServerStream(fetch);
+  let losses = 0;
+  stream.onLost(() => { losses += 1; });
+  const asked = stream.fetch(url, { ...ASK, ...(signal ? { signal } : {}) });
+  await until(() => responses.length === 1);
+  responses[0]!.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
+  const body = (await asked).text();
+  body.catch(() => undefined);
+  return { stream, url, responses, response: responses[0]!, body, lost: () => losses };
+}
+
+describe('the stream of a session', () => {
+  test('open, then ended: lost once, with the bytes as they were', async (t) => {
+    const { stream, response, body, lost } = await opened(t);
+    assert.deepEqual(stream.state, { phase: 'open' });
+    response.end('data: hello\n\n');
+    assert.deepEqual([await body, lost(), stream.state], ['data: hello\n\n', 1, { phase: 'lost' }]);
+  });
+
+  test('broken off', async (t) => {
+    const { stream, response, body, lost } = await opened(t);
+    response.destroy();
+    await assert.rejects(body);
+    assert.deepEqual([lost(), stream.state], [1, { phase: 'lost' }]);
+  });
+
+  test('given up on this side: nothing is lost', async (t) => {
+    const stop = new AbortController();
+    const { stream, body, lost } = await opened(t, stop.signal);
+    stop.abort();
+    await assert.rejects(body);
+    assert.deepEqual([lost(), stream.state], [0, { phase: 'open' }]);
+  });
+
+  test('refused: known, with the status, to whoever waits', async (t) => {
+    const { url, responses } = await answering(t);
+    const stream = new ServerStream(fetch);
+    assert.deepEqual(await stream.settled(systemClock, 10), { phase: 'absent' }, 'nothing has been asked');
+    const settled = stream.settled(systemClock, 20_000);
+    void stream.fetch(url, ASK);
+    await until(() => responses.length === 1);
+    responses[0]!.writeHead(405).end();
+    assert.deepEqual(await settled, { phase: 'absent', status: 405 });
+  });
+
+  test('lost, and refused when it is asked for again: nobody waits any longer', async (t) => {
+    const { stream, url, responses, response, body } = await opened(t);
+    response.end();
+    await body;
+    const settled = stream.settled(systemClock, 20_000);
+    void stream.fetch(url, ASK);
+    await until(() => responses.length === 2);
+    responses[1]!.writeHead(404).end();
+    assert.deepEqual(await settled, { phase: 'lost', status: 404 });
+  });
+
+  test('what is no such stream goes by', async (t) => {
+    const { url, responses } = await answering(t);
+    const stream = new ServerStream(fetch);
+    const asked = [stream.fetch(url, { method: 'POST', headers: ASK.headers, body: '{}' }), stream.fetch(url)];
+    await until(() => responses.length === 2);
+    for (const response of responses) response.writeHead(404).end();
+    await Promise.all(asked);
+    assert.deepEqual(stream.state, { phase: 'absent' });
+  });
+});

@@ -1,0 +1,109 @@
+/** What the tests of the lower rungs share: one rung on one connection, read into a list that cannot hang. */
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import type { Selection } from '../../../../spec-schema/draft/schema.ts';
+import { connect, type ConnectOptions, type Connection, type Target } from '../../../../src/client/sdk/connection.ts';
+import type { Otherwise, Rung, RungContext, RungYield } from '../../../../src/client/follow/types.ts';
+import { systemClock } from '../../../../src/protocol/lib/clock.ts';
+import { NOTICE } from '../../../interop/peers/servers/board.ts';
+import { pause } from '../../peer.ts';
+import { until, within } from '../../support.ts';
+
+export const NOTICE_UPDATED: Selection = { name: 'mcp.resource.updated', arguments: { uri: NOTICE } };
+export const TOOLS_CHANGED: Selection = { name: 'mcp.tools.list_changed' };
+
+/** Looks often, and takes silence for what it is: nothing has changed. */
+export const QUICK: RungContext['tuning'] = { pollMs: 20, pollFloorMs: 5, silenceMs: 20_000 };
+
+export async function reached(test: TestContext, target: Target, options?: ConnectOptions): Promise<Connection> {
+  const connection = await connect(target, options);
+  test.after(() => connection.close());
+  return connection;
+}
+
+/** How a rung ended: by itself, or with an error. */
+interface Outcome { readonly error?: Error & { code?: string | number; reason?: string } }
+
+/** A rung that runs. */
+export interface Run {
+  readonly yields: RungYield[];
+  readonly outcome: Promise<Outcome>;
+  /** What it has yielded, as words. */
+  words(): string[];
+  /** Waits until it has yielded so much, and fails at once when it has ended before. */
+  has(count: number): Promise<string[]>;
+  /** Waits for the first that it yields; false when it has ended without any. */
+  begins(): Promise<boolean>;
+  stop(): void;
+}
+
+export interface RunOptions {
+  readonly otherwise?: Otherwise;
+  readonly mark?: string | undefined;
+  readonly tuning?: Partial<RungContext['tuning']>;
+}
+
+/** Starts a rung that the server must offer; it is stopped when the test is over. */
+export async function started(test: TestContext, rung: Rung, connection: Connection, selection: Selection, options: RunOptions = {}): Promise<Run> {
+  const stop = new AbortController();
+  test.after(() => stop.abort());
+  const offer = await rung.offer(connection, { selection, otherwise: options.otherwise, callback: undefined }, stop.signal);
+  assert.ok(offer, `${rung.name} is not offered`);
+  const yields: RungYield[] = [];
+  let ended: Outcome | undefined;
+  const context = { connection, clock: systemClock, signal: stop.signal, mark: options.mark, tuning: { ...QUICK, ...options.tuning } };
+  const outcome = (async (): Promise<Outcome> => {
+    try {
+      for await (const one of offer.run(context)) yields.push(one);
+      return {};
+    } catch (error) {
+      return { error: error as Error };
+    }
+  })().then((how) => (ended = how));
+  const words = (): string[] => yields.map(wordsOf);
+  return {
+    yields,
+    outcome: within(outcome, 60_000),
+    words,
+    stop: () => stop.abort(new Error('stopped')),
+    async has(count) {
+      await until(() => yields.length >= count || ended !== undefined);
+      assert.ok(yields.length >= count, `ended after ${JSON.stringify(words())} with ${ended?.error?.stack}`);
+      return words();
+    },
+    async begins() {
+      await until(() => yields.length > 0 || ended !== undefined);
+      return yields.length > 0;
+    },
+  };
+}
+
+function wordsOf(one: RungYield): string {
+  switch (one.type) {
+    case 'gap': return `gap ${one.reason}`;
+    case 'event': return `event ${shown(one.event.data as Shown)}`;
+    default: return one.type;
+  }
+}
+
+interface Shown { readonly contents?: readonly { text: string }[]; readonly items?: readonly { name: string }[]; readonly result?: { readonly content: readonly { text: string }[] } }
+
+const shown = ({ contents, items, result }: Shown): string =>
+  contents?.map(({ text }) => text).join() ?? items?.map(({ name }) => name).join() ?? result!.content.map(({ text }) => text).join();
+
+const ATTEMPTS_MAX = 200;
+
+/** Again after every error that may pass, the way the ladder does it, until the rung has yielded something. */
+export async function resumed(t: TestContext, rung: Rung, connection: Connection, selection: Selection, options: RunOptions): Promise<Run> {
+  for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
+    const run = await started(t, rung, connection, selection, options);
+    if (await run.begins()) return run;
+    const { error } = await run.outcome;
+    assert.ok(['unreachable', 'timeout'].includes(String(error?.code)), `not an error that may pass: ${error?.stack}`);
+    await pause(50);
+  }
+  throw new Error('it never came back');
+}
+
+/** The last mark of what was yielded. */
+export const markOf = ({ yields }: Run): string | undefined => yields.map((one) => ('mark' in one ? one.mark : undefined)).findLast((mark) => mark !== undefined);

@@ -1,0 +1,142 @@
+/**
+ * One deliberate defect each, and the small configuration in which the explorer must notice it. A model that kills nothing
+ * proves nothing; these are also the reasons why the rules are what they are.
+ */
+import { advance, receive, type Entry } from '../../../src/protocol/core/apply.ts';
+import type { Input, LogItem, Step, Subscription, step } from '../../../src/protocol/core/index.ts';
+import type { Configuration } from './explore.ts';
+import type { Defect, Delivery } from './world.ts';
+
+type StepFunction = typeof step;
+
+export interface Mutant {
+  readonly name: string;
+  readonly configuration: Configuration;
+  readonly defect: Defect;
+  /** `safety` = a rule is broken on the way; `liveness` = every world is safe and some can never drain. */
+  readonly caughtBy: 'safety' | 'liveness';
+}
+
+/** Changes an input before the real step sees it. */
+const input = (change: (input: Input, before: Subscription) => Input): Defect => ({ step: (real) => (before, one, now) => real(before, change(one, before), now) });
+/** Changes what the real step decided. */
+const outcome = (change: (result: Step, input: Input, before: Subscription) => Step): Defect => ({
+  step: (real: StepFunction): StepFunction => (before, one, now) => {
+    const result = real(before, one, now);
+    return result.refused === undefined ? change(result, one, before) : result;
+  },
+});
+const patch = (result: Step, change: Partial<Subscription>): Step => ({ ...result, subscription: { ...result.subscription, ...change } });
+
+/** All that a delivery covers, without asking what the receiver has already. */
+function everything({ epoch, events, gaps = [] }: Delivery): Entry<Delivery['events'][number]>[] {
+  const entries: Entry<Delivery['events'][number]>[] = [
+    ...events.map((event) => ({ type: 'event' as const, event, position: { epoch, sequence: event.sequence } })),
+    ...gaps.map((gap) => ({ type: 'gap' as const, gap, position: { epoch, sequence: gap.to } })),
+  ];
+  return entries.sort((a, b) => a.position.sequence - b.position.sequence);
+}
+
+/** A reader that takes what is there and does not mind what is not. */
+const lenient = (after: number, log: readonly LogItem[]): ReturnType<NonNullable<Defect['read']>> => {
+  const events = log.filter((item): item is LogItem & { gap: null; encoded: string } => item.gap === null && item.encoded !== null).slice(0, 1);
+  return { events, gaps: [], last: events.at(-1)?.sequence ?? after };
+};
+
+const CALLBACK: Configuration = { events: 2, window: 2, crashes: 1 };
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'the acknowledgement is stored when sending',
+    configuration: CALLBACK,
+    caughtBy: 'safety',
+    defect: outcome((result, one) => (one.type === 'claim' ? patch(result, { acked: one.to }) : result)),
+  },
+  {
+    name: 'an answer counts for whatever attempt is in flight',
+    configuration: { ...CALLBACK, crashes: 0, failover: true },
+    caughtBy: 'safety',
+    defect: input((one, before) => (one.type === 'answer' && before.attempt !== null ? { ...one, attempt: before.attempt.id } : one)),
+  },
+  {
+    name: 'attempts are numbered from what a lagging store remembers',
+    configuration: { ...CALLBACK, crashes: 0, failover: true },
+    caughtBy: 'safety',
+    defect: outcome((result, one, before) => (one.type === 'rotate' ? patch(result, { attempts: before.attempts }) : result)),
+  },
+  {
+    name: 'retention trims silently',
+    configuration: { ...CALLBACK, crashes: 0, trims: true },
+    caughtBy: 'liveness',
+    defect: { ...outcome((result, one, before) => (one.type === 'trim' ? { ...patch(result, { floor: before.floor }), effects: [{ type: 'trim', upTo: one.upTo }] } : result)), read: lenient },
+  },
+  {
+    name: 'the receiver takes what it has again',
+    configuration: CALLBACK,
+    caughtBy: 'safety',
+    defect: { receive: (cursor, delivery) => { const verdict = receive(cursor, delivery); return verdict.kind === 'apply' ? { kind: 'apply', entries: everything(delivery) } : verdict; } },
+  },
+  {
+    name: 'the receiver takes what comes after a hole',
+    configuration: { events: 2, window: 2, crashes: 0, stream: true },
+    caughtBy: 'safety',
+    defect: { receive: (cursor, delivery) => { const verdict = receive(cursor, delivery); return verdict.kind === 'hole' ? receive(advance(cursor, delivery.after), delivery) : verdict; } },
+  },
+  {
+    name: 'the receiver goes back to an epoch it has left',
+    configuration: { events: 2, window: 1, crashes: 0, failover: true },
+    caughtBy: 'safety',
+    defect: { receive: (cursor, delivery) => receive({ ...cursor, past: [] }, delivery) },
+  },
+  {
+    name: 'a number is used again after a crash',
+    configuration: CALLBACK,
+    caughtBy: 'safety',
+    defect: outcome((result, one, before) => (one.type === 'recover' && before.sent > before.acked ? patch(result, { head: before.head - 1, sent: Math.min(before.sent, before.head - 1) }) : result)),
+  },
+  {
+    name: 'more is acknowledged than was sent',
+    configuration: { ...CALLBACK, confused: true },
+    caughtBy: 'safety',
+    defect: { step: (real) => (before, one, now) => real(one.type === 'ack' ? { ...before, sent: before.head } : before, one, now) },
+  },
+  {
+    name: 'an answer acknowledges more than its delivery carried',
+    configuration: { ...CALLBACK, confused: true },
+    caughtBy: 'safety',
+    defect: { step: (real) => (before, one, now) => real(one.type === 'answer' && before.attempt !== null ? { ...before, attempt: { ...before.attempt, to: before.head } } : before, one, now) },
+  },
+  {
+    name: 'an acknowledgement of another epoch counts',
+    configuration: { events: 1, window: 1, crashes: 0, stream: true, failover: true },
+    caughtBy: 'safety',
+    defect: input((one, before) => (one.type === 'ack' ? { ...one, position: { ...one.position, epoch: before.epoch } } : one)),
+  },
+  {
+    name: 'the epoch stays when the store lost writes',
+    configuration: { ...CALLBACK, crashes: 0, failover: true },
+    caughtBy: 'safety',
+    defect: { step: (real) => (before, one, now) => real(before, one.type === 'rotate' ? { type: 'recover' } : one, now) },
+  },
+  {
+    name: 'giving up on an event acknowledges it',
+    configuration: { ...CALLBACK, crashes: 0, skip: true },
+    caughtBy: 'safety',
+    defect: outcome((result) => {
+      const gap = result.effects.find((effect) => effect.type === 'gap');
+      return gap === undefined ? result : patch(result, { acked: gap.to });
+    }),
+  },
+  {
+    name: 'giving up on an event deletes it',
+    configuration: { ...CALLBACK, crashes: 0, skip: true },
+    caughtBy: 'liveness',
+    defect: { ...outcome((result) => ({ ...result, effects: result.effects.map((effect) => (effect.type === 'gap' ? { type: 'trim', upTo: effect.to } : effect)) })), read: lenient },
+  },
+  {
+    name: 'a lost attempt keeps its lease for ever',
+    configuration: { ...CALLBACK, losses: true },
+    caughtBy: 'liveness',
+    defect: outcome((result, one, before) => (one.type === 'tick' || one.type === 'recover' ? patch(result, { attempt: before.attempt }) : result)),
+  },
+];

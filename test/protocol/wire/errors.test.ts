@@ -1,0 +1,98 @@
+/** Errors on their way out and back: registry texts, exhaustive names, nothing of the cause, unknown ones kept apart. */
+import { describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import type { ErrorObject } from '../../../spec-schema/draft/schema.ts';
+import {
+  callbackEndpointError, check, conflict, forbidden, fromErrorObject, internalError, invalidParams, LocalError, notFound, RemoteError, resourceExhausted, unsupported, WireError,
+} from '../../../src/protocol/wire/index.ts';
+
+const ID = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';
+const ALL: readonly WireError[] = [
+  invalidParams('/select', 'an array'),
+  conflict({ kind: 'etag', etag: 'e-1' }),
+  conflict({ kind: 'key', subscriptionId: ID, etag: 'e-1' }),
+  conflict({ kind: 'epoch', epoch: 'epoch-01', head: 1, acked: 0 }),
+  conflict({ kind: 'position', epoch: 'epoch-01', head: 1, acked: 0, sent: 1 }),
+  notFound({ kind: 'subscription' }),
+  notFound({ kind: 'subscription', reason: 'expired', final: { epoch: 'epoch-01', head: 1, acked: 0 } }),
+  notFound({ kind: 'trigger' }),
+  forbidden({ kind: 'principal' }),
+  forbidden({ kind: 'trigger', name: 'a' }),
+  resourceExhausted({ limit: 'subscriptions', max: 1 }),
+  unsupported('since'),
+  callbackEndpointError('timeout'),
+  internalError(new Error('CANARY')),
+];
+
+describe('[err-codes] every error', () => {
+  for (const error of ALL) {
+    test(`${error.name}: ${error.message}`, () => {
+      const object = error.toErrorObject();
+      assert.deepEqual(check('ErrorObject', object), { ok: true, value: object });
+      assert.equal(/[{}]|undefined/.test(object.message), false, 'a template was not filled');
+
+      const sent = JSON.parse(JSON.stringify(object)) as ErrorObject;
+      const back = fromErrorObject(sent.code, sent.message, sent.data);
+      assert.ok(back instanceof WireError);
+      assert.equal(back.name, error.name);
+      assert.deepEqual(back.data, error.data);
+      assert.ok(back.is(error.name));
+    });
+  }
+
+  test('the names are all of the registry', () => {
+    assert.deepEqual([...new Set(ALL.map(({ name }) => name))], ['InvalidParams', 'Conflict', 'NotFound', 'Forbidden', 'ResourceExhausted', 'Unsupported', 'CallbackEndpointError', 'InternalError']);
+  });
+});
+
+test('[err-internal] an unexpected failure is one fixed text, and its cause stays inside', () => {
+  const cause = new Error('CANARY: connection to db-7 refused');
+  const error = internalError(cause);
+  assert.deepEqual(error.toErrorObject(), { code: -32603, message: 'Internal error.' });
+  assert.equal(JSON.stringify(error.toErrorObject()).includes('CANARY'), false);
+  assert.equal(error.cause, cause);
+});
+
+test('an unknown subscription has exactly one answer', () => {
+  assert.equal(JSON.stringify(notFound({ kind: 'subscription' }).toErrorObject()),
+    '{"code":-32023,"message":"Subscription not found. Call triggers/subscribe to create it.","data":{"kind":"subscription"}}');
+});
+
+describe('[err-client-unknown] an error of a peer', () => {
+  const strangers: readonly [title: string, code: number, data: unknown][] = [
+    ['of the base protocol', -32601, undefined],
+    ['with a shared code and no data', -32602, undefined],
+    ['with a shared code and other data', -32602, { uri: 'x' }],
+    ['with a known code and data of another shape', -32023, { kind: 'resource' }],
+    ['with a code that nobody knows', -32099, { kind: 'subscription' }],
+  ];
+  for (const [title, code, data] of strangers) {
+    test(`${title} keeps its code`, () => {
+      const error = fromErrorObject(code, 'x', data);
+      assert.ok(error instanceof RemoteError);
+      assert.deepEqual([error.code, error.data, error.message], [code, data, 'x']);
+    });
+  }
+
+  test('is never an exception, and its words are short and printable', () => {
+    fc.assert(fc.property(fc.oneof(fc.constantFrom(-32602, -32603, -32023, -32024, -32025, -32026, -32027), fc.integer()), fc.anything(), fc.anything(), (code, message, data) => {
+      const error = fromErrorObject(code, message, data);
+      assert.equal(error.code, code);
+      assert.ok(error.message.length <= 1024);
+      assert.equal(/[\p{Cc}\p{Cf}]/u.test(error.message), false);
+    }));
+    assert.equal(fromErrorObject(-1, '\u001b[31mred\u202e\n', null).message, ' [31mred  ');
+  });
+
+  test('decides by code and data, not by message', () => {
+    const error = fromErrorObject(-32023, 'anything', { kind: 'subscription', reason: 'expired' });
+    assert.ok(error instanceof WireError && error.is('NotFound') && error.data.reason === 'expired');
+  });
+});
+
+test('a local error keeps code, reason and cause, and is no wire error', () => {
+  const cause = new Error('inner');
+  const error = new LocalError('store_full', 'The store is full: free space.', { reason: 'quota', cause });
+  assert.deepEqual([error.code, error.reason, error.cause, error.name, error instanceof WireError], ['store_full', 'quota', cause, 'LocalError', false]);
+});

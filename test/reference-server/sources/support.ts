@@ -1,0 +1,112 @@
+/** A source on a real engine over a real store, and what a subscriber gets to see of it. */
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { createEgress, createEngine, LocalError, silentLog, type Engine, type Log, type NewEvent } from 'mcp-triggers-experimental/server';
+import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
+import type { Emit, Source } from '../../../reference-server/source.ts';
+
+export const CALLER = { principal: 'local' };
+
+export interface Seen {
+  readonly eventId: string;
+  readonly name: string;
+  readonly timestamp: string;
+  readonly data: Record<string, unknown>;
+}
+
+const undo = new WeakMap<TestContext, (() => unknown)[]>();
+
+/** Like `t.after`, but what was made last is undone first. */
+export function defer(t: TestContext, run: () => unknown): void {
+  const stack = undo.get(t);
+  if (stack) return void stack.push(run);
+  const made = [run];
+  undo.set(t, made);
+  t.after(async () => {
+    for (const one of made.reverse()) await one();
+  });
+}
+
+export async function temporaryFolder(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'source-'));
+  defer(t, () => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Starts an engine with the source's trigger types over the store in `folder`; the source itself is not started. */
+export async function engineFor(t: TestContext, source: Source, folder: string, options: { readonly maxBytes?: number } = {}): Promise<Engine> {
+  const store = sqliteStore({ path: join(folder, 'triggers.db'), key: new Uint8Array(32), ...options });
+  const engine = createEngine({ store, triggers: source.triggers, egress: createEgress() });
+  await engine.start();
+  defer(t, () => engine.close());
+  return engine;
+}
+
+export const into = (engine: Engine): Emit => (event) => engine.emit(event);
+
+export async function subscribe(engine: Engine, name: string, args: Record<string, unknown> = {}): Promise<string> {
+  const { subscriptionId } = await engine.subscribe(CALLER, { key: randomUUID(), select: [{ name, arguments: args }], ttlMs: null });
+  return subscriptionId;
+}
+
+/** Everything in a subscription's log, through pulls. */
+export async function pullAll(engine: Engine, subscriptionId: string): Promise<Seen[]> {
+  await engine.settled();
+  const seen: Seen[] = [];
+  let position: { readonly epoch: string; readonly sequence: number } | undefined;
+  for (;;) {
+    const page = (await engine.pull(CALLER, { subscriptionId, maxEvents: 1000, ...(position ? { after: position } : {}) })) as Page;
+    seen.push(...page.events);
+    const last = page.events.at(-1);
+    if (!last) return seen;
+    position = { epoch: page.epoch, sequence: last.sequence };
+  }
+}
+
+interface Page {
+  readonly epoch: string;
+  readonly events: readonly (Seen & { readonly sequence: number })[];
+}
+
+/** Takes events without an engine; refuses with a `LocalError` of this code while `refuse` is set. */
+export function collector(): { readonly emit: Emit; readonly events: NewEvent[]; refuse: string | null; tries: number } {
+  const ids = new Set<string>();
+  const one = {
+    events: [] as NewEvent[],
+    refuse: null as string | null,
+    tries: 0,
+    emit: (async (event) => {
+      one.tries += 1;
+      if (one.refuse !== null) throw new LocalError(one.refuse as 'store_full', 'refused by the test');
+      const eventId = event.eventId ?? '';
+      const duplicate = ids.has(eventId);
+      ids.add(eventId);
+      if (!duplicate) one.events.push(event);
+      return { eventId, duplicate };
+    }) satisfies Emit,
+  };
+  return one;
+}
+
+export function logLines(): { readonly log: Log; readonly lines: string[] } {
+  const lines: string[] = [];
+  const line = (fields: object, message: string): void => void lines.push(JSON.stringify({ ...fields, err: undefined, message }));
+  return { lines, log: { ...silentLog, info: line, warn: line, error: line } };
+}
+
+/** Far beyond what anything here takes, so that a broken test ends. */
+const PATIENCE_MS = 30_000;
+
+/** Waits for what the world does in its own time. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const end = Date.now() + PATIENCE_MS;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`it did not come true: ${holds.toString()}`);
+    await pause(20);
+  }
+}
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,0 +1,237 @@
+/** Callbacks that are spoken to in another way than this protocol's: the engine's order and retries, another message and another answer. */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createPublicKey, verify } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { classifyAnswer } from '../../../src/protocol/core/index.ts';
+import type { CallbackDialect } from '../../../src/server/callback/dialect.ts';
+import type { Egress, OutboundRequest, OutboundResult } from '../../../src/server/engine/ports.ts';
+import { manualClock } from '../../../src/testing/index.ts';
+import { generateDeliveryKey } from '../../../src/protocol/wire/delivery-jws.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
+import { Secret } from '../../../src/protocol/wire/secret.ts';
+import { challengeProof, verifyWebhook } from '../../../src/protocol/wire/signature.ts';
+import { ann, CALLBACK, failed, MINUTE, refusal, response, SECOND, secretOf, world } from '../engine/harness.ts';
+
+/** One word for each message; `mute` has no word for a gap. */
+const dialect = (mute = false): CallbackDialect => ({
+  single: true,
+  serverSignature: 'v1a',
+  delivery: ({ state }, { events, gaps, last }) => {
+    if (events.length === 0 && mute) return null;
+    const body = events.length === 0 ? { missing: gaps.map(({ from, to, reason }) => `${from}-${to} ${reason}`) } : { event: JSON.parse(events[0]!) as object, acked: state.acked };
+    return { id: `m_${last}`, body: Buffer.from(JSON.stringify(body)), headers: { 'x-of': state.subscriptionId } };
+  },
+  challenge: (_, challenge) => ({ id: 'm_ask', body: Buffer.from(JSON.stringify({ ask: challenge })), headers: {} }),
+  farewell: (_, reason) => ({ id: 'm_bye', body: Buffer.from(JSON.stringify({ bye: reason })), headers: {} }),
+  classify: (answer, { after: from, last }) => {
+    if (answer.status === 204) return { kind: 'acked', ack: last, reject: null };
+    return answer.status === 410 ? { kind: 'refused' } : classifyAnswer(answer, { after: from, to: last });
+  },
+  consents: (body, challenge) => (body as { yes?: unknown } | undefined)?.yes === challenge,
+});
+
+interface Message { readonly event?: { readonly sequence: number }; readonly missing?: readonly string[]; readonly ask?: string; readonly bye?: string; readonly acked?: number }
+
+/** An endpoint that speaks it. */
+class Stranger implements Egress {
+  readonly heard: { readonly message: Message; readonly request: OutboundRequest }[] = [];
+  answer: (message: Message) => OutboundResult | Promise<OutboundResult> = ({ ask }) => (ask === undefined ? response(204) : response(200, { yes: ask }));
+  judge(url: string): string { return url; }
+  async post(request: OutboundRequest): Promise<OutboundResult> {
+    const message = JSON.parse(Buffer.from(request.body).toString()) as Message;
+    this.heard.push({ message, request });
+    return this.answer(message);
+  }
+  async close(): Promise<void> { /* nothing is open */ }
+  /** In short: what was heard, in order. */
+  get words(): string[] {
+    return this.heard.map(({ message: { event, missing, ask, bye } }) => (event ? `event ${event.sequence}` : missing ? `missing ${missing.join()}` : ask ? 'ask' : `bye ${bye}`));
+  }
+}
+
+const AS = { dialect: 'other' };
+const WANTED = { select: [{ name: 'tick' }], key: 'k', callback: CALLBACK, onFailure: 'skip' as const };
+const folders: string[] = [];
+after(async () => { for (const folder of folders) await rm(folder, { recursive: true }); });
+
+async function strange(options: Parameters<typeof world>[0] = {}) {
+  const stranger = new Stranger();
+  return { stranger, ...(await world({ egress: stranger, dialects: { other: dialect(), 'other.mute': dialect(true) }, ...options })) };
+}
+
+test('one event in a message, in order, each after the answer to the one before', async () => {
+  const { engine, stranger, emitAll, pass, close } = await strange();
+  await engine.subscribe(ann, WANTED, AS);
+  await emitAll(1, 3);
+  await pass(SECOND);
+  assert.deepEqual(stranger.words, ['ask', 'event 1', 'event 2', 'event 3']);
+  assert.deepEqual(stranger.heard.slice(1).map(({ message }) => message.acked), [0, 1, 2]);
+  const { acked, head } = (await engine.find(ann, 'k'))!;
+  assert.deepEqual({ acked, head }, { acked: 3, head: 3 });
+  await close();
+});
+
+test('a message is signed with the secret, and with the key of the server as v1a; the answer to a challenge is what the dialect takes for one', async () => {
+  const deliveryKey = generateDeliveryKey();
+  const clock = manualClock();
+  const { engine, stranger, emitAll, pass, close } = await strange({ deliveryKey, clock });
+  await engine.subscribe(ann, WANTED, AS);
+  await emitAll(1, 1);
+  // The key signs in a thread of its own.
+  for (let look = 0; look < 500 && stranger.heard.length < 2; look += 1) await pass(1);
+  const { headers, body } = stranger.heard[1]!.request;
+  assert.equal(verifyWebhook(headers, body, Secret.parse(CALLBACK.secret), clock.now()).id, 'm_1');
+  const v1a = headers['webhook-signature']!.split(' ').find((one) => one.startsWith('v1a,'))!.slice(4);
+  const signed = Buffer.concat([Buffer.from(`m_1.${headers['webhook-timestamp']}.`), body]);
+  assert.ok(verify(null, signed, createPublicKey(deliveryKey.privateKey), Buffer.from(v1a, 'base64')));
+  assert.equal(headers['mcp-delivery-signature'], undefined);
+  await close();
+});
+
+test('a run of gaps has a message of its own, before the event behind it', async () => {
+  const { engine, stranger, emitAll, pass, close } = await strange();
+  await engine.subscribe(ann, WANTED, AS);
+  stranger.answer = () => failed('connection_refused');
+  await emitAll(1, 4);
+  await pass(SECOND / 10);
+  for (const eventId of ['e2', 'e3']) await engine.redact({ name: 'tick', eventId });
+  stranger.answer = () => response(204);
+  await pass(MINUTE);
+  assert.deepEqual([...new Set(stranger.words)], ['ask', 'event 1', 'missing 2-3 redacted', 'event 4']);
+  await close();
+});
+
+test('what a dialect has no words for counts as acknowledged', async () => {
+  const { engine, stranger, emitAll, pass, close } = await strange();
+  await engine.subscribe(ann, WANTED, { dialect: 'other.mute' });
+  stranger.answer = () => failed('connection_refused');
+  await emitAll(1, 3);
+  await pass(SECOND / 10);
+  for (const eventId of ['e2', 'e3']) await engine.redact({ name: 'tick', eventId });
+  stranger.answer = () => response(204);
+  await pass(MINUTE);
+  assert.deepEqual([...new Set(stranger.words)], ['ask', 'event 1']);
+  assert.equal((await engine.find(ann, 'k'))!.acked, 3);
+  await close();
+});
+
+test('an event that is refused for good becomes a gap; the subscription stays and the next event comes', async () => {
+  const { engine, stranger, emitAll, pass, close } = await strange();
+  await engine.subscribe(ann, WANTED, AS);
+  stranger.answer = ({ event }) => response(event?.sequence === 1 ? 410 : 204);
+  await emitAll(1, 2);
+  await pass(SECOND);
+  assert.deepEqual(stranger.words, ['ask', 'event 1', 'missing 1-1 abandoned', 'event 2']);
+  assert.equal((await engine.find(ann, 'k'))!.callback?.health.lastError, undefined);
+  await close();
+});
+
+test('the same call with another secret rotates it: both sign for a while, and nobody is asked again', async () => {
+  const clock = manualClock();
+  const { engine, stranger, emitAll, pass, close } = await strange({ clock });
+  const first = await engine.subscribe(ann, WANTED, AS);
+  const next = { url: CALLBACK.url, secret: secretOf(2) };
+  const second = await engine.subscribe(ann, { ...WANTED, callback: next }, { dialect: 'other.mute' });
+  assert.equal(second.subscriptionId, first.subscriptionId);
+  assert.notEqual(second.etag, first.etag);
+  await emitAll(1, 1);
+  await pass(SECOND);
+  for (const secret of [CALLBACK.secret, next.secret]) verifyWebhook(stranger.heard.at(-1)!.request.headers, stranger.heard.at(-1)!.request.body, Secret.parse(secret), clock.now());
+  await pass(6 * MINUTE);
+  await emitAll(2, 2);
+  await pass(SECOND);
+  const { headers, body } = stranger.heard.at(-1)!.request;
+  assert.throws(() => verifyWebhook(headers, body, Secret.parse(CALLBACK.secret), clock.now()), { reason: 'no_match' });
+  verifyWebhook(headers, body, Secret.parse(next.secret), clock.now());
+  assert.deepEqual(stranger.words, ['ask', 'event 1', 'event 2']);
+  await close();
+});
+
+test('without a dialect the same call is a conflict: it would change how the callback is spoken to', async () => {
+  const { engine, close } = await strange();
+  await engine.subscribe(ann, WANTED, AS);
+  assert.equal((await refusal(engine.subscribe(ann, WANTED))).data['kind'], 'key');
+  await close();
+});
+
+test('a subscription that ends says so in its dialect', async () => {
+  const { engine, stranger, pass, close } = await strange();
+  await engine.subscribe(ann, WANTED, AS);
+  await engine.remove('tick');
+  await pass(SECOND);
+  assert.deepEqual(stranger.words, ['ask', 'bye trigger_removed']);
+  await close();
+});
+
+test('a dialect the engine does not have is refused; callbacks in it wait for a server that has it', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'dialect-'));
+  folders.push(folder);
+  const path = join(folder, 'triggers.db');
+  const first = await strange({ path });
+  await assert.rejects(first.engine.subscribe(ann, WANTED, { dialect: 'unheard' }), (error) => error instanceof LocalError && error.code === 'config_invalid' && /"unheard"/.test(error.message));
+  await first.engine.subscribe(ann, { ...WANTED, ttlMs: null }, AS);
+  await first.close();
+
+  const second = await strange({ path, dialects: {}, seed: 2 });
+  await second.emitAll(1, 2);
+  await second.pass(MINUTE);
+  assert.deepEqual(second.stranger.words, []);
+  assert.equal(second.logged.filter(({ message }) => /were not given|was not given/.test(message)).length, 1);
+  await second.close();
+
+  const third = await strange({ path, seed: 3 });
+  await third.pass(MINUTE);
+  assert.deepEqual(third.stranger.words, ['event 1', 'event 2']);
+  await third.close();
+});
+
+test('find, seek and watch: a log by its key, by time, and its news', async () => {
+  const { engine, clock, emitAll, pass, close } = await strange();
+  assert.equal(await engine.find(ann, 'k'), null);
+  const { subscriptionId, epoch } = await engine.subscribe(ann, { select: [{ name: 'tick' }], key: 'k' });
+  assert.equal((await engine.find(ann, 'k'))!.subscriptionId, subscriptionId);
+  assert.equal(await engine.find({ principal: 'bob' }, 'k'), null);
+  await assert.rejects(engine.watch({ principal: 'bob' }, subscriptionId, { news: () => undefined, ended: () => undefined }), { name: 'NotFound' });
+
+  const told: string[] = [];
+  const unwatch = await engine.watch(ann, subscriptionId, { news: () => told.push('news'), ended: (reason) => told.push(reason) });
+  await emitAll(1, 2);
+  await pass(MINUTE);
+  const between = clock.now();
+  await emitAll(3, 3);
+  await pass(SECOND);
+  assert.ok(told.length >= 2 && told.every((word) => word === 'news'), told.join());
+  assert.deepEqual(await engine.seek(ann, subscriptionId, between), { epoch, sequence: 2 });
+  assert.deepEqual(await engine.seek(ann, subscriptionId, 0), { epoch, sequence: 0 });
+  await engine.unsubscribe(ann, { subscriptionId });
+  await pass(SECOND);
+  assert.equal(told.at(-1), 'unsubscribed');
+  unwatch();
+  await close();
+});
+
+test('[cbv-proof] consent given in another dialect is no proof here; a proof given here is consent there', async () => {
+  const { engine, stranger, close } = await strange();
+  stranger.answer = ({ ask, ...message }) => {
+    if (ask !== undefined) return response(200, { yes: ask });
+    const { challenge } = (message as { params?: { challenge?: string } }).params ?? {};
+    return challenge === undefined ? response(204) : response(200, { challenge });
+  };
+  await engine.subscribe(ann, WANTED, AS);
+  // The very endpoint that echoes there is asked again, and an echo is not enough.
+  assert.deepEqual((await refusal(engine.subscribe(ann, { ...WANTED, key: 'native' }))).data, { reason: 'challenge_failed' });
+  await close();
+
+  const other = await strange({ seed: 2 });
+  other.stranger.answer = (message) => {
+    const { challenge } = (message as { params?: { challenge?: string } }).params ?? {};
+    return challenge === undefined ? response(204) : response(200, { challenge, proof: challengeProof(Secret.parse(CALLBACK.secret), challenge) });
+  };
+  await other.engine.subscribe(ann, { ...WANTED, key: 'native' });
+  await other.engine.subscribe(ann, WANTED, AS);
+  assert.equal(other.stranger.heard.length, 1);
+  await other.close();
+});

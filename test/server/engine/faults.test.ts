@@ -1,0 +1,549 @@
+/** What must hold when the store refuses, the disk is full, two calls race, or the process dies in the middle. */
+import { describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Delivery } from '../../../spec-schema/draft/schema.ts';
+import { ann, bob, broken, CALLBACK, DAY, full, HOUR, kill, listen, MINUTE, numbers, position, refusal, response, SECOND, secretOf, turns, world } from './harness.ts';
+
+/** A gate that stays shut until it is opened. */
+function gate() {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => { open = resolve; });
+  return { open: () => open(), opened };
+}
+
+const tmp = () => {
+  const directory = mkdtempSync(join(tmpdir(), 'triggers-engine-'));
+  return { path: join(directory, 'store.db'), remove: () => rmSync(directory, { recursive: true, force: true }) };
+};
+
+describe('a commit that fails', () => {
+  test('[log-durable-number log-durable-accept] tells nobody of anything that was in it', async () => {
+    const w = await world();
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+    const stream = listen(w.engine, ann, { subscriptionId });
+    await turns();
+    w.meddled.refuse = () => broken();
+    await assert.rejects(w.emit(1), { code: 'store_failed' });
+    await turns();
+    assert.deepEqual(w.endpoints.numbers, []);
+    assert.deepEqual(stream.deliveries.map(numbers), [[]]);
+    w.meddled.refuse = () => null;
+    await w.pass(2 * SECOND);
+    await w.emitAll(2, 3);
+    await turns();
+    // The number that was lost with the commit is given to the next event, and to nobody before.
+    assert.deepEqual(w.endpoints.requests.flatMap(({ delivery }) => delivery.events.map((event) => [event.sequence, event.eventId])), [[1, 'e2'], [2, 'e3']]);
+    assert.deepEqual(stream.deliveries.flatMap(numbers), [1, 2]);
+    const pulled = (await w.engine.pull(ann, { subscriptionId, after: position(epoch, 0) })) as Delivery;
+    assert.deepEqual(pulled.events.map(({ eventId }) => eventId), ['e2', 'e3']);
+    await w.close();
+  });
+
+  test('[log-all-matching upd-select] takes back what it had changed of who follows what', async () => {
+    const w = await world();
+    const red = await w.engine.subscribe(ann, { key: 'red', select: [{ name: 'tick', arguments: { topic: 'red' } }] });
+    const leaver = await w.engine.subscribe(ann, { key: 'leaver', select: [{ name: 'tick' }] });
+    w.meddled.refuse = () => broken();
+    const calls = await Promise.allSettled([
+      w.engine.update(ann, { subscriptionId: red.subscriptionId, select: [{ name: 'tick', arguments: { topic: 'blue' } }] }),
+      w.engine.unsubscribe(ann, { subscriptionId: leaver.subscriptionId }),
+      w.engine.subscribe(bob, { key: 'never', select: [{ name: 'tick' }] }),
+    ]);
+    assert.deepEqual(calls.map(({ status }) => status), ['rejected', 'rejected', 'rejected']);
+    w.meddled.refuse = () => null;
+    await w.pass(2 * SECOND);
+    await w.emit(1, { topic: 'red' });
+    await w.engine.settled();
+    for (const { subscriptionId } of [red, leaver]) {
+      assert.deepEqual(numbers((await w.engine.pull(ann, { subscriptionId })) as Delivery), [1], 'the event is in the log of who still follows it');
+    }
+    // The third leaves nothing behind that would slow down every event from now on.
+    const accepting = w.meddled.commits.find((writes) => writes.some(({ type }) => type === 'event'));
+    assert.equal(accepting?.some(({ type }) => type === 'checkpoint'), true);
+    assert.equal((await w.engine.subscriptions(bob, {})).subscriptions.length, 0);
+    await w.close();
+  });
+
+  test('[log-all-matching log-no-silent-loss] in the middle of numbering leaves no event out', async () => {
+    const w = await world({ numberingChunk: 2 });
+    const subscriptions = [];
+    for (let n = 0; n < 7; n += 1) subscriptions.push(await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }] }));
+    let chunks = 0;
+    w.meddled.refuse = (writes) => (writes.some(({ type }) => type === 'entry') && (chunks += 1) % 3 === 2 ? broken() : null);
+    await Promise.all([1, 2, 3].map((n) => w.emit(n)));
+    for (let second = 0; second < 60; second += 1) await w.pass(SECOND);
+    w.meddled.refuse = () => null;
+    await w.pass(5 * SECOND);
+    await w.engine.settled();
+    assert.ok(chunks > 6);
+    for (const { subscriptionId } of subscriptions) {
+      const { events } = (await w.engine.pull(ann, { subscriptionId })) as Delivery;
+      assert.deepEqual(events.map(({ sequence, eventId }) => [sequence, eventId]), [[1, 'e1'], [2, 'e2'], [3, 'e3']]);
+    }
+    await w.close();
+  });
+
+  test('[cb-one-lease] starts no second attempt beside one that is on its way', async () => {
+    const w = await world();
+    await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+    const answer = gate();
+    let open = 0;
+    let most = 0;
+    w.endpoints.answer = async ({ delivery }) => {
+      most = Math.max(most, (open += 1));
+      await answer.opened;
+      open -= 1;
+      return response(200, { ack: delivery.events.at(-1)!.sequence });
+    };
+    await w.emit(1);
+    await turns();
+    w.meddled.refuse = () => broken();
+    await assert.rejects(w.emit(2));
+    w.meddled.refuse = () => null;
+    await w.pass(3 * SECOND);
+    assert.deepEqual([w.endpoints.requests.length, most], [1, 1]);
+    answer.open();
+    await turns();
+    await w.emit(3);
+    await turns();
+    assert.deepEqual(w.endpoints.numbers, [[1], [2]]);
+    await w.close();
+  });
+
+  test('[retry-restart] leaves no callback waiting for ever', async () => {
+    const w = await world({ quotas: { held: 1 } });
+    // Many more than stay in memory, so that their logs are read from the store.
+    for (let n = 0; n < 6; n += 1) await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }], callback: { ...CALLBACK, url: `https://hooks.example/${n}` } });
+    await w.engine.subscribe(ann, { key: 'quiet', select: [{ name: 'tick' }] });
+    let count = 0;
+    w.meddled.refuse = () => ((count += 1) % 3 === 0 ? broken() : null);
+    for (let n = 1; n <= 12; n += 1) {
+      await w.emit(n).catch(() => undefined);
+      await w.pass(1500);
+    }
+    w.meddled.refuse = () => null;
+    await w.pass(2 * MINUTE);
+    const { subscriptions } = await w.engine.subscriptions(ann, {});
+    for (const { acked, head, callback } of subscriptions) if (callback !== undefined) assert.equal(acked, head);
+    assert.ok((subscriptions[0]?.head ?? 0) > 4);
+    assert.equal((await w.engine.health()).attemptsInFlight, 0);
+    await w.close();
+  });
+
+  test('[log-all-matching] does not let a later log begin after events that never were', async () => {
+    const { path, remove } = tmp();
+    try {
+      const first = await world({ path });
+      await first.emit(1);
+      first.meddled.refuse = (writes) => (writes.some(({ type }) => type === 'event') ? full() : null);
+      for (let n = 2; n < 6; n += 1) {
+        await assert.rejects(first.emit(n), { code: 'store_full' });
+        await first.pass(1100);
+      }
+      const { subscriptionId } = await first.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+      await kill(first);
+      const second = await world({ path, clock: first.clock });
+      await second.emit(6);
+      await second.engine.settled();
+      assert.deepEqual(((await second.engine.pull(ann, { subscriptionId })) as Delivery).events.map(({ eventId }) => eventId), ['e6']);
+      await second.close();
+    } finally {
+      remove();
+    }
+  });
+
+  test('keeps a stream open, which goes on when the store does', async () => {
+    const w = await world();
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    await w.emitAll(1, 2);
+    w.meddled.refuse = () => broken();
+    const stream = listen(w.engine, ann, { subscriptionId });
+    await w.pass(3 * SECOND);
+    assert.deepEqual(stream.deliveries, [], 'what cannot be recorded as sent is not sent');
+    w.meddled.refuse = () => null;
+    await w.pass(3 * SECOND);
+    assert.deepEqual(stream.deliveries.flatMap(numbers), [1, 2]);
+    stream.abort.abort();
+    await stream.ended;
+    await w.close();
+  });
+
+  test('does not keep the engine from closing', async () => {
+    const w = await world();
+    await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+    w.meddled.refuse = () => broken();
+    await assert.rejects(w.emit(1));
+    const late = w.emit(2);
+    await assert.rejects(late);
+    await w.close();
+    assert.equal(w.endpoints.closed, true);
+    await assert.rejects(w.emit(3), { code: 'closed' });
+  });
+});
+
+describe('a full store', () => {
+  const eventsOnly = (w: Awaited<ReturnType<typeof world>>): void => {
+    w.meddled.refuse = (writes) => (writes.some(({ type }) => type === 'event' || type === 'create') ? full() : null);
+  };
+
+  test('[lim-drain-works lim-refuse-upstream] refuses events and still acknowledges, pulls and unsubscribes, in the very same turn', async () => {
+    const w = await world();
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    const other = await w.engine.subscribe(ann, { key: 'other', select: [{ name: 'tick' }] });
+    await w.emitAll(1, 3);
+    await w.engine.pull(ann, { subscriptionId });
+    eventsOnly(w);
+    const [emitted, acked, ended, pulled] = await Promise.allSettled([
+      w.emit(4),
+      w.engine.ack(ann, { subscriptionId, position: position(epoch, 2) }),
+      w.engine.unsubscribe(ann, { subscriptionId: other.subscriptionId }),
+      w.engine.pull(ann, { subscriptionId }),
+    ]);
+    assert.equal(emitted?.status, 'rejected');
+    assert.deepEqual([acked, ended, pulled].map((one) => one?.status), ['fulfilled', 'fulfilled', 'fulfilled']);
+    assert.equal((await w.engine.get(ann, { subscriptionId }) as { acked: number }).acked, 2);
+    await w.close();
+  });
+
+  test('[ans-ack] keeps what an endpoint acknowledged when an event of the same turn does not fit', async () => {
+    const w = await world();
+    await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+    let late: Promise<unknown> | null = null;
+    w.endpoints.answer = ({ delivery }) => {
+      if (late === null) {
+        eventsOnly(w);
+        late = w.emit(2).catch(() => undefined);
+      }
+      return response(200, { ack: delivery.events.at(-1)!.sequence });
+    };
+    await w.emit(1);
+    await turns();
+    await late;
+    w.meddled.refuse = () => null;
+    await w.pass(5 * SECOND);
+    assert.deepEqual(w.endpoints.numbers, [[1]], 'it is not sent again');
+    await w.close();
+  });
+
+  test('[lim-refuse-upstream] of the real kind accepts again when retention has made room', async () => {
+    const { path, remove } = tmp();
+    try {
+      const w = await world({ path, maxBytes: 1024 * 1024, triggers: [{ type: { name: 'tick', description: 'x', inputSchema: { type: 'object' }, payloadSchema: { type: 'object' }, retention: { maxAgeMs: MINUTE, maxEvents: 5000 } } }] });
+      const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], ttlMs: 30 * DAY });
+      let accepted = 0;
+      let refused: unknown;
+      for (; refused === undefined && accepted < 2000; accepted += refused === undefined ? 1 : 0) {
+        await w.engine.emit({ name: 'tick', data: { text: 'x'.repeat(4000) } }).catch((cause: unknown) => { refused = cause; });
+      }
+      assert.equal((refused as { code?: string }).code, 'store_full');
+      const pulled = (await w.engine.pull(ann, { subscriptionId, maxEvents: 1000 })) as Delivery;
+      await w.engine.ack(ann, { subscriptionId, position: position(epoch, pulled.events.at(-1)!.sequence) });
+      // Unacknowledged or not, retention trims by age; housekeeping then forgets the events.
+      w.clock.jump(8 * DAY);
+      await w.pass(5 * MINUTE);
+      await w.emit(1);
+      const { head, oldest } = (await w.engine.get(ann, { subscriptionId })) as { head: number; oldest: number };
+      assert.deepEqual([head, oldest], [accepted + 1, accepted + 1]);
+      await w.close();
+    } finally {
+      remove();
+    }
+  });
+});
+
+describe('two calls at once', () => {
+  test('[end-key-free] a key that is given up and taken again in one turn', async () => {
+    const w = await world();
+    const one = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    const [ended, two, emitted] = await Promise.all([
+      w.engine.unsubscribe(ann, { subscriptionId: one.subscriptionId }),
+      w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] }),
+      w.emit(1),
+    ]);
+    assert.deepEqual([ended, two.created, emitted.duplicate], [{}, true, false]);
+    assert.notEqual(two.subscriptionId, one.subscriptionId);
+    assert.notEqual(two.epoch, one.epoch);
+    await w.close();
+  });
+
+  test('[subs-race] equal subscribes make one subscription', async () => {
+    const w = await world();
+    const all = await Promise.all(Array.from({ length: 8 }, () => w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK })));
+    assert.equal(new Set(all.map(({ subscriptionId }) => subscriptionId)).size, 1);
+    assert.deepEqual(all.map(({ created }) => created).filter(Boolean).length, 1);
+    assert.equal(w.endpoints.challenges.length, 1);
+    await w.close();
+  });
+
+  test('[subs-quota lim-quota-named] many subscribes together do not pass the quota', async () => {
+    const w = await world({ quotas: { subscriptionsPerPrincipal: 3 } });
+    const calls = await Promise.allSettled(Array.from({ length: 9 }, (_, n) => w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }] })));
+    assert.equal(calls.filter(({ status }) => status === 'fulfilled').length, 3);
+    assert.deepEqual((await refusal(w.engine.subscribe(ann, { key: 'more', select: [{ name: 'tick' }] }))).data, { limit: 'subscriptions', max: 3 });
+    assert.equal((await w.engine.subscribe(bob, { key: 'k', select: [{ name: 'tick' }] })).created, true, 'another principal has a quota of its own');
+    await w.close();
+  });
+
+  test('[upd-if-match upd-writers] of two updates that know the same etag one wins', async () => {
+    const w = await world();
+    const { subscriptionId, etag } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    const calls = await Promise.allSettled([
+      w.engine.update(ann, { subscriptionId, ifMatch: etag, paused: true }),
+      w.engine.update(ann, { subscriptionId, ifMatch: etag, onFailure: 'skip' }),
+    ]);
+    assert.deepEqual(calls.map(({ status }) => status), ['fulfilled', 'rejected']);
+    const now = (await w.engine.get(ann, { subscriptionId })) as { status: string; onFailure: string };
+    assert.deepEqual([now.status, now.onFailure], ['paused', 'suspend']);
+    await w.close();
+  });
+
+  test('[upd-select log-all-matching] an update of what is followed decides about later events only, however far numbering is behind', async () => {
+    const w = await world({ numberingChunk: 1 });
+    const subscriptions = [];
+    for (let n = 0; n < 4; n += 1) subscriptions.push(await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick', arguments: { topic: 'red' } }] }));
+    const { subscriptionId } = subscriptions.at(-1)!;
+    // Accepted, and its numbering is stopped before the last log.
+    const stopped = gate();
+    w.meddled.before = (writes) => (writes.some((write) => write.type === 'entry' && write.row === 2) ? stopped.opened : undefined);
+    await w.emit(1, { topic: 'red' });
+    await turns();
+    const updated = w.engine.update(ann, { subscriptionId, select: [{ name: 'tick', arguments: { topic: 'blue' } }] });
+    await turns();
+    stopped.open();
+    await updated;
+    await w.emit(2, { topic: 'red' });
+    await w.emit(3, { topic: 'blue' });
+    await w.engine.settled();
+    assert.deepEqual(((await w.engine.pull(ann, { subscriptionId })) as Delivery).events.map(({ eventId }) => eventId), ['e1', 'e3']);
+    await w.close();
+  });
+
+  test('[type-removed] a trigger type that goes away while a callback is being verified', async () => {
+    const w = await world();
+    const proved = gate();
+    w.endpoints.prove = async (request) => { await proved.opened; return response(200, w.endpoints.proof(request)); };
+    const call = w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+    await turns();
+    await w.engine.remove('tick');
+    proved.open();
+    assert.deepEqual((await refusal(call)).data, { kind: 'trigger' });
+    assert.equal((await w.engine.subscriptions(ann, {})).subscriptions.length, 0);
+    await w.close();
+  });
+
+  test('[subs-conflict] a renewal whose callback was replaced while it was asked for consent', async () => {
+    const w = await world();
+    const params = { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK, ttlMs: 30 * DAY };
+    const { subscriptionId } = await w.engine.subscribe(ann, params);
+    w.endpoints.answer = () => response(404);
+    await w.emit(1);
+    await w.pass(2 * DAY);
+    const suspended = (await w.engine.get(ann, { subscriptionId })) as { status: string };
+    assert.equal(suspended.status, 'suspended');
+    const proved = gate();
+    w.endpoints.prove = async (request) => {
+      if (request.url === CALLBACK.url) await proved.opened;
+      return response(200, w.endpoints.proof(request));
+    };
+    const renewal = w.engine.subscribe(ann, params);
+    await turns();
+    const { etag } = await w.engine.update(ann, { subscriptionId, callback: { ...CALLBACK, url: 'https://elsewhere.example/in' } });
+    proved.open();
+    assert.deepEqual((await refusal(renewal)).data, { kind: 'key', subscriptionId, etag });
+    await w.close();
+  });
+
+  test('[upd-detach cb-one-lease] the same callback removed and put back waits for the request that is still on its way', async () => {
+    const w = await world();
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+    const answer = gate();
+    let first = true;
+    w.endpoints.answer = async ({ delivery }) => {
+      if (first) { first = false; await answer.opened; }
+      return response(200, { ack: delivery.events.at(-1)!.sequence });
+    };
+    await w.emit(1);
+    await turns();
+    await w.engine.update(ann, { subscriptionId, callback: null });
+    await w.engine.update(ann, { subscriptionId, callback: CALLBACK });
+    await turns();
+    assert.equal(w.endpoints.requests.length, 1);
+    answer.open();
+    await turns();
+    assert.deepEqual(w.endpoints.numbers, [[1], [1]]);
+    await w.close();
+  });
+});
+
+describe('an event that becomes a gap', () => {
+  test('[gap-final] while a drain has it in its hands is not sent by it any more', async () => {
+    const w = await world();
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    await w.engine.subscribe(ann, { key: 'called', select: [{ name: 'tick' }], callback: CALLBACK });
+    const stream = listen(w.engine, ann, { subscriptionId });
+    await turns();
+    // The commits that record what is sent: the claim comes with the event, the stream's after it.
+    const written = gate();
+    let held = 0;
+    w.meddled.after = (writes) => {
+      if (!writes.some((write) => write.type === 'progress' && write.state.sent > 0)) return;
+      held += 1;
+      return written.opened;
+    };
+    const emitted = w.emit(1);
+    await turns();
+    const redacted = w.engine.redact({ name: 'tick', eventId: 'e1' });
+    await turns();
+    written.open();
+    await Promise.all([emitted, redacted]);
+    await turns();
+    assert.ok(held > 0);
+    const gaps = [{ from: 1, to: 1, reason: 'redacted' }];
+    assert.deepEqual(w.endpoints.requests.map(({ delivery }) => [numbers(delivery), delivery.gaps]), [[[], gaps]]);
+    assert.deepEqual(stream.deliveries.flatMap((delivery) => delivery.gaps ?? []), gaps);
+    assert.deepEqual(stream.deliveries.flatMap(numbers), []);
+    await w.close();
+  });
+});
+
+describe('many callbacks', () => {
+  test('[retry-success] a busy few do not keep the others from their turn', async () => {
+    const w = await world({ quotas: { attempts: 1 }, batchEvents: 1 });
+    for (const key of ['a', 'b', 'c', 'd']) await w.engine.subscribe(ann, { key, select: [{ name: 'tick' }], callback: { ...CALLBACK, url: `https://hooks.example/${key}` } });
+    w.endpoints.answer = async ({ delivery }) => {
+      await new Promise<void>((resolve) => { w.clock.after(100, resolve); });
+      return response(200, { ack: delivery.events.at(-1)!.sequence });
+    };
+    await w.emitAll(1, 20);
+    await w.pass(1000);
+    const served = new Set(w.endpoints.requests.map(({ url }) => url));
+    assert.equal(served.size, 4, 'after a second everybody had a turn');
+    await w.pass(10_000);
+    assert.equal(w.endpoints.requests.length, 80);
+    await w.close();
+  });
+
+  test('are never asked more at once than the quota, also after a restart', async () => {
+    const { path, remove } = tmp();
+    try {
+      const first = await world({ path });
+      for (let n = 0; n < 12; n += 1) await first.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }], callback: { ...CALLBACK, url: `https://hooks.example/${n}` } });
+      first.endpoints.answer = () => new Promise(() => undefined);
+      await first.emitAll(1, 1);
+      await kill(first);
+      const second = await world({ path, clock: first.clock, quotas: { attempts: 3 } });
+      let open = 0;
+      let most = 0;
+      second.endpoints.answer = async ({ delivery }) => {
+        most = Math.max(most, (open += 1));
+        await new Promise<void>((resolve) => { second.clock.after(50, resolve); });
+        open -= 1;
+        return response(200, { ack: delivery.events.at(-1)!.sequence });
+      };
+      await turns();
+      // Those that went out before this endpoint was put in place were answered at once.
+      await second.pass(5000);
+      assert.equal(second.endpoints.requests.length, 12);
+      assert.ok(most > 0 && most <= 3, `${most} at once`);
+      await second.close();
+    } finally {
+      remove();
+    }
+  });
+
+  test('[cbv-daily] a slow verification does not hold up what is due for others', async () => {
+    const w = await world({ ttl: { allowNoExpiry: true } });
+    await w.engine.subscribe(ann, { key: 'forever', select: [{ name: 'tock' }], callback: { ...CALLBACK, url: 'https://slow.example/in' }, ttlMs: null });
+    await w.pass(23 * 60 * MINUTE);
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'mortal', select: [{ name: 'tick' }], ttlMs: 60 * MINUTE + 2 * SECOND });
+    w.endpoints.prove = () => new Promise(() => undefined);
+    await w.pass(60 * MINUTE + 5 * SECOND);
+    assert.equal(w.endpoints.challenges.length, 2, 'the first is being asked again');
+    assert.equal((await w.inner.tombstone(subscriptionId))?.reason, 'expired');
+    await w.close();
+  });
+
+  test('[cbv-rate cbv-daily] that we ask a host too often suspends nobody', async () => {
+    const w = await world({ ttl: { allowNoExpiry: true } });
+    for (const key of ['a', 'b', 'c', 'd', 'e']) await w.engine.subscribe(ann, { key, select: [{ name: 'tick' }], callback: { ...CALLBACK, url: `https://shared.example/${key}` }, ttlMs: null });
+    w.endpoints.prove = (request) => (/[abc]$/.test(request.url) ? response(404) : response(200, w.endpoints.proof(request)));
+    await w.pass(DAY + 10 * MINUTE);
+    const { subscriptions } = await w.engine.subscriptions(ann, {});
+    assert.deepEqual(subscriptions.map(({ key, status }) => [key, status]), [['a', 'suspended'], ['b', 'suspended'], ['c', 'suspended'], ['d', 'active'], ['e', 'active']]);
+    await w.close();
+  });
+
+  test('a subscription whose row cannot be read holds up no other', async () => {
+    const w = await world();
+    await w.engine.subscribe(ann, { key: 'bad', select: [{ name: 'tock' }], ttlMs: DAY });
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'good', select: [{ name: 'tick' }], ttlMs: 2 * HOUR });
+    await w.emit(1, {}, 'tock');
+    // Retention looks at the first an hour later, and cannot.
+    w.meddled.asked = (question) => { if (question === 'agedOut') throw broken(); };
+    await w.pass(2 * HOUR + MINUTE);
+    assert.equal((await w.inner.tombstone(subscriptionId))?.reason, 'expired');
+    await w.close();
+  });
+});
+
+describe('the end of a subscription', () => {
+  test('[end-stream end-last] reaches a stream that looks while the end is being written', async () => {
+    const w = await world();
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    await w.emitAll(1, 2);
+    const stream = listen(w.engine, ann, { subscriptionId });
+    await turns();
+    const written = gate();
+    w.meddled.before = (writes) => (writes.some(({ type }) => type === 'end') ? written.opened : undefined);
+    const ended = w.engine.terminate({ principal: 'ann' }, 'revoked');
+    await turns();
+    // The heartbeat wakes it in the meantime.
+    await w.pass(16 * SECOND);
+    written.open();
+    await Promise.all([ended, stream.ended]);
+    assert.deepEqual(stream.deliveries.at(-1)?.terminated, { reason: 'revoked' });
+    assert.deepEqual([stream.deliveries.at(-1)?.head, stream.deliveries.at(-1)?.epoch], [2, epoch]);
+    assert.equal(stream.deliveries.filter(({ terminated }) => terminated !== undefined).length, 1);
+    await w.close();
+  });
+
+  test('[end-pull] answers a waiting pull at once', async () => {
+    const w = await world();
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    const pulled = w.engine.pull(ann, { subscriptionId, waitMs: 20_000 });
+    await turns();
+    await w.engine.terminate({ principal: 'ann', subscriptionId }, 'revoked');
+    const answer = (await pulled) as Delivery & { hasMore: boolean };
+    assert.deepEqual([answer.terminated, answer.events, answer.hasMore], [{ reason: 'revoked' }, [], false]);
+    await w.close();
+  });
+
+  test('[end-callback] is told to the callback once, unless the client ended it', async () => {
+    const w = await world();
+    const one = await w.engine.subscribe(ann, { key: 'one', select: [{ name: 'tick' }], callback: CALLBACK });
+    await w.engine.subscribe(ann, { key: 'two', select: [{ name: 'tick' }], callback: CALLBACK });
+    await w.engine.unsubscribe(ann, { subscriptionId: one.subscriptionId });
+    await turns();
+    assert.equal(w.endpoints.requests.length, 0);
+    await w.engine.terminate({ principal: 'ann' }, 'revoked');
+    await turns();
+    assert.deepEqual(w.endpoints.requests.map(({ delivery }) => [delivery.key, delivery.terminated?.reason]), [['two', 'revoked']]);
+    await w.close();
+  });
+});
+
+test('a secret that rotates twice within the window signs with the newest two', async () => {
+  const w = await world();
+  const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+  for (const fill of [2, 3]) {
+    w.endpoints.prove = (request) => response(200, w.endpoints.proof(request, secretOf(fill)));
+    await w.engine.update(ann, { subscriptionId, callback: { ...CALLBACK, secret: secretOf(fill) } });
+  }
+  await w.emit(1);
+  await turns();
+  assert.equal(w.endpoints.requests[0]?.headers['webhook-signature']?.split(' ').length, 2);
+  await w.close();
+});

@@ -1,0 +1,35 @@
+/** Cursors and ids by themselves: one spelling for each place, the same id for the same subscription however its arguments are written. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { cursorAt, placeOf } from '../../../../src/server/mcp/events/cursor.ts';
+import { webhookKey, webhookSubscriptionId } from '../../../../src/server/mcp/events/identity.ts';
+
+const id = (min: number, max: number) => fc.stringMatching(new RegExp(`^[A-Za-z0-9_-]{${min},${max}}$`));
+const place = fc.record({ subscriptionId: id(22, 128), epoch: id(8, 64), sequence: fc.maxSafeNat() }, { noNullPrototype: true });
+
+test('a cursor says where it was made, and there is one spelling of it [SEP-3415 D54]', () => {
+  fc.assert(fc.property(place, (where) => assert.deepEqual(placeOf(cursorAt(where, where.sequence)), where)));
+  fc.assert(fc.property(place, fc.nat(), fc.string({ minLength: 1, maxLength: 1 }), (where, at, character) => {
+    const cursor = cursorAt(where, where.sequence);
+    const changed = cursor.slice(0, at % cursor.length) + character + cursor.slice((at % cursor.length) + 1);
+    const read = placeOf(changed);
+    if (read !== null) assert.equal(cursorAt(read, read.sequence), changed);
+  }));
+  fc.assert(fc.property(fc.string(), (text) => assert.equal(placeOf(text), null)));
+});
+
+test('ids and keys follow from what they name, not from how it is written [SEP-3415 D31 U5]', () => {
+  const url = 'https://a.example/hook';
+  const one = { name: 'n', arguments: { a: 1, b: { c: [1, 2], d: null } } };
+  const same = { name: 'n', arguments: { b: { d: null, c: [1, 2.0] }, a: 1.0 } };
+  assert.equal(webhookSubscriptionId('p', url, one), webhookSubscriptionId('p', url, same));
+  assert.equal(webhookKey(url, one), webhookKey(url, same));
+  const others = [
+    webhookSubscriptionId('q', url, one), webhookSubscriptionId('p', `${url}/`, one), webhookSubscriptionId('p', url, { ...one, name: 'm' }), webhookSubscriptionId('p', url, { ...one, arguments: { ...one.arguments, a: 2 } }),
+    webhookSubscriptionId('p', url, { ...one, arguments: { ...one.arguments, b: { c: [2, 1], d: null } } }),
+  ];
+  assert.equal(new Set([webhookSubscriptionId('p', url, one), ...others]).size, 6);
+  assert.match(webhookSubscriptionId('p', url, one), /^evt_[A-Za-z0-9_-]{43}$/);
+  assert.match(webhookKey(url, one), /^[A-Za-z0-9_.~:-]{1,128}$/);
+});

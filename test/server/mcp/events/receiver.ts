@@ -1,0 +1,92 @@
+/**
+ * A webhook receiver on a real loopback port, made of what SEP-3415 tells a receiver and of the public Standard Webhooks library; nothing
+ * of this project's own signing is in it.
+ */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Webhook } from 'standardwebhooks';
+import { eventually, secretOf, type Json } from '../../../requirements/world.ts';
+
+/** One request as it came. */
+export interface Hit {
+  readonly method: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly raw: Buffer;
+  readonly body: Json;
+}
+
+export interface Reply {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | object;
+}
+
+/** How anything but a challenge is answered; `n` counts from 1. */
+export type Behaviour = (hit: Hit, n: number) => Reply | Promise<Reply>;
+
+export class Receiver {
+  secret = secretOf();
+  behave: Behaviour;
+  /** How a challenge is answered. */
+  consent: Behaviour = ({ body: { challenge } }) => ({ body: { challenge } });
+  readonly hits: Hit[] = [];
+  readonly path = `/hook/${randomBytes(6).toString('hex')}`;
+  readonly #server: Server;
+
+  constructor(behave: Behaviour = () => ({ status: 204 })) {
+    this.behave = behave;
+    this.#server = createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
+        const raw = Buffer.concat(chunks);
+        const hit: Hit = { method: request.method ?? '', headers: request.headers, raw, body: JSON.parse(raw.toString('utf8')) as Json };
+        this.hits.push(hit);
+        void (async () => {
+          const { status = 200, headers = {}, body = '' } = await (hit.body['type'] === 'verification' ? this.consent(hit, this.challenges.length) : this.behave(hit, this.messages.length));
+          response.writeHead(status, { 'content-type': 'application/json', ...headers });
+          response.end(status === 204 ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
+        })();
+      });
+    });
+  }
+
+  async listen(): Promise<void> {
+    this.#server.listen(0, '127.0.0.1');
+    await once(this.#server, 'listening');
+  }
+
+  get url(): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${this.path}`; }
+  get delivery(): { mode: 'webhook'; url: string; secret: string } { return { mode: 'webhook', url: this.url, secret: this.secret }; }
+
+  get challenges(): Hit[] { return this.hits.filter(({ body }) => body['type'] === 'verification'); }
+  /** Everything but challenges. */
+  get messages(): Hit[] { return this.hits.filter(({ body }) => body['type'] !== 'verification'); }
+  get events(): Hit[] { return this.hits.filter(({ body }) => body['type'] === undefined); }
+
+  /** The n-th message that is no challenge, from 1, once it has come. */
+  nth(n: number): Promise<Hit> { return eventually(`message ${n} at the receiver`, () => this.messages[n - 1]); }
+
+  close(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+}
+
+/**
+ * Whether the public library accepts the request under this secret. It looks at the real time, so the time of signing is moved with the
+ * test's own clock first, which the signature covers: false for a request that is signed for another moment.
+ */
+export function verifies(secret: string, { headers, raw }: Hit, now: number): boolean {
+  const dateNow = Date.now;
+  Date.now = () => now;
+  try {
+    new Webhook(secret).verify(raw, { 'webhook-id': String(headers['webhook-id']), 'webhook-timestamp': String(headers['webhook-timestamp']), 'webhook-signature': String(headers['webhook-signature']) });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    Date.now = dateNow;
+  }
+}

@@ -1,0 +1,67 @@
+/** The schema's history: applied once, in a transaction, and never to what is not ours. */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
+import { migrate, SCHEMA_VERSION } from '../../../src/server/store/sqlite/schema.ts';
+import { event } from '../../../src/testing/store-contract/samples.ts';
+import { KEY, place } from './place.ts';
+
+const objects = (database: DatabaseSync) => database.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY name').all();
+
+test('a second run changes nothing', () => {
+  const database = new DatabaseSync(':memory:');
+  migrate(database);
+  const before = objects(database);
+  assert.ok(before.length > 7);
+  migrate(database);
+  assert.deepEqual(objects(database), before);
+  assert.deepEqual({ ...database.prepare('PRAGMA user_version').get() }, { user_version: SCHEMA_VERSION });
+});
+
+test('a migration that is interrupted leaves nothing behind and runs whole the next time', () => {
+  const database = new DatabaseSync(':memory:');
+  // Room for some of the tables only.
+  database.exec('PRAGMA max_page_count = 6');
+  assert.throws(() => migrate(database), /full/);
+  if (database.isTransaction) database.exec('ROLLBACK');
+  assert.deepEqual(objects(database), []);
+  database.exec('PRAGMA max_page_count = 1000');
+  migrate(database);
+  assert.ok(objects(database).length > 7);
+});
+
+test('a store of a newer version is left alone, with a word on what to do', async (t) => {
+  const path = place(t);
+  const store = sqliteStore({ path, key: KEY });
+  await store.open(0);
+  await store.commit([event(1)]);
+  await store.close();
+  const database = new DatabaseSync(path);
+  database.exec(`PRAGMA user_version = ${SCHEMA_VERSION + 1}`);
+  database.close();
+  await assert.rejects(store.open(0), { code: 'store_corrupt', message: /made by a newer version \(schema \d+; this one knows up to \d+\)/ });
+  const back = new DatabaseSync(path);
+  back.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  back.close();
+  assert.equal((await store.open(0)).continuity, 'continued');
+  await store.close();
+});
+
+test('a database of something else, and a file that is no database, are left alone', async (t) => {
+  const foreign = place(t);
+  const database = new DatabaseSync(foreign);
+  database.exec('CREATE TABLE theirs (x)');
+  database.close();
+  await assert.rejects(sqliteStore({ path: foreign, key: KEY }).open(0), { code: 'store_corrupt', message: /of something else/ });
+  const check = new DatabaseSync(foreign);
+  assert.deepEqual(objects(check).map((row) => row['name']), ['theirs']);
+  check.close();
+
+  const text = place(t);
+  const content = 'This is a letter, not a database. '.repeat(100);
+  writeFileSync(text, content);
+  await assert.rejects(sqliteStore({ path: text, key: KEY }).open(0), { code: 'store_corrupt', message: /not a SQLite database/ });
+  assert.equal(readFileSync(text, 'utf8'), content);
+});

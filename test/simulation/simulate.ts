@@ -1,0 +1,228 @@
+/**
+ * A whole world from one number: the production engine over a store, under a clock, chance, endpoints and clients of our own,
+ * with crashes, refused commits and lost answers. The same seed gives the same run, so a failure can be played again:
+ *
+ * ```ts
+ * const { violations } = await simulate({ seed: 7, openStore: () => sqliteStore({ path: ':memory:', key: undefined }) });
+ * ```
+ */
+import { createEngine, type EngineOptions } from '../../src/server/engine/engine.ts';
+import type { Egress, Log, Opened, Store } from '../../src/server/engine/ports.ts';
+import type { DeclaredTrigger, Engine } from '../../src/server/engine/verbs.ts';
+import { LocalError } from '../../src/protocol/wire/errors.ts';
+import { manualClock, type ManualClock } from '../../src/testing/clock.ts';
+import { seededRandom } from '../../src/testing/random.ts';
+import { Crowd } from './simulated-clients.ts';
+import { Judge } from './invariant-checker.ts';
+import { MortalStore } from './reference-model.ts';
+import { Endpoints, Ledger, type Dice } from './peers.ts';
+
+/** Which world, and over which store. */
+export interface SimulateOptions {
+  /** An integer; everything that happens follows from it. */
+  readonly seed: number;
+  /** A new, empty store; it stays open through all crashes of the engine. */
+  openStore(): Store;
+  /** How much happens before everything becomes quiet. Default 250. */
+  readonly steps?: number;
+  /** Wraps what the engine sees, to prove that a broken engine would be caught. */
+  readonly sabotage?: {
+    /** A store that breaks its contract; `world` so that it can do so at a certain time. */
+    store?(store: Store, world: { readonly clock: ManualClock }): Store;
+    /** A way out that breaks its contract. */
+    egress?(egress: Egress): Egress;
+  };
+  /** Told what happens, for reading along. */
+  readonly log?: Log;
+}
+
+/** How a world ended. */
+export interface SimulateResult {
+  /** The one that was given: what to play again. */
+  readonly seed: number;
+  /** Empty = every rule was kept. */
+  readonly violations: readonly string[];
+  /** How much happened: a run in which nothing does proves nothing. */
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+const TRIGGERS: readonly DeclaredTrigger[] = ['alpha', 'beta'].map((name) => ({
+  type: {
+    name,
+    description: 'Something happened.',
+    inputSchema: { type: 'object', properties: { topic: { type: 'string' } } },
+    payloadSchema: { type: 'object' },
+    retention: name === 'alpha' ? { maxAgeMs: 1_800_000, maxEvents: 20 } : { maxAgeMs: 7_200_000, maxEvents: 500 },
+    history: { maxAgeMs: 600_000 },
+  },
+}));
+
+/** How long the world runs on after the last fault: longer than the longest wait between two attempts. */
+const QUIET_MS = 2 * 3_600_000;
+
+/** Runs one world. Never rejects for what the engine does: that is in `violations`. */
+export async function simulate(options: SimulateOptions): Promise<SimulateResult> {
+  const world = new World(options);
+  await world.run(options.steps ?? 250);
+  return world.result();
+}
+
+class World {
+  readonly #options: SimulateOptions;
+  readonly #clock = manualClock();
+  readonly #dice: Dice;
+  readonly #judge: Judge;
+  readonly #ledger: Ledger;
+  readonly #endpoints: Endpoints;
+  readonly #crowd: Crowd;
+  readonly #counts = { crashes: 0, rotations: 0, refusedCommits: 0, steps: 0 };
+  #inner: Store | null = null;
+  #life: { readonly engine: Engine; readonly store: MortalStore; alive: boolean } | null = null;
+  #faults = true;
+  #lives = 0;
+
+  constructor(options: SimulateOptions) {
+    this.#options = options;
+    this.#dice = dice(options.seed);
+    this.#judge = new Judge(() => this.#clock.now(), (selection, event) => {
+      const { name, data } = JSON.parse(event.encoded ?? '{}') as { name: string; data: { topic?: string } };
+      const { topic } = selection.arguments as { topic?: string };
+      return selection.name === name && (topic === undefined || topic === data.topic);
+    });
+    this.#ledger = new Ledger(this.#judge);
+    this.#endpoints = new Endpoints(this.#judge, this.#ledger, this.#clock, this.#dice);
+    this.#crowd = new Crowd({ judge: this.#judge, ledger: this.#ledger, clock: this.#clock, dice: this.#dice, engine: () => this.#engine() });
+  }
+
+  result(): SimulateResult {
+    return { seed: this.#options.seed, violations: this.#judge.violations, counts: { ...this.#counts, ...this.#judge.counts, ...this.#crowd.counts } };
+  }
+
+  async run(steps: number): Promise<void> {
+    this.#inner = this.#options.openStore();
+    await this.#inner.open(this.#clock.now());
+    try {
+      await this.#begin('new');
+      for (let step = 0; step < steps && this.#judge.violations.length === 0; step += 1) {
+        this.#counts.steps += 1;
+        await this.#step();
+      }
+      if (this.#judge.violations.length === 0) await this.#quiet();
+    } finally {
+      this.#kill();
+      await this.#inner.close();
+    }
+  }
+
+  async #step(): Promise<void> {
+    const { below, chance } = this.#dice;
+    if (chance(0.012)) return this.#crash();
+    this.#crowd.act();
+    await turns(below(4));
+    if (chance(0.45)) await this.#pass(chance(0.06) ? below(900_000) : below(chance(0.3) ? 20_000 : 400));
+  }
+
+  /* ------------------------------------------------------------------------------------------ lives */
+
+  #engine(): Engine | null { return this.#life?.engine ?? null; }
+
+  async #begin(continuity: Opened['continuity']): Promise<void> {
+    const { below, chance } = this.#dice;
+    const opened = this.#judge.mirror.reopened(continuity);
+    const store = new MortalStore(this.#inner!, this.#judge.mirror, {
+      delay: () => (chance(0.25) ? below(4) : 0),
+      refusal: () => {
+        if (!this.#faults || !chance(0.01)) return null;
+        this.#counts.refusedCommits += 1;
+        this.#judge.excuse();
+        return chance(0.5) ? new LocalError('store_full', 'no room, says the simulation') : new LocalError('store_failed', 'no luck, says the simulation');
+      },
+    }, opened);
+    const life = { alive: true } as { engine: Engine; store: MortalStore; alive: boolean };
+    const { sabotage, log, seed } = this.#options;
+    const egress = this.#endpoints.egress(() => life.alive);
+    const engineOptions: EngineOptions = {
+      store: sabotage?.store?.(store, { clock: this.#clock }) ?? store,
+      egress: sabotage?.egress?.(egress) ?? egress,
+      triggers: TRIGGERS,
+      clock: this.#clock,
+      random: seededRandom(seed * 1000 + this.#lives),
+      quotas: { attempts: 3, held: 5 },
+      batchEvents: 7,
+      numberingChunk: 4,
+      ...(log === undefined ? {} : { log }),
+    };
+    this.#lives += 1;
+    life.store = store;
+    life.engine = createEngine(engineOptions);
+    this.#life = life;
+    let started = false;
+    life.engine.start().then(() => { started = true; }, (cause: unknown) => this.#judge.blame('start', String(cause)));
+    for (let tries = 0; !started && tries < 2000 && this.#judge.violations.length === 0; tries += 1) await turns(1);
+    if (!started) {
+      // A commit refused at start fails the start: the operator starts it again.
+      this.#judge.violations.length = 0;
+      await this.#crash();
+    }
+  }
+
+  #kill(): void {
+    if (this.#life === null) return;
+    this.#life.alive = false;
+    this.#life.store.die();
+    this.#life = null;
+    this.#crowd.disconnected();
+    this.#judge.crashed();
+  }
+
+  /** The process is gone between two instructions; whatever was on its way to the disk got there, or not. */
+  async #crash(): Promise<void> {
+    this.#counts.crashes += 1;
+    this.#kill();
+    await turns(this.#dice.below(6));
+    await this.#pass(this.#dice.below(3_000));
+    const lost = this.#dice.chance(0.15);
+    if (lost) this.#counts.rotations += 1;
+    await this.#begin(lost ? 'maybe_lost' : 'continued');
+  }
+
+  /* ------------------------------------------------------------------------------------------ the end */
+
+  /** All faults end; clients tidy up; in the end everything must have been drained. */
+  async #quiet(): Promise<void> {
+    this.#faults = false;
+    this.#endpoints.trouble = false;
+    await this.#pass(15_000);
+    // The last fault may have been a commit that was refused: from here on the same process runs on.
+    await this.#crowd.settle(() => this.#pass(30_000));
+    await this.#pass(QUIET_MS, 60_000);
+    await this.#crowd.collect(() => this.#pass(5_000));
+    if (this.#judge.violations.length > 0) return;
+    this.#judge.finish(this.#ledger.cursors);
+    let closed = false;
+    void this.#engine()?.close().then(() => { closed = true; }, (cause: unknown) => this.#judge.blame('close', String(cause)));
+    await this.#pass(30_000);
+    if (!closed) this.#judge.blame('close', 'the engine did not close');
+  }
+
+  /** Time passes; every timer on the way has some turns to do its work in. */
+  async #pass(ms: number, atMost = Number.POSITIVE_INFINITY): Promise<void> {
+    let left = ms;
+    while (left > 0 && this.#judge.violations.length === 0) {
+      const leap = Math.min(left, this.#clock.nextIn ?? left, atMost);
+      await this.#clock.run(leap);
+      await turns(8);
+      left -= Math.max(leap, 1);
+    }
+  }
+}
+
+function dice(seed: number): Dice {
+  const { uniform } = seededRandom(seed ^ 0x5eed);
+  const below = (count: number): number => Math.floor(uniform() * count);
+  return { below, chance: (probability) => uniform() < probability, pick: (from) => from[below(from.length)]! };
+}
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
