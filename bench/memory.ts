@@ -8,7 +8,7 @@ async function collect(): Promise<number> {
 }
 
 export async function memoryBench(): Promise<Row[]> {
-  const bench = await startEngine({ quotas: { subscriptionsPerPrincipal: 1_000_000, held: 1_000 } });
+  const bench = await startEngine({ quotas: { subscriptionsPerPrincipal: 1_000_000, loaded: 1_000 } });
   const rates: { readonly count: number; readonly rate: number }[] = [];
   let made = 0;
   let bytes = Number.NaN;

@@ -27,10 +27,10 @@ export async function follow(following: Following, names: readonly string[], pri
 }
 
 /** `triggers, stream`, `events.push`. */
-const wayOf = ({ rung, drain }: Pick<FollowGuarantee, 'rung'> & { readonly drain?: string | undefined }): string => (drain === undefined ? rung : `${rung}, ${drain}`);
+const wayOf = ({ mode: rung, drain }: Pick<FollowGuarantee, 'mode'> & { readonly drain?: string | undefined }): string => (drain === undefined ? rung : `${rung}, ${drain}`);
 
-function promise({ rung, drain, order, loss, gaps, numbers }: FollowGuarantee): string {
-  return `${wayOf({ rung, drain })}: order ${order}; loss ${loss}; gaps ${gaps}; numbers ${numbers}`;
+function promise({ mode: rung, drain, order, loss, gaps, numbers }: FollowGuarantee): string {
+  return `${wayOf({ mode: rung, drain })}: order ${order}; loss ${loss}; gaps ${gaps}; numbers ${numbers}`;
 }
 
 function changeLine({ selection, reason, to, error }: RungChange, names: readonly string[]): string {
@@ -55,7 +55,7 @@ function describe(item: FollowItem, names: readonly string[], width: number): st
   switch (item.type) {
     case 'event': return eventLine(item, width);
     case 'gap': return `  GAP   ${item.numbers === undefined ? 'something before this is missing' : `${item.numbers.from} to ${item.numbers.to} will not be delivered`}: ${item.reason}`;
-    case 'rung': return changeLine(item, names);
+    case 'mode': return changeLine(item, names);
     case 'epoch': return `  EPOCH the server lost its log after ${item.previous.sequence}; what was not acknowledged comes again from 1 in epoch ${printable(item.current.epoch)}`;
     case 'lost': {
       const missed = item.final?.epoch === item.last.epoch ? `events ${item.last.sequence + 1} to ${item.final.head} were missed` : 'how much was missed is not known';

@@ -103,7 +103,7 @@ function followOptions(select: Selection[], options: Options, globals: Globals, 
   return {
     select,
     otherwise: Object.fromEntries(select.map(({ name }) => [name, otherwise])),
-    ...(rung === undefined ? {} : { rungs: rung }),
+    ...(rung === undefined ? {} : { modes: rung }),
     ...(every === undefined ? {} : { tuning: { pollMs: every } }),
     ...(endpoint === undefined ? {} : { callback: endpoint.receiver }),
     ...(globals.ledger === undefined ? {} : { ledger: fileLedger(globals.ledger) }),

@@ -7,7 +7,7 @@ import type {
   ServerCapability, SubscribeParams, SubscribeResult, Subscription, TriggerType, UpdateParams, UpdateResult,
 } from '../../spec-schema/draft/schema.ts';
 import { LocalError } from '../protocol/wire/errors.ts';
-import { Calls, type AbortOptions } from './sdk/triggers-api.ts';
+import { TriggersApi, type AbortOptions } from './sdk/triggers-api.ts';
 import type { Connection } from './sdk/connection.ts';
 import { Following } from './follow/following.ts';
 import type { FollowOptions } from './follow/types.ts';
@@ -26,12 +26,12 @@ const PAGES_MAX = 1000;
 export class TriggersClient {
   /** What it was made with. */
   readonly connection: Connection;
-  readonly #calls: Calls;
+  readonly #api: TriggersApi;
 
   /** @internal Made by `triggersClient`. */
   constructor(connection: Connection) {
     this.connection = connection;
-    this.#calls = new Calls(connection);
+    this.#api = new TriggersApi(connection);
   }
 
   /** What the server offers; null = it does not have the extension. */
@@ -39,14 +39,14 @@ export class TriggersClient {
 
   /** One page of the trigger types, or word that nothing changed since `ifNoneMatch`. */
   list(params: ListTriggersParams = {}, options?: AbortOptions): Promise<ListTriggersResult | ListTriggersNotModified> {
-    return this.#calls.list(params, options);
+    return this.#api.list(params, options);
   }
 
   /** All trigger types, page by page. */
   async *triggers(options?: AbortOptions): AsyncGenerator<TriggerType, void> {
     let cursor: string | undefined;
     for (let page = 0; page < PAGES_MAX; page++) {
-      const result = await this.#calls.list(cursor === undefined ? {} : { cursor }, options);
+      const result = await this.#api.list(cursor === undefined ? {} : { cursor }, options);
       if ('triggers' in result) yield* result.triggers;
       cursor = 'triggers' in result ? result.nextCursor : undefined;
       if (cursor === undefined) return;
@@ -58,7 +58,7 @@ export class TriggersClient {
   async *subscriptions(options?: AbortOptions): AsyncGenerator<Subscription, void> {
     let cursor: string | undefined;
     for (let page = 0; page < PAGES_MAX; page++) {
-      const result = await this.#calls.subscriptions(cursor === undefined ? {} : { cursor }, options);
+      const result = await this.#api.subscriptions(cursor === undefined ? {} : { cursor }, options);
       yield* result.subscriptions;
       cursor = result.nextCursor;
       if (cursor === undefined) return;
@@ -71,12 +71,12 @@ export class TriggersClient {
    * caller's.
    */
   get(subscriptionId: string, ifNoneMatch?: string, options?: AbortOptions): Promise<GetResult | GetNotModified> {
-    return this.#calls.get({ subscriptionId, ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) }, options);
+    return this.#api.get({ subscriptionId, ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) }, options);
   }
 
   /** `triggers/subscribe` as it is: creates or finds, drains nothing, renews nothing. */
   create(params: SubscribeParams, options?: AbortOptions): Promise<SubscribeResult> {
-    return this.#calls.subscribe(params, options);
+    return this.#api.subscribe(params, options);
   }
 
   /**
@@ -84,7 +84,7 @@ export class TriggersClient {
    * triggers/update).
    */
   update(params: UpdateParams, options?: AbortOptions): Promise<UpdateResult> {
-    return this.#calls.update(params, options);
+    return this.#api.update(params, options);
   }
 
   /**
@@ -92,12 +92,12 @@ export class TriggersClient {
    * triggers/unsubscribe).
    */
   unsubscribe(subscriptionId: string, ifMatch?: string, options?: AbortOptions): Promise<void> {
-    return this.#calls.unsubscribe({ subscriptionId, ...(ifMatch === undefined ? {} : { ifMatch }) }, options);
+    return this.#api.unsubscribe({ subscriptionId, ...(ifMatch === undefined ? {} : { ifMatch }) }, options);
   }
 
   /** Acknowledges everything up to `position`. `Conflict` (epoch, position) when it was never sent (SEP: triggers/ack). */
   ack(subscriptionId: string, position: Position, options?: AbortOptions): Promise<AckResult> {
-    return this.#calls.ack({ subscriptionId, position }, options);
+    return this.#api.ack({ subscriptionId, position }, options);
   }
 
   /**
@@ -105,7 +105,7 @@ export class TriggersClient {
    * acknowledge what is stored, not what was read.
    */
   pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
-    return this.#calls.pull(params, options);
+    return this.#api.pull(params, options);
   }
 
   /**
@@ -114,7 +114,7 @@ export class TriggersClient {
    * @throws LocalError `not_supported` when the server has no drain that may be used.
    */
   subscribe(options: SubscribeOptions): TriggersSubscription {
-    return new TriggersSubscription(this.#calls, options);
+    return new TriggersSubscription(this.#api, options);
   }
 
   /**

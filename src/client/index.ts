@@ -19,12 +19,12 @@ export { triggersClient, type TriggersClient } from './client.ts';
 export type { AbortOptions } from './sdk/triggers-api.ts';
 export type { TriggersSubscription } from './subscription/subscription.ts';
 export type {
-  Acknowledgeable, CallbackEndpoint, Guarantee, Item, Sink, SubscribeOptions, SubscriptionState, Tuning, WebhookMessage, WebhookSink, WebhookVerdict,
+  Acknowledgeable, CallbackEndpoint, Guarantee, Item, Sink, SubscribeOptions, SubscriptionState, Tuning, WebhookMessage, WebhookSink, WebhookResult as WebhookVerdict,
 } from './options.ts';
 export type { Following } from './follow/following.ts';
 export type {
-  FollowedEvent, FollowedGap, FollowGuarantee, FollowItem, FollowOptions, FollowState, FollowStatus, FollowTuning, ItemNumber, Otherwise, RungChange, RungName,
-  ServerNumber, TriggersRungOptions,
+  FollowedEvent, FollowedGap, FollowGuarantee, FollowItem, FollowOptions, FollowState, FollowStatus, FollowTuning, ItemNumber, Otherwise, ModeChange as RungChange, ModeName as RungName,
+  ServerNumber, TriggersModeOptions as TriggersRungOptions,
 } from './follow/types.ts';
 export type { BackoffOptions } from './backoff.ts';
 export type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';

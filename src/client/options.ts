@@ -45,10 +45,10 @@ export interface WebhookMessage {
 }
 
 /** `taken`: done, or stored; it is not sent again. `later`: not yet. `unacceptable`: never. */
-export type WebhookVerdict = 'taken' | 'later' | 'unacceptable';
+export type WebhookResult = 'taken' | 'later' | 'unacceptable';
 
 /** Resolves with what the server is to be told, at the latest soon after `signal` has fired. */
-export type WebhookSink = (message: WebhookMessage, signal: AbortSignal) => Promise<WebhookVerdict>;
+export type WebhookSink = (message: WebhookMessage, signal: AbortSignal) => Promise<WebhookResult>;
 
 /**
  * Resolves with the position that the application has finished and saved by then, at the latest soon after `signal` has fired.

@@ -14,15 +14,15 @@ const SHAPES: readonly (readonly [RegExp, string])[] = [
 const TOKEN_CHARS_MIN = 8;
 
 /** The text without what looks like a secret, and without `token` wherever it stands. */
-export function conceal(text: string, token: string | undefined): string {
+export function redact(text: string, token: string | undefined): string {
   const known = token === undefined || token.length < TOKEN_CHARS_MIN ? text : text.replaceAll(token, '[token]');
   return SHAPES.reduce((shown, [shape, mark]) => shown.replace(shape, mark), known);
 }
 
 /** The same for the `data` of an error. What is too deep to be shown at all is left out. */
-export function concealData(data: unknown, token: string | undefined): unknown {
+export function redactData(data: unknown, token: string | undefined): unknown {
   if (data === undefined || inspectJson(data) !== null) return undefined;
   const text = JSON.stringify(data);
-  const shown = conceal(text, token);
+  const shown = redact(text, token);
   return shown === text ? data : JSON.parse(shown);
 }

@@ -3,7 +3,7 @@
  * before it is said (SEP: Applying a delivery).
  */
 import type { Delivery, Event, Position, Rejection } from '../../spec-schema/draft/schema.ts';
-import { advance, begin, receive, type Cursor, type Entry } from '../protocol/core/apply.ts';
+import { advance, begin, receive, type Cursor, type AppliedEntry } from '../protocol/core/apply.ts';
 import type { EpochItem, EventItem, GapItem, LostItem, TerminatedItem } from '../protocol/ledger/items.ts';
 import { recordName, type Ledger } from '../protocol/ledger/ledger.ts';
 import { RecentEvents } from '../protocol/ledger/recent-events.ts';
@@ -14,13 +14,13 @@ import type { Who } from './registry.ts';
 export type ReceiverItem = EventItem | GapItem | EpochItem | LostItem | TerminatedItem;
 
 /** Returned for an event: it can never be accepted. The reason is for the operator of the server, at most 256 characters. */
-export type Verdict = void | 'reject' | { readonly reject: string };
+export type ApplyResult = void | 'reject' | { readonly reject: string };
 
 /**
  * Takes one item. Resolving means that it is stored; throwing, that it comes again. Answer within the server's deadline: store
  * the event and work on it afterwards.
  */
-export type Apply = (item: ReceiverItem, context: Who & { readonly subscriptionId: string }) => Verdict | Promise<Verdict>;
+export type Apply = (item: ReceiverItem, context: Who & { readonly subscriptionId: string }) => ApplyResult | Promise<ApplyResult>;
 
 /** What an operator should know. Holds no secret and nothing of an event. */
 export type Problem = Who & { readonly subscriptionId: string } & (
@@ -127,7 +127,7 @@ export class Applier {
   }
 
   /** The reason, if the application can never accept it. */
-  async #hand(name: string, entry: Entry<Event>, context: Who & { readonly subscriptionId: string }): Promise<string | undefined> {
+  async #hand(name: string, entry: AppliedEntry<Event>, context: Who & { readonly subscriptionId: string }): Promise<string | undefined> {
     const recent = this.#recent.get(name) ?? new RecentEvents();
     this.#recent.set(name, recent);
     if (entry.type === 'event' && recent.isRepeated(entry.event)) return undefined;

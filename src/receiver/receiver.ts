@@ -15,7 +15,7 @@ import { MCP_DELIVERY_SIGNATURE, MCP_SUBSCRIPTION_ID, readHeader, X_MCP_SUBSCRIP
 import type { Secret } from '../protocol/wire/secret.ts';
 import { challengeProof, FOREIGN_WEBHOOK_ID } from '../protocol/wire/signature.ts';
 import { Applier, type Applied, type Apply, type Problem } from './applier.ts';
-import { Refusal, tokenRefusal, type RefusalCode } from './refusal.ts';
+import { ReceiverRefusal, tokenRefusal, type RefusalCode } from './refusal.ts';
 import { Registry, type Known, type Registration, type Who } from './registry.ts';
 import { checkEnvelope, readBody } from './request.ts';
 import { answerTo, challengeIn, messageOf, type WebhookSink } from './webhook.ts';
@@ -154,7 +154,7 @@ class CallbackReceiver implements Receiver {
     try {
       return await this.#answer(request);
     } catch (error) {
-      const refusal = error instanceof Refusal ? error : new Refusal('internal', error);
+      const refusal = error instanceof ReceiverRefusal ? error : new ReceiverRefusal('internal', error);
       this.#o.onRefused?.(refusal.code, refusal.cause);
       return refusal.toResponse();
     }
@@ -167,24 +167,24 @@ class CallbackReceiver implements Receiver {
     const who = { audience: claims.aud, key: claims.sub };
     const known = await this.#find(who, claims);
     if (isWebhook(request)) return this.#answerWebhook(request, body, who, known);
-    const secret = await this.#registry.verify(known, request.headers, body).catch((error: unknown) => { throw new Refusal('signature', error); });
+    const secret = await this.#registry.verify(known, request.headers, body).catch((error: unknown) => { throw new ReceiverRefusal('signature', error); });
     const subscriptionId = readHeader(request.headers, MCP_SUBSCRIPTION_ID) ?? '';
     await this.#checkServer(request, body, who.audience, subscriptionId);
     const delivery = decode(body);
-    if (delivery.subscriptionId !== subscriptionId) throw new Refusal('subscription_id');
-    if (delivery.key !== who.key) throw new Refusal('wrong_key');
+    if (delivery.subscriptionId !== subscriptionId) throw new ReceiverRefusal('subscription_id');
+    if (delivery.key !== who.key) throw new ReceiverRefusal('wrong_key');
     if (delivery.challenge !== undefined) return proofOf(secret, delivery.challenge);
     return acknowledgement(delivery, await this.#hand(who, delivery));
   }
 
   /** SEP-3415: one event, or a control envelope, and the status is the answer. */
   async #answerWebhook(request: Request, body: Uint8Array, who: Who, known: Known): Promise<Response> {
-    await this.#registry.verify(known, request.headers, body, FOREIGN_WEBHOOK_ID).catch((error: unknown) => { throw new Refusal('signature', error); });
+    await this.#registry.verify(known, request.headers, body, FOREIGN_WEBHOOK_ID).catch((error: unknown) => { throw new ReceiverRefusal('signature', error); });
     const message = messageOf(request.headers, body);
     const challenge = challengeIn(message);
     if (challenge !== null) return json({ challenge });
     const sink = this.#webhooks.get(nameOf(who));
-    if (!sink) throw new Refusal('not_ready');
+    if (!sink) throw new ReceiverRefusal('not_ready');
     return answerTo(await this.#within((signal) => sink(message, signal)));
   }
 
@@ -200,7 +200,7 @@ class CallbackReceiver implements Receiver {
     const known = await this.#registry.find(who);
     if (known) return known;
     const isNew = iat !== undefined && this.#clock.now() - iat * 1000 < REGISTERING_MS;
-    throw new Refusal(isNew ? 'unknown_key_yet' : 'unknown_key');
+    throw new ReceiverRefusal(isNew ? 'unknown_key_yet' : 'unknown_key');
   }
 
   /** Which server it was, where the server publishes keys. */
@@ -213,7 +213,7 @@ class CallbackReceiver implements Receiver {
         url: this.#registry.urlWith(token), subscriptionId, keys, nowMs: this.#clock.now(),
       });
     } catch (error) {
-      throw new Refusal(error instanceof LocalError ? 'server_signature' : 'server_keys', error);
+      throw new ReceiverRefusal(error instanceof LocalError ? 'server_signature' : 'server_keys', error);
     }
   }
 
@@ -222,7 +222,7 @@ class CallbackReceiver implements Receiver {
     const sink = this.#sinks.get(nameOf(who));
     const applier = this.#applier;
     const take: Sink | undefined = sink ?? (applier ? (one, signal) => applier.accept(who, one, signal) : undefined);
-    if (!take) throw new Refusal('not_ready');
+    if (!take) throw new ReceiverRefusal('not_ready');
     return this.#within((signal) => take(delivery, signal));
   }
 
@@ -253,7 +253,7 @@ function decode(body: Uint8Array): Delivery {
   try {
     return decodeDelivery(body);
   } catch (error) {
-    throw new Refusal('body', error);
+    throw new ReceiverRefusal('body', error);
   }
 }
 
@@ -267,10 +267,10 @@ const proofOf = (secret: Secret, challenge: string): Response => json({ challeng
 function acknowledgement(delivery: Delivery, { epoch, sequence, reject }: Applied): Response {
   const { after } = delivery;
   const last = lastCovered(delivery);
-  if (epoch !== delivery.epoch) throw new Refusal('stale');
-  if (sequence < after) throw new Refusal('missing_numbers');
+  if (epoch !== delivery.epoch) throw new ReceiverRefusal('stale');
+  if (sequence < after) throw new ReceiverRefusal('missing_numbers');
   if (reject && reject.sequence > after && reject.sequence <= last) return json({ ack: reject.sequence - 1, reject });
   const ack = Math.min(sequence, last);
-  if (ack === after && last > after) throw new Refusal('no_progress');
+  if (ack === after && last > after) throw new ReceiverRefusal('no_progress');
   return json({ ack });
 }

@@ -37,7 +37,7 @@ const CONDITIONS: Readonly<Record<RefusalCode, { readonly status: number; readon
   internal: { status: 500, title: 'The receiver failed.' },
 };
 
-export class Refusal extends Error {
+export class ReceiverRefusal extends Error {
   override readonly name = 'Refusal';
   readonly code: RefusalCode;
 
@@ -62,4 +62,4 @@ const TOKEN_REASONS: Readonly<Record<string, RefusalCode>> = {
   missing: 'token_missing', wrong_issuer: 'token_foreign', wrong_audience: 'token_foreign', wrong_path: 'token_path',
 };
 
-export const tokenRefusal = (error: LocalError): Refusal => new Refusal(TOKEN_REASONS[error.reason ?? ''] ?? 'token_invalid', error);
+export const tokenRefusal = (error: LocalError): ReceiverRefusal => new ReceiverRefusal(TOKEN_REASONS[error.reason ?? ''] ?? 'token_invalid', error);

@@ -5,7 +5,7 @@
 import { CALLBACK_BODY_BYTES_MAX } from '../protocol/wire/limits.ts';
 import { readHeader, X_MCP_SUBSCRIPTION_ID, type HeadersLike } from '../protocol/wire/headers.ts';
 import { parseJson } from '../protocol/wire/json.ts';
-import { Refusal } from './refusal.ts';
+import { ReceiverRefusal } from './refusal.ts';
 
 /** What a server has sent, verified: an occurrence, or a control envelope, which has a `type`. */
 export interface WebhookMessage {
@@ -26,9 +26,9 @@ export function messageOf(headers: HeadersLike, bytes: Uint8Array): WebhookMessa
   try {
     body = parseJson(bytes, { maxBytes: CALLBACK_BODY_BYTES_MAX });
   } catch (error) {
-    throw new Refusal('body', error);
+    throw new ReceiverRefusal('body', error);
   }
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new Refusal('body');
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new ReceiverRefusal('body');
   return { subscriptionId: readHeader(headers, X_MCP_SUBSCRIPTION_ID)!, body: body as Record<string, unknown> };
 }
 
@@ -36,12 +36,12 @@ export function messageOf(headers: HeadersLike, bytes: Uint8Array): WebhookMessa
 export function challengeIn({ body }: WebhookMessage): string | null {
   if (body['type'] !== 'verification') return null;
   const { challenge } = body;
-  if (typeof challenge !== 'string' || challenge === '') throw new Refusal('body');
+  if (typeof challenge !== 'string' || challenge === '') throw new ReceiverRefusal('body');
   return challenge;
 }
 
 /** The status is all that a server of `events/*` understands. */
 export function answerTo(verdict: WebhookVerdict): Response {
   if (verdict === 'taken') return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } });
-  throw new Refusal(verdict === 'later' ? 'no_progress' : 'body');
+  throw new ReceiverRefusal(verdict === 'later' ? 'no_progress' : 'body');
 }

@@ -15,7 +15,7 @@ export { attachTriggers, type AttachOptions } from './mcp/triggers/install.ts';
 export { attachResources, type ResourcesOptions } from './mcp/resources/install.ts';
 export { withFeeds, type ListenOptions } from './mcp/resources/listen.ts';
 export type { FeedOptions } from './mcp/resources/options.ts';
-export type { Ringing } from './mcp/resources/change-notifier.ts';
+export type { NotifyTiming as Ringing } from './mcp/resources/change-notifier.ts';
 export { attachTools, type ToolsOptions } from './mcp/tools/install.ts';
 export { attachEvents, type EventsOptions } from './mcp/events/install.ts';
 export { eventsDialects } from './mcp/events/dialects.ts';
@@ -30,8 +30,8 @@ export type {
   Accepted, BindableEngine, Caller, DeclaredTrigger, Engine, EngineHealth, LogListener, Logs, NewEvent, PullAnswer, StreamSink, SubscribeAs, Verbs,
 } from './engine/verbs.ts';
 /* For whoever speaks another protocol to callbacks. */
-export type { CallbackDialect, CallbackMessage, CallbackOf } from './callback/dialect.ts';
-export type { Range as LogRange } from './engine/reader.ts';
+export type { CallbackDialect, CallbackMessage, CallbackContext as CallbackOf } from './callback/dialect.ts';
+export type { LogRange as LogRange } from './engine/reader.ts';
 export type { Answer as CallbackAnswer } from '../protocol/core/attempt.ts';
 export type { Outcome as CallbackOutcome } from '../protocol/core/types.ts';
 export type { Secret } from '../protocol/wire/secret.ts';

@@ -66,7 +66,7 @@ describe('reference client', () => {
     const id = await feed.happen();
     const outcome = await watching.outcome();
     assert.equal(outcome.code, EXIT.ok);
-    assert.deepEqual(outcome.json.map(({ type }) => type), ['rung', 'state', 'subscription', 'event']);
+    assert.deepEqual(outcome.json.map(({ type }) => type), ['mode', 'state', 'subscription', 'event']);
     assert.equal((outcome.json[3]!['event'] as { eventId: string }).eventId, id);
     assert.equal(await find('lines'), undefined, '--unsubscribe ended it');
   });

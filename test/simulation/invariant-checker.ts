@@ -6,8 +6,8 @@
 import { createHash } from 'node:crypto';
 import { receive, type Cursor } from '../../src/protocol/core/apply.ts';
 import type { Retention, Selection, Subscription } from '../../src/protocol/core/types.ts';
-import type { MirrorEvent, MirrorLog, MirrorWatch } from './reference-model.ts';
-import { Mirror } from './reference-model.ts';
+import type { ModelEvent, ModelLog, ModelWatch } from './reference-model.ts';
+import { ReferenceModel } from './reference-model.ts';
 
 /** A delivery as a peer reads it. */
 export interface SeenDelivery {
@@ -29,8 +29,8 @@ interface Drain { max: number; readonly sent: Set<number>; after: number | null 
 /** One number's callback attempts. */
 interface Attempts { count: number; excused: number }
 
-export class Judge implements MirrorWatch {
-  readonly mirror = new Mirror(this);
+export class InvariantChecker implements ModelWatch {
+  readonly model = new ReferenceModel(this);
   readonly violations: string[] = [];
   readonly counts = { deliveries: 0, events: 0, gaps: 0, acks: 0 };
   readonly #now: () => number;
@@ -45,9 +45,9 @@ export class Judge implements MirrorWatch {
   readonly #gapsTold = new Set<string>();
   /** Events that a source was told are accepted. */
   readonly #promised: { readonly eventId: string; readonly duplicate: boolean }[] = [];
-  readonly #matches: (selection: Selection, event: MirrorEvent) => boolean;
+  readonly #matches: (selection: Selection, event: ModelEvent) => boolean;
 
-  constructor(now: () => number, matches: (selection: Selection, event: MirrorEvent) => boolean) {
+  constructor(now: () => number, matches: (selection: Selection, event: ModelEvent) => boolean) {
     this.#now = now;
     this.#matches = matches;
   }
@@ -63,7 +63,7 @@ export class Judge implements MirrorWatch {
   /** A delivery left the server. `drain` names the stream or the callback; null for a pull, whose client may ask for anything. */
   told(delivery: SeenDelivery, drain: string | null): number {
     const { subscriptionId, epoch, after, events, head, acked } = delivery;
-    const log = this.mirror.logs.get(subscriptionId);
+    const log = this.model.logs.get(subscriptionId);
     if (delivery.challenge !== undefined) return after;
     if (log === undefined) {
       this.blame('H4', `${subscriptionId} is on no disk, but something was sent of it`);
@@ -89,7 +89,7 @@ export class Judge implements MirrorWatch {
     return last;
   }
 
-  #stable(log: MirrorLog, epoch: string, event: SeenDelivery['events'][number]): void {
+  #stable(log: ModelLog, epoch: string, event: SeenDelivery['events'][number]): void {
     const name = `${log.subscriptionId} ${epoch} ${event.sequence}`;
     const body = createHash('sha256').update(JSON.stringify(event)).digest('base64url');
     const before = this.#bodies.get(name);
@@ -100,7 +100,7 @@ export class Judge implements MirrorWatch {
     if (this.#gapsTold.has(name)) this.blame('H8', `${name} was told as a gap and sent as an event afterwards`);
   }
 
-  #gap(log: MirrorLog, epoch: string, { from, to, reason }: { from: number; to: number; reason: string }): void {
+  #gap(log: ModelLog, epoch: string, { from, to, reason }: { from: number; to: number; reason: string }): void {
     this.counts.gaps += 1;
     for (let sequence = from; sequence <= to; sequence += 1) {
       const name = `${log.subscriptionId} ${epoch} ${sequence}`;
@@ -191,7 +191,7 @@ export class Judge implements MirrorWatch {
 
   /* ------------------------------------------------------------------------------------------ the disk */
 
-  progress(log: MirrorLog, before: Subscription, after: Subscription): void {
+  progress(log: ModelLog, before: Subscription, after: Subscription): void {
     const name = `${log.subscriptionId} ${after.epoch}`;
     for (const counter of ['head', 'acked', 'sent', 'floor', 'version', 'attempts'] as const) {
       if (after[counter] < before[counter]) this.blame('H5', `${name}: ${counter} went back from ${before[counter]} to ${after[counter]}`);
@@ -219,17 +219,17 @@ export class Judge implements MirrorWatch {
     if (after.floor < log.trimmed) this.blame('H8', `${name}: trimmed up to ${log.trimmed}, told is ${after.floor}`);
   }
 
-  trimmed(log: MirrorLog, from: number, to: number, retentions: readonly Retention[]): void {
+  trimmed(log: ModelLog, from: number, to: number, retentions: readonly Retention[]): void {
     const { head, acked } = log.state;
     for (let sequence = Math.max(from, acked + 1); sequence <= Math.min(to, head); sequence += 1) {
       const entry = log.entries.get(sequence);
-      const acceptedAt = this.mirror.events.get(entry?.offset ?? 0)?.acceptedAt ?? 0;
+      const acceptedAt = this.model.events.get(entry?.offset ?? 0)?.acceptedAt ?? 0;
       const due = retentions.some(({ maxAgeMs, maxEvents }) => acceptedAt < this.#now() - maxAgeMs || head - sequence >= maxEvents);
       if (!due) this.blame('H8', `${log.subscriptionId} ${sequence} of ${head} was trimmed too early (${this.#now() - acceptedAt} ms old, ${JSON.stringify(retentions)})`);
     }
   }
 
-  rotated(log: MirrorLog): void {
+  rotated(log: ModelLog): void {
     log.attempts = 0;
   }
 
@@ -238,10 +238,10 @@ export class Judge implements MirrorWatch {
   /** Called when nothing has gone wrong for long and everybody had time to drain. */
   finish(cursors: ReadonlyMap<string, Cursor>): void {
     const known = new Map<string, number>();
-    for (const event of this.mirror.events.values()) known.set(event.eventId, (known.get(event.eventId) ?? 0) + 1);
+    for (const event of this.model.events.values()) known.set(event.eventId, (known.get(event.eventId) ?? 0) + 1);
     for (const { eventId } of this.#promised) if (!known.has(eventId)) this.blame('H4', `event ${eventId} was accepted and is not on disk`);
     for (const [eventId, times] of known) if (times > 1) this.blame('H4', `event ${eventId} was accepted ${times} times`);
-    for (const log of this.mirror.logs.values()) {
+    for (const log of this.model.logs.values()) {
       this.#complete(log);
       if (log.endedAt !== null) continue;
       const { head, acked } = log.state;
@@ -249,11 +249,11 @@ export class Judge implements MirrorWatch {
       const cursor = cursors.get(log.subscriptionId);
       if (head > 0 && cursor?.sequence !== head) this.blame('H9', `${log.subscriptionId}: its client has ${cursor?.sequence ?? 'nothing'} of ${head}`);
     }
-    if (this.mirror.checkpoint.offset !== this.mirror.lastOffset) this.blame('H9', `numbering stands at ${this.mirror.checkpoint.offset} of ${this.mirror.lastOffset}`);
+    if (this.model.checkpoint.offset !== this.model.lastOffset) this.blame('H9', `numbering stands at ${this.model.checkpoint.offset} of ${this.model.lastOffset}`);
   }
 
   /** H4: the log holds exactly the events that its subscription followed when they were accepted, in their order. */
-  #complete(log: MirrorLog): void {
+  #complete(log: ModelLog): void {
     const found = [...log.before, ...[...log.entries].sort(([a], [b]) => a - b).map(([, entry]) => entry)].map(({ offset }) => offset);
     const since = found.filter((offset) => offset <= log.createdOffset);
     const rest = found.slice(since.length);
@@ -261,7 +261,7 @@ export class Judge implements MirrorWatch {
     const present = new Set(rest);
     const endedAt = log.endedAt ?? Number.POSITIVE_INFINITY;
     const lastNumbered = rest.at(-1) ?? 0;
-    for (const event of this.mirror.events.values()) {
+    for (const event of this.model.events.values()) {
       if (event.offset <= log.createdOffset || event.commit >= endedAt) continue;
       if (log.endedAt !== null && event.offset > lastNumbered) continue;
       const then = log.followed.filter(({ commit }) => commit < event.commit).at(-1);

@@ -7,7 +7,7 @@ import type { Egress, OutboundRequest, OutboundResult } from '../../src/server/e
 import { challengeProof } from '../../src/protocol/wire/signature.ts';
 import { Secret } from '../../src/protocol/wire/secret.ts';
 import type { ManualClock } from '../../src/testing/clock.ts';
-import type { Judge, SeenDelivery } from './invariant-checker.ts';
+import type { InvariantChecker, SeenDelivery } from './invariant-checker.ts';
 
 /** Draws from the world's own chance. */
 export interface Dice {
@@ -18,12 +18,12 @@ export interface Dice {
 }
 
 /** What every client keeps across crashes of its own, by subscription. */
-export class Ledger {
+export class MemoryLedger {
   readonly cursors = new Map<string, Cursor>();
-  readonly #judge: Judge;
+  readonly #checker: InvariantChecker;
 
-  constructor(judge: Judge) {
-    this.#judge = judge;
+  constructor(checker: InvariantChecker) {
+    this.#checker = checker;
   }
 
   at(subscriptionId: string): number { return this.cursors.get(subscriptionId)?.sequence ?? 0; }
@@ -36,7 +36,7 @@ export class Ledger {
     const { subscriptionId, epoch } = delivery;
     // A client knows the first epoch from the answer to its subscribe. Who begins with what comes first can take a late message of
     // an old epoch for a new one, and then refuses the real one for ever.
-    const first = this.#judge.mirror.logs.get(subscriptionId)?.firstEpoch ?? epoch;
+    const first = this.#checker.model.logs.get(subscriptionId)?.firstEpoch ?? epoch;
     let cursor = this.cursors.get(subscriptionId) ?? { subscriptionId, epoch: first, sequence: 0, past: [] };
     let verdict = receive(cursor, delivery);
     if (verdict.kind === 'moved') {
@@ -45,7 +45,7 @@ export class Ledger {
     }
     if (verdict.kind === 'stale') return null;
     if (verdict.kind !== 'apply') {
-      this.#judge.blame('H1', `the client of ${subscriptionId} stands at ${cursor.sequence}, a delivery after ${delivery.after} is ${verdict.kind}`);
+      this.#checker.blame('H1', `the client of ${subscriptionId} stands at ${cursor.sequence}, a delivery after ${delivery.after} is ${verdict.kind}`);
       return null;
     }
     for (const entry of verdict.entries.slice(0, most)) cursor = { ...cursor, sequence: entry.position.sequence };
@@ -67,15 +67,15 @@ export const SECRET = Secret.parse(`whsec_${Buffer.alloc(32, 7).toString('base64
 
 /** All endpoints, behind the one way out. Each life of the server has its own egress. */
 export class Endpoints {
-  readonly #judge: Judge;
-  readonly #ledger: Ledger;
+  readonly #checker: InvariantChecker;
+  readonly #ledger: MemoryLedger;
   readonly #clock: ManualClock;
   readonly #dice: Dice;
   /** When false every endpoint is well. */
   trouble = true;
 
-  constructor(judge: Judge, ledger: Ledger, clock: ManualClock, dice: Dice) {
-    this.#judge = judge;
+  constructor(checker: InvariantChecker, ledger: MemoryLedger, clock: ManualClock, dice: Dice) {
+    this.#checker = checker;
     this.#ledger = ledger;
     this.#clock = clock;
     this.#dice = dice;
@@ -109,10 +109,10 @@ export class Endpoints {
       return answer(200, { challenge, proof: challengeProof(SECRET, challenge) });
     }
     const events = JSON.stringify((delivery as { events: unknown }).events);
-    const settle = this.#judge.attempt(delivery, request.url, request.headers['webhook-id'] ?? '', events);
+    const settle = this.#checker.attempt(delivery, request.url, request.headers['webhook-id'] ?? '', events);
     const end = (how: 'acked' | 'failed' | 'lost', result: OutboundResult, statement?: { ack: number; reject?: number }): OutboundResult => {
       if (alive()) settle(how, statement);
-      else if (statement !== undefined) this.#judge.stated(delivery.subscriptionId, delivery.epoch, statement.ack);
+      else if (statement !== undefined) this.#checker.stated(delivery.subscriptionId, delivery.epoch, statement.ack);
       return result;
     };
     // A request on its way arrives, whether or not its sender lives to hear the answer.

@@ -5,7 +5,7 @@
 import type { Retention, Subscription } from '../../src/protocol/core/types.ts';
 import type { AcceptedEvent, Checkpoint, Opened, Store, Write } from '../../src/server/engine/ports.ts';
 
-export interface MirrorEntry {
+export interface ModelEntry {
   /** Of the accepted event; 0 = none. */
   readonly offset: number;
   readonly eventId: string;
@@ -15,7 +15,7 @@ export interface MirrorEntry {
 }
 
 /** One subscription's log and how it came about. */
-export interface MirrorLog {
+export interface ModelLog {
   readonly row: number;
   readonly subscriptionId: string;
   readonly createdOffset: number;
@@ -23,9 +23,9 @@ export interface MirrorLog {
   readonly firstEpoch: string;
   state: Subscription;
   /** Entry by number, in the present epoch; trimming does not remove. */
-  entries: Map<number, MirrorEntry>;
+  entries: Map<number, ModelEntry>;
   /** Events whose numbers fell away when the epoch changed. */
-  readonly before: MirrorEntry[];
+  readonly before: ModelEntry[];
   /** What it followed, and since which commit. */
   readonly followed: { readonly commit: number; readonly select: Subscription['select'] }[];
   /** The highest number that `trim` has dropped, in the present epoch. */
@@ -35,27 +35,27 @@ export interface MirrorLog {
   endedAt: number | null;
 }
 
-export type MirrorEvent = AcceptedEvent & { readonly commit: number };
+export type ModelEvent = AcceptedEvent & { readonly commit: number };
 
 /** Told of each write as it reaches the disk. */
-export interface MirrorWatch {
-  progress(log: MirrorLog, before: Subscription, after: Subscription): void;
-  trimmed(log: MirrorLog, from: number, to: number, retentions: readonly Retention[]): void;
-  rotated(log: MirrorLog): void;
+export interface ModelWatch {
+  progress(log: ModelLog, before: Subscription, after: Subscription): void;
+  trimmed(log: ModelLog, from: number, to: number, retentions: readonly Retention[]): void;
+  rotated(log: ModelLog): void;
 }
 
-export class Mirror {
-  readonly logs = new Map<string, MirrorLog>();
-  readonly events = new Map<number, MirrorEvent>();
-  readonly #rows = new Map<number, MirrorLog>();
-  readonly watch: MirrorWatch;
+export class ReferenceModel {
+  readonly logs = new Map<string, ModelLog>();
+  readonly events = new Map<number, ModelEvent>();
+  readonly #rows = new Map<number, ModelLog>();
+  readonly watch: ModelWatch;
   commits = 0;
   generation = 0;
   lastOffset = 0;
   nextRow = 1;
   checkpoint: Checkpoint = { offset: 0, row: 0 };
 
-  constructor(watch: MirrorWatch) {
+  constructor(watch: ModelWatch) {
     this.watch = watch;
   }
 
@@ -67,7 +67,7 @@ export class Mirror {
 
   apply(writes: readonly Write[]): void {
     this.commits += 1;
-    const trims: [MirrorLog, number, number, Retention][] = [];
+    const trims: [ModelLog, number, number, Retention][] = [];
     for (const write of writes) {
       // What goes before a renumbering is what was acknowledged.
       const renumbers = write.type === 'trim' && writes.some((other) => other.type === 'renumber' && other.row === write.row);
@@ -89,7 +89,7 @@ export class Mirror {
         return;
       case 'create': {
         const { state, row, createdOffset } = write;
-        const log: MirrorLog = {
+        const log: ModelLog = {
           row, createdOffset, subscriptionId: state.subscriptionId, firstEpoch: state.epoch, state, entries: new Map(), before: [],
           followed: [{ commit: this.commits, select: state.select }], trimmed: 0, attempts: 0, endedAt: null,
         };
@@ -120,7 +120,7 @@ export class Mirror {
       }
       case 'renumber': {
         const log = this.#log(write.row);
-        const moved = new Map<number, MirrorEntry>();
+        const moved = new Map<number, ModelEntry>();
         for (const [sequence, entry] of log.entries) {
           if (sequence <= write.by) log.before.push(entry);
           else moved.set(sequence - write.by, { ...entry, old: true });
@@ -139,7 +139,7 @@ export class Mirror {
     }
   }
 
-  #save(log: MirrorLog, state: Subscription): void {
+  #save(log: ModelLog, state: Subscription): void {
     const before = log.state;
     log.state = state;
     if (before.select !== state.select) log.followed.push({ commit: this.commits, select: state.select });
@@ -147,7 +147,7 @@ export class Mirror {
     else this.watch.progress(log, before, state);
   }
 
-  #log(row: number): MirrorLog {
+  #log(row: number): ModelLog {
     const log = this.#rows.get(row);
     if (log === undefined) throw new Error(`a write to row ${row}, which does not exist`);
     return log;
@@ -166,14 +166,14 @@ export interface DiskFaults {
 export class MortalStore implements Store {
   readonly durability = 'durable';
   readonly #inner: Store;
-  readonly #mirror: Mirror;
+  readonly #model: ReferenceModel;
   readonly #faults: DiskFaults;
   readonly #opened: Opened;
   #dead = false;
 
-  constructor(inner: Store, mirror: Mirror, faults: DiskFaults, opened: Opened) {
+  constructor(inner: Store, model: ReferenceModel, faults: DiskFaults, opened: Opened) {
     this.#inner = inner;
-    this.#mirror = mirror;
+    this.#model = model;
     this.#faults = faults;
     this.#opened = opened;
   }
@@ -188,7 +188,7 @@ export class MortalStore implements Store {
     const refusal = this.#faults.refusal(writes);
     if (refusal !== null) throw refusal;
     await this.#inner.commit(writes);
-    this.#mirror.apply(writes);
+    this.#model.apply(writes);
     await this.#pause();
   }
 

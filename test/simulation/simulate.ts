@@ -12,10 +12,10 @@ import type { DeclaredTrigger, Engine } from '../../src/server/engine/verbs.ts';
 import { LocalError } from '../../src/protocol/wire/errors.ts';
 import { manualClock, type ManualClock } from '../../src/testing/clock.ts';
 import { seededRandom } from '../../src/testing/random.ts';
-import { Crowd } from './simulated-clients.ts';
-import { Judge } from './invariant-checker.ts';
+import { SimulatedClients } from './simulated-clients.ts';
+import { InvariantChecker } from './invariant-checker.ts';
 import { MortalStore } from './reference-model.ts';
-import { Endpoints, Ledger, type Dice } from './peers.ts';
+import { Endpoints, MemoryLedger, type Dice } from './peers.ts';
 
 /** Which world, and over which store. */
 export interface SimulateOptions {
@@ -71,10 +71,10 @@ class World {
   readonly #options: SimulateOptions;
   readonly #clock = manualClock();
   readonly #dice: Dice;
-  readonly #judge: Judge;
-  readonly #ledger: Ledger;
+  readonly #checker: InvariantChecker;
+  readonly #ledger: MemoryLedger;
   readonly #endpoints: Endpoints;
-  readonly #crowd: Crowd;
+  readonly #clients: SimulatedClients;
   readonly #counts = { crashes: 0, rotations: 0, refusedCommits: 0, steps: 0 };
   #inner: Store | null = null;
   #life: { readonly engine: Engine; readonly store: MortalStore; alive: boolean } | null = null;
@@ -84,18 +84,18 @@ class World {
   constructor(options: SimulateOptions) {
     this.#options = options;
     this.#dice = dice(options.seed);
-    this.#judge = new Judge(() => this.#clock.now(), (selection, event) => {
+    this.#checker = new InvariantChecker(() => this.#clock.now(), (selection, event) => {
       const { name, data } = JSON.parse(event.encoded ?? '{}') as { name: string; data: { topic?: string } };
       const { topic } = selection.arguments as { topic?: string };
       return selection.name === name && (topic === undefined || topic === data.topic);
     });
-    this.#ledger = new Ledger(this.#judge);
-    this.#endpoints = new Endpoints(this.#judge, this.#ledger, this.#clock, this.#dice);
-    this.#crowd = new Crowd({ judge: this.#judge, ledger: this.#ledger, clock: this.#clock, dice: this.#dice, engine: () => this.#engine() });
+    this.#ledger = new MemoryLedger(this.#checker);
+    this.#endpoints = new Endpoints(this.#checker, this.#ledger, this.#clock, this.#dice);
+    this.#clients = new SimulatedClients({ checker: this.#checker, ledger: this.#ledger, clock: this.#clock, dice: this.#dice, engine: () => this.#engine() });
   }
 
   result(): SimulateResult {
-    return { seed: this.#options.seed, violations: this.#judge.violations, counts: { ...this.#counts, ...this.#judge.counts, ...this.#crowd.counts } };
+    return { seed: this.#options.seed, violations: this.#checker.violations, counts: { ...this.#counts, ...this.#checker.counts, ...this.#clients.counts } };
   }
 
   async run(steps: number): Promise<void> {
@@ -103,11 +103,11 @@ class World {
     await this.#inner.open(this.#clock.now());
     try {
       await this.#begin('new');
-      for (let step = 0; step < steps && this.#judge.violations.length === 0; step += 1) {
+      for (let step = 0; step < steps && this.#checker.violations.length === 0; step += 1) {
         this.#counts.steps += 1;
         await this.#step();
       }
-      if (this.#judge.violations.length === 0) await this.#quiet();
+      if (this.#checker.violations.length === 0) await this.#quiet();
     } finally {
       this.#kill();
       await this.#inner.close();
@@ -117,7 +117,7 @@ class World {
   async #step(): Promise<void> {
     const { below, chance } = this.#dice;
     if (chance(0.012)) return this.#crash();
-    this.#crowd.act();
+    this.#clients.act();
     await turns(below(4));
     if (chance(0.45)) await this.#pass(chance(0.06) ? below(900_000) : below(chance(0.3) ? 20_000 : 400));
   }
@@ -128,13 +128,13 @@ class World {
 
   async #begin(continuity: Opened['continuity']): Promise<void> {
     const { below, chance } = this.#dice;
-    const opened = this.#judge.mirror.reopened(continuity);
-    const store = new MortalStore(this.#inner!, this.#judge.mirror, {
+    const opened = this.#checker.model.reopened(continuity);
+    const store = new MortalStore(this.#inner!, this.#checker.model, {
       delay: () => (chance(0.25) ? below(4) : 0),
       refusal: () => {
         if (!this.#faults || !chance(0.01)) return null;
         this.#counts.refusedCommits += 1;
-        this.#judge.excuse();
+        this.#checker.excuse();
         return chance(0.5) ? new LocalError('store_full', 'no room, says the simulation') : new LocalError('store_failed', 'no luck, says the simulation');
       },
     }, opened);
@@ -147,7 +147,7 @@ class World {
       triggers: TRIGGERS,
       clock: this.#clock,
       random: seededRandom(seed * 1000 + this.#lives),
-      quotas: { attempts: 3, held: 5 },
+      quotas: { attempts: 3, loaded: 5 },
       batchEvents: 7,
       numberingChunk: 4,
       ...(log === undefined ? {} : { log }),
@@ -157,11 +157,11 @@ class World {
     life.engine = createEngine(engineOptions);
     this.#life = life;
     let started = false;
-    life.engine.start().then(() => { started = true; }, (cause: unknown) => this.#judge.blame('start', String(cause)));
-    for (let tries = 0; !started && tries < 2000 && this.#judge.violations.length === 0; tries += 1) await turns(1);
+    life.engine.start().then(() => { started = true; }, (cause: unknown) => this.#checker.blame('start', String(cause)));
+    for (let tries = 0; !started && tries < 2000 && this.#checker.violations.length === 0; tries += 1) await turns(1);
     if (!started) {
       // A commit refused at start fails the start: the operator starts it again.
-      this.#judge.violations.length = 0;
+      this.#checker.violations.length = 0;
       await this.#crash();
     }
   }
@@ -171,8 +171,8 @@ class World {
     this.#life.alive = false;
     this.#life.store.die();
     this.#life = null;
-    this.#crowd.disconnected();
-    this.#judge.crashed();
+    this.#clients.disconnected();
+    this.#checker.crashed();
   }
 
   /** The process is gone between two instructions; whatever was on its way to the disk got there, or not. */
@@ -194,21 +194,21 @@ class World {
     this.#endpoints.trouble = false;
     await this.#pass(15_000);
     // The last fault may have been a commit that was refused: from here on the same process runs on.
-    await this.#crowd.settle(() => this.#pass(30_000));
+    await this.#clients.settle(() => this.#pass(30_000));
     await this.#pass(QUIET_MS, 60_000);
-    await this.#crowd.collect(() => this.#pass(5_000));
-    if (this.#judge.violations.length > 0) return;
-    this.#judge.finish(this.#ledger.cursors);
+    await this.#clients.collect(() => this.#pass(5_000));
+    if (this.#checker.violations.length > 0) return;
+    this.#checker.finish(this.#ledger.cursors);
     let closed = false;
-    void this.#engine()?.close().then(() => { closed = true; }, (cause: unknown) => this.#judge.blame('close', String(cause)));
+    void this.#engine()?.close().then(() => { closed = true; }, (cause: unknown) => this.#checker.blame('close', String(cause)));
     await this.#pass(30_000);
-    if (!closed) this.#judge.blame('close', 'the engine did not close');
+    if (!closed) this.#checker.blame('close', 'the engine did not close');
   }
 
   /** Time passes; every timer on the way has some turns to do its work in. */
   async #pass(ms: number, atMost = Number.POSITIVE_INFINITY): Promise<void> {
     let left = ms;
-    while (left > 0 && this.#judge.violations.length === 0) {
+    while (left > 0 && this.#checker.violations.length === 0) {
       const leap = Math.min(left, this.#clock.nextIn ?? left, atMost);
       await this.#clock.run(leap);
       await turns(8);

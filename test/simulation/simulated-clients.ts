@@ -2,12 +2,12 @@
 import type { Caller, Engine } from '../../src/server/engine/verbs.ts';
 import { LocalError, WireError } from '../../src/protocol/wire/errors.ts';
 import type { ManualClock } from '../../src/testing/clock.ts';
-import type { Judge, SeenDelivery } from './invariant-checker.ts';
-import { SECRET, type Dice, type Ledger } from './peers.ts';
+import type { InvariantChecker, SeenDelivery } from './invariant-checker.ts';
+import { SECRET, type Dice, type MemoryLedger } from './peers.ts';
 
-export interface CrowdOptions {
-  readonly judge: Judge;
-  readonly ledger: Ledger;
+export interface SimulatedClientsOptions {
+  readonly checker: InvariantChecker;
+  readonly ledger: MemoryLedger;
   readonly clock: ManualClock;
   readonly dice: Dice;
   /** The engine that runs now, or null between two lives. */
@@ -28,15 +28,15 @@ const TOPICS = ['red', 'green', 'blue'];
 /** Errors of this side that a fault of the store explains. */
 const EXCUSED = new Set(['store_full', 'store_failed', 'closed']);
 
-export class Crowd {
-  readonly #o: CrowdOptions;
+export class SimulatedClients {
+  readonly #o: SimulatedClientsOptions;
   readonly #mine = new Map<string, Mine>();
   readonly counts = { emits: 0, duplicates: 0, subscribes: 0, pulls: 0, streams: 0, refused: 0 };
   #lastEvent = 0;
   #streams = 0;
   #subscribed = 0;
 
-  constructor(options: CrowdOptions) {
+  constructor(options: SimulatedClientsOptions) {
     this.#o = options;
   }
 
@@ -68,16 +68,16 @@ export class Crowd {
     call.then((result) => { if (this.#o.engine() === engine) done?.(result); }, (cause: unknown) => {
       this.counts.refused += 1;
       if (cause instanceof LocalError && EXCUSED.has(cause.code)) return;
-      if (!(cause instanceof WireError)) return this.#o.judge.blame('error', cause instanceof Error ? cause.stack ?? cause.message : String(cause));
+      if (!(cause instanceof WireError)) return this.#o.checker.blame('error', cause instanceof Error ? cause.stack ?? cause.message : String(cause));
       if (mine === null || !cause.is('NotFound') || this.#o.engine() !== engine) return;
-      const log = this.#o.judge.mirror.logs.get(mine.subscriptionId);
-      if (log !== undefined && log.endedAt === null) this.#o.judge.blame('H4', `${mine.subscriptionId} lives, but is not found`);
+      const log = this.#o.checker.model.logs.get(mine.subscriptionId);
+      if (log !== undefined && log.endedAt === null) this.#o.checker.blame('H4', `${mine.subscriptionId} lives, but is not found`);
       this.#mine.delete(mine.subscriptionId);
     });
   }
 
   #emit(engine: Engine, count: number): void {
-    const { dice, judge } = this.#o;
+    const { dice, checker } = this.#o;
     for (let left = count; left > 0; left -= 1) {
       const again = this.#lastEvent > 0 && dice.chance(0.1);
       const number = again ? this.#lastEvent - dice.below(Math.min(5, this.#lastEvent)) : (this.#lastEvent += 1);
@@ -87,7 +87,7 @@ export class Crowd {
       this.counts.emits += 1;
       this.#watch(engine.emit({ name: number % 4 === 0 ? 'beta' : 'alpha', eventId, data }), null, ({ duplicate }) => {
         if (duplicate) this.counts.duplicates += 1;
-        judge.promised(eventId, duplicate);
+        checker.promised(eventId, duplicate);
       });
     }
   }
@@ -142,15 +142,15 @@ export class Crowd {
   #ack(engine: Engine, mine: Mine): void {
     const position = this.#position(mine);
     if (position === undefined) return;
-    this.#o.judge.stated(mine.subscriptionId, position.epoch, position.sequence);
+    this.#o.checker.stated(mine.subscriptionId, position.epoch, position.sequence);
     this.#watch(engine.ack(mine.caller, { subscriptionId: mine.subscriptionId, position }), mine);
   }
 
   #pull(engine: Engine, mine: Mine, most?: number): void {
-    const { dice, judge, ledger } = this.#o;
+    const { dice, checker, ledger } = this.#o;
     const position = this.#position(mine);
     const acks = position !== undefined && dice.chance(0.6);
-    if (acks) judge.stated(mine.subscriptionId, position.epoch, position.sequence);
+    if (acks) checker.stated(mine.subscriptionId, position.epoch, position.sequence);
     this.counts.pulls += 1;
     this.#watch(engine.pull(mine.caller, {
       subscriptionId: mine.subscriptionId,
@@ -160,13 +160,13 @@ export class Crowd {
       ...(dice.chance(0.3) ? { waitMs: dice.below(25_000) } : {}),
     }), mine, (answer) => {
       const delivery = answer as SeenDelivery;
-      judge.told(delivery, null);
+      checker.told(delivery, null);
       if (most !== undefined || dice.chance(0.9)) ledger.apply(delivery);
     });
   }
 
   #stream(engine: Engine, mine: Mine): void {
-    const { clock, dice, judge, ledger } = this.#o;
+    const { clock, dice, checker, ledger } = this.#o;
     const position = this.#position(mine);
     const abort = new AbortController();
     const name = `stream ${(this.#streams += 1)}`;
@@ -181,7 +181,7 @@ export class Crowd {
       send: async ({ params }) => {
         if (this.#o.engine() !== engine || abort.signal.aborted) return;
         const delivery = params as SeenDelivery;
-        judge.told(delivery, name);
+        checker.told(delivery, name);
         // A reader that lost one message has lost its connection: it does not go on behind the hole.
         if (dice.chance(0.03)) return abort.abort();
         ledger.apply(delivery);
@@ -209,17 +209,17 @@ export class Crowd {
 
   /** Those without a callback pull until there is nothing more. Callbacks must have got everything by themselves. */
   async collect(wait: () => Promise<void>): Promise<void> {
-    const { judge } = this.#o;
+    const { checker } = this.#o;
     for (let round = 0; round < 40; round += 1) {
       const engine = this.#o.engine();
-      const behind = [...judge.mirror.logs.values()].filter((log) => log.endedAt === null && log.state.callback === null && log.state.acked < log.state.head);
+      const behind = [...checker.model.logs.values()].filter((log) => log.endedAt === null && log.state.callback === null && log.state.acked < log.state.head);
       if (engine === null || behind.length === 0) return;
       for (const log of behind) {
         const mine = this.#mine.get(log.subscriptionId) ?? { caller: { principal: log.state.principal }, key: '', subscriptionId: log.subscriptionId, etag: '', streams: [] };
         const position = this.#position(mine);
         if (position !== undefined && position.epoch === log.state.epoch && round % 2 === 1) this.#ack(engine, mine);
         else this.#watch(engine.pull(mine.caller, { subscriptionId: mine.subscriptionId, maxEvents: 100 }), mine, (answer) => {
-          judge.told(answer as SeenDelivery, null);
+          checker.told(answer as SeenDelivery, null);
           this.#o.ledger.apply(answer as SeenDelivery);
         });
       }

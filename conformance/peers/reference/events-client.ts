@@ -29,7 +29,7 @@ if (extensions?.['io.modelcontextprotocol/events']?.listChanged === true) {
   }).catch(() => undefined);
 }
 const following = triggersClient(connection).follow({
-  select: select as FollowOptions['select'], rungs: [`events.${mode}`],
+  select: select as FollowOptions['select'], modes: [`events.${mode}`],
   ...(mode === 'webhook' ? { callback: await loopbackReceiver() } : {}),
   tuning: {
     ...(streamSilenceMs === undefined ? {} : { silenceMs: streamSilenceMs }), ...(pollFloorMs === undefined ? {} : { pollFloorMs }),

@@ -5,16 +5,16 @@
 import type { MarkRecord } from '../../protocol/ledger/ledger.ts';
 
 /** What the ledger is to remember. */
-export type Progress = Pick<MarkRecord, 'mark' | 'number'> & { readonly rung: string | undefined };
+export type Progress = Pick<MarkRecord, 'mark' | 'number'> & { readonly mode: string | undefined };
 
 /** What is settled together with an item; what is undefined stays as it is. */
-export interface Entry extends Partial<Pick<MarkRecord, 'mark' | 'number' | 'rung'>> {
+export interface Entry extends Partial<Pick<MarkRecord, 'mark' | 'number' | 'mode'>> {
   readonly done?: () => void | Promise<void>;
 }
 
 interface Held extends Entry { readonly at: number; readonly isSilent: boolean }
 
-export class Tally {
+export class AckTracker {
   readonly #save: (progress: Progress) => Promise<void>;
   /** Not settled yet, in order. */
   #held: Held[] = [];
@@ -58,9 +58,9 @@ export class Tally {
   #settle(): Promise<void> {
     for (let first = this.#held[0]; first && (first.isSilent || first.at <= this.#finished); first = this.#held[0]) {
       this.#held.shift();
-      const { rung = this.#progress.rung, mark = this.#progress.mark, number = this.#progress.number, done } = first;
-      if (rung !== this.#progress.rung || mark !== this.#progress.mark || number !== this.#progress.number) this.#isDirty = true;
-      this.#progress = { rung, mark, number };
+      const { mode = this.#progress.mode, mark = this.#progress.mark, number = this.#progress.number, done } = first;
+      if (mode !== this.#progress.mode || mark !== this.#progress.mark || number !== this.#progress.number) this.#isDirty = true;
+      this.#progress = { mode, mark, number };
       if (done) this.#answers.push(done);
     }
     const settled = new Promise<void>((resolve, reject) => { this.#waiters.push({ resolve, reject }); });

@@ -4,7 +4,7 @@
  */
 import { orAbort } from '../../protocol/lib/abort.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import { Calls } from '../sdk/triggers-api.ts';
+import { TriggersApi } from '../sdk/triggers-api.ts';
 import type { Connection } from '../sdk/connection.ts';
 
 /** An answer this young is still true. */
@@ -46,11 +46,11 @@ export async function allPages(page: (cursor: string | undefined) => Promise<str
 
 /** The names of the trigger types that this caller sees. */
 export function namesOffered(connection: Connection, signal: AbortSignal): Promise<ReadonlySet<string>> {
-  const calls = new Calls(connection);
+  const api = new TriggersApi(connection);
   return listed(connection, 'triggers/list', async () => {
     const names = new Set<string>();
     await allPages(async (cursor) => {
-      const result = await calls.list(cursor === undefined ? {} : { cursor });
+      const result = await api.list(cursor === undefined ? {} : { cursor });
       if (!('triggers' in result)) return undefined;
       for (const { name } of result.triggers) names.add(name);
       return result.nextCursor;

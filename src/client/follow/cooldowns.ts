@@ -1,15 +1,15 @@
 /** Which rungs were tried and did not work, and for how long they are left alone. */
 import type { Clock } from '../../protocol/lib/clock.ts';
-import type { RungName } from './types.ts';
+import type { ModeName } from './types.ts';
 
 /** A rung is left alone twice as long each time, until this. */
 const DOUBLINGS_MAX = 6;
 
-export class Refusals {
+export class Cooldowns {
   readonly #clock: Clock;
   readonly #firstMs: number;
-  readonly #tried = new Map<RungName, { readonly times: number; readonly until: number }>();
-  readonly #notes = new Map<RungName, unknown>();
+  readonly #tried = new Map<ModeName, { readonly times: number; readonly until: number }>();
+  readonly #notes = new Map<ModeName, unknown>();
 
   constructor(clock: Clock, firstMs: number) {
     this.#clock = clock;
@@ -17,21 +17,21 @@ export class Refusals {
   }
 
   /** It was tried. */
-  refuse(rung: RungName, error: unknown): void {
-    const times = (this.#tried.get(rung)?.times ?? 0) + 1;
-    this.#tried.set(rung, { times, until: this.#clock.now() + this.#firstMs * 2 ** Math.min(times - 1, DOUBLINGS_MAX) });
-    this.#notes.set(rung, error);
+  refuse(mode: ModeName, error: unknown): void {
+    const times = (this.#tried.get(mode)?.times ?? 0) + 1;
+    this.#tried.set(mode, { times, until: this.#clock.now() + this.#firstMs * 2 ** Math.min(times - 1, DOUBLINGS_MAX) });
+    this.#notes.set(mode, error);
   }
 
   /** It could not even be tried: the server says why. */
-  note(rung: RungName, error: unknown): void {
-    this.#notes.set(rung, error);
+  note(mode: ModeName, error: unknown): void {
+    this.#notes.set(mode, error);
   }
 
-  isRefused(rung: RungName): boolean { return (this.#tried.get(rung)?.until ?? -Infinity) > this.#clock.now(); }
+  isRefused(mode: ModeName): boolean { return (this.#tried.get(mode)?.until ?? -Infinity) > this.#clock.now(); }
 
   /** Why the best of them is not to be had; undefined = none was ever offered. */
-  reason(rungs: readonly RungName[]): unknown {
-    return rungs.map((rung) => this.#notes.get(rung)).find((error) => error !== undefined);
+  reason(modes: readonly ModeName[]): unknown {
+    return modes.map((mode) => this.#notes.get(mode)).find((error) => error !== undefined);
   }
 }

@@ -5,15 +5,15 @@
 import { LocalError, WireError, type LocalErrorCode, type WireErrorName } from '../../protocol/wire/errors.ts';
 import { RemoteError } from '../../protocol/wire/remote-error.ts';
 import { isTransient } from '../backoff.ts';
-import type { RungName } from './types.ts';
+import type { ModeName } from './types.ts';
 
 /**
  * `again`: the way to the server, or the server, is out of order at the moment. `strike`: it broke the protocol; patience with that is
  * limited. `next`: not to be had on this rung. `end`: no rung can help.
  */
-export type Verdict = 'again' | 'strike' | 'next' | 'end';
+export type AfterError = 'again' | 'strike' | 'next' | 'end';
 
-const BY_CODE: Partial<Record<LocalErrorCode, Verdict>> = {
+const BY_CODE: Partial<Record<LocalErrorCode, AfterError>> = {
   unreachable: 'again',
   timeout: 'again',
   not_supported: 'next',
@@ -27,8 +27,8 @@ const REMOVED = 'trigger_removed';
 const MISTAKES: readonly WireErrorName[] = ['InvalidParams', 'Conflict'];
 
 /** `undefined`: the server ended it in good order. */
-export function judge(error: unknown, rung?: RungName): Verdict {
-  if (rung === 'triggers' && error instanceof WireError && MISTAKES.includes(error.name)) return 'end';
+export function afterError(error: unknown, mode?: ModeName): AfterError {
+  if (mode === 'triggers' && error instanceof WireError && MISTAKES.includes(error.name)) return 'end';
   if (error === undefined || isTransient(error)) return 'again';
   if (error instanceof LocalError && error.code === 'terminated') return error.reason === REMOVED ? 'next' : 'end';
   if (error instanceof LocalError) return BY_CODE[error.code] ?? 'end';

@@ -7,13 +7,13 @@ interface Identity { readonly name: string; readonly eventId: string }
 
 const REMEMBERED_MAX = 10_000;
 
-export class Seen {
+export class Deduplicator {
   /** With the turn in which it was seen. */
   readonly #in: Map<string, number>;
   #turn = 1;
 
   /** Goes on with what others have seen. */
-  constructor(...others: readonly Seen[]) {
+  constructor(...others: readonly Deduplicator[]) {
     this.#in = new Map(others.flatMap((other) => [...other.#in.keys()]).slice(-REMEMBERED_MAX).map((name) => [name, 0]));
   }
 

@@ -8,23 +8,23 @@ import { LocalError } from '../../protocol/wire/errors.ts';
 import { Backoff, type BackoffOptions } from '../backoff.ts';
 import type { Connection } from '../sdk/connection.ts';
 import { forgetLists } from './catalog.ts';
-import { judge, type Verdict } from './decide.ts';
-import { Leaving } from './leaving.ts';
-import type { Refusals } from './cooldowns.ts';
-import type { Teller } from './item-sequencer.ts';
-import type { FollowGuarantee, FollowItem, FollowState, Offer, Rung, RungContext, RungName, Wish } from './types.ts';
+import { afterError, type AfterError } from './decide.ts';
+import { ModeLeft } from './leaving.ts';
+import type { Cooldowns } from './cooldowns.ts';
+import type { ItemSequencer } from './item-sequencer.ts';
+import type { FollowGuarantee, FollowItem, FollowState, Offer, Mode, ModeContext, ModeName, FollowTarget } from './types.ts';
 
-export interface LadderOptions {
+export interface FollowerOptions {
   readonly connection: Connection;
   /** Best first. */
-  readonly rungs: readonly Rung[];
-  readonly wish: Wish;
-  readonly teller: Teller;
-  readonly refusals: Refusals;
+  readonly modes: readonly Mode[];
+  readonly target: FollowTarget;
+  readonly sequencer: ItemSequencer;
+  readonly cooldowns: Cooldowns;
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly backoff: BackoffOptions;
-  readonly tuning: RungContext['tuning'];
+  readonly tuning: ModeContext['tuning'];
   /** Why another ladder was left for this one. */
   readonly before: { readonly wasRefused: boolean; readonly error: unknown } | undefined;
   readonly onState: (state: FollowState) => void;
@@ -34,9 +34,9 @@ export interface LadderOptions {
 export interface Exhausted { readonly error: unknown }
 
 /** A rung that can be used now, and its place in the table. */
-interface Choice { readonly rung: Rung; readonly offer: Offer; readonly index: number }
+interface Choice { readonly mode: Mode; readonly offer: Offer; readonly index: number }
 /** A rung whose end was its own fault, unless the server turns out to offer other things now. */
-interface Suspect { readonly name: RungName; readonly error: unknown }
+interface Suspect { readonly name: ModeName; readonly error: unknown }
 
 /** A peer that breaks the protocol this often on a rung, without anything good in between, is not asked there any more. */
 const STRIKES_MAX = 3;
@@ -51,8 +51,8 @@ const WITHDRAWN = new LocalError('not_supported', 'The server does not offer thi
 /** What a rung has to do at its end must not keep anybody. */
 const RETURN_MS = 5000;
 
-export class Ladder {
-  readonly #o: LadderOptions;
+export class Follower {
+  readonly #o: FollowerOptions;
   readonly #backoff: Backoff;
   #state: FollowState = { phase: 'idle' };
   #choice: Choice | undefined;
@@ -60,21 +60,21 @@ export class Ladder {
   #better: Choice | undefined;
   #suspect: Suspect | undefined;
   /** The rung that was left because it does not work, and why it was. */
-  #refused: RungName | undefined;
+  #refused: ModeName | undefined;
   #failure: unknown;
   #round: AbortController | undefined;
   #strikes = 0;
   #fruitless = 0;
 
-  constructor(options: LadderOptions) {
+  constructor(options: FollowerOptions) {
     this.#o = options;
     this.#backoff = new Backoff(options.backoff);
   }
 
-  get guarantee(): FollowGuarantee | undefined { return this.#o.teller.guarantee; }
+  get guarantee(): FollowGuarantee | undefined { return this.#o.sequencer.guarantee; }
   get state(): FollowState { return this.#state; }
-  get wish(): Wish { return this.#o.wish; }
-  get teller(): Teller { return this.#o.teller; }
+  get target(): FollowTarget { return this.#o.target; }
+  get sequencer(): ItemSequencer { return this.#o.sequencer; }
   /** The last rung was left because it does not work. */
   get wasRefused(): boolean { return this.#refused !== undefined; }
   /** Whether there is something above. */
@@ -82,27 +82,27 @@ export class Ladder {
 
   /** Items in order. Returns when no rung is left; throws what no rung can help against, or the signal's reason. */
   async *items(): AsyncGenerator<FollowItem, Exhausted> {
-    const { signal, teller } = this.#o;
+    const { signal, sequencer: itemSequencer } = this.#o;
     let why: { readonly wasRefused: boolean; readonly error: unknown } | undefined = this.#o.before;
     try {
-      await teller.load();
+      await itemSequencer.load();
       for (;;) {
-        const left = this.#choice?.rung.name;
+        const left = this.#choice?.mode.name;
         const choice = await this.#choose();
         if (!choice) return this.#exhausted();
-        if (choice.rung.name !== left) this.#strikes = this.#fruitless = 0;
+        if (choice.mode.name !== left) this.#strikes = this.#fruitless = 0;
         if (left !== undefined) why = { error: why?.error, wasRefused: this.#refused === left };
         this.#choice = choice;
-        const mark = await teller.enter(choice.rung.name, choice.offer.isSelfAcknowledging === true);
+        const mark = await itemSequencer.enter(choice.mode.name, choice.offer.acknowledgesItself === true);
         // The same rung again goes on with what it has shown.
-        if (choice.rung.name !== left) yield* teller.promise(choice.offer.guarantee, why);
+        if (choice.mode.name !== left) yield* itemSequencer.promise(choice.offer.guarantee, why);
         const error = yield* this.#run(choice, mark);
         signal.throwIfAborted();
         await this.#recover(choice, error);
         why = { wasRefused: false, error: this.#better ? undefined : error };
       }
     } finally {
-      await teller.flush().catch(() => undefined);
+      await itemSequencer.flush().catch(() => undefined);
     }
   }
 
@@ -116,7 +116,7 @@ export class Ladder {
     const found = await this.#firstOffer(current.index, false).catch(() => 'unknown' as const);
     if (found === 'unknown' || this.#round !== round || round.signal.aborted || found?.index === current.index) return;
     this.#better = found;
-    round.abort(found ? new Leaving() : WITHDRAWN);
+    round.abort(found ? new ModeLeft() : WITHDRAWN);
   }
 
   /** Takes back what the rung has made on the server, as far as it can be reached. */
@@ -143,12 +143,12 @@ export class Ladder {
     for (let failures = 0; ; failures++) {
       try {
         await this.#ask();
-        const choice = await this.#firstOffer(this.#o.rungs.length - 1, failures >= OFFERS_MAX);
+        const choice = await this.#firstOffer(this.#o.modes.length - 1, failures >= OFFERS_MAX);
         this.#suspect = undefined;
         return choice;
       } catch (error) {
         this.#o.signal.throwIfAborted();
-        if (judge(error) !== 'again') throw error;
+        if (afterError(error) !== 'again') throw error;
         await this.#pause(error);
       }
     }
@@ -163,51 +163,51 @@ export class Ladder {
 
   /** The best rung from the top down to `last`. `givenUp`: one that cannot be asked for at the moment is none. */
   async #firstOffer(last: number, givenUp: boolean): Promise<Choice | undefined> {
-    const { rungs, connection, wish, signal, refusals } = this.#o;
-    for (const [index, rung] of rungs.slice(0, last + 1).entries()) {
-      if (refusals.isRefused(rung.name)) continue;
+    const { modes, connection, target, signal, cooldowns } = this.#o;
+    for (const [index, mode] of modes.slice(0, last + 1).entries()) {
+      if (cooldowns.isRefused(mode.name)) continue;
       try {
-        const offer = await orAbort(rung.offer(connection, wish, signal), signal);
+        const offer = await orAbort(mode.offer(connection, target, signal), signal);
         if (!offer) continue;
-        if (this.#suspect?.name !== rung.name) return { rung, offer, index };
-        refusals.refuse(rung.name, this.#suspect.error);
-        this.#refused = rung.name;
+        if (this.#suspect?.name !== mode.name) return { mode, offer, index };
+        cooldowns.refuse(mode.name, this.#suspect.error);
+        this.#refused = mode.name;
       } catch (error) {
         signal.throwIfAborted();
-        const verdict = judge(error);
+        const verdict = afterError(error);
         if (verdict === 'end' || (verdict === 'again' && !givenUp)) throw error;
-        refusals.note(rung.name, error);
+        cooldowns.note(mode.name, error);
       }
     }
     return undefined;
   }
 
   #exhausted(): Exhausted {
-    const { rungs, wish, refusals } = this.#o;
-    const error = this.#failure ?? refusals.reason(rungs.map(({ name }) => name))
-      ?? new LocalError('not_supported', `The server has nothing that tells of ${wish.selection.name}. Say with "otherwise" what to look at instead.`, { reason: 'rung' });
+    const { modes, target, cooldowns } = this.#o;
+    const error = this.#failure ?? cooldowns.reason(modes.map(({ name }) => name))
+      ?? new LocalError('not_supported', `The server has nothing that tells of ${target.selection.name}. Say with "otherwise" what to look at instead.`, { reason: 'mode' });
     return { error };
   }
 
   /* -------------------------------------------------- following --------------------------------------------------------- */
 
   /** Yields until the rung ends; returns why: undefined when the server ended it in good order. */
-  async *#run({ rung, offer }: Choice, mark: string | undefined): AsyncGenerator<FollowItem, unknown> {
-    const { connection, clock, tuning, teller } = this.#o;
+  async *#run({ mode, offer }: Choice, mark: string | undefined): AsyncGenerator<FollowItem, unknown> {
+    const { connection, clock, tuning, sequencer: itemSequencer } = this.#o;
     const round = new AbortController();
     const signal = AbortSignal.any([round.signal, this.#o.signal]);
     const startedAt = clock.now();
     let hasYielded = false;
     this.#round = round;
-    this.say({ phase: 'following', rung: rung.name, ...(offer.guarantee.drain ? { drain: offer.guarantee.drain } : {}) });
+    this.say({ phase: 'following', mode: mode.name, ...(offer.guarantee.drain ? { drain: offer.guarantee.drain } : {}) });
     const generator = offer.run({ connection, clock, signal, mark, tuning });
     try {
       for (;;) {
         const { done, value } = await orAbort(generator.next(), signal);
         if (done) return undefined;
-        if (!hasYielded) yield* teller.arrived(value, mark);
+        if (!hasYielded) yield* itemSequencer.arrived(value, mark);
         hasYielded = true;
-        if (yield* teller.take(value)) {
+        if (yield* itemSequencer.take(value)) {
           this.#strikes = 0;
           this.#backoff.reset();
         }
@@ -217,10 +217,10 @@ export class Ladder {
     } finally {
       this.#round = undefined;
       this.#fruitless = hasYielded ? 0 : this.#fruitless + 1;
-      if (hasYielded) teller.left();
+      if (hasYielded) itemSequencer.left();
       if (clock.now() - startedAt >= HEALTHY_MS) this.#backoff.reset();
       await atMost(generator.return(), clock);
-      if (signal.reason instanceof Leaving) await this.release();
+      if (signal.reason instanceof ModeLeft) await this.release();
       round.abort(new LocalError('closed', 'This is not followed any more.'));
     }
   }
@@ -228,17 +228,17 @@ export class Ladder {
   /* -------------------------------------------------- recovering -------------------------------------------------------- */
 
   /** What the end of a rung means. Throws what no rung can help against. */
-  async #recover({ rung }: Choice, error: unknown): Promise<void> {
+  async #recover({ mode }: Choice, error: unknown): Promise<void> {
     if (this.#better || error === WITHDRAWN) return;
-    const verdict = this.#patience(judge(error, rung.name));
+    const verdict = this.#patience(afterError(error, mode.name));
     if (verdict === 'end') throw error;
     // What the server listed may be what has changed.
     forgetLists(this.#o.connection);
-    if (verdict === 'next') this.#suspect = { name: rung.name, error };
+    if (verdict === 'next') this.#suspect = { name: mode.name, error };
     else await this.#pause(error ?? new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' }));
   }
 
-  #patience(verdict: Verdict): Verdict {
+  #patience(verdict: AfterError): AfterError {
     if (verdict === 'strike') return ++this.#strikes >= STRIKES_MAX ? 'next' : verdict;
     return verdict === 'again' && this.#fruitless >= FRUITLESS_MAX ? 'next' : verdict;
   }

@@ -16,14 +16,14 @@ import type { TriggersSubscription } from '../subscription/subscription.ts';
 import { forgetLists } from './catalog.ts';
 import { EVENTS_LIST_CHANGED } from '../../protocol/events/names.ts';
 import { weakest } from './guarantee.ts';
-import { Ladder, type Exhausted } from './follower.ts';
-import { Leaving } from './leaving.ts';
-import { Refusals } from './cooldowns.ts';
-import { isRungName, LOWER_RUNGS, RUNG_NAMES } from './modes/index.ts';
-import { Seen } from './deduplicator.ts';
-import { Teller } from './item-sequencer.ts';
-import { triggersRung, type TriggersRung } from './modes/triggers.ts';
-import type { FollowGuarantee, FollowItem, FollowOptions, FollowState, FollowStatus, Rung, RungContext, RungName } from './types.ts';
+import { Follower, type Exhausted } from './follower.ts';
+import { ModeLeft } from './leaving.ts';
+import { Cooldowns } from './cooldowns.ts';
+import { isModeName, FALLBACK_MODES, MODE_NAMES } from './modes/index.ts';
+import { Deduplicator } from './deduplicator.ts';
+import { ItemSequencer } from './item-sequencer.ts';
+import { triggersMode, type TriggersMode } from './modes/triggers.ts';
+import type { FollowGuarantee, FollowItem, FollowOptions, FollowState, FollowStatus, Mode, ModeContext, ModeName } from './types.ts';
 
 const POLL_MS = 30_000;
 const POLL_FLOOR_MS = 1000;
@@ -37,12 +37,12 @@ const LISTS_CHANGED: readonly string[] = [LIST_CHANGED_METHOD, EVENTS_LIST_CHANG
 const PHASES: readonly FollowState['phase'][] = ['ended', 'waiting', 'choosing', 'idle', 'following'];
 
 /** One ladder with what it stands on. */
-interface Lane {
-  readonly ladder: Ladder;
+interface Track {
+  readonly follower: Follower;
   readonly selection: Selection | undefined;
-  readonly seen: Seen;
-  readonly refusals: Refusals;
-  readonly triggers: TriggersRung | undefined;
+  readonly seen: Deduplicator;
+  readonly cooldowns: Cooldowns;
+  readonly triggers: TriggersMode | undefined;
 }
 
 /** What was left for other lanes. */
@@ -54,14 +54,14 @@ export class Following implements AsyncIterable<FollowItem> {
   readonly #o: FollowOptions;
   readonly #clock: Clock;
   readonly #ledger: Ledger;
-  readonly #tuning: RungContext['tuning'];
+  readonly #tuning: ModeContext['tuning'];
   readonly #reprobeMs: number;
   readonly #stop = new AbortController();
   /** Left for other lanes. */
   #group = new AbortController();
-  #lanes: readonly Lane[] = [];
+  #tracks: readonly Track[] = [];
   /** Of the subscription for all selections: it is tried again when there is reason to. */
-  readonly #refusals: Refusals;
+  readonly #cooldowns: Cooldowns;
   #state: FollowState = { phase: 'idle' };
   #isIterating = false;
   #isOver = false;
@@ -69,37 +69,37 @@ export class Following implements AsyncIterable<FollowItem> {
 
   /** @internal Made by `TriggersClient.follow`. */
   constructor(connection: Connection, options: FollowOptions) {
-    const { select, rungs = RUNG_NAMES, tuning = {} } = options;
+    const { select, modes = MODE_NAMES, tuning = {} } = options;
     if (select.length < 1 || select.length > SELECT_MAX) throw new LocalError('config_invalid', `Follow 1 to ${SELECT_MAX} selections.`);
-    if (!rungs.every(isRungName)) throw new LocalError('config_invalid', `Rungs are ${RUNG_NAMES.join(', ')}.`);
+    if (!modes.every(isModeName)) throw new LocalError('config_invalid', `Rungs are ${MODE_NAMES.join(', ')}.`);
     this.#connection = connection;
     this.#o = options;
     this.#clock = tuning.clock ?? systemClock;
     this.#ledger = options.ledger ?? memoryLedger();
     this.#tuning = { pollMs: tuning.pollMs ?? POLL_MS, pollFloorMs: tuning.pollFloorMs ?? POLL_FLOOR_MS, silenceMs: tuning.silenceMs ?? SILENCE_MS };
     this.#reprobeMs = tuning.reprobeMs ?? REPROBE_MS;
-    this.#refusals = new Refusals(this.#clock, this.#reprobeMs);
+    this.#cooldowns = new Cooldowns(this.#clock, this.#reprobeMs);
     options.signal?.addEventListener('abort', () => this.#shut(), { once: true, signal: this.#stop.signal });
     if (options.signal?.aborted) this.#shut();
   }
 
   /** What can be relied on for everything that is followed, at this moment; undefined until the first rung is chosen. */
-  get guarantee(): FollowGuarantee | undefined { return this.#isOver ? undefined : weakest(this.#lanes.flatMap(({ ladder }) => ladder.guarantee ?? [])); }
+  get guarantee(): FollowGuarantee | undefined { return this.#isOver ? undefined : weakest(this.#tracks.flatMap(({ follower }) => follower.guarantee ?? [])); }
 
   /** The same for each selection; one row where one log of the extension has them all. */
   get status(): readonly FollowStatus[] {
-    return this.#lanes.map(({ ladder, selection }) => ({ selection, guarantee: ladder.guarantee, state: ladder.state }));
+    return this.#tracks.map(({ follower, selection }) => ({ selection, guarantee: follower.guarantee, state: follower.state }));
   }
 
   /** What is being done; of several selections, where it is worst. */
   get state(): FollowState {
-    if (this.#isOver || this.#lanes.length === 0) return this.#state;
-    const states = this.#lanes.map(({ ladder }) => ladder.state);
+    if (this.#isOver || this.#tracks.length === 0) return this.#state;
+    const states = this.#tracks.map(({ follower }) => follower.state);
     return PHASES.flatMap((phase) => states.filter((state) => state.phase === phase))[0]!;
   }
 
   /** The subscription on the server, while one of the extension has everything that is followed. */
-  get subscription(): TriggersSubscription | undefined { return this.#lanes.length === 1 ? this.#lanes[0]!.triggers?.subscription : undefined; }
+  get subscription(): TriggersSubscription | undefined { return this.#tracks.length === 1 ? this.#tracks[0]!.triggers?.subscription : undefined; }
 
   /**
    * Items of each selection in order; there is no order between selections. Iterated once; leaving the loop ends it here, and what the
@@ -120,7 +120,7 @@ export class Following implements AsyncIterable<FollowItem> {
       throw error;
     } finally {
       unwatch();
-      for (const { ladder } of this.#lanes) ladder.say({ phase: 'ended', ...failure });
+      for (const { follower } of this.#tracks) follower.say({ phase: 'ended', ...failure });
       this.#isOver = true;
       this.#shut(failure);
     }
@@ -132,10 +132,10 @@ export class Following implements AsyncIterable<FollowItem> {
    */
   async close({ unsubscribe = false }: { readonly unsubscribe?: boolean } = {}): Promise<void> {
     try {
-      if (!this.#stop.signal.aborted) await Promise.all(this.#lanes.map(settle));
+      if (!this.#stop.signal.aborted) await Promise.all(this.#tracks.map(settle));
     } finally {
       this.#stop.abort(closed());
-      if (unsubscribe) await Promise.all(this.#lanes.map(({ ladder }) => ladder.release()));
+      if (unsubscribe) await Promise.all(this.#tracks.map(({ follower }) => follower.release()));
     }
   }
 
@@ -144,88 +144,88 @@ export class Following implements AsyncIterable<FollowItem> {
   async *#follow(): AsyncGenerator<FollowItem, void> {
     const { select } = this.#o;
     let before: Before | undefined;
-    let seen: readonly Seen[] = [];
+    let seen: readonly Deduplicator[] = [];
     for (;;) {
       this.#stop.signal.throwIfAborted();
-      if (select.length > 1 && this.#mayUse('triggers') && !this.#refusals.isRefused('triggers')) {
+      if (select.length > 1 && this.#mayUse('triggers') && !this.#cooldowns.isRefused('triggers')) {
         const whole = this.#wholeLane(before, seen);
         const end = yield* this.#through([whole]);
-        const guarantee = whole.ladder.guarantee;
+        const guarantee = whole.follower.guarantee;
         if (guarantee) {
-          before = { guarantee, error: end?.error, wasRefused: whole.ladder.wasRefused };
+          before = { guarantee, error: end?.error, wasRefused: whole.follower.wasRefused };
           seen = [whole.seen];
         }
       }
-      const lanes = select.map((selection) => this.#lane(selection, before, seen));
-      const end = yield* this.#through(lanes);
+      const tracks = select.map((selection) => this.#lane(selection, before, seen));
+      const end = yield* this.#through(tracks);
       if (end) throw end.error;
       // Left for one subscription for all.
-      before = { guarantee: weakest(lanes.flatMap(({ ladder }) => ladder.guarantee ?? []))!, error: undefined, wasRefused: false };
-      seen = lanes.map((lane) => lane.seen);
+      before = { guarantee: weakest(tracks.flatMap(({ follower }) => follower.guarantee ?? []))!, error: undefined, wasRefused: false };
+      seen = tracks.map((track) => track.seen);
     }
   }
 
-  #mayUse(name: RungName): boolean { return this.#o.rungs?.includes(name) ?? true; }
+  #mayUse(name: ModeName): boolean { return this.#o.modes?.includes(name) ?? true; }
 
-  #wholeLane(before: Before | undefined, seen: readonly Seen[]): Lane {
+  #wholeLane(before: Before | undefined, seen: readonly Deduplicator[]): Track {
     const { select } = this.#o;
-    return this.#makeLane({ selections: select, selection: undefined, lower: [], refusals: this.#refusals, before, seen });
+    return this.#makeLane({ selections: select, selection: undefined, lower: [], cooldowns: this.#cooldowns, before, seen });
   }
 
-  #lane(selection: Selection, before: Before | undefined, seen: readonly Seen[]): Lane {
+  #lane(selection: Selection, before: Before | undefined, seen: readonly Deduplicator[]): Track {
     const isAlone = this.#o.select.length === 1;
     return this.#makeLane({
-      selections: [selection], selection, lower: LOWER_RUNGS.filter(({ name }) => this.#mayUse(name)), before, seen,
-      refusals: isAlone ? this.#refusals : new Refusals(this.#clock, this.#reprobeMs),
+      selections: [selection], selection, lower: FALLBACK_MODES.filter(({ name }) => this.#mayUse(name)), before, seen,
+      cooldowns: isAlone ? this.#cooldowns : new Cooldowns(this.#clock, this.#reprobeMs),
     });
   }
 
-  #makeLane({ selections, selection, lower, refusals, before, seen }: {
+  #makeLane({ selections, selection, lower, cooldowns, before, seen }: {
     readonly selections: readonly Selection[];
     readonly selection: Selection | undefined;
-    readonly lower: readonly Rung[];
-    readonly refusals: Refusals;
+    readonly lower: readonly Mode[];
+    readonly cooldowns: Cooldowns;
     readonly before: Before | undefined;
-    readonly seen: readonly Seen[];
-  }): Lane {
+    readonly seen: readonly Deduplicator[];
+  }): Track {
     const { select, otherwise = {}, callback, ack = 'auto', tuning = {} } = this.#o;
     const own = { ...this.#o, ledger: this.#ledger };
     // A key that was given names one subscription.
     const options = selections.length === select.length ? own : { ...own, triggers: withoutKey(own.triggers) };
-    const triggers = this.#mayUse('triggers') ? triggersRung(selections, options, (state) => this.#subscriptionSays(ladder, state)) : undefined;
-    const mine = new Seen(...seen);
+    const triggers = this.#mayUse('triggers') ? triggersMode(selections, options, (state) => this.#subscriptionSays(follower, state)) : undefined;
+    const mine = new Deduplicator(...seen);
     const first = selections[0]!;
-    const ladder: Ladder = new Ladder({
+    const follower: Follower = new Follower({
       connection: this.#connection,
-      rungs: [...(triggers ? [triggers] : []), ...lower],
-      wish: { selection: first, otherwise: Object.hasOwn(otherwise, first.name) ? otherwise[first.name] : undefined, callback },
-      teller: new Teller({
+      modes: [...(triggers ? [triggers] : []), ...lower],
+      target: { selection: first, otherwise: Object.hasOwn(otherwise, first.name) ? otherwise[first.name] : undefined, callback },
+      sequencer: new ItemSequencer({
         ledger: this.#ledger, server: this.#connection.server, keys: selections.map((one) => subscriptionKey([one], null)),
         triggersKey: triggers?.key ?? '', ack, seen: mine, before: before?.guarantee,
-        selectionOf: (rung) => (rung === 'triggers' && selections.length === select.length ? undefined : selection),
+        selectionOf: (mode) => (mode === 'triggers' && selections.length === select.length ? undefined : selection),
       }),
-      refusals, signal: AbortSignal.any([this.#stop.signal, this.#group.signal]), clock: this.#clock, backoff: tuning.backoff ?? {}, tuning: this.#tuning,
+      cooldowns: cooldowns, signal: AbortSignal.any([this.#stop.signal, this.#group.signal]), clock: this.#clock, backoff: tuning.backoff ?? {}, tuning: this.#tuning,
       before: before && { wasRefused: before.wasRefused, error: before.error },
       onState: (state) => this.#o.onState?.(state, selection),
     });
-    return { ladder, selection, seen: mine, refusals, triggers };
+    return { follower, selection, seen: mine, cooldowns, triggers };
   }
 
   /** What the subscription does by itself. */
-  #subscriptionSays(ladder: Ladder, state: SubscriptionState): void {
-    if (state.phase === 'waiting') ladder.say(state);
-    if (state.phase === 'draining') ladder.say({ phase: 'following', rung: 'triggers', drain: state.drain });
+  #subscriptionSays(follower: Follower, state: SubscriptionState): void {
+    if (state.phase === 'waiting') follower.say(state);
+    if (state.phase === 'draining') follower.say({ phase: 'following', mode: 'triggers', drain: state.drain });
   }
 
   /**
    * Items of all lanes as they come: of each at most one waits here, so that nothing is asked of a server before there is room. Ends with
    * what the first lane ended with; without anything when all were left for other lanes.
    */
-  async *#through(lanes: readonly Lane[]): AsyncGenerator<FollowItem, Exhausted | undefined> {
-    this.#lanes = lanes;
+  async *#through(tracks: readonly Track[]): AsyncGenerator<FollowItem, Exhausted | undefined> {
+    this.#tracks = tracks;
     const group = this.#group;
     const inbox = new AsyncQueue<{ readonly at: number; readonly next?: IteratorResult<FollowItem, Exhausted>; readonly left?: true }>();
-    const iterators = lanes.map(({ ladder }) => ladder.items());
+    const iterators = tracks.map(({ follower }) => follower.items());
     const pending = new Set<number>();
     const ask = (at: number): void => {
       pending.add(at);
@@ -238,9 +238,9 @@ export class Following implements AsyncIterable<FollowItem> {
         },
       );
     };
-    let open = lanes.length;
+    let open = tracks.length;
     try {
-      for (const at of lanes.keys()) ask(at);
+      for (const at of tracks.keys()) ask(at);
       for await (const { at, next, left } of inbox) {
         if (left && --open === 0) return undefined;
         if (!next) continue;
@@ -251,7 +251,7 @@ export class Following implements AsyncIterable<FollowItem> {
       return undefined;
     } finally {
       // Who has handed something over goes in good order; who waits for a server is told to stop.
-      await Promise.all(lanes.map((lane, at) => (pending.has(at) ? lane.ladder.teller.flush().catch(() => undefined) : iterators[at]!.return({ error: undefined }).catch(() => undefined))));
+      await Promise.all(tracks.map((track, at) => (pending.has(at) ? track.follower.sequencer.flush().catch(() => undefined) : iterators[at]!.return({ error: undefined }).catch(() => undefined))));
       group.abort(closed());
       await Promise.all(iterators.map((iterator) => iterator.return({ error: undefined }).catch(() => undefined)));
       this.#group = new AbortController();
@@ -284,15 +284,15 @@ export class Following implements AsyncIterable<FollowItem> {
   }
 
   async #reconsider(always: boolean): Promise<void> {
-    const lanes = this.#lanes;
-    const isSplit = lanes.length > 1;
-    if (this.#looking || (!always && !isSplit && !lanes.some(({ ladder }) => ladder.canRise))) return;
+    const tracks = this.#tracks;
+    const isSplit = tracks.length > 1;
+    if (this.#looking || (!always && !isSplit && !tracks.some(({ follower }) => follower.canRise))) return;
     this.#looking = true;
     try {
       await this.#connection.look({ signal: this.#stop.signal });
       forgetLists(this.#connection);
-      if (isSplit && await this.#canUnite(lanes)) return this.#group.abort(new Leaving());
-      await Promise.all(lanes.map(({ ladder }) => ladder.reconsider({ always })));
+      if (isSplit && await this.#canUnite(tracks)) return this.#group.abort(new ModeLeft());
+      await Promise.all(tracks.map(({ follower }) => follower.reconsider({ always })));
     } catch {
       // It says nothing now; whoever follows it finds out by itself.
     } finally {
@@ -301,10 +301,10 @@ export class Following implements AsyncIterable<FollowItem> {
   }
 
   /** Whether one subscription could have everything by now. */
-  async #canUnite(lanes: readonly Lane[]): Promise<boolean> {
-    if (!this.#mayUse('triggers') || this.#refusals.isRefused('triggers') || lanes !== this.#lanes) return false;
-    const rung = triggersRung(this.#o.select, this.#o, () => undefined);
-    return await rung.offer(this.#connection, lanes[0]!.ladder.wish, this.#stop.signal).catch(() => null) !== null;
+  async #canUnite(tracks: readonly Track[]): Promise<boolean> {
+    if (!this.#mayUse('triggers') || this.#cooldowns.isRefused('triggers') || tracks !== this.#tracks) return false;
+    const mode = triggersMode(this.#o.select, this.#o, () => undefined);
+    return await mode.offer(this.#connection, tracks[0]!.follower.target, this.#stop.signal).catch(() => null) !== null;
   }
 
   #shut(failure?: { readonly error: unknown }): void {
@@ -318,7 +318,7 @@ const closed = (): LocalError => new LocalError('closed', 'This is not followed 
 const withoutKey = ({ key: _key, ...rest }: NonNullable<FollowOptions['triggers']> = {}): NonNullable<FollowOptions['triggers']> => rest;
 
 /** What the application has finished is saved; a subscription is closed in its own way. */
-async function settle({ ladder, triggers }: Lane): Promise<void> {
-  await ladder.teller.flush();
+async function settle({ follower, triggers }: Track): Promise<void> {
+  await follower.sequencer.flush();
   await triggers?.subscription?.close();
 }

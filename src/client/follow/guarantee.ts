@@ -1,5 +1,5 @@
 /** Guarantees compared: which one is weaker, and whether two say the same (SEP: When a peer lacks the extension). */
-import { RUNG_NAMES } from './modes/index.ts';
+import { MODE_NAMES } from './modes/index.ts';
 import type { FollowGuarantee } from './types.ts';
 
 /** Best first. What is lost counts most. */
@@ -20,7 +20,7 @@ export const weakest = (guarantees: readonly FollowGuarantee[]): FollowGuarantee
   guarantees.reduce<FollowGuarantee | undefined>((worst, one) => (worst === undefined || compareGuarantees(one, worst) > 0 ? one : worst), undefined);
 
 export const isSame = (a: FollowGuarantee | undefined, b: FollowGuarantee): boolean =>
-  a !== undefined && a.rung === b.rung && a.drain === b.drain && a.numbers === b.numbers && compareGuarantees(a, b) === 0;
+  a !== undefined && a.mode === b.mode && a.drain === b.drain && a.numbers === b.numbers && compareGuarantees(a, b) === 0;
 
 /** With the server's numbers every loss shows, on whatever way the events come. */
 export const withNumbers = (guarantee: FollowGuarantee): FollowGuarantee =>
@@ -31,6 +31,6 @@ const DRAINS = ['callback', 'stream', 'pull'] as const;
 /** What a change means: the rung counts most, then what it promises, then how the events get here. */
 export function direction(from: FollowGuarantee, to: FollowGuarantee): 'upgraded' | 'downgraded' {
   const drain = ({ drain: one = 'callback' }: FollowGuarantee): number => DRAINS.indexOf(one);
-  const down = RUNG_NAMES.indexOf(to.rung) - RUNG_NAMES.indexOf(from.rung) || compareGuarantees(to, from) || drain(to) - drain(from);
+  const down = MODE_NAMES.indexOf(to.mode) - MODE_NAMES.indexOf(from.mode) || compareGuarantees(to, from) || drain(to) - drain(from);
   return down > 0 ? 'downgraded' : 'upgraded';
 }

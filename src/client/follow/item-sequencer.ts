@@ -7,115 +7,115 @@ import type { Ledger } from '../../protocol/ledger/ledger.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { direction, isSame, withNumbers } from './guarantee.ts';
 import { place, showsLoss, type Numbered } from './numbers.ts';
-import { isRungName, RUNGS } from './modes/index.ts';
-import type { Seen } from './deduplicator.ts';
-import { Tally, type Entry } from './ack-tracker.ts';
-import type { FollowedEvent, FollowedGap, FollowGuarantee, FollowItem, RungChange, RungName, RungYield, ServerNumber } from './types.ts';
+import { isModeName, MODE_TRAITS } from './modes/index.ts';
+import type { Deduplicator } from './deduplicator.ts';
+import { AckTracker, type Entry } from './ack-tracker.ts';
+import type { FollowedEvent, FollowedGap, FollowGuarantee, FollowItem, ModeChange, ModeName, ModeYield, ServerNumber } from './types.ts';
 
-export interface TellerOptions {
+export interface ItemSequencerOptions {
   /** Of the items; undefined where one log has all selections. */
-  readonly selectionOf: (rung: RungName) => Selection | undefined;
+  readonly selectionOf: (mode: ModeName) => Selection | undefined;
   readonly ledger: Ledger;
   readonly server: string;
   /** Name the selections in the ledger. */
   readonly keys: readonly string[];
-  /** Names their subscription on the rung `triggers`. */
+  /** Names their subscription on the mode `triggers`. */
   readonly triggersKey: string;
   readonly ack: 'auto' | 'manual';
-  readonly seen: Seen;
+  readonly seen: Deduplicator;
   /** What could be relied on before, by another teller. */
   readonly before: FollowGuarantee | undefined;
 }
 
 /** Why there is another guarantee. */
 interface Why {
-  /** The rung before was tried and did not work. */
+  /** The mode before was tried and did not work. */
   readonly wasRefused?: boolean;
   readonly error?: unknown;
 }
 
-type Yielded<T extends RungYield['type']> = Extract<RungYield, { type: T }>;
-type Unhanded = Omit<FollowedEvent, 'ack' | 'rung' | 'selection'> | Omit<FollowedGap, 'ack' | 'rung' | 'selection'>;
+type Yielded<T extends ModeYield['type']> = Extract<ModeYield, { type: T }>;
+type Unhanded = Omit<FollowedEvent, 'ack' | 'mode' | 'selection'> | Omit<FollowedGap, 'ack' | 'mode' | 'selection'>;
 
-export class Teller {
-  readonly #o: TellerOptions;
-  #tally!: Tally;
+export class ItemSequencer {
+  readonly #o: ItemSequencerOptions;
+  #ackTracker!: AckTracker;
   /** A save that failed; told with the next item. */
   #unsaved: { readonly error: unknown } | undefined;
-  #rung: RungName | undefined;
+  #mode: ModeName | undefined;
   #isSelfAcknowledging = false;
-  /** What the rung itself guarantees, and what the application was told last. */
+  /** What the mode itself guarantees, and what the application was told last. */
   #own: FollowGuarantee | undefined;
   #told: FollowGuarantee | undefined;
-  /** The server's numbers are seen on this rung. */
+  /** The server's numbers are seen on this mode. */
   #isNumbered = false;
   #last: Numbered | undefined;
   /** For a while nobody was looking; told as soon as somebody is. */
   #isUnwatched: boolean;
   #count = 0;
 
-  constructor(options: TellerOptions) {
+  constructor(options: ItemSequencerOptions) {
     this.#o = options;
     this.#told = options.before;
     this.#isUnwatched = options.before !== undefined;
   }
 
-  get guarantee(): FollowGuarantee | undefined { return this.#rung && this.#told; }
+  get guarantee(): FollowGuarantee | undefined { return this.#mode && this.#told; }
 
   async load(): Promise<void> {
     const { ledger, server, keys } = this.#o;
     const records = await Promise.all(keys.map((key) => ledger.load('mark', server, key)));
     const [record] = records;
-    const rung = record && isRungName(record.rung) ? record.rung : undefined;
+    const mode = record && isModeName(record.mode) ? record.mode : undefined;
     if (records.some((one) => one !== undefined)) this.#isUnwatched = true;
-    this.#tally = new Tally({ rung, mark: record?.mark ?? null, number: record?.number ?? null }, async (progress) => {
-      for (const key of keys) await ledger.save({ kind: 'mark', server, key, rung: progress.rung!, mark: progress.mark, number: progress.number });
+    this.#ackTracker = new AckTracker({ mode, mark: record?.mark ?? null, number: record?.number ?? null }, async (progress) => {
+      for (const key of keys) await ledger.save({ kind: 'mark', server, key, mode: progress.mode!, mark: progress.mark, number: progress.number });
     });
   }
 
   /** Resolves when everything that the application has finished is saved. */
-  async flush(): Promise<void> { await this.#tally?.flush(); }
+  async flush(): Promise<void> { await this.#ackTracker?.flush(); }
 
   /* -------------------------------------------------- rungs ------------------------------------------------------------ */
 
-  /** Another rung, or the same again. Resolves with the mark from which it goes on; undefined = from now. */
-  async enter(rung: RungName, isSelfAcknowledging: boolean): Promise<string | undefined> {
-    const { marks } = RUNGS[rung];
-    const { rung: before, mark, number } = this.#tally.progress;
-    const goesOn = isRungName(before) && RUNGS[before].marks === marks;
-    this.#isSelfAcknowledging = isSelfAcknowledging;
+  /** Another mode, or the same again. Resolves with the mark from which it goes on; undefined = from now. */
+  async enter(mode: ModeName, acknowledgesItself: boolean): Promise<string | undefined> {
+    const { marks } = MODE_TRAITS[mode];
+    const { mode: before, mark, number } = this.#ackTracker.progress;
+    const goesOn = isModeName(before) && MODE_TRAITS[before].marks === marks;
+    this.#isSelfAcknowledging = acknowledgesItself;
     this.#o.seen.turn();
-    if (this.#rung !== rung) {
-      this.#rung = rung;
+    if (this.#mode !== mode) {
+      this.#mode = mode;
       this.#isNumbered = false;
       // Another way to the same events may count them in another log.
-      this.#last = before === rung ? number ?? undefined : undefined;
+      this.#last = before === mode ? number ?? undefined : undefined;
     }
-    if (before !== rung) this.#tally.skip({ rung, number: null, ...(goesOn ? {} : { mark: null }) });
+    if (before !== mode) this.#ackTracker.skip({ mode, number: null, ...(goesOn ? {} : { mark: null }) });
     if (marks === 'position') return (await this.#o.ledger.load('position', this.#o.server, this.#o.triggersKey)) && '';
     return goesOn ? mark ?? undefined : undefined;
   }
 
-  /** What the rung promises, if that is news. */
-  *promise(offered: FollowGuarantee, { wasRefused = false, error }: Why = {}): Generator<RungChange> {
+  /** What the mode promises, if that is news. */
+  *promise(offered: FollowGuarantee, { wasRefused = false, error }: Why = {}): Generator<ModeChange> {
     this.#own = offered;
     const from = this.#told;
-    const to = this.#isNumbered && offered.rung === from?.rung ? withNumbers(offered) : offered;
+    const to = this.#isNumbered && offered.mode === from?.mode ? withNumbers(offered) : offered;
     if (isSame(from, to)) return;
     this.#told = to;
-    const selection = this.#o.selectionOf(to.rung);
+    const selection = this.#o.selectionOf(to.mode);
     yield {
-      type: 'rung', ...(selection ? { selection } : {}), ...(from ? { from } : {}), to,
+      type: 'mode', ...(selection ? { selection } : {}), ...(from ? { from } : {}), to,
       reason: from === undefined ? 'chosen' : wasRefused ? 'refused' : direction(from, to),
       ...(error === undefined ? {} : { error }),
     };
   }
 
-  /** The rung has stopped working. */
+  /** The mode has stopped working. */
   left(): void { this.#isUnwatched = true; }
 
-  /** The rung works. That nobody was looking before it, and that this cannot be made up for, is told. */
-  *arrived(first: RungYield, mark: string | undefined): Generator<FollowItem> {
+  /** The mode works. That nobody was looking before it, and that this cannot be made up for, is told. */
+  *arrived(first: ModeYield, mark: string | undefined): Generator<FollowItem> {
     const isTold = mark !== undefined || (first.type === 'gap' && first.reason === 'unwatched');
     if (this.#isUnwatched && !isTold) yield* this.#hand({ type: 'gap', reason: 'unwatched' });
     this.#isUnwatched = false;
@@ -124,9 +124,9 @@ export class Teller {
   /* -------------------------------------------------- items ------------------------------------------------------------ */
 
   /** Returns whether that was an event or a gap which the application had not had. */
-  *take(one: RungYield): Generator<FollowItem, boolean> {
+  *take(one: ModeYield): Generator<FollowItem, boolean> {
     switch (one.type) {
-      case 'mark': this.#tally.skip({ mark: one.mark }); return false;
+      case 'mark': this.#ackTracker.skip({ mark: one.mark }); return false;
       case 'guarantee': yield* this.promise(one.guarantee); return false;
       case 'loss': yield one.item; return false;
       case 'gap': return yield* this.#gap(one);
@@ -142,10 +142,10 @@ export class Teller {
 
   *#event({ event, number, ...rest }: Yielded<'event'>): Generator<FollowItem, boolean> {
     const { seen } = this.#o;
-    const rung = this.#rung!;
-    const { isOccurrence } = RUNGS[rung];
+    const mode = this.#mode!;
+    const { isOccurrence } = MODE_TRAITS[mode];
     // Below `events/*` an identifier is that of a state, and a state may come back.
-    const hasIdentity = isOccurrence || rung === 'triggers';
+    const hasIdentity = isOccurrence || mode === 'triggers';
     const isKnown = isOccurrence ? seen.has(event) : hasIdentity && seen.hadBefore(event);
     if (isOccurrence) yield* this.#place(number, isKnown);
     const entry = entryOf({ ...rest, ...(isOccurrence && number ? { number: bare(number) } : {}) });
@@ -157,7 +157,7 @@ export class Teller {
 
   /** What the application does not get is done with as soon as everything before it is. */
   #skip(entry: Entry): false {
-    if (!this.#isSelfAcknowledging) this.#tally.skip(entry);
+    if (!this.#isSelfAcknowledging) this.#ackTracker.skip(entry);
     return false;
   }
 
@@ -185,10 +185,10 @@ export class Teller {
   /** One item: the application is done with it when it says so, or when it asks for the next. */
   *#hand(item: Unhanded, entry: Entry = {}): Generator<FollowItem> {
     if (this.#unsaved) throw this.#unsaved.error;
-    const rung = this.#rung!;
-    const selection = this.#o.selectionOf(rung);
-    const ack = this.#isSelfAcknowledging ? async () => { await entry.done?.(); } : this.#tally.hand(entry);
-    yield { ...item, rung, ...(selection ? { selection } : {}), ack } as FollowItem;
+    const mode = this.#mode!;
+    const selection = this.#o.selectionOf(mode);
+    const ack = this.#isSelfAcknowledging ? async () => { await entry.done?.(); } : this.#ackTracker.hand(entry);
+    yield { ...item, mode, ...(selection ? { selection } : {}), ack } as FollowItem;
     if (this.#o.ack === 'auto' && !this.#isSelfAcknowledging) ack().catch((error: unknown) => { this.#unsaved = { error }; });
   }
 }

@@ -11,7 +11,7 @@ import type { Connection } from '../sdk/connection.ts';
 import type { CallbackEndpoint } from '../options.ts';
 
 /** Best first. */
-export type RungName =
+export type ModeName =
   /** `triggers/*`, by callback, stream or pull. */
   | 'triggers'
   /** SEP-3415 `events/*`. */
@@ -25,7 +25,7 @@ export type RungName =
 
 /** What can be relied on for one selection, in words that are true of the connection as it is (SEP: When a peer lacks the extension). */
 export interface FollowGuarantee {
-  readonly rung: RungName;
+  readonly mode: ModeName;
   /** On the rung `triggers`. */
   readonly drain?: Drain;
   /** `total`: as numbered by the server. `sent`: as the server sent it; a webhook may still reorder. `observed`: as looked at from here. */
@@ -55,7 +55,7 @@ export type ServerNumber = Extract<ItemNumber, { by: 'server' }>;
 /** An occurrence, by whichever rung it came. */
 export interface FollowedEvent {
   readonly type: 'event';
-  readonly rung: RungName;
+  readonly mode: ModeName;
   /** What of `FollowOptions.select` it belongs to; undefined where one log of `triggers` has them all. */
   readonly selection?: Selection;
   readonly number: ItemNumber;
@@ -76,7 +76,7 @@ export interface FollowedEvent {
 /** Something is missing here. */
 export interface FollowedGap {
   readonly type: 'gap';
-  readonly rung: RungName;
+  readonly mode: ModeName;
   readonly selection?: Selection;
   /** The reason the server gave, or: `truncated` it said that something is missing; `missing` its numbers show it; `unwatched` nobody was looking for a while. */
   readonly reason: GapReason | 'truncated' | 'missing' | 'unwatched';
@@ -87,8 +87,8 @@ export interface FollowedGap {
 }
 
 /** What can be relied on has changed while running: another rung, another drain, or a stream that was refused. */
-export interface RungChange {
-  readonly type: 'rung';
+export interface ModeChange {
+  readonly type: 'mode';
   readonly selection?: Selection;
   /** Undefined at the start. */
   readonly from?: FollowGuarantee;
@@ -99,7 +99,7 @@ export interface RungChange {
 }
 
 /** What the iterator yields. */
-export type FollowItem = FollowedEvent | FollowedGap | RungChange | EpochItem | LostItem;
+export type FollowItem = FollowedEvent | FollowedGap | ModeChange | EpochItem | LostItem;
 
 /** What to look at where the server has no trigger type of the name. */
 export interface Otherwise {
@@ -119,7 +119,7 @@ export interface FollowOptions {
   /** By name of a selection: what to look at where the server does not have that trigger type. */
   readonly otherwise?: Readonly<Record<string, Otherwise>>;
   /** Only these rungs. Default: all. */
-  readonly rungs?: readonly RungName[];
+  readonly modes?: readonly ModeName[];
   /** Needed for callbacks and webhooks. */
   readonly callback?: CallbackEndpoint;
   /** Remembers positions, cursors and hashes across restarts. Default: memory. */
@@ -129,14 +129,14 @@ export interface FollowOptions {
   /** Ends the iteration without an error. */
   readonly signal?: AbortSignal;
   /** What only the rung `triggers` knows. */
-  readonly triggers?: TriggersRungOptions;
+  readonly triggers?: TriggersModeOptions;
   /** Told of every change of state, at once. Must not throw. */
   readonly onState?: (state: FollowState, selection: Selection | undefined) => void;
   readonly tuning?: FollowTuning;
 }
 
 /** As in `SubscribeOptions`, for a server that has the extension. */
-export interface TriggersRungOptions {
+export interface TriggersModeOptions {
   readonly key?: string;
   readonly ttlMs?: number | null;
   readonly since?: string;
@@ -151,7 +151,7 @@ export type FollowState =
   | { readonly phase: 'idle' }
   /** Finding out what the server offers. */
   | { readonly phase: 'choosing' }
-  | { readonly phase: 'following'; readonly rung: RungName; readonly drain?: Drain }
+  | { readonly phase: 'following'; readonly mode: ModeName; readonly drain?: Drain }
   /** Trying again after `delayMs`. */
   | { readonly phase: 'waiting'; readonly error: unknown; readonly delayMs: number }
   /** Closed here when there is no `error`. */
@@ -183,14 +183,14 @@ export interface FollowTuning {
 }
 
 /** A selection with what belongs to it. */
-export interface Wish {
+export interface FollowTarget {
   readonly selection: Selection;
   readonly otherwise: Otherwise | undefined;
   readonly callback: CallbackEndpoint | undefined;
 }
 
 /** What a rung yields: the ladder adds rung, selection, number where the client counts, and `ack`. */
-export type RungYield =
+export type ModeYield =
   | {
     readonly type: 'event';
     readonly event: FollowedEvent['event'];
@@ -218,7 +218,7 @@ export type RungYield =
   | { readonly type: 'guarantee'; readonly guarantee: FollowGuarantee };
 
 /** What a rung works with from its start to its first error. */
-export interface RungContext {
+export interface ModeContext {
   readonly connection: Connection;
   readonly clock: Clock;
   /** Fires when the rung is to stop. */
@@ -232,19 +232,19 @@ export interface RungContext {
 export interface Offer {
   readonly guarantee: FollowGuarantee;
   /** Asking for the next item acknowledges the last one, and nothing is to be saved for it. */
-  readonly isSelfAcknowledging?: boolean;
+  readonly acknowledgesItself?: boolean;
   /**
    * Yields until it cannot go on. Returns when the server ended it in good order; throws `WireError`, `RemoteError` or `LocalError` (`unreachable`,
    * `timeout`, `peer_misbehaved`, `not_supported`, `terminated`), or the signal's reason.
    */
-  run(context: RungContext): AsyncGenerator<RungYield, void>;
+  run(context: ModeContext): AsyncGenerator<ModeYield, void>;
   /** Takes back what the last {@link run} has made on the server. */
   release?(): Promise<void>;
 }
 
 /** One row of the table. */
-export interface Rung {
-  readonly name: RungName;
+export interface Mode {
+  readonly name: ModeName;
   /** Whether this server, as it presents itself now, has it for this wish; may ask the server. Null = no. */
-  offer(connection: Connection, wish: Wish, signal: AbortSignal): Promise<Offer | null>;
+  offer(connection: Connection, target: FollowTarget, signal: AbortSignal): Promise<Offer | null>;
 }

@@ -10,8 +10,8 @@ import { capabilityOf, FIRST_EXTENSIONS_REVISION } from '../../protocol/wire/cap
 import { LIST_CHANGED_METHOD } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { dial, greetings, guards, serverStreams } from './dial.ts';
-import { Exchanges, type Exchange, type Wire } from './exchanges.ts';
-import { Greeting, type RawCapabilities } from './handshake-observer.ts';
+import { PendingRequests, type PendingRequest, type Wire } from './exchanges.ts';
+import { HandshakeObserver, type RawCapabilities } from './handshake-observer.ts';
 import { peerError, unreachable } from './peer-error.ts';
 import type { ServerStream, ServerStreamState } from './server-stream.ts';
 import type { ConnectOptions, Target } from './targets.ts';
@@ -65,13 +65,13 @@ export type InterruptionListener = (error: LocalError) => void;
 
 interface Live {
   readonly client: Client;
-  readonly exchanges: Exchanges;
+  readonly exchanges: PendingRequests;
   /** Undoes what this connection has added to a transport that others may use too. */
   readonly leave: () => void;
 }
 
 interface WrappedTransport {
-  readonly exchanges: Exchanges;
+  readonly exchanges: PendingRequests;
   readonly listeners: Set<NotificationListener>;
   readonly interrupted: Set<InterruptionListener>;
 }
@@ -205,7 +205,7 @@ export class Connection {
   }
 
   async #request(
-    method: string, params: object, timeout: number, signal: AbortSignal | undefined, makeExchange: (end: (reason: Error) => void) => Exchange,
+    method: string, params: object, timeout: number, signal: AbortSignal | undefined, makeExchange: (end: (reason: Error) => void) => PendingRequest,
   ): Promise<unknown> {
     signal?.throwIfAborted();
     const { client, exchanges } = await this.opened();
@@ -213,7 +213,7 @@ export class Connection {
     const stop = new AbortController();
     let ended: Error | undefined;
     const end = (reason: Error): void => { ended ??= reason; stop.abort(reason); };
-    const exchange: Exchange = { ...makeExchange(end), onBroken: end };
+    const exchange: PendingRequest = { ...makeExchange(end), onBroken: end };
     const abort = (): void => stop.abort(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     exchanges.expect(exchange);
@@ -354,7 +354,7 @@ async function end({ client, leave }: Live, withinMs: number): Promise<void> {
 
 /** Wraps a transport that is connected. */
 function wrap(transport: Transport): WrappedTransport {
-  if (!greetings.has(transport)) greetings.set(transport, Greeting.on(transport));
+  if (!greetings.has(transport)) greetings.set(transport, HandshakeObserver.on(transport));
   const listeners = new Set<NotificationListener>();
   const interrupted = new Set<InterruptionListener>();
   const interrupt = (error: LocalError): void => { for (const listener of [...interrupted]) listener(error); };
@@ -364,7 +364,7 @@ function wrap(transport: Transport): WrappedTransport {
     onclose?.();
   };
   serverStreams.get(transport)?.onLost(() => interrupt(unreachable('the stream of the session broke off')));
-  const exchanges = new Exchanges(transport as unknown as Wire, (method, params) => { for (const listener of listeners) listener(method, params); });
+  const exchanges = new PendingRequests(transport as unknown as Wire, (method, params) => { for (const listener of listeners) listener(method, params); });
   guards.get(transport)?.onTooLarge((id, error) => exchanges.fail(id, error));
   const wire = { listeners, interrupted, exchanges };
   wrapped.set(transport, wire);

@@ -6,7 +6,7 @@ import { Client, StreamableHTTPClientTransport, SUPPORTED_PROTOCOL_VERSIONS, typ
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { systemClock } from '../../protocol/lib/clock.ts';
 import { EXTENSION_ID } from '../../protocol/wire/schema.ts';
-import { Greeting } from './handshake-observer.ts';
+import { HandshakeObserver } from './handshake-observer.ts';
 import { HttpGuard } from './http-guard.ts';
 import { EVENTS_EXTENSION_ID } from '../../protocol/events/names.ts';
 import { noRevision, peerError } from './peer-error.ts';
@@ -14,7 +14,7 @@ import { ServerStream } from './server-stream.ts';
 import type { ConnectOptions, HttpTarget, StdioTarget } from './targets.ts';
 
 /** By transport: what was heard of its server. One that somebody else has connected is heard only from the next {@link Connection.look} on. */
-export const greetings = new WeakMap<Transport, Greeting>();
+export const greetings = new WeakMap<Transport, HandshakeObserver>();
 
 /** By transport: the stream of its session, where the transport is ours. */
 export const serverStreams = new WeakMap<Transport, ServerStream>();
@@ -46,13 +46,13 @@ async function attempt(target: HttpTarget | StdioTarget, { clientInfo, timeoutMs
     versionNegotiation: { mode },
   });
   const transport = 'url' in target ? httpTransport(target) : stdioTransport(target);
-  const greeting = Greeting.on(transport);
-  greetings.set(transport, greeting);
+  const handshake = HandshakeObserver.on(transport);
+  greetings.set(transport, handshake);
   try {
     await client.connect(transport, timeoutMs === undefined ? {} : { timeout: timeoutMs });
   } catch (error) {
     // For a revision that it does not know the SDK has no error of its own.
-    if (greeting.revision !== undefined && !SUPPORTED_PROTOCOL_VERSIONS.includes(greeting.revision)) throw noRevision(undefined);
+    if (handshake.revision !== undefined && !SUPPORTED_PROTOCOL_VERSIONS.includes(handshake.revision)) throw noRevision(undefined);
     throw 'url' in target ? peerError(error, guards.get(transport)?.token) : error;
   }
   return client;

@@ -14,7 +14,7 @@ export interface Wire {
 interface SendOptions { readonly onRequestStreamEnd?: () => void }
 
 /** One request of ours from before it is sent until it is settled. */
-export interface Exchange {
+export interface PendingRequest {
   readonly method: string;
   /** A notification that the server tied to this request. */
   onNotification?(method: string, params: unknown): void;
@@ -26,10 +26,10 @@ export interface Exchange {
 
 interface Message { readonly id?: RequestId; readonly method?: string; readonly params?: Record<string, unknown> }
 
-export class Exchanges {
+export class PendingRequests {
   /** Not sent yet, per method in the order of the calls, which is the order in which the SDK sends. */
-  readonly #expected: Exchange[] = [];
-  readonly #open = new Map<RequestId, Exchange>();
+  readonly #expected: PendingRequest[] = [];
+  readonly #open = new Map<RequestId, PendingRequest>();
   readonly #heardNotification: (method: string, params: unknown) => void;
 
   /** `notified` is told of every notification, whatever it is tied to. */
@@ -53,12 +53,12 @@ export class Exchanges {
   }
 
   /** Call right before the request is made. */
-  expect(exchange: Exchange): void {
+  expect(exchange: PendingRequest): void {
     this.#expected.push(exchange);
   }
 
   /** Call when the request is settled: nothing that comes later reaches it. */
-  forget(exchange: Exchange): void {
+  forget(exchange: PendingRequest): void {
     const waiting = this.#expected.indexOf(exchange);
     if (waiting >= 0) this.#expected.splice(waiting, 1);
     for (const [id, open] of this.#open) if (open === exchange) this.#open.delete(id);
@@ -69,7 +69,7 @@ export class Exchanges {
     this.#open.get(id as RequestId)?.onBroken?.(error);
   }
 
-  #sent({ id, method }: Message): Exchange | undefined {
+  #sent({ id, method }: Message): PendingRequest | undefined {
     if (id === undefined || method === undefined) return undefined;
     const at = this.#expected.findIndex((exchange) => exchange.method === method);
     if (at < 0) return undefined;

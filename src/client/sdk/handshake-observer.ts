@@ -13,13 +13,13 @@ interface Answer { readonly result?: { readonly capabilities?: unknown; readonly
 /** Unchecked words of a peer: read members with care. */
 export type RawCapabilities = Readonly<Record<string, unknown>>;
 
-export class Greeting {
+export class HandshakeObserver {
   #capabilities: RawCapabilities | undefined;
   #revision: string | undefined;
 
   /** Listens on a transport from now on. The SDK replaces `onmessage` while it negotiates, so every one is wrapped. */
-  static on(transport: object): Greeting {
-    const greeting = new Greeting();
+  static on(transport: object): HandshakeObserver {
+    const handshake = new HandshakeObserver();
     const heard = transport as Heard;
     const before = heard.onmessage;
     let inner: Heard['onmessage'];
@@ -28,14 +28,14 @@ export class Greeting {
       get: () => inner,
       set: (handler: Heard['onmessage']) => {
         const wrapped = (message: unknown, extra: unknown): void => {
-          greeting.hear(message);
+          handshake.hear(message);
           (handler as (message: unknown, extra: unknown) => void)(message, extra);
         };
         inner = handler && (wrapped as Heard['onmessage']);
       },
     });
     heard.onmessage = before;
-    return greeting;
+    return handshake;
   }
 
   /** As the server said it last; undefined = not heard yet. */

@@ -4,7 +4,7 @@
  */
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { fromErrorObject, RemoteError } from '../../protocol/wire/remote-error.ts';
-import { conceal, concealData } from '../redact.ts';
+import { redact, redactData } from '../redact.ts';
 
 const METHOD_NOT_FOUND = -32601;
 /** What session transports answer for a session they do not know. */
@@ -62,7 +62,7 @@ function fromCode(code: number, message: unknown, data: unknown, cause: unknown,
   if (code === METHOD_NOT_FOUND) return new LocalError('not_supported', 'The server does not have this method.', { reason: 'method_not_found', cause });
   if (code === SESSION_NOT_FOUND) return unreachable('it has ended the session', cause, 'session_ended');
   if (code === REVISION_NOT_SUPPORTED) return noRevision(cause);
-  return fromErrorObject(code, typeof message === 'string' ? conceal(message, token) : message, concealData(data, token));
+  return fromErrorObject(code, typeof message === 'string' ? redact(message, token) : message, redactData(data, token));
 }
 
 /** On the modern transport an unknown method is an HTTP 404 whose text is the JSON-RPC error. */

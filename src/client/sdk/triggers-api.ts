@@ -19,7 +19,7 @@ const PULL_GRACE_MS = 30_000;
 /** What a call may need besides its params: a signal that gives it up. */
 export type AbortOptions = Pick<CallOptions, 'signal'>;
 
-export class Calls {
+export class TriggersApi {
   readonly connection: Connection;
 
   constructor(connection: Connection) {

@@ -34,7 +34,7 @@ export class Acknowledger {
   readonly #onDone = new Set<() => void>();
   #closed = false;
   /** Counts restarts. */
-  #life = 0;
+  #generation = 0;
 
   /** `acked` is what the server holds acknowledged; what the ledger is ahead of that is said again. */
   constructor(start: Position, acked: number, options: AcknowledgerOptions) {
@@ -103,7 +103,7 @@ export class Acknowledger {
 
   /** The log has a new life, or there is another log. What waits for the old one is over. */
   restart(start: Position): void {
-    this.#life += 1;
+    this.#generation += 1;
     this.#epoch = start.epoch;
     this.#done = start.sequence;
     this.#confirmed = start.sequence;
@@ -146,7 +146,7 @@ export class Acknowledger {
   #run(): void {
     this.#cancel();
     if (this.#running || this.#closed || !this.pending) return;
-    const life = this.#life;
+    const life = this.#generation;
     this.#running = this.#say().then(
       () => {
         this.#running = undefined;
@@ -155,7 +155,7 @@ export class Acknowledger {
       (error: unknown) => {
         this.#running = undefined;
         // What was said of a log that is over may fail as it likes.
-        if (life !== this.#life) return this.pending ? this.#schedule() : undefined;
+        if (life !== this.#generation) return this.pending ? this.#schedule() : undefined;
         const again = this.#o.failed(error);
         if (again === null) for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
         else if (!this.#closed) this.#cancelTimer ??= this.#o.clock.after(again, () => this.#run());
@@ -164,11 +164,11 @@ export class Acknowledger {
   }
 
   async #say(): Promise<void> {
-    const life = this.#life;
+    const life = this.#generation;
     const position = await this.saved();
-    if (life !== this.#life) return;
+    if (life !== this.#generation) return;
     await this.#o.send(position);
-    if (life === this.#life) this.settle(position);
+    if (life === this.#generation) this.settle(position);
   }
 
   #cancel(): void {

@@ -8,13 +8,13 @@ import { sleep, type Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { PULL_EVENTS_DEFAULT, RETRY_AFTER_MAX_MS, STREAM_BYTES_DEFAULT, STREAM_EVENTS_DEFAULT } from '../../protocol/wire/limits.ts';
 import type { Acknowledger } from './acknowledger.ts';
-import type { Calls } from '../sdk/triggers-api.ts';
+import type { TriggersApi } from '../sdk/triggers-api.ts';
 import type { Sink } from '../options.ts';
 import { AsyncQueue } from '../../protocol/lib/queue.ts';
 
 /** What a drain works with during one round: from opening to the first error. */
 export interface DrainContext {
-  readonly calls: Calls;
+  readonly api: TriggersApi;
   readonly clock: Clock;
   readonly acks: Acknowledger;
   /** Fires when the round is over. */
@@ -40,7 +40,7 @@ export interface DrainContext {
 const LADDER: readonly Drain[] = ['callback', 'stream', 'pull'];
 
 /** What to try, in this order. */
-export function rungs(wanted: 'auto' | Drain, hasCallback: boolean, capability: ServerCapability): readonly Drain[] {
+export function drainsToTry(wanted: 'auto' | Drain, hasCallback: boolean, capability: ServerCapability): readonly Drain[] {
   const from = wanted === 'auto' ? 0 : LADDER.indexOf(wanted);
   return LADDER.slice(from).filter((drain) => capability.drains.includes(drain) && (drain !== 'callback' || hasCallback));
 }
@@ -52,7 +52,7 @@ const STALLED_HEARTBEATS = 3;
 /** So many windows of bytes may wait for the application: the window is for events alone, and counted in the server's way of writing them. */
 const UNREAD_WINDOWS = 4;
 
-async function* stream({ calls, signal, subscriptionId, position, window, silenceMs, acks, acknowledgeByCall }: DrainContext): AsyncGenerator<Delivery, void> {
+async function* stream({ api, signal, subscriptionId, position, window, silenceMs, acks, acknowledgeByCall }: DrainContext): AsyncGenerator<Delivery, void> {
   acknowledgeByCall(true);
   const queue = new AsyncQueue<{ readonly delivery: Delivery; readonly bytes: number }>();
   const stop = new AbortController();
@@ -86,7 +86,7 @@ async function* stream({ calls, signal, subscriptionId, position, window, silenc
     unread += bytes;
     queue.push({ delivery, bytes });
   };
-  calls
+  api
     .stream({ subscriptionId, after, window: credit }, { signal: AbortSignal.any([signal, stop.signal]), onDelivery, onUnacceptable: fail, ...(silenceMs === undefined ? {} : { silenceMs }) })
     .then(() => queue.end(), (error: unknown) => queue.fail(error));
   try {
@@ -122,11 +122,11 @@ async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
 }
 
 /** `advances`: there is something after the position that was asked from; else asking again at once would bring the same. */
-async function pullOnce({ calls, acks, signal, subscriptionId, position, window }: DrainContext, waitMs: number) {
+async function pullOnce({ api, acks, signal, subscriptionId, position, window }: DrainContext, waitMs: number) {
   const ack = await acks.take();
   const after = position();
   const maxEvents = window.events ?? PULL_EVENTS_DEFAULT;
-  const result = await calls.pull({ subscriptionId, after, maxEvents, waitMs, ...(ack ? { ack } : {}) }, { signal });
+  const result = await api.pull({ subscriptionId, after, maxEvents, waitMs, ...(ack ? { ack } : {}) }, { signal });
   const sameLog = result.subscriptionId === subscriptionId && result.epoch === after.epoch;
   const advances = sameLog && lastCovered(result) > after.sequence;
   if (sameLog && !advances && (result.hasMore || result.head > after.sequence)) throw broken('stalled', 'it tells of events that it does not send');
@@ -151,7 +151,7 @@ async function* catchUp(context: DrainContext): AsyncGenerator<Delivery, void> {
 const CALLBACKS_WAITING_MAX = 100;
 
 async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> {
-  const { acks, calls, clock, signal, subscriptionId, position, checkMs } = context;
+  const { acks, api, clock, signal, subscriptionId, position, checkMs } = context;
   const queue = new AsyncQueue<Delivery>();
   let queued: Position = position();
   const detach = context.attach(async (delivery, deadline) => {
@@ -175,7 +175,7 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
         yield delivery;
         continue;
       }
-      const subscription = await calls.get({ subscriptionId }, { signal });
+      const subscription = await api.get({ subscriptionId }, { signal });
       if ('notModified' in subscription) throw broken('result', 'it answered "not modified" to no question');
       context.note(subscription);
       const { epoch, sequence } = position();

@@ -3,7 +3,7 @@
  * log to the next, and every loss that comes with them (SEP: Applying a delivery, Recovery by the client).
  */
 import type { Delivery, Event, FinalPosition, Position, Subscription } from '../../../spec-schema/draft/schema.ts';
-import { advance, begin, move, receive, type Cursor, type Entry } from '../../protocol/core/apply.ts';
+import { advance, begin, move, receive, type Cursor, type AppliedEntry } from '../../protocol/core/apply.ts';
 import type { EpochItem, LostItem } from '../../protocol/ledger/items.ts';
 import type { PositionRecord } from '../../protocol/ledger/ledger.ts';
 import { RecentEvents } from '../../protocol/ledger/recent-events.ts';
@@ -11,7 +11,7 @@ import { LocalError } from '../../protocol/wire/errors.ts';
 
 type Named = Pick<Subscription, 'subscriptionId' | 'epoch' | 'acked'>;
 
-export class Reader {
+export class LogReader {
   readonly #recent = new RecentEvents();
   readonly #moved: (cursor: Cursor) => void;
   #cursor: Cursor;
@@ -34,7 +34,7 @@ export class Reader {
   get hasNews(): boolean { return this.#news.length > 0; }
 
   /** What of a delivery is new. Null = of a life that is over. Throws `LocalError` `peer_misbehaved`. */
-  read(delivery: Delivery): readonly Entry<Event>[] | null {
+  read(delivery: Delivery): readonly AppliedEntry<Event>[] | null {
     const verdict = receive<Event>(this.#cursor, delivery);
     switch (verdict.kind) {
       case 'apply':
@@ -59,7 +59,7 @@ export class Reader {
   }
 
   /** The entry is in the hands of the application from now on. False = it has had this very event, under another number. */
-  hand(entry: Entry<Event>): boolean {
+  hand(entry: AppliedEntry<Event>): boolean {
     this.#cursor = advance(this.#cursor, entry.position.sequence);
     if (entry.type !== 'event') return true;
     const repeated = this.#recent.isRepeated(entry.event);
@@ -97,7 +97,7 @@ export class Reader {
   }
 
   /** Goes on with the subscription that there is now. */
-  join({ subscriptionId, epoch, acked }: Named): void {
+  adopt({ subscriptionId, epoch, acked }: Named): void {
     if (this.#gone || subscriptionId !== this.#cursor.subscriptionId) this.#go({ subscriptionId, epoch, sequence: acked });
     else if (epoch !== this.#cursor.epoch) this.leaveEpoch(epoch);
     this.#gone = false;

@@ -7,7 +7,7 @@ import { LocalError, WireError } from '../../protocol/wire/errors.ts';
 import { isTransient } from '../backoff.ts';
 
 /** The subscription has ended, and its last delivery said so. */
-export class Ended extends Error {
+export class SubscriptionEnded extends Error {
   override readonly name = 'Ended';
   readonly reason: TerminationReason;
   readonly final: FinalPosition;
@@ -19,7 +19,7 @@ export class Ended extends Error {
   }
 }
 
-export type Decision =
+export type Recovery =
   /** The log has a new life. */
   | { readonly do: 'epoch'; readonly epoch: string }
   /** The log ends before what was read of it. */
@@ -32,15 +32,15 @@ export type Decision =
   | { readonly do: 'retry'; readonly strike: boolean }
   | { readonly do: 'fail'; readonly error: unknown };
 
-export function decide(error: unknown): Decision {
-  if (error instanceof Ended) return ended(error.reason, error.final, error);
+export function recoveryOf(error: unknown): Recovery {
+  if (error instanceof SubscriptionEnded) return ended(error.reason, error.final, error);
   if (error instanceof WireError) return decideWire(error);
   if (isTransient(error)) return { do: 'retry', strike: false };
   if (error instanceof LocalError && error.code === 'peer_misbehaved') return { do: 'retry', strike: true };
   return { do: 'fail', error };
 }
 
-function decideWire(error: WireError): Decision {
+function decideWire(error: WireError): Recovery {
   if (error.is('Conflict') && error.data.kind === 'epoch') return { do: 'epoch', epoch: error.data.epoch };
   if (error.is('Conflict') && error.data.kind === 'position') {
     const { epoch, head, acked, sent } = error.data;
@@ -54,7 +54,7 @@ function decideWire(error: WireError): Decision {
 }
 
 /** Time ran out, or nobody knows: worth another subscription. For every other reason somebody has decided against it. */
-function ended(reason: TerminationReason | undefined, final: FinalPosition | undefined, cause: unknown): Decision {
+function ended(reason: TerminationReason | undefined, final: FinalPosition | undefined, cause: unknown): Recovery {
   const error = new LocalError('terminated', `The subscription has ended: ${reason ?? 'unknown'}.`, { reason: reason ?? 'unknown', cause });
   if (reason !== undefined && reason !== 'expired') return { do: 'fail', error };
   return { do: 'lost', reason: reason ?? 'unknown', error, ...(final ? { final } : {}) };

@@ -7,7 +7,7 @@ import type { Clock } from '../../protocol/lib/clock.ts';
 import { sameSelect } from '../../protocol/wire/canonical.ts';
 import { WireError } from '../../protocol/wire/errors.ts';
 import { Backoff, isTransient, type BackoffOptions } from '../backoff.ts';
-import type { Calls } from '../sdk/triggers-api.ts';
+import type { TriggersApi } from '../sdk/triggers-api.ts';
 import { misbehaved } from './reader.ts';
 
 /** A timer does not run while a machine sleeps, so the wall clock is looked at this often. */
@@ -17,29 +17,29 @@ const ADOPTIONS_MAX = 3;
 const RENEW_MIN_MS = 500;
 
 /** What to subscribe with, made anew for every attempt, and when its callback URL should be replaced (epoch milliseconds). */
-export interface Wanted {
+export interface SubscribeRequest {
   readonly params: SubscribeParams & { readonly key: string };
   readonly renewAt: number | null;
 }
 
-export interface GrantOptions {
-  readonly calls: Calls;
+export interface RenewerOptions {
+  readonly api: TriggersApi;
   readonly clock: Clock;
   readonly backoff: BackoffOptions;
   readonly signal: AbortSignal;
-  readonly wanted: () => Promise<Wanted>;
+  readonly wanted: () => Promise<SubscribeRequest>;
   /** The subscription cannot be renewed: it is gone, or may not be used any more. */
   readonly lost: (error: unknown) => void;
 }
 
-export class Grant {
-  readonly #o: GrantOptions;
+export class Renewer {
+  readonly #o: RenewerOptions;
   #subscription: Subscription | undefined;
   #callbackUrl: string | undefined;
   #cancel: (() => void) | undefined;
   #isKept = false;
 
-  constructor(options: GrantOptions) {
+  constructor(options: RenewerOptions) {
     this.#o = options;
     options.signal.addEventListener('abort', () => this.#cancel?.(), { once: true });
   }
@@ -61,10 +61,10 @@ export class Grant {
     return found;
   }
 
-  async #subscribe(params: Wanted['params'], attempts: number): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
-    const { calls, signal } = this.#o;
+  async #subscribe(params: SubscribeRequest['params'], attempts: number): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
+    const { api, signal } = this.#o;
     try {
-      const { created, ...subscription } = await calls.subscribe(params, { signal });
+      const { created, ...subscription } = await api.subscribe(params, { signal });
       return { subscription: expected(subscription, params), created };
     } catch (error) {
       if (attempts === 0 || !(error instanceof WireError) || !error.is('Conflict') || error.data.kind !== 'key') throw error;
@@ -74,12 +74,12 @@ export class Grant {
   }
 
   /** Undefined = it changed or ended meanwhile: subscribe again. */
-  async #adopt(params: Wanted['params'], { subscriptionId }: KeyConflictData, conflict: WireError): Promise<Subscription | undefined> {
-    const { calls, signal } = this.#o;
+  async #adopt(params: SubscribeRequest['params'], { subscriptionId }: KeyConflictData, conflict: WireError): Promise<Subscription | undefined> {
+    const { api, signal } = this.#o;
     try {
-      const existing = await calls.get({ subscriptionId }, { signal });
+      const existing = await api.get({ subscriptionId }, { signal });
       if ('notModified' in existing || !sameSelect(existing.select, params.select)) throw conflict;
-      const updated = await calls.update({
+      const updated = await api.update({
         subscriptionId,
         ifMatch: existing.etag,
         onFailure: params.onFailure ?? 'suspend',
@@ -94,7 +94,7 @@ export class Grant {
     }
   }
 
-  #keep(subscription: Subscription, { params, renewAt }: Wanted): void {
+  #keep(subscription: Subscription, { params, renewAt }: SubscribeRequest): void {
     this.#subscription = subscription;
     this.#isKept = true;
     this.#callbackUrl = params.callback?.url;
@@ -122,14 +122,14 @@ export class Grant {
   }
 
   async #renew(backoff: Backoff): Promise<void> {
-    const { calls, signal } = this.#o;
+    const { api, signal } = this.#o;
     const current = this.#subscription!;
     try {
       const wanted = await this.#o.wanted();
       const { callback, ttlMs } = wanted.params;
       const change: UpdateParams = { subscriptionId: current.subscriptionId, ttlMs: ttlMs === undefined ? current.ttlMs : ttlMs };
       if (callback && callback.url !== this.#callbackUrl) change.callback = callback;
-      this.#keep(expected(await calls.update(change, { signal }), current), wanted);
+      this.#keep(expected(await api.update(change, { signal }), current), wanted);
     } catch (error) {
       if (signal.aborted) return;
       if (!isTransient(error)) {
@@ -144,7 +144,7 @@ export class Grant {
     this.#cancel?.();
     if (!this.#subscription) return;
     try {
-      await this.#o.calls.unsubscribe({ subscriptionId: this.#subscription.subscriptionId });
+      await this.#o.api.unsubscribe({ subscriptionId: this.#subscription.subscriptionId });
     } catch (error) {
       // It is gone, which is what was wanted (SEP: triggers/unsubscribe).
       if (!(error instanceof WireError && error.is('NotFound'))) throw error;

@@ -3,7 +3,7 @@
  * grant renews, a drain fills, the reader decides, the ledger remembers, and every error has one answer.
  */
 import type { Delivery, Drain, Event, Position, Subscription } from '../../../spec-schema/draft/schema.ts';
-import type { Cursor, Entry } from '../../protocol/core/apply.ts';
+import type { Cursor, AppliedEntry } from '../../protocol/core/apply.ts';
 import { sleep, systemClock, type Clock } from '../../protocol/lib/clock.ts';
 import { memoryLedger, type Ledger } from '../../protocol/ledger/ledger.ts';
 import { subscriptionKey } from '../../protocol/wire/canonical.ts';
@@ -11,12 +11,12 @@ import { LocalError, WireError } from '../../protocol/wire/errors.ts';
 import { PULL_WAIT_MAX_MS, STREAM_EVENTS_DEFAULT } from '../../protocol/wire/limits.ts';
 import { Acknowledger } from './acknowledger.ts';
 import { Backoff, isTransient } from '../backoff.ts';
-import type { Calls } from '../sdk/triggers-api.ts';
-import { drains, rungs, type DrainContext } from './drains.ts';
-import { Grant, type Wanted } from './renewer.ts';
+import type { TriggersApi } from '../sdk/triggers-api.ts';
+import { drains, drainsToTry, type DrainContext } from './drains.ts';
+import { Renewer, type SubscribeRequest } from './renewer.ts';
 import type { Guarantee, Item, Sink, SubscribeOptions, SubscriptionState } from '../options.ts';
-import { misbehaved, Reader } from './reader.ts';
-import { decide, Ended, type Decision } from './recovery.ts';
+import { misbehaved, LogReader } from './reader.ts';
+import { recoveryOf, SubscriptionEnded, type Recovery } from './recovery.ts';
 
 const CHECK_MS = 60_000;
 const ACK_DELAY_MS = 50;
@@ -32,19 +32,19 @@ const HEALTHY_MS = 30_000;
 export class TriggersSubscription implements AsyncIterable<Item> {
   /** The subscription's `key`. */
   readonly key: string;
-  readonly #calls: Calls;
+  readonly #api: TriggersApi;
   readonly #o: SubscribeOptions;
   readonly #clock: Clock;
   readonly #ledger: Ledger;
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
-  readonly #grant: Grant;
-  readonly #rungs: readonly Drain[];
-  #rung = 0;
+  readonly #renewer: Renewer;
+  readonly #modes: readonly Drain[];
+  #mode = 0;
   #state: SubscriptionState = { phase: 'idle' };
   #ready: Promise<Subscription> | undefined;
   #iterating = false;
-  #reader!: Reader;
+  #reader!: LogReader;
   #acks: Acknowledger | undefined;
   #round: AbortController | undefined;
   #byCall = true;
@@ -60,12 +60,12 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   #todo: { readonly pauseFor?: unknown; readonly obtain?: boolean } = {};
 
   /** @internal Made by `TriggersClient.subscribe`. */
-  constructor(calls: Calls, options: SubscribeOptions) {
-    const { capability } = calls.connection;
+  constructor(api: TriggersApi, options: SubscribeOptions) {
+    const { capability } = api.connection;
     if (!capability) throw new LocalError('not_supported', 'The server does not declare the triggers extension.', { reason: 'capability' });
-    this.#rungs = rungs(options.drain ?? 'auto', options.callback !== undefined, capability);
-    if (this.#rungs.length === 0) throw new LocalError('not_supported', 'The server offers none of the drains that may be used.', { reason: 'drain' });
-    this.#calls = calls;
+    this.#modes = drainsToTry(options.drain ?? 'auto', options.callback !== undefined, capability);
+    if (this.#modes.length === 0) throw new LocalError('not_supported', 'The server offers none of the drains that may be used.', { reason: 'drain' });
+    this.#api = api;
     this.#durability = capability.durability;
     this.#o = options;
     this.key = options.key ?? subscriptionKey(options.select, null);
@@ -74,8 +74,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#backoff = new Backoff(options.tuning?.backoff);
     options.signal?.addEventListener('abort', () => this.#shut(), { once: true, signal: this.#stop.signal });
     if (options.signal?.aborted) this.#shut();
-    this.#grant = new Grant({
-      calls, clock: this.#clock, backoff: options.tuning?.backoff ?? {}, signal: this.#stop.signal,
+    this.#renewer = new Renewer({
+      api: api, clock: this.#clock, backoff: options.tuning?.backoff ?? {}, signal: this.#stop.signal,
       wanted: () => this.#wanted(),
       lost: (error) => {
         this.#notRenewed = error;
@@ -85,7 +85,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   /** As last seen; undefined until {@link ready}. */
-  get subscription(): Subscription | undefined { return this.#grant.subscription; }
+  get subscription(): Subscription | undefined { return this.#renewer.subscription; }
   /** What it is doing; `onState` tells of every change. */
   get state(): SubscriptionState { return this.#state; }
   /** Everything up to here has been finished by the application; undefined until {@link ready}. */
@@ -93,7 +93,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
 
   /** What can be relied on at the moment. */
   get guarantee(): Guarantee {
-    this.#durability = this.#calls.connection.capability?.durability ?? this.#durability;
+    this.#durability = this.#api.connection.capability?.durability ?? this.#durability;
     return { order: 'total', loss: 'none silent', gaps: 'exact', drain: this.#drain, durability: this.#durability };
   }
 
@@ -144,21 +144,21 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       // First here, so that the iterator does not take its own end for somebody else's decision.
       this.#shut();
       if (unsubscribe) {
-        await this.#grant.end();
+        await this.#renewer.end();
         await this.#ledger.remove('position', this.#server, this.key);
       }
     }
   }
 
-  get #server(): string { return this.#calls.connection.server; }
-  get #drain(): Drain { return this.#rungs[this.#rung]!; }
+  get #server(): string { return this.#api.connection.server; }
+  get #drain(): Drain { return this.#modes[this.#mode]!; }
 
   /* -------------------------------------------------- subscribing ------------------------------------------------------- */
 
   async #establish(): Promise<Subscription> {
     const record = await this.#ledger.load('position', this.#server, this.key);
     const subscription = await this.#obtain();
-    this.#reader = new Reader(record, subscription, (cursor) => this.#acks?.restart(cursor));
+    this.#reader = new LogReader(record, subscription, (cursor) => this.#acks?.restart(cursor));
     await this.#join(subscription);
     this.#acks = this.#acknowledger(subscription.acked);
     return subscription;
@@ -170,19 +170,19 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     for (;;) {
       this.#stop.signal.throwIfAborted();
       try {
-        return (await this.#grant.obtain()).subscription;
+        return (await this.#renewer.obtain()).subscription;
       } catch (error) {
         this.#stop.signal.throwIfAborted();
-        if (decide(error).do === 'descend' && this.#rung + 1 < this.#rungs.length) this.#rung += 1;
+        if (recoveryOf(error).do === 'descend' && this.#mode + 1 < this.#modes.length) this.#mode += 1;
         else if (isTransient(error)) await this.#pause(error);
         else throw error;
       }
     }
   }
 
-  async #wanted(): Promise<Wanted> {
+  async #wanted(): Promise<SubscribeRequest> {
     const { select, ttlMs, since, onFailure, callback } = this.#o;
-    const params: Wanted['params'] = { key: this.key, select: [...select] };
+    const params: SubscribeRequest['params'] = { key: this.key, select: [...select] };
     if (ttlMs !== undefined) params.ttlMs = ttlMs;
     if (since !== undefined) params.since = since;
     if (onFailure !== undefined) params.onFailure = onFailure;
@@ -195,11 +195,11 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   async #join(subscription: Subscription): Promise<void> {
     if (this.#reader.isReplacedBy(subscription)) {
       const { subscriptionId } = this.#reader.cursor;
-      const answer = await this.#calls.get({ subscriptionId }, { signal: this.#stop.signal }).catch((error: unknown) => error);
+      const answer = await this.#api.get({ subscriptionId }, { signal: this.#stop.signal }).catch((error: unknown) => error);
       const ended = answer instanceof WireError && answer.is('NotFound') ? answer.data : undefined;
       this.#reader.lose(ended?.reason ?? 'replaced', ended?.final);
     }
-    this.#reader.join(subscription);
+    this.#reader.adopt(subscription);
   }
 
   #acknowledger(acked: number): Acknowledger {
@@ -223,7 +223,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   async #acknowledge(position: Position): Promise<void> {
-    const { epoch, acked } = await this.#calls.ack({ subscriptionId: this.#reader.cursor.subscriptionId, position }, { signal: this.#stop.signal });
+    const { epoch, acked } = await this.#api.ack({ subscriptionId: this.#reader.cursor.subscriptionId, position }, { signal: this.#stop.signal });
     if (epoch !== position.epoch || acked < position.sequence) throw misbehaved('ack', 'it does not keep what was acknowledged');
   }
 
@@ -245,12 +245,12 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#notRenewed = undefined;
     const startedAt = this.#clock.now();
     this.#acks!.resume();
-    this.#tell({ phase: 'draining', drain: this.#drain, ...(this.#rung > 0 ? { fellBackFrom: this.#rungs[0]! } : {}) });
+    this.#tell({ phase: 'draining', drain: this.#drain, ...(this.#mode > 0 ? { fellBackFrom: this.#modes[0]! } : {}) });
     try {
       round.signal.throwIfAborted();
       for await (const delivery of drains[this.#drain](this.#context(round.signal))) {
         const isOurs = yield* this.#take(delivery);
-        if (isOurs && delivery.terminated) return new Ended(delivery.terminated.reason, delivery);
+        if (isOurs && delivery.terminated) return new SubscriptionEnded(delivery.terminated.reason, delivery);
       }
       return undefined;
     } catch (error) {
@@ -266,7 +266,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   #context(round: AbortSignal): DrainContext {
     const { window = {}, tuning = {}, callback } = this.#o;
     return {
-      calls: this.#calls, clock: this.#clock, acks: this.#acks!, signal: AbortSignal.any([round, this.#stop.signal]),
+      api: this.#api, clock: this.#clock, acks: this.#acks!, signal: AbortSignal.any([round, this.#stop.signal]),
       subscriptionId: this.#reader.cursor.subscriptionId,
       position: () => this.#reader.position,
       missed: this.#missed,
@@ -276,7 +276,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       waitMs: tuning.waitMs ?? PULL_WAIT_MAX_MS,
       checkMs: tuning.checkMs ?? CHECK_MS,
       attach: (sink: Sink) => callback!.attach({ audience: this.#server, key: this.key }, sink),
-      note: (subscription) => this.#grant.note(subscription),
+      note: (subscription) => this.#renewer.note(subscription),
       acknowledgeByCall: (byCall) => { this.#byCall = byCall; },
     };
   }
@@ -293,7 +293,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     return true;
   }
 
-  async *#hand(entry: Entry<Event>): AsyncGenerator<Item, void> {
+  async *#hand(entry: AppliedEntry<Event>): AsyncGenerator<Item, void> {
     const acks = this.#acks!;
     const { position } = entry;
     const isNew = this.#reader.hand(entry);
@@ -310,8 +310,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   #noteCounters({ epoch, head, acked, etag, status, expiresAt }: Delivery): void {
-    const { subscription } = this.#grant;
-    if (subscription) this.#grant.note({ ...subscription, epoch, head, acked, etag, status, expiresAt });
+    const { subscription } = this.#renewer;
+    if (subscription) this.#renewer.note({ ...subscription, epoch, head, acked, etag, status, expiresAt });
   }
 
   /** Tells of losses, and remembers having told. */
@@ -325,10 +325,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
 
   /** Decides what the end of a round means; throws when it is the end of all. */
   #recover(error: unknown): void {
-    const decision: Decision = error === undefined ? { do: 'retry', strike: false } : decide(error);
+    const decision: Recovery = error === undefined ? { do: 'retry', strike: false } : recoveryOf(error);
     const pauseFor = error ?? new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' });
     // What could not be obtained is still wanted.
-    const { obtain = !this.#grant.isKept } = this.#todo;
+    const { obtain = !this.#renewer.isKept } = this.#todo;
     this.#todo = { pauseFor };
     switch (decision.do) {
       case 'epoch':
@@ -341,8 +341,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
         this.#todo = { pauseFor, obtain: true };
         return;
       case 'descend':
-        if (this.#rung + 1 >= this.#rungs.length) throw error;
-        this.#rung += 1;
+        if (this.#mode + 1 >= this.#modes.length) throw error;
+        this.#mode += 1;
         this.#todo = { obtain: true };
         return;
       case 'retry':

@@ -29,13 +29,13 @@ export interface Covering<E extends { readonly sequence: number }> {
 }
 
 /** One thing to take, and where its taker stands afterwards. */
-export type Entry<E> =
+export type AppliedEntry<E> =
   | { readonly type: 'event'; readonly event: E; readonly position: Position }
   | { readonly type: 'gap'; readonly gap: GapRange; readonly position: Position };
 
-export type Verdict<E> =
+export type Received<E> =
   /** Take these in order; there are none when all of it was known. */
-  | { readonly kind: 'apply'; readonly entries: readonly Entry<E>[] }
+  | { readonly kind: 'apply'; readonly entries: readonly AppliedEntry<E>[] }
   /** Numbers from `expected` to `after` were missed. Take nothing; read the log from the cursor. */
   | { readonly kind: 'hole'; readonly expected: number; readonly after: number }
   /** The log has a new life, or another log took its place: move to `cursor`, tell the application, then judge again. */
@@ -68,7 +68,7 @@ export function advance(cursor: Cursor, sequence: number): Cursor {
 }
 
 /** Judges a delivery against a cursor. */
-export function receive<E extends { readonly sequence: number }>(cursor: Cursor, delivery: Covering<E>): Verdict<E> {
+export function receive<E extends { readonly sequence: number }>(cursor: Cursor, delivery: Covering<E>): Received<E> {
   const { epoch, subscriptionId, after } = delivery;
   if (epoch !== cursor.epoch || subscriptionId !== cursor.subscriptionId) {
     if (epoch === cursor.epoch || cursor.past.includes(epoch)) return { kind: 'stale' };
@@ -81,10 +81,10 @@ export function receive<E extends { readonly sequence: number }>(cursor: Cursor,
 }
 
 /** Merges events and gaps by number; what is at or below the cursor is known and falls away. */
-function walk<E extends { readonly sequence: number }>(cursor: Cursor, delivery: Covering<E>): Verdict<E> {
+function walk<E extends { readonly sequence: number }>(cursor: Cursor, delivery: Covering<E>): Received<E> {
   const { epoch, events } = delivery;
   const gaps = delivery.gaps ?? [];
-  const entries: Entry<E>[] = [];
+  const entries: AppliedEntry<E>[] = [];
   let last = delivery.after;
   let nextEvent = 0;
   let nextGap = 0;

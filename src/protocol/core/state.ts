@@ -4,7 +4,7 @@
  */
 import { TRIM_SLACK_AGE_FRACTION } from './policy.ts';
 import { consented, reverifyAt } from './verification.ts';
-import type { Effect, Refusal, Status, Step, Subscription, TerminationReason } from './types.ts';
+import type { Effect, StepRefusal, Status, Step, Subscription, TerminationReason } from './types.ts';
 
 /** `suspended` wins over `paused`: it is the one that needs the client's attention. */
 export function statusOf(subscription: Subscription): Status {
@@ -63,7 +63,7 @@ export function dueAt(subscription: Subscription): number | null {
 }
 
 /** The very same object comes back, so that a caller can see by `===` that nothing has to be saved. */
-export function refuse(subscription: Subscription, kind: Refusal['kind']): Step {
+export function refuse(subscription: Subscription, kind: StepRefusal['kind']): Step {
   return { subscription, effects: [], refused: { kind } };
 }
 

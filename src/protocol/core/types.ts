@@ -184,7 +184,7 @@ export type Effect =
   | { readonly type: 'terminated'; readonly reason: TerminationReason };
 
 /** Why `step` refused an input. The subscription is then unchanged and there are no effects. */
-export type Refusal =
+export type StepRefusal =
   | { readonly kind: 'epoch' }
   | { readonly kind: 'position' }
   | { readonly kind: 'stale_attempt' }
@@ -194,5 +194,5 @@ export type Refusal =
 export interface Step {
   readonly subscription: Subscription;
   readonly effects: readonly Effect[];
-  readonly refused?: Refusal;
+  readonly refused?: StepRefusal;
 }

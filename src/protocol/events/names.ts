@@ -6,7 +6,7 @@ export const EVENTS_CAPABILITY = 'events';
 export const EVENTS_LIST_CHANGED = 'notifications/events/list_changed';
 
 /** How events of a type can be had, best first. */
-export type Mode = 'webhook' | 'push' | 'poll';
+export type DeliveryModeName = 'webhook' | 'push' | 'poll';
 
 /** What a server sends on an `events/stream`. */
 export const STREAM_NOTIFICATIONS = {

@@ -119,7 +119,7 @@ const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknow
     server: isText, key: isText, url: isText, expiresAt: isCount, secret: isText,
     previousSecret: isNullOr(isText), previousUntil: isNullOr(isCount),
   },
-  mark: { server: isText, key: isText, rung: isText, mark: isNullOr((value) => typeof value === 'string'), number: isNullOr(isNumber) },
+  mark: { server: isText, key: isText, mode: isText, mark: isNullOr((value) => typeof value === 'string'), number: isNullOr(isNumber) },
 };
 
 function isRecord(value: unknown): value is LedgerRecord {

@@ -35,9 +35,9 @@ export interface MarkRecord {
   readonly server: string;
   /** A hash of the selection. */
   readonly key: string;
-  /** By which rung of the client's ladder. */
-  readonly rung: string;
-  /** What that rung goes on from; null = it can only begin with what happens from now on. */
+  /** By which mode of the client's ladder. */
+  readonly mode: string;
+  /** What that mode goes on from; null = it can only begin with what happens from now on. */
   readonly mark: string | null;
   /** The last number of the server's, where it sends numbers. */
   readonly number: { readonly subscriptionId: string; readonly epoch: string; readonly sequence: number } | null;

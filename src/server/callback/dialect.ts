@@ -8,7 +8,7 @@ import { LocalError } from '../../protocol/wire/errors.ts';
 import type { Secret } from '../../protocol/wire/secret.ts';
 import { nativeDialect } from './native-dialect.ts';
 import type { Log, Random } from '../engine/ports.ts';
-import type { Range } from '../engine/reader.ts';
+import type { LogRange } from '../engine/reader.ts';
 
 /** One message before it is signed. Signing adds `webhook-timestamp` and `webhook-signature`, anew for every attempt. */
 export interface CallbackMessage {
@@ -20,7 +20,7 @@ export interface CallbackMessage {
 }
 
 /** A callback of one subscription, as a dialect sees it. */
-export interface CallbackOf {
+export interface CallbackContext {
   readonly state: Subscription;
   readonly callback: Pick<Callback, 'url'>;
   readonly random: Random;
@@ -33,13 +33,13 @@ export interface CallbackDialect {
   /** What this server's own key signs with, where there is one: a detached JWS in a header of its own, `v1a` of Standard Webhooks, or nothing. */
   readonly serverSignature: 'jws' | 'v1a' | null;
   /** The message that covers this range; null = there is nothing to say about it, and it counts as acknowledged. */
-  delivery(of: CallbackOf, range: Range): CallbackMessage | null;
+  delivery(of: CallbackContext, range: LogRange): CallbackMessage | null;
   /** Asks for consent. */
-  challenge(of: CallbackOf, challenge: string): CallbackMessage;
+  challenge(of: CallbackContext, challenge: string): CallbackMessage;
   /** The last word, sent once; null = none. */
-  farewell(of: CallbackOf, reason: TerminationReason): CallbackMessage | null;
+  terminationNotice(of: CallbackContext, reason: TerminationReason): CallbackMessage | null;
   /** What the answer to a delivery of this range means. Never throws. */
-  classify(answer: Answer, range: Range, state: Subscription): Outcome;
+  classify(answer: Answer, range: LogRange, state: Subscription): Outcome;
   /** Whether a 2xx answer to a challenge consents. `body` is the parsed JSON, undefined when it is none. */
   consents(body: unknown, challenge: string, secret: Secret): boolean;
 }

@@ -5,11 +5,11 @@
 import { classifyFailure, deliverable } from '../../protocol/core/index.ts';
 import type { Attempt, Outcome, Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import { CALLBACK_ANSWER_BYTES_MAX, CALLBACK_BATCH_EVENTS, CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../../protocol/wire/limits.ts';
-import { retryWhenFull, type Book, type Held } from '../engine/unit-of-work.ts';
+import { retryWhenFull, type UnitOfWork, type LoadedSubscription } from '../engine/unit-of-work.ts';
 import type { CallbackDialect, Dialects } from './dialect.ts';
 import type { Clock, Egress, Log, Meter, OutboundResult, Random, ReadEntry, Store } from '../engine/ports.ts';
-import { ENVELOPE_BYTES, firstOf, rangeOf, readStore, readTail, type Range, type ReadLimits } from '../engine/reader.ts';
-import type { Sealer } from './message-signer.ts';
+import { ENVELOPE_BYTES, firstOf, rangeOf, readStore, readTail, type LogRange, type ReadLimits } from '../engine/reader.ts';
+import type { MessageSigner } from './message-signer.ts';
 
 /** The lease outlives the deadline, so that only a lost attempt is ever taken over. */
 const LEASE_MS = 2 * CALLBACK_DEADLINE_MS;
@@ -22,11 +22,11 @@ const TRIES = 5;
 
 export interface DispatcherOptions {
   readonly store: Store;
-  readonly book: Book;
+  readonly unitOfWork: UnitOfWork;
   readonly clock: Clock;
   readonly random: Random;
   readonly egress: Egress;
-  readonly sealer: Sealer;
+  readonly signer: MessageSigner;
   readonly dialects: Dialects;
   readonly log: Log;
   readonly meter: Meter;
@@ -57,33 +57,33 @@ export class Dispatcher {
   get inFlight(): number { return this.#inFlight; }
 
   /** Whether the attempt in flight is of this process, and so will be settled by it. */
-  owns({ row, state }: Held): boolean {
+  owns({ row, state }: LoadedSubscription): boolean {
     return state.attempt !== null && this.#mine.get(row) === state.attempt.id;
   }
 
   /** There may be something to deliver. Claims at once when the log's end is in memory. */
-  pump(held: Held): void {
-    if (this.#closing || this.#reading.has(held.row) || !this.#ready(held)) return;
+  pump(loaded: LoadedSubscription): void {
+    if (this.#closing || this.#reading.has(loaded.row) || !this.#ready(loaded)) return;
     // Who waits comes first, or a few busy callbacks would pass the places on among themselves for ever.
-    if (this.#full || this.#waiting.size > 0) this.#waiting.add(held.row);
-    else this.#start(held);
+    if (this.#full || this.#waiting.size > 0) this.#waiting.add(loaded.row);
+    else this.#start(loaded);
   }
 
   /** An attempt whose callback was replaced is void, but on its way all the same: the next one waits until it is back. */
-  #ready({ row, state }: Held): boolean {
+  #ready({ row, state }: LoadedSubscription): boolean {
     return !this.#mine.has(row) && deliverable(state, this.#o.clock.now()) && state.callback !== null && this.#o.dialects.speaks(state.callback);
   }
 
   get #full(): boolean { return this.#inFlight + this.#reading.size >= this.#o.concurrency; }
 
-  #start(held: Held): void {
+  #start(loaded: LoadedSubscription): void {
     try {
-      const range = readTail(held, held.state.acked, this.#limits(held));
-      if (range === null) void this.#startFromStore(held.row);
-      else if (range.last > range.after) this.#claim(held, range);
+      const range = readTail(loaded, loaded.state.acked, this.#limits(loaded));
+      if (range === null) void this.#startFromStore(loaded.row);
+      else if (range.last > range.after) this.#claim(loaded, range);
     } catch (cause) {
-      this.#o.log.error({ row: held.row, cause }, 'a callback could not be claimed; it is tried again soon');
-      this.#later(held.row);
+      this.#o.log.error({ row: loaded.row, cause }, 'a callback could not be claimed; it is tried again soon');
+      this.#later(loaded.row);
     }
   }
 
@@ -93,9 +93,9 @@ export class Dispatcher {
       if (this.#full || this.#closing) return;
       this.#waiting.delete(row);
       if (this.#reading.has(row)) continue;
-      const held = this.#o.book.peek(row);
-      if (held === undefined) void this.#startFromStore(row);
-      else if (this.#ready(held)) this.#start(held);
+      const loaded = this.#o.unitOfWork.get(row);
+      if (loaded === undefined) void this.#startFromStore(row);
+      else if (this.#ready(loaded)) this.#start(loaded);
     }
   }
 
@@ -123,41 +123,41 @@ export class Dispatcher {
 
   /** Claims the next range of a log whose end is not in memory. */
   async #fromStore(row: number): Promise<void> {
-    const { book, store } = this.#o;
+    const { unitOfWork, store } = this.#o;
     for (let tries = 0; ; tries += 1) {
       // The store shows what is committed, so wait for what has been entered.
-      await book.commit();
-      const held = await book.one(row);
-      if (held === undefined || !this.#ready(held)) return;
-      const limits = this.#limits(held);
-      const { revision, state: { acked, epoch } } = held;
-      const entries: readonly ReadEntry[] = await readStore(store, held, acked, limits);
+      await unitOfWork.commit();
+      const loaded = await unitOfWork.getOrLoad(row);
+      if (loaded === undefined || !this.#ready(loaded)) return;
+      const limits = this.#limits(loaded);
+      const { revision, state: { acked, epoch } } = loaded;
+      const entries: readonly ReadEntry[] = await readStore(store, loaded, acked, limits);
       // Another drain may have acknowledged meanwhile, or a failed commit thrown memory away: then read again.
-      if (!book.stands(held, revision) || held.state.acked !== acked || held.state.epoch !== epoch) continue;
-      if (this.#closing || !this.#ready(held)) return;
-      const range = rangeOf(held.state, acked, entries, limits);
-      if (range.last > range.after) return this.#claim(held, range);
-      if (tries >= TRIES) throw new Error(`the store has no entry of this log after ${acked}, and its head is ${held.state.head}`);
+      if (!unitOfWork.isUnchanged(loaded, revision) || loaded.state.acked !== acked || loaded.state.epoch !== epoch) continue;
+      if (this.#closing || !this.#ready(loaded)) return;
+      const range = rangeOf(loaded.state, acked, entries, limits);
+      if (range.last > range.after) return this.#claim(loaded, range);
+      if (tries >= TRIES) throw new Error(`the store has no entry of this log after ${acked}, and its head is ${loaded.state.head}`);
     }
   }
 
   /** Whether a message to its callback holds one thing only. */
-  #isSingle({ state: { callback } }: Held): boolean {
+  #isSingle({ state: { callback } }: LoadedSubscription): boolean {
     return callback !== null && this.#o.dialects.of(callback).single;
   }
 
-  #limits(held: Held): ReadLimits {
-    const { batchLimit } = held.state;
-    const most = this.#isSingle(held) ? SINGLE_LOOK : this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
+  #limits(loaded: LoadedSubscription): ReadLimits {
+    const { batchLimit } = loaded.state;
+    const most = this.#isSingle(loaded) ? SINGLE_LOOK : this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
     return { events: Math.min(batchLimit ?? most, most), bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES };
   }
 
-  #claim(held: Held, read: Range): void {
-    const { book } = this.#o;
-    const { row } = held;
-    const range = this.#isSingle(held) ? firstOf(read) : read;
-    const { refused } = book.step(held, { type: 'claim', to: range.last, events: range.events.length, first: range.sequences[0] ?? null, leaseMs: LEASE_MS });
-    const { revision, state } = held;
+  #claim(loaded: LoadedSubscription, read: LogRange): void {
+    const { unitOfWork } = this.#o;
+    const { row } = loaded;
+    const range = this.#isSingle(loaded) ? firstOf(read) : read;
+    const { refused } = unitOfWork.step(loaded, { type: 'claim', to: range.last, events: range.events.length, first: range.sequences[0] ?? null, leaseMs: LEASE_MS });
+    const { revision, state } = loaded;
     if (refused !== undefined || state.attempt === null) return;
     const { attempt } = state;
     this.#inFlight += 1;
@@ -165,17 +165,17 @@ export class Dispatcher {
     this.#mine.set(row, attempt.id);
     let started = false;
     // Nobody is sent a number before it, and the claim, are on disk; nor a counter, so what is sent shows the state as of now.
-    book.afterCommit(() => { started = true; void this.#attempt(held, attempt, range, { state, revision }); });
-    void book.commit().catch(() => {
+    unitOfWork.afterCommit(() => { started = true; void this.#attempt(loaded, attempt, range, { state, revision }); });
+    void unitOfWork.commit().catch(() => {
       if (started) return;
       this.#inFlight -= 1;
       this.#release(row, attempt);
     });
   }
 
-  async #attempt(claimed: Held, attempt: Attempt, range: Range, { state, revision }: Pick<Held, 'state' | 'revision'>): Promise<void> {
+  async #attempt(claimed: LoadedSubscription, attempt: Attempt, range: LogRange, { state, revision }: Pick<LoadedSubscription, 'state' | 'revision'>): Promise<void> {
     const { row } = claimed;
-    const { book, clock, dialects, egress, sealer, log, meter, random } = this.#o;
+    const { unitOfWork, clock, dialects, egress, signer, log, meter, random } = this.#o;
     const startedAt = clock.now();
     let place = true;
     /** Given back with the answer, so that the step that enters it can claim the next range into the same commit. */
@@ -184,11 +184,11 @@ export class Dispatcher {
       place = false;
     };
     try {
-      const held = await book.one(row);
-      const callback = held?.state.callback ?? null;
+      const loaded = await unitOfWork.getOrLoad(row);
+      const callback = loaded?.state.callback ?? null;
       // Voided while its commit was written: the callback was replaced, or the subscription ended.
-      if (held === undefined || callback === null || held.state.attempt?.id !== attempt.id) return;
-      if (!book.stands(claimed, revision)) return await this.#restart(held);
+      if (loaded === undefined || callback === null || loaded.state.attempt?.id !== attempt.id) return;
+      if (!unitOfWork.isUnchanged(claimed, revision)) return await this.#restart(loaded);
       const dialect = dialects.of(callback);
       const message = dialect.delivery({ state, callback, random }, range);
       // There are no words for it in this dialect.
@@ -196,7 +196,7 @@ export class Dispatcher {
         leave();
         return await this.#settle(row, attempt, { kind: 'acked', ack: range.last, reject: null }, 0);
       }
-      const sealed = await sealer.seal(message, callback, state.subscriptionId, dialect.serverSignature);
+      const sealed = await signer.sign(message, callback, state.subscriptionId, dialect.serverSignature);
       const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
       leave();
       const outcome = outcomeOf(dialect, result, range, state, clock.now());
@@ -215,20 +215,20 @@ export class Dispatcher {
   }
 
   /** An event of the range became a gap while its claim was written. That is no failure of the endpoint: claim again. */
-  async #restart(held: Held): Promise<void> {
-    this.#mine.delete(held.row);
-    this.#o.book.step(held, { type: 'recover' });
-    await this.#o.book.commit();
+  async #restart(loaded: LoadedSubscription): Promise<void> {
+    this.#mine.delete(loaded.row);
+    this.#o.unitOfWork.step(loaded, { type: 'recover' });
+    await this.#o.unitOfWork.commit();
   }
 
   async #settle(row: number, attempt: Attempt, outcome: Outcome, jitter: number): Promise<void> {
-    const { book } = this.#o;
+    const { unitOfWork } = this.#o;
     await retryWhenFull(async () => {
-      const held = await book.one(row);
-      if (held === undefined || held.ended) return;
+      const loaded = await unitOfWork.getOrLoad(row);
+      if (loaded === undefined || loaded.ended) return;
       this.#mine.delete(row);
-      book.step(held, { type: 'answer', attempt: attempt.id, outcome, jitter });
-      await book.commit();
+      unitOfWork.step(loaded, { type: 'answer', attempt: attempt.id, outcome, jitter });
+      await unitOfWork.commit();
     });
   }
 
@@ -237,21 +237,21 @@ export class Dispatcher {
     if (this.#mine.get(row) === attempt.id) this.#mine.delete(row);
     // While it was on its way nobody could claim the next, if it was void. Who has nothing to claim must not stand in the queue:
     // others would line up behind.
-    const held = this.#o.book.peek(row);
-    if (held === undefined || this.#ready(held)) this.#waiting.add(row);
+    const loaded = this.#o.unitOfWork.get(row);
+    if (loaded === undefined || this.#ready(loaded)) this.#waiting.add(row);
     if (!this.#closing) this.#next();
     else if (this.#unsettled === 0) for (const done of this.#drained.splice(0)) done();
   }
 
   /** The last word on a callback: one best-effort POST, outside the log. */
   async farewell(state: Subscription, reason: TerminationReason): Promise<void> {
-    const { dialects, random, sealer } = this.#o;
+    const { dialects, random, signer } = this.#o;
     const { callback } = state;
     if (callback === null || this.#closing || !dialects.speaks(callback)) return;
     const dialect = dialects.of(callback);
-    const message = dialect.farewell({ state, callback, random }, reason);
+    const message = dialect.terminationNotice({ state, callback, random }, reason);
     if (message === null) return;
-    const sealed = await sealer.seal(message, callback, state.subscriptionId, dialect.serverSignature);
+    const sealed = await signer.sign(message, callback, state.subscriptionId, dialect.serverSignature);
     await this.#o.egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
   }
 
@@ -267,7 +267,7 @@ export class Dispatcher {
 }
 
 /** What an endpoint's answer to this range means. */
-function outcomeOf(dialect: CallbackDialect, result: OutboundResult, range: Range, state: Subscription, now: number): Outcome {
+function outcomeOf(dialect: CallbackDialect, result: OutboundResult, range: LogRange, state: Subscription, now: number): Outcome {
   if (result.kind === 'failure') return classifyFailure(result.category);
   const { status, retryAfter } = result;
   const body = status >= 200 && status < 300 ? parse(result.body) : undefined;

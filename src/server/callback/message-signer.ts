@@ -10,15 +10,15 @@ import type { Callback } from '../../protocol/core/types.ts';
 import type { CallbackDialect, CallbackMessage } from './dialect.ts';
 import type { Clock } from '../engine/ports.ts';
 
-export interface Sealed {
+export interface SignedMessage {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
 }
 
 /** What of a callback signs. */
-export type Signing = Pick<Callback, 'url' | 'secret' | 'previousSecret' | 'previousUntil'>;
+export type SigningCallback = Pick<Callback, 'url' | 'secret' | 'previousSecret' | 'previousUntil'>;
 
-export class Sealer {
+export class MessageSigner {
   readonly #clock: Clock;
   readonly #key: DeliveryKey | undefined;
   /** Key objects are costly to make, and the same few callbacks are used again and again. */
@@ -30,7 +30,7 @@ export class Sealer {
   }
 
   /** Timestamp and signatures are those of the moment: call it for every attempt. */
-  async seal({ id, body, headers: own }: CallbackMessage, callback: Signing, subscriptionId: string, as: CallbackDialect['serverSignature']): Promise<Sealed> {
+  async sign({ id, body, headers: own }: CallbackMessage, callback: SigningCallback, subscriptionId: string, as: CallbackDialect['serverSignature']): Promise<SignedMessage> {
     const now = this.#clock.now();
     const timestamp = Math.floor(now / 1000);
     const secrets = [this.#secret(callback.secret)];

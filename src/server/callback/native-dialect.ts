@@ -4,15 +4,15 @@ import { randomWebhookId, webhookId } from '../../protocol/wire/canonical.ts';
 import { encodeDeliveryNotification } from '../../protocol/wire/envelope.ts';
 import { MCP_SUBSCRIPTION_ID } from '../../protocol/wire/headers.ts';
 import { isChallengeProof } from '../../protocol/wire/signature.ts';
-import type { CallbackDialect, CallbackMessage, CallbackOf } from './dialect.ts';
-import { deliveryOf, emptyRange, type DeliveryExtras, type Range } from '../engine/reader.ts';
+import type { CallbackDialect, CallbackMessage, CallbackContext } from './dialect.ts';
+import { deliveryOf, emptyRange, type DeliveryExtras, type LogRange } from '../engine/reader.ts';
 
 export const nativeDialect: CallbackDialect = {
   single: false,
   serverSignature: 'jws',
   delivery: (of, range) => message(of, range),
   challenge: (of, challenge) => message(of, emptyRange(of.state.acked), { challenge }),
-  farewell: (of, reason) => message(of, emptyRange(of.state.acked), { terminated: { reason } }),
+  terminationNotice: (of, reason) => message(of, emptyRange(of.state.acked), { terminated: { reason } }),
   classify: (answer, { after, last }) => classifyAnswer(answer, { after, to: last }),
   // A proof, not an echo: whatever reflects what it is sent consents to nothing (SEP: Verification).
   consents: (body, challenge, secret) => {
@@ -21,7 +21,7 @@ export const nativeDialect: CallbackDialect = {
   },
 };
 
-function message({ state, random }: CallbackOf, range: Range, extras: DeliveryExtras = {}): CallbackMessage {
+function message({ state, random }: CallbackContext, range: LogRange, extras: DeliveryExtras = {}): CallbackMessage {
   const { subscriptionId, epoch } = state;
   return {
     // Same id, same events. A message without any has nothing to repeat, and an id of its own.

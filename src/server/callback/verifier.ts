@@ -11,7 +11,7 @@ import { Secret } from '../../protocol/wire/secret.ts';
 import type { CallbackDialect, Dialects } from './dialect.ts';
 import { parse } from './dispatcher.ts';
 import type { Clock, Egress, Log, Meter, Random, Store } from '../engine/ports.ts';
-import type { Sealer } from './message-signer.ts';
+import type { MessageSigner } from './message-signer.ts';
 
 /** Failed challenges that one host may see in a window. */
 const FAILURES_MAX = 3;
@@ -36,7 +36,7 @@ export interface VerifierOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly egress: Egress;
-  readonly sealer: Sealer;
+  readonly signer: MessageSigner;
   readonly dialects: Dialects;
   readonly log: Log;
   readonly meter: Meter;
@@ -66,7 +66,7 @@ export class Verifier {
    * `ResourceExhausted` when this host has failed too often just now.
    */
   async challenge(state: Subscription, callback: Pick<Callback, 'url' | 'secret' | 'dialect'>): Promise<number> {
-    const { clock, random, dialects, egress, sealer, log, meter } = this.#o;
+    const { clock, random, dialects, egress, signer, log, meter } = this.#o;
     const dialect = dialects.of(callback);
     const name = new URL(callback.url).host;
     const host = this.#admit(name);
@@ -75,7 +75,7 @@ export class Verifier {
       this.#refuseFailing(host);
       const challenge = random.token(32);
       const message = dialect.challenge({ state, callback, random }, challenge);
-      const sealed = await sealer.seal(message, { ...callback, previousSecret: null, previousUntil: null }, state.subscriptionId, dialect.serverSignature);
+      const sealed = await signer.sign(message, { ...callback, previousSecret: null, previousUntil: null }, state.subscriptionId, dialect.serverSignature);
       const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
       const reason = this.#verdict(dialect, result, challenge, Secret.parse(callback.secret));
       meter.count('triggers_verifications_total', 1, { result: reason ?? 'ok' });

@@ -8,23 +8,23 @@ import type { TerminationReason } from '../../protocol/core/types.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import type { DeliveryKey } from '../../protocol/wire/delivery-jws.ts';
 import { STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX, STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX, TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from '../../protocol/wire/limits.ts';
-import { Book, retryWhenFull, type Held } from './unit-of-work.ts';
+import { UnitOfWork, retryWhenFull, type LoadedSubscription } from './unit-of-work.ts';
 import { Catalog, mayDrain } from './catalog.ts';
 import { Dialects, type CallbackDialect } from '../callback/dialect.ts';
 import { Dispatcher } from '../callback/dispatcher.ts';
-import { Due } from './scheduler.ts';
+import { Scheduler } from './scheduler.ts';
 import { listTriggers } from './listing.ts';
-import { Numbering } from './sequencer.ts';
+import { Sequencer } from './sequencer.ts';
 import type { Clock, Egress, Log, Meter, Opened, Random, Store } from './ports.ts';
-import { judge } from '../pull/positions.ts';
+import { assertPosition } from '../pull/positions.ts';
 import { Pulls } from '../pull/pulls.ts';
-import { Quota } from './quota.ts';
-import { Sealer } from '../callback/message-signer.ts';
+import { PrincipalQuota } from './quota.ts';
+import { MessageSigner } from '../callback/message-signer.ts';
 import { Streams } from '../stream/streams.ts';
 import { Subscriptions, type Authorize, type Visible } from './subscriptions.ts';
 import { silentLog, silentMeter, systemClock, systemRandom } from './system.ts';
 import type { Accepted, Caller, DeclaredTrigger, Engine, EngineHealth, NewEvent, PullAnswer, StreamSink } from './verbs.ts';
-import { Upkeep, type Reauthorize } from './maintenance.ts';
+import { Maintenance, type Reauthorize } from './maintenance.ts';
 import { Verifier } from '../callback/verifier.ts';
 
 /** Rows handled between two turns when every subscription is visited. */
@@ -67,7 +67,7 @@ export interface EngineOptions {
     /** Callback attempts in flight at once, over all subscriptions. Default 256. */
     readonly attempts?: number;
     /** Subscriptions kept in memory. Default 20,000. */
-    readonly held?: number;
+    readonly loaded?: number;
   };
   /** Most events in one callback delivery. Default 100. */
   readonly batchEvents?: number;
@@ -91,17 +91,17 @@ class TriggersEngine implements Engine {
   readonly #egress: Egress;
   readonly #everybodySeesAll: boolean;
   readonly #catalog: Catalog;
-  readonly #book: Book;
-  readonly #numbering: Numbering;
+  readonly #unitOfWork: UnitOfWork;
+  readonly #sequencer: Sequencer;
   readonly #dispatcher: Dispatcher;
   readonly #streams: Streams;
   readonly #verifier: Verifier;
   readonly #subscriptions: Subscriptions;
-  readonly #due: Due;
+  readonly #scheduler: Scheduler;
   readonly #listeners = new Set<() => void>();
-  readonly #openStreams: Quota;
+  readonly #openStreams: PrincipalQuota;
   readonly #pulls: Pulls;
-  readonly #upkeep: Upkeep;
+  readonly #maintenance: Maintenance;
   #status: EngineHealth['status'] = 'starting';
   #refusal: { readonly error: LocalError; readonly until: number } | null = null;
   #generation = 0;
@@ -120,51 +120,51 @@ class TriggersEngine implements Engine {
     this.#store = store;
     this.#egress = egress;
     this.#everybodySeesAll = options.authorize === undefined && options.visible === undefined;
-    this.#openStreams = new Quota('streams', options.quotas?.streamsPerPrincipal ?? 100);
+    this.#openStreams = new PrincipalQuota('streams', options.quotas?.streamsPerPrincipal ?? 100);
     this.#catalog = new Catalog(options.triggers);
-    const sealer = new Sealer({ clock, deliveryKey: options.deliveryKey });
+    const signer = new MessageSigner({ clock, deliveryKey: options.deliveryKey });
     const dialects = new Dialects(options.dialects ?? {}, log);
-    const book = (this.#book = new Book({
+    const unitOfWork = (this.#unitOfWork = new UnitOfWork({
       store,
       now: () => clock.now(),
-      act: (held, effect) => (effect.type === 'wake' ? this.#streams.wake(held.row) : this.#streams.announce(held.row)),
-      ready: (held) => this.#dispatcher.pump(held),
-      terminated: (held, reason) => this.#terminated(held, reason),
+      act: (loaded, effect) => (effect.type === 'wake' ? this.#streams.wake(loaded.row) : this.#streams.announce(loaded.row)),
+      ready: (loaded) => this.#dispatcher.pump(loaded),
+      terminated: (loaded, reason) => this.#terminated(loaded, reason),
       failed: (cause) => this.#failed(cause),
-      due: (at) => this.#due.arm(at),
-      maxHeld: options.quotas?.held ?? 20_000,
+      due: (at) => this.#scheduler.arm(at),
+      maxLoaded: options.quotas?.loaded ?? 20_000,
     }));
-    this.#numbering = new Numbering({ store, book, catalog: this.#catalog, clock, random, log, meter, refusal: () => this.#refusing(), ...(options.numberingChunk === undefined ? {} : { chunk: options.numberingChunk }) });
+    this.#sequencer = new Sequencer({ store, unitOfWork, catalog: this.#catalog, clock, random, log, meter, refusal: () => this.#refusing(), ...(options.numberingChunk === undefined ? {} : { chunk: options.numberingChunk }) });
     this.#dispatcher = new Dispatcher({
-      store, book, clock, random, egress, sealer, dialects, log, meter,
+      store, unitOfWork, clock, random, egress, signer, dialects, log, meter,
       concurrency: options.quotas?.attempts ?? 256,
       ...(options.batchEvents === undefined ? {} : { batchEvents: options.batchEvents }),
     });
     this.#streams = new Streams({
-      store, book, clock, meter,
+      store, unitOfWork, clock, meter,
       ...(options.streamHeartbeatMs === undefined ? {} : { heartbeatMs: options.streamHeartbeatMs }),
       ...(options.streamStalledMs === undefined ? {} : { stalledMs: options.streamStalledMs }),
     });
-    this.#verifier = new Verifier({ store, clock, random, egress, sealer, dialects, log, meter });
+    this.#verifier = new Verifier({ store, clock, random, egress, signer, dialects, log, meter });
     this.#subscriptions = new Subscriptions({
-      store, book, catalog: this.#catalog, numbering: this.#numbering, verifier: this.#verifier, dialects, egress, clock, random,
+      store, unitOfWork, catalog: this.#catalog, sequencer: this.#sequencer, verifier: this.#verifier, dialects, egress, clock, random,
       authorize: options.authorize, visible: options.visible,
       ttl: { minMs: TTL_MIN_MS, maxMs: TTL_MAX_MS, defaultMs: TTL_DEFAULT_MS, allowNoExpiry: store.durability === 'durable', ...options.ttl },
       maxPerPrincipal: options.quotas?.subscriptionsPerPrincipal ?? 1000,
     });
     this.#pulls = new Pulls({
-      store, book, catalog: this.#catalog, streams: this.#streams, subscriptions: this.#subscriptions, clock, meter,
+      store, unitOfWork, catalog: this.#catalog, streams: this.#streams, subscriptions: this.#subscriptions, clock, meter,
       maxWaiting: options.quotas?.waitingPullsPerPrincipal ?? 100,
     });
-    this.#upkeep = new Upkeep({
-      store, book, catalog: this.#catalog, verifier: this.#verifier, clock, log, reauthorize: options.reauthorize,
-      release: (row) => this.#due.release(row),
+    this.#maintenance = new Maintenance({
+      store, unitOfWork, catalog: this.#catalog, verifier: this.#verifier, clock, log, reauthorize: options.reauthorize,
+      release: (row) => this.#scheduler.release(row),
     });
-    this.#due = new Due({ store, book, clock, log, tick: (held) => this.#upkeep.tick(held) });
-    meter.gauge('triggers_subscriptions_held', () => book.size);
+    this.#scheduler = new Scheduler({ store, unitOfWork, clock, log, tick: (loaded) => this.#maintenance.tick(loaded) });
+    meter.gauge('triggers_subscriptions_held', () => unitOfWork.size);
     meter.gauge('triggers_streams_open', () => this.#streams.open);
     meter.gauge('triggers_attempts_in_flight', () => this.#dispatcher.inFlight);
-    meter.gauge('triggers_numbering_lag', () => this.#numbering.lag);
+    meter.gauge('triggers_numbering_lag', () => this.#sequencer.lag);
   }
 
   /* ------------------------------------------------------------------------------------ life of the engine */
@@ -176,17 +176,17 @@ class TriggersEngine implements Engine {
     const rows: number[] = [];
     const removed: number[] = [];
     for await (const { row, select } of this.#store.index()) {
-      this.#numbering.load(row, select);
+      this.#sequencer.load(row, select);
       rows.push(row);
       if (select.some(({ name }) => this.#catalog.get(name) === undefined)) removed.push(row);
     }
     await this.#recover(opened, rows);
     await this.#end(removed);
-    this.#numbering.start(opened.lastOffset, opened.checkpoint);
+    this.#sequencer.start(opened.lastOffset, opened.checkpoint);
     await this.#resumeCallbacks();
     const next = await this.#store.nextDueAt();
-    if (next !== null) this.#due.arm(next);
-    this.#upkeep.start();
+    if (next !== null) this.#scheduler.arm(next);
+    this.#maintenance.start();
     this.#status = 'ok';
     this.#log.info({ generation: opened.generation, continuity: opened.continuity, subscriptions: rows.length }, 'engine started');
   }
@@ -195,25 +195,25 @@ class TriggersEngine implements Engine {
   async #recover(opened: Opened, rows: readonly number[]): Promise<void> {
     if (opened.continuity !== 'maybe_lost') return;
     this.#log.warn({ subscriptions: rows.length }, 'the store may have lost writes that clients have seen: every epoch changes');
-    await this.#visit(rows, (held) => this.#book.step(held, { type: 'rotate', epoch: this.#random.token(16) }));
+    await this.#visit(rows, (loaded) => this.#unitOfWork.step(loaded, { type: 'rotate', epoch: this.#random.token(16) }));
   }
 
   /** A type that this server does not offer any more ends what follows it (SEP: Trigger types). */
   async #end(rows: readonly number[]): Promise<void> {
     if (rows.length > 0) this.#log.warn({ subscriptions: rows.length }, 'subscriptions follow a trigger type that is not declared any more: they end with trigger_removed');
-    await this.#visit(rows, (held) => this.#book.step(held, { type: 'terminate', reason: 'trigger_removed' }));
+    await this.#visit(rows, (loaded) => this.#unitOfWork.step(loaded, { type: 'terminate', reason: 'trigger_removed' }));
   }
 
   /** Steps these subscriptions, as far as they live, a bounded number in one commit. */
-  async #visit(rows: readonly number[], work: (held: Held) => void): Promise<void> {
+  async #visit(rows: readonly number[], work: (loaded: LoadedSubscription) => void): Promise<void> {
     for (let at = 0; at < rows.length; at += SWEEP) {
       const chunk = rows.slice(at, at + SWEEP);
-      await this.#book.hold(chunk);
+      await this.#unitOfWork.load(chunk);
       for (const row of chunk) {
-        const held = this.#book.peek(row);
-        if (held !== undefined && !held.ended) work(held);
+        const loaded = this.#unitOfWork.get(row);
+        if (loaded !== undefined && !loaded.ended) work(loaded);
       }
-      await this.#book.commit();
+      await this.#unitOfWork.commit();
     }
   }
 
@@ -224,13 +224,13 @@ class TriggersEngine implements Engine {
       const rows = await this.#store.backlog(after, SWEEP);
       const last = rows.at(-1);
       if (last === undefined) return;
-      await this.#book.hold(rows);
+      await this.#unitOfWork.load(rows);
       for (const row of rows) {
-        const held = this.#book.peek(row);
+        const loaded = this.#unitOfWork.get(row);
         // An attempt of this process is still going to be answered: a second one beside it would break the order.
-        if (held !== undefined && !held.ended && !this.#dispatcher.owns(held)) this.#book.step(held, { type: 'recover' });
+        if (loaded !== undefined && !loaded.ended && !this.#dispatcher.owns(loaded)) this.#unitOfWork.step(loaded, { type: 'recover' });
       }
-      await this.#book.commit();
+      await this.#unitOfWork.commit();
       after = last;
     }
   }
@@ -242,14 +242,14 @@ class TriggersEngine implements Engine {
 
   async #close(): Promise<void> {
     this.#status = 'closed';
-    this.#upkeep.close();
+    this.#maintenance.close();
     this.#pulls.close();
     this.#resuming?.();
     this.#streams.close();
     try {
-      await Promise.all([this.#numbering.close(), this.#within(CLOSE_PATIENCE_MS, Promise.all([this.#due.close(), this.#served()]))]);
+      await Promise.all([this.#sequencer.close(), this.#within(CLOSE_PATIENCE_MS, Promise.all([this.#scheduler.close(), this.#served()]))]);
       await this.#dispatcher.close(CLOSE_PATIENCE_MS);
-      await this.#book.commit();
+      await this.#unitOfWork.commit();
     } catch (cause) {
       this.#log.error({ cause }, 'the last commit failed; what it held was told to nobody');
     } finally {
@@ -276,7 +276,7 @@ class TriggersEngine implements Engine {
     const error = cause instanceof LocalError ? cause : new LocalError('store_failed', 'the store could not write; see the cause in the log', { cause });
     this.#log.error({ code: error.code, cause }, 'a commit failed; nothing of it was done, and it is tried again');
     this.#refusal = { error, until: this.#clock.now() + STORE_PAUSE_MS };
-    this.#numbering.rollback();
+    this.#sequencer.rollback();
     if (this.#status === 'ok') this.#status = 'degraded';
     // The other process serves now. Everything this one still believes may be outdated.
     if (error.code === 'store_fenced') void this.close();
@@ -294,9 +294,9 @@ class TriggersEngine implements Engine {
     try {
       this.#streams.wakeAll();
       await this.#resumeCallbacks();
-      this.#numbering.resume();
+      this.#sequencer.resume();
       const next = await this.#store.nextDueAt();
-      if (next !== null) this.#due.arm(next);
+      if (next !== null) this.#scheduler.arm(next);
       // Another commit may have failed meanwhile; then this comes again.
       if (this.#resuming !== null || (this.#status as EngineHealth['status']) === 'closed') return;
       this.#refusal = null;
@@ -326,14 +326,14 @@ class TriggersEngine implements Engine {
       subscriptions: stats.subscriptions,
       streams: this.#streams.open,
       attemptsInFlight: this.#dispatcher.inFlight,
-      numberingLag: this.#numbering.lag,
+      numberingLag: this.#sequencer.lag,
     };
   }
 
-  #terminated(held: Held, reason: TerminationReason): void {
-    const { state, row } = held;
-    this.#subscriptions.end(held, reason);
-    this.#book.afterCommit(() => {
+  #terminated(loaded: LoadedSubscription, reason: TerminationReason): void {
+    const { state, row } = loaded;
+    this.#subscriptions.end(loaded, reason);
+    this.#unitOfWork.afterCommit(() => {
       this.#streams.ended(row, reason, state);
       // Who unsubscribed knows.
       if (reason === 'unsubscribed') return;
@@ -345,13 +345,13 @@ class TriggersEngine implements Engine {
 
   emit(event: NewEvent): Promise<Accepted> {
     try {
-      return this.#numbering.emit(event);
+      return this.#sequencer.emit(event);
     } catch (cause) {
       return Promise.reject(cause);
     }
   }
 
-  settled(): Promise<void> { return this.#numbering.settled(); }
+  settled(): Promise<void> { return this.#sequencer.settled(); }
 
   declare(type: DeclaredTrigger): void {
     this.#catalog.declare(type);
@@ -362,32 +362,32 @@ class TriggersEngine implements Engine {
     if (!this.#catalog.remove(name)) return;
     this.#listChanged();
     // The store lists what is committed. What is being made looks at the catalogue once more before it is.
-    await this.#book.commit();
+    await this.#unitOfWork.commit();
     const rows: number[] = [];
     for await (const { row, select } of this.#store.index()) if (select.some((selection) => selection.name === name)) rows.push(row);
-    await this.#visit(rows, (held) => {
-      const follows = held.state.select.some((selection) => selection.name === name);
-      if (follows) this.#book.step(held, { type: 'terminate', reason });
+    await this.#visit(rows, (loaded) => {
+      const follows = loaded.state.select.some((selection) => selection.name === name);
+      if (follows) this.#unitOfWork.step(loaded, { type: 'terminate', reason });
     });
   }
 
   async terminate(of: { readonly principal: string; readonly subscriptionId?: string }, reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>): Promise<number> {
     this.#running();
-    await this.#book.commit();
+    await this.#unitOfWork.commit();
     let after = 0;
     let count = 0;
     for (;;) {
       const rows = await this.#store.rowsOf(of.principal, after, SWEEP);
       const last = rows.at(-1);
       if (last === undefined) break;
-      await this.#book.hold(rows);
+      await this.#unitOfWork.load(rows);
       for (const row of rows) {
-        const held = this.#book.peek(row);
-        if (held === undefined || held.ended || (of.subscriptionId !== undefined && held.state.subscriptionId !== of.subscriptionId)) continue;
-        this.#book.step(held, { type: 'terminate', reason });
+        const loaded = this.#unitOfWork.get(row);
+        if (loaded === undefined || loaded.ended || (of.subscriptionId !== undefined && loaded.state.subscriptionId !== of.subscriptionId)) continue;
+        this.#unitOfWork.step(loaded, { type: 'terminate', reason });
         count += 1;
       }
-      await this.#book.commit();
+      await this.#unitOfWork.commit();
       after = last;
     }
     return count;
@@ -397,10 +397,10 @@ class TriggersEngine implements Engine {
     this.#running();
     const [offset] = await this.#store.known([event]);
     if (offset === null || offset === undefined) return false;
-    this.#book.write({ type: 'redact', offset });
-    this.#book.forgetTails();
-    this.#numbering.withdraw(offset);
-    await this.#book.commit();
+    this.#unitOfWork.write({ type: 'redact', offset });
+    this.#unitOfWork.forgetTails();
+    this.#sequencer.withdraw(offset);
+    await this.#unitOfWork.commit();
     return true;
   }
 
@@ -480,11 +480,11 @@ class TriggersEngine implements Engine {
       const first = await this.#subscriptions.own(caller, params.subscriptionId);
       await this.#subscriptions.authorize(caller, first.state.select);
       mayDrain(this.#catalog, first.state, 'stream');
-      const held = await this.#subscriptions.own(caller, params.subscriptionId);
-      if (params.after !== undefined) judge(params.after, held.state);
+      const loaded = await this.#subscriptions.own(caller, params.subscriptionId);
+      if (params.after !== undefined) assertPosition(params.after, loaded.state);
       const leave = this.#openStreams.enter(caller.principal);
       try {
-        await this.#streams.run(held.row, params.after?.sequence ?? held.state.acked, {
+        await this.#streams.run(loaded.row, params.after?.sequence ?? loaded.state.acked, {
           events: Math.min(params.window?.events ?? STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX),
           bytes: Math.min(params.window?.bytes ?? STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX),
         }, sink, signal);

@@ -5,7 +5,7 @@
 import { reverifyAt, trimDueAt } from '../../protocol/core/index.ts';
 import type { Selection } from '../../protocol/core/types.ts';
 import { WireError } from '../../protocol/wire/errors.ts';
-import type { Book, Held } from './unit-of-work.ts';
+import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
 import type { Catalog } from './catalog.ts';
 import type { Clock, Log, Store } from './ports.ts';
 import { consentName, type Verifier } from '../callback/verifier.ts';
@@ -24,9 +24,9 @@ const SWEEP = 256;
 /** Whether a principal may still follow a selection, asked when nobody is calling: there are no claims to look at. */
 export type Reauthorize = (principal: string, selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> }) => boolean | Promise<boolean>;
 
-export interface UpkeepOptions {
+export interface MaintenanceOptions {
   readonly store: Store;
-  readonly book: Book;
+  readonly unitOfWork: UnitOfWork;
   readonly catalog: Catalog;
   readonly reauthorize: Reauthorize | undefined;
   readonly verifier: Verifier;
@@ -36,14 +36,14 @@ export interface UpkeepOptions {
   release(row: number): void;
 }
 
-export class Upkeep {
-  readonly #o: UpkeepOptions;
+export class Maintenance {
+  readonly #o: MaintenanceOptions;
   /** Rows whose callback is asked for its consent again just now. */
   readonly #asking = new Set<number>();
   readonly #rounds = new Set<() => void>();
   #closed = false;
 
-  constructor(options: UpkeepOptions) {
+  constructor(options: MaintenanceOptions) {
     this.#o = options;
   }
 
@@ -71,12 +71,12 @@ export class Upkeep {
 
   /** One write forgets a bounded number of events, so it goes on while there are more. */
   async #forget(): Promise<void> {
-    const { book, catalog, clock, store } = this.#o;
+    const { unitOfWork, catalog, clock, store } = this.#o;
     for (let before = Number.POSITIVE_INFINITY; !this.#closed;) {
       const now = clock.now();
       // An eighth more than anything is kept: trims by age have slack, and must come first.
-      book.write({ type: 'forget', acceptedBefore: now - Math.ceil(catalog.longestRetentionMs() * 1.125), now });
-      await book.commit();
+      unitOfWork.write({ type: 'forget', acceptedBefore: now - Math.ceil(catalog.longestRetentionMs() * 1.125), now });
+      await unitOfWork.commit();
       const { events } = await store.stats();
       if (events >= before) return;
       before = events;
@@ -86,37 +86,37 @@ export class Upkeep {
 
   /** Whoever lost the permission for what a subscription selects loses the subscription (SEP: Ending). */
   async #recheck(reauthorize: Reauthorize): Promise<void> {
-    const { book, log, store } = this.#o;
+    const { unitOfWork, log, store } = this.#o;
     const rows: number[] = [];
     for await (const { row } of store.index()) rows.push(row);
     for (let at = 0; at < rows.length && !this.#closed; at += SWEEP) {
       for (const row of rows.slice(at, at + SWEEP)) {
-        const held = await book.one(row);
-        if (held === undefined || held.ended) continue;
-        const { principal, select, subscriptionId } = held.state;
+        const loaded = await unitOfWork.getOrLoad(row);
+        if (loaded === undefined || loaded.ended) continue;
+        const { principal, select, subscriptionId } = loaded.state;
         if (await permitted(reauthorize, principal, select)) continue;
-        const again = await book.one(row);
+        const again = await unitOfWork.getOrLoad(row);
         if (again === undefined || again.ended || again.state.select !== select) continue;
         log.info({ subscriptionId }, 'the permission is gone: the subscription is revoked');
-        book.step(again, { type: 'terminate', reason: 'revoked' });
+        unitOfWork.step(again, { type: 'terminate', reason: 'revoked' });
       }
-      await book.commit();
+      await unitOfWork.commit();
     }
   }
 
   /** Resolves with an instant when the row stays due until then. */
-  async tick(held: Held): Promise<number | null> {
+  async tick(loaded: LoadedSubscription): Promise<number | null> {
     const now = this.#o.clock.now();
-    this.#o.book.step(held, { type: 'tick' });
-    if (held.ended) return null;
-    const { row } = held;
-    const trimAt = trimDueAt(held.state);
+    this.#o.unitOfWork.step(loaded, { type: 'tick' });
+    if (loaded.ended) return null;
+    const { row } = loaded;
+    const trimAt = trimDueAt(loaded.state);
     if (trimAt !== null && trimAt <= now) {
-      const aged = await this.#o.store.agedOut(row, now - held.state.retention.maxAgeMs);
-      if (!this.#o.book.holds(held) || held.ended) return null;
-      this.#o.book.step(held, { type: 'trim', upTo: aged.upTo, oldestAt: aged.oldestAt });
+      const aged = await this.#o.store.agedOut(row, now - loaded.state.retention.maxAgeMs);
+      if (!this.#o.unitOfWork.isCurrent(loaded) || loaded.ended) return null;
+      this.#o.unitOfWork.step(loaded, { type: 'trim', upTo: aged.upTo, oldestAt: aged.oldestAt });
     }
-    const verifyAt = reverifyAt(held.state);
+    const verifyAt = reverifyAt(loaded.state);
     if (verifyAt === null || verifyAt > now) return null;
     // An endpoint takes its time to answer, and others are due meanwhile.
     if (!this.#asking.has(row)) void this.#verifyAgain(row).finally(() => this.#o.release(row));
@@ -128,21 +128,21 @@ export class Upkeep {
     this.#asking.add(row);
     try {
       // A challenge shows counters: they must be on disk.
-      await this.#o.book.commit();
-      const held = await this.#o.book.one(row);
-      if (held === undefined || held.ended || held.state.callback === null) return;
-      const { callback, principal, subscriptionId } = held.state;
-      const verifiedAt = await this.#o.verifier.challenge(held.state, callback).catch((cause: unknown) => {
+      await this.#o.unitOfWork.commit();
+      const loaded = await this.#o.unitOfWork.getOrLoad(row);
+      if (loaded === undefined || loaded.ended || loaded.state.callback === null) return;
+      const { callback, principal, subscriptionId } = loaded.state;
+      const verifiedAt = await this.#o.verifier.challenge(loaded.state, callback).catch((cause: unknown) => {
         // That we ask others at the same host too often is no failure of this one.
         if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
         this.#o.log.info({ subscriptionId, reason: cause.data.reason }, 'a callback did not prove its consent again');
         return null;
       });
-      const again = await this.#o.book.one(row);
+      const again = await this.#o.unitOfWork.getOrLoad(row);
       if (again === undefined || again.ended || again.state.callback?.url !== callback.url) return;
-      this.#o.book.step(again, { type: 'verified', ok: verifiedAt !== null });
-      if (verifiedAt !== null) this.#o.book.write({ type: 'verification', principal, urlHash: consentName(callback), verifiedAt });
-      await this.#o.book.commit();
+      this.#o.unitOfWork.step(again, { type: 'verified', ok: verifiedAt !== null });
+      if (verifiedAt !== null) this.#o.unitOfWork.write({ type: 'verification', principal, urlHash: consentName(callback), verifiedAt });
+      await this.#o.unitOfWork.commit();
     } catch (cause) {
       if (!this.#closed) this.#o.log.info({ row, cause }, 'a callback could not be asked for its consent; it is tried again');
       await new Promise<void>((resolve) => { this.#o.clock.after(VERIFY_PAUSE_MS, resolve); });

@@ -1,7 +1,7 @@
 /** How many of something each principal may have at once. */
 import { resourceExhausted } from '../../protocol/wire/errors.ts';
 
-export class Quota {
+export class PrincipalQuota {
   readonly #limit: string;
   readonly #max: number;
   readonly #taken = new Map<string, number>();

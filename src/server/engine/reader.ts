@@ -6,14 +6,14 @@ import type { Delivery, Gap } from '../../../spec-schema/draft/schema.ts';
 import { assemble, etagOf, statusOf } from '../../protocol/core/index.ts';
 import type { Subscription } from '../../protocol/core/types.ts';
 import { encodeDelivery, eventWithSequence } from '../../protocol/wire/envelope.ts';
-import type { Held } from './unit-of-work.ts';
+import type { LoadedSubscription } from './unit-of-work.ts';
 import type { ReadEntry, Store } from './ports.ts';
 
 /** Room for everything in a delivery that is not an event: keys, counters, gaps. */
 export const ENVELOPE_BYTES = 8 * 1024;
 
 /** A contiguous stretch of the log, ready to be sent. */
-export interface Range {
+export interface LogRange {
   readonly after: number;
   /** The last number covered; equals `after` when there is nothing. */
   readonly last: number;
@@ -31,8 +31,8 @@ export interface ReadLimits {
 }
 
 /** From memory; null when only the store knows. */
-export function readTail(held: Held, after: number, limits: ReadLimits): Range | null {
-  const { tail, state } = held;
+export function readTail(loaded: LoadedSubscription, after: number, limits: ReadLimits): LogRange | null {
+  const { tail, state } = loaded;
   if (tail === null || after < state.floor) return null;
   const first = tail[0]?.sequence ?? state.head + 1;
   if (first > after + 1) return null;
@@ -40,15 +40,15 @@ export function readTail(held: Held, after: number, limits: ReadLimits): Range |
 }
 
 /** From the store, as far as it is committed. Reads less than asked when the range ends before `head`. */
-export async function readStore(store: Store, held: Held, after: number, limits: ReadLimits): Promise<readonly ReadEntry[]> {
-  return store.read(held.row, Math.max(after, held.state.floor), limits.events, limits.bytes);
+export async function readStore(store: Store, loaded: LoadedSubscription, after: number, limits: ReadLimits): Promise<readonly ReadEntry[]> {
+  return store.read(loaded.row, Math.max(after, loaded.state.floor), limits.events, limits.bytes);
 }
 
 /**
  * Turns entries into a range. What is trimmed shows as a leading gap; a hole that nothing explains is a defect and throws. The
  * range ends with the entries, even if more is numbered: what was read is what is on disk.
  */
-export function rangeOf(state: Subscription, after: number, entries: readonly ReadEntry[], limits: ReadLimits): Range {
+export function rangeOf(state: Subscription, after: number, entries: readonly ReadEntry[], limits: ReadLimits): LogRange {
   const readable = Math.max(entries.at(-1)?.sequence ?? 0, Math.min(state.floor, state.head));
   const { events, gaps, last } = assemble(after, entries, state.floor, readable, { maxEvents: limits.events, maxBytes: limits.bytes, sizeOf });
   return {
@@ -64,7 +64,7 @@ export function rangeOf(state: Subscription, after: number, entries: readonly Re
 const sizeOf = ({ encoded, sequence }: ReadEntry): number => (encoded === null ? 0 : Buffer.byteLength(encoded) + '"sequence":,'.length + String(sequence).length);
 
 /** What comes first in a range, alone: one event, or one run of gaps. */
-export function firstOf(range: Range): Range {
+export function firstOf(range: LogRange): LogRange {
   const first = range.after + 1;
   const gaps = range.gaps[0]?.from === first ? range.gaps.slice(0, runLength(range.gaps)) : [];
   if (gaps.length > 0) return { after: range.after, last: gaps.at(-1)!.to, events: [], gaps, sequences: [] };
@@ -83,7 +83,7 @@ export interface DeliveryExtras {
 }
 
 /** The delivery as JSON text. Counters are those of the moment it is sent. */
-export function deliveryOf(state: Subscription, range: Range, extras: DeliveryExtras = {}): string {
+export function deliveryOf(state: Subscription, range: LogRange, extras: DeliveryExtras = {}): string {
   return encodeDelivery(
     {
       subscriptionId: state.subscriptionId,
@@ -103,7 +103,7 @@ export function deliveryOf(state: Subscription, range: Range, extras: DeliveryEx
 }
 
 /** A delivery that covers nothing: heartbeat, probe, challenge, last word. */
-export const emptyRange = (after: number): Range => ({ after, last: after, events: [], gaps: [], sequences: [] });
+export const emptyRange = (after: number): LogRange => ({ after, last: after, events: [], gaps: [], sequences: [] });
 
 export function instant(at: number): string;
 export function instant(at: number | null): string | null;

@@ -2,7 +2,7 @@
  * Everything that has to happen at some time (expiry, retries, lost leases, retention) waits in the store's `due` column. One
  * timer is set for the earliest; nothing ticks for each subscription.
  */
-import type { Book, Held } from './unit-of-work.ts';
+import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
 import type { Clock, Log, Store } from './ports.ts';
 
 const BATCH = 256;
@@ -12,17 +12,17 @@ const PAUSE_MS = 20;
 const FAILED_MS = 60_000;
 const LOOK_MS = 1000;
 
-export interface DueOptions {
+export interface SchedulerOptions {
   readonly store: Store;
-  readonly book: Book;
+  readonly unitOfWork: UnitOfWork;
   readonly clock: Clock;
   readonly log: Log;
   /** Does what is due for one subscription. Resolves with an instant when the row stays due until then, for reasons of its own. */
-  tick(held: Held): Promise<number | null>;
+  tick(loaded: LoadedSubscription): Promise<number | null>;
 }
 
-export class Due {
-  readonly #o: DueOptions;
+export class Scheduler {
+  readonly #o: SchedulerOptions;
   /** Rows that stay due and are left alone until this instant, so that they do not hold up the others. */
   readonly #aside = new Map<number, number>();
   #at = Number.POSITIVE_INFINITY;
@@ -30,7 +30,7 @@ export class Due {
   #running: Promise<void> | null = null;
   #closed = false;
 
-  constructor(options: DueOptions) {
+  constructor(options: SchedulerOptions) {
     this.#o = options;
   }
 
@@ -68,7 +68,7 @@ export class Due {
 
   /** One round; resolves with the instant of the next. */
   async #run(): Promise<number | null> {
-    const { store, book, clock, log } = this.#o;
+    const { store, unitOfWork, clock, log } = this.#o;
     const now = clock.now();
     for (const [row, until] of this.#aside) if (until <= now) this.#aside.delete(row);
     try {
@@ -78,7 +78,7 @@ export class Due {
         if (this.#closed) return null;
         await this.#tick(row);
       }
-      await book.commit();
+      await unitOfWork.commit();
       const next = await store.nextDueAt();
       // Those left aside hide what is due next among the others.
       return next === null || this.#aside.size === 0 ? next : Math.max(next, clock.now() + LOOK_MS);
@@ -89,11 +89,11 @@ export class Due {
   }
 
   async #tick(row: number): Promise<void> {
-    const { book, clock, log, tick } = this.#o;
+    const { unitOfWork, clock, log, tick } = this.#o;
     try {
-      const held = await book.one(row);
-      if (held === undefined || held.ended) return;
-      const until = await tick(held);
+      const loaded = await unitOfWork.getOrLoad(row);
+      if (loaded === undefined || loaded.ended) return;
+      const until = await tick(loaded);
       if (until !== null) this.#aside.set(row, until);
     } catch (cause) {
       this.#aside.set(row, clock.now() + FAILED_MS);

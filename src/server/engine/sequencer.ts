@@ -8,7 +8,7 @@ import type { Selection, Subscription } from '../../protocol/core/types.ts';
 import { encodeEvent } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { EVENT_BYTES_MAX } from '../../protocol/wire/limits.ts';
-import type { Book, Held } from './unit-of-work.ts';
+import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
 import type { Catalog } from './catalog.ts';
 import type { AcceptedEvent, Checkpoint, Clock, Log, Meter, Random, ReadEntry, Store } from './ports.ts';
 import type { Accepted, NewEvent } from './verbs.ts';
@@ -26,7 +26,7 @@ const RETRY_MS = 1000;
 /** As the schema has it. */
 const EVENT_ID_CHARS_MAX = 256;
 
-interface Arrival {
+interface PendingEvent {
   readonly name: string;
   readonly eventId: string;
   readonly encoded: string;
@@ -35,9 +35,9 @@ interface Arrival {
   reject(cause: unknown): void;
 }
 
-export interface NumberingOptions {
+export interface SequencerOptions {
   readonly store: Store;
-  readonly book: Book;
+  readonly unitOfWork: UnitOfWork;
   readonly catalog: Catalog;
   readonly clock: Clock;
   readonly random: Random;
@@ -49,20 +49,20 @@ export interface NumberingOptions {
   refusal(): LocalError | null;
 }
 
-export class Numbering {
-  readonly #o: NumberingOptions;
+export class Sequencer {
+  readonly #o: SequencerOptions;
   readonly #chunk: number;
   readonly #index = new MatchIndex();
   /** Takes back what the index was told and the disk does not hold yet, newest last. */
   readonly #undo: (() => void)[] = [];
   /** Grows with every rollback: who has awaited something sees that what it knew is void. */
-  #life = 0;
+  #generation = 0;
   #closed = false;
   /** Redacted while numbering was behind. */
   readonly #withdrawn = new Set<number>();
-  #arrivals: Arrival[] = [];
+  #arrivals: PendingEvent[] = [];
   #taking = false;
-  #numbering = false;
+  #sequencer = false;
   #lastOffset = 0;
   /** The last offset on disk. */
   #durableOffset = 0;
@@ -76,7 +76,7 @@ export class Numbering {
   #level: (() => void)[] = [];
   #stopped: (() => void)[] = [];
 
-  constructor(options: NumberingOptions) {
+  constructor(options: SequencerOptions) {
     this.#o = options;
     this.#chunk = options.chunk ?? CHUNK;
   }
@@ -116,7 +116,7 @@ export class Numbering {
   /** Resolves when everything accepted so far is numbered. Rejects with `LocalError` `closed`. */
   settled(): Promise<void> {
     if (this.#closed) return Promise.reject(closed());
-    if (!this.#taking && !this.#numbering && this.lag === 0) return Promise.resolve();
+    if (!this.#taking && !this.#sequencer && this.lag === 0) return Promise.resolve();
     return new Promise((resolve, reject) => this.#idle.push({ resolve, reject }));
   }
 
@@ -142,13 +142,13 @@ export class Numbering {
     enter(select);
     const undo = (): void => enter(before);
     this.#undo.push(undo);
-    this.#o.book.afterCommit(() => void this.#undo.splice(this.#undo.indexOf(undo), 1));
+    this.#o.unitOfWork.afterCommit(() => void this.#undo.splice(this.#undo.indexOf(undo), 1));
   }
 
   /** Accepts and numbers nothing more; resolves when what is under way is on disk. What is not numbered yet is at the next start. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#taking || this.#numbering) await new Promise<void>((resolve) => this.#stopped.push(resolve));
+    if (this.#taking || this.#sequencer) await new Promise<void>((resolve) => this.#stopped.push(resolve));
     for (const { reject } of this.#idle.splice(0)) reject(closed());
     for (const resolve of this.#level.splice(0)) resolve();
   }
@@ -166,8 +166,8 @@ export class Numbering {
     this.#rest();
   }
 
-  async #accept(arrivals: readonly Arrival[]): Promise<void> {
-    const { book, store, clock, meter } = this.#o;
+  async #accept(arrivals: readonly PendingEvent[]): Promise<void> {
+    const { unitOfWork, store, clock, meter } = this.#o;
     const known = await store.known(arrivals);
     const seen = new Set<string>();
     const duplicate = arrivals.map((arrival, at) => {
@@ -178,21 +178,21 @@ export class Numbering {
     });
     const fresh = arrivals.filter((_, at) => duplicate[at] === false);
     const likely = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
-    if (this.#fits(likely)) await book.hold(rowsOf(likely));
+    if (this.#fits(likely)) await unitOfWork.load(rowsOf(likely));
     // From here to the commit nothing is awaited, so matching again sees exactly the subscriptions that exist.
     const plan = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
-    const inline = this.lag === 0 && !this.#numbering && this.#fits(plan) && rowsOf(plan).every((row) => book.peek(row) !== undefined);
+    const inline = this.lag === 0 && !this.#sequencer && this.#fits(plan) && rowsOf(plan).every((row) => unitOfWork.get(row) !== undefined);
     const acceptedAt = clock.now();
     fresh.forEach((arrival, at) => {
       this.#lastOffset += 1;
       const event: AcceptedEvent = { offset: this.#lastOffset, name: arrival.name, eventId: arrival.eventId, acceptedAt, encoded: arrival.encoded };
-      book.write({ type: 'event', event });
-      if (inline) for (const row of plan[at]!) this.#appendTo(book.peek(row)!, event, arrival.data);
+      unitOfWork.write({ type: 'event', event });
+      if (inline) for (const row of plan[at]!) this.#appendTo(unitOfWork.get(row)!, event, arrival.data);
     });
     if (inline && fresh.length > 0) this.#moveTo({ offset: this.#lastOffset, row: 0 });
     const upTo = this.#lastOffset;
-    book.afterCommit(() => { this.#durableOffset = upTo; });
-    await book.commit();
+    unitOfWork.afterCommit(() => { this.#durableOffset = upTo; });
+    await unitOfWork.commit();
     meter.count('triggers_events_accepted_total', fresh.length);
     meter.count('triggers_events_duplicate_total', arrivals.length - fresh.length);
     arrivals.forEach((arrival, at) => arrival.resolve({ eventId: arrival.eventId, duplicate: duplicate[at] === true }));
@@ -205,27 +205,27 @@ export class Numbering {
   }
 
   /** Gives an event of the past its number in a log that has just been created with `since`. */
-  replay(held: Held, event: AcceptedEvent): void {
+  replay(loaded: LoadedSubscription, event: AcceptedEvent): void {
     const data = dataOf(event);
     const scratch = new MatchIndex();
-    scratch.add(held.row, held.state.select);
-    if (scratch.match(event.name, (argument) => this.#attribute(event.name, argument, data)).length > 0) this.#enter(held, event, data);
+    scratch.add(loaded.row, loaded.state.select);
+    if (scratch.match(event.name, (argument) => this.#attribute(event.name, argument, data)).length > 0) this.#enter(loaded, event, data);
   }
 
-  #appendTo(held: Held, event: AcceptedEvent, data: unknown): void {
-    if (!held.ended && held.createdOffset < event.offset) this.#enter(held, event, data);
+  #appendTo(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
+    if (!loaded.ended && loaded.createdOffset < event.offset) this.#enter(loaded, event, data);
   }
 
   /** Gives one event its number in one log. */
-  #enter(held: Held, event: AcceptedEvent, data: unknown): void {
-    if (!this.#accepts(held.state, event.name, data)) return;
-    const { book } = this.#o;
+  #enter(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
+    if (!this.#accepts(loaded.state, event.name, data)) return;
+    const { unitOfWork } = this.#o;
     const gap = event.encoded === null ? 'redacted' : fitsDelivery(event.encoded) ? null : 'too_large';
-    const sequence = held.state.head + 1;
+    const sequence = loaded.state.head + 1;
     const entry: ReadEntry = { sequence, offset: event.offset, gap, encoded: gap === null ? event.encoded : null, acceptedAt: event.acceptedAt };
-    remember(held, entry);
-    book.write({ type: 'entry', row: held.row, entry: { sequence, offset: event.offset, gap } });
-    const { refused } = book.step(held, { type: 'append', count: 1, acceptedAt: event.acceptedAt });
+    remember(loaded, entry);
+    unitOfWork.write({ type: 'entry', row: loaded.row, entry: { sequence, offset: event.offset, gap } });
+    const { refused } = unitOfWork.step(loaded, { type: 'append', count: 1, acceptedAt: event.acceptedAt });
     if (refused !== undefined) throw new Error('a subscription that has ended was still in the match index');
   }
 
@@ -264,13 +264,13 @@ export class Numbering {
   #moveTo(checkpoint: Checkpoint): void {
     this.#checkpoint = checkpoint;
     this.#levelled();
-    this.#o.book.write({ type: 'checkpoint', checkpoint });
-    this.#o.book.afterCommit(() => { this.#durable = checkpoint; });
+    this.#o.unitOfWork.write({ type: 'checkpoint', checkpoint });
+    this.#o.unitOfWork.afterCommit(() => { this.#durable = checkpoint; });
   }
 
   /** A commit failed and memory was thrown away: go on from where the disk is. */
   rollback(): void {
-    this.#life += 1;
+    this.#generation += 1;
     this.#checkpoint = this.#durable;
     // Offsets that were not written are used again. A log created meanwhile must not start after events that never were.
     this.#lastOffset = this.#durableOffset;
@@ -295,10 +295,10 @@ export class Numbering {
   }
 
   #number(): void {
-    if (this.#numbering || this.#closed) return;
-    this.#numbering = true;
-    void this.#catchUp().then(() => { this.#numbering = false; this.#rest(); }, (cause) => {
-      this.#numbering = false;
+    if (this.#sequencer || this.#closed) return;
+    this.#sequencer = true;
+    void this.#catchUp().then(() => { this.#sequencer = false; this.#rest(); }, (cause) => {
+      this.#sequencer = false;
       this.#rest();
       this.#o.log.error({ cause }, 'numbering stopped; it is tried again');
       this.#o.clock.after(RETRY_MS, () => this.resume());
@@ -306,19 +306,19 @@ export class Numbering {
   }
 
   async #catchUp(): Promise<void> {
-    const { book, store } = this.#o;
+    const { unitOfWork, store } = this.#o;
     while (this.lag > 0 && !this.#closed) {
       const upTo = this.#lastOffset;
-      await book.commit();
-      const life = this.#life;
+      await unitOfWork.commit();
+      const life = this.#generation;
       const events = await store.accepted(this.#checkpoint.offset, 64);
       for (const event of events) {
-        if (this.#closed || life !== this.#life || !(await this.#numberOne(event, life))) break;
+        if (this.#closed || life !== this.#generation || !(await this.#numberOne(event, life))) break;
       }
-      if (life !== this.#life) continue;
+      if (life !== this.#generation) continue;
       // Offsets without an event hold nothing to number; waiting for one would be for ever.
       if (events.length === 0) this.#moveTo({ offset: upTo, row: 0 });
-      await book.commit();
+      await unitOfWork.commit();
     }
     this.#withdrawn.clear();
   }
@@ -328,55 +328,55 @@ export class Numbering {
    * had to stop on the way: a failed commit took back what was numbered before, or the engine is closing.
    */
   async #numberOne(event: AcceptedEvent, life: number): Promise<boolean> {
-    const { book } = this.#o;
+    const { unitOfWork } = this.#o;
     const data = dataOf(event);
     for (;;) {
       const after = this.#checkpoint.row;
       const likely = this.#match(event.name, data).filter((row) => row > after).slice(0, this.#chunk);
-      await book.hold(likely);
-      if (life !== this.#life || this.#closed) return false;
+      await unitOfWork.load(likely);
+      if (life !== this.#generation || this.#closed) return false;
       // From here to the commit nothing is awaited. Who came while rows were loaded has no right to this event; who left is not here.
       const rows = this.#match(event.name, data).filter((row) => row > after);
       const last = rows.length <= this.#chunk;
       const chunk = rows.slice(0, this.#chunk);
-      if (chunk.some((row) => book.peek(row) === undefined && !likely.includes(row))) continue;
+      if (chunk.some((row) => unitOfWork.get(row) === undefined && !likely.includes(row))) continue;
       for (const row of chunk) {
-        const held = book.peek(row);
-        if (held !== undefined) this.#appendTo(held, this.#withdrawn.has(event.offset) ? { ...event, encoded: null } : event, data);
+        const loaded = unitOfWork.get(row);
+        if (loaded !== undefined) this.#appendTo(loaded, this.#withdrawn.has(event.offset) ? { ...event, encoded: null } : event, data);
       }
       this.#entered += chunk.length;
       this.#moveTo(last ? { offset: event.offset, row: 0 } : { offset: this.#checkpoint.offset, row: chunk.at(-1)! });
       if (last && this.#entered < this.#chunk) return true;
       this.#entered = 0;
-      await book.commit();
+      await unitOfWork.commit();
       // Answers, pulls and other events have their turn between chunks.
       await new Promise((resolve) => setImmediate(resolve));
       if (last) return true;
-      if (life !== this.#life || this.#closed) return false;
+      if (life !== this.#generation || this.#closed) return false;
     }
   }
 
   #rest(): void {
-    if (!this.#taking && !this.#numbering) for (const resolve of this.#stopped.splice(0)) resolve();
-    if (this.#taking || this.#numbering || this.lag > 0) return;
+    if (!this.#taking && !this.#sequencer) for (const resolve of this.#stopped.splice(0)) resolve();
+    if (this.#taking || this.#sequencer || this.lag > 0) return;
     for (const { resolve } of this.#idle.splice(0)) resolve();
   }
 }
 
 /** Keeps a new entry in memory while somebody drains the log as it grows; a long tail is left to the store. */
-function remember(held: Held, entry: ReadEntry): void {
-  const { state } = held;
-  const drained = state.callback !== null || held.listeners > 0;
-  if (held.tail === null && drained && state.head === Math.max(state.acked, state.floor)) held.tail = [];
-  if (held.tail === null) return;
+function remember(loaded: LoadedSubscription, entry: ReadEntry): void {
+  const { state } = loaded;
+  const drained = state.callback !== null || loaded.listeners > 0;
+  if (loaded.tail === null && drained && state.head === Math.max(state.acked, state.floor)) loaded.tail = [];
+  if (loaded.tail === null) return;
   const size = entry.encoded?.length ?? 0;
-  if (!drained || held.tail.length >= TAIL_ENTRIES || held.tailBytes + size > TAIL_BYTES) {
-    held.tail = null;
-    held.tailBytes = 0;
+  if (!drained || loaded.tail.length >= TAIL_ENTRIES || loaded.tailBytes + size > TAIL_BYTES) {
+    loaded.tail = null;
+    loaded.tailBytes = 0;
     return;
   }
-  held.tail.push(entry);
-  held.tailBytes += size;
+  loaded.tail.push(entry);
+  loaded.tailBytes += size;
 }
 
 const closed = (): LocalError => new LocalError('closed', 'the engine is closed: accepted events are numbered when it starts again');

@@ -9,14 +9,14 @@ import { sameSelect, subscriptionKey } from '../../protocol/wire/canonical.ts';
 import { conflict, forbidden, invalidParams, LocalError, notFound, resourceExhausted, unsupported } from '../../protocol/wire/errors.ts';
 import { SECRET_ROTATION_GRACE_MS, TOMBSTONE_MS } from '../../protocol/wire/limits.ts';
 import { Secret } from '../../protocol/wire/secret.ts';
-import type { Book, Held } from './unit-of-work.ts';
+import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
 import { mayDrain, type Catalog } from './catalog.ts';
 import { describe } from './describe.ts';
 import type { Dialects } from '../callback/dialect.ts';
-import type { Numbering } from './sequencer.ts';
+import type { Sequencer } from './sequencer.ts';
 import type { AcceptedEvent, Clock, Egress, Random, Store } from './ports.ts';
 import { instant } from './reader.ts';
-import { Turns } from '../../protocol/lib/keyed-mutex.ts';
+import { KeyedMutex } from '../../protocol/lib/keyed-mutex.ts';
 import { consentName, type Verifier } from '../callback/verifier.ts';
 import type { Caller, SubscribeAs } from './verbs.ts';
 
@@ -40,9 +40,9 @@ export type Visible = (caller: Caller, name: string) => boolean | Promise<boolea
 
 export interface SubscriptionsOptions {
   readonly store: Store;
-  readonly book: Book;
+  readonly unitOfWork: UnitOfWork;
   readonly catalog: Catalog;
-  readonly numbering: Numbering;
+  readonly sequencer: Sequencer;
   readonly verifier: Verifier;
   readonly dialects: Dialects;
   readonly egress: Egress;
@@ -57,7 +57,7 @@ export interface SubscriptionsOptions {
 export class Subscriptions {
   readonly #o: SubscriptionsOptions;
   /** Calls for one (principal, key) take turns: the second must see what the first made. */
-  readonly #turns = new Turns();
+  readonly #turns = new KeyedMutex();
   /** Subscriptions being made, by principal. */
   readonly #creating = new Map<string, number>();
   #nextRow = 1;
@@ -71,17 +71,17 @@ export class Subscriptions {
   /* ------------------------------------------------------------------------------------------ finding */
 
   /** The caller's own subscription. For anybody else it does not exist, in the very same words. */
-  async own(caller: Caller, subscriptionId: string): Promise<Held> {
-    const { store, book, clock } = this.#o;
+  async own(caller: Caller, subscriptionId: string): Promise<LoadedSubscription> {
+    const { store, unitOfWork, clock } = this.#o;
     const row = await store.rowOf(subscriptionId);
     if (row !== null) {
-      const held = await book.one(row);
+      const loaded = await unitOfWork.getOrLoad(row);
       // Its end is being written: what follows looks for the tombstone.
-      if (held?.ended === true) await book.commit();
-      else if (held !== undefined && held.state.principal === caller.principal) {
-        if (held.state.expiresAt === null || held.state.expiresAt > clock.now()) return held;
-        book.step(held, { type: 'tick' });
-        await book.commit();
+      if (loaded?.ended === true) await unitOfWork.commit();
+      else if (loaded !== undefined && loaded.state.principal === caller.principal) {
+        if (loaded.state.expiresAt === null || loaded.state.expiresAt > clock.now()) return loaded;
+        unitOfWork.step(loaded, { type: 'tick' });
+        await unitOfWork.commit();
       }
     }
     const tombstone = await store.tombstone(subscriptionId);
@@ -93,10 +93,10 @@ export class Subscriptions {
   }
 
   /** Enters the end of a subscription and says where its log ended. */
-  end(held: Held, reason: NonNullable<Subscription['terminated']>['reason']): void {
-    const { state } = held;
-    this.#o.numbering.follow(held.row, null, state.select);
-    this.#o.book.end(held, {
+  end(loaded: LoadedSubscription, reason: NonNullable<Subscription['terminated']>['reason']): void {
+    const { state } = loaded;
+    this.#o.sequencer.follow(loaded.row, null, state.select);
+    this.#o.unitOfWork.end(loaded, {
       subscriptionId: state.subscriptionId,
       principal: state.principal,
       reason,
@@ -115,21 +115,21 @@ export class Subscriptions {
     const wanted: Wanted | null = params.callback === undefined ? null : { ...this.#judge(params.callback), ...as };
     if (wanted !== null) mayDrain(this.#o.catalog, { select }, 'callback');
     const key = params.key ?? subscriptionKey(select, wanted?.url ?? null);
-    return this.#turns.take(`${caller.principal}\n${key}`, async () => {
+    return this.#turns.run(`${caller.principal}\n${key}`, async () => {
       const found = await this.#find(caller, key);
       const renewed = found === null ? null : await this.#renew(found, select, wanted, params, as);
       return renewed ?? this.#create(caller, key, select, wanted, params);
     });
   }
 
-  async #find(caller: Caller, key: string): Promise<Held | null> {
-    const { store, book, clock } = this.#o;
+  async #find(caller: Caller, key: string): Promise<LoadedSubscription | null> {
+    const { store, unitOfWork, clock } = this.#o;
     const row = await store.rowOfKey(caller.principal, key);
-    const held = row === null ? undefined : await book.one(row);
-    if (held === undefined || held.ended) return null;
-    if (held.state.expiresAt === null || held.state.expiresAt > clock.now()) return held;
-    book.step(held, { type: 'tick' });
-    await book.commit();
+    const loaded = row === null ? undefined : await unitOfWork.getOrLoad(row);
+    if (loaded === undefined || loaded.ended) return null;
+    if (loaded.state.expiresAt === null || loaded.state.expiresAt > clock.now()) return loaded;
+    unitOfWork.step(loaded, { type: 'tick' });
+    await unitOfWork.commit();
     return null;
   }
 
@@ -137,46 +137,46 @@ export class Subscriptions {
    * The same call again: the grant is made anew and a suspended callback resumes. A call that differs changes nothing. Null when
    * the subscription ended while its callback was asked.
    */
-  async #renew(held: Held, select: readonly Selection[], wanted: Wanted | null, params: SubscribeParams, as: SubscribeAs | undefined): Promise<SubscribeResult | null> {
-    const { book, clock, random, ttl } = this.#o;
-    const refuseOther = ({ state }: Held): void => {
+  async #renew(loaded: LoadedSubscription, select: readonly Selection[], wanted: Wanted | null, params: SubscribeParams, as: SubscribeAs | undefined): Promise<SubscribeResult | null> {
+    const { unitOfWork, clock, random, ttl } = this.#o;
+    const refuseOther = ({ state }: LoadedSubscription): void => {
       const same = as === undefined ? sameCallback(state.callback, wanted) && state.onFailure === (params.onFailure ?? state.onFailure) : true;
       if (!same || !sameSelect(state.select, select)) throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
     };
-    refuseOther(held);
-    const verifiedAt = as === undefined ? await this.#reverify(held) : await this.#consent(held, wanted);
+    refuseOther(loaded);
+    const verifiedAt = as === undefined ? await this.#reverify(loaded) : await this.#consent(loaded, wanted);
     const grant = grantTtl(params.ttlMs, ttl);
-    const now = await book.one(held.row);
+    const now = await unitOfWork.getOrLoad(loaded.row);
     if (now === undefined || now.ended) return null;
     // An update may have come while the callback was asked.
     refuseOther(now);
     const change: Change = { ttlMs: grant, resume: true, ...(verifiedAt === null || wanted === null ? {} : { callback: successor(now.state.callback, wanted, verifiedAt, clock.now()) }) };
-    const { refused } = book.step(now, { type: 'configure', change });
-    if (refused !== undefined) book.step(now, { type: 'tick' });
+    const { refused } = unitOfWork.step(now, { type: 'configure', change });
+    if (refused !== undefined) unitOfWork.step(now, { type: 'tick' });
     const { state } = now;
-    await book.commit();
+    await unitOfWork.commit();
     return refused === undefined ? { ...describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now()), created: false } : null;
   }
 
   /** A suspended callback must consent again before it is delivered to; null = nothing to ask. */
-  async #reverify(held: Held): Promise<number | null> {
-    const { callback, suspended, principal } = held.state;
+  async #reverify(loaded: LoadedSubscription): Promise<number | null> {
+    const { callback, suspended, principal } = loaded.state;
     if (callback === null || !suspended) return null;
     const consent = await this.#o.verifier.consent(principal, callback);
     if (consent !== null) return consent;
-    await this.#o.book.commit();
-    return this.#o.verifier.challenge(held.state, callback);
+    await this.#o.unitOfWork.commit();
+    return this.#o.verifier.challenge(loaded.state, callback);
   }
 
   /** When the callback that is asked for proved its consent, if need be just now; null = none is asked for. */
-  async #consent({ state }: Held, wanted: Wanted | null): Promise<number | null> {
+  async #consent({ state }: LoadedSubscription, wanted: Wanted | null): Promise<number | null> {
     if (wanted === null) return null;
-    const { book, verifier } = this.#o;
+    const { unitOfWork, verifier } = this.#o;
     const consent = await verifier.consent(state.principal, wanted);
     if (consent !== null) return consent;
-    await book.commit();
+    await unitOfWork.commit();
     const verifiedAt = await verifier.challenge(state, wanted);
-    book.write({ type: 'verification', principal: state.principal, urlHash: consentName(wanted), verifiedAt });
+    unitOfWork.write({ type: 'verification', principal: state.principal, urlHash: consentName(wanted), verifiedAt });
     return verifiedAt;
   }
 
@@ -211,7 +211,7 @@ export class Subscriptions {
   }
 
   async #createAdmitted(caller: Caller, key: string, select: readonly Selection[], wanted: Wanted | null, params: SubscribeParams, since: number | null): Promise<SubscribeResult> {
-    const { book, catalog, clock, numbering, random, ttl, verifier } = this.#o;
+    const { unitOfWork, catalog, clock, sequencer, random, ttl, verifier } = this.#o;
     const grant = grantTtl(params.ttlMs, ttl);
     const seed = (callback: Callback | null, now: number): Subscription => create({
       subscriptionId, principal: caller.principal, key, select, callback, ttlMs: grant,
@@ -223,20 +223,20 @@ export class Subscriptions {
     if (wanted !== null) {
       const fresh = await verifier.consent(caller.principal, wanted);
       const verifiedAt = fresh ?? (await verifier.challenge(seed(null, clock.now()), wanted));
-      if (fresh === null) book.write({ type: 'verification', principal: caller.principal, urlHash: consentName(wanted), verifiedAt });
+      if (fresh === null) unitOfWork.write({ type: 'verification', principal: caller.principal, urlHash: consentName(wanted), verifiedAt });
       callback = { ...wanted, previousSecret: null, previousUntil: null, verifiedAt };
     }
     const past: Past = { events: [], upTo: 0 };
-    if (since !== null) while (past.upTo < numbering.lastOffset) await this.#recall(past, select, since);
+    if (since !== null) while (past.upTo < sequencer.lastOffset) await this.#recall(past, select, since);
     // From here to the commit nothing is awaited: the log starts right after the last accepted event.
     catalog.select(select);
     const row = this.#nextRow;
     this.#nextRow += 1;
-    const held = book.create(row, numbering.lastOffset, seed(callback, clock.now()));
-    numbering.follow(row, select, null);
-    for (const event of past.events) numbering.replay(held, event);
-    const { state } = held;
-    await book.commit();
+    const loaded = unitOfWork.create(row, sequencer.lastOffset, seed(callback, clock.now()));
+    sequencer.follow(row, select, null);
+    for (const event of past.events) sequencer.replay(loaded, event);
+    const { state } = loaded;
+    await unitOfWork.commit();
     return { ...describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now()), created: true, ...(since === null ? {} : { since: instant(since) }) };
   }
 
@@ -251,10 +251,10 @@ export class Subscriptions {
 
   /** Reads on, up to what is the last accepted event when it is called. More may be accepted meanwhile. */
   async #recall(past: Past, select: readonly Selection[], since: number): Promise<void> {
-    const { book, numbering, store } = this.#o;
+    const { unitOfWork, sequencer, store } = this.#o;
     const names = [...new Set(select.map(({ name }) => name))];
-    const goal = numbering.lastOffset;
-    await book.commit();
+    const goal = sequencer.lastOffset;
+    await unitOfWork.commit();
     while (past.upTo < goal) {
       const page = await store.history(names, since, past.upTo, HISTORY_PAGE);
       past.events.push(...page.filter(({ offset }) => offset <= goal));
@@ -266,7 +266,7 @@ export class Subscriptions {
   /* ------------------------------------------------------------------------------------------- update */
 
   async update(caller: Caller, params: UpdateParams): Promise<UpdateResult> {
-    const { book, catalog, clock, numbering, random, ttl, verifier } = this.#o;
+    const { unitOfWork, catalog, clock, sequencer, random, ttl, verifier } = this.#o;
     const first = await this.own(caller, params.subscriptionId);
     const select = params.select === undefined ? undefined : await this.#choose(caller, params.select);
     if (select === undefined) await this.authorize(caller, first.state.select);
@@ -274,28 +274,28 @@ export class Subscriptions {
     if (wanted !== null || (first.state.callback !== null && params.callback === undefined)) mayDrain(this.#o.catalog, { select: select ?? first.state.select }, 'callback');
     refuseStale(first.state, params.ifMatch);
     // A challenge shows counters: they must be on disk.
-    await book.commit();
+    await unitOfWork.commit();
     let verifiedAt: number | null = null;
     if (wanted !== null) {
       const fresh = await verifier.consent(caller.principal, wanted);
       // The same callback once more asks for a new proof; a new secret must prove itself too.
       const repeated = first.state.callback?.url === wanted.url;
       verifiedAt = fresh !== null && !repeated ? fresh : await verifier.challenge(first.state, wanted);
-      if (verifiedAt !== fresh) book.write({ type: 'verification', principal: caller.principal, urlHash: consentName(wanted), verifiedAt });
+      if (verifiedAt !== fresh) unitOfWork.write({ type: 'verification', principal: caller.principal, urlHash: consentName(wanted), verifiedAt });
     } else if (params.callback === undefined) {
       verifiedAt = await this.#reverify(first);
     }
     // Events accepted so far belong to those who followed them until now.
-    if (select !== undefined) await numbering.level();
-    let held = await this.own(caller, params.subscriptionId);
-    while (select !== undefined && numbering.lag > 0) {
-      await numbering.level();
-      held = await this.own(caller, params.subscriptionId);
+    if (select !== undefined) await sequencer.level();
+    let loaded = await this.own(caller, params.subscriptionId);
+    while (select !== undefined && sequencer.lag > 0) {
+      await sequencer.level();
+      loaded = await this.own(caller, params.subscriptionId);
     }
-    refuseStale(held.state, params.ifMatch);
+    refuseStale(loaded.state, params.ifMatch);
     if (select !== undefined) catalog.select(select);
-    const before = held.state.select;
-    const { callback: current } = held.state;
+    const before = loaded.state.select;
+    const { callback: current } = loaded.state;
     const grant = params.ttlMs === undefined ? undefined : grantTtl(params.ttlMs, ttl);
     const change: Change = {
       resume: true,
@@ -307,21 +307,21 @@ export class Subscriptions {
       ...(wanted === null || verifiedAt === null ? {} : { callback: successor(current, wanted, verifiedAt, clock.now()) }),
       ...(wanted === null && verifiedAt !== null && current !== null && current.url === first.state.callback?.url && params.callback === undefined ? { callback: { ...current, verifiedAt } } : {}),
     };
-    const { refused } = book.step(held, { type: 'configure', change });
+    const { refused } = unitOfWork.step(loaded, { type: 'configure', change });
     // It expired while its callback was asked.
     if (refused !== undefined) return this.update(caller, params);
-    if (select !== undefined) numbering.follow(held.row, select, before);
-    const { state } = held;
-    await book.commit();
+    if (select !== undefined) sequencer.follow(loaded.row, select, before);
+    const { state } = loaded;
+    await unitOfWork.commit();
     return grant === undefined ? this.#describe(state) : describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now());
   }
 
   /* ----------------------------------------------------------------------------------- get, list, end */
 
   async get(caller: Caller, params: GetParams): Promise<GetResult | GetNotModified> {
-    const held = await this.own(caller, params.subscriptionId);
-    const { state } = held;
-    await this.#o.book.commit();
+    const loaded = await this.own(caller, params.subscriptionId);
+    const { state } = loaded;
+    await this.#o.unitOfWork.commit();
     const etag = etagOf(state);
     if (params.ifNoneMatch === etag) {
       return { notModified: true, etag, epoch: state.epoch, head: state.head, acked: state.acked, expiresAt: instant(state.expiresAt) };
@@ -330,35 +330,35 @@ export class Subscriptions {
   }
 
   async find(caller: Caller, key: string): Promise<WireSubscription | null> {
-    const held = await this.#find(caller, key);
-    if (held === null) return null;
-    const { state } = held;
-    await this.#o.book.commit();
+    const loaded = await this.#find(caller, key);
+    if (loaded === null) return null;
+    const { state } = loaded;
+    await this.#o.unitOfWork.commit();
     return this.#describe(state);
   }
 
   async list(caller: Caller, params: SubscriptionsParams): Promise<SubscriptionsResult> {
-    const { book, clock, store } = this.#o;
+    const { unitOfWork, clock, store } = this.#o;
     const after = cursorRow(params.cursor);
     const rows = await store.rowsOf(caller.principal, after, PAGE);
-    await book.hold(rows);
+    await unitOfWork.load(rows);
     const subscriptions: WireSubscription[] = [];
     for (const row of rows) {
-      const held = book.peek(row);
-      const over = held === undefined || held.ended || (held.state.expiresAt !== null && held.state.expiresAt <= clock.now());
-      if (!over) subscriptions.push(this.#describe(held.state));
+      const loaded = unitOfWork.get(row);
+      const over = loaded === undefined || loaded.ended || (loaded.state.expiresAt !== null && loaded.state.expiresAt <= clock.now());
+      if (!over) subscriptions.push(this.#describe(loaded.state));
     }
-    await book.commit();
+    await unitOfWork.commit();
     const last = rows.at(-1);
     return { subscriptions, ...(rows.length === PAGE && last !== undefined ? { nextCursor: Buffer.from(`r${last}`).toString('base64url') } : {}) };
   }
 
   async unsubscribe(caller: Caller, params: UnsubscribeParams): Promise<UnsubscribeResult> {
-    const { book } = this.#o;
-    const held = await this.own(caller, params.subscriptionId);
-    refuseStale(held.state, params.ifMatch);
-    book.step(held, { type: 'terminate', reason: 'unsubscribed' });
-    await book.commit();
+    const { unitOfWork } = this.#o;
+    const loaded = await this.own(caller, params.subscriptionId);
+    refuseStale(loaded.state, params.ifMatch);
+    unitOfWork.step(loaded, { type: 'terminate', reason: 'unsubscribed' });
+    await unitOfWork.commit();
     return {};
   }
 

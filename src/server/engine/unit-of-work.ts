@@ -9,7 +9,7 @@ import { LocalError } from '../../protocol/wire/errors.ts';
 import type { ReadEntry, Store, StoredSubscription, Tombstone, Write } from './ports.ts';
 
 /** A subscription in memory. `state` may be one commit ahead of the disk; nobody outside sees it before it is there. */
-export interface Held {
+export interface LoadedSubscription {
   readonly row: number;
   readonly createdOffset: number;
   state: Subscription;
@@ -27,24 +27,24 @@ export interface Held {
   /** Grows when a number that was an event becomes a gap: what was read before must not be sent after somebody was told so. */
   revision: number;
   /** Of the book's memory, which a failed commit ends. */
-  readonly life: number;
+  readonly generation: number;
 }
 
-export interface BookOptions {
+export interface UnitOfWorkOptions {
   readonly store: Store;
   now(): number;
   /** Effects that need the world, in order, after their commit. */
-  act(held: Held, effect: Extract<Effect, { type: 'wake' | 'announce' }>): void;
+  act(loaded: LoadedSubscription, effect: Extract<Effect, { type: 'wake' | 'announce' }>): void;
   /** Called at the end of the turn: a callback has work. May enter more steps into the same commit. */
-  ready(held: Held): void;
+  ready(loaded: LoadedSubscription): void;
   /** Called in the same turn: the subscription is over. Enters its end. */
-  terminated(held: Held, reason: TerminationReason): void;
+  terminated(loaded: LoadedSubscription, reason: TerminationReason): void;
   /** A commit failed: memory was thrown away, whatever waited was told. */
   failed(cause: unknown): void;
   /** After each commit: the earliest `dueAt` it wrote. */
   due(at: number): void;
   /** How many idle subscriptions stay in memory. */
-  readonly maxHeld: number;
+  readonly maxLoaded: number;
 }
 
 const NONE: ReadonlySet<number> = new Set();
@@ -58,19 +58,19 @@ interface Waiter { resolve(): void; reject(cause: unknown): void }
 /** Writes and consequences of one commit. */
 class Batch {
   /** In the order entered; a `Held` stands for its own creation, with the state it has by then. */
-  readonly writes: (Write | Held)[] = [];
-  readonly dirty = new Set<Held>();
+  readonly writes: (Write | LoadedSubscription)[] = [];
+  readonly dirty = new Set<LoadedSubscription>();
   /** Their callbacks have work. Looked at when the turn is over, so that one delivery takes all that came in it. */
-  readonly ready = new Set<Held>();
+  readonly ready = new Set<LoadedSubscription>();
   readonly after: (() => void)[] = [];
   readonly waiters: Waiter[] = [];
   get size(): number { return this.writes.length + this.dirty.size; }
   get empty(): boolean { return this.writes.length === 0 && this.dirty.size === 0 && this.ready.size === 0 && this.after.length === 0; }
 }
 
-export class Book {
-  readonly #options: BookOptions;
-  readonly #held = new Map<number, Held>();
+export class UnitOfWork {
+  readonly #options: UnitOfWorkOptions;
+  readonly #loaded = new Map<number, LoadedSubscription>();
   /** Rows on their way into memory. */
   readonly #loading = new Map<number, Promise<Set<number>>>();
   #batch = new Batch();
@@ -78,35 +78,35 @@ export class Book {
   #inFlight: Promise<void> | null = null;
   #turn = 0;
   /** How often memory was thrown away. */
-  #life = 0;
+  #generation = 0;
 
-  constructor(options: BookOptions) {
+  constructor(options: UnitOfWorkOptions) {
     this.#options = options;
   }
 
-  get size(): number { return this.#held.size; }
+  get size(): number { return this.#loaded.size; }
 
   /** The subscription if it is in memory. */
-  peek(row: number): Held | undefined {
-    const held = this.#held.get(row);
-    if (held !== undefined) held.usedAt = this.#turn;
-    return held;
+  get(row: number): LoadedSubscription | undefined {
+    const loaded = this.#loaded.get(row);
+    if (loaded !== undefined) loaded.usedAt = this.#turn;
+    return loaded;
   }
 
   /** Whether this is still the subscription in memory. What was read from one that left may be of a commit that failed. */
-  holds(held: Held): boolean {
-    return this.#held.get(held.row) === held;
+  isCurrent(loaded: LoadedSubscription): boolean {
+    return this.#loaded.get(loaded.row) === loaded;
   }
 
   /** Whether what was read of it at this revision may be sent. */
-  stands(held: Held, revision: number): boolean {
-    return this.holds(held) && held.revision === revision;
+  isUnchanged(loaded: LoadedSubscription, revision: number): boolean {
+    return this.isCurrent(loaded) && loaded.revision === revision;
   }
 
   /** Brings rows into memory and resolves with those that do not exist. Look with `peek`, in the same turn. */
-  async hold(rows: readonly number[]): Promise<ReadonlySet<number>> {
+  async load(rows: readonly number[]): Promise<ReadonlySet<number>> {
     for (;;) {
-      const missing = rows.filter((row) => !this.#held.has(row));
+      const missing = rows.filter((row) => !this.#loaded.has(row));
       if (missing.length === 0) break;
       const fresh = missing.filter((row) => !this.#loading.has(row));
       // One load at a time for each row: the slower of two could bring back what the faster one's reader has changed since.
@@ -118,126 +118,126 @@ export class Book {
       // Rows that were there, or came, can have left again while this waited; only those that no load found do not exist.
       const existing = new Set(found.flatMap((some) => [...some]));
       const absent = new Set(missing.filter((row) => !existing.has(row)));
-      if (rows.every((row) => this.#held.has(row) || absent.has(row))) {
-        for (const row of rows) this.peek(row);
+      if (rows.every((row) => this.#loaded.has(row) || absent.has(row))) {
+        for (const row of rows) this.get(row);
         return absent;
       }
     }
-    for (const row of rows) this.peek(row);
+    for (const row of rows) this.get(row);
     return NONE;
   }
 
   /** The subscription, from memory or from disk; undefined when it does not exist. */
-  async one(row: number): Promise<Held | undefined> {
+  async getOrLoad(row: number): Promise<LoadedSubscription | undefined> {
     for (;;) {
-      const here = this.peek(row);
+      const here = this.get(row);
       if (here !== undefined) return here;
-      const absent = await this.hold([row]);
+      const absent = await this.load([row]);
       // It may have left memory on the way here; only the store can say that it is not there.
-      if (absent.has(row) && this.peek(row) === undefined) return undefined;
+      if (absent.has(row) && this.get(row) === undefined) return undefined;
     }
   }
 
   /** Resolves with the rows that exist. */
   async #load(rows: readonly number[]): Promise<Set<number>> {
     const stored = await this.#options.store.load(rows);
-    for (const one of stored) if (!this.#held.has(one.row)) this.#held.set(one.row, this.#wrap(one, 'no'));
+    for (const one of stored) if (!this.#loaded.has(one.row)) this.#loaded.set(one.row, this.#wrap(one, 'no'));
     return new Set(stored.map(({ row }) => row));
   }
 
-  #wrap(stored: StoredSubscription, dirty: Held['dirty']): Held {
-    return { ...stored, tail: null, tailBytes: 0, listeners: 0, dirty, ended: false, usedAt: this.#turn, revision: 0, life: this.#life };
+  #wrap(stored: StoredSubscription, dirty: LoadedSubscription['dirty']): LoadedSubscription {
+    return { ...stored, tail: null, tailBytes: 0, listeners: 0, dirty, ended: false, usedAt: this.#turn, revision: 0, generation: this.#generation };
   }
 
   /** Enters a new subscription. */
-  create(row: number, createdOffset: number, state: Subscription): Held {
-    const held = this.#wrap({ row, createdOffset, state }, 'create');
-    this.#held.set(row, held);
-    this.#batch.dirty.add(held);
-    this.#batch.writes.push(held);
+  create(row: number, createdOffset: number, state: Subscription): LoadedSubscription {
+    const loaded = this.#wrap({ row, createdOffset, state }, 'create');
+    this.#loaded.set(row, loaded);
+    this.#batch.dirty.add(loaded);
+    this.#batch.writes.push(loaded);
     this.#schedule();
-    return held;
+    return loaded;
   }
 
   /** Feeds one input to the subscription: the only place in the engine where a subscription changes. */
-  step(held: Held, input: Input): Step {
-    if (!this.holds(held)) throw this.#stale(held);
+  step(loaded: LoadedSubscription, input: Input): Step {
+    if (!this.isCurrent(loaded)) throw this.#stale(loaded);
     const now = this.#options.now();
-    const result = step(held.state, input, now);
+    const result = step(loaded.state, input, now);
     if (result.refused !== undefined) return result;
-    if (result.subscription !== held.state) {
-      const before = held.state;
-      held.state = result.subscription;
-      if (held.dirty !== 'create') {
-        const configured = before.version !== held.state.version || before.callback !== held.state.callback || input.type === 'configure';
-        if (configured) held.dirty = 'configure';
-        else if (held.dirty === 'no') held.dirty = 'progress';
+    if (result.subscription !== loaded.state) {
+      const before = loaded.state;
+      loaded.state = result.subscription;
+      if (loaded.dirty !== 'create') {
+        const configured = before.version !== loaded.state.version || before.callback !== loaded.state.callback || input.type === 'configure';
+        if (configured) loaded.dirty = 'configure';
+        else if (loaded.dirty === 'no') loaded.dirty = 'progress';
       }
-      this.#batch.dirty.add(held);
-      if (before.floor !== held.state.floor) held.revision += 1;
-      if (before.acked !== held.state.acked || before.floor !== held.state.floor || before.epoch !== held.state.epoch) this.#dropTail(held, before);
+      this.#batch.dirty.add(loaded);
+      if (before.floor !== loaded.state.floor) loaded.revision += 1;
+      if (before.acked !== loaded.state.acked || before.floor !== loaded.state.floor || before.epoch !== loaded.state.epoch) this.#dropTail(loaded, before);
       this.#schedule();
     }
-    for (const effect of result.effects) this.#enter(held, effect);
+    for (const effect of result.effects) this.#enter(loaded, effect);
     return result;
   }
 
-  #stale({ life }: Held): Error {
-    return life === this.#life
+  #stale({ generation: life }: LoadedSubscription): Error {
+    return life === this.#generation
       ? new Error('a subscription that left memory was stepped: hold it again after every await')
       : new LocalError('store_failed', 'a commit failed just now, and what was known before it is void; nothing was done, try again');
   }
 
-  #enter(held: Held, effect: Effect): void {
+  #enter(loaded: LoadedSubscription, effect: Effect): void {
     switch (effect.type) {
       case 'gap':
-        held.revision += 1;
-        this.write({ type: 'gap', row: held.row, from: effect.from, to: effect.to, reason: effect.reason });
+        loaded.revision += 1;
+        this.write({ type: 'gap', row: loaded.row, from: effect.from, to: effect.to, reason: effect.reason });
         // Entries in memory must tell the same story as those on disk.
-        if (held.tail !== null) held.tail = held.tail.map((entry) => (entry.sequence >= effect.from && entry.sequence <= effect.to ? { ...entry, gap: effect.reason, encoded: null } : entry));
+        if (loaded.tail !== null) loaded.tail = loaded.tail.map((entry) => (entry.sequence >= effect.from && entry.sequence <= effect.to ? { ...entry, gap: effect.reason, encoded: null } : entry));
         break;
       case 'trim':
-        this.write({ type: 'trim', row: held.row, upTo: effect.upTo });
+        this.write({ type: 'trim', row: loaded.row, upTo: effect.upTo });
         break;
       case 'renumber':
-        this.write({ type: 'renumber', row: held.row, by: effect.by });
-        held.tail = null;
+        this.write({ type: 'renumber', row: loaded.row, by: effect.by });
+        loaded.tail = null;
         break;
       case 'ready':
-        this.#batch.ready.add(held);
+        this.#batch.ready.add(loaded);
         this.#schedule();
         break;
       case 'terminated':
-        this.#options.terminated(held, effect.reason);
+        this.#options.terminated(loaded, effect.reason);
         break;
       case 'attempt':
         // The dispatcher, which claimed it, posts it after the commit.
         break;
       default:
-        this.afterCommit(() => this.#options.act(held, effect));
+        this.afterCommit(() => this.#options.act(loaded, effect));
     }
   }
 
   /** Something that is in memory must not be sent any more: let the store say what is there. */
   forgetTails(): void {
-    for (const held of this.#held.values()) {
-      held.tail = null;
-      held.tailBytes = 0;
-      held.revision += 1;
+    for (const loaded of this.#loaded.values()) {
+      loaded.tail = null;
+      loaded.tailBytes = 0;
+      loaded.revision += 1;
     }
   }
 
   /** Entries that are acknowledged or trimmed need not stay in memory. */
-  #dropTail(held: Held, before: Subscription): void {
-    if (held.tail === null) return;
-    if (before.epoch !== held.state.epoch) { held.tail = null; held.tailBytes = 0; return; }
-    const settled = Math.max(held.state.acked, held.state.floor);
+  #dropTail(loaded: LoadedSubscription, before: Subscription): void {
+    if (loaded.tail === null) return;
+    if (before.epoch !== loaded.state.epoch) { loaded.tail = null; loaded.tailBytes = 0; return; }
+    const settled = Math.max(loaded.state.acked, loaded.state.floor);
     let count = 0;
-    while (count < held.tail.length && held.tail[count]!.sequence <= settled) {
-      held.tailBytes -= held.tail[count]!.encoded?.length ?? 0;
+    while (count < loaded.tail.length && loaded.tail[count]!.sequence <= settled) {
+      loaded.tailBytes -= loaded.tail[count]!.encoded?.length ?? 0;
       count += 1;
     }
-    if (count > 0) held.tail.splice(0, count);
+    if (count > 0) loaded.tail.splice(0, count);
   }
 
   /** Adds a write to the commit of this turn. */
@@ -247,11 +247,11 @@ export class Book {
   }
 
   /** Enters the end of a subscription: its rows go, a tombstone stays. */
-  end(held: Held, tombstone: Tombstone): void {
-    if (held.ended) return;
-    held.ended = true;
-    this.write({ type: 'end', row: held.row, tombstone });
-    this.afterCommit(() => this.#held.delete(held.row));
+  end(loaded: LoadedSubscription, tombstone: Tombstone): void {
+    if (loaded.ended) return;
+    loaded.ended = true;
+    this.write({ type: 'end', row: loaded.row, tombstone });
+    this.afterCommit(() => this.#loaded.delete(loaded.row));
   }
 
   /** Runs once the commit of this turn is on disk; never if it fails. */
@@ -298,19 +298,19 @@ export class Book {
 
   async #flush(): Promise<void> {
     const batch = this.#batch;
-    for (const held of batch.ready) if (this.holds(held)) this.#options.ready(held);
+    for (const loaded of batch.ready) if (this.isCurrent(loaded)) this.#options.ready(loaded);
     this.#batch = new Batch();
     this.#scheduled = false;
     this.#turn += 1;
     const saves: Write[] = [];
     let soonest = Number.POSITIVE_INFINITY;
-    for (const held of batch.dirty) {
-      if (held.dirty === 'no' || held.ended) continue;
-      const due = dueAt(held.state);
+    for (const loaded of batch.dirty) {
+      if (loaded.dirty === 'no' || loaded.ended) continue;
+      const due = dueAt(loaded.state);
       if (due !== null && due < soonest) soonest = due;
-      if (held.dirty === 'create') continue;
-      saves.push({ type: held.dirty, row: held.row, state: held.state, dueAt: due });
-      held.dirty = 'no';
+      if (loaded.dirty === 'create') continue;
+      saves.push({ type: loaded.dirty, row: loaded.row, state: loaded.state, dueAt: due });
+      loaded.dirty = 'no';
     }
     // In the order entered, because a key that one subscription gives up may be taken by the next in the same commit. Counters
     // come last: each row's are written once, as they are now.
@@ -324,7 +324,7 @@ export class Book {
     for (const run of batch.after) run();
     for (const waiter of batch.waiters) waiter.resolve();
     if (soonest !== Number.POSITIVE_INFINITY) this.#options.due(soonest);
-    if (this.#held.size > this.#options.maxHeld) this.#evict();
+    if (this.#loaded.size > this.#options.maxLoaded) this.#evict();
   }
 
   /**
@@ -334,26 +334,26 @@ export class Book {
   #forgetEverything(cause: unknown, batch: Batch): void {
     const gathered = this.#batch;
     this.#batch = new Batch();
-    this.#held.clear();
-    this.#life += 1;
+    this.#loaded.clear();
+    this.#generation += 1;
     for (const waiter of batch.waiters) waiter.reject(cause);
     for (const waiter of gathered.waiters) waiter.reject(cause);
     this.#options.failed(cause);
   }
 
   #evict(): void {
-    const goal = Math.floor(this.#options.maxHeld * 0.9);
-    for (const [row, held] of this.#held) {
-      if (this.#held.size <= goal) break;
-      const busy = held.dirty !== 'no' || held.listeners > 0 || held.state.attempt !== null || held.usedAt >= this.#turn - 1 || this.#batch.dirty.has(held);
-      if (!busy) this.#held.delete(row);
+    const goal = Math.floor(this.#options.maxLoaded * 0.9);
+    for (const [row, loaded] of this.#loaded) {
+      if (this.#loaded.size <= goal) break;
+      const busy = loaded.dirty !== 'no' || loaded.listeners > 0 || loaded.state.attempt !== null || loaded.usedAt >= this.#turn - 1 || this.#batch.dirty.has(loaded);
+      if (!busy) this.#loaded.delete(row);
     }
   }
 }
 
-function creation(held: Held): Write {
-  held.dirty = 'no';
-  return { type: 'create', row: held.row, createdOffset: held.createdOffset, state: held.state, dueAt: dueAt(held.state) };
+function creation(loaded: LoadedSubscription): Write {
+  loaded.dirty = 'no';
+  return { type: 'create', row: loaded.row, createdOffset: loaded.createdOffset, state: loaded.state, dueAt: dueAt(loaded.state) };
 }
 
 /**

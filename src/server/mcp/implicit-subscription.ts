@@ -17,10 +17,10 @@ export const isFresh = ({ expiresAt, ttlMs }: Pick<Subscription, 'expiresAt' | '
   expiresAt === null || ttlMs === null || Date.parse(expiresAt) - now >= ttlMs * RENEW_BELOW;
 
 /** The key of a leased log: what it follows, and for whom. */
-export const leaseKey = (surface: Surface, selection: Selection): string => `${surface}:${subscriptionKey([selection], null)}`;
+export const implicitSubscriptionKey = (surface: Surface, selection: Selection): string => `${surface}:${subscriptionKey([selection], null)}`;
 
 /** A log, and whether it has just begun. */
-export interface Leased {
+export interface ImplicitSubscription {
   readonly subscription: Subscription;
   readonly created: boolean;
 }
@@ -29,8 +29,8 @@ export interface Leased {
  * The caller's log for this selection, made if there is none, with a lease of `leaseMs` (within the server's bounds). Rejects as
  * `triggers/subscribe` does: `NotFound` (trigger), `Forbidden`, `InvalidParams`, `ResourceExhausted`.
  */
-export async function leasedLog(engine: BindableEngine, caller: Caller, surface: Surface, selection: Selection, leaseMs: number, now: number): Promise<Leased> {
-  const key = leaseKey(surface, selection);
+export async function implicitSubscription(engine: BindableEngine, caller: Caller, surface: Surface, selection: Selection, leaseMs: number, now: number): Promise<ImplicitSubscription> {
+  const key = implicitSubscriptionKey(surface, selection);
   const found = await engine.find(caller, key);
   if (found !== null && isFresh(found, now)) return { subscription: found, created: false };
   const { created, ...subscription } = await engine.subscribe(caller, { key, select: [selection], ttlMs: leaseMs });

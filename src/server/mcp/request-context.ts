@@ -6,7 +6,7 @@ import type { Caller } from '../engine/verbs.ts';
 import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
 
 /** One request as a transport hands it over: who asks, under which id, and how to send on the request's own stream. */
-export interface Exchange<Method extends string> {
+export interface RequestContext<Method extends string> {
   /** Throws `WireError` Forbidden. Asked only once the params have the right shape (SEP: Methods). */
   caller(): Caller;
   readonly requestId: RequestId;
@@ -30,7 +30,7 @@ export function tagged<T extends object>(params: T, requestId: RequestId): T & {
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Whoever has lost access must not go on listening, so a stream ends at the latest with the authorization it was opened with. */
-export async function untilUnauthorized({ stop, authorizedUntil }: Pick<Exchange<never>, 'stop' | 'authorizedUntil'>, run: (end: AbortSignal) => Promise<void>): Promise<void> {
+export async function untilUnauthorized({ stop, authorizedUntil }: Pick<RequestContext<never>, 'stop' | 'authorizedUntil'>, run: (end: AbortSignal) => Promise<void>): Promise<void> {
   if (authorizedUntil === null) return run(stop);
   const expiry = new AbortController();
   const leftMs = Math.min(Math.max(0, authorizedUntil - Date.now()), LONGEST_TIMER_MS);

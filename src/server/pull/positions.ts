@@ -1,15 +1,15 @@
 /** Positions as clients give them: what is acceptable, and how a refusal reads on the wire (SEP: Positions). */
 import { conflict, notFound, type WireError } from '../../protocol/wire/errors.ts';
-import type { Position, Refusal, Subscription } from '../../protocol/core/types.ts';
+import type { Position, StepRefusal, Subscription } from '../../protocol/core/types.ts';
 
 /** Refuses a position of another epoch, or beyond the end of the log. */
-export function judge(position: Position, state: Subscription): void {
-  if (position.epoch !== state.epoch) throw refusal({ kind: 'epoch' }, state);
-  if (position.sequence > state.head) throw refusal({ kind: 'position' }, state);
+export function assertPosition(position: Position, state: Subscription): void {
+  if (position.epoch !== state.epoch) throw rejectionError({ kind: 'epoch' }, state);
+  if (position.sequence > state.head) throw rejectionError({ kind: 'position' }, state);
 }
 
 /** How a refusal of the core reads on the wire. */
-export function refusal(refused: Refusal, state: Subscription): WireError {
+export function rejectionError(refused: StepRefusal, state: Subscription): WireError {
   const { epoch, head, acked, sent } = state;
   switch (refused.kind) {
     case 'epoch': return conflict({ kind: 'epoch', epoch, head, acked });

@@ -4,9 +4,9 @@
  */
 import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import type { Book, Held } from '../engine/unit-of-work.ts';
+import type { UnitOfWork, LoadedSubscription } from '../engine/unit-of-work.ts';
 import type { Clock, Meter, Store } from '../engine/ports.ts';
-import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type Range, type ReadLimits } from '../engine/reader.ts';
+import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type LogRange, type ReadLimits } from '../engine/reader.ts';
 import type { StreamSink } from '../engine/verbs.ts';
 
 /** How long a stream rests after the store failed under it. */
@@ -19,7 +19,7 @@ export interface Ended { readonly reason: TerminationReason; readonly last: Subs
 
 export interface StreamOptions {
   readonly store: Store;
-  readonly book: Book;
+  readonly unitOfWork: UnitOfWork;
   readonly clock: Clock;
   readonly meter: Meter;
   readonly sink: StreamSink;
@@ -33,7 +33,7 @@ export interface StreamOptions {
 }
 
 type Move =
-  | { readonly kind: 'send'; readonly json: string; readonly range: Range; readonly last?: true }
+  | { readonly kind: 'send'; readonly json: string; readonly range: LogRange; readonly last?: true }
   | { readonly kind: 'again' | 'wait' | 'end' };
 
 /** What is sent on one stream and not acknowledged yet. */
@@ -50,12 +50,12 @@ class Credit {
     return { events: this.#window.events - this.#sent.length, bytes: this.#window.bytes - this.#bytes };
   }
   /** Whether the first event of a range would burst the window. With nothing in flight, one event always may, however large. */
-  bursts(range: Range): boolean {
+  bursts(range: LogRange): boolean {
     const first = range.events[0];
     return first !== undefined && !this.idle && this.#bytes + Buffer.byteLength(first) > this.#window.bytes;
   }
 
-  spend(range: Range): void {
+  spend(range: LogRange): void {
     range.sequences.forEach((sequence, at) => {
       const bytes = Buffer.byteLength(range.events[at]!);
       this.#sent.push({ sequence, bytes });
@@ -96,10 +96,10 @@ export class Stream {
   #cut: (() => void) | null = null;
 
   /** `after` is where the client stands. */
-  constructor(options: StreamOptions, held: Held, after: number) {
+  constructor(options: StreamOptions, loaded: LoadedSubscription, after: number) {
     this.#o = options;
-    this.#row = held.row;
-    this.#epoch = held.state.epoch;
+    this.#row = loaded.row;
+    this.#epoch = loaded.state.epoch;
     this.#credit = new Credit(options.window);
     this.#cursor = after;
     this.#sentAt = this.#progressAt = options.clock.now();
@@ -174,58 +174,58 @@ export class Stream {
 
   /** What is to be done now. What it sends is on disk, the fact that it is sent included. */
   async #look(): Promise<Move> {
-    const { book, clock } = this.#o;
+    const { unitOfWork, clock } = this.#o;
     if (this.#over !== null) {
       const { last, reason } = this.#over;
       const nothing = emptyRange(this.#cursor);
       return { kind: 'send', json: deliveryOf(last, nothing, { terminated: { reason } }), range: nothing, last: true };
     }
-    const held = await book.one(this.#row);
-    if (held === undefined) return { kind: this.#over === null ? 'end' : 'again' };
+    const loaded = await unitOfWork.getOrLoad(this.#row);
+    if (loaded === undefined) return { kind: this.#over === null ? 'end' : 'again' };
     // Its end is being written; how it ended is told when it is.
-    if (held.ended) return { kind: this.#over === null ? 'wait' : 'again' };
+    if (loaded.ended) return { kind: this.#over === null ? 'wait' : 'again' };
     // Numbers of the old epoch mean nothing now; the client comes back, is told, and starts anew.
-    if (held.state.epoch !== this.#epoch) return { kind: 'end' };
-    held.listeners = this.#o.listeners();
-    if (this.#credit.settle(held.state.acked)) this.#progressAt = clock.now();
-    const { revision } = held;
-    const read = this.#credit.full ? emptyRange(this.#cursor) : await this.#read(held);
-    if (read === null || !book.stands(held, revision)) return { kind: 'again' };
+    if (loaded.state.epoch !== this.#epoch) return { kind: 'end' };
+    loaded.listeners = this.#o.listeners();
+    if (this.#credit.settle(loaded.state.acked)) this.#progressAt = clock.now();
+    const { revision } = loaded;
+    const read = this.#credit.full ? emptyRange(this.#cursor) : await this.#read(loaded);
+    if (read === null || !unitOfWork.isUnchanged(loaded, revision)) return { kind: 'again' };
     const bursts = this.#credit.bursts(read);
     this.#blocked = this.#credit.full || bursts;
     const range = bursts ? emptyRange(this.#cursor) : read;
     if (range.last === this.#cursor && !this.#speak) return { kind: 'wait' };
     if (range.last > this.#cursor) {
       // On disk first that these were sent, so that an acknowledgement is never above it, also after a crash.
-      const { refused } = book.step(held, { type: 'drain', to: range.last, resume: false });
+      const { refused } = unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false });
       if (refused !== undefined) {
         // The grant ran out and nobody has said so yet.
-        book.step(held, { type: 'tick' });
-        await book.commit();
+        unitOfWork.step(loaded, { type: 'tick' });
+        await unitOfWork.commit();
         return { kind: 'again' };
       }
     }
-    const { state } = held;
-    await book.commit();
-    if (range.events.length > 0 && !book.stands(held, revision)) return { kind: 'again' };
+    const { state } = loaded;
+    await unitOfWork.commit();
+    if (range.events.length > 0 && !unitOfWork.isUnchanged(loaded, revision)) return { kind: 'again' };
     return { kind: 'send', json: deliveryOf(state, range), range };
   }
 
   /** The next range after the cursor; null when the subscription left memory meanwhile. */
-  async #read(held: Held): Promise<Range | null> {
-    const { book, store } = this.#o;
+  async #read(loaded: LoadedSubscription): Promise<LogRange | null> {
+    const { unitOfWork, store } = this.#o;
     const { room } = this.#credit;
     const cursor = this.#cursor;
-    if (cursor >= held.state.head) return emptyRange(cursor);
-    const fromTail = readTail(held, cursor, room);
+    if (cursor >= loaded.state.head) return emptyRange(cursor);
+    const fromTail = readTail(loaded, cursor, room);
     if (fromTail !== null) return fromTail;
-    await book.commit();
-    if (!book.holds(held)) return null;
-    const entries = await readStore(store, held, cursor, room);
-    return book.holds(held) ? rangeOf(held.state, cursor, entries, room) : null;
+    await unitOfWork.commit();
+    if (!unitOfWork.isCurrent(loaded)) return null;
+    const entries = await readStore(store, loaded, cursor, room);
+    return unitOfWork.isCurrent(loaded) ? rangeOf(loaded.state, cursor, entries, room) : null;
   }
 
-  async #send(json: string, range: Range): Promise<void> {
+  async #send(json: string, range: LogRange): Promise<void> {
     const { clock, meter, sink } = this.#o;
     this.#cursor = range.last;
     this.#credit.spend(range);

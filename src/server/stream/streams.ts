@@ -4,7 +4,7 @@
  */
 import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import { STREAM_HEARTBEAT_MS, STREAM_STALLED_MS } from '../../protocol/wire/limits.ts';
-import type { Book, Held } from '../engine/unit-of-work.ts';
+import type { UnitOfWork, LoadedSubscription } from '../engine/unit-of-work.ts';
 import type { Clock, Meter, Store } from '../engine/ports.ts';
 import { Stream, type Ended, type Window } from './stream.ts';
 import type { LogListener, StreamSink } from '../engine/verbs.ts';
@@ -28,7 +28,7 @@ interface Listener {
 
 export interface StreamsOptions {
   readonly store: Store;
-  readonly book: Book;
+  readonly unitOfWork: UnitOfWork;
   readonly clock: Clock;
   readonly meter: Meter;
   readonly heartbeatMs?: number;
@@ -72,19 +72,19 @@ export class Streams {
     return [...(this.#listeners.get(row) ?? [])];
   }
 
-  #add(held: Held, listener: Listener): () => void {
-    const { row } = held;
+  #add(loaded: LoadedSubscription, listener: Listener): () => void {
+    const { row } = loaded;
     const all = this.#listeners.get(row) ?? new Set();
     all.add(listener);
     this.#listeners.set(row, all);
-    held.listeners = all.size;
+    loaded.listeners = all.size;
     this.#open += 1;
     this.#look();
     return () => {
       if (!all.delete(listener)) return;
       this.#open -= 1;
       if (all.size === 0 && this.#listeners.get(row) === all) this.#listeners.delete(row);
-      const now = this.#o.book.peek(row);
+      const now = this.#o.unitOfWork.get(row);
       if (now !== undefined) now.listeners = all.size;
     };
   }
@@ -104,7 +104,7 @@ export class Streams {
    * Waits for news, at most until `until`. Resolves at once when the signal has fired; with how the subscription ended if it
    * did, else with null.
    */
-  wait(held: Held, until: number, signal?: AbortSignal): Promise<Ended | null> {
+  wait(loaded: LoadedSubscription, until: number, signal?: AbortSignal): Promise<Ended | null> {
     if (signal?.aborted === true || this.#closed) return Promise.resolve(null);
     return new Promise((resolve) => {
       const finish = (ended: Ended | null): void => {
@@ -114,7 +114,7 @@ export class Streams {
         resolve(ended);
       };
       const done = (): void => finish(null);
-      const remove = this.#add(held, {
+      const remove = this.#add(loaded, {
         wake: done, close: done, ended: (reason, last) => finish({ reason, last }),
         announce: () => undefined, look: () => undefined,
       });
@@ -124,9 +124,9 @@ export class Streams {
   }
 
   /** Tells of news until the returned function is called. */
-  watch(held: Held, listener: LogListener): () => void {
+  watch(loaded: LoadedSubscription, listener: LogListener): () => void {
     const news = (): void => listener.news();
-    const remove = this.#add(held, {
+    const remove = this.#add(loaded, {
       wake: news, announce: news, close: () => undefined, look: () => undefined,
       ended: (reason) => { remove(); listener.ended(reason); },
     });
@@ -135,14 +135,14 @@ export class Streams {
 
   /** Runs one stream until it ends. `after` is where the client stands. Rejects when the sink does. */
   async run(row: number, after: number, window: Window, sink: StreamSink, signal: AbortSignal): Promise<void> {
-    const { store, book, clock, meter } = this.#o;
-    const held = await book.one(row);
-    if (held === undefined || signal.aborted || this.#closed) return;
+    const { store, unitOfWork, clock, meter } = this.#o;
+    const loaded = await unitOfWork.getOrLoad(row);
+    if (loaded === undefined || signal.aborted || this.#closed) return;
     const stream = new Stream({
-      store, book, clock, meter, sink, window, heartbeatMs: this.#heartbeatMs, stalledMs: this.#stalledMs,
+      store, unitOfWork, clock, meter, sink, window, heartbeatMs: this.#heartbeatMs, stalledMs: this.#stalledMs,
       listeners: () => this.#listeners.get(row)?.size ?? 0,
-    }, held, after);
-    const remove = this.#add(held, stream);
+    }, loaded, after);
+    const remove = this.#add(loaded, stream);
     const stop = (): void => stream.close();
     signal.addEventListener('abort', stop, { once: true });
     try {

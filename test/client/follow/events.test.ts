@@ -34,7 +34,7 @@ describe('poll', () => {
         events.happen(5);
         const first = await follower.next();
         assert.ok(first.type === 'event');
-        assert.deepEqual([first.event.eventId, first.number, first.rung, first.selection], ['e4', { by: 'client', count: 1 }, 'events.poll', SELECT[0]]);
+        assert.deepEqual([first.event.eventId, first.number, first.mode, first.selection], ['e4', { by: 'client', count: 1 }, 'events.poll', SELECT[0]]);
         assert.deepEqual(await follower.items(4), ['e5', 'e6', 'e7', 'e8']);
         const [bootstrap] = pollsOf(server);
         assert.deepEqual([bootstrap!.params.cursor, bootstrap!.params.arguments], [null, {}]);
@@ -297,7 +297,7 @@ describe('a server is not asked for what it does not have', () => {
     const server = await startRaw(t, (raw) => { Object.assign(raw.handlers, events.handlers); });
     const follower = await followed(t, server.url);
     const error = await follower.ended();
-    assert.ok(error instanceof LocalError && error.code === 'not_supported' && error.reason === 'rung', String(error));
+    assert.ok(error instanceof LocalError && error.code === 'not_supported' && error.reason === 'mode', String(error));
     assert.deepEqual(server.calls.filter(({ method }) => method.startsWith('events/')), []);
   });
 

@@ -64,7 +64,7 @@ describe('the best rung', () => {
 
   test('only rungs that may be used', async (t) => {
     const { server } = await everything(t);
-    const follower = await followed(t, server.url, { rungs: ['events.poll', 'read'] });
+    const follower = await followed(t, server.url, { modes: ['events.poll', 'read'] });
     assert.equal(await follower.change(), `chosen ${BLIND('poll')}`);
     assert.equal(server.calls.some(({ method }) => method.startsWith('triggers/')), false);
   });
@@ -76,7 +76,7 @@ describe('the best rung', () => {
     assert.match(error.message, /tells of timer\. Say with "otherwise"/);
   });
 
-  for (const [what, options] of [['no selection', { select: [] }], ['an unknown rung', { rungs: ['fax' as never] }]] as const) {
+  for (const [what, options] of [['no selection', { select: [] }], ['an unknown rung', { modes: ['fax' as never] }]] as const) {
     test(`${what} is refused at once`, async (t) => {
       const server = await startRaw(t);
       await assert.rejects(followed(t, server.url, options), (error) => error instanceof LocalError && error.code === 'config_invalid');
@@ -173,7 +173,7 @@ for (const era of [MODERN, SESSIONS] as const) {
       assert.deepEqual(await waiting, ['e1', `upgraded ${NATIVE}`, 'gap unwatched']);
       log.append();
       assert.deepEqual(await follower.words(1), ['event-1 #1']);
-      assert.equal(follower.following.guarantee?.rung, 'triggers');
+      assert.equal(follower.following.guarantee?.mode, 'triggers');
     });
 
     test('[deg-say] downgraded by a restart without the extension, then without events/*, then back', async (t) => {
@@ -196,7 +196,7 @@ for (const era of [MODERN, SESSIONS] as const) {
       assert.deepEqual(await waiting, ['downgraded read: latest state only, none, client', 'gap unwatched']);
       state.text = 'two';
       const item = await follower.next();
-      assert.ok(item.type === 'event' && item.rung === 'read' && item.number.by === 'client');
+      assert.ok(item.type === 'event' && item.mode === 'read' && item.number.by === 'client');
       log.append();
       waiting = follower.words(2);
       putOn(server, log);
@@ -225,7 +225,7 @@ describe('a rung that does not work', () => {
     const follower = await followed(t, server.url, { tuning: { reprobeMs: 100_000 } });
     await follower.change();
     const change = await follower.next();
-    assert.ok(change.type === 'rung' && change.reason === 'refused' && change.from?.rung === 'events.push' && change.to.rung === 'events.poll');
+    assert.ok(change.type === 'mode' && change.reason === 'refused' && change.from?.mode === 'events.push' && change.to.mode === 'events.poll');
     assert.equal((change.error as Error).name, 'Forbidden');
     assert.deepEqual(await follower.words(1), [FLAGGED('poll')]);
     events.happen();
@@ -294,7 +294,7 @@ describe('several selections', () => {
     const state = resource(server);
     const follower = await followed(t, server.url, { select });
     const changes = [await follower.next(), await follower.next(), await follower.next()];
-    assert.deepEqual(changes.map((item) => item.type === 'rung' && [item.selection?.name, item.to.rung]).sort(), [
+    assert.deepEqual(changes.map((item) => item.type === 'mode' && [item.selection?.name, item.to.mode]).sort(), [
       ['mcp.resource.updated', 'read'], ['timer', 'events.push'], ['timer', 'events.push'],
     ]);
     assert.equal(follower.following.guarantee?.loss, 'latest state only');
@@ -304,7 +304,7 @@ describe('several selections', () => {
     state.text = 'two';
     events.happen();
     const items = await Promise.all(waiting);
-    assert.deepEqual(items.map((item) => item.type === 'event' && [item.selection?.name, item.rung]).sort(), [['mcp.resource.updated', 'read'], ['timer', 'events.push']]);
+    assert.deepEqual(items.map((item) => item.type === 'event' && [item.selection?.name, item.mode]).sort(), [['mcp.resource.updated', 'read'], ['timer', 'events.push']]);
   });
 
   test('one that is quiet holds up nobody, and one that is not read holds up nobody else', async (t) => {
@@ -446,7 +446,7 @@ describe('the end', () => {
     const { following } = await followed(t, server.url);
     events.happen();
     for await (const item of following) {
-      if (item.type === 'rung' && item.reason === 'upgraded') events.happen();
+      if (item.type === 'mode' && item.reason === 'upgraded') events.happen();
       if (item.type === 'event') break;
     }
     await until(() => events.streams.size === 0);

@@ -24,7 +24,7 @@ async function start(t: TestContext, mode: Mode): Promise<{ readonly world: Even
   return {
     world,
     follow: (ledger = memoryLedger()) => followed(t, { url: world.url, token: world.token('alice'), fetch: (_url, init) => fetch(world.url, init) }, {
-      select: [{ name: door.type.name }], rungs: [`events.${mode}`], ledger, ...callback, tuning: { clock: HASTY, silenceMs: 60_000, reprobeMs: 3_600_000 },
+      select: [{ name: door.type.name }], modes: [`events.${mode}`], ledger, ...callback, tuning: { clock: HASTY, silenceMs: 60_000, reprobeMs: 3_600_000 },
     }, { server: 'own' }),
     happen: async (text = '') => {
       await world.engine.emit(door.event({ eventId: `door-${++count}`, data: { door: 'front', text } }));

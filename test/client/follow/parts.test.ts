@@ -1,14 +1,14 @@
 /** The ladder's decisions one by one: what an error means, what a number says, what is weaker, what is finished. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { judge, type Verdict } from '../../../src/client/follow/decide.ts';
+import { afterError, type AfterError } from '../../../src/client/follow/decide.ts';
 import { eventsError, terminated } from '../../../src/client/follow/modes/events/errors.ts';
 import { pauseAfter } from '../../../src/client/follow/modes/events/poll.ts';
 import { compareGuarantees, direction, isSame, weakest, withNumbers } from '../../../src/client/follow/guarantee.ts';
 import { place, showsLoss, type Numbered, type Place } from '../../../src/client/follow/numbers.ts';
-import { Refusals } from '../../../src/client/follow/cooldowns.ts';
-import { Seen } from '../../../src/client/follow/deduplicator.ts';
-import { Tally, type Progress } from '../../../src/client/follow/ack-tracker.ts';
+import { Cooldowns } from '../../../src/client/follow/cooldowns.ts';
+import { Deduplicator } from '../../../src/client/follow/deduplicator.ts';
+import { AckTracker, type Progress } from '../../../src/client/follow/ack-tracker.ts';
 import type { FollowGuarantee } from '../../../src/client/follow/types.ts';
 import { systemClock } from '../../../src/protocol/lib/clock.ts';
 import { conflict, forbidden, internalError, invalidParams, LocalError, notFound, resourceExhausted, unsupported, WireError } from '../../../src/protocol/wire/errors.ts';
@@ -16,7 +16,7 @@ import { RemoteError } from '../../../src/protocol/wire/remote-error.ts';
 
 describe('what the end of a rung means', () => {
   const local = (code: LocalError['code'], reason?: string) => new LocalError(code, 'x', reason === undefined ? {} : { reason });
-  const rows: readonly (readonly [what: string, error: unknown, verdict: Verdict])[] = [
+  const rows: readonly (readonly [what: string, error: unknown, verdict: AfterError])[] = [
     ['in good order', undefined, 'again'],
     ['not reached', local('unreachable'), 'again'],
     ['no answer in time', local('timeout'), 'again'],
@@ -39,11 +39,11 @@ describe('what the end of a rung means', () => {
     ['a ledger that cannot be read', local('ledger_corrupt'), 'end'],
     ['something of this side', new TypeError('x'), 'end'],
   ];
-  for (const [what, error, verdict] of rows) test(`${what}: ${verdict}`, () => assert.equal(judge(error), verdict));
+  for (const [what, error, verdict] of rows) test(`${what}: ${verdict}`, () => assert.equal(afterError(error), verdict));
 
   test("on the extension itself, the caller's own mistake is one on every rung", () => {
     for (const error of [invalidParams('/select/0/arguments/x', 'y'), conflict({ kind: 'etag', etag: 'x' })]) {
-      assert.deepEqual([judge(error, 'triggers'), judge(error, 'events.poll')], ['end', 'next']);
+      assert.deepEqual([afterError(error, 'triggers'), afterError(error, 'events.poll')], ['end', 'next']);
     }
   });
 });
@@ -101,9 +101,9 @@ describe('what a number says', () => {
 });
 
 describe('guarantees', () => {
-  const triggers: FollowGuarantee = { rung: 'triggers', drain: 'stream', order: 'total', loss: 'none silent', gaps: 'exact', numbers: 'server' };
-  const push: FollowGuarantee = { rung: 'events.push', order: 'sent', loss: 'flagged', gaps: 'flag', numbers: 'client' };
-  const read: FollowGuarantee = { rung: 'read', order: 'observed', loss: 'latest state only', gaps: 'none', numbers: 'client' };
+  const triggers: FollowGuarantee = { mode: 'triggers', drain: 'stream', order: 'total', loss: 'none silent', gaps: 'exact', numbers: 'server' };
+  const push: FollowGuarantee = { mode: 'events.push', order: 'sent', loss: 'flagged', gaps: 'flag', numbers: 'client' };
+  const read: FollowGuarantee = { mode: 'read', order: 'observed', loss: 'latest state only', gaps: 'none', numbers: 'client' };
 
   test('the weakest of several', () => {
     assert.equal(weakest([triggers, read, push]), read);
@@ -123,9 +123,9 @@ describe('guarantees', () => {
   test('the same is no news', () => {
     assert.ok(isSame(push, { ...push }));
     assert.ok(!isSame(undefined, push));
-    assert.ok(!isSame(push, { ...push, rung: 'events.poll' }));
+    assert.ok(!isSame(push, { ...push, mode: 'events.poll' }));
     assert.ok(!isSame(triggers, { ...triggers, drain: 'pull' }));
-    assert.equal(compareGuarantees(push, { ...push, rung: 'events.poll' }), 0);
+    assert.equal(compareGuarantees(push, { ...push, mode: 'events.poll' }), 0);
   });
 });
 
@@ -133,7 +133,7 @@ describe('what is finished', () => {
   const start = () => {
     const saved: Progress[] = [];
     const done: string[] = [];
-    const tally = new Tally({ rung: 'events.poll', mark: null, number: null }, async (progress) => { saved.push(progress); });
+    const tally = new AckTracker({ mode: 'events.poll', mark: null, number: null }, async (progress) => { saved.push(progress); });
     return { saved, done, tally, marks: () => saved.map(({ mark }) => mark), answer: (name: string) => () => { done.push(name); } };
   };
 
@@ -167,7 +167,7 @@ describe('what is finished', () => {
 
   test('saved before it is answered, and one save for many', async () => {
     const order: string[] = [];
-    const tally = new Tally({ rung: undefined, mark: null, number: null }, async ({ mark }) => { await null; order.push(`saved ${mark}`); });
+    const tally = new AckTracker({ mode: undefined, mark: null, number: null }, async ({ mark }) => { await null; order.push(`saved ${mark}`); });
     const finish = ['a', 'b', 'c'].map((mark) => tally.hand({ mark, done: () => { order.push(`answered ${mark}`); } }));
     await Promise.all(finish.map((one) => one()));
     assert.deepEqual(order, ['saved a', 'answered a', 'saved c', 'answered b', 'answered c']);
@@ -176,7 +176,7 @@ describe('what is finished', () => {
   test('a save that fails is told, answers nobody, and is tried again', async () => {
     let isFull = true;
     const answered: string[] = [];
-    const tally = new Tally({ rung: undefined, mark: null, number: null }, async () => { if (isFull) throw new Error('full'); });
+    const tally = new AckTracker({ mode: undefined, mark: null, number: null }, async () => { if (isFull) throw new Error('full'); });
     await assert.rejects(tally.hand({ mark: 'a', done: () => { answered.push('a'); } })(), /full/);
     assert.deepEqual(answered, []);
     isFull = false;
@@ -187,7 +187,7 @@ describe('what is finished', () => {
 
 test('a refused rung is left alone twice as long each time', () => {
   let now = 0;
-  const refusals = new Refusals({ ...systemClock, now: () => now }, 100);
+  const refusals = new Cooldowns({ ...systemClock, now: () => now }, 100);
   const spans: number[] = [];
   for (let times = 0; times < 9; times++) {
     const from = now;
@@ -200,13 +200,13 @@ test('a refused rung is left alone twice as long each time', () => {
 });
 
 test('an event is known by name and identifier, within a turn or before it', () => {
-  const seen = new Seen();
+  const seen = new Deduplicator();
   const event = { name: 'timer', eventId: '1' };
   seen.add(event);
   assert.deepEqual([seen.has(event), seen.hadBefore(event), seen.has({ ...event, name: 'other' })], [true, false, false]);
   seen.turn();
   assert.equal(seen.hadBefore(event), true);
-  assert.equal(new Seen(seen).hadBefore(event), true);
+  assert.equal(new Deduplicator(seen).hadBefore(event), true);
 });
 
 test('the interval of a poll: what the server says, within bounds', () => {

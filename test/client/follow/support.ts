@@ -53,14 +53,14 @@ export async function followed(test: TestContext, target: string | HttpTarget, o
   return {
     following, next,
     words: (count) => collect(count, () => true),
-    items: (count) => collect(count, ({ type }) => type !== 'rung'),
+    items: (count) => collect(count, ({ type }) => type !== 'mode'),
     change: async () => (await collect(1, () => true))[0]!,
     ended: async () => {
       try {
         for (;;) {
           const { done, value } = await within(iterator.next());
           if (done) return 'ended';
-          if (value.type !== 'rung') return wordOf(value);
+          if (value.type !== 'mode') return wordOf(value);
         }
       } catch (error) {
         return error;
@@ -69,13 +69,13 @@ export async function followed(test: TestContext, target: string | HttpTarget, o
   };
 }
 
-export const guaranteeWords = ({ rung, drain, loss, gaps, numbers }: FollowGuarantee): string => `${rung}${drain ? ` by ${drain}` : ''}: ${loss}, ${gaps}, ${numbers}`;
+export const guaranteeWords = ({ mode: rung, drain, loss, gaps, numbers }: FollowGuarantee): string => `${rung}${drain ? ` by ${drain}` : ''}: ${loss}, ${gaps}, ${numbers}`;
 
 export function wordOf(item: FollowItem): string {
   switch (item.type) {
     case 'event': return `${item.event.eventId}${item.number.by === 'server' ? ` #${item.number.sequence}` : ''}`;
     case 'gap': return `gap ${item.reason}${item.numbers ? ` ${item.numbers.from}-${item.numbers.to}` : ''}`;
-    case 'rung': return `${item.reason} ${guaranteeWords(item.to)}`;
+    case 'mode': return `${item.reason} ${guaranteeWords(item.to)}`;
     case 'epoch': return `epoch after ${item.previous.sequence}`;
     case 'lost': return `lost ${item.reason} after ${item.last.sequence}`;
   }

@@ -14,11 +14,11 @@ export interface Follower extends AsyncDisposable {
   readonly connection: Connection;
   readonly following: Following;
   /** In order; changes of rung apart. */
-  readonly items: Exclude<FollowItem, { readonly type: 'rung' }>[];
+  readonly items: Exclude<FollowItem, { readonly type: 'mode' }>[];
   /** In order. */
   readonly changes: RungChange[];
   /** Resolves when it stands on that rung. */
-  stands(rung: FollowGuarantee['rung']): Promise<void>;
+  stands(rung: FollowGuarantee['mode']): Promise<void>;
   /** Resolves when what it was given so far has one that fits. */
   given(what: string, fits: (item: Follower['items'][number]) => boolean): Promise<void>;
 }
@@ -38,7 +38,7 @@ export async function follow(target: Target, { pollMs = TUNING.pollMs, ...option
   let over: { readonly error?: unknown } | undefined;
   const ended = (async () => {
     for await (const item of following) {
-      if (item.type === 'rung') changes.push(item);
+      if (item.type === 'mode') changes.push(item);
       else items.push(item);
     }
   })().then(() => (over = {}), (error: unknown) => (over = { error }));
@@ -48,7 +48,7 @@ export async function follow(target: Target, { pollMs = TUNING.pollMs, ...option
   });
   return {
     connection, following, items, changes,
-    stands: async (rung) => void (await until(`it stands on ${rung}`, () => following.guarantee?.rung === rung)),
+    stands: async (rung) => void (await until(`it stands on ${rung}`, () => following.guarantee?.mode === rung)),
     given: async (what, fits) => void (await until(what, () => items.some(fits))),
     async [Symbol.asyncDispose]() {
       await following.close().catch(() => undefined);
@@ -88,11 +88,11 @@ export async function mortal<S extends AsyncDisposable & { readonly url: string 
 }
 
 /** The guarantee as the table shows it. */
-export const promised = ({ rung, order, loss, gaps, numbers }: FollowGuarantee): string =>
+export const promised = ({ mode: rung, order, loss, gaps, numbers }: FollowGuarantee): string =>
   `\`${rung}\`: order ${order}, loss ${loss}, gaps ${gaps}, numbers of the ${numbers}`;
 
 /** Changes of rung as words: `chosen listen`, `downgraded read`. */
-export const told = ({ changes }: Follower): string[] => changes.map(({ reason, to }) => `${reason} ${to.rung}`);
+export const told = ({ changes }: Follower): string[] => changes.map(({ reason, to }) => `${reason} ${to.mode}`);
 
 export const isEvent = (item: FollowItem): item is FollowedEvent => item.type === 'event';
 

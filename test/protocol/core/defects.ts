@@ -2,7 +2,7 @@
  * One deliberate defect each, and the small configuration in which the explorer must notice it. A model that kills nothing
  * proves nothing; these are also the reasons why the rules are what they are.
  */
-import { advance, receive, type Entry } from '../../../src/protocol/core/apply.ts';
+import { advance, receive, type AppliedEntry } from '../../../src/protocol/core/apply.ts';
 import type { Input, LogItem, Step, Subscription, step } from '../../../src/protocol/core/index.ts';
 import type { Configuration } from './explore.ts';
 import type { Defect, Delivery } from './world.ts';
@@ -29,8 +29,8 @@ const outcome = (change: (result: Step, input: Input, before: Subscription) => S
 const patch = (result: Step, change: Partial<Subscription>): Step => ({ ...result, subscription: { ...result.subscription, ...change } });
 
 /** All that a delivery covers, without asking what the receiver has already. */
-function everything({ epoch, events, gaps = [] }: Delivery): Entry<Delivery['events'][number]>[] {
-  const entries: Entry<Delivery['events'][number]>[] = [
+function everything({ epoch, events, gaps = [] }: Delivery): AppliedEntry<Delivery['events'][number]>[] {
+  const entries: AppliedEntry<Delivery['events'][number]>[] = [
     ...events.map((event) => ({ type: 'event' as const, event, position: { epoch, sequence: event.sequence } })),
     ...gaps.map((gap) => ({ type: 'gap' as const, gap, position: { epoch, sequence: gap.to } })),
   ];

@@ -1,6 +1,6 @@
 /** A subscription to start from, and short ways to do things to it. Every test of the core begins here. */
 import assert from 'node:assert/strict';
-import { create, step, type Effect, type Input, type Outcome, type Refusal, type Step, type Subscription } from '../../../src/protocol/core/index.ts';
+import { create, step, type Effect, type Input, type Outcome, type StepRefusal, type Step, type Subscription } from '../../../src/protocol/core/index.ts';
 
 /** Any instant will do; this one makes mistaken units visible. */
 export const T0 = 1_800_000_000_000;
@@ -34,7 +34,7 @@ export function play(start: Subscription, inputs: readonly Input[], now = T0): S
   return last;
 }
 
-export function refusal(start: Subscription, input: Input, now = T0): Refusal['kind'] | undefined {
+export function refusal(start: Subscription, input: Input, now = T0): StepRefusal['kind'] | undefined {
   const { subscription: after, effects, refused } = step(start, input, now);
   if (refused !== undefined) {
     assert.equal(after, start, 'a refusal returns the identical object');

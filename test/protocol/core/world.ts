@@ -3,7 +3,7 @@
  * the production functions `step`, `assemble` and `receive`; everything else is values, so that a world can be copied, compared
  * and explored. A `Defect` replaces one of the three with a broken one.
  */
-import { advance, begin, receive, type Covering, type Cursor, type Entry, type Verdict } from '../../../src/protocol/core/apply.ts';
+import { advance, begin, receive, type Covering, type Cursor, type AppliedEntry, type Received } from '../../../src/protocol/core/apply.ts';
 import { assemble, step, type Batch, type Input, type LogItem, type Position, type Step, type Subscription } from '../../../src/protocol/core/index.ts';
 import { EPOCH, subscription, T0 } from './fixtures.ts';
 
@@ -37,7 +37,7 @@ export interface World {
 
 export interface Defect {
   readonly step?: (real: typeof step) => typeof step;
-  readonly receive?: (cursor: Cursor, delivery: Delivery) => Verdict<{ sequence: number; id: string }>;
+  readonly receive?: (cursor: Cursor, delivery: Delivery) => Received<{ sequence: number; id: string }>;
   readonly read?: (after: number, log: readonly LogItem[]) => Batch<LogItem>;
 }
 
@@ -161,7 +161,7 @@ export class Physics {
   }
 }
 
-function numbersOf(entry: Entry<{ sequence: number; id: string }>): Taken[] {
+function numbersOf(entry: AppliedEntry<{ sequence: number; id: string }>): Taken[] {
   const { epoch } = entry.position;
   if (entry.type === 'event') return [{ epoch, sequence: entry.event.sequence, id: entry.event.id }];
   const { from, to } = entry.gap;

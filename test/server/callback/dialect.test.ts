@@ -25,7 +25,7 @@ const dialect = (mute = false): CallbackDialect => ({
     return { id: `m_${last}`, body: Buffer.from(JSON.stringify(body)), headers: { 'x-of': state.subscriptionId } };
   },
   challenge: (_, challenge) => ({ id: 'm_ask', body: Buffer.from(JSON.stringify({ ask: challenge })), headers: {} }),
-  farewell: (_, reason) => ({ id: 'm_bye', body: Buffer.from(JSON.stringify({ bye: reason })), headers: {} }),
+  terminationNotice: (_, reason) => ({ id: 'm_bye', body: Buffer.from(JSON.stringify({ bye: reason })), headers: {} }),
   classify: (answer, { after: from, last }) => {
     if (answer.status === 204) return { kind: 'acked', ack: last, reject: null };
     return answer.status === 410 ? { kind: 'refused' } : classifyAnswer(answer, { after: from, to: last });

@@ -114,7 +114,7 @@ describe('a commit that fails', () => {
   });
 
   test('[retry-restart] leaves no callback waiting for ever', async () => {
-    const w = await world({ quotas: { held: 1 } });
+    const w = await world({ quotas: { loaded: 1 } });
     // Many more than stay in memory, so that their logs are read from the store.
     for (let n = 0; n < 6; n += 1) await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }], callback: { ...CALLBACK, url: `https://hooks.example/${n}` } });
     await w.engine.subscribe(ann, { key: 'quiet', select: [{ name: 'tick' }] });

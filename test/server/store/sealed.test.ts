@@ -4,7 +4,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
-import { sealer } from '../../../src/server/store/sqlite/cipher.ts';
+import { createCipher } from '../../../src/server/store/sqlite/cipher.ts';
 import { callback, checkpoint, create, entry, event, full, plain } from '../../../src/testing/store-contract/samples.ts';
 import { copyStore, KEY, place, SUFFIXES } from './place.ts';
 
@@ -81,17 +81,17 @@ test('a sealed callback that was moved to another subscription does not open', a
 });
 
 test('the same text sealed twice looks different, and every changed byte is noticed', () => {
-  const seal = sealer(KEY);
-  const sealed = seal.seal('table/column/1', 'plain ü');
-  assert.equal(seal.unseal('table/column/1', sealed), 'plain ü');
-  assert.notDeepEqual(seal.seal('table/column/1', 'plain ü'), sealed);
-  assert.throws(() => seal.unseal('table/column/2', sealed), { code: 'store_corrupt' });
+  const seal = createCipher(KEY);
+  const sealed = seal.encrypt('table/column/1', 'plain ü');
+  assert.equal(seal.decrypt('table/column/1', sealed), 'plain ü');
+  assert.notDeepEqual(seal.encrypt('table/column/1', 'plain ü'), sealed);
+  assert.throws(() => seal.decrypt('table/column/2', sealed), { code: 'store_corrupt' });
   for (let at = 0; at < sealed.length; at += 1) {
     const changed = Uint8Array.from(sealed);
     changed[at]! ^= 1;
-    assert.throws(() => seal.unseal('table/column/1', changed), { code: 'store_corrupt' }, `byte ${at}`);
+    assert.throws(() => seal.decrypt('table/column/1', changed), { code: 'store_corrupt' }, `byte ${at}`);
   }
-  for (const length of [0, 1, 12, 28]) assert.throws(() => seal.unseal('table/column/1', sealed.subarray(0, length)), { code: 'store_corrupt' });
+  for (const length of [0, 1, 12, 28]) assert.throws(() => seal.decrypt('table/column/1', sealed.subarray(0, length)), { code: 'store_corrupt' });
 });
 
 test('redacted data is gone from every file at once, however large it was', async (t) => {

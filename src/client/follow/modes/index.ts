@@ -1,15 +1,15 @@
 /** The table of rungs, best first (SEP: When a peer lacks the extension). */
-import { eventsRung } from './events/mode.ts';
-import { listenRung } from './stock/listen.ts';
-import { readRung } from './stock/read.ts';
-import { toolRung } from './stock/tool.ts';
-import type { Rung, RungName } from '../types.ts';
+import { eventsMode } from './events/mode.ts';
+import { listenMode } from './stock/listen.ts';
+import { readMode } from './stock/read.ts';
+import { toolMode } from './stock/tool.ts';
+import type { Mode, ModeName } from '../types.ts';
 
 /** What a mark means: rungs of one kind go on from each other's. */
 export type MarkKind = 'position' | 'cursor' | 'state' | 'result';
 
 /** Below `triggers`, which needs to know what is followed. */
-export const LOWER_RUNGS: readonly Rung[] = [eventsRung('webhook'), eventsRung('push'), eventsRung('poll'), listenRung, readRung, toolRung];
+export const FALLBACK_MODES: readonly Mode[] = [eventsMode('webhook'), eventsMode('push'), eventsMode('poll'), listenMode, readMode, toolMode];
 
 interface Row {
   readonly marks: MarkKind;
@@ -18,7 +18,7 @@ interface Row {
 }
 
 /** What the ladder has to know of each. */
-export const RUNGS: Readonly<Record<RungName, Row>> = {
+export const MODE_TRAITS: Readonly<Record<ModeName, Row>> = {
   triggers: { marks: 'position', isOccurrence: false },
   'events.webhook': { marks: 'cursor', isOccurrence: true },
   'events.push': { marks: 'cursor', isOccurrence: true },
@@ -29,6 +29,6 @@ export const RUNGS: Readonly<Record<RungName, Row>> = {
 };
 
 /** Best first. */
-export const RUNG_NAMES = Object.keys(RUNGS) as readonly RungName[];
+export const MODE_NAMES = Object.keys(MODE_TRAITS) as readonly ModeName[];
 
-export const isRungName = (name: unknown): name is RungName => typeof name === 'string' && Object.hasOwn(RUNGS, name);
+export const isModeName = (name: unknown): name is ModeName => typeof name === 'string' && Object.hasOwn(MODE_TRAITS, name);

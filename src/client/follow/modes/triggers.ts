@@ -5,17 +5,17 @@
 import type { Drain, Selection } from '../../../../spec-schema/draft/schema.ts';
 import { subscriptionKey } from '../../../protocol/wire/canonical.ts';
 import { notFound } from '../../../protocol/wire/errors.ts';
-import { Calls } from '../../sdk/triggers-api.ts';
+import { TriggersApi } from '../../sdk/triggers-api.ts';
 import type { Connection } from '../../sdk/connection.ts';
-import { rungs as drainsOf } from '../../subscription/drains.ts';
+import { drainsToTry as drainsOf } from '../../subscription/drains.ts';
 import type { Item, SubscriptionState } from '../../options.ts';
 import { TriggersSubscription } from '../../subscription/subscription.ts';
 import { AsyncQueue } from '../../../protocol/lib/queue.ts';
 import { namesOffered } from '../catalog.ts';
-import type { FollowGuarantee, FollowOptions, Offer, Rung, RungContext, RungYield } from '../types.ts';
+import type { FollowGuarantee, FollowOptions, Offer, Mode, ModeContext, ModeYield } from '../types.ts';
 
 /** What the ladder and the application can see of the subscription. */
-export interface TriggersRung extends Rung {
+export interface TriggersMode extends Mode {
   /** The `key` of the subscription. */
   readonly key: string;
   /** Undefined while the rung is not in use. */
@@ -23,15 +23,15 @@ export interface TriggersRung extends Rung {
 }
 
 /** For all of `select` in one log. `onState` is told what the subscription does. */
-export function triggersRung(select: readonly Selection[], options: FollowOptions, onState: (state: SubscriptionState) => void): TriggersRung {
+export function triggersMode(select: readonly Selection[], options: FollowOptions, onState: (state: SubscriptionState) => void): TriggersMode {
   const { triggers = {}, callback, ledger, ack, tuning = {} } = options;
   const key = triggers.key ?? subscriptionKey(select, null);
   let subscription: TriggersSubscription | undefined;
   let last: TriggersSubscription | undefined;
 
-  async function* run({ connection, signal, clock }: RungContext): AsyncGenerator<RungYield, void> {
+  async function* run({ connection, signal, clock }: ModeContext): AsyncGenerator<ModeYield, void> {
     const inbox = new AsyncQueue<Drain | IteratorResult<Item, void>>();
-    const mine = new TriggersSubscription(new Calls(connection), {
+    const mine = new TriggersSubscription(new TriggersApi(connection), {
       ...triggers, key, select, signal, ...(callback ? { callback } : {}), ...(ledger ? { ledger } : {}), ...(ack ? { ack } : {}),
       tuning: { clock, ...(tuning.backoff ? { backoff: tuning.backoff } : {}), ...(tuning.silenceMs === undefined ? {} : { silenceMs: tuning.silenceMs }) },
       onState: (state) => {
@@ -71,14 +71,14 @@ export function triggersRung(select: readonly Selection[], options: FollowOption
       if (drain === undefined) return null;
       const offered = await namesOffered(connection, signal);
       if (!select.every(({ name }) => offered.has(name))) throw notFound({ kind: 'trigger' });
-      return { guarantee: guaranteeOf(drain), isSelfAcknowledging: true, run, release: async () => last?.close({ unsubscribe: true }) };
+      return { guarantee: guaranteeOf(drain), acknowledgesItself: true, run, release: async () => last?.close({ unsubscribe: true }) };
     },
   };
 }
 
-const guaranteeOf = (drain: Drain): FollowGuarantee => ({ rung: 'triggers', drain, order: 'total', loss: 'none silent', gaps: 'exact', numbers: 'server' });
+const guaranteeOf = (drain: Drain): FollowGuarantee => ({ mode: 'triggers', drain, order: 'total', loss: 'none silent', gaps: 'exact', numbers: 'server' });
 
-function yieldOf(item: Item, subscriptionId: string): RungYield {
+function yieldOf(item: Item, subscriptionId: string): ModeYield {
   switch (item.type) {
     case 'event': {
       const { sequence, eventId, name, timestamp, data } = item.event;

@@ -79,7 +79,7 @@ const URL_RULES: readonly Rule<Candidate>[] = [
 export const RULE_NAMES: readonly string[] = [...TEXT_RULES, ...URL_RULES].map((rule) => rule.name);
 
 /** Throws `WireError` InvalidParams for path `/callback/url` at the first rule that does not hold. */
-export function judgeCallbackUrl(text: string, policy: UrlPolicy): Destination {
+export function checkCallbackUrl(text: string, policy: UrlPolicy): Destination {
   require(TEXT_RULES, text);
   const url = new URL(text);
   const address = addressIn(url.hostname);

@@ -7,9 +7,9 @@ import { lookup as systemLookup } from 'node:dns';
 import { Agent, buildConnector } from 'undici';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { loopbackOnly, publicInternet, type Reach } from './addresses.ts';
-import { judgeCallbackUrl, type Destination, type UrlPolicy } from './callback-url.ts';
-import { Exchange } from './exchange.ts';
-import { OutboundError, Refusal, refusalOf } from './failure.ts';
+import { checkCallbackUrl, type Destination, type UrlPolicy } from './callback-url.ts';
+import { OutboundExchange } from './exchange.ts';
+import { OutboundError, DestinationRefused, refusalOf } from './failure.ts';
 import { lookupWithin, type Resolve } from './lookup.ts';
 import type { Egress, Log, Meter, OutboundRequest, OutboundResult } from '../../engine/ports.ts';
 import { silentLog, silentMeter } from '../../engine/system.ts';
@@ -72,7 +72,7 @@ export function createEgress(options: EgressOptions = {}): Egress {
   if (policy.unsafeAllowHttpLoopback) agents.set(loopbackOnly, agentWithin(loopbackOnly, options));
 
   /** The log and the counter may know that an address was refused; the result must not tell. */
-  const failureOf = ({ category, detail }: Refusal): OutboundResult => {
+  const failureOf = ({ category, detail }: DestinationRefused): OutboundResult => {
     const blocked = detail === 'blocked';
     meter.count('triggers_egress_failures_total', 1, { category: blocked ? 'blocked' : category });
     log[blocked ? 'warn' : 'debug']({ category, detail }, 'outbound call failed');
@@ -80,17 +80,17 @@ export function createEgress(options: EgressOptions = {}): Egress {
   };
 
   return {
-    judge: (url) => judgeCallbackUrl(url, policy).url.href,
+    judge: (url) => checkCallbackUrl(url, policy).url.href,
 
     async post(request) {
       const headers = headersOf(request);
       const destination = admit(request.url, policy);
       const agent = destination && agents.get(destination.reach);
-      if (!destination || !agent) return failureOf(new Refusal('connection_refused', 'blocked'));
+      if (!destination || !agent) return failureOf(new DestinationRefused('connection_refused', 'blocked'));
       const { origin, pathname, search } = destination.url;
       const deadlineMs = Math.min(Math.max(1, request.deadlineMs), LONGEST_TIMER_MS);
       return new Promise<OutboundResult>((resolve) => {
-        const exchange = new Exchange(deadlineMs, resolve, (refusal) => resolve(failureOf(refusal)));
+        const exchange = new OutboundExchange(deadlineMs, resolve, (refusal) => resolve(failureOf(refusal)));
         agent.dispatch({ origin, path: pathname + search, method: 'POST', headers, body: request.body }, exchange);
       });
     },
@@ -112,7 +112,7 @@ function policyOf(options: EgressOptions): UrlPolicy {
 /** The stored URL again under today's rules; a URL that they no longer allow is one that cannot be reached. */
 function admit(url: string, policy: UrlPolicy): Destination | null {
   try {
-    return judgeCallbackUrl(url, policy);
+    return checkCallbackUrl(url, policy);
   } catch {
     return null;
   }

@@ -5,7 +5,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { CALLBACK_ANSWER_BYTES_MAX } from '../../../protocol/wire/limits.ts';
 import type { OutboundResult } from '../../engine/ports.ts';
-import { Refusal, refusalOf } from './failure.ts';
+import { DestinationRefused, refusalOf } from './failure.ts';
 
 /** The part of the HTTP client's controller that is used here. */
 interface Controller {
@@ -20,9 +20,9 @@ const STATUS_MAX = 599;
 /** Why the client is told to drop a connection whose exchange is settled; nobody sees it. */
 const SETTLED = new Error('settled');
 
-export class Exchange {
+export class OutboundExchange {
   readonly #answered: (answer: Answer) => void;
-  readonly #failed: (refusal: Refusal) => void;
+  readonly #failed: (refusal: DestinationRefused) => void;
   readonly #deadline: NodeJS.Timeout;
   #controller: Controller | null = null;
   #settled = false;
@@ -32,7 +32,7 @@ export class Exchange {
   #retryAfter: string | null = null;
   #body: Uint8Array = new Uint8Array(0);
 
-  constructor(deadlineMs: number, answered: (answer: Answer) => void, failed: (refusal: Refusal) => void) {
+  constructor(deadlineMs: number, answered: (answer: Answer) => void, failed: (refusal: DestinationRefused) => void) {
     this.#answered = answered;
     this.#failed = failed;
     this.#deadline = setTimeout(expire, deadlineMs, this);
@@ -40,7 +40,7 @@ export class Exchange {
 
   /** The deadline counts from the call, so it also ends an exchange that still waits for a connection. */
   expire(): void {
-    this.#fail(new Refusal('timeout', 'deadline'));
+    this.#fail(new DestinationRefused('timeout', 'deadline'));
   }
 
   onRequestStart(controller: Controller): void {
@@ -51,7 +51,7 @@ export class Exchange {
   onResponseStart(_controller: Controller, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200) {
       this.#interim += 1;
-      if (this.#interim > INTERIM_MAX) this.#fail(new Refusal('connection_refused', 'interim_flood'));
+      if (this.#interim > INTERIM_MAX) this.#fail(new DestinationRefused('connection_refused', 'interim_flood'));
       return;
     }
     this.#status = status;
@@ -81,7 +81,7 @@ export class Exchange {
     this.#answered({ kind: 'response', status: this.#status, contentType: this.#contentType, retryAfter: this.#retryAfter, body: this.#body });
   }
 
-  #fail(refusal: Refusal): void {
+  #fail(refusal: DestinationRefused): void {
     if (this.#settle(true)) this.#failed(refusal);
   }
 
@@ -94,7 +94,7 @@ export class Exchange {
   }
 }
 
-function expire(exchange: Exchange): void {
+function expire(exchange: OutboundExchange): void {
   exchange.expire();
 }
 

@@ -28,7 +28,7 @@ export class OutboundError extends Error {
 }
 
 /** A failure of the world before it becomes a category: what the operator may know and the client may not. */
-export class Refusal extends Error {
+export class DestinationRefused extends Error {
   readonly category: OutboundFailureCategory;
   /** A system, TLS or HTTP client code such as `ECONNREFUSED`, or `blocked`. Never free text. */
   readonly detail: string;
@@ -44,14 +44,14 @@ const BLOCKED = 'ERR_IP_BLOCKED';
 const TIMEOUTS: ReadonlySet<string> = new Set(['ETIMEDOUT', 'ESOCKETTIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT']);
 
 /** Classifies what a socket or the HTTP client reports. Drops its message, which can name the endpoint. */
-export function refusalOf(error: unknown, phase: Phase): Refusal {
-  if (error instanceof Refusal) return error;
+export function refusalOf(error: unknown, phase: Phase): DestinationRefused {
+  if (error instanceof DestinationRefused) return error;
   const code = codeOf(error);
-  if (code === BLOCKED) return new Refusal('connection_refused', 'blocked');
-  if (TIMEOUTS.has(code)) return new Refusal('timeout', code);
+  if (code === BLOCKED) return new DestinationRefused('connection_refused', 'blocked');
+  if (TIMEOUTS.has(code)) return new DestinationRefused('timeout', code);
   // An alert after the handshake (a client certificate is wanted, say) surfaces while the answer is awaited.
-  if (phase === 'tls' || code.startsWith('ERR_SSL_') || code === 'EPROTO') return new Refusal('tls_error', code);
-  return new Refusal('connection_refused', code);
+  if (phase === 'tls' || code.startsWith('ERR_SSL_') || code === 'EPROTO') return new DestinationRefused('tls_error', code);
+  return new DestinationRefused('connection_refused', code);
 }
 
 /** What resolving to a refused address yields; the same code as the socket's own refusal. */

@@ -3,9 +3,9 @@
  * challenge as consent. When and in which order things are sent, and until when they are tried, is the engine's to decide.
  */
 import { timingSafeEqual } from 'node:crypto';
-import type { CallbackDialect, CallbackMessage, CallbackOf } from '../../callback/dialect.ts';
+import type { CallbackDialect, CallbackMessage, CallbackContext } from '../../callback/dialect.ts';
 import { nativeDialect } from '../../callback/native-dialect.ts';
-import type { Range } from '../../engine/reader.ts';
+import type { LogRange } from '../../engine/reader.ts';
 import { webhookId } from '../../../protocol/wire/canonical.ts';
 import { X_MCP_SUBSCRIPTION_ID } from '../../../protocol/wire/headers.ts';
 import { CONFIG_FAILURES_MAX, FAILING_MAX_MS } from '../../../protocol/wire/limits.ts';
@@ -41,7 +41,7 @@ function dialect(profile: Profile): CallbackDialect {
       return profile.control ? message(of, `msg_gap_${idOf(of, range).slice('msg_'.length)}`, { type: 'gap', cursor: cursorAt(of.state, range.last) }) : null;
     },
     challenge: (of, challenge) => control(of, 'verification', { challenge }),
-    farewell(of, reason) {
+    terminationNotice(of, reason) {
       const error = profile.control ? endingError(reason, profile) : null;
       return error === null ? null : control(of, 'terminated', { error });
     },
@@ -66,19 +66,19 @@ function dialect(profile: Profile): CallbackDialect {
 }
 
 /** The cursor is the safe watermark: everything up to it was taken or given up, whatever becomes of this message. */
-function eventMessage(of: CallbackOf, range: Range, json: string, profile: Profile): CallbackMessage {
+function eventMessage(of: CallbackContext, range: LogRange, json: string, profile: Profile): CallbackMessage {
   const event = JSON.parse(json) as Event;
   const id = profile.webhookId === 'eventId' && servesAsWebhookId(event.eventId) ? event.eventId : idOf(of, range);
   return message(of, id, occurrence(event, of.state, cursorAt(of.state, of.state.acked)));
 }
 
-const idOf = ({ state: { subscriptionId, epoch } }: CallbackOf, { after, last, gaps }: Range): string => webhookId({ subscriptionId, epoch, after, last, gaps });
+const idOf = ({ state: { subscriptionId, epoch } }: CallbackContext, { after, last, gaps }: LogRange): string => webhookId({ subscriptionId, epoch, after, last, gaps });
 
 /** An envelope that covers nothing, under an id of its own. */
-const control = (of: CallbackOf, type: 'verification' | 'terminated', members: object): CallbackMessage =>
+const control = (of: CallbackContext, type: 'verification' | 'terminated', members: object): CallbackMessage =>
   message(of, `msg_${type}_${of.random.token(24)}`, { type, ...members });
 
-function message({ state, callback }: CallbackOf, id: string, body: object): CallbackMessage {
+function message({ state, callback }: CallbackContext, id: string, body: object): CallbackMessage {
   const [selection] = state.select;
   if (selection === undefined) throw new TypeError('a subscription selects something');
   return { id, body: Buffer.from(JSON.stringify(body), 'utf8'), headers: { [X_MCP_SUBSCRIPTION_ID]: webhookSubscriptionId(state.principal, callback.url, selection) } };

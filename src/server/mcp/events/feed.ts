@@ -5,7 +5,7 @@
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import type { Position, Selection, Subscription } from '../../../protocol/wire/schema.ts';
-import { leasedLog } from '../implicit-subscription.ts';
+import { implicitSubscription } from '../implicit-subscription.ts';
 import { placeOf, type Place } from './cursor.ts';
 import { LogEnded } from './errors.ts';
 import type { Beginning, EventSelection } from '../../../protocol/events/types.ts';
@@ -26,7 +26,7 @@ export const selectionOf = ({ name, arguments: args = {} }: EventSelection): Req
 
 /** The log of this selection; called again, it extends the lease when that is worth it. */
 export async function feedOf(engine: BindableEngine, caller: Caller, selection: Selection, now: number): Promise<Subscription> {
-  return (await leasedLog(engine, caller, 'events', selection, LEASE_MS, now)).subscription;
+  return (await implicitSubscription(engine, caller, 'events', selection, LEASE_MS, now)).subscription;
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import type { Log } from '../../engine/ports.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
-import { tagged, type Exchange } from '../request-context.ts';
+import { tagged, type RequestContext } from '../request-context.ts';
 import { eventTypesOf } from './event-types.ts';
 import { parseEventsParams, type EventsMethod, type ParamsOf } from './params.ts';
 import { poll } from './poll.ts';
@@ -16,7 +16,7 @@ import { subscribe, unsubscribe } from './webhook.ts';
 /** One request with everything that answering it needs. */
 export interface EventsRequest {
   readonly engine: BindableEngine;
-  readonly exchange: Exchange<EventsNotification>;
+  readonly exchange: RequestContext<EventsNotification>;
   /** How this peer is spoken to. */
   readonly profile: Profile;
   readonly log: Log;

@@ -6,7 +6,7 @@ import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import type { Log } from '../../engine/ports.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import type { Delivery, Event } from '../../../protocol/wire/schema.ts';
-import { tagged, untilUnauthorized, type Exchange } from '../request-context.ts';
+import { tagged, untilUnauthorized, type RequestContext } from '../request-context.ts';
 import { isFresh } from '../implicit-subscription.ts';
 import { cursorAt } from './cursor.ts';
 import { endingError, eventsError } from './errors.ts';
@@ -19,7 +19,7 @@ import type { EventsErrorObject, EventsNotification, StreamParams } from '../../
 export interface StreamContext {
   readonly engine: BindableEngine;
   readonly caller: Caller;
-  readonly exchange: Exchange<EventsNotification>;
+  readonly exchange: RequestContext<EventsNotification>;
   readonly profile: Profile;
   readonly log: Log;
   now(): number;

@@ -5,29 +5,29 @@
 import { systemClock } from '../../engine/system.ts';
 
 /** How often a doorbell may ring, in milliseconds. */
-export interface Ringing {
+export interface NotifyTiming {
   /** After a ring that nobody answered by reading, more news is saved up this long. */
   readonly quietMs: number;
   /** A ring that nobody answered by reading is repeated after this long, then after twice that, and so on up to an hour. */
   readonly remindMs: number;
 }
 
-export const RINGING: Ringing = { quietMs: 1000, remindMs: 2000 };
+export const NOTIFY_TIMING: NotifyTiming = { quietMs: 1000, remindMs: 2000 };
 const REMIND_MAX_MS = 3_600_000;
 
 const nothing = (): void => undefined;
 
-export interface DoorbellOptions extends Partial<Ringing> {
+export interface ChangeNotifierOptions extends Partial<NotifyTiming> {
   /** The highest number of the log; null = it cannot be told now, and news will come again. Does not reject. */
   readonly head: () => Promise<number | null>;
-  readonly ring: () => void;
+  readonly notify: () => void;
   /** The highest number that needs no ring. */
   readonly seen: number;
 }
 
 /** One log's doorbell at one door. */
-export class Doorbell {
-  readonly #o: DoorbellOptions & Ringing;
+export class ChangeNotifier {
+  readonly #o: ChangeNotifierOptions & NotifyTiming;
   #seen: number;
   /** There may be something that was not looked at. */
   #pending = false;
@@ -39,8 +39,8 @@ export class Doorbell {
   #cancelReminder = nothing;
   #closed = false;
 
-  constructor(options: DoorbellOptions) {
-    this.#o = { ...RINGING, ...options };
+  constructor(options: ChangeNotifierOptions) {
+    this.#o = { ...NOTIFY_TIMING, ...options };
     this.#seen = options.seen;
     this.#remindMs = this.#o.remindMs;
   }
@@ -89,7 +89,7 @@ export class Doorbell {
       void this.#look();
     });
     this.#remindLater();
-    this.#o.ring();
+    this.#o.notify();
   }
 
   #remindLater(): void {
@@ -97,7 +97,7 @@ export class Doorbell {
     this.#cancelReminder = systemClock.after(this.#remindMs, () => {
       this.#remindMs = Math.min(this.#remindMs * 2, REMIND_MAX_MS);
       this.#remindLater();
-      this.#o.ring();
+      this.#o.notify();
     });
   }
 }

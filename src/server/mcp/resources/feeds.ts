@@ -5,12 +5,12 @@
 import type { JsonObject, Position, Subscription, TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { invalidParams, notFound, WireError } from '../../../protocol/wire/errors.ts';
-import { leasedLog, leaseKey } from '../implicit-subscription.ts';
-import type { Keeping } from './options.ts';
+import { implicitSubscription, implicitSubscriptionKey } from '../implicit-subscription.ts';
+import type { ResolvedFeedOptions } from './options.ts';
 import { pageText, readPage, type FeedPage, type Followed } from './page.ts';
 import { feedUri, parseFeedUri, readArguments, subscriptionUri } from './uri.ts';
 import { VisibleTypes } from './visible-types.ts';
-import { Doors, Watch, type Door } from './watch.ts';
+import { ListenerRegistry, Watch, type ChangeListener } from './watch.ts';
 
 /** What a URI means for a caller. `id` is the same for every URI that means the same log. */
 export type Target =
@@ -29,7 +29,7 @@ export interface ReadFeed {
 export class Feeds {
   readonly types: VisibleTypes;
   readonly #engine: BindableEngine;
-  readonly #doors = new Doors();
+  readonly #listeners = new ListenerRegistry();
 
   constructor(engine: BindableEngine) {
     this.#engine = engine;
@@ -44,23 +44,23 @@ export class Feeds {
     const type = (await this.types.of(caller)).get(name);
     if (type === undefined) throw notFound({ kind: 'trigger' });
     const args = readArguments(type, variables);
-    return { kind: 'feed', id: leaseKey('feed', { name, arguments: args }), type, arguments: args, after };
+    return { kind: 'feed', id: implicitSubscriptionKey('feed', { name, arguments: args }), type, arguments: args, after };
   }
 
   /**
    * One page. Rejects with `InvalidParams` for `/uri`, with `NotFound` for a subscription that is not this caller's, with
    * `Forbidden`, and with `ResourceExhausted` when a new log would be one too many.
    */
-  async read(caller: Caller, target: Target, keeping: Keeping): Promise<ReadFeed> {
-    if (target.kind === 'feed') return this.#readFeed(caller, target, keeping);
+  async read(caller: Caller, target: Target, feedOptions: ResolvedFeedOptions): Promise<ReadFeed> {
+    if (target.kind === 'feed') return this.#readFeed(caller, target, feedOptions);
     const { subscriptionId, after } = target;
     const { select } = await this.#subscription(caller, subscriptionId);
     const page = await readPage(this.#engine, caller, subscriptionId, after);
     return this.#told({ select }, page, subscriptionUri(subscriptionId, page.end));
   }
 
-  async #readFeed(caller: Caller, feed: Feed, keeping: Keeping): Promise<ReadFeed> {
-    const read = async () => readPage(this.#engine, caller, (await this.#leased(caller, feed, keeping)).subscriptionId, feed.after);
+  async #readFeed(caller: Caller, feed: Feed, feedOptions: ResolvedFeedOptions): Promise<ReadFeed> {
+    const read = async () => readPage(this.#engine, caller, (await this.#leased(caller, feed, feedOptions)).subscriptionId, feed.after);
     const page = await read().catch((error: unknown) => {
       // It ended in between: what there is now is another log.
       if (error instanceof WireError && error.is('NotFound') && error.data.kind === 'subscription') return read();
@@ -72,7 +72,7 @@ export class Feeds {
 
   #told(followed: Followed, page: FeedPage, next: string): ReadFeed {
     const { subscriptionId, epoch, head } = page;
-    this.#doors.read(subscriptionId, head);
+    this.#listeners.read(subscriptionId, head);
     return { text: pageText(followed, page, next), known: { epoch, sequence: head } };
   }
 
@@ -81,14 +81,14 @@ export class Feeds {
    * target's own position, or not acknowledged. Makes the log of a feed if there is none, and keeps it for as long as it is watched. Rejects as
    * {@link read} does.
    */
-  async watch(caller: Caller, target: Target, keeping: Keeping, door: Door, seen: Position | null = null): Promise<Watch> {
-    const find = () => (target.kind === 'feed' ? this.#leased(caller, target, keeping) : this.#subscription(caller, target.subscriptionId));
-    return Watch.open({ engine: this.#engine, caller, find, leased: target.kind === 'feed', seen: seen ?? target.after, doors: this.#doors, keeping }, door);
+  async watch(caller: Caller, target: Target, feedOptions: ResolvedFeedOptions, listener: ChangeListener, seen: Position | null = null): Promise<Watch> {
+    const find = () => (target.kind === 'feed' ? this.#leased(caller, target, feedOptions) : this.#subscription(caller, target.subscriptionId));
+    return Watch.open({ engine: this.#engine, caller, find, leased: target.kind === 'feed', seen: seen ?? target.after, listeners: this.#listeners, options: feedOptions }, listener);
   }
 
-  async #leased(caller: Caller, { type: { name }, arguments: args }: Feed, { leaseMs, now }: Keeping): Promise<Subscription> {
+  async #leased(caller: Caller, { type: { name }, arguments: args }: Feed, { leaseMs, now }: ResolvedFeedOptions): Promise<Subscription> {
     try {
-      return (await leasedLog(this.#engine, caller, 'feed', { name, arguments: args }, leaseMs, now())).subscription;
+      return (await implicitSubscription(this.#engine, caller, 'feed', { name, arguments: args }, leaseMs, now())).subscription;
     } catch (error) {
       throw error instanceof WireError && error.is('InvalidParams') ? inUri(error) : error;
     }

@@ -8,7 +8,7 @@ import { notFound, unsupported, WireError } from '../../../protocol/wire/errors.
 import { callerOf } from '../principal.ts';
 import { feedsOf, type Feeds } from './feeds.ts';
 import { listResources, listTemplates, MIME_TYPE } from './listing.ts';
-import { keepingOf, type FeedOptions, type Keeping } from './options.ts';
+import { resolveFeedOptions, type FeedOptions, type ResolvedFeedOptions } from './options.ts';
 import { isFeedUri, withoutAfter } from './uri.ts';
 import { Watched } from './watched.ts';
 import { claimServer, protocolError, type BindingOptions } from '../sdk.ts';
@@ -71,7 +71,7 @@ class Binding {
   readonly #engine: BindableEngine;
   readonly #options: ResourcesOptions;
   readonly #feeds: Feeds;
-  readonly #keeping: Keeping;
+  readonly #keeping: ResolvedFeedOptions;
   readonly #watched: Watched;
   /** On a pipe: what was read last, by what is told of. */
   readonly #lastRead = new Map<string, string>();
@@ -82,8 +82,8 @@ class Binding {
     this.#engine = engine;
     this.#options = options;
     this.#feeds = feedsOf(engine);
-    this.#keeping = keepingOf(options);
-    this.#watched = new Watched({ feeds: this.#feeds, keeping: this.#keeping, tell: (uri) => this.#tell(uri) });
+    this.#keeping = resolveFeedOptions(options);
+    this.#watched = new Watched({ feeds: this.#feeds, feedOptions: this.#keeping, tell: (uri) => this.#tell(uri) });
     const { onclose } = mcp.server;
     mcp.server.onclose = () => {
       this.#watched.close();

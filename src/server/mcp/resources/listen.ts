@@ -5,14 +5,14 @@
  */
 import { isJsonContentType, readRequestBody, type AuthInfo, type McpHttpHandler } from '@modelcontextprotocol/server';
 import type { RequestId } from '../../../../spec-schema/draft/schema.ts';
-import { Quota } from '../../engine/quota.ts';
+import { PrincipalQuota } from '../../engine/quota.ts';
 import { systemClock } from '../../engine/system.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { internalError, WireError } from '../../../protocol/wire/errors.ts';
 import { tagged } from '../request-context.ts';
 import { callerOf, type RequestIdentity } from '../principal.ts';
 import { feedsOf } from './feeds.ts';
-import { keepingOf, type FeedOptions } from './options.ts';
+import { resolveFeedOptions, type FeedOptions } from './options.ts';
 import { Splice, type FrameMessage } from './splice.ts';
 import { isFeedUri } from './uri.ts';
 import { Watched } from './watched.ts';
@@ -58,8 +58,8 @@ interface ListenRequest {
  * the servers of the handler, and `withBoundedBacklog` around it.
  */
 export function withFeeds(handle: Fetch, engine: BindableEngine, options: ListenOptions = {}): Fetch {
-  const streams = new Quota(STREAMS_LIMIT, options.maxStreams ?? STREAMS_MAX);
-  const { log } = keepingOf(options);
+  const streams = new PrincipalQuota(STREAMS_LIMIT, options.maxStreams ?? STREAMS_MAX);
+  const { log } = resolveFeedOptions(options);
   return async (request, given = {}) => {
     const parsedBody = given.parsedBody === undefined ? await bodyOf(request) : given.parsedBody;
     const asked = listenRequest(parsedBody);
@@ -123,7 +123,7 @@ class Listening {
     this.#asked = asked;
     this.#engine = engine;
     this.#options = options;
-    this.#watched = new Watched({ feeds: feedsOf(engine), keeping: keepingOf(options), tell: (uri) => this.#ring(uri), ended: () => this.#end() });
+    this.#watched = new Watched({ feeds: feedsOf(engine), feedOptions: resolveFeedOptions(options), tell: (uri) => this.#ring(uri), ended: () => this.#end() });
     this.onClosed(() => this.#watched.close());
   }
 

@@ -4,7 +4,7 @@
  */
 import type { Subscription, TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
-import { leaseKey } from '../implicit-subscription.ts';
+import { implicitSubscriptionKey } from '../implicit-subscription.ts';
 import { feedTemplate, feedUri, feedVariables, subscriptionUri, SUBSCRIPTION_TEMPLATE } from './uri.ts';
 import type { VisibleTypes } from './visible-types.ts';
 
@@ -68,7 +68,7 @@ function entryOf(subscription: Subscription, types: ReadonlyMap<string, TriggerT
   const { subscriptionId, key, select: [first, ...others], head, acked, status } = subscription;
   const names = [first, ...others].map((selection) => selection?.name).join(', ');
   const state = `${head - acked} unread, ${status}.`;
-  const type = first !== undefined && key === leaseKey('feed', first) ? types.get(first.name) : undefined;
+  const type = first !== undefined && key === implicitSubscriptionKey('feed', first) ? types.get(first.name) : undefined;
   const uri = type === undefined ? null : feedUri(type, first?.arguments ?? {}, null);
   if (type === undefined || uri === null) {
     return { uri: subscriptionUri(subscriptionId, null), name: `subscription ${key}`, description: `Events of ${names}: ${state}`, mimeType: MIME_TYPE };

@@ -2,7 +2,7 @@
 import type { Log } from '../../engine/ports.ts';
 import { silentLog } from '../../engine/system.ts';
 import type { Caller } from '../../engine/verbs.ts';
-import type { Ringing } from './change-notifier.ts';
+import type { NotifyTiming } from './change-notifier.ts';
 
 const DAY_MS = 86_400_000;
 const WATCHED_MAX = 64;
@@ -14,7 +14,7 @@ export interface FeedOptions {
   /** URIs that one connection, or one request to listen, may be told of. Default 64. */
   readonly maxWatched?: number;
   /** How often a doorbell may ring. */
-  readonly ringing?: Partial<Ringing>;
+  readonly notify?: Partial<NotifyTiming>;
   /** Epoch milliseconds; the engine's clock, if it was given one. Default: the system's. */
   readonly now?: () => number;
   /**
@@ -25,13 +25,13 @@ export interface FeedOptions {
 }
 
 /** The same with everything that was left open. */
-export interface Keeping {
+export interface ResolvedFeedOptions {
   readonly leaseMs: number;
   readonly maxWatched: number;
-  readonly ringing: Partial<Ringing>;
+  readonly notify: Partial<NotifyTiming>;
   readonly now: () => number;
   readonly log: Log;
 }
 
-export const keepingOf = ({ leaseMs = DAY_MS, maxWatched = WATCHED_MAX, ringing = {}, now = Date.now, log = silentLog }: FeedOptions & { readonly log?: Log }): Keeping =>
-  ({ leaseMs, maxWatched, ringing, now, log });
+export const resolveFeedOptions = ({ leaseMs = DAY_MS, maxWatched = WATCHED_MAX, notify: notifyTiming = {}, now = Date.now, log = silentLog }: FeedOptions & { readonly log?: Log }): ResolvedFeedOptions =>
+  ({ leaseMs, maxWatched, notify: notifyTiming, now, log });

@@ -7,19 +7,19 @@ import type { TerminationReason } from '../../../protocol/core/types.ts';
 import { systemClock } from '../../engine/system.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
-import { Doorbell } from './change-notifier.ts';
-import type { Keeping } from './options.ts';
+import { ChangeNotifier } from './change-notifier.ts';
+import type { ResolvedFeedOptions } from './options.ts';
 
 /** Where a ring goes. */
-export interface Door {
+export interface ChangeListener {
   /** There is something to read. */
-  ring(): void;
+  notify(): void;
   /** The log is over, or closed to this listener: nothing rings any more. Reading says what came of it. */
   ended(reason: TerminationReason): void;
 }
 
 /** Who listens to which log: whoever reads a log answers every doorbell of it, on whatever connection it came. */
-export class Doors {
+export class ListenerRegistry {
   readonly #watches = new Map<string, Set<Watch>>();
 
   add(watch: Watch): void {
@@ -47,8 +47,8 @@ export interface WatchOptions {
   readonly leased: boolean;
   /** Up to where the listener was told; null, or a position of another epoch = up to what is acknowledged. */
   readonly seen: Position | null;
-  readonly doors: Doors;
-  readonly keeping: Pick<Keeping, 'ringing' | 'log'>;
+  readonly listeners: ListenerRegistry;
+  readonly options: Pick<ResolvedFeedOptions, 'notify' | 'log'>;
 }
 
 /** After a lease could not be extended because the store did not answer. */
@@ -59,45 +59,45 @@ const nothing = (): void => undefined;
 export class Watch {
   readonly subscriptionId: string;
   readonly #o: WatchOptions;
-  readonly #door: Door;
-  readonly #bell: Doorbell;
+  readonly #listener: ChangeListener;
+  readonly #notifier: ChangeNotifier;
   #closed = false;
   #stop = nothing;
   #cancelRenewal = nothing;
 
   /** Finds the log and listens. Rejects as `find` does. */
-  static async open(options: WatchOptions, door: Door): Promise<Watch> {
-    const watch = new Watch(options, await options.find(), door);
+  static async open(options: WatchOptions, listener: ChangeListener): Promise<Watch> {
+    const watch = new Watch(options, await options.find(), listener);
     await watch.#listen();
     return watch;
   }
 
-  private constructor(options: WatchOptions, log: Subscription, door: Door) {
+  private constructor(options: WatchOptions, log: Subscription, listener: ChangeListener) {
     this.#o = options;
-    this.#door = door;
+    this.#listener = listener;
     this.subscriptionId = log.subscriptionId;
-    const { seen, keeping: { ringing } } = options;
-    this.#bell = new Doorbell({
-      ...ringing,
+    const { seen, options: { notify: notifyTiming } } = options;
+    this.#notifier = new ChangeNotifier({
+      ...notifyTiming,
       seen: seen?.epoch === log.epoch ? Math.max(seen.sequence, log.acked) : log.acked,
       head: () => this.#head(),
-      ring: () => door.ring(),
+      notify: () => listener.notify(),
     });
     this.#renewLater(log.renewAfterMs);
   }
 
   async #listen(): Promise<void> {
-    const { engine, caller, doors } = this.#o;
+    const { engine, caller, listeners } = this.#o;
     try {
-      this.#stop = await engine.watch(caller, this.subscriptionId, { news: () => this.#bell.news(), ended: (reason) => this.#end(reason) });
+      this.#stop = await engine.watch(caller, this.subscriptionId, { news: () => this.#notifier.news(), ended: (reason) => this.#end(reason) });
     } catch (error) {
       this.close();
       throw error;
     }
     if (this.#closed) return this.#stop();
-    doors.add(this);
+    listeners.add(this);
     // Whatever is unread already is news to somebody who has just come.
-    this.#bell.news();
+    this.#notifier.news();
   }
 
   get closed(): boolean {
@@ -106,15 +106,15 @@ export class Watch {
 
   /** Somebody was told of every number up to this one. */
   read(head: number): void {
-    this.#bell.read(head);
+    this.#notifier.read(head);
   }
 
   /** Stops listening. Nothing rings afterwards. */
   close(): void {
     this.#closed = true;
-    this.#bell.close();
+    this.#notifier.close();
     this.#cancelRenewal();
-    this.#o.doors.remove(this);
+    this.#o.listeners.remove(this);
     this.#stop();
   }
 
@@ -122,25 +122,25 @@ export class Watch {
   #end(reason: TerminationReason): void {
     if (this.#closed) return;
     this.close();
-    this.#door.ring();
-    this.#door.ended(reason);
+    this.#listener.notify();
+    this.#listener.ended(reason);
   }
 
   /** Who may not read it any more is not told that there is something to read either. */
   #refuse(): void {
     if (this.#closed) return;
     this.close();
-    this.#door.ended('revoked');
+    this.#listener.ended('revoked');
   }
 
   async #head(): Promise<number | null> {
-    const { engine, caller, keeping } = this.#o;
+    const { engine, caller, options: feedOptions } = this.#o;
     try {
       // A pull of nothing: it asks again whether this caller may.
       return ((await engine.pull(caller, { subscriptionId: this.subscriptionId, maxEvents: 0 })) as Pick<PullResult, 'head'>).head;
     } catch (error) {
       // That it is over is told by itself; that the store does not answer passes.
-      keeping.log.debug({ err: error, subscriptionId: this.subscriptionId }, 'a log that is watched could not be looked at');
+      feedOptions.log.debug({ err: error, subscriptionId: this.subscriptionId }, 'a log that is watched could not be looked at');
       if (error instanceof WireError && error.is('Forbidden')) this.#refuse();
       return null;
     }
@@ -154,7 +154,7 @@ export class Watch {
     try {
       this.#renewLater((await this.#o.find()).renewAfterMs);
     } catch (error) {
-      this.#o.keeping.log.debug({ err: error, subscriptionId: this.subscriptionId }, 'the lease of a log that is watched was not extended');
+      this.#o.options.log.debug({ err: error, subscriptionId: this.subscriptionId }, 'the lease of a log that is watched was not extended');
       const refused = error instanceof WireError && (error.is('Forbidden') || error.is('NotFound'));
       if (refused) this.#refuse();
       else this.#renewLater(RENEW_AGAIN_MS);

@@ -6,7 +6,7 @@ import type { Position } from '../../../../spec-schema/draft/schema.ts';
 import type { Caller } from '../../engine/verbs.ts';
 import { resourceExhausted } from '../../../protocol/wire/errors.ts';
 import type { Feeds, Target } from './feeds.ts';
-import type { Keeping } from './options.ts';
+import type { ResolvedFeedOptions } from './options.ts';
 import type { Watch } from './watch.ts';
 
 /** The name of the quota in a refusal. */
@@ -14,7 +14,7 @@ export const WATCHED_LIMIT = 'watched_resources';
 
 export interface WatchedOptions {
   readonly feeds: Feeds;
-  readonly keeping: Keeping;
+  readonly feedOptions: ResolvedFeedOptions;
   /** Tells the client that this URI has news. */
   readonly tell: (uri: string) => void;
   /** The log of one of them is over; it was told of for the last time. */
@@ -41,8 +41,8 @@ export class Watched {
    * `Feeds.watch` does, or with `ResourceExhausted`.
    */
   async add(caller: Caller, uri: string, target: Target, seen: Position | null = null): Promise<void> {
-    const { feeds, keeping, tell, ended } = this.#o;
-    const { maxWatched: max } = keeping;
+    const { feeds, feedOptions, tell, ended } = this.#o;
+    const { maxWatched: max } = feedOptions;
     const before = this.#slots.get(uri);
     if (before !== undefined && before.watch !== null) return;
     if (before === undefined && this.#slots.size >= max) throw resourceExhausted({ limit: WATCHED_LIMIT, max });
@@ -50,7 +50,7 @@ export class Watched {
     this.#slots.set(uri, slot);
     const wanted = (): boolean => this.#slots.get(uri) === slot;
     try {
-      const watch = await feeds.watch(caller, target, keeping, { ring: () => tell(uri), ended: () => { slot.watch = null; ended?.(); } }, seen);
+      const watch = await feeds.watch(caller, target, feedOptions, { notify: () => tell(uri), ended: () => { slot.watch = null; ended?.(); } }, seen);
       if (wanted()) slot.watch = watch.closed ? null : watch;
       else watch.close();
     } catch (error) {

@@ -1,7 +1,7 @@
 /** The tool that begins to follow something, finds what is followed already, and lists what there is (SEP: When a peer lacks the extension). */
 import type { JsonObject, PullResult, Selection, Subscription, TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import { invalidParams, notFound, WireError } from '../../../protocol/wire/errors.ts';
-import { leasedLog, leaseKey } from '../implicit-subscription.ts';
+import { implicitSubscription, implicitSubscriptionKey } from '../implicit-subscription.ts';
 import { answered, counted, inWords, type ToolAnswer, type ToolContext } from './answer.ts';
 import type { NextCall, WatchArguments } from './schemas.ts';
 
@@ -14,7 +14,7 @@ export async function watch(context: ToolContext, { trigger, arguments: args, cu
 /** What follows one selection, for as long as it is checked, and nothing else, is a watch. */
 export function selectionOf({ key, select }: Pick<Subscription, 'key' | 'select'>): Selection | null {
   const [selection, ...more] = select;
-  return selection !== undefined && more.length === 0 && key === leaseKey('watch', selection) ? selection : null;
+  return selection !== undefined && more.length === 0 && key === implicitSubscriptionKey('watch', selection) ? selection : null;
 }
 
 /** The caller's own watch. For everything else, subscriptions of other kinds among it, there is no such watch. */
@@ -29,7 +29,7 @@ export async function own({ engine, caller }: ToolContext, watchId: string): Pro
 
 async function follow(context: ToolContext, selection: Selection): Promise<ToolAnswer> {
   const { engine, caller, names, leaseMs, now } = context;
-  const { subscription, created } = await leasedLog(engine, caller, 'watch', selection, leaseMs, now).catch((error: unknown) => { throw ofTheTool(error); });
+  const { subscription, created } = await implicitSubscription(engine, caller, 'watch', selection, leaseMs, now).catch((error: unknown) => { throw ofTheTool(error); });
   const { subscriptionId: watchId } = subscription;
   // Reads nothing: whether the caller may read shows before it relies on the watch.
   const state = (await engine.pull(caller, { subscriptionId: watchId, maxEvents: 0 })) as PullResult;

@@ -8,7 +8,7 @@ import { silentLog } from '../../engine/system.ts';
 import type { Caller } from '../../engine/verbs.ts';
 import { placeCapability } from '../../../protocol/wire/capability.ts';
 import { callerOf } from '../principal.ts';
-import { tagged, type Exchange as RequestExchange } from '../request-context.ts';
+import { tagged, type RequestContext as RequestExchange } from '../request-context.ts';
 import { triggersMethods, type NotificationMethod, type TriggersMethod } from './methods.ts';
 import { authorizedUntil, claimServer, closeResponseStream, passThrough, protocolError, stopOf, type AttachableEngine, type BindingOptions } from '../sdk.ts';
 

@@ -4,7 +4,7 @@
  */
 import type { StreamSink, Verbs } from '../../engine/verbs.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../../../protocol/wire/validate.ts';
-import { tagged, untilUnauthorized, type Exchange as RequestExchange } from '../request-context.ts';
+import { tagged, untilUnauthorized, type RequestContext as RequestExchange } from '../request-context.ts';
 
 /** One request of this binding. */
 type Exchange = RequestExchange<NotificationMethod>;

@@ -9,25 +9,25 @@ const FORMAT = 1;
 const NONCE = 12;
 const TAG = 16;
 
-export interface Sealer {
+export interface Cipher {
   /** Format byte, nonce, ciphertext, tag. `place` is `table/column/row identity`. */
-  seal(place: string, plain: string): Uint8Array;
+  encrypt(place: string, plain: string): Uint8Array;
   /** Throws `LocalError` `store_corrupt` when key, place or bytes are not those of `seal`. */
-  unseal(place: string, sealed: Uint8Array): string;
+  decrypt(place: string, sealed: Uint8Array): string;
 }
 
-export function sealer(key: Uint8Array): Sealer {
+export function createCipher(key: Uint8Array): Cipher {
   if (key.byteLength !== 32) throw new LocalError('config_invalid', `The store's key must have 32 bytes; it has ${key.byteLength}. Make one with: openssl rand -base64 32`);
   const secret = createSecretKey(key);
   return {
-    seal(place, plain) {
+    encrypt(place, plain) {
       const nonce = randomBytes(NONCE);
       const cipher = createCipheriv('aes-256-gcm', secret, nonce, { authTagLength: TAG });
       cipher.setAAD(Buffer.from(place));
       const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
       return Buffer.concat([Uint8Array.of(FORMAT), nonce, body, cipher.getAuthTag()]);
     },
-    unseal(place, sealed) {
+    decrypt(place, sealed) {
       const body = sealed.length - TAG;
       if (sealed[0] !== FORMAT || body < 1 + NONCE) throw damaged();
       const decipher = createDecipheriv('aes-256-gcm', secret, sealed.subarray(1, 1 + NONCE), { authTagLength: TAG });

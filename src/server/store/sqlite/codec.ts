@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib';
 import type { Attempt, Callback, FailureCategory, OnFailure, Selection, Subscription, TerminationReason } from '../../../protocol/core/types.ts';
 import type { StoredSubscription } from '../../engine/ports.ts';
 import { keyMissing, storeCorrupt } from './errors.ts';
-import type { Sealer } from './cipher.ts';
+import type { Cipher } from './cipher.ts';
 
 export type Row = Record<string, SQLOutputValue>;
 
@@ -30,10 +30,10 @@ export const PROGRESS_COLUMNS = [
 export const identityValues = (createdOffset: number, state: Subscription): SQLInputValue[] =>
   [state.subscriptionId, state.principal, state.key, state.createdAt, createdOffset];
 
-export function configurationValues(state: Subscription, seal: Sealer | null): SQLInputValue[] {
+export function configurationValues(state: Subscription, cipher: Cipher | null): SQLInputValue[] {
   const { callback } = state;
   return [
-    JSON.stringify(state.select), callback === null ? null : sealCallback(state.subscriptionId, callback, seal),
+    JSON.stringify(state.select), callback === null ? null : sealCallback(state.subscriptionId, callback, cipher),
     callback?.previousUntil ?? null, callback?.verifiedAt ?? null, state.ttlMs, state.onFailure, Number(state.paused),
     Number(state.suspended), state.version, state.retention.maxAgeMs, state.retention.maxEvents,
   ];
@@ -63,7 +63,7 @@ export const eventChecksum = (offset: number, acceptedAt: number, redacted: numb
 };
 
 /** A row of `subscriptions JOIN progress`; the checksums come as `configuration_checksum` and `progress_checksum`. */
-export function decode(row: Row, seal: Sealer | null): StoredSubscription {
+export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
   const number = row['row'] as number;
   verify(row, number, [...IDENTITY_COLUMNS, ...CONFIGURATION_COLUMNS], 'configuration_checksum');
   verify(row, number, PROGRESS_COLUMNS, 'progress_checksum');
@@ -74,7 +74,7 @@ export function decode(row: Row, seal: Sealer | null): StoredSubscription {
     key: row['key'] as string,
     createdAt: row['created_at'] as number,
     select: decodeSelect(row['select_json']),
-    callback: row['callback_sealed'] === null ? null : unsealCallback(subscriptionId, row, seal),
+    callback: row['callback_sealed'] === null ? null : unsealCallback(subscriptionId, row, cipher),
     ttlMs: row['ttl_ms'] as number | null,
     onFailure: row['on_failure'] as OnFailure,
     paused: row['paused'] === 1,
@@ -132,14 +132,14 @@ function verify(row: Row, number: number, columns: readonly string[], stored: st
 
 const place = (subscriptionId: string): string => `subscriptions/callback_sealed/${subscriptionId}`;
 
-function sealCallback(subscriptionId: string, { url, secret, previousSecret, dialect }: Callback, seal: Sealer | null): Uint8Array {
-  if (seal === null) throw keyMissing();
-  return seal.seal(place(subscriptionId), JSON.stringify([url, secret, previousSecret, ...(dialect === undefined ? [] : [dialect])]));
+function sealCallback(subscriptionId: string, { url, secret, previousSecret, dialect }: Callback, cipher: Cipher | null): Uint8Array {
+  if (cipher === null) throw keyMissing();
+  return cipher.encrypt(place(subscriptionId), JSON.stringify([url, secret, previousSecret, ...(dialect === undefined ? [] : [dialect])]));
 }
 
-function unsealCallback(subscriptionId: string, row: Row, seal: Sealer | null): Callback {
-  if (seal === null) throw keyMissing();
-  const [url, secret, previousSecret, dialect] = JSON.parse(seal.unseal(place(subscriptionId), row['callback_sealed'] as Uint8Array)) as [string, string, string | null, string?];
+function unsealCallback(subscriptionId: string, row: Row, cipher: Cipher | null): Callback {
+  if (cipher === null) throw keyMissing();
+  const [url, secret, previousSecret, dialect] = JSON.parse(cipher.decrypt(place(subscriptionId), row['callback_sealed'] as Uint8Array)) as [string, string, string | null, string?];
   return {
     url, secret, previousSecret,
     previousUntil: row['callback_previous_until'] as number | null,

@@ -20,7 +20,7 @@ export interface Witness {
 }
 
 /** `fresh` = nothing was ever committed to this database. */
-export function judge(database: Witness, witness: Witness | null): Continuity {
+export function continuityOf(database: Witness, witness: Witness | null): Continuity {
   if (witness === null) return database.commits === 0 ? 'new' : 'maybe_lost';
   if (witness.instance !== database.instance || witness.commits > database.commits) return 'maybe_lost';
   return 'continued';

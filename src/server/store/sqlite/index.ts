@@ -13,14 +13,14 @@ import { openDatabase } from './database.ts';
 import { storeError, storeFenced } from './errors.ts';
 import { canonicalPath, createPrivate } from './files.ts';
 import { lockStore } from './lock.ts';
-import { saveMarks, type Marks } from './store-meta.ts';
+import { saveStoreMeta, type StoreMeta } from './store-meta.ts';
 import { takeOver } from './ownership.ts';
 import { prepareQueries, type Queries } from './queries.ts';
-import { quota, type Quota } from './quota.ts';
+import { pageQuota, type PageQuota } from './quota.ts';
 import * as reads from './reads.ts';
 import { migrate } from './schema.ts';
-import { sealer, type Sealer } from './cipher.ts';
-import { apply, Ledger, type Counts } from './writes.ts';
+import { createCipher, type Cipher } from './cipher.ts';
+import { apply, CommitTotals, type Counts } from './writes.ts';
 
 /** Where the embedded store lives, and how much it may hold. */
 export interface SqliteStoreOptions {
@@ -60,11 +60,11 @@ export function sqliteStore(options: SqliteStoreOptions): Store {
 interface Session {
   readonly database: DatabaseSync;
   readonly queries: Queries;
-  readonly seal: Sealer | null;
-  readonly quota: Quota;
+  readonly cipher: Cipher | null;
+  readonly quota: PageQuota;
   readonly witness: WitnessFile | null;
   readonly unlock: () => void;
-  marks: Marks;
+  meta: StoreMeta;
   counts: Counts;
   sweptTo: number;
 }
@@ -86,7 +86,7 @@ class SqliteStore implements Store {
     const cleanup: (() => void)[] = [];
     try {
       const volatile = this.durability === 'volatile';
-      const seal = this.#sealer();
+      const cipher = this.#signer();
       const path = volatile ? given : canonicalPath(given);
       const unlock = volatile ? () => {} : lockStore(path);
       cleanup.push(unlock);
@@ -95,15 +95,15 @@ class SqliteStore implements Store {
       cleanup.push(() => database.close());
       migrate(database);
       const queries = prepareQueries(database);
-      const pages = quota(database, queries, volatile && this.#options.maxBytes === undefined ? null : maxBytes);
+      const pages = pageQuota(database, queries, volatile && this.#options.maxBytes === undefined ? null : maxBytes);
       const before = volatile ? null : readWitness(`${path}.instance`);
-      const { continuity, marks } = transact(database, queries, () => takeOver(queries, seal, before));
+      const { continuity, meta } = transact(database, queries, () => takeOver(queries, cipher, before));
       const witness = volatile ? null : new WitnessFile(`${path}.instance`);
       if (witness !== null) cleanup.push(() => witness.close());
-      witness?.write(marks);
+      witness?.write(meta);
       witness?.sync();
-      this.#session = { database, queries, seal, quota: pages, witness, unlock, marks, counts: reads.count(queries), sweptTo: 0 };
-      const { generation, lastOffset, nextRow, checkpoint } = marks;
+      this.#session = { database, queries, cipher, quota: pages, witness, unlock, meta, counts: reads.count(queries), sweptTo: 0 };
+      const { generation, lastOffset, nextRow, checkpoint } = meta;
       return { continuity, generation, lastOffset, nextRow, checkpoint };
     } catch (cause) {
       for (const undo of cleanup.reverse()) undo();
@@ -111,26 +111,26 @@ class SqliteStore implements Store {
     }
   }
 
-  #sealer(): Sealer | null {
+  #signer(): Cipher | null {
     const { key, path } = this.#options;
-    if (key !== undefined) return sealer(key);
-    return path === VOLATILE ? sealer(randomBytes(32)) : null;
+    if (key !== undefined) return createCipher(key);
+    return path === VOLATILE ? createCipher(randomBytes(32)) : null;
   }
 
   async commit(writes: readonly Write[]): Promise<void> {
     const session = this.#open();
     if (writes.length === 0) return;
-    const { database, queries, seal, quota, marks: before } = session;
-    const ledger = new Ledger(before, session.counts, session.sweptTo);
+    const { database, queries, cipher, quota, meta: before } = session;
+    const ledger = new CommitTotals(before, session.counts, session.sweptTo);
     try {
-      session.marks = transact(database, queries, () => {
+      session.meta = transact(database, queries, () => {
         if (reads.one<number>(queries.generation) !== before.generation) throw storeFenced();
-        for (const write of writes) apply(write, { queries, seal, ledger });
+        for (const write of writes) apply(write, { queries, cipher, ledger });
         const { lastOffset, nextRow, checkpoint } = ledger;
-        const marks = { ...before, commits: before.commits + 1, lastOffset, nextRow, checkpoint };
-        saveMarks(queries, marks);
+        const meta = { ...before, commits: before.commits + 1, lastOffset, nextRow, checkpoint };
+        saveStoreMeta(queries, meta);
         quota.check(writes);
-        return marks;
+        return meta;
       });
     } catch (cause) {
       throw storeError(cause);
@@ -143,9 +143,9 @@ class SqliteStore implements Store {
   }
 
   /** The commit is on disk, so what goes wrong from here on must not make it fail. */
-  #afterCommit({ witness, marks, queries }: Session, redacted: boolean): void {
+  #afterCommit({ witness, meta, queries }: Session, redacted: boolean): void {
     try {
-      witness?.write(marks);
+      witness?.write(meta);
     } catch {
       this.#warn('The .instance file beside the store cannot be written: until it can, a restored backup may go unnoticed.');
     }
@@ -204,7 +204,7 @@ class SqliteStore implements Store {
     }
   }
 
-  async load(rows: readonly number[]) { return this.#read(({ queries, seal }) => reads.load(queries, seal, rows)); }
+  async load(rows: readonly number[]) { return this.#read(({ queries, cipher }) => reads.load(queries, cipher, rows)); }
   async rowOf(subscriptionId: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOf, subscriptionId)); }
   async rowOfKey(principal: string, key: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOfKey, principal, key)); }
   async rowsOf(principal: string, afterRow: number, limit: number) {

@@ -21,6 +21,6 @@ export function lockStore(path: string): () => void {
     if (!isBusy(cause)) throw storeError(cause);
     throw new LocalError('store_locked', `Another process has the store ${path} open. Stop it, or give this one a store of its own: a store has one writer.`, { cause });
   }
-  const held = database;
-  return () => held.close();
+  const loaded = database;
+  return () => loaded.close();
 }

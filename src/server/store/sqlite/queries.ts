@@ -26,8 +26,8 @@ export function prepareQueries(database: DatabaseSync) {
     rotationDue: sql('SELECT 1 FROM progress WHERE rotation_due = 1 LIMIT 1'),
 
     create: sql(`INSERT INTO subscriptions (row, ${IDENTITY_COLUMNS.join(', ')}, ${CONFIGURATION_COLUMNS.join(', ')}, checksum)
-      VALUES (${marks(2 + IDENTITY_COLUMNS.length + CONFIGURATION_COLUMNS.length)})`),
-    createProgress: sql(`INSERT INTO progress (row, ${PROGRESS_COLUMNS.join(', ')}, checksum) VALUES (${marks(2 + PROGRESS_COLUMNS.length)})`),
+      VALUES (${meta(2 + IDENTITY_COLUMNS.length + CONFIGURATION_COLUMNS.length)})`),
+    createProgress: sql(`INSERT INTO progress (row, ${PROGRESS_COLUMNS.join(', ')}, checksum) VALUES (${meta(2 + PROGRESS_COLUMNS.length)})`),
     configure: sql(`UPDATE subscriptions SET ${CONFIGURATION_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ? WHERE row = ?`),
     /** A row whose epoch changes has rotated. */
     progress: sql(`UPDATE progress SET ${PROGRESS_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ?,
@@ -95,4 +95,4 @@ export function prepareQueries(database: DatabaseSync) {
   };
 }
 
-const marks = (count: number): string => Array(count).fill('?').join(', ');
+const meta = (count: number): string => Array(count).fill('?').join(', ');

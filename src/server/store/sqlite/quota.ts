@@ -20,7 +20,7 @@ const RESERVE: Readonly<Record<Write['type'], number>> = {
   progress: 0, configure: 0, checkpoint: 0, trim: 0, renumber: 0, end: 0, redact: 0, forget: 0,
 };
 
-export interface Quota {
+export interface PageQuota {
   /** Bytes in use, free pages inside the file not counted. */
   used(): number;
   readonly bytes: number | null;
@@ -28,7 +28,7 @@ export interface Quota {
   check(writes: readonly Write[]): void;
 }
 
-export function quota(database: DatabaseSync, queries: Queries, maxBytes: number | null): Quota {
+export function pageQuota(database: DatabaseSync, queries: Queries, maxBytes: number | null): PageQuota {
   const pageSize = pragma(database, 'page_size');
   const usedPages = (): number => page(queries.pageCount) - page(queries.freePages);
   const used = (): number => usedPages() * pageSize;

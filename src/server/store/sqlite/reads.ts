@@ -3,10 +3,10 @@ import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import type { GapReason, TerminationReason } from '../../../protocol/core/types.ts';
 import type { AcceptedEvent, IndexRow, ReadEntry, StoredSubscription, Tombstone } from '../../engine/ports.ts';
 import { decode, decodeSelect, eventChecksum, type Row } from './codec.ts';
-import { marksChecksum, type Marks } from './store-meta.ts';
+import { storeMetaChecksum, type StoreMeta } from './store-meta.ts';
 import { storeCorrupt } from './errors.ts';
 import type { Queries } from './queries.ts';
-import type { Sealer } from './cipher.ts';
+import type { Cipher } from './cipher.ts';
 import type { Counts } from './writes.ts';
 
 /** Rows read at a time while the match index is built. */
@@ -23,10 +23,10 @@ export function column(statement: StatementSync, ...values: SQLInputValue[]): nu
   return (statement.all(...values) as unknown as [number][]).map(([value]) => value);
 }
 
-export function meta(queries: Queries): { marks: Marks; keyCheck: Uint8Array | null } {
+export function meta(queries: Queries): { meta: StoreMeta; keyCheck: Uint8Array | null } {
   const row = queries.meta.get();
   if (row === undefined) throw storeCorrupt('its row of meta is missing');
-  const marks: Marks = {
+  const meta: StoreMeta = {
     instance: row['instance'] as string,
     generation: row['generation'] as number,
     commits: row['commits'] as number,
@@ -35,8 +35,8 @@ export function meta(queries: Queries): { marks: Marks; keyCheck: Uint8Array | n
     checkpoint: { offset: row['checkpoint_offset'] as number, row: row['checkpoint_row'] as number },
   };
   // A row that was only just made has no checksum yet.
-  if (marks.generation > 0 && marksChecksum(marks) !== row['checksum']) throw storeCorrupt('its row of meta fails its checksum');
-  return { marks, keyCheck: row['key_check'] as Uint8Array | null };
+  if (meta.generation > 0 && storeMetaChecksum(meta) !== row['checksum']) throw storeCorrupt('its row of meta fails its checksum');
+  return { meta, keyCheck: row['key_check'] as Uint8Array | null };
 }
 
 export function count(queries: Queries): Counts {
@@ -54,11 +54,11 @@ export function* index(queries: Queries): Generator<IndexRow> {
   }
 }
 
-export function load(queries: Queries, seal: Sealer | null, rows: readonly number[]): StoredSubscription[] {
+export function load(queries: Queries, cipher: Cipher | null, rows: readonly number[]): StoredSubscription[] {
   const found: StoredSubscription[] = [];
   for (const number of rows) {
     const row: Row | undefined = queries.load.get(number);
-    if (row !== undefined) found.push(decode(row, seal));
+    if (row !== undefined) found.push(decode(row, cipher));
   }
   return found;
 }

@@ -7,7 +7,7 @@ import type { Checkpoint } from '../../engine/ports.ts';
 import type { Witness } from './continuity.ts';
 import type { Queries } from './queries.ts';
 
-export interface Marks extends Witness {
+export interface StoreMeta extends Witness {
   readonly lastOffset: number;
   readonly nextRow: number;
   readonly checkpoint: Checkpoint;
@@ -15,11 +15,11 @@ export interface Marks extends Witness {
 
 type Values = [instance: string, ...numbers: number[]];
 
-const values = ({ instance, generation, commits, lastOffset, nextRow, checkpoint }: Marks): Values =>
+const values = ({ instance, generation, commits, lastOffset, nextRow, checkpoint }: StoreMeta): Values =>
   [instance, generation, commits, lastOffset, nextRow, checkpoint.offset, checkpoint.row];
 
-export const marksChecksum = (marks: Marks): number => crc32(values(marks).join(' '));
+export const storeMetaChecksum = (meta: StoreMeta): number => crc32(values(meta).join(' '));
 
-export function saveMarks(queries: Queries, marks: Marks): void {
-  queries.setMarks.run(...values(marks), marksChecksum(marks));
+export function saveStoreMeta(queries: Queries, meta: StoreMeta): void {
+  queries.setMarks.run(...values(meta), storeMetaChecksum(meta));
 }

@@ -5,9 +5,9 @@
 import type { Checkpoint, Write } from '../../engine/ports.ts';
 import { checksum, configurationValues, eventChecksum, identityValues, progressValues } from './codec.ts';
 import { noSuchRow } from './errors.ts';
-import type { Marks } from './store-meta.ts';
+import type { StoreMeta } from './store-meta.ts';
 import type { Queries } from './queries.ts';
-import type { Sealer } from './cipher.ts';
+import type { Cipher } from './cipher.ts';
 
 /** Events looked at, and tombstones and verifications deleted, by one `forget`: about 10 ms of work. */
 export const SWEEP = 1000;
@@ -17,7 +17,7 @@ const VERIFICATION_KEPT_MS = 2 * 24 * 3600 * 1000;
 export interface Counts { subscriptions: number; events: number; entries: number }
 
 /** Marks and counts while a commit goes on; thrown away when it is refused. */
-export class Ledger {
+export class CommitTotals {
   readonly counts: Counts;
   lastOffset: number;
   nextRow: number;
@@ -26,7 +26,7 @@ export class Ledger {
   sweptTo: number;
   redacted = false;
 
-  constructor({ lastOffset, nextRow, checkpoint }: Marks, counts: Counts, sweptTo: number) {
+  constructor({ lastOffset, nextRow, checkpoint }: StoreMeta, counts: Counts, sweptTo: number) {
     this.counts = { ...counts };
     this.lastOffset = lastOffset;
     this.nextRow = nextRow;
@@ -37,8 +37,8 @@ export class Ledger {
 
 export interface Tools {
   readonly queries: Queries;
-  readonly seal: Sealer | null;
-  readonly ledger: Ledger;
+  readonly cipher: Cipher | null;
+  readonly ledger: CommitTotals;
 }
 
 type Handlers = { readonly [Type in Write['type']]: (write: Extract<Write, { type: Type }>, tools: Tools) => void };
@@ -55,8 +55,8 @@ const HANDLERS: Handlers = {
     ledger.checkpoint = checkpoint;
   },
 
-  create({ row, createdOffset, state, dueAt }, { queries, seal, ledger }) {
-    const values = [...identityValues(createdOffset, state), ...configurationValues(state, seal)];
+  create({ row, createdOffset, state, dueAt }, { queries, cipher, ledger }) {
+    const values = [...identityValues(createdOffset, state), ...configurationValues(state, cipher)];
     queries.create.run(row, ...values, checksum(row, values));
     const progress = progressValues(state, dueAt);
     queries.createProgress.run(row, ...progress, checksum(row, progress));
@@ -72,10 +72,10 @@ const HANDLERS: Handlers = {
 
   configure(write, tools) {
     const { row, state } = write;
-    const { queries, seal } = tools;
+    const { queries, cipher } = tools;
     const stored = queries.identity.get(row) as unknown as [number] | undefined;
     if (stored === undefined) throw noSuchRow(row);
-    const values = configurationValues(state, seal);
+    const values = configurationValues(state, cipher);
     queries.configure.run(...values, checksum(row, [...identityValues(stored[0], state), ...values]), row);
     HANDLERS.progress({ ...write, type: 'progress' }, tools);
   },

@@ -7,9 +7,9 @@ import { Client } from '@modelcontextprotocol/client';
 import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
-import { listenRung } from '../../../../src/client/follow/modes/stock/listen.ts';
-import { readRung } from '../../../../src/client/follow/modes/stock/read.ts';
-import type { Rung } from '../../../../src/client/follow/types.ts';
+import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
+import { readMode } from '../../../../src/client/follow/modes/stock/read.ts';
+import type { Mode } from '../../../../src/client/follow/types.ts';
 import { Board, NOTICE } from '../../../interop/peers/servers/board.ts';
 import { startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
 import { startSdk2 } from '../../../interop/peers/servers/sdk2.ts';
@@ -22,7 +22,7 @@ const MIB = 1024 * 1024;
 const SHORT: RunOptions = { tuning: { silenceMs: 300 } };
 
 /** How a rung ended that never had a chance. */
-async function failure(t: TestContext, rung: Rung, url: string, selection = NOTICE_UPDATED, options: RunOptions = {}): Promise<unknown[]> {
+async function failure(t: TestContext, rung: Mode, url: string, selection = NOTICE_UPDATED, options: RunOptions = {}): Promise<unknown[]> {
   const run = await started(t, rung, await reached(t, { url }), selection, options);
   const { error } = await run.outcome;
   assert.deepEqual(run.words(), []);
@@ -33,13 +33,13 @@ describe('a server that does not keep what it declares', () => {
   test('refuses resources/subscribe', async (t) => {
     await using server = await startSdk1();
     server.board.replaced.set('resources/subscribe', () => { throw Object.assign(new Error('no'), { code: -32601 }); });
-    assert.deepEqual(await failure(t, listenRung, server.url), ['not_supported', 'method_not_found']);
+    assert.deepEqual(await failure(t, listenMode, server.url), ['not_supported', 'method_not_found']);
   });
 
   test('has no stream for its sessions', async (t) => {
     await using server = await startSdk1({ stream: false });
     const connection = await reached(t, server);
-    const run = await started(t, listenRung, connection, NOTICE_UPDATED);
+    const run = await started(t, listenMode, connection, NOTICE_UPDATED);
     const { error } = await run.outcome;
     assert.deepEqual([error?.code, error?.reason], ['not_supported', 'no_stream']);
     assert.equal(server.board.count('resources/subscribe'), 0);
@@ -47,7 +47,7 @@ describe('a server that does not keep what it declares', () => {
 
   test('SDK 2.x without sessions, by handshake: announces what it cannot send', async (t) => {
     await using server = await startSdk2();
-    const run = await started(t, listenRung, await reached(t, server, { protocol: '2025-11-25' }), TOOLS_CHANGED);
+    const run = await started(t, listenMode, await reached(t, server, { protocol: '2025-11-25' }), TOOLS_CHANGED);
     const { error } = await run.outcome;
     assert.deepEqual([error?.code, error?.reason], ['not_supported', 'no_stream']);
   });
@@ -92,7 +92,7 @@ describe('subscriptions/listen, by hand', () => {
   ];
   for (const [name, answers, end, code, reason] of cases) {
     test(name, async (t) => {
-      assert.deepEqual(await failure(t, listenRung, await byHand(t, answers, end), NOTICE_UPDATED, SHORT), [code, reason]);
+      assert.deepEqual(await failure(t, listenMode, await byHand(t, answers, end), NOTICE_UPDATED, SHORT), [code, reason]);
     });
   }
 
@@ -101,7 +101,7 @@ describe('subscriptions/listen, by hand', () => {
       const url = await byHand(t, (method, id, params) => (method === LISTEN
         ? [acknowledged(id, params.notifications), ...(inGoodOrder ? [result(id, {})] : [])]
         : [result(id, contents('first'))]));
-      const run = await started(t, listenRung, await reached(t, { url }), NOTICE_UPDATED);
+      const run = await started(t, listenMode, await reached(t, { url }), NOTICE_UPDATED);
       const { error } = await run.outcome;
       assert.equal(error?.code, inGoodOrder ? undefined : 'unreachable');
     }
@@ -112,14 +112,14 @@ describe('what is read', () => {
   const read = async (t: TestContext, replace: (board: Board) => void, options?: RunOptions, selection = NOTICE_UPDATED): Promise<unknown[]> => {
     await using server = await startSdk1();
     replace(server.board);
-    return await failure(t, readRung, server.url, selection, options);
+    return await failure(t, readMode, server.url, selection, options);
   };
   const text = (size: number) => (): object => ({ contents: [{ uri: NOTICE, text: 'x'.repeat(size) }] });
 
   test('1 MB is read, more than 4 MiB is refused', async (t) => {
     await using server = await startSdk1();
     server.board.replaced.set('resources/read', text(1_000_000));
-    const run = await started(t, readRung, await reached(t, server), NOTICE_UPDATED);
+    const run = await started(t, readMode, await reached(t, server), NOTICE_UPDATED);
     await run.has(1);
     server.board.replaced.set('resources/read', text(4 * MIB));
     const { error } = await run.outcome;
@@ -140,7 +140,7 @@ describe('what is read', () => {
   test('stops at once when it is told to, also while it waits for an answer', async (t) => {
     await using server = await startSdk1();
     server.board.replaced.set('resources/read', () => NEVER);
-    for (const rung of [readRung, listenRung]) {
+    for (const rung of [readMode, listenMode]) {
       const before = server.board.count('resources/read');
       const run = await started(t, rung, await reached(t, server), NOTICE_UPDATED);
       await until(() => server.board.count('resources/read') > before);
@@ -173,7 +173,7 @@ describe('what is read', () => {
       const client = new Client({ name: 'theirs', version: '1' });
       await client.connect(near as Parameters<Client['connect']>[0]);
       t.after(() => client.close());
-      const { error } = await (await started(t, readRung, await reached(t, client), TOOLS_CHANGED)).outcome;
+      const { error } = await (await started(t, readMode, await reached(t, client), TOOLS_CHANGED)).outcome;
       assert.deepEqual([error?.code, error?.reason], ['peer_misbehaved', 'pages']);
       assert.ok(pages <= 1000);
     });

@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import type { Connection, Target } from '../../../../src/client/sdk/connection.ts';
-import { listenRung } from '../../../../src/client/follow/modes/stock/listen.ts';
-import { readRung } from '../../../../src/client/follow/modes/stock/read.ts';
-import { toolRung } from '../../../../src/client/follow/modes/stock/tool.ts';
+import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
+import { readMode } from '../../../../src/client/follow/modes/stock/read.ts';
+import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';
 import { everythingProgram, startEverything } from '../../../interop/peers/servers/everything.ts';
 import { pause } from '../../peer.ts';
 import { markOf, reached, resumed, started } from './support.ts';
@@ -36,10 +36,10 @@ const gzip = (connection: Connection, name: string): Promise<void> => call(conne
 for (const [name, target] of Object.entries(TARGETS)) {
   test(`server-everything ${name}: listen, read and tool see what changes`, async (t) => {
     const connection = await reached(t, await target(t));
-    const listened = await started(t, listenRung, connection, RESOURCES_CHANGED);
-    const polled = await started(t, readRung, connection, RESOURCES_CHANGED);
-    const clock = await started(t, listenRung, connection, CLOCK_UPDATED);
-    const tool = await started(t, toolRung, connection, { name: 'sum' }, { otherwise: { tool: { name: 'get-sum', arguments: { a: 1, b: 2 } } } });
+    const listened = await started(t, listenMode, connection, RESOURCES_CHANGED);
+    const polled = await started(t, readMode, connection, RESOURCES_CHANGED);
+    const clock = await started(t, listenMode, connection, CLOCK_UPDATED);
+    const tool = await started(t, toolMode, connection, { name: 'sum' }, { otherwise: { tool: { name: 'get-sum', arguments: { a: 1, b: 2 } } } });
     for (const run of [listened, polled, clock, tool]) await run.has(1);
     await gzip(connection, 'first.gz');
     assert.match((await listened.has(2))[1]!, /^event .*first\.gz/);
@@ -56,14 +56,14 @@ describe('server-everything', () => {
   test('[deg-say] killed and started again: what was missed is told', async (t) => {
     const first = await startEverything();
     const connection = await reached(t, first);
-    const before = await started(t, listenRung, connection, RESOURCES_CHANGED);
+    const before = await started(t, listenMode, connection, RESOURCES_CHANGED);
     await before.has(1);
     await gzip(connection, 'first.gz');
     await before.has(2);
     await first[Symbol.asyncDispose]();
     assert.equal((await before.outcome).error?.code, 'unreachable');
     await using again = await startEverything({ port: first.port });
-    const after = await resumed(t, listenRung, connection, RESOURCES_CHANGED, { mark: markOf(before) });
+    const after = await resumed(t, listenMode, connection, RESOURCES_CHANGED, { mark: markOf(before) });
     assert.match((await after.has(2)).join(), /^gap unwatched,event (?!.*first\.gz)/, 'the new process knows nothing of it');
     await gzip(connection, 'second.gz');
     assert.match((await after.has(3))[2]!, /second\.gz/);
@@ -72,7 +72,7 @@ describe('server-everything', () => {
 
   test('a tool that says that it changes something is not called', async (t) => {
     const connection = await reached(t, { ...everythingProgram(), stderr: 'ignore' });
-    const run = await started(t, toolRung, connection, { name: 'zip' }, { otherwise: { tool: { name: 'gzip-file-as-resource' } } });
+    const run = await started(t, toolMode, connection, { name: 'zip' }, { otherwise: { tool: { name: 'gzip-file-as-resource' } } });
     assert.equal(((await run.outcome).error as { reason?: string }).reason, 'tool_not_read_only');
   });
 });

@@ -28,7 +28,7 @@ async function follow(t: TestContext, target: Target, options: FollowOptions, ho
     async next() {
       const { value } = await within(items.next(), 30_000);
       assert.ok(value, 'it has ended');
-      if (value.type === 'rung') assert.deepEqual(following.guarantee, value.to, 'what is told is what holds');
+      if (value.type === 'mode') assert.deepEqual(following.guarantee, value.to, 'what is told is what holds');
       return wordsOf(value);
     },
     close: () => following.close(),
@@ -37,9 +37,9 @@ async function follow(t: TestContext, target: Target, options: FollowOptions, ho
 
 function wordsOf(item: FollowItem): string {
   switch (item.type) {
-    case 'event': return `${item.rung}: ${item.event.name} ${item.number.by === 'client' ? `${item.number.count}.` : 'numbered by the server'}`;
-    case 'gap': return `${item.rung}: gap ${item.reason}`;
-    case 'rung': return `${item.reason} ${item.to.rung}: ${item.to.loss}${item.error === undefined ? '' : ` after ${(item.error as { reason?: string }).reason}`}`;
+    case 'event': return `${item.mode}: ${item.event.name} ${item.number.by === 'client' ? `${item.number.count}.` : 'numbered by the server'}`;
+    case 'gap': return `${item.mode}: gap ${item.reason}`;
+    case 'mode': return `${item.reason} ${item.to.mode}: ${item.to.loss}${item.error === undefined ? '' : ` after ${(item.error as { reason?: string }).reason}`}`;
     default: return item.type;
   }
 }

@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { listenRung } from '../../../../src/client/follow/modes/stock/listen.ts';
-import { readRung } from '../../../../src/client/follow/modes/stock/read.ts';
-import { toolRung } from '../../../../src/client/follow/modes/stock/tool.ts';
+import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
+import { readMode } from '../../../../src/client/follow/modes/stock/read.ts';
+import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';
 import { freePort } from '../../../../scripts/demo/server-process.ts';
 import { Board, NOTICE, type StockOptions, type StockServer } from '../../../interop/peers/servers/board.ts';
 import { sdk1Program, startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
@@ -26,7 +26,7 @@ const START: Readonly<Record<string, (options: StockOptions) => Promise<StockSer
 
 for (const [name, start] of Object.entries(START)) {
   describe(`interruptions: ${name}`, () => {
-    for (const rung of [listenRung, readRung, toolRung]) {
+    for (const rung of [listenMode, readMode, toolMode]) {
       test(`[deg-say] ${rung.name}: the server is restarted, a change is missed, and both are told`, async (t) => {
         const [board, port] = [new Board(), await freePort()];
         const first = await start({ board, port });
@@ -52,12 +52,12 @@ for (const [name, start] of Object.entries(START)) {
     test('the connection is cut, the server lives: the loss is told, and the doorbell works again', async (t) => {
       await using server = await start({});
       const connection = await reached(t, server);
-      const before = await started(t, listenRung, connection, NOTICE_UPDATED);
+      const before = await started(t, listenMode, connection, NOTICE_UPDATED);
       await before.has(1);
       server.cut();
       assert.equal((await before.outcome).error?.code, 'unreachable');
       await server.ring({ uri: NOTICE });
-      const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, { mark: markOf(before) });
+      const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, { mark: markOf(before) });
       assert.deepEqual(await after.has(1), ['gap unwatched'], 'nothing is different, but it might have been');
       server.board.texts.set(NOTICE, 'second');
       await server.ring({ uri: NOTICE });
@@ -70,12 +70,12 @@ describe('interruptions', () => {
   test('only the stream of the session breaks off: an error, and the session is kept', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
-    const before = await started(t, listenRung, connection, NOTICE_UPDATED);
+    const before = await started(t, listenMode, connection, NOTICE_UPDATED);
     await before.has(1);
     for (const stream of server.streams) stream.end();
     const { error } = await before.outcome;
     assert.equal(error?.code, 'unreachable');
-    const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, { mark: markOf(before) });
+    const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, { mark: markOf(before) });
     await after.has(1);
     server.board.texts.set(NOTICE, 'second');
     await server.ring({ uri: NOTICE });
@@ -86,7 +86,7 @@ describe('interruptions', () => {
   test('the server is looked at again: the session goes on when it says the same, and is told to be replaced when it does not', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
-    const run = await started(t, listenRung, connection, NOTICE_UPDATED);
+    const run = await started(t, listenMode, connection, NOTICE_UPDATED);
     await run.has(1);
     await connection.look();
     server.board.texts.set(NOTICE, 'second');
@@ -95,7 +95,7 @@ describe('interruptions', () => {
     server.board.capabilities = { ...server.board.capabilities, logging: {} };
     await connection.look();
     assert.equal((await run.outcome).error?.code, 'unreachable');
-    const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, { mark: markOf(run) });
+    const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, { mark: markOf(run) });
     await after.has(1);
     await connection.close();
     assert.equal((await after.outcome).error?.code, 'closed');
@@ -105,12 +105,12 @@ describe('interruptions', () => {
     const [board, port] = [new Board(), await freePort()];
     const first = await startSdk1({ board, port, stream: false, ...FORGETFUL });
     const connection = await reached(t, first);
-    const before = await Promise.all(Array.from({ length: 8 }, () => started(t, readRung, connection, NOTICE_UPDATED)));
+    const before = await Promise.all(Array.from({ length: 8 }, () => started(t, readMode, connection, NOTICE_UPDATED)));
     for (const run of before) await run.has(1);
     await first[Symbol.asyncDispose]();
     for (const run of before) assert.equal((await run.outcome).error?.code, 'unreachable');
     await using again = await startSdk1({ board, port, stream: false, ...FORGETFUL });
-    const after = await Promise.all(before.map((run) => resumed(t, readRung, connection, NOTICE_UPDATED, { mark: markOf(run) })));
+    const after = await Promise.all(before.map((run) => resumed(t, readMode, connection, NOTICE_UPDATED, { mark: markOf(run) })));
     for (const run of after) await run.has(1);
     assert.ok(again.sessionCount <= 2, `${again.sessionCount} new sessions for one that was forgotten`);
     const [only, ...others] = after;
@@ -118,21 +118,21 @@ describe('interruptions', () => {
     await Promise.all(others.map((run) => run.outcome));
     again.board.replaced.set('resources/read', () => { throw Object.assign(new Error('no'), { code: -32000 }); });
     assert.equal((await only!.outcome).error?.code, 'unreachable');
-    const last = await started(t, readRung, connection, NOTICE_UPDATED);
+    const last = await started(t, readMode, connection, NOTICE_UPDATED);
     assert.equal((await last.outcome).error?.code, -32000, 'in a new session too: it means what it says');
   });
 
   for (const [name, program] of [['SDK 1.x', sdk1Program], ['SDK 2.x', sdk2Program]] as const) {
     test(`${name} on a pipe: the process dies`, async (t) => {
       const connection = await reached(t, program());
-      const before = await started(t, listenRung, connection, NOTICE_UPDATED);
+      const before = await started(t, listenMode, connection, NOTICE_UPDATED);
       await before.has(1);
       await connection.call('tools/call', { name: 'write', arguments: { text: 'second' } });
       await connection.call('tools/call', { name: 'ring', arguments: { what: NOTICE } });
       await before.has(2);
       await connection.call('tools/call', { name: 'exit' });
       assert.equal((await before.outcome).error?.code, 'unreachable');
-      const after = await resumed(t, listenRung, connection, NOTICE_UPDATED, { mark: markOf(before) });
+      const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, { mark: markOf(before) });
       assert.deepEqual(await after.has(2), ['gap unwatched', 'event first'], 'another process knows nothing of the second');
     });
   }
@@ -142,7 +142,7 @@ describe('interruptions', () => {
     await using server = await startSdk1();
     const client = new Client({ name: 'theirs', version: '1' });
     await client.connect(new StreamableHTTPClientTransport(new URL(server.url)));
-    const run = await started(t, listenRung, await reached(t, client), NOTICE_UPDATED);
+    const run = await started(t, listenMode, await reached(t, client), NOTICE_UPDATED);
     await run.has(1);
     await until(() => server.streams.size === 1);
     server.board.texts.set(NOTICE, 'second');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import type { Connection } from '../../../../src/client/sdk/connection.ts';
-import { listenRung } from '../../../../src/client/follow/modes/stock/listen.ts';
+import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
 import { Board, NOTICE } from '../../../interop/peers/servers/board.ts';
 import { sdk1Program, startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
 import { sdk2Program, startSdk2 } from '../../../interop/peers/servers/sdk2.ts';
@@ -42,7 +42,7 @@ for (const [name, start] of Object.entries(PEERS)) {
   describe(`doorbell: ${name}`, () => {
     test('a change is an event, a ring without one is not', async (t) => {
       const peer = await start(t);
-      const run = await started(t, listenRung, peer.connection, NOTICE_UPDATED);
+      const run = await started(t, listenMode, peer.connection, NOTICE_UPDATED);
       assert.deepEqual(await run.has(1), ['mark'], 'what is there at the start is no event');
       await peer.ring(NOTICE);
       await peer.write('second');
@@ -68,7 +68,7 @@ describe('doorbell', () => {
     test(`${name}: each list, with all its pages; another order is no change`, async (t) => {
       await using server = await startServer();
       const connection = await reached(t, server);
-      const runs = await Promise.all(kinds.map((kind) => started(t, listenRung, connection, { name: `mcp.${kind}.list_changed` })));
+      const runs = await Promise.all(kinds.map((kind) => started(t, listenMode, connection, { name: `mcp.${kind}.list_changed` })));
       for (const run of runs) await run.has(1);
       server.board.tools.reverse();
       await server.ring('tools');
@@ -87,13 +87,13 @@ describe('doorbell', () => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     server.board.replaced.set('resources/subscribe', (_, board) => (board.texts.set(NOTICE, 'meanwhile'), {}));
-    const first = await started(t, listenRung, connection, NOTICE_UPDATED, { mark: 'hash-of-something-else' });
+    const first = await started(t, listenMode, connection, NOTICE_UPDATED, { mark: 'hash-of-something-else' });
     assert.deepEqual(await first.has(2), ['gap unwatched', 'event meanwhile']);
   });
 
   test('many rings, one look: a server that rings all the time is not asked all the time, and one that has rung once not for ever', async (t) => {
     await using server = await startSdk2();
-    const run = await started(t, listenRung, await reached(t, server), NOTICE_UPDATED, { tuning: { pollFloorMs: 300 } });
+    const run = await started(t, listenMode, await reached(t, server), NOTICE_UPDATED, { tuning: { pollFloorMs: 300 } });
     await run.has(1);
     server.board.texts.set(NOTICE, 'loud');
     const rangAt = performance.now();
@@ -111,7 +111,7 @@ describe('doorbell', () => {
   test('a server that does not ring is looked at now and then; twice unannounced, and the stream is taken for dead', async (t) => {
     for (const startServer of [startSdk1, startSdk2]) {
       await using server = await startServer();
-      const run = await started(t, listenRung, await reached(t, server), NOTICE_UPDATED, { tuning: { silenceMs: 300 } });
+      const run = await started(t, listenMode, await reached(t, server), NOTICE_UPDATED, { tuning: { silenceMs: 300 } });
       await run.has(1);
       server.board.texts.set(NOTICE, 'secret');
       assert.deepEqual(await run.has(2), ['mark', 'event secret']);
@@ -125,7 +125,7 @@ describe('doorbell', () => {
   test('stopping takes the bell down: unsubscribed, and the stream closed', async (t) => {
     await using old = await startSdk1();
     const connection = await reached(t, old);
-    const [one, other] = [await started(t, listenRung, connection, NOTICE_UPDATED), await started(t, listenRung, connection, NOTICE_UPDATED)];
+    const [one, other] = [await started(t, listenMode, connection, NOTICE_UPDATED), await started(t, listenMode, connection, NOTICE_UPDATED)];
     await Promise.all([one.has(1), other.has(1)]);
     one.stop();
     await one.outcome;
@@ -137,7 +137,7 @@ describe('doorbell', () => {
     await until(() => old.board.count('resources/unsubscribe') === 1);
 
     await using modern = await startSdk2();
-    const listening = await started(t, listenRung, await reached(t, modern), NOTICE_UPDATED);
+    const listening = await started(t, listenMode, await reached(t, modern), NOTICE_UPDATED);
     await listening.has(1);
     listening.stop();
     assert.equal((await listening.outcome).error?.message, 'stopped');
@@ -154,7 +154,7 @@ describe('doorbell', () => {
     await using server = await startSdk1({ board });
     const connection = await reached(t, server);
     const offers = await Promise.all([NOTICE_UPDATED, TOOLS_CHANGED, { name: 'mcp.resources.list_changed' }, { name: 'mcp.prompts.list_changed' }, { name: 'order.paid' }]
-      .map((selection) => listenRung.offer(connection, { selection, otherwise: undefined, callback: undefined }, AbortSignal.timeout(1000))));
+      .map((selection) => listenMode.offer(connection, { selection, otherwise: undefined, callback: undefined }, AbortSignal.timeout(1000))));
     assert.deepEqual(offers.map((offer) => offer?.guarantee.loss), [undefined, undefined, undefined, 'latest state only', undefined]);
   });
 
@@ -162,7 +162,7 @@ describe('doorbell', () => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     const OTHER = 'board://other';
-    const runs = [await started(t, listenRung, connection, NOTICE_UPDATED), await started(t, listenRung, connection, { name: 'mcp.resource.updated', arguments: { uri: OTHER } })];
+    const runs = [await started(t, listenMode, connection, NOTICE_UPDATED), await started(t, listenMode, connection, { name: 'mcp.resource.updated', arguments: { uri: OTHER } })];
     for (const run of runs) await run.has(1);
     await connection.call('resources/subscribe', { uri: `${NOTICE}/line` });
     server.board.texts.set(NOTICE, 'second').set(OTHER, 'nobody rings');
@@ -174,7 +174,7 @@ describe('doorbell', () => {
 
   test('a resource that stands in for a trigger type', async (t) => {
     await using server = await startSdk2();
-    const run = await started(t, listenRung, await reached(t, server), { name: 'notice.posted' }, { otherwise: { resource: NOTICE } });
+    const run = await started(t, listenMode, await reached(t, server), { name: 'notice.posted' }, { otherwise: { resource: NOTICE } });
     await run.has(1);
     server.board.texts.set(NOTICE, 'posted');
     await server.ring({ uri: NOTICE });

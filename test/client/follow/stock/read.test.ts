@@ -1,7 +1,7 @@
 /** Reading again and again: every change is seen sooner or later, however little the server says of it. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { pauseAfter, readRung } from '../../../../src/client/follow/modes/stock/read.ts';
+import { pauseAfter, readMode } from '../../../../src/client/follow/modes/stock/read.ts';
 import { NOTICE } from '../../../interop/peers/servers/board.ts';
 import { sdk1Program, startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
 import { startSdk2 } from '../../../interop/peers/servers/sdk2.ts';
@@ -14,7 +14,7 @@ describe('reading again and again', () => {
       await using server = await start();
       server.board.capabilities = { resources: {}, tools: {} };
       const connection = await reached(t, server);
-      const [notice, tools] = [await started(t, readRung, connection, NOTICE_UPDATED), await started(t, readRung, connection, TOOLS_CHANGED)];
+      const [notice, tools] = [await started(t, readMode, connection, NOTICE_UPDATED), await started(t, readMode, connection, TOOLS_CHANGED)];
       await Promise.all([notice.has(1), tools.has(1)]);
       server.board.texts.set(NOTICE, 'second');
       server.board.tools.pop();
@@ -30,7 +30,7 @@ describe('reading again and again', () => {
 
   test('on a pipe', async (t) => {
     const connection = await reached(t, sdk1Program());
-    const run = await started(t, readRung, connection, NOTICE_UPDATED);
+    const run = await started(t, readMode, connection, NOTICE_UPDATED);
     await run.has(1);
     await connection.call('tools/call', { name: 'write', arguments: { text: 'second' } });
     assert.deepEqual(await run.has(2), ['mark', 'event second']);
@@ -39,15 +39,15 @@ describe('reading again and again', () => {
   test('goes on from a mark: the time in between is told, a difference is an event, the same is none', async (t) => {
     await using server = await startSdk2();
     const connection = await reached(t, server);
-    const before = await started(t, readRung, connection, NOTICE_UPDATED);
+    const before = await started(t, readMode, connection, NOTICE_UPDATED);
     await before.has(1);
     before.stop();
     await before.outcome;
     const mark = markOf(before);
-    const same = await started(t, readRung, connection, NOTICE_UPDATED, { mark });
+    const same = await started(t, readMode, connection, NOTICE_UPDATED, { mark });
     assert.deepEqual(await same.has(1), ['gap unwatched']);
     server.board.texts.set(NOTICE, 'second');
-    const other = await started(t, readRung, connection, NOTICE_UPDATED, { mark });
+    const other = await started(t, readMode, connection, NOTICE_UPDATED, { mark });
     assert.deepEqual(await other.has(2), ['gap unwatched', 'event second']);
   });
 
@@ -55,7 +55,7 @@ describe('reading again and again', () => {
     await using server = await startSdk2();
     server.board.ttlMs = 700;
     const connection = await reached(t, server);
-    const runs = [await started(t, readRung, connection, NOTICE_UPDATED), await started(t, readRung, connection, TOOLS_CHANGED)];
+    const runs = [await started(t, readMode, connection, NOTICE_UPDATED), await started(t, readMode, connection, TOOLS_CHANGED)];
     for (const run of runs) await run.has(1);
     const seenAt = Date.now();
     server.board.texts.set(NOTICE, 'second');

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { Selection } from '../../../../spec-schema/draft/schema.ts';
 import { connect, type ConnectOptions, type Connection, type Target } from '../../../../src/client/sdk/connection.ts';
-import type { Otherwise, Rung, RungContext, RungYield } from '../../../../src/client/follow/types.ts';
+import type { Otherwise, Mode, ModeContext, ModeYield } from '../../../../src/client/follow/types.ts';
 import { systemClock } from '../../../../src/protocol/lib/clock.ts';
 import { NOTICE } from '../../../interop/peers/servers/board.ts';
 import { pause } from '../../peer.ts';
@@ -13,7 +13,7 @@ export const NOTICE_UPDATED: Selection = { name: 'mcp.resource.updated', argumen
 export const TOOLS_CHANGED: Selection = { name: 'mcp.tools.list_changed' };
 
 /** Looks often, and takes silence for what it is: nothing has changed. */
-export const QUICK: RungContext['tuning'] = { pollMs: 20, pollFloorMs: 5, silenceMs: 20_000 };
+export const QUICK: ModeContext['tuning'] = { pollMs: 20, pollFloorMs: 5, silenceMs: 20_000 };
 
 export async function reached(test: TestContext, target: Target, options?: ConnectOptions): Promise<Connection> {
   const connection = await connect(target, options);
@@ -26,7 +26,7 @@ interface Outcome { readonly error?: Error & { code?: string | number; reason?: 
 
 /** A rung that runs. */
 export interface Run {
-  readonly yields: RungYield[];
+  readonly yields: ModeYield[];
   readonly outcome: Promise<Outcome>;
   /** What it has yielded, as words. */
   words(): string[];
@@ -40,16 +40,16 @@ export interface Run {
 export interface RunOptions {
   readonly otherwise?: Otherwise;
   readonly mark?: string | undefined;
-  readonly tuning?: Partial<RungContext['tuning']>;
+  readonly tuning?: Partial<ModeContext['tuning']>;
 }
 
 /** Starts a rung that the server must offer; it is stopped when the test is over. */
-export async function started(test: TestContext, rung: Rung, connection: Connection, selection: Selection, options: RunOptions = {}): Promise<Run> {
+export async function started(test: TestContext, rung: Mode, connection: Connection, selection: Selection, options: RunOptions = {}): Promise<Run> {
   const stop = new AbortController();
   test.after(() => stop.abort());
   const offer = await rung.offer(connection, { selection, otherwise: options.otherwise, callback: undefined }, stop.signal);
   assert.ok(offer, `${rung.name} is not offered`);
-  const yields: RungYield[] = [];
+  const yields: ModeYield[] = [];
   let ended: Outcome | undefined;
   const context = { connection, clock: systemClock, signal: stop.signal, mark: options.mark, tuning: { ...QUICK, ...options.tuning } };
   const outcome = (async (): Promise<Outcome> => {
@@ -78,7 +78,7 @@ export async function started(test: TestContext, rung: Rung, connection: Connect
   };
 }
 
-function wordsOf(one: RungYield): string {
+function wordsOf(one: ModeYield): string {
   switch (one.type) {
     case 'gap': return `gap ${one.reason}`;
     case 'event': return `event ${shown(one.event.data as Shown)}`;
@@ -94,7 +94,7 @@ const shown = ({ contents, items, result }: Shown): string =>
 const ATTEMPTS_MAX = 200;
 
 /** Again after every error that may pass, the way the ladder does it, until the rung has yielded something. */
-export async function resumed(t: TestContext, rung: Rung, connection: Connection, selection: Selection, options: RunOptions): Promise<Run> {
+export async function resumed(t: TestContext, rung: Mode, connection: Connection, selection: Selection, options: RunOptions): Promise<Run> {
   for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
     const run = await started(t, rung, connection, selection, options);
     if (await run.begins()) return run;

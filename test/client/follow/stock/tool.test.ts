@@ -1,7 +1,7 @@
 /** Calling a tool again and again: only one that changes nothing, as far as it says. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { toolRung } from '../../../../src/client/follow/modes/stock/tool.ts';
+import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';
 import { Board, NOTICE } from '../../../interop/peers/servers/board.ts';
 import { startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
 import { sdk2Program, startSdk2 } from '../../../interop/peers/servers/sdk2.ts';
@@ -15,7 +15,7 @@ describe('calling a tool again and again', () => {
     test(`${name}: another result is an event, by structuredContent where there is any`, async (t) => {
       await using server = await start();
       const connection = await reached(t, server);
-      const [structured, plain] = [await started(t, toolRung, connection, POSTED, tool('status')), await started(t, toolRung, connection, POSTED, tool('unmarked'))];
+      const [structured, plain] = [await started(t, toolMode, connection, POSTED, tool('status')), await started(t, toolMode, connection, POSTED, tool('unmarked'))];
       await Promise.all([structured.has(1), plain.has(1)]);
       server.board.texts.set(NOTICE, 'second');
       await Promise.all([structured.has(2), plain.has(2)]);
@@ -29,7 +29,7 @@ describe('calling a tool again and again', () => {
 
   test('on a pipe', async (t) => {
     const connection = await reached(t, sdk2Program());
-    const run = await started(t, toolRung, connection, POSTED, tool('status'));
+    const run = await started(t, toolMode, connection, POSTED, tool('status'));
     await run.has(1);
     await connection.call('tools/call', { name: 'write', arguments: { text: 'second' } });
     await run.has(2);
@@ -40,10 +40,10 @@ describe('calling a tool again and again', () => {
     server.board.tools.push({ name: 'torn', annotations: { readOnlyHint: true, destructiveHint: true } });
     const connection = await reached(t, server);
     for (const name of ['write', 'ring', 'exit', 'torn']) {
-      const { error } = await (await started(t, toolRung, connection, POSTED, tool(name))).outcome;
+      const { error } = await (await started(t, toolMode, connection, POSTED, tool(name))).outcome;
       assert.deepEqual([error?.code, error?.reason], ['not_supported', 'tool_not_read_only'], name);
     }
-    const { error } = await (await started(t, toolRung, connection, POSTED, tool('nowhere'))).outcome;
+    const { error } = await (await started(t, toolMode, connection, POSTED, tool('nowhere'))).outcome;
     assert.deepEqual([error?.code, error?.reason], ['not_supported', 'no_such_tool']);
     assert.equal(server.board.count('tools/call'), 0);
   });
@@ -53,14 +53,14 @@ describe('calling a tool again and again', () => {
     const connection = await reached(t, server);
     const broken = (): object => ({ content: [{ type: 'text', text: 'out of order' }], isError: true });
     server.board.replaced.set('tools/call', broken);
-    const never = await started(t, toolRung, connection, POSTED, tool('status'));
+    const never = await started(t, toolMode, connection, POSTED, tool('status'));
     assert.deepEqual([(await never.outcome).error?.code, never.words()], ['not_supported', []]);
     server.board.replaced.clear();
-    const once = await started(t, toolRung, connection, POSTED, tool('status'));
+    const once = await started(t, toolMode, connection, POSTED, tool('status'));
     await once.has(1);
     server.board.replaced.set('tools/call', broken);
     assert.deepEqual([(await once.outcome).error?.code, once.words()], ['unreachable', ['mark']]);
-    const again = await started(t, toolRung, connection, POSTED, { ...tool('status'), mark: markOf(once) });
+    const again = await started(t, toolMode, connection, POSTED, { ...tool('status'), mark: markOf(once) });
     const { error } = await again.outcome;
     assert.deepEqual([error?.code, (error as { reason?: string }).reason], ['unreachable', 'tool_error']);
     assert.ok(!String(error).includes('out of order'), 'what a tool says belongs into no error');
@@ -69,7 +69,7 @@ describe('calling a tool again and again', () => {
   test('is offered where a tool was named and there are tools', async (t) => {
     const board = new Board();
     await using server = await startSdk1({ board });
-    const offer = async (otherwise: object | undefined) => (await toolRung.offer(await reached(t, server), { selection: POSTED, otherwise, callback: undefined }, AbortSignal.timeout(1000)))?.guarantee;
+    const offer = async (otherwise: object | undefined) => (await toolMode.offer(await reached(t, server), { selection: POSTED, otherwise, callback: undefined }, AbortSignal.timeout(1000)))?.guarantee;
     assert.equal(await offer(undefined), undefined);
     assert.deepEqual(await offer({ tool: { name: 'status' } }), { rung: 'tool', order: 'observed', loss: 'latest state only', gaps: 'none', numbers: 'client' });
     board.capabilities = { resources: {} };

@@ -76,8 +76,8 @@ describe('a control envelope', () => {
   });
 
   test('of an end says why in the codes of the profile, and says nothing of an end that the client brought about [SEP-3415 D9 D58]', () => {
-    const said = (name: ProfileName, reason: Parameters<CallbackDialect['farewell']>[1]) => {
-      const message = of(name).farewell(callback, reason);
+    const said = (name: ProfileName, reason: Parameters<CallbackDialect['terminationNotice']>[1]) => {
+      const message = of(name).terminationNotice(callback, reason);
       return message === null ? null : read(message);
     };
     assert.partialDeepStrictEqual(said('sep', 'revoked'), { type: 'terminated', error: { code: -32024, data: { reason: 'revoked' } } });

@@ -263,7 +263,7 @@ describe('listening around a handler', () => {
       await engine.settled();
     };
     const bob = token({ iss: 'https://id', sub: 'bob' });
-    const handler = listening({ ringing: { quietMs: 3_600_000, remindMs: 3_600_000 } });
+    const handler = listening({ notify: { quietMs: 3_600_000, remindMs: 3_600_000 } });
     const stream = streamOf(await listen(handler, { resourceSubscriptions: [FEED] }, bob));
     assert.equal((await stream.next()).method, 'notifications/subscriptions/acknowledged');
     const read = async () => JSON.parse(text((await messagesOf(await ask(handler, 'resources/read', { uri: FEED }, bob))).at(-1)!)) as { head: number };

@@ -1,13 +1,13 @@
 /** When a doorbell rings: once for a burst, again when something came after that was read, and more and more rarely while nobody comes. */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
-import { Doorbell } from '../../../../src/server/mcp/resources/change-notifier.ts';
+import { ChangeNotifier } from '../../../../src/server/mcp/resources/change-notifier.ts';
 
 /** A doorbell over a log whose head the test moves, on a clock that the test moves. */
 function door(context: TestContext, seen = 0) {
   context.mock.timers.enable({ apis: ['setTimeout'] });
   const log = { head: seen as number | null, rings: 0 };
-  const bell = new Doorbell({ head: async () => log.head, ring: () => void (log.rings += 1), seen, quietMs: 1000, remindMs: 30_000 });
+  const bell = new ChangeNotifier({ head: async () => log.head, notify: () => void (log.rings += 1), seen, quietMs: 1000, remindMs: 30_000 });
   const settle = async (): Promise<void> => { for (let turn = 0; turn < 10; turn += 1) await Promise.resolve(); };
   return {
     log, bell, settle,

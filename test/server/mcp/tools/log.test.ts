@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { describe, test, type TestContext } from 'node:test';
 import type { ToolsOptions } from '../../../../src/server/mcp/tools/install.ts';
-import { leaseKey } from '../../../../src/server/mcp/implicit-subscription.ts';
+import { implicitSubscriptionKey } from '../../../../src/server/mcp/implicit-subscription.ts';
 import type { DeclaredTrigger } from '../../../../src/server/engine/verbs.ts';
 import { ann, bob, broken, DAY, HOUR, kill, tick, tock, world, type World, type WorldOptions } from '../../engine/harness.ts';
 import { place } from '../../store/place.ts';
@@ -280,7 +280,7 @@ describe('who may', () => {
   test('subscriptions that were made in another way are no watches, and nothing that a tool does touches them', async (t) => {
     const { engine, check, call, refused, list, watch, emitAll } = await begin(t);
     const mine = { name: 'tick', arguments: {} };
-    const others = [{ select: [mine] }, { key: leaseKey('feed', mine), select: [mine] }, { key: 'watch:two', select: [mine, { name: 'tock' }] }];
+    const others = [{ select: [mine] }, { key: implicitSubscriptionKey('feed', mine), select: [mine] }, { key: 'watch:two', select: [mine, { name: 'tock' }] }];
     const made = await Promise.all(others.map((params) => engine.subscribe(ann, params)));
     for (const { subscriptionId: watchId } of made) {
       assert.equal((await refused('check', { watchId })).error.name, 'NotFound');
@@ -344,7 +344,7 @@ describe('the list', () => {
 
   test('shows as many watches as fit, over all pages of the engine, and says how many do not', async (t) => {
     const { list, engine } = await begin(t, {}, { answerBytes: 16_384 });
-    for (let n = 0; n < 120; n += 1) await engine.subscribe(ann, { key: leaseKey('watch', { name: 'tick', arguments: { topic: `t${n}` } }), select: [{ name: 'tick', arguments: { topic: `t${n}` } }] });
+    for (let n = 0; n < 120; n += 1) await engine.subscribe(ann, { key: implicitSubscriptionKey('watch', { name: 'tick', arguments: { topic: `t${n}` } }), select: [{ name: 'tick', arguments: { topic: `t${n}` } }] });
     const { watches, watchesOmitted = 0 } = await list();
     assert.ok(watches.length > 20 && watchesOmitted > 0);
     assert.equal(watches.length + watchesOmitted, 120);

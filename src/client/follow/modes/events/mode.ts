@@ -5,36 +5,36 @@
 import { notFound } from '../../../../protocol/wire/errors.ts';
 import type { Connection } from '../../../sdk/connection.ts';
 import { allPages, listed } from '../../catalog.ts';
-import type { FollowGuarantee, Offer, Rung, RungName, Wish } from '../../types.ts';
+import type { FollowGuarantee, Offer, Mode, ModeName, FollowTarget } from '../../types.ts';
 import { eventsError, misbehaved } from './errors.ts';
-import { EVENTS_CAPABILITY, EVENTS_EXTENSION_ID, type Mode } from '../../../../protocol/events/names.ts';
+import { EVENTS_CAPABILITY, EVENTS_EXTENSION_ID, type DeliveryModeName } from '../../../../protocol/events/names.ts';
 import { cursorOf, members } from './occurrence.ts';
 import { poll } from './poll.ts';
 import { push } from './push.ts';
 import { canCallBack, webhook } from './webhook.ts';
 
 interface Row {
-  readonly isPossible: (wish: Wish) => boolean;
-  readonly make: (wish: Wish) => Pick<Offer, 'run' | 'release'>;
+  readonly isPossible: (target: FollowTarget) => boolean;
+  readonly make: (target: FollowTarget) => Pick<Offer, 'run' | 'release'>;
 }
 
-const MODES: Readonly<Record<Mode, Row>> = {
+const MODES: Readonly<Record<DeliveryModeName, Row>> = {
   webhook: { isPossible: canCallBack, make: webhook },
-  push: { isPossible: () => true, make: (wish) => ({ run: (context) => push(wish, context) }) },
-  poll: { isPossible: () => true, make: (wish) => ({ run: (context) => poll(wish, context) }) },
+  push: { isPossible: () => true, make: (target) => ({ run: (context) => push(target, context) }) },
+  poll: { isPossible: () => true, make: (target) => ({ run: (context) => poll(target, context) }) },
 };
 
 /** One mode. */
-export function eventsRung(mode: Mode): Rung {
+export function eventsMode(mode: DeliveryModeName): Mode {
   const { isPossible, make } = MODES[mode];
   return {
     name: `events.${mode}`,
-    async offer(connection, wish, signal) {
+    async offer(connection, target, signal) {
       // A server that does not declare it is never asked (SEP-3415).
-      if (!hasEvents(connection) || !isPossible(wish)) return null;
-      const modes = (await modesByName(connection, signal)).get(wish.selection.name);
+      if (!hasEvents(connection) || !isPossible(target)) return null;
+      const modes = (await modesByName(connection, signal)).get(target.selection.name);
       if (!modes) throw notFound({ kind: 'trigger' });
-      return modes.has(mode) ? { guarantee: unproven(`events.${mode}`), ...make(wish) } : null;
+      return modes.has(mode) ? { guarantee: unproven(`events.${mode}`), ...make(target) } : null;
     },
   };
 }
@@ -46,7 +46,7 @@ export function hasEvents({ serverCapabilities }: Pick<Connection, 'serverCapabi
 }
 
 /** Until a cursor, or a number, shows that more can be relied on. */
-const unproven = (rung: RungName): FollowGuarantee => ({ rung, order: 'sent', loss: 'undetected', gaps: 'none', numbers: 'client' });
+const unproven = (mode: ModeName): FollowGuarantee => ({ mode, order: 'sent', loss: 'undetected', gaps: 'none', numbers: 'client' });
 
 function modesByName(connection: Connection, signal: AbortSignal): Promise<ReadonlyMap<string, ReadonlySet<unknown>>> {
   return listed(connection, 'events/list', async () => {

@@ -1,6 +1,6 @@
 /** `events/poll`: asked again and again from the last cursor, which is where the next answer begins (SEP-3415). */
 import { sleep } from '../../../../protocol/lib/clock.ts';
-import type { FollowGuarantee, RungContext, RungYield, Wish } from '../../types.ts';
+import type { FollowGuarantee, ModeContext, ModeYield, FollowTarget } from '../../types.ts';
 import { ask, isCursorRefused } from './ask.ts';
 import { endedBy, misbehaved } from './errors.ts';
 import { cursorOf, isTruncated, occurrenceOf, type Raw } from './occurrence.ts';
@@ -12,10 +12,10 @@ const PAUSE_MS_MAX = 86_400_000;
 const ANSWERS_IN_A_ROW_MAX = 1000;
 
 /** With a cursor whatever was missed is had, or said to be gone. */
-const WITH_CURSOR: FollowGuarantee = { rung: 'events.poll', order: 'sent', loss: 'flagged', gaps: 'flag', numbers: 'client' };
-const WITHOUT: FollowGuarantee = { rung: 'events.poll', order: 'sent', loss: 'undetected', gaps: 'none', numbers: 'client' };
+const WITH_CURSOR: FollowGuarantee = { mode: 'events.poll', order: 'sent', loss: 'flagged', gaps: 'flag', numbers: 'client' };
+const WITHOUT: FollowGuarantee = { mode: 'events.poll', order: 'sent', loss: 'undetected', gaps: 'none', numbers: 'client' };
 
-export async function* poll({ selection }: Wish, { connection, clock, signal, mark, tuning }: RungContext): AsyncGenerator<RungYield, void> {
+export async function* poll({ selection }: FollowTarget, { connection, clock, signal, mark, tuning }: ModeContext): AsyncGenerator<ModeYield, void> {
   const askFrom = (from: string | null): Promise<Raw> => ask(connection, 'events/poll', selection, { cursor: from, maxEvents: EVENTS_MAX }, signal);
   let cursor: string | null = mark ?? null;
   let hasWorked = false;
@@ -40,7 +40,7 @@ export async function* poll({ selection }: Wish, { connection, clock, signal, ma
 }
 
 /** What is in one answer. Its cursor stands for all of it: until its last event is done with, the old one is right. */
-function* told({ events }: Raw, name: string, { cursor, isMissing }: { readonly cursor: string | null; readonly isMissing: boolean }): Generator<RungYield> {
+function* told({ events }: Raw, name: string, { cursor, isMissing }: { readonly cursor: string | null; readonly isMissing: boolean }): Generator<ModeYield> {
   if (!Array.isArray(events)) throw misbehaved('poll', 'the result of events/poll has no events');
   const occurrences = events.map((raw) => occurrenceOf(raw, name));
   const mark = cursor === null ? {} : { mark: cursor };
@@ -53,7 +53,7 @@ function* told({ events }: Raw, name: string, { cursor, isMissing }: { readonly 
 }
 
 /** The server's interval, within bounds; without one, ours. */
-export function pauseAfter(nextPollMs: unknown, { pollMs, pollFloorMs }: Pick<RungContext['tuning'], 'pollMs' | 'pollFloorMs'>): number {
+export function pauseAfter(nextPollMs: unknown, { pollMs, pollFloorMs }: Pick<ModeContext['tuning'], 'pollMs' | 'pollFloorMs'>): number {
   const wanted = typeof nextPollMs === 'number' && Number.isFinite(nextPollMs) ? nextPollMs : pollMs;
   return Math.max(pollFloorMs, Math.min(wanted, PAUSE_MS_MAX));
 }

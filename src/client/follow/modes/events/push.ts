@@ -4,7 +4,7 @@
  */
 import { LocalError } from '../../../../protocol/wire/errors.ts';
 import { AsyncQueue } from '../../../../protocol/lib/queue.ts';
-import type { FollowGuarantee, RungContext, RungYield, ServerNumber, Wish } from '../../types.ts';
+import type { FollowGuarantee, ModeContext, ModeYield, ServerNumber, FollowTarget } from '../../types.ts';
 import { isCursorRefused, keyOf } from './ask.ts';
 import { eventsError, terminated } from './errors.ts';
 import { STREAM_NOTIFICATIONS } from '../../../../protocol/events/names.ts';
@@ -15,20 +15,20 @@ const WAITING_MAX = 256;
 const { active, event, heartbeat, error: recoverable, terminated: over } = STREAM_NOTIFICATIONS;
 
 /** A stream that breaks off is opened again with the last cursor, if the server has such a thing. */
-const WITH_CURSOR: FollowGuarantee = { rung: 'events.push', order: 'sent', loss: 'flagged', gaps: 'flag', numbers: 'client' };
-const WITHOUT: FollowGuarantee = { rung: 'events.push', order: 'sent', loss: 'undetected', gaps: 'none', numbers: 'client' };
+const WITH_CURSOR: FollowGuarantee = { mode: 'events.push', order: 'sent', loss: 'flagged', gaps: 'flag', numbers: 'client' };
+const WITHOUT: FollowGuarantee = { mode: 'events.push', order: 'sent', loss: 'undetected', gaps: 'none', numbers: 'client' };
 
-export async function* push(wish: Wish, context: RungContext): AsyncGenerator<RungYield, void> {
+export async function* push(target: FollowTarget, context: ModeContext): AsyncGenerator<ModeYield, void> {
   const cursor = context.mark ?? null;
   let hasBegun = false;
   try {
-    for await (const one of opened(wish, context, cursor)) {
+    for await (const one of opened(target, context, cursor)) {
       hasBegun = true;
       yield one;
     }
   } catch (error) {
     if (hasBegun || !isCursorRefused(error, cursor)) throw error;
-    for await (const one of opened(wish, context, null)) {
+    for await (const one of opened(target, context, null)) {
       if (!hasBegun) yield { type: 'gap', reason: 'truncated' };
       hasBegun = true;
       yield one;
@@ -36,8 +36,8 @@ export async function* push(wish: Wish, context: RungContext): AsyncGenerator<Ru
   }
 }
 
-async function* opened({ selection }: Wish, { connection, signal, tuning }: RungContext, cursor: string | null): AsyncGenerator<RungYield, void> {
-  const queue = new AsyncQueue<RungYield>();
+async function* opened({ selection }: FollowTarget, { connection, signal, tuning }: ModeContext, cursor: string | null): AsyncGenerator<ModeYield, void> {
+  const queue = new AsyncQueue<ModeYield>();
   const stop = new AbortController();
   const fail = (error: unknown): void => { queue.fail(error); stop.abort(); };
   const reader = new Reader(selection.name, cursor);
@@ -79,7 +79,7 @@ class Reader {
     this.#openedWith = cursor;
   }
 
-  *read(method: string, params: Raw): Generator<RungYield> {
+  *read(method: string, params: Raw): Generator<ModeYield> {
     switch (method) {
       case active: return yield* this.#active(params);
       case event: return yield* this.#event(params);
@@ -90,7 +90,7 @@ class Reader {
     }
   }
 
-  *#active(params: Raw): Generator<RungYield> {
+  *#active(params: Raw): Generator<ModeYield> {
     const cursor = cursorOf(params['cursor']);
     const mark = markOf(cursor);
     yield { type: 'guarantee', guarantee: cursor === null ? WITHOUT : WITH_CURSOR };
@@ -102,7 +102,7 @@ class Reader {
     else if (cursor !== null) yield { type: 'mark', mark: cursor };
   }
 
-  *#event(params: Raw): Generator<RungYield> {
+  *#event(params: Raw): Generator<ModeYield> {
     const occurrence = occurrenceOf(params, this.#name);
     const { number } = occurrence;
     yield* this.#flagged(number ? [number] : []);
@@ -110,13 +110,13 @@ class Reader {
     yield { type: 'event', ...occurrence, ...markOf(cursorOf(params['cursor'])) };
   }
 
-  *#heartbeat(params: Raw): Generator<RungYield> {
+  *#heartbeat(params: Raw): Generator<ModeYield> {
     yield* this.#flagged([]);
     const cursor = cursorOf(params['cursor']);
     if (cursor !== null) yield { type: 'mark', mark: cursor };
   }
 
-  *#flagged(shown: readonly ServerNumber[]): Generator<RungYield> {
+  *#flagged(shown: readonly ServerNumber[]): Generator<ModeYield> {
     if (this.#flag) yield { type: 'gap', reason: 'truncated', shown, ...this.#flag };
     this.#flag = undefined;
   }

@@ -6,9 +6,9 @@ import { sleep } from '../../../../protocol/lib/clock.ts';
 import { canonicalJson, sha256 } from '../../../../protocol/wire/canonical.ts';
 import { LocalError } from '../../../../protocol/wire/errors.ts';
 import { Backoff, isTransient } from '../../../backoff.ts';
-import type { CallbackEndpoint, WebhookMessage, WebhookVerdict } from '../../../options.ts';
+import type { CallbackEndpoint, WebhookMessage, WebhookResult } from '../../../options.ts';
 import { AsyncQueue } from '../../../../protocol/lib/queue.ts';
-import type { FollowGuarantee, Offer, RungContext, RungYield, Wish } from '../../types.ts';
+import type { FollowGuarantee, Offer, ModeContext, ModeYield, FollowTarget } from '../../types.ts';
 import { ask, isCursorRefused, keyOf } from './ask.ts';
 import { misbehaved, terminated } from './errors.ts';
 import { cursorOf, isTruncated, occurrenceOf, type Raw } from './occurrence.ts';
@@ -32,16 +32,16 @@ const SECRET_MS = 86_400_000;
 const RELEASE_MS = 5000;
 
 /** What a server gives up after its last attempt, it does not tell: only its numbers would. */
-const GUARANTEE: FollowGuarantee = { rung: 'events.webhook', order: 'sent', loss: 'undetected', gaps: 'flag', numbers: 'client' };
+const GUARANTEE: FollowGuarantee = { mode: 'events.webhook', order: 'sent', loss: 'undetected', gaps: 'flag', numbers: 'client' };
 
 /** Whether there is an endpoint that takes such webhooks. */
-export const canCallBack = ({ callback }: Wish): boolean => callback?.attachWebhook !== undefined;
+export const canCallBack = ({ callback }: FollowTarget): boolean => callback?.attachWebhook !== undefined;
 
-export function webhook(wish: Wish): Pick<Offer, 'run' | 'release'> {
+export function webhook(target: FollowTarget): Pick<Offer, 'run' | 'release'> {
   let last: Webhook | undefined;
   return {
     async *run(context) {
-      const one = new Webhook(wish, context);
+      const one = new Webhook(target, context);
       last = one;
       try {
         yield* one.items();
@@ -56,15 +56,15 @@ export function webhook(wish: Wish): Pick<Offer, 'run' | 'release'> {
 type Registration = Awaited<ReturnType<CallbackEndpoint['register']>>;
 
 class Webhook {
-  readonly #selection: Wish['selection'];
+  readonly #selection: FollowTarget['selection'];
   readonly #callback: CallbackEndpoint;
   readonly #who: { readonly audience: string; readonly key: string };
-  readonly #context: RungContext;
+  readonly #context: ModeContext;
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
-  readonly #queue = new AsyncQueue<RungYield>();
+  readonly #queue = new AsyncQueue<ModeYield>();
   /** What is to be answered, by what it is about: a server that has lost patience sends the same again. */
-  readonly #open = new Map<string, { readonly verdict: Promise<WebhookVerdict>; readonly settle: (verdict: WebhookVerdict) => void }>();
+  readonly #open = new Map<string, { readonly verdict: Promise<WebhookResult>; readonly settle: (verdict: WebhookResult) => void }>();
   /** What the application is done with; the last of it. */
   readonly #taken = new Set<string>();
   readonly #detach: () => void;
@@ -75,7 +75,7 @@ class Webhook {
   #cursor: string | null;
   #secretSince: number;
 
-  constructor({ selection, callback }: Wish, context: RungContext) {
+  constructor({ selection, callback }: FollowTarget, context: ModeContext) {
     this.#selection = selection;
     this.#callback = callback!;
     this.#context = context;
@@ -87,7 +87,7 @@ class Webhook {
     this.#detach = callback!.attachWebhook!(this.#who, (message, deadline) => this.#take(message, deadline));
   }
 
-  async *items(): AsyncGenerator<RungYield, void> {
+  async *items(): AsyncGenerator<ModeYield, void> {
     const renewAt = await this.#subscribe();
     this.#keep(renewAt).catch((error: unknown) => this.#queue.fail(error));
     yield { type: 'guarantee', guarantee: GUARANTEE };
@@ -180,7 +180,7 @@ class Webhook {
 
   /* -------------------------------------------------- what arrives ------------------------------------------------------ */
 
-  async #take({ subscriptionId, body }: WebhookMessage, deadline: AbortSignal): Promise<WebhookVerdict> {
+  async #take({ subscriptionId, body }: WebhookMessage, deadline: AbortSignal): Promise<WebhookResult> {
     // Before the first answer has come, whoever signs with the secret is right.
     if (this.#id !== undefined && subscriptionId !== this.#id) return 'later';
     if (body['type'] === undefined) return this.#answer(deadline, () => this.#event(body));
@@ -190,18 +190,18 @@ class Webhook {
     return 'taken';
   }
 
-  #event(body: Raw): { readonly about: string; readonly one: RungYield } {
+  #event(body: Raw): { readonly about: string; readonly one: ModeYield } {
     const occurrence = occurrenceOf(body, this.#selection.name);
     const cursor = cursorOf(body['cursor']);
     return { about: `event ${occurrence.event.eventId}`, one: { type: 'event', ...occurrence, ...(cursor === null ? {} : { mark: cursor }) } };
   }
 
-  #gap(body: Raw): { readonly about: string; readonly one: RungYield } {
+  #gap(body: Raw): { readonly about: string; readonly one: ModeYield } {
     const cursor = cursorOf(body['cursor']);
     return { about: `gap ${cursor}`, one: { type: 'gap', reason: 'truncated', ...(cursor === null ? {} : { mark: cursor }) } };
   }
 
-  async #answer(deadline: AbortSignal, read: () => { readonly about: string; readonly one: RungYield }): Promise<WebhookVerdict> {
+  async #answer(deadline: AbortSignal, read: () => { readonly about: string; readonly one: ModeYield }): Promise<WebhookResult> {
     let message: ReturnType<typeof read>;
     try {
       message = read();
@@ -214,10 +214,10 @@ class Webhook {
     return Promise.race([verdict, fired(deadline)]);
   }
 
-  #enqueue({ about, one }: { readonly about: string; readonly one: RungYield }): Promise<WebhookVerdict> {
+  #enqueue({ about, one }: { readonly about: string; readonly one: ModeYield }): Promise<WebhookResult> {
     if (this.#open.size >= WAITING_MAX || this.#signal.aborted) return Promise.resolve('later');
-    let settle!: (verdict: WebhookVerdict) => void;
-    const verdict = new Promise<WebhookVerdict>((resolve) => { settle = resolve; });
+    let settle!: (verdict: WebhookResult) => void;
+    const verdict = new Promise<WebhookResult>((resolve) => { settle = resolve; });
     this.#open.set(about, { verdict, settle });
     const mark = 'mark' in one ? one.mark : undefined;
     const done = (): void => {
@@ -227,7 +227,7 @@ class Webhook {
       if (mark !== undefined) this.#cursor = mark;
       settle('taken');
     };
-    this.#queue.push({ ...one, done } as RungYield);
+    this.#queue.push({ ...one, done } as ModeYield);
     return verdict;
   }
 }

@@ -7,7 +7,7 @@ import type { Clock } from '../../../../protocol/lib/clock.ts';
 /** `quiet`: nobody rang within the time. `ended`: nobody will ring any more, and the server said so. */
 export type Heard = 'ring' | 'quiet' | 'ended';
 
-export class Doorbell {
+export class ChangeWaiter {
   #hasRung = false;
   #end: 'ended' | { readonly error: unknown } | undefined;
   #wake: (() => void) | undefined;

@@ -3,12 +3,12 @@
  * known, and where the time between them was not spent watching, a gap says so (SEP: When a peer lacks the extension).
  */
 import type { Clock } from '../../../../protocol/lib/clock.ts';
-import type { FollowGuarantee, RungName, RungYield } from '../../types.ts';
+import type { FollowGuarantee, ModeName, ModeYield } from '../../types.ts';
 import type { Observation } from './observation.ts';
 
 /** The same for all three rungs: neither a doorbell nor a hash tells what happened in between. */
-export const latestStateOnly = (rung: RungName): FollowGuarantee =>
-  ({ rung, order: 'observed', loss: 'latest state only', gaps: 'none', numbers: 'client' });
+export const latestStateOnly = (mode: ModeName): FollowGuarantee =>
+  ({ mode, order: 'observed', loss: 'latest state only', gaps: 'none', numbers: 'client' });
 
 export class Differences {
   readonly #name: string;
@@ -28,7 +28,7 @@ export class Differences {
   isNew({ hash }: Observation): boolean { return hash !== this.#last; }
 
   /** What a look says; each look is told once, in order. */
-  *tell(observation: Observation): Generator<RungYield> {
+  *tell(observation: Observation): Generator<ModeYield> {
     const { hash, data } = observation;
     const before = this.#last;
     const resumed = !this.#begun && before !== undefined;

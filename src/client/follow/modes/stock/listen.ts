@@ -5,10 +5,10 @@
  */
 import { sleep, type Clock } from '../../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../../protocol/wire/errors.ts';
-import type { Offer, Rung, RungContext, RungYield } from '../../types.ts';
+import type { Offer, Mode, ModeContext, ModeYield } from '../../types.ts';
 import { Differences, latestStateOnly } from './differences.ts';
-import { Doorbell } from './change-waiter.ts';
-import { hang } from './subscribe-to-changes.ts';
+import { ChangeWaiter } from './change-waiter.ts';
+import { subscribeToChanges } from './subscribe-to-changes.ts';
 import { look } from './look.ts';
 import { isAnnounced, subjectOf, type Subject } from './subject.ts';
 
@@ -16,20 +16,20 @@ import { isAnnounced, subjectOf, type Subject } from './subject.ts';
 const UNANNOUNCED_MAX = 2;
 
 /** `subscriptions/listen`, or `resources/subscribe` and `list_changed` before 2026-07-28. */
-export const listenRung: Rung = {
+export const listenMode: Mode = {
   name: 'listen',
-  offer(connection, wish) {
-    const subject = subjectOf(wish);
+  offer(connection, target) {
+    const subject = subjectOf(target);
     const isOffered = subject !== null && isAnnounced(subject, connection.serverCapabilities);
     return Promise.resolve<Offer | null>(isOffered ? { guarantee: latestStateOnly('listen'), run: (context) => run(subject, context) } : null);
   },
 };
 
-async function* run(subject: Subject, { connection, clock, signal, mark, tuning }: RungContext): AsyncGenerator<RungYield, void> {
+async function* run(subject: Subject, { connection, clock, signal, mark, tuning }: ModeContext): AsyncGenerator<ModeYield, void> {
   const asking = { signal, timeoutMs: tuning.silenceMs };
   const differences = new Differences(subject.name, { mark, clock });
-  const doorbell = new Doorbell();
-  const takeDown = await hang(doorbell, connection, subject, { ...asking, clock });
+  const doorbell = new ChangeWaiter();
+  const takeDown = await subscribeToChanges(doorbell, connection, subject, { ...asking, clock });
   try {
     // What changed before the bell was hung did not ring.
     let unannounced = 0;

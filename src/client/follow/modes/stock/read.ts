@@ -3,7 +3,7 @@
  * no conditional read, so each look fetches everything and a hash tells whether it is the same (SEP: When a peer lacks the extension).
  */
 import { sleep } from '../../../../protocol/lib/clock.ts';
-import type { Offer, Rung, RungContext, RungYield } from '../../types.ts';
+import type { Offer, Mode, ModeContext, ModeYield } from '../../types.ts';
 import { Differences, latestStateOnly } from './differences.ts';
 import { look } from './look.ts';
 import type { Observation } from './observation.ts';
@@ -13,16 +13,16 @@ import { isReadable, subjectOf, type Subject } from './subject.ts';
 const TTL_MS_MAX = 86_400_000;
 
 /** `resources/read`, or one of the lists. */
-export const readRung: Rung = {
+export const readMode: Mode = {
   name: 'read',
-  offer(connection, wish) {
-    const subject = subjectOf(wish);
+  offer(connection, target) {
+    const subject = subjectOf(target);
     const isOffered = subject !== null && isReadable(subject, connection.serverCapabilities);
     return Promise.resolve<Offer | null>(isOffered ? { guarantee: latestStateOnly('read'), run: (context) => run(subject, context) } : null);
   },
 };
 
-async function* run(subject: Subject, { connection, clock, signal, mark, tuning }: RungContext): AsyncGenerator<RungYield, void> {
+async function* run(subject: Subject, { connection, clock, signal, mark, tuning }: ModeContext): AsyncGenerator<ModeYield, void> {
   const differences = new Differences(subject.name, { mark, clock });
   for (;;) {
     const observation = await look(connection, subject, { signal, timeoutMs: tuning.silenceMs });
@@ -33,6 +33,6 @@ async function* run(subject: Subject, { connection, clock, signal, mark, tuning 
 }
 
 /** Milliseconds until the next look. A `ttlMs` of 0 means that nothing may be cached, not that it changes all the time. */
-export function pauseAfter({ ttlMs }: Pick<Observation, 'ttlMs'>, { pollMs, pollFloorMs }: Pick<RungContext['tuning'], 'pollMs' | 'pollFloorMs'>): number {
+export function pauseAfter({ ttlMs }: Pick<Observation, 'ttlMs'>, { pollMs, pollFloorMs }: Pick<ModeContext['tuning'], 'pollMs' | 'pollFloorMs'>): number {
   return Math.max(pollFloorMs, ttlMs ? Math.min(ttlMs, TTL_MS_MAX) : pollMs);
 }

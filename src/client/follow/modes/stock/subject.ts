@@ -3,7 +3,7 @@
  * read, how a server announces that it has changed, and what it must have declared for that (SEP: Reserved names).
  */
 import type { RawCapabilities } from '../../../sdk/handshake-observer.ts';
-import type { Wish } from '../../types.ts';
+import type { FollowTarget } from '../../types.ts';
 
 /** Names of capabilities, methods and members are one word each for the three lists. */
 type ListKind = 'tools' | 'prompts' | 'resources';
@@ -52,7 +52,7 @@ const RESOURCE_UPDATED = 'mcp.resource.updated';
 const LISTS: ReadonlyMap<string, Subject> = new Map([list('tools'), list('prompts'), list('resources')].map((subject) => [subject.name, subject]));
 
 /** What can be looked at for this wish; null = nothing that is a resource or a list. */
-export function subjectOf({ selection, otherwise }: Wish): Subject | null {
+export function subjectOf({ selection, otherwise }: FollowTarget): Subject | null {
   const listed = LISTS.get(selection.name);
   if (listed) return listed;
   const uri = selection.name === RESOURCE_UPDATED ? selection.arguments?.['uri'] ?? otherwise?.resource : otherwise?.resource;
@@ -72,7 +72,7 @@ export function isHonored({ kind, uri }: Subject, honored: ListenFilter): boolea
 }
 
 /** Whether a notification announces it. One of a resource may name a part of the one that was asked for. */
-export function isRungBy({ notification, uri }: Subject, method: string, params: unknown): boolean {
+export function isAnnouncedBy({ notification, uri }: Subject, method: string, params: unknown): boolean {
   if (method !== notification) return false;
   const changed = (Object(params) as { uri?: unknown }).uri;
   return uri === undefined || (typeof changed === 'string' && changed.startsWith(uri));

@@ -6,23 +6,23 @@ import { TIMER_MAX_MS, type Clock } from '../../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../../protocol/wire/errors.ts';
 import type { Connection } from '../../../sdk/connection.ts';
 import { subscribeResource, unsubscribeResource, type AskOptions } from '../../../sdk/mcp-calls.ts';
-import type { Doorbell } from './change-waiter.ts';
-import { isHonored, isRungBy, type ListenFilter, type Subject } from './subject.ts';
+import type { ChangeWaiter } from './change-waiter.ts';
+import { isHonored, isAnnouncedBy, type ListenFilter, type Subject } from './subject.ts';
 
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 /** Taking a subscription back is a courtesy. */
 const RELEASE_TIMEOUT_MS = 5000;
 
-export interface HangOptions extends AskOptions {
+export interface SubscribeToChangesOptions extends AskOptions {
   readonly clock: Clock;
 }
 
 /** Resolves with what takes the bell down, once it can ring. Rejects with `not_supported` when the server does not take it on, or as a call does. */
-export function hang(doorbell: Doorbell, connection: Connection, subject: Subject, options: HangOptions): Promise<() => void> {
+export function subscribeToChanges(doorbell: ChangeWaiter, connection: Connection, subject: Subject, options: SubscribeToChangesOptions): Promise<() => void> {
   return (connection.isModern ? onStream : onSession)(doorbell, connection, subject, options);
 }
 
-async function onStream(doorbell: Doorbell, connection: Connection, subject: Subject, { signal, timeoutMs, clock }: HangOptions): Promise<() => void> {
+async function onStream(doorbell: ChangeWaiter, connection: Connection, subject: Subject, { signal, timeoutMs, clock }: SubscribeToChangesOptions): Promise<() => void> {
   const stop = new AbortController();
   const takeDown = (): void => stop.abort();
   const honored = new Promise<ListenFilter>((resolve, reject) => {
@@ -36,7 +36,7 @@ async function onStream(doorbell: Doorbell, connection: Connection, subject: Sub
       notifications: [ACKNOWLEDGED, subject.notification],
       onNotification: (method, params) => {
         if (method === ACKNOWLEDGED) acknowledged((Object(params) as { notifications?: unknown }).notifications);
-        else if (isRungBy(subject, method, params)) doorbell.ring();
+        else if (isAnnouncedBy(subject, method, params)) doorbell.ring();
       },
     }).then(() => {
       doorbell.end();
@@ -57,9 +57,9 @@ async function onStream(doorbell: Doorbell, connection: Connection, subject: Sub
   throw new LocalError('not_supported', `The server does not send ${subject.notification} on subscriptions/listen.`, { reason: 'not_honored' });
 }
 
-async function onSession(doorbell: Doorbell, connection: Connection, subject: Subject, { signal, timeoutMs }: HangOptions): Promise<() => void> {
+async function onSession(doorbell: ChangeWaiter, connection: Connection, subject: Subject, { signal, timeoutMs }: SubscribeToChangesOptions): Promise<() => void> {
   const deafen = [
-    connection.onNotification((method, params) => { if (isRungBy(subject, method, params)) doorbell.ring(); }),
+    connection.onNotification((method, params) => { if (isAnnouncedBy(subject, method, params)) doorbell.ring(); }),
     connection.onInterrupted((error) => doorbell.fail(error)),
   ];
   const takeDown = (): void => { for (const off of deafen) off(); };

@@ -6,7 +6,7 @@ import { sleep } from '../../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../../protocol/wire/errors.ts';
 import type { Connection } from '../../../sdk/connection.ts';
 import { callTool, type AskOptions, type Tool } from '../../../sdk/mcp-calls.ts';
-import type { Offer, Otherwise, Rung, RungContext, RungYield } from '../../types.ts';
+import type { Offer, Otherwise, Mode, ModeContext, ModeYield } from '../../types.ts';
 import { Differences, latestStateOnly } from './differences.ts';
 import { pagesOf } from './look.ts';
 import { canonical, observationOf } from './observation.ts';
@@ -16,7 +16,7 @@ import { isReadable } from './subject.ts';
 const EVENT_NAME = 'mcp.tool.result';
 
 /** `tools/call`. */
-export const toolRung: Rung = {
+export const toolMode: Mode = {
   name: 'tool',
   offer(connection, { otherwise }) {
     const wanted = otherwise?.tool;
@@ -25,7 +25,7 @@ export const toolRung: Rung = {
   },
 };
 
-async function* run(wanted: NonNullable<Otherwise['tool']>, { connection, clock, signal, mark, tuning }: RungContext): AsyncGenerator<RungYield, void> {
+async function* run(wanted: NonNullable<Otherwise['tool']>, { connection, clock, signal, mark, tuning }: ModeContext): AsyncGenerator<ModeYield, void> {
   const asking = { signal, timeoutMs: tuning.silenceMs };
   const differences = new Differences(EVENT_NAME, { mark, clock });
   const tool = await harmlessTool(connection, wanted.name, asking);
