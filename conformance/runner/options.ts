@@ -17,9 +17,9 @@ const OPTIONS = {
 } as const;
 
 export const USAGE = `Usage
-  conformance server   --url URL [--token T] [--control URL]
-  conformance client   --command "CMD"
-  conformance receiver --url URL --secret whsec_… [--control URL]
+  mcp-triggers-conformance server   --url URL [--token T] [--control URL]
+  mcp-triggers-conformance client   --command "CMD"
+  mcp-triggers-conformance receiver --url URL --secret whsec_… [--control URL]
 
 What is tested
   --url URL            the MCP endpoint, or the callback endpoint of a receiver
@@ -62,7 +62,7 @@ export interface Options {
   readonly quiet: boolean;
 }
 
-/** Reads the arguments after `conformance`; null = help was asked for. Throws `UsageError`. */
+/** Reads the arguments after the command; null = help was asked for. Throws `UsageError`. */
 export function readOptions(args: readonly string[]): Options | null {
   const { values, positionals } = parse(args);
   if (values.help === true) return null;

@@ -1,7 +1,7 @@
 /** The requirements as data: one row for each normative sentence, with the check that decides it or the reason why there is none. */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
-import { packageFile } from './package-root.ts';
+import { specFile } from './spec-files.ts';
 import type { Role } from './verdict.ts';
 
 /** A requirement that a black-box peer can be checked for. */
@@ -34,7 +34,7 @@ export interface Requirements {
 interface Row { readonly check?: string; readonly text: string; readonly url: string; readonly who: Requirement['who']; readonly excluded?: string }
 
 /** Where the files are, by what is tested. */
-export const REQUIREMENT_FILES = { triggers: packageFile('sep', 'requirements.yaml'), events: packageFile('sep', 'requirements-events.yaml') } as const;
+export const REQUIREMENT_FILES = { triggers: specFile('sep', 'requirements.yaml'), events: specFile('sep', 'requirements-events.yaml') } as const;
 /** What can be tested: this extension, or SEP-3415. */
 export type Extension = keyof typeof REQUIREMENT_FILES;
 

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { packageFile } from '../package-root.ts';
+import { specFile } from '../spec-files.ts';
 
-const schema = JSON.parse(readFileSync(packageFile('spec-schema', 'draft', 'schema.json'), 'utf8')) as { readonly $id?: string; readonly $defs: Readonly<Record<string, unknown>> };
+const schema = JSON.parse(readFileSync(specFile('spec-schema', 'draft', 'schema.json'), 'utf8')) as { readonly $id?: string; readonly $defs: Readonly<Record<string, unknown>> };
 const ID = schema.$id ?? 'schema.json';
 const ajv = new Ajv2020({ strict: false, allErrors: false, schemas: [schema] });
 (addFormats as unknown as (target: Ajv2020) => void)(ajv);
