@@ -69,10 +69,8 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
   const bus = new InMemoryServerEventBus((error) => log.error({ err: error }, 'a listener could not be told of a change'));
   const fixtures = config.FIXTURES === undefined ? null : conformanceFixtures(bus);
 
-  const { clock } = given;
-  const timed = clock === undefined ? {} : { now: () => clock.now() };
   // Resources that are no feeds are the fixtures', which are everybody's.
-  const feeds = { log, ready: () => service.start(), mayRead: () => fixtures !== null, ...timed };
+  const feeds = { log, ready: () => service.start(), mayRead: () => fixtures !== null };
 
   let starting: Promise<void> | undefined;
   const start = async () => {
@@ -97,8 +95,8 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
         log,
         ready: service.start,
       });
-      attachEvents(mcp, engine, { undeclared: config.EVENTS_PROFILE, log, ready: service.start, ...timed });
-      attachTools(mcp, engine, { log, ready: service.start, ...timed });
+      attachEvents(mcp, engine, { undeclared: config.EVENTS_PROFILE, log, ready: service.start });
+      attachTools(mcp, engine, { log, ready: service.start });
       attachResources(mcp, engine, feeds);
       return mcp;
     },

@@ -32,6 +32,14 @@ export type Problem = Who & { readonly subscriptionId: string } & (
   | { readonly kind: 'apply_failed'; readonly error: unknown }
 );
 
+/** Until when a delivery can be answered. */
+export interface Deadline {
+  /** Fires when it has passed, or soon after. */
+  readonly signal: AbortSignal;
+  /** Whether it has passed, by the clock: a timer can be late. */
+  readonly passed: () => boolean;
+}
+
 export interface ApplierOptions {
   readonly ledger: Ledger;
   readonly apply: Apply;
@@ -62,16 +70,16 @@ export class Applier {
   }
 
   /**
-   * Applies a delivery and resolves with where the key then stands. When `signal` fires first, the work goes on and the promise
+   * Applies a delivery and resolves with where the key then stands. When the deadline passes first, the work goes on and the promise
    * resolves with what is applied so far; work that has not begun by then is left to the next attempt.
    */
-  async accept(who: Who, delivery: Delivery, signal?: AbortSignal): Promise<Applied> {
+  async accept(who: Who, delivery: Delivery, deadline?: Deadline): Promise<Applied> {
     const name = recordName('position', who.audience, who.key);
     let reject: Rejection | undefined;
     const work = this.#serial.run(name, async () => {
-      if (!signal?.aborted) reject = await this.#apply(name, who, delivery);
+      if (deadline?.passed() !== true) reject = await this.#apply(name, who, delivery);
     });
-    await (signal ? Promise.race([work, fired(signal)]) : work);
+    await (deadline ? Promise.race([work, fired(deadline.signal)]) : work);
     const cursor = await this.position(who);
     const position = { epoch: cursor?.epoch ?? delivery.epoch, sequence: cursor?.sequence ?? delivery.after };
     if (cursor && this.#saved.get(name) !== cursor) await this.#save(name, who, cursor);

@@ -14,7 +14,7 @@ import { LocalError } from '../protocol/wire/errors.ts';
 import { MCP_DELIVERY_SIGNATURE, MCP_SUBSCRIPTION_ID, readHeader, X_MCP_SUBSCRIPTION_ID } from '../protocol/wire/headers.ts';
 import type { Secret } from '../protocol/wire/secret.ts';
 import { challengeProof, FOREIGN_WEBHOOK_ID } from '../protocol/wire/signature.ts';
-import { Applier, type Applied, type Apply, type Problem } from './applier.ts';
+import { Applier, type Applied, type Apply, type Problem, type Deadline } from './applier.ts';
 import { ReceiverRefusal, tokenRefusal, type RefusalCode } from './refusal.ts';
 import { Registry, type Known, type Registration, type Who } from './registry.ts';
 import { checkEnvelope, readBody } from './request.ts';
@@ -185,7 +185,7 @@ class CallbackReceiver implements Receiver {
     if (challenge !== null) return json({ challenge });
     const sink = this.#webhooks.get(nameOf(who));
     if (!sink) throw new ReceiverRefusal('not_ready');
-    return answerTo(await this.#within((signal) => sink(message, signal)));
+    return answerTo(await this.#within(({ signal }) => sink(message, signal)));
   }
 
   async #openToken(url: string): Promise<CallbackUrlClaims> {
@@ -221,16 +221,18 @@ class CallbackReceiver implements Receiver {
   async #hand(who: Who, delivery: Delivery): Promise<Applied> {
     const sink = this.#sinks.get(nameOf(who));
     const applier = this.#applier;
-    const take: Sink | undefined = sink ?? (applier ? (one, signal) => applier.accept(who, one, signal) : undefined);
-    if (!take) throw new ReceiverRefusal('not_ready');
-    return this.#within((signal) => take(delivery, signal));
+    if (sink) return this.#within(({ signal }) => sink(delivery, signal));
+    if (!applier) throw new ReceiverRefusal('not_ready');
+    return this.#within((deadline) => applier.accept(who, delivery, deadline));
   }
 
-  async #within<T>(take: (deadline: AbortSignal) => Promise<T>): Promise<T> {
-    const deadline = new AbortController();
-    const cancel = this.#clock.after(this.#o.answerWithinMs ?? ANSWER_WITHIN_MS, () => deadline.abort());
+  async #within<T>(take: (deadline: Deadline) => Promise<T>): Promise<T> {
+    const over = new AbortController();
+    const withinMs = this.#o.answerWithinMs ?? ANSWER_WITHIN_MS;
+    const until = this.#clock.now() + withinMs;
+    const cancel = this.#clock.after(withinMs, () => over.abort());
     try {
-      return await take(deadline.signal);
+      return await take({ signal: over.signal, passed: () => over.signal.aborted || this.#clock.now() >= until });
     } finally {
       cancel();
     }

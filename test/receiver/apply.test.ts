@@ -10,6 +10,7 @@ import { fileLedger } from '../../src/protocol/ledger/file-ledger.ts';
 import { memoryLedger } from '../../src/protocol/ledger/ledger.ts';
 import type { Apply, Problem, ReceiverItem } from '../../src/receiver/applier.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
+import { manualClock } from '../../src/testing/index.ts';
 import { Secret } from '../../src/protocol/wire/secret.ts';
 import { isChallengeProof } from '../../src/protocol/wire/signature.ts';
 import { eventOf, pause } from '../client/peer.ts';
@@ -125,6 +126,30 @@ describe('answers', () => {
     await pause(20);
     assert.deepEqual(await answer(post(deliveryOf(1, [2, 3]), to)), { ack: 3 });
     assert.deepEqual(applied, [1, 2, 3]);
+  });
+
+  test('[cb-prompt] a delivery that waits behind another is not begun once its deadline has passed, although its timer is late', async () => {
+    const clock = manualClock(Date.now());
+    const applied: number[] = [];
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => { open = resolve; });
+    let [begun, verified] = [false, 0];
+    await using mounted = await mount({
+      clock,
+      answerWithinMs: 60,
+      serverKeys: () => { verified += 1; return undefined; },
+      apply: async (item) => { begun = true; await gate; applied.push(numberOf(item)); },
+    });
+    const to = await mounted.receiver.register(WHO);
+    const first = answer(post(deliveryOf(0, [1]), to));
+    while (!begun) await pause(5);
+    const second = answer(post(deliveryOf(0, [1, 2]), to));
+    while (verified < 2) await pause(5);
+    await pause(5);
+    clock.jump(60);
+    open();
+    assert.deepEqual([await first, await second], [{ ack: 1 }, { ack: 1 }]);
+    assert.deepEqual(applied, [1]);
   });
 
   test('the last word reaches the application', async () => {

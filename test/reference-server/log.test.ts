@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createLog, withoutSecrets } from '../../reference-server/log.ts';
+import { LocalError } from '../../src/protocol/wire/errors.ts';
+import { world } from '../server/engine/harness.ts';
 import { doorOpened, startServer } from './harness.ts';
 
 const CANARY = 'canary-90e4';
@@ -20,6 +22,7 @@ describe('a secret does not get through', () => {
     ['in the message, because it is known', {}, `it is ${CANARY}`, [CANARY]],
     ['in an error, because it is known', { err: new Error(`it is ${CANARY}`, { cause: new Error(CANARY) }) }, '', [CANARY]],
     ['with characters that JSON escapes', { text: `"${CANARY}\\` }, '', [`"${CANARY}\\`]],
+    ['in an error that is a string, because it is known', { err: CANARY }, '', [CANARY]],
     ['in an error, because it looks like one', { err: new Error(`whsec_${CANARY.replace('-', '')}`) }],
     ['in a header that was joined to a text', { text: `Authorization: Bearer ${CANARY}` }],
     ['in a callback URL', { text: `https://a.example/hook?x=1&cb=${CANARY}&y=2` }],
@@ -30,6 +33,19 @@ describe('a secret does not get through', () => {
         const line = logged(format, (log) => log.error(fields, message), secrets);
         assert.ok(line.includes('[secret]'), line);
         assert.ok(!line.includes(CANARY) && !line.includes(CANARY.replace('-', '')), line);
+      });
+    }
+  }
+  for (const format of ['json', 'text'] as const) {
+    for (const [about, err] of [
+      ['a member of an error', Object.assign(new Error('it failed'), { options: { secret: CANARY } })],
+      ['a member of the cause of an error', new Error('it failed', { cause: Object.assign(new Error('inner'), { secret: CANARY, url: CANARY }) })],
+      ['a member of an error in an AggregateError', new AggregateError([Object.assign(new Error('inner'), { body: CANARY })], 'it failed')],
+      ['a thrown object', { note: { secret: CANARY } }],
+    ] as const) {
+      test(`as ${about} (${format})`, () => {
+        const line = logged(format, (log) => log.error({ err }));
+        assert.ok(!line.includes(CANARY), line);
       });
     }
   }
@@ -45,6 +61,43 @@ test('what is not secret stays readable', () => {
   const { time, ...rest } = JSON.parse(logged('json', (log) => log.warn({ generation: 3 }, 'hello'))) as Record<string, unknown>;
   assert.equal(typeof time, 'number');
   assert.deepEqual(rest, { level: 'warn', generation: 3, msg: 'hello' });
+});
+
+describe('an error in a line', () => {
+  const error = Object.assign(new Error('the store failed', { cause: Object.assign(new TypeError('disk full'), { code: 'ENOSPC' }) }), { code: 'store_full' });
+
+  test('has type, message, code and stack, and so has its cause', () => {
+    const { err } = JSON.parse(logged('json', (log) => log.error({ err: error }))) as { err: Record<string, unknown> & { cause: Record<string, unknown> } };
+    const { stack, cause: { stack: innerStack, ...inner }, ...outer } = err;
+    assert.deepEqual([outer, inner], [{ type: 'Error', message: 'the store failed', code: 'store_full' }, { type: 'TypeError', message: 'disk full', code: 'ENOSPC' }]);
+    assert.match(String(stack), /the store failed\n +at /);
+    assert.match(String(innerStack), /disk full\n +at /);
+  });
+
+  test('prints both stacks as text', () => {
+    assert.match(logged('text', (log) => log.error({ err: error }, 'commit failed')), / error commit failed\n {2}Error: the store failed\n[^]*\n {2}caused by: TypeError: disk full\n/);
+  });
+
+  test('ends when the causes form a circle', () => {
+    const circle = new Error('round');
+    circle.cause = circle;
+    assert.match(logged('json', (log) => log.error({ err: circle })), /"message":"round"/);
+  });
+
+  test('tells why the engine could not commit: the message and the code of the store', async () => {
+    let lines = '';
+    const log = createLog({ level: 'debug', format: 'json', secrets: () => [], out: { write: (line) => void (lines += line) } });
+    const w = await world({ log });
+    w.meddled.refuse = () => new LocalError('store_failed', 'the disk is gone', { cause: Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR' }) });
+    await assert.rejects(w.emit(1), { code: 'store_failed' });
+    w.meddled.refuse = () => null;
+    await w.close();
+    const all = lines.trim().split('\n').map((line) => JSON.parse(line) as { readonly level: string; readonly err?: Readonly<Record<string, unknown>> });
+    const { type, message, code, cause } = all.find(({ level }) => level === 'error')!.err!;
+    assert.deepEqual([type, message, code], ['LocalError', 'the disk is gone', 'store_failed']);
+    assert.deepEqual({ ...(cause as object), stack: undefined }, { type: 'Error', message: 'disk I/O error', code: 'SQLITE_IOERR', stack: undefined });
+    assert.ok(all.every((line) => !('cause' in line)));
+  });
 });
 
 test('a server that is used, misused and stopped logs no secret of anybody', async () => {

@@ -1,7 +1,7 @@
 /** The house keeps its walls: which folder may import what, as `docs/architecture.md` says. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { importsOf, repositoryFiles, type Import } from './sources.ts';
+import { importsOf, read, repositoryFiles, type Import } from './sources.ts';
 
 const WIRE_TYPES = /^spec-schema\/draft\/schema\.ts$/;
 const NODE = /^node:/;
@@ -26,7 +26,7 @@ const RULES: readonly Rule[] = [
   { folder: /^src\/stores\//, values: [/^src\/stores\//, /^src\/engine\/ports\.ts$/, /^src\/wire\/errors\.ts$/, NODE], types: [/^src\/core\//] },
   { folder: /^src\/bindings\/mcp\//, values: [/^src\/(bindings|wire|engine)\//, SDK, NODE], types: [/^src\/core\//] },
   { folder: /^src\/bindings\//, values: [/^src\/(bindings|wire|engine)\//, /^zod$/, NODE], types: [/^src\/core\//] },
-  { folder: /^src\/client\/stock-peer\.ts$/, values: [/^src\/(client|local|wire|core)\//, NODE], types: [SDK] },
+  { folder: /^src\/client\/(stock-peer|transport-state)\.ts$/, values: [/^src\/(client|local|wire|core)\//, NODE], types: [SDK] },
   { folder: /^src\/client\/(connection|dial|targets)\.ts$/, values: [/^src\/(client|local|wire|core)\//, SDK, NODE] },
   { folder: /^src\/(client|receiver|local)\//, values: [/^src\/(client|receiver|local|wire|core)\//, NODE] },
   { folder: /^src\/testing\//, values: [/^src\//, NODE, /^fast-check$/] },
@@ -64,8 +64,8 @@ describe('import rules', () => {
     assert.equal(allowed(core, clock), false);
   });
 
-  test('nothing goes round in circles', () => {
-    const graph = new Map(files.map((file) => [file, importsOf(file).filter((one) => !one.typeOnly).map((one) => one.target).filter((target) => files.includes(target))]));
+  test('nothing goes round in circles, types included', () => {
+    const graph = new Map(files.map((file) => [file, importsOf(file).map((one) => one.target).filter((target) => files.includes(target))]));
     const state = new Map<string, 'open' | 'done'>();
     const circles: string[] = [];
     const visit = (file: string, path: readonly string[]): void => {
@@ -77,6 +77,14 @@ describe('import rules', () => {
     };
     for (const file of files) visit(file, []);
     assert.deepEqual(circles, []);
+  });
+
+  test('only two modules keep state about objects that are not theirs', () => {
+    assert.deepEqual(files.filter((file) => /^src\//.test(file) && /\bnew Weak(?:Map|Set)\b/.test(read(file))), ['src/server/mcp/attached.ts', 'src/client/sdk/transport-state.ts']);
+  });
+
+  test('only one module uses a member of the SDK that is not public', () => {
+    assert.deepEqual(files.filter((file) => /^src\//.test(file) && /\w\._(?!meta\b)[a-z]/.test(read(file))), ['src/server/mcp/sdk-handlers.ts']);
   });
 
   test('only the egress module can open a connection', () => {

@@ -53,4 +53,34 @@ describe('repository', () => {
     }
     assert.deepEqual(broken, []);
   });
+
+  test('every path that a document names exists', () => {
+    const all = repositoryFiles();
+    const folders = new Set(all.flatMap((file) => file.split('/').slice(0, -1).map((_, at, names) => names.slice(0, at + 1).join('/'))));
+    const known = [...all, ...folders];
+    const isExport = (text: string): boolean => Object.keys(manifest['exports']!).some((entry) => text === `mcp-triggers-experimental${entry.slice(1)}`);
+    /** Written by a command, never committed. */
+    const generated = new Set(['dist', 'docs/api', 'checks.json']);
+    const isPath = (text: string): boolean => /^(?:[\w.*-]+\/)*[\w.*-]*\w[\w.*-]*\/?$/.test(text)
+      && (/\.(?:ts|mjs|md|json|sql|ya?ml)$/.test(text) || (text.includes('/') && folders.has(text.split('/')[0]!)));
+    const missing: string[] = [];
+    for (const file of all.filter((one) => one.endsWith('.md') && !one.startsWith('sep/'))) {
+      for (const [, quoted] of read(file).matchAll(/`([^`\n]+)`/g)) {
+        const path = quoted!.replace(/\/$/, '');
+        if (!isPath(quoted!) || isExport(path) || generated.has(path)) continue;
+        // From the root, or from the folder that the text speaks of.
+        const pattern = new RegExp(`(?:^|/)${path.replaceAll('.', '\\.').replaceAll('*', '[^/]*')}$`);
+        if (!known.some((one) => pattern.test(one))) missing.push(`${file}: ${quoted}`);
+      }
+    }
+    assert.deepEqual(missing, []);
+  });
+
+  test('the first page of the API reference names every entry point and leads from the README', () => {
+    const page = read('docs/api-index.md');
+    const entries = Object.keys(manifest['exports']!).filter((entry) => entry !== './package.json').map((entry) => `\`mcp-triggers-experimental${entry.slice(1)}\``);
+    assert.deepEqual(entries.filter((entry) => !page.includes(entry)), []);
+    assert.ok(read('README.md').includes('](docs/api-index.md)'));
+    assert.equal((JSON.parse(read('typedoc.json')) as { readme: string }).readme, 'docs/api-index.md');
+  });
 });

@@ -12,14 +12,9 @@ const FRESH_MS = 1000;
 /** A server whose list does not end is given up. */
 const PAGES_MAX = 1000;
 
-interface Answer { readonly at: number; readonly value: Promise<unknown> }
-
-const answers = new WeakMap<Connection, Map<string, Answer>>();
-
 /** One list of a server. The work is shared, so it is given up by its own timeout only. */
 export function listed<T>(connection: Connection, list: string, load: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  const known = answers.get(connection) ?? new Map<string, Answer>();
-  answers.set(connection, known);
+  const { lists: known } = connection.shared;
   const before = known.get(list);
   if (before && performance.now() - before.at < FRESH_MS) return orAbort(before.value as Promise<T>, signal);
   const value = load();
@@ -31,7 +26,7 @@ export function listed<T>(connection: Connection, list: string, load: () => Prom
 
 /** The lists may be others now. */
 export function forgetLists(connection: Connection): void {
-  answers.delete(connection);
+  connection.shared.lists.clear();
 }
 
 /** Pages until there is no other. `page` returns the cursor of the next. Rejects with `peer_misbehaved` when there is no end. */

@@ -9,14 +9,16 @@ import { systemClock, TIMER_MAX_MS, type Clock } from '../../protocol/lib/clock.
 import { capabilityOf, FIRST_EXTENSIONS_REVISION } from '../../protocol/wire/capability.ts';
 import { LIST_CHANGED_METHOD } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import { dial, greetings, guards, serverStreams } from './dial.ts';
+import { dial } from './dial.ts';
 import { PendingRequests, type PendingRequest, type Wire } from './exchanges.ts';
-import { HandshakeObserver, type RawCapabilities } from './handshake-observer.ts';
+import type { RawCapabilities } from './handshake-observer.ts';
 import { peerError, unreachable } from './peer-error.ts';
 import type { ServerStream, ServerStreamState } from './server-stream.ts';
 import type { ConnectOptions, Target } from './targets.ts';
+import { listenTo, stateOf, type InterruptionListener, type NotificationListener, type WrappedTransport } from './transport-state.ts';
 
 export type { ConnectOptions, HttpTarget, StdioTarget, Target } from './targets.ts';
+export type { InterruptionListener, NotificationListener } from './transport-state.ts';
 
 /** How long a call may last. */
 export interface CallOptions {
@@ -57,12 +59,6 @@ export async function connect(target: Target, options: ConnectOptions = {}): Pro
   return connection;
 }
 
-/** Told of a notification, whatever request it is tied to. Must not throw. */
-export type NotificationListener = (method: string, params: unknown) => void;
-
-/** Told that what the server sends outside of requests may have been lost, and why. Must not throw. */
-export type InterruptionListener = (error: LocalError) => void;
-
 interface Live {
   readonly client: Client;
   readonly exchanges: PendingRequests;
@@ -70,14 +66,15 @@ interface Live {
   readonly leave: () => void;
 }
 
-interface WrappedTransport {
-  readonly exchanges: PendingRequests;
-  readonly listeners: Set<NotificationListener>;
-  readonly interrupted: Set<InterruptionListener>;
+/** What those who follow something on one connection share. */
+interface Shared {
+  /** By list: an answer, and when it was asked for. */
+  readonly lists: Map<string, { readonly at: number; readonly value: Promise<unknown> }>;
+  /** By method: the last session in which it was a bad request, as long as it has not worked in another one. */
+  readonly doubts: Map<string, object>;
+  /** By URI: how many follow it. A session subscribes to a resource once. */
+  readonly followers: Map<string, number>;
 }
-
-/** Wrapped once per transport, however many connections share an SDK client. */
-const wrapped = new WeakMap<Transport, WrappedTransport>();
 
 /**
  * One server, whatever protocol era and transport it is reached by. Made by {@link connect}. For methods that the SDK client does
@@ -86,6 +83,8 @@ const wrapped = new WeakMap<Transport, WrappedTransport>();
 export class Connection {
   /** The server's name in ledgers and callback tokens. */
   readonly server: string;
+  /** @internal */
+  readonly shared: Shared = { lists: new Map(), doubts: new Map(), followers: new Map() };
   readonly #target: Target;
   readonly #options: ConnectOptions;
   readonly #clock: Clock;
@@ -302,7 +301,7 @@ export class Connection {
       const client = isClient(this.#target) ? this.#target : await dial(this.#target, this.#options);
       const { transport } = client;
       if (!transport) throw new LocalError('config_invalid', 'Connect the SDK client before handing it over.');
-      const wire = wrapped.get(transport) ?? wrap(transport);
+      const wire = stateOf(transport)?.wrapped ?? wrap(transport);
       const tell: NotificationListener = (method, params) => { for (const listener of this.#listeners) listener(method, params); };
       const interrupt: InterruptionListener = (error) => this.#interrupt(error);
       wire.listeners.add(tell);
@@ -322,7 +321,7 @@ export class Connection {
     const info = client.getServerVersion();
     const capabilities = capabilitiesOf(client);
     this.#protocolVersion = client.getNegotiatedProtocolVersion();
-    this.#serverStream = client.transport && serverStreams.get(client.transport);
+    this.#serverStream = stateOf(client.transport)?.serverStream;
     this.#serverInfo = info && { name: info.name, version: info.version };
     this.#serverCapabilities = capabilities;
     this.#capability = capabilityOf(capabilities, this.#protocolVersion);
@@ -354,7 +353,8 @@ async function end({ client, leave }: Live, withinMs: number): Promise<void> {
 
 /** Wraps a transport that is connected. */
 function wrap(transport: Transport): WrappedTransport {
-  if (!greetings.has(transport)) greetings.set(transport, HandshakeObserver.on(transport));
+  // What the server said before to an SDK client that was handed over is heard with the next `look`.
+  const state = listenTo(transport);
   const listeners = new Set<NotificationListener>();
   const interrupted = new Set<InterruptionListener>();
   const interrupt = (error: LocalError): void => { for (const listener of [...interrupted]) listener(error); };
@@ -363,23 +363,21 @@ function wrap(transport: Transport): WrappedTransport {
     interrupt(unreachable('the connection was closed'));
     onclose?.();
   };
-  serverStreams.get(transport)?.onLost(() => interrupt(unreachable('the stream of the session broke off')));
+  state.serverStream?.onLost(() => interrupt(unreachable('the stream of the session broke off')));
   const exchanges = new PendingRequests(transport as unknown as Wire, (method, params) => { for (const listener of listeners) listener(method, params); });
-  guards.get(transport)?.onTooLarge((id, error) => exchanges.fail(id, error));
-  const wire = { listeners, interrupted, exchanges };
-  wrapped.set(transport, wire);
-  return wire;
+  state.guard?.onTooLarge((id, error) => exchanges.fail(id, error));
+  return (state.wrapped = { listeners, interrupted, exchanges });
 }
 
 function capabilitiesOf(client: Client): RawCapabilities {
-  const heard = client.transport && greetings.get(client.transport)?.capabilities;
+  const heard = stateOf(client.transport)?.handshake.capabilities;
   return heard ?? client.getServerCapabilities() ?? {};
 }
 
 const sameGreeting = (a: Client, b: Client): boolean =>
   a.getNegotiatedProtocolVersion() === b.getNegotiatedProtocolVersion() && JSON.stringify(capabilitiesOf(a)) === JSON.stringify(capabilitiesOf(b));
 
-const tokenOf = ({ transport }: Client): string | undefined => transport && guards.get(transport)?.token;
+const tokenOf = ({ transport }: Client): string | undefined => stateOf(transport)?.guard?.token;
 
 const isClient = (target: Target): target is Client => 'getServerCapabilities' in target;
 

@@ -6,21 +6,12 @@ import { Client, StreamableHTTPClientTransport, SUPPORTED_PROTOCOL_VERSIONS, typ
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { systemClock } from '../../protocol/lib/clock.ts';
 import { EXTENSION_ID } from '../../protocol/wire/schema.ts';
-import { HandshakeObserver } from './handshake-observer.ts';
 import { HttpGuard } from './http-guard.ts';
 import { EVENTS_EXTENSION_ID } from '../../protocol/events/names.ts';
 import { noRevision, peerError } from './peer-error.ts';
 import { ServerStream } from './server-stream.ts';
 import type { ConnectOptions, HttpTarget, StdioTarget } from './targets.ts';
-
-/** By transport: what was heard of its server. One that somebody else has connected is heard only from the next {@link Connection.look} on. */
-export const greetings = new WeakMap<Transport, HandshakeObserver>();
-
-/** By transport: the stream of its session, where the transport is ours. */
-export const serverStreams = new WeakMap<Transport, ServerStream>();
-
-/** By transport over HTTP that is ours. */
-export const guards = new WeakMap<Transport, HttpGuard>();
+import { listenTo } from './transport-state.ts';
 
 /** A subclass, because for the class itself the SDK starts a second process just to probe for the era. */
 class InPlaceStdioTransport extends StdioClientTransport {}
@@ -46,14 +37,13 @@ async function attempt(target: HttpTarget | StdioTarget, { clientInfo, timeoutMs
     versionNegotiation: { mode },
   });
   const transport = 'url' in target ? httpTransport(target) : stdioTransport(target);
-  const handshake = HandshakeObserver.on(transport);
-  greetings.set(transport, handshake);
+  const { handshake: handshake, guard } = listenTo(transport);
   try {
     await client.connect(transport, timeoutMs === undefined ? {} : { timeout: timeoutMs });
   } catch (error) {
     // For a revision that it does not know the SDK has no error of its own.
     if (handshake.revision !== undefined && !SUPPORTED_PROTOCOL_VERSIONS.includes(handshake.revision)) throw noRevision(undefined);
-    throw 'url' in target ? peerError(error, guards.get(transport)?.token) : error;
+    throw 'url' in target ? peerError(error, guard?.token) : error;
   }
   return client;
 }
@@ -73,8 +63,7 @@ function httpTransport({ url, token, authProvider, requestInit, fetch }: HttpTar
     fetch: stream.fetch,
     reconnectionScheduler: (reconnect, delayMs) => systemClock.after(Math.min(RETRY_MAX_MS, Math.max(RETRY_MIN_MS, delayMs)), reconnect, { background: true }),
   });
-  guards.set(transport, guard);
-  serverStreams.set(transport, stream);
+  listenTo(transport, { guard, serverStream: stream });
   return transport;
 }
 

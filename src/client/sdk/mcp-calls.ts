@@ -77,13 +77,9 @@ async function ask(connection: Connection, method: string, params: object, optio
 /** Many servers answer for a session that they have forgotten what they answer for any bad request. */
 const BAD_REQUEST = -32000;
 
-/** By method: the last session in which it was a bad request, as long as it has not worked in another one. */
-const doubted = new WeakMap<Connection, Map<string, object>>();
-
 /** A call whose session may be gone: then it is left, so that the next call opens another. */
 async function inSession<T>(connection: Connection, method: string, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
-  const doubts = doubted.get(connection) ?? new Map<string, object>();
-  doubted.set(connection, doubts);
+  const { doubts } = connection.shared;
   const session = await orAbort(connection.opened(), signal);
   try {
     const answer = await run();

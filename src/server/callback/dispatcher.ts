@@ -6,7 +6,8 @@ import { classifyFailure, deliverable } from '../../protocol/core/index.ts';
 import type { Attempt, Outcome, Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import { CALLBACK_ANSWER_BYTES_MAX, CALLBACK_BATCH_EVENTS, CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../../protocol/wire/limits.ts';
 import { retryWhenFull, type UnitOfWork, type LoadedSubscription } from '../engine/unit-of-work.ts';
-import type { CallbackDialect, Dialects } from './dialect.ts';
+import type { CallbackDialect } from './dialect.ts';
+import type { Dialects } from './dialects.ts';
 import type { Clock, Egress, Log, Meter, OutboundResult, Random, ReadEntry, Store } from '../engine/ports.ts';
 import { ENVELOPE_BYTES, firstOf, rangeOf, readStore, readTail, type LogRange, type ReadLimits } from '../engine/reader.ts';
 import type { MessageSigner } from './message-signer.ts';
@@ -82,7 +83,7 @@ export class Dispatcher {
       if (range === null) void this.#startFromStore(loaded.row);
       else if (range.last > range.after) this.#claim(loaded, range);
     } catch (cause) {
-      this.#o.log.error({ row: loaded.row, cause }, 'a callback could not be claimed; it is tried again soon');
+      this.#o.log.error({ row: loaded.row, err: cause }, 'a callback could not be claimed; it is tried again soon');
       this.#later(loaded.row);
     }
   }
@@ -104,7 +105,7 @@ export class Dispatcher {
     try {
       await this.#fromStore(row);
     } catch (cause) {
-      this.#o.log.error({ row, cause }, 'reading a log for a callback failed; it is tried again soon');
+      this.#o.log.error({ row, err: cause }, 'reading a log for a callback failed; it is tried again soon');
       this.#later(row);
     } finally {
       this.#reading.delete(row);
@@ -207,7 +208,7 @@ export class Dispatcher {
       await this.#settle(row, attempt, outcome, random.uniform());
     } catch (cause) {
       // The lease runs out and the ordinary tick takes over; nothing is lost.
-      log.error({ row, cause }, 'a callback attempt could not be settled; its lease will run out');
+      log.error({ row, err: cause }, 'a callback attempt could not be settled; its lease will run out');
     } finally {
       leave();
       this.#release(row, attempt);

@@ -10,7 +10,8 @@ import type { DeliveryKey } from '../../protocol/wire/delivery-jws.ts';
 import { STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX, STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX, TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from '../../protocol/wire/limits.ts';
 import { UnitOfWork, retryWhenFull, type LoadedSubscription } from './unit-of-work.ts';
 import { Catalog, mayDrain } from './catalog.ts';
-import { Dialects, type CallbackDialect } from '../callback/dialect.ts';
+import type { CallbackDialect } from '../callback/dialect.ts';
+import { Dialects } from '../callback/dialects.ts';
 import { Dispatcher } from '../callback/dispatcher.ts';
 import { Scheduler } from './scheduler.ts';
 import { listTriggers } from './listing.ts';
@@ -85,6 +86,7 @@ export function createEngine(options: EngineOptions): Engine {
 
 class TriggersEngine implements Engine {
   readonly #store: Store;
+  readonly clock: Clock;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #log: Log;
@@ -112,7 +114,7 @@ class TriggersEngine implements Engine {
   #allServed: (() => void) | null = null;
 
   constructor(options: EngineOptions) {
-    const clock = (this.#clock = options.clock ?? systemClock);
+    const clock = (this.#clock = this.clock = options.clock ?? systemClock);
     const random = (this.#random = options.random ?? systemRandom);
     const log = (this.#log = options.log ?? silentLog);
     const meter = options.meter ?? silentMeter;
@@ -251,7 +253,7 @@ class TriggersEngine implements Engine {
       await this.#dispatcher.close(CLOSE_PATIENCE_MS);
       await this.#unitOfWork.commit();
     } catch (cause) {
-      this.#log.error({ cause }, 'the last commit failed; what it held was told to nobody');
+      this.#log.error({ err: cause }, 'the last commit failed; what it held was told to nobody');
     } finally {
       await this.#egress.close();
       await this.#store.close();
@@ -274,7 +276,7 @@ class TriggersEngine implements Engine {
   /** A commit failed. Memory is gone; say so, and take everything up again from the disk after a pause. */
   #failed(cause: unknown): void {
     const error = cause instanceof LocalError ? cause : new LocalError('store_failed', 'the store could not write; see the cause in the log', { cause });
-    this.#log.error({ code: error.code, cause }, 'a commit failed; nothing of it was done, and it is tried again');
+    this.#log.error({ code: error.code, err: cause }, 'a commit failed; nothing of it was done, and it is tried again');
     this.#refusal = { error, until: this.#clock.now() + STORE_PAUSE_MS };
     this.#sequencer.rollback();
     if (this.#status === 'ok') this.#status = 'degraded';
@@ -302,7 +304,7 @@ class TriggersEngine implements Engine {
       this.#refusal = null;
       this.#status = 'ok';
     } catch (cause) {
-      this.#log.error({ cause }, 'the store still refuses');
+      this.#log.error({ err: cause }, 'the store still refuses');
       this.#resumeLater();
     }
   }
@@ -337,7 +339,7 @@ class TriggersEngine implements Engine {
       this.#streams.ended(row, reason, state);
       // Who unsubscribed knows.
       if (reason === 'unsubscribed') return;
-      void this.#dispatcher.farewell(state, reason).catch((cause) => this.#log.debug({ subscriptionId: state.subscriptionId, cause }, 'the last word did not reach the callback'));
+      void this.#dispatcher.farewell(state, reason).catch((cause) => this.#log.debug({ subscriptionId: state.subscriptionId, err: cause }, 'the last word did not reach the callback'));
     });
   }
 

@@ -63,7 +63,7 @@ export class Maintenance {
     const cancel = this.#o.clock.after(firstMs, () => {
       this.#rounds.delete(cancel);
       void round()
-        .catch((cause: unknown) => { if (!this.#closed) this.#o.log.error({ cause }, `${what} failed; it is tried again`); })
+        .catch((cause: unknown) => { if (!this.#closed) this.#o.log.error({ err: cause }, `${what} failed; it is tried again`); })
         .finally(() => { if (!this.#closed) this.#every(pauseMs, pauseMs, what, round); });
     });
     this.#rounds.add(cancel);
@@ -144,7 +144,7 @@ export class Maintenance {
       if (verifiedAt !== null) this.#o.unitOfWork.write({ type: 'verification', principal, urlHash: consentName(callback), verifiedAt });
       await this.#o.unitOfWork.commit();
     } catch (cause) {
-      if (!this.#closed) this.#o.log.info({ row, cause }, 'a callback could not be asked for its consent; it is tried again');
+      if (!this.#closed) this.#o.log.info({ row, err: cause }, 'a callback could not be asked for its consent; it is tried again');
       await new Promise<void>((resolve) => { this.#o.clock.after(VERIFY_PAUSE_MS, resolve); });
     } finally {
       this.#asking.delete(row);

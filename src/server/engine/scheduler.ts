@@ -83,7 +83,7 @@ export class Scheduler {
       // Those left aside hide what is due next among the others.
       return next === null || this.#aside.size === 0 ? next : Math.max(next, clock.now() + LOOK_MS);
     } catch (cause) {
-      log.error({ cause }, 'what was due could not be done; it is tried again');
+      log.error({ err: cause }, 'what was due could not be done; it is tried again');
       return clock.now() + LOOK_MS;
     }
   }
@@ -97,7 +97,7 @@ export class Scheduler {
       if (until !== null) this.#aside.set(row, until);
     } catch (cause) {
       this.#aside.set(row, clock.now() + FAILED_MS);
-      log.error({ row, cause }, 'what was due for one subscription could not be done; the others go on');
+      log.error({ row, err: cause }, 'what was due for one subscription could not be done; the others go on');
     }
   }
 }

@@ -241,7 +241,7 @@ export class Sequencer {
     try {
       return this.#o.catalog.attribute(name, argument, data);
     } catch (cause) {
-      this.#o.log.warn({ trigger: name, argument, cause }, 'reading an attribute failed; the event matches no subscription that filters by it');
+      this.#o.log.warn({ trigger: name, argument, err: cause }, 'reading an attribute failed; the event matches no subscription that filters by it');
       return undefined;
     }
   }
@@ -255,7 +255,7 @@ export class Sequencer {
       try {
         return predicate(selection.arguments, data);
       } catch (cause) {
-        this.#o.log.warn({ trigger: name, cause }, 'a match predicate failed; the event does not match');
+        this.#o.log.warn({ trigger: name, err: cause }, 'a match predicate failed; the event does not match');
         return false;
       }
     });
@@ -300,7 +300,7 @@ export class Sequencer {
     void this.#catchUp().then(() => { this.#sequencer = false; this.#rest(); }, (cause) => {
       this.#sequencer = false;
       this.#rest();
-      this.#o.log.error({ cause }, 'numbering stopped; it is tried again');
+      this.#o.log.error({ err: cause }, 'numbering stopped; it is tried again');
       this.#o.clock.after(RETRY_MS, () => this.resume());
     });
   }

@@ -12,7 +12,7 @@ import { Secret } from '../../protocol/wire/secret.ts';
 import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
 import { mayDrain, type Catalog } from './catalog.ts';
 import { describe } from './describe.ts';
-import type { Dialects } from '../callback/dialect.ts';
+import type { Dialects } from '../callback/dialects.ts';
 import type { Sequencer } from './sequencer.ts';
 import type { AcceptedEvent, Clock, Egress, Random, Store } from './ports.ts';
 import { instant } from './reader.ts';

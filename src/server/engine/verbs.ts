@@ -8,6 +8,7 @@ import type {
   UnsubscribeParams, UnsubscribeResult, UpdateParams, UpdateResult,
 } from '../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../protocol/core/types.ts';
+import type { Clock } from './ports.ts';
 
 /** Who is asking: the authenticated subject of the MCP request. `local` on stdio, `JSON.stringify([iss, sub])` over HTTP. */
 export interface Caller {
@@ -59,7 +60,7 @@ export interface Logs {
 }
 
 /** What of an engine the bindings to `events/*`, resources and tools need. */
-export type BindableEngine = Verbs & Logs & Pick<Engine, 'onListChanged' | 'settled'>;
+export type BindableEngine = Verbs & Logs & Pick<Engine, 'onListChanged' | 'settled' | 'clock'>;
 
 /** A pull's answer, as an object ready to be sent as the result. */
 export type PullAnswer = object;
@@ -132,6 +133,8 @@ export interface Accepted {
 
 /** What a server's own code asks of the engine. */
 export interface Engine extends Verbs, Logs {
+  /** The clock that the engine was created with; bindings use the same. */
+  readonly clock: Clock;
   /**
    * Opens the store, finishes numbering what was accepted, resumes deliveries. Rejects with the store's `LocalError`
    * (`store_locked`, `store_corrupt`, `store_failed`, `key_unknown`, `config_invalid`).

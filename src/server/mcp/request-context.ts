@@ -2,6 +2,7 @@
  * One request, as every binding with notifications of its own sees it. Nothing here knows MCP's transports or SDK.
  */
 import type { Meta, RequestId } from '../../../spec-schema/draft/schema.ts';
+import type { Clock } from '../engine/ports.ts';
 import type { Caller } from '../engine/verbs.ts';
 import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
 
@@ -17,6 +18,8 @@ export interface RequestContext<Method extends string> {
    * result.
    */
   readonly authorizedUntil: number | null;
+  /** The engine's. */
+  readonly clock: Clock;
   /** Sends a notification on the response of this very request. Rejects when the connection is gone. */
   notify(method: Method, params: object): Promise<void>;
 }
@@ -27,17 +30,17 @@ export function tagged<T extends object>(params: T, requestId: RequestId): T & {
   return { ...params, _meta: { ...meta, [SUBSCRIPTION_ID_META_KEY]: requestId } };
 }
 
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-
 /** Whoever has lost access must not go on listening, so a stream ends at the latest with the authorization it was opened with. */
-export async function untilUnauthorized({ stop, authorizedUntil }: Pick<RequestContext<never>, 'stop' | 'authorizedUntil'>, run: (end: AbortSignal) => Promise<void>): Promise<void> {
+export async function untilUnauthorized({ stop, authorizedUntil, clock }: Pick<RequestContext<never>, 'stop' | 'authorizedUntil' | 'clock'>, run: (end: AbortSignal) => Promise<void>): Promise<void> {
   if (authorizedUntil === null) return run(stop);
   const expiry = new AbortController();
-  const leftMs = Math.min(Math.max(0, authorizedUntil - Date.now()), LONGEST_TIMER_MS);
-  const timer = setTimeout(() => expiry.abort(), leftMs).unref();
+  const leftMs = authorizedUntil - clock.now();
+  // A timer of 0 ms can be late on a busy machine: nothing is sent before it fires.
+  if (leftMs <= 0) expiry.abort();
+  const cancel = clock.after(Math.max(0, leftMs), () => expiry.abort());
   try {
     await run(AbortSignal.any([stop, expiry.signal]));
   } finally {
-    clearTimeout(timer);
+    cancel();
   }
 }

@@ -7,9 +7,10 @@ import type { RequestId } from '../../../spec-schema/draft/schema.ts';
 import type { Log } from '../engine/ports.ts';
 import type { Caller, Engine, Verbs } from '../engine/verbs.ts';
 import { internalError, WireError } from '../../protocol/wire/errors.ts';
+import { attached } from './attached.ts';
 
 /** What of an engine a binding needs. */
-export type AttachableEngine = Verbs & Pick<Engine, 'onListChanged'>;
+export type AttachableEngine = Verbs & Pick<Engine, 'onListChanged' | 'clock'>;
 
 /** What every `attach…` function takes. */
 export interface BindingOptions {
@@ -32,12 +33,17 @@ export const passThrough = {
   '~standard': { version: 1, vendor: 'mcp-triggers', validate: (value: unknown) => ({ value }) },
 } as const;
 
-/** Marks a server as carrying a binding. Throws an Error that says what is in the way. */
-export function claimServer(mcp: McpServer, attached: WeakSet<McpServer>, what: string, methods: readonly string[] = []): void {
+/** The bindings that a server carries. */
+const claimsOf = attached((_: McpServer) => new Set<string>());
+
+/** Marks a server as carrying a binding; the returned function takes the mark back. Throws an Error that says what is in the way. */
+export function claimServer(mcp: McpServer, what: string, methods: readonly string[] = []): () => void {
+  const claims = claimsOf(mcp);
   if (mcp.isConnected()) throw new Error(`Attach ${what} before connecting the server.`);
-  if (attached.has(mcp)) throw new Error(`This server already has ${what} attached.`);
+  if (claims.has(what)) throw new Error(`This server already has ${what} attached.`);
   for (const method of methods) mcp.server.assertCanSetRequestHandler(method);
-  attached.add(mcp);
+  claims.add(what);
+  return () => void claims.delete(what);
 }
 
 /**

@@ -24,6 +24,7 @@ export class OutboundExchange {
   readonly #answered: (answer: Answer) => void;
   readonly #failed: (refusal: DestinationRefused) => void;
   readonly #deadline: NodeJS.Timeout;
+  readonly #expiresAt: number;
   #controller: Controller | null = null;
   #settled = false;
   #interim = 0;
@@ -35,6 +36,7 @@ export class OutboundExchange {
   constructor(deadlineMs: number, answered: (answer: Answer) => void, failed: (refusal: DestinationRefused) => void) {
     this.#answered = answered;
     this.#failed = failed;
+    this.#expiresAt = performance.now() + deadlineMs;
     this.#deadline = setTimeout(expire, deadlineMs, this);
   }
 
@@ -43,9 +45,11 @@ export class OutboundExchange {
     this.#fail(new DestinationRefused('timeout', 'deadline'));
   }
 
+  /** The client calls this right before it writes the request. The timer can be late on a busy machine, so the clock decides. */
   onRequestStart(controller: Controller): void {
     this.#controller = controller;
     if (this.#settled) controller.abort(SETTLED);
+    else if (performance.now() >= this.#expiresAt) this.expire();
   }
 
   onResponseStart(_controller: Controller, status: number, headers: IncomingHttpHeaders): void {

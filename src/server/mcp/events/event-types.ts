@@ -5,19 +5,11 @@
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { invalidParams, notFound, WireError } from '../../../protocol/wire/errors.ts';
 import { EXTENSION_ID, type ListTriggersResult, type TriggerType } from '../../../protocol/wire/schema.ts';
+import { attached } from '../attached.ts';
 import { DRAINS } from './errors.ts';
 import type { DeliveryMode, EventDescriptor, ListResult } from '../../../protocol/events/types.ts';
 
 const MODES = Object.keys(DRAINS) as DeliveryMode[];
-
-const catalogues = new WeakMap<BindableEngine, EventTypes>();
-
-/** The one for this engine; servers come and go with every request, and what it knows is worth keeping. */
-export function eventTypesOf(engine: BindableEngine): EventTypes {
-  let types = catalogues.get(engine);
-  if (types === undefined) catalogues.set(engine, (types = new EventTypes(engine)));
-  return types;
-}
 
 export class EventTypes {
   readonly #engine: BindableEngine;
@@ -60,6 +52,9 @@ export class EventTypes {
     }
   }
 }
+
+/** One for each engine, for all servers that it is attached to. */
+export const eventTypesOf = attached((engine: BindableEngine) => new EventTypes(engine));
 
 const isOffered = ({ payloadSchema }: TriggerType): boolean => payloadSchema['type'] === 'object';
 

@@ -2,7 +2,7 @@
  * Installs `events/*` (SEP-3415) on an MCP SDK server, for both protocol eras and every transport of the SDK.
  */
 import { CLIENT_CAPABILITIES_META_KEY, ProtocolError, type McpServer, type ServerCapabilities, type ServerContext } from '@modelcontextprotocol/server';
-import { silentLog, systemClock } from '../../engine/system.ts';
+import { silentLog } from '../../engine/system.ts';
 import type { BindableEngine } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import { endingError, eventsError, LogEnded } from './errors.ts';
@@ -20,15 +20,11 @@ export interface EventsOptions extends BindingOptions {
    * which is what clients read that were written before SEP-3415.
    */
   readonly undeclared?: ProfileName;
-  /** Epoch milliseconds; the engine's clock, if it was given one. Default: the system's. */
-  readonly now?: () => number;
 }
 
 const METHODS = Object.keys(eventsMethods) as EventsMethod[];
 const LIST_CHANGED = 'notifications/events/list_changed';
 const SETTINGS = { listChanged: true };
-
-const attached = new WeakSet<McpServer>();
 
 /**
  * Serves `events/*` on `mcp` from the logs of `engine`, and declares it in both places where peers look. Webhooks need
@@ -37,11 +33,10 @@ const attached = new WeakSet<McpServer>();
  * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
  */
 export function attachEvents(mcp: McpServer, engine: BindableEngine, options: EventsOptions = {}): void {
-  claimServer(mcp, attached, 'events', METHODS);
+  claimServer(mcp, 'events', METHODS);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
   const undeclared = options.undeclared ?? 'sketch';
-  const now = options.now ?? (() => systemClock.now());
   const announce = announcer(mcp, engine, options);
   for (const method of METHODS) {
     mcp.server.setRequestHandler(method, { params: passThrough }, async (params, ctx) => {
@@ -52,11 +47,12 @@ export function attachEvents(mcp: McpServer, engine: BindableEngine, options: Ev
         requestId: ctx.mcpReq.id,
         stop: stopOf(ctx),
         authorizedUntil: authorizedUntil(ctx),
+        clock: engine.clock,
         notify: (notification, body) => ctx.mcpReq.notify({ method: notification, params: { ...body } }),
       };
       try {
         await options.ready?.();
-        return { ...(await answer(mcp, method, params, { engine, exchange, profile, log, now })) };
+        return { ...(await answer(mcp, method, params, { engine, exchange, profile, log })) };
       } catch (error) {
         const said = errorFor(error, profile);
         throw said === null ? protocolError(error, ctx, log) : new ProtocolError(said.code, said.message, said.data);

@@ -20,8 +20,6 @@ export interface EventsRequest {
   /** How this peer is spoken to. */
   readonly profile: Profile;
   readonly log: Log;
-  /** Epoch milliseconds, of the engine's clock. */
-  now(): number;
 }
 
 /** A row: what is done with params of the right shape. */
@@ -50,7 +48,7 @@ async function offered(engine: BindableEngine, caller: Caller, { name }: EventSe
 /** The five methods. */
 export const eventsMethods: Readonly<Record<EventsMethod, Row>> = {
   'events/list': row('events/list', ({ engine }, caller, { cursor }) => eventTypesOf(engine).list(caller, cursor)),
-  'events/poll': row('events/poll', async ({ engine, now }, caller, params) => poll(await offered(engine, caller, params), caller, params, now())),
+  'events/poll': row('events/poll', async ({ engine }, caller, params) => poll(await offered(engine, caller, params), caller, params, engine.clock.now())),
   'events/stream': row('events/stream', async (request, caller, params) => {
     await offered(request.engine, caller, params);
     await stream({ ...request, caller }, params);

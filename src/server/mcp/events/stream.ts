@@ -22,12 +22,11 @@ export interface StreamContext {
   readonly exchange: RequestContext<EventsNotification>;
   readonly profile: Profile;
   readonly log: Log;
-  now(): number;
 }
 
 /** Resolves when the server ends the stream or the client is gone. Rejects, before anything is sent, as {@link begin} and `triggers/stream` do. */
 export async function stream(context: StreamContext, params: StreamParams): Promise<void> {
-  const start = await begin(context.engine, context.caller, params, context.now());
+  const start = await begin(context.engine, context.caller, params, context.engine.clock.now());
   await untilUnauthorized(context.exchange, async (end) => {
     const push = new Push(context, params, start, end);
     await context.engine.stream(context.caller, { subscriptionId: start.log.subscriptionId, after: start.after }, push, push.end);
@@ -88,12 +87,12 @@ class Push {
 
   /** The window moves on, and the log is kept while somebody listens. */
   async #keep(delivery: Delivery): Promise<void> {
-    const { engine, caller, log, now } = this.#context;
+    const { engine, caller, log } = this.#context;
     const { subscriptionId, epoch } = delivery;
     const last = lastOf(delivery);
     try {
       if (last > delivery.after) await engine.ack(caller, { subscriptionId, position: { epoch, sequence: last } });
-      if (!isFresh({ expiresAt: delivery.expiresAt, ttlMs: this.#log.ttlMs }, now())) await this.#extend();
+      if (!isFresh({ expiresAt: delivery.expiresAt, ttlMs: this.#log.ttlMs }, engine.clock.now())) await this.#extend();
     } catch (error) {
       // What was sent was sent. The engine tells the stream itself when the log ends or its epoch changes, and both are tried again.
       log.debug({ err: error, subscriptionId }, 'a stream of events/* could not acknowledge what it sent, or extend its lease');
@@ -102,9 +101,9 @@ class Push {
 
   /** Who may not follow this any more is told so, on the stream. */
   async #extend(): Promise<void> {
-    const { engine, caller, profile, now } = this.#context;
+    const { engine, caller, profile } = this.#context;
     try {
-      await feedOf(engine, caller, selectionOf(this.#params), now());
+      await feedOf(engine, caller, selectionOf(this.#params), engine.clock.now());
     } catch (error) {
       if (!(error instanceof WireError) || !error.is('Forbidden')) throw error;
       await this.#terminated(eventsError(error, profile));

@@ -2,7 +2,7 @@
  * When to ring. A doorbell says that there is something to read and nothing else, so one is enough until somebody comes; and since
  * nothing confirms that it was heard, it is repeated, more and more rarely, for as long as nobody does.
  */
-import { systemClock } from '../../engine/system.ts';
+import type { Clock } from '../../engine/ports.ts';
 
 /** How often a doorbell may ring, in milliseconds. */
 export interface NotifyTiming {
@@ -18,6 +18,7 @@ const REMIND_MAX_MS = 3_600_000;
 const nothing = (): void => undefined;
 
 export interface ChangeNotifierOptions extends Partial<NotifyTiming> {
+  readonly clock: Clock;
   /** The highest number of the log; null = it cannot be told now, and news will come again. Does not reject. */
   readonly head: () => Promise<number | null>;
   readonly notify: () => void;
@@ -84,7 +85,7 @@ export class ChangeNotifier {
   #ring(head: number): void {
     this.#seen = head;
     this.#quiet = true;
-    this.#cancelQuiet = systemClock.after(this.#o.quietMs, () => {
+    this.#cancelQuiet = this.#o.clock.after(this.#o.quietMs, () => {
       this.#quiet = false;
       void this.#look();
     });
@@ -94,7 +95,7 @@ export class ChangeNotifier {
 
   #remindLater(): void {
     this.#cancelReminder();
-    this.#cancelReminder = systemClock.after(this.#remindMs, () => {
+    this.#cancelReminder = this.#o.clock.after(this.#remindMs, () => {
       this.#remindMs = Math.min(this.#remindMs * 2, REMIND_MAX_MS);
       this.#remindLater();
       this.#o.notify();

@@ -5,6 +5,7 @@
 import type { JsonObject, Position, Subscription, TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { invalidParams, notFound, WireError } from '../../../protocol/wire/errors.ts';
+import { attached } from '../attached.ts';
 import { implicitSubscription, implicitSubscriptionKey } from '../implicit-subscription.ts';
 import type { ResolvedFeedOptions } from './options.ts';
 import { pageText, readPage, type FeedPage, type Followed } from './page.ts';
@@ -86,9 +87,9 @@ export class Feeds {
     return Watch.open({ engine: this.#engine, caller, find, leased: target.kind === 'feed', seen: seen ?? target.after, listeners: this.#listeners, options: feedOptions }, listener);
   }
 
-  async #leased(caller: Caller, { type: { name }, arguments: args }: Feed, { leaseMs, now }: ResolvedFeedOptions): Promise<Subscription> {
+  async #leased(caller: Caller, { type: { name }, arguments: args }: Feed, { leaseMs }: ResolvedFeedOptions): Promise<Subscription> {
     try {
-      return (await implicitSubscription(this.#engine, caller, 'feed', { name, arguments: args }, leaseMs, now())).subscription;
+      return (await implicitSubscription(this.#engine, caller, 'feed', { name, arguments: args }, leaseMs, this.#engine.clock.now())).subscription;
     } catch (error) {
       throw error instanceof WireError && error.is('InvalidParams') ? inUri(error) : error;
     }
@@ -106,11 +107,5 @@ function inUri({ data: { path, expected } }: WireError<'InvalidParams'>): WireEr
   return invalidParams('/uri', `arguments that fit the trigger type: ${at === '' ? '' : `at "${at}", `}${expected}`);
 }
 
-const feeds = new WeakMap<BindableEngine, Feeds>();
-
 /** One for each engine, however many servers and endpoints it is attached to: whoever reads answers the doorbells of all. */
-export function feedsOf(engine: BindableEngine): Feeds {
-  let found = feeds.get(engine);
-  if (found === undefined) feeds.set(engine, (found = new Feeds(engine)));
-  return found;
-}
+export const feedsOf = attached((engine: BindableEngine) => new Feeds(engine));

@@ -12,39 +12,32 @@ import { resolveFeedOptions, type FeedOptions, type ResolvedFeedOptions } from '
 import { isFeedUri, withoutAfter } from './uri.ts';
 import { Watched } from './watched.ts';
 import { claimServer, protocolError, type BindingOptions } from '../sdk.ts';
+import { storedHandler, type StoredHandler } from '../sdk-handlers.ts';
 
 /** How feeds are offered on one SDK server. */
 export interface ResourcesOptions extends BindingOptions, FeedOptions {}
-
-type Handler = (request: JSONRPCRequest, ctx: ServerContext) => Promise<Result>;
-
-const attached = new WeakSet<McpServer>();
 
 /**
  * Offers every trigger type as a resource template and every log of a caller as a resource on `mcp`, with doorbells after `resources/subscribe`
  * and, on a pipe, for `subscriptions/listen`; over HTTP that needs {@link withFeeds} around the endpoint (SEP: When a peer lacks the extension). Call it before
  * connecting. The server's own resources go on working, whether they are registered before or after.
  * @throws Error if the server is connected, or has feeds already.
+ * @throws LocalError `config_invalid` for a version of the SDK whose handlers cannot be read.
  */
 export function attachResources(mcp: McpServer, engine: BindableEngine, options: ResourcesOptions = {}): void {
-  claimServer(mcp, attached, 'the resources');
+  const hasResources = storedHandler(mcp.server, 'resources/read') !== undefined;
+  claimServer(mcp, 'the resources');
   const binding = new Binding(mcp, engine, options);
-  // What the SDK has for its registered resources, made once there is one.
-  if (handlerOf(mcp, 'resources/read') === undefined) mcp.registerResource('triggers', 'triggers:none', {}, () => ({ contents: [] })).remove();
+  // The SDK sets its handlers for registered resources with the first of them.
+  if (!hasResources) mcp.registerResource('triggers', 'triggers:none', {}, () => ({ contents: [] })).remove();
   for (const [method, serve] of Object.entries(binding.methods)) {
-    const inner = handlerOf(mcp, method);
+    const inner = storedHandler(mcp.server, method);
     mcp.server.setRequestHandler(method as 'resources/read', async (request, ctx) => {
       // The SDK checks the shape of both for the revision that is spoken; the request is passed on as it came.
       return (await serve(request as unknown as JSONRPCRequest, ctx, inner)) as never;
     });
   }
   mcp.server.registerCapabilities({ resources: { subscribe: true, listChanged: true } });
-}
-
-/** A handler that was set before. The SDK has it for classes that build upon its own. */
-function handlerOf(mcp: McpServer, method: string): Handler | undefined {
-  const server = mcp.server as unknown as { _getRequestHandler(method: string): Handler | undefined };
-  return server._getRequestHandler(method);
 }
 
 const uriOf = ({ params }: JSONRPCRequest): string => (params as { readonly uri: string }).uri;
@@ -64,7 +57,7 @@ const uncached = ({ mcpReq }: ServerContext): object => (mcpReq.envelope === und
 /** Over HTTP without a session nothing outlives the request. */
 const outlives = ({ http, sessionId }: ServerContext): boolean => http === undefined || sessionId !== undefined;
 
-type Serve = (request: JSONRPCRequest, ctx: ServerContext, inner: Handler | undefined) => Promise<Result>;
+type Serve = (request: JSONRPCRequest, ctx: ServerContext, inner: StoredHandler | undefined) => Promise<Result>;
 
 class Binding {
   readonly #mcp: McpServer;

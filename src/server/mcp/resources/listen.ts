@@ -6,7 +6,6 @@
 import { isJsonContentType, readRequestBody, type AuthInfo, type McpHttpHandler } from '@modelcontextprotocol/server';
 import type { RequestId } from '../../../../spec-schema/draft/schema.ts';
 import { PrincipalQuota } from '../../engine/quota.ts';
-import { systemClock } from '../../engine/system.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { internalError, WireError } from '../../../protocol/wire/errors.ts';
 import { tagged } from '../request-context.ts';
@@ -170,7 +169,8 @@ class Listening {
       return response;
     }
     const splice = (this.#splice = new Splice(response.body, { rewrite: (message) => this.#rewrite(message), closed: () => this.close() }));
-    if (authInfo?.expiresAt !== undefined) this.onClosed(systemClock.after(authInfo.expiresAt * 1000 - Date.now(), () => this.#end()));
+    const { clock } = this.#engine;
+    if (authInfo?.expiresAt !== undefined) this.onClosed(clock.after(authInfo.expiresAt * 1000 - clock.now(), () => this.#end()));
     // Whoever is gone reads no end, and need not be told of it.
     const gone = (): void => splice.end();
     request.signal.addEventListener('abort', gone, { once: true });

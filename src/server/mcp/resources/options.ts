@@ -15,8 +15,6 @@ export interface FeedOptions {
   readonly maxWatched?: number;
   /** How often a doorbell may ring. */
   readonly notify?: Partial<NotifyTiming>;
-  /** Epoch milliseconds; the engine's clock, if it was given one. Default: the system's. */
-  readonly now?: () => number;
   /**
    * Whether a caller may be told of a resource of the application. The application tells of it itself, with `sendResourceUpdated` or on the
    * handler's bus. Default: nobody may.
@@ -29,9 +27,8 @@ export interface ResolvedFeedOptions {
   readonly leaseMs: number;
   readonly maxWatched: number;
   readonly notify: Partial<NotifyTiming>;
-  readonly now: () => number;
   readonly log: Log;
 }
 
-export const resolveFeedOptions = ({ leaseMs = DAY_MS, maxWatched = WATCHED_MAX, notify: notifyTiming = {}, now = Date.now, log = silentLog }: FeedOptions & { readonly log?: Log }): ResolvedFeedOptions =>
-  ({ leaseMs, maxWatched, notify: notifyTiming, now, log });
+export const resolveFeedOptions = ({ leaseMs = DAY_MS, maxWatched = WATCHED_MAX, notify: notifyTiming = {}, log = silentLog }: FeedOptions & { readonly log?: Log }): ResolvedFeedOptions =>
+  ({ leaseMs, maxWatched, notify: notifyTiming, log });

@@ -28,10 +28,11 @@ export class VisibleTypes {
   of(caller: Caller): Promise<ReadonlyMap<string, TriggerType>> {
     const { principal } = caller;
     const found = this.#remembered.get(principal);
-    if (found !== undefined && found.until > Date.now()) return found.types;
+    const now = this.#engine.clock.now();
+    if (found !== undefined && found.until > now) return found.types;
     const types = this.list(caller);
     this.#remembered.delete(principal);
-    this.#remembered.set(principal, { types, until: Date.now() + REMEMBERED_MS });
+    this.#remembered.set(principal, { types, until: now + REMEMBERED_MS });
     const [oldest] = this.#remembered.keys();
     if (this.#remembered.size > CALLERS_MAX && oldest !== undefined) this.#remembered.delete(oldest);
     // A failure is told to whoever waits for it and not remembered.

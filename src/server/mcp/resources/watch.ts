@@ -4,7 +4,6 @@
  */
 import type { Position, PullResult, Subscription } from '../../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../../protocol/core/types.ts';
-import { systemClock } from '../../engine/system.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import { ChangeNotifier } from './change-notifier.ts';
@@ -79,6 +78,7 @@ export class Watch {
     const { seen, options: { notify: notifyTiming } } = options;
     this.#notifier = new ChangeNotifier({
       ...notifyTiming,
+      clock: options.engine.clock,
       seen: seen?.epoch === log.epoch ? Math.max(seen.sequence, log.acked) : log.acked,
       head: () => this.#head(),
       notify: () => listener.notify(),
@@ -147,7 +147,7 @@ export class Watch {
   }
 
   #renewLater(afterMs: number | null): void {
-    if (this.#o.leased && afterMs !== null && !this.#closed) this.#cancelRenewal = systemClock.after(afterMs, () => void this.#renew());
+    if (this.#o.leased && afterMs !== null && !this.#closed) this.#cancelRenewal = this.#o.engine.clock.after(afterMs, () => void this.#renew());
   }
 
   async #renew(): Promise<void> {

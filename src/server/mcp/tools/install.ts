@@ -22,11 +22,7 @@ export interface ToolsOptions extends BindingOptions {
   readonly leaseMs?: number;
   /** Room for the events of one answer, and for a list, in bytes of JSON; one event is always sent. Default: 64 KiB. */
   readonly answerBytes?: number;
-  /** Epoch milliseconds; for tests. */
-  readonly now?: () => number;
 }
-
-const attached = new WeakSet<McpServer>();
 
 /**
  * Offers `watch`, `check` and `unwatch` on `mcp`: for clients that have tools and nothing else, with the order, the gaps and the
@@ -35,9 +31,9 @@ const attached = new WeakSet<McpServer>();
  * @throws Error if the server is connected, has the tools already, or has another tool of one of the names.
  */
 export function attachTools(mcp: McpServer, engine: BindableEngine, options: ToolsOptions = {}): void {
-  const { prefix = '', leaseMs = DAY_MS, answerBytes = ANSWER_BYTES, log = silentLog, caller = callerOf, now = Date.now } = options;
+  const { prefix = '', leaseMs = DAY_MS, answerBytes = ANSWER_BYTES, log = silentLog, caller = callerOf } = options;
   const names = toolNames(prefix);
-  claimServer(mcp, attached, 'the tools');
+  const unclaim = claimServer(mcp, 'the tools');
   const registered: RegisteredTool[] = [];
   try {
     for (const { kind, title, description, hints, inputSchema, outputSchema, call } of tools) {
@@ -45,7 +41,7 @@ export function attachTools(mcp: McpServer, engine: BindableEngine, options: Too
       registered.push(mcp.registerTool(names[kind], announced, async (args: unknown, ctx: ServerContext): Promise<CallToolResult> => {
         try {
           await options.ready?.();
-          return resultOf(await call(() => ({ engine, caller: caller(ctx), names, leaseMs, answerBytes, now: now() }), args));
+          return resultOf(await call(() => ({ engine, caller: caller(ctx), names, leaseMs, answerBytes, now: engine.clock.now() }), args));
         } catch (error) {
           return resultOf(refused(wireError(error, ctx, log), names));
         }
@@ -53,7 +49,7 @@ export function attachTools(mcp: McpServer, engine: BindableEngine, options: Too
     }
   } catch (error) {
     for (const tool of registered) tool.remove();
-    attached.delete(mcp);
+    unclaim();
     throw error;
   }
 }

@@ -3,7 +3,7 @@
  */
 import type { McpServer, ServerContext } from '@modelcontextprotocol/server';
 import type { ServerCapability } from '../../../../spec-schema/draft/schema.ts';
-import type { Log } from '../../engine/ports.ts';
+import type { Clock, Log } from '../../engine/ports.ts';
 import { silentLog } from '../../engine/system.ts';
 import type { Caller } from '../../engine/verbs.ts';
 import { placeCapability } from '../../../protocol/wire/capability.ts';
@@ -17,8 +17,6 @@ export interface AttachOptions extends Omit<ServerCapability, 'listChanged'>, Bi
 
 type Exchange = RequestExchange<NotificationMethod>;
 
-const attached = new WeakSet<McpServer>();
-
 /**
  * Serves `triggers/*` on `mcp` from `engine` and announces the capability: under `extensions` for 2026-07-28 and under
  * `experimental` for the handshake revisions. Call it before connecting; one engine may be attached to any number of servers
@@ -28,7 +26,7 @@ const attached = new WeakSet<McpServer>();
  */
 export function attachTriggers(mcp: McpServer, engine: AttachableEngine, options: AttachOptions): void {
   const methods = Object.keys(triggersMethods) as TriggersMethod[];
-  claimServer(mcp, attached, 'triggers', methods);
+  claimServer(mcp, 'triggers', methods);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
   const connection: Connection = { mcp, engine, log, openStreams: 0, used: false };
@@ -37,7 +35,7 @@ export function attachTriggers(mcp: McpServer, engine: AttachableEngine, options
       connection.used = true;
       try {
         await options.ready?.();
-        return { ...(await answer(connection, method, params, exchangeOf(ctx, () => caller(ctx)))) };
+        return { ...(await answer(connection, method, params, exchangeOf(ctx, engine.clock, () => caller(ctx)))) };
       } catch (error) {
         throw protocolError(error, ctx, log);
       }
@@ -84,12 +82,13 @@ async function answer(connection: Connection, method: TriggersMethod, params: un
 }
 
 /** One exchange from the SDK's context. */
-function exchangeOf(ctx: ServerContext, caller: () => Caller): Exchange {
+function exchangeOf(ctx: ServerContext, clock: Clock, caller: () => Caller): Exchange {
   return {
     caller,
     requestId: ctx.mcpReq.id,
     stop: stopOf(ctx),
     authorizedUntil: authorizedUntil(ctx),
+    clock,
     notify: (method, params) => ctx.mcpReq.notify({ method, params: { ...params } }),
   };
 }

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { CALLBACK_ANSWER_BYTES_MAX } from '../../../../src/protocol/wire/limits.ts';
-import { answer, bodyOf, closing, endpoint, request, verdict } from './support.ts';
+import { answer, bodyOf, closing, endpoint, request, verdict, type Endpoint } from './support.ts';
 
 const DEADLINE_MS = 400;
 const GOOD = answer('200 OK', '{"ack":7}');
@@ -133,14 +133,39 @@ describe('bounds', () => {
     await until(() => peer.open() === 0);
   });
 
-  test('[cb-deadline] the deadline covers the wait for a name, for a connection and for a turn', async (t) => {
-    const peer = await endpoint(t, () => undefined);
+  test('[cb-deadline] the deadline covers the wait for a name', async (t) => {
     const silent = closing(t, createEgress({ lookup: () => undefined, timeouts: { connectMs: 600 } }));
     assert.equal(verdict(await silent.post(request('https://receiver.example/', { deadlineMs: 50 }))), 'timeout');
+  });
+
+  test('[cb-deadline] the deadline covers the wait for a connection: a request that expires in the queue is never sent', async (t) => {
+    let waiting = (_: Socket): void => undefined;
+    const asked = new Promise<Socket>((resolve) => { waiting = resolve; });
+    const peer = await endpoint(t, (socket, count) => (count === 1 ? waiting(socket) : void socket.write(GOOD)));
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }));
-    const results = await Promise.all([1, 2, 3].map(() => egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }))));
-    assert.deepEqual(results.map(verdict), ['timeout', 'timeout', 'timeout']);
-    assert.equal(peer.received.filter((bytes) => bytes !== '').length, 1, 'what waited in vain is never sent');
+    const first = egress.post(request(peer.url));
+    const queued = await Promise.all([1, 2].map(() => egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }))));
+    assert.deepEqual(queued.map(verdict), ['timeout', 'timeout']);
+    (await asked).write(GOOD);
+    assert.equal(verdict(await first), 'response 200');
+    assert.equal(verdict(await egress.post(request(peer.url))), 'response 200');
+    assert.equal(requestsTo(peer), 2);
+  });
+
+  test('[cb-deadline] a queued request whose deadline has passed is not sent although its timer is late', async (t) => {
+    const peer = await endpoint(t, (socket) => socket.write(GOOD));
+    const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }));
+    const first = egress.post(request(peer.url)).then((result) => {
+      // The client frees the connection after this, and before timers run.
+      const end = performance.now() + 2 * DEADLINE_MS;
+      while (performance.now() < end);
+      return result;
+    });
+    const queued = egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }));
+    assert.equal(verdict(await first), 'response 200');
+    assert.equal(verdict(await queued), 'timeout');
+    assert.equal(verdict(await egress.post(request(peer.url))), 'response 200');
+    assert.equal(requestsTo(peer), 2);
   });
 
   test('one lost connection is one attempt: nothing is sent again behind the caller', async (t) => {
@@ -149,9 +174,11 @@ describe('bounds', () => {
     const verdicts = [];
     for (let i = 0; i < 3; i++) verdicts.push(verdict(await egress.post(request(peer.url))));
     assert.deepEqual(verdicts, ['response 200', 'connection_refused', 'response 200']);
-    assert.equal(peer.received.join('').match(/POST \/hook/g)?.length, 3);
+    assert.equal(requestsTo(peer), 3);
   });
 });
+
+const requestsTo = (peer: Endpoint): number => peer.received.join('').match(/POST \/hook/g)?.length ?? 0;
 
 /** Gives up far beyond what anything here takes. */
 async function until(holds: () => boolean): Promise<void> {

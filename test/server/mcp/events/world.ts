@@ -40,7 +40,6 @@ export class EventsWorld extends World {
       ...rest, triggers,
       engine: { dialects: eventsDialects(), ...engine },
       install: (mcp, world) => attachEvents(mcp, world.engine, {
-        now: () => world.clock.now(),
         log: { debug: () => undefined, info: (fields, message) => void world.log.push(JSON.stringify({ level: 'info', ...fields, message })), warn: () => undefined, error: (fields, message) => void world.log.push(JSON.stringify({ level: 'error', ...fields, message })) },
         ...(undeclared === undefined ? {} : { undeclared }),
       }),

@@ -83,6 +83,15 @@ describe('attaching feeds', () => {
     await connected.close();
   });
 
+  test('to a version of the SDK whose handlers cannot be read is refused, and changes nothing', () => {
+    const mcp = server();
+    Object.defineProperty(mcp.server, '_getRequestHandler', { configurable: true, value: undefined });
+    assert.throws(() => attachResources(mcp, engine), { name: 'LocalError', code: 'config_invalid' });
+    mcp.server.assertCanSetRequestHandler('resources/read');
+    Reflect.deleteProperty(mcp.server, '_getRequestHandler');
+    attachResources(mcp, engine);
+  });
+
   for (const era of ['modern', 'handshake'] as const) {
     for (const [order, prepare] of [
       ['before', (mcp: McpServer) => { note(mcp); page(mcp); attachResources(mcp, engine); }],

@@ -1,24 +1,25 @@
 /** When a doorbell rings: once for a burst, again when something came after that was read, and more and more rarely while nobody comes. */
 import assert from 'node:assert/strict';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test } from 'node:test';
 import { ChangeNotifier } from '../../../../src/server/mcp/resources/change-notifier.ts';
+import { manualClock } from '../../../../src/testing/index.ts';
 
 /** A doorbell over a log whose head the test moves, on a clock that the test moves. */
-function door(context: TestContext, seen = 0) {
-  context.mock.timers.enable({ apis: ['setTimeout'] });
+function door(seen = 0) {
+  const clock = manualClock();
   const log = { head: seen as number | null, rings: 0 };
-  const bell = new ChangeNotifier({ head: async () => log.head, notify: () => void (log.rings += 1), seen, quietMs: 1000, remindMs: 30_000 });
+  const bell = new ChangeNotifier({ clock, head: async () => log.head, notify: () => void (log.rings += 1), seen, quietMs: 1000, remindMs: 30_000 });
   const settle = async (): Promise<void> => { for (let turn = 0; turn < 10; turn += 1) await Promise.resolve(); };
   return {
     log, bell, settle,
     async news(head: number | null) { log.head = head; bell.news(); await settle(); },
-    async pass(ms: number) { context.mock.timers.tick(ms); await settle(); },
+    async pass(ms: number) { clock.advance(ms); await settle(); },
   };
 }
 
 describe('a doorbell', () => {
-  test('rings once for a burst, and once more for what came after it', async (context) => {
-    const { log, news, pass } = door(context);
+  test('rings once for a burst, and once more for what came after it', async () => {
+    const { log, news, pass } = door();
     await news(1);
     assert.equal(log.rings, 1);
     for (const head of [2, 3, 4]) await news(head);
@@ -31,8 +32,8 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 2);
   });
 
-  test('rings at once again after somebody has read, but not for what was read', async (context) => {
-    const { log, bell, news, pass, settle } = door(context);
+  test('rings at once again after somebody has read, but not for what was read', async () => {
+    const { log, bell, news, pass, settle } = door();
     await news(1);
     await news(2);
     bell.read(2);
@@ -43,8 +44,8 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 2);
   });
 
-  test('rings for what came between the reading and its being told', async (context) => {
-    const { log, bell, news, settle } = door(context);
+  test('rings for what came between the reading and its being told', async () => {
+    const { log, bell, news, settle } = door();
     await news(1);
     await news(2);
     bell.read(1);
@@ -52,8 +53,8 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 2);
   });
 
-  test('does not ring when nothing new is there, or nothing can be told', async (context) => {
-    const { log, news } = door(context, 7);
+  test('does not ring when nothing new is there, or nothing can be told', async () => {
+    const { log, news } = door(7);
     await news(7);
     await news(null);
     assert.equal(log.rings, 0);
@@ -61,8 +62,8 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 1);
   });
 
-  test('reminds more and more rarely until somebody reads', async (context) => {
-    const { log, bell, news, pass } = door(context);
+  test('reminds more and more rarely until somebody reads', async () => {
+    const { log, bell, news, pass } = door();
     await news(1);
     await pass(30_000);
     assert.equal(log.rings, 2);
@@ -75,8 +76,8 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 3);
   });
 
-  test('is silent once it is closed, whatever was under way', async (context) => {
-    const { log, bell, news, pass, settle } = door(context);
+  test('is silent once it is closed, whatever was under way', async () => {
+    const { log, bell, news, pass, settle } = door();
     await news(1);
     await news(2);
     bell.close();

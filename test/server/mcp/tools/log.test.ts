@@ -13,7 +13,7 @@ async function begin(t: TestContext, options: WorldOptions = {}, toolsOptions: T
   const w = await world(options);
   const agents: Tools[] = [];
   const as = async (principal: string): Promise<Tools> => {
-    const made = await agent(w.engine, { caller: () => ({ principal }), now: () => w.clock.now(), ...toolsOptions });
+    const made = await agent(w.engine, { caller: () => ({ principal }), ...toolsOptions });
     agents.push(made);
     return made;
   };

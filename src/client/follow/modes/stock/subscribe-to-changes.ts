@@ -77,14 +77,10 @@ async function onSession(doorbell: ChangeWaiter, connection: Connection, subject
   }
 }
 
-/** A session subscribes to a resource once, however many follow it. */
-const followers = new WeakMap<Connection, Map<string, number>>();
-
 /** Resolves with what is to be called when it is not needed any more; `live`: whether the session is still the one that has subscribed. */
 async function subscribed(connection: Connection, uri: string, options: AskOptions): Promise<(live: boolean) => void> {
   await subscribeResource(connection, uri, options);
-  const counts = followers.get(connection) ?? new Map<string, number>();
-  followers.set(connection, counts);
+  const { followers: counts } = connection.shared;
   counts.set(uri, (counts.get(uri) ?? 0) + 1);
   return (live) => {
     const left = counts.get(uri)! - 1;
