@@ -5,7 +5,7 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { Egress, Store, Write } from '../../src/server/engine/ports.ts';
-import { simulate, type SimulateOptions } from '../../src/testing/index.ts';
+import { simulate, type SimulateOptions } from './simulate.ts';
 import { sqliteStore } from '../../src/server/store/sqlite/index.ts';
 
 const openStore = (): Store => sqliteStore({ path: ':memory:', key: undefined });

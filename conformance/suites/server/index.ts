@@ -2,7 +2,7 @@
 import type { ServerScenario } from '../../runner/server/scenario.ts';
 import { answers } from './answers.ts';
 import { callback } from './callback.ts';
-import { catalogue } from './catalogue.ts';
+import { catalog } from './catalog.ts';
 import { changes } from './changes.ts';
 import { degradation } from './degradation.ts';
 import { delivery } from './delivery.ts';
@@ -21,4 +21,4 @@ import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 import { verification } from './verification.ts';
 
-export const triggersServer: readonly ServerScenario[] = [...callback, ...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...signature, ...verification, ...destination, ...answers, ...failure, ...degradation];
+export const triggersServer: readonly ServerScenario[] = [...callback, ...general, ...catalog, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...signature, ...verification, ...destination, ...answers, ...failure, ...degradation];

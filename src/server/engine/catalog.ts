@@ -1,5 +1,5 @@
 /**
- * The catalogue: which trigger types are declared, what their arguments and payloads must look like, and which of an event's
+ * The catalog: which trigger types are declared, what their arguments and payloads must look like, and which of an event's
  * values an argument is compared with.
  */
 import { createHash } from 'node:crypto';

@@ -363,7 +363,7 @@ class TriggersEngine implements Engine {
   async remove(name: string, reason: 'trigger_removed' | 'schema_changed' = 'trigger_removed'): Promise<void> {
     if (!this.#catalog.remove(name)) return;
     this.#listChanged();
-    // The store lists what is committed. What is being made looks at the catalogue once more before it is.
+    // The store lists what is committed. What is being made looks at the catalog once more before it is.
     await this.#unitOfWork.commit();
     const rows: number[] = [];
     for await (const { row, select } of this.#store.index()) if (select.some((selection) => selection.name === name)) rows.push(row);

@@ -1,4 +1,4 @@
-/** Servers of SEP-3415 whose catalogue, polls or streams are wrong. */
+/** Servers of SEP-3415 whose catalog, polls or streams are wrong. */
 import type { BrokenServer, Json } from '../proxy.ts';
 import { answered, asked, called, done, noted, nothingPolled, refused, subscribed, taken, without } from './spoils.ts';
 
@@ -21,7 +21,7 @@ const rewinds = (when: (params: Json) => boolean): BrokenServer['spoil'] => ({
   ...answered('events/poll', (result, { params, memory }) => { memory[topicOf(params)] ??= result.cursor; return result; }),
 });
 
-const catalogue: readonly BrokenServer[] = [
+const catalog: readonly BrokenServer[] = [
   { check: 'capability-events-object', wrong: 'says listChanged in words', spoil: settings((had) => ({ ...had, listChanged: 'yes' })) },
   { check: 'capability-events-object', wrong: 'puts its modes into the settings', spoil: settings((had) => ({ ...had, modes: ['poll'] })) },
   { check: 'result-type', wrong: 'has no resultType in a list', spoil: answered('events/list', (result) => without(result, 'resultType')) },
@@ -135,4 +135,4 @@ const ending: readonly BrokenServer[] = [
   { check: 'authz-delivery-time-reverify', wrong: 'never looks again', spoil: called('terminated', () => taken) },
 ];
 
-export const reading: readonly BrokenServer[] = [...catalogue, ...poll, ...push, ...ending];
+export const reading: readonly BrokenServer[] = [...catalog, ...poll, ...push, ...ending];

@@ -2,7 +2,7 @@
 import type { BrokenServer } from '../proxy.ts';
 import { answers } from './answers.ts';
 import { callback } from './callback.ts';
-import { catalogue } from './catalogue.ts';
+import { catalog } from './catalog.ts';
 import { changes } from './changes.ts';
 import { degradation } from './degradation.ts';
 import { delivery } from './delivery.ts';
@@ -21,4 +21,4 @@ import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 import { verification } from './verification.ts';
 
-export const brokenServers: readonly BrokenServer[] = [...general, ...catalogue, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination, ...answers, ...failure, ...degradation];
+export const brokenServers: readonly BrokenServer[] = [...general, ...catalog, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination, ...answers, ...failure, ...degradation];

@@ -28,9 +28,9 @@ const declared = async (t: ServerTest, count: number): Promise<string[]> => {
   return names;
 };
 
-export const catalogue = [
+export const catalog = [
   scenario({
-    name: 'catalogue: the list',
+    name: 'catalog: the list',
     about: 'Names are unique, a matching ETag is answered without the list, reserved names are what the SEP says.',
     checks: ['type-unique', 'list-not-modified', 'type-reserved'],
     eras: 'each',
@@ -57,7 +57,7 @@ export const catalogue = [
   }),
 
   scenario({
-    name: 'catalogue: pages and changes',
+    name: 'catalog: pages and changes',
     about: 'All pages of one traversal carry the same ETag, and the ETag changes with the list.',
     checks: ['list-etag-pages', 'list-not-modified', 'type-unique'],
     needs: { verbs: ['declare', 'remove'] },
@@ -81,7 +81,7 @@ export const catalogue = [
   }),
 
   scenario({
-    name: 'catalogue: who asks',
+    name: 'catalog: who asks',
     about: 'A list that is not the same for everybody is private.',
     checks: ['list-private'],
     async run(t) {
@@ -95,7 +95,7 @@ export const catalogue = [
   }),
 
   scenario({
-    name: 'catalogue: payloads',
+    name: 'catalog: payloads',
     about: 'What does not fit the schema is not appended.',
     checks: ['type-payload-valid'],
     needs: { verbs: ['emit'], types: ['plain'] },

@@ -5,7 +5,7 @@ const listed = (change: (result: Json, passing: Passing) => Json): BrokenServer[
   result: (result, passing) => (passing.method === 'triggers/list' && result.triggers !== undefined ? change(result, passing) : result),
 });
 
-export const catalogue: readonly BrokenServer[] = [
+export const catalog: readonly BrokenServer[] = [
   { check: 'type-unique', wrong: 'lists a type twice', spoil: listed((result) => ({ ...result, triggers: [...result.triggers, result.triggers[0]] })) },
   {
     check: 'type-reserved', wrong: 'uses a reserved name as it likes',

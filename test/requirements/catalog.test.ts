@@ -1,4 +1,4 @@
-/** Trigger types: the list, its ETag, what a change of the catalogue does, and what a client that does not care sees (SEP: Trigger types, Capability). */
+/** Trigger types: the list, its ETag, what a change of the catalog does, and what a client that does not care sees (SEP: Trigger types, Capability). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createEgress, createEngine, defineTrigger } from 'mcp-triggers-experimental/server';
@@ -106,7 +106,7 @@ describe('names', () => {
   });
 });
 
-describe('a catalogue that changes', () => {
+describe('a catalog that changes', () => {
   test('[type-breaking, type-removed] a type that is taken back, for good or to come again with another schema, ends what selects it, with that reason, everywhere', async (t) => {
     for (const reason of ['schema_changed', 'trigger_removed'] as const) {
       const w = await world(t);

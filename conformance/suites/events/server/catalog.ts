@@ -20,9 +20,9 @@ async function listen(t: ServerTest): Promise<StreamReader> {
 
 const listChanges = ({ messages }: StreamReader): number => messages.filter(({ method }) => method === 'notifications/events/list_changed').length;
 
-export const catalogue = [
+export const catalog = [
   eventsScenario({
-    name: 'catalogue: what is offered',
+    name: 'catalog: what is offered',
     about: 'The capability and the list of event types say what there is.',
     checks: ['capability-events-object', 'result-type', 'list-implemented', 'descriptor-delivery-subset', 'list-pagination'],
     async run(t, events) {
@@ -64,7 +64,7 @@ export const catalogue = [
   }),
 
   eventsScenario({
-    name: 'catalogue: changes',
+    name: 'catalog: changes',
     about: 'Who asked for it is told that event types come and go.',
     checks: ['listen-acknowledged', 'list-changed-notification'],
     verbs: ['declare', 'remove'],
@@ -89,7 +89,7 @@ export const catalogue = [
   }),
 
   eventsScenario({
-    name: 'catalogue: errors',
+    name: 'catalog: errors',
     about: 'What cannot be had is refused with the code that says why.',
     checks: ['poll-errors-are-jsonrpc', 'stream-error-before-open', 'error-codes', 'error-unsupported', 'subscribe-webhook-only'],
     types: ['plain', 'pullOnly'],
