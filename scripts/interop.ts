@@ -15,6 +15,7 @@ import type { RowResult, VersionedRow } from '../test/interop/peers/matrix.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const DOCUMENT = join(ROOT, 'docs/interop.md');
+const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 const TESTS = 'test/interop/**/*.test.ts';
 const DECLARES_ROWS = /\bpeerTest\(/;
 const COLUMNS = ['peer', 'version', 'as', 'revision', 'drain', 'exercised', 'result'] as const;
@@ -69,14 +70,16 @@ function replaced(document: string, name: string, text: string): string {
   return `${document.slice(0, from)}\n${text}\n${document.slice(to)}`;
 }
 
+/** The environment without what a run of vitest adds to it: one of its tests may call this script. */
+const outsideOfVitest = (): NodeJS.ProcessEnv => Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(VITEST|VITEST_.*|TEST)$/.test(name)));
+
 /** Runs the tests with a file for what they have to say; resolves with its lines and the exit code. */
 async function runTests<T>(variable: 'INTEROP_RESULTS' | 'INTEROP_ROWS', options: readonly string[], stdio: 'inherit' | 'ignore'): Promise<{ lines: T[]; code: number }> {
   const folder = await mkdtemp(join(tmpdir(), 'mcp-triggers-interop-'));
   try {
     const file = join(folder, 'lines');
     await writeFile(file, '');
-    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-    const child = spawn(process.execPath, ['--conditions=mcp-triggers-source', '--test', ...options], { cwd: ROOT, stdio, env: { ...env, [variable]: file } });
+    const child = spawn(process.execPath, [VITEST, ...options], { cwd: ROOT, stdio, env: { ...outsideOfVitest(), [variable]: file } });
     const [code] = (await once(child, 'exit')) as [number | null];
     const lines = (await readFile(file, 'utf8')).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as T);
     return { lines, code: code ?? 1 };
@@ -90,7 +93,7 @@ const testFiles = (): string[] => globSync(TESTS, { cwd: ROOT }).filter((file) =
 /** The rows that the tests declare. Their files are loaded, and nothing in them is run. */
 export async function declaredRows(): Promise<VersionedRow[]> {
   const files = testFiles();
-  const { lines, code } = await runTests<VersionedRow>('INTEROP_ROWS', ['--test-isolation=none', '--test-name-pattern=a^', ...files], 'ignore');
+  const { lines, code } = await runTests<VersionedRow>('INTEROP_ROWS', ['run', '--testNamePattern=a^', ...files], 'ignore');
   if (code !== 0) throw new Error(`Not all of the tests with peers can be loaded: ${files.join(', ')}`);
   return lines;
 }
@@ -115,7 +118,7 @@ async function main(option: string | undefined): Promise<number> {
     return 0;
   }
   const rows = await declaredRows();
-  const { lines, code } = await runTests<RowResult>('INTEROP_RESULTS', ['--test-concurrency=2', ...testFiles()], 'inherit');
+  const { lines, code } = await runTests<RowResult>('INTEROP_RESULTS', ['run', ...testFiles()], 'inherit');
   await write({ matrix: matrix(rows, lines), register: registerTable() });
   return code;
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { fileURLToPath } from 'node:url';
 import { triggersClient } from '../suites/client/index.ts';
 import { growthOf, jitterOf } from '../runner/client/pauses.ts';
@@ -14,6 +14,7 @@ import { NothingToTest } from '../runner/nothing.ts';
 import { checksFor, readRequirements, REQUIREMENT_FILES } from '../runner/requirements.ts';
 import type { CheckResult } from '../runner/verdict.ts';
 import { brokenClients, runBrokenClients } from '../peers/broken/programs.ts';
+import { familyOf, onePerGroup } from '../../test/tier.ts';
 import { CLIENT_COMMAND } from '../peers/reference/command.ts';
 
 const requirements = readRequirements(REQUIREMENT_FILES.triggers);
@@ -39,12 +40,12 @@ describe('scenarios, requirements and broken clients', () => {
   });
 });
 
-describe('against real clients', { timeout: 600_000, concurrency: 2 }, () => {
+describe('against real clients', { timeout: 600_000, concurrent: true }, () => {
   const notPassed = (results: readonly CheckResult[]): string[] => results.filter(({ verdict }) => verdict !== 'passed').map(({ id, verdict, reasons }) => `${id} ${verdict}: ${reasons.join('; ')}`);
 
   test('the client library passes every check', async (context) => {
     const { results, durationMs } = await runClient({ requirements, scenarios: triggersClient, command: CLIENT_COMMAND });
-    context.diagnostic(`${results.length} checks in ${(durationMs / 1000).toFixed(0)} s`);
+    void context.annotate(`${results.length} checks in ${(durationMs / 1000).toFixed(0)} s`);
     assert.deepEqual(notPassed(results), []);
   });
 
@@ -53,8 +54,8 @@ describe('against real clients', { timeout: 600_000, concurrency: 2 }, () => {
   });
 
   test('every broken client is caught', async (context) => {
-    const caught = await runBrokenClients({ peers: brokenClients, scenarios: triggersClient, requirements, atOnce: 10 });
-    context.diagnostic(`${caught.filter((one) => one.caught).length} of ${caught.length} broken clients caught, ${new Set(brokenClients.map(({ check }) => check)).size} checks`);
+    const caught = await runBrokenClients({ peers: onePerGroup(brokenClients, familyOf), scenarios: triggersClient, requirements, atOnce: 10 });
+    void context.annotate(`${caught.filter((one) => one.caught).length} of ${caught.length} broken clients caught, ${new Set(caught.map(({ peer }) => peer.check)).size} checks`);
     assert.deepEqual(caught.filter((one) => !one.caught).map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`), []);
   });
 });
@@ -78,13 +79,13 @@ describe('what pauses say', () => {
 /** A program of one line. */
 function program(t: TestContext, source: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'client-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  t.onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, 'client.mjs');
   writeFileSync(file, source);
   return `${node} ${JSON.stringify(file)}`;
 }
 
-describe('what is no client', { concurrency: 4 }, () => {
+describe('what is no client', { concurrent: true }, () => {
   const command = async (...args: string[]) => {
     const screen = { out: '', err: '' };
     const code = await main(args, { out: (text) => { screen.out += text; }, err: (text) => { screen.err += text; } });
@@ -106,7 +107,7 @@ describe('what is no client', { concurrency: 4 }, () => {
   const none = { requirements, scenarios: [], patienceMs: 700 };
   test('one that hangs is ended, whatever it does about it', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'client-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    t.onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
     const beats = join(folder, 'beats');
     const stubborn = program(t, `import { appendFileSync } from 'node:fs'; process.on('SIGTERM', () => {}); setInterval(() => appendFileSync(${JSON.stringify(beats)}, '.'), 10);`);
     await assert.rejects(runClient({ ...none, command: stubborn }), (error) => error instanceof NothingToTest && /sent no request for 0\.7 s/.test(error.message));

@@ -7,7 +7,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { fileURLToPath } from 'node:url';
 import { Control } from '../runner/control.ts';
 import { readExpected, standing } from '../runner/expected.ts';
@@ -106,7 +106,7 @@ describe('what was expected', () => {
 
   test('the file names checks that exist, with a reason', (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'kit-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'expected.yaml');
     const read = (text: string) => { writeFileSync(file, text); return readExpected(file, new Set(['sep-0000-a'])); };
     assert.deepEqual([...read('- check: sep-0000-a\n  because: later\n')], [['sep-0000-a', 'later']]);
@@ -142,7 +142,7 @@ describe('reports', () => {
 
   test('checks.json is what the official traceability command reads', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'kit-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const text = readFileSync(REQUIREMENT_FILES.triggers, 'utf8').replace('sep: 0000', 'sep: 9999').replaceAll('sep-0000-', 'sep-9999-');
     const { mkdirSync } = await import('node:fs');
     mkdirSync(join(folder, 'src', 'seps'), { recursive: true });
@@ -193,7 +193,7 @@ describe('nothing to test', () => {
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;
       if (listener === null) server.close();
-      else t.after(() => server.close());
+      else t.onTestFinished(() => void server.close());
       const { code, out, err } = await command('server', '--url', `http://127.0.0.1:${port}/mcp?key=secret`);
       assert.deepEqual([code, out], [3, '']);
       assert.match(err, /^Nothing was tested: .+\n$/);
@@ -205,7 +205,7 @@ describe('nothing to test', () => {
 test('the control interface: a verb that is not offered is not shown', async (t) => {
   const server = createServer((request, response) => void response.writeHead(200).end(request.method === 'GET' ? '{"verbs":["emit"],"types":{"plain":"p"},"tokens":{"main":"m"}}' : '{}')).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  t.after(() => server.close());
+  t.onTestFinished(() => void server.close());
   const control = await Control.at(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   await control.do('emit', { events: [] });
   await assert.rejects(control.do('crash', {}), NotShown);

@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { fileURLToPath } from 'node:url';
 import { humanReport } from '../runner/report/human.ts';
 import { readRequirements, REQUIREMENT_FILES } from '../runner/requirements.ts';
@@ -102,7 +102,7 @@ describe('the minimal server and the vectors', () => {
   });
 });
 
-describe('the minimal server and the suite', { timeout: 300_000, concurrency: true }, () => {
+describe('the minimal server and the suite', { timeout: 300_000, concurrent: true }, () => {
   test('the guide has the levels, and a report', () => {
     assert.deepEqual(LEVELS.map(({ drains }) => drains), ['pull', 'stream,pull', 'callback,stream,pull']);
     assert.ok(NOT_SHOWN.length > 0, 'no example of a report in the guide');
@@ -113,7 +113,7 @@ describe('the minimal server and the suite', { timeout: 300_000, concurrency: tr
       const outcome = await outcomeOf(drains);
       const { results } = outcome;
       const passed = those(results, 'passed').length;
-      context.diagnostic(`${passed} passed, ${those(results, 'not applicable').length} not applicable, ${notShown(results).length} not shown`);
+      void context.annotate(`${passed} passed, ${those(results, 'not applicable').length} not applicable, ${notShown(results).length} not shown`);
       assert.deepEqual(wrong(results), []);
       assert.deepEqual(notShown(results), NOT_SHOWN);
       if (drains.includes('callback')) assert.equal(summaryOf(GUIDE), summaryOf(humanReport(outcome, new Map())), 'the last line of the report, as docs/porting.md has it:');

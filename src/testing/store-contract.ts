@@ -2,7 +2,7 @@
  * The contract of a `Store`, as tests that anybody can run over a store of their own:
  *
  * ```ts
- * import { test } from 'node:test';
+ * import { test } from 'vitest';
  * import { storeContract } from 'mcp-triggers-experimental/testing';
  * storeContract({
  *   name: 'mine',
@@ -35,7 +35,7 @@ export interface StoreContractOptions {
   readonly name: string;
   /** Called once for each behaviour: they share nothing. */
   open(): Promise<StoreUnderTest>;
-  /** Registers a test: `test` of node:test, or `it` of another runner. */
+  /** Registers a test: `test` of vitest, or of another runner. */
   test(title: string, run: () => Promise<void>): unknown;
 }
 

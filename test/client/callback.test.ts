@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { ProtocolError } from '@modelcontextprotocol/server';
 import type { Delivery, SubscribeParams } from '../../spec-schema/draft/schema.ts';
 import type { SubscribeOptions, SubscriptionState } from '../../src/client/options.ts';
@@ -39,7 +39,7 @@ async function callingPeer(): Promise<Peer> {
 
 async function calling(t: TestContext, peer: Peer, options: Partial<SubscribeOptions> = {}, receiving: Partial<ReceiverOptions> = {}) {
   const mounted = await mount(receiving);
-  t.after(() => mounted[Symbol.asyncDispose]());
+  t.onTestFinished(() => mounted[Symbol.asyncDispose]());
   const states: SubscriptionState[] = [];
   const client = await connected(t, { url: peer.url });
   const opened = subscribeFast(t, client, { callback: mounted.receiver, onState: (state) => states.push(state), ...options });
@@ -174,7 +174,7 @@ describe('callback drain', () => {
   test('a restarted client with both ledgers on disk: same URL, same log, from where it was', async (t) => {
     await using peer = await callingPeer();
     const folder = mkdtempSync(join(tmpdir(), 'triggers-callback-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const path = join(folder, 'ledger.json');
     const ledger = fileLedger(path);
     const first = await calling(t, peer, { ledger }, { ledger });
@@ -192,7 +192,7 @@ describe('callback drain', () => {
 
     const again = fileLedger(path);
     const mounted = await mount({ ledger: again }, Number(port));
-    t.after(() => mounted[Symbol.asyncDispose]());
+    t.onTestFinished(() => mounted[Symbol.asyncDispose]());
     assert.match(await said(callBack(peer.log, peer.log.delivery(0))), /^503 not_ready/, 'nobody reads yet');
     const client = await connected(t, { url: peer.url });
     const second = subscribeFast(t, client, { callback: mounted.receiver, ledger: again });

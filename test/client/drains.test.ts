@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { ProtocolError } from '@modelcontextprotocol/server';
 import type { ConnectOptions, Target } from '../../src/client/sdk/connection.ts';
@@ -119,14 +119,14 @@ describe('drains on a pipe', () => {
 
   test('one process is started per connection, also to find out which revision it speaks', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'triggers-peer-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    t.onTestFinished(() => rmSync(folder, { recursive: true }));
     await connected(t, { ...target, env: { PEER_STARTS: join(folder, 'starts') } });
     assert.equal(readFileSync(join(folder, 'starts'), 'utf8'), '.');
   });
 
   test('[rec-tell, recv-epoch-repeat] a server process that dies is started again; that its log died with it is told', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'triggers-peer-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const client = await connected(t, { ...target, env: { PEER_DIES_ONCE: join(folder, 'died') } });
     const { items } = subscribeFast(t, client, { drain: 'stream' });
     // The new process serves the same occurrences again: the one that was taken is recognised by its eventId.

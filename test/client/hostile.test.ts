@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { ProtocolError } from '@modelcontextprotocol/server';
 import { EXTENSION_ID } from '../../spec-schema/draft/schema.ts';
 import type { Item } from '../../src/client/options.ts';
@@ -280,6 +280,6 @@ async function rawServer(t: TestContext, answer: (method: string, respond: (stat
     });
   });
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
-  t.after(() => { server.closeAllConnections(); server.close(); });
+  t.onTestFinished(() => { server.closeAllConnections(); server.close(); });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
 }

@@ -1,6 +1,6 @@
 /** What a client does when the server, the network or the log fails: one story per line of the SEP's recovery table. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { ProtocolError } from '@modelcontextprotocol/server';
 import type { SubscriptionState } from '../../src/client/options.ts';
 import { HonestLog, pause, sessionHandler, silent, startPeer } from './peer.ts';

@@ -1,5 +1,5 @@
 /** What the client's tests share: a connected client and a way to read items that cannot hang. */
-import type { TestContext } from 'node:test';
+import type { TestContext } from 'vitest';
 import { connect, type ConnectOptions, type Target } from '../../src/client/sdk/connection.ts';
 import { triggersClient, type TriggersClient } from '../../src/client/client.ts';
 import type { Item, SubscribeOptions, Tuning } from '../../src/client/options.ts';
@@ -12,14 +12,14 @@ export const FAST: Tuning = { backoff: { baseMs: 5, maxMs: 40 }, waitMs: 200, si
 /** Closed when the test is over, also when it has failed. */
 export async function connected(test: TestContext, target: Target, options?: ConnectOptions): Promise<TriggersClient> {
   const client = triggersClient(await connect(target, options));
-  test.after(() => client.close());
+  test.onTestFinished(() => client.close());
   return client;
 }
 
 /** The subscription and its iterator. */
 export function subscribeFast(test: TestContext, client: TriggersClient, options: Partial<SubscribeOptions> = {}): { subscription: TriggersSubscription; items: AsyncIterator<Item> } {
   const subscription = client.subscribe({ select: SELECT, ...options, tuning: { ...FAST, ...options.tuning } });
-  test.after(() => subscription.close().catch(() => undefined));
+  test.onTestFinished(() => subscription.close().catch(() => undefined));
   return { subscription, items: subscription[Symbol.asyncIterator]() };
 }
 

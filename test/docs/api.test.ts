@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { ROOT } from '../tidy/sources.ts';
 
 const TYPEDOC = join(ROOT, 'node_modules', 'typedoc', 'bin', 'typedoc');
@@ -21,8 +21,8 @@ function typedoc(cwd: string, out: string): { readonly status: number | null; re
 
 describe('the API reference', () => {
   let folder: string;
-  before(() => { folder = mkdtempSync(join(tmpdir(), 'mcp-triggers-docs-')); });
-  after(() => rmSync(folder, { recursive: true, force: true }));
+  beforeAll(() => { folder = mkdtempSync(join(tmpdir(), 'mcp-triggers-docs-')); });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   test('covers every subpath of the package', () => {
     const sources = Object.values(manifest.exports).flatMap((target) => (typeof target === 'string' ? [] : [target['mcp-triggers-source']!]));

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import registry from '../../spec-schema/draft/errors.json' with { type: 'json' };
 import { withTable } from '../../scripts/errors-doc.ts';
 import { read, repositoryFiles, ROOT } from '../tidy/sources.ts';

@@ -1,6 +1,6 @@
 /** A comment that sends its reader to the proposal names a section that is there: `(SEP: Delivery)` or `SEP: Delivery.` */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { read, repositoryFiles } from '../tidy/sources.ts';
 
 const headings = new Set([...read('sep/0000-triggers.md').matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!.trim()));

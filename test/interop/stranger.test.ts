@@ -8,7 +8,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import assert from 'node:assert/strict';
 import type { Delivery, Selection } from '../../spec-schema/draft/schema.ts';
@@ -135,7 +135,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     return { ...heard, endpoint };
   }
 
-  before(async () => {
+  beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'triggers-stranger-'));
     port = await freePort();
     await start();
@@ -143,7 +143,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     assert.ok(settings);
     ({ jwksUri } = settings);
   });
-  after(async () => {
+  afterAll(async () => {
     await Promise.all(receivers.map((endpoint) => endpoint.close()));
     if (server?.exitCode === null && server.signalCode === null) await kill();
     await rm(dataDir, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 /** The journey over HTTP: three drains, two protocol revisions, one real server process that restarts on the way. */
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { githubFeed } from './feeds.ts';
 import { journey, REVISIONS } from './journey.ts';
 import { startHttpServer, type HttpServer } from './support.ts';
@@ -10,8 +10,8 @@ const ROUTES = (['callback', 'stream', 'pull'] as const).flatMap((drain) => REVI
 
 describe('journey over HTTP', () => {
   let server: HttpServer;
-  before(async () => (server = await startHttpServer()));
-  after(() => server[Symbol.asyncDispose]());
+  beforeAll(async () => (server = await startHttpServer()));
+  afterAll(() => server[Symbol.asyncDispose]());
 
   for (const [at, { drain, revision }] of ROUTES.entries()) {
     test(`[log-contiguous, log-accept-order, log-once, subs-same, ack-cumulative, upd-if-match, ttl-survives, end-tombstone] ${drain}, ${revision}`, async () => {

@@ -1,7 +1,7 @@
 /** The journey on a pipe: the client starts the server, and when the client goes the server goes; the log stays. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { SERVER_ARGS } from '../../scripts/demo/server-process.ts';
 import { folderFeed } from './feeds.ts';
 import { journey, REVISIONS } from './journey.ts';

@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { ROOT } from '../tidy/sources.ts';
 
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { name: string; version: string; exports: Record<string, unknown> };
@@ -14,7 +14,7 @@ describe('the package', () => {
   let folder: string;
   let packed: { filename: string; files: { path: string }[] };
 
-  before(() => {
+  beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'mcp-triggers-package-'));
     const output = execFileSync('npm', ['pack', '--json', '--pack-destination', folder, ...QUIET], { cwd: ROOT, encoding: 'utf8' });
     const parsed = JSON.parse(output.slice(output.indexOf('\n[') + 1)) as (typeof packed)[] | Record<string, typeof packed>;
@@ -23,7 +23,7 @@ describe('the package', () => {
     execFileSync('npm', ['install', join(folder, packed.filename), ...QUIET], { cwd: folder, encoding: 'utf8' });
   });
 
-  after(() => rmSync(folder, { recursive: true, force: true }));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   test('holds the library, the schema and the proposal, and nothing else', () => {
     const tops = new Set(packed.files.map(({ path }) => path.split('/')[0]));

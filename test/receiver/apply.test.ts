@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
 import { fileLedger } from '../../src/protocol/ledger/file-ledger.ts';
@@ -240,7 +240,7 @@ describe('lives of a log', () => {
 describe('registration', () => {
   function file(t: TestContext): string {
     const folder = mkdtempSync(join(tmpdir(), 'triggers-receiver-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    t.onTestFinished(() => rmSync(folder, { recursive: true }));
     return join(folder, 'ledger.json');
   }
 

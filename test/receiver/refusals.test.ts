@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { inspect } from 'node:util';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { SignJWT } from 'jose';
 import type { ReceiverItem } from '../../src/receiver/applier.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';

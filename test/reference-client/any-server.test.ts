@@ -1,6 +1,6 @@
 /** `watch` on servers without the extension: by which way, what that guarantees, and every change of it. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { EXIT } from '../../reference-client/exit.ts';
 import { EventsServer } from '../client/follow/events-server.ts';
 import { startRaw } from '../client/follow/raw-server.ts';

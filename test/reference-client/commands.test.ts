@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { githubFeed, type Feed } from '../journeys/feeds.ts';
 import { startHttpServer, temporaryFolder, type HttpServer } from '../journeys/support.ts';
 import { EXIT } from '../../reference-client/exit.ts';
@@ -17,12 +17,12 @@ describe('reference client', () => {
   let token: string;
   let feed: Feed;
 
-  before(async () => {
+  beforeAll(async () => {
     [server, folder] = await Promise.all([startHttpServer(), temporaryFolder()]);
     token = await server.process.token();
     feed = githubFeed(server.github, 'push');
   });
-  after(async () => {
+  afterAll(async () => {
     await server[Symbol.asyncDispose]();
     await folder[Symbol.asyncDispose]();
   });

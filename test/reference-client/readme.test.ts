@@ -1,7 +1,7 @@
 /** The README says what the programs say: example code byte for byte, variables, options, exit codes. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { EXIT, EXIT_MEANINGS } from '../../reference-client/exit.ts';
 import { describeConfig } from '../../reference-server/config.ts';
 import { example, fresh } from '../../scripts/readme.ts';

@@ -1,6 +1,6 @@
 /** What a server must refuse: each row is one bad request, and after all of them every subscription is as it was. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import type { SubscribeResult } from 'mcp-triggers-experimental';
 import { doorOpened, startServer, type Running } from './harness.ts';
 
@@ -11,12 +11,12 @@ const CANARY = 'canary-7d1f';
 
 let server: Running;
 let mine: SubscribeResult;
-before(async () => {
+beforeAll(async () => {
   server = await startServer();
   mine = (await server.call('triggers/subscribe', { key: 'mine', select })).result as unknown as SubscribeResult;
   await server.emit(doorOpened.event({ eventId: 'e1', data: { door: 'front', by: 'x' } }));
 });
-after(() => server.close());
+afterAll(() => server.close());
 
 interface Row {
   readonly about: string;

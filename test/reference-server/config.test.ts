@@ -1,6 +1,6 @@
 /** Configuration: every mistake in one message, none repeated, and production refuses what development makes up. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { ConfigError, describeConfig, loadConfig, secretsOf } from '../../reference-server/config.ts';
 
 const key = Buffer.alloc(32, 1).toString('base64');

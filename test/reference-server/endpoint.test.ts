@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { generateKeyPair } from 'jose';
 import { modern, startServer, type Claims, type Running } from './harness.ts';
 
 let server: Running;
-before(async () => { server = await startServer(); });
-after(() => server.close());
+beforeAll(async () => { server = await startServer(); });
+afterAll(() => server.close());
 
 const list = modern('triggers/list');
 

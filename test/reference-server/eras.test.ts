@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createHmac } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY, type Delivery, type SubscribeResult } from 'mcp-triggers-experimental';
 import { capabilityOf, check } from 'mcp-triggers-experimental';
 import { doorOpened, ERAS, startServer, type AnyClient, type Running } from './harness.ts';
@@ -16,11 +16,11 @@ for (const era of ERAS) {
   describe(`a ${era} client`, () => {
     let server: Running;
     let client: AnyClient;
-    before(async () => {
+    beforeAll(async () => {
       server = await startServer();
       client = await server.client(era, 'alice');
     });
-    after(async () => {
+    afterAll(async () => {
       await client.close();
       await server.close();
     });

@@ -1,6 +1,6 @@
 /** Fixtures for the conformance suite: nobody sees them who has not asked for them, and whoever starts the server is told. That they do what the suite wants, the suite tests. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { ERAS, startServer, type Running } from './harness.ts';
 
 /** The base protocol's error for a capability that the client has not declared. */

@@ -3,9 +3,6 @@
  * emits, an authorization server that mints whatever token the test asks for, and the real SDK clients of both generations.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
@@ -14,6 +11,8 @@ import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextproto
 import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY } from '@modelcontextprotocol/server';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
 import { defineTrigger, type Accepted, type NewEvent } from 'mcp-triggers-experimental/server';
+import { http, HttpResponse } from 'msw';
+import { setupServer } from 'msw/node';
 import { z } from 'zod';
 import { loadConfig } from '../../reference-server/config.ts';
 import { createLog } from '../../reference-server/log.ts';
@@ -38,24 +37,28 @@ export { freePort };
 /** Claims that replace those of a good token; `undefined` leaves one out. */
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** An authorization server reduced to its keys and its pen. */
+/** Serves the key sets of the issuers of this process; every other request goes to the network. */
+const keyServices = setupServer();
+let issuers = 0;
+let issuersOpen = 0;
+
+/** An authorization server reduced to its key set and the tokens that it signs. */
 export class Issuer {
-  readonly #server: Server;
   readonly #key: CryptoKey;
   readonly url: string;
 
-  private constructor(server: Server, key: CryptoKey) {
-    this.#server = server;
+  private constructor(url: string, key: CryptoKey) {
     this.#key = key;
-    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    this.url = url;
   }
 
   static async start(): Promise<Issuer> {
     const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
-    const jwks = JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'test', alg: 'ES256', use: 'sig' }] });
-    const server = createServer((_, answer) => answer.setHeader('content-type', 'application/json').end(jwks)).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return new Issuer(server, privateKey);
+    const keys = [{ ...(await exportJWK(publicKey)), kid: 'test', alg: 'ES256', use: 'sig' }];
+    const url = `https://issuer-${(issuers += 1)}.example`;
+    keyServices.use(http.get(`${url}/jwks.json`, () => HttpResponse.json({ keys })));
+    if ((issuersOpen += 1) === 1) keyServices.listen({ onUnhandledFrame: 'bypass' });
+    return new Issuer(url, privateKey);
   }
 
   /** A token that is fine for `audience` unless `claims` says otherwise. */
@@ -65,9 +68,8 @@ export class Issuer {
     return new SignJWT(payload as JWTPayload).setProtectedHeader({ alg: 'ES256', kid: 'test', typ: 'at+jwt' }).sign(key);
   }
 
-  async close(): Promise<void> {
-    this.#server.close();
-    await once(this.#server, 'close');
+  close(): void {
+    if ((issuersOpen -= 1) === 0) keyServices.close();
   }
 }
 
@@ -178,7 +180,7 @@ export async function startServer(env: Readonly<Record<string, string>> = {}, lo
     client: (era, subject) => connect(era, config.resource, () => token(subject)),
     async close() {
       await stop();
-      await issuer.close();
+      issuer.close();
       await rm(dataDir, { recursive: true });
     },
   };

@@ -1,6 +1,6 @@
 /** Nothing secret is ever logged: not by the two nets on their own, and not by a whole server at its most talkative. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { createLog, withoutSecrets } from '../../reference-server/log.ts';
 import { LocalError } from '../../src/protocol/wire/errors.ts';
 import { world } from '../server/engine/harness.ts';

@@ -1,6 +1,6 @@
 /** Sessions of 2025-11-25 clients: whose they are, how many there may be, and that they end although nobody says goodbye. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { doorOpened, startServer, type Running } from './harness.ts';
 
@@ -20,8 +20,8 @@ const list = { jsonrpc: '2.0', id: 1, method: 'triggers/list', params: {} };
 
 describe('a session', () => {
   let server: Running;
-  before(async () => { server = await startServer({ TRIGGERS_MAX_SESSIONS: '20' }); });
-  after(() => server.close());
+  beforeAll(async () => { server = await startServer({ TRIGGERS_MAX_SESSIONS: '20' }); });
+  afterAll(() => server.close());
 
   test('belongs to the principal that opened it: anybody else gets the answer of an unknown one [iso-own] [iso-not-found]', async () => {
     const { id } = await handshake(server);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
@@ -20,7 +20,7 @@ describe('a client on stdio', () => {
   for (const mode of ['auto', 'legacy', { pin: '2026-07-28' }] as const) {
     test(`v2, negotiation ${JSON.stringify(mode)}: capability, stream with other requests meanwhile, cancel [stream-stdio] [stream-tag]`, (t) => inDirectory(async (directory) => {
       const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode } });
-      t.after(() => client.close());
+      t.onTestFinished(() => client.close());
       await client.connect(new StdioClientTransport(program(directory)));
       const { extensions, experimental } = client.getServerCapabilities() ?? {};
       const settings = (mode === 'legacy' ? experimental : extensions)?.[EXTENSION_ID];

@@ -1,7 +1,7 @@
 /** Callback: what stands in a request, what identifies and signs it, how much of an answer counts (SEP: Callback, Signature, Server identity). */
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { gzipSync } from 'node:zlib';
 import { generateDeliveryKey, publicJwks } from 'mcp-triggers-experimental/server';
 import { acknowledge, signatureOf, type Hit } from './endpoint.ts';

@@ -1,6 +1,6 @@
 /** Trigger types: the list, its ETag, what a change of the catalog does, and what a client that does not care sees (SEP: Trigger types, Capability). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { createEgress, createEngine, defineTrigger } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import { door, EXTENSION, eventually, mail, meter, sequencesOf, world, type Json, type World } from './world.ts';

@@ -1,6 +1,6 @@
 /** Limits and ends at their very edge: what counts as bytes, when a window is over, what a restart must not forget. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { door, eventually, mail, meter, secretOf, world, type Json } from './world.ts';
 
 const turns = async (n = 50): Promise<void> => { for (let turn = 0; turn < n; turn += 1) await new Promise((resolve) => setImmediate(resolve)); };

@@ -1,6 +1,6 @@
 /** Positions, acknowledgements, gaps and epochs, and what every delivery looks like (SEP: The log, Delivery). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { acknowledge } from './endpoint.ts';
 import { door, eventually, lastOf, meter, sequencesOf, world, type Json } from './world.ts';
 

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { DatabaseSync } from 'node:sqlite';
-import { test, type TestContext } from 'node:test';
+import { test, type TestContext } from 'vitest';
 import { createRemoteJWKSet, exportJWK } from 'jose';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { connect, triggersClient } from 'mcp-triggers-experimental/client';
@@ -22,7 +22,7 @@ async function keySet(t: TestContext, ...keys: DeliveryKey[]): Promise<{ url: st
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(publicJwks(keys)));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  t.after(() => server.close());
+  t.onTestFinished(() => void server.close());
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`, fetched: () => count };
 }
 
@@ -80,7 +80,7 @@ test('[list-changed-reread] the application is told that the list changed, and r
   const w = await world(t);
   const sdk = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode: { pin: '2026-07-28' } } });
   await sdk.connect(new StreamableHTTPClientTransport(new URL(w.url), { requestInit: { headers: { authorization: `Bearer ${w.token('alice')}` } } }));
-  t.after(() => sdk.close());
+  t.onTestFinished(() => sdk.close());
   const connection = await connect(sdk);
   const client = triggersClient(connection);
   let known = await client.list();
@@ -92,7 +92,7 @@ test('[list-changed-reread] the application is told that the list changed, and r
     read.push(now.triggers.map(({ name }) => name));
   })());
   const subscription = client.subscribe({ select: [{ name: 'door.opened' }], key: 'told', drain: 'stream' });
-  t.after(() => subscription.close());
+  t.onTestFinished(() => subscription.close());
   const items = subscription[Symbol.asyncIterator]();
   const first = items.next();
   await eventually('the stream is open', async () => (await w.engine.health()).streams === 1);
@@ -107,7 +107,7 @@ test('[list-changed-reread] the application is told that the list changed, and r
 test('[recv-atomic] an application that keeps effect and position in one transaction has each event once, wherever it dies', async (t) => {
   const w = await world(t);
   const database = new DatabaseSync(':memory:');
-  t.after(() => database.close());
+  t.onTestFinished(() => database.close());
   database.exec('CREATE TABLE effects (eventId TEXT); CREATE TABLE records (name TEXT PRIMARY KEY, record TEXT NOT NULL)');
   const nameOf = (...parts: string[]): string => JSON.stringify(parts);
   const put = database.prepare('INSERT INTO records VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record');

@@ -1,6 +1,6 @@
 /** Permission over time, quotas and limits towards others (SEP: Ending, Limits, Destination rules). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Reply } from './endpoint.ts';
 import { eventually, sequencesOf, world, type Json, type World } from './world.ts';

@@ -1,6 +1,6 @@
 /** Pull: one request, one delivery (SEP: Pull). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { lastOf, sequencesOf, world, type Json } from './world.ts';
 
 const upTo = (n: number, from = 1): number[] => Array.from({ length: n - from + 1 }, (_, at) => from + at);

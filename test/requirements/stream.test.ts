@@ -1,7 +1,7 @@
 /** Stream: order, credit, heartbeats and ends, as its reader sees them (SEP: Stream). */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { eventually, lastOf, sequencesOf, TAG, world, type Json, type World } from './world.ts';
 import type { StreamReader } from './stream-reader.ts';
 
@@ -186,7 +186,7 @@ describe('triggers/stream', () => {
     const { subscriptionId } = made;
     const { hostname, port } = new URL(w.url);
     const socket = connect(Number(port), hostname);
-    t.after(() => socket.destroy());
+    t.onTestFinished(() => void socket.destroy());
     const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'triggers/stream', params: {
       subscriptionId, window: { events: 1000, bytes: 4_194_304 },
       _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} },

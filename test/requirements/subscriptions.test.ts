@@ -1,6 +1,6 @@
 /** Subscribing, updating, lifetimes and ends (SEP: Subscriptions). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { startServer } from '../reference-server/harness.ts';
 import { door, eventually, EXTENSION, sequencesOf, world, type Json, type World } from './world.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -157,7 +157,7 @@ describe('the reference server', () => {
   for (const env of [{}, { TRIGGERS_ALLOW_NO_EXPIRY: 'false' }, { TRIGGERS_TTL_MIN_MS: '5000', TRIGGERS_TTL_MAX_MS: '7200000' }]) {
     test(`[ttl-clamp, ttl-null-finite] grants what follows from the bounds that it announces: ${JSON.stringify(env)}`, async (t) => {
       const server = await startServer(env as Readonly<Record<string, string>>);
-      t.after(() => server.close());
+      t.onTestFinished(() => server.close());
       const ask = async (ttlMs: number | null): Promise<number | null> => (await server.call('triggers/subscribe', { select: [{ name: 'door.opened' }], key: `key-${ttlMs}`, ttlMs })).result?.['ttlMs'] as number | null;
       const { minTtlMs = 0, maxTtlMs = Number.POSITIVE_INFINITY } = ((await server.call('server/discover')).result as Json)['capabilities'].extensions[EXTENSION];
       for (const suggested of [0, 4_999, 59_000, 3_600_000, 7_200_001, 2_592_000_001, 10 ** 13]) {

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
+import type { TestContext } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serve, type HttpBindings, type ServerType } from '@hono/node-server';
 import { createMcpHandler, McpServer, type AuthInfo } from '@modelcontextprotocol/server';
@@ -280,6 +280,6 @@ export class World {
 export async function world(t: TestContext, options: WorldOptions = {}): Promise<World> {
   const made = new World(options);
   await made.start();
-  t.after(() => made.close());
+  t.onTestFinished(() => made.close());
   return made;
 }

@@ -1,5 +1,5 @@
 /** The registry of errors refers to types that exist, and the examples of errors are errors of the registry. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { complaints, readJson, samples, schema } from './support.ts';
 

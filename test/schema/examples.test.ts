@@ -1,5 +1,5 @@
 /** Examples are valid, counter-examples fail for the stated reason and for no other. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { exportedInterfaces } from '../../spec-schema/tools/generate.ts';
 import { check, type WireTypes } from '../../src/protocol/wire/validate.ts';

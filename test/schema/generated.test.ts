@@ -1,5 +1,5 @@
 /** What is generated is what is committed, and says what schema.ts says. */
-import { test } from 'node:test';
+import { test } from 'vitest';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { exportedTypes, generate } from '../../spec-schema/tools/generate.ts';

@@ -4,27 +4,27 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { ROOT } from '../tidy/sources.ts';
 
 const script = join(ROOT, 'spec-schema', 'vectors.py');
 const run = (file: string) => spawnSync('python3', [file], { encoding: 'utf8', timeout: 60_000 });
 const hasPython = spawnSync('python3', ['--version']).status === 0;
 
-describe('the vectors in Python', { skip: hasPython ? false : 'there is no python3 on this machine' }, () => {
+describe('the vectors in Python', { skip: !hasPython }, () => {
   test('agree, family by family', (context) => {
     const { status, stdout, stderr } = run(script);
     assert.equal(status, 0, stdout + stderr);
     const families = stdout.trim().split('\n');
     const passed = families.map((line) => Number(/ (\d+) passed, 0 failed$/.exec(line)?.[1] ?? 0));
-    context.diagnostic(`${passed.reduce((sum, count) => sum + count, 0)} cases in ${passed.filter(Boolean).length} families`);
+    void context.annotate(`${passed.reduce((sum, count) => sum + count, 0)} cases in ${passed.filter(Boolean).length} families`);
     assert.deepEqual(families.filter((line) => / left out: /.test(line)).map((line) => line.split(' ')[0]), ['callback-url-token', 'delivery-jws']);
     assert.ok(passed.filter(Boolean).length >= 11);
   });
 
   test('a case that is wrong is seen, and fails the run', (context) => {
     const folder = mkdtempSync(join(tmpdir(), 'vectors-'));
-    context.after(() => rmSync(folder, { recursive: true }));
+    context.onTestFinished(() => rmSync(folder, { recursive: true }));
     cpSync(join(ROOT, 'spec-schema'), folder, { recursive: true });
     const file = join(folder, 'draft', 'vectors', 'webhook-id.json');
     writeFileSync(file, readFileSync(file, 'utf8').replace('"after": 5', '"after": 6'));

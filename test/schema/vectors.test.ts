@@ -1,5 +1,5 @@
 /** The vector files keep their envelope, and the lint notices when one does not. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { add, lint, readVectors, vectorFiles, type VectorFile } from '../../spec-schema/tools/vectors.ts';
 

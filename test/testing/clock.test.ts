@@ -1,6 +1,6 @@
 /** The clock and the chance that tests are given. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { manualClock, seededRandom } from '../../src/testing/index.ts';
 
 test('timers run in the order of their instants, then of their requests, at their own time', () => {

@@ -1,6 +1,6 @@
 /** Small promises about the repository itself that nobody remembers to check by hand. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { read, repositoryFiles } from './sources.ts';
 
 const TEXT = /\.(ts|js|mjs|json|md|yaml|yml|sql)$|(^|\/)(LICENSE|run|\.npmrc|\.gitignore)$/;

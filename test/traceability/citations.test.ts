@@ -2,7 +2,7 @@
  * Requirements that code and tests name exist. A test cites by putting ids in square brackets into its title, for example
  * `test('[log-contiguous] numbers are 1, 2, 3', …)`; code and prose cite as `sep-0000-<id>` or `@requirement <id>`.
  */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { CHECK_PREFIX, readRows, rowId } from './sep-document.ts';
@@ -49,8 +49,8 @@ describe('citations', () => {
     const unknown = all.filter(({ id }) => !known.has(id)).map(({ file, line, id }) => `${file}:${line} cites ${id}`);
     const cited = new Set(all.filter(({ title }) => title).map(({ id }) => id));
     const count = [...known].filter((id) => cited.has(id)).length;
-    context.diagnostic(`${count} of ${known.size} requirements are cited by a test title; ${rows.filter(({ check }) => check !== undefined).length} have a conformance check`);
-    context.diagnostic(`not cited: ${[...known].filter((id) => !cited.has(id)).join(' ')}`);
+    void context.annotate(`${count} of ${known.size} requirements are cited by a test title; ${rows.filter(({ check }) => check !== undefined).length} have a conformance check`);
+    void context.annotate(`not cited: ${[...known].filter((id) => !cited.has(id)).join(' ')}`);
     assert.deepEqual(unknown, []);
   });
 

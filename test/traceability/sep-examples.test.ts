@@ -2,7 +2,7 @@
  * The SEP and the schema say the same: every JSON block is an example file, the HTTP example verifies with the secrets shown
  * beside it, and nothing that the schema names is missing from the text.
  */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { createHash, createHmac, createPublicKey, verify } from 'node:crypto';
 import { existsSync, globSync, readFileSync } from 'node:fs';

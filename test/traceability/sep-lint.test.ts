@@ -2,7 +2,7 @@
  * The SEP as a text: requirement words only where they bind, one anchor and one row per normative sentence, links that lead
  * somewhere. A sentence that nobody can name cannot be tested, so this comes before every other test.
  */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -1,6 +1,6 @@
 /** What a connection knows of its server's capabilities, as they came, and how it learns that they are others now. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { connect } from '../../../src/client/sdk/connection.ts';
 import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';
@@ -15,7 +15,7 @@ for (const era of [MODERN, SESSIONS] as const) {
     test('knows capabilities that the SDK does not', async (t) => {
       const server = await startRaw(t, (raw) => { raw.era = era; raw.capabilities = { events: { listChanged: true }, tools: {} }; });
       const connection = await connect({ url: server.url });
-      t.after(() => connection.close());
+      t.onTestFinished(() => connection.close());
       assert.deepEqual(connection.serverCapabilities, { events: { listChanged: true }, tools: {} });
       assert.deepEqual(connection.serverInfo, { name: 'raw', version: '1' });
       assert.equal(connection.isModern, era === MODERN);
@@ -24,7 +24,7 @@ for (const era of [MODERN, SESSIONS] as const) {
     test('sees at the next look what the server offers now', async (t) => {
       const server = await startRaw(t, (raw) => { raw.era = era; });
       const connection = await connect({ url: server.url });
-      t.after(() => connection.close());
+      t.onTestFinished(() => connection.close());
       const offered = () => connection.capability?.drains ?? null;
       assert.equal(offered(), null);
       server.capabilities = { extensions: TRIGGERS };
@@ -41,7 +41,7 @@ for (const era of [MODERN, SESSIONS] as const) {
 test('a server that speaks another revision after a restart is greeted anew', async (t) => {
   const server = await startRaw(t);
   const connection = await connect({ url: server.url });
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   await server.restart(() => { server.era = SESSIONS; server.capabilities = { events: {} }; });
   await connection.look();
   assert.deepEqual([connection.isModern, connection.serverCapabilities], [false, { events: {} }]);
@@ -53,7 +53,7 @@ test('a server that speaks another revision after a restart is greeted anew', as
 test('a look at a server that is away says so, and the connection goes on later', async (t) => {
   const server = await startRaw(t);
   const connection = await connect({ url: server.url });
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   await server.down();
   await assert.rejects(within(connection.look()), (error) => error instanceof LocalError && error.code === 'unreachable');
   await server.up();
@@ -65,9 +65,9 @@ test('hears notifications of every kind, whatever they are tied to', async (t) =
     raw.handlers['x/stream'] = ({ notify }) => { notify('notifications/x/news', { n: 1 }); notify('notifications/y/news'); return {}; };
   });
   const connection = await connect({ url: server.url });
-  t.after(() => connection.close());
+  t.onTestFinished(() => connection.close());
   const heard: string[] = [];
-  t.after(connection.onNotification((method) => heard.push(method)));
+  t.onTestFinished(connection.onNotification((method) => heard.push(method)));
   const tied: unknown[] = [];
   await connection.stream('x/stream', {}, { notifications: ['notifications/x/news'], onNotification: (method, params) => tied.push([method, (params as { n: number }).n]) });
   await until(() => heard.length === 2);
@@ -79,7 +79,7 @@ test("somebody else's SDK client: what its server declares is known after a look
   const server = await startRaw(t, (raw) => { raw.capabilities = { events: {} }; });
   const client = new Client({ name: 'other', version: '1' }, { versionNegotiation: { mode: 'auto' } });
   await client.connect(new StreamableHTTPClientTransport(new URL(server.url)));
-  t.after(() => client.close());
+  t.onTestFinished(() => client.close());
   const connection = await connect(client);
   assert.deepEqual(connection.serverCapabilities, {}, 'the SDK does not keep what it does not know');
   await connection.look();

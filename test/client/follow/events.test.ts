@@ -1,6 +1,6 @@
 /** The rungs of `events/*` by poll and push, against servers that are scripted word by word. */
 import assert from 'node:assert/strict';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { systemClock, type Clock } from '../../../src/protocol/lib/clock.ts';
 import { LocalError, WireError } from '../../../src/protocol/wire/errors.ts';
 import { until } from '../support.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, test, type TestContext } from 'node:test';
+import { afterAll, describe, test, type TestContext } from 'vitest';
 import { fileLedger } from '../../../src/protocol/ledger/file-ledger.ts';
 import { memoryLedger } from '../../../src/protocol/ledger/ledger.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
@@ -342,7 +342,7 @@ describe('several selections', () => {
 describe('what is remembered', () => {
   const folders: string[] = [];
   // Not before the last client has closed, which saves once more.
-  after(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
+  afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
 
   async function ledgerFile(): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), 'ladder-'));

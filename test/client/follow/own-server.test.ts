@@ -3,7 +3,7 @@
  * from the numbers beside them it knows what is missing. Real store, real engine, HTTP over loopback.
  */
 import assert from 'node:assert/strict';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { systemClock, type Clock } from '../../../src/protocol/lib/clock.ts';
 import { memoryLedger } from '../../../src/protocol/ledger/ledger.ts';
 import { door, eventsWorld, type EventsWorld } from '../../server/mcp/events/world.ts';

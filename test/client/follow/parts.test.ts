@@ -1,6 +1,6 @@
 /** The ladder's decisions one by one: what an error means, what a number says, what is weaker, what is finished. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { afterError, type AfterError } from '../../../src/client/follow/decide.ts';
 import { eventsError, terminated } from '../../../src/client/follow/modes/events/errors.ts';
 import { pauseAfter } from '../../../src/client/follow/modes/events/poll.ts';

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type TestContext } from 'node:test';
+import type { TestContext } from 'vitest';
 
 export const MODERN = '2026-07-28';
 export const SESSIONS = '2025-11-25';
@@ -167,6 +167,6 @@ export async function startRaw(test: TestContext, change: (server: RawServer) =>
   const server = new RawServer();
   change(server);
   await server.up();
-  test.after(() => server.down());
+  test.onTestFinished(() => server.down());
   return server;
 }

@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { TestContext } from 'node:test';
+import type { TestContext } from 'vitest';
 import { getRequestListener } from '@hono/node-server';
 import { connect, type ConnectOptions, type HttpTarget } from '../../../src/client/sdk/connection.ts';
 import { triggersClient } from '../../../src/client/client.ts';
@@ -32,7 +32,7 @@ export interface Follower {
 export async function followed(test: TestContext, target: string | HttpTarget, options: Partial<FollowOptions> = {}, connecting: ConnectOptions = {}): Promise<Follower> {
   const connection = await connect(typeof target === 'string' ? { url: target } : target, connecting);
   const following = triggersClient(connection).follow({ select: SELECT, ...options, tuning: { ...FAST, ...options.tuning } });
-  test.after(async () => {
+  test.onTestFinished(async () => {
     await following.close().catch(() => undefined);
     await connection.close();
   });
@@ -88,7 +88,7 @@ export async function startReceiver(test: TestContext, options: Partial<Receiver
   const listener = getRequestListener((request) => receiver!.fetch(request), { overrideGlobalObjects: false });
   const server = createServer((request, response) => void listener(request, response));
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', () => resolve()); });
-  test.after(() => new Promise<void>((resolve) => { server.close(() => resolve()); server.closeAllConnections(); }));
+  test.onTestFinished(() => new Promise<void>((resolve) => { server.close(() => resolve()); server.closeAllConnections(); }));
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   receiver = createReceiver({
     endpoint: `${origin}/callback`, issuer: origin, signingKey: generateKeyPairSync('ed25519').privateKey, answerWithinMs: 1000,

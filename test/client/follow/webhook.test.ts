@@ -1,7 +1,7 @@
 /** The webhook rung of `events/*`: a real endpoint on loopback, called by a server that signs by hand. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { renewalOf } from '../../../src/client/follow/modes/events/webhook.ts';
 import { memoryLedger } from '../../../src/protocol/ledger/ledger.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, describe, mock, type TestContext } from 'node:test';
+import { afterAll, beforeAll, describe, vi, type TestContext } from 'vitest';
 import { stripVTControlCharacters } from 'node:util';
 import { startHttpServer, type HttpServer } from '../../journeys/support.ts';
 import { peerTest, type PeerRow } from '../peers/matrix.ts';
@@ -41,7 +41,7 @@ async function judge(context: TestContext, leg: Leg, revision: Revision, { check
   const reasonOf = (scenario: string) => NOT_MET.find(([scenarios]) => scenarios.test(scenario))?.[1];
   assert.deepEqual(unmet.filter((scenario) => reasonOf(scenario) === undefined).map(wrong), [], 'not scored, but not known to be unmet either');
   assert.deepEqual(unscored.filter((scenario) => reasonOf(scenario) !== undefined && !unmet.includes(scenario)), [], 'said to be unmet, but met');
-  for (const scenario of unmet) context.diagnostic(`not scored and not met: ${scenario}: ${reasonOf(scenario)}`);
+  for (const scenario of unmet) void context.annotate(`not scored and not met: ${scenario}: ${reasonOf(scenario)}`);
   const count = scored.reduce((sum, scenario) => sum + checks.get(scenario)!.filter(({ status }) => status === 'SUCCESS').length, 0);
   const apart = NOT_MET.map(([scenarios, reason]) => [unmet.filter((scenario) => scenarios.test(scenario)).length, reason] as const).filter(([times]) => times > 0);
   return [`${scored.length} scenarios, ${count} checks`, ...apart.map(([times, reason]) => `not scored and not met: ${times} (${reason})`)].join('; ');
@@ -53,11 +53,11 @@ describe('the conformance suite against the reference server', () => {
   let server: HttpServer;
   let proxy: Proxy;
 
-  before(async () => {
+  beforeAll(async () => {
     server = await startHttpServer({ TRIGGERS_FIXTURES: 'conformance' });
     proxy = await startProxy(new URL(server.process.url), await server.process.token());
   });
-  after(async () => {
+  afterAll(async () => {
     await proxy.close();
     await server[Symbol.asyncDispose]();
   });
@@ -73,12 +73,12 @@ describe('the conformance suite against the reference server', () => {
 describe('the conformance suite against the client', () => {
   let driver: Driver;
 
-  before(async () => {
+  beforeAll(async () => {
     // Where the SDK says which tools of a scenario it leaves out.
-    mock.method(console, 'warn', () => undefined);
+    vi.spyOn(console, 'warn').mockImplementation(() => undefined);
     driver = await startDriver();
   });
-  after(() => driver.close());
+  afterAll(() => driver.close());
 
   for (const revision of REVISIONS) {
     peerTest(row(revision, 'the client: every scenario that the revision requires of a client, authorization included'), async (context) => {

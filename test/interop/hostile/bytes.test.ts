@@ -1,6 +1,6 @@
 /** Peers whose bytes are strange: as event streams are allowed to be, and as they are not. */
 import assert from 'node:assert/strict';
-import { describe } from 'node:test';
+import { describe } from 'vitest';
 import { gzipSync } from 'node:zlib';
 import { pause, type Call, type EventStream, type Json } from './peer.ts';
 import { ALL, playAll, type Row } from './play.ts';
@@ -51,7 +51,7 @@ const refused: readonly [string, string][] = [
 ];
 const SILENT = { silenceMs: 300 };
 
-describe('bytes', { concurrency: 8 }, () => {
+describe('bytes', { concurrent: true }, () => {
   playAll([
     { name: 'split at every byte', ...written(async (json, events, n) => (n === 1 ? bytewise(`data: ${json}\n\n`, events) : `data: ${json}\n\n`)), always: 'all' },
     { name: 'split at every seventh byte, with other alphabets', ...written(async (json, events) => bytewise(`data: ${json.replaceAll('"timer"', '"timer"')}\n: é漢😀\n\n`, events, 7)), always: 'all' },

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
 import { connect as dial } from 'node:net';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { gzipSync } from 'node:zlib';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
@@ -83,7 +83,7 @@ async function calling(run: (setting: { open: () => void; arrived: (count: numbe
   assert.equal((error as { code?: string } | undefined)?.code, expected);
 }
 
-describe('callbacks of a server that breaks the protocol', { concurrency: 4 }, () => {
+describe('callbacks of a server that breaks the protocol', { concurrent: true }, () => {
   test('every delivery fifty times, side by side: acknowledged each time, read once', () => calling(async ({ peer, items, send, read }) => {
     for (const from of [0, 2, 4]) {
       const said = await Promise.all(Array.from({ length: 50 }, () => send(peer.delivery(from))));
@@ -169,7 +169,7 @@ describe('callbacks of a server that breaks the protocol', { concurrency: 4 }, (
   }));
 });
 
-describe('callbacks of strangers', { concurrency: 4 }, () => {
+describe('callbacks of strangers', { concurrent: true }, () => {
   const one = deliveryOf(0, [1]);
   async function receiving(run: (setting: { target: Target; applied: ReceiverItem[]; refused: RefusalCode[]; fetch: (request: Request) => Promise<Response>; endpoint: string }) => Promise<void>): Promise<void> {
     const applied: ReceiverItem[] = [];

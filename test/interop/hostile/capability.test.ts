@@ -1,6 +1,6 @@
 /** Peers that declare what they do not have, have what they do not declare, or take it back. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
 import { ANSWERED, HostilePeer, Refused, type Call, type Json } from './peer.ts';
@@ -20,7 +20,7 @@ const malformed: readonly [string, Json][] = [
   ['a durability that nobody knows', { ...right, durability: 'eternal' }], ['a jwksUri that is a script', { ...right, jwksUri: 'javascript:alert(1)' }], ['a negative maxTtlMs', { ...right, maxTtlMs: -1 }],
 ];
 
-describe('capabilities', { concurrency: 8 }, () => {
+describe('capabilities', { concurrent: true }, () => {
   playAll([
     ...malformed.map(([name, value]): Row => ({ name: `settings: ${name}`, eras: BOTH_ERAS, drains: ['pull'], ...settings(value), always: 'peer_misbehaved capability', healed: false })),
     ...shapeless.map(([name, value]): Row => ({

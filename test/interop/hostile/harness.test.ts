@@ -1,6 +1,6 @@
 /** The harness can fail: a peer that keeps the protocol gives everything, and what no row may ever show is seen. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import type { Item } from '../../../src/client/options.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { eventOf, OTHER_EPOCH, EPOCH } from './peer.ts';
@@ -8,7 +8,7 @@ import { BOTH_ERAS, complaints, judge, play, playAll, TOKEN, within, type Row } 
 
 const honest: Row = { name: 'a peer that keeps the protocol', eras: BOTH_ERAS, always: 'all' };
 
-describe('the harness', { concurrency: 8 }, () => {
+describe('the harness', { concurrent: true }, () => {
   playAll([honest]);
 
   test('a row that blames a peer without a fault fails', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { inspect } from 'node:util';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
@@ -63,7 +63,7 @@ const statuses: readonly [number, string][] = [
   [405, 'peer_misbehaved'], [410, 'peer_misbehaved'], [429, 'waits unreachable'], [500, 'waits unreachable'], [502, 'waits unreachable'], [503, 'waits unreachable'], [504, 'waits unreachable'],
 ];
 
-describe('JSON-RPC', { concurrency: 8 }, () => {
+describe('JSON-RPC', { concurrent: true }, () => {
   playAll([
     ...messages.map(([name, make, always]): Row => ({ name, ...pulled(answer(make)), ...(always === 'waits timeout' ? { timeoutMs: SHORT } : {}), always })),
     ...tolerated.map(([name, make]): Row => ({ name, ...pulled(answer(make)), always: 'all' })),
@@ -100,7 +100,7 @@ describe('JSON-RPC', { concurrency: 8 }, () => {
   ]);
 });
 
-describe('HTTP', { concurrency: 8 }, () => {
+describe('HTTP', { concurrent: true }, () => {
   playAll([
     ...statuses.map(([code, always]): Row => ({ name: `HTTP ${code} with an error page`, eras: BOTH_ERAS, ...read(status(code)), always, healed: always.startsWith('unauthorized') ? false : ALL })),
     { name: 'HTTP 404 with an error page', eras: BOTH_ERAS, ...read(status(404)), always: { '2026-07-28': 'not_supported http_404', '2025-11-25': 'waits unreachable' }, healed: false },

@@ -1,6 +1,6 @@
 /** Peers that are wrong about the life of a log: epochs, identity, lifetime, what was acknowledged. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
 import type { Item } from '../../../src/client/options.ts';
@@ -27,7 +27,7 @@ const noMoreThan = (everyMs: number) => ({ peer, elapsedMs }: { readonly peer: H
   assert.ok(renewals <= elapsedMs / everyMs + 1, `${renewals} renewals in ${elapsedMs} ms`);
 };
 
-describe('lives of a log', { concurrency: 8 }, () => {
+describe('lives of a log', { concurrent: true }, () => {
   playAll([
     {
       name: 'another epoch without notice', proves: 'recv-epoch', ...after((peer, delivery) => (peer.epoch === EPOCH ? (peer.renew({ epoch: OTHER_EPOCH }), peer.delivery(0)) : delivery)),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { createGzip } from 'node:zlib';
 import type { Drain } from '../../../spec-schema/draft/schema.ts';
 import { ANSWERED, eventOf, HostilePeer, pause, type Call, type EventStream, type Hook, type Json, type Wrong } from './peer.ts';
@@ -106,7 +106,7 @@ const rows: readonly [name: string, wrong: Wrong, drain: Drain, most: number, en
   }), 'stream', 2, 'terminated revoked'],
 ];
 
-describe('memory', { concurrency: 3 }, () => {
+describe('memory', { concurrent: true }, () => {
   for (const [name, wrong, drain, most, end] of rows) {
     test(`${name} → ${end}`, async () => {
       const outcome = await follow(wrong, drain, most);

@@ -1,5 +1,5 @@
 /** Peers whose numbers are wrong, in each way that numbers can be wrong. */
-import { describe } from 'node:test';
+import { describe } from 'vitest';
 import { eventOf, OTHER_EPOCH, OTHER_ID, type Json } from './peer.ts';
 import { ALL, playAll, type Row } from './play.ts';
 
@@ -54,7 +54,7 @@ const unsound: readonly [string, (delivery: Json) => object][] = [
   ['a challenge where no callback is', () => ({ challenge: 'c'.repeat(22), events: events(1, 2) })],
 ];
 
-describe('numbers', { concurrency: 8 }, () => {
+describe('numbers', { concurrent: true }, () => {
   playAll([
     ...shapeless.flatMap(([name, members]): Row[] => [
       { name, drains: ['stream'], ...first(() => members), always: 'peer_misbehaved delivery' },

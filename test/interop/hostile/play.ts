@@ -3,7 +3,7 @@
  * about: nothing out of order, nothing twice, nothing acknowledged that was not sent and read, typed errors only, no token in any of them, and an end.
  */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { inspect } from 'node:util';
 import type { Drain } from '../../../spec-schema/draft/schema.ts';
 import { triggersClient } from '../../../src/client/client.ts';

@@ -1,6 +1,6 @@
 /** Peers that say nothing, say it too often, or stop in the middle. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
@@ -22,7 +22,7 @@ const drip = (bytes: string, everyMs = 20) => async (call: Call): Promise<Json> 
 };
 const head = (call: Call): Json => ({ ...call.peer.delivery(0, 0), head: 0 });
 
-describe('silence', { concurrency: 8 }, () => {
+describe('silence', { concurrent: true }, () => {
   playAll([
     { name: 'a stream without an answer', proves: 'stream-client-dead', eras: BOTH_ERAS, ...stream(never), tuning: SILENT, always: 'waits timeout silence' },
     { name: 'a stream of headers', proves: 'stream-client-dead', eras: BOTH_ERAS, ...stream((call) => (call.events(), never())), tuning: SILENT, always: 'waits timeout silence' },

@@ -1,7 +1,7 @@
 // `@ai-sdk/mcp`, unmodified, as client and webhook receiver of the reference server. It knows nothing of this extension: what it gets beside SEP-3415 is in
 // `_meta`, which it hands to its application as it came.
 import assert from 'node:assert/strict';
-import { describe } from 'node:test';
+import { describe } from 'vitest';
 import { GitHub, webhooks } from '../../../scripts/demo/github.ts';
 import { ServerProcess } from '../../../scripts/demo/server-process.ts';
 import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';

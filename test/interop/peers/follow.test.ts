@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe } from 'node:test';
+import { describe } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually, temporaryFolder } from '../../journeys/support.ts';
 import { follow, isEvent, mortal, promised, startHook, told, type Follower } from './follower.ts';

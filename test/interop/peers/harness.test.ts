@@ -2,7 +2,7 @@
 // the profiles of sep/mapping-events.md rest are true of the versions that are installed.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { Webhook } from 'standardwebhooks';
 import { startAiSdk } from './ai-sdk.ts';
 import { EVENT_NAME, startMcpHandler, TOKEN } from './servers/mcp-handler.ts';

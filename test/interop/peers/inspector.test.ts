@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe } from 'node:test';
+import { afterAll, beforeAll, describe } from 'vitest';
 import { webhooks } from '../../../scripts/demo/github.ts';
 import { SERVER_ARGS } from '../../../scripts/demo/server-process.ts';
 import type { Checked } from '../../../src/server/mcp/tools/schemas.ts';
@@ -88,11 +88,11 @@ describe('over HTTP', () => {
   let server: HttpServer;
   let home: Awaited<ReturnType<typeof temporaryFolder>>;
   let token: string;
-  before(async () => {
+  beforeAll(async () => {
     [server, home] = await Promise.all([startHttpServer(), temporaryFolder()]);
     token = await server.process.token();
   });
-  after(() => Promise.all([server[Symbol.asyncDispose](), home[Symbol.asyncDispose]()]));
+  afterAll(() => Promise.all([server[Symbol.asyncDispose](), home[Symbol.asyncDispose]()]));
   const connected = (era: string) => inspector(home.path, [server.process.url, '--header', `Authorization: Bearer ${token}`], era);
   const post = async (): Promise<string> => {
     const webhook = source.next().value;

@@ -7,12 +7,12 @@
  */
 import { appendFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { test, type TestContext } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../../..');
 /** Names a file: each test appends what came of it. */
 const RESULTS = 'INTEROP_RESULTS';
-/** Names a file: each row is appended and its test is not run. */
+/** Names a file: each row is appended when its test is collected. */
 const ROWS = 'INTEROP_ROWS';
 
 /** What is claimed; the words of docs/interop.md. */
@@ -54,10 +54,7 @@ const append = (variable: string, line: object): void => {
 /** A test that is a row of the matrix. What `run` resolves with, stands in the column of the result. */
 export function peerTest(row: PeerRow, run: (context: TestContext) => Promise<string | void>): void {
   const versioned: VersionedRow = { ...row, version: installedVersion(row.peer) };
-  if (process.env[ROWS] !== undefined) {
-    append(ROWS, versioned);
-    return;
-  }
+  append(ROWS, versioned);
   const title = [`${row.peer} as ${row.role}`, row.era, row.drain].filter((part) => part !== undefined).join(', ');
   test(`${title}: ${row.exercised}`, async (context) => {
     let result: RowResult = { ...versioned, passed: false };

@@ -1,7 +1,7 @@
 // The two published verifiers of Standard Webhooks as receivers of what the reference server delivers as `events/*`, in the profiles and across a rotation of
 // the secret: one receiver that has the new secret already, and one that still has the old one.
 import assert from 'node:assert/strict';
-import { describe } from 'node:test';
+import { describe } from 'vitest';
 import { Webhook as StandardWebhook } from 'standardwebhooks';
 import { Webhook as SvixWebhook } from 'svix';
 import { CLIENT_CAPABILITIES_META_KEY } from '@modelcontextprotocol/server';

@@ -1,6 +1,6 @@
 /** The receiver's rule: whatever a network does to deliveries, numbers are taken in order and once, or a hole is reported. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import fc from 'fast-check';
 import { advance, begin, lastCovered, move, receive, type Covering, type Cursor } from '../../../src/protocol/core/apply.ts';
 

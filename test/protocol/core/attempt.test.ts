@@ -1,5 +1,5 @@
 /** Answers, Retry-After, backoff and lifetimes as tables: what comes in, what it means. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { backoffMs, classifyAnswer, classifyFailure, grantTtl, needsVerification, parseRetryAfter, renewAfter, reverifyAt, type Answer, type Outcome } from '../../../src/protocol/core/index.ts';
 import * as policy from '../../../src/protocol/core/policy.ts';

@@ -1,5 +1,5 @@
 /** From entries to deliveries: every number is an event or in a gap, and a hole is an error. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { begin, receive } from '../../../src/protocol/core/apply.ts';

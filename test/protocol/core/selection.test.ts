@@ -1,5 +1,5 @@
 /** Which rows an event belongs to: against a table, against the definition, and against the memory it may take. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';

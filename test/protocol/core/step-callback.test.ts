@@ -1,5 +1,5 @@
 /** Callback delivery: claims, answers, failures and consent, one situation a test. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { deliverable, dueAt, etagOf, statusOf, step, type Outcome, type Subscription } from '../../../src/protocol/core/index.ts';
 import {

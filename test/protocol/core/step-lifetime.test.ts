@@ -1,5 +1,5 @@
 /** Configuration, ETag and time, one situation a test. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { deliverable, dueAt, etagOf, statusOf, step, type Change, type Input, type Subscription } from '../../../src/protocol/core/index.ts';
 import { acked, ackAt, answer, append, CALLBACK, claim, DAY, EPOCH, HOUR, play, refusal, SECOND, subscription, T0, TIMEOUT, types, withLog } from './fixtures.ts';

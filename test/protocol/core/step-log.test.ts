@@ -1,5 +1,5 @@
 /** The log: numbers, acknowledgement, retention and epochs, one situation a test. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { deliverable, dueAt, oldest, step, trimDueAt } from '../../../src/protocol/core/index.ts';
 import { ackAt, append, claim, DAY, effect, EPOCH, play, refusal, subscription, T0, types, withLog } from './fixtures.ts';

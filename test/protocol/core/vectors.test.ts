@@ -1,5 +1,5 @@
 /** The language-neutral vectors that concern the core, run against it. Their expected values are written by hand. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import {
   classifyAnswer, etagOf, grantTtl, oldest, renewAfter, statusOf, step, type Effect, type Input, type OnFailure, type Outcome, type Retention, type Step, type Subscription,

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { fileLedger } from '../../../src/protocol/ledger/file-ledger.ts';
 import { memoryLedger, type Ledger, type PositionRecord, type RegistrationRecord } from '../../../src/protocol/ledger/ledger.ts';
 import { startPeer } from '../../client/peer.ts';
@@ -12,7 +12,7 @@ import { connected, subscribeFast, take, words } from '../../client/support.ts';
 
 function folder(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'triggers-ledger-'));
-  t.after(() => rmSync(path, { recursive: true }));
+  t.onTestFinished(() => rmSync(path, { recursive: true }));
   return path;
 }
 const position = (key: string, sequence: number): PositionRecord =>

@@ -1,5 +1,5 @@
 /** Signed callback URLs: what is minted is recognised, by its own receiver only, until it expires. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';

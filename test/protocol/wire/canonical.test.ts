@@ -1,5 +1,5 @@
 /** Identity by content: what may not change a key, what must, and identifiers of deliveries. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { canonicalJson, LocalError, randomWebhookId, sameSelect, subscriptionKey, webhookId } from '../../../src/protocol/wire/index.ts';

@@ -1,5 +1,5 @@
 /** One settings object, two places: by revision when writing, wherever it is when reading. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { EXTENSION_ID, type ServerCapability } from '../../../spec-schema/draft/schema.ts';
 import { capabilityOf, LocalError, placeCapability } from '../../../src/protocol/wire/index.ts';

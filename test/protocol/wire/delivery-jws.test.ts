@@ -1,5 +1,5 @@
 /** Delivery signatures: round trips, key lookups of any kind, and confusion of keys. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { createHmac, generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';

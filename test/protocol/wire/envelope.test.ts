@@ -1,5 +1,5 @@
 /** Bytes of a delivery: what is spliced is what would have been serialised, and what comes back is checked. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';

@@ -1,5 +1,5 @@
 /** Errors on their way out and back: registry texts, exhaustive names, nothing of the cause, unknown ones kept apart. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { ErrorObject } from '../../../spec-schema/draft/schema.ts';

@@ -1,5 +1,5 @@
 /** A secret is a value that cannot be printed by accident. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { format, inspect } from 'node:util';
 import fc from 'fast-check';

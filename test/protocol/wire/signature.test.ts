@@ -1,5 +1,5 @@
 /** Signatures between this library and the stock verifiers, and properties that no list of vectors can show. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';

@@ -1,5 +1,5 @@
 /** Params from a peer: what is refused, where the pointer points, and what the message does not say. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { check, compileUserSchema, LocalError, parseParams, WireError, type ParamsName } from '../../../src/protocol/wire/index.ts';

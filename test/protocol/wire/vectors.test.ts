@@ -1,5 +1,5 @@
 /** Every published vector of the wire layer, through the library. The verdicts were computed without it. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { createLocalJWKSet, type JSONWebKeySet, type JWK } from 'jose';
 import { readVectors } from '../../../spec-schema/tools/vectors.ts';

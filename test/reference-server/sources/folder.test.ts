@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { chmod, mkdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { silentLog, type NewEvent } from 'mcp-triggers-experimental/server';
 import { manualClock } from 'mcp-triggers-experimental/testing';
 import type { Source } from '../../../reference-server/source.ts';
 import { folderSource } from '../../../reference-server/sources/folder.ts';
-import { collector, defer, engineFor, into, logLines, pause, pullAll, subscribe, temporaryFolder, until } from './support.ts';
+import { collector, engineFor, into, logLines, pause, pullAll, subscribe, temporaryFolder, until } from './support.ts';
 
 const SETTLE_MS = 60;
 /** Long enough for a change that should not be told of to have been told of. */
@@ -18,7 +18,7 @@ const changes = (events: readonly NewEvent[]): string[] => events.map(({ data })
 
 function watching(t: TestContext, folder: string, options: Partial<Parameters<typeof folderSource>[0]> = {}): Source {
   const source = folderSource({ folder, log: silentLog, settleMs: SETTLE_MS, ...options });
-  defer(t, () => source.stop());
+  t.onTestFinished(() => source.stop());
   return source;
 }
 

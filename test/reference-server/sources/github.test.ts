@@ -1,7 +1,7 @@
 /** GitHub's own payloads, signed by GitHub's own library, go in and come out; everything else is refused (SEP: The log). */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import examples from '@octokit/webhooks-examples' with { type: 'json' };
 import { sign, verify } from '@octokit/webhooks-methods';
 import { LocalError, silentLog } from 'mcp-triggers-experimental/server';

@@ -1,6 +1,6 @@
 /** Ticks of named schedules, under a clock that the test moves. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { silentLog, type NewEvent } from 'mcp-triggers-experimental/server';
 import { manualClock } from 'mcp-triggers-experimental/testing';
 import { scheduleSource } from '../../../reference-server/sources/schedule.ts';

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
+import type { TestContext } from 'vitest';
 import { createEgress, createEngine, LocalError, silentLog, type Engine, type Log, type NewEvent } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import type { Emit, Source } from '../../../reference-server/source.ts';
@@ -17,22 +17,9 @@ export interface Seen {
   readonly data: Record<string, unknown>;
 }
 
-const undo = new WeakMap<TestContext, (() => unknown)[]>();
-
-/** Like `t.after`, but what was made last is undone first. */
-export function defer(t: TestContext, run: () => unknown): void {
-  const stack = undo.get(t);
-  if (stack) return void stack.push(run);
-  const made = [run];
-  undo.set(t, made);
-  t.after(async () => {
-    for (const one of made.reverse()) await one();
-  });
-}
-
 export async function temporaryFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'source-'));
-  defer(t, () => rm(folder, { recursive: true, force: true }));
+  t.onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
 
@@ -41,7 +28,7 @@ export async function engineFor(t: TestContext, source: Source, folder: string, 
   const store = sqliteStore({ path: join(folder, 'triggers.db'), key: new Uint8Array(32), ...options });
   const engine = createEngine({ store, triggers: source.triggers, egress: createEgress() });
   await engine.start();
-  defer(t, () => engine.close());
+  t.onTestFinished(() => engine.close());
   return engine;
 }
 

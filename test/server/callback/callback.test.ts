@@ -1,5 +1,5 @@
 /** The callback drain: what each answer does, when the next attempt comes, and what a request looks like. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import type { Delivery, Subscription } from '../../../spec-schema/draft/schema.ts';
 import { Secret } from '../../../src/protocol/wire/secret.ts';

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createPublicKey, verify } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { afterAll, test } from 'vitest';
 import { classifyAnswer } from '../../../src/protocol/core/index.ts';
 import type { CallbackDialect } from '../../../src/server/callback/dialect.ts';
 import type { Egress, OutboundRequest, OutboundResult } from '../../../src/server/engine/ports.ts';
@@ -55,7 +55,7 @@ class Stranger implements Egress {
 const AS = { dialect: 'other' };
 const WANTED = { select: [{ name: 'tick' }], key: 'k', callback: CALLBACK, onFailure: 'skip' as const };
 const folders: string[] = [];
-after(async () => { for (const folder of folders) await rm(folder, { recursive: true }); });
+afterAll(async () => { for (const folder of folders) await rm(folder, { recursive: true }); });
 
 async function strange(options: Parameters<typeof world>[0] = {}) {
   const stranger = new Stranger();

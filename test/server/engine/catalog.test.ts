@@ -1,6 +1,6 @@
 /** What a server may declare, and what happens when it changes its mind. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import type { DeclaredTrigger } from '../../../src/server/engine/verbs.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { ann, refusal, tick, tock, turns, world } from './harness.ts';

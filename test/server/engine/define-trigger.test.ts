@@ -1,6 +1,6 @@
 /** Declaring trigger types: with zod, with plain JSON Schema, and what is refused. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { z } from 'zod';
 import { defineTrigger } from '../../../src/server/engine/define-trigger.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';

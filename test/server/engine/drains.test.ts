@@ -1,5 +1,5 @@
 /** Stream and pull: credit, heartbeats, waiting, and how they end. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
 import { ann, listen, MINUTE, numbers, position, refusal, SECOND, tick, turns, world } from './harness.ts';

@@ -1,5 +1,5 @@
 /** What must hold when the store refuses, the disk is full, two calls race, or the process dies in the middle. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
 /** The log: accepted once, numbered everywhere in order, trimmed with a word, and the same on every drain. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

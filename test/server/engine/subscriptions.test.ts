@@ -1,5 +1,5 @@
 /** Making, finding, changing, renewing and ending subscriptions. */
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

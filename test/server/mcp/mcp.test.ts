@@ -1,6 +1,6 @@
 /** The native binding on real SDK servers: installed once and whole, typed errors out, nothing else out, streams that end. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { McpServer } from '@modelcontextprotocol/server';
 import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from '../../../spec-schema/draft/schema.ts';
 import type { AttachableEngine } from '../../../src/server/mcp/sdk.ts';
@@ -11,8 +11,8 @@ import { check } from '../../../src/protocol/wire/validate.ts';
 import { ask, bell, messagesOf, modernEndpoint, pipe, settings, startEngine, token, until, type Message } from './harness.ts';
 
 let engine: Engine;
-before(async () => { engine = await startEngine(); });
-after(() => engine.close());
+beforeAll(async () => { engine = await startEngine(); });
+afterAll(() => engine.close());
 
 const select = [{ name: 'bell.rung' }];
 const alice = token({ iss: 'https://id', sub: 'alice' });

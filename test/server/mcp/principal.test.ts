@@ -1,6 +1,6 @@
 /** Who is asking: a table of request contexts and the principal, or the refusal, each of them gives. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { callerOf, principalOf, type RequestIdentity } from '../../../src/server/mcp/principal.ts';
 import { WireError } from '../../../src/protocol/wire/errors.ts';
 

@@ -1,7 +1,7 @@
 /** A store that may have lost something says so, and goes on saying so until every epoch has changed. */
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import type { Opened, Store } from '../../../src/server/engine/ports.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { create, event, plain, tombstone } from '../../../src/testing/store-contract/samples.ts';

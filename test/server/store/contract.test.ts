@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { storeContract } from '../../../src/testing/store-contract.ts';
 import { emptyData, modelStore } from './model.ts';

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import { test, type TestContext } from 'node:test';
+import { test, type TestContext } from 'vitest';
 import type { Opened, Store } from '../../../src/server/engine/ports.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { seededRandom } from '../../../src/testing/random.ts';
@@ -92,7 +92,7 @@ for (const { name, of, suffix, flips } of [
       writeFileSync(damaged + suffix, changed);
       verdicts[await judge(damaged, truth)] += 1;
     }
-    t.diagnostic(JSON.stringify(verdicts));
+    void t.annotate(JSON.stringify(verdicts));
     assert.ok(verdicts.refused + verdicts.maybe_lost > 0, 'some damage is seen');
   });
 }

@@ -1,7 +1,7 @@
 /** A process can be killed at any point: nothing that was confirmed is lost, and the next process carries on. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { seededRandom } from '../../../src/testing/random.ts';

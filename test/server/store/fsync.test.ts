@@ -2,20 +2,16 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { WRITER } from './child.ts';
 import { place } from './place.ts';
 
 const COMMITS = 20;
 
-/** Why this machine cannot trace, or false. */
-function untraceable(): string | false {
-  const { error, status, stderr } = spawnSync('strace', ['-f', '-o', '/dev/null', 'true'], { encoding: 'utf8' });
-  if (error !== undefined) return 'strace is not installed';
-  return status === 0 ? false : `strace may not trace here: ${stderr.trim()}`;
-}
+/** Whether strace is installed and may trace. */
+const canTrace = spawnSync('strace', ['-f', '-o', '/dev/null', 'true']).status === 0;
 
-test('[log-durable-accept, log-durable-number, log-durable-ack] each commit is synced before it resolves', { skip: untraceable() }, (t) => {
+test('[log-durable-accept, log-durable-number, log-durable-ack] each commit is synced before it resolves', { skip: !canTrace }, (t) => {
   const path = place(t);
   const trace = `${path}.trace`;
   const { status, stderr } = spawnSync('strace', ['-f', '-y', '-e', 'trace=fsync,fdatasync,write', '-o', trace, process.execPath, WRITER, path, '0', String(COMMITS)], { encoding: 'utf8' });

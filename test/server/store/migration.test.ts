@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { migrate, SCHEMA_VERSION } from '../../../src/server/store/sqlite/schema.ts';
 import { event } from '../../../src/testing/store-contract/samples.ts';

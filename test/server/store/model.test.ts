@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import fc from 'fast-check';
 import type { Store, Write } from '../../../src/server/engine/ports.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';

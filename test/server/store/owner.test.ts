@@ -1,7 +1,7 @@
 /** One process owns a store: the second is told so, the dead give it up, and who was overtaken writes no more. */
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { create, event, plain } from '../../../src/testing/store-contract/samples.ts';
 import { startWriter } from './child.ts';

@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
+import type { TestContext } from 'vitest';
 
 export const KEY = new Uint8Array(32).fill(7);
 export const SUFFIXES = ['', '-wal', '-shm', '.instance', '.lock'] as const;
@@ -10,7 +10,7 @@ export const SUFFIXES = ['', '-wal', '-shm', '.instance', '.lock'] as const;
 /** A path for a database in a directory of its own. */
 export function place(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'triggers-store-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  t.onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   return join(directory, 'store.db');
 }
 

@@ -1,7 +1,7 @@
 /** A full store refuses what makes it grow, and nothing else; a full disk under it loses nothing that was confirmed. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { fileURLToPath } from 'node:url';
 import type { Store } from '../../../src/server/engine/ports.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
@@ -95,9 +95,9 @@ test('a quota too small to work with is refused', async () => {
 });
 
 const DISK_FULL = fileURLToPath(new URL('./disk-full.ts', import.meta.url));
-const noTinyDisk = spawnSync('unshare', ['--version']).error === undefined ? false : 'unshare is not installed';
+const canUnshare = spawnSync('unshare', ['--version']).error === undefined;
 
-test('[lim-refuse-upstream] a disk that is full under the store gives store_full, and loses nothing that was confirmed', { skip: noTinyDisk }, (t) => {
+test('[lim-refuse-upstream] a disk that is full under the store gives store_full, and loses nothing that was confirmed', { skip: !canUnshare }, (t) => {
   const directory = place(t).replace(/\/store\.db$/, '');
   const { status, stdout, stderr } = spawnSync('unshare',
     ['--user', '--map-root-user', '--mount', 'sh', '-c', 'mount -t tmpfs -o size=2m tmpfs "$1" || exit 77; exec "$2" "$3" "$1/store.db"', 'sh', directory, process.execPath, DISK_FULL], { encoding: 'utf8' });

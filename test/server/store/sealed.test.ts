@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { createCipher } from '../../../src/server/store/sqlite/cipher.ts';
 import { callback, checkpoint, create, entry, event, full, plain } from '../../../src/testing/store-contract/samples.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { Client } from '@modelcontextprotocol/client';
 import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
@@ -65,7 +65,7 @@ async function byHand(t: TestContext, answers: (method: string, id: unknown, par
     });
   }).listen(0, '127.0.0.1');
   await new Promise((resolve) => { server.once('listening', resolve); });
-  t.after(() => { server.close(); server.closeAllConnections(); });
+  t.onTestFinished(() => { server.close(); server.closeAllConnections(); });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
 }
 
@@ -172,7 +172,7 @@ describe('what is read', () => {
       await server.connect(far);
       const client = new Client({ name: 'theirs', version: '1' });
       await client.connect(near as Parameters<Client['connect']>[0]);
-      t.after(() => client.close());
+      t.onTestFinished(() => client.close());
       const { error } = await (await started(t, readMode, await reached(t, client), TOOLS_CHANGED)).outcome;
       assert.deepEqual([error?.code, error?.reason], ['peer_misbehaved', 'pages']);
       assert.ok(pages <= 1000);

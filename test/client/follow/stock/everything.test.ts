@@ -3,7 +3,7 @@
  * time, its resources grow by a tool, and it answers 400 for a session that it has forgotten.
  */
 import assert from 'node:assert/strict';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import type { Connection, Target } from '../../../../src/client/sdk/connection.ts';
 import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
 import { readMode } from '../../../../src/client/follow/modes/stock/read.ts';
@@ -19,7 +19,7 @@ const RESOURCES_CHANGED = { name: 'mcp.resources.list_changed' };
 const TARGETS: Readonly<Record<string, (t: TestContext) => Promise<Target>>> = {
   'over HTTP': async (t) => {
     const server = await startEverything();
-    t.after(() => server[Symbol.asyncDispose]());
+    t.onTestFinished(() => server[Symbol.asyncDispose]());
     return server;
   },
   'on a pipe': async () => ({ ...everythingProgram(), stderr: 'ignore' }),

@@ -1,6 +1,6 @@
 /** The lower rungs as an application meets them: one loop, whatever the server lacks, that says what it stands on. */
 import assert from 'node:assert/strict';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { triggersClient } from '../../../../src/client/client.ts';
 import { connect, type ConnectOptions, type Target } from '../../../../src/client/sdk/connection.ts';
 import type { FollowItem, FollowOptions } from '../../../../src/client/follow/types.ts';
@@ -20,9 +20,9 @@ interface Loop {
 
 async function follow(t: TestContext, target: Target, options: FollowOptions, how?: ConnectOptions): Promise<Loop> {
   const client = triggersClient(await connect(target, how));
-  t.after(() => client.close());
+  t.onTestFinished(() => client.close());
   const following = client.follow({ ...options, tuning: { ...QUICK, backoff: { baseMs: 10, maxMs: 100 }, ...options.tuning } });
-  t.after(() => following.close());
+  t.onTestFinished(() => following.close());
   const items = following[Symbol.asyncIterator]();
   return {
     async next() {

@@ -3,7 +3,7 @@
  * watching may pass for watched.
  */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
 import { readMode } from '../../../../src/client/follow/modes/stock/read.ts';
 import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';

@@ -1,6 +1,6 @@
 /** Notifications as a doorbell, at servers that know nothing of triggers: the same from every SDK, in both eras, over HTTP and on a pipe. */
 import assert from 'node:assert/strict';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import type { Connection } from '../../../../src/client/sdk/connection.ts';
 import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
 import { Board, NOTICE } from '../../../interop/peers/servers/board.ts';
@@ -25,12 +25,12 @@ function peerOf(connection: Connection): Peer {
 const PEERS: Readonly<Record<string, (test: TestContext) => Promise<Peer>>> = {
   'SDK 1.x over HTTP': async (t) => {
     const server = await startSdk1();
-    t.after(() => server[Symbol.asyncDispose]());
+    t.onTestFinished(() => server[Symbol.asyncDispose]());
     return peerOf(await reached(t, server));
   },
   'SDK 2.x over HTTP': async (t) => {
     const server = await startSdk2();
-    t.after(() => server[Symbol.asyncDispose]());
+    t.onTestFinished(() => server[Symbol.asyncDispose]());
     return peerOf(await reached(t, server));
   },
   'SDK 1.x on a pipe': async (t) => peerOf(await reached(t, sdk1Program())),

@@ -1,6 +1,6 @@
 /** Reading again and again: every change is seen sooner or later, however little the server says of it. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { pauseAfter, readMode } from '../../../../src/client/follow/modes/stock/read.ts';
 import { NOTICE } from '../../../interop/peers/servers/board.ts';
 import { sdk1Program, startSdk1 } from '../../../interop/peers/servers/sdk1.ts';

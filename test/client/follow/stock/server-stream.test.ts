@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import { ServerStream } from '../../../../src/client/sdk/server-stream.ts';
 import { systemClock } from '../../../../src/protocol/lib/clock.ts';
 import { until } from '../../support.ts';
@@ -13,7 +13,7 @@ async function answering(t: TestContext): Promise<{ url: string; responses: Serv
   const responses: ServerResponse[] = [];
   const server = createServer((_, response) => responses.push(response)).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  t.after(() => { server.close(); server.closeAllConnections(); });
+  t.onTestFinished(() => { server.close(); server.closeAllConnections(); });
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, responses };
 }
 

@@ -1,6 +1,6 @@
 /** What the tests of the lower rungs share: one rung on one connection, read into a list that cannot hang. */
 import assert from 'node:assert/strict';
-import type { TestContext } from 'node:test';
+import type { TestContext } from 'vitest';
 import type { Selection } from '../../../../spec-schema/draft/schema.ts';
 import { connect, type ConnectOptions, type Connection, type Target } from '../../../../src/client/sdk/connection.ts';
 import type { Otherwise, Mode, ModeContext, ModeYield } from '../../../../src/client/follow/types.ts';
@@ -17,7 +17,7 @@ export const QUICK: ModeContext['tuning'] = { pollMs: 20, pollFloorMs: 5, silenc
 
 export async function reached(test: TestContext, target: Target, options?: ConnectOptions): Promise<Connection> {
   const connection = await connect(target, options);
-  test.after(() => connection.close());
+  test.onTestFinished(() => connection.close());
   return connection;
 }
 
@@ -46,7 +46,7 @@ export interface RunOptions {
 /** Starts a rung that the server must offer; it is stopped when the test is over. */
 export async function started(test: TestContext, rung: Mode, connection: Connection, selection: Selection, options: RunOptions = {}): Promise<Run> {
   const stop = new AbortController();
-  test.after(() => stop.abort());
+  test.onTestFinished(() => stop.abort());
   const offer = await rung.offer(connection, { selection, otherwise: options.otherwise, callback: undefined }, stop.signal);
   assert.ok(offer, `${rung.name} is not offered`);
   const yields: ModeYield[] = [];

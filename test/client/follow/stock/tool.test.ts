@@ -1,6 +1,6 @@
 /** Calling a tool again and again: only one that changes nothing, as far as it says. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';
 import { Board, NOTICE } from '../../../interop/peers/servers/board.ts';
 import { startSdk1 } from '../../../interop/peers/servers/sdk1.ts';

@@ -1,7 +1,7 @@
 /** Two tables of addresses, made independently, and the verdict on every IANA special-purpose block (SEP: Destination rules). */
 import assert from 'node:assert/strict';
 import net from 'node:net';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
 import { loopbackOnly, publicInternet } from '../../../../src/server/callback/egress/addresses.ts';

@@ -1,6 +1,6 @@
 /** The world's error codes become three categories (SEP: Answers). */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import { OutboundError, refusalOf, type Phase } from '../../../../src/server/callback/egress/failure.ts';
 
 const ROWS: readonly (readonly [code: string | undefined, phase: Phase, category: string, detail: string])[] = [

@@ -1,6 +1,6 @@
 /** Hostile callback URLs end before a name is resolved or a socket opened (SEP: Destination rules). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { RULE_NAMES } from '../../../../src/server/callback/egress/callback-url.ts';
 import { WireError } from '../../../../src/protocol/wire/errors.ts';

@@ -1,7 +1,7 @@
 /** Reads the sources: nothing in `src` makes an outbound call but `engine/egress.ts`, and that is where the HTTP client is. */
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { test } from 'vitest';
 
 const root = new URL('../../../../', import.meta.url);
 const sources = globSync('src/**/*.ts', { cwd: root.pathname }).sort();

@@ -1,7 +1,7 @@
 /** The address that counts is the one the socket uses, at every connection (SEP: Destination rules). */
 import assert from 'node:assert/strict';
 import net from 'node:net';
-import { describe, test } from 'node:test';
+import { describe, test, vi } from 'vitest';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { publicInternet } from '../../../../src/server/callback/egress/addresses.ts';
 import { answer, closing, endpoint, PUBLIC_ADDRESS, recorder, request, scriptedResolver, verdict, watchSockets } from './support.ts';
@@ -57,7 +57,8 @@ describe('the socket checks by itself', () => {
     test(title, async (t) => {
       const inside = await endpoint(t, (socket) => socket.end(answer('200 OK')));
       const original = net.Socket.prototype.connect;
-      t.mock.method(net.Socket.prototype, 'connect', function connect(this: net.Socket, ...args: [[net.TcpNetConnectOpts]]): net.Socket {
+      t.onTestFinished(() => void vi.restoreAllMocks());
+      vi.spyOn(net.Socket.prototype, 'connect').mockImplementation(function connect(this: net.Socket, ...args: [[net.TcpNetConnectOpts]]): net.Socket {
         if (!listed) delete (this as { blockList?: net.BlockList }).blockList;
         const { blockList, ...target } = args[0][0];
         return Reflect.apply(original, this, [{ ...target, ...(listed && blockList ? { blockList } : {}), host: '127.0.0.1' }]) as net.Socket;

@@ -1,7 +1,7 @@
 /** Endpoints that misbehave on a real socket: each attempt ends in a fixed outcome, and the next one is clean (SEP: Answers). */
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { gzipSync } from 'node:zlib';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { CALLBACK_ANSWER_BYTES_MAX } from '../../../../src/protocol/wire/limits.ts';

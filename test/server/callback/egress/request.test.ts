@@ -1,6 +1,6 @@
 /** What goes out: exactly the caller's bytes and headers, nothing of the server's environment (SEP: Destination rules). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { answer, closing, endpoint, request, verdict } from './support.ts';
 
@@ -24,7 +24,7 @@ describe('the request', () => {
     for (const name of ['HTTP_PROXY', 'http_proxy', 'HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy', 'NODE_USE_ENV_PROXY']) {
       const before = process.env[name];
       process.env[name] = name.startsWith('NODE') ? '1' : `http://127.0.0.1:${proxy.port}`;
-      t.after(() => (before === undefined ? delete process.env[name] : (process.env[name] = before)));
+      t.onTestFinished(() => void (before === undefined ? delete process.env[name] : (process.env[name] = before)));
     }
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true }));
     assert.equal(verdict(await egress.post(request(peer.url))), 'response 204');

@@ -1,7 +1,7 @@
 /** A callback URL is a secret, and a refused address is not told apart from a closed port (SEP: Destination rules). */
 import assert from 'node:assert/strict';
 import net from 'node:net';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { inspect } from 'node:util';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { WireError } from '../../../../src/protocol/wire/errors.ts';
@@ -41,7 +41,7 @@ describe('no part of a callback URL leaks', () => {
     const garbage = await endpoint(t, (socket) => socket.end(`${CANARY}\r\n\r\n`));
     const plain = net.createServer((socket) => socket.on('error', () => undefined).end('no tls'));
     await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));
-    t.after(() => plain.close());
+    t.onTestFinished(() => void plain.close());
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, lookup: scriptedResolver('ENOTFOUND', ['10.0.0.1'], ['127.0.0.1']), log, meter }));
     const path = `/${CANARY}?cb=${CANARY}`;
     const results: OutboundResult[] = [];

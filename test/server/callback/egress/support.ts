@@ -4,7 +4,7 @@
  */
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
 import type { LookupAddress } from 'node:dns';
-import type { TestContext } from 'node:test';
+import { vi, type TestContext } from 'vitest';
 import type { Resolve } from '../../../../src/server/callback/egress/lookup.ts';
 import type { Egress, Log, Meter, OutboundRequest, OutboundResult } from '../../../../src/server/engine/ports.ts';
 
@@ -68,7 +68,8 @@ export function watchSockets(t: TestContext, options: { readonly internetPort?: 
   const original = net.Socket.prototype.connect;
   const isLoopback = (address: string): boolean => address === '::1' || address.startsWith('127.');
 
-  t.mock.method(net.Socket.prototype, 'connect', function connect(this: Socket, ...args: unknown[]): Socket {
+  t.onTestFinished(() => void vi.restoreAllMocks());
+  vi.spyOn(net.Socket.prototype, 'connect').mockImplementation(function connect(this: Socket, ...args: unknown[]): Socket {
     const first = Array.isArray(args[0]) ? (args[0] as unknown[])[0] : args[0];
     const target = first as Target;
     const host = target.host ?? '';
@@ -132,7 +133,7 @@ export async function endpoint(t: TestContext, behave: (socket: Socket, count: n
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
+  t.onTestFinished(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
@@ -152,7 +153,7 @@ export const answer = (status: string, body = '', headers = ''): string =>
 
 /** Closes after the test even if it failed. */
 export function closing(t: TestContext, egress: Egress): Egress {
-  t.after(() => egress.close());
+  t.onTestFinished(() => egress.close());
   return egress;
 }
 

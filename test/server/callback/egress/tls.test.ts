@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import tls, { type TLSSocket, type TlsOptions } from 'node:tls';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { answer, closing, endpoint, PUBLIC_ADDRESS, recorder, request, scriptedResolver, verdict, watchSockets } from './support.ts';
@@ -56,7 +56,7 @@ describe('TLS', () => {
   test('[ssrf-no-ambient] NODE_TLS_REJECT_UNAUTHORIZED=0 does not switch the check off', async (t) => {
     const before = process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
     process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
-    t.after(() => (before === undefined ? delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'] : (process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = before)));
+    t.onTestFinished(() => void (before === undefined ? delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'] : (process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = before)));
     const peer = await secure(t, 'selfsigned');
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, lookup: loopback }));
     assert.equal(verdict(await egress.post(request(peer.url))), 'tls_error');
@@ -71,10 +71,10 @@ describe('TLS', () => {
   test('no common version, plain HTTP or a hang-up in the handshake → tls_error', async (t) => {
     const hangUp = net.createServer((socket) => socket.once('data', () => socket.destroy()));
     await new Promise<void>((resolve) => hangUp.listen(0, '127.0.0.1', resolve));
-    t.after(() => hangUp.close());
+    t.onTestFinished(() => void hangUp.close());
     const speaksHttp = net.createServer((socket) => socket.on('error', () => undefined).end('HTTP/1.1 400 Bad Request\r\n\r\n'));
     await new Promise<void>((resolve) => speaksHttp.listen(0, '127.0.0.1', resolve));
-    t.after(() => speaksHttp.close());
+    t.onTestFinished(() => void speaksHttp.close());
     const port = (server: net.Server): number => (server.address() as net.AddressInfo).port;
     const old = await secure(t, 'endpoint', { minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1' });
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, tlsCa: authority, lookup: loopback }));
@@ -88,7 +88,7 @@ describe('TLS', () => {
   test('a silent handshake → timeout', async (t) => {
     const silent = net.createServer(() => undefined);
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
-    t.after(() => silent.close());
+    t.onTestFinished(() => void silent.close());
     const egress = createEgress({ unsafeAllowHttpLoopback: true, lookup: loopback, timeouts: { connectMs: 500 } });
     const url = `https://localhost:${(silent.address() as net.AddressInfo).port}/`;
     assert.equal(verdict(await egress.post(request(url, { deadlineMs: 100 }))), 'timeout');

@@ -1,6 +1,6 @@
 /** The language-neutral vectors on resolved addresses, run against the rules of the one way out. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import vectors from '../../../../spec-schema/draft/vectors/callback-address.json' with { type: 'json' };
 import { publicInternet } from '../../../../src/server/callback/egress/addresses.ts';
 

@@ -1,6 +1,6 @@
 /** Cursors and ids by themselves: one spelling for each place, the same id for the same subscription however its arguments are written. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test } from 'vitest';
 import fc from 'fast-check';
 import { cursorAt, placeOf } from '../../../../src/server/mcp/events/cursor.ts';
 import { webhookKey, webhookSubscriptionId } from '../../../../src/server/mcp/events/identity.ts';

@@ -1,7 +1,7 @@
 /** Webhook deliveries as a receiver on loopback gets them: signed, in order, tried again, given up, announced. The verifier is the public library. */
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { generateDeliveryKey, publicJwks } from 'mcp-triggers-experimental/server';
 import { secretOf } from '../../../requirements/world.ts';
 import { verifies, type Behaviour, type Hit } from './receiver.ts';

@@ -1,6 +1,6 @@
 /** The dialects of webhooks, looked at alone: what is sent, under which id, and what an answer means. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { eventsDialects, type CallbackDialect, type SubscriptionState } from 'mcp-triggers-experimental/server';
 import { create } from '../../../../src/protocol/core/index.ts';
 import { placeOf } from '../../../../src/server/mcp/events/cursor.ts';

@@ -1,6 +1,6 @@
 /** What is declared and listed, in both eras, and who is told when it changes. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { createMcpHandler, InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { attachEvents, attachResources, defineTrigger, withFeeds } from 'mcp-triggers-experimental/server';
@@ -21,7 +21,7 @@ describe('what a server declares', () => {
 
   test('without the binding every method is unknown [SEP-3415 D4]', async (t) => {
     const peer = await pipeTo(new McpServer({ name: 'test', version: '1' }), {});
-    t.after(() => peer.close());
+    t.onTestFinished(() => peer.close());
     for (const method of ['events/list', 'events/poll', 'events/stream', 'events/subscribe', 'events/unsubscribe']) {
       assert.equal((await peer.call(method, {})).error?.code, -32601, method);
     }
@@ -29,7 +29,7 @@ describe('what a server declares', () => {
 
   test('attaching twice, and over a handler that is there, is refused', async (t) => {
     const engine = await startEngine();
-    t.after(() => engine.close());
+    t.onTestFinished(() => engine.close());
     const mcp = new McpServer({ name: 'test', version: '1' });
     attachEvents(mcp, engine);
     assert.throws(() => attachEvents(mcp, engine), /already has events attached/);
@@ -111,14 +111,15 @@ describe('other names', () => {
 describe('notifications/events/list_changed', () => {
   test('on a session or a pipe it goes to who uses events/*, and to nobody else [SEP-3415 D7] [deg-none]', async (t) => {
     const engine = await startEngine();
-    t.after(() => engine.close());
+    t.onTestFinished(() => engine.close());
     const make = async () => {
       const mcp = new McpServer({ name: 'test', version: '1' });
       attachEvents(mcp, engine);
       return pipeTo(mcp, {});
     };
     const [user, other] = [await make(), await make()];
-    t.after(() => Promise.all([user.close(), other.close()]));
+    t.onTestFinished(() => user.close());
+    t.onTestFinished(() => other.close());
     assert.deepEqual(user.capabilities['extensions']?.[EVENTS], { listChanged: true });
     assert.deepEqual(user.capabilities['events'], { listChanged: true });
     assert.ok((await user.call('events/list', {})).result);
@@ -138,7 +139,7 @@ describe('notifications/events/list_changed', () => {
       attachEvents(mcp, engine);
       return mcp;
     }, { transport: far });
-    t.after(async () => { await pipe.close(); await engine.close(); });
+    t.onTestFinished(async () => { await pipe.close(); await engine.close(); });
     await near.start();
     const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': { extensions: { [EVENTS]: {} } } };
     await near.send({ jsonrpc: '2.0', id: 1, method: 'events/poll', params: { name: 'no.such', _meta } } as Parameters<typeof near.send>[0]);
@@ -150,14 +151,14 @@ describe('notifications/events/list_changed', () => {
 
   test('over modern HTTP it is asked for with subscriptions/listen, which says so and tags it [SEP-3415 D7 D8]', async (t) => {
     const engine = await startEngine();
-    t.after(() => engine.close());
+    t.onTestFinished(() => engine.close());
     const handler = createMcpHandler(() => {
       const mcp = new McpServer({ name: 'test', version: '1' });
       attachEvents(mcp, engine);
       attachResources(mcp, engine);
       return mcp;
     }, { legacy: 'reject' });
-    t.after(() => handler.close());
+    t.onTestFinished(() => handler.close());
     const parsedBody = {
       jsonrpc: '2.0', id: 'l-1', method: 'subscriptions/listen',
       params: { notifications: { eventsListChanged: true }, _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} } },
@@ -169,7 +170,7 @@ describe('notifications/events/list_changed', () => {
     });
     const listen = withFeeds(handler.fetch, engine, { listChanged: ['events'] });
     const frames = new Frames(await listen(request, { authInfo: token({ iss: 'https://id', sub: 'alice' }), parsedBody }), stop);
-    t.after(() => frames.close());
+    t.onTestFinished(() => frames.close());
     assert.partialDeepStrictEqual(await frames.next(), { method: 'notifications/subscriptions/acknowledged', params: { notifications: { eventsListChanged: true } } });
     engine.declare(extra);
     assert.partialDeepStrictEqual(await frames.next(), { method: 'notifications/events/list_changed', params: { _meta: { [TAG]: 'l-1' } } });

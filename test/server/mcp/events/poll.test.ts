@@ -1,6 +1,6 @@
 /** `events/poll` over HTTP: where a poll begins, what it acknowledges, what it says was missed, and that a cursor is never an error. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { door, eventsWorld, mail, meter, SEP, TRIGGERS, type EventsWorld, type Json } from './world.ts';
 
 const texts = (events: readonly Json[]): string[] => events.map(({ data }) => data['text']);

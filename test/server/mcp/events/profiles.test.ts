@@ -1,6 +1,6 @@
 /** Which profile a request gets, and everything that differs between the three. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { attachEvents, WireError, type WireErrorName } from 'mcp-triggers-experimental/server';
 import { endingError, eventsError } from '../../../../src/server/mcp/events/errors.ts';
@@ -25,7 +25,7 @@ describe('the profile of a request', () => {
     assert.equal((await w.refused('events/poll', { name: 'no.such' }, SEP)).code, -32023);
     assert.equal((await w.refused('events/poll', { name: 'no.such' })).code, -32011);
     const engine = await startEngine();
-    t.after(() => engine.close());
+    t.onTestFinished(() => engine.close());
     for (const [capabilities, code] of [[{ extensions: { [EVENTS]: {} } }, -32023], [{}, -32011]] as const) {
       const mcp = new McpServer({ name: 'test', version: '1' });
       attachEvents(mcp, engine);

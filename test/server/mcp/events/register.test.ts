@@ -1,7 +1,7 @@
 /** The register says the truth: what is met names a test that exists and says so, and no test cites a row that does not exist. */
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { ROOT } from '../../../tidy/sources.ts';
 import { registerRows, registerTable, type RegisterRow } from './register.ts';
 

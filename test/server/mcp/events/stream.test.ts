@@ -1,6 +1,6 @@
 /** `events/stream` over HTTP: what comes first, in which order the rest comes, what a gap looks like, and how it ends. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { attachEvents } from 'mcp-triggers-experimental/server';
 import { bell, startEngine, until, type Message } from '../harness.ts';
@@ -229,7 +229,7 @@ describe('a stream ends', () => {
     near.onmessage = (message) => void messages.push(message as Message);
     await mcp.connect(far);
     await near.start();
-    t.after(async () => { await near.close(); await engine.close(); });
+    t.onTestFinished(async () => { await near.close(); await engine.close(); });
     const send = (message: object) => near.send({ jsonrpc: '2.0', ...message } as Parameters<typeof near.send>[0]);
     const about = (id: number) => messages.filter(({ params }) => (params?.['_meta'] as Json | undefined)?.[TAG] === id);
     await send({ id: 0, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } });

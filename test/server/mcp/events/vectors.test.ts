@@ -1,6 +1,6 @@
 /** The language-neutral vectors on the mapping to and from SEP-3415, run against the binding and against the client. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import vectors from '../../../../spec-schema/draft/vectors/events-mapping.json' with { type: 'json' };
 import { endingError, eventsError } from '../../../../src/server/mcp/events/errors.ts';
 import { occurrence } from '../../../../src/server/mcp/events/occurrence.ts';

@@ -1,6 +1,6 @@
 /** `events/subscribe` and `events/unsubscribe` over HTTP: identity, lifetimes, consent, what is refused and what is found again. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { createEgress } from 'mcp-triggers-experimental/server';
 import { secretOf } from '../../../requirements/world.ts';
 import { verifies } from './receiver.ts';

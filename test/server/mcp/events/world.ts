@@ -3,7 +3,7 @@
  * given in. What a request declares decides its profile, as on any server.
  */
 import assert from 'node:assert/strict';
-import type { TestContext } from 'node:test';
+import type { TestContext } from 'vitest';
 import { attachEvents, defineTrigger, eventsDialects, type ProfileName } from 'mcp-triggers-experimental/server';
 import { readInto } from '../../../requirements/stream-reader.ts';
 import { door, eventually, mail, meter, World, type Asking, type Json, type WorldOptions } from '../../../requirements/world.ts';
@@ -93,7 +93,7 @@ export class EventsWorld extends World {
 export async function eventsWorld(t: TestContext, options: EventsWorldOptions = {}): Promise<EventsWorld> {
   const made = new EventsWorld(options);
   await made.start();
-  t.after(() => made.close());
+  t.onTestFinished(() => made.close());
   return made;
 }
 

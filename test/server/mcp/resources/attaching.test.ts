@@ -1,6 +1,6 @@
 /** Feeds beside an application's own resources, on one SDK server: both go on working, whichever came first, registered or written by hand. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { createMcpHandler, InMemoryTransport, McpServer, ResourceTemplate, type AuthInfo, type McpHttpHandler } from '@modelcontextprotocol/server';
 import { attachResources, type ResourcesOptions } from '../../../../src/server/mcp/resources/install.ts';
 import { withFeeds } from '../../../../src/server/mcp/resources/listen.ts';
@@ -9,8 +9,8 @@ import { messagesOf, startEngine, token, until, type Message } from '../harness.
 import { modern } from '../../../reference-server/harness.ts';
 
 let engine: Engine;
-before(async () => { engine = await startEngine(); });
-after(() => engine.close());
+beforeAll(async () => { engine = await startEngine(); });
+afterAll(() => engine.close());
 
 const alice = token({ iss: 'https://id', sub: 'alice' });
 const FEED = 'triggers://feeds/bell.rung';

@@ -1,6 +1,6 @@
 /** The log of a feed lives for as long as somebody listens, and not much longer. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../../../journeys/support.ts';
 import { READERS, World } from './world.ts';
 
@@ -8,10 +8,10 @@ const DOOR = 'triggers://feeds/door.opened';
 /** The longest lease that this server grants: long enough that a busy machine extends it in time. */
 const LEASE_MS = 4000;
 
-describe('the log of a feed', { concurrency: 4 }, () => {
+describe('the log of a feed', { concurrent: true }, () => {
   let world: World;
-  before(async () => { world = await World.start({ TRIGGERS_TTL_MIN_MS: '1000', TRIGGERS_TTL_DEFAULT_MS: '1000', TRIGGERS_TTL_MAX_MS: String(LEASE_MS) }); });
-  after(() => world.close());
+  beforeAll(async () => { world = await World.start({ TRIGGERS_TTL_MIN_MS: '1000', TRIGGERS_TTL_DEFAULT_MS: '1000', TRIGGERS_TTL_MAX_MS: String(LEASE_MS) }); });
+  afterAll(() => world.close());
 
   const expiry = async (subscriptionId: string, as: string) => Date.parse((await world.call('triggers/get', { subscriptionId }, { as })).result?.['expiresAt']);
 

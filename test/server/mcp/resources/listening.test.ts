@@ -1,6 +1,6 @@
 /** Doorbells over HTTP: who hears them, what is acknowledged, and when it is over; `subscriptions/listen` of 2026-07-28 and sessions of the handshake era. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../../../journeys/support.ts';
 import { Listened } from './listened.ts';
 import { meter, pageOf, READERS, World, type ReaderKind } from './world.ts';
@@ -9,8 +9,8 @@ const DOOR = 'triggers://feeds/door.opened';
 const TAG = 'io.modelcontextprotocol/subscriptionId';
 
 let world: World;
-before(async () => { world = await World.start(); });
-after(() => world.close());
+beforeAll(async () => { world = await World.start(); });
+afterAll(() => world.close());
 
 let subjects = 0;
 const somebody = (): string => `listener-${(subjects += 1)}`;
@@ -277,8 +277,8 @@ describe('the stream of a session', () => {
 
 describe('nothing waits for news any more', () => {
   let own: World;
-  before(async () => { own = await World.start(); });
-  after(() => own.close());
+  beforeAll(async () => { own = await World.start(); });
+  afterAll(() => own.close());
   const silence = () => eventually('nobody waits', async () => (await own.waiting()) === 0);
   const listening = async (as: string, claims = {}) => {
     const listened = await Listened.open((signal) => own.post('subscriptions/listen', { notifications: { resourceSubscriptions: [DOOR, `${DOOR}?door=a`] } }, { as, signal, claims }));

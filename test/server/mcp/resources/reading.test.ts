@@ -1,14 +1,14 @@
 /** Feeds read page by page, over HTTP and with the clients of both generations: order, acknowledgement, gaps, positions that are no more, and whose they are. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { TRIM_SLACK_EVENTS_MIN } from '../../../../src/protocol/core/policy.ts';
 import { isModern, meter, pageOf, READERS, World, type Page, type Reader } from './world.ts';
 
 const sequences = ({ events }: Page): number[] => events.map(({ sequence }) => sequence);
 
 let world: World;
-before(async () => { world = await World.start(); });
-after(() => world.close());
+beforeAll(async () => { world = await World.start(); });
+afterAll(() => world.close());
 
 const METERS = 5 + TRIM_SLACK_EVENTS_MIN + 1;
 let subjects = 0;

@@ -1,6 +1,6 @@
 /** Frames put between the frames of another stream: wherever its bytes are cut, whoever ends it. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import fc from 'fast-check';
 import { Splice } from '../../../../src/server/mcp/resources/splice.ts';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
@@ -45,7 +45,7 @@ async function connect(kind: ReaderKind, program: Program): Promise<Piped> {
   };
 }
 
-describe('feeds on a pipe', { concurrency: 4 }, () => {
+describe('feeds on a pipe', { concurrent: true }, () => {
   for (const kind of READERS) {
     test(kind, async (context) => {
       await using folder = await temporaryFolder();
@@ -55,7 +55,7 @@ describe('feeds on a pipe', { concurrency: 4 }, () => {
         command: process.execPath, args: [...SERVER_ARGS, '--stdio'], stderr: 'ignore',
         env: { TRIGGERS_DATA_DIR: join(folder.path, 'data'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' },
       });
-      context.after(() => client.close());
+      context.onTestFinished(() => client.close());
       const feed = folderFeed(folder.path, watched);
       const first = await client.read(FILES);
       // Read too, and told of by nobody because nobody listens to it.
@@ -87,7 +87,7 @@ describe('feeds on a pipe', { concurrency: 4 }, () => {
       command: process.execPath, args: [...SERVER_ARGS, '--stdio'], stderr: 'ignore',
       env: { TRIGGERS_DATA_DIR: join(folder.path, 'data'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' },
     });
-    context.after(() => client.close());
+    context.onTestFinished(() => client.close());
     const { next } = await client.read(FILES);
     await client.read(next);
     await client.listen(next);

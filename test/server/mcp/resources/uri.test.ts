@@ -1,6 +1,6 @@
 /** The grammar of feed URIs: what is written is read again, by us and by stock expanders of URI templates, and nothing else is read at all. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { UriTemplate } from '@modelcontextprotocol/client';
 import { UriTemplate as UriTemplateV1 } from '@modelcontextprotocol/sdk/shared/uriTemplate.js';
 import fc from 'fast-check';

@@ -131,7 +131,7 @@ export class World {
     const stop = async (): Promise<void> => {
       stopping.abort();
       await stopped;
-      await issuer.close();
+      issuer.close();
       await rm(dataDir, { recursive: true });
     };
     return new World({ url: config.resource, engine: engine!, issuer, log, forbidden, stop });

@@ -1,13 +1,13 @@
 /** The tools over HTTP, for each generation of clients: the same watch from any of them, and from nobody else. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import type { Checked } from '../../../../src/server/mcp/tools/schemas.ts';
 import { doorOpened, ERAS, modern, startServer, type AnyClient, type Running } from '../../../reference-server/harness.ts';
 import { covered, type Refused, type Watching } from './support.ts';
 
 let server: Running;
-before(async () => { server = await startServer(); });
-after(() => server.close());
+beforeAll(async () => { server = await startServer(); });
+afterAll(() => server.close());
 
 const call = async <T>(client: AnyClient, name: string, args: object): Promise<T> => {
   const { structuredContent, content } = await client.request('tools/call', { name, arguments: args });
@@ -19,8 +19,8 @@ const opened = (door: string, n: number) => server.emit(doorOpened.event({ event
 for (const era of ERAS) {
   describe(`a ${era} client`, () => {
     let client: AnyClient;
-    before(async () => { client = await server.client(era, 'alice'); });
-    after(() => client.close());
+    beforeAll(async () => { client = await server.client(era, 'alice'); });
+    afterAll(() => client.close());
 
     test('finds the tools', async () => {
       const { tools } = await client.request('tools/list');

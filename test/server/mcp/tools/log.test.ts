@@ -1,7 +1,7 @@
 /** What the tools show is the log: in order, again until acknowledged, with every gap, every new epoch and every end told. */
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'vitest';
 import type { ToolsOptions } from '../../../../src/server/mcp/tools/install.ts';
 import { implicitSubscriptionKey } from '../../../../src/server/mcp/implicit-subscription.ts';
 import type { DeclaredTrigger } from '../../../../src/server/engine/verbs.ts';
@@ -22,7 +22,7 @@ async function begin(t: TestContext, options: WorldOptions = {}, toolsOptions: T
     for (const one of agents) await one.close();
     if (!w.meddled.dead) await w.close();
   };
-  t.after(end);
+  t.onTestFinished(end);
   return { ...w, ...tools, as, end };
 }
 

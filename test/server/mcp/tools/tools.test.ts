@@ -1,6 +1,6 @@
 /** What is announced of the three tools, and that they are good neighbours to the tools that a server has anyway. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { z } from 'zod';
 import { attachTools } from '../../../../src/server/mcp/tools/install.ts';
@@ -11,8 +11,8 @@ import { startEngine } from '../harness.ts';
 import { agent } from './support.ts';
 
 let engine: Engine;
-before(async () => { engine = await startEngine(); });
-after(() => engine.close());
+beforeAll(async () => { engine = await startEngine(); });
+afterAll(() => engine.close());
 
 const server = () => new McpServer({ name: 'test', version: '1' });
 const own = (mcp: McpServer, name: string) =>
