@@ -1,6 +1,6 @@
 /** The house keeps its walls: which folder may import what, as `docs/architecture.md` says. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { importsOf, read, repositoryFiles, type Import } from './sources.ts';
 
 const WIRE_TYPES = /^spec-schema\/draft\/schema\.ts$/;

@@ -1,6 +1,6 @@
 /** A stream lasts no longer than the authorization of its request, by the engine's clock. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { untilUnauthorized } from '../../../src/server/mcp/request-context.ts';
 import { manualClock } from '../../../src/testing/index.ts';
 

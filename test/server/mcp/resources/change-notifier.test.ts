@@ -1,6 +1,6 @@
 /** When a doorbell rings: once for a burst, again when something came after that was read, and more and more rarely while nobody comes. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { ChangeNotifier } from '../../../../src/server/mcp/resources/change-notifier.ts';
 import { manualClock } from '../../../../src/testing/index.ts';
 
