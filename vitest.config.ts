@@ -4,7 +4,15 @@ import { configDefaults, defineConfig } from 'vitest/config';
 const SOURCE = 'mcp-triggers-source';
 
 const PROJECTS = {
-  contract: ['schema', 'traceability', 'requirements', 'server/store', 'docs', 'tidy', 'package'].map((folder) => `test/${folder}/**/*.test.ts`),
+  contract: [
+    'schema',
+    'traceability',
+    'requirements',
+    'server/store',
+    'docs',
+    'tidy',
+    'package',
+  ].map((folder) => `test/${folder}/**/*.test.ts`),
   journeys: ['test/journeys/**/*.test.ts', 'test/reference-*/**/*.test.ts'],
   interop: ['test/interop/**/*.test.ts'],
   conformance: ['conformance/test/**/*.test.ts'],
@@ -13,7 +21,12 @@ const PROJECTS = {
 
 export default defineConfig({
   resolve: { conditions: [SOURCE] },
-  ssr: { resolve: { conditions: [SOURCE, 'module', 'node', 'development|production'], externalConditions: [SOURCE, 'node'] } },
+  ssr: {
+    resolve: {
+      conditions: [SOURCE, 'module', 'node', 'development|production'],
+      externalConditions: [SOURCE, 'node'],
+    },
+  },
   test: {
     // A test ends its own waits; these only end a hang.
     testTimeout: 120_000,
@@ -25,8 +38,18 @@ export default defineConfig({
     // Of one file. More at once on two cores only make each other miss their deadlines.
     maxConcurrency: 4,
     projects: [
-      ...Object.entries(PROJECTS).map(([name, include]) => ({ extends: true as const, test: { name, include } })),
-      { extends: true as const, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: [...configDefaults.exclude, ...Object.values(PROJECTS).flat()] } },
+      ...Object.entries(PROJECTS).map(([name, include]) => ({
+        extends: true as const,
+        test: { name, include },
+      })),
+      {
+        extends: true as const,
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: [...configDefaults.exclude, ...Object.values(PROJECTS).flat()],
+        },
+      },
     ],
     coverage: {
       provider: 'v8',

@@ -5,7 +5,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Agent, type Dispatcher } from 'undici';
-import { CALLER, filler, interleaved, lanes, median, percentile, perSecond, sleep, spread, startEngine, startReceiver, type Bench, type Receiver, type Row } from './harness.ts';
+import {
+  CALLER,
+  filler,
+  interleaved,
+  lanes,
+  median,
+  percentile,
+  perSecond,
+  sleep,
+  spread,
+  startEngine,
+  startReceiver,
+  type Bench,
+  type Receiver,
+  type Row,
+} from './harness.ts';
 
 const BODY_BYTES = 700;
 
@@ -21,14 +36,25 @@ async function subscribeLanes(bench: Bench, receiver: Receiver, count: number): 
 }
 
 /** Emits `total` events over the lanes as fast as they are accepted, and waits until the last one is acknowledged. */
-async function deliver(bench: Bench, receiver: Receiver, count: number, total: number): Promise<number> {
+async function deliver(
+  bench: Bench,
+  receiver: Receiver,
+  count: number,
+  total: number,
+): Promise<number> {
   const data = filler(BODY_BYTES);
   await receiver.counted();
   const startedAt = performance.now();
   // A few thousand in flight: enough to fill every lane, not so many that the emitter is what is measured.
   const pending = new Set<Promise<unknown>>();
   for (let at = 0; at < total; at += 1) {
-    const one: Promise<unknown> = bench.engine.emit({ name: lanes.type.name, eventId: `${startedAt}-${at}`, data: { lane: at % count, data } }).finally(() => pending.delete(one));
+    const one: Promise<unknown> = bench.engine
+      .emit({
+        name: lanes.type.name,
+        eventId: `${startedAt}-${at}`,
+        data: { lane: at % count, data },
+      })
+      .finally(() => pending.delete(one));
     pending.add(one);
     if (pending.size >= 2048) await Promise.race(pending);
   }
@@ -43,13 +69,44 @@ async function deliver(bench: Bench, receiver: Receiver, count: number, total: n
 
 /** The ceiling: the same HTTP client posting a body of the same size to the same receiver, 64 at once, with none of our code. */
 async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promise<number> {
-  const body = Buffer.from(JSON.stringify({
-    jsonrpc: '2.0', method: 'notifications/triggers/delivery',
-    params: { subscriptionId: 'sub_0123456789abcdef0123456789abcdef', key: 'lane-1', epoch: '0123456789abcdef012345', after: 0, head: 1, acked: 0, etag: 'abcdefgh-1', status: 'active', expiresAt: null, events: [{ sequence: 1, eventId: '1234', name: 'bench.lane', timestamp: '2026-11-21T09:30:00.000Z', data: { lane: 1, data: filler(BODY_BYTES) } }] },
-  }));
+  const body = Buffer.from(
+    JSON.stringify({
+      jsonrpc: '2.0',
+      method: 'notifications/triggers/delivery',
+      params: {
+        subscriptionId: 'sub_0123456789abcdef0123456789abcdef',
+        key: 'lane-1',
+        epoch: '0123456789abcdef012345',
+        after: 0,
+        head: 1,
+        acked: 0,
+        etag: 'abcdefgh-1',
+        status: 'active',
+        expiresAt: null,
+        events: [
+          {
+            sequence: 1,
+            eventId: '1234',
+            name: 'bench.lane',
+            timestamp: '2026-11-21T09:30:00.000Z',
+            data: { lane: 1, data: filler(BODY_BYTES) },
+          },
+        ],
+      },
+    }),
+  );
   const options: Dispatcher.DispatchOptions = {
-    origin: `http://127.0.0.1:${receiver.port}`, path: '/hook/1', method: 'POST', body,
-    headers: { 'content-type': 'application/json', 'webhook-id': 'msg_0123456789abcdef0123456789abcdef', 'webhook-timestamp': '1795254761', 'webhook-signature': 'v1,FF8080klKhrmt4UJLsQkWTxpnKgq07pyLS06MQBKuww=', 'mcp-subscription-id': 'sub_0123456789abcdef0123456789abcdef' },
+    origin: `http://127.0.0.1:${receiver.port}`,
+    path: '/hook/1',
+    method: 'POST',
+    body,
+    headers: {
+      'content-type': 'application/json',
+      'webhook-id': 'msg_0123456789abcdef0123456789abcdef',
+      'webhook-timestamp': '1795254761',
+      'webhook-signature': 'v1,FF8080klKhrmt4UJLsQkWTxpnKgq07pyLS06MQBKuww=',
+      'mcp-subscription-id': 'sub_0123456789abcdef0123456789abcdef',
+    },
   };
   const startedAt = performance.now();
   await new Promise<void>((resolve, reject) => {
@@ -62,7 +119,11 @@ async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promis
         onRequestStart: () => undefined,
         onResponseStart: () => undefined,
         onResponseData: () => undefined,
-        onResponseEnd: () => { done += 1; if (done === total) resolve(); else next(); },
+        onResponseEnd: () => {
+          done += 1;
+          if (done === total) resolve();
+          else next();
+        },
         onResponseError: (_controller: unknown, error: Error) => reject(error),
       } as Dispatcher.DispatchHandler);
     };
@@ -75,7 +136,9 @@ async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promis
 function rawRows(total: number): number {
   const folder = mkdtempSync(join(tmpdir(), 'mcp-triggers-bench-'));
   const database = new DatabaseSync(join(folder, 'raw.db'));
-  database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)');
+  database.exec(
+    'PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)',
+  );
   const insert = database.prepare('INSERT INTO t VALUES (?, ?)');
   const body = filler(BODY_BYTES + 120);
   const startedAt = performance.now();
@@ -90,7 +153,12 @@ function rawRows(total: number): number {
   return rate;
 }
 
-async function withLanes<T>(receiver: Receiver, count: number, options: Partial<EngineOptions>, work: (bench: Bench) => Promise<T>): Promise<T> {
+async function withLanes<T>(
+  receiver: Receiver,
+  count: number,
+  options: Partial<EngineOptions>,
+  work: (bench: Bench) => Promise<T>,
+): Promise<T> {
   const bench = await startEngine(options);
   try {
     await subscribeLanes(bench, receiver, count);
@@ -123,9 +191,27 @@ export async function callbackBench(rounds: number): Promise<Row[]> {
     });
     for (const bench of [single, signed, batched]) await bench.close();
     const rows: Row[] = [
-      { measure: 'callback, 256 subscriptions, one event a POST, durable, HMAC', ours: spread(rates['single']!, perSecond), limit: `${perSecond(median(rates['raw']!))} undici dispatch`, ratio: (median(rates['single']!) / median(rates['raw']!)).toFixed(2), aim: '0.55' },
-      { measure: 'the same with the server\'s own signature (JWS)', ours: spread(rates['signed']!, perSecond), limit: `${perSecond(median(rates['single']!))} without it`, ratio: (median(rates['signed']!) / median(rates['single']!)).toFixed(2), aim: '0.70' },
-      { measure: 'callback, 16 subscriptions, up to 100 events a POST', ours: spread(rates['batched']!, perSecond), limit: `${perSecond(median(rates['rows']!))} SQLite rows, 100 a commit`, ratio: (median(rates['batched']!) / median(rates['rows']!)).toFixed(2), aim: '0.80' },
+      {
+        measure: 'callback, 256 subscriptions, one event a POST, durable, HMAC',
+        ours: spread(rates['single']!, perSecond),
+        limit: `${perSecond(median(rates['raw']!))} undici dispatch`,
+        ratio: (median(rates['single']!) / median(rates['raw']!)).toFixed(2),
+        aim: '0.55',
+      },
+      {
+        measure: "the same with the server's own signature (JWS)",
+        ours: spread(rates['signed']!, perSecond),
+        limit: `${perSecond(median(rates['single']!))} without it`,
+        ratio: (median(rates['signed']!) / median(rates['single']!)).toFixed(2),
+        aim: '0.70',
+      },
+      {
+        measure: 'callback, 16 subscriptions, up to 100 events a POST',
+        ours: spread(rates['batched']!, perSecond),
+        limit: `${perSecond(median(rates['rows']!))} SQLite rows, 100 a commit`,
+        ratio: (median(rates['batched']!) / median(rates['rows']!)).toFixed(2),
+        aim: '0.80',
+      },
     ];
     for (const rate of [1000, 5000]) rows.push(...(await latency(receiver, agent, rate)));
     return rows;
@@ -138,32 +224,66 @@ export async function callbackBench(rounds: number): Promise<Row[]> {
 /** Emit to receive at a steady rate, beside a bare POST plus one durable commit at the same rate. */
 async function latency(receiver: Receiver, agent: Agent, rate: number): Promise<Row[]> {
   const seconds = 4;
-  const ours = await withLanes(receiver, 64, {}, async (bench) => paced(receiver, rate, seconds, (at) => {
-    void bench.engine.emit({ name: lanes.type.name, eventId: `${at}`, data: { lane: at % 64, madeAt: performance.timeOrigin + performance.now(), data: filler(BODY_BYTES) } });
-  }));
+  const ours = await withLanes(receiver, 64, {}, async (bench) =>
+    paced(receiver, rate, seconds, (at) => {
+      void bench.engine.emit({
+        name: lanes.type.name,
+        eventId: `${at}`,
+        data: {
+          lane: at % 64,
+          madeAt: performance.timeOrigin + performance.now(),
+          data: filler(BODY_BYTES),
+        },
+      });
+    }),
+  );
   const folder = mkdtempSync(join(tmpdir(), 'mcp-triggers-bench-'));
   const database = new DatabaseSync(join(folder, 'raw.db'));
-  database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)');
+  database.exec(
+    'PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)',
+  );
   const insert = database.prepare('INSERT INTO t VALUES (?, ?)');
   const raw = await paced(receiver, rate, seconds, (at) => {
-    const body = JSON.stringify({ after: 0, madeAt: performance.timeOrigin + performance.now(), events: [{ sequence: 1 }], data: filler(BODY_BYTES) });
+    const body = JSON.stringify({
+      after: 0,
+      madeAt: performance.timeOrigin + performance.now(),
+      events: [{ sequence: 1 }],
+      data: filler(BODY_BYTES),
+    });
     insert.run(at, body);
-    void agent.request({ origin: `http://127.0.0.1:${receiver.port}`, path: '/hook/1', method: 'POST', body, headers: { 'content-type': 'application/json' } }).then((response) => response.body.dump());
+    void agent
+      .request({
+        origin: `http://127.0.0.1:${receiver.port}`,
+        path: '/hook/1',
+        method: 'POST',
+        body,
+        headers: { 'content-type': 'application/json' },
+      })
+      .then((response) => response.body.dump());
   });
   database.close();
   rmSync(folder, { recursive: true, force: true });
-  const show = (values: readonly number[]): string => `p50 ${percentile(values, 0.5).toFixed(2)} ms, p99 ${percentile(values, 0.99).toFixed(2)} ms`;
-  const ratio = (fraction: number): string => (percentile(ours, fraction) / percentile(raw, fraction)).toFixed(1);
-  return [{
-    measure: `emit to receive at ${rate.toLocaleString('en-US')}/s, 64 subscriptions`,
-    ours: show(ours),
-    limit: `${show(raw)} commit + bare POST`,
-    ratio: `p50 ${ratio(0.5)}, p99 ${ratio(0.99)}`,
-    aim: rate === 1000 ? 'p50 1.5, p99 8' : 'p99 12',
-  }];
+  const show = (values: readonly number[]): string =>
+    `p50 ${percentile(values, 0.5).toFixed(2)} ms, p99 ${percentile(values, 0.99).toFixed(2)} ms`;
+  const ratio = (fraction: number): string =>
+    (percentile(ours, fraction) / percentile(raw, fraction)).toFixed(1);
+  return [
+    {
+      measure: `emit to receive at ${rate.toLocaleString('en-US')}/s, 64 subscriptions`,
+      ours: show(ours),
+      limit: `${show(raw)} commit + bare POST`,
+      ratio: `p50 ${ratio(0.5)}, p99 ${ratio(0.99)}`,
+      aim: rate === 1000 ? 'p50 1.5, p99 8' : 'p99 12',
+    },
+  ];
 }
 
-async function paced(receiver: Receiver, rate: number, seconds: number, send: (at: number) => void): Promise<number[]> {
+async function paced(
+  receiver: Receiver,
+  rate: number,
+  seconds: number,
+  send: (at: number) => void,
+): Promise<number[]> {
   receiver.latencies.length = 0;
   const startedAt = performance.now();
   let sent = 0;

@@ -5,7 +5,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createEgress, createEngine, defineTrigger, type Engine, type EngineOptions } from 'mcp-triggers-experimental/server';
+import {
+  createEgress,
+  createEngine,
+  defineTrigger,
+  type Engine,
+  type EngineOptions,
+} from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 
 export interface Receiver {
@@ -19,10 +25,14 @@ export interface Receiver {
 /** Starts `receiver.ts` in its own process. */
 export async function startReceiver(): Promise<Receiver> {
   const bytes = randomBytes(32).toString('base64');
-  const child: ChildProcess = fork(join(import.meta.dirname, 'receiver.ts'), [bytes], { execArgv: [] });
+  const child: ChildProcess = fork(join(import.meta.dirname, 'receiver.ts'), [bytes], {
+    execArgv: [],
+  });
   const latencies: number[] = [];
   const [first] = (await once(child, 'message')) as [{ port: number }];
-  child.on('message', (message: { latencyMs?: number }) => { if (message.latencyMs !== undefined) latencies.push(message.latencyMs); });
+  child.on('message', (message: { latencyMs?: number }) => {
+    if (message.latencyMs !== undefined) latencies.push(message.latencyMs);
+  });
   return {
     port: first.port,
     secret: `whsec_${bytes}`,
@@ -31,7 +41,8 @@ export async function startReceiver(): Promise<Receiver> {
       child.send('count');
       for (;;) {
         const [message] = (await once(child, 'message')) as [{ posts?: number; events?: number }];
-        if (message.posts !== undefined) return { posts: message.posts, events: message.events ?? 0 };
+        if (message.posts !== undefined)
+          return { posts: message.posts, events: message.events ?? 0 };
       }
     },
     async stop() {
@@ -86,11 +97,17 @@ export function percentile(values: readonly number[], fraction: number): number 
 
 export const median = (values: readonly number[]): number => percentile(values, 0.5);
 
-export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+export const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Runs two measurements in turn, so that a machine whose speed drifts treats both alike. */
-export async function interleaved(rounds: number, runs: Readonly<Record<string, () => Promise<number>>>): Promise<Record<string, number[]>> {
-  const results: Record<string, number[]> = Object.fromEntries(Object.keys(runs).map((name) => [name, []]));
+export async function interleaved(
+  rounds: number,
+  runs: Readonly<Record<string, () => Promise<number>>>,
+): Promise<Record<string, number[]>> {
+  const results: Record<string, number[]> = Object.fromEntries(
+    Object.keys(runs).map((name) => [name, []]),
+  );
   for (let round = 0; round < rounds; round += 1) {
     for (const [name, run] of Object.entries(runs)) results[name]!.push(await run());
   }
@@ -105,13 +122,31 @@ export interface Row {
   readonly aim: string;
 }
 
-export const perSecond = (value: number): string => `${Math.round(value).toLocaleString('en-US')}/s`;
+export const perSecond = (value: number): string =>
+  `${Math.round(value).toLocaleString('en-US')}/s`;
 export const spread = (values: readonly number[], format: (value: number) => string): string =>
   `${format(median(values))} [${format(Math.min(...values))} to ${format(Math.max(...values))}]`;
 
 export function print(rows: readonly Row[]): void {
-  const head: Row = { measure: 'measure', ours: 'ours', limit: 'raw limit, same run', ratio: 'ratio', aim: 'aim' };
+  const head: Row = {
+    measure: 'measure',
+    ours: 'ours',
+    limit: 'raw limit, same run',
+    ratio: 'ratio',
+    aim: 'aim',
+  };
   const columns = ['measure', 'ours', 'limit', 'ratio', 'aim'] as const;
-  const width = Object.fromEntries(columns.map((column) => [column, Math.max(...[head, ...rows].map((row) => row[column].length))]));
-  for (const row of [head, ...rows]) console.log(columns.map((column) => row[column].padEnd(width[column]!)).join('  ').trimEnd());
+  const width = Object.fromEntries(
+    columns.map((column) => [
+      column,
+      Math.max(...[head, ...rows].map((row) => row[column].length)),
+    ]),
+  );
+  for (const row of [head, ...rows])
+    console.log(
+      columns
+        .map((column) => row[column].padEnd(width[column]!))
+        .join('  ')
+        .trimEnd(),
+    );
 }

@@ -14,22 +14,27 @@ const GROUPS: Readonly<Record<string, () => Promise<Row[]>>> = {
   callback: () => callbackBench(ROUNDS),
   protocol: () => protocolBench(ROUNDS),
   memory: () => memoryBench(),
-  store: async () => (await storeBench(ROUNDS)).map(({ name, value, unit, limit }) => ({
-    measure: `store: ${name}`,
-    ours: `${Math.round(value).toLocaleString('en-US')} ${unit}`,
-    limit: limit === undefined ? '-' : `${Math.round(limit).toLocaleString('en-US')} bare SQLite`,
-    ratio: limit === undefined ? '-' : (value / limit).toFixed(2),
-    aim: '-',
-  })),
+  store: async () =>
+    (await storeBench(ROUNDS)).map(({ name, value, unit, limit }) => ({
+      measure: `store: ${name}`,
+      ours: `${Math.round(value).toLocaleString('en-US')} ${unit}`,
+      limit: limit === undefined ? '-' : `${Math.round(limit).toLocaleString('en-US')} bare SQLite`,
+      ratio: limit === undefined ? '-' : (value / limit).toFixed(2),
+      aim: '-',
+    })),
 };
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => GROUPS[name] === undefined);
 if (unknown.length > 0) {
-  console.error(`no such group: ${unknown.join(', ')}; choose from ${Object.keys(GROUPS).join(', ')}`);
+  console.error(
+    `no such group: ${unknown.join(', ')}; choose from ${Object.keys(GROUPS).join(', ')}`,
+  );
   process.exit(2);
 }
-console.log(`Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, kernel ${release()}; medians of ${ROUNDS} interleaved rounds [min to max]\n`);
+console.log(
+  `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, kernel ${release()}; medians of ${ROUNDS} interleaved rounds [min to max]\n`,
+);
 const rows: Row[] = [];
 for (const name of wanted.length > 0 ? wanted : Object.keys(GROUPS)) {
   process.stderr.write(`measuring ${name} …\n`);

@@ -5,10 +5,28 @@ import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { attachTriggers } from 'mcp-triggers-experimental/server';
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { filler, interleaved, lanes, median, perSecond, spread, startEngine, type Bench, type Row } from './harness.ts';
+import {
+  filler,
+  interleaved,
+  lanes,
+  median,
+  perSecond,
+  spread,
+  startEngine,
+  type Bench,
+  type Row,
+} from './harness.ts';
 
-const HEADERS = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2026-07-28' };
-const META = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'bench', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} };
+const HEADERS = {
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+  'mcp-protocol-version': '2026-07-28',
+};
+const META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': { name: 'bench', version: '1' },
+  'io.modelcontextprotocol/clientCapabilities': {},
+};
 const EVENT_BYTES = 900;
 
 /** A server with ours and an empty custom method side by side. */
@@ -20,7 +38,13 @@ async function startHttp(bench: Bench): Promise<{ url: string; close(): Promise<
     return mcp;
   });
   const app = new Hono<{ Bindings: HttpBindings }>();
-  const claims = { token: 'bench', clientId: 'bench', scopes: [], expiresAt: Date.now() / 1000 + 3600, extra: { iss: 'bench', sub: 'bench' } };
+  const claims = {
+    token: 'bench',
+    clientId: 'bench',
+    scopes: [],
+    expiresAt: Date.now() / 1000 + 3600,
+    extra: { iss: 'bench', sub: 'bench' },
+  };
   app.all('/mcp', (c) => handler.fetch(c.req.raw, { authInfo: claims }));
   app.get('/raw', (c) => {
     // The ceiling of streams: the same bytes as server-sent events, several in one write, from a bare route.
@@ -28,36 +52,71 @@ async function startHttp(bench: Bench): Promise<{ url: string; close(): Promise<
     const frame = `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: { subscriptionId: 's', key: 'k', epoch: 'e', after: 0, head: 1, acked: 0, events: Array.from({ length: 100 }, (_, sequence) => ({ sequence, eventId: '0123456789abcdef', name: 'bench.lane', timestamp: '2026-11-21T09:30:00.000Z', data: { lane: 1, data: filler(EVENT_BYTES) } })) } })}\n\n`;
     let sent = 0;
     const bytes = new TextEncoder().encode(frame);
-    return new Response(new ReadableStream({ pull(controller) { if (sent >= total) { controller.close(); return; } controller.enqueue(bytes); sent += 100; } }), { headers: { 'content-type': 'text/event-stream' } });
+    return new Response(
+      new ReadableStream({
+        pull(controller) {
+          if (sent >= total) {
+            controller.close();
+            return;
+          }
+          controller.enqueue(bytes);
+          sent += 100;
+        },
+      }),
+      { headers: { 'content-type': 'text/event-stream' } },
+    );
   });
   const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0, createServer });
-  await new Promise<void>((resolve) => { if (server.listening) resolve(); else server.once('listening', resolve); });
+  await new Promise<void>((resolve) => {
+    if (server.listening) resolve();
+    else server.once('listening', resolve);
+  });
   return {
     url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
-    close: () => new Promise((resolve) => { server.close(() => resolve()); (server as { closeAllConnections?: () => void }).closeAllConnections?.(); }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        (server as { closeAllConnections?: () => void }).closeAllConnections?.();
+      }),
   };
 }
 
 async function post(url: string, method: string, params: object): Promise<Response> {
-  return fetch(`${url}/mcp`, { method: 'POST', headers: { ...HEADERS, 'mcp-method': method }, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: META } }) });
+  return fetch(`${url}/mcp`, {
+    method: 'POST',
+    headers: { ...HEADERS, 'mcp-method': method },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: META } }),
+  });
 }
 
-async function requests(url: string, method: string, params: object, total: number): Promise<number> {
+async function requests(
+  url: string,
+  method: string,
+  params: object,
+  total: number,
+): Promise<number> {
   let left = total;
   const startedAt = performance.now();
-  await Promise.all(Array.from({ length: 16 }, async () => {
-    while (left > 0) {
-      left -= 1;
-      const response = await post(url, method, params);
-      const text = await response.text();
-      if (!text.includes('"result"')) throw new Error(`${method} was refused: ${text.slice(0, 300)}`);
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: 16 }, async () => {
+      while (left > 0) {
+        left -= 1;
+        const response = await post(url, method, params);
+        const text = await response.text();
+        if (!text.includes('"result"'))
+          throw new Error(`${method} was refused: ${text.slice(0, 300)}`);
+      }
+    }),
+  );
   return (total / (performance.now() - startedAt)) * 1000;
 }
 
 /** Reads server-sent events until `total` events have come, acknowledging as it goes when asked to. */
-async function readEvents(response: Response, total: number, onLast: (sequence: number) => void): Promise<void> {
+async function readEvents(
+  response: Response,
+  total: number,
+  onLast: (sequence: number) => void,
+): Promise<void> {
   const reader = response.body!.getReader();
   const decoder = new TextDecoder();
   let seen = 0;
@@ -69,7 +128,8 @@ async function readEvents(response: Response, total: number, onLast: (sequence: 
     const frames = rest.split('\n\n');
     rest = frames.pop() ?? '';
     for (const frame of frames) {
-      if (frame.includes('"error"') || frame.includes('"result"')) throw new Error(`the stream was ended by the server: ${frame.slice(0, 300)}`);
+      if (frame.includes('"error"') || frame.includes('"result"'))
+        throw new Error(`the stream was ended by the server: ${frame.slice(0, 300)}`);
       const count = frame.split('{"sequence":').length - 1;
       if (count === 0) continue;
       seen += count;
@@ -84,17 +144,37 @@ export async function protocolBench(rounds: number): Promise<Row[]> {
   const bench = await startEngine();
   const http = await startHttp(bench);
   const caller = { principal: JSON.stringify(['bench', 'bench']) };
-  const idle = await bench.engine.subscribe(caller, { key: 'pull', select: [{ name: lanes.type.name, arguments: { lane: 1 } }], ttlMs: null });
+  const idle = await bench.engine.subscribe(caller, {
+    key: 'pull',
+    select: [{ name: lanes.type.name, arguments: { lane: 1 } }],
+    ttlMs: null,
+  });
   // Fewer than a log keeps, so that nothing is trimmed before it is read.
   const total = 9_000;
   const streamed = async (): Promise<number> => {
     const key = `stream-${performance.now()}`;
-    const subscription = await bench.engine.subscribe(caller, { key, select: [{ name: lanes.type.name, arguments: { lane: 2 } }], ttlMs: null });
-    for (let at = 0; at < total; at += 1000) await Promise.all(Array.from({ length: 1000 }, () => bench.engine.emit({ name: lanes.type.name, data: { lane: 2, data: filler(EVENT_BYTES) } })));
+    const subscription = await bench.engine.subscribe(caller, {
+      key,
+      select: [{ name: lanes.type.name, arguments: { lane: 2 } }],
+      ttlMs: null,
+    });
+    for (let at = 0; at < total; at += 1000)
+      await Promise.all(
+        Array.from({ length: 1000 }, () =>
+          bench.engine.emit({
+            name: lanes.type.name,
+            data: { lane: 2, data: filler(EVENT_BYTES) },
+          }),
+        ),
+      );
     await bench.engine.settled();
     const { subscriptionId, epoch } = subscription;
     const startedAt = performance.now();
-    const response = await post(http.url, 'triggers/stream', { subscriptionId, after: { epoch, sequence: 0 }, window: { events: 1000, bytes: 4 * 1024 * 1024 } });
+    const response = await post(http.url, 'triggers/stream', {
+      subscriptionId,
+      after: { epoch, sequence: 0 },
+      window: { events: 1000, bytes: 4 * 1024 * 1024 },
+    });
     let acked = 0;
     await readEvents(response, total, (last) => {
       if (last - acked < 300) return;
@@ -116,14 +196,27 @@ export async function protocolBench(rounds: number): Promise<Row[]> {
   const rates = await interleaved(rounds, {
     empty: () => requests(http.url, 'bench/empty', {}, 3000),
     pulls: () => requests(http.url, 'triggers/pull', pull, 3000),
-    raw, streamed,
+    raw,
+    streamed,
   });
   await http.close();
   await bench.close();
-  const ratio = (ours: string, limit: string): string => (median(rates[ours]!) / median(rates[limit]!)).toFixed(2);
+  const ratio = (ours: string, limit: string): string =>
+    (median(rates[ours]!) / median(rates[limit]!)).toFixed(2);
   return [
-    { measure: 'pull through the SDK', ours: spread(rates['pulls']!, perSecond), limit: `${perSecond(median(rates['empty']!))} empty custom method`, ratio: ratio('pulls', 'empty'), aim: '0.85' },
-    { measure: 'stream events through the SDK, acknowledged', ours: spread(rates['streamed']!, perSecond), limit: `${perSecond(median(rates['raw']!))} bare server-sent events`, ratio: ratio('streamed', 'raw'), aim: '0.70' },
+    {
+      measure: 'pull through the SDK',
+      ours: spread(rates['pulls']!, perSecond),
+      limit: `${perSecond(median(rates['empty']!))} empty custom method`,
+      ratio: ratio('pulls', 'empty'),
+      aim: '0.85',
+    },
+    {
+      measure: 'stream events through the SDK, acknowledged',
+      ours: spread(rates['streamed']!, perSecond),
+      limit: `${perSecond(median(rates['raw']!))} bare server-sent events`,
+      ratio: ratio('streamed', 'raw'),
+      aim: '0.70',
+    },
   ];
 }
-

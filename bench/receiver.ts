@@ -17,7 +17,10 @@ const server = createServer((request, response) => {
     const challenge = /"challenge":"([^"]+)"/.exec(body)?.[1];
     let answer: string;
     if (challenge !== undefined) {
-      answer = JSON.stringify({ challenge, proof: createHmac('sha256', proofKey).update(`challenge.${challenge}`).digest('base64') });
+      answer = JSON.stringify({
+        challenge,
+        proof: createHmac('sha256', proofKey).update(`challenge.${challenge}`).digest('base64'),
+      });
     } else {
       posts += 1;
       const at = body.lastIndexOf('{"sequence":');
@@ -26,16 +29,26 @@ const server = createServer((request, response) => {
       answer = `{"ack":${at === -1 ? after : Number.parseInt(body.slice(at + 12, at + 32), 10)}}`;
       // When a message was made, for latency: the emitter's clock is this machine's clock.
       const made = /"madeAt":([0-9.]+)/.exec(body)?.[1];
-      if (made !== undefined) process.send?.({ latencyMs: performance.timeOrigin + performance.now() - Number(made) });
+      if (made !== undefined)
+        process.send?.({ latencyMs: performance.timeOrigin + performance.now() - Number(made) });
     }
-    response.writeHead(200, { 'content-type': 'application/json', 'content-length': answer.length });
+    response.writeHead(200, {
+      'content-type': 'application/json',
+      'content-length': answer.length,
+    });
     response.end(answer);
   });
 });
 server.keepAliveTimeout = 60_000;
-server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as { port: number }).port }));
+server.listen(0, '127.0.0.1', () =>
+  process.send?.({ port: (server.address() as { port: number }).port }),
+);
 process.on('message', (message) => {
-  if (message === 'count') { process.send?.({ posts, events }); posts = 0; events = 0; }
+  if (message === 'count') {
+    process.send?.({ posts, events });
+    posts = 0;
+    events = 0;
+  }
   if (message === 'stop') process.exit(0);
 });
 process.on('disconnect', () => process.exit(0));

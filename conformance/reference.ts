@@ -7,7 +7,10 @@ import { ReferenceReceiver } from './peers/reference/receiver.ts';
 import { ReferenceServer } from './peers/reference/server.ts';
 
 /** What is tested, as the command line says it, and its end. */
-interface Subject { readonly args: readonly string[]; close(): Promise<void> }
+interface Subject {
+  readonly args: readonly string[];
+  close(): Promise<void>;
+}
 
 const [role = 'server', ...rest] = process.argv.slice(2);
 const isEvents = rest[rest.indexOf('--requirements') + 1] === 'events';
@@ -15,16 +18,28 @@ const isEvents = rest[rest.indexOf('--requirements') + 1] === 'events';
 const SUBJECTS: Readonly<Record<Role, () => Promise<Subject>>> = {
   server: async () => {
     const server = await ReferenceServer.start();
-    return { args: ['--url', server.url, '--token', server.token, '--control', server.control], close: () => server.close() };
+    return {
+      args: ['--url', server.url, '--token', server.token, '--control', server.control],
+      close: () => server.close(),
+    };
   },
-  client: async () => ({ args: ['--command', isEvents ? EVENTS_CLIENT_COMMAND : CLIENT_COMMAND], close: async () => undefined }),
+  client: async () => ({
+    args: ['--command', isEvents ? EVENTS_CLIENT_COMMAND : CLIENT_COMMAND],
+    close: async () => undefined,
+  }),
   receiver: async () => {
     const receiver = await (isEvents ? ReferenceEventsReceiver : ReferenceReceiver).start();
-    return { args: ['--url', receiver.url, '--secret', receiver.secret, '--control', receiver.control], close: () => receiver.close() };
+    return {
+      args: ['--url', receiver.url, '--secret', receiver.secret, '--control', receiver.control],
+      close: () => receiver.close(),
+    };
   },
 };
 
-const screen = { out: (text: string) => void process.stdout.write(text), err: (text: string) => void process.stderr.write(text) };
+const screen = {
+  out: (text: string) => void process.stdout.write(text),
+  err: (text: string) => void process.stderr.write(text),
+};
 const subject = await SUBJECTS[role as Role]?.();
 try {
   process.exitCode = await main([role, ...(subject?.args ?? []), ...rest], screen);

@@ -16,7 +16,10 @@ export interface Shell {
 export const globalsOf = (shell: Shell): Globals => shell.program.opts<Globals>();
 
 /** Connects, runs and closes. */
-export async function run(shell: Shell, work: (client: TriggersClient, printer: Printer, globals: Globals) => Promise<void>): Promise<void> {
+export async function run(
+  shell: Shell,
+  work: (client: TriggersClient, printer: Printer, globals: Globals) => Promise<void>,
+): Promise<void> {
   const globals = globalsOf(shell);
   const printer = createPrinter(globals.json === true, shell.outputs);
   await withClient(globals, (client) => work(client, printer, globals));

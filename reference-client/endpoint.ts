@@ -31,7 +31,11 @@ export interface EndpointOptions {
 }
 
 /** Starts to listen. Rejects with Node's own error, such as `EADDRINUSE`. */
-export async function openEndpoint({ port, jwksUri, onRefused }: EndpointOptions): Promise<Endpoint> {
+export async function openEndpoint({
+  port,
+  jwksUri,
+  onRefused,
+}: EndpointOptions): Promise<Endpoint> {
   let receiver: Receiver | undefined;
   const { origin, close } = await listenOnLoopback(port, (request) => receiver!.fetch(request));
   const keys = jwksUri === undefined ? undefined : createRemoteJWKSet(new URL(jwksUri));
@@ -46,12 +50,18 @@ export async function openEndpoint({ port, jwksUri, onRefused }: EndpointOptions
 }
 
 /** A fetch handler behind HTTP on this machine. Requests come only after somebody was told of the origin. */
-export async function listenOnLoopback(port: number, handler: (request: Request) => Promise<Response>): Promise<{ readonly origin: string; close(): Promise<void> }> {
+export async function listenOnLoopback(
+  port: number,
+  handler: (request: Request) => Promise<Response>,
+): Promise<{ readonly origin: string; close(): Promise<void> }> {
   const listener = getRequestListener(handler, { overrideGlobalObjects: false });
   const server = createServer(LIMITS, (request, response) => void listener(request, response));
   server.listen(port, HOST);
   await once(server, 'listening');
-  return { origin: `http://${HOST}:${(server.address() as AddressInfo).port}`, close: () => close(server) };
+  return {
+    origin: `http://${HOST}:${(server.address() as AddressInfo).port}`,
+    close: () => close(server),
+  };
 }
 
 async function close(server: Server): Promise<void> {

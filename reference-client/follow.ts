@@ -3,7 +3,13 @@
  * every change of the connection or of a subscription's status.
  */
 import type { SubscriptionStatus } from 'mcp-triggers-experimental';
-import type { FollowGuarantee, Following, FollowItem, FollowState, RungChange } from 'mcp-triggers-experimental/client';
+import type {
+  FollowGuarantee,
+  Following,
+  FollowItem,
+  FollowState,
+  RungChange,
+} from 'mcp-triggers-experimental/client';
 import type { Printer } from './printer.ts';
 import { duration, printable, summary } from './text.ts';
 
@@ -11,7 +17,12 @@ import { duration, printable, summary } from './text.ts';
 const LOOK_MS = 500;
 
 /** `names`: of what is followed. Prints until it is closed, or `limit` events have been printed and acknowledged. Rejects with what ended it. */
-export async function follow(following: Following, names: readonly string[], printer: Printer, limit: number): Promise<void> {
+export async function follow(
+  following: Following,
+  names: readonly string[],
+  printer: Printer,
+  limit: number,
+): Promise<void> {
   const watching = watchStatus(following, printer);
   try {
     let events = 0;
@@ -27,13 +38,20 @@ export async function follow(following: Following, names: readonly string[], pri
 }
 
 /** `triggers, stream`, `events.push`. */
-const wayOf = ({ mode: rung, drain }: Pick<FollowGuarantee, 'mode'> & { readonly drain?: string | undefined }): string => (drain === undefined ? rung : `${rung}, ${drain}`);
+const wayOf = ({
+  mode: rung,
+  drain,
+}: Pick<FollowGuarantee, 'mode'> & { readonly drain?: string | undefined }): string =>
+  drain === undefined ? rung : `${rung}, ${drain}`;
 
 function promise({ mode: rung, drain, order, loss, gaps, numbers }: FollowGuarantee): string {
   return `${wayOf({ mode: rung, drain })}: order ${order}; loss ${loss}; gaps ${gaps}; numbers ${numbers}`;
 }
 
-function changeLine({ selection, reason, to, error }: RungChange, names: readonly string[]): string {
+function changeLine(
+  { selection, reason, to, error }: RungChange,
+  names: readonly string[],
+): string {
   const what = printable(selection?.name ?? names.join(', '));
   if (reason === 'chosen') return `${what} by ${promise(to)}`;
   const { name, message } = Object(error) as Partial<Error>;
@@ -43,7 +61,11 @@ function changeLine({ selection, reason, to, error }: RungChange, names: readonl
 
 /** The subscription of the extension, once there is one. */
 function header(following: Following, printer: Printer): void {
-  const { subscription, position, guarantee: { durability } } = following.subscription!;
+  const {
+    subscription,
+    position,
+    guarantee: { durability },
+  } = following.subscription!;
   const { subscriptionId, key, expiresAt, head, acked } = subscription!;
   printer.result(
     { type: 'subscription', guarantee: following.guarantee, durability, subscription, position },
@@ -53,21 +75,33 @@ function header(following: Following, printer: Printer): void {
 
 function describe(item: FollowItem, names: readonly string[], width: number): string {
   switch (item.type) {
-    case 'event': return eventLine(item, width);
-    case 'gap': return `  GAP   ${item.numbers === undefined ? 'something before this is missing' : `${item.numbers.from} to ${item.numbers.to} will not be delivered`}: ${item.reason}`;
-    case 'mode': return changeLine(item, names);
-    case 'epoch': return `  EPOCH the server lost its log after ${item.previous.sequence}; what was not acknowledged comes again from 1 in epoch ${printable(item.current.epoch)}`;
+    case 'event':
+      return eventLine(item, width);
+    case 'gap':
+      return `  GAP   ${item.numbers === undefined ? 'something before this is missing' : `${item.numbers.from} to ${item.numbers.to} will not be delivered`}: ${item.reason}`;
+    case 'mode':
+      return changeLine(item, names);
+    case 'epoch':
+      return `  EPOCH the server lost its log after ${item.previous.sequence}; what was not acknowledged comes again from 1 in epoch ${printable(item.current.epoch)}`;
     case 'lost': {
-      const missed = item.final?.epoch === item.last.epoch ? `events ${item.last.sequence + 1} to ${item.final.head} were missed` : 'how much was missed is not known';
+      const missed =
+        item.final?.epoch === item.last.epoch
+          ? `events ${item.last.sequence + 1} to ${item.final.head} were missed`
+          : 'how much was missed is not known';
       return `  LOST  the log read up to ${item.last.sequence} is gone (${item.reason}): ${missed}`;
     }
   }
 }
 
 /** A number that was counted here is marked: it means nothing to the server. */
-function eventLine({ number, event: { timestamp, name, eventId, data } }: Extract<FollowItem, { type: 'event' }>, width: number): string {
+function eventLine(
+  { number, event: { timestamp, name, eventId, data } }: Extract<FollowItem, { type: 'event' }>,
+  width: number,
+): string {
   const count = number.by === 'server' ? String(number.sequence) : `~${number.count}`;
-  const time = Number.isNaN(Date.parse(timestamp)) ? '' : new Date(timestamp).toISOString().slice(11, 23);
+  const time = Number.isNaN(Date.parse(timestamp))
+    ? ''
+    : new Date(timestamp).toISOString().slice(11, 23);
   const start = `${count.padStart(6)}  ${time}  ${printable(name)}  ${printable(eventId)}`;
   // A narrow terminal still gets some of the data, on a wrapped line.
   return `${start}  ${summary(data, Math.max(30, width - start.length - 2))}`;
@@ -75,7 +109,11 @@ function eventLine({ number, event: { timestamp, name, eventId, data } }: Extrac
 
 /** What a reader of JSON lines gets: the item without its method, errors by name and message. */
 function withoutAck(item: FollowItem): object {
-  const { ack: _ack, error, ...rest } = item as FollowItem & { readonly ack?: unknown; readonly error?: unknown };
+  const {
+    ack: _ack,
+    error,
+    ...rest
+  } = item as FollowItem & { readonly ack?: unknown; readonly error?: unknown };
   return error === undefined ? rest : { ...rest, error: briefly(error) };
 }
 
@@ -85,7 +123,10 @@ const briefly = (error: unknown): object => {
 };
 
 /** One line per change of the connection. What a change of the way says already is not repeated. */
-export function stateNotices(printer: Printer, following: () => Following): (state: FollowState) => void {
+export function stateNotices(
+  printer: Printer,
+  following: () => Following,
+): (state: FollowState) => void {
   let interrupted = false;
   let last = '';
   let shown: unknown;
@@ -95,8 +136,12 @@ export function stateNotices(printer: Printer, following: () => Following): (sta
         interrupted = true;
         last = '';
         const { message } = Object(state.error) as Partial<Error>;
-        const text = message === undefined ? 'The server ended the connection.' : printable(message);
-        return printer.notice({ type: 'state', phase: 'waiting', delayMs: state.delayMs, error: briefly(state.error) }, `-- ${text} Trying again in ${duration(state.delayMs)}.`);
+        const text =
+          message === undefined ? 'The server ended the connection.' : printable(message);
+        return printer.notice(
+          { type: 'state', phase: 'waiting', delayMs: state.delayMs, error: briefly(state.error) },
+          `-- ${text} Trying again in ${duration(state.delayMs)}.`,
+        );
       }
       case 'following': {
         const { subscription } = following();
@@ -108,11 +153,16 @@ export function stateNotices(printer: Printer, following: () => Following): (sta
         const now = JSON.stringify(state);
         if (now === last) return;
         last = now;
-        if (printer.json || interrupted) printer.notice({ type: 'state', ...state }, `-- following${interrupted ? ' again' : ''} by ${wayOf(state)}`);
+        if (printer.json || interrupted)
+          printer.notice(
+            { type: 'state', ...state },
+            `-- following${interrupted ? ' again' : ''} by ${wayOf(state)}`,
+          );
         interrupted = false;
         return;
       }
-      default: return;
+      default:
+        return;
     }
   };
 }
@@ -122,7 +172,8 @@ function watchStatus(following: Following, printer: Printer): NodeJS.Timeout {
   return setInterval(() => {
     const status = following.subscription?.subscription?.status;
     if (status === last || status === undefined) return;
-    if (last !== undefined) printer.notice({ type: 'status', status, before: last }, `-- status ${last} -> ${status}`);
+    if (last !== undefined)
+      printer.notice({ type: 'status', status, before: last }, `-- status ${last} -> ${status}`);
     last = status;
   }, LOOK_MS);
 }

@@ -25,5 +25,7 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 // Whoever reads the output may stop reading, as `head` does: no reason to complain.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure));
+process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure),
+);
 process.exitCode = await main(process.argv);

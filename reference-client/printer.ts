@@ -30,9 +30,14 @@ export function createPrinter(json: boolean, { out, err, columns = 100 }: Output
     result: (value, text) => (json ? line(value) : out(`${text}\n`)),
     notice: (value, text) => (json ? line(value) : err(`${text}\n`)),
     error({ code, name, message, hint, data }) {
-      if (json) return err(`${JSON.stringify({ error: { name, message, ...(data === undefined ? {} : { data }), ...(hint === undefined ? {} : { hint }) }, exitCode: code })}\n`);
+      if (json)
+        return err(
+          `${JSON.stringify({ error: { name, message, ...(data === undefined ? {} : { data }), ...(hint === undefined ? {} : { hint }) }, exitCode: code })}\n`,
+        );
       const detail = data === undefined ? '' : `  data  ${printable(JSON.stringify(data))}\n`;
-      err(`${name}: ${printable(message)}\n${detail}${hint === undefined ? '' : `  hint  ${printable(hint)}\n`}`);
+      err(
+        `${name}: ${printable(message)}\n${detail}${hint === undefined ? '' : `  hint  ${printable(hint)}\n`}`,
+      );
     },
   };
 }

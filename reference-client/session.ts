@@ -1,6 +1,11 @@
 /** From the global options to a connected client, and back to a closed one, whatever happens in between. */
 import { readFile } from 'node:fs/promises';
-import { connect, triggersClient, type Target, type TriggersClient } from 'mcp-triggers-experimental/client';
+import {
+  connect,
+  triggersClient,
+  type Target,
+  type TriggersClient,
+} from 'mcp-triggers-experimental/client';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
 import { words } from './arguments.ts';
 import { UsageError } from './usage-error.ts';
@@ -22,7 +27,10 @@ const TOKEN_VARIABLE = 'MCP_TRIGGERS_TOKEN';
 const DEVELOPMENT_TOKEN_FILE = 'data/token';
 
 /** Runs `work` with a connected client and closes the connection afterwards. */
-export async function withClient<T>(globals: Globals, work: (client: TriggersClient) => Promise<T>): Promise<T> {
+export async function withClient<T>(
+  globals: Globals,
+  work: (client: TriggersClient) => Promise<T>,
+): Promise<T> {
   const connection = await connect(await targetOf(globals), {
     protocol: globals.protocol,
     clientInfo: { name: 'mcp-triggers-reference-client', version: packageJson.version },
@@ -37,7 +45,9 @@ export async function withClient<T>(globals: Globals, work: (client: TriggersCli
 
 /** Whether the server runs on this machine, so that it could reach a loopback address of ours. */
 export function isLocal({ url, stdio }: Globals): boolean {
-  return stdio !== undefined || /^(localhost|127(\.[0-9]+){3}|\[::1\])$/.test(endpointOf(url).hostname);
+  return (
+    stdio !== undefined || /^(localhost|127(\.[0-9]+){3}|\[::1\])$/.test(endpointOf(url).hostname)
+  );
 }
 
 async function targetOf(globals: Globals): Promise<Target> {
@@ -50,7 +60,8 @@ async function targetOf(globals: Globals): Promise<Target> {
 }
 
 function endpointOf(text: string): URL {
-  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) throw new UsageError('--url must be the http or https URL of an MCP endpoint.');
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
+    throw new UsageError('--url must be the http or https URL of an MCP endpoint.');
   return new URL(text);
 }
 
@@ -70,5 +81,7 @@ async function tokenOf(globals: Globals): Promise<string | undefined> {
 /** A server on a pipe is configured by our environment; the token is for servers over HTTP. */
 function environment(): Record<string, string> {
   const { [TOKEN_VARIABLE]: _token, ...rest } = process.env;
-  return Object.fromEntries(Object.entries(rest).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  return Object.fromEntries(
+    Object.entries(rest).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
 }

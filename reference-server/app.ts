@@ -51,36 +51,67 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   const app = new Hono<{ Bindings: HttpBindings }>();
 
   // A page of an allowed origin may call; the endpoint itself refuses the others.
-  app.use('/mcp', cors({
-    origin: (origin) => (origin !== '' && validateOriginHeader(origin, [...endpoint.origins]).ok ? origin : null),
-    allowMethods: ['POST', 'GET', 'DELETE'],
-    allowHeaders: ['authorization', 'content-type', 'accept', 'last-event-id', 'mcp-protocol-version', 'mcp-method', 'mcp-name', 'mcp-session-id'],
-    exposeHeaders: ['mcp-session-id', 'www-authenticate', 'retry-after'],
-    maxAge: 600,
-  }));
-  app.all('/mcp', (c) => endpoint.handle(c.req.raw, (run) => void c.env.outgoing.once('close', run), () => void c.env.outgoing.destroy()));
+  app.use(
+    '/mcp',
+    cors({
+      origin: (origin) =>
+        origin !== '' && validateOriginHeader(origin, [...endpoint.origins]).ok ? origin : null,
+      allowMethods: ['POST', 'GET', 'DELETE'],
+      allowHeaders: [
+        'authorization',
+        'content-type',
+        'accept',
+        'last-event-id',
+        'mcp-protocol-version',
+        'mcp-method',
+        'mcp-name',
+        'mcp-session-id',
+      ],
+      exposeHeaders: ['mcp-session-id', 'www-authenticate', 'retry-after'],
+      maxAge: 600,
+    }),
+  );
+  app.all('/mcp', (c) =>
+    endpoint.handle(
+      c.req.raw,
+      (run) => void c.env.outgoing.once('close', run),
+      () => void c.env.outgoing.destroy(),
+    ),
+  );
 
-  const discovery = { 'cache-control': `public, max-age=${JWKS_MAX_AGE_SECONDS}`, 'access-control-allow-origin': '*' };
+  const discovery = {
+    'cache-control': `public, max-age=${JWKS_MAX_AGE_SECONDS}`,
+    'access-control-allow-origin': '*',
+  };
   app.get(auth.metadataPath, (c) => c.json(auth.metadata, 200, discovery));
   app.get('/.well-known/oauth-protected-resource', (c) => c.json(auth.metadata, 200, discovery));
   // The second is where the draft of SEP-3415 has receivers look for the keys of `v1a`.
-  for (const path of ['/.well-known/jwks.json', '/.well-known/mcp-webhook-jwks.json']) app.get(path, (c) => c.json(publicJwks(deliveryKeys), 200, discovery));
+  for (const path of ['/.well-known/jwks.json', '/.well-known/mcp-webhook-jwks.json'])
+    app.get(path, (c) => c.json(publicJwks(deliveryKeys), 200, discovery));
 
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   app.get('/readyz', async (c) => {
     const status = accepting() ? (await engine.health()).status : 'stopping';
     return c.json({ status }, status === 'ok' ? 200 : 503);
   });
-  if (metrics) app.get('/metrics', async (c) => c.body(await metrics.page(), 200, { 'content-type': metrics.contentType }));
+  if (metrics)
+    app.get('/metrics', async (c) =>
+      c.body(await metrics.page(), 200, { 'content-type': metrics.contentType }),
+    );
 
   if (github) {
     app.post('/sources/github', async (c) => {
       // What was signed are the bytes before any decoding, so there must be none.
-      if (!/^(identity)?$/i.test(c.req.header('content-encoding') ?? '')) return c.text('Send the body uncompressed.', 415);
+      if (!/^(identity)?$/i.test(c.req.header('content-encoding') ?? ''))
+        return c.text('Send the body uncompressed.', 415);
       const rawBody = await readBody(c.req.raw, WEBHOOK_BYTES_MAX);
-      if (rawBody === null) return c.text(`At most ${WEBHOOK_BYTES_MAX} bytes are read.`, 413, { connection: 'close' });
+      if (rawBody === null)
+        return c.text(`At most ${WEBHOOK_BYTES_MAX} bytes are read.`, 413, { connection: 'close' });
       const { status, body, headers } = await github({ headers: c.req.header(), rawBody });
-      return new Response(body, { status, headers: { 'content-type': 'text/plain; charset=utf-8', ...headers } });
+      return new Response(body, {
+        status,
+        headers: { 'content-type': 'text/plain; charset=utf-8', ...headers },
+      });
     });
   }
 

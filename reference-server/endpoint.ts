@@ -3,13 +3,29 @@
  * tell least: where it comes from, who sends it, how often, and only then what it says.
  */
 import {
-  createMcpHandler, hostHeaderValidationResponse, isJsonContentType, isLegacyRequest, localhostAllowedHostnames, originValidationResponse,
-  readRequestBody, type McpHttpHandler, type McpServer, type ServerEventBus,
+  createMcpHandler,
+  hostHeaderValidationResponse,
+  isJsonContentType,
+  isLegacyRequest,
+  localhostAllowedHostnames,
+  originValidationResponse,
+  readRequestBody,
+  type McpHttpHandler,
+  type McpServer,
+  type ServerEventBus,
 } from '@modelcontextprotocol/server';
 import { WireError } from 'mcp-triggers-experimental';
 import { callerOf, withBoundedBacklog } from 'mcp-triggers-experimental/server';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
-import { bodyTooLarge, contentTypeRefused, encodingRefused, exhausted, methodNotAllowed, notJson, stopping } from './answers.ts';
+import {
+  bodyTooLarge,
+  contentTypeRefused,
+  encodingRefused,
+  exhausted,
+  methodNotAllowed,
+  notJson,
+  stopping,
+} from './answers.ts';
 import type { Auth } from './auth.ts';
 import type { Config } from './config.ts';
 import { Sessions } from './sessions.ts';
@@ -47,15 +63,32 @@ export class McpEndpoint {
   constructor(options: EndpointOptions) {
     const { config, build, bus, withFeeds, onError } = options;
     this.#options = options;
-    this.#modern = createMcpHandler(() => build(), { bus, legacy: 'reject', onerror: onError, maxRequestBodySize: BODY_BYTES_MAX });
+    this.#modern = createMcpHandler(() => build(), {
+      bus,
+      legacy: 'reject',
+      onerror: onError,
+      maxRequestBodySize: BODY_BYTES_MAX,
+    });
     this.#fetch = withFeeds(this.#modern.fetch);
-    this.#sessions = new Sessions({ build, max: config.MAX_SESSIONS, idleMs: config.SESSION_IDLE_MS, now: Date.now, onError });
+    this.#sessions = new Sessions({
+      build,
+      max: config.MAX_SESSIONS,
+      idleMs: config.SESSION_IDLE_MS,
+      now: Date.now,
+      onError,
+    });
     this.#rate = new RateLimiterMemory({ points: config.MAX_REQUESTS_PER_MINUTE, duration: 60 });
     const local = localhostAllowedHostnames();
-    const own = [config.PUBLIC_URL.hostname, ...(local.includes(config.PUBLIC_URL.hostname) ? local : [])];
+    const own = [
+      config.PUBLIC_URL.hostname,
+      ...(local.includes(config.PUBLIC_URL.hostname) ? local : []),
+    ];
     this.#hosts = [...own, ...config.ALLOWED_HOSTS];
     this.origins = [...own, ...config.ALLOWED_ORIGINS];
-    this.#reaper = setInterval(() => void this.#sessions.reap().catch(onError), Math.min(REAP_INTERVAL_MS, config.SESSION_IDLE_MS)).unref();
+    this.#reaper = setInterval(
+      () => void this.#sessions.reap().catch(onError),
+      Math.min(REAP_INTERVAL_MS, config.SESSION_IDLE_MS),
+    ).unref();
   }
 
   /** Sessions of handshake clients. */
@@ -64,7 +97,11 @@ export class McpEndpoint {
   }
 
   /** `onAnswered` registers what to run when the answer is over, sent or cut; `drop` breaks the connection off. */
-  async handle(request: Request, onAnswered: (run: () => void) => void, drop: () => void): Promise<Response> {
+  async handle(
+    request: Request,
+    onAnswered: (run: () => void) => void,
+    drop: () => void,
+  ): Promise<Response> {
     return withBoundedBacklog(await this.#answer(request, onAnswered), () => {
       this.#options.onError(new Error('a client that does not read its stream was cut off'));
       drop();
@@ -73,7 +110,9 @@ export class McpEndpoint {
 
   async #answer(request: Request, onAnswered: (run: () => void) => void): Promise<Response> {
     if (this.#stopping) return stopping();
-    const misdirected = hostHeaderValidationResponse(request, this.#hosts) ?? originValidationResponse(request, [...this.origins]);
+    const misdirected =
+      hostHeaderValidationResponse(request, this.#hosts) ??
+      originValidationResponse(request, [...this.origins]);
     if (misdirected) return misdirected;
     if (!METHODS.has(request.method)) return methodNotAllowed();
 
@@ -89,8 +128,13 @@ export class McpEndpoint {
     if (this.#stopping) return stopping();
 
     // Everything but the streams of the SDK, which only `close` ends.
-    if (body !== undefined && !messagesIn(body).some(({ method }) => method === 'subscriptions/listen')) onAnswered(this.#answers.open());
-    if (await isLegacyRequest(request, body)) return this.#sessions.handle({ request, body, principal, authInfo, onAnswered });
+    if (
+      body !== undefined &&
+      !messagesIn(body).some(({ method }) => method === 'subscriptions/listen')
+    )
+      onAnswered(this.#answers.open());
+    if (await isLegacyRequest(request, body))
+      return this.#sessions.handle({ request, body, principal, authInfo, onAnswered });
     return this.#fetch(request, { authInfo, ...(body === undefined ? {} : { parsedBody: body }) });
   }
 
@@ -101,7 +145,9 @@ export class McpEndpoint {
     } catch (rejected) {
       if (!(rejected instanceof RateLimiterRes)) throw rejected;
       const error = new WireError('ResourceExhausted', {
-        limit: 'requests', max: this.#options.config.MAX_REQUESTS_PER_MINUTE, retryAfterMs: Math.ceil(rejected.msBeforeNext),
+        limit: 'requests',
+        max: this.#options.config.MAX_REQUESTS_PER_MINUTE,
+        retryAfterMs: Math.ceil(rejected.msBeforeNext),
       });
       return exhausted(429, error.toErrorObject(), messagesIn(body)[0]?.id);
     }
@@ -164,5 +210,7 @@ async function readJson(request: Request): Promise<unknown> {
 
 /** Early clients of the handshake era may send several messages at once. */
 function messagesIn(body: unknown): { readonly method?: unknown; readonly id?: unknown }[] {
-  return (Array.isArray(body) ? body : [body]).filter((message) => typeof message === 'object' && message !== null);
+  return (Array.isArray(body) ? body : [body]).filter(
+    (message) => typeof message === 'object' && message !== null,
+  );
 }

@@ -8,12 +8,26 @@ import type { Hono } from 'hono';
  * Receiving a request is bounded, answering is not: a stream stays open for as long as its client reads. A header block holds
  * a bearer token and little else.
  */
-const LIMITS = { maxHeaderSize: 8 * 1024, headersTimeout: 10_000, requestTimeout: 15_000, connectionsCheckingInterval: 2000, keepAliveTimeout: 5000 };
+const LIMITS = {
+  maxHeaderSize: 8 * 1024,
+  headersTimeout: 10_000,
+  requestTimeout: 15_000,
+  connectionsCheckingInterval: 2000,
+  keepAliveTimeout: 5000,
+};
 const LOOK_FOR_IDLE_MS = 50;
 
 /** Serves `app` there. Rejects with Node's own error, such as `EADDRINUSE`. */
-export async function listen(app: Hono<{ Bindings: HttpBindings }>, at: { readonly host: string; readonly port: number }): Promise<Server> {
-  const server = createAdaptorServer({ fetch: app.fetch, createServer, serverOptions: LIMITS, overrideGlobalObjects: false }) as Server;
+export async function listen(
+  app: Hono<{ Bindings: HttpBindings }>,
+  at: { readonly host: string; readonly port: number },
+): Promise<Server> {
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    createServer,
+    serverOptions: LIMITS,
+    overrideGlobalObjects: false,
+  }) as Server;
   server.listen(at.port, at.host);
   await once(server, 'listening');
   return server;

@@ -15,9 +15,14 @@ export async function prepareDataDir(dataDir: string): Promise<void> {
 
 /** The 32 bytes that seal secrets in the store. */
 export async function storeKeyFile(dataDir: string): Promise<Uint8Array> {
-  const text = await keep(join(dataDir, 'store.key'), async () => randomBytes(32).toString('base64'));
+  const text = await keep(join(dataDir, 'store.key'), async () =>
+    randomBytes(32).toString('base64'),
+  );
   const key = new Uint8Array(Buffer.from(text.trim(), 'base64'));
-  if (key.length !== 32) throw new Error(`${join(dataDir, 'store.key')} is damaged: expected base64 of 32 bytes. Restore it; without it the store cannot be read.`);
+  if (key.length !== 32)
+    throw new Error(
+      `${join(dataDir, 'store.key')} is damaged: expected base64 of 32 bytes. Restore it; without it the store cannot be read.`,
+    );
   return key;
 }
 
@@ -31,7 +36,9 @@ export async function signingKeyFile(dataDir: string, name: string): Promise<Pri
   try {
     return JSON.parse(text) as PrivateJwk;
   } catch (cause) {
-    throw new Error(`${file} is damaged: expected a JWK. Delete it to have a new key made.`, { cause });
+    throw new Error(`${file} is damaged: expected a JWK. Delete it to have a new key made.`, {
+      cause,
+    });
   }
 }
 

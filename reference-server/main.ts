@@ -33,7 +33,12 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
   try {
     const config = loadConfig(env);
     secrets.push(...secretsOf(config));
-    const log = createLog({ level: config.LOG_LEVEL, format: config.LOG_FORMAT, secrets: () => secrets, out: process.stderr });
+    const log = createLog({
+      level: config.LOG_LEVEL,
+      format: config.LOG_FORMAT,
+      secrets: () => secrets,
+      out: process.stderr,
+    });
     // Node would print it as it is; what it holds is not known.
     process.once('uncaughtException', (error) => {
       log.error({ err: error }, 'unexpected failure: the process ends');
@@ -43,7 +48,12 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
     // Nobody can post a webhook to a pipe.
     const sources = sourcesOf(piped ? { ...config, GITHUB_SECRET: undefined } : config, log);
     await (piped ? runStdio : runHttp)({
-      config, log, sources, stop: stopSignal(), remember: (secret) => void secrets.push(secret), print: (text) => void process.stdout.write(text),
+      config,
+      log,
+      sources,
+      stop: stopSignal(),
+      remember: (secret) => void secrets.push(secret),
+      print: (text) => void process.stdout.write(text),
     });
     return EXIT.ok;
   } catch (error) {
@@ -63,15 +73,34 @@ function stopSignal(): AbortSignal {
 /** The exit code of a failure, and the one line that says what to do. */
 function verdict(error: unknown): { readonly code: number; readonly line: string } {
   if (error instanceof ConfigError) return { code: EXIT.config, line: error.message };
-  if (error instanceof LocalError) return { code: LOCAL.find(([pattern]) => pattern.test(error.code))?.[1] ?? EXIT.failure, line: error.message };
+  if (error instanceof LocalError)
+    return {
+      code: LOCAL.find(([pattern]) => pattern.test(error.code))?.[1] ?? EXIT.failure,
+      line: error.message,
+    };
   const { code, syscall, message, stack } = error as NodeJS.ErrnoException;
-  if (code === 'EADDRINUSE') return { code: EXIT.address, line: 'The address is in use. Stop the other process, or set TRIGGERS_PORT to a free port.' };
-  if (syscall === 'listen' || syscall === 'getaddrinfo') return { code: EXIT.address, line: `Cannot listen there (${code}). Check TRIGGERS_HOST and TRIGGERS_PORT.` };
-  if (code !== undefined && FILES.test(code)) return { code: EXIT.store, line: `Cannot use the data directory (${code}, ${syscall}). Check TRIGGERS_DATA_DIR: this user must be able to write there.` };
+  if (code === 'EADDRINUSE')
+    return {
+      code: EXIT.address,
+      line: 'The address is in use. Stop the other process, or set TRIGGERS_PORT to a free port.',
+    };
+  if (syscall === 'listen' || syscall === 'getaddrinfo')
+    return {
+      code: EXIT.address,
+      line: `Cannot listen there (${code}). Check TRIGGERS_HOST and TRIGGERS_PORT.`,
+    };
+  if (code !== undefined && FILES.test(code))
+    return {
+      code: EXIT.store,
+      line: `Cannot use the data directory (${code}, ${syscall}). Check TRIGGERS_DATA_DIR: this user must be able to write there.`,
+    };
   return { code: EXIT.failure, line: `Unexpected failure: ${stack ?? message}` };
 }
 
-const LOCAL: readonly (readonly [code: RegExp, exit: number])[] = [[/^(store_|key_unknown$)/, EXIT.store], [/^(config_invalid|schema_refused)$/, EXIT.config]];
+const LOCAL: readonly (readonly [code: RegExp, exit: number])[] = [
+  [/^(store_|key_unknown$)/, EXIT.store],
+  [/^(config_invalid|schema_refused)$/, EXIT.config],
+];
 const FILES = /^(EACCES|EPERM|EROFS|ENOSPC|ENOTDIR|EISDIR|EEXIST|ENOENT)$/;
 
 // Set, not called: what is still being written to a pipe gets there before the process ends.

@@ -6,7 +6,9 @@ import type { Meter } from 'mcp-triggers-experimental/server';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** From a fast commit to a slow callback. */
-const SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const SECONDS_BUCKETS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+];
 const SIZE_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000];
 
 type Labels = Readonly<Record<string, string>>;
@@ -27,12 +29,30 @@ export function createMetrics(): Metrics {
   const gauges = new Map<string, () => number>();
 
   const counter = (name: string, labels: Labels) =>
-    made(counters, name, () => new Counter({ name, help: helpOf(name), labelNames: Object.keys(labels), registers: [registry] }));
+    made(
+      counters,
+      name,
+      () =>
+        new Counter({
+          name,
+          help: helpOf(name),
+          labelNames: Object.keys(labels),
+          registers: [registry],
+        }),
+    );
   const histogram = (name: string, labels: Labels) =>
-    made(histograms, name, () => new Histogram({
-      name, help: helpOf(name), labelNames: Object.keys(labels), registers: [registry],
-      buckets: /seconds$/.test(name) ? SECONDS_BUCKETS : SIZE_BUCKETS,
-    }));
+    made(
+      histograms,
+      name,
+      () =>
+        new Histogram({
+          name,
+          help: helpOf(name),
+          labelNames: Object.keys(labels),
+          registers: [registry],
+          buckets: /seconds$/.test(name) ? SECONDS_BUCKETS : SIZE_BUCKETS,
+        }),
+    );
   return {
     contentType: registry.contentType,
     page: () => registry.metrics(),
@@ -44,7 +64,14 @@ export function createMetrics(): Metrics {
         // A later reader replaces an earlier one; Prometheus wants the metric itself to be registered once.
         gauges.set(name, read);
         if (known) return;
-        new Gauge({ name, help: helpOf(name), registers: [registry], collect() { this.set(gauges.get(name)?.() ?? 0); } });
+        new Gauge({
+          name,
+          help: helpOf(name),
+          registers: [registry],
+          collect() {
+            this.set(gauges.get(name)?.() ?? 0);
+          },
+        });
       },
     },
   };
@@ -52,7 +79,7 @@ export function createMetrics(): Metrics {
 
 function made<T>(all: Map<string, T>, name: string, make: () => T): T {
   let one = all.get(name);
-  if (one === undefined) all.set(name, one = make());
+  if (one === undefined) all.set(name, (one = make()));
   return one;
 }
 

@@ -33,21 +33,53 @@ export interface Run {
 }
 
 /** Runs until `stop` fires and everything is closed. */
-export async function runHttp({ config, log, sources: { sources, github }, stop, remember, print, engine, auth: given, onService }: Run): Promise<void> {
+export async function runHttp({
+  config,
+  log,
+  sources: { sources, github },
+  stop,
+  remember,
+  print,
+  engine,
+  auth: given,
+  onService,
+}: Run): Promise<void> {
   const onError = (error: Error) => log.debug({ err: error }, 'a request was refused or lost');
   const metrics = config.METRICS ? createMetrics() : null;
   const jwksUri = new URL('.well-known/jwks.json', `${config.PUBLIC_URL.href.replace(/\/$/, '')}/`);
-  const service = await createService({ config, sources, log, jwksUri, ...(engine === undefined ? {} : { engine }), ...(metrics === null ? {} : { meter: metrics.meter }) });
+  const service = await createService({
+    config,
+    sources,
+    log,
+    jwksUri,
+    ...(engine === undefined ? {} : { engine }),
+    ...(metrics === null ? {} : { meter: metrics.meter }),
+  });
   onService?.(service);
   const auth = given ?? (await createAuth(config));
-  const tokenFile = auth.developmentToken === null ? null : config.DEV_TOKEN_FILE ?? join(config.DATA_DIR, 'token');
+  const tokenFile =
+    auth.developmentToken === null
+      ? null
+      : (config.DEV_TOKEN_FILE ?? join(config.DATA_DIR, 'token'));
   if (auth.developmentToken !== null && tokenFile !== null) {
     remember(auth.developmentToken);
     await writeSecretFile(tokenFile, auth.developmentToken);
   }
-  const endpoint = new McpEndpoint({ config, auth, build: service.buildMcpServer, bus: service.bus, withFeeds: service.withFeeds, onError });
+  const endpoint = new McpEndpoint({
+    config,
+    auth,
+    build: service.buildMcpServer,
+    bus: service.bus,
+    withFeeds: service.withFeeds,
+    onError,
+  });
   const app = createApp({
-    engine: service.engine, auth, endpoint, deliveryKeys: service.deliveryKeys, metrics, github,
+    engine: service.engine,
+    auth,
+    endpoint,
+    deliveryKeys: service.deliveryKeys,
+    metrics,
+    github,
     accepting: () => !stop.aborted,
     onError: (error) => log.error({ err: error }, 'a request failed unexpectedly'),
   });
@@ -57,7 +89,13 @@ export async function runHttp({ config, log, sources: { sources, github }, stop,
   try {
     await service.start();
     server = await listen(app, { host: config.HOST, port: config.PORT });
-    print(banner(config, sources.flatMap((source) => source.triggers.map(({ type }) => type.name)), tokenFile));
+    print(
+      banner(
+        config,
+        sources.flatMap((source) => source.triggers.map(({ type }) => type.name)),
+        tokenFile,
+      ),
+    );
     log.info({ mode: config.MODE }, 'listening');
     if (!stop.aborted) await once(stop, 'abort');
     log.info({}, 'stopping');
@@ -77,10 +115,22 @@ function banner(config: Config, triggers: readonly string[], tokenFile: string |
     ['endpoint', config.resource.href],
     ['mode', config.MODE],
     ['data', config.DATA_DIR],
-    ['trigger types', triggers.length === 0 ? 'none: configure a source' : families(triggers).join(', ')],
-    ['access tokens', tokenFile === null ? `from ${config.AUTH_ISSUER?.href}` : `one for subject "developer", in ${tokenFile}`],
-    ...(config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS ? [['UNSAFE', 'http callbacks to loopback are allowed'] as const] : []),
-    ...(config.FIXTURES === undefined ? [] : [['UNSAFE', `fixtures for the ${config.FIXTURES} suite are offered`] as const]),
+    [
+      'trigger types',
+      triggers.length === 0 ? 'none: configure a source' : families(triggers).join(', '),
+    ],
+    [
+      'access tokens',
+      tokenFile === null
+        ? `from ${config.AUTH_ISSUER?.href}`
+        : `one for subject "developer", in ${tokenFile}`,
+    ],
+    ...(config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS
+      ? [['UNSAFE', 'http callbacks to loopback are allowed'] as const]
+      : []),
+    ...(config.FIXTURES === undefined
+      ? []
+      : [['UNSAFE', `fixtures for the ${config.FIXTURES} suite are offered`] as const]),
   ];
   return `MCP triggers reference server (experimental)\n${rows.map(([name, value]) => `  ${name.padEnd(14)} ${value}\n`).join('')}Stop with Ctrl+C.\n`;
 }
@@ -92,5 +142,7 @@ function families(names: readonly string[]): string[] {
     const family = name.split('.')[0] ?? name;
     groups.set(family, [...(groups.get(family) ?? []), name]);
   }
-  return [...groups].flatMap(([family, members]) => (members.length > 3 ? [`${family}.* (${members.length})`] : members));
+  return [...groups].flatMap(([family, members]) =>
+    members.length > 3 ? [`${family}.* (${members.length})`] : members,
+  );
 }

@@ -3,10 +3,28 @@
  * out, and the sources that feed it. `main` puts HTTP or a pipe in front.
  */
 import { join } from 'node:path';
-import { InMemoryServerEventBus, McpServer, type McpHttpHandler, type ServerEventBus } from '@modelcontextprotocol/server';
 import {
-  attachEvents, attachResources, attachTools, attachTriggers, createEgress, createEngine, deliveryKey, eventsDialects, withFeeds,
-  type DeliveryKey, type EgressOptions, type Engine, type EngineOptions, type Log, type Meter,
+  InMemoryServerEventBus,
+  McpServer,
+  type McpHttpHandler,
+  type ServerEventBus,
+} from '@modelcontextprotocol/server';
+import {
+  attachEvents,
+  attachResources,
+  attachTools,
+  attachTriggers,
+  createEgress,
+  createEngine,
+  deliveryKey,
+  eventsDialects,
+  withFeeds,
+  type DeliveryKey,
+  type EgressOptions,
+  type Engine,
+  type EngineOptions,
+  type Log,
+  type Meter,
 } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
@@ -25,7 +43,8 @@ export interface ServiceOptions {
   /** Where the public halves of the delivery keys can be fetched; null = nowhere, then deliveries carry only the client's HMAC. */
   readonly jwksUri: URL | null;
   /** What of the engine and its way out is not as configured, for tests: its clock, who may follow what, how names are resolved. */
-  readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize' | 'reauthorize'> & Pick<EgressOptions, 'lookup'>;
+  readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize' | 'reauthorize'> &
+    Pick<EgressOptions, 'lookup'>;
   /** Told when `start` fails, for whoever does not call it. */
   readonly onStartFailed?: (error: unknown) => void;
 }
@@ -47,12 +66,26 @@ export interface Service {
 }
 
 /** Makes the parts; nothing is opened before `start`. */
-export async function createService({ config, sources, log, meter, jwksUri, engine: { lookup, ...given } = {}, onStartFailed }: ServiceOptions): Promise<Service> {
+export async function createService({
+  config,
+  sources,
+  log,
+  meter,
+  jwksUri,
+  engine: { lookup, ...given } = {},
+  onStartFailed,
+}: ServiceOptions): Promise<Service> {
   await prepareDataDir(config.DATA_DIR);
   const key = config.STORE_KEY ?? (await storeKeyFile(config.DATA_DIR));
-  const signing = jwksUri === null ? [] : [deliveryKey(config.DELIVERY_KEY ?? (await signingKeyFile(config.DATA_DIR, 'delivery')))];
+  const signing =
+    jwksUri === null
+      ? []
+      : [deliveryKey(config.DELIVERY_KEY ?? (await signingKeyFile(config.DATA_DIR, 'delivery')))];
   const store = sqliteStore({
-    path: join(config.DATA_DIR, 'triggers.db'), key, maxBytes: config.STORE_MAX_BYTES, warn: (message) => log.warn({}, message),
+    path: join(config.DATA_DIR, 'triggers.db'),
+    key,
+    maxBytes: config.STORE_MAX_BYTES,
+    warn: (message) => log.warn({}, message),
   });
   const reports = { log, ...(meter === undefined ? {} : { meter }) };
   const engine = createEngine({
@@ -61,12 +94,26 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
     store,
     triggers: sources.flatMap((source) => source.triggers),
     dialects: eventsDialects(),
-    egress: createEgress({ ...reports, ...(lookup === undefined ? {} : { lookup }), unsafeAllowHttpLoopback: config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS }),
+    egress: createEgress({
+      ...reports,
+      ...(lookup === undefined ? {} : { lookup }),
+      unsafeAllowHttpLoopback: config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS,
+    }),
     ...(signing[0] === undefined ? {} : { deliveryKey: signing[0] }),
-    ttl: { minMs: config.TTL_MIN_MS, defaultMs: config.TTL_DEFAULT_MS, maxMs: config.TTL_MAX_MS, allowNoExpiry: config.ALLOW_NO_EXPIRY },
-    quotas: { subscriptionsPerPrincipal: config.MAX_SUBSCRIPTIONS_PER_PRINCIPAL, streamsPerPrincipal: config.MAX_STREAMS_PER_PRINCIPAL },
+    ttl: {
+      minMs: config.TTL_MIN_MS,
+      defaultMs: config.TTL_DEFAULT_MS,
+      maxMs: config.TTL_MAX_MS,
+      allowNoExpiry: config.ALLOW_NO_EXPIRY,
+    },
+    quotas: {
+      subscriptionsPerPrincipal: config.MAX_SUBSCRIPTIONS_PER_PRINCIPAL,
+      streamsPerPrincipal: config.MAX_STREAMS_PER_PRINCIPAL,
+    },
   });
-  const bus = new InMemoryServerEventBus((error) => log.error({ err: error }, 'a listener could not be told of a change'));
+  const bus = new InMemoryServerEventBus((error) =>
+    log.error({ err: error }, 'a listener could not be told of a change'),
+  );
   const fixtures = config.FIXTURES === undefined ? null : conformanceFixtures(bus);
 
   // Resources that are no feeds are the fixtures', which are everybody's.
@@ -82,7 +129,10 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
     deliveryKeys: signing,
     bus,
     buildMcpServer() {
-      const mcp = new McpServer({ name: packageJson.name, version: packageJson.version }, fixtures?.options);
+      const mcp = new McpServer(
+        { name: packageJson.name, version: packageJson.version },
+        fixtures?.options,
+      );
       // First, as an application's own things are: what is attached after them leaves them in place.
       fixtures?.attach(mcp);
       attachTriggers(mcp, engine, {
@@ -100,11 +150,13 @@ export async function createService({ config, sources, log, meter, jwksUri, engi
       attachResources(mcp, engine, feeds);
       return mcp;
     },
-    withFeeds: (fetch) => withFeeds(fetch, engine, { ...feeds, listChanged: ['triggers', 'events'] }),
-    start: () => (starting ??= start().catch((error: unknown) => {
-      onStartFailed?.(error);
-      throw error;
-    })),
+    withFeeds: (fetch) =>
+      withFeeds(fetch, engine, { ...feeds, listChanged: ['triggers', 'events'] }),
+    start: () =>
+      (starting ??= start().catch((error: unknown) => {
+        onStartFailed?.(error);
+        throw error;
+      })),
     async stop() {
       // What is being started cannot be stopped half-way.
       await starting?.catch(() => undefined);

@@ -3,7 +3,12 @@
  * most clients never say goodbye; both are done here.
  */
 import { randomUUID } from 'node:crypto';
-import { isInitializeRequest, WebStandardStreamableHTTPServerTransport, type AuthInfo, type McpServer } from '@modelcontextprotocol/server';
+import {
+  isInitializeRequest,
+  WebStandardStreamableHTTPServerTransport,
+  type AuthInfo,
+  type McpServer,
+} from '@modelcontextprotocol/server';
 import { WireError, type LocalError } from 'mcp-triggers-experimental';
 import { exhausted, sessionNotFound, sessionRequired } from './answers.ts';
 
@@ -55,7 +60,8 @@ export class Sessions {
 
   async handle(incoming: SessionRequest): Promise<Response> {
     const id = incoming.request.headers.get('mcp-session-id');
-    if (id === null) return isInitializeRequest(incoming.body) ? this.#begin(incoming) : sessionRequired();
+    if (id === null)
+      return isInitializeRequest(incoming.body) ? this.#begin(incoming) : sessionRequired();
     const session = this.#sessions.get(id);
     if (!session || session.principal !== incoming.principal) return sessionNotFound();
     return this.#serve(session, incoming);
@@ -73,7 +79,14 @@ export class Sessions {
       sessionIdGenerator: () => id,
       onsessionclosed: () => void this.#sessions.delete(id),
     });
-    const session: Session = { id, principal: incoming.principal, mcp, transport, open: 0, usedAt: this.#options.now() };
+    const session: Session = {
+      id,
+      principal: incoming.principal,
+      mcp,
+      transport,
+      open: 0,
+      usedAt: this.#options.now(),
+    };
     await mcp.connect(transport);
     mcp.server.onerror = this.#options.onError;
     // Stored before the answer names it, so that the client's next request finds it.
@@ -103,7 +116,9 @@ export class Sessions {
     const own = [...this.#sessions.values()].filter((session) => session.principal === principal);
     const full = this.#sessions.size >= this.#options.max;
     if (!full && own.length < share) return null;
-    const unused = own.filter((session) => session.open === 0).toSorted((a, b) => a.usedAt - b.usedAt)[0];
+    const unused = own
+      .filter((session) => session.open === 0)
+      .toSorted((a, b) => a.usedAt - b.usedAt)[0];
     if (!unused) return full ? this.#options.max : share;
     this.#end(unused).catch(this.#options.onError);
     return null;
@@ -112,7 +127,9 @@ export class Sessions {
   /** Ends sessions that nobody has used for the idle time. Called at intervals. */
   async reap(): Promise<void> {
     const before = this.#options.now() - this.#options.idleMs;
-    const idle = [...this.#sessions.values()].filter((session) => session.open === 0 && session.usedAt <= before);
+    const idle = [...this.#sessions.values()].filter(
+      (session) => session.open === 0 && session.usedAt <= before,
+    );
     await Promise.all(idle.map((session) => this.#end(session)));
   }
 
@@ -127,7 +144,10 @@ export class Sessions {
 }
 
 /** On this stream a client hears of what it may know, so it ends with the authorization that it was opened with. A client opens another one. */
-function endWithAuthorization({ transport }: Session, { authInfo: { expiresAt }, onAnswered }: SessionRequest): void {
+function endWithAuthorization(
+  { transport }: Session,
+  { authInfo: { expiresAt }, onAnswered }: SessionRequest,
+): void {
   if (expiresAt === undefined) return;
   const leftMs = Math.min(Math.max(0, expiresAt * 1000 - Date.now()), LONGEST_TIMER_MS);
   const timer = setTimeout(() => transport.closeStandaloneSSEStream(), leftMs).unref();

@@ -14,14 +14,19 @@ export interface Sources {
 }
 
 /** Makes the configured sources. Throws `LocalError` `config_invalid` for a schedule that makes no sense. */
-export function sourcesOf(config: Pick<Config, 'GITHUB_SECRET' | 'WATCH_FOLDER' | 'SCHEDULES'>, log: Log): Sources {
+export function sourcesOf(
+  config: Pick<Config, 'GITHUB_SECRET' | 'WATCH_FOLDER' | 'SCHEDULES'>,
+  log: Log,
+): Sources {
   const { GITHUB_SECRET: secret, WATCH_FOLDER: folder, SCHEDULES: schedules } = config;
   const github = secret === undefined ? null : githubSource({ secret, log });
   return {
     sources: [
       ...(github === null ? [] : [github]),
       ...(folder === undefined ? [] : [folderSource({ folder, log })]),
-      ...(schedules === undefined || schedules.length === 0 ? [] : [scheduleSource({ schedules, log })]),
+      ...(schedules === undefined || schedules.length === 0
+        ? []
+        : [scheduleSource({ schedules, log })]),
     ],
     github: github === null ? null : github.handle,
   };

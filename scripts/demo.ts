@@ -23,11 +23,21 @@ async function main(): Promise<number> {
     const dataDir = await mkdtemp(join(tmpdir(), 'mcp-triggers-demo-'));
     defer(() => rm(dataDir, { recursive: true, force: true, maxRetries: 3 }));
     const secret = randomBytes(24).toString('hex');
-    const server = new ServerProcess({ dataDir, port: await freePort(), env: { TRIGGERS_GITHUB_SECRET: secret } });
+    const server = new ServerProcess({
+      dataDir,
+      port: await freePort(),
+      env: { TRIGGERS_GITHUB_SECRET: secret },
+    });
     defer(() => server.stop());
-    screen.line('MCP triggers: a subscription is a durable, ordered, numbered log that one client drains');
+    screen.line(
+      'MCP triggers: a subscription is a durable, ordered, numbered log that one client drains',
+    );
     const held = await tell({ server, secret, screen, signal: stop.signal, defer });
-    screen.line(held ? `\nEverything held, in ${seconds(performance.now() - startedAt)}. Next: README.md, or npm run client -- --help` : '\nSomething did not hold. Please report this output.');
+    screen.line(
+      held
+        ? `\nEverything held, in ${seconds(performance.now() - startedAt)}. Next: README.md, or npm run client -- --help`
+        : '\nSomething did not hold. Please report this output.',
+    );
     return held ? 0 : 1;
   } catch (error) {
     if (stop.signal.aborted) {
@@ -37,7 +47,10 @@ async function main(): Promise<number> {
     process.stderr.write(`\nThe demo could not be run: ${(error as Error).message}\n`);
     return 1;
   } finally {
-    for (const run of deferred) await run().catch((error: unknown) => process.stderr.write(`While cleaning up: ${(error as Error).message}\n`));
+    for (const run of deferred)
+      await run().catch((error: unknown) =>
+        process.stderr.write(`While cleaning up: ${(error as Error).message}\n`),
+      );
   }
 }
 

@@ -27,38 +27,56 @@ const identity = ({ peer, version, role, era, drain, exercised }: VersionedRow):
   [`\`${peer}\``, version, role, era ?? 'any', drain, exercised].map(cell).join(' | ');
 
 const verdict = (result: RowResult | undefined): string =>
-  result === undefined ? 'did not run' : !result.passed ? '**failed**' : result.saw === undefined ? 'passed' : `passed: ${result.saw}`;
+  result === undefined
+    ? 'did not run'
+    : !result.passed
+      ? '**failed**'
+      : result.saw === undefined
+        ? 'passed'
+        : `passed: ${result.saw}`;
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** The table. Every declared row is in it, whether its test came to an end or not. */
 export function matrix(rows: readonly VersionedRow[], results: readonly RowResult[]): string {
   const found = new Map(results.map((result) => [identity(result), result]));
-  const lines = rows.map(identity).sort(byText).map((row) => `| ${row} | ${cell(verdict(found.get(row)))} |`);
+  const lines = rows
+    .map(identity)
+    .sort(byText)
+    .map((row) => `| ${row} | ${cell(verdict(found.get(row)))} |`);
   return [`| ${COLUMNS.join(' | ')} |`, `|${'---|'.repeat(COLUMNS.length)}`, ...lines].join('\n');
 }
 
 /** What is wrong with the table of a document, result apart; empty if nothing is. */
 export function stale(document: string, rows: readonly VersionedRow[]): string[] {
   const declared = rows.map(identity);
-  const written = part(document, 'matrix').split('\n').filter((line) => line.startsWith('| `')).map(withoutResult);
+  const written = part(document, 'matrix')
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .map(withoutResult);
   return [
     ...declared.filter((row) => !written.includes(row)).map((row) => `no such row: ${row}`),
     ...written.filter((row) => !declared.includes(row)).map((row) => `no test declares: ${row}`),
-    ...declared.filter((row, index) => declared.indexOf(row) !== index).map((row) => `declared by two tests: ${row}`),
-    ...written.filter((row, index) => written.indexOf(row) !== index).map((row) => `stands there twice: ${row}`),
+    ...declared
+      .filter((row, index) => declared.indexOf(row) !== index)
+      .map((row) => `declared by two tests: ${row}`),
+    ...written
+      .filter((row, index) => written.indexOf(row) !== index)
+      .map((row) => `stands there twice: ${row}`),
   ];
 }
 
 /** Whether the register in it is another than that of the tests. */
-export const hasStaleRegister = (document: string): boolean => part(document, 'register').trim() !== registerTable();
+export const hasStaleRegister = (document: string): boolean =>
+  part(document, 'register').trim() !== registerTable();
 
 const withoutResult = (line: string): string => line.slice('| '.length, line.lastIndexOf(' | '));
 
 function borders(document: string, name: string): readonly [number, number] {
   const [start, end] = [`<!-- ${name} -->\n`, `\n<!-- /${name} -->`];
   const [from, to] = [document.indexOf(start) + start.length, document.indexOf(end)];
-  if (from < start.length || to < from) throw new Error(`docs/interop.md has no place for "${name}".`);
+  if (from < start.length || to < from)
+    throw new Error(`docs/interop.md has no place for "${name}".`);
   return [from, to];
 }
 
@@ -71,44 +89,78 @@ function replaced(document: string, name: string, text: string): string {
 }
 
 /** The environment without what a run of vitest adds to it: one of its tests may call this script. */
-const outsideOfVitest = (): NodeJS.ProcessEnv => Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(VITEST|VITEST_.*|TEST)$/.test(name)));
+const outsideOfVitest = (): NodeJS.ProcessEnv =>
+  Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(VITEST|VITEST_.*|TEST)$/.test(name)),
+  );
 
 /** Runs the tests with a file for what they have to say; resolves with its lines and the exit code. */
-async function runTests<T>(variable: 'INTEROP_RESULTS' | 'INTEROP_ROWS', options: readonly string[], stdio: 'inherit' | 'ignore'): Promise<{ lines: T[]; code: number }> {
+async function runTests<T>(
+  variable: 'INTEROP_RESULTS' | 'INTEROP_ROWS',
+  options: readonly string[],
+  stdio: 'inherit' | 'ignore',
+): Promise<{ lines: T[]; code: number }> {
   const folder = await mkdtemp(join(tmpdir(), 'mcp-triggers-interop-'));
   try {
     const file = join(folder, 'lines');
     await writeFile(file, '');
-    const child = spawn(process.execPath, [VITEST, ...options], { cwd: ROOT, stdio, env: { ...outsideOfVitest(), [variable]: file } });
+    const child = spawn(process.execPath, [VITEST, ...options], {
+      cwd: ROOT,
+      stdio,
+      env: { ...outsideOfVitest(), [variable]: file },
+    });
     const [code] = (await once(child, 'exit')) as [number | null];
-    const lines = (await readFile(file, 'utf8')).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as T);
+    const lines = (await readFile(file, 'utf8'))
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as T);
     return { lines, code: code ?? 1 };
   } finally {
     await rm(folder, { recursive: true });
   }
 }
 
-const testFiles = (): string[] => globSync(TESTS, { cwd: ROOT }).filter((file) => DECLARES_ROWS.test(readFileSync(join(ROOT, file), 'utf8'))).sort();
+const testFiles = (): string[] =>
+  globSync(TESTS, { cwd: ROOT })
+    .filter((file) => DECLARES_ROWS.test(readFileSync(join(ROOT, file), 'utf8')))
+    .sort();
 
 /** The rows that the tests declare. Their files are loaded, and nothing in them is run. */
 export async function declaredRows(): Promise<VersionedRow[]> {
   const files = testFiles();
-  const { lines, code } = await runTests<VersionedRow>('INTEROP_ROWS', ['run', '--testNamePattern=a^', ...files], 'ignore');
-  if (code !== 0) throw new Error(`Not all of the tests with peers can be loaded: ${files.join(', ')}`);
+  const { lines, code } = await runTests<VersionedRow>(
+    'INTEROP_ROWS',
+    ['run', '--testNamePattern=a^', ...files],
+    'ignore',
+  );
+  if (code !== 0)
+    throw new Error(`Not all of the tests with peers can be loaded: ${files.join(', ')}`);
   return lines;
 }
 
 async function check(): Promise<number> {
   const document = await readFile(DOCUMENT, 'utf8');
-  const wrong = [...stale(document, await declaredRows()), ...(hasStaleRegister(document) ? ['the register is another: npm run interop -- --register'] : [])];
-  if (wrong.length > 0) process.stderr.write(`docs/interop.md is stale. Run: npm run interop\n${wrong.join('\n')}\n`);
+  const wrong = [
+    ...stale(document, await declaredRows()),
+    ...(hasStaleRegister(document)
+      ? ['the register is another: npm run interop -- --register']
+      : []),
+  ];
+  if (wrong.length > 0)
+    process.stderr.write(`docs/interop.md is stale. Run: npm run interop\n${wrong.join('\n')}\n`);
   return wrong.length > 0 ? 1 : 0;
 }
 
 /** Read only now: a run takes minutes, and the text around the parts may have been worked on. */
 async function write(parts: Readonly<Record<string, string>>): Promise<void> {
   const before = await readFile(DOCUMENT, 'utf8');
-  await writeFile(DOCUMENT, Object.entries(parts).reduce((document, [name, text]) => replaced(document, name, text), before));
+  await writeFile(
+    DOCUMENT,
+    Object.entries(parts).reduce(
+      (document, [name, text]) => replaced(document, name, text),
+      before,
+    ),
+  );
 }
 
 async function main(option: string | undefined): Promise<number> {
@@ -118,9 +170,14 @@ async function main(option: string | undefined): Promise<number> {
     return 0;
   }
   const rows = await declaredRows();
-  const { lines, code } = await runTests<RowResult>('INTEROP_RESULTS', ['run', ...testFiles()], 'inherit');
+  const { lines, code } = await runTests<RowResult>(
+    'INTEROP_RESULTS',
+    ['run', ...testFiles()],
+    'inherit',
+  );
   await write({ matrix: matrix(rows, lines), register: registerTable() });
   return code;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv[2]);
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  process.exitCode = await main(process.argv[2]);

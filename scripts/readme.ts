@@ -28,20 +28,45 @@ function environment(): string {
   return ['| variable | default | what it does |', '|---|---|---|', ...rows].join('\n');
 }
 
-const exitCodes = (): string => ['| code | meaning |', '|---|---|', ...EXIT_MEANINGS.map(([code, meaning]) => `| ${code} | ${meaning} |`)].join('\n');
+const exitCodes = (): string =>
+  [
+    '| code | meaning |',
+    '|---|---|',
+    ...EXIT_MEANINGS.map(([code, meaning]) => `| ${code} | ${meaning} |`),
+  ].join('\n');
 
 function commands(): string {
-  const program = createProgram({ out: () => undefined, err: () => undefined, columns: 100 }, new AbortController().signal);
+  const program = createProgram(
+    { out: () => undefined, err: () => undefined, columns: 100 },
+    new AbortController().signal,
+  );
   const rows = program.commands.map((command) => {
-    const usage = [command.name(), ...command.registeredArguments.map((argument) => (argument.required ? `<${argument.name()}>` : `[${argument.name()}]`))].join(' ');
-    const options = command.options.map(({ flags }) => `\`${flags.replaceAll('|', '\\|')}\``).join(' ');
+    const usage = [
+      command.name(),
+      ...command.registeredArguments.map((argument) =>
+        argument.required ? `<${argument.name()}>` : `[${argument.name()}]`,
+      ),
+    ].join(' ');
+    const options = command.options
+      .map(({ flags }) => `\`${flags.replaceAll('|', '\\|')}\``)
+      .join(' ');
     return `| \`${usage}\` | ${command.description()} | ${options} |`;
   });
-  const globals = program.options.filter(({ long }) => long !== '--version').map(({ flags, description, defaultValue, argChoices }) => {
-    const choices = argChoices === undefined ? '' : `: ${argChoices.join(', ')}`;
-    return `| \`${flags}\` | ${description}${choices}${defaultValue === undefined ? '' : ` (default \`${String(defaultValue)}\`)`} |`;
-  });
-  return ['| command | does | options |', '|---|---|---|', ...rows, '', '| global option | what it does |', '|---|---|', ...globals].join('\n');
+  const globals = program.options
+    .filter(({ long }) => long !== '--version')
+    .map(({ flags, description, defaultValue, argChoices }) => {
+      const choices = argChoices === undefined ? '' : `: ${argChoices.join(', ')}`;
+      return `| \`${flags}\` | ${description}${choices}${defaultValue === undefined ? '' : ` (default \`${String(defaultValue)}\`)`} |`;
+    });
+  return [
+    '| command | does | options |',
+    '|---|---|---|',
+    ...rows,
+    '',
+    '| global option | what it does |',
+    '|---|---|',
+    ...globals,
+  ].join('\n');
 }
 
 /** README.md with every part fresh. */
@@ -50,8 +75,8 @@ export async function fresh(readme: string): Promise<string> {
     'example: server': await example('docs/examples/server.ts'),
     'example: client': await example('docs/examples/client.ts'),
     'example: receiver': await example('docs/examples/receiver.ts'),
-    'environment': environment(),
-    'commands': commands(),
+    environment: environment(),
+    commands: commands(),
     'exit codes': exitCodes(),
   };
   return Object.entries(parts).reduce((text, [name, part]) => {
@@ -72,4 +97,5 @@ async function main(check: boolean): Promise<number> {
   return check ? 1 : 0;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv.includes('--check'));
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  process.exitCode = await main(process.argv.includes('--check'));

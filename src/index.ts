@@ -6,7 +6,13 @@
  */
 export * from './protocol/wire/schema.ts';
 
-export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from './protocol/wire/errors.ts';
+export {
+  LocalError,
+  WireError,
+  type LocalErrorCode,
+  type WireErrorData,
+  type WireErrorName,
+} from './protocol/wire/errors.ts';
 export { RemoteError } from './protocol/wire/remote-error.ts';
 export { check, type Checked, type Complaint, type WireTypes } from './protocol/wire/validate.ts';
 export { capabilityOf } from './protocol/wire/capability.ts';

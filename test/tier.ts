@@ -12,7 +12,8 @@ export function onePerGroup<T>(matrix: readonly T[], groupOf: (one: T) => string
 }
 
 /** The family of a check: its first word without a role, `jws` for `jws-alg` and `poll` for `client-poll-cursor`. */
-export const familyOf = ({ check }: { readonly check: string }): string => /^(?:client-|receiver-)?([^-]+)/.exec(check)![1]!;
+export const familyOf = ({ check }: { readonly check: string }): string =>
+  /^(?:client-|receiver-)?([^-]+)/.exec(check)![1]!;
 
 /** `daily` in `npm test`, `all` in `npm run test:all`. */
 export const byTier = <T>(daily: T, all: T): T => (runsEverything ? all : daily);

@@ -7,8 +7,18 @@ import { Receiver, RECEIVER } from './minimal-receiver.mjs';
 
 const url = process.argv.at(-1);
 const era = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION ?? '2026-07-28';
-const { select, drain, suggested = {}, unsubscribeAfter } = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT);
-const { requestTimeoutMs = 60_000, streamSilenceMs = 30_000, backoffBaseMs = 100, pullWaitMs = 20_000 } = suggested;
+const {
+  select,
+  drain,
+  suggested = {},
+  unsubscribeAfter,
+} = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT);
+const {
+  requestTimeoutMs = 60_000,
+  streamSilenceMs = 30_000,
+  backoffBaseMs = 100,
+  pullWaitMs = 20_000,
+} = suggested;
 const META = 'io.modelcontextprotocol';
 const EXTENSION = `${META}/triggers`;
 
@@ -27,11 +37,18 @@ const RIGHT = {
   /** Where to drain from. */
   after: (applied, _head) => applied,
   /** What to do about a delivery that is not next: read again from where we stand. */
-  onMissing: () => { throw new Error('numbers are missing'); },
+  onMissing: () => {
+    throw new Error('numbers are missing');
+  },
   isUnsubscribed: ({ data }) => data?.kind === 'subscription',
-  onListChanged: async (list, call) => { list.etag = (await call('triggers/list', { ifNoneMatch: list.etag })).etag; },
+  onListChanged: async (list, call) => {
+    list.etag = (await call('triggers/list', { ifNoneMatch: list.etag })).etag;
+  },
   renewAfterMs: (subscription) => subscription.renewAfterMs,
-  renewal: (subscription) => ({ subscriptionId: subscription.subscriptionId, ttlMs: subscription.ttlMs }),
+  renewal: (subscription) => ({
+    subscriptionId: subscription.subscriptionId,
+    ttlMs: subscription.ttlMs,
+  }),
   pauseMs: (failures, base) => Math.random() * Math.min(30_000, base * 2 ** failures),
   silenceMs: (ms) => ms,
   streamTimeoutMs: (_ms) => Infinity,
@@ -41,7 +58,10 @@ const RIGHT = {
   key: () => 'minimal',
 };
 const wrong = process.env.CONFORMANCE_WRONG;
-const how = { ...RIGHT, ...(wrong ? (await import('./broken/client/ways.mjs')).ways[wrong].how : {}) };
+const how = {
+  ...RIGHT,
+  ...(wrong ? (await import('./broken/client/ways.mjs')).ways[wrong].how : {}),
+};
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const forever = () => new Promise(() => setInterval(() => {}, 60_000));
@@ -61,19 +81,44 @@ let settings;
 /** The messages of the answer to one request, as they come. */
 async function* messages(method, params, signal) {
   const id = randomUUID();
-  const _meta = era === '2026-07-28' ? { [`${META}/protocolVersion`]: era, [`${META}/clientInfo`]: { name: 'minimal', version: '1' }, [`${META}/clientCapabilities`]: {} } : undefined;
+  const _meta =
+    era === '2026-07-28'
+      ? {
+          [`${META}/protocolVersion`]: era,
+          [`${META}/clientInfo`]: { name: 'minimal', version: '1' },
+          [`${META}/clientCapabilities`]: {},
+        }
+      : undefined;
   const response = await fetch(url, {
-    method: 'POST', signal, body: JSON.stringify({ jsonrpc: '2.0', ...(method.startsWith('notifications/') ? {} : { id }), method, params: { ...params, ...(_meta && { _meta }) } }),
+    method: 'POST',
+    signal,
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      ...(method.startsWith('notifications/') ? {} : { id }),
+      method,
+      params: { ...params, ...(_meta && { _meta }) },
+    }),
     headers: {
-      'content-type': 'application/json', accept: 'application/json, text/event-stream', ...(session && { 'mcp-session-id': session }),
-      ...(method === 'initialize' ? {} : { 'mcp-protocol-version': era }), ...(_meta && { 'mcp-method': method }),
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...(session && { 'mcp-session-id': session }),
+      ...(method === 'initialize' ? {} : { 'mcp-protocol-version': era }),
+      ...(_meta && { 'mcp-method': method }),
     },
   });
   session = response.headers.get('mcp-session-id') ?? session;
   const streamed = response.headers.get('content-type')?.startsWith('text/event-stream');
-  for await (const message of streamed ? sse(response.body) : response.status === 202 ? [] : [await response.json()]) {
+  for await (const message of streamed
+    ? sse(response.body)
+    : response.status === 202
+      ? []
+      : [await response.json()]) {
     if (message.error) throw new RpcError(message.error);
-    yield { ...message, isAnswer: message.id === id, isOurs: message.params?._meta?.[`${META}/subscriptionId`] === id };
+    yield {
+      ...message,
+      isAnswer: message.id === id,
+      isOurs: message.params?._meta?.[`${META}/subscriptionId`] === id,
+    };
   }
 }
 
@@ -83,21 +128,40 @@ async function* sse(body) {
   for await (const chunk of body) {
     text = (text + decoder.decode(chunk, { stream: true })).replace(/\r\n/g, '\n');
     for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
-      const data = text.slice(0, end).split('\n').filter((line) => line.startsWith('data:')).map((line) => line.slice(5).trimStart()).join('\n');
+      const data = text
+        .slice(0, end)
+        .split('\n')
+        .filter((line) => line.startsWith('data:'))
+        .map((line) => line.slice(5).trimStart())
+        .join('\n');
       if (data) yield JSON.parse(data);
     }
   }
 }
 
 async function call(method, params = {}, waitMs = 0) {
-  for await (const message of messages(method, params, AbortSignal.timeout(requestTimeoutMs + waitMs))) if (message.isAnswer) return message.result;
+  for await (const message of messages(
+    method,
+    params,
+    AbortSignal.timeout(requestTimeoutMs + waitMs),
+  ))
+    if (message.isAnswer) return message.result;
   throw new Error(`${method} was not answered`);
 }
 
 async function greet() {
-  if (era === '2026-07-28') return (await call('server/discover')).capabilities.extensions?.[EXTENSION];
-  const { capabilities } = await call('initialize', { protocolVersion: era, capabilities: {}, clientInfo: { name: 'minimal', version: '1' } });
-  for await (const _ of messages('notifications/initialized', {}, AbortSignal.timeout(requestTimeoutMs)));
+  if (era === '2026-07-28')
+    return (await call('server/discover')).capabilities.extensions?.[EXTENSION];
+  const { capabilities } = await call('initialize', {
+    protocolVersion: era,
+    capabilities: {},
+    clientInfo: { name: 'minimal', version: '1' },
+  });
+  for await (const _ of messages(
+    'notifications/initialized',
+    {},
+    AbortSignal.timeout(requestTimeoutMs),
+  ));
   return capabilities.experimental?.[EXTENSION];
 }
 
@@ -116,7 +180,11 @@ const reader = new Reader((line) => {
 async function subscribe() {
   const params = { key: how.key(), select };
   if (drain === 'callback') {
-    receiver ??= await new Receiver({ reader, how: { ...RECEIVER, ...how }, onMissing: () => catchUp().catch(() => {}) }).listen();
+    receiver ??= await new Receiver({
+      reader,
+      how: { ...RECEIVER, ...how },
+      onMissing: () => catchUp().catch(() => {}),
+    }).listen();
     params.callback = receiver.register({ audience: url, key: 'minimal' });
   }
   subscription = await call('triggers/subscribe', params);
@@ -135,7 +203,11 @@ async function renew() {
 }
 
 const acknowledge = async (sequence) => {
-  if (sequence > 0) await call('triggers/ack', { subscriptionId: subscription.subscriptionId, position: { epoch: reader.applied.epoch, sequence } });
+  if (sequence > 0)
+    await call('triggers/ack', {
+      subscriptionId: subscription.subscriptionId,
+      position: { epoch: reader.applied.epoch, sequence },
+    });
   if (unsubscribeAfter !== undefined && events >= unsubscribeAfter) await unsubscribe();
 };
 
@@ -160,20 +232,29 @@ const DRAINS = {
   async stream() {
     const stop = new AbortController();
     let silence;
-    const watch = () => { clearTimeout(silence); silence = setTimeout(() => stop.abort(), how.silenceMs(streamSilenceMs)); };
+    const watch = () => {
+      clearTimeout(silence);
+      silence = setTimeout(() => stop.abort(), how.silenceMs(streamSilenceMs));
+    };
     const timeout = how.streamTimeoutMs(requestTimeoutMs);
     if (timeout !== Infinity) setTimeout(() => stop.abort(), timeout).unref();
     watch();
     try {
       const after = how.after(reader.applied, subscription.head);
-      for await (const message of messages('triggers/stream', { subscriptionId: subscription.subscriptionId, ...(after && { after }) }, stop.signal)) {
+      for await (const message of messages(
+        'triggers/stream',
+        { subscriptionId: subscription.subscriptionId, ...(after && { after }) },
+        stop.signal,
+      )) {
         watch();
         if (message.isAnswer) return;
-        if (message.method === 'notifications/triggers/list_changed') await how.onListChanged(list, call);
+        if (message.method === 'notifications/triggers/list_changed')
+          await how.onListChanged(list, call);
         if (message.method !== 'notifications/triggers/delivery' || !message.isOurs) continue;
         subscription.head = message.params.head;
         const before = reader.applied;
-        if (take(message.params) && reader.applied !== before) await acknowledge(reader.applied.sequence);
+        if (take(message.params) && reader.applied !== before)
+          await acknowledge(reader.applied.sequence);
       }
     } finally {
       clearTimeout(silence);
@@ -226,8 +307,12 @@ for (let failures = 0, wanted = true; ;) {
   } catch (error) {
     const { data } = error;
     switch (how.meaning(error)) {
-      case 'absent': await forever(); break;
-      case 'epoch': reader.lose(data.epoch); break;
+      case 'absent':
+        await forever();
+        break;
+      case 'epoch':
+        reader.lose(data.epoch);
+        break;
       case 'position':
         reader.tell({ applied: 'lost', ...reader.applied });
         reader.applied = { epoch: data.epoch, sequence: data.acked };

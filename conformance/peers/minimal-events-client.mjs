@@ -31,19 +31,35 @@ const RIGHT = {
   hookUrl: (hook, _n) => hook,
 };
 const wrong = process.env.CONFORMANCE_WRONG;
-const how = { ...RIGHT, ...(wrong ? (await import('./broken/events/ways.mjs')).ways[wrong].how : {}) };
+const how = {
+  ...RIGHT,
+  ...(wrong ? (await import('./broken/events/ways.mjs')).ways[wrong].how : {}),
+};
 
 const forever = () => new Promise(() => setInterval(() => {}, 60_000));
-const say = (line) => { if (how.tells(line)) process.stdout.write(`${JSON.stringify(line)}\n`); };
+const say = (line) => {
+  if (how.tells(line)) process.stdout.write(`${JSON.stringify(line)}\n`);
+};
 
 /* ---------------------------------------------------------------- JSON-RPC over Streamable HTTP */
 
 async function* messages(method, params, signal) {
   const id = randomUUID();
-  const _meta = { [`${META}/protocolVersion`]: era, [`${META}/clientInfo`]: { name: 'minimal', version: '1' }, [`${META}/clientCapabilities`]: { extensions: { [`${META}/events`]: {} } } };
+  const _meta = {
+    [`${META}/protocolVersion`]: era,
+    [`${META}/clientInfo`]: { name: 'minimal', version: '1' },
+    [`${META}/clientCapabilities`]: { extensions: { [`${META}/events`]: {} } },
+  };
   const response = await fetch(url, {
-    method: 'POST', signal, body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta } }),
-    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': era, 'mcp-method': method },
+    method: 'POST',
+    signal,
+    body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta } }),
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': era,
+      'mcp-method': method,
+    },
   });
   const streamed = response.headers.get('content-type')?.startsWith('text/event-stream');
   for await (const message of streamed ? sse(response.body) : [await response.json()]) {
@@ -57,19 +73,23 @@ async function* sse(body) {
   let text = '';
   for await (const chunk of body) {
     text += decoder.decode(chunk, { stream: true });
-    for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) yield JSON.parse(text.slice('data: '.length, end));
+    for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2))
+      yield JSON.parse(text.slice('data: '.length, end));
   }
 }
 
 async function call(method, params = {}) {
-  for await (const message of messages(method, params, AbortSignal.timeout(requestTimeoutMs))) if (message.isAnswer) return message.result;
+  for await (const message of messages(method, params, AbortSignal.timeout(requestTimeoutMs)))
+    if (message.isAnswer) return message.result;
   throw new Error(`${method} was not answered`);
 }
 
 /* ---------------------------------------------------------------- three ways to follow */
 
 async function watchList() {
-  for await (const { method } of messages('subscriptions/listen', { notifications: { eventsListChanged: true } })) {
+  for await (const { method } of messages('subscriptions/listen', {
+    notifications: { eventsListChanged: true },
+  })) {
     if (method === 'notifications/events/list_changed') await how.onListChanged(call);
   }
 }
@@ -91,18 +111,26 @@ const FOLLOW = {
     for (let cursor = null, over = false; !over;) {
       const stop = new AbortController();
       let silence;
-      const watch = () => { clearTimeout(silence); silence = setTimeout(() => stop.abort(), how.silenceMs(streamSilenceMs)); };
+      const watch = () => {
+        clearTimeout(silence);
+        silence = setTimeout(() => stop.abort(), how.silenceMs(streamSilenceMs));
+      };
       const timeout = how.streamTimeoutMs(requestTimeoutMs);
       if (timeout !== Infinity) setTimeout(() => stop.abort(), timeout);
       watch();
       let isWhole = false;
       try {
-        for await (const { method, params, isAnswer } of messages('events/stream', { ...followed, cursor: how.streamCursor(cursor) }, stop.signal)) {
+        for await (const { method, params, isAnswer } of messages(
+          'events/stream',
+          { ...followed, cursor: how.streamCursor(cursor) },
+          stop.signal,
+        )) {
           watch();
           isWhole ||= isAnswer;
           const kind = method?.split('/').at(-1);
           if (kind === 'event') tell(params);
-          if (kind === 'event' || kind === 'heartbeat' || kind === 'active') cursor = how.kept(params, cursor);
+          if (kind === 'event' || kind === 'heartbeat' || kind === 'active')
+            cursor = how.kept(params, cursor);
           if (kind === 'terminated') say({ applied: 'ended' });
           const effect = how.effect(kind, params);
           if (effect === 'end') over = true;
@@ -125,7 +153,10 @@ const FOLLOW = {
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
     for (let n = 0; ; n += 1) {
       const hook = how.hookUrl(`http://127.0.0.1:${server.address().port}/hook`, n);
-      const { refreshBefore } = await call('events/subscribe', { ...followed, delivery: { mode: 'webhook', url: hook, ...(secret && { secret }) } });
+      const { refreshBefore } = await call('events/subscribe', {
+        ...followed,
+        delivery: { mode: 'webhook', url: hook, ...(secret && { secret }) },
+      });
       await sleep(how.refreshMs(refreshBefore));
     }
   },
@@ -133,16 +164,23 @@ const FOLLOW = {
 
 function take(request, response, secret) {
   const chunks = [];
-  request.on('data', (chunk) => chunks.push(chunk)).on('end', () => {
-    const raw = Buffer.concat(chunks);
-    const key = Buffer.from(String(secret).slice('whsec_'.length), 'base64');
-    const right = createHmac('sha256', key).update(`${request.headers['webhook-id']}.${request.headers['webhook-timestamp']}.`).update(raw).digest('base64');
-    if (!String(request.headers['webhook-signature']).split(' ').includes(`v1,${right}`)) return response.writeHead(401).end();
-    const body = JSON.parse(raw.toString());
-    if (body.type === 'verification') return response.writeHead(200).end(JSON.stringify({ challenge: body.challenge }));
-    if (body.type === undefined) tell(body);
-    return response.writeHead(204).end();
-  });
+  request
+    .on('data', (chunk) => chunks.push(chunk))
+    .on('end', () => {
+      const raw = Buffer.concat(chunks);
+      const key = Buffer.from(String(secret).slice('whsec_'.length), 'base64');
+      const right = createHmac('sha256', key)
+        .update(`${request.headers['webhook-id']}.${request.headers['webhook-timestamp']}.`)
+        .update(raw)
+        .digest('base64');
+      if (!String(request.headers['webhook-signature']).split(' ').includes(`v1,${right}`))
+        return response.writeHead(401).end();
+      const body = JSON.parse(raw.toString());
+      if (body.type === 'verification')
+        return response.writeHead(200).end(JSON.stringify({ challenge: body.challenge }));
+      if (body.type === undefined) tell(body);
+      return response.writeHead(204).end();
+    });
 }
 
 process.once('SIGTERM', () => process.exit(0));
@@ -152,4 +190,8 @@ const settings = capabilities.extensions?.[`${META}/events`];
 if (!how.hasExtension(settings)) await forever();
 const { events } = await call('events/list');
 if (settings?.listChanged) watchList().catch(() => {});
-await Promise.all(events.filter(({ delivery }) => delivery.includes(mode)).map(({ name }) => FOLLOW[mode]({ name, arguments: {} })));
+await Promise.all(
+  events
+    .filter(({ delivery }) => delivery.includes(mode))
+    .map(({ name }) => FOLLOW[mode]({ name, arguments: {} })),
+);

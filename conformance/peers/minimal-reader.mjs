@@ -2,7 +2,8 @@
 // `how` holds the decisions: a peer that is to be wrong replaces one of them.
 
 /** The highest number that a delivery covers. */
-export const lastOf = ({ after, events, gaps = [] }) => Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
+export const lastOf = ({ after, events, gaps = [] }) =>
+  Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
 export const READER = {
   isLeft: (epoch, left) => left.includes(epoch),
@@ -22,7 +23,9 @@ export class Reader {
 
   constructor(tell, how = READER) {
     this.how = how;
-    this.tell = (line) => { if (how.tells(line)) tell(line); };
+    this.tell = (line) => {
+      if (how.tells(line)) tell(line);
+    };
   }
 
   /** The log has another life. */
@@ -42,10 +45,20 @@ export class Reader {
       this.lose(epoch);
     }
     if (this.how.isMissing(delivery, this.applied)) return { refused: 'missing' };
-    const parts = [...events.map((event) => ({ from: event.sequence, to: event.sequence, event })), ...gaps].sort((a, b) => a.from - b.from);
+    const parts = [
+      ...events.map((event) => ({ from: event.sequence, to: event.sequence, event })),
+      ...gaps,
+    ].sort((a, b) => a.from - b.from);
     for (const { from, to, reason, event } of parts) {
       if (this.how.isDuplicate(to, this.applied)) continue;
-      if (event === undefined) this.tell({ applied: 'gap', epoch, from: Math.max(from, this.applied.sequence + 1), to, reason });
+      if (event === undefined)
+        this.tell({
+          applied: 'gap',
+          epoch,
+          from: Math.max(from, this.applied.sequence + 1),
+          to,
+          reason,
+        });
       else if (this.left.length === 0 || !this.how.isRepeated(event, this.seen)) {
         this.tell({ applied: 'event', epoch, sequence: to, eventId: event.eventId });
         this.seen.add(`${event.name}\n${event.eventId}`);

@@ -4,4 +4,11 @@
 export declare const RECEIVER: object;
 
 /** A receiver and its control interface on loopback ports, with one registration to begin with. */
-export declare function serve(how?: object): Promise<{ readonly url: string; readonly secret: string; readonly control: string; close(): void }>;
+export declare function serve(
+  how?: object,
+): Promise<{
+  readonly url: string;
+  readonly secret: string;
+  readonly control: string;
+  close(): void;
+}>;

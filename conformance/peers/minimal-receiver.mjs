@@ -1,7 +1,17 @@
 // A right callback receiver of the extension in plain JavaScript, without dependencies: signed URLs, both signatures, challenges, and one log for
 // each pair of server and key. Started as a program it serves the control interface of `docs/conformance.md` too and prints where.
 // `broken/receiver/ways.mjs` has ways to be wrong in.
-import { createHash, createHmac, createPublicKey, generateKeyPairSync, randomBytes, randomUUID, sign, timingSafeEqual, verify } from 'node:crypto';
+import {
+  createHash,
+  createHmac,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  randomUUID,
+  sign,
+  timingSafeEqual,
+  verify,
+} from 'node:crypto';
 import { createServer } from 'node:http';
 import { pathToFileURL } from 'node:url';
 import { lastOf, READER, Reader } from './minimal-reader.mjs';
@@ -11,7 +21,10 @@ const TOLERANCE_S = 300;
 const JWS_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
 const sha256 = (text) => createHash('sha256').update(text).digest('base64url');
 const seconds = () => Date.now() / 1000;
-const hmac = (secret, content) => createHmac('sha256', Buffer.from(secret.slice(6), 'base64')).update(content).digest('base64');
+const hmac = (secret, content) =>
+  createHmac('sha256', Buffer.from(secret.slice(6), 'base64'))
+    .update(content)
+    .digest('base64');
 const same = (a, b) => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
 const jsonOf = (bytes) => {
   try {
@@ -26,7 +39,8 @@ const isNumber = (n) => Number.isSafeInteger(n) && n >= 0;
 /** The keys of a registration's server; an unknown `kid` fetches them again, at most once per minute. */
 async function keySet(registration, kid) {
   const { known } = registration;
-  if (known && (seconds() - known.fetchedAt < 60 || known.keys.some((key) => key.kid === kid))) return known.keys;
+  if (known && (seconds() - known.fetchedAt < 60 || known.keys.some((key) => key.kid === kid)))
+    return known.keys;
   const { keys } = await (await fetch(registration.jwksUri)).json();
   registration.known = { keys, fetchedAt: seconds() };
   return keys;
@@ -35,7 +49,16 @@ async function keySet(registration, kid) {
 /** Every decision that a receiver can get wrong. */
 export const RECEIVER = {
   ...READER,
-  status: { signature: 401, identity: 401, url: 401, unknown: 404, malformed: 400, missing: 503, left: 409, ended: 409 },
+  status: {
+    signature: 401,
+    identity: 401,
+    url: 401,
+    unknown: 404,
+    malformed: 400,
+    missing: 503,
+    left: 409,
+    ended: 409,
+  },
   /** An answer before anything was verified: never. */
   beforeSignature: (_message, _registration) => undefined,
   isId: (id) => /^[A-Za-z0-9_-]{1,128}$/.test(id),
@@ -49,7 +72,8 @@ export const RECEIVER = {
   needsSignature: true,
   /* the token in the URL */
   mintAlg: 'EdDSA',
-  verifiesToken: ({ alg }, input, signature, key) => (alg === 'EdDSA' || alg === 'Ed25519') && verify(null, input, key, signature),
+  verifiesToken: ({ alg }, input, signature, key) =>
+    (alg === 'EdDSA' || alg === 'Ed25519') && verify(null, input, key, signature),
   isTokenType: (typ) => typ === 'mcp-callback+jwt',
   isIssuer: (iss, own) => iss === own,
   isInTime: (exp) => exp > seconds(),
@@ -59,7 +83,12 @@ export const RECEIVER = {
   /* the server's signature */
   needsIdentity: (registration) => registration.jwksUri !== undefined,
   isHeader: (header) => Object.keys(header).sort().join() === JWS_MEMBERS.join(),
-  isJws: ({ typ, alg, b64, crit, htm }) => typ === 'mcp-delivery+jws' && ['EdDSA', 'Ed25519'].includes(alg) && b64 === false && JSON.stringify(crit) === '["b64"]' && htm === 'POST',
+  isJws: ({ typ, alg, b64, crit, htm }) =>
+    typ === 'mcp-delivery+jws' &&
+    ['EdDSA', 'Ed25519'].includes(alg) &&
+    b64 === false &&
+    JSON.stringify(crit) === '["b64"]' &&
+    htm === 'POST',
   isInstant: (iat) => Number.isInteger(iat) && Math.abs(iat - seconds()) <= TOLERANCE_S,
   isOrigin: (origin, url) => origin === new URL(url).origin,
   isUrl: (uh, url) => uh === sha256(url),
@@ -84,8 +113,14 @@ const demand = (condition, why) => {
 };
 
 const isDelivery = (d) =>
-  [d?.subscriptionId, d?.key, d?.epoch, d?.etag, d?.status].every((text) => typeof text === 'string') && [d.after, d.head, d.acked].every(isNumber) &&
-  Array.isArray(d.events) && d.events.every((event) => isNumber(event?.sequence)) && (d.gaps ?? []).every((gap) => isNumber(gap?.from) && isNumber(gap?.to)) && lastOf(d) <= d.head;
+  [d?.subscriptionId, d?.key, d?.epoch, d?.etag, d?.status].every(
+    (text) => typeof text === 'string',
+  ) &&
+  [d.after, d.head, d.acked].every(isNumber) &&
+  Array.isArray(d.events) &&
+  d.events.every((event) => isNumber(event?.sequence)) &&
+  (d.gaps ?? []).every((gap) => isNumber(gap?.from) && isNumber(gap?.to)) &&
+  lastOf(d) <= d.head;
 
 export class Receiver {
   #registrations = new Map();
@@ -112,43 +147,90 @@ export class Receiver {
   /** What to pass to `triggers/subscribe`, with the same key. */
   register({ audience, key, jwksUri }) {
     const iat = Math.floor(seconds());
-    const token = this.mint({ typ: 'mcp-callback+jwt', alg: this.how.mintAlg, kid: '1' }, { iss: this.origin, aud: audience, sub: key, htp: '/callback', exp: iat + 86_400, iat, jti: randomUUID() });
-    const registration = { audience, key, jwksUri, url: `${this.origin}/callback?cb=${token}`, secret: `whsec_${randomBytes(32).toString('base64')}`, items: [] };
+    const token = this.mint(
+      { typ: 'mcp-callback+jwt', alg: this.how.mintAlg, kid: '1' },
+      {
+        iss: this.origin,
+        aud: audience,
+        sub: key,
+        htp: '/callback',
+        exp: iat + 86_400,
+        iat,
+        jti: randomUUID(),
+      },
+    );
+    const registration = {
+      audience,
+      key,
+      jwksUri,
+      url: `${this.origin}/callback?cb=${token}`,
+      secret: `whsec_${randomBytes(32).toString('base64')}`,
+      items: [],
+    };
     registration.reader = this.reader ?? this.#readerOf(registration);
     this.#registrations.set(JSON.stringify([audience, key]), registration);
     this.#store();
     return { url: registration.url, secret: registration.secret };
   }
 
-  forget({ audience, key }) { this.#registrations.delete(JSON.stringify([audience, key])); }
-  applied({ audience, key }) { return this.#registrations.get(JSON.stringify([audience, key]))?.items ?? []; }
+  forget({ audience, key }) {
+    this.#registrations.delete(JSON.stringify([audience, key]));
+  }
+  applied({ audience, key }) {
+    return this.#registrations.get(JSON.stringify([audience, key]))?.items ?? [];
+  }
 
   /** A compact JWS by this receiver's key, whatever it says. */
   mint(header, claims) {
-    const input = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
+    const input = [header, claims]
+      .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+      .join('.');
     return `${input}.${sign(null, Buffer.from(input), this.#keys.privateKey).toString('base64url')}`;
   }
 
   /** As a crash and a start: only what was stored is left. */
   restart() {
-    this.#registrations = new Map(JSON.parse(this.#disk).map(([name, { applied, left, seen, ended, ...registration }]) => {
-      registration.reader = Object.assign(this.#readerOf(registration), { applied, left, seen: new Set(seen), ended });
-      return [name, registration];
-    }));
+    this.#registrations = new Map(
+      JSON.parse(this.#disk).map(([name, { applied, left, seen, ended, ...registration }]) => {
+        registration.reader = Object.assign(this.#readerOf(registration), {
+          applied,
+          left,
+          seen: new Set(seen),
+          ended,
+        });
+        return [name, registration];
+      }),
+    );
   }
 
-  #readerOf(registration) { return new Reader((line) => registration.items.push(line), this.how); }
+  #readerOf(registration) {
+    return new Reader((line) => registration.items.push(line), this.how);
+  }
 
   #store() {
     if (this.reader) return;
-    this.#disk = JSON.stringify([...this.#registrations].map(([name, { reader: { applied, left, seen, ended }, ...rest }]) => [name, { ...rest, applied, left, seen: [...seen], ended }]));
+    this.#disk = JSON.stringify(
+      [...this.#registrations].map(
+        ([
+          name,
+          {
+            reader: { applied, left, seen, ended },
+            ...rest
+          },
+        ]) => [name, { ...rest, applied, left, seen: [...seen], ended }],
+      ),
+    );
   }
 
   async #serve(request, response) {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
-    const { status, body } = await this.#answer(request, Buffer.concat(chunks)).catch((error) => ({ status: error instanceof Refused ? this.how.status[error.why] : 503 }));
-    response.writeHead(status, { 'content-type': 'application/json' }).end(body === undefined ? '' : JSON.stringify(body));
+    const { status, body } = await this.#answer(request, Buffer.concat(chunks)).catch((error) => ({
+      status: error instanceof Refused ? this.how.status[error.why] : 503,
+    }));
+    response
+      .writeHead(status, { 'content-type': 'application/json' })
+      .end(body === undefined ? '' : JSON.stringify(body));
   }
 
   async #answer({ method, url, headers }, raw) {
@@ -162,12 +244,28 @@ export class Receiver {
     if (early) return early;
     if (how.needsSignature) this.#verifySignature(headers, raw, registration);
     const subscriptionId = headers['mcp-subscription-id'];
-    if (how.needsIdentity(registration)) await this.#verifyIdentity(headers['mcp-delivery-signature'], raw, registration, subscriptionId);
+    if (how.needsIdentity(registration))
+      await this.#verifyIdentity(
+        headers['mcp-delivery-signature'],
+        raw,
+        registration,
+        subscriptionId,
+      );
     const delivery = message?.params;
-    demand(message?.method === METHOD && isDelivery(delivery) && how.canRead(delivery), 'malformed');
+    demand(
+      message?.method === METHOD && isDelivery(delivery) && how.canRead(delivery),
+      'malformed',
+    );
     demand(how.isSameSubscription(subscriptionId, delivery), 'signature');
     demand(how.isKey(claims.sub, delivery), 'url');
-    if (delivery.challenge !== undefined) return { status: 200, body: { challenge: delivery.challenge, proof: hmac(registration.secret, `challenge.${delivery.challenge}`) } };
+    if (delivery.challenge !== undefined)
+      return {
+        status: 200,
+        body: {
+          challenge: delivery.challenge,
+          proof: hmac(registration.secret, `challenge.${delivery.challenge}`),
+        },
+      };
     const { ack, refused } = registration.reader.apply(delivery);
     if (refused === 'missing') this.onMissing();
     demand(refused === undefined, refused);
@@ -181,28 +279,70 @@ export class Receiver {
     const [header, payload, signature = '', ...rest] = (searchParams.get('cb') ?? '').split('.');
     const [protectedHeader, claims] = [decode(header), decode(payload)];
     demand(protectedHeader && claims && rest.length === 0, 'url');
-    demand(how.verifiesToken(protectedHeader, Buffer.from(`${header}.${payload}`), Buffer.from(signature, 'base64url'), this.#keys.publicKey), 'url');
-    demand(how.isTokenType(protectedHeader.typ) && how.isIssuer(claims.iss, this.origin) && how.isInTime(claims.exp) && how.isPath(claims.htp, pathname), 'url');
+    demand(
+      how.verifiesToken(
+        protectedHeader,
+        Buffer.from(`${header}.${payload}`),
+        Buffer.from(signature, 'base64url'),
+        this.#keys.publicKey,
+      ),
+      'url',
+    );
+    demand(
+      how.isTokenType(protectedHeader.typ) &&
+        how.isIssuer(claims.iss, this.origin) &&
+        how.isInTime(claims.exp) &&
+        how.isPath(claims.htp, pathname),
+      'url',
+    );
     return claims;
   }
 
-  #verifySignature({ 'webhook-id': id = '', 'webhook-timestamp': timestamp = '', 'webhook-signature': list = '' }, raw, { secret }) {
+  #verifySignature(
+    { 'webhook-id': id = '', 'webhook-timestamp': timestamp = '', 'webhook-signature': list = '' },
+    raw,
+    { secret },
+  ) {
     const { how } = this;
     demand(how.isId(id) && how.isTimestamp(timestamp) && how.isSignatureList(list), 'signature');
     demand(how.isFresh(Number(timestamp), seconds()), 'signature');
-    const right = hmac(secret, Buffer.concat([Buffer.from(`${id}.${timestamp}.`), how.signed(raw)]));
-    demand(how.entries(list).some((entry) => how.isEntry(entry, right)), 'signature');
+    const right = hmac(
+      secret,
+      Buffer.concat([Buffer.from(`${id}.${timestamp}.`), how.signed(raw)]),
+    );
+    demand(
+      how.entries(list).some((entry) => how.isEntry(entry, right)),
+      'signature',
+    );
   }
 
   async #verifyIdentity(token = '', raw, registration, subscriptionId) {
     const { how } = this;
     const [encoded, payload, signature = '', ...rest] = token.split('.');
     const header = decode(encoded);
-    demand(header && payload === '' && rest.length === 0 && how.isHeader(header) && how.isJws(header), 'identity');
-    demand(how.isInstant(header.iat) && how.isOrigin(header.origin, registration.url) && how.isUrl(header.uh, registration.url) && how.isSubject(header.sub, subscriptionId), 'identity');
-    const jwk = (await how.keysOf(registration, header)).find(({ kid, kty, crv }) => kid === header.kid && kty === 'OKP' && crv === 'Ed25519');
+    demand(
+      header && payload === '' && rest.length === 0 && how.isHeader(header) && how.isJws(header),
+      'identity',
+    );
+    demand(
+      how.isInstant(header.iat) &&
+        how.isOrigin(header.origin, registration.url) &&
+        how.isUrl(header.uh, registration.url) &&
+        how.isSubject(header.sub, subscriptionId),
+      'identity',
+    );
+    const jwk = (await how.keysOf(registration, header)).find(
+      ({ kid, kty, crv }) => kid === header.kid && kty === 'OKP' && crv === 'Ed25519',
+    );
     demand(jwk, 'identity');
-    demand(how.verifies(Buffer.concat([Buffer.from(`${encoded}.`), raw]), createPublicKey({ key: jwk, format: 'jwk' }), Buffer.from(signature, 'base64url')), 'identity');
+    demand(
+      how.verifies(
+        Buffer.concat([Buffer.from(`${encoded}.`), raw]),
+        createPublicKey({ key: jwk, format: 'jwk' }),
+        Buffer.from(signature, 'base64url'),
+      ),
+      'identity',
+    );
   }
 }
 
@@ -220,14 +360,22 @@ export async function serve(how = RECEIVER) {
   };
   const server = createServer((request, response) => {
     const chunks = [];
-    request.on('data', (chunk) => chunks.push(chunk)).on('end', () => {
-      const { do: verb, ...params } = request.method === 'GET' ? {} : JSON.parse(Buffer.concat(chunks));
-      const answer = verb === undefined ? { verbs: Object.keys(verbs) } : verbs[verb]?.(params);
-      response.writeHead(answer ? 200 : 400, { 'content-type': 'application/json' }).end(JSON.stringify(answer ?? {}));
-    });
+    request
+      .on('data', (chunk) => chunks.push(chunk))
+      .on('end', () => {
+        const { do: verb, ...params } =
+          request.method === 'GET' ? {} : JSON.parse(Buffer.concat(chunks));
+        const answer = verb === undefined ? { verbs: Object.keys(verbs) } : verbs[verb]?.(params);
+        response
+          .writeHead(answer ? 200 : 400, { 'content-type': 'application/json' })
+          .end(JSON.stringify(answer ?? {}));
+      });
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  const { url, secret } = receiver.register({ audience: 'https://mcp.example.com/mcp', key: 'conformance' });
+  const { url, secret } = receiver.register({
+    audience: 'https://mcp.example.com/mcp',
+    key: 'conformance',
+  });
   const close = () => {
     receiver.close();
     server.closeAllConnections();

@@ -21,26 +21,53 @@ const TRYING_MAX_MS = 24 * HOUR_MS;
 /* ---------------------------------------------------------------- where to */
 
 const special = new BlockList();
-for (const range of ['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/3']) {
+for (const range of [
+  '0.0.0.0/8',
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '172.16.0.0/12',
+  '192.0.0.0/24',
+  '192.0.2.0/24',
+  '192.88.99.0/24',
+  '192.168.0.0/16',
+  '198.18.0.0/15',
+  '198.51.100.0/24',
+  '203.0.113.0/24',
+  '224.0.0.0/3',
+]) {
   const [address, bits] = range.split('/');
   special.addSubnet(address, Number(bits), 'ipv4');
 }
 /** Of IPv6 only what is handed out as global unicast, without what carries an IPv4 address or is for documents. */
 const global = new BlockList();
 global.addSubnet('2000::', 3, 'ipv6');
-for (const [address, bits] of [['2001::', 23], ['2001:db8::', 32], ['2002::', 16], ['3fff::', 20]]) special.addSubnet(address, bits, 'ipv6');
+for (const [address, bits] of [
+  ['2001::', 23],
+  ['2001:db8::', 32],
+  ['2002::', 16],
+  ['3fff::', 20],
+])
+  special.addSubnet(address, bits, 'ipv6');
 /** An IPv4 address in IPv6 is judged as what it is: `special` knows it in both spellings. */
 const mapped = new BlockList();
 mapped.addSubnet('::ffff:0:0', 96, 'ipv6');
 
 function isPublic(address) {
   if (isIP(address) === 4) return !special.check(address);
-  return isIP(address) === 6 && !address.includes('%') && (global.check(address, 'ipv6') || mapped.check(address, 'ipv6')) && !special.check(address, 'ipv6');
+  return (
+    isIP(address) === 6 &&
+    !address.includes('%') &&
+    (global.check(address, 'ipv6') || mapped.check(address, 'ipv6')) &&
+    !special.check(address, 'ipv6')
+  );
 }
 /** One that is not, among several, and the name is not called at all. */
 export const arePublic = (addresses) => addresses.length > 0 && addresses.every(isPublic);
 
-const isLoopback = (host) => host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
+const isLoopback = (host) =>
+  host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 
 /** Throws unless a callback may have this URL. `unsafe`: http and loopback are admitted, for tests. */
 export function judgeUrl(url, unsafe) {
@@ -48,10 +75,19 @@ export function judgeUrl(url, unsafe) {
   const { protocol, hostname = '', username, password } = parsed ?? {};
   const tolerated = unsafe && isLoopback(hostname);
   // The parser forgives a lot, and what it made of the text is not what the client wrote.
-  if (parsed?.href !== url || url.length > URL_CHARS_MAX || username !== '' || password !== '' || url.includes('#')) throw invalid('/callback/url', 'a URL in normal form without user or fragment');
-  if (protocol !== 'https:' && !(tolerated && protocol === 'http:')) throw invalid('/callback/url', 'an https URL');
+  if (
+    parsed?.href !== url ||
+    url.length > URL_CHARS_MAX ||
+    username !== '' ||
+    password !== '' ||
+    url.includes('#')
+  )
+    throw invalid('/callback/url', 'a URL in normal form without user or fragment');
+  if (protocol !== 'https:' && !(tolerated && protocol === 'http:'))
+    throw invalid('/callback/url', 'an https URL');
   const address = hostname.replace(/^\[(.*)\]$/, '$1');
-  if (isIP(address) !== 0 && !tolerated && !isPublic(address)) throw invalid('/callback/url', 'a host that is public');
+  if (isIP(address) !== 0 && !tolerated && !isPublic(address))
+    throw invalid('/callback/url', 'a host that is public');
 }
 
 /** Names that mean something here only: for tests. */
@@ -60,7 +96,8 @@ export const NAMES = { 'inside.minimal.example': '10.0.0.1' };
 /** The resolver of a connection: one address that is not allowed, and there is none. */
 function resolve(hostname, options, done) {
   const found = (error, list) => {
-    if (error === null && !arePublic(list.map(({ address }) => address))) error = new Error('not found');
+    if (error === null && !arePublic(list.map(({ address }) => address)))
+      error = new Error('not found');
     if (error !== null) return done(error);
     return options.all ? done(null, list) : done(null, list[0].address, list[0].family);
   };
@@ -77,7 +114,11 @@ function post(url, body, headers) {
     const { origin, hostname, protocol } = new URL(url);
     const request = (protocol === 'https:' ? tlsRequest : plainRequest)(origin, {
       // Byte for byte: a parsed URL has lost the "?" at its end.
-      method: 'POST', path: url.slice(origin.length), agent: false, headers, ...(isLoopback(hostname) ? {} : { lookup: resolve }),
+      method: 'POST',
+      path: url.slice(origin.length),
+      agent: false,
+      headers,
+      ...(isLoopback(hostname) ? {} : { lookup: resolve }),
     });
     const deadline = setTimeout(() => finish({ category: 'timeout' }), DEADLINE_MS);
     function finish(answer) {
@@ -87,12 +128,24 @@ function post(url, body, headers) {
     }
     request.on('error', () => finish({ category }));
     request.on('socket', (socket) => {
-      if (protocol === 'https:') socket.once('connect', () => { category = 'tls_error'; }).once('secureConnect', () => { category = 'connection_refused'; });
+      if (protocol === 'https:')
+        socket
+          .once('connect', () => {
+            category = 'tls_error';
+          })
+          .once('secureConnect', () => {
+            category = 'connection_refused';
+          });
     });
     request.on('response', (response) => {
       const chunks = [];
       let bytes = 0;
-      const answered = () => finish({ status: response.statusCode, body: bytes > ANSWER_BYTES_MAX ? undefined : jsonOf(Buffer.concat(chunks)), retryAfter: response.headers['retry-after'] });
+      const answered = () =>
+        finish({
+          status: response.statusCode,
+          body: bytes > ANSWER_BYTES_MAX ? undefined : jsonOf(Buffer.concat(chunks)),
+          retryAfter: response.headers['retry-after'],
+        });
       response.on('error', () => finish({ category }));
       response.on('end', answered);
       response.on('data', (chunk) => {
@@ -114,14 +167,24 @@ function jsonOf(bytes) {
 
 /** Sends one delivery, signed with these secrets. */
 function send({ subscriptionId, epoch }, url, secrets, made) {
-  const body = Buffer.from(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: made }));
+  const body = Buffer.from(
+    JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: made }),
+  );
   const last = lastOf(made);
-  const id = last > made.after ? webhookId(subscriptionId, epoch, made.after, last, made.gaps ?? []) : `msg_${randomBytes(24).toString('base64url')}`;
+  const id =
+    last > made.after
+      ? webhookId(subscriptionId, epoch, made.after, last, made.gaps ?? [])
+      : `msg_${randomBytes(24).toString('base64url')}`;
   const timestamp = Math.floor(now() / 1000);
   const signed = Buffer.concat([Buffer.from(`${id}.${timestamp}.`), body]);
   return post(url, body, {
-    'content-type': 'application/json', 'content-length': body.length, 'user-agent': 'minimal-triggers', 'mcp-subscription-id': subscriptionId,
-    'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': secrets.map((secret) => `v1,${hmac(secret, signed)}`).join(' '),
+    'content-type': 'application/json',
+    'content-length': body.length,
+    'user-agent': 'minimal-triggers',
+    'mcp-subscription-id': subscriptionId,
+    'webhook-id': id,
+    'webhook-timestamp': timestamp,
+    'webhook-signature': secrets.map((secret) => `v1,${hmac(secret, signed)}`).join(' '),
   });
 }
 
@@ -135,18 +198,33 @@ export function meaning({ after, to }, { category, status, body, retryAfter }, a
   if (status >= 200 && status <= 299) {
     const { ack, reject } = Object(body);
     const rejects = reject !== undefined && reject !== null;
-    const right = Number.isSafeInteger(ack) && ack >= after && ack <= to && (rejects ? reject.sequence === ack + 1 && reject.sequence <= to : ack > after || to === after);
-    return right ? { kind: 'acked', ack, reject: rejects ? reject.sequence : null } : { kind: 'transient', category: 'no_ack', retryAfterMs: null };
+    const right =
+      Number.isSafeInteger(ack) &&
+      ack >= after &&
+      ack <= to &&
+      (rejects
+        ? reject.sequence === ack + 1 && reject.sequence <= to
+        : ack > after || to === after);
+    return right
+      ? { kind: 'acked', ack, reject: rejects ? reject.sequence : null }
+      : { kind: 'transient', category: 'no_ack', retryAfterMs: null };
   }
   if (status === 410) return { kind: 'gone' };
   if (status === 413) return { kind: 'too_large' };
-  if ((status >= 300 && status <= 399) || CONFIGURATION.has(status)) return { kind: 'config', category: 'http_4xx' };
-  return { kind: 'transient', category: status >= 400 && status <= 499 ? 'http_4xx' : 'http_5xx', retryAfterMs: status === 429 || status === 503 ? waitOf(retryAfter, at) : null };
+  if ((status >= 300 && status <= 399) || CONFIGURATION.has(status))
+    return { kind: 'config', category: 'http_4xx' };
+  return {
+    kind: 'transient',
+    category: status >= 400 && status <= 499 ? 'http_4xx' : 'http_5xx',
+    retryAfterMs: status === 429 || status === 503 ? waitOf(retryAfter, at) : null,
+  };
 }
 
 function waitOf(text = '', at) {
   // A date of asctime names no zone and means UTC.
-  const ms = /^\d{1,10}$/.test(text) ? Number(text) * 1000 : Date.parse(/GMT$/.test(text) ? text : `${text} GMT`) - at;
+  const ms = /^\d{1,10}$/.test(text)
+    ? Number(text) * 1000
+    : Date.parse(/GMT$/.test(text) ? text : `${text} GMT`) - at;
   return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), HOUR_MS);
 }
 
@@ -154,13 +232,23 @@ function waitOf(text = '', at) {
 export function isProof(secret, challenge, body) {
   const proof = Buffer.from(hmac(secret, `challenge.${challenge}`));
   const { challenge: repeated, proof: given } = Object(body);
-  return repeated === challenge && typeof given === 'string' && given.length === proof.length && timingSafeEqual(Buffer.from(given.padEnd(proof.length)).subarray(0, proof.length), proof);
+  return (
+    repeated === challenge &&
+    typeof given === 'string' &&
+    given.length === proof.length &&
+    timingSafeEqual(Buffer.from(given.padEnd(proof.length)).subarray(0, proof.length), proof)
+  );
 }
 
 /** Asks the endpoint for its consent. Resolves with null, or with the category of what went wrong. */
 export async function verify(sub, { url, secret }) {
   const challenge = randomBytes(24).toString('base64url');
-  const { category, status, body } = await send(sub, url, [secret], delivery(sub, sub.acked, { challenge }));
+  const { category, status, body } = await send(
+    sub,
+    url,
+    [secret],
+    delivery(sub, sub.acked, { challenge }),
+  );
   if (category !== undefined) return category;
   if (status < 200 || status > 299) return status >= 300 && status <= 499 ? 'http_4xx' : 'http_5xx';
   return isProof(secret, challenge, body) ? null : 'challenge_failed';
@@ -169,27 +257,57 @@ export async function verify(sub, { url, secret }) {
 /* ---------------------------------------------------------------- attempts */
 
 /** A callback whose endpoint has consented. */
-export const newCallback = ({ url, secret }) => ({ url, secret, verifiedAt: now(), attempts: 0, configurationFailures: 0, nextAt: 0, batch: BATCH.events });
+export const newCallback = ({ url, secret }) => ({
+  url,
+  secret,
+  verifiedAt: now(),
+  attempts: 0,
+  configurationFailures: 0,
+  nextAt: 0,
+  batch: BATCH.events,
+});
 
 export function rotate(callback, secret) {
-  Object.assign(callback, { verifiedAt: now(), ...(secret === callback.secret ? {} : { secret, previous: { secret: callback.secret, until: now() + ROTATION_MS } }) });
+  Object.assign(callback, {
+    verifiedAt: now(),
+    ...(secret === callback.secret
+      ? {}
+      : { secret, previous: { secret: callback.secret, until: now() + ROTATION_MS } }),
+  });
 }
 
 /** Counting begins anew; what went wrong last stays to be read. */
-export const reset = (callback) => Object.assign(callback, { attempts: 0, configurationFailures: 0, failingSince: undefined, nextAt: 0 });
+export const reset = (callback) =>
+  Object.assign(callback, {
+    attempts: 0,
+    configurationFailures: 0,
+    failingSince: undefined,
+    nextAt: 0,
+  });
 
-const previousOf = ({ previous }) => (previous !== undefined && previous.until > now() ? previous : undefined);
+const previousOf = ({ previous }) =>
+  previous !== undefined && previous.until > now() ? previous : undefined;
 
 export function describedCallback(callback) {
   const { url, verifiedAt, attempts, lastDeliveryAt, failingSince, lastError } = callback;
   const previous = previousOf(callback);
   return {
-    origin: new URL(url).origin, verifiedAt: instant(verifiedAt), ...(previous ? { previousSecretUntil: instant(previous.until) } : {}),
-    health: { attempts, ...(lastDeliveryAt ? { lastDeliveryAt: instant(lastDeliveryAt) } : {}), ...(failingSince ? { failingSince: instant(failingSince) } : {}), ...(lastError ? { lastError } : {}) },
+    origin: new URL(url).origin,
+    verifiedAt: instant(verifiedAt),
+    ...(previous ? { previousSecretUntil: instant(previous.until) } : {}),
+    health: {
+      attempts,
+      ...(lastDeliveryAt ? { lastDeliveryAt: instant(lastDeliveryAt) } : {}),
+      ...(failingSince ? { failingSince: instant(failingSince) } : {}),
+      ...(lastError ? { lastError } : {}),
+    },
   };
 }
 
-const secretsOf = (callback) => [callback.secret, ...(previousOf(callback) ? [callback.previous.secret] : [])];
+const secretsOf = (callback) => [
+  callback.secret,
+  ...(previousOf(callback) ? [callback.previous.secret] : []),
+];
 
 /**
  * Makes the next attempt if there is something to send and nobody else is at it. `on`: what the server does about an answer — `acknowledge(sub, sequence)`, `configure(sub, change)` —
@@ -197,7 +315,15 @@ const secretsOf = (callback) => [callback.secret, ...(previousOf(callback) ? [ca
  */
 export async function drive(sub, on) {
   const { callback } = sub;
-  if (callback === undefined || sub.attempt || sub.paused || sub.suspended || callback.nextAt > now() || !on.isLive(sub)) return;
+  if (
+    callback === undefined ||
+    sub.attempt ||
+    sub.paused ||
+    sub.suspended ||
+    callback.nextAt > now() ||
+    !on.isLive(sub)
+  )
+    return;
   const made = read(sub, sub.acked, { events: callback.batch, bytes: BATCH.bytes });
   const sent = { after: made.after, to: lastOf(made) };
   if (sent.to === sent.after) return;
@@ -213,24 +339,42 @@ export async function drive(sub, on) {
 function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
   const { callback } = sub;
   const giveUp = (reason) => {
-    if (sub.onFailure === 'suspend') return on.configure(sub, () => { sub.suspended = true; });
+    if (sub.onFailure === 'suspend')
+      return on.configure(sub, () => {
+        sub.suspended = true;
+      });
     makeGap(sub, made.events[0].sequence, reason);
     return reset(callback);
   };
   if (kind === 'acked') {
     if (reject !== null) makeGap(sub, reject, 'rejected');
-    Object.assign(reset(callback), { lastDeliveryAt: now(), lastError: undefined, batch: BATCH.events });
+    Object.assign(reset(callback), {
+      lastDeliveryAt: now(),
+      lastError: undefined,
+      batch: BATCH.events,
+    });
     return on.acknowledge(sub, ack);
   }
-  if (kind === 'gone') return on.configure(sub, () => { sub.callback = undefined; });
-  if (kind === 'too_large' && made.events.length > 1) return void (callback.batch = Math.floor(made.events.length / 2));
+  if (kind === 'gone')
+    return on.configure(sub, () => {
+      sub.callback = undefined;
+    });
+  if (kind === 'too_large' && made.events.length > 1)
+    return void (callback.batch = Math.floor(made.events.length / 2));
   callback.lastError = category ?? 'http_4xx';
   callback.failingSince ??= now();
   callback.attempts += 1;
   if (kind === 'too_large' && made.events.length === 1) return giveUp('too_large');
   callback.configurationFailures = kind === 'transient' ? 0 : callback.configurationFailures + 1;
-  const tooOften = callback.configurationFailures >= CONFIGURATION_FAILURES_MAX || now() - callback.failingSince >= TRYING_MAX_MS;
-  callback.nextAt = now() + Math.max(Math.random() * Math.min(WAIT_MAX_MS, 1000 * 2 ** (callback.attempts - 1)), retryAfterMs ?? 0);
+  const tooOften =
+    callback.configurationFailures >= CONFIGURATION_FAILURES_MAX ||
+    now() - callback.failingSince >= TRYING_MAX_MS;
+  callback.nextAt =
+    now() +
+    Math.max(
+      Math.random() * Math.min(WAIT_MAX_MS, 1000 * 2 ** (callback.attempts - 1)),
+      retryAfterMs ?? 0,
+    );
   // A message of gaps only has nothing to skip.
   if (tooOften && (made.events.length > 0 || sub.onFailure === 'suspend')) giveUp('abandoned');
 }

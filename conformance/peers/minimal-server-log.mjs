@@ -11,7 +11,8 @@ export const clock = { leadMs: 0 };
 export const now = () => Date.now() + clock.leadMs;
 export const instant = (at = now()) => new Date(at).toISOString();
 
-export const status = ({ suspended, paused }) => (suspended ? 'suspended' : paused ? 'paused' : 'active');
+export const status = ({ suspended, paused }) =>
+  suspended ? 'suspended' : paused ? 'paused' : 'active';
 export const etag = ({ epoch, version }) => `${epoch.slice(0, 8)}-${version}`;
 
 export const head = (sub) => sub.trimmed + sub.entries.length;
@@ -45,8 +46,17 @@ export function makeGap(sub, sequence, reason) {
 
 /** What stands in every delivery. */
 export const delivery = (sub, after, more = {}) => ({
-  subscriptionId: sub.subscriptionId, key: sub.key, epoch: sub.epoch, after, events: [],
-  head: head(sub), acked: sub.acked, etag: etag(sub), status: status(sub), expiresAt: instant(sub.expiresAt), ...more,
+  subscriptionId: sub.subscriptionId,
+  key: sub.key,
+  epoch: sub.epoch,
+  after,
+  events: [],
+  head: head(sub),
+  acked: sub.acked,
+  etag: etag(sub),
+  status: status(sub),
+  expiresAt: instant(sub.expiresAt),
+  ...more,
 });
 
 /** The delivery of what follows `after`. Gaps cost nothing; the first event comes whatever its size. */
@@ -91,6 +101,12 @@ export function judge(sub, position) {
 /** Throws unless so much was sent. */
 export function judgeAck(sub, position) {
   judge(sub, position);
-  if (position?.sequence > sub.sent) throw new Refusal('Conflict', { kind: 'position', epoch: sub.epoch, head: head(sub), acked: sub.acked, sent: sub.sent });
+  if (position?.sequence > sub.sent)
+    throw new Refusal('Conflict', {
+      kind: 'position',
+      epoch: sub.epoch,
+      head: head(sub),
+      acked: sub.acked,
+      sent: sub.sent,
+    });
 }
-

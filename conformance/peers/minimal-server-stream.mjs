@@ -31,13 +31,18 @@ export function openStream(sub, start, window, { id, say, unread, close, onClose
       if (flying.length < before) stuckAt = undefined;
       while (self.position < head(sub)) {
         const next = entryAt(sub, self.position + 1);
-        const room = { events: events - flying.length, bytes: bytes - flying.reduce((sum, one) => sum + one.bytes, 0) };
+        const room = {
+          events: events - flying.length,
+          bytes: bytes - flying.reduce((sum, one) => sum + one.bytes, 0),
+        };
         if (isEvent(next) && flying.length > 0 && (room.events <= 0 || next.bytes > room.bytes)) {
           stuckAt ??= now();
           return;
         }
         const made = read(sub, self.position, isEvent(next) ? room : GAPS_ONLY);
-        flying.push(...made.events.map(({ sequence }) => ({ sequence, bytes: entryAt(sub, sequence).bytes })));
+        flying.push(
+          ...made.events.map(({ sequence }) => ({ sequence, bytes: entryAt(sub, sequence).bytes })),
+        );
         self.send(made);
       }
     },

@@ -3,7 +3,8 @@
 import { createHash, createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-const spec = (file) => JSON.parse(readFileSync(new URL(`../../spec-schema/draft/${file}`, import.meta.url), 'utf8'));
+const spec = (file) =>
+  JSON.parse(readFileSync(new URL(`../../spec-schema/draft/${file}`, import.meta.url), 'utf8'));
 const { $defs } = spec('schema.json');
 const { errors: registry } = spec('errors.json');
 
@@ -11,8 +12,13 @@ const { errors: registry } = spec('errors.json');
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 const TYPES = {
-  object: isObject, array: Array.isArray, null: (value) => value === null, integer: Number.isInteger, number: Number.isFinite,
-  string: (value) => typeof value === 'string', boolean: (value) => typeof value === 'boolean',
+  object: isObject,
+  array: Array.isArray,
+  null: (value) => value === null,
+  integer: Number.isInteger,
+  number: Number.isFinite,
+  string: (value) => typeof value === 'string',
+  boolean: (value) => typeof value === 'boolean',
 };
 const lengthOf = (value) => (typeof value === 'string' ? [...value].length : value.length);
 
@@ -21,22 +27,31 @@ const KEYWORDS = {
   type: (want, value) => TYPES[want](value) || `type ${want}`,
   const: (want, value) => value === want || JSON.stringify(want),
   enum: (want, value) => want.includes(value) || `one of ${want.join(', ')}`,
-  pattern: (want, value) => typeof value !== 'string' || new RegExp(want, 'u').test(value) || `a string that matches ${want}`,
+  pattern: (want, value) =>
+    typeof value !== 'string' ||
+    new RegExp(want, 'u').test(value) ||
+    `a string that matches ${want}`,
   minimum: (want, value) => typeof value !== 'number' || value >= want || `at least ${want}`,
   maximum: (want, value) => typeof value !== 'number' || value <= want || `at most ${want}`,
-  minLength: (want, value) => typeof value !== 'string' || lengthOf(value) >= want || `at least ${want} characters`,
-  maxLength: (want, value) => typeof value !== 'string' || lengthOf(value) <= want || `at most ${want} characters`,
-  minItems: (want, value) => !Array.isArray(value) || lengthOf(value) >= want || `at least ${want} items`,
-  maxItems: (want, value) => !Array.isArray(value) || lengthOf(value) <= want || `at most ${want} items`,
+  minLength: (want, value) =>
+    typeof value !== 'string' || lengthOf(value) >= want || `at least ${want} characters`,
+  maxLength: (want, value) =>
+    typeof value !== 'string' || lengthOf(value) <= want || `at most ${want} characters`,
+  minItems: (want, value) =>
+    !Array.isArray(value) || lengthOf(value) >= want || `at least ${want} items`,
+  maxItems: (want, value) =>
+    !Array.isArray(value) || lengthOf(value) <= want || `at most ${want} items`,
 };
-const pointer = (path, name) => `${path}/${String(name).replaceAll('~', '~0').replaceAll('/', '~1')}`;
+const pointer = (path, name) =>
+  `${path}/${String(name).replaceAll('~', '~0').replaceAll('/', '~1')}`;
 
 /**
  * Null, or the first thing that is wrong: `{ path, expected }` with a JSON Pointer. As much of JSON Schema 2020-12 as `schema.json` and the trigger types
  * here use; a server whose types are written by others takes a whole validator instead.
  */
 export function complaint(schema, value, path = '') {
-  if (schema.$ref !== undefined) return complaint($defs[schema.$ref.slice('#/$defs/'.length)], value, path);
+  if (schema.$ref !== undefined)
+    return complaint($defs[schema.$ref.slice('#/$defs/'.length)], value, path);
   for (const [keyword, judge] of Object.entries(KEYWORDS)) {
     const said = schema[keyword] === undefined || judge(schema[keyword], value);
     if (said !== true) return { path, expected: said };
@@ -44,15 +59,20 @@ export function complaint(schema, value, path = '') {
   if (schema.anyOf !== undefined) {
     const complaints = schema.anyOf.map((one) => complaint(one, value, path));
     // Of several the one that got furthest tells most: a wrong secret, not "no null".
-    if (!complaints.includes(null)) return complaints.reduce((best, one) => (one.path.length > best.path.length ? one : best));
+    if (!complaints.includes(null))
+      return complaints.reduce((best, one) => (one.path.length > best.path.length ? one : best));
   }
-  if (Array.isArray(value) && schema.items !== undefined) return firstOf(value.entries(), (at, item) => complaint(schema.items, item, pointer(path, at)));
+  if (Array.isArray(value) && schema.items !== undefined)
+    return firstOf(value.entries(), (at, item) => complaint(schema.items, item, pointer(path, at)));
   if (!isObject(value)) return null;
   const missing = (schema.required ?? []).find((name) => !Object.hasOwn(value, name));
   if (missing !== undefined) return { path, expected: `a member ${missing}` };
   return firstOf(Object.entries(value), (name, member) => {
-    if (Object.hasOwn(schema.properties ?? {}, name)) return complaint(schema.properties[name], member, pointer(path, name));
-    return schema.additionalProperties === false ? { path, expected: `no other members than ${Object.keys(schema.properties).join(', ')}` } : null;
+    if (Object.hasOwn(schema.properties ?? {}, name))
+      return complaint(schema.properties[name], member, pointer(path, name));
+    return schema.additionalProperties === false
+      ? { path, expected: `no other members than ${Object.keys(schema.properties).join(', ')}` }
+      : null;
   });
 }
 
@@ -67,10 +87,15 @@ function firstOf(entries, look) {
 /** Throws `InvalidParams` unless these are the params of the method. */
 export function requireParams(method, params) {
   const name = method.slice('triggers/'.length);
-  const wrong = complaint($defs[`${name === 'list' ? 'ListTriggers' : name[0].toUpperCase() + name.slice(1)}Params`], params);
+  const wrong = complaint(
+    $defs[`${name === 'list' ? 'ListTriggers' : name[0].toUpperCase() + name.slice(1)}Params`],
+    params,
+  );
   if (wrong !== null) throw new Refusal('InvalidParams', { kind: 'invalid', ...wrong });
-  if (params.select !== undefined && !hasForm(params.select)) throw invalid('/select', 'numbers and texts that RFC 8785 can write');
-  if (params.callback && keyOf(params.callback.secret) === null) throw invalid('/callback/secret', 'whsec_ and the base64 of 24 to 64 bytes');
+  if (params.select !== undefined && !hasForm(params.select))
+    throw invalid('/select', 'numbers and texts that RFC 8785 can write');
+  if (params.callback && keyOf(params.callback.secret) === null)
+    throw invalid('/callback/secret', 'whsec_ and the base64 of 24 to 64 bytes');
 }
 
 /* ---------------------------------------------------------------- errors */
@@ -79,19 +104,31 @@ export function requireParams(method, params) {
 export class Refusal extends Error {
   constructor(name, data) {
     const { code, messages } = registry.find((row) => row.name === name);
-    super((messages[data?.kind] ?? messages['*']).replaceAll(/\{(\w+)\}/g, (_, member) => data[member]));
+    super(
+      (messages[data?.kind] ?? messages['*']).replaceAll(/\{(\w+)\}/g, (_, member) => data[member]),
+    );
     this.error = { code, message: this.message, ...(data === undefined ? {} : { data }) };
   }
 }
-export const invalid = (path, expected) => new Refusal('InvalidParams', { kind: 'invalid', path, expected });
+export const invalid = (path, expected) =>
+  new Refusal('InvalidParams', { kind: 'invalid', path, expected });
 
 /* ---------------------------------------------------------------- keys and grants */
 
 /** RFC 8785. Throws for what has no such form. JavaScript writes numbers and sorts names as the RFC asks; most languages do not. */
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
-  if (isObject(value)) return `{${Object.keys(value).sort().map((name) => `${canonical(name)}:${canonical(value[name])}`).join()}}`;
-  if (typeof value === 'string' ? !value.isWellFormed() : typeof value === 'number' && !Number.isFinite(value)) throw new TypeError('no canonical form');
+  if (isObject(value))
+    return `{${Object.keys(value)
+      .sort()
+      .map((name) => `${canonical(name)}:${canonical(value[name])}`)
+      .join()}}`;
+  if (
+    typeof value === 'string'
+      ? !value.isWellFormed()
+      : typeof value === 'number' && !Number.isFinite(value)
+  )
+    throw new TypeError('no canonical form');
   return JSON.stringify(value);
 }
 
@@ -104,9 +141,11 @@ function hasForm(value) {
 }
 
 /** With `{}` for arguments that are absent. */
-export const normal = (select) => select.map(({ name, arguments: given = {} }) => ({ name, arguments: given }));
+export const normal = (select) =>
+  select.map(({ name, arguments: given = {} }) => ({ name, arguments: given }));
 export const digest = (value) => createHash('sha256').update(canonical(value)).digest('base64url');
-export const defaultKey = (select, callbackUrl) => digest({ select: normal(select), callback: callbackUrl });
+export const defaultKey = (select, callbackUrl) =>
+  digest({ select: normal(select), callback: callbackUrl });
 
 /** The granted `ttlMs`; null = no expiry. `suggested`: undefined = the client left it to the server. */
 export function grant(suggested, { minMs = 0, maxMs = Infinity, defaultMs, allowNoExpiry }) {
@@ -117,11 +156,18 @@ export function grant(suggested, { minMs = 0, maxMs = Infinity, defaultMs, allow
 /* ---------------------------------------------------------------- deliveries */
 
 /** The highest number that a delivery covers. */
-export const lastOf = ({ after, events, gaps = [] }) => Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
+export const lastOf = ({ after, events, gaps = [] }) =>
+  Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
 /** The identity of a delivery that covers a number. */
 export function webhookId(subscriptionId, epoch, after, last, gaps) {
-  const fields = [subscriptionId, epoch, after, last, gaps.map(({ from, to }) => `${from}-${to}`).join()];
+  const fields = [
+    subscriptionId,
+    epoch,
+    after,
+    last,
+    gaps.map(({ from, to }) => `${from}-${to}`).join(),
+  ];
   return `msg_${createHash('sha256').update(fields.join('\n')).digest('base64url').slice(0, 32)}`;
 }
 
@@ -130,6 +176,9 @@ export function webhookId(subscriptionId, epoch, after, last, gaps) {
 /** The bytes of a secret, or null if it is none. Written again, because decoders forgive much. */
 export function keyOf(secret) {
   const key = Buffer.from(secret.slice('whsec_'.length), 'base64');
-  return `whsec_${key.toString('base64')}` === secret && key.length >= 24 && key.length <= 64 ? key : null;
+  return `whsec_${key.toString('base64')}` === secret && key.length >= 24 && key.length <= 64
+    ? key
+    : null;
 }
-export const hmac = (secret, content) => createHmac('sha256', keyOf(secret)).update(content).digest('base64');
+export const hmac = (secret, content) =>
+  createHmac('sha256', keyOf(secret)).update(content).digest('base64');

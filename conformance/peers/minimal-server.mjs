@@ -4,17 +4,69 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
-import { describedCallback, drive, judgeUrl, NAMES, newCallback, reset, rotate, sayGoodbye, verify } from './minimal-server-callbacks.mjs';
-import { append, clock, delivery, etag, head, instant, isEvent, judge, judgeAck, now, read, status, trim } from './minimal-server-log.mjs';
+import {
+  describedCallback,
+  drive,
+  judgeUrl,
+  NAMES,
+  newCallback,
+  reset,
+  rotate,
+  sayGoodbye,
+  verify,
+} from './minimal-server-callbacks.mjs';
+import {
+  append,
+  clock,
+  delivery,
+  etag,
+  head,
+  instant,
+  isEvent,
+  judge,
+  judgeAck,
+  now,
+  read,
+  status,
+  trim,
+} from './minimal-server-log.mjs';
 import { openStream } from './minimal-server-stream.mjs';
-import { canonical, complaint, defaultKey, digest, grant, invalid, lastOf, normal, Refusal, requireParams } from './minimal-server-wire.mjs';
+import {
+  canonical,
+  complaint,
+  defaultKey,
+  digest,
+  grant,
+  invalid,
+  lastOf,
+  normal,
+  Refusal,
+  requireParams,
+} from './minimal-server-wire.mjs';
 
-const { values: { drains: claimed, 'unsafe-allow-loopback': unsafe } } = parseArgs({ options: { drains: { type: 'string', default: 'callback,stream,pull' }, 'unsafe-allow-loopback': { type: 'boolean', default: false } } });
+const {
+  values: { drains: claimed, 'unsafe-allow-loopback': unsafe },
+} = parseArgs({
+  options: {
+    drains: { type: 'string', default: 'callback,stream,pull' },
+    'unsafe-allow-loopback': { type: 'boolean', default: false },
+  },
+});
 const DRAINS = claimed.split(',');
 const EXTENSION = 'io.modelcontextprotocol/triggers';
 const META = 'io.modelcontextprotocol';
-const SETTINGS = { drains: DRAINS, durability: 'volatile', minTtlMs: 1000, maxTtlMs: 7 * 86_400_000 };
-const GRANTS = { minMs: SETTINGS.minTtlMs, maxMs: SETTINGS.maxTtlMs, defaultMs: 3_600_000, allowNoExpiry: false };
+const SETTINGS = {
+  drains: DRAINS,
+  durability: 'volatile',
+  minTtlMs: 1000,
+  maxTtlMs: 7 * 86_400_000,
+};
+const GRANTS = {
+  minMs: SETTINGS.minTtlMs,
+  maxMs: SETTINGS.maxTtlMs,
+  defaultMs: 3_600_000,
+  allowNoExpiry: false,
+};
 const HOUR_MS = 3_600_000;
 const TOMBSTONE_MS = 25 * HOUR_MS;
 const PULL = { events: 1000, bytes: 1_000_000, waitMs: 25_000 };
@@ -29,19 +81,37 @@ const token = (bytes) => randomBytes(bytes).toString('base64url');
 
 const text = { type: 'string' };
 const itemType = (name, more = {}) => ({
-  name, description: 'Something happened to a topic.',
+  name,
+  description: 'Something happened to a topic.',
   inputSchema: { type: 'object', properties: { topic: text }, additionalProperties: false },
-  payloadSchema: { type: 'object', required: ['topic', 'n'], properties: { topic: text, n: { type: 'integer' }, pad: text } },
-  drains: DRAINS, retention: { maxAgeMs: HOUR_MS, maxEvents: 1000 }, ordering: 'arrival', ...more,
+  payloadSchema: {
+    type: 'object',
+    required: ['topic', 'n'],
+    properties: { topic: text, n: { type: 'integer' }, pad: text },
+  },
+  drains: DRAINS,
+  retention: { maxAgeMs: HOUR_MS, maxEvents: 1000 },
+  ordering: 'arrival',
+  ...more,
 });
 const FIRST_TYPES = [
-  itemType('minimal.plain'), itemType('minimal.history', { history: { maxAgeMs: HOUR_MS } }),
-  itemType('minimal.short', { retention: { maxAgeMs: HOUR_MS, maxEvents: 20 } }), itemType('minimal.pull_only', { drains: ['pull'] }),
+  itemType('minimal.plain'),
+  itemType('minimal.history', { history: { maxAgeMs: HOUR_MS } }),
+  itemType('minimal.short', { retention: { maxAgeMs: HOUR_MS, maxEvents: 20 } }),
+  itemType('minimal.pull_only', { drains: ['pull'] }),
 ];
 /** A principal is issuer and subject, as one text. */
-const principalOf = (subject, issuer = 'https://issuer.example') => JSON.stringify([issuer, subject]);
-const PRINCIPALS = { main: principalOf('main'), other: principalOf('other'), stranger: principalOf('stranger'), namesake: principalOf('main', 'https://elsewhere.example') };
-const TOKENS = Object.fromEntries(Object.keys(PRINCIPALS).map((name) => [name, `token_${token(24)}`]));
+const principalOf = (subject, issuer = 'https://issuer.example') =>
+  JSON.stringify([issuer, subject]);
+const PRINCIPALS = {
+  main: principalOf('main'),
+  other: principalOf('other'),
+  stranger: principalOf('stranger'),
+  namesake: principalOf('main', 'https://elsewhere.example'),
+};
+const TOKENS = Object.fromEntries(
+  Object.keys(PRINCIPALS).map((name) => [name, `token_${token(24)}`]),
+);
 const byToken = new Map(Object.entries(TOKENS).map(([name, value]) => [value, PRINCIPALS[name]]));
 
 /** Everything the server remembers. A crash empties it. */
@@ -63,7 +133,10 @@ function forget() {
 }
 forget();
 
-const permitted = (principal, name) => principal !== undefined && principal !== PRINCIPALS.stranger && !forbidden.has(`${principal} ${name}`);
+const permitted = (principal, name) =>
+  principal !== undefined &&
+  principal !== PRINCIPALS.stranger &&
+  !forbidden.has(`${principal} ${name}`);
 const visible = (principal) => [...types.values()].filter(({ name }) => permitted(principal, name));
 
 /* ---------------------------------------------------------------- events */
@@ -73,7 +146,8 @@ const idOf = ({ name, eventId }) => JSON.stringify([name, eventId]);
 /** An event is accepted, once, and gets its number in every log that matches. */
 function accept({ name, eventId = randomUUID(), timestamp = now(), data }) {
   const type = types.get(name);
-  if (type === undefined || complaint(type.payloadSchema, data) !== null) throw new Error('no such type, or not its data');
+  if (type === undefined || complaint(type.payloadSchema, data) !== null)
+    throw new Error('no such type, or not its data');
   const event = { eventId, name, timestamp: instant(timestamp), data };
   if (accepted.has(idOf(event))) return;
   const entry = { event, at: now(), bytes: Buffer.byteLength(JSON.stringify(event)) };
@@ -85,7 +159,12 @@ function accept({ name, eventId = randomUUID(), timestamp = now(), data }) {
   }
 }
 
-const matches = (select, { name, data }) => select.some((one) => one.name === name && Object.entries(one.arguments).every(([argument, value]) => data[argument] === value));
+const matches = (select, { name, data }) =>
+  select.some(
+    (one) =>
+      one.name === name &&
+      Object.entries(one.arguments).every(([argument, value]) => data[argument] === value),
+  );
 
 function acknowledge(sub, sequence = 0) {
   if (sequence <= sub.acked) return;
@@ -95,15 +174,28 @@ function acknowledge(sub, sequence = 0) {
 
 /* ---------------------------------------------------------------- subscriptions */
 
-const leastOf = (select, member) => Math.min(...select.map(({ name }) => types.get(name).retention[member]));
+const leastOf = (select, member) =>
+  Math.min(...select.map(({ name }) => types.get(name).retention[member]));
 
 function described(sub) {
   trim(sub);
   const left = sub.expiresAt - now();
   return {
-    subscriptionId: sub.subscriptionId, etag: etag(sub), epoch: sub.epoch, key: sub.key, select: sub.select, status: status(sub),
-    ttlMs: sub.ttlMs, expiresAt: instant(sub.expiresAt), renewAfterMs: Math.floor(left * (0.5 + 0.3 * Math.random())),
-    head: head(sub), acked: sub.acked, oldest: sub.trimmed + 1, retention: sub.retention, onFailure: sub.onFailure, createdAt: instant(sub.createdAt),
+    subscriptionId: sub.subscriptionId,
+    etag: etag(sub),
+    epoch: sub.epoch,
+    key: sub.key,
+    select: sub.select,
+    status: status(sub),
+    ttlMs: sub.ttlMs,
+    expiresAt: instant(sub.expiresAt),
+    renewAfterMs: Math.floor(left * (0.5 + 0.3 * Math.random())),
+    head: head(sub),
+    acked: sub.acked,
+    oldest: sub.trimmed + 1,
+    retention: sub.retention,
+    onFailure: sub.onFailure,
+    createdAt: instant(sub.createdAt),
     ...(sub.callback === undefined ? {} : { callback: describedCallback(sub.callback) }),
   };
 }
@@ -113,15 +205,30 @@ function own(principal, subscriptionId) {
   const sub = live.get(subscriptionId);
   if (sub?.principal === principal) return sub;
   const tomb = ended.get(subscriptionId);
-  throw new Refusal('NotFound', { kind: 'subscription', ...(tomb?.principal === principal ? { reason: tomb.reason, final: tomb.final } : {}) });
+  throw new Refusal('NotFound', {
+    kind: 'subscription',
+    ...(tomb?.principal === principal ? { reason: tomb.reason, final: tomb.final } : {}),
+  });
 }
 
 /** Changes the configuration; the ETag changes if anything did. */
 function configure(sub, change) {
-  const configuration = () => canonical([sub.select, sub.ttlMs, sub.paused, sub.suspended, sub.onFailure, sub.callback?.url ?? null, sub.callback?.secret ?? null]);
+  const configuration = () =>
+    canonical([
+      sub.select,
+      sub.ttlMs,
+      sub.paused,
+      sub.suspended,
+      sub.onFailure,
+      sub.callback?.url ?? null,
+      sub.callback?.secret ?? null,
+    ]);
   const before = configuration();
   change();
-  sub.retention = { maxAgeMs: leastOf(sub.select, 'maxAgeMs'), maxEvents: leastOf(sub.select, 'maxEvents') };
+  sub.retention = {
+    maxAgeMs: leastOf(sub.select, 'maxAgeMs'),
+    maxEvents: leastOf(sub.select, 'maxEvents'),
+  };
   if (configuration() === before) return;
   sub.version += 1;
   for (const stream of sub.streams) stream.send(delivery(sub, stream.position));
@@ -131,7 +238,9 @@ function configure(sub, change) {
 function resume(sub) {
   if (sub.callback === undefined) return;
   reset(sub.callback);
-  configure(sub, () => { sub.suspended = false; });
+  configure(sub, () => {
+    sub.suspended = false;
+  });
   void drive(sub, reactions);
 }
 const reactions = { acknowledge, configure, isLive: (sub) => live.get(sub.subscriptionId) === sub };
@@ -143,7 +252,12 @@ function renew(sub, suggested) {
 
 function end(sub, reason) {
   live.delete(sub.subscriptionId);
-  ended.set(sub.subscriptionId, { principal: sub.principal, reason, at: now(), final: { epoch: sub.epoch, head: head(sub), acked: sub.acked } });
+  ended.set(sub.subscriptionId, {
+    principal: sub.principal,
+    reason,
+    at: now(),
+    final: { epoch: sub.epoch, head: head(sub), acked: sub.acked },
+  });
   const terminated = { reason };
   for (const stream of [...sub.streams]) {
     stream.send(delivery(sub, stream.position, { terminated }));
@@ -171,7 +285,14 @@ function tick() {
     }
   }
   for (const [id, { at }] of ended) if (at < now() - TOMBSTONE_MS) ended.delete(id);
-  for (const [id, { at, event: { name } }] of accepted) if (at < now() - (types.get(name)?.retention.maxAgeMs ?? 0)) accepted.delete(id);
+  for (const [
+    id,
+    {
+      at,
+      event: { name },
+    },
+  ] of accepted)
+    if (at < now() - (types.get(name)?.retention.maxAgeMs ?? 0)) accepted.delete(id);
 }
 setInterval(tick, 250);
 
@@ -179,7 +300,9 @@ setInterval(tick, 250);
 
 /** Selections in their normal form. Throws in the order of the SEP: the types, then their arguments. */
 function selecting(select, principal) {
-  for (const { name } of select) if (!types.has(name) || !permitted(principal, name)) throw new Refusal('NotFound', { kind: 'trigger' });
+  for (const { name } of select)
+    if (!types.has(name) || !permitted(principal, name))
+      throw new Refusal('NotFound', { kind: 'trigger' });
   const selections = normal(select);
   for (const [at, { name, arguments: given }] of selections.entries()) {
     const wrong = complaint(types.get(name).inputSchema, given, `/select/${at}/arguments`);
@@ -191,14 +314,20 @@ function selecting(select, principal) {
 /** Throws unless these selections can be called back there. */
 function judgeCallback(callback, select) {
   if (callback?.url !== undefined) judgeUrl(callback.url, unsafe);
-  if (callback && select.some(({ name }) => !types.get(name).drains.includes('callback'))) throw new Refusal('Unsupported', { feature: 'callback' });
+  if (callback && select.some(({ name }) => !types.get(name).drains.includes('callback')))
+    throw new Refusal('Unsupported', { feature: 'callback' });
 }
 
 /** Throws unless the endpoint consents. So many strangers' endpoints may fail to do so, for each host. */
 async function requireConsent(sub, callback) {
   const { host } = new URL(callback.url);
   const recent = (failures.get(host) ?? []).filter((at) => at > now() - FAILURES.withinMs);
-  if (recent.length >= FAILURES.max) throw new Refusal('ResourceExhausted', { limit: 'verifications', max: FAILURES.max, retryAfterMs: Math.max(1, recent[0] + FAILURES.withinMs - now()) });
+  if (recent.length >= FAILURES.max)
+    throw new Refusal('ResourceExhausted', {
+      limit: 'verifications',
+      max: FAILURES.max,
+      retryAfterMs: Math.max(1, recent[0] + FAILURES.withinMs - now()),
+    });
   const reason = await verify(sub, callback);
   if (reason === null) return;
   failures.set(host, [...recent, now()]);
@@ -221,10 +350,14 @@ async function oneByOne(thing, call) {
 }
 
 function limit(name, used) {
-  if (used >= QUOTAS[name]) throw new Refusal('ResourceExhausted', { limit: name, max: QUOTAS[name] });
+  if (used >= QUOTAS[name])
+    throw new Refusal('ResourceExhausted', { limit: name, max: QUOTAS[name] });
 }
 const ownedBy = (principal) => [...live.values()].filter((sub) => sub.principal === principal);
-const requireMatch = (sub, { ifMatch }) => { if (ifMatch !== undefined && ifMatch !== etag(sub)) throw new Refusal('Conflict', { kind: 'etag', etag: etag(sub) }); };
+const requireMatch = (sub, { ifMatch }) => {
+  if (ifMatch !== undefined && ifMatch !== etag(sub))
+    throw new Refusal('Conflict', { kind: 'etag', etag: etag(sub) });
+};
 
 const methods = {
   'triggers/list': ({ cursor, ifNoneMatch }, principal) => {
@@ -241,62 +374,111 @@ const methods = {
       const select = selecting(asked, principal);
       judgeCallback(callback, select);
       const reaches = select.map(({ name }) => types.get(name).history?.maxAgeMs ?? 0);
-      if (since !== undefined && reaches.includes(0)) throw new Refusal('Unsupported', { feature: 'since' });
+      if (since !== undefined && reaches.includes(0))
+        throw new Refusal('Unsupported', { feature: 'since' });
       const found = ownedBy(principal).find((sub) => sub.key === key);
       if (found !== undefined) {
-        const same = canonical(found.select) === canonical(select) && (onFailure ?? found.onFailure) === found.onFailure
-          && found.callback?.url === callback?.url && found.callback?.secret === callback?.secret;
-        if (!same) throw new Refusal('Conflict', { kind: 'key', subscriptionId: found.subscriptionId, etag: etag(found) });
+        const same =
+          canonical(found.select) === canonical(select) &&
+          (onFailure ?? found.onFailure) === found.onFailure &&
+          found.callback?.url === callback?.url &&
+          found.callback?.secret === callback?.secret;
+        if (!same)
+          throw new Refusal('Conflict', {
+            kind: 'key',
+            subscriptionId: found.subscriptionId,
+            etag: etag(found),
+          });
         configure(found, () => renew(found, ttlMs));
         resume(found);
         return { ...described(found), created: false };
       }
       limit('subscriptions', ownedBy(principal).length);
       const sub = {
-        subscriptionId: `sub_${token(24)}`, serial: ++serial, principal, key, select, onFailure: onFailure ?? 'suspend', paused: false, suspended: false, createdAt: now(),
-        epoch: token(16), version: 0, entries: [], trimmed: 0, acked: 0, sent: 0, streams: new Set(), pulls: new Set(), callback: undefined, attempt: false,
+        subscriptionId: `sub_${token(24)}`,
+        serial: ++serial,
+        principal,
+        key,
+        select,
+        onFailure: onFailure ?? 'suspend',
+        paused: false,
+        suspended: false,
+        createdAt: now(),
+        epoch: token(16),
+        version: 0,
+        entries: [],
+        trimmed: 0,
+        acked: 0,
+        sent: 0,
+        streams: new Set(),
+        pulls: new Set(),
+        callback: undefined,
+        attempt: false,
       };
       configure(sub, () => renew(sub, ttlMs));
       if (callback !== undefined) {
         await requireConsent(sub, callback);
         sub.callback = newCallback(callback);
       }
-      const from = since === undefined ? undefined : Math.max(Date.parse(since), now() - Math.min(...reaches));
+      const from =
+        since === undefined ? undefined : Math.max(Date.parse(since), now() - Math.min(...reaches));
       // No more than the log keeps: what is trimmed before it has a number is no gap.
-      if (from !== undefined) for (const entry of [...accepted.values()].filter((one) => one.at >= from && isEvent(one) && matches(select, one.event)).slice(-sub.retention.maxEvents)) append(sub, entry);
+      if (from !== undefined)
+        for (const entry of [...accepted.values()]
+          .filter((one) => one.at >= from && isEvent(one) && matches(select, one.event))
+          .slice(-sub.retention.maxEvents))
+          append(sub, entry);
       live.set(sub.subscriptionId, sub);
       wake(sub);
-      return { ...described(sub), created: true, ...(from === undefined ? {} : { since: instant(from) }) };
+      return {
+        ...described(sub),
+        created: true,
+        ...(from === undefined ? {} : { since: instant(from) }),
+      };
     });
   },
 
-  'triggers/update': (params, principal) => oneByOne(params.subscriptionId, async () => {
-    const { callback } = params;
-    const checked = () => {
-      const sub = own(principal, params.subscriptionId);
-      const select = params.select === undefined ? sub.select : selecting(params.select, principal);
-      judgeCallback(callback ?? (callback === null ? undefined : sub.callback && {}), select);
-      requireMatch(sub, params);
-      return { sub, select };
-    };
-    if (callback) await requireConsent(checked().sub, callback);
-    // Once more: an endpoint can take ten seconds to answer.
-    const { sub, select } = checked();
-    configure(sub, () => {
-      Object.assign(sub, { select, paused: params.paused ?? sub.paused, onFailure: params.onFailure ?? sub.onFailure });
-      if (params.ttlMs !== undefined) renew(sub, params.ttlMs);
-      if (callback === null) Object.assign(sub, { callback: undefined, suspended: false });
-      else if (callback?.url === sub.callback?.url && callback) rotate(sub.callback, callback.secret);
-      else if (callback) sub.callback = newCallback(callback);
-    });
-    resume(sub);
-    return described(sub);
-  }),
+  'triggers/update': (params, principal) =>
+    oneByOne(params.subscriptionId, async () => {
+      const { callback } = params;
+      const checked = () => {
+        const sub = own(principal, params.subscriptionId);
+        const select =
+          params.select === undefined ? sub.select : selecting(params.select, principal);
+        judgeCallback(callback ?? (callback === null ? undefined : sub.callback && {}), select);
+        requireMatch(sub, params);
+        return { sub, select };
+      };
+      if (callback) await requireConsent(checked().sub, callback);
+      // Once more: an endpoint can take ten seconds to answer.
+      const { sub, select } = checked();
+      configure(sub, () => {
+        Object.assign(sub, {
+          select,
+          paused: params.paused ?? sub.paused,
+          onFailure: params.onFailure ?? sub.onFailure,
+        });
+        if (params.ttlMs !== undefined) renew(sub, params.ttlMs);
+        if (callback === null) Object.assign(sub, { callback: undefined, suspended: false });
+        else if (callback?.url === sub.callback?.url && callback)
+          rotate(sub.callback, callback.secret);
+        else if (callback) sub.callback = newCallback(callback);
+      });
+      resume(sub);
+      return described(sub);
+    }),
 
   'triggers/get': ({ subscriptionId, ifNoneMatch }, principal) => {
     const whole = described(own(principal, subscriptionId));
     if (ifNoneMatch !== whole.etag) return whole;
-    return { notModified: true, etag: whole.etag, epoch: whole.epoch, head: whole.head, acked: whole.acked, expiresAt: whole.expiresAt };
+    return {
+      notModified: true,
+      etag: whole.etag,
+      epoch: whole.epoch,
+      head: whole.head,
+      acked: whole.acked,
+      expiresAt: whole.expiresAt,
+    };
   },
 
   'triggers/subscriptions': ({ cursor = '0' }, principal) => {
@@ -304,7 +486,10 @@ const methods = {
     // In the order in which they were made, so that what begins or ends meanwhile moves nothing.
     const rest = ownedBy(principal).filter((sub) => sub.serial > Number(cursor));
     const page = rest.slice(0, PAGE);
-    return { subscriptions: page.map(described), ...(rest.length > PAGE ? { nextCursor: String(page.at(-1).serial) } : {}) };
+    return {
+      subscriptions: page.map(described),
+      ...(rest.length > PAGE ? { nextCursor: String(page.at(-1).serial) } : {}),
+    };
   },
 
   'triggers/unsubscribe': (params, principal) => {
@@ -321,17 +506,32 @@ const methods = {
     return { epoch: sub.epoch, acked: sub.acked, head: head(sub) };
   },
 
-  'triggers/pull': async ({ subscriptionId, after, ack, maxEvents = 100, waitMs = 0 }, principal, { onClose }) => {
+  'triggers/pull': async (
+    { subscriptionId, after, ack, maxEvents = 100, waitMs = 0 },
+    principal,
+    { onClose },
+  ) => {
     const sub = own(principal, subscriptionId);
     judgeAck(sub, ack);
     judge(sub, after);
-    const waits = waitMs > 0 && maxEvents > 0 && head(sub) === (after?.sequence ?? Math.max(sub.acked, ack?.sequence ?? 0));
-    if (waits) limit('waiting_pulls', ownedBy(principal).reduce((count, { pulls }) => count + pulls.size, 0));
+    const waits =
+      waitMs > 0 &&
+      maxEvents > 0 &&
+      head(sub) === (after?.sequence ?? Math.max(sub.acked, ack?.sequence ?? 0));
+    if (waits)
+      limit(
+        'waiting_pulls',
+        ownedBy(principal).reduce((count, { pulls }) => count + pulls.size, 0),
+      );
     if (maxEvents > 0) resume(sub);
     acknowledge(sub, ack?.sequence);
     const start = after?.sequence ?? sub.acked;
     const last = waits ? await news(sub, start, Math.min(waitMs, PULL.waitMs), onClose) : undefined;
-    const answer = last ?? (maxEvents === 0 ? delivery(sub, start) : read(sub, start, { events: Math.min(maxEvents, PULL.events), bytes: PULL.bytes }));
+    const answer =
+      last ??
+      (maxEvents === 0
+        ? delivery(sub, start)
+        : read(sub, start, { events: Math.min(maxEvents, PULL.events), bytes: PULL.bytes }));
     const hasMore = last === undefined && lastOf(answer) < answer.head;
     return { ...answer, hasMore, nextPollMs: hasMore ? 0 : 1000 };
   },
@@ -341,24 +541,29 @@ const methods = {
 function stream({ subscriptionId, after, window }, principal, connection) {
   if (!DRAINS.includes('stream')) throw new Refusal('Unsupported', { feature: 'stream' });
   const sub = own(principal, subscriptionId);
-  if (sub.select.some(({ name }) => !types.get(name).drains.includes('stream'))) throw new Refusal('Unsupported', { feature: 'stream' });
+  if (sub.select.some(({ name }) => !types.get(name).drains.includes('stream')))
+    throw new Refusal('Unsupported', { feature: 'stream' });
   judge(sub, after);
-  limit('streams', ownedBy(principal).reduce((count, { streams }) => count + streams.size, 0));
+  limit(
+    'streams',
+    ownedBy(principal).reduce((count, { streams }) => count + streams.size, 0),
+  );
   openStream(sub, after?.sequence ?? sub.acked, window, connection);
 }
 
 /** Resolves when there is a number after `start`, when time is over, or with the last delivery of a log that ended. */
-const news = (sub, start, ms, onClose) => new Promise((resolve) => {
-  const pull = (terminated) => {
-    clearTimeout(timer);
-    sub.pulls.delete(pull);
-    resolve(terminated);
-  };
-  pull.after = start;
-  const timer = setTimeout(pull, ms, undefined);
-  sub.pulls.add(pull);
-  onClose(() => pull());
-});
+const news = (sub, start, ms, onClose) =>
+  new Promise((resolve) => {
+    const pull = (terminated) => {
+      clearTimeout(timer);
+      sub.pulls.delete(pull);
+      resolve(terminated);
+    };
+    pull.after = start;
+    const timer = setTimeout(pull, ms, undefined);
+    sub.pulls.add(pull);
+    onClose(() => pull());
+  });
 
 /* ---------------------------------------------------------------- JSON-RPC over Streamable HTTP */
 
@@ -367,38 +572,71 @@ const INFO = { name: 'minimal-triggers-server', version: '1' };
 const INTERNAL = { code: -32603, message: 'Internal error.' };
 
 const base = {
-  'server/discover': () => ({ supportedVersions: [REVISIONS[0]], capabilities: { extensions: { [EXTENSION]: SETTINGS } }, ttlMs: 0, cacheScope: 'private', _meta: { [`${META}/serverInfo`]: INFO } }),
+  'server/discover': () => ({
+    supportedVersions: [REVISIONS[0]],
+    capabilities: { extensions: { [EXTENSION]: SETTINGS } },
+    ttlMs: 0,
+    cacheScope: 'private',
+    _meta: { [`${META}/serverInfo`]: INFO },
+  }),
   ping: () => ({}),
 };
 
 /** Answers one message. */
 async function serve(request, response, message) {
   const { id, method, params = {} } = message;
-  const { authorization = '', 'mcp-protocol-version': revision, 'mcp-session-id': sessionId, 'mcp-method': named } = request.headers;
-  const answer = (status, body, headers = {}) => response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body && JSON.stringify({ jsonrpc: '2.0', ...(id === undefined ? {} : { id }), ...body }));
+  const {
+    authorization = '',
+    'mcp-protocol-version': revision,
+    'mcp-session-id': sessionId,
+    'mcp-method': named,
+  } = request.headers;
+  const answer = (status, body, headers = {}) =>
+    response
+      .writeHead(status, { 'content-type': 'application/json', ...headers })
+      .end(
+        body && JSON.stringify({ jsonrpc: '2.0', ...(id === undefined ? {} : { id }), ...body }),
+      );
   const principal = byToken.get(authorization.replace(/^Bearer /, ''));
-  if (authorization !== '' && principal === undefined) return answer(401, undefined, { 'www-authenticate': 'Bearer error="invalid_token"' });
+  if (authorization !== '' && principal === undefined)
+    return answer(401, undefined, { 'www-authenticate': 'Bearer error="invalid_token"' });
   const modern = revision === REVISIONS[0];
   try {
     if (method === 'initialize') {
       const made = token(16);
       sessions.set(made, new Map());
       const capabilities = { experimental: { [EXTENSION]: SETTINGS } };
-      return answer(200, { result: { protocolVersion: REVISIONS[1], capabilities, serverInfo: INFO } }, { 'mcp-session-id': made });
+      return answer(
+        200,
+        { result: { protocolVersion: REVISIONS[1], capabilities, serverInfo: INFO } },
+        { 'mcp-session-id': made },
+      );
     }
-    if (revision !== undefined && !REVISIONS.includes(revision)) return answer(400, { error: { code: -32022, message: 'Unsupported protocol version', data: { supported: REVISIONS, requested: revision } } });
-    if (modern && (named !== method || params?._meta?.[`${META}/protocolVersion`] !== revision)) return answer(400, { error: { code: -32020, message: 'Headers and body disagree' } });
+    if (revision !== undefined && !REVISIONS.includes(revision))
+      return answer(400, {
+        error: {
+          code: -32022,
+          message: 'Unsupported protocol version',
+          data: { supported: REVISIONS, requested: revision },
+        },
+      });
+    if (modern && (named !== method || params?._meta?.[`${META}/protocolVersion`] !== revision))
+      return answer(400, { error: { code: -32020, message: 'Headers and body disagree' } });
     const session = sessions.get(sessionId);
-    if (!modern && session === undefined) return answer(404, { error: { code: -32001, message: 'Session not found' } });
+    if (!modern && session === undefined)
+      return answer(404, { error: { code: -32001, message: 'Session not found' } });
     if (id === undefined) {
       if (method === 'notifications/cancelled') session?.get(params?.requestId)?.();
       return answer(202);
     }
     const onClose = (gone) => response.on('close', gone);
-    if (Object.hasOwn(base, method)) return answer(200, { result: { resultType: 'complete', ...base[method]() } });
-    if (method !== 'triggers/stream' && !Object.hasOwn(methods, method)) return answer(404, { error: { code: -32601, message: 'Method not found' } });
+    if (Object.hasOwn(base, method))
+      return answer(200, { result: { resultType: 'complete', ...base[method]() } });
+    if (method !== 'triggers/stream' && !Object.hasOwn(methods, method))
+      return answer(404, { error: { code: -32601, message: 'Method not found' } });
     requireParams(method, params);
-    if (principal === undefined && method !== 'triggers/list') throw new Refusal('Forbidden', { kind: 'principal' });
+    if (principal === undefined && method !== 'triggers/list')
+      throw new Refusal('Forbidden', { kind: 'principal' });
     tick();
     if (method !== 'triggers/stream') {
       const result = await methods[method](params, principal, { onClose });
@@ -408,10 +646,20 @@ async function serve(request, response, message) {
     session?.set(id, close);
     onClose(() => session?.delete(id));
     const say = (said) => {
-      if (!response.headersSent) response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+      if (!response.headersSent)
+        response.writeHead(200, {
+          'content-type': 'text/event-stream',
+          'cache-control': 'no-cache',
+        });
       response.write(`event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', ...said })}\n\n`);
     };
-    return stream(params, principal, { id, say, unread: () => response.writableLength, close, onClose });
+    return stream(params, principal, {
+      id,
+      say,
+      unread: () => response.writableLength,
+      close,
+      onClose,
+    });
   } catch (error) {
     if (error.error === undefined) process.stderr.write(`${error.stack}\n`);
     return answer(200, { error: error.error ?? INTERNAL });
@@ -432,7 +680,18 @@ const mcp = createServer((request, response) => {
   // A page in a browser has no business here.
   if (request.headers.origin !== undefined) return response.writeHead(403).end();
   if (request.method !== 'POST') return response.writeHead(405, { allow: 'POST' }).end();
-  bodyOf(request).then((message) => serve(request, response, message), () => response.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', error: { code: -32700, message: 'No JSON, or too much of it' } })));
+  bodyOf(request).then(
+    (message) => serve(request, response, message),
+    () =>
+      response
+        .writeHead(400, { 'content-type': 'application/json' })
+        .end(
+          JSON.stringify({
+            jsonrpc: '2.0',
+            error: { code: -32700, message: 'No JSON, or too much of it' },
+          }),
+        ),
+  );
 });
 
 /* ---------------------------------------------------------------- the control interface, for tests */
@@ -454,23 +713,49 @@ const verbs = {
   redact: (which) => {
     const entry = accepted.get(idOf(which));
     // One entry stands in every log. What it was is forgotten, that it was is not: it would be accepted again.
-    if (entry !== undefined) Object.assign(entry, { gap: 'redacted', event: { name: which.name, eventId: which.eventId } });
+    if (entry !== undefined)
+      Object.assign(entry, {
+        gap: 'redacted',
+        event: { name: which.name, eventId: which.eventId },
+      });
   },
   remove: ({ name, reason }) => {
-    for (const sub of [...live.values()]) if (sub.select.some((one) => one.name === name)) end(sub, reason);
+    for (const sub of [...live.values()])
+      if (sub.select.some((one) => one.name === name)) end(sub, reason);
     types.delete(name);
   },
   declare: ({ name }) => void types.set(name, itemType(name)),
 };
-const offer = () => ({ verbs: Object.keys(verbs), types: { plain: 'minimal.plain', history: 'minimal.history', short: 'minimal.short', pullOnly: 'minimal.pull_only' }, tokens: TOKENS, names: { inside: Object.keys(NAMES)[0] }, aheadMs: clock.leadMs });
-
-const control = createServer((request, response) => {
-  const answer = (status, body) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-  if (request.method === 'GET') return answer(200, offer());
-  bodyOf(request).then(({ do: verb, ...params }) => verbs[verb](params)).then(() => answer(200, {}), (error) => answer(500, error.message));
+const offer = () => ({
+  verbs: Object.keys(verbs),
+  types: {
+    plain: 'minimal.plain',
+    history: 'minimal.history',
+    short: 'minimal.short',
+    pullOnly: 'minimal.pull_only',
+  },
+  tokens: TOKENS,
+  names: { inside: Object.keys(NAMES)[0] },
+  aheadMs: clock.leadMs,
 });
 
-mcp.listen(0, '127.0.0.1', () => control.listen(0, '127.0.0.1', () => {
-  const at = (server, path) => `http://127.0.0.1:${server.address().port}${path}`;
-  process.stdout.write(`${JSON.stringify({ url: at(mcp, '/mcp'), token: TOKENS.main, control: at(control, '/') })}\n`);
-}));
+const control = createServer((request, response) => {
+  const answer = (status, body) =>
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  if (request.method === 'GET') return answer(200, offer());
+  bodyOf(request)
+    .then(({ do: verb, ...params }) => verbs[verb](params))
+    .then(
+      () => answer(200, {}),
+      (error) => answer(500, error.message),
+    );
+});
+
+mcp.listen(0, '127.0.0.1', () =>
+  control.listen(0, '127.0.0.1', () => {
+    const at = (server, path) => `http://127.0.0.1:${server.address().port}${path}`;
+    process.stdout.write(
+      `${JSON.stringify({ url: at(mcp, '/mcp'), token: TOKENS.main, control: at(control, '/') })}\n`,
+    );
+  }),
+);

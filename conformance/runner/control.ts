@@ -9,7 +9,14 @@ import { NotShown } from './looks.ts';
 /** What can be asked for, and what each answers. */
 export interface Verbs {
   /** Events happen, in this order; answered when they are accepted. `data` fits the type's payload. */
-  readonly emit: { readonly events: readonly { readonly name: string; readonly eventId?: string; readonly timestamp?: string; readonly data: object }[] };
+  readonly emit: {
+    readonly events: readonly {
+      readonly name: string;
+      readonly eventId?: string;
+      readonly timestamp?: string;
+      readonly data: object;
+    }[];
+  };
   /** The process dies without a warning and is started again; answered when it serves. */
   readonly crash: object;
   /** As `crash`, and what was committed since the last `remember` is gone, as after a restored backup. */
@@ -22,7 +29,12 @@ export interface Verbs {
    * This principal (of `tokens`) may not follow this type any more (`false`) or again. The server is told and looks at it at once; with `told: false` it is left to
    * find out by itself.
    */
-  readonly permit: { readonly principal: string; readonly name: string; readonly allowed: boolean; readonly told?: boolean };
+  readonly permit: {
+    readonly principal: string;
+    readonly name: string;
+    readonly allowed: boolean;
+    readonly told?: boolean;
+  };
   /** The data of an event is forgotten. */
   readonly redact: { readonly name: string; readonly eventId: string };
   /** A trigger type is not offered any more, because it was removed or because its schema changed. */
@@ -83,31 +95,37 @@ export class Control {
     return new Control(url, (await response.json()) as ControlOffer);
   }
 
-  has(verb: Verb): boolean { return this.offer?.verbs.includes(verb) === true; }
+  has(verb: Verb): boolean {
+    return this.offer?.verbs.includes(verb) === true;
+  }
 
   /** Throws `NotShown` when the verb is not offered. */
   require(...verbs: readonly Verb[]): void {
-    for (const verb of verbs) if (!this.has(verb)) throw new NotShown(`needs the control verb "${verb}"`);
+    for (const verb of verbs)
+      if (!this.has(verb)) throw new NotShown(`needs the control verb "${verb}"`);
   }
 
   /** A trigger type for this use. Throws `NotShown`. */
   type(use: keyof ControlTypes): string {
     const name = this.offer?.types[use];
-    if (name === undefined) throw new NotShown(`needs the trigger type "${use}" of the control interface`);
+    if (name === undefined)
+      throw new NotShown(`needs the trigger type "${use}" of the control interface`);
     return name;
   }
 
   /** Another principal's token. Throws `NotShown`. */
   token(principal: string): string {
     const token = this.offer?.tokens[principal];
-    if (token === undefined) throw new NotShown(`needs the token "${principal}" of the control interface`);
+    if (token === undefined)
+      throw new NotShown(`needs the token "${principal}" of the control interface`);
     return token;
   }
 
   /** A host name with a meaning. Throws `NotShown`. */
   hostName(meaning: string): string {
     const name = this.offer?.names?.[meaning];
-    if (name === undefined) throw new NotShown(`needs the host name "${meaning}" of the control interface`);
+    if (name === undefined)
+      throw new NotShown(`needs the host name "${meaning}" of the control interface`);
     return name;
   }
 
@@ -115,9 +133,15 @@ export class Control {
   async do<V extends Verb>(verb: V, params: Verbs[V]): Promise<Readonly<Record<string, unknown>>> {
     this.require(verb);
     const response = await fetch(this.#url!, {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ do: verb, ...params }), signal: AbortSignal.timeout(60_000),
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ do: verb, ...params }),
+      signal: AbortSignal.timeout(60_000),
     });
-    if (!response.ok) throw new Error(`The control interface could not "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`);
+    if (!response.ok)
+      throw new Error(
+        `The control interface could not "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
+      );
     if (verb === 'advance') this.aheadMs += (params as Verbs['advance']).ms;
     return (await response.json()) as Readonly<Record<string, unknown>>;
   }

@@ -11,10 +11,12 @@ export type Expected = ReadonlyMap<string, string>;
 
 /** Reads `- check: sep-0000-…` rows with a `because`. Throws an `Error` that says which row is wrong. */
 export function readExpected(path: string, known: ReadonlySet<string>): Expected {
-  const rows = parse(readFileSync(path, 'utf8')) as readonly { readonly check?: string; readonly because?: string }[] | null;
+  const rows = parse(readFileSync(path, 'utf8')) as
+    readonly { readonly check?: string; readonly because?: string }[] | null;
   const expected = new Map<string, string>();
   for (const { check, because } of rows ?? []) {
-    if (check === undefined || because === undefined) throw new Error(`${path}: every row needs "check" and "because".`);
+    if (check === undefined || because === undefined)
+      throw new Error(`${path}: every row needs "check" and "because".`);
     if (!known.has(check)) throw new Error(`${path}: there is no check ${check}.`);
     expected.set(check, because);
   }

@@ -26,21 +26,34 @@ export class Looks {
     this.#declared = new Set(declared);
   }
 
-  get evidence(): readonly Evidence[] { return this.#evidence; }
+  get evidence(): readonly Evidence[] {
+    return this.#evidence;
+  }
 
   /**
    * Looks once at one or more requirements: `look` throws what it misses, best with `node:assert/strict`. Never throws itself, so that one breach does
    * not hide the next; resolves with what `look` returned, undefined when it did not hold.
    */
-  async check<T>(checks: string | readonly string[], what: string, look: () => T | Promise<T>): Promise<T | undefined> {
+  async check<T>(
+    checks: string | readonly string[],
+    what: string,
+    look: () => T | Promise<T>,
+  ): Promise<T | undefined> {
     const names = typeof checks === 'string' ? [checks] : checks;
-    for (const name of names) if (!this.#declared.has(name)) throw new Error(`scenario "${this.#scenario}" looks at ${name}, which it does not declare`);
+    for (const name of names)
+      if (!this.#declared.has(name))
+        throw new Error(`scenario "${this.#scenario}" looks at ${name}, which it does not declare`);
     try {
       const value = await look();
       this.#note(names, what, 'held');
       return value;
     } catch (error) {
-      const outcome = error instanceof NotShown ? 'not shown' : error instanceof NotApplicable ? 'not applicable' : 'broken';
+      const outcome =
+        error instanceof NotShown
+          ? 'not shown'
+          : error instanceof NotApplicable
+            ? 'not applicable'
+            : 'broken';
       this.#note(names, what, outcome, explain(error));
       return undefined;
     }
@@ -51,12 +64,34 @@ export class Looks {
     const decided = new Set(this.#evidence.map(({ check }) => check));
     const open = [...this.#declared].filter((check) => !decided.has(check));
     if (open.length === 0) return;
-    const outcome = error instanceof NotShown ? 'not shown' : error instanceof NotApplicable ? 'not applicable' : 'broken';
-    this.#note(open, 'reaching the point where it can be seen', outcome, error === undefined ? 'the scenario ended without looking at it' : explain(error));
+    const outcome =
+      error instanceof NotShown
+        ? 'not shown'
+        : error instanceof NotApplicable
+          ? 'not applicable'
+          : 'broken';
+    this.#note(
+      open,
+      'reaching the point where it can be seen',
+      outcome,
+      error === undefined ? 'the scenario ended without looking at it' : explain(error),
+    );
   }
 
-  #note(checks: readonly string[], what: string, outcome: Evidence['outcome'], reason?: string): void {
-    for (const check of checks) this.#evidence.push({ check, scenario: this.#scenario, what, outcome, ...(reason === undefined ? {} : { reason }) });
+  #note(
+    checks: readonly string[],
+    what: string,
+    outcome: Evidence['outcome'],
+    reason?: string,
+  ): void {
+    for (const check of checks)
+      this.#evidence.push({
+        check,
+        scenario: this.#scenario,
+        what,
+        outcome,
+        ...(reason === undefined ? {} : { reason }),
+      });
   }
 }
 
@@ -72,6 +107,11 @@ export function explain(error: unknown): string {
 const firstLine = (text: string): string => text.split('\n')[0]!.trim();
 
 function brief(value: unknown): string {
-  const text = typeof value === 'string' ? JSON.stringify(value) : value instanceof RegExp || typeof value === 'function' ? String(value) : JSON.stringify(value) ?? String(value);
+  const text =
+    typeof value === 'string'
+      ? JSON.stringify(value)
+      : value instanceof RegExp || typeof value === 'function'
+        ? String(value)
+        : (JSON.stringify(value) ?? String(value));
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }

@@ -30,11 +30,18 @@ export async function main(args: readonly string[], { out, err }: Screen): Promi
     }
     const requirements = readRequirements(REQUIREMENT_FILES[options.extension]);
     const known = new Set([...requirements.checks.values()].map(({ id }) => id));
-    const expected: Expected = options.expected === undefined ? new Map() : readExpected(options.expected, known);
-    const outcome = await run(options, requirements, options.quiet ? () => undefined : (name, evidence) => err(progressLine(name, evidence)));
+    const expected: Expected =
+      options.expected === undefined ? new Map() : readExpected(options.expected, known);
+    const outcome = await run(
+      options,
+      requirements,
+      options.quiet ? () => undefined : (name, evidence) => err(progressLine(name, evidence)),
+    );
     write(options, outcome, expected);
     out(humanReport(outcome, expected, options.all));
-    const bad = outcome.results.some((result) => ['unexpected failure', 'unexpectedly passing'].includes(standing(result, expected)));
+    const bad = outcome.results.some((result) =>
+      ['unexpected failure', 'unexpectedly passing'].includes(standing(result, expected)),
+    );
     return bad ? EXIT.violated : EXIT.fine;
   } catch (error) {
     if (error instanceof UsageError) {
@@ -42,11 +49,18 @@ export async function main(args: readonly string[], { out, err }: Screen): Promi
       return EXIT.usage;
     }
     err(`Nothing was tested: ${(error as Error).message}\n`);
-    return error instanceof NothingToTest || (error as { readonly name?: string }).name === 'RpcError' ? EXIT.nothing : EXIT.usage;
+    return error instanceof NothingToTest ||
+      (error as { readonly name?: string }).name === 'RpcError'
+      ? EXIT.nothing
+      : EXIT.usage;
   }
 }
 
-async function run(options: Options, requirements: Requirements, progress: Progress): Promise<Outcome> {
+async function run(
+  options: Options,
+  requirements: Requirements,
+  progress: Progress,
+): Promise<Outcome> {
   const suite = suites[options.extension][options.role];
   return suite(options, requirements, progress);
 }
@@ -59,7 +73,10 @@ function write(options: Options, outcome: Outcome, expected: Expected): void {
   const now = new Date();
   const folder = join(results, checksFolder(outcome, now));
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'checks.json'), `${JSON.stringify(checksReport(outcome, now), null, 2)}\n`);
+  writeFileSync(
+    join(folder, 'checks.json'),
+    `${JSON.stringify(checksReport(outcome, now), null, 2)}\n`,
+  );
 }
 
 function progressLine(name: string, evidence: Parameters<Progress>[1]): string {

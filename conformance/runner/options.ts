@@ -12,8 +12,22 @@ const TEXT = { type: 'string' } as const;
 const FLAG = { type: 'boolean' } as const;
 
 const OPTIONS = {
-  url: TEXT, token: TEXT, control: TEXT, command: TEXT, secret: TEXT, 'callback-base': TEXT, requirements: TEXT, only: TEXT, expected: TEXT, json: TEXT, junit: TEXT, results: TEXT,
-  'at-once': TEXT, all: FLAG, quiet: FLAG, help: FLAG,
+  url: TEXT,
+  token: TEXT,
+  control: TEXT,
+  command: TEXT,
+  secret: TEXT,
+  'callback-base': TEXT,
+  requirements: TEXT,
+  only: TEXT,
+  expected: TEXT,
+  json: TEXT,
+  junit: TEXT,
+  results: TEXT,
+  'at-once': TEXT,
+  all: FLAG,
+  quiet: FLAG,
+  help: FLAG,
 } as const;
 
 export const USAGE = `Usage
@@ -67,20 +81,60 @@ export function readOptions(args: readonly string[]): Options | null {
   const { values, positionals } = parse(args);
   if (values.help === true) return null;
   const [role, ...more] = positionals;
-  if (role !== 'server' && role !== 'client' && role !== 'receiver') throw new UsageError(`say what to test: server, client or receiver${role === undefined ? '' : `, not "${role}"`}`);
+  if (role !== 'server' && role !== 'client' && role !== 'receiver')
+    throw new UsageError(
+      `say what to test: server, client or receiver${role === undefined ? '' : `, not "${role}"`}`,
+    );
   if (more.length > 0) throw new UsageError(`"${more[0]}" is one word too many`);
   const extension = values.requirements ?? 'triggers';
-  if (extension !== 'triggers' && extension !== 'events') throw new UsageError('--requirements is triggers or events');
+  if (extension !== 'triggers' && extension !== 'events')
+    throw new UsageError('--requirements is triggers or events');
   const atOnce = Number(values['at-once'] ?? 4);
-  if (!Number.isInteger(atOnce) || atOnce < 1) throw new UsageError('--at-once is a whole number from 1');
+  if (!Number.isInteger(atOnce) || atOnce < 1)
+    throw new UsageError('--at-once is a whole number from 1');
   for (const name of ['url', 'control', 'callback-base'] as const) {
     const value = values[name];
-    if (value !== undefined && !/^https?:$/.test(URL.canParse(value) ? new URL(value).protocol : '')) throw new UsageError(`--${name} is an http or https URL`);
+    if (
+      value !== undefined &&
+      !/^https?:$/.test(URL.canParse(value) ? new URL(value).protocol : '')
+    )
+      throw new UsageError(`--${name} is an http or https URL`);
   }
   const required = { server: ['url'], client: ['command'], receiver: ['url', 'secret'] } as const;
-  for (const name of required[role]) if (values[name] === undefined) throw new UsageError(`conformance ${role} needs --${name}`);
-  const { url, token, control, command, secret, only, expected, json, junit, results, all = false, quiet = false } = values;
-  return { role, extension, url, token, control, command, secret, callbackBase: values['callback-base'], only, expected, json, junit, results, atOnce, all, quiet };
+  for (const name of required[role])
+    if (values[name] === undefined) throw new UsageError(`conformance ${role} needs --${name}`);
+  const {
+    url,
+    token,
+    control,
+    command,
+    secret,
+    only,
+    expected,
+    json,
+    junit,
+    results,
+    all = false,
+    quiet = false,
+  } = values;
+  return {
+    role,
+    extension,
+    url,
+    token,
+    control,
+    command,
+    secret,
+    callbackBase: values['callback-base'],
+    only,
+    expected,
+    json,
+    junit,
+    results,
+    atOnce,
+    all,
+    quiet,
+  };
 }
 
 function parse(args: readonly string[]) {

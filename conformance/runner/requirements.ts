@@ -31,31 +31,53 @@ export interface Requirements {
   readonly excluded: readonly Excluded[];
 }
 
-interface Row { readonly check?: string; readonly text: string; readonly url: string; readonly who: Requirement['who']; readonly excluded?: string }
+interface Row {
+  readonly check?: string;
+  readonly text: string;
+  readonly url: string;
+  readonly who: Requirement['who'];
+  readonly excluded?: string;
+}
 
 /** Where the files are, by what is tested. */
-export const REQUIREMENT_FILES = { triggers: specFile('sep', 'requirements.yaml'), events: specFile('sep', 'requirements-events.yaml') } as const;
+export const REQUIREMENT_FILES = {
+  triggers: specFile('sep', 'requirements.yaml'),
+  events: specFile('sep', 'requirements-events.yaml'),
+} as const;
 /** What can be tested: this extension, or SEP-3415. */
 export type Extension = keyof typeof REQUIREMENT_FILES;
 
 /** Reads a requirements file. Throws when a row is neither a check nor excluded, or an id comes twice. */
 export function readRequirements(path: string): Requirements {
-  const file = parse(readFileSync(path, 'utf8')) as { readonly spec_url: string; readonly requirements: readonly Row[] };
+  const file = parse(readFileSync(path, 'utf8')) as {
+    readonly spec_url: string;
+    readonly requirements: readonly Row[];
+  };
   const checks = new Map<string, Requirement>();
   const excluded: Excluded[] = [];
   for (const { check, text, url, who, excluded: reason } of file.requirements) {
     if (check === undefined) {
-      if (reason === undefined) throw new Error(`${path}: a row is neither a check nor excluded: ${text}`);
+      if (reason === undefined)
+        throw new Error(`${path}: a row is neither a check nor excluded: ${text}`);
       excluded.push({ text, url, reason });
       continue;
     }
     const name = check.replace(/^sep-[0-9]+-/, '');
     if (checks.has(name)) throw new Error(`${path}: ${check} comes twice`);
-    checks.set(name, { id: check, name, text, url: `${file.spec_url}${url ?? ''}`, who, recommended: /\bSHOULD\b/.test(text) && !/\bMUST\b/.test(text) });
+    checks.set(name, {
+      id: check,
+      name,
+      text,
+      url: `${file.spec_url}${url ?? ''}`,
+      who,
+      recommended: /\bSHOULD\b/.test(text) && !/\bMUST\b/.test(text),
+    });
   }
   return { checks, excluded };
 }
 
 /** The checks that a role can be asked about. */
 export const checksFor = ({ checks }: Requirements, role: Role): Requirement[] =>
-  [...checks.values()].filter(({ who }) => who === role || who === 'peer' || (who === 'reader' && role !== 'server'));
+  [...checks.values()].filter(
+    ({ who }) => who === role || who === 'peer' || (who === 'reader' && role !== 'server'),
+  );

@@ -15,7 +15,11 @@ export interface Task {
 export type Progress = (name: string, evidence: readonly Evidence[]) => void;
 
 /** Runs everything; `atOnce` of those that tolerate company. Never rejects: what goes wrong is in the looks. */
-export async function runAll(tasks: readonly Task[], atOnce: number, progress: Progress = () => undefined): Promise<Evidence[]> {
+export async function runAll(
+  tasks: readonly Task[],
+  atOnce: number,
+  progress: Progress = () => undefined,
+): Promise<Evidence[]> {
   const evidence: Evidence[] = [];
   const one = async (task: Task): Promise<void> => {
     const looks = await task.run();
@@ -24,9 +28,11 @@ export async function runAll(tasks: readonly Task[], atOnce: number, progress: P
   };
   const together = tasks.filter(({ alone }) => !alone);
   let next = 0;
-  await Promise.all(Array.from({ length: Math.min(atOnce, together.length) }, async () => {
-    while (next < together.length) await one(together[next++]!);
-  }));
+  await Promise.all(
+    Array.from({ length: Math.min(atOnce, together.length) }, async () => {
+      while (next < together.length) await one(together[next++]!);
+    }),
+  );
   for (const task of tasks.filter(({ alone }) => alone)) await one(task);
   return evidence;
 }
@@ -42,7 +48,9 @@ export interface SuiteRun {
 }
 
 /** What was found out about the peer before the scenarios begin. */
-export interface Suite<Scenario extends { readonly name: string; readonly checks: readonly string[] }> {
+export interface Suite<
+  Scenario extends { readonly name: string; readonly checks: readonly string[] },
+> {
   readonly role: Role;
   /** As a person would say it, without what may be secret. */
   readonly subject: string;
@@ -54,25 +62,54 @@ export interface Suite<Scenario extends { readonly name: string; readonly checks
 }
 
 /** Runs the scenarios that are wanted, and concludes about the checks that they, or all of them, decide. */
-export async function runSuite<S extends { readonly name: string; readonly checks: readonly string[] }>(
-  { role, subject, scenarios, tasksOf, startedAt }: Suite<S>, { requirements, only, atOnce = 4, progress }: SuiteRun,
+export async function runSuite<
+  S extends { readonly name: string; readonly checks: readonly string[] },
+>(
+  { role, subject, scenarios, tasksOf, startedAt }: Suite<S>,
+  { requirements, only, atOnce = 4, progress }: SuiteRun,
 ): Promise<Outcome> {
-  const wanted = scenarios.filter(({ name, checks }) => only === undefined || name.includes(only) || checks.some((check) => check.includes(only)));
+  const wanted = scenarios.filter(
+    ({ name, checks }) =>
+      only === undefined || name.includes(only) || checks.some((check) => check.includes(only)),
+  );
   const evidence = await runAll(wanted.flatMap(tasksOf), atOnce, progress);
   const decided = new Set(wanted.flatMap(({ checks }) => checks));
-  const asked = checksFor(requirements, role).filter(({ name }) => only === undefined || decided.has(name));
+  const asked = checksFor(requirements, role).filter(
+    ({ name }) => only === undefined || decided.has(name),
+  );
   return { role, subject, results: conclude(asked, evidence), durationMs: Date.now() - startedAt };
 }
 
 /** One result for each requirement, in the order of the requirements file. A requirement that nobody looked at is violated: that is a defect of the kit. */
-export function conclude(requirements: readonly Requirement[], evidence: readonly Evidence[]): CheckResult[] {
+export function conclude(
+  requirements: readonly Requirement[],
+  evidence: readonly Evidence[],
+): CheckResult[] {
   return requirements.map(({ id, name, text, url, recommended }) => {
     const looks = evidence.filter(({ check }) => check === name);
     const verdict = verdictOf(looks, recommended);
-    const telling = looks.filter(({ outcome }) => (verdict === 'passed' ? outcome === 'held' : verdict === 'not shown' || verdict === 'not applicable' ? outcome === verdict : outcome === 'broken'));
+    const telling = looks.filter(({ outcome }) =>
+      verdict === 'passed'
+        ? outcome === 'held'
+        : verdict === 'not shown' || verdict === 'not applicable'
+          ? outcome === verdict
+          : outcome === 'broken',
+    );
     return {
-      id, text, url, verdict,
-      reasons: looks.length === 0 ? ['no scenario looks at it'] : [...new Set(telling.map(({ what, reason }) => (reason === undefined ? what : `${what}: ${reason}`)))],
+      id,
+      text,
+      url,
+      verdict,
+      reasons:
+        looks.length === 0
+          ? ['no scenario looks at it']
+          : [
+              ...new Set(
+                telling.map(({ what, reason }) =>
+                  reason === undefined ? what : `${what}: ${reason}`,
+                ),
+              ),
+            ],
       scenarios: [...new Set(looks.map(({ scenario }) => scenario))],
     };
   });

@@ -10,7 +10,9 @@ function find(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
     if (existsSync(join(folder, 'spec-schema', 'draft', 'schema.json'))) return folder;
     if (folder === dirname(folder)) {
-      throw new Error('The kit cannot find spec-schema/draft/schema.json in any folder above it. Install the whole package again.');
+      throw new Error(
+        'The kit cannot find spec-schema/draft/schema.json in any folder above it. Install the whole package again.',
+      );
     }
   }
 }

@@ -58,9 +58,13 @@ const WEIGHT: readonly Evidence['outcome'][] = ['broken', 'held', 'not shown', '
 export function verdictOf(looks: readonly Evidence[], recommended: boolean): Verdict {
   const heaviest = WEIGHT.find((outcome) => looks.some((look) => look.outcome === outcome));
   switch (heaviest) {
-    case 'held': return 'passed';
-    case 'not shown': return 'not shown';
-    case 'not applicable': return 'not applicable';
-    default: return recommended ? 'warned' : 'violated';
+    case 'held':
+      return 'passed';
+    case 'not shown':
+      return 'not shown';
+    case 'not applicable':
+      return 'not applicable';
+    default:
+      return recommended ? 'warned' : 'violated';
   }
 }

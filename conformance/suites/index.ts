@@ -20,23 +20,77 @@ import { triggersReceiver } from './receiver/index.ts';
 import { triggersServer } from './server/index.ts';
 
 /** Runs one suite as the command line asked for. */
-export type Suite = (options: Options, requirements: Requirements, progress: Progress) => Promise<Outcome>;
+export type Suite = (
+  options: Options,
+  requirements: Requirements,
+  progress: Progress,
+) => Promise<Outcome>;
 
-const server = (scenarios: readonly ServerScenario[], extension?: string): Suite => ({ url, token, control, callbackBase, only, atOnce }, requirements, progress) =>
-  runServer({ requirements, scenarios, access: { url: url!, token }, extension, control, callbackBase, only, atOnce, progress });
+const server =
+  (scenarios: readonly ServerScenario[], extension?: string): Suite =>
+  ({ url, token, control, callbackBase, only, atOnce }, requirements, progress) =>
+    runServer({
+      requirements,
+      scenarios,
+      access: { url: url!, token },
+      extension,
+      control,
+      callbackBase,
+      only,
+      atOnce,
+      progress,
+    });
 
-const client = (scenarios: readonly ClientScenario[]): Suite => ({ command, only, atOnce }, requirements, progress) =>
-  runClient({ requirements, scenarios, command: command!, only, atOnce, progress });
+const client =
+  (scenarios: readonly ClientScenario[]): Suite =>
+  ({ command, only, atOnce }, requirements, progress) =>
+    runClient({ requirements, scenarios, command: command!, only, atOnce, progress });
 
-const receiver = (scenarios: readonly ReceiverScenario[]): Suite => ({ url, secret, control, only, atOnce }, requirements, progress) =>
-  runReceiver({ requirements, scenarios, url: url!, secret: secret!, control, only, atOnce, progress });
+const receiver =
+  (scenarios: readonly ReceiverScenario[]): Suite =>
+  ({ url, secret, control, only, atOnce }, requirements, progress) =>
+    runReceiver({
+      requirements,
+      scenarios,
+      url: url!,
+      secret: secret!,
+      control,
+      only,
+      atOnce,
+      progress,
+    });
 
-const clientOfEvents: Suite = ({ command, only, atOnce }, requirements, progress) => runEventsClient({ requirements, scenarios: eventsClient, command: command!, only, atOnce, progress });
+const clientOfEvents: Suite = ({ command, only, atOnce }, requirements, progress) =>
+  runEventsClient({
+    requirements,
+    scenarios: eventsClient,
+    command: command!,
+    only,
+    atOnce,
+    progress,
+  });
 
 const receiverOfEvents: Suite = ({ url, secret, control, only, atOnce }, requirements, progress) =>
-  runEventsReceiver({ requirements, scenarios: eventsReceiver, url: url!, secret: secret!, control, only, atOnce, progress });
+  runEventsReceiver({
+    requirements,
+    scenarios: eventsReceiver,
+    url: url!,
+    secret: secret!,
+    control,
+    only,
+    atOnce,
+    progress,
+  });
 
 export const suites: Readonly<Record<Extension, Readonly<Record<Role, Suite>>>> = {
-  triggers: { server: server(triggersServer), client: client(triggersClient), receiver: receiver(triggersReceiver) },
-  events: { server: server(eventsServer, EVENTS_EXTENSION), client: clientOfEvents, receiver: receiverOfEvents },
+  triggers: {
+    server: server(triggersServer),
+    client: client(triggersClient),
+    receiver: receiver(triggersReceiver),
+  },
+  events: {
+    server: server(eventsServer, EVENTS_EXTENSION),
+    client: clientOfEvents,
+    receiver: receiverOfEvents,
+  },
 };

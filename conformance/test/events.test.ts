@@ -28,61 +28,137 @@ const requirements = readRequirements(REQUIREMENT_FILES.events);
 
 describe('rows, scenarios and broken peers', () => {
   test('every row of the register is there, as a check or with the reason why it is none', () => {
-    const { requirements: rows } = parse(readFileSync(REQUIREMENT_FILES.events, 'utf8')) as { readonly requirements: readonly { readonly register: string; readonly check?: string; readonly excluded?: string }[] };
+    const { requirements: rows } = parse(readFileSync(REQUIREMENT_FILES.events, 'utf8')) as {
+      readonly requirements: readonly {
+        readonly register: string;
+        readonly check?: string;
+        readonly excluded?: string;
+      }[];
+    };
     const have = new Set(rows.flatMap(({ register }) => register.split(' ')));
-    const all = ([['R', 88], ['A', 11], ['D', 70]] as const).flatMap(([letter, count]) => Array.from({ length: count }, (_, at) => `${letter}${at + 1}`));
-    assert.deepEqual(all.filter((id) => !have.has(id)), []);
-    assert.deepEqual(rows.filter(({ check, excluded }) => (check === undefined) === (excluded === undefined)), []);
+    const all = (
+      [
+        ['R', 88],
+        ['A', 11],
+        ['D', 70],
+      ] as const
+    ).flatMap(([letter, count]) => Array.from({ length: count }, (_, at) => `${letter}${at + 1}`));
+    assert.deepEqual(
+      all.filter((id) => !have.has(id)),
+      [],
+    );
+    assert.deepEqual(
+      rows.filter(({ check, excluded }) => (check === undefined) === (excluded === undefined)),
+      [],
+    );
   });
 
-  const ROLES: readonly (readonly [role: Role, scenarios: readonly { readonly checks: readonly string[] }[], broken: readonly { readonly check: string }[]])[] = [
-    ['server', eventsServer, brokenEventsServers], ['client', eventsClient, Object.values(ways)], ['receiver', eventsReceiver, brokenEventsReceivers],
+  const ROLES: readonly (readonly [
+    role: Role,
+    scenarios: readonly { readonly checks: readonly string[] }[],
+    broken: readonly { readonly check: string }[],
+  ])[] = [
+    ['server', eventsServer, brokenEventsServers],
+    ['client', eventsClient, Object.values(ways)],
+    ['receiver', eventsReceiver, brokenEventsReceivers],
   ];
   for (const [role, scenarios, broken] of ROLES) {
     test(`every requirement of a ${role} is looked at by a scenario and broken by a peer, and nothing else is`, () => {
-      const asked = checksFor(requirements, role).map(({ name }) => name).sort();
+      const asked = checksFor(requirements, role)
+        .map(({ name }) => name)
+        .sort();
       assert.deepEqual([...new Set(scenarios.flatMap(({ checks }) => checks))].sort(), asked);
       assert.deepEqual([...new Set(broken.map(({ check }) => check))].sort(), asked);
     });
   }
 });
 
-const notPassed = (results: readonly CheckResult[]): string[] => results.filter(({ verdict }) => verdict !== 'passed').map(({ id, verdict, reasons }) => `${id} ${verdict}: ${reasons.join('; ')}`);
+const notPassed = (results: readonly CheckResult[]): string[] =>
+  results
+    .filter(({ verdict }) => verdict !== 'passed')
+    .map(({ id, verdict, reasons }) => `${id} ${verdict}: ${reasons.join('; ')}`);
 
 describe('servers', { timeout: 900_000 }, () => {
   let server: ReferenceServer;
   // Each poll of a new topic makes a log, which counts; every broken server is another run.
-  beforeAll(async () => { server = await ReferenceServer.start({ TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '10000' }); });
+  beforeAll(async () => {
+    server = await ReferenceServer.start({ TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '10000' });
+  });
   afterAll(() => server.close());
 
   // Before the clock is moved, of which nobody would be told.
   test('without its control interface nothing is violated, and something can be seen all the same', async () => {
-    const { results } = await runServer({ requirements, scenarios: eventsServer, extension: EVENTS_EXTENSION, access: { url: server.url, token: server.token }, control: undefined });
-    assert.deepEqual(results.filter(({ verdict }) => verdict === 'violated' || verdict === 'warned').map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`), []);
+    const { results } = await runServer({
+      requirements,
+      scenarios: eventsServer,
+      extension: EVENTS_EXTENSION,
+      access: { url: server.url, token: server.token },
+      control: undefined,
+    });
+    assert.deepEqual(
+      results
+        .filter(({ verdict }) => verdict === 'violated' || verdict === 'warned')
+        .map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`),
+      [],
+    );
     assert.ok(results.filter(({ verdict }) => verdict === 'passed').length >= 15);
   });
 
   test('the reference server passes every check', async (context) => {
-    const { results, durationMs } = await runServer({ requirements, scenarios: eventsServer, extension: EVENTS_EXTENSION, access: { url: server.url, token: server.token }, control: server.control });
-    void context.annotate(`${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`);
+    const { results, durationMs } = await runServer({
+      requirements,
+      scenarios: eventsServer,
+      extension: EVENTS_EXTENSION,
+      access: { url: server.url, token: server.token },
+      control: server.control,
+    });
+    void context.annotate(
+      `${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`,
+    );
     assert.deepEqual(notPassed(results), []);
   });
 
   test('every broken server is caught', async (context) => {
-    const caught = await runBroken({ peers: onePerGroup(brokenEventsServers, familyOf), scenarios: eventsServer, extension: EVENTS_EXTENSION, requirements, server, atOnce: 12 });
-    void context.annotate(`${caught.filter((one) => one.caught).length} of ${caught.length} broken servers caught`);
-    assert.deepEqual(caught.filter((one) => !one.caught).map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`), []);
+    const caught = await runBroken({
+      peers: onePerGroup(brokenEventsServers, familyOf),
+      scenarios: eventsServer,
+      extension: EVENTS_EXTENSION,
+      requirements,
+      server,
+      atOnce: 12,
+    });
+    void context.annotate(
+      `${caught.filter((one) => one.caught).length} of ${caught.length} broken servers caught`,
+    );
+    assert.deepEqual(
+      caught
+        .filter((one) => !one.caught)
+        .map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`),
+      [],
+    );
   });
 });
 
 /** A command that starts a program of `peers`. */
 const commandOf = (path: string, wrong?: string): string =>
-  [...(wrong === undefined ? [] : [`CONFORMANCE_WRONG=${JSON.stringify(wrong)}`]), JSON.stringify(process.execPath), '--conditions=mcp-triggers-source', JSON.stringify(fileURLToPath(new URL(path, import.meta.url)))].join(' ');
+  [
+    ...(wrong === undefined ? [] : [`CONFORMANCE_WRONG=${JSON.stringify(wrong)}`]),
+    JSON.stringify(process.execPath),
+    '--conditions=mcp-triggers-source',
+    JSON.stringify(fileURLToPath(new URL(path, import.meta.url))),
+  ].join(' ');
 
 describe('clients', { timeout: 600_000 }, () => {
-  for (const [who, path] of [['client library', '../peers/reference/events-client.ts'], ['minimal client', '../peers/minimal-events-client.mjs']] as const) {
+  for (const [who, path] of [
+    ['client library', '../peers/reference/events-client.ts'],
+    ['minimal client', '../peers/minimal-events-client.mjs'],
+  ] as const) {
     test(`the ${who} passes every check`, async () => {
-      const { results } = await runEventsClient({ requirements, scenarios: eventsClient, command: commandOf(path) });
+      const { results } = await runEventsClient({
+        requirements,
+        scenarios: eventsClient,
+        command: commandOf(path),
+      });
       assert.deepEqual(notPassed(results), []);
     });
   }
@@ -91,18 +167,28 @@ describe('clients', { timeout: 600_000 }, () => {
     const broken = onePerGroup(Object.entries(ways), ([, way]) => familyOf(way));
     const left = [...broken];
     const escaped: string[] = [];
-    await Promise.all(Array.from({ length: 6 }, async () => {
-      for (let next = left.shift(); next !== undefined; next = left.shift()) {
-        const [name, { check }] = next;
-        const looks = [];
-        for (const scenario of eventsClient.filter(({ checks }) => checks.includes(check))) {
-          looks.push(...(await EventsClientTest.run(scenario, commandOf('../peers/minimal-events-client.mjs', name), { patienceMs: PATIENCE_MS, enough: check })).evidence.filter((look) => look.check === check));
-          if (looks.some(({ outcome }) => outcome === 'broken')) break;
+    await Promise.all(
+      Array.from({ length: 6 }, async () => {
+        for (let next = left.shift(); next !== undefined; next = left.shift()) {
+          const [name, { check }] = next;
+          const looks = [];
+          for (const scenario of eventsClient.filter(({ checks }) => checks.includes(check))) {
+            looks.push(
+              ...(
+                await EventsClientTest.run(
+                  scenario,
+                  commandOf('../peers/minimal-events-client.mjs', name),
+                  { patienceMs: PATIENCE_MS, enough: check },
+                )
+              ).evidence.filter((look) => look.check === check),
+            );
+            if (looks.some(({ outcome }) => outcome === 'broken')) break;
+          }
+          const verdict = verdictOf(looks, requirements.checks.get(check)!.recommended);
+          if (verdict !== 'violated' && verdict !== 'warned') escaped.push(`${name}: ${verdict}`);
         }
-        const verdict = verdictOf(looks, requirements.checks.get(check)!.recommended);
-        if (verdict !== 'violated' && verdict !== 'warned') escaped.push(`${name}: ${verdict}`);
-      }
-    }));
+      }),
+    );
     void t.annotate(`${broken.length - escaped.length} of ${broken.length} broken clients caught`);
     assert.deepEqual(escaped, []);
   });
@@ -110,13 +196,33 @@ describe('clients', { timeout: 600_000 }, () => {
 
 describe('receivers', () => {
   test('the receiver library and the minimal receiver pass every check', async (t) => {
-    for (const receiver of [await ReferenceEventsReceiver.start(), await MinimalEventsReceiver.start()]) {
+    for (const receiver of [
+      await ReferenceEventsReceiver.start(),
+      await MinimalEventsReceiver.start(),
+    ]) {
       t.onTestFinished(() => receiver.close());
       const { url, secret, control } = receiver;
-      const { results } = await runEventsReceiver({ requirements, scenarios: eventsReceiver, url, secret, control });
+      const { results } = await runEventsReceiver({
+        requirements,
+        scenarios: eventsReceiver,
+        url,
+        secret,
+        control,
+      });
       assert.deepEqual(notPassed(results), []);
-      const alone = await runEventsReceiver({ requirements, scenarios: eventsReceiver, url, secret, control: undefined });
-      assert.deepEqual(alone.results.filter(({ verdict }) => verdict === 'violated' || verdict === 'warned').map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`), []);
+      const alone = await runEventsReceiver({
+        requirements,
+        scenarios: eventsReceiver,
+        url,
+        secret,
+        control: undefined,
+      });
+      assert.deepEqual(
+        alone.results
+          .filter(({ verdict }) => verdict === 'violated' || verdict === 'warned')
+          .map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`),
+        [],
+      );
     }
   });
 
@@ -128,9 +234,18 @@ describe('receivers', () => {
       const { url, secret } = receiver;
       const control = await ReceiverControl.at(receiver.control);
       const looks = [];
-      for (const scenario of eventsReceiver.filter(({ checks }) => checks.includes(check))) looks.push(...(await EventsReceiverTest.run(scenario, { url, secret, control })).evidence.filter((look) => look.check === check));
+      for (const scenario of eventsReceiver.filter(({ checks }) => checks.includes(check)))
+        looks.push(
+          ...(await EventsReceiverTest.run(scenario, { url, secret, control })).evidence.filter(
+            (look) => look.check === check,
+          ),
+        );
       const verdict = verdictOf(looks, requirements.checks.get(check)!.recommended);
-      assert.match(verdict, /^(violated|warned)$/, `${check}: "${wrong}" was not caught; ${looks.map(({ what, reason }) => reason ?? what).join('; ')}`);
+      assert.match(
+        verdict,
+        /^(violated|warned)$/,
+        `${check}: "${wrong}" was not caught; ${looks.map(({ what, reason }) => reason ?? what).join('; ')}`,
+      );
     }
     void t.annotate(`${broken.length} broken receivers caught`);
   });

@@ -19,13 +19,36 @@ import { humanReport } from '../runner/report/human.ts';
 import { junitReport } from '../runner/report/junit.ts';
 import { readRequirements, REQUIREMENT_FILES, type Requirement } from '../runner/requirements.ts';
 import { conclude, runAll } from '../runner/run.ts';
-import { verdictOf, type CheckResult, type Evidence, type Outcome, type Verdict } from '../runner/verdict.ts';
+import {
+  verdictOf,
+  type CheckResult,
+  type Evidence,
+  type Outcome,
+  type Verdict,
+} from '../runner/verdict.ts';
 
-const requirement = (name: string, recommended = false): Requirement => ({ id: `sep-0000-${name}`, name, text: `Text of ${name}.`, url: 'x.md#a', who: 'server', recommended });
-const look = (check: string, outcome: Evidence['outcome'], reason?: string): Evidence => ({ check, scenario: 's', what: 'w', outcome, ...(reason === undefined ? {} : { reason }) });
+const requirement = (name: string, recommended = false): Requirement => ({
+  id: `sep-0000-${name}`,
+  name,
+  text: `Text of ${name}.`,
+  url: 'x.md#a',
+  who: 'server',
+  recommended,
+});
+const look = (check: string, outcome: Evidence['outcome'], reason?: string): Evidence => ({
+  check,
+  scenario: 's',
+  what: 'w',
+  outcome,
+  ...(reason === undefined ? {} : { reason }),
+});
 
 describe('verdicts', () => {
-  const rows: readonly (readonly [looks: readonly Evidence['outcome'][], must: Verdict, should: Verdict])[] = [
+  const rows: readonly (readonly [
+    looks: readonly Evidence['outcome'][],
+    must: Verdict,
+    should: Verdict,
+  ])[] = [
     [['held'], 'passed', 'passed'],
     [['held', 'broken'], 'violated', 'warned'],
     [['not shown', 'held'], 'passed', 'passed'],
@@ -46,7 +69,14 @@ describe('verdicts', () => {
   });
 
   test('reasons are those of the looks that decided', () => {
-    const [result] = conclude([requirement('a')], [look('a', 'held'), look('a', 'broken', 'expected 1, got 2'), look('a', 'not shown', 'no verb')]);
+    const [result] = conclude(
+      [requirement('a')],
+      [
+        look('a', 'held'),
+        look('a', 'broken', 'expected 1, got 2'),
+        look('a', 'not shown', 'no verb'),
+      ],
+    );
     assert.deepEqual(result?.reasons, ['w: expected 1, got 2']);
   });
 });
@@ -57,26 +87,44 @@ describe('looks', () => {
     await looks.check('a', 'first', () => assert.equal(1, 2));
     assert.equal(await looks.check('b', 'second', () => 'value'), 'value');
     looks.close();
-    assert.deepEqual(looks.evidence.map(({ check, outcome, reason }) => [check, outcome, reason]), [['a', 'broken', 'Expected values to be strictly equal: expected 2, got 1'], ['b', 'held', undefined]]);
+    assert.deepEqual(
+      looks.evidence.map(({ check, outcome, reason }) => [check, outcome, reason]),
+      [
+        ['a', 'broken', 'Expected values to be strictly equal: expected 2, got 1'],
+        ['b', 'held', undefined],
+      ],
+    );
   });
 
-  for (const [error, outcome] of [[new Error('no answer'), 'broken'], [new NotShown('no verb'), 'not shown'], [new NotApplicable('no drain'), 'not applicable'], [undefined, 'broken']] as const) {
+  for (const [error, outcome] of [
+    [new Error('no answer'), 'broken'],
+    [new NotShown('no verb'), 'not shown'],
+    [new NotApplicable('no drain'), 'not applicable'],
+    [undefined, 'broken'],
+  ] as const) {
     test(`what was not reached is ${outcome}${error ? ` after ${error.name}` : ' when the scenario forgot it'}`, () => {
       const looks = new Looks('s', ['a']);
       looks.close(error);
-      assert.deepEqual(looks.evidence.map((one) => one.outcome), [outcome]);
+      assert.deepEqual(
+        looks.evidence.map((one) => one.outcome),
+        [outcome],
+      );
     });
   }
 
   test('a scenario looks at nothing that it does not declare', async () => {
-    await assert.rejects(new Looks('s', ['a']).check('b', 'w', () => undefined), /does not declare/);
+    await assert.rejects(
+      new Looks('s', ['a']).check('b', 'w', () => undefined),
+      /does not declare/,
+    );
   });
 
   test('those that want to be alone run last, one by one', async () => {
     const running = new Set<string>();
     const order: string[] = [];
     const task = (name: string, alone: boolean) => ({
-      name, alone,
+      name,
+      alone,
       async run() {
         if (alone) assert.deepEqual([...running], []);
         running.add(name);
@@ -87,30 +135,63 @@ describe('looks', () => {
       },
     });
     await runAll([task('x', true), task('a', false), task('y', true), task('b', false)], 4);
-    assert.deepEqual([order.slice(0, 2).sort(), order.slice(2)], [['a', 'b'], ['x', 'y']]);
+    assert.deepEqual(
+      [order.slice(0, 2).sort(), order.slice(2)],
+      [
+        ['a', 'b'],
+        ['x', 'y'],
+      ],
+    );
   });
 });
 
 const outcomeOf = (...verdicts: Verdict[]): Outcome => ({
-  role: 'server', subject: 'http://peer/mcp', durationMs: 1234,
-  results: verdicts.map((verdict, at): CheckResult => ({ id: `sep-0000-c${at}`, text: `<text> "${at}"`, url: 'u', verdict, reasons: [`reason\u0000 & ${at}`], scenarios: ['s'] })),
+  role: 'server',
+  subject: 'http://peer/mcp',
+  durationMs: 1234,
+  results: verdicts.map((verdict, at): CheckResult => ({
+    id: `sep-0000-c${at}`,
+    text: `<text> "${at}"`,
+    url: 'u',
+    verdict,
+    reasons: [`reason\u0000 & ${at}`],
+    scenarios: ['s'],
+  })),
 });
 
 describe('what was expected', () => {
   const expected = new Map([['sep-0000-c0', 'issue 1']]);
-  for (const [verdict, stands] of [['violated', 'expected failure'], ['warned', 'expected failure'], ['passed', 'unexpectedly passing'], ['not shown', 'fine'], ['not applicable', 'fine']] as const) {
-    test(`listed and ${verdict}: ${stands}`, () => assert.equal(standing(outcomeOf(verdict).results[0]!, expected), stands));
+  for (const [verdict, stands] of [
+    ['violated', 'expected failure'],
+    ['warned', 'expected failure'],
+    ['passed', 'unexpectedly passing'],
+    ['not shown', 'fine'],
+    ['not applicable', 'fine'],
+  ] as const) {
+    test(`listed and ${verdict}: ${stands}`, () =>
+      assert.equal(standing(outcomeOf(verdict).results[0]!, expected), stands));
   }
-  test('not listed and violated: unexpected', () => assert.equal(standing(outcomeOf('violated').results[0]!, new Map()), 'unexpected failure'));
-  test('not listed and warned: fine', () => assert.equal(standing(outcomeOf('warned').results[0]!, new Map()), 'fine'));
+  test('not listed and violated: unexpected', () =>
+    assert.equal(standing(outcomeOf('violated').results[0]!, new Map()), 'unexpected failure'));
+  test('not listed and warned: fine', () =>
+    assert.equal(standing(outcomeOf('warned').results[0]!, new Map()), 'fine'));
 
   test('the file names checks that exist, with a reason', (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'kit-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'expected.yaml');
-    const read = (text: string) => { writeFileSync(file, text); return readExpected(file, new Set(['sep-0000-a'])); };
-    assert.deepEqual([...read('- check: sep-0000-a\n  because: later\n')], [['sep-0000-a', 'later']]);
-    assert.throws(() => read('- check: sep-0000-b\n  because: later\n'), /there is no check sep-0000-b/);
+    const read = (text: string) => {
+      writeFileSync(file, text);
+      return readExpected(file, new Set(['sep-0000-a']));
+    };
+    assert.deepEqual(
+      [...read('- check: sep-0000-a\n  because: later\n')],
+      [['sep-0000-a', 'later']],
+    );
+    assert.throws(
+      () => read('- check: sep-0000-b\n  because: later\n'),
+      /there is no check sep-0000-b/,
+    );
     assert.throws(() => read('- check: sep-0000-a\n'), /"because"/);
     assert.equal(read('').size, 0);
   });
@@ -122,10 +203,16 @@ describe('reports', () => {
   test('for people: what is wrong first, and every check counted', () => {
     const text = humanReport(outcome, new Map());
     assert.ok(text.indexOf('VIOLATED: 1') < text.indexOf('NOT SHOWN'));
-    assert.match(text, /5 checks in 1\.2 s: 1 passed, 1 not applicable, 1 not shown, 1 warned, 1 violated\n$/);
+    assert.match(
+      text,
+      /5 checks in 1\.2 s: 1 passed, 1 not applicable, 1 not shown, 1 warned, 1 violated\n$/,
+    );
     assert.doesNotMatch(text, /PASSED/);
     assert.match(humanReport(outcome, new Map(), true), /PASSED: 1/);
-    assert.match(humanReport(outcomeOf('passed'), new Map([['sep-0000-c0', 'x']])), /EXPECTED TO FAIL, BUT PASSING/);
+    assert.match(
+      humanReport(outcomeOf('passed'), new Map([['sep-0000-c0', 'x']])),
+      /EXPECTED TO FAIL, BUT PASSING/,
+    );
   });
 
   test('JUnit: well-formed whatever a peer said', () => {
@@ -136,22 +223,38 @@ describe('reports', () => {
   });
 
   test('checks.json: the words of the official suite', () => {
-    const statuses = (checksReport(outcome, new Date(0)) as { status: string }[]).map(({ status }) => status);
+    const statuses = (checksReport(outcome, new Date(0)) as { status: string }[]).map(
+      ({ status }) => status,
+    );
     assert.deepEqual(statuses, ['FAILURE', 'WARNING', 'SKIPPED', 'SKIPPED', 'SUCCESS']);
   });
 
   test('checks.json is what the official traceability command reads', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'kit-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));
-    const text = readFileSync(REQUIREMENT_FILES.triggers, 'utf8').replace('sep: 0000', 'sep: 9999').replaceAll('sep-0000-', 'sep-9999-');
+    const text = readFileSync(REQUIREMENT_FILES.triggers, 'utf8')
+      .replace('sep: 0000', 'sep: 9999')
+      .replaceAll('sep-0000-', 'sep-9999-');
     const { mkdirSync } = await import('node:fs');
     mkdirSync(join(folder, 'src', 'seps'), { recursive: true });
     mkdirSync(join(folder, 'results', 'server-triggers'), { recursive: true });
     writeFileSync(join(folder, 'src', 'seps', 'sep-9999.yaml'), text);
     const result = { ...outcomeOf('passed').results[0]!, id: 'sep-9999-log-contiguous' };
-    writeFileSync(join(folder, 'results', 'server-triggers', 'checks.json'), JSON.stringify(checksReport({ ...outcome, results: [result] }, new Date(0))));
-    const cli = fileURLToPath(new URL('../../node_modules/@modelcontextprotocol/conformance/dist/index.js', import.meta.url));
-    const { code, err } = await run(process.execPath, [cli, 'traceability', '--results', 'results', '--source', 'kit@0'], folder);
+    writeFileSync(
+      join(folder, 'results', 'server-triggers', 'checks.json'),
+      JSON.stringify(checksReport({ ...outcome, results: [result] }, new Date(0))),
+    );
+    const cli = fileURLToPath(
+      new URL(
+        '../../node_modules/@modelcontextprotocol/conformance/dist/index.js',
+        import.meta.url,
+      ),
+    );
+    const { code, err } = await run(
+      process.execPath,
+      [cli, 'traceability', '--results', 'results', '--source', 'kit@0'],
+      folder,
+    );
     assert.equal(code, 0, err);
     const written = readFileSync(join(folder, 'src', 'seps', 'traceability.json'), 'utf8');
     assert.match(written, /sep-9999-log-contiguous/);
@@ -160,16 +263,30 @@ describe('reports', () => {
 
 describe('the command line', () => {
   const bad: readonly (readonly [args: string, says: RegExp])[] = [
-    ['', /server, client or receiver$/], ['sever --url http://x', /not "sever"/], ['server', /needs --url/], ['server --url x', /--url is an http/], ['server --url ftp://x', /--url is an http/],
-    ['client', /needs --command/], ['receiver --url http://x', /needs --secret/], ['server --url http://x --requirements all', /triggers or events/], ['server --url http://x --at-once 0', /from 1/],
-    ['server more --url http://x', /"more" is one word/], ['server --ur http://x', /--ur/],
+    ['', /server, client or receiver$/],
+    ['sever --url http://x', /not "sever"/],
+    ['server', /needs --url/],
+    ['server --url x', /--url is an http/],
+    ['server --url ftp://x', /--url is an http/],
+    ['client', /needs --command/],
+    ['receiver --url http://x', /needs --secret/],
+    ['server --url http://x --requirements all', /triggers or events/],
+    ['server --url http://x --at-once 0', /from 1/],
+    ['server more --url http://x', /"more" is one word/],
+    ['server --ur http://x', /--ur/],
   ];
-  for (const [args, says] of bad) test(`"${args}" is wrong usage`, () => assert.throws(() => readOptions(args.split(' ').filter(Boolean)), (error) => error instanceof UsageError && says.test(error.message)));
+  for (const [args, says] of bad)
+    test(`"${args}" is wrong usage`, () =>
+      assert.throws(
+        () => readOptions(args.split(' ').filter(Boolean)),
+        (error) => error instanceof UsageError && says.test(error.message),
+      ));
 
   test('--help is help, and exit code 0', async () => {
     const { code, out } = await command('--help');
     assert.equal(code, 0);
-    for (const option of ['--url', '--control', '--expected', '--junit']) assert.ok(out.includes(option));
+    for (const option of ['--url', '--control', '--expected', '--junit'])
+      assert.ok(out.includes(option));
   });
   test('wrong usage is exit code 2, with the usage', async () => {
     const { code, err } = await command('server');
@@ -181,11 +298,27 @@ describe('the command line', () => {
 describe('nothing to test', () => {
   const strangers: readonly (readonly [what: string, listener: RequestListener | null])[] = [
     ['nothing listens', null],
-    ['a web page', (_, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Hello</h1>')],
+    [
+      'a web page',
+      (_, response) =>
+        void response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Hello</h1>'),
+    ],
     ['an empty 404', (_, response) => void response.writeHead(404).end()],
-    ['a redirect', (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end()],
-    ['JSON that is no JSON-RPC', (_, response) => void response.writeHead(200, { 'content-type': 'application/json' }).end('{"hello":"world"}')],
-    ['an MCP server that wants a token', (_, response) => void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end()],
+    [
+      'a redirect',
+      (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end(),
+    ],
+    [
+      'JSON that is no JSON-RPC',
+      (_, response) =>
+        void response
+          .writeHead(200, { 'content-type': 'application/json' })
+          .end('{"hello":"world"}'),
+    ],
+    [
+      'an MCP server that wants a token',
+      (_, response) => void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end(),
+    ],
   ];
   for (const [what, listener] of strangers) {
     test(`${what}: exit code 3 at once, in one line`, async (t) => {
@@ -194,7 +327,11 @@ describe('nothing to test', () => {
       const { port } = server.address() as AddressInfo;
       if (listener === null) server.close();
       else t.onTestFinished(() => void server.close());
-      const { code, out, err } = await command('server', '--url', `http://127.0.0.1:${port}/mcp?key=secret`);
+      const { code, out, err } = await command(
+        'server',
+        '--url',
+        `http://127.0.0.1:${port}/mcp?key=secret`,
+      );
       assert.deepEqual([code, out], [3, '']);
       assert.match(err, /^Nothing was tested: .+\n$/);
       assert.doesNotMatch(err, /secret/);
@@ -203,7 +340,16 @@ describe('nothing to test', () => {
 });
 
 test('the control interface: a verb that is not offered is not shown', async (t) => {
-  const server = createServer((request, response) => void response.writeHead(200).end(request.method === 'GET' ? '{"verbs":["emit"],"types":{"plain":"p"},"tokens":{"main":"m"}}' : '{}')).listen(0, '127.0.0.1');
+  const server = createServer(
+    (request, response) =>
+      void response
+        .writeHead(200)
+        .end(
+          request.method === 'GET'
+            ? '{"verbs":["emit"],"types":{"plain":"p"},"tokens":{"main":"m"}}'
+            : '{}',
+        ),
+  ).listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.onTestFinished(() => void server.close());
   const control = await Control.at(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
@@ -226,12 +372,29 @@ describe('requirements', () => {
 
 async function command(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   const screen = { out: '', err: '' };
-  const code = await main(args, { out: (text) => { screen.out += text; }, err: (text) => { screen.err += text; } });
+  const code = await main(args, {
+    out: (text) => {
+      screen.out += text;
+    },
+    err: (text) => {
+      screen.err += text;
+    },
+  });
   return { code, ...screen };
 }
 
-function run(file: string, args: readonly string[], cwd: string): Promise<{ code: number; out: string; err: string }> {
+function run(
+  file: string,
+  args: readonly string[],
+  cwd: string,
+): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve) => {
-    execFile(file, [...args], { cwd, timeout: 60_000 }, (error, out, err) => resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 1, out, err: err + out }));
+    execFile(file, [...args], { cwd, timeout: 60_000 }, (error, out, err) =>
+      resolve({
+        code: error === null ? 0 : typeof error.code === 'number' ? error.code : 1,
+        out,
+        err: err + out,
+      }),
+    );
   });
 }

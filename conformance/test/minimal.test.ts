@@ -22,20 +22,35 @@ const GUIDE = readFileSync(new URL('docs/porting.md', ROOT), 'utf8');
 const requirements = readRequirements(REQUIREMENT_FILES.triggers);
 
 /** Plain JavaScript, looked at from outside: no types. */
-const load = (file: string): Promise<Json> => import(new URL(`../peers/${file}`, import.meta.url).href);
+const load = (file: string): Promise<Json> =>
+  import(new URL(`../peers/${file}`, import.meta.url).href);
 /** The cases, each with what the file gives for all of them. */
 const cases = (family: string): Json[] => {
-  const { cases: all, nowMs } = JSON.parse(readFileSync(new URL(`spec-schema/draft/vectors/${family}.json`, ROOT), 'utf8'));
+  const { cases: all, nowMs } = JSON.parse(
+    readFileSync(new URL(`spec-schema/draft/vectors/${family}.json`, ROOT), 'utf8'),
+  );
   return all.map((one: object) => ({ nowMs, ...one }));
 };
 
 /** Starts it, runs the suite, stops it. */
 async function outcomeOf(drains: string): Promise<Outcome> {
-  const child = spawn(process.execPath, [SERVER, '--drains', drains, '--unsafe-allow-loopback'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [SERVER, '--drains', drains, '--unsafe-allow-loopback'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   try {
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-    const { url, token, control } = JSON.parse(line) as { readonly url: string; readonly token: string; readonly control: string };
-    return await runServer({ requirements, scenarios: triggersServer, access: { url, token }, control, atOnce: 8 });
+    const { url, token, control } = JSON.parse(line) as {
+      readonly url: string;
+      readonly token: string;
+      readonly control: string;
+    };
+    return await runServer({
+      requirements,
+      scenarios: triggersServer,
+      access: { url, token },
+      control,
+      atOnce: 8,
+    });
   } finally {
     const exited = once(child, 'exit');
     child.kill();
@@ -44,36 +59,63 @@ async function outcomeOf(drains: string): Promise<Outcome> {
 }
 
 /** A check that no scenario looks at says nothing of this server. */
-const those = (results: readonly CheckResult[], verdict: Verdict): readonly CheckResult[] => results.filter((result) => result.verdict === verdict && result.scenarios.length > 0);
-const wrong = (results: readonly CheckResult[]): string[] => (['violated', 'warned'] as const).flatMap((verdict) => those(results, verdict).map(({ id, reasons }) => `${id} ${verdict}: ${reasons.join('; ')}`));
-const notShown = (results: readonly CheckResult[]): string[] => those(results, 'not shown').map(({ id }) => id).sort();
+const those = (results: readonly CheckResult[], verdict: Verdict): readonly CheckResult[] =>
+  results.filter((result) => result.verdict === verdict && result.scenarios.length > 0);
+const wrong = (results: readonly CheckResult[]): string[] =>
+  (['violated', 'warned'] as const).flatMap((verdict) =>
+    those(results, verdict).map(({ id, reasons }) => `${id} ${verdict}: ${reasons.join('; ')}`),
+  );
+const notShown = (results: readonly CheckResult[]): string[] =>
+  those(results, 'not shown')
+    .map(({ id }) => id)
+    .sort();
 
 /** Rows of the table in the guide: what is claimed, and how many checks then pass at the least. */
-const LEVELS = [...GUIDE.matchAll(/^\| `--drains ([a-z,]+)` \| (\d+) \|/gm)].map(([, drains, floor]) => ({ drains: drains!, floor: Number(floor) }));
+const LEVELS = [...GUIDE.matchAll(/^\| `--drains ([a-z,]+)` \| (\d+) \|/gm)].map(
+  ([, drains, floor]) => ({ drains: drains!, floor: Number(floor) }),
+);
 
 /** What the guide says is not shown of this server. */
-const NOT_SHOWN = [...GUIDE.matchAll(/^NOT SHOWN [^\n]*\n((?: {2}.*\n)+)/gm)].flatMap(([, rows]) => [...rows!.matchAll(/sep-0000-[a-z-]+/g)].map(([id]) => id)).sort();
+const NOT_SHOWN = [...GUIDE.matchAll(/^NOT SHOWN [^\n]*\n((?: {2}.*\n)+)/gm)]
+  .flatMap(([, rows]) => [...rows!.matchAll(/sep-0000-[a-z-]+/g)].map(([id]) => id))
+  .sort();
 
 /** The last line of a report, without the time it took. */
-const summaryOf = (report: string): string | undefined => /^(\d+ checks) in [\d.]+ s(: .*)$/m.exec(report)?.slice(1).join('');
+const summaryOf = (report: string): string | undefined =>
+  /^(\d+ checks) in [\d.]+ s(: .*)$/m.exec(report)?.slice(1).join('');
 
 describe('the minimal server and the vectors', () => {
   test('default keys', async () => {
     const { defaultKey, canonical, normal } = await load('minimal-server-wire.mjs');
-    for (const { id, comment, selectText, callbackUrl, verdict, ...expected } of cases('subscription-key')) {
+    for (const { id, comment, selectText, callbackUrl, verdict, ...expected } of cases(
+      'subscription-key',
+    )) {
       const made = (): object => {
         const select = JSON.parse(selectText);
-        return { canonical: canonical({ select: normal(select), callback: callbackUrl }), key: defaultKey(select, callbackUrl) };
+        return {
+          canonical: canonical({ select: normal(select), callback: callbackUrl }),
+          key: defaultKey(select, callbackUrl),
+        };
       };
       if (verdict === 'invalid') assert.throws(made, TypeError, `${id}: ${comment}`);
-      else assert.deepEqual(made(), { canonical: expected.canonical, key: expected.key }, `${id}: ${comment}`);
+      else
+        assert.deepEqual(
+          made(),
+          { canonical: expected.canonical, key: expected.key },
+          `${id}: ${comment}`,
+        );
     }
   });
 
   test('grants', async () => {
     const { complaint, grant } = await load('minimal-server-wire.mjs');
     for (const { id, comment, suggested, policy, verdict, expected } of cases('ttl-grant')) {
-      const refused = suggested !== undefined && complaint({ $ref: '#/$defs/UpdateParams' }, { subscriptionId: 'sub_0123456789012345678901', ttlMs: suggested }) !== null;
+      const refused =
+        suggested !== undefined &&
+        complaint(
+          { $ref: '#/$defs/UpdateParams' },
+          { subscriptionId: 'sub_0123456789012345678901', ttlMs: suggested },
+        ) !== null;
       assert.equal(refused, verdict === 'invalid', `${id}: ${comment}`);
       if (!refused) assert.equal(grant(suggested, policy), expected.ttlMs, `${id}: ${comment}`);
     }
@@ -81,30 +123,50 @@ describe('the minimal server and the vectors', () => {
 
   test('message ids', async () => {
     const { webhookId } = await load('minimal-server-wire.mjs');
-    for (const { id, comment, subscriptionId, epoch, after, last, gaps, webhookId: given, verdict } of cases('webhook-id')) {
-      assert.equal(webhookId(subscriptionId, epoch, after, last, gaps) === given, verdict === 'valid', `${id}: ${comment}`);
+    for (const {
+      id,
+      comment,
+      subscriptionId,
+      epoch,
+      after,
+      last,
+      gaps,
+      webhookId: given,
+      verdict,
+    } of cases('webhook-id')) {
+      assert.equal(
+        webhookId(subscriptionId, epoch, after, last, gaps) === given,
+        verdict === 'valid',
+        `${id}: ${comment}`,
+      );
     }
   });
 
   test('proofs', async () => {
     const { isProof } = await load('minimal-server-callbacks.mjs');
-    for (const { id, comment, secret, challenge, answer, verdict } of cases('challenge-proof')) assert.equal(isProof(secret, challenge, answer), verdict === 'valid', `${id}: ${comment}`);
+    for (const { id, comment, secret, challenge, answer, verdict } of cases('challenge-proof'))
+      assert.equal(isProof(secret, challenge, answer), verdict === 'valid', `${id}: ${comment}`);
   });
 
   test('addresses', async () => {
     const { arePublic } = await load('minimal-server-callbacks.mjs');
-    for (const { id, comment, addresses, verdict } of cases('callback-address')) assert.equal(arePublic(addresses), verdict === 'valid', `${id}: ${comment}`);
+    for (const { id, comment, addresses, verdict } of cases('callback-address'))
+      assert.equal(arePublic(addresses), verdict === 'valid', `${id}: ${comment}`);
   });
 
   test('answers', async () => {
     const { meaning } = await load('minimal-server-callbacks.mjs');
-    for (const { id, comment, sent, answer, nowMs, expected } of cases('callback-answer')) assert.deepEqual({ ...meaning(sent, answer, nowMs) }, expected, `${id}: ${comment}`);
+    for (const { id, comment, sent, answer, nowMs, expected } of cases('callback-answer'))
+      assert.deepEqual({ ...meaning(sent, answer, nowMs) }, expected, `${id}: ${comment}`);
   });
 });
 
 describe('the minimal server and the suite', { timeout: 300_000, concurrent: true }, () => {
   test('the guide has the levels, and a report', () => {
-    assert.deepEqual(LEVELS.map(({ drains }) => drains), ['pull', 'stream,pull', 'callback,stream,pull']);
+    assert.deepEqual(
+      LEVELS.map(({ drains }) => drains),
+      ['pull', 'stream,pull', 'callback,stream,pull'],
+    );
     assert.ok(NOT_SHOWN.length > 0, 'no example of a report in the guide');
   });
 
@@ -113,10 +175,17 @@ describe('the minimal server and the suite', { timeout: 300_000, concurrent: tru
       const outcome = await outcomeOf(drains);
       const { results } = outcome;
       const passed = those(results, 'passed').length;
-      void context.annotate(`${passed} passed, ${those(results, 'not applicable').length} not applicable, ${notShown(results).length} not shown`);
+      void context.annotate(
+        `${passed} passed, ${those(results, 'not applicable').length} not applicable, ${notShown(results).length} not shown`,
+      );
       assert.deepEqual(wrong(results), []);
       assert.deepEqual(notShown(results), NOT_SHOWN);
-      if (drains.includes('callback')) assert.equal(summaryOf(GUIDE), summaryOf(humanReport(outcome, new Map())), 'the last line of the report, as docs/porting.md has it:');
+      if (drains.includes('callback'))
+        assert.equal(
+          summaryOf(GUIDE),
+          summaryOf(humanReport(outcome, new Map())),
+          'the last line of the report, as docs/porting.md has it:',
+        );
       assert.ok(passed >= floor, `only ${passed} checks passed, the guide says ${floor}`);
     });
   }

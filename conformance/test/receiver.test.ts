@@ -29,7 +29,10 @@ describe('scenarios, requirements and broken receivers', () => {
 
   test('every requirement of a receiver has a receiver that breaks it', () => {
     const broken = new Set(brokenReceivers.map(({ check }) => check));
-    assert.deepEqual(asked.filter(({ name }) => !broken.has(name)).map(({ name }) => name), [OF_ITS_CLIENT]);
+    assert.deepEqual(
+      asked.filter(({ name }) => !broken.has(name)).map(({ name }) => name),
+      [OF_ITS_CLIENT],
+    );
   });
 
   test('scenarios have names of their own', () => {
@@ -38,7 +41,10 @@ describe('scenarios, requirements and broken receivers', () => {
   });
 });
 
-const notPassed = (results: readonly CheckResult[]): string[] => results.filter(({ verdict }) => verdict !== 'passed').map(({ id, verdict }) => `${id} ${verdict}`);
+const notPassed = (results: readonly CheckResult[]): string[] =>
+  results
+    .filter(({ verdict }) => verdict !== 'passed')
+    .map(({ id, verdict }) => `${id} ${verdict}`);
 
 describe('against real receivers', { timeout: 600_000 }, () => {
   const reference = async (t: TestContext): Promise<ReferenceReceiver> => {
@@ -49,40 +55,105 @@ describe('against real receivers', { timeout: 600_000 }, () => {
 
   test('the receiver library passes every check', async (t) => {
     const { url, secret, control } = await reference(t);
-    const { results } = await runReceiver({ requirements, scenarios: triggersReceiver, url, secret, control });
-    void t.annotate(`${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed`);
+    const { results } = await runReceiver({
+      requirements,
+      scenarios: triggersReceiver,
+      url,
+      secret,
+      control,
+    });
+    void t.annotate(
+      `${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed`,
+    );
     assert.deepEqual(notPassed(results), ['sep-0000-recv-missing-fetch not applicable']);
   });
 
   test('without its control interface nothing is violated, and most can be seen all the same', async (t) => {
     const { url, secret } = await reference(t);
-    const { results } = await runReceiver({ requirements, scenarios: triggersReceiver, url, secret, control: undefined });
-    assert.deepEqual(results.filter(({ verdict }) => verdict === 'violated' || verdict === 'warned').map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`), []);
-    assert.ok(results.filter(({ verdict }) => verdict === 'passed').length >= 19, `only ${results.filter(({ verdict }) => verdict === 'passed').length} were seen`);
+    const { results } = await runReceiver({
+      requirements,
+      scenarios: triggersReceiver,
+      url,
+      secret,
+      control: undefined,
+    });
+    assert.deepEqual(
+      results
+        .filter(({ verdict }) => verdict === 'violated' || verdict === 'warned')
+        .map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`),
+      [],
+    );
+    assert.ok(
+      results.filter(({ verdict }) => verdict === 'passed').length >= 19,
+      `only ${results.filter(({ verdict }) => verdict === 'passed').length} were seen`,
+    );
   });
 
   test('the minimal receiver passes every check', async (t) => {
     const receiver = await serve();
     t.onTestFinished(() => receiver.close());
     const { url, secret, control } = receiver;
-    assert.deepEqual(notPassed((await runReceiver({ requirements, scenarios: triggersReceiver, url, secret, control })).results), ['sep-0000-recv-missing-fetch not applicable']);
+    assert.deepEqual(
+      notPassed(
+        (await runReceiver({ requirements, scenarios: triggersReceiver, url, secret, control }))
+          .results,
+      ),
+      ['sep-0000-recv-missing-fetch not applicable'],
+    );
   });
 
   test('every broken receiver is caught', async (t) => {
-    const caught = await runBrokenReceivers({ peers: onePerGroup(brokenReceivers, familyOf), scenarios: triggersReceiver, requirements, atOnce: 6 });
-    void t.annotate(`${caught.filter((one) => one.caught).length} of ${caught.length} broken receivers caught, ${new Set(caught.map(({ peer }) => peer.check)).size} checks`);
-    assert.deepEqual(caught.filter((one) => !one.caught).map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`), []);
+    const caught = await runBrokenReceivers({
+      peers: onePerGroup(brokenReceivers, familyOf),
+      scenarios: triggersReceiver,
+      requirements,
+      atOnce: 6,
+    });
+    void t.annotate(
+      `${caught.filter((one) => one.caught).length} of ${caught.length} broken receivers caught, ${new Set(caught.map(({ peer }) => peer.check)).size} checks`,
+    );
+    assert.deepEqual(
+      caught
+        .filter((one) => !one.caught)
+        .map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`),
+      [],
+    );
   });
 });
 
 describe('what is no receiver', () => {
-  const strangers: readonly (readonly [what: string, listener: RequestListener | null, says: RegExp])[] = [
+  const strangers: readonly (readonly [
+    what: string,
+    listener: RequestListener | null,
+    says: RegExp,
+  ])[] = [
     ['nothing listens', null, /nothing answers at/],
-    ['a web page', (_, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Hello</h1>'), /is no receiver: a challenge gets HTTP 200 without a proof/],
-    ['an empty 404', (_, response) => void response.writeHead(404).end(), /HTTP 404 without a proof/],
-    ['a redirect', (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end(), /HTTP 302 without a proof/],
-    ['a receiver that knows another secret', (_, response) => void response.writeHead(401).end(), /refuses a challenge that is signed with the secret given/],
-    ['a proof under another secret', (_, response) => void response.writeHead(200).end('{"challenge":"x","proof":"AAAA"}'), /knows another secret/],
+    [
+      'a web page',
+      (_, response) =>
+        void response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Hello</h1>'),
+      /is no receiver: a challenge gets HTTP 200 without a proof/,
+    ],
+    [
+      'an empty 404',
+      (_, response) => void response.writeHead(404).end(),
+      /HTTP 404 without a proof/,
+    ],
+    [
+      'a redirect',
+      (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end(),
+      /HTTP 302 without a proof/,
+    ],
+    [
+      'a receiver that knows another secret',
+      (_, response) => void response.writeHead(401).end(),
+      /refuses a challenge that is signed with the secret given/,
+    ],
+    [
+      'a proof under another secret',
+      (_, response) => void response.writeHead(200).end('{"challenge":"x","proof":"AAAA"}'),
+      /knows another secret/,
+    ],
   ];
   for (const [what, listener, says] of strangers) {
     test(`${what}: exit code 3 at once, in one line without the secret or the token`, async (t) => {
@@ -93,7 +164,17 @@ describe('what is no receiver', () => {
       else t.onTestFinished(() => void server.close());
       const screen = { out: '', err: '' };
       const secret = newSecret();
-      const code = await main(['receiver', '--url', `http://127.0.0.1:${port}/in?cb=token`, '--secret', secret], { out: (text) => { screen.out += text; }, err: (text) => { screen.err += text; } });
+      const code = await main(
+        ['receiver', '--url', `http://127.0.0.1:${port}/in?cb=token`, '--secret', secret],
+        {
+          out: (text) => {
+            screen.out += text;
+          },
+          err: (text) => {
+            screen.err += text;
+          },
+        },
+      );
       assert.deepEqual([code, screen.out], [3, '']);
       assert.match(screen.err, /^Nothing was tested: .+\n$/);
       assert.match(screen.err, says);
@@ -102,9 +183,15 @@ describe('what is no receiver', () => {
   }
 
   test('a control interface that is none is said to be none', async (t) => {
-    const server = createServer((_, response) => void response.writeHead(200).end('{}')).listen(0, '127.0.0.1');
+    const server = createServer((_, response) => void response.writeHead(200).end('{}')).listen(
+      0,
+      '127.0.0.1',
+    );
     await once(server, 'listening');
     t.onTestFinished(() => void server.close());
-    await assert.rejects(ReceiverControl.at(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`), /does not answer with its verbs; it answers HTTP 200/);
+    await assert.rejects(
+      ReceiverControl.at(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`),
+      /does not answer with its verbs; it answers HTTP 200/,
+    );
   });
 });

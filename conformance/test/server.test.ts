@@ -15,17 +15,28 @@ const asked = checksFor(requirements, 'server');
 describe('scenarios, requirements and broken servers', () => {
   test('every requirement of a server is looked at by a scenario', () => {
     const looked = new Set(triggersServer.flatMap(({ checks }) => checks));
-    assert.deepEqual(asked.filter(({ name }) => !looked.has(name)).map(({ name }) => name), []);
+    assert.deepEqual(
+      asked.filter(({ name }) => !looked.has(name)).map(({ name }) => name),
+      [],
+    );
   });
 
   test('every check that a scenario names is a requirement of a server', () => {
     const known = new Set(asked.map(({ name }) => name));
-    assert.deepEqual(triggersServer.flatMap(({ name, checks }) => checks.filter((check) => !known.has(check)).map((check) => `${name}: ${check}`)), []);
+    assert.deepEqual(
+      triggersServer.flatMap(({ name, checks }) =>
+        checks.filter((check) => !known.has(check)).map((check) => `${name}: ${check}`),
+      ),
+      [],
+    );
   });
 
   test('every requirement of a server has a server that breaks it', () => {
     const broken = new Set(brokenServers.map(({ check }) => check));
-    assert.deepEqual(asked.filter(({ name }) => !broken.has(name)).map(({ name }) => name), []);
+    assert.deepEqual(
+      asked.filter(({ name }) => !broken.has(name)).map(({ name }) => name),
+      [],
+    );
   });
 
   test('scenarios have names of their own', () => {
@@ -36,21 +47,41 @@ describe('scenarios, requirements and broken servers', () => {
 
 describe('against real servers', { timeout: 900_000 }, () => {
   let server: ReferenceServer;
-  beforeAll(async () => { server = await ReferenceServer.start(); });
+  beforeAll(async () => {
+    server = await ReferenceServer.start();
+  });
   afterAll(() => server.close());
 
   test('the reference server passes every check', async (context) => {
-    const { results, durationMs } = await runServer({ requirements, scenarios: triggersServer, access: { url: server.url, token: server.token }, control: server.control });
-    void context.annotate(`${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`);
+    const { results, durationMs } = await runServer({
+      requirements,
+      scenarios: triggersServer,
+      access: { url: server.url, token: server.token },
+      control: server.control,
+    });
+    void context.annotate(
+      `${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`,
+    );
     // About a server that grants no lifetime without an end, which this one does.
     const elsewhere = new Set(['sep-0000-ttl-null-finite']);
-    assert.deepEqual(results.filter(({ id, verdict }) => verdict !== (elsewhere.has(id) ? 'not applicable' : 'passed')).map(({ id, verdict, reasons }) => `${id} ${verdict}: ${reasons.join('; ')}`), []);
+    assert.deepEqual(
+      results
+        .filter(({ id, verdict }) => verdict !== (elsewhere.has(id) ? 'not applicable' : 'passed'))
+        .map(({ id, verdict, reasons }) => `${id} ${verdict}: ${reasons.join('; ')}`),
+      [],
+    );
   });
 
   test('one that grants no lifetime without an end passes what is about that', async () => {
     const finite = await ReferenceServer.start({ TRIGGERS_ALLOW_NO_EXPIRY: 'false' });
     try {
-      const { results } = await runServer({ requirements, scenarios: triggersServer, access: { url: finite.url, token: finite.token }, control: finite.control, only: 'ttl-null' });
+      const { results } = await runServer({
+        requirements,
+        scenarios: triggersServer,
+        access: { url: finite.url, token: finite.token },
+        control: finite.control,
+        only: 'ttl-null',
+      });
       assert.equal(results.find(({ id }) => id === 'sep-0000-ttl-null-finite')?.verdict, 'passed');
     } finally {
       await finite.close();
@@ -58,8 +89,21 @@ describe('against real servers', { timeout: 900_000 }, () => {
   });
 
   test('every broken server is caught', async (context) => {
-    const caught = await runBroken({ peers: onePerGroup(brokenServers, familyOf), scenarios: triggersServer, requirements, server, atOnce: 6 });
-    void context.annotate(`${caught.filter((one) => one.caught).length} of ${caught.length} broken servers caught, ${new Set(caught.map(({ peer }) => peer.check)).size} checks`);
-    assert.deepEqual(caught.filter((one) => !one.caught).map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`), []);
+    const caught = await runBroken({
+      peers: onePerGroup(brokenServers, familyOf),
+      scenarios: triggersServer,
+      requirements,
+      server,
+      atOnce: 6,
+    });
+    void context.annotate(
+      `${caught.filter((one) => one.caught).length} of ${caught.length} broken servers caught, ${new Set(caught.map(({ peer }) => peer.check)).size} checks`,
+    );
+    assert.deepEqual(
+      caught
+        .filter((one) => !one.caught)
+        .map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`),
+      [],
+    );
   });
 });

@@ -16,7 +16,10 @@ import { Hono } from 'hono';
 import { createReceiver, fileLedger } from 'mcp-triggers-experimental/receiver';
 
 const receiver = createReceiver({
-  endpoint: `${origin}/callback`, issuer: origin, signingKey, ledger: fileLedger('receiver.json'),
+  endpoint: `${origin}/callback`,
+  issuer: origin,
+  signingKey,
+  ledger: fileLedger('receiver.json'),
   apply: (item) => save(item), // what is saved is acknowledged; what throws comes again
 });
 const app = new Hono().post('/callback', (c) => receiver.fetch(c.req.raw));

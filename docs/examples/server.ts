@@ -4,7 +4,9 @@ import { createEgress } from 'mcp-triggers-experimental/server';
 /** 32 bytes that encrypt callback URLs and secrets at rest: keep them with the other secrets. */
 const key = new Uint8Array(Buffer.from(process.env['SHOP_STORE_KEY'] ?? '', 'base64'));
 // Only https, unless somebody tries this out with a receiver on the same machine.
-const egress = createEgress({ unsafeAllowHttpLoopback: process.env['SHOP_UNSAFE_LOOPBACK'] === 'true' });
+const egress = createEgress({
+  unsafeAllowHttpLoopback: process.env['SHOP_UNSAFE_LOOPBACK'] === 'true',
+});
 
 // #region readme
 import { McpServer } from '@modelcontextprotocol/server';
@@ -19,7 +21,11 @@ const orderPaid = defineTrigger({
   input: z.object({ shop: z.string().optional() }),
   payload: z.object({ shop: z.string(), order: z.string(), cents: z.int() }),
 });
-const engine = createEngine({ store: sqliteStore({ path: 'orders.db', key }), triggers: [orderPaid], egress });
+const engine = createEngine({
+  store: sqliteStore({ path: 'orders.db', key }),
+  triggers: [orderPaid],
+  egress,
+});
 await engine.start();
 
 serveStdio(() => {

@@ -7,7 +7,13 @@ import { createHash } from 'node:crypto';
 import { lstat, realpath } from 'node:fs/promises';
 import { posix, relative, sep } from 'node:path';
 import { watch, type FSWatcher } from 'chokidar';
-import { defineTrigger, LocalError, systemClock, type Clock, type Log } from 'mcp-triggers-experimental/server';
+import {
+  defineTrigger,
+  LocalError,
+  systemClock,
+  type Clock,
+  type Log,
+} from 'mcp-triggers-experimental/server';
 import { z } from 'zod';
 import type { Emit, Source } from '../source.ts';
 import { readRefusal } from './refusals.ts';
@@ -33,16 +39,25 @@ const RETENTION = { maxAgeMs: 7 * DAY_MS, maxEvents: 10_000 };
 const KINDS = ['created', 'modified', 'deleted'] as const;
 type Kind = (typeof KINDS)[number];
 
-const oneOrMore = <S extends z.ZodType>(one: S) => z.union([one, z.array(one).min(1).max(64)]).optional();
-const relativePath = z.string().min(1).max(4096).regex(/^[^/].*[^/]$|^[^/]$/);
+const oneOrMore = <S extends z.ZodType>(one: S) =>
+  z.union([one, z.array(one).min(1).max(64)]).optional();
+const relativePath = z
+  .string()
+  .min(1)
+  .max(4096)
+  .regex(/^[^/].*[^/]$|^[^/]$/);
 
 const fileChanged = defineTrigger({
   name: 'file.changed',
   description: 'A file in the watched folder was created, modified or deleted.',
   input: z.strictObject({
     kind: oneOrMore(z.enum(KINDS)).describe('What happened: one or several.'),
-    path: oneOrMore(relativePath).describe('Which file, relative to the watched folder, with slashes: one or several.'),
-    folder: oneOrMore(relativePath).describe('Files anywhere below this folder, relative to the watched one, without a slash at its end: one or several.'),
+    path: oneOrMore(relativePath).describe(
+      'Which file, relative to the watched folder, with slashes: one or several.',
+    ),
+    folder: oneOrMore(relativePath).describe(
+      'Files anywhere below this folder, relative to the watched one, without a slash at its end: one or several.',
+    ),
   }),
   payload: z.object({
     path: z.string().describe('Relative to the watched folder, with slashes.'),
@@ -80,7 +95,13 @@ export function folderSource(options: FolderSourceOptions): Source {
   const tell = async (to: Emit, path: string, kind: Kind, version: Version): Promise<void> => {
     const eventId = digest([path, kind === 'deleted', version.id]);
     const timestamp = kind === 'deleted' ? clock.now() : version.changedMs;
-    await to(fileChanged.event({ eventId, timestamp, data: { path, kind, size: version.size, modifiedAt: version.modifiedAt } }));
+    await to(
+      fileChanged.event({
+        eventId,
+        timestamp,
+        data: { path, kind, size: version.size, modifiedAt: version.modifiedAt },
+      }),
+    );
   };
 
   const look = async (to: Emit, root: string, path: string, atStart: boolean): Promise<void> => {
@@ -93,7 +114,8 @@ export function folderSource(options: FolderSourceOptions): Source {
       return;
     }
     const isNew = atStart ? now.changedMs - now.bornMs <= WRITE_MS : before === undefined;
-    if (!atStart || now.changedMs >= clock.now() - catchUpMs) await tell(to, path, isNew ? 'created' : 'modified', now);
+    if (!atStart || now.changedMs >= clock.now() - catchUpMs)
+      await tell(to, path, isNew ? 'created' : 'modified', now);
     known.set(path, now);
   };
 
@@ -130,12 +152,19 @@ export function folderSource(options: FolderSourceOptions): Source {
       emit = to;
       let scanning = true;
       const root = await realpath(options.folder);
-      if (!(await lstat(root)).isDirectory()) throw new LocalError('config_invalid', 'What is to be watched is not a folder.');
+      if (!(await lstat(root)).isDirectory())
+        throw new LocalError('config_invalid', 'What is to be watched is not a folder.');
       const watching = watch(root, {
         followSymlinks: false,
         ignorePermissionErrors: true,
-        ignored: (path) => relative(root, path).split(sep).some((part) => part.startsWith('.')),
-        awaitWriteFinish: { stabilityThreshold: settleMs, pollInterval: Math.max(10, Math.min(100, settleMs / 4)) },
+        ignored: (path) =>
+          relative(root, path)
+            .split(sep)
+            .some((part) => part.startsWith('.')),
+        awaitWriteFinish: {
+          stabilityThreshold: settleMs,
+          pollInterval: Math.max(10, Math.min(100, settleMs / 4)),
+        },
       });
       watcher = watching;
       watching.on('all', (what, path) => {
@@ -144,8 +173,12 @@ export function folderSource(options: FolderSourceOptions): Source {
         pending.set(name, pending.get(name) ?? scanning);
         if (!scanning) nudge(to, root);
       });
-      await new Promise<void>((resolve, reject) => watching.once('ready', resolve).once('error', reject));
-      watching.on('error', (cause) => log.error({ source: 'folder', err: cause }, 'the folder cannot be watched completely'));
+      await new Promise<void>((resolve, reject) =>
+        watching.once('ready', resolve).once('error', reject),
+      );
+      watching.on('error', (cause) =>
+        log.error({ source: 'folder', err: cause }, 'the folder cannot be watched completely'),
+      );
       nudge(to, root);
       await working;
       scanning = false;
@@ -188,4 +221,5 @@ function foldersAbove(path: string): string[] {
   return parts.map((_, at) => parts.slice(0, at + 1).join('/'));
 }
 
-const digest = (parts: readonly unknown[]): string => createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
+const digest = (parts: readonly unknown[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('base64url');

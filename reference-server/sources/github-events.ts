@@ -10,9 +10,24 @@ export interface GithubEvent {
   readonly repository: boolean;
 }
 
-const both = (name: string, about: string): GithubEvent => ({ name, about, action: true, repository: true });
-const inRepository = (name: string, about: string): GithubEvent => ({ name, about, action: false, repository: true });
-const withAction = (name: string, about: string): GithubEvent => ({ name, about, action: true, repository: false });
+const both = (name: string, about: string): GithubEvent => ({
+  name,
+  about,
+  action: true,
+  repository: true,
+});
+const inRepository = (name: string, about: string): GithubEvent => ({
+  name,
+  about,
+  action: false,
+  repository: true,
+});
+const withAction = (name: string, about: string): GithubEvent => ({
+  name,
+  about,
+  action: true,
+  repository: false,
+});
 
 /** All but `ping`, which is answered and not emitted. */
 export const GITHUB_EVENTS: readonly GithubEvent[] = [
@@ -33,13 +48,25 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
   inRepository('fork', 'A repository was forked.'),
   withAction('github_app_authorization', 'A user revoked the authorization of a GitHub App.'),
   inRepository('gollum', 'A wiki page was created or updated.'),
-  withAction('installation', 'A GitHub App was installed, suspended or removed, or its permissions were accepted.'),
-  withAction('installation_repositories', 'Repositories were added to or removed from an installation of a GitHub App.'),
+  withAction(
+    'installation',
+    'A GitHub App was installed, suspended or removed, or its permissions were accepted.',
+  ),
+  withAction(
+    'installation_repositories',
+    'Repositories were added to or removed from an installation of a GitHub App.',
+  ),
   both('issue_comment', 'A comment on an issue or pull request was created, edited or deleted.'),
   both('issues', 'An issue was opened, edited, labelled, assigned, closed or otherwise changed.'),
   both('label', 'A label was created, edited or deleted.'),
-  withAction('marketplace_purchase', 'A plan in GitHub Marketplace was bought, changed or cancelled.'),
-  both('member', 'A collaborator was added to or removed from a repository, or has other permissions.'),
+  withAction(
+    'marketplace_purchase',
+    'A plan in GitHub Marketplace was bought, changed or cancelled.',
+  ),
+  both(
+    'member',
+    'A collaborator was added to or removed from a repository, or has other permissions.',
+  ),
   withAction('membership', 'A member was added to or removed from a team.'),
   both('merge_group', 'Checks were requested for a group in a merge queue.'),
   both('meta', 'The webhook itself was deleted.'),
@@ -49,20 +76,47 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
   both('package', 'A package was published or updated.'),
   inRepository('page_build', 'A GitHub Pages site was built, or the attempt failed.'),
   both('project', 'A classic project was created, edited, closed, reopened or deleted.'),
-  both('project_card', 'A card of a classic project was created, edited, moved, converted or deleted.'),
+  both(
+    'project_card',
+    'A card of a classic project was created, edited, moved, converted or deleted.',
+  ),
   both('project_column', 'A column of a classic project was created, edited, moved or deleted.'),
-  withAction('projects_v2_item', 'An item of a project was created, edited, reordered, archived, restored or deleted.'),
+  withAction(
+    'projects_v2_item',
+    'An item of a project was created, edited, reordered, archived, restored or deleted.',
+  ),
   inRepository('public', 'A private repository was made public.'),
-  both('pull_request', 'A pull request was opened, synchronized, labelled, merged, closed or otherwise changed.'),
+  both(
+    'pull_request',
+    'A pull request was opened, synchronized, labelled, merged, closed or otherwise changed.',
+  ),
   both('pull_request_review', 'A review of a pull request was submitted, edited or dismissed.'),
-  both('pull_request_review_comment', 'A comment in the review of a pull request was created, edited or deleted.'),
-  both('pull_request_review_thread', 'A thread in the review of a pull request was resolved or unresolved.'),
+  both(
+    'pull_request_review_comment',
+    'A comment in the review of a pull request was created, edited or deleted.',
+  ),
+  both(
+    'pull_request_review_thread',
+    'A thread in the review of a pull request was resolved or unresolved.',
+  ),
   inRepository('push', 'Commits or a tag were pushed.'),
   both('release', 'A release was created, published, edited or deleted.'),
-  both('repository', 'A repository was created, renamed, archived, transferred, deleted or otherwise changed.'),
-  both('repository_dispatch', 'An event of one\'s own was dispatched to a repository; `action` is its type.'),
-  inRepository('repository_import', 'The import of a repository succeeded, failed or was cancelled.'),
-  both('repository_vulnerability_alert', 'An alert about a vulnerable dependency was created, dismissed or resolved.'),
+  both(
+    'repository',
+    'A repository was created, renamed, archived, transferred, deleted or otherwise changed.',
+  ),
+  both(
+    'repository_dispatch',
+    "An event of one's own was dispatched to a repository; `action` is its type.",
+  ),
+  inRepository(
+    'repository_import',
+    'The import of a repository succeeded, failed or was cancelled.',
+  ),
+  both(
+    'repository_vulnerability_alert',
+    'An alert about a vulnerable dependency was created, dismissed or resolved.',
+  ),
   withAction('security_advisory', 'A security advisory was published, updated or withdrawn.'),
   withAction('sponsorship', 'A sponsorship was created, edited or cancelled, or will be.'),
   both('star', 'A repository was starred or unstarred.'),

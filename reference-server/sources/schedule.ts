@@ -3,7 +3,13 @@
  * repeats none. Of the ticks missed while the server was down, each schedule makes up for the last one, if it is recent.
  */
 import { Cron } from 'croner';
-import { defineTrigger, LocalError, systemClock, type Clock, type Log } from 'mcp-triggers-experimental/server';
+import {
+  defineTrigger,
+  LocalError,
+  systemClock,
+  type Clock,
+  type Log,
+} from 'mcp-triggers-experimental/server';
 import { z } from 'zod';
 import type { Emit, Source } from '../source.ts';
 import { readRefusal } from './refusals.ts';
@@ -32,20 +38,41 @@ const RETRY_MS = 5_000;
 const RETENTION = { maxAgeMs: 7 * 24 * HOUR_MS, maxEvents: 10_000 };
 
 /** Throws `LocalError` `config_invalid` for a schedule that never comes, or two of one name. */
-export function scheduleSource({ schedules, log, catchUpMs = HOUR_MS, clock = systemClock }: ScheduleSourceOptions): Source {
-  const plans = schedules.map((schedule) => ({ name: schedule.name, cron: cronOf(schedule, clock.now()) }));
+export function scheduleSource({
+  schedules,
+  log,
+  catchUpMs = HOUR_MS,
+  clock = systemClock,
+}: ScheduleSourceOptions): Source {
+  const plans = schedules.map((schedule) => ({
+    name: schedule.name,
+    cron: cronOf(schedule, clock.now()),
+  }));
   const names = plans.map(({ name }) => name);
-  if (names.length === 0 || new Set(names).size < names.length) throw new LocalError('config_invalid', 'Schedules must have names of their own, and there must be one at least.');
+  if (names.length === 0 || new Set(names).size < names.length)
+    throw new LocalError(
+      'config_invalid',
+      'Schedules must have names of their own, and there must be one at least.',
+    );
 
   const name = z.enum(names as [string, ...string[]]);
   const tick = defineTrigger({
     name: 'schedule.tick',
     description: 'A configured schedule came due.',
-    input: z.strictObject({ schedule: z.union([name, z.array(name).min(1).max(64)]).optional().describe('Which schedules: one or several.') }),
+    input: z.strictObject({
+      schedule: z
+        .union([name, z.array(name).min(1).max(64)])
+        .optional()
+        .describe('Which schedules: one or several.'),
+    }),
     payload: z.object({
       schedule: z.string(),
       scheduledAt: z.iso.datetime().describe('When it was due.'),
-      late: z.boolean().describe('True if it came more than five seconds after that, for example because the server was down.'),
+      late: z
+        .boolean()
+        .describe(
+          'True if it came more than five seconds after that, for example because the server was down.',
+        ),
     }),
     retention: RETENTION,
     history: { maxAgeMs: 24 * HOUR_MS },
@@ -80,11 +107,22 @@ export function scheduleSource({ schedules, log, catchUpMs = HOUR_MS, clock = sy
     if (to === null) return;
     const scheduledAt = new Date(due).toISOString();
     try {
-      await to(tick.event({ eventId: `${plan.name}:${scheduledAt}`, timestamp: due, data: { schedule: plan.name, scheduledAt, late } }));
+      await to(
+        tick.event({
+          eventId: `${plan.name}:${scheduledAt}`,
+          timestamp: due,
+          data: { schedule: plan.name, scheduledAt, late },
+        }),
+      );
     } catch (cause) {
-      const again = readRefusal(cause).verdict === 'later' && clock.now() + RETRY_MS - due <= catchUpMs;
-      log.error({ source: 'schedule', schedule: plan.name, scheduledAt, again, err: cause }, 'a tick was not accepted');
-      if (again && emit === to) return wait(plan, clock.now() + RETRY_MS, () => void settle(plan, due, late));
+      const again =
+        readRefusal(cause).verdict === 'later' && clock.now() + RETRY_MS - due <= catchUpMs;
+      log.error(
+        { source: 'schedule', schedule: plan.name, scheduledAt, again, err: cause },
+        'a tick was not accepted',
+      );
+      if (again && emit === to)
+        return wait(plan, clock.now() + RETRY_MS, () => void settle(plan, due, late));
     }
     if (emit === to) arm(plan, due);
   };
@@ -94,11 +132,14 @@ export function scheduleSource({ schedules, log, catchUpMs = HOUR_MS, clock = sy
     async start(to) {
       emit = to;
       const now = clock.now();
-      await Promise.all(plans.map(async (plan) => {
-        const last = lastRun(plan.cron, now);
-        if (last !== undefined && now - last <= catchUpMs) await settle(plan, last, now - last > LATE_MS);
-        else arm(plan, now);
-      }));
+      await Promise.all(
+        plans.map(async (plan) => {
+          const last = lastRun(plan.cron, now);
+          if (last !== undefined && now - last <= catchUpMs)
+            await settle(plan, last, now - last > LATE_MS);
+          else arm(plan, now);
+        }),
+      );
     },
     stop() {
       emit = null;
@@ -115,7 +156,8 @@ interface Plan {
 }
 
 /** When it last came due, `now` included. */
-const lastRun = (cron: Cron, now: number): number | undefined => cron.previousRuns(1, new Date(now + 1))[0]?.getTime();
+const lastRun = (cron: Cron, now: number): number | undefined =>
+  cron.previousRuns(1, new Date(now + 1))[0]?.getTime();
 
 function cronOf({ name, cron, timezone = 'UTC' }: Schedule, now: number): Cron {
   let parsed: Cron | undefined;
@@ -123,7 +165,11 @@ function cronOf({ name, cron, timezone = 'UTC' }: Schedule, now: number): Cron {
     parsed = new Cron(cron, { timezone, mode: '5-or-6-parts', paused: true });
     if (parsed.nextRun(new Date(now)) !== null) return parsed;
   } catch (cause) {
-    throw new LocalError('config_invalid', `Schedule "${name}": the cron expression or the time zone is not valid.`, { cause });
+    throw new LocalError(
+      'config_invalid',
+      `Schedule "${name}": the cron expression or the time zone is not valid.`,
+      { cause },
+    );
   }
   throw new LocalError('config_invalid', `Schedule "${name}" never comes due.`);
 }

@@ -26,14 +26,23 @@ export interface Posted {
   readonly firstAt: number;
 }
 
-interface Example { readonly name: string; readonly examples: readonly object[] }
+interface Example {
+  readonly name: string;
+  readonly examples: readonly object[];
+}
 
 /** Payloads of these events in turn, each with a new delivery id, without end. */
 export function* webhooks(events: readonly string[]): Generator<Webhook, never> {
-  const all = (examples as unknown as readonly Example[]).filter(({ name }) => events.includes(name));
+  const all = (examples as unknown as readonly Example[]).filter(({ name }) =>
+    events.includes(name),
+  );
   for (let at = 0; ; at++) {
     const { name, examples: payloads } = all[at % all.length]!;
-    yield { id: randomUUID(), event: name, body: JSON.stringify(payloads[Math.floor(at / all.length) % payloads.length]) };
+    yield {
+      id: randomUUID(),
+      event: name,
+      body: JSON.stringify(payloads[Math.floor(at / all.length) % payloads.length]),
+    };
   }
 }
 
@@ -49,12 +58,18 @@ export class GitHub {
   }
 
   /** Posts once; rejects when there is no answer. `tamper` changes the body after it was signed. */
-  async attempt({ id, event, body }: Webhook, tamper = (signed: string) => signed): Promise<{ readonly status: number; readonly text: string }> {
+  async attempt(
+    { id, event, body }: Webhook,
+    tamper = (signed: string) => signed,
+  ): Promise<{ readonly status: number; readonly text: string }> {
     const response = await fetch(this.#url, {
       method: 'POST',
       headers: {
-        'content-type': 'application/json', 'user-agent': 'GitHub-Hookshot/demo',
-        'x-github-event': event, 'x-github-delivery': id, 'x-hub-signature-256': await sign(this.#secret, body),
+        'content-type': 'application/json',
+        'user-agent': 'GitHub-Hookshot/demo',
+        'x-github-event': event,
+        'x-github-delivery': id,
+        'x-hub-signature-256': await sign(this.#secret, body),
       },
       body: tamper(body),
     });
@@ -67,7 +82,14 @@ export class GitHub {
     for (let attempts = 1; ; attempts++) {
       signal.throwIfAborted();
       const answer = await this.attempt(webhook).catch(() => undefined);
-      if (answer !== undefined && answer.status !== 503) return { webhook, status: answer.status, duplicate: answer.text === 'duplicate', attempts, firstAt };
+      if (answer !== undefined && answer.status !== 503)
+        return {
+          webhook,
+          status: answer.status,
+          duplicate: answer.text === 'duplicate',
+          attempts,
+          firstAt,
+        };
       onUnanswered?.();
       await sleep(this.#retryMs, undefined, { signal });
     }

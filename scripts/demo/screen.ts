@@ -29,18 +29,33 @@ export const tableHead = (watchers: readonly Watcher[]): string =>
 
 /** One event: its number, which is the same for everybody, and after how many milliseconds each client had it. */
 export function tableRow(posted: Posted, watchers: readonly Watcher[]): string {
-  const arrivals = watchers.map(({ arrivals: all }) => all.find(({ event }) => event.eventId === posted.webhook.id));
-  const numbers = [...new Set(arrivals.map((arrival) => String(arrival?.event.sequence ?? '-')))].join('/');
-  const lags = arrivals.map((arrival) => (arrival === undefined ? 'missing' : `${Math.round(arrival.at - posted.firstAt)} ms`).padStart(LAG));
+  const arrivals = watchers.map(({ arrivals: all }) =>
+    all.find(({ event }) => event.eventId === posted.webhook.id),
+  );
+  const numbers = [
+    ...new Set(arrivals.map((arrival) => String(arrival?.event.sequence ?? '-'))),
+  ].join('/');
+  const lags = arrivals.map((arrival) =>
+    (arrival === undefined ? 'missing' : `${Math.round(arrival.at - posted.firstAt)} ms`).padStart(
+      LAG,
+    ),
+  );
   return `  ${numbers.padStart(6)}  ${about(posted).padEnd(EVENT)}${lags.join('')}`;
 }
 
 function about({ webhook }: Posted): string {
-  const { action, repository } = JSON.parse(webhook.body) as { action?: string; repository?: { full_name: string } };
-  return cut(`github.${webhook.event} ${[action, repository?.full_name].filter((part) => part !== undefined).join(' ')}`, EVENT - 1);
+  const { action, repository } = JSON.parse(webhook.body) as {
+    action?: string;
+    repository?: { full_name: string };
+  };
+  return cut(
+    `github.${webhook.event} ${[action, repository?.full_name].filter((part) => part !== undefined).join(' ')}`,
+    EVENT - 1,
+  );
 }
 
-const cut = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, width - 1)}…`);
+const cut = (text: string, width: number): string =>
+  text.length <= width ? text : `${text.slice(0, width - 1)}…`;
 
 export const findingLine = ({ ok, text }: Finding): string => `   ${ok ? 'ok  ' : 'FAIL'} ${text}`;
 

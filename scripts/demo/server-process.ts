@@ -11,7 +11,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-export const SERVER_ARGS = ['--conditions=mcp-triggers-source', join(ROOT, 'reference-server/main.ts')] as const;
+export const SERVER_ARGS = [
+  '--conditions=mcp-triggers-source',
+  join(ROOT, 'reference-server/main.ts'),
+] as const;
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 20_000;
 /** The last words of a server that did not start. */
@@ -38,27 +41,50 @@ export class ServerProcess {
     this.url = `${this.origin}/mcp`;
   }
 
-  get pid(): number | undefined { return this.#child?.pid; }
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
   /** What it logged last. */
-  get stderr(): string { return this.#stderr; }
+  get stderr(): string {
+    return this.#stderr;
+  }
 
   /** Resolves once it listens, with how long that took in milliseconds. */
   async start(): Promise<number> {
     const startedAt = performance.now();
     this.#stderr = '';
-    const child = spawn(process.execPath, [...SERVER_ARGS], { cwd: ROOT, env: this.#environment(), stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [...SERVER_ARGS], {
+      cwd: ROOT,
+      env: this.#environment(),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#child = child;
     this.#exited = once(child, 'exit');
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#stderr = (this.#stderr + text).slice(-STDERR_CHARS)));
+    child.stderr
+      .setEncoding('utf8')
+      .on('data', (text: string) => (this.#stderr = (this.#stderr + text).slice(-STDERR_CHARS)));
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`The server did not start within ${START_TIMEOUT_MS} ms. ${this.#stderr}`)), START_TIMEOUT_MS);
-      const settle = (how: () => void) => { clearTimeout(timer); how(); };
+      const timer = setTimeout(
+        () =>
+          reject(
+            new Error(`The server did not start within ${START_TIMEOUT_MS} ms. ${this.#stderr}`),
+          ),
+        START_TIMEOUT_MS,
+      );
+      const settle = (how: () => void) => {
+        clearTimeout(timer);
+        how();
+      };
       let printed = '';
       child.stdout.setEncoding('utf8').on('data', (text: string) => {
         printed += text;
         if (printed.includes('Stop with Ctrl+C')) settle(resolve);
       });
-      child.once('exit', (code) => settle(() => reject(new Error(`The server ended at its start with code ${code}. ${this.#stderr}`))));
+      child.once('exit', (code) =>
+        settle(() =>
+          reject(new Error(`The server ended at its start with code ${code}. ${this.#stderr}`)),
+        ),
+      );
       child.once('error', (error) => settle(() => reject(error)));
     });
     return performance.now() - startedAt;
@@ -109,7 +135,10 @@ export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(12_000, 30_000);
     const probe = createServer().listen(port, '127.0.0.1');
-    const free = await once(probe, 'listening').then(() => true, () => false);
+    const free = await once(probe, 'listening').then(
+      () => true,
+      () => false,
+    );
     if (!free) continue;
     probe.close();
     await once(probe, 'close');

@@ -7,7 +7,16 @@ import type { ServerProcess } from './server-process.ts';
 import { verify } from './verify.ts';
 import { Watcher } from './watchers.ts';
 
-const EVENTS = ['push', 'issues', 'pull_request', 'issue_comment', 'check_run', 'release', 'star', 'workflow_run'];
+const EVENTS = [
+  'push',
+  'issues',
+  'pull_request',
+  'issue_comment',
+  'check_run',
+  'release',
+  'star',
+  'workflow_run',
+];
 const SELECT: readonly Selection[] = EVENTS.map((event) => ({ name: `github.${event}` }));
 const DRAINS: readonly Drain[] = ['callback', 'stream', 'pull'];
 const WORKERS = 4;
@@ -45,7 +54,10 @@ export async function tell({ server, secret, screen, signal, defer }: Cast): Pro
   const settle = async (): Promise<void> => {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(ARRIVE_WITHIN_MS)]);
     const ended = Promise.race(watchers.map(({ ended: end }) => end));
-    while (watchers.some(({ arrivals }) => arrivals.length < accepted.length) && !deadline.aborted) {
+    while (
+      watchers.some(({ arrivals }) => arrivals.length < accepted.length) &&
+      !deadline.aborted
+    ) {
       const news = new Promise<void>((resolve) => (wake = resolve));
       await Promise.race([news, ended, sleep(100, undefined, { signal })]);
     }
@@ -59,41 +71,81 @@ export async function tell({ server, secret, screen, signal, defer }: Cast): Pro
     }
   };
 
-  screen.title(1, 'A server, and three clients that follow the same GitHub events, each in its own way');
+  screen.title(
+    1,
+    'A server, and three clients that follow the same GitHub events, each in its own way',
+  );
   const startMs = await server.start();
-  screen.fact('server', `${server.url}  durable store, process ${server.pid}, ready after ${seconds(startMs)}`);
+  screen.fact(
+    'server',
+    `${server.url}  durable store, process ${server.pid}, ready after ${seconds(startMs)}`,
+  );
   const token = await server.token();
   for (const drain of DRAINS) {
-    const watcher = await Watcher.start({ url: server.url, token, drain, select: SELECT, onArrival: () => wake() });
+    const watcher = await Watcher.start({
+      url: server.url,
+      token,
+      drain,
+      select: SELECT,
+      onArrival: () => wake(),
+    });
     defer(() => watcher.close());
     watchers.push(watcher);
   }
-  screen.fact('callback', `signed POST to ${watchers[0]!.origin}/callback, which proved that it knows the secret`);
+  screen.fact(
+    'callback',
+    `signed POST to ${watchers[0]!.origin}/callback, which proved that it knows the secret`,
+  );
   screen.fact('stream', 'notifications on one request that stays open');
   screen.fact('pull', 'a request that waits until there is something');
 
-  screen.title(2, 'GitHub\'s own example payloads, signed, posted to /sources/github; time from post to arrival');
+  screen.title(
+    2,
+    "GitHub's own example payloads, signed, posted to /sources/github; time from post to arrival",
+  );
   await showOneByOne(10);
 
   screen.title(3, 'A forged webhook: one character changed after it was signed');
   const forged = await upstream.attempt(next.next().value, (body) => body.replace('"', "'"));
-  screen.line(`   answered ${forged.status}; ${forged.status === 401 ? 'nothing was appended' : 'THIS SHOULD HAVE BEEN 401'}`);
+  screen.line(
+    `   answered ${forged.status}; ${forged.status === 401 ? 'nothing was appended' : 'THIS SHOULD HAVE BEEN 401'}`,
+  );
 
   screen.title(4, `kill -9 in the middle of a burst of ${BURST} webhooks`);
   const crash = await burst(server, () => next.next().value, post, signal);
   await settle();
-  screen.fact('before', `${crash.before} webhooks answered 202, ${crash.unanswered} more were under way and got no answer`);
-  screen.fact('killed', `process ${crash.killedPid} with SIGKILL, away for ${seconds(crash.downMs)}, back on the same data as process ${server.pid}`);
-  screen.fact('repeated', `${crash.repeated} webhooks until they were answered; ${crash.known} of them the server had kept already`);
-  screen.fact('clients', `back by themselves: ${watchers.map(({ drain, reconnects }) => `${drain} ${drain === 'callback' ? 'was called again' : `at attempt ${reconnects}`}`).join(', ')}`);
+  screen.fact(
+    'before',
+    `${crash.before} webhooks answered 202, ${crash.unanswered} more were under way and got no answer`,
+  );
+  screen.fact(
+    'killed',
+    `process ${crash.killedPid} with SIGKILL, away for ${seconds(crash.downMs)}, back on the same data as process ${server.pid}`,
+  );
+  screen.fact(
+    'repeated',
+    `${crash.repeated} webhooks until they were answered; ${crash.known} of them the server had kept already`,
+  );
+  screen.fact(
+    'clients',
+    `back by themselves: ${watchers.map(({ drain, reconnects }) => `${drain} ${drain === 'callback' ? 'was called again' : `at attempt ${reconnects}`}`).join(', ')}`,
+  );
 
   screen.title(5, 'The same clients go on, and so do the numbers');
   await showOneByOne(5);
 
   screen.title(6, 'What arrived');
-  const findings = [...verify(accepted, watchers), { ok: forged.status === 401, text: `the forged webhook was refused with ${forged.status} and arrived nowhere` }];
+  const findings = [
+    ...verify(accepted, watchers),
+    {
+      ok: forged.status === 401,
+      text: `the forged webhook was refused with ${forged.status} and arrived nowhere`,
+    },
+  ];
   for (const finding of findings) screen.line(findingLine(finding));
-  const received = watchers.map(({ drain, wiretap: { times, duplicates } }) => `${drain} ${times.size + duplicates}`).join(', ');
+  const received = watchers
+    .map(({ drain, wiretap: { times, duplicates } }) => `${drain} ${times.size + duplicates}`)
+    .join(', ');
   screen.line(`        received on the wire, repeats included: ${received}`);
   return findings.every(({ ok }) => ok);
 }
@@ -108,7 +160,12 @@ interface Crash {
 }
 
 /** Several posts at once; after some answers the server dies without warning and is started again a little later. */
-async function burst(server: ServerProcess, next: () => Webhook, post: (webhook: Webhook, onUnanswered?: () => void) => Promise<Posted>, signal: AbortSignal): Promise<Crash> {
+async function burst(
+  server: ServerProcess,
+  next: () => Webhook,
+  post: (webhook: Webhook, onUnanswered?: () => void) => Promise<Posted>,
+  signal: AbortSignal,
+): Promise<Crash> {
   const killedPid = server.pid;
   const posted: Posted[] = [];
   const unanswered = new Set<string>();
@@ -139,5 +196,12 @@ async function burst(server: ServerProcess, next: () => Webhook, post: (webhook:
   await Promise.all(Array.from({ length: WORKERS }, worker));
   const downMs = await crash!;
   const again = posted.filter(({ attempts }) => attempts > 1);
-  return { before, unanswered: unanswered.size, killedPid, downMs, repeated: again.length, known: again.filter(({ duplicate }) => duplicate).length };
+  return {
+    before,
+    unanswered: unanswered.size,
+    killedPid,
+    downMs,
+    repeated: again.length,
+    known: again.filter(({ duplicate }) => duplicate).length,
+  };
 }

@@ -1,7 +1,12 @@
 /** Three clients that follow the same trigger types, each by another drain, each through the real client library. */
 import { generateKeyPairSync } from 'node:crypto';
 import type { Drain, Event, Selection } from 'mcp-triggers-experimental';
-import { connect, triggersClient, type TriggersClient, type TriggersSubscription } from 'mcp-triggers-experimental/client';
+import {
+  connect,
+  triggersClient,
+  type TriggersClient,
+  type TriggersSubscription,
+} from 'mcp-triggers-experimental/client';
 import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
 import { createRemoteJWKSet } from 'jose';
 import { listenOnLoopback } from '../../reference-client/endpoint.ts';
@@ -37,7 +42,12 @@ export class Watcher {
   readonly ended: Promise<void>;
   #reconnects = 0;
 
-  private constructor(options: WatcherOptions, client: TriggersClient, wiretap: Wiretap, endpoint: Endpoint | undefined) {
+  private constructor(
+    options: WatcherOptions,
+    client: TriggersClient,
+    wiretap: Wiretap,
+    endpoint: Endpoint | undefined,
+  ) {
     const { drain, select, onArrival } = options;
     this.drain = drain;
     this.wiretap = wiretap;
@@ -49,7 +59,9 @@ export class Watcher {
       select,
       drain,
       ...(endpoint === undefined ? {} : { callback: endpoint.receiver }),
-      onState: ({ phase }) => { if (phase === 'waiting') this.#reconnects += 1; },
+      onState: ({ phase }) => {
+        if (phase === 'waiting') this.#reconnects += 1;
+      },
       tuning: { backoff: { baseMs: 100, maxMs: 500 } },
     });
     this.ended = this.#follow(onArrival);
@@ -60,15 +72,22 @@ export class Watcher {
   /** Resolves once it is subscribed; a callback is then verified. */
   static async start(options: WatcherOptions): Promise<Watcher> {
     const wiretap = new Wiretap();
-    const client = triggersClient(await connect({ url: options.url, token: options.token, fetch: wiretap.fetch }));
-    const endpoint = options.drain === 'callback' ? await openEndpoint(wiretap, client.capability?.jwksUri) : undefined;
+    const client = triggersClient(
+      await connect({ url: options.url, token: options.token, fetch: wiretap.fetch }),
+    );
+    const endpoint =
+      options.drain === 'callback'
+        ? await openEndpoint(wiretap, client.capability?.jwksUri)
+        : undefined;
     const watcher = new Watcher(options, client, wiretap, endpoint);
     await watcher.subscription.ready();
     return watcher;
   }
 
   /** Attempts to get back to the server. */
-  get reconnects(): number { return this.#reconnects; }
+  get reconnects(): number {
+    return this.#reconnects;
+  }
 
   async #follow(onArrival: () => void): Promise<void> {
     for await (const item of this.subscription) {
@@ -97,10 +116,18 @@ async function openEndpoint(wiretap: Wiretap, jwksUri: string | undefined): Prom
   const { origin, close } = await listenOnLoopback(0, async (request) => {
     // Counted before it is handed on: the demo looks as soon as the last event has arrived.
     const copy = request.clone();
-    await copy.text().then((text) => wiretap.message(text), () => undefined);
+    await copy.text().then(
+      (text) => wiretap.message(text),
+      () => undefined,
+    );
     return receiver!.fetch(request);
   });
   const keys = jwksUri === undefined ? undefined : createRemoteJWKSet(new URL(jwksUri));
-  receiver = createReceiver({ endpoint: `${origin}/callback`, issuer: origin, signingKey: generateKeyPairSync('ed25519').privateKey, serverKeys: () => keys });
+  receiver = createReceiver({
+    endpoint: `${origin}/callback`,
+    issuer: origin,
+    signingKey: generateKeyPairSync('ed25519').privateKey,
+    serverKeys: () => keys,
+  });
   return { receiver, origin, close };
 }

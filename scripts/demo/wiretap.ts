@@ -4,8 +4,14 @@
  */
 import { createParser } from 'eventsource-parser';
 
-interface Heard { readonly epoch?: unknown; readonly events?: readonly { readonly sequence: number }[] }
-interface Message { readonly params?: Heard; readonly result?: Heard }
+interface Heard {
+  readonly epoch?: unknown;
+  readonly events?: readonly { readonly sequence: number }[];
+}
+interface Message {
+  readonly params?: Heard;
+  readonly result?: Heard;
+}
 
 export class Wiretap {
   readonly #times = new Map<string, number>();
@@ -17,9 +23,13 @@ export class Wiretap {
   }
 
   /** Numbers that came more than once, each counted as often as it was superfluous. */
-  get duplicates(): number { return [...this.#times.values()].reduce((sum, times) => sum + times - 1, 0); }
+  get duplicates(): number {
+    return [...this.#times.values()].reduce((sum, times) => sum + times - 1, 0);
+  }
   /** How often each `epoch:sequence` came. */
-  get times(): ReadonlyMap<string, number> { return this.#times; }
+  get times(): ReadonlyMap<string, number> {
+    return this.#times;
+  }
 
   /** A `fetch` for the client. */
   readonly fetch: typeof fetch = async (input, init) => {
@@ -46,8 +56,13 @@ export class Wiretap {
       const type = response.headers.get('content-type') ?? '';
       if (type.startsWith('application/json')) return this.message(await response.text());
       if (!type.startsWith('text/event-stream')) return;
-      const parser = createParser({ onEvent: ({ data }) => { if (data !== '') this.message(data); } });
-      for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) parser.feed(chunk);
+      const parser = createParser({
+        onEvent: ({ data }) => {
+          if (data !== '') this.message(data);
+        },
+      });
+      for await (const chunk of response.body!.pipeThrough(new TextDecoderStream()))
+        parser.feed(chunk);
     } catch {
       // The connection was cut, which is what the demo is about; what came before is counted.
     }

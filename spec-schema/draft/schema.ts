@@ -286,7 +286,8 @@ export interface Gap {
 }
 
 /** Why a subscription ended. */
-export type TerminationReason = 'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
+export type TerminationReason =
+  'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
 
 /**
  * The one message that carries events, on every drain. It covers the range that starts at `after + 1`; every number of the
@@ -618,29 +619,82 @@ export type IntegerId = number;
 export type RequestId = string | IntegerId;
 
 /** The request `triggers/list`. */
-export interface ListTriggersRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/list'; params?: ListTriggersParams }
+export interface ListTriggersRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: 'triggers/list';
+  params?: ListTriggersParams;
+}
 /** The request `triggers/subscribe`. */
-export interface SubscribeRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/subscribe'; params: SubscribeParams }
+export interface SubscribeRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: 'triggers/subscribe';
+  params: SubscribeParams;
+}
 /** The request `triggers/update`. */
-export interface UpdateRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/update'; params: UpdateParams }
+export interface UpdateRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: 'triggers/update';
+  params: UpdateParams;
+}
 /** The request `triggers/get`. */
-export interface GetRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/get'; params: GetParams }
+export interface GetRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: 'triggers/get';
+  params: GetParams;
+}
 /** The request `triggers/subscriptions`. */
-export interface SubscriptionsRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/subscriptions'; params?: SubscriptionsParams }
+export interface SubscriptionsRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: 'triggers/subscriptions';
+  params?: SubscriptionsParams;
+}
 /** The request `triggers/unsubscribe`. */
-export interface UnsubscribeRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/unsubscribe'; params: UnsubscribeParams }
+export interface UnsubscribeRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: 'triggers/unsubscribe';
+  params: UnsubscribeParams;
+}
 /** The request `triggers/pull`. */
-export interface PullRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/pull'; params: PullParams }
+export interface PullRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: 'triggers/pull';
+  params: PullParams;
+}
 /** The request `triggers/stream`. */
-export interface StreamRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/stream'; params: StreamParams }
+export interface StreamRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: 'triggers/stream';
+  params: StreamParams;
+}
 /** The request `triggers/ack`. */
-export interface AckRequest { jsonrpc: '2.0'; id: RequestId; method: 'triggers/ack'; params: AckParams }
+export interface AckRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: 'triggers/ack';
+  params: AckParams;
+}
 
 /** A delivery: the body of a callback, and the notification on a stream, which differ in nothing but the stream's `_meta`. */
-export interface DeliveryNotification { jsonrpc: '2.0'; method: 'notifications/triggers/delivery'; params: Delivery }
+export interface DeliveryNotification {
+  jsonrpc: '2.0';
+  method: 'notifications/triggers/delivery';
+  params: Delivery;
+}
 
 /** The list of trigger types changed: call `triggers/list` again. */
-export interface ListChangedNotification { jsonrpc: '2.0'; method: 'notifications/triggers/list_changed'; params?: { _meta?: Meta } }
+export interface ListChangedNotification {
+  jsonrpc: '2.0';
+  method: 'notifications/triggers/list_changed';
+  params?: { _meta?: Meta };
+}
 
 /* ---------------------------------------------------------------------- errors -------------------------------------------------------------------- */
 
@@ -670,16 +724,35 @@ export interface InvalidParamsData {
 }
 
 /** `-32602`: valid in itself, but not against the current state. Carries the current value. */
-export type ConflictData = ETagConflictData | KeyConflictData | EpochConflictData | PositionConflictData;
+export type ConflictData =
+  ETagConflictData | KeyConflictData | EpochConflictData | PositionConflictData;
 
 /** `ifMatch` is stale. */
-export interface ETagConflictData { kind: 'etag'; etag: ETag }
+export interface ETagConflictData {
+  kind: 'etag';
+  etag: ETag;
+}
 /** The same `key` exists with another `select`, callback or `onFailure`. */
-export interface KeyConflictData { kind: 'key'; subscriptionId: SubscriptionId; etag: ETag }
+export interface KeyConflictData {
+  kind: 'key';
+  subscriptionId: SubscriptionId;
+  etag: ETag;
+}
 /** The position is of another epoch. */
-export interface EpochConflictData { kind: 'epoch'; epoch: Epoch; head: SequenceOrZero; acked: SequenceOrZero }
+export interface EpochConflictData {
+  kind: 'epoch';
+  epoch: Epoch;
+  head: SequenceOrZero;
+  acked: SequenceOrZero;
+}
 /** The position is beyond `head`, or the acknowledgement is beyond what was sent. */
-export interface PositionConflictData { kind: 'position'; epoch: Epoch; head: SequenceOrZero; acked: SequenceOrZero; sent?: SequenceOrZero }
+export interface PositionConflictData {
+  kind: 'position';
+  epoch: Epoch;
+  head: SequenceOrZero;
+  acked: SequenceOrZero;
+  sent?: SequenceOrZero;
+}
 
 /** `-32023`. A foreign subscription gives exactly the answer of an unknown one. */
 export interface NotFoundData {
@@ -691,10 +764,17 @@ export interface NotFoundData {
 }
 
 /** The last state of a log that has ended. */
-export interface FinalPosition { epoch: Epoch; head: SequenceOrZero; acked: SequenceOrZero }
+export interface FinalPosition {
+  epoch: Epoch;
+  head: SequenceOrZero;
+  acked: SequenceOrZero;
+}
 
 /** `-32024`. */
-export interface ForbiddenData { kind: 'principal' | 'trigger'; name?: TriggerName }
+export interface ForbiddenData {
+  kind: 'principal' | 'trigger';
+  name?: TriggerName;
+}
 /** `-32025`. */
 export interface ResourceExhaustedData {
   /** Which quota. */
@@ -707,6 +787,10 @@ export interface ResourceExhaustedData {
   retryAfterMs?: DurationMs;
 }
 /** `-32026`. */
-export interface UnsupportedData { feature: string }
+export interface UnsupportedData {
+  feature: string;
+}
 /** `-32027`. */
-export interface CallbackEndpointErrorData { reason: FailureCategory }
+export interface CallbackEndpointErrorData {
+  reason: FailureCategory;
+}

@@ -17,12 +17,16 @@ const source = new URL('spec-schema/draft/schema.ts', root);
 
 /** Every type that schema.ts exports, in the order in which it declares them. */
 export function exportedTypes(): string[] {
-  return [...readFileSync(source, 'utf8').matchAll(/^export (?:interface|type) (\w+)/gm)].map((match) => match[1]!);
+  return [...readFileSync(source, 'utf8').matchAll(/^export (?:interface|type) (\w+)/gm)].map(
+    (match) => match[1]!,
+  );
 }
 
 /** The same for interfaces only: each has at least one example. */
 export function exportedInterfaces(): string[] {
-  return [...readFileSync(source, 'utf8').matchAll(/^export interface (\w+)/gm)].map((match) => match[1]!);
+  return [...readFileSync(source, 'utf8').matchAll(/^export interface (\w+)/gm)].map(
+    (match) => match[1]!,
+  );
 }
 
 /** The text of each generated file by its path from the root of the repository. */
@@ -43,7 +47,8 @@ export function generate(): Record<string, string> {
 
   const missing = names.filter((name) => !(name in made.definitions));
   const surplus = Object.keys(made.definitions).filter((name) => !names.includes(name));
-  if (missing.length + surplus.length > 0) throw new Error(`schema.ts and its definitions differ: missing ${missing}, surplus ${surplus}`);
+  if (missing.length + surplus.length > 0)
+    throw new Error(`schema.ts and its definitions differ: missing ${missing}, surplus ${surplus}`);
 
   const schema: JsonRecord = {
     $comment: MAKER,

@@ -24,7 +24,9 @@ export class Backoff {
     this.#random = random;
   }
 
-  get attempts(): number { return this.#attempts; }
+  get attempts(): number {
+    return this.#attempts;
+  }
 
   /** The next pause; never shorter than what the peer asked for, up to an hour. */
   next(error?: unknown): number {
@@ -33,11 +35,15 @@ export class Backoff {
     return Math.max(askedFor(error), Math.round(ceiling * this.#random()));
   }
 
-  reset(): void { this.#attempts = 0; }
+  reset(): void {
+    this.#attempts = 0;
+  }
 }
 
 function askedFor(error: unknown): number {
-  return error instanceof WireError && error.is('ResourceExhausted') ? Math.min(error.data.retryAfterMs ?? 0, RETRY_AFTER_MAX_MS) : 0;
+  return error instanceof WireError && error.is('ResourceExhausted')
+    ? Math.min(error.data.retryAfterMs ?? 0, RETRY_AFTER_MAX_MS)
+    : 0;
 }
 
 /** The peer, or the way to it, is out of order at the moment. */
@@ -45,5 +51,8 @@ export function isTransient(error: unknown): boolean {
   if (error instanceof LocalError) return error.code === 'unreachable' || error.code === 'timeout';
   if (!(error instanceof WireError)) return false;
   // A quota that names no time frees itself by no waiting.
-  return error.is('InternalError') || (error.is('ResourceExhausted') && error.data.retryAfterMs !== undefined);
+  return (
+    error.is('InternalError') ||
+    (error.is('ResourceExhausted') && error.data.retryAfterMs !== undefined)
+  );
 }

@@ -3,8 +3,22 @@
  * an iterator; and `follow`, which does that on servers without the extension too (SEP: Methods, Recovery by the client).
  */
 import type {
-  AckResult, GetNotModified, GetResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult, Position, PullParams, PullResult,
-  ServerCapability, SubscribeParams, SubscribeResult, Subscription, TriggerType, UpdateParams, UpdateResult,
+  AckResult,
+  GetNotModified,
+  GetResult,
+  ListTriggersNotModified,
+  ListTriggersParams,
+  ListTriggersResult,
+  Position,
+  PullParams,
+  PullResult,
+  ServerCapability,
+  SubscribeParams,
+  SubscribeResult,
+  Subscription,
+  TriggerType,
+  UpdateParams,
+  UpdateResult,
 } from '../../spec-schema/draft/schema.ts';
 import { LocalError } from '../protocol/wire/errors.ts';
 import { TriggersApi, type AbortOptions } from './sdk/triggers-api.ts';
@@ -35,10 +49,15 @@ export class TriggersClient {
   }
 
   /** What the server offers; null = it does not have the extension. */
-  get capability(): ServerCapability | null { return this.connection.capability; }
+  get capability(): ServerCapability | null {
+    return this.connection.capability;
+  }
 
   /** One page of the trigger types, or word that nothing changed since `ifNoneMatch`. */
-  list(params: ListTriggersParams = {}, options?: AbortOptions): Promise<ListTriggersResult | ListTriggersNotModified> {
+  list(
+    params: ListTriggersParams = {},
+    options?: AbortOptions,
+  ): Promise<ListTriggersResult | ListTriggersNotModified> {
     return this.#api.list(params, options);
   }
 
@@ -70,8 +89,15 @@ export class TriggersClient {
    * One subscription as it is now, or word that `ifNoneMatch` is still its ETag. `NotFound` when it is not, or no longer, the
    * caller's.
    */
-  get(subscriptionId: string, ifNoneMatch?: string, options?: AbortOptions): Promise<GetResult | GetNotModified> {
-    return this.#api.get({ subscriptionId, ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) }, options);
+  get(
+    subscriptionId: string,
+    ifNoneMatch?: string,
+    options?: AbortOptions,
+  ): Promise<GetResult | GetNotModified> {
+    return this.#api.get(
+      { subscriptionId, ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) },
+      options,
+    );
   }
 
   /** `triggers/subscribe` as it is: creates or finds, drains nothing, renews nothing. */
@@ -92,7 +118,10 @@ export class TriggersClient {
    * triggers/unsubscribe).
    */
   unsubscribe(subscriptionId: string, ifMatch?: string, options?: AbortOptions): Promise<void> {
-    return this.#api.unsubscribe({ subscriptionId, ...(ifMatch === undefined ? {} : { ifMatch }) }, options);
+    return this.#api.unsubscribe(
+      { subscriptionId, ...(ifMatch === undefined ? {} : { ifMatch }) },
+      options,
+    );
   }
 
   /** Acknowledges everything up to `position`. `Conflict` (epoch, position) when it was never sent (SEP: triggers/ack). */
@@ -133,7 +162,13 @@ export class TriggersClient {
   }
 }
 
-const endless = () => new LocalError('peer_misbehaved', `The server broke the protocol: a list of more than ${PAGES_MAX} pages.`, { reason: 'pages' });
+const endless = () =>
+  new LocalError(
+    'peer_misbehaved',
+    `The server broke the protocol: a list of more than ${PAGES_MAX} pages.`,
+    { reason: 'pages' },
+  );
 
 /** A client over a connection. */
-export const triggersClient = (connection: Connection): TriggersClient => new TriggersClient(connection);
+export const triggersClient = (connection: Connection): TriggersClient =>
+  new TriggersClient(connection);

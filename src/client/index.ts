@@ -12,27 +12,73 @@
  * @packageDocumentation
  */
 export { connect } from './sdk/connection.ts';
-export type { CallOptions, Connection, ConnectOptions, HttpTarget, InterruptionListener, NotificationListener, StdioTarget, StreamOptions, Target } from './sdk/connection.ts';
+export type {
+  CallOptions,
+  Connection,
+  ConnectOptions,
+  HttpTarget,
+  InterruptionListener,
+  NotificationListener,
+  StdioTarget,
+  StreamOptions,
+  Target,
+} from './sdk/connection.ts';
 export type { RawCapabilities } from './sdk/handshake-observer.ts';
 export type { ServerStreamState } from './sdk/server-stream.ts';
 export { triggersClient, type TriggersClient } from './client.ts';
 export type { AbortOptions } from './sdk/triggers-api.ts';
 export type { TriggersSubscription } from './subscription/subscription.ts';
 export type {
-  Acknowledgeable, CallbackEndpoint, Guarantee, Item, Sink, SubscribeOptions, SubscriptionState, Tuning, WebhookMessage, WebhookSink, WebhookResult as WebhookVerdict,
+  Acknowledgeable,
+  CallbackEndpoint,
+  Guarantee,
+  Item,
+  Sink,
+  SubscribeOptions,
+  SubscriptionState,
+  Tuning,
+  WebhookMessage,
+  WebhookSink,
+  WebhookResult as WebhookVerdict,
 } from './options.ts';
 export type { Following } from './follow/following.ts';
 export type {
-  FollowedEvent, FollowedGap, FollowGuarantee, FollowItem, FollowOptions, FollowState, FollowStatus, FollowTuning, ItemNumber, Otherwise, ModeChange as RungChange, ModeName as RungName,
-  ServerNumber, TriggersModeOptions as TriggersRungOptions,
+  FollowedEvent,
+  FollowedGap,
+  FollowGuarantee,
+  FollowItem,
+  FollowOptions,
+  FollowState,
+  FollowStatus,
+  FollowTuning,
+  ItemNumber,
+  Otherwise,
+  ModeChange as RungChange,
+  ModeName as RungName,
+  ServerNumber,
+  TriggersModeOptions as TriggersRungOptions,
 } from './follow/types.ts';
 export type { BackoffOptions } from './backoff.ts';
 export type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';
 
 export { fileLedger } from '../protocol/ledger/file-ledger.ts';
 export { memoryLedger } from '../protocol/ledger/ledger.ts';
-export type { Ledger, LedgerRecord, MarkRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../protocol/ledger/ledger.ts';
+export type {
+  Ledger,
+  LedgerRecord,
+  MarkRecord,
+  PositionRecord,
+  RecordKind,
+  RecordOf,
+  RegistrationRecord,
+} from '../protocol/ledger/ledger.ts';
 export { systemClock, type Clock } from '../protocol/lib/clock.ts';
 
-export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from '../protocol/wire/errors.ts';
+export {
+  LocalError,
+  WireError,
+  type LocalErrorCode,
+  type WireErrorData,
+  type WireErrorName,
+} from '../protocol/wire/errors.ts';
 export { RemoteError } from '../protocol/wire/remote-error.ts';

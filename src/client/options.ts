@@ -1,12 +1,21 @@
 /** What a caller of `subscribe` says, and what it is told. */
-import type { Delivery, Drain, OnFailure, Position, Selection, ServerCapability, StreamWindow } from '../../spec-schema/draft/schema.ts';
+import type {
+  Delivery,
+  Drain,
+  OnFailure,
+  Position,
+  Selection,
+  ServerCapability,
+  StreamWindow,
+} from '../../spec-schema/draft/schema.ts';
 import type { Clock } from '../protocol/lib/clock.ts';
 import type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';
 import type { Ledger } from '../protocol/ledger/ledger.ts';
 import type { BackoffOptions } from './backoff.ts';
 
 /** What the iterator yields. An event or a gap is acknowledged with `ack()`, or by asking for the next item. */
-export type Item = (EventItem & Acknowledgeable) | (GapItem & Acknowledgeable) | EpochItem | LostItem;
+export type Item =
+  (EventItem & Acknowledgeable) | (GapItem & Acknowledgeable) | EpochItem | LostItem;
 
 /** An item that can be acknowledged (SEP: Acknowledgement). */
 export interface Acknowledgeable {
@@ -32,9 +41,15 @@ export interface CallbackEndpoint {
   /** Hands every verified delivery of this key to `sink` until the returned function is called. */
   attach(who: { readonly audience: string; readonly key: string }, sink: Sink): () => void;
   /** The same for webhooks of `events/*` (SEP-3415). Without it that rung is left out. */
-  attachWebhook?(who: { readonly audience: string; readonly key: string }, sink: WebhookSink): () => void;
+  attachWebhook?(
+    who: { readonly audience: string; readonly key: string },
+    sink: WebhookSink,
+  ): () => void;
   /** A new secret for a key that is registered; the old one verifies for a while. Without it secrets stay. */
-  rotate?(who: { readonly audience: string; readonly key: string }): ReturnType<CallbackEndpoint['register']>;
+  rotate?(who: {
+    readonly audience: string;
+    readonly key: string;
+  }): ReturnType<CallbackEndpoint['register']>;
 }
 
 /** What an `events/*` server has sent to a webhook, verified: an occurrence, or a control envelope, which has a `type`. */

@@ -15,7 +15,10 @@ const TOKEN_CHARS_MIN = 8;
 
 /** The text without what looks like a secret, and without `token` wherever it stands. */
 export function redact(text: string, token: string | undefined): string {
-  const known = token === undefined || token.length < TOKEN_CHARS_MIN ? text : text.replaceAll(token, '[token]');
+  const known =
+    token === undefined || token.length < TOKEN_CHARS_MIN
+      ? text
+      : text.replaceAll(token, '[token]');
   return SHAPES.reduce((shown, [shape, mark]) => shown.replace(shape, mark), known);
 }
 

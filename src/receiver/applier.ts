@@ -4,7 +4,13 @@
  */
 import type { Delivery, Event, Position, Rejection } from '../../spec-schema/draft/schema.ts';
 import { advance, begin, receive, type Cursor, type AppliedEntry } from '../protocol/core/apply.ts';
-import type { EpochItem, EventItem, GapItem, LostItem, TerminatedItem } from '../protocol/ledger/items.ts';
+import type {
+  EpochItem,
+  EventItem,
+  GapItem,
+  LostItem,
+  TerminatedItem,
+} from '../protocol/ledger/items.ts';
 import { recordName, type Ledger } from '../protocol/ledger/ledger.ts';
 import { RecentEvents } from '../protocol/ledger/recent-events.ts';
 import { Serial } from '../protocol/lib/serial.ts';
@@ -20,17 +26,26 @@ export type ApplyResult = void | 'reject' | { readonly reject: string };
  * Takes one item. Resolving means that it is stored; throwing, that it comes again. Answer within the server's deadline: store
  * the event and work on it afterwards.
  */
-export type Apply = (item: ReceiverItem, context: Who & { readonly subscriptionId: string }) => ApplyResult | Promise<ApplyResult>;
+export type Apply = (
+  item: ReceiverItem,
+  context: Who & { readonly subscriptionId: string },
+) => ApplyResult | Promise<ApplyResult>;
 
 /** What an operator should know. Holds no secret and nothing of an event. */
-export type Problem = Who & { readonly subscriptionId: string } & (
+export type Problem = Who & { readonly subscriptionId: string } &
   /** Numbers `expected` to `after` never arrived here, for example after a restored backup: pull them and `accept` them. */
-  | { readonly kind: 'missing_numbers'; readonly epoch: string; readonly expected: number; readonly after: number }
-  /** A late message of a log that has ended was refused. */
-  | { readonly kind: 'stale' }
-  /** `apply` threw; the item comes again. */
-  | { readonly kind: 'apply_failed'; readonly error: unknown }
-);
+  (
+    | {
+        readonly kind: 'missing_numbers';
+        readonly epoch: string;
+        readonly expected: number;
+        readonly after: number;
+      }
+    /** A late message of a log that has ended was refused. */
+    | { readonly kind: 'stale' }
+    /** `apply` threw; the item comes again. */
+    | { readonly kind: 'apply_failed'; readonly error: unknown }
+  );
 
 /** Until when a delivery can be answered. */
 export interface Deadline {
@@ -66,7 +81,9 @@ export class Applier {
   /** Where the key stands, saved; null when nothing of it was ever applied. */
   async position({ audience, key }: Who): Promise<Cursor | null> {
     const name = recordName('position', audience, key);
-    return this.#cursors.get(name) ?? (await this.#o.ledger.load('position', audience, key)) ?? null;
+    return (
+      this.#cursors.get(name) ?? (await this.#o.ledger.load('position', audience, key)) ?? null
+    );
   }
 
   /**
@@ -81,7 +98,10 @@ export class Applier {
     });
     await (deadline ? Promise.race([work, fired(deadline.signal)]) : work);
     const cursor = await this.position(who);
-    const position = { epoch: cursor?.epoch ?? delivery.epoch, sequence: cursor?.sequence ?? delivery.after };
+    const position = {
+      epoch: cursor?.epoch ?? delivery.epoch,
+      sequence: cursor?.sequence ?? delivery.after,
+    };
     if (cursor && this.#saved.get(name) !== cursor) await this.#save(name, who, cursor);
     return reject ? { ...position, reject } : position;
   }
@@ -112,7 +132,13 @@ export class Applier {
         verdict = receive<Event>(cursor, delivery);
       }
       if (verdict.kind === 'hole') {
-        this.#o.onProblem({ kind: 'missing_numbers', ...context, epoch, expected: verdict.expected, after: verdict.after });
+        this.#o.onProblem({
+          kind: 'missing_numbers',
+          ...context,
+          epoch,
+          expected: verdict.expected,
+          after: verdict.after,
+        });
         return undefined;
       }
       if (verdict.kind !== 'apply') {
@@ -127,7 +153,15 @@ export class Applier {
         this.#cursors.set(name, cursor);
         if (reason !== undefined) return { sequence: entry.position.sequence, reason };
       }
-      if (delivery.terminated) await this.#o.apply({ type: 'terminated', reason: delivery.terminated.reason, position: { epoch, sequence: cursor.sequence } }, context);
+      if (delivery.terminated)
+        await this.#o.apply(
+          {
+            type: 'terminated',
+            reason: delivery.terminated.reason,
+            position: { epoch, sequence: cursor.sequence },
+          },
+          context,
+        );
     } catch (error) {
       this.#o.onProblem({ kind: 'apply_failed', ...context, error });
     }
@@ -135,7 +169,11 @@ export class Applier {
   }
 
   /** The reason, if the application can never accept it. */
-  async #hand(name: string, entry: AppliedEntry<Event>, context: Who & { readonly subscriptionId: string }): Promise<string | undefined> {
+  async #hand(
+    name: string,
+    entry: AppliedEntry<Event>,
+    context: Who & { readonly subscriptionId: string },
+  ): Promise<string | undefined> {
     const recent = this.#recent.get(name) ?? new RecentEvents();
     this.#recent.set(name, recent);
     if (entry.type === 'event' && recent.isRepeated(entry.event)) return undefined;
@@ -148,7 +186,15 @@ export class Applier {
 
   async #save(name: string, { audience, key }: Who, cursor: Cursor): Promise<void> {
     const { subscriptionId, epoch, sequence, past } = cursor;
-    await this.#o.ledger.save({ kind: 'position', server: audience, key, subscriptionId, epoch, sequence, past });
+    await this.#o.ledger.save({
+      kind: 'position',
+      server: audience,
+      key,
+      subscriptionId,
+      epoch,
+      sequence,
+      past,
+    });
     this.#saved.set(name, cursor);
   }
 }
@@ -165,4 +211,3 @@ const fired = (signal: AbortSignal): Promise<void> =>
     if (signal.aborted) return resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
-

@@ -20,12 +20,26 @@ export type { Applied, Apply, Problem, ReceiverItem, ApplyResult as Verdict } fr
 export type { Registration, Who } from './registry.ts';
 export type { RefusalCode } from './refusal.ts';
 export type { WebhookMessage, WebhookSink, WebhookVerdict } from './webhook.ts';
-export type { EpochItem, EventItem, GapItem, LostItem, TerminatedItem } from '../protocol/ledger/items.ts';
+export type {
+  EpochItem,
+  EventItem,
+  GapItem,
+  LostItem,
+  TerminatedItem,
+} from '../protocol/ledger/items.ts';
 export type { DeliveryKeyFound, DeliveryKeyLookup } from '../protocol/wire/delivery-jws.ts';
 
 export { fileLedger } from '../protocol/ledger/file-ledger.ts';
 export { memoryLedger } from '../protocol/ledger/ledger.ts';
-export type { Ledger, LedgerRecord, MarkRecord, PositionRecord, RecordKind, RecordOf, RegistrationRecord } from '../protocol/ledger/ledger.ts';
+export type {
+  Ledger,
+  LedgerRecord,
+  MarkRecord,
+  PositionRecord,
+  RecordKind,
+  RecordOf,
+  RegistrationRecord,
+} from '../protocol/ledger/ledger.ts';
 export { systemClock, type Clock } from '../protocol/lib/clock.ts';
 
 export { LocalError, type LocalErrorCode } from '../protocol/wire/errors.ts';

@@ -3,15 +3,29 @@
  * body counts before its signature does, and the answer says exactly how far the application came (SEP: Callback).
  */
 import type { JsonWebKey, KeyObject } from 'node:crypto';
-import type { CallbackUrlClaims, Delivery, Position, Rejection } from '../../spec-schema/draft/schema.ts';
+import type {
+  CallbackUrlClaims,
+  Delivery,
+  Position,
+  Rejection,
+} from '../../spec-schema/draft/schema.ts';
 import { lastCovered } from '../protocol/core/apply.ts';
 import { systemClock, type Clock } from '../protocol/lib/clock.ts';
 import { memoryLedger, recordName, type Ledger } from '../protocol/ledger/ledger.ts';
 import { CALLBACK_TOKEN_PARAMETER, verifyCallbackUrl } from '../protocol/wire/callback-url.ts';
-import { deliveryKey, verifyDelivery, type DeliveryKeyLookup } from '../protocol/wire/delivery-jws.ts';
+import {
+  deliveryKey,
+  verifyDelivery,
+  type DeliveryKeyLookup,
+} from '../protocol/wire/delivery-jws.ts';
 import { decodeDelivery } from '../protocol/wire/envelope.ts';
 import { LocalError } from '../protocol/wire/errors.ts';
-import { MCP_DELIVERY_SIGNATURE, MCP_SUBSCRIPTION_ID, readHeader, X_MCP_SUBSCRIPTION_ID } from '../protocol/wire/headers.ts';
+import {
+  MCP_DELIVERY_SIGNATURE,
+  MCP_SUBSCRIPTION_ID,
+  readHeader,
+  X_MCP_SUBSCRIPTION_ID,
+} from '../protocol/wire/headers.ts';
 import type { Secret } from '../protocol/wire/secret.ts';
 import { challengeProof, FOREIGN_WEBHOOK_ID } from '../protocol/wire/signature.ts';
 import { Applier, type Applied, type Apply, type Problem, type Deadline } from './applier.ts';
@@ -58,7 +72,10 @@ export interface ReceiverOptions {
  * Takes the verified deliveries of one key. Resolves with the position that is stored by then, at the latest soon after `signal`
  * has fired; `reject` names an event that can never be accepted (SEP: Answers).
  */
-export type Sink = (delivery: Delivery, signal: AbortSignal) => Promise<Position & { readonly reject?: Rejection }>;
+export type Sink = (
+  delivery: Delivery,
+  signal: AbortSignal,
+) => Promise<Position & { readonly reject?: Rejection }>;
 
 /** A callback endpoint. */
 export interface Receiver {
@@ -118,27 +135,52 @@ class CallbackReceiver implements Receiver {
   readonly #webhooks = new Map<string, WebhookSink>();
 
   constructor(options: ReceiverOptions) {
-    const { apply, ledger = memoryLedger(), clock = systemClock, previousKeys = [], tokenTtlMs = 30 * DAY_MS } = options;
+    const {
+      apply,
+      ledger = memoryLedger(),
+      clock = systemClock,
+      previousKeys = [],
+      tokenTtlMs = 30 * DAY_MS,
+    } = options;
     const endpoint = URL.parse(options.endpoint);
     if (!endpoint) throw new LocalError('config_invalid', 'The endpoint must be an absolute URL.');
     const signingKey = deliveryKey(options.signingKey);
     this.#o = options;
     this.#clock = clock;
-    this.#publicKeys = [signingKey, ...previousKeys.map((key) => deliveryKey(key))].map(({ publicKey }) => publicKey);
-    this.#registry = new Registry({ endpoint, issuer: options.issuer, signingKey, tokenTtlMs, ledger, clock });
-    this.#applier = apply ? new Applier({ ledger, apply, onProblem: (problem) => options.onProblem?.(problem) }) : null;
+    this.#publicKeys = [signingKey, ...previousKeys.map((key) => deliveryKey(key))].map(
+      ({ publicKey }) => publicKey,
+    );
+    this.#registry = new Registry({
+      endpoint,
+      issuer: options.issuer,
+      signingKey,
+      tokenTtlMs,
+      ledger,
+      clock,
+    });
+    this.#applier = apply
+      ? new Applier({ ledger, apply, onProblem: (problem) => options.onProblem?.(problem) })
+      : null;
   }
 
-  register({ secret, ...who }: Who & { readonly secret?: string }): Promise<Registration> { return this.#registry.register(who, secret); }
-  rotate(who: Who): Promise<Registration> { return this.#registry.rotate(who); }
+  register({ secret, ...who }: Who & { readonly secret?: string }): Promise<Registration> {
+    return this.#registry.register(who, secret);
+  }
+  rotate(who: Who): Promise<Registration> {
+    return this.#registry.rotate(who);
+  }
 
   async forget(who: Who): Promise<void> {
     await this.#registry.forget(who);
     await this.#applier?.forget(who);
   }
 
-  attach(who: Who, sink: Sink): () => void { return attach(this.#sinks, who, sink); }
-  attachWebhook(who: Who, sink: WebhookSink): () => void { return attach(this.#webhooks, who, sink); }
+  attach(who: Who, sink: Sink): () => void {
+    return attach(this.#sinks, who, sink);
+  }
+  attachWebhook(who: Who, sink: WebhookSink): () => void {
+    return attach(this.#webhooks, who, sink);
+  }
 
   accept(who: Who, delivery: Delivery): Promise<Applied> {
     if (!this.#applier) throw new LocalError('config_invalid', 'This receiver has no apply.');
@@ -154,7 +196,8 @@ class CallbackReceiver implements Receiver {
     try {
       return await this.#answer(request);
     } catch (error) {
-      const refusal = error instanceof ReceiverRefusal ? error : new ReceiverRefusal('internal', error);
+      const refusal =
+        error instanceof ReceiverRefusal ? error : new ReceiverRefusal('internal', error);
       this.#o.onRefused?.(refusal.code, refusal.cause);
       return refusal.toResponse();
     }
@@ -167,7 +210,11 @@ class CallbackReceiver implements Receiver {
     const who = { audience: claims.aud, key: claims.sub };
     const known = await this.#find(who, claims);
     if (isWebhook(request)) return this.#answerWebhook(request, body, who, known);
-    const secret = await this.#registry.verify(known, request.headers, body).catch((error: unknown) => { throw new ReceiverRefusal('signature', error); });
+    const secret = await this.#registry
+      .verify(known, request.headers, body)
+      .catch((error: unknown) => {
+        throw new ReceiverRefusal('signature', error);
+      });
     const subscriptionId = readHeader(request.headers, MCP_SUBSCRIPTION_ID) ?? '';
     await this.#checkServer(request, body, who.audience, subscriptionId);
     const delivery = decode(body);
@@ -178,8 +225,17 @@ class CallbackReceiver implements Receiver {
   }
 
   /** SEP-3415: one event, or a control envelope, and the status is the answer. */
-  async #answerWebhook(request: Request, body: Uint8Array, who: Who, known: Known): Promise<Response> {
-    await this.#registry.verify(known, request.headers, body, FOREIGN_WEBHOOK_ID).catch((error: unknown) => { throw new ReceiverRefusal('signature', error); });
+  async #answerWebhook(
+    request: Request,
+    body: Uint8Array,
+    who: Who,
+    known: Known,
+  ): Promise<Response> {
+    await this.#registry
+      .verify(known, request.headers, body, FOREIGN_WEBHOOK_ID)
+      .catch((error: unknown) => {
+        throw new ReceiverRefusal('signature', error);
+      });
     const message = messageOf(request.headers, body);
     const challenge = challengeIn(message);
     if (challenge !== null) return json({ challenge });
@@ -190,7 +246,11 @@ class CallbackReceiver implements Receiver {
 
   async #openToken(url: string): Promise<CallbackUrlClaims> {
     try {
-      return await verifyCallbackUrl(url, { publicKeys: this.#publicKeys, issuer: this.#o.issuer, now: this.#clock.now() });
+      return await verifyCallbackUrl(url, {
+        publicKeys: this.#publicKeys,
+        issuer: this.#o.issuer,
+        now: this.#clock.now(),
+      });
     } catch (error) {
       throw error instanceof LocalError ? tokenRefusal(error) : error;
     }
@@ -204,16 +264,27 @@ class CallbackReceiver implements Receiver {
   }
 
   /** Which server it was, where the server publishes keys. */
-  async #checkServer(request: Request, body: Uint8Array, audience: string, subscriptionId: string): Promise<void> {
+  async #checkServer(
+    request: Request,
+    body: Uint8Array,
+    audience: string,
+    subscriptionId: string,
+  ): Promise<void> {
     const keys = this.#o.serverKeys?.(audience);
     if (!keys) return;
     const token = new URL(request.url).searchParams.get(CALLBACK_TOKEN_PARAMETER)!;
     try {
       await verifyDelivery(readHeader(request.headers, MCP_DELIVERY_SIGNATURE), body, {
-        url: this.#registry.urlWith(token), subscriptionId, keys, nowMs: this.#clock.now(),
+        url: this.#registry.urlWith(token),
+        subscriptionId,
+        keys,
+        nowMs: this.#clock.now(),
       });
     } catch (error) {
-      throw new ReceiverRefusal(error instanceof LocalError ? 'server_signature' : 'server_keys', error);
+      throw new ReceiverRefusal(
+        error instanceof LocalError ? 'server_signature' : 'server_keys',
+        error,
+      );
     }
   }
 
@@ -232,7 +303,10 @@ class CallbackReceiver implements Receiver {
     const until = this.#clock.now() + withinMs;
     const cancel = this.#clock.after(withinMs, () => over.abort());
     try {
-      return await take({ signal: over.signal, passed: () => over.signal.aborted || this.#clock.now() >= until });
+      return await take({
+        signal: over.signal,
+        passed: () => over.signal.aborted || this.#clock.now() >= until,
+      });
     } finally {
       cancel();
     }
@@ -243,13 +317,20 @@ const nameOf = ({ audience, key }: Who): string => recordName('position', audien
 
 function attach<S>(sinks: Map<string, S>, who: Who, sink: S): () => void {
   const name = nameOf(who);
-  if (sinks.has(name)) throw new LocalError('config_invalid', 'Somebody else already takes the deliveries of this key.');
+  if (sinks.has(name))
+    throw new LocalError(
+      'config_invalid',
+      'Somebody else already takes the deliveries of this key.',
+    );
   sinks.set(name, sink);
-  return () => { if (sinks.get(name) === sink) sinks.delete(name); };
+  return () => {
+    if (sinks.get(name) === sink) sinks.delete(name);
+  };
 }
 
 /** The two kinds of message name their subscription in different headers. */
-const isWebhook = ({ headers }: Request): boolean => !headers.has(MCP_SUBSCRIPTION_ID) && headers.has(X_MCP_SUBSCRIPTION_ID);
+const isWebhook = ({ headers }: Request): boolean =>
+  !headers.has(MCP_SUBSCRIPTION_ID) && headers.has(X_MCP_SUBSCRIPTION_ID);
 
 function decode(body: Uint8Array): Delivery {
   try {
@@ -260,10 +341,14 @@ function decode(body: Uint8Array): Delivery {
 }
 
 const json = (value: object): Response =>
-  new Response(JSON.stringify(value), { status: 200, headers: { 'content-type': 'application/json', 'cache-control': 'no-store' } });
+  new Response(JSON.stringify(value), {
+    status: 200,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
+  });
 
 /** The application never sees a challenge. */
-const proofOf = (secret: Secret, challenge: string): Response => json({ challenge, proof: challengeProof(secret, challenge) });
+const proofOf = (secret: Secret, challenge: string): Response =>
+  json({ challenge, proof: challengeProof(secret, challenge) });
 
 /** What the position that was reached means for this delivery (SEP: Answers). */
 function acknowledgement(delivery: Delivery, { epoch, sequence, reject }: Applied): Response {
@@ -271,7 +356,8 @@ function acknowledgement(delivery: Delivery, { epoch, sequence, reject }: Applie
   const last = lastCovered(delivery);
   if (epoch !== delivery.epoch) throw new ReceiverRefusal('stale');
   if (sequence < after) throw new ReceiverRefusal('missing_numbers');
-  if (reject && reject.sequence > after && reject.sequence <= last) return json({ ack: reject.sequence - 1, reject });
+  if (reject && reject.sequence > after && reject.sequence <= last)
+    return json({ ack: reject.sequence - 1, reject });
   const ack = Math.min(sequence, last);
   if (ack === after && last > after) throw new ReceiverRefusal('no_progress');
   return json({ ack });

@@ -14,7 +14,10 @@ import { Secret } from '../protocol/wire/secret.ts';
 import { verifyWebhook } from '../protocol/wire/signature.ts';
 
 /** A subscription as its receiver names it: the MCP server's resource URI and the `key`. */
-export interface Who { readonly audience: string; readonly key: string }
+export interface Who {
+  readonly audience: string;
+  readonly key: string;
+}
 
 /** What to hand to `triggers/subscribe` or `triggers/update`. `url` and `secret` are secrets. */
 export interface Registration {
@@ -34,7 +37,11 @@ export interface RegistryOptions {
 }
 
 /** A registration that is ready to verify. */
-export interface Known { readonly record: RegistrationRecord; readonly current: Secret; readonly previous: Secret | null }
+export interface Known {
+  readonly record: RegistrationRecord;
+  readonly current: Secret;
+  readonly previous: Secret | null;
+}
 
 export class Registry {
   readonly #o: RegistryOptions;
@@ -59,15 +66,24 @@ export class Registry {
       const secret = given === undefined ? undefined : Secret.parse(given).reveal();
       const fresh = before && this.#renewAt(before) > this.#o.clock.now() ? before : undefined;
       if (fresh && (secret === undefined || secret === fresh.secret)) return fresh;
-      const minted = fresh ?? { ...(await this.#mint(who)), ...(before ? secretsOf(before) : newSecrets(secret)) };
-      return secret === undefined || secret === minted.secret ? minted : { ...minted, ...replaced(minted, secret) };
+      const minted = fresh ?? {
+        ...(await this.#mint(who)),
+        ...(before ? secretsOf(before) : newSecrets(secret)),
+      };
+      return secret === undefined || secret === minted.secret
+        ? minted
+        : { ...minted, ...replaced(minted, secret) };
     });
   }
 
   /** A new secret. The old one verifies until the server has used the new one and its grace window is over. */
   rotate(who: Who): Promise<Registration> {
     return this.#change(who, async (before) => {
-      if (!before) throw new LocalError('config_invalid', 'This key is not registered here. Call register first.');
+      if (!before)
+        throw new LocalError(
+          'config_invalid',
+          'This key is not registered here. Call register first.',
+        );
       return { ...before, ...replaced(before, Secret.generate().reveal()) };
     });
   }
@@ -82,13 +98,19 @@ export class Registry {
   }
 
   /** Throws `LocalError` `signature_invalid` or `signature_stale`. */
-  async verify(known: Known, headers: HeadersLike, body: Uint8Array, idGrammar?: RegExp): Promise<Secret> {
+  async verify(
+    known: Known,
+    headers: HeadersLike,
+    body: Uint8Array,
+    idGrammar?: RegExp,
+  ): Promise<Secret> {
     const now = this.#o.clock.now();
     const { current, previous, record } = known;
     try {
       verifyWebhook(headers, body, current, now, undefined, idGrammar);
     } catch (error) {
-      const mayBePrevious = previous && (record.previousUntil === null || now <= record.previousUntil);
+      const mayBePrevious =
+        previous && (record.previousUntil === null || now <= record.previousUntil);
       if (!mayBePrevious || (error as LocalError).reason !== 'no_match') throw error;
       verifyWebhook(headers, body, previous, now, undefined, idGrammar);
       return previous;
@@ -105,23 +127,42 @@ export class Registry {
 
   /** The server has the new secret: the old one has one grace window left. */
   async #rotated({ server, key }: RegistrationRecord): Promise<void> {
-    await this.#change({ audience: server, key }, async (before) =>
-      ({ ...before!, previousUntil: before!.previousUntil ?? this.#o.clock.now() + SECRET_ROTATION_GRACE_MS }));
+    await this.#change({ audience: server, key }, async (before) => ({
+      ...before!,
+      previousUntil: before!.previousUntil ?? this.#o.clock.now() + SECRET_ROTATION_GRACE_MS,
+    }));
   }
 
-  #change(who: Who, change: (before: RegistrationRecord | undefined) => Promise<Stored>): Promise<Registration> {
+  #change(
+    who: Who,
+    change: (before: RegistrationRecord | undefined) => Promise<Stored>,
+  ): Promise<Registration> {
     const { audience: server, key } = who;
     return this.#serial.run(recordName('registration', server, key), async () => {
       const before = (await this.find(who))?.record;
-      const record: RegistrationRecord = { ...(await change(before)), kind: 'registration', server, key };
-      if (record.url !== before?.url || record.secret !== before.secret || record.previousUntil !== before.previousUntil) await this.#o.ledger.save(record);
+      const record: RegistrationRecord = {
+        ...(await change(before)),
+        kind: 'registration',
+        server,
+        key,
+      };
+      if (
+        record.url !== before?.url ||
+        record.secret !== before.secret ||
+        record.previousUntil !== before.previousUntil
+      )
+        await this.#o.ledger.save(record);
       this.#keep(record);
       return { url: record.url, secret: record.secret, renewAt: this.#renewAt(record) };
     });
   }
 
   #keep(record: RegistrationRecord): Known {
-    const known = { record, current: Secret.parse(record.secret), previous: record.previousSecret === null ? null : Secret.parse(record.previousSecret) };
+    const known = {
+      record,
+      current: Secret.parse(record.secret),
+      previous: record.previousSecret === null ? null : Secret.parse(record.previousSecret),
+    };
     this.#known.set(recordName('registration', record.server, record.key), known);
     return known;
   }
@@ -131,9 +172,24 @@ export class Registry {
   }
 
   async #mint({ audience, key }: Who): Promise<Pick<RegistrationRecord, 'url' | 'expiresAt'>> {
-    const { endpoint, issuer, signingKey: { kid, privateKey }, tokenTtlMs, clock } = this.#o;
+    const {
+      endpoint,
+      issuer,
+      signingKey: { kid, privateKey },
+      tokenTtlMs,
+      clock,
+    } = this.#o;
     const now = clock.now();
-    const url = await mintCallbackUrl({ endpoint: endpoint.href, key, audience, issuer, privateKey, kid, now, ttlSeconds: tokenTtlMs / 1000 });
+    const url = await mintCallbackUrl({
+      endpoint: endpoint.href,
+      key,
+      audience,
+      issuer,
+      privateKey,
+      kid,
+      now,
+      ttlSeconds: tokenTtlMs / 1000,
+    });
     return { url, expiresAt: now + tokenTtlMs };
   }
 }
@@ -141,6 +197,18 @@ export class Registry {
 type Secrets = Pick<RegistrationRecord, 'secret' | 'previousSecret' | 'previousUntil'>;
 type Stored = Secrets & Pick<RegistrationRecord, 'url' | 'expiresAt'>;
 
-const newSecrets = (secret = Secret.generate().reveal()): Secrets => ({ secret, previousSecret: null, previousUntil: null });
-const secretsOf = ({ secret, previousSecret, previousUntil }: Secrets): Secrets => ({ secret, previousSecret, previousUntil });
-const replaced = (before: Secrets, secret: string): Secrets => ({ secret, previousSecret: before.secret, previousUntil: null });
+const newSecrets = (secret = Secret.generate().reveal()): Secrets => ({
+  secret,
+  previousSecret: null,
+  previousUntil: null,
+});
+const secretsOf = ({ secret, previousSecret, previousUntil }: Secrets): Secrets => ({
+  secret,
+  previousSecret,
+  previousUntil,
+});
+const replaced = (before: Secrets, secret: string): Secrets => ({
+  secret,
+  previousSecret: before.secret,
+  previousUntil: null,
+});

@@ -11,19 +11,28 @@ export function checkEnvelope(request: Request): void {
   if (media !== CALLBACK_CONTENT_TYPE) throw new ReceiverRefusal('content_type');
   const encoding = request.headers.get('content-encoding');
   // Nothing is ever unpacked here, so nothing can be a bomb.
-  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity') throw new ReceiverRefusal('content_encoding');
-  if (Number(request.headers.get('content-length') ?? 0) > CALLBACK_BODY_BYTES_MAX) throw new ReceiverRefusal('too_large');
+  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity')
+    throw new ReceiverRefusal('content_encoding');
+  if (Number(request.headers.get('content-length') ?? 0) > CALLBACK_BODY_BYTES_MAX)
+    throw new ReceiverRefusal('too_large');
 }
 
 /** The raw body. Reading stops at the first byte too many, and when the time is over. */
-export async function readBody(request: Request, clock: Clock, withinMs: number): Promise<Uint8Array> {
+export async function readBody(
+  request: Request,
+  clock: Clock,
+  withinMs: number,
+): Promise<Uint8Array> {
   const reader = request.body?.getReader();
   if (!reader) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   let late = false;
   const giveUp = (): void => void reader.cancel().catch(() => undefined);
-  const cancelTimer = clock.after(withinMs, () => { late = true; giveUp(); });
+  const cancelTimer = clock.after(withinMs, () => {
+    late = true;
+    giveUp();
+  });
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       bytes += part.value.byteLength;

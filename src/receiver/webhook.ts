@@ -28,8 +28,12 @@ export function messageOf(headers: HeadersLike, bytes: Uint8Array): WebhookMessa
   } catch (error) {
     throw new ReceiverRefusal('body', error);
   }
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new ReceiverRefusal('body');
-  return { subscriptionId: readHeader(headers, X_MCP_SUBSCRIPTION_ID)!, body: body as Record<string, unknown> };
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new ReceiverRefusal('body');
+  return {
+    subscriptionId: readHeader(headers, X_MCP_SUBSCRIPTION_ID)!,
+    body: body as Record<string, unknown>,
+  };
 }
 
 /** Null = it is none. */
@@ -42,6 +46,7 @@ export function challengeIn({ body }: WebhookMessage): string | null {
 
 /** The status is all that a server of `events/*` understands. */
 export function answerTo(verdict: WebhookVerdict): Response {
-  if (verdict === 'taken') return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } });
+  if (verdict === 'taken')
+    return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } });
   throw new ReceiverRefusal(verdict === 'later' ? 'no_progress' : 'body');
 }

@@ -23,14 +23,36 @@ export type { ProfileName } from './mcp/events/profiles.ts';
 export type { AttachableEngine, BindingOptions } from './mcp/sdk.ts';
 export { withBoundedBacklog } from './mcp/backlog.ts';
 export { callerOf, principalOf, LOCAL_PRINCIPAL, type RequestIdentity } from './mcp/principal.ts';
-export { defineTrigger, type SchemaOf, type SelfDescribing, type Trigger, type TriggerDefinition } from './engine/define-trigger.ts';
+export {
+  defineTrigger,
+  type SchemaOf,
+  type SelfDescribing,
+  type Trigger,
+  type TriggerDefinition,
+} from './engine/define-trigger.ts';
 
 export { createEngine, type EngineOptions } from './engine/engine.ts';
 export type {
-  Accepted, BindableEngine, Caller, DeclaredTrigger, Engine, EngineHealth, LogListener, Logs, NewEvent, PullAnswer, StreamSink, SubscribeAs, Verbs,
+  Accepted,
+  BindableEngine,
+  Caller,
+  DeclaredTrigger,
+  Engine,
+  EngineHealth,
+  LogListener,
+  Logs,
+  NewEvent,
+  PullAnswer,
+  StreamSink,
+  SubscribeAs,
+  Verbs,
 } from './engine/verbs.ts';
 /* For whoever speaks another protocol to callbacks. */
-export type { CallbackDialect, CallbackMessage, CallbackContext as CallbackOf } from './callback/dialect.ts';
+export type {
+  CallbackDialect,
+  CallbackMessage,
+  CallbackContext as CallbackOf,
+} from './callback/dialect.ts';
 export type { LogRange as LogRange } from './engine/reader.ts';
 export type { Answer as CallbackAnswer } from '../protocol/core/attempt.ts';
 export type { Outcome as CallbackOutcome } from '../protocol/core/types.ts';
@@ -41,18 +63,57 @@ export type { TtlPolicy } from '../protocol/core/grant.ts';
 
 export { createEgress, type EgressOptions } from './callback/egress/egress.ts';
 export type { Resolve } from './callback/egress/lookup.ts';
-export { deliveryKey, generateDeliveryKey, publicJwks, type DeliveryKey, type PublicDeliveryJwk } from '../protocol/wire/delivery-jws.ts';
+export {
+  deliveryKey,
+  generateDeliveryKey,
+  publicJwks,
+  type DeliveryKey,
+  type PublicDeliveryJwk,
+} from '../protocol/wire/delivery-jws.ts';
 
 export { silentLog, silentMeter, systemClock, systemRandom } from './engine/system.ts';
-export type { Clock, Egress, Log, Meter, OutboundRequest, OutboundResult, Random } from './engine/ports.ts';
+export type {
+  Clock,
+  Egress,
+  Log,
+  Meter,
+  OutboundRequest,
+  OutboundResult,
+  Random,
+} from './engine/ports.ts';
 
 /* For whoever writes a store. What a store keeps of a subscription is not what the wire shows of it, so the names differ. */
 export type {
-  AcceptedEvent, Checkpoint, Continuity, IndexRow, LogEntry, Opened, ReadEntry, Store, StoredSubscription, StoreStats, Tombstone, Write,
+  AcceptedEvent,
+  Checkpoint,
+  Continuity,
+  IndexRow,
+  LogEntry,
+  Opened,
+  ReadEntry,
+  Store,
+  StoredSubscription,
+  StoreStats,
+  Tombstone,
+  Write,
 } from './engine/ports.ts';
 export type {
-  Attempt, Callback as StoredCallback, FailureCategory, GapReason, Health, OnFailure, Retention, Selection as StoredSelection,
-  Subscription as SubscriptionState, TerminationReason,
+  Attempt,
+  Callback as StoredCallback,
+  FailureCategory,
+  GapReason,
+  Health,
+  OnFailure,
+  Retention,
+  Selection as StoredSelection,
+  Subscription as SubscriptionState,
+  TerminationReason,
 } from '../protocol/core/types.ts';
 
-export { LocalError, WireError, type LocalErrorCode, type WireErrorData, type WireErrorName } from '../protocol/wire/errors.ts';
+export {
+  LocalError,
+  WireError,
+  type LocalErrorCode,
+  type WireErrorData,
+  type WireErrorName,
+} from '../protocol/wire/errors.ts';

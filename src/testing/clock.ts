@@ -17,7 +17,10 @@ export interface ManualClock extends Clock {
   readonly nextIn: number | null;
 }
 
-interface Timer { readonly at: number; readonly run: () => void }
+interface Timer {
+  readonly at: number;
+  readonly run: () => void;
+}
 
 /** `start` is the first answer of `now()`, in epoch milliseconds. */
 export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
@@ -67,7 +70,9 @@ export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
     jump(ms) {
       now += ms;
     },
-    get pending() { return timers.size; },
+    get pending() {
+      return timers.size;
+    },
     get nextIn() {
       const timer = next();
       return timer === undefined ? null : Math.max(0, timer.at - elapsed);

@@ -13,6 +13,7 @@ export function seededRandom(seed: number): Random {
   };
   return {
     uniform: () => bits() / 2 ** 32,
-    token: (bytes) => Buffer.from(Array.from({ length: bytes }, () => bits() & 0xff)).toString('base64url'),
+    token: (bytes) =>
+      Buffer.from(Array.from({ length: bytes }, () => bits() & 0xff)).toString('base64url'),
   };
 }

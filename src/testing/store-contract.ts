@@ -56,7 +56,11 @@ export function storeContract({ name, open, test }: StoreContractOptions): void 
             await this.store.close();
             this.store = await subject.reopen();
             this.opened = await this.store.open(NOW);
-            assert.equal(this.store.durability, store.durability, 'the same store has the same durability');
+            assert.equal(
+              this.store.durability,
+              store.durability,
+              'the same store has the same durability',
+            );
           },
         };
         await run(context);

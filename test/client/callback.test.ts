@@ -30,20 +30,31 @@ async function callingPeer(): Promise<Peer> {
       const challenge = 'c'.repeat(32);
       const answer = await callBack(log, { ...log.delivery(0, 0), key: params.key!, challenge });
       const proof = answer.ok ? ((await answer.json()) as { challenge?: string }) : {};
-      if (proof.challenge !== challenge) throw new ProtocolError(-32027, 'challenge', { reason: 'challenge_failed' });
+      if (proof.challenge !== challenge)
+        throw new ProtocolError(-32027, 'challenge', { reason: 'challenge_failed' });
     }
     return subscribe(params, exchange);
   };
   return startPeer(log);
 }
 
-async function calling(t: TestContext, peer: Peer, options: Partial<SubscribeOptions> = {}, receiving: Partial<ReceiverOptions> = {}) {
+async function calling(
+  t: TestContext,
+  peer: Peer,
+  options: Partial<SubscribeOptions> = {},
+  receiving: Partial<ReceiverOptions> = {},
+) {
   const mounted = await mount(receiving);
   t.onTestFinished(() => mounted[Symbol.asyncDispose]());
   const states: SubscriptionState[] = [];
   const client = await connected(t, { url: peer.url });
-  const opened = subscribeFast(t, client, { callback: mounted.receiver, onState: (state) => states.push(state), ...options });
-  const deliver = (delivery: Delivery = peer.log.delivery(peer.log.acked)): Promise<string> => said(callBack(peer.log, delivery));
+  const opened = subscribeFast(t, client, {
+    callback: mounted.receiver,
+    onState: (state) => states.push(state),
+    ...options,
+  });
+  const deliver = (delivery: Delivery = peer.log.delivery(peer.log.acked)): Promise<string> =>
+    said(callBack(peer.log, delivery));
   return { ...opened, ...mounted, states, deliver };
 }
 
@@ -75,7 +86,12 @@ describe('callback drain', () => {
 
   test('a body that takes longer than the server waits: 503, and the repetition is answered at once without being handed out again', async (t) => {
     await using peer = await callingPeer();
-    const { items, states, deliver } = await calling(t, peer, { tuning: { checkMs: 60_000 } }, { answerWithinMs: 80 });
+    const { items, states, deliver } = await calling(
+      t,
+      peer,
+      { tuning: { checkMs: 60_000 } },
+      { answerWithinMs: 80 },
+    );
     const first = take(items, 1);
     await until(() => states.at(-1)?.phase === 'draining');
     peer.log.append(2);
@@ -134,7 +150,11 @@ describe('callback drain', () => {
     peer.log.append(1);
     const { items, states } = await calling(t, peer);
     assert.deepEqual(words(await take(items, 1)), ['1']);
-    assert.deepEqual(states.at(-1), { phase: 'draining', drain: 'stream', fellBackFrom: 'callback' });
+    assert.deepEqual(states.at(-1), {
+      phase: 'draining',
+      drain: 'stream',
+      fellBackFrom: 'callback',
+    });
   });
 
   test('[recv-left-epoch] a new epoch by callback is told first; the old one is refused', async (t) => {
@@ -193,7 +213,11 @@ describe('callback drain', () => {
     const again = fileLedger(path);
     const mounted = await mount({ ledger: again }, Number(port));
     t.onTestFinished(() => mounted[Symbol.asyncDispose]());
-    assert.match(await said(callBack(peer.log, peer.log.delivery(0))), /^503 not_ready/, 'nobody reads yet');
+    assert.match(
+      await said(callBack(peer.log, peer.log.delivery(0))),
+      /^503 not_ready/,
+      'nobody reads yet',
+    );
     const client = await connected(t, { url: peer.url });
     const second = subscribeFast(t, client, { callback: mounted.receiver, ledger: again });
     const rest = take(second.items, 2);
@@ -202,6 +226,10 @@ describe('callback drain', () => {
     assert.deepEqual(words(await rest), ['2', '3']);
     await second.subscription.close();
     assert.equal(await last, 'ack 2');
-    assert.equal(peer.log.calls.filter(({ method }) => method === 'triggers/update').length, 0, 'the same URL and secret: nothing to change');
+    assert.equal(
+      peer.log.calls.filter(({ method }) => method === 'triggers/update').length,
+      0,
+      'the same URL and secret: nothing to change',
+    );
   });
 });

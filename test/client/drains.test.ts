@@ -25,7 +25,11 @@ describe('drains over HTTP', () => {
         const { subscription, items } = subscribeFast(t, client, { drain });
 
         assert.deepEqual(words(await take(items, 6)), ['1', '2', '3', '4-5 retention', '6', '7']);
-        assert.equal(subscription.position?.sequence, 6, 'the last one is still in the hands of the application');
+        assert.equal(
+          subscription.position?.sequence,
+          6,
+          'the last one is still in the hands of the application',
+        );
         peer.log.append(1);
         assert.deepEqual(words(await take(items, 1)), ['8']);
         await until(() => peer.log.acked === 7);
@@ -41,17 +45,30 @@ describe('drains over HTTP', () => {
     peer.log.append(1);
     const client = await connected(t, { url: peer.url });
     const states: SubscriptionState[] = [];
-    const { subscription, items } = subscribeFast(t, client, { onState: (state) => states.push(state) });
+    const { subscription, items } = subscribeFast(t, client, {
+      onState: (state) => states.push(state),
+    });
     await take(items, 1);
-    assert.deepEqual(subscription.guarantee, { order: 'total', loss: 'none silent', gaps: 'exact', drain: 'pull', durability: 'durable' });
+    assert.deepEqual(subscription.guarantee, {
+      order: 'total',
+      loss: 'none silent',
+      gaps: 'exact',
+      drain: 'pull',
+      durability: 'durable',
+    });
     await subscription.close();
-    assert.deepEqual(states.map(({ phase }) => phase), ['subscribing', 'draining', 'ended']);
+    assert.deepEqual(
+      states.map(({ phase }) => phase),
+      ['subscribing', 'draining', 'ended'],
+    );
   });
 
   test('[deg-say] a stream that the server refuses becomes a pull, and that is told', async (t) => {
     await using peer = await startPeer();
     peer.log.append(2);
-    peer.log.replaced.set('triggers/stream', () => { throw new ProtocolError(-32026, 'no', { feature: 'stream' }); });
+    peer.log.replaced.set('triggers/stream', () => {
+      throw new ProtocolError(-32026, 'no', { feature: 'stream' });
+    });
     const client = await connected(t, { url: peer.url });
     const states: SubscriptionState[] = [];
     const { items } = subscribeFast(t, client, { onState: (state) => states.push(state) });
@@ -63,7 +80,9 @@ describe('drains over HTTP', () => {
     await using peer = await startPeer();
     peer.log.drains = ['stream'];
     const client = await connected(t, { url: peer.url });
-    assert.throws(() => client.subscribe({ select: SELECT, drain: 'pull' }), { code: 'not_supported' });
+    assert.throws(() => client.subscribe({ select: SELECT, drain: 'pull' }), {
+      code: 'not_supported',
+    });
     assert.deepEqual(peer.log.calls, []);
   });
 
@@ -71,15 +90,24 @@ describe('drains over HTTP', () => {
     await using peer = await startPeer();
     peer.log.append(4);
     const client = await connected(t, { url: peer.url });
-    const both = [subscribeFast(t, client, { drain: 'stream', key: 'a' }), subscribeFast(t, client, { drain: 'stream', key: 'a' })];
+    const both = [
+      subscribeFast(t, client, { drain: 'stream', key: 'a' }),
+      subscribeFast(t, client, { drain: 'stream', key: 'a' }),
+    ];
     const read = await Promise.all(both.map(({ items }) => take(items, 4)));
-    assert.deepEqual(read.map(words), [['1', '2', '3', '4'], ['1', '2', '3', '4']]);
+    assert.deepEqual(read.map(words), [
+      ['1', '2', '3', '4'],
+      ['1', '2', '3', '4'],
+    ]);
   });
 
   test('an SDK client that is already connected is used, shared and left open', async (t) => {
     await using peer = await startPeer();
     peer.log.append(2);
-    const sdk = new Client({ name: 'mine', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+    const sdk = new Client(
+      { name: 'mine', version: '1' },
+      { versionNegotiation: { mode: 'auto' } },
+    );
     await sdk.connect(new StreamableHTTPClientTransport(new URL(peer.url)));
     for (const drain of ['stream', 'pull'] as const) {
       const client = await connected(t, sdk);
@@ -96,7 +124,11 @@ describe('drains over HTTP', () => {
 });
 
 describe('drains on a pipe', () => {
-  const target: Target = { command: process.execPath, args: ['test/client/peer.ts'], stderr: 'inherit' };
+  const target: Target = {
+    command: process.execPath,
+    args: ['test/client/peer.ts'],
+    stderr: 'inherit',
+  };
 
   for (const protocol of ERAS) {
     for (const drain of ['stream', 'pull'] as const) {
@@ -111,10 +143,18 @@ describe('drains on a pipe', () => {
   }
 
   test('[cap-experimental] a server that exits at the probe is started again and greeted in the old way', async (t) => {
-    const client = await connected(t, { command: process.execPath, args: ['test/client/old-server.ts'] });
+    const client = await connected(t, {
+      command: process.execPath,
+      args: ['test/client/old-server.ts'],
+    });
     assert.deepEqual(client.capability, { drains: ['pull'], durability: 'volatile' });
     assert.equal(client.connection.protocolVersion, '2025-11-25');
-    assert.deepEqual(await client.list(), { triggers: [], etag: 'list-1', ttlMs: 0, cacheScope: 'private' });
+    assert.deepEqual(await client.list(), {
+      triggers: [],
+      etag: 'list-1',
+      ttlMs: 0,
+      cacheScope: 'private',
+    });
   });
 
   test('one process is started per connection, also to find out which revision it speaks', async (t) => {

@@ -6,14 +6,29 @@ import { describe, test, type TestContext } from 'vitest';
 import { ProtocolError } from '@modelcontextprotocol/server';
 import { EXTENSION_ID } from '../../spec-schema/draft/schema.ts';
 import type { Item } from '../../src/client/options.ts';
-import { eventOf, HonestLog, OTHER_EPOCH, pause, silent, startPeer, type Exchange } from './peer.ts';
+import {
+  eventOf,
+  HonestLog,
+  OTHER_EPOCH,
+  pause,
+  silent,
+  startPeer,
+  type Exchange,
+} from './peer.ts';
 import { connected, subscribeFast, take, until, within, words } from './support.ts';
 
 /** Reads to the end; every event must be the very next number. */
-async function outcome(items: AsyncIterator<Item>): Promise<{ read: string[]; error: (Error & { code?: string; reason?: string }) | undefined }> {
+async function outcome(
+  items: AsyncIterator<Item>,
+): Promise<{ read: string[]; error: (Error & { code?: string; reason?: string }) | undefined }> {
   const read: Item[] = [];
   try {
-    for (let next = await within(items.next()); !next.done && read.length < 50; next = await within(items.next())) read.push(next.value);
+    for (
+      let next = await within(items.next());
+      !next.done && read.length < 50;
+      next = await within(items.next())
+    )
+      read.push(next.value);
     return { read: words(read), error: undefined };
   } catch (error) {
     return { read: words(read), error: error as Error & { code?: string; reason?: string } };
@@ -21,14 +36,26 @@ async function outcome(items: AsyncIterator<Item>): Promise<{ read: string[]; er
 }
 
 /** A stream that sends this and then stays open. */
-const sends = (make: (log: HonestLog, after: number) => unknown[]) => (log: HonestLog) =>
+const sends =
+  (make: (log: HonestLog, after: number) => unknown[]) =>
+  (log: HonestLog) =>
   async (params: { after: { sequence: number } }, { send }: Exchange): Promise<unknown> => {
     for (const delivery of make(log, params.after.sequence)) await send(delivery);
     return silent();
   };
 
-const deliveryOf = (log: HonestLog, after: number, sequences: number[], more: object = {}): object =>
-  ({ ...log.delivery(0, 0), after, events: sequences.map((sequence) => eventOf(sequence)), head: 100, ...more });
+const deliveryOf = (
+  log: HonestLog,
+  after: number,
+  sequences: number[],
+  more: object = {},
+): object => ({
+  ...log.delivery(0, 0),
+  after,
+  events: sequences.map((sequence) => eventOf(sequence)),
+  head: 100,
+  ...more,
+});
 
 describe('hostile streams', () => {
   const cases: readonly [string, ReturnType<typeof sends>, string[], string][] = [
@@ -37,25 +64,75 @@ describe('hostile streams', () => {
     ['numbers backwards', sends((log) => [deliveryOf(log, 0, [2, 1])]), [], 'delivery'],
     ['a number twice', sends((log) => [deliveryOf(log, 0, [1, 1])]), [], 'delivery'],
     ['a number left out', sends((log) => [deliveryOf(log, 0, [1, 3])]), [], 'delivery'],
-    ['a head below what it covers', sends((log) => [deliveryOf(log, 0, [1, 2], { head: 1 })]), [], 'delivery'],
-    ['acked beyond head', sends((log) => [deliveryOf(log, 0, [1], { head: 1, acked: 2 })]), [], 'delivery'],
-    ['a challenge', sends((log) => [deliveryOf(log, 0, [1], { challenge: 'c'.repeat(22) })]), [], 'delivery'],
-    ['another subscription', sends((log) => [deliveryOf(log, 0, [1], { subscriptionId: 'sub_ffffffffffffffffffffffffffff', epoch: OTHER_EPOCH })]), [], 'stale'],
+    [
+      'a head below what it covers',
+      sends((log) => [deliveryOf(log, 0, [1, 2], { head: 1 })]),
+      [],
+      'delivery',
+    ],
+    [
+      'acked beyond head',
+      sends((log) => [deliveryOf(log, 0, [1], { head: 1, acked: 2 })]),
+      [],
+      'delivery',
+    ],
+    [
+      'a challenge',
+      sends((log) => [deliveryOf(log, 0, [1], { challenge: 'c'.repeat(22) })]),
+      [],
+      'delivery',
+    ],
+    [
+      'another subscription',
+      sends((log) => [
+        deliveryOf(log, 0, [1], {
+          subscriptionId: 'sub_ffffffffffffffffffffffffffff',
+          epoch: OTHER_EPOCH,
+        }),
+      ]),
+      [],
+      'stale',
+    ],
     ['a sequence that is no integer', sends((log) => [deliveryOf(log, 0, [1.5])]), [], 'delivery'],
     ['a sequence beyond 2^53', sends((log) => [deliveryOf(log, 0, [2 ** 53])]), [], 'delivery'],
     ['no delivery at all', sends(() => [{ hello: 'world' }]), [], 'delivery'],
-    ['more than the window', sends((log) => [deliveryOf(log, 0, Array.from({ length: 101 }, (_, n) => n + 1), { head: 200 })]), [], 'window'],
-    ['heartbeats that tell of events which never come', sends((log) => Array.from({ length: 3 }, () => deliveryOf(log, 0, []))), [], 'stalled'],
+    [
+      'more than the window',
+      sends((log) => [
+        deliveryOf(
+          log,
+          0,
+          Array.from({ length: 101 }, (_, n) => n + 1),
+          { head: 200 },
+        ),
+      ]),
+      [],
+      'window',
+    ],
+    [
+      'heartbeats that tell of events which never come',
+      sends((log) => Array.from({ length: 3 }, () => deliveryOf(log, 0, []))),
+      [],
+      'stalled',
+    ],
   ];
   for (const [name, stream, read, reason] of cases) {
     test(`[recv-missing] ${name} → peer_misbehaved, ${reason}`, async (t) => {
       await using peer = await startPeer();
       peer.log.append(100);
       peer.log.replaced.set('triggers/stream', stream(peer.log));
-      const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
+      const { items } = subscribeFast(t, await connected(t, { url: peer.url }), {
+        drain: 'stream',
+      });
       const { read: got, error } = await outcome(items);
-      assert.deepEqual({ read: got, code: error?.code, reason: error?.reason }, { read, code: 'peer_misbehaved', reason });
-      assert.ok(peer.log.calls.filter(({ method }) => method === 'triggers/stream').length >= 3, 'it was given more than one chance');
+      assert.deepEqual(
+        { read: got, code: error?.code, reason: error?.reason },
+        { read, code: 'peer_misbehaved', reason },
+      );
+      assert.ok(
+        peer.log.calls.filter(({ method }) => method === 'triggers/stream').length >= 3,
+        'it was given more than one chance',
+      );
     });
   }
 
@@ -64,7 +141,12 @@ describe('hostile streams', () => {
     peer.log.append(5);
     let holes = 2;
     peer.log.replaced.set('triggers/stream', async (params, exchange) => {
-      if (holes-- > 0) await exchange.send({ ...peer.log.delivery(3), events: [eventOf(4), eventOf(5)], after: 3 });
+      if (holes-- > 0)
+        await exchange.send({
+          ...peer.log.delivery(3),
+          events: [eventOf(4), eventOf(5)],
+          after: 3,
+        });
       return peer.log.methods['triggers/stream']!(params, exchange);
     });
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
@@ -73,9 +155,16 @@ describe('hostile streams', () => {
 
   test('duplicates and overlaps are dropped in silence', async (t) => {
     await using peer = await startPeer();
-    peer.log.replaced.set('triggers/stream', sends((log) => [
-      deliveryOf(log, 0, [1, 2, 3]), deliveryOf(log, 0, [1, 2, 3]), deliveryOf(log, 1, [2, 3, 4]), deliveryOf(log, 0, []), deliveryOf(log, 4, [5]),
-    ])(peer.log));
+    peer.log.replaced.set(
+      'triggers/stream',
+      sends((log) => [
+        deliveryOf(log, 0, [1, 2, 3]),
+        deliveryOf(log, 0, [1, 2, 3]),
+        deliveryOf(log, 1, [2, 3, 4]),
+        deliveryOf(log, 0, []),
+        deliveryOf(log, 4, [5]),
+      ])(peer.log),
+    );
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
     assert.deepEqual(words(await take(items, 5)), ['1', '2', '3', '4', '5']);
   });
@@ -83,7 +172,12 @@ describe('hostile streams', () => {
   test('[recv-untrusted] an event of one megabyte arrives as it is', async (t) => {
     await using peer = await startPeer();
     const data = 'x'.repeat(1_000_000);
-    peer.log.replaced.set('triggers/stream', sends((log) => [deliveryOf(log, 0, [], { events: [{ ...eventOf(1), data }], head: 1 })])(peer.log));
+    peer.log.replaced.set(
+      'triggers/stream',
+      sends((log) => [deliveryOf(log, 0, [], { events: [{ ...eventOf(1), data }], head: 1 })])(
+        peer.log,
+      ),
+    );
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
     const [item] = await take(items, 1);
     assert.ok(item?.type === 'event' && item.event.data === data);
@@ -100,7 +194,11 @@ describe('hostile streams', () => {
     });
     const errors: unknown[] = [];
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), {
-      drain: 'stream', tuning: { silenceMs: 100 }, onState: (state) => { if (state.phase === 'waiting') errors.push(state.error); },
+      drain: 'stream',
+      tuning: { silenceMs: 100 },
+      onState: (state) => {
+        if (state.phase === 'waiting') errors.push(state.error);
+      },
     });
     assert.deepEqual(words(await take(items, 2)), ['1', '2']);
     assert.equal(opened, 2);
@@ -110,8 +208,14 @@ describe('hostile streams', () => {
   test('a server that ends every stream at once is not asked without pause', async (t) => {
     await using peer = await startPeer();
     let opened = 0;
-    peer.log.replaced.set('triggers/stream', () => { opened += 1; return {}; });
-    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream', tuning: { backoff: { baseMs: 20, maxMs: 1000, random: () => 1 } } });
+    peer.log.replaced.set('triggers/stream', () => {
+      opened += 1;
+      return {};
+    });
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), {
+      drain: 'stream',
+      tuning: { backoff: { baseMs: 20, maxMs: 1000, random: () => 1 } },
+    });
     const never = items.next();
     await pause(300);
     assert.ok(opened >= 2 && opened <= 5, `${opened} streams in 300 ms`);
@@ -122,7 +226,12 @@ describe('hostile streams', () => {
     await using peer = await startPeer();
     let life = 0;
     peer.log.replaced.set('triggers/stream', () => {
-      throw new ProtocolError(-32602, 'epoch', { kind: 'epoch', epoch: `epoch-life-${life += 1}`, head: 0, acked: 0 });
+      throw new ProtocolError(-32602, 'epoch', {
+        kind: 'epoch',
+        epoch: `epoch-life-${(life += 1)}`,
+        head: 0,
+        acked: 0,
+      });
     });
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
     assert.deepEqual(words(await take(items, 3)), ['epoch 0→0', 'epoch 0→0', 'epoch 0→0']);
@@ -130,11 +239,20 @@ describe('hostile streams', () => {
 });
 
 describe('hostile pulls', () => {
-  const base = (log: HonestLog): object => ({ ...log.delivery(0, 0), hasMore: false, nextPollMs: 0, head: 100 });
+  const base = (log: HonestLog): object => ({
+    ...log.delivery(0, 0),
+    hasMore: false,
+    nextPollMs: 0,
+    head: 100,
+  });
   const cases: readonly [string, (log: HonestLog) => unknown, string][] = [
     ['garbage', () => ({ nonsense: true }), 'result'],
     ['a hole', (log) => ({ ...base(log), after: 4, events: [eventOf(5)] }), 'hole'],
-    ['numbers backwards', (log) => ({ ...base(log), events: [eventOf(2), eventOf(1)] }), 'delivery'],
+    [
+      'numbers backwards',
+      (log) => ({ ...base(log), events: [eventOf(2), eventOf(1)] }),
+      'delivery',
+    ],
     ['a result without hasMore', (log) => ({ ...base(log), hasMore: undefined }), 'result'],
   ];
   for (const [name, answer, reason] of cases) {
@@ -143,14 +261,20 @@ describe('hostile pulls', () => {
       peer.log.replaced.set('triggers/pull', () => answer(peer.log));
       const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'pull' });
       const { read, error } = await outcome(items);
-      assert.deepEqual({ read, code: error?.code, reason: error?.reason }, { read: [], code: 'peer_misbehaved', reason });
+      assert.deepEqual(
+        { read, code: error?.code, reason: error?.reason },
+        { read: [], code: 'peer_misbehaved', reason },
+      );
     });
   }
 
   test('[pull-next-honoured] a long poll that answers at once with nothing is not repeated at once', async (t) => {
     await using peer = await startPeer();
     let pulls = 0;
-    peer.log.replaced.set('triggers/pull', () => { pulls += 1; return { ...peer.log.delivery(0), hasMore: false, nextPollMs: 0 }; });
+    peer.log.replaced.set('triggers/pull', () => {
+      pulls += 1;
+      return { ...peer.log.delivery(0), hasMore: false, nextPollMs: 0 };
+    });
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'pull' });
     const never = items.next();
     await pause(400);
@@ -162,19 +286,30 @@ describe('hostile pulls', () => {
     await using peer = await startPeer();
     peer.log.append(1);
     const at: number[] = [];
-    peer.log.replaced.set('triggers/pull', ({ after }) => { at.push(Date.now()); return { ...peer.log.delivery(after.sequence), hasMore: false, nextPollMs: 150 }; });
-    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'pull', tuning: { waitMs: 0 } });
+    peer.log.replaced.set('triggers/pull', ({ after }) => {
+      at.push(Date.now());
+      return { ...peer.log.delivery(after.sequence), hasMore: false, nextPollMs: 150 };
+    });
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), {
+      drain: 'pull',
+      tuning: { waitMs: 0 },
+    });
     await take(items, 1);
     const never = items.next();
     await until(() => at.length >= 3);
-    assert.ok(at[1]! - at[0]! >= 140 && at[2]! - at[1]! >= 140, at.map((time) => time - at[0]!).join(' '));
+    assert.ok(
+      at[1]! - at[0]! >= 140 && at[2]! - at[1]! >= 140,
+      at.map((time) => time - at[0]!).join(' '),
+    );
     never.catch(() => undefined);
   });
 });
 
 describe('hostile answers', () => {
   const methods: readonly [string, unknown][] = [
-    ['a subscription without an epoch', { created: true, subscriptionId: 'x' }], ['nothing', {}], ['a list', []],
+    ['a subscription without an epoch', { created: true, subscriptionId: 'x' }],
+    ['nothing', {}],
+    ['a list', []],
   ];
   for (const [name, result] of methods) {
     test(`triggers/subscribe answers ${name} → peer_misbehaved`, async (t) => {
@@ -207,7 +342,11 @@ describe('hostile answers', () => {
       await using peer = await startPeer();
       const client = await connected(t, { url: peer.url }, { protocol });
       const cases: readonly [number, unknown, object][] = [
-        [-32602, { kind: 'invalid', path: '/select', expected: 'an array' }, { name: 'InvalidParams' }],
+        [
+          -32602,
+          { kind: 'invalid', path: '/select', expected: 'an array' },
+          { name: 'InvalidParams' },
+        ],
         [-32602, { kind: 'etag', etag: 'e-1' }, { name: 'Conflict' }],
         [-32024, { kind: 'principal' }, { name: 'Forbidden' }],
         [-32025, { limit: 'subscriptions' }, { name: 'ResourceExhausted' }],
@@ -216,7 +355,9 @@ describe('hostile answers', () => {
         [4711, { any: 'thing' }, { name: 'RemoteError', code: 4711 }],
       ];
       for (const [code, data, expected] of cases) {
-        peer.log.replaced.set('triggers/list', () => { throw new ProtocolError(code, 'words that nobody reads', data); });
+        peer.log.replaced.set('triggers/list', () => {
+          throw new ProtocolError(code, 'words that nobody reads', data);
+        });
         await assert.rejects(client.list(), expected);
       }
     });
@@ -230,34 +371,52 @@ describe('hostile answers', () => {
     await assert.rejects(within(client.list(), 5000), { code: 'unreachable' });
   });
 
-  for (const [status, code] of [[401, 'unauthorized'], [403, 'unauthorized'], [429, 'unreachable'], [500, 'unreachable'], [503, 'unreachable'], [404, 'not_supported'], [418, 'peer_misbehaved']] as const) {
+  for (const [status, code] of [
+    [401, 'unauthorized'],
+    [403, 'unauthorized'],
+    [429, 'unreachable'],
+    [500, 'unreachable'],
+    [503, 'unreachable'],
+    [404, 'not_supported'],
+    [418, 'peer_misbehaved'],
+  ] as const) {
     test(`HTTP ${status} → ${code}`, async (t) => {
-      const url = await rawServer(t, (method, respond) => { if (method === 'triggers/list') respond(status, 'text/plain', 'no'); });
+      const url = await rawServer(t, (method, respond) => {
+        if (method === 'triggers/list') respond(status, 'text/plain', 'no');
+      });
       const client = await connected(t, { url });
       await assert.rejects(client.list(), { code });
     });
   }
 
   test('an HTML page → peer_misbehaved', async (t) => {
-    const url = await rawServer(t, (method, respond) => { if (method === 'triggers/list') respond(200, 'text/html', '<h1>Parked</h1>'); });
+    const url = await rawServer(t, (method, respond) => {
+      if (method === 'triggers/list') respond(200, 'text/html', '<h1>Parked</h1>');
+    });
     const client = await connected(t, { url });
     await assert.rejects(client.list(), { code: 'peer_misbehaved' });
   });
 
   test('JSON that is not JSON-RPC → peer_misbehaved', async (t) => {
-    const url = await rawServer(t, (method, respond) => { if (method === 'triggers/list') respond(200, 'application/json', '{"a":1}'); });
+    const url = await rawServer(t, (method, respond) => {
+      if (method === 'triggers/list') respond(200, 'application/json', '{"a":1}');
+    });
     const client = await connected(t, { url });
     await assert.rejects(client.list(), { code: 'peer_misbehaved' });
   });
 
   test('nobody there → unreachable', async (t) => {
     await assert.rejects(connected(t, { url: 'http://127.0.0.1:9/mcp' }), { code: 'unreachable' });
-    await assert.rejects(connected(t, { command: 'no-such-program-anywhere' }), { code: 'unreachable' });
+    await assert.rejects(connected(t, { command: 'no-such-program-anywhere' }), {
+      code: 'unreachable',
+    });
   });
 
   test('the access token is in no error', async (t) => {
     const url = await rawServer(t, (_method, respond) => respond(401, 'text/plain', 'no'));
-    const error = await connected(t, { url, token: 'canary-token' }).catch((thrown: unknown) => thrown as Error);
+    const error = await connected(t, { url, token: 'canary-token' }).catch(
+      (thrown: unknown) => thrown as Error,
+    );
     assert.equal((error as { code?: string }).code, 'unauthorized');
     const { inspect } = await import('node:util');
     assert.doesNotMatch(inspect(error, { depth: 10, showHidden: true }), /canary-token/);
@@ -265,21 +424,41 @@ describe('hostile answers', () => {
 });
 
 /** A server below the SDK: discovery is honest, the rest is up to `answer`. */
-async function rawServer(t: TestContext, answer: (method: string, respond: (status: number, type: string, body: string) => void) => void): Promise<string> {
+async function rawServer(
+  t: TestContext,
+  answer: (method: string, respond: (status: number, type: string, body: string) => void) => void,
+): Promise<string> {
   const server = createServer((request, response) => {
     let body = '';
-    request.on('data', (chunk) => { body += chunk; });
+    request.on('data', (chunk) => {
+      body += chunk;
+    });
     request.on('end', () => {
       const { id, method } = JSON.parse(body || '{}') as { id?: number; method?: string };
-      const respond = (status: number, type: string, text: string): void => { response.writeHead(status, { 'content-type': type }).end(text); };
+      const respond = (status: number, type: string, text: string): void => {
+        response.writeHead(status, { 'content-type': type }).end(text);
+      };
       answer(method ?? '', respond);
       if (response.headersSent) return;
-      const capabilities = { extensions: { [EXTENSION_ID]: { drains: ['pull'], durability: 'durable' } } };
-      const result = { resultType: 'complete', supportedVersions: ['2026-07-28'], capabilities, ttlMs: 0, cacheScope: 'private' };
+      const capabilities = {
+        extensions: { [EXTENSION_ID]: { drains: ['pull'], durability: 'durable' } },
+      };
+      const result = {
+        resultType: 'complete',
+        supportedVersions: ['2026-07-28'],
+        capabilities,
+        ttlMs: 0,
+        cacheScope: 'private',
+      };
       respond(200, 'application/json', JSON.stringify({ jsonrpc: '2.0', id, result }));
     });
   });
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
-  t.onTestFinished(() => { server.closeAllConnections(); server.close(); });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  t.onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
 }

@@ -2,9 +2,15 @@
 import { createInterface } from 'node:readline';
 import { EXTENSION_ID } from '../../spec-schema/draft/schema.ts';
 
-const capabilities = { experimental: { [EXTENSION_ID]: { drains: ['pull'], durability: 'volatile' } } };
+const capabilities = {
+  experimental: { [EXTENSION_ID]: { drains: ['pull'], durability: 'volatile' } },
+};
 const RESULTS: Record<string, object> = {
-  initialize: { protocolVersion: '2025-11-25', capabilities, serverInfo: { name: 'old', version: '0' } },
+  initialize: {
+    protocolVersion: '2025-11-25',
+    capabilities,
+    serverInfo: { name: 'old', version: '0' },
+  },
   'triggers/list': { triggers: [], etag: 'list-1', ttlMs: 0, cacheScope: 'private' },
 };
 let greeted = false;
@@ -14,5 +20,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   greeted ||= method === 'initialize';
   if (!greeted) process.exit(1);
   const result = RESULTS[method];
-  if (id !== undefined && result) process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id, result })}\n`);
+  if (id !== undefined && result)
+    process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id, result })}\n`);
 }

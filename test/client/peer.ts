@@ -8,10 +8,25 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { getRequestListener } from '@hono/node-server';
-import { createMcpHandler, isInitializeRequest, McpServer, ProtocolError, WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/server';
+import {
+  createMcpHandler,
+  isInitializeRequest,
+  McpServer,
+  ProtocolError,
+  WebStandardStreamableHTTPServerTransport,
+} from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from '../../spec-schema/draft/schema.ts';
-import type { Delivery, Drain, Event, Gap, Position, StreamParams, SubscribeParams, Subscription } from '../../spec-schema/draft/schema.ts';
+import type {
+  Delivery,
+  Drain,
+  Event,
+  Gap,
+  Position,
+  StreamParams,
+  SubscribeParams,
+  Subscription,
+} from '../../spec-schema/draft/schema.ts';
 import { webhookId } from '../../src/protocol/wire/canonical.ts';
 import { signWebhook } from '../../src/protocol/wire/signature.ts';
 import { Secret } from '../../src/protocol/wire/secret.ts';
@@ -47,10 +62,13 @@ export class HonestLog {
   readonly replaced = new Map<string, Handler>();
   #life = 1;
 
-  get head(): number { return this.events.length + this.gaps.reduce((sum, { from, to }) => sum + to - from + 1, 0); }
+  get head(): number {
+    return this.events.length + this.gaps.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+  }
 
   append(count = 1): void {
-    for (let made = 0; made < count; made++) this.events.push(eventOf(this.head + 1, this.#life > 1 ? `life${this.#life}-` : ''));
+    for (let made = 0; made < count; made++)
+      this.events.push(eventOf(this.head + 1, this.#life > 1 ? `life${this.#life}-` : ''));
   }
   gap(count: number, reason: Gap['reason']): void {
     this.gaps.push({ from: this.head + 1, to: this.head + count, reason });
@@ -59,10 +77,30 @@ export class HonestLog {
   subscription(): Subscription {
     const { id, epoch, key, head, acked, ttlMs, renewAfterMs, params } = this;
     return {
-      subscriptionId: id, etag: `${epoch.slice(0, 8)}-1`, epoch, key, select: params?.select ?? [{ name: 'timer' }], status: 'active', ttlMs,
-      expiresAt: '2030-01-01T00:00:00.000Z', renewAfterMs, head, acked, oldest: 1, retention: { maxAgeMs: 1000, maxEvents: 10 },
-      onFailure: params?.onFailure ?? 'suspend', createdAt: '2026-01-01T00:00:00.000Z',
-      ...(params?.callback ? { callback: { origin: new URL(params.callback.url).origin, verifiedAt: '2026-01-01T00:00:00.000Z', health: { attempts: 0 } } } : {}),
+      subscriptionId: id,
+      etag: `${epoch.slice(0, 8)}-1`,
+      epoch,
+      key,
+      select: params?.select ?? [{ name: 'timer' }],
+      status: 'active',
+      ttlMs,
+      expiresAt: '2030-01-01T00:00:00.000Z',
+      renewAfterMs,
+      head,
+      acked,
+      oldest: 1,
+      retention: { maxAgeMs: 1000, maxEvents: 10 },
+      onFailure: params?.onFailure ?? 'suspend',
+      createdAt: '2026-01-01T00:00:00.000Z',
+      ...(params?.callback
+        ? {
+            callback: {
+              origin: new URL(params.callback.url).origin,
+              verifiedAt: '2026-01-01T00:00:00.000Z',
+              health: { attempts: 0 },
+            },
+          }
+        : {}),
     };
   }
 
@@ -72,21 +110,34 @@ export class HonestLog {
     const inside = ({ from, to: end }: Gap) => from > after && end <= to;
     const gaps = this.gaps.filter(inside);
     return {
-      subscriptionId: id, key, epoch, after, events: this.events.filter(({ sequence }) => sequence > after && sequence <= to), ...(gaps.length > 0 ? { gaps } : {}),
-      head, acked, etag: 'etag-1', status: 'active', expiresAt: null,
+      subscriptionId: id,
+      key,
+      epoch,
+      after,
+      events: this.events.filter(({ sequence }) => sequence > after && sequence <= to),
+      ...(gaps.length > 0 ? { gaps } : {}),
+      head,
+      acked,
+      etag: 'etag-1',
+      status: 'active',
+      expiresAt: null,
     };
   }
 
   check({ epoch, sequence }: Position): void {
     const data = { epoch: this.epoch, head: this.head, acked: this.acked };
     if (epoch !== this.epoch) throw new ProtocolError(-32602, 'epoch', { kind: 'epoch', ...data });
-    if (sequence > this.head) throw new ProtocolError(-32602, 'position', { kind: 'position', ...data });
+    if (sequence > this.head)
+      throw new ProtocolError(-32602, 'position', { kind: 'position', ...data });
   }
 
   /** The subscription ends; another one under the key has another id and epoch. */
   end(reason: string | undefined): void {
     this.alive = false;
-    this.tombstone = reason === undefined ? undefined : { reason, final: { epoch: this.epoch, head: this.head, acked: this.acked } };
+    this.tombstone =
+      reason === undefined
+        ? undefined
+        : { reason, final: { epoch: this.epoch, head: this.head, acked: this.acked } };
     this.#life += 1;
     this.ended = this.id;
     this.id = `sub_aaaaaaaaaaaaaaaaaaaaaaaaaa${this.#life}`;
@@ -99,7 +150,9 @@ export class HonestLog {
 
   /** A restored backup: the unacknowledged rest is numbered from 1. */
   rotate(): void {
-    this.events = this.events.filter(({ sequence }) => sequence > this.acked).map((event, index) => ({ ...event, sequence: index + 1 }));
+    this.events = this.events
+      .filter(({ sequence }) => sequence > this.acked)
+      .map((event, index) => ({ ...event, sequence: index + 1 }));
     this.gaps = [];
     this.epoch = OTHER_EPOCH;
     this.acked = 0;
@@ -107,7 +160,10 @@ export class HonestLog {
 
   find(subscriptionId: string): void {
     if (this.alive && subscriptionId === this.id) return;
-    throw new ProtocolError(-32023, 'Subscription not found.', { kind: 'subscription', ...(subscriptionId === this.ended ? this.tombstone : {}) });
+    throw new ProtocolError(-32023, 'Subscription not found.', {
+      kind: 'subscription',
+      ...(subscriptionId === this.ended ? this.tombstone : {}),
+    });
   }
 
   readonly methods: Record<string, Handler> = {
@@ -118,7 +174,11 @@ export class HonestLog {
       this.alive = true;
       if (created) this.params = params;
       if (!created && params.callback?.url !== this.params?.callback?.url) {
-        throw new ProtocolError(-32602, 'key', { kind: 'key', subscriptionId: this.id, etag: this.subscription().etag });
+        throw new ProtocolError(-32602, 'key', {
+          kind: 'key',
+          subscriptionId: this.id,
+          etag: this.subscription().etag,
+        });
       }
       this.key = params.key ?? this.key;
       return { ...this.subscription(), created };
@@ -130,36 +190,60 @@ export class HonestLog {
       else if (callback && this.params) this.params.callback = callback;
       return this.subscription();
     },
-    'triggers/unsubscribe': ({ subscriptionId }) => (this.find(subscriptionId), this.end('unsubscribed'), {}),
+    'triggers/unsubscribe': ({ subscriptionId }) => (
+      this.find(subscriptionId),
+      this.end('unsubscribed'),
+      {}
+    ),
     'triggers/ack': ({ subscriptionId, position }) => {
       this.find(subscriptionId);
       this.check(position);
       this.acked = Math.max(this.acked, position.sequence);
       return { epoch: this.epoch, acked: this.acked, head: this.head };
     },
-    'triggers/pull': async ({ subscriptionId, after, ack, maxEvents = 100, waitMs = 0 }, { signal }) => {
+    'triggers/pull': async (
+      { subscriptionId, after, ack, maxEvents = 100, waitMs = 0 },
+      { signal },
+    ) => {
       this.find(subscriptionId);
       if (ack) this.check(ack);
       this.acked = Math.max(this.acked, ack?.sequence ?? 0);
       if (after) this.check(after);
       const from = after?.sequence ?? this.acked;
-      for (const until = Date.now() + waitMs; Date.now() < until && this.head <= from && !signal.aborted && this.alive && this.epoch === (after?.epoch ?? this.epoch);) await pause(5);
+      for (
+        const until = Date.now() + waitMs;
+        Date.now() < until &&
+        this.head <= from &&
+        !signal.aborted &&
+        this.alive &&
+        this.epoch === (after?.epoch ?? this.epoch);
+      )
+        await pause(5);
       this.find(subscriptionId);
       const delivery = this.delivery(from, maxEvents);
       const hasMore = this.head > from + maxEvents;
       return { ...delivery, hasMore, nextPollMs: hasMore ? 0 : 10 };
     },
-    'triggers/stream': async ({ subscriptionId, after, window }: StreamParams, { send, signal }) => {
+    'triggers/stream': async (
+      { subscriptionId, after, window }: StreamParams,
+      { send, signal },
+    ) => {
       this.find(subscriptionId);
       if (after) this.check(after);
       const { id, epoch } = this;
       let cursor = after?.sequence ?? this.acked;
       let spoke = 0;
       while (!signal.aborted && this.alive && this.id === id && this.epoch === epoch) {
-        const room = (window?.events ?? 100) - Math.max(0, cursor - Math.max(this.acked, after?.sequence ?? 0));
+        const room =
+          (window?.events ?? 100) -
+          Math.max(0, cursor - Math.max(this.acked, after?.sequence ?? 0));
         if ((this.head > cursor && room > 0) || Date.now() - spoke >= this.heartbeatMs) {
           const delivery = room > 0 ? this.delivery(cursor, room) : { ...this.delivery(cursor, 0) };
-          cursor = Math.max(cursor, delivery.events.at(-1)?.sequence ?? 0, delivery.gaps?.at(-1)?.to ?? 0);
+          cursor = Math.max(
+            cursor,
+            delivery.events.at(-1)?.sequence ?? 0,
+            delivery.gaps?.at(-1)?.to ?? 0,
+          );
           spoke = Date.now();
           await send(delivery);
         }
@@ -176,12 +260,21 @@ export class HonestLog {
 
   server(): McpServer {
     const settings = { drains: this.drains, durability: 'durable' };
-    const capabilities = this.drains.length > 0 ? { extensions: { [EXTENSION_ID]: settings }, experimental: { [EXTENSION_ID]: settings } } : {};
+    const capabilities =
+      this.drains.length > 0
+        ? { extensions: { [EXTENSION_ID]: settings }, experimental: { [EXTENSION_ID]: settings } }
+        : {};
     const mcp = new McpServer({ name: 'peer', version: '1' }, { capabilities });
-    const pass = { params: { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } } } as const;
+    const pass = {
+      params: {
+        '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) },
+      },
+    } as const;
     for (const method of Object.keys(this.methods)) {
       mcp.server.setRequestHandler(method, pass, async (params, ctx) => {
-        const signal = ctx.http?.req ? AbortSignal.any([ctx.mcpReq.signal, ctx.http.req.signal]) : ctx.mcpReq.signal;
+        const signal = ctx.http?.req
+          ? AbortSignal.any([ctx.mcpReq.signal, ctx.http.req.signal])
+          : ctx.mcpReq.signal;
         const send = async (delivery: any): Promise<void> => {
           const tagged = { ...delivery, _meta: { [SUBSCRIPTION_ID_META_KEY]: ctx.mcpReq.id } };
           await ctx.mcpReq.notify({ method: 'notifications/triggers/delivery', params: tagged });
@@ -193,11 +286,20 @@ export class HonestLog {
   }
 }
 
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
+export const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 export const silent = (): Promise<never> => NEVER;
 
 export function eventOf(sequence: number, life = ''): Event {
-  return { sequence, eventId: `event-${life}${sequence}`, name: 'timer', timestamp: '2026-01-01T00:00:00.000Z', data: { sequence } };
+  return {
+    sequence,
+    eventId: `event-${life}${sequence}`,
+    name: 'timer',
+    timestamp: '2026-01-01T00:00:00.000Z',
+    data: { sequence },
+  };
 }
 
 export interface Peer extends AsyncDisposable {
@@ -211,17 +313,24 @@ export interface Peer extends AsyncDisposable {
 }
 
 /** A session server of the handshake revisions. `forget` loses all sessions, as a restart does. */
-export function sessionHandler(log: HonestLog): { fetch(request: Request): Promise<Response>; forget(): void } {
+export function sessionHandler(log: HonestLog): {
+  fetch(request: Request): Promise<Response>;
+  forget(): void;
+} {
   const sessions = new Map<string, WebStandardStreamableHTTPServerTransport>();
   const fetch = async (request: Request): Promise<Response> => {
     const parsedBody = request.method === 'POST' ? ((await request.json()) as unknown) : undefined;
     const known = sessions.get(request.headers.get('mcp-session-id') ?? '');
     if (known) return known.handleRequest(request, { parsedBody });
-    const error = (status: number, code: number): Response => Response.json({ jsonrpc: '2.0', id: null, error: { code, message: 'no' } }, { status });
+    const error = (status: number, code: number): Response =>
+      Response.json({ jsonrpc: '2.0', id: null, error: { code, message: 'no' } }, { status });
     if (request.headers.has('mcp-session-id')) return error(404, -32001);
     if (!isInitializeRequest(parsedBody)) return error(400, -32600);
     const transport = new WebStandardStreamableHTTPServerTransport({
-      sessionIdGenerator: () => randomBytes(16).toString('hex'), onsessioninitialized: (id) => { sessions.set(id, transport); },
+      sessionIdGenerator: () => randomBytes(16).toString('hex'),
+      onsessioninitialized: (id) => {
+        sessions.set(id, transport);
+      },
     });
     await log.server().connect(transport);
     return transport.handleRequest(request, { parsedBody });
@@ -230,16 +339,23 @@ export function sessionHandler(log: HonestLog): { fetch(request: Request): Promi
 }
 
 /** An honest peer over HTTP, both eras on one URL. */
-export async function startPeer(log = new HonestLog(), handler: { fetch(request: Request): Promise<Response> } = createMcpHandler(() => log.server())): Promise<Peer> {
+export async function startPeer(
+  log = new HonestLog(),
+  handler: { fetch(request: Request): Promise<Response> } = createMcpHandler(() => log.server()),
+): Promise<Peer> {
   const listener = getRequestListener((request) => handler.fetch(request));
   let server: Server = createServer(listener);
-  const listen = (port: number): Promise<void> => new Promise((resolve) => { server.listen(port, '127.0.0.1', () => resolve()); });
+  const listen = (port: number): Promise<void> =>
+    new Promise((resolve) => {
+      server.listen(port, '127.0.0.1', () => resolve());
+    });
   await listen(0);
   const { port } = server.address() as AddressInfo;
-  const down = (): Promise<void> => new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
+  const down = (): Promise<void> =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
   return {
     log,
     url: `http://127.0.0.1:${port}/mcp`,
@@ -254,17 +370,31 @@ export async function startPeer(log = new HonestLog(), handler: { fetch(request:
 }
 
 /** POSTs a delivery to the registered callback, as a server does. */
-export async function callBack(log: HonestLog, delivery: Delivery, now = Date.now()): Promise<Response> {
+export async function callBack(
+  log: HonestLog,
+  delivery: Delivery,
+  now = Date.now(),
+): Promise<Response> {
   const { url, secret } = log.params!.callback!;
-  const body = Buffer.from(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: delivery }));
-  const id = webhookId({ subscriptionId: delivery.subscriptionId, epoch: delivery.epoch, after: delivery.after, last: delivery.events.at(-1)?.sequence ?? delivery.after });
+  const body = Buffer.from(
+    JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: delivery }),
+  );
+  const id = webhookId({
+    subscriptionId: delivery.subscriptionId,
+    epoch: delivery.epoch,
+    after: delivery.after,
+    last: delivery.events.at(-1)?.sequence ?? delivery.after,
+  });
   const timestamp = Math.floor(now / 1000);
   return fetch(url, {
     method: 'POST',
     body,
     headers: {
-      'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': String(timestamp),
-      'webhook-signature': signWebhook(Secret.parse(secret), id, timestamp, body), 'mcp-subscription-id': delivery.subscriptionId,
+      'content-type': 'application/json',
+      'webhook-id': id,
+      'webhook-timestamp': String(timestamp),
+      'webhook-signature': signWebhook(Secret.parse(secret), id, timestamp, body),
+      'mcp-subscription-id': delivery.subscriptionId,
     },
   });
 }

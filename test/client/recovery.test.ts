@@ -35,7 +35,10 @@ describe('recovery', () => {
         peer.cut();
         seen.push(...words(await take(items, 2)));
       }
-      assert.deepEqual(seen, Array.from({ length: 16 }, (_, n) => `${n + 1}`));
+      assert.deepEqual(
+        seen,
+        Array.from({ length: 16 }, (_, n) => `${n + 1}`),
+      );
     });
 
     test(`[recv-epoch] ${drain}: a new epoch is told before its first event, and the rest is read from its beginning`, async (t) => {
@@ -50,7 +53,11 @@ describe('recovery', () => {
       peer.log.events.push({ ...peer.log.events[0]!, sequence: 2, eventId: 'event-new' });
       const [told, next] = await take(items, 2);
       assert.deepEqual(words([told!]), ['epoch 4→0']);
-      assert.equal(next?.type === 'event' && next.event.eventId, 'event-new', 'the event that it has had as number 4 is not handed out as number 1');
+      assert.equal(
+        next?.type === 'event' && next.event.eventId,
+        'event-new',
+        'the event that it has had as number 4 is not handed out as number 1',
+      );
       assert.equal(subscription.subscription?.epoch, peer.log.epoch);
     });
 
@@ -65,7 +72,11 @@ describe('recovery', () => {
       peer.cut();
       assert.deepEqual(words(await take(items, 1)), ['lost rewound at 5 of 2']);
       peer.log.events.push({ ...peer.log.events[0]!, sequence: 3, eventId: 'other-3' });
-      assert.deepEqual(words(await take(items, 1)), ['3'], 'what it has had already is not handed out again');
+      assert.deepEqual(
+        words(await take(items, 1)),
+        ['3'],
+        'what it has had already is not handed out again',
+      );
     });
 
     test(`[rec-tell] ${drain}: an expired subscription is reported with where it ended, and made anew`, async (t) => {
@@ -93,7 +104,13 @@ describe('recovery', () => {
       await assert.rejects(within(items.next()), { code: 'terminated', reason: 'expired' });
     });
 
-    for (const reason of ['unsubscribed', 'revoked', 'trigger_removed', 'schema_changed', 'failed']) {
+    for (const reason of [
+      'unsubscribed',
+      'revoked',
+      'trigger_removed',
+      'schema_changed',
+      'failed',
+    ]) {
       test(`${drain}: ended by somebody, ${reason} → terminated`, async (t) => {
         await using peer = await startPeer();
         const client = await connected(t, { url: peer.url });
@@ -138,7 +155,10 @@ describe('recovery', () => {
   test('a key that is taken by the same selections is given the wanted configuration', async (t) => {
     await using peer = await startPeer();
     Object.assign(peer.log, { alive: true, key: 'k' });
-    peer.log.params = { select: [{ name: 'timer', arguments: {} }], callback: { url: 'https://old.example/cb', secret: 'x' } };
+    peer.log.params = {
+      select: [{ name: 'timer', arguments: {} }],
+      callback: { url: 'https://old.example/cb', secret: 'x' },
+    };
     peer.log.append(1);
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { key: 'k' });
     assert.deepEqual(words(await take(items, 1)), ['1']);
@@ -151,7 +171,10 @@ describe('recovery', () => {
   test('a key that is taken by other selections is a Conflict for the caller', async (t) => {
     await using peer = await startPeer();
     peer.log.alive = true;
-    peer.log.params = { select: [{ name: 'other' }], callback: { url: 'https://old.example/cb', secret: 'x' } };
+    peer.log.params = {
+      select: [{ name: 'other' }],
+      callback: { url: 'https://old.example/cb', secret: 'x' },
+    };
     const { subscription } = subscribeFast(t, await connected(t, { url: peer.url }), { key: 'k' });
     await assert.rejects(subscription.ready(), { name: 'Conflict' });
   });
@@ -180,13 +203,22 @@ describe('renewal', () => {
     const clock = {
       now: () => Date.now() + skewMs,
       after(delayMs: number, run: () => void) {
-        const fire = (): void => { timers.delete(fire); clearTimeout(timer); run(); };
+        const fire = (): void => {
+          timers.delete(fire);
+          clearTimeout(timer);
+          run();
+        };
         const timer = setTimeout(fire, delayMs);
         timers.add(fire);
-        return () => { timers.delete(fire); clearTimeout(timer); };
+        return () => {
+          timers.delete(fire);
+          clearTimeout(timer);
+        };
       },
     };
-    const { subscription } = subscribeFast(t, await connected(t, { url: peer.url }), { tuning: { clock } });
+    const { subscription } = subscribeFast(t, await connected(t, { url: peer.url }), {
+      tuning: { clock },
+    });
     await subscription.ready();
     skewMs = 3_600_000; // a laptop that slept for an hour: timers did not run, the next one finds out
     for (const fire of [...timers]) fire();
@@ -198,7 +230,10 @@ describe('renewal', () => {
     await using peer = await startPeer();
     peer.log.renewAfterMs = 200;
     peer.log.append(1);
-    peer.log.replaced.set('triggers/stream', async (_params, { send }) => { await send(peer.log.delivery(0)); return silent(); });
+    peer.log.replaced.set('triggers/stream', async (_params, { send }) => {
+      await send(peer.log.delivery(0));
+      return silent();
+    });
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
     assert.deepEqual(words(await take(items, 1)), ['1']);
     peer.log.end('revoked');
@@ -210,7 +245,10 @@ describe('acknowledgement', () => {
   test('manual: nothing is said until the application says it, then it is confirmed', async (t) => {
     await using peer = await startPeer();
     peer.log.append(3);
-    const { subscription, items } = subscribeFast(t, await connected(t, { url: peer.url }), { ack: 'manual', drain: 'stream' });
+    const { subscription, items } = subscribeFast(t, await connected(t, { url: peer.url }), {
+      ack: 'manual',
+      drain: 'stream',
+    });
     const read = await take(items, 3);
     await pause(50);
     assert.equal(peer.log.acked, 0);
@@ -223,7 +261,11 @@ describe('acknowledgement', () => {
   test('manual, by pull: ack() is confirmed without waiting for the long poll', async (t) => {
     await using peer = await startPeer();
     peer.log.append(1);
-    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { ack: 'manual', drain: 'pull', tuning: { waitMs: 10_000 } });
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), {
+      ack: 'manual',
+      drain: 'pull',
+      tuning: { waitMs: 10_000 },
+    });
     const [one] = await take(items, 1);
     const next = items.next();
     assert.ok(one?.type === 'event');
@@ -236,7 +278,10 @@ describe('acknowledgement', () => {
   test('auto: many items, few calls', async (t) => {
     await using peer = await startPeer();
     peer.log.append(200);
-    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream', tuning: { ackDelayMs: 50 } });
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), {
+      drain: 'stream',
+      tuning: { ackDelayMs: 50 },
+    });
     await take(items, 200);
     await until(() => peer.log.acked === 199);
     const calls = peer.log.calls.filter(({ method }) => method === 'triggers/ack').length;
@@ -248,7 +293,8 @@ describe('acknowledgement', () => {
     peer.log.append(3);
     const client = await connected(t, { url: peer.url });
     const subscription = client.subscribe({ select: SELECT });
-    for await (const item of subscription) if (item.type === 'event' && item.event.sequence === 2) break;
+    for await (const item of subscription)
+      if (item.type === 'event' && item.event.sequence === 2) break;
     assert.equal(peer.log.acked, 1);
     assert.equal(peer.log.alive, true);
     assert.deepEqual(subscription.state, { phase: 'ended' });

@@ -7,18 +7,36 @@ import type { TriggersSubscription } from '../../src/client/subscription/subscri
 
 export const SELECT = [{ name: 'timer' }];
 /** Fast, so that a test of a failure takes milliseconds. */
-export const FAST: Tuning = { backoff: { baseMs: 5, maxMs: 40 }, waitMs: 200, silenceMs: 2000, checkMs: 100, ackDelayMs: 5 };
+export const FAST: Tuning = {
+  backoff: { baseMs: 5, maxMs: 40 },
+  waitMs: 200,
+  silenceMs: 2000,
+  checkMs: 100,
+  ackDelayMs: 5,
+};
 
 /** Closed when the test is over, also when it has failed. */
-export async function connected(test: TestContext, target: Target, options?: ConnectOptions): Promise<TriggersClient> {
+export async function connected(
+  test: TestContext,
+  target: Target,
+  options?: ConnectOptions,
+): Promise<TriggersClient> {
   const client = triggersClient(await connect(target, options));
   test.onTestFinished(() => client.close());
   return client;
 }
 
 /** The subscription and its iterator. */
-export function subscribeFast(test: TestContext, client: TriggersClient, options: Partial<SubscribeOptions> = {}): { subscription: TriggersSubscription; items: AsyncIterator<Item> } {
-  const subscription = client.subscribe({ select: SELECT, ...options, tuning: { ...FAST, ...options.tuning } });
+export function subscribeFast(
+  test: TestContext,
+  client: TriggersClient,
+  options: Partial<SubscribeOptions> = {},
+): { subscription: TriggersSubscription; items: AsyncIterator<Item> } {
+  const subscription = client.subscribe({
+    select: SELECT,
+    ...options,
+    tuning: { ...FAST, ...options.tuning },
+  });
   test.onTestFinished(() => subscription.close().catch(() => undefined));
   return { subscription, items: subscription[Symbol.asyncIterator]() };
 }
@@ -39,7 +57,9 @@ const PATIENCE_MS = 15_000;
 
 export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => { timer = setTimeout(() => reject(new Error('nothing happened in time')), ms); });
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('nothing happened in time')), ms);
+  });
   try {
     return await Promise.race([promise, late]);
   } finally {
@@ -48,15 +68,27 @@ export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<
 }
 
 export async function until(condition: () => boolean): Promise<void> {
-  await within((async () => { while (!condition()) await new Promise((resolve) => { setTimeout(resolve, 5); }); })());
+  await within(
+    (async () => {
+      while (!condition())
+        await new Promise((resolve) => {
+          setTimeout(resolve, 5);
+        });
+    })(),
+  );
 }
 
 /** Items as words, for comparing. */
-export const words = (items: readonly Item[]): string[] => items.map((item) => {
-  switch (item.type) {
-    case 'event': return `${item.position.sequence}`;
-    case 'gap': return `${item.gap.from}-${item.gap.to} ${item.gap.reason}`;
-    case 'epoch': return `epoch ${item.previous.sequence}→${item.current.sequence}`;
-    case 'lost': return `lost ${item.reason} at ${item.last.sequence}${item.final ? ` of ${item.final.head}` : ''}`;
-  }
-});
+export const words = (items: readonly Item[]): string[] =>
+  items.map((item) => {
+    switch (item.type) {
+      case 'event':
+        return `${item.position.sequence}`;
+      case 'gap':
+        return `${item.gap.from}-${item.gap.to} ${item.gap.reason}`;
+      case 'epoch':
+        return `epoch ${item.previous.sequence}→${item.current.sequence}`;
+      case 'lost':
+        return `lost ${item.reason} at ${item.last.sequence}${item.final ? ` of ${item.final.head}` : ''}`;
+    }
+  });

@@ -8,17 +8,26 @@ import { withTable } from '../../scripts/errors-doc.ts';
 import { read, repositoryFiles, ROOT } from '../tidy/sources.ts';
 
 /** The first cells of the tables in one part of the page. */
-const firstCells = (text: string): string[] => [...text.matchAll(/^\| `([^`]+)`/gm)].map(([, cell]) => cell!);
+const firstCells = (text: string): string[] =>
+  [...text.matchAll(/^\| `([^`]+)`/gm)].map(([, cell]) => cell!);
 const page = read('docs/errors.md');
 const [, wire = '', local = ''] = page.split(/^## (?:Wire|Local) errors$/m);
-const declared = /export type LocalErrorCode =([\s\S]*?');/.exec(read('src/protocol/wire/errors.ts'))?.[1] ?? '';
+const declared =
+  /export type LocalErrorCode =([\s\S]*?');/.exec(read('src/protocol/wire/errors.ts'))?.[1] ?? '';
 const codes = [...declared.matchAll(/\| '(\w+)'/g)].map(([, code]) => code!);
 
 describe('docs/errors.md', () => {
   test('has the wire errors as the registry has them', () => {
-    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'scripts', 'errors-doc.ts'), '--check'], { cwd: ROOT, encoding: 'utf8' });
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [join(ROOT, 'scripts', 'errors-doc.ts'), '--check'],
+      { cwd: ROOT, encoding: 'utf8' },
+    );
     assert.equal(status, 0, stderr);
-    assert.deepEqual(firstCells(wire), registry.errors.map(({ name }) => name));
+    assert.deepEqual(
+      firstCells(wire),
+      registry.errors.map(({ name }) => name),
+    );
   });
 
   test('would be stale if a row of the registry changed', () => {
@@ -34,9 +43,15 @@ describe('docs/errors.md', () => {
   });
 
   test('no code is declared that nothing throws', () => {
-    const sources = repositoryFiles().filter((file) => /^src\/.*\.ts$/.test(file) && file !== 'src/protocol/wire/errors.ts').map(read);
+    const sources = repositoryFiles()
+      .filter((file) => /^src\/.*\.ts$/.test(file) && file !== 'src/protocol/wire/errors.ts')
+      .map(read);
     // Thrown by name, chosen by a condition, or a row of a table of verdicts.
-    const thrown = (code: string) => new RegExp(`LocalError\\(\\s*'${code}'|code: '${code}'|[?:] '${code}'`);
-    assert.deepEqual(codes.filter((code) => !sources.some((source) => thrown(code).test(source))), []);
+    const thrown = (code: string) =>
+      new RegExp(`LocalError\\(\\s*'${code}'|code: '${code}'|[?:] '${code}'`);
+    assert.deepEqual(
+      codes.filter((code) => !sources.some((source) => thrown(code).test(source))),
+      [],
+    );
   });
 });

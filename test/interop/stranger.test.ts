@@ -13,13 +13,31 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import assert from 'node:assert/strict';
 import type { Delivery, Selection } from '../../spec-schema/draft/schema.ts';
 import { outcomeOf } from './stranger/answers.mjs';
-import { Client, Reader, TriggersError, type Told, defaultKey, keyInput, lastOf, newSecret } from './stranger/client.mjs';
-import { Receiver, type Seen, isProof, verifyServer, verifyWebhook, webhookId } from './stranger/receiver.mjs';
+import {
+  Client,
+  Reader,
+  TriggersError,
+  type Told,
+  defaultKey,
+  keyInput,
+  lastOf,
+  newSecret,
+} from './stranger/client.mjs';
+import {
+  Receiver,
+  type Seen,
+  isProof,
+  verifyServer,
+  verifyWebhook,
+  webhookId,
+} from './stranger/receiver.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 const GITHUB_SECRET = 'a secret of the webhook source';
 const PATIENCE_MS = 20_000;
-const SELECT: Selection[] = [{ name: 'github.issues', arguments: { repository: 'octocat/hello-world' } }];
+const SELECT: Selection[] = [
+  { name: 'github.issues', arguments: { repository: 'octocat/hello-world' } },
+];
 
 // Vectors of seven families, each with members of its own.
 type Case = any;
@@ -38,33 +56,46 @@ const holds = (check: () => unknown): boolean => {
 describe("the published vectors, with the stranger's functions", () => {
   const jws = family('delivery-jws');
   const judges: Record<string, (c: Case) => boolean> = {
-    'standard-webhooks-signature': (c) => holds(() => verifyWebhook({ ...c, body: bytes(c.bodyBase64) })),
-    'delivery-jws': (c) => holds(() => verifyServer({ ...c, body: bytes(c.bodyBase64), keys: jws.jwks.keys })),
+    'standard-webhooks-signature': (c) =>
+      holds(() => verifyWebhook({ ...c, body: bytes(c.bodyBase64) })),
+    'delivery-jws': (c) =>
+      holds(() => verifyServer({ ...c, body: bytes(c.bodyBase64), keys: jws.jwks.keys })),
     'challenge-proof': (c) => isProof(c.secret, c.challenge, c.answer),
     'webhook-id': (c) => webhookId(c) === c.webhookId,
     'delivery-coverage': (c) => lastOf(c.delivery) !== undefined,
-    'subscription-key': (c) => holds(() => {
-      const select = JSON.parse(c.selectText);
-      return keyInput(select, c.callbackUrl) === c.canonical && defaultKey(select, c.callbackUrl) === c.key;
-    }),
+    'subscription-key': (c) =>
+      holds(() => {
+        const select = JSON.parse(c.selectText);
+        return (
+          keyInput(select, c.callbackUrl) === c.canonical &&
+          defaultKey(select, c.callbackUrl) === c.key
+        );
+      }),
   };
   for (const [name, judge] of Object.entries(judges)) {
     test(name, () => {
       const { cases } = family(name);
       assert.ok(cases.length > 10);
-      for (const c of cases) assert.equal(judge(c) ? 'valid' : 'invalid', c.verdict, `${name} ${c.id}: ${c.comment}`);
+      for (const c of cases)
+        assert.equal(judge(c) ? 'valid' : 'invalid', c.verdict, `${name} ${c.id}: ${c.comment}`);
     });
   }
 
   test('callback-answer', () => {
     const { cases, nowMs } = family('callback-answer');
-    for (const c of cases) assert.deepEqual(outcomeOf(c.sent, c.answer, nowMs), c.expected, `callback-answer ${c.id}: ${c.comment}`);
+    for (const c of cases)
+      assert.deepEqual(
+        outcomeOf(c.sent, c.answer, nowMs),
+        c.expected,
+        `callback-answer ${c.id}: ${c.comment}`,
+      );
   });
 });
 
 /** Polls until `condition` is true. */
 async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + PATIENCE_MS; !(await condition()); await sleep(20)) assert.ok(Date.now() < end, `never happened: ${what}`);
+  for (const end = Date.now() + PATIENCE_MS; !(await condition()); await sleep(20))
+    assert.ok(Date.now() < end, `never happened: ${what}`);
 }
 
 const freePort = async (): Promise<number> => {
@@ -86,7 +117,10 @@ function listener() {
 
 const refusedWith = (code: number, data: object) => (error: unknown) => {
   assert.ok(error instanceof TriggersError, String(error));
-  assert.deepEqual({ code: error.code, data: { ...error.data, ...data } }, { code, data: error.data });
+  assert.deepEqual(
+    { code: error.code, data: { ...error.data, ...data } },
+    { code, data: error.data },
+  );
   return true;
 };
 
@@ -101,16 +135,37 @@ describe('the reference server, with the stranger as client and receiver', () =>
   const base = () => `http://127.0.0.1:${port}`;
 
   async function start(): Promise<void> {
-    server = spawn(process.execPath, ['--conditions=mcp-triggers-source', 'reference-server/main.ts'], {
-      cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'],
-      env: { ...process.env, TRIGGERS_DATA_DIR: dataDir, TRIGGERS_PORT: String(port), TRIGGERS_SCHEDULES: 'second=* * * * * *', TRIGGERS_GITHUB_SECRET: GITHUB_SECRET,
-        TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: 'true', TRIGGERS_LOG_LEVEL: 'error' },
-    });
+    server = spawn(
+      process.execPath,
+      ['--conditions=mcp-triggers-source', 'reference-server/main.ts'],
+      {
+        cwd: ROOT,
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: {
+          ...process.env,
+          TRIGGERS_DATA_DIR: dataDir,
+          TRIGGERS_PORT: String(port),
+          TRIGGERS_SCHEDULES: 'second=* * * * * *',
+          TRIGGERS_GITHUB_SECRET: GITHUB_SECRET,
+          TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: 'true',
+          TRIGGERS_LOG_LEVEL: 'error',
+        },
+      },
+    );
     await until('the server listens', () => {
       assert.equal(server.exitCode, null, 'the server did not start');
-      return existsSync(join(dataDir, 'token')) && fetch(base()).then(() => true, () => false);
+      return (
+        existsSync(join(dataDir, 'token')) &&
+        fetch(base()).then(
+          () => true,
+          () => false,
+        )
+      );
     });
-    client = new Client({ url: `${base()}/mcp`, token: (await readFile(join(dataDir, 'token'), 'utf8')).trim() });
+    client = new Client({
+      url: `${base()}/mcp`,
+      token: (await readFile(join(dataDir, 'token'), 'utf8')).trim(),
+    });
   }
 
   async function kill(): Promise<void> {
@@ -121,10 +176,23 @@ describe('the reference server, with the stranger as client and receiver', () =>
 
   /** Posts one signed GitHub webhook, again and again until the server has answered 202. */
   async function webhook(number: number): Promise<void> {
-    const body = JSON.stringify({ action: 'opened', issue: { number }, repository: { full_name: 'octocat/hello-world' } });
-    const headers = { 'content-type': 'application/json', 'x-github-event': 'issues', 'x-github-delivery': randomUUID(),
-      'x-hub-signature-256': `sha256=${createHmac('sha256', GITHUB_SECRET).update(body).digest('hex')}` };
-    await until('the webhook is accepted', () => fetch(`${base()}/sources/github`, { method: 'POST', headers, body }).then((r) => r.status === 202, () => false));
+    const body = JSON.stringify({
+      action: 'opened',
+      issue: { number },
+      repository: { full_name: 'octocat/hello-world' },
+    });
+    const headers = {
+      'content-type': 'application/json',
+      'x-github-event': 'issues',
+      'x-github-delivery': randomUUID(),
+      'x-hub-signature-256': `sha256=${createHmac('sha256', GITHUB_SECRET).update(body).digest('hex')}`,
+    };
+    await until('the webhook is accepted', () =>
+      fetch(`${base()}/sources/github`, { method: 'POST', headers, body }).then(
+        (r) => r.status === 202,
+        () => false,
+      ),
+    );
   }
 
   async function receiver(options: { now?: () => number } = {}) {
@@ -152,12 +220,19 @@ describe('the reference server, with the stranger as client and receiver', () =>
   test('[cap-extensions] [cap-pull] settings and every trigger type list pull', async () => {
     assert.ok((await client.settings())?.drains.includes('pull'));
     const types = await client.list();
-    assert.ok(types.some(({ name }) => name === 'github.issues') && types.some(({ name }) => name === 'schedule.tick'));
+    assert.ok(
+      types.some(({ name }) => name === 'github.issues') &&
+        types.some(({ name }) => name === 'schedule.tick'),
+    );
     for (const type of types) assert.ok(type.drains.includes('pull'), type.name);
   });
 
   test("[subs-default-key] [subs-same] the default key is the one computed from the SEP's words", async () => {
-    for (const select of [SELECT, [{ name: 'schedule.tick' }, ...SELECT], [{ name: 'github.issues', arguments: { repository: 'a/b', action: ['opened', 'closed'] } }]]) {
+    for (const select of [
+      SELECT,
+      [{ name: 'schedule.tick' }, ...SELECT],
+      [{ name: 'github.issues', arguments: { repository: 'a/b', action: ['opened', 'closed'] } }],
+    ]) {
       const made = await client.subscribe({ select });
       assert.equal(made.key, defaultKey(select));
       const found = await client.subscribe({ select, key: defaultKey(select) });
@@ -167,29 +242,49 @@ describe('the reference server, with the stranger as client and receiver', () =>
   });
 
   test('[upd-if-match] [get-not-modified] [etag-config] [end-tombstone] [uns-client-idempotent] the life of a subscription', async () => {
-    const made = await client.subscribe({ key: 'life', select: [{ name: 'schedule.tick', arguments: {} }] });
+    const made = await client.subscribe({
+      key: 'life',
+      select: [{ name: 'schedule.tick', arguments: {} }],
+    });
     const { subscriptionId, etag } = made;
     assert.equal((await client.get(subscriptionId, etag)).notModified, true);
     const changed = await client.update(subscriptionId, etag, { onFailure: 'skip' });
     assert.notEqual(changed.etag, etag);
     assert.equal((await client.get(subscriptionId, etag)).onFailure, 'skip');
-    await assert.rejects(client.update(subscriptionId, etag, { onFailure: 'suspend' }), refusedWith(-32602, { kind: 'etag', etag: changed.etag }));
-    await assert.rejects(client.subscribe({ key: 'life', select: SELECT }), refusedWith(-32602, { kind: 'key', subscriptionId, etag: changed.etag }));
+    await assert.rejects(
+      client.update(subscriptionId, etag, { onFailure: 'suspend' }),
+      refusedWith(-32602, { kind: 'etag', etag: changed.etag }),
+    );
+    await assert.rejects(
+      client.subscribe({ key: 'life', select: SELECT }),
+      refusedWith(-32602, { kind: 'key', subscriptionId, etag: changed.etag }),
+    );
     await client.unsubscribe(subscriptionId);
     await client.unsubscribe(subscriptionId);
-    await assert.rejects(client.get(subscriptionId), refusedWith(-32023, { kind: 'subscription', reason: 'unsubscribed' }));
+    await assert.rejects(
+      client.get(subscriptionId),
+      refusedWith(-32023, { kind: 'subscription', reason: 'unsubscribed' }),
+    );
     await assert.rejects(client.get('a'.repeat(36)), refusedWith(-32023, { kind: 'subscription' }));
   });
 
   test('[pull-wait] [ack-cumulative] a long poll is answered by the next tick, and the next one acknowledges it', async () => {
     const { reader, events } = listener();
-    const { subscriptionId } = await client.subscribe({ key: 'ticks', select: [{ name: 'schedule.tick' }] });
+    const { subscriptionId } = await client.subscribe({
+      key: 'ticks',
+      select: [{ name: 'schedule.tick' }],
+    });
     const stop = new AbortController();
     const drained = client.drainByPull(subscriptionId, reader, { signal: stop.signal });
     await until('three ticks', () => events().length >= 3);
     stop.abort();
     await drained;
-    assert.deepEqual(events().slice(0, 3).map((e) => e.sequence), [1, 2, 3]);
+    assert.deepEqual(
+      events()
+        .slice(0, 3)
+        .map((e) => e.sequence),
+      [1, 2, 3],
+    );
     assert.ok((await client.get(subscriptionId)).acked >= 2);
     await client.unsubscribe(subscriptionId);
   });
@@ -226,13 +321,26 @@ describe('the reference server, with the stranger as client and receiver', () =>
 
     const numbers = Array.from({ length: 40 }, (_, i) => i + 1);
     for (const { told, events } of all) {
-      assert.deepEqual(events().map((e) => e.sequence), numbers);
-      assert.deepEqual(events().map((e) => (e.data as { issue: { number: number } }).issue.number), numbers);
-      assert.deepEqual(told.filter((item) => item.type !== 'event'), []);
+      assert.deepEqual(
+        events().map((e) => e.sequence),
+        numbers,
+      );
+      assert.deepEqual(
+        events().map((e) => (e.data as { issue: { number: number } }).issue.number),
+        numbers,
+      );
+      assert.deepEqual(
+        told.filter((item) => item.type !== 'event'),
+        [],
+      );
       assert.deepEqual(events(), byPull.events());
     }
-    for (const { subscriptionId, epoch } of subscribed) assert.equal((await client.get(subscriptionId)).epoch, epoch);
-    await until('the callback is acknowledged', async () => (await client.get(subscribed[2].subscriptionId)).acked === 40);
+    for (const { subscriptionId, epoch } of subscribed)
+      assert.equal((await client.get(subscriptionId)).epoch, epoch);
+    await until(
+      'the callback is acknowledged',
+      async () => (await client.get(subscribed[2].subscriptionId)).acked === 40,
+    );
     for (const { headers, body } of byCallback.endpoint.requests) {
       const { params } = JSON.parse(body.toString()) as { params: Delivery };
       const last = lastOf(params);
@@ -241,8 +349,14 @@ describe('the reference server, with the stranger as client and receiver', () =>
       if (last > params.after) assert.equal(headers['webhook-id'], webhookId({ ...params, last }));
     }
     for (const [i, answer] of byCallback.endpoint.answers.entries()) {
-      const { params } = JSON.parse(String(byCallback.endpoint.requests[i]?.body)) as { params: Delivery };
-      if (!params.challenge) assert.equal(outcomeOf({ after: params.after, to: lastOf(params) ?? -1 }, answer, 0).kind, 'acked');
+      const { params } = JSON.parse(String(byCallback.endpoint.requests[i]?.body)) as {
+        params: Delivery;
+      };
+      if (!params.challenge)
+        assert.equal(
+          outcomeOf({ after: params.after, to: lastOf(params) ?? -1 }, answer, 0).kind,
+          'acked',
+        );
     }
     for (const { subscriptionId } of subscribed) await client.unsubscribe(subscriptionId);
   });
@@ -252,7 +366,8 @@ describe('the reference server, with the stranger as client and receiver', () =>
     for (let n = 1; n <= 3; n++) await webhook(n);
     await until('three events', async () => (await client.get(subscriptionId)).head === 3);
     const open = async (position: object) => {
-      for await (const delivery of client.stream(subscriptionId, { after: position as never })) return delivery;
+      for await (const delivery of client.stream(subscriptionId, { after: position as never }))
+        return delivery;
       return undefined;
     };
     const methods: Record<string, (position: object) => Promise<unknown>> = {
@@ -262,15 +377,27 @@ describe('the reference server, with the stranger as client and receiver', () =>
       stream: open,
     };
     for (const use of Object.values(methods)) {
-      await assert.rejects(use({ epoch: 'another-epoch', sequence: 1 }), refusedWith(-32602, { kind: 'epoch', epoch, head: 3, acked: 0 }));
-      await assert.rejects(use({ epoch, sequence: 4 }), refusedWith(-32602, { kind: 'position', epoch, head: 3, acked: 0 }));
+      await assert.rejects(
+        use({ epoch: 'another-epoch', sequence: 1 }),
+        refusedWith(-32602, { kind: 'epoch', epoch, head: 3, acked: 0 }),
+      );
+      await assert.rejects(
+        use({ epoch, sequence: 4 }),
+        refusedWith(-32602, { kind: 'position', epoch, head: 3, acked: 0 }),
+      );
       await assert.rejects(use({ epoch, sequence: 1.5 }), refusedWith(-32602, { kind: 'invalid' }));
     }
-    await assert.rejects(client.ack(subscriptionId, { epoch, sequence: 1 }), refusedWith(-32602, { kind: 'position', sent: 0 }));
+    await assert.rejects(
+      client.ack(subscriptionId, { epoch, sequence: 1 }),
+      refusedWith(-32602, { kind: 'position', sent: 0 }),
+    );
     await client.call('triggers/pull', { subscriptionId, maxEvents: 2 });
-    await assert.rejects(client.ack(subscriptionId, { epoch, sequence: 3 }), refusedWith(-32602, { kind: 'position', sent: 2 }));
+    await assert.rejects(
+      client.ack(subscriptionId, { epoch, sequence: 3 }),
+      refusedWith(-32602, { kind: 'position', sent: 2 }),
+    );
     assert.equal((await client.ack(subscriptionId, { epoch, sequence: 2 })).acked, 2);
-    assert.equal((await open({ epoch, sequence: 3 }) as Delivery).after, 3);
+    assert.equal(((await open({ epoch, sequence: 3 })) as Delivery).after, 3);
     await client.unsubscribe(subscriptionId);
   });
 
@@ -278,9 +405,16 @@ describe('the reference server, with the stranger as client and receiver', () =>
     const { endpoint, reader, events } = await receiver();
     const secret = newSecret();
     const url = endpoint.register('/hooks/lag', { secrets: [secret], jwksUri });
-    const { subscriptionId, epoch, etag } = await client.subscribe({ key: 'lag', select: SELECT, callback: { url, secret } });
+    const { subscriptionId, epoch, etag } = await client.subscribe({
+      key: 'lag',
+      select: SELECT,
+      callback: { url, secret },
+    });
     await webhook(1);
-    await until('the first is acknowledged', async () => (await client.get(subscriptionId)).acked === 1);
+    await until(
+      'the first is acknowledged',
+      async () => (await client.get(subscriptionId)).acked === 1,
+    );
     await client.update(subscriptionId, etag, { paused: true });
     for (let n = 2; n <= 3; n++) await webhook(n);
     await until('all are numbered', async () => (await client.get(subscriptionId)).head === 3);
@@ -288,35 +422,83 @@ describe('the reference server, with the stranger as client and receiver', () =>
     await client.ack(subscriptionId, { epoch, sequence: 3 });
     await client.update(subscriptionId, (await client.get(subscriptionId)).etag, { paused: false });
     await webhook(4);
-    await until('the receiver refuses', () => endpoint.answers.some(({ status }) => status === 503));
+    await until('the receiver refuses', () =>
+      endpoint.answers.some(({ status }) => status === 503),
+    );
     assert.equal(events().length, 1);
-    const pulled = await client.call('triggers/pull', { subscriptionId, after: reader.position(subscriptionId) });
+    const pulled = await client.call('triggers/pull', {
+      subscriptionId,
+      after: reader.position(subscriptionId),
+    });
     assert.equal(reader.apply(pulled as unknown as Delivery).refused, undefined);
-    await until('the callback is acknowledged again', async () => (await client.get(subscriptionId)).acked === 4);
-    assert.deepEqual(events().map((e) => e.sequence), [1, 2, 3, 4]);
+    await until(
+      'the callback is acknowledged again',
+      async () => (await client.get(subscriptionId)).acked === 4,
+    );
+    assert.deepEqual(
+      events().map((e) => e.sequence),
+      [1, 2, 3, 4],
+    );
     await client.unsubscribe(subscriptionId);
   });
 
   test('[recv-epoch] [recv-left-epoch] a new epoch is told before its first event, and the old one is refused from then on', () => {
     const { reader, told } = listener();
-    const delivery = (epoch: string, after: number, ...sequences: number[]) => ({ subscriptionId: 's', key: 'k', epoch, after, head: 9, acked: 0, etag: 'e', status: 'active', expiresAt: null,
-      events: sequences.map((sequence) => ({ sequence, eventId: `${epoch} ${sequence}`, name: 'a.b', timestamp: '2026-11-21T09:30:00.000Z', data: {} })) }) as Delivery;
+    const delivery = (epoch: string, after: number, ...sequences: number[]) =>
+      ({
+        subscriptionId: 's',
+        key: 'k',
+        epoch,
+        after,
+        head: 9,
+        acked: 0,
+        etag: 'e',
+        status: 'active',
+        expiresAt: null,
+        events: sequences.map((sequence) => ({
+          sequence,
+          eventId: `${epoch} ${sequence}`,
+          name: 'a.b',
+          timestamp: '2026-11-21T09:30:00.000Z',
+          data: {},
+        })),
+      }) as Delivery;
     assert.deepEqual(reader.apply(delivery('first-life', 0, 1, 2)), { ack: 2 });
     assert.deepEqual(reader.apply(delivery('second-life', 0, 1)), { ack: 1 });
     assert.deepEqual(reader.apply(delivery('first-life', 2, 3)), { refused: 'left' });
-    assert.deepEqual(told.map(({ type }) => type), ['event', 'event', 'lost', 'event']);
-    assert.deepEqual(reader.apply({ ...delivery('second-life', 1), terminated: { reason: 'expired' } }), { ack: 1 });
+    assert.deepEqual(
+      told.map(({ type }) => type),
+      ['event', 'event', 'lost', 'event'],
+    );
+    assert.deepEqual(
+      reader.apply({ ...delivery('second-life', 1), terminated: { reason: 'expired' } }),
+      { ack: 1 },
+    );
     assert.deepEqual(reader.apply(delivery('second-life', 0, 1, 2)), { refused: 'ended' });
-    assert.deepEqual(told.map(({ type }) => type), ['event', 'event', 'lost', 'event', 'terminated']);
+    assert.deepEqual(
+      told.map(({ type }) => type),
+      ['event', 'event', 'lost', 'event', 'terminated'],
+    );
   });
 
-  test("[cbv-proof] [cbv-receiver] [subs-verified] a receiver that does not know the secret is not verified, and nothing is stored", async () => {
+  test('[cbv-proof] [cbv-receiver] [subs-verified] a receiver that does not know the secret is not verified, and nothing is stored', async () => {
     const { endpoint } = await receiver();
     const url = endpoint.register('/hooks/other', { secrets: [newSecret()], jwksUri });
-    await assert.rejects(client.subscribe({ key: 'unproven', select: SELECT, callback: { url, secret: newSecret() } }), refusedWith(-32027, { reason: 'http_4xx' }));
-    assert.deepEqual(endpoint.answers.map((answer) => answer.status), [401]);
-    const { subscriptions } = await client.call('triggers/subscriptions') as { subscriptions: { key: string }[] };
-    assert.deepEqual(subscriptions.filter(({ key }) => key === 'unproven'), []);
+    await assert.rejects(
+      client.subscribe({ key: 'unproven', select: SELECT, callback: { url, secret: newSecret() } }),
+      refusedWith(-32027, { reason: 'http_4xx' }),
+    );
+    assert.deepEqual(
+      endpoint.answers.map((answer) => answer.status),
+      [401],
+    );
+    const { subscriptions } = (await client.call('triggers/subscriptions')) as {
+      subscriptions: { key: string }[];
+    };
+    assert.deepEqual(
+      subscriptions.filter(({ key }) => key === 'unproven'),
+      [],
+    );
   });
 
   test('[sig-refusal] [sig-window] [jws-verify] [recv-duplicate] forged, stale and misdirected copies of a genuine request are refused', async () => {
@@ -325,13 +507,30 @@ describe('the reference server, with the stranger as client and receiver', () =>
     const secret = newSecret();
     const url = endpoint.register('/hooks/replay', { secrets: [secret], jwksUri });
     endpoint.register('/hooks/elsewhere', { secrets: [secret], jwksUri });
-    const { subscriptionId } = await client.subscribe({ key: 'replay', select: SELECT, callback: { url, secret } });
+    const { subscriptionId } = await client.subscribe({
+      key: 'replay',
+      select: SELECT,
+      callback: { url, secret },
+    });
     await webhook(1);
-    await until('it is delivered and acknowledged', async () => (await client.get(subscriptionId)).acked === 1);
+    await until(
+      'it is delivered and acknowledged',
+      async () => (await client.get(subscriptionId)).acked === 1,
+    );
     const genuine = endpoint.requests.at(-1) as Seen;
     const replay = async (change: Partial<Seen> & { without?: string }) => {
-      const { 'content-length': _, connection: __, host: ___, [change.without ?? '-']: ____, ...headers } = { ...genuine.headers, ...change.headers };
-      const response = await fetch(`${endpoint.origin}${change.path ?? genuine.path}`, { method: 'POST', headers, body: new Uint8Array(change.body ?? genuine.body) });
+      const {
+        'content-length': _,
+        connection: __,
+        host: ___,
+        [change.without ?? '-']: ____,
+        ...headers
+      } = { ...genuine.headers, ...change.headers };
+      const response = await fetch(`${endpoint.origin}${change.path ?? genuine.path}`, {
+        method: 'POST',
+        headers,
+        body: new Uint8Array(change.body ?? genuine.body),
+      });
       return response.status;
     };
     // For every verdict that could be met by accident the state is as if the event had never come: only the check itself can refuse.
@@ -339,10 +538,23 @@ describe('the reference server, with the stranger as client and receiver', () =>
     assert.ok(before);
     reader.start(subscriptionId, { ...before, sequence: 0 });
     const tampered = Buffer.from(genuine.body.toString().replace('"number":1', '"number":2'));
-    const flip = (text: string) => `${text.slice(0, -9)}${text.at(-9) === 'A' ? 'B' : 'A'}${text.slice(-8)}`;
+    const flip = (text: string) =>
+      `${text.slice(0, -9)}${text.at(-9) === 'A' ? 'B' : 'A'}${text.slice(-8)}`;
     assert.equal(await replay({ body: tampered }), 401);
-    assert.equal(await replay({ headers: { 'webhook-signature': flip(genuine.headers['webhook-signature'] ?? '') } }), 401);
-    assert.equal(await replay({ headers: { 'mcp-delivery-signature': flip(genuine.headers['mcp-delivery-signature'] ?? '') } }), 401);
+    assert.equal(
+      await replay({
+        headers: { 'webhook-signature': flip(genuine.headers['webhook-signature'] ?? '') },
+      }),
+      401,
+    );
+    assert.equal(
+      await replay({
+        headers: {
+          'mcp-delivery-signature': flip(genuine.headers['mcp-delivery-signature'] ?? ''),
+        },
+      }),
+      401,
+    );
     assert.equal(await replay({ without: 'mcp-delivery-signature' }), 401);
     assert.equal(await replay({ headers: { 'mcp-subscription-id': 'a'.repeat(36) } }), 401);
     assert.equal(await replay({ path: '/hooks/elsewhere' }), 401);

@@ -13,14 +13,25 @@ const EXAMPLES = fileURLToPath(new URL('../../docs/examples', import.meta.url));
 const CONDITION = '--conditions=mcp-triggers-source';
 
 /** The server that both examples start. */
-const target = (folder: string) => JSON.stringify({
-  command: process.execPath, args: [CONDITION, join(EXAMPLES, 'server.ts')], cwd: folder,
-  env: { SHOP_STORE_KEY: randomBytes(32).toString('base64'), SHOP_UNSAFE_LOOPBACK: 'true' },
-});
+const target = (folder: string) =>
+  JSON.stringify({
+    command: process.execPath,
+    args: [CONDITION, join(EXAMPLES, 'server.ts')],
+    cwd: folder,
+    env: { SHOP_STORE_KEY: randomBytes(32).toString('base64'), SHOP_UNSAFE_LOOPBACK: 'true' },
+  });
 
 /** Runs a program until it has printed so many lines, then ends it as Ctrl+C would. */
-async function lines(count: number, folder: string, program: string, args: readonly string[]): Promise<string[]> {
-  const child = spawn(process.execPath, [CONDITION, join(EXAMPLES, program), ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+async function lines(
+  count: number,
+  folder: string,
+  program: string,
+  args: readonly string[],
+): Promise<string[]> {
+  const child = spawn(process.execPath, [CONDITION, join(EXAMPLES, program), ...args], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const exited = once(child, 'exit');
   let printed = '';
   let complaints = '';
@@ -44,18 +55,38 @@ describe('examples', () => {
   test('[log-contiguous] the client follows the server, and a second run goes on where the first one was', async () => {
     await using folder = await temporaryFolder();
     const shop = target(folder.path);
-    const numbers = async () => (await lines(4, folder.path, 'client.ts', [shop])).map((line) => Number(line.split(' ')[0]));
+    const numbers = async () =>
+      (await lines(4, folder.path, 'client.ts', [shop])).map((line) => Number(line.split(' ')[0]));
     const first = await numbers();
-    assert.deepEqual(first, first.map((_, at) => at + 1));
+    assert.deepEqual(
+      first,
+      first.map((_, at) => at + 1),
+    );
     const second = await numbers();
     assert.ok(second[0]! <= first.at(-1)! + 1, 'nothing is left out');
-    assert.deepEqual(second, second.map((_, at) => second[0]! + at));
+    assert.deepEqual(
+      second,
+      second.map((_, at) => second[0]! + at),
+    );
   });
 
   test('[cbv-before-events, log-contiguous] the receiver is called back', async () => {
     await using folder = await temporaryFolder();
     const port = String(await freePort());
-    const items = (await lines(3, folder.path, 'receiver.ts', [target(folder.path), `http://127.0.0.1:${port}`, port])).map((line) => JSON.parse(line) as { type: string; position: { sequence: number } });
-    assert.deepEqual(items.slice(0, 3).map(({ type, position }) => [type, position.sequence]), [['event', 1], ['event', 2], ['event', 3]]);
+    const items = (
+      await lines(3, folder.path, 'receiver.ts', [
+        target(folder.path),
+        `http://127.0.0.1:${port}`,
+        port,
+      ])
+    ).map((line) => JSON.parse(line) as { type: string; position: { sequence: number } });
+    assert.deepEqual(
+      items.slice(0, 3).map(({ type, position }) => [type, position.sequence]),
+      [
+        ['event', 1],
+        ['event', 2],
+        ['event', 3],
+      ],
+    );
   });
 });

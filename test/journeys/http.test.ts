@@ -6,7 +6,9 @@ import { startHttpServer, type HttpServer } from './support.ts';
 
 /** A kind of event for each journey, so that they do not hear of each other. */
 const KINDS = ['issues', 'pull_request', 'issue_comment', 'release', 'check_run', 'discussion'];
-const ROUTES = (['callback', 'stream', 'pull'] as const).flatMap((drain) => REVISIONS.map((revision) => ({ drain, revision })));
+const ROUTES = (['callback', 'stream', 'pull'] as const).flatMap((drain) =>
+  REVISIONS.map((revision) => ({ drain, revision })),
+);
 
 describe('journey over HTTP', () => {
   let server: HttpServer;
@@ -16,7 +18,8 @@ describe('journey over HTTP', () => {
   for (const [at, { drain, revision }] of ROUTES.entries()) {
     test(`[log-contiguous, log-accept-order, log-once, subs-same, ack-cumulative, upd-if-match, ttl-survives, end-tombstone] ${drain}, ${revision}`, async () => {
       await journey({
-        drain, revision,
+        drain,
+        revision,
         target: { url: server.process.url, token: () => server.process.token() },
         feed: githubFeed(server.github, KINDS[at]!),
         restart: async () => {

@@ -5,7 +5,16 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Drain, Event, Subscription } from 'mcp-triggers-experimental';
-import { connect, memoryLedger, triggersClient, WireError, type Ledger, type Target, type TriggersClient, type TriggersSubscription } from 'mcp-triggers-experimental/client';
+import {
+  connect,
+  memoryLedger,
+  triggersClient,
+  WireError,
+  type Ledger,
+  type Target,
+  type TriggersClient,
+  type TriggersSubscription,
+} from 'mcp-triggers-experimental/client';
 import { openEndpoint, type Endpoint } from '../../reference-client/endpoint.ts';
 import type { Feed } from './feeds.ts';
 import { eventually } from './support.ts';
@@ -89,7 +98,12 @@ class Journey {
     const { target, revision, drain } = this.#route;
     this.#client = triggersClient(await connect(target, { protocol: revision }));
     assert.equal(this.#client.connection.protocolVersion, revision);
-    if (drain === 'callback') this.#endpoint ??= await openEndpoint({ port: 0, jwksUri: this.#client.capability?.jwksUri, onRefused: () => undefined });
+    if (drain === 'callback')
+      this.#endpoint ??= await openEndpoint({
+        port: 0,
+        jwksUri: this.#client.capability?.jwksUri,
+        onRefused: () => undefined,
+      });
   }
 
   async #isOffered(): Promise<void> {
@@ -107,7 +121,11 @@ class Journey {
   async #subscribesTwice(): Promise<void> {
     const who = { audience: this.#client.connection.server, key: this.#key };
     const registration = await this.#endpoint?.receiver.register(who);
-    const params = { key: this.#key, select: [...this.#route.feed.select], ...(registration ? { callback: { url: registration.url, secret: registration.secret } } : {}) };
+    const params = {
+      key: this.#key,
+      select: [...this.#route.feed.select],
+      ...(registration ? { callback: { url: registration.url, secret: registration.secret } } : {}),
+    };
     const first = await this.#client.create(params);
     const second = await this.#client.create(params);
     assert.deepEqual([first.created, second.created], [true, false]);
@@ -123,13 +141,25 @@ class Journey {
   async #open(): Promise<void> {
     const { drain, feed } = this.#route;
     const subscription = this.#client.subscribe({
-      key: this.#key, select: feed.select, drain, ledger: this.#ledger, tuning: TUNING, ...(this.#endpoint ? { callback: this.#endpoint.receiver } : {}),
+      key: this.#key,
+      select: feed.select,
+      drain,
+      ledger: this.#ledger,
+      tuning: TUNING,
+      ...(this.#endpoint ? { callback: this.#endpoint.receiver } : {}),
     });
     this.#reader = new Reader(subscription);
     const { subscriptionId } = await subscription.ready();
-    assert.equal(subscriptionId, this.#subscriptionId, 'the same key leads to the same subscription');
+    assert.equal(
+      subscriptionId,
+      this.#subscriptionId,
+      'the same key leads to the same subscription',
+    );
     const { guarantee } = subscription;
-    assert.deepEqual([guarantee.order, guarantee.loss, guarantee.drain], ['total', 'none silent', drain]);
+    assert.deepEqual(
+      [guarantee.order, guarantee.loss, guarantee.drain],
+      ['total', 'none silent', drain],
+    );
   }
 
   async #happens(count: number): Promise<void> {
@@ -140,12 +170,23 @@ class Journey {
     }
   }
 
-  get #events(): readonly Event[] { return [...this.#read, ...(this.#reader?.events ?? [])]; }
+  get #events(): readonly Event[] {
+    return [...this.#read, ...(this.#reader?.events ?? [])];
+  }
 
   async #arrived(): Promise<void> {
-    await eventually(`${this.#expected.length} events, ${this.#events.length} so far`, () => this.#events.length >= this.#expected.length);
-    assert.deepEqual(this.#events.map(({ sequence }) => sequence), this.#expected.map((_, at) => at + 1));
-    assert.deepEqual(this.#events.map((event) => this.#route.feed.identify(event)), this.#expected);
+    await eventually(
+      `${this.#expected.length} events, ${this.#events.length} so far`,
+      () => this.#events.length >= this.#expected.length,
+    );
+    assert.deepEqual(
+      this.#events.map(({ sequence }) => sequence),
+      this.#expected.map((_, at) => at + 1),
+    );
+    assert.deepEqual(
+      this.#events.map((event) => this.#route.feed.identify(event)),
+      this.#expected,
+    );
     assert.deepEqual(this.#reader?.others, [], 'no gap, no change of epoch, nothing lost');
   }
 
@@ -165,7 +206,11 @@ class Journey {
     const before = await this.#get();
     await eventually(`acknowledged to ${total}`, async () => (await this.#get()).acked === total);
     const after = await this.#get();
-    assert.deepEqual([after.head, after.etag], [total, before.etag], 'counters do not change the etag');
+    assert.deepEqual(
+      [after.head, after.etag],
+      [total, before.etag],
+      'counters do not change the etag',
+    );
     const unchanged = await this.#client.get(this.#subscriptionId, after.etag);
     assert.ok('notModified' in unchanged && unchanged.acked === total);
   }
@@ -180,14 +225,23 @@ class Journey {
   }
 
   async #pauses(): Promise<void> {
-    const paused = await this.#client.update({ subscriptionId: this.#subscriptionId, paused: true });
+    const paused = await this.#client.update({
+      subscriptionId: this.#subscriptionId,
+      paused: true,
+    });
     assert.equal(paused.status, 'paused');
     const before = this.#events.length;
     await this.#happens(2);
-    await eventually('numbering goes on', async () => (await this.#get()).head === this.#expected.length);
+    await eventually(
+      'numbering goes on',
+      async () => (await this.#get()).head === this.#expected.length,
+    );
     await sleep(QUIET_MS);
     assert.equal(this.#events.length, before, 'nothing is delivered while paused');
-    const resumed = await this.#client.update({ subscriptionId: this.#subscriptionId, paused: false });
+    const resumed = await this.#client.update({
+      subscriptionId: this.#subscriptionId,
+      paused: false,
+    });
     assert.equal(resumed.status, 'active');
     await this.#arrived();
   }
@@ -205,30 +259,57 @@ class Journey {
     } else {
       await restart();
     }
-    const after = await eventually('the server answers again', () => this.#get().catch(() => undefined));
-    assert.deepEqual([after.epoch, after.head, after.etag, after.ttlMs], [before.epoch, before.head, before.etag, before.ttlMs]);
+    const after = await eventually('the server answers again', () =>
+      this.#get().catch(() => undefined),
+    );
+    assert.deepEqual(
+      [after.epoch, after.head, after.etag, after.ttlMs],
+      [before.epoch, before.head, before.etag, before.ttlMs],
+    );
     assert.ok(after.acked >= before.acked, 'an acknowledgement never moves back');
   }
 
   async #changesUnderAPrecondition(): Promise<void> {
     const before = await this.#get();
-    const changed = await this.#client.update({ subscriptionId: this.#subscriptionId, ifMatch: before.etag, ttlMs: 2 * before.ttlMs! });
+    const changed = await this.#client.update({
+      subscriptionId: this.#subscriptionId,
+      ifMatch: before.etag,
+      ttlMs: 2 * before.ttlMs!,
+    });
     assert.equal(changed.ttlMs, 2 * before.ttlMs!);
     assert.notEqual(changed.etag, before.etag);
-    const refused = await failure(this.#client.update({ subscriptionId: this.#subscriptionId, ifMatch: before.etag, ttlMs: 60_000, onFailure: 'skip' }));
+    const refused = await failure(
+      this.#client.update({
+        subscriptionId: this.#subscriptionId,
+        ifMatch: before.etag,
+        ttlMs: 60_000,
+        onFailure: 'skip',
+      }),
+    );
     assert.ok(refused.is('Conflict'));
     assert.deepEqual(refused.data, { kind: 'etag', etag: changed.etag });
     const after = await this.#get();
-    assert.deepEqual([after.ttlMs, after.onFailure, after.etag], [changed.ttlMs, 'suspend', changed.etag], 'nothing of the refused change was made');
+    assert.deepEqual(
+      [after.ttlMs, after.onFailure, after.etag],
+      [changed.ttlMs, 'suspend', changed.etag],
+      'nothing of the refused change was made',
+    );
   }
 
   async #ends(): Promise<void> {
-    await eventually('everything acknowledged', async () => (await this.#get()).acked === this.#expected.length);
+    await eventually(
+      'everything acknowledged',
+      async () => (await this.#get()).acked === this.#expected.length,
+    );
     const { epoch, head, acked } = await this.#get();
     await this.#reader!.close({ unsubscribe: true });
     const gone = await failure(this.#client.get(this.#subscriptionId));
     assert.ok(gone.is('NotFound'));
-    assert.deepEqual(gone.data, { kind: 'subscription', reason: 'unsubscribed', final: { epoch, head, acked } });
+    assert.deepEqual(gone.data, {
+      kind: 'subscription',
+      reason: 'unsubscribed',
+      final: { epoch, head, acked },
+    });
   }
 
   async #leave(): Promise<void> {
@@ -246,7 +327,10 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 
 /** Resolves with the typed refusal of a call that must be refused. */
 async function failure(call: Promise<unknown>): Promise<WireError> {
-  const error = await call.then(() => assert.fail('it should have been refused'), (thrown: unknown) => thrown);
+  const error = await call.then(
+    () => assert.fail('it should have been refused'),
+    (thrown: unknown) => thrown,
+  );
   assert.ok(error instanceof WireError, String(error));
   return error;
 }

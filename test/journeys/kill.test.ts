@@ -10,7 +10,13 @@ import { randomInt } from 'node:crypto';
 import { test, type TestContext } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Delivery } from 'mcp-triggers-experimental';
-import { connect, LocalError, triggersClient, type Item, type TriggersClient } from 'mcp-triggers-experimental/client';
+import {
+  connect,
+  LocalError,
+  triggersClient,
+  type Item,
+  type TriggersClient,
+} from 'mcp-triggers-experimental/client';
 import { freePort } from '../../scripts/demo/server-process.ts';
 import { Wiretap } from '../../scripts/demo/wiretap.ts';
 import { seededRandom } from '../../src/testing/random.ts';
@@ -35,26 +41,42 @@ const SELECT = [{ name: 'thing.happened' }];
 const SETTLE_MS = 60_000;
 const LOOK_MS = 50;
 
-test('[log-durable-accept, log-durable-number, log-durable-ack, log-contiguous, log-accept-order, log-stable, log-once, log-no-silent-loss, dlv-order, cb-id-range, retry-restart, ack-monotonic, ttl-survives] kills at random moments lose nothing', { timeout: 600_000 }, async (context) => {
-  await using folder = await temporaryFolder();
-  const random = seededRandom(SEED);
-  const witness = new Witness();
-  const port = await freePort();
-  const lives = new Lives(folder.path, port);
-  const endpoint = await FlakyEndpoint.open(random, witness);
-  const wiretap = new Wiretap((delivery) => witness.delivery('stream', delivery as Delivery));
-  let client: TriggersClient | undefined;
-  try {
-    await lives.begin();
-    await lives.ready();
-    client = triggersClient(await connect({ url: `http://127.0.0.1:${port}/mcp`, fetch: wiretap.fetch }, { protocol: '2026-07-28' }));
-    await run(context, { client, lives, endpoint, witness, upstream: new Upstream(`http://127.0.0.1:${port}`), random });
-  } finally {
-    await client?.close();
-    await endpoint.close();
-    await lives.close();
-  }
-});
+test(
+  '[log-durable-accept, log-durable-number, log-durable-ack, log-contiguous, log-accept-order, log-stable, log-once, log-no-silent-loss, dlv-order, cb-id-range, retry-restart, ack-monotonic, ttl-survives] kills at random moments lose nothing',
+  { timeout: 600_000 },
+  async (context) => {
+    await using folder = await temporaryFolder();
+    const random = seededRandom(SEED);
+    const witness = new Witness();
+    const port = await freePort();
+    const lives = new Lives(folder.path, port);
+    const endpoint = await FlakyEndpoint.open(random, witness);
+    const wiretap = new Wiretap((delivery) => witness.delivery('stream', delivery as Delivery));
+    let client: TriggersClient | undefined;
+    try {
+      await lives.begin();
+      await lives.ready();
+      client = triggersClient(
+        await connect(
+          { url: `http://127.0.0.1:${port}/mcp`, fetch: wiretap.fetch },
+          { protocol: '2026-07-28' },
+        ),
+      );
+      await run(context, {
+        client,
+        lives,
+        endpoint,
+        witness,
+        upstream: new Upstream(`http://127.0.0.1:${port}`),
+        random,
+      });
+    } finally {
+      await client?.close();
+      await endpoint.close();
+      await lives.close();
+    }
+  },
+);
 
 interface Cast {
   readonly client: TriggersClient;
@@ -65,22 +87,47 @@ interface Cast {
   readonly random: { uniform(): number };
 }
 
-async function run(context: TestContext, { client, lives, endpoint, witness, upstream, random }: Cast): Promise<void> {
+async function run(
+  context: TestContext,
+  { client, lives, endpoint, witness, upstream, random }: Cast,
+): Promise<void> {
   const startedAt = performance.now();
-  const registration = await endpoint.receiver.register({ audience: client.connection.server, key: 'callback' });
-  const called = await client.create({ key: 'callback', select: SELECT, ttlMs: null, callback: { url: registration.url, secret: registration.secret } });
-  const stream = client.subscribe({ key: 'stream', select: SELECT, ttlMs: null, drain: 'stream', tuning: { backoff: { baseMs: 10, maxMs: 100 } } });
+  const registration = await endpoint.receiver.register({
+    audience: client.connection.server,
+    key: 'callback',
+  });
+  const called = await client.create({
+    key: 'callback',
+    select: SELECT,
+    ttlMs: null,
+    callback: { url: registration.url, secret: registration.secret },
+  });
+  const stream = client.subscribe({
+    key: 'stream',
+    select: SELECT,
+    ttlMs: null,
+    drain: 'stream',
+    tuning: { backoff: { baseMs: 10, maxMs: 100 } },
+  });
   const streamed = await stream.ready();
   const items: Item[] = [];
-  const reading = (async () => { for await (const item of stream) items.push(item); })();
+  const reading = (async () => {
+    for await (const item of stream) items.push(item);
+  })();
   reading.catch(() => undefined);
   endpoint.flaky = true;
 
-  const look = async (): Promise<{ readonly head: number; readonly acked: number }[]> => Promise.all([['callback', called.subscriptionId], ['stream', streamed.subscriptionId]].map(async ([drain, id]) => {
-    const got = await client.get(id!);
-    witness.position(drain!, got.acked);
-    return got;
-  }));
+  const look = async (): Promise<{ readonly head: number; readonly acked: number }[]> =>
+    Promise.all(
+      [
+        ['callback', called.subscriptionId],
+        ['stream', streamed.subscriptionId],
+      ].map(async ([drain, id]) => {
+        const got = await client.get(id!);
+        witness.position(drain!, got.acked);
+        return got;
+      }),
+    );
 
   const die = async (): Promise<void> => {
     for (let kill = 0, early = false; kill < KILLS; kill++) {
@@ -100,7 +147,9 @@ async function run(context: TestContext, { client, lives, endpoint, witness, ups
     for (; !enough.signal.aborted; await sleep(LOOK_MS)) await look().catch(dead);
   })();
   let answered = false;
-  const working = Promise.all([sending, looking]).then(() => { answered = true; });
+  const working = Promise.all([sending, looking]).then(() => {
+    answered = true;
+  });
   try {
     // What fails meanwhile ends the test at once.
     await Promise.race([die(), working]);
@@ -113,15 +162,25 @@ async function run(context: TestContext, { client, lives, endpoint, witness, ups
   }
 
   const total = upstream.accepted.length;
-  await eventually(`${total} events acknowledged on both drains`, async () => (await look()).every(({ head, acked }) => head === total && acked === total), SETTLE_MS);
+  await eventually(
+    `${total} events acknowledged on both drains`,
+    async () => (await look()).every(({ head, acked }) => head === total && acked === total),
+    SETTLE_MS,
+  );
   await stream.close();
   await reading;
 
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-  void context.annotate(`seed ${SEED}: ${KILLS} kills, ${total} events in ${seconds} s; ${upstream.unanswered} posts unanswered, ${upstream.known} of them had been accepted; callback: ${endpoint.failures} failures, ${witness.duplicates('callback')} duplicates; stream: ${witness.duplicates('stream')} duplicates`);
+  void context.annotate(
+    `seed ${SEED}: ${KILLS} kills, ${total} events in ${seconds} s; ${upstream.unanswered} posts unanswered, ${upstream.known} of them had been accepted; callback: ${endpoint.failures} failures, ${witness.duplicates('callback')} duplicates; stream: ${witness.duplicates('stream')} duplicates`,
+  );
   const repeat = `repeat with KILL_SEED=${SEED}`;
   assert.deepEqual(witness.broken.slice(0, 20), [], repeat);
-  assert.deepEqual([...witness.unexplained('callback'), ...witness.unexplained('stream')].slice(0, 20), [], repeat);
+  assert.deepEqual(
+    [...witness.unexplained('callback'), ...witness.unexplained('stream')].slice(0, 20),
+    [],
+    repeat,
+  );
   checkLog('callback', endpoint.applied, upstream.accepted, repeat);
   checkLog('stream', items, upstream.accepted, repeat);
 }
@@ -136,21 +195,42 @@ async function live(upstream: Upstream, random: { uniform(): number }): Promise<
 
 /** A question to a server that is dead at the moment has no answer; any other failure counts. */
 function dead(error: unknown): void {
-  if (!(error instanceof LocalError && (error.code === 'unreachable' || error.code === 'timeout'))) throw error;
+  if (!(error instanceof LocalError && (error.code === 'unreachable' || error.code === 'timeout')))
+    throw error;
 }
 
 /** Every accepted event once, numbers 1, 2, 3, and nobody overtook anybody who had been accepted before he began. */
-function checkLog(drain: string, items: readonly (Item | FlakyEndpoint['applied'][number])[], accepted: readonly Accepted[], repeat: string): void {
+function checkLog(
+  drain: string,
+  items: readonly (Item | FlakyEndpoint['applied'][number])[],
+  accepted: readonly Accepted[],
+  repeat: string,
+): void {
   const events = items.flatMap((item) => (item.type === 'event' ? [item.event] : []));
-  assert.equal(events.length, items.length, `${drain}: something else than events was reported; ${repeat}`);
-  assert.deepEqual(events.map(({ sequence }) => sequence), accepted.map((_, at) => at + 1), `${drain}; ${repeat}`);
+  assert.equal(
+    events.length,
+    items.length,
+    `${drain}: something else than events was reported; ${repeat}`,
+  );
+  assert.deepEqual(
+    events.map(({ sequence }) => sequence),
+    accepted.map((_, at) => at + 1),
+    `${drain}; ${repeat}`,
+  );
   const times = new Map(accepted.map((one) => [one.eventId, one]));
-  assert.deepEqual(new Set(events.map(({ eventId }) => eventId)), new Set(times.keys()), `${drain}; ${repeat}`);
+  assert.deepEqual(
+    new Set(events.map(({ eventId }) => eventId)),
+    new Set(times.keys()),
+    `${drain}; ${repeat}`,
+  );
   let latest = -Infinity;
   for (const { eventId, sequence, data } of events) {
     assert.deepEqual(data, { about: eventId });
     const { from, to } = times.get(eventId)!;
-    assert.ok(to >= latest, `${drain}: number ${sequence} was accepted before an earlier number was even sent; ${repeat}`);
+    assert.ok(
+      to >= latest,
+      `${drain}: number ${sequence} was accepted before an earlier number was even sent; ${repeat}`,
+    );
     latest = Math.max(latest, from);
   }
 }

@@ -7,7 +7,9 @@ import { folderFeed } from './feeds.ts';
 import { journey, REVISIONS } from './journey.ts';
 import { temporaryFolder } from './support.ts';
 
-const ROUTES = (['stream', 'pull'] as const).flatMap((drain) => REVISIONS.map((revision) => ({ drain, revision })));
+const ROUTES = (['stream', 'pull'] as const).flatMap((drain) =>
+  REVISIONS.map((revision) => ({ drain, revision })),
+);
 
 describe('journey over stdio', () => {
   for (const { drain, revision } of ROUTES) {
@@ -16,11 +18,16 @@ describe('journey over stdio', () => {
       const watched = join(folder.path, 'watched');
       await mkdir(watched);
       await journey({
-        drain, revision,
+        drain,
+        revision,
         target: {
           command: process.execPath,
           args: [...SERVER_ARGS, '--stdio'],
-          env: { TRIGGERS_DATA_DIR: join(folder.path, 'data'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' },
+          env: {
+            TRIGGERS_DATA_DIR: join(folder.path, 'data'),
+            TRIGGERS_WATCH_FOLDER: watched,
+            TRIGGERS_LOG_LEVEL: 'error',
+          },
           stderr: 'ignore',
         },
         feed: folderFeed(folder.path, watched),

@@ -12,7 +12,11 @@ const PATIENCE_MS = 30_000;
 const LOOK_MS = 10;
 
 /** Resolves with the first value that is neither false nor undefined; fails with `what` when none comes. */
-export async function eventually<T>(what: string, look: () => T | false | undefined | Promise<T | false | undefined>, withinMs = PATIENCE_MS): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  look: () => T | false | undefined | Promise<T | false | undefined>,
+  withinMs = PATIENCE_MS,
+): Promise<T> {
   const deadline = performance.now() + withinMs;
   for (;;) {
     const value = await look();
@@ -25,7 +29,10 @@ export async function eventually<T>(what: string, look: () => T | false | undefi
 /** A folder that is gone afterwards. */
 export async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'mcp-triggers-journey-'));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 3 }) };
+  return {
+    path,
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 3 }),
+  };
 }
 
 /** The reference server over HTTP with its GitHub source. */
@@ -35,13 +42,21 @@ export interface HttpServer extends AsyncDisposable {
   readonly dataDir: string;
 }
 
-export async function startHttpServer(env: Readonly<Record<string, string>> = {}): Promise<HttpServer> {
+export async function startHttpServer(
+  env: Readonly<Record<string, string>> = {},
+): Promise<HttpServer> {
   const folder = await temporaryFolder();
   const secret = randomBytes(24).toString('hex');
-  const process = new ServerProcess({ dataDir: folder.path, port: await freePort(), env: { TRIGGERS_GITHUB_SECRET: secret, TRIGGERS_MAX_REQUESTS_PER_MINUTE: '100000', ...env } });
+  const process = new ServerProcess({
+    dataDir: folder.path,
+    port: await freePort(),
+    env: { TRIGGERS_GITHUB_SECRET: secret, TRIGGERS_MAX_REQUESTS_PER_MINUTE: '100000', ...env },
+  });
   await process.start();
   return {
-    process, dataDir: folder.path, github: new GitHub(process.origin, secret, 50),
+    process,
+    dataDir: folder.path,
+    github: new GitHub(process.origin, secret, 50),
     async [Symbol.asyncDispose]() {
       await process.stop();
       await folder[Symbol.asyncDispose]();

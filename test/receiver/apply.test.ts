@@ -14,14 +14,30 @@ import { manualClock } from '../../src/testing/index.ts';
 import { Secret } from '../../src/protocol/wire/secret.ts';
 import { isChallengeProof } from '../../src/protocol/wire/signature.ts';
 import { eventOf, pause } from '../client/peer.ts';
-import { answer, deliveryOf, EPOCH, mount, numberOf, post, request, signingKey, WHO, words } from './support.ts';
+import {
+  answer,
+  deliveryOf,
+  EPOCH,
+  mount,
+  numberOf,
+  post,
+  request,
+  signingKey,
+  WHO,
+  words,
+} from './support.ts';
 
 const CHALLENGE = 'NRcyzzgTeL7FCXgRSBmZNY9BjmUNNgvf';
 
 /** An application that keeps what it is handed. */
 function keeper(): { items: ReceiverItem[]; apply: Apply } {
   const items: ReceiverItem[] = [];
-  return { items, apply: (item) => { items.push(item); } };
+  return {
+    items,
+    apply: (item) => {
+      items.push(item);
+    },
+  };
 }
 
 describe('answers', () => {
@@ -30,7 +46,15 @@ describe('answers', () => {
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
     assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3]), to)), { ack: 3 });
-    assert.deepEqual(await answer(post(deliveryOf(3, [4, 7], { gaps: [{ from: 5, to: 6, reason: 'abandoned' }], head: 9 }), to)), { ack: 7 });
+    assert.deepEqual(
+      await answer(
+        post(
+          deliveryOf(3, [4, 7], { gaps: [{ from: 5, to: 6, reason: 'abandoned' }], head: 9 }),
+          to,
+        ),
+      ),
+      { ack: 7 },
+    );
     assert.deepEqual(words(items), ['1', '2', '3', '4', '5-6 abandoned', '7']);
     assert.deepEqual(await mounted.receiver.position(WHO), { epoch: EPOCH, sequence: 7 });
   });
@@ -53,8 +77,14 @@ describe('answers', () => {
     const to = await mounted.receiver.register(WHO);
     await post(deliveryOf(0, [1]), to);
     assert.equal(await answer(post(deliveryOf(3, [4]), to)), '503 missing_numbers');
-    assert.deepEqual(problems.map(({ kind }) => kind), ['missing_numbers']);
-    assert.deepEqual(await mounted.receiver.accept(WHO, deliveryOf(1, [2, 3])), { epoch: EPOCH, sequence: 3 });
+    assert.deepEqual(
+      problems.map(({ kind }) => kind),
+      ['missing_numbers'],
+    );
+    assert.deepEqual(await mounted.receiver.accept(WHO, deliveryOf(1, [2, 3])), {
+      epoch: EPOCH,
+      sequence: 3,
+    });
     assert.deepEqual(await answer(post(deliveryOf(3, [4]), to)), { ack: 4 });
     assert.deepEqual(words(items), ['1', '2', '3', '4']);
   });
@@ -73,7 +103,10 @@ describe('answers', () => {
     const to = await mounted.receiver.register(WHO);
     assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3, 4]), to)), { ack: 2 });
     assert.equal(await answer(post(deliveryOf(2, [3, 4]), to)), '503 no_progress');
-    assert.deepEqual(problems.map(({ kind }) => kind), ['apply_failed', 'apply_failed']);
+    assert.deepEqual(
+      problems.map(({ kind }) => kind),
+      ['apply_failed', 'apply_failed'],
+    );
     broken = false;
     assert.deepEqual(await answer(post(deliveryOf(2, [3, 4]), to)), { ack: 4 });
     assert.deepEqual(applied, [1, 2, 3, 4]);
@@ -85,15 +118,29 @@ describe('answers', () => {
       apply: (item) => {
         if (item.type !== 'event') return undefined;
         seen.push(item.event.sequence);
-        return item.event.sequence === 2 ? { reject: 'no such ticket'.padEnd(300, '!') } : item.event.sequence === 5 ? 'reject' : undefined;
+        return item.event.sequence === 2
+          ? { reject: 'no such ticket'.padEnd(300, '!') }
+          : item.event.sequence === 5
+            ? 'reject'
+            : undefined;
       },
     });
     const to = await mounted.receiver.register(WHO);
-    const first = (await answer(post(deliveryOf(0, [1, 2, 3]), to))) as { ack: number; reject: { sequence: number; reason: string } };
+    const first = (await answer(post(deliveryOf(0, [1, 2, 3]), to))) as {
+      ack: number;
+      reject: { sequence: number; reason: string };
+    };
     assert.deepEqual([first.ack, first.reject.sequence, first.reject.reason.length], [1, 2, 256]);
     assert.deepEqual(await answer(post(deliveryOf(2, [3, 4]), to)), { ack: 4 });
-    assert.deepEqual(await answer(post(deliveryOf(4, [5]), to)), { ack: 4, reject: { sequence: 5, reason: 'The receiver can never accept this event.' } });
-    assert.deepEqual(await answer(post(deliveryOf(4, [5]), to)), { ack: 5 }, 'the answer was lost: it is settled here');
+    assert.deepEqual(await answer(post(deliveryOf(4, [5]), to)), {
+      ack: 4,
+      reject: { sequence: 5, reason: 'The receiver can never accept this event.' },
+    });
+    assert.deepEqual(
+      await answer(post(deliveryOf(4, [5]), to)),
+      { ack: 5 },
+      'the answer was lost: it is settled here',
+    );
     assert.deepEqual(seen, [1, 2, 3, 4, 5]);
   });
 
@@ -101,10 +148,21 @@ describe('answers', () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
-    const proved = (await answer(post(deliveryOf(0, [], { challenge: CHALLENGE }), to))) as { challenge: string; proof: string };
+    const proved = (await answer(post(deliveryOf(0, [], { challenge: CHALLENGE }), to))) as {
+      challenge: string;
+      proof: string;
+    };
     assert.equal(proved.challenge, CHALLENGE);
     assert.ok(isChallengeProof(Secret.parse(to.secret), CHALLENGE, proved.proof));
-    assert.equal(await answer(post(deliveryOf(0, [], { challenge: CHALLENGE }), { ...to, secret: Secret.generate().reveal() })), '401 signature');
+    assert.equal(
+      await answer(
+        post(deliveryOf(0, [], { challenge: CHALLENGE }), {
+          ...to,
+          secret: Secret.generate().reveal(),
+        }),
+      ),
+      '401 signature',
+    );
     assert.deepEqual(items, []);
     assert.equal(await mounted.receiver.position(WHO), null);
   });
@@ -115,7 +173,10 @@ describe('answers', () => {
     await using mounted = await mount({
       answerWithinMs: 60,
       apply: async (item) => {
-        if (numberOf(item) === 2) await new Promise<void>((resolve) => { gates.set(2, resolve); });
+        if (numberOf(item) === 2)
+          await new Promise<void>((resolve) => {
+            gates.set(2, resolve);
+          });
         applied.push(numberOf(item));
       },
     });
@@ -132,13 +193,22 @@ describe('answers', () => {
     const clock = manualClock(Date.now());
     const applied: number[] = [];
     let open = (): void => undefined;
-    const gate = new Promise<void>((resolve) => { open = resolve; });
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
     let [begun, verified] = [false, 0];
     await using mounted = await mount({
       clock,
       answerWithinMs: 60,
-      serverKeys: () => { verified += 1; return undefined; },
-      apply: async (item) => { begun = true; await gate; applied.push(numberOf(item)); },
+      serverKeys: () => {
+        verified += 1;
+        return undefined;
+      },
+      apply: async (item) => {
+        begun = true;
+        await gate;
+        applied.push(numberOf(item));
+      },
     });
     const to = await mounted.receiver.register(WHO);
     const first = answer(post(deliveryOf(0, [1]), to));
@@ -156,7 +226,10 @@ describe('answers', () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1], { terminated: { reason: 'expired' } }), to)), { ack: 1 });
+    assert.deepEqual(
+      await answer(post(deliveryOf(0, [1], { terminated: { reason: 'expired' } }), to)),
+      { ack: 1 },
+    );
     assert.deepEqual(words(items), ['1', 'terminated expired']);
   });
 
@@ -164,7 +237,10 @@ describe('answers', () => {
     await using mounted = await mount({ apply: () => undefined });
     const to = await mounted.receiver.register(WHO);
     const signed = request(deliveryOf(0, [1]), to);
-    const verified = new Webhook(to.secret).verify(await signed.clone().text(), Object.fromEntries(signed.headers)) as { method: string };
+    const verified = new Webhook(to.secret).verify(
+      await signed.clone().text(),
+      Object.fromEntries(signed.headers),
+    ) as { method: string };
     assert.equal(verified.method, 'notifications/triggers/delivery');
     assert.deepEqual(await answer(mounted.receiver.fetch(signed)), { ack: 1 });
   });
@@ -173,39 +249,85 @@ describe('answers', () => {
 describe('two at once', () => {
   test('the same delivery twice at the same time is applied once', async () => {
     const applied: number[] = [];
-    await using mounted = await mount({ apply: async (item) => { await pause(5); applied.push(numberOf(item)); } });
+    await using mounted = await mount({
+      apply: async (item) => {
+        await pause(5);
+        applied.push(numberOf(item));
+      },
+    });
     const to = await mounted.receiver.register(WHO);
-    const both = await Promise.all([0, 1, 2, 3].map(() => answer(post(deliveryOf(0, [1, 2, 3]), to))));
+    const both = await Promise.all(
+      [0, 1, 2, 3].map(() => answer(post(deliveryOf(0, [1, 2, 3]), to))),
+    );
     assert.deepEqual(both, [{ ack: 3 }, { ack: 3 }, { ack: 3 }, { ack: 3 }]);
     assert.deepEqual(applied, [1, 2, 3]);
   });
 
   test('[recv-duplicate, recv-missing] any mixture of overlapping deliveries, many at once: in order, once, and never acknowledged unapplied', async () => {
     const range = fc.tuple(fc.nat(12), fc.integer({ min: 0, max: 6 }));
-    await fc.assert(fc.asyncProperty(fc.array(fc.array(range, { minLength: 1, maxLength: 4 }), { maxLength: 8 }), async (rounds) => {
-      const applied: number[] = [];
-      const receiver = createReceiver({ endpoint: 'https://hooks.example.com/callback', issuer: 'x', signingKey, apply: async (item) => { await null; applied.push(numberOf(item)); } });
-      const to = await receiver.register(WHO);
-      await receiver.accept(WHO, deliveryOf(0, []));
-      for (const round of rounds) {
-        await Promise.all(round.map(async ([after, length]) => {
-          const said = await answer(receiver.fetch(request(deliveryOf(after, Array.from({ length }, (_, n) => after + n + 1)), to)));
-          if (typeof said === 'string') assert.equal(said, '503 missing_numbers');
-          else assert.ok((said as { ack: number }).ack === after + length && applied.length >= after + length);
-        }));
-      }
-      assert.deepEqual(applied, applied.map((_, index) => index + 1));
-    }), { numRuns: 40 });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(range, { minLength: 1, maxLength: 4 }), { maxLength: 8 }),
+        async (rounds) => {
+          const applied: number[] = [];
+          const receiver = createReceiver({
+            endpoint: 'https://hooks.example.com/callback',
+            issuer: 'x',
+            signingKey,
+            apply: async (item) => {
+              await null;
+              applied.push(numberOf(item));
+            },
+          });
+          const to = await receiver.register(WHO);
+          await receiver.accept(WHO, deliveryOf(0, []));
+          for (const round of rounds) {
+            await Promise.all(
+              round.map(async ([after, length]) => {
+                const said = await answer(
+                  receiver.fetch(
+                    request(
+                      deliveryOf(
+                        after,
+                        Array.from({ length }, (_, n) => after + n + 1),
+                      ),
+                      to,
+                    ),
+                  ),
+                );
+                if (typeof said === 'string') assert.equal(said, '503 missing_numbers');
+                else
+                  assert.ok(
+                    (said as { ack: number }).ack === after + length &&
+                      applied.length >= after + length,
+                  );
+              }),
+            );
+          }
+          assert.deepEqual(
+            applied,
+            applied.map((_, index) => index + 1),
+          );
+        },
+      ),
+      { numRuns: 40 },
+    );
   });
 
   test('different keys do not wait for each other', async () => {
     let release = (): void => undefined;
-    const blocked = new Promise<void>((resolve) => { release = resolve; });
-    await using mounted = await mount({ apply: (_item, { key }) => (key === WHO.key ? blocked : undefined) });
+    const blocked = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await using mounted = await mount({
+      apply: (_item, { key }) => (key === WHO.key ? blocked : undefined),
+    });
     const slow = await mounted.receiver.register(WHO);
     const quick = await mounted.receiver.register({ ...WHO, key: 'quick' });
     const waiting = answer(post(deliveryOf(0, [1]), slow));
-    assert.deepEqual(await answer(post({ ...deliveryOf(0, [1]), key: 'quick' }, quick)), { ack: 1 });
+    assert.deepEqual(await answer(post({ ...deliveryOf(0, [1]), key: 'quick' }, quick)), {
+      ack: 1,
+    });
     release();
     assert.deepEqual(await waiting, { ack: 1 });
   });
@@ -218,11 +340,21 @@ describe('lives of a log', () => {
     const to = await mounted.receiver.register(WHO);
     await post(deliveryOf(0, [1, 2, 3]), to);
     const epoch = 'epoch-2-bbbbbbbbbbbbbb';
-    const renumbered = [{ ...eventOf(3), sequence: 1 }, { ...eventOf(9), sequence: 2 }];
-    assert.deepEqual(await answer(post(deliveryOf(0, [], { epoch, events: renumbered, head: 2 }), to)), { ack: 2 });
+    const renumbered = [
+      { ...eventOf(3), sequence: 1 },
+      { ...eventOf(9), sequence: 2 },
+    ];
+    assert.deepEqual(
+      await answer(post(deliveryOf(0, [], { epoch, events: renumbered, head: 2 }), to)),
+      { ack: 2 },
+    );
     assert.deepEqual(words(items), ['1', '2', '3', 'epoch 3→0', '2']);
     assert.equal(await answer(post(deliveryOf(3, [4]), to)), '409 stale');
-    assert.equal(await answer(post(deliveryOf(5, [6], { epoch: 'epoch-3-cccccccccccccc' }), to)), '503 missing_numbers', 'a new epoch from its middle');
+    assert.equal(
+      await answer(post(deliveryOf(5, [6], { epoch: 'epoch-3-cccccccccccccc' }), to)),
+      '503 missing_numbers',
+      'a new epoch from its middle',
+    );
     assert.deepEqual(words(items).slice(5), ['epoch 2→0']);
   });
 
@@ -231,8 +363,19 @@ describe('lives of a log', () => {
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
     await post(deliveryOf(0, [1, 2]), to);
-    const next = { subscriptionId: 'sub_receiver0000000000000002', epoch: 'epoch-2-bbbbbbbbbbbbbb' };
-    assert.deepEqual(await answer(post(deliveryOf(0, [], { ...next, events: [{ ...eventOf(1), eventId: 'new' }], head: 1 }), to)), { ack: 1 });
+    const next = {
+      subscriptionId: 'sub_receiver0000000000000002',
+      epoch: 'epoch-2-bbbbbbbbbbbbbb',
+    };
+    assert.deepEqual(
+      await answer(
+        post(
+          deliveryOf(0, [], { ...next, events: [{ ...eventOf(1), eventId: 'new' }], head: 1 }),
+          to,
+        ),
+      ),
+      { ack: 1 },
+    );
     assert.deepEqual(words(items), ['1', '2', 'lost replaced at 2', '1']);
   });
 });
@@ -264,14 +407,19 @@ describe('registration', () => {
     const { receiver } = mounted;
     const to = await receiver.register(WHO);
     assert.deepEqual(await receiver.register(WHO), to);
-    const others = [await receiver.register({ ...WHO, key: 'k2' }), await receiver.register({ ...WHO, audience: 'https://two.example/mcp' })];
+    const others = [
+      await receiver.register({ ...WHO, key: 'k2' }),
+      await receiver.register({ ...WHO, audience: 'https://two.example/mcp' }),
+    ];
     for (const other of others) {
       assert.notEqual(other.url, to.url);
       assert.notEqual(other.secret, to.secret);
     }
     const secret = Secret.generate().reveal();
     assert.equal((await receiver.register({ ...WHO, key: 'k3', secret })).secret, secret);
-    await assert.rejects(receiver.register({ ...WHO, key: 'k4', secret: 'whsec_short' }), { code: 'secret_malformed' });
+    await assert.rejects(receiver.register({ ...WHO, key: 'k4', secret: 'whsec_short' }), {
+      code: 'secret_malformed',
+    });
   });
 
   test('[curl-renew] half through its life a URL is minted anew; the old one opens until it expires', async () => {
@@ -300,13 +448,18 @@ describe('registration', () => {
     assert.equal(fresh.url, old.url);
     now += 86_400_000; // the server has not been told yet
     assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...old, now })), { ack: 1 });
-    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...old, secret: [fresh.secret, old.secret], now })), { ack: 2 });
+    assert.deepEqual(
+      await answer(post(deliveryOf(1, [2]), { ...old, secret: [fresh.secret, old.secret], now })),
+      { ack: 2 },
+    );
     now += 299_000;
     assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...old, now })), { ack: 3 });
     now += 2000;
     assert.equal(await answer(post(deliveryOf(3, [4]), { ...old, now })), '401 signature');
     assert.deepEqual(await answer(post(deliveryOf(3, [4]), { ...fresh, now })), { ack: 4 });
-    await assert.rejects(mounted.receiver.rotate({ ...WHO, key: 'never registered' }), { code: 'config_invalid' });
+    await assert.rejects(mounted.receiver.rotate({ ...WHO, key: 'never registered' }), {
+      code: 'config_invalid',
+    });
   });
 
   test('a forgotten key is refused', async () => {

@@ -6,7 +6,11 @@ import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import type { Delivery } from '../../spec-schema/draft/schema.ts';
 import type { ReceiverItem } from '../../src/receiver/applier.ts';
-import { createReceiver, type Receiver, type ReceiverOptions } from '../../src/receiver/receiver.ts';
+import {
+  createReceiver,
+  type Receiver,
+  type ReceiverOptions,
+} from '../../src/receiver/receiver.ts';
 import { Secret } from '../../src/protocol/wire/secret.ts';
 import { signWebhook } from '../../src/protocol/wire/signature.ts';
 import { eventOf } from '../client/peer.ts';
@@ -27,20 +31,44 @@ export async function mount(options: Partial<ReceiverOptions> = {}, port = 0): P
   const app = new Hono();
   app.all('/callback', (context) => receiver!.fetch(context.req.raw));
   const server = createServer(getRequestListener(app.fetch));
-  await new Promise<void>((resolve) => { server.listen(port, '127.0.0.1', resolve); });
+  await new Promise<void>((resolve) => {
+    server.listen(port, '127.0.0.1', resolve);
+  });
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}/callback`;
-  receiver = createReceiver({ endpoint, issuer: 'https://hooks.example.com', signingKey, ...options });
+  receiver = createReceiver({
+    endpoint,
+    issuer: 'https://hooks.example.com',
+    signingKey,
+    ...options,
+  });
   return {
     receiver,
     endpoint,
-    [Symbol.asyncDispose]: () => new Promise((resolve) => { server.close(() => resolve()); server.closeAllConnections(); }),
+    [Symbol.asyncDispose]: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
 }
 
-export function deliveryOf(after: number, sequences: number[], more: Partial<Delivery> = {}): Delivery {
+export function deliveryOf(
+  after: number,
+  sequences: number[],
+  more: Partial<Delivery> = {},
+): Delivery {
   return {
-    subscriptionId: SUBSCRIPTION, key: WHO.key, epoch: EPOCH, after, events: sequences.map((sequence) => eventOf(sequence)),
-    head: Math.max(after, ...sequences), acked: 0, etag: 'etag-1', status: 'active', expiresAt: null, ...more,
+    subscriptionId: SUBSCRIPTION,
+    key: WHO.key,
+    epoch: EPOCH,
+    after,
+    events: sequences.map((sequence) => eventOf(sequence)),
+    head: Math.max(after, ...sequences),
+    acked: 0,
+    etag: 'etag-1',
+    status: 'active',
+    expiresAt: null,
+    ...more,
   };
 }
 
@@ -54,38 +82,66 @@ export interface Posting {
 }
 
 /** What a server sends. */
-export function request(delivery: Delivery, { url, secret, now = Date.now(), headers = {}, body }: Posting): Request {
-  const bytes = body ?? Buffer.from(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: delivery }));
+export function request(
+  delivery: Delivery,
+  { url, secret, now = Date.now(), headers = {}, body }: Posting,
+): Request {
+  const bytes =
+    body ??
+    Buffer.from(
+      JSON.stringify({
+        jsonrpc: '2.0',
+        method: 'notifications/triggers/delivery',
+        params: delivery,
+      }),
+    );
   const timestamp = Math.floor(now / 1000);
   const id = `msg_${delivery.after}_${delivery.events.length}`;
-  const secrets = (typeof secret === 'string' ? [secret] : secret).map((text) => Secret.parse(text));
+  const secrets = (typeof secret === 'string' ? [secret] : secret).map((text) =>
+    Secret.parse(text),
+  );
   const all: Record<string, string | null> = {
-    'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': String(timestamp),
-    'webhook-signature': signWebhook(secrets, id, timestamp, bytes), 'mcp-subscription-id': delivery.subscriptionId, ...headers,
+    'content-type': 'application/json',
+    'webhook-id': id,
+    'webhook-timestamp': String(timestamp),
+    'webhook-signature': signWebhook(secrets, id, timestamp, bytes),
+    'mcp-subscription-id': delivery.subscriptionId,
+    ...headers,
   };
   const kept = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null);
   return new Request(url, { method: 'POST', body: bytes, headers: kept });
 }
 
-export const post = (delivery: Delivery, posting: Posting): Promise<Response> => fetch(request(delivery, posting));
+export const post = (delivery: Delivery, posting: Posting): Promise<Response> =>
+  fetch(request(delivery, posting));
 
 /** Status and body, as far as a server looks. */
 export async function answer(response: Promise<Response>): Promise<unknown> {
-  const { status, ...rest } = await response.then(async (one) => ({ status: one.status, body: (await one.json()) as Record<string, unknown> }));
+  const { status, ...rest } = await response.then(async (one) => ({
+    status: one.status,
+    body: (await one.json()) as Record<string, unknown>,
+  }));
   const { body } = rest;
   return status === 200 ? body : `${status} ${String(body['code'])}`;
 }
 
 /** The number of an event or gap; 0 for what has none. */
-export const numberOf = (item: ReceiverItem): number => ('position' in item ? item.position.sequence : 0);
+export const numberOf = (item: ReceiverItem): number =>
+  'position' in item ? item.position.sequence : 0;
 
 /** Items as words. */
-export const words = (items: readonly ReceiverItem[]): string[] => items.map((item) => {
-  switch (item.type) {
-    case 'event': return `${item.position.sequence}`;
-    case 'gap': return `${item.gap.from}-${item.gap.to} ${item.gap.reason}`;
-    case 'epoch': return `epoch ${item.previous.sequence}→${item.current.sequence}`;
-    case 'lost': return `lost ${item.reason} at ${item.last.sequence}`;
-    case 'terminated': return `terminated ${item.reason}`;
-  }
-});
+export const words = (items: readonly ReceiverItem[]): string[] =>
+  items.map((item) => {
+    switch (item.type) {
+      case 'event':
+        return `${item.position.sequence}`;
+      case 'gap':
+        return `${item.gap.from}-${item.gap.to} ${item.gap.reason}`;
+      case 'epoch':
+        return `epoch ${item.previous.sequence}→${item.current.sequence}`;
+      case 'lost':
+        return `lost ${item.reason} at ${item.last.sequence}`;
+      case 'terminated':
+        return `terminated ${item.reason}`;
+    }
+  });

@@ -9,7 +9,15 @@ import { EXIT } from '../../reference-client/exit.ts';
 import { freePort, SERVER_ARGS } from '../../scripts/demo/server-process.ts';
 import { Running, type Outcome } from './run.ts';
 
-interface Shown { readonly subscriptionId: string; readonly etag: string; readonly epoch: string; readonly head: number; readonly acked: number; readonly status: string; readonly ttlMs: number }
+interface Shown {
+  readonly subscriptionId: string;
+  readonly etag: string;
+  readonly epoch: string;
+  readonly head: number;
+  readonly acked: number;
+  readonly status: string;
+  readonly ttlMs: number;
+}
 
 describe('reference client', () => {
   let server: HttpServer;
@@ -27,7 +35,8 @@ describe('reference client', () => {
     await folder[Symbol.asyncDispose]();
   });
 
-  const start = (...args: string[]) => new Running(['--url', server.process.url, ...args], { MCP_TRIGGERS_TOKEN: token }, folder.path);
+  const start = (...args: string[]) =>
+    new Running(['--url', server.process.url, ...args], { MCP_TRIGGERS_TOKEN: token }, folder.path);
   const run = (...args: string[]): Promise<Outcome> => start(...args).outcome();
   const shown = (outcome: Outcome): Shown => outcome.json[0] as unknown as Shown;
   const get = async (id: string): Promise<Shown> => shown(await run('--json', 'get', id));
@@ -45,34 +54,84 @@ describe('reference client', () => {
     assert.ok(json.json.some((type) => type['name'] === 'github.push' && 'payloadSchema' in type));
   });
 
-  for (const [drain, protocol] of [['callback', '2026-07-28'], ['stream', '2026-07-28'], ['pull', '2025-11-25'], ['auto', 'auto']] as const) {
+  for (const [drain, protocol] of [
+    ['callback', '2026-07-28'],
+    ['stream', '2026-07-28'],
+    ['pull', '2025-11-25'],
+    ['auto', 'auto'],
+  ] as const) {
     test(`[log-contiguous, ack-cumulative] watch by ${drain}, ${protocol}: the promise, then events with their numbers, then everything printed is acknowledged`, async () => {
-      const watching = start('--protocol', protocol, 'watch', 'github.push', '--drain', drain, '--key', drain, '--count', '3');
+      const watching = start(
+        '--protocol',
+        protocol,
+        'watch',
+        'github.push',
+        '--drain',
+        drain,
+        '--key',
+        drain,
+        '--count',
+        '3',
+      );
       await watching.shows('acknowledged, expires');
       const ids = [await feed.happen(), await feed.happen(), await feed.happen()];
       const { code, stdout, stderr } = await watching.outcome();
       assert.equal(code, EXIT.ok, stderr);
-      assert.match(stdout, new RegExp(`^github\\.push by triggers, ${drain === 'auto' ? 'callback' : drain}: order total; loss none silent; gaps exact; numbers server\n {2}log 0 of 0 acknowledged, expires 20.*, server storage durable\n`));
-      const lines = [...stdout.matchAll(/^ +(\d+) {2}\d\d:\d\d:\d\d\.\d{3} {2}github\.push {2}(\S+) {2}\S/gm)];
-      assert.deepEqual(lines.map(([, sequence, id]) => [Number(sequence), id]), ids.map((id, at) => [at + 1, id]));
+      assert.match(
+        stdout,
+        new RegExp(
+          `^github\\.push by triggers, ${drain === 'auto' ? 'callback' : drain}: order total; loss none silent; gaps exact; numbers server\n {2}log 0 of 0 acknowledged, expires 20.*, server storage durable\n`,
+        ),
+      );
+      const lines = [
+        ...stdout.matchAll(/^ +(\d+) {2}\d\d:\d\d:\d\d\.\d{3} {2}github\.push {2}(\S+) {2}\S/gm),
+      ];
+      assert.deepEqual(
+        lines.map(([, sequence, id]) => [Number(sequence), id]),
+        ids.map((id, at) => [at + 1, id]),
+      );
       assert.equal(stderr, '');
       assert.equal((await find(drain)).acked, 3);
     });
   }
 
   test('watch --json prints one object per line: the way, the subscription, states, events', async () => {
-    const watching = start('--json', 'watch', '--select', '[{"name":"github.push"}]', '--drain', 'stream', '--key', 'lines', '--count', '1', '--unsubscribe');
+    const watching = start(
+      '--json',
+      'watch',
+      '--select',
+      '[{"name":"github.push"}]',
+      '--drain',
+      'stream',
+      '--key',
+      'lines',
+      '--count',
+      '1',
+      '--unsubscribe',
+    );
     await watching.shows('"type":"subscription"');
     const id = await feed.happen();
     const outcome = await watching.outcome();
     assert.equal(outcome.code, EXIT.ok);
-    assert.deepEqual(outcome.json.map(({ type }) => type), ['mode', 'state', 'subscription', 'event']);
+    assert.deepEqual(
+      outcome.json.map(({ type }) => type),
+      ['mode', 'state', 'subscription', 'event'],
+    );
     assert.equal((outcome.json[3]!['event'] as { eventId: string }).eventId, id);
     assert.equal(await find('lines'), undefined, '--unsubscribe ended it');
   });
 
   test('[rec-from-applied] watch with a ledger continues after Ctrl+C, which keeps the subscription', async () => {
-    const args = ['--ledger', 'positions.json', 'watch', 'github.push', '--drain', 'stream', '--key', 'ledger'];
+    const args = [
+      '--ledger',
+      'positions.json',
+      'watch',
+      'github.push',
+      '--drain',
+      'stream',
+      '--key',
+      'ledger',
+    ];
     const first = start(...args);
     await first.shows('acknowledged, expires');
     await feed.happen();
@@ -89,7 +148,16 @@ describe('reference client', () => {
   });
 
   test('watch tells of a server that goes away and comes back', async () => {
-    const watching = start('watch', 'github.push', '--drain', 'stream', '--key', 'away', '--count', '1');
+    const watching = start(
+      'watch',
+      'github.push',
+      '--drain',
+      'stream',
+      '--key',
+      'away',
+      '--count',
+      '1',
+    );
     await watching.shows('acknowledged, expires');
     await server.process.kill();
     await watching.shows(/^-- The server cannot be reached: .* Trying again in /m, 'stderr');
@@ -102,18 +170,35 @@ describe('reference client', () => {
 
   test('[upd-if-match, ack-cumulative, end-tombstone] get, update, ack and unsubscribe change what they say', async () => {
     const { subscriptionId, etag, epoch } = await find('pull');
-    assert.match((await run('get', subscriptionId)).stdout, /^ +log +epoch \S+, head \d+, acknowledged 3, \d+ waiting, oldest kept 1$/m);
-    assert.equal((await run('get', subscriptionId, '--if-none-match', etag)).stdout.slice(0, 12), 'Not changed.');
+    assert.match(
+      (await run('get', subscriptionId)).stdout,
+      /^ +log +epoch \S+, head \d+, acknowledged 3, \d+ waiting, oldest kept 1$/m,
+    );
+    assert.equal(
+      (await run('get', subscriptionId, '--if-none-match', etag)).stdout.slice(0, 12),
+      'Not changed.',
+    );
 
-    const paused = shown(await run('--json', 'update', subscriptionId, '--pause', '--ttl', '2h', '--if-match', etag));
+    const paused = shown(
+      await run('--json', 'update', subscriptionId, '--pause', '--ttl', '2h', '--if-match', etag),
+    );
     assert.deepEqual([paused.status, paused.ttlMs], ['paused', 7_200_000]);
     const stale = await run('update', subscriptionId, '--resume', '--if-match', etag);
     assert.equal(stale.code, EXIT.refused);
-    assert.match(stale.stderr, new RegExp(`^Conflict: [^\\n]+\\n {2}data {2}\\{"kind":"etag","etag":"${paused.etag}"\\}\\n {2}hint {2}.*--if-match ${paused.etag}\\.\\n$`));
+    assert.match(
+      stale.stderr,
+      new RegExp(
+        `^Conflict: [^\\n]+\\n {2}data {2}\\{"kind":"etag","etag":"${paused.etag}"\\}\\n {2}hint {2}.*--if-match ${paused.etag}\\.\\n$`,
+      ),
+    );
     assert.equal((await get(subscriptionId)).status, 'paused');
 
     const behind = await run('ack', subscriptionId, epoch, '1');
-    assert.match(behind.stdout, /^Acknowledged to 3 of \d+\.$/m, 'an acknowledgement never moves back');
+    assert.match(
+      behind.stdout,
+      /^Acknowledged to 3 of \d+\.$/m,
+      'an acknowledgement never moves back',
+    );
     const foreign = await run('ack', subscriptionId, 'another_epoch', '1');
     assert.equal(foreign.code, EXIT.refused);
     assert.match(foreign.stderr, /"kind":"epoch"/);
@@ -121,8 +206,14 @@ describe('reference client', () => {
     assert.equal((await run('unsubscribe', subscriptionId)).stdout, `Ended ${subscriptionId}.\n`);
     const gone = await run('--json', 'get', subscriptionId);
     assert.equal(gone.code, EXIT.refused);
-    const { error, exitCode } = JSON.parse(gone.stderr) as { error: { name: string; data: { reason: string }; hint: string }; exitCode: number };
-    assert.deepEqual([error.name, error.data.reason, exitCode], ['NotFound', 'unsubscribed', EXIT.refused]);
+    const { error, exitCode } = JSON.parse(gone.stderr) as {
+      error: { name: string; data: { reason: string }; hint: string };
+      exitCode: number;
+    };
+    assert.deepEqual(
+      [error.name, error.data.reason, exitCode],
+      ['NotFound', 'unsubscribed', EXIT.refused],
+    );
     assert.match(error.hint, /^It ended: unsubscribed\. Its log ended at \d+/);
   });
 
@@ -138,13 +229,27 @@ describe('reference client', () => {
   test('over stdio the same commands work, and a callback falls back to what there is', async () => {
     const watched = join(folder.path, 'watched');
     await mkdir(watched);
-    const env = { TRIGGERS_DATA_DIR: join(folder.path, 'piped'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' };
-    const command = [process.execPath, ...SERVER_ARGS, '--stdio'].map((word) => `'${word}'`).join(' ');
-    const { code, stdout, stderr } = await new Running(['--stdio', command, 'list'], env, folder.path).outcome();
+    const env = {
+      TRIGGERS_DATA_DIR: join(folder.path, 'piped'),
+      TRIGGERS_WATCH_FOLDER: watched,
+      TRIGGERS_LOG_LEVEL: 'error',
+    };
+    const command = [process.execPath, ...SERVER_ARGS, '--stdio']
+      .map((word) => `'${word}'`)
+      .join(' ');
+    const { code, stdout, stderr } = await new Running(
+      ['--stdio', command, 'list'],
+      env,
+      folder.path,
+    ).outcome();
     assert.equal(code, EXIT.ok, stderr);
     assert.match(stdout, /^file\.changed$/m);
     // This server delivers to no loopback address, so the way to the endpoint is refused and the next rung is taken.
-    const watching = new Running(['--stdio', command, 'watch', 'file.changed', '--unsubscribe'], env, folder.path);
+    const watching = new Running(
+      ['--stdio', command, 'watch', 'file.changed', '--unsubscribe'],
+      env,
+      folder.path,
+    );
     await watching.shows(/^-- downgraded: file\.changed by triggers, stream: /m);
     assert.match(watching.stdout, /^file\.changed by triggers, callback: /m);
     watching.interrupt();
@@ -152,29 +257,98 @@ describe('reference client', () => {
   });
 
   test('a token may come from a file', async () => {
-    const { code, stdout } = await new Running(['--url', server.process.url, '--token-file', join(server.dataDir, 'token'), 'list'], {}, folder.path).outcome();
+    const { code, stdout } = await new Running(
+      ['--url', server.process.url, '--token-file', join(server.dataDir, 'token'), 'list'],
+      {},
+      folder.path,
+    ).outcome();
     assert.equal(code, EXIT.ok);
     assert.match(stdout, /^github\.push$/m);
   });
 
   const nobody = async () => `http://127.0.0.1:${await freePort()}/mcp`;
-  const failures: readonly (readonly [what: string, args: readonly string[] | (() => Promise<readonly string[]>), code: number, stderr: RegExp])[] = [
+  const failures: readonly (readonly [
+    what: string,
+    args: readonly string[] | (() => Promise<readonly string[]>),
+    code: number,
+    stderr: RegExp,
+  ])[] = [
     ['no command', [], EXIT.usage, /hint {2}See --help\./],
     ['an unknown option', ['list', '--colour'], EXIT.usage, /^usage: unknown option '--colour'/],
-    ['an unknown drain', ['watch', 'x', '--drain', 'fax'], EXIT.usage, /Allowed choices are callback, stream, pull, auto\./],
-    ['neither trigger nor selection', ['watch'], EXIT.usage, /^usage: Name a trigger type, or give --select, --resource or --tool\./],
-    ['a lifetime that is none', ['watch', 'x', '--ttl', 'soon'], EXIT.usage, /^usage: --ttl must look like 90s/],
-    ['a selection that is no JSON', ['watch', '--select', '{'], EXIT.usage, /^usage: --select must be JSON/],
-    ['a selection without a name', ['watch', '--select', '[{}]'], EXIT.usage, /^usage: --select: expected .* at \/select\/0/],
+    [
+      'an unknown drain',
+      ['watch', 'x', '--drain', 'fax'],
+      EXIT.usage,
+      /Allowed choices are callback, stream, pull, auto\./,
+    ],
+    [
+      'neither trigger nor selection',
+      ['watch'],
+      EXIT.usage,
+      /^usage: Name a trigger type, or give --select, --resource or --tool\./,
+    ],
+    [
+      'a lifetime that is none',
+      ['watch', 'x', '--ttl', 'soon'],
+      EXIT.usage,
+      /^usage: --ttl must look like 90s/,
+    ],
+    [
+      'a selection that is no JSON',
+      ['watch', '--select', '{'],
+      EXIT.usage,
+      /^usage: --select must be JSON/,
+    ],
+    [
+      'a selection without a name',
+      ['watch', '--select', '[{}]'],
+      EXIT.usage,
+      /^usage: --select: expected .* at \/select\/0/,
+    ],
     ['an update of nothing', ['update', 'sub_x'], EXIT.usage, /^usage: Say what to change/],
     ['a token file that is missing', ['--token-file', 'nowhere', 'list'], EXIT.usage, /^ENOENT: /],
-    ['nobody at the address', async () => ['--url', await nobody(), 'list'], EXIT.unreachable, /^unreachable: The server cannot be reached/],
-    ['nobody at the address, in the old protocol', async () => ['--url', await nobody(), '--protocol', '2025-11-25', 'list'], EXIT.unreachable, /^unreachable: /],
-    ['a program that does not exist', ['--stdio', '/nonexistent/program', 'list'], EXIT.unreachable, /^unreachable: /],
-    ['a trigger that does not exist', ['watch', 'no.such', '--drain', 'pull'], EXIT.refused, /^NotFound: .*\n {2}data {2}\{"kind":"trigger"\}\n {2}hint {2}See the names with "list"\./],
-    ['arguments that do not fit', ['watch', 'github.push', '--drain', 'pull', '--arg', 'repository=5'], EXIT.refused, /^InvalidParams: /],
-    ['an unknown subscription', ['get', `sub_${'a'.repeat(32)}`], EXIT.refused, /^NotFound: .*\n {2}data {2}\{"kind":"subscription"\}/],
-    ['a path without an endpoint', async () => ['--url', `${server.process.origin}/nowhere`, 'list'], EXIT.unsupported, /^not_supported: /],
+    [
+      'nobody at the address',
+      async () => ['--url', await nobody(), 'list'],
+      EXIT.unreachable,
+      /^unreachable: The server cannot be reached/,
+    ],
+    [
+      'nobody at the address, in the old protocol',
+      async () => ['--url', await nobody(), '--protocol', '2025-11-25', 'list'],
+      EXIT.unreachable,
+      /^unreachable: /,
+    ],
+    [
+      'a program that does not exist',
+      ['--stdio', '/nonexistent/program', 'list'],
+      EXIT.unreachable,
+      /^unreachable: /,
+    ],
+    [
+      'a trigger that does not exist',
+      ['watch', 'no.such', '--drain', 'pull'],
+      EXIT.refused,
+      /^NotFound: .*\n {2}data {2}\{"kind":"trigger"\}\n {2}hint {2}See the names with "list"\./,
+    ],
+    [
+      'arguments that do not fit',
+      ['watch', 'github.push', '--drain', 'pull', '--arg', 'repository=5'],
+      EXIT.refused,
+      /^InvalidParams: /,
+    ],
+    [
+      'an unknown subscription',
+      ['get', `sub_${'a'.repeat(32)}`],
+      EXIT.refused,
+      /^NotFound: .*\n {2}data {2}\{"kind":"subscription"\}/,
+    ],
+    [
+      'a path without an endpoint',
+      async () => ['--url', `${server.process.origin}/nowhere`, 'list'],
+      EXIT.unsupported,
+      /^not_supported: /,
+    ],
   ];
   for (const [what, args, expected, stderr] of failures) {
     test(`${what}: exit code ${expected} and a hint`, async () => {
@@ -188,7 +362,11 @@ describe('reference client', () => {
 
   test('a refused token is told apart from a server that is away, and is repeated nowhere', async () => {
     const secret = 'eyJhbGciOiJub25lIn0.secret.token';
-    const { code, stdout, stderr } = await new Running(['--url', server.process.url, '--token', secret, 'list'], {}, folder.path).outcome();
+    const { code, stdout, stderr } = await new Running(
+      ['--url', server.process.url, '--token', secret, 'list'],
+      {},
+      folder.path,
+    ).outcome();
     assert.equal(code, EXIT.unreachable);
     assert.match(stderr, /^unauthorized: /);
     assert.ok(!(stdout + stderr).includes(secret));
@@ -197,7 +375,16 @@ describe('reference client', () => {
   test('--help tells commands and exit codes', async () => {
     const { code, stdout, stderr } = await run('--help');
     assert.deepEqual([code, stderr], [EXIT.ok, '']);
-    for (const text of ['watch [options] [trigger]', 'Exit codes:', '5  the subscription has ended on the server']) assert.ok(stdout.includes(text), text);
-    assert.ok((await readFile(new URL('../../README.md', import.meta.url), 'utf8')).includes('the subscription has ended on the server'));
+    for (const text of [
+      'watch [options] [trigger]',
+      'Exit codes:',
+      '5  the subscription has ended on the server',
+    ])
+      assert.ok(stdout.includes(text), text);
+    assert.ok(
+      (await readFile(new URL('../../README.md', import.meta.url), 'utf8')).includes(
+        'the subscription has ended on the server',
+      ),
+    );
   });
 });

@@ -28,13 +28,20 @@ describe('README', () => {
 
   test('it names every variable of the server and every exit code of the client', () => {
     for (const { name } of describeConfig()) assert.ok(readme.includes(`| \`${name}\` |`), name);
-    assert.deepEqual(EXIT_MEANINGS.map(([code]) => code), Object.values(EXIT));
-    for (const [code, meaning] of EXIT_MEANINGS) assert.ok(readme.includes(`| ${code} | ${meaning} |`), meaning);
+    assert.deepEqual(
+      EXIT_MEANINGS.map(([code]) => code),
+      Object.values(EXIT),
+    );
+    for (const [code, meaning] of EXIT_MEANINGS)
+      assert.ok(readme.includes(`| ${code} | ${meaning} |`), meaning);
   });
 
   test('its excerpt of the demo fits a terminal', () => {
     const excerpt = /```text\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
     assert.match(excerpt, /Everything held/);
-    assert.deepEqual(excerpt.split('\n').filter((line) => line.length > COLUMNS_MAX), []);
+    assert.deepEqual(
+      excerpt.split('\n').filter((line) => line.length > COLUMNS_MAX),
+      [],
+    );
   });
 });

@@ -24,7 +24,11 @@ export class Running {
 
   constructor(args: readonly string[], env: Readonly<Record<string, string>>, cwd: string) {
     this.#child = spawn(process.execPath, ['--conditions=mcp-triggers-source', MAIN, ...args], {
-      cwd, env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'], timeout: PATIENCE_MS, killSignal: 'SIGKILL',
+      cwd,
+      env: { PATH: process.env['PATH'], ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: PATIENCE_MS,
+      killSignal: 'SIGKILL',
     });
     this.#closed = once(this.#child, 'close');
     this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
@@ -33,7 +37,9 @@ export class Running {
 
   /** Resolves when standard output, or standard error, holds this. */
   async shows(text: string | RegExp, where: 'stdout' | 'stderr' = 'stdout'): Promise<void> {
-    await eventually(`${String(text)} in ${where}; it holds: ${this[where]}`, () => (typeof text === 'string' ? this[where].includes(text) : text.test(this[where])));
+    await eventually(`${String(text)} in ${where}; it holds: ${this[where]}`, () =>
+      typeof text === 'string' ? this[where].includes(text) : text.test(this[where]),
+    );
   }
 
   interrupt(): void {
@@ -43,6 +49,16 @@ export class Running {
   async outcome(): Promise<Outcome> {
     await this.#closed;
     const { stdout, stderr } = this;
-    return { code: this.#child.exitCode, stdout, stderr, get json() { return stdout.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>); } };
+    return {
+      code: this.#child.exitCode,
+      stdout,
+      stderr,
+      get json() {
+        return stdout
+          .split('\n')
+          .filter((line) => line !== '')
+          .map((line) => JSON.parse(line) as Record<string, unknown>);
+      },
+    };
   }
 }

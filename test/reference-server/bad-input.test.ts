@@ -13,7 +13,8 @@ let server: Running;
 let mine: SubscribeResult;
 beforeAll(async () => {
   server = await startServer();
-  mine = (await server.call('triggers/subscribe', { key: 'mine', select })).result as unknown as SubscribeResult;
+  mine = (await server.call('triggers/subscribe', { key: 'mine', select }))
+    .result as unknown as SubscribeResult;
   await server.emit(doorOpened.event({ eventId: 'e1', data: { door: 'front', by: 'x' } }));
 });
 afterAll(() => server.close());
@@ -28,31 +29,190 @@ interface Row {
 
 const invalid = (path: string) => ({ kind: 'invalid', path });
 const rows: readonly Row[] = [
-  { about: 'an unknown trigger type', method: 'triggers/subscribe', params: () => ({ select: [{ name: 'no.such' }] }), code: -32023, data: { kind: 'trigger' } },
-  { about: 'arguments against the inputSchema [err-path]', method: 'triggers/subscribe', params: () => ({ select: [{ name: 'door.opened', arguments: { door: 7 } }] }), code: -32602, data: invalid('/select/0/arguments/door') },
-  { about: 'no selection', method: 'triggers/subscribe', params: () => ({ select: [] }), code: -32602, data: invalid('/select') },
-  { about: 'params that are missing', method: 'triggers/subscribe', params: () => ({}), code: -32602, data: invalid('/select') },
-  { about: 'a member of the wrong type', method: 'triggers/subscribe', params: () => ({ select: 'door.opened' }), code: -32602, data: invalid('/select') },
-  { about: 'a negative duration [gen-integers]', method: 'triggers/subscribe', params: () => ({ select, ttlMs: -1 }), code: -32602, data: invalid('/ttlMs') },
-  { about: 'a duration with a fraction [gen-integers]', method: 'triggers/subscribe', params: () => ({ select, ttlMs: 60_000.5 }), code: -32602, data: invalid('/ttlMs') },
-  { about: 'a duration above 2^53-1 [gen-integers]', method: 'triggers/subscribe', params: () => ({ select, ttlMs: 2 ** 53 }), code: -32602, data: invalid('/ttlMs') },
-  { about: 'a key with a space', method: 'triggers/subscribe', params: () => ({ select, key: `a ${CANARY}` }), code: -32602, data: invalid('/key') },
-  { about: 'a callback that is no URL', method: 'triggers/subscribe', params: () => ({ select, callback: { url: CANARY.padEnd(20, '!'), secret } }), code: -32602, data: invalid('/callback/url') },
-  { about: 'a callback with credentials', method: 'triggers/subscribe', params: () => ({ select, callback: { url: `https://u:${CANARY}@example.com/`, secret } }), code: -32602, data: invalid('/callback/url') },
-  { about: 'a callback to a private address', method: 'triggers/subscribe', params: () => ({ select, callback: { url: `https://10.0.0.1/${CANARY}`, secret } }), code: -32602, data: invalid('/callback/url') },
-  { about: 'a callback over plain http elsewhere', method: 'triggers/subscribe', params: () => ({ select, callback: { url: `http://example.com/${CANARY}`, secret } }), code: -32602, data: invalid('/callback/url') },
-  { about: 'a secret without its prefix', method: 'triggers/subscribe', params: () => ({ select, callback: { url: 'https://example.com/', secret: CANARY } }), code: -32602, data: invalid('/callback/secret') },
-  { about: 'a secret that is too short', method: 'triggers/subscribe', params: () => ({ select, callback: { url: 'https://example.com/', secret: `whsec_${Buffer.alloc(8).toString('base64')}` } }), code: -32602, data: invalid('/callback/secret') },
-  { about: 'a different subscription under a key that is taken', method: 'triggers/subscribe', params: () => ({ key: 'mine', select: [{ name: 'door.opened' }] }), code: -32602, data: ({ subscriptionId, etag }) => ({ kind: 'key', subscriptionId, etag }) },
-  { about: 'a stale ifMatch on update', method: 'triggers/update', params: ({ subscriptionId }) => ({ subscriptionId, ifMatch: 'stale', paused: true }), code: -32602, data: ({ etag }) => ({ kind: 'etag', etag }) },
-  { about: 'a stale ifMatch on unsubscribe', method: 'triggers/unsubscribe', params: ({ subscriptionId }) => ({ subscriptionId, ifMatch: 'stale' }), code: -32602, data: ({ etag }) => ({ kind: 'etag', etag }) },
-  { about: 'an acknowledgement beyond what was sent', method: 'triggers/ack', params: ({ subscriptionId, epoch }) => ({ subscriptionId, position: { epoch, sequence: 99 } }), code: -32602, data: { kind: 'position' } },
-  { about: 'a position of another epoch', method: 'triggers/pull', params: ({ subscriptionId }) => ({ subscriptionId, after: { epoch: 'another-epoch', sequence: 0 } }), code: -32602, data: { kind: 'epoch' } },
-  { about: 'a negative position [gen-integers]', method: 'triggers/pull', params: ({ subscriptionId, epoch }) => ({ subscriptionId, after: { epoch, sequence: -1 } }), code: -32602, data: invalid('/after/sequence') },
-  { about: 'a window of nothing', method: 'triggers/stream', params: ({ subscriptionId }) => ({ subscriptionId, window: { events: 0 } }), code: -32602, data: invalid('/window/events') },
-  { about: 'an id that cannot be one', method: 'triggers/get', params: () => ({ subscriptionId: `../${CANARY}` }), code: -32602, data: invalid('/subscriptionId') },
-  { about: 'an unknown id', method: 'triggers/get', params: () => ({ subscriptionId: UNKNOWN_ID }), code: -32023, data: { kind: 'subscription' } },
-  { about: 'nesting without end', method: 'triggers/subscribe', params: () => ({ select: [{ name: 'door.opened', arguments: nested(200) }] }), code: -32602, data: invalid('') },
+  {
+    about: 'an unknown trigger type',
+    method: 'triggers/subscribe',
+    params: () => ({ select: [{ name: 'no.such' }] }),
+    code: -32023,
+    data: { kind: 'trigger' },
+  },
+  {
+    about: 'arguments against the inputSchema [err-path]',
+    method: 'triggers/subscribe',
+    params: () => ({ select: [{ name: 'door.opened', arguments: { door: 7 } }] }),
+    code: -32602,
+    data: invalid('/select/0/arguments/door'),
+  },
+  {
+    about: 'no selection',
+    method: 'triggers/subscribe',
+    params: () => ({ select: [] }),
+    code: -32602,
+    data: invalid('/select'),
+  },
+  {
+    about: 'params that are missing',
+    method: 'triggers/subscribe',
+    params: () => ({}),
+    code: -32602,
+    data: invalid('/select'),
+  },
+  {
+    about: 'a member of the wrong type',
+    method: 'triggers/subscribe',
+    params: () => ({ select: 'door.opened' }),
+    code: -32602,
+    data: invalid('/select'),
+  },
+  {
+    about: 'a negative duration [gen-integers]',
+    method: 'triggers/subscribe',
+    params: () => ({ select, ttlMs: -1 }),
+    code: -32602,
+    data: invalid('/ttlMs'),
+  },
+  {
+    about: 'a duration with a fraction [gen-integers]',
+    method: 'triggers/subscribe',
+    params: () => ({ select, ttlMs: 60_000.5 }),
+    code: -32602,
+    data: invalid('/ttlMs'),
+  },
+  {
+    about: 'a duration above 2^53-1 [gen-integers]',
+    method: 'triggers/subscribe',
+    params: () => ({ select, ttlMs: 2 ** 53 }),
+    code: -32602,
+    data: invalid('/ttlMs'),
+  },
+  {
+    about: 'a key with a space',
+    method: 'triggers/subscribe',
+    params: () => ({ select, key: `a ${CANARY}` }),
+    code: -32602,
+    data: invalid('/key'),
+  },
+  {
+    about: 'a callback that is no URL',
+    method: 'triggers/subscribe',
+    params: () => ({ select, callback: { url: CANARY.padEnd(20, '!'), secret } }),
+    code: -32602,
+    data: invalid('/callback/url'),
+  },
+  {
+    about: 'a callback with credentials',
+    method: 'triggers/subscribe',
+    params: () => ({ select, callback: { url: `https://u:${CANARY}@example.com/`, secret } }),
+    code: -32602,
+    data: invalid('/callback/url'),
+  },
+  {
+    about: 'a callback to a private address',
+    method: 'triggers/subscribe',
+    params: () => ({ select, callback: { url: `https://10.0.0.1/${CANARY}`, secret } }),
+    code: -32602,
+    data: invalid('/callback/url'),
+  },
+  {
+    about: 'a callback over plain http elsewhere',
+    method: 'triggers/subscribe',
+    params: () => ({ select, callback: { url: `http://example.com/${CANARY}`, secret } }),
+    code: -32602,
+    data: invalid('/callback/url'),
+  },
+  {
+    about: 'a secret without its prefix',
+    method: 'triggers/subscribe',
+    params: () => ({ select, callback: { url: 'https://example.com/', secret: CANARY } }),
+    code: -32602,
+    data: invalid('/callback/secret'),
+  },
+  {
+    about: 'a secret that is too short',
+    method: 'triggers/subscribe',
+    params: () => ({
+      select,
+      callback: {
+        url: 'https://example.com/',
+        secret: `whsec_${Buffer.alloc(8).toString('base64')}`,
+      },
+    }),
+    code: -32602,
+    data: invalid('/callback/secret'),
+  },
+  {
+    about: 'a different subscription under a key that is taken',
+    method: 'triggers/subscribe',
+    params: () => ({ key: 'mine', select: [{ name: 'door.opened' }] }),
+    code: -32602,
+    data: ({ subscriptionId, etag }) => ({ kind: 'key', subscriptionId, etag }),
+  },
+  {
+    about: 'a stale ifMatch on update',
+    method: 'triggers/update',
+    params: ({ subscriptionId }) => ({ subscriptionId, ifMatch: 'stale', paused: true }),
+    code: -32602,
+    data: ({ etag }) => ({ kind: 'etag', etag }),
+  },
+  {
+    about: 'a stale ifMatch on unsubscribe',
+    method: 'triggers/unsubscribe',
+    params: ({ subscriptionId }) => ({ subscriptionId, ifMatch: 'stale' }),
+    code: -32602,
+    data: ({ etag }) => ({ kind: 'etag', etag }),
+  },
+  {
+    about: 'an acknowledgement beyond what was sent',
+    method: 'triggers/ack',
+    params: ({ subscriptionId, epoch }) => ({ subscriptionId, position: { epoch, sequence: 99 } }),
+    code: -32602,
+    data: { kind: 'position' },
+  },
+  {
+    about: 'a position of another epoch',
+    method: 'triggers/pull',
+    params: ({ subscriptionId }) => ({
+      subscriptionId,
+      after: { epoch: 'another-epoch', sequence: 0 },
+    }),
+    code: -32602,
+    data: { kind: 'epoch' },
+  },
+  {
+    about: 'a negative position [gen-integers]',
+    method: 'triggers/pull',
+    params: ({ subscriptionId, epoch }) => ({ subscriptionId, after: { epoch, sequence: -1 } }),
+    code: -32602,
+    data: invalid('/after/sequence'),
+  },
+  {
+    about: 'a window of nothing',
+    method: 'triggers/stream',
+    params: ({ subscriptionId }) => ({ subscriptionId, window: { events: 0 } }),
+    code: -32602,
+    data: invalid('/window/events'),
+  },
+  {
+    about: 'an id that cannot be one',
+    method: 'triggers/get',
+    params: () => ({ subscriptionId: `../${CANARY}` }),
+    code: -32602,
+    data: invalid('/subscriptionId'),
+  },
+  {
+    about: 'an unknown id',
+    method: 'triggers/get',
+    params: () => ({ subscriptionId: UNKNOWN_ID }),
+    code: -32023,
+    data: { kind: 'subscription' },
+  },
+  {
+    about: 'nesting without end',
+    method: 'triggers/subscribe',
+    params: () => ({ select: [{ name: 'door.opened', arguments: nested(200) }] }),
+    code: -32602,
+    data: invalid(''),
+  },
 ];
 
 describe('a bad request is refused with typed data, repeats no value and changes nothing [gen-atomic] [err-no-value] [gen-own-codes]', () => {
@@ -65,7 +225,10 @@ describe('a bad request is refused with typed data, repeats no value and changes
       const { result } = await server.call('triggers/subscriptions');
       const [only, ...others] = result?.['subscriptions'] as SubscribeResult[];
       assert.equal(others.length, 0);
-      assert.deepEqual({ etag: only?.etag, head: only?.head, acked: only?.acked }, { etag: mine.etag, head: 1, acked: 0 });
+      assert.deepEqual(
+        { etag: only?.etag, head: only?.head, acked: only?.acked },
+        { etag: mine.etag, head: 1, acked: 0 },
+      );
     });
   }
 });

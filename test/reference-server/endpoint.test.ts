@@ -7,14 +7,21 @@ import { generateKeyPair } from 'jose';
 import { modern, startServer, type Claims, type Running } from './harness.ts';
 
 let server: Running;
-beforeAll(async () => { server = await startServer(); });
+beforeAll(async () => {
+  server = await startServer();
+});
 afterAll(() => server.close());
 
 const list = modern('triggers/list');
 
 describe('a token that is not good is refused with a challenge [iso-principal]', () => {
   const past = () => Math.floor(Date.now() / 1000) - 3600;
-  const rows: readonly (readonly [about: string, claims: () => Claims, status: number, error: string])[] = [
+  const rows: readonly (readonly [
+    about: string,
+    claims: () => Claims,
+    status: number,
+    error: string,
+  ])[] = [
     ['expired', () => ({ exp: past() }), 401, 'invalid_token'],
     ['without an expiry', () => ({ exp: undefined }), 401, 'invalid_token'],
     ['for another audience', () => ({ aud: 'https://other.example/mcp' }), 401, 'invalid_token'],
@@ -29,34 +36,63 @@ describe('a token that is not good is refused with a challenge [iso-principal]',
   for (const [about, claims, status, error] of rows) {
     test(about, async () => {
       const token = await server.token('alice', claims());
-      await refused(await server.post(list.body, { as: token, headers: list.headers }), status, error, token);
+      await refused(
+        await server.post(list.body, { as: token, headers: list.headers }),
+        status,
+        error,
+        token,
+      );
     });
   }
 
   test('signed with another key', async () => {
     const { privateKey } = await generateKeyPair('ES256');
     const token = await server.token('alice', {}, privateKey);
-    await refused(await server.post(list.body, { as: token, headers: list.headers }), 401, 'invalid_token', token);
+    await refused(
+      await server.post(list.body, { as: token, headers: list.headers }),
+      401,
+      'invalid_token',
+      token,
+    );
   });
 
   test('signed with nothing at all', async () => {
     const [, payload] = (await server.token('alice')).split('.');
     const token = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${payload}.`;
-    await refused(await server.post(list.body, { as: token, headers: list.headers }), 401, 'invalid_token', token);
+    await refused(
+      await server.post(list.body, { as: token, headers: list.headers }),
+      401,
+      'invalid_token',
+      token,
+    );
   });
 
   test('no token', async () => {
-    await refused(await server.post(list.body, { as: null, headers: list.headers }), 401, 'invalid_token', 'Bearer x');
+    await refused(
+      await server.post(list.body, { as: null, headers: list.headers }),
+      401,
+      'invalid_token',
+      'Bearer x',
+    );
   });
 
   test('in the query instead of the header', async () => {
     const url = new URL(server.url);
     url.searchParams.set('access_token', await server.token('alice'));
-    const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...list.headers }, body: JSON.stringify(list.body) });
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...list.headers },
+      body: JSON.stringify(list.body),
+    });
     assert.equal(response.status, 401);
   });
 
-  async function refused(response: Response, status: number, error: string, token: string): Promise<void> {
+  async function refused(
+    response: Response,
+    status: number,
+    error: string,
+    token: string,
+  ): Promise<void> {
     const body = await response.text();
     assert.equal(response.status, status, body);
     const challenge = response.headers.get('www-authenticate') ?? '';
@@ -68,22 +104,38 @@ describe('a token that is not good is refused with a challenge [iso-principal]',
 });
 
 test('the metadata names the resource and its issuer (RFC 9728)', async () => {
-  for (const path of ['/.well-known/oauth-protected-resource/mcp', '/.well-known/oauth-protected-resource']) {
-    const metadata = await (await fetch(new URL(path, server.url))).json() as Record<string, unknown>;
-    assert.partialDeepStrictEqual(metadata, { resource: server.url.href, authorization_servers: [server.issuer.url], scopes_supported: ['triggers'] });
+  for (const path of [
+    '/.well-known/oauth-protected-resource/mcp',
+    '/.well-known/oauth-protected-resource',
+  ]) {
+    const metadata = (await (await fetch(new URL(path, server.url))).json()) as Record<
+      string,
+      unknown
+    >;
+    assert.partialDeepStrictEqual(metadata, {
+      resource: server.url.href,
+      authorization_servers: [server.issuer.url],
+      scopes_supported: ['triggers'],
+    });
   }
 });
 
-test('a key service that cannot be reached is our failure, not the caller\'s', async () => {
+test("a key service that cannot be reached is our failure, not the caller's", async () => {
   const lonely = await startServer({ TRIGGERS_AUTH_JWKS_URI: 'http://127.0.0.1:9/jwks.json' });
   const response = await lonely.post(list.body, { headers: list.headers });
   assert.equal(response.status, 500);
-  assert.equal((await response.json() as { error: string }).error, 'server_error');
+  assert.equal(((await response.json()) as { error: string }).error, 'server_error');
   await lonely.close();
 });
 
 describe('what is not a request of MCP is refused before it is read', () => {
-  const rows: readonly (readonly [about: string, body: string | Uint8Array, headers: Record<string, string>, status: number, code: number])[] = [
+  const rows: readonly (readonly [
+    about: string,
+    body: string | Uint8Array,
+    headers: Record<string, string>,
+    status: number,
+    code: number,
+  ])[] = [
     ['text', 'hello', { 'content-type': 'text/plain' }, 415, -32000],
     ['a form', 'a=b', { 'content-type': 'application/x-www-form-urlencoded' }, 415, -32000],
     ['gzip', '{}', { 'content-encoding': 'gzip' }, 415, -32000],
@@ -96,7 +148,7 @@ describe('what is not a request of MCP is refused before it is read', () => {
   for (const [about, body, headers, status, code] of rows) {
     test(about, async () => {
       const response = await server.post(body, { headers });
-      const answer = await response.json() as { jsonrpc: string; error: { code: number } };
+      const answer = (await response.json()) as { jsonrpc: string; error: { code: number } };
       assert.deepEqual([response.status, answer.jsonrpc, answer.error.code], [status, '2.0', code]);
     });
   }
@@ -104,7 +156,18 @@ describe('what is not a request of MCP is refused before it is read', () => {
   test('5 MB without a length', async () => {
     const status = await new Promise<number | undefined>((resolve, reject) => {
       void server.token('alice').then((token) => {
-        const outgoing = httpRequest(server.url, { method: 'POST', headers: { 'content-type': 'application/json', authorization: `Bearer ${token}`, 'transfer-encoding': 'chunked' } }, (incoming) => resolve(incoming.statusCode));
+        const outgoing = httpRequest(
+          server.url,
+          {
+            method: 'POST',
+            headers: {
+              'content-type': 'application/json',
+              authorization: `Bearer ${token}`,
+              'transfer-encoding': 'chunked',
+            },
+          },
+          (incoming) => resolve(incoming.statusCode),
+        );
         outgoing.on('error', reject);
         for (let n = 0; n < 80; n += 1) outgoing.write(Buffer.alloc(65_536, 0x20));
       });
@@ -118,29 +181,48 @@ describe('what is not a request of MCP is refused before it is read', () => {
   });
 
   test('a header block of 20 kB', async () => {
-    const answer = await raw(`GET /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`);
+    const answer = await raw(
+      `GET /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`,
+    );
     assert.match(answer, /^HTTP\/1\.1 431 /);
   });
 });
 
-describe('a web page cannot use a visitor\'s network (DNS rebinding)', () => {
+describe("a web page cannot use a visitor's network (DNS rebinding)", () => {
   test('a foreign host name', async () => {
-    const answer = await raw('POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-length: 0\r\nconnection: close\r\n\r\n');
+    const answer = await raw(
+      'POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-length: 0\r\nconnection: close\r\n\r\n',
+    );
     assert.match(answer, /^HTTP\/1\.1 403 /);
   });
   test('a foreign origin', async () => {
-    const response = await server.post(list.body, { headers: { ...list.headers, origin: 'https://evil.example' } });
+    const response = await server.post(list.body, {
+      headers: { ...list.headers, origin: 'https://evil.example' },
+    });
     assert.equal(response.status, 403);
   });
   test('its own origin, with what a browser needs to hand the answer to the page', async () => {
-    const response = await server.post(list.body, { headers: { ...list.headers, origin: server.url.origin } });
+    const response = await server.post(list.body, {
+      headers: { ...list.headers, origin: server.url.origin },
+    });
     assert.equal(response.status, 200);
     assert.equal(response.headers.get('access-control-allow-origin'), server.url.origin);
     assert.match(response.headers.get('access-control-expose-headers') ?? '', /mcp-session-id/i);
   });
   test('a preflight is answered for its own origin only, and lets no credentials through', async () => {
-    for (const [origin, allowed] of [[server.url.origin, server.url.origin], ['https://evil.example', null], ['null', null]] as const) {
-      const response = await fetch(server.url, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' } });
+    for (const [origin, allowed] of [
+      [server.url.origin, server.url.origin],
+      ['https://evil.example', null],
+      ['null', null],
+    ] as const) {
+      const response = await fetch(server.url, {
+        method: 'OPTIONS',
+        headers: {
+          origin,
+          'access-control-request-method': 'POST',
+          'access-control-request-headers': 'authorization',
+        },
+      });
       assert.equal(response.headers.get('access-control-allow-origin'), allowed);
       assert.equal(response.headers.get('access-control-allow-credentials'), null);
     }
@@ -154,7 +236,10 @@ test('a principal has a number of requests per minute, and that is its own [lim-
   const response = await busy.post(body, { headers });
   assert.equal(response.status, 429);
   assert.ok(Number(response.headers.get('retry-after')) >= 1);
-  const answer = await response.json() as { id: unknown; error: { code: number; data: { limit: string; max: number; retryAfterMs: number } } };
+  const answer = (await response.json()) as {
+    id: unknown;
+    error: { code: number; data: { limit: string; max: number; retryAfterMs: number } };
+  };
   assert.equal(answer.id, 'my-id');
   assert.equal(answer.error.code, -32025);
   assert.partialDeepStrictEqual(answer.error.data, { limit: 'requests', max: 3 });
@@ -165,17 +250,33 @@ test('a principal has a number of requests per minute, and that is its own [lim-
 
 describe('the other doors', () => {
   test('health, readiness, keys and metrics need no token and tell no secret', async () => {
-    for (const path of ['/healthz', '/readyz', '/.well-known/jwks.json', '/metrics']) assert.equal((await fetch(new URL(path, server.url))).status, 200, path);
-    const { keys } = await (await fetch(new URL('/.well-known/jwks.json', server.url))).json() as { keys: Record<string, unknown>[] };
-    assert.deepEqual(await (await fetch(new URL('/.well-known/mcp-webhook-jwks.json', server.url))).json(), { keys });
+    for (const path of ['/healthz', '/readyz', '/.well-known/jwks.json', '/metrics'])
+      assert.equal((await fetch(new URL(path, server.url))).status, 200, path);
+    const { keys } = (await (
+      await fetch(new URL('/.well-known/jwks.json', server.url))
+    ).json()) as { keys: Record<string, unknown>[] };
+    assert.deepEqual(
+      await (await fetch(new URL('/.well-known/mcp-webhook-jwks.json', server.url))).json(),
+      { keys },
+    );
     assert.deepEqual(Object.keys(keys[0] ?? {}).sort(), ['crv', 'kid', 'kty', 'use', 'x']);
   });
   test('a webhook keeps its bytes, and is refused compressed or above 25 MiB', async () => {
     const url = new URL('/sources/github', server.url);
-    const plain = await fetch(url, { method: 'POST', body: new Uint8Array([0x7b, 0xff, 0x00, 0x7d]) });
+    const plain = await fetch(url, {
+      method: 'POST',
+      body: new Uint8Array([0x7b, 0xff, 0x00, 0x7d]),
+    });
     assert.deepEqual([plain.status, await plain.text()], [202, '4']);
-    assert.equal((await fetch(url, { method: 'POST', body: 'x', headers: { 'content-encoding': 'gzip' } })).status, 415);
-    assert.equal((await fetch(url, { method: 'POST', body: new Uint8Array(25 * 2 ** 20 + 1) })).status, 413);
+    assert.equal(
+      (await fetch(url, { method: 'POST', body: 'x', headers: { 'content-encoding': 'gzip' } }))
+        .status,
+      415,
+    );
+    assert.equal(
+      (await fetch(url, { method: 'POST', body: new Uint8Array(25 * 2 ** 20 + 1) })).status,
+      413,
+    );
   });
   test('anything else is not found', async () => {
     assert.equal((await fetch(new URL('/etc/passwd', server.url))).status, 404);
@@ -187,6 +288,10 @@ function raw(text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(Number(server.url.port), server.url.hostname, () => socket.write(text));
     let answer = '';
-    socket.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk)).on('close', () => resolve(answer)).on('error', reject);
+    socket
+      .setEncoding('utf8')
+      .on('data', (chunk: string) => (answer += chunk))
+      .on('close', () => resolve(answer))
+      .on('error', reject);
   });
 }

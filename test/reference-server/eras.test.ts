@@ -5,12 +5,18 @@ import { createServer } from 'node:http';
 import { createHmac } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, test } from 'vitest';
-import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY, type Delivery, type SubscribeResult } from 'mcp-triggers-experimental';
+import {
+  EXTENSION_ID,
+  SUBSCRIPTION_ID_META_KEY,
+  type Delivery,
+  type SubscribeResult,
+} from 'mcp-triggers-experimental';
 import { capabilityOf, check } from 'mcp-triggers-experimental';
 import { doorOpened, ERAS, startServer, type AnyClient, type Running } from './harness.ts';
 
 const select = [{ name: 'door.opened', arguments: { door: 'front' } }];
-const opened = (n: number) => doorOpened.event({ eventId: `e${n}`, data: { door: 'front', by: `visitor ${n}` } });
+const opened = (n: number) =>
+  doorOpened.event({ eventId: `e${n}`, data: { door: 'front', by: `visitor ${n}` } });
 
 for (const era of ERAS) {
   describe(`a ${era} client`, () => {
@@ -29,45 +35,96 @@ for (const era of ERAS) {
       const place = era === 'v2 modern' ? 'extensions' : 'experimental';
       const settings = (client.capabilities[place] as Record<string, unknown>)[EXTENSION_ID];
       assert.deepEqual(settings, {
-        listChanged: true, drains: ['callback', 'stream', 'pull'], durability: 'durable', minTtlMs: 60_000, maxTtlMs: 2_592_000_000,
+        listChanged: true,
+        drains: ['callback', 'stream', 'pull'],
+        durability: 'durable',
+        minTtlMs: 60_000,
+        maxTtlMs: 2_592_000_000,
         jwksUri: new URL('/.well-known/jwks.json', server.url).href,
       });
-      assert.deepEqual(capabilityOf(client.capabilities, era === 'v2 modern' ? '2026-07-28' : '2025-11-25'), settings);
+      assert.deepEqual(
+        capabilityOf(client.capabilities, era === 'v2 modern' ? '2026-07-28' : '2025-11-25'),
+        settings,
+      );
     });
 
     test('lists the trigger types, and is told when nothing changed [list-not-modified]', async () => {
       const list = await client.request('triggers/list');
-      assert.deepEqual((list['triggers'] as { name: string }[]).map(({ name }) => name), ['door.opened']);
+      assert.deepEqual(
+        (list['triggers'] as { name: string }[]).map(({ name }) => name),
+        ['door.opened'],
+      );
       assert.ok(check('ListTriggersResult', list).ok);
       const again = await client.request('triggers/list', { ifNoneMatch: list['etag'] });
       assert.equal(again['notModified'], true);
     });
 
     test('subscribes, drains by pull, acknowledges, changes, looks and leaves', async () => {
-      const made = (await client.request('triggers/subscribe', { key: 'pull', select })) as unknown as SubscribeResult;
+      const made = (await client.request('triggers/subscribe', {
+        key: 'pull',
+        select,
+      })) as unknown as SubscribeResult;
       assert.equal(made.created, true);
       const { subscriptionId, epoch } = made;
       await server.emit(opened(1));
       await server.emit(opened(2));
-      const pulled = (await client.request('triggers/pull', { subscriptionId, waitMs: 5000 })) as unknown as Delivery;
-      assert.deepEqual(pulled.events.map(({ sequence, eventId }) => [sequence, eventId]), [[1, 'e1'], [2, 'e2']]);
-      assert.deepEqual(stripped(await client.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 2 } })), { epoch, acked: 2, head: 2 });
-      const paused = await client.request('triggers/update', { subscriptionId, ifMatch: made.etag, paused: true });
+      const pulled = (await client.request('triggers/pull', {
+        subscriptionId,
+        waitMs: 5000,
+      })) as unknown as Delivery;
+      assert.deepEqual(
+        pulled.events.map(({ sequence, eventId }) => [sequence, eventId]),
+        [
+          [1, 'e1'],
+          [2, 'e2'],
+        ],
+      );
+      assert.deepEqual(
+        stripped(
+          await client.request('triggers/ack', {
+            subscriptionId,
+            position: { epoch, sequence: 2 },
+          }),
+        ),
+        { epoch, acked: 2, head: 2 },
+      );
+      const paused = await client.request('triggers/update', {
+        subscriptionId,
+        ifMatch: made.etag,
+        paused: true,
+      });
       assert.equal(paused['status'], 'paused');
       const seen = await client.request('triggers/get', { subscriptionId });
       assert.equal(seen['etag'], paused['etag']);
       const mine = await client.request('triggers/subscriptions');
-      assert.deepEqual((mine['subscriptions'] as { subscriptionId: string }[]).map((one) => one.subscriptionId), [subscriptionId]);
-      assert.deepEqual(stripped(await client.request('triggers/unsubscribe', { subscriptionId })), {});
+      assert.deepEqual(
+        (mine['subscriptions'] as { subscriptionId: string }[]).map((one) => one.subscriptionId),
+        [subscriptionId],
+      );
+      assert.deepEqual(
+        stripped(await client.request('triggers/unsubscribe', { subscriptionId })),
+        {},
+      );
       await assert.rejects(client.request('triggers/get', { subscriptionId }), { code: -32023 });
     });
 
     test('drains by stream: a first delivery at once, tagged; credit comes back with the ack; cancel ends it [stream-first] [stream-tag] [stream-cancel]', async () => {
-      const { subscriptionId, epoch } = (await client.request('triggers/subscribe', { key: 'stream', select })) as unknown as SubscribeResult;
+      const { subscriptionId, epoch } = (await client.request('triggers/subscribe', {
+        key: 'stream',
+        select,
+      })) as unknown as SubscribeResult;
       const deliveries: Delivery[] = [];
-      client.onNotification('notifications/triggers/delivery', (params) => deliveries.push(params as unknown as Delivery));
+      client.onNotification('notifications/triggers/delivery', (params) =>
+        deliveries.push(params as unknown as Delivery),
+      );
       const cancel = new AbortController();
-      const ended = client.request('triggers/stream', { subscriptionId, window: { events: 1 } }, { signal: cancel.signal }).catch((error: unknown) => error);
+      const ended = client
+        .request(
+          'triggers/stream',
+          { subscriptionId, window: { events: 1 } },
+          { signal: cancel.signal },
+        )
+        .catch((error: unknown) => error);
       await until(() => deliveries.length >= 1);
       assert.deepEqual(deliveries[0]?.events, []);
       await server.emit(opened(11));
@@ -75,7 +132,10 @@ for (const era of ERAS) {
       await until(() => deliveries.some(({ events }) => events.length > 0));
       await client.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
       await until(() => deliveries.flatMap(({ events }) => events).length === 2);
-      assert.deepEqual(deliveries.flatMap(({ events }) => events.map(({ sequence }) => sequence)), [1, 2]);
+      assert.deepEqual(
+        deliveries.flatMap(({ events }) => events.map(({ sequence }) => sequence)),
+        [1, 2],
+      );
       const tags = new Set(deliveries.map(({ _meta }) => _meta?.[SUBSCRIPTION_ID_META_KEY]));
       assert.equal(tags.size, 1);
       assert.notEqual([...tags][0], undefined);
@@ -85,7 +145,9 @@ for (const era of ERAS) {
       await until(async () => (await openStreams(server)) === 0);
       const before = deliveries.length;
       await server.emit(opened(13));
-      const { head } = (await client.request('triggers/get', { subscriptionId })) as unknown as SubscribeResult;
+      const { head } = (await client.request('triggers/get', {
+        subscriptionId,
+      })) as unknown as SubscribeResult;
       assert.equal(head, 3);
       assert.equal(deliveries.length, before);
     });
@@ -99,18 +161,36 @@ for (const era of ERAS) {
           const { params } = JSON.parse(Buffer.concat(chunks).toString()) as { params: Delivery };
           bodies.push(params);
           signatures.push(request.headers['mcp-delivery-signature']);
-          const proof = createHmac('sha256', Buffer.alloc(32, 7)).update(`challenge.${params.challenge}`).digest('base64');
-          answer.setHeader('content-type', 'application/json')
-            .end(JSON.stringify(params.challenge === undefined ? { ack: params.events.at(-1)?.sequence ?? params.after } : { challenge: params.challenge, proof }));
+          const proof = createHmac('sha256', Buffer.alloc(32, 7))
+            .update(`challenge.${params.challenge}`)
+            .digest('base64');
+          answer
+            .setHeader('content-type', 'application/json')
+            .end(
+              JSON.stringify(
+                params.challenge === undefined
+                  ? { ack: params.events.at(-1)?.sequence ?? params.after }
+                  : { challenge: params.challenge, proof },
+              ),
+            );
         });
       }).listen(0, '127.0.0.1');
       await once(endpoint, 'listening');
       const url = `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/hook`;
-      const made = (await client.request('triggers/subscribe', { key: 'callback', select, callback: { url, secret } })) as unknown as SubscribeResult;
+      const made = (await client.request('triggers/subscribe', {
+        key: 'callback',
+        select,
+        callback: { url, secret },
+      })) as unknown as SubscribeResult;
       assert.equal(made.callback?.origin, new URL(url).origin);
       await server.emit(opened(21));
       await until(() => bodies.some(({ events }) => events.length === 1));
-      await until(async () => (await client.request('triggers/get', { subscriptionId: made.subscriptionId }))['acked'] === 1);
+      await until(
+        async () =>
+          (await client.request('triggers/get', { subscriptionId: made.subscriptionId }))[
+            'acked'
+          ] === 1,
+      );
       assert.ok(signatures.every((signature) => typeof signature === 'string'));
       await client.request('triggers/unsubscribe', { subscriptionId: made.subscriptionId });
       endpoint.closeAllConnections();
@@ -120,7 +200,11 @@ for (const era of ERAS) {
 }
 
 /** Without what the base protocol adds. */
-function stripped({ _meta, resultType, ...rest }: Record<string, unknown>): Record<string, unknown> {
+function stripped({
+  _meta,
+  resultType,
+  ...rest
+}: Record<string, unknown>): Record<string, unknown> {
   return rest;
 }
 

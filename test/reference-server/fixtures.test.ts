@@ -6,10 +6,13 @@ import { ERAS, startServer, type Running } from './harness.ts';
 /** The base protocol's error for a capability that the client has not declared. */
 const MISSING_CAPABILITY = -32021;
 
-const namesOf = (result: Record<string, unknown> | undefined, list: string) => ((result?.[list] ?? []) as { name: string }[]).map(({ name }) => name);
-const fixtures = async (server: Running) => [
-  ...namesOf((await server.call('tools/list')).result, 'tools'), ...namesOf((await server.call('prompts/list')).result, 'prompts'),
-].filter((name) => name.startsWith('test_'));
+const namesOf = (result: Record<string, unknown> | undefined, list: string) =>
+  ((result?.[list] ?? []) as { name: string }[]).map(({ name }) => name);
+const fixtures = async (server: Running) =>
+  [
+    ...namesOf((await server.call('tools/list')).result, 'tools'),
+    ...namesOf((await server.call('prompts/list')).result, 'prompts'),
+  ].filter((name) => name.startsWith('test_'));
 
 test('a server that was not asked for fixtures has none', async () => {
   const server = await startServer();
@@ -39,7 +42,9 @@ for (const era of ERAS) {
     const server = await startServer({ TRIGGERS_FIXTURES: 'conformance' });
     try {
       const client = await server.client(era, 'alice');
-      const told = await client.request('tools/call', { name: 'test_missing_capability', arguments: {} }).catch((error: unknown) => error);
+      const told = await client
+        .request('tools/call', { name: 'test_missing_capability', arguments: {} })
+        .catch((error: unknown) => error);
       if (era === 'v2 modern') assert.equal((told as { code: unknown }).code, MISSING_CAPABILITY);
       else assert.equal((told as { isError: unknown }).isError, true);
       await client.close();

@@ -8,7 +8,11 @@ import { join } from 'node:path';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY } from '@modelcontextprotocol/server';
+import {
+  CLIENT_CAPABILITIES_META_KEY,
+  CLIENT_INFO_META_KEY,
+  PROTOCOL_VERSION_META_KEY,
+} from '@modelcontextprotocol/server';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
 import { defineTrigger, type Accepted, type NewEvent } from 'mcp-triggers-experimental/server';
 import { http, HttpResponse } from 'msw';
@@ -62,10 +66,25 @@ export class Issuer {
   }
 
   /** A token that is fine for `audience` unless `claims` says otherwise. */
-  async token(audience: string, subject: string, claims: Claims = {}, key: CryptoKey = this.#key): Promise<string> {
+  async token(
+    audience: string,
+    subject: string,
+    claims: Claims = {},
+    key: CryptoKey = this.#key,
+  ): Promise<string> {
     const now = Math.floor(Date.now() / 1000);
-    const payload = { iss: this.url, aud: audience, sub: subject, iat: now, exp: now + 600, scope: 'triggers', ...claims };
-    return new SignJWT(payload as JWTPayload).setProtectedHeader({ alg: 'ES256', kid: 'test', typ: 'at+jwt' }).sign(key);
+    const payload = {
+      iss: this.url,
+      aud: audience,
+      sub: subject,
+      iat: now,
+      exp: now + 600,
+      scope: 'triggers',
+      ...claims,
+    };
+    return new SignJWT(payload as JWTPayload)
+      .setProtectedHeader({ alg: 'ES256', kid: 'test', typ: 'at+jwt' })
+      .sign(key);
   }
 
   close(): void {
@@ -83,7 +102,10 @@ export interface Running {
   emit(event: NewEvent): Promise<Accepted>;
   token(subject: string, claims?: Claims, key?: CryptoKey): Promise<string>;
   /** One HTTP request to `/mcp` as that subject; `body` is sent as it is when it is a string or bytes. */
-  post(body: unknown, options?: { readonly as?: string | null; readonly headers?: Readonly<Record<string, string>> }): Promise<Response>;
+  post(
+    body: unknown,
+    options?: { readonly as?: string | null; readonly headers?: Readonly<Record<string, string>> },
+  ): Promise<Response>;
   /** One modern JSON-RPC call, without any SDK: the HTTP status and the bytes of the answer. */
   call(method: string, params?: object, options?: { readonly as?: string | null }): Promise<Answer>;
   client(era: Era, subject: string): Promise<AnyClient>;
@@ -96,12 +118,20 @@ export interface Answer {
   readonly status: number;
   readonly text: string;
   readonly result?: Record<string, unknown>;
-  readonly error?: { readonly code: number; readonly message: string; readonly data?: Record<string, unknown> };
+  readonly error?: {
+    readonly code: number;
+    readonly message: string;
+    readonly data?: Record<string, unknown>;
+  };
 }
 
 /** A modern request as it stands on the wire, and the headers that go with it. */
 export function modern(method: string, params: object = {}, id: number | string = 1) {
-  const envelope = { [PROTOCOL_VERSION_META_KEY]: '2026-07-28', [CLIENT_INFO_META_KEY]: { name: 'test', version: '1' }, [CLIENT_CAPABILITIES_META_KEY]: {} };
+  const envelope = {
+    [PROTOCOL_VERSION_META_KEY]: '2026-07-28',
+    [CLIENT_INFO_META_KEY]: { name: 'test', version: '1' },
+    [CLIENT_CAPABILITIES_META_KEY]: {},
+  };
   return {
     headers: { 'mcp-protocol-version': '2026-07-28', 'mcp-method': method },
     body: { jsonrpc: '2.0', id, method, params: { ...params, _meta: envelope } },
@@ -115,12 +145,19 @@ export type Era = (typeof ERAS)[number];
 /** What the tests need of either SDK's client. */
 export interface AnyClient {
   readonly capabilities: Record<string, unknown>;
-  request(method: string, params?: object, options?: { readonly signal?: AbortSignal }): Promise<Record<string, unknown>>;
+  request(
+    method: string,
+    params?: object,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<Record<string, unknown>>;
   onNotification(method: string, run: (params: Record<string, unknown>) => void): void;
   close(): Promise<void>;
 }
 
-export async function startServer(env: Readonly<Record<string, string>> = {}, log: 'debug' | 'info' = 'debug'): Promise<Running> {
+export async function startServer(
+  env: Readonly<Record<string, string>> = {},
+  log: 'debug' | 'info' = 'debug',
+): Promise<Running> {
   const issuer = await Issuer.start();
   const dataDir = await mkdtemp(join(tmpdir(), 'triggers-'));
   const config = loadConfig({
@@ -142,8 +179,14 @@ export async function startServer(env: Readonly<Record<string, string>> = {}, lo
   let stopped: Promise<void> = Promise.resolve();
   await new Promise<void>((ready, failed) => {
     stopped = runHttp({
-      config, sources,
-      log: createLog({ level: log, format: 'json', secrets: () => secrets, out: { write: (line) => void output.push(line) } }),
+      config,
+      sources,
+      log: createLog({
+        level: log,
+        format: 'json',
+        secrets: () => secrets,
+        out: { write: (line) => void output.push(line) },
+      }),
       stop: stopping.signal,
       remember: (secret) => void secrets.push(secret),
       print: (text) => {
@@ -157,25 +200,39 @@ export async function startServer(env: Readonly<Record<string, string>> = {}, lo
     stopping.abort();
     await stopped;
   };
-  const token: Running['token'] = (subject, claims, key) => issuer.token(config.resource.href, subject, claims, key);
+  const token: Running['token'] = (subject, claims, key) =>
+    issuer.token(config.resource.href, subject, claims, key);
   const post: Running['post'] = async (body, { as = 'alice', headers = {} } = {}) =>
     fetch(config.resource, {
       method: 'POST',
       headers: {
-        'content-type': 'application/json', accept: 'application/json, text/event-stream',
-        ...(as === null ? {} : { authorization: `Bearer ${as.includes('.') ? as : await token(as)}` }),
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        ...(as === null
+          ? {}
+          : { authorization: `Bearer ${as.includes('.') ? as : await token(as)}` }),
         ...headers,
       },
       body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
     });
   return {
-    url: config.resource, issuer, dataDir, output, token, stop, post,
+    url: config.resource,
+    issuer,
+    dataDir,
+    output,
+    token,
+    stop,
+    post,
     emit: (event) => emit!(event),
     async call(method, params = {}, { as = 'alice' } = {}) {
       const { body, headers } = modern(method, params);
       const response = await post(body, { as, headers });
       const text = await response.text();
-      return { status: response.status, text, ...(JSON.parse(text) as Pick<Answer, 'result' | 'error'>) };
+      return {
+        status: response.status,
+        text,
+        ...(JSON.parse(text) as Pick<Answer, 'result' | 'error'>),
+      };
     },
     client: (era, subject) => connect(era, config.resource, () => token(subject)),
     async close() {
@@ -188,26 +245,45 @@ export async function startServer(env: Readonly<Record<string, string>> = {}, lo
 
 async function connect(era: Era, url: URL, token: () => Promise<string>): Promise<AnyClient> {
   if (era === 'v1') return connectV1(url, token);
-  const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: era === 'v2 modern' ? { mode: { pin: '2026-07-28' } } : { mode: 'legacy' } });
+  const client = new Client(
+    { name: 'test', version: '1' },
+    {
+      versionNegotiation:
+        era === 'v2 modern' ? { mode: { pin: '2026-07-28' } } : { mode: 'legacy' },
+    },
+  );
   await client.connect(new StreamableHTTPClientTransport(url, { authProvider: { token } }));
   return {
     capabilities: { ...client.getServerCapabilities() },
-    request: (method, params = {}, options = {}) => client.request({ method, params: { ...params } }, anything, { timeout: 60_000, ...options }),
-    onNotification: (method, run) => client.setNotificationHandler(method, { params: z.looseObject({}).default({}) }, (params) => run(params)),
+    request: (method, params = {}, options = {}) =>
+      client.request({ method, params: { ...params } }, anything, { timeout: 60_000, ...options }),
+    onNotification: (method, run) =>
+      client.setNotificationHandler(method, { params: z.looseObject({}).default({}) }, (params) =>
+        run(params),
+      ),
     close: () => client.close(),
   };
 }
 
 async function connectV1(url: URL, token: () => Promise<string>): Promise<AnyClient> {
   const client = new ClientV1({ name: 'test', version: '1' });
-  const transport = new TransportV1(url, { requestInit: { headers: { authorization: `Bearer ${await token()}` } } });
+  const transport = new TransportV1(url, {
+    requestInit: { headers: { authorization: `Bearer ${await token()}` } },
+  });
   await client.connect(transport as Parameters<typeof client.connect>[0]);
   return {
     capabilities: { ...client.getServerCapabilities() },
     // The first generation's types list only the methods of the base protocol.
-    request: (method, params = {}, options = {}) => client.request({ method, params } as never, anything as never, { timeout: 60_000, ...options }) as Promise<Record<string, unknown>>,
-    onNotification: (method, run) => client.setNotificationHandler(
-      z.object({ method: z.literal(method), params: z.looseObject({}).optional() }) as never, ((message: { params?: Record<string, unknown> }) => run(message.params ?? {})) as never),
+    request: (method, params = {}, options = {}) =>
+      client.request({ method, params } as never, anything as never, {
+        timeout: 60_000,
+        ...options,
+      }) as Promise<Record<string, unknown>>,
+    onNotification: (method, run) =>
+      client.setNotificationHandler(
+        z.object({ method: z.literal(method), params: z.looseObject({}).optional() }) as never,
+        ((message: { params?: Record<string, unknown> }) => run(message.params ?? {})) as never,
+      ),
     close: () => client.close(),
   };
 }

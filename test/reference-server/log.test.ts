@@ -8,22 +8,46 @@ import { doorOpened, startServer } from './harness.ts';
 
 const CANARY = 'canary-90e4';
 
-function logged(format: 'json' | 'text', write: (log: ReturnType<typeof createLog>) => void, secrets: readonly string[] = []): string {
+function logged(
+  format: 'json' | 'text',
+  write: (log: ReturnType<typeof createLog>) => void,
+  secrets: readonly string[] = [],
+): string {
   let all = '';
-  write(createLog({ level: 'debug', format, secrets: () => secrets, out: { write: (line) => void (all += line) } }));
+  write(
+    createLog({
+      level: 'debug',
+      format,
+      secrets: () => secrets,
+      out: { write: (line) => void (all += line) },
+    }),
+  );
   return all;
 }
 
 describe('a secret does not get through', () => {
-  const rows: readonly (readonly [about: string, fields: object, message?: string, secrets?: readonly string[]])[] = [
+  const rows: readonly (readonly [
+    about: string,
+    fields: object,
+    message?: string,
+    secrets?: readonly string[],
+  ])[] = [
     ['under its name', { authorization: CANARY }],
     ['under its name, one level down', { headers: { authorization: CANARY, cookie: CANARY } }],
     ['as a callback', { callback: { url: CANARY, secret: CANARY } }],
     ['in the message, because it is known', {}, `it is ${CANARY}`, [CANARY]],
-    ['in an error, because it is known', { err: new Error(`it is ${CANARY}`, { cause: new Error(CANARY) }) }, '', [CANARY]],
+    [
+      'in an error, because it is known',
+      { err: new Error(`it is ${CANARY}`, { cause: new Error(CANARY) }) },
+      '',
+      [CANARY],
+    ],
     ['with characters that JSON escapes', { text: `"${CANARY}\\` }, '', [`"${CANARY}\\`]],
     ['in an error that is a string, because it is known', { err: CANARY }, '', [CANARY]],
-    ['in an error, because it looks like one', { err: new Error(`whsec_${CANARY.replace('-', '')}`) }],
+    [
+      'in an error, because it looks like one',
+      { err: new Error(`whsec_${CANARY.replace('-', '')}`) },
+    ],
     ['in a header that was joined to a text', { text: `Authorization: Bearer ${CANARY}` }],
     ['in a callback URL', { text: `https://a.example/hook?x=1&cb=${CANARY}&y=2` }],
   ];
@@ -38,9 +62,20 @@ describe('a secret does not get through', () => {
   }
   for (const format of ['json', 'text'] as const) {
     for (const [about, err] of [
-      ['a member of an error', Object.assign(new Error('it failed'), { options: { secret: CANARY } })],
-      ['a member of the cause of an error', new Error('it failed', { cause: Object.assign(new Error('inner'), { secret: CANARY, url: CANARY }) })],
-      ['a member of an error in an AggregateError', new AggregateError([Object.assign(new Error('inner'), { body: CANARY })], 'it failed')],
+      [
+        'a member of an error',
+        Object.assign(new Error('it failed'), { options: { secret: CANARY } }),
+      ],
+      [
+        'a member of the cause of an error',
+        new Error('it failed', {
+          cause: Object.assign(new Error('inner'), { secret: CANARY, url: CANARY }),
+        }),
+      ],
+      [
+        'a member of an error in an AggregateError',
+        new AggregateError([Object.assign(new Error('inner'), { body: CANARY })], 'it failed'),
+      ],
       ['a thrown object', { note: { secret: CANARY } }],
     ] as const) {
       test(`as ${about} (${format})`, () => {
@@ -58,44 +93,89 @@ describe('a secret does not get through', () => {
 test('what is not secret stays readable', () => {
   const text = logged('text', (log) => log.warn({ generation: 3, mode: 'x' }, 'hello'));
   assert.match(text, /^\d\d:\d\d:\d\d\.\d{3} warn  hello generation=3 mode=x\n$/);
-  const { time, ...rest } = JSON.parse(logged('json', (log) => log.warn({ generation: 3 }, 'hello'))) as Record<string, unknown>;
+  const { time, ...rest } = JSON.parse(
+    logged('json', (log) => log.warn({ generation: 3 }, 'hello')),
+  ) as Record<string, unknown>;
   assert.equal(typeof time, 'number');
   assert.deepEqual(rest, { level: 'warn', generation: 3, msg: 'hello' });
 });
 
 describe('an error in a line', () => {
-  const error = Object.assign(new Error('the store failed', { cause: Object.assign(new TypeError('disk full'), { code: 'ENOSPC' }) }), { code: 'store_full' });
+  const error = Object.assign(
+    new Error('the store failed', {
+      cause: Object.assign(new TypeError('disk full'), { code: 'ENOSPC' }),
+    }),
+    { code: 'store_full' },
+  );
 
   test('has type, message, code and stack, and so has its cause', () => {
-    const { err } = JSON.parse(logged('json', (log) => log.error({ err: error }))) as { err: Record<string, unknown> & { cause: Record<string, unknown> } };
-    const { stack, cause: { stack: innerStack, ...inner }, ...outer } = err;
-    assert.deepEqual([outer, inner], [{ type: 'Error', message: 'the store failed', code: 'store_full' }, { type: 'TypeError', message: 'disk full', code: 'ENOSPC' }]);
+    const { err } = JSON.parse(logged('json', (log) => log.error({ err: error }))) as {
+      err: Record<string, unknown> & { cause: Record<string, unknown> };
+    };
+    const {
+      stack,
+      cause: { stack: innerStack, ...inner },
+      ...outer
+    } = err;
+    assert.deepEqual(
+      [outer, inner],
+      [
+        { type: 'Error', message: 'the store failed', code: 'store_full' },
+        { type: 'TypeError', message: 'disk full', code: 'ENOSPC' },
+      ],
+    );
     assert.match(String(stack), /the store failed\n +at /);
     assert.match(String(innerStack), /disk full\n +at /);
   });
 
   test('prints both stacks as text', () => {
-    assert.match(logged('text', (log) => log.error({ err: error }, 'commit failed')), / error commit failed\n {2}Error: the store failed\n[^]*\n {2}caused by: TypeError: disk full\n/);
+    assert.match(
+      logged('text', (log) => log.error({ err: error }, 'commit failed')),
+      / error commit failed\n {2}Error: the store failed\n[^]*\n {2}caused by: TypeError: disk full\n/,
+    );
   });
 
   test('ends when the causes form a circle', () => {
     const circle = new Error('round');
     circle.cause = circle;
-    assert.match(logged('json', (log) => log.error({ err: circle })), /"message":"round"/);
+    assert.match(
+      logged('json', (log) => log.error({ err: circle })),
+      /"message":"round"/,
+    );
   });
 
   test('tells why the engine could not commit: the message and the code of the store', async () => {
     let lines = '';
-    const log = createLog({ level: 'debug', format: 'json', secrets: () => [], out: { write: (line) => void (lines += line) } });
+    const log = createLog({
+      level: 'debug',
+      format: 'json',
+      secrets: () => [],
+      out: { write: (line) => void (lines += line) },
+    });
     const w = await world({ log });
-    w.meddled.refuse = () => new LocalError('store_failed', 'the disk is gone', { cause: Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR' }) });
+    w.meddled.refuse = () =>
+      new LocalError('store_failed', 'the disk is gone', {
+        cause: Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR' }),
+      });
     await assert.rejects(w.emit(1), { code: 'store_failed' });
     w.meddled.refuse = () => null;
     await w.close();
-    const all = lines.trim().split('\n').map((line) => JSON.parse(line) as { readonly level: string; readonly err?: Readonly<Record<string, unknown>> });
+    const all = lines
+      .trim()
+      .split('\n')
+      .map(
+        (line) =>
+          JSON.parse(line) as {
+            readonly level: string;
+            readonly err?: Readonly<Record<string, unknown>>;
+          },
+      );
     const { type, message, code, cause } = all.find(({ level }) => level === 'error')!.err!;
     assert.deepEqual([type, message, code], ['LocalError', 'the disk is gone', 'store_failed']);
-    assert.deepEqual({ ...(cause as object), stack: undefined }, { type: 'Error', message: 'disk I/O error', code: 'SQLITE_IOERR', stack: undefined });
+    assert.deepEqual(
+      { ...(cause as object), stack: undefined },
+      { type: 'Error', message: 'disk I/O error', code: 'SQLITE_IOERR', stack: undefined },
+    );
     assert.ok(all.every((line) => !('cause' in line)));
   });
 });
@@ -113,7 +193,8 @@ test('a server that is used, misused and stopped logs no secret of anybody', asy
     ['triggers/subscribe', { select, key: 'plain' }],
     ['triggers/get', { subscriptionId: CANARY }],
     [`triggers/${CANARY}`, {}],
-  ] as const) await server.call(method, params, { as: token });
+  ] as const)
+    await server.call(method, params, { as: token });
   await server.emit(doorOpened.event({ eventId: CANARY, data: { door: CANARY, by: CANARY } }));
   await server.post(`{"${CANARY}`, { as: token });
   await server.post('x', { as: `${token}${CANARY}` });
@@ -122,6 +203,9 @@ test('a server that is used, misused and stopped logs no secret of anybody', asy
   await server.close();
   const all = server.output.join('');
   assert.ok(all.includes('listening') && all.includes('stopped'), 'it logs at all');
-  assert.ok(!all.includes(CANARY), all.split('\n').find((line) => line.includes(CANARY)));
+  assert.ok(
+    !all.includes(CANARY),
+    all.split('\n').find((line) => line.includes(CANARY)),
+  );
   assert.ok(!all.includes(secret) && !all.includes(token));
 });

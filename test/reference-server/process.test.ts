@@ -9,154 +9,253 @@ import { describe, test } from 'vitest';
 import { freePort, modern } from './harness.ts';
 import { inDirectory, startProcess, type ServerProcess } from './process.ts';
 
-const environment = async (directory: string) => ({ TRIGGERS_DATA_DIR: directory, TRIGGERS_PORT: String(await freePort()), TRIGGERS_SCHEDULES: 'tick=* * * * * *' });
+const environment = async (directory: string) => ({
+  TRIGGERS_DATA_DIR: directory,
+  TRIGGERS_PORT: String(await freePort()),
+  TRIGGERS_SCHEDULES: 'tick=* * * * * *',
+});
 
-async function call(env: { TRIGGERS_PORT: string }, token: string, method: string, params: object = {}): Promise<Response> {
+async function call(
+  env: { TRIGGERS_PORT: string },
+  token: string,
+  method: string,
+  params: object = {},
+): Promise<Response> {
   const { body, headers } = modern(method, params);
   return fetch(`http://127.0.0.1:${env.TRIGGERS_PORT}/mcp`, {
-    method: 'POST', body: JSON.stringify(body),
-    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${token}`, ...headers },
+    method: 'POST',
+    body: JSON.stringify(body),
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      authorization: `Bearer ${token}`,
+      ...headers,
+    },
   });
 }
 
-test('development: starts with nothing set, says where it is, writes a token for its owner only, and needs that token', () => inDirectory(async (directory) => {
-  const env = await environment(directory);
-  const server = startProcess(env);
-  await server.says(/Stop with Ctrl\+C/);
-  assert.match(server.stdout(), new RegExp(`endpoint +http://127\\.0\\.0\\.1:${env.TRIGGERS_PORT}/mcp`));
-  assert.match(server.stdout(), /mode +development/);
-  assert.ok(server.stdout().includes(directory));
-  const file = join(directory, 'token');
-  const token = await readFile(file, 'utf8');
-  for (const name of ['token', 'issuer.jwk', 'delivery.jwk', 'store.key', 'triggers.db']) assert.equal((await stat(join(directory, name))).mode & 0o777, 0o600, name);
-  assert.ok(!(server.stdout() + server.stderr()).includes(token));
-  assert.equal((await call(env, token, 'triggers/list')).status, 200);
-  assert.equal((await call(env, `${token.slice(0, -4)}AAAA`, 'triggers/list')).status, 401);
-  await stopped(server);
-}));
+test('development: starts with nothing set, says where it is, writes a token for its owner only, and needs that token', () =>
+  inDirectory(async (directory) => {
+    const env = await environment(directory);
+    const server = startProcess(env);
+    await server.says(/Stop with Ctrl\+C/);
+    assert.match(
+      server.stdout(),
+      new RegExp(`endpoint +http://127\\.0\\.0\\.1:${env.TRIGGERS_PORT}/mcp`),
+    );
+    assert.match(server.stdout(), /mode +development/);
+    assert.ok(server.stdout().includes(directory));
+    const file = join(directory, 'token');
+    const token = await readFile(file, 'utf8');
+    for (const name of ['token', 'issuer.jwk', 'delivery.jwk', 'store.key', 'triggers.db'])
+      assert.equal((await stat(join(directory, name))).mode & 0o777, 0o600, name);
+    assert.ok(!(server.stdout() + server.stderr()).includes(token));
+    assert.equal((await call(env, token, 'triggers/list')).status, 200);
+    assert.equal((await call(env, `${token.slice(0, -4)}AAAA`, 'triggers/list')).status, 401);
+    await stopped(server);
+  }));
 
-test('a restart keeps subscriptions, keys and the validity of a token', () => inDirectory(async (directory) => {
-  const env = await environment(directory);
-  const first = startProcess(env);
-  await first.says(/Stop with/);
-  const token = await readFile(join(directory, 'token'), 'utf8');
-  const select = [{ name: await firstTrigger(env, token) }];
-  const made = await (await call(env, token, 'triggers/subscribe', { key: 'kept', select })).json() as { result: { subscriptionId: string; epoch: string } };
-  await stopped(first);
-  const second = startProcess(env);
-  await second.says(/Stop with/);
-  const again = await (await call(env, token, 'triggers/subscribe', { key: 'kept', select })).json() as { result: { subscriptionId: string; epoch: string; created: boolean } };
-  assert.partialDeepStrictEqual(again.result, { subscriptionId: made.result.subscriptionId, epoch: made.result.epoch, created: false });
-  await stopped(second);
-}));
+test('a restart keeps subscriptions, keys and the validity of a token', () =>
+  inDirectory(async (directory) => {
+    const env = await environment(directory);
+    const first = startProcess(env);
+    await first.says(/Stop with/);
+    const token = await readFile(join(directory, 'token'), 'utf8');
+    const select = [{ name: await firstTrigger(env, token) }];
+    const made = (await (
+      await call(env, token, 'triggers/subscribe', { key: 'kept', select })
+    ).json()) as { result: { subscriptionId: string; epoch: string } };
+    await stopped(first);
+    const second = startProcess(env);
+    await second.says(/Stop with/);
+    const again = (await (
+      await call(env, token, 'triggers/subscribe', { key: 'kept', select })
+    ).json()) as { result: { subscriptionId: string; epoch: string; created: boolean } };
+    assert.partialDeepStrictEqual(again.result, {
+      subscriptionId: made.result.subscriptionId,
+      epoch: made.result.epoch,
+      created: false,
+    });
+    await stopped(second);
+  }));
 
-test('SIGTERM: an open stream ends with the empty result, a long poll is answered, then it exits 0 [stream-end]', () => inDirectory(async (directory) => {
-  const env = await environment(directory);
-  const server = startProcess(env);
-  await server.says(/Stop with/);
-  const token = await readFile(join(directory, 'token'), 'utf8');
-  const select = [{ name: await firstTrigger(env, token) }];
-  const { result } = await (await call(env, token, 'triggers/subscribe', { select })).json() as { result: { subscriptionId: string } };
-  const stream = await call(env, token, 'triggers/stream', { subscriptionId: result.subscriptionId });
-  assert.equal(stream.headers.get('content-type'), 'text/event-stream');
-  const waiting = call(env, token, 'triggers/pull', { subscriptionId: result.subscriptionId, waitMs: 25_000 });
-  // Asked after it and answered: by then the long poll is waiting.
-  for (let n = 0; n < 3; n += 1) await (await call(env, token, 'triggers/get', { subscriptionId: result.subscriptionId })).json();
-  server.child.kill('SIGTERM');
-  const messages = (await stream.text()).split('\n').filter((line) => line.startsWith('data: ')).map((line) => JSON.parse(line.slice(6)) as Record<string, unknown>);
-  assert.partialDeepStrictEqual(messages.at(-1), { id: 1, result: { resultType: 'complete' } });
-  assert.ok(messages.slice(0, -1).every(({ method }) => method === 'notifications/triggers/delivery'));
-  assert.partialDeepStrictEqual(await (await waiting).json(), { result: { events: [], hasMore: false } });
-  assert.equal(await server.exited, 0);
-}));
+test('SIGTERM: an open stream ends with the empty result, a long poll is answered, then it exits 0 [stream-end]', () =>
+  inDirectory(async (directory) => {
+    const env = await environment(directory);
+    const server = startProcess(env);
+    await server.says(/Stop with/);
+    const token = await readFile(join(directory, 'token'), 'utf8');
+    const select = [{ name: await firstTrigger(env, token) }];
+    const { result } = (await (
+      await call(env, token, 'triggers/subscribe', { select })
+    ).json()) as { result: { subscriptionId: string } };
+    const stream = await call(env, token, 'triggers/stream', {
+      subscriptionId: result.subscriptionId,
+    });
+    assert.equal(stream.headers.get('content-type'), 'text/event-stream');
+    const waiting = call(env, token, 'triggers/pull', {
+      subscriptionId: result.subscriptionId,
+      waitMs: 25_000,
+    });
+    // Asked after it and answered: by then the long poll is waiting.
+    for (let n = 0; n < 3; n += 1)
+      await (
+        await call(env, token, 'triggers/get', { subscriptionId: result.subscriptionId })
+      ).json();
+    server.child.kill('SIGTERM');
+    const messages = (await stream.text())
+      .split('\n')
+      .filter((line) => line.startsWith('data: '))
+      .map((line) => JSON.parse(line.slice(6)) as Record<string, unknown>);
+    assert.partialDeepStrictEqual(messages.at(-1), { id: 1, result: { resultType: 'complete' } });
+    assert.ok(
+      messages.slice(0, -1).every(({ method }) => method === 'notifications/triggers/delivery'),
+    );
+    assert.partialDeepStrictEqual(await (await waiting).json(), {
+      result: { events: [], hasMore: false },
+    });
+    assert.equal(await server.exited, 0);
+  }));
 
-test('production: generates nothing, writes no token, answers under its public name only, logs JSON', () => inDirectory(async (directory) => {
-  const env = await environment(directory);
-  const server = startProcess({
-    ...env, TRIGGERS_MODE: 'production', TRIGGERS_PUBLIC_URL: 'https://triggers.example',
-    TRIGGERS_STORE_KEY: Buffer.alloc(32, 1).toString('base64'),
-    TRIGGERS_DELIVERY_KEY: JSON.stringify(generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })),
-    TRIGGERS_AUTH_ISSUER: 'https://id.example', TRIGGERS_AUTH_JWKS_URI: 'https://id.example/jwks.json',
-  });
-  await server.says(/endpoint +https:\/\/triggers\.example\/mcp/);
-  assert.deepEqual((await readdir(directory)).filter((name) => /token|jwk|key$/.test(name)), []);
-  const asked = async (host: string) => {
-    const outgoing = request({ host: '127.0.0.1', port: env.TRIGGERS_PORT, path: '/mcp', method: 'POST', headers: { host } }).end();
-    const [answer] = await once(outgoing, 'response') as [IncomingMessage];
-    answer.resume();
-    return [answer.statusCode, /resource_metadata="([^"]*)"/.exec(answer.headers['www-authenticate'] ?? '')?.[1]];
-  };
-  assert.deepEqual(await asked('triggers.example'), [401, 'https://triggers.example/.well-known/oauth-protected-resource/mcp']);
-  assert.deepEqual(await asked('localhost'), [403, undefined]);
-  await stopped(server);
-  for (const line of lines(server.stderr())) assert.equal(typeof (JSON.parse(line) as { level: string }).level, 'string');
-}));
+test('production: generates nothing, writes no token, answers under its public name only, logs JSON', () =>
+  inDirectory(async (directory) => {
+    const env = await environment(directory);
+    const server = startProcess({
+      ...env,
+      TRIGGERS_MODE: 'production',
+      TRIGGERS_PUBLIC_URL: 'https://triggers.example',
+      TRIGGERS_STORE_KEY: Buffer.alloc(32, 1).toString('base64'),
+      TRIGGERS_DELIVERY_KEY: JSON.stringify(
+        generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }),
+      ),
+      TRIGGERS_AUTH_ISSUER: 'https://id.example',
+      TRIGGERS_AUTH_JWKS_URI: 'https://id.example/jwks.json',
+    });
+    await server.says(/endpoint +https:\/\/triggers\.example\/mcp/);
+    assert.deepEqual(
+      (await readdir(directory)).filter((name) => /token|jwk|key$/.test(name)),
+      [],
+    );
+    const asked = async (host: string) => {
+      const outgoing = request({
+        host: '127.0.0.1',
+        port: env.TRIGGERS_PORT,
+        path: '/mcp',
+        method: 'POST',
+        headers: { host },
+      }).end();
+      const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
+      answer.resume();
+      return [
+        answer.statusCode,
+        /resource_metadata="([^"]*)"/.exec(answer.headers['www-authenticate'] ?? '')?.[1],
+      ];
+    };
+    assert.deepEqual(await asked('triggers.example'), [
+      401,
+      'https://triggers.example/.well-known/oauth-protected-resource/mcp',
+    ]);
+    assert.deepEqual(await asked('localhost'), [403, undefined]);
+    await stopped(server);
+    for (const line of lines(server.stderr()))
+      assert.equal(typeof (JSON.parse(line) as { level: string }).level, 'string');
+  }));
 
 describe('gives up with one clear line and its own code', () => {
   test('2: unusable configuration', async () => {
     const server = startProcess({ TRIGGERS_PORT: 'x' });
     assert.equal(await server.exited, 2);
-    assert.equal(server.stderr(), 'The configuration is not usable:\n  TRIGGERS_PORT: must be a whole number\n');
+    assert.equal(
+      server.stderr(),
+      'The configuration is not usable:\n  TRIGGERS_PORT: must be a whole number\n',
+    );
   });
   test('2: an option that does not exist', async () => {
     const server = startProcess({}, ['--port=1']);
     assert.equal(await server.exited, 2);
     assert.match(server.stderr(), /^There is no option --port=1\.\nUsage: /);
   });
-  test('3: a store that another process owns', () => inDirectory(async (directory) => {
-    const env = await environment(directory);
-    const first = startProcess(env);
-    await first.says(/Stop with/);
-    const second = startProcess({ ...env, TRIGGERS_PORT: String(await freePort()) });
-    assert.equal(await second.exited, 3);
-    assert.equal(lines(second.stderr()).length, 1, second.stderr());
-    assert.equal(second.stdout(), '');
-    await stopped(first);
-  }));
-  test('3: a key that is not the store\'s', () => inDirectory(async (directory) => {
-    const env = await environment(directory);
-    const first = startProcess(env);
-    await first.says(/Stop with/);
-    await stopped(first);
-    const second = startProcess({ ...env, TRIGGERS_STORE_KEY: Buffer.alloc(32, 5).toString('base64') });
-    assert.equal(await second.exited, 3);
-    assert.equal(lines(second.stderr()).length, 1, second.stderr());
-  }));
-  test('3: a damaged store', () => inDirectory(async (directory) => {
-    await writeFile(join(directory, 'triggers.db'), 'this is no database, but it is long enough to be looked at'.repeat(100));
-    const server = startProcess(await environment(directory));
-    assert.equal(await server.exited, 3);
-    assert.equal(lines(server.stderr()).length, 1, server.stderr());
-  }));
-  test('3: a data directory that is a file', () => inDirectory(async (directory) => {
-    await writeFile(join(directory, 'file'), '');
-    const server = startProcess({ ...await environment(directory), TRIGGERS_DATA_DIR: join(directory, 'file') });
-    assert.equal(await server.exited, 3);
-    assert.match(server.stderr(), /^Cannot use the data directory .*TRIGGERS_DATA_DIR.*\n$/);
-  }));
-  test('2: a schedule that never comes', () => inDirectory(async (directory) => {
-    const server = startProcess({ ...await environment(directory), TRIGGERS_SCHEDULES: 'never=0 0 31 2 *' });
-    assert.equal(await server.exited, 2);
-    assert.equal(lines(server.stderr()).length, 1, server.stderr());
-  }));
-  test('4: an address that is not ours', () => inDirectory(async (directory) => {
-    const server = startProcess({ ...await environment(directory), TRIGGERS_HOST: '192.0.2.1', TRIGGERS_LOG_LEVEL: 'warn' });
-    assert.equal(await server.exited, 4);
-    assert.equal(lines(server.stderr()).length, 1, server.stderr());
-  }));
-  test('4: an address in use', () => inDirectory(async (directory) => {
-    const env = await environment(directory);
-    const other = createServer().listen(Number(env.TRIGGERS_PORT), '127.0.0.1');
-    await once(other, 'listening');
-    const server = startProcess({ ...env, TRIGGERS_LOG_LEVEL: 'warn' });
-    assert.equal(await server.exited, 4);
-    assert.deepEqual(lines(server.stderr()), ['The address is in use. Stop the other process, or set TRIGGERS_PORT to a free port.']);
-    other.close();
-  }));
+  test('3: a store that another process owns', () =>
+    inDirectory(async (directory) => {
+      const env = await environment(directory);
+      const first = startProcess(env);
+      await first.says(/Stop with/);
+      const second = startProcess({ ...env, TRIGGERS_PORT: String(await freePort()) });
+      assert.equal(await second.exited, 3);
+      assert.equal(lines(second.stderr()).length, 1, second.stderr());
+      assert.equal(second.stdout(), '');
+      await stopped(first);
+    }));
+  test("3: a key that is not the store's", () =>
+    inDirectory(async (directory) => {
+      const env = await environment(directory);
+      const first = startProcess(env);
+      await first.says(/Stop with/);
+      await stopped(first);
+      const second = startProcess({
+        ...env,
+        TRIGGERS_STORE_KEY: Buffer.alloc(32, 5).toString('base64'),
+      });
+      assert.equal(await second.exited, 3);
+      assert.equal(lines(second.stderr()).length, 1, second.stderr());
+    }));
+  test('3: a damaged store', () =>
+    inDirectory(async (directory) => {
+      await writeFile(
+        join(directory, 'triggers.db'),
+        'this is no database, but it is long enough to be looked at'.repeat(100),
+      );
+      const server = startProcess(await environment(directory));
+      assert.equal(await server.exited, 3);
+      assert.equal(lines(server.stderr()).length, 1, server.stderr());
+    }));
+  test('3: a data directory that is a file', () =>
+    inDirectory(async (directory) => {
+      await writeFile(join(directory, 'file'), '');
+      const server = startProcess({
+        ...(await environment(directory)),
+        TRIGGERS_DATA_DIR: join(directory, 'file'),
+      });
+      assert.equal(await server.exited, 3);
+      assert.match(server.stderr(), /^Cannot use the data directory .*TRIGGERS_DATA_DIR.*\n$/);
+    }));
+  test('2: a schedule that never comes', () =>
+    inDirectory(async (directory) => {
+      const server = startProcess({
+        ...(await environment(directory)),
+        TRIGGERS_SCHEDULES: 'never=0 0 31 2 *',
+      });
+      assert.equal(await server.exited, 2);
+      assert.equal(lines(server.stderr()).length, 1, server.stderr());
+    }));
+  test('4: an address that is not ours', () =>
+    inDirectory(async (directory) => {
+      const server = startProcess({
+        ...(await environment(directory)),
+        TRIGGERS_HOST: '192.0.2.1',
+        TRIGGERS_LOG_LEVEL: 'warn',
+      });
+      assert.equal(await server.exited, 4);
+      assert.equal(lines(server.stderr()).length, 1, server.stderr());
+    }));
+  test('4: an address in use', () =>
+    inDirectory(async (directory) => {
+      const env = await environment(directory);
+      const other = createServer().listen(Number(env.TRIGGERS_PORT), '127.0.0.1');
+      await once(other, 'listening');
+      const server = startProcess({ ...env, TRIGGERS_LOG_LEVEL: 'warn' });
+      assert.equal(await server.exited, 4);
+      assert.deepEqual(lines(server.stderr()), [
+        'The address is in use. Stop the other process, or set TRIGGERS_PORT to a free port.',
+      ]);
+      other.close();
+    }));
 });
 
 async function firstTrigger(env: { TRIGGERS_PORT: string }, token: string): Promise<string> {
-  const { result } = await (await call(env, token, 'triggers/list')).json() as { result: { triggers: { name: string }[] } };
+  const { result } = (await (await call(env, token, 'triggers/list')).json()) as {
+    result: { triggers: { name: string }[] };
+  };
   return result.triggers[0]?.name ?? assert.fail('no trigger types');
 }
 

@@ -9,10 +9,16 @@ import { fileURLToPath } from 'node:url';
 const MAIN = fileURLToPath(new URL('../../reference-server/main.ts', import.meta.url));
 
 /** How to start it, for `spawn` and for a client that starts it itself. */
-export const COMMAND = { command: process.execPath, args: ['--conditions=mcp-triggers-source', MAIN] } as const;
+export const COMMAND = {
+  command: process.execPath,
+  args: ['--conditions=mcp-triggers-source', MAIN],
+} as const;
 
 /** Only what a process needs, so that no setting of the machine decides a test. */
-export const plainEnv = (env: Readonly<Record<string, string>>): Record<string, string> => ({ PATH: process.env['PATH'] ?? '', ...env });
+export const plainEnv = (env: Readonly<Record<string, string>>): Record<string, string> => ({
+  PATH: process.env['PATH'] ?? '',
+  ...env,
+});
 
 export interface ServerProcess {
   readonly child: ChildProcessWithoutNullStreams;
@@ -24,7 +30,10 @@ export interface ServerProcess {
   readonly exited: Promise<number | null>;
 }
 
-export function startProcess(env: Readonly<Record<string, string>>, args: readonly string[] = []): ServerProcess {
+export function startProcess(
+  env: Readonly<Record<string, string>>,
+  args: readonly string[] = [],
+): ServerProcess {
   const child = spawn(COMMAND.command, [...COMMAND.args, ...args], { env: plainEnv(env) });
   let stdout = '';
   let stderr = '';
@@ -32,14 +41,16 @@ export function startProcess(env: Readonly<Record<string, string>>, args: readon
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk));
   const exited = once(child, 'close').then(([code]) => code as number | null);
   return {
-    child, exited,
+    child,
+    exited,
     stdout: () => stdout,
     stderr: () => stderr,
     async says(pattern) {
       const ended = exited.then(() => 'ended' as const);
       while (!pattern.test(stdout)) {
         const next = await Promise.race([once(child.stdout, 'data'), ended]);
-        if (next === 'ended' && !pattern.test(stdout)) throw new Error(`It ended without saying ${pattern}:\n${stdout}\n${stderr}`);
+        if (next === 'ended' && !pattern.test(stdout))
+          throw new Error(`It ended without saying ${pattern}:\n${stdout}\n${stderr}`);
       }
     },
   };

@@ -5,14 +5,27 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { doorOpened, startServer, type Running } from './harness.ts';
 
 const initialize = {
-  jsonrpc: '2.0', id: 0, method: 'initialize',
-  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+  jsonrpc: '2.0',
+  id: 0,
+  method: 'initialize',
+  params: {
+    protocolVersion: '2025-11-25',
+    capabilities: {},
+    clientInfo: { name: 'test', version: '1' },
+  },
 };
 
 /** A handshake by hand: the session's id, or the refusal. */
-async function handshake(server: Running, as = 'alice'): Promise<{ readonly id: string | null; readonly status: number; readonly text: string }> {
+async function handshake(
+  server: Running,
+  as = 'alice',
+): Promise<{ readonly id: string | null; readonly status: number; readonly text: string }> {
   const response = await server.post(initialize, { as });
-  return { id: response.headers.get('mcp-session-id'), status: response.status, text: await response.text() };
+  return {
+    id: response.headers.get('mcp-session-id'),
+    status: response.status,
+    text: await response.text(),
+  };
 }
 
 const inSession = (id: string) => ({ 'mcp-session-id': id, 'mcp-protocol-version': '2025-11-25' });
@@ -20,7 +33,9 @@ const list = { jsonrpc: '2.0', id: 1, method: 'triggers/list', params: {} };
 
 describe('a session', () => {
   let server: Running;
-  beforeAll(async () => { server = await startServer({ TRIGGERS_MAX_SESSIONS: '20' }); });
+  beforeAll(async () => {
+    server = await startServer({ TRIGGERS_MAX_SESSIONS: '20' });
+  });
   afterAll(() => server.close());
 
   test('belongs to the principal that opened it: anybody else gets the answer of an unknown one [iso-own] [iso-not-found]', async () => {
@@ -30,9 +45,15 @@ describe('a session', () => {
     assert.equal(own.status, 200);
     await own.body?.cancel();
     const foreign = await server.post(list, { as: 'mallory', headers: inSession(id) });
-    const unknown = await server.post(list, { as: 'mallory', headers: inSession('00000000-0000-4000-8000-000000000000') });
+    const unknown = await server.post(list, {
+      as: 'mallory',
+      headers: inSession('00000000-0000-4000-8000-000000000000'),
+    });
     assert.deepEqual([foreign.status, await foreign.text()], [404, await unknown.text()]);
-    const end = await fetch(server.url, { method: 'DELETE', headers: { ...inSession(id), authorization: `Bearer ${await server.token('mallory')}` } });
+    const end = await fetch(server.url, {
+      method: 'DELETE',
+      headers: { ...inSession(id), authorization: `Bearer ${await server.token('mallory')}` },
+    });
     assert.equal(end.status, 404);
     const still = await server.post(list, { headers: inSession(id) });
     assert.equal(still.status, 200);
@@ -42,7 +63,11 @@ describe('a session', () => {
   test('ends with DELETE', async () => {
     const { id } = await handshake(server);
     const authorization = `Bearer ${await server.token('alice')}`;
-    assert.equal((await fetch(server.url, { method: 'DELETE', headers: { ...inSession(id!), authorization } })).status, 200);
+    assert.equal(
+      (await fetch(server.url, { method: 'DELETE', headers: { ...inSession(id!), authorization } }))
+        .status,
+      200,
+    );
     assert.equal((await server.post(list, { headers: inSession(id!) })).status, 404);
   });
 
@@ -62,18 +87,31 @@ describe('a session', () => {
       await response.body?.cancel();
       return response.status;
     };
-    assert.deepEqual([await asked(first.id), await asked(second.id), await asked(third.id)], [404, 200, 200]);
+    assert.deepEqual(
+      [await asked(first.id), await asked(second.id), await asked(third.id)],
+      [404, 200, 200],
+    );
   });
 
   test('closes the response stream of a cancelled request and sends nothing more on it [stream-cancel]', async () => {
     const { id } = await handshake(server, 'dora');
-    const call = (message: object) => server.post({ jsonrpc: '2.0', ...message }, { as: 'dora', headers: inSession(id!) });
-    const made = await (await call({ id: 1, method: 'triggers/subscribe', params: { select: [{ name: 'door.opened' }] } })).text();
+    const call = (message: object) =>
+      server.post({ jsonrpc: '2.0', ...message }, { as: 'dora', headers: inSession(id!) });
+    const made = await (
+      await call({
+        id: 1,
+        method: 'triggers/subscribe',
+        params: { select: [{ name: 'door.opened' }] },
+      })
+    ).text();
     const subscriptionId = /"subscriptionId":"([^"]+)"/.exec(made)?.[1];
     const stream = await call({ id: 2, method: 'triggers/stream', params: { subscriptionId } });
     const text = stream.text();
     await sleep(50);
-    assert.equal((await call({ method: 'notifications/cancelled', params: { requestId: 2 } })).status, 202);
+    assert.equal(
+      (await call({ method: 'notifications/cancelled', params: { requestId: 2 } })).status,
+      202,
+    );
     // Without care the SDK's session transport leaves it open for good.
     const all = await text;
     assert.equal(all.match(/notifications\/triggers\/delivery/g)?.length, 1);
@@ -87,7 +125,9 @@ test('a session that nobody uses is ended, one with an open stream is not', asyn
   const unused = await handshake(server);
   const used = await handshake(server, 'bob');
   const authorization = `Bearer ${await server.token('bob')}`;
-  const standing = await fetch(server.url, { headers: { ...inSession(used.id!), authorization, accept: 'text/event-stream' } });
+  const standing = await fetch(server.url, {
+    headers: { ...inSession(used.id!), authorization, accept: 'text/event-stream' },
+  });
   assert.equal(standing.status, 200);
   // Looking at a session would count as using it, so it is looked at once, well after it is due.
   await sleep(3500);

@@ -21,20 +21,51 @@ async function until(w: World, endpoint: { readonly deliveries: Hit[] }, n: numb
 describe('a request', () => {
   test('[cb-headers, cb-no-extra, iso-token] has the four headers, and nothing of the user, the client or another request', async (t) => {
     const w = await world(t);
-    const endpoint = await w.endpoint((hit) => ({ ...acknowledge(hit), headers: { 'set-cookie': 'session=1; Path=/' } }));
-    const { subscriptionId } = await w.subscribeTo(endpoint, {}, { as: 'https://issuer.example|alice-of-the-token' });
+    const endpoint = await w.endpoint((hit) => ({
+      ...acknowledge(hit),
+      headers: { 'set-cookie': 'session=1; Path=/' },
+    }));
+    const { subscriptionId } = await w.subscribeTo(
+      endpoint,
+      {},
+      { as: 'https://issuer.example|alice-of-the-token' },
+    );
     await w.open(1);
     await endpoint.nth(1);
     await w.open(1);
     await endpoint.nth(2);
     const token = w.token('https://issuer.example|alice-of-the-token');
     for (const { names, headers, raw, path } of endpoint.hits) {
-      for (const name of ['webhook-id', 'webhook-timestamp', 'webhook-signature', 'mcp-subscription-id']) assert.equal(names.filter((one) => one === name).length, 1, name);
+      for (const name of [
+        'webhook-id',
+        'webhook-timestamp',
+        'webhook-signature',
+        'mcp-subscription-id',
+      ])
+        assert.equal(names.filter((one) => one === name).length, 1, name);
       assert.equal(headers['mcp-subscription-id'], subscriptionId);
-      const usual = ['host', 'connection', 'accept-encoding', 'content-type', 'content-length', 'user-agent', 'webhook-id', 'webhook-timestamp', 'webhook-signature', 'mcp-subscription-id'];
-      assert.deepEqual(names.filter((name) => !usual.includes(name)), []);
+      const usual = [
+        'host',
+        'connection',
+        'accept-encoding',
+        'content-type',
+        'content-length',
+        'user-agent',
+        'webhook-id',
+        'webhook-timestamp',
+        'webhook-signature',
+        'mcp-subscription-id',
+      ];
+      assert.deepEqual(
+        names.filter((name) => !usual.includes(name)),
+        [],
+      );
       const everything = `${path}\n${JSON.stringify(headers)}\n${raw.toString()}`;
-      assert.ok(!everything.includes(token) && !everything.includes('alice-of-the-token') && !everything.includes('session='));
+      assert.ok(
+        !everything.includes(token) &&
+          !everything.includes('alice-of-the-token') &&
+          !everything.includes('session='),
+      );
     }
     assert.equal(endpoint.hits.length, 3);
   });
@@ -46,20 +77,33 @@ describe('a request', () => {
     await w.ok('triggers/update', { subscriptionId, paused: true });
     await Promise.all(Array.from({ length: 250 }, () => w.open(1)));
     await w.ok('triggers/update', { subscriptionId, paused: false });
-    await eventually('all are there', () => endpoint.deliveries.flatMap(({ delivery }) => delivery['events']).length === 250);
-    assert.deepEqual(endpoint.deliveries.map(({ delivery }) => delivery['events'].length), [100, 100, 50]);
+    await eventually(
+      'all are there',
+      () => endpoint.deliveries.flatMap(({ delivery }) => delivery['events']).length === 250,
+    );
+    assert.deepEqual(
+      endpoint.deliveries.map(({ delivery }) => delivery['events'].length),
+      [100, 100, 50],
+    );
   });
 
   test('[curl-opaque] goes to the URL as it was registered, escapes, case, empty parameters and all', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
-    const odd = `${endpoint.path}//A%2f%7e%20b/;p=1,2?cb=e%79J.a.b&empty=&&flag&q=%C3%A9+x'`.replace("'", '%27');
+    const odd =
+      `${endpoint.path}//A%2f%7e%20b/;p=1,2?cb=e%79J.a.b&empty=&&flag&q=%C3%A9+x'`.replace(
+        "'",
+        '%27',
+      );
     const url = endpoint.url.replace(endpoint.path, odd);
     assert.equal(new URL(url).href, url, 'a URL in its normal form');
     await w.subscribe({ callback: { url, secret: endpoint.secret } });
     await w.open(1);
     await endpoint.nth(1);
-    assert.deepEqual(endpoint.hits.map(({ path }) => path), [odd, odd]);
+    assert.deepEqual(
+      endpoint.hits.map(({ path }) => path),
+      [odd, odd],
+    );
   });
 });
 
@@ -79,38 +123,74 @@ describe('the answer', () => {
     assert.equal(callback.health.lastError, 'no_ack');
     assert.equal((await w.get(subscriptionId))['acked'], 0);
     await until(w, endpoint, 2);
-    await eventually('8,192 bytes acknowledge', async () => (await w.get(subscriptionId))['acked'] === 1);
+    await eventually(
+      '8,192 bytes acknowledge',
+      async () => (await w.get(subscriptionId))['acked'] === 1,
+    );
   });
 
   test('[cb-no-decoding] is taken as it came: compressed words are none, words that only claim to be compressed count', async (t) => {
     const w = await world(t);
-    const endpoint = await w.endpoint((_, n) => ({ headers: { 'content-encoding': 'gzip' }, body: n === 1 ? gzipSync('{"ack":1}') : '{"ack":1}' }));
+    const endpoint = await w.endpoint((_, n) => ({
+      headers: { 'content-encoding': 'gzip' },
+      body: n === 1 ? gzipSync('{"ack":1}') : '{"ack":1}',
+    }));
     const { subscriptionId } = await w.subscribeTo(endpoint);
     await w.open(1);
     await endpoint.nth(1);
-    await eventually('the failure is known', async () => (await w.get(subscriptionId))['callback'].health.lastError === 'no_ack');
+    await eventually(
+      'the failure is known',
+      async () => (await w.get(subscriptionId))['callback'].health.lastError === 'no_ack',
+    );
     await until(w, endpoint, 2);
-    await eventually('it is acknowledged', async () => (await w.get(subscriptionId))['acked'] === 1);
-    assert.ok(endpoint.hits.every(({ headers }) => headers['accept-encoding'] === undefined || headers['accept-encoding'] === 'identity'));
+    await eventually(
+      'it is acknowledged',
+      async () => (await w.get(subscriptionId))['acked'] === 1,
+    );
+    assert.ok(
+      endpoint.hits.every(
+        ({ headers }) =>
+          headers['accept-encoding'] === undefined || headers['accept-encoding'] === 'identity',
+      ),
+    );
   });
 
   test('[ans-category-only] is shown to the client as its category and in no other way', async (t) => {
     const w = await world(t);
     const canary = 'CANARY-9f31';
-    const endpoint = await w.endpoint(() => ({ status: 418, headers: { 'x-reason': canary, 'retry-after': canary, server: canary }, body: { error: canary } }));
+    const endpoint = await w.endpoint(() => ({
+      status: 418,
+      headers: { 'x-reason': canary, 'retry-after': canary, server: canary },
+      body: { error: canary },
+    }));
     const made = await w.subscribeTo(endpoint);
     await w.open(1);
     await endpoint.nth(1);
     const seen = await eventually('the failure is known', async () => {
-      const { text, result } = await w.call('triggers/get', { subscriptionId: made['subscriptionId'] });
+      const { text, result } = await w.call('triggers/get', {
+        subscriptionId: made['subscriptionId'],
+      });
       return result?.['callback'].health.attempts > 0 && text;
     });
     const { callback } = (JSON.parse(seen) as { result: { callback: { health: object } } }).result;
-    assert.deepEqual(Object.keys(callback.health).sort(), ['attempts', 'failingSince', 'lastError']);
+    assert.deepEqual(Object.keys(callback.health).sort(), [
+      'attempts',
+      'failingSince',
+      'lastError',
+    ]);
     endpoint.consent = () => ({ status: 503, headers: { 'x-reason': canary }, body: canary });
-    const refused = await w.call('triggers/subscribe', { select: [{ name: 'door.opened' }], key: 'other', callback: { url: `${endpoint.url}/other`, secret: endpoint.secret } });
+    const refused = await w.call('triggers/subscribe', {
+      select: [{ name: 'door.opened' }],
+      key: 'other',
+      callback: { url: `${endpoint.url}/other`, secret: endpoint.secret },
+    });
     assert.deepEqual(refused.error?.data, { reason: 'http_5xx' });
-    for (const text of [seen, refused.text, (await w.call('triggers/pull', { subscriptionId: made['subscriptionId'] })).text, (await w.call('triggers/subscriptions')).text]) {
+    for (const text of [
+      seen,
+      refused.text,
+      (await w.call('triggers/pull', { subscriptionId: made['subscriptionId'] })).text,
+      (await w.call('triggers/subscriptions')).text,
+    ]) {
       assert.ok(!text.includes(canary) && !text.includes('418'), text);
     }
   });
@@ -130,14 +210,21 @@ describe('identity and signature', () => {
     for (const hit of endpoint.deliveries) {
       const { after, events } = hit.delivery;
       const sameRange = after === 0 && events.length === seen;
-      assert.equal(identity(hit) === identity(first), sameRange, 'the same range has the same id, another range has not');
+      assert.equal(
+        identity(hit) === identity(first),
+        sameRange,
+        'the same range has the same id, another range has not',
+      );
       assert.equal(hit.headers['webhook-signature'], signatureOf(endpoint.secret, hit));
       assert.match(String(hit.headers['webhook-timestamp']), /^[0-9]{10}$/);
       assert.ok(Math.abs(stamp(hit) * 1000 - w.clock.now()) < 60_000);
     }
     const bytes = new Set(endpoint.deliveries.map((hit) => stamp(hit)));
     assert.equal(bytes.size, endpoint.deliveries.length, 'every attempt has its own time');
-    assert.equal(new Set(endpoint.deliveries.map(({ headers }) => headers['webhook-signature'])).size, endpoint.deliveries.length);
+    assert.equal(
+      new Set(endpoint.deliveries.map(({ headers }) => headers['webhook-signature'])).size,
+      endpoint.deliveries.length,
+    );
     assert.ok(same.length >= 1);
   });
 
@@ -172,20 +259,37 @@ describe('identity and signature', () => {
     const until_ = w.clock.now() + 300_000;
     assert.equal(rotated['callback'].previousSecretUntil, new Date(until_).toISOString());
     assert.notEqual(rotated['etag'], etag);
-    assert.equal(endpoint.challenges.length, 2, 'the receiver knew the new secret before the update');
-    assert.equal(endpoint.challenges[1]!.headers['webhook-signature'], signatureOf(endpoint.secret, endpoint.challenges[1]!), 'and was asked for that one alone');
+    assert.equal(
+      endpoint.challenges.length,
+      2,
+      'the receiver knew the new secret before the update',
+    );
+    assert.equal(
+      endpoint.challenges[1]!.headers['webhook-signature'],
+      signatureOf(endpoint.secret, endpoint.challenges[1]!),
+      'and was asked for that one alone',
+    );
 
     await w.pass(299_000);
     await w.open(1);
     const both = await endpoint.nth(1);
-    assert.equal(both.headers['webhook-signature'], `${signatureOf(endpoint.secret, both)} ${signatureOf(old, both)}`);
-    assert.equal((await w.get(subscriptionId))['callback'].previousSecretUntil, new Date(until_).toISOString());
+    assert.equal(
+      both.headers['webhook-signature'],
+      `${signatureOf(endpoint.secret, both)} ${signatureOf(old, both)}`,
+    );
+    assert.equal(
+      (await w.get(subscriptionId))['callback'].previousSecretUntil,
+      new Date(until_).toISOString(),
+    );
 
     await w.pass(1_100);
     await w.open(1);
     const one = await endpoint.nth(2);
     assert.equal(one.headers['webhook-signature'], signatureOf(endpoint.secret, one));
-    await eventually('the member is gone', async () => (await w.get(subscriptionId))['callback'].previousSecretUntil === undefined);
+    await eventually(
+      'the member is gone',
+      async () => (await w.get(subscriptionId))['callback'].previousSecretUntil === undefined,
+    );
   });
 
   test('[upd-rotate] the log, its position and an attempt under way go through a rotation', async (t) => {
@@ -194,17 +298,29 @@ describe('identity and signature', () => {
     const made = await w.subscribeTo(endpoint);
     await w.open(1);
     await endpoint.nth(1);
-    await eventually('acknowledged', async () => (await w.get(made['subscriptionId']))['acked'] === 1);
+    await eventually(
+      'acknowledged',
+      async () => (await w.get(made['subscriptionId']))['acked'] === 1,
+    );
     endpoint.secret = secretOf();
-    const after = await w.ok('triggers/update', { subscriptionId: made['subscriptionId'], callback: endpoint.callback });
-    assert.deepEqual([after['epoch'], after['head'], after['acked'], after['key']], [made['epoch'], 1, 1, made['key']]);
+    const after = await w.ok('triggers/update', {
+      subscriptionId: made['subscriptionId'],
+      callback: endpoint.callback,
+    });
+    assert.deepEqual(
+      [after['epoch'], after['head'], after['acked'], after['key']],
+      [made['epoch'], 1, 1, made['key']],
+    );
     await w.open(1);
     assert.deepEqual(sequencesOf((await endpoint.nth(2)).delivery), [2]);
   });
 
   test('[jws-alg, jws-fresh] each attempt is signed anew, by EdDSA, with a key of the published set', async (t) => {
     const key = generateDeliveryKey();
-    const w = await world(t, { engine: { deliveryKey: key }, attach: { jwksUri: 'https://mcp.example.com/.well-known/jwks.json' } });
+    const w = await world(t, {
+      engine: { deliveryKey: key },
+      attach: { jwksUri: 'https://mcp.example.com/.well-known/jwks.json' },
+    });
     const endpoint = await w.endpoint((hit, n) => (n === 1 ? { status: 500 } : acknowledge(hit)));
     w.jitter = 0.999;
     await w.subscribeTo(endpoint);
@@ -216,12 +332,22 @@ describe('identity and signature', () => {
     for (const [at, value] of values.entries()) {
       const hit = endpoint.hits[at]!;
       const [head, nothing, signature] = value.split('.');
-      const header = JSON.parse(Buffer.from(head!, 'base64url').toString()) as Record<string, unknown>;
+      const header = JSON.parse(Buffer.from(head!, 'base64url').toString()) as Record<
+        string,
+        unknown
+      >;
       assert.ok(['EdDSA', 'Ed25519'].includes(String(header['alg'])) && nothing === '');
       assert.equal(header['iat'], stamp(hit));
       const found = published.find(({ kid }) => kid === header['kid']);
       assert.ok(found !== undefined, 'the key is in the set');
-      assert.ok(verify(null, Buffer.concat([Buffer.from(`${head}.`), hit.raw]), createPublicKey({ key: { ...found }, format: 'jwk' }), Buffer.from(signature!, 'base64url')));
+      assert.ok(
+        verify(
+          null,
+          Buffer.concat([Buffer.from(`${head}.`), hit.raw]),
+          createPublicKey({ key: { ...found }, format: 'jwk' }),
+          Buffer.from(signature!, 'base64url'),
+        ),
+      );
     }
   });
 });
@@ -229,7 +355,9 @@ describe('identity and signature', () => {
 describe('the secret', () => {
   test('[sub-no-secret] of a callback, and its URL beyond the origin, are in no answer, no delivery, no error and no line of the log', async (t) => {
     const w = await world(t);
-    const endpoint = await w.endpoint((hit, n) => (n === 2 ? { status: 401 } : n === 3 ? { status: 200, body: 'x' } : acknowledge(hit)));
+    const endpoint = await w.endpoint((hit, n) =>
+      n === 2 ? { status: 401 } : n === 3 ? { status: 200, body: 'x' } : acknowledge(hit),
+    );
     const secrets = [endpoint.secret];
     const said: string[] = [];
     const say = async (method: string, params: object): Promise<Record<string, any>> => {
@@ -238,7 +366,11 @@ describe('the secret', () => {
       return result ?? {};
     };
     const select = [{ name: 'door.opened' }];
-    const { subscriptionId, etag } = await say('triggers/subscribe', { select, key: 'k', callback: endpoint.callback });
+    const { subscriptionId, etag } = await say('triggers/subscribe', {
+      select,
+      key: 'k',
+      callback: endpoint.callback,
+    });
     const stream = await w.stream({ subscriptionId });
     await w.open(2);
     await until(w, endpoint, 3);
@@ -247,27 +379,48 @@ describe('the secret', () => {
     await say('triggers/subscribe', { select, key: 'k', callback: endpoint.callback });
     await say('triggers/update', { subscriptionId, ifMatch: 'stale', callback: endpoint.callback });
     await say('triggers/update', { subscriptionId, callback: endpoint.callback });
-    await say('triggers/update', { subscriptionId, callback: { url: endpoint.url, secret: `${endpoint.secret}x` } });
-    await say('triggers/update', { subscriptionId, callback: { url: endpoint.url.replace('http:', 'ftp:'), secret: endpoint.secret } });
-    await say('triggers/update', { subscriptionId, callback: { url: `${endpoint.url}#x`, secret: endpoint.secret } });
+    await say('triggers/update', {
+      subscriptionId,
+      callback: { url: endpoint.url, secret: `${endpoint.secret}x` },
+    });
+    await say('triggers/update', {
+      subscriptionId,
+      callback: { url: endpoint.url.replace('http:', 'ftp:'), secret: endpoint.secret },
+    });
+    await say('triggers/update', {
+      subscriptionId,
+      callback: { url: `${endpoint.url}#x`, secret: endpoint.secret },
+    });
     endpoint.consent = () => ({ status: 500 });
-    await say('triggers/update', { subscriptionId, callback: { url: `${endpoint.url}/other`, secret: endpoint.secret } });
+    await say('triggers/update', {
+      subscriptionId,
+      callback: { url: `${endpoint.url}/other`, secret: endpoint.secret },
+    });
     await say('triggers/get', { subscriptionId });
     await say('triggers/get', { subscriptionId, ifNoneMatch: etag });
     await say('triggers/subscriptions', {});
     await say('triggers/pull', { subscriptionId });
     await say('triggers/unsubscribe', { subscriptionId });
     await say('triggers/get', { subscriptionId });
-    said.push(...stream.messages.map((one) => JSON.stringify(one)), ...endpoint.hits.map(({ raw, headers }) => `${raw.toString()}${JSON.stringify(headers)}`), ...w.log);
+    said.push(
+      ...stream.messages.map((one) => JSON.stringify(one)),
+      ...endpoint.hits.map(({ raw, headers }) => `${raw.toString()}${JSON.stringify(headers)}`),
+      ...w.log,
+    );
     assert.ok(said.length > 20 && w.log.length > 0);
     for (const one of said) {
-      for (const secret of secrets) assert.ok(!one.includes(secret) && !one.includes(secret.slice('whsec_'.length)), one);
+      for (const secret of secrets)
+        assert.ok(!one.includes(secret) && !one.includes(secret.slice('whsec_'.length)), one);
       assert.ok(!one.includes(endpoint.path), one);
     }
     // The same when nobody is at home.
     const url = `${endpoint.url}/nobody`;
     endpoint.close();
-    const gone = await w.call('triggers/subscribe', { select, key: 'gone', callback: { url, secret: endpoint.secret } });
+    const gone = await w.call('triggers/subscribe', {
+      select,
+      key: 'gone',
+      callback: { url, secret: endpoint.secret },
+    });
     assert.ok(!gone.text.includes(endpoint.path) && !w.log.join('\n').includes(endpoint.path));
   });
 });

@@ -3,10 +3,23 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { createEgress, createEngine, defineTrigger } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
-import { door, EXTENSION, eventually, mail, meter, sequencesOf, world, type Json, type World } from './world.ts';
+import {
+  door,
+  EXTENSION,
+  eventually,
+  mail,
+  meter,
+  sequencesOf,
+  world,
+  type Json,
+  type World,
+} from './world.ts';
 
 /** Another type, made from `door`. */
-const another = (name: string, change: Partial<typeof door.type> = {}): typeof door => ({ ...door, type: { ...door.type, name, ...change } });
+const another = (name: string, change: Partial<typeof door.type> = {}): typeof door => ({
+  ...door,
+  type: { ...door.type, name, ...change },
+});
 
 describe('triggers/list', () => {
   test('[list-etag] every change of the list changes the etag, and a list that is the same again matches', async (t) => {
@@ -16,7 +29,8 @@ describe('triggers/list', () => {
       const { etag, triggers } = await w.ok('triggers/list');
       const list = JSON.stringify(triggers);
       assert.ok(!seen.has(list) || seen.get(list) === etag);
-      for (const [other, its] of seen) assert.equal(its === etag, other === list, 'two lists never share an etag');
+      for (const [other, its] of seen)
+        assert.equal(its === etag, other === list, 'two lists never share an etag');
       seen.set(list, etag);
       assert.equal((await w.ok('triggers/list', { ifNoneMatch: etag }))['notModified'], true);
       return etag;
@@ -26,7 +40,12 @@ describe('triggers/list', () => {
     await look();
     w.engine.declare(another('door.closed', { description: 'A door was closed.' }));
     await look();
-    w.engine.declare(another('door.closed', { description: 'A door was closed.', retention: { maxAgeMs: 1, maxEvents: 1 } }));
+    w.engine.declare(
+      another('door.closed', {
+        description: 'A door was closed.',
+        retention: { maxAgeMs: 1, maxEvents: 1 },
+      }),
+    );
     const last = await look();
     await w.engine.remove('door.closed');
     await look();
@@ -39,14 +58,25 @@ describe('triggers/list', () => {
 
   test('[list-etag, list-private] and each principal has its own, when the list depends on who asks', async (t) => {
     const mayMail = new Set(['alice']);
-    const w = await world(t, { engine: { authorize: ({ claims }, { name }) => name !== 'mail.arrived' || mayMail.has(String(claims?.['sub'])) } });
+    const w = await world(t, {
+      engine: {
+        authorize: ({ claims }, { name }) =>
+          name !== 'mail.arrived' || mayMail.has(String(claims?.['sub'])),
+      },
+    });
     const of = async (as: string): Promise<[string[], string, string]> => {
       const { triggers, etag, cacheScope } = await w.ok('triggers/list', {}, { as });
       return [triggers.map(({ name }: Json) => name), etag, cacheScope];
     };
     const alice = await of('alice');
     const bob = await of('bob');
-    assert.deepEqual([alice[0], bob[0]], [['door.opened', 'mail.arrived', 'meter.read'], ['door.opened', 'meter.read']]);
+    assert.deepEqual(
+      [alice[0], bob[0]],
+      [
+        ['door.opened', 'mail.arrived', 'meter.read'],
+        ['door.opened', 'meter.read'],
+      ],
+    );
     assert.notEqual(alice[1], bob[1]);
     assert.deepEqual([alice[2], bob[2]], ['private', 'private']);
     mayMail.add('bob');
@@ -54,7 +84,9 @@ describe('triggers/list', () => {
   });
 
   test('[type-unique, list-etag-pages] over all pages no name comes twice, also when a type is declared a second time', async (t) => {
-    const w = await world(t, { triggers: [door, ...Array.from({ length: 230 }, (_, at) => another(`many.${at}`))] });
+    const w = await world(t, {
+      triggers: [door, ...Array.from({ length: 230 }, (_, at) => another(`many.${at}`))],
+    });
     w.engine.declare(another('door.opened', { description: 'Again.' }));
     w.engine.declare(another('many.7', { description: 'Once more.' }));
     const names: string[] = [];
@@ -69,19 +101,33 @@ describe('triggers/list', () => {
     assert.deepEqual([names.length, new Set(names).size, etags.size], [231, 231, 1]);
   });
 
-  test('[type-source-order] a type is `arrival` unless it says that it keeps the upstream\'s order, and then it is numbered in that order', async (t) => {
+  test("[type-source-order] a type is `arrival` unless it says that it keeps the upstream's order, and then it is numbered in that order", async (t) => {
     const ordered = defineTrigger<object, { value: number }>({
-      name: 'tick.ordered', description: 'Ordered.', ordering: 'source',
-      input: { type: 'object' }, payload: { type: 'object', required: ['value'], properties: { value: { type: 'integer' } } },
+      name: 'tick.ordered',
+      description: 'Ordered.',
+      ordering: 'source',
+      input: { type: 'object' },
+      payload: { type: 'object', required: ['value'], properties: { value: { type: 'integer' } } },
     });
     const w = await world(t, { triggers: [door, ordered] });
     const { triggers } = await w.ok('triggers/list');
-    assert.deepEqual(triggers.map(({ name, ordering }: Json) => [name, ordering]), [['door.opened', 'arrival'], ['tick.ordered', 'source']]);
+    assert.deepEqual(
+      triggers.map(({ name, ordering }: Json) => [name, ordering]),
+      [
+        ['door.opened', 'arrival'],
+        ['tick.ordered', 'source'],
+      ],
+    );
     const { subscriptionId } = await w.subscribe({ select: [{ name: 'tick.ordered' }] });
-    await Promise.all(Array.from({ length: 300 }, (_, value) => w.engine.emit(ordered.event({ data: { value } }))));
+    await Promise.all(
+      Array.from({ length: 300 }, (_, value) => w.engine.emit(ordered.event({ data: { value } }))),
+    );
     await w.engine.settled();
     const { events } = await w.pull(subscriptionId, { maxEvents: 1000 });
-    assert.deepEqual(events.map(({ data }: Json) => data.value), Array.from({ length: 300 }, (_, at) => at));
+    assert.deepEqual(
+      events.map(({ data }: Json) => data.value),
+      Array.from({ length: 300 }, (_, at) => at),
+    );
   });
 });
 
@@ -90,19 +136,38 @@ describe('names', () => {
     const w = await world(t);
     for (const name of ['mcp.made.up', 'mcp.', 'mcp.tools.list_changed']) {
       assert.throws(() => w.engine.declare(another(name)), /mcp\./, name);
-      assert.throws(() => createEngine({ store: sqliteStore({ path: ':memory:', key: undefined }), egress: createEgress(), triggers: [another(name)] }), /mcp\./, name);
+      assert.throws(
+        () =>
+          createEngine({
+            store: sqliteStore({ path: ':memory:', key: undefined }),
+            egress: createEgress(),
+            triggers: [another(name)],
+          }),
+        /mcp\./,
+        name,
+      );
     }
     w.engine.declare(another('mcpx.fine'));
-    assert.deepEqual((await w.ok('triggers/list'))['triggers'].map(({ name }: Json) => name).filter((name: string) => name.startsWith('mcp')), ['mcpx.fine']);
+    assert.deepEqual(
+      (await w.ok('triggers/list'))['triggers']
+        .map(({ name }: Json) => name)
+        .filter((name: string) => name.startsWith('mcp')),
+      ['mcpx.fine'],
+    );
   });
 
   test('[subs-unknown-trigger] one that the principal does not see is answered like one that does not exist', async (t) => {
     const w = await world(t, { engine: { authorize: (_, { name }) => name !== 'mail.arrived' } });
     const select = (name: string): object => ({ select: [{ name }] });
-    assert.deepEqual(await w.refused('triggers/subscribe', select('mail.arrived')), await w.refused('triggers/subscribe', select('nobody.knows')));
+    assert.deepEqual(
+      await w.refused('triggers/subscribe', select('mail.arrived')),
+      await w.refused('triggers/subscribe', select('nobody.knows')),
+    );
     const { subscriptionId } = await w.subscribe();
     assert.deepEqual(
-      await w.refused('triggers/update', { subscriptionId, ...select('mail.arrived') }), await w.refused('triggers/update', { subscriptionId, ...select('nobody.knows') }));
+      await w.refused('triggers/update', { subscriptionId, ...select('mail.arrived') }),
+      await w.refused('triggers/update', { subscriptionId, ...select('nobody.knows') }),
+    );
   });
 });
 
@@ -117,12 +182,24 @@ describe('a catalog that changes', () => {
       const stream = await w.stream({ subscriptionId: both['subscriptionId'] });
       await stream.next();
       await w.engine.remove('door.opened', reason);
-      w.engine.declare(another('door.opened', { payloadSchema: { type: 'object', required: ['door'], properties: { door: { type: 'integer' } } } }));
+      w.engine.declare(
+        another('door.opened', {
+          payloadSchema: {
+            type: 'object',
+            required: ['door'],
+            properties: { door: { type: 'integer' } },
+          },
+        }),
+      );
       assert.equal((await stream.end())['result']?.['resultType'], 'complete');
       assert.equal(stream.deliveries.at(-1)?.['terminated'].reason, reason);
       assert.equal((await endpoint.nth(1)).delivery['terminated'].reason, reason);
       for (const { subscriptionId } of [both, called]) {
-        assert.partialDeepStrictEqual((await w.refused('triggers/pull', { subscriptionId })).data, { kind: 'subscription', reason, final: { head: 0 } });
+        assert.partialDeepStrictEqual((await w.refused('triggers/pull', { subscriptionId })).data, {
+          kind: 'subscription',
+          reason,
+          final: { head: 0 },
+        });
       }
       assert.equal((await w.get(other['subscriptionId']))['status'], 'active');
       assert.equal((await w.subscribe({ key: 'called' }))['created'], true);
@@ -130,13 +207,27 @@ describe('a catalog that changes', () => {
   });
 
   const wider = another('door.opened', {
-    inputSchema: { ...door.type.inputSchema, properties: { ...(door.type.inputSchema['properties'] as object), floor: { type: 'integer' } } },
-    payloadSchema: { ...door.type.payloadSchema, properties: { ...(door.type.payloadSchema['properties'] as object), floor: { type: 'integer' } } },
+    inputSchema: {
+      ...door.type.inputSchema,
+      properties: {
+        ...(door.type.inputSchema['properties'] as object),
+        floor: { type: 'integer' },
+      },
+    },
+    payloadSchema: {
+      ...door.type.payloadSchema,
+      properties: {
+        ...(door.type.payloadSchema['properties'] as object),
+        floor: { type: 'integer' },
+      },
+    },
   });
 
   test('[type-additive-keeps, type-additive] an optional member more keeps subscriptions, their arguments and their log', async (t) => {
     const w = await world(t);
-    const made = await w.subscribe({ select: [{ name: 'door.opened', arguments: { door: 'front' } }] });
+    const made = await w.subscribe({
+      select: [{ name: 'door.opened', arguments: { door: 'front' } }],
+    });
     await w.open(1);
     w.engine.declare(wider);
     await w.open(1);
@@ -144,8 +235,14 @@ describe('a catalog that changes', () => {
     await w.engine.settled();
     const { subscriptionId, epoch, etag } = made;
     const now = await w.get(subscriptionId);
-    assert.deepEqual([now['epoch'], now['etag'], now['head'], now['status']], [epoch, etag, 3, 'active']);
-    assert.deepEqual((await w.pull(subscriptionId))['events'].map(({ data }: Json) => data), [{ door: 'front' }, { door: 'front' }, { door: 'front', floor: 2 }]);
+    assert.deepEqual(
+      [now['epoch'], now['etag'], now['head'], now['status']],
+      [epoch, etag, 3, 'active'],
+    );
+    assert.deepEqual(
+      (await w.pull(subscriptionId))['events'].map(({ data }: Json) => data),
+      [{ door: 'front' }, { door: 'front' }, { door: 'front', floor: 2 }],
+    );
     await w.subscribe({ select: [{ name: 'door.opened', arguments: { floor: 2 } }] });
   });
 
@@ -157,18 +254,29 @@ describe('a catalog that changes', () => {
     const quiet = await w.stream({ subscriptionId: other['subscriptionId'] });
     await stream.next();
     await quiet.next();
-    const listen = await w.request('subscriptions/listen', { notifications: { toolsListChanged: true, triggersListChanged: true } });
+    const listen = await w.request('subscriptions/listen', {
+      notifications: { toolsListChanged: true, triggersListChanged: true },
+    });
     const heard: string[] = [];
     const reading = (async () => {
-      for await (const chunk of listen.body?.pipeThrough(new TextDecoderStream()) ?? []) heard.push(String(chunk));
+      for await (const chunk of listen.body?.pipeThrough(new TextDecoderStream()) ?? [])
+        heard.push(String(chunk));
     })().catch(() => undefined);
-    const responses = [await w.request('triggers/get', { subscriptionId }), await w.request('tools/list')];
+    const responses = [
+      await w.request('triggers/get', { subscriptionId }),
+      await w.request('tools/list'),
+    ];
     await w.open(2);
     w.engine.declare(another('door.closed'));
-    await eventually('both streams have heard', () => [stream, quiet].every(({ messages }) => messages.some(({ method }) => method === 'notifications/triggers/list_changed')));
+    await eventually('both streams have heard', () =>
+      [stream, quiet].every(({ messages }) =>
+        messages.some(({ method }) => method === 'notifications/triggers/list_changed'),
+      ),
+    );
     await eventually('both events', () => stream.deliveries.flatMap(sequencesOf).join() === '1,2');
     assert.deepEqual(quiet.deliveries.flatMap(sequencesOf), [], 'another log');
-    for (const response of responses) assert.ok(!(await response.text()).includes('notifications/triggers/'));
+    for (const response of responses)
+      assert.ok(!(await response.text()).includes('notifications/triggers/'));
     await w.stop();
     await reading;
     assert.ok(!heard.join('').includes('notifications/triggers/delivery'), heard.join(''));
@@ -177,7 +285,9 @@ describe('a catalog that changes', () => {
 
   test('[list-changed-listen] subscriptions/listen is served without this extension: what it honours of the filter is what it sends', async (t) => {
     const w = await world(t);
-    const response = await w.request('subscriptions/listen', { notifications: { triggersListChanged: true } });
+    const response = await w.request('subscriptions/listen', {
+      notifications: { triggersListChanged: true },
+    });
     w.engine.declare(another('door.closed'));
     const text = await response.text();
     assert.ok(!text.includes('list_changed'), text);
@@ -190,29 +300,55 @@ describe('a client that wants nothing of it', () => {
   async function experience(w: World): Promise<unknown[]> {
     const all: unknown[] = [];
     for (const [method, params] of [
-      ['server/discover', {}], ['tools/list', {}], ['resources/list', {}], ['prompts/list', {}], ['nobody/knows', {}], ['events/list', {}], ['events/subscribe', {}], ['events/poll', {}],
-      ['events/stream', {}], ['tools/call', { name: 'x' }], ['subscriptions/listen', { notifications: {} }],
+      ['server/discover', {}],
+      ['tools/list', {}],
+      ['resources/list', {}],
+      ['prompts/list', {}],
+      ['nobody/knows', {}],
+      ['events/list', {}],
+      ['events/subscribe', {}],
+      ['events/poll', {}],
+      ['events/stream', {}],
+      ['tools/call', { name: 'x' }],
+      ['subscriptions/listen', { notifications: {} }],
     ] as const) {
       const { status, result, error } = await w.call(method, params, { id: 7 });
-      const extensions = (result?.['capabilities'] as Json | undefined)?.['extensions'] as Json | undefined;
-      const experimental = (result?.['capabilities'] as Json | undefined)?.['experimental'] as Json | undefined;
+      const extensions = (result?.['capabilities'] as Json | undefined)?.['extensions'] as
+        Json | undefined;
+      const experimental = (result?.['capabilities'] as Json | undefined)?.['experimental'] as
+        Json | undefined;
       if (extensions !== undefined) delete extensions[EXTENSION];
       if (experimental !== undefined) delete experimental[EXTENSION];
-      const kept = JSON.stringify({ status, result, error }).replace(/,?"(extensions|experimental)":\{\}/g, '').replaceAll('{,', '{');
+      const kept = JSON.stringify({ status, result, error })
+        .replace(/,?"(extensions|experimental)":\{\}/g, '')
+        .replaceAll('{,', '{');
       all.push([method, JSON.parse(kept)]);
     }
     return all;
   }
 
   test('[deg-none] is answered as by a server without the extension, apart from the declaration', async (t) => {
-    assert.deepEqual(await experience(await world(t)), await experience(await world(t, { bare: true })));
+    assert.deepEqual(
+      await experience(await world(t)),
+      await experience(await world(t, { bare: true })),
+    );
   });
 
   test('[deg-server-same-log, deg-events-meta, deg-no-control] events/* is not served from these logs, so nothing can break their rules there', async (t) => {
     const w = await world(t);
     await w.open(1);
-    for (const method of ['events/list', 'events/subscribe', 'events/stream', 'events/poll', 'events/unsubscribe']) {
-      assert.equal((await w.refused(method, { name: 'door.opened', delivery: { mode: 'poll' } })).code, -32601, method);
+    for (const method of [
+      'events/list',
+      'events/subscribe',
+      'events/stream',
+      'events/poll',
+      'events/unsubscribe',
+    ]) {
+      assert.equal(
+        (await w.refused(method, { name: 'door.opened', delivery: { mode: 'poll' } })).code,
+        -32601,
+        method,
+      );
     }
     const { result } = await w.call('server/discover');
     assert.ok(!JSON.stringify(result).includes('modelcontextprotocol/events'));
@@ -224,7 +360,11 @@ describe('a client that wants nothing of it', () => {
     await w.open(1);
     for (const method of ['triggers/list', 'triggers/get', 'triggers/pull'] as const) {
       const params = method === 'triggers/list' ? {} : { subscriptionId };
-      const [without, declared] = await Promise.all([{}, { extensions: { [EXTENSION]: {} } }].map((clientCapabilities) => w.ok(method, params, { clientCapabilities, id: 1 })));
+      const [without, declared] = await Promise.all(
+        [{}, { extensions: { [EXTENSION]: {} } }].map((clientCapabilities) =>
+          w.ok(method, params, { clientCapabilities, id: 1 }),
+        ),
+      );
       assert.deepEqual({ ...declared, renewAfterMs: 0 }, { ...without, renewAfterMs: 0 });
     }
   });
@@ -238,19 +378,42 @@ describe('a client that wants nothing of it', () => {
     const stream = await w.stream({ subscriptionId });
     await stream.next();
     await w.open(1);
-    assert.deepEqual([sequencesOf((await endpoint.nth(1)).delivery), sequencesOf(await stream.next()), (await w.pull(subscriptionId, { maxEvents: 0 }))['head']], [[1], [1], 1]);
+    assert.deepEqual(
+      [
+        sequencesOf((await endpoint.nth(1)).delivery),
+        sequencesOf(await stream.next()),
+        (await w.pull(subscriptionId, { maxEvents: 0 }))['head'],
+      ],
+      [[1], [1], 1],
+    );
   });
 });
 
 test('[type-payload-valid, sub-match] what does not fit is not appended; an argument admits exactly the events its description promises', async (t) => {
   const w = await world(t);
   const one = await w.subscribe({ select: [{ name: 'door.opened', arguments: { door: 'a' } }] });
-  const any = await w.subscribe({ select: [{ name: 'door.opened', arguments: { door: ['a', 'b'] } }] });
+  const any = await w.subscribe({
+    select: [{ name: 'door.opened', arguments: { door: ['a', 'b'] } }],
+  });
   const all = await w.subscribe();
-  await assert.rejects(w.engine.emit(door.event({ data: { door: 7 } as never })), { code: 'payload_invalid' });
-  await assert.rejects(w.engine.emit(meter.event({ data: { value: 1.5 } })), { code: 'payload_invalid' });
-  await assert.rejects(w.engine.emit(mail.event({ data: {} as never })), { code: 'payload_invalid' });
+  await assert.rejects(w.engine.emit(door.event({ data: { door: 7 } as never })), {
+    code: 'payload_invalid',
+  });
+  await assert.rejects(w.engine.emit(meter.event({ data: { value: 1.5 } })), {
+    code: 'payload_invalid',
+  });
+  await assert.rejects(w.engine.emit(mail.event({ data: {} as never })), {
+    code: 'payload_invalid',
+  });
   for (const name of ['a', 'b', 'c', 'a']) await w.open(1, { door: name });
-  const doors = async ({ subscriptionId }: Json): Promise<string[]> => (await w.pull(subscriptionId))['events'].map(({ data }: Json) => data.door);
-  assert.deepEqual([await doors(one), await doors(any), await doors(all)], [['a', 'a'], ['a', 'b', 'a'], ['a', 'b', 'c', 'a']]);
+  const doors = async ({ subscriptionId }: Json): Promise<string[]> =>
+    (await w.pull(subscriptionId))['events'].map(({ data }: Json) => data.door);
+  assert.deepEqual(
+    [await doors(one), await doors(any), await doors(all)],
+    [
+      ['a', 'a'],
+      ['a', 'b', 'a'],
+      ['a', 'b', 'c', 'a'],
+    ],
+  );
 });

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'vitest';
 import { door, eventually, mail, meter, secretOf, world, type Json } from './world.ts';
 
-const turns = async (n = 50): Promise<void> => { for (let turn = 0; turn < n; turn += 1) await new Promise((resolve) => setImmediate(resolve)); };
+const turns = async (n = 50): Promise<void> => {
+  for (let turn = 0; turn < n; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+};
 
 test('[type-removed] a type that the server stops offering over a restart ends its subscriptions', async (t) => {
   const triggers = [door, meter, mail];
@@ -11,7 +13,10 @@ test('[type-removed] a type that the server stops offering over a restart ends i
   const { subscriptionId } = await w.subscribe({ select: [{ name: 'meter.read' }] });
   triggers.splice(1, 1);
   await w.restart();
-  assert.partialDeepStrictEqual((await w.refused('triggers/get', { subscriptionId })).data, { kind: 'subscription', reason: 'trigger_removed' });
+  assert.partialDeepStrictEqual((await w.refused('triggers/get', { subscriptionId })).data, {
+    kind: 'subscription',
+    reason: 'trigger_removed',
+  });
 });
 
 test('[end-recheck] a server that is restarted every ten hours looks again all the same', async (t) => {
@@ -25,7 +30,9 @@ test('[end-recheck] a server that is restarted every ten hours looks again all t
     await w.restart();
   }
   await turns();
-  assert.partialDeepStrictEqual((await w.refused('triggers/get', { subscriptionId })).data, { reason: 'revoked' });
+  assert.partialDeepStrictEqual((await w.refused('triggers/get', { subscriptionId })).data, {
+    reason: 'revoked',
+  });
 });
 
 test('[sig-rotation-shown, sig-rotation-end] the window is over when it is over, also if the timer is late', async (t) => {
@@ -43,7 +50,10 @@ test('[sig-rotation-shown, sig-rotation-end] the window is over when it is over,
 test('[stream-window] bytes in flight include the sequence member of each event', async (t) => {
   const w = await world(t);
   const made = await w.subscribe();
-  const stream = await w.stream({ subscriptionId: made['subscriptionId'], window: { bytes: 2048 } });
+  const stream = await w.stream({
+    subscriptionId: made['subscriptionId'],
+    window: { bytes: 2048 },
+  });
   await w.open(1, { text: 'x'.repeat(600) });
   await eventually('the first', () => stream.deliveries.some(({ events }) => events.length > 0));
   await Promise.all(Array.from({ length: 6 }, () => w.open(1, { text: 'x'.repeat(300) })));

@@ -28,7 +28,9 @@ export type Behaviour = (hit: Hit, n: number) => Reply | Promise<Reply>;
 export const acknowledge = ({ delivery }: Hit): Reply => ({ body: { ack: lastOf(delivery) } });
 
 const hmac = (secret: string, content: string | Buffer): string =>
-  createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64')).update(content).digest('base64');
+  createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64'))
+    .update(content)
+    .digest('base64');
 
 /** The signature that Standard Webhooks wants for this request, made here and not by the library. */
 export const signatureOf = (secret: string, { headers, raw }: Hit): string =>
@@ -45,23 +47,42 @@ export class Endpoint {
 
   constructor(behave: Behaviour = acknowledge) {
     this.behave = behave;
-    this.consent = ({ delivery: { challenge } }) => ({ body: { challenge, proof: hmac(this.secret, `challenge.${challenge}`) } });
+    this.consent = ({ delivery: { challenge } }) => ({
+      body: { challenge, proof: hmac(this.secret, `challenge.${challenge}`) },
+    });
     this.#server = createServer((request, response) => {
       const chunks: Buffer[] = [];
-      request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-        const raw = Buffer.concat(chunks);
-        const message = JSON.parse(raw.toString('utf8')) as Json;
-        const hit: Hit = {
-          method: request.method ?? '', path: request.url ?? '', headers: request.headers, raw, message, delivery: message['params'],
-          names: request.rawHeaders.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()),
-        };
-        this.hits.push(hit);
-        void (async () => {
-          const { status = 200, headers = {}, body = '' } = await (hit.delivery['challenge'] === undefined ? this.behave(hit, this.deliveries.length) : this.consent(hit));
-          response.writeHead(status, { 'content-type': 'application/json', ...headers });
-          response.end(typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body));
-        })();
-      });
+      request
+        .on('data', (chunk: Buffer) => chunks.push(chunk))
+        .on('end', () => {
+          const raw = Buffer.concat(chunks);
+          const message = JSON.parse(raw.toString('utf8')) as Json;
+          const hit: Hit = {
+            method: request.method ?? '',
+            path: request.url ?? '',
+            headers: request.headers,
+            raw,
+            message,
+            delivery: message['params'],
+            names: request.rawHeaders
+              .filter((_, at) => at % 2 === 0)
+              .map((name) => name.toLowerCase()),
+          };
+          this.hits.push(hit);
+          void (async () => {
+            const {
+              status = 200,
+              headers = {},
+              body = '',
+            } = await (hit.delivery['challenge'] === undefined
+              ? this.behave(hit, this.deliveries.length)
+              : this.consent(hit));
+            response.writeHead(status, { 'content-type': 'application/json', ...headers });
+            response.end(
+              typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+            );
+          })();
+        });
     });
   }
 
@@ -70,10 +91,18 @@ export class Endpoint {
     await once(this.#server, 'listening');
   }
 
-  get url(): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${this.path}`; }
-  get callback(): { url: string; secret: string } { return { url: this.url, secret: this.secret }; }
-  get challenges(): Hit[] { return this.hits.filter(({ delivery }) => delivery['challenge'] !== undefined); }
-  get deliveries(): Hit[] { return this.hits.filter(({ delivery }) => delivery['challenge'] === undefined); }
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${this.path}`;
+  }
+  get callback(): { url: string; secret: string } {
+    return { url: this.url, secret: this.secret };
+  }
+  get challenges(): Hit[] {
+    return this.hits.filter(({ delivery }) => delivery['challenge'] !== undefined);
+  }
+  get deliveries(): Hit[] {
+    return this.hits.filter(({ delivery }) => delivery['challenge'] === undefined);
+  }
 
   /** The n-th delivery, from 1, once it has come. */
   nth(n: number): Promise<Hit> {

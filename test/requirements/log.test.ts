@@ -16,16 +16,31 @@ describe('positions', () => {
     await w.pull(subscriptionId, { maxEvents: 3 });
     await w.ack(made, 2);
     const before = await w.get(subscriptionId);
-    for (const [position, kind] of [[{ epoch, sequence: 6 }, 'position'], [{ epoch, sequence: 2 ** 53 - 1 }, 'position'], [{ epoch: OTHER_EPOCH, sequence: 0 }, 'epoch'], [{ epoch: OTHER_EPOCH, sequence: 2 }, 'epoch']] as const) {
+    for (const [position, kind] of [
+      [{ epoch, sequence: 6 }, 'position'],
+      [{ epoch, sequence: 2 ** 53 - 1 }, 'position'],
+      [{ epoch: OTHER_EPOCH, sequence: 0 }, 'epoch'],
+      [{ epoch: OTHER_EPOCH, sequence: 2 }, 'epoch'],
+    ] as const) {
       for (const [method, params] of [
-        ['triggers/pull', { after: position }], ['triggers/pull', { ack: position }], ['triggers/pull', { after: position, ack: { epoch, sequence: 3 } }],
-        ['triggers/stream', { after: position }], ['triggers/ack', { position }],
+        ['triggers/pull', { after: position }],
+        ['triggers/pull', { ack: position }],
+        ['triggers/pull', { after: position, ack: { epoch, sequence: 3 } }],
+        ['triggers/stream', { after: position }],
+        ['triggers/ack', { position }],
       ] as const) {
         const { code, data } = await w.refused(method, { subscriptionId, ...params });
-        assert.deepEqual({ code, ...data, sent: undefined }, { code: -32602, kind, epoch, head: 5, acked: 2, sent: undefined }, `${method} ${JSON.stringify(params)}`);
+        assert.deepEqual(
+          { code, ...data, sent: undefined },
+          { code: -32602, kind, epoch, head: 5, acked: 2, sent: undefined },
+          `${method} ${JSON.stringify(params)}`,
+        );
       }
     }
-    assert.deepEqual({ ...(await w.get(subscriptionId)), renewAfterMs: 0 }, { ...before, renewAfterMs: 0 });
+    assert.deepEqual(
+      { ...(await w.get(subscriptionId)), renewAfterMs: 0 },
+      { ...before, renewAfterMs: 0 },
+    );
   });
 
   test('[ack-result] the result is the state after the acknowledgement, also when it changed nothing', async (t) => {
@@ -51,9 +66,17 @@ describe('gaps', () => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const logs = [await w.subscribe(), await w.subscribe(), await w.subscribeTo(endpoint)];
-    const event = (text: string): Parameters<typeof w.engine.emit>[0] => door.event({ eventId: 'e'.repeat(8), data: { door: 'front', text } });
+    const event = (text: string): Parameters<typeof w.engine.emit>[0] =>
+      door.event({ eventId: 'e'.repeat(8), data: { door: 'front', text } });
     // As the log keeps it; the number is the delivery's, not the event's.
-    const empty = Buffer.byteLength(JSON.stringify({ eventId: 'e'.repeat(8), name: 'door.opened', timestamp: '2026-11-21T09:30:00.000Z', data: { door: 'front', text: '' } }));
+    const empty = Buffer.byteLength(
+      JSON.stringify({
+        eventId: 'e'.repeat(8),
+        name: 'door.opened',
+        timestamp: '2026-11-21T09:30:00.000Z',
+        data: { door: 'front', text: '' },
+      }),
+    );
     await w.engine.emit({ ...event('x'.repeat(245_760 - empty)), eventId: 'eeeeeee1' });
     await w.engine.emit({ ...event('x'.repeat(245_761 - empty)), eventId: 'eeeeeee2' });
     await w.engine.emit({ ...event('é'.repeat(122_881)), eventId: 'eeeeeee3' });
@@ -61,12 +84,23 @@ describe('gaps', () => {
     for (const { subscriptionId, epoch } of logs) {
       await eventually('all four numbers', async () => (await w.get(subscriptionId))['head'] === 4);
       const read = await w.pull(subscriptionId, { after: { epoch, sequence: 0 } });
-      assert.deepEqual([sequencesOf(read), read['gaps'], lastOf(read)], [[1, 4], [{ from: 2, to: 3, reason: 'too_large' }], 4]);
+      assert.deepEqual(
+        [sequencesOf(read), read['gaps'], lastOf(read)],
+        [[1, 4], [{ from: 2, to: 3, reason: 'too_large' }], 4],
+      );
       const stream = await w.stream({ subscriptionId, after: { epoch, sequence: 0 } });
       assert.deepEqual((await stream.next())['gaps'], [{ from: 2, to: 3, reason: 'too_large' }]);
     }
-    await eventually('the callback has told of them', async () => (await w.get(logs[2]!['subscriptionId']))['acked'] === 4);
-    assert.deepEqual(endpoint.deliveries.flatMap(({ delivery }) => delivery['gaps'] ?? []).map(({ reason }) => reason)[0], 'too_large');
+    await eventually(
+      'the callback has told of them',
+      async () => (await w.get(logs[2]!['subscriptionId']))['acked'] === 4,
+    );
+    assert.deepEqual(
+      endpoint.deliveries
+        .flatMap(({ delivery }) => delivery['gaps'] ?? [])
+        .map(({ reason }) => reason)[0],
+      'too_large',
+    );
     assert.ok(endpoint.deliveries.every(({ raw }) => raw.byteLength <= 262_144));
   });
 
@@ -75,18 +109,24 @@ describe('gaps', () => {
     const endpoint = await w.endpoint();
     const made = await w.subscribeTo(endpoint, { onFailure: 'skip' });
     const { subscriptionId, epoch } = made;
-    const acked = (n: number): Promise<unknown> => eventually(`acknowledged to ${n}`, async () => {
-      await w.pass(500);
-      return (await w.get(subscriptionId))['acked'] === n;
-    });
+    const acked = (n: number): Promise<unknown> =>
+      eventually(`acknowledged to ${n}`, async () => {
+        await w.pass(500);
+        return (await w.get(subscriptionId))['acked'] === n;
+      });
 
-    endpoint.behave = ({ delivery }) => (sequencesOf(delivery).includes(1) ? { body: { ack: 0, reject: { sequence: 1, reason: 'never' } } } : { body: { ack: lastOf(delivery) } });
+    endpoint.behave = ({ delivery }) =>
+      sequencesOf(delivery).includes(1)
+        ? { body: { ack: 0, reject: { sequence: 1, reason: 'never' } } }
+        : { body: { ack: lastOf(delivery) } };
     await w.open(1);
     await acked(1);
-    endpoint.behave = (hit) => (sequencesOf(hit.delivery).includes(2) ? { status: 404 } : acknowledge(hit));
+    endpoint.behave = (hit) =>
+      sequencesOf(hit.delivery).includes(2) ? { status: 404 } : acknowledge(hit);
     await w.open(1);
     await acked(2);
-    endpoint.behave = (hit) => (sequencesOf(hit.delivery).includes(3) ? { status: 413 } : acknowledge(hit));
+    endpoint.behave = (hit) =>
+      sequencesOf(hit.delivery).includes(3) ? { status: 413 } : acknowledge(hit);
     await w.open(1);
     await acked(3);
     endpoint.behave = acknowledge;
@@ -98,8 +138,17 @@ describe('gaps', () => {
     await w.open(1);
     await acked(6);
 
-    const expected = [[1, 'rejected'], [2, 'abandoned'], [3, 'too_large'], [4, 'too_large'], [5, 'redacted']];
-    const flat = (gaps: Json[]): unknown[] => gaps.flatMap(({ from, to, reason }) => Array.from({ length: to - from + 1 }, (_, at) => [from + at, reason]));
+    const expected = [
+      [1, 'rejected'],
+      [2, 'abandoned'],
+      [3, 'too_large'],
+      [4, 'too_large'],
+      [5, 'redacted'],
+    ];
+    const flat = (gaps: Json[]): unknown[] =>
+      gaps.flatMap(({ from, to, reason }) =>
+        Array.from({ length: to - from + 1 }, (_, at) => [from + at, reason]),
+      );
     const readBoth = async (): Promise<void> => {
       const read = await w.pull(subscriptionId, { after: { epoch, sequence: 0 } });
       assert.deepEqual([flat(read['gaps']), sequencesOf(read)], [expected, [6]]);
@@ -110,16 +159,27 @@ describe('gaps', () => {
     await readBoth();
     await w.restart();
     await readBoth();
-    assert.ok((await w.pull(subscriptionId, { after: { epoch, sequence: 0 } }))['gaps'].every(({ reason }: Json) => REASONS.includes(reason)));
+    assert.ok(
+      (await w.pull(subscriptionId, { after: { epoch, sequence: 0 } }))['gaps'].every(
+        ({ reason }: Json) => REASONS.includes(reason),
+      ),
+    );
   });
 
   test('[gap-reasons, gap-final] what retention took is a gap of that reason, for good', async (t) => {
     const w = await world(t);
-    const { subscriptionId, epoch } = await w.subscribe({ select: [{ name: 'meter.read' }], ttlMs: 86_400_000 });
-    for (let value = 0; value < 40; value += 1) await w.engine.emit(meter.event({ data: { value } }));
+    const { subscriptionId, epoch } = await w.subscribe({
+      select: [{ name: 'meter.read' }],
+      ttlMs: 86_400_000,
+    });
+    for (let value = 0; value < 40; value += 1)
+      await w.engine.emit(meter.event({ data: { value } }));
     await w.engine.settled();
     await w.pass(2 * 3_600_000);
-    await eventually('the log is trimmed', async () => (await w.get(subscriptionId))['oldest'] === 41);
+    await eventually(
+      'the log is trimmed',
+      async () => (await w.get(subscriptionId))['oldest'] === 41,
+    );
     const gone = [{ from: 1, to: 40, reason: 'retention' }];
     assert.deepEqual((await w.pull(subscriptionId))['gaps'], gone);
     await w.engine.emit(meter.event({ data: { value: 41 } }));
@@ -163,8 +223,16 @@ describe('epochs', () => {
     assert.deepEqual((await before.end())['result']?.['resultType'], 'complete');
     const now = await w.get(subscriptionId);
     assert.notEqual(now['epoch'], epoch);
-    const refused = await w.refused('triggers/stream', { subscriptionId, after: { epoch, sequence: 3 } });
-    assert.deepEqual(refused.data, { kind: 'epoch', epoch: now['epoch'], head: now['head'], acked: 0 });
+    const refused = await w.refused('triggers/stream', {
+      subscriptionId,
+      after: { epoch, sequence: 3 },
+    });
+    assert.deepEqual(refused.data, {
+      kind: 'epoch',
+      epoch: now['epoch'],
+      head: now['head'],
+      acked: 0,
+    });
     const after = await w.stream({ subscriptionId });
     await w.open(1);
     while (lastOf(await after.next()) < now['head'] + 1);
@@ -180,31 +248,53 @@ describe('a delivery', () => {
     const made = await w.subscribeTo(endpoint);
     const { subscriptionId, epoch } = made;
     const stream = await w.stream({ subscriptionId });
-    const pulled: Json[] = [await w.pull(subscriptionId), await w.pull(subscriptionId, { maxEvents: 0 })];
+    const pulled: Json[] = [
+      await w.pull(subscriptionId),
+      await w.pull(subscriptionId, { maxEvents: 0 }),
+    ];
     const waiting = w.pull(subscriptionId, { waitMs: 20_000 });
     await w.open(2);
     pulled.push(await waiting);
     await w.open(1, { text: 'x'.repeat(250_000) });
     await w.open(5);
-    await eventually('all is acknowledged', async () => (await w.get(subscriptionId))['acked'] === 8);
-    pulled.push(await w.pull(subscriptionId), await w.pull(subscriptionId, { after: { epoch, sequence: 1 } }));
+    await eventually(
+      'all is acknowledged',
+      async () => (await w.get(subscriptionId))['acked'] === 8,
+    );
+    pulled.push(
+      await w.pull(subscriptionId),
+      await w.pull(subscriptionId, { after: { epoch, sequence: 1 } }),
+    );
     await w.pass(15_000);
-    const heartbeat = await eventually('a heartbeat that knows of the acknowledgement', () => stream.deliveries.findLast(({ events, acked }) => events.length === 0 && acked === 8));
+    const heartbeat = await eventually('a heartbeat that knows of the acknowledgement', () =>
+      stream.deliveries.findLast(({ events, acked }) => events.length === 0 && acked === 8),
+    );
     assert.deepEqual([heartbeat['head'], heartbeat['acked'], heartbeat['after']], [8, 8, 8]);
     await w.engine.remove('door.opened');
     await stream.end();
-    const last = await eventually('the last word', () => endpoint.deliveries.findLast(({ delivery }) => delivery['terminated'] !== undefined));
+    const last = await eventually('the last word', () =>
+      endpoint.deliveries.findLast(({ delivery }) => delivery['terminated'] !== undefined),
+    );
     assert.deepEqual([last.delivery['head'], last.delivery['acked']], [8, 8]);
 
     const all = [...endpoint.hits.map(({ delivery }) => delivery), ...stream.deliveries, ...pulled];
-    assert.ok(all.some((one) => one['gaps'] !== undefined) && all.some((one) => one['challenge'] !== undefined));
+    assert.ok(
+      all.some((one) => one['gaps'] !== undefined) &&
+        all.some((one) => one['challenge'] !== undefined),
+    );
     for (const one of all) {
-      assert.ok(Number.isSafeInteger(one['head']) && Number.isSafeInteger(one['acked']), JSON.stringify(one));
+      assert.ok(
+        Number.isSafeInteger(one['head']) && Number.isSafeInteger(one['acked']),
+        JSON.stringify(one),
+      );
       assert.ok(lastOf(one) <= one['head'], JSON.stringify(one));
       assert.ok(!('gaps' in one) || one['gaps'].length > 0);
       assert.ok(one['acked'] <= one['head']);
       let position = one['after'] as number;
-      const covered = [...one['events'].map(({ sequence }: Json) => [sequence, sequence]), ...(one['gaps'] ?? []).map(({ from, to }: Json) => [from, to])].sort(([a], [b]) => a - b);
+      const covered = [
+        ...one['events'].map(({ sequence }: Json) => [sequence, sequence]),
+        ...(one['gaps'] ?? []).map(({ from, to }: Json) => [from, to]),
+      ].sort(([a], [b]) => a - b);
       for (const [from, to] of covered) {
         assert.equal(from, position + 1);
         position = to;

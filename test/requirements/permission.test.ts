@@ -19,7 +19,9 @@ async function aDay(w: World): Promise<void> {
 describe('permission', () => {
   test('[end-recheck, end-revoked] is looked at again within a day, also of a subscription whose client never comes', async (t) => {
     const allowed = new Set(['alice', 'bob']);
-    const w = await world(t, { engine: { reauthorize: (principal) => allowed.has((JSON.parse(principal) as string[])[1]!) } });
+    const w = await world(t, {
+      engine: { reauthorize: (principal) => allowed.has((JSON.parse(principal) as string[])[1]!) },
+    });
     const endpoint = await w.endpoint();
     const alice = await w.subscribeTo(endpoint, { ttlMs: null, key: 'a' });
     const bob = await w.subscribe({ ttlMs: null, key: 'b' }, { as: 'bob' });
@@ -28,19 +30,37 @@ describe('permission', () => {
     allowed.delete('alice');
     allowed.add('carol');
     await aDay(w);
-    const seen = await eventually('it is revoked', async () => (await w.call('triggers/get', { subscriptionId: alice['subscriptionId'] })).error);
+    const seen = await eventually(
+      'it is revoked',
+      async () => (await w.call('triggers/get', { subscriptionId: alice['subscriptionId'] })).error,
+    );
     assert.deepEqual([seen.code, seen.data?.['reason']], [-32023, 'revoked']);
     const before = endpoint.deliveries.flatMap(({ delivery }) => sequencesOf(delivery)).length;
     await w.open(1);
     await w.get(bob['subscriptionId'], { as: 'bob' });
-    assert.equal(endpoint.deliveries.flatMap(({ delivery }) => sequencesOf(delivery)).length, before);
-    assert.equal((await w.get(bob['subscriptionId'], { as: 'bob' }))['head'], 2, 'who still may keeps his');
+    assert.equal(
+      endpoint.deliveries.flatMap(({ delivery }) => sequencesOf(delivery)).length,
+      before,
+    );
+    assert.equal(
+      (await w.get(bob['subscriptionId'], { as: 'bob' }))['head'],
+      2,
+      'who still may keeps his',
+    );
   });
 });
 
 describe('quotas', () => {
   test('[lim-quota, lim-quota-named] subscriptions, streams and waiting pulls of one principal are bounded, the refusal names which, and others are not concerned', async (t) => {
-    const w = await world(t, { engine: { quotas: { subscriptionsPerPrincipal: 2, streamsPerPrincipal: 1, waitingPullsPerPrincipal: 1 } } });
+    const w = await world(t, {
+      engine: {
+        quotas: {
+          subscriptionsPerPrincipal: 2,
+          streamsPerPrincipal: 1,
+          waitingPullsPerPrincipal: 1,
+        },
+      },
+    });
     const { subscriptionId } = await w.subscribe();
     await w.subscribe();
     const named = async (method: string, params: object): Promise<Json> => {
@@ -48,16 +68,29 @@ describe('quotas', () => {
       assert.equal(code, -32025);
       return data ?? {};
     };
-    assert.partialDeepStrictEqual(await named('triggers/subscribe', { select: [{ name: 'door.opened' }], key: 'third' }), { limit: 'subscriptions', max: 2 });
+    assert.partialDeepStrictEqual(
+      await named('triggers/subscribe', { select: [{ name: 'door.opened' }], key: 'third' }),
+      { limit: 'subscriptions', max: 2 },
+    );
     await w.subscribe({ key: 'third' }, { as: 'bob' });
     const stream = await w.stream({ subscriptionId });
     await stream.next();
-    assert.partialDeepStrictEqual(await named('triggers/stream', { subscriptionId }), { limit: 'streams', max: 1 });
+    assert.partialDeepStrictEqual(await named('triggers/stream', { subscriptionId }), {
+      limit: 'streams',
+      max: 1,
+    });
     const pending = w.clock.pending;
     const waiting = w.pull(subscriptionId, { waitMs: 20_000 });
     await eventually('it waits', () => w.clock.pending > pending);
-    assert.ok(typeof (await named('triggers/pull', { subscriptionId, waitMs: 20_000 }))['limit'] === 'string');
-    assert.deepEqual(sequencesOf(await w.pull(subscriptionId)), [], 'one that does not wait is no waiting pull');
+    assert.ok(
+      typeof (await named('triggers/pull', { subscriptionId, waitMs: 20_000 }))['limit'] ===
+        'string',
+    );
+    assert.deepEqual(
+      sequencesOf(await w.pull(subscriptionId)),
+      [],
+      'one that does not wait is no waiting pull',
+    );
     await w.open(1);
     assert.deepEqual(sequencesOf(await waiting), [1]);
   });
@@ -73,7 +106,14 @@ describe('quotas', () => {
       open -= 1;
       return { body: { ack: hit.delivery['head'] } };
     });
-    const made = await Promise.all(Array.from({ length: 90 }, (_, at) => w.subscribe({ callback: { url: `${endpoint.url}/${at % 45}`, secret: endpoint.secret } }, { as: `user-${at % 9}` })));
+    const made = await Promise.all(
+      Array.from({ length: 90 }, (_, at) =>
+        w.subscribe(
+          { callback: { url: `${endpoint.url}/${at % 45}`, secret: endpoint.secret } },
+          { as: `user-${at % 9}` },
+        ),
+      ),
+    );
     await w.open(1);
     // Nobody is answered until nobody else comes.
     for (let seen = -1; seen < open || open < 16;) {

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { lastOf, sequencesOf, world, type Json } from './world.ts';
 
-const upTo = (n: number, from = 1): number[] => Array.from({ length: n - from + 1 }, (_, at) => from + at);
+const upTo = (n: number, from = 1): number[] =>
+  Array.from({ length: n - from + 1 }, (_, at) => from + at);
 
 describe('triggers/pull', () => {
   test('[pull-ack-first] the acknowledgement comes before the read; one that fails reads nothing and moves nothing', async (t) => {
@@ -17,14 +18,22 @@ describe('triggers/pull', () => {
 
     // 4 was sent by now, 5 never was; an ack of another epoch is refused as triggers/ack refuses it.
     await w.open(1);
-    for (const position of [{ epoch, sequence: 5 }, { epoch, sequence: 6 }, { epoch: 'AAAAAAAAAAAAAAAAAAAAAA', sequence: 1 }]) {
+    for (const position of [
+      { epoch, sequence: 5 },
+      { epoch, sequence: 6 },
+      { epoch: 'AAAAAAAAAAAAAAAAAAAAAA', sequence: 1 },
+    ]) {
       const byAck = await w.refused('triggers/ack', { subscriptionId, position });
       const byPull = await w.refused('triggers/pull', { subscriptionId, ack: position });
       assert.deepEqual(byPull, byAck);
       assert.deepEqual([(await w.get(subscriptionId))['acked'], byPull.code], [2, -32602]);
     }
     // Nothing was read, so 5 still counts as never sent.
-    assert.equal((await w.refused('triggers/ack', { subscriptionId, position: { epoch, sequence: 5 } })).data?.['sent'], 4);
+    assert.equal(
+      (await w.refused('triggers/ack', { subscriptionId, position: { epoch, sequence: 5 } }))
+        .data?.['sent'],
+      4,
+    );
   });
 
   test('[pull-after] `after` is what was asked for, else what is acknowledged by then', async (t) => {
@@ -37,14 +46,25 @@ describe('triggers/pull', () => {
       const read = await w.pull(subscriptionId, { after: { epoch, sequence } });
       assert.deepEqual([read['after'], sequencesOf(read)], [sequence, upTo(5, sequence + 1)]);
     }
-    assert.equal((await w.pull(subscriptionId, { after: { epoch, sequence: 1 }, ack: { epoch, sequence: 4 } }))['after'], 1);
+    assert.equal(
+      (
+        await w.pull(subscriptionId, { after: { epoch, sequence: 1 }, ack: { epoch, sequence: 4 } })
+      )['after'],
+      1,
+    );
   });
 
   test('[pull-max, pull-clamp, pull-has-more, pull-next] as many events as wanted, at least a hundred of them if so; hasMore is exactly "below head"', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe();
     await Promise.all(upTo(1100).map(() => w.open(1)));
-    for (const [maxEvents, least, most] of [[1, 1, 1], [7, 7, 7], [100, 100, 100], [5000, 100, 5000], [undefined, 1, 100]] as const) {
+    for (const [maxEvents, least, most] of [
+      [1, 1, 1],
+      [7, 7, 7],
+      [100, 100, 100],
+      [5000, 100, 5000],
+      [undefined, 1, 100],
+    ] as const) {
       const read = await w.pull(subscriptionId, maxEvents === undefined ? {} : { maxEvents });
       const count = read['events'].length as number;
       assert.ok(count >= least && count <= most, `${maxEvents}: ${count}`);
@@ -52,7 +72,10 @@ describe('triggers/pull', () => {
     }
     let after = 0;
     for (let more = true; more;) {
-      const read: Json = await w.pull(subscriptionId, { after: { epoch, sequence: after }, maxEvents: 275 });
+      const read: Json = await w.pull(subscriptionId, {
+        after: { epoch, sequence: after },
+        maxEvents: 275,
+      });
       after = lastOf(read);
       more = read['hasMore'];
       assert.equal(more, after < read['head']);
@@ -69,8 +92,22 @@ describe('triggers/pull', () => {
     assert.deepEqual([none['events'], none['gaps'], none['hasMore']], [[], undefined, false]);
     await w.open(3);
     await w.pull(subscriptionId);
-    const only = await w.pull(subscriptionId, { maxEvents: 0, waitMs: 20_000, ack: { epoch, sequence: 2 } });
-    assert.deepEqual([only['events'], only['after'], only['acked'], only['head'], only['hasMore'], only['nextPollMs']], [[], 2, 2, 3, true, 0]);
+    const only = await w.pull(subscriptionId, {
+      maxEvents: 0,
+      waitMs: 20_000,
+      ack: { epoch, sequence: 2 },
+    });
+    assert.deepEqual(
+      [
+        only['events'],
+        only['after'],
+        only['acked'],
+        only['head'],
+        only['hasMore'],
+        only['nextPollMs'],
+      ],
+      [[], 2, 2, 3, true, 0],
+    );
   });
 
   test('[pull-zero] also in front of a gap', async (t) => {
@@ -78,8 +115,13 @@ describe('triggers/pull', () => {
     const { subscriptionId } = await w.subscribe();
     await w.open(1, { text: 'x'.repeat(250_000) });
     const none = await w.pull(subscriptionId, { maxEvents: 0 });
-    assert.deepEqual([none['events'], none['gaps'], none['after'], none['hasMore']], [[], undefined, 0, true]);
-    assert.deepEqual((await w.pull(subscriptionId))['gaps'], [{ from: 1, to: 1, reason: 'too_large' }]);
+    assert.deepEqual(
+      [none['events'], none['gaps'], none['after'], none['hasMore']],
+      [[], undefined, 0, true],
+    );
+    assert.deepEqual((await w.pull(subscriptionId))['gaps'], [
+      { from: 1, to: 1, reason: 'too_large' },
+    ]);
   });
 
   test('[pull-bytes] an answer stays within 1 MiB, and yet always has an event', async (t) => {
@@ -88,7 +130,11 @@ describe('triggers/pull', () => {
     await w.open(12, { text: 'x'.repeat(200_000) });
     let after = 0;
     while (after < 12) {
-      const { result, text } = await w.call('triggers/pull', { subscriptionId, after: { epoch, sequence: after }, maxEvents: 100 });
+      const { result, text } = await w.call('triggers/pull', {
+        subscriptionId,
+        after: { epoch, sequence: after },
+        maxEvents: 100,
+      });
       assert.ok(Buffer.byteLength(text) <= 1_048_576, `${Buffer.byteLength(text)} bytes`);
       assert.ok(result?.['events'].length >= 1);
       after = lastOf(result ?? {});
@@ -99,7 +145,9 @@ describe('triggers/pull', () => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     let answered = false;
-    const first = w.pull(subscriptionId, { waitMs: 20_000 }).finally(() => { answered = true; });
+    const first = w.pull(subscriptionId, { waitMs: 20_000 }).finally(() => {
+      answered = true;
+    });
     await w.get(subscriptionId);
     assert.equal(answered, false);
     await w.open(1);
@@ -107,7 +155,14 @@ describe('triggers/pull', () => {
 
     answered = false;
     const begun = w.clock.pending;
-    const second = w.pull(subscriptionId, { waitMs: 20_000, after: { epoch: (await w.get(subscriptionId))['epoch'], sequence: 1 } }).finally(() => { answered = true; });
+    const second = w
+      .pull(subscriptionId, {
+        waitMs: 20_000,
+        after: { epoch: (await w.get(subscriptionId))['epoch'], sequence: 1 },
+      })
+      .finally(() => {
+        answered = true;
+      });
     while (w.clock.pending === begun) await new Promise((resolve) => setImmediate(resolve));
     await w.pass(19_000);
     await w.get(subscriptionId);
@@ -127,8 +182,13 @@ describe('triggers/pull', () => {
   test('[pull-not-callback, rec-two-drains] with and without a callback, and side by side with a stream: the same numbers', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
-    const following = (name: string) => ({ select: [{ name: 'door.opened', arguments: { door: name } }] });
-    for (const [made, name] of [[await w.subscribe(following('a')), 'a'], [await w.subscribeTo(endpoint, following('b')), 'b']] as const) {
+    const following = (name: string) => ({
+      select: [{ name: 'door.opened', arguments: { door: name } }],
+    });
+    for (const [made, name] of [
+      [await w.subscribe(following('a')), 'a'],
+      [await w.subscribeTo(endpoint, following('b')), 'b'],
+    ] as const) {
       const { subscriptionId, epoch } = made;
       const stream = await w.stream({ subscriptionId });
       await stream.next();
@@ -136,11 +196,18 @@ describe('triggers/pull', () => {
       const streamed = [await stream.next()];
       while (lastOf(streamed.at(-1)!) < 2) streamed.push(await stream.next());
       const pulled = await w.pull(subscriptionId, { after: { epoch, sequence: 0 } });
-      assert.deepEqual(pulled['events'], streamed.flatMap(({ events }) => events));
+      assert.deepEqual(
+        pulled['events'],
+        streamed.flatMap(({ events }) => events),
+      );
       stream.close();
     }
     const delivered: Json[] = [];
-    for (let n = 1; delivered.length < 2; n += 1) delivered.push(...(await endpoint.nth(n)).delivery['events']);
-    assert.deepEqual(delivered.map(({ sequence }) => sequence), [1, 2]);
+    for (let n = 1; delivered.length < 2; n += 1)
+      delivered.push(...(await endpoint.nth(n)).delivery['events']);
+    assert.deepEqual(
+      delivered.map(({ sequence }) => sequence),
+      [1, 2],
+    );
   });
 });

@@ -4,14 +4,17 @@ import { eventually, type Json } from './world.ts';
 
 /** Reads a response to its end, whether it is one answer or a stream of events; each message is there as soon as it came. */
 export async function readInto(messages: Json[], response: Response): Promise<void> {
-  if (response.headers.get('content-type')?.includes('event-stream') !== true) return void messages.push((await response.json()) as Json);
+  if (response.headers.get('content-type')?.includes('event-stream') !== true)
+    return void messages.push((await response.json()) as Json);
   let text = '';
   const decoder = new TextDecoder();
   for await (const chunk of response.body ?? []) {
     text += decoder.decode(chunk as Uint8Array, { stream: true });
     const lines = text.split('\n');
     text = lines.pop() ?? '';
-    for (const line of lines) if (line.startsWith('data: ') && line.length > 6) messages.push(JSON.parse(line.slice(6)) as Json);
+    for (const line of lines)
+      if (line.startsWith('data: ') && line.length > 6)
+        messages.push(JSON.parse(line.slice(6)) as Json);
   }
 }
 
@@ -25,20 +28,37 @@ export class StreamReader {
   constructor(id: number | string, response: Response, controller: AbortController) {
     this.id = id;
     this.#controller = controller;
-    void readInto(this.messages, response).catch(() => undefined).finally(() => { this.#over = true; });
+    void readInto(this.messages, response)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#over = true;
+      });
   }
 
-  get deliveries(): Json[] { return this.messages.filter(({ method }) => method === 'notifications/triggers/delivery').map(({ params }) => params as Json); }
-  get over(): boolean { return this.#over; }
+  get deliveries(): Json[] {
+    return this.messages
+      .filter(({ method }) => method === 'notifications/triggers/delivery')
+      .map(({ params }) => params as Json);
+  }
+  get over(): boolean {
+    return this.#over;
+  }
 
   /** The next delivery that was not taken yet. */
   async next(): Promise<Json> {
     const at = this.#read++;
-    return eventually(`delivery ${at + 1} on the stream`, () => this.deliveries[at] ?? (this.#over && assert.fail(`the stream is over: ${JSON.stringify(this.messages.at(-1))}`)));
+    return eventually(
+      `delivery ${at + 1} on the stream`,
+      () =>
+        this.deliveries[at] ??
+        (this.#over && assert.fail(`the stream is over: ${JSON.stringify(this.messages.at(-1))}`)),
+    );
   }
 
   /** Deliveries that came and were not taken. */
-  get unread(): number { return this.deliveries.length - this.#read; }
+  get unread(): number {
+    return this.deliveries.length - this.#read;
+  }
 
   /** The last message, once the response has ended. */
   async end(): Promise<Json> {
@@ -46,5 +66,7 @@ export class StreamReader {
     return this.messages.at(-1) ?? assert.fail('the stream ended without a word');
   }
 
-  close(): void { this.#controller.abort(); }
+  close(): void {
+    this.#controller.abort();
+  }
 }

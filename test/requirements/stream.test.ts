@@ -28,7 +28,11 @@ describe('triggers/stream', () => {
     const { subscriptionId, epoch } = await w.subscribe();
     await w.open(130);
     for (const after of [undefined, 0, 1, 77, 130]) {
-      const stream = await w.stream({ subscriptionId, ...(after === undefined ? {} : { after: { epoch, sequence: after } }), window: { events: 1000 } });
+      const stream = await w.stream({
+        subscriptionId,
+        ...(after === undefined ? {} : { after: { epoch, sequence: after } }),
+        window: { events: 1000 },
+      });
       await w.open(1);
       const head = (await w.get(subscriptionId))['head'] as number;
       const all = await readTo(stream, head);
@@ -37,7 +41,10 @@ describe('triggers/stream', () => {
         assert.equal(one['after'], position);
         position = lastOf(one);
       }
-      assert.deepEqual(all.flatMap(sequencesOf), Array.from({ length: head - (after ?? 0) }, (_, at) => (after ?? 0) + 1 + at));
+      assert.deepEqual(
+        all.flatMap(sequencesOf),
+        Array.from({ length: head - (after ?? 0) }, (_, at) => (after ?? 0) + 1 + at),
+      );
       stream.close();
     }
   });
@@ -46,13 +53,19 @@ describe('triggers/stream', () => {
     const w = await world(t);
     const made = await w.subscribe();
     await w.open(20);
-    const stream = await w.stream({ subscriptionId: made['subscriptionId'], window: { events: 4 } });
+    const stream = await w.stream({
+      subscriptionId: made['subscriptionId'],
+      window: { events: 4 },
+    });
     let received = (await settled(w, stream)).flatMap(sequencesOf);
     assert.deepEqual(received, [1, 2, 3, 4]);
     await w.ack(made, 1);
     received = (await settled(w, stream)).flatMap(sequencesOf);
     assert.deepEqual(received, [5]);
-    await w.pull(made['subscriptionId'], { ack: { epoch: made['epoch'], sequence: 5 }, maxEvents: 0 });
+    await w.pull(made['subscriptionId'], {
+      ack: { epoch: made['epoch'], sequence: 5 },
+      maxEvents: 0,
+    });
     received = (await settled(w, stream)).flatMap(sequencesOf);
     assert.deepEqual(received, [6, 7, 8, 9]);
   });
@@ -63,13 +76,20 @@ describe('triggers/stream', () => {
     await w.open(3, { text: 'x'.repeat(600) });
     await w.open(1, { text: 'x'.repeat(5000) });
     await w.open(2, { text: 'x'.repeat(100) });
-    const stream = await w.stream({ subscriptionId: made['subscriptionId'], window: { bytes: 2048 } });
-    const sizes = (events: Json[]): number => events.reduce((sum, event) => sum + Buffer.byteLength(JSON.stringify(event)), 0);
+    const stream = await w.stream({
+      subscriptionId: made['subscriptionId'],
+      window: { bytes: 2048 },
+    });
+    const sizes = (events: Json[]): number =>
+      events.reduce((sum, event) => sum + Buffer.byteLength(JSON.stringify(event)), 0);
     const flights: number[][] = [];
     for (;;) {
       const events = (await settled(w, stream)).flatMap(({ events }) => events as Json[]);
       if (events.length === 0) break;
-      assert.ok(sizes(events) <= 2048 || events.length === 1, `${events.length} events of ${sizes(events)} bytes in flight`);
+      assert.ok(
+        sizes(events) <= 2048 || events.length === 1,
+        `${events.length} events of ${sizes(events)} bytes in flight`,
+      );
       flights.push(events.map(({ sequence }) => sequence as number));
       await w.ack(made, flights.at(-1)!.at(-1)!);
     }
@@ -79,21 +99,30 @@ describe('triggers/stream', () => {
   test('[stream-window] what is in flight already counts when many events come at once', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
-    const stream = await w.stream({ subscriptionId: made['subscriptionId'], window: { bytes: 2048 } });
+    const stream = await w.stream({
+      subscriptionId: made['subscriptionId'],
+      window: { bytes: 2048 },
+    });
     await w.open(1, { text: 'x'.repeat(600) });
     await readTo(stream, 1);
     await Promise.all(Array.from({ length: 6 }, () => w.open(1, { text: 'x'.repeat(400) })));
     await settled(w, stream);
     const events = stream.deliveries.flatMap(({ events }) => events as Json[]);
     const bytes = events.reduce((sum, event) => sum + Buffer.byteLength(JSON.stringify(event)), 0);
-    assert.ok(events.length > 1 && bytes <= 2048, `${events.length} events of ${bytes} bytes in flight`);
+    assert.ok(
+      events.length > 1 && bytes <= 2048,
+      `${events.length} events of ${bytes} bytes in flight`,
+    );
   });
 
   test('[stream-window-clamp] a window beyond any bound is none the less at least 100 events', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     await w.open(150);
-    const wide = await w.stream({ subscriptionId, window: { events: 2 ** 53 - 1, bytes: 2 ** 53 - 1 } });
+    const wide = await w.stream({
+      subscriptionId,
+      window: { events: 2 ** 53 - 1, bytes: 2 ** 53 - 1 },
+    });
     assert.ok((await readTo(wide, 100)).flatMap(sequencesOf).length >= 100);
     const usual = await w.stream({ subscriptionId });
     assert.equal((await settled(w, usual)).flatMap(sequencesOf).length, 100);
@@ -121,7 +150,10 @@ describe('triggers/stream', () => {
     const w = await world(t);
     const made = await w.subscribe();
     await w.open(3);
-    const stream = await w.stream({ subscriptionId: made['subscriptionId'], window: { events: 1 } });
+    const stream = await w.stream({
+      subscriptionId: made['subscriptionId'],
+      window: { events: 1 },
+    });
     assert.deepEqual((await readTo(stream, 1)).flatMap(sequencesOf), [1]);
     // An acknowledgement within the minute begins it anew.
     await w.pass(50_000);
@@ -163,11 +195,17 @@ describe('triggers/stream', () => {
     await w.open(6);
     const all = await w.stream({ subscriptionId });
     const narrow = await w.stream({ subscriptionId, window: { events: 2 } });
-    const late = await w.stream({ subscriptionId, after: { epoch, sequence: 4 }, window: { events: 1 } });
+    const late = await w.stream({
+      subscriptionId,
+      after: { epoch, sequence: 4 },
+      window: { events: 1 },
+    });
     const received = async (): Promise<number[][]> => {
       await w.pass(15_000);
       await w.pass(1_000);
-      await eventually('all have beaten', () => [all, narrow, late].every((stream) => stream.deliveries.at(-1)?.['events'].length === 0));
+      await eventually('all have beaten', () =>
+        [all, narrow, late].every((stream) => stream.deliveries.at(-1)?.['events'].length === 0),
+      );
       return [all, narrow, late].map((stream) => stream.deliveries.flatMap(sequencesOf));
     };
     assert.deepEqual(await received(), [[1, 2, 3, 4, 5, 6], [1, 2], [5]]);
@@ -176,8 +214,12 @@ describe('triggers/stream', () => {
     narrow.close();
     await w.ack(made, 6);
     await w.open(1);
-    assert.deepEqual(await received().then(([a, , c]) => [a, c]), [[1, 2, 3, 4, 5, 6, 7], [5, 6, 7]]);
-    for (const stream of [all, narrow, late]) assert.ok(stream.deliveries.every((one) => one['_meta'][TAG] === stream.id));
+    assert.deepEqual(await received().then(([a, , c]) => [a, c]), [
+      [1, 2, 3, 4, 5, 6, 7],
+      [5, 6, 7],
+    ]);
+    for (const stream of [all, narrow, late])
+      assert.ok(stream.deliveries.every((one) => one['_meta'][TAG] === stream.id));
   });
 
   test('[stream-unread] what nobody reads is not piled up: the connection is closed and the stream given back', async (t) => {
@@ -187,12 +229,24 @@ describe('triggers/stream', () => {
     const { hostname, port } = new URL(w.url);
     const socket = connect(Number(port), hostname);
     t.onTestFinished(() => void socket.destroy());
-    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'triggers/stream', params: {
-      subscriptionId, window: { events: 1000, bytes: 4_194_304 },
-      _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} },
-    } });
+    const body = JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'triggers/stream',
+      params: {
+        subscriptionId,
+        window: { events: 1000, bytes: 4_194_304 },
+        _meta: {
+          'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+          'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+          'io.modelcontextprotocol/clientCapabilities': {},
+        },
+      },
+    });
     socket.pause();
-    socket.write(`POST /mcp HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMCP-Method: triggers/stream\r\nAuthorization: Bearer ${w.token('alice')}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    socket.write(
+      `POST /mcp HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMCP-Method: triggers/stream\r\nAuthorization: Bearer ${w.token('alice')}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    );
     await eventually('the stream is open', async () => (await w.engine.health()).streams === 1);
     // It acknowledges what it never read, so that the window alone bounds nothing.
     let produced = 0;
@@ -203,7 +257,13 @@ describe('triggers/stream', () => {
       await w.pull(subscriptionId, { after: { epoch: made['epoch'], sequence: head - 1 } });
       await w.ack(made, head);
     }
-    await eventually('the stream is given back', async () => (await w.engine.health()).streams === 0);
-    assert.ok(produced < 64 * 2 ** 20, `${produced} bytes were produced and nothing stopped the stream`);
+    await eventually(
+      'the stream is given back',
+      async () => (await w.engine.health()).streams === 0,
+    );
+    assert.ok(
+      produced < 64 * 2 ** 20,
+      `${produced} bytes were produced and nothing stopped the stream`,
+    );
   });
 });

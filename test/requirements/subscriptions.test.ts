@@ -31,32 +31,66 @@ describe('the subscription object', () => {
     const tails = ids.map((id) => id.slice('sub_'.length));
     // At most 6 bits a character, so 128 bits take 22; in each place 64 random ones have about 40 different values.
     const places = tails[0]!.length;
-    const varied = Array.from({ length: places }, (_, at) => new Set(tails.map((tail) => tail[at])).size).filter((count) => count >= 24).length;
+    const varied = Array.from(
+      { length: places },
+      (_, at) => new Set(tails.map((tail) => tail[at])).size,
+    ).filter((count) => count >= 24).length;
     assert.ok(varied >= 22, `only ${varied} of ${places} characters vary freely`);
   });
 
   test('[gap-effective] retention is the least of each member over the selected types', async (t) => {
     const w = await world(t);
-    const retention = async (...names: string[]): Promise<Json> => (await w.subscribe({ select: names.map((name) => ({ name })) }))['retention'];
+    const retention = async (...names: string[]): Promise<Json> =>
+      (await w.subscribe({ select: names.map((name) => ({ name })) }))['retention'];
     const types = (await w.ok('triggers/list'))['triggers'] as Json[];
-    const of = (name: string): { maxAgeMs: number; maxEvents: number } => types.find((type) => type['name'] === name)!['retention'];
-    for (const names of [['door.opened'], ['meter.read'], ['mail.arrived'], ['door.opened', 'mail.arrived'], ['meter.read', 'mail.arrived'], ['mail.arrived', 'door.opened', 'meter.read']]) {
-      assert.deepEqual(await retention(...names), {
-        maxAgeMs: Math.min(...names.map((name) => of(name).maxAgeMs)), maxEvents: Math.min(...names.map((name) => of(name).maxEvents)),
-      }, names.join());
+    const of = (name: string): { maxAgeMs: number; maxEvents: number } =>
+      types.find((type) => type['name'] === name)!['retention'];
+    for (const names of [
+      ['door.opened'],
+      ['meter.read'],
+      ['mail.arrived'],
+      ['door.opened', 'mail.arrived'],
+      ['meter.read', 'mail.arrived'],
+      ['mail.arrived', 'door.opened', 'meter.read'],
+    ]) {
+      assert.deepEqual(
+        await retention(...names),
+        {
+          maxAgeMs: Math.min(...names.map((name) => of(name).maxAgeMs)),
+          maxEvents: Math.min(...names.map((name) => of(name).maxEvents)),
+        },
+        names.join(),
+      );
     }
     // Two members of two types: neither type's own pair.
-    assert.deepEqual(await retention('door.opened', 'mail.arrived'), { maxAgeMs: 7_200_000, maxEvents: 10_000 });
+    assert.deepEqual(await retention('door.opened', 'mail.arrived'), {
+      maxAgeMs: 7_200_000,
+      maxEvents: 10_000,
+    });
     const { subscriptionId } = await w.subscribe();
-    const updated = await w.ok('triggers/update', { subscriptionId, select: [{ name: 'meter.read' }, { name: 'mail.arrived' }] });
+    const updated = await w.ok('triggers/update', {
+      subscriptionId,
+      select: [{ name: 'meter.read' }, { name: 'mail.arrived' }],
+    });
     assert.deepEqual(updated['retention'], { maxAgeMs: 3_600_000, maxEvents: 100 });
   });
 
   test('[gen-instants] every instant in every answer is UTC with three decimals', async (t) => {
     const w = await world(t);
-    const endpoint = await w.endpoint((_, n) => (n === 1 ? { status: 500 } : { body: { ack: n - 1 } }));
+    const endpoint = await w.endpoint((_, n) =>
+      n === 1 ? { status: 500 } : { body: { ack: n - 1 } },
+    );
     const seen: string[] = [];
-    const names = new Set(['expiresAt', 'createdAt', 'verifiedAt', 'lastDeliveryAt', 'failingSince', 'previousSecretUntil', 'timestamp', 'since']);
+    const names = new Set([
+      'expiresAt',
+      'createdAt',
+      'verifiedAt',
+      'lastDeliveryAt',
+      'failingSince',
+      'previousSecretUntil',
+      'timestamp',
+      'since',
+    ]);
     const found = new Set<string>();
     const collect = (value: unknown): void => {
       if (typeof value !== 'object' || value === null) return;
@@ -67,14 +101,22 @@ describe('the subscription object', () => {
         } else collect(member);
       }
     };
-    await w.engine.emit(door.event({ data: { door: 'front' }, timestamp: '2026-11-21T10:29:59.5+01:00' }));
+    await w.engine.emit(
+      door.event({ data: { door: 'front' }, timestamp: '2026-11-21T10:29:59.5+01:00' }),
+    );
     await w.engine.emit(door.event({ data: { door: 'front' }, timestamp: w.clock.now() }));
     await w.engine.emit(door.event({ data: { door: 'front' }, timestamp: '2026-11-20T00:00:00Z' }));
-    const made = await w.subscribe({ callback: endpoint.callback, since: '2026-11-21T09:00:00.000Z' });
+    const made = await w.subscribe({
+      callback: endpoint.callback,
+      since: '2026-11-21T09:00:00.000Z',
+    });
     collect(made);
     const { subscriptionId } = made;
     await endpoint.nth(1);
-    await eventually('failing', async () => (await w.get(subscriptionId))['callback'].health.failingSince !== undefined);
+    await eventually(
+      'failing',
+      async () => (await w.get(subscriptionId))['callback'].health.failingSince !== undefined,
+    );
     collect(await w.get(subscriptionId));
     await eventually('delivered', async () => {
       await w.pass(1000);
@@ -82,10 +124,19 @@ describe('the subscription object', () => {
     });
     endpoint.secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
     collect(await w.ok('triggers/update', { subscriptionId, callback: endpoint.callback }));
-    for (const one of [await w.get(subscriptionId), await w.ok('triggers/subscriptions'), await w.pull(subscriptionId), ...endpoint.hits.map(({ message }) => message)]) collect(one);
+    for (const one of [
+      await w.get(subscriptionId),
+      await w.ok('triggers/subscriptions'),
+      await w.pull(subscriptionId),
+      ...endpoint.hits.map(({ message }) => message),
+    ])
+      collect(one);
     const stream = await w.stream({ subscriptionId });
     collect(await stream.next());
-    assert.deepEqual([...names].filter((name) => !found.has(name)), []);
+    assert.deepEqual(
+      [...names].filter((name) => !found.has(name)),
+      [],
+    );
     for (const instant of seen) {
       assert.match(instant, /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/);
       assert.equal(new Date(instant).toISOString(), instant);
@@ -104,23 +155,30 @@ describe('triggers/subscribe', () => {
     await w.pass(3_600_000 / 2);
     assert.equal(endpoint.deliveries.length, tried, 'suspended is silent');
     const again = await w.subscribe(params);
-    assert.deepEqual([again['created'], again['subscriptionId'], again['status']], [false, subscriptionId, 'active']);
+    assert.deepEqual(
+      [again['created'], again['subscriptionId'], again['status']],
+      [false, subscriptionId, 'active'],
+    );
     assert.deepEqual(sequencesOf((await endpoint.nth(tried + 1)).delivery), [1]);
   });
 
   test('[subs-from-now] what is accepted after the result is in the log, from the first event on', async (t) => {
     const w = await world(t);
     await w.open(3);
-    const made = await Promise.all(Array.from({ length: 8 }, async () => {
-      const one = await w.subscribe();
-      // At the earliest moment at which anybody can know of it.
-      await w.engine.emit(door.event({ data: { door: one['subscriptionId'] } }));
-      return one;
-    }));
+    const made = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const one = await w.subscribe();
+        // At the earliest moment at which anybody can know of it.
+        await w.engine.emit(door.event({ data: { door: one['subscriptionId'] } }));
+        return one;
+      }),
+    );
     await w.engine.settled();
     for (const { subscriptionId, head, key } of made) {
       assert.ok(head < 8);
-      const doors = (await w.pull(subscriptionId))['events'].map((event: Json) => event['data'].door);
+      const doors = (await w.pull(subscriptionId))['events'].map(
+        (event: Json) => event['data'].door,
+      );
       assert.ok(doors.includes(subscriptionId), `${key} misses its first event`);
       assert.ok(!doors.includes('front'), 'nothing from before');
     }
@@ -128,12 +186,29 @@ describe('triggers/subscribe', () => {
 
   test('[ttl-no-refusal] every valid suggestion is granted something, from 0 to 2^53 - 1', async (t) => {
     const w = await world(t);
-    for (const ttlMs of [0, 1, 59_999, 60_000, 3_600_000, 2_592_000_000, 2_592_000_001, 10 ** 15, 2 ** 53 - 1, null]) {
+    for (const ttlMs of [
+      0,
+      1,
+      59_999,
+      60_000,
+      3_600_000,
+      2_592_000_000,
+      2_592_000_001,
+      10 ** 15,
+      2 ** 53 - 1,
+      null,
+    ]) {
       const made = await w.subscribe({ ttlMs });
       const granted = made['ttlMs'];
-      assert.ok(granted === null || (granted >= 60_000 && granted <= 2_592_000_000), `${ttlMs} → ${granted}`);
+      assert.ok(
+        granted === null || (granted >= 60_000 && granted <= 2_592_000_000),
+        `${ttlMs} → ${granted}`,
+      );
       assert.ok(granted !== null || ttlMs === null);
-      assert.equal((await w.ok('triggers/update', { subscriptionId: made['subscriptionId'], ttlMs }))['ttlMs'], granted);
+      assert.equal(
+        (await w.ok('triggers/update', { subscriptionId: made['subscriptionId'], ttlMs }))['ttlMs'],
+        granted,
+      );
     }
   });
 
@@ -142,26 +217,55 @@ describe('triggers/subscribe', () => {
     const endpoint = await w.endpoint();
     const select = [{ name: 'mail.arrived' }];
     const unsupported = { code: -32026, data: { feature: 'callback' } };
-    assert.partialDeepStrictEqual(await w.refused('triggers/subscribe', { select, callback: endpoint.callback }), unsupported);
+    assert.partialDeepStrictEqual(
+      await w.refused('triggers/subscribe', { select, callback: endpoint.callback }),
+      unsupported,
+    );
     assert.deepEqual((await w.ok('triggers/subscriptions'))['subscriptions'], []);
     const made = await w.subscribe({ select });
-    assert.partialDeepStrictEqual(await w.refused('triggers/update', { subscriptionId: made['subscriptionId'], callback: endpoint.callback }), unsupported);
+    assert.partialDeepStrictEqual(
+      await w.refused('triggers/update', {
+        subscriptionId: made['subscriptionId'],
+        callback: endpoint.callback,
+      }),
+      unsupported,
+    );
     const doors = await w.subscribeTo(endpoint);
-    assert.partialDeepStrictEqual(await w.refused('triggers/update', { subscriptionId: doors['subscriptionId'], select }), unsupported);
+    assert.partialDeepStrictEqual(
+      await w.refused('triggers/update', { subscriptionId: doors['subscriptionId'], select }),
+      unsupported,
+    );
     assert.deepEqual((await w.get(doors['subscriptionId']))['etag'], doors['etag']);
     assert.equal(endpoint.hits.length, 1, 'only the challenge of the one that was accepted');
   });
 });
 
 describe('the reference server', () => {
-  for (const env of [{}, { TRIGGERS_ALLOW_NO_EXPIRY: 'false' }, { TRIGGERS_TTL_MIN_MS: '5000', TRIGGERS_TTL_MAX_MS: '7200000' }]) {
+  for (const env of [
+    {},
+    { TRIGGERS_ALLOW_NO_EXPIRY: 'false' },
+    { TRIGGERS_TTL_MIN_MS: '5000', TRIGGERS_TTL_MAX_MS: '7200000' },
+  ]) {
     test(`[ttl-clamp, ttl-null-finite] grants what follows from the bounds that it announces: ${JSON.stringify(env)}`, async (t) => {
       const server = await startServer(env as Readonly<Record<string, string>>);
       t.onTestFinished(() => server.close());
-      const ask = async (ttlMs: number | null): Promise<number | null> => (await server.call('triggers/subscribe', { select: [{ name: 'door.opened' }], key: `key-${ttlMs}`, ttlMs })).result?.['ttlMs'] as number | null;
-      const { minTtlMs = 0, maxTtlMs = Number.POSITIVE_INFINITY } = ((await server.call('server/discover')).result as Json)['capabilities'].extensions[EXTENSION];
+      const ask = async (ttlMs: number | null): Promise<number | null> =>
+        (
+          await server.call('triggers/subscribe', {
+            select: [{ name: 'door.opened' }],
+            key: `key-${ttlMs}`,
+            ttlMs,
+          })
+        ).result?.['ttlMs'] as number | null;
+      const { minTtlMs = 0, maxTtlMs = Number.POSITIVE_INFINITY } = (
+        (await server.call('server/discover')).result as Json
+      )['capabilities'].extensions[EXTENSION];
       for (const suggested of [0, 4_999, 59_000, 3_600_000, 7_200_001, 2_592_000_001, 10 ** 13]) {
-        assert.equal(await ask(suggested), Math.min(Math.max(suggested, minTtlMs), maxTtlMs), `${suggested} between ${minTtlMs} and ${maxTtlMs}`);
+        assert.equal(
+          await ask(suggested),
+          Math.min(Math.max(suggested, minTtlMs), maxTtlMs),
+          `${suggested} between ${minTtlMs} and ${maxTtlMs}`,
+        );
       }
       assert.equal(await ask(null), 'TRIGGERS_ALLOW_NO_EXPIRY' in env ? maxTtlMs : null);
     });
@@ -180,19 +284,38 @@ describe('triggers/update', () => {
     assert.equal(again['etag'], etag, 'the configuration is the same');
     const proof = endpoint.consent;
     endpoint.consent = () => ({ status: 200, body: { challenge: 'x' } });
-    assert.partialDeepStrictEqual(await w.refused('triggers/update', { subscriptionId, callback: endpoint.callback, paused: true }), { code: -32027, data: { reason: 'challenge_failed' } });
-    assert.deepEqual([(await w.get(subscriptionId))['status'], (await w.get(subscriptionId))['etag']], ['active', etag]);
+    assert.partialDeepStrictEqual(
+      await w.refused('triggers/update', {
+        subscriptionId,
+        callback: endpoint.callback,
+        paused: true,
+      }),
+      { code: -32027, data: { reason: 'challenge_failed' } },
+    );
+    assert.deepEqual(
+      [(await w.get(subscriptionId))['status'], (await w.get(subscriptionId))['etag']],
+      ['active', etag],
+    );
     endpoint.consent = proof;
     // With another secret than the receiver has: it cannot prove that one.
     assert.partialDeepStrictEqual(
-      await w.refused('triggers/update', { subscriptionId, callback: { url: endpoint.url, secret: `whsec_${Buffer.alloc(32, 1).toString('base64')}` } }),
-      { code: -32027, data: { reason: 'challenge_failed' } });
+      await w.refused('triggers/update', {
+        subscriptionId,
+        callback: { url: endpoint.url, secret: `whsec_${Buffer.alloc(32, 1).toString('base64')}` },
+      }),
+      { code: -32027, data: { reason: 'challenge_failed' } },
+    );
   });
 
   test('[upd-late-attempt] an attempt under way may still reach the old URL; its answer moves nothing, and the new one gets the same number', async (t) => {
     const w = await world(t);
     let answer: () => void = () => undefined;
-    const old = await w.endpoint(() => new Promise((resolve) => { answer = () => resolve({ body: { ack: 1 } }); }));
+    const old = await w.endpoint(
+      () =>
+        new Promise((resolve) => {
+          answer = () => resolve({ body: { ack: 1 } });
+        }),
+    );
     const next = await w.endpoint();
     const { subscriptionId } = await w.subscribeTo(old);
     await w.open(1);
@@ -203,7 +326,10 @@ describe('triggers/update', () => {
     answer();
     const { delivery } = await next.nth(1);
     assert.deepEqual([delivery['after'], delivery['acked'], sequencesOf(delivery)[0]], [0, 0, 1]);
-    await eventually('acknowledged by the new one', async () => (await w.get(subscriptionId))['acked'] === 2);
+    await eventually(
+      'acknowledged by the new one',
+      async () => (await w.get(subscriptionId))['acked'] === 2,
+    );
     assert.equal(old.deliveries.length, 1);
   });
 
@@ -217,7 +343,10 @@ describe('triggers/update', () => {
     const consent = endpoint.consent;
     endpoint.consent = () => ({ status: 404 });
     const tried = endpoint.deliveries.length;
-    assert.partialDeepStrictEqual(await w.refused('triggers/update', { subscriptionId, paused: false }), { code: -32027, data: { reason: 'http_4xx' } });
+    assert.partialDeepStrictEqual(
+      await w.refused('triggers/update', { subscriptionId, paused: false }),
+      { code: -32027, data: { reason: 'http_4xx' } },
+    );
     const after = await w.get(subscriptionId);
     assert.deepEqual({ ...after, renewAfterMs: 0 }, { ...before, renewAfterMs: 0 });
     assert.deepEqual([after['status'], endpoint.deliveries.length], ['suspended', tried]);

@@ -12,7 +12,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { serve, type HttpBindings, type ServerType } from '@hono/node-server';
 import { createMcpHandler, McpServer, type AuthInfo } from '@modelcontextprotocol/server';
 import {
-  attachTriggers, createEgress, createEngine, defineTrigger, systemRandom, type AttachOptions, type DeclaredTrigger, type Engine, type EngineOptions,
+  attachTriggers,
+  createEgress,
+  createEngine,
+  defineTrigger,
+  systemRandom,
+  type AttachOptions,
+  type DeclaredTrigger,
+  type Engine,
+  type EngineOptions,
 } from 'mcp-triggers-experimental/server';
 import { sqliteStore, type SqliteStoreOptions } from 'mcp-triggers-experimental/stores/sqlite';
 import { manualClock, type ManualClock } from 'mcp-triggers-experimental/testing';
@@ -28,7 +36,11 @@ const text = { type: 'string' } as const;
 export const door = defineTrigger<{ door?: string | string[] }, { door: string; text?: string }>({
   name: 'door.opened',
   description: 'A door was opened. `door`: this one, or any of these.',
-  input: { type: 'object', properties: { door: { anyOf: [text, { type: 'array', items: text }] } }, additionalProperties: false },
+  input: {
+    type: 'object',
+    properties: { door: { anyOf: [text, { type: 'array', items: text }] } },
+    additionalProperties: false,
+  },
   payload: { type: 'object', required: ['door'], properties: { door: text, text } },
   history: { maxAgeMs: 3_600_000 },
 });
@@ -86,7 +98,10 @@ export const TAG = 'io.modelcontextprotocol/subscriptionId';
 const PATIENCE_MS = 20_000;
 
 /** Waits, in real time and far longer than it takes, until there is a value. */
-export async function eventually<T>(what: string, look: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+): Promise<T> {
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     const value = await look();
@@ -98,9 +113,14 @@ export async function eventually<T>(what: string, look: () => T | undefined | fa
 
 /** The highest number that a delivery covers. */
 export const lastOf = (delivery: Json): number =>
-  Math.max(delivery['after'], ...delivery['events'].map((event: Json) => event['sequence']), ...(delivery['gaps'] ?? []).map((gap: Json) => gap['to']));
+  Math.max(
+    delivery['after'],
+    ...delivery['events'].map((event: Json) => event['sequence']),
+    ...(delivery['gaps'] ?? []).map((gap: Json) => gap['to']),
+  );
 
-export const sequencesOf = (delivery: Json): number[] => delivery['events'].map((event: Json) => event['sequence']);
+export const sequencesOf = (delivery: Json): number[] =>
+  delivery['events'].map((event: Json) => event['sequence']);
 
 export const secretOf = (bytes = 32): string => `whsec_${randomBytes(bytes).toString('base64')}`;
 
@@ -125,36 +145,86 @@ export class World {
     this.#options = options;
   }
 
-  get url(): string { return this.#url; }
+  get url(): string {
+    return this.#url;
+  }
 
   async start(): Promise<void> {
-    const { engine = {}, attach = {}, triggers = [door, meter, mail], store: storeOptions = {}, bare = false, install } = this.#options;
-    const line = (level: string) => (fields: object, message: string): void => {
-      this.log.push(JSON.stringify({ level, ...fields, message }, (_, value: unknown) => (value instanceof Error ? `${value.stack} ${JSON.stringify(value)} ${String(value.cause)}` : value)));
+    const {
+      engine = {},
+      attach = {},
+      triggers = [door, meter, mail],
+      store: storeOptions = {},
+      bare = false,
+      install,
+    } = this.#options;
+    const line =
+      (level: string) =>
+      (fields: object, message: string): void => {
+        this.log.push(
+          JSON.stringify({ level, ...fields, message }, (_, value: unknown) =>
+            value instanceof Error
+              ? `${value.stack} ${JSON.stringify(value)} ${String(value.cause)}`
+              : value,
+          ),
+        );
+      };
+    const log = {
+      debug: line('debug'),
+      info: line('info'),
+      warn: line('warn'),
+      error: line('error'),
     };
-    const log = { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
-    const store = sqliteStore({ path: join(this.#directory, 'triggers.db'), key: this.#key, ...storeOptions });
+    const store = sqliteStore({
+      path: join(this.#directory, 'triggers.db'),
+      key: this.#key,
+      ...storeOptions,
+    });
     this.engine = createEngine({
-      store, triggers, log, clock: this.clock, egress: createEgress({ unsafeAllowHttpLoopback: true, log }),
-      random: { uniform: () => this.jitter, token: systemRandom.token }, ...engine,
+      store,
+      triggers,
+      log,
+      clock: this.clock,
+      egress: createEgress({ unsafeAllowHttpLoopback: true, log }),
+      random: { uniform: () => this.jitter, token: systemRandom.token },
+      ...engine,
     });
     await this.engine.start();
-    const handler = createMcpHandler(() => {
-      const mcp = new McpServer({ name: 'requirements', version: '1' });
-      if (!bare) attachTriggers(mcp, this.engine, { drains: ['callback', 'stream', 'pull'], durability: store.durability, minTtlMs: 60_000, maxTtlMs: 30 * 86_400_000, log, ...attach });
-      install?.(mcp, this);
-      return mcp;
-    }, { legacy: 'reject' });
+    const handler = createMcpHandler(
+      () => {
+        const mcp = new McpServer({ name: 'requirements', version: '1' });
+        if (!bare)
+          attachTriggers(mcp, this.engine, {
+            drains: ['callback', 'stream', 'pull'],
+            durability: store.durability,
+            minTtlMs: 60_000,
+            maxTtlMs: 30 * 86_400_000,
+            log,
+            ...attach,
+          });
+        install?.(mcp, this);
+        return mcp;
+      },
+      { legacy: 'reject' },
+    );
     await new Promise<void>((resolve) => {
-      this.#server = serve({
-        fetch: async (request, env) => {
-          const authInfo = this.#authInfo(request);
-          return withBoundedBacklog(await handler.fetch(request, authInfo === undefined ? {} : { authInfo }), () => void (env as HttpBindings).outgoing.destroy());
-        }, port: 0, hostname: '127.0.0.1',
-      }, ({ port }) => {
-        this.#url = `http://127.0.0.1:${port}/mcp`;
-        resolve();
-      });
+      this.#server = serve(
+        {
+          fetch: async (request, env) => {
+            const authInfo = this.#authInfo(request);
+            return withBoundedBacklog(
+              await handler.fetch(request, authInfo === undefined ? {} : { authInfo }),
+              () => void (env as HttpBindings).outgoing.destroy(),
+            );
+          },
+          port: 0,
+          hostname: '127.0.0.1',
+        },
+        ({ port }) => {
+          this.#url = `http://127.0.0.1:${port}/mcp`;
+          resolve();
+        },
+      );
     });
   }
 
@@ -167,10 +237,18 @@ export class World {
   /** The server ends in good order and starts again from its files; `backup` puts older files in their place first. */
   async restart(backup?: string): Promise<void> {
     await this.stop();
-    if (backup !== undefined) for (const suffix of ['', '-wal']) {
-      rmSync(join(this.#directory, `triggers.db${suffix}`), { force: true });
-      try { cpSync(join(backup, `triggers.db${suffix}`), join(this.#directory, `triggers.db${suffix}`)); } catch { /* there was no such file */ }
-    }
+    if (backup !== undefined)
+      for (const suffix of ['', '-wal']) {
+        rmSync(join(this.#directory, `triggers.db${suffix}`), { force: true });
+        try {
+          cpSync(
+            join(backup, `triggers.db${suffix}`),
+            join(this.#directory, `triggers.db${suffix}`),
+          );
+        } catch {
+          /* there was no such file */
+        }
+      }
     await this.start();
   }
 
@@ -186,27 +264,50 @@ export class World {
     for (const stream of this.#streams) stream.close();
     for (const endpoint of this.#endpoints) endpoint.close();
     await this.stop();
-    for (const folder of [this.#directory, ...this.#backups]) rmSync(folder, { recursive: true, force: true });
+    for (const folder of [this.#directory, ...this.#backups])
+      rmSync(folder, { recursive: true, force: true });
   }
 
   #authInfo(request: Request): AuthInfo | undefined {
     const token = /^Bearer (.+)$/.exec(request.headers.get('authorization') ?? '')?.[1];
     if (token === undefined) return undefined;
-    const [subject, issuer = 'https://issuer.example'] = Buffer.from(token, 'base64url').toString().split('|').reverse();
+    const [subject, issuer = 'https://issuer.example'] = Buffer.from(token, 'base64url')
+      .toString()
+      .split('|')
+      .reverse();
     const { tokensExpireAt } = this.#options;
-    return { token, clientId: 'test', scopes: ['triggers'], extra: { iss: issuer, sub: subject }, ...(tokensExpireAt === undefined ? {} : { expiresAt: tokensExpireAt }) };
+    return {
+      token,
+      clientId: 'test',
+      scopes: ['triggers'],
+      extra: { iss: issuer, sub: subject },
+      ...(tokensExpireAt === undefined ? {} : { expiresAt: tokensExpireAt }),
+    };
   }
 
   /** The token of that subject. */
-  token(as: string): string { return Buffer.from(as).toString('base64url'); }
+  token(as: string): string {
+    return Buffer.from(as).toString('base64url');
+  }
 
   /** One HTTP request as revision 2026-07-28 has it; the answer is whatever comes. */
-  request(method: string, params: object = {}, { as = 'alice', id = ++this.#ids, clientCapabilities = {}, signal }: Asking = {}): Promise<Response> {
-    const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': clientCapabilities };
+  request(
+    method: string,
+    params: object = {},
+    { as = 'alice', id = ++this.#ids, clientCapabilities = {}, signal }: Asking = {},
+  ): Promise<Response> {
+    const _meta = {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+      'io.modelcontextprotocol/clientCapabilities': clientCapabilities,
+    };
     return fetch(this.#url, {
       method: 'POST',
       headers: {
-        'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2026-07-28', 'mcp-method': method,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        'mcp-protocol-version': '2026-07-28',
+        'mcp-method': method,
         ...(as === null ? {} : { authorization: `Bearer ${this.token(as)}` }),
       },
       body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta } }),
@@ -218,8 +319,20 @@ export class World {
   async call(method: string, params: object = {}, asking: Asking = {}): Promise<Answer> {
     const response = await this.request(method, params, asking);
     const body = await response.text();
-    const text = response.headers.get('content-type')?.includes('event-stream') === true ? (body.split('\n').filter((line) => line.startsWith('data: ')).at(-1) ?? '').slice(6) : body;
-    return { status: response.status, text, ...(JSON.parse(text) as Pick<Answer, 'result' | 'error'>) };
+    const text =
+      response.headers.get('content-type')?.includes('event-stream') === true
+        ? (
+            body
+              .split('\n')
+              .filter((line) => line.startsWith('data: '))
+              .at(-1) ?? ''
+          ).slice(6)
+        : body;
+    return {
+      status: response.status,
+      text,
+      ...(JSON.parse(text) as Pick<Answer, 'result' | 'error'>),
+    };
   }
 
   async ok(method: string, params: object = {}, asking: Asking = {}): Promise<Json> {
@@ -228,24 +341,42 @@ export class World {
   }
 
   /** The error object; it is a failure of the test if there is none. */
-  async refused(method: string, params: object = {}, asking: Asking = {}): Promise<NonNullable<Answer['error']>> {
+  async refused(
+    method: string,
+    params: object = {},
+    asking: Asking = {},
+  ): Promise<NonNullable<Answer['error']>> {
     const { error, text } = await this.call(method, params, asking);
     return error ?? assert.fail(`${method} was not refused: ${text}`);
   }
 
   subscribe(params: object = {}, asking: Asking = {}): Promise<Json> {
-    return this.ok('triggers/subscribe', { select: [{ name: door.type.name }], key: `key-${++this.#ids}`, ...params }, asking);
+    return this.ok(
+      'triggers/subscribe',
+      { select: [{ name: door.type.name }], key: `key-${++this.#ids}`, ...params },
+      asking,
+    );
   }
 
-  get(subscriptionId: string, asking: Asking = {}): Promise<Json> { return this.ok('triggers/get', { subscriptionId }, asking); }
-  pull(subscriptionId: string, params: object = {}, asking: Asking = {}): Promise<Json> { return this.ok('triggers/pull', { subscriptionId, ...params }, asking); }
-  ack({ subscriptionId, epoch }: Json, sequence: number): Promise<Json> { return this.ok('triggers/ack', { subscriptionId, position: { epoch, sequence } }); }
+  get(subscriptionId: string, asking: Asking = {}): Promise<Json> {
+    return this.ok('triggers/get', { subscriptionId }, asking);
+  }
+  pull(subscriptionId: string, params: object = {}, asking: Asking = {}): Promise<Json> {
+    return this.ok('triggers/pull', { subscriptionId, ...params }, asking);
+  }
+  ack({ subscriptionId, epoch }: Json, sequence: number): Promise<Json> {
+    return this.ok('triggers/ack', { subscriptionId, position: { epoch, sequence } });
+  }
 
   /** Opens a stream; it is closed when the test is over. */
   async stream(params: object, asking: Asking = {}): Promise<StreamReader> {
     const controller = new AbortController();
     const id = asking.id ?? ++this.#ids;
-    const response = await this.request('triggers/stream', params, { ...asking, id, signal: controller.signal });
+    const response = await this.request('triggers/stream', params, {
+      ...asking,
+      id,
+      signal: controller.signal,
+    });
     const stream = new StreamReader(id, response, controller);
     this.#streams.push(stream);
     return stream;
@@ -253,7 +384,8 @@ export class World {
 
   /** Doors open: `count` events, one after the other, numbered when it resolves. */
   async open(count = 1, data: { door?: string; text?: string } = {}): Promise<void> {
-    for (let n = 0; n < count; n += 1) await this.engine.emit(door.event({ data: { door: 'front', ...data } }));
+    for (let n = 0; n < count; n += 1)
+      await this.engine.emit(door.event({ data: { door: 'front', ...data } }));
     await this.engine.settled();
   }
 

@@ -12,15 +12,29 @@ interface Row {
   readonly messages: Readonly<Record<string, string>>;
   readonly retry: { readonly unchanged: boolean; readonly after: string };
 }
-interface WireErrorObject { readonly code: number; readonly message: string; readonly data?: Readonly<Record<string, unknown>> }
+interface WireErrorObject {
+  readonly code: number;
+  readonly message: string;
+  readonly data?: Readonly<Record<string, unknown>>;
+}
 
 const { errors: rows } = readJson('errors.json') as { readonly errors: readonly Row[] };
 const typeOf = (row: Row): string | null => row.data?.replace('#/$defs/', '') ?? null;
 
 test('[err-codes] the codes are those of the base protocol and SEP-3415', () => {
-  assert.deepEqual(rows.map(({ name, code }) => `${name} ${code}`), [
-    'InvalidParams -32602', 'Conflict -32602', 'NotFound -32023', 'Forbidden -32024', 'ResourceExhausted -32025', 'Unsupported -32026', 'CallbackEndpointError -32027', 'InternalError -32603',
-  ]);
+  assert.deepEqual(
+    rows.map(({ name, code }) => `${name} ${code}`),
+    [
+      'InvalidParams -32602',
+      'Conflict -32602',
+      'NotFound -32023',
+      'Forbidden -32024',
+      'ResourceExhausted -32025',
+      'Unsupported -32026',
+      'CallbackEndpointError -32027',
+      'InternalError -32603',
+    ],
+  );
 });
 
 for (const row of rows) {
@@ -40,16 +54,28 @@ for (const row of rows) {
     });
 
     test('has an example of every kind whose data validates and whose message is the template', () => {
-      const own = samples('examples').filter(({ type, file }) => type === 'ErrorObject' && !file.startsWith('sep-')).map(({ value }) => value as WireErrorObject)
-        .filter(({ code, data }) => code === row.code && (row.kinds.length === 0 || row.kinds.includes(String(data?.['kind']))));
-      assert.deepEqual(row.kinds.filter((kind) => !own.some(({ data }) => data?.['kind'] === kind)), []);
+      const own = samples('examples')
+        .filter(({ type, file }) => type === 'ErrorObject' && !file.startsWith('sep-'))
+        .map(({ value }) => value as WireErrorObject)
+        .filter(
+          ({ code, data }) =>
+            code === row.code &&
+            (row.kinds.length === 0 || row.kinds.includes(String(data?.['kind']))),
+        );
+      assert.deepEqual(
+        row.kinds.filter((kind) => !own.some(({ data }) => data?.['kind'] === kind)),
+        [],
+      );
       assert.ok(own.length > 0);
       for (const { message, data } of own) {
         const type = typeOf(row);
         if (type === null) assert.equal(data, undefined);
         else assert.deepEqual(complaints(type, data), []);
         const template = row.messages[String(data?.['kind'])] ?? row.messages['*']!;
-        assert.equal(message, template.replace(/\{(\w+)\}/g, (_, member: string) => String(data?.[member])));
+        assert.equal(
+          message,
+          template.replace(/\{(\w+)\}/g, (_, member: string) => String(data?.[member])),
+        );
       }
     });
   });
@@ -59,7 +85,11 @@ test('every error example is of the registry', () => {
   for (const { type, file, value } of samples('examples')) {
     if (type !== 'ErrorObject') continue;
     const { code, data } = value as WireErrorObject;
-    const fits = rows.some((row) => row.code === code && (typeOf(row) === null ? data === undefined : complaints(typeOf(row)!, data).length === 0));
+    const fits = rows.some(
+      (row) =>
+        row.code === code &&
+        (typeOf(row) === null ? data === undefined : complaints(typeOf(row)!, data).length === 0),
+    );
     assert.ok(fits, file);
   }
 });

@@ -17,7 +17,10 @@ describe('examples', () => {
 
   test('every interface has one', () => {
     const types = new Set(all.map(({ type }) => type));
-    assert.deepEqual(exportedInterfaces().filter((name) => !types.has(name)), []);
+    assert.deepEqual(
+      exportedInterfaces().filter((name) => !types.has(name)),
+      [],
+    );
   });
 
   for (const { type, file, value } of all) {
@@ -30,7 +33,11 @@ describe('examples', () => {
   test('[gen-ignore-unknown] stay valid with a member that nobody knows', () => {
     for (const { type, value } of all) {
       if (typeof value !== 'object' || value === null) continue;
-      assert.deepEqual(complaints(type, { ...value, 'example.com/unknown': { nested: [1] } }), [], type);
+      assert.deepEqual(
+        complaints(type, { ...value, 'example.com/unknown': { nested: [1] } }),
+        [],
+        type,
+      );
     }
   });
 });
@@ -41,8 +48,14 @@ describe('counter-examples', () => {
     test(`${type}/${file}: ${because}`, () => {
       assert.ok(because.length > 0);
       const found = complaints(type, wrong);
-      assert.ok(found.some((one) => one.instancePath === instancePath && one.keyword === keyword), `found ${JSON.stringify(found.map((one) => [one.instancePath, one.keyword]))}`);
-      assert.ok(found.every((one) => one.instancePath.startsWith(instancePath)), 'more than one fault');
+      assert.ok(
+        found.some((one) => one.instancePath === instancePath && one.keyword === keyword),
+        `found ${JSON.stringify(found.map((one) => [one.instancePath, one.keyword]))}`,
+      );
+      assert.ok(
+        found.every((one) => one.instancePath.startsWith(instancePath)),
+        'more than one fault',
+      );
     });
 
     test(`${type}/${file} is refused without repeating the value`, () => {
@@ -50,11 +63,15 @@ describe('counter-examples', () => {
       assert.ok(!checked.ok);
       assert.ok(checked.path.startsWith(instancePath), `path ${checked.path}`);
       const offending = at(wrong, instancePath);
-      if (typeof offending === 'string' && offending.length > 3) assert.equal(checked.expected.includes(offending), false);
+      if (typeof offending === 'string' && offending.length > 3)
+        assert.equal(checked.expected.includes(offending), false);
     });
   }
 });
 
 function at(value: unknown, pointer: string): unknown {
-  return pointer.split('/').slice(1).reduce<unknown>((node, name) => (node as Record<string, unknown>)[name], value);
+  return pointer
+    .split('/')
+    .slice(1)
+    .reduce<unknown>((node, name) => (node as Record<string, unknown>)[name], value);
 }

@@ -8,12 +8,21 @@ import { schema } from './support.ts';
 
 test('schema.json and wire-types.ts are fresh', () => {
   for (const [path, text] of Object.entries(generate())) {
-    assert.equal(readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8'), text, `${path} is stale: run node spec-schema/tools/generate.ts`);
+    assert.equal(
+      readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8'),
+      text,
+      `${path} is stale: run node spec-schema/tools/generate.ts`,
+    );
   }
 });
 
 test('computed vectors are fresh', () => {
-  for (const [name, text] of Object.entries(makeVectors())) assert.equal(readVectors(name), text, `${name} is stale: run node spec-schema/tools/vectors.ts make`);
+  for (const [name, text] of Object.entries(makeVectors()))
+    assert.equal(
+      readVectors(name),
+      text,
+      `${name} is stale: run node spec-schema/tools/vectors.ts make`,
+    );
 });
 
 test('schema.json defines the exported types and nothing else', () => {
@@ -22,17 +31,29 @@ test('schema.json defines the exported types and nothing else', () => {
 
 /** Every constraint tag of schema.ts must arrive: the generator drops tags that it does not know without a word. */
 test('every constraint tag of schema.ts is in schema.json', () => {
-  const source = readFileSync(new URL('../../spec-schema/draft/schema.ts', import.meta.url), 'utf8');
+  const source = readFileSync(
+    new URL('../../spec-schema/draft/schema.ts', import.meta.url),
+    'utf8',
+  );
   const generated = JSON.stringify(schema);
-  const tags = [...source.matchAll(/@(\w+) (.+?)\s*(?:\*\/)?$/gm)].filter(([, tag]) => tag !== 'asType' && tag !== 'link');
+  const tags = [...source.matchAll(/@(\w+) (.+?)\s*(?:\*\/)?$/gm)].filter(
+    ([, tag]) => tag !== 'asType' && tag !== 'link',
+  );
   assert.ok(tags.length > 50);
   const wanted = new Map<string, number>();
   for (const [, tag, value] of tags) {
     const member = `"${tag}":${tag === 'pattern' ? JSON.stringify(value) : value}`;
     wanted.set(member, (wanted.get(member) ?? 0) + 1);
   }
-  for (const [member, count] of wanted) assert.ok(generated.split(member).length - 1 >= count, `${member} is in schema.ts ${count} times`);
-  assert.equal(source.split('@asType integer').length - 1 <= generated.split('"type":"integer"').length - 1, true);
+  for (const [member, count] of wanted)
+    assert.ok(
+      generated.split(member).length - 1 >= count,
+      `${member} is in schema.ts ${count} times`,
+    );
+  assert.equal(
+    source.split('@asType integer').length - 1 <= generated.split('"type":"integer"').length - 1,
+    true,
+  );
 });
 
 test('[gen-ignore-unknown] every object is open', () => {

@@ -17,8 +17,13 @@ describe('the vectors in Python', { skip: !hasPython }, () => {
     assert.equal(status, 0, stdout + stderr);
     const families = stdout.trim().split('\n');
     const passed = families.map((line) => Number(/ (\d+) passed, 0 failed$/.exec(line)?.[1] ?? 0));
-    void context.annotate(`${passed.reduce((sum, count) => sum + count, 0)} cases in ${passed.filter(Boolean).length} families`);
-    assert.deepEqual(families.filter((line) => / left out: /.test(line)).map((line) => line.split(' ')[0]), ['callback-url-token', 'delivery-jws']);
+    void context.annotate(
+      `${passed.reduce((sum, count) => sum + count, 0)} cases in ${passed.filter(Boolean).length} families`,
+    );
+    assert.deepEqual(
+      families.filter((line) => / left out: /.test(line)).map((line) => line.split(' ')[0]),
+      ['callback-url-token', 'delivery-jws'],
+    );
     assert.ok(passed.filter(Boolean).length >= 11);
   });
 
@@ -30,6 +35,9 @@ describe('the vectors in Python', { skip: !hasPython }, () => {
     writeFileSync(file, readFileSync(file, 'utf8').replace('"after": 5', '"after": 6'));
     const { status, stdout } = run(join(folder, 'vectors.py'));
     assert.equal(status, 1);
-    assert.match(stdout, /^webhook-id 1 \(two events\): verdict is "invalid" here and "valid" in the vector$/m);
+    assert.match(
+      stdout,
+      /^webhook-id 1 \(two events\): verdict is "invalid" here and "valid" in the vector$/m,
+    );
   });
 });

@@ -10,15 +10,24 @@ export interface Sample {
   readonly value: unknown;
 }
 
-export const readJson = (path: string): unknown => JSON.parse(readFileSync(new URL(path, draft), 'utf8'));
+export const readJson = (path: string): unknown =>
+  JSON.parse(readFileSync(new URL(path, draft), 'utf8'));
 
 /** Every file of `examples/` or `counter-examples/`. */
 export function samples(folder: 'examples' | 'counter-examples'): Sample[] {
-  return readdirSync(new URL(`${folder}/`, draft)).sort().flatMap((type) =>
-    readdirSync(new URL(`${folder}/${type}/`, draft)).sort().map((file) => ({ type, file, value: readJson(`${folder}/${type}/${file}`) })));
+  return readdirSync(new URL(`${folder}/`, draft))
+    .sort()
+    .flatMap((type) =>
+      readdirSync(new URL(`${folder}/${type}/`, draft))
+        .sort()
+        .map((file) => ({ type, file, value: readJson(`${folder}/${type}/${file}`) })),
+    );
 }
 
-interface Schema { readonly $id: string; readonly $defs: Readonly<Record<string, object>> }
+interface Schema {
+  readonly $id: string;
+  readonly $defs: Readonly<Record<string, object>>;
+}
 export const schema = readJson('schema.json') as Schema;
 
 const ajv = new Ajv2020({ strict: true, allErrors: true });

@@ -1,10 +1,17 @@
 /** The vector files keep their envelope, and the lint notices when one does not. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
-import { add, lint, readVectors, vectorFiles, type VectorFile } from '../../spec-schema/tools/vectors.ts';
+import {
+  add,
+  lint,
+  readVectors,
+  vectorFiles,
+  type VectorFile,
+} from '../../spec-schema/tools/vectors.ts';
 
 describe('vector files', () => {
-  for (const name of vectorFiles()) test(`${name} is clean`, () => assert.deepEqual(lint(name, readVectors(name)), []));
+  for (const name of vectorFiles())
+    test(`${name} is clean`, () => assert.deepEqual(lint(name, readVectors(name)), []));
 });
 
 describe('vector lint', () => {
@@ -16,20 +23,82 @@ describe('vector lint', () => {
     return lint(name, `${JSON.stringify(file, null, 2)}\n`);
   };
   const table: readonly [title: string, complaint: RegExp, change: (file: any) => void][] = [
-    ['a repeated id', /case 2 has id 1/, (file) => { file.cases[1].id = 1; }],
-    ['a hole in the ids', /case 3 has id 4/, (file) => { file.cases.splice(2, 1); }],
-    ['an unexplained flag', /flag "new" is not explained/, (file) => { file.cases[0].flags.push('new'); }],
-    ['an unused note', /note "idle" is used by no case/, (file) => { file.notes.idle = 'x'; }],
-    ['a missing verdict', /verdict/, (file) => { delete file.cases[0].verdict; }],
-    ['another verdict', /\/cases\/0\/verdict/, (file) => { file.cases[0].verdict = 'acceptable'; }],
-    ['an empty comment', /\/cases\/0\/comment/, (file) => { file.cases[0].comment = ''; }],
-    ['a comment used twice', /used twice/, (file) => { file.cases[1].comment = file.cases[0].comment; }],
-    ['another family', /is in the file/, (file) => { file.family = 'other'; }],
-    ['no cases', /\/cases/, (file) => { file.cases = []; }],
+    [
+      'a repeated id',
+      /case 2 has id 1/,
+      (file) => {
+        file.cases[1].id = 1;
+      },
+    ],
+    [
+      'a hole in the ids',
+      /case 3 has id 4/,
+      (file) => {
+        file.cases.splice(2, 1);
+      },
+    ],
+    [
+      'an unexplained flag',
+      /flag "new" is not explained/,
+      (file) => {
+        file.cases[0].flags.push('new');
+      },
+    ],
+    [
+      'an unused note',
+      /note "idle" is used by no case/,
+      (file) => {
+        file.notes.idle = 'x';
+      },
+    ],
+    [
+      'a missing verdict',
+      /verdict/,
+      (file) => {
+        delete file.cases[0].verdict;
+      },
+    ],
+    [
+      'another verdict',
+      /\/cases\/0\/verdict/,
+      (file) => {
+        file.cases[0].verdict = 'acceptable';
+      },
+    ],
+    [
+      'an empty comment',
+      /\/cases\/0\/comment/,
+      (file) => {
+        file.cases[0].comment = '';
+      },
+    ],
+    [
+      'a comment used twice',
+      /used twice/,
+      (file) => {
+        file.cases[1].comment = file.cases[0].comment;
+      },
+    ],
+    [
+      'another family',
+      /is in the file/,
+      (file) => {
+        file.family = 'other';
+      },
+    ],
+    [
+      'no cases',
+      /\/cases/,
+      (file) => {
+        file.cases = [];
+      },
+    ],
   ];
-  for (const [title, complaint, change] of table) test(`refuses ${title}`, () => assert.match(broken(change).join('\n'), complaint));
+  for (const [title, complaint, change] of table)
+    test(`refuses ${title}`, () => assert.match(broken(change).join('\n'), complaint));
 
-  test('refuses another format', () => assert.match(lint(name, original.trimEnd()).join(), /not formatted/));
+  test('refuses another format', () =>
+    assert.match(lint(name, original.trimEnd()).join(), /not formatted/));
 
   test('add numbers and formats', () => {
     const text = add(original, { id: 99, comment: 'one more', flags: [], verdict: 'valid' });

@@ -16,7 +16,11 @@ export interface SeenDelivery {
   readonly epoch: string;
   readonly after: number;
   readonly events: readonly { readonly sequence: number; readonly eventId: string }[];
-  readonly gaps?: readonly { readonly from: number; readonly to: number; readonly reason: 'retention' | 'abandoned' | 'rejected' | 'too_large' | 'redacted' }[];
+  readonly gaps?: readonly {
+    readonly from: number;
+    readonly to: number;
+    readonly reason: 'retention' | 'abandoned' | 'rejected' | 'too_large' | 'redacted';
+  }[];
   readonly head: number;
   readonly acked: number;
   readonly challenge?: string;
@@ -24,10 +28,17 @@ export interface SeenDelivery {
 }
 
 /** Where a number went on one drain. */
-interface Drain { max: number; readonly sent: Set<number>; after: number | null }
+interface Drain {
+  max: number;
+  readonly sent: Set<number>;
+  after: number | null;
+}
 
 /** One number's callback attempts. */
-interface Attempts { count: number; excused: number }
+interface Attempts {
+  count: number;
+  excused: number;
+}
 
 export class InvariantChecker implements ModelWatch {
   readonly model = new ReferenceModel(this);
@@ -56,7 +67,9 @@ export class InvariantChecker implements ModelWatch {
     if (this.violations.length < 50) this.violations.push(`${rule} ${what}`);
   }
 
-  promised(eventId: string, duplicate: boolean): void { this.#promised.push({ eventId, duplicate }); }
+  promised(eventId: string, duplicate: boolean): void {
+    this.#promised.push({ eventId, duplicate });
+  }
 
   /* ------------------------------------------------------------------------------------------ what is told */
 
@@ -71,7 +84,10 @@ export class InvariantChecker implements ModelWatch {
     }
     this.counts.deliveries += 1;
     this.counts.events += events.length;
-    const verdict = receive<{ readonly sequence: number }>({ subscriptionId, epoch, sequence: after, past: [] }, delivery);
+    const verdict = receive<{ readonly sequence: number }>(
+      { subscriptionId, epoch, sequence: after, past: [] },
+      delivery,
+    );
     if (verdict.kind !== 'apply') {
       this.blame('H1', `a delivery of ${subscriptionId} after ${after} is ${verdict.kind}`);
       return after;
@@ -79,9 +95,21 @@ export class InvariantChecker implements ModelWatch {
     const last = verdict.entries.at(-1)?.position.sequence ?? after;
     if (last > head) this.blame('H1', `${subscriptionId} covers ${last}, beyond its head ${head}`);
     if (epoch === log.state.epoch && log.endedAt === null) {
-      if (head > log.state.head) this.blame('durable', `${subscriptionId} told head ${head}, on disk it is ${log.state.head}`);
-      if (acked > log.state.acked) this.blame('durable', `${subscriptionId} told acked ${acked}, on disk it is ${log.state.acked}`);
-      if (last > log.state.sent && last > after) this.blame('durable', `${subscriptionId} sent ${last}, on disk only ${log.state.sent} is sent`);
+      if (head > log.state.head)
+        this.blame(
+          'durable',
+          `${subscriptionId} told head ${head}, on disk it is ${log.state.head}`,
+        );
+      if (acked > log.state.acked)
+        this.blame(
+          'durable',
+          `${subscriptionId} told acked ${acked}, on disk it is ${log.state.acked}`,
+        );
+      if (last > log.state.sent && last > after)
+        this.blame(
+          'durable',
+          `${subscriptionId} sent ${last}, on disk only ${log.state.sent} is sent`,
+        );
       for (const event of events) this.#stable(log, epoch, event);
       for (const gap of delivery.gaps ?? []) this.#gap(log, epoch, gap);
     }
@@ -96,23 +124,37 @@ export class InvariantChecker implements ModelWatch {
     if (before !== undefined && before !== body) this.blame('H2', `${name} names two events`);
     this.#bodies.set(name, body);
     const entry = log.entries.get(event.sequence);
-    if (entry?.eventId !== event.eventId) this.blame('H2', `${name} was sent as ${event.eventId}, on disk it is ${entry?.eventId ?? 'nothing'}`);
-    if (this.#gapsTold.has(name)) this.blame('H8', `${name} was told as a gap and sent as an event afterwards`);
+    if (entry?.eventId !== event.eventId)
+      this.blame(
+        'H2',
+        `${name} was sent as ${event.eventId}, on disk it is ${entry?.eventId ?? 'nothing'}`,
+      );
+    if (this.#gapsTold.has(name))
+      this.blame('H8', `${name} was told as a gap and sent as an event afterwards`);
   }
 
-  #gap(log: ModelLog, epoch: string, { from, to, reason }: { from: number; to: number; reason: string }): void {
+  #gap(
+    log: ModelLog,
+    epoch: string,
+    { from, to, reason }: { from: number; to: number; reason: string },
+  ): void {
     this.counts.gaps += 1;
     for (let sequence = from; sequence <= to; sequence += 1) {
       const name = `${log.subscriptionId} ${epoch} ${sequence}`;
       this.#gapsTold.add(name);
       const entry = log.entries.get(sequence);
       const caused =
-        entry?.old === true ? reason === (entry.gap ?? 'retention')
-        : reason === 'retention' ? sequence <= log.trimmed
-        : reason === 'rejected' ? this.#rejected.has(name)
-        : reason === 'abandoned' ? this.#failed.has(name)
-        : reason === entry?.gap;
-      if (!caused && sequence > log.trimmed) this.blame('H8', `${name} is a gap of reason ${reason} without a cause`);
+        entry?.old === true
+          ? reason === (entry.gap ?? 'retention')
+          : reason === 'retention'
+            ? sequence <= log.trimmed
+            : reason === 'rejected'
+              ? this.#rejected.has(name)
+              : reason === 'abandoned'
+                ? this.#failed.has(name)
+                : reason === entry?.gap;
+      if (!caused && sequence > log.trimmed)
+        this.blame('H8', `${name} is a gap of reason ${reason} without a cause`);
     }
   }
 
@@ -120,10 +162,12 @@ export class InvariantChecker implements ModelWatch {
     const key = `${name} ${delivery.epoch}`;
     const drain = this.#drains.get(key) ?? { max: 0, sent: new Set<number>(), after: null };
     this.#drains.set(key, drain);
-    if (name.startsWith('stream') && drain.after !== null && drain.after !== delivery.after) this.blame('H3', `${name} goes on at ${delivery.after}, it stopped at ${drain.after}`);
+    if (name.startsWith('stream') && drain.after !== null && drain.after !== delivery.after)
+      this.blame('H3', `${name} goes on at ${delivery.after}, it stopped at ${drain.after}`);
     drain.after = last;
     for (let sequence = delivery.after + 1; sequence <= last; sequence += 1) {
-      if (sequence < drain.max && !drain.sent.has(sequence)) this.blame('H3', `${key}: ${sequence} is first sent after ${drain.max}`);
+      if (sequence < drain.max && !drain.sent.has(sequence))
+        this.blame('H3', `${key}: ${sequence} is first sent after ${drain.max}`);
       drain.sent.add(sequence);
       drain.max = Math.max(drain.max, sequence);
     }
@@ -132,24 +176,39 @@ export class InvariantChecker implements ModelWatch {
   /* ------------------------------------------------------------------------------------------ callbacks */
 
   /** An attempt left for `url`; the returned function is called when it is answered or the process that made it died. */
-  attempt(delivery: SeenDelivery, url: string, webhookId: string, body: string): (settled: 'acked' | 'failed' | 'lost', statement?: { ack: number; reject?: number }) => void {
+  attempt(
+    delivery: SeenDelivery,
+    url: string,
+    webhookId: string,
+    body: string,
+  ): (settled: 'acked' | 'failed' | 'lost', statement?: { ack: number; reject?: number }) => void {
     const { subscriptionId, epoch, events } = delivery;
     const last = this.told(delivery, `callback ${subscriptionId}`);
     const place = `${subscriptionId} ${url}`;
     const flying = this.#flying.get(place) ?? new Set<string>();
     this.#flying.set(place, flying);
-    if (flying.size > 0 && last > delivery.after) this.blame('lease', `${subscriptionId} has a second attempt in flight`);
+    if (flying.size > 0 && last > delivery.after)
+      this.blame('lease', `${subscriptionId} has a second attempt in flight`);
     const token = `${flying.size} ${this.counts.deliveries}`;
     if (last > delivery.after) {
       flying.add(token);
       const seen = this.#messages.get(webhookId);
-      const content = JSON.stringify([subscriptionId, epoch, delivery.after, last, (delivery.gaps ?? []).map(({ from, to }) => [from, to]), body]);
-      if (seen !== undefined && seen !== content) this.blame('H7', `${webhookId} names two messages`);
+      const content = JSON.stringify([
+        subscriptionId,
+        epoch,
+        delivery.after,
+        last,
+        (delivery.gaps ?? []).map(({ from, to }) => [from, to]),
+        body,
+      ]);
+      if (seen !== undefined && seen !== content)
+        this.blame('H7', `${webhookId} names two messages`);
       this.#messages.set(webhookId, content);
       for (const { sequence } of events) {
         const name = `${subscriptionId} ${epoch} ${sequence}`;
         const sent = this.#attempts.get(name) ?? { count: 0, excused: 0 };
-        if (sent.count > sent.excused) this.blame('H6', `${name} is sent again although nothing went wrong`);
+        if (sent.count > sent.excused)
+          this.blame('H6', `${name} is sent again although nothing went wrong`);
         this.#attempts.set(name, { ...sent, count: sent.count + 1 });
       }
     }
@@ -172,7 +231,8 @@ export class InvariantChecker implements ModelWatch {
   /** Something happened that excuses one more send: a crash, a commit that was refused, another callback. */
   excuse(subscriptionId?: string): void {
     for (const [name, attempts] of this.#attempts) {
-      if (subscriptionId === undefined || name.startsWith(subscriptionId)) attempts.excused = Math.max(attempts.excused, attempts.count);
+      if (subscriptionId === undefined || name.startsWith(subscriptionId))
+        attempts.excused = Math.max(attempts.excused, attempts.count);
     }
   }
 
@@ -194,29 +254,47 @@ export class InvariantChecker implements ModelWatch {
   progress(log: ModelLog, before: Subscription, after: Subscription): void {
     const name = `${log.subscriptionId} ${after.epoch}`;
     for (const counter of ['head', 'acked', 'sent', 'floor', 'version', 'attempts'] as const) {
-      if (after[counter] < before[counter]) this.blame('H5', `${name}: ${counter} went back from ${before[counter]} to ${after[counter]}`);
+      if (after[counter] < before[counter])
+        this.blame(
+          'H5',
+          `${name}: ${counter} went back from ${before[counter]} to ${after[counter]}`,
+        );
     }
-    if (after.acked > after.sent || after.sent > after.head) this.blame('H5', `${name}: acked ${after.acked}, sent ${after.sent}, head ${after.head}`);
+    if (after.acked > after.sent || after.sent > after.head)
+      this.blame('H5', `${name}: acked ${after.acked}, sent ${after.sent}, head ${after.head}`);
     if (after.acked !== before.acked) {
       this.counts.acks += 1;
-      if (this.#stated.get(name)?.has(after.acked) !== true) this.blame('H5', `${name}: acked ${after.acked}, which nobody said`);
+      if (this.#stated.get(name)?.has(after.acked) !== true)
+        this.blame('H5', `${name}: acked ${after.acked}, which nobody said`);
     }
     // Another endpoint may be sent again what the old one got.
     if (before.callback?.url !== after.callback?.url) this.excuse(log.subscriptionId);
     // A process that was slow lost its lease: what it still does counts for nothing.
-    if (before.attempt !== null && before.attempt.id !== after.attempt?.id && before.attempt.leaseUntil <= this.#now()) {
+    if (
+      before.attempt !== null &&
+      before.attempt.id !== after.attempt?.id &&
+      before.attempt.leaseUntil <= this.#now()
+    ) {
       this.excuse(log.subscriptionId);
-      for (const [place, flying] of this.#flying) if (place.startsWith(log.subscriptionId)) flying.clear();
+      for (const [place, flying] of this.#flying)
+        if (place.startsWith(log.subscriptionId)) flying.clear();
     }
     if (after.attempt !== null && after.attempt.id > log.attempts) {
       log.attempts = after.attempt.id;
-      if (after.attempt.after > after.acked) this.blame('H1', `${name}: an attempt after ${after.attempt.after}, but only ${after.acked} is acknowledged`);
+      if (after.attempt.after > after.acked)
+        this.blame(
+          'H1',
+          `${name}: an attempt after ${after.attempt.after}, but only ${after.acked} is acknowledged`,
+        );
     }
     for (let sequence = before.head + 1; sequence <= after.head; sequence += 1) {
-      if (!log.entries.has(sequence)) this.blame('H1', `${name}: number ${sequence} is assigned, but is not in the log`);
+      if (!log.entries.has(sequence))
+        this.blame('H1', `${name}: number ${sequence} is assigned, but is not in the log`);
     }
-    if (after.floor !== log.trimmed && after.floor !== before.floor) this.blame('H8', `${name}: trimmed up to ${log.trimmed}, told is ${after.floor}`);
-    if (after.floor < log.trimmed) this.blame('H8', `${name}: trimmed up to ${log.trimmed}, told is ${after.floor}`);
+    if (after.floor !== log.trimmed && after.floor !== before.floor)
+      this.blame('H8', `${name}: trimmed up to ${log.trimmed}, told is ${after.floor}`);
+    if (after.floor < log.trimmed)
+      this.blame('H8', `${name}: trimmed up to ${log.trimmed}, told is ${after.floor}`);
   }
 
   trimmed(log: ModelLog, from: number, to: number, retentions: readonly Retention[]): void {
@@ -224,8 +302,15 @@ export class InvariantChecker implements ModelWatch {
     for (let sequence = Math.max(from, acked + 1); sequence <= Math.min(to, head); sequence += 1) {
       const entry = log.entries.get(sequence);
       const acceptedAt = this.model.events.get(entry?.offset ?? 0)?.acceptedAt ?? 0;
-      const due = retentions.some(({ maxAgeMs, maxEvents }) => acceptedAt < this.#now() - maxAgeMs || head - sequence >= maxEvents);
-      if (!due) this.blame('H8', `${log.subscriptionId} ${sequence} of ${head} was trimmed too early (${this.#now() - acceptedAt} ms old, ${JSON.stringify(retentions)})`);
+      const due = retentions.some(
+        ({ maxAgeMs, maxEvents }) =>
+          acceptedAt < this.#now() - maxAgeMs || head - sequence >= maxEvents,
+      );
+      if (!due)
+        this.blame(
+          'H8',
+          `${log.subscriptionId} ${sequence} of ${head} was trimmed too early (${this.#now() - acceptedAt} ms old, ${JSON.stringify(retentions)})`,
+        );
     }
   }
 
@@ -238,26 +323,42 @@ export class InvariantChecker implements ModelWatch {
   /** Called when nothing has gone wrong for long and everybody had time to drain. */
   finish(cursors: ReadonlyMap<string, Cursor>): void {
     const known = new Map<string, number>();
-    for (const event of this.model.events.values()) known.set(event.eventId, (known.get(event.eventId) ?? 0) + 1);
-    for (const { eventId } of this.#promised) if (!known.has(eventId)) this.blame('H4', `event ${eventId} was accepted and is not on disk`);
-    for (const [eventId, times] of known) if (times > 1) this.blame('H4', `event ${eventId} was accepted ${times} times`);
+    for (const event of this.model.events.values())
+      known.set(event.eventId, (known.get(event.eventId) ?? 0) + 1);
+    for (const { eventId } of this.#promised)
+      if (!known.has(eventId)) this.blame('H4', `event ${eventId} was accepted and is not on disk`);
+    for (const [eventId, times] of known)
+      if (times > 1) this.blame('H4', `event ${eventId} was accepted ${times} times`);
     for (const log of this.model.logs.values()) {
       this.#complete(log);
       if (log.endedAt !== null) continue;
       const { head, acked } = log.state;
-      if (acked !== head) this.blame('H9', `${log.subscriptionId} stands at ${acked} of ${head} in the end`);
+      if (acked !== head)
+        this.blame('H9', `${log.subscriptionId} stands at ${acked} of ${head} in the end`);
       const cursor = cursors.get(log.subscriptionId);
-      if (head > 0 && cursor?.sequence !== head) this.blame('H9', `${log.subscriptionId}: its client has ${cursor?.sequence ?? 'nothing'} of ${head}`);
+      if (head > 0 && cursor?.sequence !== head)
+        this.blame(
+          'H9',
+          `${log.subscriptionId}: its client has ${cursor?.sequence ?? 'nothing'} of ${head}`,
+        );
     }
-    if (this.model.checkpoint.offset !== this.model.lastOffset) this.blame('H9', `numbering stands at ${this.model.checkpoint.offset} of ${this.model.lastOffset}`);
+    if (this.model.checkpoint.offset !== this.model.lastOffset)
+      this.blame(
+        'H9',
+        `numbering stands at ${this.model.checkpoint.offset} of ${this.model.lastOffset}`,
+      );
   }
 
   /** H4: the log holds exactly the events that its subscription followed when they were accepted, in their order. */
   #complete(log: ModelLog): void {
-    const found = [...log.before, ...[...log.entries].sort(([a], [b]) => a - b).map(([, entry]) => entry)].map(({ offset }) => offset);
+    const found = [
+      ...log.before,
+      ...[...log.entries].sort(([a], [b]) => a - b).map(([, entry]) => entry),
+    ].map(({ offset }) => offset);
     const since = found.filter((offset) => offset <= log.createdOffset);
     const rest = found.slice(since.length);
-    if (rest.some((offset, at) => at > 0 && offset <= rest[at - 1]!)) this.blame('H3', `${log.subscriptionId} is not in the order of acceptance`);
+    if (rest.some((offset, at) => at > 0 && offset <= rest[at - 1]!))
+      this.blame('H3', `${log.subscriptionId} is not in the order of acceptance`);
     const present = new Set(rest);
     const endedAt = log.endedAt ?? Number.POSITIVE_INFINITY;
     const lastNumbered = rest.at(-1) ?? 0;
@@ -266,11 +367,23 @@ export class InvariantChecker implements ModelWatch {
       if (log.endedAt !== null && event.offset > lastNumbered) continue;
       const then = log.followed.filter(({ commit }) => commit < event.commit).at(-1);
       const meanwhile = log.followed.filter(({ commit }) => commit === event.commit);
-      const verdicts = new Set([...(then === undefined ? [] : [then]), ...meanwhile].map(({ select }) => select.some((one) => this.#matches(one, event))));
+      const verdicts = new Set(
+        [...(then === undefined ? [] : [then]), ...meanwhile].map(({ select }) =>
+          select.some((one) => this.#matches(one, event)),
+        ),
+      );
       if (verdicts.size !== 1) continue;
       const [due] = verdicts;
-      if (due === true && !present.has(event.offset)) this.blame('H4', `${log.subscriptionId} lacks event ${event.eventId} (offset ${event.offset})`);
-      if (due === false && present.has(event.offset)) this.blame('H4', `${log.subscriptionId} has event ${event.eventId}, which it did not follow`);
+      if (due === true && !present.has(event.offset))
+        this.blame(
+          'H4',
+          `${log.subscriptionId} lacks event ${event.eventId} (offset ${event.offset})`,
+        );
+      if (due === false && present.has(event.offset))
+        this.blame(
+          'H4',
+          `${log.subscriptionId} has event ${event.eventId}, which it did not follow`,
+        );
     }
   }
 }

@@ -26,8 +26,12 @@ export class MemoryLedger {
     this.#checker = checker;
   }
 
-  at(subscriptionId: string): number { return this.cursors.get(subscriptionId)?.sequence ?? 0; }
-  epochOf(subscriptionId: string): string | undefined { return this.cursors.get(subscriptionId)?.epoch; }
+  at(subscriptionId: string): number {
+    return this.cursors.get(subscriptionId)?.sequence ?? 0;
+  }
+  epochOf(subscriptionId: string): string | undefined {
+    return this.cursors.get(subscriptionId)?.epoch;
+  }
 
   /**
    * Applies at most `most` entries of a delivery. Returns where the client stands, or null when it may not say so of this epoch.
@@ -37,7 +41,12 @@ export class MemoryLedger {
     // A client knows the first epoch from the answer to its subscribe. Who begins with what comes first can take a late message of
     // an old epoch for a new one, and then refuses the real one for ever.
     const first = this.#checker.model.logs.get(subscriptionId)?.firstEpoch ?? epoch;
-    let cursor = this.cursors.get(subscriptionId) ?? { subscriptionId, epoch: first, sequence: 0, past: [] };
+    let cursor = this.cursors.get(subscriptionId) ?? {
+      subscriptionId,
+      epoch: first,
+      sequence: 0,
+      past: [],
+    };
     let verdict = receive(cursor, delivery);
     if (verdict.kind === 'moved') {
       cursor = verdict.cursor;
@@ -45,10 +54,14 @@ export class MemoryLedger {
     }
     if (verdict.kind === 'stale') return null;
     if (verdict.kind !== 'apply') {
-      this.#checker.blame('H1', `the client of ${subscriptionId} stands at ${cursor.sequence}, a delivery after ${delivery.after} is ${verdict.kind}`);
+      this.#checker.blame(
+        'H1',
+        `the client of ${subscriptionId} stands at ${cursor.sequence}, a delivery after ${delivery.after} is ${verdict.kind}`,
+      );
       return null;
     }
-    for (const entry of verdict.entries.slice(0, most)) cursor = { ...cursor, sequence: entry.position.sequence };
+    for (const entry of verdict.entries.slice(0, most))
+      cursor = { ...cursor, sequence: entry.position.sequence };
     this.cursors.set(subscriptionId, cursor);
     return cursor.sequence;
   }
@@ -56,11 +69,36 @@ export class MemoryLedger {
 
 /** How an endpoint treats one request. */
 type Manner =
-  | 'ok' | 'partial' | 'reject' | 'refuse' | 'broken' | 'config' | 'busy' | 'too_large' | 'gone' | 'silent' | 'answer_lost' | 'late' | 'too_much' | 'html';
+  | 'ok'
+  | 'partial'
+  | 'reject'
+  | 'refuse'
+  | 'broken'
+  | 'config'
+  | 'busy'
+  | 'too_large'
+  | 'gone'
+  | 'silent'
+  | 'answer_lost'
+  | 'late'
+  | 'too_much'
+  | 'html';
 
 const MANNERS: readonly (readonly [Manner, number])[] = [
-  ['ok', 50], ['partial', 8], ['reject', 2], ['refuse', 6], ['broken', 6], ['config', 4], ['busy', 3], ['too_large', 3],
-  ['gone', 0.4], ['silent', 3], ['answer_lost', 5], ['late', 6], ['too_much', 2], ['html', 2],
+  ['ok', 50],
+  ['partial', 8],
+  ['reject', 2],
+  ['refuse', 6],
+  ['broken', 6],
+  ['config', 4],
+  ['busy', 3],
+  ['too_large', 3],
+  ['gone', 0.4],
+  ['silent', 3],
+  ['answer_lost', 5],
+  ['late', 6],
+  ['too_much', 2],
+  ['html', 2],
 ];
 
 export const SECRET = Secret.parse(`whsec_${Buffer.alloc(32, 7).toString('base64')}`);
@@ -86,7 +124,8 @@ export class Endpoints {
     return {
       judge: (url) => url,
       close: async () => undefined,
-      post: (request) => (alive() ? this.#post(request, alive) : new Promise<never>(() => undefined)),
+      post: (request) =>
+        alive() ? this.#post(request, alive) : new Promise<never>(() => undefined),
     };
   }
 
@@ -109,51 +148,96 @@ export class Endpoints {
       return answer(200, { challenge, proof: challengeProof(SECRET, challenge) });
     }
     const events = JSON.stringify((delivery as { events: unknown }).events);
-    const settle = this.#checker.attempt(delivery, request.url, request.headers['webhook-id'] ?? '', events);
-    const end = (how: 'acked' | 'failed' | 'lost', result: OutboundResult, statement?: { ack: number; reject?: number }): OutboundResult => {
+    const settle = this.#checker.attempt(
+      delivery,
+      request.url,
+      request.headers['webhook-id'] ?? '',
+      events,
+    );
+    const end = (
+      how: 'acked' | 'failed' | 'lost',
+      result: OutboundResult,
+      statement?: { ack: number; reject?: number },
+    ): OutboundResult => {
       if (alive()) settle(how, statement);
-      else if (statement !== undefined) this.#checker.stated(delivery.subscriptionId, delivery.epoch, statement.ack);
+      else if (statement !== undefined)
+        this.#checker.stated(delivery.subscriptionId, delivery.epoch, statement.ack);
       return result;
     };
     // A request on its way arrives, whether or not its sender lives to hear the answer.
     await this.#wait(this.#dice.below(manner === 'late' ? 4_000 : 60));
-    const last = Math.max(delivery.after, delivery.events.at(-1)?.sequence ?? 0, delivery.gaps?.at(-1)?.to ?? 0);
+    const last = Math.max(
+      delivery.after,
+      delivery.events.at(-1)?.sequence ?? 0,
+      delivery.gaps?.at(-1)?.to ?? 0,
+    );
     switch (manner) {
-      case 'refuse': return end('failed', failure('connection_refused'));
-      case 'broken': return end('failed', answer(500, null));
-      case 'config': return end('failed', answer(this.#dice.pick([400, 401, 404, 422]), null));
-      case 'busy': return end('failed', { ...answer(this.#dice.pick([429, 503]), null), retryAfter: String(this.#dice.below(200)) });
-      case 'too_large': return end('failed', answer(413, null));
-      case 'gone': return end('failed', answer(410, null));
-      case 'html': return end('failed', answer(200, '<html>'));
-      case 'too_much': return end('failed', answer(200, { ack: last + 1 + this.#dice.below(3) }));
+      case 'refuse':
+        return end('failed', failure('connection_refused'));
+      case 'broken':
+        return end('failed', answer(500, null));
+      case 'config':
+        return end('failed', answer(this.#dice.pick([400, 401, 404, 422]), null));
+      case 'busy':
+        return end('failed', {
+          ...answer(this.#dice.pick([429, 503]), null),
+          retryAfter: String(this.#dice.below(200)),
+        });
+      case 'too_large':
+        return end('failed', answer(413, null));
+      case 'gone':
+        return end('failed', answer(410, null));
+      case 'html':
+        return end('failed', answer(200, '<html>'));
+      case 'too_much':
+        return end('failed', answer(200, { ack: last + 1 + this.#dice.below(3) }));
       case 'silent':
         await this.#wait(request.deadlineMs);
         return end('lost', failure('timeout'));
       default:
     }
     const cut = manner === 'partial' || (manner === 'reject' && delivery.gaps === undefined);
-    const most = cut ? this.#dice.below(Math.max(1, last - delivery.after)) : Number.POSITIVE_INFINITY;
+    const most = cut
+      ? this.#dice.below(Math.max(1, last - delivery.after))
+      : Number.POSITIVE_INFINITY;
     const applied = this.#ledger.apply(delivery, most);
     if (applied === null) return end('failed', answer(503, null));
     await this.#wait(this.#dice.below(manner === 'late' ? 5_000 : 60));
     if (manner === 'answer_lost') return end('lost', failure('timeout'));
     const ack = Math.min(applied, last);
-    if (cut && manner === 'reject' && ack < last) return end('acked', answer(200, { ack, reject: { sequence: ack + 1, reason: 'no' } }), { ack, reject: ack + 1 });
+    if (cut && manner === 'reject' && ack < last)
+      return end('acked', answer(200, { ack, reject: { sequence: ack + 1, reason: 'no' } }), {
+        ack,
+        reject: ack + 1,
+      });
     if (ack === delivery.after && last > delivery.after) return end('failed', answer(200, { ack }));
     return end('acked', answer(200, { ack }), { ack });
   }
 
   #wait(ms: number): Promise<void> {
-    return ms === 0 ? Promise.resolve() : new Promise((resolve) => { this.#clock.after(ms, resolve); });
+    return ms === 0
+      ? Promise.resolve()
+      : new Promise((resolve) => {
+          this.#clock.after(ms, resolve);
+        });
   }
 }
 
 type Response = Extract<OutboundResult, { kind: 'response' }>;
 
-const failure = (category: 'connection_refused' | 'timeout'): OutboundResult => ({ kind: 'failure', category, cause: new Error(category) });
+const failure = (category: 'connection_refused' | 'timeout'): OutboundResult => ({
+  kind: 'failure',
+  category,
+  cause: new Error(category),
+});
 
 const answer = (status: number, body: unknown): Response => ({
-  kind: 'response', status, contentType: 'application/json', retryAfter: null,
-  body: body === null ? new Uint8Array() : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
+  kind: 'response',
+  status,
+  contentType: 'application/json',
+  retryAfter: null,
+  body:
+    body === null
+      ? new Uint8Array()
+      : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
 });

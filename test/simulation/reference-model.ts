@@ -3,7 +3,13 @@
  * everything committed. The judge compares what is told to clients with this copy, never with what the engine believes.
  */
 import type { Retention, Subscription } from '../../src/protocol/core/types.ts';
-import type { AcceptedEvent, Checkpoint, Opened, Store, Write } from '../../src/server/engine/ports.ts';
+import type {
+  AcceptedEvent,
+  Checkpoint,
+  Opened,
+  Store,
+  Write,
+} from '../../src/server/engine/ports.ts';
 
 export interface ModelEntry {
   /** Of the accepted event; 0 = none. */
@@ -62,7 +68,13 @@ export class ReferenceModel {
   /** What a store says when it is opened again without having been closed. */
   reopened(continuity: Opened['continuity']): Opened {
     this.generation += 1;
-    return { continuity, generation: this.generation, lastOffset: this.lastOffset, nextRow: this.nextRow, checkpoint: this.checkpoint };
+    return {
+      continuity,
+      generation: this.generation,
+      lastOffset: this.lastOffset,
+      nextRow: this.nextRow,
+      checkpoint: this.checkpoint,
+    };
   }
 
   apply(writes: readonly Write[]): void {
@@ -70,12 +82,22 @@ export class ReferenceModel {
     const trims: [ModelLog, number, number, Retention][] = [];
     for (const write of writes) {
       // What goes before a renumbering is what was acknowledged.
-      const renumbers = write.type === 'trim' && writes.some((other) => other.type === 'renumber' && other.row === write.row);
-      if (write.type === 'trim' && !renumbers) trims.push([this.#log(write.row), this.#log(write.row).trimmed, write.upTo, this.#log(write.row).state.retention]);
+      const renumbers =
+        write.type === 'trim' &&
+        writes.some((other) => other.type === 'renumber' && other.row === write.row);
+      if (write.type === 'trim' && !renumbers)
+        trims.push([
+          this.#log(write.row),
+          this.#log(write.row).trimmed,
+          write.upTo,
+          this.#log(write.row).state.retention,
+        ]);
       this.#one(write);
     }
     // An acknowledgement or another retention may be of the same commit, before or after the trim.
-    for (const [log, from, to, retention] of trims) if (log.endedAt === null) this.watch.trimmed(log, from + 1, to, [retention, log.state.retention]);
+    for (const [log, from, to, retention] of trims)
+      if (log.endedAt === null)
+        this.watch.trimmed(log, from + 1, to, [retention, log.state.retention]);
   }
 
   #one(write: Write): void {
@@ -90,8 +112,17 @@ export class ReferenceModel {
       case 'create': {
         const { state, row, createdOffset } = write;
         const log: ModelLog = {
-          row, createdOffset, subscriptionId: state.subscriptionId, firstEpoch: state.epoch, state, entries: new Map(), before: [],
-          followed: [{ commit: this.commits, select: state.select }], trimmed: 0, attempts: 0, endedAt: null,
+          row,
+          createdOffset,
+          subscriptionId: state.subscriptionId,
+          firstEpoch: state.epoch,
+          state,
+          entries: new Map(),
+          before: [],
+          followed: [{ commit: this.commits, select: state.select }],
+          trimmed: 0,
+          attempts: 0,
+          endedAt: null,
         };
         this.logs.set(state.subscriptionId, log);
         this.#rows.set(row, log);
@@ -104,7 +135,11 @@ export class ReferenceModel {
         return;
       case 'entry': {
         const { sequence, offset, gap } = write.entry;
-        this.#log(write.row).entries.set(sequence, { offset, gap, eventId: this.events.get(offset)?.eventId ?? '' });
+        this.#log(write.row).entries.set(sequence, {
+          offset,
+          gap,
+          eventId: this.events.get(offset)?.eventId ?? '',
+        });
         return;
       }
       case 'gap':
@@ -142,7 +177,8 @@ export class ReferenceModel {
   #save(log: ModelLog, state: Subscription): void {
     const before = log.state;
     log.state = state;
-    if (before.select !== state.select) log.followed.push({ commit: this.commits, select: state.select });
+    if (before.select !== state.select)
+      log.followed.push({ commit: this.commits, select: state.select });
     if (before.epoch !== state.epoch) this.watch.rotated(log);
     else this.watch.progress(log, before, state);
   }
@@ -178,10 +214,16 @@ export class MortalStore implements Store {
     this.#opened = opened;
   }
 
-  die(): void { this.#dead = true; }
+  die(): void {
+    this.#dead = true;
+  }
 
-  async open(): Promise<Opened> { return this.#opened; }
-  async close(): Promise<void> { this.#dead = true; }
+  async open(): Promise<Opened> {
+    return this.#opened;
+  }
+  async close(): Promise<void> {
+    this.#dead = true;
+  }
 
   async commit(writes: readonly Write[]): Promise<void> {
     await this.#pause();
@@ -205,26 +247,61 @@ export class MortalStore implements Store {
   }
 
   async #pause(): Promise<void> {
-    for (let turns = this.#faults.delay(); turns > 0; turns -= 1) await new Promise((resolve) => setImmediate(resolve));
+    for (let turns = this.#faults.delay(); turns > 0; turns -= 1)
+      await new Promise((resolve) => setImmediate(resolve));
     // A process that died hears nothing any more.
     if (this.#dead) await new Promise<never>(() => undefined);
   }
 
-  load(...args: Parameters<Store['load']>) { return this.#ask(() => this.#inner.load(...args)); }
-  rowOf(...args: Parameters<Store['rowOf']>) { return this.#ask(() => this.#inner.rowOf(...args)); }
-  rowOfKey(...args: Parameters<Store['rowOfKey']>) { return this.#ask(() => this.#inner.rowOfKey(...args)); }
-  rowsOf(...args: Parameters<Store['rowsOf']>) { return this.#ask(() => this.#inner.rowsOf(...args)); }
-  countOf(...args: Parameters<Store['countOf']>) { return this.#ask(() => this.#inner.countOf(...args)); }
-  due(...args: Parameters<Store['due']>) { return this.#ask(() => this.#inner.due(...args)); }
-  nextDueAt() { return this.#ask(() => this.#inner.nextDueAt()); }
-  backlog(...args: Parameters<Store['backlog']>) { return this.#ask(() => this.#inner.backlog(...args)); }
-  read(...args: Parameters<Store['read']>) { return this.#ask(() => this.#inner.read(...args)); }
-  agedOut(...args: Parameters<Store['agedOut']>) { return this.#ask(() => this.#inner.agedOut(...args)); }
-  acceptedAt(...args: Parameters<Store['acceptedAt']>) { return this.#ask(() => this.#inner.acceptedAt(...args)); }
-  accepted(...args: Parameters<Store['accepted']>) { return this.#ask(() => this.#inner.accepted(...args)); }
-  history(...args: Parameters<Store['history']>) { return this.#ask(() => this.#inner.history(...args)); }
-  known(...args: Parameters<Store['known']>) { return this.#ask(() => this.#inner.known(...args)); }
-  tombstone(...args: Parameters<Store['tombstone']>) { return this.#ask(() => this.#inner.tombstone(...args)); }
-  verification(...args: Parameters<Store['verification']>) { return this.#ask(() => this.#inner.verification(...args)); }
-  stats() { return this.#ask(() => this.#inner.stats()); }
+  load(...args: Parameters<Store['load']>) {
+    return this.#ask(() => this.#inner.load(...args));
+  }
+  rowOf(...args: Parameters<Store['rowOf']>) {
+    return this.#ask(() => this.#inner.rowOf(...args));
+  }
+  rowOfKey(...args: Parameters<Store['rowOfKey']>) {
+    return this.#ask(() => this.#inner.rowOfKey(...args));
+  }
+  rowsOf(...args: Parameters<Store['rowsOf']>) {
+    return this.#ask(() => this.#inner.rowsOf(...args));
+  }
+  countOf(...args: Parameters<Store['countOf']>) {
+    return this.#ask(() => this.#inner.countOf(...args));
+  }
+  due(...args: Parameters<Store['due']>) {
+    return this.#ask(() => this.#inner.due(...args));
+  }
+  nextDueAt() {
+    return this.#ask(() => this.#inner.nextDueAt());
+  }
+  backlog(...args: Parameters<Store['backlog']>) {
+    return this.#ask(() => this.#inner.backlog(...args));
+  }
+  read(...args: Parameters<Store['read']>) {
+    return this.#ask(() => this.#inner.read(...args));
+  }
+  agedOut(...args: Parameters<Store['agedOut']>) {
+    return this.#ask(() => this.#inner.agedOut(...args));
+  }
+  acceptedAt(...args: Parameters<Store['acceptedAt']>) {
+    return this.#ask(() => this.#inner.acceptedAt(...args));
+  }
+  accepted(...args: Parameters<Store['accepted']>) {
+    return this.#ask(() => this.#inner.accepted(...args));
+  }
+  history(...args: Parameters<Store['history']>) {
+    return this.#ask(() => this.#inner.history(...args));
+  }
+  known(...args: Parameters<Store['known']>) {
+    return this.#ask(() => this.#inner.known(...args));
+  }
+  tombstone(...args: Parameters<Store['tombstone']>) {
+    return this.#ask(() => this.#inner.tombstone(...args));
+  }
+  verification(...args: Parameters<Store['verification']>) {
+    return this.#ask(() => this.#inner.verification(...args));
+  }
+  stats() {
+    return this.#ask(() => this.#inner.stats());
+  }
 }

@@ -5,13 +5,30 @@ import type { Log } from '../../src/server/engine/ports.ts';
 import { sqliteStore } from '../../src/server/store/sqlite/index.ts';
 
 const { values } = parseArgs({
-  options: { seed: { type: 'string' }, from: { type: 'string', default: '1' }, count: { type: 'string', default: '100' }, steps: { type: 'string' }, verbose: { type: 'boolean' } },
+  options: {
+    seed: { type: 'string' },
+    from: { type: 'string', default: '1' },
+    count: { type: 'string', default: '100' },
+    steps: { type: 'string' },
+    verbose: { type: 'boolean' },
+  },
 });
 
-const print = (level: string) => (fields: object, message: string): void => console.error(level, message, fields);
-const log: Log = { debug: print('debug'), info: print('info'), warn: print('warn'), error: print('error') };
+const print =
+  (level: string) =>
+  (fields: object, message: string): void =>
+    console.error(level, message, fields);
+const log: Log = {
+  debug: print('debug'),
+  info: print('info'),
+  warn: print('warn'),
+  error: print('error'),
+};
 
-const seeds = values.seed === undefined ? Array.from({ length: Number(values.count) }, (_, at) => Number(values.from) + at) : [Number(values.seed)];
+const seeds =
+  values.seed === undefined
+    ? Array.from({ length: Number(values.count) }, (_, at) => Number(values.from) + at)
+    : [Number(values.seed)];
 const total: Record<string, number> = {};
 let broken = 0;
 for (const seed of seeds) {
@@ -25,7 +42,9 @@ for (const seed of seeds) {
   for (const [name, count] of Object.entries(counts)) total[name] = (total[name] ?? 0) + count;
   if (violations.length > 0) {
     broken += 1;
-    console.log(`seed ${seed} (${Math.round(performance.now() - started)} ms): ${violations.length} violations\n  ${violations.slice(0, 5).join('\n  ')}`);
+    console.log(
+      `seed ${seed} (${Math.round(performance.now() - started)} ms): ${violations.length} violations\n  ${violations.slice(0, 5).join('\n  ')}`,
+    );
   } else if (values.seed !== undefined) {
     console.log(`seed ${seed}: every rule was kept`, counts);
   }

@@ -52,7 +52,10 @@ const TRIGGERS: readonly DeclaredTrigger[] = ['alpha', 'beta'].map((name) => ({
     description: 'Something happened.',
     inputSchema: { type: 'object', properties: { topic: { type: 'string' } } },
     payloadSchema: { type: 'object' },
-    retention: name === 'alpha' ? { maxAgeMs: 1_800_000, maxEvents: 20 } : { maxAgeMs: 7_200_000, maxEvents: 500 },
+    retention:
+      name === 'alpha'
+        ? { maxAgeMs: 1_800_000, maxEvents: 20 }
+        : { maxAgeMs: 7_200_000, maxEvents: 500 },
     history: { maxAgeMs: 600_000 },
   },
 }));
@@ -84,18 +87,34 @@ class World {
   constructor(options: SimulateOptions) {
     this.#options = options;
     this.#dice = dice(options.seed);
-    this.#checker = new InvariantChecker(() => this.#clock.now(), (selection, event) => {
-      const { name, data } = JSON.parse(event.encoded ?? '{}') as { name: string; data: { topic?: string } };
-      const { topic } = selection.arguments as { topic?: string };
-      return selection.name === name && (topic === undefined || topic === data.topic);
-    });
+    this.#checker = new InvariantChecker(
+      () => this.#clock.now(),
+      (selection, event) => {
+        const { name, data } = JSON.parse(event.encoded ?? '{}') as {
+          name: string;
+          data: { topic?: string };
+        };
+        const { topic } = selection.arguments as { topic?: string };
+        return selection.name === name && (topic === undefined || topic === data.topic);
+      },
+    );
     this.#ledger = new MemoryLedger(this.#checker);
     this.#endpoints = new Endpoints(this.#checker, this.#ledger, this.#clock, this.#dice);
-    this.#clients = new SimulatedClients({ checker: this.#checker, ledger: this.#ledger, clock: this.#clock, dice: this.#dice, engine: () => this.#engine() });
+    this.#clients = new SimulatedClients({
+      checker: this.#checker,
+      ledger: this.#ledger,
+      clock: this.#clock,
+      dice: this.#dice,
+      engine: () => this.#engine(),
+    });
   }
 
   result(): SimulateResult {
-    return { seed: this.#options.seed, violations: this.#checker.violations, counts: { ...this.#counts, ...this.#checker.counts, ...this.#clients.counts } };
+    return {
+      seed: this.#options.seed,
+      violations: this.#checker.violations,
+      counts: { ...this.#counts, ...this.#checker.counts, ...this.#clients.counts },
+    };
   }
 
   async run(steps: number): Promise<void> {
@@ -119,25 +138,35 @@ class World {
     if (chance(0.012)) return this.#crash();
     this.#clients.act();
     await turns(below(4));
-    if (chance(0.45)) await this.#pass(chance(0.06) ? below(900_000) : below(chance(0.3) ? 20_000 : 400));
+    if (chance(0.45))
+      await this.#pass(chance(0.06) ? below(900_000) : below(chance(0.3) ? 20_000 : 400));
   }
 
   /* ------------------------------------------------------------------------------------------ lives */
 
-  #engine(): Engine | null { return this.#life?.engine ?? null; }
+  #engine(): Engine | null {
+    return this.#life?.engine ?? null;
+  }
 
   async #begin(continuity: Opened['continuity']): Promise<void> {
     const { below, chance } = this.#dice;
     const opened = this.#checker.model.reopened(continuity);
-    const store = new MortalStore(this.#inner!, this.#checker.model, {
-      delay: () => (chance(0.25) ? below(4) : 0),
-      refusal: () => {
-        if (!this.#faults || !chance(0.01)) return null;
-        this.#counts.refusedCommits += 1;
-        this.#checker.excuse();
-        return chance(0.5) ? new LocalError('store_full', 'no room, says the simulation') : new LocalError('store_failed', 'no luck, says the simulation');
+    const store = new MortalStore(
+      this.#inner!,
+      this.#checker.model,
+      {
+        delay: () => (chance(0.25) ? below(4) : 0),
+        refusal: () => {
+          if (!this.#faults || !chance(0.01)) return null;
+          this.#counts.refusedCommits += 1;
+          this.#checker.excuse();
+          return chance(0.5)
+            ? new LocalError('store_full', 'no room, says the simulation')
+            : new LocalError('store_failed', 'no luck, says the simulation');
+        },
       },
-    }, opened);
+      opened,
+    );
     const life = { alive: true } as { engine: Engine; store: MortalStore; alive: boolean };
     const { sabotage, log, seed } = this.#options;
     const egress = this.#endpoints.egress(() => life.alive);
@@ -157,8 +186,18 @@ class World {
     life.engine = createEngine(engineOptions);
     this.#life = life;
     let started = false;
-    life.engine.start().then(() => { started = true; }, (cause: unknown) => this.#checker.blame('start', String(cause)));
-    for (let tries = 0; !started && tries < 2000 && this.#checker.violations.length === 0; tries += 1) await turns(1);
+    life.engine.start().then(
+      () => {
+        started = true;
+      },
+      (cause: unknown) => this.#checker.blame('start', String(cause)),
+    );
+    for (
+      let tries = 0;
+      !started && tries < 2000 && this.#checker.violations.length === 0;
+      tries += 1
+    )
+      await turns(1);
     if (!started) {
       // A commit refused at start fails the start: the operator starts it again.
       this.#checker.violations.length = 0;
@@ -200,7 +239,14 @@ class World {
     if (this.#checker.violations.length > 0) return;
     this.#checker.finish(this.#ledger.cursors);
     let closed = false;
-    void this.#engine()?.close().then(() => { closed = true; }, (cause: unknown) => this.#checker.blame('close', String(cause)));
+    void this.#engine()
+      ?.close()
+      .then(
+        () => {
+          closed = true;
+        },
+        (cause: unknown) => this.#checker.blame('close', String(cause)),
+      );
     await this.#pass(30_000);
     if (!closed) this.#checker.blame('close', 'the engine did not close');
   }
@@ -220,7 +266,11 @@ class World {
 function dice(seed: number): Dice {
   const { uniform } = seededRandom(seed ^ 0x5eed);
   const below = (count: number): number => Math.floor(uniform() * count);
-  return { below, chance: (probability) => uniform() < probability, pick: (from) => from[below(from.length)]! };
+  return {
+    below,
+    chance: (probability) => uniform() < probability,
+    pick: (from) => from[below(from.length)]!,
+  };
 }
 
 async function turns(count: number): Promise<void> {

@@ -58,43 +58,63 @@ export class SimulatedClients {
     else if (draw < 76) this.#stream(engine, mine);
     else if (draw < 80) mine.streams.splice(0, 1)[0]?.abort();
     else if (draw < 93) this.#update(engine, mine);
-    else if (draw < 95) this.#watch(engine.unsubscribe(mine.caller, { subscriptionId: mine.subscriptionId }), mine);
+    else if (draw < 95)
+      this.#watch(engine.unsubscribe(mine.caller, { subscriptionId: mine.subscriptionId }), mine);
     else this.#watch(engine.get(mine.caller, { subscriptionId: mine.subscriptionId }), mine);
   }
 
   /** A call is under way. Refusals are part of life, as long as they are refusals of the protocol. */
   #watch<T>(call: Promise<T>, mine: Mine | null, done?: (result: T) => void): void {
     const engine = this.#o.engine();
-    call.then((result) => { if (this.#o.engine() === engine) done?.(result); }, (cause: unknown) => {
-      this.counts.refused += 1;
-      if (cause instanceof LocalError && EXCUSED.has(cause.code)) return;
-      if (!(cause instanceof WireError)) return this.#o.checker.blame('error', cause instanceof Error ? cause.stack ?? cause.message : String(cause));
-      if (mine === null || !cause.is('NotFound') || this.#o.engine() !== engine) return;
-      const log = this.#o.checker.model.logs.get(mine.subscriptionId);
-      if (log !== undefined && log.endedAt === null) this.#o.checker.blame('H4', `${mine.subscriptionId} lives, but is not found`);
-      this.#mine.delete(mine.subscriptionId);
-    });
+    call.then(
+      (result) => {
+        if (this.#o.engine() === engine) done?.(result);
+      },
+      (cause: unknown) => {
+        this.counts.refused += 1;
+        if (cause instanceof LocalError && EXCUSED.has(cause.code)) return;
+        if (!(cause instanceof WireError))
+          return this.#o.checker.blame(
+            'error',
+            cause instanceof Error ? (cause.stack ?? cause.message) : String(cause),
+          );
+        if (mine === null || !cause.is('NotFound') || this.#o.engine() !== engine) return;
+        const log = this.#o.checker.model.logs.get(mine.subscriptionId);
+        if (log !== undefined && log.endedAt === null)
+          this.#o.checker.blame('H4', `${mine.subscriptionId} lives, but is not found`);
+        this.#mine.delete(mine.subscriptionId);
+      },
+    );
   }
 
   #emit(engine: Engine, count: number): void {
     const { dice, checker } = this.#o;
     for (let left = count; left > 0; left -= 1) {
       const again = this.#lastEvent > 0 && dice.chance(0.1);
-      const number = again ? this.#lastEvent - dice.below(Math.min(5, this.#lastEvent)) : (this.#lastEvent += 1);
+      const number = again
+        ? this.#lastEvent - dice.below(Math.min(5, this.#lastEvent))
+        : (this.#lastEvent += 1);
       const eventId = `e${number}`;
       // What an event says depends on its id alone, as at a real upstream.
       const data = { topic: TOPICS[number % 3]!, number };
       this.counts.emits += 1;
-      this.#watch(engine.emit({ name: number % 4 === 0 ? 'beta' : 'alpha', eventId, data }), null, ({ duplicate }) => {
-        if (duplicate) this.counts.duplicates += 1;
-        checker.promised(eventId, duplicate);
-      });
+      this.#watch(
+        engine.emit({ name: number % 4 === 0 ? 'beta' : 'alpha', eventId, data }),
+        null,
+        ({ duplicate }) => {
+          if (duplicate) this.counts.duplicates += 1;
+          checker.promised(eventId, duplicate);
+        },
+      );
     }
   }
 
   #select() {
     const { dice } = this.#o;
-    const one = () => ({ name: dice.pick(['alpha', 'alpha', 'beta']), ...(dice.chance(0.6) ? { arguments: { topic: dice.pick(TOPICS) } } : {}) });
+    const one = () => ({
+      name: dice.pick(['alpha', 'alpha', 'beta']),
+      ...(dice.chance(0.6) ? { arguments: { topic: dice.pick(TOPICS) } } : {}),
+    });
     return dice.chance(0.25) ? [one(), one()] : [one()];
   }
 
@@ -109,34 +129,65 @@ export class SimulatedClients {
     const old = dice.chance(0.2) ? dice.pick([...this.#mine.values(), null]) : null;
     const key = old?.key ?? `k${(this.#subscribed += 1)}`;
     this.counts.subscribes += 1;
-    this.#watch(engine.subscribe(old?.caller ?? caller, {
-      key,
-      select: this.#select(),
-      ...(dice.chance(0.65) ? { callback: this.#callback() } : {}),
-      ttlMs: dice.pick([null, null, 60_000, 600_000, 3_600_000]),
-      onFailure: dice.pick(['suspend', 'skip'] as const),
-      ...(dice.chance(0.3) ? { since: new Date(clock.now() - dice.below(300_000)).toISOString() } : {}),
-    }), null, ({ subscriptionId, etag }) => {
-      const known = this.#mine.get(subscriptionId);
-      if (known === undefined) this.#mine.set(subscriptionId, { caller: old?.caller ?? caller, key, subscriptionId, etag, streams: [] });
-    });
+    this.#watch(
+      engine.subscribe(old?.caller ?? caller, {
+        key,
+        select: this.#select(),
+        ...(dice.chance(0.65) ? { callback: this.#callback() } : {}),
+        ttlMs: dice.pick([null, null, 60_000, 600_000, 3_600_000]),
+        onFailure: dice.pick(['suspend', 'skip'] as const),
+        ...(dice.chance(0.3)
+          ? { since: new Date(clock.now() - dice.below(300_000)).toISOString() }
+          : {}),
+      }),
+      null,
+      ({ subscriptionId, etag }) => {
+        const known = this.#mine.get(subscriptionId);
+        if (known === undefined)
+          this.#mine.set(subscriptionId, {
+            caller: old?.caller ?? caller,
+            key,
+            subscriptionId,
+            etag,
+            streams: [],
+          });
+      },
+    );
   }
 
   #update(engine: Engine, mine: Mine): void {
     const { dice } = this.#o;
     const change = dice.pick([
-      { paused: true }, { paused: false }, { paused: false }, { ttlMs: null }, { ttlMs: 900_000 }, { onFailure: 'skip' as const }, { onFailure: 'suspend' as const },
-      { select: this.#select() }, { callback: this.#callback() }, { callback: null },
+      { paused: true },
+      { paused: false },
+      { paused: false },
+      { ttlMs: null },
+      { ttlMs: 900_000 },
+      { onFailure: 'skip' as const },
+      { onFailure: 'suspend' as const },
+      { select: this.#select() },
+      { callback: this.#callback() },
+      { callback: null },
     ]);
-    this.#watch(engine.update(mine.caller, { subscriptionId: mine.subscriptionId, ...change, ...(dice.chance(0.3) ? { ifMatch: mine.etag } : {}) }), mine, ({ etag }) => {
-      mine.etag = etag;
-    });
+    this.#watch(
+      engine.update(mine.caller, {
+        subscriptionId: mine.subscriptionId,
+        ...change,
+        ...(dice.chance(0.3) ? { ifMatch: mine.etag } : {}),
+      }),
+      mine,
+      ({ etag }) => {
+        mine.etag = etag;
+      },
+    );
   }
 
   /** Where the client stands, as far as it may say so to the server. */
   #position(mine: Mine) {
     const epoch = this.#o.ledger.epochOf(mine.subscriptionId);
-    return epoch === undefined ? undefined : { epoch, sequence: this.#o.ledger.at(mine.subscriptionId) };
+    return epoch === undefined
+      ? undefined
+      : { epoch, sequence: this.#o.ledger.at(mine.subscriptionId) };
   }
 
   #ack(engine: Engine, mine: Mine): void {
@@ -152,17 +203,28 @@ export class SimulatedClients {
     const acks = position !== undefined && dice.chance(0.6);
     if (acks) checker.stated(mine.subscriptionId, position.epoch, position.sequence);
     this.counts.pulls += 1;
-    this.#watch(engine.pull(mine.caller, {
-      subscriptionId: mine.subscriptionId,
-      ...(acks ? { ack: position } : {}),
-      ...(position !== undefined && dice.chance(0.7) ? { after: { ...position, sequence: dice.chance(0.1) ? dice.below(position.sequence + 1) : position.sequence } } : {}),
-      maxEvents: most ?? dice.pick([0, 1, 5, 100]),
-      ...(dice.chance(0.3) ? { waitMs: dice.below(25_000) } : {}),
-    }), mine, (answer) => {
-      const delivery = answer as SeenDelivery;
-      checker.told(delivery, null);
-      if (most !== undefined || dice.chance(0.9)) ledger.apply(delivery);
-    });
+    this.#watch(
+      engine.pull(mine.caller, {
+        subscriptionId: mine.subscriptionId,
+        ...(acks ? { ack: position } : {}),
+        ...(position !== undefined && dice.chance(0.7)
+          ? {
+              after: {
+                ...position,
+                sequence: dice.chance(0.1) ? dice.below(position.sequence + 1) : position.sequence,
+              },
+            }
+          : {}),
+        maxEvents: most ?? dice.pick([0, 1, 5, 100]),
+        ...(dice.chance(0.3) ? { waitMs: dice.below(25_000) } : {}),
+      }),
+      mine,
+      (answer) => {
+        const delivery = answer as SeenDelivery;
+        checker.told(delivery, null);
+        if (most !== undefined || dice.chance(0.9)) ledger.apply(delivery);
+      },
+    );
   }
 
   #stream(engine: Engine, mine: Mine): void {
@@ -173,36 +235,56 @@ export class SimulatedClients {
     const slow = dice.chance(0.2);
     mine.streams.push(abort);
     this.counts.streams += 1;
-    this.#watch(engine.stream(mine.caller, {
-      subscriptionId: mine.subscriptionId,
-      ...(position === undefined ? {} : { after: position }),
-      window: { events: dice.pick([1, 3, 10, 100]), bytes: dice.pick([200, 1_000_000]) },
-    }, {
-      send: async ({ params }) => {
-        if (this.#o.engine() !== engine || abort.signal.aborted) return;
-        const delivery = params as SeenDelivery;
-        checker.told(delivery, name);
-        // A reader that lost one message has lost its connection: it does not go on behind the hole.
-        if (dice.chance(0.03)) return abort.abort();
-        ledger.apply(delivery);
-        if (slow) await new Promise<void>((resolve) => { clock.after(dice.below(3_000), resolve); });
-        if (dice.chance(0.5) && delivery.terminated === undefined) this.#ack(engine, mine);
+    this.#watch(
+      engine.stream(
+        mine.caller,
+        {
+          subscriptionId: mine.subscriptionId,
+          ...(position === undefined ? {} : { after: position }),
+          window: { events: dice.pick([1, 3, 10, 100]), bytes: dice.pick([200, 1_000_000]) },
+        },
+        {
+          send: async ({ params }) => {
+            if (this.#o.engine() !== engine || abort.signal.aborted) return;
+            const delivery = params as SeenDelivery;
+            checker.told(delivery, name);
+            // A reader that lost one message has lost its connection: it does not go on behind the hole.
+            if (dice.chance(0.03)) return abort.abort();
+            ledger.apply(delivery);
+            if (slow)
+              await new Promise<void>((resolve) => {
+                clock.after(dice.below(3_000), resolve);
+              });
+            if (dice.chance(0.5) && delivery.terminated === undefined) this.#ack(engine, mine);
+          },
+        },
+        abort.signal,
+      ),
+      mine,
+      () => {
+        mine.streams = mine.streams.filter((one) => one !== abort);
       },
-    }, abort.signal), mine, () => {
-      mine.streams = mine.streams.filter((one) => one !== abort);
-    });
+    );
   }
 
   /* ------------------------------------------------------------------------------------------ the end */
 
   /** Everybody wants everything again: what is paused goes on, what was suspended is renewed, streams are closed. */
   async settle(wait: () => Promise<void>): Promise<void> {
-    for (const mine of this.#mine.values()) for (const stream of mine.streams.splice(0)) stream.abort();
+    for (const mine of this.#mine.values())
+      for (const stream of mine.streams.splice(0)) stream.abort();
     await wait();
     const engine = this.#o.engine();
     if (engine === null) return;
     for (const mine of [...this.#mine.values()]) {
-      this.#watch(engine.update(mine.caller, { subscriptionId: mine.subscriptionId, paused: false, ttlMs: 30 * 24 * 3_600_000 }), mine);
+      this.#watch(
+        engine.update(mine.caller, {
+          subscriptionId: mine.subscriptionId,
+          paused: false,
+          ttlMs: 30 * 24 * 3_600_000,
+        }),
+        mine,
+      );
     }
     await wait();
   }
@@ -212,16 +294,31 @@ export class SimulatedClients {
     const { checker } = this.#o;
     for (let round = 0; round < 40; round += 1) {
       const engine = this.#o.engine();
-      const behind = [...checker.model.logs.values()].filter((log) => log.endedAt === null && log.state.callback === null && log.state.acked < log.state.head);
+      const behind = [...checker.model.logs.values()].filter(
+        (log) =>
+          log.endedAt === null && log.state.callback === null && log.state.acked < log.state.head,
+      );
       if (engine === null || behind.length === 0) return;
       for (const log of behind) {
-        const mine = this.#mine.get(log.subscriptionId) ?? { caller: { principal: log.state.principal }, key: '', subscriptionId: log.subscriptionId, etag: '', streams: [] };
+        const mine = this.#mine.get(log.subscriptionId) ?? {
+          caller: { principal: log.state.principal },
+          key: '',
+          subscriptionId: log.subscriptionId,
+          etag: '',
+          streams: [],
+        };
         const position = this.#position(mine);
-        if (position !== undefined && position.epoch === log.state.epoch && round % 2 === 1) this.#ack(engine, mine);
-        else this.#watch(engine.pull(mine.caller, { subscriptionId: mine.subscriptionId, maxEvents: 100 }), mine, (answer) => {
-          checker.told(answer as SeenDelivery, null);
-          this.#o.ledger.apply(answer as SeenDelivery);
-        });
+        if (position !== undefined && position.epoch === log.state.epoch && round % 2 === 1)
+          this.#ack(engine, mine);
+        else
+          this.#watch(
+            engine.pull(mine.caller, { subscriptionId: mine.subscriptionId, maxEvents: 100 }),
+            mine,
+            (answer) => {
+              checker.told(answer as SeenDelivery, null);
+              this.#o.ledger.apply(answer as SeenDelivery);
+            },
+          );
       }
       await wait();
     }

@@ -19,22 +19,41 @@ describe('simulation', () => {
       const broken: string[] = [];
       for (let seed = first; seed <= last; seed += 1) {
         const { violations, counts } = await simulate({ seed, openStore, steps: 150 });
-        if (violations.length > 0) broken.push(`seed ${seed}: ${violations.slice(0, 3).join('; ')}`);
-        for (const [name, count] of Object.entries(counts)) total[name] = (total[name] ?? 0) + count;
+        if (violations.length > 0)
+          broken.push(`seed ${seed}: ${violations.slice(0, 3).join('; ')}`);
+        for (const [name, count] of Object.entries(counts))
+          total[name] = (total[name] ?? 0) + count;
       }
       void context.annotate(`so far ${JSON.stringify(total)}`);
-      assert.deepEqual(broken, [], 'play one again with: node --conditions=mcp-triggers-source test/simulation/run.ts --steps 150 --seed N');
+      assert.deepEqual(
+        broken,
+        [],
+        'play one again with: node --conditions=mcp-triggers-source test/simulation/run.ts --steps 150 --seed N',
+      );
     });
   }
 
   test('did meet every kind of trouble', () => {
-    for (const what of ['crashes', 'rotations', 'refusedCommits', 'gaps', 'acks', 'duplicates', 'pulls', 'streams', 'refused']) {
+    for (const what of [
+      'crashes',
+      'rotations',
+      'refusedCommits',
+      'gaps',
+      'acks',
+      'duplicates',
+      'pulls',
+      'streams',
+      'refused',
+    ]) {
       assert.ok((total[what] ?? 0) > byTier(4, 20), `${what}: ${total[what]}`);
     }
   });
 
   test('is the same for the same seed', async () => {
-    const [one, two] = [await simulate({ seed: 4711, openStore, steps: 60 }), await simulate({ seed: 4711, openStore, steps: 60 })];
+    const [one, two] = [
+      await simulate({ seed: 4711, openStore, steps: 60 }),
+      await simulate({ seed: 4711, openStore, steps: 60 }),
+    ];
     assert.deepEqual(one, two);
     assert.notDeepEqual(one.counts, (await simulate({ seed: 4712, openStore, steps: 60 })).counts);
   });
@@ -53,21 +72,35 @@ function altered(store: Store, change: Partial<Store>): Store {
 }
 
 const edited = (store: Store, edit: (write: Write) => Write | null): Store =>
-  altered(store, { commit: (writes) => store.commit(writes.map(edit).filter((write) => write !== null)) });
+  altered(store, {
+    commit: (writes) => store.commit(writes.map(edit).filter((write) => write !== null)),
+  });
 
-const answering = (egress: Egress, edit: (answer: { ack?: number }, last: number) => object): Egress => ({
+const answering = (
+  egress: Egress,
+  edit: (answer: { ack?: number }, last: number) => object,
+): Egress => ({
   ...egress,
   async post(request) {
     const result = await egress.post(request);
     if (result.kind === 'failure' || result.status !== 200) return result;
-    const { params } = JSON.parse(Buffer.from(request.body).toString()) as { params: { after: number; events: { sequence: number }[] } };
+    const { params } = JSON.parse(Buffer.from(request.body).toString()) as {
+      params: { after: number; events: { sequence: number }[] };
+    };
     let answer: { ack?: number };
     try {
       answer = JSON.parse(Buffer.from(result.body).toString()) as { ack?: number };
     } catch {
       return result;
     }
-    return answer.ack === undefined ? result : { ...result, body: Buffer.from(JSON.stringify(edit(answer, params.events.at(-1)?.sequence ?? params.after))) };
+    return answer.ack === undefined
+      ? result
+      : {
+          ...result,
+          body: Buffer.from(
+            JSON.stringify(edit(answer, params.events.at(-1)?.sequence ?? params.after)),
+          ),
+        };
   },
 });
 
@@ -82,31 +115,48 @@ const SABOTAGES: readonly Sabotage[] = [
   {
     what: 'a trim that nobody is told of',
     rule: /^(H1|H8|H9) /,
-    how: { store: (store) => edited(store, (write) => (write.type === 'progress' && write.state.floor > 0 ? { ...write, state: { ...write.state, floor: 0 } } : write)) },
+    how: {
+      store: (store) =>
+        edited(store, (write) =>
+          write.type === 'progress' && write.state.floor > 0
+            ? { ...write, state: { ...write.state, floor: 0 } }
+            : write,
+        ),
+    },
   },
   {
     what: 'an answer that acknowledges more than the receiver did',
     rule: /^H5 /,
-    how: { egress: (egress) => answering(egress, (answer, last) => ({ ...answer, ack: last, reject: undefined })) },
+    how: {
+      egress: (egress) =>
+        answering(egress, (answer, last) => ({ ...answer, ack: last, reject: undefined })),
+    },
   },
   {
     what: 'sending before the commit is on disk',
     rule: /^(durable|H4) /,
     how: {
-      store: (store) => altered(store, {
-        commit: async (writes) => {
-          void (async () => {
-            for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-            await store.commit(writes);
-          })().catch(() => undefined);
-        },
-      }),
+      store: (store) =>
+        altered(store, {
+          commit: async (writes) => {
+            void (async () => {
+              for (let turn = 0; turn < 20; turn += 1)
+                await new Promise((resolve) => setImmediate(resolve));
+              await store.commit(writes);
+            })().catch(() => undefined);
+          },
+        }),
     },
   },
   {
     what: 'a number without its entry',
     rule: /^H1 /,
-    how: { store: (store) => edited(store, (write) => (write.type === 'entry' && write.entry.sequence % 13 === 0 ? null : write)) },
+    how: {
+      store: (store) =>
+        edited(store, (write) =>
+          write.type === 'entry' && write.entry.sequence % 13 === 0 ? null : write,
+        ),
+    },
   },
   {
     what: 'an event that is accepted and forgotten',
@@ -114,19 +164,39 @@ const SABOTAGES: readonly Sabotage[] = [
     how: {
       store: (store) => {
         let count = 0;
-        return altered(store, { commit: (writes) => (writes.some(({ type }) => type === 'event') && (count += 1) % 20 === 0 ? Promise.resolve() : store.commit(writes)) });
+        return altered(store, {
+          commit: (writes) =>
+            writes.some(({ type }) => type === 'event') && (count += 1) % 20 === 0
+              ? Promise.resolve()
+              : store.commit(writes),
+        });
       },
     },
   },
   {
     what: 'two requests for one attempt',
     rule: /^(lease|H6) /,
-    how: { egress: (egress) => ({ ...egress, post: (request) => { void egress.post(request); return egress.post(request); } }) },
+    how: {
+      egress: (egress) => ({
+        ...egress,
+        post: (request) => {
+          void egress.post(request);
+          return egress.post(request);
+        },
+      }),
+    },
   },
   {
     what: 'an acknowledgement that does not reach the disk',
     rule: /^(durable|H5|H6|H9) /,
-    how: { store: (store) => edited(store, (write) => (write.type === 'progress' && write.state.acked > 2 ? { ...write, state: { ...write.state, acked: write.state.acked - 1 } } : write)) },
+    how: {
+      store: (store) =>
+        edited(store, (write) =>
+          write.type === 'progress' && write.state.acked > 2
+            ? { ...write, state: { ...write.state, acked: write.state.acked - 1 } }
+            : write,
+        ),
+    },
   },
   {
     what: 'retries that are never due',
@@ -136,26 +206,49 @@ const SABOTAGES: readonly Sabotage[] = [
   {
     what: 'a restart that forgets what was to be delivered',
     rule: /^H9 /,
-    how: { store: (store) => altered(store, { backlog: async () => [], due: async () => [], nextDueAt: async () => null }) },
+    how: {
+      store: (store) =>
+        altered(store, {
+          backlog: async () => [],
+          due: async () => [],
+          nextDueAt: async () => null,
+        }),
+    },
   },
   {
     what: 'two numbers that change places',
     rule: /^(H1|H2|H3|H4) /,
     how: {
-      store: (store) => altered(store, {
-        commit: (writes) => {
-          const entries = writes.filter((write) => write.type === 'entry');
-          const [one, two] = entries;
-          if (one === undefined || two === undefined || one.row !== two.row) return store.commit(writes);
-          return store.commit(writes.map((write) => (write === one ? { ...one, entry: { ...one.entry, offset: two.entry.offset } } : write === two ? { ...two, entry: { ...two.entry, offset: one.entry.offset } } : write)));
-        },
-      }),
+      store: (store) =>
+        altered(store, {
+          commit: (writes) => {
+            const entries = writes.filter((write) => write.type === 'entry');
+            const [one, two] = entries;
+            if (one === undefined || two === undefined || one.row !== two.row)
+              return store.commit(writes);
+            return store.commit(
+              writes.map((write) =>
+                write === one
+                  ? { ...one, entry: { ...one.entry, offset: two.entry.offset } }
+                  : write === two
+                    ? { ...two, entry: { ...two.entry, offset: one.entry.offset } }
+                    : write,
+              ),
+            );
+          },
+        }),
     },
   },
   {
     what: 'a hole in what is read',
     rule: /^(H1|H9) |^error InvariantError: log entry/,
-    how: { store: (store) => altered(store, { read: async (row, after, ...limits) => (await store.read(row, after, ...limits)).slice(after > 5 ? 1 : 0) }) },
+    how: {
+      store: (store) =>
+        altered(store, {
+          read: async (row, after, ...limits) =>
+            (await store.read(row, after, ...limits)).slice(after > 5 ? 1 : 0),
+        }),
+    },
   },
 ];
 

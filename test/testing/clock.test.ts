@@ -6,14 +6,18 @@ import { manualClock, seededRandom } from '../../src/testing/index.ts';
 test('timers run in the order of their instants, then of their requests, at their own time', () => {
   const clock = manualClock(1000);
   const ran: [string, number][] = [];
-  const at = (delay: number, name: string) => clock.after(delay, () => ran.push([name, clock.now()]));
+  const at = (delay: number, name: string) =>
+    clock.after(delay, () => ran.push([name, clock.now()]));
   at(30, 'late');
   at(10, 'first');
   at(10, 'second');
   clock.advance(9);
   assert.deepEqual(ran, []);
   clock.advance(20);
-  assert.deepEqual(ran, [['first', 1010], ['second', 1010]]);
+  assert.deepEqual(ran, [
+    ['first', 1010],
+    ['second', 1010],
+  ]);
   assert.deepEqual([clock.now(), clock.pending, clock.nextIn], [1029, 1, 1]);
   clock.advance(1);
   assert.deepEqual([ran.at(-1), clock.pending, clock.nextIn], [['late', 1030], 0, null]);
@@ -45,13 +49,17 @@ test('a cancelled timer does not run, whoever cancels it and when', () => {
 test('run lets what a timer started go on before the next one', async () => {
   const clock = manualClock(0);
   const ran: string[] = [];
-  clock.after(1, () => void (async () => {
-    ran.push('start');
-    await Promise.resolve();
-    await Promise.resolve();
-    ran.push('end');
-    clock.after(1, () => ran.push('follow-up'));
-  })());
+  clock.after(
+    1,
+    () =>
+      void (async () => {
+        ran.push('start');
+        await Promise.resolve();
+        await Promise.resolve();
+        ran.push('end');
+        clock.after(1, () => ran.push('follow-up'));
+      })(),
+  );
   clock.after(3, () => ran.push('later'));
   await clock.run(3);
   assert.deepEqual([ran, clock.now()], [['start', 'end', 'follow-up', 'later'], 3]);
@@ -60,7 +68,9 @@ test('run lets what a timer started go on before the next one', async () => {
 test('jump moves what the clock says and not when timers run', () => {
   const clock = manualClock(1000);
   let ran = false;
-  clock.after(10, () => { ran = true; });
+  clock.after(10, () => {
+    ran = true;
+  });
   clock.jump(-500);
   assert.equal(clock.now(), 500);
   clock.jump(5000);
@@ -86,7 +96,10 @@ test('seeded chance is uniform in [0, 1), and tokens have their length', () => {
     assert.ok(value >= 0 && value < 1);
     counts[Math.floor(value * 10)]! += 1;
   }
-  assert.ok(counts.every((count) => count > 850 && count < 1150), counts.join(' '));
+  assert.ok(
+    counts.every((count) => count > 850 && count < 1150),
+    counts.join(' '),
+  );
   const tokens = Array.from({ length: 100 }, () => random.token(24));
   assert.ok(tokens.every((token) => /^[A-Za-z0-9_-]{32}$/.test(token)));
   assert.equal(new Set(tokens).size, 100);

@@ -9,46 +9,82 @@ const manifest = JSON.parse(read('package.json')) as Record<string, Record<strin
 
 describe('repository', () => {
   test('nothing is left half done', () => {
-    const marks = new RegExp(`\\b(${['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK'].join('|')})\\b`);
-    assert.deepEqual(files.filter((file) => marks.test(read(file))), []);
+    const marks = new RegExp(
+      `\\b(${['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK'].join('|')})\\b`,
+    );
+    assert.deepEqual(
+      files.filter((file) => marks.test(read(file))),
+      [],
+    );
   });
 
   test('no test is skipped for good or run alone', () => {
-    const tests = files.filter((file) => /^test\/.*\.ts$/.test(file) && file !== 'test/tidy/repository.test.ts');
-    assert.deepEqual(tests.filter((file) => /\b(?:test|it|describe)\.(?:only|skip|todo)\(/.test(read(file))), []);
+    const tests = files.filter(
+      (file) => /^test\/.*\.ts$/.test(file) && file !== 'test/tidy/repository.test.ts',
+    );
+    assert.deepEqual(
+      tests.filter((file) => /\b(?:test|it|describe)\.(?:only|skip|todo)\(/.test(read(file))),
+      [],
+    );
   });
 
   test('no path of one machine, no secret', () => {
-    const private_ = new RegExp(['/ho' + 'me/', '/wo' + 'rk/', '-----BEGIN (?:RSA |EC )?PRIVATE KEY'].join('|'));
+    const private_ = new RegExp(
+      ['/ho' + 'me/', '/wo' + 'rk/', '-----BEGIN (?:RSA |EC )?PRIVATE KEY'].join('|'),
+    );
     const allowed = /^test\/egress\/fixtures\//;
-    assert.deepEqual(files.filter((file) => !allowed.test(file) && private_.test(read(file))), []);
+    assert.deepEqual(
+      files.filter((file) => !allowed.test(file) && private_.test(read(file))),
+      [],
+    );
   });
 
   test('rooms are small', () => {
-    const long = files.filter((file) => /^(src|reference-server|reference-client)\/.*\.ts$/.test(file)).map((file) => [file, read(file).split('\n').length] as const).filter(([, lines]) => lines > 500);
+    const long = files
+      .filter((file) => /^(src|reference-server|reference-client)\/.*\.ts$/.test(file))
+      .map((file) => [file, read(file).split('\n').length] as const)
+      .filter(([, lines]) => lines > 500);
     assert.deepEqual(long, []);
   });
 
   test('every source file says what it is for', () => {
-    const silent = files.filter((file) => /^(src|reference-server|reference-client|scripts|bench)\/.*\.ts$/.test(file)).filter((file) => !/^(#!.*\n)?(\/\*\*|\/\/)/.test(read(file)));
+    const silent = files
+      .filter((file) =>
+        /^(src|reference-server|reference-client|scripts|bench)\/.*\.ts$/.test(file),
+      )
+      .filter((file) => !/^(#!.*\n)?(\/\*\*|\/\/)/.test(read(file)));
     assert.deepEqual(silent, []);
   });
 
   test('every dependency earns its place in docs/dependencies.md', () => {
     const text = read('docs/dependencies.md');
-    const names = [...Object.keys(manifest['dependencies']!), ...Object.keys(manifest['peerDependencies']!), ...Object.keys(manifest['devDependencies']!)];
-    assert.deepEqual(names.filter((name) => !text.includes(`\`${name}\``)), []);
+    const names = [
+      ...Object.keys(manifest['dependencies']!),
+      ...Object.keys(manifest['peerDependencies']!),
+      ...Object.keys(manifest['devDependencies']!),
+    ];
+    assert.deepEqual(
+      names.filter((name) => !text.includes(`\`${name}\``)),
+      [],
+    );
     const listed = [...text.matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name!);
-    assert.deepEqual(listed.filter((name) => !names.includes(name)), [], 'listed, but not a dependency');
+    assert.deepEqual(
+      listed.filter((name) => !names.includes(name)),
+      [],
+      'listed, but not a dependency',
+    );
   });
 
   test('every link between documents leads somewhere', () => {
     const all = new Set(repositoryFiles());
     const broken: string[] = [];
     for (const file of files.filter((one) => one.endsWith('.md'))) {
-      for (const [, target] of read(file).matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)/g)) {
+      for (const [, target] of read(file).matchAll(
+        /\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)/g,
+      )) {
         const path = new URL(target!, `file:///${file}`).pathname.slice(1).replace(/\/$/, '');
-        if (!all.has(path) && ![...all].some((one) => one.startsWith(`${path}/`))) broken.push(`${file}: ${target}`);
+        if (!all.has(path) && ![...all].some((one) => one.startsWith(`${path}/`)))
+          broken.push(`${file}: ${target}`);
       }
     }
     assert.deepEqual(broken, []);
@@ -56,20 +92,34 @@ describe('repository', () => {
 
   test('every path that a document names exists', () => {
     const all = repositoryFiles();
-    const folders = new Set(all.flatMap((file) => file.split('/').slice(0, -1).map((_, at, names) => names.slice(0, at + 1).join('/'))));
+    const folders = new Set(
+      all.flatMap((file) =>
+        file
+          .split('/')
+          .slice(0, -1)
+          .map((_, at, names) => names.slice(0, at + 1).join('/')),
+      ),
+    );
     const known = [...all, ...folders];
-    const isExport = (text: string): boolean => Object.keys(manifest['exports']!).some((entry) => text === `mcp-triggers-experimental${entry.slice(1)}`);
+    const isExport = (text: string): boolean =>
+      Object.keys(manifest['exports']!).some(
+        (entry) => text === `mcp-triggers-experimental${entry.slice(1)}`,
+      );
     /** Written by a command, never committed. */
     const generated = new Set(['dist', 'docs/api', 'checks.json']);
-    const isPath = (text: string): boolean => /^(?:[\w.*-]+\/)*[\w.*-]*\w[\w.*-]*\/?$/.test(text)
-      && (/\.(?:ts|mjs|md|json|sql|ya?ml)$/.test(text) || (text.includes('/') && folders.has(text.split('/')[0]!)));
+    const isPath = (text: string): boolean =>
+      /^(?:[\w.*-]+\/)*[\w.*-]*\w[\w.*-]*\/?$/.test(text) &&
+      (/\.(?:ts|mjs|md|json|sql|ya?ml)$/.test(text) ||
+        (text.includes('/') && folders.has(text.split('/')[0]!)));
     const missing: string[] = [];
     for (const file of all.filter((one) => one.endsWith('.md') && !one.startsWith('sep/'))) {
       for (const [, quoted] of read(file).matchAll(/`([^`\n]+)`/g)) {
         const path = quoted!.replace(/\/$/, '');
         if (!isPath(quoted!) || isExport(path) || generated.has(path)) continue;
         // From the root, or from the folder that the text speaks of.
-        const pattern = new RegExp(`(?:^|/)${path.replaceAll('.', '\\.').replaceAll('*', '[^/]*')}$`);
+        const pattern = new RegExp(
+          `(?:^|/)${path.replaceAll('.', '\\.').replaceAll('*', '[^/]*')}$`,
+        );
         if (!known.some((one) => pattern.test(one))) missing.push(`${file}: ${quoted}`);
       }
     }
@@ -78,9 +128,17 @@ describe('repository', () => {
 
   test('the first page of the API reference names every entry point and leads from the README', () => {
     const page = read('docs/api-index.md');
-    const entries = Object.keys(manifest['exports']!).filter((entry) => entry !== './package.json').map((entry) => `\`mcp-triggers-experimental${entry.slice(1)}\``);
-    assert.deepEqual(entries.filter((entry) => !page.includes(entry)), []);
+    const entries = Object.keys(manifest['exports']!)
+      .filter((entry) => entry !== './package.json')
+      .map((entry) => `\`mcp-triggers-experimental${entry.slice(1)}\``);
+    assert.deepEqual(
+      entries.filter((entry) => !page.includes(entry)),
+      [],
+    );
     assert.ok(read('README.md').includes('](docs/api-index.md)'));
-    assert.equal((JSON.parse(read('typedoc.json')) as { readme: string }).readme, 'docs/api-index.md');
+    assert.equal(
+      (JSON.parse(read('typedoc.json')) as { readme: string }).readme,
+      'docs/api-index.md',
+    );
   });
 });

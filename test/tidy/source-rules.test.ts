@@ -10,7 +10,10 @@ const matching = (pattern: RegExp): string[] => files.filter((file) => pattern.t
 
 describe('source rules', () => {
   test('only two modules keep state about objects that they do not own', () => {
-    assert.deepEqual(matching(/\bnew Weak(?:Map|Set)\b/), ['src/client/sdk/transport-state.ts', 'src/server/mcp/attached.ts']);
+    assert.deepEqual(matching(/\bnew Weak(?:Map|Set)\b/), [
+      'src/client/sdk/transport-state.ts',
+      'src/server/mcp/attached.ts',
+    ]);
   });
 
   test('only one module uses a member of the SDK that is not public', () => {

@@ -8,7 +8,11 @@ export const ROOT = normalize(join(dirname(fileURLToPath(import.meta.url)), '..'
 
 /** Tracked and not ignored files, as paths from the root with forward slashes. */
 export function repositoryFiles(): string[] {
-  const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8' });
+  const listed = execFileSync(
+    'git',
+    ['ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+    { cwd: ROOT, encoding: 'utf8' },
+  );
   return [...new Set(listed.split('\0').filter((path) => path !== ''))].sort();
 }
 

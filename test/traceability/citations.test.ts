@@ -15,7 +15,8 @@ export interface Citation {
   readonly title: boolean;
 }
 
-const TITLE = /\b(?:test|it|describe|property|scenario|check)(?:\.\w+)?\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g;
+const TITLE =
+  /\b(?:test|it|describe|property|scenario|check)(?:\.\w+)?\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g;
 const ID = '[a-z]+(?:-[a-z0-9]+)+';
 
 /** Every citation in one source text. */
@@ -24,19 +25,28 @@ export function citations(file: string, source: string): Citation[] {
   const found: Citation[] = [];
   for (const match of source.matchAll(TITLE)) {
     for (const list of (match[2] ?? '').matchAll(new RegExp(`\\[(${ID}(?:[ ,]+${ID})*)\\]`, 'g'))) {
-      for (const id of (list[1] ?? '').split(/[ ,]+/)) found.push({ file, line: lineOf(match.index), id, title: true });
+      for (const id of (list[1] ?? '').split(/[ ,]+/))
+        found.push({ file, line: lineOf(match.index), id, title: true });
     }
   }
-  for (const match of source.matchAll(new RegExp(`(?:\\b${CHECK_PREFIX}|@requirement\\s+)(${ID})`, 'g'))) {
+  for (const match of source.matchAll(
+    new RegExp(`(?:\\b${CHECK_PREFIX}|@requirement\\s+)(${ID})`, 'g'),
+  )) {
     found.push({ file, line: lineOf(match.index), id: match[1] ?? '', title: false });
   }
   return found;
 }
 
 function everything(): Citation[] {
-  const files = globSync('{src,test,reference-server,reference-client,docs,bench}/**/*.{ts,js,md,json}', {
-    exclude: (name) => name.includes('node_modules') || name.startsWith('test/traceability') || name.startsWith('docs/api'),
-  });
+  const files = globSync(
+    '{src,test,reference-server,reference-client,docs,bench}/**/*.{ts,js,md,json}',
+    {
+      exclude: (name) =>
+        name.includes('node_modules') ||
+        name.startsWith('test/traceability') ||
+        name.startsWith('docs/api'),
+    },
+  );
   return files.flatMap((file) => citations(file, readFileSync(file, 'utf8')));
 }
 
@@ -46,19 +56,30 @@ describe('citations', () => {
   const all = everything();
 
   test('name requirements that exist', (context) => {
-    const unknown = all.filter(({ id }) => !known.has(id)).map(({ file, line, id }) => `${file}:${line} cites ${id}`);
+    const unknown = all
+      .filter(({ id }) => !known.has(id))
+      .map(({ file, line, id }) => `${file}:${line} cites ${id}`);
     const cited = new Set(all.filter(({ title }) => title).map(({ id }) => id));
     const count = [...known].filter((id) => cited.has(id)).length;
-    void context.annotate(`${count} of ${known.size} requirements are cited by a test title; ${rows.filter(({ check }) => check !== undefined).length} have a conformance check`);
+    void context.annotate(
+      `${count} of ${known.size} requirements are cited by a test title; ${rows.filter(({ check }) => check !== undefined).length} have a conformance check`,
+    );
     void context.annotate(`not cited: ${[...known].filter((id) => !cited.has(id)).join(' ')}`);
     assert.deepEqual(unknown, []);
   });
 
   test('are found in titles, identifiers and comments', () => {
-    const source = "test('[log-once, log-stable] x [1]', () => {});\nit(\"[ack-sent]\", f); // sep-0000-dlv-order\n/* @requirement cap-pull */";
+    const source =
+      'test(\'[log-once, log-stable] x [1]\', () => {});\nit("[ack-sent]", f); // sep-0000-dlv-order\n/* @requirement cap-pull */';
     assert.deepEqual(
       citations('x.ts', source).map(({ line, id, title }) => `${line} ${id} ${title}`),
-      ['1 log-once true', '1 log-stable true', '2 ack-sent true', '2 dlv-order false', '3 cap-pull false'],
+      [
+        '1 log-once true',
+        '1 log-stable true',
+        '2 ack-sent true',
+        '2 dlv-order false',
+        '3 cap-pull false',
+      ],
     );
   });
 });

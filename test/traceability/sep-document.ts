@@ -103,7 +103,12 @@ export function parseSep(source: string): SepDocument {
     if (open !== null) {
       if (fence === null) open.body.push(line);
       else {
-        fences.push({ line: open.line, language: open.language, body: open.body.map((row) => `${row}\n`).join(''), before: open.before });
+        fences.push({
+          line: open.line,
+          language: open.language,
+          body: open.body.map((row) => `${row}\n`).join(''),
+          before: open.before,
+        });
         open = null;
       }
       continue;
@@ -152,7 +157,12 @@ export function readSep(): SepDocument {
 
 export function readRows(): Row[] {
   const file: unknown = parse(readFileSync(REQUIREMENTS_PATH, 'utf8'));
-  if (typeof file !== 'object' || file === null || !('requirements' in file) || !Array.isArray(file.requirements)) {
+  if (
+    typeof file !== 'object' ||
+    file === null ||
+    !('requirements' in file) ||
+    !Array.isArray(file.requirements)
+  ) {
     throw new Error(`${REQUIREMENTS_PATH} has no list "requirements".`);
   }
   return file.requirements as Row[];

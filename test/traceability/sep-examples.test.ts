@@ -26,7 +26,11 @@ describe('JSON in the SEP', () => {
       const path = /^<!-- example: (\S+\.json) -->$/.exec(before)?.[1];
       assert.ok(path !== undefined, `line ${line}: a JSON block without an example comment`);
       assert.ok(existsSync(`${EXAMPLES}/${path}`), `line ${line}: ${path} does not exist`);
-      assert.equal(body, readFileSync(`${EXAMPLES}/${path}`, 'utf8'), `line ${line}: ${path} differs; run sync-requirements.ts`);
+      assert.equal(
+        body,
+        readFileSync(`${EXAMPLES}/${path}`, 'utf8'),
+        `line ${line}: ${path} differs; run sync-requirements.ts`,
+      );
     }
   });
 
@@ -46,26 +50,47 @@ describe('JSON in the SEP', () => {
 
 describe('The HTTP example', () => {
   const request = sep.fences.find(({ language }) => language === 'http')?.body ?? '';
-  const header = (name: string): string => new RegExp(`^${name}: (.*)$`, 'im').exec(request)?.[1] ?? '';
-  const note = example<{ params: { subscriptionId: string; epoch: string; after: number; gaps: { from: number; to: number }[]; events: { sequence: number }[] } }>(
-    'DeliveryNotification/sep-callback.json',
-  );
+  const header = (name: string): string =>
+    new RegExp(`^${name}: (.*)$`, 'im').exec(request)?.[1] ?? '';
+  const note = example<{
+    params: {
+      subscriptionId: string;
+      epoch: string;
+      after: number;
+      gaps: { from: number; to: number }[];
+      events: { sequence: number }[];
+    };
+  }>('DeliveryNotification/sep-callback.json');
   const body = JSON.stringify(note);
-  const { callback, select } = example<{ params: { callback: { url: string; secret: string }; select: object[] } }>('SubscribeRequest/sep-callback.json').params;
+  const { callback, select } = example<{
+    params: { callback: { url: string; secret: string }; select: object[] };
+  }>('SubscribeRequest/sep-callback.json').params;
   const key = Buffer.from(callback.secret.slice('whsec_'.length), 'base64');
 
   test('has the right webhook-id', () => {
     const { subscriptionId, epoch, after, gaps, events } = note.params;
     const last = Math.max(...events.map(({ sequence }) => sequence), ...gaps.map(({ to }) => to));
-    const fields = [subscriptionId, epoch, after, last, gaps.map(({ from, to }) => `${from}-${to}`).join(',')].join('\n');
-    assert.equal(header('webhook-id'), `msg_${createHash('sha256').update(fields).digest('base64url').slice(0, 32)}`);
+    const fields = [
+      subscriptionId,
+      epoch,
+      after,
+      last,
+      gaps.map(({ from, to }) => `${from}-${to}`).join(','),
+    ].join('\n');
+    assert.equal(
+      header('webhook-id'),
+      `msg_${createHash('sha256').update(fields).digest('base64url').slice(0, 32)}`,
+    );
     assert.equal(header('MCP-Subscription-Id'), subscriptionId);
     assert.equal(header('Content-Length'), String(Buffer.byteLength(body)));
   });
 
   test('has the right webhook-signature', () => {
     const signed = `${header('webhook-id')}.${header('webhook-timestamp')}.${body}`;
-    assert.equal(header('webhook-signature'), `v1,${createHmac('sha256', key).update(signed).digest('base64')}`);
+    assert.equal(
+      header('webhook-signature'),
+      `v1,${createHmac('sha256', key).update(signed).digest('base64')}`,
+    );
   });
 
   test('has a MCP-Delivery-Signature that verifies with the key of RFC 8037, over the header shown', () => {
@@ -74,15 +99,31 @@ describe('The HTTP example', () => {
     const shown = example<Record<string, unknown>>('DeliverySignatureHeader/sep-header.json');
     assert.deepEqual(JSON.parse(Buffer.from(encoded, 'base64url').toString()), shown);
     const jwk = { kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' };
-    assert.ok(verify(null, Buffer.from(`${encoded}.${body}`), createPublicKey({ key: jwk, format: 'jwk' }), Buffer.from(signature, 'base64url')));
+    assert.ok(
+      verify(
+        null,
+        Buffer.from(`${encoded}.${body}`),
+        createPublicKey({ key: jwk, format: 'jwk' }),
+        Buffer.from(signature, 'base64url'),
+      ),
+    );
     assert.equal(shown['uh'], createHash('sha256').update(callback.url).digest('base64url'));
     assert.equal(shown['iat'], Number(header('webhook-timestamp')));
   });
 
   test('goes with a challenge proof made with the same secret', () => {
-    const { challenge, proof } = example<{ challenge: string; proof: string }>('ChallengeAnswer/sep-proof.json');
-    assert.equal(proof, createHmac('sha256', key).update(`challenge.${challenge}`).digest('base64'));
-    assert.equal(challenge, example<{ params: { challenge: string } }>('DeliveryNotification/sep-challenge.json').params.challenge);
+    const { challenge, proof } = example<{ challenge: string; proof: string }>(
+      'ChallengeAnswer/sep-proof.json',
+    );
+    assert.equal(
+      proof,
+      createHmac('sha256', key).update(`challenge.${challenge}`).digest('base64'),
+    );
+    assert.equal(
+      challenge,
+      example<{ params: { challenge: string } }>('DeliveryNotification/sep-challenge.json').params
+        .challenge,
+    );
   });
 
   test('goes with the default key that the text names', () => {
@@ -95,9 +136,16 @@ describe('The HTTP example', () => {
 describe('The vocabulary of the schema', () => {
   const text = sep.source.replace(/```[\s\S]*?```/g, '');
   /** Named in code marks, alone or with others: `a`, `{ a, b }`, `a?`, `x.a`. */
-  const named = new Set([...text.matchAll(/`([^`\n]+)`/g)].flatMap((match) => (match[1] ?? '').match(/[A-Za-z_][A-Za-z0-9_]*/g) ?? []));
-  const missing = (words: readonly string[]): string[] => words.filter((word) => !named.has(word) && !text.includes(`\`${word}\``));
-  const matches = (pattern: RegExp): string[] => [...new Set([...schema.matchAll(pattern)].map((match) => match[1] ?? ''))];
+  const named = new Set(
+    [...text.matchAll(/`([^`\n]+)`/g)].flatMap(
+      (match) => (match[1] ?? '').match(/[A-Za-z_][A-Za-z0-9_]*/g) ?? [],
+    ),
+  );
+  const missing = (words: readonly string[]): string[] =>
+    words.filter((word) => !named.has(word) && !text.includes(`\`${word}\``));
+  const matches = (pattern: RegExp): string[] => [
+    ...new Set([...schema.matchAll(pattern)].map((match) => match[1] ?? '')),
+  ];
   const body = (type: string): string => {
     const start = schema.indexOf(`export interface ${type} `);
     assert.notEqual(start, -1, `the schema has no ${type}`);
@@ -111,17 +159,28 @@ describe('The vocabulary of the schema', () => {
   });
 
   test('error names and codes are all in the text', () => {
-    const registry = JSON.parse(readFileSync('spec-schema/draft/errors.json', 'utf8')) as { errors: { name: string; code: number }[] };
+    const registry = JSON.parse(readFileSync('spec-schema/draft/errors.json', 'utf8')) as {
+      errors: { name: string; code: number }[];
+    };
     assert.ok(registry.errors.length >= 7);
     const table = text.slice(text.indexOf('### Errors'), text.indexOf('### Limits'));
     for (const { name, code } of registry.errors) {
       assert.ok(table.includes(String(code)), `${name} ${code} is not in the table of errors`);
-      if (name !== 'InternalError') assert.ok(table.includes(`\`${name}\``), `${name} is not in the table of errors`);
+      if (name !== 'InternalError')
+        assert.ok(table.includes(`\`${name}\``), `${name} is not in the table of errors`);
     }
   });
 
   test('values of enumerations are all in the text', () => {
-    for (const type of ['Drain', 'OnFailure', 'SubscriptionStatus', 'FailureCategory', 'GapReason', 'TerminationReason', 'CacheScope']) {
+    for (const type of [
+      'Drain',
+      'OnFailure',
+      'SubscriptionStatus',
+      'FailureCategory',
+      'GapReason',
+      'TerminationReason',
+      'CacheScope',
+    ]) {
       const line = new RegExp(`export type ${type} =([^;]+);`).exec(schema)?.[1] ?? '';
       const values = [...line.matchAll(/'([a-z_0-9]+)'/g)].map((match) => match[1] ?? '');
       assert.ok(values.length >= 2, `no values of ${type} were found`);
@@ -132,21 +191,71 @@ describe('The vocabulary of the schema', () => {
 
   test('members of the main types are all in the text', () => {
     const types = [
-      'Position', 'ServerCapability', 'Retention', 'TriggerType', 'Selection', 'Callback', 'CallbackHealth', 'CallbackStatus', 'Subscription', 'Event', 'Gap',
-      'Delivery', 'Termination', 'CallbackAck', 'Rejection', 'ChallengeAnswer', 'DeliverySignatureHeader', 'CallbackUrlHeader', 'CallbackUrlClaims',
-      'ListTriggersParams', 'SubscribeParams', 'UpdateParams', 'GetParams', 'SubscriptionsParams', 'UnsubscribeParams', 'PullParams', 'StreamParams', 'StreamWindow', 'AckParams',
-      'ListTriggersResult', 'ListTriggersNotModified', 'SubscribeResult', 'GetNotModified', 'SubscriptionsResult', 'PullResult', 'AckResult',
-      'InvalidParamsData', 'NotFoundData', 'ForbiddenData', 'ResourceExhaustedData', 'UnsupportedData', 'CallbackEndpointErrorData',
+      'Position',
+      'ServerCapability',
+      'Retention',
+      'TriggerType',
+      'Selection',
+      'Callback',
+      'CallbackHealth',
+      'CallbackStatus',
+      'Subscription',
+      'Event',
+      'Gap',
+      'Delivery',
+      'Termination',
+      'CallbackAck',
+      'Rejection',
+      'ChallengeAnswer',
+      'DeliverySignatureHeader',
+      'CallbackUrlHeader',
+      'CallbackUrlClaims',
+      'ListTriggersParams',
+      'SubscribeParams',
+      'UpdateParams',
+      'GetParams',
+      'SubscriptionsParams',
+      'UnsubscribeParams',
+      'PullParams',
+      'StreamParams',
+      'StreamWindow',
+      'AckParams',
+      'ListTriggersResult',
+      'ListTriggersNotModified',
+      'SubscribeResult',
+      'GetNotModified',
+      'SubscriptionsResult',
+      'PullResult',
+      'AckResult',
+      'InvalidParamsData',
+      'NotFoundData',
+      'ForbiddenData',
+      'ResourceExhaustedData',
+      'UnsupportedData',
+      'CallbackEndpointErrorData',
     ];
     for (const type of types) {
-      const members = [...body(type).matchAll(/^ {2}([a-zA-Z_0-9]+)\??:/gm)].map((match) => match[1] ?? '');
-      const inline = [...body(type).matchAll(/[{;] ([a-zA-Z]+)\??: /g)].map((match) => match[1] ?? '');
+      const members = [...body(type).matchAll(/^ {2}([a-zA-Z_0-9]+)\??:/gm)].map(
+        (match) => match[1] ?? '',
+      );
+      const inline = [...body(type).matchAll(/[{;] ([a-zA-Z]+)\??: /g)].map(
+        (match) => match[1] ?? '',
+      );
       assert.ok(members.length + inline.length > 0, `no members of ${type} were found`);
       assert.deepEqual(missing([...members, ...inline]), [], type);
     }
   });
 
   test('header names are all in the text', () => {
-    assert.deepEqual(missing(['webhook-id', 'webhook-timestamp', 'webhook-signature', 'MCP-Subscription-Id', 'MCP-Delivery-Signature']), []);
+    assert.deepEqual(
+      missing([
+        'webhook-id',
+        'webhook-timestamp',
+        'webhook-signature',
+        'MCP-Subscription-Id',
+        'MCP-Delivery-Signature',
+      ]),
+      [],
+    );
   });
 });

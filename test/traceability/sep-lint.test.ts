@@ -6,28 +6,52 @@ import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { AMBIGUOUS, CHECK_PREFIX, KEYWORD, SEP_PATH, normalise, parseSep, readRows, readSep, rowId, slug } from './sep-document.ts';
+import {
+  AMBIGUOUS,
+  CHECK_PREFIX,
+  KEYWORD,
+  SEP_PATH,
+  normalise,
+  parseSep,
+  readRows,
+  readSep,
+  rowId,
+  slug,
+} from './sep-document.ts';
 
 const sep = readSep();
 const rows = readRows();
 
 /** The order of the MCP SEP template, with the sections this SEP adds. */
 const PARTS = [
-  'Abstract', 'Motivation', 'Specification', 'Rationale', 'Backward Compatibility', 'Security Implications',
-  'Reference Implementation', 'Conformance', 'Open Questions', 'Acknowledgments', 'References',
+  'Abstract',
+  'Motivation',
+  'Specification',
+  'Rationale',
+  'Backward Compatibility',
+  'Security Implications',
+  'Reference Implementation',
+  'Conformance',
+  'Open Questions',
+  'Acknowledgments',
+  'References',
 ];
 
 /** Relative links of a document that lead to no file or no anchor. */
 function brokenLinks(file: string, source: string): string[] {
   const own = parseSep(source).targets;
-  return [...source.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1] ?? '').filter((link) => {
-    if (link.startsWith('https://')) return false;
-    const [path = '', fragment] = link.split('#');
-    if (path === '') return !own.has(fragment ?? '');
-    const target = join(dirname(file), path);
-    if (!existsSync(target)) return true;
-    return fragment !== undefined && !parseSep(readFileSync(target, 'utf8')).targets.has(fragment);
-  });
+  return [...source.matchAll(/\]\(([^)\s]+)\)/g)]
+    .map((match) => match[1] ?? '')
+    .filter((link) => {
+      if (link.startsWith('https://')) return false;
+      const [path = '', fragment] = link.split('#');
+      if (path === '') return !own.has(fragment ?? '');
+      const target = join(dirname(file), path);
+      if (!existsSync(target)) return true;
+      return (
+        fragment !== undefined && !parseSep(readFileSync(target, 'utf8')).targets.has(fragment)
+      );
+    });
 }
 
 describe('SEP text', () => {
@@ -37,27 +61,53 @@ describe('SEP text', () => {
   });
 
   test('uses requirement words in the Specification only', () => {
-    const elsewhere = sep.blocks.filter((block) => block.part !== 'Specification' && KEYWORD.test(block.text));
-    assert.deepEqual(elsewhere.map(({ line, text }) => `${line}: ${text}`), []);
+    const elsewhere = sep.blocks.filter(
+      (block) => block.part !== 'Specification' && KEYWORD.test(block.text),
+    );
+    assert.deepEqual(
+      elsewhere.map(({ line, text }) => `${line}: ${text}`),
+      [],
+    );
   });
 
   test('does not use the same words without capitals in the Specification', () => {
-    const ambiguous = sep.blocks.filter(({ part, text }) =>
-      part === 'Specification' && AMBIGUOUS.test(normalise(text).replace(/\b(?:MUST|SHALL|SHOULD|MAY)\b/g, '')));
-    assert.deepEqual(ambiguous.map(({ line, text }) => `${line}: ${text}`), []);
+    const ambiguous = sep.blocks.filter(
+      ({ part, text }) =>
+        part === 'Specification' &&
+        AMBIGUOUS.test(normalise(text).replace(/\b(?:MUST|SHALL|SHOULD|MAY)\b/g, '')),
+    );
+    assert.deepEqual(
+      ambiguous.map(({ line, text }) => `${line}: ${text}`),
+      [],
+    );
   });
 
   test('gives every normative sentence an anchor of its own', () => {
     assert.deepEqual(sep.unanchored, []);
-    assert.deepEqual(sep.requirements.filter(({ text }) => !KEYWORD.test(text)), []);
+    assert.deepEqual(
+      sep.requirements.filter(({ text }) => !KEYWORD.test(text)),
+      [],
+    );
   });
 
   test('has unique, short, grouped identifiers', () => {
     const ids = sep.requirements.map(({ id }) => id);
-    assert.deepEqual(ids.filter((id, index) => ids.indexOf(id) !== index), []);
-    assert.deepEqual(ids.filter((id) => id.length > 32 || !/^[a-z]+(?:-[a-z0-9]+)+$/.test(id)), []);
-    const headings = new Set([...sep.source.matchAll(/^#+ (.*)$/gm)].map((match) => slug(match[1] ?? '')));
-    assert.deepEqual(ids.filter((id) => headings.has(id)), [], 'an identifier must not be the fragment of a heading too');
+    assert.deepEqual(
+      ids.filter((id, index) => ids.indexOf(id) !== index),
+      [],
+    );
+    assert.deepEqual(
+      ids.filter((id) => id.length > 32 || !/^[a-z]+(?:-[a-z0-9]+)+$/.test(id)),
+      [],
+    );
+    const headings = new Set(
+      [...sep.source.matchAll(/^#+ (.*)$/gm)].map((match) => slug(match[1] ?? '')),
+    );
+    assert.deepEqual(
+      ids.filter((id) => headings.has(id)),
+      [],
+      'an identifier must not be the fragment of a heading too',
+    );
   });
 
   test('and the documents beside it have links that resolve', () => {
@@ -65,7 +115,13 @@ describe('SEP text', () => {
       const source = readFileSync(file, 'utf8');
       assert.deepEqual(brokenLinks(file, source), [], file);
     }
-    assert.deepEqual(brokenLinks(SEP_PATH, '[a](#nowhere) [b](nothing.md) [c](CHANGES.md#nothing) [d](#errors) # Errors'), ['#nowhere', 'nothing.md', 'CHANGES.md#nothing', '#errors']);
+    assert.deepEqual(
+      brokenLinks(
+        SEP_PATH,
+        '[a](#nowhere) [b](nothing.md) [c](CHANGES.md#nothing) [d](#errors) # Errors',
+      ),
+      ['#nowhere', 'nothing.md', 'CHANGES.md#nothing', '#errors'],
+    );
   });
 });
 
@@ -86,7 +142,10 @@ describe('requirements.yaml', () => {
         assert.equal(row.check, undefined, `${id} is both checked and excluded`);
         assert.match(row.excluded, /^[A-Z].{15,}\.$/s, `${id} needs a reason in a sentence`);
       }
-      assert.ok(['server', 'client', 'receiver', 'reader', 'peer'].includes(row.who), `${id} binds nobody known: ${row.who}`);
+      assert.ok(
+        ['server', 'client', 'receiver', 'reader', 'peer'].includes(row.who),
+        `${id} binds nobody known: ${row.who}`,
+      );
     }
   });
 });
@@ -96,12 +155,23 @@ describe('the lint itself', () => {
 
   test('finds a normative sentence without an anchor', () => {
     assert.equal(parseSep(spec('A server MUST answer.')).unanchored.length, 1);
-    assert.equal(parseSep(spec('- <a id="a-b"></a>A server MUST answer. It MUST also stop.')).unanchored.length, 1);
+    assert.equal(
+      parseSep(spec('- <a id="a-b"></a>A server MUST answer. It MUST also stop.')).unanchored
+        .length,
+      1,
+    );
   });
 
   test('reads the sentence after an anchor without markdown', () => {
-    const { requirements } = parseSep(spec('- <a id="a-b"></a>A **server** MUST answer [`x`](#y)\n  in time. Otherwise it is late.'));
-    assert.deepEqual(requirements.map(({ id, text }) => ({ id, text })), [{ id: 'a-b', text: 'A server MUST answer x in time.' }]);
+    const { requirements } = parseSep(
+      spec(
+        '- <a id="a-b"></a>A **server** MUST answer [`x`](#y)\n  in time. Otherwise it is late.',
+      ),
+    );
+    assert.deepEqual(
+      requirements.map(({ id, text }) => ({ id, text })),
+      [{ id: 'a-b', text: 'A server MUST answer x in time.' }],
+    );
   });
 
   test('does not read requirement words in code blocks', () => {

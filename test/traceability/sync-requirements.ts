@@ -5,7 +5,14 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
-import { CHECK_PREFIX, REQUIREMENTS_PATH, SEP_PATH, parseSep, readRows, rowId } from './sep-document.ts';
+import {
+  CHECK_PREFIX,
+  REQUIREMENTS_PATH,
+  SEP_PATH,
+  parseSep,
+  readRows,
+  rowId,
+} from './sep-document.ts';
 import type { Requirement, Row, Who } from './sep-document.ts';
 
 const HEADER = `# One row per normative sentence of 0000-triggers.md, in the row format of the MCP conformance repository.
@@ -16,8 +23,10 @@ const HEADER = `# One row per normative sentence of 0000-triggers.md, in the row
 
 /** Pastes every example file below its comment. */
 export function fillExamples(source: string, read: (path: string) => string): string {
-  return source.replace(/(<!-- example: (\S+) -->\n```json\n)[^`]*?(```)/g, (_all, head: string, path: string, tail: string) =>
-    `${head}${read(`spec-schema/draft/examples/${path}`)}${tail}`,
+  return source.replace(
+    /(<!-- example: (\S+) -->\n```json\n)[^`]*?(```)/g,
+    (_all, head: string, path: string, tail: string) =>
+      `${head}${read(`spec-schema/draft/examples/${path}`)}${tail}`,
   );
 }
 
@@ -52,8 +61,13 @@ function main(): void {
   writeFileSync(SEP_PATH, source);
   const rows = updateRows(parseSep(source).requirements, readRows());
   const list = stringify(rows, { lineWidth: 0 }).replace(/^/gm, '  ').trimEnd();
-  writeFileSync(REQUIREMENTS_PATH, `${HEADER}sep: 0000\nspec_url: 0000-triggers.md\nrequirements:\n${list}\n`);
-  console.log(`${rows.length} requirements, ${rows.filter((row) => row.check !== undefined).length} with a check`);
+  writeFileSync(
+    REQUIREMENTS_PATH,
+    `${HEADER}sep: 0000\nspec_url: 0000-triggers.md\nrequirements:\n${list}\n`,
+  );
+  console.log(
+    `${rows.length} requirements, ${rows.filter((row) => row.check !== undefined).length} with a check`,
+  );
 }
 
 if (import.meta.main) main();

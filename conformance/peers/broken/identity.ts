@@ -15,14 +15,21 @@ export class Identity {
   constructor() {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
     this.#privateKey = privateKey;
-    this.jwks = JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: KID, alg: 'EdDSA', use: 'sig' }] });
+    this.jwks = JSON.stringify({
+      keys: [{ ...publicKey.export({ format: 'jwk' }), kid: KID, alg: 'EdDSA', use: 'sig' }],
+    });
   }
 
   /** The protected header of a server's signature, made right for the URL that was registered; undefined when there is none. */
   headerFor(url: string, value: string | undefined): Json {
     if (value === undefined) return undefined;
     const header = JSON.parse(Buffer.from(value.split('.')[0]!, 'base64url').toString()) as object;
-    return { ...header, kid: KID, origin: new URL(url).origin, uh: createHash('sha256').update(url).digest('base64url') };
+    return {
+      ...header,
+      kid: KID,
+      origin: new URL(url).origin,
+      uh: createHash('sha256').update(url).digest('base64url'),
+    };
   }
 
   /** The value of `MCP-Delivery-Signature`. */

@@ -36,7 +36,8 @@ export interface BrokenPrograms<S> {
   readonly atOnce: number;
 }
 
-const programs = (ways: Readonly<Record<string, Way>>): BrokenProgram[] => Object.entries(ways).map(([name, { check, wrong }]) => ({ name, check, wrong }));
+const programs = (ways: Readonly<Record<string, Way>>): BrokenProgram[] =>
+  Object.entries(ways).map(([name, { check, wrong }]) => ({ name, check, wrong }));
 export const brokenClients: readonly BrokenProgram[] = programs(clientWays);
 export const brokenReceivers: readonly BrokenProgram[] = programs(receiverWays);
 
@@ -50,7 +51,16 @@ export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<C
   return runAll(run, async ({ name, check }) => {
     const looks: Evidence[] = [];
     for (const scenario of run.scenarios.filter(({ checks }) => checks.includes(check))) {
-      looks.push(...(await ClientTest.run(scenario, `CONFORMANCE_WRONG=${JSON.stringify(name)} ${JSON.stringify(process.execPath)} ${JSON.stringify(CLIENT)}`, ERAS[0], { patienceMs: PATIENCE_MS, enough: check })).evidence);
+      looks.push(
+        ...(
+          await ClientTest.run(
+            scenario,
+            `CONFORMANCE_WRONG=${JSON.stringify(name)} ${JSON.stringify(process.execPath)} ${JSON.stringify(CLIENT)}`,
+            ERAS[0],
+            { patienceMs: PATIENCE_MS, enough: check },
+          )
+        ).evidence,
+      );
       // One scenario that sees it is enough.
       if (looks.some((look) => look.check === check && look.outcome === 'broken')) break;
     }
@@ -59,13 +69,20 @@ export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<C
 }
 
 /** In the order of `peers`. */
-export function runBrokenReceivers(run: BrokenPrograms<ReceiverScenario>): Promise<CaughtProgram[]> {
+export function runBrokenReceivers(
+  run: BrokenPrograms<ReceiverScenario>,
+): Promise<CaughtProgram[]> {
   return runAll(run, async ({ name, check }) => {
     const receiver = await serve({ ...RECEIVER, ...receiverWays[name]!.how });
     try {
-      const subject = { url: receiver.url, secret: receiver.secret, control: await ReceiverControl.at(receiver.control) };
+      const subject = {
+        url: receiver.url,
+        secret: receiver.secret,
+        control: await ReceiverControl.at(receiver.control),
+      };
       const looks: Evidence[] = [];
-      for (const scenario of run.scenarios.filter(({ checks }) => checks.includes(check))) looks.push(...(await ReceiverTest.run(scenario, subject, RECEIVER_PATIENCE_MS)).evidence);
+      for (const scenario of run.scenarios.filter(({ checks }) => checks.includes(check)))
+        looks.push(...(await ReceiverTest.run(scenario, subject, RECEIVER_PATIENCE_MS)).evidence);
       return looks;
     } finally {
       receiver.close();
@@ -74,25 +91,35 @@ export function runBrokenReceivers(run: BrokenPrograms<ReceiverScenario>): Promi
 }
 
 /** A few at a time. */
-async function runAll<S>({ peers, requirements, atOnce }: BrokenPrograms<S>, look: (peer: BrokenProgram) => Promise<readonly Evidence[]>): Promise<CaughtProgram[]> {
+async function runAll<S>(
+  { peers, requirements, atOnce }: BrokenPrograms<S>,
+  look: (peer: BrokenProgram) => Promise<readonly Evidence[]>,
+): Promise<CaughtProgram[]> {
   const caught = new Map<BrokenProgram, CaughtProgram>();
   let next = 0;
   const one = async (peer: BrokenProgram): Promise<CaughtProgram> => {
     const requirement = requirements.checks.get(peer.check);
     if (requirement === undefined) return { peer, caught: false, says: 'there is no such check' };
-    const looking = async (): Promise<Evidence[]> => (await look(peer)).filter(({ check }) => check === peer.check);
+    const looking = async (): Promise<Evidence[]> =>
+      (await look(peer)).filter(({ check }) => check === peer.check);
     let looks = await looking();
     // On a busy machine times can look like others: who was missed is looked at again.
     if (looks.every(({ outcome }) => outcome !== 'broken')) looks = await looking();
     const verdict = verdictOf(looks, requirement.recommended);
     const telling = looks.filter(({ outcome }) => outcome === 'broken');
-    return { peer, caught: verdict === 'violated' || verdict === 'warned', says: `${verdict}: ${(telling.length > 0 ? telling : looks).map(({ what, reason }) => `${what}: ${reason ?? 'held'}`).join('; ')}` };
+    return {
+      peer,
+      caught: verdict === 'violated' || verdict === 'warned',
+      says: `${verdict}: ${(telling.length > 0 ? telling : looks).map(({ what, reason }) => `${what}: ${reason ?? 'held'}`).join('; ')}`,
+    };
   };
-  await Promise.all(Array.from({ length: atOnce }, async () => {
-    while (next < peers.length) {
-      const peer = peers[next++]!;
-      caught.set(peer, await one(peer));
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      while (next < peers.length) {
+        const peer = peers[next++]!;
+        caught.set(peer, await one(peer));
+      }
+    }),
+  );
   return peers.map((peer) => caught.get(peer)!);
 }

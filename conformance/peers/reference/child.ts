@@ -15,12 +15,19 @@ import { resolveName } from './names.ts';
 const text = { type: 'string' } as const;
 
 /** All types have the same shape; they differ in what the kit needs them for. */
-function itemType(name: string, more: Partial<Pick<Parameters<typeof defineTrigger>[0], 'history' | 'retention' | 'drains'>> = {}): DeclaredTrigger {
+function itemType(
+  name: string,
+  more: Partial<Pick<Parameters<typeof defineTrigger>[0], 'history' | 'retention' | 'drains'>> = {},
+): DeclaredTrigger {
   return defineTrigger<{ topic?: string }, { topic: string; n: number; pad?: string }>({
     name,
     description: 'Something happened to a topic.',
     input: { type: 'object', properties: { topic: text }, additionalProperties: false },
-    payload: { type: 'object', required: ['topic', 'n'], properties: { topic: text, n: { type: 'integer' }, pad: text } },
+    payload: {
+      type: 'object',
+      required: ['topic', 'n'],
+      properties: { topic: text, n: { type: 'integer' }, pad: text },
+    },
     ...more,
   });
 }
@@ -37,8 +44,15 @@ const { CONFORMANCE_LEAD_MS = '0', ...environment } = process.env;
 const config = loadConfig(environment);
 /** A second issuer with the same keys: it, too, may say who somebody is. */
 async function twoIssuers(): Promise<Auth> {
-  const [first, second] = await Promise.all([createAuth(config), createAuth({ ...config, AUTH_ISSUER: new URL('/second', config.AUTH_ISSUER) })]);
-  return { ...first, gate: (request) => (issuerIn(request)?.endsWith('/second') === true ? second : first).gate(request) };
+  const [first, second] = await Promise.all([
+    createAuth(config),
+    createAuth({ ...config, AUTH_ISSUER: new URL('/second', config.AUTH_ISSUER) }),
+  ]);
+  return {
+    ...first,
+    gate: (request) =>
+      (issuerIn(request)?.endsWith('/second') === true ? second : first).gate(request),
+  };
 }
 
 function issuerIn({ headers }: Request): string | undefined {
@@ -53,7 +67,8 @@ const clock = new LeadingClock(Number(CONFORMANCE_LEAD_MS));
 const forbidden = new Set<string>();
 const refusalOf = (principal: string, name: string): string => JSON.stringify([principal, name]);
 /** A stranger may follow nothing. */
-const permitted = (principal: string, name: string): boolean => !principal.includes('"stranger"') && !forbidden.has(refusalOf(principal, name));
+const permitted = (principal: string, name: string): boolean =>
+  !principal.includes('"stranger"') && !forbidden.has(refusalOf(principal, name));
 const stop = new AbortController();
 let emit: Emit;
 let engine: Engine;
@@ -64,36 +79,76 @@ const verbs: Readonly<Record<string, (request: any) => Promise<unknown>>> = {
     await Promise.all(events.map((event) => emit(event)));
     await engine.settled();
   },
-  async advance({ ms }: { ms: number }) { clock.advance(ms); },
-  async permit({ principal, name, allowed, told = true }: { principal: string; name: string; allowed: boolean; told?: boolean }) {
+  async advance({ ms }: { ms: number }) {
+    clock.advance(ms);
+  },
+  async permit({
+    principal,
+    name,
+    allowed,
+    told = true,
+  }: {
+    principal: string;
+    name: string;
+    allowed: boolean;
+    told?: boolean;
+  }) {
     if (allowed) forbidden.delete(refusalOf(principal, name));
     else forbidden.add(refusalOf(principal, name));
     if (allowed || !told) return;
     for (let cursor: string | undefined; ;) {
-      const page = await engine.subscriptions({ principal }, cursor === undefined ? {} : { cursor });
-      for (const { subscriptionId, select } of page.subscriptions) if (select.some((selection) => selection.name === name)) await engine.terminate({ principal, subscriptionId }, 'revoked');
+      const page = await engine.subscriptions(
+        { principal },
+        cursor === undefined ? {} : { cursor },
+      );
+      for (const { subscriptionId, select } of page.subscriptions)
+        if (select.some((selection) => selection.name === name))
+          await engine.terminate({ principal, subscriptionId }, 'revoked');
       cursor = page.nextCursor;
       if (cursor === undefined) return;
     }
   },
   redact: (event: { name: string; eventId: string }) => engine.redact(event),
-  remove: ({ name, reason }: { name: string; reason: 'trigger_removed' | 'schema_changed' }) => engine.remove(name, reason),
-  async declare({ name }: { name: string }) { engine.declare(itemType(name)); },
+  remove: ({ name, reason }: { name: string; reason: 'trigger_removed' | 'schema_changed' }) =>
+    engine.remove(name, reason),
+  async declare({ name }: { name: string }) {
+    engine.declare(itemType(name));
+  },
 };
 
 process.on('message', (request: Order & { readonly id: number }) => {
   const { id, do: verb, ...params } = request;
   void Promise.resolve()
     .then(() => verbs[verb]!(params))
-    .then(() => process.send!({ id }), (error: unknown) => process.send!({ id, error: String((error as Error).message) }));
+    .then(
+      () => process.send!({ id }),
+      (error: unknown) => process.send!({ id, error: String((error as Error).message) }),
+    );
 });
 process.on('disconnect', () => stop.abort());
 process.on('SIGTERM', () => stop.abort());
 
-const log = createLog({ level: config.LOG_LEVEL, format: 'text', secrets: () => secretsOf(config), out: process.stderr });
+const log = createLog({
+  level: config.LOG_LEVEL,
+  format: 'text',
+  secrets: () => secretsOf(config),
+  out: process.stderr,
+});
 await runHttp({
-  config, log,
-  sources: { github: null, sources: [{ triggers: TRIGGERS, start: (given) => { emit = given; }, stop: () => undefined }] },
+  config,
+  log,
+  sources: {
+    github: null,
+    sources: [
+      {
+        triggers: TRIGGERS,
+        start: (given) => {
+          emit = given;
+        },
+        stop: () => undefined,
+      },
+    ],
+  },
   stop: stop.signal,
   remember: () => undefined,
   print: () => process.send!({ ready: true }),
@@ -104,6 +159,8 @@ await runHttp({
     reauthorize: (principal, { name }) => permitted(principal, name),
   },
   auth: await twoIssuers(),
-  onService: (service) => { engine = service.engine; },
+  onService: (service) => {
+    engine = service.engine;
+  },
 });
 process.disconnect?.();

@@ -2,13 +2,24 @@
  * The client library as the client suite wants it: a program that follows what the context says, tells on standard output what it hands on, and goes
  * on until it is ended.
  */
-import { connect, triggersClient, type SubscribeOptions, type Tuning } from 'mcp-triggers-experimental/client';
+import {
+  connect,
+  triggersClient,
+  type SubscribeOptions,
+  type Tuning,
+} from 'mcp-triggers-experimental/client';
 import type { Context } from '../../runner/client/program.ts';
 import { lineOf } from './lines.ts';
 import { loopbackReceiver } from './loopback-receiver.ts';
 
 const url = process.argv.at(-1)!;
-const { select, drain, durationMs, suggested = {}, unsubscribeAfter } = JSON.parse(process.env['MCP_CONFORMANCE_CONTEXT']!) as Context;
+const {
+  select,
+  drain,
+  durationMs,
+  suggested = {},
+  unsubscribeAfter,
+} = JSON.parse(process.env['MCP_CONFORMANCE_CONTEXT']!) as Context;
 const { requestTimeoutMs, streamSilenceMs, backoffBaseMs, pullWaitMs } = suggested;
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
@@ -23,10 +34,13 @@ const tuning: Tuning = {
   backoff: backoffBaseMs === undefined ? { baseMs: 100, maxMs: 1000 } : { baseMs: backoffBaseMs },
 };
 say({ took: Object.keys(suggested) });
-const connection = await connect({ url }, {
-  protocol: process.env['MCP_CONFORMANCE_PROTOCOL_VERSION'] as '2026-07-28' | '2025-11-25',
-  ...(requestTimeoutMs === undefined ? {} : { timeoutMs: requestTimeoutMs }),
-});
+const connection = await connect(
+  { url },
+  {
+    protocol: process.env['MCP_CONFORMANCE_PROTOCOL_VERSION'] as '2026-07-28' | '2025-11-25',
+    ...(requestTimeoutMs === undefined ? {} : { timeoutMs: requestTimeoutMs }),
+  },
+);
 const client = triggersClient(connection);
 if (client.capability === null) {
   await new Promise((resolve) => setTimeout(resolve, durationMs));
@@ -34,10 +48,21 @@ if (client.capability === null) {
 
 let known = await client.list();
 connection.onListChanged(() => {
-  client.list({ ifNoneMatch: known.etag }).then((list) => { known = list; }, () => undefined);
+  client.list({ ifNoneMatch: known.etag }).then(
+    (list) => {
+      known = list;
+    },
+    () => undefined,
+  );
 });
 
-const options: SubscribeOptions = { select: [...select] as SubscribeOptions['select'], drain, signal: stop.signal, tuning, ...(drain === 'callback' ? { callback: await loopbackReceiver() } : {}) };
+const options: SubscribeOptions = {
+  select: [...select] as SubscribeOptions['select'],
+  drain,
+  signal: stop.signal,
+  tuning,
+  ...(drain === 'callback' ? { callback: await loopbackReceiver() } : {}),
+};
 const subscription = client.subscribe(options);
 let events = 0;
 for await (const item of subscription) {

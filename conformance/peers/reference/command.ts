@@ -1,7 +1,14 @@
 /** How the reference clients are started. */
 import { fileURLToPath } from 'node:url';
 
-const commandOf = (file: string): string => [process.execPath, '--conditions=mcp-triggers-source', fileURLToPath(new URL(file, import.meta.url))].map((part) => JSON.stringify(part)).join(' ');
+const commandOf = (file: string): string =>
+  [
+    process.execPath,
+    '--conditions=mcp-triggers-source',
+    fileURLToPath(new URL(file, import.meta.url)),
+  ]
+    .map((part) => JSON.stringify(part))
+    .join(' ');
 
 export const CLIENT_COMMAND = commandOf('client.ts');
 /** Follows in one mode of SEP-3415. */

@@ -1,39 +1,73 @@
 /** The client library as the client suite of SEP-3415 wants it: follows in the one mode that it is told, and tells on standard output what it hands on. */
-import { connect, triggersClient, type FollowItem, type FollowOptions } from 'mcp-triggers-experimental/client';
+import {
+  connect,
+  triggersClient,
+  type FollowItem,
+  type FollowOptions,
+} from 'mcp-triggers-experimental/client';
 import type { EventsContext } from '../../runner/events/client.ts';
 import { loopbackReceiver } from './loopback-receiver.ts';
 
 const LIST_CHANGED = 'notifications/events/list_changed';
 const url = process.argv.at(-1)!;
-const { mode, select, durationMs, suggested = {} } = JSON.parse(process.env['MCP_CONFORMANCE_CONTEXT']!) as EventsContext;
+const {
+  mode,
+  select,
+  durationMs,
+  suggested = {},
+} = JSON.parse(process.env['MCP_CONFORMANCE_CONTEXT']!) as EventsContext;
 const { requestTimeoutMs, streamSilenceMs, backoffBaseMs, pollFloorMs } = suggested;
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
 function lineOf(item: FollowItem): object {
   switch (item.type) {
-    case 'event': return { applied: 'event', eventId: item.event.eventId };
-    case 'gap': return { applied: 'gap', reason: item.reason };
-    default: return { told: item.type };
+    case 'event':
+      return { applied: 'event', eventId: item.event.eventId };
+    case 'gap':
+      return { applied: 'gap', reason: item.reason };
+    default:
+      return { told: item.type };
   }
 }
 
 process.once('SIGTERM', () => process.exit(0));
 setTimeout(() => process.exit(0), durationMs).unref();
 say({ took: Object.keys(suggested) });
-const connection = await connect({ url }, { protocol: '2026-07-28', ...(requestTimeoutMs === undefined ? {} : { timeoutMs: requestTimeoutMs }) });
+const connection = await connect(
+  { url },
+  {
+    protocol: '2026-07-28',
+    ...(requestTimeoutMs === undefined ? {} : { timeoutMs: requestTimeoutMs }),
+  },
+);
 // What there is to follow is the application's affair, so it is the one that looks again.
-const { extensions } = connection.serverCapabilities as { readonly extensions?: Readonly<Record<string, { readonly listChanged?: boolean }>> };
+const { extensions } = connection.serverCapabilities as {
+  readonly extensions?: Readonly<Record<string, { readonly listChanged?: boolean }>>;
+};
 if (extensions?.['io.modelcontextprotocol/events']?.listChanged === true) {
-  connection.stream('subscriptions/listen', { notifications: { eventsListChanged: true } }, {
-    signal: new AbortController().signal, silenceMs: durationMs, notifications: [LIST_CHANGED], onNotification: () => void connection.call('events/list', {}).catch(() => undefined),
-  }).catch(() => undefined);
+  connection
+    .stream(
+      'subscriptions/listen',
+      { notifications: { eventsListChanged: true } },
+      {
+        signal: new AbortController().signal,
+        silenceMs: durationMs,
+        notifications: [LIST_CHANGED],
+        onNotification: () => void connection.call('events/list', {}).catch(() => undefined),
+      },
+    )
+    .catch(() => undefined);
 }
 const following = triggersClient(connection).follow({
-  select: select as FollowOptions['select'], modes: [`events.${mode}`],
+  select: select as FollowOptions['select'],
+  modes: [`events.${mode}`],
   ...(mode === 'webhook' ? { callback: await loopbackReceiver() } : {}),
   tuning: {
-    ...(streamSilenceMs === undefined ? {} : { silenceMs: streamSilenceMs }), ...(pollFloorMs === undefined ? {} : { pollFloorMs }),
-    ...(backoffBaseMs === undefined ? {} : { backoff: { baseMs: backoffBaseMs, maxMs: 10 * backoffBaseMs } }),
+    ...(streamSilenceMs === undefined ? {} : { silenceMs: streamSilenceMs }),
+    ...(pollFloorMs === undefined ? {} : { pollFloorMs }),
+    ...(backoffBaseMs === undefined
+      ? {}
+      : { backoff: { baseMs: backoffBaseMs, maxMs: 10 * backoffBaseMs } }),
   },
 });
 try {

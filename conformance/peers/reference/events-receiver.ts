@@ -10,10 +10,15 @@ import { getRequestListener } from '@hono/node-server';
 import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
 import type { Who } from '../../runner/receiver/control.ts';
 
-interface Item { readonly applied: 'event' | 'gap' | 'ended'; readonly eventId?: unknown; readonly cursor?: unknown }
+interface Item {
+  readonly applied: 'event' | 'gap' | 'ended';
+  readonly eventId?: unknown;
+  readonly cursor?: unknown;
+}
 
 const nameOf = ({ audience, key }: Who): string => JSON.stringify([audience, key]);
-const originOf = (server: Server): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+const originOf = (server: Server): string =>
+  `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
 function itemOf({ type, eventId, cursor }: Readonly<Record<string, unknown>>): Item {
   if (type === undefined) return { applied: 'event', eventId, cursor };
@@ -34,17 +39,31 @@ export class ReferenceEventsReceiver {
 
   static async start(): Promise<ReferenceEventsReceiver> {
     const reference = new ReferenceEventsReceiver();
-    for (const server of [reference.#server, reference.#side]) await once(server.listen(0, '127.0.0.1'), 'listening');
+    for (const server of [reference.#server, reference.#side])
+      await once(server.listen(0, '127.0.0.1'), 'listening');
     const issuer = originOf(reference.#server);
-    reference.#receiver = createReceiver({ endpoint: `${issuer}/callback`, issuer, signingKey: generateKeyPairSync('ed25519').privateKey });
-    reference.#first = await reference.#receiver.register({ audience: 'https://mcp.example.com/mcp', key: 'conformance' });
+    reference.#receiver = createReceiver({
+      endpoint: `${issuer}/callback`,
+      issuer,
+      signingKey: generateKeyPairSync('ed25519').privateKey,
+    });
+    reference.#first = await reference.#receiver.register({
+      audience: 'https://mcp.example.com/mcp',
+      key: 'conformance',
+    });
     return reference;
   }
 
   /** A registration to begin with, as the command line wants one. */
-  get url(): string { return this.#first.url; }
-  get secret(): string { return this.#first.secret; }
-  get control(): string { return `${originOf(this.#side)}/`; }
+  get url(): string {
+    return this.#first.url;
+  }
+  get secret(): string {
+    return this.#first.secret;
+  }
+  get control(): string {
+    return `${originOf(this.#side)}/`;
+  }
 
   async close(): Promise<void> {
     for (const server of [this.#server, this.#side]) {
@@ -55,7 +74,11 @@ export class ReferenceEventsReceiver {
 
   async #asked(request: Request): Promise<Response> {
     if (request.method === 'GET') return Response.json({ verbs: ['register', 'applied'] });
-    const { do: verb, subscriptionId, ...who } = (await request.json()) as Who & { readonly do: string; readonly subscriptionId?: string };
+    const {
+      do: verb,
+      subscriptionId,
+      ...who
+    } = (await request.json()) as Who & { readonly do: string; readonly subscriptionId?: string };
     if (verb === 'applied') return Response.json({ items: this.#items.get(nameOf(who)) ?? [] });
     const items: Item[] = [];
     this.#items.set(nameOf(who), items);
@@ -63,7 +86,9 @@ export class ReferenceEventsReceiver {
     this.#receiver.attachWebhook(who, async ({ subscriptionId: id, body }) => {
       if (id !== subscriptionId) return 'later';
       const item = itemOf(body);
-      const isKnown = items.some(({ applied, eventId }) => applied === 'event' && eventId === item.eventId);
+      const isKnown = items.some(
+        ({ applied, eventId }) => applied === 'event' && eventId === item.eventId,
+      );
       if (item.applied !== 'event' || !isKnown) items.push(item);
       return 'taken';
     });

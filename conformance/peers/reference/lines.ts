@@ -5,10 +5,15 @@ import type { Applied } from '../../runner/client/program.ts';
 
 export function lineOf(item: Item | ReceiverItem): Applied {
   switch (item.type) {
-    case 'event': return { applied: 'event', ...item.position, eventId: item.event.eventId };
-    case 'gap': return { applied: 'gap', epoch: item.position.epoch, ...item.gap };
-    case 'epoch': return { applied: 'lost', ...item.previous };
-    case 'lost': return { applied: 'lost', ...item.last, reason: item.reason };
-    case 'terminated': return { applied: 'ended', ...item.position, reason: item.reason };
+    case 'event':
+      return { applied: 'event', ...item.position, eventId: item.event.eventId };
+    case 'gap':
+      return { applied: 'gap', epoch: item.position.epoch, ...item.gap };
+    case 'epoch':
+      return { applied: 'lost', ...item.previous };
+    case 'lost':
+      return { applied: 'lost', ...item.last, reason: item.reason };
+    case 'terminated':
+      return { applied: 'ended', ...item.position, reason: item.reason };
   }
 }

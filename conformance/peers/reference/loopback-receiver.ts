@@ -8,9 +8,16 @@ import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receive
 
 export async function loopbackReceiver(): Promise<Receiver> {
   let receiver: Receiver | undefined;
-  const server = createServer(getRequestListener((request) => receiver!.fetch(request))).listen(0, '127.0.0.1');
+  const server = createServer(getRequestListener((request) => receiver!.fetch(request))).listen(
+    0,
+    '127.0.0.1',
+  );
   await once(server, 'listening');
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  receiver = createReceiver({ endpoint: `${origin}/callback`, issuer: origin, signingKey: generateKeyPairSync('ed25519').privateKey });
+  receiver = createReceiver({
+    endpoint: `${origin}/callback`,
+    issuer: origin,
+    signingKey: generateKeyPairSync('ed25519').privateKey,
+  });
   return receiver;
 }

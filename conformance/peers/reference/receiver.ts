@@ -40,16 +40,26 @@ export class ReferenceReceiver {
 
   static async start(): Promise<ReferenceReceiver> {
     const reference = new ReferenceReceiver();
-    for (const server of [reference.#server, reference.#control]) await once(server.listen(0, '127.0.0.1'), 'listening');
+    for (const server of [reference.#server, reference.#control])
+      await once(server.listen(0, '127.0.0.1'), 'listening');
     reference.#restart();
-    reference.#first = await reference.#receiver.register({ audience: 'https://mcp.example.com/mcp', key: 'conformance' });
+    reference.#first = await reference.#receiver.register({
+      audience: 'https://mcp.example.com/mcp',
+      key: 'conformance',
+    });
     return reference;
   }
 
   /** A registration to begin with, as the command line wants one. */
-  get url(): string { return this.#first.url; }
-  get secret(): string { return this.#first.secret; }
-  get control(): string { return `${originOf(this.#control)}/`; }
+  get url(): string {
+    return this.#first.url;
+  }
+  get secret(): string {
+    return this.#first.secret;
+  }
+  get control(): string {
+    return `${originOf(this.#control)}/`;
+  }
 
   async close(): Promise<void> {
     for (const server of [this.#server, this.#control]) {
@@ -62,7 +72,10 @@ export class ReferenceReceiver {
   #restart(): void {
     const issuer = originOf(this.#server);
     this.#receiver = createReceiver({
-      endpoint: `${issuer}/callback`, issuer, signingKey: this.#signing, ledger: fileLedger(join(this.#folder, 'ledger.json')),
+      endpoint: `${issuer}/callback`,
+      issuer,
+      signingKey: this.#signing,
+      ledger: fileLedger(join(this.#folder, 'ledger.json')),
       serverKeys: (audience) => this.#keySets.get(audience),
       apply: (item, who) => {
         this.#applied.set(nameOf(who), [...(this.#applied.get(nameOf(who)) ?? []), lineOf(item)]);
@@ -72,7 +85,11 @@ export class ReferenceReceiver {
 
   readonly #verbs: Readonly<Record<ReceiverVerb, (params: any) => object | Promise<object>>> = {
     register: async ({ audience, key, jwksUri }: Who & { readonly jwksUri?: string }) => {
-      if (jwksUri !== undefined) this.#keySets.set(audience, createRemoteJWKSet(new URL(jwksUri), { cooldownDuration: MINUTE_MS }));
+      if (jwksUri !== undefined)
+        this.#keySets.set(
+          audience,
+          createRemoteJWKSet(new URL(jwksUri), { cooldownDuration: MINUTE_MS }),
+        );
       const { url, secret } = await this.#receiver.register({ audience, key });
       return { url, secret };
     },
@@ -87,7 +104,9 @@ export class ReferenceReceiver {
     },
     mint: ({ header, claims }: { readonly header: object; readonly claims: object }) => {
       const input = `${encode(header)}.${encode(claims)}`;
-      return { token: `${input}.${sign(null, Buffer.from(input), this.#signing).toString('base64url')}` };
+      return {
+        token: `${input}.${sign(null, Buffer.from(input), this.#signing).toString('base64url')}`,
+      };
     },
   };
 
@@ -98,4 +117,5 @@ export class ReferenceReceiver {
   }
 }
 
-const originOf = (server: Server): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+const originOf = (server: Server): string =>
+  `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

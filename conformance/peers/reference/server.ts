@@ -18,7 +18,14 @@ import { NAME_INSIDE } from './names.ts';
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url));
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** Asked of the child as they are. */
-const PASSED_ON = ['emit', 'advance', 'permit', 'redact', 'remove', 'declare'] as const satisfies readonly Verb[];
+const PASSED_ON = [
+  'emit',
+  'advance',
+  'permit',
+  'redact',
+  'remove',
+  'declare',
+] as const satisfies readonly Verb[];
 /** What stays when a store is replaced by an older one: the witness that says so. */
 const WITNESS = 'triggers.db.instance';
 
@@ -50,9 +57,15 @@ export class ReferenceServer {
     return server;
   }
 
-  get url(): string { return `http://127.0.0.1:${this.#port}/mcp`; }
-  get token(): string { return this.#tokens['main']!; }
-  get control(): string { return `${this.#issuer}/control`; }
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}/mcp`;
+  }
+  get token(): string {
+    return this.#tokens['main']!;
+  }
+  get control(): string {
+    return `${this.#issuer}/control`;
+  }
 
   async close(): Promise<void> {
     await this.#stop('SIGTERM');
@@ -65,36 +78,62 @@ export class ReferenceServer {
   async #serveSide(): Promise<void> {
     const { publicKey, privateKey } = await generateKeyPair('EdDSA');
     this.#key = privateKey;
-    const jwks = JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'conformance', alg: 'EdDSA', use: 'sig' }] });
+    const jwks = JSON.stringify({
+      keys: [{ ...(await exportJWK(publicKey)), kid: 'conformance', alg: 'EdDSA', use: 'sig' }],
+    });
     this.#side = createServer((request, response) => {
-      const answer = (status: number, body: string): void => void response.writeHead(status, { 'content-type': 'application/json' }).end(body);
+      const answer = (status: number, body: string): void =>
+        void response.writeHead(status, { 'content-type': 'application/json' }).end(body);
       if (request.url === '/jwks') return answer(200, jwks);
       if (request.method === 'GET') return answer(200, JSON.stringify(this.#offer()));
-      bodyOf(request).then((text) => this.#do(JSON.parse(text) as { do: Verb }))
-        .then(() => answer(200, '{}'), (error: unknown) => answer(500, String((error as Error).message)));
+      bodyOf(request)
+        .then((text) => this.#do(JSON.parse(text) as { do: Verb }))
+        .then(
+          () => answer(200, '{}'),
+          (error: unknown) => answer(500, String((error as Error).message)),
+        );
     }).listen(0, '127.0.0.1');
     await once(this.#side, 'listening');
     this.#issuer = `http://127.0.0.1:${(this.#side.address() as AddressInfo).port}`;
-    for (const subject of ['main', 'other', 'stranger']) this.#tokens[subject] = await this.#tokenFor(subject, this.#issuer);
+    for (const subject of ['main', 'other', 'stranger'])
+      this.#tokens[subject] = await this.#tokenFor(subject, this.#issuer);
     this.#tokens['namesake'] = await this.#tokenFor('main', `${this.#issuer}/second`);
   }
 
   #tokenFor(subject: string, issuer: string): Promise<string> {
-    return new SignJWT({ scope: 'triggers' }).setProtectedHeader({ alg: 'EdDSA', kid: 'conformance' })
-      .setIssuer(issuer).setSubject(subject).setAudience(this.url).setIssuedAt().setExpirationTime('2h').sign(this.#key);
+    return new SignJWT({ scope: 'triggers' })
+      .setProtectedHeader({ alg: 'EdDSA', kid: 'conformance' })
+      .setIssuer(issuer)
+      .setSubject(subject)
+      .setAudience(this.url)
+      .setIssuedAt()
+      .setExpirationTime('2h')
+      .sign(this.#key);
   }
 
   #offer(): ControlOffer {
     return {
       verbs: [...PASSED_ON, 'crash', 'remember', 'lose'],
-      types: { plain: 'conformance.plain', history: 'conformance.history', short: 'conformance.short', pullOnly: 'conformance.pull_only' },
+      types: {
+        plain: 'conformance.plain',
+        history: 'conformance.history',
+        short: 'conformance.short',
+        pullOnly: 'conformance.pull_only',
+      },
       tokens: this.#tokens,
       names: { inside: NAME_INSIDE },
       aheadMs: this.#leadMs,
     };
   }
 
-  async #do({ do: verb, ...params }: { readonly do: Verb; readonly ms?: number; readonly principal?: string }): Promise<void> {
+  async #do({
+    do: verb,
+    ...params
+  }: {
+    readonly do: Verb;
+    readonly ms?: number;
+    readonly principal?: string;
+  }): Promise<void> {
     switch (verb) {
       case 'crash':
         await this.#stop('SIGKILL');
@@ -107,15 +146,23 @@ export class ReferenceServer {
       case 'lose':
         await this.#stop('SIGKILL');
         // With its journal: what is left of a later one would be read on top of the older store.
-        for (const file of readdirSync(this.#data)) if (file !== WITNESS) rmSync(join(this.#data, file), { recursive: true });
-        cpSync(this.#older, this.#data, { recursive: true, filter: (file) => !file.endsWith(WITNESS) });
+        for (const file of readdirSync(this.#data))
+          if (file !== WITNESS) rmSync(join(this.#data, file), { recursive: true });
+        cpSync(this.#older, this.#data, {
+          recursive: true,
+          filter: (file) => !file.endsWith(WITNESS),
+        });
         return this.#spawn();
       case 'advance':
         this.#leadMs += params.ms ?? 0;
         return this.#ask({ do: verb, ...params });
       case 'permit':
         // The server knows a principal by issuer and subject.
-        return this.#ask({ do: verb, ...params, principal: JSON.stringify([this.#issuer, params.principal]) });
+        return this.#ask({
+          do: verb,
+          ...params,
+          principal: JSON.stringify([this.#issuer, params.principal]),
+        });
       default:
         return this.#ask({ do: verb, ...params });
     }
@@ -131,17 +178,29 @@ export class ReferenceServer {
 
   async #spawn(): Promise<void> {
     const child = fork(CHILD, {
-      cwd: ROOT, execArgv: ['--conditions=mcp-triggers-source'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      cwd: ROOT,
+      execArgv: ['--conditions=mcp-triggers-source'],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       env: {
         PATH: process.env['PATH'],
-        TRIGGERS_PORT: String(this.#port), TRIGGERS_DATA_DIR: this.#data, TRIGGERS_AUTH_ISSUER: this.#issuer, TRIGGERS_AUTH_JWKS_URI: `${this.#issuer}/jwks`,
-        TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: 'true', TRIGGERS_LOG_LEVEL: 'error', TRIGGERS_MAX_REQUESTS_PER_MINUTE: '1000000', TRIGGERS_TTL_MIN_MS: '1000',
-        TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '300', CONFORMANCE_LEAD_MS: String(this.#leadMs), ...this.#env,
+        TRIGGERS_PORT: String(this.#port),
+        TRIGGERS_DATA_DIR: this.#data,
+        TRIGGERS_AUTH_ISSUER: this.#issuer,
+        TRIGGERS_AUTH_JWKS_URI: `${this.#issuer}/jwks`,
+        TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: 'true',
+        TRIGGERS_LOG_LEVEL: 'error',
+        TRIGGERS_MAX_REQUESTS_PER_MINUTE: '1000000',
+        TRIGGERS_TTL_MIN_MS: '1000',
+        TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '300',
+        CONFORMANCE_LEAD_MS: String(this.#leadMs),
+        ...this.#env,
       },
     });
     this.#child = child;
     await new Promise<void>((resolve, reject) => {
-      child.once('exit', (code) => reject(new Error(`the reference server ended with code ${code}`)));
+      child.once('exit', (code) =>
+        reject(new Error(`the reference server ended with code ${code}`)),
+      );
       child.on('message', ({ ready, id, error }: { ready?: true; id?: number; error?: string }) => {
         if (ready === true) return resolve();
         const asked = this.#asked.get(id!);

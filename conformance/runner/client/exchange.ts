@@ -29,9 +29,13 @@ export class Refusal extends Error {
 export class Cut extends Error {}
 
 export const methodNotFound = (): Refusal => new Refusal(-32601, 'Method not found');
-export const notFound = (data: object = {}, message = 'Subscription not found.'): Refusal => new Refusal(-32023, message, { kind: 'subscription', ...data });
-export const conflict = (kind: 'epoch' | 'position', { epoch, head, acked }: ScriptedLog, message = 'The position cannot be.'): Refusal =>
-  new Refusal(-32602, message, { kind, epoch, head, acked });
+export const notFound = (data: object = {}, message = 'Subscription not found.'): Refusal =>
+  new Refusal(-32023, message, { kind: 'subscription', ...data });
+export const conflict = (
+  kind: 'epoch' | 'position',
+  { epoch, head, acked }: ScriptedLog,
+  message = 'The position cannot be.',
+): Refusal => new Refusal(-32602, message, { kind, epoch, head, acked });
 
 /** A stream that the client has opened. */
 export class ServedStream {
@@ -47,22 +51,40 @@ export class ServedStream {
   readonly #response: ServerResponse;
   readonly #decorate: (delivery: Json) => Json;
 
-  constructor(call: Call, after: number, { log, response, decorate }: { readonly log: ScriptedLog; readonly response: ServerResponse; readonly decorate: (delivery: Json) => Json }) {
+  constructor(
+    call: Call,
+    after: number,
+    {
+      log,
+      response,
+      decorate,
+    }: {
+      readonly log: ScriptedLog;
+      readonly response: ServerResponse;
+      readonly decorate: (delivery: Json) => Json;
+    },
+  ) {
     this.call = call;
     this.after = after;
     this.last = after;
     this.#log = log;
     this.#response = response;
     this.#decorate = decorate;
-    response.on('close', () => { this.closed ??= { at: Date.now(), by: 'client' }; });
+    response.on('close', () => {
+      this.closed ??= { at: Date.now(), by: 'client' };
+    });
   }
 
-  get open(): boolean { return this.closed === undefined; }
+  get open(): boolean {
+    return this.closed === undefined;
+  }
 
   /** Sends what is new, as far as the window allows. `heartbeat`: also when nothing is. */
   pump(heartbeat = false): void {
     const window = this.call.params.window?.events ?? 100;
-    const inFlight = this.#log.events.filter(({ sequence }) => sequence > Math.max(this.#log.acked, this.after) && sequence <= this.last).length;
+    const inFlight = this.#log.events.filter(
+      ({ sequence }) => sequence > Math.max(this.#log.acked, this.after) && sequence <= this.last,
+    ).length;
     const delivery = this.#log.delivery(this.last, Math.max(0, window - inFlight));
     if (lastOf(delivery) > this.last || heartbeat) this.send(delivery);
   }
@@ -70,7 +92,10 @@ export class ServedStream {
   /** A delivery, tied to this stream. */
   send(delivery: Json): void {
     this.last = Math.max(this.last, lastOf(delivery));
-    this.notify('notifications/triggers/delivery', { ...this.#decorate(delivery), _meta: { [SUBSCRIPTION_META]: this.call.id } });
+    this.notify('notifications/triggers/delivery', {
+      ...this.#decorate(delivery),
+      _meta: { [SUBSCRIPTION_META]: this.call.id },
+    });
   }
 
   notify(method: string, params?: object): void {

@@ -2,8 +2,18 @@
 import { randomBytes } from 'node:crypto';
 import type { Json } from '../wire/session.ts';
 
-export interface Numbered { readonly sequence: number; readonly eventId: string; readonly name: string; readonly timestamp: string; readonly data: object }
-export interface Gap { readonly from: number; readonly to: number; readonly reason: string }
+export interface Numbered {
+  readonly sequence: number;
+  readonly eventId: string;
+  readonly name: string;
+  readonly timestamp: string;
+  readonly data: object;
+}
+export interface Gap {
+  readonly from: number;
+  readonly to: number;
+  readonly reason: string;
+}
 
 const name = (bytes: number): string => randomBytes(bytes).toString('base64url');
 
@@ -26,12 +36,20 @@ export class ScriptedLog {
   #expiresAt = Date.now() + this.ttlMs;
   readonly #createdAt = new Date().toISOString();
 
-  get head(): number { return Math.max(0, this.events.at(-1)?.sequence ?? 0, this.gaps.at(-1)?.to ?? 0); }
+  get head(): number {
+    return Math.max(0, this.events.at(-1)?.sequence ?? 0, this.gaps.at(-1)?.to ?? 0);
+  }
 
   append(count = 1): void {
     for (let end = this.head + count; this.head < end;) {
       const n = ++this.#made;
-      this.events.push({ sequence: this.head + 1, eventId: `event-${n}`, name: this.select[0]?.name ?? 'conformance.plain', timestamp: new Date().toISOString(), data: { topic: 'conformance', n } });
+      this.events.push({
+        sequence: this.head + 1,
+        eventId: `event-${n}`,
+        name: this.select[0]?.name ?? 'conformance.plain',
+        timestamp: new Date().toISOString(),
+        data: { topic: 'conformance', n },
+      });
     }
   }
 
@@ -40,11 +58,15 @@ export class ScriptedLog {
   }
 
   /** Grants the lifetime again. */
-  renew(): void { this.#expiresAt = Date.now() + this.ttlMs; }
+  renew(): void {
+    this.#expiresAt = Date.now() + this.ttlMs;
+  }
 
   /** As after a restored backup: what was not acknowledged is numbered from 1 in a new epoch. */
   loseEpoch(): void {
-    this.events = this.events.filter(({ sequence }) => sequence > this.acked).map((event, at) => ({ ...event, sequence: at + 1 }));
+    this.events = this.events
+      .filter(({ sequence }) => sequence > this.acked)
+      .map((event, at) => ({ ...event, sequence: at + 1 }));
     this.gaps = [];
     this.acked = 0;
     this.epoch = name(16);
@@ -53,29 +75,73 @@ export class ScriptedLog {
 
   /** Ended; the next life under the same key is another subscription. */
   end(): void {
-    Object.assign(this, { alive: false, subscriptionId: `sub_${name(24)}`, epoch: name(16), events: [], gaps: [], acked: 0 });
+    Object.assign(this, {
+      alive: false,
+      subscriptionId: `sub_${name(24)}`,
+      epoch: name(16),
+      events: [],
+      gaps: [],
+      acked: 0,
+    });
   }
 
-  get etag(): string { return `${this.epoch.slice(0, 8)}-${this.#configuration}`; }
-  get #counters() { return { epoch: this.epoch, head: this.head, acked: this.acked, etag: this.etag, status: 'active', expiresAt: new Date(this.#expiresAt).toISOString() }; }
+  get etag(): string {
+    return `${this.epoch.slice(0, 8)}-${this.#configuration}`;
+  }
+  get #counters() {
+    return {
+      epoch: this.epoch,
+      head: this.head,
+      acked: this.acked,
+      etag: this.etag,
+      status: 'active',
+      expiresAt: new Date(this.#expiresAt).toISOString(),
+    };
+  }
 
   /** The subscription object. */
   subscription(): Json {
     const { subscriptionId, key, select, ttlMs, renewAfterMs, callback } = this;
     return {
-      subscriptionId, key, select, ttlMs, renewAfterMs, ...this.#counters, oldest: 1, retention: { maxAgeMs: 3_600_000, maxEvents: 1000 }, onFailure: 'suspend', createdAt: this.#createdAt,
-      ...(callback === undefined ? {} : { callback: { origin: new URL(callback.url).origin, verifiedAt: this.#createdAt, health: { attempts: 0 } } }),
+      subscriptionId,
+      key,
+      select,
+      ttlMs,
+      renewAfterMs,
+      ...this.#counters,
+      oldest: 1,
+      retention: { maxAgeMs: 3_600_000, maxEvents: 1000 },
+      onFailure: 'suspend',
+      createdAt: this.#createdAt,
+      ...(callback === undefined
+        ? {}
+        : {
+            callback: {
+              origin: new URL(callback.url).origin,
+              verifiedAt: this.#createdAt,
+              health: { attempts: 0 },
+            },
+          }),
     };
   }
 
   /** What a delivery after this number covers, at most `max` events. A gap is told whole. */
   delivery(after: number, max = 100): Json {
     const events = this.events.filter(({ sequence }) => sequence > after).slice(0, max);
-    const end = events.length === max ? events.at(-1)?.sequence ?? after : this.head;
+    const end = events.length === max ? (events.at(-1)?.sequence ?? after) : this.head;
     const gaps = this.gaps.filter(({ from, to }) => from > after && to <= end);
-    return { subscriptionId: this.subscriptionId, key: this.key, after, events, ...(gaps.length === 0 ? {} : { gaps }), ...this.#counters };
+    return {
+      subscriptionId: this.subscriptionId,
+      key: this.key,
+      after,
+      events,
+      ...(gaps.length === 0 ? {} : { gaps }),
+      ...this.#counters,
+    };
   }
 
   /** A delivery without events. */
-  heartbeat(after: number): Json { return this.delivery(after, 0); }
+  heartbeat(after: number): Json {
+    return this.delivery(after, 0);
+  }
 }

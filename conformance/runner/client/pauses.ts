@@ -16,7 +16,9 @@ const list = (pauses: readonly number[]): string => `${pauses.map(Math.round).jo
 /** Null when they grow, or are too few to say more than that there is no hurry; otherwise what is wrong. */
 export function growthOf(pauses: readonly number[]): string | null {
   const half = pauses.length >> 1;
-  const grows = half < 2 || (sum(pauses) > HURRY_MS && sum(pauses.slice(-half)) > GROWTH * sum(pauses.slice(0, half)));
+  const grows =
+    half < 2 ||
+    (sum(pauses) > HURRY_MS && sum(pauses.slice(-half)) > GROWTH * sum(pauses.slice(0, half)));
   return grows ? null : `its pauses do not grow: ${list(pauses)}`;
 }
 
@@ -25,5 +27,7 @@ export function jitterOf(all: readonly number[]): string | null {
   const pauses = all.filter((pause) => pause > BLURRED_MS);
   const factors = pauses.slice(1).map((pause, at) => pause / pauses[at]!);
   const spread = (Math.max(...factors) - Math.min(...factors)) / Math.min(...factors);
-  return factors.length < FACTORS || spread > SAME_FACTOR ? null : `its pauses grow by the same factor each time, without jitter: ${list(pauses)}`;
+  return factors.length < FACTORS || spread > SAME_FACTOR
+    ? null
+    : `its pauses grow by the same factor each time, without jitter: ${list(pauses)}`;
 }

@@ -47,7 +47,9 @@ const STDERR_CHARS = 4000;
 const running = new Set<Program>();
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 const interrupted = (): never => process.exit(130);
-process.on('exit', () => { for (const program of running) program.kill('SIGKILL'); });
+process.on('exit', () => {
+  for (const program of running) program.kill('SIGKILL');
+});
 
 function begun(program: Program): void {
   if (running.size === 0) for (const signal of SIGNALS) process.once(signal, interrupted);
@@ -70,31 +72,67 @@ export class Program {
   readonly #child: ChildProcess;
   #stderr = '';
 
-  constructor(command: string, { url, scenario, era, context }: { readonly url: string; readonly scenario: string; readonly era: Era; readonly context: Context }) {
+  constructor(
+    command: string,
+    {
+      url,
+      scenario,
+      era,
+      context,
+    }: {
+      readonly url: string;
+      readonly scenario: string;
+      readonly era: Era;
+      readonly context: Context;
+    },
+  ) {
     this.#child = spawn(`${command} ${url}`, {
       // A group of its own, so that the shell and everything below it end together.
-      shell: true, detached: process.platform !== 'win32', stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, MCP_CONFORMANCE_SCENARIO: scenario, MCP_CONFORMANCE_PROTOCOL_VERSION: era, MCP_CONFORMANCE_CONTEXT: JSON.stringify(context) },
+      shell: true,
+      detached: process.platform !== 'win32',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        MCP_CONFORMANCE_SCENARIO: scenario,
+        MCP_CONFORMANCE_PROTOCOL_VERSION: era,
+        MCP_CONFORMANCE_CONTEXT: JSON.stringify(context),
+      },
     });
     begun(this);
     createInterface({ input: this.#child.stdout! }).on('line', (line) => this.#heard(line));
-    this.#child.stderr!.on('data', (chunk: Buffer) => { this.#stderr = (this.#stderr + chunk.toString()).slice(-STDERR_CHARS); });
+    this.#child.stderr!.on('data', (chunk: Buffer) => {
+      this.#stderr = (this.#stderr + chunk.toString()).slice(-STDERR_CHARS);
+    });
     this.over = new Promise((resolve) => {
       const end = (code: number | null): void => {
         this.ended ??= { code, at: Date.now() };
         over(this);
         resolve();
       };
-      this.#child.once('error', (error) => { this.#stderr += error.message; end(null); });
+      this.#child.once('error', (error) => {
+        this.#stderr += error.message;
+        end(null);
+      });
       this.#child.once('close', end);
     });
   }
 
   /** The last line it wrote to standard error, for a person. */
-  get lastWords(): string { return this.#stderr.trim().split('\n').findLast((line) => line.trim() !== '')?.trim().slice(0, 200) ?? 'nothing on standard error'; }
+  get lastWords(): string {
+    return (
+      this.#stderr
+        .trim()
+        .split('\n')
+        .findLast((line) => line.trim() !== '')
+        ?.trim()
+        .slice(0, 200) ?? 'nothing on standard error'
+    );
+  }
 
   /** How it ended, for a person. */
-  get epitaph(): string { return `the client ended ${this.ended?.code === null ? 'by a signal' : `with code ${this.ended?.code}`}: ${this.lastWords}`; }
+  get epitaph(): string {
+    return `the client ended ${this.ended?.code === null ? 'by a signal' : `with code ${this.ended?.code}`}: ${this.lastWords}`;
+  }
 
   /** Asks it to end, then makes it. */
   async stop(): Promise<void> {

@@ -17,31 +17,51 @@ export interface ClientRun extends SuiteRun {
 const PATIENCE_MS = 30_000;
 
 /** Runs it. Rejects with `NothingToTest` when the command cannot be run, or runs and asks for nothing. */
-export async function runClient({ scenarios, command, patienceMs = PATIENCE_MS, ...run }: ClientRun): Promise<Outcome> {
+export async function runClient({
+  scenarios,
+  command,
+  patienceMs = PATIENCE_MS,
+  ...run
+}: ClientRun): Promise<Outcome> {
   const startedAt = Date.now();
   const eras = await erasOf(command, patienceMs);
-  const tasksOf = (scenario: ClientScenario): Task[] => (scenario.eras === 'each' ? eras : eras.slice(0, 1)).map((era) => ({
-    name: `${scenario.name} (${era})`, alone: false, run: () => ClientTest.run(scenario, command, era),
-  }));
+  const tasksOf = (scenario: ClientScenario): Task[] =>
+    (scenario.eras === 'each' ? eras : eras.slice(0, 1)).map((era) => ({
+      name: `${scenario.name} (${era})`,
+      alone: false,
+      run: () => ClientTest.run(scenario, command, era),
+    }));
   return runSuite({ role: 'client', subject: command, scenarios, tasksOf, startedAt }, run);
 }
 
 /** The revisions in which the program gets as far as the extension, newest first. */
 async function erasOf(command: string, patienceMs: number): Promise<readonly Era[]> {
-  const tried = await Promise.all(ERAS.map(async (era) => ({ era, problem: await greeting(command, era, patienceMs) })));
+  const tried = await Promise.all(
+    ERAS.map(async (era) => ({ era, problem: await greeting(command, era, patienceMs) })),
+  );
   const spoken = tried.filter(({ problem }) => problem === null).map(({ era }) => era);
-  if (spoken.length === 0) throw new NothingToTest(`"${command}" is no client that can be tested: ${tried[0]!.problem}`);
+  if (spoken.length === 0)
+    throw new NothingToTest(`"${command}" is no client that can be tested: ${tried[0]!.problem}`);
   return spoken;
 }
 
 /** Null when it calls a method of the extension on a server that has it; otherwise what happened instead. */
 async function greeting(command: string, era: Era, patienceMs: number): Promise<string | null> {
   const server = await ScriptedServer.listen(era);
-  const context = { select: [{ name: 'conformance.plain', arguments: { topic: 'conformance' } }], drain: 'pull', durationMs: patienceMs } as const;
+  const context = {
+    select: [{ name: 'conformance.plain', arguments: { topic: 'conformance' } }],
+    drain: 'pull',
+    durationMs: patienceMs,
+  } as const;
   const program = new Program(command, { url: server.url, scenario: 'greeting', era, context });
-  const arrived = (): boolean => server.calls.some(({ method }) => method?.startsWith('triggers/') === true);
+  const arrived = (): boolean =>
+    server.calls.some(({ method }) => method?.startsWith('triggers/') === true);
   try {
-    for (const end = Date.now() + patienceMs; !arrived() && program.ended === undefined && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 10));
+    for (
+      const end = Date.now() + patienceMs;
+      !arrived() && program.ended === undefined && Date.now() < end;
+    )
+      await new Promise((resolve) => setTimeout(resolve, 10));
     if (arrived()) return null;
     if (program.ended !== undefined) return program.epitaph;
     return `it runs, but has ${server.calls.length === 0 ? 'sent no request' : 'called no method of the extension'} for ${patienceMs / 1000} s`;

@@ -29,7 +29,11 @@ export interface Haste {
 }
 
 /** An acknowledgement, however it was said. */
-export interface Acknowledged { readonly epoch: string; readonly sequence: number; readonly at: number }
+export interface Acknowledged {
+  readonly epoch: string;
+  readonly sequence: number;
+  readonly at: number;
+}
 
 /** How long a scenario waits for what has to happen soon. Programs are slow to start, and reconnect when they like. */
 const PATIENCE_MS = 25_000;
@@ -52,7 +56,13 @@ export class ClientTest {
   /** Acknowledgements that came as answers to callbacks. */
   readonly #answered: Acknowledged[] = [];
 
-  private constructor(server: ScriptedServer, command: string, scenario: string, looks: Looks, { patienceMs, enough }: Required<Haste>) {
+  private constructor(
+    server: ScriptedServer,
+    command: string,
+    scenario: string,
+    looks: Looks,
+    { patienceMs, enough }: Required<Haste>,
+  ) {
     this.server = server;
     this.era = server.era;
     this.#command = command;
@@ -63,8 +73,16 @@ export class ClientTest {
   }
 
   /** Runs a scenario in one revision and returns what it saw. */
-  static async run(definition: ClientScenario, command: string, era: Era, { patienceMs = PATIENCE_MS, enough }: Haste = {}): Promise<Looks> {
-    const looks = new Looks(definition.eras === 'each' ? `${definition.name} (${era})` : definition.name, definition.checks);
+  static async run(
+    definition: ClientScenario,
+    command: string,
+    era: Era,
+    { patienceMs = PATIENCE_MS, enough }: Haste = {},
+  ): Promise<Looks> {
+    const looks = new Looks(
+      definition.eras === 'each' ? `${definition.name} (${era})` : definition.name,
+      definition.checks,
+    );
     const server = await ScriptedServer.listen(era);
     const test = new ClientTest(server, command, definition.name, looks, { patienceMs, enough });
     let failure: unknown;
@@ -80,28 +98,50 @@ export class ClientTest {
   }
 
   /** See {@link Looks.check}. */
-  async check<T>(checks: string | readonly string[], what: string, look: () => T | Promise<T>): Promise<T | undefined> {
+  async check<T>(
+    checks: string | readonly string[],
+    what: string,
+    look: () => T | Promise<T>,
+  ): Promise<T | undefined> {
     const value = await this.#looks.check(checks, what, look);
-    if (this.#looks.evidence.some(({ check, outcome }) => check === this.#enough && outcome === 'broken')) throw new Error('what was looked for was seen');
+    if (
+      this.#looks.evidence.some(
+        ({ check, outcome }) => check === this.#enough && outcome === 'broken',
+      )
+    )
+      throw new Error('what was looked for was seen');
     return value;
   }
 
   /** Runs the command. */
   start(context: Pick<Context, 'drain'> & Partial<Context>): Program {
     const program = new Program(this.#command, {
-      url: this.server.url, scenario: this.#scenario, era: this.era,
-      context: { select: [{ name: 'conformance.plain', arguments: { topic: 'conformance' } }], durationMs: DURATION_MS, ...context },
+      url: this.server.url,
+      scenario: this.#scenario,
+      era: this.era,
+      context: {
+        select: [{ name: 'conformance.plain', arguments: { topic: 'conformance' } }],
+        durationMs: DURATION_MS,
+        ...context,
+      },
     });
     this.#programs.push(program);
     return program;
   }
 
-  get program(): Program { return this.#programs.at(-1)!; }
+  get program(): Program {
+    return this.#programs.at(-1)!;
+  }
 
   /** Runs the command and waits until it drains, in whatever way; a stream is what it is asked for. */
   async follow(context: Partial<Context> = {}): Promise<'stream' | 'pull'> {
     this.start({ drain: 'stream', ...context });
-    const drains = (): 'stream' | 'pull' | undefined => (this.server.streams.length > 0 ? 'stream' : this.server.callsOf('triggers/pull').length > 0 ? 'pull' : undefined);
+    const drains = (): 'stream' | 'pull' | undefined =>
+      this.server.streams.length > 0
+        ? 'stream'
+        : this.server.callsOf('triggers/pull').length > 0
+          ? 'pull'
+          : undefined;
     await this.until('the client to drain', () => drains() !== undefined);
     return drains()!;
   }
@@ -109,20 +149,33 @@ export class ClientTest {
   /** The same in this way. Throws `NotApplicable` when it does so in another. */
   async drain(drain: 'stream' | 'pull', context: Partial<Context> = {}): Promise<void> {
     const actual = await this.follow({ drain, ...context });
-    if (actual !== drain) throw new NotApplicable(`the client does not drain by ${drain}; it drains by ${actual}`);
+    if (actual !== drain)
+      throw new NotApplicable(`the client does not drain by ${drain}; it drains by ${actual}`);
   }
 
   /** Every acknowledgement, in order. */
   get acks(): readonly Acknowledged[] {
     const said = this.server.calls.flatMap(({ method, params, at }): Acknowledged[] => {
-      const position = method === 'triggers/ack' ? params.position : method === 'triggers/pull' ? params.ack : undefined;
+      const position =
+        method === 'triggers/ack'
+          ? params.position
+          : method === 'triggers/pull'
+            ? params.ack
+            : undefined;
       return position === undefined ? [] : [{ ...position, at }];
     });
     return [...said, ...this.#answered].toSorted((a, b) => a.at - b.at);
   }
 
   /** What was said to be done in the log's present epoch. */
-  get acked(): number { return Math.max(0, ...this.acks.filter(({ epoch }) => epoch === this.server.log.epoch).map(({ sequence }) => sequence)); }
+  get acked(): number {
+    return Math.max(
+      0,
+      ...this.acks
+        .filter(({ epoch }) => epoch === this.server.log.epoch)
+        .map(({ sequence }) => sequence),
+    );
+  }
 
   /** Waits until the client has acknowledged up to here, in the log's present epoch. */
   async untilAcked(sequence: number): Promise<void> {
@@ -130,15 +183,21 @@ export class ClientTest {
   }
 
   /** Requests that drain: `triggers/stream` and `triggers/pull`. */
-  get draining(): readonly Call[] { return this.server.callsOf('triggers/stream', 'triggers/pull'); }
+  get draining(): readonly Call[] {
+    return this.server.callsOf('triggers/stream', 'triggers/pull');
+  }
 
   /** The next one after this moment, and where it begins: at `after`, at what it acknowledges with it, or at what the server has acknowledged. */
-  async nextDrain(since: number, what: string): Promise<{ readonly call: Call; readonly epoch: string; readonly sequence: number }> {
+  async nextDrain(
+    since: number,
+    what: string,
+  ): Promise<{ readonly call: Call; readonly epoch: string; readonly sequence: number }> {
     const find = (): Call | undefined => this.draining.find(({ at }) => at >= since);
     await this.until(what, () => find() !== undefined);
     const call = find()!;
     const { after, ack } = call.params as Json;
-    const position = after ?? ack ?? { epoch: this.server.log.epoch, sequence: this.server.log.acked };
+    const position = after ??
+      ack ?? { epoch: this.server.log.epoch, sequence: this.server.log.acked };
     return { call, ...position };
   }
 
@@ -149,9 +208,12 @@ export class ClientTest {
   }
 
   /** Sends to the callback and takes note of the answer. */
-  async callBack(...args: Parameters<ScriptedServer['callBack']>): ReturnType<ScriptedServer['callBack']> {
+  async callBack(
+    ...args: Parameters<ScriptedServer['callBack']>
+  ): ReturnType<ScriptedServer['callBack']> {
     const answered = await this.server.callBack(...args);
-    if (answered.status === 200 && Number.isInteger(answered.body?.ack)) this.#answered.push({ epoch: args[0].epoch, sequence: answered.body.ack, at: Date.now() });
+    if (answered.status === 200 && Number.isInteger(answered.body?.ack))
+      this.#answered.push({ epoch: args[0].epoch, sequence: answered.body.ack, at: Date.now() });
     return answered;
   }
 
@@ -163,20 +225,28 @@ export class ClientTest {
 
   /** What the client says it has handed on. Throws `NotShown` when it says nothing. */
   get applied(): readonly Applied[] {
-    if (this.program.applied.length === 0) throw new NotShown('the client does not print what it hands to its application');
+    if (this.program.applied.length === 0)
+      throw new NotShown('the client does not print what it hands to its application');
     return this.program.applied;
   }
 
   /** Resolves when the condition holds. Throws with `what` when it has not come true in time, or cannot because the client has ended. */
-  async until(what: string, condition: () => boolean, patienceMs: number = this.patienceMs): Promise<void> {
+  async until(
+    what: string,
+    condition: () => boolean,
+    patienceMs: number = this.patienceMs,
+  ): Promise<void> {
     for (const end = Date.now() + patienceMs; !condition();) {
       const { ended, epitaph } = this.program;
-      if (ended !== undefined && Date.now() - ended.at > LAST_WORD_MS) throw new Error(`waited for ${what}, but ${epitaph}`);
+      if (ended !== undefined && Date.now() - ended.at > LAST_WORD_MS)
+        throw new Error(`waited for ${what}, but ${epitaph}`);
       if (Date.now() > end) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);
       await this.pause(10);
     }
   }
 
   /** Nothing can be waited for when nothing is what should happen: this long is looked at. */
-  pause(ms: number): Promise<void> { return new Promise((resolve) => setTimeout(resolve, ms)); }
+  pause(ms: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, ms));
+  }
 }

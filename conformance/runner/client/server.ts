@@ -9,19 +9,36 @@ import type { AddressInfo } from 'node:net';
 import { hmac, lastOf } from '../server/callback-endpoint.ts';
 import { DELIVERY_METHOD, sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import { EXTENSION, type Era, type Json } from '../wire/session.ts';
-import { conflict, Cut, methodNotFound, notFound, Refusal, ServedStream, type Call } from './exchange.ts';
+import {
+  conflict,
+  Cut,
+  methodNotFound,
+  notFound,
+  Refusal,
+  ServedStream,
+  type Call,
+} from './exchange.ts';
 import { ScriptedLog } from './log.ts';
 
 /** Answers a request with a result; throws `Refusal` or `Cut`. `right` is what the server would do by itself. */
-export type Behaviour = (params: Json, right: () => Promise<Json>, call: Call) => Json | Promise<Json>;
+export type Behaviour = (
+  params: Json,
+  right: () => Promise<Json>,
+  call: Call,
+) => Json | Promise<Json>;
 
 /** Events that may be waited for are looked for this often. */
 const LOOK_MS = 10;
 /** Streams that are kept warm hear something this often. */
 export const HEARTBEAT_MS = 200;
 const TYPE = {
-  name: 'conformance.plain', description: 'Something happened to a topic.', inputSchema: { type: 'object', properties: { topic: { type: 'string' } } }, payloadSchema: { type: 'object' },
-  drains: ['callback', 'stream', 'pull'], retention: { maxAgeMs: 3_600_000, maxEvents: 1000 }, ordering: 'arrival',
+  name: 'conformance.plain',
+  description: 'Something happened to a topic.',
+  inputSchema: { type: 'object', properties: { topic: { type: 'string' } } },
+  payloadSchema: { type: 'object' },
+  drains: ['callback', 'stream', 'pull'],
+  retention: { maxAgeMs: 3_600_000, maxEvents: 1000 },
+  ordering: 'arrival',
 };
 
 export class ScriptedServer {
@@ -31,7 +48,11 @@ export class ScriptedServer {
   readonly calls: Call[] = [];
   readonly streams: ServedStream[] = [];
   /** Settings of the extension; undefined = it is not there. */
-  settings: Json = { listChanged: true, drains: ['callback', 'stream', 'pull'], durability: 'durable' };
+  settings: Json = {
+    listChanged: true,
+    drains: ['callback', 'stream', 'pull'],
+    durability: 'durable',
+  };
   /** Whether streams are filled and kept warm by themselves. */
   automatic = true;
   /** `nextPollMs` of a pull that has told everything. */
@@ -62,9 +83,13 @@ export class ScriptedServer {
     return server;
   }
 
-  get url(): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/mcp`; }
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/mcp`;
+  }
   /** The stream that was opened last. */
-  get stream(): ServedStream | undefined { return this.streams.at(-1); }
+  get stream(): ServedStream | undefined {
+    return this.streams.at(-1);
+  }
 
   async close(): Promise<void> {
     clearInterval(this.#pulse);
@@ -86,21 +111,34 @@ export class ScriptedServer {
   }
 
   /** The next answer to a pull, at once: what `make` returns or throws; undefined = right again. */
-  answerPull(make: (() => Json) | undefined): void { this.#nextPull = make; }
+  answerPull(make: (() => Json) | undefined): void {
+    this.#nextPull = make;
+  }
 
   /** Breaks off whatever is open. */
-  dropConnections(): void { this.#server.closeAllConnections(); }
+  dropConnections(): void {
+    this.#server.closeAllConnections();
+  }
 
   /** The list of types is another one now. */
-  changeList(): void { this.#listEtag = 'types-2'; }
+  changeList(): void {
+    this.#listEtag = 'types-2';
+  }
 
-  callsOf(...methods: readonly string[]): readonly Call[] { return this.calls.filter(({ method }) => methods.includes(method)); }
+  callsOf(...methods: readonly string[]): readonly Call[] {
+    return this.calls.filter(({ method }) => methods.includes(method));
+  }
 
   /** Sends a delivery to the client's callback. */
   async callBack(delivery: Json, sending: Partial<Sending> = {}): Promise<Answered> {
     const { url, secret } = this.log.callback!;
     const answered = await sendDelivery(url, delivery, { secrets: [secret], ...sending });
-    if (answered.status === 200 && Number.isInteger(answered.body?.ack) && delivery.epoch === this.log.epoch) this.log.acked = Math.max(this.log.acked, answered.body.ack);
+    if (
+      answered.status === 200 &&
+      Number.isInteger(answered.body?.ack) &&
+      delivery.epoch === this.log.epoch
+    )
+      this.log.acked = Math.max(this.log.acked, answered.body.ack);
     return answered;
   }
 
@@ -122,14 +160,31 @@ export class ScriptedServer {
     this.calls.push(call);
     if (!this.up) return void response.destroy();
     if (id === undefined) return void response.writeHead(202).end();
-    if (this.era === '2025-11-25' && !['initialize', 'server/discover'].includes(method) && request.headers['mcp-session-id'] !== this.#session) {
-      return void response.writeHead(404, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: null, error: { code: -32001, message: 'Session not found' } }));
+    if (
+      this.era === '2025-11-25' &&
+      !['initialize', 'server/discover'].includes(method) &&
+      request.headers['mcp-session-id'] !== this.#session
+    ) {
+      return void response
+        .writeHead(404, { 'content-type': 'application/json' })
+        .end(
+          JSON.stringify({
+            jsonrpc: '2.0',
+            id: null,
+            error: { code: -32001, message: 'Session not found' },
+          }),
+        );
     }
     const answer = await this.#answer(call, response);
     if (answer === undefined) return;
     call.answer = answer;
     call.answeredAt = Date.now();
-    response.writeHead(200, { 'content-type': 'application/json', ...(method === 'initialize' ? { 'mcp-session-id': this.#session } : {}) }).end(JSON.stringify({ jsonrpc: '2.0', id, ...answer }));
+    response
+      .writeHead(200, {
+        'content-type': 'application/json',
+        ...(method === 'initialize' ? { 'mcp-session-id': this.#session } : {}),
+      })
+      .end(JSON.stringify({ jsonrpc: '2.0', id, ...answer }));
   }
 
   /** `{ result }` or `{ error }`; undefined when the response is a stream or was broken off. */
@@ -138,7 +193,12 @@ export class ScriptedServer {
       const right = async (): Promise<Json> => this.#right(call, response);
       const result = await (this.#replaced.get(call.method)?.(call.params, right, call) ?? right());
       if (result instanceof ServedStream) return undefined;
-      return { result: this.decorate(this.era === '2026-07-28' ? { resultType: 'complete', ...result } : result, call.method) };
+      return {
+        result: this.decorate(
+          this.era === '2026-07-28' ? { resultType: 'complete', ...result } : result,
+          call.method,
+        ),
+      };
     } catch (error) {
       if (error instanceof Refusal) return { error: error.error };
       response.destroy();
@@ -156,19 +216,33 @@ export class ScriptedServer {
     return right(params, call, response);
   }
 
-  readonly #methods: Readonly<Record<string, (params: Json, call: Call, response: ServerResponse) => Json | Promise<Json>>> = {
+  readonly #methods: Readonly<
+    Record<string, (params: Json, call: Call, response: ServerResponse) => Json | Promise<Json>>
+  > = {
     'server/discover': () => {
       if (this.era !== '2026-07-28') throw methodNotFound();
-      return { supportedVersions: [this.era], capabilities: this.#capabilities(), ttlMs: 0, cacheScope: 'private', _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'scripted', version: '1' } } };
+      return {
+        supportedVersions: [this.era],
+        capabilities: this.#capabilities(),
+        ttlMs: 0,
+        cacheScope: 'private',
+        _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'scripted', version: '1' } },
+      };
     },
     initialize: () => {
       if (this.era !== '2025-11-25') throw methodNotFound();
-      return { protocolVersion: this.era, capabilities: this.#capabilities(), serverInfo: { name: 'scripted', version: '1' } };
+      return {
+        protocolVersion: this.era,
+        capabilities: this.#capabilities(),
+        serverInfo: { name: 'scripted', version: '1' },
+      };
     },
     ping: () => ({}),
     'triggers/list': ({ ifNoneMatch }) => {
       const common = { etag: this.#listEtag, ttlMs: 60_000, cacheScope: 'private' };
-      return ifNoneMatch === this.#listEtag ? { notModified: true, ...common } : { triggers: [TYPE], ...common };
+      return ifNoneMatch === this.#listEtag
+        ? { notModified: true, ...common }
+        : { triggers: [TYPE], ...common };
     },
     'triggers/subscribe': async ({ key, select, callback }) => {
       const { log } = this;
@@ -185,22 +259,41 @@ export class ScriptedServer {
       this.log.renew();
       return this.log.subscription();
     },
-    'triggers/get': ({ subscriptionId }) => { this.#find(subscriptionId); return this.log.subscription(); },
-    'triggers/subscriptions': () => ({ subscriptions: this.log.alive ? [this.log.subscription()] : [] }),
-    'triggers/unsubscribe': ({ subscriptionId }) => { this.#find(subscriptionId); this.log.end(); return {}; },
+    'triggers/get': ({ subscriptionId }) => {
+      this.#find(subscriptionId);
+      return this.log.subscription();
+    },
+    'triggers/subscriptions': () => ({
+      subscriptions: this.log.alive ? [this.log.subscription()] : [],
+    }),
+    'triggers/unsubscribe': ({ subscriptionId }) => {
+      this.#find(subscriptionId);
+      this.log.end();
+      return {};
+    },
     'triggers/ack': ({ subscriptionId, position }) => {
       this.#find(subscriptionId);
       this.#acknowledge(position);
       const { epoch, acked, head } = this.log;
       return { epoch, acked, head };
     },
-    'triggers/pull': async ({ subscriptionId, after, ack, maxEvents = 100, waitMs = 0 }, _call, response) => {
+    'triggers/pull': async (
+      { subscriptionId, after, ack, maxEvents = 100, waitMs = 0 },
+      _call,
+      response,
+    ) => {
       this.#find(subscriptionId);
       if (ack !== undefined) this.#acknowledge(ack);
       const { epoch } = this.log;
       const from = this.#start(after);
-      const isQuiet = (): boolean => this.log.head <= from && this.log.epoch === epoch && this.#nextPull === undefined && !response.destroyed && this.up;
-      for (const until = Date.now() + waitMs; Date.now() < until && isQuiet();) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      const isQuiet = (): boolean =>
+        this.log.head <= from &&
+        this.log.epoch === epoch &&
+        this.#nextPull === undefined &&
+        !response.destroyed &&
+        this.up;
+      for (const until = Date.now() + waitMs; Date.now() < until && isQuiet();)
+        await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
       const make = response.destroyed ? undefined : this.#nextPull;
       if (make !== undefined) {
         this.#nextPull = undefined;
@@ -214,7 +307,11 @@ export class ScriptedServer {
     },
     'triggers/stream': ({ subscriptionId, after }, call, response) => {
       this.#find(subscriptionId);
-      const stream = new ServedStream(call, this.#start(after), { log: this.log, response, decorate: (delivery) => this.decorate(delivery, DELIVERY_METHOD) });
+      const stream = new ServedStream(call, this.#start(after), {
+        log: this.log,
+        response,
+        decorate: (delivery) => this.decorate(delivery, DELIVERY_METHOD),
+      });
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.flushHeaders();
       this.streams.push(stream);
@@ -225,7 +322,9 @@ export class ScriptedServer {
 
   #capabilities(): Json {
     if (this.settings === undefined) return {};
-    return this.era === '2026-07-28' ? { extensions: { [EXTENSION]: this.settings } } : { experimental: { [EXTENSION]: this.settings } };
+    return this.era === '2026-07-28'
+      ? { extensions: { [EXTENSION]: this.settings } }
+      : { experimental: { [EXTENSION]: this.settings } };
   }
 
   #find(subscriptionId: unknown): void {
@@ -249,10 +348,23 @@ export class ScriptedServer {
   async #verify(callback: { readonly url: string; readonly secret: string }): Promise<void> {
     const challenge = randomBytes(24).toString('base64url');
     const delivery = { ...this.log.heartbeat(this.log.acked), challenge };
-    const raw = JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD, params: delivery }, null, 2);
-    const { status, body } = await sendDelivery(callback.url, delivery, { secrets: [callback.secret], raw }).catch(() => ({ status: 0, body: undefined }));
-    if (status !== 200 || body?.challenge !== challenge || body?.proof !== hmac(callback.secret, `challenge.${challenge}`)) {
-      throw new Refusal(-32027, 'The callback endpoint could not be verified: challenge_failed.', { reason: 'challenge_failed' });
+    const raw = JSON.stringify(
+      { jsonrpc: '2.0', method: DELIVERY_METHOD, params: delivery },
+      null,
+      2,
+    );
+    const { status, body } = await sendDelivery(callback.url, delivery, {
+      secrets: [callback.secret],
+      raw,
+    }).catch(() => ({ status: 0, body: undefined }));
+    if (
+      status !== 200 ||
+      body?.challenge !== challenge ||
+      body?.proof !== hmac(callback.secret, `challenge.${challenge}`)
+    ) {
+      throw new Refusal(-32027, 'The callback endpoint could not be verified: challenge_failed.', {
+        reason: 'challenge_failed',
+      });
     }
     this.log.callback = { url: callback.url, secret: callback.secret };
   }

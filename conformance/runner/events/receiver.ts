@@ -39,30 +39,67 @@ const AUDIENCE = 'https://mcp.example.com/mcp';
 const random = (bytes = 9): string => randomBytes(bytes).toString('base64url');
 
 /** Runs it. Rejects with `NothingToTest` when nothing answers there, or not as somebody who knows the secret. */
-export async function runEventsReceiver({ scenarios, url, secret, control: controlUrl, ...run }: EventsReceiverRun): Promise<Outcome> {
+export async function runEventsReceiver({
+  scenarios,
+  url,
+  secret,
+  control: controlUrl,
+  ...run
+}: EventsReceiverRun): Promise<Outcome> {
   const startedAt = Date.now();
   await requireReceiver(url, secret);
-  const control = controlUrl === undefined ? ReceiverControl.none : await ReceiverControl.at(controlUrl);
-  const tasksOf = (scenario: EventsReceiverScenario): Task => ({ name: scenario.name, alone: !control.has('register'), run: () => EventsReceiverTest.run(scenario, { url, secret, control }) });
+  const control =
+    controlUrl === undefined ? ReceiverControl.none : await ReceiverControl.at(controlUrl);
+  const tasksOf = (scenario: EventsReceiverScenario): Task => ({
+    name: scenario.name,
+    alone: !control.has('register'),
+    run: () => EventsReceiverTest.run(scenario, { url, secret, control }),
+  });
   const { origin, pathname } = new URL(url);
-  return runSuite({ role: 'receiver', subject: origin + pathname, scenarios, tasksOf, startedAt }, run);
+  return runSuite(
+    { role: 'receiver', subject: origin + pathname, scenarios, tasksOf, startedAt },
+    run,
+  );
 }
 
 /** A right verification is echoed; else there is nothing that could be tested with this URL and this secret. */
 async function requireReceiver(url: string, secret: string): Promise<void> {
   const challenge = random(24);
-  const answered: Answered | undefined = await sendMessage(url, { type: 'verification', challenge }, { secrets: [secret], subscriptionId: `evt_${random()}` }).catch(() => undefined);
+  const answered: Answered | undefined = await sendMessage(
+    url,
+    { type: 'verification', challenge },
+    { secrets: [secret], subscriptionId: `evt_${random()}` },
+  ).catch(() => undefined);
   const { origin } = new URL(url);
   if (answered === undefined) throw new NothingToTest(`nothing answers at ${origin}`);
-  if (answered.body?.challenge !== challenge) throw new NothingToTest(`what answers at ${origin} is no receiver with the secret given: a verification gets HTTP ${answered.status} without its challenge`);
+  if (answered.body?.challenge !== challenge)
+    throw new NothingToTest(
+      `what answers at ${origin} is no receiver with the secret given: a verification gets HTTP ${answered.status} without its challenge`,
+    );
 }
 
-type Message = Partial<Sending> & { readonly subscriptionId: string; readonly secrets: readonly string[] };
+type Message = Partial<Sending> & {
+  readonly subscriptionId: string;
+  readonly secrets: readonly string[];
+};
 
 /** POSTs an occurrence or an envelope as a server of SEP-3415 does. */
-function sendMessage(url: string, body: Json, { subscriptionId, headers, ...sending }: Message): Promise<Answered> {
+function sendMessage(
+  url: string,
+  body: Json,
+  { subscriptionId, headers, ...sending }: Message,
+): Promise<Answered> {
   const id = body?.type === undefined ? String(body?.eventId) : `msg_${body.type}_${random()}`;
-  return sendDelivery(url, {}, { raw: JSON.stringify(body), webhookId: id, ...sending, headers: { 'mcp-subscription-id': null, 'x-mcp-subscription-id': subscriptionId, ...headers } });
+  return sendDelivery(
+    url,
+    {},
+    {
+      raw: JSON.stringify(body),
+      webhookId: id,
+      ...sending,
+      headers: { 'mcp-subscription-id': null, 'x-mcp-subscription-id': subscriptionId, ...headers },
+    },
+  );
 }
 
 /** One running scenario. */
@@ -82,7 +119,10 @@ export class EventsReceiverTest {
     this.#looks = looks;
   }
 
-  static async run(definition: EventsReceiverScenario, subject: EventsReceiverSubject): Promise<Looks> {
+  static async run(
+    definition: EventsReceiverScenario,
+    subject: EventsReceiverSubject,
+  ): Promise<Looks> {
     const looks = new Looks(definition.name, definition.checks);
     const test = new EventsReceiverTest(subject, looks);
     let failure: unknown;
@@ -100,34 +140,59 @@ export class EventsReceiverTest {
   }
 
   async #register(): Promise<void> {
-    const { url, secret } = await this.control.do('register', { ...this.#who, subscriptionId: this.subscriptionId });
+    const { url, secret } = await this.control.do('register', {
+      ...this.#who,
+      subscriptionId: this.subscriptionId,
+    });
     this.#url = url;
     this.#secret = secret;
   }
 
-  get secret(): string { return this.#secret; }
+  get secret(): string {
+    return this.#secret;
+  }
 
   /** See {@link Looks.check}. */
-  check<T>(checks: string | readonly string[], what: string, look: () => T | Promise<T>): Promise<T | undefined> {
+  check<T>(
+    checks: string | readonly string[],
+    what: string,
+    look: () => T | Promise<T>,
+  ): Promise<T | undefined> {
     return this.#looks.check(checks, what, look);
   }
 
   /** Sends it once, right in everything that is not said. */
   send(body: Json, message: Partial<Message> = {}): Promise<Answered> {
-    return sendMessage(this.#url, body, { subscriptionId: this.subscriptionId, secrets: [this.#secret], ...message });
+    return sendMessage(this.#url, body, {
+      subscriptionId: this.subscriptionId,
+      secrets: [this.#secret],
+      ...message,
+    });
   }
 
   /** Throws `NotShown` when even a right event is put off, because nobody has told the receiver of the subscription. */
   async requireKnown(): Promise<void> {
     const { status } = await this.send(this.occurrence());
-    if (!this.control.has('register') && (status === 503 || status === 425)) throw new NotShown('the receiver does not know the subscription, for which it needs the control verb "register"');
+    if (!this.control.has('register') && (status === 503 || status === 425))
+      throw new NotShown(
+        'the receiver does not know the subscription, for which it needs the control verb "register"',
+      );
   }
 
   /** An occurrence that nobody has sent yet. */
   occurrence(more: object = {}): Json {
-    return { eventId: `event-${random()}`, name: 'conformance.plain', timestamp: new Date().toISOString(), data: { topic: 'conformance', n: 1 }, cursor: `cursor-${random()}`, ...more };
+    return {
+      eventId: `event-${random()}`,
+      name: 'conformance.plain',
+      timestamp: new Date().toISOString(),
+      data: { topic: 'conformance', n: 1 },
+      cursor: `cursor-${random()}`,
+      ...more,
+    };
   }
 
   /** What was handed on, in order. Throws `NotShown`. */
-  async applied(): Promise<readonly Json[]> { return (await this.control.do('applied', this.#who)).items; }
+  async applied(): Promise<readonly Json[]> {
+    return (await this.control.do('applied', this.#who)).items;
+  }
 }

@@ -31,8 +31,22 @@ export interface EventsScenario {
 }
 
 /** The extension is defined for this revision and later ones. */
-export const eventsScenario = ({ name, about, checks, modes = [], verbs = [], types = verbs.includes('emit') ? ['plain'] : [], alone = false, run }: EventsScenario): ServerScenario => ({
-  name, about, checks, alone, eras: '2026-07-28', needs: { verbs, types },
+export const eventsScenario = ({
+  name,
+  about,
+  checks,
+  modes = [],
+  verbs = [],
+  types = verbs.includes('emit') ? ['plain'] : [],
+  alone = false,
+  run,
+}: EventsScenario): ServerScenario => ({
+  name,
+  about,
+  checks,
+  alone,
+  eras: '2026-07-28',
+  needs: { verbs, types },
   async run(t) {
     const events = new Events(t);
     await events.require(modes);
@@ -42,21 +56,37 @@ export const eventsScenario = ({ name, about, checks, modes = [], verbs = [], ty
 
 /** Both sets of codes that are in use. */
 export const CODES = {
-  sep: { NotFound: -32023, Forbidden: -32024, ResourceExhausted: -32025, Unsupported: -32026, CallbackEndpointError: -32027 },
-  sketch: { NotFound: -32011, Forbidden: -32012, ResourceExhausted: -32013, Unsupported: -32014, CallbackEndpointError: -32015 },
+  sep: {
+    NotFound: -32023,
+    Forbidden: -32024,
+    ResourceExhausted: -32025,
+    Unsupported: -32026,
+    CallbackEndpointError: -32027,
+  },
+  sketch: {
+    NotFound: -32011,
+    Forbidden: -32012,
+    ResourceExhausted: -32013,
+    Unsupported: -32014,
+    CallbackEndpointError: -32015,
+  },
 } as const;
 export type ErrorName = keyof typeof CODES.sep;
 export const INVALID_PARAMS = -32602;
 
 /** Whether a code means this in one of the sets. */
-export const means = (code: unknown, name: ErrorName): boolean => code === CODES.sep[name] || code === CODES.sketch[name];
+export const means = (code: unknown, name: ErrorName): boolean =>
+  code === CODES.sep[name] || code === CODES.sketch[name];
 
 /** `params` of the notifications of this kind that came. */
 export const notes = ({ messages }: Pick<StreamReader, 'messages'>, kind: string): Json[] =>
-  messages.filter(({ method }) => method === `notifications/events/${kind}`).map(({ params }) => params ?? {});
+  messages
+    .filter(({ method }) => method === `notifications/events/${kind}`)
+    .map(({ params }) => params ?? {});
 
 /** `data.n` of occurrences. */
-export const numbersOf = (occurrences: readonly Json[]): number[] => occurrences.map(({ data }) => data?.n);
+export const numbersOf = (occurrences: readonly Json[]): number[] =>
+  occurrences.map(({ data }) => data?.n);
 
 export class Events {
   readonly #t: ServerTest;
@@ -68,13 +98,18 @@ export class Events {
   }
 
   /** The plain type; without a control interface any type that the server has, without arguments. */
-  get name(): string { return this.#name ?? this.#t.control.type('plain'); }
+  get name(): string {
+    return this.#name ?? this.#t.control.type('plain');
+  }
 
   /** Every descriptor, page by page. Throws after 100 pages. */
   async list(mcp: Session = this.#t.mcp): Promise<Json[]> {
     const found: Json[] = [];
     for (let cursor: string | undefined, pages = 0; pages < 100; pages += 1) {
-      const { events, nextCursor } = await mcp.request('events/list', cursor === undefined ? {} : { cursor });
+      const { events, nextCursor } = await mcp.request(
+        'events/list',
+        cursor === undefined ? {} : { cursor },
+      );
       found.push(...events);
       if (nextCursor === undefined || nextCursor === null) return found;
       cursor = nextCursor;
@@ -86,17 +121,30 @@ export class Events {
   async require(modes: readonly Mode[]): Promise<void> {
     if (modes.length === 0 && this.#name !== undefined) return;
     const list = await this.list();
-    this.#name ??= list.find(({ delivery }) => modes.every((mode) => delivery?.includes(mode)))?.name as string | undefined;
+    this.#name ??= list.find(({ delivery }) => modes.every((mode) => delivery?.includes(mode)))
+      ?.name as string | undefined;
     const descriptor = list.find(({ name }) => name === this.name);
-    if (descriptor === undefined) throw new Error(`events/list does not have the type "${this.name}" of the control interface`);
-    for (const mode of modes) if (!descriptor.delivery?.includes(mode)) throw new NotApplicable(`the server does not offer "${mode}" for "${this.name}"`);
+    if (descriptor === undefined)
+      throw new Error(`events/list does not have the type "${this.name}" of the control interface`);
+    for (const mode of modes)
+      if (!descriptor.delivery?.includes(mode))
+        throw new NotApplicable(`the server does not offer "${mode}" for "${this.name}"`);
   }
 
   /** A topic that nobody else follows; without a control interface there is none. */
-  topic(name: string = this.name): Followed { return { name, arguments: this.#t.control.offer === undefined ? {} : { topic: this.#t.unique('topic') } }; }
+  topic(name: string = this.name): Followed {
+    return {
+      name,
+      arguments: this.#t.control.offer === undefined ? {} : { topic: this.#t.unique('topic') },
+    };
+  }
 
   /** Events for this topic, numbered `n` = `from` … */
-  emit({ name, arguments: { topic } }: Followed, count: number, options: { readonly from?: number; readonly data?: object } = {}): Promise<void> {
+  emit(
+    { name, arguments: { topic } }: Followed,
+    count: number,
+    options: { readonly from?: number; readonly data?: object } = {},
+  ): Promise<void> {
     return this.#t.emit(topic!, count, { name, ...options });
   }
 
@@ -105,7 +153,9 @@ export class Events {
   }
 
   /** Polls once without a cursor, as a client that begins, and returns the cursor it got. */
-  async begin(followed: object, mcp: Session = this.#t.mcp): Promise<Json> { return (await this.poll(followed, { cursor: null }, mcp)).cursor; }
+  async begin(followed: object, mcp: Session = this.#t.mcp): Promise<Json> {
+    return (await this.poll(followed, { cursor: null }, mcp)).cursor;
+  }
 
   /** Polls on from a cursor until so many events came. Returns them. */
   async pollAll(followed: object, cursor: Json, count: number): Promise<Json[]> {
@@ -120,17 +170,30 @@ export class Events {
   }
 
   /** Opens a stream, and waits for its first message or its end. */
-  async stream(followed: object, params: object = {}, mcp: Session = this.#t.mcp, asking: Asking = {}): Promise<StreamReader> {
-    const reader = new StreamReader(await mcp.open('events/stream', { ...followed, ...params }, asking));
+  async stream(
+    followed: object,
+    params: object = {},
+    mcp: Session = this.#t.mcp,
+    asking: Asking = {},
+  ): Promise<StreamReader> {
+    const reader = new StreamReader(
+      await mcp.open('events/stream', { ...followed, ...params }, asking),
+    );
     this.#t.defer(async () => reader.close());
-    await this.#t.until('a first message on the stream', () => reader.messages.length > 0 || reader.ended !== undefined);
+    await this.#t.until(
+      'a first message on the stream',
+      () => reader.messages.length > 0 || reader.ended !== undefined,
+    );
     return reader;
   }
 
   /** The error that a stream is refused with. Throws when there is none. */
   async streamRefusal(followed: object, mcp: Session = this.#t.mcp): Promise<RpcError> {
     const { ended, messages } = await this.stream(followed, {}, mcp);
-    if (ended?.error === undefined) throw new Error(`events/stream was not refused; its first message is ${JSON.stringify(messages[0])?.slice(0, 200)}`);
+    if (ended?.error === undefined)
+      throw new Error(
+        `events/stream was not refused; its first message is ${JSON.stringify(messages[0])?.slice(0, 200)}`,
+      );
     return new RpcError(ended.error, 200);
   }
 
@@ -138,7 +201,8 @@ export class Events {
   streamed(stream: StreamReader, count: number): Promise<Json[]> {
     return this.#t.until<Json[] | undefined>(`${count} events on the stream`, () => {
       const events = notes(stream, 'event');
-      if (events.length < count && stream.ended !== undefined) throw new Error(`the stream ended after ${events.length} of ${count} events`);
+      if (events.length < count && stream.ended !== undefined)
+        throw new Error(`the stream ended after ${events.length} of ${count} events`);
       return events.length >= count ? events : undefined;
     });
   }
@@ -150,25 +214,41 @@ export class Events {
   }
 
   /** Subscribes; unsubscribes when the scenario ends. */
-  async subscribe(hook: Webhook, followed: object, params: object = {}, mcp: Session = this.#t.mcp): Promise<Json> {
+  async subscribe(
+    hook: Webhook,
+    followed: object,
+    params: object = {},
+    mcp: Session = this.#t.mcp,
+  ): Promise<Json> {
     const { url } = hook;
     this.#t.defer(() => mcp.ask('events/unsubscribe', { ...followed, delivery: { url } }));
     return this.refresh(hook, followed, params, mcp);
   }
 
   /** The same call again. */
-  refresh(hook: Webhook, followed: object, params: object = {}, mcp: Session = this.#t.mcp): Promise<Json> {
+  refresh(
+    hook: Webhook,
+    followed: object,
+    params: object = {},
+    mcp: Session = this.#t.mcp,
+  ): Promise<Json> {
     return mcp.request('events/subscribe', { ...followed, delivery: hook.delivery, ...params });
   }
 
   /** Resolves when so many events came to the webhook. */
   hooked(hook: Webhook, count: number): Promise<true> {
-    return this.#t.until(`${count} events at the webhook`, () => hook.events.length >= count) as Promise<true>;
+    return this.#t.until(
+      `${count} events at the webhook`,
+      () => hook.events.length >= count,
+    ) as Promise<true>;
   }
 
   /** An event type of its own, removed when the scenario ends. Throws `NotShown` without the verbs. */
   async ownType(): Promise<string> {
-    const name = this.#t.unique('conformance.own').replaceAll(/[^a-z0-9._]/gi, '_').toLowerCase();
+    const name = this.#t
+      .unique('conformance.own')
+      .replaceAll(/[^a-z0-9._]/gi, '_')
+      .toLowerCase();
     await this.#t.control.do('declare', { name });
     this.#t.defer(() => this.#t.control.do('remove', { name, reason: 'trigger_removed' }));
     return name;

@@ -18,12 +18,20 @@ export interface EventsCall {
 }
 
 /** Answers a request with a result; an answer with `error` is an error. `right` is what the server would do by itself. */
-export type EventsBehaviour = (params: Json, right: () => Json, call: EventsCall) => Json | Promise<Json>;
+export type EventsBehaviour = (
+  params: Json,
+  right: () => Json,
+  call: EventsCall,
+) => Json | Promise<Json>;
 
 const HEARTBEAT_MS = 200;
 export const TYPE_NAME = 'conformance.plain';
 const DESCRIPTOR = {
-  name: TYPE_NAME, description: 'Something happened to a topic.', delivery: ['poll', 'push', 'webhook'], inputSchema: { type: 'object', properties: { topic: { type: 'string' } } }, payloadSchema: { type: 'object' },
+  name: TYPE_NAME,
+  description: 'Something happened to a topic.',
+  delivery: ['poll', 'push', 'webhook'],
+  inputSchema: { type: 'object', properties: { topic: { type: 'string' } } },
+  payloadSchema: { type: 'object' },
 };
 
 /** An open response. */
@@ -37,11 +45,16 @@ export class OpenResponse {
     this.call = call;
     this.#response = response;
     response.writeHead(200, { 'content-type': 'text/event-stream' });
-    response.on('close', () => { this.closed ??= { at: Date.now(), by: 'client' }; });
+    response.on('close', () => {
+      this.closed ??= { at: Date.now(), by: 'client' };
+    });
   }
 
   notify(method: string, params: object): void {
-    if (this.closed === undefined) this.#response.write(`data: ${JSON.stringify({ jsonrpc: '2.0', method, params: { ...params, _meta: { [SUBSCRIPTION_META]: this.call.id } } })}\n\n`);
+    if (this.closed === undefined)
+      this.#response.write(
+        `data: ${JSON.stringify({ jsonrpc: '2.0', method, params: { ...params, _meta: { [SUBSCRIPTION_META]: this.call.id } } })}\n\n`,
+      );
   }
 
   /** Breaks it off, without a result. */
@@ -54,7 +67,9 @@ export class OpenResponse {
   finish(): void {
     if (this.closed !== undefined) return;
     this.closed = { at: Date.now(), by: 'server' };
-    this.#response.end(`data: ${JSON.stringify({ jsonrpc: '2.0', id: this.call.id, result: { resultType: 'complete', _meta: { [SUBSCRIPTION_META]: this.call.id } } })}\n\n`);
+    this.#response.end(
+      `data: ${JSON.stringify({ jsonrpc: '2.0', id: this.call.id, result: { resultType: 'complete', _meta: { [SUBSCRIPTION_META]: this.call.id } } })}\n\n`,
+    );
   }
 }
 
@@ -77,8 +92,14 @@ export class ScriptedEventsServer {
   readonly #pulse: NodeJS.Timeout;
 
   private constructor() {
-    this.#server = createServer((request, response) => { this.#handle(request, response).catch(() => response.destroy()); });
-    this.#pulse = setInterval(() => { if (this.warm) for (const stream of this.streams) stream.notify('notifications/events/heartbeat', { cursor: this.cursor }); }, HEARTBEAT_MS);
+    this.#server = createServer((request, response) => {
+      this.#handle(request, response).catch(() => response.destroy());
+    });
+    this.#pulse = setInterval(() => {
+      if (this.warm)
+        for (const stream of this.streams)
+          stream.notify('notifications/events/heartbeat', { cursor: this.cursor });
+    }, HEARTBEAT_MS);
   }
 
   static async listen(): Promise<ScriptedEventsServer> {
@@ -87,9 +108,13 @@ export class ScriptedEventsServer {
     return server;
   }
 
-  get url(): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/mcp`; }
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/mcp`;
+  }
   /** The cursor of the end. */
-  get cursor(): string { return `cursor-${this.#events.length}`; }
+  get cursor(): string {
+    return `cursor-${this.#events.length}`;
+  }
 
   async close(): Promise<void> {
     clearInterval(this.#pulse);
@@ -103,24 +128,46 @@ export class ScriptedEventsServer {
     else this.#replaced.set(method, behaviour);
   }
 
-  callsOf(...methods: readonly string[]): readonly EventsCall[] { return this.calls.filter(({ method }) => methods.includes(method)); }
+  callsOf(...methods: readonly string[]): readonly EventsCall[] {
+    return this.calls.filter(({ method }) => methods.includes(method));
+  }
 
   /** An event happens: open streams get it at once. Returns it. */
   append(): Json {
-    const event = { eventId: `event-${this.#events.length + 1}`, name: TYPE_NAME, timestamp: new Date().toISOString(), data: { topic: 'conformance', n: this.#events.length + 1 } };
+    const event = {
+      eventId: `event-${this.#events.length + 1}`,
+      name: TYPE_NAME,
+      timestamp: new Date().toISOString(),
+      data: { topic: 'conformance', n: this.#events.length + 1 },
+    };
     this.#events.push(event);
-    for (const stream of this.streams) stream.notify('notifications/events/event', { ...event, cursor: this.cursor });
+    for (const stream of this.streams)
+      stream.notify('notifications/events/event', { ...event, cursor: this.cursor });
     return event;
   }
 
   /** The list of event types is another one now. */
-  changeList(): void { for (const open of this.listening) open.notify('notifications/events/list_changed', {}); }
+  changeList(): void {
+    for (const open of this.listening) open.notify('notifications/events/list_changed', {});
+  }
 
   /** Sends something to the client's webhook. */
   deliver(body: Json): Promise<Answered> {
     const { url, secret } = this.hook!;
-    const webhookId = body.type === undefined ? body.eventId : `msg_${body.type}_${randomBytes(9).toString('base64url')}`;
-    return sendDelivery(url, {}, { raw: JSON.stringify(body), webhookId, secrets: [secret], headers: { 'mcp-subscription-id': null, 'x-mcp-subscription-id': this.id } });
+    const webhookId =
+      body.type === undefined
+        ? body.eventId
+        : `msg_${body.type}_${randomBytes(9).toString('base64url')}`;
+    return sendDelivery(
+      url,
+      {},
+      {
+        raw: JSON.stringify(body),
+        webhookId,
+        secrets: [secret],
+        headers: { 'mcp-subscription-id': null, 'x-mcp-subscription-id': this.id },
+      },
+    );
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -131,32 +178,59 @@ export class ScriptedEventsServer {
     const call: EventsCall = { method, params, id, at: Date.now() };
     this.calls.push(call);
     if (id === undefined) return void response.writeHead(202).end();
-    const right = (): Json => this.#methods[method]?.(params, call, response) ?? { error: { code: -32601, message: 'Method not found' } };
+    const right = (): Json =>
+      this.#methods[method]?.(params, call, response) ?? {
+        error: { code: -32601, message: 'Method not found' },
+      };
     const answer = await (this.#replaced.get(method)?.(params, right, call) ?? right());
     if (answer instanceof OpenResponse) return;
-    const message = answer.error === undefined ? { result: { resultType: 'complete', ...answer } } : { error: answer.error };
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, ...message }));
+    const message =
+      answer.error === undefined
+        ? { result: { resultType: 'complete', ...answer } }
+        : { error: answer.error };
+    response
+      .writeHead(200, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ jsonrpc: '2.0', id, ...message }));
   }
 
-  readonly #methods: Readonly<Record<string, (params: Json, call: EventsCall, response: ServerResponse) => Json | Promise<Json>>> = {
+  readonly #methods: Readonly<
+    Record<
+      string,
+      (params: Json, call: EventsCall, response: ServerResponse) => Json | Promise<Json>
+    >
+  > = {
     'server/discover': () => ({
-      supportedVersions: ['2026-07-28'], capabilities: this.settings === undefined ? {} : { extensions: { [EVENTS_EXTENSION]: this.settings } }, ttlMs: 0, cacheScope: 'private',
+      supportedVersions: ['2026-07-28'],
+      capabilities:
+        this.settings === undefined ? {} : { extensions: { [EVENTS_EXTENSION]: this.settings } },
+      ttlMs: 0,
+      cacheScope: 'private',
       _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'scripted', version: '1' } },
     }),
     ping: () => ({}),
     'subscriptions/listen': ({ notifications }, call, response) => {
       const open = new OpenResponse(call, response);
       this.listening.push(open);
-      open.notify('notifications/subscriptions/acknowledged', { notifications: notifications?.eventsListChanged === true ? { eventsListChanged: true } : {} });
+      open.notify('notifications/subscriptions/acknowledged', {
+        notifications: notifications?.eventsListChanged === true ? { eventsListChanged: true } : {},
+      });
       return open;
     },
     'events/list': () => ({ events: [DESCRIPTOR] }),
-    'events/poll': ({ cursor }) => ({ events: cursor == null ? [] : this.#events.slice(this.#from(cursor)), cursor: this.cursor, truncated: false, hasMore: false, nextPollMs: this.nextPollMs }),
+    'events/poll': ({ cursor }) => ({
+      events: cursor == null ? [] : this.#events.slice(this.#from(cursor)),
+      cursor: this.cursor,
+      truncated: false,
+      hasMore: false,
+      nextPollMs: this.nextPollMs,
+    }),
     'events/stream': ({ cursor }, call, response) => {
       const stream = new OpenResponse(call, response);
       const from = cursor == null ? this.#events.length : this.#from(cursor);
       stream.notify('notifications/events/active', { cursor: `cursor-${from}`, truncated: false });
-      for (const [at, event] of this.#events.entries()) if (at >= from) stream.notify('notifications/events/event', { ...event, cursor: `cursor-${at + 1}` });
+      for (const [at, event] of this.#events.entries())
+        if (at >= from)
+          stream.notify('notifications/events/event', { ...event, cursor: `cursor-${at + 1}` });
       this.streams.push(stream);
       return stream;
     },
@@ -164,8 +238,20 @@ export class ScriptedEventsServer {
       this.hook = { url, secret };
       const challenge = randomBytes(24).toString('base64url');
       const { body } = await this.deliver({ type: 'verification', challenge });
-      if (body?.challenge !== challenge) return { error: { code: -32027, message: 'The endpoint did not echo.', data: { reason: 'challenge_failed' } } };
-      return { id: this.id, cursor: this.cursor, truncated: false, refreshBefore: new Date(Date.now() + this.grantMs).toISOString() };
+      if (body?.challenge !== challenge)
+        return {
+          error: {
+            code: -32027,
+            message: 'The endpoint did not echo.',
+            data: { reason: 'challenge_failed' },
+          },
+        };
+      return {
+        id: this.id,
+        cursor: this.cursor,
+        truncated: false,
+        refreshBefore: new Date(Date.now() + this.grantMs).toISOString(),
+      };
     },
     'events/unsubscribe': () => ({}),
   };

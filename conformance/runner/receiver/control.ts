@@ -6,7 +6,10 @@ import { NotShown } from '../looks.ts';
 import type { Json } from '../wire/session.ts';
 
 /** A subscription as its receiver knows it: the MCP server's resource URI and the `key`. */
-export interface Who { readonly audience: string; readonly key: string }
+export interface Who {
+  readonly audience: string;
+  readonly key: string;
+}
 
 /** What can be asked for. */
 export interface ReceiverVerbs {
@@ -37,26 +40,44 @@ export class ReceiverControl {
 
   /** Asks what is offered. Throws when the URL does not answer as it should. */
   static async at(url: string): Promise<ReceiverControl> {
-    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
-    const offer = response?.ok === true ? ((await response.json().catch(() => undefined)) as { readonly verbs?: readonly string[] } | undefined) : undefined;
-    if (!Array.isArray(offer?.verbs)) throw new Error(`The control interface does not answer with its verbs${response === undefined ? '' : `; it answers HTTP ${response.status}`}.`);
+    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(
+      () => undefined,
+    );
+    const offer =
+      response?.ok === true
+        ? ((await response.json().catch(() => undefined)) as
+            { readonly verbs?: readonly string[] } | undefined)
+        : undefined;
+    if (!Array.isArray(offer?.verbs))
+      throw new Error(
+        `The control interface does not answer with its verbs${response === undefined ? '' : `; it answers HTTP ${response.status}`}.`,
+      );
     return new ReceiverControl(url, offer.verbs);
   }
 
-  has(verb: ReceiverVerb): boolean { return this.#verbs.has(verb); }
+  has(verb: ReceiverVerb): boolean {
+    return this.#verbs.has(verb);
+  }
 
   /** Throws `NotShown` when a verb is not offered. */
   require(...verbs: readonly ReceiverVerb[]): void {
-    for (const verb of verbs) if (!this.has(verb)) throw new NotShown(`needs the control verb "${verb}"`);
+    for (const verb of verbs)
+      if (!this.has(verb)) throw new NotShown(`needs the control verb "${verb}"`);
   }
 
   /** Does it. Throws `NotShown` when it is not offered, `Error` when it fails. */
   async do<V extends ReceiverVerb>(verb: V, params: ReceiverVerbs[V]): Promise<Json> {
     this.require(verb);
     const response = await fetch(this.#url!, {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ do: verb, ...params }), signal: AbortSignal.timeout(30_000),
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ do: verb, ...params }),
+      signal: AbortSignal.timeout(30_000),
     });
-    if (!response.ok) throw new Error(`The control interface could not "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`);
+    if (!response.ok)
+      throw new Error(
+        `The control interface could not "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
+      );
     return response.json();
   }
 }

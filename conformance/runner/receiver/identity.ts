@@ -9,8 +9,14 @@ const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toS
 
 /** An unsigned, or otherwise signed, compact or detached JWS is this with another `make`. */
 export type Signer = (input: Buffer) => Buffer;
-export const ed25519 = (key: KeyObject): Signer => (input) => sign(null, input, key);
-export const hs256 = (secret: Buffer | string): Signer => (input) => createHmac('sha256', secret).update(input).digest();
+export const ed25519 =
+  (key: KeyObject): Signer =>
+  (input) =>
+    sign(null, input, key);
+export const hs256 =
+  (secret: Buffer | string): Signer =>
+  (input) =>
+    createHmac('sha256', secret).update(input).digest();
 export const unsigned: Signer = () => Buffer.alloc(0);
 /** Of a key that nobody knows. */
 export function es256(): Signer {
@@ -42,7 +48,9 @@ export class Identity {
     this.kid = kid;
     this.#server = createServer((_request, response) => {
       this.fetched += 1;
-      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ keys: [this.jwk] }));
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ keys: [this.jwk] }));
     });
   }
 
@@ -53,15 +61,29 @@ export class Identity {
     return identity;
   }
 
-  get jwksUri(): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/jwks.json`; }
-  get jwk(): Json { return { ...this.#keys.publicKey.export({ format: 'jwk' }), kid: this.kid, use: 'sig' }; }
-  get signer(): Signer { return ed25519(this.#keys.privateKey); }
+  get jwksUri(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/jwks.json`;
+  }
+  get jwk(): Json {
+    return { ...this.#keys.publicKey.export({ format: 'jwk' }), kid: this.kid, use: 'sig' };
+  }
+  get signer(): Signer {
+    return ed25519(this.#keys.privateKey);
+  }
 
   /** The protected header of a right signature for this URL and subscription, now. */
   header(url: string, subscriptionId: string): Json {
     return {
-      typ: 'mcp-delivery+jws', alg: 'EdDSA', kid: this.kid, b64: false, crit: ['b64'], iat: Math.floor(Date.now() / 1000), htm: 'POST',
-      origin: new URL(url).origin, uh: createHash('sha256').update(url).digest('base64url'), sub: subscriptionId,
+      typ: 'mcp-delivery+jws',
+      alg: 'EdDSA',
+      kid: this.kid,
+      b64: false,
+      crit: ['b64'],
+      iat: Math.floor(Date.now() / 1000),
+      htm: 'POST',
+      origin: new URL(url).origin,
+      uh: createHash('sha256').update(url).digest('base64url'),
+      sub: subscriptionId,
     };
   }
 

@@ -39,14 +39,21 @@ export interface Registered extends Who {
 }
 
 /** The claims of a signed callback URL; undefined when it is none. */
-export function tokenOf(url: string): { readonly header: Json; readonly claims: Json; readonly token: string } | undefined {
+export function tokenOf(
+  url: string,
+): { readonly header: Json; readonly claims: Json; readonly token: string } | undefined {
   const token = new URL(url).searchParams.get('cb');
-  const [header, claims] = (token ?? '').split('.').map((part) => parse(Buffer.from(part, 'base64url').toString()));
-  return token !== null && header?.alg !== undefined && claims?.sub !== undefined ? { header, claims, token } : undefined;
+  const [header, claims] = (token ?? '')
+    .split('.')
+    .map((part) => parse(Buffer.from(part, 'base64url').toString()));
+  return token !== null && header?.alg !== undefined && claims?.sub !== undefined
+    ? { header, claims, token }
+    : undefined;
 }
 
 /** The same callback URL with another token. */
-export const withToken = (url: string, token: string): string => url.replace(/([?&]cb=)[^&]*/, `$1${token}`);
+export const withToken = (url: string, token: string): string =>
+  url.replace(/([?&]cb=)[^&]*/, `$1${token}`);
 
 const AUDIENCE = 'https://mcp.example.com/mcp';
 /** How long a receiver may take to apply something, by asking for it again. */
@@ -71,7 +78,11 @@ export class ReceiverTest {
     this.#looks = looks;
   }
 
-  static async run(definition: ReceiverScenario, subject: ReceiverSubject, patienceMs = PATIENCE_MS): Promise<Looks> {
+  static async run(
+    definition: ReceiverScenario,
+    subject: ReceiverSubject,
+    patienceMs = PATIENCE_MS,
+  ): Promise<Looks> {
     const looks = new Looks(definition.name, definition.checks);
     const test = new ReceiverTest(subject, looks, patienceMs);
     let failure: unknown;
@@ -88,7 +99,11 @@ export class ReceiverTest {
   }
 
   /** See {@link Looks.check}. */
-  check<T>(checks: string | readonly string[], what: string, look: () => T | Promise<T>): Promise<T | undefined> {
+  check<T>(
+    checks: string | readonly string[],
+    what: string,
+    look: () => T | Promise<T>,
+  ): Promise<T | undefined> {
     return this.#looks.check(checks, what, look);
   }
 
@@ -107,11 +122,18 @@ export class ReceiverTest {
   /** Deliveries go to this registration from now on. */
   async use(registered: Registered): Promise<void> {
     this.registered = registered;
-    Object.assign(this.log, { alive: true, key: registered.key, select: [{ name: 'conformance.plain', arguments: {} }] });
+    Object.assign(this.log, {
+      alive: true,
+      key: registered.key,
+      select: [{ name: 'conformance.plain', arguments: {} }],
+    });
   }
 
   /** Sends it once, signed as it should be where `sending` says nothing else. */
-  send(delivery: Json, { url = this.registered.url, ...sending }: Partial<Sending> & { readonly url?: string } = {}): Promise<Answered> {
+  send(
+    delivery: Json,
+    { url = this.registered.url, ...sending }: Partial<Sending> & { readonly url?: string } = {},
+  ): Promise<Answered> {
     return sendDelivery(url, delivery, { secrets: [this.registered.secret], ...sending });
   }
 
@@ -123,7 +145,10 @@ export class ReceiverTest {
     this.log.append(count);
     const delivery = this.log.delivery(this.log.acked);
     const answered = await this.settled(delivery, sending);
-    assert.deepEqual({ status: answered.status, ack: answered.body?.ack }, { status: 200, ack: lastOf(delivery) });
+    assert.deepEqual(
+      { status: answered.status, ack: answered.body?.ack },
+      { status: 200, ack: lastOf(delivery) },
+    );
     this.log.acked = lastOf(delivery);
     return answered;
   }
@@ -132,7 +157,11 @@ export class ReceiverTest {
   async settled(delivery: Json, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
     for (const end = Date.now() + this.#patienceMs; ;) {
       const answered = await this.send(delivery, sending);
-      const onItsWay = answered.status >= 500 || (answered.status === 200 && Number.isInteger(answered.body?.ack) && answered.body.ack < lastOf(delivery));
+      const onItsWay =
+        answered.status >= 500 ||
+        (answered.status === 200 &&
+          Number.isInteger(answered.body?.ack) &&
+          answered.body.ack < lastOf(delivery));
       if (!onItsWay || Date.now() > end) return answered;
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
@@ -141,7 +170,13 @@ export class ReceiverTest {
   /** The next event, not yet appended, as a delivery: for requests that have to be refused. */
   get next(): Json {
     const { head, acked } = this.log;
-    const event = { sequence: head + 1, eventId: `refused-${randomBytes(6).toString('hex')}`, name: 'conformance.plain', timestamp: new Date().toISOString(), data: { topic: 'conformance', n: 0 } };
+    const event = {
+      sequence: head + 1,
+      eventId: `refused-${randomBytes(6).toString('hex')}`,
+      name: 'conformance.plain',
+      timestamp: new Date().toISOString(),
+      data: { topic: 'conformance', n: 0 },
+    };
     return { ...this.log.heartbeat(acked), head: head + 1, events: [event] };
   }
 
@@ -155,10 +190,21 @@ export class ReceiverTest {
   async nothingApplied(): Promise<void> {
     const { head, acked } = this.log;
     const event = { ...this.next.events[0], sequence: head + 2 };
-    const { status, body } = await this.send({ ...this.log.heartbeat(acked), after: head + 1, head: head + 2, events: [event] });
-    assert.ok(status !== 200 || !(body?.ack > head), `what follows the refused delivery is acknowledged: HTTP ${status} ${JSON.stringify(body)}`);
+    const { status, body } = await this.send({
+      ...this.log.heartbeat(acked),
+      after: head + 1,
+      head: head + 2,
+      events: [event],
+    });
+    assert.ok(
+      status !== 200 || !(body?.ack > head),
+      `what follows the refused delivery is acknowledged: HTTP ${status} ${JSON.stringify(body)}`,
+    );
     if (!this.control.has('applied')) return;
-    assert.deepEqual((await this.applied()).filter(({ eventId }) => eventId?.startsWith('refused-')), []);
+    assert.deepEqual(
+      (await this.applied()).filter(({ eventId }) => eventId?.startsWith('refused-')),
+      [],
+    );
   }
 
   /** The claims of this registration's URL. Throws `NotApplicable` when it is not signed. */
@@ -176,11 +222,23 @@ export class ReceiverTest {
   }
 
   /** Sends a delivery with this server's signature; `change` makes its header, or its signing, another one. */
-  sendAs(identity: Identity, delivery: Json, change: { readonly header?: (right: Json) => Json; readonly token?: (right: string, body: Buffer) => string | null } = {}): Promise<Answered> {
+  sendAs(
+    identity: Identity,
+    delivery: Json,
+    change: {
+      readonly header?: (right: Json) => Json;
+      readonly token?: (right: string, body: Buffer) => string | null;
+    } = {},
+  ): Promise<Answered> {
     const body = Buffer.from(bodyOf(delivery));
     const right = identity.header(this.registered.url, delivery.subscriptionId);
     const token = detached(change.header?.(right) ?? right, body, identity.signer);
-    return this.send(delivery, { raw: body, headers: { 'mcp-delivery-signature': change.token === undefined ? token : change.token(token, body) } });
+    return this.send(delivery, {
+      raw: body,
+      headers: {
+        'mcp-delivery-signature': change.token === undefined ? token : change.token(token, body),
+      },
+    });
   }
 }
 

@@ -2,11 +2,16 @@
 import type { CheckResult, Outcome, Verdict } from '../verdict.ts';
 
 const STATUS: Readonly<Record<Verdict, 'SUCCESS' | 'FAILURE' | 'WARNING' | 'SKIPPED'>> = {
-  passed: 'SUCCESS', violated: 'FAILURE', warned: 'WARNING', 'not shown': 'SKIPPED', 'not applicable': 'SKIPPED',
+  passed: 'SUCCESS',
+  violated: 'FAILURE',
+  warned: 'WARNING',
+  'not shown': 'SKIPPED',
+  'not applicable': 'SKIPPED',
 };
 
 /** Folder of a run, relative to the results folder, as the suite names them. */
-export const checksFolder = ({ role }: Outcome, now: Date): string => `${role}-triggers-${now.toISOString().replace(/[:.]/g, '-')}`;
+export const checksFolder = ({ role }: Outcome, now: Date): string =>
+  `${role}-triggers-${now.toISOString().replace(/[:.]/g, '-')}`;
 
 /** The array to be written as `checks.json`. */
 export function checksReport({ results }: Outcome, now: Date): object[] {
@@ -17,7 +22,9 @@ export function checksReport({ results }: Outcome, now: Date): object[] {
     status: STATUS[result.verdict],
     timestamp: now.toISOString(),
     specReferences: [{ id: result.id, url: result.url }],
-    ...(result.verdict === 'violated' || result.verdict === 'warned' ? { errorMessage: result.reasons.join('; ') } : {}),
+    ...(result.verdict === 'violated' || result.verdict === 'warned'
+      ? { errorMessage: result.reasons.join('; ') }
+      : {}),
     details: { verdict: result.verdict, reasons: result.reasons, scenarios: result.scenarios },
   }));
 }

@@ -1,7 +1,12 @@
 /** A callback that the kit owns: keeps every request byte by byte and answers as the scenario says. */
 import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Json } from '../wire/session.ts';
 
@@ -29,14 +34,21 @@ export interface Reply {
 }
 
 /** The last number that a delivery covers. */
-export const lastOf = ({ after, events = [], gaps = [] }: Json): number => Math.max(after, ...events.map(({ sequence }: Json) => sequence), ...gaps.map(({ to }: Json) => to));
+export const lastOf = ({ after, events = [], gaps = [] }: Json): number =>
+  Math.max(
+    after,
+    ...events.map(({ sequence }: Json) => sequence),
+    ...gaps.map(({ to }: Json) => to),
+  );
 
 /** Takes everything. */
 export const acknowledge = ({ delivery }: Hit): Reply => ({ body: { ack: lastOf(delivery) } });
 
 /** base64 of HMAC-SHA256 under a `whsec_` secret. */
 export const hmac = (secret: string, content: string | Buffer): string =>
-  createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64')).update(content).digest('base64');
+  createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64'))
+    .update(content)
+    .digest('base64');
 
 export const newSecret = (bytes = 32): string => `whsec_${randomBytes(bytes).toString('base64')}`;
 
@@ -49,7 +61,9 @@ export class CallbackEndpoint {
   /** How a delivery is answered; `n` counts them from 1. */
   answer: (hit: Hit, n: number) => Reply | Promise<Reply> = acknowledge;
   /** How a challenge is answered. */
-  consent: (hit: Hit) => Reply | Promise<Reply> = ({ delivery: { challenge } }) => ({ body: { challenge, proof: hmac(this.secret, `challenge.${challenge}`) } });
+  consent: (hit: Hit) => Reply | Promise<Reply> = ({ delivery: { challenge } }) => ({
+    body: { challenge, proof: hmac(this.secret, `challenge.${challenge}`) },
+  });
   readonly hits: Hit[] = [];
   readonly #server: Server;
   readonly #path = `/callback/${randomBytes(9).toString('base64url')}`;
@@ -60,21 +74,43 @@ export class CallbackEndpoint {
     this.#server = createServer((request, response) => {
       const chunks: Buffer[] = [];
       request.on('error', () => response.destroy());
-      request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-        const raw = Buffer.concat(chunks);
-        const message = parse(raw);
-        const hit: Hit = {
-          method: request.method ?? '', path: request.url ?? '', headers: request.headers, raw, message, delivery: message?.params ?? {}, at: Date.now(),
-          names: request.rawHeaders.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()),
-        };
-        this.hits.push(hit);
-        void (async () => {
-          const { status = 200, headers = {}, body } = await (hit.delivery.challenge === undefined ? this.answer(hit, this.deliveries.length) : this.consent(hit));
-          response.writeHead(status, { 'content-type': 'application/json', ...headers });
-          if (isGenerator(body)) await drip(body, response);
-          response.end(body === undefined || isGenerator(body) ? '' : typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body));
-        })().catch(() => response.destroy());
-      });
+      request
+        .on('data', (chunk: Buffer) => chunks.push(chunk))
+        .on('end', () => {
+          const raw = Buffer.concat(chunks);
+          const message = parse(raw);
+          const hit: Hit = {
+            method: request.method ?? '',
+            path: request.url ?? '',
+            headers: request.headers,
+            raw,
+            message,
+            delivery: message?.params ?? {},
+            at: Date.now(),
+            names: request.rawHeaders
+              .filter((_, at) => at % 2 === 0)
+              .map((name) => name.toLowerCase()),
+          };
+          this.hits.push(hit);
+          void (async () => {
+            const {
+              status = 200,
+              headers = {},
+              body,
+            } = await (hit.delivery.challenge === undefined
+              ? this.answer(hit, this.deliveries.length)
+              : this.consent(hit));
+            response.writeHead(status, { 'content-type': 'application/json', ...headers });
+            if (isGenerator(body)) await drip(body, response);
+            response.end(
+              body === undefined || isGenerator(body)
+                ? ''
+                : typeof body === 'string' || Buffer.isBuffer(body)
+                  ? body
+                  : JSON.stringify(body),
+            );
+          })().catch(() => response.destroy());
+        });
     });
   }
 
@@ -92,11 +128,19 @@ export class CallbackEndpoint {
   }
 
   /** What to register. */
-  get callback(): { readonly url: string; readonly secret: string } { return { url: this.url, secret: this.secret }; }
-  get challenges(): readonly Hit[] { return this.hits.filter(({ delivery }) => delivery.challenge !== undefined); }
-  get deliveries(): readonly Hit[] { return this.hits.filter(({ delivery }) => delivery.challenge === undefined); }
+  get callback(): { readonly url: string; readonly secret: string } {
+    return { url: this.url, secret: this.secret };
+  }
+  get challenges(): readonly Hit[] {
+    return this.hits.filter(({ delivery }) => delivery.challenge !== undefined);
+  }
+  get deliveries(): readonly Hit[] {
+    return this.hits.filter(({ delivery }) => delivery.challenge === undefined);
+  }
   /** Every event that came, in the order it came. */
-  get events(): readonly Json[] { return this.deliveries.flatMap(({ delivery }) => delivery.events ?? []); }
+  get events(): readonly Json[] {
+    return this.deliveries.flatMap(({ delivery }) => delivery.events ?? []);
+  }
 
   async close(): Promise<void> {
     this.#server.closeAllConnections();
@@ -105,7 +149,8 @@ export class CallbackEndpoint {
   }
 }
 
-const isGenerator = (body: Reply['body']): body is AsyncGenerator<string> => typeof body === 'object' && Symbol.asyncIterator in body;
+const isGenerator = (body: Reply['body']): body is AsyncGenerator<string> =>
+  typeof body === 'object' && Symbol.asyncIterator in body;
 
 async function drip(pieces: AsyncGenerator<string>, response: ServerResponse): Promise<void> {
   for await (const piece of pieces) {

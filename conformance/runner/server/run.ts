@@ -17,15 +17,35 @@ export interface ServerRun extends SuiteRun {
 }
 
 /** Runs it. Rejects with `NoServer` when there is nothing to test, before anything else happens. */
-export async function runServer({ scenarios, access, control: controlUrl, callbackBase, extension, ...run }: ServerRun): Promise<Outcome> {
+export async function runServer({
+  scenarios,
+  access,
+  control: controlUrl,
+  callbackBase,
+  extension,
+  ...run
+}: ServerRun): Promise<Outcome> {
   const startedAt = Date.now();
   const eras = await erasOf(access);
   const control = controlUrl === undefined ? Control.none : await Control.at(controlUrl);
-  const subject: ServerSubject = { access, control, eras, callbackBase, extension, requirements: run.requirements.checks };
-  const tasksOf = (scenario: ServerScenario): Task[] => erasFor(scenario, eras).map((era) => ({
-    name: `${scenario.name} (${era})`, alone: scenario.alone === true, run: () => ServerTest.run(scenario, subject, era),
-  }));
-  return runSuite({ role: 'server', subject: shown(access.url), scenarios, tasksOf, startedAt }, run);
+  const subject: ServerSubject = {
+    access,
+    control,
+    eras,
+    callbackBase,
+    extension,
+    requirements: run.requirements.checks,
+  };
+  const tasksOf = (scenario: ServerScenario): Task[] =>
+    erasFor(scenario, eras).map((era) => ({
+      name: `${scenario.name} (${era})`,
+      alone: scenario.alone === true,
+      run: () => ServerTest.run(scenario, subject, era),
+    }));
+  return runSuite(
+    { role: 'server', subject: shown(access.url), scenarios, tasksOf, startedAt },
+    run,
+  );
 }
 
 /** The revisions this server speaks, newest first. Throws `NoServer` when it speaks none. */
@@ -42,7 +62,11 @@ async function erasOf(access: Access): Promise<Era[]> {
       last = error;
     }
   }
-  if (spoken.length === 0) throw new NoServer(`what answers at ${shown(access.url)} is no MCP server that can be tested: ${explain(last)}`, { cause: last });
+  if (spoken.length === 0)
+    throw new NoServer(
+      `what answers at ${shown(access.url)} is no MCP server that can be tested: ${explain(last)}`,
+      { cause: last },
+    );
   return spoken;
 }
 
@@ -53,4 +77,7 @@ function erasFor({ eras: wanted }: ServerScenario, spoken: readonly Era[]): read
 }
 
 /** Without what may be secret in it. */
-const shown = (url: string): string => { const { origin, pathname } = new URL(url); return origin + pathname; };
+const shown = (url: string): string => {
+  const { origin, pathname } = new URL(url);
+  return origin + pathname;
+};

@@ -7,7 +7,9 @@ export class StreamReader {
   /** Everything, in order. */
   readonly messages: Message[] = [];
   /** How it ended; undefined while it is open. */
-  ended: { readonly result?: Json; readonly error?: Message['error']; readonly broke?: unknown } | undefined;
+  ended:
+    | { readonly result?: Json; readonly error?: Message['error']; readonly broke?: unknown }
+    | undefined;
   readonly over: Promise<void>;
   readonly #close: () => void;
 
@@ -19,19 +21,29 @@ export class StreamReader {
 
   /** `params` of the deliveries. Whether they are tagged as they should be is another question: the response belongs to this request. */
   get deliveries(): Json[] {
-    return this.messages.filter(({ method }) => method === 'notifications/triggers/delivery').map(({ params }) => params ?? {});
+    return this.messages
+      .filter(({ method }) => method === 'notifications/triggers/delivery')
+      .map(({ params }) => params ?? {});
   }
 
-  get events(): Json[] { return this.deliveries.flatMap(({ events }) => events ?? []); }
+  get events(): Json[] {
+    return this.deliveries.flatMap(({ events }) => events ?? []);
+  }
 
-  close(): void { this.#close(); }
+  close(): void {
+    this.#close();
+  }
 
   async #read({ messages, requestId }: OpenStream): Promise<void> {
     try {
       for await (const message of messages) {
         this.messages.push(message);
-        if (message.method === undefined && (message.id === requestId || message.error !== undefined)) {
-          this.ended = message.error === undefined ? { result: message.result } : { error: message.error };
+        if (
+          message.method === undefined &&
+          (message.id === requestId || message.error !== undefined)
+        ) {
+          this.ended =
+            message.error === undefined ? { result: message.result } : { error: message.error };
           return;
         }
       }

@@ -4,7 +4,9 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { specFile } from '../spec-files.ts';
 
-const schema = JSON.parse(readFileSync(specFile('spec-schema', 'draft', 'schema.json'), 'utf8')) as { readonly $id?: string; readonly $defs: Readonly<Record<string, unknown>> };
+const schema = JSON.parse(
+  readFileSync(specFile('spec-schema', 'draft', 'schema.json'), 'utf8'),
+) as { readonly $id?: string; readonly $defs: Readonly<Record<string, unknown>> };
 const ID = schema.$id ?? 'schema.json';
 const ajv = new Ajv2020({ strict: false, allErrors: false, schemas: [schema] });
 (addFormats as unknown as (target: Ajv2020) => void)(ajv);
@@ -40,7 +42,8 @@ export function requireResult(method: string, result: unknown): void {
   const shapes = RESULT_OF[method];
   if (shapes === undefined) return;
   const complaints = shapes.map((shape) => complaint(shape, result));
-  if (!complaints.includes(null)) throw new Error(`${method} answered with no valid result: ${complaints.join(' and ')}`);
+  if (!complaints.includes(null))
+    throw new Error(`${method} answered with no valid result: ${complaints.join(' and ')}`);
 }
 
 /** Throws when `value` is no valid `type`. */

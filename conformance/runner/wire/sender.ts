@@ -35,23 +35,55 @@ export function webhookIdOf(delivery: Json): string {
   const { subscriptionId, epoch, after, gaps = [] } = delivery;
   const last = lastOf(delivery);
   if (last === after) return `msg_${randomBytes(24).toString('base64url')}`;
-  const fields = [subscriptionId, epoch, after, last, gaps.map(({ from, to }: Json) => `${from}-${to}`).join(',')].join('\n');
+  const fields = [
+    subscriptionId,
+    epoch,
+    after,
+    last,
+    gaps.map(({ from, to }: Json) => `${from}-${to}`).join(','),
+  ].join('\n');
   return `msg_${createHash('sha256').update(fields).digest('base64url').slice(0, 32)}`;
 }
 
 /** The body of a callback request. */
-export const bodyOf = (delivery: Json): string => JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD, params: delivery });
+export const bodyOf = (delivery: Json): string =>
+  JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD, params: delivery });
 
 /** POSTs a delivery to a callback. Rejects when nothing answers. */
-export async function sendDelivery(url: string, delivery: Json, { secrets, raw = bodyOf(delivery), webhookId = webhookIdOf(delivery), timestamp = seconds(), signatures, headers = {} }: Sending): Promise<Answered> {
+export async function sendDelivery(
+  url: string,
+  delivery: Json,
+  {
+    secrets,
+    raw = bodyOf(delivery),
+    webhookId = webhookIdOf(delivery),
+    timestamp = seconds(),
+    signatures,
+    headers = {},
+  }: Sending,
+): Promise<Answered> {
   const body = Buffer.from(raw);
-  const right = secrets.map((secret) => `v1,${hmac(secret, Buffer.concat([Buffer.from(`${webhookId}.${timestamp}.`), body]))}`);
+  const right = secrets.map(
+    (secret) =>
+      `v1,${hmac(secret, Buffer.concat([Buffer.from(`${webhookId}.${timestamp}.`), body]))}`,
+  );
   const all: Record<string, string | null> = {
-    'content-type': 'application/json', 'user-agent': 'triggers-conformance', 'mcp-subscription-id': String(delivery?.subscriptionId),
-    'webhook-id': webhookId, 'webhook-timestamp': timestamp, 'webhook-signature': signatures?.(right) ?? right.join(' '), ...headers,
+    'content-type': 'application/json',
+    'user-agent': 'triggers-conformance',
+    'mcp-subscription-id': String(delivery?.subscriptionId),
+    'webhook-id': webhookId,
+    'webhook-timestamp': timestamp,
+    'webhook-signature': signatures?.(right) ?? right.join(' '),
+    ...headers,
   };
   const kept = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null);
-  const response = await fetch(url, { method: 'POST', headers: kept, body: new Uint8Array(body), redirect: 'manual', signal: AbortSignal.timeout(15_000) });
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: kept,
+    body: new Uint8Array(body),
+    redirect: 'manual',
+    signal: AbortSignal.timeout(15_000),
+  });
   return { status: response.status, body: parse(await response.text()) };
 }
 

@@ -88,7 +88,13 @@ export class Session {
   readonly #sessionId: string | null;
   #id = 0;
 
-  private constructor(era: Era, access: Access, extension: string, capabilities: Json, sessionId: string | null) {
+  private constructor(
+    era: Era,
+    access: Access,
+    extension: string,
+    capabilities: Json,
+    sessionId: string | null,
+  ) {
     this.era = era;
     this.access = access;
     this.extension = extension;
@@ -104,9 +110,19 @@ export class Session {
       if (error !== undefined) throw new RpcError(error, status);
       return new Session(era, access, extension, result?.capabilities ?? {}, null);
     }
-    const answer = await probe.ask('initialize', { protocolVersion: era, capabilities: { experimental: { [extension]: {} } }, clientInfo: CLIENT });
+    const answer = await probe.ask('initialize', {
+      protocolVersion: era,
+      capabilities: { experimental: { [extension]: {} } },
+      clientInfo: CLIENT,
+    });
     if (answer.error !== undefined) throw new RpcError(answer.error, answer.status);
-    const session = new Session(era, access, extension, answer.result?.capabilities ?? {}, answer.headers.get('mcp-session-id'));
+    const session = new Session(
+      era,
+      access,
+      extension,
+      answer.result?.capabilities ?? {},
+      answer.headers.get('mcp-session-id'),
+    );
     await session.notify('notifications/initialized', {});
     return session;
   }
@@ -128,48 +144,92 @@ export class Session {
   /** The refusal. Throws when there is none. */
   async refusal(method: string, params: object = {}, asking: Asking = {}): Promise<RpcError> {
     const { result, error, status } = await this.ask(method, params, asking);
-    if (error === undefined) throw new Error(`${method} was not refused; it answered ${JSON.stringify(result)?.slice(0, 200)}`);
+    if (error === undefined)
+      throw new Error(
+        `${method} was not refused; it answered ${JSON.stringify(result)?.slice(0, 200)}`,
+      );
     return new RpcError(error, status);
   }
 
   /** The whole answer, whatever it is. Throws when none comes. */
   async ask(method: string, params: object = {}, asking: Asking = {}): Promise<Answer> {
     const id = ++this.#id;
-    const signal = AbortSignal.any([AbortSignal.timeout(DEADLINE_MS), ...(asking.signal ? [asking.signal] : [])]);
+    const signal = AbortSignal.any([
+      AbortSignal.timeout(DEADLINE_MS),
+      ...(asking.signal ? [asking.signal] : []),
+    ]);
     const response = await this.#post(id, method, params, asking, signal);
     const messages: Message[] = [];
     for await (const message of messagesOf(response)) {
       messages.push(message);
       if (message.id === id && message.method === undefined) break;
     }
-    const answer = messages.findLast((message) => message.id === id && message.method === undefined);
+    const answer = messages.findLast(
+      (message) => message.id === id && message.method === undefined,
+    );
     // An error that came before the request was understood has no id.
     const error = answer?.error ?? messages.find((message) => message.error !== undefined)?.error;
-    if (answer?.result === undefined && error === undefined) throw new Error(`${method} was not answered: HTTP ${response.status}${response.status === 401 || response.status === 403 ? ', so give an access token with --token' : ` with ${messages.length} JSON messages`}`);
-    return { status: response.status, headers: response.headers, messages, result: answer?.result, error };
+    if (answer?.result === undefined && error === undefined)
+      throw new Error(
+        `${method} was not answered: HTTP ${response.status}${response.status === 401 || response.status === 403 ? ', so give an access token with --token' : ` with ${messages.length} JSON messages`}`,
+      );
+    return {
+      status: response.status,
+      headers: response.headers,
+      messages,
+      result: answer?.result,
+      error,
+    };
   }
 
   /** Opens a stream. The first thing that comes may be an error. */
   async open(method: string, params: object, asking: Asking = {}): Promise<OpenStream> {
     const id = ++this.#id;
     const stop = new AbortController();
-    const response = await this.#post(id, method, params, asking, AbortSignal.any([stop.signal, ...(asking.signal ? [asking.signal] : [])]));
+    const response = await this.#post(
+      id,
+      method,
+      params,
+      asking,
+      AbortSignal.any([stop.signal, ...(asking.signal ? [asking.signal] : [])]),
+    );
     return { requestId: id, messages: messagesOf(response), close: () => stop.abort() };
   }
 
   /** Sends a notification. */
   async notify(method: string, params: object): Promise<void> {
-    const response = await this.#post(undefined, method, params, {}, AbortSignal.timeout(DEADLINE_MS));
+    const response = await this.#post(
+      undefined,
+      method,
+      params,
+      {},
+      AbortSignal.timeout(DEADLINE_MS),
+    );
     await response.body?.cancel();
   }
 
-  async #post(id: number | undefined, method: string, params: object, { clientCapabilities, meta, headers, signal: _ }: Asking, signal: AbortSignal): Promise<Response> {
+  async #post(
+    id: number | undefined,
+    method: string,
+    params: object,
+    { clientCapabilities, meta, headers, signal: _ }: Asking,
+    signal: AbortSignal,
+  ): Promise<Response> {
     const modern = this.era === '2026-07-28';
     const declared = clientCapabilities ?? { extensions: { [this.extension]: {} } };
-    const envelope = { [`${META}/protocolVersion`]: this.era, [`${META}/clientInfo`]: CLIENT, [`${META}/clientCapabilities`]: declared };
+    const envelope = {
+      [`${META}/protocolVersion`]: this.era,
+      [`${META}/clientInfo`]: CLIENT,
+      [`${META}/clientCapabilities`]: declared,
+    };
     const own = (params as { readonly _meta?: object })._meta;
     const _meta = { ...(modern ? envelope : {}), ...own, ...meta };
-    const body = { jsonrpc: '2.0', ...(id === undefined ? {} : { id }), method, params: { ...params, ...(Object.keys(_meta).length > 0 ? { _meta } : {}) } };
+    const body = {
+      jsonrpc: '2.0',
+      ...(id === undefined ? {} : { id }),
+      method,
+      params: { ...params, ...(Object.keys(_meta).length > 0 ? { _meta } : {}) },
+    };
     try {
       return await fetch(this.access.url, {
         method: 'POST',
@@ -181,7 +241,9 @@ export class Session {
           ...(method === 'initialize' ? {} : { 'mcp-protocol-version': this.era }),
           ...(modern ? { 'mcp-method': method } : {}),
           ...(this.#sessionId === null ? {} : { 'mcp-session-id': this.#sessionId }),
-          ...(this.access.token === undefined ? {} : { authorization: `Bearer ${this.access.token}` }),
+          ...(this.access.token === undefined
+            ? {}
+            : { authorization: `Bearer ${this.access.token}` }),
           ...headers,
         },
         body: JSON.stringify(body),

@@ -20,7 +20,11 @@ export async function* messagesOf(response: Response): AsyncGenerator<Message, v
     return;
   }
   const ready: Message[] = [];
-  const parser = createParser({ onEvent: ({ data }) => { if (data !== '') ready.push(parse(data)); } });
+  const parser = createParser({
+    onEvent: ({ data }) => {
+      if (data !== '') ready.push(parse(data));
+    },
+  });
   const decoder = new TextDecoder('utf-8', { fatal: true });
   const reader = response.body.getReader();
   try {
@@ -39,6 +43,8 @@ function parse(text: string): Message {
   try {
     return JSON.parse(text) as Message;
   } catch {
-    throw new Error(`the peer sent something that is no JSON: ${JSON.stringify(text.slice(0, 80))}`);
+    throw new Error(
+      `the peer sent something that is no JSON: ${JSON.stringify(text.slice(0, 80))}`,
+    );
   }
 }

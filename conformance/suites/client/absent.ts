@@ -3,7 +3,17 @@ import assert from 'node:assert/strict';
 import { methodNotFound, type Call } from '../../runner/client/exchange.ts';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
 
-const METHODS = ['list', 'subscribe', 'update', 'get', 'subscriptions', 'unsubscribe', 'pull', 'stream', 'ack'].map((name) => `triggers/${name}`);
+const METHODS = [
+  'list',
+  'subscribe',
+  'update',
+  'get',
+  'subscriptions',
+  'unsubscribe',
+  'pull',
+  'stream',
+  'ack',
+].map((name) => `triggers/${name}`);
 const GREETINGS = ['server/discover', 'initialize'];
 /** Absence is what is checked: so long is looked at. */
 const LOOK_MS = 1200;
@@ -14,16 +24,22 @@ const calls = (t: ClientTest): readonly Call[] => t.server.callsOf(...METHODS);
 
 /** From now on the server has no method of the extension. */
 function remove(t: ClientTest): void {
-  for (const method of METHODS) t.server.behave(method, () => { throw methodNotFound(); });
+  for (const method of METHODS)
+    t.server.behave(method, () => {
+      throw methodNotFound();
+    });
 }
 
 /** Whatever is asked of the extension after the first answer that it is not there. */
 async function afterRefusal(t: ClientTest): Promise<readonly string[]> {
-  const refused = (): Call | undefined => calls(t).find(({ answer }) => answer?.error?.code === -32601);
+  const refused = (): Call | undefined =>
+    calls(t).find(({ answer }) => answer?.error?.code === -32601);
   await t.until('the client to call a method of the extension', () => refused() !== undefined);
   await t.pause(LOOK_MS);
   const until = refused()!.answeredAt! + UNDER_WAY_MS;
-  return calls(t).filter(({ at }) => at > until).map(({ method }) => method);
+  return calls(t)
+    .filter(({ at }) => at > until)
+    .map(({ method }) => method);
 }
 
 export const absent = [
@@ -35,9 +51,19 @@ export const absent = [
     async run(t) {
       t.server.settings = undefined;
       t.start({ drain: 'stream' });
-      await t.until('the client to greet the server', () => t.server.callsOf(...GREETINGS).some(({ answer }) => answer?.result !== undefined));
+      await t.until('the client to greet the server', () =>
+        t.server.callsOf(...GREETINGS).some(({ answer }) => answer?.result !== undefined),
+      );
       await t.pause(LOOK_MS);
-      await t.check('cap-no-call', `no method of the extension is called in ${LOOK_MS / 1000} s`, () => assert.deepEqual(calls(t).map(({ method }) => method), []));
+      await t.check(
+        'cap-no-call',
+        `no method of the extension is called in ${LOOK_MS / 1000} s`,
+        () =>
+          assert.deepEqual(
+            calls(t).map(({ method }) => method),
+            [],
+          ),
+      );
     },
   }),
   clientScenario({
@@ -47,7 +73,11 @@ export const absent = [
     async run(t) {
       remove(t);
       t.start({ drain: 'stream' });
-      await t.check('cap-method-not-found', 'after -32601 no method of the extension is called', async () => assert.deepEqual(await afterRefusal(t), []));
+      await t.check(
+        'cap-method-not-found',
+        'after -32601 no method of the extension is called',
+        async () => assert.deepEqual(await afterRefusal(t), []),
+      );
     },
   }),
   clientScenario({
@@ -60,7 +90,11 @@ export const absent = [
       await t.untilAcked(2);
       remove(t);
       t.server.stream?.cut();
-      await t.check('cap-method-not-found', 'after -32601 in the middle of a log no method of the extension is called', async () => assert.deepEqual(await afterRefusal(t), []));
+      await t.check(
+        'cap-method-not-found',
+        'after -32601 in the middle of a log no method of the extension is called',
+        async () => assert.deepEqual(await afterRefusal(t), []),
+      );
     },
   }),
 ];

@@ -25,69 +25,149 @@ const SENDERS: Readonly<Record<'stream' | 'pull', Sender>> = {
   },
 };
 
-const numbers = (t: ClientTest, epoch: string): number[] => t.applied.filter((line) => line.applied === 'event' && line.epoch === epoch).map(({ sequence }) => sequence!);
+const numbers = (t: ClientTest, epoch: string): number[] =>
+  t.applied
+    .filter((line) => line.applied === 'event' && line.epoch === epoch)
+    .map(({ sequence }) => sequence!);
 
-export const applying = (['stream', 'pull'] as const).map((drain) => clientScenario({
-  name: `${drain}: applying deliveries`,
-  about: 'Every number is applied once and in order, whatever is delivered.',
-  checks: ['dlv-repeat', 'recv-duplicate', 'recv-missing', 'recv-missing-fetch', 'recv-epoch', 'recv-left-epoch', 'recv-epoch-repeat'],
-  async run(t) {
-    const { server } = t;
-    const send = SENDERS[drain];
-    await t.drain(drain);
-    server.append(3);
-    await t.untilAcked(3);
-
-    await t.check('dlv-repeat', 'numbers that it has come again, with a new one behind them: the new one is acknowledged', async () => {
-      await send(t, () => {
-        server.append(1);
-        return server.log.delivery(1);
-      });
-      await t.untilAcked(4);
-    });
-
-    const { epoch } = server.log;
-    const sentAt = await send(t, () => {
+export const applying = (['stream', 'pull'] as const).map((drain) =>
+  clientScenario({
+    name: `${drain}: applying deliveries`,
+    about: 'Every number is applied once and in order, whatever is delivered.',
+    checks: [
+      'dlv-repeat',
+      'recv-duplicate',
+      'recv-missing',
+      'recv-missing-fetch',
+      'recv-epoch',
+      'recv-left-epoch',
+      'recv-epoch-repeat',
+    ],
+    async run(t) {
+      const { server } = t;
+      const send = SENDERS[drain];
+      await t.drain(drain);
       server.append(3);
-      return server.log.delivery(5);
-    });
-    const asked = () => t.draining.find(({ at, params }) => at >= sentAt && (params.after?.sequence ?? 4) <= 4);
-    await t.until('the client to ask for the numbers that are missing', () => asked() !== undefined || t.acked > 4).catch(() => undefined);
-    await t.check('recv-missing', 'a delivery after 5 is not applied when only 4 numbers are', () => {
-      assert.deepEqual(t.acks.filter(({ at, sequence }) => sequence > 4 && at < (asked()?.at ?? Infinity)), [], 'numbers above 4 were acknowledged first');
-    });
-    await t.check('recv-missing-fetch', 'the missing numbers are asked for, from its own position', () => {
-      const { after = { epoch, sequence: 4 } } = asked()?.params ?? assert.fail('they were not asked for');
-      assert.deepEqual(after, { epoch, sequence: 4 });
-    });
-    await t.check('recv-missing', 'it goes on when they have come', () => t.untilAcked(7));
-    await t.check(['recv-duplicate', 'recv-missing'], 'the application got every number once, in order', () => assert.deepEqual(numbers(t, epoch), [1, 2, 3, 4, 5, 6, 7]));
+      await t.untilAcked(3);
 
-    // The last two acknowledgements are what the server has lost: they come again as 1 and 2.
-    const before = [...server.log.events];
-    server.log.acked = 5;
-    server.log.loseEpoch();
-    server.stream?.finish();
-    await t.untilAcked(2);
-    server.append(1);
-    await t.untilAcked(3);
-    await t.check('recv-epoch', 'the application is told that the log was lost before it gets an event of the new epoch', () => {
-      const lost = t.applied.findIndex(({ applied }) => applied === 'lost');
-      const first = t.applied.findIndex((line) => line.applied === 'event' && line.epoch !== epoch);
-      assert.deepEqual([t.applied[lost]?.epoch, t.applied[lost]?.sequence, lost < first], [epoch, 7, true]);
-    });
-    await t.check('recv-epoch-repeat', 'events that it had are not applied again under their new numbers', () => {
-      const ids = t.applied.filter(({ applied }) => applied === 'event').map(({ eventId }) => eventId);
-      assert.equal(new Set(ids).size, ids.length);
-    });
+      await t.check(
+        'dlv-repeat',
+        'numbers that it has come again, with a new one behind them: the new one is acknowledged',
+        async () => {
+          await send(t, () => {
+            server.append(1);
+            return server.log.delivery(1);
+          });
+          await t.untilAcked(4);
+        },
+      );
 
-    const late = { sequence: 8, eventId: 'event-late', name: 'conformance.plain', timestamp: '2026-01-01T00:00:00.000Z', data: {} };
-    const lateAt = await send(t, () => ({ ...server.log.heartbeat(0), epoch, head: 8, events: [...before, late] }));
-    await t.check('recv-left-epoch', 'a late delivery of the epoch before is followed by more of the new one', async () => {
+      const { epoch } = server.log;
+      const sentAt = await send(t, () => {
+        server.append(3);
+        return server.log.delivery(5);
+      });
+      const asked = () =>
+        t.draining.find(({ at, params }) => at >= sentAt && (params.after?.sequence ?? 4) <= 4);
+      await t
+        .until(
+          'the client to ask for the numbers that are missing',
+          () => asked() !== undefined || t.acked > 4,
+        )
+        .catch(() => undefined);
+      await t.check(
+        'recv-missing',
+        'a delivery after 5 is not applied when only 4 numbers are',
+        () => {
+          assert.deepEqual(
+            t.acks.filter(({ at, sequence }) => sequence > 4 && at < (asked()?.at ?? Infinity)),
+            [],
+            'numbers above 4 were acknowledged first',
+          );
+        },
+      );
+      await t.check(
+        'recv-missing-fetch',
+        'the missing numbers are asked for, from its own position',
+        () => {
+          const { after = { epoch, sequence: 4 } } =
+            asked()?.params ?? assert.fail('they were not asked for');
+          assert.deepEqual(after, { epoch, sequence: 4 });
+        },
+      );
+      await t.check('recv-missing', 'it goes on when they have come', () => t.untilAcked(7));
+      await t.check(
+        ['recv-duplicate', 'recv-missing'],
+        'the application got every number once, in order',
+        () => assert.deepEqual(numbers(t, epoch), [1, 2, 3, 4, 5, 6, 7]),
+      );
+
+      // The last two acknowledgements are what the server has lost: they come again as 1 and 2.
+      const before = [...server.log.events];
+      server.log.acked = 5;
+      server.log.loseEpoch();
+      server.stream?.finish();
+      await t.untilAcked(2);
       server.append(1);
-      await t.untilAcked(4);
-    });
-    await t.check('recv-left-epoch', 'nothing of the late delivery is acknowledged', () => assert.deepEqual(t.acks.filter((ack) => ack.epoch === epoch && ack.at >= lateAt), []));
-    await t.check('recv-left-epoch', 'nothing of it reaches the application', () => assert.equal(t.applied.some(({ eventId }) => eventId === 'event-late'), false));
-  },
-}));
+      await t.untilAcked(3);
+      await t.check(
+        'recv-epoch',
+        'the application is told that the log was lost before it gets an event of the new epoch',
+        () => {
+          const lost = t.applied.findIndex(({ applied }) => applied === 'lost');
+          const first = t.applied.findIndex(
+            (line) => line.applied === 'event' && line.epoch !== epoch,
+          );
+          assert.deepEqual(
+            [t.applied[lost]?.epoch, t.applied[lost]?.sequence, lost < first],
+            [epoch, 7, true],
+          );
+        },
+      );
+      await t.check(
+        'recv-epoch-repeat',
+        'events that it had are not applied again under their new numbers',
+        () => {
+          const ids = t.applied
+            .filter(({ applied }) => applied === 'event')
+            .map(({ eventId }) => eventId);
+          assert.equal(new Set(ids).size, ids.length);
+        },
+      );
+
+      const late = {
+        sequence: 8,
+        eventId: 'event-late',
+        name: 'conformance.plain',
+        timestamp: '2026-01-01T00:00:00.000Z',
+        data: {},
+      };
+      const lateAt = await send(t, () => ({
+        ...server.log.heartbeat(0),
+        epoch,
+        head: 8,
+        events: [...before, late],
+      }));
+      await t.check(
+        'recv-left-epoch',
+        'a late delivery of the epoch before is followed by more of the new one',
+        async () => {
+          server.append(1);
+          await t.untilAcked(4);
+        },
+      );
+      await t.check('recv-left-epoch', 'nothing of the late delivery is acknowledged', () =>
+        assert.deepEqual(
+          t.acks.filter((ack) => ack.epoch === epoch && ack.at >= lateAt),
+          [],
+        ),
+      );
+      await t.check('recv-left-epoch', 'nothing of it reaches the application', () =>
+        assert.equal(
+          t.applied.some(({ eventId }) => eventId === 'event-late'),
+          false,
+        ),
+      );
+    },
+  }),
+);

@@ -19,58 +19,68 @@ function loseAcks(t: ClientTest, above: number): void {
 /** For a message to arrive that is not answered. */
 const HEARD_MS = 150;
 
-const resuming = (['stream', 'pull'] as const).map((drain) => clientScenario({
-  name: `${drain}: going on after a broken connection`,
-  about: 'The client goes on where it is, not where the server believes it to be.',
-  checks: ['rec-from-applied'],
-  async run(t) {
-    const { server } = t;
-    await t.drain(drain);
-    server.append(3);
-    await t.untilAcked(3);
-    if (drain === 'stream') {
-      await t.check('rec-from-applied', 'it drains from what it has applied, not from the head that it has heard of', async () => {
-        const stream = await t.stream();
-        server.automatic = false;
-        server.log.append(2);
-        stream.send(server.log.heartbeat(3));
-        await t.pause(HEARD_MS);
-        const cutAt = Date.now();
-        stream.cut();
-        server.automatic = true;
-        const { epoch, sequence } = await t.nextDrain(cutAt, 'the client to drain again');
-        assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: 3 });
-      });
-      await t.untilAcked(5);
-    }
-    const applied = server.log.head;
-    // It applies two more, and the server does not hear of it.
-    loseAcks(t, applied);
-    server.append(2);
-    await t.untilAcked(applied + 2);
-    const brokenAt = Date.now();
-    server.stream?.cut();
-    await t.check('rec-from-applied', 'it drains from what it has applied, although the acknowledgement was lost with the connection', async () => {
-      const { epoch, sequence } = await t.nextDrain(brokenAt, 'the client to drain again');
-      assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: applied + 2 });
-    });
+const resuming = (['stream', 'pull'] as const).map((drain) =>
+  clientScenario({
+    name: `${drain}: going on after a broken connection`,
+    about: 'The client goes on where it is, not where the server believes it to be.',
+    checks: ['rec-from-applied'],
+    async run(t) {
+      const { server } = t;
+      await t.drain(drain);
+      server.append(3);
+      await t.untilAcked(3);
+      if (drain === 'stream') {
+        await t.check(
+          'rec-from-applied',
+          'it drains from what it has applied, not from the head that it has heard of',
+          async () => {
+            const stream = await t.stream();
+            server.automatic = false;
+            server.log.append(2);
+            stream.send(server.log.heartbeat(3));
+            await t.pause(HEARD_MS);
+            const cutAt = Date.now();
+            stream.cut();
+            server.automatic = true;
+            const { epoch, sequence } = await t.nextDrain(cutAt, 'the client to drain again');
+            assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: 3 });
+          },
+        );
+        await t.untilAcked(5);
+      }
+      const applied = server.log.head;
+      // It applies two more, and the server does not hear of it.
+      loseAcks(t, applied);
+      server.append(2);
+      await t.untilAcked(applied + 2);
+      const brokenAt = Date.now();
+      server.stream?.cut();
+      await t.check(
+        'rec-from-applied',
+        'it drains from what it has applied, although the acknowledgement was lost with the connection',
+        async () => {
+          const { epoch, sequence } = await t.nextDrain(brokenAt, 'the client to drain again');
+          assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: applied + 2 });
+        },
+      );
 
-    server.up = false;
-    server.stream?.cut();
-    const away = server.calls.length;
-    await t.until('the client to come back', () => server.calls.length > away);
-    server.behave('triggers/ack');
-    server.behave('triggers/pull');
-    server.up = true;
-    const upAt = Date.now();
-    await t.check('rec-from-applied', 'and when the server was away', async () => {
-      const { epoch, sequence } = await t.nextDrain(upAt, 'the client to drain again');
-      assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: applied + 2 });
-      server.append(1);
-      await t.untilAcked(server.log.head);
-    });
-  },
-}));
+      server.up = false;
+      server.stream?.cut();
+      const away = server.calls.length;
+      await t.until('the client to come back', () => server.calls.length > away);
+      server.behave('triggers/ack');
+      server.behave('triggers/pull');
+      server.up = true;
+      const upAt = Date.now();
+      await t.check('rec-from-applied', 'and when the server was away', async () => {
+        const { epoch, sequence } = await t.nextDrain(upAt, 'the client to drain again');
+        assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: applied + 2 });
+        server.append(1);
+        await t.untilAcked(server.log.head);
+      });
+    },
+  }),
+);
 
 const BASE_MS = 10;
 const ATTEMPTS = 10;
@@ -78,12 +88,16 @@ const AWAY_MS = 20_000;
 
 const backoff = clientScenario({
   name: 'connection: the server is away',
-  about: 'The server drops every connection for a while, and the times of the attempts are looked at.',
+  about:
+    'The server drops every connection for a while, and the times of the attempts are looked at.',
   checks: ['rec-backoff'],
   async run(t) {
     await t.follow({ suggested: { backoffBaseMs: BASE_MS } });
     const pauses = await pausesWhileAway(t);
-    for (const [what, problemOf] of [['it tries again, with pauses that grow', growthOf], ['the pauses are not the same for every client', jitterOf]] as const) {
+    for (const [what, problemOf] of [
+      ['it tries again, with pauses that grow', growthOf],
+      ['the pauses are not the same for every client', jitterOf],
+    ] as const) {
       // Random pauses can look like anything, but hardly twice.
       await t.check('rec-backoff', what, async () => {
         const problem = problemOf(pauses) && problemOf(await pausesWhileAway(t));
@@ -102,17 +116,23 @@ async function pausesWhileAway(t: ClientTest): Promise<readonly number[]> {
   const awayAt = Date.now();
   server.up = false;
   server.dropConnections();
-  await t.until('attempts to reconnect', () => attemptsIn(t, from).length >= ATTEMPTS || Date.now() - awayAt > AWAY_MS, AWAY_MS * 2);
+  await t.until(
+    'attempts to reconnect',
+    () => attemptsIn(t, from).length >= ATTEMPTS || Date.now() - awayAt > AWAY_MS,
+    AWAY_MS * 2,
+  );
   const attempts = attemptsIn(t, from);
   server.up = true;
-  if (attempts.length === 0) throw new Error(`it has made no attempt to reconnect in ${AWAY_MS / 1000} s`);
+  if (attempts.length === 0)
+    throw new Error(`it has made no attempt to reconnect in ${AWAY_MS / 1000} s`);
   return attempts.slice(1).map((at, index) => at - attempts[index]!);
 }
 
 /** When it tried: the times of the method it tried most often. */
 function attemptsIn({ server }: ClientTest, from: number): readonly number[] {
   const times = new Map<string, number[]>();
-  for (const { method, at } of server.calls.slice(from)) times.set(method, [...(times.get(method) ?? []), at]);
+  for (const { method, at } of server.calls.slice(from))
+    times.set(method, [...(times.get(method) ?? []), at]);
   return [...times.values()].toSorted((a, b) => b.length - a.length)[0] ?? [];
 }
 

@@ -33,20 +33,40 @@ export const errors = [
       await t.untilAcked(3);
 
       const before = t.program.applied.length;
-      const failedAt = await refuseNext(t, () => new Refusal(-32603, 'Subscription not found. Call triggers/subscribe to create it.'));
-      await t.check('err-client-unknown', 'an internal error, in the words of a lost subscription: it goes on where it was', async () => {
-        const { epoch, sequence } = await t.nextDrain(failedAt + 1, 'the client to drain again');
-        assert.deepEqual({ epoch, sequence, told: t.program.applied.slice(before) }, { epoch: log.epoch, sequence: 3, told: [] });
-      });
+      const failedAt = await refuseNext(
+        t,
+        () => new Refusal(-32603, 'Subscription not found. Call triggers/subscribe to create it.'),
+      );
+      await t.check(
+        'err-client-unknown',
+        'an internal error, in the words of a lost subscription: it goes on where it was',
+        async () => {
+          const { epoch, sequence } = await t.nextDrain(failedAt + 1, 'the client to drain again');
+          assert.deepEqual(
+            { epoch, sequence, told: t.program.applied.slice(before) },
+            { epoch: log.epoch, sequence: 3, told: [] },
+          );
+        },
+      );
 
       // The server has less than it had sent.
       log.events.length = 2;
       log.acked = 2;
-      const rewoundAt = await refuseNext(t, () => conflict('position', log, 'The position is of another epoch: the log has a new life. Start again from sequence 0 of data.epoch.'));
-      await t.check('err-client-unknown', 'a position that is too high, in the words of a lost log: it goes on from `data.acked`', async () => {
-        const { epoch, sequence } = await t.nextDrain(rewoundAt + 1, 'the client to drain again');
-        assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 2 });
-      });
+      const rewoundAt = await refuseNext(t, () =>
+        conflict(
+          'position',
+          log,
+          'The position is of another epoch: the log has a new life. Start again from sequence 0 of data.epoch.',
+        ),
+      );
+      await t.check(
+        'err-client-unknown',
+        'a position that is too high, in the words of a lost log: it goes on from `data.acked`',
+        async () => {
+          const { epoch, sequence } = await t.nextDrain(rewoundAt + 1, 'the client to drain again');
+          assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 2 });
+        },
+      );
       server.append(1);
       await t.until('the client to go on', () => t.acks.at(-1)?.sequence === 3);
 
@@ -54,23 +74,48 @@ export const errors = [
       log.acked = 0;
       log.loseEpoch();
       log.acked = 1;
-      const lostAt = await refuseNext(t, () => conflict('epoch', log, 'The position is beyond what exists or was sent. Use one at or below data.head, or data.sent to acknowledge.'));
-      await t.check('err-client-unknown', 'a lost log, in the words of a position that is too high: it goes on from 0 of the new epoch', async () => {
-        const { epoch, sequence } = await t.nextDrain(lostAt + 1, 'the client to drain again');
-        assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 0 });
-      });
+      const lostAt = await refuseNext(t, () =>
+        conflict(
+          'epoch',
+          log,
+          'The position is beyond what exists or was sent. Use one at or below data.head, or data.sent to acknowledge.',
+        ),
+      );
+      await t.check(
+        'err-client-unknown',
+        'a lost log, in the words of a position that is too high: it goes on from 0 of the new epoch',
+        async () => {
+          const { epoch, sequence } = await t.nextDrain(lostAt + 1, 'the client to drain again');
+          assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 0 });
+        },
+      );
       await t.untilAcked(3);
-      await t.check('rec-tell', 'the application is told of the lost log', () => assert.ok(t.applied.some((line) => line.applied === 'lost' && line.epoch === lost), 'nothing tells of it'));
+      await t.check('rec-tell', 'the application is told of the lost log', () =>
+        assert.ok(
+          t.applied.some((line) => line.applied === 'lost' && line.epoch === lost),
+          'nothing tells of it',
+        ),
+      );
 
       const { epoch, head, acked } = log;
       log.end();
       const told = t.program.applied.length;
-      const endedAt = await refuseNext(t, () => notFound({ reason: 'expired', final: { epoch, head: head + 2, acked } }, 'Internal error'));
-      await t.check('err-client-unknown', 'an expired subscription, in the words of an internal error: it subscribes again', async () => {
-        await t.until('the client to subscribe again', () => server.callsOf('triggers/subscribe').some(({ at }) => at >= endedAt));
-      });
+      const endedAt = await refuseNext(t, () =>
+        notFound({ reason: 'expired', final: { epoch, head: head + 2, acked } }, 'Internal error'),
+      );
+      await t.check(
+        'err-client-unknown',
+        'an expired subscription, in the words of an internal error: it subscribes again',
+        async () => {
+          await t.until('the client to subscribe again', () =>
+            server.callsOf('triggers/subscribe').some(({ at }) => at >= endedAt),
+          );
+        },
+      );
       await t.check('rec-tell', 'the application is told of the expired subscription', async () => {
-        await t.until('it to say so', () => t.applied.slice(told).some(({ applied }) => applied === 'lost' || applied === 'ended'));
+        await t.until('it to say so', () =>
+          t.applied.slice(told).some(({ applied }) => applied === 'lost' || applied === 'ended'),
+        );
       });
     },
   }),
@@ -89,11 +134,22 @@ export const errors = [
       await t.follow({ unsubscribeAfter: 2 });
       server.append(2);
       const unsubscribed = (): number => server.callsOf('triggers/unsubscribe').length;
-      await t.until('the client to unsubscribe', () => unsubscribed() > 0).catch(() => { throw new NotShown('the client does not unsubscribe after `unsubscribeAfter` events'); });
-      await t.check('uns-client-idempotent', 'NotFound in answer to `triggers/unsubscribe` is a success: it asks once and exits with code 0', async () => {
-        await t.until('the client to exit', () => t.program.ended !== undefined);
-        assert.deepEqual({ asked: unsubscribed(), code: t.program.ended?.code }, { asked: 1, code: 0 });
-      });
+      await t
+        .until('the client to unsubscribe', () => unsubscribed() > 0)
+        .catch(() => {
+          throw new NotShown('the client does not unsubscribe after `unsubscribeAfter` events');
+        });
+      await t.check(
+        'uns-client-idempotent',
+        'NotFound in answer to `triggers/unsubscribe` is a success: it asks once and exits with code 0',
+        async () => {
+          await t.until('the client to exit', () => t.program.ended !== undefined);
+          assert.deepEqual(
+            { asked: unsubscribed(), code: t.program.ended?.code },
+            { asked: 1, code: 0 },
+          );
+        },
+      );
     },
   }),
 ];

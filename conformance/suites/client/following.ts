@@ -3,26 +3,40 @@ import assert from 'node:assert/strict';
 import { withUnknownMembers } from '../../runner/client/newer.ts';
 import { clientScenario } from '../../runner/client/scenario.ts';
 
-const newer = (['stream', 'pull'] as const).map((drain) => clientScenario({
-  name: `${drain}: following a newer server`,
-  about: 'Events, gaps and heartbeats with members that the client does not know are applied and acknowledged all the same.',
-  checks: ['gen-ignore-unknown', 'gap-client-tells'],
-  eras: 'each',
-  async run(t) {
-    t.server.settings = withUnknownMembers(t.server.settings);
-    t.server.decorate = (value, method) => (method.startsWith('triggers/') || method.startsWith('notifications/') ? withUnknownMembers(value) : value);
-    await t.drain(drain);
-    t.server.append(3);
-    await t.check('gen-ignore-unknown', 'events in deliveries with unknown members are acknowledged', () => t.untilAcked(3));
-    t.server.log.appendGap(2);
-    t.server.append(1);
-    await t.check('gen-ignore-unknown', 'so are gaps with unknown members, and what follows them', () => t.untilAcked(6));
-    await t.check('gap-client-tells', 'the application is told of the gap', () => {
-      const { from, to, reason } = t.applied.find(({ applied }) => applied === 'gap') ?? {};
-      assert.deepEqual({ from, to, reason }, { from: 4, to: 5, reason: 'too_large' });
-    });
-  },
-}));
+const newer = (['stream', 'pull'] as const).map((drain) =>
+  clientScenario({
+    name: `${drain}: following a newer server`,
+    about:
+      'Events, gaps and heartbeats with members that the client does not know are applied and acknowledged all the same.',
+    checks: ['gen-ignore-unknown', 'gap-client-tells'],
+    eras: 'each',
+    async run(t) {
+      t.server.settings = withUnknownMembers(t.server.settings);
+      t.server.decorate = (value, method) =>
+        method.startsWith('triggers/') || method.startsWith('notifications/')
+          ? withUnknownMembers(value)
+          : value;
+      await t.drain(drain);
+      t.server.append(3);
+      await t.check(
+        'gen-ignore-unknown',
+        'events in deliveries with unknown members are acknowledged',
+        () => t.untilAcked(3),
+      );
+      t.server.log.appendGap(2);
+      t.server.append(1);
+      await t.check(
+        'gen-ignore-unknown',
+        'so are gaps with unknown members, and what follows them',
+        () => t.untilAcked(6),
+      );
+      await t.check('gap-client-tells', 'the application is told of the gap', () => {
+        const { from, to, reason } = t.applied.find(({ applied }) => applied === 'gap') ?? {};
+        assert.deepEqual({ from, to, reason }, { from: 4, to: 5, reason: 'too_large' });
+      });
+    },
+  }),
+);
 
 /** For a line on standard output to come. */
 const PRINTED_MS = 2000;
@@ -36,7 +50,9 @@ const crash = clientScenario({
     await t.follow();
     server.append(1);
     await t.untilAcked(1);
-    await t.until('it to print what it hands on', () => t.program.applied.length > 0, PRINTED_MS).catch(() => t.applied);
+    await t
+      .until('it to print what it hands on', () => t.program.applied.length > 0, PRINTED_MS)
+      .catch(() => t.applied);
     for (const method of ['triggers/ack', 'triggers/pull']) {
       server.behave(method, (_params, right) => {
         if (t.acked >= 4) t.program.kill('SIGKILL');
@@ -46,9 +62,16 @@ const crash = clientScenario({
     server.append(3);
     await t.untilAcked(4);
     await t.kill();
-    await t.check('ack-client-durable', 'everything that it had acknowledged it had handed on', () => {
-      assert.deepEqual(t.applied.filter(({ applied }) => applied === 'event').map(({ sequence }) => sequence), [1, 2, 3, 4]);
-    });
+    await t.check(
+      'ack-client-durable',
+      'everything that it had acknowledged it had handed on',
+      () => {
+        assert.deepEqual(
+          t.applied.filter(({ applied }) => applied === 'event').map(({ sequence }) => sequence),
+          [1, 2, 3, 4],
+        );
+      },
+    );
   },
 });
 

@@ -9,4 +9,13 @@ import { following } from './following.ts';
 import { lifetime } from './lifetime.ts';
 import { pace } from './pace.ts';
 
-export const triggersClient: readonly ClientScenario[] = [...connection, ...pace, ...following, ...absent, ...applying, ...errors, ...lifetime, ...callback];
+export const triggersClient: readonly ClientScenario[] = [
+  ...connection,
+  ...pace,
+  ...following,
+  ...absent,
+  ...applying,
+  ...errors,
+  ...lifetime,
+  ...callback,
+];

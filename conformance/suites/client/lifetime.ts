@@ -15,14 +15,24 @@ export const lifetime = [
       const { server } = t;
       Object.assign(server.log, { ttlMs: TTL_MS, renewAfterMs: RENEW_AFTER_MS });
       await t.follow();
-      const granted = server.callsOf('triggers/subscribe').find(({ answeredAt }) => answeredAt !== undefined)!.answeredAt!;
-      const renewals = () => server.callsOf('triggers/subscribe', 'triggers/update').filter(({ at }) => at >= granted + RENEW_AFTER_MS * 0.9);
-      await t.check('ttl-client-renews', `it renews after ${RENEW_AFTER_MS} ms and before the ${TTL_MS / 1000} s are over`, async () => {
-        await t.until('a renewal', () => renewals().length > 0, Math.min(TTL_MS, t.patienceMs));
-        const { method, params } = renewals()[0]!;
-        if (method === 'triggers/subscribe') assert.equal(params.key ?? server.log.key, server.log.key);
-        else assert.ok('ttlMs' in params, 'an update without "ttlMs" renews nothing');
-      });
+      const granted = server
+        .callsOf('triggers/subscribe')
+        .find(({ answeredAt }) => answeredAt !== undefined)!.answeredAt!;
+      const renewals = () =>
+        server
+          .callsOf('triggers/subscribe', 'triggers/update')
+          .filter(({ at }) => at >= granted + RENEW_AFTER_MS * 0.9);
+      await t.check(
+        'ttl-client-renews',
+        `it renews after ${RENEW_AFTER_MS} ms and before the ${TTL_MS / 1000} s are over`,
+        async () => {
+          await t.until('a renewal', () => renewals().length > 0, Math.min(TTL_MS, t.patienceMs));
+          const { method, params } = renewals()[0]!;
+          if (method === 'triggers/subscribe')
+            assert.equal(params.key ?? server.log.key, server.log.key);
+          else assert.ok('ttlMs' in params, 'an update without "ttlMs" renews nothing');
+        },
+      );
     },
   }),
   clientScenario({
@@ -34,14 +44,24 @@ export const lifetime = [
       await t.drain('stream');
       server.append(1);
       await t.untilAcked(1);
-      if (server.callsOf('triggers/list').length === 0) throw new NotApplicable('the client does not read the list of trigger types');
+      if (server.callsOf('triggers/list').length === 0)
+        throw new NotApplicable('the client does not read the list of trigger types');
       server.changeList();
       const changedAt = Date.now();
       (await t.stream()).notify('notifications/triggers/list_changed');
-      await t.check('list-changed-reread', 'it reads the list again, with the ETag that it has', async () => {
-        await t.until('the client to read the list again', () => server.callsOf('triggers/list').some(({ at }) => at >= changedAt));
-        assert.equal(server.callsOf('triggers/list').find(({ at }) => at >= changedAt)!.params.ifNoneMatch, 'types-1');
-      });
+      await t.check(
+        'list-changed-reread',
+        'it reads the list again, with the ETag that it has',
+        async () => {
+          await t.until('the client to read the list again', () =>
+            server.callsOf('triggers/list').some(({ at }) => at >= changedAt),
+          );
+          assert.equal(
+            server.callsOf('triggers/list').find(({ at }) => at >= changedAt)!.params.ifNoneMatch,
+            'types-1',
+          );
+        },
+      );
     },
   }),
 ];

@@ -13,86 +13,205 @@ class Attempts {
   readonly all: { readonly what: string; readonly answered: Answered }[] = [];
   readonly #t: ReceiverTest;
 
-  constructor(t: ReceiverTest) { this.#t = t; }
+  constructor(t: ReceiverTest) {
+    this.#t = t;
+  }
 
   /** Sends the next event with each token. Returns what was taken. */
   async tokens(rows: readonly (readonly [what: string, token: string])[]): Promise<string[]> {
-    return this.send(rows.map(([what, token]) => [what, { url: withToken(this.#t.registered.url, token) }]));
+    return this.send(
+      rows.map(([what, token]) => [what, { url: withToken(this.#t.registered.url, token) }]),
+    );
   }
 
-  async send(rows: readonly (readonly [what: string, sending: Partial<Sending> & { readonly url?: string; readonly key?: string }])[]): Promise<string[]> {
+  async send(
+    rows: readonly (readonly [
+      what: string,
+      sending: Partial<Sending> & { readonly url?: string; readonly key?: string },
+    ])[],
+  ): Promise<string[]> {
     const list = [];
-    for (const [what, { key, ...sending }] of rows) list.push({ what, answered: await this.#t.send(key === undefined ? this.#t.next : { ...this.#t.next, key }, sending) });
+    for (const [what, { key, ...sending }] of rows)
+      list.push({
+        what,
+        answered: await this.#t.send(
+          key === undefined ? this.#t.next : { ...this.#t.next, key },
+          sending,
+        ),
+      });
     this.all.push(...list);
-    return list.filter(({ answered }) => answered.status >= 200 && answered.status < 300).map(({ what }) => what);
+    return list
+      .filter(({ answered }) => answered.status >= 200 && answered.status < 300)
+      .map(({ what }) => what);
   }
 }
 
 export const address = [
   receiverScenario({
     name: 'address: tokens of others',
-    about: 'The token in the callback URL is replaced by ones that this receiver has not minted, and the right one is misused.',
+    about:
+      'The token in the callback URL is replaced by ones that this receiver has not minted, and the right one is misused.',
     checks: ['curl-alg', 'curl-body', 'curl-not-instead', 'curl-refusal'],
     async run(t) {
       const { header, claims, token } = t.token();
       const attempts = new Attempts(t);
       const [first = '', second = '', third = ''] = token.split('.');
       await t.deliver(1);
-      await t.check('curl-alg', 'its own token is signed with Ed25519', () => assert.ok(['EdDSA', 'Ed25519'].includes(header.alg), `alg is ${header.alg}`));
-      await t.check('curl-alg', 'tokens with another alg are refused', async () => assert.deepEqual(await attempts.tokens([
-        ['none', compact({ ...header, alg: 'none' }, claims, unsigned)],
-        ['none, with the signature of the right one', `${Buffer.from(JSON.stringify({ ...header, alg: 'none' })).toString('base64url')}.${second}.${third}`],
-        ['HS256 under the secret', compact({ ...header, alg: 'HS256' }, claims, hs256(Buffer.from(t.registered.secret.slice(6), 'base64')))],
-        ['HS256 under nothing', compact({ ...header, alg: 'HS256' }, claims, hs256(''))],
-        ['ES256', compact({ ...header, alg: 'ES256' }, claims, es256())],
-      ]), []));
-      await t.check('curl-refusal', 'so are tokens that were changed', async () => assert.deepEqual(await attempts.tokens([
-        ['a later exp', `${first}.${Buffer.from(JSON.stringify({ ...claims, exp: claims.exp + 1 })).toString('base64url')}.${third}`],
-        ['another signature', `${first}.${second}.${'A'.repeat(86)}`], ['no signature', `${first}.${second}.`], ['nothing', ''],
-      ]), []));
-      await t.check('curl-body', 'a body with another key than the token is refused', async () => assert.deepEqual(await attempts.send([['another key', { key: 'somebody-elses' }]]), []));
+      await t.check('curl-alg', 'its own token is signed with Ed25519', () =>
+        assert.ok(['EdDSA', 'Ed25519'].includes(header.alg), `alg is ${header.alg}`),
+      );
+      await t.check('curl-alg', 'tokens with another alg are refused', async () =>
+        assert.deepEqual(
+          await attempts.tokens([
+            ['none', compact({ ...header, alg: 'none' }, claims, unsigned)],
+            [
+              'none, with the signature of the right one',
+              `${Buffer.from(JSON.stringify({ ...header, alg: 'none' })).toString('base64url')}.${second}.${third}`,
+            ],
+            [
+              'HS256 under the secret',
+              compact(
+                { ...header, alg: 'HS256' },
+                claims,
+                hs256(Buffer.from(t.registered.secret.slice(6), 'base64')),
+              ),
+            ],
+            ['HS256 under nothing', compact({ ...header, alg: 'HS256' }, claims, hs256(''))],
+            ['ES256', compact({ ...header, alg: 'ES256' }, claims, es256())],
+          ]),
+          [],
+        ),
+      );
+      await t.check('curl-refusal', 'so are tokens that were changed', async () =>
+        assert.deepEqual(
+          await attempts.tokens([
+            [
+              'a later exp',
+              `${first}.${Buffer.from(JSON.stringify({ ...claims, exp: claims.exp + 1 })).toString('base64url')}.${third}`,
+            ],
+            ['another signature', `${first}.${second}.${'A'.repeat(86)}`],
+            ['no signature', `${first}.${second}.`],
+            ['nothing', ''],
+          ]),
+          [],
+        ),
+      );
+      await t.check('curl-body', 'a body with another key than the token is refused', async () =>
+        assert.deepEqual(await attempts.send([['another key', { key: 'somebody-elses' }]]), []),
+      );
       await t.check('curl-refusal', 'all of them with status 401 or 404', () => {
-        assert.deepEqual(attempts.all.filter(({ answered }) => !REFUSED.includes(answered.status)).map(({ what, answered }) => `${what}: HTTP ${answered.status}`), []);
+        assert.deepEqual(
+          attempts.all
+            .filter(({ answered }) => !REFUSED.includes(answered.status))
+            .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
+          [],
+        );
       });
-      await t.check('curl-not-instead', 'the right token without the right signature opens nothing', async () => {
-        assert.deepEqual(await attempts.send([['no signature', { headers: { 'webhook-signature': null } }], ['another secret', { secrets: [newSecret()] }]]), []);
-      });
-      await t.check(['curl-refusal', 'curl-not-instead'], 'and nothing of all this is applied', () => t.nothingApplied());
+      await t.check(
+        'curl-not-instead',
+        'the right token without the right signature opens nothing',
+        async () => {
+          assert.deepEqual(
+            await attempts.send([
+              ['no signature', { headers: { 'webhook-signature': null } }],
+              ['another secret', { secrets: [newSecret()] }],
+            ]),
+            [],
+          );
+        },
+      );
+      await t.check(
+        ['curl-refusal', 'curl-not-instead'],
+        'and nothing of all this is applied',
+        () => t.nothingApplied(),
+      );
       await t.check('curl-refusal', 'the right request behind them is', () => t.deliver(1));
     },
   }),
   receiverScenario({
     name: 'address: its own tokens',
-    about: 'Tokens by this receiver\'s own key that say something else.',
+    about: "Tokens by this receiver's own key that say something else.",
     checks: ['curl-alg', 'curl-typ', 'curl-claims', 'curl-aud', 'curl-refusal'],
     needs: ['register', 'mint'],
     async run(t) {
       const { header, claims } = t.token();
       const attempts = new Attempts(t);
-      const mint = async (header_: object, claims_: object): Promise<string> => (await t.control.do('mint', { header: header_, claims: claims_ })).token;
-      const says = async (what: string, more: object): Promise<readonly [string, string]> => [what, await mint(header, { ...claims, ...more })];
-      await t.check('curl-claims', 'a token that says the same is accepted', () => mint(header, claims).then((token) => t.deliver(1, { url: withToken(t.registered.url, token) })));
-      await t.check('curl-claims', 'a foreign iss, a past exp and another path are refused', async () => assert.deepEqual(await attempts.tokens([
-        await says('another iss', { iss: 'https://hooks.example.org' }), await says('an exp that has passed', { exp: nowS(-600), iat: nowS(-1200) }), await says('another htp', { htp: `${claims.htp}/more` }),
-      ]), []));
+      const mint = async (header_: object, claims_: object): Promise<string> =>
+        (await t.control.do('mint', { header: header_, claims: claims_ })).token;
+      const says = async (what: string, more: object): Promise<readonly [string, string]> => [
+        what,
+        await mint(header, { ...claims, ...more }),
+      ];
+      await t.check('curl-claims', 'a token that says the same is accepted', () =>
+        mint(header, claims).then((token) =>
+          t.deliver(1, { url: withToken(t.registered.url, token) }),
+        ),
+      );
+      await t.check(
+        'curl-claims',
+        'a foreign iss, a past exp and another path are refused',
+        async () =>
+          assert.deepEqual(
+            await attempts.tokens([
+              await says('another iss', { iss: 'https://hooks.example.org' }),
+              await says('an exp that has passed', { exp: nowS(-600), iat: nowS(-1200) }),
+              await says('another htp', { htp: `${claims.htp}/more` }),
+            ]),
+            [],
+          ),
+      );
       await t.check('curl-claims', 'so is the right token on another path', async () => {
         const elsewhere = new URL(t.registered.url);
         elsewhere.pathname += '/more';
         assert.deepEqual(await attempts.send([['another path', { url: elsewhere.href }]]), []);
       });
-      await t.check('curl-alg', 'its signature does not help a token whose header names another alg', async () => assert.deepEqual(await attempts.tokens([
-        ['HS256', await mint({ ...header, alg: 'HS256' }, claims)], ['none', await mint({ ...header, alg: 'none' }, claims)],
-      ]), []));
+      await t.check(
+        'curl-alg',
+        'its signature does not help a token whose header names another alg',
+        async () =>
+          assert.deepEqual(
+            await attempts.tokens([
+              ['HS256', await mint({ ...header, alg: 'HS256' }, claims)],
+              ['none', await mint({ ...header, alg: 'none' }, claims)],
+            ]),
+            [],
+          ),
+      );
       const { typ: _, ...untyped } = header;
-      await t.check('curl-typ', 'tokens of another typ are refused', async () => assert.deepEqual(await attempts.tokens([
-        ['JWT', await mint({ ...header, typ: 'JWT' }, claims)], ['mcp-delivery+jws', await mint({ ...header, typ: 'mcp-delivery+jws' }, claims)], ['none', await mint(untyped, claims)],
-      ]), []));
-      const other = await t.register({ audience: 'https://mcp.example.org/other', key: t.registered.key });
-      await t.check('curl-aud', 'the secret of the same key at another server does not fit', async () => {
-        assert.deepEqual(await attempts.send([['the other server\'s secret', { secrets: [other.secret] }], ['the other server\'s URL', { url: other.url }]]), []);
+      await t.check('curl-typ', 'tokens of another typ are refused', async () =>
+        assert.deepEqual(
+          await attempts.tokens([
+            ['JWT', await mint({ ...header, typ: 'JWT' }, claims)],
+            ['mcp-delivery+jws', await mint({ ...header, typ: 'mcp-delivery+jws' }, claims)],
+            ['none', await mint(untyped, claims)],
+          ]),
+          [],
+        ),
+      );
+      const other = await t.register({
+        audience: 'https://mcp.example.org/other',
+        key: t.registered.key,
       });
+      await t.check(
+        'curl-aud',
+        'the secret of the same key at another server does not fit',
+        async () => {
+          assert.deepEqual(
+            await attempts.send([
+              ["the other server's secret", { secrets: [other.secret] }],
+              ["the other server's URL", { url: other.url }],
+            ]),
+            [],
+          );
+        },
+      );
       await t.check('curl-refusal', 'all of them with status 401 or 404', () => {
-        assert.deepEqual(attempts.all.filter(({ answered }) => !REFUSED.includes(answered.status)).map(({ what, answered }) => `${what}: HTTP ${answered.status}`), []);
+        assert.deepEqual(
+          attempts.all
+            .filter(({ answered }) => !REFUSED.includes(answered.status))
+            .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
+          [],
+        );
       });
       await t.check('curl-refusal', 'and nothing of all this is applied', () => t.nothingApplied());
     },

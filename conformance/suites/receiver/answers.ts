@@ -8,13 +8,20 @@ const MALFORMED: readonly (readonly [what: string, make: (right: Json) => string
   ['no JSON', () => '{"jsonrpc":'],
   ['an empty body', () => ''],
   ['no object', () => '"text"'],
-  ['another method', (right) => JSON.stringify({ jsonrpc: '2.0', method: 'notifications/somebody/else', params: right })],
+  [
+    'another method',
+    (right) =>
+      JSON.stringify({ jsonrpc: '2.0', method: 'notifications/somebody/else', params: right }),
+  ],
   ['no params', () => JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD })],
   ['no epoch', ({ epoch: _, ...rest }) => bodyOf(rest)],
   ['no after', ({ after: _, ...rest }) => bodyOf(rest)],
   ['a negative after', (right) => bodyOf({ ...right, after: -1 })],
   ['events that are no list', (right) => bodyOf({ ...right, events: {} })],
-  ['a sequence that is text', (right) => bodyOf({ ...right, events: [{ ...right.events[0], sequence: '2' }] })],
+  [
+    'a sequence that is text',
+    (right) => bodyOf({ ...right, events: [{ ...right.events[0], sequence: '2' }] }),
+  ],
 ];
 
 export const answers = [
@@ -32,7 +39,9 @@ export const answers = [
         }
         assert.deepEqual(others, []);
       });
-      await t.check('ans-receiver-malformed', 'a right request behind them is applied', () => t.deliver(1));
+      await t.check('ans-receiver-malformed', 'a right request behind them is applied', () =>
+        t.deliver(1),
+      );
     },
   }),
   receiverScenario({
@@ -44,10 +53,14 @@ export const answers = [
       await t.deliver(1);
       const { audience, key } = t.registered;
       await t.control.do('forget', { audience, key });
-      await t.check('ans-receiver-unknown', 'it answers 404, or 503 while it may be one that is just being made', async () => {
-        const { status } = await t.send(t.next);
-        assert.ok(status === 404 || status === 503, `HTTP ${status}`);
-      });
+      await t.check(
+        'ans-receiver-unknown',
+        'it answers 404, or 503 while it may be one that is just being made',
+        async () => {
+          const { status } = await t.send(t.next);
+          assert.ok(status === 404 || status === 503, `HTTP ${status}`);
+        },
+      );
     },
   }),
 ];

@@ -1,6 +1,13 @@
 /** Which server it was: `MCP-Delivery-Signature` under the keys that the receiver knows (SEP: Server identity). */
 import assert from 'node:assert/strict';
-import { compact, detached, es256, hs256, unsigned, type Identity } from '../../runner/receiver/identity.ts';
+import {
+  compact,
+  detached,
+  es256,
+  hs256,
+  unsigned,
+  type Identity,
+} from '../../runner/receiver/identity.ts';
 import { receiverScenario, type ReceiverTest } from '../../runner/receiver/scenario.ts';
 import type { Answered } from '../../runner/wire/sender.ts';
 import type { Json } from '../../runner/wire/session.ts';
@@ -13,13 +20,26 @@ const without = (name: string): Change => ({ header: ({ [name]: _, ...rest }) =>
 const now = (later: number): number => Math.floor(Date.now() / 1000) + later;
 
 /** With a right signature of the right server, unless it is about that. */
-function wrong({ registered: { url, audience, key } }: ReceiverTest, right: Identity): readonly Row[] {
-  const unlike = (make: (input: Buffer) => Buffer, header: object = {}): Change => ({ token: (token, body) => detached({ ...JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString()), ...header }, body, make) });
+function wrong(
+  { registered: { url, audience, key } }: ReceiverTest,
+  right: Identity,
+): readonly Row[] {
+  const unlike = (make: (input: Buffer) => Buffer, header: object = {}): Change => ({
+    token: (token, body) =>
+      detached(
+        { ...JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString()), ...header },
+        body,
+        make,
+      ),
+  });
   return [
     ['no header', { token: () => null }],
     ['an empty header', { token: () => '' }],
     ['something that is no JWS', { token: () => 'a..b' }],
-    ['a JWS that is not detached', { token: (token, body) => token.replace('..', `.${body.toString('base64url')}.`) }],
+    [
+      'a JWS that is not detached',
+      { token: (token, body) => token.replace('..', `.${body.toString('base64url')}.`) },
+    ],
     ['another typ', set({ typ: 'JWT' })],
     ['the typ of a callback URL', set({ typ: 'mcp-callback+jwt' })],
     ['no typ', without('typ')],
@@ -34,21 +54,43 @@ function wrong({ registered: { url, audience, key } }: ReceiverTest, right: Iden
     ['another origin', set({ origin: 'https://hooks.example.org' })],
     ['the hash of another URL', set({ uh: right.header(`${url}x`, '').uh })],
     ['another sub', set({ sub: 'sub_somebodyElses000000000000000000' })],
-    ['another body', { token: (token) => token.replace(/[^.]+$/, detached({}, Buffer.from('{}'), right.signer).split('..')[1]!) }],
+    [
+      'another body',
+      {
+        token: (token) =>
+          token.replace(/[^.]+$/, detached({}, Buffer.from('{}'), right.signer).split('..')[1]!),
+      },
+    ],
     ['no signature', unlike(unsigned)],
     ['alg none', unlike(unsigned, { alg: 'none' })],
-    ['alg HS256 under the public key', unlike(hs256(Buffer.from(String(right.jwk.x), 'base64url')), { alg: 'HS256' })],
+    [
+      'alg HS256 under the public key',
+      unlike(hs256(Buffer.from(String(right.jwk.x), 'base64url')), { alg: 'HS256' }),
+    ],
     ['alg ES256', unlike(es256(), { alg: 'ES256' })],
     ['a kid that is in no key set', set({ kid: 'nobody' })],
-    ['a token of the callback URL', { token: () => compact({ typ: 'mcp-callback+jwt', alg: 'EdDSA' }, { aud: audience, sub: key }, right.signer) }],
+    [
+      'a token of the callback URL',
+      {
+        token: () =>
+          compact(
+            { typ: 'mcp-callback+jwt', alg: 'EdDSA' },
+            { aud: audience, sub: key },
+            right.signer,
+          ),
+      },
+    ],
   ];
 }
 
-const taken = (list: readonly { readonly what: string; readonly answered: Answered }[]): string[] => list.filter(({ answered }) => answered.status >= 200 && answered.status < 300).map(({ what }) => what);
+const taken = (list: readonly { readonly what: string; readonly answered: Answered }[]): string[] =>
+  list
+    .filter(({ answered }) => answered.status >= 200 && answered.status < 300)
+    .map(({ what }) => what);
 
 export const identity = [
   receiverScenario({
-    name: 'identity: the server\'s signature',
+    name: "identity: the server's signature",
     about: 'Requests with the right secret whose server signature is wrong in one way each.',
     checks: ['jws-verify', 'jws-no-header-keys', 'jws-jwks-origin', 'jws-refusal'],
     needs: ['register'],
@@ -56,7 +98,9 @@ export const identity = [
       const server = await t.identity('delivery-1');
       const forger = await t.identity('delivery-1');
       // A server of its own: its key set counts for all of its subscriptions.
-      await t.use(await t.register({ audience: 'https://mcp.example.com/signing', jwksUri: server.jwksUri }));
+      await t.use(
+        await t.register({ audience: 'https://mcp.example.com/signing', jwksUri: server.jwksUri }),
+      );
       const right = async (): Promise<void> => {
         t.log.append(1);
         const delivery = t.log.delivery(t.log.acked);
@@ -67,7 +111,11 @@ export const identity = [
       await t.check('jws-verify', 'a right signature is accepted', right);
       await t.check('jws-verify', 'alg may be written Ed25519', async () => {
         t.log.append(1);
-        const { status } = await t.sendAs(server, t.log.delivery(t.log.acked), set({ alg: 'Ed25519' }));
+        const { status } = await t.sendAs(
+          server,
+          t.log.delivery(t.log.acked),
+          set({ alg: 'Ed25519' }),
+        );
         assert.equal(status, 200);
         t.log.acked = t.log.head;
       });
@@ -75,24 +123,64 @@ export const identity = [
       const all: { readonly what: string; readonly answered: Answered }[] = [];
       const refuse = async (rows: readonly Row[]): Promise<string[]> => {
         const list = [];
-        for (const [what, change, signer = server] of rows) list.push({ what, answered: await t.sendAs(signer, t.next, change) });
+        for (const [what, change, signer = server] of rows)
+          list.push({ what, answered: await t.sendAs(signer, t.next, change) });
         all.push(...list);
         return taken(list);
       };
-      await t.check('jws-verify', 'everything else is refused', async () => assert.deepEqual(await refuse(wrong(t, server)), []));
+      await t.check('jws-verify', 'everything else is refused', async () =>
+        assert.deepEqual(await refuse(wrong(t, server)), []),
+      );
       const { jwk } = forger;
-      await t.check('jws-no-header-keys', 'a header that brings keys, or says where they are, is refused', async () => assert.deepEqual(await refuse([
-        ['jwk', set({ jwk }), forger], ['jku', set({ jku: forger.jwksUri }), forger], ['x5u', set({ x5u: forger.jwksUri }), forger], ['x5c', set({ x5c: ['AAAA'] }), forger],
-        ['jwk beside a right signature', set({ jwk: server.jwk })], ['jku beside a right signature', set({ jku: server.jwksUri })],
-      ]), []));
-      await t.check('jws-jwks-origin', 'a key that is not in the set of the settings is refused', async () => assert.deepEqual(await refuse([
-        ['of another server, under the same kid', {}, forger],
-        ['of another server, whose key set is named in the header', set({ jku: forger.jwksUri }), forger],
-      ]), []));
-      await t.check('jws-jwks-origin', 'no other key set is fetched', () => assert.equal(forger.fetched, 0));
-      await t.check('jws-refusal', 'all of them with status 401', () => assert.deepEqual(all.filter(({ answered }) => answered.status !== 401).map(({ what, answered }) => `${what}: HTTP ${answered.status}`), []));
+      await t.check(
+        'jws-no-header-keys',
+        'a header that brings keys, or says where they are, is refused',
+        async () =>
+          assert.deepEqual(
+            await refuse([
+              ['jwk', set({ jwk }), forger],
+              ['jku', set({ jku: forger.jwksUri }), forger],
+              ['x5u', set({ x5u: forger.jwksUri }), forger],
+              ['x5c', set({ x5c: ['AAAA'] }), forger],
+              ['jwk beside a right signature', set({ jwk: server.jwk })],
+              ['jku beside a right signature', set({ jku: server.jwksUri })],
+            ]),
+            [],
+          ),
+      );
+      await t.check(
+        'jws-jwks-origin',
+        'a key that is not in the set of the settings is refused',
+        async () =>
+          assert.deepEqual(
+            await refuse([
+              ['of another server, under the same kid', {}, forger],
+              [
+                'of another server, whose key set is named in the header',
+                set({ jku: forger.jwksUri }),
+                forger,
+              ],
+            ]),
+            [],
+          ),
+      );
+      await t.check('jws-jwks-origin', 'no other key set is fetched', () =>
+        assert.equal(forger.fetched, 0),
+      );
+      await t.check('jws-refusal', 'all of them with status 401', () =>
+        assert.deepEqual(
+          all
+            .filter(({ answered }) => answered.status !== 401)
+            .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
+          [],
+        ),
+      );
       await t.check('jws-refusal', 'and none of them is applied', async () => {
-        if (t.control.has('applied')) assert.deepEqual((await t.applied()).filter(({ eventId }) => eventId?.startsWith('refused-')), []);
+        if (t.control.has('applied'))
+          assert.deepEqual(
+            (await t.applied()).filter(({ eventId }) => eventId?.startsWith('refused-')),
+            [],
+          );
         await right();
       });
     },
@@ -104,11 +192,24 @@ export const identity = [
     needs: ['register'],
     async run(t) {
       const server = await t.identity('delivery-1');
-      await t.use(await t.register({ audience: 'https://mcp.example.com/unknown-kid', jwksUri: server.jwksUri }));
+      await t.use(
+        await t.register({
+          audience: 'https://mcp.example.com/unknown-kid',
+          jwksUri: server.jwksUri,
+        }),
+      );
       await t.sendAs(server, t.next);
       const before = server.fetched;
       for (let n = 0; n < 4; n++) await t.sendAs(server, t.next, set({ kid: `nobody-${n}` }));
-      await t.check('jws-unknown-kid', 'the key set is fetched at most once more within the minute', () => assert.ok(server.fetched - before <= 1, `it was fetched ${server.fetched - before} times more`));
+      await t.check(
+        'jws-unknown-kid',
+        'the key set is fetched at most once more within the minute',
+        () =>
+          assert.ok(
+            server.fetched - before <= 1,
+            `it was fetched ${server.fetched - before} times more`,
+          ),
+      );
     },
   }),
 ];

@@ -6,4 +6,10 @@ import { applying } from './applying.ts';
 import { identity } from './identity.ts';
 import { signature } from './signature.ts';
 
-export const triggersReceiver: readonly ReceiverScenario[] = [...signature, ...applying, ...identity, ...address, ...answers];
+export const triggersReceiver: readonly ReceiverScenario[] = [
+  ...signature,
+  ...applying,
+  ...identity,
+  ...address,
+  ...answers,
+];

@@ -1,9 +1,27 @@
 /** Answers: what an endpoint says, and what a server makes of it (SEP: Answers). */
 import assert from 'node:assert/strict';
-import { acknowledge, lastOf, type CallbackEndpoint, type Hit, type Reply } from '../../runner/server/callback-endpoint.ts';
+import {
+  acknowledge,
+  lastOf,
+  type CallbackEndpoint,
+  type Hit,
+  type Reply,
+} from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
-import { acked, arrived, delivery, failures, loaded, MINUTE_MS, ofSeveral, quiet, sequences, serverTime, upTo } from './following.ts';
+import {
+  acked,
+  arrived,
+  delivery,
+  failures,
+  loaded,
+  MINUTE_MS,
+  ofSeveral,
+  quiet,
+  sequences,
+  serverTime,
+  upTo,
+} from './following.ts';
 
 const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as const;
 const CANARY = 'canary-of-the-endpoint';
@@ -12,7 +30,11 @@ const CANARY = 'canary-of-the-endpoint';
 const WORTHLESS: readonly (readonly [check: string, what: string, reply: (hit: Hit) => Reply])[] = [
   ['ans-no-ack', 'an empty answer', () => ({})],
   ['ans-no-ack', 'status 204', () => ({ status: 204 })],
-  ['ans-no-ack', 'a page', () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' })],
+  [
+    'ans-no-ack',
+    'a page',
+    () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }),
+  ],
   ['ans-no-ack', 'an object without `ack`', () => ({ body: { ok: true } })],
   ['ans-no-ack', '`ack` in a list', () => ({ body: [{ ack: 1 }] })],
   ['ans-no-ack', 'a number', () => ({ body: '1' })],
@@ -20,13 +42,35 @@ const WORTHLESS: readonly (readonly [check: string, what: string, reply: (hit: H
   ['ans-no-ack', '`ack` that is null', () => ({ body: { ack: null } })],
   ['ans-no-ack', '`ack` between two numbers', () => ({ body: { ack: 1.5 } })],
   ['ans-no-ack', 'half an acknowledgement', () => ({ body: '{"ack":1' })],
-  ['ans-ack-bound', '`ack` above what was sent', ({ delivery: sent }) => ({ body: { ack: lastOf(sent) + 1 } })],
+  [
+    'ans-ack-bound',
+    '`ack` above what was sent',
+    ({ delivery: sent }) => ({ body: { ack: lastOf(sent) + 1 } }),
+  ],
   ['ans-ack-bound', '`ack` far above', () => ({ body: { ack: Number.MAX_SAFE_INTEGER } })],
   ['ans-ack-bound', '`ack` below zero', () => ({ body: { ack: -1 } })],
-  ['ans-no-progress', '`ack` equal to `after`', ({ delivery: { after } }) => ({ body: { ack: after } })],
-  ['ans-reject-other', '`reject` of the number after next', () => ({ body: { ack: 0, reject: { sequence: 2, reason: 'Never.' } } })],
-  ['ans-reject-other', '`reject` of what is acknowledged with it', () => ({ body: { ack: 1, reject: { sequence: 1, reason: 'Never.' } } })],
-  ['ans-reject-other', '`reject` of what was not sent', ({ delivery: sent }) => ({ body: { ack: lastOf(sent), reject: { sequence: lastOf(sent) + 1, reason: 'Never.' } } })],
+  [
+    'ans-no-progress',
+    '`ack` equal to `after`',
+    ({ delivery: { after } }) => ({ body: { ack: after } }),
+  ],
+  [
+    'ans-reject-other',
+    '`reject` of the number after next',
+    () => ({ body: { ack: 0, reject: { sequence: 2, reason: 'Never.' } } }),
+  ],
+  [
+    'ans-reject-other',
+    '`reject` of what is acknowledged with it',
+    () => ({ body: { ack: 1, reject: { sequence: 1, reason: 'Never.' } } }),
+  ],
+  [
+    'ans-reject-other',
+    '`reject` of what was not sent',
+    ({ delivery: sent }) => ({
+      body: { ack: lastOf(sent), reject: { sequence: lastOf(sent) + 1, reason: 'Never.' } },
+    }),
+  ],
 ];
 
 const WORTH: readonly (readonly [what: string, answer: Reply])[] = [
@@ -36,18 +80,37 @@ const WORTH: readonly (readonly [what: string, answer: Reply])[] = [
   ['a content type of text', { headers: { 'content-type': 'text/plain' } }],
 ];
 
-async function withEvents(t: ServerTest, count: number, answer: CallbackEndpoint['answer'], params: Json = {}) {
+async function withEvents(
+  t: ServerTest,
+  count: number,
+  answer: CallbackEndpoint['answer'],
+  params: Json = {},
+) {
   const endpoint = await t.endpoint();
   endpoint.answer = answer;
   const made = await t.subscribe({ callback: endpoint.callback, ...params });
   await t.emit(t.topicOf(made), count);
-  return { endpoint, made, get: () => t.mcp.request('triggers/get', { subscriptionId: made.subscriptionId }), fromStart: () => t.mcp.request('triggers/pull', { subscriptionId: made.subscriptionId, after: { epoch: made.epoch, sequence: 0 } }) };
+  return {
+    endpoint,
+    made,
+    get: () => t.mcp.request('triggers/get', { subscriptionId: made.subscriptionId }),
+    fromStart: () =>
+      t.mcp.request('triggers/pull', {
+        subscriptionId: made.subscriptionId,
+        after: { epoch: made.epoch, sequence: 0 },
+      }),
+  };
 }
 
 /** Rejects this number, whenever it comes as an event, and acknowledges everything else. */
-const rejecting = (number: number) => (hit: Hit): Reply =>
-  (hit.delivery.events.some(({ sequence }: Json) => sequence === number) ? { body: { ack: number - 1, reject: { sequence: number, reason: 'Never.' } } } : acknowledge(hit));
-const gapAt = ({ delivery: { gaps = [] } }: Hit, number: number): Json => gaps.find(({ from, to }: Json) => from <= number && number <= to);
+const rejecting =
+  (number: number) =>
+  (hit: Hit): Reply =>
+    hit.delivery.events.some(({ sequence }: Json) => sequence === number)
+      ? { body: { ack: number - 1, reject: { sequence: number, reason: 'Never.' } } }
+      : acknowledge(hit);
+const gapAt = ({ delivery: { gaps = [] } }: Hit, number: number): Json =>
+  gaps.find(({ from, to }: Json) => from <= number && number <= to);
 
 export const answers = [
   scenario({
@@ -56,21 +119,38 @@ export const answers = [
     checks: ['ans-ack'],
     needs: NEEDS,
     async run(t) {
-      const acknowledges = (what: string, reply: (hit: Hit) => Reply): Promise<unknown> => t.check('ans-ack', `${what} acknowledges`, async () => {
-        const { made, get } = await withEvents(t, 2, reply);
-        await acked(t, made, 2);
-        const { callback: { health } } = await get();
-        assert.deepEqual([health.attempts, health.lastError], [0, undefined], '`health.attempts` and `health.lastError`:');
-      });
+      const acknowledges = (what: string, reply: (hit: Hit) => Reply): Promise<unknown> =>
+        t.check('ans-ack', `${what} acknowledges`, async () => {
+          const { made, get } = await withEvents(t, 2, reply);
+          await acked(t, made, 2);
+          const {
+            callback: { health },
+          } = await get();
+          assert.deepEqual(
+            [health.attempts, health.lastError],
+            [0, undefined],
+            '`health.attempts` and `health.lastError`:',
+          );
+        });
       await Promise.all([
-        ...WORTH.map(([what, answer]) => acknowledges(what, (hit) => ({ ...acknowledge(hit), ...answer }))),
-        acknowledges('an object with more members', ({ delivery: sent }) => ({ body: { ack: lastOf(sent), took: 'long', nested: { ack: 0 } } })),
-        acknowledges('an object with blanks around it', ({ delivery: sent }) => ({ body: `\r\n { "ack" : ${lastOf(sent)} } \n` })),
+        ...WORTH.map(([what, answer]) =>
+          acknowledges(what, (hit) => ({ ...acknowledge(hit), ...answer })),
+        ),
+        acknowledges('an object with more members', ({ delivery: sent }) => ({
+          body: { ack: lastOf(sent), took: 'long', nested: { ack: 0 } },
+        })),
+        acknowledges('an object with blanks around it', ({ delivery: sent }) => ({
+          body: `\r\n { "ack" : ${lastOf(sent)} } \n`,
+        })),
         t.check('ans-ack', 'everything up to `ack` is acknowledged by it', async () => {
           const endpoint = await t.endpoint();
           const made = await loaded(t, endpoint, 5);
           await acked(t, made, 5);
-          assert.deepEqual(sequences(endpoint.deliveries.map((hit) => hit.delivery)), upTo(1, 5), 'events of all deliveries:');
+          assert.deepEqual(
+            sequences(endpoint.deliveries.map((hit) => hit.delivery)),
+            upTo(1, 5),
+            'events of all deliveries:',
+          );
         }),
       ]);
     },
@@ -78,25 +158,48 @@ export const answers = [
 
   scenario({
     name: 'answers: what acknowledges nothing',
-    about: 'A 2xx that does not say what it acknowledges, or says something that cannot be, is a failure that moves nothing.',
+    about:
+      'A 2xx that does not say what it acknowledges, or says something that cannot be, is a failure that moves nothing.',
     checks: ['ans-no-ack', 'ans-ack-bound', 'ans-no-progress', 'ans-reject-other'],
     needs: NEEDS,
     async run(t) {
-      await Promise.all(WORTHLESS.map(([check, what, reply]) => t.check(check, `${what} is no_ack and moves nothing`, async () => {
-        const { made, fromStart } = await withEvents(t, 2, reply);
-        const now = await failures(t, made, 1);
-        assert.deepEqual([now.acked, now.callback.health.lastError], [0, 'no_ack'], '`acked` and `health.lastError`:');
-        const log = await fromStart();
-        assert.deepEqual([sequences([log]), log.gaps], [[1, 2], undefined], 'events and gaps in the log:');
-      })));
-      await t.check('ans-ack-bound', '`ack` below `after` is no_ack and moves nothing', async () => {
-        const { made, endpoint } = await withEvents(t, 1, ({ delivery: sent }) => ({ body: { ack: sent.after === 0 ? 1 : 0 } }));
-        await acked(t, made, 1);
-        await t.emit(t.topicOf(made), 1, { from: 2 });
-        await arrived(t, endpoint, 2);
-        const now = await failures(t, made, 1);
-        assert.deepEqual([now.acked, now.callback.health.lastError], [1, 'no_ack'], '`acked` and `health.lastError`:');
-      });
+      await Promise.all(
+        WORTHLESS.map(([check, what, reply]) =>
+          t.check(check, `${what} is no_ack and moves nothing`, async () => {
+            const { made, fromStart } = await withEvents(t, 2, reply);
+            const now = await failures(t, made, 1);
+            assert.deepEqual(
+              [now.acked, now.callback.health.lastError],
+              [0, 'no_ack'],
+              '`acked` and `health.lastError`:',
+            );
+            const log = await fromStart();
+            assert.deepEqual(
+              [sequences([log]), log.gaps],
+              [[1, 2], undefined],
+              'events and gaps in the log:',
+            );
+          }),
+        ),
+      );
+      await t.check(
+        'ans-ack-bound',
+        '`ack` below `after` is no_ack and moves nothing',
+        async () => {
+          const { made, endpoint } = await withEvents(t, 1, ({ delivery: sent }) => ({
+            body: { ack: sent.after === 0 ? 1 : 0 },
+          }));
+          await acked(t, made, 1);
+          await t.emit(t.topicOf(made), 1, { from: 2 });
+          await arrived(t, endpoint, 2);
+          const now = await failures(t, made, 1);
+          assert.deepEqual(
+            [now.acked, now.callback.health.lastError],
+            [1, 'no_ack'],
+            '`acked` and `health.lastError`:',
+          );
+        },
+      );
     },
   }),
 
@@ -111,43 +214,79 @@ export const answers = [
         endpoint.answer = (hit, n) => (n === 1 ? { body: { ack: 1 } } : acknowledge(hit));
         const made = await loaded(t, endpoint, 5);
         const [first, second] = [await delivery(t, endpoint, 1), await delivery(t, endpoint, 2)];
-        await t.check('ans-partial', 'after one of five was acknowledged, the next delivery begins with the second', async () => {
-          assert.deepEqual([second.delivery.after, second.delivery.events[0]?.sequence], [1, 2], '`after` and the first event of the next delivery:');
-          ofSeveral(first);
-          await acked(t, made, 5);
-        });
+        await t.check(
+          'ans-partial',
+          'after one of five was acknowledged, the next delivery begins with the second',
+          async () => {
+            assert.deepEqual(
+              [second.delivery.after, second.delivery.events[0]?.sequence],
+              [1, 2],
+              '`after` and the first event of the next delivery:',
+            );
+            ofSeveral(first);
+            await acked(t, made, 5);
+          },
+        );
       };
       const reject = async (): Promise<void> => {
         const { endpoint, made, fromStart } = await withEvents(t, 3, rejecting(2));
-        await t.check('ans-reject', 'the next delivery begins with a gap of reason rejected in the place of the event', async () => {
-          const telling = await t.until('a delivery that tells of the gap', () => endpoint.deliveries.find((hit) => gapAt(hit, 2) !== undefined));
-          assert.deepEqual([telling.delivery.after, telling.delivery.gaps[0]], [1, { from: 2, to: 2, reason: 'rejected' }], '`after` and the gap:');
-          assert.equal(telling.delivery.acked, 1, '`acked` while the gap is told of:');
-        });
+        await t.check(
+          'ans-reject',
+          'the next delivery begins with a gap of reason rejected in the place of the event',
+          async () => {
+            const telling = await t.until('a delivery that tells of the gap', () =>
+              endpoint.deliveries.find((hit) => gapAt(hit, 2) !== undefined),
+            );
+            assert.deepEqual(
+              [telling.delivery.after, telling.delivery.gaps[0]],
+              [1, { from: 2, to: 2, reason: 'rejected' }],
+              '`after` and the gap:',
+            );
+            assert.equal(telling.delivery.acked, 1, '`acked` while the gap is told of:');
+          },
+        );
         await t.check('ans-reject', 'it goes on behind, and every drain has the gap', async () => {
           await acked(t, made, 3);
-          assert.deepEqual(endpoint.events.filter(({ sequence }) => sequence === 2).length, 1, 'how often event 2 came:');
+          assert.deepEqual(
+            endpoint.events.filter(({ sequence }) => sequence === 2).length,
+            1,
+            'how often event 2 came:',
+          );
           const log = await fromStart();
-          assert.deepEqual([sequences([log]), log.gaps], [[1, 3], [{ from: 2, to: 2, reason: 'rejected' }]], 'events and gaps of a pull:');
+          assert.deepEqual(
+            [sequences([log]), log.gaps],
+            [[1, 3], [{ from: 2, to: 2, reason: 'rejected' }]],
+            'events and gaps of a pull:',
+          );
         });
       };
-      const gapAlready = (): Promise<unknown> => t.check('ans-reject', 'a number that is a gap already keeps its reason', async () => {
-        t.control.require('redact');
-        const endpoint = await t.endpoint();
-        endpoint.answer = (hit) => (lastOf(hit.delivery) >= 2 && hit.delivery.after < 1 ? { body: { ack: 1, reject: { sequence: 2, reason: 'Never.' } } } : acknowledge(hit));
-        const made = await t.subscribe({ callback: endpoint.callback });
-        const { subscriptionId } = made;
-        const [name, topic] = [t.control.type('plain'), t.topicOf(made)];
-        await t.mcp.request('triggers/update', { subscriptionId, paused: true });
-        const ids = upTo(1, 3).map(() => t.unique('event'));
-        await t.control.do('emit', { events: ids.map((eventId, at) => ({ name, eventId, data: { topic, n: at + 1 } })) });
-        await t.control.do('redact', { name, eventId: ids[1]! });
-        await t.mcp.request('triggers/update', { subscriptionId, paused: false });
-        await acked(t, made, 3);
-        const reasons = endpoint.deliveries.flatMap((hit) => gapAt(hit, 2)?.reason ?? []);
-        assert.deepEqual(reasons, reasons.map(() => 'redacted'), 'reasons of the gap, delivery by delivery:');
-        assert.ok(reasons.length > 0, 'no delivery told of the gap');
-      });
+      const gapAlready = (): Promise<unknown> =>
+        t.check('ans-reject', 'a number that is a gap already keeps its reason', async () => {
+          t.control.require('redact');
+          const endpoint = await t.endpoint();
+          endpoint.answer = (hit) =>
+            lastOf(hit.delivery) >= 2 && hit.delivery.after < 1
+              ? { body: { ack: 1, reject: { sequence: 2, reason: 'Never.' } } }
+              : acknowledge(hit);
+          const made = await t.subscribe({ callback: endpoint.callback });
+          const { subscriptionId } = made;
+          const [name, topic] = [t.control.type('plain'), t.topicOf(made)];
+          await t.mcp.request('triggers/update', { subscriptionId, paused: true });
+          const ids = upTo(1, 3).map(() => t.unique('event'));
+          await t.control.do('emit', {
+            events: ids.map((eventId, at) => ({ name, eventId, data: { topic, n: at + 1 } })),
+          });
+          await t.control.do('redact', { name, eventId: ids[1]! });
+          await t.mcp.request('triggers/update', { subscriptionId, paused: false });
+          await acked(t, made, 3);
+          const reasons = endpoint.deliveries.flatMap((hit) => gapAt(hit, 2)?.reason ?? []);
+          assert.deepEqual(
+            reasons,
+            reasons.map(() => 'redacted'),
+            'reasons of the gap, delivery by delivery:',
+          );
+          assert.ok(reasons.length > 0, 'no delivery told of the gap');
+        });
       await Promise.all([partial(), reject(), gapAlready()]);
     },
   }),
@@ -159,26 +298,53 @@ export const answers = [
     needs: NEEDS,
     async run(t) {
       const elsewhere = await t.endpoint();
-      const redirect = (status: number): Promise<unknown> => t.check(['ans-no-redirect', 'retry-categories'], `${status} is http_4xx and not followed`, async () => {
-        const { made } = await withEvents(t, 1, () => ({ status, headers: { location: elsewhere.url } }));
-        const now = await failures(t, made, 1);
-        assert.deepEqual([now.acked, now.callback.health.lastError], [0, 'http_4xx'], '`acked` and `health.lastError`:');
-        assert.equal(elsewhere.hits.length, 0, 'requests to the place that it was redirected to:');
-      });
+      const redirect = (status: number): Promise<unknown> =>
+        t.check(
+          ['ans-no-redirect', 'retry-categories'],
+          `${status} is http_4xx and not followed`,
+          async () => {
+            const { made } = await withEvents(t, 1, () => ({
+              status,
+              headers: { location: elsewhere.url },
+            }));
+            const now = await failures(t, made, 1);
+            assert.deepEqual(
+              [now.acked, now.callback.health.lastError],
+              [0, 'http_4xx'],
+              '`acked` and `health.lastError`:',
+            );
+            assert.equal(
+              elsewhere.hits.length,
+              0,
+              'requests to the place that it was redirected to:',
+            );
+          },
+        );
       const gone = async (): Promise<void> => {
         const { endpoint, made, get, fromStart } = await withEvents(t, 1, () => ({ status: 410 }));
-        await t.check('ans-gone', 'after 410 there is no callback, and the subscription is as active as before', async () => {
-          const now = await t.until('the callback to be removed', async () => { const one = await get(); return one.callback === undefined && one; });
-          assert.equal(now.status, 'active', '`status`:');
-        });
-        await t.check('ans-gone', 'nothing more is sent, and the log is there and goes on', async () => {
-          const { length } = endpoint.deliveries;
-          await t.emit(t.topicOf(made), 1, { from: 2 });
-          // Nothing more may come; this long is looked at.
-          await t.pause(300);
-          assert.equal(endpoint.deliveries.length, length, 'attempts:');
-          assert.deepEqual(sequences([await fromStart()]), [1, 2], 'events in the log:');
-        });
+        await t.check(
+          'ans-gone',
+          'after 410 there is no callback, and the subscription is as active as before',
+          async () => {
+            const now = await t.until('the callback to be removed', async () => {
+              const one = await get();
+              return one.callback === undefined && one;
+            });
+            assert.equal(now.status, 'active', '`status`:');
+          },
+        );
+        await t.check(
+          'ans-gone',
+          'nothing more is sent, and the log is there and goes on',
+          async () => {
+            const { length } = endpoint.deliveries;
+            await t.emit(t.topicOf(made), 1, { from: 2 });
+            // Nothing more may come; this long is looked at.
+            await t.pause(300);
+            assert.equal(endpoint.deliveries.length, length, 'attempts:');
+            assert.deepEqual(sequences([await fromStart()]), [1, 2], 'events in the log:');
+          },
+        );
       };
       await Promise.all([...[301, 302, 303, 307, 308].map(redirect), gone()]);
     },
@@ -190,34 +356,81 @@ export const answers = [
     checks: ['retry-categories'],
     needs: NEEDS,
     async run(t) {
-      const rows = [[400, 'http_4xx'], [404, 'http_4xx'], [408, 'http_4xx'], [418, 'http_4xx'], [429, 'http_4xx'], [500, 'http_5xx'], [503, 'http_5xx'], [599, 'http_5xx']] as const;
-      await Promise.all(rows.map(([status, category]) => t.check('retry-categories', `${status} is ${category}`, async () => {
-        const { made } = await withEvents(t, 1, () => ({ status }));
-        assert.equal((await failures(t, made, 1)).callback.health.lastError, category, '`health.lastError`:');
-      })));
+      const rows = [
+        [400, 'http_4xx'],
+        [404, 'http_4xx'],
+        [408, 'http_4xx'],
+        [418, 'http_4xx'],
+        [429, 'http_4xx'],
+        [500, 'http_5xx'],
+        [503, 'http_5xx'],
+        [599, 'http_5xx'],
+      ] as const;
+      await Promise.all(
+        rows.map(([status, category]) =>
+          t.check('retry-categories', `${status} is ${category}`, async () => {
+            const { made } = await withEvents(t, 1, () => ({ status }));
+            assert.equal(
+              (await failures(t, made, 1)).callback.health.lastError,
+              category,
+              '`health.lastError`:',
+            );
+          }),
+        ),
+      );
     },
   }),
 
   scenario({
     name: 'answers: what the client learns',
-    about: 'Of an endpoint\'s answer nothing is shown but its category.',
+    about: "Of an endpoint's answer nothing is shown but its category.",
     checks: ['ans-category-only'],
     needs: NEEDS,
     async run(t) {
-      const reply = { status: 418, headers: { 'x-reason': CANARY, server: CANARY }, body: { error: CANARY } };
+      const reply = {
+        status: 418,
+        headers: { 'x-reason': CANARY, server: CANARY },
+        body: { error: CANARY },
+      };
       const { made, endpoint, fromStart } = await withEvents(t, 1, () => reply);
       const now = await failures(t, made, 1);
       await t.check('ans-category-only', '`health` has no more than the category', () => {
-        const { attempts: _, lastError: __, failingSince: ___, lastDeliveryAt: ____, ...more } = now.callback.health;
-        assert.ok(!JSON.stringify(more).includes('418'), `\`health\` tells of the status: ${JSON.stringify(more)}`);
+        const {
+          attempts: _,
+          lastError: __,
+          failingSince: ___,
+          lastDeliveryAt: ____,
+          ...more
+        } = now.callback.health;
+        assert.ok(
+          !JSON.stringify(more).includes('418'),
+          `\`health\` tells of the status: ${JSON.stringify(more)}`,
+        );
       });
-      await t.check('ans-category-only', 'body and headers of an answer are in nothing that the client gets', async () => {
-        endpoint.consent = () => reply;
-        const refused = await t.mcp.ask('triggers/subscribe', { key: t.unique(), select: quiet(t), callback: { ...endpoint.callback, url: `${endpoint.url}/other` } });
-        assert.ok(refused.error !== undefined, 'a challenge that failed was no error');
-        const told = { 'triggers/get': now, 'triggers/pull': await fromStart(), 'triggers/subscriptions': await t.mcp.request('triggers/subscriptions'), 'the error of a challenge': refused.error };
-        for (const [where, what] of Object.entries(told)) assert.ok(!JSON.stringify(what).includes(CANARY), `${where} repeats the endpoint's answer`);
-      });
+      await t.check(
+        'ans-category-only',
+        'body and headers of an answer are in nothing that the client gets',
+        async () => {
+          endpoint.consent = () => reply;
+          const refused = await t.mcp.ask('triggers/subscribe', {
+            key: t.unique(),
+            select: quiet(t),
+            callback: { ...endpoint.callback, url: `${endpoint.url}/other` },
+          });
+          assert.ok(refused.error !== undefined, 'a challenge that failed was no error');
+          const told = {
+            'triggers/get': now,
+            'triggers/pull': await fromStart(),
+            'triggers/subscriptions': await t.mcp.request('triggers/subscriptions'),
+            'the error of a challenge': refused.error,
+          };
+          for (const [where, what] of Object.entries(told))
+            assert.ok(
+              !JSON.stringify(what).includes(CANARY),
+              `${where} repeats the endpoint's answer`,
+            );
+        },
+      );
     },
   }),
 
@@ -227,43 +440,83 @@ export const answers = [
     checks: ['ans-413', 'ans-413-single', 'ans-413-empty'],
     needs: NEEDS,
     async run(t) {
-      const several = (): Promise<unknown> => t.check('ans-413', 'the next attempt has half as many events at most', async () => {
-        const endpoint = await t.endpoint();
-        endpoint.answer = (hit, n) => (n === 1 ? { status: 413 } : acknowledge(hit));
-        const made = await loaded(t, endpoint, 7);
-        const first = ofSeveral(await delivery(t, endpoint, 1));
-        const second = await delivery(t, endpoint, 2);
-        const [before, after] = [first.delivery.events.length, second.delivery.events.length];
-        assert.ok(after >= 1 && after <= before / 2, `${before} events were too many, and then came ${after}`);
-        await acked(t, made, 7);
-      });
-      const suspends = (): Promise<unknown> => t.check('ans-413-single', 'one event that is too large suspends at once', async () => {
-        const { endpoint, get } = await withEvents(t, 1, () => ({ status: 413 }));
-        const now = await t.until('the callback to be suspended', async () => { const one = await get(); return one.status === 'suspended' && one; });
-        assert.deepEqual([sequences(endpoint.deliveries.map((hit) => hit.delivery)), now.acked], [[1], 0], 'events of all attempts, and `acked`:');
-      });
-      const skips = (): Promise<unknown> => t.check('ans-413-single', 'with onFailure skip it becomes a gap of reason too_large at once, and the next one comes', async () => {
-        const large = ({ delivery: { events } }: Hit): boolean => events.some(({ sequence }: Json) => sequence === 1);
-        const { endpoint, made } = await withEvents(t, 2, (hit) => (large(hit) ? { status: 413 } : acknowledge(hit)), { onFailure: 'skip' });
-        await acked(t, made, 2);
-        assert.equal(endpoint.deliveries.filter((hit) => large(hit) && hit.delivery.events.length === 1).length, 1, 'attempts with the one event alone:');
-        const told = endpoint.deliveries.flatMap((hit) => gapAt(hit, 1) ?? []);
-        assert.deepEqual(told[0], { from: 1, to: 1, reason: 'too_large' }, 'the gap:');
-      });
-      const empty = (): Promise<unknown> => t.check('ans-413-empty', 'a delivery of gaps alone that is too large is a failure like another', async () => {
-        let tries = 0;
-        const { made, get } = await withEvents(t, 1, async (hit) => {
-          if (hit.delivery.events.length > 0) return rejecting(1)(hit);
-          if (++tries === 1) return { status: 413 };
-          // Long enough for the failure to be seen.
-          await t.pause(300);
-          return acknowledge(hit);
+      const several = (): Promise<unknown> =>
+        t.check('ans-413', 'the next attempt has half as many events at most', async () => {
+          const endpoint = await t.endpoint();
+          endpoint.answer = (hit, n) => (n === 1 ? { status: 413 } : acknowledge(hit));
+          const made = await loaded(t, endpoint, 7);
+          const first = ofSeveral(await delivery(t, endpoint, 1));
+          const second = await delivery(t, endpoint, 2);
+          const [before, after] = [first.delivery.events.length, second.delivery.events.length];
+          assert.ok(
+            after >= 1 && after <= before / 2,
+            `${before} events were too many, and then came ${after}`,
+          );
+          await acked(t, made, 7);
         });
-        const now = await t.until('the failure to be known', async () => { const one = await get(); return one.callback.health.lastError !== undefined && one; });
-        assert.deepEqual([now.status, now.callback.health.lastError, now.callback.health.attempts], ['active', 'http_4xx', 1], '`status`, `health.lastError` and `health.attempts`:');
-        await acked(t, made, 1);
-        assert.equal(tries, 2, 'attempts with the gap alone:');
-      });
+      const suspends = (): Promise<unknown> =>
+        t.check('ans-413-single', 'one event that is too large suspends at once', async () => {
+          const { endpoint, get } = await withEvents(t, 1, () => ({ status: 413 }));
+          const now = await t.until('the callback to be suspended', async () => {
+            const one = await get();
+            return one.status === 'suspended' && one;
+          });
+          assert.deepEqual(
+            [sequences(endpoint.deliveries.map((hit) => hit.delivery)), now.acked],
+            [[1], 0],
+            'events of all attempts, and `acked`:',
+          );
+        });
+      const skips = (): Promise<unknown> =>
+        t.check(
+          'ans-413-single',
+          'with onFailure skip it becomes a gap of reason too_large at once, and the next one comes',
+          async () => {
+            const large = ({ delivery: { events } }: Hit): boolean =>
+              events.some(({ sequence }: Json) => sequence === 1);
+            const { endpoint, made } = await withEvents(
+              t,
+              2,
+              (hit) => (large(hit) ? { status: 413 } : acknowledge(hit)),
+              { onFailure: 'skip' },
+            );
+            await acked(t, made, 2);
+            assert.equal(
+              endpoint.deliveries.filter((hit) => large(hit) && hit.delivery.events.length === 1)
+                .length,
+              1,
+              'attempts with the one event alone:',
+            );
+            const told = endpoint.deliveries.flatMap((hit) => gapAt(hit, 1) ?? []);
+            assert.deepEqual(told[0], { from: 1, to: 1, reason: 'too_large' }, 'the gap:');
+          },
+        );
+      const empty = (): Promise<unknown> =>
+        t.check(
+          'ans-413-empty',
+          'a delivery of gaps alone that is too large is a failure like another',
+          async () => {
+            let tries = 0;
+            const { made, get } = await withEvents(t, 1, async (hit) => {
+              if (hit.delivery.events.length > 0) return rejecting(1)(hit);
+              if (++tries === 1) return { status: 413 };
+              // Long enough for the failure to be seen.
+              await t.pause(300);
+              return acknowledge(hit);
+            });
+            const now = await t.until('the failure to be known', async () => {
+              const one = await get();
+              return one.callback.health.lastError !== undefined && one;
+            });
+            assert.deepEqual(
+              [now.status, now.callback.health.lastError, now.callback.health.attempts],
+              ['active', 'http_4xx', 1],
+              '`status`, `health.lastError` and `health.attempts`:',
+            );
+            await acked(t, made, 1);
+            assert.equal(tries, 2, 'attempts with the gap alone:');
+          },
+        );
       await Promise.all([several(), suspends(), skips(), empty()]);
     },
   }),
@@ -275,18 +528,29 @@ export const answers = [
     needs: NEEDS,
     async run(t) {
       // Without the header the next attempt comes within a second.
-      const rows = [[429, 'in seconds', () => '2', 2000], [503, 'in seconds', () => '2', 2000], [503, 'as a date', () => new Date(serverTime(t) + 3000).toUTCString(), 1500]] as const;
-      await Promise.all(rows.map(([status, form, value, leastMs]) => t.check('ans-retry-after', `${status} with Retry-After ${form}`, async () => {
-        let answeredAt = 0;
-        const { endpoint } = await withEvents(t, 1, (hit, n) => {
-          if (n > 1) return acknowledge(hit);
-          answeredAt = Date.now();
-          return { status, headers: { 'retry-after': value() } };
-        });
-        const { at } = await t.until('the next attempt', () => endpoint.deliveries[1], 20_000);
-        // Timers are a little early now and then, and a date has no milliseconds.
-        assert.ok(at - answeredAt >= leastMs - 50, `the next attempt came after ${at - answeredAt} ms, and ${leastMs} ms is the least`);
-      })));
+      const rows = [
+        [429, 'in seconds', () => '2', 2000],
+        [503, 'in seconds', () => '2', 2000],
+        [503, 'as a date', () => new Date(serverTime(t) + 3000).toUTCString(), 1500],
+      ] as const;
+      await Promise.all(
+        rows.map(([status, form, value, leastMs]) =>
+          t.check('ans-retry-after', `${status} with Retry-After ${form}`, async () => {
+            let answeredAt = 0;
+            const { endpoint } = await withEvents(t, 1, (hit, n) => {
+              if (n > 1) return acknowledge(hit);
+              answeredAt = Date.now();
+              return { status, headers: { 'retry-after': value() } };
+            });
+            const { at } = await t.until('the next attempt', () => endpoint.deliveries[1], 20_000);
+            // Timers are a little early now and then, and a date has no milliseconds.
+            assert.ok(
+              at - answeredAt >= leastMs - 50,
+              `the next attempt came after ${at - answeredAt} ms, and ${leastMs} ms is the least`,
+            );
+          }),
+        ),
+      );
     },
   }),
 
@@ -297,17 +561,28 @@ export const answers = [
     needs: { ...NEEDS, verbs: ['emit', 'advance'] },
     alone: true,
     async run(t) {
-      const endpoints = await Promise.all(['7200', new Date(serverTime(t) + 120 * MINUTE_MS).toUTCString()].map(async (later) => {
-        const { endpoint, made } = await withEvents(t, 1, () => ({ status: 503, headers: { 'retry-after': later } }), { ttlMs: 1440 * MINUTE_MS });
-        await failures(t, made, 1);
-        return endpoint;
-      }));
+      const endpoints = await Promise.all(
+        ['7200', new Date(serverTime(t) + 120 * MINUTE_MS).toUTCString()].map(async (later) => {
+          const { endpoint, made } = await withEvents(
+            t,
+            1,
+            () => ({ status: 503, headers: { 'retry-after': later } }),
+            { ttlMs: 1440 * MINUTE_MS },
+          );
+          await failures(t, made, 1);
+          return endpoint;
+        }),
+      );
       await t.check('ans-retry-after', 'two hours are respected for an hour', async () => {
         for (const ms of [10 * MINUTE_MS, 49 * MINUTE_MS]) {
           await t.control.do('advance', { ms });
           // Nothing more may come; this long is looked at.
           await t.pause(200);
-          assert.deepEqual(endpoints.map(({ deliveries }) => deliveries.length), [1, 1], 'attempts at the endpoint that gave seconds, and at the one that gave a date:');
+          assert.deepEqual(
+            endpoints.map(({ deliveries }) => deliveries.length),
+            [1, 1],
+            'attempts at the endpoint that gave seconds, and at the one that gave a date:',
+          );
         }
       });
     },

@@ -17,7 +17,10 @@ const HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature', 'mcp-su
 const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as const;
 
 /** An acknowledgement that ends at this byte. */
-const padded = (ack: number, bytes: number): string => { const head = `{"ack":${ack}`; return `${head}${' '.repeat(bytes - head.length - 1)}}`; };
+const padded = (ack: number, bytes: number): string => {
+  const head = `{"ack":${ack}`;
+  return `${head}${' '.repeat(bytes - head.length - 1)}}`;
+};
 
 /** Pieces of an acknowledgement that never ends. */
 async function* drops(): AsyncGenerator<string> {
@@ -36,7 +39,10 @@ export const callback = [
     checks: ['cb-deadline'],
     needs: NEEDS,
     async run(t) {
-      const timesOut = async (what: string, body: () => Promise<{ readonly body: AsyncGenerator<string> }>): Promise<void> => {
+      const timesOut = async (
+        what: string,
+        body: () => Promise<{ readonly body: AsyncGenerator<string> }>,
+      ): Promise<void> => {
         const endpoint = await t.endpoint();
         endpoint.answer = body;
         const subscription = await t.subscribe({ callback: endpoint.callback });
@@ -44,7 +50,11 @@ export const callback = [
         const { at } = await delivery(t, endpoint, 1);
         await t.check('cb-deadline', what, async () => {
           const now = await failures(t, subscription, 1, at + DEADLINE_MS - Date.now());
-          assert.deepEqual([now.acked, now.callback.health.lastError], [0, 'timeout'], '`acked` and `health.lastError`:');
+          assert.deepEqual(
+            [now.acked, now.callback.health.lastError],
+            [0, 'timeout'],
+            '`acked` and `health.lastError`:',
+          );
         });
       };
       const unproven = async (): Promise<void> => {
@@ -52,13 +62,27 @@ export const callback = [
         endpoint.consent = () => new Promise(() => undefined);
         const startedAt = Date.now();
         await t.check('cb-deadline', 'so is a challenge without an answer', async () => {
-          const refusal = await t.mcp.refusal('triggers/subscribe', { key: t.unique(), select: [{ name: t.control.type('plain') }], callback: endpoint.callback });
-          assert.deepEqual([refusal.code, refusal.data], [-32027, { reason: 'timeout' }], 'code and `data` of the error:');
-          assert.ok(Date.now() - startedAt < DEADLINE_MS, `it was refused only after ${Date.now() - startedAt} ms`);
+          const refusal = await t.mcp.refusal('triggers/subscribe', {
+            key: t.unique(),
+            select: [{ name: t.control.type('plain') }],
+            callback: endpoint.callback,
+          });
+          assert.deepEqual(
+            [refusal.code, refusal.data],
+            [-32027, { reason: 'timeout' }],
+            'code and `data` of the error:',
+          );
+          assert.ok(
+            Date.now() - startedAt < DEADLINE_MS,
+            `it was refused only after ${Date.now() - startedAt} ms`,
+          );
         });
       };
       await Promise.all([
-        timesOut('an attempt without an answer is over after ten seconds', () => new Promise(() => undefined)),
+        timesOut(
+          'an attempt without an answer is over after ten seconds',
+          () => new Promise(() => undefined),
+        ),
         timesOut('an attempt whose answer drips is, too', async () => ({ body: drops() })),
         unproven(),
       ]);
@@ -67,12 +91,16 @@ export const callback = [
 
   scenario({
     name: 'callback: the request',
-    about: 'A request is a POST of one JSON-RPC notification with four headers and nothing of the user.',
+    about:
+      'A request is a POST of one JSON-RPC notification with four headers and nothing of the user.',
     checks: ['cb-post', 'cb-headers', 'cb-no-extra', 'cb-start', 'cb-id-random'],
     needs: NEEDS,
     async run(t) {
       const endpoint = await t.endpoint();
-      endpoint.answer = (hit) => ({ ...acknowledge(hit), headers: { 'set-cookie': 'session=do-not-repeat; Path=/' } });
+      endpoint.answer = (hit) => ({
+        ...acknowledge(hit),
+        headers: { 'set-cookie': 'session=do-not-repeat; Path=/' },
+      });
       const pad = 'naïve — 日本語 🎺';
       const subscription = await t.subscribe({ callback: endpoint.callback });
       const { subscriptionId } = subscription;
@@ -80,8 +108,14 @@ export const callback = [
       await arrived(t, endpoint, 1);
       await acked(t, subscription, 1);
       // Another URL has to be verified, so an empty delivery follows on one with events.
-      await t.mcp.request('triggers/update', { subscriptionId, callback: { ...endpoint.callback, url: `${endpoint.url}/second` } });
-      await t.mcp.request('triggers/update', { subscriptionId, callback: { ...endpoint.callback, url: `${endpoint.url}/third` } });
+      await t.mcp.request('triggers/update', {
+        subscriptionId,
+        callback: { ...endpoint.callback, url: `${endpoint.url}/second` },
+      });
+      await t.mcp.request('triggers/update', {
+        subscriptionId,
+        callback: { ...endpoint.callback, url: `${endpoint.url}/third` },
+      });
       await t.emit(t.topicOf(subscription), 1, { from: 2, data: { pad } });
       await arrived(t, endpoint, 2);
       const { hits, deliveries, challenges } = endpoint;
@@ -89,51 +123,104 @@ export const callback = [
       await t.check('cb-post', 'a POST with Content-Type application/json', () => {
         for (const { method, headers } of hits) {
           assert.equal(method, 'POST', 'the method:');
-          assert.match(String(headers['content-type']), /^application\/json *(;|$)/i, `Content-Type is ${String(headers['content-type'])}`);
+          assert.match(
+            String(headers['content-type']),
+            /^application\/json *(;|$)/i,
+            `Content-Type is ${String(headers['content-type'])}`,
+          );
         }
       });
       await t.check('cb-post', 'the body is the notification, without id', () => {
         for (const { message } of hits) {
           assert.ok(message !== undefined, 'the body is no JSON');
-          assert.deepEqual([message.jsonrpc, message.method, 'id' in message], ['2.0', 'notifications/triggers/delivery', false], '`jsonrpc`, `method`, and whether there is an `id`:');
-          assert.equal(complaint('DeliveryNotification', message), null, 'what the schema says of the body:');
+          assert.deepEqual(
+            [message.jsonrpc, message.method, 'id' in message],
+            ['2.0', 'notifications/triggers/delivery', false],
+            '`jsonrpc`, `method`, and whether there is an `id`:',
+          );
+          assert.equal(
+            complaint('DeliveryNotification', message),
+            null,
+            'what the schema says of the body:',
+          );
         }
       });
       await t.check('cb-post', 'in UTF-8', () => {
         for (const { raw } of hits) new TextDecoder('utf-8', { fatal: true }).decode(raw);
-        assert.equal(deliveries[0]!.delivery.events[0].data.pad, pad, 'a text with letters of several scripts:');
+        assert.equal(
+          deliveries[0]!.delivery.events[0].data.pad,
+          pad,
+          'a text with letters of several scripts:',
+        );
       });
-      await t.check('cb-headers', 'challenges and deliveries have each of the four headers once, and the id of the subscription in its own', () => {
-        for (const { names, headers } of hits) {
-          for (const name of HEADERS) assert.equal(names.filter((one) => one === name).length, 1, `how often there is ${name}:`);
-          assert.equal(headers['mcp-subscription-id'], subscriptionId, 'MCP-Subscription-Id:');
-        }
-      });
-      await t.check('cb-no-extra', 'no cookie, no Authorization, nothing of the client\'s token', () => {
-        const { token } = t.subject.access;
-        for (const { names, headers, raw, path } of hits) {
-          for (const name of ['cookie', 'authorization', 'proxy-authorization']) assert.ok(!names.includes(name), `the request has the header ${name}`);
-          const everything = `${path}\n${JSON.stringify(headers)}\n${raw.toString()}`;
-          assert.ok(!everything.includes('do-not-repeat'), 'it repeats a cookie of an earlier answer');
-          assert.ok(token === undefined || !everything.includes(token), 'it has the token of the client in it');
-        }
-      });
+      await t.check(
+        'cb-headers',
+        'challenges and deliveries have each of the four headers once, and the id of the subscription in its own',
+        () => {
+          for (const { names, headers } of hits) {
+            for (const name of HEADERS)
+              assert.equal(
+                names.filter((one) => one === name).length,
+                1,
+                `how often there is ${name}:`,
+              );
+            assert.equal(headers['mcp-subscription-id'], subscriptionId, 'MCP-Subscription-Id:');
+          }
+        },
+      );
+      await t.check(
+        'cb-no-extra',
+        "no cookie, no Authorization, nothing of the client's token",
+        () => {
+          const { token } = t.subject.access;
+          for (const { names, headers, raw, path } of hits) {
+            for (const name of ['cookie', 'authorization', 'proxy-authorization'])
+              assert.ok(!names.includes(name), `the request has the header ${name}`);
+            const everything = `${path}\n${JSON.stringify(headers)}\n${raw.toString()}`;
+            assert.ok(
+              !everything.includes('do-not-repeat'),
+              'it repeats a cookie of an earlier answer',
+            );
+            assert.ok(
+              token === undefined || !everything.includes(token),
+              'it has the token of the client in it',
+            );
+          }
+        },
+      );
       await t.check('cb-start', 'an empty delivery begins at `acked`, like one with events', () => {
         const starts = hits.map(({ delivery: { after } }) => after);
-        assert.deepEqual(starts, [0, 0, 1, 1, 1], '`after` of a challenge, event 1, two challenges after its acknowledgement, event 2:');
-        for (const { delivery: { after, acked: shown } } of hits) assert.equal(after, shown, '`after` and `acked` of one delivery:');
+        assert.deepEqual(
+          starts,
+          [0, 0, 1, 1, 1],
+          '`after` of a challenge, event 1, two challenges after its acknowledgement, event 2:',
+        );
+        for (const {
+          delivery: { after, acked: shown },
+        } of hits)
+          assert.equal(after, shown, '`after` and `acked` of one delivery:');
       });
-      await t.check('cb-id-random', 'a delivery that covers no number has msg_ and 32 random characters', () => {
-        const ids = challenges.map(({ headers }) => String(headers['webhook-id']));
-        for (const id of ids) assert.match(id, /^msg_[A-Za-z0-9_-]{32}$/, `webhook-id of a challenge is ${id}`);
-        assert.equal(new Set(ids).size, ids.length, `different identifiers of ${ids.length} challenges:`);
-      });
+      await t.check(
+        'cb-id-random',
+        'a delivery that covers no number has msg_ and 32 random characters',
+        () => {
+          const ids = challenges.map(({ headers }) => String(headers['webhook-id']));
+          for (const id of ids)
+            assert.match(id, /^msg_[A-Za-z0-9_-]{32}$/, `webhook-id of a challenge is ${id}`);
+          assert.equal(
+            new Set(ids).size,
+            ids.length,
+            `different identifiers of ${ids.length} challenges:`,
+          );
+        },
+      );
     },
   }),
 
   scenario({
     name: 'callback: where it starts and what it is called',
-    about: 'Each delivery begins behind what is acknowledged, and its identifier follows from what it covers.',
+    about:
+      'Each delivery begins behind what is acknowledged, and its identifier follows from what it covers.',
     checks: ['cb-start', 'cb-id-range'],
     needs: NEEDS,
     async run(t) {
@@ -143,19 +230,38 @@ export const callback = [
       endpoint.answer = ({ delivery: sent }) => {
         const refuses = sent.events.some(({ sequence }: Json) => sequence === 2);
         done.push(refuses ? 1 : lastOf(sent));
-        return { body: refuses ? { ack: 1, reject: { sequence: 2, reason: 'Never.' } } : { ack: lastOf(sent) } };
+        return {
+          body: refuses
+            ? { ack: 1, reject: { sequence: 2, reason: 'Never.' } }
+            : { ack: lastOf(sent) },
+        };
       };
       await acked(t, await loaded(t, endpoint, 5), 5);
       await t.check('cb-start', 'a delivery begins where the one before was acknowledged', () => {
-        assert.deepEqual(endpoint.deliveries.map(({ delivery: { after } }) => after), [0, ...done.slice(0, -1)], '`after` of the deliveries, one by one:');
+        assert.deepEqual(
+          endpoint.deliveries.map(({ delivery: { after } }) => after),
+          [0, ...done.slice(0, -1)],
+          '`after` of the deliveries, one by one:',
+        );
       });
-      await t.check('cb-id-range', 'webhook-id is computed from subscription, epoch, range and gaps', () => {
-        assert.ok(endpoint.deliveries.some(({ delivery: { gaps } }) => gaps?.length === 1), 'no delivery reported the gap');
-        for (const hit of endpoint.deliveries) {
-          const { after, gaps = [] } = hit.delivery;
-          assert.equal(hit.headers['webhook-id'], webhookIdOf(hit.delivery), `webhook-id of ${after + 1} to ${lastOf(hit.delivery)} with ${gaps.length} gaps:`);
-        }
-      });
+      await t.check(
+        'cb-id-range',
+        'webhook-id is computed from subscription, epoch, range and gaps',
+        () => {
+          assert.ok(
+            endpoint.deliveries.some(({ delivery: { gaps } }) => gaps?.length === 1),
+            'no delivery reported the gap',
+          );
+          for (const hit of endpoint.deliveries) {
+            const { after, gaps = [] } = hit.delivery;
+            assert.equal(
+              hit.headers['webhook-id'],
+              webhookIdOf(hit.delivery),
+              `webhook-id of ${after + 1} to ${lastOf(hit.delivery)} with ${gaps.length} gaps:`,
+            );
+          }
+        },
+      );
     },
   }),
 
@@ -167,15 +273,33 @@ export const callback = [
     async run(t) {
       const endpoint = await t.endpoint();
       // A second is asked for, so that the time in seconds is another one.
-      endpoint.answer = (hit, n) => (n === 1 ? { status: 503, headers: { 'retry-after': '1' } } : acknowledge(hit));
+      endpoint.answer = (hit, n) =>
+        n === 1 ? { status: 503, headers: { 'retry-after': '1' } } : acknowledge(hit);
       const subscription = await t.subscribe({ callback: endpoint.callback });
       await t.emit(t.topicOf(subscription), 1);
       const [first, second] = [await delivery(t, endpoint, 1), await delivery(t, endpoint, 2)];
-      const header = (name: string) => (hit: Hit): string => String(hit.headers[name]);
-      await t.check('cb-id-retry', 'the same identifier', () => assert.equal(header('webhook-id')(second), header('webhook-id')(first), 'webhook-id of the retry:'));
+      const header =
+        (name: string) =>
+        (hit: Hit): string =>
+          String(hit.headers[name]);
+      await t.check('cb-id-retry', 'the same identifier', () =>
+        assert.equal(
+          header('webhook-id')(second),
+          header('webhook-id')(first),
+          'webhook-id of the retry:',
+        ),
+      );
       await t.check('cb-id-retry', 'a new time and a new signature', () => {
-        for (const name of ['webhook-timestamp', 'webhook-signature']) assert.notEqual(header(name)(second), header(name)(first), `${name} of the retry is that of the first attempt`);
-        assert.ok(Number(header('webhook-timestamp')(second)) > Number(header('webhook-timestamp')(first)), 'the time of the retry is not after that of the first attempt');
+        for (const name of ['webhook-timestamp', 'webhook-signature'])
+          assert.notEqual(
+            header(name)(second),
+            header(name)(first),
+            `${name} of the retry is that of the first attempt`,
+          );
+        assert.ok(
+          Number(header('webhook-timestamp')(second)) > Number(header('webhook-timestamp')(first)),
+          'the time of the retry is not after that of the first attempt',
+        );
       });
     },
   }),
@@ -199,9 +323,19 @@ export const callback = [
       await t.emit(t.topicOf(subscription), 1);
       await delivery(t, endpoint, 1);
       await t.emit(t.topicOf(subscription), 3, { from: 2 });
-      for (const [method, params] of [['triggers/pull', {}], ['triggers/update', { ttlMs: 3_600_000 }], ['triggers/get', {}], ['triggers/ack', { position: { epoch, sequence: 1 } }]] as const) await t.mcp.request(method, { subscriptionId, ...params });
+      for (const [method, params] of [
+        ['triggers/pull', {}],
+        ['triggers/update', { ttlMs: 3_600_000 }],
+        ['triggers/get', {}],
+        ['triggers/ack', { position: { epoch, sequence: 1 } }],
+      ] as const)
+        await t.mcp.request(method, { subscriptionId, ...params });
       await arrived(t, endpoint, 4);
-      await t.check('cb-one-lease', 'events, pulls and updates meanwhile start no second attempt', () => assert.equal(most, 1, 'attempts at once:'));
+      await t.check(
+        'cb-one-lease',
+        'events, pulls and updates meanwhile start no second attempt',
+        () => assert.equal(most, 1, 'attempts at once:'),
+      );
     },
   }),
 
@@ -212,16 +346,31 @@ export const callback = [
     needs: NEEDS,
     async run(t) {
       const [large, many] = [await t.endpoint(), await t.endpoint()];
-      const [heavy] = await Promise.all([loaded(t, large, 4, {}, { pad: 'x'.repeat(90_000) }), loaded(t, many, 130)]);
+      const [heavy] = await Promise.all([
+        loaded(t, large, 4, {}, { pad: 'x'.repeat(90_000) }),
+        loaded(t, many, 130),
+      ]);
       await t.emit(t.topicOf(heavy), 1, { from: 5, data: { pad: 'y'.repeat(240_000) } });
-      await t.check('cb-body-limit', 'four events of 90 KB and one of 240 KB come, none of the requests beyond the limit', async () => {
-        await arrived(t, large, 5);
-        for (const { raw } of large.hits) assert.ok(raw.length <= BODY_BYTES_MAX, `a request has ${raw.length} bytes`);
-        assert.deepEqual(sequences(large.deliveries.map((hit) => hit.delivery)), upTo(1, 5), 'the events that came:');
-      });
+      await t.check(
+        'cb-body-limit',
+        'four events of 90 KB and one of 240 KB come, none of the requests beyond the limit',
+        async () => {
+          await arrived(t, large, 5);
+          for (const { raw } of large.hits)
+            assert.ok(raw.length <= BODY_BYTES_MAX, `a request has ${raw.length} bytes`);
+          assert.deepEqual(
+            sequences(large.deliveries.map((hit) => hit.delivery)),
+            upTo(1, 5),
+            'the events that came:',
+          );
+        },
+      );
       await t.check('cb-batch', '130 events come a hundred at a time at most', async () => {
         await arrived(t, many, 130);
-        for (const { delivery: { events } } of many.deliveries) assert.ok(events.length <= BATCH_MAX, `a request has ${events.length} events`);
+        for (const {
+          delivery: { events },
+        } of many.deliveries)
+          assert.ok(events.length <= BATCH_MAX, `a request has ${events.length} events`);
       });
     },
   }),
@@ -232,17 +381,29 @@ export const callback = [
     checks: ['cb-answer-limit', 'cb-no-decoding'],
     needs: NEEDS,
     async run(t) {
-      const unread = async (what: string, check: string, answer: { readonly body: string | Buffer; readonly headers?: Record<string, string> }): Promise<void> => {
+      const unread = async (
+        what: string,
+        check: string,
+        answer: { readonly body: string | Buffer; readonly headers?: Record<string, string> },
+      ): Promise<void> => {
         const endpoint = await t.endpoint();
         endpoint.answer = () => answer;
         const subscription = await t.subscribe({ callback: endpoint.callback });
         await t.emit(t.topicOf(subscription), 1);
         await t.check(check, what, async () => {
           const now = await failures(t, subscription, 1);
-          assert.deepEqual([now.acked, now.callback.health.lastError], [0, 'no_ack'], '`acked` and `health.lastError`:');
+          assert.deepEqual(
+            [now.acked, now.callback.health.lastError],
+            [0, 'no_ack'],
+            '`acked` and `health.lastError`:',
+          );
         });
       };
-      const read = async (what: string, check: string, answer: { readonly body: string; readonly headers?: Record<string, string> }): Promise<void> => {
+      const read = async (
+        what: string,
+        check: string,
+        answer: { readonly body: string; readonly headers?: Record<string, string> },
+      ): Promise<void> => {
         const endpoint = await t.endpoint();
         endpoint.answer = () => answer;
         const subscription = await t.subscribe({ callback: endpoint.callback });
@@ -250,11 +411,23 @@ export const callback = [
         await t.check(check, what, () => acked(t, subscription, 1));
       };
       await Promise.all([
-        unread('an acknowledgement that ends behind 8,192 bytes was never made', 'cb-answer-limit', { body: padded(1, ANSWER_BYTES_MAX + 1) }),
+        unread(
+          'an acknowledgement that ends behind 8,192 bytes was never made',
+          'cb-answer-limit',
+          { body: padded(1, ANSWER_BYTES_MAX + 1) },
+        ),
         unread('nor one in a mebibyte', 'cb-answer-limit', { body: padded(1, 1_048_576) }),
-        read('one that ends with them was', 'cb-answer-limit', { body: padded(1, ANSWER_BYTES_MAX) }),
-        unread('a compressed acknowledgement is none', 'cb-no-decoding', { body: gzipSync('{"ack":1}'), headers: { 'content-encoding': 'gzip' } }),
-        read('words that only claim to be compressed are read as they are', 'cb-no-decoding', { body: '{"ack":1}', headers: { 'content-encoding': 'gzip' } }),
+        read('one that ends with them was', 'cb-answer-limit', {
+          body: padded(1, ANSWER_BYTES_MAX),
+        }),
+        unread('a compressed acknowledgement is none', 'cb-no-decoding', {
+          body: gzipSync('{"ack":1}'),
+          headers: { 'content-encoding': 'gzip' },
+        }),
+        read('words that only claim to be compressed are read as they are', 'cb-no-decoding', {
+          body: '{"ack":1}',
+          headers: { 'content-encoding': 'gzip' },
+        }),
       ]);
     },
   }),

@@ -6,7 +6,11 @@ import type { Json, Session } from '../../runner/wire/session.ts';
 
 /** Types that the SEP names, with the arguments each has there. */
 const RESERVED: Readonly<Record<string, readonly string[]>> = {
-  'mcp.resource.updated': ['uri'], 'mcp.tools.list_changed': [], 'mcp.prompts.list_changed': [], 'mcp.resources.list_changed': [], 'mcp.task.updated': ['taskId'],
+  'mcp.resource.updated': ['uri'],
+  'mcp.tools.list_changed': [],
+  'mcp.prompts.list_changed': [],
+  'mcp.resources.list_changed': [],
+  'mcp.task.updated': ['taskId'],
 };
 
 /** Every page. A list that does not end is given up. */
@@ -22,16 +26,21 @@ async function pages(session: Session): Promise<Json[]> {
 }
 
 const declared = async (t: ServerTest, count: number): Promise<string[]> => {
-  const names = Array.from({ length: count }, () => t.unique('conformance.more').replaceAll(/[^A-Za-z0-9._-]/g, '_'));
+  const names = Array.from({ length: count }, () =>
+    t.unique('conformance.more').replaceAll(/[^A-Za-z0-9._-]/g, '_'),
+  );
   for (const name of names) await t.control.do('declare', { name });
-  t.defer(async () => { for (const name of names) await t.control.do('remove', { name, reason: 'trigger_removed' }); });
+  t.defer(async () => {
+    for (const name of names) await t.control.do('remove', { name, reason: 'trigger_removed' });
+  });
   return names;
 };
 
 export const catalog = [
   scenario({
     name: 'catalog: the list',
-    about: 'Names are unique, a matching ETag is answered without the list, reserved names are what the SEP says.',
+    about:
+      'Names are unique, a matching ETag is answered without the list, reserved names are what the SEP says.',
     checks: ['type-unique', 'list-not-modified', 'type-reserved'],
     eras: 'each',
     async run(t) {
@@ -41,18 +50,39 @@ export const catalog = [
         const names = types.map(({ name }) => name);
         assert.equal(new Set(names).size, names.length, 'different names in the list:');
       });
-      await t.check('list-not-modified', 'ifNoneMatch with the current etag is answered with notModified and no list', async () => {
-        const answer = await t.mcp.request('triggers/list', { ifNoneMatch: all[0].etag });
-        assert.deepEqual([answer.notModified, answer.triggers], [true, undefined]);
-      });
-      await t.check('list-not-modified', 'another etag, or a cursor, is answered with the list', async () => {
-        assert.ok((await t.mcp.request('triggers/list', { ifNoneMatch: 'no-such-etag' })).triggers, 'there is no list');
-      });
-      await t.check('type-reserved', 'a name that begins with "mcp." is one of the protocol, with its arguments', () => {
-        for (const { name, inputSchema } of types.filter(({ name: one }) => one.startsWith('mcp.'))) {
-          assert.deepEqual(Object.keys(inputSchema.properties ?? {}).sort(), [...(RESERVED[name] ?? assert.fail(`${name} is no name of the protocol`))].sort(), `the arguments of ${name}:`);
-        }
-      });
+      await t.check(
+        'list-not-modified',
+        'ifNoneMatch with the current etag is answered with notModified and no list',
+        async () => {
+          const answer = await t.mcp.request('triggers/list', { ifNoneMatch: all[0].etag });
+          assert.deepEqual([answer.notModified, answer.triggers], [true, undefined]);
+        },
+      );
+      await t.check(
+        'list-not-modified',
+        'another etag, or a cursor, is answered with the list',
+        async () => {
+          assert.ok(
+            (await t.mcp.request('triggers/list', { ifNoneMatch: 'no-such-etag' })).triggers,
+            'there is no list',
+          );
+        },
+      );
+      await t.check(
+        'type-reserved',
+        'a name that begins with "mcp." is one of the protocol, with its arguments',
+        () => {
+          for (const { name, inputSchema } of types.filter(({ name: one }) =>
+            one.startsWith('mcp.'),
+          )) {
+            assert.deepEqual(
+              Object.keys(inputSchema.properties ?? {}).sort(),
+              [...(RESERVED[name] ?? assert.fail(`${name} is no name of the protocol`))].sort(),
+              `the arguments of ${name}:`,
+            );
+          }
+        },
+      );
     },
   }),
 
@@ -70,9 +100,17 @@ export const catalog = [
         if (all.length === 1) throw new NotShown('120 trigger types fit into one page');
         for (const { etag } of all) assert.equal(etag, all[0].etag, '`etag` of a page:');
       });
-      await t.check('list-not-modified', 'the etag from before a change does not match any more', async () => {
-        assert.notEqual((await t.mcp.request('triggers/list', { ifNoneMatch: before })).notModified, true, '`notModified`:');
-      });
+      await t.check(
+        'list-not-modified',
+        'the etag from before a change does not match any more',
+        async () => {
+          assert.notEqual(
+            (await t.mcp.request('triggers/list', { ifNoneMatch: before })).notModified,
+            true,
+            '`notModified`:',
+          );
+        },
+      );
       await t.check('type-unique', 'no name comes twice, on whichever page', () => {
         const names = all.flatMap(({ triggers }) => triggers.map(({ name }: Json) => name));
         assert.equal(new Set(names).size, names.length, 'different names in the list:');
@@ -86,11 +124,26 @@ export const catalog = [
     checks: ['list-private'],
     async run(t) {
       const stranger = await t.as('stranger');
-      const [mine, theirs] = [await t.mcp.request('triggers/list'), await stranger.request('triggers/list')];
-      await t.check('list-private', 'where two principals see different lists, cacheScope is private', () => {
-        if (mine.etag === theirs.etag && JSON.stringify(mine.triggers) === JSON.stringify(theirs.triggers)) throw new NotShown('the "stranger" sees the same list');
-        assert.deepEqual([mine.cacheScope, theirs.cacheScope], ['private', 'private'], '`cacheScope` of both lists:');
-      });
+      const [mine, theirs] = [
+        await t.mcp.request('triggers/list'),
+        await stranger.request('triggers/list'),
+      ];
+      await t.check(
+        'list-private',
+        'where two principals see different lists, cacheScope is private',
+        () => {
+          if (
+            mine.etag === theirs.etag &&
+            JSON.stringify(mine.triggers) === JSON.stringify(theirs.triggers)
+          )
+            throw new NotShown('the "stranger" sees the same list');
+          assert.deepEqual(
+            [mine.cacheScope, theirs.cacheScope],
+            ['private', 'private'],
+            '`cacheScope` of both lists:',
+          );
+        },
+      );
     },
   }),
 
@@ -103,12 +156,22 @@ export const catalog = [
       const subscription = await t.subscribe();
       const { subscriptionId } = subscription;
       const topic = t.topicOf(subscription);
-      await t.check('type-payload-valid', 'an event without a required member is not in the log, and the next one is', async () => {
-        await t.control.do('emit', { events: [{ name: t.control.type('plain'), data: { topic, n: 'one' } }] }).catch(() => undefined);
-        await t.emit(topic, 1);
-        const deliveries = await t.pullAll(subscriptionId, 1);
-        assert.deepEqual(deliveries.flatMap(({ events }) => events.map(({ data }: Json) => data.n)), [1], '`data.n` of the events in the log:');
-      });
+      await t.check(
+        'type-payload-valid',
+        'an event without a required member is not in the log, and the next one is',
+        async () => {
+          await t.control
+            .do('emit', { events: [{ name: t.control.type('plain'), data: { topic, n: 'one' } }] })
+            .catch(() => undefined);
+          await t.emit(topic, 1);
+          const deliveries = await t.pullAll(subscriptionId, 1);
+          assert.deepEqual(
+            deliveries.flatMap(({ events }) => events.map(({ data }: Json) => data.n)),
+            [1],
+            '`data.n` of the events in the log:',
+          );
+        },
+      );
     },
   }),
 ];

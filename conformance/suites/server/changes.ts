@@ -5,55 +5,121 @@ import { lastOf, newSecret, signatureOf } from '../../runner/server/callback-end
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
-const get = (t: ServerTest, subscriptionId: string): Promise<Json> => t.mcp.request('triggers/get', { subscriptionId });
+const get = (t: ServerTest, subscriptionId: string): Promise<Json> =>
+  t.mcp.request('triggers/get', { subscriptionId });
 const numbersOf = (delivery: Json): number[] => delivery.events.map(({ data }: Json) => data.n);
 /** The status as it is in the end. */
-const status = (t: ServerTest, subscriptionId: string, wanted: string): Promise<unknown> => t.until(`status "${wanted}"`, async () => (await get(t, subscriptionId)).status === wanted);
+const status = (t: ServerTest, subscriptionId: string, wanted: string): Promise<unknown> =>
+  t.until(`status "${wanted}"`, async () => (await get(t, subscriptionId)).status === wanted);
 
 export const changes = [
   scenario({
     name: 'update: conditions and lifetime',
     about: 'A stale ETag changes nothing; a lifetime is granted when one is named; a key stays.',
-    checks: ['upd-if-match', 'upd-atomic', 'upd-ttl', 'upd-key-stays', 'etag-config', 'etag-counters', 'etag-never-back'],
+    checks: [
+      'upd-if-match',
+      'upd-atomic',
+      'upd-ttl',
+      'upd-key-stays',
+      'etag-config',
+      'etag-counters',
+      'etag-never-back',
+    ],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
     async run(t) {
       const made = await t.subscribe({ ttlMs: 60_000 });
       const { subscriptionId } = made;
-      const update = (params: object): Promise<Json> => t.mcp.request('triggers/update', { subscriptionId, ...params });
-      await t.check('upd-if-match', 'a stale ETag is refused with the current one, and nothing changes', async () => {
-        const refusal = await t.mcp.refusal('triggers/update', { subscriptionId, paused: true, ifMatch: 'no-such-etag' });
-        assert.deepEqual(refusal.data, { kind: 'etag', etag: made.etag }, '`data`:');
-        assert.equal((await get(t, subscriptionId)).status, 'active', '`status` afterwards:');
+      const update = (params: object): Promise<Json> =>
+        t.mcp.request('triggers/update', { subscriptionId, ...params });
+      await t.check(
+        'upd-if-match',
+        'a stale ETag is refused with the current one, and nothing changes',
+        async () => {
+          const refusal = await t.mcp.refusal('triggers/update', {
+            subscriptionId,
+            paused: true,
+            ifMatch: 'no-such-etag',
+          });
+          assert.deepEqual(refusal.data, { kind: 'etag', etag: made.etag }, '`data`:');
+          assert.equal((await get(t, subscriptionId)).status, 'active', '`status` afterwards:');
+        },
+      );
+      await t.check('upd-if-match', 'the current one is taken', async () => {
+        await update({ onFailure: 'skip', ifMatch: made.etag });
       });
-      await t.check('upd-if-match', 'the current one is taken', async () => { await update({ onFailure: 'skip', ifMatch: made.etag }); });
-      await t.check('upd-atomic', 'an update of which one member is wrong changes nothing', async () => {
-        const before = await get(t, subscriptionId);
-        await t.mcp.refusal('triggers/update', { subscriptionId, paused: true, ttlMs: 120_000, select: [{ name: 'conformance.no_such_type' }] });
-        const after = await get(t, subscriptionId);
-        assert.deepEqual([after.status, after.ttlMs, after.etag], [before.status, before.ttlMs, before.etag]);
-      });
+      await t.check(
+        'upd-atomic',
+        'an update of which one member is wrong changes nothing',
+        async () => {
+          const before = await get(t, subscriptionId);
+          await t.mcp.refusal('triggers/update', {
+            subscriptionId,
+            paused: true,
+            ttlMs: 120_000,
+            select: [{ name: 'conformance.no_such_type' }],
+          });
+          const after = await get(t, subscriptionId);
+          assert.deepEqual(
+            [after.status, after.ttlMs, after.etag],
+            [before.status, before.ttlMs, before.etag],
+          );
+        },
+      );
       await t.check('upd-atomic', 'an update of several members changes all of them', async () => {
-        const { status: now, ttlMs, onFailure } = await update({ paused: true, ttlMs: 90_000, onFailure: 'suspend' });
+        const {
+          status: now,
+          ttlMs,
+          onFailure,
+        } = await update({ paused: true, ttlMs: 90_000, onFailure: 'suspend' });
         assert.deepEqual([now, ttlMs, onFailure], ['paused', 90_000, 'suspend']);
       });
-      await t.check('upd-ttl', 'a lifetime is granted when it is named, and left alone when not', async () => {
-        const { expiresAt } = await update({ ttlMs: 60_000 });
-        await t.pause(20);
-        assert.equal((await update({ paused: false })).expiresAt, expiresAt, '`expiresAt` after an update without ttlMs:');
-        assert.ok((await update({ ttlMs: 60_000 })).expiresAt > expiresAt, '`expiresAt` is as before though a lifetime was granted');
-      });
+      await t.check(
+        'upd-ttl',
+        'a lifetime is granted when it is named, and left alone when not',
+        async () => {
+          const { expiresAt } = await update({ ttlMs: 60_000 });
+          await t.pause(20);
+          assert.equal(
+            (await update({ paused: false })).expiresAt,
+            expiresAt,
+            '`expiresAt` after an update without ttlMs:',
+          );
+          assert.ok(
+            (await update({ ttlMs: 60_000 })).expiresAt > expiresAt,
+            '`expiresAt` is as before though a lifetime was granted',
+          );
+        },
+      );
       const etags: string[] = [made.etag];
-      await t.check('etag-config', 'every change of the configuration changes the ETag', async () => {
-        const changed: readonly object[] = [{ paused: true }, { paused: false }, { onFailure: 'skip' }, { ttlMs: 61_000 }, { select: [{ name: t.control.type('plain'), arguments: { topic: t.unique('topic') } }] }];
-        for (const params of changed) {
-          const before = (await get(t, subscriptionId)).etag;
-          const { etag } = await update(params);
-          etags.push(etag);
-          assert.notEqual(etag, before, `\`etag\` after an update of ${Object.keys(params).join()}:`);
-        }
-      });
-      await t.check('etag-never-back', 'and none comes a second time', () => assert.equal(new Set(etags).size, etags.length, 'different ETags:'));
+      await t.check(
+        'etag-config',
+        'every change of the configuration changes the ETag',
+        async () => {
+          const changed: readonly object[] = [
+            { paused: true },
+            { paused: false },
+            { onFailure: 'skip' },
+            { ttlMs: 61_000 },
+            {
+              select: [{ name: t.control.type('plain'), arguments: { topic: t.unique('topic') } }],
+            },
+          ];
+          for (const params of changed) {
+            const before = (await get(t, subscriptionId)).etag;
+            const { etag } = await update(params);
+            etags.push(etag);
+            assert.notEqual(
+              etag,
+              before,
+              `\`etag\` after an update of ${Object.keys(params).join()}:`,
+            );
+          }
+        },
+      );
+      await t.check('etag-never-back', 'and none comes a second time', () =>
+        assert.equal(new Set(etags).size, etags.length, 'different ETags:'),
+      );
       await t.check('etag-counters', 'events, acknowledgements and renewals do not', async () => {
         const { etag, select, epoch } = await get(t, subscriptionId);
         await t.emit(select[0].arguments.topic, 2);
@@ -63,7 +129,9 @@ export const changes = [
         assert.deepEqual([head, acked, after], [2, 1, etag], '`head`, `acked`, `etag`:');
       });
       await t.check('upd-key-stays', 'whatever is changed, the key is not', async () => {
-        const { key } = await update({ select: [{ name: t.control.type('plain'), arguments: {} }] });
+        const { key } = await update({
+          select: [{ name: t.control.type('plain'), arguments: {} }],
+        });
         assert.equal(key, made.key, '`key`:');
       });
     },
@@ -72,117 +140,228 @@ export const changes = [
   scenario({
     name: 'update: select',
     about: 'Another select decides about what is accepted from then on.',
-    checks: ['upd-select', 'sub-numbering-goes-on', 'sub-paused', 'sub-resume-continues', 'sub-status-told'],
+    checks: [
+      'upd-select',
+      'sub-numbering-goes-on',
+      'sub-paused',
+      'sub-resume-continues',
+      'sub-status-told',
+    ],
     needs: { types: ['plain'], verbs: ['emit'] },
     async run(t) {
       const made = await t.subscribe();
       const { subscriptionId } = made;
       const [before, after] = [t.topicOf(made), t.unique('topic')];
       await t.emit(before, 2);
-      await t.mcp.request('triggers/update', { subscriptionId, select: [{ name: t.control.type('plain'), arguments: { topic: after } }] });
+      await t.mcp.request('triggers/update', {
+        subscriptionId,
+        select: [{ name: t.control.type('plain'), arguments: { topic: after } }],
+      });
       await t.emit(before, 1, { from: 90 });
       await t.emit(after, 1, { from: 3 });
-      await t.check('upd-select', 'what has a number keeps it, and only what matches now gets the next', async () => {
-        const deliveries = await t.pullAll(subscriptionId, 3);
-        assert.deepEqual([deliveries.flatMap(numbersOf), deliveries.at(-1).head], [[1, 2, 3], 3], '`data.n` of the events, `head`:');
-      });
+      await t.check(
+        'upd-select',
+        'what has a number keeps it, and only what matches now gets the next',
+        async () => {
+          const deliveries = await t.pullAll(subscriptionId, 3);
+          assert.deepEqual(
+            [deliveries.flatMap(numbersOf), deliveries.at(-1).head],
+            [[1, 2, 3], 3],
+            '`data.n` of the events, `head`:',
+          );
+        },
+      );
       await t.check('sub-numbering-goes-on', 'while it is paused, too', async () => {
         await t.mcp.request('triggers/update', { subscriptionId, paused: true });
         await t.emit(after, 2, { from: 4 });
         await t.until('number 5', async () => (await get(t, subscriptionId)).head === 5);
       });
-      await t.check('sub-status-told', 'an open stream is told that the status changed', async () => {
-        if (!t.settings.drains.includes('stream')) throw new NotApplicable('the server does not offer the drain "stream"');
-        const stream = await t.stream({ subscriptionId });
-        await t.until('the events on the stream', () => stream.events.length === 5);
-        await t.mcp.request('triggers/update', { subscriptionId, paused: false });
-        await t.until('a delivery that says "active"', () => stream.deliveries.at(-1)?.status === 'active', 5000);
-      });
-      if (!t.settings.drains.includes('callback')) throw new NotApplicable('the server does not offer the drain "callback"');
+      await t.check(
+        'sub-status-told',
+        'an open stream is told that the status changed',
+        async () => {
+          if (!t.settings.drains.includes('stream'))
+            throw new NotApplicable('the server does not offer the drain "stream"');
+          const stream = await t.stream({ subscriptionId });
+          await t.until('the events on the stream', () => stream.events.length === 5);
+          await t.mcp.request('triggers/update', { subscriptionId, paused: false });
+          await t.until(
+            'a delivery that says "active"',
+            () => stream.deliveries.at(-1)?.status === 'active',
+            5000,
+          );
+        },
+      );
+      if (!t.settings.drains.includes('callback'))
+        throw new NotApplicable('the server does not offer the drain "callback"');
       const endpoint = await t.endpoint();
       const called = await t.subscribe({ callback: endpoint.callback });
       await t.emit(t.topicOf(called), 2);
       await t.until('two events at the callback', () => endpoint.events.length === 2);
-      await t.mcp.request('triggers/update', { subscriptionId: called.subscriptionId, paused: true });
+      await t.mcp.request('triggers/update', {
+        subscriptionId: called.subscriptionId,
+        paused: true,
+      });
       await t.emit(t.topicOf(called), 2, { from: 3 });
-      await t.check('sub-paused', 'no event is sent to the callback of a paused subscription', async () => {
-        await t.pause(400);
-        assert.equal(endpoint.events.length, 2, 'events at the callback:');
-      });
-      await t.check('sub-resume-continues', 'and it goes on where it was acknowledged', async () => {
-        await t.mcp.request('triggers/update', { subscriptionId: called.subscriptionId, paused: false });
-        await t.until('the rest at the callback', () => endpoint.events.length >= 4);
-        assert.deepEqual(endpoint.events.map(({ sequence }) => sequence), [1, 2, 3, 4], 'numbers at the callback:');
-      });
+      await t.check(
+        'sub-paused',
+        'no event is sent to the callback of a paused subscription',
+        async () => {
+          await t.pause(400);
+          assert.equal(endpoint.events.length, 2, 'events at the callback:');
+        },
+      );
+      await t.check(
+        'sub-resume-continues',
+        'and it goes on where it was acknowledged',
+        async () => {
+          await t.mcp.request('triggers/update', {
+            subscriptionId: called.subscriptionId,
+            paused: false,
+          });
+          await t.until('the rest at the callback', () => endpoint.events.length >= 4);
+          assert.deepEqual(
+            endpoint.events.map(({ sequence }) => sequence),
+            [1, 2, 3, 4],
+            'numbers at the callback:',
+          );
+        },
+      );
     },
   }),
 
   scenario({
     name: 'update: callbacks',
-    about: 'Another URL consents first; another secret rotates; null takes the callback away and leaves the log.',
-    checks: ['upd-verify', 'upd-reverify', 'upd-rotate', 'upd-detach', 'upd-resume', 'sub-only-client-resumes', 'sub-health-kept', 'sub-paused', 'etag-config', 'get-no-side-effect'],
+    about:
+      'Another URL consents first; another secret rotates; null takes the callback away and leaves the log.',
+    checks: [
+      'upd-verify',
+      'upd-reverify',
+      'upd-rotate',
+      'upd-detach',
+      'upd-resume',
+      'sub-only-client-resumes',
+      'sub-health-kept',
+      'sub-paused',
+      'etag-config',
+      'get-no-side-effect',
+    ],
     needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
     async run(t) {
       const [first, second] = [await t.endpoint(), await t.endpoint()];
       const made = await t.subscribe({ callback: first.callback });
       const { subscriptionId } = made;
       const topic = t.topicOf(made);
-      const update = (params: object): Promise<Json> => t.mcp.request('triggers/update', { subscriptionId, ...params });
+      const update = (params: object): Promise<Json> =>
+        t.mcp.request('triggers/update', { subscriptionId, ...params });
       second.consent = () => ({ status: 200, body: {} });
-      await t.check('upd-verify', 'a URL that does not consent does not replace the old one', async () => {
-        assert.equal((await t.mcp.refusal('triggers/update', { subscriptionId, callback: second.callback })).code, -32027, 'the code of the error:');
-        await t.emit(topic, 1);
-        await t.until('the event at the old URL', () => first.events.length === 1);
-        assert.equal(second.deliveries.length, 0, 'deliveries to the new URL:');
-      });
+      await t.check(
+        'upd-verify',
+        'a URL that does not consent does not replace the old one',
+        async () => {
+          assert.equal(
+            (await t.mcp.refusal('triggers/update', { subscriptionId, callback: second.callback }))
+              .code,
+            -32027,
+            'the code of the error:',
+          );
+          await t.emit(topic, 1);
+          await t.until('the event at the old URL', () => first.events.length === 1);
+          assert.equal(second.deliveries.length, 0, 'deliveries to the new URL:');
+        },
+      );
       const asked = first.challenges.length;
       await t.check('upd-reverify', 'the current URL is asked again', async () => {
         await update({ callback: first.callback });
         assert.equal(first.challenges.length, asked + 1, 'challenges:');
       });
-      await t.check(['upd-rotate', 'etag-config'], 'another secret signs from then on, beside the old one', async () => {
-        const before = await get(t, subscriptionId);
-        const old = first.secret;
-        first.secret = newSecret();
-        const { etag } = await update({ callback: first.callback });
-        assert.notEqual(etag, before.etag, '`etag` after a rotation:');
-        const count = first.deliveries.length;
-        await t.emit(topic, 1, { from: 2 });
-        const hit = await t.until('the next delivery', () => first.deliveries[count]);
-        const signatures = String(hit.headers['webhook-signature']).split(' ');
-        for (const [which, secret] of [['new', first.secret], ['old', old]] as const) assert.ok(signatures.includes(signatureOf(secret, hit)), `the ${which} secret does not sign`);
-      });
+      await t.check(
+        ['upd-rotate', 'etag-config'],
+        'another secret signs from then on, beside the old one',
+        async () => {
+          const before = await get(t, subscriptionId);
+          const old = first.secret;
+          first.secret = newSecret();
+          const { etag } = await update({ callback: first.callback });
+          assert.notEqual(etag, before.etag, '`etag` after a rotation:');
+          const count = first.deliveries.length;
+          await t.emit(topic, 1, { from: 2 });
+          const hit = await t.until('the next delivery', () => first.deliveries[count]);
+          const signatures = String(hit.headers['webhook-signature']).split(' ');
+          for (const [which, secret] of [
+            ['new', first.secret],
+            ['old', old],
+          ] as const)
+            assert.ok(
+              signatures.includes(signatureOf(secret, hit)),
+              `the ${which} secret does not sign`,
+            );
+        },
+      );
       first.answer = () => ({ status: 413 });
       await t.emit(topic, 1, { from: 3 });
       await status(t, subscriptionId, 'suspended');
       await t.check('get-no-side-effect', 'reading does not resume it', async () => {
-        for (const ifNoneMatch of [undefined, 'x']) await t.mcp.request('triggers/get', { subscriptionId, ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) });
+        for (const ifNoneMatch of [undefined, 'x'])
+          await t.mcp.request('triggers/get', {
+            subscriptionId,
+            ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
+          });
         await t.mcp.request('triggers/subscriptions');
         assert.equal((await get(t, subscriptionId)).status, 'suspended', '`status`:');
       });
       first.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
-      await t.check(['sub-only-client-resumes', 'sub-paused'], 'a suspended callback is left alone, whatever would succeed now', async () => {
-        const count = first.events.length;
-        await t.emit(topic, 1, { from: 4 });
-        await t.pause(1500);
-        assert.deepEqual([(await get(t, subscriptionId)).status, first.events.length], ['suspended', count], '`status`, and events at the callback:');
-      });
-      await t.check('sub-health-kept', 'resuming begins to count anew, and remembers what went wrong until something succeeds', async () => {
-        first.answer = () => new Promise((resolve) => setTimeout(resolve, 800, { body: {} }));
-        const { callback } = await update({ onFailure: 'suspend' });
-        assert.deepEqual([callback.health.attempts, callback.health.lastError], [0, 'http_4xx'], '`health.attempts` and `health.lastError`:');
-        first.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
-      });
+      await t.check(
+        ['sub-only-client-resumes', 'sub-paused'],
+        'a suspended callback is left alone, whatever would succeed now',
+        async () => {
+          const count = first.events.length;
+          await t.emit(topic, 1, { from: 4 });
+          await t.pause(1500);
+          assert.deepEqual(
+            [(await get(t, subscriptionId)).status, first.events.length],
+            ['suspended', count],
+            '`status`, and events at the callback:',
+          );
+        },
+      );
+      await t.check(
+        'sub-health-kept',
+        'resuming begins to count anew, and remembers what went wrong until something succeeds',
+        async () => {
+          first.answer = () => new Promise((resolve) => setTimeout(resolve, 800, { body: {} }));
+          const { callback } = await update({ onFailure: 'suspend' });
+          assert.deepEqual(
+            [callback.health.attempts, callback.health.lastError],
+            [0, 'http_4xx'],
+            '`health.attempts` and `health.lastError`:',
+          );
+          first.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
+        },
+      );
       await t.check('upd-resume', 'an update brings it back', async () => {
-        await t.until('everything to be acknowledged', async () => (await get(t, subscriptionId)).acked === 4);
+        await t.until(
+          'everything to be acknowledged',
+          async () => (await get(t, subscriptionId)).acked === 4,
+        );
       });
-      await t.check('sub-health-kept', 'then it is forgotten', async () => assert.equal((await get(t, subscriptionId)).callback.health.lastError, undefined, '`health.lastError`:'));
+      await t.check('sub-health-kept', 'then it is forgotten', async () =>
+        assert.equal(
+          (await get(t, subscriptionId)).callback.health.lastError,
+          undefined,
+          '`health.lastError`:',
+        ),
+      );
       await t.check('upd-detach', 'null: no further attempt, and the log stays', async () => {
         const count = first.hits.length;
         const { callback } = await update({ callback: null });
         assert.equal(callback, undefined, '`callback`:');
         await t.emit(topic, 1, { from: 5 });
-        assert.deepEqual((await t.pullAll(subscriptionId, 5)).flatMap(numbersOf), [5], 'what can be pulled:');
+        assert.deepEqual(
+          (await t.pullAll(subscriptionId, 5)).flatMap(numbersOf),
+          [5],
+          'what can be pulled:',
+        );
         assert.equal(first.hits.length, count, 'requests to the callback:');
       });
     },
@@ -190,8 +369,15 @@ export const changes = [
 
   scenario({
     name: 'get and list',
-    about: 'A matching ETag is answered in short; reading changes nothing; the list has what lives, once.',
-    checks: ['get-not-modified', 'get-full', 'get-no-side-effect', 'list-subs-own', 'list-subs-paging'],
+    about:
+      'A matching ETag is answered in short; reading changes nothing; the list has what lives, once.',
+    checks: [
+      'get-not-modified',
+      'get-full',
+      'get-no-side-effect',
+      'list-subs-own',
+      'list-subs-paging',
+    ],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
     async run(t) {
@@ -199,32 +385,62 @@ export const changes = [
       const { subscriptionId, etag } = made;
       await t.emit(t.topicOf(made), 2);
       await t.until('two numbers', async () => (await get(t, subscriptionId)).head === 2);
-      await t.check('get-not-modified', 'a matching ETag is answered with the counters alone', async () => {
-        const { resultType, _meta, ...answer } = await t.mcp.request('triggers/get', { subscriptionId, ifNoneMatch: etag });
-        assert.deepEqual(answer, { notModified: true, etag, epoch: made.epoch, head: 2, acked: 0, expiresAt: made.expiresAt });
-      });
+      await t.check(
+        'get-not-modified',
+        'a matching ETag is answered with the counters alone',
+        async () => {
+          const { resultType, _meta, ...answer } = await t.mcp.request('triggers/get', {
+            subscriptionId,
+            ifNoneMatch: etag,
+          });
+          assert.deepEqual(answer, {
+            notModified: true,
+            etag,
+            epoch: made.epoch,
+            head: 2,
+            acked: 0,
+            expiresAt: made.expiresAt,
+          });
+        },
+      );
       await t.check('get-full', 'another one, or none, with the whole subscription', async () => {
-        for (const params of [{}, { ifNoneMatch: 'other' }]) assert.deepEqual((await t.mcp.request('triggers/get', { subscriptionId, ...params })).select, made.select, '`select`:');
+        for (const params of [{}, { ifNoneMatch: 'other' }])
+          assert.deepEqual(
+            (await t.mcp.request('triggers/get', { subscriptionId, ...params })).select,
+            made.select,
+            '`select`:',
+          );
       });
       await t.check('get-no-side-effect', 'and nothing was renewed or moved by it', async () => {
         const { expiresAt, acked, etag: now } = await get(t, subscriptionId);
         assert.deepEqual([expiresAt, acked, now], [made.expiresAt, 0, etag]);
       });
       const ended = await t.subscribe();
-      const many = await Promise.all(Array.from({ length: 60 }, () => t.subscribe({ ttlMs: 60_000 })));
+      const many = await Promise.all(
+        Array.from({ length: 60 }, () => t.subscribe({ ttlMs: 60_000 })),
+      );
       await t.mcp.request('triggers/unsubscribe', { subscriptionId: ended.subscriptionId });
       const listed: string[] = [];
       for (let cursor: string | undefined, page = 0; page < 100; page += 1) {
-        const result = await t.mcp.request('triggers/subscriptions', cursor === undefined ? {} : { cursor });
+        const result = await t.mcp.request(
+          'triggers/subscriptions',
+          cursor === undefined ? {} : { cursor },
+        );
         listed.push(...result.subscriptions.map((one: Json) => one.subscriptionId));
         cursor = result.nextCursor;
         if (cursor === undefined) break;
       }
       await t.check('list-subs-own', 'what lives is in the list, what ended is not', () => {
-        for (const one of [made, ...many]) assert.ok(listed.includes(one.subscriptionId), 'a subscription is missing from the list');
-        assert.ok(!listed.includes(ended.subscriptionId), 'a subscription that ended is in the list');
+        for (const one of [made, ...many])
+          assert.ok(listed.includes(one.subscriptionId), 'a subscription is missing from the list');
+        assert.ok(
+          !listed.includes(ended.subscriptionId),
+          'a subscription that ended is in the list',
+        );
       });
-      await t.check('list-subs-paging', 'each on exactly one page', () => assert.equal(new Set(listed).size, listed.length, 'different ids in the list:'));
+      await t.check('list-subs-paging', 'each on exactly one page', () =>
+        assert.equal(new Set(listed).size, listed.length, 'different ids in the list:'),
+      );
     },
   }),
 
@@ -238,16 +454,27 @@ export const changes = [
       const made = await t.subscribe();
       const { subscriptionId } = made;
       await t.check('uns-if-match', 'a stale ETag does not end it', async () => {
-        assert.equal((await t.mcp.refusal('triggers/unsubscribe', { subscriptionId, ifMatch: 'no-such-etag' })).data?.kind, 'etag', '`data.kind`:');
+        assert.equal(
+          (await t.mcp.refusal('triggers/unsubscribe', { subscriptionId, ifMatch: 'no-such-etag' }))
+            .data?.kind,
+          'etag',
+          '`data.kind`:',
+        );
         await get(t, subscriptionId);
       });
       const endpoint = t.settings.drains.includes('callback') ? await t.endpoint() : undefined;
-      const called = endpoint === undefined ? made : await t.subscribe({ callback: endpoint.callback });
-      await t.mcp.request('triggers/unsubscribe', { subscriptionId: called.subscriptionId, ifMatch: called.etag });
+      const called =
+        endpoint === undefined ? made : await t.subscribe({ callback: endpoint.callback });
+      await t.mcp.request('triggers/unsubscribe', {
+        subscriptionId: called.subscriptionId,
+        ifMatch: called.etag,
+      });
       await t.check('uns-ends', 'nothing is appended and nothing sent afterwards', async () => {
         const count = endpoint?.hits.length ?? 0;
         await t.emit(t.topicOf(called), 2);
-        const { data } = await t.mcp.refusal('triggers/pull', { subscriptionId: called.subscriptionId });
+        const { data } = await t.mcp.refusal('triggers/pull', {
+          subscriptionId: called.subscriptionId,
+        });
         assert.equal(data?.kind, 'subscription', '`data.kind` of a pull:');
         assert.equal(data?.final?.head ?? 0, 0, '`final.head`:');
         await t.pause(300);

@@ -9,14 +9,21 @@ const EVENTS = 'io.modelcontextprotocol/events';
 /** Throws `NotApplicable` where SEP-3415 is not spoken. */
 function requireEvents({ mcp }: ServerTest): void {
   const { extensions, events } = mcp.capabilities ?? {};
-  if (extensions?.[EVENTS] === undefined && events === undefined) throw new NotApplicable('the server does not serve events/*');
+  if (extensions?.[EVENTS] === undefined && events === undefined)
+    throw new NotApplicable('the server does not serve events/*');
 }
 
 const numberOf = (occurrence: Json): Json => occurrence?._meta?.[EXTENSION];
 
 /** What may not come on a subscription of `events/*`. */
 function requireForeign(text: string, where: string): void {
-  for (const word of ['notifications/triggers/', '"gaps"', '"acked"', '"challenge":"', 'mcp-delivery-signature']) {
+  for (const word of [
+    'notifications/triggers/',
+    '"gaps"',
+    '"acked"',
+    '"challenge":"',
+    'mcp-delivery-signature',
+  ]) {
     if (word === '"challenge":"' && text.includes('"type":"verification"')) continue;
     assert.ok(!text.includes(word), `${where} has ${word}`);
   }
@@ -25,7 +32,8 @@ function requireForeign(text: string, where: string): void {
 export const degradation = [
   scenario({
     name: 'degradation: events/* from the same logs',
-    about: 'Who polls or streams events of SEP-3415 gets the numbers of a log with them, and no message of this extension.',
+    about:
+      'Who polls or streams events of SEP-3415 gets the numbers of a log with them, and no message of this extension.',
     checks: ['deg-server-same-log', 'deg-events-meta', 'deg-no-control'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: '2026-07-28',
@@ -33,7 +41,8 @@ export const degradation = [
       requireEvents(t);
       const topic = t.unique('topic');
       const params = { name: t.control.type('plain'), arguments: { topic } };
-      const poll = (cursor: string | null): Promise<Json> => t.mcp.request('events/poll', { ...params, cursor });
+      const poll = (cursor: string | null): Promise<Json> =>
+        t.mcp.request('events/poll', { ...params, cursor });
       const first = await poll(null);
       await t.emit(topic, 4);
       const polled: Json[] = [];
@@ -44,31 +53,84 @@ export const degradation = [
         cursor = answer.cursor;
         return polled.length >= 4;
       });
-      await t.check('deg-events-meta', 'every occurrence of a poll has subscriptionId, epoch, sequence and head', () => {
-        for (const occurrence of polled) {
-          const { subscriptionId, epoch, sequence, head } = numberOf(occurrence) ?? {};
-          assert.deepEqual([typeof subscriptionId, typeof epoch, typeof sequence, typeof head], ['string', 'string', 'number', 'number'], 'the types of the members:');
-        }
-      });
-      await t.check('deg-server-same-log', 'its numbers are those of one log: 1 to 4, in order, each event once', () => {
-        assert.deepEqual(polled.map(({ data }) => data.n), [1, 2, 3, 4], '`data.n` of the events:');
-        const numbers = polled.map(numberOf).filter((number) => number !== undefined);
-        if (numbers.length > 0) assert.deepEqual([numbers.map(({ sequence }) => sequence), new Set(numbers.map(({ epoch }) => epoch)).size], [[1, 2, 3, 4], 1], 'numbers, and different epochs:');
-      });
-      await t.check('deg-server-same-log', 'reading again from the first cursor gives the same events under the same numbers', async () => {
-        const again = (await poll(first.cursor)).events;
-        assert.deepEqual(again.map((one: Json) => [one.eventId, numberOf(one)?.sequence]), polled.map((one) => [one.eventId, numberOf(one)?.sequence]), 'events and numbers:');
-      });
+      await t.check(
+        'deg-events-meta',
+        'every occurrence of a poll has subscriptionId, epoch, sequence and head',
+        () => {
+          for (const occurrence of polled) {
+            const { subscriptionId, epoch, sequence, head } = numberOf(occurrence) ?? {};
+            assert.deepEqual(
+              [typeof subscriptionId, typeof epoch, typeof sequence, typeof head],
+              ['string', 'string', 'number', 'number'],
+              'the types of the members:',
+            );
+          }
+        },
+      );
+      await t.check(
+        'deg-server-same-log',
+        'its numbers are those of one log: 1 to 4, in order, each event once',
+        () => {
+          assert.deepEqual(
+            polled.map(({ data }) => data.n),
+            [1, 2, 3, 4],
+            '`data.n` of the events:',
+          );
+          const numbers = polled.map(numberOf).filter((number) => number !== undefined);
+          if (numbers.length > 0)
+            assert.deepEqual(
+              [
+                numbers.map(({ sequence }) => sequence),
+                new Set(numbers.map(({ epoch }) => epoch)).size,
+              ],
+              [[1, 2, 3, 4], 1],
+              'numbers, and different epochs:',
+            );
+        },
+      );
+      await t.check(
+        'deg-server-same-log',
+        'reading again from the first cursor gives the same events under the same numbers',
+        async () => {
+          const again = (await poll(first.cursor)).events;
+          assert.deepEqual(
+            again.map((one: Json) => [one.eventId, numberOf(one)?.sequence]),
+            polled.map((one) => [one.eventId, numberOf(one)?.sequence]),
+            'events and numbers:',
+          );
+        },
+      );
       const stop = new AbortController();
-      const stream = await t.mcp.open('events/stream', { ...params, cursor: first.cursor }, { signal: stop.signal });
+      const stream = await t.mcp.open(
+        'events/stream',
+        { ...params, cursor: first.cursor },
+        { signal: stop.signal },
+      );
       t.defer(async () => stop.abort());
       const seen: Json[] = [];
-      const reading = (async () => { for await (const message of stream.messages) seen.push(message); })().catch(() => undefined);
-      await t.check('deg-no-control', 'nothing but notifications/events/* comes on a stream of events/*', async () => {
-        await t.until('four events on the stream', () => seen.filter(({ method }) => method === 'notifications/events/event').length >= 4);
-        requireForeign(JSON.stringify(seen), 'a stream of events/*');
-        assert.deepEqual(seen.map(({ method }) => method).filter((method) => method !== undefined && !method.startsWith('notifications/events/')), [], 'other notifications:');
-      });
+      const reading = (async () => {
+        for await (const message of stream.messages) seen.push(message);
+      })().catch(() => undefined);
+      await t.check(
+        'deg-no-control',
+        'nothing but notifications/events/* comes on a stream of events/*',
+        async () => {
+          await t.until(
+            'four events on the stream',
+            () => seen.filter(({ method }) => method === 'notifications/events/event').length >= 4,
+          );
+          requireForeign(JSON.stringify(seen), 'a stream of events/*');
+          assert.deepEqual(
+            seen
+              .map(({ method }) => method)
+              .filter(
+                (method) => method !== undefined && !method.startsWith('notifications/events/'),
+              ),
+            [],
+            'other notifications:',
+          );
+        },
+      );
       stop.abort();
       await reading;
     },
@@ -76,7 +138,8 @@ export const degradation = [
 
   scenario({
     name: 'degradation: webhooks of events/*',
-    about: 'A webhook of SEP-3415 is sent what that protocol defines, and nothing of this extension but the numbers in _meta.',
+    about:
+      'A webhook of SEP-3415 is sent what that protocol defines, and nothing of this extension but the numbers in _meta.',
     checks: ['deg-no-control', 'deg-events-meta'],
     needs: { types: ['plain'], verbs: ['emit'], drains: ['callback'] },
     eras: '2026-07-28',
@@ -84,24 +147,43 @@ export const degradation = [
       requireEvents(t);
       const endpoint = await t.endpoint();
       // SEP-3415 consents by echoing a challenge; the body is the envelope itself.
-      const taken = ({ message }: { readonly message: Json }): Json => ({ status: message?.type === 'verification' ? 200 : 204, body: message?.type === 'verification' ? { challenge: message.challenge } : '' });
+      const taken = ({ message }: { readonly message: Json }): Json => ({
+        status: message?.type === 'verification' ? 200 : 204,
+        body: message?.type === 'verification' ? { challenge: message.challenge } : '',
+      });
       endpoint.answer = taken;
       endpoint.consent = taken;
       const topic = t.unique('topic');
       const key = { name: t.control.type('plain'), arguments: { topic } };
-      await t.mcp.request('events/subscribe', { ...key, delivery: { mode: 'webhook', url: endpoint.url, secret: endpoint.secret } });
+      await t.mcp.request('events/subscribe', {
+        ...key,
+        delivery: { mode: 'webhook', url: endpoint.url, secret: endpoint.secret },
+      });
       t.defer(() => t.mcp.ask('events/unsubscribe', { ...key, delivery: { url: endpoint.url } }));
       await t.emit(topic, 2);
-      const occurrences = (): Json[] => endpoint.hits.map(({ message }) => message).filter((message) => message?.eventId !== undefined);
+      const occurrences = (): Json[] =>
+        endpoint.hits
+          .map(({ message }) => message)
+          .filter((message) => message?.eventId !== undefined);
       await t.until('two events at the webhook', () => occurrences().length >= 2);
       await t.check('deg-no-control', 'no envelope and no header of this extension', () => {
         for (const { message, headers, raw } of endpoint.hits) {
           assert.equal(message?.jsonrpc, undefined, '`jsonrpc` of a request to the webhook:');
           requireForeign(raw.toString(), 'a request to the webhook');
-          assert.deepEqual([headers['mcp-subscription-id'], headers['mcp-delivery-signature']], [undefined, undefined], 'headers of this extension:');
+          assert.deepEqual(
+            [headers['mcp-subscription-id'], headers['mcp-delivery-signature']],
+            [undefined, undefined],
+            'headers of this extension:',
+          );
         }
       });
-      await t.check('deg-events-meta', 'every occurrence has its number', () => assert.deepEqual(occurrences().map((one) => numberOf(one)?.sequence), [1, 2], '`sequence` in _meta:'));
+      await t.check('deg-events-meta', 'every occurrence has its number', () =>
+        assert.deepEqual(
+          occurrences().map((one) => numberOf(one)?.sequence),
+          [1, 2],
+          '`sequence` in _meta:',
+        ),
+      );
     },
   }),
 ];

@@ -2,28 +2,52 @@
 import assert from 'node:assert/strict';
 import { NotApplicable } from '../../runner/looks.ts';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
-import { gapsOf, numbered, readAll, sequencesOf, spans, streamed } from '../../runner/server/coverage.ts';
+import {
+  gapsOf,
+  numbered,
+  readAll,
+  sequencesOf,
+  spans,
+  streamed,
+} from '../../runner/server/coverage.ts';
 import { scenario } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 const HEAD = 12;
 
 /** What one drain brought, in its order. */
-interface Drained { readonly drain: string; readonly deliveries: readonly Json[] }
+interface Drained {
+  readonly drain: string;
+  readonly deliveries: readonly Json[];
+}
 
 /** Says which delivery it is about. */
 const each = (all: readonly Drained[], look: (delivery: Json, which: string) => void): void => {
-  for (const { drain, deliveries } of all) deliveries.forEach((delivery, at) => look(delivery, `delivery ${at + 1} by ${drain}`));
+  for (const { drain, deliveries } of all)
+    deliveries.forEach((delivery, at) => look(delivery, `delivery ${at + 1} by ${drain}`));
 };
 
 /** From where to where, of events and gaps, as they are listed. */
-const ranges = ({ events, gaps }: Json): (readonly [from: number, to: number])[] => [...events.map(({ sequence }: Json) => [sequence, sequence]), ...(gaps ?? []).map(({ from, to }: Json) => [from, to])];
+const ranges = ({ events, gaps }: Json): (readonly [from: number, to: number])[] => [
+  ...events.map(({ sequence }: Json) => [sequence, sequence]),
+  ...(gaps ?? []).map(({ from, to }: Json) => [from, to]),
+];
 
 export const delivery = [
   scenario({
     name: 'delivery: on every drain',
-    about: 'Each delivery covers a range without a hole, each drain goes upwards, and an event is the same object everywhere.',
-    checks: ['dlv-coverage', 'dlv-ascending', 'dlv-last-head', 'dlv-no-empty-gaps', 'dlv-order', 'dlv-same-object', 'dlv-head-always', 'dlv-challenge-empty'],
+    about:
+      'Each delivery covers a range without a hole, each drain goes upwards, and an event is the same object everywhere.',
+    checks: [
+      'dlv-coverage',
+      'dlv-ascending',
+      'dlv-last-head',
+      'dlv-no-empty-gaps',
+      'dlv-order',
+      'dlv-same-object',
+      'dlv-head-always',
+      'dlv-challenge-empty',
+    ],
     needs: { verbs: ['emit', 'redact'], types: ['plain'] },
     async run(t) {
       const offers = (drain: string): boolean => t.settings.drains.includes(drain);
@@ -35,11 +59,19 @@ export const delivery = [
           return { body: { ack: n === 2 ? one.after + 1 : lastOf(one) } };
         };
       }
-      const subscription = await t.subscribe(endpoint === undefined ? {} : { callback: endpoint.callback });
+      const subscription = await t.subscribe(
+        endpoint === undefined ? {} : { callback: endpoint.callback },
+      );
       const { subscriptionId, epoch } = subscription;
-      const [topic, name, start] = [t.topicOf(subscription), t.control.type('plain'), { epoch, sequence: 0 }];
+      const [topic, name, start] = [
+        t.topicOf(subscription),
+        t.control.type('plain'),
+        { epoch, sequence: 0 },
+      ];
       await t.mcp.request('triggers/update', { subscriptionId, paused: true });
-      const stream = offers('stream') ? await t.stream({ subscriptionId, after: start, window: { events: 100 } }) : undefined;
+      const stream = offers('stream')
+        ? await t.stream({ subscriptionId, after: start, window: { events: 100 } })
+        : undefined;
       const eventId = t.unique('event');
       await t.emit(topic, 4);
       await t.control.do('emit', { events: [{ name, eventId, data: { topic, n: 5 } }] });
@@ -49,41 +81,90 @@ export const delivery = [
       if (stream !== undefined) await streamed(t, stream, HEAD);
       await t.control.do('redact', { name, eventId });
       await t.mcp.request('triggers/update', { subscriptionId, paused: false });
-      if (endpoint !== undefined) await t.until('the callback to have all', async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === HEAD);
+      if (endpoint !== undefined)
+        await t.until(
+          'the callback to have all',
+          async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === HEAD,
+        );
       const later = offers('stream') ? await t.stream({ subscriptionId, after: start }) : undefined;
       if (later !== undefined) await streamed(t, later, HEAD);
-      const pulled = [...(await readAll(t.mcp, subscriptionId, start, { maxEvents: 3 })), await t.mcp.request('triggers/pull', { subscriptionId, after: { epoch, sequence: HEAD } }, { validated: false })];
+      const pulled = [
+        ...(await readAll(t.mcp, subscriptionId, start, { maxEvents: 3 })),
+        await t.mcp.request(
+          'triggers/pull',
+          { subscriptionId, after: { epoch, sequence: HEAD } },
+          { validated: false },
+        ),
+      ];
       const called = endpoint?.hits.map((hit) => hit.delivery) ?? [];
       const all: readonly Drained[] = [
-        { drain: 'pull', deliveries: pulled }, { drain: 'stream', deliveries: stream?.deliveries ?? [] }, { drain: 'another stream', deliveries: later?.deliveries ?? [] }, { drain: 'callback', deliveries: called },
+        { drain: 'pull', deliveries: pulled },
+        { drain: 'stream', deliveries: stream?.deliveries ?? [] },
+        { drain: 'another stream', deliveries: later?.deliveries ?? [] },
+        { drain: 'callback', deliveries: called },
       ];
 
-      await t.check('dlv-coverage', 'a delivery covers each number from after + 1 to last once', () => each(all, (one, which) => {
-        let position: number = one.after;
-        for (const [from, to] of ranges(one).sort(([a], [b]) => a - b)) {
-          assert.equal(from, position + 1, `${which} covers ${position} and then`);
-          position = to;
-        }
-      }));
-      await t.check('dlv-ascending', 'events and gaps each go upwards', () => each(all, (one, which) => {
-        const numbers = sequencesOf([one]);
-        assert.equal(spans(numbers), spans(numbers.toSorted((a, b) => a - b)), `events of ${which}:`);
-        let last = 0;
-        for (const { from, to } of one.gaps ?? []) {
-          assert.ok(from > last && to >= from, `${which} has a gap from ${from} to ${to} behind one that ends at ${last}`);
-          last = to;
-        }
-      }));
-      await t.check('dlv-last-head', 'none covers more than there is', () => each(all, (one, which) => assert.ok(lastOf(one) <= one.head, `${which} goes to ${lastOf(one)}, its head is ${one.head}`)));
-      await t.check('dlv-no-empty-gaps', '`gaps` is there only when there is one', () => each(all, (one, which) => assert.ok(one.gaps === undefined || one.gaps.length > 0, `${which} has an empty \`gaps\``)));
+      await t.check(
+        'dlv-coverage',
+        'a delivery covers each number from after + 1 to last once',
+        () =>
+          each(all, (one, which) => {
+            let position: number = one.after;
+            for (const [from, to] of ranges(one).sort(([a], [b]) => a - b)) {
+              assert.equal(from, position + 1, `${which} covers ${position} and then`);
+              position = to;
+            }
+          }),
+      );
+      await t.check('dlv-ascending', 'events and gaps each go upwards', () =>
+        each(all, (one, which) => {
+          const numbers = sequencesOf([one]);
+          assert.equal(
+            spans(numbers),
+            spans(numbers.toSorted((a, b) => a - b)),
+            `events of ${which}:`,
+          );
+          let last = 0;
+          for (const { from, to } of one.gaps ?? []) {
+            assert.ok(
+              from > last && to >= from,
+              `${which} has a gap from ${from} to ${to} behind one that ends at ${last}`,
+            );
+            last = to;
+          }
+        }),
+      );
+      await t.check('dlv-last-head', 'none covers more than there is', () =>
+        each(all, (one, which) =>
+          assert.ok(
+            lastOf(one) <= one.head,
+            `${which} goes to ${lastOf(one)}, its head is ${one.head}`,
+          ),
+        ),
+      );
+      await t.check('dlv-no-empty-gaps', '`gaps` is there only when there is one', () =>
+        each(all, (one, which) =>
+          assert.ok(
+            one.gaps === undefined || one.gaps.length > 0,
+            `${which} has an empty \`gaps\``,
+          ),
+        ),
+      );
       await t.check('dlv-order', 'on each drain new numbers go upwards', () => {
         for (const { drain, deliveries } of all) {
           const fresh: number[] = [];
           for (const one of deliveries) {
-            const numbers = [...sequencesOf([one]), ...gapsOf([one]).map(([sequence]) => sequence)].sort((a, b) => a - b);
+            const numbers = [
+              ...sequencesOf([one]),
+              ...gapsOf([one]).map(([sequence]) => sequence),
+            ].sort((a, b) => a - b);
             fresh.push(...numbers.filter((sequence) => !fresh.includes(sequence)));
           }
-          assert.equal(spans(fresh), spans(fresh.toSorted((a, b) => a - b)), `numbers by ${drain}, as each came for the first time:`);
+          assert.equal(
+            spans(fresh),
+            spans(fresh.toSorted((a, b) => a - b)),
+            `numbers by ${drain}, as each came for the first time:`,
+          );
         }
       });
       await t.check('dlv-same-object', 'an event is equal wherever it comes', () => {
@@ -92,25 +173,50 @@ export const delivery = [
           for (const event of one.events) {
             const known = objects.get(event.sequence);
             if (known === undefined) objects.set(event.sequence, event);
-            else assert.deepEqual(event, known, `number ${event.sequence} of ${which}, compared with how it came before:`);
+            else
+              assert.deepEqual(
+                event,
+                known,
+                `number ${event.sequence} of ${which}, compared with how it came before:`,
+              );
           }
         });
       });
-      await t.check('dlv-head-always', 'every delivery has head and acked', () => each(all, (one, which) => {
-        for (const member of ['head', 'acked']) assert.ok(Number.isSafeInteger(one[member]), `\`${member}\` of ${which} is ${JSON.stringify(one[member])}`);
-      }));
-      await t.check('dlv-challenge-empty', 'a challenge covers nothing, and comes by callback only', () => {
-        if (endpoint === undefined) throw new NotApplicable('the server does not offer the drain "callback"');
-        assert.ok(endpoint.challenges.length > 0, 'the callback was not challenged');
-        for (const { delivery: one } of endpoint.challenges) assert.deepEqual([one.events, one.gaps ?? []], [[], []], '`events` and `gaps` of a challenge:');
-        each(all.filter(({ drain }) => drain !== 'callback'), (one, which) => assert.equal(one.challenge, undefined, `\`challenge\` of ${which}:`));
-      });
+      await t.check('dlv-head-always', 'every delivery has head and acked', () =>
+        each(all, (one, which) => {
+          for (const member of ['head', 'acked'])
+            assert.ok(
+              Number.isSafeInteger(one[member]),
+              `\`${member}\` of ${which} is ${JSON.stringify(one[member])}`,
+            );
+        }),
+      );
+      await t.check(
+        'dlv-challenge-empty',
+        'a challenge covers nothing, and comes by callback only',
+        () => {
+          if (endpoint === undefined)
+            throw new NotApplicable('the server does not offer the drain "callback"');
+          assert.ok(endpoint.challenges.length > 0, 'the callback was not challenged');
+          for (const { delivery: one } of endpoint.challenges)
+            assert.deepEqual(
+              [one.events, one.gaps ?? []],
+              [[], []],
+              '`events` and `gaps` of a challenge:',
+            );
+          each(
+            all.filter(({ drain }) => drain !== 'callback'),
+            (one, which) => assert.equal(one.challenge, undefined, `\`challenge\` of ${which}:`),
+          );
+        },
+      );
     },
   }),
 
   scenario({
     name: 'delivery: where the log is',
-    about: 'Whoever reads sees by every delivery how far the log has come and what is acknowledged, also when there is nothing to read.',
+    about:
+      'Whoever reads sees by every delivery how far the log has come and what is acknowledged, also when there is nothing to read.',
     checks: ['dlv-head-always'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -120,23 +226,39 @@ export const delivery = [
       const at = (sequence: number) => ({ epoch, sequence });
       await t.emit(topic, 3);
       await numbered(t, subscriptionId, 3);
-      const pull = async (params: object = {}): Promise<Json> => t.mcp.request('triggers/pull', { subscriptionId, ...params }, { validated: false });
+      const pull = async (params: object = {}): Promise<Json> =>
+        t.mcp.request('triggers/pull', { subscriptionId, ...params }, { validated: false });
       const where = ({ head, acked }: Json) => ({ head, acked });
       await t.check('dlv-head-always', 'in a pull that reads nothing', async () => {
         await pull();
         assert.deepEqual(where(await pull({ maxEvents: 0, ack: at(1) })), { head: 3, acked: 1 });
         assert.deepEqual(where(await pull({ after: at(3) })), { head: 3, acked: 1 });
       });
-      await t.check('dlv-head-always', 'in a pull of one of several', async () => assert.deepEqual(where(await pull({ maxEvents: 1 })), { head: 3, acked: 1 }));
-      await t.check('dlv-head-always', 'on a stream, where each delivery knows of what was acknowledged before', async () => {
-        if (!t.settings.drains.includes('stream')) return;
-        const stream = await t.stream({ subscriptionId, window: { events: 1 } });
-        await streamed(t, stream, 2);
-        await t.mcp.request('triggers/ack', { subscriptionId, position: at(2) });
-        await streamed(t, stream, 3);
-        const [second, third] = [2, 3].map((sequence) => stream.deliveries.find((one) => sequencesOf([one]).includes(sequence)));
-        assert.deepEqual([where(second), where(third)], [{ head: 3, acked: 1 }, { head: 3, acked: 2 }], '`head` and `acked` with numbers 2 and 3:');
-      });
+      await t.check('dlv-head-always', 'in a pull of one of several', async () =>
+        assert.deepEqual(where(await pull({ maxEvents: 1 })), { head: 3, acked: 1 }),
+      );
+      await t.check(
+        'dlv-head-always',
+        'on a stream, where each delivery knows of what was acknowledged before',
+        async () => {
+          if (!t.settings.drains.includes('stream')) return;
+          const stream = await t.stream({ subscriptionId, window: { events: 1 } });
+          await streamed(t, stream, 2);
+          await t.mcp.request('triggers/ack', { subscriptionId, position: at(2) });
+          await streamed(t, stream, 3);
+          const [second, third] = [2, 3].map((sequence) =>
+            stream.deliveries.find((one) => sequencesOf([one]).includes(sequence)),
+          );
+          assert.deepEqual(
+            [where(second), where(third)],
+            [
+              { head: 3, acked: 1 },
+              { head: 3, acked: 2 },
+            ],
+            '`head` and `acked` with numbers 2 and 3:',
+          );
+        },
+      );
     },
   }),
 ];

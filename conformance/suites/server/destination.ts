@@ -9,36 +9,129 @@ const NEEDS = { drains: ['callback'], types: ['plain'] } as const;
 const SECRET = `whsec_${Buffer.alloc(32, 3).toString('base64')}`;
 const URL_CHARS_MAX = 2048;
 
-const NOT_HTTPS = ['http://callback.invalid/in', 'ftp://callback.invalid/in', 'ws://callback.invalid/in', 'wss://callback.invalid/in', 'file:///etc/passwd', 'javascript:alert(1)'];
+const NOT_HTTPS = [
+  'http://callback.invalid/in',
+  'ftp://callback.invalid/in',
+  'ws://callback.invalid/in',
+  'wss://callback.invalid/in',
+  'file:///etc/passwd',
+  'javascript:alert(1)',
+];
 
 /** Addresses that are not globally reachable unicast, and hosts that are one of them in another spelling. None is loopback, which a server may allow for tests. */
 const NOT_PUBLIC: Readonly<Record<string, readonly string[]>> = {
   'in a private network': ['10.0.0.1', '172.16.0.1', '172.31.255.255', '192.168.1.1', '100.64.0.1'],
   'of the link': ['169.254.169.254'],
-  'of no network': ['0.0.0.0', '192.0.2.1', '198.18.0.1', '198.51.100.1', '203.0.113.1', '224.0.0.1', '240.0.0.1', '255.255.255.255'],
-  'of IPv6': ['[::]', '[fc00::1]', '[fd00:ec2::254]', '[fe80::1]', '[fec0::1]', '[ff02::1]', '[2001:db8::1]', '[100::1]'],
-  'of IPv4 in IPv6': ['[::ffff:a00:1]', '[::ffff:10.0.0.1]', '[::a00:1]', '[64:ff9b::a00:1]', '[64:ff9b:1::a00:1]', '[2002:a00:1::1]'],
-  'in another spelling': ['167772161', '0xa000001', '012.0.0.1', '10.1', '0x0a.0.0.1', '10.0.0.1.', '%31%30.0.0.1', '１０.0.0.1', '10。0。0。1', '2852039166'],
+  'of no network': [
+    '0.0.0.0',
+    '192.0.2.1',
+    '198.18.0.1',
+    '198.51.100.1',
+    '203.0.113.1',
+    '224.0.0.1',
+    '240.0.0.1',
+    '255.255.255.255',
+  ],
+  'of IPv6': [
+    '[::]',
+    '[fc00::1]',
+    '[fd00:ec2::254]',
+    '[fe80::1]',
+    '[fec0::1]',
+    '[ff02::1]',
+    '[2001:db8::1]',
+    '[100::1]',
+  ],
+  'of IPv4 in IPv6': [
+    '[::ffff:a00:1]',
+    '[::ffff:10.0.0.1]',
+    '[::a00:1]',
+    '[64:ff9b::a00:1]',
+    '[64:ff9b:1::a00:1]',
+    '[2002:a00:1::1]',
+  ],
+  'in another spelling': [
+    '167772161',
+    '0xa000001',
+    '012.0.0.1',
+    '10.1',
+    '0x0a.0.0.1',
+    '10.0.0.1.',
+    '%31%30.0.0.1',
+    '１０.0.0.1',
+    '10。0。0。1',
+    '2852039166',
+  ],
 };
-const LOOPBACK = ['127.0.0.1', '127.255.255.254', '[::1]', '[::ffff:7f00:1]', '2130706433', '0x7f.1', '0177.0.0.1', '127.1'];
+const LOOPBACK = [
+  '127.0.0.1',
+  '127.255.255.254',
+  '[::1]',
+  '[::ffff:7f00:1]',
+  '2130706433',
+  '0x7f.1',
+  '0177.0.0.1',
+  '127.1',
+];
 
 /** Spellings of a good URL that are not its normal form, by what is odd. */
 const oddFormsOf = (url: string): Readonly<Record<string, readonly string[]>> => ({
-  'longer than 2,048 characters': [`${url}?${'x'.repeat(URL_CHARS_MAX)}`, `${url}?${'x'.repeat(URL_CHARS_MAX - url.length)}`],
-  'with characters outside printable ASCII': [`${url}/é`, `${url}/a b`, `${url}/\t`, `${url}/\u0000`, ` ${url}`, `${url}\n`],
-  'with user information': [url.replace('://', '://user@'), url.replace('://', '://user:password@'), url.replace('://', '://@')],
+  'longer than 2,048 characters': [
+    `${url}?${'x'.repeat(URL_CHARS_MAX)}`,
+    `${url}?${'x'.repeat(URL_CHARS_MAX - url.length)}`,
+  ],
+  'with characters outside printable ASCII': [
+    `${url}/é`,
+    `${url}/a b`,
+    `${url}/\t`,
+    `${url}/\u0000`,
+    ` ${url}`,
+    `${url}\n`,
+  ],
+  'with user information': [
+    url.replace('://', '://user@'),
+    url.replace('://', '://user:password@'),
+    url.replace('://', '://@'),
+  ],
   'with a fragment': [`${url}#x`, `${url}#`],
-  'not in normal form': [url.replace(/^https?/, (scheme) => scheme.toUpperCase()), `${url}/a/../b`, `${url}/./b`, `${url}/%2e%2e/b`, `${url}\\b`, 'https://CALLBACK.invalid/in', 'https://callback.invalid', 'https://callback.invalid:443/in', 'https:/callback.invalid/in'],
+  'not in normal form': [
+    url.replace(/^https?/, (scheme) => scheme.toUpperCase()),
+    `${url}/a/../b`,
+    `${url}/./b`,
+    `${url}/%2e%2e/b`,
+    `${url}\\b`,
+    'https://CALLBACK.invalid/in',
+    'https://callback.invalid',
+    'https://callback.invalid:443/in',
+    'https:/callback.invalid/in',
+  ],
   'that is none': ['', '/in', 'callback.invalid/in', 'https://'],
 });
 
 /** Looks at a URL in both methods that take one. */
-async function judged(t: ServerTest, subscriptionId: string, check: string, what: string, urls: readonly string[], secret = SECRET): Promise<void> {
+async function judged(
+  t: ServerTest,
+  subscriptionId: string,
+  check: string,
+  what: string,
+  urls: readonly string[],
+  secret = SECRET,
+): Promise<void> {
   await t.check(check, `a URL ${what} is refused`, async () => {
     for (const url of urls) {
-      for (const [method, params] of [['triggers/subscribe', { key: t.unique(), select: quiet(t) }], ['triggers/update', { subscriptionId }]] as const) {
-        const { code, data } = await t.mcp.refusal(method, { ...params, callback: { url, secret } });
-        assert.deepEqual([code, data?.kind, data?.path], [-32602, 'invalid', '/callback/url'], `code, \`data.kind\` and \`data.path\` of ${method} with ${JSON.stringify(url.slice(0, 80))}:`);
+      for (const [method, params] of [
+        ['triggers/subscribe', { key: t.unique(), select: quiet(t) }],
+        ['triggers/update', { subscriptionId }],
+      ] as const) {
+        const { code, data } = await t.mcp.refusal(method, {
+          ...params,
+          callback: { url, secret },
+        });
+        assert.deepEqual(
+          [code, data?.kind, data?.path],
+          [-32602, 'invalid', '/callback/url'],
+          `code, \`data.kind\` and \`data.path\` of ${method} with ${JSON.stringify(url.slice(0, 80))}:`,
+        );
       }
     }
   });
@@ -47,21 +140,37 @@ async function judged(t: ServerTest, subscriptionId: string, check: string, what
 export const destination = [
   scenario({
     name: 'destination: what may be registered',
-    about: 'A callback URL is https, in its normal form, and leads to no address that is not public.',
+    about:
+      'A callback URL is https, in its normal form, and leads to no address that is not public.',
     checks: ['ssrf-https', 'ssrf-normal-form', 'ssrf-literal'],
     needs: NEEDS,
     async run(t) {
       const endpoint = await t.endpoint();
       const { subscriptionId } = await t.subscribe();
       await judged(t, subscriptionId, 'ssrf-https', 'that is not https', NOT_HTTPS);
-      for (const [what, urls] of Object.entries(oddFormsOf(endpoint.url))) await judged(t, subscriptionId, 'ssrf-normal-form', what, urls, endpoint.secret);
-      const hosts = t.subject.callbackBase === undefined ? NOT_PUBLIC : { ...NOT_PUBLIC, 'of this machine': LOOPBACK };
-      for (const [what, names] of Object.entries(hosts)) await judged(t, subscriptionId, 'ssrf-literal', `whose host is an address ${what}`, names.map((name) => `https://${name}/in`));
-      await t.check('ssrf-normal-form', 'a URL that is refused is not called, and a good one of 2,048 characters is taken', async () => {
-        assert.equal(endpoint.hits.length, 0, 'requests to the callback:');
-        const url = `${endpoint.url}?`.padEnd(URL_CHARS_MAX, 'x');
-        await t.subscribe({ callback: { url, secret: endpoint.secret } });
-      });
+      for (const [what, urls] of Object.entries(oddFormsOf(endpoint.url)))
+        await judged(t, subscriptionId, 'ssrf-normal-form', what, urls, endpoint.secret);
+      const hosts =
+        t.subject.callbackBase === undefined
+          ? NOT_PUBLIC
+          : { ...NOT_PUBLIC, 'of this machine': LOOPBACK };
+      for (const [what, names] of Object.entries(hosts))
+        await judged(
+          t,
+          subscriptionId,
+          'ssrf-literal',
+          `whose host is an address ${what}`,
+          names.map((name) => `https://${name}/in`),
+        );
+      await t.check(
+        'ssrf-normal-form',
+        'a URL that is refused is not called, and a good one of 2,048 characters is taken',
+        async () => {
+          assert.equal(endpoint.hits.length, 0, 'requests to the callback:');
+          const url = `${endpoint.url}?`.padEnd(URL_CHARS_MAX, 'x');
+          await t.subscribe({ callback: { url, secret: endpoint.secret } });
+        },
+      );
     },
   }),
 
@@ -77,7 +186,12 @@ export const destination = [
       await t.emit(t.topicOf(made), 1);
       await t.check('curl-opaque', 'escapes, case, empty parameters and all', async () => {
         await arrived(t, endpoint, 1);
-        for (const { path } of endpoint.hits) assert.equal(path, url.slice(new URL(url).origin.length), 'path and query of the request:');
+        for (const { path } of endpoint.hits)
+          assert.equal(
+            path,
+            url.slice(new URL(url).origin.length),
+            'path and query of the request:',
+          );
       });
     },
   }),
@@ -90,21 +204,47 @@ export const destination = [
     // Fills the quota that servers have for failed verifications.
     alone: true,
     async run(t) {
-      const proof = (challenge: string, secret: string): string => JSON.stringify({ challenge, proof: hmac(secret, `challenge.${challenge}`) });
+      const proof = (challenge: string, secret: string): string =>
+        JSON.stringify({ challenge, proof: hmac(secret, `challenge.${challenge}`) });
       const elsewhere = await t.endpoint();
       const rows = [
-        ['a redirect is not followed', 'http_4xx', () => ({ status: 307, headers: { location: elsewhere.url } })],
-        ['a proof that ends behind 8,192 bytes is none', 'challenge_failed', (text: string) => ({ body: `${text.slice(0, -1)}${' '.repeat(8192)}}` })],
-        ['a compressed proof is none', 'challenge_failed', (text: string) => ({ headers: { 'content-encoding': 'gzip' }, body: gzipSync(text) })],
+        [
+          'a redirect is not followed',
+          'http_4xx',
+          () => ({ status: 307, headers: { location: elsewhere.url } }),
+        ],
+        [
+          'a proof that ends behind 8,192 bytes is none',
+          'challenge_failed',
+          (text: string) => ({ body: `${text.slice(0, -1)}${' '.repeat(8192)}}` }),
+        ],
+        [
+          'a compressed proof is none',
+          'challenge_failed',
+          (text: string) => ({ headers: { 'content-encoding': 'gzip' }, body: gzipSync(text) }),
+        ],
       ] as const;
       for (const [what, reason, reply] of rows) {
         await t.check('ssrf-verification-too', what, async () => {
           const endpoint = await t.endpoint();
           elsewhere.secret = endpoint.secret;
-          endpoint.consent = ({ delivery: { challenge } }) => reply(proof(challenge, endpoint.secret));
-          const { code, data } = await refusal(t, 'triggers/subscribe', { key: t.unique(), select: quiet(t), callback: endpoint.callback });
-          assert.deepEqual([code, data?.reason], [-32027, reason], 'code and `data.reason` of the error:');
-          assert.equal(elsewhere.hits.length, 0, 'requests to the place that it was redirected to:');
+          endpoint.consent = ({ delivery: { challenge } }) =>
+            reply(proof(challenge, endpoint.secret));
+          const { code, data } = await refusal(t, 'triggers/subscribe', {
+            key: t.unique(),
+            select: quiet(t),
+            callback: endpoint.callback,
+          });
+          assert.deepEqual(
+            [code, data?.reason],
+            [-32027, reason],
+            'code and `data.reason` of the error:',
+          );
+          assert.equal(
+            elsewhere.hits.length,
+            0,
+            'requests to the place that it was redirected to:',
+          );
         });
       }
     },
@@ -112,19 +252,42 @@ export const destination = [
 
   scenario({
     name: 'destination: names that lead inside',
-    about: 'A name of an address that may not be called is answered like a name that does not exist.',
+    about:
+      'A name of an address that may not be called is answered like a name that does not exist.',
     checks: ['ssrf-blind', 'ssrf-verification-too'],
     needs: NEEDS,
     alone: true,
     async run(t) {
-      const ask = (host: string) => refusal(t, 'triggers/subscribe', { key: t.unique(), select: quiet(t), callback: { url: `https://${host}/in`, secret: SECRET } });
+      const ask = (host: string) =>
+        refusal(t, 'triggers/subscribe', {
+          key: t.unique(),
+          select: quiet(t),
+          callback: { url: `https://${host}/in`, secret: SECRET },
+        });
       const name = t.control.hostName('inside');
-      await t.check(['ssrf-blind', 'ssrf-verification-too'], 'both are connection_refused, in the same words', async () => {
-        const [inside, nowhere] = [await ask(name), await ask(`${t.unique('no-such-name').replaceAll(/[^a-z0-9.-]/gi, 'x').toLowerCase()}.invalid`)];
-        assert.deepEqual([inside.code, inside.data?.reason], [-32027, 'connection_refused'], 'code and `data.reason` of the error:');
-        const shown = ({ code, message, data, status }: typeof inside): string => JSON.stringify({ code, message, data, status });
-        assert.equal(shown(inside), shown(nowhere), 'the error object:');
-      });
+      await t.check(
+        ['ssrf-blind', 'ssrf-verification-too'],
+        'both are connection_refused, in the same words',
+        async () => {
+          const [inside, nowhere] = [
+            await ask(name),
+            await ask(
+              `${t
+                .unique('no-such-name')
+                .replaceAll(/[^a-z0-9.-]/gi, 'x')
+                .toLowerCase()}.invalid`,
+            ),
+          ];
+          assert.deepEqual(
+            [inside.code, inside.data?.reason],
+            [-32027, 'connection_refused'],
+            'code and `data.reason` of the error:',
+          );
+          const shown = ({ code, message, data, status }: typeof inside): string =>
+            JSON.stringify({ code, message, data, status });
+          assert.equal(shown(inside), shown(nowhere), 'the error object:');
+        },
+      );
     },
   }),
 ];

@@ -25,7 +25,10 @@ interface Watched {
 }
 
 /** Every method on a subscription. */
-const methods = (t: ServerTest, { epoch }: Json): readonly (readonly [method: string, params: object])[] => [
+const methods = (
+  t: ServerTest,
+  { epoch }: Json,
+): readonly (readonly [method: string, params: object])[] => [
   ['triggers/get', {}],
   ['triggers/update', { paused: true }],
   ['triggers/pull', {}],
@@ -40,71 +43,146 @@ function need(t: ServerTest, drain: Drain): void {
 }
 
 /** A log of two events with a stream and a waiting pull, as far as they are offered. With a callback both are acknowledged, without one the first. */
-async function watch(t: ServerTest, name: string, { callback }: { readonly callback: boolean }): Promise<Watched> {
+async function watch(
+  t: ServerTest,
+  name: string,
+  { callback }: { readonly callback: boolean },
+): Promise<Watched> {
   const endpoint = callback && offers(t, 'callback') ? await t.endpoint() : undefined;
   const topic = t.unique('topic');
-  const subscription = await t.subscribe({ select: [{ name, arguments: { topic } }], ...(endpoint === undefined ? {} : { callback: endpoint.callback }) });
+  const subscription = await t.subscribe({
+    select: [{ name, arguments: { topic } }],
+    ...(endpoint === undefined ? {} : { callback: endpoint.callback }),
+  });
   const { subscriptionId, epoch } = subscription;
   await t.emit(topic, 2, { name });
   await numbered(t, subscriptionId, 2);
   await t.mcp.request('triggers/pull', { subscriptionId });
-  if (endpoint === undefined) await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
-  else await t.until('the callback to have acknowledged', async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === 2);
+  if (endpoint === undefined)
+    await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
+  else
+    await t.until(
+      'the callback to have acknowledged',
+      async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === 2,
+    );
   const { head, acked } = await t.mcp.request('triggers/get', { subscriptionId });
   const stream = offers(t, 'stream') ? await t.stream({ subscriptionId }) : undefined;
   if (stream !== undefined) await streamed(t, stream, 2);
   const pull: Watched['pull'] = { answer: undefined, error: undefined };
-  void t.mcp.request('triggers/pull', { subscriptionId, after: { epoch, sequence: 2 }, waitMs: 20_000 }, { validated: false }).then((answer) => { pull.answer = answer; }, (error: unknown) => { pull.error = error; });
+  void t.mcp
+    .request(
+      'triggers/pull',
+      { subscriptionId, after: { epoch, sequence: 2 }, waitMs: 20_000 },
+      { validated: false },
+    )
+    .then(
+      (answer) => {
+        pull.answer = answer;
+      },
+      (error: unknown) => {
+        pull.error = error;
+      },
+    );
   await t.pause(ARRIVES_MS);
   return { subscription, final: { epoch, head, acked }, endpoint, stream, pull };
 }
 
 /** Everybody who watches is told why, and hears nothing more. */
-async function told(t: ServerTest, { subscription, final, endpoint, stream, pull }: Watched, reason: string): Promise<void> {
+async function told(
+  t: ServerTest,
+  { subscription, final, endpoint, stream, pull }: Watched,
+  reason: string,
+): Promise<void> {
   const { subscriptionId } = subscription;
-  await t.check('end-stream', `an open stream gets a delivery with terminated (${reason}), then its result`, async () => {
-    need(t, 'stream');
-    const ended = await t.until('the end of the stream', () => stream!.ended);
-    assert.equal(stream!.deliveries.find(({ terminated }) => terminated !== undefined)?.terminated.reason, reason, '`terminated.reason` on the stream:');
-    assert.ok(ended.result !== undefined, `the stream ended without a result: ${JSON.stringify(ended)}`);
-  });
-  await t.check('end-pull', `a waiting pull is answered at once with terminated (${reason})`, async () => {
-    await t.until('the waiting pull to be answered', () => pull.answer ?? pull.error);
-    if (pull.error !== undefined) throw pull.error;
-    assert.deepEqual([pull.answer.terminated?.reason, pull.answer.events], [reason, []], '`terminated.reason` and `events` of the answer:');
-  });
+  await t.check(
+    'end-stream',
+    `an open stream gets a delivery with terminated (${reason}), then its result`,
+    async () => {
+      need(t, 'stream');
+      const ended = await t.until('the end of the stream', () => stream!.ended);
+      assert.equal(
+        stream!.deliveries.find(({ terminated }) => terminated !== undefined)?.terminated.reason,
+        reason,
+        '`terminated.reason` on the stream:',
+      );
+      assert.ok(
+        ended.result !== undefined,
+        `the stream ended without a result: ${JSON.stringify(ended)}`,
+      );
+    },
+  );
+  await t.check(
+    'end-pull',
+    `a waiting pull is answered at once with terminated (${reason})`,
+    async () => {
+      await t.until('the waiting pull to be answered', () => pull.answer ?? pull.error);
+      if (pull.error !== undefined) throw pull.error;
+      assert.deepEqual(
+        [pull.answer.terminated?.reason, pull.answer.events],
+        [reason, []],
+        '`terminated.reason` and `events` of the answer:',
+      );
+    },
+  );
   if (reason !== 'unsubscribed') {
-    await t.check('end-callback', `the callback gets a delivery with terminated (${reason})`, async () => {
-      need(t, 'callback');
-      const hit = await t.until('a delivery with terminated to the callback', () => endpoint!.deliveries.find(({ delivery }) => delivery.terminated !== undefined));
-      assert.equal(hit.delivery.terminated.reason, reason, '`terminated.reason` in the callback:');
-    });
+    await t.check(
+      'end-callback',
+      `the callback gets a delivery with terminated (${reason})`,
+      async () => {
+        need(t, 'callback');
+        const hit = await t.until('a delivery with terminated to the callback', () =>
+          endpoint!.deliveries.find(({ delivery }) => delivery.terminated !== undefined),
+        );
+        assert.equal(
+          hit.delivery.terminated.reason,
+          reason,
+          '`terminated.reason` in the callback:',
+        );
+      },
+    );
   }
   await t.check('end-last', `nothing comes after it (${reason})`, async () => {
     await t.pause(QUIET_MS);
-    for (const [drain, deliveries] of [['stream', stream?.deliveries ?? []], ['callback', endpoint?.deliveries.map(({ delivery }) => delivery) ?? []]] as const) {
+    for (const [drain, deliveries] of [
+      ['stream', stream?.deliveries ?? []],
+      ['callback', endpoint?.deliveries.map(({ delivery }) => delivery) ?? []],
+    ] as const) {
       const at = deliveries.findIndex(({ terminated }) => terminated !== undefined);
-      if (at >= 0) assert.equal(deliveries.length - at - 1, 0, `deliveries by ${drain} after the one with terminated:`);
+      if (at >= 0)
+        assert.equal(
+          deliveries.length - at - 1,
+          0,
+          `deliveries by ${drain} after the one with terminated:`,
+        );
     }
   });
   for (const [method, params] of methods(t, subscription)) {
-    await t.check('end-tombstone', `${method} afterwards: NotFound with reason ${reason} and the last state of the log`, async () => {
-      const refusal = await refusalOf(t, method, { subscriptionId, ...params });
-      assert.deepEqual([refusal.code, refusal.data], [-32023, { kind: 'subscription', reason, final }], 'code and data of the error:');
-    });
+    await t.check(
+      'end-tombstone',
+      `${method} afterwards: NotFound with reason ${reason} and the last state of the log`,
+      async () => {
+        const refusal = await refusalOf(t, method, { subscriptionId, ...params });
+        assert.deepEqual(
+          [refusal.code, refusal.data],
+          [-32023, { kind: 'subscription', reason, final }],
+          'code and data of the error:',
+        );
+      },
+    );
   }
 }
 
 /** Resolves when the subscription ended as revoked, or what it had is gone. */
-const withdrawn = (t: ServerTest, { subscriptionId, epoch }: Json): Promise<unknown> => t.until('the end of the subscription, or its events to be redacted', async () => {
-  const { error, result } = await t.mcp.ask('triggers/get', { subscriptionId });
-  if (error !== undefined) {
-    assert.equal((error.data as Json)?.reason, 'revoked', '`data.reason` of the error:');
-    return true;
-  }
-  const gaps = gapsOf(await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 }));
-  return gaps.length >= result.head && gaps.every(([, reason]) => reason === 'redacted');
-});
+const withdrawn = (t: ServerTest, { subscriptionId, epoch }: Json): Promise<unknown> =>
+  t.until('the end of the subscription, or its events to be redacted', async () => {
+    const { error, result } = await t.mcp.ask('triggers/get', { subscriptionId });
+    if (error !== undefined) {
+      assert.equal((error.data as Json)?.reason, 'revoked', '`data.reason` of the error:');
+      return true;
+    }
+    const gaps = gapsOf(await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 }));
+    return gaps.length >= result.head && gaps.every(([, reason]) => reason === 'redacted');
+  });
 
 /** A trigger type of the scenario's own, for as long as it runs. */
 async function ownType(t: ServerTest): Promise<string> {
@@ -117,7 +195,8 @@ async function ownType(t: ServerTest): Promise<string> {
 export const ending = [
   scenario({
     name: 'ending: by the client',
-    about: 'Who unsubscribes is told on every drain, the id stays known as ended, and the key is free.',
+    about:
+      'Who unsubscribes is told on every drain, the id stays known as ended, and the key is free.',
     checks: ['end-tombstone', 'end-stream', 'end-pull', 'end-last', 'end-key-free'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -126,12 +205,24 @@ export const ending = [
       const { subscriptionId, epoch, key, select } = watched.subscription;
       await t.mcp.request('triggers/unsubscribe', { subscriptionId });
       await told(t, watched, 'unsubscribed');
-      await t.check('end-key-free', 'the same key makes a new subscription with another id and another epoch', async () => {
-        const again = await t.subscribe({ key, select });
-        assert.equal(again.created, true, '`created`:');
-        assert.notEqual(again.subscriptionId, subscriptionId, 'the new subscription has the id of the one that ended');
-        assert.notEqual(again.epoch, epoch, 'the new subscription has the epoch of the one that ended');
-      });
+      await t.check(
+        'end-key-free',
+        'the same key makes a new subscription with another id and another epoch',
+        async () => {
+          const again = await t.subscribe({ key, select });
+          assert.equal(again.created, true, '`created`:');
+          assert.notEqual(
+            again.subscriptionId,
+            subscriptionId,
+            'the new subscription has the id of the one that ended',
+          );
+          assert.notEqual(
+            again.epoch,
+            epoch,
+            'the new subscription has the epoch of the one that ended',
+          );
+        },
+      );
     },
   }),
 
@@ -153,14 +244,17 @@ export const ending = [
 
   scenario({
     name: 'ending: permission',
-    about: 'Who is not permitted to follow a type any more gets no more of it, at the latest a day later.',
+    about:
+      'Who is not permitted to follow a type any more gets no more of it, at the latest a day later.',
     checks: ['end-revoked', 'end-recheck'],
     needs: { verbs: ['emit', 'declare', 'remove', 'permit', 'advance'], types: ['plain'] },
     alone: true,
     async run(t) {
       const name = await ownType(t);
-      const forbid = async (told: boolean): Promise<void> => void await t.control.do('permit', { principal: 'main', name, allowed: false, told });
-      const allow = (): Promise<unknown> => t.control.do('permit', { principal: 'main', name, allowed: true });
+      const forbid = async (told: boolean): Promise<void> =>
+        void (await t.control.do('permit', { principal: 'main', name, allowed: false, told }));
+      const allow = (): Promise<unknown> =>
+        t.control.do('permit', { principal: 'main', name, allowed: true });
       t.defer(allow);
       const subscribe = async (): Promise<Json> => {
         const subscription = await t.subscribe({ select: [{ name }], ttlMs: 3 * DAY_MS });
@@ -170,15 +264,24 @@ export const ending = [
       };
       const first = await subscribe();
       await forbid(true);
-      await t.check('end-revoked', 'a server that is told ends the subscription as revoked, or makes its events redacted gaps', () => withdrawn(t, first));
+      await t.check(
+        'end-revoked',
+        'a server that is told ends the subscription as revoked, or makes its events redacted gaps',
+        () => withdrawn(t, first),
+      );
       await allow();
       const second = await subscribe();
       await forbid(false);
-      await t.check('end-recheck', 'a server that is not told finds out within 24 hours', async () => {
-        if (second.ttlMs < 2 * DAY_MS) throw new NotShown('the server grants no lifetime of two days');
-        await t.control.do('advance', { ms: DAY_MS });
-        await withdrawn(t, second);
-      });
+      await t.check(
+        'end-recheck',
+        'a server that is not told finds out within 24 hours',
+        async () => {
+          if (second.ttlMs < 2 * DAY_MS)
+            throw new NotShown('the server grants no lifetime of two days');
+          await t.control.do('advance', { ms: DAY_MS });
+          await withdrawn(t, second);
+        },
+      );
     },
   }),
 ];

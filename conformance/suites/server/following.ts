@@ -4,40 +4,75 @@ import type { CallbackEndpoint, Hit } from '../../runner/server/callback-endpoin
 import type { ServerTest } from '../../runner/server/scenario.ts';
 import type { Json, RpcError } from '../../runner/wire/session.ts';
 
-export const sequences = (deliveries: readonly Json[]): number[] => deliveries.flatMap(({ events }) => (events ?? []).map(({ sequence }: Json) => sequence));
-export const upTo = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, at) => from + at);
+export const sequences = (deliveries: readonly Json[]): number[] =>
+  deliveries.flatMap(({ events }) => (events ?? []).map(({ sequence }: Json) => sequence));
+export const upTo = (from: number, to: number): number[] =>
+  Array.from({ length: to - from + 1 }, (_, at) => from + at);
 export const MINUTE_MS = 60_000;
 
 /**
  * A subscription whose callback finds `count` events waiting: they are appended while it is paused. How many of them a server puts into its first request
  * is its own affair.
  */
-export async function loaded(t: ServerTest, endpoint: CallbackEndpoint, count: number, params: Json = {}, data: object = {}): Promise<Json> {
+export async function loaded(
+  t: ServerTest,
+  endpoint: CallbackEndpoint,
+  count: number,
+  params: Json = {},
+  data: object = {},
+): Promise<Json> {
   const subscription = await t.subscribe({ callback: endpoint.callback, ...params });
   const { subscriptionId } = subscription;
   await t.mcp.request('triggers/update', { subscriptionId, paused: true });
   await t.emit(t.topicOf(subscription), count, { data });
-  await t.until(`${count} events to be numbered`, async () => (await t.mcp.request('triggers/get', { subscriptionId })).head >= count);
+  await t.until(
+    `${count} events to be numbered`,
+    async () => (await t.mcp.request('triggers/get', { subscriptionId })).head >= count,
+  );
   await t.mcp.request('triggers/update', { subscriptionId, paused: false });
   return subscription;
 }
 
 /** The subscription after so many failures in a row. */
-export const failures = (t: ServerTest, { subscriptionId }: Json, count: number, patienceMs?: number): Promise<Json> =>
-  t.until(`failure ${count} of the callback to be known`, async () => {
-    const now = await t.mcp.request('triggers/get', { subscriptionId });
-    return now.callback?.health.attempts >= count && now;
-  }, patienceMs);
+export const failures = (
+  t: ServerTest,
+  { subscriptionId }: Json,
+  count: number,
+  patienceMs?: number,
+): Promise<Json> =>
+  t.until(
+    `failure ${count} of the callback to be known`,
+    async () => {
+      const now = await t.mcp.request('triggers/get', { subscriptionId });
+      return now.callback?.health.attempts >= count && now;
+    },
+    patienceMs,
+  );
 
-export const delivery = (t: ServerTest, endpoint: CallbackEndpoint, n: number): Promise<Hit> => t.until(`delivery ${n} at the callback`, () => endpoint.deliveries[n - 1]);
-export const arrived = (t: ServerTest, endpoint: CallbackEndpoint, sequence: number): Promise<Json> =>
-  t.until(`event ${sequence} at the callback`, () => endpoint.events.find((event) => event.sequence === sequence));
-export const acked = (t: ServerTest, { subscriptionId }: Json, sequence: number): Promise<boolean> =>
-  t.until(`number ${sequence} to be acknowledged`, async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === sequence);
+export const delivery = (t: ServerTest, endpoint: CallbackEndpoint, n: number): Promise<Hit> =>
+  t.until(`delivery ${n} at the callback`, () => endpoint.deliveries[n - 1]);
+export const arrived = (
+  t: ServerTest,
+  endpoint: CallbackEndpoint,
+  sequence: number,
+): Promise<Json> =>
+  t.until(`event ${sequence} at the callback`, () =>
+    endpoint.events.find((event) => event.sequence === sequence),
+  );
+export const acked = (
+  t: ServerTest,
+  { subscriptionId }: Json,
+  sequence: number,
+): Promise<boolean> =>
+  t.until(
+    `number ${sequence} to be acknowledged`,
+    async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === sequence,
+  );
 
 /** What a rule about several events can be looked at with. Throws `NotApplicable` for a server that sends one at a time. */
 export function ofSeveral(hit: Hit): Hit {
-  if (hit.delivery.events.length < 2) throw new NotApplicable('the server sends one event at a time');
+  if (hit.delivery.events.length < 2)
+    throw new NotApplicable('the server sends one event at a time');
   return hit;
 }
 
@@ -45,7 +80,9 @@ export function ofSeveral(hit: Hit): Hit {
 export const serverTime = (t: ServerTest, at = Date.now()): number => at + t.control.aheadMs;
 
 /** A plain selection that nothing happens to. */
-export const quiet = (t: ServerTest): Json => [{ name: t.control.type('plain'), arguments: { topic: t.unique('topic') } }];
+export const quiet = (t: ServerTest): Json => [
+  { name: t.control.type('plain'), arguments: { topic: t.unique('topic') } },
+];
 
 /**
  * How a call with a callback is refused. A server that wants a pause after failed verifications gets it, by its clock; without the verb `advance` that is as far as can be

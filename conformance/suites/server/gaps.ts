@@ -2,7 +2,19 @@
 import assert from 'node:assert/strict';
 import { NotShown } from '../../runner/looks.ts';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
-import { coveredBy, gapsOf, gapSpans, numbered, readAll, sequencesOf, spans, streamed, upTo, WELL_BEYOND, type GapNumber } from '../../runner/server/coverage.ts';
+import {
+  coveredBy,
+  gapsOf,
+  gapSpans,
+  numbered,
+  readAll,
+  sequencesOf,
+  spans,
+  streamed,
+  upTo,
+  WELL_BEYOND,
+  type GapNumber,
+} from '../../runner/server/coverage.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
@@ -19,29 +31,40 @@ const LATE = 0.25;
 /** A subscription to the type that keeps little. */
 async function shortLog(t: ServerTest, params: object = {}) {
   const name = t.control.type('short');
-  const subscription = await t.subscribe({ select: [{ name, arguments: { topic: t.unique('topic') } }], ...params });
+  const subscription = await t.subscribe({
+    select: [{ name, arguments: { topic: t.unique('topic') } }],
+    ...params,
+  });
   const { subscriptionId, epoch, retention } = subscription;
   return {
-    subscription, subscriptionId, retention,
+    subscription,
+    subscriptionId,
+    retention,
     emit: async (count: number, from: number): Promise<void> => {
       await t.emit(t.topicOf(subscription), count, { from, name });
       await numbered(t, subscriptionId, from + count - 1);
     },
     read: (): Promise<Json[]> => readAll(t.mcp, subscriptionId, { epoch, sequence: 0 }),
-    oldest: async (): Promise<number> => (await t.mcp.request('triggers/get', { subscriptionId })).oldest,
+    oldest: async (): Promise<number> =>
+      (await t.mcp.request('triggers/get', { subscriptionId })).oldest,
   };
 }
 
 /** Without this nothing is seen of what is trimmed. */
 function trimmed(read: readonly Json[], oldest: number): void {
-  if (oldest === 1 && sequencesOf(read)[0] === 1) throw new NotShown('the server has trimmed nothing yet');
+  if (oldest === 1 && sequencesOf(read)[0] === 1)
+    throw new NotShown('the server has trimmed nothing yet');
 }
 
 /** Everything that is gone is named. */
 function announced(read: readonly Json[], oldest: number, head: number): void {
   trimmed(read, oldest);
   assert.equal(spans(coveredBy(read)), `1-${head}`, 'numbers that are covered from 0 on:');
-  assert.equal(gapSpans(gapsOf(read)), gapSpans(upTo(1, oldest - 1).map((sequence) => [sequence, 'retention'])), `gaps, while the oldest number is ${oldest}:`);
+  assert.equal(
+    gapSpans(gapsOf(read)),
+    gapSpans(upTo(1, oldest - 1).map((sequence) => [sequence, 'retention'])),
+    `gaps, while the oldest number is ${oldest}:`,
+  );
 }
 
 export const gaps = [
@@ -51,22 +74,54 @@ export const gaps = [
     checks: ['gap-retention-announced', 'gap-retention-kept', 'gap-oldest'],
     needs: { verbs: ['emit'], types: ['short'] },
     async run(t) {
-      const { emit, read, oldest, retention: { maxEvents } } = await shortLog(t);
+      const {
+        emit,
+        read,
+        oldest,
+        retention: { maxEvents },
+      } = await shortLog(t);
       await emit(maxEvents, 1);
-      await t.check('gap-retention-kept', `${maxEvents} events, which is what the log keeps, are all there`, async () => assert.equal(spans(sequencesOf(await read())), `1-${maxEvents}`, 'events in the log:'));
-      await t.check('gap-oldest', 'nothing was trimmed, so the oldest number is 1', async () => assert.equal(await oldest(), 1, '`oldest`:'));
+      await t.check(
+        'gap-retention-kept',
+        `${maxEvents} events, which is what the log keeps, are all there`,
+        async () =>
+          assert.equal(spans(sequencesOf(await read())), `1-${maxEvents}`, 'events in the log:'),
+      );
+      await t.check('gap-oldest', 'nothing was trimmed, so the oldest number is 1', async () =>
+        assert.equal(await oldest(), 1, '`oldest`:'),
+      );
       const head = WELL_BEYOND * maxEvents;
       await emit(head - maxEvents, maxEvents + 1);
       const [all, lowest] = [await read(), await oldest()];
-      await t.check('gap-retention-kept', `of ${head} events the newest ${maxEvents} are there`, () => {
-        const held = new Set(sequencesOf(all));
-        assert.equal(spans(upTo(head - maxEvents + 1, head).filter((sequence) => !held.has(sequence))), '', 'numbers that are missing:');
-      });
-      await t.check('gap-retention-announced', 'what was trimmed is a gap of reason "retention"', () => announced(all, lowest, head));
-      await t.check('gap-oldest', '`oldest` is the number after the last one that was trimmed', () => {
-        trimmed(all, lowest);
-        assert.equal(lowest, sequencesOf(all)[0], '`oldest`, compared with the first number that can be read:');
-      });
+      await t.check(
+        'gap-retention-kept',
+        `of ${head} events the newest ${maxEvents} are there`,
+        () => {
+          const held = new Set(sequencesOf(all));
+          assert.equal(
+            spans(upTo(head - maxEvents + 1, head).filter((sequence) => !held.has(sequence))),
+            '',
+            'numbers that are missing:',
+          );
+        },
+      );
+      await t.check(
+        'gap-retention-announced',
+        'what was trimmed is a gap of reason "retention"',
+        () => announced(all, lowest, head),
+      );
+      await t.check(
+        'gap-oldest',
+        '`oldest` is the number after the last one that was trimmed',
+        () => {
+          trimmed(all, lowest);
+          assert.equal(
+            lowest,
+            sequencesOf(all)[0],
+            '`oldest`, compared with the first number that can be read:',
+          );
+        },
+      );
     },
   }),
 
@@ -77,23 +132,54 @@ export const gaps = [
     needs: { verbs: ['emit', 'advance'], types: ['short'] },
     alone: true,
     async run(t) {
-      const { emit, read, oldest, subscription, retention: { maxAgeMs } } = await shortLog(t, { ttlMs: null });
-      if (subscription.ttlMs !== null && subscription.ttlMs < 2 * maxAgeMs) throw new NotShown(`the server grants no lifetime twice as long as the ${maxAgeMs} ms for which it keeps events`);
+      const {
+        emit,
+        read,
+        oldest,
+        subscription,
+        retention: { maxAgeMs },
+      } = await shortLog(t, { ttlMs: null });
+      if (subscription.ttlMs !== null && subscription.ttlMs < 2 * maxAgeMs)
+        throw new NotShown(
+          `the server grants no lifetime twice as long as the ${maxAgeMs} ms for which it keeps events`,
+        );
       await emit(4, 1);
       await t.control.do('advance', { ms: maxAgeMs - SLACK_MS });
-      await t.check('gap-retention-kept', `${SLACK_MS / 1000} s before they are too old, all events are there`, async () => assert.equal(spans(sequencesOf(await read())), '1-4', 'events in the log:'));
+      await t.check(
+        'gap-retention-kept',
+        `${SLACK_MS / 1000} s before they are too old, all events are there`,
+        async () => assert.equal(spans(sequencesOf(await read())), '1-4', 'events in the log:'),
+      );
       await emit(2, 5);
       await t.control.do('advance', { ms: SLACK_MS + Math.ceil(LATE * maxAgeMs) });
       const { all, lowest } = await t.until('a log that rests', async () => {
         const [before, whole, after] = [await oldest(), await read(), await oldest()];
         return before === after ? { all: whole, lowest: before } : undefined;
       });
-      await t.check('gap-retention-announced', 'what is trimmed then is a gap of reason "retention"', () => announced(all, lowest, 6));
-      await t.check('gap-oldest', '`oldest` is the number after the last one that was trimmed', () => {
-        trimmed(all, lowest);
-        assert.equal(lowest, sequencesOf(all)[0], '`oldest`, compared with the first number that can be read:');
-      });
-      await t.check('gap-retention-kept', 'and what is not as old is still there', () => assert.deepEqual(sequencesOf(all).filter((sequence) => sequence > 4), [5, 6], 'events that are not old:'));
+      await t.check(
+        'gap-retention-announced',
+        'what is trimmed then is a gap of reason "retention"',
+        () => announced(all, lowest, 6),
+      );
+      await t.check(
+        'gap-oldest',
+        '`oldest` is the number after the last one that was trimmed',
+        () => {
+          trimmed(all, lowest);
+          assert.equal(
+            lowest,
+            sequencesOf(all)[0],
+            '`oldest`, compared with the first number that can be read:',
+          );
+        },
+      );
+      await t.check('gap-retention-kept', 'and what is not as old is still there', () =>
+        assert.deepEqual(
+          sequencesOf(all).filter((sequence) => sequence > 4),
+          [5, 6],
+          'events that are not old:',
+        ),
+      );
     },
   }),
 
@@ -106,19 +192,33 @@ export const gaps = [
       const names = [t.control.type('plain'), t.control.type('short')];
       const types: Json[] = [];
       for (let cursor: string | undefined, page = 0; page < 100; page += 1) {
-        const { triggers, nextCursor } = await t.mcp.request('triggers/list', cursor === undefined ? {} : { cursor });
+        const { triggers, nextCursor } = await t.mcp.request(
+          'triggers/list',
+          cursor === undefined ? {} : { cursor },
+        );
         types.push(...triggers);
         cursor = nextCursor;
         if (cursor === undefined) break;
       }
       const least = (of: readonly string[]): Json => {
-        const kept = types.filter(({ name }) => of.includes(name)).map(({ retention }) => retention);
-        return { maxAgeMs: Math.min(...kept.map(({ maxAgeMs }) => maxAgeMs)), maxEvents: Math.min(...kept.map(({ maxEvents }) => maxEvents)) };
+        const kept = types
+          .filter(({ name }) => of.includes(name))
+          .map(({ retention }) => retention);
+        return {
+          maxAgeMs: Math.min(...kept.map(({ maxAgeMs }) => maxAgeMs)),
+          maxEvents: Math.min(...kept.map(({ maxEvents }) => maxEvents)),
+        };
       };
       for (const chosen of [[names[0]!], [names[1]!], names, names.toReversed()]) {
         await t.check('gap-effective', `\`retention\` over ${chosen.join(' and ')}`, async () => {
-          const { retention } = await t.subscribe({ select: chosen.map((name) => ({ name, arguments: { topic: 'any' } })) });
-          assert.deepEqual(retention, least(chosen), '`retention`, compared with the least of each member over the types:');
+          const { retention } = await t.subscribe({
+            select: chosen.map((name) => ({ name, arguments: { topic: 'any' } })),
+          });
+          assert.deepEqual(
+            retention,
+            least(chosen),
+            '`retention`, compared with the least of each member over the types:',
+          );
         });
       }
     },
@@ -134,8 +234,12 @@ export const gaps = [
       const second = await t.subscribe({ select: first.select });
       const topic = t.topicOf(first);
       const [name, timestamp] = [t.control.type('plain'), '2026-01-01T00:00:00.000Z'];
-      const occur = (n: number, pad: string): Promise<unknown> => t.control.do('emit', { events: [{ name, eventId: t.unique('event'), timestamp, data: { topic, n, pad } }] });
-      const read = async ({ subscriptionId, epoch }: Json): Promise<Json[]> => readAll(t.mcp, subscriptionId, { epoch, sequence: 0 });
+      const occur = (n: number, pad: string): Promise<unknown> =>
+        t.control.do('emit', {
+          events: [{ name, eventId: t.unique('event'), timestamp, data: { topic, n, pad } }],
+        });
+      const read = async ({ subscriptionId, epoch }: Json): Promise<Json[]> =>
+        readAll(t.mcp, subscriptionId, { epoch, sequence: 0 });
       await occur(1, '');
       await numbered(t, first.subscriptionId, 1);
       const { sequence: _, ...event } = (await read(first))[0].events[0];
@@ -145,12 +249,29 @@ export const gaps = [
       // Bytes, not characters.
       await occur(4, 'é'.repeat(Math.ceil((room + 1) / 2)));
       await occur(5, '');
-      for (const [which, log] of [['one log', first], ['another log', second]] as const) {
-        await t.check('gap-too-large', `events of ${EVENT_BYTES_MAX} bytes, one byte more, and as much in characters of two bytes, in ${which}`, async () => {
-          await numbered(t, log.subscriptionId, 5);
-          const all = await read(log);
-          assert.deepEqual([sequencesOf(all), gapsOf(all)], [[1, 2, 5], [[3, 'too_large'], [4, 'too_large']]], 'numbers of events, and of gaps:');
-        });
+      for (const [which, log] of [
+        ['one log', first],
+        ['another log', second],
+      ] as const) {
+        await t.check(
+          'gap-too-large',
+          `events of ${EVENT_BYTES_MAX} bytes, one byte more, and as much in characters of two bytes, in ${which}`,
+          async () => {
+            await numbered(t, log.subscriptionId, 5);
+            const all = await read(log);
+            assert.deepEqual(
+              [sequencesOf(all), gapsOf(all)],
+              [
+                [1, 2, 5],
+                [
+                  [3, 'too_large'],
+                  [4, 'too_large'],
+                ],
+              ],
+              'numbers of events, and of gaps:',
+            );
+          },
+        );
       }
     },
   }),
@@ -164,53 +285,102 @@ export const gaps = [
       const subscription = await t.subscribe();
       const log = { ...subscription, name: t.control.type('plain') };
       const ids = Array.from({ length: 5 }, () => t.unique('event'));
-      await t.control.do('emit', { events: ids.map((eventId, at) => ({ name: log.name, eventId, data: { topic: t.topicOf(log), n: at + 1 } })) });
+      await t.control.do('emit', {
+        events: ids.map((eventId, at) => ({
+          name: log.name,
+          eventId,
+          data: { topic: t.topicOf(log), n: at + 1 },
+        })),
+      });
       await numbered(t, log.subscriptionId, 5);
       await readAll(t.mcp, log.subscriptionId, { epoch: log.epoch, sequence: 0 });
-      for (const eventId of [ids[1]!, ids[2]!]) await t.control.do('redact', { name: log.name, eventId });
-      await everywhere(t, log, [[2, 'redacted'], [3, 'redacted']], 5);
+      for (const eventId of [ids[1]!, ids[2]!])
+        await t.control.do('redact', { name: log.name, eventId });
+      await everywhere(
+        t,
+        log,
+        [
+          [2, 'redacted'],
+          [3, 'redacted'],
+        ],
+        5,
+      );
     },
   }),
 
   scenario({
     name: 'gaps: what a callback did not take',
-    about: 'What the receiver rejected or could not take is a gap on every drain, and so is what was removed before it was delivered.',
+    about:
+      'What the receiver rejected or could not take is a gap on every drain, and so is what was removed before it was delivered.',
     checks: ['gap-same-everywhere', 'gap-final', 'gap-reasons'],
     needs: { verbs: ['emit', 'redact'], types: ['plain'], drains: ['callback'] },
     async run(t) {
       const endpoint = await t.endpoint();
       endpoint.answer = ({ delivery }) => {
         const numbers = sequencesOf([delivery]);
-        if (numbers.includes(2)) return { body: { ack: delivery.after, reject: { sequence: delivery.after + 1, reason: 'never' } } };
+        if (numbers.includes(2))
+          return {
+            body: {
+              ack: delivery.after,
+              reject: { sequence: delivery.after + 1, reason: 'never' },
+            },
+          };
         return numbers.includes(3) ? { status: 413 } : { body: { ack: lastOf(delivery) } };
       };
       const subscription = await t.subscribe({ callback: endpoint.callback, onFailure: 'skip' });
       const { subscriptionId } = subscription;
       const topic = t.topicOf(subscription);
-      const acked = (sequence: number): Promise<unknown> => t.until(`number ${sequence} to be acknowledged by the callback`, async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked >= sequence);
+      const acked = (sequence: number): Promise<unknown> =>
+        t.until(
+          `number ${sequence} to be acknowledged by the callback`,
+          async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked >= sequence,
+        );
       for (const n of [1, 2, 3, 4]) {
-        await t.emit(topic, 1, { from: n, ...(n === 4 ? { data: { pad: 'x'.repeat(250_000) } } : {}) });
+        await t.emit(topic, 1, {
+          from: n,
+          ...(n === 4 ? { data: { pad: 'x'.repeat(250_000) } } : {}),
+        });
         await acked(n);
       }
       await t.mcp.request('triggers/update', { subscriptionId, paused: true });
       const eventId = t.unique('event');
       const name = t.control.type('plain');
-      await t.control.do('emit', { events: [{ name, eventId, data: { topic, n: 5 } }, { name, data: { topic, n: 6 } }] });
+      await t.control.do('emit', {
+        events: [
+          { name, eventId, data: { topic, n: 5 } },
+          { name, data: { topic, n: 6 } },
+        ],
+      });
       await numbered(t, subscriptionId, 6);
       await t.control.do('redact', { name, eventId });
       await t.mcp.request('triggers/update', { subscriptionId, paused: false });
       await acked(6);
 
-      const expected: readonly GapNumber[] = [[2, 'rejected'], [3, 'too_large'], [4, 'too_large'], [5, 'redacted']];
+      const expected: readonly GapNumber[] = [
+        [2, 'rejected'],
+        [3, 'too_large'],
+        [4, 'too_large'],
+        [5, 'redacted'],
+      ];
       const delivered = endpoint.deliveries.map(({ delivery }) => delivery);
-      await t.check('gap-same-everywhere', 'the callback was told of each', () => assert.deepEqual(gapsOf(delivered), expected, 'gaps that were sent to the callback:'));
-      await t.check('gap-final', 'what the callback was told to be a gap did not come as an event afterwards', () => {
-        const gone = new Set<number>();
-        for (const delivery of delivered) {
-          for (const sequence of sequencesOf([delivery])) assert.ok(!gone.has(sequence), `number ${sequence} came as an event after it had been a gap`);
-          for (const [sequence] of gapsOf([delivery])) gone.add(sequence);
-        }
-      });
+      await t.check('gap-same-everywhere', 'the callback was told of each', () =>
+        assert.deepEqual(gapsOf(delivered), expected, 'gaps that were sent to the callback:'),
+      );
+      await t.check(
+        'gap-final',
+        'what the callback was told to be a gap did not come as an event afterwards',
+        () => {
+          const gone = new Set<number>();
+          for (const delivery of delivered) {
+            for (const sequence of sequencesOf([delivery]))
+              assert.ok(
+                !gone.has(sequence),
+                `number ${sequence} came as an event after it had been a gap`,
+              );
+            for (const [sequence] of gapsOf([delivery])) gone.add(sequence);
+          }
+        },
+      );
       await everywhere(t, subscription, expected, 6);
     },
   }),
@@ -223,28 +393,56 @@ export const gaps = [
     alone: true,
     async run(t) {
       const endpoint = await t.endpoint();
-      endpoint.answer = ({ delivery }) => (delivery.events.length > 0 ? { status: 404 } : { body: { ack: lastOf(delivery) } });
-      const subscription = await t.subscribe({ callback: endpoint.callback, onFailure: 'skip', ttlMs: null });
+      endpoint.answer = ({ delivery }) =>
+        delivery.events.length > 0 ? { status: 404 } : { body: { ack: lastOf(delivery) } };
+      const subscription = await t.subscribe({
+        callback: endpoint.callback,
+        onFailure: 'skip',
+        ttlMs: null,
+      });
       const { subscriptionId, epoch } = subscription;
       await t.emit(t.topicOf(subscription), 1);
-      const told = (): boolean => gapsOf(endpoint.deliveries.map(({ delivery }) => delivery)).length > 0;
+      const told = (): boolean =>
+        gapsOf(endpoint.deliveries.map(({ delivery }) => delivery)).length > 0;
       for (let attempts = 1; attempts <= ATTEMPTS_MAX && !told(); attempts += 1) {
-        await t.until(`attempt ${attempts} at the callback`, () => endpoint.deliveries.length >= attempts);
+        await t.until(
+          `attempt ${attempts} at the callback`,
+          () => endpoint.deliveries.length >= attempts,
+        );
         await t.control.do('advance', { ms: ATTEMPTS_MS });
       }
       await t.until('the callback to be told of the gap', told);
       const gap: readonly GapNumber[] = [[1, 'abandoned']];
-      await t.check('gap-same-everywhere', 'the callback was told', () => assert.deepEqual(gapsOf(endpoint.deliveries.map(({ delivery }) => delivery)).slice(0, 1), gap, 'gaps that were sent to the callback:'));
-      await t.check('gap-same-everywhere', 'whoever pulls is told', async () => assert.deepEqual(gapsOf(await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 })), gap, 'gaps in pulls:'));
+      await t.check('gap-same-everywhere', 'the callback was told', () =>
+        assert.deepEqual(
+          gapsOf(endpoint.deliveries.map(({ delivery }) => delivery)).slice(0, 1),
+          gap,
+          'gaps that were sent to the callback:',
+        ),
+      );
+      await t.check('gap-same-everywhere', 'whoever pulls is told', async () =>
+        assert.deepEqual(
+          gapsOf(await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 })),
+          gap,
+          'gaps in pulls:',
+        ),
+      );
     },
   }),
 ];
 
 /** Reads a log from its start in every way that a client has, twice. */
-async function everywhere(t: ServerTest, { subscriptionId, epoch }: Json, expected: readonly GapNumber[], head: number): Promise<void> {
+async function everywhere(
+  t: ServerTest,
+  { subscriptionId, epoch }: Json,
+  expected: readonly GapNumber[],
+  head: number,
+): Promise<void> {
   const start = { epoch, sequence: 0 };
   const pulls = await readAll(t.mcp, subscriptionId, start);
-  await t.check('gap-same-everywhere', 'whoever pulls is told of each gap', () => assert.deepEqual(gapsOf(pulls), expected, 'gaps in pulls:'));
+  await t.check('gap-same-everywhere', 'whoever pulls is told of each gap', () =>
+    assert.deepEqual(gapsOf(pulls), expected, 'gaps in pulls:'),
+  );
   const streamedOnce = async (): Promise<Json[]> => {
     const stream = await t.stream({ subscriptionId, after: start });
     await streamed(t, stream, head);
@@ -259,11 +457,22 @@ async function everywhere(t: ServerTest, { subscriptionId, epoch }: Json, expect
     assert.deepEqual(gapsOf(streams), expected, 'gaps on a stream:');
   });
   await t.check('gap-final', 'none of them is an event when the log is read again', async () => {
-    const again = [...(await readAll(t.mcp, subscriptionId, start, { maxEvents: 2 })), ...(offered ? await streamedOnce() : [])];
+    const again = [
+      ...(await readAll(t.mcp, subscriptionId, start, { maxEvents: 2 })),
+      ...(offered ? await streamedOnce() : []),
+    ];
     const gone = new Set(expected.map(([sequence]) => sequence));
-    assert.deepEqual(sequencesOf(again).filter((sequence) => gone.has(sequence)), [], 'numbers that came as events after they had been gaps:');
+    assert.deepEqual(
+      sequencesOf(again).filter((sequence) => gone.has(sequence)),
+      [],
+      'numbers that came as events after they had been gaps:',
+    );
   });
   await t.check('gap-reasons', 'each has one of the five reasons', () => {
-    for (const [sequence, reason] of gapsOf([...pulls, ...streams])) assert.ok(REASONS.has(reason), `the reason of number ${sequence} is ${JSON.stringify(reason)}`);
+    for (const [sequence, reason] of gapsOf([...pulls, ...streams]))
+      assert.ok(
+        REASONS.has(reason),
+        `the reason of number ${sequence} is ${JSON.stringify(reason)}`,
+      );
   });
 }

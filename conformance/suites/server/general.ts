@@ -5,15 +5,34 @@ import { NotApplicable, NotShown } from '../../runner/looks.ts';
 import { complaint } from '../../runner/wire/schema.ts';
 import type { Answer, Json, RpcError } from '../../runner/wire/session.ts';
 
-const METHODS = ['list', 'subscribe', 'update', 'get', 'subscriptions', 'unsubscribe', 'pull', 'stream', 'ack'].map((name) => `triggers/${name}`);
+const METHODS = [
+  'list',
+  'subscribe',
+  'update',
+  'get',
+  'subscriptions',
+  'unsubscribe',
+  'pull',
+  'stream',
+  'ack',
+].map((name) => `triggers/${name}`);
 /** What JSON-RPC and MCP define for any method, and this extension. */
-const CODES = new Set([-32700, -32600, -32601, -32602, -32603, -32020, -32021, -32022, -32023, -32024, -32025, -32026, -32027]);
+const CODES = new Set([
+  -32700, -32600, -32601, -32602, -32603, -32020, -32021, -32022, -32023, -32024, -32025, -32026,
+  -32027,
+]);
 const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
 const UNKNOWN = 'sub_conformance_00000000000000000000';
 
 /** What is compared before and after: everything but the hint, which is drawn anew each time. */
 async function configuration(t: ServerTest, subscriptionId: string): Promise<Json> {
-  const { renewAfterMs: _, expiresAt: __, _meta, resultType, ...rest } = await t.mcp.request('triggers/get', { subscriptionId });
+  const {
+    renewAfterMs: _,
+    expiresAt: __,
+    _meta,
+    resultType,
+    ...rest
+  } = await t.mcp.request('triggers/get', { subscriptionId });
   return rest;
 }
 
@@ -25,12 +44,32 @@ export const general = [
     eras: 'each',
     async run(t) {
       const types: Json[] = (await t.mcp.request('triggers/list')).triggers;
-      await t.check('cap-pull', '"pull" is among the drains of the settings and of every trigger type', () => {
-        for (const [of, drains] of [['the settings', t.settings.drains], ...types.map(({ name, drains: own }) => [name, own])]) assert.ok(drains?.includes('pull'), `the drains of ${of} are ${JSON.stringify(drains)}`);
-      });
+      await t.check(
+        'cap-pull',
+        '"pull" is among the drains of the settings and of every trigger type',
+        () => {
+          for (const [of, drains] of [
+            ['the settings', t.settings.drains],
+            ...types.map(({ name, drains: own }) => [name, own]),
+          ])
+            assert.ok(
+              drains?.includes('pull'),
+              `the drains of ${of} are ${JSON.stringify(drains)}`,
+            );
+        },
+      );
       await t.check('cap-result-type', 'a result has the resultType of its revision', async () => {
-        if (t.mcp.era === '2025-11-25') throw new NotApplicable('results have no type in this revision');
-        for (const [method, params] of [['triggers/list', {}], ['triggers/subscriptions', {}]] as const) assert.equal((await t.mcp.request(method, params)).resultType, 'complete', `\`resultType\` of ${method}:`);
+        if (t.mcp.era === '2025-11-25')
+          throw new NotApplicable('results have no type in this revision');
+        for (const [method, params] of [
+          ['triggers/list', {}],
+          ['triggers/subscriptions', {}],
+        ] as const)
+          assert.equal(
+            (await t.mcp.request(method, params)).resultType,
+            'complete',
+            `\`resultType\` of ${method}:`,
+          );
       });
       await t.check('cap-client-optional', 'a client that declares nothing is served', async () => {
         await t.mcp.request('triggers/list', {}, { clientCapabilities: {} });
@@ -45,8 +84,11 @@ export const general = [
     checks: ['cap-extensions'],
     eras: '2026-07-28',
     async run(t) {
-      if (!t.subject.eras.includes('2026-07-28')) throw new NotApplicable('the server does not speak this revision');
-      await t.check('cap-extensions', 'valid settings under capabilities.extensions', () => assert.equal(complaint('ServerCapability', t.settings), null));
+      if (!t.subject.eras.includes('2026-07-28'))
+        throw new NotApplicable('the server does not speak this revision');
+      await t.check('cap-extensions', 'valid settings under capabilities.extensions', () =>
+        assert.equal(complaint('ServerCapability', t.settings), null),
+      );
     },
   }),
 
@@ -56,7 +98,9 @@ export const general = [
     checks: ['cap-experimental'],
     eras: '2025-11-25',
     async run(t) {
-      await t.check('cap-experimental', 'valid settings under capabilities.experimental', () => assert.equal(complaint('ServerCapability', t.settings), null));
+      await t.check('cap-experimental', 'valid settings under capabilities.experimental', () =>
+        assert.equal(complaint('ServerCapability', t.settings), null),
+      );
     },
   }),
 
@@ -69,32 +113,60 @@ export const general = [
     async run(t) {
       const { drains } = t.settings;
       const { subscriptionId } = await t.subscribe();
-      await t.check('cap-drains-true', 'a pull is answered', () => t.mcp.request('triggers/pull', { subscriptionId }));
+      await t.check('cap-drains-true', 'a pull is answered', () =>
+        t.mcp.request('triggers/pull', { subscriptionId }),
+      );
       if (drains.includes('stream')) {
         await t.check('cap-drains-true', 'a stream opens', async () => {
           const stream = await t.stream({ subscriptionId });
-          await t.until('a first delivery', () => { if (stream.ended !== undefined) throw new Error(`the stream ended: ${JSON.stringify(stream.ended)}`); return stream.deliveries[0]; });
+          await t.until('a first delivery', () => {
+            if (stream.ended !== undefined)
+              throw new Error(`the stream ended: ${JSON.stringify(stream.ended)}`);
+            return stream.deliveries[0];
+          });
         });
       }
       if (drains.includes('callback')) {
-        await t.check('cap-drains-true', 'a callback is taken', async () => { await t.subscribe({ callback: (await t.endpoint()).callback }); });
+        await t.check('cap-drains-true', 'a callback is taken', async () => {
+          await t.subscribe({ callback: (await t.endpoint()).callback });
+        });
       }
     },
   }),
 
   scenario({
     name: 'general: shapes of requests',
-    about: 'Unknown members are ignored, wrong ones are refused with a path, and a refusal changes nothing.',
-    checks: ['gen-ignore-unknown', 'gen-integers', 'gen-own-codes', 'gen-atomic', 'err-codes', 'err-path', 'err-no-value'],
+    about:
+      'Unknown members are ignored, wrong ones are refused with a path, and a refusal changes nothing.',
+    checks: [
+      'gen-ignore-unknown',
+      'gen-integers',
+      'gen-own-codes',
+      'gen-atomic',
+      'err-codes',
+      'err-path',
+      'err-no-value',
+    ],
     needs: { types: ['plain'] },
     eras: 'each',
     async run(t) {
       const subscription = await t.subscribe();
       const { subscriptionId, epoch } = subscription;
-      await t.check('gen-ignore-unknown', 'members that nobody knows are ignored, at any depth', async () => {
-        const made = await t.subscribe({ unheardOf: { deep: [1] }, select: [{ name: t.control.type('plain'), arguments: {}, unheardOf: true }] });
-        await t.mcp.request('triggers/pull', { subscriptionId: made.subscriptionId, after: { epoch: made.epoch, sequence: 0, unheardOf: 1 }, unheardOf: null });
-      });
+      await t.check(
+        'gen-ignore-unknown',
+        'members that nobody knows are ignored, at any depth',
+        async () => {
+          const made = await t.subscribe({
+            unheardOf: { deep: [1] },
+            select: [{ name: t.control.type('plain'), arguments: {}, unheardOf: true }],
+          });
+          await t.mcp.request('triggers/pull', {
+            subscriptionId: made.subscriptionId,
+            after: { epoch: made.epoch, sequence: 0, unheardOf: 1 },
+            unheardOf: null,
+          });
+        },
+      );
       const before = await configuration(t, subscriptionId);
       const refusals: { readonly what: string; readonly refusal: RpcError }[] = [];
       const refused = async (what: string, method: string, params: object): Promise<RpcError> => {
@@ -102,52 +174,151 @@ export const general = [
         refusals.push({ what, refusal });
         return refusal;
       };
-      const numbers: readonly (readonly [what: string, method: string, params: (value: Json) => object, path: string])[] = [
-        ['a sequence', 'triggers/pull', (value) => ({ subscriptionId, after: { epoch, sequence: value } }), '/after/sequence'],
-        ['a sequence', 'triggers/ack', (value) => ({ subscriptionId, position: { epoch, sequence: value } }), '/position/sequence'],
-        ['a count', 'triggers/pull', (value) => ({ subscriptionId, maxEvents: value }), '/maxEvents'],
+      const numbers: readonly (readonly [
+        what: string,
+        method: string,
+        params: (value: Json) => object,
+        path: string,
+      ])[] = [
+        [
+          'a sequence',
+          'triggers/pull',
+          (value) => ({ subscriptionId, after: { epoch, sequence: value } }),
+          '/after/sequence',
+        ],
+        [
+          'a sequence',
+          'triggers/ack',
+          (value) => ({ subscriptionId, position: { epoch, sequence: value } }),
+          '/position/sequence',
+        ],
+        [
+          'a count',
+          'triggers/pull',
+          (value) => ({ subscriptionId, maxEvents: value }),
+          '/maxEvents',
+        ],
         ['a duration', 'triggers/pull', (value) => ({ subscriptionId, waitMs: value }), '/waitMs'],
         ['a duration', 'triggers/update', (value) => ({ subscriptionId, ttlMs: value }), '/ttlMs'],
       ];
       for (const [what, method, params, path] of numbers) {
         for (const value of [-1, 1.5, 2 ** 53, '1', true, {}]) {
           const title = `${what} that is ${JSON.stringify(value)} in ${method}`;
-          await t.check('gen-integers', `${title} is refused`, async () => assert.equal((await refused(title, method, params(value))).code, -32602, 'the code of the error:'));
+          await t.check('gen-integers', `${title} is refused`, async () =>
+            assert.equal(
+              (await refused(title, method, params(value))).code,
+              -32602,
+              'the code of the error:',
+            ),
+          );
           await t.check('err-path', `${title} is named by a JSON Pointer into params`, () => {
-            const { data } = refusals.find((one) => one.what === title)?.refusal ?? assert.fail('it was not refused');
+            const { data } =
+              refusals.find((one) => one.what === title)?.refusal ??
+              assert.fail('it was not refused');
             assert.equal(data?.path, path, '`data.path`:');
           });
         }
       }
       const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
       const url = 'https://callback.invalid/in?token=do-not-repeat';
-      const wrongs: readonly (readonly [what: string, method: string, params: Json, code: number, data: Json])[] = [
+      const wrongs: readonly (readonly [
+        what: string,
+        method: string,
+        params: Json,
+        code: number,
+        data: Json,
+      ])[] = [
         ['no params', 'triggers/subscribe', {}, -32602, { kind: 'invalid' }],
-        ['an unknown trigger type', 'triggers/subscribe', { select: [{ name: 'conformance.no_such_type' }] }, -32023, { kind: 'trigger' }],
-        ['an unknown subscription', 'triggers/get', { subscriptionId: UNKNOWN }, -32023, { kind: 'subscription' }],
-        ['a stale ETag', 'triggers/update', { subscriptionId, paused: true, ifMatch: 'no-such-etag' }, -32602, { kind: 'etag' }],
-        ['a position of another epoch', 'triggers/ack', { subscriptionId, position: { epoch: 'AAAAAAAAAAAAAAAAAAAAAA', sequence: 0 } }, -32602, { kind: 'epoch' }],
-        ['a position beyond the log', 'triggers/pull', { subscriptionId, after: { epoch, sequence: 10 ** 6 } }, -32602, { kind: 'position' }],
-        ['a secret that is too short', 'triggers/update', { subscriptionId, callback: { url, secret: 'whsec_c2hvcnQtc2VjcmV0' } }, -32602, { kind: 'invalid' }],
-        ['a callback URL without TLS', 'triggers/update', { subscriptionId, callback: { url: 'http://callback.invalid/in?token=do-not-repeat', secret } }, -32602, { kind: 'invalid' }],
+        [
+          'an unknown trigger type',
+          'triggers/subscribe',
+          { select: [{ name: 'conformance.no_such_type' }] },
+          -32023,
+          { kind: 'trigger' },
+        ],
+        [
+          'an unknown subscription',
+          'triggers/get',
+          { subscriptionId: UNKNOWN },
+          -32023,
+          { kind: 'subscription' },
+        ],
+        [
+          'a stale ETag',
+          'triggers/update',
+          { subscriptionId, paused: true, ifMatch: 'no-such-etag' },
+          -32602,
+          { kind: 'etag' },
+        ],
+        [
+          'a position of another epoch',
+          'triggers/ack',
+          { subscriptionId, position: { epoch: 'AAAAAAAAAAAAAAAAAAAAAA', sequence: 0 } },
+          -32602,
+          { kind: 'epoch' },
+        ],
+        [
+          'a position beyond the log',
+          'triggers/pull',
+          { subscriptionId, after: { epoch, sequence: 10 ** 6 } },
+          -32602,
+          { kind: 'position' },
+        ],
+        [
+          'a secret that is too short',
+          'triggers/update',
+          { subscriptionId, callback: { url, secret: 'whsec_c2hvcnQtc2VjcmV0' } },
+          -32602,
+          { kind: 'invalid' },
+        ],
+        [
+          'a callback URL without TLS',
+          'triggers/update',
+          {
+            subscriptionId,
+            callback: { url: 'http://callback.invalid/in?token=do-not-repeat', secret },
+          },
+          -32602,
+          { kind: 'invalid' },
+        ],
       ];
       for (const [what, method, params, code, data] of wrongs) {
         await t.check('err-codes', `${what}: ${code} with its data`, async () => {
           const refusal = await refused(what, method, params);
           assert.equal(refusal.code, code, 'the code of the error:');
-          for (const [member, value] of Object.entries(data)) assert.equal(refusal.data?.[member], value, `\`data.${member}\`:`);
+          for (const [member, value] of Object.entries(data))
+            assert.equal(refusal.data?.[member], value, `\`data.${member}\`:`);
         });
       }
-      await t.check('gen-own-codes', 'no other codes than those of this extension and of the base protocol', () => {
-        for (const { what, refusal } of refusals) assert.ok(CODES.has(refusal.code), `${what} was answered with code ${refusal.code}`);
-      });
+      await t.check(
+        'gen-own-codes',
+        'no other codes than those of this extension and of the base protocol',
+        () => {
+          for (const { what, refusal } of refusals)
+            assert.ok(CODES.has(refusal.code), `${what} was answered with code ${refusal.code}`);
+        },
+      );
       await t.check('err-no-value', 'no error repeats a URL, a secret or a token', () => {
-        for (const { what, refusal: { message, data } } of refusals) {
+        for (const {
+          what,
+          refusal: { message, data },
+        } of refusals) {
           const text = message + JSON.stringify(data);
-          for (const value of ['do-not-repeat', 'callback.invalid', secret.slice(6), 'c2hvcnQtc2VjcmV0', t.subject.access.token ?? 'whsec_']) assert.ok(!text.includes(value), `the error for ${what} repeats what must stay secret`);
+          for (const value of [
+            'do-not-repeat',
+            'callback.invalid',
+            secret.slice(6),
+            'c2hvcnQtc2VjcmV0',
+            t.subject.access.token ?? 'whsec_',
+          ])
+            assert.ok(!text.includes(value), `the error for ${what} repeats what must stay secret`);
         }
       });
-      await t.check('gen-atomic', 'after all these refusals the subscription is as it was', async () => assert.deepEqual(await configuration(t, subscriptionId), before));
+      await t.check(
+        'gen-atomic',
+        'after all these refusals the subscription is as it was',
+        async () => assert.deepEqual(await configuration(t, subscriptionId), before),
+      );
     },
   }),
 
@@ -159,15 +330,56 @@ export const general = [
     async run(t) {
       const subscription = await t.subscribe();
       const { subscriptionId } = subscription;
-      const order: readonly (readonly [what: string, method: string, params: Json, expected: Json])[] = [
+      const order: readonly (readonly [
+        what: string,
+        method: string,
+        params: Json,
+        expected: Json,
+      ])[] = [
         ['shape before existence', 'triggers/get', { subscriptionId: 7 }, { kind: 'invalid' }],
-        ['shape before preconditions', 'triggers/update', { subscriptionId, ttlMs: -1, ifMatch: 'stale' }, { kind: 'invalid' }],
-        ['existence before preconditions', 'triggers/update', { subscriptionId: UNKNOWN, ifMatch: 'stale' }, { kind: 'subscription' }],
-        ['existence of the type before arguments and URL', 'triggers/subscribe', { select: [{ name: 'conformance.no_such_type', arguments: { topic: 1 } }], callback: { url: 'http://callback.invalid/', secret: `whsec_${Buffer.alloc(32).toString('base64')}` } }, { kind: 'trigger' }],
-        ['arguments before preconditions', 'triggers/update', { subscriptionId, select: [{ name: t.control.type('plain'), arguments: { topic: 1 } }], ifMatch: 'stale' }, { kind: 'invalid' }],
+        [
+          'shape before preconditions',
+          'triggers/update',
+          { subscriptionId, ttlMs: -1, ifMatch: 'stale' },
+          { kind: 'invalid' },
+        ],
+        [
+          'existence before preconditions',
+          'triggers/update',
+          { subscriptionId: UNKNOWN, ifMatch: 'stale' },
+          { kind: 'subscription' },
+        ],
+        [
+          'existence of the type before arguments and URL',
+          'triggers/subscribe',
+          {
+            select: [{ name: 'conformance.no_such_type', arguments: { topic: 1 } }],
+            callback: {
+              url: 'http://callback.invalid/',
+              secret: `whsec_${Buffer.alloc(32).toString('base64')}`,
+            },
+          },
+          { kind: 'trigger' },
+        ],
+        [
+          'arguments before preconditions',
+          'triggers/update',
+          {
+            subscriptionId,
+            select: [{ name: t.control.type('plain'), arguments: { topic: 1 } }],
+            ifMatch: 'stale',
+          },
+          { kind: 'invalid' },
+        ],
       ];
       for (const [what, method, params, expected] of order) {
-        await t.check('gen-check-order', what, async () => assert.equal((await t.mcp.refusal(method, params)).data?.kind, expected.kind, '`data.kind`:'));
+        await t.check('gen-check-order', what, async () =>
+          assert.equal(
+            (await t.mcp.refusal(method, params)).data?.kind,
+            expected.kind,
+            '`data.kind`:',
+          ),
+        );
       }
     },
   }),
@@ -182,15 +394,22 @@ export const general = [
       await t.emit(t.topicOf(subscription), 1);
       const [delivery] = await t.pullAll(subscription.subscriptionId, 1);
       await t.check('gen-instants', 'in a subscription, a delivery and an event', () => {
-        const instants = { expiresAt: subscription.expiresAt, createdAt: subscription.createdAt, 'expiresAt of a delivery': delivery.expiresAt, 'timestamp of an event': delivery.events[0]?.timestamp };
-        for (const [name, value] of Object.entries(instants)) assert.match(String(value), INSTANT, `${name} is ${String(value)}`);
+        const instants = {
+          expiresAt: subscription.expiresAt,
+          createdAt: subscription.createdAt,
+          'expiresAt of a delivery': delivery.expiresAt,
+          'timestamp of an event': delivery.events[0]?.timestamp,
+        };
+        for (const [name, value] of Object.entries(instants))
+          assert.match(String(value), INSTANT, `${name} is ${String(value)}`);
       });
     },
   }),
 
   scenario({
     name: 'general: nothing unasked',
-    about: 'Deliveries come on the stream that asked for them, and nowhere else; who does not use the extension hears nothing of it.',
+    about:
+      'Deliveries come on the stream that asked for them, and nowhere else; who does not use the extension hears nothing of it.',
     checks: ['cap-unasked', 'deg-none'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
@@ -198,20 +417,43 @@ export const general = [
       const subscription = await t.subscribe();
       const answers: Answer[] = [];
       await t.emit(t.topicOf(subscription), 2);
-      for (const [method, params] of [['triggers/list', {}], ['triggers/get', { subscriptionId: subscription.subscriptionId }], ['triggers/pull', { subscriptionId: subscription.subscriptionId, waitMs: 300, after: { epoch: subscription.epoch, sequence: 2 } }]] as const) {
+      for (const [method, params] of [
+        ['triggers/list', {}],
+        ['triggers/get', { subscriptionId: subscription.subscriptionId }],
+        [
+          'triggers/pull',
+          {
+            subscriptionId: subscription.subscriptionId,
+            waitMs: 300,
+            after: { epoch: subscription.epoch, sequence: 2 },
+          },
+        ],
+      ] as const) {
         answers.push(await t.mcp.ask(method, params));
       }
       await t.check('cap-unasked', 'no delivery comes on the answer to another method', () => {
-        const methods = answers.flatMap(({ messages }) => messages.map(({ method }) => method)).filter((method) => method?.startsWith('notifications/triggers/'));
+        const methods = answers
+          .flatMap(({ messages }) => messages.map(({ method }) => method))
+          .filter((method) => method?.startsWith('notifications/triggers/'));
         assert.deepEqual(methods, [], 'notifications on answers to other methods:');
       });
-      await t.check('deg-none', 'a client that does not use the extension is told nothing of it', async () => {
-        const plain = await t.open(t.mcp.era);
-        for (const method of ['ping', 'tools/list', 'resources/list']) {
-          const { messages } = await plain.ask(method, {}, { clientCapabilities: {} }).catch(() => ({ messages: [] as Answer['messages'] }));
-          for (const message of messages) assert.ok(!message.method?.startsWith('notifications/triggers/'), `${method} was accompanied by ${message.method}`);
-        }
-      });
+      await t.check(
+        'deg-none',
+        'a client that does not use the extension is told nothing of it',
+        async () => {
+          const plain = await t.open(t.mcp.era);
+          for (const method of ['ping', 'tools/list', 'resources/list']) {
+            const { messages } = await plain
+              .ask(method, {}, { clientCapabilities: {} })
+              .catch(() => ({ messages: [] as Answer['messages'] }));
+            for (const message of messages)
+              assert.ok(
+                !message.method?.startsWith('notifications/triggers/'),
+                `${method} was accompanied by ${message.method}`,
+              );
+          }
+        },
+      );
     },
   }),
 
@@ -220,19 +462,41 @@ export const general = [
     about: 'What goes wrong inside is told in one sentence that says nothing of the inside.',
     checks: ['err-internal'],
     async run(t) {
-      await t.check('err-internal', 'no request that a stranger can write is answered with a stack, a path or a statement', async () => {
-        const odd = [{ subscriptionId: '\u0000' }, { subscriptionId: `${'x'.repeat(100_000)}` }, { subscriptionId: "'; DROP TABLE subscriptions; --" }, { subscriptionId: '../../etc/passwd' }, { cursor: 'AAAA' }, { select: [{ name: '__proto__' }] }, { subscriptionId: ['a'] }, []];
-        const messages = new Set<string>();
-        for (const method of METHODS) {
-          for (const params of odd) {
-            const { error } = await t.mcp.ask(method, params as object).catch(() => ({ error: undefined }));
-            if (error === undefined) continue;
-            assert.doesNotMatch(error.message + JSON.stringify(error.data ?? null), /\bat .+:\d+:\d+|SQLITE|node_modules|\.(?:ts|js|py|go|rs|java)\b:?\d*|Traceback|panic/, `${method} tells of its inside`);
-            if (error.code === -32603) messages.add(error.message);
+      await t.check(
+        'err-internal',
+        'no request that a stranger can write is answered with a stack, a path or a statement',
+        async () => {
+          const odd = [
+            { subscriptionId: '\u0000' },
+            { subscriptionId: `${'x'.repeat(100_000)}` },
+            { subscriptionId: "'; DROP TABLE subscriptions; --" },
+            { subscriptionId: '../../etc/passwd' },
+            { cursor: 'AAAA' },
+            { select: [{ name: '__proto__' }] },
+            { subscriptionId: ['a'] },
+            [],
+          ];
+          const messages = new Set<string>();
+          for (const method of METHODS) {
+            for (const params of odd) {
+              const { error } = await t.mcp
+                .ask(method, params as object)
+                .catch(() => ({ error: undefined }));
+              if (error === undefined) continue;
+              assert.doesNotMatch(
+                error.message + JSON.stringify(error.data ?? null),
+                /\bat .+:\d+:\d+|SQLITE|node_modules|\.(?:ts|js|py|go|rs|java)\b:?\d*|Traceback|panic/,
+                `${method} tells of its inside`,
+              );
+              if (error.code === -32603) messages.add(error.message);
+            }
           }
-        }
-        assert.ok(messages.size <= 1, `unexpected failures have ${messages.size} different messages`);
-      });
+          assert.ok(
+            messages.size <= 1,
+            `unexpected failures have ${messages.size} different messages`,
+          );
+        },
+      );
     },
   }),
 
@@ -244,21 +508,37 @@ export const general = [
     alone: true,
     async run(t) {
       const other = await t.as('other');
-      await t.check(['lim-quota-named', 'subs-quota'], 'subscriptions of one principal are bounded, and the refusal says so', async () => {
-        const made: string[] = [];
-        t.defer(() => Promise.all(made.map((subscriptionId) => other.ask('triggers/unsubscribe', { subscriptionId }))));
-        const select = [{ name: t.control.type('plain'), arguments: {} }];
-        for (let count = 0; count < MANY; count += 50) {
-          const answers = await Promise.all(Array.from({ length: 50 }, () => other.ask('triggers/subscribe', { key: t.unique(), select, ttlMs: 60_000 })));
-          made.push(...answers.flatMap(({ result }) => result?.subscriptionId ?? []));
-          const refused = answers.find(({ error }) => error !== undefined)?.error;
-          if (refused === undefined) continue;
-          const { limit } = Object(refused.data) as { readonly limit?: unknown };
-          assert.deepEqual([refused.code, limit], [-32025, 'subscriptions'], 'the code of the error, and `data.limit`:');
-          return;
-        }
-        throw new NotShown(`no quota was met with ${MANY} subscriptions`);
-      });
+      await t.check(
+        ['lim-quota-named', 'subs-quota'],
+        'subscriptions of one principal are bounded, and the refusal says so',
+        async () => {
+          const made: string[] = [];
+          t.defer(() =>
+            Promise.all(
+              made.map((subscriptionId) => other.ask('triggers/unsubscribe', { subscriptionId })),
+            ),
+          );
+          const select = [{ name: t.control.type('plain'), arguments: {} }];
+          for (let count = 0; count < MANY; count += 50) {
+            const answers = await Promise.all(
+              Array.from({ length: 50 }, () =>
+                other.ask('triggers/subscribe', { key: t.unique(), select, ttlMs: 60_000 }),
+              ),
+            );
+            made.push(...answers.flatMap(({ result }) => result?.subscriptionId ?? []));
+            const refused = answers.find(({ error }) => error !== undefined)?.error;
+            if (refused === undefined) continue;
+            const { limit } = Object(refused.data) as { readonly limit?: unknown };
+            assert.deepEqual(
+              [refused.code, limit],
+              [-32025, 'subscriptions'],
+              'the code of the error, and `data.limit`:',
+            );
+            return;
+          }
+          throw new NotShown(`no quota was met with ${MANY} subscriptions`);
+        },
+      );
     },
   }),
 ];

@@ -9,7 +9,8 @@ const UNKNOWN = 'sub_conformance_00000000000000000000';
 export const isolation = [
   scenario({
     name: 'isolation: another principal',
-    about: 'For everybody else a subscription is like one that never existed, whatever is asked of it.',
+    about:
+      'For everybody else a subscription is like one that never existed, whatever is asked of it.',
     checks: ['iso-own', 'iso-not-found', 'iso-no-data', 'iso-iss-sub'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
@@ -26,30 +27,54 @@ export const isolation = [
         ['triggers/pull', (id) => ({ subscriptionId: id })],
         ['triggers/ack', (id) => ({ subscriptionId: id, position })],
         ['triggers/unsubscribe', (id) => ({ subscriptionId: id, ifMatch: etag })],
-        ...(t.settings.drains.includes('stream') ? [['triggers/stream', (id: string) => ({ subscriptionId: id })] as const] : []),
+        ...(t.settings.drains.includes('stream')
+          ? [['triggers/stream', (id: string) => ({ subscriptionId: id })] as const]
+          : []),
       ];
       for (const [method, params] of asked) {
-        await t.check(['iso-own', 'iso-not-found', 'iso-no-data'], `${method} of somebody else's subscription is answered like that of an unknown one`, async () => {
-          const [foreign, unknown] = [await other.refusal(method, params(subscriptionId)), await other.refusal(method, params(UNKNOWN))];
-          const shown = ({ code, message, data, status }: typeof foreign) => JSON.stringify({ code, message, data, status });
-          assert.equal(shown(foreign), shown(unknown), 'the error object:');
-          assert.deepEqual(foreign.data, { kind: 'subscription' }, '`data`:');
-        });
+        await t.check(
+          ['iso-own', 'iso-not-found', 'iso-no-data'],
+          `${method} of somebody else's subscription is answered like that of an unknown one`,
+          async () => {
+            const [foreign, unknown] = [
+              await other.refusal(method, params(subscriptionId)),
+              await other.refusal(method, params(UNKNOWN)),
+            ];
+            const shown = ({ code, message, data, status }: typeof foreign) =>
+              JSON.stringify({ code, message, data, status });
+            assert.equal(shown(foreign), shown(unknown), 'the error object:');
+            assert.deepEqual(foreign.data, { kind: 'subscription' }, '`data`:');
+          },
+        );
       }
-      await t.check('iso-own', 'it is not in anybody else\'s list, and as it was', async () => {
+      await t.check('iso-own', "it is not in anybody else's list, and as it was", async () => {
         for (let cursor: string | undefined; ;) {
-          const page = await other.request('triggers/subscriptions', cursor === undefined ? {} : { cursor });
-          assert.ok(!page.subscriptions.some((one: Json) => one.subscriptionId === subscriptionId), 'it is listed');
+          const page = await other.request(
+            'triggers/subscriptions',
+            cursor === undefined ? {} : { cursor },
+          );
+          assert.ok(
+            !page.subscriptions.some((one: Json) => one.subscriptionId === subscriptionId),
+            'it is listed',
+          );
           cursor = page.nextCursor;
           if (cursor === undefined) break;
         }
         const now = await t.mcp.request('triggers/get', { subscriptionId });
         assert.deepEqual([now.status, now.acked, now.etag], ['active', 0, etag]);
       });
-      await t.check('iso-iss-sub', 'the same subject of another issuer is somebody else', async () => {
-        const namesake = await t.as('namesake');
-        assert.deepEqual((await namesake.refusal('triggers/get', { subscriptionId })).data, { kind: 'subscription' }, '`data`:');
-      });
+      await t.check(
+        'iso-iss-sub',
+        'the same subject of another issuer is somebody else',
+        async () => {
+          const namesake = await t.as('namesake');
+          assert.deepEqual(
+            (await namesake.refusal('triggers/get', { subscriptionId })).data,
+            { kind: 'subscription' },
+            '`data`:',
+          );
+        },
+      );
     },
   }),
 
@@ -59,27 +84,57 @@ export const isolation = [
     checks: ['iso-principal'],
     needs: { types: ['plain'] },
     async run(t) {
-      if (t.subject.access.token === undefined) throw new NotApplicable('the server is tested without authorization');
-      await t.check('iso-principal', 'no method of a subscription is served without a token', async () => {
-        const { url } = t.subject.access;
-        for (const [method, params] of [['triggers/subscribe', { select: [{ name: t.control.type('plain') }] }], ['triggers/subscriptions', {}], ['triggers/get', { subscriptionId: UNKNOWN }]] as const) {
-          const response = await fetch(url, {
-            method: 'POST',
-            headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': t.mcp.era, 'mcp-method': method },
-            body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: { 'io.modelcontextprotocol/protocolVersion': t.mcp.era, 'io.modelcontextprotocol/clientInfo': { name: 'nobody', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} } } }),
-          });
-          // The authorization of HTTP may refuse before the method is looked at.
-          if (response.status === 401 || response.status === 403) continue;
-          const error = /"error":(\{.*\})/.exec(await response.text())?.[1] ?? '';
-          assert.match(error, /-32024/, `${method} without a token was answered with HTTP ${response.status}, and no Forbidden`);
-        }
-      });
+      if (t.subject.access.token === undefined)
+        throw new NotApplicable('the server is tested without authorization');
+      await t.check(
+        'iso-principal',
+        'no method of a subscription is served without a token',
+        async () => {
+          const { url } = t.subject.access;
+          for (const [method, params] of [
+            ['triggers/subscribe', { select: [{ name: t.control.type('plain') }] }],
+            ['triggers/subscriptions', {}],
+            ['triggers/get', { subscriptionId: UNKNOWN }],
+          ] as const) {
+            const response = await fetch(url, {
+              method: 'POST',
+              headers: {
+                'content-type': 'application/json',
+                accept: 'application/json, text/event-stream',
+                'mcp-protocol-version': t.mcp.era,
+                'mcp-method': method,
+              },
+              body: JSON.stringify({
+                jsonrpc: '2.0',
+                id: 1,
+                method,
+                params: {
+                  ...params,
+                  _meta: {
+                    'io.modelcontextprotocol/protocolVersion': t.mcp.era,
+                    'io.modelcontextprotocol/clientInfo': { name: 'nobody', version: '1' },
+                    'io.modelcontextprotocol/clientCapabilities': {},
+                  },
+                },
+              }),
+            });
+            // The authorization of HTTP may refuse before the method is looked at.
+            if (response.status === 401 || response.status === 403) continue;
+            const error = /"error":(\{.*\})/.exec(await response.text())?.[1] ?? '';
+            assert.match(
+              error,
+              /-32024/,
+              `${method} without a token was answered with HTTP ${response.status}, and no Forbidden`,
+            );
+          }
+        },
+      );
     },
   }),
 
   scenario({
     name: 'isolation: tokens stay',
-    about: 'The client\'s token is for the server alone.',
+    about: "The client's token is for the server alone.",
     checks: ['iso-token'],
     needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
     async run(t) {
@@ -90,11 +145,17 @@ export const isolation = [
       await t.check('iso-token', 'no request to a callback carries it', () => {
         const { token } = t.subject.access;
         for (const { headers, raw } of endpoint.hits) {
-          assert.ok(headers.authorization === undefined, 'a request to the callback has an Authorization header');
-          if (token !== undefined) assert.ok(!JSON.stringify(headers).includes(token) && !raw.includes(token), 'the token is in a request to the callback');
+          assert.ok(
+            headers.authorization === undefined,
+            'a request to the callback has an Authorization header',
+          );
+          if (token !== undefined)
+            assert.ok(
+              !JSON.stringify(headers).includes(token) && !raw.includes(token),
+              'the token is in a request to the callback',
+            );
         }
       });
     },
   }),
 ];
-

@@ -1,70 +1,141 @@
 /** The log: what is numbered, how, and what survives (SEP: The log, Epochs). */
 import assert from 'node:assert/strict';
-import { coveredBy, gapsOf, numbered, readAll, refusalOf, sequencesOf, spans, streamed, WELL_BEYOND } from '../../runner/server/coverage.ts';
+import {
+  coveredBy,
+  gapsOf,
+  numbered,
+  readAll,
+  refusalOf,
+  sequencesOf,
+  spans,
+  streamed,
+  WELL_BEYOND,
+} from '../../runner/server/coverage.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 const EPOCH = /^[A-Za-z0-9_-]{8,64}$/;
 
 /** Events of the plain type with ids of their own, handed in one after the other. */
-async function occur(t: ServerTest, topic: string, ids: readonly string[], from = 1, name = t.control.type('plain')): Promise<void> {
-  await t.control.do('emit', { events: ids.map((eventId, at) => ({ name, eventId, data: { topic, n: from + at } })) });
+async function occur(
+  t: ServerTest,
+  topic: string,
+  ids: readonly string[],
+  from = 1,
+  name = t.control.type('plain'),
+): Promise<void> {
+  await t.control.do('emit', {
+    events: ids.map((eventId, at) => ({ name, eventId, data: { topic, n: from + at } })),
+  });
 }
 
 /** Ids that nobody else has. */
-const ids = (t: ServerTest, count: number): string[] => Array.from({ length: count }, () => t.unique('event'));
-const eventsOf = (deliveries: readonly Json[]): Json[] => deliveries.flatMap(({ events }) => events);
-const idsOf = (deliveries: readonly Json[]): string[] => eventsOf(deliveries).map(({ eventId }) => eventId);
+const ids = (t: ServerTest, count: number): string[] =>
+  Array.from({ length: count }, () => t.unique('event'));
+const eventsOf = (deliveries: readonly Json[]): Json[] =>
+  deliveries.flatMap(({ events }) => events);
+const idsOf = (deliveries: readonly Json[]): string[] =>
+  eventsOf(deliveries).map(({ eventId }) => eventId);
 /** What a number names. */
-const named = (deliveries: readonly Json[]): Json[] => eventsOf(deliveries).map(({ sequence, eventId, name, timestamp, data }) => ({ sequence, eventId, name, timestamp, data }));
+const named = (deliveries: readonly Json[]): Json[] =>
+  eventsOf(deliveries).map(({ sequence, eventId, name, timestamp, data }) => ({
+    sequence,
+    eventId,
+    name,
+    timestamp,
+    data,
+  }));
 
 export const log = [
   scenario({
     name: 'log: numbers',
-    about: 'Every log that matches has each event once, numbered 1, 2, 3 in the order in which they were accepted, and a number names the same event for ever.',
+    about:
+      'Every log that matches has each event once, numbered 1, 2, 3 in the order in which they were accepted, and a number names the same event for ever.',
     checks: ['log-contiguous', 'log-accept-order', 'log-all-matching', 'log-once', 'log-stable'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {
       const plain = t.control.type('plain');
       const first = await t.subscribe();
       const topic = t.topicOf(first);
-      const second = await t.subscribe({ select: [{ name: plain, arguments: { topic: t.unique('topic') } }, { name: plain, arguments: { topic } }] });
+      const second = await t.subscribe({
+        select: [
+          { name: plain, arguments: { topic: t.unique('topic') } },
+          { name: plain, arguments: { topic } },
+        ],
+      });
       const elsewhere = await t.subscribe();
       const occurred = ids(t, 10);
       await occur(t, topic, occurred.slice(0, 6));
       // Twice as a repeated notice of something that is in the log, once with other content.
       await occur(t, topic, [occurred[1]!, occurred[4]!], 90);
       await occur(t, topic, occurred.slice(6), 7);
-      const read = ({ subscriptionId, epoch }: Json, params: object = {}): Promise<Json[]> => readAll(t.mcp, subscriptionId, { epoch, sequence: 0 }, params);
+      const read = ({ subscriptionId, epoch }: Json, params: object = {}): Promise<Json[]> =>
+        readAll(t.mcp, subscriptionId, { epoch, sequence: 0 }, params);
       for (const { subscriptionId } of [first, second]) await numbered(t, subscriptionId, 10);
 
-      await t.check('log-contiguous', 'ten events are numbers 1 to 10, in pages of three', async () => assert.equal(spans(sequencesOf(await read(first, { maxEvents: 3 }))), '1-10', 'numbers:'));
-      await t.check('log-accept-order', 'they come in the order in which they were handed in', async () => {
-        const order = eventsOf(await read(first)).map(({ data }) => data.n).filter((n) => n < 90);
-        assert.deepEqual(order, order.toSorted((a, b) => a - b), '`data.n`:');
-      });
-      await t.check('log-all-matching', 'each log that matches has all of them, one that does not match has none', async () => {
-        for (const subscription of [first, second]) {
-          const held = new Set(idsOf(await read(subscription)));
-          assert.equal(occurred.filter((id) => !held.has(id)).length, 0, 'events that are missing in a log that matches:');
-        }
-        assert.equal((await t.mcp.request('triggers/get', { subscriptionId: elsewhere.subscriptionId })).head, 0, '`head` of a log that matches none:');
-      });
+      await t.check(
+        'log-contiguous',
+        'ten events are numbers 1 to 10, in pages of three',
+        async () =>
+          assert.equal(spans(sequencesOf(await read(first, { maxEvents: 3 }))), '1-10', 'numbers:'),
+      );
+      await t.check(
+        'log-accept-order',
+        'they come in the order in which they were handed in',
+        async () => {
+          const order = eventsOf(await read(first))
+            .map(({ data }) => data.n)
+            .filter((n) => n < 90);
+          assert.deepEqual(
+            order,
+            order.toSorted((a, b) => a - b),
+            '`data.n`:',
+          );
+        },
+      );
+      await t.check(
+        'log-all-matching',
+        'each log that matches has all of them, one that does not match has none',
+        async () => {
+          for (const subscription of [first, second]) {
+            const held = new Set(idsOf(await read(subscription)));
+            assert.equal(
+              occurred.filter((id) => !held.has(id)).length,
+              0,
+              'events that are missing in a log that matches:',
+            );
+          }
+          assert.equal(
+            (await t.mcp.request('triggers/get', { subscriptionId: elsewhere.subscriptionId }))
+              .head,
+            0,
+            '`head` of a log that matches none:',
+          );
+        },
+      );
       await t.check('log-once', 'a repeated eventId appends nothing', async () => {
         for (const subscription of [first, second]) {
           const held = idsOf(await read(subscription));
-          assert.equal(held.length, new Set(held).size, 'events in a log, of which each has an id of its own:');
+          assert.equal(
+            held.length,
+            new Set(held).size,
+            'events in a log, of which each has an id of its own:',
+          );
         }
       });
-      await t.check('log-stable', 'a number names the same event each time it is read, and on every drain', async () => {
-        const once = named(await read(first));
-        await t.pause(20);
-        assert.deepEqual(named(await read(first, { maxEvents: 4 })), once);
-        if (!t.settings.drains.includes('stream')) return;
-        const stream = await t.stream({ subscriptionId: first.subscriptionId });
-        await streamed(t, stream, 10);
-        assert.deepEqual(named(stream.deliveries), once);
-      });
+      await t.check(
+        'log-stable',
+        'a number names the same event each time it is read, and on every drain',
+        async () => {
+          const once = named(await read(first));
+          await t.pause(20);
+          assert.deepEqual(named(await read(first, { maxEvents: 4 })), once);
+          if (!t.settings.drains.includes('stream')) return;
+          const stream = await t.stream({ subscriptionId: first.subscriptionId });
+          await streamed(t, stream, 10);
+          assert.deepEqual(named(stream.deliveries), once);
+        },
+      );
     },
   }),
 
@@ -75,7 +146,9 @@ export const log = [
     needs: { verbs: ['emit'], types: ['short'] },
     async run(t) {
       const name = t.control.type('short');
-      const subscription = await t.subscribe({ select: [{ name, arguments: { topic: t.unique('topic') } }] });
+      const subscription = await t.subscribe({
+        select: [{ name, arguments: { topic: t.unique('topic') } }],
+      });
       const { subscriptionId, epoch, retention } = subscription;
       const topic = t.topicOf(subscription);
       const at = (sequence: number) => ({ epoch, sequence });
@@ -87,14 +160,26 @@ export const log = [
       await t.emit(topic, head - 9, { from: 9, name });
       await t.emit(topic, 1, { from: head, name, data: { pad: 'x'.repeat(250_000) } });
       await numbered(t, subscriptionId, head);
-      await t.check('log-no-silent-loss', `${head} events, of which the log keeps ${retention.maxEvents} and one is too large: each number above what is acknowledged is an event or a gap`, async () => {
-        assert.equal(spans(coveredBy(await readAll(t.mcp, subscriptionId, at(3)))), `4-${head}`, 'numbers that pulls cover:');
-      });
+      await t.check(
+        'log-no-silent-loss',
+        `${head} events, of which the log keeps ${retention.maxEvents} and one is too large: each number above what is acknowledged is an event or a gap`,
+        async () => {
+          assert.equal(
+            spans(coveredBy(await readAll(t.mcp, subscriptionId, at(3)))),
+            `4-${head}`,
+            'numbers that pulls cover:',
+          );
+        },
+      );
       await t.check('log-no-silent-loss', 'a stream covers them too', async () => {
         if (!t.settings.drains.includes('stream')) return;
         const stream = await t.stream({ subscriptionId });
         await streamed(t, stream, head);
-        assert.equal(spans(coveredBy(stream.deliveries)), `4-${head}`, 'numbers that a stream covers:');
+        assert.equal(
+          spans(coveredBy(stream.deliveries)),
+          `4-${head}`,
+          'numbers that a stream covers:',
+        );
       });
     },
   }),
@@ -110,24 +195,70 @@ export const log = [
       for (const params of [{}, {}, { key }]) made.push(await t.subscribe(params));
       await t.mcp.request('triggers/unsubscribe', { subscriptionId: made[2].subscriptionId });
       made.push(await t.subscribe({ key, select: made[2].select }));
-      await t.check('log-epoch-shape', 'an epoch has 8 to 64 characters of letters, digits, _ and -', () => {
-        for (const { epoch } of made) assert.match(epoch, EPOCH, `an epoch is ${JSON.stringify(epoch)}`);
-      });
-      await t.check('log-epoch-shape', 'four logs have four epochs, also when a key is used again', () => assert.equal(new Set(made.map(({ epoch }) => epoch)).size, made.length, 'different epochs:'));
+      await t.check(
+        'log-epoch-shape',
+        'an epoch has 8 to 64 characters of letters, digits, _ and -',
+        () => {
+          for (const { epoch } of made)
+            assert.match(epoch, EPOCH, `an epoch is ${JSON.stringify(epoch)}`);
+        },
+      );
+      await t.check(
+        'log-epoch-shape',
+        'four logs have four epochs, also when a key is used again',
+        () =>
+          assert.equal(
+            new Set(made.map(({ epoch }) => epoch)).size,
+            made.length,
+            'different epochs:',
+          ),
+      );
 
       const { subscriptionId, epoch, select, key: own } = made[0];
       const happens: readonly (readonly [what: string, act: () => Promise<unknown>])[] = [
-        ['events were appended', async () => { await t.emit(select[0].arguments.topic, 3); await numbered(t, subscriptionId, 3); }],
-        ['all was read and acknowledged', async () => { await t.mcp.request('triggers/pull', { subscriptionId }); await t.mcp.request('triggers/pull', { subscriptionId, ack: { epoch, sequence: 3 } }); }],
-        ['it was paused and resumed', async () => { for (const paused of [true, false]) await t.mcp.request('triggers/update', { subscriptionId, paused }); }],
-        ['it follows something else', () => t.mcp.request('triggers/update', { subscriptionId, select: [{ name: t.control.type('plain'), arguments: { topic: t.unique('topic') } }] })],
-        ['it follows the same again', () => t.mcp.request('triggers/update', { subscriptionId, select })],
+        [
+          'events were appended',
+          async () => {
+            await t.emit(select[0].arguments.topic, 3);
+            await numbered(t, subscriptionId, 3);
+          },
+        ],
+        [
+          'all was read and acknowledged',
+          async () => {
+            await t.mcp.request('triggers/pull', { subscriptionId });
+            await t.mcp.request('triggers/pull', { subscriptionId, ack: { epoch, sequence: 3 } });
+          },
+        ],
+        [
+          'it was paused and resumed',
+          async () => {
+            for (const paused of [true, false])
+              await t.mcp.request('triggers/update', { subscriptionId, paused });
+          },
+        ],
+        [
+          'it follows something else',
+          () =>
+            t.mcp.request('triggers/update', {
+              subscriptionId,
+              select: [{ name: t.control.type('plain'), arguments: { topic: t.unique('topic') } }],
+            }),
+        ],
+        [
+          'it follows the same again',
+          () => t.mcp.request('triggers/update', { subscriptionId, select }),
+        ],
         ['it was renewed', () => t.mcp.request('triggers/subscribe', { key: own, select })],
       ];
       for (const [what, act] of happens) {
         await t.check('log-epoch-only-loss', `the same epoch after ${what}`, async () => {
           await act();
-          assert.equal((await t.mcp.request('triggers/get', { subscriptionId })).epoch, epoch, '`epoch`:');
+          assert.equal(
+            (await t.mcp.request('triggers/get', { subscriptionId })).epoch,
+            epoch,
+            '`epoch`:',
+          );
         });
       }
     },
@@ -135,8 +266,18 @@ export const log = [
 
   scenario({
     name: 'log: a crash',
-    about: 'A durable log is the same after the process died: lifetime, epoch, numbers, gaps and what is acknowledged.',
-    checks: ['ttl-survives', 'log-epoch-only-loss', 'log-contiguous', 'log-stable', 'log-once', 'log-no-silent-loss', 'ack-monotonic', 'gap-final'],
+    about:
+      'A durable log is the same after the process died: lifetime, epoch, numbers, gaps and what is acknowledged.',
+    checks: [
+      'ttl-survives',
+      'log-epoch-only-loss',
+      'log-contiguous',
+      'log-stable',
+      'log-once',
+      'log-no-silent-loss',
+      'ack-monotonic',
+      'gap-final',
+    ],
     needs: { verbs: ['emit', 'crash', 'redact'], types: ['plain'], durable: true },
     alone: true,
     async run(t) {
@@ -150,33 +291,60 @@ export const log = [
       await t.control.do('redact', { name: t.control.type('plain'), eventId: occurred[3]! });
       await t.mcp.request('triggers/pull', { subscriptionId });
       await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 2 } });
-      const [before, read] = [await t.mcp.request('triggers/get', { subscriptionId }), await readAll(t.mcp, subscriptionId, start)];
+      const [before, read] = [
+        await t.mcp.request('triggers/get', { subscriptionId }),
+        await readAll(t.mcp, subscriptionId, start),
+      ];
       await t.control.do('crash', {});
 
-      const [after, again] = [await t.mcp.request('triggers/get', { subscriptionId }), await readAll(t.mcp, subscriptionId, start)];
+      const [after, again] = [
+        await t.mcp.request('triggers/get', { subscriptionId }),
+        await readAll(t.mcp, subscriptionId, start),
+      ];
       await t.check('ttl-survives', 'the subscription is there, with the same grant', () => {
-        assert.deepEqual([after.key, after.ttlMs, after.expiresAt], [before.key, before.ttlMs, before.expiresAt], '`key`, `ttlMs` and `expiresAt`:');
+        assert.deepEqual(
+          [after.key, after.ttlMs, after.expiresAt],
+          [before.key, before.ttlMs, before.expiresAt],
+          '`key`, `ttlMs` and `expiresAt`:',
+        );
       });
-      await t.check('log-epoch-only-loss', 'a durable log has the same epoch', () => assert.equal(after.epoch, epoch, '`epoch`:'));
-      await t.check('ack-monotonic', 'what was acknowledged is acknowledged', () => assert.equal(after.acked, 2, '`acked`:'));
-      await t.check('log-stable', 'each number names the same event', () => assert.deepEqual(named(again), named(read)));
-      await t.check('gap-final', 'a gap is a gap', () => assert.deepEqual(gapsOf(again), gapsOf(read), 'gaps:'));
-      await t.check('log-no-silent-loss', 'all six numbers are there', () => assert.equal(spans(coveredBy(again)), '1-6', 'numbers that are covered:'));
+      await t.check('log-epoch-only-loss', 'a durable log has the same epoch', () =>
+        assert.equal(after.epoch, epoch, '`epoch`:'),
+      );
+      await t.check('ack-monotonic', 'what was acknowledged is acknowledged', () =>
+        assert.equal(after.acked, 2, '`acked`:'),
+      );
+      await t.check('log-stable', 'each number names the same event', () =>
+        assert.deepEqual(named(again), named(read)),
+      );
+      await t.check('gap-final', 'a gap is a gap', () =>
+        assert.deepEqual(gapsOf(again), gapsOf(read), 'gaps:'),
+      );
+      await t.check('log-no-silent-loss', 'all six numbers are there', () =>
+        assert.equal(spans(coveredBy(again)), '1-6', 'numbers that are covered:'),
+      );
       await occur(t, topic, [occurred[0]!, occurred[5]!], 90);
       await occur(t, topic, ids(t, 1), 7);
       await numbered(t, subscriptionId, 7);
       const further = await readAll(t.mcp, subscriptionId, { epoch, sequence: 6 });
-      await t.check('log-contiguous', 'numbering goes on where it was', () => assert.equal(sequencesOf(further)[0], 7, 'the first number after the crash:'));
-      await t.check('log-once', 'what happened before the crash and is reported again appends nothing', () => {
-        const repeated = idsOf(further).filter((id) => occurred.includes(id));
-        assert.deepEqual(repeated, [], 'events that are in the log again:');
-      });
+      await t.check('log-contiguous', 'numbering goes on where it was', () =>
+        assert.equal(sequencesOf(further)[0], 7, 'the first number after the crash:'),
+      );
+      await t.check(
+        'log-once',
+        'what happened before the crash and is reported again appends nothing',
+        () => {
+          const repeated = idsOf(further).filter((id) => occurred.includes(id));
+          assert.deepEqual(repeated, [], 'events that are in the log again:');
+        },
+      );
     },
   }),
 
   scenario({
     name: 'log: lost writes',
-    about: 'A store that went back in time says so: the log has a new life with what is left, and the old one is refused.',
+    about:
+      'A store that went back in time says so: the log has a new life with what is left, and the old one is refused.',
     checks: ['log-epoch-rotate', 'log-epoch-renumber', 'log-epoch-streams', 'log-epoch-shape'],
     needs: { verbs: ['emit', 'remember', 'lose', 'redact'], types: ['plain'] },
     alone: true,
@@ -189,13 +357,19 @@ export const log = [
       await numbered(t, subscriptionId, 6);
       await t.control.do('redact', { name: t.control.type('plain'), eventId: occurred[3]! });
       await t.mcp.request('triggers/pull', { subscriptionId });
-      await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch: old, sequence: 2 } });
+      await t.mcp.request('triggers/ack', {
+        subscriptionId,
+        position: { epoch: old, sequence: 2 },
+      });
       await t.control.do('remember', {});
       // All of this is lost.
       await occur(t, topic, ids(t, 2), 7);
       await numbered(t, subscriptionId, 8);
       await t.mcp.request('triggers/pull', { subscriptionId });
-      await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch: old, sequence: 5 } });
+      await t.mcp.request('triggers/ack', {
+        subscriptionId,
+        position: { epoch: old, sequence: 5 },
+      });
       const streams = t.settings.drains.includes('stream');
       const before = streams ? await t.stream({ subscriptionId }) : undefined;
       if (before !== undefined) await streamed(t, before, 8);
@@ -203,29 +377,66 @@ export const log = [
 
       const now = await t.mcp.request('triggers/get', { subscriptionId });
       const { epoch } = now;
-      await t.check('log-epoch-rotate', 'the log has another epoch', () => assert.notEqual(epoch, old, 'the epoch is the same'));
+      await t.check('log-epoch-rotate', 'the log has another epoch', () =>
+        assert.notEqual(epoch, old, 'the epoch is the same'),
+      );
       await t.check('log-epoch-rotate', 'positions of the old one are refused', async () => {
-        for (const [method, params] of [['triggers/pull', { after: { epoch: old, sequence: 1 } }], ['triggers/ack', { position: { epoch: old, sequence: 1 } }], ...(streams ? [['triggers/stream', { after: { epoch: old, sequence: 1 } }] as const] : [])] as const) {
-          assert.equal((await refusalOf(t, method, { subscriptionId, ...params })).data?.kind, 'epoch', `\`data.kind\` of the error of ${method}:`);
+        for (const [method, params] of [
+          ['triggers/pull', { after: { epoch: old, sequence: 1 } }],
+          ['triggers/ack', { position: { epoch: old, sequence: 1 } }],
+          ...(streams
+            ? [['triggers/stream', { after: { epoch: old, sequence: 1 } }] as const]
+            : []),
+        ] as const) {
+          assert.equal(
+            (await refusalOf(t, method, { subscriptionId, ...params })).data?.kind,
+            'epoch',
+            `\`data.kind\` of the error of ${method}:`,
+          );
         }
       });
-      await t.check('log-epoch-shape', 'the new epoch was never used and has the shape of one', () => {
-        assert.match(epoch, EPOCH, `the epoch is ${JSON.stringify(epoch)}`);
-        assert.notEqual(epoch, old);
-      });
-      await t.check('log-epoch-renumber', 'nothing is acknowledged, and what was not acknowledged before is numbered from 1 in its old order, gaps included', async () => {
-        assert.deepEqual([now.acked, now.head], [0, 4], '`acked` and `head`:');
-        const rest = await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 });
-        assert.deepEqual(eventsOf(rest).map(({ sequence, eventId }) => [sequence, eventId]), [[1, occurred[2]], [3, occurred[4]], [4, occurred[5]]], 'events of the new life:');
-        assert.deepEqual(gapsOf(rest), [[2, 'redacted']], 'gaps of the new life:');
-      });
-      await t.check('log-epoch-streams', 'the stream of the old life is over, and no stream has two epochs', async () => {
-        if (before === undefined) return;
-        const after = await t.stream({ subscriptionId, after: { epoch, sequence: 0 } });
-        await streamed(t, after, 4);
-        await t.until('the end of the stream that was open', () => before.ended);
-        for (const stream of [before, after]) assert.equal(new Set(stream.deliveries.map((delivery) => delivery.epoch)).size, 1, 'epochs on one stream:');
-      });
+      await t.check(
+        'log-epoch-shape',
+        'the new epoch was never used and has the shape of one',
+        () => {
+          assert.match(epoch, EPOCH, `the epoch is ${JSON.stringify(epoch)}`);
+          assert.notEqual(epoch, old);
+        },
+      );
+      await t.check(
+        'log-epoch-renumber',
+        'nothing is acknowledged, and what was not acknowledged before is numbered from 1 in its old order, gaps included',
+        async () => {
+          assert.deepEqual([now.acked, now.head], [0, 4], '`acked` and `head`:');
+          const rest = await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 });
+          assert.deepEqual(
+            eventsOf(rest).map(({ sequence, eventId }) => [sequence, eventId]),
+            [
+              [1, occurred[2]],
+              [3, occurred[4]],
+              [4, occurred[5]],
+            ],
+            'events of the new life:',
+          );
+          assert.deepEqual(gapsOf(rest), [[2, 'redacted']], 'gaps of the new life:');
+        },
+      );
+      await t.check(
+        'log-epoch-streams',
+        'the stream of the old life is over, and no stream has two epochs',
+        async () => {
+          if (before === undefined) return;
+          const after = await t.stream({ subscriptionId, after: { epoch, sequence: 0 } });
+          await streamed(t, after, 4);
+          await t.until('the end of the stream that was open', () => before.ended);
+          for (const stream of [before, after])
+            assert.equal(
+              new Set(stream.deliveries.map((delivery) => delivery.epoch)).size,
+              1,
+              'epochs on one stream:',
+            );
+        },
+      );
     },
   }),
 ];

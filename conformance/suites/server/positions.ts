@@ -1,22 +1,46 @@
 /** Positions and what is acknowledged (SEP: Positions, Acknowledgement). */
 import assert from 'node:assert/strict';
 import { NotShown } from '../../runner/looks.ts';
-import { coveredBy, gapsOf, gapSpans, numbered, readAll, refusalOf, spans, streamed, upTo, WELL_BEYOND } from '../../runner/server/coverage.ts';
+import {
+  coveredBy,
+  gapsOf,
+  gapSpans,
+  numbered,
+  readAll,
+  refusalOf,
+  spans,
+  streamed,
+  upTo,
+  WELL_BEYOND,
+} from '../../runner/server/coverage.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json, RpcError } from '../../runner/wire/session.ts';
 
 const NOBODYS_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
 
 /** Where a position can stand in a request. */
-const places = (t: ServerTest): readonly (readonly [where: string, method: string, params: (position: Json) => object])[] => [
+const places = (
+  t: ServerTest,
+): readonly (readonly [where: string, method: string, params: (position: Json) => object])[] => [
   ['`after` of a pull', 'triggers/pull', (position) => ({ after: position })],
   ['`ack` of a pull', 'triggers/pull', (position) => ({ ack: position })],
   ['`position` of an acknowledgement', 'triggers/ack', (position) => ({ position })],
-  ...(t.settings.drains.includes('stream') ? [['`after` of a stream', 'triggers/stream', (position: Json) => ({ after: position })] as const] : []),
+  ...(t.settings.drains.includes('stream')
+    ? [
+        [
+          '`after` of a stream',
+          'triggers/stream',
+          (position: Json) => ({ after: position }),
+        ] as const,
+      ]
+    : []),
 ];
 
 /** A log of events of which some were sent and some of those acknowledged. */
-async function log(t: ServerTest, { head, sent, acked }: { readonly head: number; readonly sent: number; readonly acked: number }) {
+async function log(
+  t: ServerTest,
+  { head, sent, acked }: { readonly head: number; readonly sent: number; readonly acked: number },
+) {
   const subscription = await t.subscribe();
   const { subscriptionId, epoch } = subscription;
   const topic = t.topicOf(subscription);
@@ -24,19 +48,28 @@ async function log(t: ServerTest, { head, sent, acked }: { readonly head: number
   await numbered(t, subscriptionId, head);
   await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: sent });
   const at = (sequence: number) => ({ epoch, sequence });
-  const ack = (sequence: number): Promise<Json> => t.mcp.request('triggers/ack', { subscriptionId, position: at(sequence) }, { validated: false });
+  const ack = (sequence: number): Promise<Json> =>
+    t.mcp.request('triggers/ack', { subscriptionId, position: at(sequence) }, { validated: false });
   if (acked > 0) await ack(acked);
   const get = (): Promise<Json> => t.mcp.request('triggers/get', { subscriptionId });
   return { subscription, subscriptionId, epoch, topic, at, ack, get };
 }
 
 /** What a refusal leaves as it was. */
-const state = ({ epoch, head, acked, oldest, etag, status }: Json) => ({ epoch, head, acked, oldest, etag, status });
+const state = ({ epoch, head, acked, oldest, etag, status }: Json) => ({
+  epoch,
+  head,
+  acked,
+  oldest,
+  etag,
+  status,
+});
 
 export const positions = [
   scenario({
     name: 'positions: which are refused',
-    about: 'A position that is not one of this log is refused wherever it stands, with where the log is, and moves nothing.',
+    about:
+      'A position that is not one of this log is refused wherever it stands, with where the log is, and moves nothing.',
     checks: ['pos-pair', 'pos-epoch', 'pos-beyond-head', 'pos-error-data'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -48,39 +81,96 @@ export const positions = [
 
       for (const [where, method, params] of places(t)) {
         for (const half of [3, '3', { sequence: 3 }, { epoch }, [epoch, 3], `${epoch}:3`]) {
-          await t.check('pos-pair', `${JSON.stringify(half).replace(epoch, 'EPOCH')} as ${where} is refused as invalid`, async () => {
-            const { code, data } = await refusalOf(t, method, { subscriptionId, ...params(half) });
-            assert.deepEqual([code, data?.kind], [-32602, 'invalid'], 'code and `data.kind` of the error:');
-          });
+          await t.check(
+            'pos-pair',
+            `${JSON.stringify(half).replace(epoch, 'EPOCH')} as ${where} is refused as invalid`,
+            async () => {
+              const { code, data } = await refusalOf(t, method, {
+                subscriptionId,
+                ...params(half),
+              });
+              assert.deepEqual(
+                [code, data?.kind],
+                [-32602, 'invalid'],
+                'code and `data.kind` of the error:',
+              );
+            },
+          );
         }
-        const wrong: readonly (readonly [check: string, what: string, position: Json, kind: string])[] = [
-          ['pos-epoch', 'an epoch that there never was', { epoch: NOBODYS_EPOCH, sequence: 3 }, 'epoch'],
-          ['pos-epoch', 'an epoch that there never was, and 0', { epoch: NOBODYS_EPOCH, sequence: 0 }, 'epoch'],
+        const wrong: readonly (readonly [
+          check: string,
+          what: string,
+          position: Json,
+          kind: string,
+        ])[] = [
+          [
+            'pos-epoch',
+            'an epoch that there never was',
+            { epoch: NOBODYS_EPOCH, sequence: 3 },
+            'epoch',
+          ],
+          [
+            'pos-epoch',
+            'an epoch that there never was, and 0',
+            { epoch: NOBODYS_EPOCH, sequence: 0 },
+            'epoch',
+          ],
           ['pos-epoch', 'the epoch of another log', { epoch: other, sequence: 0 }, 'epoch'],
           ['pos-beyond-head', 'one number more than there are', at(6), 'position'],
           ['pos-beyond-head', 'the largest number', at(Number.MAX_SAFE_INTEGER), 'position'],
         ];
         for (const [check, what, position, kind] of wrong) {
-          await t.check(check, `${what}, as ${where}, is a Conflict of kind "${kind}"`, async () => {
-            const refusal = await refusalOf(t, method, { subscriptionId, ...params(position) });
-            conflicts.push({ what: `${what}, as ${where}`, refusal });
-            assert.deepEqual([refusal.code, refusal.data?.kind], [-32602, kind], 'code and `data.kind` of the error:');
-          });
+          await t.check(
+            check,
+            `${what}, as ${where}, is a Conflict of kind "${kind}"`,
+            async () => {
+              const refusal = await refusalOf(t, method, { subscriptionId, ...params(position) });
+              conflicts.push({ what: `${what}, as ${where}`, refusal });
+              assert.deepEqual(
+                [refusal.code, refusal.data?.kind],
+                [-32602, kind],
+                'code and `data.kind` of the error:',
+              );
+            },
+          );
         }
       }
-      await t.check(['pos-epoch', 'pos-beyond-head'], 'an acknowledgement that could be done is not, when the position beside it is refused', async () => {
-        for (const position of [at(6), { epoch: NOBODYS_EPOCH, sequence: 0 }]) await t.mcp.refusal('triggers/pull', { subscriptionId, after: position, ack: at(3) });
-        assert.equal((await get()).acked, 2, '`acked`:');
-      });
+      await t.check(
+        ['pos-epoch', 'pos-beyond-head'],
+        'an acknowledgement that could be done is not, when the position beside it is refused',
+        async () => {
+          for (const position of [at(6), { epoch: NOBODYS_EPOCH, sequence: 0 }])
+            await t.mcp.refusal('triggers/pull', { subscriptionId, after: position, ack: at(3) });
+          assert.equal((await get()).acked, 2, '`acked`:');
+        },
+      );
       await t.check('pos-error-data', 'each of these errors says where the log is', () => {
         assert.ok(conflicts.length > 0, 'nothing was refused');
-        for (const { what, refusal: { data } } of conflicts) assert.deepEqual([data?.epoch, data?.head, data?.acked], [epoch, 5, 2], `\`epoch\`, \`head\` and \`acked\` of the error for ${what}:`);
+        for (const {
+          what,
+          refusal: { data },
+        } of conflicts)
+          assert.deepEqual(
+            [data?.epoch, data?.head, data?.acked],
+            [epoch, 5, 2],
+            `\`epoch\`, \`head\` and \`acked\` of the error for ${what}:`,
+          );
       });
-      await t.check(['pos-epoch', 'pos-beyond-head'], 'after all these refusals the log is as it was', async () => assert.deepEqual(state(await get()), before));
+      await t.check(
+        ['pos-epoch', 'pos-beyond-head'],
+        'after all these refusals the log is as it was',
+        async () => assert.deepEqual(state(await get()), before),
+      );
       await t.check('pos-pair', 'the pair is accepted in all these places', async () => {
         for (const [where, method, params] of places(t)) {
-          if (method !== 'triggers/stream') await t.mcp.request(method, { subscriptionId, ...params(at(2)) });
-          else await streamed(t, await t.stream({ subscriptionId, ...params(at(2)) }), 5).catch((error: unknown) => { throw new Error(`${where}: ${(error as Error).message}`); });
+          if (method !== 'triggers/stream')
+            await t.mcp.request(method, { subscriptionId, ...params(at(2)) });
+          else
+            await streamed(t, await t.stream({ subscriptionId, ...params(at(2)) }), 5).catch(
+              (error: unknown) => {
+                throw new Error(`${where}: ${(error as Error).message}`);
+              },
+            );
         }
       });
     },
@@ -88,25 +178,44 @@ export const positions = [
 
   scenario({
     name: 'positions: below what is held',
-    about: 'Who comes back to a position that is long gone is answered from there, with a gap for what is gone.',
+    about:
+      'Who comes back to a position that is long gone is answered from there, with a gap for what is gone.',
     checks: ['pos-old-valid'],
     needs: { verbs: ['emit'], types: ['short'] },
     async run(t) {
       const name = t.control.type('short');
-      const subscription = await t.subscribe({ select: [{ name, arguments: { topic: t.unique('topic') } }] });
-      const { subscriptionId, epoch, retention: { maxEvents } } = subscription;
+      const subscription = await t.subscribe({
+        select: [{ name, arguments: { topic: t.unique('topic') } }],
+      });
+      const {
+        subscriptionId,
+        epoch,
+        retention: { maxEvents },
+      } = subscription;
       const head = WELL_BEYOND * maxEvents;
       await t.emit(t.topicOf(subscription), head, { name });
       await numbered(t, subscriptionId, head);
       const reads = async (from: number): Promise<void> => {
         const { oldest } = await t.mcp.request('triggers/get', { subscriptionId });
-        if (oldest <= from + 1) throw new NotShown(`the server still holds number ${from + 1} of ${head}, though it promises to keep ${maxEvents}`);
+        if (oldest <= from + 1)
+          throw new NotShown(
+            `the server still holds number ${from + 1} of ${head}, though it promises to keep ${maxEvents}`,
+          );
         const read = await readAll(t.mcp, subscriptionId, { epoch, sequence: from });
         assert.equal(read[0]?.after, from, '`after` of the first result:');
-        assert.equal(gapSpans(gapsOf(read)), `${spans(upTo(from + 1, oldest - 1))} retention`, 'gaps:');
+        assert.equal(
+          gapSpans(gapsOf(read)),
+          `${spans(upTo(from + 1, oldest - 1))} retention`,
+          'gaps:',
+        );
         assert.equal(spans(coveredBy(read)), `${from + 1}-${head}`, 'numbers that are covered:');
       };
-      for (const from of [0, 3]) await t.check('pos-old-valid', `a pull after ${from} begins with a gap and goes on with what is held`, () => reads(from));
+      for (const from of [0, 3])
+        await t.check(
+          'pos-old-valid',
+          `a pull after ${from} begins with a gap and goes on with what is held`,
+          () => reads(from),
+        );
       await t.check('pos-old-valid', 'so does a stream', async () => {
         if (!t.settings.drains.includes('stream')) return;
         const stream = await t.stream({ subscriptionId, after: { epoch, sequence: 3 } });
@@ -114,9 +223,23 @@ export const positions = [
         assert.equal(stream.deliveries[0].after, 3, '`after` of the first delivery:');
         assert.equal(spans(coveredBy(stream.deliveries)), `4-${head}`, 'numbers that are covered:');
       });
-      await t.check('pos-old-valid', 'it can be acknowledged', async () => assert.equal((await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 3 } })).acked, 3, '`acked`:'));
+      await t.check('pos-old-valid', 'it can be acknowledged', async () =>
+        assert.equal(
+          (
+            await t.mcp.request('triggers/ack', {
+              subscriptionId,
+              position: { epoch, sequence: 3 },
+            })
+          ).acked,
+          3,
+          '`acked`:',
+        ),
+      );
       await t.check('pos-old-valid', 'also when everything has been acknowledged', async () => {
-        await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: head } });
+        await t.mcp.request('triggers/ack', {
+          subscriptionId,
+          position: { epoch, sequence: head },
+        });
         await reads(3);
       });
     },
@@ -124,66 +247,152 @@ export const positions = [
 
   scenario({
     name: 'acknowledging',
-    about: 'An acknowledgement counts for everything below it, never goes back, and goes no further than what was sent.',
+    about:
+      'An acknowledgement counts for everything below it, never goes back, and goes no further than what was sent.',
     checks: ['ack-cumulative', 'ack-monotonic', 'ack-below', 'ack-sent', 'ack-result'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
     async run(t) {
-      const { subscriptionId, epoch, topic, ack, at, get } = await log(t, { head: 6, sent: 4, acked: 0 });
+      const { subscriptionId, epoch, topic, ack, at, get } = await log(t, {
+        head: 6,
+        sent: 4,
+        acked: 0,
+      });
       const seen: number[] = [];
       const look = async (): Promise<Json> => {
         const now = await get();
-        seen.push(now.acked, (await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 0 })).acked);
+        seen.push(
+          now.acked,
+          (await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 0 })).acked,
+        );
         return now;
       };
       const result = ({ epoch: its, acked, head }: Json) => ({ epoch: its, acked, head });
 
-      await t.check('ack-sent', 'what no delivery has covered yet cannot be acknowledged', async () => {
-        for (const [method, params] of [['triggers/ack', { position: at(5) }], ['triggers/pull', { ack: at(5) }]] as const) {
-          const { code, data } = await t.mcp.refusal(method, { subscriptionId, ...params });
-          assert.deepEqual([code, data?.kind, data?.sent], [-32602, 'position', 4], `code, \`data.kind\` and \`data.sent\` of the error of ${method}:`);
-        }
-        assert.equal((await look()).acked, 0, '`acked` afterwards:');
-      });
-      await t.check(['ack-cumulative', 'ack-result'], 'acknowledging 3 acknowledges 1 and 2', async () => {
-        assert.deepEqual(result(await ack(3)), { epoch, acked: 3, head: 6 }, 'the result of triggers/ack:');
-        assert.equal((await look()).acked, 3, '`acked` of the subscription:');
-      });
-      await t.check('ack-cumulative', 'and reading goes on behind it', async () => assert.equal((await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 1 })).events[0]?.sequence, 4, 'the first number that a pull answers with:'));
-      await t.check(['ack-below', 'ack-result'], 'acknowledging less, or the same, succeeds and changes nothing', async () => {
-        const before = state(await get());
-        for (const sequence of [3, 1, 0]) {
-          assert.deepEqual(result(await ack(sequence)), { epoch, acked: 3, head: 6 }, `the result of acknowledging ${sequence}:`);
-          assert.deepEqual(state(await look()), before, `the subscription after acknowledging ${sequence}`);
-        }
-      });
+      await t.check(
+        'ack-sent',
+        'what no delivery has covered yet cannot be acknowledged',
+        async () => {
+          for (const [method, params] of [
+            ['triggers/ack', { position: at(5) }],
+            ['triggers/pull', { ack: at(5) }],
+          ] as const) {
+            const { code, data } = await t.mcp.refusal(method, { subscriptionId, ...params });
+            assert.deepEqual(
+              [code, data?.kind, data?.sent],
+              [-32602, 'position', 4],
+              `code, \`data.kind\` and \`data.sent\` of the error of ${method}:`,
+            );
+          }
+          assert.equal((await look()).acked, 0, '`acked` afterwards:');
+        },
+      );
+      await t.check(
+        ['ack-cumulative', 'ack-result'],
+        'acknowledging 3 acknowledges 1 and 2',
+        async () => {
+          assert.deepEqual(
+            result(await ack(3)),
+            { epoch, acked: 3, head: 6 },
+            'the result of triggers/ack:',
+          );
+          assert.equal((await look()).acked, 3, '`acked` of the subscription:');
+        },
+      );
+      await t.check('ack-cumulative', 'and reading goes on behind it', async () =>
+        assert.equal(
+          (await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 1 })).events[0]
+            ?.sequence,
+          4,
+          'the first number that a pull answers with:',
+        ),
+      );
+      await t.check(
+        ['ack-below', 'ack-result'],
+        'acknowledging less, or the same, succeeds and changes nothing',
+        async () => {
+          const before = state(await get());
+          for (const sequence of [3, 1, 0]) {
+            assert.deepEqual(
+              result(await ack(sequence)),
+              { epoch, acked: 3, head: 6 },
+              `the result of acknowledging ${sequence}:`,
+            );
+            assert.deepEqual(
+              state(await look()),
+              before,
+              `the subscription after acknowledging ${sequence}`,
+            );
+          }
+        },
+      );
       await t.check('ack-result', 'the result knows of what was appended since', async () => {
         await t.emit(topic, 1, { from: 7 });
         await numbered(t, subscriptionId, 7);
-        assert.deepEqual(result(await ack(4)), { epoch, acked: 4, head: 7 }, 'the result of triggers/ack:');
+        assert.deepEqual(
+          result(await ack(4)),
+          { epoch, acked: 4, head: 7 },
+          'the result of triggers/ack:',
+        );
       });
       await look();
-      await t.check('ack-monotonic', '`acked` never went back', () => assert.deepEqual(seen, seen.toSorted((a, b) => a - b), '`acked` as it was seen over time:'));
+      await t.check('ack-monotonic', '`acked` never went back', () =>
+        assert.deepEqual(
+          seen,
+          seen.toSorted((a, b) => a - b),
+          '`acked` as it was seen over time:',
+        ),
+      );
     },
   }),
 
   scenario({
     name: 'acknowledging: only who says so',
-    about: 'Nothing but a statement of the client moves what is acknowledged: not reading, not renewing, not a gap.',
+    about:
+      'Nothing but a statement of the client moves what is acknowledged: not reading, not renewing, not a gap.',
     checks: ['ack-only-said'],
     needs: { verbs: ['emit', 'redact'], types: ['plain'] },
     async run(t) {
-      const { subscription, subscriptionId, epoch, topic, ack, at, get } = await log(t, { head: 6, sent: 6, acked: 2 });
-      const [{ eventId }] = (await t.mcp.request('triggers/pull', { subscriptionId, after: at(2), maxEvents: 1 })).events;
+      const { subscription, subscriptionId, epoch, topic, ack, at, get } = await log(t, {
+        head: 6,
+        sent: 6,
+        acked: 2,
+      });
+      const [{ eventId }] = (
+        await t.mcp.request('triggers/pull', { subscriptionId, after: at(2), maxEvents: 1 })
+      ).events;
       const happens: readonly (readonly [what: string, act: () => Promise<unknown>])[] = [
         ['everything was pulled', () => readAll(t.mcp, subscriptionId, { epoch, sequence: 0 })],
-        ...(t.settings.drains.includes('stream') ? [['everything was streamed', async () => streamed(t, await t.stream({ subscriptionId }), 6)] as const] : []),
-        ['it was renewed, paused and resumed', async () => {
-          await t.mcp.request('triggers/subscribe', { key: subscription.key, select: subscription.select });
-          for (const paused of [true, false]) await t.mcp.request('triggers/update', { subscriptionId, paused });
-        }],
-        ['more was appended', async () => { await t.emit(topic, 1, { from: 7 }); await numbered(t, subscriptionId, 7); }],
-        ['the next number became a gap', () => t.control.do('redact', { name: t.control.type('plain'), eventId })],
+        ...(t.settings.drains.includes('stream')
+          ? [
+              [
+                'everything was streamed',
+                async () => streamed(t, await t.stream({ subscriptionId }), 6),
+              ] as const,
+            ]
+          : []),
+        [
+          'it was renewed, paused and resumed',
+          async () => {
+            await t.mcp.request('triggers/subscribe', {
+              key: subscription.key,
+              select: subscription.select,
+            });
+            for (const paused of [true, false])
+              await t.mcp.request('triggers/update', { subscriptionId, paused });
+          },
+        ],
+        [
+          'more was appended',
+          async () => {
+            await t.emit(topic, 1, { from: 7 });
+            await numbered(t, subscriptionId, 7);
+          },
+        ],
+        [
+          'the next number became a gap',
+          () => t.control.do('redact', { name: t.control.type('plain'), eventId }),
+        ],
         ['the gap was pulled', () => t.mcp.request('triggers/pull', { subscriptionId })],
       ];
       for (const [what, act] of happens) {
@@ -194,8 +403,16 @@ export const positions = [
           assert.equal((await get()).acked, 2, '`acked`:');
         });
       }
-      await t.check('ack-only-said', 'the gap is acknowledged when the client says so', async () => assert.equal((await ack(3)).acked, 3, '`acked` of the result:'));
-      await t.check('ack-only-said', 'and the client can say so with a pull', async () => assert.equal((await t.mcp.request('triggers/pull', { subscriptionId, ack: at(4) })).acked, 4, '`acked` of the result:'));
+      await t.check('ack-only-said', 'the gap is acknowledged when the client says so', async () =>
+        assert.equal((await ack(3)).acked, 3, '`acked` of the result:'),
+      );
+      await t.check('ack-only-said', 'and the client can say so with a pull', async () =>
+        assert.equal(
+          (await t.mcp.request('triggers/pull', { subscriptionId, ack: at(4) })).acked,
+          4,
+          '`acked` of the result:',
+        ),
+      );
     },
   }),
 ];

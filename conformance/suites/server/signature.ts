@@ -2,7 +2,12 @@
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey, verify, type JsonWebKey } from 'node:crypto';
 import { NotApplicable } from '../../runner/looks.ts';
-import { acknowledge, newSecret, signatureOf, type Hit } from '../../runner/server/callback-endpoint.ts';
+import {
+  acknowledge,
+  newSecret,
+  signatureOf,
+  type Hit,
+} from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 import { acked, arrived, delivery, MINUTE_MS, serverTime } from './following.ts';
@@ -14,8 +19,12 @@ const CLOCKS_MS = MINUTE_MS;
 const HEADER_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
 
 /** The entries of version 1; entries of other versions are nobody's business here. */
-const signatures = ({ headers }: Hit): string[] => String(headers['webhook-signature']).split(' ').filter((entry) => entry.startsWith('v1,'));
-const whsec = (bytes: number, fill = 7): string => `whsec_${Buffer.alloc(bytes, fill).toString('base64')}`;
+const signatures = ({ headers }: Hit): string[] =>
+  String(headers['webhook-signature'])
+    .split(' ')
+    .filter((entry) => entry.startsWith('v1,'));
+const whsec = (bytes: number, fill = 7): string =>
+  `whsec_${Buffer.alloc(bytes, fill).toString('base64')}`;
 
 /** Secrets that are none, by what is wrong with them. */
 const WRONG_SECRETS: readonly (readonly [what: string, secret: string])[] = [
@@ -43,8 +52,18 @@ async function rotated(t: ServerTest) {
   await acked(t, made, 1);
   endpoint.secret = newSecret();
   const at = serverTime(t);
-  const updated = await t.mcp.request('triggers/update', { subscriptionId, callback: endpoint.callback });
-  return { endpoint, old, made, updated, at, get: () => t.mcp.request('triggers/get', { subscriptionId }) };
+  const updated = await t.mcp.request('triggers/update', {
+    subscriptionId,
+    callback: endpoint.callback,
+  });
+  return {
+    endpoint,
+    old,
+    made,
+    updated,
+    at,
+    get: () => t.mcp.request('triggers/get', { subscriptionId }),
+  };
 }
 
 export const signature = [
@@ -60,9 +79,16 @@ export const signature = [
       for (const [what, secret] of WRONG_SECRETS) {
         await t.check('sig-secret-format', `a secret ${what} is refused`, async () => {
           const callback = { url: endpoint.url, secret };
-          for (const [method, params] of [['triggers/subscribe', { key: t.unique(), select, callback }], ['triggers/update', { subscriptionId, callback }]] as const) {
+          for (const [method, params] of [
+            ['triggers/subscribe', { key: t.unique(), select, callback }],
+            ['triggers/update', { subscriptionId, callback }],
+          ] as const) {
             const { code, data } = await t.mcp.refusal(method, params);
-            assert.deepEqual([code, data?.kind, data?.path], [-32602, 'invalid', '/callback/secret'], `code, \`data.kind\` and \`data.path\` of ${method}:`);
+            assert.deepEqual(
+              [code, data?.kind, data?.path],
+              [-32602, 'invalid', '/callback/secret'],
+              `code, \`data.kind\` and \`data.path\` of ${method}:`,
+            );
           }
         });
       }
@@ -77,7 +103,8 @@ export const signature = [
 
   scenario({
     name: 'signature: of every request',
-    about: 'Challenges and deliveries are signed over the bytes that are sent, with the time of the attempt.',
+    about:
+      'Challenges and deliveries are signed over the bytes that are sent, with the time of the attempt.',
     checks: ['sig-raw-bytes', 'sig-timestamp'],
     needs: NEEDS,
     async run(t) {
@@ -85,17 +112,33 @@ export const signature = [
       const subscription = await t.subscribe({ callback: endpoint.callback });
       await t.emit(t.topicOf(subscription), 2, { data: { pad: 'größer/"\\\u2028 — 日本語 🎺' } });
       await arrived(t, endpoint, 2);
-      await t.check('sig-raw-bytes', 'the signature is right for the bytes of the body as they came', () => {
-        for (const hit of endpoint.hits) assert.deepEqual(signatures(hit), [signatureOf(endpoint.secret, hit)], `webhook-signature of ${hit.delivery.challenge === undefined ? 'a delivery' : 'a challenge'}:`);
-      });
-      await t.check('sig-timestamp', 'the time is that of the attempt, in whole seconds since 1970', () => {
-        for (const { headers, at } of endpoint.hits) {
-          const stamp = String(headers['webhook-timestamp']);
-          assert.match(stamp, /^[0-9]{1,12}$/, `webhook-timestamp is ${stamp}`);
-          const apart = Math.abs(Number(stamp) * 1000 - serverTime(t, at));
-          assert.ok(apart <= CLOCKS_MS, `webhook-timestamp is ${Math.round(apart / 1000)} s away from the time of the request`);
-        }
-      });
+      await t.check(
+        'sig-raw-bytes',
+        'the signature is right for the bytes of the body as they came',
+        () => {
+          for (const hit of endpoint.hits)
+            assert.deepEqual(
+              signatures(hit),
+              [signatureOf(endpoint.secret, hit)],
+              `webhook-signature of ${hit.delivery.challenge === undefined ? 'a delivery' : 'a challenge'}:`,
+            );
+        },
+      );
+      await t.check(
+        'sig-timestamp',
+        'the time is that of the attempt, in whole seconds since 1970',
+        () => {
+          for (const { headers, at } of endpoint.hits) {
+            const stamp = String(headers['webhook-timestamp']);
+            assert.match(stamp, /^[0-9]{1,12}$/, `webhook-timestamp is ${stamp}`);
+            const apart = Math.abs(Number(stamp) * 1000 - serverTime(t, at));
+            assert.ok(
+              apart <= CLOCKS_MS,
+              `webhook-timestamp is ${Math.round(apart / 1000)} s away from the time of the request`,
+            );
+          }
+        },
+      );
     },
   }),
 
@@ -106,18 +149,31 @@ export const signature = [
     needs: NEEDS,
     async run(t) {
       const { endpoint, old, made, updated, at, get } = await rotated(t);
-      await t.check('sig-rotation-shown', 'there is no previousSecretUntil before', () => assert.equal(made.callback.previousSecretUntil, undefined, '`callback.previousSecretUntil`:'));
+      await t.check('sig-rotation-shown', 'there is no previousSecretUntil before', () =>
+        assert.equal(
+          made.callback.previousSecretUntil,
+          undefined,
+          '`callback.previousSecretUntil`:',
+        ),
+      );
       await t.check('sig-rotation-shown', 'it is five minutes away afterwards', async () => {
         for (const { callback } of [updated, await get()]) {
           const until = Date.parse(callback.previousSecretUntil);
-          assert.ok(Math.abs(until - (at + WINDOW_MS)) <= CLOCKS_MS, `\`callback.previousSecretUntil\` is ${callback.previousSecretUntil}, ${Math.round((until - at) / 1000)} s after the rotation`);
+          assert.ok(
+            Math.abs(until - (at + WINDOW_MS)) <= CLOCKS_MS,
+            `\`callback.previousSecretUntil\` is ${callback.previousSecretUntil}, ${Math.round((until - at) / 1000)} s after the rotation`,
+          );
         }
       });
       await t.emit(t.topicOf(made), 1, { from: 2 });
       await t.check('sig-rotation', 'both signatures, the new one first', async () => {
         await arrived(t, endpoint, 2);
         const hit = endpoint.deliveries.at(-1)!;
-        assert.deepEqual(signatures(hit), [signatureOf(endpoint.secret, hit), signatureOf(old, hit)], 'webhook-signature:');
+        assert.deepEqual(
+          signatures(hit),
+          [signatureOf(endpoint.secret, hit), signatureOf(old, hit)],
+          'webhook-signature:',
+        );
       });
     },
   }),
@@ -135,14 +191,24 @@ export const signature = [
       await t.check('sig-rotation-end', 'only the new one signs', async () => {
         await arrived(t, endpoint, 2);
         const hit = endpoint.deliveries.at(-1)!;
-        assert.deepEqual(signatures(hit), [signatureOf(endpoint.secret, hit)], 'webhook-signature:');
+        assert.deepEqual(
+          signatures(hit),
+          [signatureOf(endpoint.secret, hit)],
+          'webhook-signature:',
+        );
       });
-      await t.check('sig-rotation-shown', 'and previousSecretUntil is gone', async () => assert.equal((await get()).callback.previousSecretUntil, undefined, '`callback.previousSecretUntil`:'));
+      await t.check('sig-rotation-shown', 'and previousSecretUntil is gone', async () =>
+        assert.equal(
+          (await get()).callback.previousSecretUntil,
+          undefined,
+          '`callback.previousSecretUntil`:',
+        ),
+      );
     },
   }),
 
   scenario({
-    name: 'signature: the server\'s own',
+    name: "signature: the server's own",
     about: 'A server that publishes keys signs every request with one of them, anew each time.',
     checks: ['cap-jwks', 'jws-key', 'jws-header', 'jws-alg', 'jws-fresh'],
     needs: NEEDS,
@@ -151,49 +217,114 @@ export const signature = [
       if (jwksUri === undefined) throw new NotApplicable('the settings have no jwksUri');
       const endpoint = await t.endpoint();
       // A second is asked for, so that the time in seconds is another one.
-      endpoint.answer = (hit, n) => (n === 1 ? { status: 503, headers: { 'retry-after': '1' } } : acknowledge(hit));
+      endpoint.answer = (hit, n) =>
+        n === 1 ? { status: 503, headers: { 'retry-after': '1' } } : acknowledge(hit);
       const subscription = await t.subscribe({ callback: endpoint.callback });
       await t.emit(t.topicOf(subscription), 1);
       const [first, second] = [await delivery(t, endpoint, 1), await delivery(t, endpoint, 2)];
       const hits = [endpoint.challenges[0]!, first, second];
-      const keys = ((await (await fetch(jwksUri, { signal: AbortSignal.timeout(10_000) })).json()) as { readonly keys: readonly Json[] }).keys;
+      const keys = (
+        (await (await fetch(jwksUri, { signal: AbortSignal.timeout(10_000) })).json()) as {
+          readonly keys: readonly Json[];
+        }
+      ).keys;
 
       await t.check('cap-jwks', 'challenge, delivery and retry have MCP-Delivery-Signature', () => {
-        for (const { names, delivery: { challenge } } of hits) assert.equal(names.filter((name) => name === 'mcp-delivery-signature').length, 1, `how often ${challenge === undefined ? 'a delivery' : 'a challenge'} has it:`);
+        for (const {
+          names,
+          delivery: { challenge },
+        } of hits)
+          assert.equal(
+            names.filter((name) => name === 'mcp-delivery-signature').length,
+            1,
+            `how often ${challenge === undefined ? 'a delivery' : 'a challenge'} has it:`,
+          );
       });
       await t.check('jws-key', 'it verifies under the Ed25519 key of the set that it names', () => {
         for (const hit of hits) {
           const { header, head, signature: bytes } = partsOf(hit);
-          const key = keys.find(({ kid }) => kid === header.kid) ?? assert.fail(`the set at jwksUri has no key "${header.kid}"`);
+          const key =
+            keys.find(({ kid }) => kid === header.kid) ??
+            assert.fail(`the set at jwksUri has no key "${header.kid}"`);
           assert.deepEqual([key.kty, key.crv], ['OKP', 'Ed25519'], '`kty` and `crv` of the key:');
-          assert.ok(verify(null, Buffer.concat([Buffer.from(`${head}.`), hit.raw]), createPublicKey({ key: key as JsonWebKey, format: 'jwk' }), bytes), 'it does not verify');
+          assert.ok(
+            verify(
+              null,
+              Buffer.concat([Buffer.from(`${head}.`), hit.raw]),
+              createPublicKey({ key: key as JsonWebKey, format: 'jwk' }),
+              bytes,
+            ),
+            'it does not verify',
+          );
         }
       });
-      await t.check('jws-header', 'the protected header has exactly these members, with the values of this request', () => {
-        for (const hit of hits) {
-          const { header } = partsOf(hit);
-          assert.deepEqual(Object.keys(header).sort(), HEADER_MEMBERS, 'the members:');
-          const { typ, b64, crit, htm, origin, uh, sub } = header;
-          assert.deepEqual({ typ, b64, crit, htm }, { typ: 'mcp-delivery+jws', b64: false, crit: ['b64'], htm: 'POST' });
-          const { url } = endpoint.callback;
-          assert.deepEqual({ origin, uh, sub }, { origin: new URL(url).origin, uh: createHash('sha256').update(url).digest('base64url'), sub: subscription.subscriptionId });
-        }
-      });
+      await t.check(
+        'jws-header',
+        'the protected header has exactly these members, with the values of this request',
+        () => {
+          for (const hit of hits) {
+            const { header } = partsOf(hit);
+            assert.deepEqual(Object.keys(header).sort(), HEADER_MEMBERS, 'the members:');
+            const { typ, b64, crit, htm, origin, uh, sub } = header;
+            assert.deepEqual(
+              { typ, b64, crit, htm },
+              { typ: 'mcp-delivery+jws', b64: false, crit: ['b64'], htm: 'POST' },
+            );
+            const { url } = endpoint.callback;
+            assert.deepEqual(
+              { origin, uh, sub },
+              {
+                origin: new URL(url).origin,
+                uh: createHash('sha256').update(url).digest('base64url'),
+                sub: subscription.subscriptionId,
+              },
+            );
+          }
+        },
+      );
       await t.check('jws-alg', 'the algorithm is EdDSA or Ed25519', () => {
-        for (const hit of hits) assert.ok(['EdDSA', 'Ed25519'].includes(partsOf(hit).header.alg), `\`alg\` is ${partsOf(hit).header.alg}`);
+        for (const hit of hits)
+          assert.ok(
+            ['EdDSA', 'Ed25519'].includes(partsOf(hit).header.alg),
+            `\`alg\` is ${partsOf(hit).header.alg}`,
+          );
       });
       await t.check('jws-fresh', 'each attempt has its own, with its time', () => {
-        assert.equal(new Set(hits.map(({ headers }) => headers['mcp-delivery-signature'])).size, hits.length, `different signatures of ${hits.length} requests:`);
-        for (const hit of hits) assert.ok(Math.abs(partsOf(hit).header.iat * 1000 - serverTime(t, hit.at)) <= CLOCKS_MS, `\`iat\` is ${partsOf(hit).header.iat}, far from the time of the request`);
-        assert.ok(partsOf(second).header.iat > partsOf(first).header.iat, '`iat` of the retry is not after that of the first attempt');
+        assert.equal(
+          new Set(hits.map(({ headers }) => headers['mcp-delivery-signature'])).size,
+          hits.length,
+          `different signatures of ${hits.length} requests:`,
+        );
+        for (const hit of hits)
+          assert.ok(
+            Math.abs(partsOf(hit).header.iat * 1000 - serverTime(t, hit.at)) <= CLOCKS_MS,
+            `\`iat\` is ${partsOf(hit).header.iat}, far from the time of the request`,
+          );
+        assert.ok(
+          partsOf(second).header.iat > partsOf(first).header.iat,
+          '`iat` of the retry is not after that of the first attempt',
+        );
       });
     },
   }),
 ];
 
 /** A detached JWS: the protected header as text and as JSON, and the signature. Throws when it is none. */
-function partsOf({ headers }: Hit): { readonly head: string; readonly header: Json; readonly signature: Buffer } {
-  const [head = '', payload, bytes = '', ...rest] = String(headers['mcp-delivery-signature']).split('.');
-  assert.ok(payload === '' && rest.length === 0 && bytes !== '', 'MCP-Delivery-Signature is no protected header, two full stops and a signature');
-  return { head, header: JSON.parse(Buffer.from(head, 'base64url').toString()), signature: Buffer.from(bytes, 'base64url') };
+function partsOf({ headers }: Hit): {
+  readonly head: string;
+  readonly header: Json;
+  readonly signature: Buffer;
+} {
+  const [head = '', payload, bytes = '', ...rest] = String(headers['mcp-delivery-signature']).split(
+    '.',
+  );
+  assert.ok(
+    payload === '' && rest.length === 0 && bytes !== '',
+    'MCP-Delivery-Signature is no protected header, two full stops and a signature',
+  );
+  return {
+    head,
+    header: JSON.parse(Buffer.from(head, 'base64url').toString()),
+    signature: Buffer.from(bytes, 'base64url'),
+  };
 }

@@ -23,7 +23,8 @@ const first = async (t: ServerTest, stream: StreamReader): Promise<Json> => {
 export const stream = [
   scenario({
     name: 'stream: from a position on',
-    about: 'A stream begins where the client stands, says at once that it is there, and continues without a hole.',
+    about:
+      'A stream begins where the client stands, says at once that it is there, and continues without a hole.',
     checks: ['stream-first', 'stream-tag', 'stream-continues', 'stream-no-ack', 'stream-several'],
     needs: { drains: ['stream'], verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -31,38 +32,67 @@ export const stream = [
       const subscription = await t.subscribe();
       const { subscriptionId, epoch } = subscription;
       const topic = t.topicOf(subscription);
-      await t.check('stream-first', 'a stream over an empty log has a first delivery, without events', async () => {
-        const quiet = await t.stream({ subscriptionId });
-        const delivery = await first(t, quiet);
-        assert.deepEqual([delivery.after, delivery.events], [0, []]);
-        quiet.close();
-      });
+      await t.check(
+        'stream-first',
+        'a stream over an empty log has a first delivery, without events',
+        async () => {
+          const quiet = await t.stream({ subscriptionId });
+          const delivery = await first(t, quiet);
+          assert.deepEqual([delivery.after, delivery.events], [0, []]);
+          quiet.close();
+        },
+      );
       await t.emit(topic, 8);
       const fromStart = await t.stream({ subscriptionId, after: { epoch, sequence: 0 } });
       const fromFive = await t.stream({ subscriptionId, after: { epoch, sequence: 5 } });
       await carried(t, fromStart, 8);
       await carried(t, fromFive, 8);
-      await t.check('stream-continues', 'the first delivery begins at the position asked for, each later one where the one before ended', () => {
-        for (const [stream, start] of [[fromStart, 0], [fromFive, 5]] as const) {
-          let position: number = start;
-          for (const delivery of stream.deliveries) {
-            assert.equal(delivery.after, position, '`after` of a delivery:');
-            position = lastOf(delivery);
+      await t.check(
+        'stream-continues',
+        'the first delivery begins at the position asked for, each later one where the one before ended',
+        () => {
+          for (const [stream, start] of [
+            [fromStart, 0],
+            [fromFive, 5],
+          ] as const) {
+            let position: number = start;
+            for (const delivery of stream.deliveries) {
+              assert.equal(delivery.after, position, '`after` of a delivery:');
+              position = lastOf(delivery);
+            }
           }
-        }
-      });
-      await t.check('stream-several', 'two streams over one log each have their own position', () => {
-        assert.deepEqual([sequencesOf(fromStart.deliveries), sequencesOf(fromFive.deliveries)], [upTo(1, 8), upTo(6, 8)]);
-      });
-      await t.check('stream-tag', 'every notification carries the id of its request, as a number when it was one', () => {
-        for (const stream of [fromStart, fromFive]) {
-          const tags = stream.messages.filter(({ method }) => method !== undefined).map(({ params }) => (params as Json)?._meta?.[SUBSCRIPTION_META]);
-          assert.ok(tags.length > 0, 'no notification came');
-          for (const tag of tags) assert.strictEqual(tag, stream.requestId, 'the tag of a notification:');
-        }
-      });
+        },
+      );
+      await t.check(
+        'stream-several',
+        'two streams over one log each have their own position',
+        () => {
+          assert.deepEqual(
+            [sequencesOf(fromStart.deliveries), sequencesOf(fromFive.deliveries)],
+            [upTo(1, 8), upTo(6, 8)],
+          );
+        },
+      );
+      await t.check(
+        'stream-tag',
+        'every notification carries the id of its request, as a number when it was one',
+        () => {
+          for (const stream of [fromStart, fromFive]) {
+            const tags = stream.messages
+              .filter(({ method }) => method !== undefined)
+              .map(({ params }) => (params as Json)?._meta?.[SUBSCRIPTION_META]);
+            assert.ok(tags.length > 0, 'no notification came');
+            for (const tag of tags)
+              assert.strictEqual(tag, stream.requestId, 'the tag of a notification:');
+          }
+        },
+      );
       await t.check('stream-no-ack', 'what was only sent is not acknowledged', async () => {
-        assert.equal((await t.mcp.request('triggers/get', { subscriptionId })).acked, 0, '`acked` after eight events were streamed:');
+        assert.equal(
+          (await t.mcp.request('triggers/get', { subscriptionId })).acked,
+          0,
+          '`acked` after eight events were streamed:',
+        );
       });
     },
   }),
@@ -76,29 +106,51 @@ export const stream = [
       const subscription = await t.subscribe();
       const { subscriptionId, epoch } = subscription;
       await t.emit(t.topicOf(subscription), 9);
-      await t.check('stream-window', 'four events with a window of four, and one more after one was acknowledged', async () => {
-        const stream = await t.stream({ subscriptionId, window: { events: 4 } });
-        await carried(t, stream, 4);
-        // Nothing more may come; this long is looked at.
-        await t.pause(300);
-        assert.deepEqual(sequencesOf(stream.deliveries), upTo(1, 4), 'events in flight:');
-        await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
-        await carried(t, stream, 5);
-        await t.pause(300);
-        assert.deepEqual(sequencesOf(stream.deliveries), upTo(1, 5), 'events after one was acknowledged:');
-      });
+      await t.check(
+        'stream-window',
+        'four events with a window of four, and one more after one was acknowledged',
+        async () => {
+          const stream = await t.stream({ subscriptionId, window: { events: 4 } });
+          await carried(t, stream, 4);
+          // Nothing more may come; this long is looked at.
+          await t.pause(300);
+          assert.deepEqual(sequencesOf(stream.deliveries), upTo(1, 4), 'events in flight:');
+          await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
+          await carried(t, stream, 5);
+          await t.pause(300);
+          assert.deepEqual(
+            sequencesOf(stream.deliveries),
+            upTo(1, 5),
+            'events after one was acknowledged:',
+          );
+        },
+      );
 
       const large = await t.subscribe();
       const pad = 'x'.repeat(20_000);
       await t.emit(t.topicOf(large), 3, { data: { pad } });
-      const narrow = await t.stream({ subscriptionId: large.subscriptionId, window: { bytes: 2000 } });
-      await t.check('stream-window-one', 'an event larger than the window comes when nothing is in flight', () => carried(t, narrow, 1));
+      const narrow = await t.stream({
+        subscriptionId: large.subscriptionId,
+        window: { bytes: 2000 },
+      });
+      await t.check(
+        'stream-window-one',
+        'an event larger than the window comes when nothing is in flight',
+        () => carried(t, narrow, 1),
+      );
       await t.check('stream-window', 'and nothing with it', async () => {
         await t.pause(300);
-        assert.deepEqual(sequencesOf(narrow.deliveries), [1], 'events in flight, each larger than the window:');
+        assert.deepEqual(
+          sequencesOf(narrow.deliveries),
+          [1],
+          'events in flight, each larger than the window:',
+        );
       });
       await t.check('stream-window-one', 'and the next one when it was acknowledged', async () => {
-        await t.mcp.request('triggers/ack', { subscriptionId: large.subscriptionId, position: { epoch: large.epoch, sequence: 1 } });
+        await t.mcp.request('triggers/ack', {
+          subscriptionId: large.subscriptionId,
+          position: { epoch: large.epoch, sequence: 1 },
+        });
         await carried(t, narrow, 2);
       });
     },
@@ -116,37 +168,64 @@ export const stream = [
       const topic = t.topicOf(subscription);
       await t.emit(topic, 2);
       const before = await t.mcp.request('triggers/get', { subscriptionId });
-      await t.check('stream-cancel', 'fifty streams opened and closed again take up no places', async () => {
-        for (let round = 0; round < 50; round += 1) {
-          const stream = await t.stream({ subscriptionId });
-          await first(t, stream);
-          if (t.mcp.era === '2025-11-25') await t.mcp.notify('notifications/cancelled', { requestId: stream.requestId, reason: 'done' });
-          stream.close();
-          await stream.over;
-        }
-      });
+      await t.check(
+        'stream-cancel',
+        'fifty streams opened and closed again take up no places',
+        async () => {
+          for (let round = 0; round < 50; round += 1) {
+            const stream = await t.stream({ subscriptionId });
+            await first(t, stream);
+            if (t.mcp.era === '2025-11-25')
+              await t.mcp.notify('notifications/cancelled', {
+                requestId: stream.requestId,
+                reason: 'done',
+              });
+            stream.close();
+            await stream.over;
+          }
+        },
+      );
       await t.check('stream-log-stays', 'the subscription is as before', async () => {
-        const { epoch, head, acked, etag, status } = await t.mcp.request('triggers/get', { subscriptionId });
-        assert.deepEqual({ epoch, head, acked, etag, status }, { epoch: before.epoch, head: before.head, acked: before.acked, etag: before.etag, status: before.status });
+        const { epoch, head, acked, etag, status } = await t.mcp.request('triggers/get', {
+          subscriptionId,
+        });
+        assert.deepEqual(
+          { epoch, head, acked, etag, status },
+          {
+            epoch: before.epoch,
+            head: before.head,
+            acked: before.acked,
+            etag: before.etag,
+            status: before.status,
+          },
+        );
       });
       if (t.mcp.era === '2025-11-25') {
-        await t.check('stream-cancel', 'after notifications/cancelled nothing more is sent for the request', async () => {
-          const stream = await t.stream({ subscriptionId });
-          await first(t, stream);
-          await carried(t, stream, 2);
-          await t.mcp.notify('notifications/cancelled', { requestId: stream.requestId, reason: 'done' });
-          const count = stream.deliveries.length;
-          await t.emit(topic, 1, { from: 3 });
-          await t.pause(300);
-          assert.equal(stream.deliveries.length, count, 'deliveries on a cancelled stream:');
-        });
+        await t.check(
+          'stream-cancel',
+          'after notifications/cancelled nothing more is sent for the request',
+          async () => {
+            const stream = await t.stream({ subscriptionId });
+            await first(t, stream);
+            await carried(t, stream, 2);
+            await t.mcp.notify('notifications/cancelled', {
+              requestId: stream.requestId,
+              reason: 'done',
+            });
+            const count = stream.deliveries.length;
+            await t.emit(topic, 1, { from: 3 });
+            await t.pause(300);
+            assert.equal(stream.deliveries.length, count, 'deliveries on a cancelled stream:');
+          },
+        );
       }
     },
   }),
 
   scenario({
     name: 'stream: silence',
-    about: 'A quiet stream is heard from every 15 seconds; one whose reader never acknowledges is ended after 60.',
+    about:
+      'A quiet stream is heard from every 15 seconds; one whose reader never acknowledges is ended after 60.',
     checks: ['stream-heartbeat', 'stream-stalled', 'stream-end', 'stream-log-stays'],
     needs: { drains: ['stream'], verbs: ['emit', 'advance'], types: ['plain'] },
     alone: true,
@@ -154,30 +233,47 @@ export const stream = [
       const quiet = await t.subscribe({ ttlMs: 3_600_000 });
       const stream = await t.stream({ subscriptionId: quiet.subscriptionId });
       await first(t, stream);
-      await t.check('stream-heartbeat', 'an empty delivery at the latest every 15 seconds, time after time', async () => {
-        for (let round = 1; round <= 3; round += 1) {
-          const count = stream.deliveries.length;
-          await t.control.do('advance', { ms: HEARTBEAT_MS });
-          await t.until('a heartbeat after 15 seconds', () => heard(stream, count + 1), 5000);
-        }
-      });
+      await t.check(
+        'stream-heartbeat',
+        'an empty delivery at the latest every 15 seconds, time after time',
+        async () => {
+          for (let round = 1; round <= 3; round += 1) {
+            const count = stream.deliveries.length;
+            await t.control.do('advance', { ms: HEARTBEAT_MS });
+            await t.until('a heartbeat after 15 seconds', () => heard(stream, count + 1), 5000);
+          }
+        },
+      );
       const busy = await t.subscribe({ ttlMs: 3_600_000 });
       await t.emit(t.topicOf(busy), 5);
-      const stalled = await t.stream({ subscriptionId: busy.subscriptionId, window: { events: 2 } });
-      await carried(t, stalled, 2);
-      await t.check('stream-stalled', 'a full window without an acknowledgement for 60 seconds ends the stream', async () => {
-        for (let passed = 0; passed < STALLED_MS + HEARTBEAT_MS && stalled.ended === undefined; passed += HEARTBEAT_MS) {
-          await t.control.do('advance', { ms: HEARTBEAT_MS });
-          await t.pause(100);
-        }
-        await t.until('the end of the stream', () => stalled.ended, 5000);
+      const stalled = await t.stream({
+        subscriptionId: busy.subscriptionId,
+        window: { events: 2 },
       });
+      await carried(t, stalled, 2);
+      await t.check(
+        'stream-stalled',
+        'a full window without an acknowledgement for 60 seconds ends the stream',
+        async () => {
+          for (
+            let passed = 0;
+            passed < STALLED_MS + HEARTBEAT_MS && stalled.ended === undefined;
+            passed += HEARTBEAT_MS
+          ) {
+            await t.control.do('advance', { ms: HEARTBEAT_MS });
+            await t.pause(100);
+          }
+          await t.until('the end of the stream', () => stalled.ended, 5000);
+        },
+      );
       await t.check('stream-end', 'a stream that the server ends has a result', async () => {
         const ended = await t.until('the end of the stream', () => stalled.ended, 100);
         assert.deepEqual(withoutMeta(ended.result), {}, 'the result of the stream:');
       });
       await t.check('stream-log-stays', 'what was not acknowledged is still there', async () => {
-        const answer = await t.mcp.request('triggers/pull', { subscriptionId: busy.subscriptionId });
+        const answer = await t.mcp.request('triggers/pull', {
+          subscriptionId: busy.subscriptionId,
+        });
         assert.deepEqual([answer.acked, sequencesOf([answer])], [0, upTo(1, 5)]);
       });
     },

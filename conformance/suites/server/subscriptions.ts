@@ -9,72 +9,160 @@ import type { Json } from '../../runner/wire/session.ts';
 const canonical = (value: Json): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join()}}`;
+  return `{${Object.keys(value)
+    .sort()
+    .map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`)
+    .join()}}`;
 };
-const defaultKey = (select: Json, callback: string | null): string => createHash('sha256').update(canonical({ select, callback })).digest('base64url');
-const selecting = (t: ServerTest, topic = t.unique('topic')): Json[] => [{ name: t.control.type('plain'), arguments: { topic } }];
+const defaultKey = (select: Json, callback: string | null): string =>
+  createHash('sha256').update(canonical({ select, callback })).digest('base64url');
+const selecting = (t: ServerTest, topic = t.unique('topic')): Json[] => [
+  { name: t.control.type('plain'), arguments: { topic } },
+];
 const numbersOf = (delivery: Json): number[] => delivery.events.map(({ data }: Json) => data.n);
 
 export const subscriptions = [
   scenario({
     name: 'subscribe: keys',
-    about: 'The same call finds what it made; a call that differs is a conflict and changes nothing.',
-    checks: ['subs-default-key', 'subs-key-scope', 'subs-same', 'subs-equal', 'subs-conflict', 'subs-renews', 'subs-race', 'etag-renewal', 'sub-id-stable'],
+    about:
+      'The same call finds what it made; a call that differs is a conflict and changes nothing.',
+    checks: [
+      'subs-default-key',
+      'subs-key-scope',
+      'subs-same',
+      'subs-equal',
+      'subs-conflict',
+      'subs-renews',
+      'subs-race',
+      'etag-renewal',
+      'sub-id-stable',
+    ],
     needs: { types: ['plain'] },
     eras: 'each',
     async run(t) {
       const select = selecting(t);
-      await t.check('subs-default-key', 'without a key it is the hash of select and callback', async () => {
-        const made = await t.mcp.request('triggers/subscribe', { select });
-        t.defer(() => t.mcp.ask('triggers/unsubscribe', { subscriptionId: made.subscriptionId }));
-        assert.equal(made.key, defaultKey(select, null), '`key`:');
-      });
+      await t.check(
+        'subs-default-key',
+        'without a key it is the hash of select and callback',
+        async () => {
+          const made = await t.mcp.request('triggers/subscribe', { select });
+          t.defer(() => t.mcp.ask('triggers/unsubscribe', { subscriptionId: made.subscriptionId }));
+          assert.equal(made.key, defaultKey(select, null), '`key`:');
+        },
+      );
 
       const key = t.unique();
       const first = await t.subscribe({ key, select, ttlMs: 60_000 });
-      await t.check(['subs-same', 'sub-id-stable'], 'the same call once more finds it', async () => {
-        const again = await t.mcp.request('triggers/subscribe', { key, select, ttlMs: 60_000 });
-        assert.deepEqual([again.subscriptionId, again.created, first.created], [first.subscriptionId, false, true]);
-      });
-      await t.check('etag-renewal', 'and its ETag is as before', async () => assert.equal((await t.mcp.request('triggers/subscribe', { key, select, ttlMs: 60_000 })).etag, first.etag, '`etag` after a renewal:'));
+      await t.check(
+        ['subs-same', 'sub-id-stable'],
+        'the same call once more finds it',
+        async () => {
+          const again = await t.mcp.request('triggers/subscribe', { key, select, ttlMs: 60_000 });
+          assert.deepEqual(
+            [again.subscriptionId, again.created, first.created],
+            [first.subscriptionId, false, true],
+          );
+        },
+      );
+      await t.check('etag-renewal', 'and its ETag is as before', async () =>
+        assert.equal(
+          (await t.mcp.request('triggers/subscribe', { key, select, ttlMs: 60_000 })).etag,
+          first.etag,
+          '`etag` after a renewal:',
+        ),
+      );
       await t.check('subs-renews', 'and has its lifetime granted anew', async () => {
         await t.pause(20);
         const again = await t.mcp.request('triggers/subscribe', { key, select, ttlMs: 120_000 });
-        assert.ok(Date.parse(again.expiresAt) > Date.parse(first.expiresAt), `\`expiresAt\` is ${again.expiresAt} after ${first.expiresAt}`);
+        assert.ok(
+          Date.parse(again.expiresAt) > Date.parse(first.expiresAt),
+          `\`expiresAt\` is ${again.expiresAt} after ${first.expiresAt}`,
+        );
         assert.equal(again.ttlMs, 120_000, '`ttlMs` granted:');
       });
-      await t.check('subs-equal', 'members in another order, and no onFailure, make no difference', async () => {
-        const [{ name, arguments: args }] = select;
-        const again = await t.mcp.request('triggers/subscribe', { ttlMs: 60_000, select: [{ arguments: args, name }], key });
-        assert.equal(again.subscriptionId, first.subscriptionId, '`subscriptionId`:');
-      });
+      await t.check(
+        'subs-equal',
+        'members in another order, and no onFailure, make no difference',
+        async () => {
+          const [{ name, arguments: args }] = select;
+          const again = await t.mcp.request('triggers/subscribe', {
+            ttlMs: 60_000,
+            select: [{ arguments: args, name }],
+            key,
+          });
+          assert.equal(again.subscriptionId, first.subscriptionId, '`subscriptionId`:');
+        },
+      );
       const differing: readonly (readonly [what: string, params: Json])[] = [
         ['another select', { select: selecting(t) }],
-        ['another onFailure', { select, onFailure: first.onFailure === 'skip' ? 'suspend' : 'skip' }],
-        ...(t.settings.drains.includes('callback') ? [['a callback', { select, callback: (await t.endpoint()).callback }] as const] : []),
+        [
+          'another onFailure',
+          { select, onFailure: first.onFailure === 'skip' ? 'suspend' : 'skip' },
+        ],
+        ...(t.settings.drains.includes('callback')
+          ? [['a callback', { select, callback: (await t.endpoint()).callback }] as const]
+          : []),
       ];
       for (const [what, params] of differing) {
-        await t.check('subs-conflict', `${what} under the same key is a conflict that names what there is`, async () => {
-          const refusal = await t.mcp.refusal('triggers/subscribe', { key, ...params });
-          const now = await t.mcp.request('triggers/get', { subscriptionId: first.subscriptionId });
-          assert.deepEqual(refusal.data, { kind: 'key', subscriptionId: first.subscriptionId, etag: now.etag }, '`data`:');
-          assert.deepEqual([now.select, now.onFailure], [first.select, first.onFailure], 'the subscription afterwards:');
-        });
+        await t.check(
+          'subs-conflict',
+          `${what} under the same key is a conflict that names what there is`,
+          async () => {
+            const refusal = await t.mcp.refusal('triggers/subscribe', { key, ...params });
+            const now = await t.mcp.request('triggers/get', {
+              subscriptionId: first.subscriptionId,
+            });
+            assert.deepEqual(
+              refusal.data,
+              { kind: 'key', subscriptionId: first.subscriptionId, etag: now.etag },
+              '`data`:',
+            );
+            assert.deepEqual(
+              [now.select, now.onFailure],
+              [first.select, first.onFailure],
+              'the subscription afterwards:',
+            );
+          },
+        );
       }
-      await t.check('subs-race', 'many calls at once with one key make one subscription', async () => {
-        const shared = t.unique();
-        const made = await Promise.all(Array.from({ length: 8 }, () => t.mcp.request('triggers/subscribe', { key: shared, select })));
-        t.defer(() => t.mcp.ask('triggers/unsubscribe', { subscriptionId: made[0].subscriptionId }));
-        assert.equal(new Set(made.map(({ subscriptionId }) => subscriptionId)).size, 1, 'different subscriptions:');
-        assert.equal(made.filter(({ created }) => created).length, 1, 'answers with `created: true`:');
-      });
-      await t.check('subs-key-scope', 'the same key of another principal is another subscription', async () => {
-        const other = await t.as('other');
-        const theirs = await t.subscribe({ key, select }, other);
-        t.defer(() => other.ask('triggers/unsubscribe', { subscriptionId: theirs.subscriptionId }));
-        assert.equal(theirs.created, true, '`created`:');
-        assert.notEqual(theirs.subscriptionId, first.subscriptionId, '`subscriptionId`:');
-      });
+      await t.check(
+        'subs-race',
+        'many calls at once with one key make one subscription',
+        async () => {
+          const shared = t.unique();
+          const made = await Promise.all(
+            Array.from({ length: 8 }, () =>
+              t.mcp.request('triggers/subscribe', { key: shared, select }),
+            ),
+          );
+          t.defer(() =>
+            t.mcp.ask('triggers/unsubscribe', { subscriptionId: made[0].subscriptionId }),
+          );
+          assert.equal(
+            new Set(made.map(({ subscriptionId }) => subscriptionId)).size,
+            1,
+            'different subscriptions:',
+          );
+          assert.equal(
+            made.filter(({ created }) => created).length,
+            1,
+            'answers with `created: true`:',
+          );
+        },
+      );
+      await t.check(
+        'subs-key-scope',
+        'the same key of another principal is another subscription',
+        async () => {
+          const other = await t.as('other');
+          const theirs = await t.subscribe({ key, select }, other);
+          t.defer(() =>
+            other.ask('triggers/unsubscribe', { subscriptionId: theirs.subscriptionId }),
+          );
+          assert.equal(theirs.created, true, '`created`:');
+          assert.notEqual(theirs.subscriptionId, first.subscriptionId, '`subscriptionId`:');
+        },
+      );
     },
   }),
 
@@ -91,53 +179,105 @@ export const subscriptions = [
         ids.push(subscriptionId);
         await t.mcp.request('triggers/unsubscribe', { subscriptionId });
       }
-      await t.check('sub-id-not-reused', 'no id comes twice, though each subscription before had ended', () => assert.equal(new Set(ids).size, ids.length, 'different ids:'));
-      await t.check('sub-id-unguessable', 'ids have room for 128 bits, and differ in every part', () => {
-        for (const id of ids) assert.ok(id.length >= 22, `"${id}" is too short for 128 bits`);
-        // Of 24 random texts, at least 21 places have more than four different characters each; a counter or a time has few.
-        const places = Array.from({ length: Math.min(...ids.map(({ length }) => length)) }, (_, at) => new Set(ids.map((id) => id[at])).size);
-        const random = places.filter((different) => different > 4).length;
-        assert.ok(random >= 21, `only ${random} places of the ids vary: ${ids.slice(0, 3).join(', ')}`);
-      });
+      await t.check(
+        'sub-id-not-reused',
+        'no id comes twice, though each subscription before had ended',
+        () => assert.equal(new Set(ids).size, ids.length, 'different ids:'),
+      );
+      await t.check(
+        'sub-id-unguessable',
+        'ids have room for 128 bits, and differ in every part',
+        () => {
+          for (const id of ids) assert.ok(id.length >= 22, `"${id}" is too short for 128 bits`);
+          // Of 24 random texts, at least 21 places have more than four different characters each; a counter or a time has few.
+          const places = Array.from(
+            { length: Math.min(...ids.map(({ length }) => length)) },
+            (_, at) => new Set(ids.map((id) => id[at])).size,
+          );
+          const random = places.filter((different) => different > 4).length;
+          assert.ok(
+            random >= 21,
+            `only ${random} places of the ids vary: ${ids.slice(0, 3).join(', ')}`,
+          );
+        },
+      );
     },
   }),
 
   scenario({
     name: 'subscribe: what is refused',
-    about: 'Unknown types, wrong arguments, missing permission, drains and history that a type does not have.',
-    checks: ['subs-unknown-trigger', 'subs-arguments', 'subs-permission', 'subs-drain', 'subs-since-unsupported'],
+    about:
+      'Unknown types, wrong arguments, missing permission, drains and history that a type does not have.',
+    checks: [
+      'subs-unknown-trigger',
+      'subs-arguments',
+      'subs-permission',
+      'subs-drain',
+      'subs-since-unsupported',
+    ],
     needs: { types: ['plain'] },
     async run(t) {
       const name = t.control.type('plain');
       const refused = async (params: object, mcp = t.mcp): Promise<Json> => {
-        const { code, data } = await mcp.refusal('triggers/subscribe', { key: t.unique(), ...params });
+        const { code, data } = await mcp.refusal('triggers/subscribe', {
+          key: t.unique(),
+          ...params,
+        });
         return { code, ...data };
       };
       await t.check('subs-unknown-trigger', 'an unknown trigger type', async () => {
         const { code, kind } = await refused({ select: [{ name: 'conformance.no_such_type' }] });
         assert.deepEqual([code, kind], [-32023, 'trigger']);
       });
-      await t.check('subs-arguments', 'an argument of the wrong type, and one too many', async () => {
-        const wrong = await refused({ select: [{ name, arguments: { topic: 7 } }] });
-        assert.deepEqual([wrong.code, wrong.path], [-32602, '/select/0/arguments/topic']);
-        const extra = await refused({ select: [{ name, arguments: {} }, { name, arguments: { no_such_argument: 1 } }] });
-        assert.equal(extra.code, -32602, 'the code of the error:');
-        assert.match(String(extra.path), /^\/select\/1\/arguments/, `\`data.path\` is ${extra.path}`);
-      });
-      await t.check('subs-permission', 'a principal that may not follow the type, though it may know of it', async () => {
-        const { code, kind } = await refused({ select: [{ name }] }, await t.as('stranger'));
-        // Of a type that its list does not show it is told nothing.
-        assert.ok((code === -32024 && kind === 'trigger') || (code === -32023 && kind === 'trigger'), `it was answered with ${code} and kind ${kind}`);
-      });
+      await t.check(
+        'subs-arguments',
+        'an argument of the wrong type, and one too many',
+        async () => {
+          const wrong = await refused({ select: [{ name, arguments: { topic: 7 } }] });
+          assert.deepEqual([wrong.code, wrong.path], [-32602, '/select/0/arguments/topic']);
+          const extra = await refused({
+            select: [
+              { name, arguments: {} },
+              { name, arguments: { no_such_argument: 1 } },
+            ],
+          });
+          assert.equal(extra.code, -32602, 'the code of the error:');
+          assert.match(
+            String(extra.path),
+            /^\/select\/1\/arguments/,
+            `\`data.path\` is ${extra.path}`,
+          );
+        },
+      );
+      await t.check(
+        'subs-permission',
+        'a principal that may not follow the type, though it may know of it',
+        async () => {
+          const { code, kind } = await refused({ select: [{ name }] }, await t.as('stranger'));
+          // Of a type that its list does not show it is told nothing.
+          assert.ok(
+            (code === -32024 && kind === 'trigger') || (code === -32023 && kind === 'trigger'),
+            `it was answered with ${code} and kind ${kind}`,
+          );
+        },
+      );
       await t.check('subs-drain', 'a callback for a type that cannot be called back', async () => {
         // Where no type can be called back, the plain one cannot.
         const able = t.settings.drains.includes('callback');
-        const callback = able ? (await t.endpoint()).callback : { url: 'https://callback.invalid/in', secret: newSecret() };
-        const { code, feature } = await refused({ select: [{ name: able ? t.control.type('pullOnly') : name }], callback });
+        const callback = able
+          ? (await t.endpoint()).callback
+          : { url: 'https://callback.invalid/in', secret: newSecret() };
+        const { code, feature } = await refused({
+          select: [{ name: able ? t.control.type('pullOnly') : name }],
+          callback,
+        });
         assert.deepEqual([code, feature], [-32026, 'callback']);
       });
       await t.check('subs-since-unsupported', '`since` for a type without history', async () => {
-        const { code, feature } = await refused({ select: [{ name }], since: new Date(Date.now() - 1000).toISOString() });
+        const { code, feature } = await refused({
+          select: [{ name }],
+          since: new Date(Date.now() - 1000).toISOString(),
+        });
         assert.deepEqual([code, feature], [-32026, 'since']);
       });
     },
@@ -153,18 +293,31 @@ export const subscriptions = [
       const name = t.control.type('plain');
       await t.control.do('permit', { principal: 'main', name, allowed: false });
       t.defer(() => t.control.do('permit', { principal: 'main', name, allowed: true }));
-      await t.check('subs-permission', 'Forbidden, or unknown where the list hides it', async () => {
-        const { code, data } = await t.mcp.refusal('triggers/subscribe', { key: t.unique(), select: [{ name }] });
-        assert.ok((code === -32024 || code === -32023) && data?.kind === 'trigger', `it was answered with ${code} and kind ${data?.kind}`);
-      });
+      await t.check(
+        'subs-permission',
+        'Forbidden, or unknown where the list hides it',
+        async () => {
+          const { code, data } = await t.mcp.refusal('triggers/subscribe', {
+            key: t.unique(),
+            select: [{ name }],
+          });
+          assert.ok(
+            (code === -32024 || code === -32023) && data?.kind === 'trigger',
+            `it was answered with ${code} and kind ${data?.kind}`,
+          );
+        },
+      );
       await t.control.do('permit', { principal: 'main', name, allowed: true });
-      await t.check('subs-permission', 'and again when it may', async () => { await t.subscribe(); });
+      await t.check('subs-permission', 'and again when it may', async () => {
+        await t.subscribe();
+      });
     },
   }),
 
   scenario({
     name: 'subscribe: history',
-    about: 'With `since` a log begins with what is still held; without it, with what is accepted from now on.',
+    about:
+      'With `since` a log begins with what is still held; without it, with what is accepted from now on.',
     checks: ['subs-since', 'subs-since-bound', 'subs-since-existing', 'subs-from-now'],
     needs: { types: ['plain', 'history'], verbs: ['emit'] },
     async run(t) {
@@ -176,24 +329,55 @@ export const subscriptions = [
       const between = new Date(Date.now() + t.control.aheadMs).toISOString();
       await t.pause(50);
       await t.emit(topic, 3, { name, from: 3 });
-      const read = async (params: object): Promise<number[]> => numbersOf((await t.pullAll((await t.subscribe({ select, ...params })).subscriptionId, 0))[0]);
-      await t.check('subs-since', 'the events accepted at or after an instant, from number 1', async () => {
-        const made = await t.subscribe({ select, since: between });
-        const [delivery] = await t.pullAll(made.subscriptionId, 1);
-        assert.deepEqual([numbersOf(delivery), delivery.events.map(({ sequence }: Json) => sequence)], [[3, 4, 5], [1, 2, 3]], 'events and their numbers:');
-      });
-      await t.check('subs-since-bound', 'an instant before everything is answered with the one that was honoured', async () => {
-        const asked = '2001-01-01T00:00:00.000Z';
-        const { since } = await t.subscribe({ select, since: asked });
-        assert.ok(Date.parse(since) > Date.parse(asked), `\`since\` of the answer is ${since}`);
-      });
-      await t.check('subs-from-now', 'without it nothing from before', async () => assert.deepEqual(await read({}), [], 'events in a new log:'));
-      await t.check('subs-since-existing', 'a subscription that exists is found as it is', async () => {
-        const key = t.unique();
-        await t.subscribe({ select, key });
-        const { subscriptionId, created } = await t.mcp.request('triggers/subscribe', { select, key, since: between });
-        assert.deepEqual([created, (await t.mcp.request('triggers/get', { subscriptionId })).head], [false, 0]);
-      });
+      const read = async (params: object): Promise<number[]> =>
+        numbersOf(
+          (await t.pullAll((await t.subscribe({ select, ...params })).subscriptionId, 0))[0],
+        );
+      await t.check(
+        'subs-since',
+        'the events accepted at or after an instant, from number 1',
+        async () => {
+          const made = await t.subscribe({ select, since: between });
+          const [delivery] = await t.pullAll(made.subscriptionId, 1);
+          assert.deepEqual(
+            [numbersOf(delivery), delivery.events.map(({ sequence }: Json) => sequence)],
+            [
+              [3, 4, 5],
+              [1, 2, 3],
+            ],
+            'events and their numbers:',
+          );
+        },
+      );
+      await t.check(
+        'subs-since-bound',
+        'an instant before everything is answered with the one that was honoured',
+        async () => {
+          const asked = '2001-01-01T00:00:00.000Z';
+          const { since } = await t.subscribe({ select, since: asked });
+          assert.ok(Date.parse(since) > Date.parse(asked), `\`since\` of the answer is ${since}`);
+        },
+      );
+      await t.check('subs-from-now', 'without it nothing from before', async () =>
+        assert.deepEqual(await read({}), [], 'events in a new log:'),
+      );
+      await t.check(
+        'subs-since-existing',
+        'a subscription that exists is found as it is',
+        async () => {
+          const key = t.unique();
+          await t.subscribe({ select, key });
+          const { subscriptionId, created } = await t.mcp.request('triggers/subscribe', {
+            select,
+            key,
+            since: between,
+          });
+          assert.deepEqual(
+            [created, (await t.mcp.request('triggers/get', { subscriptionId })).head],
+            [false, 0],
+          );
+        },
+      );
       await t.check('subs-from-now', 'everything that is accepted after the answer', async () => {
         const plain = await t.subscribe();
         await t.emit(t.topicOf(plain), 1);
@@ -210,18 +394,29 @@ export const subscriptions = [
     async run(t) {
       const topic = t.unique('topic');
       const name = t.control.type('plain');
-      const made = await t.subscribe({ select: [{ name, arguments: { topic } }, { name, arguments: { topic } }, { name, arguments: { topic: `${topic}-other` } }] });
+      const made = await t.subscribe({
+        select: [
+          { name, arguments: { topic } },
+          { name, arguments: { topic } },
+          { name, arguments: { topic: `${topic}-other` } },
+        ],
+      });
       await t.emit(topic, 2);
       await t.emit(`${topic}-other`, 1, { from: 3 });
       await t.check('sub-union', 'three events, two of which match two selections', async () => {
-        assert.deepEqual((await t.pullAll(made.subscriptionId, 3)).flatMap(numbersOf), [1, 2, 3], '`data.n` of the events:');
+        assert.deepEqual(
+          (await t.pullAll(made.subscriptionId, 3)).flatMap(numbersOf),
+          [1, 2, 3],
+          '`data.n` of the events:',
+        );
       });
     },
   }),
 
   scenario({
     name: 'subscribe: callbacks',
-    about: 'A callback consents before anything is stored, and its secret and path never come back.',
+    about:
+      'A callback consents before anything is stored, and its secret and path never come back.',
     checks: ['subs-verified', 'subs-id-first', 'sub-no-secret', 'subs-resumes', 'subs-equal'],
     needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
     async run(t) {
@@ -229,39 +424,101 @@ export const subscriptions = [
       const silent = await t.endpoint();
       silent.consent = () => ({ status: 200, body: {} });
       const key = t.unique();
-      await t.check('subs-verified', 'an endpoint that does not consent: no subscription is made', async () => {
-        const { code } = await t.mcp.refusal('triggers/subscribe', { key, select, callback: silent.callback });
-        assert.equal(code, -32027, 'the code of the error:');
-        const { created } = await t.subscribe({ key, select });
-        assert.equal(created, true, '`created` of the next call with that key:');
-      });
+      await t.check(
+        'subs-verified',
+        'an endpoint that does not consent: no subscription is made',
+        async () => {
+          const { code } = await t.mcp.refusal('triggers/subscribe', {
+            key,
+            select,
+            callback: silent.callback,
+          });
+          assert.equal(code, -32027, 'the code of the error:');
+          const { created } = await t.subscribe({ key, select });
+          assert.equal(created, true, '`created` of the next call with that key:');
+        },
+      );
       const endpoint = await t.endpoint();
       const made = await t.subscribe({ select, callback: endpoint.callback });
       const { subscriptionId } = made;
-      await t.check('subs-id-first', 'the challenge names the subscription that is then made', () => {
-        const [challenge] = endpoint.challenges;
-        assert.deepEqual([challenge?.headers['mcp-subscription-id'], challenge?.delivery.subscriptionId], [subscriptionId, subscriptionId]);
-      });
-      await t.check('sub-no-secret', 'no answer has the secret, or more of the URL than its origin', async () => {
-        await t.emit(select[0].arguments.topic, 1);
-        await t.until('a delivery', () => endpoint.events.length > 0);
-        const page = await t.mcp.request('triggers/subscriptions');
-        const text = JSON.stringify([made, await t.mcp.request('triggers/get', { subscriptionId }), page, await t.mcp.request('triggers/pull', { subscriptionId }), endpoint.hits.map(({ raw }) => raw.toString())]);
-        assert.ok(!text.includes(endpoint.secret.slice(6)), 'the secret comes back');
-        assert.ok(!text.includes(new URL(endpoint.url).pathname), 'the path of the URL comes back');
-      });
-      await t.check('subs-equal', 'the same callback is the same, another secret is another', async () => {
-        const params = { key: made.key, select, callback: endpoint.callback };
-        assert.equal((await t.mcp.request('triggers/subscribe', params)).created, false, '`created`:');
-        assert.equal((await t.mcp.refusal('triggers/subscribe', { ...params, callback: { ...endpoint.callback, secret: newSecret() } })).data?.kind, 'key', '`data.kind`:');
-      });
+      await t.check(
+        'subs-id-first',
+        'the challenge names the subscription that is then made',
+        () => {
+          const [challenge] = endpoint.challenges;
+          assert.deepEqual(
+            [challenge?.headers['mcp-subscription-id'], challenge?.delivery.subscriptionId],
+            [subscriptionId, subscriptionId],
+          );
+        },
+      );
+      await t.check(
+        'sub-no-secret',
+        'no answer has the secret, or more of the URL than its origin',
+        async () => {
+          await t.emit(select[0].arguments.topic, 1);
+          await t.until('a delivery', () => endpoint.events.length > 0);
+          const page = await t.mcp.request('triggers/subscriptions');
+          const text = JSON.stringify([
+            made,
+            await t.mcp.request('triggers/get', { subscriptionId }),
+            page,
+            await t.mcp.request('triggers/pull', { subscriptionId }),
+            endpoint.hits.map(({ raw }) => raw.toString()),
+          ]);
+          assert.ok(!text.includes(endpoint.secret.slice(6)), 'the secret comes back');
+          assert.ok(
+            !text.includes(new URL(endpoint.url).pathname),
+            'the path of the URL comes back',
+          );
+        },
+      );
+      await t.check(
+        'subs-equal',
+        'the same callback is the same, another secret is another',
+        async () => {
+          const params = { key: made.key, select, callback: endpoint.callback };
+          assert.equal(
+            (await t.mcp.request('triggers/subscribe', params)).created,
+            false,
+            '`created`:',
+          );
+          assert.equal(
+            (
+              await t.mcp.refusal('triggers/subscribe', {
+                ...params,
+                callback: { ...endpoint.callback, secret: newSecret() },
+              })
+            ).data?.kind,
+            'key',
+            '`data.kind`:',
+          );
+        },
+      );
       await t.check('subs-resumes', 'the same call brings a suspended callback back', async () => {
         endpoint.answer = () => ({ status: 413 });
         await t.emit(select[0].arguments.topic, 1, { from: 2 });
-        await t.until('the callback to be suspended', async () => (await t.mcp.request('triggers/get', { subscriptionId })).status === 'suspended');
+        await t.until(
+          'the callback to be suspended',
+          async () =>
+            (await t.mcp.request('triggers/get', { subscriptionId })).status === 'suspended',
+        );
         endpoint.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
-        assert.equal((await t.mcp.request('triggers/subscribe', { key: made.key, select, callback: endpoint.callback })).status, 'active', '`status`:');
-        await t.until('number 2 to be acknowledged', async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === 2);
+        assert.equal(
+          (
+            await t.mcp.request('triggers/subscribe', {
+              key: made.key,
+              select,
+              callback: endpoint.callback,
+            })
+          ).status,
+          'active',
+          '`status`:',
+        );
+        await t.until(
+          'number 2 to be acknowledged',
+          async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === 2,
+        );
       });
     },
   }),

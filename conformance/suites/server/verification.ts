@@ -1,18 +1,33 @@
 /** Verification: nothing is sent to a URL before its owner has proved to know the secret (SEP: Verification). */
 import assert from 'node:assert/strict';
-import { acknowledge, hmac, newSecret, type Hit, type Reply } from '../../runner/server/callback-endpoint.ts';
+import {
+  acknowledge,
+  hmac,
+  newSecret,
+  type Hit,
+  type Reply,
+} from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { RpcError } from '../../runner/wire/session.ts';
 import { arrived, quiet, refusal } from './following.ts';
 
 const NEEDS = { drains: ['callback'], types: ['plain'] } as const;
-const CATEGORIES = new Set(['connection_refused', 'timeout', 'tls_error', 'http_4xx', 'http_5xx', 'challenge_failed', 'no_ack']);
+const CATEGORIES = new Set([
+  'connection_refused',
+  'timeout',
+  'tls_error',
+  'http_4xx',
+  'http_5xx',
+  'challenge_failed',
+  'no_ack',
+]);
 /** 128 bits, in characters of an alphabet of 64. */
 const CHALLENGE_CHARS_MIN = 22;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 
 /** How many characters differ, place by place. */
-const distance = (a: string, b: string): number => [...a].filter((character, at) => character !== b[at]).length;
+const distance = (a: string, b: string): number =>
+  [...a].filter((character, at) => character !== b[at]).length;
 
 interface Wrong {
   readonly what: string;
@@ -21,24 +36,85 @@ interface Wrong {
   readonly echo?: true;
   readonly reply: (challenge: string, secret: string) => Reply;
 }
-const proofOf = (challenge: string, secret: string): string => hmac(secret, `challenge.${challenge}`);
-const right = (challenge: string, secret: string): object => ({ challenge, proof: proofOf(challenge, secret) });
+const proofOf = (challenge: string, secret: string): string =>
+  hmac(secret, `challenge.${challenge}`);
+const right = (challenge: string, secret: string): object => ({
+  challenge,
+  proof: proofOf(challenge, secret),
+});
 
 const WRONG: readonly Wrong[] = [
   { what: 'an empty answer', reason: 'challenge_failed', reply: () => ({}) },
-  { what: 'a page', reason: 'challenge_failed', reply: () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }) },
+  {
+    what: 'a page',
+    reason: 'challenge_failed',
+    reply: () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }),
+  },
   { what: 'an acknowledgement', reason: 'challenge_failed', reply: () => ({ body: { ack: 0 } }) },
-  { what: 'a list', reason: 'challenge_failed', reply: (challenge, secret) => ({ body: [right(challenge, secret)] }) },
-  { what: 'the proof without the challenge', reason: 'challenge_failed', reply: (challenge, secret) => ({ body: { proof: proofOf(challenge, secret) } }) },
-  { what: 'the proof with another challenge', reason: 'challenge_failed', reply: (challenge, secret) => ({ body: { challenge: `${challenge}x`, proof: proofOf(challenge, secret) } }) },
-  { what: 'an echo', echo: true, reason: 'challenge_failed', reply: (challenge) => ({ body: { challenge } }) },
-  { what: 'the challenge as its proof', echo: true, reason: 'challenge_failed', reply: (challenge) => ({ body: { challenge, proof: challenge } }) },
-  { what: 'a proof with another secret', echo: true, reason: 'challenge_failed', reply: (challenge) => ({ body: right(challenge, newSecret()) }) },
-  { what: 'a proof of the challenge alone', echo: true, reason: 'challenge_failed', reply: (challenge, secret) => ({ body: { challenge, proof: hmac(secret, challenge) } }) },
-  { what: 'a proof in hexadecimal', echo: true, reason: 'challenge_failed', reply: (challenge, secret) => ({ body: { challenge, proof: Buffer.from(proofOf(challenge, secret), 'base64').toString('hex') } }) },
-  { what: 'the right words with status 403', reason: 'http_4xx', reply: (challenge, secret) => ({ status: 403, body: right(challenge, secret) }) },
-  { what: 'the right words with status 302', reason: 'http_4xx', reply: (challenge, secret) => ({ status: 302, body: right(challenge, secret) }) },
-  { what: 'the right words with status 500', reason: 'http_5xx', reply: (challenge, secret) => ({ status: 500, body: right(challenge, secret) }) },
+  {
+    what: 'a list',
+    reason: 'challenge_failed',
+    reply: (challenge, secret) => ({ body: [right(challenge, secret)] }),
+  },
+  {
+    what: 'the proof without the challenge',
+    reason: 'challenge_failed',
+    reply: (challenge, secret) => ({ body: { proof: proofOf(challenge, secret) } }),
+  },
+  {
+    what: 'the proof with another challenge',
+    reason: 'challenge_failed',
+    reply: (challenge, secret) => ({
+      body: { challenge: `${challenge}x`, proof: proofOf(challenge, secret) },
+    }),
+  },
+  {
+    what: 'an echo',
+    echo: true,
+    reason: 'challenge_failed',
+    reply: (challenge) => ({ body: { challenge } }),
+  },
+  {
+    what: 'the challenge as its proof',
+    echo: true,
+    reason: 'challenge_failed',
+    reply: (challenge) => ({ body: { challenge, proof: challenge } }),
+  },
+  {
+    what: 'a proof with another secret',
+    echo: true,
+    reason: 'challenge_failed',
+    reply: (challenge) => ({ body: right(challenge, newSecret()) }),
+  },
+  {
+    what: 'a proof of the challenge alone',
+    echo: true,
+    reason: 'challenge_failed',
+    reply: (challenge, secret) => ({ body: { challenge, proof: hmac(secret, challenge) } }),
+  },
+  {
+    what: 'a proof in hexadecimal',
+    echo: true,
+    reason: 'challenge_failed',
+    reply: (challenge, secret) => ({
+      body: { challenge, proof: Buffer.from(proofOf(challenge, secret), 'base64').toString('hex') },
+    }),
+  },
+  {
+    what: 'the right words with status 403',
+    reason: 'http_4xx',
+    reply: (challenge, secret) => ({ status: 403, body: right(challenge, secret) }),
+  },
+  {
+    what: 'the right words with status 302',
+    reason: 'http_4xx',
+    reply: (challenge, secret) => ({ status: 302, body: right(challenge, secret) }),
+  },
+  {
+    what: 'the right words with status 500',
+    reason: 'http_5xx',
+    reply: (challenge, secret) => ({ status: 500, body: right(challenge, secret) }),
+  },
 ];
 
 export const verification = [
@@ -69,32 +145,65 @@ export const verification = [
       await arrived(t, endpoint, 1);
       const urls = ['/a', '/b', '/c', '/d', '/e'].map((path) => `${endpoint.url}${path}`);
       for (const [at, url] of urls.entries()) {
-        const updating = t.mcp.request('triggers/update', { subscriptionId, callback: { ...endpoint.callback, url } });
+        const updating = t.mcp.request('triggers/update', {
+          subscriptionId,
+          callback: { ...endpoint.callback, url },
+        });
         await t.emit(topic, 1, { from: at + 2 });
         await updating;
       }
       await arrived(t, endpoint, urls.length + 1);
-      await t.check('cbv-before-events', 'no event reaches a URL before its proof was given', () => {
-        assert.ok(endpoint.hits[0]!.delivery.challenge !== undefined, 'the first request is no challenge');
-        assert.deepEqual(early, [], 'paths that got an event before they were verified:');
-      });
+      await t.check(
+        'cbv-before-events',
+        'no event reaches a URL before its proof was given',
+        () => {
+          assert.ok(
+            endpoint.hits[0]!.delivery.challenge !== undefined,
+            'the first request is no challenge',
+          );
+          assert.deepEqual(early, [], 'paths that got an event before they were verified:');
+        },
+      );
       await t.check('cbv-one-request', 'one request for each call', async () => {
         // Nothing more may come; this long is looked at.
         await t.pause(200);
         const asked = endpoint.challenges.map(({ path }) => path);
-        assert.equal(asked.length, new Set(asked).size, `challenges to ${new Set(asked).size} URLs:`);
-        assert.equal(asked.length, urls.length + 1, `challenges in ${urls.length + 1} calls with a URL that is not verified:`);
+        assert.equal(
+          asked.length,
+          new Set(asked).size,
+          `challenges to ${new Set(asked).size} URLs:`,
+        );
+        assert.equal(
+          asked.length,
+          urls.length + 1,
+          `challenges in ${urls.length + 1} calls with a URL that is not verified:`,
+        );
       });
-      await t.check('cbv-challenge', 'each challenge has 128 bits at least, and is another one', () => {
-        const challenges = endpoint.challenges.map(({ delivery }) => String(delivery.challenge));
-        assert.equal(new Set(challenges).size, challenges.length, `different ones of ${challenges.length} challenges:`);
-        for (const [at, challenge] of challenges.entries()) {
-          const least = /^[0-9a-f]+$/i.test(challenge) ? 32 : CHALLENGE_CHARS_MIN;
-          assert.ok(challenge.length >= least, `the challenge "${challenge}" has ${challenge.length} characters, which cannot hold 128 bits`);
-          assert.doesNotMatch(challenge, UUID, 'a random UUID has 122 bits');
-          for (const other of challenges.slice(0, at)) assert.ok(distance(challenge, other) >= CHALLENGE_CHARS_MIN / 2, `the challenges "${other}" and "${challenge}" differ in ${distance(challenge, other)} characters`);
-        }
-      });
+      await t.check(
+        'cbv-challenge',
+        'each challenge has 128 bits at least, and is another one',
+        () => {
+          const challenges = endpoint.challenges.map(({ delivery }) => String(delivery.challenge));
+          assert.equal(
+            new Set(challenges).size,
+            challenges.length,
+            `different ones of ${challenges.length} challenges:`,
+          );
+          for (const [at, challenge] of challenges.entries()) {
+            const least = /^[0-9a-f]+$/i.test(challenge) ? 32 : CHALLENGE_CHARS_MIN;
+            assert.ok(
+              challenge.length >= least,
+              `the challenge "${challenge}" has ${challenge.length} characters, which cannot hold 128 bits`,
+            );
+            assert.doesNotMatch(challenge, UUID, 'a random UUID has 122 bits');
+            for (const other of challenges.slice(0, at))
+              assert.ok(
+                distance(challenge, other) >= CHALLENGE_CHARS_MIN / 2,
+                `the challenges "${other}" and "${challenge}" differ in ${distance(challenge, other)} characters`,
+              );
+          }
+        },
+      );
     },
   }),
 
@@ -107,17 +216,32 @@ export const verification = [
       const other = await t.as('other');
       const endpoint = await t.endpoint();
       await t.subscribe({ callback: endpoint.callback });
-      await t.check('cbv-no-sharing', 'the same URL and secret are verified for the second principal', async () => {
-        const { subscriptionId } = await t.subscribe({ callback: endpoint.callback }, other);
-        assert.deepEqual(endpoint.challenges.slice(1).map(({ delivery }) => delivery.subscriptionId), [subscriptionId], 'subscriptions whose challenge came after that of the first principal:');
-      });
+      await t.check(
+        'cbv-no-sharing',
+        'the same URL and secret are verified for the second principal',
+        async () => {
+          const { subscriptionId } = await t.subscribe({ callback: endpoint.callback }, other);
+          assert.deepEqual(
+            endpoint.challenges.slice(1).map(({ delivery }) => delivery.subscriptionId),
+            [subscriptionId],
+            'subscriptions whose challenge came after that of the first principal:',
+          );
+        },
+      );
     },
   }),
 
   scenario({
     name: 'verification: what is no proof',
     about: 'Whatever is not the challenge with the right proof fails, with a word that says how.',
-    checks: ['cbv-proof', 'cbv-echo', 'cbv-error', 'cbv-one-request', 'cbv-before-events', 'retry-categories'],
+    checks: [
+      'cbv-proof',
+      'cbv-echo',
+      'cbv-error',
+      'cbv-one-request',
+      'cbv-before-events',
+      'retry-categories',
+    ],
     needs: { ...NEEDS, verbs: ['emit'] },
     // Fills the quota that servers have for failed verifications.
     alone: true,
@@ -126,26 +250,53 @@ export const verification = [
       for (const { what, reason, echo, reply } of WRONG) {
         const endpoint = await t.endpoint();
         endpoint.consent = ({ delivery: { challenge } }) => reply(challenge, endpoint.secret);
-        const refused = await t.check(echo ? ['cbv-proof', 'cbv-echo'] : 'cbv-proof', `${what} verifies nothing`, () =>
-          refusal(t, 'triggers/subscribe', { key: t.unique(), select: quiet(t), callback: endpoint.callback }));
+        const refused = await t.check(
+          echo ? ['cbv-proof', 'cbv-echo'] : 'cbv-proof',
+          `${what} verifies nothing`,
+          () =>
+            refusal(t, 'triggers/subscribe', {
+              key: t.unique(),
+              select: quiet(t),
+              callback: endpoint.callback,
+            }),
+        );
         if (refused !== undefined) refusals.push(refused);
-        await t.check(echo ? ['cbv-error', 'cbv-echo'] : 'cbv-error', `${what} is ${reason}`, () => assert.deepEqual([refused?.code, refused?.data?.reason], [-32027, reason], 'code and `data.reason` of the error:'));
-        await t.check('cbv-one-request', `${what} is asked for once`, () => assert.equal(endpoint.hits.length, 1, 'requests to the callback:'));
+        await t.check(echo ? ['cbv-error', 'cbv-echo'] : 'cbv-error', `${what} is ${reason}`, () =>
+          assert.deepEqual(
+            [refused?.code, refused?.data?.reason],
+            [-32027, reason],
+            'code and `data.reason` of the error:',
+          ),
+        );
+        await t.check('cbv-one-request', `${what} is asked for once`, () =>
+          assert.equal(endpoint.hits.length, 1, 'requests to the callback:'),
+        );
       }
       // Behind a tunnel there is no telling what a port does.
       if (t.subject.callbackBase === undefined) refusals.push(...(await unreachable(t)));
       await t.check('retry-categories', 'the reasons are categories of the SEP', () => {
-        for (const { data } of refusals) assert.ok(CATEGORIES.has(data?.reason), `\`data.reason\` is ${JSON.stringify(data?.reason)}`);
+        for (const { data } of refusals)
+          assert.ok(
+            CATEGORIES.has(data?.reason),
+            `\`data.reason\` is ${JSON.stringify(data?.reason)}`,
+          );
       });
-      await t.check('cbv-before-events', 'after a failed verification nothing goes to the new URL, and the old one stays', async () => {
-        const [old, never] = [await t.endpoint(), await t.endpoint()];
-        never.consent = ({ delivery: { challenge } }) => ({ body: { challenge } });
-        const made = await t.subscribe({ callback: old.callback });
-        await refusal(t, 'triggers/update', { subscriptionId: made.subscriptionId, callback: never.callback });
-        await t.emit(t.topicOf(made), 1);
-        await arrived(t, old, 1);
-        assert.equal(never.deliveries.length, 0, 'deliveries to the URL that was not verified:');
-      });
+      await t.check(
+        'cbv-before-events',
+        'after a failed verification nothing goes to the new URL, and the old one stays',
+        async () => {
+          const [old, never] = [await t.endpoint(), await t.endpoint()];
+          never.consent = ({ delivery: { challenge } }) => ({ body: { challenge } });
+          const made = await t.subscribe({ callback: old.callback });
+          await refusal(t, 'triggers/update', {
+            subscriptionId: made.subscriptionId,
+            callback: never.callback,
+          });
+          await t.emit(t.topicOf(made), 1);
+          await arrived(t, old, 1);
+          assert.equal(never.deliveries.length, 0, 'deliveries to the URL that was not verified:');
+        },
+      );
     },
   }),
 ];
@@ -153,15 +304,31 @@ export const verification = [
 /** Callbacks that cannot be talked to. */
 async function unreachable(t: ServerTest): Promise<RpcError[]> {
   const refusals: RpcError[] = [];
-  const rows = [['where nothing listens', 'connection_refused', (url: string) => url, true], ['that does not speak TLS', 'tls_error', (url: string) => url.replace('http:', 'https:'), false]] as const;
+  const rows = [
+    ['where nothing listens', 'connection_refused', (url: string) => url, true],
+    [
+      'that does not speak TLS',
+      'tls_error',
+      (url: string) => url.replace('http:', 'https:'),
+      false,
+    ],
+  ] as const;
   for (const [what, reason, change, closed] of rows) {
     await t.check(['cbv-proof', 'cbv-error'], `a URL ${what} is ${reason}`, async () => {
       const endpoint = await t.endpoint();
       const { url, secret } = endpoint.callback;
       if (closed) await endpoint.close();
-      const refused = await refusal(t, 'triggers/subscribe', { key: t.unique(), select: quiet(t), callback: { url: change(url), secret } });
+      const refused = await refusal(t, 'triggers/subscribe', {
+        key: t.unique(),
+        select: quiet(t),
+        callback: { url: change(url), secret },
+      });
       refusals.push(refused);
-      assert.deepEqual([refused.code, refused.data?.reason], [-32027, reason], 'code and `data.reason` of the error:');
+      assert.deepEqual(
+        [refused.code, refused.data?.reason],
+        [-32027, reason],
+        'code and `data.reason` of the error:',
+      );
     });
   }
   return refusals;

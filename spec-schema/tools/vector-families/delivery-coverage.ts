@@ -2,22 +2,62 @@
 import type { VectorCase, VectorFamily } from './types.ts';
 
 type Gap = readonly [from: number, to: number];
-interface Shape { readonly after: number; readonly events?: readonly number[]; readonly gaps?: readonly Gap[]; readonly head: number; readonly acked?: number; readonly challenge?: string }
+interface Shape {
+  readonly after: number;
+  readonly events?: readonly number[];
+  readonly gaps?: readonly Gap[];
+  readonly head: number;
+  readonly acked?: number;
+  readonly challenge?: string;
+}
 
-function delivery({ after, events = [], gaps, head, acked = 0, challenge }: Shape): Readonly<Record<string, unknown>> {
+function delivery({
+  after,
+  events = [],
+  gaps,
+  head,
+  acked = 0,
+  challenge,
+}: Shape): Readonly<Record<string, unknown>> {
   return {
-    subscriptionId: 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU', key: 'deploys-prod', epoch: 'mF3kQ0sZy8T1vXb6RnE2cw', after,
-    events: events.map((sequence) => ({ sequence, eventId: `deploy-${sequence}`, name: 'deploy.finished', timestamp: '2026-11-21T09:30:00.000Z', data: {} })),
+    subscriptionId: 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU',
+    key: 'deploys-prod',
+    epoch: 'mF3kQ0sZy8T1vXb6RnE2cw',
+    after,
+    events: events.map((sequence) => ({
+      sequence,
+      eventId: `deploy-${sequence}`,
+      name: 'deploy.finished',
+      timestamp: '2026-11-21T09:30:00.000Z',
+      data: {},
+    })),
     ...(gaps ? { gaps: gaps.map(([from, to]) => ({ from, to, reason: 'retention' })) } : {}),
-    head, acked, etag: 'mF3kQ0sZ-3', status: 'active', expiresAt: null, ...(challenge ? { challenge } : {}),
+    head,
+    acked,
+    etag: 'mF3kQ0sZ-3',
+    status: 'active',
+    expiresAt: null,
+    ...(challenge ? { challenge } : {}),
   };
 }
-const valid = (comment: string, last: number, shape: Shape): VectorCase => ({ comment, flags: [], delivery: delivery(shape), last, verdict: 'valid' });
-const invalid = (comment: string, flag: string, shape: Shape): VectorCase => ({ comment, flags: [flag], delivery: delivery(shape), verdict: 'invalid' });
+const valid = (comment: string, last: number, shape: Shape): VectorCase => ({
+  comment,
+  flags: [],
+  delivery: delivery(shape),
+  last,
+  verdict: 'valid',
+});
+const invalid = (comment: string, flag: string, shape: Shape): VectorCase => ({
+  comment,
+  flags: [flag],
+  delivery: delivery(shape),
+  verdict: 'invalid',
+});
 
 export const deliveryCoverage: VectorFamily = {
   family: 'delivery-coverage',
-  description: 'Deliveries that are valid against the schema. valid: every number from after + 1 to last is covered exactly once, in ascending order, and the counters fit.',
+  description:
+    'Deliveries that are valid against the schema. valid: every number from after + 1 to last is covered exactly once, in ascending order, and the counters fit.',
   notes: {
     hole: 'A number of the range is neither an event nor in a gap: silent loss.',
     twice: 'A number is covered twice.',
@@ -33,26 +73,86 @@ export const deliveryCoverage: VectorFamily = {
     valid('part of the log', 3, { after: 1, events: [2, 3], head: 9, acked: 1 }),
     valid('a gap in front', 4, { after: 0, gaps: [[1, 3]], events: [4], head: 4 }),
     valid('a gap behind', 4, { after: 2, gaps: [[4, 4]], events: [3], head: 4 }),
-    valid('gaps between events', 6, { after: 0, gaps: [[2, 3], [5, 5]], events: [1, 4, 6], head: 6 }),
-    valid('two gaps side by side', 4, { after: 0, gaps: [[1, 2], [3, 4]], head: 4 }),
+    valid('gaps between events', 6, {
+      after: 0,
+      gaps: [
+        [2, 3],
+        [5, 5],
+      ],
+      events: [1, 4, 6],
+      head: 6,
+    }),
+    valid('two gaps side by side', 4, {
+      after: 0,
+      gaps: [
+        [1, 2],
+        [3, 4],
+      ],
+      head: 4,
+    }),
     valid('a gap only', 4000, { after: 0, gaps: [[1, 4000]], head: 4000 }),
-    valid('acknowledged further than the range: read again', 2, { after: 0, events: [1, 2], head: 9, acked: 9 }),
-    valid('the highest number', 9007199254740991, { after: 9007199254740990, events: [9007199254740991], head: 9007199254740991 }),
+    valid('acknowledged further than the range: read again', 2, {
+      after: 0,
+      events: [1, 2],
+      head: 9,
+      acked: 9,
+    }),
+    valid('the highest number', 9007199254740991, {
+      after: 9007199254740990,
+      events: [9007199254740991],
+      head: 9007199254740991,
+    }),
     valid('a challenge', 0, { after: 0, head: 0, challenge: 'c3VjaC1hLXJhbmRvbS1jaGFsbGVuZ2U' }),
     invalid('the first number is missing', 'hole', { after: 0, events: [2], head: 2 }),
     invalid('a number in the middle is missing', 'hole', { after: 0, events: [1, 3], head: 3 }),
-    invalid('a number before a gap is missing', 'hole', { after: 0, events: [1], gaps: [[3, 4]], head: 4 }),
+    invalid('a number before a gap is missing', 'hole', {
+      after: 0,
+      events: [1],
+      gaps: [[3, 4]],
+      head: 4,
+    }),
     invalid('an event twice', 'twice', { after: 0, events: [1, 1], head: 2 }),
     invalid('an event inside a gap', 'twice', { after: 0, events: [2], gaps: [[1, 3]], head: 3 }),
-    invalid('overlapping gaps', 'twice', { after: 0, gaps: [[1, 2], [2, 3]], head: 3 }),
+    invalid('overlapping gaps', 'twice', {
+      after: 0,
+      gaps: [
+        [1, 2],
+        [2, 3],
+      ],
+      head: 3,
+    }),
     invalid('an event at after', 'twice', { after: 1, events: [1], head: 2 }),
     invalid('events descending', 'order', { after: 0, events: [2, 1], head: 2 }),
-    invalid('gaps descending', 'order', { after: 0, gaps: [[3, 4], [1, 2]], head: 4 }),
-    invalid('a gap that ends before it starts', 'order', { after: 0, gaps: [[1, 1], [2, 1]], head: 2 }),
+    invalid('gaps descending', 'order', {
+      after: 0,
+      gaps: [
+        [3, 4],
+        [1, 2],
+      ],
+      head: 4,
+    }),
+    invalid('a gap that ends before it starts', 'order', {
+      after: 0,
+      gaps: [
+        [1, 1],
+        [2, 1],
+      ],
+      head: 2,
+    }),
     invalid('last above head', 'counters', { after: 0, events: [1, 2], head: 1 }),
     invalid('after above head', 'counters', { after: 3, head: 2 }),
     invalid('acked above head', 'counters', { after: 0, head: 2, acked: 3 }),
-    invalid('a challenge beside an event', 'challenge', { after: 0, events: [1], head: 1, challenge: 'c3VjaC1hLXJhbmRvbS1jaGFsbGVuZ2U' }),
-    invalid('a challenge beside a gap', 'challenge', { after: 0, gaps: [[1, 1]], head: 1, challenge: 'c3VjaC1hLXJhbmRvbS1jaGFsbGVuZ2U' }),
+    invalid('a challenge beside an event', 'challenge', {
+      after: 0,
+      events: [1],
+      head: 1,
+      challenge: 'c3VjaC1hLXJhbmRvbS1jaGFsbGVuZ2U',
+    }),
+    invalid('a challenge beside a gap', 'challenge', {
+      after: 0,
+      gaps: [[1, 1]],
+      head: 1,
+      challenge: 'c3VjaC1hLXJhbmRvbS1jaGFsbGVuZ2U',
+    }),
   ],
 };

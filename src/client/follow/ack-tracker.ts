@@ -12,7 +12,10 @@ export interface Entry extends Partial<Pick<MarkRecord, 'mark' | 'number' | 'mod
   readonly done?: () => void | Promise<void>;
 }
 
-interface Held extends Entry { readonly at: number; readonly isSilent: boolean }
+interface Held extends Entry {
+  readonly at: number;
+  readonly isSilent: boolean;
+}
 
 export class AckTracker {
   readonly #save: (progress: Progress) => Promise<void>;
@@ -33,7 +36,9 @@ export class AckTracker {
   }
 
   /** As far as it is settled. */
-  get progress(): Progress { return this.#progress; }
+  get progress(): Progress {
+    return this.#progress;
+  }
 
   /** Settled as soon as everything before it is. */
   skip(entry: Entry): void {
@@ -53,17 +58,35 @@ export class AckTracker {
   }
 
   /** Resolves when everything that was settled is saved. */
-  flush(): Promise<void> { return this.#settle(); }
+  flush(): Promise<void> {
+    return this.#settle();
+  }
 
   #settle(): Promise<void> {
-    for (let first = this.#held[0]; first && (first.isSilent || first.at <= this.#finished); first = this.#held[0]) {
+    for (
+      let first = this.#held[0];
+      first && (first.isSilent || first.at <= this.#finished);
+      first = this.#held[0]
+    ) {
       this.#held.shift();
-      const { mode = this.#progress.mode, mark = this.#progress.mark, number = this.#progress.number, done } = first;
-      if (mode !== this.#progress.mode || mark !== this.#progress.mark || number !== this.#progress.number) this.#isDirty = true;
+      const {
+        mode = this.#progress.mode,
+        mark = this.#progress.mark,
+        number = this.#progress.number,
+        done,
+      } = first;
+      if (
+        mode !== this.#progress.mode ||
+        mark !== this.#progress.mark ||
+        number !== this.#progress.number
+      )
+        this.#isDirty = true;
       this.#progress = { mode, mark, number };
       if (done) this.#answers.push(done);
     }
-    const settled = new Promise<void>((resolve, reject) => { this.#waiters.push({ resolve, reject }); });
+    const settled = new Promise<void>((resolve, reject) => {
+      this.#waiters.push({ resolve, reject });
+    });
     if (!this.#isRunning) void this.#run();
     return settled;
   }

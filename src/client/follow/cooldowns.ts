@@ -19,7 +19,10 @@ export class Cooldowns {
   /** It was tried. */
   refuse(mode: ModeName, error: unknown): void {
     const times = (this.#tried.get(mode)?.times ?? 0) + 1;
-    this.#tried.set(mode, { times, until: this.#clock.now() + this.#firstMs * 2 ** Math.min(times - 1, DOUBLINGS_MAX) });
+    this.#tried.set(mode, {
+      times,
+      until: this.#clock.now() + this.#firstMs * 2 ** Math.min(times - 1, DOUBLINGS_MAX),
+    });
     this.#notes.set(mode, error);
   }
 
@@ -28,7 +31,9 @@ export class Cooldowns {
     this.#notes.set(mode, error);
   }
 
-  isRefused(mode: ModeName): boolean { return (this.#tried.get(mode)?.until ?? -Infinity) > this.#clock.now(); }
+  isRefused(mode: ModeName): boolean {
+    return (this.#tried.get(mode)?.until ?? -Infinity) > this.#clock.now();
+  }
 
   /** Why the best of them is not to be had; undefined = none was ever offered. */
   reason(modes: readonly ModeName[]): unknown {

@@ -2,7 +2,12 @@
  * What the end of a rung means, as a pure decision: the same rung again, the next one down, or the end of all. What the server
  * offers is looked at before anything is chosen, so a server that was changed needs no row here (SEP: When a peer lacks the extension).
  */
-import { LocalError, WireError, type LocalErrorCode, type WireErrorName } from '../../protocol/wire/errors.ts';
+import {
+  LocalError,
+  WireError,
+  type LocalErrorCode,
+  type WireErrorName,
+} from '../../protocol/wire/errors.ts';
 import { RemoteError } from '../../protocol/wire/remote-error.ts';
 import { isTransient } from '../backoff.ts';
 import type { ModeName } from './types.ts';
@@ -28,9 +33,11 @@ const MISTAKES: readonly WireErrorName[] = ['InvalidParams', 'Conflict'];
 
 /** `undefined`: the server ended it in good order. */
 export function afterError(error: unknown, mode?: ModeName): AfterError {
-  if (mode === 'triggers' && error instanceof WireError && MISTAKES.includes(error.name)) return 'end';
+  if (mode === 'triggers' && error instanceof WireError && MISTAKES.includes(error.name))
+    return 'end';
   if (error === undefined || isTransient(error)) return 'again';
-  if (error instanceof LocalError && error.code === 'terminated') return error.reason === REMOVED ? 'next' : 'end';
+  if (error instanceof LocalError && error.code === 'terminated')
+    return error.reason === REMOVED ? 'next' : 'end';
   if (error instanceof LocalError) return BY_CODE[error.code] ?? 'end';
   return error instanceof WireError || error instanceof RemoteError ? 'next' : 'end';
 }

@@ -3,7 +3,10 @@
  * begin with what an earlier one had (SEP: When a peer lacks the extension).
  */
 
-interface Identity { readonly name: string; readonly eventId: string }
+interface Identity {
+  readonly name: string;
+  readonly eventId: string;
+}
 
 const REMEMBERED_MAX = 10_000;
 
@@ -14,21 +17,32 @@ export class Deduplicator {
 
   /** Goes on with what others have seen. */
   constructor(...others: readonly Deduplicator[]) {
-    this.#in = new Map(others.flatMap((other) => [...other.#in.keys()]).slice(-REMEMBERED_MAX).map((name) => [name, 0]));
+    this.#in = new Map(
+      others
+        .flatMap((other) => [...other.#in.keys()])
+        .slice(-REMEMBERED_MAX)
+        .map((name) => [name, 0]),
+    );
   }
 
   /** A rung begins. */
-  turn(): void { this.#turn += 1; }
+  turn(): void {
+    this.#turn += 1;
+  }
 
   add(event: Identity): void {
     this.#in.set(nameOf(event), this.#turn);
     if (this.#in.size > REMEMBERED_MAX) this.#in.delete(this.#in.keys().next().value!);
   }
 
-  has(event: Identity): boolean { return this.#in.has(nameOf(event)); }
+  has(event: Identity): boolean {
+    return this.#in.has(nameOf(event));
+  }
 
   /** Before the last {@link turn}: since then the same identifier is the upstream's own repetition. */
-  hadBefore(event: Identity): boolean { return (this.#in.get(nameOf(event)) ?? Infinity) < this.#turn; }
+  hadBefore(event: Identity): boolean {
+    return (this.#in.get(nameOf(event)) ?? Infinity) < this.#turn;
+  }
 }
 
 /** A newline is in no name. */

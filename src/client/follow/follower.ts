@@ -12,7 +12,16 @@ import { afterError, type AfterError } from './decide.ts';
 import { ModeLeft } from './leaving.ts';
 import type { Cooldowns } from './cooldowns.ts';
 import type { ItemSequencer } from './item-sequencer.ts';
-import type { FollowGuarantee, FollowItem, FollowState, Offer, Mode, ModeContext, ModeName, FollowTarget } from './types.ts';
+import type {
+  FollowGuarantee,
+  FollowItem,
+  FollowState,
+  Offer,
+  Mode,
+  ModeContext,
+  ModeName,
+  FollowTarget,
+} from './types.ts';
 
 export interface FollowerOptions {
   readonly connection: Connection;
@@ -31,12 +40,21 @@ export interface FollowerOptions {
 }
 
 /** No rung is left, and why. */
-export interface Exhausted { readonly error: unknown }
+export interface Exhausted {
+  readonly error: unknown;
+}
 
 /** A rung that can be used now, and its place in the table. */
-interface Choice { readonly mode: Mode; readonly offer: Offer; readonly index: number }
+interface Choice {
+  readonly mode: Mode;
+  readonly offer: Offer;
+  readonly index: number;
+}
 /** A rung whose end was its own fault, unless the server turns out to offer other things now. */
-interface Suspect { readonly name: ModeName; readonly error: unknown }
+interface Suspect {
+  readonly name: ModeName;
+  readonly error: unknown;
+}
 
 /** A peer that breaks the protocol this often on a rung, without anything good in between, is not asked there any more. */
 const STRIKES_MAX = 3;
@@ -47,7 +65,9 @@ const OFFERS_MAX = 3;
 /** A rung that lived this long was no failed attempt. */
 const HEALTHY_MS = 30_000;
 /** It works, but the server does not list it any more. */
-const WITHDRAWN = new LocalError('not_supported', 'The server does not offer this any more.', { reason: 'withdrawn' });
+const WITHDRAWN = new LocalError('not_supported', 'The server does not offer this any more.', {
+  reason: 'withdrawn',
+});
 /** What a rung has to do at its end must not keep anybody. */
 const RETURN_MS = 5000;
 
@@ -71,14 +91,26 @@ export class Follower {
     this.#backoff = new Backoff(options.backoff);
   }
 
-  get guarantee(): FollowGuarantee | undefined { return this.#o.sequencer.guarantee; }
-  get state(): FollowState { return this.#state; }
-  get target(): FollowTarget { return this.#o.target; }
-  get sequencer(): ItemSequencer { return this.#o.sequencer; }
+  get guarantee(): FollowGuarantee | undefined {
+    return this.#o.sequencer.guarantee;
+  }
+  get state(): FollowState {
+    return this.#state;
+  }
+  get target(): FollowTarget {
+    return this.#o.target;
+  }
+  get sequencer(): ItemSequencer {
+    return this.#o.sequencer;
+  }
   /** The last rung was left because it does not work. */
-  get wasRefused(): boolean { return this.#refused !== undefined; }
+  get wasRefused(): boolean {
+    return this.#refused !== undefined;
+  }
   /** Whether there is something above. */
-  get canRise(): boolean { return (this.#choice?.index ?? 0) > 0; }
+  get canRise(): boolean {
+    return (this.#choice?.index ?? 0) > 0;
+  }
 
   /** Items in order. Returns when no rung is left; throws what no rung can help against, or the signal's reason. */
   async *items(): AsyncGenerator<FollowItem, Exhausted> {
@@ -93,7 +125,10 @@ export class Follower {
         if (choice.mode.name !== left) this.#strikes = this.#fruitless = 0;
         if (left !== undefined) why = { error: why?.error, wasRefused: this.#refused === left };
         this.#choice = choice;
-        const mark = await itemSequencer.enter(choice.mode.name, choice.offer.acknowledgesItself === true);
+        const mark = await itemSequencer.enter(
+          choice.mode.name,
+          choice.offer.acknowledgesItself === true,
+        );
         // The same rung again goes on with what it has shown.
         if (choice.mode.name !== left) yield* itemSequencer.promise(choice.offer.guarantee, why);
         const error = yield* this.#run(choice, mark);
@@ -114,7 +149,13 @@ export class Follower {
     const round = this.#round;
     if (!current || !round || (current.index === 0 && !always)) return;
     const found = await this.#firstOffer(current.index, false).catch(() => 'unknown' as const);
-    if (found === 'unknown' || this.#round !== round || round.signal.aborted || found?.index === current.index) return;
+    if (
+      found === 'unknown' ||
+      this.#round !== round ||
+      round.signal.aborted ||
+      found?.index === current.index
+    )
+      return;
     this.#better = found;
     round.abort(found ? new ModeLeft() : WITHDRAWN);
   }
@@ -184,22 +225,35 @@ export class Follower {
 
   #exhausted(): Exhausted {
     const { modes, target, cooldowns } = this.#o;
-    const error = this.#failure ?? cooldowns.reason(modes.map(({ name }) => name))
-      ?? new LocalError('not_supported', `The server has nothing that tells of ${target.selection.name}. Say with "otherwise" what to look at instead.`, { reason: 'mode' });
+    const error =
+      this.#failure ??
+      cooldowns.reason(modes.map(({ name }) => name)) ??
+      new LocalError(
+        'not_supported',
+        `The server has nothing that tells of ${target.selection.name}. Say with "otherwise" what to look at instead.`,
+        { reason: 'mode' },
+      );
     return { error };
   }
 
   /* -------------------------------------------------- following --------------------------------------------------------- */
 
   /** Yields until the rung ends; returns why: undefined when the server ended it in good order. */
-  async *#run({ mode, offer }: Choice, mark: string | undefined): AsyncGenerator<FollowItem, unknown> {
+  async *#run(
+    { mode, offer }: Choice,
+    mark: string | undefined,
+  ): AsyncGenerator<FollowItem, unknown> {
     const { connection, clock, tuning, sequencer: itemSequencer } = this.#o;
     const round = new AbortController();
     const signal = AbortSignal.any([round.signal, this.#o.signal]);
     const startedAt = clock.now();
     let hasYielded = false;
     this.#round = round;
-    this.say({ phase: 'following', mode: mode.name, ...(offer.guarantee.drain ? { drain: offer.guarantee.drain } : {}) });
+    this.say({
+      phase: 'following',
+      mode: mode.name,
+      ...(offer.guarantee.drain ? { drain: offer.guarantee.drain } : {}),
+    });
     const generator = offer.run({ connection, clock, signal, mark, tuning });
     try {
       for (;;) {
@@ -213,7 +267,7 @@ export class Follower {
         }
       }
     } catch (error) {
-      return signal.aborted ? signal.reason as unknown : error;
+      return signal.aborted ? (signal.reason as unknown) : error;
     } finally {
       this.#round = undefined;
       this.#fruitless = hasYielded ? 0 : this.#fruitless + 1;
@@ -235,7 +289,11 @@ export class Follower {
     // What the server listed may be what has changed.
     forgetLists(this.#o.connection);
     if (verdict === 'next') this.#suspect = { name: mode.name, error };
-    else await this.#pause(error ?? new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' }));
+    else
+      await this.#pause(
+        error ??
+          new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' }),
+      );
   }
 
   #patience(verdict: AfterError): AfterError {

@@ -10,7 +10,16 @@ import { place, showsLoss, type Numbered } from './numbers.ts';
 import { isModeName, MODE_TRAITS } from './modes/index.ts';
 import type { Deduplicator } from './deduplicator.ts';
 import { AckTracker, type Entry } from './ack-tracker.ts';
-import type { FollowedEvent, FollowedGap, FollowGuarantee, FollowItem, ModeChange, ModeName, ModeYield, ServerNumber } from './types.ts';
+import type {
+  FollowedEvent,
+  FollowedGap,
+  FollowGuarantee,
+  FollowItem,
+  ModeChange,
+  ModeName,
+  ModeYield,
+  ServerNumber,
+} from './types.ts';
 
 export interface ItemSequencerOptions {
   /** Of the items; undefined where one log has all selections. */
@@ -35,7 +44,9 @@ interface Why {
 }
 
 type Yielded<T extends ModeYield['type']> = Extract<ModeYield, { type: T }>;
-type Unhanded = Omit<FollowedEvent, 'ack' | 'mode' | 'selection'> | Omit<FollowedGap, 'ack' | 'mode' | 'selection'>;
+type Unhanded =
+  | Omit<FollowedEvent, 'ack' | 'mode' | 'selection'>
+  | Omit<FollowedGap, 'ack' | 'mode' | 'selection'>;
 
 export class ItemSequencer {
   readonly #o: ItemSequencerOptions;
@@ -60,7 +71,9 @@ export class ItemSequencer {
     this.#isUnwatched = options.before !== undefined;
   }
 
-  get guarantee(): FollowGuarantee | undefined { return this.#mode && this.#told; }
+  get guarantee(): FollowGuarantee | undefined {
+    return this.#mode && this.#told;
+  }
 
   async load(): Promise<void> {
     const { ledger, server, keys } = this.#o;
@@ -68,13 +81,26 @@ export class ItemSequencer {
     const [record] = records;
     const mode = record && isModeName(record.mode) ? record.mode : undefined;
     if (records.some((one) => one !== undefined)) this.#isUnwatched = true;
-    this.#ackTracker = new AckTracker({ mode, mark: record?.mark ?? null, number: record?.number ?? null }, async (progress) => {
-      for (const key of keys) await ledger.save({ kind: 'mark', server, key, mode: progress.mode!, mark: progress.mark, number: progress.number });
-    });
+    this.#ackTracker = new AckTracker(
+      { mode, mark: record?.mark ?? null, number: record?.number ?? null },
+      async (progress) => {
+        for (const key of keys)
+          await ledger.save({
+            kind: 'mark',
+            server,
+            key,
+            mode: progress.mode!,
+            mark: progress.mark,
+            number: progress.number,
+          });
+      },
+    );
   }
 
   /** Resolves when everything that the application has finished is saved. */
-  async flush(): Promise<void> { await this.#ackTracker?.flush(); }
+  async flush(): Promise<void> {
+    await this.#ackTracker?.flush();
+  }
 
   /* -------------------------------------------------- rungs ------------------------------------------------------------ */
 
@@ -89,15 +115,20 @@ export class ItemSequencer {
       this.#mode = mode;
       this.#isNumbered = false;
       // Another way to the same events may count them in another log.
-      this.#last = before === mode ? number ?? undefined : undefined;
+      this.#last = before === mode ? (number ?? undefined) : undefined;
     }
-    if (before !== mode) this.#ackTracker.skip({ mode, number: null, ...(goesOn ? {} : { mark: null }) });
-    if (marks === 'position') return (await this.#o.ledger.load('position', this.#o.server, this.#o.triggersKey)) && '';
-    return goesOn ? mark ?? undefined : undefined;
+    if (before !== mode)
+      this.#ackTracker.skip({ mode, number: null, ...(goesOn ? {} : { mark: null }) });
+    if (marks === 'position')
+      return (await this.#o.ledger.load('position', this.#o.server, this.#o.triggersKey)) && '';
+    return goesOn ? (mark ?? undefined) : undefined;
   }
 
   /** What the mode promises, if that is news. */
-  *promise(offered: FollowGuarantee, { wasRefused = false, error }: Why = {}): Generator<ModeChange> {
+  *promise(
+    offered: FollowGuarantee,
+    { wasRefused = false, error }: Why = {},
+  ): Generator<ModeChange> {
     this.#own = offered;
     const from = this.#told;
     const to = this.#isNumbered && offered.mode === from?.mode ? withNumbers(offered) : offered;
@@ -105,14 +136,19 @@ export class ItemSequencer {
     this.#told = to;
     const selection = this.#o.selectionOf(to.mode);
     yield {
-      type: 'mode', ...(selection ? { selection } : {}), ...(from ? { from } : {}), to,
+      type: 'mode',
+      ...(selection ? { selection } : {}),
+      ...(from ? { from } : {}),
+      to,
       reason: from === undefined ? 'chosen' : wasRefused ? 'refused' : direction(from, to),
       ...(error === undefined ? {} : { error }),
     };
   }
 
   /** The mode has stopped working. */
-  left(): void { this.#isUnwatched = true; }
+  left(): void {
+    this.#isUnwatched = true;
+  }
 
   /** The mode works. That nobody was looking before it, and that this cannot be made up for, is told. */
   *arrived(first: ModeYield, mark: string | undefined): Generator<FollowItem> {
@@ -126,11 +162,19 @@ export class ItemSequencer {
   /** Returns whether that was an event or a gap which the application had not had. */
   *take(one: ModeYield): Generator<FollowItem, boolean> {
     switch (one.type) {
-      case 'mark': this.#ackTracker.skip({ mark: one.mark }); return false;
-      case 'guarantee': yield* this.promise(one.guarantee); return false;
-      case 'loss': yield one.item; return false;
-      case 'gap': return yield* this.#gap(one);
-      case 'event': return yield* this.#event(one);
+      case 'mark':
+        this.#ackTracker.skip({ mark: one.mark });
+        return false;
+      case 'guarantee':
+        yield* this.promise(one.guarantee);
+        return false;
+      case 'loss':
+        yield one.item;
+        return false;
+      case 'gap':
+        return yield* this.#gap(one);
+      case 'event':
+        return yield* this.#event(one);
     }
   }
 
@@ -151,7 +195,10 @@ export class ItemSequencer {
     const entry = entryOf({ ...rest, ...(isOccurrence && number ? { number: bare(number) } : {}) });
     if (isKnown) return this.#skip(entry);
     if (hasIdentity) seen.add(event);
-    yield* this.#hand({ type: 'event', number: number ?? { by: 'client', count: ++this.#count }, event }, entry);
+    yield* this.#hand(
+      { type: 'event', number: number ?? { by: 'client', count: ++this.#count }, event },
+      entry,
+    );
     return true;
   }
 
@@ -173,13 +220,32 @@ export class ItemSequencer {
     const where = place(before, now);
     if (where === 'behind') {
       if (isKnown) return;
-      throw new LocalError('peer_misbehaved', `The server broke the protocol: number ${now.sequence} came after ${before!.sequence} and had not been there.`, { reason: 'number' });
+      throw new LocalError(
+        'peer_misbehaved',
+        `The server broke the protocol: number ${now.sequence} came after ${before!.sequence} and had not been there.`,
+        { reason: 'number' },
+      );
     }
     this.#last = now;
     if (where === 'replaced') yield { type: 'lost', reason: 'replaced', last: positionOf(before!) };
     if (typeof where !== 'object') return;
-    if (where.kind === 'epoch') yield { type: 'epoch', previous: positionOf(before!), current: { epoch: now.epoch, sequence: 0 } };
-    if (where.to >= where.from) yield* this.#hand({ type: 'gap', reason: 'missing', numbers: { subscriptionId: now.subscriptionId, epoch: now.epoch, from: where.from, to: where.to } });
+    if (where.kind === 'epoch')
+      yield {
+        type: 'epoch',
+        previous: positionOf(before!),
+        current: { epoch: now.epoch, sequence: 0 },
+      };
+    if (where.to >= where.from)
+      yield* this.#hand({
+        type: 'gap',
+        reason: 'missing',
+        numbers: {
+          subscriptionId: now.subscriptionId,
+          epoch: now.epoch,
+          from: where.from,
+          to: where.to,
+        },
+      });
   }
 
   /** One item: the application is done with it when it says so, or when it asks for the next. */
@@ -187,15 +253,38 @@ export class ItemSequencer {
     if (this.#unsaved) throw this.#unsaved.error;
     const mode = this.#mode!;
     const selection = this.#o.selectionOf(mode);
-    const ack = this.#isSelfAcknowledging ? async () => { await entry.done?.(); } : this.#ackTracker.hand(entry);
+    const ack = this.#isSelfAcknowledging
+      ? async () => {
+          await entry.done?.();
+        }
+      : this.#ackTracker.hand(entry);
     yield { ...item, mode, ...(selection ? { selection } : {}), ack } as FollowItem;
-    if (this.#o.ack === 'auto' && !this.#isSelfAcknowledging) ack().catch((error: unknown) => { this.#unsaved = { error }; });
+    if (this.#o.ack === 'auto' && !this.#isSelfAcknowledging)
+      ack().catch((error: unknown) => {
+        this.#unsaved = { error };
+      });
   }
 }
 
-const bare = ({ subscriptionId, epoch, sequence }: ServerNumber): Numbered => ({ subscriptionId, epoch, sequence });
+const bare = ({ subscriptionId, epoch, sequence }: ServerNumber): Numbered => ({
+  subscriptionId,
+  epoch,
+  sequence,
+});
 const positionOf = ({ epoch, sequence }: Numbered): Position => ({ epoch, sequence });
 
-function entryOf({ mark, number, done }: { readonly mark?: string; readonly number?: Numbered; readonly done?: () => void | Promise<void> }): Entry {
-  return { ...(mark === undefined ? {} : { mark }), ...(number ? { number } : {}), ...(done ? { done } : {}) };
+function entryOf({
+  mark,
+  number,
+  done,
+}: {
+  readonly mark?: string;
+  readonly number?: Numbered;
+  readonly done?: () => void | Promise<void>;
+}): Entry {
+  return {
+    ...(mark === undefined ? {} : { mark }),
+    ...(number ? { number } : {}),
+    ...(done ? { done } : {}),
+  };
 }

@@ -22,7 +22,9 @@ export function place(last: Numbered | undefined, now: Numbered): Place {
   if (last.subscriptionId !== now.subscriptionId) return 'replaced';
   if (last.epoch !== now.epoch) return { kind: 'epoch', from: 1, to: now.sequence - 1 };
   if (now.sequence <= last.sequence) return 'behind';
-  return now.sequence === last.sequence + 1 ? 'next' : { kind: 'gap', from: last.sequence + 1, to: now.sequence - 1 };
+  return now.sequence === last.sequence + 1
+    ? 'next'
+    : { kind: 'gap', from: last.sequence + 1, to: now.sequence - 1 };
 }
 
 /** Whether a row of numbers shows by itself that something is missing. */

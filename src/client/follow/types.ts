@@ -2,7 +2,13 @@
  * The words of the ladder: what an application follows, what it gets whatever the server can do, and what a rung is. A rung is
  * one way of learning that something happened; the table of rungs is in `rungs.ts` (SEP: When a peer lacks the extension).
  */
-import type { Drain, GapReason, OnFailure, Selection, StreamWindow } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Drain,
+  GapReason,
+  OnFailure,
+  Selection,
+  StreamWindow,
+} from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { EpochItem, LostItem } from '../../protocol/ledger/items.ts';
 import type { Ledger } from '../../protocol/ledger/ledger.ts';
@@ -15,7 +21,9 @@ export type ModeName =
   /** `triggers/*`, by callback, stream or pull. */
   | 'triggers'
   /** SEP-3415 `events/*`. */
-  | 'events.webhook' | 'events.push' | 'events.poll'
+  | 'events.webhook'
+  | 'events.push'
+  | 'events.poll'
   /** `subscriptions/listen`, or `resources/subscribe` and `list_changed` before 2026-07-28, and reading again. */
   | 'listen'
   /** Reading a resource, or a list, again and again. */
@@ -46,7 +54,12 @@ export interface FollowGuarantee {
  * means nothing to any server, and starts again with the process.
  */
 export type ItemNumber =
-  | { readonly by: 'server'; readonly subscriptionId: string; readonly epoch: string; readonly sequence: number }
+  | {
+      readonly by: 'server';
+      readonly subscriptionId: string;
+      readonly epoch: string;
+      readonly sequence: number;
+    }
   | { readonly by: 'client'; readonly count: number };
 
 /** A number of the server's. */
@@ -81,7 +94,12 @@ export interface FollowedGap {
   /** The reason the server gave, or: `truncated` it said that something is missing; `missing` its numbers show it; `unwatched` nobody was looking for a while. */
   readonly reason: GapReason | 'truncated' | 'missing' | 'unwatched';
   /** Of the server's numbers, where they are known. */
-  readonly numbers?: { readonly subscriptionId: string; readonly epoch: string; readonly from: number; readonly to: number };
+  readonly numbers?: {
+    readonly subscriptionId: string;
+    readonly epoch: string;
+    readonly from: number;
+    readonly to: number;
+  };
   /** Taken note of; as with an event. */
   ack(): Promise<void>;
 }
@@ -192,24 +210,24 @@ export interface FollowTarget {
 /** What a rung yields: the ladder adds rung, selection, number where the client counts, and `ack`. */
 export type ModeYield =
   | {
-    readonly type: 'event';
-    readonly event: FollowedEvent['event'];
-    /** Absent = the client counts. */
-    readonly number?: ServerNumber;
-    /** What the ledger remembers once the item is done: the cursor, or the hash of the state. Absent = nothing to remember. */
-    readonly mark?: string;
-    /** Awaited once the item is done, for rungs that answer somebody. */
-    readonly done?: () => void | Promise<void>;
-  }
+      readonly type: 'event';
+      readonly event: FollowedEvent['event'];
+      /** Absent = the client counts. */
+      readonly number?: ServerNumber;
+      /** What the ledger remembers once the item is done: the cursor, or the hash of the state. Absent = nothing to remember. */
+      readonly mark?: string;
+      /** Awaited once the item is done, for rungs that answer somebody. */
+      readonly done?: () => void | Promise<void>;
+    }
   | {
-    readonly type: 'gap';
-    readonly reason: FollowedGap['reason'];
-    readonly numbers?: FollowedGap['numbers'];
-    /** The numbers of the events that follow at once: where they show what is missing, the flag is not told besides. */
-    readonly shown?: readonly ServerNumber[];
-    readonly mark?: string;
-    readonly done?: () => void | Promise<void>;
-  }
+      readonly type: 'gap';
+      readonly reason: FollowedGap['reason'];
+      readonly numbers?: FollowedGap['numbers'];
+      /** The numbers of the events that follow at once: where they show what is missing, the flag is not told besides. */
+      readonly shown?: readonly ServerNumber[];
+      readonly mark?: string;
+      readonly done?: () => void | Promise<void>;
+    }
   /** The rung itself knows what became of its log. */
   | { readonly type: 'loss'; readonly item: EpochItem | LostItem }
   /** Nothing happened, but the position moved on. */

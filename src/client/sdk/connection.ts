@@ -2,7 +2,11 @@
  * A connection to an MCP server through the SDK, for both protocol eras, over HTTP and on a pipe. What the SDK
  * does differently per era or transport is levelled out here; how a server is reached stands in `dial.ts`.
  */
-import { StreamableHTTPClientTransport, type Client, type Transport } from '@modelcontextprotocol/client';
+import {
+  StreamableHTTPClientTransport,
+  type Client,
+  type Transport,
+} from '@modelcontextprotocol/client';
 import type { ServerCapability } from '../../../spec-schema/draft/schema.ts';
 import { orAbort } from '../../protocol/lib/abort.ts';
 import { systemClock, TIMER_MAX_MS, type Clock } from '../../protocol/lib/clock.ts';
@@ -15,7 +19,13 @@ import type { RawCapabilities } from './handshake-observer.ts';
 import { peerError, unreachable } from './peer-error.ts';
 import type { ServerStream, ServerStreamState } from './server-stream.ts';
 import type { ConnectOptions, Target } from './targets.ts';
-import { listenTo, stateOf, type InterruptionListener, type NotificationListener, type WrappedTransport } from './transport-state.ts';
+import {
+  listenTo,
+  stateOf,
+  type InterruptionListener,
+  type NotificationListener,
+  type WrappedTransport,
+} from './transport-state.ts';
 
 export type { ConnectOptions, HttpTarget, StdioTarget, Target } from './targets.ts';
 export type { InterruptionListener, NotificationListener } from './transport-state.ts';
@@ -47,7 +57,9 @@ const CLOSE_TIMEOUT_MS = 5000;
 /** The SDK asks for the stream right after the handshake, and twice within three seconds when it has broken off. */
 const PUSH_TIMEOUT_MS = 5000;
 /** Results are validated by the caller against the extension's own schema. */
-const anyResult = { '~standard': { version: 1, vendor: 'mcp-triggers', validate: (value: unknown) => ({ value }) } } as const;
+const anyResult = {
+  '~standard': { version: 1, vendor: 'mcp-triggers', validate: (value: unknown) => ({ value }) },
+} as const;
 
 /**
  * Connects. Throws `LocalError` `unreachable`, `unauthorized` or `not_supported`. A connection that breaks is opened again by
@@ -108,22 +120,40 @@ export class Connection {
   }
 
   /** What the server offers; null when it does not have the extension. */
-  get capability(): ServerCapability | null { return this.#capability; }
+  get capability(): ServerCapability | null {
+    return this.#capability;
+  }
   /** How long a call may take that says nothing else. */
-  get timeoutMs(): number { return this.#options.timeoutMs ?? CALL_TIMEOUT_MS; }
-  get #closingMs(): number { return Math.min(CLOSE_TIMEOUT_MS, this.timeoutMs); }
+  get timeoutMs(): number {
+    return this.#options.timeoutMs ?? CALL_TIMEOUT_MS;
+  }
+  get #closingMs(): number {
+    return Math.min(CLOSE_TIMEOUT_MS, this.timeoutMs);
+  }
   /** The MCP revision that was agreed on. */
-  get protocolVersion(): string | undefined { return this.#protocolVersion; }
+  get protocolVersion(): string | undefined {
+    return this.#protocolVersion;
+  }
   /** Whether requests stand alone (2026-07-28 and later) instead of in a session. */
-  get isModern(): boolean { return this.#protocolVersion !== undefined && this.#protocolVersion >= FIRST_EXTENSIONS_REVISION; }
+  get isModern(): boolean {
+    return (
+      this.#protocolVersion !== undefined && this.#protocolVersion >= FIRST_EXTENSIONS_REVISION
+    );
+  }
   /** Everything the server declares, as it came: nothing has checked it. What {@link capability} is read from. */
-  get serverCapabilities(): RawCapabilities { return this.#serverCapabilities; }
+  get serverCapabilities(): RawCapabilities {
+    return this.#serverCapabilities;
+  }
   /** How the server introduces itself; undefined when it does not. */
-  get serverInfo(): { readonly name: string; readonly version: string } | undefined { return this.#serverInfo; }
+  get serverInfo(): { readonly name: string; readonly version: string } | undefined {
+    return this.#serverInfo;
+  }
 
   /** Runs `listener` at every `notifications/triggers/list_changed`; returns the end of that. */
   onListChanged(listener: () => void): () => void {
-    return this.onNotification((method) => { if (method === LIST_CHANGED_METHOD) listener(); });
+    return this.onNotification((method) => {
+      if (method === LIST_CHANGED_METHOD) listener();
+    });
   }
 
   /** Runs `listener` at every notification, also after the connection was opened again; returns the end of that. */
@@ -152,13 +182,18 @@ export class Connection {
     signal?.throwIfAborted();
     const { phase } = await stream.settled(this.#clock, timeoutMs, signal);
     if (phase === 'open') return;
-    if (phase === 'absent') throw new LocalError('not_supported', 'The server has no stream to send notifications on.', { reason: 'no_stream' });
+    if (phase === 'absent')
+      throw new LocalError('not_supported', 'The server has no stream to send notifications on.', {
+        reason: 'no_stream',
+      });
     await this.renew();
     throw unreachable('the stream of the session did not come back');
   }
 
   /** What is known of that stream now; undefined where none is needed, or where it cannot be seen. */
-  get pushState(): ServerStreamState | undefined { return this.isModern ? undefined : this.#serverStream?.state; }
+  get pushState(): ServerStreamState | undefined {
+    return this.isModern ? undefined : this.#serverStream?.state;
+  }
 
   /** @internal Leaves a session that the server has forgotten: the next call opens another. */
   async renew(): Promise<void> {
@@ -172,20 +207,36 @@ export class Connection {
 
   /** One request. Rejects with `WireError`, `RemoteError`, `LocalError`, or the signal's reason. */
   async call(method: string, params: object, options: CallOptions = {}): Promise<unknown> {
-    return this.#request(method, params, options.timeoutMs ?? this.timeoutMs, options.signal, (end) => ({
+    return this.#request(
       method,
-      onStreamEnd: () => end(unreachable('it closed the response without an answer')),
-    }));
+      params,
+      options.timeoutMs ?? this.timeoutMs,
+      options.signal,
+      (end) => ({
+        method,
+        onStreamEnd: () => end(unreachable('it closed the response without an answer')),
+      }),
+    );
   }
 
   /** A request that stays open. Resolves with its result when the server ends it; without SDK timeout, but with a watchdog. */
-  async stream(method: string, params: object, { signal, notifications, onNotification, silenceMs = SILENCE_MS }: StreamOptions): Promise<unknown> {
+  async stream(
+    method: string,
+    params: object,
+    { signal, notifications, onNotification, silenceMs = SILENCE_MS }: StreamOptions,
+  ): Promise<unknown> {
     let cancel = (): void => undefined;
     try {
       return await this.#request(method, params, TIMER_MAX_MS, signal, (end) => {
         const watch = (): void => {
           cancel();
-          cancel = this.#clock.after(silenceMs, () => end(new LocalError('timeout', `The stream has been silent for ${silenceMs} ms.`, { reason: 'silence' })));
+          cancel = this.#clock.after(silenceMs, () =>
+            end(
+              new LocalError('timeout', `The stream has been silent for ${silenceMs} ms.`, {
+                reason: 'silence',
+              }),
+            ),
+          );
         };
         watch();
         return {
@@ -204,24 +255,34 @@ export class Connection {
   }
 
   async #request(
-    method: string, params: object, timeout: number, signal: AbortSignal | undefined, makeExchange: (end: (reason: Error) => void) => PendingRequest,
+    method: string,
+    params: object,
+    timeout: number,
+    signal: AbortSignal | undefined,
+    makeExchange: (end: (reason: Error) => void) => PendingRequest,
   ): Promise<unknown> {
     signal?.throwIfAborted();
     const { client, exchanges } = await this.opened();
     signal?.throwIfAborted();
     const stop = new AbortController();
     let ended: Error | undefined;
-    const end = (reason: Error): void => { ended ??= reason; stop.abort(reason); };
+    const end = (reason: Error): void => {
+      ended ??= reason;
+      stop.abort(reason);
+    };
     const exchange: PendingRequest = { ...makeExchange(end), onBroken: end };
     const abort = (): void => stop.abort(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     exchanges.expect(exchange);
     try {
-      return await client.request({ method, params: { ...params } }, anyResult, { signal: stop.signal, timeout });
+      return await client.request({ method, params: { ...params } }, anyResult, {
+        signal: stop.signal,
+        timeout,
+      });
     } catch (error) {
       // The SDK reports an abort as a timeout, so the reason is kept here.
       signal?.throwIfAborted();
-      throw ended ?? await this.#translate(error, client);
+      throw ended ?? (await this.#translate(error, client));
     } finally {
       signal?.removeEventListener('abort', abort);
       exchanges.forget(exchange);
@@ -230,8 +291,10 @@ export class Connection {
 
   async #translate(error: unknown, client: Client): Promise<unknown> {
     const translated = peerError(error, tokenOf(client));
-    const sessionGone = translated instanceof LocalError
-      && (translated.reason === 'session_ended' || (translated.reason === 'http_404' && this.#protocolVersion !== '2026-07-28'));
+    const sessionGone =
+      translated instanceof LocalError &&
+      (translated.reason === 'session_ended' ||
+        (translated.reason === 'http_404' && this.#protocolVersion !== '2026-07-28'));
     if (!sessionGone || isClient(this.#target)) return translated;
     // A session that the server has ended does not come back: closed, it makes the next call open another.
     await client.close().catch(() => undefined);
@@ -244,7 +307,11 @@ export class Connection {
     const live = await (this.#live ??= this.#openFirst());
     if (live.client.transport !== undefined) return live;
     live.leave();
-    if (isClient(this.#target)) throw new LocalError('closed', 'The SDK client that this connection was given has been closed.');
+    if (isClient(this.#target))
+      throw new LocalError(
+        'closed',
+        'The SDK client that this connection was given has been closed.',
+      );
     this.#live = undefined;
     return this.opened();
   }
@@ -266,7 +333,9 @@ export class Connection {
    * started, and is asked only where the revision has a method for it. Rejects as {@link call} does.
    */
   look({ signal, timeoutMs = this.timeoutMs }: CallOptions = {}): Promise<void> {
-    this.#looking ??= this.#look(timeoutMs).finally(() => { this.#looking = undefined; });
+    this.#looking ??= this.#look(timeoutMs).finally(() => {
+      this.#looking = undefined;
+    });
     return orAbort(this.#looking, signal);
   }
 
@@ -278,7 +347,11 @@ export class Connection {
       this.#note(live.client);
     } catch (error) {
       const problem = peerError(error, tokenOf(live.client));
-      const saysNothing = problem instanceof LocalError && (problem.code === 'unreachable' || problem.code === 'timeout' || problem.code === 'unauthorized');
+      const saysNothing =
+        problem instanceof LocalError &&
+        (problem.code === 'unreachable' ||
+          problem.code === 'timeout' ||
+          problem.code === 'unauthorized');
       if (saysNothing || isClient(this.#target)) throw problem;
       // It answers, but does not know the question any more: greeted anew it says which revision it speaks now.
       await live.client.close().catch(() => undefined);
@@ -298,11 +371,16 @@ export class Connection {
 
   async #open(): Promise<Live> {
     try {
-      const client = isClient(this.#target) ? this.#target : await dial(this.#target, this.#options);
+      const client = isClient(this.#target)
+        ? this.#target
+        : await dial(this.#target, this.#options);
       const { transport } = client;
-      if (!transport) throw new LocalError('config_invalid', 'Connect the SDK client before handing it over.');
+      if (!transport)
+        throw new LocalError('config_invalid', 'Connect the SDK client before handing it over.');
       const wire = stateOf(transport)?.wrapped ?? wrap(transport);
-      const tell: NotificationListener = (method, params) => { for (const listener of this.#listeners) listener(method, params); };
+      const tell: NotificationListener = (method, params) => {
+        for (const listener of this.#listeners) listener(method, params);
+      };
       const interrupt: InterruptionListener = (error) => this.#interrupt(error);
       wire.listeners.add(tell);
       wire.interrupted.add(interrupt);
@@ -357,14 +435,18 @@ function wrap(transport: Transport): WrappedTransport {
   const state = listenTo(transport);
   const listeners = new Set<NotificationListener>();
   const interrupted = new Set<InterruptionListener>();
-  const interrupt = (error: LocalError): void => { for (const listener of [...interrupted]) listener(error); };
+  const interrupt = (error: LocalError): void => {
+    for (const listener of [...interrupted]) listener(error);
+  };
   const onclose = transport.onclose;
   transport.onclose = () => {
     interrupt(unreachable('the connection was closed'));
     onclose?.();
   };
   state.serverStream?.onLost(() => interrupt(unreachable('the stream of the session broke off')));
-  const exchanges = new PendingRequests(transport as unknown as Wire, (method, params) => { for (const listener of listeners) listener(method, params); });
+  const exchanges = new PendingRequests(transport as unknown as Wire, (method, params) => {
+    for (const listener of listeners) listener(method, params);
+  });
   state.guard?.onTooLarge((id, error) => exchanges.fail(id, error));
   return (state.wrapped = { listeners, interrupted, exchanges });
 }
@@ -375,7 +457,8 @@ function capabilitiesOf(client: Client): RawCapabilities {
 }
 
 const sameGreeting = (a: Client, b: Client): boolean =>
-  a.getNegotiatedProtocolVersion() === b.getNegotiatedProtocolVersion() && JSON.stringify(capabilitiesOf(a)) === JSON.stringify(capabilitiesOf(b));
+  a.getNegotiatedProtocolVersion() === b.getNegotiatedProtocolVersion() &&
+  JSON.stringify(capabilitiesOf(a)) === JSON.stringify(capabilitiesOf(b));
 
 const tokenOf = ({ transport }: Client): string | undefined => stateOf(transport)?.guard?.token;
 

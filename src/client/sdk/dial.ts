@@ -2,7 +2,12 @@
  * The way to a server: SDK client and transport for every kind of target, and what watches over them from the first byte on. Beside
  * `connection.ts` the only file of the client that imports the SDK's code.
  */
-import { Client, StreamableHTTPClientTransport, SUPPORTED_PROTOCOL_VERSIONS, type Transport } from '@modelcontextprotocol/client';
+import {
+  Client,
+  StreamableHTTPClientTransport,
+  SUPPORTED_PROTOCOL_VERSIONS,
+  type Transport,
+} from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { systemClock } from '../../protocol/lib/clock.ts';
 import { EXTENSION_ID } from '../../protocol/wire/schema.ts';
@@ -17,21 +22,35 @@ import { listenTo } from './transport-state.ts';
 class InPlaceStdioTransport extends StdioClientTransport {}
 
 /** Connects over HTTP or starts the process; throws what the SDK throws, or what has been understood of it. */
-export async function dial(target: HttpTarget | StdioTarget, options: ConnectOptions): Promise<Client> {
+export async function dial(
+  target: HttpTarget | StdioTarget,
+  options: ConnectOptions,
+): Promise<Client> {
   const { protocol = 'auto' } = options;
   try {
     return await attempt(target, options, MODES[protocol]);
   } catch (error) {
     // A server older than discovery may exit at the probe: its successor is greeted in the old way.
-    const diedOfProbe = 'command' in target && protocol === 'auto' && (error as { code?: unknown }).code === 'ERA_NEGOTIATION_FAILED';
+    const diedOfProbe =
+      'command' in target &&
+      protocol === 'auto' &&
+      (error as { code?: unknown }).code === 'ERA_NEGOTIATION_FAILED';
     if (!diedOfProbe) throw error;
     return attempt(target, options, MODES['2025-11-25']);
   }
 }
 
-const MODES = { auto: 'auto', '2026-07-28': { pin: '2026-07-28' }, '2025-11-25': 'legacy' } as const;
+const MODES = {
+  auto: 'auto',
+  '2026-07-28': { pin: '2026-07-28' },
+  '2025-11-25': 'legacy',
+} as const;
 
-async function attempt(target: HttpTarget | StdioTarget, { clientInfo, timeoutMs }: ConnectOptions, mode: (typeof MODES)[keyof typeof MODES]): Promise<Client> {
+async function attempt(
+  target: HttpTarget | StdioTarget,
+  { clientInfo, timeoutMs }: ConnectOptions,
+  mode: (typeof MODES)[keyof typeof MODES],
+): Promise<Client> {
   const client = new Client(clientInfo ?? { name: 'mcp-triggers-experimental', version: '0' }, {
     capabilities: { extensions: { [EXTENSION_ID]: {}, [EVENTS_EXTENSION_ID]: {} } },
     versionNegotiation: { mode },
@@ -42,7 +61,11 @@ async function attempt(target: HttpTarget | StdioTarget, { clientInfo, timeoutMs
     await client.connect(transport, timeoutMs === undefined ? {} : { timeout: timeoutMs });
   } catch (error) {
     // For a revision that it does not know the SDK has no error of its own.
-    if (handshake.revision !== undefined && !SUPPORTED_PROTOCOL_VERSIONS.includes(handshake.revision)) throw noRevision(undefined);
+    if (
+      handshake.revision !== undefined &&
+      !SUPPORTED_PROTOCOL_VERSIONS.includes(handshake.revision)
+    )
+      throw noRevision(undefined);
     throw 'url' in target ? peerError(error, guard?.token) : error;
   }
   return client;
@@ -53,7 +76,10 @@ const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 30_000;
 
 function httpTransport({ url, token, authProvider, requestInit, fetch }: HttpTarget): Transport {
-  const bearer = token === undefined ? undefined : { token: async () => (typeof token === 'function' ? token() : token) };
+  const bearer =
+    token === undefined
+      ? undefined
+      : { token: async () => (typeof token === 'function' ? token() : token) };
   const auth = authProvider ?? bearer;
   const guard = new HttpGuard(fetch ?? globalThis.fetch);
   const stream = new ServerStream(guard.fetch);
@@ -61,12 +87,27 @@ function httpTransport({ url, token, authProvider, requestInit, fetch }: HttpTar
     ...(auth ? { authProvider: auth } : {}),
     ...(requestInit ? { requestInit } : {}),
     fetch: stream.fetch,
-    reconnectionScheduler: (reconnect, delayMs) => systemClock.after(Math.min(RETRY_MAX_MS, Math.max(RETRY_MIN_MS, delayMs)), reconnect, { background: true }),
+    reconnectionScheduler: (reconnect, delayMs) =>
+      systemClock.after(Math.min(RETRY_MAX_MS, Math.max(RETRY_MIN_MS, delayMs)), reconnect, {
+        background: true,
+      }),
   });
   listenTo(transport, { guard, serverStream: stream });
   return transport;
 }
 
-function stdioTransport({ command, args = [], env, cwd, stderr = 'inherit' }: StdioTarget): Transport {
-  return new InPlaceStdioTransport({ command, args: [...args], stderr, ...(env ? { env: { ...env } } : {}), ...(cwd === undefined ? {} : { cwd }) });
+function stdioTransport({
+  command,
+  args = [],
+  env,
+  cwd,
+  stderr = 'inherit',
+}: StdioTarget): Transport {
+  return new InPlaceStdioTransport({
+    command,
+    args: [...args],
+    stderr,
+    ...(env ? { env: { ...env } } : {}),
+    ...(cwd === undefined ? {} : { cwd }),
+  });
 }

@@ -11,7 +11,9 @@ export interface Wire {
   send(message: object, options?: SendOptions): Promise<void>;
   onmessage?: ((message: never, extra?: never) => void) | undefined;
 }
-interface SendOptions { readonly onRequestStreamEnd?: () => void }
+interface SendOptions {
+  readonly onRequestStreamEnd?: () => void;
+}
 
 /** One request of ours from before it is sent until it is settled. */
 export interface PendingRequest {
@@ -24,7 +26,11 @@ export interface PendingRequest {
   onBroken?(error: Error): void;
 }
 
-interface Message { readonly id?: RequestId; readonly method?: string; readonly params?: Record<string, unknown> }
+interface Message {
+  readonly id?: RequestId;
+  readonly method?: string;
+  readonly params?: Record<string, unknown>;
+}
 
 export class PendingRequests {
   /** Not sent yet, per method in the order of the calls, which is the order in which the SDK sends. */

@@ -8,7 +8,13 @@ interface Heard {
   onmessage?: ((message: never, extra?: never) => void) | undefined;
 }
 
-interface Answer { readonly result?: { readonly capabilities?: unknown; readonly supportedVersions?: unknown; readonly protocolVersion?: unknown } }
+interface Answer {
+  readonly result?: {
+    readonly capabilities?: unknown;
+    readonly supportedVersions?: unknown;
+    readonly protocolVersion?: unknown;
+  };
+}
 
 /** Unchecked words of a peer: read members with care. */
 export type RawCapabilities = Readonly<Record<string, unknown>>;
@@ -39,16 +45,22 @@ export class HandshakeObserver {
   }
 
   /** As the server said it last; undefined = not heard yet. */
-  get capabilities(): RawCapabilities | undefined { return this.#capabilities; }
+  get capabilities(): RawCapabilities | undefined {
+    return this.#capabilities;
+  }
 
   /** The revision that the server chose in a handshake; undefined = there was none. */
-  get revision(): string | undefined { return this.#revision; }
+  get revision(): string | undefined {
+    return this.#revision;
+  }
 
   /** Notes the answer to `server/discover` or `initialize`; everything else goes by. */
   hear(message: unknown): void {
     const result = Object((Object(message) as Answer).result) as NonNullable<Answer['result']>;
-    const isGreeting = Array.isArray(result.supportedVersions) || typeof result.protocolVersion === 'string';
+    const isGreeting =
+      Array.isArray(result.supportedVersions) || typeof result.protocolVersion === 'string';
     if (typeof result.protocolVersion === 'string') this.#revision = result.protocolVersion;
-    if (isGreeting && typeof result.capabilities === 'object' && result.capabilities !== null) this.#capabilities = result.capabilities as RawCapabilities;
+    if (isGreeting && typeof result.capabilities === 'object' && result.capabilities !== null)
+      this.#capabilities = result.capabilities as RawCapabilities;
   }
 }

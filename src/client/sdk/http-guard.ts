@@ -19,18 +19,31 @@ export class HttpGuard {
       this.#token = tokenOf(init) ?? this.#token;
       const response = await inner(input, init);
       if (!response.body) return response;
-      const isStream = response.headers.get('content-type')?.trim().toLowerCase().startsWith('text/event-stream') === true;
-      const body = bounded(response.body, isStream ? new EventMeter() : new BodyMeter(), (error) => this.#tooLarge?.(idOf(init), error));
+      const isStream =
+        response.headers
+          .get('content-type')
+          ?.trim()
+          .toLowerCase()
+          .startsWith('text/event-stream') === true;
+      const body = bounded(response.body, isStream ? new EventMeter() : new BodyMeter(), (error) =>
+        this.#tooLarge?.(idOf(init), error),
+      );
       const { status, statusText, headers, url } = response;
-      return Object.defineProperty(new Response(body, { status, statusText, headers }), 'url', { value: url });
+      return Object.defineProperty(new Response(body, { status, statusText, headers }), 'url', {
+        value: url,
+      });
     };
   }
 
   /** The access token of the last request: a server may repeat it in what it says. */
-  get token(): string | undefined { return this.#token; }
+  get token(): string | undefined {
+    return this.#token;
+  }
 
   /** `listener` is told which request was answered with too much. */
-  onTooLarge(listener: (requestId: unknown, error: LocalError) => void): void { this.#tooLarge = listener; }
+  onTooLarge(listener: (requestId: unknown, error: LocalError) => void): void {
+    this.#tooLarge = listener;
+  }
 }
 
 /** Counts what has to be kept until it can be understood. */
@@ -42,7 +55,9 @@ interface Meter {
 class BodyMeter implements Meter {
   #bytes = 0;
 
-  feed(chunk: Uint8Array): number { return this.#bytes += chunk.byteLength; }
+  feed(chunk: Uint8Array): number {
+    return (this.#bytes += chunk.byteLength);
+  }
 }
 
 const LF = 10;
@@ -76,23 +91,36 @@ class EventMeter implements Meter {
 }
 
 /** The same bytes, up to the first that is too many. */
-function bounded(body: ReadableStream<Uint8Array>, meter: Meter, onTooLarge: (error: LocalError) => void): ReadableStream<Uint8Array> {
-  return body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      if (meter.feed(chunk) <= MESSAGE_BYTES_MAX) return controller.enqueue(chunk);
-      const error = new LocalError('peer_misbehaved', `The server broke the protocol: a message of more than ${MESSAGE_BYTES_MAX} bytes.`, { reason: 'too_large' });
-      onTooLarge(error);
-      controller.error(error);
-    },
-  }));
+function bounded(
+  body: ReadableStream<Uint8Array>,
+  meter: Meter,
+  onTooLarge: (error: LocalError) => void,
+): ReadableStream<Uint8Array> {
+  return body.pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({
+      transform(chunk, controller) {
+        if (meter.feed(chunk) <= MESSAGE_BYTES_MAX) return controller.enqueue(chunk);
+        const error = new LocalError(
+          'peer_misbehaved',
+          `The server broke the protocol: a message of more than ${MESSAGE_BYTES_MAX} bytes.`,
+          { reason: 'too_large' },
+        );
+        onTooLarge(error);
+        controller.error(error);
+      },
+    }),
+  );
 }
 
 function tokenOf(init: RequestInit | undefined): string | undefined {
-  const [, token] = /^\S+\s+(\S+)/.exec(new Headers(init?.headers).get('authorization') ?? '') ?? [];
+  const [, token] =
+    /^\S+\s+(\S+)/.exec(new Headers(init?.headers).get('authorization') ?? '') ?? [];
   return token;
 }
 
 /** Of a request that the SDK made. */
 function idOf(init: RequestInit | undefined): unknown {
-  return typeof init?.body === 'string' ? (Object(JSON.parse(init.body)) as { readonly id?: unknown }).id : undefined;
+  return typeof init?.body === 'string'
+    ? (Object(JSON.parse(init.body)) as { readonly id?: unknown }).id
+    : undefined;
 }

@@ -19,9 +19,13 @@ export interface AskOptions {
 }
 
 /** A result with the time for which the server says that it is good, from 2026-07-28 on. */
-interface Cacheable { readonly ttlMs: number | undefined }
+interface Cacheable {
+  readonly ttlMs: number | undefined;
+}
 
-export interface ResourceAnswer extends Cacheable { readonly contents: readonly object[] }
+export interface ResourceAnswer extends Cacheable {
+  readonly contents: readonly object[];
+}
 
 /** One page of a list. */
 export interface PageAnswer extends Cacheable {
@@ -38,47 +42,99 @@ export interface ToolAnswer {
 }
 
 /** Answers `resources/read`. Rejects as {@link Connection.call} does, and with `peer_misbehaved` for what is no such result. */
-export async function readResource(connection: Connection, uri: string, options: AskOptions): Promise<ResourceAnswer> {
+export async function readResource(
+  connection: Connection,
+  uri: string,
+  options: AskOptions,
+): Promise<ResourceAnswer> {
   const result = await ask(connection, 'resources/read', { uri }, options);
   return { contents: objects(result['contents'], 'contents'), ttlMs: ttlOf(result) };
 }
 
 /** Answers `tools/list`, `prompts/list` or `resources/list` for one page. */
-export async function listPage(connection: Connection, kind: 'tools' | 'prompts' | 'resources', cursor: string | undefined, options: AskOptions): Promise<PageAnswer> {
-  const result = await ask(connection, `${kind}/list`, cursor === undefined ? {} : { cursor }, options);
+export async function listPage(
+  connection: Connection,
+  kind: 'tools' | 'prompts' | 'resources',
+  cursor: string | undefined,
+  options: AskOptions,
+): Promise<PageAnswer> {
+  const result = await ask(
+    connection,
+    `${kind}/list`,
+    cursor === undefined ? {} : { cursor },
+    options,
+  );
   const { nextCursor } = result;
-  if (nextCursor !== undefined && typeof nextCursor !== 'string') throw notAResult('nextCursor is no string');
+  if (nextCursor !== undefined && typeof nextCursor !== 'string')
+    throw notAResult('nextCursor is no string');
   return { items: objects(result[kind], kind), nextCursor, ttlMs: ttlOf(result) };
 }
 
 /** `resources/subscribe`, and the end of it. */
-export async function subscribeResource(connection: Connection, uri: string, options: AskOptions): Promise<void> {
+export async function subscribeResource(
+  connection: Connection,
+  uri: string,
+  options: AskOptions,
+): Promise<void> {
   await ask(connection, 'resources/subscribe', { uri }, options);
 }
 
-export async function unsubscribeResource(connection: Connection, uri: string, options: AskOptions): Promise<void> {
+export async function unsubscribeResource(
+  connection: Connection,
+  uri: string,
+  options: AskOptions,
+): Promise<void> {
   await ask(connection, 'resources/unsubscribe', { uri }, options);
 }
 
 /** Calls a tool as the list has it. */
-export async function callTool(connection: Connection, tool: Tool, args: Readonly<Record<string, unknown>>, { signal, timeoutMs }: AskOptions): Promise<ToolAnswer> {
+export async function callTool(
+  connection: Connection,
+  tool: Tool,
+  args: Readonly<Record<string, unknown>>,
+  { signal, timeoutMs }: AskOptions,
+): Promise<ToolAnswer> {
   const result = await inSession(connection, 'tools/call', signal, async () => {
     const { client } = await connection.opened();
-    return client.callTool({ name: tool.name, arguments: { ...args } }, { signal, timeout: timeoutMs, toolDefinition: tool }).catch((error: unknown) => { throw peerError(error); });
+    return client
+      .callTool(
+        { name: tool.name, arguments: { ...args } },
+        { signal, timeout: timeoutMs, toolDefinition: tool },
+      )
+      .catch((error: unknown) => {
+        throw peerError(error);
+      });
   });
   const { content, structuredContent, isError = false } = result;
-  return structuredContent === undefined ? { content, isError } : { content, structuredContent, isError };
+  return structuredContent === undefined
+    ? { content, isError }
+    : { content, structuredContent, isError };
 }
 
-async function ask(connection: Connection, method: string, params: object, options: AskOptions): Promise<Readonly<Record<string, unknown>>> {
-  return inSession(connection, method, options.signal, async () => Object(await connection.call(method, params, options)) as Record<string, unknown>);
+async function ask(
+  connection: Connection,
+  method: string,
+  params: object,
+  options: AskOptions,
+): Promise<Readonly<Record<string, unknown>>> {
+  return inSession(
+    connection,
+    method,
+    options.signal,
+    async () => Object(await connection.call(method, params, options)) as Record<string, unknown>,
+  );
 }
 
 /** Many servers answer for a session that they have forgotten what they answer for any bad request. */
 const BAD_REQUEST = -32000;
 
 /** A call whose session may be gone: then it is left, so that the next call opens another. */
-async function inSession<T>(connection: Connection, method: string, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+async function inSession<T>(
+  connection: Connection,
+  method: string,
+  signal: AbortSignal,
+  run: () => Promise<T>,
+): Promise<T> {
   const { doubts } = connection.shared;
   const session = await orAbort(connection.opened(), signal);
   try {
@@ -87,7 +143,8 @@ async function inSession<T>(connection: Connection, method: string, signal: Abor
     return answer;
   } catch (error) {
     signal.throwIfAborted();
-    if (!mayBeForgotten(error, connection) || (doubts.get(method) ?? session) !== session) throw error;
+    if (!mayBeForgotten(error, connection) || (doubts.get(method) ?? session) !== session)
+      throw error;
     doubts.set(method, session);
     await connection.renew();
     throw unreachable('it has ended the session', error, 'session_ended');
@@ -99,11 +156,15 @@ const mayBeForgotten = (error: unknown, connection: Connection): boolean =>
   error instanceof RemoteError && error.code === BAD_REQUEST && connection.pushState !== undefined;
 
 function objects(value: unknown, name: string): readonly object[] {
-  if (Array.isArray(value) && value.every((item) => typeof item === 'object' && item !== null)) return value as object[];
+  if (Array.isArray(value) && value.every((item) => typeof item === 'object' && item !== null))
+    return value as object[];
   throw notAResult(`${name} is no array of objects`);
 }
 
 const ttlOf = ({ ttlMs }: Readonly<Record<string, unknown>>): number | undefined =>
   typeof ttlMs === 'number' && Number.isFinite(ttlMs) && ttlMs >= 0 ? ttlMs : undefined;
 
-const notAResult = (problem: string): LocalError => new LocalError('peer_misbehaved', `The server's result is not acceptable: ${problem}.`, { reason: 'result' });
+const notAResult = (problem: string): LocalError =>
+  new LocalError('peer_misbehaved', `The server's result is not acceptable: ${problem}.`, {
+    reason: 'result',
+  });

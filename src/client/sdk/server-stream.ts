@@ -7,8 +7,7 @@ import type { Clock } from '../../protocol/lib/clock.ts';
 
 /** `absent`: it was never open. `lost`: it was open once. `status` is what the server answered since, instead of opening it. */
 export type ServerStreamState =
-  | { readonly phase: 'absent' | 'lost'; readonly status?: number }
-  | { readonly phase: 'open' };
+  { readonly phase: 'absent' | 'lost'; readonly status?: number } | { readonly phase: 'open' };
 
 export class ServerStream {
   /** To be handed to the transport. */
@@ -22,13 +21,17 @@ export class ServerStream {
     this.fetch = async (input, init) => {
       if (!asksForStream(init)) return inner(input, init);
       const response = await inner(input, init);
-      if (response.ok && response.body) return this.#opened(response, response.body, init?.signal ?? undefined);
-      if (this.#state.phase !== 'open') this.#enter({ phase: this.#state.phase, status: response.status });
+      if (response.ok && response.body)
+        return this.#opened(response, response.body, init?.signal ?? undefined);
+      if (this.#state.phase !== 'open')
+        this.#enter({ phase: this.#state.phase, status: response.status });
       return response;
     };
   }
 
-  get state(): ServerStreamState { return this.#state; }
+  get state(): ServerStreamState {
+    return this.#state;
+  }
 
   /** Runs `listener` each time that the stream breaks off; not when the transport is closed. */
   onLost(listener: () => void): void {
@@ -37,11 +40,14 @@ export class ServerStream {
 
   /** Waits until it is open, or until the server has refused it; at most so long, or until `signal` fires. */
   async settled(clock: Clock, withinMs: number, signal?: AbortSignal): Promise<ServerStreamState> {
-    const isSettled = (): boolean => this.#state.phase === 'open' || this.#state.status !== undefined;
+    const isSettled = (): boolean =>
+      this.#state.phase === 'open' || this.#state.status !== undefined;
     if (isSettled() || signal?.aborted === true) return this.#state;
     await new Promise<void>((resolve) => {
       const cancel = clock.after(withinMs, done);
-      const look = (): void => { if (isSettled()) done(); };
+      const look = (): void => {
+        if (isSettled()) done();
+      };
       const changes = this.#changes;
       function done(): void {
         cancel();
@@ -61,7 +67,11 @@ export class ServerStream {
   }
 
   /** The response as the transport gets it. */
-  #opened(response: Response, body: ReadableStream<Uint8Array>, signal: AbortSignal | undefined): Response {
+  #opened(
+    response: Response,
+    body: ReadableStream<Uint8Array>,
+    signal: AbortSignal | undefined,
+  ): Response {
     const ended = (): void => {
       if (signal?.aborted === true) return;
       this.#enter({ phase: 'lost' });
@@ -74,7 +84,8 @@ export class ServerStream {
 }
 
 const asksForStream = (init: RequestInit | undefined): boolean =>
-  init?.method === 'GET' && (new Headers(init.headers).get('accept') ?? '').includes('text/event-stream');
+  init?.method === 'GET' &&
+  (new Headers(init.headers).get('accept') ?? '').includes('text/event-stream');
 
 /** The same bytes; `ended` is called when there are no more, for whatever reason. */
 function watched(body: ReadableStream<Uint8Array>, ended: () => void): ReadableStream<Uint8Array> {

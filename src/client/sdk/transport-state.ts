@@ -35,10 +35,14 @@ export interface TransportState {
 const states = new WeakMap<Transport, TransportState>();
 
 /** Undefined = {@link listenTo} was not called. */
-export const stateOf = (transport: Transport | undefined): TransportState | undefined => transport && states.get(transport);
+export const stateOf = (transport: Transport | undefined): TransportState | undefined =>
+  transport && states.get(transport);
 
 /** Listens to what the server says of itself from now on. A second call returns the state of the first. */
-export function listenTo(transport: Transport, own: Pick<TransportState, 'serverStream' | 'guard'> = {}): TransportState {
+export function listenTo(
+  transport: Transport,
+  own: Pick<TransportState, 'serverStream' | 'guard'> = {},
+): TransportState {
   const before = states.get(transport);
   if (before) return before;
   const state: TransportState = { ...own, handshake: HandshakeObserver.on(transport) };

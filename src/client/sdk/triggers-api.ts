@@ -3,9 +3,25 @@
  * fault and never reaches the caller (SEP: Methods).
  */
 import type {
-  AckParams, AckResult, Delivery, GetNotModified, GetParams, GetResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult,
-  PullParams, PullResult, StreamParams, SubscribeParams, SubscribeResult, SubscriptionsParams, SubscriptionsResult, UnsubscribeParams,
-  UpdateParams, UpdateResult,
+  AckParams,
+  AckResult,
+  Delivery,
+  GetNotModified,
+  GetParams,
+  GetResult,
+  ListTriggersNotModified,
+  ListTriggersParams,
+  ListTriggersResult,
+  PullParams,
+  PullResult,
+  StreamParams,
+  SubscribeParams,
+  SubscribeResult,
+  SubscriptionsParams,
+  SubscriptionsResult,
+  UnsubscribeParams,
+  UpdateParams,
+  UpdateResult,
 } from '../../../spec-schema/draft/schema.ts';
 import { acceptDelivery, coverage, DELIVERY_METHOD } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
@@ -26,8 +42,16 @@ export class TriggersApi {
     this.connection = connection;
   }
 
-  list(params: ListTriggersParams, options?: AbortOptions): Promise<ListTriggersResult | ListTriggersNotModified> {
-    return this.#call('triggers/list', params, notModified(params, 'ListTriggersNotModified', 'ListTriggersResult'), options);
+  list(
+    params: ListTriggersParams,
+    options?: AbortOptions,
+  ): Promise<ListTriggersResult | ListTriggersNotModified> {
+    return this.#call(
+      'triggers/list',
+      params,
+      notModified(params, 'ListTriggersNotModified', 'ListTriggersResult'),
+      options,
+    );
   }
 
   subscribe(params: SubscribeParams, options?: AbortOptions): Promise<SubscribeResult> {
@@ -39,7 +63,12 @@ export class TriggersApi {
   }
 
   get(params: GetParams, options?: AbortOptions): Promise<GetResult | GetNotModified> {
-    return this.#call('triggers/get', params, notModified(params, 'GetNotModified', 'GetResult'), options);
+    return this.#call(
+      'triggers/get',
+      params,
+      notModified(params, 'GetNotModified', 'GetResult'),
+      options,
+    );
   }
 
   subscriptions(params: SubscriptionsParams, options?: AbortOptions): Promise<SubscriptionsResult> {
@@ -57,7 +86,10 @@ export class TriggersApi {
   /** The delivery is complete: every number of its range is there. */
   async pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
     const timeoutMs = (params.waitMs ?? 0) + Math.min(PULL_GRACE_MS, this.connection.timeoutMs);
-    const result = await this.#call<PullResult>('triggers/pull', params, ['PullResult'], { ...options, timeoutMs });
+    const result = await this.#call<PullResult>('triggers/pull', params, ['PullResult'], {
+      ...options,
+      timeoutMs,
+    });
     coverage(result);
     return result;
   }
@@ -65,7 +97,11 @@ export class TriggersApi {
   /** Resolves when the server ends the stream. A delivery that is not acceptable goes to `onUnacceptable`. */
   async stream(
     params: StreamParams,
-    { onDelivery, onUnacceptable, ...options }: Omit<StreamOptions, 'notifications' | 'onNotification'> & {
+    {
+      onDelivery,
+      onUnacceptable,
+      ...options
+    }: Omit<StreamOptions, 'notifications' | 'onNotification'> & {
       readonly onDelivery: (delivery: Delivery) => void;
       readonly onUnacceptable: (error: unknown) => void;
     },
@@ -86,7 +122,12 @@ export class TriggersApi {
     });
   }
 
-  async #call<T>(method: string, params: object, types: readonly (keyof WireTypes)[], options: CallOptions = {}): Promise<T> {
+  async #call<T>(
+    method: string,
+    params: object,
+    types: readonly (keyof WireTypes)[],
+    options: CallOptions = {},
+  ): Promise<T> {
     this.#offered();
     const result = await this.connection.call(method, params, options);
     const unfit = inspectJson(result);
@@ -96,17 +137,26 @@ export class TriggersApi {
       if (checked.ok) return checked.value as T;
       complaint = checked;
     }
-    throw new LocalError('peer_misbehaved', `The result of ${method} is not acceptable: expected ${complaint.expected} at "${complaint.path}".`, { reason: 'result' });
+    throw new LocalError(
+      'peer_misbehaved',
+      `The result of ${method} is not acceptable: expected ${complaint.expected} at "${complaint.path}".`,
+      { reason: 'result' },
+    );
   }
 
   /** A server that did not declare the extension is not asked for it (SEP: Capability). */
   #offered(): void {
     if (this.connection.capability === null) {
-      throw new LocalError('not_supported', 'The server does not declare the triggers extension.', { reason: 'capability' });
+      throw new LocalError('not_supported', 'The server does not declare the triggers extension.', {
+        reason: 'capability',
+      });
     }
   }
 }
 
 /** `notModified` is an answer only to `ifNoneMatch`; what is not that is judged as the whole thing. */
-const notModified = <A, B>({ ifNoneMatch }: { readonly ifNoneMatch?: string }, short: A, whole: B): readonly (A | B)[] =>
-  ifNoneMatch === undefined ? [whole] : [short, whole];
+const notModified = <A, B>(
+  { ifNoneMatch }: { readonly ifNoneMatch?: string },
+  short: A,
+  whole: B,
+): readonly (A | B)[] => (ifNoneMatch === undefined ? [whole] : [short, whole]);

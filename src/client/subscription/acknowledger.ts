@@ -19,7 +19,11 @@ export interface AcknowledgerOptions {
   readonly batch: number;
 }
 
-interface Waiter { readonly sequence: number; readonly resolve: () => void; readonly reject: (error: unknown) => void }
+interface Waiter {
+  readonly sequence: number;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
 
 export class Acknowledger {
   readonly #o: AcknowledgerOptions;
@@ -44,8 +48,12 @@ export class Acknowledger {
     this.#confirmed = Math.min(acked, start.sequence);
   }
 
-  get done(): Position { return { epoch: this.#epoch, sequence: this.#done }; }
-  get pending(): boolean { return this.#done > this.#confirmed; }
+  get done(): Position {
+    return { epoch: this.#epoch, sequence: this.#done };
+  }
+  get pending(): boolean {
+    return this.#done > this.#confirmed;
+  }
 
   /** The application is done with everything up to here. Positions of another epoch mean nothing any more. */
   finish(position: Position): void {
@@ -57,7 +65,8 @@ export class Acknowledger {
 
   /** Resolves when the server has confirmed this position. */
   confirmed(position: Position): Promise<void> {
-    if (position.epoch !== this.#epoch || position.sequence <= this.#confirmed) return Promise.resolve();
+    if (position.epoch !== this.#epoch || position.sequence <= this.#confirmed)
+      return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#waiters.push({ sequence: position.sequence, resolve, reject });
       this.#schedule();

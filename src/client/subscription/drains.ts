@@ -2,11 +2,23 @@
  * Three ways to drain the same log, as a table. Each yields deliveries; what they mean is decided by one rule for all of
  * them (SEP: Stream, Pull, Callback).
  */
-import type { Delivery, Drain, Position, ServerCapability, StreamWindow, Subscription } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Delivery,
+  Drain,
+  Position,
+  ServerCapability,
+  StreamWindow,
+  Subscription,
+} from '../../../spec-schema/draft/schema.ts';
 import { lastCovered } from '../../protocol/core/apply.ts';
 import { sleep, type Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import { PULL_EVENTS_DEFAULT, RETRY_AFTER_MAX_MS, STREAM_BYTES_DEFAULT, STREAM_EVENTS_DEFAULT } from '../../protocol/wire/limits.ts';
+import {
+  PULL_EVENTS_DEFAULT,
+  RETRY_AFTER_MAX_MS,
+  STREAM_BYTES_DEFAULT,
+  STREAM_EVENTS_DEFAULT,
+} from '../../protocol/wire/limits.ts';
 import type { Acknowledger } from './acknowledger.ts';
 import type { TriggersApi } from '../sdk/triggers-api.ts';
 import type { Sink } from '../options.ts';
@@ -40,30 +52,56 @@ export interface DrainContext {
 const LADDER: readonly Drain[] = ['callback', 'stream', 'pull'];
 
 /** What to try, in this order. */
-export function drainsToTry(wanted: 'auto' | Drain, hasCallback: boolean, capability: ServerCapability): readonly Drain[] {
+export function drainsToTry(
+  wanted: 'auto' | Drain,
+  hasCallback: boolean,
+  capability: ServerCapability,
+): readonly Drain[] {
   const from = wanted === 'auto' ? 0 : LADDER.indexOf(wanted);
-  return LADDER.slice(from).filter((drain) => capability.drains.includes(drain) && (drain !== 'callback' || hasCallback));
+  return LADDER.slice(from).filter(
+    (drain) => capability.drains.includes(drain) && (drain !== 'callback' || hasCallback),
+  );
 }
 
-export const drains: Readonly<Record<Drain, (context: DrainContext) => AsyncGenerator<Delivery, void>>> = { stream, pull, callback };
+export const drains: Readonly<
+  Record<Drain, (context: DrainContext) => AsyncGenerator<Delivery, void>>
+> = { stream, pull, callback };
 
 /** In a healthy stream an open window and an event that waits do not go together: after so many heartbeats it is broken. */
 const STALLED_HEARTBEATS = 3;
 /** So many windows of bytes may wait for the application: the window is for events alone, and counted in the server's way of writing them. */
 const UNREAD_WINDOWS = 4;
 
-async function* stream({ api, signal, subscriptionId, position, window, silenceMs, acks, acknowledgeByCall }: DrainContext): AsyncGenerator<Delivery, void> {
+async function* stream({
+  api,
+  signal,
+  subscriptionId,
+  position,
+  window,
+  silenceMs,
+  acks,
+  acknowledgeByCall,
+}: DrainContext): AsyncGenerator<Delivery, void> {
   acknowledgeByCall(true);
   const queue = new AsyncQueue<{ readonly delivery: Delivery; readonly bytes: number }>();
   const stop = new AbortController();
-  const credit = { events: window.events ?? STREAM_EVENTS_DEFAULT, bytes: window.bytes ?? STREAM_BYTES_DEFAULT };
+  const credit = {
+    events: window.events ?? STREAM_EVENTS_DEFAULT,
+    bytes: window.bytes ?? STREAM_BYTES_DEFAULT,
+  };
   const after = position();
   let { epoch, sequence: received } = after;
   let inFlight: number[] = [];
   let stalled = 0;
   let unread = 0;
-  const end = (): void => { queue.end(); stop.abort(); };
-  const fail = (error: unknown): void => { queue.fail(error); stop.abort(); };
+  const end = (): void => {
+    queue.end();
+    stop.abort();
+  };
+  const fail = (error: unknown): void => {
+    queue.fail(error);
+    stop.abort();
+  };
 
   const onDelivery = (delivery: Delivery): void => {
     if (delivery.epoch !== epoch) {
@@ -75,9 +113,17 @@ async function* stream({ api, signal, subscriptionId, position, window, silenceM
     received = Math.max(received, lastCovered(delivery));
     inFlight = inFlight.filter((sequence) => sequence > acks.done.sequence);
     for (const { sequence } of delivery.events) if (sequence > before) inFlight.push(sequence);
-    if (inFlight.length > credit.events) return fail(broken('window', 'it sent more than the window allows'));
-    stalled = received === before && delivery.head > received && inFlight.length === 0 && delivery.status === 'active' ? stalled + 1 : 0;
-    if (stalled >= STALLED_HEARTBEATS) return fail(broken('stalled', 'its heartbeats tell of events that it does not send'));
+    if (inFlight.length > credit.events)
+      return fail(broken('window', 'it sent more than the window allows'));
+    stalled =
+      received === before &&
+      delivery.head > received &&
+      inFlight.length === 0 &&
+      delivery.status === 'active'
+        ? stalled + 1
+        : 0;
+    if (stalled >= STALLED_HEARTBEATS)
+      return fail(broken('stalled', 'its heartbeats tell of events that it does not send'));
     // A heartbeat that nobody has time for says nothing that the next one does not say.
     if (queue.size > 0 && received === before && !delivery.terminated) return;
     const bytes = JSON.stringify(delivery).length;
@@ -87,8 +133,19 @@ async function* stream({ api, signal, subscriptionId, position, window, silenceM
     queue.push({ delivery, bytes });
   };
   api
-    .stream({ subscriptionId, after, window: credit }, { signal: AbortSignal.any([signal, stop.signal]), onDelivery, onUnacceptable: fail, ...(silenceMs === undefined ? {} : { silenceMs }) })
-    .then(() => queue.end(), (error: unknown) => queue.fail(error));
+    .stream(
+      { subscriptionId, after, window: credit },
+      {
+        signal: AbortSignal.any([signal, stop.signal]),
+        onDelivery,
+        onUnacceptable: fail,
+        ...(silenceMs === undefined ? {} : { silenceMs }),
+      },
+    )
+    .then(
+      () => queue.end(),
+      (error: unknown) => queue.fail(error),
+    );
   try {
     for await (const { delivery, bytes } of queue) {
       unread -= bytes;
@@ -116,20 +173,34 @@ async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
     if (advances && result.hasMore) continue;
     // A long poll may be repeated at once, if it was one (SEP: Pull).
     if (waitMs > 0 && (advances || clock.now() - startedAt >= waitMs * PULLED_TOO_SOON)) continue;
-    await sleep(clock, Math.min(RETRY_AFTER_MAX_MS, Math.max(result.nextPollMs, waitMs > 0 ? LONG_POLL_PAUSE_MS : PAUSE_MIN_MS)), signal);
+    await sleep(
+      clock,
+      Math.min(
+        RETRY_AFTER_MAX_MS,
+        Math.max(result.nextPollMs, waitMs > 0 ? LONG_POLL_PAUSE_MS : PAUSE_MIN_MS),
+      ),
+      signal,
+    );
     signal.throwIfAborted();
   }
 }
 
 /** `advances`: there is something after the position that was asked from; else asking again at once would bring the same. */
-async function pullOnce({ api, acks, signal, subscriptionId, position, window }: DrainContext, waitMs: number) {
+async function pullOnce(
+  { api, acks, signal, subscriptionId, position, window }: DrainContext,
+  waitMs: number,
+) {
   const ack = await acks.take();
   const after = position();
   const maxEvents = window.events ?? PULL_EVENTS_DEFAULT;
-  const result = await api.pull({ subscriptionId, after, maxEvents, waitMs, ...(ack ? { ack } : {}) }, { signal });
+  const result = await api.pull(
+    { subscriptionId, after, maxEvents, waitMs, ...(ack ? { ack } : {}) },
+    { signal },
+  );
   const sameLog = result.subscriptionId === subscriptionId && result.epoch === after.epoch;
   const advances = sameLog && lastCovered(result) > after.sequence;
-  if (sameLog && !advances && (result.hasMore || result.head > after.sequence)) throw broken('stalled', 'it tells of events that it does not send');
+  if (sameLog && !advances && (result.hasMore || result.head > after.sequence))
+    throw broken('stalled', 'it tells of events that it does not send');
   if (ack && sameLog) {
     if (result.acked < ack.sequence) throw broken('ack', 'it does not keep what was acknowledged');
     acks.settle(ack);
@@ -176,16 +247,21 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
         continue;
       }
       const subscription = await api.get({ subscriptionId }, { signal });
-      if ('notModified' in subscription) throw broken('result', 'it answered "not modified" to no question');
+      if ('notModified' in subscription)
+        throw broken('result', 'it answered "not modified" to no question');
       context.note(subscription);
       const { epoch, sequence } = position();
       if (subscription.epoch !== epoch || subscription.head > sequence) yield* catchUp(context);
       // Detached by a 410, or suspended: register it again.
-      if (!subscription.callback || subscription.status === 'suspended') throw new LocalError('unreachable', 'The server has stopped calling back.', { reason: 'callback' });
+      if (!subscription.callback || subscription.status === 'suspended')
+        throw new LocalError('unreachable', 'The server has stopped calling back.', {
+          reason: 'callback',
+        });
     }
   } finally {
     detach();
   }
 }
 
-const broken = (reason: string, problem: string) => new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { reason });
+const broken = (reason: string, problem: string) =>
+  new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { reason });

@@ -2,8 +2,21 @@
  * Where the reader stands in its log, and what it has to tell about it: the one rule of the core, the moves from one life of a
  * log to the next, and every loss that comes with them (SEP: Applying a delivery, Recovery by the client).
  */
-import type { Delivery, Event, FinalPosition, Position, Subscription } from '../../../spec-schema/draft/schema.ts';
-import { advance, begin, move, receive, type Cursor, type AppliedEntry } from '../../protocol/core/apply.ts';
+import type {
+  Delivery,
+  Event,
+  FinalPosition,
+  Position,
+  Subscription,
+} from '../../../spec-schema/draft/schema.ts';
+import {
+  advance,
+  begin,
+  move,
+  receive,
+  type Cursor,
+  type AppliedEntry,
+} from '../../protocol/core/apply.ts';
 import type { EpochItem, LostItem } from '../../protocol/ledger/items.ts';
 import type { PositionRecord } from '../../protocol/ledger/ledger.ts';
 import { RecentEvents } from '../../protocol/ledger/recent-events.ts';
@@ -21,17 +34,29 @@ export class LogReader {
   #gone = false;
 
   /** `moved` runs whenever the cursor leaves one life of the log for another, or goes back in it. */
-  constructor(record: PositionRecord | undefined, { subscriptionId, epoch, acked }: Named, moved: (cursor: Cursor) => void) {
+  constructor(
+    record: PositionRecord | undefined,
+    { subscriptionId, epoch, acked }: Named,
+    moved: (cursor: Cursor) => void,
+  ) {
     this.#cursor = record ? cursorOf(record) : begin({ subscriptionId, epoch, sequence: acked });
     this.#moved = moved;
   }
 
-  get cursor(): Cursor { return this.#cursor; }
-  get position(): Position { return positionOf(this.#cursor); }
+  get cursor(): Cursor {
+    return this.#cursor;
+  }
+  get position(): Position {
+    return positionOf(this.#cursor);
+  }
 
   /** The next loss to tell. */
-  news(): EpochItem | LostItem | undefined { return this.#news.shift(); }
-  get hasNews(): boolean { return this.#news.length > 0; }
+  news(): EpochItem | LostItem | undefined {
+    return this.#news.shift();
+  }
+  get hasNews(): boolean {
+    return this.#news.length > 0;
+  }
 
   /** What of a delivery is new. Null = of a life that is over. Throws `LocalError` `peer_misbehaved`. */
   read(delivery: Delivery): readonly AppliedEntry<Event>[] | null {
@@ -48,7 +73,10 @@ export class LogReader {
       case 'hole':
         throw misbehaved('hole', `numbers ${verdict.expected} to ${verdict.after} are missing`);
       case 'unsound':
-        throw misbehaved('delivery', `number ${verdict.at} is missing, doubled or out of order in a delivery`);
+        throw misbehaved(
+          'delivery',
+          `number ${verdict.at} is missing, doubled or out of order in a delivery`,
+        );
     }
   }
 
@@ -71,7 +99,8 @@ export class LogReader {
   leaveEpoch(epoch: string): void {
     const { past } = this.#cursor;
     // From a life that was left nothing is applied any more (SEP: Applying a delivery).
-    if (epoch === this.#cursor.epoch || past.includes(epoch)) throw misbehaved('epoch', 'it says that a log has a new life, and names an old one');
+    if (epoch === this.#cursor.epoch || past.includes(epoch))
+      throw misbehaved('epoch', 'it says that a log has a new life, and names an old one');
     const previous = this.position;
     this.#go({ ...this.#cursor, epoch, sequence: 0 });
     this.#news.push({ type: 'epoch', previous, current: this.position });
@@ -80,7 +109,8 @@ export class LogReader {
   /** The server has less than it had sent: up to `has`. Throws `LocalError` `peer_misbehaved` when that is enough. */
   rewind(final: FinalPosition, has: number): void {
     if (final.epoch !== this.#cursor.epoch) return this.leaveEpoch(final.epoch);
-    if (has >= this.#cursor.sequence || final.acked > has) throw misbehaved('position', 'it refuses a position that it has');
+    if (has >= this.#cursor.sequence || final.acked > has)
+      throw misbehaved('position', 'it refuses a position that it has');
     this.#lose('rewound', final);
     this.#goto({ ...this.#cursor, sequence: final.acked });
   }
@@ -98,7 +128,8 @@ export class LogReader {
 
   /** Goes on with the subscription that there is now. */
   adopt({ subscriptionId, epoch, acked }: Named): void {
-    if (this.#gone || subscriptionId !== this.#cursor.subscriptionId) this.#go({ subscriptionId, epoch, sequence: acked });
+    if (this.#gone || subscriptionId !== this.#cursor.subscriptionId)
+      this.#go({ subscriptionId, epoch, sequence: acked });
     else if (epoch !== this.#cursor.epoch) this.leaveEpoch(epoch);
     this.#gone = false;
   }
@@ -107,7 +138,11 @@ export class LogReader {
     this.#news.push({ type: 'lost', reason, last: this.position, ...(final ? { final } : {}) });
   }
 
-  #go(to: { readonly subscriptionId: string; readonly epoch: string; readonly sequence: number }): void {
+  #go(to: {
+    readonly subscriptionId: string;
+    readonly epoch: string;
+    readonly sequence: number;
+  }): void {
     this.#goto(move(this.#cursor, to));
   }
 
@@ -118,6 +153,12 @@ export class LogReader {
   }
 }
 
-const cursorOf = ({ subscriptionId, epoch, sequence, past }: PositionRecord): Cursor => ({ subscriptionId, epoch, sequence, past });
+const cursorOf = ({ subscriptionId, epoch, sequence, past }: PositionRecord): Cursor => ({
+  subscriptionId,
+  epoch,
+  sequence,
+  past,
+});
 const positionOf = ({ epoch, sequence }: Position): Position => ({ epoch, sequence });
-export const misbehaved = (reason: string, problem: string) => new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { reason });
+export const misbehaved = (reason: string, problem: string) =>
+  new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { reason });

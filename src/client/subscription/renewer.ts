@@ -2,7 +2,12 @@
  * The subscription on the server: obtained, kept alive, taken over when it is configured differently. Renews by itself,
  * whether or not the application is reading (SEP: Lifetime, Recovery by the client).
  */
-import type { KeyConflictData, SubscribeParams, Subscription, UpdateParams } from '../../../spec-schema/draft/schema.ts';
+import type {
+  KeyConflictData,
+  SubscribeParams,
+  Subscription,
+  UpdateParams,
+} from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { sameSelect } from '../../protocol/wire/canonical.ts';
 import { WireError } from '../../protocol/wire/errors.ts';
@@ -44,13 +49,19 @@ export class Renewer {
     options.signal.addEventListener('abort', () => this.#cancel?.(), { once: true });
   }
 
-  get subscription(): Subscription | undefined { return this.#subscription; }
+  get subscription(): Subscription | undefined {
+    return this.#subscription;
+  }
   /** False after a renewal that was given up, until it is obtained again. */
-  get isKept(): boolean { return this.#isKept; }
+  get isKept(): boolean {
+    return this.#isKept;
+  }
 
   /** Takes note of newer counters or configuration, from wherever they came. Throws `LocalError` `peer_misbehaved`. */
   note(subscription: Subscription): void {
-    this.#subscription = this.#subscription ? expected(subscription, this.#subscription) : subscription;
+    this.#subscription = this.#subscription
+      ? expected(subscription, this.#subscription)
+      : subscription;
   }
 
   /** Creates the subscription, or finds it by its key; one with the same selections is given the wanted configuration. */
@@ -61,34 +72,55 @@ export class Renewer {
     return found;
   }
 
-  async #subscribe(params: SubscribeRequest['params'], attempts: number): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
+  async #subscribe(
+    params: SubscribeRequest['params'],
+    attempts: number,
+  ): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
     const { api, signal } = this.#o;
     try {
       const { created, ...subscription } = await api.subscribe(params, { signal });
       return { subscription: expected(subscription, params), created };
     } catch (error) {
-      if (attempts === 0 || !(error instanceof WireError) || !error.is('Conflict') || error.data.kind !== 'key') throw error;
+      if (
+        attempts === 0 ||
+        !(error instanceof WireError) ||
+        !error.is('Conflict') ||
+        error.data.kind !== 'key'
+      )
+        throw error;
       const adopted = await this.#adopt(params, error.data, error);
-      return adopted ? { subscription: adopted, created: false } : this.#subscribe(params, attempts - 1);
+      return adopted
+        ? { subscription: adopted, created: false }
+        : this.#subscribe(params, attempts - 1);
     }
   }
 
   /** Undefined = it changed or ended meanwhile: subscribe again. */
-  async #adopt(params: SubscribeRequest['params'], { subscriptionId }: KeyConflictData, conflict: WireError): Promise<Subscription | undefined> {
+  async #adopt(
+    params: SubscribeRequest['params'],
+    { subscriptionId }: KeyConflictData,
+    conflict: WireError,
+  ): Promise<Subscription | undefined> {
     const { api, signal } = this.#o;
     try {
       const existing = await api.get({ subscriptionId }, { signal });
       if ('notModified' in existing || !sameSelect(existing.select, params.select)) throw conflict;
-      const updated = await api.update({
-        subscriptionId,
-        ifMatch: existing.etag,
-        onFailure: params.onFailure ?? 'suspend',
-        ...(params.ttlMs === undefined ? {} : { ttlMs: params.ttlMs }),
-        ...(params.callback || existing.callback ? { callback: params.callback ?? null } : {}),
-      }, { signal });
+      const updated = await api.update(
+        {
+          subscriptionId,
+          ifMatch: existing.etag,
+          onFailure: params.onFailure ?? 'suspend',
+          ...(params.ttlMs === undefined ? {} : { ttlMs: params.ttlMs }),
+          ...(params.callback || existing.callback ? { callback: params.callback ?? null } : {}),
+        },
+        { signal },
+      );
       return expected(updated, { key: params.key, subscriptionId });
     } catch (error) {
-      const changed = error instanceof WireError && error !== conflict && (error.is('NotFound') || (error.is('Conflict') && error.data.kind === 'etag'));
+      const changed =
+        error instanceof WireError &&
+        error !== conflict &&
+        (error.is('NotFound') || (error.is('Conflict') && error.data.kind === 'etag'));
       if (changed) return undefined;
       throw error;
     }
@@ -127,7 +159,10 @@ export class Renewer {
     try {
       const wanted = await this.#o.wanted();
       const { callback, ttlMs } = wanted.params;
-      const change: UpdateParams = { subscriptionId: current.subscriptionId, ttlMs: ttlMs === undefined ? current.ttlMs : ttlMs };
+      const change: UpdateParams = {
+        subscriptionId: current.subscriptionId,
+        ttlMs: ttlMs === undefined ? current.ttlMs : ttlMs,
+      };
       if (callback && callback.url !== this.#callbackUrl) change.callback = callback;
       this.#keep(expected(await api.update(change, { signal }), current), wanted);
     } catch (error) {
@@ -153,9 +188,16 @@ export class Renewer {
 }
 
 /** The subscription, if it is the one that was asked for, and its counters can be. */
-function expected(subscription: Subscription, { key, subscriptionId }: { readonly key: string; readonly subscriptionId?: string }): Subscription {
-  const isOurs = subscription.key === key && (subscriptionId === undefined || subscription.subscriptionId === subscriptionId);
-  if (!isOurs) throw misbehaved('subscription', 'it answers with another subscription than it was asked for');
-  if (subscription.acked > subscription.head) throw misbehaved('subscription', '"acked" is beyond "head"');
+function expected(
+  subscription: Subscription,
+  { key, subscriptionId }: { readonly key: string; readonly subscriptionId?: string },
+): Subscription {
+  const isOurs =
+    subscription.key === key &&
+    (subscriptionId === undefined || subscription.subscriptionId === subscriptionId);
+  if (!isOurs)
+    throw misbehaved('subscription', 'it answers with another subscription than it was asked for');
+  if (subscription.acked > subscription.head)
+    throw misbehaved('subscription', '"acked" is beyond "head"');
   return subscription;
 }

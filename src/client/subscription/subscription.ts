@@ -2,7 +2,13 @@
  * One subscription as the application sees it: an iterator of events in order, and of everything that was lost. Behind it the
  * grant renews, a drain fills, the reader decides, the ledger remembers, and every error has one answer.
  */
-import type { Delivery, Drain, Event, Position, Subscription } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Delivery,
+  Drain,
+  Event,
+  Position,
+  Subscription,
+} from '../../../spec-schema/draft/schema.ts';
 import type { Cursor, AppliedEntry } from '../../protocol/core/apply.ts';
 import { sleep, systemClock, type Clock } from '../../protocol/lib/clock.ts';
 import { memoryLedger, type Ledger } from '../../protocol/ledger/ledger.ts';
@@ -62,9 +68,17 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   /** @internal Made by `TriggersClient.subscribe`. */
   constructor(api: TriggersApi, options: SubscribeOptions) {
     const { capability } = api.connection;
-    if (!capability) throw new LocalError('not_supported', 'The server does not declare the triggers extension.', { reason: 'capability' });
+    if (!capability)
+      throw new LocalError('not_supported', 'The server does not declare the triggers extension.', {
+        reason: 'capability',
+      });
     this.#modes = drainsToTry(options.drain ?? 'auto', options.callback !== undefined, capability);
-    if (this.#modes.length === 0) throw new LocalError('not_supported', 'The server offers none of the drains that may be used.', { reason: 'drain' });
+    if (this.#modes.length === 0)
+      throw new LocalError(
+        'not_supported',
+        'The server offers none of the drains that may be used.',
+        { reason: 'drain' },
+      );
     this.#api = api;
     this.#durability = capability.durability;
     this.#o = options;
@@ -72,10 +86,16 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#clock = options.tuning?.clock ?? systemClock;
     this.#ledger = options.ledger ?? memoryLedger();
     this.#backoff = new Backoff(options.tuning?.backoff);
-    options.signal?.addEventListener('abort', () => this.#shut(), { once: true, signal: this.#stop.signal });
+    options.signal?.addEventListener('abort', () => this.#shut(), {
+      once: true,
+      signal: this.#stop.signal,
+    });
     if (options.signal?.aborted) this.#shut();
     this.#renewer = new Renewer({
-      api: api, clock: this.#clock, backoff: options.tuning?.backoff ?? {}, signal: this.#stop.signal,
+      api: api,
+      clock: this.#clock,
+      backoff: options.tuning?.backoff ?? {},
+      signal: this.#stop.signal,
       wanted: () => this.#wanted(),
       lost: (error) => {
         this.#notRenewed = error;
@@ -85,16 +105,28 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   /** As last seen; undefined until {@link ready}. */
-  get subscription(): Subscription | undefined { return this.#renewer.subscription; }
+  get subscription(): Subscription | undefined {
+    return this.#renewer.subscription;
+  }
   /** What it is doing; `onState` tells of every change. */
-  get state(): SubscriptionState { return this.#state; }
+  get state(): SubscriptionState {
+    return this.#state;
+  }
   /** Everything up to here has been finished by the application; undefined until {@link ready}. */
-  get position(): Position | undefined { return this.#acks?.done; }
+  get position(): Position | undefined {
+    return this.#acks?.done;
+  }
 
   /** What can be relied on at the moment. */
   get guarantee(): Guarantee {
     this.#durability = this.#api.connection.capability?.durability ?? this.#durability;
-    return { order: 'total', loss: 'none silent', gaps: 'exact', drain: this.#drain, durability: this.#durability };
+    return {
+      order: 'total',
+      loss: 'none silent',
+      gaps: 'exact',
+      drain: this.#drain,
+      durability: this.#durability,
+    };
   }
 
   /**
@@ -112,7 +144,11 @@ export class TriggersSubscription implements AsyncIterable<Item> {
    * the server does not keep the protocol, or what {@link ready} rejects with.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, undefined> {
-    if (this.#iterating) throw new LocalError('config_invalid', 'A subscription is iterated once. Subscribe again with the same key and ledger.');
+    if (this.#iterating)
+      throw new LocalError(
+        'config_invalid',
+        'A subscription is iterated once. Subscribe again with the same key and ledger.',
+      );
     this.#iterating = true;
     let failure: unknown;
     try {
@@ -150,8 +186,12 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     }
   }
 
-  get #server(): string { return this.#api.connection.server; }
-  get #drain(): Drain { return this.#modes[this.#mode]!; }
+  get #server(): string {
+    return this.#api.connection.server;
+  }
+  get #drain(): Drain {
+    return this.#modes[this.#mode]!;
+  }
 
   /* -------------------------------------------------- subscribing ------------------------------------------------------- */
 
@@ -173,7 +213,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
         return (await this.#renewer.obtain()).subscription;
       } catch (error) {
         this.#stop.signal.throwIfAborted();
-        if (recoveryOf(error).do === 'descend' && this.#mode + 1 < this.#modes.length) this.#mode += 1;
+        if (recoveryOf(error).do === 'descend' && this.#mode + 1 < this.#modes.length)
+          this.#mode += 1;
         else if (isTransient(error)) await this.#pause(error);
         else throw error;
       }
@@ -187,7 +228,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     if (since !== undefined) params.since = since;
     if (onFailure !== undefined) params.onFailure = onFailure;
     if (this.#drain !== 'callback') return { params, renewAt: null };
-    const { url, secret, renewAt } = await callback!.register({ audience: this.#server, key: this.key });
+    const { url, secret, renewAt } = await callback!.register({
+      audience: this.#server,
+      key: this.key,
+    });
     return { params: { ...params, callback: { url, secret } }, renewAt };
   }
 
@@ -195,7 +239,9 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   async #join(subscription: Subscription): Promise<void> {
     if (this.#reader.isReplacedBy(subscription)) {
       const { subscriptionId } = this.#reader.cursor;
-      const answer = await this.#api.get({ subscriptionId }, { signal: this.#stop.signal }).catch((error: unknown) => error);
+      const answer = await this.#api
+        .get({ subscriptionId }, { signal: this.#stop.signal })
+        .catch((error: unknown) => error);
       const ended = answer instanceof WireError && answer.is('NotFound') ? answer.data : undefined;
       this.#reader.lose(ended?.reason ?? 'replaced', ended?.final);
     }
@@ -223,14 +269,26 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   async #acknowledge(position: Position): Promise<void> {
-    const { epoch, acked } = await this.#api.ack({ subscriptionId: this.#reader.cursor.subscriptionId, position }, { signal: this.#stop.signal });
-    if (epoch !== position.epoch || acked < position.sequence) throw misbehaved('ack', 'it does not keep what was acknowledged');
+    const { epoch, acked } = await this.#api.ack(
+      { subscriptionId: this.#reader.cursor.subscriptionId, position },
+      { signal: this.#stop.signal },
+    );
+    if (epoch !== position.epoch || acked < position.sequence)
+      throw misbehaved('ack', 'it does not keep what was acknowledged');
   }
 
   async #save({ subscriptionId, epoch, sequence, past }: Cursor): Promise<void> {
     const name = `${subscriptionId} ${epoch} ${sequence}`;
     if (name === this.#saved) return;
-    await this.#ledger.save({ kind: 'position', server: this.#server, key: this.key, subscriptionId, epoch, sequence, past });
+    await this.#ledger.save({
+      kind: 'position',
+      server: this.#server,
+      key: this.key,
+      subscriptionId,
+      epoch,
+      sequence,
+      past,
+    });
     this.#saved = name;
   }
 
@@ -245,12 +303,17 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#notRenewed = undefined;
     const startedAt = this.#clock.now();
     this.#acks!.resume();
-    this.#tell({ phase: 'draining', drain: this.#drain, ...(this.#mode > 0 ? { fellBackFrom: this.#modes[0]! } : {}) });
+    this.#tell({
+      phase: 'draining',
+      drain: this.#drain,
+      ...(this.#mode > 0 ? { fellBackFrom: this.#modes[0]! } : {}),
+    });
     try {
       round.signal.throwIfAborted();
       for await (const delivery of drains[this.#drain](this.#context(round.signal))) {
         const isOurs = yield* this.#take(delivery);
-        if (isOurs && delivery.terminated) return new SubscriptionEnded(delivery.terminated.reason, delivery);
+        if (isOurs && delivery.terminated)
+          return new SubscriptionEnded(delivery.terminated.reason, delivery);
       }
       return undefined;
     } catch (error) {
@@ -266,7 +329,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   #context(round: AbortSignal): DrainContext {
     const { window = {}, tuning = {}, callback } = this.#o;
     return {
-      api: this.#api, clock: this.#clock, acks: this.#acks!, signal: AbortSignal.any([round, this.#stop.signal]),
+      api: this.#api,
+      clock: this.#clock,
+      acks: this.#acks!,
+      signal: AbortSignal.any([round, this.#stop.signal]),
       subscriptionId: this.#reader.cursor.subscriptionId,
       position: () => this.#reader.position,
       missed: this.#missed,
@@ -277,7 +343,9 @@ export class TriggersSubscription implements AsyncIterable<Item> {
       checkMs: tuning.checkMs ?? CHECK_MS,
       attach: (sink: Sink) => callback!.attach({ audience: this.#server, key: this.key }, sink),
       note: (subscription) => this.#renewer.note(subscription),
-      acknowledgeByCall: (byCall) => { this.#byCall = byCall; },
+      acknowledgeByCall: (byCall) => {
+        this.#byCall = byCall;
+      },
     };
   }
 
@@ -285,7 +353,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   async *#take(delivery: Delivery): AsyncGenerator<Item, boolean> {
     const entries = delivery.key === this.key ? this.#reader.read(delivery) : null;
     // Late messages of an earlier life are to be expected at a callback only.
-    if (entries === null && this.#drain !== 'callback') throw misbehaved('stale', 'it sent a delivery of another log, or of one that has ended');
+    if (entries === null && this.#drain !== 'callback')
+      throw misbehaved('stale', 'it sent a delivery of another log, or of one that has ended');
     if (entries === null) return false;
     yield* this.#tellNews();
     this.#noteCounters(delivery);
@@ -311,7 +380,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
 
   #noteCounters({ epoch, head, acked, etag, status, expiresAt }: Delivery): void {
     const { subscription } = this.#renewer;
-    if (subscription) this.#renewer.note({ ...subscription, epoch, head, acked, etag, status, expiresAt });
+    if (subscription)
+      this.#renewer.note({ ...subscription, epoch, head, acked, etag, status, expiresAt });
   }
 
   /** Tells of losses, and remembers having told. */
@@ -325,8 +395,11 @@ export class TriggersSubscription implements AsyncIterable<Item> {
 
   /** Decides what the end of a round means; throws when it is the end of all. */
   #recover(error: unknown): void {
-    const decision: Recovery = error === undefined ? { do: 'retry', strike: false } : recoveryOf(error);
-    const pauseFor = error ?? new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' });
+    const decision: Recovery =
+      error === undefined ? { do: 'retry', strike: false } : recoveryOf(error);
+    const pauseFor =
+      error ??
+      new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' });
     // What could not be obtained is still wanted.
     const { obtain = !this.#renewer.isKept } = this.#todo;
     this.#todo = { pauseFor };
@@ -395,7 +468,9 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   async #leave(failure: unknown): Promise<void> {
     let error = failure;
     if (!this.#stop.signal.aborted && failure === undefined) {
-      await this.#acks?.flush().catch((unsaid: unknown) => { error = unsaid; });
+      await this.#acks?.flush().catch((unsaid: unknown) => {
+        error = unsaid;
+      });
     }
     this.#shut(error);
   }
@@ -403,6 +478,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   #shut(error?: unknown): void {
     this.#acks?.close(error ?? new LocalError('closed', 'The subscription has been closed here.'));
     this.#stop.abort(new LocalError('closed', 'The subscription has been closed here.'));
-    if (this.#state.phase !== 'ended') this.#tell({ phase: 'ended', ...(error === undefined ? {} : { error }) });
+    if (this.#state.phase !== 'ended')
+      this.#tell({ phase: 'ended', ...(error === undefined ? {} : { error }) });
   }
 }

@@ -49,7 +49,11 @@ export type Received<E> =
 const PAST_EPOCHS_MAX = 8;
 
 /** Which log, and the number before the first one to take. */
-interface Start { readonly subscriptionId: string; readonly epoch: string; readonly sequence: number }
+interface Start {
+  readonly subscriptionId: string;
+  readonly epoch: string;
+  readonly sequence: number;
+}
 
 /** The cursor of a receiver that knows nothing of the subscription yet. */
 export function begin({ subscriptionId, epoch, sequence }: Start): Cursor {
@@ -58,7 +62,10 @@ export function begin({ subscriptionId, epoch, sequence }: Start): Cursor {
 
 /** The cursor in another life of the log, or in another log; the life that was left is remembered. */
 export function move(cursor: Cursor, to: Start): Cursor {
-  const past = [cursor.epoch, ...cursor.past.filter((epoch) => epoch !== cursor.epoch)].slice(0, PAST_EPOCHS_MAX);
+  const past = [cursor.epoch, ...cursor.past.filter((epoch) => epoch !== cursor.epoch)].slice(
+    0,
+    PAST_EPOCHS_MAX,
+  );
   return { ...begin(to), past };
 }
 
@@ -68,20 +75,30 @@ export function advance(cursor: Cursor, sequence: number): Cursor {
 }
 
 /** Judges a delivery against a cursor. */
-export function receive<E extends { readonly sequence: number }>(cursor: Cursor, delivery: Covering<E>): Received<E> {
+export function receive<E extends { readonly sequence: number }>(
+  cursor: Cursor,
+  delivery: Covering<E>,
+): Received<E> {
   const { epoch, subscriptionId, after } = delivery;
   if (epoch !== cursor.epoch || subscriptionId !== cursor.subscriptionId) {
     if (epoch === cursor.epoch || cursor.past.includes(epoch)) return { kind: 'stale' };
     const replaced = subscriptionId !== cursor.subscriptionId;
     // A new life numbers its rest from 1 and all of it counts; another log is joined where its sender is.
-    return { kind: 'moved', cursor: move(cursor, { subscriptionId, epoch, sequence: replaced ? after : 0 }), replaced };
+    return {
+      kind: 'moved',
+      cursor: move(cursor, { subscriptionId, epoch, sequence: replaced ? after : 0 }),
+      replaced,
+    };
   }
   if (after > cursor.sequence) return { kind: 'hole', expected: cursor.sequence + 1, after };
   return walk(cursor, delivery);
 }
 
 /** Merges events and gaps by number; what is at or below the cursor is known and falls away. */
-function walk<E extends { readonly sequence: number }>(cursor: Cursor, delivery: Covering<E>): Received<E> {
+function walk<E extends { readonly sequence: number }>(
+  cursor: Cursor,
+  delivery: Covering<E>,
+): Received<E> {
   const { epoch, events } = delivery;
   const gaps = delivery.gaps ?? [];
   const entries: AppliedEntry<E>[] = [];
@@ -94,12 +111,18 @@ function walk<E extends { readonly sequence: number }>(cursor: Cursor, delivery:
     if (event?.sequence === last + 1) {
       last += 1;
       nextEvent += 1;
-      if (last > cursor.sequence) entries.push({ type: 'event', event, position: { epoch, sequence: last } });
+      if (last > cursor.sequence)
+        entries.push({ type: 'event', event, position: { epoch, sequence: last } });
     } else if (gap?.from === last + 1 && gap.to >= gap.from) {
       const from = Math.max(gap.from, cursor.sequence + 1);
       last = gap.to;
       nextGap += 1;
-      if (last >= from) entries.push({ type: 'gap', gap: { from, to: last, reason: gap.reason }, position: { epoch, sequence: last } });
+      if (last >= from)
+        entries.push({
+          type: 'gap',
+          gap: { from, to: last, reason: gap.reason },
+          position: { epoch, sequence: last },
+        });
     } else {
       return { kind: 'unsound', at: last + 1 };
     }
@@ -108,6 +131,12 @@ function walk<E extends { readonly sequence: number }>(cursor: Cursor, delivery:
 }
 
 /** The last number a delivery covers; `after` when it covers nothing. */
-export function lastCovered(delivery: Pick<Covering<{ readonly sequence: number }>, 'after' | 'events' | 'gaps'>): number {
-  return Math.max(delivery.after, delivery.events.at(-1)?.sequence ?? 0, delivery.gaps?.at(-1)?.to ?? 0);
+export function lastCovered(
+  delivery: Pick<Covering<{ readonly sequence: number }>, 'after' | 'events' | 'gaps'>,
+): number {
+  return Math.max(
+    delivery.after,
+    delivery.events.at(-1)?.sequence ?? 0,
+    delivery.gaps?.at(-1)?.to ?? 0,
+  );
 }

@@ -24,9 +24,15 @@ export interface Sent {
 
 const NO_ACK: Outcome = { kind: 'transient', category: 'no_ack', retryAfterMs: null };
 const CONFIG: Outcome = { kind: 'config', category: 'http_4xx' };
-const transient = (category: FailureCategory) => (answer: Answer): Outcome => ({
-  kind: 'transient', category, retryAfterMs: honoursRetryAfter(answer.status) ? parseRetryAfter(answer.retryAfter, answer.now) : null,
-});
+const transient =
+  (category: FailureCategory) =>
+  (answer: Answer): Outcome => ({
+    kind: 'transient',
+    category,
+    retryAfterMs: honoursRetryAfter(answer.status)
+      ? parseRetryAfter(answer.retryAfter, answer.now)
+      : null,
+  });
 
 type Reading = (answer: Answer, sent: Sent) => Outcome;
 
@@ -68,7 +74,11 @@ function readStatement(answer: Answer, sent: Sent): Outcome {
  * Whether `{ ack, reject }` may answer this delivery: `after <= ack <= to`, `reject` is the number after `ack`, and something
  * is settled by it unless the delivery was empty. Checked again by `step`, where it guards the log itself.
  */
-export function acceptableStatement(ack: number, reject: number | null, { after, to }: Sent): boolean {
+export function acceptableStatement(
+  ack: number,
+  reject: number | null,
+  { after, to }: Sent,
+): boolean {
   if (!Number.isSafeInteger(ack) || ack < after || ack > to) return false;
   if (reject !== null) return reject === ack + 1 && reject <= to;
   return ack > after || after === to;

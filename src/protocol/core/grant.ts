@@ -28,5 +28,7 @@ export function grantTtl(suggested: number | null | undefined, policy: TtlPolicy
 /** When to renew, in ms from now; null when there is nothing to renew. `jitter` is uniform in [0, 1). */
 export function renewAfter(granted: number | null, jitter: number): number | null {
   if (granted === null) return null;
-  return Math.floor(granted * (RENEW_FRACTION_MIN + (RENEW_FRACTION_MAX - RENEW_FRACTION_MIN) * jitter));
+  return Math.floor(
+    granted * (RENEW_FRACTION_MIN + (RENEW_FRACTION_MAX - RENEW_FRACTION_MIN) * jitter),
+  );
 }

@@ -1,7 +1,13 @@
 /** How a callback's record of failures starts, and how a client's return wipes it. */
 import type { Health, Subscription } from './types.ts';
 
-export const HEALTHY: Health = { attempts: 0, configFailures: 0, failingSince: null, lastError: null, lastDeliveryAt: null };
+export const HEALTHY: Health = {
+  attempts: 0,
+  configFailures: 0,
+  failingSince: null,
+  lastError: null,
+  lastDeliveryAt: null,
+};
 
 /** Counters start again, but what went wrong last stays visible until the next success. */
 export function resetCounters(health: Health): Health {
@@ -10,5 +16,10 @@ export function resetCounters(health: Health): Health {
 
 /** SEP: Failure and suspension. Only something the client does comes here: a renewal, an update or a pull. */
 export function resumed(subscription: Subscription): Subscription {
-  return { ...subscription, suspended: false, version: subscription.version + 1, health: resetCounters(subscription.health) };
+  return {
+    ...subscription,
+    suspended: false,
+    version: subscription.version + 1,
+    health: resetCounters(subscription.health),
+  };
 }

@@ -22,5 +22,8 @@ export class InvariantError extends Error {
 /** Throws `invalid_input` unless `value` is an integer in `min … 2^53 - 1`. */
 export function requireInteger(name: string, value: number, min: number): void {
   if (Number.isSafeInteger(value) && value >= min) return;
-  throw new InvariantError('invalid_input', `${name} must be an integer of at least ${min}, got ${value}: fix the caller`);
+  throw new InvariantError(
+    'invalid_input',
+    `${name} must be an integer of at least ${min}, got ${value}: fix the caller`,
+  );
 }

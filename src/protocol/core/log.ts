@@ -42,7 +42,8 @@ export interface Batch<E> {
 /** Adds `from … to` to the gaps, joined to the last one if it continues it for the same reason. */
 function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void {
   const last = gaps.at(-1);
-  if (last !== undefined && last.reason === reason && last.to === from - 1) gaps[gaps.length - 1] = { ...last, to };
+  if (last !== undefined && last.reason === reason && last.to === from - 1)
+    gaps[gaps.length - 1] = { ...last, to };
   else gaps.push({ from, to, reason });
 }
 
@@ -53,7 +54,11 @@ function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void 
  * disk. Throws `InvariantError` `log_hole` when a number above `floor` is missing before an entry that is there.
  */
 export function assemble<E extends LogItem>(
-  after: number, entries: Iterable<E>, floor: number, head: number, limits: BatchLimits<E>,
+  after: number,
+  entries: Iterable<E>,
+  floor: number,
+  head: number,
+  limits: BatchLimits<E>,
 ): Batch<E> {
   const events: Readable<E>[] = [];
   const gaps: Gap[] = [];
@@ -67,14 +72,16 @@ export function assemble<E extends LogItem>(
   for (const entry of entries) {
     if (entry.sequence <= Math.max(after, floor)) continue;
     if (entry.sequence > head) break;
-    if (entry.sequence !== last + 1) throw hole(last + 1, `the next entry read is ${entry.sequence}`);
+    if (entry.sequence !== last + 1)
+      throw hole(last + 1, `the next entry read is ${entry.sequence}`);
     if (!isReadable(entry)) {
       // An entry whose event was forgotten without a word is retention's doing: nothing else deletes events.
       extend(gaps, entry.sequence, entry.sequence, entry.gap ?? 'retention');
     } else {
       const size = limits.sizeOf(entry);
       if (events.length >= limits.maxEvents) break;
-      if (bytes + size > limits.maxBytes && (events.length > 0 || limits.atLeastOne === false)) break;
+      if (bytes + size > limits.maxBytes && (events.length > 0 || limits.atLeastOne === false))
+        break;
       events.push(entry);
       bytes += size;
     }
@@ -88,5 +95,8 @@ function isReadable<E extends LogItem>(entry: E): entry is Readable<E> {
 }
 
 function hole(sequence: number, found: string): InvariantError {
-  return new InvariantError('log_hole', `log entry ${sequence} is missing and no gap explains it (${found}): the store lost it; restore it from a backup or rotate the epoch`);
+  return new InvariantError(
+    'log_hole',
+    `log entry ${sequence} is missing and no gap explains it (${found}): the store lost it; restore it from a backup or rotate the epoch`,
+  );
 }

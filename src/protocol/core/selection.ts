@@ -47,7 +47,8 @@ function* keysOf(lists: readonly (readonly string[])[], at = 0, prefix = ''): Ge
     yield prefix;
     return;
   }
-  for (const text of lists[at]!) yield* keysOf(lists, at + 1, at === 0 ? text : prefix + SEPARATOR + text);
+  for (const text of lists[at]!)
+    yield* keysOf(lists, at + 1, at === 0 ? text : prefix + SEPARATOR + text);
 }
 
 function combinations(lists: readonly (readonly string[])[]): number {
@@ -75,12 +76,14 @@ export class MatchIndex {
       const args = Object.keys(selection.arguments).sort();
       const shape = this.#shapeOf(selection.name, args);
       const lists = args.map((arg) => textsOf(selection.arguments[arg]));
-      if (combinations(lists) <= KEYS_MAX) for (const key of keysOf(lists)) buckets.add(bucketOf(shape, key));
+      if (combinations(lists) <= KEYS_MAX)
+        for (const key of keysOf(lists)) buckets.add(bucketOf(shape, key));
       else this.#addWide(shape, row, lists);
       this.#dropIfEmpty(shape, buckets);
     }
     for (const bucket of buckets) insertRow(bucket.rows, row);
-    if (buckets.size > 0) this.#places.set(row, buckets.size === 1 ? [...buckets][0]! : [...buckets]);
+    if (buckets.size > 0)
+      this.#places.set(row, buckets.size === 1 ? [...buckets][0]! : [...buckets]);
   }
 
   /** Forgets a row; an unknown one is no mistake. */
@@ -111,7 +114,8 @@ export class MatchIndex {
       const lists = values.map(textsOf);
       for (const bucket of lookUp(shape, lists)) found.push(bucket.rows);
       for (const { row, accepted } of shape.wide) {
-        if (accepted.every((texts, at) => lists[at]!.some((text) => texts.has(text)))) found.push([row]);
+        if (accepted.every((texts, at) => lists[at]!.some((text) => texts.has(text))))
+          found.push([row]);
       }
     }
     return mergeRows(found);
@@ -119,9 +123,11 @@ export class MatchIndex {
 
   #shapeOf(name: string, args: readonly string[]): Shape {
     let shapes = this.#shapes.get(name);
-    if (shapes === undefined) this.#shapes.set(name, shapes = []);
-    let shape = shapes.find((one) => one.args.length === args.length && one.args.every((arg, at) => arg === args[at]));
-    if (shape === undefined) shapes.push(shape = { name, args, table: new Map(), wide: [] });
+    if (shapes === undefined) this.#shapes.set(name, (shapes = []));
+    let shape = shapes.find(
+      (one) => one.args.length === args.length && one.args.every((arg, at) => arg === args[at]),
+    );
+    if (shape === undefined) shapes.push((shape = { name, args, table: new Map(), wide: [] }));
     return shape;
   }
 
@@ -132,7 +138,12 @@ export class MatchIndex {
 
   /** Shapes are made of what clients send; one that nobody uses any more must not stay for ever. */
   #dropIfEmpty(shape: Shape, pending?: ReadonlySet<Bucket>): void {
-    if (shape.table.size > 0 || shape.wide.length > 0 || (pending !== undefined && [...pending].some((bucket) => bucket.shape === shape))) return;
+    if (
+      shape.table.size > 0 ||
+      shape.wide.length > 0 ||
+      (pending !== undefined && [...pending].some((bucket) => bucket.shape === shape))
+    )
+      return;
     const rest = (this.#shapes.get(shape.name) ?? []).filter((one) => one !== shape);
     if (rest.length > 0) this.#shapes.set(shape.name, rest);
     else this.#shapes.delete(shape.name);
@@ -141,7 +152,7 @@ export class MatchIndex {
 
 function bucketOf(shape: Shape, key: string): Bucket {
   let bucket = shape.table.get(key);
-  if (bucket === undefined) shape.table.set(key, bucket = { shape, key, rows: [] });
+  if (bucket === undefined) shape.table.set(key, (bucket = { shape, key, rows: [] }));
   return bucket;
 }
 

@@ -4,7 +4,14 @@
  */
 import { TRIM_SLACK_AGE_FRACTION } from './policy.ts';
 import { consented, reverifyAt } from './verification.ts';
-import type { Effect, StepRefusal, Status, Step, Subscription, TerminationReason } from './types.ts';
+import type {
+  Effect,
+  StepRefusal,
+  Status,
+  Step,
+  Subscription,
+  TerminationReason,
+} from './types.ts';
 
 /** `suspended` wins over `paused`: it is the one that needs the client's attention. */
 export function statusOf(subscription: Subscription): Status {
@@ -25,13 +32,25 @@ export function expired(subscription: Subscription, now: number): boolean {
 /** The callback has something to send and nothing but `retryAt` can be in the way. */
 function waiting(subscription: Subscription): boolean {
   const { callback, paused, suspended, terminated, attempt, acked, head } = subscription;
-  return callback !== null && !paused && !suspended && terminated === null && attempt === null && acked < head;
+  return (
+    callback !== null &&
+    !paused &&
+    !suspended &&
+    terminated === null &&
+    attempt === null &&
+    acked < head
+  );
 }
 
 /** A callback attempt may start now (SEP: Callback). */
 export function deliverable(subscription: Subscription, now: number): boolean {
   const { retryAt } = subscription;
-  return waiting(subscription) && !expired(subscription, now) && consented(subscription, now) && (retryAt === null || retryAt <= now);
+  return (
+    waiting(subscription) &&
+    !expired(subscription, now) &&
+    consented(subscription, now) &&
+    (retryAt === null || retryAt <= now)
+  );
 }
 
 /** When retention by age is to be looked at next; null when nothing is retained. */
@@ -58,7 +77,8 @@ export function dueAt(subscription: Subscription): number | null {
     reverifyAt(subscription),
   ];
   let earliest: number | null = null;
-  for (const at of candidates) if (at !== null && (earliest === null || at < earliest)) earliest = at;
+  for (const at of candidates)
+    if (at !== null && (earliest === null || at < earliest)) earliest = at;
   return earliest;
 }
 
@@ -73,9 +93,15 @@ export function unchanged(subscription: Subscription): Step {
 
 /** A step that ends here: `ready` is added, last, when it leaves the callback deliverable. */
 export function settle(subscription: Subscription, effects: readonly Effect[], now: number): Step {
-  return { subscription, effects: deliverable(subscription, now) ? [...effects, { type: 'ready' }] : effects };
+  return {
+    subscription,
+    effects: deliverable(subscription, now) ? [...effects, { type: 'ready' }] : effects,
+  };
 }
 
 export function end(subscription: Subscription, reason: TerminationReason, now: number): Step {
-  return { subscription: { ...subscription, attempt: null, terminated: { reason, at: now } }, effects: [{ type: 'terminated', reason }] };
+  return {
+    subscription: { ...subscription, attempt: null, terminated: { reason, at: now } },
+    effects: [{ type: 'terminated', reason }],
+  };
 }

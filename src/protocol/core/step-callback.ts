@@ -4,40 +4,89 @@ import { HEALTHY, resetCounters } from './health.ts';
 import { InvariantError, requireInteger } from './invariant.ts';
 import { BATCH_EVENTS_MAX, CONFIG_FAILURES_MAX, FAILING_MAX_MS } from './policy.ts';
 import { deliverable, refuse, settle, unchanged } from './state.ts';
-import type { Attempt, Effect, GapReason, Health, Input, Outcome, Step, Subscription } from './types.ts';
+import type {
+  Attempt,
+  Effect,
+  GapReason,
+  Health,
+  Input,
+  Outcome,
+  Step,
+  Subscription,
+} from './types.ts';
 
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /** SEP: Callback. One attempt at a time, and it always starts right after what is acknowledged. */
-export function claim(subscription: Subscription, { to, events, first, leaseMs }: InputOf<'claim'>, now: number): Step {
+export function claim(
+  subscription: Subscription,
+  { to, events, first, leaseMs }: InputOf<'claim'>,
+  now: number,
+): Step {
   requireInteger('claim.leaseMs', leaseMs, 1);
   const { acked, head, attempt, callback } = subscription;
   const probe = to === acked;
-  const allowed = probe ? callback !== null && attempt === null : deliverable(subscription, now) && Number.isSafeInteger(to) && to > acked && to <= head;
+  const allowed = probe
+    ? callback !== null && attempt === null
+    : deliverable(subscription, now) && Number.isSafeInteger(to) && to > acked && to <= head;
   if (!allowed) return refuse(subscription, 'not_deliverable');
   requireInteger('claim.events', events, 0);
-  const plausible = first === null ? events === 0 : events > 0 && first > acked && first + events - 1 <= to;
-  if (!plausible) throw new InvariantError('invalid_input', `a range of ${events} events cannot begin with ${first} and lie in ${acked + 1} to ${to}: fix the caller`);
-  const started: Attempt = { id: subscription.attempts + 1, after: acked, to, events, first, leaseUntil: now + leaseMs };
-  const next = { ...subscription, attempt: started, attempts: started.id, retryAt: null, sent: Math.max(subscription.sent, to) };
+  const plausible =
+    first === null ? events === 0 : events > 0 && first > acked && first + events - 1 <= to;
+  if (!plausible)
+    throw new InvariantError(
+      'invalid_input',
+      `a range of ${events} events cannot begin with ${first} and lie in ${acked + 1} to ${to}: fix the caller`,
+    );
+  const started: Attempt = {
+    id: subscription.attempts + 1,
+    after: acked,
+    to,
+    events,
+    first,
+    leaseUntil: now + leaseMs,
+  };
+  const next = {
+    ...subscription,
+    attempt: started,
+    attempts: started.id,
+    retryAt: null,
+    sent: Math.max(subscription.sent, to),
+  };
   return { subscription: next, effects: [{ type: 'attempt', attempt: started }] };
 }
 
 /** The fence: an answer counts only for the attempt that is in flight now. */
-export function answer(subscription: Subscription, { attempt, outcome, jitter }: InputOf<'answer'>, now: number): Step {
+export function answer(
+  subscription: Subscription,
+  { attempt, outcome, jitter }: InputOf<'answer'>,
+  now: number,
+): Step {
   const current = subscription.attempt;
   if (current === null || current.id !== attempt) return refuse(subscription, 'stale_attempt');
   return settleAttempt(subscription, current, outcome, jitter, now);
 }
 
 /** Ends the attempt in flight with this outcome; a lease that ran out comes here as a timeout. */
-export function settleAttempt(subscription: Subscription, attempt: Attempt, outcome: Outcome, jitter: number, now: number): Step {
+export function settleAttempt(
+  subscription: Subscription,
+  attempt: Attempt,
+  outcome: Outcome,
+  jitter: number,
+  now: number,
+): Step {
   const ended: Subscription = { ...subscription, attempt: null };
   switch (outcome.kind) {
     case 'acked':
       return acceptableStatement(outcome.ack, outcome.reject, attempt)
         ? acknowledged(ended, attempt, outcome.ack, outcome.reject, now)
-        : failed(ended, attempt, { kind: 'transient', category: 'no_ack', retryAfterMs: null }, jitter, now);
+        : failed(
+            ended,
+            attempt,
+            { kind: 'transient', category: 'no_ack', retryAfterMs: null },
+            jitter,
+            now,
+          );
     case 'gone':
       return detached(ended);
     case 'too_large':
@@ -49,7 +98,13 @@ export function settleAttempt(subscription: Subscription, attempt: Attempt, outc
   }
 }
 
-function acknowledged(subscription: Subscription, attempt: Attempt, ack: number, reject: number | null, now: number): Step {
+function acknowledged(
+  subscription: Subscription,
+  attempt: Attempt,
+  ack: number,
+  reject: number | null,
+  now: number,
+): Step {
   const { health } = subscription;
   const probe = attempt.to === attempt.after;
   // Rejecting what this very delivery reported as a gap says that the report was read; anything else would repeat it for ever.
@@ -58,13 +113,20 @@ function acknowledged(subscription: Subscription, attempt: Attempt, ack: number,
   const effects: Effect[] = [];
   // Another drain may have settled the number meanwhile, or retention dropped it: then there is nothing left to reject. The
   // gap stays above `acked`: it is told by the next delivery, like every gap.
-  if (reject !== null && reject > Math.max(acked, subscription.floor)) effects.push({ type: 'gap', from: reject, to: reject, reason: 'rejected' });
+  if (reject !== null && reject > Math.max(acked, subscription.floor))
+    effects.push({ type: 'gap', from: reject, to: reject, reason: 'rejected' });
   if (acked > subscription.acked) effects.push({ type: 'wake' });
   const next: Subscription = {
-    ...subscription, acked, retryAt: null,
+    ...subscription,
+    acked,
+    retryAt: null,
     batchLimit: probe ? subscription.batchLimit : grown(subscription.batchLimit),
     // The server never forgets by itself that it suspended a callback, whatever a probe says.
-    health: { ...HEALTHY, lastDeliveryAt: probe ? health.lastDeliveryAt : now, lastError: subscription.suspended ? health.lastError : null },
+    health: {
+      ...HEALTHY,
+      lastDeliveryAt: probe ? health.lastDeliveryAt : now,
+      lastError: subscription.suspended ? health.lastError : null,
+    },
   };
   return settle(next, effects, now);
 }
@@ -75,7 +137,13 @@ function grown(batchLimit: number | null): number | null {
 
 type Failure = Extract<Outcome, { kind: 'transient' | 'config' }>;
 
-function failed(subscription: Subscription, attempt: Attempt, failure: Failure, jitter: number, now: number): Step {
+function failed(
+  subscription: Subscription,
+  attempt: Attempt,
+  failure: Failure,
+  jitter: number,
+  now: number,
+): Step {
   const before = subscription.health;
   const health: Health = {
     attempts: before.attempts + 1,
@@ -84,37 +152,61 @@ function failed(subscription: Subscription, attempt: Attempt, failure: Failure, 
     lastError: failure.category,
     lastDeliveryAt: before.lastDeliveryAt,
   };
-  const exhausted = health.configFailures >= CONFIG_FAILURES_MAX || now - (health.failingSince ?? now) >= FAILING_MAX_MS;
+  const exhausted =
+    health.configFailures >= CONFIG_FAILURES_MAX ||
+    now - (health.failingSince ?? now) >= FAILING_MAX_MS;
   const wish = failure.kind === 'transient' ? failure.retryAfterMs : null;
-  const waiting: Subscription = { ...subscription, health, retryAt: now + backoffMs(health.attempts, jitter, wish) };
-  return exhausted ? giveUp(waiting, attempt, 'abandoned', wish === null ? null : now + wish, now) : settle(waiting, [], now);
+  const waiting: Subscription = {
+    ...subscription,
+    health,
+    retryAt: now + backoffMs(health.attempts, jitter, wish),
+  };
+  return exhausted
+    ? giveUp(waiting, attempt, 'abandoned', wish === null ? null : now + wish, now)
+    : settle(waiting, [], now);
 }
 
 /**
  * SEP: Failure and suspension. Keep everything and stop, or record one event as a gap and go on with the next. Either way the
  * backoff is over, but not what the endpoint asked for: `notBefore` outlives even a suspension.
  */
-function giveUp(subscription: Subscription, attempt: Attempt, reason: GapReason, notBefore: number | null, now: number): Step {
+function giveUp(
+  subscription: Subscription,
+  attempt: Attempt,
+  reason: GapReason,
+  notBefore: number | null,
+  now: number,
+): Step {
   if (subscription.onFailure === 'suspend') return suspend({ ...subscription, retryAt: notBefore });
   // No event was on offer. Gaps cannot be skipped, they are the report of what was: keep trying.
   if (attempt.first === null) return settle(subscription, [], now);
   // `acked` stays below the gap: an acknowledgement is the client's statement, and the next delivery must still tell of the gap.
-  const effects: Effect[] = attempt.first > Math.max(subscription.acked, subscription.floor)
-    ? [{ type: 'gap', from: attempt.first, to: attempt.first, reason }]
-    : [];
-  return settle({ ...subscription, retryAt: notBefore, health: resetCounters(subscription.health) }, effects, now);
+  const effects: Effect[] =
+    attempt.first > Math.max(subscription.acked, subscription.floor)
+      ? [{ type: 'gap', from: attempt.first, to: attempt.first, reason }]
+      : [];
+  return settle(
+    { ...subscription, retryAt: notBefore, health: resetCounters(subscription.health) },
+    effects,
+    now,
+  );
 }
 
 function suspend(subscription: Subscription): Step {
   if (subscription.suspended) return { subscription, effects: [] };
-  return { subscription: { ...subscription, suspended: true, version: subscription.version + 1 }, effects: [{ type: 'announce' }] };
+  return {
+    subscription: { ...subscription, suspended: true, version: subscription.version + 1 },
+    effects: [{ type: 'announce' }],
+  };
 }
 
 /** 413. Halving is no failure, it is bounded by the size of the batch; a single event that is too large is one. */
 function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
   // A delivery without events is as small as it can be, so 413 to it says nothing about size.
-  if (attempt.events === 0) return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
-  if (attempt.events > 1) return settle({ ...subscription, batchLimit: Math.floor(attempt.events / 2) }, [], now);
+  if (attempt.events === 0)
+    return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
+  if (attempt.events > 1)
+    return settle({ ...subscription, batchLimit: Math.floor(attempt.events / 2) }, [], now);
   const health: Health = { ...subscription.health, lastError: 'http_4xx' };
   return giveUp({ ...subscription, batchLimit: 1, health }, attempt, 'too_large', null, now);
 }
@@ -122,21 +214,42 @@ function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, 
 /** Trying again is pointless for this event, and says nothing of the next one. */
 function refused(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
   // Of several it is not known which one was meant.
-  if (attempt.events !== 1) return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
-  return giveUp({ ...subscription, health: { ...subscription.health, lastError: 'http_4xx' } }, attempt, 'abandoned', null, now);
+  if (attempt.events !== 1)
+    return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
+  return giveUp(
+    { ...subscription, health: { ...subscription.health, lastError: 'http_4xx' } },
+    attempt,
+    'abandoned',
+    null,
+    now,
+  );
 }
 
 /** 410. The callback goes, the log stays for the other drains. */
 function detached(subscription: Subscription): Step {
   const health: Health = { ...resetCounters(subscription.health), lastError: 'http_4xx' };
-  const next: Subscription = { ...subscription, callback: null, retryAt: null, batchLimit: null, health, version: subscription.version + 1 };
+  const next: Subscription = {
+    ...subscription,
+    callback: null,
+    retryAt: null,
+    batchLimit: null,
+    health,
+    version: subscription.version + 1,
+  };
   return { subscription: next, effects: [{ type: 'announce' }] };
 }
 
 /** SEP: Verification. Without consent nothing may be sent, whatever `onFailure` says: there is no event to skip. */
-export function verified(subscription: Subscription, { ok }: InputOf<'verified'>, now: number): Step {
+export function verified(
+  subscription: Subscription,
+  { ok }: InputOf<'verified'>,
+  now: number,
+): Step {
   const { callback } = subscription;
   if (callback === null) return unchanged(subscription);
   if (ok) return settle({ ...subscription, callback: { ...callback, verifiedAt: now } }, [], now);
-  return suspend({ ...subscription, health: { ...subscription.health, lastError: 'challenge_failed' } });
+  return suspend({
+    ...subscription,
+    health: { ...subscription.health, lastError: 'challenge_failed' },
+  });
 }

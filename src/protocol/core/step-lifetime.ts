@@ -12,18 +12,27 @@ type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
  * A renewal or update. The version, and so the ETag, moves once if anything it covers really became different: repeating a
  * call, or being granted the same lifetime again, is not a change (SEP: ETags).
  */
-export function configure(subscription: Subscription, { change }: InputOf<'configure'>, now: number): Step {
+export function configure(
+  subscription: Subscription,
+  { change }: InputOf<'configure'>,
+  now: number,
+): Step {
   const before = subscription;
   let next = before;
-  if (change.select !== undefined && !jsonEqual(change.select, before.select)) next = { ...next, select: change.select };
-  if (change.retention !== undefined && !jsonEqual(change.retention, before.retention)) next = { ...next, retention: change.retention };
-  if (change.onFailure !== undefined && change.onFailure !== before.onFailure) next = { ...next, onFailure: change.onFailure };
+  if (change.select !== undefined && !jsonEqual(change.select, before.select))
+    next = { ...next, select: change.select };
+  if (change.retention !== undefined && !jsonEqual(change.retention, before.retention))
+    next = { ...next, retention: change.retention };
+  if (change.onFailure !== undefined && change.onFailure !== before.onFailure)
+    next = { ...next, onFailure: change.onFailure };
   if (change.paused === true && !before.paused) next = { ...next, paused: true };
   // Time that passed while nothing was tried is no time of failing.
-  if (change.paused === false && before.paused) next = { ...next, paused: false, health: resetCounters(next.health) };
+  if (change.paused === false && before.paused)
+    next = { ...next, paused: false, health: resetCounters(next.health) };
   if (change.ttlMs !== undefined) {
     const expiresAt = change.ttlMs === null ? null : now + change.ttlMs;
-    if (change.ttlMs !== before.ttlMs || expiresAt !== before.expiresAt) next = { ...next, ttlMs: change.ttlMs, expiresAt };
+    if (change.ttlMs !== before.ttlMs || expiresAt !== before.expiresAt)
+      next = { ...next, ttlMs: change.ttlMs, expiresAt };
   }
   if (change.callback !== undefined) next = withCallback(next, change.callback);
   if (change.resume === true && next.suspended) next = resumed(next);
@@ -37,7 +46,15 @@ export function configure(subscription: Subscription, { change }: InputOf<'confi
 function withCallback(subscription: Subscription, callback: Callback | null): Subscription {
   const before = subscription.callback;
   if (jsonEqual(callback, before)) return subscription;
-  if (callback?.url !== before?.url) return { ...subscription, callback, attempt: null, retryAt: null, batchLimit: null, health: HEALTHY };
+  if (callback?.url !== before?.url)
+    return {
+      ...subscription,
+      callback,
+      attempt: null,
+      retryAt: null,
+      batchLimit: null,
+      health: HEALTHY,
+    };
   if (callback?.secret === before?.secret) return { ...subscription, callback };
   // A new secret may be the cure for the old one's 401s, so failures are counted anew. But it is the same endpoint: an attempt in
   // flight goes on, since a second one beside it would break the order, and what `Retry-After` asked for stands.
@@ -46,8 +63,16 @@ function withCallback(subscription: Subscription, callback: Callback | null): Su
 
 /** What the ETag covers. A secret's rotation window and the time of verification come and go without the client's doing. */
 function sameConfiguration(a: Subscription, b: Subscription): boolean {
-  return a.select === b.select && a.ttlMs === b.ttlMs && a.onFailure === b.onFailure && a.paused === b.paused && a.suspended === b.suspended
-    && a.callback?.url === b.callback?.url && a.callback?.secret === b.callback?.secret && a.callback?.dialect === b.callback?.dialect;
+  return (
+    a.select === b.select &&
+    a.ttlMs === b.ttlMs &&
+    a.onFailure === b.onFailure &&
+    a.paused === b.paused &&
+    a.suspended === b.suspended &&
+    a.callback?.url === b.callback?.url &&
+    a.callback?.secret === b.callback?.secret &&
+    a.callback?.dialect === b.callback?.dialect
+  );
 }
 
 /** What is due happens, in this order: the end, a lost attempt, a retry, the end of a rotation window. */
@@ -71,9 +96,17 @@ export function tick(subscription: Subscription, _input: InputOf<'tick'>, now: n
 
 /** The attempts of another process cannot be answered to this one. That is our accident and no failure of the endpoint. */
 export function recover(subscription: Subscription, _input: InputOf<'recover'>, now: number): Step {
-  return settle(subscription.attempt === null ? subscription : { ...subscription, attempt: null }, [], now);
+  return settle(
+    subscription.attempt === null ? subscription : { ...subscription, attempt: null },
+    [],
+    now,
+  );
 }
 
-export function terminate(subscription: Subscription, { reason }: InputOf<'terminate'>, now: number): Step {
+export function terminate(
+  subscription: Subscription,
+  { reason }: InputOf<'terminate'>,
+  now: number,
+): Step {
   return end(subscription, reason, now);
 }

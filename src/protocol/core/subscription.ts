@@ -7,7 +7,15 @@ import { expired, refuse } from './state.ts';
 import { answer, claim, verified } from './step-callback.ts';
 import { configure, recover, terminate, tick } from './step-lifetime.ts';
 import { ack, append, drain, rotate, trim } from './step-log.ts';
-import type { Callback, Input, OnFailure, Retention, Selection, Step, Subscription } from './types.ts';
+import type {
+  Callback,
+  Input,
+  OnFailure,
+  Retention,
+  Selection,
+  Step,
+  Subscription,
+} from './types.ts';
 
 /** What a subscription starts from. The callback, if any, has already proved its consent. */
 export interface Seed {
@@ -45,12 +53,37 @@ export function create(seed: Seed, now: number): Subscription {
   };
 }
 
-type Handlers = { readonly [T in Input['type']]: (subscription: Subscription, input: Extract<Input, { type: T }>, now: number) => Step };
+type Handlers = {
+  readonly [T in Input['type']]: (
+    subscription: Subscription,
+    input: Extract<Input, { type: T }>,
+    now: number,
+  ) => Step;
+};
 
-const HANDLERS: Handlers = { append, trim, ack, drain, rotate, claim, answer, verified, configure, tick, recover, terminate };
+const HANDLERS: Handlers = {
+  append,
+  trim,
+  ack,
+  drain,
+  rotate,
+  claim,
+  answer,
+  verified,
+  configure,
+  tick,
+  recover,
+  terminate,
+};
 
 /** What a client or its callback may not do any more once the grant has run out, even if the tick that says so is late. */
-const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set(['ack', 'drain', 'claim', 'verified', 'configure']);
+const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set([
+  'ack',
+  'drain',
+  'claim',
+  'verified',
+  'configure',
+]);
 
 /**
  * What is true after `input`, and what must be done about it, in order. Refused inputs and inputs without consequence return
@@ -58,7 +91,12 @@ const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set(['ack', 'drain', 'claim'
  */
 export function step(subscription: Subscription, input: Input, now: number): Step {
   if (subscription.terminated !== null) return refuse(subscription, 'terminated');
-  if (NEEDS_GRANT.has(input.type) && expired(subscription, now)) return refuse(subscription, 'terminated');
-  const handler = HANDLERS[input.type] as (subscription: Subscription, input: Input, now: number) => Step;
+  if (NEEDS_GRANT.has(input.type) && expired(subscription, now))
+    return refuse(subscription, 'terminated');
+  const handler = HANDLERS[input.type] as (
+    subscription: Subscription,
+    input: Input,
+    now: number,
+  ) => Step;
   return handler(subscription, input, now);
 }

@@ -12,16 +12,32 @@ export type Status = 'active' | 'paused' | 'suspended';
 /** Why a number will never be delivered (SEP: Gaps). */
 export type GapReason = 'retention' | 'abandoned' | 'rejected' | 'too_large' | 'redacted';
 /** Why a subscription ended (SEP: Ending). */
-export type TerminationReason = 'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
+export type TerminationReason =
+  'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
 /** All that anybody outside is told of a failed attempt (SEP: Failure categories). */
 export type FailureCategory =
-  | 'connection_refused' | 'timeout' | 'tls_error' | 'http_4xx' | 'http_5xx' | 'challenge_failed' | 'no_ack';
+  | 'connection_refused'
+  | 'timeout'
+  | 'tls_error'
+  | 'http_4xx'
+  | 'http_5xx'
+  | 'challenge_failed'
+  | 'no_ack';
 
-export interface Position { readonly epoch: string; readonly sequence: number }
+export interface Position {
+  readonly epoch: string;
+  readonly sequence: number;
+}
 /** One trigger type that is followed; `arguments` are complete, absent ones are `{}`. */
-export interface Selection { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> }
+export interface Selection {
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+}
 /** How long a log keeps its events: the shortest of its trigger types (SEP: Retention). */
-export interface Retention { readonly maxAgeMs: number; readonly maxEvents: number }
+export interface Retention {
+  readonly maxAgeMs: number;
+  readonly maxEvents: number;
+}
 
 /** Where to call back. `url` and `secret` are secrets: stores seal them, nothing prints them. */
 export interface Callback {
@@ -115,7 +131,11 @@ export interface Subscription {
 export type Outcome =
   | { readonly kind: 'acked'; readonly ack: number; readonly reject: number | null }
   /** Transient: back off. `retryAfterMs` is the endpoint's own wish, already capped. */
-  | { readonly kind: 'transient'; readonly category: FailureCategory; readonly retryAfterMs: number | null }
+  | {
+      readonly kind: 'transient';
+      readonly category: FailureCategory;
+      readonly retryAfterMs: number | null;
+    }
   /** Retrying is pointless unless somebody changes something: back off, suspend soon. */
   | { readonly kind: 'config'; readonly category: FailureCategory }
   /** 413. */
@@ -132,9 +152,20 @@ export type Input =
    * The engine is ready to POST `acked + 1 … to`, which has `events` events, the lowest of them `first` (null when there are
    * none). Refused unless `deliverable`. `to` = `acked` is an empty probe, allowed even while paused or suspended.
    */
-  | { readonly type: 'claim'; readonly to: number; readonly events: number; readonly first: number | null; readonly leaseMs: number }
+  | {
+      readonly type: 'claim';
+      readonly to: number;
+      readonly events: number;
+      readonly first: number | null;
+      readonly leaseMs: number;
+    }
   /** The attempt with this id was answered, or failed. `jitter` is uniform in [0, 1). */
-  | { readonly type: 'answer'; readonly attempt: number; readonly outcome: Outcome; readonly jitter: number }
+  | {
+      readonly type: 'answer';
+      readonly attempt: number;
+      readonly outcome: Outcome;
+      readonly jitter: number;
+    }
   /** A stream or pull is about to send numbers up to `to`. A pull also resumes a suspended callback. */
   | { readonly type: 'drain'; readonly to: number; readonly resume: boolean }
   | { readonly type: 'ack'; readonly position: Position }

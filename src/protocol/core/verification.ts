@@ -11,7 +11,11 @@ export interface ConsentPolicy {
 }
 
 /** `verifiedAt`: when this principal last proved consent for this URL; null = never. */
-export function needsVerification(verifiedAt: number | null, now: number, policy: ConsentPolicy = { cacheMs: CONSENT_MS }): boolean {
+export function needsVerification(
+  verifiedAt: number | null,
+  now: number,
+  policy: ConsentPolicy = { cacheMs: CONSENT_MS },
+): boolean {
   // A proof from the future (a clock set back) counts as none: trusting it could mean for ever.
   return verifiedAt === null || verifiedAt > now || now - verifiedAt >= policy.cacheMs;
 }
@@ -28,6 +32,7 @@ export function consented({ callback, ttlMs }: Subscription, now: number): boole
 export function reverifyAt(subscription: Subscription): number | null {
   const { callback, ttlMs, paused, suspended, terminated } = subscription;
   // With an expiry the renewal is the moment to ask; paused or suspended, nothing is sent that would need consent.
-  if (callback === null || ttlMs !== null || paused || suspended || terminated !== null) return null;
+  if (callback === null || ttlMs !== null || paused || suspended || terminated !== null)
+    return null;
   return callback.verifiedAt + CONSENT_MS;
 }

@@ -105,5 +105,8 @@ export interface EventsErrorObject {
 
 /** The notifications of this extension that a server sends. */
 export type EventsNotification =
-  | 'notifications/events/active' | 'notifications/events/event' | 'notifications/events/heartbeat' | 'notifications/events/terminated'
+  | 'notifications/events/active'
+  | 'notifications/events/event'
+  | 'notifications/events/heartbeat'
+  | 'notifications/events/terminated'
   | 'notifications/events/list_changed';

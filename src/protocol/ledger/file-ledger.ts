@@ -6,7 +6,13 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { LocalError } from '../wire/errors.ts';
-import { recordName, type Ledger, type LedgerRecord, type RecordKind, type RecordOf } from './ledger.ts';
+import {
+  recordName,
+  type Ledger,
+  type LedgerRecord,
+  type RecordKind,
+  type RecordOf,
+} from './ledger.ts';
 
 const VERSION = 1;
 const OWNER_ONLY = 0o600;
@@ -90,7 +96,8 @@ async function read(path: string): Promise<Map<string, LedgerRecord>> {
     throw corrupt(path, 'it is not JSON');
   }
   const { version, records } = Object(content) as { version?: unknown; records?: unknown };
-  if (version !== VERSION || !Array.isArray(records)) throw corrupt(path, `it is not a ledger of version ${VERSION}`);
+  if (version !== VERSION || !Array.isArray(records))
+    throw corrupt(path, `it is not a ledger of version ${VERSION}`);
   const found = new Map<string, LedgerRecord>();
   for (const [index, record] of records.entries()) {
     if (!isRecord(record)) throw corrupt(path, `record ${index} is not complete`);
@@ -101,7 +108,8 @@ async function read(path: string): Promise<Map<string, LedgerRecord>> {
 
 const isText = (value: unknown): boolean => typeof value === 'string' && value !== '';
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
-const isNullOr = (test: (value: unknown) => boolean) => (value: unknown) => value === null || test(value);
+const isNullOr = (test: (value: unknown) => boolean) => (value: unknown) =>
+  value === null || test(value);
 
 /** A number of a server's with the log that it counts in. */
 function isNumber(value: unknown): boolean {
@@ -110,17 +118,33 @@ function isNumber(value: unknown): boolean {
 }
 
 /** Member by member what a record of each kind must have. */
-const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknown) => boolean>>>> = {
-  position: {
-    server: isText, key: isText, subscriptionId: isText, epoch: isText, sequence: isCount,
-    past: (value) => Array.isArray(value) && value.every(isText),
-  },
-  registration: {
-    server: isText, key: isText, url: isText, expiresAt: isCount, secret: isText,
-    previousSecret: isNullOr(isText), previousUntil: isNullOr(isCount),
-  },
-  mark: { server: isText, key: isText, mode: isText, mark: isNullOr((value) => typeof value === 'string'), number: isNullOr(isNumber) },
-};
+const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknown) => boolean>>>> =
+  {
+    position: {
+      server: isText,
+      key: isText,
+      subscriptionId: isText,
+      epoch: isText,
+      sequence: isCount,
+      past: (value) => Array.isArray(value) && value.every(isText),
+    },
+    registration: {
+      server: isText,
+      key: isText,
+      url: isText,
+      expiresAt: isCount,
+      secret: isText,
+      previousSecret: isNullOr(isText),
+      previousUntil: isNullOr(isCount),
+    },
+    mark: {
+      server: isText,
+      key: isText,
+      mode: isText,
+      mark: isNullOr((value) => typeof value === 'string'),
+      number: isNullOr(isNumber),
+    },
+  };
 
 function isRecord(value: unknown): value is LedgerRecord {
   const record = Object(value) as Record<string, unknown>;
@@ -156,4 +180,7 @@ async function replaceFile(path: string, text: string): Promise<void> {
 }
 
 const corrupt = (path: string, problem: string) =>
-  new LocalError('ledger_corrupt', `The ledger ${path} cannot be used: ${problem}. Restore it from a backup, or move it away; without it the client continues at what the server holds acknowledged.`);
+  new LocalError(
+    'ledger_corrupt',
+    `The ledger ${path} cannot be used: ${problem}. Restore it from a backup, or move it away; without it the client continues at what the server holds acknowledged.`,
+  );

@@ -2,16 +2,34 @@
  * What an application is handed, by the client's iterator and by a callback receiver alike: events in order, and every loss
  * that was learnt of (SEP: Applying a delivery, Recovery by the client).
  */
-import type { Event, FinalPosition, Gap, Position, TerminationReason } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Event,
+  FinalPosition,
+  Gap,
+  Position,
+  TerminationReason,
+} from '../../../spec-schema/draft/schema.ts';
 
 /** One event. `data` is the upstream's word: treat it like the output of a tool. */
-export interface EventItem { readonly type: 'event'; readonly event: Event; readonly position: Position }
+export interface EventItem {
+  readonly type: 'event';
+  readonly event: Event;
+  readonly position: Position;
+}
 
 /** Numbers that will never be delivered; `position` is the last of them. */
-export interface GapItem { readonly type: 'gap'; readonly gap: Gap; readonly position: Position }
+export interface GapItem {
+  readonly type: 'gap';
+  readonly gap: Gap;
+  readonly position: Position;
+}
 
 /** The server lost the log after `previous`. Its unacknowledged rest comes again, numbered from 1 in the new epoch. */
-export interface EpochItem { readonly type: 'epoch'; readonly previous: Position; readonly current: Position }
+export interface EpochItem {
+  readonly type: 'epoch';
+  readonly previous: Position;
+  readonly current: Position;
+}
 
 /**
  * The log that was read up to `last` is gone, or ends before it. With `final` in the same epoch the events
@@ -26,4 +44,8 @@ export interface LostItem {
 }
 
 /** The last word on a subscription; a callback receiver gets it as an item, the client's iterator ends with it. */
-export interface TerminatedItem { readonly type: 'terminated'; readonly reason: TerminationReason; readonly position: Position }
+export interface TerminatedItem {
+  readonly type: 'terminated';
+  readonly reason: TerminationReason;
+  readonly position: Position;
+}

@@ -40,7 +40,11 @@ export interface MarkRecord {
   /** What that mode goes on from; null = it can only begin with what happens from now on. */
   readonly mark: string | null;
   /** The last number of the server's, where it sends numbers. */
-  readonly number: { readonly subscriptionId: string; readonly epoch: string; readonly sequence: number } | null;
+  readonly number: {
+    readonly subscriptionId: string;
+    readonly epoch: string;
+    readonly sequence: number;
+  } | null;
 }
 
 /** What a ledger holds. */
@@ -56,7 +60,11 @@ export type RecordOf<K extends RecordKind> = Extract<LedgerRecord, { kind: K }>;
  */
 export interface Ledger {
   /** The record as it was saved last; undefined = there is none. */
-  load<K extends RecordKind>(kind: K, server: string, key: string): Promise<RecordOf<K> | undefined>;
+  load<K extends RecordKind>(
+    kind: K,
+    server: string,
+    key: string,
+  ): Promise<RecordOf<K> | undefined>;
   /** Resolves when the record would survive a crash. */
   save(record: LedgerRecord): Promise<void>;
   /** Removing what is not there is no error. */
@@ -64,7 +72,8 @@ export interface Ledger {
 }
 
 /** One name for (kind, server, key) that cannot collide. */
-export const recordName = (kind: RecordKind, server: string, key: string): string => JSON.stringify([kind, server, key]);
+export const recordName = (kind: RecordKind, server: string, key: string): string =>
+  JSON.stringify([kind, server, key]);
 
 /** Remembers as long as the process lives. */
 export function memoryLedger(): Ledger {

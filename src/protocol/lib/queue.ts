@@ -6,7 +6,9 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
   #end: { readonly error: unknown } | 'ended' | undefined;
   #wake: (() => void) | undefined;
 
-  get size(): number { return this.#items.length; }
+  get size(): number {
+    return this.#items.length;
+  }
 
   push(item: T): void {
     if (this.#end !== undefined) return;
@@ -50,6 +52,8 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
   }
 
   #news(): Promise<void> {
-    return new Promise((resolve) => { this.#wake = resolve; });
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 }

@@ -37,8 +37,17 @@ export interface MintOptions {
 /** The URL to register. It is a secret. Throws `LocalError` `config_invalid`. */
 export async function mintCallbackUrl(options: MintOptions): Promise<string> {
   const endpoint = URL.parse(options.endpoint);
-  if (!endpoint || endpoint.hash !== '' || endpoint.username !== '' || endpoint.password !== '' || endpoint.searchParams.has(CALLBACK_TOKEN_PARAMETER)) {
-    throw new LocalError('config_invalid', `The endpoint must be an absolute URL without fragment, user information or a parameter "${CALLBACK_TOKEN_PARAMETER}".`);
+  if (
+    !endpoint ||
+    endpoint.hash !== '' ||
+    endpoint.username !== '' ||
+    endpoint.password !== '' ||
+    endpoint.searchParams.has(CALLBACK_TOKEN_PARAMETER)
+  ) {
+    throw new LocalError(
+      'config_invalid',
+      `The endpoint must be an absolute URL without fragment, user information or a parameter "${CALLBACK_TOKEN_PARAMETER}".`,
+    );
   }
   const iat = Math.floor(options.now / 1000);
   const claims: CallbackUrlClaims = {
@@ -51,15 +60,32 @@ export async function mintCallbackUrl(options: MintOptions): Promise<string> {
     jti: options.jti ?? randomUUID(),
   };
   const checked = check('CallbackUrlClaims', claims);
-  if (!checked.ok) throw new LocalError('config_invalid', `A callback URL cannot be minted: claim ${checked.path} must be ${checked.expected}.`);
+  if (!checked.ok)
+    throw new LocalError(
+      'config_invalid',
+      `A callback URL cannot be minted: claim ${checked.path} must be ${checked.expected}.`,
+    );
 
-  const header = options.kid === undefined ? { typ: TYP, alg: 'EdDSA' } : { typ: TYP, alg: 'EdDSA', kid: options.kid };
-  const token = await new SignJWT({ ...claims }).setProtectedHeader(header).sign(options.privateKey).catch((cause: unknown) => {
-    throw new LocalError('config_invalid', 'A callback URL is signed with an Ed25519 private key.', { cause });
-  });
+  const header =
+    options.kid === undefined
+      ? { typ: TYP, alg: 'EdDSA' }
+      : { typ: TYP, alg: 'EdDSA', kid: options.kid };
+  const token = await new SignJWT({ ...claims })
+    .setProtectedHeader(header)
+    .sign(options.privateKey)
+    .catch((cause: unknown) => {
+      throw new LocalError(
+        'config_invalid',
+        'A callback URL is signed with an Ed25519 private key.',
+        { cause },
+      );
+    });
   const url = `${endpoint.href}${endpoint.search === '' ? '?' : '&'}${CALLBACK_TOKEN_PARAMETER}=${token}`;
   if (url.length > CALLBACK_URL_CHARS_MAX) {
-    throw new LocalError('config_invalid', `The callback URL would have more than ${CALLBACK_URL_CHARS_MAX} characters: shorten endpoint, issuer, audience or key.`);
+    throw new LocalError(
+      'config_invalid',
+      `The callback URL would have more than ${CALLBACK_URL_CHARS_MAX} characters: shorten endpoint, issuer, audience or key.`,
+    );
   }
   return url;
 }
@@ -75,13 +101,25 @@ export interface VerifyOptions {
 }
 
 /** Why a URL was refused: the `reason` of the `LocalError`. */
-export type TokenRefusal = 'missing' | 'malformed' | 'wrong_header' | 'wrong_claims' | 'wrong_issuer' | 'wrong_audience' | 'wrong_path' | 'expired' | 'no_match';
+export type TokenRefusal =
+  | 'missing'
+  | 'malformed'
+  | 'wrong_header'
+  | 'wrong_claims'
+  | 'wrong_issuer'
+  | 'wrong_audience'
+  | 'wrong_path'
+  | 'expired'
+  | 'no_match';
 
 /**
  * The claims of the token in a request's URL (absolute, or the request target). Needs no database. Throws `LocalError`
  * `token_invalid`, whose `reason` is a {@link TokenRefusal}.
  */
-export async function verifyCallbackUrl(url: string | URL, options: VerifyOptions): Promise<CallbackUrlClaims> {
+export async function verifyCallbackUrl(
+  url: string | URL,
+  options: VerifyOptions,
+): Promise<CallbackUrlClaims> {
   const { path, token } = locate(url);
   const [headerSegment = '', claimsSegment = '', signatureSegment = '', ...rest] = token.split('.');
   const header = decodeJsonSegment(headerSegment);
@@ -99,14 +137,19 @@ export async function verifyCallbackUrl(url: string | URL, options: VerifyOption
 
 /** Several tokens are as bad as none: a gateway and a receiver may not pick different ones. */
 function locate(url: string | URL): { readonly path: string; readonly token: string } {
-  const parsed = typeof url === 'string' ? URL.parse(url.startsWith('/') ? `https://receiver.invalid${url}` : url) : url;
+  const parsed =
+    typeof url === 'string'
+      ? URL.parse(url.startsWith('/') ? `https://receiver.invalid${url}` : url)
+      : url;
   const tokens = parsed?.searchParams.getAll(CALLBACK_TOKEN_PARAMETER) ?? [];
   if (!parsed || tokens.length !== 1) throw refuse('missing');
   return { path: parsed.pathname, token: tokens[0]! };
 }
 
 async function verifySignature(token: string, options: VerifyOptions): Promise<void> {
-  const keys = Array.isArray(options.publicKeys) ? (options.publicKeys as readonly (KeyObject | CryptoKey | JWK)[]) : [options.publicKeys as KeyObject];
+  const keys = Array.isArray(options.publicKeys)
+    ? (options.publicKeys as readonly (KeyObject | CryptoKey | JWK)[])
+    : [options.publicKeys as KeyObject];
   let refusal = refuse('no_match');
   for (const key of keys) {
     try {
@@ -115,7 +158,9 @@ async function verifySignature(token: string, options: VerifyOptions): Promise<v
         typ: TYP,
         issuer: options.issuer,
         currentDate: new Date(options.now),
-        ...(options.audience === undefined ? {} : { audience: options.audience as string | string[] }),
+        ...(options.audience === undefined
+          ? {}
+          : { audience: options.audience as string | string[] }),
       });
       return;
     } catch (cause) {
@@ -131,7 +176,13 @@ async function verifySignature(token: string, options: VerifyOptions): Promise<v
 function refusalOf(cause: unknown): LocalError {
   if (cause instanceof errors.JWTExpired) return refuse('expired');
   if (cause instanceof errors.JWTClaimValidationFailed) {
-    return refuse(cause.claim === 'iss' ? 'wrong_issuer' : cause.claim === 'aud' ? 'wrong_audience' : 'wrong_claims');
+    return refuse(
+      cause.claim === 'iss'
+        ? 'wrong_issuer'
+        : cause.claim === 'aud'
+          ? 'wrong_audience'
+          : 'wrong_claims',
+    );
   }
   return refuse('no_match', cause);
 }
@@ -148,4 +199,5 @@ const MESSAGES: Readonly<Record<TokenRefusal, string>> = {
   no_match: 'was not minted with a key of this receiver',
 };
 
-const refuse = (reason: TokenRefusal, cause?: unknown) => new LocalError('token_invalid', `The callback URL ${MESSAGES[reason]}.`, { reason, cause });
+const refuse = (reason: TokenRefusal, cause?: unknown) =>
+  new LocalError('token_invalid', `The callback URL ${MESSAGES[reason]}.`, { reason, cause });

@@ -12,18 +12,24 @@ import { inspectJson } from './json.ts';
 export function canonicalJson(value: unknown): string {
   const complaint = inspectJson(value);
   const text = complaint === null ? canonicalize(value) : undefined;
-  if (text === undefined) throw new LocalError('json_refused', `No canonical form: expected ${complaint ?? 'a value'}.`);
+  if (text === undefined)
+    throw new LocalError('json_refused', `No canonical form: expected ${complaint ?? 'a value'}.`);
   return text;
 }
 
-type SelectionLike = Readonly<Pick<Selection, 'name'>> & { readonly arguments?: Readonly<Record<string, unknown>> | undefined };
+type SelectionLike = Readonly<Pick<Selection, 'name'>> & {
+  readonly arguments?: Readonly<Record<string, unknown>> | undefined;
+};
 
 /** Absent arguments are the same as none; members beyond the two are not part of a selection. */
 const normalSelect = (select: readonly SelectionLike[]) =>
   select.map((selection) => ({ name: selection.name, arguments: selection.arguments ?? {} }));
 
 /** The default `key`: 43 characters. The order of the selections counts, the order of members does not. */
-export function subscriptionKey(select: readonly SelectionLike[], callbackUrl: string | null): string {
+export function subscriptionKey(
+  select: readonly SelectionLike[],
+  callbackUrl: string | null,
+): string {
   return sha256(canonicalJson({ select: normalSelect(select), callback: callbackUrl }));
 }
 

@@ -21,7 +21,10 @@ function placesOf(protocolVersion: string | undefined): Place[] {
  * The peer server's settings, or null when it does not have the extension. The revision's own place comes first, the other
  * one counts too. Throws `LocalError` `peer_misbehaved` when there are settings and they are not valid.
  */
-export function capabilityOf(capabilities: object | null | undefined, protocolVersion?: string): ServerCapability | null {
+export function capabilityOf(
+  capabilities: object | null | undefined,
+  protocolVersion?: string,
+): ServerCapability | null {
   const own = placesOf(protocolVersion);
   const order = [...own, ...placesOf(undefined).filter((place) => !own.includes(place))];
   for (const place of order) {
@@ -29,17 +32,30 @@ export function capabilityOf(capabilities: object | null | undefined, protocolVe
     if (settings === undefined) continue;
     const checked = check('ServerCapability', settings);
     if (checked.ok) return checked.value;
-    throw new LocalError('peer_misbehaved', `The server's settings for ${EXTENSION_ID} are not valid: expected ${checked.expected} at "${checked.path}".`, { reason: 'capability' });
+    throw new LocalError(
+      'peer_misbehaved',
+      `The server's settings for ${EXTENSION_ID} are not valid: expected ${checked.expected} at "${checked.path}".`,
+      { reason: 'capability' },
+    );
   }
   return null;
 }
 
 /** The same capabilities with the settings in place: for one revision, or for both eras when none is given. */
-export function placeCapability<T extends Capabilities>(capabilities: T, settings: ServerCapability, protocolVersion?: string): T {
-  const added = placesOf(protocolVersion).map((place) => [place, { ...(capabilities[place] as object | undefined), [EXTENSION_ID]: settings }]);
+export function placeCapability<T extends Capabilities>(
+  capabilities: T,
+  settings: ServerCapability,
+  protocolVersion?: string,
+): T {
+  const added = placesOf(protocolVersion).map((place) => [
+    place,
+    { ...(capabilities[place] as object | undefined), [EXTENSION_ID]: settings },
+  ]);
   return { ...capabilities, ...Object.fromEntries(added) };
 }
 
 function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
+    ? (value as Record<string, unknown>)[name]
+    : undefined;
 }

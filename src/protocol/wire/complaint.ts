@@ -34,17 +34,27 @@ const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
 export function complaint(errors: readonly AjvError[] | null | undefined): Complaint {
   const first = errors?.[0];
   if (!first) return { path: '', expected: 'a valid value' };
-  const missing = first.keyword === 'required' ? `/${pointerToken(String(first.params['missingProperty']))}` : '';
+  const missing =
+    first.keyword === 'required' ? `/${pointerToken(String(first.params['missingProperty']))}` : '';
   const schema: Schema = typeof first.parentSchema === 'object' ? first.parentSchema : {};
   const phrase = BY_KEYWORD[first.keyword]?.(schema) ?? describe(schema, first.keyword);
-  const nullable = errors.some((error) => error.keyword === 'type' && error.params['type'] === 'null' && error.instancePath === first.instancePath);
-  return { path: plainPrefix(first.instancePath + missing), expected: nullable && first.keyword !== 'required' ? `${phrase}, or null` : phrase };
+  const nullable = errors.some(
+    (error) =>
+      error.keyword === 'type' &&
+      error.params['type'] === 'null' &&
+      error.instancePath === first.instancePath,
+  );
+  return {
+    path: plainPrefix(first.instancePath + missing),
+    expected: nullable && first.keyword !== 'required' ? `${phrase}, or null` : phrase,
+  };
 }
 
 /** What a schema node accepts, in words. */
 function describe(schema: Schema, keyword: string): string {
   if ('const' in schema) return JSON.stringify(schema['const']);
-  if (Array.isArray(schema['enum'])) return `one of ${schema['enum'].map((value) => JSON.stringify(value)).join(', ')}`;
+  if (Array.isArray(schema['enum']))
+    return `one of ${schema['enum'].map((value) => JSON.stringify(value)).join(', ')}`;
   switch (schema['type']) {
     case 'integer':
       return `an integer${range(schema['minimum'], schema['maximum'], '')}`;
@@ -68,7 +78,8 @@ function describe(schema: Schema, keyword: string): string {
 
 function range(min: unknown, max: unknown, unit: string): string {
   const least = typeof min === 'number' ? `at least ${min}` : null;
-  const most = typeof max === 'number' ? `at most ${max === Number.MAX_SAFE_INTEGER ? '2^53-1' : max}` : null;
+  const most =
+    typeof max === 'number' ? `at most ${max === Number.MAX_SAFE_INTEGER ? '2^53-1' : max}` : null;
   const bounds = [least, most].filter((bound) => bound !== null).join(' and ');
   return bounds === '' ? '' : ` of ${bounds}${unit}`;
 }
@@ -79,8 +90,13 @@ const SEGMENTS_MAX = 16;
 /** The pointer up to the first member name that could be anything but a plain word. */
 function plainPrefix(pointer: string): string {
   const segments = pointer.split('/').slice(1);
-  const odd = segments.findIndex((segment, index) => index >= SEGMENTS_MAX || !PLAIN_SEGMENT.test(segment));
-  return segments.slice(0, odd === -1 ? undefined : odd).map((segment) => `/${segment}`).join('');
+  const odd = segments.findIndex(
+    (segment, index) => index >= SEGMENTS_MAX || !PLAIN_SEGMENT.test(segment),
+  );
+  return segments
+    .slice(0, odd === -1 ? undefined : odd)
+    .map((segment) => `/${segment}`)
+    .join('');
 }
 
 const pointerToken = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1');

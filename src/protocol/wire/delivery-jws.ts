@@ -3,7 +3,14 @@
  * appendix F, RFC 7797) under Ed25519. Because the hash of the whole callback URL is signed, no receiver can replay a delivery
  * to another one (SEP: Server identity).
  */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type JsonWebKey, type KeyObject } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  type JsonWebKey,
+  type KeyObject,
+} from 'node:crypto';
 import { promisify } from 'node:util';
 import { errors, flattenedVerify, type CryptoKey, type JWK } from 'jose';
 import type { DeliverySignatureHeader } from '../../../spec-schema/draft/schema.ts';
@@ -62,7 +69,12 @@ function readPrivateKey(source: KeyObject | string | JsonWebKey): KeyObject {
   }
 }
 
-const badKey = (cause?: unknown) => new LocalError('config_invalid', 'A delivery key must be an Ed25519 private key (KeyObject, PEM or JWK).', { cause });
+const badKey = (cause?: unknown) =>
+  new LocalError(
+    'config_invalid',
+    'A delivery key must be an Ed25519 private key (KeyObject, PEM or JWK).',
+    { cause },
+  );
 
 function thumbprint(publicKey: KeyObject): string {
   const { crv, kty, x } = publicKey.export({ format: 'jwk' });
@@ -70,9 +82,17 @@ function thumbprint(publicKey: KeyObject): string {
 }
 
 /** The JWK Set to serve at `jwksUri`. */
-export function publicJwks(keys: readonly DeliveryKey[]): { readonly keys: readonly PublicDeliveryJwk[] } {
+export function publicJwks(keys: readonly DeliveryKey[]): {
+  readonly keys: readonly PublicDeliveryJwk[];
+} {
   return {
-    keys: keys.map(({ kid, publicKey }) => ({ kty: 'OKP', crv: 'Ed25519', x: String(publicKey.export({ format: 'jwk' }).x), kid, use: 'sig' })),
+    keys: keys.map(({ kid, publicKey }) => ({
+      kty: 'OKP',
+      crv: 'Ed25519',
+      x: String(publicKey.export({ format: 'jwk' }).x),
+      kid,
+      use: 'sig',
+    })),
   };
 }
 
@@ -85,29 +105,59 @@ export function urlBinding(url: string): { readonly origin: string; readonly uh:
  * The part of the protected header that stays the same for one subscription, key and URL: worth keeping, because it costs two
  * hashes. It ends where `iat` goes.
  */
-export function deliverySignatureHead(key: DeliveryKey, url: string, subscriptionId: string): string {
+export function deliverySignatureHead(
+  key: DeliveryKey,
+  url: string,
+  subscriptionId: string,
+): string {
   const fixed: Omit<DeliverySignatureHeader, 'iat'> = {
-    typ: TYP, alg: 'EdDSA', kid: key.kid, b64: false, crit: ['b64'], htm: 'POST', ...urlBinding(url), sub: subscriptionId,
+    typ: TYP,
+    alg: 'EdDSA',
+    kid: key.kid,
+    b64: false,
+    crit: ['b64'],
+    htm: 'POST',
+    ...urlBinding(url),
+    sub: subscriptionId,
   };
   return `${JSON.stringify(fixed).slice(0, -1)},"iat":`;
 }
 
 /** The value of `MCP-Delivery-Signature` for one attempt. `iat` in seconds. */
-export async function signDelivery(key: DeliveryKey, head: string, body: Uint8Array, iat: number): Promise<string> {
+export async function signDelivery(
+  key: DeliveryKey,
+  head: string,
+  body: Uint8Array,
+  iat: number,
+): Promise<string> {
   const header = Buffer.from(`${head}${iat}}`).toString('base64url');
-  const signature = await signInPool(null, Buffer.concat([Buffer.from(`${header}.`, 'latin1'), body]), key.privateKey);
+  const signature = await signInPool(
+    null,
+    Buffer.concat([Buffer.from(`${header}.`, 'latin1'), body]),
+    key.privateKey,
+  );
   return `${header}..${signature.toString('base64url')}`;
 }
 
 /** Finds a trusted key by `kid`; what `jose.createLocalJWKSet` and `createRemoteJWKSet` return fits. Undefined = unknown. */
-export type DeliveryKeyLookup = (header: { readonly alg: string; readonly kid: string }) => DeliveryKeyFound | Promise<DeliveryKeyFound>;
+export type DeliveryKeyLookup = (header: {
+  readonly alg: string;
+  readonly kid: string;
+}) => DeliveryKeyFound | Promise<DeliveryKeyFound>;
 
 /** A public key in any of the forms that `jose` takes; undefined = no key has this `kid`. */
 export type DeliveryKeyFound = KeyObject | CryptoKey | JWK | Uint8Array | undefined;
 
 /** Why a delivery signature was refused: the `reason` of the `LocalError`. */
 export type DeliveryRefusal =
-  | 'missing_header' | 'malformed' | 'wrong_header' | 'wrong_url' | 'wrong_subscription' | 'stale' | 'unknown_key' | 'no_match';
+  | 'missing_header'
+  | 'malformed'
+  | 'wrong_header'
+  | 'wrong_url'
+  | 'wrong_subscription'
+  | 'stale'
+  | 'unknown_key'
+  | 'no_match';
 
 /**
  * Checks that this body was signed for this URL and subscription, now, by a trusted key. Keys come from `keys` and nowhere else.
@@ -116,18 +166,31 @@ export type DeliveryRefusal =
 export async function verifyDelivery(
   token: string | undefined,
   rawBody: Uint8Array,
-  expected: { readonly url: string; readonly subscriptionId: string; readonly keys: DeliveryKeyLookup; readonly nowMs: number; readonly toleranceMs?: number },
+  expected: {
+    readonly url: string;
+    readonly subscriptionId: string;
+    readonly keys: DeliveryKeyLookup;
+    readonly nowMs: number;
+    readonly toleranceMs?: number;
+  },
 ): Promise<DeliverySignatureHeader> {
   if (token === undefined) throw refuse('missing_header');
   const { protectedSegment, signatureSegment, header } = parse(token);
   const { origin, uh } = urlBinding(expected.url);
   if (header.origin !== origin || header.uh !== uh) throw refuse('wrong_url');
   if (header.sub !== expected.subscriptionId) throw refuse('wrong_subscription');
-  if (Math.abs(expected.nowMs - header.iat * 1000) > (expected.toleranceMs ?? SIGNATURE_TOLERANCE_MS)) throw refuse('stale');
+  if (
+    Math.abs(expected.nowMs - header.iat * 1000) > (expected.toleranceMs ?? SIGNATURE_TOLERANCE_MS)
+  )
+    throw refuse('stale');
 
   const key = await lookup(expected.keys, header);
   try {
-    await flattenedVerify({ protected: protectedSegment, payload: rawBody, signature: signatureSegment }, key, { algorithms: ALGORITHMS });
+    await flattenedVerify(
+      { protected: protectedSegment, payload: rawBody, signature: signatureSegment },
+      key,
+      { algorithms: ALGORITHMS },
+    );
   } catch (cause) {
     throw refuse('no_match', cause);
   }
@@ -137,9 +200,20 @@ export async function verifyDelivery(
 /**
  * Takes the header apart; its members must be exactly those of the schema, so there is no `jwk`, `jku`, `x5u` or `x5c` to heed.
  */
-function parse(token: string): { readonly protectedSegment: string; readonly signatureSegment: string; readonly header: DeliverySignatureHeader } {
-  const [protectedSegment, payload, signatureSegment, ...rest] = token.length > SIGNATURE_HEADER_BYTES_MAX ? [] : token.split('.');
-  if (protectedSegment === undefined || payload !== '' || signatureSegment === undefined || rest.length > 0) throw refuse('malformed');
+function parse(token: string): {
+  readonly protectedSegment: string;
+  readonly signatureSegment: string;
+  readonly header: DeliverySignatureHeader;
+} {
+  const [protectedSegment, payload, signatureSegment, ...rest] =
+    token.length > SIGNATURE_HEADER_BYTES_MAX ? [] : token.split('.');
+  if (
+    protectedSegment === undefined ||
+    payload !== '' ||
+    signatureSegment === undefined ||
+    rest.length > 0
+  )
+    throw refuse('malformed');
   if (decodeBase64url(signatureSegment)?.length !== SIGNATURE_BYTES) throw refuse('malformed');
   const decoded = decodeJsonSegment(protectedSegment);
   if (!decoded) throw refuse('malformed');
@@ -150,7 +224,10 @@ function parse(token: string): { readonly protectedSegment: string; readonly sig
 
 const HEADER_MEMBERS = 10;
 
-async function lookup(keys: DeliveryKeyLookup, header: DeliverySignatureHeader): Promise<NonNullable<DeliveryKeyFound>> {
+async function lookup(
+  keys: DeliveryKeyLookup,
+  header: DeliverySignatureHeader,
+): Promise<NonNullable<DeliveryKeyFound>> {
   let key: DeliveryKeyFound;
   try {
     key = await keys({ alg: header.alg, kid: header.kid });
@@ -173,6 +250,11 @@ const MESSAGES: Readonly<Record<DeliveryRefusal, string>> = {
 };
 
 function refuse(reason: DeliveryRefusal, cause?: unknown): LocalError {
-  const code = reason === 'stale' ? 'signature_stale' : reason === 'unknown_key' ? 'key_unknown' : 'signature_invalid';
+  const code =
+    reason === 'stale'
+      ? 'signature_stale'
+      : reason === 'unknown_key'
+        ? 'key_unknown'
+        : 'signature_invalid';
   return new LocalError(code, `${MCP_DELIVERY_SIGNATURE} ${MESSAGES[reason]}.`, { reason, cause });
 }

@@ -21,7 +21,10 @@ export type DeliveryHead = Omit<Delivery, 'events'>;
 /** The event's JSON without `sequence`. Throws `LocalError` `json_refused` when `data` cannot travel. */
 export function encodeEvent(event: UnnumberedEvent): string {
   const { eventId, name, timestamp, data, _meta } = event;
-  if (data === undefined) throw new LocalError('json_refused', 'JSON refused: expected "data"; use null for none.', { reason: 'value' });
+  if (data === undefined)
+    throw new LocalError('json_refused', 'JSON refused: expected "data"; use null for none.', {
+      reason: 'value',
+    });
   return writeJson({ eventId, name, timestamp, data, _meta });
 }
 
@@ -73,7 +76,9 @@ export function acceptDelivery(value: unknown): Delivery {
  * Checks that every number of the range is in `events` or in exactly one gap, in ascending order, and that the counters fit.
  * Returns the last number covered: `after` for an empty delivery. Throws `LocalError` `peer_misbehaved`.
  */
-export function coverage(delivery: Pick<Delivery, 'after' | 'events' | 'gaps' | 'head' | 'acked' | 'challenge'>): { readonly last: number } {
+export function coverage(
+  delivery: Pick<Delivery, 'after' | 'events' | 'gaps' | 'head' | 'acked' | 'challenge'>,
+): { readonly last: number } {
   const { after, events, head, acked } = delivery;
   const gaps = delivery.gaps ?? [];
   let last = after;
@@ -89,14 +94,20 @@ export function coverage(delivery: Pick<Delivery, 'after' | 'events' | 'gaps' | 
       last++;
       nextEvent++;
     } else {
-      throw misbehaved(`number ${last + 1} is neither an event nor in a gap, or the order is not ascending`);
+      throw misbehaved(
+        `number ${last + 1} is neither an event nor in a gap, or the order is not ascending`,
+      );
     }
   }
   if (last > head) throw misbehaved('"head" is below the last number covered');
   if (acked > head) throw misbehaved('"acked" is beyond "head"');
-  if (delivery.challenge !== undefined && last > after) throw misbehaved('a challenge travels in an empty delivery only');
+  if (delivery.challenge !== undefined && last > after)
+    throw misbehaved('a challenge travels in an empty delivery only');
   return { last };
 }
 
 const misbehaved = (problem: string, cause?: unknown) =>
-  new LocalError('peer_misbehaved', `The delivery is not acceptable: ${problem}.`, { reason: 'delivery', cause });
+  new LocalError('peer_misbehaved', `The delivery is not acceptable: ${problem}.`, {
+    reason: 'delivery',
+    cause,
+  });

@@ -37,7 +37,9 @@ interface RegistryRow {
   readonly messages: Readonly<Record<string, string | undefined>>;
 }
 
-const rows = new Map<string, RegistryRow>((registry.errors as readonly RegistryRow[]).map((row) => [row.name, row]));
+const rows = new Map<string, RegistryRow>(
+  (registry.errors as readonly RegistryRow[]).map((row) => [row.name, row]),
+);
 
 /** The registry's row of a name. */
 export function registryRow(name: WireErrorName): RegistryRow {
@@ -58,7 +60,11 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
   readonly data: WireErrorData[Name];
 
   /** The message is the registry's own, filled from `data`, unless `options` has another (a peer's words). */
-  constructor(name: Name, data: WireErrorData[Name], options?: ErrorOptions & { readonly message?: string }) {
+  constructor(
+    name: Name,
+    data: WireErrorData[Name],
+    options?: ErrorOptions & { readonly message?: string },
+  ) {
     const row = registryRow(name);
     super(options?.message ?? render(row, data), options);
     this.name = name;
@@ -74,7 +80,9 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
   /** The JSON-RPC error object. Holds nothing but what the registry allows. */
   toErrorObject(): ErrorObject {
     const data: ErrorObject['data'] | undefined = this.data;
-    return data === undefined ? { code: this.code, message: this.message } : { code: this.code, message: this.message, data };
+    return data === undefined
+      ? { code: this.code, message: this.message }
+      : { code: this.code, message: this.message, data };
   }
 }
 
@@ -82,7 +90,8 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
 function render(row: RegistryRow, data: WireErrorData[WireErrorName]): string {
   const fields = (data ?? {}) as Readonly<Record<string, unknown>>;
   const template = row.messages[String(fields['kind'])] ?? row.messages['*'];
-  if (template === undefined) throw new TypeError(`errors.json has no message for ${row.name} with this data`);
+  if (template === undefined)
+    throw new TypeError(`errors.json has no message for ${row.name} with this data`);
   return template.replace(/\{(\w+)\}/g, (_, member: string) => String(fields[member]));
 }
 
@@ -92,12 +101,16 @@ export const invalidParams = (path: string, expected: string, options?: ErrorOpt
 export const conflict = (data: ConflictData) => new WireError('Conflict', data);
 export const notFound = (data: NotFoundData) => new WireError('NotFound', data);
 export const forbidden = (data: ForbiddenData) => new WireError('Forbidden', data);
-export const resourceExhausted = (data: ResourceExhaustedData) => new WireError('ResourceExhausted', data);
+export const resourceExhausted = (data: ResourceExhaustedData) =>
+  new WireError('ResourceExhausted', data);
 export const unsupported = (feature: string) => new WireError('Unsupported', { feature });
-export const callbackEndpointError = (reason: CallbackEndpointErrorData['reason'], options?: ErrorOptions) =>
-  new WireError('CallbackEndpointError', { reason }, options);
+export const callbackEndpointError = (
+  reason: CallbackEndpointErrorData['reason'],
+  options?: ErrorOptions,
+) => new WireError('CallbackEndpointError', { reason }, options);
 /** `-32603`, always the same text. The cause stays inside. */
-export const internalError = (cause: unknown) => new WireError('InternalError', undefined, { cause });
+export const internalError = (cause: unknown) =>
+  new WireError('InternalError', undefined, { cause });
 
 /** What went wrong on this side, one code per condition; `docs/errors.md` says what to do about each. */
 export type LocalErrorCode =
@@ -156,7 +169,11 @@ export class LocalError extends Error {
   readonly reason: string | undefined;
 
   /** `message` says what was wrong and what to do, and never contains a secret, a token or a callback URL. */
-  constructor(code: LocalErrorCode, message: string, options?: ErrorOptions & { readonly reason?: string }) {
+  constructor(
+    code: LocalErrorCode,
+    message: string,
+    options?: ErrorOptions & { readonly reason?: string },
+  ) {
     super(message, options);
     this.code = code;
     this.reason = options?.reason;

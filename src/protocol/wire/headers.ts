@@ -29,7 +29,9 @@ export type HeadersLike =
 export function readHeader(headers: HeadersLike, name: string): string | undefined {
   if (typeof headers.get === 'function') return headers.get(name) ?? undefined;
   let found: string | readonly string[] | undefined;
-  for (const [key, value] of Object.entries(headers as Record<string, string | readonly string[] | undefined>)) {
+  for (const [key, value] of Object.entries(
+    headers as Record<string, string | readonly string[] | undefined>,
+  )) {
     if (value === undefined || key.toLowerCase() !== name) continue;
     if (found !== undefined) return undefined;
     found = value;

@@ -7,7 +7,14 @@ export {
   type TokenRefusal,
   type VerifyOptions,
 } from './callback-url.ts';
-export { canonicalJson, randomWebhookId, sameSelect, subscriptionKey, webhookId, type DeliveryRange } from './canonical.ts';
+export {
+  canonicalJson,
+  randomWebhookId,
+  sameSelect,
+  subscriptionKey,
+  webhookId,
+  type DeliveryRange,
+} from './canonical.ts';
 export { capabilityOf, FIRST_EXTENSIONS_REVISION, placeCapability } from './capability.ts';
 export {
   deliveryKey,
@@ -57,6 +64,19 @@ export * as limits from './limits.ts';
 export { fromErrorObject, RemoteError } from './remote-error.ts';
 export { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from './schema.ts';
 export { Secret } from './secret.ts';
-export { challengeProof, isChallengeProof, signWebhook, verifyWebhook, type SignatureRefusal } from './signature.ts';
+export {
+  challengeProof,
+  isChallengeProof,
+  signWebhook,
+  verifyWebhook,
+  type SignatureRefusal,
+} from './signature.ts';
 export { compileUserSchema, type UserValidator } from './user-schema.ts';
-export { check, parseParams, type Checked, type Complaint, type ParamsName, type WireTypes } from './validate.ts';
+export {
+  check,
+  parseParams,
+  type Checked,
+  type Complaint,
+  type ParamsName,
+  type WireTypes,
+} from './validate.ts';

@@ -10,8 +10,12 @@ import { JSON_DEPTH_MAX } from './limits.ts';
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Parses bytes from a peer. Throws `LocalError` `json_refused`. */
-export function parseJson(bytes: Uint8Array, options: { readonly maxBytes: number; readonly maxDepth?: number }): unknown {
-  if (bytes.byteLength > options.maxBytes) throw refused('size', `at most ${options.maxBytes} bytes`);
+export function parseJson(
+  bytes: Uint8Array,
+  options: { readonly maxBytes: number; readonly maxDepth?: number },
+): unknown {
+  if (bytes.byteLength > options.maxBytes)
+    throw refused('size', `at most ${options.maxBytes} bytes`);
   let text: string;
   try {
     text = utf8.decode(bytes);
@@ -53,7 +57,8 @@ export function inspectJson(value: unknown, maxDepth = JSON_DEPTH_MAX): string |
   return null;
 }
 
-const isContainer = (value: unknown): value is object => typeof value === 'object' && value !== null;
+const isContainer = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null;
 
 /** The complaint about a value that has no members; containers pass. */
 function inspectLeaf(value: unknown): string | null {
@@ -71,7 +76,8 @@ function inspectLeaf(value: unknown): string | null {
 }
 
 /** ES2024: in every Node that is supported, not yet in the library of types that the package is compiled with. */
-const isWellFormed = (text: string): boolean => (text as string & { isWellFormed(): boolean }).isWellFormed();
+const isWellFormed = (text: string): boolean =>
+  (text as string & { isWellFormed(): boolean }).isWellFormed();
 
 /** `JSON.stringify` that refuses what would be silently changed or would overflow. Throws `LocalError` `json_refused`. */
 export function writeJson(value: unknown): string {

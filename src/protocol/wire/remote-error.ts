@@ -23,26 +23,40 @@ export class RemoteError extends Error {
 
 /** Candidates in the order in which they are tried: two share a code and differ in `data.kind`. */
 const NAMES: readonly WireErrorName[] = [
-  'InvalidParams', 'Conflict', 'NotFound', 'Forbidden', 'ResourceExhausted', 'Unsupported', 'CallbackEndpointError', 'InternalError',
+  'InvalidParams',
+  'Conflict',
+  'NotFound',
+  'Forbidden',
+  'ResourceExhausted',
+  'Unsupported',
+  'CallbackEndpointError',
+  'InternalError',
 ];
 
 const MESSAGE_CHARS_MAX = 1024;
 
 /** Never throws: a peer's error that makes no sense is still an error. */
-export function fromErrorObject(code: number, message: unknown, data: unknown): WireError | RemoteError {
+export function fromErrorObject(
+  code: number,
+  message: unknown,
+  data: unknown,
+): WireError | RemoteError {
   const text = printable(message);
   for (const name of NAMES) {
     const row = registryRow(name);
     if (row.code !== code) continue;
-    if (row.data === null) return new WireError(name, undefined as WireErrorData[typeof name], { message: text });
+    if (row.data === null)
+      return new WireError(name, undefined as WireErrorData[typeof name], { message: text });
     const checked = check(row.data.slice(row.data.lastIndexOf('/') + 1) as keyof WireTypes, data);
-    if (checked.ok) return new WireError(name, checked.value as WireErrorData[typeof name], { message: text });
+    if (checked.ok)
+      return new WireError(name, checked.value as WireErrorData[typeof name], { message: text });
   }
   return new RemoteError(code, text, data);
 }
 
 /** The peer's words, short and without control characters: they end up in terminals and logs. */
 function printable(message: unknown): string {
-  const text = typeof message === 'string' ? message.slice(0, MESSAGE_CHARS_MAX) : 'The peer gave no message.';
+  const text =
+    typeof message === 'string' ? message.slice(0, MESSAGE_CHARS_MAX) : 'The peer gave no message.';
   return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, ' ');
 }

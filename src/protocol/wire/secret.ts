@@ -25,8 +25,15 @@ export class Secret {
     const encoded = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : '';
     const bytes = Buffer.from(encoded, 'base64');
     // Decoding is lenient; only the one text that encoding gives back is the secret's name.
-    if (bytes.length < SECRET_BYTES_MIN || bytes.length > SECRET_BYTES_MAX || bytes.toString('base64') !== encoded) {
-      throw new LocalError('secret_malformed', `A secret must be "${PREFIX}" and base64 of ${SECRET_BYTES_MIN} to ${SECRET_BYTES_MAX} random bytes.`);
+    if (
+      bytes.length < SECRET_BYTES_MIN ||
+      bytes.length > SECRET_BYTES_MAX ||
+      bytes.toString('base64') !== encoded
+    ) {
+      throw new LocalError(
+        'secret_malformed',
+        `A secret must be "${PREFIX}" and base64 of ${SECRET_BYTES_MIN} to ${SECRET_BYTES_MAX} random bytes.`,
+      );
     }
     return new Secret(text, bytes);
   }

@@ -6,7 +6,13 @@
 import { createHmac, sign, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { LocalError } from './errors.ts';
-import { readHeader, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, type HeadersLike } from './headers.ts';
+import {
+  readHeader,
+  WEBHOOK_ID,
+  WEBHOOK_SIGNATURE,
+  WEBHOOK_TIMESTAMP,
+  type HeadersLike,
+} from './headers.ts';
 import { SIGNATURE_HEADER_BYTES_MAX, SIGNATURE_TOLERANCE_MS, SIGNATURES_MAX } from './limits.ts';
 import type { Secret } from './secret.ts';
 
@@ -20,10 +26,21 @@ const TIMESTAMP = /^[0-9]{1,12}$/;
 const V1 = /^v1,[A-Za-z0-9+/]{43}=$/;
 
 /** Why a signature was refused: the `reason` of the `LocalError`. */
-export type SignatureRefusal = 'missing_header' | 'malformed_id' | 'malformed_timestamp' | 'malformed_signature' | 'stale' | 'no_match';
+export type SignatureRefusal =
+  | 'missing_header'
+  | 'malformed_id'
+  | 'malformed_timestamp'
+  | 'malformed_signature'
+  | 'stale'
+  | 'no_match';
 
 /** The value of `webhook-signature`: one signature per secret, in the order given. `timestamp` in seconds. */
-export function signWebhook(secrets: Secret | readonly Secret[], id: string, timestamp: number, body: Uint8Array): string {
+export function signWebhook(
+  secrets: Secret | readonly Secret[],
+  id: string,
+  timestamp: number,
+  body: Uint8Array,
+): string {
   const prefix = `${id}.${timestamp}.`;
   const list = Array.isArray(secrets) ? (secrets as readonly Secret[]) : [secrets as Secret];
   return list.map((secret) => oneSignature(secret, prefix, body)).join(' ');
@@ -32,8 +49,17 @@ export function signWebhook(secrets: Secret | readonly Secret[], id: string, tim
 const signInPool = promisify(sign);
 
 /** `v1a` of Standard Webhooks: the same content, signed with the server's own Ed25519 key. `timestamp` in seconds. */
-export async function signWebhookAsServer({ privateKey }: { readonly privateKey: KeyObject }, id: string, timestamp: number, body: Uint8Array): Promise<string> {
-  const signature = await signInPool(null, Buffer.concat([Buffer.from(`${id}.${timestamp}.`, 'utf8'), body]), privateKey);
+export async function signWebhookAsServer(
+  { privateKey }: { readonly privateKey: KeyObject },
+  id: string,
+  timestamp: number,
+  body: Uint8Array,
+): Promise<string> {
+  const signature = await signInPool(
+    null,
+    Buffer.concat([Buffer.from(`${id}.${timestamp}.`, 'utf8'), body]),
+    privateKey,
+  );
   return `v1a,${signature.toString('base64')}`;
 }
 
@@ -52,7 +78,8 @@ export function verifyWebhook(
   const id = readHeader(headers, WEBHOOK_ID);
   const timestampText = readHeader(headers, WEBHOOK_TIMESTAMP);
   const signatures = readHeader(headers, WEBHOOK_SIGNATURE);
-  if (id === undefined || timestampText === undefined || signatures === undefined) throw refuse('missing_header');
+  if (id === undefined || timestampText === undefined || signatures === undefined)
+    throw refuse('missing_header');
   if (!idGrammar.test(id)) throw refuse('malformed_id');
   if (!TIMESTAMP.test(timestampText)) throw refuse('malformed_timestamp');
   const candidates = parseSignatures(signatures);
@@ -107,4 +134,6 @@ const MESSAGES: Readonly<Record<SignatureRefusal, string>> = {
 };
 
 const refuse = (reason: SignatureRefusal) =>
-  new LocalError(reason === 'stale' ? 'signature_stale' : 'signature_invalid', MESSAGES[reason], { reason });
+  new LocalError(reason === 'stale' ? 'signature_stale' : 'signature_invalid', MESSAGES[reason], {
+    reason,
+  });

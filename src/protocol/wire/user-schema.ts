@@ -13,7 +13,19 @@ import { run, type Checked } from './validate.ts';
 
 const DIALECT = /^https:\/\/json-schema\.org\/draft\/2020-12\/schema#?$/;
 const FORMATS: FormatName[] = [
-  'date', 'time', 'date-time', 'duration', 'email', 'hostname', 'ipv4', 'ipv6', 'uri', 'uri-reference', 'uuid', 'json-pointer', 'regex',
+  'date',
+  'time',
+  'date-time',
+  'duration',
+  'email',
+  'hostname',
+  'ipv4',
+  'ipv6',
+  'uri',
+  'uri-reference',
+  'uuid',
+  'json-pointer',
+  'regex',
 ];
 
 export type UserValidator = (value: unknown) => Checked<unknown>;
@@ -25,7 +37,8 @@ export type UserValidator = (value: unknown) => Checked<unknown>;
 export function compileUserSchema(schema: JsonObject): UserValidator {
   const unfit = inspectJson(schema);
   if (unfit !== null) throw refused(`expected ${unfit}`);
-  if (Buffer.byteLength(JSON.stringify(schema)) > USER_SCHEMA_BYTES_MAX) throw refused(`expected at most ${USER_SCHEMA_BYTES_MAX} bytes`);
+  if (Buffer.byteLength(JSON.stringify(schema)) > USER_SCHEMA_BYTES_MAX)
+    throw refused(`expected at most ${USER_SCHEMA_BYTES_MAX} bytes`);
   const { $id: _identity, ...rest } = schema;
   judgeKeywords(rest, true);
 
@@ -45,7 +58,15 @@ export function compileUserSchema(schema: JsonObject): UserValidator {
 let compiler: Ajv2020 | undefined;
 
 function makeCompiler(): Ajv2020 {
-  const ajv = new Ajv2020({ strict: true, strictTypes: false, strictTuples: false, strictRequired: false, allErrors: false, verbose: true, logger: false });
+  const ajv = new Ajv2020({
+    strict: true,
+    strictTypes: false,
+    strictTuples: false,
+    strictRequired: false,
+    allErrors: false,
+    verbose: true,
+    logger: false,
+  });
   formats.default(ajv, { mode: 'fast', formats: FORMATS });
   return ajv;
 }
@@ -55,10 +76,15 @@ function judgeKeywords(node: unknown, isRoot: boolean): void {
   if (Array.isArray(node)) return node.forEach((child) => judgeKeywords(child, false));
   if (node === null || typeof node !== 'object') return;
   for (const [keyword, value] of Object.entries(node)) {
-    if ((keyword === '$ref' || keyword === '$dynamicRef') && typeof value === 'string' && !value.startsWith('#')) {
+    if (
+      (keyword === '$ref' || keyword === '$dynamicRef') &&
+      typeof value === 'string' &&
+      !value.startsWith('#')
+    ) {
       throw refused(`"${keyword}" must point into the same schema and start with "#"`);
     }
-    if (keyword === '$id' && typeof value === 'string') throw refused('only the root may have "$id"');
+    if (keyword === '$id' && typeof value === 'string')
+      throw refused('only the root may have "$id"');
     if (keyword === '$schema' && typeof value === 'string' && !(isRoot && DIALECT.test(value))) {
       throw refused('"$schema" must be https://json-schema.org/draft/2020-12/schema, at the root');
     }
@@ -69,4 +95,7 @@ function judgeKeywords(node: unknown, isRoot: boolean): void {
 
 const DATA_KEYWORDS = new Set(['const', 'enum', 'default', 'examples']);
 
-const refused = (problem: string, cause?: unknown) => new LocalError('schema_refused', `A trigger type's JSON Schema is refused: ${problem}.`, { cause });
+const refused = (problem: string, cause?: unknown) =>
+  new LocalError('schema_refused', `A trigger type's JSON Schema is refused: ${problem}.`, {
+    cause,
+  });

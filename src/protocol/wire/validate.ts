@@ -15,7 +15,8 @@ export type { Complaint } from './complaint.ts';
 export type { WireTypes } from './wire-types.ts';
 
 /** A checked value, or the first complaint about it. */
-export type Checked<T> = { readonly ok: true; readonly value: T } | ({ readonly ok: false } & Complaint);
+export type Checked<T> =
+  { readonly ok: true; readonly value: T } | ({ readonly ok: false } & Complaint);
 
 /** Names of the types that are the params of a method. */
 export type ParamsName = Extract<keyof WireTypes, `${string}Params`>;
@@ -35,7 +36,10 @@ function validator(name: keyof WireTypes): ValidateFunction {
 }
 
 /** Is this value of that wire type? The value itself is handed back, members that the schema does not name included. */
-export function check<Name extends keyof WireTypes>(name: Name, value: unknown): Checked<WireTypes[Name]> {
+export function check<Name extends keyof WireTypes>(
+  name: Name,
+  value: unknown,
+): Checked<WireTypes[Name]> {
   return run<WireTypes[Name]>(validator(name), value);
 }
 
@@ -52,12 +56,19 @@ export function parseParams<Name extends ParamsName>(name: Name, value: unknown)
 
 /** What a pattern cannot say of params: a secret decodes to enough bytes, an instant exists in the calendar. */
 function judgeMeaning(params: object): void {
-  const { callback, since } = params as { readonly callback?: Callback | null; readonly since?: string };
+  const { callback, since } = params as {
+    readonly callback?: Callback | null;
+    readonly since?: string;
+  };
   if (callback) {
     try {
       Secret.parse(callback.secret);
     } catch (cause) {
-      throw invalidParams('/callback/secret', '"whsec_" and standard base64 of 24 to 64 random bytes', { cause });
+      throw invalidParams(
+        '/callback/secret',
+        '"whsec_" and standard base64 of 24 to 64 random bytes',
+        { cause },
+      );
     }
   }
   if (since !== undefined && !isInstant(since)) {

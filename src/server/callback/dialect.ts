@@ -3,7 +3,12 @@
  * as an HTTP request and what the answer means. This protocol's own is `nativeDialect`; bindings of other protocols bring theirs.
  */
 import type { Answer } from '../../protocol/core/index.ts';
-import type { Callback, Outcome, Subscription, TerminationReason } from '../../protocol/core/types.ts';
+import type {
+  Callback,
+  Outcome,
+  Subscription,
+  TerminationReason,
+} from '../../protocol/core/types.ts';
 import type { Secret } from '../../protocol/wire/secret.ts';
 import type { Random } from '../engine/ports.ts';
 import type { LogRange } from '../engine/reader.ts';

@@ -18,15 +18,25 @@ export class Dialects {
 
   /** Throws `LocalError` `config_invalid` for a dialect that the engine was not given. */
   of({ dialect }: Pick<Callback, 'dialect'>): CallbackDialect {
-    const found = dialect === undefined ? nativeDialect : Object.hasOwn(this.#foreign, dialect) ? this.#foreign[dialect] : undefined;
-    if (found === undefined) throw new LocalError('config_invalid', `The engine was not given the callback dialect "${dialect}": name it in its option dialects.`);
+    const found =
+      dialect === undefined
+        ? nativeDialect
+        : Object.hasOwn(this.#foreign, dialect)
+          ? this.#foreign[dialect]
+          : undefined;
+    if (found === undefined)
+      throw new LocalError(
+        'config_invalid',
+        `The engine was not given the callback dialect "${dialect}": name it in its option dialects.`,
+      );
     return found;
   }
 
   /** Whether it is spoken. A callback in another one waits until a server is started that does; that is logged once for each. */
   speaks({ dialect }: Pick<Callback, 'dialect'>): boolean {
     if (dialect === undefined || Object.hasOwn(this.#foreign, dialect)) return true;
-    if (!this.#missed.has(dialect)) this.#log.error({ dialect }, 'callbacks wait: the engine was not given their dialect');
+    if (!this.#missed.has(dialect))
+      this.#log.error({ dialect }, 'callbacks wait: the engine was not given their dialect');
     this.#missed.add(dialect);
     return false;
   }

@@ -3,13 +3,40 @@
  * its POST leaves; the answer is classified, stepped and on disk before the next (SEP: Callback).
  */
 import { classifyFailure, deliverable } from '../../protocol/core/index.ts';
-import type { Attempt, Outcome, Subscription, TerminationReason } from '../../protocol/core/types.ts';
-import { CALLBACK_ANSWER_BYTES_MAX, CALLBACK_BATCH_EVENTS, CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../../protocol/wire/limits.ts';
+import type {
+  Attempt,
+  Outcome,
+  Subscription,
+  TerminationReason,
+} from '../../protocol/core/types.ts';
+import {
+  CALLBACK_ANSWER_BYTES_MAX,
+  CALLBACK_BATCH_EVENTS,
+  CALLBACK_BODY_BYTES_MAX,
+  CALLBACK_DEADLINE_MS,
+} from '../../protocol/wire/limits.ts';
 import { retryWhenFull, type UnitOfWork, type LoadedSubscription } from '../engine/unit-of-work.ts';
 import type { CallbackDialect } from './dialect.ts';
 import type { Dialects } from './dialects.ts';
-import type { Clock, Egress, Log, Meter, OutboundResult, Random, ReadEntry, Store } from '../engine/ports.ts';
-import { ENVELOPE_BYTES, firstOf, rangeOf, readStore, readTail, type LogRange, type ReadLimits } from '../engine/reader.ts';
+import type {
+  Clock,
+  Egress,
+  Log,
+  Meter,
+  OutboundResult,
+  Random,
+  ReadEntry,
+  Store,
+} from '../engine/ports.ts';
+import {
+  ENVELOPE_BYTES,
+  firstOf,
+  rangeOf,
+  readStore,
+  readTail,
+  type LogRange,
+  type ReadLimits,
+} from '../engine/reader.ts';
 import type { MessageSigner } from './message-signer.ts';
 
 /** The lease outlives the deadline, so that only a lost attempt is ever taken over. */
@@ -55,7 +82,9 @@ export class Dispatcher {
     this.#o = options;
   }
 
-  get inFlight(): number { return this.#inFlight; }
+  get inFlight(): number {
+    return this.#inFlight;
+  }
 
   /** Whether the attempt in flight is of this process, and so will be settled by it. */
   owns({ row, state }: LoadedSubscription): boolean {
@@ -72,10 +101,17 @@ export class Dispatcher {
 
   /** An attempt whose callback was replaced is void, but on its way all the same: the next one waits until it is back. */
   #ready({ row, state }: LoadedSubscription): boolean {
-    return !this.#mine.has(row) && deliverable(state, this.#o.clock.now()) && state.callback !== null && this.#o.dialects.speaks(state.callback);
+    return (
+      !this.#mine.has(row) &&
+      deliverable(state, this.#o.clock.now()) &&
+      state.callback !== null &&
+      this.#o.dialects.speaks(state.callback)
+    );
   }
 
-  get #full(): boolean { return this.#inFlight + this.#reading.size >= this.#o.concurrency; }
+  get #full(): boolean {
+    return this.#inFlight + this.#reading.size >= this.#o.concurrency;
+  }
 
   #start(loaded: LoadedSubscription): void {
     try {
@@ -83,7 +119,10 @@ export class Dispatcher {
       if (range === null) void this.#startFromStore(loaded.row);
       else if (range.last > range.after) this.#claim(loaded, range);
     } catch (cause) {
-      this.#o.log.error({ row: loaded.row, err: cause }, 'a callback could not be claimed; it is tried again soon');
+      this.#o.log.error(
+        { row: loaded.row, err: cause },
+        'a callback could not be claimed; it is tried again soon',
+      );
       this.#later(loaded.row);
     }
   }
@@ -105,7 +144,10 @@ export class Dispatcher {
     try {
       await this.#fromStore(row);
     } catch (cause) {
-      this.#o.log.error({ row, err: cause }, 'reading a log for a callback failed; it is tried again soon');
+      this.#o.log.error(
+        { row, err: cause },
+        'reading a log for a callback failed; it is tried again soon',
+      );
       this.#later(row);
     } finally {
       this.#reading.delete(row);
@@ -131,14 +173,25 @@ export class Dispatcher {
       const loaded = await unitOfWork.getOrLoad(row);
       if (loaded === undefined || !this.#ready(loaded)) return;
       const limits = this.#limits(loaded);
-      const { revision, state: { acked, epoch } } = loaded;
+      const {
+        revision,
+        state: { acked, epoch },
+      } = loaded;
       const entries: readonly ReadEntry[] = await readStore(store, loaded, acked, limits);
       // Another drain may have acknowledged meanwhile, or a failed commit thrown memory away: then read again.
-      if (!unitOfWork.isUnchanged(loaded, revision) || loaded.state.acked !== acked || loaded.state.epoch !== epoch) continue;
+      if (
+        !unitOfWork.isUnchanged(loaded, revision) ||
+        loaded.state.acked !== acked ||
+        loaded.state.epoch !== epoch
+      )
+        continue;
       if (this.#closing || !this.#ready(loaded)) return;
       const range = rangeOf(loaded.state, acked, entries, limits);
       if (range.last > range.after) return this.#claim(loaded, range);
-      if (tries >= TRIES) throw new Error(`the store has no entry of this log after ${acked}, and its head is ${loaded.state.head}`);
+      if (tries >= TRIES)
+        throw new Error(
+          `the store has no entry of this log after ${acked}, and its head is ${loaded.state.head}`,
+        );
     }
   }
 
@@ -149,15 +202,26 @@ export class Dispatcher {
 
   #limits(loaded: LoadedSubscription): ReadLimits {
     const { batchLimit } = loaded.state;
-    const most = this.#isSingle(loaded) ? SINGLE_LOOK : this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS;
-    return { events: Math.min(batchLimit ?? most, most), bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES };
+    const most = this.#isSingle(loaded)
+      ? SINGLE_LOOK
+      : (this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS);
+    return {
+      events: Math.min(batchLimit ?? most, most),
+      bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES,
+    };
   }
 
   #claim(loaded: LoadedSubscription, read: LogRange): void {
     const { unitOfWork } = this.#o;
     const { row } = loaded;
     const range = this.#isSingle(loaded) ? firstOf(read) : read;
-    const { refused } = unitOfWork.step(loaded, { type: 'claim', to: range.last, events: range.events.length, first: range.sequences[0] ?? null, leaseMs: LEASE_MS });
+    const { refused } = unitOfWork.step(loaded, {
+      type: 'claim',
+      to: range.last,
+      events: range.events.length,
+      first: range.sequences[0] ?? null,
+      leaseMs: LEASE_MS,
+    });
     const { revision, state } = loaded;
     if (refused !== undefined || state.attempt === null) return;
     const { attempt } = state;
@@ -166,7 +230,10 @@ export class Dispatcher {
     this.#mine.set(row, attempt.id);
     let started = false;
     // Nobody is sent a number before it, and the claim, are on disk; nor a counter, so what is sent shows the state as of now.
-    unitOfWork.afterCommit(() => { started = true; void this.#attempt(loaded, attempt, range, { state, revision }); });
+    unitOfWork.afterCommit(() => {
+      started = true;
+      void this.#attempt(loaded, attempt, range, { state, revision });
+    });
     void unitOfWork.commit().catch(() => {
       if (started) return;
       this.#inFlight -= 1;
@@ -174,7 +241,12 @@ export class Dispatcher {
     });
   }
 
-  async #attempt(claimed: LoadedSubscription, attempt: Attempt, range: LogRange, { state, revision }: Pick<LoadedSubscription, 'state' | 'revision'>): Promise<void> {
+  async #attempt(
+    claimed: LoadedSubscription,
+    attempt: Attempt,
+    range: LogRange,
+    { state, revision }: Pick<LoadedSubscription, 'state' | 'revision'>,
+  ): Promise<void> {
     const { row } = claimed;
     const { unitOfWork, clock, dialects, egress, signer, log, meter, random } = this.#o;
     const startedAt = clock.now();
@@ -188,27 +260,55 @@ export class Dispatcher {
       const loaded = await unitOfWork.getOrLoad(row);
       const callback = loaded?.state.callback ?? null;
       // Voided while its commit was written: the callback was replaced, or the subscription ended.
-      if (loaded === undefined || callback === null || loaded.state.attempt?.id !== attempt.id) return;
+      if (loaded === undefined || callback === null || loaded.state.attempt?.id !== attempt.id)
+        return;
       if (!unitOfWork.isUnchanged(claimed, revision)) return await this.#restart(loaded);
       const dialect = dialects.of(callback);
       const message = dialect.delivery({ state, callback, random }, range);
       // There are no words for it in this dialect.
       if (message === null) {
         leave();
-        return await this.#settle(row, attempt, { kind: 'acked', ack: range.last, reject: null }, 0);
+        return await this.#settle(
+          row,
+          attempt,
+          { kind: 'acked', ack: range.last, reject: null },
+          0,
+        );
       }
-      const sealed = await signer.sign(message, callback, state.subscriptionId, dialect.serverSignature);
-      const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
+      const sealed = await signer.sign(
+        message,
+        callback,
+        state.subscriptionId,
+        dialect.serverSignature,
+      );
+      const result = await egress.post({
+        url: callback.url,
+        headers: sealed.headers,
+        body: sealed.body,
+        deadlineMs: CALLBACK_DEADLINE_MS,
+      });
       leave();
       const outcome = outcomeOf(dialect, result, range, state, clock.now());
       meter.count('triggers_attempts_total', 1, { outcome: outcome.kind });
       meter.observe('triggers_attempt_seconds', (clock.now() - startedAt) / 1000);
-      if (outcome.kind === 'acked') meter.count('triggers_events_delivered_total', range.events.length, { drain: 'callback' });
-      else log.debug({ subscriptionId: state.subscriptionId, outcome: outcome.kind, status: result.kind === 'response' ? result.status : undefined }, 'a callback attempt failed');
+      if (outcome.kind === 'acked')
+        meter.count('triggers_events_delivered_total', range.events.length, { drain: 'callback' });
+      else
+        log.debug(
+          {
+            subscriptionId: state.subscriptionId,
+            outcome: outcome.kind,
+            status: result.kind === 'response' ? result.status : undefined,
+          },
+          'a callback attempt failed',
+        );
       await this.#settle(row, attempt, outcome, random.uniform());
     } catch (cause) {
       // The lease runs out and the ordinary tick takes over; nothing is lost.
-      log.error({ row, err: cause }, 'a callback attempt could not be settled; its lease will run out');
+      log.error(
+        { row, err: cause },
+        'a callback attempt could not be settled; its lease will run out',
+      );
     } finally {
       leave();
       this.#release(row, attempt);
@@ -252,8 +352,18 @@ export class Dispatcher {
     const dialect = dialects.of(callback);
     const message = dialect.terminationNotice({ state, callback, random }, reason);
     if (message === null) return;
-    const sealed = await signer.sign(message, callback, state.subscriptionId, dialect.serverSignature);
-    await this.#o.egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
+    const sealed = await signer.sign(
+      message,
+      callback,
+      state.subscriptionId,
+      dialect.serverSignature,
+    );
+    await this.#o.egress.post({
+      url: callback.url,
+      headers: sealed.headers,
+      body: sealed.body,
+      deadlineMs: CALLBACK_DEADLINE_MS,
+    });
   }
 
   /** Starts no more attempts; resolves when those in flight are settled or after `patienceMs`. */
@@ -262,13 +372,22 @@ export class Dispatcher {
     if (this.#unsettled === 0) return;
     await new Promise<void>((resolve) => {
       const cancel = this.#o.clock.after(patienceMs, resolve);
-      this.#drained.push(() => { cancel(); resolve(); });
+      this.#drained.push(() => {
+        cancel();
+        resolve();
+      });
     });
   }
 }
 
 /** What an endpoint's answer to this range means. */
-function outcomeOf(dialect: CallbackDialect, result: OutboundResult, range: LogRange, state: Subscription, now: number): Outcome {
+function outcomeOf(
+  dialect: CallbackDialect,
+  result: OutboundResult,
+  range: LogRange,
+  state: Subscription,
+  now: number,
+): Outcome {
   if (result.kind === 'failure') return classifyFailure(result.category);
   const { status, retryAfter } = result;
   const body = status >= 200 && status < 300 ? parse(result.body) : undefined;

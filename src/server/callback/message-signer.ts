@@ -2,8 +2,21 @@
  * Dresses a message for its callback: the headers of Standard Webhooks with the client's secret, and the server's own signature
  * where it has a key (SEP: Signature, Server identity).
  */
-import { deliverySignatureHead, signDelivery, type DeliveryKey } from '../../protocol/wire/delivery-jws.ts';
-import { CALLBACK_CONTENT_TYPE, CALLBACK_USER_AGENT, CONTENT_TYPE, MCP_DELIVERY_SIGNATURE, USER_AGENT, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP } from '../../protocol/wire/headers.ts';
+import {
+  deliverySignatureHead,
+  signDelivery,
+  type DeliveryKey,
+} from '../../protocol/wire/delivery-jws.ts';
+import {
+  CALLBACK_CONTENT_TYPE,
+  CALLBACK_USER_AGENT,
+  CONTENT_TYPE,
+  MCP_DELIVERY_SIGNATURE,
+  USER_AGENT,
+  WEBHOOK_ID,
+  WEBHOOK_SIGNATURE,
+  WEBHOOK_TIMESTAMP,
+} from '../../protocol/wire/headers.ts';
 import { Secret } from '../../protocol/wire/secret.ts';
 import { signWebhook, signWebhookAsServer } from '../../protocol/wire/signature.ts';
 import type { Callback } from '../../protocol/core/types.ts';
@@ -30,13 +43,26 @@ export class MessageSigner {
   }
 
   /** Timestamp and signatures are those of the moment: call it for every attempt. */
-  async sign({ id, body, headers: own }: CallbackMessage, callback: SigningCallback, subscriptionId: string, as: CallbackDialect['serverSignature']): Promise<SignedMessage> {
+  async sign(
+    { id, body, headers: own }: CallbackMessage,
+    callback: SigningCallback,
+    subscriptionId: string,
+    as: CallbackDialect['serverSignature'],
+  ): Promise<SignedMessage> {
     const now = this.#clock.now();
     const timestamp = Math.floor(now / 1000);
     const secrets = [this.#secret(callback.secret)];
-    if (callback.previousSecret !== null && callback.previousUntil !== null && now < callback.previousUntil) secrets.push(this.#secret(callback.previousSecret));
+    if (
+      callback.previousSecret !== null &&
+      callback.previousUntil !== null &&
+      now < callback.previousUntil
+    )
+      secrets.push(this.#secret(callback.previousSecret));
     const signatures = signWebhook(secrets, id, timestamp, body);
-    const v1a = as === 'v1a' && this.#key !== undefined ? ` ${await signWebhookAsServer(this.#key, id, timestamp, body)}` : '';
+    const v1a =
+      as === 'v1a' && this.#key !== undefined
+        ? ` ${await signWebhookAsServer(this.#key, id, timestamp, body)}`
+        : '';
     const headers: Record<string, string> = {
       [CONTENT_TYPE]: CALLBACK_CONTENT_TYPE,
       [USER_AGENT]: CALLBACK_USER_AGENT,
@@ -46,7 +72,12 @@ export class MessageSigner {
       ...own,
     };
     if (as === 'jws' && this.#key !== undefined) {
-      headers[MCP_DELIVERY_SIGNATURE] = await signDelivery(this.#key, deliverySignatureHead(this.#key, callback.url, subscriptionId), body, timestamp);
+      headers[MCP_DELIVERY_SIGNATURE] = await signDelivery(
+        this.#key,
+        deliverySignatureHead(this.#key, callback.url, subscriptionId),
+        body,
+        timestamp,
+      );
     }
     return { headers, body };
   }

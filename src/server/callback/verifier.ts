@@ -52,7 +52,10 @@ export class Verifier {
   }
 
   /** When this principal last proved to own this callback, if that still counts. */
-  async consent(principal: string, callback: Pick<Callback, 'url' | 'dialect'>): Promise<number | null> {
+  async consent(
+    principal: string,
+    callback: Pick<Callback, 'url' | 'dialect'>,
+  ): Promise<number | null> {
     // A proof of this protocol says more than the consent of another one, and so counts for it as well. The reverse would let an echo pass for a proof.
     const names = new Set([consentName(callback), consentName({ url: callback.url })]);
     for (const name of names) {
@@ -66,7 +69,10 @@ export class Verifier {
    * Challenges the callback. Resolves with the instant of the proof; throws `CallbackEndpointError` with the category, or
    * `ResourceExhausted` when this host has failed too often just now.
    */
-  async challenge(state: Subscription, callback: Pick<Callback, 'url' | 'secret' | 'dialect'>): Promise<number> {
+  async challenge(
+    state: Subscription,
+    callback: Pick<Callback, 'url' | 'secret' | 'dialect'>,
+  ): Promise<number> {
     const { clock, random, dialects, egress, signer, log, meter } = this.#o;
     const dialect = dialects.of(callback);
     const name = new URL(callback.url).host;
@@ -76,8 +82,18 @@ export class Verifier {
       this.#refuseFailing(host);
       const challenge = random.token(32);
       const message = dialect.challenge({ state, callback, random }, challenge);
-      const sealed = await signer.sign(message, { ...callback, previousSecret: null, previousUntil: null }, state.subscriptionId, dialect.serverSignature);
-      const result = await egress.post({ url: callback.url, headers: sealed.headers, body: sealed.body, deadlineMs: CALLBACK_DEADLINE_MS });
+      const sealed = await signer.sign(
+        message,
+        { ...callback, previousSecret: null, previousUntil: null },
+        state.subscriptionId,
+        dialect.serverSignature,
+      );
+      const result = await egress.post({
+        url: callback.url,
+        headers: sealed.headers,
+        body: sealed.body,
+        deadlineMs: CALLBACK_DEADLINE_MS,
+      });
       const reason = this.#verdict(dialect, result, challenge, Secret.parse(callback.secret));
       meter.count('triggers_verifications_total', 1, { result: reason ?? 'ok' });
       if (reason === null) {
@@ -99,15 +115,30 @@ export class Verifier {
     if (host.proven) return () => undefined;
     let release = (): void => undefined;
     const before = host.turn;
-    host.turn = new Promise((resolve) => { release = resolve; });
+    host.turn = new Promise((resolve) => {
+      release = resolve;
+    });
     await before;
     return release;
   }
 
-  #verdict(dialect: CallbackDialect, result: Awaited<ReturnType<Egress['post']>>, challenge: string, secret: Secret): FailureCategory | null {
+  #verdict(
+    dialect: CallbackDialect,
+    result: Awaited<ReturnType<Egress['post']>>,
+    challenge: string,
+    secret: Secret,
+  ): FailureCategory | null {
     if (result.kind === 'failure') return result.category;
     if (result.status < 200 || result.status > 299) {
-      const outcome = classifyAnswer({ status: result.status, retryAfter: result.retryAfter, body: undefined, now: this.#o.clock.now() }, { after: 0, to: 0 });
+      const outcome = classifyAnswer(
+        {
+          status: result.status,
+          retryAfter: result.retryAfter,
+          body: undefined,
+          now: this.#o.clock.now(),
+        },
+        { after: 0, to: 0 },
+      );
       return 'category' in outcome ? outcome.category : 'http_4xx';
     }
     return dialect.consents(parse(result.body), challenge, secret) ? null : 'challenge_failed';
@@ -117,20 +148,31 @@ export class Verifier {
     const now = this.#o.clock.now();
     let host = this.#hosts.get(name);
     if (host === undefined) {
-      if (this.#hosts.size >= HOSTS_MAX) for (const [other, one] of this.#hosts) if (one.pending === 0 && now - one.since >= WINDOW_MS) this.#hosts.delete(other);
-      if (this.#hosts.size >= HOSTS_MAX) throw resourceExhausted({ limit: 'verifications', retryAfterMs: WINDOW_MS });
+      if (this.#hosts.size >= HOSTS_MAX)
+        for (const [other, one] of this.#hosts)
+          if (one.pending === 0 && now - one.since >= WINDOW_MS) this.#hosts.delete(other);
+      if (this.#hosts.size >= HOSTS_MAX)
+        throw resourceExhausted({ limit: 'verifications', retryAfterMs: WINDOW_MS });
       host = { failures: 0, since: now, pending: 0, proven: false, turn: Promise.resolve() };
       this.#hosts.set(name, host);
     }
-    if (now - host.since >= WINDOW_MS) { host.failures = 0; host.since = now; }
+    if (now - host.since >= WINDOW_MS) {
+      host.failures = 0;
+      host.since = now;
+    }
     this.#refuseFailing(host);
-    if (host.pending >= PENDING_MAX) throw resourceExhausted({ limit: 'verifications', max: PENDING_MAX, retryAfterMs: 1000 });
+    if (host.pending >= PENDING_MAX)
+      throw resourceExhausted({ limit: 'verifications', max: PENDING_MAX, retryAfterMs: 1000 });
     return host;
   }
 
   #refuseFailing(host: Host): void {
     if (host.failures < FAILURES_MAX) return;
-    throw resourceExhausted({ limit: 'verifications', max: FAILURES_MAX, retryAfterMs: Math.max(0, host.since + WINDOW_MS - this.#o.clock.now()) });
+    throw resourceExhausted({
+      limit: 'verifications',
+      max: FAILURES_MAX,
+      retryAfterMs: Math.max(0, host.since + WINDOW_MS - this.#o.clock.now()),
+    });
   }
 
   #fail(host: Host): void {
@@ -141,4 +183,5 @@ export class Verifier {
 }
 
 /** How a consent is named in the store: the URL itself is a secret. Dialects of one family, which is what stands before the dot, ask for it in the same way. */
-export const consentName = ({ url, dialect }: Pick<Callback, 'url' | 'dialect'>): string => sha256(dialect === undefined ? url : `${dialect.split('.')[0]} ${url}`);
+export const consentName = ({ url, dialect }: Pick<Callback, 'url' | 'dialect'>): string =>
+  sha256(dialect === undefined ? url : `${dialect.split('.')[0]} ${url}`);

@@ -3,7 +3,11 @@
  * values an argument is compared with.
  */
 import { createHash } from 'node:crypto';
-import type { Drain, Selection as WireSelection, TriggerType } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Drain,
+  Selection as WireSelection,
+  TriggerType,
+} from '../../../spec-schema/draft/schema.ts';
 import type { Retention, Selection } from '../../protocol/core/types.ts';
 import { invalidParams, LocalError, notFound, unsupported } from '../../protocol/wire/errors.ts';
 import { RETENTION_AGE_MS, RETENTION_EVENTS } from '../../protocol/wire/limits.ts';
@@ -12,7 +16,10 @@ import { check } from '../../protocol/wire/validate.ts';
 import type { DeclaredTrigger } from './verbs.ts';
 
 /** Retention of a type that declares none. */
-export const DEFAULT_RETENTION: Retention = { maxAgeMs: RETENTION_AGE_MS, maxEvents: RETENTION_EVENTS };
+export const DEFAULT_RETENTION: Retention = {
+  maxAgeMs: RETENTION_AGE_MS,
+  maxEvents: RETENTION_EVENTS,
+};
 
 export interface Declared {
   readonly type: TriggerType;
@@ -29,7 +36,8 @@ export class Catalog {
 
   constructor(triggers: readonly DeclaredTrigger[]) {
     for (const trigger of triggers) {
-      if (this.#types.has(trigger.type.name)) throw refused(trigger.type.name, 'is declared twice: names are unique in one server');
+      if (this.#types.has(trigger.type.name))
+        throw refused(trigger.type.name, 'is declared twice: names are unique in one server');
       this.declare(trigger);
     }
   }
@@ -64,14 +72,19 @@ export class Catalog {
 
   /** Ascending by name, so that pages are stable. */
   all(): TriggerType[] {
-    return [...this.#types.values()].map((one) => one.type).sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...this.#types.values()]
+      .map((one) => one.type)
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** Changes exactly when a declared type changes. */
   etagOf(types: readonly TriggerType[]): string {
     const whole = types.length === this.#types.size;
     if (whole && this.#etag !== null) return this.#etag;
-    const etag = createHash('sha256').update(JSON.stringify(types)).digest('base64url').slice(0, 22);
+    const etag = createHash('sha256')
+      .update(JSON.stringify(types))
+      .digest('base64url')
+      .slice(0, 22);
     if (whole) this.#etag = etag;
     return etag;
   }
@@ -81,7 +94,8 @@ export class Catalog {
     const found = this.find(select);
     found.forEach((selection, at) => {
       const checked = this.#types.get(selection.name)!.checkArguments(selection.arguments);
-      if (!checked.ok) throw invalidParams(`/select/${at}/arguments${checked.path}`, checked.expected);
+      if (!checked.ok)
+        throw invalidParams(`/select/${at}/arguments${checked.path}`, checked.expected);
     });
     return found;
   }
@@ -96,7 +110,10 @@ export class Catalog {
 
   /** The strictest retention of the selected types. */
   retentionOf(select: readonly Selection[]): Retention {
-    let { maxAgeMs, maxEvents } = { maxAgeMs: Number.MAX_SAFE_INTEGER, maxEvents: Number.MAX_SAFE_INTEGER };
+    let { maxAgeMs, maxEvents } = {
+      maxAgeMs: Number.MAX_SAFE_INTEGER,
+      maxEvents: Number.MAX_SAFE_INTEGER,
+    };
     for (const { name } of select) {
       const retention = this.#types.get(name)?.type.retention ?? DEFAULT_RETENTION;
       maxAgeMs = Math.min(maxAgeMs, retention.maxAgeMs);
@@ -119,23 +136,35 @@ export class Catalog {
   /** The longest any type keeps anything: older events may be forgotten. */
   longestRetentionMs(): number {
     let longest = DEFAULT_RETENTION.maxAgeMs;
-    for (const { type } of this.#types.values()) longest = Math.max(longest, type.retention.maxAgeMs, type.history?.maxAgeMs ?? 0);
+    for (const { type } of this.#types.values())
+      longest = Math.max(longest, type.retention.maxAgeMs, type.history?.maxAgeMs ?? 0);
     return longest;
   }
 
   /** Validates an event's data; refuses with `LocalError` before anything is accepted. */
   payload(name: string, data: unknown): void {
     const declared = this.#types.get(name);
-    if (declared === undefined) throw new LocalError('trigger_unknown', 'no trigger type of this name is declared; declare it before emitting its events');
+    if (declared === undefined)
+      throw new LocalError(
+        'trigger_unknown',
+        'no trigger type of this name is declared; declare it before emitting its events',
+      );
     const checked = declared.checkPayload(data);
-    if (!checked.ok) throw new LocalError('payload_invalid', `the event's data does not fit payloadSchema: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}`);
+    if (!checked.ok)
+      throw new LocalError(
+        'payload_invalid',
+        `the event's data does not fit payloadSchema: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}`,
+      );
   }
 
   /** What an argument of this name is compared with. */
   attribute(name: string, argument: string, data: unknown): unknown {
-    const extract = this.#types.get(name)?.declared.attributes?.[argument] as ((data: unknown) => unknown) | undefined;
+    const extract = this.#types.get(name)?.declared.attributes?.[argument] as
+      ((data: unknown) => unknown) | undefined;
     if (extract !== undefined) return extract(data);
-    return typeof data === 'object' && data !== null ? (data as Record<string, unknown>)[argument] : undefined;
+    return typeof data === 'object' && data !== null
+      ? (data as Record<string, unknown>)[argument]
+      : undefined;
   }
 
   /** The type's own predicate, if it has one. */
@@ -145,7 +174,11 @@ export class Catalog {
 }
 
 /** Refuses a drain that a selected type does not offer (SEP: Capability). */
-export function mayDrain(catalog: Catalog, { select }: { readonly select: readonly Selection[] }, drain: Drain): void {
+export function mayDrain(
+  catalog: Catalog,
+  { select }: { readonly select: readonly Selection[] },
+  drain: Drain,
+): void {
   for (const { name } of select) {
     if (catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
   }
@@ -162,13 +195,27 @@ const RESERVED: Readonly<Record<string, readonly string[]>> = {
 
 function judge(type: TriggerType): void {
   const checked = check('TriggerType', type);
-  if (!checked.ok) throw refused(type.name, `is not a trigger type: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}`);
-  if (!type.drains.includes('pull')) throw refused(type.name, 'must offer the drain "pull": every recovery ends in it');
+  if (!checked.ok)
+    throw refused(
+      type.name,
+      `is not a trigger type: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}`,
+    );
+  if (!type.drains.includes('pull'))
+    throw refused(type.name, 'must offer the drain "pull": every recovery ends in it');
   if (!type.name.startsWith('mcp.')) return;
   const reserved = RESERVED[type.name];
   const named = Object.keys((type.inputSchema['properties'] ?? {}) as object);
-  if (reserved === undefined) throw refused(type.name, 'starts with "mcp.", which is reserved for types that the protocol names');
-  if (named.sort().join() !== [...reserved].sort().join()) throw refused(type.name, `is a type of the protocol and has exactly these arguments: ${reserved.join(', ') || 'none'}`);
+  if (reserved === undefined)
+    throw refused(
+      type.name,
+      'starts with "mcp.", which is reserved for types that the protocol names',
+    );
+  if (named.sort().join() !== [...reserved].sort().join())
+    throw refused(
+      type.name,
+      `is a type of the protocol and has exactly these arguments: ${reserved.join(', ') || 'none'}`,
+    );
 }
 
-const refused = (name: string, problem: string): LocalError => new LocalError('config_invalid', `the trigger type "${name}" ${problem}`);
+const refused = (name: string, problem: string): LocalError =>
+  new LocalError('config_invalid', `the trigger type "${name}" ${problem}`);

@@ -56,7 +56,11 @@ export interface Trigger<Data> extends DeclaredTrigger {
   /**
    * An event of this type, for `engine.emit`. Give `eventId` whenever the upstream has one: a redelivery then appends nothing.
    */
-  event(occurrence: { readonly data: Data; readonly eventId?: string; readonly timestamp?: number | string }): NewEvent;
+  event(occurrence: {
+    readonly data: Data;
+    readonly eventId?: string;
+    readonly timestamp?: number | string;
+  }): NewEvent;
 }
 
 /**
@@ -77,10 +81,26 @@ export interface Trigger<Data> extends DeclaredTrigger {
 export function defineTrigger<Arguments extends object = Record<string, unknown>, Data = unknown>(
   definition: TriggerDefinition<Arguments, Data>,
 ): Trigger<Data> {
-  const { name, title, description, input, payload, attributes, match, retention, history, ordering, drains, _meta } = definition;
+  const {
+    name,
+    title,
+    description,
+    input,
+    payload,
+    attributes,
+    match,
+    retention,
+    history,
+    ordering,
+    drains,
+    _meta,
+  } = definition;
   const inputSchema = jsonSchemaOf(input, name, 'input');
   if (inputSchema['type'] !== 'object') {
-    throw new LocalError('schema_refused', `Trigger "${name}": the root of "input" must be an object schema.`);
+    throw new LocalError(
+      'schema_refused',
+      `Trigger "${name}": the root of "input" must be an object schema.`,
+    );
   }
   return {
     type: {
@@ -96,7 +116,9 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
       ...(_meta === undefined ? {} : { _meta }),
     },
     // The engine calls both with arguments and data that passed the schemas above, which is what these types say.
-    ...(attributes === undefined ? {} : { attributes: attributes as NonNullable<DeclaredTrigger['attributes']> }),
+    ...(attributes === undefined
+      ? {}
+      : { attributes: attributes as NonNullable<DeclaredTrigger['attributes']> }),
     ...(match === undefined ? {} : { match: match as NonNullable<DeclaredTrigger['match']> }),
     event: ({ data, eventId, timestamp }) => ({
       name,
@@ -108,13 +130,23 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
 }
 
 /** What a client may send is the input side of a schema: defaults are optional there, transforms have not happened yet. */
-function jsonSchemaOf(schema: SchemaOf<unknown>, name: string, member: 'input' | 'payload'): JsonObject {
+function jsonSchemaOf(
+  schema: SchemaOf<unknown>,
+  name: string,
+  member: 'input' | 'payload',
+): JsonObject {
   if (!isSelfDescribing(schema)) return schema;
   try {
-    const { $schema: _dialect, ...rest } = schema['~standard'].jsonSchema.input({ target: 'draft-2020-12' });
+    const { $schema: _dialect, ...rest } = schema['~standard'].jsonSchema.input({
+      target: 'draft-2020-12',
+    });
     return rest;
   } catch (cause) {
-    throw new LocalError('schema_refused', `Trigger "${name}": "${member}" cannot be written as JSON Schema 2020-12.`, { cause });
+    throw new LocalError(
+      'schema_refused',
+      `Trigger "${name}": "${member}" cannot be written as JSON Schema 2020-12.`,
+      { cause },
+    );
   }
 }
 

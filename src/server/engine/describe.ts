@@ -1,17 +1,27 @@
 /** What a subscription looks like from outside: everything its owner may know, and no secret (SEP: The subscription object). */
-import type { CallbackStatus, Subscription as WireSubscription } from '../../../spec-schema/draft/schema.ts';
+import type {
+  CallbackStatus,
+  Subscription as WireSubscription,
+} from '../../../spec-schema/draft/schema.ts';
 import { etagOf, statusOf } from '../../protocol/core/index.ts';
 import type { Subscription } from '../../protocol/core/types.ts';
 import { instant } from './reader.ts';
 
 /** `renewAfterMs` is the jittered hint made when the grant was; `now` decides what has passed. */
-export function describe(state: Subscription, renewAfterMs: number | null, now: number): WireSubscription {
+export function describe(
+  state: Subscription,
+  renewAfterMs: number | null,
+  now: number,
+): WireSubscription {
   return {
     subscriptionId: state.subscriptionId,
     etag: etagOf(state),
     epoch: state.epoch,
     key: state.key,
-    select: state.select.map((selection) => ({ name: selection.name, arguments: { ...selection.arguments } })),
+    select: state.select.map((selection) => ({
+      name: selection.name,
+      arguments: { ...selection.arguments },
+    })),
     status: statusOf(state),
     ttlMs: state.ttlMs,
     expiresAt: instant(state.expiresAt),
@@ -32,7 +42,9 @@ function callbackStatus(state: Subscription, now: number): CallbackStatus {
   return {
     origin: new URL(callback.url).origin,
     verifiedAt: instant(callback.verifiedAt),
-    ...(callback.previousUntil === null || callback.previousUntil <= now ? {} : { previousSecretUntil: instant(callback.previousUntil) }),
+    ...(callback.previousUntil === null || callback.previousUntil <= now
+      ? {}
+      : { previousSecretUntil: instant(callback.previousUntil) }),
     health: {
       attempts: health.attempts,
       ...(health.lastDeliveryAt === null ? {} : { lastDeliveryAt: instant(health.lastDeliveryAt) }),

@@ -2,12 +2,28 @@
  * The engine: loads, asks the core, saves, then acts. It wires its rooms together and answers the verbs; recovery after a
  * crash is the ordinary start, there is no other path.
  */
-import type { AckParams, AckResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult, PullParams, StreamParams } from '../../../spec-schema/draft/schema.ts';
+import type {
+  AckParams,
+  AckResult,
+  ListTriggersNotModified,
+  ListTriggersParams,
+  ListTriggersResult,
+  PullParams,
+  StreamParams,
+} from '../../../spec-schema/draft/schema.ts';
 import type { TtlPolicy } from '../../protocol/core/index.ts';
 import type { TerminationReason } from '../../protocol/core/types.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import type { DeliveryKey } from '../../protocol/wire/delivery-jws.ts';
-import { STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX, STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX, TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from '../../protocol/wire/limits.ts';
+import {
+  STREAM_BYTES_DEFAULT,
+  STREAM_BYTES_MAX,
+  STREAM_EVENTS_DEFAULT,
+  STREAM_EVENTS_MAX,
+  TTL_DEFAULT_MS,
+  TTL_MAX_MS,
+  TTL_MIN_MS,
+} from '../../protocol/wire/limits.ts';
 import { UnitOfWork, retryWhenFull, type LoadedSubscription } from './unit-of-work.ts';
 import { Catalog, mayDrain } from './catalog.ts';
 import type { CallbackDialect } from '../callback/dialect.ts';
@@ -24,7 +40,16 @@ import { MessageSigner } from '../callback/message-signer.ts';
 import { Streams } from '../stream/streams.ts';
 import { Subscriptions, type Authorize, type Visible } from './subscriptions.ts';
 import { silentLog, silentMeter, systemClock, systemRandom } from './system.ts';
-import type { Accepted, Caller, DeclaredTrigger, Engine, EngineHealth, NewEvent, PullAnswer, StreamSink } from './verbs.ts';
+import type {
+  Accepted,
+  Caller,
+  DeclaredTrigger,
+  Engine,
+  EngineHealth,
+  NewEvent,
+  PullAnswer,
+  StreamSink,
+} from './verbs.ts';
 import { Maintenance, type Reauthorize } from './maintenance.ts';
 import { Verifier } from '../callback/verifier.ts';
 
@@ -129,40 +154,99 @@ class TriggersEngine implements Engine {
     const unitOfWork = (this.#unitOfWork = new UnitOfWork({
       store,
       now: () => clock.now(),
-      act: (loaded, effect) => (effect.type === 'wake' ? this.#streams.wake(loaded.row) : this.#streams.announce(loaded.row)),
+      act: (loaded, effect) =>
+        effect.type === 'wake'
+          ? this.#streams.wake(loaded.row)
+          : this.#streams.announce(loaded.row),
       ready: (loaded) => this.#dispatcher.pump(loaded),
       terminated: (loaded, reason) => this.#terminated(loaded, reason),
       failed: (cause) => this.#failed(cause),
       due: (at) => this.#scheduler.arm(at),
       maxLoaded: options.quotas?.loaded ?? 20_000,
     }));
-    this.#sequencer = new Sequencer({ store, unitOfWork, catalog: this.#catalog, clock, random, log, meter, refusal: () => this.#refusing(), ...(options.numberingChunk === undefined ? {} : { chunk: options.numberingChunk }) });
+    this.#sequencer = new Sequencer({
+      store,
+      unitOfWork,
+      catalog: this.#catalog,
+      clock,
+      random,
+      log,
+      meter,
+      refusal: () => this.#refusing(),
+      ...(options.numberingChunk === undefined ? {} : { chunk: options.numberingChunk }),
+    });
     this.#dispatcher = new Dispatcher({
-      store, unitOfWork, clock, random, egress, signer, dialects, log, meter,
+      store,
+      unitOfWork,
+      clock,
+      random,
+      egress,
+      signer,
+      dialects,
+      log,
+      meter,
       concurrency: options.quotas?.attempts ?? 256,
       ...(options.batchEvents === undefined ? {} : { batchEvents: options.batchEvents }),
     });
     this.#streams = new Streams({
-      store, unitOfWork, clock, meter,
-      ...(options.streamHeartbeatMs === undefined ? {} : { heartbeatMs: options.streamHeartbeatMs }),
+      store,
+      unitOfWork,
+      clock,
+      meter,
+      ...(options.streamHeartbeatMs === undefined
+        ? {}
+        : { heartbeatMs: options.streamHeartbeatMs }),
       ...(options.streamStalledMs === undefined ? {} : { stalledMs: options.streamStalledMs }),
     });
     this.#verifier = new Verifier({ store, clock, random, egress, signer, dialects, log, meter });
     this.#subscriptions = new Subscriptions({
-      store, unitOfWork, catalog: this.#catalog, sequencer: this.#sequencer, verifier: this.#verifier, dialects, egress, clock, random,
-      authorize: options.authorize, visible: options.visible,
-      ttl: { minMs: TTL_MIN_MS, maxMs: TTL_MAX_MS, defaultMs: TTL_DEFAULT_MS, allowNoExpiry: store.durability === 'durable', ...options.ttl },
+      store,
+      unitOfWork,
+      catalog: this.#catalog,
+      sequencer: this.#sequencer,
+      verifier: this.#verifier,
+      dialects,
+      egress,
+      clock,
+      random,
+      authorize: options.authorize,
+      visible: options.visible,
+      ttl: {
+        minMs: TTL_MIN_MS,
+        maxMs: TTL_MAX_MS,
+        defaultMs: TTL_DEFAULT_MS,
+        allowNoExpiry: store.durability === 'durable',
+        ...options.ttl,
+      },
       maxPerPrincipal: options.quotas?.subscriptionsPerPrincipal ?? 1000,
     });
     this.#pulls = new Pulls({
-      store, unitOfWork, catalog: this.#catalog, streams: this.#streams, subscriptions: this.#subscriptions, clock, meter,
+      store,
+      unitOfWork,
+      catalog: this.#catalog,
+      streams: this.#streams,
+      subscriptions: this.#subscriptions,
+      clock,
+      meter,
       maxWaiting: options.quotas?.waitingPullsPerPrincipal ?? 100,
     });
     this.#maintenance = new Maintenance({
-      store, unitOfWork, catalog: this.#catalog, verifier: this.#verifier, clock, log, reauthorize: options.reauthorize,
+      store,
+      unitOfWork,
+      catalog: this.#catalog,
+      verifier: this.#verifier,
+      clock,
+      log,
+      reauthorize: options.reauthorize,
       release: (row) => this.#scheduler.release(row),
     });
-    this.#scheduler = new Scheduler({ store, unitOfWork, clock, log, tick: (loaded) => this.#maintenance.tick(loaded) });
+    this.#scheduler = new Scheduler({
+      store,
+      unitOfWork,
+      clock,
+      log,
+      tick: (loaded) => this.#maintenance.tick(loaded),
+    });
     meter.gauge('triggers_subscriptions_held', () => unitOfWork.size);
     meter.gauge('triggers_streams_open', () => this.#streams.open);
     meter.gauge('triggers_attempts_in_flight', () => this.#dispatcher.inFlight);
@@ -190,20 +274,34 @@ class TriggersEngine implements Engine {
     if (next !== null) this.#scheduler.arm(next);
     this.#maintenance.start();
     this.#status = 'ok';
-    this.#log.info({ generation: opened.generation, continuity: opened.continuity, subscriptions: rows.length }, 'engine started');
+    this.#log.info(
+      { generation: opened.generation, continuity: opened.continuity, subscriptions: rows.length },
+      'engine started',
+    );
   }
 
   /** A store that may have lost what clients saw gives every log a new epoch, before anybody is served. */
   async #recover(opened: Opened, rows: readonly number[]): Promise<void> {
     if (opened.continuity !== 'maybe_lost') return;
-    this.#log.warn({ subscriptions: rows.length }, 'the store may have lost writes that clients have seen: every epoch changes');
-    await this.#visit(rows, (loaded) => this.#unitOfWork.step(loaded, { type: 'rotate', epoch: this.#random.token(16) }));
+    this.#log.warn(
+      { subscriptions: rows.length },
+      'the store may have lost writes that clients have seen: every epoch changes',
+    );
+    await this.#visit(rows, (loaded) =>
+      this.#unitOfWork.step(loaded, { type: 'rotate', epoch: this.#random.token(16) }),
+    );
   }
 
   /** A type that this server does not offer any more ends what follows it (SEP: Trigger types). */
   async #end(rows: readonly number[]): Promise<void> {
-    if (rows.length > 0) this.#log.warn({ subscriptions: rows.length }, 'subscriptions follow a trigger type that is not declared any more: they end with trigger_removed');
-    await this.#visit(rows, (loaded) => this.#unitOfWork.step(loaded, { type: 'terminate', reason: 'trigger_removed' }));
+    if (rows.length > 0)
+      this.#log.warn(
+        { subscriptions: rows.length },
+        'subscriptions follow a trigger type that is not declared any more: they end with trigger_removed',
+      );
+    await this.#visit(rows, (loaded) =>
+      this.#unitOfWork.step(loaded, { type: 'terminate', reason: 'trigger_removed' }),
+    );
   }
 
   /** Steps these subscriptions, as far as they live, a bounded number in one commit. */
@@ -230,7 +328,8 @@ class TriggersEngine implements Engine {
       for (const row of rows) {
         const loaded = this.#unitOfWork.get(row);
         // An attempt of this process is still going to be answered: a second one beside it would break the order.
-        if (loaded !== undefined && !loaded.ended && !this.#dispatcher.owns(loaded)) this.#unitOfWork.step(loaded, { type: 'recover' });
+        if (loaded !== undefined && !loaded.ended && !this.#dispatcher.owns(loaded))
+          this.#unitOfWork.step(loaded, { type: 'recover' });
       }
       await this.#unitOfWork.commit();
       after = last;
@@ -249,7 +348,10 @@ class TriggersEngine implements Engine {
     this.#resuming?.();
     this.#streams.close();
     try {
-      await Promise.all([this.#sequencer.close(), this.#within(CLOSE_PATIENCE_MS, Promise.all([this.#scheduler.close(), this.#served()]))]);
+      await Promise.all([
+        this.#sequencer.close(),
+        this.#within(CLOSE_PATIENCE_MS, Promise.all([this.#scheduler.close(), this.#served()])),
+      ]);
       await this.#dispatcher.close(CLOSE_PATIENCE_MS);
       await this.#unitOfWork.commit();
     } catch (cause) {
@@ -263,20 +365,32 @@ class TriggersEngine implements Engine {
   /** Resolves when `work` does, or when patience has run out. */
   #within(ms: number, work: Promise<unknown>): Promise<unknown> {
     let cancel = (): void => undefined;
-    const patience = new Promise<void>((resolve) => { cancel = this.#clock.after(ms, resolve); });
+    const patience = new Promise<void>((resolve) => {
+      cancel = this.#clock.after(ms, resolve);
+    });
     return Promise.race([work, patience]).finally(() => cancel());
   }
 
   /** Resolves when every call under way has been answered. */
   #served(): Promise<void> {
     if (this.#serving === 0) return Promise.resolve();
-    return new Promise((resolve) => { this.#allServed = resolve; });
+    return new Promise((resolve) => {
+      this.#allServed = resolve;
+    });
   }
 
   /** A commit failed. Memory is gone; say so, and take everything up again from the disk after a pause. */
   #failed(cause: unknown): void {
-    const error = cause instanceof LocalError ? cause : new LocalError('store_failed', 'the store could not write; see the cause in the log', { cause });
-    this.#log.error({ code: error.code, err: cause }, 'a commit failed; nothing of it was done, and it is tried again');
+    const error =
+      cause instanceof LocalError
+        ? cause
+        : new LocalError('store_failed', 'the store could not write; see the cause in the log', {
+            cause,
+          });
+    this.#log.error(
+      { code: error.code, err: cause },
+      'a commit failed; nothing of it was done, and it is tried again',
+    );
     this.#refusal = { error, until: this.#clock.now() + STORE_PAUSE_MS };
     this.#sequencer.rollback();
     if (this.#status === 'ok') this.#status = 'degraded';
@@ -311,13 +425,19 @@ class TriggersEngine implements Engine {
 
   /** Why no event can be accepted just now. A full store is not asked for every event, so that acknowledgements get through. */
   #refusing(): LocalError | null {
-    if (this.#status === 'closed' || this.#status === 'starting') return new LocalError('closed', 'the engine is not running: await start(), and emit before close()');
-    if (this.#refusal !== null && this.#clock.now() < this.#refusal.until) return this.#refusal.error;
+    if (this.#status === 'closed' || this.#status === 'starting')
+      return new LocalError(
+        'closed',
+        'the engine is not running: await start(), and emit before close()',
+      );
+    if (this.#refusal !== null && this.#clock.now() < this.#refusal.until)
+      return this.#refusal.error;
     return null;
   }
 
   #running(): void {
-    if (this.#status === 'closed' || this.#status === 'starting') throw new LocalError('closed', 'the engine is not running: await start() before using it');
+    if (this.#status === 'closed' || this.#status === 'starting')
+      throw new LocalError('closed', 'the engine is not running: await start() before using it');
   }
 
   async health(): Promise<EngineHealth> {
@@ -339,7 +459,14 @@ class TriggersEngine implements Engine {
       this.#streams.ended(row, reason, state);
       // Who unsubscribed knows.
       if (reason === 'unsubscribed') return;
-      void this.#dispatcher.farewell(state, reason).catch((cause) => this.#log.debug({ subscriptionId: state.subscriptionId, err: cause }, 'the last word did not reach the callback'));
+      void this.#dispatcher
+        .farewell(state, reason)
+        .catch((cause) =>
+          this.#log.debug(
+            { subscriptionId: state.subscriptionId, err: cause },
+            'the last word did not reach the callback',
+          ),
+        );
     });
   }
 
@@ -353,27 +480,36 @@ class TriggersEngine implements Engine {
     }
   }
 
-  settled(): Promise<void> { return this.#sequencer.settled(); }
+  settled(): Promise<void> {
+    return this.#sequencer.settled();
+  }
 
   declare(type: DeclaredTrigger): void {
     this.#catalog.declare(type);
     this.#listChanged();
   }
 
-  async remove(name: string, reason: 'trigger_removed' | 'schema_changed' = 'trigger_removed'): Promise<void> {
+  async remove(
+    name: string,
+    reason: 'trigger_removed' | 'schema_changed' = 'trigger_removed',
+  ): Promise<void> {
     if (!this.#catalog.remove(name)) return;
     this.#listChanged();
     // The store lists what is committed. What is being made looks at the catalog once more before it is.
     await this.#unitOfWork.commit();
     const rows: number[] = [];
-    for await (const { row, select } of this.#store.index()) if (select.some((selection) => selection.name === name)) rows.push(row);
+    for await (const { row, select } of this.#store.index())
+      if (select.some((selection) => selection.name === name)) rows.push(row);
     await this.#visit(rows, (loaded) => {
       const follows = loaded.state.select.some((selection) => selection.name === name);
       if (follows) this.#unitOfWork.step(loaded, { type: 'terminate', reason });
     });
   }
 
-  async terminate(of: { readonly principal: string; readonly subscriptionId?: string }, reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>): Promise<number> {
+  async terminate(
+    of: { readonly principal: string; readonly subscriptionId?: string },
+    reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>,
+  ): Promise<number> {
     this.#running();
     await this.#unitOfWork.commit();
     let after = 0;
@@ -385,7 +521,12 @@ class TriggersEngine implements Engine {
       await this.#unitOfWork.load(rows);
       for (const row of rows) {
         const loaded = this.#unitOfWork.get(row);
-        if (loaded === undefined || loaded.ended || (of.subscriptionId !== undefined && loaded.state.subscriptionId !== of.subscriptionId)) continue;
+        if (
+          loaded === undefined ||
+          loaded.ended ||
+          (of.subscriptionId !== undefined && loaded.state.subscriptionId !== of.subscriptionId)
+        )
+          continue;
         this.#unitOfWork.step(loaded, { type: 'terminate', reason });
         count += 1;
       }
@@ -417,8 +558,18 @@ class TriggersEngine implements Engine {
 
   /* ------------------------------------------------------------------------------------------------ the verbs */
 
-  list(caller: Caller, params: ListTriggersParams): Promise<ListTriggersResult | ListTriggersNotModified> {
-    return this.#serve(() => listTriggers(this.#catalog, (name) => this.#subscriptions.lists(caller, name), this.#everybodySeesAll, params));
+  list(
+    caller: Caller,
+    params: ListTriggersParams,
+  ): Promise<ListTriggersResult | ListTriggersNotModified> {
+    return this.#serve(() =>
+      listTriggers(
+        this.#catalog,
+        (name) => this.#subscriptions.lists(caller, name),
+        this.#everybodySeesAll,
+        params,
+      ),
+    );
   }
 
   subscribe(...asked: Parameters<Engine['subscribe']>): ReturnType<Engine['subscribe']> {
@@ -433,11 +584,15 @@ class TriggersEngine implements Engine {
     return this.#serveWhenFull(() => this.#subscriptions.get(caller, params));
   }
 
-  subscriptions(...[caller, params]: Parameters<Engine['subscriptions']>): ReturnType<Engine['subscriptions']> {
+  subscriptions(
+    ...[caller, params]: Parameters<Engine['subscriptions']>
+  ): ReturnType<Engine['subscriptions']> {
     return this.#serve(() => this.#subscriptions.list(caller, params));
   }
 
-  unsubscribe(...[caller, params]: Parameters<Engine['unsubscribe']>): ReturnType<Engine['unsubscribe']> {
+  unsubscribe(
+    ...[caller, params]: Parameters<Engine['unsubscribe']>
+  ): ReturnType<Engine['unsubscribe']> {
     return this.#serveWhenFull(() => this.#subscriptions.unsubscribe(caller, params));
   }
 
@@ -465,19 +620,33 @@ class TriggersEngine implements Engine {
     return this.#serve(() => this.#subscriptions.find(caller, key));
   }
 
-  seek(...[caller, subscriptionId, acceptedBefore]: Parameters<Engine['seek']>): ReturnType<Engine['seek']> {
+  seek(
+    ...[caller, subscriptionId, acceptedBefore]: Parameters<Engine['seek']>
+  ): ReturnType<Engine['seek']> {
     return this.#serve(() => this.#pulls.seek(caller, subscriptionId, acceptedBefore));
   }
 
-  watch(...[caller, subscriptionId, listener]: Parameters<Engine['watch']>): ReturnType<Engine['watch']> {
+  watch(
+    ...[caller, subscriptionId, listener]: Parameters<Engine['watch']>
+  ): ReturnType<Engine['watch']> {
     return this.#serve(() => this.#pulls.watch(caller, subscriptionId, listener));
   }
 
-  pull(caller: Caller, params: PullParams, signal?: AbortSignal, eventBytes?: number): Promise<PullAnswer> {
+  pull(
+    caller: Caller,
+    params: PullParams,
+    signal?: AbortSignal,
+    eventBytes?: number,
+  ): Promise<PullAnswer> {
     return this.#serveWhenFull(() => this.#pulls.pull(caller, params, signal, eventBytes));
   }
 
-  stream(caller: Caller, params: StreamParams, sink: StreamSink, signal: AbortSignal): Promise<void> {
+  stream(
+    caller: Caller,
+    params: StreamParams,
+    sink: StreamSink,
+    signal: AbortSignal,
+  ): Promise<void> {
     return this.#serve(async () => {
       const first = await this.#subscriptions.own(caller, params.subscriptionId);
       await this.#subscriptions.authorize(caller, first.state.select);
@@ -486,14 +655,19 @@ class TriggersEngine implements Engine {
       if (params.after !== undefined) assertPosition(params.after, loaded.state);
       const leave = this.#openStreams.enter(caller.principal);
       try {
-        await this.#streams.run(loaded.row, params.after?.sequence ?? loaded.state.acked, {
-          events: Math.min(params.window?.events ?? STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX),
-          bytes: Math.min(params.window?.bytes ?? STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX),
-        }, sink, signal);
+        await this.#streams.run(
+          loaded.row,
+          params.after?.sequence ?? loaded.state.acked,
+          {
+            events: Math.min(params.window?.events ?? STREAM_EVENTS_DEFAULT, STREAM_EVENTS_MAX),
+            bytes: Math.min(params.window?.bytes ?? STREAM_BYTES_DEFAULT, STREAM_BYTES_MAX),
+          },
+          sink,
+          signal,
+        );
       } finally {
         leave();
       }
     });
   }
-
 }

@@ -22,7 +22,10 @@ const RECHECK_FIRST_MS = 60_000;
 const SWEEP = 256;
 
 /** Whether a principal may still follow a selection, asked when nobody is calling: there are no claims to look at. */
-export type Reauthorize = (principal: string, selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> }) => boolean | Promise<boolean>;
+export type Reauthorize = (
+  principal: string,
+  selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> },
+) => boolean | Promise<boolean>;
 
 export interface MaintenanceOptions {
   readonly store: Store;
@@ -51,7 +54,10 @@ export class Maintenance {
     this.#every(FORGET_EVERY_MS, FORGET_EVERY_MS, 'forgetting old events', () => this.#forget());
     const { reauthorize } = this.#o;
     // The first round comes soon: a server that is restarted often would never come to it.
-    if (reauthorize !== undefined) this.#every(RECHECK_FIRST_MS, RECHECK_EVERY_MS, 'checking permissions again', () => this.#recheck(reauthorize));
+    if (reauthorize !== undefined)
+      this.#every(RECHECK_FIRST_MS, RECHECK_EVERY_MS, 'checking permissions again', () =>
+        this.#recheck(reauthorize),
+      );
   }
 
   close(): void {
@@ -63,8 +69,12 @@ export class Maintenance {
     const cancel = this.#o.clock.after(firstMs, () => {
       this.#rounds.delete(cancel);
       void round()
-        .catch((cause: unknown) => { if (!this.#closed) this.#o.log.error({ err: cause }, `${what} failed; it is tried again`); })
-        .finally(() => { if (!this.#closed) this.#every(pauseMs, pauseMs, what, round); });
+        .catch((cause: unknown) => {
+          if (!this.#closed) this.#o.log.error({ err: cause }, `${what} failed; it is tried again`);
+        })
+        .finally(() => {
+          if (!this.#closed) this.#every(pauseMs, pauseMs, what, round);
+        });
     });
     this.#rounds.add(cancel);
   }
@@ -75,7 +85,11 @@ export class Maintenance {
     for (let before = Number.POSITIVE_INFINITY; !this.#closed;) {
       const now = clock.now();
       // An eighth more than anything is kept: trims by age have slack, and must come first.
-      unitOfWork.write({ type: 'forget', acceptedBefore: now - Math.ceil(catalog.longestRetentionMs() * 1.125), now });
+      unitOfWork.write({
+        type: 'forget',
+        acceptedBefore: now - Math.ceil(catalog.longestRetentionMs() * 1.125),
+        now,
+      });
       await unitOfWork.commit();
       const { events } = await store.stats();
       if (events >= before) return;
@@ -132,27 +146,48 @@ export class Maintenance {
       const loaded = await this.#o.unitOfWork.getOrLoad(row);
       if (loaded === undefined || loaded.ended || loaded.state.callback === null) return;
       const { callback, principal, subscriptionId } = loaded.state;
-      const verifiedAt = await this.#o.verifier.challenge(loaded.state, callback).catch((cause: unknown) => {
-        // That we ask others at the same host too often is no failure of this one.
-        if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
-        this.#o.log.info({ subscriptionId, reason: cause.data.reason }, 'a callback did not prove its consent again');
-        return null;
-      });
+      const verifiedAt = await this.#o.verifier
+        .challenge(loaded.state, callback)
+        .catch((cause: unknown) => {
+          // That we ask others at the same host too often is no failure of this one.
+          if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
+          this.#o.log.info(
+            { subscriptionId, reason: cause.data.reason },
+            'a callback did not prove its consent again',
+          );
+          return null;
+        });
       const again = await this.#o.unitOfWork.getOrLoad(row);
       if (again === undefined || again.ended || again.state.callback?.url !== callback.url) return;
       this.#o.unitOfWork.step(again, { type: 'verified', ok: verifiedAt !== null });
-      if (verifiedAt !== null) this.#o.unitOfWork.write({ type: 'verification', principal, urlHash: consentName(callback), verifiedAt });
+      if (verifiedAt !== null)
+        this.#o.unitOfWork.write({
+          type: 'verification',
+          principal,
+          urlHash: consentName(callback),
+          verifiedAt,
+        });
       await this.#o.unitOfWork.commit();
     } catch (cause) {
-      if (!this.#closed) this.#o.log.info({ row, err: cause }, 'a callback could not be asked for its consent; it is tried again');
-      await new Promise<void>((resolve) => { this.#o.clock.after(VERIFY_PAUSE_MS, resolve); });
+      if (!this.#closed)
+        this.#o.log.info(
+          { row, err: cause },
+          'a callback could not be asked for its consent; it is tried again',
+        );
+      await new Promise<void>((resolve) => {
+        this.#o.clock.after(VERIFY_PAUSE_MS, resolve);
+      });
     } finally {
       this.#asking.delete(row);
     }
   }
 }
 
-async function permitted(reauthorize: Reauthorize, principal: string, select: readonly Selection[]): Promise<boolean> {
+async function permitted(
+  reauthorize: Reauthorize,
+  principal: string,
+  select: readonly Selection[],
+): Promise<boolean> {
   for (const selection of select) if (!(await reauthorize(principal, selection))) return false;
   return true;
 }

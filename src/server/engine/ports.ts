@@ -2,7 +2,12 @@
  * What the engine needs from the world: a store, a clock, chance, a way out, and a place to report. Everything that can
  * fail or differ between test and production comes in through one of these.
  */
-import type { GapReason, Selection, Subscription, TerminationReason } from '../../protocol/core/types.ts';
+import type {
+  GapReason,
+  Selection,
+  Subscription,
+  TerminationReason,
+} from '../../protocol/core/types.ts';
 
 /* -------------------- store ----------------------------------------------------------------------------------------------- */
 
@@ -83,20 +88,36 @@ export type Write =
   | { readonly type: 'checkpoint'; readonly checkpoint: Checkpoint }
   /** A new subscription; `row` was taken from `nextRow`. */
   | {
-    readonly type: 'create';
-    readonly row: number;
-    readonly createdOffset: number;
-    readonly state: Subscription;
-    readonly dueAt: number | null;
-  }
+      readonly type: 'create';
+      readonly row: number;
+      readonly createdOffset: number;
+      readonly state: Subscription;
+      readonly dueAt: number | null;
+    }
   /** Counters and delivery state only: the hot path. */
-  | { readonly type: 'progress'; readonly row: number; readonly state: Subscription; readonly dueAt: number | null }
+  | {
+      readonly type: 'progress';
+      readonly row: number;
+      readonly state: Subscription;
+      readonly dueAt: number | null;
+    }
   /** Everything, configuration included. */
-  | { readonly type: 'configure'; readonly row: number; readonly state: Subscription; readonly dueAt: number | null }
+  | {
+      readonly type: 'configure';
+      readonly row: number;
+      readonly state: Subscription;
+      readonly dueAt: number | null;
+    }
   /** The next number of a log. */
   | { readonly type: 'entry'; readonly row: number; readonly entry: LogEntry }
   /** These entries will never be delivered; one that is a gap already keeps its reason. */
-  | { readonly type: 'gap'; readonly row: number; readonly from: number; readonly to: number; readonly reason: GapReason }
+  | {
+      readonly type: 'gap';
+      readonly row: number;
+      readonly from: number;
+      readonly to: number;
+      readonly reason: GapReason;
+    }
   /** Delete entries up to this number. */
   | { readonly type: 'trim'; readonly row: number; readonly upTo: number }
   /** Subtract this from the number of every entry of the log. */
@@ -106,7 +127,12 @@ export type Write =
   /** Forget an event's data; from now on every read of it gives a gap `redacted`. */
   | { readonly type: 'redact'; readonly offset: number }
   /** A callback consented; `urlHash` stands for its URL, which is a secret. */
-  | { readonly type: 'verification'; readonly principal: string; readonly urlHash: string; readonly verifiedAt: number }
+  | {
+      readonly type: 'verification';
+      readonly principal: string;
+      readonly urlHash: string;
+      readonly verifiedAt: number;
+    }
   /** Housekeeping: events accepted before this instant that no log needs any more. */
   | { readonly type: 'forget'; readonly acceptedBefore: number; readonly now: number };
 
@@ -177,15 +203,25 @@ export interface Store {
   /**
    * The highest sequence of this log whose event was accepted before `acceptedBefore`, and when the one after it was accepted.
    */
-  agedOut(row: number, acceptedBefore: number): Promise<{ readonly upTo: number; readonly oldestAt: number | null }>;
+  agedOut(
+    row: number,
+    acceptedBefore: number,
+  ): Promise<{ readonly upTo: number; readonly oldestAt: number | null }>;
   /** When the entry with this sequence was accepted; null if there is none. */
   acceptedAt(row: number, sequence: number): Promise<number | null>;
   /** Accepted events after `offset`, ascending: what numbering has still to do. */
   accepted(offset: number, limit: number): Promise<AcceptedEvent[]>;
   /** Accepted events of these types since an instant, ascending by offset: for `since`. */
-  history(names: readonly string[], since: number, afterOffset: number, limit: number): Promise<AcceptedEvent[]>;
+  history(
+    names: readonly string[],
+    since: number,
+    afterOffset: number,
+    limit: number,
+  ): Promise<AcceptedEvent[]>;
   /** Which of these upstream identities are already in the accept log: their offsets, null for new ones. */
-  known(ids: readonly { readonly name: string; readonly eventId: string }[]): Promise<(number | null)[]>;
+  known(
+    ids: readonly { readonly name: string; readonly eventId: string }[],
+  ): Promise<(number | null)[]>;
   /** Of an ended subscription, until it is forgotten; null = there is none. */
   tombstone(subscriptionId: string): Promise<Tombstone | null>;
   /** When this principal's callback last consented, in epoch milliseconds; null = never. */
@@ -245,13 +281,17 @@ export interface OutboundRequest {
  */
 export type OutboundResult =
   | {
-    readonly kind: 'response';
-    readonly status: number;
-    readonly contentType: string | null;
-    readonly retryAfter: string | null;
-    readonly body: Uint8Array;
-  }
-  | { readonly kind: 'failure'; readonly category: 'connection_refused' | 'timeout' | 'tls_error'; readonly cause: Error };
+      readonly kind: 'response';
+      readonly status: number;
+      readonly contentType: string | null;
+      readonly retryAfter: string | null;
+      readonly body: Uint8Array;
+    }
+  | {
+      readonly kind: 'failure';
+      readonly category: 'connection_refused' | 'timeout' | 'tls_error';
+      readonly cause: Error;
+    };
 
 /** The only way to make an outbound call; `createEgress` makes one. */
 export interface Egress {

@@ -31,16 +31,30 @@ export interface ReadLimits {
 }
 
 /** From memory; null when only the store knows. */
-export function readTail(loaded: LoadedSubscription, after: number, limits: ReadLimits): LogRange | null {
+export function readTail(
+  loaded: LoadedSubscription,
+  after: number,
+  limits: ReadLimits,
+): LogRange | null {
   const { tail, state } = loaded;
   if (tail === null || after < state.floor) return null;
   const first = tail[0]?.sequence ?? state.head + 1;
   if (first > after + 1) return null;
-  return rangeOf(state, after, tail.slice(after + 1 - first, after + 1 - first + limits.events), limits);
+  return rangeOf(
+    state,
+    after,
+    tail.slice(after + 1 - first, after + 1 - first + limits.events),
+    limits,
+  );
 }
 
 /** From the store, as far as it is committed. Reads less than asked when the range ends before `head`. */
-export async function readStore(store: Store, loaded: LoadedSubscription, after: number, limits: ReadLimits): Promise<readonly ReadEntry[]> {
+export async function readStore(
+  store: Store,
+  loaded: LoadedSubscription,
+  after: number,
+  limits: ReadLimits,
+): Promise<readonly ReadEntry[]> {
   return store.read(loaded.row, Math.max(after, loaded.state.floor), limits.events, limits.bytes);
 }
 
@@ -48,9 +62,18 @@ export async function readStore(store: Store, loaded: LoadedSubscription, after:
  * Turns entries into a range. What is trimmed shows as a leading gap; a hole that nothing explains is a defect and throws. The
  * range ends with the entries, even if more is numbered: what was read is what is on disk.
  */
-export function rangeOf(state: Subscription, after: number, entries: readonly ReadEntry[], limits: ReadLimits): LogRange {
+export function rangeOf(
+  state: Subscription,
+  after: number,
+  entries: readonly ReadEntry[],
+  limits: ReadLimits,
+): LogRange {
   const readable = Math.max(entries.at(-1)?.sequence ?? 0, Math.min(state.floor, state.head));
-  const { events, gaps, last } = assemble(after, entries, state.floor, readable, { maxEvents: limits.events, maxBytes: limits.bytes, sizeOf });
+  const { events, gaps, last } = assemble(after, entries, state.floor, readable, {
+    maxEvents: limits.events,
+    maxBytes: limits.bytes,
+    sizeOf,
+  });
   return {
     after,
     last,
@@ -61,14 +84,24 @@ export function rangeOf(state: Subscription, after: number, entries: readonly Re
 }
 
 /** Bytes of the event as it is sent: `"sequence":n,` goes in front of what is stored. */
-const sizeOf = ({ encoded, sequence }: ReadEntry): number => (encoded === null ? 0 : Buffer.byteLength(encoded) + '"sequence":,'.length + String(sequence).length);
+const sizeOf = ({ encoded, sequence }: ReadEntry): number =>
+  encoded === null
+    ? 0
+    : Buffer.byteLength(encoded) + '"sequence":,'.length + String(sequence).length;
 
 /** What comes first in a range, alone: one event, or one run of gaps. */
 export function firstOf(range: LogRange): LogRange {
   const first = range.after + 1;
   const gaps = range.gaps[0]?.from === first ? range.gaps.slice(0, runLength(range.gaps)) : [];
-  if (gaps.length > 0) return { after: range.after, last: gaps.at(-1)!.to, events: [], gaps, sequences: [] };
-  return { after: range.after, last: Math.min(range.last, first), events: range.events.slice(0, 1), gaps: [], sequences: range.sequences.slice(0, 1) };
+  if (gaps.length > 0)
+    return { after: range.after, last: gaps.at(-1)!.to, events: [], gaps, sequences: [] };
+  return {
+    after: range.after,
+    last: Math.min(range.last, first),
+    events: range.events.slice(0, 1),
+    gaps: [],
+    sequences: range.sequences.slice(0, 1),
+  };
 }
 
 /** How many gaps follow each other without a number between them. */
@@ -83,7 +116,11 @@ export interface DeliveryExtras {
 }
 
 /** The delivery as JSON text. Counters are those of the moment it is sent. */
-export function deliveryOf(state: Subscription, range: LogRange, extras: DeliveryExtras = {}): string {
+export function deliveryOf(
+  state: Subscription,
+  range: LogRange,
+  extras: DeliveryExtras = {},
+): string {
   return encodeDelivery(
     {
       subscriptionId: state.subscriptionId,
@@ -103,7 +140,13 @@ export function deliveryOf(state: Subscription, range: LogRange, extras: Deliver
 }
 
 /** A delivery that covers nothing: heartbeat, probe, challenge, last word. */
-export const emptyRange = (after: number): LogRange => ({ after, last: after, events: [], gaps: [], sequences: [] });
+export const emptyRange = (after: number): LogRange => ({
+  after,
+  last: after,
+  events: [],
+  gaps: [],
+  sequences: [],
+});
 
 export function instant(at: number): string;
 export function instant(at: number | null): string | null;

@@ -39,7 +39,10 @@ export class Scheduler {
     if (this.#closed || at >= this.#at) return;
     this.#cancel?.();
     this.#at = at;
-    this.#cancel = this.#running === null ? this.#o.clock.after(Math.max(0, at - this.#o.clock.now()), () => this.#start()) : null;
+    this.#cancel =
+      this.#running === null
+        ? this.#o.clock.after(Math.max(0, at - this.#o.clock.now()), () => this.#start())
+        : null;
   }
 
   /** The work that kept a row due has ended. */
@@ -97,7 +100,10 @@ export class Scheduler {
       if (until !== null) this.#aside.set(row, until);
     } catch (cause) {
       this.#aside.set(row, clock.now() + FAILED_MS);
-      log.error({ row, err: cause }, 'what was due for one subscription could not be done; the others go on');
+      log.error(
+        { row, err: cause },
+        'what was due for one subscription could not be done; the others go on',
+      );
     }
   }
 }

@@ -10,7 +10,16 @@ import { LocalError } from '../../protocol/wire/errors.ts';
 import { EVENT_BYTES_MAX } from '../../protocol/wire/limits.ts';
 import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
 import type { Catalog } from './catalog.ts';
-import type { AcceptedEvent, Checkpoint, Clock, Log, Meter, Random, ReadEntry, Store } from './ports.ts';
+import type {
+  AcceptedEvent,
+  Checkpoint,
+  Clock,
+  Log,
+  Meter,
+  Random,
+  ReadEntry,
+  Store,
+} from './ports.ts';
 import type { Accepted, NewEvent } from './verbs.ts';
 
 /** Entries numbered in one commit. A batch with more matches is accepted first and numbered in chunks of this size. */
@@ -82,9 +91,13 @@ export class Sequencer {
   }
 
   /** Offset of the newest accepted event; a new subscription starts after it. */
-  get lastOffset(): number { return this.#lastOffset; }
+  get lastOffset(): number {
+    return this.#lastOffset;
+  }
   /** Accepted events not yet numbered everywhere. */
-  get lag(): number { return this.#lastOffset - this.#checkpoint.offset; }
+  get lag(): number {
+    return this.#lastOffset - this.#checkpoint.offset;
+  }
 
   /** Takes up where the store stands, and finishes what was accepted but not numbered. */
   start(lastOffset: number, checkpoint: Checkpoint): void {
@@ -100,11 +113,22 @@ export class Sequencer {
     if (refused !== null) return Promise.reject(refused);
     this.#o.catalog.payload(event.name, event.data);
     const eventId = event.eventId ?? this.#o.random.token(16);
-    if (eventId.length < 1 || eventId.length > EVENT_ID_CHARS_MAX) throw new LocalError('payload_invalid', `the event's eventId must have 1 to ${EVENT_ID_CHARS_MAX} characters: hash a longer one`);
+    if (eventId.length < 1 || eventId.length > EVENT_ID_CHARS_MAX)
+      throw new LocalError(
+        'payload_invalid',
+        `the event's eventId must have 1 to ${EVENT_ID_CHARS_MAX} characters: hash a longer one`,
+      );
     const timestamp = instantOf(event.timestamp, this.#o.clock.now());
     const encoded = encodeEvent({ eventId, name: event.name, timestamp, data: event.data });
     return new Promise((resolve, reject) => {
-      this.#arrivals.push({ name: event.name, eventId, encoded, data: event.data, resolve, reject });
+      this.#arrivals.push({
+        name: event.name,
+        eventId,
+        encoded,
+        data: event.data,
+        resolve,
+        reject,
+      });
       if (!this.#taking) {
         this.#taking = true;
         // What arrives in this turn is accepted together.
@@ -137,8 +161,13 @@ export class Sequencer {
   }
 
   /** From now on a row follows this; null = nothing any more. `before` is what it followed, for when the commit of this turn fails. */
-  follow(row: number, select: readonly Selection[] | null, before: readonly Selection[] | null): void {
-    const enter = (what: readonly Selection[] | null): void => (what === null ? this.#index.remove(row) : this.#index.add(row, what));
+  follow(
+    row: number,
+    select: readonly Selection[] | null,
+    before: readonly Selection[] | null,
+  ): void {
+    const enter = (what: readonly Selection[] | null): void =>
+      what === null ? this.#index.remove(row) : this.#index.add(row, what);
     enter(select);
     const undo = (): void => enter(before);
     this.#undo.push(undo);
@@ -148,7 +177,8 @@ export class Sequencer {
   /** Accepts and numbers nothing more; resolves when what is under way is on disk. What is not numbered yet is at the next start. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#taking || this.#sequencer) await new Promise<void>((resolve) => this.#stopped.push(resolve));
+    if (this.#taking || this.#sequencer)
+      await new Promise<void>((resolve) => this.#stopped.push(resolve));
     for (const { reject } of this.#idle.splice(0)) reject(closed());
     for (const resolve of this.#level.splice(0)) resolve();
   }
@@ -181,21 +211,36 @@ export class Sequencer {
     if (this.#fits(likely)) await unitOfWork.load(rowsOf(likely));
     // From here to the commit nothing is awaited, so matching again sees exactly the subscriptions that exist.
     const plan = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
-    const inline = this.lag === 0 && !this.#sequencer && this.#fits(plan) && rowsOf(plan).every((row) => unitOfWork.get(row) !== undefined);
+    const inline =
+      this.lag === 0 &&
+      !this.#sequencer &&
+      this.#fits(plan) &&
+      rowsOf(plan).every((row) => unitOfWork.get(row) !== undefined);
     const acceptedAt = clock.now();
     fresh.forEach((arrival, at) => {
       this.#lastOffset += 1;
-      const event: AcceptedEvent = { offset: this.#lastOffset, name: arrival.name, eventId: arrival.eventId, acceptedAt, encoded: arrival.encoded };
+      const event: AcceptedEvent = {
+        offset: this.#lastOffset,
+        name: arrival.name,
+        eventId: arrival.eventId,
+        acceptedAt,
+        encoded: arrival.encoded,
+      };
       unitOfWork.write({ type: 'event', event });
-      if (inline) for (const row of plan[at]!) this.#appendTo(unitOfWork.get(row)!, event, arrival.data);
+      if (inline)
+        for (const row of plan[at]!) this.#appendTo(unitOfWork.get(row)!, event, arrival.data);
     });
     if (inline && fresh.length > 0) this.#moveTo({ offset: this.#lastOffset, row: 0 });
     const upTo = this.#lastOffset;
-    unitOfWork.afterCommit(() => { this.#durableOffset = upTo; });
+    unitOfWork.afterCommit(() => {
+      this.#durableOffset = upTo;
+    });
     await unitOfWork.commit();
     meter.count('triggers_events_accepted_total', fresh.length);
     meter.count('triggers_events_duplicate_total', arrivals.length - fresh.length);
-    arrivals.forEach((arrival, at) => arrival.resolve({ eventId: arrival.eventId, duplicate: duplicate[at] === true }));
+    arrivals.forEach((arrival, at) =>
+      arrival.resolve({ eventId: arrival.eventId, duplicate: duplicate[at] === true }),
+    );
     if (this.lag > 0) this.#number();
   }
 
@@ -209,7 +254,11 @@ export class Sequencer {
     const data = dataOf(event);
     const scratch = new MatchIndex();
     scratch.add(loaded.row, loaded.state.select);
-    if (scratch.match(event.name, (argument) => this.#attribute(event.name, argument, data)).length > 0) this.#enter(loaded, event, data);
+    if (
+      scratch.match(event.name, (argument) => this.#attribute(event.name, argument, data)).length >
+      0
+    )
+      this.#enter(loaded, event, data);
   }
 
   #appendTo(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
@@ -220,13 +269,29 @@ export class Sequencer {
   #enter(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
     if (!this.#accepts(loaded.state, event.name, data)) return;
     const { unitOfWork } = this.#o;
-    const gap = event.encoded === null ? 'redacted' : fitsDelivery(event.encoded) ? null : 'too_large';
+    const gap =
+      event.encoded === null ? 'redacted' : fitsDelivery(event.encoded) ? null : 'too_large';
     const sequence = loaded.state.head + 1;
-    const entry: ReadEntry = { sequence, offset: event.offset, gap, encoded: gap === null ? event.encoded : null, acceptedAt: event.acceptedAt };
+    const entry: ReadEntry = {
+      sequence,
+      offset: event.offset,
+      gap,
+      encoded: gap === null ? event.encoded : null,
+      acceptedAt: event.acceptedAt,
+    };
     remember(loaded, entry);
-    unitOfWork.write({ type: 'entry', row: loaded.row, entry: { sequence, offset: event.offset, gap } });
-    const { refused } = unitOfWork.step(loaded, { type: 'append', count: 1, acceptedAt: event.acceptedAt });
-    if (refused !== undefined) throw new Error('a subscription that has ended was still in the match index');
+    unitOfWork.write({
+      type: 'entry',
+      row: loaded.row,
+      entry: { sequence, offset: event.offset, gap },
+    });
+    const { refused } = unitOfWork.step(loaded, {
+      type: 'append',
+      count: 1,
+      acceptedAt: event.acceptedAt,
+    });
+    if (refused !== undefined)
+      throw new Error('a subscription that has ended was still in the match index');
   }
 
   #match(name: string, data: unknown): number[] {
@@ -241,7 +306,10 @@ export class Sequencer {
     try {
       return this.#o.catalog.attribute(name, argument, data);
     } catch (cause) {
-      this.#o.log.warn({ trigger: name, argument, err: cause }, 'reading an attribute failed; the event matches no subscription that filters by it');
+      this.#o.log.warn(
+        { trigger: name, argument, err: cause },
+        'reading an attribute failed; the event matches no subscription that filters by it',
+      );
       return undefined;
     }
   }
@@ -255,7 +323,10 @@ export class Sequencer {
       try {
         return predicate(selection.arguments, data);
       } catch (cause) {
-        this.#o.log.warn({ trigger: name, err: cause }, 'a match predicate failed; the event does not match');
+        this.#o.log.warn(
+          { trigger: name, err: cause },
+          'a match predicate failed; the event does not match',
+        );
         return false;
       }
     });
@@ -265,7 +336,9 @@ export class Sequencer {
     this.#checkpoint = checkpoint;
     this.#levelled();
     this.#o.unitOfWork.write({ type: 'checkpoint', checkpoint });
-    this.#o.unitOfWork.afterCommit(() => { this.#durable = checkpoint; });
+    this.#o.unitOfWork.afterCommit(() => {
+      this.#durable = checkpoint;
+    });
   }
 
   /** A commit failed and memory was thrown away: go on from where the disk is. */
@@ -297,12 +370,18 @@ export class Sequencer {
   #number(): void {
     if (this.#sequencer || this.#closed) return;
     this.#sequencer = true;
-    void this.#catchUp().then(() => { this.#sequencer = false; this.#rest(); }, (cause) => {
-      this.#sequencer = false;
-      this.#rest();
-      this.#o.log.error({ err: cause }, 'numbering stopped; it is tried again');
-      this.#o.clock.after(RETRY_MS, () => this.resume());
-    });
+    void this.#catchUp().then(
+      () => {
+        this.#sequencer = false;
+        this.#rest();
+      },
+      (cause) => {
+        this.#sequencer = false;
+        this.#rest();
+        this.#o.log.error({ err: cause }, 'numbering stopped; it is tried again');
+        this.#o.clock.after(RETRY_MS, () => this.resume());
+      },
+    );
   }
 
   async #catchUp(): Promise<void> {
@@ -313,7 +392,8 @@ export class Sequencer {
       const life = this.#generation;
       const events = await store.accepted(this.#checkpoint.offset, 64);
       for (const event of events) {
-        if (this.#closed || life !== this.#generation || !(await this.#numberOne(event, life))) break;
+        if (this.#closed || life !== this.#generation || !(await this.#numberOne(event, life)))
+          break;
       }
       if (life !== this.#generation) continue;
       // Offsets without an event hold nothing to number; waiting for one would be for ever.
@@ -332,7 +412,9 @@ export class Sequencer {
     const data = dataOf(event);
     for (;;) {
       const after = this.#checkpoint.row;
-      const likely = this.#match(event.name, data).filter((row) => row > after).slice(0, this.#chunk);
+      const likely = this.#match(event.name, data)
+        .filter((row) => row > after)
+        .slice(0, this.#chunk);
       await unitOfWork.load(likely);
       if (life !== this.#generation || this.#closed) return false;
       // From here to the commit nothing is awaited. Who came while rows were loaded has no right to this event; who left is not here.
@@ -342,10 +424,19 @@ export class Sequencer {
       if (chunk.some((row) => unitOfWork.get(row) === undefined && !likely.includes(row))) continue;
       for (const row of chunk) {
         const loaded = unitOfWork.get(row);
-        if (loaded !== undefined) this.#appendTo(loaded, this.#withdrawn.has(event.offset) ? { ...event, encoded: null } : event, data);
+        if (loaded !== undefined)
+          this.#appendTo(
+            loaded,
+            this.#withdrawn.has(event.offset) ? { ...event, encoded: null } : event,
+            data,
+          );
       }
       this.#entered += chunk.length;
-      this.#moveTo(last ? { offset: event.offset, row: 0 } : { offset: this.#checkpoint.offset, row: chunk.at(-1)! });
+      this.#moveTo(
+        last
+          ? { offset: event.offset, row: 0 }
+          : { offset: this.#checkpoint.offset, row: chunk.at(-1)! },
+      );
       if (last && this.#entered < this.#chunk) return true;
       this.#entered = 0;
       await unitOfWork.commit();
@@ -367,7 +458,8 @@ export class Sequencer {
 function remember(loaded: LoadedSubscription, entry: ReadEntry): void {
   const { state } = loaded;
   const drained = state.callback !== null || loaded.listeners > 0;
-  if (loaded.tail === null && drained && state.head === Math.max(state.acked, state.floor)) loaded.tail = [];
+  if (loaded.tail === null && drained && state.head === Math.max(state.acked, state.floor))
+    loaded.tail = [];
   if (loaded.tail === null) return;
   const size = entry.encoded?.length ?? 0;
   if (!drained || loaded.tail.length >= TAIL_ENTRIES || loaded.tailBytes + size > TAIL_BYTES) {
@@ -379,17 +471,27 @@ function remember(loaded: LoadedSubscription, entry: ReadEntry): void {
   loaded.tailBytes += size;
 }
 
-const closed = (): LocalError => new LocalError('closed', 'the engine is closed: accepted events are numbered when it starts again');
+const closed = (): LocalError =>
+  new LocalError(
+    'closed',
+    'the engine is closed: accepted events are numbered when it starts again',
+  );
 
 const rowsOf = (plan: readonly (readonly number[])[]): number[] => [...new Set(plan.flat())];
 
 /** UTF-8 has at most three bytes for each UTF-16 unit, so most events need no count. */
-const fitsDelivery = (encoded: string): boolean => encoded.length * 3 <= EVENT_BYTES_MAX || Buffer.byteLength(encoded) <= EVENT_BYTES_MAX;
+const fitsDelivery = (encoded: string): boolean =>
+  encoded.length * 3 <= EVENT_BYTES_MAX || Buffer.byteLength(encoded) <= EVENT_BYTES_MAX;
 
-const dataOf = (event: AcceptedEvent): unknown => (event.encoded === null ? null : (JSON.parse(event.encoded) as { data: unknown }).data);
+const dataOf = (event: AcceptedEvent): unknown =>
+  event.encoded === null ? null : (JSON.parse(event.encoded) as { data: unknown }).data;
 
 function instantOf(given: number | string | undefined, now: number): string {
   const at = given === undefined ? now : typeof given === 'number' ? given : Date.parse(given);
-  if (!Number.isFinite(at) || Math.abs(at) > 8.64e15) throw new LocalError('payload_invalid', "the event's timestamp must be epoch milliseconds or an RFC 3339 instant");
+  if (!Number.isFinite(at) || Math.abs(at) > 8.64e15)
+    throw new LocalError(
+      'payload_invalid',
+      "the event's timestamp must be epoch milliseconds or an RFC 3339 instant",
+    );
   return new Date(at).toISOString();
 }

@@ -2,11 +2,34 @@
  * Making, renewing, changing and ending subscriptions. Everything slow (authorisation, the challenge, reading history) comes
  * first; the decision and its commit come last and look at the state as it is then, so that two calls cannot undo each other.
  */
-import type { Callback as WireCallback, Selection as WireSelection, GetNotModified, GetParams, GetResult, SubscribeParams, SubscribeResult, Subscription as WireSubscription, SubscriptionsParams, SubscriptionsResult, UnsubscribeParams, UnsubscribeResult, UpdateParams, UpdateResult } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Callback as WireCallback,
+  Selection as WireSelection,
+  GetNotModified,
+  GetParams,
+  GetResult,
+  SubscribeParams,
+  SubscribeResult,
+  Subscription as WireSubscription,
+  SubscriptionsParams,
+  SubscriptionsResult,
+  UnsubscribeParams,
+  UnsubscribeResult,
+  UpdateParams,
+  UpdateResult,
+} from '../../../spec-schema/draft/schema.ts';
 import { create, etagOf, grantTtl, renewAfter, type TtlPolicy } from '../../protocol/core/index.ts';
 import type { Callback, Change, Selection, Subscription } from '../../protocol/core/types.ts';
 import { sameSelect, subscriptionKey } from '../../protocol/wire/canonical.ts';
-import { conflict, forbidden, invalidParams, LocalError, notFound, resourceExhausted, unsupported } from '../../protocol/wire/errors.ts';
+import {
+  conflict,
+  forbidden,
+  invalidParams,
+  LocalError,
+  notFound,
+  resourceExhausted,
+  unsupported,
+} from '../../protocol/wire/errors.ts';
 import { SECRET_ROTATION_GRACE_MS, TOMBSTONE_MS } from '../../protocol/wire/limits.ts';
 import { Secret } from '../../protocol/wire/secret.ts';
 import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
@@ -33,7 +56,10 @@ interface Past {
 }
 
 /** Decides whether a caller may follow a selection. Asked when it subscribes, changes, renews or drains. */
-export type Authorize = (caller: Caller, selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> }) => boolean | Promise<boolean>;
+export type Authorize = (
+  caller: Caller,
+  selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> },
+) => boolean | Promise<boolean>;
 
 /** Decides whether a caller's list of trigger types shows a type. */
 export type Visible = (caller: Caller, name: string) => boolean | Promise<boolean>;
@@ -66,7 +92,9 @@ export class Subscriptions {
     this.#o = options;
   }
 
-  start(nextRow: number): void { this.#nextRow = nextRow; }
+  start(nextRow: number): void {
+    this.#nextRow = nextRow;
+  }
 
   /* ------------------------------------------------------------------------------------------ finding */
 
@@ -85,7 +113,11 @@ export class Subscriptions {
       }
     }
     const tombstone = await store.tombstone(subscriptionId);
-    if (tombstone !== null && tombstone.principal === caller.principal && tombstone.forgetAt > clock.now()) {
+    if (
+      tombstone !== null &&
+      tombstone.principal === caller.principal &&
+      tombstone.forgetAt > clock.now()
+    ) {
       const { reason, epoch, head, acked } = tombstone;
       throw notFound({ kind: 'subscription', reason, final: { epoch, head, acked } });
     }
@@ -109,10 +141,15 @@ export class Subscriptions {
 
   /* ---------------------------------------------------------------------------------------- subscribe */
 
-  async subscribe(caller: Caller, params: SubscribeParams, as?: SubscribeAs): Promise<SubscribeResult> {
+  async subscribe(
+    caller: Caller,
+    params: SubscribeParams,
+    as?: SubscribeAs,
+  ): Promise<SubscribeResult> {
     if (as !== undefined) this.#o.dialects.of(as);
     const select = await this.#choose(caller, params.select);
-    const wanted: Wanted | null = params.callback === undefined ? null : { ...this.#judge(params.callback), ...as };
+    const wanted: Wanted | null =
+      params.callback === undefined ? null : { ...this.#judge(params.callback), ...as };
     if (wanted !== null) mayDrain(this.#o.catalog, { select }, 'callback');
     const key = params.key ?? subscriptionKey(select, wanted?.url ?? null);
     return this.#turns.run(`${caller.principal}\n${key}`, async () => {
@@ -137,25 +174,48 @@ export class Subscriptions {
    * The same call again: the grant is made anew and a suspended callback resumes. A call that differs changes nothing. Null when
    * the subscription ended while its callback was asked.
    */
-  async #renew(loaded: LoadedSubscription, select: readonly Selection[], wanted: Wanted | null, params: SubscribeParams, as: SubscribeAs | undefined): Promise<SubscribeResult | null> {
+  async #renew(
+    loaded: LoadedSubscription,
+    select: readonly Selection[],
+    wanted: Wanted | null,
+    params: SubscribeParams,
+    as: SubscribeAs | undefined,
+  ): Promise<SubscribeResult | null> {
     const { unitOfWork, clock, random, ttl } = this.#o;
     const refuseOther = ({ state }: LoadedSubscription): void => {
-      const same = as === undefined ? sameCallback(state.callback, wanted) && state.onFailure === (params.onFailure ?? state.onFailure) : true;
-      if (!same || !sameSelect(state.select, select)) throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
+      const same =
+        as === undefined
+          ? sameCallback(state.callback, wanted) &&
+            state.onFailure === (params.onFailure ?? state.onFailure)
+          : true;
+      if (!same || !sameSelect(state.select, select))
+        throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
     };
     refuseOther(loaded);
-    const verifiedAt = as === undefined ? await this.#reverify(loaded) : await this.#consent(loaded, wanted);
+    const verifiedAt =
+      as === undefined ? await this.#reverify(loaded) : await this.#consent(loaded, wanted);
     const grant = grantTtl(params.ttlMs, ttl);
     const now = await unitOfWork.getOrLoad(loaded.row);
     if (now === undefined || now.ended) return null;
     // An update may have come while the callback was asked.
     refuseOther(now);
-    const change: Change = { ttlMs: grant, resume: true, ...(verifiedAt === null || wanted === null ? {} : { callback: successor(now.state.callback, wanted, verifiedAt, clock.now()) }) };
+    const change: Change = {
+      ttlMs: grant,
+      resume: true,
+      ...(verifiedAt === null || wanted === null
+        ? {}
+        : { callback: successor(now.state.callback, wanted, verifiedAt, clock.now()) }),
+    };
     const { refused } = unitOfWork.step(now, { type: 'configure', change });
     if (refused !== undefined) unitOfWork.step(now, { type: 'tick' });
     const { state } = now;
     await unitOfWork.commit();
-    return refused === undefined ? { ...describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now()), created: false } : null;
+    return refused === undefined
+      ? {
+          ...describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now()),
+          created: false,
+        }
+      : null;
   }
 
   /** A suspended callback must consent again before it is delivered to; null = nothing to ask. */
@@ -176,11 +236,22 @@ export class Subscriptions {
     if (consent !== null) return consent;
     await unitOfWork.commit();
     const verifiedAt = await verifier.challenge(state, wanted);
-    unitOfWork.write({ type: 'verification', principal: state.principal, urlHash: consentName(wanted), verifiedAt });
+    unitOfWork.write({
+      type: 'verification',
+      principal: state.principal,
+      urlHash: consentName(wanted),
+      verifiedAt,
+    });
     return verifiedAt;
   }
 
-  async #create(caller: Caller, key: string, select: readonly Selection[], wanted: Wanted | null, params: SubscribeParams): Promise<SubscribeResult> {
+  async #create(
+    caller: Caller,
+    key: string,
+    select: readonly Selection[],
+    wanted: Wanted | null,
+    params: SubscribeParams,
+  ): Promise<SubscribeResult> {
     const since = params.since === undefined ? null : this.#since(params.since, select);
     const leave = await this.#admit(caller);
     try {
@@ -202,7 +273,8 @@ export class Subscriptions {
     move(1);
     try {
       const stored = await store.countOf(principal);
-      if (stored + (this.#creating.get(principal) ?? 0) > maxPerPrincipal) throw resourceExhausted({ limit: 'subscriptions', max: maxPerPrincipal });
+      if (stored + (this.#creating.get(principal) ?? 0) > maxPerPrincipal)
+        throw resourceExhausted({ limit: 'subscriptions', max: maxPerPrincipal });
     } catch (cause) {
       move(-1);
       throw cause;
@@ -210,24 +282,49 @@ export class Subscriptions {
     return () => void move(-1);
   }
 
-  async #createAdmitted(caller: Caller, key: string, select: readonly Selection[], wanted: Wanted | null, params: SubscribeParams, since: number | null): Promise<SubscribeResult> {
+  async #createAdmitted(
+    caller: Caller,
+    key: string,
+    select: readonly Selection[],
+    wanted: Wanted | null,
+    params: SubscribeParams,
+    since: number | null,
+  ): Promise<SubscribeResult> {
     const { unitOfWork, catalog, clock, sequencer, random, ttl, verifier } = this.#o;
     const grant = grantTtl(params.ttlMs, ttl);
-    const seed = (callback: Callback | null, now: number): Subscription => create({
-      subscriptionId, principal: caller.principal, key, select, callback, ttlMs: grant,
-      onFailure: params.onFailure ?? 'suspend', retention: catalog.retentionOf(select), epoch,
-    }, now);
+    const seed = (callback: Callback | null, now: number): Subscription =>
+      create(
+        {
+          subscriptionId,
+          principal: caller.principal,
+          key,
+          select,
+          callback,
+          ttlMs: grant,
+          onFailure: params.onFailure ?? 'suspend',
+          retention: catalog.retentionOf(select),
+          epoch,
+        },
+        now,
+      );
     const subscriptionId = `sub_${random.token(24)}`;
     const epoch = random.token(16);
     let callback: Callback | null = null;
     if (wanted !== null) {
       const fresh = await verifier.consent(caller.principal, wanted);
       const verifiedAt = fresh ?? (await verifier.challenge(seed(null, clock.now()), wanted));
-      if (fresh === null) unitOfWork.write({ type: 'verification', principal: caller.principal, urlHash: consentName(wanted), verifiedAt });
+      if (fresh === null)
+        unitOfWork.write({
+          type: 'verification',
+          principal: caller.principal,
+          urlHash: consentName(wanted),
+          verifiedAt,
+        });
       callback = { ...wanted, previousSecret: null, previousUntil: null, verifiedAt };
     }
     const past: Past = { events: [], upTo: 0 };
-    if (since !== null) while (past.upTo < sequencer.lastOffset) await this.#recall(past, select, since);
+    if (since !== null)
+      while (past.upTo < sequencer.lastOffset) await this.#recall(past, select, since);
     // From here to the commit nothing is awaited: the log starts right after the last accepted event.
     catalog.select(select);
     const row = this.#nextRow;
@@ -237,7 +334,11 @@ export class Subscriptions {
     for (const event of past.events) sequencer.replay(loaded, event);
     const { state } = loaded;
     await unitOfWork.commit();
-    return { ...describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now()), created: true, ...(since === null ? {} : { since: instant(since) }) };
+    return {
+      ...describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now()),
+      created: true,
+      ...(since === null ? {} : { since: instant(since) }),
+    };
   }
 
   #since(given: string, select: readonly Selection[]): number {
@@ -245,7 +346,8 @@ export class Subscriptions {
     if (reach === null) throw unsupported('since');
     const now = this.#o.clock.now();
     const at = Date.parse(given);
-    if (!Number.isFinite(at)) throw invalidParams('/since', 'an RFC 3339 instant in UTC with milliseconds');
+    if (!Number.isFinite(at))
+      throw invalidParams('/since', 'an RFC 3339 instant in UTC with milliseconds');
     return Math.min(now, Math.max(at, now - reach));
   }
 
@@ -268,10 +370,15 @@ export class Subscriptions {
   async update(caller: Caller, params: UpdateParams): Promise<UpdateResult> {
     const { unitOfWork, catalog, clock, sequencer, random, ttl, verifier } = this.#o;
     const first = await this.own(caller, params.subscriptionId);
-    const select = params.select === undefined ? undefined : await this.#choose(caller, params.select);
+    const select =
+      params.select === undefined ? undefined : await this.#choose(caller, params.select);
     if (select === undefined) await this.authorize(caller, first.state.select);
-    const wanted = params.callback === undefined || params.callback === null ? null : this.#judge(params.callback);
-    if (wanted !== null || (first.state.callback !== null && params.callback === undefined)) mayDrain(this.#o.catalog, { select: select ?? first.state.select }, 'callback');
+    const wanted =
+      params.callback === undefined || params.callback === null
+        ? null
+        : this.#judge(params.callback);
+    if (wanted !== null || (first.state.callback !== null && params.callback === undefined))
+      mayDrain(this.#o.catalog, { select: select ?? first.state.select }, 'callback');
     refuseStale(first.state, params.ifMatch);
     // A challenge shows counters: they must be on disk.
     await unitOfWork.commit();
@@ -280,8 +387,15 @@ export class Subscriptions {
       const fresh = await verifier.consent(caller.principal, wanted);
       // The same callback once more asks for a new proof; a new secret must prove itself too.
       const repeated = first.state.callback?.url === wanted.url;
-      verifiedAt = fresh !== null && !repeated ? fresh : await verifier.challenge(first.state, wanted);
-      if (verifiedAt !== fresh) unitOfWork.write({ type: 'verification', principal: caller.principal, urlHash: consentName(wanted), verifiedAt });
+      verifiedAt =
+        fresh !== null && !repeated ? fresh : await verifier.challenge(first.state, wanted);
+      if (verifiedAt !== fresh)
+        unitOfWork.write({
+          type: 'verification',
+          principal: caller.principal,
+          urlHash: consentName(wanted),
+          verifiedAt,
+        });
     } else if (params.callback === undefined) {
       verifiedAt = await this.#reverify(first);
     }
@@ -304,8 +418,16 @@ export class Subscriptions {
       ...(params.onFailure === undefined ? {} : { onFailure: params.onFailure }),
       ...(grant === undefined ? {} : { ttlMs: grant }),
       ...(params.callback === null ? { callback: null } : {}),
-      ...(wanted === null || verifiedAt === null ? {} : { callback: successor(current, wanted, verifiedAt, clock.now()) }),
-      ...(wanted === null && verifiedAt !== null && current !== null && current.url === first.state.callback?.url && params.callback === undefined ? { callback: { ...current, verifiedAt } } : {}),
+      ...(wanted === null || verifiedAt === null
+        ? {}
+        : { callback: successor(current, wanted, verifiedAt, clock.now()) }),
+      ...(wanted === null &&
+      verifiedAt !== null &&
+      current !== null &&
+      current.url === first.state.callback?.url &&
+      params.callback === undefined
+        ? { callback: { ...current, verifiedAt } }
+        : {}),
     };
     const { refused } = unitOfWork.step(loaded, { type: 'configure', change });
     // It expired while its callback was asked.
@@ -313,7 +435,9 @@ export class Subscriptions {
     if (select !== undefined) sequencer.follow(loaded.row, select, before);
     const { state } = loaded;
     await unitOfWork.commit();
-    return grant === undefined ? this.#describe(state) : describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now());
+    return grant === undefined
+      ? this.#describe(state)
+      : describe(state, renewAfter(grant, random.uniform()), this.#o.clock.now());
   }
 
   /* ----------------------------------------------------------------------------------- get, list, end */
@@ -324,7 +448,14 @@ export class Subscriptions {
     await this.#o.unitOfWork.commit();
     const etag = etagOf(state);
     if (params.ifNoneMatch === etag) {
-      return { notModified: true, etag, epoch: state.epoch, head: state.head, acked: state.acked, expiresAt: instant(state.expiresAt) };
+      return {
+        notModified: true,
+        etag,
+        epoch: state.epoch,
+        head: state.head,
+        acked: state.acked,
+        expiresAt: instant(state.expiresAt),
+      };
     }
     return this.#describe(state);
   }
@@ -345,12 +476,20 @@ export class Subscriptions {
     const subscriptions: WireSubscription[] = [];
     for (const row of rows) {
       const loaded = unitOfWork.get(row);
-      const over = loaded === undefined || loaded.ended || (loaded.state.expiresAt !== null && loaded.state.expiresAt <= clock.now());
+      const over =
+        loaded === undefined ||
+        loaded.ended ||
+        (loaded.state.expiresAt !== null && loaded.state.expiresAt <= clock.now());
       if (!over) subscriptions.push(this.#describe(loaded.state));
     }
     await unitOfWork.commit();
     const last = rows.at(-1);
-    return { subscriptions, ...(rows.length === PAGE && last !== undefined ? { nextCursor: Buffer.from(`r${last}`).toString('base64url') } : {}) };
+    return {
+      subscriptions,
+      ...(rows.length === PAGE && last !== undefined
+        ? { nextCursor: Buffer.from(`r${last}`).toString('base64url') }
+        : {}),
+    };
   }
 
   async unsubscribe(caller: Caller, params: UnsubscribeParams): Promise<UnsubscribeResult> {
@@ -364,7 +503,8 @@ export class Subscriptions {
 
   /** The renew hint of a running grant: what is left of it, jittered. */
   #describe(state: Subscription): WireSubscription {
-    const left = state.expiresAt === null ? null : Math.max(0, state.expiresAt - this.#o.clock.now());
+    const left =
+      state.expiresAt === null ? null : Math.max(0, state.expiresAt - this.#o.clock.now());
     return describe(state, renewAfter(left, this.#o.random.uniform()), this.#o.clock.now());
   }
 
@@ -378,7 +518,9 @@ export class Subscriptions {
       for (const selection of named) {
         if (await authorize(caller, selection)) continue;
         // Of a type that its list does not show, the caller is not told that it exists.
-        throw (await this.lists(caller, selection.name)) ? forbidden({ kind: 'trigger', name: selection.name }) : notFound({ kind: 'trigger' });
+        throw (await this.lists(caller, selection.name))
+          ? forbidden({ kind: 'trigger', name: selection.name })
+          : notFound({ kind: 'trigger' });
       }
     }
     return catalog.select(named);
@@ -396,7 +538,8 @@ export class Subscriptions {
     const { authorize } = this.#o;
     if (authorize === undefined) return;
     for (const selection of select) {
-      if (!(await authorize(caller, selection))) throw forbidden({ kind: 'trigger', name: selection.name });
+      if (!(await authorize(caller, selection)))
+        throw forbidden({ kind: 'trigger', name: selection.name });
     }
   }
 
@@ -405,7 +548,8 @@ export class Subscriptions {
     try {
       Secret.parse(callback.secret);
     } catch (cause) {
-      if (cause instanceof LocalError && cause.code === 'secret_malformed') throw invalidParams('/callback/secret', '"whsec_" and base64 of 24 to 64 random bytes');
+      if (cause instanceof LocalError && cause.code === 'secret_malformed')
+        throw invalidParams('/callback/secret', '"whsec_" and base64 of 24 to 64 random bytes');
       throw cause;
     }
     // As given, byte by byte: the server's signature covers the hash of exactly this text.
@@ -414,8 +558,14 @@ export class Subscriptions {
 }
 
 /** A new secret for the same URL: the old one signs too for a while, so that nothing in flight is refused. */
-function successor(current: Callback | null, wanted: Wanted, verifiedAt: number, now: number): Callback {
-  const rotated = current !== null && current.url === wanted.url && current.secret !== wanted.secret;
+function successor(
+  current: Callback | null,
+  wanted: Wanted,
+  verifiedAt: number,
+  now: number,
+): Callback {
+  const rotated =
+    current !== null && current.url === wanted.url && current.secret !== wanted.secret;
   const keeps = current !== null && current.url === wanted.url && current.secret === wanted.secret;
   return {
     ...wanted,
@@ -437,6 +587,7 @@ function refuseStale(state: Subscription, ifMatch: string | undefined): void {
 function cursorRow(cursor: string | undefined): number {
   if (cursor === undefined) return 0;
   const text = Buffer.from(cursor, 'base64url').toString('latin1');
-  if (!/^r[0-9]{1,15}$/.test(text)) throw invalidParams('/cursor', 'a nextCursor that triggers/subscriptions returned');
+  if (!/^r[0-9]{1,15}$/.test(text))
+    throw invalidParams('/cursor', 'a nextCursor that triggers/subscriptions returned');
   return Number(text.slice(1));
 }

@@ -53,7 +53,10 @@ const NONE: ReadonlySet<number> = new Set();
 const GATHER_MS = 2;
 const GATHER_SIZE = 2048;
 
-interface Waiter { resolve(): void; reject(cause: unknown): void }
+interface Waiter {
+  resolve(): void;
+  reject(cause: unknown): void;
+}
 
 /** Writes and consequences of one commit. */
 class Batch {
@@ -64,8 +67,17 @@ class Batch {
   readonly ready = new Set<LoadedSubscription>();
   readonly after: (() => void)[] = [];
   readonly waiters: Waiter[] = [];
-  get size(): number { return this.writes.length + this.dirty.size; }
-  get empty(): boolean { return this.writes.length === 0 && this.dirty.size === 0 && this.ready.size === 0 && this.after.length === 0; }
+  get size(): number {
+    return this.writes.length + this.dirty.size;
+  }
+  get empty(): boolean {
+    return (
+      this.writes.length === 0 &&
+      this.dirty.size === 0 &&
+      this.ready.size === 0 &&
+      this.after.length === 0
+    );
+  }
 }
 
 export class UnitOfWork {
@@ -84,7 +96,9 @@ export class UnitOfWork {
     this.#options = options;
   }
 
-  get size(): number { return this.#loaded.size; }
+  get size(): number {
+    return this.#loaded.size;
+  }
 
   /** The subscription if it is in memory. */
   get(row: number): LoadedSubscription | undefined {
@@ -111,7 +125,9 @@ export class UnitOfWork {
       const fresh = missing.filter((row) => !this.#loading.has(row));
       // One load at a time for each row: the slower of two could bring back what the faster one's reader has changed since.
       if (fresh.length > 0) {
-        const load = this.#load(fresh).finally(() => { for (const row of fresh) this.#loading.delete(row); });
+        const load = this.#load(fresh).finally(() => {
+          for (const row of fresh) this.#loading.delete(row);
+        });
         for (const row of fresh) this.#loading.set(row, load);
       }
       const found = await Promise.all(new Set(missing.map((row) => this.#loading.get(row)!)));
@@ -141,12 +157,23 @@ export class UnitOfWork {
   /** Resolves with the rows that exist. */
   async #load(rows: readonly number[]): Promise<Set<number>> {
     const stored = await this.#options.store.load(rows);
-    for (const one of stored) if (!this.#loaded.has(one.row)) this.#loaded.set(one.row, this.#wrap(one, 'no'));
+    for (const one of stored)
+      if (!this.#loaded.has(one.row)) this.#loaded.set(one.row, this.#wrap(one, 'no'));
     return new Set(stored.map(({ row }) => row));
   }
 
   #wrap(stored: StoredSubscription, dirty: LoadedSubscription['dirty']): LoadedSubscription {
-    return { ...stored, tail: null, tailBytes: 0, listeners: 0, dirty, ended: false, usedAt: this.#turn, revision: 0, generation: this.#generation };
+    return {
+      ...stored,
+      tail: null,
+      tailBytes: 0,
+      listeners: 0,
+      dirty,
+      ended: false,
+      usedAt: this.#turn,
+      revision: 0,
+      generation: this.#generation,
+    };
   }
 
   /** Enters a new subscription. */
@@ -169,13 +196,21 @@ export class UnitOfWork {
       const before = loaded.state;
       loaded.state = result.subscription;
       if (loaded.dirty !== 'create') {
-        const configured = before.version !== loaded.state.version || before.callback !== loaded.state.callback || input.type === 'configure';
+        const configured =
+          before.version !== loaded.state.version ||
+          before.callback !== loaded.state.callback ||
+          input.type === 'configure';
         if (configured) loaded.dirty = 'configure';
         else if (loaded.dirty === 'no') loaded.dirty = 'progress';
       }
       this.#batch.dirty.add(loaded);
       if (before.floor !== loaded.state.floor) loaded.revision += 1;
-      if (before.acked !== loaded.state.acked || before.floor !== loaded.state.floor || before.epoch !== loaded.state.epoch) this.#dropTail(loaded, before);
+      if (
+        before.acked !== loaded.state.acked ||
+        before.floor !== loaded.state.floor ||
+        before.epoch !== loaded.state.epoch
+      )
+        this.#dropTail(loaded, before);
       this.#schedule();
     }
     for (const effect of result.effects) this.#enter(loaded, effect);
@@ -185,16 +220,30 @@ export class UnitOfWork {
   #stale({ generation: life }: LoadedSubscription): Error {
     return life === this.#generation
       ? new Error('a subscription that left memory was stepped: hold it again after every await')
-      : new LocalError('store_failed', 'a commit failed just now, and what was known before it is void; nothing was done, try again');
+      : new LocalError(
+          'store_failed',
+          'a commit failed just now, and what was known before it is void; nothing was done, try again',
+        );
   }
 
   #enter(loaded: LoadedSubscription, effect: Effect): void {
     switch (effect.type) {
       case 'gap':
         loaded.revision += 1;
-        this.write({ type: 'gap', row: loaded.row, from: effect.from, to: effect.to, reason: effect.reason });
+        this.write({
+          type: 'gap',
+          row: loaded.row,
+          from: effect.from,
+          to: effect.to,
+          reason: effect.reason,
+        });
         // Entries in memory must tell the same story as those on disk.
-        if (loaded.tail !== null) loaded.tail = loaded.tail.map((entry) => (entry.sequence >= effect.from && entry.sequence <= effect.to ? { ...entry, gap: effect.reason, encoded: null } : entry));
+        if (loaded.tail !== null)
+          loaded.tail = loaded.tail.map((entry) =>
+            entry.sequence >= effect.from && entry.sequence <= effect.to
+              ? { ...entry, gap: effect.reason, encoded: null }
+              : entry,
+          );
         break;
       case 'trim':
         this.write({ type: 'trim', row: loaded.row, upTo: effect.upTo });
@@ -230,7 +279,11 @@ export class UnitOfWork {
   /** Entries that are acknowledged or trimmed need not stay in memory. */
   #dropTail(loaded: LoadedSubscription, before: Subscription): void {
     if (loaded.tail === null) return;
-    if (before.epoch !== loaded.state.epoch) { loaded.tail = null; loaded.tailBytes = 0; return; }
+    if (before.epoch !== loaded.state.epoch) {
+      loaded.tail = null;
+      loaded.tailBytes = 0;
+      return;
+    }
     const settled = Math.max(loaded.state.acked, loaded.state.floor);
     let count = 0;
     while (count < loaded.tail.length && loaded.tail[count]!.sequence <= settled) {
@@ -284,7 +337,11 @@ export class UnitOfWork {
         size = grown;
         setImmediate(gather);
       } else if (this.#inFlight === null) this.#run();
-      else this.#inFlight.then(() => this.#run(), () => this.#run());
+      else
+        this.#inFlight.then(
+          () => this.#run(),
+          () => this.#run(),
+        );
     };
     setImmediate(gather);
   }
@@ -292,7 +349,9 @@ export class UnitOfWork {
   #run(): void {
     const flush = this.#flush();
     this.#inFlight = flush;
-    const done = (): void => { if (this.#inFlight === flush) this.#inFlight = null; };
+    const done = (): void => {
+      if (this.#inFlight === flush) this.#inFlight = null;
+    };
     flush.then(done, done);
   }
 
@@ -314,7 +373,9 @@ export class UnitOfWork {
     }
     // In the order entered, because a key that one subscription gives up may be taken by the next in the same commit. Counters
     // come last: each row's are written once, as they are now.
-    const writes = batch.writes.map((write) => ('type' in write ? write : creation(write))).concat(saves);
+    const writes = batch.writes
+      .map((write) => ('type' in write ? write : creation(write)))
+      .concat(saves);
     try {
       if (writes.length > 0) await this.#options.store.commit(writes);
     } catch (cause) {
@@ -345,7 +406,12 @@ export class UnitOfWork {
     const goal = Math.floor(this.#options.maxLoaded * 0.9);
     for (const [row, loaded] of this.#loaded) {
       if (this.#loaded.size <= goal) break;
-      const busy = loaded.dirty !== 'no' || loaded.listeners > 0 || loaded.state.attempt !== null || loaded.usedAt >= this.#turn - 1 || this.#batch.dirty.has(loaded);
+      const busy =
+        loaded.dirty !== 'no' ||
+        loaded.listeners > 0 ||
+        loaded.state.attempt !== null ||
+        loaded.usedAt >= this.#turn - 1 ||
+        this.#batch.dirty.has(loaded);
       if (!busy) this.#loaded.delete(row);
     }
   }
@@ -353,7 +419,13 @@ export class UnitOfWork {
 
 function creation(loaded: LoadedSubscription): Write {
   loaded.dirty = 'no';
-  return { type: 'create', row: loaded.row, createdOffset: loaded.createdOffset, state: loaded.state, dueAt: dueAt(loaded.state) };
+  return {
+    type: 'create',
+    row: loaded.row,
+    createdOffset: loaded.createdOffset,
+    state: loaded.state,
+    dueAt: dueAt(loaded.state),
+  };
 }
 
 /**

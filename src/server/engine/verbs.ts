@@ -3,9 +3,27 @@
  * binding validates shapes and calls these; every rule of the protocol is behind them.
  */
 import type {
-  AckParams, AckResult, GetNotModified, GetParams, GetResult, ListTriggersNotModified, ListTriggersParams, ListTriggersResult,
-  Position, PullParams, Subscription as WireSubscription, SubscribeParams, SubscribeResult, SubscriptionsParams, SubscriptionsResult, StreamParams, TriggerType,
-  UnsubscribeParams, UnsubscribeResult, UpdateParams, UpdateResult,
+  AckParams,
+  AckResult,
+  GetNotModified,
+  GetParams,
+  GetResult,
+  ListTriggersNotModified,
+  ListTriggersParams,
+  ListTriggersResult,
+  Position,
+  PullParams,
+  Subscription as WireSubscription,
+  SubscribeParams,
+  SubscribeResult,
+  SubscriptionsParams,
+  SubscriptionsResult,
+  StreamParams,
+  TriggerType,
+  UnsubscribeParams,
+  UnsubscribeResult,
+  UpdateParams,
+  UpdateResult,
 } from '../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../protocol/core/types.ts';
 import type { Clock } from './ports.ts';
@@ -72,7 +90,10 @@ export type PullAnswer = object;
  */
 export interface Verbs {
   /** One page of at most 100 trigger types, by name; not modified = `ifNoneMatch` still holds (SEP: triggers/list). */
-  list(caller: Caller, params: ListTriggersParams): Promise<ListTriggersResult | ListTriggersNotModified>;
+  list(
+    caller: Caller,
+    params: ListTriggersParams,
+  ): Promise<ListTriggersResult | ListTriggersNotModified>;
   /**
    * Creates a subscription, or finds the one with the same key, and grants its lifetime (SEP: triggers/subscribe). A callback
    * proves its consent inside the call. Rejects with `InvalidParams`, `NotFound` (trigger), `Forbidden`, `Conflict` (key),
@@ -95,13 +116,23 @@ export interface Verbs {
    * when there is nothing; `signal` ends the wait early, with an empty answer. `Conflict` (epoch, position), `Unsupported`
    * (drain). `eventBytes`: room for events where that is less than a delivery has; one event is always read, however large.
    */
-  pull(caller: Caller, params: PullParams, signal?: AbortSignal, eventBytes?: number): Promise<PullAnswer>;
+  pull(
+    caller: Caller,
+    params: PullParams,
+    signal?: AbortSignal,
+    eventBytes?: number,
+  ): Promise<PullAnswer>;
   /**
    * Sends deliveries to `sink` from `after` on, as far as the window allows (SEP: triggers/stream). Resolves when the server ends
    * the stream or `signal` fires. Refusals reject before anything is sent: `Conflict` (epoch, position), `Unsupported` (drain),
    * `ResourceExhausted` (streams).
    */
-  stream(caller: Caller, params: StreamParams, sink: StreamSink, signal: AbortSignal): Promise<void>;
+  stream(
+    caller: Caller,
+    params: StreamParams,
+    sink: StreamSink,
+    signal: AbortSignal,
+  ): Promise<void>;
   /**
    * Acknowledges every number up to `position`; what is acknowledged already is no error. `Conflict` (epoch,
    * position) (SEP: triggers/ack).
@@ -191,7 +222,8 @@ export interface EngineHealth {
 /** A trigger type as declared: its wire description plus how arguments select events. */
 export interface DeclaredTrigger {
   /** Defaults: every drain, 7 days and 10,000 events, ordering `arrival`. */
-  readonly type: Omit<TriggerType, 'drains' | 'retention' | 'ordering'> & Partial<Pick<TriggerType, 'drains' | 'retention' | 'ordering'>>;
+  readonly type: Omit<TriggerType, 'drains' | 'retention' | 'ordering'> &
+    Partial<Pick<TriggerType, 'drains' | 'retention' | 'ordering'>>;
   /**
    * Per argument, the values of an event it may equal: the indexed way. An argument that is an array matches if any member does.
    * Default: the top-level member of `data` with the argument's name.

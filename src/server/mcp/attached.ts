@@ -6,7 +6,9 @@
 const states = new WeakMap<object, Map<object, unknown>>();
 
 /** Declares one kind of state and returns its accessor, which makes the state of an owner on the first call and keeps it as long as the owner lives. */
-export function attached<Owner extends object, State>(make: (owner: Owner) => State): (owner: Owner) => State {
+export function attached<Owner extends object, State>(
+  make: (owner: Owner) => State,
+): (owner: Owner) => State {
   return (owner) => {
     let all = states.get(owner);
     if (all === undefined) states.set(owner, (all = new Map()));

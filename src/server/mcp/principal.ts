@@ -19,7 +19,13 @@ export function principalOf(iss: string, sub: string): string {
 /** The part of a request's context that says who is asking. Structural, so that this file needs no SDK. */
 export interface RequestIdentity {
   readonly sessionId?: string | undefined;
-  readonly http?: { readonly authInfo?: { readonly extra?: Record<string, unknown>; readonly scopes?: readonly string[] } | undefined } | undefined;
+  readonly http?:
+    | {
+        readonly authInfo?:
+          | { readonly extra?: Record<string, unknown>; readonly scopes?: readonly string[] }
+          | undefined;
+      }
+    | undefined;
 }
 
 /**
@@ -29,11 +35,15 @@ export interface RequestIdentity {
  */
 export function callerOf(identity: RequestIdentity): Caller {
   // A session id exists only on HTTP: with it, a missing `http` is a broken transport and not a pipe.
-  if (identity.http === undefined && identity.sessionId === undefined) return { principal: LOCAL_PRINCIPAL };
+  if (identity.http === undefined && identity.sessionId === undefined)
+    return { principal: LOCAL_PRINCIPAL };
   const auth = identity.http?.authInfo;
   const { iss, sub } = auth?.extra ?? {};
   if (typeof iss !== 'string' || iss === '' || typeof sub !== 'string' || sub === '') {
     throw forbidden({ kind: 'principal' });
   }
-  return { principal: principalOf(iss, sub), claims: { ...auth?.extra, scopes: auth?.scopes ?? [] } };
+  return {
+    principal: principalOf(iss, sub),
+    claims: { ...auth?.extra, scopes: auth?.scopes ?? [] },
+  };
 }

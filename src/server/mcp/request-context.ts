@@ -31,7 +31,14 @@ export function tagged<T extends object>(params: T, requestId: RequestId): T & {
 }
 
 /** Whoever has lost access must not go on listening, so a stream ends at the latest with the authorization it was opened with. */
-export async function untilUnauthorized({ stop, authorizedUntil, clock }: Pick<RequestContext<never>, 'stop' | 'authorizedUntil' | 'clock'>, run: (end: AbortSignal) => Promise<void>): Promise<void> {
+export async function untilUnauthorized(
+  {
+    stop,
+    authorizedUntil,
+    clock,
+  }: Pick<RequestContext<never>, 'stop' | 'authorizedUntil' | 'clock'>,
+  run: (end: AbortSignal) => Promise<void>,
+): Promise<void> {
   if (authorizedUntil === null) return run(stop);
   const expiry = new AbortController();
   const leftMs = authorizedUntil - clock.now();

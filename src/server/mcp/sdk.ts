@@ -37,7 +37,11 @@ export const passThrough = {
 const claimsOf = attached((_: McpServer) => new Set<string>());
 
 /** Marks a server as carrying a binding; the returned function takes the mark back. Throws an Error that says what is in the way. */
-export function claimServer(mcp: McpServer, what: string, methods: readonly string[] = []): () => void {
+export function claimServer(
+  mcp: McpServer,
+  what: string,
+  methods: readonly string[] = [],
+): () => void {
   const claims = claimsOf(mcp);
   if (mcp.isConnected()) throw new Error(`Attach ${what} before connecting the server.`);
   if (claims.has(what)) throw new Error(`This server already has ${what} attached.`);
@@ -62,13 +66,15 @@ export function authorizedUntil(ctx: ServerContext): number | null {
 /** After `notifications/cancelled` the session transport sends no answer but leaves the response stream open for good. */
 export function closeResponseStream(mcp: McpServer, requestId: RequestId): void {
   const transport = mcp.server.transport;
-  if (transport && 'closeSSEStream' in transport && typeof transport.closeSSEStream === 'function') transport.closeSSEStream(requestId);
+  if (transport && 'closeSSEStream' in transport && typeof transport.closeSSEStream === 'function')
+    transport.closeSSEStream(requestId);
 }
 
 /** What the client may hear: our typed errors as they are, everything else as one fixed error whose cause stays here. */
 export function wireError(error: unknown, ctx: ServerContext, log: Log): WireError {
   if (error instanceof WireError) return error;
-  if (!ctx.mcpReq.signal.aborted) log.error({ err: error, method: ctx.mcpReq.method }, 'a request failed unexpectedly');
+  if (!ctx.mcpReq.signal.aborted)
+    log.error({ err: error, method: ctx.mcpReq.method }, 'a request failed unexpectedly');
   return internalError(error);
 }
 

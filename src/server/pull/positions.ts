@@ -12,8 +12,11 @@ export function assertPosition(position: Position, state: Subscription): void {
 export function rejectionError(refused: StepRefusal, state: Subscription): WireError {
   const { epoch, head, acked, sent } = state;
   switch (refused.kind) {
-    case 'epoch': return conflict({ kind: 'epoch', epoch, head, acked });
-    case 'position': return conflict({ kind: 'position', epoch, head, acked, sent });
-    default: return notFound({ kind: 'subscription' });
+    case 'epoch':
+      return conflict({ kind: 'epoch', epoch, head, acked });
+    case 'position':
+      return conflict({ kind: 'position', epoch, head, acked, sent });
+    default:
+      return notFound({ kind: 'subscription' });
   }
 }

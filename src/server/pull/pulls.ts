@@ -1,13 +1,29 @@
 /** The pull drain and the acknowledgement: both are one question and one answer about a log (SEP: Pull, Acknowledgement). */
 import type { AckParams, AckResult, PullParams } from '../../../spec-schema/draft/schema.ts';
 import type { Position, Subscription } from '../../protocol/core/types.ts';
-import { PULL_BYTES_MAX, PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX, PULL_NEXT_MS, PULL_WAIT_MAX_MS } from '../../protocol/wire/limits.ts';
+import {
+  PULL_BYTES_MAX,
+  PULL_EVENTS_DEFAULT,
+  PULL_EVENTS_MAX,
+  PULL_NEXT_MS,
+  PULL_WAIT_MAX_MS,
+} from '../../protocol/wire/limits.ts';
 import type { UnitOfWork, LoadedSubscription } from '../engine/unit-of-work.ts';
 import { mayDrain, type Catalog } from '../engine/catalog.ts';
 import { assertPosition, rejectionError } from './positions.ts';
 import type { Clock, Meter, Store } from '../engine/ports.ts';
 import { PrincipalQuota } from '../engine/quota.ts';
-import { deliveryOf, emptyRange, ENVELOPE_BYTES, rangeOf, readStore, readTail, type DeliveryExtras, type LogRange, type ReadLimits } from '../engine/reader.ts';
+import {
+  deliveryOf,
+  emptyRange,
+  ENVELOPE_BYTES,
+  rangeOf,
+  readStore,
+  readTail,
+  type DeliveryExtras,
+  type LogRange,
+  type ReadLimits,
+} from '../engine/reader.ts';
 import type { Ended } from '../stream/stream.ts';
 import type { Streams } from '../stream/streams.ts';
 import type { Subscriptions } from '../engine/subscriptions.ts';
@@ -51,11 +67,16 @@ export class Pulls {
   }
 
   /** The caller's subscription, with the position acknowledged that `judge` finds acceptable, if any. */
-  async #acknowledged(caller: Caller, subscriptionId: string, judge: (state: Subscription) => Position | undefined): Promise<LoadedSubscription> {
+  async #acknowledged(
+    caller: Caller,
+    subscriptionId: string,
+    judge: (state: Subscription) => Position | undefined,
+  ): Promise<LoadedSubscription> {
     for (;;) {
       const loaded = await this.#o.subscriptions.own(caller, subscriptionId);
       const position = judge(loaded.state);
-      const { refused } = position === undefined ? {} : this.#o.unitOfWork.step(loaded, { type: 'ack', position });
+      const { refused } =
+        position === undefined ? {} : this.#o.unitOfWork.step(loaded, { type: 'ack', position });
       if (refused === undefined) return loaded;
       // It has just ended. How is told when that is on disk.
       if (refused.kind === 'terminated') await this.#o.unitOfWork.commit();
@@ -67,10 +88,14 @@ export class Pulls {
     const { unitOfWork, store, subscriptions } = this.#o;
     for (;;) {
       const loaded = await subscriptions.own(caller, subscriptionId);
-      const { revision, state: { epoch, floor } } = loaded;
+      const {
+        revision,
+        state: { epoch, floor },
+      } = loaded;
       await unitOfWork.commit();
       const { upTo } = await store.agedOut(loaded.row, acceptedBefore);
-      if (unitOfWork.isUnchanged(loaded, revision)) return { epoch, sequence: Math.max(upTo, floor) };
+      if (unitOfWork.isUnchanged(loaded, revision))
+        return { epoch, sequence: Math.max(upTo, floor) };
     }
   }
 
@@ -81,7 +106,12 @@ export class Pulls {
     return streams.watch(await subscriptions.own(caller, subscriptionId), listener);
   }
 
-  async pull(caller: Caller, params: PullParams, signal?: AbortSignal, eventBytes = Infinity): Promise<PullAnswer> {
+  async pull(
+    caller: Caller,
+    params: PullParams,
+    signal?: AbortSignal,
+    eventBytes = Infinity,
+  ): Promise<PullAnswer> {
     const { unitOfWork, catalog, clock, subscriptions } = this.#o;
     const { subscriptionId } = params;
     const first = await subscriptions.own(caller, subscriptionId);
@@ -104,26 +134,43 @@ export class Pulls {
       const loaded = await subscriptions.own(caller, subscriptionId);
       if (loaded.state.epoch !== epoch) throw rejectionError({ kind: 'epoch' }, loaded.state);
       const { revision } = loaded;
-      const range = await this.#read(loaded, after, { events, bytes: Math.min(eventBytes, PULL_BYTES_MAX - ENVELOPE_BYTES) });
+      const range = await this.#read(loaded, after, {
+        events,
+        bytes: Math.min(eventBytes, PULL_BYTES_MAX - ENVELOPE_BYTES),
+      });
       // What was read from memory that was thrown away since may never have been on disk, or an event may have become a gap.
       if (range === null || !unitOfWork.isUnchanged(loaded, revision)) continue;
-      const wait = range.last === after && clock.now() < until && signal?.aborted !== true && !this.#closed;
+      const wait =
+        range.last === after && clock.now() < until && signal?.aborted !== true && !this.#closed;
       if (!wait) {
-        const { refused } = range.last > after ? unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false }) : {};
+        const { refused } =
+          range.last > after
+            ? unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false })
+            : {};
         const { state } = loaded;
         // What it shows, and that it was sent, is on disk before it leaves.
         await unitOfWork.commit();
-        if (refused === undefined && (range.events.length === 0 || unitOfWork.isUnchanged(loaded, revision))) return this.#answer(state, range);
+        if (
+          refused === undefined &&
+          (range.events.length === 0 || unitOfWork.isUnchanged(loaded, revision))
+        )
+          return this.#answer(state, range);
         continue;
       }
       // Numbers that are just being committed are announced when they are; those committed while this read were announced already.
       if (loaded.state.head > after && tries < READ_TRIES) continue;
       const ended = await this.#wait(caller, loaded, until, signal);
-      if (ended !== null) return pulled(ended.last, emptyRange(after), { terminated: { reason: ended.reason } });
+      if (ended !== null)
+        return pulled(ended.last, emptyRange(after), { terminated: { reason: ended.reason } });
     }
   }
 
-  async #wait(caller: Caller, loaded: LoadedSubscription, until: number, signal?: AbortSignal): Promise<Ended | null> {
+  async #wait(
+    caller: Caller,
+    loaded: LoadedSubscription,
+    until: number,
+    signal?: AbortSignal,
+  ): Promise<Ended | null> {
     const leave = this.#waiting.enter(caller.principal);
     try {
       return await this.#o.streams.wait(loaded, until, signal);
@@ -133,13 +180,19 @@ export class Pulls {
   }
 
   /** Null when the subscription left memory meanwhile. */
-  async #read(loaded: LoadedSubscription, after: number, limits: ReadLimits): Promise<LogRange | null> {
+  async #read(
+    loaded: LoadedSubscription,
+    after: number,
+    limits: ReadLimits,
+  ): Promise<LogRange | null> {
     const tail = readTail(loaded, after, limits);
     if (tail !== null) return tail;
     await this.#o.unitOfWork.commit();
     if (!this.#o.unitOfWork.isCurrent(loaded)) return null;
     const entries = await readStore(this.#o.store, loaded, after, limits);
-    return this.#o.unitOfWork.isCurrent(loaded) ? rangeOf(loaded.state, after, entries, limits) : null;
+    return this.#o.unitOfWork.isCurrent(loaded)
+      ? rangeOf(loaded.state, after, entries, limits)
+      : null;
   }
 
   #answer(state: Subscription, range: LogRange): PullAnswer {

@@ -6,16 +6,30 @@ import type { Subscription, TerminationReason } from '../../protocol/core/types.
 import { LocalError } from '../../protocol/wire/errors.ts';
 import type { UnitOfWork, LoadedSubscription } from '../engine/unit-of-work.ts';
 import type { Clock, Meter, Store } from '../engine/ports.ts';
-import { deliveryOf, emptyRange, rangeOf, readStore, readTail, type LogRange, type ReadLimits } from '../engine/reader.ts';
+import {
+  deliveryOf,
+  emptyRange,
+  rangeOf,
+  readStore,
+  readTail,
+  type LogRange,
+  type ReadLimits,
+} from '../engine/reader.ts';
 import type { StreamSink } from '../engine/verbs.ts';
 
 /** How long a stream rests after the store failed under it. */
 const RETRY_MS = 1000;
 
-export interface Window { readonly events: number; readonly bytes: number }
+export interface Window {
+  readonly events: number;
+  readonly bytes: number;
+}
 
 /** How a subscription ended. */
-export interface Ended { readonly reason: TerminationReason; readonly last: Subscription }
+export interface Ended {
+  readonly reason: TerminationReason;
+  readonly last: Subscription;
+}
 
 export interface StreamOptions {
   readonly store: Store;
@@ -42,17 +56,30 @@ class Credit {
   readonly #sent: { readonly sequence: number; readonly bytes: number }[] = [];
   #bytes = 0;
 
-  constructor(window: Window) { this.#window = window; }
+  constructor(window: Window) {
+    this.#window = window;
+  }
 
-  get idle(): boolean { return this.#sent.length === 0; }
-  get full(): boolean { return this.#sent.length >= this.#window.events || this.#bytes >= this.#window.bytes; }
+  get idle(): boolean {
+    return this.#sent.length === 0;
+  }
+  get full(): boolean {
+    return this.#sent.length >= this.#window.events || this.#bytes >= this.#window.bytes;
+  }
   get room(): ReadLimits {
-    return { events: this.#window.events - this.#sent.length, bytes: this.#window.bytes - this.#bytes };
+    return {
+      events: this.#window.events - this.#sent.length,
+      bytes: this.#window.bytes - this.#bytes,
+    };
   }
   /** Whether the first event of a range would burst the window. With nothing in flight, one event always may, however large. */
   bursts(range: LogRange): boolean {
     const first = range.events[0];
-    return first !== undefined && !this.idle && this.#bytes + Buffer.byteLength(first) > this.#window.bytes;
+    return (
+      first !== undefined &&
+      !this.idle &&
+      this.#bytes + Buffer.byteLength(first) > this.#window.bytes
+    );
   }
 
   spend(range: LogRange): void {
@@ -152,7 +179,8 @@ export class Stream {
 
   #sleep(forMs?: number): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = forMs === undefined ? undefined : this.#o.clock.after(forMs, () => this.#ring?.());
+      const cancel =
+        forMs === undefined ? undefined : this.#o.clock.after(forMs, () => this.#ring?.());
       this.#ring = () => {
         this.#ring = null;
         cancel?.();
@@ -166,7 +194,12 @@ export class Stream {
       return await this.#look();
     } catch (cause) {
       // A commit or a read that failed says nothing about the client, and nothing was sent: try again.
-      if (this.#stopped || !(cause instanceof LocalError) || (cause.code !== 'store_full' && cause.code !== 'store_failed')) throw cause;
+      if (
+        this.#stopped ||
+        !(cause instanceof LocalError) ||
+        (cause.code !== 'store_full' && cause.code !== 'store_failed')
+      )
+        throw cause;
       await this.#sleep(RETRY_MS);
       return { kind: 'again' };
     }
@@ -178,7 +211,12 @@ export class Stream {
     if (this.#over !== null) {
       const { last, reason } = this.#over;
       const nothing = emptyRange(this.#cursor);
-      return { kind: 'send', json: deliveryOf(last, nothing, { terminated: { reason } }), range: nothing, last: true };
+      return {
+        kind: 'send',
+        json: deliveryOf(last, nothing, { terminated: { reason } }),
+        range: nothing,
+        last: true,
+      };
     }
     const loaded = await unitOfWork.getOrLoad(this.#row);
     if (loaded === undefined) return { kind: this.#over === null ? 'end' : 'again' };
@@ -207,7 +245,8 @@ export class Stream {
     }
     const { state } = loaded;
     await unitOfWork.commit();
-    if (range.events.length > 0 && !unitOfWork.isUnchanged(loaded, revision)) return { kind: 'again' };
+    if (range.events.length > 0 && !unitOfWork.isUnchanged(loaded, revision))
+      return { kind: 'again' };
     return { kind: 'send', json: deliveryOf(state, range), range };
   }
 

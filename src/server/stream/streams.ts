@@ -52,13 +52,23 @@ export class Streams {
     this.#lookMs = Math.min(LOOK_MS, this.#heartbeatMs / 2, this.#stalledMs / 2);
   }
 
-  get open(): number { return this.#open; }
+  get open(): number {
+    return this.#open;
+  }
 
-  wake(row: number): void { for (const one of this.#of(row)) one.wake(); }
-  announce(row: number): void { for (const one of this.#of(row)) one.announce(); }
-  ended(row: number, reason: TerminationReason, last: Subscription): void { for (const one of this.#of(row)) one.ended(reason, last); }
+  wake(row: number): void {
+    for (const one of this.#of(row)) one.wake();
+  }
+  announce(row: number): void {
+    for (const one of this.#of(row)) one.announce();
+  }
+  ended(row: number, reason: TerminationReason, last: Subscription): void {
+    for (const one of this.#of(row)) one.ended(reason, last);
+  }
   /** After a failed commit memory was thrown away: everybody looks again. */
-  wakeAll(): void { for (const row of [...this.#listeners.keys()]) this.wake(row); }
+  wakeAll(): void {
+    for (const row of [...this.#listeners.keys()]) this.wake(row);
+  }
 
   close(): void {
     this.#closed = true;
@@ -95,7 +105,8 @@ export class Streams {
     this.#looking = this.#o.clock.after(this.#lookMs, () => {
       this.#looking = null;
       const now = this.#o.clock.now();
-      for (const all of [...this.#listeners.values()]) for (const one of [...all]) one.look(now, this.#lookMs);
+      for (const all of [...this.#listeners.values()])
+        for (const one of [...all]) one.look(now, this.#lookMs);
       if (this.#open > 0) this.#look();
     });
   }
@@ -115,8 +126,11 @@ export class Streams {
       };
       const done = (): void => finish(null);
       const remove = this.#add(loaded, {
-        wake: done, close: done, ended: (reason, last) => finish({ reason, last }),
-        announce: () => undefined, look: () => undefined,
+        wake: done,
+        close: done,
+        ended: (reason, last) => finish({ reason, last }),
+        announce: () => undefined,
+        look: () => undefined,
       });
       const cancel = this.#o.clock.after(until - this.#o.clock.now(), done);
       signal?.addEventListener('abort', done, { once: true });
@@ -127,21 +141,44 @@ export class Streams {
   watch(loaded: LoadedSubscription, listener: LogListener): () => void {
     const news = (): void => listener.news();
     const remove = this.#add(loaded, {
-      wake: news, announce: news, close: () => undefined, look: () => undefined,
-      ended: (reason) => { remove(); listener.ended(reason); },
+      wake: news,
+      announce: news,
+      close: () => undefined,
+      look: () => undefined,
+      ended: (reason) => {
+        remove();
+        listener.ended(reason);
+      },
     });
     return remove;
   }
 
   /** Runs one stream until it ends. `after` is where the client stands. Rejects when the sink does. */
-  async run(row: number, after: number, window: Window, sink: StreamSink, signal: AbortSignal): Promise<void> {
+  async run(
+    row: number,
+    after: number,
+    window: Window,
+    sink: StreamSink,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { store, unitOfWork, clock, meter } = this.#o;
     const loaded = await unitOfWork.getOrLoad(row);
     if (loaded === undefined || signal.aborted || this.#closed) return;
-    const stream = new Stream({
-      store, unitOfWork, clock, meter, sink, window, heartbeatMs: this.#heartbeatMs, stalledMs: this.#stalledMs,
-      listeners: () => this.#listeners.get(row)?.size ?? 0,
-    }, loaded, after);
+    const stream = new Stream(
+      {
+        store,
+        unitOfWork,
+        clock,
+        meter,
+        sink,
+        window,
+        heartbeatMs: this.#heartbeatMs,
+        stalledMs: this.#stalledMs,
+        listeners: () => this.#listeners.get(row)?.size ?? 0,
+      },
+      loaded,
+      after,
+    );
     const remove = this.#add(loaded, stream);
     const stop = (): void => stream.close();
     signal.addEventListener('abort', stop, { once: true });

@@ -31,7 +31,10 @@ check.durable = (title: string, run: Run): Behaviour => ({ title, durable: true,
 /** The commit is refused with this code of `LocalError`. */
 export async function refused(store: Store, writes: readonly Write[], code: string): Promise<void> {
   await assert.rejects(store.commit(writes), (error: unknown) => {
-    assert.ok(error instanceof Error && error.name === 'LocalError' && 'code' in error, `a LocalError, not ${String(error)}`);
+    assert.ok(
+      error instanceof Error && error.name === 'LocalError' && 'code' in error,
+      `a LocalError, not ${String(error)}`,
+    );
     assert.equal(error.code, code);
     return true;
   });

@@ -5,139 +5,367 @@ import { check, NOW, refused, type Behaviour } from './context.ts';
 import { checkpoint, create, entry, event, filled, plain, tombstone } from './samples.ts';
 
 const text = (offset: number): string => `{"eventId":"e${offset}","name":"issue.opened"}`;
-const sequences = async (store: Store, row: number, after = 0): Promise<number[]> => (await store.read(row, after, 1000, 1e6)).map(({ sequence }) => sequence);
-const offsets = async (store: Store): Promise<number[]> => (await store.accepted(0, 1000)).map(({ offset }) => offset);
+const sequences = async (store: Store, row: number, after = 0): Promise<number[]> =>
+  (await store.read(row, after, 1000, 1e6)).map(({ sequence }) => sequence);
+const offsets = async (store: Store): Promise<number[]> =>
+  (await store.accepted(0, 1000)).map(({ offset }) => offset);
 
 export const logs: readonly Behaviour[] = [
-  check('[log-stable] read joins each number with its event, ascending from after', async ({ store }) => {
-    await store.commit([create(1, plain('a')), ...filled(1, 4, 8)]);
-    assert.deepEqual(await store.read(1, 3, 10, 1000), [4, 5].map((sequence) =>
-      ({ sequence, offset: sequence + 3, gap: null, encoded: text(sequence + 3), acceptedAt: NOW + sequence + 3 })));
-    assert.deepEqual(await store.read(1, 5, 10, 1000), []);
-    assert.deepEqual(await store.read(2, 0, 10, 1000), []);
-  }),
-  check('read keeps to maxEvents and about maxBytes, and gives at least one entry', async ({ store }) => {
-    await store.commit([create(1, plain('a')), ...filled(1, 1, 6)]);
-    const size = text(1).length;
-    assert.equal((await store.read(1, 0, 2, 1e6)).length, 2);
-    assert.equal((await store.read(1, 0, 10, 3 * size)).length, 3);
-    assert.equal((await store.read(1, 0, 10, 1)).length, 1);
-  }),
+  check(
+    '[log-stable] read joins each number with its event, ascending from after',
+    async ({ store }) => {
+      await store.commit([create(1, plain('a')), ...filled(1, 4, 8)]);
+      assert.deepEqual(
+        await store.read(1, 3, 10, 1000),
+        [4, 5].map((sequence) => ({
+          sequence,
+          offset: sequence + 3,
+          gap: null,
+          encoded: text(sequence + 3),
+          acceptedAt: NOW + sequence + 3,
+        })),
+      );
+      assert.deepEqual(await store.read(1, 5, 10, 1000), []);
+      assert.deepEqual(await store.read(2, 0, 10, 1000), []);
+    },
+  ),
+  check(
+    'read keeps to maxEvents and about maxBytes, and gives at least one entry',
+    async ({ store }) => {
+      await store.commit([create(1, plain('a')), ...filled(1, 1, 6)]);
+      const size = text(1).length;
+      assert.equal((await store.read(1, 0, 2, 1e6)).length, 2);
+      assert.equal((await store.read(1, 0, 10, 3 * size)).length, 3);
+      assert.equal((await store.read(1, 0, 10, 1)).length, 1);
+    },
+  ),
   check('logs of different subscriptions do not mix', async ({ store }) => {
-    await store.commit([create(1, plain('a')), create(2, plain('b')), ...filled(1, 1, 3), entry(2, 1, 2)]);
-    await store.commit([{ type: 'trim', row: 1, upTo: 2 }, { type: 'gap', row: 1, from: 3, to: 3, reason: 'rejected' }]);
+    await store.commit([
+      create(1, plain('a')),
+      create(2, plain('b')),
+      ...filled(1, 1, 3),
+      entry(2, 1, 2),
+    ]);
+    await store.commit([
+      { type: 'trim', row: 1, upTo: 2 },
+      { type: 'gap', row: 1, from: 3, to: 3, reason: 'rejected' },
+    ]);
     assert.deepEqual(await sequences(store, 1), [3]);
-    assert.deepEqual((await store.read(2, 0, 10, 1000)).map(({ gap, encoded }) => [gap, encoded]), [[null, text(2)]]);
+    assert.deepEqual(
+      (await store.read(2, 0, 10, 1000)).map(({ gap, encoded }) => [gap, encoded]),
+      [[null, text(2)]],
+    );
   }),
-  check('an event too large to keep, and an entry that is a gap, have no text', async ({ store }) => {
-    await store.commit([create(1, plain('a')), event(1, 'issue.opened', null), event(2), entry(1, 1, 1, 'too_large'), entry(1, 2, 2, 'redacted')]);
-    assert.deepEqual(await store.read(1, 0, 10, 1000), [
-      { sequence: 1, offset: 1, gap: 'too_large', encoded: null, acceptedAt: NOW + 1 },
-      { sequence: 2, offset: 2, gap: 'redacted', encoded: null, acceptedAt: NOW + 2 },
-    ]);
-  }),
-  check('[log-contiguous] a gap marks the entries there are and fills in those there are not', async ({ store }) => {
-    await store.commit([create(1, plain('a')), ...filled(1, 1, 3), { type: 'gap', row: 1, from: 2, to: 5, reason: 'abandoned' }]);
-    assert.deepEqual((await store.read(1, 0, 10, 1000)).map(({ sequence, gap, encoded }) => [sequence, gap, encoded]), [
-      [1, null, text(1)], [2, 'abandoned', null], [3, 'abandoned', null], [4, 'abandoned', null], [5, 'abandoned', null],
-    ]);
-    await store.commit([{ type: 'gap', row: 1, from: 5, to: 5, reason: 'rejected' }]);
-    assert.equal((await store.read(1, 4, 10, 1000))[0]?.gap, 'rejected');
-    assert.equal((await store.stats()).entries, 5);
-  }),
-  check('[gap-same-everywhere] a redacted event has no text any more and reads as a gap, in logs numbered before and after', async ({ store }) => {
-    await store.commit([create(1, plain('a')), create(2, plain('b')), event(1), event(2), entry(1, 1, 1), entry(1, 2, 2)]);
-    await store.commit([{ type: 'redact', offset: 1 }, { type: 'redact', offset: 77 }]);
-    await store.commit([entry(2, 1, 1)]);
-    const redacted = { sequence: 1, offset: 1, gap: 'redacted', encoded: null, acceptedAt: NOW + 1 };
-    assert.deepEqual((await store.read(1, 0, 10, 1000)).map(({ gap, encoded }) => [gap, encoded]), [['redacted', null], [null, text(2)]]);
-    assert.deepEqual(await store.read(2, 0, 10, 1000), [redacted]);
-    assert.deepEqual((await store.accepted(0, 10)).map(({ encoded }) => encoded), [null, text(2)]);
-    assert.deepEqual(await store.known([{ name: 'issue.opened', eventId: 'e1' }]), [1]);
-  }),
+  check(
+    'an event too large to keep, and an entry that is a gap, have no text',
+    async ({ store }) => {
+      await store.commit([
+        create(1, plain('a')),
+        event(1, 'issue.opened', null),
+        event(2),
+        entry(1, 1, 1, 'too_large'),
+        entry(1, 2, 2, 'redacted'),
+      ]);
+      assert.deepEqual(await store.read(1, 0, 10, 1000), [
+        { sequence: 1, offset: 1, gap: 'too_large', encoded: null, acceptedAt: NOW + 1 },
+        { sequence: 2, offset: 2, gap: 'redacted', encoded: null, acceptedAt: NOW + 2 },
+      ]);
+    },
+  ),
+  check(
+    '[log-contiguous] a gap marks the entries there are and fills in those there are not',
+    async ({ store }) => {
+      await store.commit([
+        create(1, plain('a')),
+        ...filled(1, 1, 3),
+        { type: 'gap', row: 1, from: 2, to: 5, reason: 'abandoned' },
+      ]);
+      assert.deepEqual(
+        (await store.read(1, 0, 10, 1000)).map(({ sequence, gap, encoded }) => [
+          sequence,
+          gap,
+          encoded,
+        ]),
+        [
+          [1, null, text(1)],
+          [2, 'abandoned', null],
+          [3, 'abandoned', null],
+          [4, 'abandoned', null],
+          [5, 'abandoned', null],
+        ],
+      );
+      await store.commit([{ type: 'gap', row: 1, from: 5, to: 5, reason: 'rejected' }]);
+      assert.equal((await store.read(1, 4, 10, 1000))[0]?.gap, 'rejected');
+      assert.equal((await store.stats()).entries, 5);
+    },
+  ),
+  check(
+    '[gap-same-everywhere] a redacted event has no text any more and reads as a gap, in logs numbered before and after',
+    async ({ store }) => {
+      await store.commit([
+        create(1, plain('a')),
+        create(2, plain('b')),
+        event(1),
+        event(2),
+        entry(1, 1, 1),
+        entry(1, 2, 2),
+      ]);
+      await store.commit([
+        { type: 'redact', offset: 1 },
+        { type: 'redact', offset: 77 },
+      ]);
+      await store.commit([entry(2, 1, 1)]);
+      const redacted = {
+        sequence: 1,
+        offset: 1,
+        gap: 'redacted',
+        encoded: null,
+        acceptedAt: NOW + 1,
+      };
+      assert.deepEqual(
+        (await store.read(1, 0, 10, 1000)).map(({ gap, encoded }) => [gap, encoded]),
+        [
+          ['redacted', null],
+          [null, text(2)],
+        ],
+      );
+      assert.deepEqual(await store.read(2, 0, 10, 1000), [redacted]);
+      assert.deepEqual(
+        (await store.accepted(0, 10)).map(({ encoded }) => encoded),
+        [null, text(2)],
+      );
+      assert.deepEqual(await store.known([{ name: 'issue.opened', eventId: 'e1' }]), [1]);
+    },
+  ),
   check('trim drops everything up to its number, and no more', async ({ store }) => {
-    await store.commit([create(1, plain('a')), ...filled(1, 1, 5), { type: 'trim', row: 1, upTo: 3 }]);
+    await store.commit([
+      create(1, plain('a')),
+      ...filled(1, 1, 5),
+      { type: 'trim', row: 1, upTo: 3 },
+    ]);
     assert.deepEqual(await sequences(store, 1), [4, 5]);
-    await store.commit([{ type: 'trim', row: 1, upTo: 3 }, { type: 'trim', row: 1, upTo: 0 }]);
+    await store.commit([
+      { type: 'trim', row: 1, upTo: 3 },
+      { type: 'trim', row: 1, upTo: 0 },
+    ]);
     assert.deepEqual(await sequences(store, 1), [4, 5]);
   }),
-  check('[log-epoch-renumber] renumber moves what is left down to 1, events and gaps alike', async ({ store }) => {
-    await store.commit([create(1, plain('a')), create(2, plain('b')), ...filled(1, 1, 9), entry(2, 4, 4), { type: 'gap', row: 1, from: 8, to: 8, reason: 'rejected' }]);
-    await store.commit([{ type: 'trim', row: 1, upTo: 5 }, { type: 'renumber', row: 1, by: 5 }]);
-    assert.deepEqual((await store.read(1, 0, 10, 1000)).map(({ sequence, offset, gap }) => [sequence, offset, gap]), [[1, 6, null], [2, 7, null], [3, 8, 'rejected'], [4, 9, null]]);
-    assert.deepEqual(await sequences(store, 2), [4]);
-    await store.commit([{ type: 'renumber', row: 1, by: 1 }, { type: 'renumber', row: 1, by: 0 }]);
-    assert.deepEqual(await sequences(store, 1), [1, 2, 3]);
-  }),
-  check('[gap-retention-kept] agedOut finds the last number that is too old, and the age of the next', async ({ store }) => {
-    await store.commit([create(1, plain('a')), ...filled(1, 1, 5)]);
-    assert.deepEqual(await store.agedOut(1, NOW + 1), { upTo: 0, oldestAt: NOW + 1 });
-    assert.deepEqual(await store.agedOut(1, NOW + 4), { upTo: 3, oldestAt: NOW + 4 });
-    assert.deepEqual(await store.agedOut(1, NOW + 99), { upTo: 5, oldestAt: null });
-    assert.deepEqual(await store.agedOut(2, NOW + 99), { upTo: 0, oldestAt: null });
-    await store.commit([{ type: 'gap', row: 1, from: 2, to: 3, reason: 'rejected' }, { type: 'trim', row: 1, upTo: 1 }]);
-    assert.deepEqual(await store.agedOut(1, NOW + 3), { upTo: 2, oldestAt: NOW + 3 });
-  }),
+  check(
+    '[log-epoch-renumber] renumber moves what is left down to 1, events and gaps alike',
+    async ({ store }) => {
+      await store.commit([
+        create(1, plain('a')),
+        create(2, plain('b')),
+        ...filled(1, 1, 9),
+        entry(2, 4, 4),
+        { type: 'gap', row: 1, from: 8, to: 8, reason: 'rejected' },
+      ]);
+      await store.commit([
+        { type: 'trim', row: 1, upTo: 5 },
+        { type: 'renumber', row: 1, by: 5 },
+      ]);
+      assert.deepEqual(
+        (await store.read(1, 0, 10, 1000)).map(({ sequence, offset, gap }) => [
+          sequence,
+          offset,
+          gap,
+        ]),
+        [
+          [1, 6, null],
+          [2, 7, null],
+          [3, 8, 'rejected'],
+          [4, 9, null],
+        ],
+      );
+      assert.deepEqual(await sequences(store, 2), [4]);
+      await store.commit([
+        { type: 'renumber', row: 1, by: 1 },
+        { type: 'renumber', row: 1, by: 0 },
+      ]);
+      assert.deepEqual(await sequences(store, 1), [1, 2, 3]);
+    },
+  ),
+  check(
+    '[gap-retention-kept] agedOut finds the last number that is too old, and the age of the next',
+    async ({ store }) => {
+      await store.commit([create(1, plain('a')), ...filled(1, 1, 5)]);
+      assert.deepEqual(await store.agedOut(1, NOW + 1), { upTo: 0, oldestAt: NOW + 1 });
+      assert.deepEqual(await store.agedOut(1, NOW + 4), { upTo: 3, oldestAt: NOW + 4 });
+      assert.deepEqual(await store.agedOut(1, NOW + 99), { upTo: 5, oldestAt: null });
+      assert.deepEqual(await store.agedOut(2, NOW + 99), { upTo: 0, oldestAt: null });
+      await store.commit([
+        { type: 'gap', row: 1, from: 2, to: 3, reason: 'rejected' },
+        { type: 'trim', row: 1, upTo: 1 },
+      ]);
+      assert.deepEqual(await store.agedOut(1, NOW + 3), { upTo: 2, oldestAt: NOW + 3 });
+    },
+  ),
   check('acceptedAt tells the age of one number', async ({ store }) => {
     await store.commit([create(1, plain('a')), ...filled(1, 7, 8)]);
-    assert.deepEqual([await store.acceptedAt(1, 1), await store.acceptedAt(1, 2), await store.acceptedAt(1, 3), await store.acceptedAt(2, 1)], [NOW + 7, NOW + 8, null, null]);
+    assert.deepEqual(
+      [
+        await store.acceptedAt(1, 1),
+        await store.acceptedAt(1, 2),
+        await store.acceptedAt(1, 3),
+        await store.acceptedAt(2, 1),
+      ],
+      [NOW + 7, NOW + 8, null, null],
+    );
   }),
-  check('[log-accept-order] accepted pages through the accept log in the order of offsets', async ({ store }) => {
-    await store.commit([event(1), event(2, 'build.done'), event(3, 'issue.opened', null), event(5)]);
-    assert.deepEqual(await store.accepted(1, 2), [
-      { offset: 2, name: 'build.done', eventId: 'e2', acceptedAt: NOW + 2, encoded: '{"eventId":"e2","name":"build.done"}' },
-      { offset: 3, name: 'issue.opened', eventId: 'e3', acceptedAt: NOW + 3, encoded: null },
-    ]);
-    assert.deepEqual((await store.accepted(3, 10)).map(({ offset }) => offset), [5]);
-  }),
-  check('history is the accepted events of some types since an instant, in order, in pages', async ({ store }) => {
-    await store.commit([event(1), event(2, 'build.done'), event(3, 'other'), event(4), event(5, 'build.done'), event(6)]);
-    const page = async (names: string[], since: number, after: number, limit: number) => (await store.history(names, NOW + since, after, limit)).map(({ offset }) => offset);
-    assert.deepEqual(await page(['issue.opened', 'build.done'], 2, 0, 10), [2, 4, 5, 6]);
-    assert.deepEqual(await page(['issue.opened', 'build.done'], 2, 0, 3), [2, 4, 5]);
-    assert.deepEqual(await page(['build.done', 'issue.opened', 'build.done'], 2, 5, 3), [6]);
-    assert.deepEqual(await page(['issue.opened'], 0, 0, 10), [1, 4, 6]);
-    assert.deepEqual(await page([], 0, 0, 10), []);
-  }),
-  check('[log-once] known tells which upstream identities were accepted, each under its name', async ({ store }) => {
-    await store.commit([event(3), event(4, 'build.done')]);
-    const ids = [{ name: 'issue.opened', eventId: 'e3' }, { name: 'build.done', eventId: 'e3' }, { name: 'build.done', eventId: 'e4' }, { name: 'x', eventId: 'y' }];
-    assert.deepEqual(await store.known(ids), [3, null, 4, null]);
-    await refused(store, [{ type: 'event', event: { offset: 9, name: 'issue.opened', eventId: 'e3', acceptedAt: NOW, encoded: '{}' } }], 'store_failed');
-    assert.deepEqual(await store.known([]), []);
-  }),
-  check('forget keeps what a log holds, what is young and what is not numbered yet, and drops the rest with its identity', async ({ store }) => {
-    await store.commit([create(1, plain('a')), ...filled(1, 1, 3), event(4), event(5), event(6), event(7), checkpoint(6)]);
-    await store.commit([{ type: 'trim', row: 1, upTo: 1 }, { type: 'gap', row: 1, from: 2, to: 2, reason: 'rejected' }]);
-    await store.commit([{ type: 'forget', acceptedBefore: NOW + 5, now: NOW }]);
-    const kept = await offsets(store);
-    assert.ok(kept.includes(3), 'event 3 is in a log');
-    assert.deepEqual(kept.filter((offset) => offset > 3), [5, 6, 7], 'event 4 is in no log; 5 to 7 are young');
-    assert.ok(!kept.includes(1), 'event 1 was trimmed from its only log');
-    assert.deepEqual(await store.known([{ name: 'issue.opened', eventId: 'e4' }, { name: 'issue.opened', eventId: 'e5' }]), [null, 5]);
-    await store.commit([{ type: 'forget', acceptedBefore: NOW + 100, now: NOW }]);
-    assert.deepEqual((await offsets(store)).filter((offset) => offset > 3), [7], 'event 7 is not numbered yet');
-    assert.equal((await store.read(1, 2, 1, 1000))[0]?.encoded, text(3));
-  }),
+  check(
+    '[log-accept-order] accepted pages through the accept log in the order of offsets',
+    async ({ store }) => {
+      await store.commit([
+        event(1),
+        event(2, 'build.done'),
+        event(3, 'issue.opened', null),
+        event(5),
+      ]);
+      assert.deepEqual(await store.accepted(1, 2), [
+        {
+          offset: 2,
+          name: 'build.done',
+          eventId: 'e2',
+          acceptedAt: NOW + 2,
+          encoded: '{"eventId":"e2","name":"build.done"}',
+        },
+        { offset: 3, name: 'issue.opened', eventId: 'e3', acceptedAt: NOW + 3, encoded: null },
+      ]);
+      assert.deepEqual(
+        (await store.accepted(3, 10)).map(({ offset }) => offset),
+        [5],
+      );
+    },
+  ),
+  check(
+    'history is the accepted events of some types since an instant, in order, in pages',
+    async ({ store }) => {
+      await store.commit([
+        event(1),
+        event(2, 'build.done'),
+        event(3, 'other'),
+        event(4),
+        event(5, 'build.done'),
+        event(6),
+      ]);
+      const page = async (names: string[], since: number, after: number, limit: number) =>
+        (await store.history(names, NOW + since, after, limit)).map(({ offset }) => offset);
+      assert.deepEqual(await page(['issue.opened', 'build.done'], 2, 0, 10), [2, 4, 5, 6]);
+      assert.deepEqual(await page(['issue.opened', 'build.done'], 2, 0, 3), [2, 4, 5]);
+      assert.deepEqual(await page(['build.done', 'issue.opened', 'build.done'], 2, 5, 3), [6]);
+      assert.deepEqual(await page(['issue.opened'], 0, 0, 10), [1, 4, 6]);
+      assert.deepEqual(await page([], 0, 0, 10), []);
+    },
+  ),
+  check(
+    '[log-once] known tells which upstream identities were accepted, each under its name',
+    async ({ store }) => {
+      await store.commit([event(3), event(4, 'build.done')]);
+      const ids = [
+        { name: 'issue.opened', eventId: 'e3' },
+        { name: 'build.done', eventId: 'e3' },
+        { name: 'build.done', eventId: 'e4' },
+        { name: 'x', eventId: 'y' },
+      ];
+      assert.deepEqual(await store.known(ids), [3, null, 4, null]);
+      await refused(
+        store,
+        [
+          {
+            type: 'event',
+            event: {
+              offset: 9,
+              name: 'issue.opened',
+              eventId: 'e3',
+              acceptedAt: NOW,
+              encoded: '{}',
+            },
+          },
+        ],
+        'store_failed',
+      );
+      assert.deepEqual(await store.known([]), []);
+    },
+  ),
+  check(
+    'forget keeps what a log holds, what is young and what is not numbered yet, and drops the rest with its identity',
+    async ({ store }) => {
+      await store.commit([
+        create(1, plain('a')),
+        ...filled(1, 1, 3),
+        event(4),
+        event(5),
+        event(6),
+        event(7),
+        checkpoint(6),
+      ]);
+      await store.commit([
+        { type: 'trim', row: 1, upTo: 1 },
+        { type: 'gap', row: 1, from: 2, to: 2, reason: 'rejected' },
+      ]);
+      await store.commit([{ type: 'forget', acceptedBefore: NOW + 5, now: NOW }]);
+      const kept = await offsets(store);
+      assert.ok(kept.includes(3), 'event 3 is in a log');
+      assert.deepEqual(
+        kept.filter((offset) => offset > 3),
+        [5, 6, 7],
+        'event 4 is in no log; 5 to 7 are young',
+      );
+      assert.ok(!kept.includes(1), 'event 1 was trimmed from its only log');
+      assert.deepEqual(
+        await store.known([
+          { name: 'issue.opened', eventId: 'e4' },
+          { name: 'issue.opened', eventId: 'e5' },
+        ]),
+        [null, 5],
+      );
+      await store.commit([{ type: 'forget', acceptedBefore: NOW + 100, now: NOW }]);
+      assert.deepEqual(
+        (await offsets(store)).filter((offset) => offset > 3),
+        [7],
+        'event 7 is not numbered yet',
+      );
+      assert.equal((await store.read(1, 2, 1, 1000))[0]?.encoded, text(3));
+    },
+  ),
   check('forget, called again, gets through any number of events', async ({ store }) => {
     const total = 4500;
-    await store.commit([create(1, plain('a')), ...Array.from({ length: total }, (_, at) => event(at + 1)), entry(1, 1, 2000), checkpoint(total)]);
-    for (let round = 0; round < total && (await store.stats()).events > 1; round += 1) await store.commit([{ type: 'forget', acceptedBefore: NOW + total + 1, now: NOW }]);
+    await store.commit([
+      create(1, plain('a')),
+      ...Array.from({ length: total }, (_, at) => event(at + 1)),
+      entry(1, 1, 2000),
+      checkpoint(total),
+    ]);
+    for (let round = 0; round < total && (await store.stats()).events > 1; round += 1)
+      await store.commit([{ type: 'forget', acceptedBefore: NOW + total + 1, now: NOW }]);
     assert.deepEqual(await offsets(store), [2000]);
   }),
   check('forget drops tombstones whose time is over', async ({ store }) => {
     await store.commit([create(1, plain('a')), create(2, plain('b'))]);
-    await store.commit([{ type: 'end', row: 1, tombstone: tombstone(plain('a'), NOW + 10) }, { type: 'end', row: 2, tombstone: tombstone(plain('b'), NOW + 11) }]);
+    await store.commit([
+      { type: 'end', row: 1, tombstone: tombstone(plain('a'), NOW + 10) },
+      { type: 'end', row: 2, tombstone: tombstone(plain('b'), NOW + 11) },
+    ]);
     await store.commit([{ type: 'forget', acceptedBefore: 0, now: NOW + 10 }]);
     assert.equal(await store.tombstone('sub_a'), null);
     assert.equal((await store.tombstone('sub_b'))?.forgetAt, NOW + 11);
   }),
   check('stats count what is there', async ({ store }) => {
-    await store.commit([create(1, plain('a')), create(2, plain('b')), ...filled(1, 1, 4), entry(2, 1, 1), checkpoint(4)]);
+    await store.commit([
+      create(1, plain('a')),
+      create(2, plain('b')),
+      ...filled(1, 1, 4),
+      entry(2, 1, 1),
+      checkpoint(4),
+    ]);
     const { subscriptions, events, entries, bytes } = await store.stats();
     assert.deepEqual([subscriptions, events, entries], [2, 4, 5]);
     assert.ok(bytes >= 0);
-    await store.commit([{ type: 'trim', row: 1, upTo: 2 }, { type: 'end', row: 2, tombstone: tombstone(plain('b')) }, { type: 'forget', acceptedBefore: NOW + 3, now: NOW }]);
+    await store.commit([
+      { type: 'trim', row: 1, upTo: 2 },
+      { type: 'end', row: 2, tombstone: tombstone(plain('b')) },
+      { type: 'forget', acceptedBefore: NOW + 3, now: NOW },
+    ]);
     const after = await store.stats();
     assert.deepEqual([after.subscriptions, after.events, after.entries], [1, 2, 2]);
   }),

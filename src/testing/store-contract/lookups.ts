@@ -7,31 +7,49 @@ import { callback, create, plain, tombstone } from './samples.ts';
 export const lookups: readonly Behaviour[] = [
   check('load answers the rows that exist, in the order asked', async ({ store }) => {
     await store.commit([create(1, plain('a')), create(2, plain('b')), create(3, plain('c'))]);
-    assert.deepEqual((await store.load([3, 9, 1])).map(({ row }) => row), [3, 1]);
+    assert.deepEqual(
+      (await store.load([3, 9, 1])).map(({ row }) => row),
+      [3, 1],
+    );
     assert.deepEqual(await store.load([]), []);
   }),
-  check('index lists every subscription, ascending, with what matching needs', async ({ store }) => {
-    const select = [{ name: 'build.done', arguments: { branch: 'main' } }];
-    const total = 2345;
-    await store.commit(Array.from({ length: total }, (_, at) => create(at + 1, plain(`${at}`, at === 7 ? { select } : {}), null, at)));
-    const rows: IndexRow[] = [];
-    for await (const row of store.index()) rows.push(row);
-    assert.deepEqual(rows.map(({ row }) => row), Array.from({ length: total }, (_, at) => at + 1));
-    assert.deepEqual(rows[7], { row: 8, select, createdOffset: 7 });
-  }),
+  check(
+    'index lists every subscription, ascending, with what matching needs',
+    async ({ store }) => {
+      const select = [{ name: 'build.done', arguments: { branch: 'main' } }];
+      const total = 2345;
+      await store.commit(
+        Array.from({ length: total }, (_, at) =>
+          create(at + 1, plain(`${at}`, at === 7 ? { select } : {}), null, at),
+        ),
+      );
+      const rows: IndexRow[] = [];
+      for await (const row of store.index()) rows.push(row);
+      assert.deepEqual(
+        rows.map(({ row }) => row),
+        Array.from({ length: total }, (_, at) => at + 1),
+      );
+      assert.deepEqual(rows[7], { row: 8, select, createdOffset: 7 });
+    },
+  ),
   check('index can be walked while commits go on', async ({ store }) => {
     await store.commit([1, 2, 3].map((row) => create(row, plain(`${row}`))));
     const rows: number[] = [];
     for await (const { row } of store.index()) {
       rows.push(row);
-      await store.commit([{ type: 'progress', row, state: plain(`${row}`, { head: row }), dueAt: null }]);
+      await store.commit([
+        { type: 'progress', row, state: plain(`${row}`, { head: row }), dueAt: null },
+      ]);
     }
     assert.deepEqual(rows, [1, 2, 3]);
   }),
   check('[subs-key-scope] a key, a list and a count belong to one principal', async ({ store }) => {
     await store.commit([
-      create(1, plain('a', { key: 'same' })), create(2, plain('b', { key: 'same', principal: 'bob' })),
-      create(3, plain('c')), create(4, plain('d')), create(5, plain('e', { principal: 'bob' })),
+      create(1, plain('a', { key: 'same' })),
+      create(2, plain('b', { key: 'same', principal: 'bob' })),
+      create(3, plain('c')),
+      create(4, plain('d')),
+      create(5, plain('e', { principal: 'bob' })),
     ]);
     assert.equal(await store.rowOfKey('alice', 'same'), 1);
     assert.equal(await store.rowOfKey('bob', 'same'), 2);
@@ -39,20 +57,35 @@ export const lookups: readonly Behaviour[] = [
     assert.deepEqual(await store.rowsOf('alice', 0, 2), [1, 3]);
     assert.deepEqual(await store.rowsOf('alice', 3, 2), [4]);
     assert.deepEqual(await store.rowsOf('carol', 0, 2), []);
-    assert.deepEqual([await store.countOf('alice'), await store.countOf('bob'), await store.countOf('carol')], [3, 2, 0]);
+    assert.deepEqual(
+      [await store.countOf('alice'), await store.countOf('bob'), await store.countOf('carol')],
+      [3, 2, 0],
+    );
   }),
   check('rowOf knows live subscriptions only', async ({ store }) => {
     await store.commit([create(1, plain('a')), create(2, plain('b'))]);
     await store.commit([{ type: 'end', row: 1, tombstone: tombstone(plain('a')) }]);
-    assert.deepEqual([await store.rowOf('sub_a'), await store.rowOf('sub_b'), await store.rowOf('sub_c')], [null, 2, null]);
+    assert.deepEqual(
+      [await store.rowOf('sub_a'), await store.rowOf('sub_b'), await store.rowOf('sub_c')],
+      [null, 2, null],
+    );
   }),
   check('due rows come soonest first, and no later than now', async ({ store }) => {
-    await store.commit([create(1, plain('a'), 30), create(2, plain('b'), 10), create(3, plain('c')), create(4, plain('d'), 20), create(5, plain('e'), 31)]);
+    await store.commit([
+      create(1, plain('a'), 30),
+      create(2, plain('b'), 10),
+      create(3, plain('c')),
+      create(4, plain('d'), 20),
+      create(5, plain('e'), 31),
+    ]);
     assert.deepEqual(await store.due(30, 10), [2, 4, 1]);
     assert.deepEqual(await store.due(30, 2), [2, 4]);
     assert.deepEqual(await store.due(9, 10), []);
     assert.equal(await store.nextDueAt(), 10);
-    await store.commit([{ type: 'progress', row: 2, state: plain('b'), dueAt: 40 }, { type: 'configure', row: 4, state: plain('d'), dueAt: null }]);
+    await store.commit([
+      { type: 'progress', row: 2, state: plain('b'), dueAt: 40 },
+      { type: 'configure', row: 4, state: plain('d'), dueAt: null },
+    ]);
     assert.deepEqual(await store.due(100, 10), [1, 5, 2]);
   }),
   check('nothing due is null', async ({ store }) => {
@@ -61,22 +94,35 @@ export const lookups: readonly Behaviour[] = [
     assert.equal(await store.nextDueAt(), null);
     assert.deepEqual(await store.due(Number.MAX_SAFE_INTEGER, 10), []);
   }),
-  check('the backlog is every callback with an attempt in flight or something unacknowledged', async ({ store }) => {
-    const to = callback('x');
-    const attempt = { id: 1, after: 4, to: 4, events: 0, first: null, leaseUntil: NOW };
-    await store.commit([
-      create(1, plain('a', { callback: to, head: 5, acked: 4 })), create(2, plain('b', { callback: to, head: 5, acked: 5 })),
-      create(3, plain('c', { head: 5 })), create(4, plain('d', { callback: to, head: 4, acked: 4, attempt })), create(5, plain('e', { callback: to, head: 1 })),
-    ]);
-    assert.deepEqual(await store.backlog(0, 10), [1, 4, 5]);
-    assert.deepEqual(await store.backlog(0, 2), [1, 4]);
-    assert.deepEqual(await store.backlog(4, 2), [5]);
-  }),
-  check('a verification is remembered for one principal and one URL; the last one counts', async ({ store }) => {
-    await store.commit([{ type: 'verification', principal: 'alice', urlHash: 'h', verifiedAt: 1 }]);
-    await store.commit([{ type: 'verification', principal: 'alice', urlHash: 'h', verifiedAt: 2 }]);
-    assert.equal(await store.verification('alice', 'h'), 2);
-    assert.equal(await store.verification('bob', 'h'), null);
-    assert.equal(await store.verification('alice', 'other'), null);
-  }),
+  check(
+    'the backlog is every callback with an attempt in flight or something unacknowledged',
+    async ({ store }) => {
+      const to = callback('x');
+      const attempt = { id: 1, after: 4, to: 4, events: 0, first: null, leaseUntil: NOW };
+      await store.commit([
+        create(1, plain('a', { callback: to, head: 5, acked: 4 })),
+        create(2, plain('b', { callback: to, head: 5, acked: 5 })),
+        create(3, plain('c', { head: 5 })),
+        create(4, plain('d', { callback: to, head: 4, acked: 4, attempt })),
+        create(5, plain('e', { callback: to, head: 1 })),
+      ]);
+      assert.deepEqual(await store.backlog(0, 10), [1, 4, 5]);
+      assert.deepEqual(await store.backlog(0, 2), [1, 4]);
+      assert.deepEqual(await store.backlog(4, 2), [5]);
+    },
+  ),
+  check(
+    'a verification is remembered for one principal and one URL; the last one counts',
+    async ({ store }) => {
+      await store.commit([
+        { type: 'verification', principal: 'alice', urlHash: 'h', verifiedAt: 1 },
+      ]);
+      await store.commit([
+        { type: 'verification', principal: 'alice', urlHash: 'h', verifiedAt: 2 },
+      ]);
+      assert.equal(await store.verification('alice', 'h'), 2);
+      assert.equal(await store.verification('bob', 'h'), null);
+      assert.equal(await store.verification('alice', 'other'), null);
+    },
+  ),
 ];

@@ -6,46 +6,141 @@ import { NOW } from './context.ts';
 /** Everything optional absent. */
 export function plain(name: string, changes: Partial<Subscription> = {}): Subscription {
   return {
-    subscriptionId: `sub_${name}`, principal: 'alice', key: `key-${name}`, createdAt: NOW, select: [{ name: 'issue.opened', arguments: {} }],
-    callback: null, ttlMs: null, onFailure: 'suspend', paused: false, suspended: false, version: 1, retention: { maxAgeMs: 604_800_000, maxEvents: 10_000 },
-    expiresAt: null, epoch: 'epoch-one', head: 0, acked: 0, sent: 0, floor: 0, oldestAt: null, attempt: null, attempts: 0, retryAt: null, batchLimit: null,
-    health: { attempts: 0, configFailures: 0, failingSince: null, lastError: null, lastDeliveryAt: null }, terminated: null,
+    subscriptionId: `sub_${name}`,
+    principal: 'alice',
+    key: `key-${name}`,
+    createdAt: NOW,
+    select: [{ name: 'issue.opened', arguments: {} }],
+    callback: null,
+    ttlMs: null,
+    onFailure: 'suspend',
+    paused: false,
+    suspended: false,
+    version: 1,
+    retention: { maxAgeMs: 604_800_000, maxEvents: 10_000 },
+    expiresAt: null,
+    epoch: 'epoch-one',
+    head: 0,
+    acked: 0,
+    sent: 0,
+    floor: 0,
+    oldestAt: null,
+    attempt: null,
+    attempts: 0,
+    retryAt: null,
+    batchLimit: null,
+    health: {
+      attempts: 0,
+      configFailures: 0,
+      failingSince: null,
+      lastError: null,
+      lastDeliveryAt: null,
+    },
+    terminated: null,
     ...changes,
   };
 }
 
 export const callback = (name: string) => ({
-  url: `https://callback.example/${name}?token=hidden`, secret: `whsec_new-${name}`, previousSecret: `whsec_old-${name}`, previousUntil: NOW + 1, verifiedAt: NOW + 2,
+  url: `https://callback.example/${name}?token=hidden`,
+  secret: `whsec_new-${name}`,
+  previousSecret: `whsec_old-${name}`,
+  previousUntil: NOW + 1,
+  verifiedAt: NOW + 2,
 });
 
 /** Everything present, no two numbers alike. */
-export const full = (name: string): Subscription => plain(name, {
-  select: [{ name: 'issue.opened', arguments: { labels: ['a', 'ü', '𝄞'], deep: { of: [1, null, true] } } }, { name: 'build.done', arguments: {} }],
-  callback: callback(name), ttlMs: 3_600_000, onFailure: 'skip', paused: true, suspended: true, version: 7, retention: { maxAgeMs: 11, maxEvents: 12 },
-  ...counters(100),
-  terminated: { reason: 'revoked', at: NOW + 9 },
-});
+export const full = (name: string): Subscription =>
+  plain(name, {
+    select: [
+      {
+        name: 'issue.opened',
+        arguments: { labels: ['a', 'ü', '𝄞'], deep: { of: [1, null, true] } },
+      },
+      { name: 'build.done', arguments: {} },
+    ],
+    callback: callback(name),
+    ttlMs: 3_600_000,
+    onFailure: 'skip',
+    paused: true,
+    suspended: true,
+    version: 7,
+    retention: { maxAgeMs: 11, maxEvents: 12 },
+    ...counters(100),
+    terminated: { reason: 'revoked', at: NOW + 9 },
+  });
 
 /** Every counter, each different for each `from`. */
 export const counters = (from: number) => ({
-  expiresAt: NOW + from, epoch: `epoch-${from}`, head: from + 1, acked: from + 2, sent: from + 3, floor: from + 4, oldestAt: NOW + from + 5,
-  attempt: { id: from + 6, after: from + 7, to: from + 8, events: from + 18, first: from + 9, leaseUntil: NOW + from + 10 }, attempts: from + 11, retryAt: NOW + from + 12, batchLimit: from + 13,
-  health: { attempts: from + 14, configFailures: from + 15, failingSince: NOW + from + 16, lastError: 'http_5xx' as const, lastDeliveryAt: NOW + from + 17 },
+  expiresAt: NOW + from,
+  epoch: `epoch-${from}`,
+  head: from + 1,
+  acked: from + 2,
+  sent: from + 3,
+  floor: from + 4,
+  oldestAt: NOW + from + 5,
+  attempt: {
+    id: from + 6,
+    after: from + 7,
+    to: from + 8,
+    events: from + 18,
+    first: from + 9,
+    leaseUntil: NOW + from + 10,
+  },
+  attempts: from + 11,
+  retryAt: NOW + from + 12,
+  batchLimit: from + 13,
+  health: {
+    attempts: from + 14,
+    configFailures: from + 15,
+    failingSince: NOW + from + 16,
+    lastError: 'http_5xx' as const,
+    lastDeliveryAt: NOW + from + 17,
+  },
 });
 
-export const create = (row: number, state: Subscription, dueAt: number | null = null, createdOffset = 0): Write => ({ type: 'create', row, createdOffset, state, dueAt });
+export const create = (
+  row: number,
+  state: Subscription,
+  dueAt: number | null = null,
+  createdOffset = 0,
+): Write => ({ type: 'create', row, createdOffset, state, dueAt });
 
 /** Event number `offset`, accepted `offset` milliseconds after the start. */
-export const event = (offset: number, name = 'issue.opened', encoded: string | null = `{"eventId":"e${offset}","name":"${name}"}`): Write =>
-  ({ type: 'event', event: { offset, name, eventId: `e${offset}`, acceptedAt: NOW + offset, encoded } });
+export const event = (
+  offset: number,
+  name = 'issue.opened',
+  encoded: string | null = `{"eventId":"e${offset}","name":"${name}"}`,
+): Write => ({
+  type: 'event',
+  event: { offset, name, eventId: `e${offset}`, acceptedAt: NOW + offset, encoded },
+});
 
-export const entry = (row: number, sequence: number, offset: number, gap: GapReason | null = null): Write => ({ type: 'entry', row, entry: { sequence, offset, gap } });
+export const entry = (
+  row: number,
+  sequence: number,
+  offset: number,
+  gap: GapReason | null = null,
+): Write => ({ type: 'entry', row, entry: { sequence, offset, gap } });
 
 /** Events `from…to` and, in the log of `row`, an entry for each, numbered from 1. */
 export const filled = (row: number, from: number, to: number): Write[] =>
-  Array.from({ length: to - from + 1 }, (_, at) => [event(from + at), entry(row, at + 1, from + at)]).flat();
+  Array.from({ length: to - from + 1 }, (_, at) => [
+    event(from + at),
+    entry(row, at + 1, from + at),
+  ]).flat();
 
-export const checkpoint = (offset: number, row = 0): Write => ({ type: 'checkpoint', checkpoint: { offset, row } });
+export const checkpoint = (offset: number, row = 0): Write => ({
+  type: 'checkpoint',
+  checkpoint: { offset, row },
+});
 
-export const tombstone = (state: Subscription, forgetAt = NOW + 1000): Tombstone =>
-  ({ subscriptionId: state.subscriptionId, principal: state.principal, reason: 'expired', epoch: state.epoch, head: state.head, acked: state.acked, forgetAt });
+export const tombstone = (state: Subscription, forgetAt = NOW + 1000): Tombstone => ({
+  subscriptionId: state.subscriptionId,
+  principal: state.principal,
+  reason: 'expired',
+  epoch: state.epoch,
+  head: state.head,
+  acked: state.acked,
+  forgetAt,
+});

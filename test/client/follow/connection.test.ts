@@ -13,7 +13,10 @@ const TRIGGERS = { [EXTENSION_ID]: { drains: ['pull'], durability: 'volatile' } 
 for (const era of [MODERN, SESSIONS] as const) {
   describe(`a connection in ${era}`, () => {
     test('knows capabilities that the SDK does not', async (t) => {
-      const server = await startRaw(t, (raw) => { raw.era = era; raw.capabilities = { events: { listChanged: true }, tools: {} }; });
+      const server = await startRaw(t, (raw) => {
+        raw.era = era;
+        raw.capabilities = { events: { listChanged: true }, tools: {} };
+      });
       const connection = await connect({ url: server.url });
       t.onTestFinished(() => connection.close());
       assert.deepEqual(connection.serverCapabilities, { events: { listChanged: true }, tools: {} });
@@ -22,7 +25,9 @@ for (const era of [MODERN, SESSIONS] as const) {
     });
 
     test('sees at the next look what the server offers now', async (t) => {
-      const server = await startRaw(t, (raw) => { raw.era = era; });
+      const server = await startRaw(t, (raw) => {
+        raw.era = era;
+      });
       const connection = await connect({ url: server.url });
       t.onTestFinished(() => connection.close());
       const offered = () => connection.capability?.drains ?? null;
@@ -33,7 +38,8 @@ for (const era of [MODERN, SESSIONS] as const) {
       server.capabilities = {};
       await connection.look();
       assert.equal(offered(), null);
-      if (era === SESSIONS) assert.equal(server.sessionCount, 1, 'a session for a look is not left behind');
+      if (era === SESSIONS)
+        assert.equal(server.sessionCount, 1, 'a session for a look is not left behind');
     });
   });
 }
@@ -42,10 +48,16 @@ test('a server that speaks another revision after a restart is greeted anew', as
   const server = await startRaw(t);
   const connection = await connect({ url: server.url });
   t.onTestFinished(() => connection.close());
-  await server.restart(() => { server.era = SESSIONS; server.capabilities = { events: {} }; });
+  await server.restart(() => {
+    server.era = SESSIONS;
+    server.capabilities = { events: {} };
+  });
   await connection.look();
   assert.deepEqual([connection.isModern, connection.serverCapabilities], [false, { events: {} }]);
-  await server.restart(() => { server.era = MODERN; server.capabilities = {}; });
+  await server.restart(() => {
+    server.era = MODERN;
+    server.capabilities = {};
+  });
   await connection.look();
   assert.deepEqual([connection.isModern, connection.serverCapabilities], [true, {}]);
 });
@@ -55,33 +67,56 @@ test('a look at a server that is away says so, and the connection goes on later'
   const connection = await connect({ url: server.url });
   t.onTestFinished(() => connection.close());
   await server.down();
-  await assert.rejects(within(connection.look()), (error) => error instanceof LocalError && error.code === 'unreachable');
+  await assert.rejects(
+    within(connection.look()),
+    (error) => error instanceof LocalError && error.code === 'unreachable',
+  );
   await server.up();
   await within(connection.look());
 });
 
 test('hears notifications of every kind, whatever they are tied to', async (t) => {
   const server = await startRaw(t, (raw) => {
-    raw.handlers['x/stream'] = ({ notify }) => { notify('notifications/x/news', { n: 1 }); notify('notifications/y/news'); return {}; };
+    raw.handlers['x/stream'] = ({ notify }) => {
+      notify('notifications/x/news', { n: 1 });
+      notify('notifications/y/news');
+      return {};
+    };
   });
   const connection = await connect({ url: server.url });
   t.onTestFinished(() => connection.close());
   const heard: string[] = [];
   t.onTestFinished(connection.onNotification((method) => heard.push(method)));
   const tied: unknown[] = [];
-  await connection.stream('x/stream', {}, { notifications: ['notifications/x/news'], onNotification: (method, params) => tied.push([method, (params as { n: number }).n]) });
+  await connection.stream(
+    'x/stream',
+    {},
+    {
+      notifications: ['notifications/x/news'],
+      onNotification: (method, params) => tied.push([method, (params as { n: number }).n]),
+    },
+  );
   await until(() => heard.length === 2);
   assert.deepEqual(heard, ['notifications/x/news', 'notifications/y/news']);
   assert.deepEqual(tied, [['notifications/x/news', 1]]);
 });
 
 test("somebody else's SDK client: what its server declares is known after a look", async (t) => {
-  const server = await startRaw(t, (raw) => { raw.capabilities = { events: {} }; });
-  const client = new Client({ name: 'other', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+  const server = await startRaw(t, (raw) => {
+    raw.capabilities = { events: {} };
+  });
+  const client = new Client(
+    { name: 'other', version: '1' },
+    { versionNegotiation: { mode: 'auto' } },
+  );
   await client.connect(new StreamableHTTPClientTransport(new URL(server.url)));
   t.onTestFinished(() => client.close());
   const connection = await connect(client);
-  assert.deepEqual(connection.serverCapabilities, {}, 'the SDK does not keep what it does not know');
+  assert.deepEqual(
+    connection.serverCapabilities,
+    {},
+    'the SDK does not keep what it does not know',
+  );
   await connection.look();
   assert.deepEqual(connection.serverCapabilities, { events: {} });
 });

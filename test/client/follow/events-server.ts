@@ -8,8 +8,20 @@ import { EVENTS_EXTENSION_ID } from '../../../src/protocol/events/names.ts';
 import { Refused, type Asked, type RawServer } from './raw-server.ts';
 
 export const CODES = {
-  sep: { NotFound: -32023, Forbidden: -32024, ResourceExhausted: -32025, Unsupported: -32026, CallbackEndpointError: -32027 },
-  sketch: { NotFound: -32011, Forbidden: -32012, ResourceExhausted: -32013, Unsupported: -32014, CallbackEndpointError: -32015 },
+  sep: {
+    NotFound: -32023,
+    Forbidden: -32024,
+    ResourceExhausted: -32025,
+    Unsupported: -32026,
+    CallbackEndpointError: -32027,
+  },
+  sketch: {
+    NotFound: -32011,
+    Forbidden: -32012,
+    ResourceExhausted: -32013,
+    Unsupported: -32014,
+    CallbackEndpointError: -32015,
+  },
 } as const;
 
 export const CAPABILITY = {
@@ -17,8 +29,16 @@ export const CAPABILITY = {
   sketch: { events: {} },
 } as const;
 
-export interface Happening { readonly eventId: string; readonly at: number }
-interface Hook { readonly id: string; readonly url: string; secrets: string[]; cursor: number }
+export interface Happening {
+  readonly eventId: string;
+  readonly at: number;
+}
+interface Hook {
+  readonly id: string;
+  readonly url: string;
+  secrets: string[];
+  cursor: number;
+}
 
 export class EventsServer {
   /** Which codes it uses and where it declares itself. */
@@ -41,8 +61,13 @@ export class EventsServer {
   #streams = new Set<Asked>();
 
   attach(server: RawServer): this {
-    const { extensions, ...rest }: { readonly extensions?: object; readonly events?: object } = CAPABILITY[this.dialect];
-    server.capabilities = { ...server.capabilities, ...rest, extensions: { ...(server.capabilities['extensions'] as object | undefined), ...extensions } };
+    const { extensions, ...rest }: { readonly extensions?: object; readonly events?: object } =
+      CAPABILITY[this.dialect];
+    server.capabilities = {
+      ...server.capabilities,
+      ...rest,
+      extensions: { ...(server.capabilities['extensions'] as object | undefined), ...extensions },
+    };
     Object.assign(server.handlers, this.handlers);
     return this;
   }
@@ -54,31 +79,55 @@ export class EventsServer {
       const one = { eventId: `e${this.events.length + 1}`, at: this.events.length + 1 };
       this.events.push(one);
       made.push(one.eventId);
-      for (const stream of this.#streams) stream.notify('notifications/events/event', this.occurrence(one, true));
+      for (const stream of this.#streams)
+        stream.notify('notifications/events/event', this.occurrence(one, true));
     }
     return made;
   }
 
-  get head(): number { return this.events.length; }
-  get streams(): ReadonlySet<Asked> { return this.#streams; }
-  cursor(at: number): string | null { return this.replays ? `c${at}` : null; }
+  get head(): number {
+    return this.events.length;
+  }
+  get streams(): ReadonlySet<Asked> {
+    return this.#streams;
+  }
+  cursor(at: number): string | null {
+    return this.replays ? `c${at}` : null;
+  }
 
   occurrence({ eventId, at }: Happening, withCursor = false): Record<string, unknown> {
     const { log } = this;
     return {
-      eventId, name: this.name, timestamp: '2026-01-01T00:00:00.000Z', data: { at },
+      eventId,
+      name: this.name,
+      timestamp: '2026-01-01T00:00:00.000Z',
+      data: { at },
       ...(withCursor ? { cursor: this.cursor(at) } : {}),
-      ...(log ? { _meta: { [EXTENSION_ID]: { subscriptionId: log.subscriptionId, epoch: log.epoch, sequence: at - log.shift, head: this.head - log.shift } } } : {}),
+      ...(log
+        ? {
+            _meta: {
+              [EXTENSION_ID]: {
+                subscriptionId: log.subscriptionId,
+                epoch: log.epoch,
+                sequence: at - log.shift,
+                head: this.head - log.shift,
+              },
+            },
+          }
+        : {}),
     };
   }
 
-  refuse(name: keyof (typeof CODES)['sep'], data?: unknown): never { throw new Refused(CODES[this.dialect][name], data); }
+  refuse(name: keyof (typeof CODES)['sep'], data?: unknown): never {
+    throw new Refused(CODES[this.dialect][name], data);
+  }
 
   /** Where a cursor points, and whether something before it is gone. */
   place(raw: unknown): { readonly from: number; readonly truncated: boolean } {
     if (raw === null || raw === undefined) return { from: this.head, truncated: false };
     const at = /^c(\d+)$/.exec(String(raw))?.[1];
-    if (at === undefined || Number(at) > this.head || Number(at) < this.oldest) return { from: this.oldest, truncated: true };
+    if (at === undefined || Number(at) > this.head || Number(at) < this.oldest)
+      return { from: this.oldest, truncated: true };
     return { from: Number(at), truncated: false };
   }
 
@@ -89,67 +138,118 @@ export class EventsServer {
   }
 
   readonly handlers = {
-    'events/list': () => ({ events: [{ name: this.name, description: 'ticks', delivery: this.delivery, inputSchema: { type: 'object' }, payloadSchema: { type: 'object' } }] }),
+    'events/list': () => ({
+      events: [
+        {
+          name: this.name,
+          description: 'ticks',
+          delivery: this.delivery,
+          inputSchema: { type: 'object' },
+          payloadSchema: { type: 'object' },
+        },
+      ],
+    }),
     'events/poll': (asked: Asked) => {
       this.#known(asked, 'poll');
       const { cursor, maxEvents = this.maxEvents } = asked.params;
       const { from, truncated } = this.place(cursor);
       const events = this.events.slice(from, from + Math.min(maxEvents, this.maxEvents));
       const to = from + events.length;
-      return { events: events.map((one) => this.occurrence(one)), cursor: this.cursor(to), truncated, hasMore: to < this.head, nextPollMs: this.nextPollMs };
+      return {
+        events: events.map((one) => this.occurrence(one)),
+        cursor: this.cursor(to),
+        truncated,
+        hasMore: to < this.head,
+        nextPollMs: this.nextPollMs,
+      };
     },
     'events/stream': async (asked: Asked) => {
       this.#known(asked, 'push');
       const { from, truncated } = this.place(asked.params.cursor);
       asked.notify('notifications/events/active', { cursor: this.cursor(from), truncated });
-      for (const one of this.events.slice(from)) asked.notify('notifications/events/event', this.occurrence(one, true));
+      for (const one of this.events.slice(from))
+        asked.notify('notifications/events/event', this.occurrence(one, true));
       this.#streams.add(asked);
-      const beat = setInterval(() => asked.notify('notifications/events/heartbeat', { cursor: this.cursor(this.head) }), this.heartbeatMs);
-      await new Promise<void>((resolve) => { asked.signal.addEventListener('abort', () => resolve(), { once: true }); });
+      const beat = setInterval(
+        () => asked.notify('notifications/events/heartbeat', { cursor: this.cursor(this.head) }),
+        this.heartbeatMs,
+      );
+      await new Promise<void>((resolve) => {
+        asked.signal.addEventListener('abort', () => resolve(), { once: true });
+      });
       clearInterval(beat);
       this.#streams.delete(asked);
       return {};
     },
     'events/subscribe': async (asked: Asked) => {
       this.#known(asked, 'webhook');
-      const { cursor, delivery: { url, secret } } = asked.params;
+      const {
+        cursor,
+        delivery: { url, secret },
+      } = asked.params;
       const { from, truncated } = this.place(cursor);
       const before = this.hooks.get(url);
       const hook = before ?? { id: `sub-${randomUUID()}`, url, secrets: [], cursor: from };
       hook.secrets = [...new Set([secret, ...hook.secrets.slice(0, 1)])];
       const challenge = randomUUID();
-      const answer = await this.post(hook, { type: 'verification', challenge }).catch(() => undefined);
+      const answer = await this.post(hook, { type: 'verification', challenge }).catch(
+        () => undefined,
+      );
       if (!answer) this.refuse('CallbackEndpointError', { reason: 'connection_refused' });
-      if (answer.status !== 200 || ((await answer.json()) as { challenge: string }).challenge !== challenge) this.refuse('CallbackEndpointError', { reason: 'challenge_failed' });
+      if (
+        answer.status !== 200 ||
+        ((await answer.json()) as { challenge: string }).challenge !== challenge
+      )
+        this.refuse('CallbackEndpointError', { reason: 'challenge_failed' });
       this.hooks.set(url, hook);
       return {
-        id: hook.id, refreshBefore: this.ttlMs === null ? null : new Date(Date.now() + this.ttlMs).toISOString(), cursor: this.cursor(hook.cursor),
+        id: hook.id,
+        refreshBefore: this.ttlMs === null ? null : new Date(Date.now() + this.ttlMs).toISOString(),
+        cursor: this.cursor(hook.cursor),
         truncated: before ? false : truncated,
       };
     },
     'events/unsubscribe': ({ params }: Asked) => {
-      if (!this.hooks.delete(params.delivery.url)) this.refuse('NotFound', { kind: 'subscription' });
+      if (!this.hooks.delete(params.delivery.url))
+        this.refuse('NotFound', { kind: 'subscription' });
       return {};
     },
   };
 
   /** The only webhook there is. */
-  get hook(): Hook { return [...this.hooks.values()][0]!; }
+  get hook(): Hook {
+    return [...this.hooks.values()][0]!;
+  }
 
   /** Delivers one event; the watermark moves when it was taken. Resolves with the status; 0 = there was none. */
   async deliver(one: Happening, hook = this.hook): Promise<number> {
-    const { status } = await this.post(hook, { ...this.occurrence(one), cursor: this.cursor(hook.cursor) }, one.eventId).catch(() => ({ status: 0 }));
+    const { status } = await this.post(
+      hook,
+      { ...this.occurrence(one), cursor: this.cursor(hook.cursor) },
+      one.eventId,
+    ).catch(() => ({ status: 0 }));
     if (status >= 200 && status < 300) hook.cursor = Math.max(hook.cursor, one.at);
     return status;
   }
 
   /** Signed by hand, as Standard Webhooks says. */
-  post(hook: Hook, body: object, id = `msg_${randomUUID()}`, change: (headers: Record<string, string>) => void = () => undefined): Promise<Response> {
+  post(
+    hook: Hook,
+    body: object,
+    id = `msg_${randomUUID()}`,
+    change: (headers: Record<string, string>) => void = () => undefined,
+  ): Promise<Response> {
     const bytes = JSON.stringify(body);
     const timestamp = String(Math.floor(Date.now() / 1000));
-    const sign = (secret: string): string => `v1,${createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64')).update(`${id}.${timestamp}.${bytes}`).digest('base64')}`;
+    const sign = (secret: string): string =>
+      `v1,${createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64'))
+        .update(`${id}.${timestamp}.${bytes}`)
+        .digest('base64')}`;
     const headers = {
-      'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': timestamp, 'x-mcp-subscription-id': hook.id,
+      'content-type': 'application/json',
+      'webhook-id': id,
+      'webhook-timestamp': timestamp,
+      'x-mcp-subscription-id': hook.id,
       'webhook-signature': hook.secrets.map(sign).join(' '),
     };
     change(headers);

@@ -8,33 +8,56 @@ import { CODES, EventsServer } from './events-server.ts';
 import { MODERN, Refused, SESSIONS, startRaw, type Asked, type RawServer } from './raw-server.ts';
 import { followed, SELECT } from './support.ts';
 
-const POLL = ['chosen events.poll: undetected, none, client', 'upgraded events.poll: flagged, flag, client'];
-const PUSH = ['chosen events.push: undetected, none, client', 'upgraded events.push: flagged, flag, client'];
+const POLL = [
+  'chosen events.poll: undetected, none, client',
+  'upgraded events.poll: flagged, flag, client',
+];
+const PUSH = [
+  'chosen events.push: undetected, none, client',
+  'upgraded events.push: flagged, flag, client',
+];
 const LOG = { subscriptionId: 'sub_1', epoch: 'epoch_1', shift: 0 };
 
 /** Both ends of one mode. */
-async function start(t: TestContext, change: Partial<EventsServer>, options: Parameters<typeof followed>[2] = {}) {
+async function start(
+  t: TestContext,
+  change: Partial<EventsServer>,
+  options: Parameters<typeof followed>[2] = {},
+) {
   const events = Object.assign(new EventsServer(), change);
-  const server = await startRaw(t, (raw) => { events.attach(raw); });
+  const server = await startRaw(t, (raw) => {
+    events.attach(raw);
+  });
   const follower = await followed(t, server.url, options);
   return { events, server, follower };
 }
 
-const pollsOf = (server: RawServer) => server.calls.filter(({ method }) => method === 'events/poll');
+const pollsOf = (server: RawServer) =>
+  server.calls.filter(({ method }) => method === 'events/poll');
 
 describe('poll', () => {
   for (const dialect of ['sep', 'sketch'] as const) {
     for (const era of [MODERN, SESSIONS] as const) {
       test(`[deg-say, deg-no-invented-numbers] in the words of ${dialect}, ${era}: from now on, in order, with the guarantee said`, async (t) => {
-        const events = Object.assign(new EventsServer(), { dialect, delivery: ['poll'], maxEvents: 2 });
-        const server = await startRaw(t, (raw) => { raw.era = era; events.attach(raw); });
+        const events = Object.assign(new EventsServer(), {
+          dialect,
+          delivery: ['poll'],
+          maxEvents: 2,
+        });
+        const server = await startRaw(t, (raw) => {
+          raw.era = era;
+          events.attach(raw);
+        });
         events.happen(3);
         const follower = await followed(t, server.url);
         assert.deepEqual(await follower.words(2), POLL);
         events.happen(5);
         const first = await follower.next();
         assert.ok(first.type === 'event');
-        assert.deepEqual([first.event.eventId, first.number, first.mode, first.selection], ['e4', { by: 'client', count: 1 }, 'events.poll', SELECT[0]]);
+        assert.deepEqual(
+          [first.event.eventId, first.number, first.mode, first.selection],
+          ['e4', { by: 'client', count: 1 }, 'events.poll', SELECT[0]],
+        );
         assert.deepEqual(await follower.items(4), ['e5', 'e6', 'e7', 'e8']);
         const [bootstrap] = pollsOf(server);
         assert.deepEqual([bootstrap!.params.cursor, bootstrap!.params.arguments], [null, {}]);
@@ -51,9 +74,16 @@ describe('poll', () => {
         return systemClock.after(Math.min(delayMs, 5), run, options);
       },
     };
-    const { events, server, follower } = await start(t, { delivery: ['poll'], maxEvents: 1, nextPollMs: 0 }, { tuning: { clock, pollFloorMs: 60 } });
+    const { events, server, follower } = await start(
+      t,
+      { delivery: ['poll'], maxEvents: 1, nextPollMs: 0 },
+      { tuning: { clock, pollFloorMs: 60 } },
+    );
     const poll = server.handlers['events/poll']!;
-    server.handlers['events/poll'] = (asked) => { steps.push('poll'); return poll(asked); };
+    server.handlers['events/poll'] = (asked) => {
+      steps.push('poll');
+      return poll(asked);
+    };
     await follower.words(2);
     events.happen(3);
     await follower.items(3);
@@ -65,16 +95,32 @@ describe('poll', () => {
     events.happen();
     await waiting;
     const text = steps.join(' ');
-    assert.match(text, /^poll 60 (poll 60 )*poll poll poll 60 /, 'three answers without a pause, and never below the floor');
+    assert.match(
+      text,
+      /^poll 60 (poll 60 )*poll poll poll 60 /,
+      'three answers without a pause, and never below the floor',
+    );
     assert.match(text, /poll 300 poll/, 'the interval of the server');
     assert.deepEqual(new Set(steps), new Set(['poll', 60, 300]));
   });
 
   test('a server that always has more and gives nothing is not asked in a frenzy', async (t) => {
     let pauses = 0;
-    const clock: Clock = { now: () => Date.now(), after: (delayMs, run, options) => { pauses += options?.background === true ? 0 : 1; return systemClock.after(delayMs, run, options); } };
+    const clock: Clock = {
+      now: () => Date.now(),
+      after: (delayMs, run, options) => {
+        pauses += options?.background === true ? 0 : 1;
+        return systemClock.after(delayMs, run, options);
+      },
+    };
     const { server, follower } = await start(t, { delivery: ['poll'] }, { tuning: { clock } });
-    server.handlers['events/poll'] = () => ({ events: [], cursor: 'same', truncated: false, hasMore: true, nextPollMs: 0 });
+    server.handlers['events/poll'] = () => ({
+      events: [],
+      cursor: 'same',
+      truncated: false,
+      hasMore: true,
+      nextPollMs: 0,
+    });
     await follower.words(2);
     follower.next().catch(() => undefined);
     await until(() => pollsOf(server).length >= 20);
@@ -84,22 +130,39 @@ describe('poll', () => {
   test('events that the server cannot serve any more: a gap, and on from the fresh cursor', async (t) => {
     const { events, server, follower } = await start(t, { delivery: ['poll'] });
     await follower.words(2);
-    await server.restart(() => { events.happen(5); events.oldest = 3; });
+    await server.restart(() => {
+      events.happen(5);
+      events.oldest = 3;
+    });
     assert.deepEqual(await follower.items(3), ['gap truncated', 'e4', 'e5']);
     events.happen();
     assert.deepEqual(await follower.items(1), ['e6']);
   });
 
-  for (const [what, cursor] of [['null', null], ['absent', undefined]] as const) {
+  for (const [what, cursor] of [
+    ['null', null],
+    ['absent', undefined],
+  ] as const) {
     test(`a cursor that is ${what}: nothing is replayed, nothing is promised`, async (t) => {
       const { server, follower } = await start(t, { delivery: ['poll'] });
       let round = 0;
       server.handlers['events/poll'] = ({ params }: Asked) => {
         assert.equal(params.cursor, null);
-        const events = ++round > 1 ? [new EventsServer().occurrence({ eventId: `x${round}`, at: round })] : [];
-        return { events, ...(cursor === undefined ? {} : { cursor }), truncated: true, hasMore: false, nextPollMs: 5 };
+        const events =
+          ++round > 1 ? [new EventsServer().occurrence({ eventId: `x${round}`, at: round })] : [];
+        return {
+          events,
+          ...(cursor === undefined ? {} : { cursor }),
+          truncated: true,
+          hasMore: false,
+          nextPollMs: 5,
+        };
       };
-      assert.deepEqual(await follower.words(3), [POLL[0], 'x2', 'x3'], 'and truncated says nothing');
+      assert.deepEqual(
+        await follower.words(3),
+        [POLL[0], 'x2', 'x3'],
+        'and truncated says nothing',
+      );
     });
   }
 
@@ -131,14 +194,25 @@ describe('push', () => {
     server.cut();
     events.happen(2);
     assert.deepEqual(await waiting, ['e3', 'e4']);
-    assert.deepEqual(server.calls.filter(({ method }) => method === 'events/stream').map(({ params }) => params.cursor), [null, 'c2']);
+    assert.deepEqual(
+      server.calls
+        .filter(({ method }) => method === 'events/stream')
+        .map(({ params }) => params.cursor),
+      [null, 'c2'],
+    );
   });
 
   test('a silent stream is dead, and one that is only quiet is not', async (t) => {
-    const { events, server, follower } = await start(t, { delivery: ['push'] }, { tuning: { silenceMs: 150 } });
+    const { events, server, follower } = await start(
+      t,
+      { delivery: ['push'] },
+      { tuning: { silenceMs: 150 } },
+    );
     await follower.words(2);
     const waiting = follower.items(1);
-    await new Promise((resolve) => { setTimeout(resolve, 400); });
+    await new Promise((resolve) => {
+      setTimeout(resolve, 400);
+    });
     assert.equal(server.countOf('events/stream'), 1, 'heartbeats keep it alive');
     for (const stream of events.streams) stream.notify = () => undefined;
     await until(() => server.countOf('events/stream') === 2);
@@ -154,7 +228,9 @@ describe('push', () => {
     events.happen();
     assert.deepEqual(await first, ['e1']);
     const waiting = follower.items(2);
-    await server.restart(() => { events.happen(); });
+    await server.restart(() => {
+      events.happen();
+    });
     await until(() => server.countOf('events/stream') === 2 && events.streams.size === 1);
     events.happen();
     assert.deepEqual(await waiting, ['gap unwatched', 'e3']);
@@ -167,7 +243,8 @@ describe('push', () => {
     events.happen();
     const waiting = follower.items(3);
     await until(() => events.streams.size === 1);
-    for (const stream of events.streams) stream.notify('notifications/events/active', { cursor: 'c1', truncated: true });
+    for (const stream of events.streams)
+      stream.notify('notifications/events/active', { cursor: 'c1', truncated: true });
     events.happen();
     assert.deepEqual(await waiting, ['e1', 'gap truncated', 'e2']);
   });
@@ -177,13 +254,16 @@ describe('push', () => {
     await follower.words(2);
     const waiting = follower.items(1);
     await until(() => events.streams.size === 1);
-    for (const stream of events.streams) stream.notify('notifications/events/error', { error: { code: -32603, message: 'a moment' } });
+    for (const stream of events.streams)
+      stream.notify('notifications/events/error', { error: { code: -32603, message: 'a moment' } });
     events.happen();
     assert.deepEqual([await waiting, server.countOf('events/stream')], [['e1'], 1]);
   });
 
   const endings = [
-    ['NotFound', { kind: 'event' }, 'trigger_removed'], ['Forbidden', undefined, 'revoked'], ['Unsupported', { feature: 'payloadSchema', reason: 'schema_changed' }, 'schema_changed'],
+    ['NotFound', { kind: 'event' }, 'trigger_removed'],
+    ['Forbidden', undefined, 'revoked'],
+    ['Unsupported', { feature: 'payloadSchema', reason: 'schema_changed' }, 'schema_changed'],
   ] as const;
   for (const dialect of ['sep', 'sketch'] as const) {
     for (const [name, data, reason] of endings) {
@@ -193,7 +273,10 @@ describe('push', () => {
         const end = follower.ended();
         await until(() => events.streams.size === 1);
         if (name === 'NotFound') events.delivery = [];
-        for (const stream of events.streams) stream.notify('notifications/events/terminated', { error: { code: CODES[dialect][name], message: 'over', ...(data ? { data } : {}) } });
+        for (const stream of events.streams)
+          stream.notify('notifications/events/terminated', {
+            error: { code: CODES[dialect][name], message: 'over', ...(data ? { data } : {}) },
+          });
         const error = await end;
         assert.ok(error instanceof LocalError, String(error));
         assert.deepEqual([error.code, error.reason], ['terminated', reason]);
@@ -211,7 +294,11 @@ describe("[deg-events-meta] the server's numbers", () => {
       const { events, follower } = await start(t, { delivery: [mode], log: { ...LOG } });
       assert.deepEqual(await follower.words(2), begin);
       events.happen(2);
-      assert.deepEqual(await follower.words(3), [`upgraded events.${mode}: none silent, exact, server`, 'e1 #1', 'e2 #2']);
+      assert.deepEqual(await follower.words(3), [
+        `upgraded events.${mode}: none silent, exact, server`,
+        'e1 #1',
+        'e2 #2',
+      ]);
       assert.equal(follower.following.guarantee?.order, 'total');
     });
 
@@ -253,15 +340,29 @@ describe("[deg-events-meta] the server's numbers", () => {
       // The same event again, then a new one under a number that is used up.
       events.events.push(events.events[1]!);
       const [, again] = [events.happen(), events.events.at(-2)!];
-      if (mode === 'push') for (const stream of events.streams) stream.notify('notifications/events/event', events.occurrence(again, true));
+      if (mode === 'push')
+        for (const stream of events.streams)
+          stream.notify('notifications/events/event', events.occurrence(again, true));
       const [, , , , fifth] = events.events;
-      assert.deepEqual(await follower.items(1), ['gap missing 4-4'], 'the number that the repetition took is not there');
+      assert.deepEqual(
+        await follower.items(1),
+        ['gap missing 4-4'],
+        'the number that the repetition took is not there',
+      );
       assert.deepEqual(await follower.items(1), [`${fifth!.eventId} #5`]);
       events.log!.shift = 4;
       events.happen();
       const change = await follower.ended();
-      assert.ok(change instanceof LocalError && change.code === 'peer_misbehaved' && change.reason === 'number', String(change));
-      assert.ok(server.countOf(mode === 'poll' ? 'events/poll' : 'events/stream') >= 3, 'it had three chances');
+      assert.ok(
+        change instanceof LocalError &&
+          change.code === 'peer_misbehaved' &&
+          change.reason === 'number',
+        String(change),
+      );
+      assert.ok(
+        server.countOf(mode === 'poll' ? 'events/poll' : 'events/stream') >= 3,
+        'it had three chances',
+      );
     });
   }
 
@@ -270,18 +371,33 @@ describe("[deg-events-meta] the server's numbers", () => {
     await follower.words(2);
     events.happen();
     await follower.items(1);
-    await server.restart(() => { events.happen(4); events.oldest = 3; });
+    await server.restart(() => {
+      events.happen(4);
+      events.oldest = 3;
+    });
     assert.deepEqual(await follower.items(3), ['gap missing 2-3', 'e4 #4', 'e5 #5']);
   });
 
-  for (const number of [{ sequence: 0 }, { sequence: 'one' }, { epoch: '' }, { subscriptionId: 5 }, 'x']) {
+  for (const number of [
+    { sequence: 0 },
+    { sequence: 'one' },
+    { epoch: '' },
+    { subscriptionId: 5 },
+    'x',
+  ]) {
     test(`a number that is none is a fault of the server: ${JSON.stringify(number)}`, async (t) => {
       const { events, server, follower } = await start(t, { delivery: ['poll'] });
       await follower.words(2);
       const poll = server.handlers['events/poll']!;
       server.handlers['events/poll'] = (asked) => {
         const result = poll(asked) as { events: Record<string, unknown>[] };
-        for (const one of result.events) one['_meta'] = { 'io.modelcontextprotocol/triggers': typeof number === 'string' ? number : { subscriptionId: 's', epoch: 'e', sequence: 1, ...number } };
+        for (const one of result.events)
+          one['_meta'] = {
+            'io.modelcontextprotocol/triggers':
+              typeof number === 'string'
+                ? number
+                : { subscriptionId: 's', epoch: 'e', sequence: 1, ...number },
+          };
         return result;
       };
       events.happen();
@@ -294,11 +410,19 @@ describe("[deg-events-meta] the server's numbers", () => {
 describe('a server is not asked for what it does not have', () => {
   test('without the capability no events/* is sent', async (t) => {
     const events = new EventsServer();
-    const server = await startRaw(t, (raw) => { Object.assign(raw.handlers, events.handlers); });
+    const server = await startRaw(t, (raw) => {
+      Object.assign(raw.handlers, events.handlers);
+    });
     const follower = await followed(t, server.url);
     const error = await follower.ended();
-    assert.ok(error instanceof LocalError && error.code === 'not_supported' && error.reason === 'mode', String(error));
-    assert.deepEqual(server.calls.filter(({ method }) => method.startsWith('events/')), []);
+    assert.ok(
+      error instanceof LocalError && error.code === 'not_supported' && error.reason === 'mode',
+      String(error),
+    );
+    assert.deepEqual(
+      server.calls.filter(({ method }) => method.startsWith('events/')),
+      [],
+    );
   });
 
   for (const dialect of ['sep', 'sketch'] as const) {
@@ -309,7 +433,11 @@ describe('a server is not asked for what it does not have', () => {
       assert.equal(server.countOf('events/poll'), 0);
     });
 
-    for (const [name, data] of [['Forbidden', undefined], ['ResourceExhausted', { limit: 'polls', max: 3 }], ['NotFound', { kind: 'event' }]] as const) {
+    for (const [name, data] of [
+      ['Forbidden', undefined],
+      ['ResourceExhausted', { limit: 'polls', max: 3 }],
+      ['NotFound', { kind: 'event' }],
+    ] as const) {
       test(`a refused poll ends with the same typed error whatever the codes: ${name}, ${dialect}`, async (t) => {
         const { follower, server, events } = await start(t, { dialect, delivery: ['poll'] });
         server.handlers['events/poll'] = () => events.refuse(name, data);
@@ -322,7 +450,9 @@ describe('a server is not asked for what it does not have', () => {
 
   test('arguments that do not fit', async (t) => {
     const { follower, server } = await start(t, { delivery: ['poll'] });
-    server.handlers['events/poll'] = () => { throw new Refused(-32602, { path: '/arguments/x', expected: 'a string' }); };
+    server.handlers['events/poll'] = () => {
+      throw new Refused(-32602, { path: '/arguments/x', expected: 'a string' });
+    };
     await follower.words(1);
     const error = await follower.ended();
     assert.ok(error instanceof WireError && error.is('InvalidParams'), String(error));

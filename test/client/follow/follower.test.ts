@@ -22,11 +22,18 @@ const NATIVE = 'triggers by stream: none silent, exact, server';
 function resource(server: RawServer, uri = 'note://1') {
   const state = { text: 'one' };
   server.capabilities = { ...server.capabilities, resources: {} };
-  server.handlers['resources/read'] = () => ({ contents: [{ uri, text: state.text }], ttlMs: 1, cacheScope: 'private' });
+  server.handlers['resources/read'] = () => ({
+    contents: [{ uri, text: state.text }],
+    ttlMs: 1,
+    cacheScope: 'private',
+  });
   return state;
 }
 
-async function everything(t: TestContext, change: (raw: RawServer, log: HonestLog, events: EventsServer) => void = () => undefined) {
+async function everything(
+  t: TestContext,
+  change: (raw: RawServer, log: HonestLog, events: EventsServer) => void = () => undefined,
+) {
   const log = new HonestLog();
   const events = new EventsServer();
   const server = await startRaw(t, (raw) => {
@@ -39,26 +46,64 @@ async function everything(t: TestContext, change: (raw: RawServer, log: HonestLo
 
 describe('the best rung', () => {
   const OTHERWISE = { timer: { resource: 'note://1', tool: { name: 'look' } } };
-  const rows: readonly (readonly [what: string, change: (raw: RawServer, log: HonestLog, events: EventsServer) => void, expected: string])[] = [
+  const rows: readonly (readonly [
+    what: string,
+    change: (raw: RawServer, log: HonestLog, events: EventsServer) => void,
+    expected: string,
+  ])[] = [
     ['the extension comes first', () => undefined, `chosen ${NATIVE}`],
-    ['without it events/*, without an endpoint by push', (raw) => takeOff(raw, 'triggers/'), `chosen ${BLIND('push')}`],
-    ['of which the modes that the type has', (raw, _log, events) => { takeOff(raw, 'triggers/'); events.delivery = ['poll']; }, `chosen ${BLIND('poll')}`],
-    ['a type that only events/* has', (raw, log) => putOn(raw, log, ['another']), `chosen ${BLIND('push')}`],
-    ['without both what was named instead: the resource', (raw) => { takeOff(raw, 'triggers/'); takeOff(raw, 'events/'); }, 'chosen read: latest state only, none, client'],
-    ['and the tool where there are no resources', (raw) => {
-      takeOff(raw, 'triggers/');
-      takeOff(raw, 'events/');
-      raw.capabilities = { tools: {} };
-      raw.handlers['tools/list'] = () => ({ tools: [{ name: 'look', inputSchema: { type: 'object' } }] });
-      raw.handlers['tools/call'] = () => ({ content: [{ type: 'text', text: 'x' }] });
-    }, 'chosen tool: latest state only, none, client'],
+    [
+      'without it events/*, without an endpoint by push',
+      (raw) => takeOff(raw, 'triggers/'),
+      `chosen ${BLIND('push')}`,
+    ],
+    [
+      'of which the modes that the type has',
+      (raw, _log, events) => {
+        takeOff(raw, 'triggers/');
+        events.delivery = ['poll'];
+      },
+      `chosen ${BLIND('poll')}`,
+    ],
+    [
+      'a type that only events/* has',
+      (raw, log) => putOn(raw, log, ['another']),
+      `chosen ${BLIND('push')}`,
+    ],
+    [
+      'without both what was named instead: the resource',
+      (raw) => {
+        takeOff(raw, 'triggers/');
+        takeOff(raw, 'events/');
+      },
+      'chosen read: latest state only, none, client',
+    ],
+    [
+      'and the tool where there are no resources',
+      (raw) => {
+        takeOff(raw, 'triggers/');
+        takeOff(raw, 'events/');
+        raw.capabilities = { tools: {} };
+        raw.handlers['tools/list'] = () => ({
+          tools: [{ name: 'look', inputSchema: { type: 'object' } }],
+        });
+        raw.handlers['tools/call'] = () => ({ content: [{ type: 'text', text: 'x' }] });
+      },
+      'chosen tool: latest state only, none, client',
+    ],
   ];
   for (const [what, change, expected] of rows) {
     test(`[deg-say] ${what}`, async (t) => {
-      const { server } = await everything(t, (raw, log, events) => { resource(raw); change(raw, log, events); });
+      const { server } = await everything(t, (raw, log, events) => {
+        resource(raw);
+        change(raw, log, events);
+      });
       const follower = await followed(t, server.url, { otherwise: OTHERWISE });
       assert.equal(await follower.change(), expected);
-      assert.deepEqual(follower.following.status.map(({ guarantee }) => guarantee), [follower.following.guarantee]);
+      assert.deepEqual(
+        follower.following.status.map(({ guarantee }) => guarantee),
+        [follower.following.guarantee],
+      );
     });
   }
 
@@ -66,7 +111,10 @@ describe('the best rung', () => {
     const { server } = await everything(t);
     const follower = await followed(t, server.url, { modes: ['events.poll', 'read'] });
     assert.equal(await follower.change(), `chosen ${BLIND('poll')}`);
-    assert.equal(server.calls.some(({ method }) => method.startsWith('triggers/')), false);
+    assert.equal(
+      server.calls.some(({ method }) => method.startsWith('triggers/')),
+      false,
+    );
   });
 
   test('nothing at all: not_supported, and what to do about it', async (t) => {
@@ -76,10 +124,16 @@ describe('the best rung', () => {
     assert.match(error.message, /tells of timer\. Say with "otherwise"/);
   });
 
-  for (const [what, options] of [['no selection', { select: [] }], ['an unknown rung', { modes: ['fax' as never] }]] as const) {
+  for (const [what, options] of [
+    ['no selection', { select: [] }],
+    ['an unknown rung', { modes: ['fax' as never] }],
+  ] as const) {
     test(`${what} is refused at once`, async (t) => {
       const server = await startRaw(t);
-      await assert.rejects(followed(t, server.url, options), (error) => error instanceof LocalError && error.code === 'config_invalid');
+      await assert.rejects(
+        followed(t, server.url, options),
+        (error) => error instanceof LocalError && error.code === 'config_invalid',
+      );
     });
   }
 });
@@ -92,7 +146,12 @@ describe('on the extension', () => {
     log.append(2);
     log.gap(2, 'retention');
     log.append();
-    assert.deepEqual(await follower.words(4), ['event-1 #1', 'event-2 #2', 'gap retention 3-4', 'event-5 #5']);
+    assert.deepEqual(await follower.words(4), [
+      'event-1 #1',
+      'event-2 #2',
+      'gap retention 3-4',
+      'event-5 #5',
+    ]);
     const next = follower.words(1);
     await until(() => log.acked === 5);
     log.rotate();
@@ -101,7 +160,10 @@ describe('on the extension', () => {
     log.append(4);
     const item = await follower.next();
     assert.ok(item.type === 'event' && item.number.by === 'server' && item.selection === undefined);
-    assert.deepEqual([item.number.sequence, item.number.epoch, item.number.subscriptionId], [3, OTHER_EPOCH, log.id]);
+    assert.deepEqual(
+      [item.number.sequence, item.number.epoch, item.number.subscriptionId],
+      [3, OTHER_EPOCH, log.id],
+    );
   });
 
   test('another drain is a change that is told', async (t) => {
@@ -112,7 +174,10 @@ describe('on the extension', () => {
       return log.methods['triggers/subscribe']!(params, exchange);
     });
     const follower = await followed(t, server.url, { callback: receiver });
-    assert.deepEqual(await follower.words(2), ['chosen triggers by callback: none silent, exact, server', `downgraded ${NATIVE}`]);
+    assert.deepEqual(await follower.words(2), [
+      'chosen triggers by callback: none silent, exact, server',
+      `downgraded ${NATIVE}`,
+    ]);
   });
 
   test('what the application has finished is acknowledged when it leaves', async (t) => {
@@ -145,16 +210,28 @@ describe('on the extension', () => {
     await until(() => log.alive);
     log.end('unsubscribed');
     const error = await end;
-    assert.ok(error instanceof LocalError && error.code === 'terminated' && error.reason === 'unsubscribed', String(error));
+    assert.ok(
+      error instanceof LocalError && error.code === 'terminated' && error.reason === 'unsubscribed',
+      String(error),
+    );
   });
 
   test('two selections are one subscription, which has one order', async (t) => {
-    const { server, log } = await everything(t, (raw, honest) => putOn(raw, honest, ['timer', 'clock']));
-    const follower = await followed(t, server.url, { select: [{ name: 'timer' }, { name: 'clock' }] });
+    const { server, log } = await everything(t, (raw, honest) =>
+      putOn(raw, honest, ['timer', 'clock']),
+    );
+    const follower = await followed(t, server.url, {
+      select: [{ name: 'timer' }, { name: 'clock' }],
+    });
     assert.equal(await follower.change(), `chosen ${NATIVE}`);
     log.append();
     await follower.words(1);
-    assert.deepEqual(log.calls.filter(({ method }) => method === 'triggers/subscribe').map(({ params }) => params.select), [[{ name: 'timer' }, { name: 'clock' }]]);
+    assert.deepEqual(
+      log.calls
+        .filter(({ method }) => method === 'triggers/subscribe')
+        .map(({ params }) => params.select),
+      [[{ name: 'timer' }, { name: 'clock' }]],
+    );
     assert.equal(follower.following.status.length, 1);
     assert.ok(follower.following.subscription);
   });
@@ -163,7 +240,10 @@ describe('on the extension', () => {
 for (const era of [MODERN, SESSIONS] as const) {
   describe(`a server that changes, ${era}`, () => {
     test('[deg-say] upgraded while running: the better rung is taken, and the time between is told', async (t) => {
-      const { server, log, events } = await everything(t, (raw) => { raw.era = era; takeOff(raw, 'triggers/'); });
+      const { server, log, events } = await everything(t, (raw) => {
+        raw.era = era;
+        takeOff(raw, 'triggers/');
+      });
       const follower = await followed(t, server.url);
       assert.deepEqual(await follower.words(2), [`chosen ${BLIND('push')}`, FLAGGED('push')]);
       const waiting = follower.words(3);
@@ -177,23 +257,34 @@ for (const era of [MODERN, SESSIONS] as const) {
     });
 
     test('[deg-say] downgraded by a restart without the extension, then without events/*, then back', async (t) => {
-      const { server, log, events } = await everything(t, (raw) => { raw.era = era; });
+      const { server, log, events } = await everything(t, (raw) => {
+        raw.era = era;
+      });
       const state = resource(server);
-      const follower = await followed(t, server.url, { otherwise: { timer: { resource: 'note://1' } } });
+      const follower = await followed(t, server.url, {
+        otherwise: { timer: { resource: 'note://1' } },
+      });
       assert.equal(await follower.change(), `chosen ${NATIVE}`);
       log.append();
       assert.deepEqual(await follower.words(1), ['event-1 #1']);
       let waiting = follower.words(3);
       await until(() => log.acked === 1);
       await server.restart(() => takeOff(server, 'triggers/'));
-      assert.deepEqual(await waiting, [`downgraded ${BLIND('push')}`, 'gap unwatched', FLAGGED('push')]);
+      assert.deepEqual(await waiting, [
+        `downgraded ${BLIND('push')}`,
+        'gap unwatched',
+        FLAGGED('push'),
+      ]);
       waiting = follower.words(1);
       await until(() => events.streams.size === 1);
       events.happen();
       assert.deepEqual(await waiting, ['e1']);
       waiting = follower.words(2);
       await server.restart(() => takeOff(server, 'events/'));
-      assert.deepEqual(await waiting, ['downgraded read: latest state only, none, client', 'gap unwatched']);
+      assert.deepEqual(await waiting, [
+        'downgraded read: latest state only, none, client',
+        'gap unwatched',
+      ]);
       state.text = 'two';
       const item = await follower.next();
       assert.ok(item.type === 'event' && item.mode === 'read' && item.number.by === 'client');
@@ -205,13 +296,17 @@ for (const era of [MODERN, SESSIONS] as const) {
     });
 
     test('a type that comes and goes with the lists', async (t) => {
-      const { server, log, events } = await everything(t, (raw, honest) => { raw.era = era; putOn(raw, honest, ['another']); });
+      const { server, log, events } = await everything(t, (raw, honest) => {
+        raw.era = era;
+        putOn(raw, honest, ['another']);
+      });
       const follower = await followed(t, server.url, { tuning: { reprobeMs: 100_000 } });
       await follower.words(2);
       const waiting = follower.words(2);
       await until(() => events.streams.size === 1);
       putOn(server, log, ['timer']);
-      if (era === MODERN) for (const stream of events.streams) stream.notify('notifications/triggers/list_changed');
+      if (era === MODERN)
+        for (const stream of events.streams) stream.notify('notifications/triggers/list_changed');
       else server.announce('notifications/triggers/list_changed');
       assert.deepEqual(await waiting, [`upgraded ${NATIVE}`, 'gap unwatched']);
     });
@@ -220,12 +315,19 @@ for (const era of [MODERN, SESSIONS] as const) {
 
 describe('a rung that does not work', () => {
   test('[deg-say] a refused stream: poll instead, and why', async (t) => {
-    const { server, events } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server, events } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     server.handlers['events/stream'] = () => events.refuse('Forbidden');
     const follower = await followed(t, server.url, { tuning: { reprobeMs: 100_000 } });
     await follower.change();
     const change = await follower.next();
-    assert.ok(change.type === 'mode' && change.reason === 'refused' && change.from?.mode === 'events.push' && change.to.mode === 'events.poll');
+    assert.ok(
+      change.type === 'mode' &&
+        change.reason === 'refused' &&
+        change.from?.mode === 'events.push' &&
+        change.to.mode === 'events.poll',
+    );
     assert.equal((change.error as Error).name, 'Forbidden');
     assert.deepEqual(await follower.words(1), [FLAGGED('poll')]);
     events.happen();
@@ -233,33 +335,51 @@ describe('a rung that does not work', () => {
   });
 
   test('a stream that is refused later: on from its last cursor, so nothing is lost and nothing comes twice', async (t) => {
-    const { server, events } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server, events } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     const follower = await followed(t, server.url, { tuning: { reprobeMs: 100_000 } });
     await follower.words(2);
     events.happen(2);
     assert.deepEqual(await follower.words(2), ['e1', 'e2']);
     const waiting = follower.words(2);
     await until(() => events.streams.size === 1);
-    server.handlers['events/stream'] = () => events.refuse('ResourceExhausted', { limit: 'streams' });
+    server.handlers['events/stream'] = () =>
+      events.refuse('ResourceExhausted', { limit: 'streams' });
     server.cut();
     events.happen();
-    assert.deepEqual(await waiting, ['refused events.poll: undetected, none, client', FLAGGED('poll')]);
+    assert.deepEqual(await waiting, [
+      'refused events.poll: undetected, none, client',
+      FLAGGED('poll'),
+    ]);
     assert.deepEqual(await follower.words(1), ['e3']);
   });
 
   test('a stream that breaks off before it says anything, again and again', async (t) => {
-    const { server, events } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
-    server.handlers['events/stream'] = ({ cut }) => { cut(); return new Promise(() => undefined); };
+    const { server, events } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
+    server.handlers['events/stream'] = ({ cut }) => {
+      cut();
+      return new Promise(() => undefined);
+    };
     const follower = await followed(t, server.url, { tuning: { reprobeMs: 100_000 } });
-    assert.deepEqual(await follower.words(3), [`chosen ${BLIND('push')}`, `refused ${BLIND('poll')}`, FLAGGED('poll')]);
+    assert.deepEqual(await follower.words(3), [
+      `chosen ${BLIND('push')}`,
+      `refused ${BLIND('poll')}`,
+      FLAGGED('poll'),
+    ]);
     assert.equal(server.countOf('events/stream'), 5);
     assert.equal(events.streams.size, 0);
   });
 
   test('it is tried again later, and taken when it works', async (t) => {
-    const { server, events } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server, events } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     const stream = server.handlers['events/stream']!;
-    server.handlers['events/stream'] = () => events.refuse('ResourceExhausted', { limit: 'streams' });
+    server.handlers['events/stream'] = () =>
+      events.refuse('ResourceExhausted', { limit: 'streams' });
     const follower = await followed(t, server.url);
     await follower.words(3);
     const waiting = follower.words(1);
@@ -270,7 +390,9 @@ describe('a rung that does not work', () => {
   });
 
   test('the rung is asked for forever when only the way is broken', async (t) => {
-    const { server, events } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server, events } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     const states: string[] = [];
     const follower = await followed(t, server.url, { onState: ({ phase }) => states.push(phase) });
     await follower.words(2);
@@ -278,7 +400,10 @@ describe('a rung that does not work', () => {
     await until(() => events.streams.size === 1);
     await server.down();
     await until(() => states.filter((phase) => phase === 'waiting').length >= 8);
-    assert.equal(follower.following.state.phase === 'waiting' || follower.following.state.phase === 'choosing', true);
+    assert.equal(
+      follower.following.state.phase === 'waiting' || follower.following.state.phase === 'choosing',
+      true,
+    );
     events.happen();
     await server.up();
     assert.deepEqual(await waiting, ['e1']);
@@ -287,33 +412,57 @@ describe('a rung that does not work', () => {
 });
 
 describe('several selections', () => {
-  const select = [{ name: 'timer' }, { name: 'mcp.resource.updated', arguments: { uri: 'note://1' } }];
+  const select = [
+    { name: 'timer' },
+    { name: 'mcp.resource.updated', arguments: { uri: 'note://1' } },
+  ];
 
   test('[deg-say] each has its own ladder, and the guarantee is the weakest', async (t) => {
-    const { server, events } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server, events } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     const state = resource(server);
     const follower = await followed(t, server.url, { select });
     const changes = [await follower.next(), await follower.next(), await follower.next()];
-    assert.deepEqual(changes.map((item) => item.type === 'mode' && [item.selection?.name, item.to.mode]).sort(), [
-      ['mcp.resource.updated', 'read'], ['timer', 'events.push'], ['timer', 'events.push'],
-    ]);
+    assert.deepEqual(
+      changes.map((item) => item.type === 'mode' && [item.selection?.name, item.to.mode]).sort(),
+      [
+        ['mcp.resource.updated', 'read'],
+        ['timer', 'events.push'],
+        ['timer', 'events.push'],
+      ],
+    );
     assert.equal(follower.following.guarantee?.loss, 'latest state only');
-    assert.deepEqual(follower.following.status.map(({ guarantee }) => guarantee?.loss), ['flagged', 'latest state only']);
+    assert.deepEqual(
+      follower.following.status.map(({ guarantee }) => guarantee?.loss),
+      ['flagged', 'latest state only'],
+    );
     const waiting = [follower.next(), follower.next()];
     await until(() => events.streams.size === 1 && server.countOf('resources/read') > 0);
     state.text = 'two';
     events.happen();
     const items = await Promise.all(waiting);
-    assert.deepEqual(items.map((item) => item.type === 'event' && [item.selection?.name, item.mode]).sort(), [['mcp.resource.updated', 'read'], ['timer', 'events.push']]);
+    assert.deepEqual(
+      items.map((item) => item.type === 'event' && [item.selection?.name, item.mode]).sort(),
+      [
+        ['mcp.resource.updated', 'read'],
+        ['timer', 'events.push'],
+      ],
+    );
   });
 
   test('one that is quiet holds up nobody, and one that is not read holds up nobody else', async (t) => {
-    const { server, events } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server, events } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     resource(server);
     const follower = await followed(t, server.url, { select });
     await follower.words(3);
     events.happen(50);
-    assert.deepEqual(await follower.items(50), events.events.map(({ eventId }) => eventId));
+    assert.deepEqual(
+      await follower.items(50),
+      events.events.map(({ eventId }) => eventId),
+    );
   });
 
   test('one subscription as soon as the server has them all, and apart again when it has not', async (t) => {
@@ -324,7 +473,10 @@ describe('several selections', () => {
     });
     const follower = await followed(t, server.url, { select: both });
     const seen = new Set(await follower.words(3));
-    assert.deepEqual([...seen].sort(), [`chosen ${BLIND('poll')}`, `chosen ${NATIVE}`, FLAGGED('poll')].sort());
+    assert.deepEqual(
+      [...seen].sort(),
+      [`chosen ${BLIND('poll')}`, `chosen ${NATIVE}`, FLAGGED('poll')].sort(),
+    );
     events.happen();
     assert.deepEqual(await follower.items(1), ['e1']);
     const waiting = follower.words(2);
@@ -335,14 +487,19 @@ describe('several selections', () => {
     await until(() => log.alive);
     await server.restart(() => takeOff(server, 'triggers/'));
     // Nothing has the clock any more.
-    await assert.rejects(apart.then(() => follower.words(10)), (error: Error) => error.name === 'NotFound' || (error as LocalError).code === 'not_supported');
+    await assert.rejects(
+      apart.then(() => follower.words(10)),
+      (error: Error) => error.name === 'NotFound' || (error as LocalError).code === 'not_supported',
+    );
   });
 });
 
 describe('what is remembered', () => {
   const folders: string[] = [];
   // Not before the last client has closed, which saves once more.
-  afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
+  afterAll(() =>
+    Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))),
+  );
 
   async function ledgerFile(): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), 'ladder-'));
@@ -352,7 +509,11 @@ describe('what is remembered', () => {
 
   for (const mode of ['poll', 'push'] as const) {
     test(`by ${mode}: the client is restarted, and goes on after what was finished`, async (t) => {
-      const { server, events } = await everything(t, (raw, _log, one) => { takeOff(raw, 'triggers/'); one.delivery = [mode]; one.log = { subscriptionId: 's', epoch: 'e', shift: 0 }; });
+      const { server, events } = await everything(t, (raw, _log, one) => {
+        takeOff(raw, 'triggers/');
+        one.delivery = [mode];
+        one.log = { subscriptionId: 's', epoch: 'e', shift: 0 };
+      });
       const path = await ledgerFile();
       const first = await followed(t, server.url, { ledger: fileLedger(path) });
       await first.words(2);
@@ -369,7 +530,10 @@ describe('what is remembered', () => {
   }
 
   test('what was not finished comes again', async (t) => {
-    const { server, events } = await everything(t, (raw, _log, one) => { takeOff(raw, 'triggers/'); one.delivery = ['push']; });
+    const { server, events } = await everything(t, (raw, _log, one) => {
+      takeOff(raw, 'triggers/');
+      one.delivery = ['push'];
+    });
     const path = await ledgerFile();
     const first = await followed(t, server.url, { ledger: fileLedger(path), ack: 'manual' });
     await first.words(2);
@@ -384,7 +548,11 @@ describe('what is remembered', () => {
   });
 
   test("the server's numbers are remembered: what was missed between two runs is named", async (t) => {
-    const { server, events } = await everything(t, (raw, _log, one) => { takeOff(raw, 'triggers/'); one.delivery = ['poll']; one.log = { subscriptionId: 's', epoch: 'e', shift: 0 }; });
+    const { server, events } = await everything(t, (raw, _log, one) => {
+      takeOff(raw, 'triggers/');
+      one.delivery = ['poll'];
+      one.log = { subscriptionId: 's', epoch: 'e', shift: 0 };
+    });
     const path = await ledgerFile();
     const first = await followed(t, server.url, { ledger: fileLedger(path) });
     await first.words(2);
@@ -401,7 +569,9 @@ describe('what is remembered', () => {
   });
 
   test('another rung after a restart: nobody was looking meanwhile, and that is told', async (t) => {
-    const { server, log, events } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server, log, events } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     const ledger = memoryLedger();
     const first = await followed(t, server.url, { ledger });
     await first.words(2);
@@ -416,22 +586,35 @@ describe('what is remembered', () => {
   });
 
   test('a ledger that cannot be written ends the iteration', async (t) => {
-    const { server, events } = await everything(t, (raw, _log, one) => { takeOff(raw, 'triggers/'); one.delivery = ['poll']; });
+    const { server, events } = await everything(t, (raw, _log, one) => {
+      takeOff(raw, 'triggers/');
+      one.delivery = ['poll'];
+    });
     const ledger = memoryLedger();
-    const broken = { ...ledger, save: async () => { throw new Error('no space left'); } };
+    const broken = {
+      ...ledger,
+      save: async () => {
+        throw new Error('no space left');
+      },
+    };
     const follower = await followed(t, server.url, { ledger: broken });
     await follower.words(2);
     events.happen(3);
     const items = await follower.items(1);
     assert.deepEqual(items, ['e1']);
-    const error = await follower.items(3).then(() => follower.items(3)).catch((caught: unknown) => caught);
+    const error = await follower
+      .items(3)
+      .then(() => follower.items(3))
+      .catch((caught: unknown) => caught);
     assert.match(String(error), /no space left/);
   });
 });
 
 describe('the end', () => {
   test('the signal of the options ends it without an error', async (t) => {
-    const { server } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     const stop = new AbortController();
     const follower = await followed(t, server.url, { signal: stop.signal });
     await follower.words(2);
@@ -442,7 +625,9 @@ describe('the end', () => {
   });
 
   test('leaving the loop lets go of the stream', async (t) => {
-    const { server, events } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server, events } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     const { following } = await followed(t, server.url);
     events.happen();
     for await (const item of following) {
@@ -450,18 +635,28 @@ describe('the end', () => {
       if (item.type === 'event') break;
     }
     await until(() => events.streams.size === 0);
-    assert.throws(() => { throw new LocalError('closed', following.state.phase); }, { message: 'ended' });
+    assert.throws(
+      () => {
+        throw new LocalError('closed', following.state.phase);
+      },
+      { message: 'ended' },
+    );
   });
 
   test('it is iterated once', async (t) => {
     const { server } = await everything(t);
     const { following, change } = await followed(t, server.url);
     await change();
-    await assert.rejects(following[Symbol.asyncIterator]().next(), (error) => error instanceof LocalError && error.code === 'config_invalid');
+    await assert.rejects(
+      following[Symbol.asyncIterator]().next(),
+      (error) => error instanceof LocalError && error.code === 'config_invalid',
+    );
   });
 
   test('a refused token is the end, not a reason for another rung', async (t) => {
-    const { server } = await everything(t, (raw) => { takeOff(raw, 'triggers/'); });
+    const { server } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+    });
     const follower = await followed(t, server.url);
     server.unauthorized = true;
     const error = await follower.ended();

@@ -11,33 +11,72 @@ import { until } from '../support.ts';
 import { followed, startReceiver, type Follower } from './support.ts';
 
 /** The server wants to be asked every few seconds; here nobody waits that long. */
-const HASTY: Clock = { now: () => Date.now(), after: (delayMs, run) => systemClock.after(delayMs > 3000 ? 20 : delayMs, run) };
+const HASTY: Clock = {
+  now: () => Date.now(),
+  after: (delayMs, run) => systemClock.after(delayMs > 3000 ? 20 : delayMs, run),
+};
 /** More than an event may have. */
 const TOO_LARGE = 'x'.repeat(250_000);
 
 type Mode = 'poll' | 'push' | 'webhook';
 
-async function start(t: TestContext, mode: Mode): Promise<{ readonly world: EventsWorld; follow(ledger?: ReturnType<typeof memoryLedger>): Promise<Follower>; happen(text?: string): Promise<void> }> {
+async function start(
+  t: TestContext,
+  mode: Mode,
+): Promise<{
+  readonly world: EventsWorld;
+  follow(ledger?: ReturnType<typeof memoryLedger>): Promise<Follower>;
+  happen(text?: string): Promise<void>;
+}> {
   const world = await eventsWorld(t);
-  const callback = mode === 'webhook' ? { callback: await startReceiver(t, { clock: { ...systemClock, now: () => world.clock.now() } }) } : {};
+  const callback =
+    mode === 'webhook'
+      ? {
+          callback: await startReceiver(t, {
+            clock: { ...systemClock, now: () => world.clock.now() },
+          }),
+        }
+      : {};
   let count = 0;
   return {
     world,
-    follow: (ledger = memoryLedger()) => followed(t, { url: world.url, token: world.token('alice'), fetch: (_url, init) => fetch(world.url, init) }, {
-      select: [{ name: door.type.name }], modes: [`events.${mode}`], ledger, ...callback, tuning: { clock: HASTY, silenceMs: 60_000, reprobeMs: 3_600_000 },
-    }, { server: 'own' }),
+    follow: (ledger = memoryLedger()) =>
+      followed(
+        t,
+        {
+          url: world.url,
+          token: world.token('alice'),
+          fetch: (_url, init) => fetch(world.url, init),
+        },
+        {
+          select: [{ name: door.type.name }],
+          modes: [`events.${mode}`],
+          ledger,
+          ...callback,
+          tuning: { clock: HASTY, silenceMs: 60_000, reprobeMs: 3_600_000 },
+        },
+        { server: 'own' },
+      ),
     happen: async (text = '') => {
-      await world.engine.emit(door.event({ eventId: `door-${++count}`, data: { door: 'front', text } }));
+      await world.engine.emit(
+        door.event({ eventId: `door-${++count}`, data: { door: 'front', text } }),
+      );
       await world.engine.settled();
     },
   };
 }
 
 /** Asks for items; resolves once the server has a log for them. */
-async function asked(follower: Follower, count: number): Promise<{ readonly items: Promise<string[]> }> {
+async function asked(
+  follower: Follower,
+  count: number,
+): Promise<{ readonly items: Promise<string[]> }> {
   const items = follower.items(count);
   items.catch(() => undefined);
-  await until(() => follower.following.guarantee?.gaps !== 'none' && follower.following.guarantee !== undefined);
+  await until(
+    () =>
+      follower.following.guarantee?.gaps !== 'none' && follower.following.guarantee !== undefined,
+  );
   return { items };
 }
 
@@ -51,11 +90,17 @@ for (const mode of ['poll', 'push', 'webhook'] as const) {
       await happen();
       assert.deepEqual(await items, ['door-1 #1', 'door-2 #2']);
       const { loss, gaps, numbers, order } = follower.following.guarantee!;
-      assert.deepEqual({ loss, gaps, numbers, order }, { loss: 'none silent', gaps: 'exact', numbers: 'server', order: 'total' });
+      assert.deepEqual(
+        { loss, gaps, numbers, order },
+        { loss: 'none silent', gaps: 'exact', numbers: 'server', order: 'total' },
+      );
       const rest = follower.items(mode === 'webhook' ? 3 : 2);
       await happen(TOO_LARGE);
       await happen();
-      assert.deepEqual(new Set(await rest), new Set([...(mode === 'webhook' ? ['gap truncated'] : []), 'gap missing 3-3', 'door-4 #4']));
+      assert.deepEqual(
+        new Set(await rest),
+        new Set([...(mode === 'webhook' ? ['gap truncated'] : []), 'gap missing 3-3', 'door-4 #4']),
+      );
     });
 
     test('the server is restarted, and nothing is missing or comes twice', async (t) => {
@@ -87,7 +132,10 @@ for (const mode of ['poll', 'push'] as const) {
     await happen();
     assert.deepEqual(await second, ['door-2 #2']);
     const told: string[] = [];
-    const reading = (async () => { while (!told.some((word) => word.startsWith('door-3'))) told.push(...await follower.items(1)); })();
+    const reading = (async () => {
+      while (!told.some((word) => word.startsWith('door-3')))
+        told.push(...(await follower.items(1)));
+    })();
     await world.restart(backup);
     await happen();
     await reading;

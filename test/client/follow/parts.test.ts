@@ -4,18 +4,35 @@ import { describe, test } from 'vitest';
 import { afterError, type AfterError } from '../../../src/client/follow/decide.ts';
 import { eventsError, terminated } from '../../../src/client/follow/modes/events/errors.ts';
 import { pauseAfter } from '../../../src/client/follow/modes/events/poll.ts';
-import { compareGuarantees, direction, isSame, weakest, withNumbers } from '../../../src/client/follow/guarantee.ts';
+import {
+  compareGuarantees,
+  direction,
+  isSame,
+  weakest,
+  withNumbers,
+} from '../../../src/client/follow/guarantee.ts';
 import { place, showsLoss, type Numbered, type Place } from '../../../src/client/follow/numbers.ts';
 import { Cooldowns } from '../../../src/client/follow/cooldowns.ts';
 import { Deduplicator } from '../../../src/client/follow/deduplicator.ts';
 import { AckTracker, type Progress } from '../../../src/client/follow/ack-tracker.ts';
 import type { FollowGuarantee } from '../../../src/client/follow/types.ts';
 import { systemClock } from '../../../src/protocol/lib/clock.ts';
-import { conflict, forbidden, internalError, invalidParams, LocalError, notFound, resourceExhausted, unsupported, WireError } from '../../../src/protocol/wire/errors.ts';
+import {
+  conflict,
+  forbidden,
+  internalError,
+  invalidParams,
+  LocalError,
+  notFound,
+  resourceExhausted,
+  unsupported,
+  WireError,
+} from '../../../src/protocol/wire/errors.ts';
 import { RemoteError } from '../../../src/protocol/wire/remote-error.ts';
 
 describe('what the end of a rung means', () => {
-  const local = (code: LocalError['code'], reason?: string) => new LocalError(code, 'x', reason === undefined ? {} : { reason });
+  const local = (code: LocalError['code'], reason?: string) =>
+    new LocalError(code, 'x', reason === undefined ? {} : { reason });
   const rows: readonly (readonly [what: string, error: unknown, verdict: AfterError])[] = [
     ['in good order', undefined, 'again'],
     ['not reached', local('unreachable'), 'again'],
@@ -39,11 +56,18 @@ describe('what the end of a rung means', () => {
     ['a ledger that cannot be read', local('ledger_corrupt'), 'end'],
     ['something of this side', new TypeError('x'), 'end'],
   ];
-  for (const [what, error, verdict] of rows) test(`${what}: ${verdict}`, () => assert.equal(afterError(error), verdict));
+  for (const [what, error, verdict] of rows)
+    test(`${what}: ${verdict}`, () => assert.equal(afterError(error), verdict));
 
   test("on the extension itself, the caller's own mistake is one on every rung", () => {
-    for (const error of [invalidParams('/select/0/arguments/x', 'y'), conflict({ kind: 'etag', etag: 'x' })]) {
-      assert.deepEqual([afterError(error, 'triggers'), afterError(error, 'events.poll')], ['end', 'next']);
+    for (const error of [
+      invalidParams('/select/0/arguments/x', 'y'),
+      conflict({ kind: 'etag', etag: 'x' }),
+    ]) {
+      assert.deepEqual(
+        [afterError(error, 'triggers'), afterError(error, 'events.poll')],
+        ['end', 'next'],
+      );
     }
   });
 });
@@ -53,8 +77,20 @@ describe('errors of events/*', () => {
     [-32023, -32011, 'NotFound', { kind: 'event' }, { kind: 'trigger' }],
     [-32024, -32012, 'Forbidden', undefined, { kind: 'trigger' }],
     [-32025, -32013, 'ResourceExhausted', { limit: 'x', max: 3 }, { limit: 'x', max: 3 }],
-    [-32026, -32014, 'Unsupported', { feature: 'deliveryMode', value: 'push' }, { feature: 'deliveryMode', value: 'push' }],
-    [-32027, -32015, 'CallbackEndpointError', { reason: 'nonsense' }, { reason: 'challenge_failed' }],
+    [
+      -32026,
+      -32014,
+      'Unsupported',
+      { feature: 'deliveryMode', value: 'push' },
+      { feature: 'deliveryMode', value: 'push' },
+    ],
+    [
+      -32027,
+      -32015,
+      'CallbackEndpointError',
+      { reason: 'nonsense' },
+      { reason: 'challenge_failed' },
+    ],
   ] as const;
   for (const [sep, sketch, name, data, expected] of rows) {
     test(`${sep} and ${sketch} are ${name}`, () => {
@@ -72,12 +108,17 @@ describe('errors of events/*', () => {
   });
 
   test('a termination without a known reason is worth another try', () => {
-    for (const raw of [undefined, null, {}, { code: -32603, message: 'x' }, { code: 'x' }]) assert.equal(terminated(raw).code, 'unreachable', JSON.stringify(raw));
+    for (const raw of [undefined, null, {}, { code: -32603, message: 'x' }, { code: 'x' }])
+      assert.equal(terminated(raw).code, 'unreachable', JSON.stringify(raw));
   });
 });
 
 describe('what a number says', () => {
-  const at = (sequence: number, epoch = 'e', subscriptionId = 's'): Numbered => ({ subscriptionId, epoch, sequence });
+  const at = (sequence: number, epoch = 'e', subscriptionId = 's'): Numbered => ({
+    subscriptionId,
+    epoch,
+    sequence,
+  });
   const rows: readonly (readonly [last: Numbered | undefined, now: Numbered, expected: Place])[] = [
     [undefined, at(7), 'first'],
     [at(7), at(8), 'next'],
@@ -88,7 +129,9 @@ describe('what a number says', () => {
     [at(7), at(4, 'f'), { kind: 'epoch', from: 1, to: 3 }],
     [at(7), at(8, 'e', 't'), 'replaced'],
   ];
-  for (const [last, now, expected] of rows) test(`${JSON.stringify(now)} after ${JSON.stringify(last)}`, () => assert.deepEqual(place(last, now), expected));
+  for (const [last, now, expected] of rows)
+    test(`${JSON.stringify(now)} after ${JSON.stringify(last)}`, () =>
+      assert.deepEqual(place(last, now), expected));
 
   test('a row of them shows a loss, or not', () => {
     assert.equal(showsLoss(at(1), [at(2), at(3)]), false);
@@ -101,9 +144,28 @@ describe('what a number says', () => {
 });
 
 describe('guarantees', () => {
-  const triggers: FollowGuarantee = { mode: 'triggers', drain: 'stream', order: 'total', loss: 'none silent', gaps: 'exact', numbers: 'server' };
-  const push: FollowGuarantee = { mode: 'events.push', order: 'sent', loss: 'flagged', gaps: 'flag', numbers: 'client' };
-  const read: FollowGuarantee = { mode: 'read', order: 'observed', loss: 'latest state only', gaps: 'none', numbers: 'client' };
+  const triggers: FollowGuarantee = {
+    mode: 'triggers',
+    drain: 'stream',
+    order: 'total',
+    loss: 'none silent',
+    gaps: 'exact',
+    numbers: 'server',
+  };
+  const push: FollowGuarantee = {
+    mode: 'events.push',
+    order: 'sent',
+    loss: 'flagged',
+    gaps: 'flag',
+    numbers: 'client',
+  };
+  const read: FollowGuarantee = {
+    mode: 'read',
+    order: 'observed',
+    loss: 'latest state only',
+    gaps: 'none',
+    numbers: 'client',
+  };
 
   test('the weakest of several', () => {
     assert.equal(weakest([triggers, read, push]), read);
@@ -133,8 +195,21 @@ describe('what is finished', () => {
   const start = () => {
     const saved: Progress[] = [];
     const done: string[] = [];
-    const tally = new AckTracker({ mode: 'events.poll', mark: null, number: null }, async (progress) => { saved.push(progress); });
-    return { saved, done, tally, marks: () => saved.map(({ mark }) => mark), answer: (name: string) => () => { done.push(name); } };
+    const tally = new AckTracker(
+      { mode: 'events.poll', mark: null, number: null },
+      async (progress) => {
+        saved.push(progress);
+      },
+    );
+    return {
+      saved,
+      done,
+      tally,
+      marks: () => saved.map(({ mark }) => mark),
+      answer: (name: string) => () => {
+        done.push(name);
+      },
+    };
   };
 
   test('being done with an item is being done with all before it', async () => {
@@ -167,8 +242,21 @@ describe('what is finished', () => {
 
   test('saved before it is answered, and one save for many', async () => {
     const order: string[] = [];
-    const tally = new AckTracker({ mode: undefined, mark: null, number: null }, async ({ mark }) => { await null; order.push(`saved ${mark}`); });
-    const finish = ['a', 'b', 'c'].map((mark) => tally.hand({ mark, done: () => { order.push(`answered ${mark}`); } }));
+    const tally = new AckTracker(
+      { mode: undefined, mark: null, number: null },
+      async ({ mark }) => {
+        await null;
+        order.push(`saved ${mark}`);
+      },
+    );
+    const finish = ['a', 'b', 'c'].map((mark) =>
+      tally.hand({
+        mark,
+        done: () => {
+          order.push(`answered ${mark}`);
+        },
+      }),
+    );
     await Promise.all(finish.map((one) => one()));
     assert.deepEqual(order, ['saved a', 'answered a', 'saved c', 'answered b', 'answered c']);
   });
@@ -176,8 +264,18 @@ describe('what is finished', () => {
   test('a save that fails is told, answers nobody, and is tried again', async () => {
     let isFull = true;
     const answered: string[] = [];
-    const tally = new AckTracker({ mode: undefined, mark: null, number: null }, async () => { if (isFull) throw new Error('full'); });
-    await assert.rejects(tally.hand({ mark: 'a', done: () => { answered.push('a'); } })(), /full/);
+    const tally = new AckTracker({ mode: undefined, mark: null, number: null }, async () => {
+      if (isFull) throw new Error('full');
+    });
+    await assert.rejects(
+      tally.hand({
+        mark: 'a',
+        done: () => {
+          answered.push('a');
+        },
+      })(),
+      /full/,
+    );
     assert.deepEqual(answered, []);
     isFull = false;
     await tally.flush();
@@ -203,7 +301,10 @@ test('an event is known by name and identifier, within a turn or before it', () 
   const seen = new Deduplicator();
   const event = { name: 'timer', eventId: '1' };
   seen.add(event);
-  assert.deepEqual([seen.has(event), seen.hadBefore(event), seen.has({ ...event, name: 'other' })], [true, false, false]);
+  assert.deepEqual(
+    [seen.has(event), seen.hadBefore(event), seen.has({ ...event, name: 'other' })],
+    [true, false, false],
+  );
   seen.turn();
   assert.equal(seen.hadBefore(event), true);
   assert.equal(new Deduplicator(seen).hadBefore(event), true);
@@ -211,5 +312,14 @@ test('an event is known by name and identifier, within a turn or before it', () 
 
 test('the interval of a poll: what the server says, within bounds', () => {
   const tuning = { pollMs: 30_000, pollFloorMs: 1000 };
-  for (const [said, expected] of [[undefined, 30_000], [5000, 5000], [0, 1000], [-1, 1000], [NaN, 30_000], ['1', 30_000], [1e12, 86_400_000]] as const) assert.equal(pauseAfter(said, tuning), expected);
+  for (const [said, expected] of [
+    [undefined, 30_000],
+    [5000, 5000],
+    [0, 1000],
+    [-1, 1000],
+    [NaN, 30_000],
+    ['1', 30_000],
+    [1e12, 86_400_000],
+  ] as const)
+    assert.equal(pauseAfter(said, tuning), expected);
 });

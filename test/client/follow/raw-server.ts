@@ -52,12 +52,20 @@ export class RawServer {
   #port = 0;
   #sessions = new Map<string, { readonly listening: Set<ServerResponse> }>();
 
-  get url(): string { return `http://127.0.0.1:${this.#port}/mcp`; }
-  get sessionCount(): number { return this.#sessions.size; }
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}/mcp`;
+  }
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
 
   async up(): Promise<void> {
-    const server = createServer((request, response) => void this.#answer(request, response).catch(() => response.destroy()));
-    await new Promise<void>((resolve) => { server.listen(this.#port, '127.0.0.1', () => resolve()); });
+    const server = createServer(
+      (request, response) => void this.#answer(request, response).catch(() => response.destroy()),
+    );
+    await new Promise<void>((resolve) => {
+      server.listen(this.#port, '127.0.0.1', () => resolve());
+    });
     this.#server = server;
     this.#port = (server.address() as AddressInfo).port;
   }
@@ -68,7 +76,10 @@ export class RawServer {
     this.#server = undefined;
     this.#sessions.clear();
     if (!server) return;
-    await new Promise<void>((resolve) => { server.close(() => resolve()); server.closeAllConnections(); });
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
   }
 
   /** Stops, changes, starts again. */
@@ -78,9 +89,13 @@ export class RawServer {
     await this.up();
   }
 
-  cut(): void { this.#server?.closeAllConnections(); }
+  cut(): void {
+    this.#server?.closeAllConnections();
+  }
 
-  countOf(method: string): number { return this.calls.filter((call) => call.method === method).length; }
+  countOf(method: string): number {
+    return this.calls.filter((call) => call.method === method).length;
+  }
 
   /** On the listening streams of all sessions. */
   announce(method: string): void {
@@ -90,9 +105,16 @@ export class RawServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (this.unauthorized) return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end();
-    const session = this.era === SESSIONS ? this.#sessions.get(String(request.headers['mcp-session-id'])) : undefined;
-    if (request.method === 'DELETE') { this.#sessions.delete(String(request.headers['mcp-session-id'])); return void response.writeHead(200).end(); }
+    if (this.unauthorized)
+      return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end();
+    const session =
+      this.era === SESSIONS
+        ? this.#sessions.get(String(request.headers['mcp-session-id']))
+        : undefined;
+    if (request.method === 'DELETE') {
+      this.#sessions.delete(String(request.headers['mcp-session-id']));
+      return void response.writeHead(200).end();
+    }
     if (request.method === 'GET' && session) {
       session.listening.add(response);
       response.on('close', () => session.listening.delete(response));
@@ -102,39 +124,74 @@ export class RawServer {
     if (request.method !== 'POST') return void response.writeHead(405).end();
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const message = JSON.parse(Buffer.concat(chunks).toString()) as { id?: string | number; method: string; params?: any };
+    const message = JSON.parse(Buffer.concat(chunks).toString()) as {
+      id?: string | number;
+      method: string;
+      params?: any;
+    };
     if (message.id === undefined) return void response.writeHead(202).end();
     if (this.era === SESSIONS && !session && message.method !== 'initialize') {
       const known = request.headers['mcp-session-id'] === undefined;
-      return send(response, known ? 400 : 404, { jsonrpc: '2.0', id: message.id, error: { code: known ? -32000 : -32001, message: 'No session.' } });
+      return send(response, known ? 400 : 404, {
+        jsonrpc: '2.0',
+        id: message.id,
+        error: { code: known ? -32000 : -32001, message: 'No session.' },
+      });
     }
     await this.#dispatch({ ...message, id: message.id }, request, response);
   }
 
-  async #dispatch({ id, method, params = {} }: { id: string | number; method: string; params?: any }, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #dispatch(
+    { id, method, params = {} }: { id: string | number; method: string; params?: any },
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
     this.calls.push({ method, params, at: Date.now() });
     const gone = new AbortController();
     response.on('close', () => gone.abort());
     let streaming = false;
     const asked: Asked = {
-      id, method, params, headers: request.headers, signal: gone.signal,
+      id,
+      method,
+      params,
+      headers: request.headers,
+      signal: gone.signal,
       notify: (name, content = {}) => {
         if (!streaming) response.writeHead(200, { 'content-type': 'text/event-stream' });
         streaming = true;
-        response.write(frame({ jsonrpc: '2.0', method: name, params: { ...content, _meta: { ...(content as { _meta?: object })._meta, [TIED]: id } } }));
+        response.write(
+          frame({
+            jsonrpc: '2.0',
+            method: name,
+            params: { ...content, _meta: { ...(content as { _meta?: object })._meta, [TIED]: id } },
+          }),
+        );
       },
       cut: () => response.destroy(),
     };
     const own = this.#own(method, response);
     const handler = own ?? this.handlers[method];
-    if (!handler) return send(response, this.era === MODERN ? 404 : 200, { jsonrpc: '2.0', id, error: { code: -32601, message: 'Method not found.' } });
+    if (!handler)
+      return send(response, this.era === MODERN ? 404 : 200, {
+        jsonrpc: '2.0',
+        id,
+        error: { code: -32601, message: 'Method not found.' },
+      });
     let answer: object;
     try {
       const result = await handler(asked);
-      answer = { jsonrpc: '2.0', id, result: this.era === MODERN ? { resultType: 'complete', ...(result as object) } : result };
+      answer = {
+        jsonrpc: '2.0',
+        id,
+        result: this.era === MODERN ? { resultType: 'complete', ...(result as object) } : result,
+      };
     } catch (error) {
       const { code = -32603, data, message } = error as Refused;
-      answer = { jsonrpc: '2.0', id, error: { code, message, ...(data === undefined ? {} : { data }) } };
+      answer = {
+        jsonrpc: '2.0',
+        id,
+        error: { code, message, ...(data === undefined ? {} : { data }) },
+      };
     }
     if (gone.signal.aborted) return;
     if (streaming) return void response.end(frame(answer));
@@ -145,7 +202,13 @@ export class RawServer {
     const { capabilities } = this;
     const serverInfo = { name: 'raw', version: '1' };
     if (method === 'server/discover' && this.era === MODERN) {
-      return () => ({ supportedVersions: [MODERN], capabilities, ttlMs: 0, cacheScope: 'private', _meta: { 'io.modelcontextprotocol/serverInfo': serverInfo } });
+      return () => ({
+        supportedVersions: [MODERN],
+        capabilities,
+        ttlMs: 0,
+        cacheScope: 'private',
+        _meta: { 'io.modelcontextprotocol/serverInfo': serverInfo },
+      });
     }
     if (method === 'initialize' && this.era === SESSIONS) {
       return () => {
@@ -160,10 +223,15 @@ export class RawServer {
 }
 
 const frame = (message: object): string => `event: message\ndata: ${JSON.stringify(message)}\n\n`;
-const send = (response: ServerResponse, status: number, body: object): void => { response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body)); };
+const send = (response: ServerResponse, status: number, body: object): void => {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+};
 
 /** Started, and stopped when the test is over. */
-export async function startRaw(test: TestContext, change: (server: RawServer) => void = () => undefined): Promise<RawServer> {
+export async function startRaw(
+  test: TestContext,
+  change: (server: RawServer) => void = () => undefined,
+): Promise<RawServer> {
   const server = new RawServer();
   change(server);
   await server.up();

@@ -4,15 +4,34 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'vitest';
 import { getRequestListener } from '@hono/node-server';
-import { connect, type ConnectOptions, type HttpTarget } from '../../../src/client/sdk/connection.ts';
+import {
+  connect,
+  type ConnectOptions,
+  type HttpTarget,
+} from '../../../src/client/sdk/connection.ts';
 import { triggersClient } from '../../../src/client/client.ts';
 import type { Following } from '../../../src/client/follow/following.ts';
-import type { FollowGuarantee, FollowItem, FollowOptions, FollowTuning } from '../../../src/client/follow/types.ts';
-import { createReceiver, type Receiver, type ReceiverOptions } from '../../../src/receiver/receiver.ts';
+import type {
+  FollowGuarantee,
+  FollowItem,
+  FollowOptions,
+  FollowTuning,
+} from '../../../src/client/follow/types.ts';
+import {
+  createReceiver,
+  type Receiver,
+  type ReceiverOptions,
+} from '../../../src/receiver/receiver.ts';
 import { within } from '../support.ts';
 
 export const SELECT = [{ name: 'timer' }];
-export const FAST: FollowTuning = { backoff: { baseMs: 5, maxMs: 30 }, pollMs: 20, pollFloorMs: 5, silenceMs: 2000, reprobeMs: 40 };
+export const FAST: FollowTuning = {
+  backoff: { baseMs: 5, maxMs: 30 },
+  pollMs: 20,
+  pollFloorMs: 5,
+  silenceMs: 2000,
+  reprobeMs: 40,
+};
 
 export interface Follower {
   readonly following: Following;
@@ -29,9 +48,21 @@ export interface Follower {
 }
 
 /** Connected to the server, and closed when the test is over. */
-export async function followed(test: TestContext, target: string | HttpTarget, options: Partial<FollowOptions> = {}, connecting: ConnectOptions = {}): Promise<Follower> {
-  const connection = await connect(typeof target === 'string' ? { url: target } : target, connecting);
-  const following = triggersClient(connection).follow({ select: SELECT, ...options, tuning: { ...FAST, ...options.tuning } });
+export async function followed(
+  test: TestContext,
+  target: string | HttpTarget,
+  options: Partial<FollowOptions> = {},
+  connecting: ConnectOptions = {},
+): Promise<Follower> {
+  const connection = await connect(
+    typeof target === 'string' ? { url: target } : target,
+    connecting,
+  );
+  const following = triggersClient(connection).follow({
+    select: SELECT,
+    ...options,
+    tuning: { ...FAST, ...options.tuning },
+  });
   test.onTestFinished(async () => {
     await following.close().catch(() => undefined);
     await connection.close();
@@ -42,7 +73,10 @@ export async function followed(test: TestContext, target: string | HttpTarget, o
     if (done) throw new Error('the iteration is over');
     return value;
   };
-  const collect = async (count: number, isWanted: (item: FollowItem) => boolean): Promise<string[]> => {
+  const collect = async (
+    count: number,
+    isWanted: (item: FollowItem) => boolean,
+  ): Promise<string[]> => {
     const found: string[] = [];
     while (found.length < count) {
       const item = await next();
@@ -51,7 +85,8 @@ export async function followed(test: TestContext, target: string | HttpTarget, o
     return found;
   };
   return {
-    following, next,
+    following,
+    next,
     words: (count) => collect(count, () => true),
     items: (count) => collect(count, ({ type }) => type !== 'mode'),
     change: async () => (await collect(1, () => true))[0]!,
@@ -69,30 +104,59 @@ export async function followed(test: TestContext, target: string | HttpTarget, o
   };
 }
 
-export const guaranteeWords = ({ mode: rung, drain, loss, gaps, numbers }: FollowGuarantee): string => `${rung}${drain ? ` by ${drain}` : ''}: ${loss}, ${gaps}, ${numbers}`;
+export const guaranteeWords = ({
+  mode: rung,
+  drain,
+  loss,
+  gaps,
+  numbers,
+}: FollowGuarantee): string =>
+  `${rung}${drain ? ` by ${drain}` : ''}: ${loss}, ${gaps}, ${numbers}`;
 
 export function wordOf(item: FollowItem): string {
   switch (item.type) {
-    case 'event': return `${item.event.eventId}${item.number.by === 'server' ? ` #${item.number.sequence}` : ''}`;
-    case 'gap': return `gap ${item.reason}${item.numbers ? ` ${item.numbers.from}-${item.numbers.to}` : ''}`;
-    case 'mode': return `${item.reason} ${guaranteeWords(item.to)}`;
-    case 'epoch': return `epoch after ${item.previous.sequence}`;
-    case 'lost': return `lost ${item.reason} after ${item.last.sequence}`;
+    case 'event':
+      return `${item.event.eventId}${item.number.by === 'server' ? ` #${item.number.sequence}` : ''}`;
+    case 'gap':
+      return `gap ${item.reason}${item.numbers ? ` ${item.numbers.from}-${item.numbers.to}` : ''}`;
+    case 'mode':
+      return `${item.reason} ${guaranteeWords(item.to)}`;
+    case 'epoch':
+      return `epoch after ${item.previous.sequence}`;
+    case 'lost':
+      return `lost ${item.reason} after ${item.last.sequence}`;
   }
 }
 
 /** A callback endpoint on loopback. */
-export async function startReceiver(test: TestContext, options: Partial<ReceiverOptions> = {}): Promise<Receiver & { readonly refused: string[] }> {
+export async function startReceiver(
+  test: TestContext,
+  options: Partial<ReceiverOptions> = {},
+): Promise<Receiver & { readonly refused: string[] }> {
   const refused: string[] = [];
   let receiver: Receiver | undefined;
-  const listener = getRequestListener((request) => receiver!.fetch(request), { overrideGlobalObjects: false });
+  const listener = getRequestListener((request) => receiver!.fetch(request), {
+    overrideGlobalObjects: false,
+  });
   const server = createServer((request, response) => void listener(request, response));
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', () => resolve()); });
-  test.onTestFinished(() => new Promise<void>((resolve) => { server.close(() => resolve()); server.closeAllConnections(); }));
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', () => resolve());
+  });
+  test.onTestFinished(
+    () =>
+      new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  );
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   receiver = createReceiver({
-    endpoint: `${origin}/callback`, issuer: origin, signingKey: generateKeyPairSync('ed25519').privateKey, answerWithinMs: 1000,
-    onRefused: (code) => refused.push(code), ...options,
+    endpoint: `${origin}/callback`,
+    issuer: origin,
+    signingKey: generateKeyPairSync('ed25519').privateKey,
+    answerWithinMs: 1000,
+    onRefused: (code) => refused.push(code),
+    ...options,
   });
   return Object.assign(receiver, { refused });
 }

@@ -10,17 +10,27 @@ import { CODES, EventsServer } from './events-server.ts';
 import { startRaw } from './raw-server.ts';
 import { followed, startReceiver } from './support.ts';
 
-const CHOSEN = ['chosen events.webhook: undetected, none, client', 'upgraded events.webhook: undetected, flag, client'];
+const CHOSEN = [
+  'chosen events.webhook: undetected, none, client',
+  'upgraded events.webhook: undetected, flag, client',
+];
 
-async function start(t: TestContext, change: Partial<EventsServer> = {}, options: Parameters<typeof followed>[2] = {}) {
+async function start(
+  t: TestContext,
+  change: Partial<EventsServer> = {},
+  options: Parameters<typeof followed>[2] = {},
+) {
   const events = Object.assign(new EventsServer(), change);
-  const server = await startRaw(t, (raw) => { events.attach(raw); });
+  const server = await startRaw(t, (raw) => {
+    events.attach(raw);
+  });
   const receiver = await startReceiver(t);
   const follower = await followed(t, server.url, { callback: receiver, ...options });
   return { events, server, receiver, follower };
 }
 
-const subscribesOf = (server: Awaited<ReturnType<typeof startRaw>>) => server.calls.filter(({ method }) => method === 'events/subscribe').map(({ params }) => params);
+const subscribesOf = (server: Awaited<ReturnType<typeof startRaw>>) =>
+  server.calls.filter(({ method }) => method === 'events/subscribe').map(({ params }) => params);
 
 describe('events by webhook', () => {
   for (const dialect of ['sep', 'sketch'] as const) {
@@ -34,8 +44,12 @@ describe('events by webhook', () => {
       const answer = events.deliver(events.events[0]!);
       assert.deepEqual(await follower.words(1), ['e1']);
       let isAnswered = false;
-      void answer.then(() => { isAnswered = true; });
-      await new Promise((resolve) => { setTimeout(resolve, 50); });
+      void answer.then(() => {
+        isAnswered = true;
+      });
+      await new Promise((resolve) => {
+        setTimeout(resolve, 50);
+      });
       assert.equal(isAnswered, false, 'the application is not done with it');
       const second = follower.words(1);
       assert.equal(await answer, 204);
@@ -48,7 +62,9 @@ describe('events by webhook', () => {
 
   test('an application that takes its time: 503, and the same event again is the same event', async (t) => {
     const events = new EventsServer();
-    const server = await startRaw(t, (raw) => { events.attach(raw); });
+    const server = await startRaw(t, (raw) => {
+      events.attach(raw);
+    });
     const receiver = await startReceiver(t, { answerWithinMs: 50 });
     const follower = await followed(t, server.url, { callback: receiver, ack: 'manual' });
     await follower.words(2);
@@ -78,24 +94,78 @@ describe('events by webhook', () => {
     assert.deepEqual(await next, ['e1']);
   });
 
-  for (const [name, reason] of [['NotFound', 'trigger_removed'], ['Forbidden', 'revoked']] as const) {
+  for (const [name, reason] of [
+    ['NotFound', 'trigger_removed'],
+    ['Forbidden', 'revoked'],
+  ] as const) {
     test(`terminated is the end: ${reason}`, async (t) => {
       const { events, follower } = await start(t, {}, { tuning: { reprobeMs: 100_000 } });
       await follower.words(2);
       if (name === 'NotFound') events.name = 'another';
-      assert.equal((await events.post(events.hook, { type: 'terminated', error: { code: CODES.sep[name], message: 'over' } })).status, 204);
+      assert.equal(
+        (
+          await events.post(events.hook, {
+            type: 'terminated',
+            error: { code: CODES.sep[name], message: 'over' },
+          })
+        ).status,
+        204,
+      );
       const error = await follower.ended();
-      assert.ok(error instanceof LocalError && error.code === 'terminated' && error.reason === reason, String(error));
+      assert.ok(
+        error instanceof LocalError && error.code === 'terminated' && error.reason === reason,
+        String(error),
+      );
     });
   }
 
-  const forgeries: readonly (readonly [what: string, change: (headers: Record<string, string>) => void, status: number])[] = [
-    ['another signature', (headers) => { headers['webhook-signature'] = `v1,${Buffer.alloc(32).toString('base64')}`; }, 401],
-    ['an old timestamp', (headers) => { headers['webhook-timestamp'] = String(Math.floor(Date.now() / 1000) - 400); }, 401],
-    ['no signature', (headers) => { delete headers['webhook-signature']; }, 401],
-    ['another id', (headers) => { headers['webhook-id'] = 'msg_other'; }, 401],
-    ['a subscription that is not known here', (headers) => { headers['x-mcp-subscription-id'] = 'other'; }, 503],
-    ['a media type that is none', (headers) => { headers['content-type'] = 'text/plain'; }, 415],
+  const forgeries: readonly (readonly [
+    what: string,
+    change: (headers: Record<string, string>) => void,
+    status: number,
+  ])[] = [
+    [
+      'another signature',
+      (headers) => {
+        headers['webhook-signature'] = `v1,${Buffer.alloc(32).toString('base64')}`;
+      },
+      401,
+    ],
+    [
+      'an old timestamp',
+      (headers) => {
+        headers['webhook-timestamp'] = String(Math.floor(Date.now() / 1000) - 400);
+      },
+      401,
+    ],
+    [
+      'no signature',
+      (headers) => {
+        delete headers['webhook-signature'];
+      },
+      401,
+    ],
+    [
+      'another id',
+      (headers) => {
+        headers['webhook-id'] = 'msg_other';
+      },
+      401,
+    ],
+    [
+      'a subscription that is not known here',
+      (headers) => {
+        headers['x-mcp-subscription-id'] = 'other';
+      },
+      503,
+    ],
+    [
+      'a media type that is none',
+      (headers) => {
+        headers['content-type'] = 'text/plain';
+      },
+      415,
+    ],
   ];
   for (const [what, change, status] of forgeries) {
     test(`${what} is answered ${status} and reaches nobody`, async (t) => {
@@ -103,7 +173,10 @@ describe('events by webhook', () => {
       await follower.words(2);
       events.happen(2);
       const [first, second] = events.events;
-      assert.equal((await events.post(events.hook, events.occurrence(first!), first!.eventId, change)).status, status);
+      assert.equal(
+        (await events.post(events.hook, events.occurrence(first!), first!.eventId, change)).status,
+        status,
+      );
       void events.deliver(second!);
       assert.deepEqual(await follower.words(1), ['e2']);
     });
@@ -113,7 +186,16 @@ describe('events by webhook', () => {
     const { events, follower } = await start(t);
     await follower.words(2);
     const one = { eventId: 'evt:2026.11.21/7', at: 1 };
-    void events.post({ ...events.hook, secrets: [`whsec_${Buffer.alloc(32, 7).toString('base64')}`, ...events.hook.secrets] }, events.occurrence(one), one.eventId).catch(() => undefined);
+    void events
+      .post(
+        {
+          ...events.hook,
+          secrets: [`whsec_${Buffer.alloc(32, 7).toString('base64')}`, ...events.hook.secrets],
+        },
+        events.occurrence(one),
+        one.eventId,
+      )
+      .catch(() => undefined);
     assert.deepEqual(await follower.words(1), [one.eventId]);
   });
 
@@ -121,11 +203,26 @@ describe('events by webhook', () => {
     const { events, follower } = await start(t, { delivery: ['webhook'] });
     await follower.words(2);
     let error: unknown;
-    const end = follower.ended().then((ended) => { error = ended; });
+    const end = follower.ended().then((ended) => {
+      error = ended;
+    });
     const statuses = new Set<number>();
     while (error === undefined) {
-      if (events.hooks.size > 0) statuses.add((await events.post(events.hook, { ...events.occurrence({ eventId: 'x', at: 1 }), name: 'other' })).status);
-      await Promise.race([end, new Promise((resolve) => { setTimeout(resolve, 5); })]);
+      if (events.hooks.size > 0)
+        statuses.add(
+          (
+            await events.post(events.hook, {
+              ...events.occurrence({ eventId: 'x', at: 1 }),
+              name: 'other',
+            })
+          ).status,
+        );
+      await Promise.race([
+        end,
+        new Promise((resolve) => {
+          setTimeout(resolve, 5);
+        }),
+      ]);
     }
     assert.ok(statuses.has(400));
     assert.ok(error instanceof LocalError && error.code === 'peer_misbehaved', String(error));
@@ -142,8 +239,21 @@ describe('events by webhook', () => {
     events.happen();
     void events.deliver(events.events[1]!);
     await until(() => subscribesOf(server).length >= 3);
-    assert.deepEqual(new Set(subscribesOf(server).map(({ delivery: { url } }) => url)).size, 1, 'the URL is a part of its name');
-    assert.ok(server.calls.filter(({ method }) => method === 'events/subscribe').slice(1).every(({ at }, index) => at - server.calls.filter(({ method }) => method === 'events/subscribe')[index]!.at < 1200));
+    assert.deepEqual(
+      new Set(subscribesOf(server).map(({ delivery: { url } }) => url)).size,
+      1,
+      'the URL is a part of its name',
+    );
+    assert.ok(
+      server.calls
+        .filter(({ method }) => method === 'events/subscribe')
+        .slice(1)
+        .every(
+          ({ at }, index) =>
+            at - server.calls.filter(({ method }) => method === 'events/subscribe')[index]!.at <
+            1200,
+        ),
+    );
   });
 
   test('when to subscribe again: a part of the grant, within bounds, and now and then without end', () => {
@@ -159,7 +269,9 @@ describe('events by webhook', () => {
   test('the same endpoint and ledger go on after a restart; what happened meanwhile comes', async (t) => {
     const ledger = memoryLedger();
     const events = new EventsServer();
-    const server = await startRaw(t, (raw) => { events.attach(raw); });
+    const server = await startRaw(t, (raw) => {
+      events.attach(raw);
+    });
     const receiver = await startReceiver(t);
     const first = await followed(t, server.url, { callback: receiver, ledger });
     await first.words(2);
@@ -176,7 +288,11 @@ describe('events by webhook', () => {
     const second = await followed(t, server.url, { callback: receiver, ledger });
     const next = second.items(1);
     await until(() => subscribesOf(server).length === 2);
-    while (await events.deliver(events.events[1]!) !== 204) await new Promise((resolve) => { setTimeout(resolve, 10); void next.then(() => second.next().catch(() => undefined)); });
+    while ((await events.deliver(events.events[1]!)) !== 204)
+      await new Promise((resolve) => {
+        setTimeout(resolve, 10);
+        void next.then(() => second.next().catch(() => undefined));
+      });
     assert.deepEqual(await next, ['e2']);
     assert.equal(subscribesOf(server)[1]!.delivery.url, subscribesOf(server)[0]!.delivery.url);
   });
@@ -192,35 +308,71 @@ describe('events by webhook', () => {
 
   test('[deg-say] an endpoint that cannot be reached: the next rung, and why', async (t) => {
     const { server, follower, events } = await start(t, { delivery: ['webhook', 'poll'] });
-    server.handlers['events/subscribe'] = () => events.refuse('CallbackEndpointError', { reason: 'timeout' });
-    assert.deepEqual(await follower.words(3), [CHOSEN[0], 'refused events.poll: undetected, none, client', 'upgraded events.poll: flagged, flag, client']);
+    server.handlers['events/subscribe'] = () =>
+      events.refuse('CallbackEndpointError', { reason: 'timeout' });
+    assert.deepEqual(await follower.words(3), [
+      CHOSEN[0],
+      'refused events.poll: undetected, none, client',
+      'upgraded events.poll: flagged, flag, client',
+    ]);
     events.happen();
     assert.deepEqual(await follower.items(1), ['e1']);
   });
 
   test('without an endpoint, or one that takes no webhooks, the rung is left out', async (t) => {
-    const { server, follower } = await start(t, {}, { callback: { register: async () => { throw new Error(randomUUID()); }, attach: () => () => undefined } });
+    const { server, follower } = await start(
+      t,
+      {},
+      {
+        callback: {
+          register: async () => {
+            throw new Error(randomUUID());
+          },
+          attach: () => () => undefined,
+        },
+      },
+    );
     assert.deepEqual(await follower.words(1), ['chosen events.push: undetected, none, client']);
     assert.equal(server.countOf('events/subscribe'), 0);
   });
 
   test('an endpoint that is not reached by https is not offered to a server', async (t) => {
-    const { follower, server } = await start(t, { delivery: ['webhook'] }, {
-      callback: {
-        register: async () => ({ url: 'http://hooks.example.com/x', secret: `whsec_${Buffer.alloc(32).toString('base64')}`, renewAt: Infinity }),
-        attach: () => () => undefined, attachWebhook: () => () => undefined,
+    const { follower, server } = await start(
+      t,
+      { delivery: ['webhook'] },
+      {
+        callback: {
+          register: async () => ({
+            url: 'http://hooks.example.com/x',
+            secret: `whsec_${Buffer.alloc(32).toString('base64')}`,
+            renewAt: Infinity,
+          }),
+          attach: () => () => undefined,
+          attachWebhook: () => () => undefined,
+        },
       },
-    });
+    );
     const error = await follower.ended();
-    assert.ok(error instanceof LocalError && error.code === 'not_supported' && error.reason === 'https', String(error));
+    assert.ok(
+      error instanceof LocalError && error.code === 'not_supported' && error.reason === 'https',
+      String(error),
+    );
     assert.equal(server.countOf('events/subscribe'), 0);
   });
 
   test('the secret is a new one after a day; the old one verifies for a while', async (t) => {
     let now = Date.now();
-    const clock = { now: () => now, after: (delayMs: number, run: () => void) => { const timer = setTimeout(run, Math.min(delayMs, 20)); return () => clearTimeout(timer); } };
+    const clock = {
+      now: () => now,
+      after: (delayMs: number, run: () => void) => {
+        const timer = setTimeout(run, Math.min(delayMs, 20));
+        return () => clearTimeout(timer);
+      },
+    };
     const events = Object.assign(new EventsServer(), { ttlMs: null });
-    const server = await startRaw(t, (raw) => { events.attach(raw); });
+    const server = await startRaw(t, (raw) => {
+      events.attach(raw);
+    });
     const receiver = await startReceiver(t);
     const follower = await followed(t, server.url, { callback: receiver, tuning: { clock } });
     await follower.words(2);
@@ -231,7 +383,9 @@ describe('events by webhook', () => {
     assert.notEqual(first, second);
     await until(() => events.hook.secrets.length === 2);
     const one = { eventId: 'late', at: 1 };
-    void events.post({ ...events.hook, secrets: [first!] }, events.occurrence(one), one.eventId).catch(() => undefined);
+    void events
+      .post({ ...events.hook, secrets: [first!] }, events.occurrence(one), one.eventId)
+      .catch(() => undefined);
     assert.deepEqual(await waiting, ['late']);
   });
 });

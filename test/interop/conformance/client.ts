@@ -34,64 +34,85 @@ interface Named {
 }
 
 /** A connection of our own. */
-const own = (act: (connection: Connection) => Promise<unknown>): Act => async ({ url }) => {
-  const connection = await connect({ url });
-  await act(connection);
-  await connection.close();
-};
+const own =
+  (act: (connection: Connection) => Promise<unknown>): Act =>
+  async ({ url }) => {
+    const connection = await connect({ url });
+    await act(connection);
+    await connection.close();
+  };
 
 /** An SDK client that does the scenario's part, with a connection of ours on it. */
-const handedOver = (act: (client: Client, scenario: Scenario) => Promise<unknown>): Act => async (scenario) => {
-  const client = new Client({ name: 'conformance-client', version: '1' }, {
-    capabilities: { elicitation: { form: { applyDefaults: true } } },
-    versionNegotiation: { mode: 'auto' },
-  });
-  client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: {} }));
-  await client.connect(new StreamableHTTPClientTransport(new URL(scenario.url)));
-  const connection = await connect(client);
-  await act(client, scenario);
-  await connection.close();
-  await client.close();
-};
+const handedOver =
+  (act: (client: Client, scenario: Scenario) => Promise<unknown>): Act =>
+  async (scenario) => {
+    const client = new Client(
+      { name: 'conformance-client', version: '1' },
+      {
+        capabilities: { elicitation: { form: { applyDefaults: true } } },
+        versionNegotiation: { mode: 'auto' },
+      },
+    );
+    client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: {} }));
+    await client.connect(new StreamableHTTPClientTransport(new URL(scenario.url)));
+    const connection = await connect(client);
+    await act(client, scenario);
+    await connection.close();
+    await client.close();
+  };
 
-const toolsOf = async (connection: Connection) => (await connection.call('tools/list', {}) as { tools: Named[] }).tools;
+const toolsOf = async (connection: Connection) =>
+  ((await connection.call('tools/list', {})) as { tools: Named[] }).tools;
 
 const listTools = own(toolsOf);
 
 /** Every tool that the SDK shows. */
 const callTools = handedOver(async (client, { context }) => {
   const { tools } = await client.listTools();
-  for (const call of context.toolCalls ?? tools.map(({ name }) => ({ name, arguments: {} }))) await client.callTool(call);
+  for (const call of context.toolCalls ?? tools.map(({ name }) => ({ name, arguments: {} })))
+    await client.callTool(call);
 });
 
-const withToken: Act = ({ url, context }) => authorized(url, context, async (authProvider) => {
-  const connection = await connect({ url, authProvider });
-  try {
-    const [tool] = await toolsOf(connection);
-    if (tool !== undefined) await connection.call('tools/call', { name: tool.name, arguments: {} });
-  } finally {
-    await connection.close();
-  }
-});
+const withToken: Act = ({ url, context }) =>
+  authorized(url, context, async (authProvider) => {
+    const connection = await connect({ url, authProvider });
+    try {
+      const [tool] = await toolsOf(connection);
+      if (tool !== undefined)
+        await connection.call('tools/call', { name: tool.name, arguments: {} });
+    } finally {
+      await connection.close();
+    }
+  });
 
 const SCENARIOS: Readonly<Record<string, Act>> = {
-  'initialize': listTools,
+  initialize: listTools,
   'request-metadata': listTools,
   'json-schema-ref-no-deref': listTools,
-  'tools_call': own((connection) => connection.call('tools/call', { name: 'add_numbers', arguments: { a: 2, b: 3 } })),
-  'sse-retry': own((connection) => connection.call('tools/call', { name: 'test_reconnection', arguments: {} })),
+  tools_call: own((connection) =>
+    connection.call('tools/call', { name: 'add_numbers', arguments: { a: 2, b: 3 } }),
+  ),
+  'sse-retry': own((connection) =>
+    connection.call('tools/call', { name: 'test_reconnection', arguments: {} }),
+  ),
   'http-standard-headers': own(async (connection) => {
-    for (const { name } of await toolsOf(connection)) await connection.call('tools/call', { name, arguments: {} });
-    const { resources } = await connection.call('resources/list', {}) as { resources: { uri: string }[] };
+    for (const { name } of await toolsOf(connection))
+      await connection.call('tools/call', { name, arguments: {} });
+    const { resources } = (await connection.call('resources/list', {})) as {
+      resources: { uri: string }[];
+    };
     for (const { uri } of resources) await connection.call('resources/read', { uri });
-    const { prompts } = await connection.call('prompts/list', {}) as { prompts: Named[] };
+    const { prompts } = (await connection.call('prompts/list', {})) as { prompts: Named[] };
     for (const { name } of prompts) await connection.call('prompts/get', { name });
   }),
   'http-custom-headers': callTools,
   'http-invalid-tool-headers': callTools,
   'json-schema-2020-12-preservation': own(async (connection) => {
     const [tool] = await toolsOf(connection);
-    await connection.call('tools/call', { name: 'json_schema_echo', arguments: { schema: tool?.inputSchema } });
+    await connection.call('tools/call', {
+      name: 'json_schema_echo',
+      arguments: { schema: tool?.inputSchema },
+    });
   }),
   'elicitation-sep1034-client-defaults': callTools,
   'sep-2322-client-request-state': callTools,
@@ -105,7 +126,10 @@ export interface Driver {
 
 export async function startDriver(): Promise<Driver> {
   const server = createServer((request, answer) => {
-    drive(request).then(() => answer.end(), (error: unknown) => answer.writeHead(500).end(inspect(error)));
+    drive(request).then(
+      () => answer.end(),
+      (error: unknown) => answer.writeHead(500).end(inspect(error)),
+    );
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -118,7 +142,7 @@ export async function startDriver(): Promise<Driver> {
 }
 
 async function drive(request: IncomingMessage): Promise<void> {
-  const { scenario, url, context } = await json(request) as Order;
+  const { scenario, url, context } = (await json(request)) as Order;
   const act = scenario.startsWith('auth/') ? withToken : SCENARIOS[scenario];
   if (act === undefined) throw new Error(`There is nothing here for the scenario ${scenario}.`);
   await act({ url, context: JSON.parse(context) as Scenario['context'] });

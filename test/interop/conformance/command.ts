@@ -14,7 +14,8 @@ export interface Order {
 }
 
 const [driver = '', url = ''] = process.argv.slice(2);
-const { MCP_CONFORMANCE_SCENARIO: scenario = '', MCP_CONFORMANCE_CONTEXT: context = '{}' } = process.env;
+const { MCP_CONFORMANCE_SCENARIO: scenario = '', MCP_CONFORMANCE_CONTEXT: context = '{}' } =
+  process.env;
 const order: Order = { scenario, url, context };
 request(driver, { method: 'POST' }, async (answer) => {
   process.stderr.write(await text(answer));

@@ -1,5 +1,11 @@
 /** What an application adds for OAuth: a provider for the SDK, with a user who agrees to everything, and the way from a refusal to another try. */
-import { auth, type OAuthClientProvider, type OAuthDiscoveryState, type StoredOAuthClientInformation, type StoredOAuthTokens } from '@modelcontextprotocol/client';
+import {
+  auth,
+  type OAuthClientProvider,
+  type OAuthDiscoveryState,
+  type StoredOAuthClientInformation,
+  type StoredOAuthTokens,
+} from '@modelcontextprotocol/client';
 import { LocalError } from 'mcp-triggers-experimental';
 
 /** A client that the authorization server already knows. */
@@ -19,7 +25,10 @@ class AgreeableProvider implements OAuthClientProvider {
   readonly redirectUrl = REDIRECT_URL;
   readonly clientMetadataUrl = METADATA_URL;
   readonly clientMetadata = {
-    client_name: 'conformance-client', redirect_uris: [REDIRECT_URL], grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'],
+    client_name: 'conformance-client',
+    redirect_uris: [REDIRECT_URL],
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
   };
   #client: StoredOAuthClientInformation | undefined;
   #tokens: StoredOAuthTokens | undefined;
@@ -32,18 +41,32 @@ class AgreeableProvider implements OAuthClientProvider {
     this.#client = registered;
   }
 
-  clientInformation() { return this.#client; }
-  saveClientInformation(client: StoredOAuthClientInformation) { this.#client = client; }
-  tokens() { return this.#tokens; }
+  clientInformation() {
+    return this.#client;
+  }
+  saveClientInformation(client: StoredOAuthClientInformation) {
+    this.#client = client;
+  }
+  tokens() {
+    return this.#tokens;
+  }
   saveTokens(tokens: StoredOAuthTokens) {
     this.#tokens = tokens;
     // Next time the resource may name another authorization server.
     this.#discovered = undefined;
   }
-  codeVerifier() { return this.#verifier; }
-  saveCodeVerifier(verifier: string) { this.#verifier = verifier; }
-  discoveryState() { return this.#discovered; }
-  saveDiscoveryState(state: OAuthDiscoveryState) { this.#discovered = state; }
+  codeVerifier() {
+    return this.#verifier;
+  }
+  saveCodeVerifier(verifier: string) {
+    this.#verifier = verifier;
+  }
+  discoveryState() {
+    return this.#discovered;
+  }
+  saveDiscoveryState(state: OAuthDiscoveryState) {
+    this.#discovered = state;
+  }
 
   async redirectToAuthorization(url: URL): Promise<void> {
     const answer = await fetch(url, { redirect: 'manual' });
@@ -52,9 +75,17 @@ class AgreeableProvider implements OAuthClientProvider {
 }
 
 /** Runs `act`; where it is refused and the user has agreed, trades the code for a token and runs it again. */
-export async function authorized(url: string, known: Partial<Registered>, act: (provider: OAuthClientProvider) => Promise<void>): Promise<void> {
+export async function authorized(
+  url: string,
+  known: Partial<Registered>,
+  act: (provider: OAuthClientProvider) => Promise<void>,
+): Promise<void> {
   const { client_id, client_secret } = known;
-  const provider = new AgreeableProvider(client_id === undefined || client_secret === undefined ? undefined : { client_id, client_secret });
+  const provider = new AgreeableProvider(
+    client_id === undefined || client_secret === undefined
+      ? undefined
+      : { client_id, client_secret },
+  );
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await act(provider);
@@ -62,7 +93,12 @@ export async function authorized(url: string, known: Partial<Registered>, act: (
       const { callback } = provider;
       const code = callback?.get('code');
       provider.callback = undefined;
-      if (!(error instanceof LocalError && error.code === 'unauthorized') || !code || attempt === ATTEMPTS_MAX) throw error;
+      if (
+        !(error instanceof LocalError && error.code === 'unauthorized') ||
+        !code ||
+        attempt === ATTEMPTS_MAX
+      )
+        throw error;
       const iss = callback?.get('iss');
       await auth(provider, { serverUrl: url, authorizationCode: code, ...(iss ? { iss } : {}) });
     }

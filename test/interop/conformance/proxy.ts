@@ -15,15 +15,22 @@ export interface Proxy {
 /** Starts it in front of `target`, an MCP endpoint on loopback. */
 export async function startProxy(target: URL, token: string): Promise<Proxy> {
   const pass = (incoming: IncomingMessage, answer: ServerResponse): void => {
-    const onward = request({
-      host: target.hostname, port: target.port, path: incoming.url, method: incoming.method, headers: { ...incoming.headers, authorization: `Bearer ${token}` },
-    }, (reply) => {
-      answer.writeHead(reply.statusCode ?? 502, reply.headers);
-      // A stream announces itself before it has anything to say.
-      answer.flushHeaders();
-      reply.pipe(answer);
-      reply.once('error', () => answer.destroy());
-    });
+    const onward = request(
+      {
+        host: target.hostname,
+        port: target.port,
+        path: incoming.url,
+        method: incoming.method,
+        headers: { ...incoming.headers, authorization: `Bearer ${token}` },
+      },
+      (reply) => {
+        answer.writeHead(reply.statusCode ?? 502, reply.headers);
+        // A stream announces itself before it has anything to say.
+        answer.flushHeaders();
+        reply.pipe(answer);
+        reply.once('error', () => answer.destroy());
+      },
+    );
     onward.once('error', () => answer.destroy());
     // Whoever hangs up here hangs up there.
     answer.once('close', () => onward.destroy());

@@ -34,9 +34,13 @@ export interface Requirements {
 }
 
 export async function requirementsOf(revision: Revision, leg: Leg): Promise<Requirements> {
-  const set = parse(await readFile(join(PACKAGE, `requirements/${revision}.yaml`), 'utf8')) as
-    { readonly [L in Leg]: string[] } & { readonly not_scored: { readonly scenario: string; readonly leg: Leg }[] };
-  return { scored: set[leg], unscored: set.not_scored.filter((row) => row.leg === leg).map(({ scenario }) => scenario) };
+  const set = parse(await readFile(join(PACKAGE, `requirements/${revision}.yaml`), 'utf8')) as {
+    readonly [L in Leg]: string[];
+  } & { readonly not_scored: { readonly scenario: string; readonly leg: Leg }[] };
+  return {
+    scored: set[leg],
+    unscored: set.not_scored.filter((row) => row.leg === leg).map(({ scenario }) => scenario),
+  };
 }
 
 /** One run of the command line. */
@@ -47,17 +51,41 @@ export interface SuiteRun {
 }
 
 /** `target` is the option that says what to test, and its value. */
-async function run(leg: Leg, target: readonly string[], which: readonly string[]): Promise<SuiteRun> {
+async function run(
+  leg: Leg,
+  target: readonly string[],
+  which: readonly string[],
+): Promise<SuiteRun> {
   const folder = await mkdtemp(join(tmpdir(), 'conformance-'));
   try {
-    const args = [join(PACKAGE, 'dist/index.js'), leg, ...target, ...which, '--timeout', String(SCENARIO_TIMEOUT_MS), '-o', join(folder, 'results')];
+    const args = [
+      join(PACKAGE, 'dist/index.js'),
+      leg,
+      ...target,
+      ...which,
+      '--timeout',
+      String(SCENARIO_TIMEOUT_MS),
+      '-o',
+      join(folder, 'results'),
+    ];
     // Dozens of processes load the same modules.
-    const env = { PATH: process.env['PATH'], HOME: folder, NODE_COMPILE_CACHE: join(folder, 'cache') };
+    const env = {
+      PATH: process.env['PATH'],
+      HOME: folder,
+      NODE_COMPILE_CACHE: join(folder, 'cache'),
+    };
     const output = await new Promise<string>((resolve) => {
-      execFile(process.execPath, args, { cwd: folder, env, timeout: RUN_TIMEOUT_MS, maxBuffer: 2 ** 28 }, (error, stdout, stderr) => {
-        // Its exit code says what the checks say.
-        resolve(`${stdout}${stderr}${error?.killed ? `\nEnded after ${RUN_TIMEOUT_MS} ms.` : ''}`);
-      });
+      execFile(
+        process.execPath,
+        args,
+        { cwd: folder, env, timeout: RUN_TIMEOUT_MS, maxBuffer: 2 ** 28 },
+        (error, stdout, stderr) => {
+          // Its exit code says what the checks say.
+          resolve(
+            `${stdout}${stderr}${error?.killed ? `\nEnded after ${RUN_TIMEOUT_MS} ms.` : ''}`,
+          );
+        },
+      );
     });
     return { checks: await readResults(join(folder, 'results'), leg), output };
   } finally {
@@ -70,7 +98,9 @@ async function readResults(folder: string, leg: Leg): Promise<Map<string, readon
   const checks = new Map<string, readonly Check[]>();
   for (const file of await readdir(folder, { recursive: true }).catch(() => [])) {
     if (!file.endsWith('checks.json')) continue;
-    const scenario = dirname(file).replace(MOMENT, '').replace(leg === 'server' ? /^server-/ : '', '');
+    const scenario = dirname(file)
+      .replace(MOMENT, '')
+      .replace(leg === 'server' ? /^server-/ : '', '');
     checks.set(scenario, JSON.parse(await readFile(join(folder, file), 'utf8')) as Check[]);
   }
   return checks;
@@ -78,13 +108,19 @@ async function readResults(folder: string, leg: Leg): Promise<Map<string, readon
 
 /** Something was checked, and nothing of it is less than right. */
 export const green = (checks: readonly Check[] | undefined): boolean =>
-  checks !== undefined && checks.some(({ status }) => status === 'SUCCESS') && checks.every(({ status }) => status !== 'FAILURE' && status !== 'WARNING');
+  checks !== undefined &&
+  checks.some(({ status }) => status === 'SUCCESS') &&
+  checks.every(({ status }) => status !== 'FAILURE' && status !== 'WARNING');
 
 /**
  * Runs what a revision requires. Some checks of the suite wait for half a second and no longer, which is too short on a machine with much else to
  * do: a required scenario that does not pass is asked once more, alone.
  */
-export async function runRequirements(leg: Leg, target: readonly string[], revision: Revision): Promise<SuiteRun> {
+export async function runRequirements(
+  leg: Leg,
+  target: readonly string[],
+  revision: Revision,
+): Promise<SuiteRun> {
   const { scored } = await requirementsOf(revision, leg);
   const first = await run(leg, target, ['--requirements', revision]);
   const checks = new Map(first.checks);

@@ -27,28 +27,59 @@ describe('the harness', { concurrent: true }, () => {
     await assert.rejects(within(new Promise(() => undefined), 10), /hangs/);
   });
 
-  const event = (sequence: number, epoch = EPOCH, life = ''): Item => ({ type: 'event', event: eventOf(sequence, life), position: { epoch, sequence }, ack: async () => undefined });
-  const moved: Item = { type: 'epoch', previous: { epoch: EPOCH, sequence: 1 }, current: { epoch: OTHER_EPOCH, sequence: 0 } };
-  const gap: Item = { type: 'gap', gap: { from: 2, to: 3, reason: 'retention' }, position: { epoch: EPOCH, sequence: 3 }, ack: async () => undefined };
+  const event = (sequence: number, epoch = EPOCH, life = ''): Item => ({
+    type: 'event',
+    event: eventOf(sequence, life),
+    position: { epoch, sequence },
+    ack: async () => undefined,
+  });
+  const moved: Item = {
+    type: 'epoch',
+    previous: { epoch: EPOCH, sequence: 1 },
+    current: { epoch: OTHER_EPOCH, sequence: 0 },
+  };
+  const gap: Item = {
+    type: 'gap',
+    gap: { from: 2, to: 3, reason: 'retention' },
+    position: { epoch: EPOCH, sequence: 3 },
+    ack: async () => undefined,
+  };
   const nothing = { items: [], error: undefined, waits: [], peer: { said: [] } };
   const table: readonly [string, Partial<Parameters<typeof complaints>[0]>, number][] = [
     ['nothing', {}, 0],
     ['in order, over a gap', { items: [event(1), gap, event(4)] }, 0],
     ['a new epoch that is told', { items: [event(1), moved, event(1, OTHER_EPOCH, 'x')] }, 0],
-    ['what was read is acknowledged', { items: [event(1)], peer: { said: [{ epoch: EPOCH, sequence: 1, sent: 2 }] } }, 0],
+    [
+      'what was read is acknowledged',
+      { items: [event(1)], peer: { said: [{ epoch: EPOCH, sequence: 1, sent: 2 }] } },
+      0,
+    ],
     ['a hole', { items: [event(1), event(3)] }, 1],
     ['backwards', { items: [event(2), event(1)] }, 1],
     ['twice', { items: [event(1), event(1)] }, 2],
     ['the same event in another epoch', { items: [event(1), moved, event(1, OTHER_EPOCH)] }, 1],
     ['a new epoch that is not told', { items: [event(1), event(1, OTHER_EPOCH, 'x')] }, 1],
     ['an event inside a gap', { items: [event(1), gap, event(3)] }, 1],
-    ['acknowledged, not sent', { items: [event(1), event(2)], peer: { said: [{ epoch: EPOCH, sequence: 2, sent: 1 }] } }, 1],
-    ['acknowledged, not read', { items: [event(1)], peer: { said: [{ epoch: EPOCH, sequence: 2, sent: 2 }] } }, 1],
+    [
+      'acknowledged, not sent',
+      { items: [event(1), event(2)], peer: { said: [{ epoch: EPOCH, sequence: 2, sent: 1 }] } },
+      1,
+    ],
+    [
+      'acknowledged, not read',
+      { items: [event(1)], peer: { said: [{ epoch: EPOCH, sequence: 2, sent: 2 }] } },
+      1,
+    ],
     ['an error without a type', { error: new TypeError('x is not a function') }, 1],
     ['an error without a type on the way', { waits: [{ error: 'no', delayMs: 1 }] }, 1],
-    ['the token in a cause', { error: new LocalError('unreachable', 'no', { cause: new Error(`Bearer ${TOKEN}`) }) }, 1],
+    [
+      'the token in a cause',
+      { error: new LocalError('unreachable', 'no', { cause: new Error(`Bearer ${TOKEN}`) }) },
+      1,
+    ],
   ];
   for (const [name, change, expected] of table) {
-    test(`${name} → ${expected} complaints`, () => assert.equal(complaints({ ...nothing, ...change }).length, expected));
+    test(`${name} → ${expected} complaints`, () =>
+      assert.equal(complaints({ ...nothing, ...change }).length, expected));
   }
 });

@@ -5,12 +5,21 @@ import type { Drain } from '../../../spec-schema/draft/schema.ts';
 
 const [url, drain, most] = process.argv.slice(2) as [string, Drain, string];
 let peak = 0;
-const sample = (): void => { peak = Math.max(peak, process.memoryUsage().rss); };
+const sample = (): void => {
+  peak = Math.max(peak, process.memoryUsage().rss);
+};
 setInterval(sample, 5).unref();
 
-const client = triggersClient(await connect({ url, token: 'canary-token-5f1e9a' }, { protocol: '2026-07-28' }));
+const client = triggersClient(
+  await connect({ url, token: 'canary-token-5f1e9a' }, { protocol: '2026-07-28' }),
+);
 const before = process.memoryUsage().rss;
-const subscription = client.subscribe({ select: [{ name: 'timer' }], key: 'k', drain, tuning: { backoff: { baseMs: 5, maxMs: 20 }, ackDelayMs: 5, waitMs: 0 } });
+const subscription = client.subscribe({
+  select: [{ name: 'timer' }],
+  key: 'k',
+  drain,
+  tuning: { backoff: { baseMs: 5, maxMs: 20 }, ackDelayMs: 5, waitMs: 0 },
+});
 let last = 0;
 let error: unknown;
 try {
@@ -28,5 +37,15 @@ try {
 }
 sample();
 await client.close();
-const { code, reason, message } = Object(error) as { code?: string; reason?: string; message?: string };
-process.stdout.write(JSON.stringify({ end: error === undefined ? 'all' : [code ?? message, reason].filter(Boolean).join(' '), last, grownMiB: Math.round((peak - before) / 2 ** 20) }));
+const { code, reason, message } = Object(error) as {
+  code?: string;
+  reason?: string;
+  message?: string;
+};
+process.stdout.write(
+  JSON.stringify({
+    end: error === undefined ? 'all' : [code ?? message, reason].filter(Boolean).join(' '),
+    last,
+    grownMiB: Math.round((peak - before) / 2 ** 20),
+  }),
+);

@@ -4,8 +4,12 @@ import { eventOf, OTHER_EPOCH, OTHER_ID, type Json } from './peer.ts';
 import { ALL, playAll, type Row } from './play.ts';
 
 /** The first delivery of every stream, and every result of a pull, with other members. */
-const first = (change: (delivery: Json) => object): Pick<Row, 'delivery'> => ({ delivery: (delivery, n) => (n === 1 ? { ...delivery, ...change(delivery) } : delivery) });
-const each = (change: (delivery: Json) => object): Pick<Row, 'delivery'> => ({ delivery: (delivery) => ({ ...delivery, ...change(delivery) }) });
+const first = (change: (delivery: Json) => object): Pick<Row, 'delivery'> => ({
+  delivery: (delivery, n) => (n === 1 ? { ...delivery, ...change(delivery) } : delivery),
+});
+const each = (change: (delivery: Json) => object): Pick<Row, 'delivery'> => ({
+  delivery: (delivery) => ({ ...delivery, ...change(delivery) }),
+});
 const events = (...sequences: Json[]): Json => sequences.map((sequence) => eventOf(sequence));
 const gap = (from: Json, to: Json, reason: Json = 'retention'): object => ({ from, to, reason });
 
@@ -28,7 +32,10 @@ const shapeless: readonly [string, object][] = [
   ['an event that is null', { events: [null] }],
   ['an event without an eventId', { events: [{ ...eventOf(1), eventId: undefined }] }],
   ['an event without data', { events: [{ ...eventOf(1), data: undefined }] }],
-  ['an event of yesterday at 25 o\'clock, in words', { events: [{ ...eventOf(1), timestamp: 'yesterday' }] }],
+  [
+    "an event of yesterday at 25 o'clock, in words",
+    { events: [{ ...eventOf(1), timestamp: 'yesterday' }] },
+  ],
   ['a gap from 0', { events: [], gaps: [gap(0, 2)] }],
   ['a gap without an end', { events: [], gaps: [gap(1, null)] }],
   ['a gap for no known reason', { events: [], gaps: [gap(1, 2, 'because')] }],
@@ -60,26 +67,134 @@ describe('numbers', { concurrent: true }, () => {
       { name, drains: ['stream'], ...first(() => members), always: 'peer_misbehaved delivery' },
       { name, drains: ['pull'], ...first(() => members), always: 'peer_misbehaved result' },
     ]),
-    ...unsound.map(([name, change]): Row => ({ name, ...first(change), always: 'peer_misbehaved delivery' })),
-    { name: 'begins after what was read', proves: 'recv-missing', ...first(() => ({ after: 3, events: events(4, 5) })), always: 'peer_misbehaved hole' },
-    { name: 'begins after what was read and has nothing', proves: 'recv-missing', ...first(() => ({ after: 3, events: [] })), always: 'peer_misbehaved hole' },
-    { name: 'a delivery of another subscription', ...first(() => ({ subscriptionId: OTHER_ID })), always: 'peer_misbehaved stale' },
-    { name: 'a delivery of another subscription in another epoch', ...first(() => ({ subscriptionId: OTHER_ID, epoch: OTHER_EPOCH })), always: 'peer_misbehaved stale' },
-    { name: 'a delivery under another key', ...first(() => ({ key: 'another' })), always: 'peer_misbehaved stale' },
-    { name: 'nothing to deliver, and yet there is something', ...each(() => ({ after: 0, events: [] })), always: 'peer_misbehaved stalled' },
-    { name: 'more to come, and it never comes', drains: ['pull'], ...each(() => ({ events: [], hasMore: true, nextPollMs: 0 })), always: 'peer_misbehaved stalled' },
-    { name: 'the same again for ever, and more to come', drains: ['pull'], ...each(() => ({ after: 0, events: events(1, 2), hasMore: true, nextPollMs: 0 })), always: 'peer_misbehaved stalled', read: ['1', '2'], healed: ALL },
-    { name: 'more than the window', drains: ['stream'], options: { window: { events: 1 } }, ...first(() => ({ events: events(1, 2) })), always: 'peer_misbehaved window' },
-    { name: 'hasMore where nothing is, and nothing where more is', drains: ['pull'], ...each(({ hasMore }) => ({ hasMore: !hasMore, nextPollMs: 0 })), always: 'peer_misbehaved stalled', read: ALL },
+    ...unsound.map(([name, change]): Row => ({
+      name,
+      ...first(change),
+      always: 'peer_misbehaved delivery',
+    })),
+    {
+      name: 'begins after what was read',
+      proves: 'recv-missing',
+      ...first(() => ({ after: 3, events: events(4, 5) })),
+      always: 'peer_misbehaved hole',
+    },
+    {
+      name: 'begins after what was read and has nothing',
+      proves: 'recv-missing',
+      ...first(() => ({ after: 3, events: [] })),
+      always: 'peer_misbehaved hole',
+    },
+    {
+      name: 'a delivery of another subscription',
+      ...first(() => ({ subscriptionId: OTHER_ID })),
+      always: 'peer_misbehaved stale',
+    },
+    {
+      name: 'a delivery of another subscription in another epoch',
+      ...first(() => ({ subscriptionId: OTHER_ID, epoch: OTHER_EPOCH })),
+      always: 'peer_misbehaved stale',
+    },
+    {
+      name: 'a delivery under another key',
+      ...first(() => ({ key: 'another' })),
+      always: 'peer_misbehaved stale',
+    },
+    {
+      name: 'nothing to deliver, and yet there is something',
+      ...each(() => ({ after: 0, events: [] })),
+      always: 'peer_misbehaved stalled',
+    },
+    {
+      name: 'more to come, and it never comes',
+      drains: ['pull'],
+      ...each(() => ({ events: [], hasMore: true, nextPollMs: 0 })),
+      always: 'peer_misbehaved stalled',
+    },
+    {
+      name: 'the same again for ever, and more to come',
+      drains: ['pull'],
+      ...each(() => ({ after: 0, events: events(1, 2), hasMore: true, nextPollMs: 0 })),
+      always: 'peer_misbehaved stalled',
+      read: ['1', '2'],
+      healed: ALL,
+    },
+    {
+      name: 'more than the window',
+      drains: ['stream'],
+      options: { window: { events: 1 } },
+      ...first(() => ({ events: events(1, 2) })),
+      always: 'peer_misbehaved window',
+    },
+    {
+      name: 'hasMore where nothing is, and nothing where more is',
+      drains: ['pull'],
+      ...each(({ hasMore }) => ({ hasMore: !hasMore, nextPollMs: 0 })),
+      always: 'peer_misbehaved stalled',
+      read: ALL,
+    },
 
-    { name: 'every delivery twice', proves: 'recv-duplicate', drains: ['stream'], delivery: (delivery) => [delivery, delivery], always: 'all' },
-    { name: 'everything from the beginning, every time', proves: 'recv-duplicate', delivery: (_delivery, _n, peer) => ({ ...peer.delivery(0, 100), hasMore: false, nextPollMs: 5 }), always: 'all' },
-    { name: 'overlapping by one', proves: 'recv-duplicate', ...each(({ after, events: sent, ...rest }) => ({ ...rest, ...(after > 0 ? { after: after - 1, events: [eventOf(after), ...sent] } : { after, events: sent }) })), always: 'all' },
-    { name: 'an old delivery in between', drains: ['stream'], delivery: (delivery, n, peer) => [delivery, ...(n > 1 ? [peer.delivery(0)] : [])], always: 'all' },
-    { name: 'counters that jump about', ...each(({ after, events: sent }) => ({ head: 1_000_000 + after, acked: after + sent.length })), always: 'peer_misbehaved stalled', read: ALL },
-    { name: 'a status that says it is suspended', ...each(() => ({ status: 'suspended' })), always: 'all' },
-    { name: 'members that nobody knows', proves: 'gen-ignore-unknown', ...each(() => ({ colour: 'red', gapsToo: [1], constructor: 1, toString: null })), always: 'all' },
+    {
+      name: 'every delivery twice',
+      proves: 'recv-duplicate',
+      drains: ['stream'],
+      delivery: (delivery) => [delivery, delivery],
+      always: 'all',
+    },
+    {
+      name: 'everything from the beginning, every time',
+      proves: 'recv-duplicate',
+      delivery: (_delivery, _n, peer) => ({
+        ...peer.delivery(0, 100),
+        hasMore: false,
+        nextPollMs: 5,
+      }),
+      always: 'all',
+    },
+    {
+      name: 'overlapping by one',
+      proves: 'recv-duplicate',
+      ...each(({ after, events: sent, ...rest }) => ({
+        ...rest,
+        ...(after > 0
+          ? { after: after - 1, events: [eventOf(after), ...sent] }
+          : { after, events: sent }),
+      })),
+      always: 'all',
+    },
+    {
+      name: 'an old delivery in between',
+      drains: ['stream'],
+      delivery: (delivery, n, peer) => [delivery, ...(n > 1 ? [peer.delivery(0)] : [])],
+      always: 'all',
+    },
+    {
+      name: 'counters that jump about',
+      ...each(({ after, events: sent }) => ({
+        head: 1_000_000 + after,
+        acked: after + sent.length,
+      })),
+      always: 'peer_misbehaved stalled',
+      read: ALL,
+    },
+    {
+      name: 'a status that says it is suspended',
+      ...each(() => ({ status: 'suspended' })),
+      always: 'all',
+    },
+    {
+      name: 'members that nobody knows',
+      proves: 'gen-ignore-unknown',
+      ...each(() => ({ colour: 'red', gapsToo: [1], constructor: 1, toString: null })),
+      always: 'all',
+    },
     { name: 'an empty list of gaps', ...each(() => ({ gaps: [] })), always: 'all' },
-    { name: 'one gap that is honest', ...each(({ after }) => (after === 0 ? { events: events(2), gaps: [gap(1, 1, 'redacted')] } : {})), always: 'all', read: ['1-1 redacted', ...ALL.slice(1)] },
+    {
+      name: 'one gap that is honest',
+      ...each(({ after }) =>
+        after === 0 ? { events: events(2), gaps: [gap(1, 1, 'redacted')] } : {},
+      ),
+      always: 'all',
+      read: ['1-1 redacted', ...ALL.slice(1)],
+    },
   ]);
 });

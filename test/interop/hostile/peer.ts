@@ -45,7 +45,12 @@ export interface Call {
   /** What a peer that keeps the protocol answers. */
   honest(): Promise<Json>;
   /** Answers by hand. */
-  send(status: number, type: string, body: string | Uint8Array, headers?: Readonly<Record<string, string>>): typeof ANSWERED;
+  send(
+    status: number,
+    type: string,
+    body: string | Uint8Array,
+    headers?: Readonly<Record<string, string>>,
+  ): typeof ANSWERED;
   /** Begins an event stream by hand. */
   events(): EventStream;
 }
@@ -76,7 +81,9 @@ export class EventStream {
     response.flushHeaders();
   }
 
-  get closed(): boolean { return this.#response.destroyed || this.#response.writableEnded; }
+  get closed(): boolean {
+    return this.#response.destroyed || this.#response.writableEnded;
+  }
 
   /** Waits for the other side to read. */
   async raw(bytes: string | Uint8Array): Promise<void> {
@@ -86,25 +93,51 @@ export class EventStream {
       this.#response.once('close', resolve);
     });
   }
-  message(message: object): Promise<void> { return this.raw(`event: message\ndata: ${JSON.stringify(message)}\n\n`); }
+  message(message: object): Promise<void> {
+    return this.raw(`event: message\ndata: ${JSON.stringify(message)}\n\n`);
+  }
   /** A notification that is tied to the request, unless `tag` says something else. */
   delivery(delivery: Json, tag: Json = this.#call.id): Promise<void> {
     return this.raw(`event: message\ndata: ${this.notification(delivery, tag)}\n\n`);
   }
   notification(delivery: Json, tag: Json = this.#call.id): string {
     this.#call.peer.noteSent(delivery);
-    return JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: { ...delivery, ...(tag === undefined ? {} : { _meta: { [REQUEST_TAG]: tag } }) } });
+    return JSON.stringify({
+      jsonrpc: '2.0',
+      method: 'notifications/triggers/delivery',
+      params: { ...delivery, ...(tag === undefined ? {} : { _meta: { [REQUEST_TAG]: tag } }) },
+    });
   }
-  result(result: object = {}): Promise<void> { return this.message({ jsonrpc: '2.0', id: this.#call.id, result: { resultType: 'complete', ...result } }); }
-  end(): typeof ANSWERED { this.#response.end(); return ANSWERED; }
+  result(result: object = {}): Promise<void> {
+    return this.message({
+      jsonrpc: '2.0',
+      id: this.#call.id,
+      result: { resultType: 'complete', ...result },
+    });
+  }
+  end(): typeof ANSWERED {
+    this.#response.end();
+    return ANSWERED;
+  }
   /** Cuts the connection without an end. */
-  cut(): typeof ANSWERED { this.#response.destroy(); return ANSWERED; }
+  cut(): typeof ANSWERED {
+    this.#response.destroy();
+    return ANSWERED;
+  }
 }
 
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
+export const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 
-export const eventOf = (sequence: Json, life = ''): Json =>
-  ({ sequence, eventId: `event-${life}${sequence}`, name: 'timer', timestamp: '2026-01-01T00:00:00.000Z', data: { sequence } });
+export const eventOf = (sequence: Json, life = ''): Json => ({
+  sequence,
+  eventId: `event-${life}${sequence}`,
+  name: 'timer',
+  timestamp: '2026-01-01T00:00:00.000Z',
+  data: { sequence },
+});
 
 function moreAfter({ after, events, head }: Json): object {
   const hasMore = after + events?.length < head;
@@ -130,7 +163,8 @@ export class HostilePeer {
   /** The highest number that was sent, per epoch. */
   readonly sent = new Map<string, number>();
   /** What the client acknowledged, and how far had been sent by then. */
-  readonly said: { readonly epoch: string; readonly sequence: number; readonly sent: number }[] = [];
+  readonly said: { readonly epoch: string; readonly sequence: number; readonly sent: number }[] =
+    [];
   /** Every request, as method names. */
   readonly requests: string[] = [];
 
@@ -141,18 +175,28 @@ export class HostilePeer {
 
   static async start(wrong: Wrong = {}): Promise<HostilePeer> {
     const peer = new HostilePeer(wrong);
-    await new Promise<void>((resolve) => { peer.#server.listen(0, '127.0.0.1', resolve); });
+    await new Promise<void>((resolve) => {
+      peer.#server.listen(0, '127.0.0.1', resolve);
+    });
     return peer;
   }
 
-  get port(): number { return (this.#server.address() as AddressInfo).port; }
-  get url(): string { return `http://127.0.0.1:${this.port}/mcp`; }
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+  get url(): string {
+    return `http://127.0.0.1:${this.port}/mcp`;
+  }
   /** How often a method was called. */
-  count(method: string): number { return this.#counts.get(method) ?? 0; }
+  count(method: string): number {
+    return this.#counts.get(method) ?? 0;
+  }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
-    await new Promise((resolve) => { this.#server.close(resolve); });
+    await new Promise((resolve) => {
+      this.#server.close(resolve);
+    });
   }
 
   /** The log as another one, or in another life. */
@@ -164,24 +208,62 @@ export class HostilePeer {
   }
 
   noteSent({ epoch, after, events, gaps }: Json): void {
-    const numbers = [...[events].flat().map((event: Json) => event?.sequence), ...[gaps].flat().map((gap: Json) => gap?.to), after].filter((one) => Number.isSafeInteger(one)) as number[];
+    const numbers = [
+      ...[events].flat().map((event: Json) => event?.sequence),
+      ...[gaps].flat().map((gap: Json) => gap?.to),
+      after,
+    ].filter((one) => Number.isSafeInteger(one)) as number[];
     this.sent.set(epoch, Math.max(this.sent.get(epoch) ?? 0, ...numbers));
   }
 
   subscription(): Json {
     const { id, epoch, key, head, acked, ttlMs, renewAfterMs } = this;
     return {
-      subscriptionId: id, etag: `${epoch.slice(0, 8)}-1`, epoch, key, select: [{ name: 'timer' }], status: 'active', ttlMs, renewAfterMs,
-      expiresAt: ttlMs === null ? null : '2030-01-01T00:00:00.000Z', head, acked, oldest: 1, retention: { maxAgeMs: 1000, maxEvents: 10 }, onFailure: 'suspend',
+      subscriptionId: id,
+      etag: `${epoch.slice(0, 8)}-1`,
+      epoch,
+      key,
+      select: [{ name: 'timer' }],
+      status: 'active',
+      ttlMs,
+      renewAfterMs,
+      expiresAt: ttlMs === null ? null : '2030-01-01T00:00:00.000Z',
+      head,
+      acked,
+      oldest: 1,
+      retention: { maxAgeMs: 1000, maxEvents: 10 },
+      onFailure: 'suspend',
       createdAt: '2026-01-01T00:00:00.000Z',
-      ...(this.callback ? { callback: { origin: new URL(this.callback.url).origin, verifiedAt: '2026-01-01T00:00:00.000Z', health: { attempts: 0 } } } : {}),
+      ...(this.callback
+        ? {
+            callback: {
+              origin: new URL(this.callback.url).origin,
+              verifiedAt: '2026-01-01T00:00:00.000Z',
+              health: { attempts: 0 },
+            },
+          }
+        : {}),
     };
   }
 
   delivery(after: number, max = BATCH): Json {
     const { id, epoch, key, head, acked } = this;
-    const events = Array.from({ length: Math.max(0, Math.min(head, after + max) - after) }, (_, n) => eventOf(after + 1 + n, this.life));
-    return { subscriptionId: id, key, epoch, after, events, head, acked, etag: 'etag-1', status: 'active', expiresAt: null };
+    const events = Array.from(
+      { length: Math.max(0, Math.min(head, after + max) - after) },
+      (_, n) => eventOf(after + 1 + n, this.life),
+    );
+    return {
+      subscriptionId: id,
+      key,
+      epoch,
+      after,
+      events,
+      head,
+      acked,
+      etag: 'etag-1',
+      status: 'active',
+      expiresAt: null,
+    };
   }
 
   #check({ epoch, sequence }: Json): void {
@@ -197,20 +279,36 @@ export class HostilePeer {
   }
 
   #find({ subscriptionId }: Json): void {
-    if (!this.created || subscriptionId !== this.id) throw new Refused(-32023, { kind: 'subscription' });
+    if (!this.created || subscriptionId !== this.id)
+      throw new Refused(-32023, { kind: 'subscription' });
   }
 
-  #isWrong(n: number): boolean { return n <= (this.#wrong.times ?? Infinity); }
+  #isWrong(n: number): boolean {
+    return n <= (this.#wrong.times ?? Infinity);
+  }
 
   #deliveries(call: Call, delivery: Json, n: number): Json[] {
-    const changed = this.#wrong.delivery && this.#isWrong(call.n) ? this.#wrong.delivery(delivery, n, this) : delivery;
+    const changed =
+      this.#wrong.delivery && this.#isWrong(call.n)
+        ? this.#wrong.delivery(delivery, n, this)
+        : delivery;
     return [changed].flat();
   }
 
   /** What a peer does that keeps the protocol. */
   readonly #methods: Readonly<Record<string, Hook>> = {
-    'server/discover': ({ n }) => ({ supportedVersions: ['2026-07-28'], capabilities: this.#capabilities('extensions', n), serverInfo: { name: 'raw', version: '1' }, ttlMs: 0, cacheScope: 'private' }),
-    initialize: ({ n }) => ({ protocolVersion: '2025-11-25', capabilities: this.#capabilities('experimental', n), serverInfo: { name: 'raw', version: '1' } }),
+    'server/discover': ({ n }) => ({
+      supportedVersions: ['2026-07-28'],
+      capabilities: this.#capabilities('extensions', n),
+      serverInfo: { name: 'raw', version: '1' },
+      ttlMs: 0,
+      cacheScope: 'private',
+    }),
+    initialize: ({ n }) => ({
+      protocolVersion: '2025-11-25',
+      capabilities: this.#capabilities('experimental', n),
+      serverInfo: { name: 'raw', version: '1' },
+    }),
     'triggers/list': () => ({ triggers: [], etag: 'list-1', ttlMs: 1000, cacheScope: 'private' }),
     'triggers/subscriptions': () => ({ subscriptions: this.created ? [this.subscription()] : [] }),
     'triggers/subscribe': ({ params }) => {
@@ -233,12 +331,18 @@ export class HostilePeer {
       return { epoch: this.epoch, acked: this.acked, head: this.head };
     },
     'triggers/pull': async (call) => {
-      const { params: { after, ack, maxEvents = 100, waitMs = 0, ...params } } = call;
+      const {
+        params: { after, ack, maxEvents = 100, waitMs = 0, ...params },
+      } = call;
       this.#find(params);
       if (ack) this.#hear(ack);
       if (after) this.#check(after);
       const from = after?.sequence ?? this.acked;
-      for (const until = Date.now() + waitMs; this.head <= from && Date.now() < until && !call.response.destroyed;) await pause(5);
+      for (
+        const until = Date.now() + waitMs;
+        this.head <= from && Date.now() < until && !call.response.destroyed;
+      )
+        await pause(5);
       const delivery = this.delivery(from, Math.min(maxEvents, BATCH));
       const [result] = this.#deliveries(call, { ...delivery, ...moreAfter(delivery) }, 1);
       this.noteSent(result);
@@ -252,7 +356,10 @@ export class HostilePeer {
       let cursor = params.after?.sequence ?? this.acked;
       for (let n = 1; !stream.closed && this.created; n++) {
         const inFlight = cursor - Math.max(this.acked, params.after?.sequence ?? 0);
-        const delivery = this.delivery(cursor, Math.max(0, Math.min(BATCH, (params.window?.events ?? BATCH) - inFlight)));
+        const delivery = this.delivery(
+          cursor,
+          Math.max(0, Math.min(BATCH, (params.window?.events ?? BATCH) - inFlight)),
+        );
         for (const one of this.#deliveries(call, delivery, n)) await stream.delivery(one);
         cursor += delivery.events.length;
         await pause(delivery.events.length > 0 ? 1 : HEARTBEAT_MS);
@@ -277,36 +384,65 @@ export class HostilePeer {
       return; // The client has gone.
     }
     // A stream of its own, and the end of a session, are offered to nobody unless a row says so.
-    const message = request.method === 'POST' ? JSON.parse(body) as Json : { method: request.method, id: null, params: {} };
+    const message =
+      request.method === 'POST'
+        ? (JSON.parse(body) as Json)
+        : { method: request.method, id: null, params: {} };
     const { method, id, params } = message;
     const n = this.count(method) + 1;
     this.#counts.set(method, n);
     this.requests.push(method);
     const send: Call['send'] = (status, type, text, headers = {}) => {
-      response.writeHead(status, { ...(type === '' ? {} : { 'content-type': type }), ...headers }).end(text);
+      response
+        .writeHead(status, { ...(type === '' ? {} : { 'content-type': type }), ...headers })
+        .end(text);
       return ANSWERED;
     };
     const call: Call = {
-      method, id, params: params ?? {}, n, peer: this, headers: request.headers, response, send,
+      method,
+      id,
+      params: params ?? {},
+      n,
+      peer: this,
+      headers: request.headers,
+      response,
+      send,
       honest: async () => this.#methods[method]!(call),
       events: () => new EventStream(response, { id, peer: this }),
     };
     const hook = this.#wrong.calls?.[method];
     try {
       if (hook && this.#isWrong(n)) return void this.#reply(call, await hook(call));
-      if (request.method !== 'POST') return void send(request.method === 'DELETE' ? 200 : 405, 'text/plain', '');
+      if (request.method !== 'POST')
+        return void send(request.method === 'DELETE' ? 200 : 405, 'text/plain', '');
       if (id === undefined) return void send(202, 'text/plain', '');
       if (!this.#methods[method]) throw new Refused(-32601);
       this.#reply(call, await call.honest());
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       const { code, data, message: words } = error;
-      send(200, 'application/json', JSON.stringify({ jsonrpc: '2.0', id, error: { ...(code === undefined ? {} : { code }), message: words, ...(data === undefined ? {} : { data }) } }));
+      send(
+        200,
+        'application/json',
+        JSON.stringify({
+          jsonrpc: '2.0',
+          id,
+          error: {
+            ...(code === undefined ? {} : { code }),
+            message: words,
+            ...(data === undefined ? {} : { data }),
+          },
+        }),
+      );
     }
   }
 
   #reply({ id, send }: Call, result: Json): void {
     if (result === ANSWERED) return;
-    send(200, 'application/json', JSON.stringify({ jsonrpc: '2.0', id, result: { resultType: 'complete', ...result } }));
+    send(
+      200,
+      'application/json',
+      JSON.stringify({ jsonrpc: '2.0', id, result: { resultType: 'complete', ...result } }),
+    );
   }
 }

@@ -8,7 +8,12 @@ import { inspect } from 'node:util';
 import type { Drain } from '../../../spec-schema/draft/schema.ts';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect, type Connection } from '../../../src/client/sdk/connection.ts';
-import type { Item, SubscribeOptions, SubscriptionState, Tuning } from '../../../src/client/options.ts';
+import type {
+  Item,
+  SubscribeOptions,
+  SubscriptionState,
+  Tuning,
+} from '../../../src/client/options.ts';
 import { LocalError, WireError } from '../../../src/protocol/wire/errors.ts';
 import { RemoteError } from '../../../src/protocol/wire/remote-error.ts';
 import { words } from '../../client/support.ts';
@@ -57,7 +62,13 @@ export interface Transcript {
 export const TOKEN = 'canary-token-5f1e9a';
 export const ALL: readonly string[] = Array.from({ length: EVENTS }, (_, n) => `${n + 1}`);
 /** So that a failure takes milliseconds. */
-const FAST: Tuning = { backoff: { baseMs: 5, maxMs: 40 }, waitMs: 100, silenceMs: 60_000, checkMs: 100, ackDelayMs: 5 };
+const FAST: Tuning = {
+  backoff: { baseMs: 5, maxMs: 40 },
+  waitMs: 100,
+  silenceMs: 60_000,
+  checkMs: 100,
+  ackDelayMs: 5,
+};
 /** So often the same complaint is heard before it counts as the last word. */
 const WAITS_ENOUGH = 3;
 /** A peer that has come to its senses is given so much more time than one that is wrong for ever: on a busy machine it needs it. */
@@ -71,14 +82,25 @@ export const PATIENCE_MS = 90_000;
 
 /** An error in one line. */
 export function wordsOf(error: unknown): string {
-  if (error instanceof LocalError) return error.reason === undefined ? error.code : `${error.code} ${error.reason}`;
-  if (error instanceof WireError) return [error.name, (error.data as { kind?: string } | undefined)?.kind].filter(Boolean).join(' ');
+  if (error instanceof LocalError)
+    return error.reason === undefined ? error.code : `${error.code} ${error.reason}`;
+  if (error instanceof WireError)
+    return [error.name, (error.data as { kind?: string } | undefined)?.kind]
+      .filter(Boolean)
+      .join(' ');
   if (error instanceof RemoteError) return `RemoteError ${error.code}`;
   return error === undefined ? 'no error' : `untyped: ${inspect(error)}`;
 }
 
 /** Whatever the row is about: what may never be. Empty = nothing to complain about. */
-export function complaints({ items, error, waits, peer: { said } }: Pick<Transcript, 'items' | 'error' | 'waits'> & { readonly peer: Pick<HostilePeer, 'said'> }): string[] {
+export function complaints({
+  items,
+  error,
+  waits,
+  peer: { said },
+}: Pick<Transcript, 'items' | 'error' | 'waits'> & {
+  readonly peer: Pick<HostilePeer, 'said'>;
+}): string[] {
   const found: string[] = [];
   let last: { epoch: string; sequence: number } | undefined;
   const read = new Map<string, number>();
@@ -89,32 +111,50 @@ export function complaints({ items, error, waits, peer: { said } }: Pick<Transcr
     }
     const { epoch, sequence } = item.position;
     const first = item.type === 'gap' ? item.gap.from : item.event.sequence;
-    if (last && (epoch !== last.epoch || first !== last.sequence + 1)) found.push(`${first} of ${epoch} after ${last.sequence} of ${last.epoch}`);
+    if (last && (epoch !== last.epoch || first !== last.sequence + 1))
+      found.push(`${first} of ${epoch} after ${last.sequence} of ${last.epoch}`);
     last = { epoch, sequence };
     read.set(epoch, Math.max(read.get(epoch) ?? 0, sequence));
   }
   const ids = items.flatMap((item) => (item.type === 'event' ? [item.event.eventId] : []));
   if (new Set(ids).size < ids.length) found.push(`an event twice: ${ids.join(' ')}`);
   for (const { epoch, sequence, sent } of said) {
-    if (sequence > sent) found.push(`acknowledged ${sequence} of ${epoch}, of which ${sent} was sent`);
-    if (sequence > (read.get(epoch) ?? 0)) found.push(`acknowledged ${sequence} of ${epoch}, of which the application had ${read.get(epoch) ?? 0}`);
+    if (sequence > sent)
+      found.push(`acknowledged ${sequence} of ${epoch}, of which ${sent} was sent`);
+    if (sequence > (read.get(epoch) ?? 0))
+      found.push(
+        `acknowledged ${sequence} of ${epoch}, of which the application had ${read.get(epoch) ?? 0}`,
+      );
   }
   for (const one of [error, ...waits.map((wait) => wait.error)]) {
     if (wordsOf(one).startsWith('untyped')) found.push(wordsOf(one));
-    if (inspect(one, { depth: 12, showHidden: true, maxStringLength: null }).includes(TOKEN)) found.push(`the token is in an error: ${wordsOf(one)}`);
+    if (inspect(one, { depth: 12, showHidden: true, maxStringLength: null }).includes(TOKEN))
+      found.push(`the token is in an error: ${wordsOf(one)}`);
   }
   return found;
 }
 
 /** Runs the client until it is clear what it makes of this. */
-export async function play(given: Row, drain: Drain, era: Era, times = given.times): Promise<Transcript> {
+export async function play(
+  given: Row,
+  drain: Drain,
+  era: Era,
+  times = given.times,
+): Promise<Transcript> {
   const row = times === undefined ? given : patient({ ...given, times });
   await using peer = await HostilePeer.start(row);
-  const transcript = { items: [] as Item[], error: undefined as unknown, waits: [] as { error: unknown; delayMs: number }[], peer };
+  const transcript = {
+    items: [] as Item[],
+    error: undefined as unknown,
+    waits: [] as { error: unknown; delayMs: number }[],
+    peer,
+  };
   const enough = new AbortController();
   const startedAt = performance.now();
   try {
-    await within(follow(row, drain, era, transcript, times === undefined ? alwaysOf(row, era) : 'all', enough));
+    await within(
+      follow(row, drain, era, transcript, times === undefined ? alwaysOf(row, era) : 'all', enough),
+    );
   } catch (thrown) {
     enough.abort();
     transcript.error = thrown;
@@ -127,26 +167,51 @@ function patient(row: Row): Row {
   return {
     ...row,
     ...(timeoutMs === undefined ? {} : { timeoutMs: timeoutMs * HEALING_FACTOR }),
-    tuning: { ...tuning, ...(tuning.silenceMs === undefined ? {} : { silenceMs: tuning.silenceMs * HEALING_FACTOR }) },
+    tuning: {
+      ...tuning,
+      ...(tuning.silenceMs === undefined ? {} : { silenceMs: tuning.silenceMs * HEALING_FACTOR }),
+    },
   };
 }
 
-async function follow(row: Row, drain: Drain, era: Era, { items, waits, peer }: Pick<Transcript, 'peer'> & { readonly items: Item[]; readonly waits: { error: unknown; delayMs: number }[] }, expected: string, enough: AbortController): Promise<void> {
+async function follow(
+  row: Row,
+  drain: Drain,
+  era: Era,
+  {
+    items,
+    waits,
+    peer,
+  }: Pick<Transcript, 'peer'> & {
+    readonly items: Item[];
+    readonly waits: { error: unknown; delayMs: number }[];
+  },
+  expected: string,
+  enough: AbortController,
+): Promise<void> {
   const client = triggersClient(await greeted(row, era, peer.url));
   const onState = (state: SubscriptionState): void => {
     if (state.phase !== 'waiting') return;
     waits.push(state);
     const wanted = expected.startsWith('waits ') ? expected.slice(6) : undefined;
-    if (waits.filter((wait) => wordsOf(wait.error) === wanted).length >= WAITS_ENOUGH) enough.abort();
+    if (waits.filter((wait) => wordsOf(wait.error) === wanted).length >= WAITS_ENOUGH)
+      enough.abort();
   };
   try {
     const subscription = client.subscribe({
-      select: [{ name: 'timer' }], key: 'k', drain, ...row.options, signal: enough.signal, onState, tuning: { ...FAST, ...row.tuning },
+      select: [{ name: 'timer' }],
+      key: 'k',
+      drain,
+      ...row.options,
+      signal: enough.signal,
+      onState,
+      tuning: { ...FAST, ...row.tuning },
     });
     try {
       for await (const item of subscription) {
         items.push(item);
-        if ('position' in item && item.position.sequence >= EVENTS) setTimeout(() => enough.abort(), expected === 'all' ? LINGER_MS : OVERDUE_MS).unref();
+        if ('position' in item && item.position.sequence >= EVENTS)
+          setTimeout(() => enough.abort(), expected === 'all' ? LINGER_MS : OVERDUE_MS).unref();
       }
     } finally {
       await subscription.close().catch(() => undefined);
@@ -160,19 +225,25 @@ async function follow(row: Row, drain: Drain, era: Era, { items, waits, peer }: 
 async function greeted(row: Row, protocol: Era, url: string): Promise<Connection> {
   for (;;) {
     try {
-      return await connect({ url, token: TOKEN }, { protocol, timeoutMs: row.timeoutMs ?? PATIENCE_MS });
+      return await connect(
+        { url, token: TOKEN },
+        { protocol, timeoutMs: row.timeoutMs ?? PATIENCE_MS },
+      );
     } catch (error) {
       if (row.always === 'timeout' || wordsOf(error) !== 'timeout') throw error;
     }
   }
 }
 
-const alwaysOf = ({ always }: Row, era: Era): string => (typeof always === 'string' ? always : always[era]);
+const alwaysOf = ({ always }: Row, era: Era): string =>
+  typeof always === 'string' ? always : always[era];
 
 /** A hang is a failure with a name. */
 export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => { timer = setTimeout(() => reject(new Error('the client hangs')), ms); });
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('the client hangs')), ms);
+  });
   try {
     return await Promise.race([promise, late]);
   } finally {
@@ -181,15 +252,28 @@ export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<
 }
 
 /** Fails unless the transcript is what the row says, `always` as it is, or once. */
-export function judge(row: Row, transcript: Transcript, once: boolean, era: Era = '2026-07-28'): void {
+export function judge(
+  row: Row,
+  transcript: Transcript,
+  once: boolean,
+  era: Era = '2026-07-28',
+): void {
   const { items, error, waits } = transcript;
   assert.deepEqual(complaints(transcript), []);
   const expected = once ? 'all' : alwaysOf(row, era);
-  const end = expected.startsWith('waits ') ? `waits ${waits.map((wait) => wordsOf(wait.error)).find((one) => `waits ${one}` === expected) ?? wordsOf(error)}` : error === undefined ? 'all' : wordsOf(error);
-  const expectedRead = once ? (row.healed || ALL) : (row.read ?? (expected === 'all' ? ALL : []));
+  const end = expected.startsWith('waits ')
+    ? `waits ${waits.map((wait) => wordsOf(wait.error)).find((one) => `waits ${one}` === expected) ?? wordsOf(error)}`
+    : error === undefined
+      ? 'all'
+      : wordsOf(error);
+  const expectedRead = once ? row.healed || ALL : (row.read ?? (expected === 'all' ? ALL : []));
   const read = expectedRead === 'some' ? words(items) : expectedRead;
   const waited = waits.map((wait) => wordsOf(wait.error)).join(', ');
-  assert.deepEqual({ end, read: words(items) }, { end: expected, read: [...read] }, `waited for: ${waited || 'nothing'}`);
+  assert.deepEqual(
+    { end, read: words(items) },
+    { end: expected, read: [...read] },
+    `waited for: ${waited || 'nothing'}`,
+  );
   row.also?.(transcript);
 }
 
@@ -200,9 +284,11 @@ export function playAll(rows: readonly Row[]): void {
       for (const drain of row.drains ?? ['stream', 'pull']) {
         const where = `${row.proves ? `[${row.proves}] ` : ''}${row.name}; ${drain}${row.eras ? `, ${era}` : ''}`;
         const always = alwaysOf(row, era);
-        test(`${where} → ${always}`, async () => judge(row, await play(row, drain, era), false, era));
+        test(`${where} → ${always}`, async () =>
+          judge(row, await play(row, drain, era), false, era));
         if (always !== 'all' && row.healed !== false) {
-          test(`${where}, once → everything`, async () => judge(row, await play(row, drain, era, row.times ?? 1), true, era));
+          test(`${where}, once → everything`, async () =>
+            judge(row, await play(row, drain, era, row.times ?? 1), true, era));
         }
       }
     }

@@ -44,7 +44,8 @@ function memoryStore(): Store {
   const find = async (key: string) => structuredClone(records.get(key));
   return {
     get: find,
-    getById: async (id) => structuredClone([...records.values()].find((record) => record.id === id)),
+    getById: async (id) =>
+      structuredClone([...records.values()].find((record) => record.id === id)),
     set: async (record) => void records.set(record.key, structuredClone(record)),
     update: async (key, patch) => {
       const record = records.get(key);
@@ -71,18 +72,31 @@ export async function startAiSdk(): Promise<AiSdk> {
     const post: Post = { headers: request.headers, body, kind: kindOf(body), status: undefined };
     application.posts.push(post);
     const instead = application.inFront(post);
-    const response = instead === undefined ? await handler(new Request(request.url, { method: request.method, headers: request.headers, body })) : new Response(null, { status: instead });
+    const response =
+      instead === undefined
+        ? await handler(
+            new Request(request.url, { method: request.method, headers: request.headers, body }),
+          )
+        : new Response(null, { status: instead });
     Object.assign(post, { status: response.status });
     return response;
   });
   const application: AiSdk = {
-    store, callbackUrl: `${hook.origin}/mcp-events`,
-    posts: [], received: [], gaps: [], terminations: [],
+    store,
+    callbackUrl: `${hook.origin}/mcp-events`,
+    posts: [],
+    received: [],
+    gaps: [],
+    terminations: [],
     inFront: () => undefined,
     onEvent: async () => undefined,
     async connect(url, token, era = '2026-07-28') {
       const client = await createMCPClient({
-        transport: { type: 'http', url: String(url), headers: { authorization: `Bearer ${token}` } },
+        transport: {
+          type: 'http',
+          url: String(url),
+          headers: { authorization: `Bearer ${token}` },
+        },
         protocolVersionDiscovery: era === '2026-07-28',
         experimental_events: { store },
       });

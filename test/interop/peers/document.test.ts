@@ -7,10 +7,19 @@ import { describe, test } from 'vitest';
 import { declaredRows, hasStaleRegister, matrix, stale } from '../../../scripts/interop.ts';
 import type { VersionedRow } from './matrix.ts';
 
-const row = (peer: string, more: Partial<VersionedRow> = {}): VersionedRow => ({ peer, version: '1.0.0', role: 'client', drain: 'pull', exercised: 'order', ...more });
-const document = (table: string) => `# A document\n\n<!-- matrix -->\n\n${table}\n\n<!-- /matrix -->\n`;
+const row = (peer: string, more: Partial<VersionedRow> = {}): VersionedRow => ({
+  peer,
+  version: '1.0.0',
+  role: 'client',
+  drain: 'pull',
+  exercised: 'order',
+  ...more,
+});
+const document = (table: string) =>
+  `# A document\n\n<!-- matrix -->\n\n${table}\n\n<!-- /matrix -->\n`;
 
-const written = (): Promise<string> => readFile(join(import.meta.dirname, '../../../docs/interop.md'), 'utf8');
+const written = (): Promise<string> =>
+  readFile(join(import.meta.dirname, '../../../docs/interop.md'), 'utf8');
 
 describe('the register of docs/interop.md', () => {
   test('is the register of the tests', async () => {
@@ -27,7 +36,10 @@ describe('the matrix of docs/interop.md', () => {
 
   test('is sorted, and says what came of each row', () => {
     const rows = [row('b'), row('a', { era: '2026-07-28' }), row('a', { exercised: 'a | b' })];
-    const table = matrix(rows, [{ ...rows[0]!, passed: true, saw: 'all | in order' }, { ...rows[1]!, passed: false }]);
+    const table = matrix(rows, [
+      { ...rows[0]!, passed: true, saw: 'all | in order' },
+      { ...rows[1]!, passed: false },
+    ]);
     assert.deepEqual(table.split('\n').slice(2), [
       '| `a` | 1.0.0 | client | 2026-07-28 | pull | order | **failed** |',
       '| `a` | 1.0.0 | client | any | pull | a \\| b | did not run |',
@@ -38,9 +50,18 @@ describe('the matrix of docs/interop.md', () => {
 
   test('is stale with another version, with a row too many or too few, and with one twice', () => {
     const table = document(matrix([row('a')], []));
-    assert.deepEqual(stale(table, [row('a', { version: '1.0.1' })]), ['no such row: `a` | 1.0.1 | client | any | pull | order', 'no test declares: `a` | 1.0.0 | client | any | pull | order']);
-    assert.deepEqual(stale(table, []), ['no test declares: `a` | 1.0.0 | client | any | pull | order']);
-    assert.deepEqual(stale(table, [row('a'), row('a')]), ['declared by two tests: `a` | 1.0.0 | client | any | pull | order']);
-    assert.deepEqual(stale(document(matrix([row('a'), row('a')], [])), [row('a')]), ['stands there twice: `a` | 1.0.0 | client | any | pull | order']);
+    assert.deepEqual(stale(table, [row('a', { version: '1.0.1' })]), [
+      'no such row: `a` | 1.0.1 | client | any | pull | order',
+      'no test declares: `a` | 1.0.0 | client | any | pull | order',
+    ]);
+    assert.deepEqual(stale(table, []), [
+      'no test declares: `a` | 1.0.0 | client | any | pull | order',
+    ]);
+    assert.deepEqual(stale(table, [row('a'), row('a')]), [
+      'declared by two tests: `a` | 1.0.0 | client | any | pull | order',
+    ]);
+    assert.deepEqual(stale(document(matrix([row('a'), row('a')], [])), [row('a')]), [
+      'stands there twice: `a` | 1.0.0 | client | any | pull | order',
+    ]);
   });
 });

@@ -1,7 +1,16 @@
 /** Our client as an application uses it, following one thing on somebody else's server: what it was given, as words, and what it was promised. */
 import { generateKeyPairSync } from 'node:crypto';
 import {
-  connect, memoryLedger, triggersClient, type Connection, type FollowedEvent, type FollowGuarantee, type Following, type FollowItem, type FollowOptions, type RungChange,
+  connect,
+  memoryLedger,
+  triggersClient,
+  type Connection,
+  type FollowedEvent,
+  type FollowGuarantee,
+  type Following,
+  type FollowItem,
+  type FollowOptions,
+  type RungChange,
 } from 'mcp-triggers-experimental/client';
 import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
 import { freePort } from '../../../scripts/demo/server-process.ts';
@@ -30,9 +39,16 @@ export interface FollowerOptions extends Omit<FollowOptions, 'tuning'> {
 /** Looks often, and is back soon after a server has died. */
 const TUNING = { backoff: { baseMs: 20, maxMs: 200 }, pollMs: 50, pollFloorMs: 10, reprobeMs: 100 };
 
-export async function follow(target: Target, { pollMs = TUNING.pollMs, ...options }: FollowerOptions): Promise<Follower> {
+export async function follow(
+  target: Target,
+  { pollMs = TUNING.pollMs, ...options }: FollowerOptions,
+): Promise<Follower> {
   const connection = await connect(target);
-  const following = triggersClient(connection).follow({ ledger: memoryLedger(), ...options, tuning: { ...TUNING, pollMs } });
+  const following = triggersClient(connection).follow({
+    ledger: memoryLedger(),
+    ...options,
+    tuning: { ...TUNING, pollMs },
+  });
   const items: Follower['items'] = [];
   const changes: RungChange[] = [];
   let over: { readonly error?: unknown } | undefined;
@@ -41,14 +57,22 @@ export async function follow(target: Target, { pollMs = TUNING.pollMs, ...option
       if (item.type === 'mode') changes.push(item);
       else items.push(item);
     }
-  })().then(() => (over = {}), (error: unknown) => (over = { error }));
-  const until = (what: string, met: () => boolean): Promise<unknown> => eventually(what, () => {
-    if (over) throw new Error(`It is over before: ${what}`, { cause: over.error });
-    return met();
-  });
+  })().then(
+    () => (over = {}),
+    (error: unknown) => (over = { error }),
+  );
+  const until = (what: string, met: () => boolean): Promise<unknown> =>
+    eventually(what, () => {
+      if (over) throw new Error(`It is over before: ${what}`, { cause: over.error });
+      return met();
+    });
   return {
-    connection, following, items, changes,
-    stands: async (rung) => void (await until(`it stands on ${rung}`, () => following.guarantee?.mode === rung)),
+    connection,
+    following,
+    items,
+    changes,
+    stands: async (rung) =>
+      void (await until(`it stands on ${rung}`, () => following.guarantee?.mode === rung)),
     given: async (what, fits) => void (await until(what, () => items.some(fits))),
     async [Symbol.asyncDispose]() {
       await following.close().catch(() => undefined);
@@ -68,7 +92,9 @@ export interface Mortal<S> extends AsyncDisposable {
 }
 
 /** `start`: with the port that it had before, if it had one. */
-export async function mortal<S extends AsyncDisposable & { readonly url: string }>(start: (at: { readonly port?: number }) => Promise<S>): Promise<Mortal<S>> {
+export async function mortal<S extends AsyncDisposable & { readonly url: string }>(
+  start: (at: { readonly port?: number }) => Promise<S>,
+): Promise<Mortal<S>> {
   let now = await start({});
   let lives = true;
   const { url } = now;
@@ -77,8 +103,11 @@ export async function mortal<S extends AsyncDisposable & { readonly url: string 
     lives = false;
   };
   return {
-    url, dies,
-    get now() { return now; },
+    url,
+    dies,
+    get now() {
+      return now;
+    },
     async returns() {
       now = await start({ port: Number(new URL(url).port) });
       lives = true;
@@ -92,7 +121,8 @@ export const promised = ({ mode: rung, order, loss, gaps, numbers }: FollowGuara
   `\`${rung}\`: order ${order}, loss ${loss}, gaps ${gaps}, numbers of the ${numbers}`;
 
 /** Changes of rung as words: `chosen listen`, `downgraded read`. */
-export const told = ({ changes }: Follower): string[] => changes.map(({ reason, to }) => `${reason} ${to.mode}`);
+export const told = ({ changes }: Follower): string[] =>
+  changes.map(({ reason, to }) => `${reason} ${to.mode}`);
 
 export const isEvent = (item: FollowItem): item is FollowedEvent => item.type === 'event';
 
@@ -106,15 +136,26 @@ export interface Hook extends AsyncDisposable {
 
 /** On a port of its own. `publicOrigin`: what it is called by those that reach it through a proxy. */
 export async function startHook(publicOrigin?: string): Promise<Hook> {
-  const serve = (port: number): Promise<Loopback> => serveFetch((request) => receiver.fetch(request), port);
+  const serve = (port: number): Promise<Loopback> =>
+    serveFetch((request) => receiver.fetch(request), port);
   const port = await freePort();
   const origin = `http://127.0.0.1:${port}`;
   const called = publicOrigin ?? origin;
-  const receiver = createReceiver({ endpoint: `${called}/callback`, issuer: called, signingKey: generateKeyPairSync('ed25519').privateKey });
+  const receiver = createReceiver({
+    endpoint: `${called}/callback`,
+    issuer: called,
+    signingKey: generateKeyPairSync('ed25519').privateKey,
+  });
   let loopback: Loopback | undefined = await serve(port);
   const stop = async (): Promise<void> => {
     await loopback?.[Symbol.asyncDispose]();
     loopback = undefined;
   };
-  return { receiver, origin, stop, start: async () => void (loopback = await serve(port)), [Symbol.asyncDispose]: stop };
+  return {
+    receiver,
+    origin,
+    stop,
+    start: async () => void (loopback = await serve(port)),
+    [Symbol.asyncDispose]: stop,
+  };
 }

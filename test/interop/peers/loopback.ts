@@ -9,8 +9,14 @@ export interface Loopback extends AsyncDisposable {
 }
 
 /** Serves it until it is disposed of, which cuts what is open. Port 0 = any. */
-export async function serveFetch(handle: (request: Request) => Promise<Response>, port = 0): Promise<Loopback> {
-  const server = createServer(getRequestListener(handle, { overrideGlobalObjects: false })).listen(port, '127.0.0.1');
+export async function serveFetch(
+  handle: (request: Request) => Promise<Response>,
+  port = 0,
+): Promise<Loopback> {
+  const server = createServer(getRequestListener(handle, { overrideGlobalObjects: false })).listen(
+    port,
+    '127.0.0.1',
+  );
   await once(server, 'listening');
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

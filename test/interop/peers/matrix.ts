@@ -43,7 +43,11 @@ export interface RowResult extends VersionedRow {
 
 /** The version of a package as it is installed. */
 export function installedVersion(peer: string): string {
-  return (JSON.parse(readFileSync(join(ROOT, 'node_modules', peer, 'package.json'), 'utf8')) as { version: string }).version;
+  return (
+    JSON.parse(readFileSync(join(ROOT, 'node_modules', peer, 'package.json'), 'utf8')) as {
+      version: string;
+    }
+  ).version;
 }
 
 const append = (variable: string, line: object): void => {
@@ -52,10 +56,15 @@ const append = (variable: string, line: object): void => {
 };
 
 /** A test that is a row of the matrix. What `run` resolves with, stands in the column of the result. */
-export function peerTest(row: PeerRow, run: (context: TestContext) => Promise<string | void>): void {
+export function peerTest(
+  row: PeerRow,
+  run: (context: TestContext) => Promise<string | void>,
+): void {
   const versioned: VersionedRow = { ...row, version: installedVersion(row.peer) };
   append(ROWS, versioned);
-  const title = [`${row.peer} as ${row.role}`, row.era, row.drain].filter((part) => part !== undefined).join(', ');
+  const title = [`${row.peer} as ${row.role}`, row.era, row.drain]
+    .filter((part) => part !== undefined)
+    .join(', ');
   test(`${title}: ${row.exercised}`, async (context) => {
     let result: RowResult = { ...versioned, passed: false };
     try {

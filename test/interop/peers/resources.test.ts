@@ -46,52 +46,81 @@ interface Sdk {
 }
 
 const v1: Sdk = {
-  peer: '@modelcontextprotocol/sdk', era: '2025-11-25',
-  http: (url, token) => connectV1(() => new TransportV1(new URL(url), { requestInit: { headers: { authorization: `Bearer ${token}` } } })),
+  peer: '@modelcontextprotocol/sdk',
+  era: '2025-11-25',
+  http: (url, token) =>
+    connectV1(
+      () =>
+        new TransportV1(new URL(url), {
+          requestInit: { headers: { authorization: `Bearer ${token}` } },
+        }),
+    ),
   pipe: (program) => connectV1(() => new StdioTransportV1(program)),
 };
 
 const v2: Sdk = {
-  peer: '@modelcontextprotocol/client', era: '2026-07-28',
-  http: (url, token) => connectV2(() => new StreamableHTTPClientTransport(new URL(url), { authProvider: { token: async () => token } })),
+  peer: '@modelcontextprotocol/client',
+  era: '2026-07-28',
+  http: (url, token) =>
+    connectV2(
+      () =>
+        new StreamableHTTPClientTransport(new URL(url), {
+          authProvider: { token: async () => token },
+        }),
+    ),
   pipe: (program) => connectV2(() => new StdioClientTransport(program)),
 };
 
-const connectV1 = (transport: () => TransportV1 | StdioTransportV1): Connect => async ({ rang, lost }) => {
-  const client = new ClientV1({ name: 'resources only', version: '1' });
-  client.setNotificationHandler(ResourceUpdatedNotificationSchema, () => rang());
-  const used = transport();
-  await client.connect(used as Parameters<typeof client.connect>[0]);
-  client.onerror = lost;
-  client.onclose = lost;
-  return {
-    templates: async () => (await client.listResourceTemplates()).resourceTemplates,
-    readText: async (uri) => ((await client.readResource({ uri })).contents[0] as { text: string }).text,
-    listen: async (uri) => void (await client.subscribeResource({ uri })),
-    pid: 'pid' in used ? used.pid : null, close: () => client.close(),
+const connectV1 =
+  (transport: () => TransportV1 | StdioTransportV1): Connect =>
+  async ({ rang, lost }) => {
+    const client = new ClientV1({ name: 'resources only', version: '1' });
+    client.setNotificationHandler(ResourceUpdatedNotificationSchema, () => rang());
+    const used = transport();
+    await client.connect(used as Parameters<typeof client.connect>[0]);
+    client.onerror = lost;
+    client.onclose = lost;
+    return {
+      templates: async () => (await client.listResourceTemplates()).resourceTemplates,
+      readText: async (uri) =>
+        ((await client.readResource({ uri })).contents[0] as { text: string }).text,
+      listen: async (uri) => void (await client.subscribeResource({ uri })),
+      pid: 'pid' in used ? used.pid : null,
+      close: () => client.close(),
+    };
   };
-};
 
-const connectV2 = (transport: () => StreamableHTTPClientTransport | StdioClientTransport): Connect => async ({ rang, lost }) => {
-  const client = new Client({ name: 'resources only', version: '1' }, { versionNegotiation: { mode: { pin: v2.era } } });
-  client.setNotificationHandler('notifications/resources/updated', () => rang());
-  const used = transport();
-  await client.connect(used);
-  client.onclose = lost;
-  return {
-    templates: async () => (await client.listResourceTemplates()).resourceTemplates,
-    readText: async (uri) => ((await client.readResource({ uri })).contents[0] as { text: string }).text,
-    async listen(uri) {
-      const { closed, honoredFilter } = await client.listen({ resourceSubscriptions: [uri] });
-      assert.deepEqual(honoredFilter.resourceSubscriptions, [uri]);
-      void closed.then(lost);
-    },
-    pid: 'pid' in used ? used.pid : null, close: () => client.close(),
+const connectV2 =
+  (transport: () => StreamableHTTPClientTransport | StdioClientTransport): Connect =>
+  async ({ rang, lost }) => {
+    const client = new Client(
+      { name: 'resources only', version: '1' },
+      { versionNegotiation: { mode: { pin: v2.era } } },
+    );
+    client.setNotificationHandler('notifications/resources/updated', () => rang());
+    const used = transport();
+    await client.connect(used);
+    client.onclose = lost;
+    return {
+      templates: async () => (await client.listResourceTemplates()).resourceTemplates,
+      readText: async (uri) =>
+        ((await client.readResource({ uri })).contents[0] as { text: string }).text,
+      async listen(uri) {
+        const { closed, honoredFilter } = await client.listen({ resourceSubscriptions: [uri] });
+        assert.deepEqual(honoredFilter.resourceSubscriptions, [uri]);
+        void closed.then(lost);
+      },
+      pid: 'pid' in used ? used.pid : null,
+      close: () => client.close(),
+    };
   };
-};
 
 interface Page {
-  readonly events: readonly { readonly eventId: string; readonly sequence: number; readonly data: unknown }[];
+  readonly events: readonly {
+    readonly eventId: string;
+    readonly sequence: number;
+    readonly data: unknown;
+  }[];
   readonly gaps: readonly { readonly from: number; readonly to: number; readonly reason: string }[];
   readonly after: number;
   readonly next: string;
@@ -115,7 +144,9 @@ class Follower implements AsyncDisposable {
 
   constructor(connect: Connect, uri: string, identify: (event: Page['events'][number]) => string) {
     this.#next = uri;
-    this.#running = this.#run(connect, uri, identify).catch((error: unknown) => void (this.#failure = error));
+    this.#running = this.#run(connect, uri, identify).catch(
+      (error: unknown) => void (this.#failure = error),
+    );
   }
 
   /** Events and gaps, in the order in which they were read. Throws what was wrong with a page. */
@@ -125,16 +156,33 @@ class Follower implements AsyncDisposable {
   }
 
   /** Reads when it rings, and once after every new connection; never otherwise. */
-  async #run(connect: Connect, uri: string, identify: (event: Page['events'][number]) => string): Promise<void> {
+  async #run(
+    connect: Connect,
+    uri: string,
+    identify: (event: Page['events'][number]) => string,
+  ): Promise<void> {
     while (!this.#stopped) {
       let rung = true;
-      const gone = new Promise<never>((_, reject) => (this.#leave = () => reject(new Error('the connection is gone'))));
+      const gone = new Promise<never>(
+        (_, reject) => (this.#leave = () => reject(new Error('the connection is gone'))),
+      );
       gone.catch(() => undefined);
       // An SDK waits for an answer long after the connection that would bring it is gone.
       const meanwhile = <T>(answer: Promise<T>): Promise<T> => Promise.race([answer, gone]);
       try {
-        this.connected = await connect({ rang: () => { this.rings += 1; rung = true; this.#wake(); }, lost: this.#leave });
-        const read = async () => this.#take(JSON.parse(await meanwhile(this.connected!.readText(this.#next))) as Page, identify);
+        this.connected = await connect({
+          rang: () => {
+            this.rings += 1;
+            rung = true;
+            this.#wake();
+          },
+          lost: this.#leave,
+        });
+        const read = async () =>
+          this.#take(
+            JSON.parse(await meanwhile(this.connected!.readText(this.#next))) as Page,
+            identify,
+          );
         // Read first: on a pipe a server of 2026-07-28 tells of what was read.
         await read();
         await meanwhile(this.connected.listen(uri));
@@ -161,10 +209,21 @@ class Follower implements AsyncDisposable {
       this.resets += 1;
       this.#read = page.after;
     }
-    if (this.#taken.length > 0 && this.resets === 0) assert.equal(page.after, this.#read, 'a page begins where the last one ended');
-    const told = [...page.events.map((event) => [event.sequence, identify(event)] as const), ...page.gaps.map(({ from, to, reason }) => [from, `gap ${from === to ? '' : `${from}-${to} `}${reason}`] as const)];
+    if (this.#taken.length > 0 && this.resets === 0)
+      assert.equal(page.after, this.#read, 'a page begins where the last one ended');
+    const told = [
+      ...page.events.map((event) => [event.sequence, identify(event)] as const),
+      ...page.gaps.map(
+        ({ from, to, reason }) =>
+          [from, `gap ${from === to ? '' : `${from}-${to} `}${reason}`] as const,
+      ),
+    ];
     for (const [, what] of told.toSorted(([a], [b]) => a - b)) this.#taken.push(what);
-    this.#read = Math.max(page.after, ...page.events.map(({ sequence }) => sequence), ...page.gaps.map(({ to }) => to));
+    this.#read = Math.max(
+      page.after,
+      ...page.events.map(({ sequence }) => sequence),
+      ...page.gaps.map(({ to }) => to),
+    );
     this.#next = page.next;
     return page.hasMore;
   }
@@ -180,49 +239,76 @@ const WEBHOOKS = 12;
 const KILLED_AFTER = 4;
 
 for (const sdk of [v1, v2]) {
-  peerTest({ peer: sdk.peer, role: 'client', era: sdk.era, drain: 'resources', exercised: 'over HTTP: doorbell, order, gap, death of the server, new epoch' }, async () => {
-    await using server = await startHttpServer();
-    await using follower = new Follower(sdk.http(server.process.url, await server.process.token()), 'triggers://feeds/github.issues', ({ eventId }) => eventId);
-    const source = webhooks(['issues']);
-    const posted: string[] = [];
-    const post = async (enlarge = (body: string) => body): Promise<void> => {
-      const webhook = source.next().value;
-      const { status } = await server.github.post({ ...webhook, body: enlarge(webhook.body) }, AbortSignal.timeout(30_000));
-      assert.equal(status, 202);
-      posted.push(webhook.id);
-    };
-    const caughtUp = () => eventually('the follower has everything', () => follower.taken.length === posted.length);
-    await eventually('it is listening', async () => follower.connected !== null && (await listeners(server.process.origin)) > 0);
+  peerTest(
+    {
+      peer: sdk.peer,
+      role: 'client',
+      era: sdk.era,
+      drain: 'resources',
+      exercised: 'over HTTP: doorbell, order, gap, death of the server, new epoch',
+    },
+    async () => {
+      await using server = await startHttpServer();
+      await using follower = new Follower(
+        sdk.http(server.process.url, await server.process.token()),
+        'triggers://feeds/github.issues',
+        ({ eventId }) => eventId,
+      );
+      const source = webhooks(['issues']);
+      const posted: string[] = [];
+      const post = async (enlarge = (body: string) => body): Promise<void> => {
+        const webhook = source.next().value;
+        const { status } = await server.github.post(
+          { ...webhook, body: enlarge(webhook.body) },
+          AbortSignal.timeout(30_000),
+        );
+        assert.equal(status, 202);
+        posted.push(webhook.id);
+      };
+      const caughtUp = () =>
+        eventually('the follower has everything', () => follower.taken.length === posted.length);
+      await eventually(
+        'it is listening',
+        async () => follower.connected !== null && (await listeners(server.process.origin)) > 0,
+      );
 
-    await post();
-    await caughtUp();
-    assert.ok(follower.rings > 0, 'it was told');
-    // The server dies while events come in and the client is at it.
-    const posting = (async () => { for (let n = 0; n < WEBHOOKS; n += 1) await post(); })();
-    await eventually('some events', () => follower.taken.length >= KILLED_AFTER);
-    await server.process.kill();
-    await Promise.all([server.process.start(), posting]);
-    await caughtUp();
-    assert.deepEqual(follower.taken, posted);
+      await post();
+      await caughtUp();
+      assert.ok(follower.rings > 0, 'it was told');
+      // The server dies while events come in and the client is at it.
+      const posting = (async () => {
+        for (let n = 0; n < WEBHOOKS; n += 1) await post();
+      })();
+      await eventually('some events', () => follower.taken.length >= KILLED_AFTER);
+      await server.process.kill();
+      await Promise.all([server.process.start(), posting]);
+      await caughtUp();
+      assert.deepEqual(follower.taken, posted);
 
-    await post((body) => JSON.stringify({ ...(JSON.parse(body) as object), note: 'x'.repeat(300_000) }));
-    posted[posted.length - 1] = 'gap too_large';
-    await post();
-    await caughtUp();
-    assert.deepEqual([follower.taken, follower.resets], [posted, 0]);
+      await post((body) =>
+        JSON.stringify({ ...(JSON.parse(body) as object), note: 'x'.repeat(300_000) }),
+      );
+      posted[posted.length - 1] = 'gap too_large';
+      await post();
+      await caughtUp();
+      assert.deepEqual([follower.taken, follower.resets], [posted, 0]);
 
-    // As a backup brought to another machine: nobody knows what clients have seen since.
-    await server.process.kill();
-    await rm(join(server.dataDir, 'triggers.db.instance'));
-    await server.process.start();
-    await eventually('it is listening again', () => follower.resets === 1);
-    await post();
-    const last = posted.at(-1);
-    await eventually('the follower has the last one', () => follower.taken.at(-1) === last);
-    // What was not acknowledged comes again after a reset; nothing is missing and nothing is out of order.
-    assert.deepEqual(follower.taken.filter((id, at) => follower.taken.indexOf(id) === at), posted);
-    return `${posted.length} events and gaps in order, ${follower.resets} reset`;
-  });
+      // As a backup brought to another machine: nobody knows what clients have seen since.
+      await server.process.kill();
+      await rm(join(server.dataDir, 'triggers.db.instance'));
+      await server.process.start();
+      await eventually('it is listening again', () => follower.resets === 1);
+      await post();
+      const last = posted.at(-1);
+      await eventually('the follower has the last one', () => follower.taken.at(-1) === last);
+      // What was not acknowledged comes again after a reset; nothing is missing and nothing is out of order.
+      assert.deepEqual(
+        follower.taken.filter((id, at) => follower.taken.indexOf(id) === at),
+        posted,
+      );
+      return `${posted.length} events and gaps in order, ${follower.resets} reset`;
+    },
+  );
 }
 
 /** How many wait for news in the server. */
@@ -232,29 +318,52 @@ async function listeners(origin: string): Promise<number> {
 }
 
 for (const sdk of [v1, v2]) {
-  peerTest({ peer: sdk.peer, role: 'client', era: sdk.era, drain: 'resources', exercised: 'on stdio: doorbell, order, death of the server' }, async () => {
-    await using folder = await temporaryFolder();
-    const watched = join(folder.path, 'watched');
-    await mkdir(watched);
-    const connect = sdk.pipe({
-      command: process.execPath, args: [...SERVER_ARGS, '--stdio'], stderr: 'ignore',
-      env: { TRIGGERS_DATA_DIR: join(folder.path, 'data'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' },
-    });
-    const feed = folderFeed(folder.path, watched);
-    await using follower = new Follower(connect, 'triggers://feeds/file.changed', ({ data }) => (data as { path: string }).path);
-    const first = await eventually('a connection', () => follower.connected?.pid ?? undefined);
-    const files: string[] = [];
-    const happen = async (): Promise<void> => void files.push(await feed.happen());
-    await eventually('it has found the feed', async () => (await follower.connected!.templates()).some(({ uriTemplate }) => uriTemplate.startsWith('triggers://feeds/file.changed')));
-    await happen();
-    await eventually('the first file', () => follower.taken.length === 1);
-    process.kill(first, 'SIGKILL');
-    await happen();
-    await eventually('both files', () => follower.taken.length === 2);
-    await happen();
-    await eventually('all three', () => follower.taken.length === 3);
-    assert.deepEqual(follower.taken, files);
-    assert.ok(follower.rings > 0);
-    assert.notEqual(follower.connected?.pid, first);
-  });
+  peerTest(
+    {
+      peer: sdk.peer,
+      role: 'client',
+      era: sdk.era,
+      drain: 'resources',
+      exercised: 'on stdio: doorbell, order, death of the server',
+    },
+    async () => {
+      await using folder = await temporaryFolder();
+      const watched = join(folder.path, 'watched');
+      await mkdir(watched);
+      const connect = sdk.pipe({
+        command: process.execPath,
+        args: [...SERVER_ARGS, '--stdio'],
+        stderr: 'ignore',
+        env: {
+          TRIGGERS_DATA_DIR: join(folder.path, 'data'),
+          TRIGGERS_WATCH_FOLDER: watched,
+          TRIGGERS_LOG_LEVEL: 'error',
+        },
+      });
+      const feed = folderFeed(folder.path, watched);
+      await using follower = new Follower(
+        connect,
+        'triggers://feeds/file.changed',
+        ({ data }) => (data as { path: string }).path,
+      );
+      const first = await eventually('a connection', () => follower.connected?.pid ?? undefined);
+      const files: string[] = [];
+      const happen = async (): Promise<void> => void files.push(await feed.happen());
+      await eventually('it has found the feed', async () =>
+        (await follower.connected!.templates()).some(({ uriTemplate }) =>
+          uriTemplate.startsWith('triggers://feeds/file.changed'),
+        ),
+      );
+      await happen();
+      await eventually('the first file', () => follower.taken.length === 1);
+      process.kill(first, 'SIGKILL');
+      await happen();
+      await eventually('both files', () => follower.taken.length === 2);
+      await happen();
+      await eventually('all three', () => follower.taken.length === 3);
+      assert.deepEqual(follower.taken, files);
+      assert.ok(follower.rings > 0);
+      assert.notEqual(follower.connected?.pid, first);
+    },
+  );
 }

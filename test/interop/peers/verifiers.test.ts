@@ -14,10 +14,17 @@ const EVENTS = 'io.modelcontextprotocol/events';
 const VERIFIERS = { standardwebhooks: StandardWebhook, svix: SvixWebhook } as const;
 const secret = (byte: number): string => `whsec_${Buffer.alloc(32, byte).toString('base64')}`;
 
-interface Post { readonly body: string; readonly headers: Record<string, string> }
+interface Post {
+  readonly body: string;
+  readonly headers: Record<string, string>;
+}
 
 /** Whether a verifier with that secret accepts it. */
-function accepts(Verifier: (typeof VERIFIERS)[keyof typeof VERIFIERS], key: string, { body, headers }: Post): boolean {
+function accepts(
+  Verifier: (typeof VERIFIERS)[keyof typeof VERIFIERS],
+  key: string,
+  { body, headers }: Post,
+): boolean {
   try {
     new Verifier(key).verify(body, headers);
     return true;
@@ -28,10 +35,21 @@ function accepts(Verifier: (typeof VERIFIERS)[keyof typeof VERIFIERS], key: stri
 }
 
 /** One `events/*` call of a client that declares that extension, or that declares nothing. */
-async function call(server: Running, method: string, params: object, declared: boolean): Promise<Record<string, unknown>> {
+async function call(
+  server: Running,
+  method: string,
+  params: object,
+  declared: boolean,
+): Promise<Record<string, unknown>> {
   const { body, headers } = modern(method, params);
-  if (declared) Object.assign(body.params._meta, { [CLIENT_CAPABILITIES_META_KEY]: { extensions: { [EVENTS]: {} } } });
-  const answer = (await (await server.post(body, { headers })).json()) as { readonly result?: Record<string, unknown>; readonly error?: unknown };
+  if (declared)
+    Object.assign(body.params._meta, {
+      [CLIENT_CAPABILITIES_META_KEY]: { extensions: { [EVENTS]: {} } },
+    });
+  const answer = (await (await server.post(body, { headers })).json()) as {
+    readonly result?: Record<string, unknown>;
+    readonly error?: unknown;
+  };
   assert.ok(answer.result, JSON.stringify(answer));
   return answer.result;
 }
@@ -39,44 +57,89 @@ async function call(server: Running, method: string, params: object, declared: b
 describe('published verifiers as receivers of events/*', () => {
   for (const [peer, Verifier] of Object.entries(VERIFIERS)) {
     for (const profile of ['sketch', 'sep'] as const) {
-      peerTest({ peer, role: 'receiver', drain: 'events webhook', exercised: `signatures of challenge and events, and rotation, in profile ${profile}` }, async () => {
-        const server = await startServer();
-        const posts: Post[] = [];
-        const hook = await serveFetch(async (request) => {
-          const body = await request.text();
-          posts.push({ body, headers: Object.fromEntries(request.headers) });
-          const { type, challenge } = JSON.parse(body) as { readonly type?: string; readonly challenge?: string };
-          return type === 'verification' ? Response.json({ challenge }) : new Response(null, { status: 204 });
-        });
-        const events = () => posts.filter(({ body }) => 'eventId' in (JSON.parse(body) as object));
-        const subscribe = (key: string) =>
-          call(server, 'events/subscribe', { name: doorOpened.type.name, arguments: {}, delivery: { mode: 'webhook', url: `${hook.origin}/hook`, secret: key } }, profile === 'sep');
-        try {
-          const [old, next, other] = [secret(1), secret(2), secret(3)];
-          const { id } = await subscribe(old);
-          await server.emit({ name: doorOpened.type.name, eventId: 'no.1', data: { door: 'front', by: 'ann' } });
-          const first = await eventually('the first event', () => events()[0]);
-          for (const post of posts) assert.deepEqual([old, other].map((key) => accepts(Verifier, key, post)), [true, false]);
-          assert.equal(accepts(Verifier, old, { ...first, body: `${first.body} ` }), false);
-          assert.equal(first.headers['webhook-id'] === 'no.1', profile === 'sketch');
+      peerTest(
+        {
+          peer,
+          role: 'receiver',
+          drain: 'events webhook',
+          exercised: `signatures of challenge and events, and rotation, in profile ${profile}`,
+        },
+        async () => {
+          const server = await startServer();
+          const posts: Post[] = [];
+          const hook = await serveFetch(async (request) => {
+            const body = await request.text();
+            posts.push({ body, headers: Object.fromEntries(request.headers) });
+            const { type, challenge } = JSON.parse(body) as {
+              readonly type?: string;
+              readonly challenge?: string;
+            };
+            return type === 'verification'
+              ? Response.json({ challenge })
+              : new Response(null, { status: 204 });
+          });
+          const events = () =>
+            posts.filter(({ body }) => 'eventId' in (JSON.parse(body) as object));
+          const subscribe = (key: string) =>
+            call(
+              server,
+              'events/subscribe',
+              {
+                name: doorOpened.type.name,
+                arguments: {},
+                delivery: { mode: 'webhook', url: `${hook.origin}/hook`, secret: key },
+              },
+              profile === 'sep',
+            );
+          try {
+            const [old, next, other] = [secret(1), secret(2), secret(3)];
+            const { id } = await subscribe(old);
+            await server.emit({
+              name: doorOpened.type.name,
+              eventId: 'no.1',
+              data: { door: 'front', by: 'ann' },
+            });
+            const first = await eventually('the first event', () => events()[0]);
+            for (const post of posts)
+              assert.deepEqual(
+                [old, other].map((key) => accepts(Verifier, key, post)),
+                [true, false],
+              );
+            assert.equal(accepts(Verifier, old, { ...first, body: `${first.body} ` }), false);
+            assert.equal(first.headers['webhook-id'] === 'no.1', profile === 'sketch');
 
-          assert.equal((await subscribe(next))['id'], id);
-          await server.emit({ name: doorOpened.type.name, eventId: 'no.2', data: { door: 'front', by: 'bob' } });
-          const second = await eventually('an event after the rotation', () => events()[1]);
-          assert.deepEqual([old, next, other].map((key) => accepts(Verifier, key, second)), [true, true, false]);
-          assert.equal(second.headers['x-mcp-subscription-id'], id);
+            assert.equal((await subscribe(next))['id'], id);
+            await server.emit({
+              name: doorOpened.type.name,
+              eventId: 'no.2',
+              data: { door: 'front', by: 'bob' },
+            });
+            const second = await eventually('an event after the rotation', () => events()[1]);
+            assert.deepEqual(
+              [old, next, other].map((key) => accepts(Verifier, key, second)),
+              [true, true, false],
+            );
+            assert.equal(second.headers['x-mcp-subscription-id'], id);
 
-          // An identifier with something in it that reads as the timestamp would be signed ambiguously: another one takes its place.
-          await server.emit({ name: doorOpened.type.name, eventId: `no.${Math.floor(Date.now() / 1000)}`, data: { door: 'front', by: 'cid' } });
-          const third = await eventually('an event with an awkward identifier', () => events()[2]);
-          assert.equal(accepts(Verifier, next, third), true);
-          assert.match(third.headers['webhook-id']!, /^[A-Za-z0-9_-]+$/);
-        } finally {
-          await hook[Symbol.asyncDispose]();
-          await server.close();
-        }
-        return 'accepted under the old and under the new secret';
-      });
+            // An identifier with something in it that reads as the timestamp would be signed ambiguously: another one takes its place.
+            await server.emit({
+              name: doorOpened.type.name,
+              eventId: `no.${Math.floor(Date.now() / 1000)}`,
+              data: { door: 'front', by: 'cid' },
+            });
+            const third = await eventually(
+              'an event with an awkward identifier',
+              () => events()[2],
+            );
+            assert.equal(accepts(Verifier, next, third), true);
+            assert.match(third.headers['webhook-id']!, /^[A-Za-z0-9_-]+$/);
+          } finally {
+            await hook[Symbol.asyncDispose]();
+            await server.close();
+          }
+          return 'accepted under the old and under the new secret';
+        },
+      );
     }
   }
 });

@@ -15,8 +15,11 @@ function waitOf(text, nowMs) {
 function acknowledged({ after, to }, body) {
   const n = body?.ack;
   if (!Number.isInteger(n) || n < after || n > to) return undefined; // [ans-no-ack] [ans-ack-bound]
-  if (body.reject === undefined) return n === after && to > after ? undefined : { kind: 'acked', ack: n, reject: null }; // [ans-no-progress]
-  return body.reject?.sequence === n + 1 && n < to ? { kind: 'acked', ack: n, reject: n + 1 } : undefined; // [ans-reject-other]
+  if (body.reject === undefined)
+    return n === after && to > after ? undefined : { kind: 'acked', ack: n, reject: null }; // [ans-no-progress]
+  return body.reject?.sequence === n + 1 && n < to
+    ? { kind: 'acked', ack: n, reject: n + 1 }
+    : undefined; // [ans-reject-other]
 }
 
 /** The outcome of a delivery that covered `sent.after + 1` to `sent.to`. */

@@ -1,8 +1,21 @@
 // Types of client.mjs, as far as the test uses it.
-import type { Delivery, ErrorObject, Position, Selection, Subscription, TriggerType } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Delivery,
+  ErrorObject,
+  Position,
+  Selection,
+  Subscription,
+  TriggerType,
+} from '../../../spec-schema/draft/schema.ts';
 
-export interface Told { type: string; subscriptionId: string; event?: Delivery['events'][number] }
-export type Applied = { ack: number; refused?: undefined } | { refused: 'invalid' | 'ended' | 'left' | 'missing'; ack?: undefined };
+export interface Told {
+  type: string;
+  subscriptionId: string;
+  event?: Delivery['events'][number];
+}
+export type Applied =
+  | { ack: number; refused?: undefined }
+  | { refused: 'invalid' | 'ended' | 'left' | 'missing'; ack?: undefined };
 export class Reader {
   constructor(told: (item: Told) => void);
   position(subscriptionId: string): Position | undefined;
@@ -13,7 +26,11 @@ export class TriggersError extends Error {
   code: number;
   data: NonNullable<ErrorObject['data']>;
 }
-type Drain = (subscriptionId: string, reader: Reader, options: { signal: AbortSignal; waitMs?: number }) => Promise<void>;
+type Drain = (
+  subscriptionId: string,
+  reader: Reader,
+  options: { signal: AbortSignal; waitMs?: number },
+) => Promise<void>;
 export class Client {
   constructor(server: { url: string; token: string });
   call(method: string, params?: object): Promise<Record<string, unknown>>;
@@ -24,7 +41,10 @@ export class Client {
   update(subscriptionId: string, ifMatch: string, changes: object): Promise<Subscription>;
   ack(subscriptionId: string, position: Position): Promise<{ acked: number }>;
   unsubscribe(subscriptionId: string): Promise<void>;
-  stream(subscriptionId: string, options?: { after?: Position; window?: object; signal?: AbortSignal }): AsyncGenerator<Delivery>;
+  stream(
+    subscriptionId: string,
+    options?: { after?: Position; window?: object; signal?: AbortSignal },
+  ): AsyncGenerator<Delivery>;
   drainByPull: Drain;
   drainByStream: Drain;
 }

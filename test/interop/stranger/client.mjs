@@ -11,19 +11,28 @@ const REMEMBERED = 10_000;
 
 /** RFC 8785: members sorted by UTF-16 code units, numbers and strings as ECMAScript writes them; no form for what JSON cannot hold. */
 export function canonical(value) {
-  if (typeof value === 'number' && !Number.isFinite(value)) throw new TypeError('RFC 8785 has no form for an infinite number');
-  if (typeof value === 'string' && !value.isWellFormed()) throw new TypeError('RFC 8785 has no form for a lone surrogate');
+  if (typeof value === 'number' && !Number.isFinite(value))
+    throw new TypeError('RFC 8785 has no form for an infinite number');
+  if (typeof value === 'string' && !value.isWellFormed())
+    throw new TypeError('RFC 8785 has no form for a lone surrogate');
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  return `{${Object.keys(value).sort().map((name) => `${canonical(name)}:${canonical(value[name])}`).join(',')}}`;
+  return `{${Object.keys(value)
+    .sort()
+    .map((name) => `${canonical(name)}:${canonical(value[name])}`)
+    .join(',')}}`;
 }
 
 /** The text under the hash of the default key: selections in the order given, `{}` for absent arguments, the URL or null. */
 export const keyInput = (select, callbackUrl = null) =>
-  canonical({ callback: callbackUrl, select: select.map(({ name, arguments: args = {} }) => ({ name, arguments: args })) });
+  canonical({
+    callback: callbackUrl,
+    select: select.map(({ name, arguments: args = {} }) => ({ name, arguments: args })),
+  });
 
 /** [subs-default-key] */
-export const defaultKey = (select, callbackUrl) => createHash('sha256').update(keyInput(select, callbackUrl)).digest('base64url');
+export const defaultKey = (select, callbackUrl) =>
+  createHash('sha256').update(keyInput(select, callbackUrl)).digest('base64url');
 
 /** [sig-client-secret] */
 export const newSecret = () => `whsec_${randomBytes(32).toString('base64')}`;
@@ -34,7 +43,10 @@ export function lastOf({ after, events, gaps = [], head, acked, challenge }) {
   const ascending = (list, of) => list.every((item, i) => i === 0 || of(list[i - 1]) < of(item));
   if (!ascending(events, (e) => e.sequence) || !ascending(gaps, (g) => g.from)) return undefined;
   let last = after;
-  for (const [from, to] of [...events.map((e) => [e.sequence, e.sequence]), ...gaps.map((g) => [g.from, g.to])].sort((a, b) => a[0] - b[0])) {
+  for (const [from, to] of [
+    ...events.map((e) => [e.sequence, e.sequence]),
+    ...gaps.map((g) => [g.from, g.to]),
+  ].sort((a, b) => a[0] - b[0])) {
     if (from !== last + 1 || to < from) return undefined;
     last = to;
   }
@@ -65,7 +77,12 @@ export class Reader {
 
   /** The client hands over the position to start from, or to go on from. */
   start(subscriptionId, applied) {
-    this.store.set(subscriptionId, { left: [], seen: new Set(), ...this.store.get(subscriptionId), applied });
+    this.store.set(subscriptionId, {
+      left: [],
+      seen: new Set(),
+      ...this.store.get(subscriptionId),
+      applied,
+    });
   }
 
   /** The log has another life: tell the application before any event of it [recv-epoch]. */
@@ -80,17 +97,26 @@ export class Reader {
   apply(d) {
     const last = lastOf(d);
     if (last === undefined) return { refused: 'invalid' };
-    if (!this.store.has(d.subscriptionId)) this.start(d.subscriptionId, { epoch: d.epoch, sequence: d.after });
+    if (!this.store.has(d.subscriptionId))
+      this.start(d.subscriptionId, { epoch: d.epoch, sequence: d.after });
     const state = this.store.get(d.subscriptionId);
     if (state.ended) return { refused: 'ended' }; // forgetting it would let a repeated request start it anew
     if (state.left.includes(d.epoch)) return { refused: 'left' }; // [recv-left-epoch]
     if (d.epoch !== state.applied.epoch) this.lost(d.subscriptionId, d.epoch);
     if (d.after > state.applied.sequence) return { refused: 'missing' }; // [recv-missing]
-    const parts = [...d.events.map((event) => ({ type: 'event', from: event.sequence, to: event.sequence, event })),
-      ...(d.gaps ?? []).map((gap) => ({ type: 'gap', ...gap }))].sort((a, b) => a.from - b.from);
+    const parts = [
+      ...d.events.map((event) => ({
+        type: 'event',
+        from: event.sequence,
+        to: event.sequence,
+        event,
+      })),
+      ...(d.gaps ?? []).map((gap) => ({ type: 'gap', ...gap })),
+    ].sort((a, b) => a.from - b.from);
     for (const part of parts) {
       if (part.to <= state.applied.sequence) continue; // [recv-duplicate]
-      if (part.type === 'gap') this.told({ ...part, subscriptionId: d.subscriptionId, from: state.applied.sequence + 1 }); // [gap-client-tells]
+      if (part.type === 'gap')
+        this.told({ ...part, subscriptionId: d.subscriptionId, from: state.applied.sequence + 1 }); // [gap-client-tells]
       else this.#event(state, d.subscriptionId, part.event);
       state.applied = { epoch: d.epoch, sequence: part.to };
     }
@@ -118,7 +144,12 @@ async function* sse(body) {
   for await (const chunk of body) {
     text = (text + decoder.decode(chunk, { stream: true })).replace(/\r\n|\r(?=.)/gs, '\n');
     for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
-      const data = text.slice(0, end).split('\n').filter((line) => line.startsWith('data:')).map((line) => line.slice(5).replace(/^ /, '')).join('\n');
+      const data = text
+        .slice(0, end)
+        .split('\n')
+        .filter((line) => line.startsWith('data:'))
+        .map((line) => line.slice(5).replace(/^ /, ''))
+        .join('\n');
       if (data) yield JSON.parse(data);
     }
   }
@@ -132,12 +163,22 @@ export class Client {
 
   async #post(method, params, signal) {
     const id = randomUUID();
-    const _meta = { [`${META}/protocolVersion`]: REVISION, [`${META}/clientInfo`]: { name: 'stranger', version: '1.0.0' },
-      [`${META}/clientCapabilities`]: { extensions: { [EXTENSION]: {} } } }; // [cap-client-declares]
+    const _meta = {
+      [`${META}/protocolVersion`]: REVISION,
+      [`${META}/clientInfo`]: { name: 'stranger', version: '1.0.0' },
+      [`${META}/clientCapabilities`]: { extensions: { [EXTENSION]: {} } },
+    }; // [cap-client-declares]
     const response = await fetch(this.url, {
-      method: 'POST', signal, body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta } }),
-      headers: { authorization: `Bearer ${this.token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream',
-        'mcp-protocol-version': REVISION, 'mcp-method': method },
+      method: 'POST',
+      signal,
+      body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta } }),
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        'mcp-protocol-version': REVISION,
+        'mcp-method': method,
+      },
     });
     return { id, response };
   }
@@ -146,16 +187,22 @@ export class Client {
   async *#messages(method, params, signal) {
     const { id, response } = await this.#post(method, params, signal);
     const streamed = response.headers.get('content-type')?.startsWith('text/event-stream');
-    if (!streamed && !response.headers.get('content-type')?.startsWith('application/json')) throw new Error(`HTTP ${response.status}`);
+    if (!streamed && !response.headers.get('content-type')?.startsWith('application/json'))
+      throw new Error(`HTTP ${response.status}`);
     for await (const message of streamed ? sse(response.body) : [await response.json()]) {
       if (message.error) throw new TriggersError(message.error);
-      yield { ...message, mine: message.id === id, tag: message.params?._meta?.[`${META}/subscriptionId`] === id };
+      yield {
+        ...message,
+        mine: message.id === id,
+        tag: message.params?._meta?.[`${META}/subscriptionId`] === id,
+      };
     }
   }
 
   /** One request, one result. Throws TriggersError. */
   async call(method, params = {}, { signal } = {}) {
-    for await (const message of this.#messages(method, params, signal)) if (message.mine) return message.result;
+    for await (const message of this.#messages(method, params, signal))
+      if (message.mine) return message.result;
     throw new Error(`the connection ended before ${method} was answered`);
   }
 
@@ -174,10 +221,18 @@ export class Client {
     }
   }
 
-  subscribe(params) { return this.call('triggers/subscribe', params); }
-  get(subscriptionId, ifNoneMatch) { return this.call('triggers/get', { subscriptionId, ...(ifNoneMatch && { ifNoneMatch }) }); }
-  update(subscriptionId, ifMatch, changes) { return this.call('triggers/update', { subscriptionId, ifMatch, ...changes }); } // [upd-writers]
-  ack(subscriptionId, position) { return this.call('triggers/ack', { subscriptionId, position }); }
+  subscribe(params) {
+    return this.call('triggers/subscribe', params);
+  }
+  get(subscriptionId, ifNoneMatch) {
+    return this.call('triggers/get', { subscriptionId, ...(ifNoneMatch && { ifNoneMatch }) });
+  }
+  update(subscriptionId, ifMatch, changes) {
+    return this.call('triggers/update', { subscriptionId, ifMatch, ...changes });
+  } // [upd-writers]
+  ack(subscriptionId, position) {
+    return this.call('triggers/ack', { subscriptionId, position });
+  }
 
   /** [uns-client-idempotent] */
   async unsubscribe(subscriptionId) {
@@ -192,7 +247,11 @@ export class Client {
     const either = AbortSignal.any([dead.signal, ...(signal ? [signal] : [])]);
     let timer = setTimeout(() => dead.abort(), DEAD_STREAM_MS);
     try {
-      for await (const m of this.#messages('triggers/stream', { subscriptionId, ...(after && { after }), ...(window && { window }) }, either)) {
+      for await (const m of this.#messages(
+        'triggers/stream',
+        { subscriptionId, ...(after && { after }), ...(window && { window }) },
+        either,
+      )) {
         clearTimeout(timer);
         timer = setTimeout(() => dead.abort(), DEAD_STREAM_MS);
         if (m.mine) return;
@@ -209,18 +268,27 @@ export class Client {
   drainByPull(subscriptionId, reader, { signal, waitMs = 20_000 }) {
     return this.#drain(subscriptionId, reader, signal, async () => {
       const at = reader.position(subscriptionId);
-      const result = await this.call('triggers/pull', { subscriptionId, ...(at && { after: at, ack: at }), waitMs }, { signal });
-      if (reader.apply(result).refused) throw new Error('a pull answered something else than what was asked');
+      const result = await this.call(
+        'triggers/pull',
+        { subscriptionId, ...(at && { after: at, ack: at }), waitMs },
+        { signal },
+      );
+      if (reader.apply(result).refused)
+        throw new Error('a pull answered something else than what was asked');
     });
   }
 
   /** Streams until `signal`, and acknowledges what was applied. */
   drainByStream(subscriptionId, reader, { signal }) {
     return this.#drain(subscriptionId, reader, signal, async () => {
-      for await (const d of this.stream(subscriptionId, { after: reader.position(subscriptionId), signal })) {
+      for await (const d of this.stream(subscriptionId, {
+        after: reader.position(subscriptionId),
+        signal,
+      })) {
         const { ack, refused } = reader.apply(d);
         if (refused) return; // begin again from the applied position [recv-missing-fetch]
-        if (ack > d.acked && !d.terminated) await this.ack(subscriptionId, { epoch: d.epoch, sequence: ack });
+        if (ack > d.acked && !d.terminated)
+          await this.ack(subscriptionId, { epoch: d.epoch, sequence: ack });
       }
     });
   }
@@ -237,9 +305,12 @@ export class Client {
         else if (error.data?.kind === 'position') {
           reader.told({ type: 'claimed too much', subscriptionId, ...error.data });
           reader.start(subscriptionId, { epoch: error.data.epoch, sequence: error.data.acked });
-        }
-        else if (error.data?.kind === 'subscription') return void reader.told({ type: 'ended', subscriptionId, ...error.data }); // [rec-tell]
-        else await sleep(Math.random() * Math.min(5_000, 50 * 2 ** failures++), undefined, { signal }).catch(() => {});
+        } else if (error.data?.kind === 'subscription')
+          return void reader.told({ type: 'ended', subscriptionId, ...error.data }); // [rec-tell]
+        else
+          await sleep(Math.random() * Math.min(5_000, 50 * 2 ** failures++), undefined, {
+            signal,
+          }).catch(() => {});
       }
     }
   }

@@ -27,16 +27,20 @@ function exactBytes(text, encoding) {
 /** The HMAC key: standard base64 of 24 to 64 bytes after `whsec_`. */
 export function secretBytes(secret) {
   const bytes = secret.startsWith('whsec_') ? exactBytes(secret.slice(6), 'base64') : undefined;
-  if (bytes === undefined || bytes.length < 24 || bytes.length > 64) throw new Refused('the secret is malformed');
+  if (bytes === undefined || bytes.length < 24 || bytes.length > 64)
+    throw new Refused('the secret is malformed');
   return bytes;
 }
 
 /** "Verification", step 2. */
-export const proofOf = (secret, challenge) => createHmac('sha256', secretBytes(secret)).update(`challenge.${challenge}`).digest('base64');
+export const proofOf = (secret, challenge) =>
+  createHmac('sha256', secretBytes(secret)).update(`challenge.${challenge}`).digest('base64');
 
 /** Step 3, as a server does it: is this answer the proof? [cbv-proof] [cbv-echo] */
 export const isProof = (secret, challenge, answer) =>
-  answer?.challenge === challenge && typeof answer.proof === 'string' && same(Buffer.from(answer.proof), Buffer.from(proofOf(secret, challenge)));
+  answer?.challenge === challenge &&
+  typeof answer.proof === 'string' &&
+  same(Buffer.from(answer.proof), Buffer.from(proofOf(secret, challenge)));
 
 /** "Message identity" [cb-id-range]. */
 export const webhookId = ({ subscriptionId, epoch, after, last, gaps = [] }) =>
@@ -44,14 +48,24 @@ export const webhookId = ({ subscriptionId, epoch, after, last, gaps = [] }) =>
 
 /** "Signature": the secret under which one of the entries verifies; throws if there is none. `body` is the bytes as they came [sig-raw-bytes]. */
 export function verifyWebhook({ headers, body, secrets, nowMs }) {
-  const { 'webhook-id': id = '', 'webhook-timestamp': timestamp = '', 'webhook-signature': signature = '' } = headers;
+  const {
+    'webhook-id': id = '',
+    'webhook-timestamp': timestamp = '',
+    'webhook-signature': signature = '',
+  } = headers;
   const entries = signature.split(' ');
   demand(/^[A-Za-z0-9_-]{1,128}$/.test(id), 'webhook-id'); // [sig-grammar]
   demand(/^[0-9]{1,12}$/.test(timestamp), 'webhook-timestamp');
   demand(entries.length <= 10 && Buffer.byteLength(signature) <= 4096, 'webhook-signature');
-  demand(Math.abs(Number(timestamp) - nowMs / 1000) <= TOLERANCE_S, 'the timestamp is outside the window'); // [sig-window]
+  demand(
+    Math.abs(Number(timestamp) - nowMs / 1000) <= TOLERANCE_S,
+    'the timestamp is outside the window',
+  ); // [sig-window]
   const secret = secrets.find((candidate) => {
-    const mac = createHmac('sha256', secretBytes(candidate)).update(`${id}.${timestamp}.`).update(body).digest('base64');
+    const mac = createHmac('sha256', secretBytes(candidate))
+      .update(`${id}.${timestamp}.`)
+      .update(body)
+      .digest('base64');
     return entries.some((entry) => same(Buffer.from(entry), Buffer.from(`v1,${mac}`))); // [sig-any]
   });
   demand(secret, 'no signature verifies');
@@ -61,19 +75,41 @@ export function verifyWebhook({ headers, body, secrets, nowMs }) {
 /** "Server identity": throws unless `token` is a detached JWS of exactly the demanded form by a key of `keys` [jws-verify]. */
 export function verifyServer({ token = '', body, url, subscriptionId, keys, nowMs }) {
   const [encoded = '', payload, encodedSignature = '', ...rest] = token.split('.');
-  const [json, signature] = [exactBytes(encoded, 'base64url'), exactBytes(encodedSignature, 'base64url')];
+  const [json, signature] = [
+    exactBytes(encoded, 'base64url'),
+    exactBytes(encodedSignature, 'base64url'),
+  ];
   demand(payload === '' && rest.length === 0 && json && signature, 'not a detached JWS');
   const header = parse(json);
-  demand(header !== null && typeof header === 'object' && Object.keys(header).sort().join() === HEADER_MEMBERS.join(), 'protected header'); // [jws-header] [jws-no-header-keys]
+  demand(
+    header !== null &&
+      typeof header === 'object' &&
+      Object.keys(header).sort().join() === HEADER_MEMBERS.join(),
+    'protected header',
+  ); // [jws-header] [jws-no-header-keys]
   const { typ, alg, kid, b64, crit, iat, htm, origin, uh, sub } = header;
-  demand(typ === 'mcp-delivery+jws' && b64 === false && JSON.stringify(crit) === '["b64"]' && htm === 'POST', 'protected header');
+  demand(
+    typ === 'mcp-delivery+jws' &&
+      b64 === false &&
+      JSON.stringify(crit) === '["b64"]' &&
+      htm === 'POST',
+    'protected header',
+  );
   demand(alg === 'EdDSA' || alg === 'Ed25519', 'alg'); // [jws-alg]
   demand(Number.isInteger(iat) && Math.abs(iat - nowMs / 1000) <= TOLERANCE_S, 'iat');
   demand(origin === new URL(url).origin && uh === sha256(url), 'made for another URL');
   demand(sub === subscriptionId, 'made for another subscription');
   const jwk = keys.find((key) => key.kid === kid && key.kty === 'OKP' && key.crv === 'Ed25519'); // [jws-key]
   demand(jwk, 'unknown key');
-  demand(verify(null, Buffer.concat([Buffer.from(`${encoded}.`), body]), createPublicKey({ key: jwk, format: 'jwk' }), signature), 'server signature');
+  demand(
+    verify(
+      null,
+      Buffer.concat([Buffer.from(`${encoded}.`), body]),
+      createPublicKey({ key: jwk, format: 'jwk' }),
+      signature,
+    ),
+    'server signature',
+  );
 }
 
 function parse(bytes) {
@@ -86,9 +122,13 @@ function parse(bytes) {
 
 const isNumber = (n) => Number.isSafeInteger(n) && n >= 0;
 const isDelivery = (d) =>
-  [d.subscriptionId, d.key, d.epoch, d.etag, d.status].every((text) => typeof text === 'string') && [d.after, d.head, d.acked].every(isNumber) &&
-  Array.isArray(d.events) && d.events.every((e) => isNumber(e?.sequence)) &&
-  (d.gaps === undefined || (Array.isArray(d.gaps) && d.gaps.every((g) => isNumber(g?.from) && isNumber(g?.to)))) && lastOf(d) !== undefined;
+  [d.subscriptionId, d.key, d.epoch, d.etag, d.status].every((text) => typeof text === 'string') &&
+  [d.after, d.head, d.acked].every(isNumber) &&
+  Array.isArray(d.events) &&
+  d.events.every((e) => isNumber(e?.sequence)) &&
+  (d.gaps === undefined ||
+    (Array.isArray(d.gaps) && d.gaps.every((g) => isNumber(g?.from) && isNumber(g?.to)))) &&
+  lastOf(d) !== undefined;
 
 /** The keys at a `jwksUri`; an unknown `kid` fetches again, at most once per minute [jws-unknown-kid]. */
 function keySet(uri, now) {
@@ -137,11 +177,18 @@ export class Receiver {
     const chunks = [];
     let size = 0;
     for await (const chunk of request) if ((size += chunk.length) <= MAX_BODY) chunks.push(chunk);
-    const seen = { method: request.method, path: request.url, headers: request.headers, body: Buffer.concat(chunks) };
+    const seen = {
+      method: request.method,
+      path: request.url,
+      headers: request.headers,
+      body: Buffer.concat(chunks),
+    };
     const { status, body } = size > MAX_BODY ? { status: 413 } : await this.answer(seen);
     this.requests.push(seen);
     this.answers.push({ status, body });
-    response.writeHead(status, { 'content-type': 'application/json' }).end(body === undefined ? '' : JSON.stringify(body));
+    response
+      .writeHead(status, { 'content-type': 'application/json' })
+      .end(body === undefined ? '' : JSON.stringify(body));
   }
 
   /** Status and body for one request. */
@@ -154,14 +201,25 @@ export class Receiver {
       const secret = verifyWebhook({ headers, body, secrets: endpoint.secrets, nowMs: this.now() }); // [sig-verify-first] [cbv-receiver]
       if (endpoint.keysFor) {
         const token = headers['mcp-delivery-signature'];
-        verifyServer({ token, body, url: endpoint.url, subscriptionId, keys: await endpoint.keysFor(token), nowMs: this.now() });
+        verifyServer({
+          token,
+          body,
+          url: endpoint.url,
+          subscriptionId,
+          keys: await endpoint.keysFor(token),
+          nowMs: this.now(),
+        });
       }
       const message = parse(body);
       const d = message?.params;
       if (message?.method !== METHOD || d === null || typeof d !== 'object') return { status: 400 };
       demand(d.subscriptionId === subscriptionId, 'MCP-Subscription-Id'); // [sig-subscription]
       if (!isDelivery(d)) return { status: 400 };
-      if (d.challenge !== undefined) return { status: 200, body: { challenge: d.challenge, proof: proofOf(secret, d.challenge) } }; // [cbv-not-forwarded]
+      if (d.challenge !== undefined)
+        return {
+          status: 200,
+          body: { challenge: d.challenge, proof: proofOf(secret, d.challenge) },
+        }; // [cbv-not-forwarded]
       const { ack, refused } = this.reader.apply(d);
       return refused ? { status: REFUSAL_STATUS[refused] } : { status: 200, body: { ack } }; // [ans-receiver-ack]
     } catch (error) {

@@ -8,7 +8,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Delivery } from 'mcp-triggers-experimental';
-import { createReceiver, type Receiver, type ReceiverItem } from 'mcp-triggers-experimental/receiver';
+import {
+  createReceiver,
+  type Receiver,
+  type ReceiverItem,
+} from 'mcp-triggers-experimental/receiver';
 import type { Random } from 'mcp-triggers-experimental/server';
 import { eventually } from '../support.ts';
 import type { Witness } from './witness.ts';
@@ -33,14 +37,18 @@ export class FlakyEndpoint {
     this.#witness = witness;
     const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     this.receiver = createReceiver({
-      endpoint: `${origin}/callback`, issuer: origin, signingKey: generateKeyPairSync('ed25519').privateKey,
+      endpoint: `${origin}/callback`,
+      issuer: origin,
+      signingKey: generateKeyPairSync('ed25519').privateKey,
       apply: (item) => void this.applied.push(item),
     });
   }
 
   static async open(random: Random, witness: Witness): Promise<FlakyEndpoint> {
     let endpoint: FlakyEndpoint | undefined;
-    const server = createServer(getRequestListener((request) => endpoint!.#answer(request), { overrideGlobalObjects: false })).listen(0, '127.0.0.1');
+    const server = createServer(
+      getRequestListener((request) => endpoint!.#answer(request), { overrideGlobalObjects: false }),
+    ).listen(0, '127.0.0.1');
     await once(server, 'listening');
     endpoint = new FlakyEndpoint(server, random, witness);
     return endpoint;
@@ -54,16 +62,27 @@ export class FlakyEndpoint {
     // Cut off by the sender's death: nobody has been told anything.
     if (body === null) return new Response(null, { status: 400 });
     const { params } = JSON.parse(body) as { params: Delivery };
-    this.#witness.delivery('callback', params, { messageId: request.headers.get('webhook-id')!, failed: before || after });
+    this.#witness.delivery('callback', params, {
+      messageId: request.headers.get('webhook-id')!,
+      failed: before || after,
+    });
     if (before || after) this.failures += 1;
     if (before) return new Response(null, { status: 500 });
-    const answer = await this.receiver.fetch(new Request(request.url, { method: 'POST', headers: request.headers, body }));
+    const answer = await this.receiver.fetch(
+      new Request(request.url, { method: 'POST', headers: request.headers, body }),
+    );
     return after ? new Response(null, { status: 500 }) : answer;
   }
 
   /** Resolves when everything that a dead server had sent has been read. */
   async quiet(): Promise<void> {
-    await eventually('connections of the dead server are gone', () => new Promise<boolean>((resolve) => this.#server.getConnections((_, count) => resolve(count === 0))));
+    await eventually(
+      'connections of the dead server are gone',
+      () =>
+        new Promise<boolean>((resolve) =>
+          this.#server.getConnections((_, count) => resolve(count === 0)),
+        ),
+    );
   }
 
   async close(): Promise<void> {

@@ -14,22 +14,37 @@ class Life {
   #look = (): void => undefined;
 
   constructor(dataDir: string, port: number) {
-    this.child = spawn(process.execPath, ['--conditions=mcp-triggers-source', PROGRAM, dataDir, String(port)], {
-      // A hundred lives load the same files.
-      env: { ...process.env, NODE_COMPILE_CACHE: join(dataDir, 'cache') }, stdio: ['pipe', 'pipe', 'pipe'],
-    });
+    this.child = spawn(
+      process.execPath,
+      ['--conditions=mcp-triggers-source', PROGRAM, dataDir, String(port)],
+      {
+        // A hundred lives load the same files.
+        env: { ...process.env, NODE_COMPILE_CACHE: join(dataDir, 'cache') },
+        stdio: ['pipe', 'pipe', 'pipe'],
+      },
+    );
     this.exited = once(this.child, 'exit').then(() => this.#look());
     // It may die before it has read anything, and then there is nobody to write to.
     this.child.stdin!.on('error', () => undefined);
-    this.child.stdout!.setEncoding('utf8').on('data', (text: string) => { this.#printed += text; this.#look(); });
-    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => { this.#stderr = (this.#stderr + text).slice(-4000); });
+    this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      this.#printed += text;
+      this.#look();
+    });
+    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-4000);
+    });
   }
 
   /** Resolves when it has printed that word. */
   async says(word: string): Promise<void> {
     while (!this.#printed.includes(word)) {
-      if (this.child.exitCode !== null) throw new Error(`The server ended with code ${this.child.exitCode} before it was ${word}. ${this.#stderr}`);
-      await new Promise<void>((resolve) => { this.#look = resolve; });
+      if (this.child.exitCode !== null)
+        throw new Error(
+          `The server ended with code ${this.child.exitCode} before it was ${word}. ${this.#stderr}`,
+        );
+      await new Promise<void>((resolve) => {
+        this.#look = resolve;
+      });
     }
   }
 }

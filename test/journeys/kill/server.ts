@@ -10,7 +10,12 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
-import { attachTriggers, createEgress, createEngine, defineTrigger } from 'mcp-triggers-experimental/server';
+import {
+  attachTriggers,
+  createEgress,
+  createEngine,
+  defineTrigger,
+} from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 
 const [dataDir, port] = process.argv.slice(2);
@@ -32,7 +37,13 @@ const mcp = createMcpHandler(() => {
   attachTriggers(server, engine, { drains: ['callback', 'stream', 'pull'], durability: 'durable' });
   return server;
 });
-const authInfo = { token: 'test', clientId: 'test', scopes: [], expiresAt: 4_102_444_800, extra: { iss: 'https://issuer.test', sub: 'alice' } };
+const authInfo = {
+  token: 'test',
+  clientId: 'test',
+  scopes: [],
+  expiresAt: 4_102_444_800,
+  extra: { iss: 'https://issuer.test', sub: 'alice' },
+};
 
 /** The upstream's door: 202 only once the event is durable. */
 async function emit(request: Request): Promise<Response> {
@@ -42,11 +53,16 @@ async function emit(request: Request): Promise<Response> {
 }
 
 const handle = async (request: Request): Promise<Response> =>
-  new URL(request.url).pathname === '/emit' ? emit(request).catch(() => new Response('', { status: 503 })) : mcp.fetch(request, { authInfo });
+  new URL(request.url).pathname === '/emit'
+    ? emit(request).catch(() => new Response('', { status: 503 }))
+    : mcp.fetch(request, { authInfo });
 
 process.stdout.write('loaded\n');
 await once(process.stdin, 'data');
 await engine.start();
-const server = createServer(getRequestListener(handle, { overrideGlobalObjects: false })).listen(Number(port), '127.0.0.1');
+const server = createServer(getRequestListener(handle, { overrideGlobalObjects: false })).listen(
+  Number(port),
+  '127.0.0.1',
+);
 await once(server, 'listening');
 process.stdout.write('ready\n');

@@ -28,20 +28,28 @@ export class Upstream {
 
   /** Sends until `enough` fires; resolves when what was begun by then is accepted too, or `stop` has fired. */
   async run(hands: number, enough: AbortSignal, stop: AbortSignal): Promise<void> {
-    await Promise.all(Array.from({ length: hands }, async () => {
-      while (!enough.aborted) {
-        await this.#send(`event-${++this.#count}`, stop);
-        await sleep(PAUSE_MS);
-      }
-    }));
+    await Promise.all(
+      Array.from({ length: hands }, async () => {
+        while (!enough.aborted) {
+          await this.#send(`event-${++this.#count}`, stop);
+          await sleep(PAUSE_MS);
+        }
+      }),
+    );
   }
 
   async #send(eventId: string, stop: AbortSignal): Promise<void> {
     const from = performance.now();
     const body = JSON.stringify({ eventId, data: { about: eventId } });
     while (!stop.aborted) {
-      const answer = await fetch(this.#url, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
-        .then(async (response) => ({ status: response.status, text: await response.text() }), () => undefined);
+      const answer = await fetch(this.#url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      }).then(
+        async (response) => ({ status: response.status, text: await response.text() }),
+        () => undefined,
+      );
       if (answer?.status === 202) {
         if (answer.text === 'duplicate') this.known += 1;
         this.accepted.push({ eventId, from, to: performance.now() });

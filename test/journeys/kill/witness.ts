@@ -6,7 +6,12 @@
 import type { Delivery, Event } from 'mcp-triggers-experimental';
 
 /** How often, and around which deaths, a number came on one drain. */
-interface Sightings { times: number; firstLife: number; lastLife: number; failures: number }
+interface Sightings {
+  times: number;
+  firstLife: number;
+  lastLife: number;
+  failures: number;
+}
 
 export class Witness {
   readonly broken: string[] = [];
@@ -14,52 +19,82 @@ export class Witness {
   readonly #meaning = new Map<string, string>();
   readonly #byMessage = new Map<string, string>();
   readonly #positions = new Map<string, number>();
-  readonly #drains = new Map<string, { highest: number; acked: number; seen: Map<number, Sightings> }>();
+  readonly #drains = new Map<
+    string,
+    { highest: number; acked: number; seen: Map<number, Sightings> }
+  >();
   /** Counts the server's lives. */
   life = 0;
 
   /** What came on a drain. `failed`: the reader then behaved as if it had not come, or as if it could not tell. */
-  delivery(drain: string, delivery: Delivery, { messageId, failed = false }: { readonly messageId?: string; readonly failed?: boolean } = {}): void {
+  delivery(
+    drain: string,
+    delivery: Delivery,
+    { messageId, failed = false }: { readonly messageId?: string; readonly failed?: boolean } = {},
+  ): void {
     const { epoch, after, events, gaps = [], head, acked } = delivery;
-    const state = this.#drains.get(drain) ?? { highest: 0, acked: 0, seen: new Map<number, Sightings>() };
+    const state = this.#drains.get(drain) ?? {
+      highest: 0,
+      acked: 0,
+      seen: new Map<number, Sightings>(),
+    };
     this.#drains.set(drain, state);
     if (gaps.length > 0) this.broken.push(`${drain}: a gap, where nothing may be missing`);
-    if (acked < state.acked) this.broken.push(`${drain}: acked went back from ${state.acked} to ${acked}`);
+    if (acked < state.acked)
+      this.broken.push(`${drain}: acked went back from ${state.acked} to ${acked}`);
     state.acked = Math.max(state.acked, acked);
     for (const [at, event] of events.entries()) {
-      if (event.sequence !== after + 1 + at) this.broken.push(`${drain}: ${event.sequence} where ${after + 1 + at} was due`);
-      if (event.sequence > head) this.broken.push(`${drain}: ${event.sequence} beyond head ${head}`);
+      if (event.sequence !== after + 1 + at)
+        this.broken.push(`${drain}: ${event.sequence} where ${after + 1 + at} was due`);
+      if (event.sequence > head)
+        this.broken.push(`${drain}: ${event.sequence} beyond head ${head}`);
       this.#number(drain, epoch, event, state, failed);
     }
-    if (messageId !== undefined && events.length > 0) this.#message(drain, messageId, JSON.stringify([epoch, after, events]));
+    if (messageId !== undefined && events.length > 0)
+      this.#message(drain, messageId, JSON.stringify([epoch, after, events]));
   }
 
   /** What `triggers/get` said, one call after the other: an answer may overtake a delivery, so each has an order of its own. */
   position(subscription: string, acked: number): void {
     const before = this.#positions.get(subscription) ?? 0;
-    if (acked < before) this.broken.push(`${subscription}: triggers/get says acked ${acked} after ${before}`);
+    if (acked < before)
+      this.broken.push(`${subscription}: triggers/get says acked ${acked} after ${before}`);
     this.#positions.set(subscription, acked);
   }
 
   /** Every number that came on a drain more often than failures and deaths explain. */
   unexplained(drain: string): string[] {
     return [...(this.#drains.get(drain)?.seen ?? [])]
-      .filter(([, { times, firstLife, lastLife, failures }]) => times > 1 + failures + (lastLife - firstLife))
+      .filter(
+        ([, { times, firstLife, lastLife, failures }]) =>
+          times > 1 + failures + (lastLife - firstLife),
+      )
       .map(([sequence, { times }]) => `${drain}: ${sequence} came ${times} times`);
   }
 
   duplicates(drain: string): number {
-    return [...(this.#drains.get(drain)?.seen.values() ?? [])].reduce((sum, { times }) => sum + times - 1, 0);
+    return [...(this.#drains.get(drain)?.seen.values() ?? [])].reduce(
+      (sum, { times }) => sum + times - 1,
+      0,
+    );
   }
 
-  #number(drain: string, epoch: string, event: Event, state: { highest: number; seen: Map<number, Sightings> }, failed: boolean): void {
+  #number(
+    drain: string,
+    epoch: string,
+    event: Event,
+    state: { highest: number; seen: Map<number, Sightings> },
+    failed: boolean,
+  ): void {
     const { sequence } = event;
     const meaning = JSON.stringify(event);
     const known = this.#meaning.get(`${drain}:${epoch}:${sequence}`);
-    if (known !== undefined && known !== meaning) this.broken.push(`${drain}: ${sequence} has changed its meaning`);
+    if (known !== undefined && known !== meaning)
+      this.broken.push(`${drain}: ${sequence} has changed its meaning`);
     this.#meaning.set(`${drain}:${epoch}:${sequence}`, meaning);
     const seen = state.seen.get(sequence);
-    if (!seen && sequence < state.highest) this.broken.push(`${drain}: ${sequence} came for the first time after ${state.highest}`);
+    if (!seen && sequence < state.highest)
+      this.broken.push(`${drain}: ${sequence} came for the first time after ${state.highest}`);
     state.highest = Math.max(state.highest, sequence);
     const sightings = seen ?? { times: 0, firstLife: this.life, lastLife: this.life, failures: 0 };
     sightings.times += 1;
@@ -70,7 +105,8 @@ export class Witness {
 
   #message(drain: string, id: string, content: string): void {
     const known = this.#byMessage.get(id);
-    if (known !== undefined && known !== content) this.broken.push(`${drain}: message ${id} has come with other events before`);
+    if (known !== undefined && known !== content)
+      this.broken.push(`${drain}: message ${id} has come with other events before`);
     this.#byMessage.set(id, content);
   }
 }

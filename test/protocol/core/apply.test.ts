@@ -2,27 +2,67 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import fc from 'fast-check';
-import { advance, begin, lastCovered, move, receive, type Covering, type Cursor } from '../../../src/protocol/core/apply.ts';
+import {
+  advance,
+  begin,
+  lastCovered,
+  move,
+  receive,
+  type Covering,
+  type Cursor,
+} from '../../../src/protocol/core/apply.ts';
 
-interface Numbered { readonly sequence: number }
+interface Numbered {
+  readonly sequence: number;
+}
 const LOG = 'log-1';
 const EPOCH = 'epoch-1';
 const event = (sequence: number): Numbered => ({ sequence });
 
-function delivery(after: number, events: number[], gaps: [number, number][] = [], epoch = EPOCH, subscriptionId = LOG): Covering<Numbered> {
-  return { subscriptionId, epoch, after, events: events.map(event), gaps: gaps.map(([from, to]) => ({ from, to, reason: 'retention' as const })) };
+function delivery(
+  after: number,
+  events: number[],
+  gaps: [number, number][] = [],
+  epoch = EPOCH,
+  subscriptionId = LOG,
+): Covering<Numbered> {
+  return {
+    subscriptionId,
+    epoch,
+    after,
+    events: events.map(event),
+    gaps: gaps.map(([from, to]) => ({ from, to, reason: 'retention' as const })),
+  };
 }
-const at = (sequence: number, past: string[] = []): Cursor => ({ subscriptionId: LOG, epoch: EPOCH, sequence, past });
+const at = (sequence: number, past: string[] = []): Cursor => ({
+  subscriptionId: LOG,
+  epoch: EPOCH,
+  sequence,
+  past,
+});
 
 /** A verdict in words. */
 function verdict(cursor: Cursor, one: Covering<Numbered>): string {
   const judged = receive(cursor, one);
   switch (judged.kind) {
-    case 'apply': return judged.entries.map((entry) => (entry.type === 'event' ? `${entry.event.sequence}` : `${entry.gap.from}-${entry.gap.to}`)).join(' ') || 'nothing new';
-    case 'hole': return `hole ${judged.expected}..${judged.after}`;
-    case 'moved': return `moved to ${judged.cursor.epoch}:${judged.cursor.sequence}${judged.replaced ? ' replaced' : ''}`;
-    case 'unsound': return `unsound at ${judged.at}`;
-    case 'stale': return 'stale';
+    case 'apply':
+      return (
+        judged.entries
+          .map((entry) =>
+            entry.type === 'event'
+              ? `${entry.event.sequence}`
+              : `${entry.gap.from}-${entry.gap.to}`,
+          )
+          .join(' ') || 'nothing new'
+      );
+    case 'hole':
+      return `hole ${judged.expected}..${judged.after}`;
+    case 'moved':
+      return `moved to ${judged.cursor.epoch}:${judged.cursor.sequence}${judged.replaced ? ' replaced' : ''}`;
+    case 'unsound':
+      return `unsound at ${judged.at}`;
+    case 'stale':
+      return 'stale';
   }
 }
 
@@ -35,76 +75,139 @@ describe('receive', () => {
     ['an old heartbeat', at(3), delivery(0, []), 'nothing new'],
     ['[recv-missing] one number missing', at(3), delivery(4, [5]), 'hole 4..4'],
     ['[recv-missing] a heartbeat that tells of a lost tail', at(3), delivery(8, []), 'hole 4..8'],
-    ['events between gaps', at(0), delivery(0, [2, 5], [[1, 1], [3, 4], [6, 9]]), '1-1 2 3-4 5 6-9'],
+    [
+      'events between gaps',
+      at(0),
+      delivery(
+        0,
+        [2, 5],
+        [
+          [1, 1],
+          [3, 4],
+          [6, 9],
+        ],
+      ),
+      '1-1 2 3-4 5 6-9',
+    ],
     ['a gap that is half known', at(4), delivery(0, [1], [[2, 8]]), '5-8'],
     ['a number left out', at(0), delivery(0, [1, 3]), 'unsound at 2'],
     ['a number twice', at(0), delivery(0, [1, 1]), 'unsound at 2'],
     ['numbers backwards', at(0), delivery(0, [2, 1]), 'unsound at 1'],
-    ['a number that is an event and in a gap', at(0), delivery(0, [1, 2], [[2, 2]]), 'unsound at 3'],
+    [
+      'a number that is an event and in a gap',
+      at(0),
+      delivery(0, [1, 2], [[2, 2]]),
+      'unsound at 3',
+    ],
     ['a gap that ends before it begins', at(0), delivery(0, [], [[1, 0]]), 'unsound at 1'],
-    ['another epoch: from its beginning', at(7), delivery(0, [1], [], 'epoch-2'), 'moved to epoch-2:0'],
-    ['another epoch, not from its beginning', at(7), delivery(5, [6], [], 'epoch-2'), 'moved to epoch-2:0'],
-    ['[recv-left-epoch] an epoch that was left', at(7, ['epoch-0']), delivery(8, [9], [], 'epoch-0'), 'stale'],
-    ['another log under the same key: from where its sender is', at(7), delivery(2, [3], [], 'epoch-9', 'log-2'), 'moved to epoch-9:2 replaced'],
+    [
+      'another epoch: from its beginning',
+      at(7),
+      delivery(0, [1], [], 'epoch-2'),
+      'moved to epoch-2:0',
+    ],
+    [
+      'another epoch, not from its beginning',
+      at(7),
+      delivery(5, [6], [], 'epoch-2'),
+      'moved to epoch-2:0',
+    ],
+    [
+      '[recv-left-epoch] an epoch that was left',
+      at(7, ['epoch-0']),
+      delivery(8, [9], [], 'epoch-0'),
+      'stale',
+    ],
+    [
+      'another log under the same key: from where its sender is',
+      at(7),
+      delivery(2, [3], [], 'epoch-9', 'log-2'),
+      'moved to epoch-9:2 replaced',
+    ],
     ['another log with the same epoch', at(7), delivery(7, [8], [], EPOCH, 'log-2'), 'stale'],
   ];
   for (const [name, cursor, one, expected] of cases) {
-    test(`${name} → ${expected}`, () => { assert.equal(verdict(cursor, one), expected); });
+    test(`${name} → ${expected}`, () => {
+      assert.equal(verdict(cursor, one), expected);
+    });
   }
 
   test('[recv-duplicate, recv-missing, dlv-repeat] duplicates, reordering and overlaps: in order and once, or a hole', () => {
-    const range = fc.tuple(fc.nat(30), fc.nat(8), fc.nat(3)).map(([after, length, gap]): Covering<Numbered> => {
-      const gapFrom = after + 1 + Math.floor(length / 2);
-      const numbers = Array.from({ length }, (_, index) => after + 1 + index).filter((n) => n < gapFrom || n >= gapFrom + gap);
-      const last = Math.max(after + length, gapFrom + gap - 1);
-      const tail = Array.from({ length: Math.max(0, last - after - length) }, (_, index) => after + length + 1 + index).filter((n) => n < gapFrom || n >= gapFrom + gap);
-      return delivery(after, [...numbers, ...tail], gap > 0 ? [[gapFrom, gapFrom + gap - 1]] : []);
-    });
-    fc.assert(fc.property(fc.array(range, { maxLength: 60 }), (deliveries) => {
-      let cursor = at(0);
-      for (const one of deliveries) {
-        const judged = receive(cursor, one);
-        if (one.after > cursor.sequence) {
-          assert.equal(judged.kind, 'hole');
-          continue;
+    const range = fc
+      .tuple(fc.nat(30), fc.nat(8), fc.nat(3))
+      .map(([after, length, gap]): Covering<Numbered> => {
+        const gapFrom = after + 1 + Math.floor(length / 2);
+        const numbers = Array.from({ length }, (_, index) => after + 1 + index).filter(
+          (n) => n < gapFrom || n >= gapFrom + gap,
+        );
+        const last = Math.max(after + length, gapFrom + gap - 1);
+        const tail = Array.from(
+          { length: Math.max(0, last - after - length) },
+          (_, index) => after + length + 1 + index,
+        ).filter((n) => n < gapFrom || n >= gapFrom + gap);
+        return delivery(
+          after,
+          [...numbers, ...tail],
+          gap > 0 ? [[gapFrom, gapFrom + gap - 1]] : [],
+        );
+      });
+    fc.assert(
+      fc.property(fc.array(range, { maxLength: 60 }), (deliveries) => {
+        let cursor = at(0);
+        for (const one of deliveries) {
+          const judged = receive(cursor, one);
+          if (one.after > cursor.sequence) {
+            assert.equal(judged.kind, 'hole');
+            continue;
+          }
+          assert.equal(judged.kind, 'apply');
+          for (const entry of judged.kind === 'apply' ? judged.entries : []) {
+            const from = entry.type === 'event' ? entry.event.sequence : entry.gap.from;
+            assert.equal(from, cursor.sequence + 1, 'the very next number');
+            cursor = advance(cursor, entry.position.sequence);
+          }
+          assert.ok(cursor.sequence >= lastCovered(one), 'everything covered has been taken');
         }
-        assert.equal(judged.kind, 'apply');
-        for (const entry of judged.kind === 'apply' ? judged.entries : []) {
-          const from = entry.type === 'event' ? entry.event.sequence : entry.gap.from;
-          assert.equal(from, cursor.sequence + 1, 'the very next number');
-          cursor = advance(cursor, entry.position.sequence);
-        }
-        assert.ok(cursor.sequence >= lastCovered(one), 'everything covered has been taken');
-      }
-    }));
+      }),
+    );
   });
 
   test('whatever is in a delivery: never a number twice, never one out of order', () => {
     const small = fc.integer({ min: 0, max: 12 });
     const anything = fc.record({
-      after: small, events: fc.array(small.map(event), { maxLength: 6 }),
-      gaps: fc.array(fc.record({ from: small, to: small, reason: fc.constant('retention' as const) }), { maxLength: 3 }),
-      epoch: fc.constantFrom(EPOCH, 'epoch-2', 'epoch-3'), subscriptionId: fc.constantFrom(LOG, LOG, 'log-2'),
+      after: small,
+      events: fc.array(small.map(event), { maxLength: 6 }),
+      gaps: fc.array(
+        fc.record({ from: small, to: small, reason: fc.constant('retention' as const) }),
+        { maxLength: 3 },
+      ),
+      epoch: fc.constantFrom(EPOCH, 'epoch-2', 'epoch-3'),
+      subscriptionId: fc.constantFrom(LOG, LOG, 'log-2'),
     });
-    fc.assert(fc.property(fc.array(anything, { maxLength: 40 }), (deliveries) => {
-      let cursor = at(0);
-      const left = new Set<string>();
-      for (const one of deliveries) {
-        let judged = receive(cursor, one);
-        if (judged.kind === 'moved') {
-          assert.ok(!left.has(judged.cursor.epoch), 'a left epoch is not entered again');
-          left.add(cursor.epoch);
-          cursor = judged.cursor;
-          judged = receive(cursor, one);
-          assert.notEqual(judged.kind, 'moved');
+    fc.assert(
+      fc.property(fc.array(anything, { maxLength: 40 }), (deliveries) => {
+        let cursor = at(0);
+        const left = new Set<string>();
+        for (const one of deliveries) {
+          let judged = receive(cursor, one);
+          if (judged.kind === 'moved') {
+            assert.ok(!left.has(judged.cursor.epoch), 'a left epoch is not entered again');
+            left.add(cursor.epoch);
+            cursor = judged.cursor;
+            judged = receive(cursor, one);
+            assert.notEqual(judged.kind, 'moved');
+          }
+          for (const entry of judged.kind === 'apply' ? judged.entries : []) {
+            assert.equal(
+              entry.type === 'event' ? entry.event.sequence : entry.gap.from,
+              cursor.sequence + 1,
+            );
+            assert.ok(entry.position.sequence > cursor.sequence);
+            cursor = advance(cursor, entry.position.sequence);
+          }
         }
-        for (const entry of judged.kind === 'apply' ? judged.entries : []) {
-          assert.equal(entry.type === 'event' ? entry.event.sequence : entry.gap.from, cursor.sequence + 1);
-          assert.ok(entry.position.sequence > cursor.sequence);
-          cursor = advance(cursor, entry.position.sequence);
-        }
-      }
-    }));
+      }),
+    );
   });
 });
 
@@ -116,7 +219,17 @@ describe('cursors', () => {
 
   test('[recv-left-epoch] remember the lives that were left, latest first and not without end', () => {
     let cursor = begin({ subscriptionId: LOG, epoch: 'life-0', sequence: 4 });
-    for (let life = 1; life <= 20; life++) cursor = move(cursor, { subscriptionId: LOG, epoch: `life-${life}`, sequence: 0 });
-    assert.deepEqual(cursor.past, ['life-19', 'life-18', 'life-17', 'life-16', 'life-15', 'life-14', 'life-13', 'life-12']);
+    for (let life = 1; life <= 20; life++)
+      cursor = move(cursor, { subscriptionId: LOG, epoch: `life-${life}`, sequence: 0 });
+    assert.deepEqual(cursor.past, [
+      'life-19',
+      'life-18',
+      'life-17',
+      'life-16',
+      'life-15',
+      'life-14',
+      'life-13',
+      'life-12',
+    ]);
   });
 });

@@ -1,14 +1,30 @@
 /** Answers, Retry-After, backoff and lifetimes as tables: what comes in, what it means. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
-import { backoffMs, classifyAnswer, classifyFailure, grantTtl, needsVerification, parseRetryAfter, renewAfter, reverifyAt, type Answer, type Outcome } from '../../../src/protocol/core/index.ts';
+import {
+  backoffMs,
+  classifyAnswer,
+  classifyFailure,
+  grantTtl,
+  needsVerification,
+  parseRetryAfter,
+  renewAfter,
+  reverifyAt,
+  type Answer,
+  type Outcome,
+} from '../../../src/protocol/core/index.ts';
 import * as policy from '../../../src/protocol/core/policy.ts';
 import * as limits from '../../../src/protocol/wire/limits.ts';
 import { CALLBACK, DAY, HOUR, SECOND, subscription, T0 } from './fixtures.ts';
 
-const classify = (answer: Partial<Answer>): Outcome => classifyAnswer({ status: 200, retryAfter: null, body: undefined, now: T0, ...answer }, { after: 2, to: 6 });
+const classify = (answer: Partial<Answer>): Outcome =>
+  classifyAnswer(
+    { status: 200, retryAfter: null, body: undefined, now: T0, ...answer },
+    { after: 2, to: 6 },
+  );
 const spell = (outcome: Outcome): string => {
-  if (outcome.kind === 'acked') return `acked ${outcome.ack}${outcome.reject === null ? '' : ` reject ${outcome.reject}`}`;
+  if (outcome.kind === 'acked')
+    return `acked ${outcome.ack}${outcome.reject === null ? '' : ` reject ${outcome.reject}`}`;
   return 'category' in outcome ? `${outcome.kind} ${outcome.category}` : outcome.kind;
 };
 
@@ -52,8 +68,12 @@ describe('an answer to the delivery of 3 to 6', () => {
   }
 
   test('[ans-ack] to an empty delivery acknowledges when it repeats `after`', () => {
-    const empty = (body: unknown): string => spell(classifyAnswer({ status: 200, retryAfter: null, body, now: T0 }, { after: 2, to: 2 }));
-    assert.deepEqual([empty({ ack: 2 }), empty({ ack: 3 }), empty({ ack: 1 }), empty(undefined)], ['acked 2', 'transient no_ack', 'transient no_ack', 'transient no_ack']);
+    const empty = (body: unknown): string =>
+      spell(classifyAnswer({ status: 200, retryAfter: null, body, now: T0 }, { after: 2, to: 2 }));
+    assert.deepEqual(
+      [empty({ ack: 2 }), empty({ ack: 3 }), empty({ ack: 1 }), empty(undefined)],
+      ['acked 2', 'transient no_ack', 'transient no_ack', 'transient no_ack'],
+    );
   });
 
   const config = 'config http_4xx';
@@ -62,24 +82,39 @@ describe('an answer to the delivery of 3 to 6', () => {
     [[400, 401, 403, 404, 415, 422], config],
     [[410], 'gone'],
     [[413], 'too_large'],
-    [[402, 405, 406, 408, 409, 411, 412, 414, 416, 418, 425, 429, 431, 451, 499], 'transient http_4xx'],
+    [
+      [402, 405, 406, 408, 409, 411, 412, 414, 416, 418, 425, 429, 431, 451, 499],
+      'transient http_4xx',
+    ],
     [[500, 502, 503, 504, 599], 'transient http_5xx'],
     [[0, 100, 101, 199, 600, 999], 'transient http_5xx'],
   ];
   for (const [codes, reading] of statuses) {
     test(`[ans-no-redirect ans-gone] ${codes.join(' ')} → ${reading}, even with an acknowledging body`, () => {
-      for (const status of codes) assert.equal(spell(classify({ status, body: { ack: 6 } })), reading, String(status));
+      for (const status of codes)
+        assert.equal(spell(classify({ status, body: { ack: 6 } })), reading, String(status));
     });
   }
 
   test('[ans-retry-after] the wish for a later retry counts with 429 and 503 only', () => {
-    const wish = (status: number): unknown => ({ ...classify({ status, retryAfter: '120' }) } as { retryAfterMs?: unknown }).retryAfterMs;
-    assert.deepEqual([429, 503, 500, 408, 200].map(wish), [120 * SECOND, 120 * SECOND, null, null, null]);
+    const wish = (status: number): unknown =>
+      (({ ...classify({ status, retryAfter: '120' }) }) as { retryAfterMs?: unknown }).retryAfterMs;
+    assert.deepEqual([429, 503, 500, 408, 200].map(wish), [
+      120 * SECOND,
+      120 * SECOND,
+      null,
+      null,
+      null,
+    ]);
   });
 
   test('[retry-categories] no answer is transient, whatever the category', () => {
     for (const category of ['connection_refused', 'timeout', 'tls_error'] as const) {
-      assert.deepEqual(classifyFailure(category), { kind: 'transient', category, retryAfterMs: null });
+      assert.deepEqual(classifyFailure(category), {
+        kind: 'transient',
+        category,
+        retryAfterMs: null,
+      });
     }
   });
 });
@@ -117,7 +152,8 @@ describe('Retry-After', () => {
     ['fri, 15 jan 2027 08:02:00 gmt', null],
   ];
   for (const [value, ms] of values) {
-    test(`[ans-retry-after] ${value === null ? 'absent' : `"${value}"`} → ${ms === null ? 'no wish' : `${ms / SECOND} s`}`, () => assert.equal(parseRetryAfter(value, T0), ms));
+    test(`[ans-retry-after] ${value === null ? 'absent' : `"${value}"`} → ${ms === null ? 'no wish' : `${ms / SECOND} s`}`, () =>
+      assert.equal(parseRetryAfter(value, T0), ms));
   }
 
   test('dates are right over leap years and centuries', () => {
@@ -128,7 +164,8 @@ describe('Retry-After', () => {
       ['Thu, 29 Feb 2024 12:00:00 GMT', 1_709_208_000],
       ['Mon, 01 Mar 2100 00:00:00 GMT', 4_107_542_400],
     ];
-    for (const [date, at] of seconds) assert.equal(parseRetryAfter(date, at * SECOND - 5 * SECOND), 5 * SECOND, date);
+    for (const [date, at] of seconds)
+      assert.equal(parseRetryAfter(date, at * SECOND - 5 * SECOND), 5 * SECOND, date);
     assert.equal(parseRetryAfter('Mon, 29 Feb 2100 00:00:00 GMT', T0), null);
   });
 
@@ -139,7 +176,12 @@ describe('Retry-After', () => {
 });
 
 describe('backoff', () => {
-  const rows: readonly (readonly [failures: number, jitter: number, retryAfterMs: number | null, ms: number])[] = [
+  const rows: readonly (readonly [
+    failures: number,
+    jitter: number,
+    retryAfterMs: number | null,
+    ms: number,
+  ])[] = [
     [1, 0, null, 0],
     [1, 0.5, null, 500],
     [2, 0.5, null, 1000],
@@ -151,12 +193,20 @@ describe('backoff', () => {
     [1, 0, HOUR, HOUR],
   ];
   for (const [failures, jitter, retryAfterMs, ms] of rows) {
-    test(`[retry-backoff retry-cap] failure ${failures}, jitter ${jitter}, Retry-After ${retryAfterMs ?? 'none'} → ${ms} ms`, () => assert.equal(backoffMs(failures, jitter, retryAfterMs), ms));
+    test(`[retry-backoff retry-cap] failure ${failures}, jitter ${jitter}, Retry-After ${retryAfterMs ?? 'none'} → ${ms} ms`, () =>
+      assert.equal(backoffMs(failures, jitter, retryAfterMs), ms));
   }
 });
 
 describe('grants', () => {
-  const rows: readonly (readonly [suggested: number | null | undefined, min: number, max: number, fallback: number, noExpiry: boolean, granted: number | null])[] = [
+  const rows: readonly (readonly [
+    suggested: number | null | undefined,
+    min: number,
+    max: number,
+    fallback: number,
+    noExpiry: boolean,
+    granted: number | null,
+  ])[] = [
     [HOUR, 60 * SECOND, DAY, HOUR, false, HOUR],
     [7 * DAY, 60 * SECOND, DAY, HOUR, false, DAY],
     [1, 60 * SECOND, DAY, HOUR, false, 60 * SECOND],
@@ -175,26 +225,46 @@ describe('grants', () => {
   }
 
   test('what is no duration never gets this far', () => {
-    for (const wrong of [-1, 0.5, Number.NaN, Infinity]) assert.throws(() => grantTtl(wrong, { minMs: 1, maxMs: 2, defaultMs: 1, allowNoExpiry: false }), { code: 'invalid_input' });
+    for (const wrong of [-1, 0.5, Number.NaN, Infinity])
+      assert.throws(
+        () => grantTtl(wrong, { minMs: 1, maxMs: 2, defaultMs: 1, allowNoExpiry: false }),
+        { code: 'invalid_input' },
+      );
   });
 
   test('[ttl-renew-hint ttl-renew-jitter] the hint is spread over half to four fifths of the grant', () => {
-    assert.deepEqual([renewAfter(HOUR, 0), renewAfter(HOUR, 0.5), renewAfter(null, 0.5)], [HOUR / 2, HOUR * 0.65, null]);
+    assert.deepEqual(
+      [renewAfter(HOUR, 0), renewAfter(HOUR, 0.5), renewAfter(null, 0.5)],
+      [HOUR / 2, HOUR * 0.65, null],
+    );
     assert.ok(renewAfter(HOUR, 0.999_999)! < HOUR * 0.8);
     assert.ok(renewAfter(1, 0.999_999)! < 1);
   });
 });
 
 describe('consent', () => {
-  const rows: readonly (readonly [verifiedAt: number | null, needed: boolean])[] = [[null, true], [T0, false], [T0 - DAY + 1, false], [T0 - DAY, true], [T0 + 1, true]];
+  const rows: readonly (readonly [verifiedAt: number | null, needed: boolean])[] = [
+    [null, true],
+    [T0, false],
+    [T0 - DAY + 1, false],
+    [T0 - DAY, true],
+    [T0 + 1, true],
+  ];
   for (const [verifiedAt, needed] of rows) {
-    test(`[cbv-before-events] verified ${verifiedAt === null ? 'never' : `${T0 - verifiedAt} ms ago`} → ${needed ? 'verify' : 'cached'}`, () => assert.equal(needsVerification(verifiedAt, T0), needed));
+    test(`[cbv-before-events] verified ${verifiedAt === null ? 'never' : `${T0 - verifiedAt} ms ago`} → ${needed ? 'verify' : 'cached'}`, () =>
+      assert.equal(needsVerification(verifiedAt, T0), needed));
   }
 
   test('[cbv-daily] is asked for again by itself only without expiry and only where something would be sent', () => {
     const forever = { ttlMs: null, expiresAt: null, callback: CALLBACK };
     assert.equal(reverifyAt(subscription(forever)), T0 + DAY);
-    for (const state of [{ ttlMs: HOUR }, { callback: null }, { paused: true }, { suspended: true }]) assert.equal(reverifyAt(subscription({ ...forever, ...state })), null);
+    for (const state of [
+      { ttlMs: HOUR },
+      { callback: null },
+      { paused: true },
+      { suspended: true },
+    ])
+      assert.equal(reverifyAt(subscription({ ...forever, ...state })), null);
   });
 });
 

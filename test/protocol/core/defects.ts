@@ -18,28 +18,51 @@ export interface Mutant {
 }
 
 /** Changes an input before the real step sees it. */
-const input = (change: (input: Input, before: Subscription) => Input): Defect => ({ step: (real) => (before, one, now) => real(before, change(one, before), now) });
+const input = (change: (input: Input, before: Subscription) => Input): Defect => ({
+  step: (real) => (before, one, now) => real(before, change(one, before), now),
+});
 /** Changes what the real step decided. */
 const outcome = (change: (result: Step, input: Input, before: Subscription) => Step): Defect => ({
-  step: (real: StepFunction): StepFunction => (before, one, now) => {
-    const result = real(before, one, now);
-    return result.refused === undefined ? change(result, one, before) : result;
-  },
+  step:
+    (real: StepFunction): StepFunction =>
+    (before, one, now) => {
+      const result = real(before, one, now);
+      return result.refused === undefined ? change(result, one, before) : result;
+    },
 });
-const patch = (result: Step, change: Partial<Subscription>): Step => ({ ...result, subscription: { ...result.subscription, ...change } });
+const patch = (result: Step, change: Partial<Subscription>): Step => ({
+  ...result,
+  subscription: { ...result.subscription, ...change },
+});
 
 /** All that a delivery covers, without asking what the receiver has already. */
-function everything({ epoch, events, gaps = [] }: Delivery): AppliedEntry<Delivery['events'][number]>[] {
+function everything({
+  epoch,
+  events,
+  gaps = [],
+}: Delivery): AppliedEntry<Delivery['events'][number]>[] {
   const entries: AppliedEntry<Delivery['events'][number]>[] = [
-    ...events.map((event) => ({ type: 'event' as const, event, position: { epoch, sequence: event.sequence } })),
+    ...events.map((event) => ({
+      type: 'event' as const,
+      event,
+      position: { epoch, sequence: event.sequence },
+    })),
     ...gaps.map((gap) => ({ type: 'gap' as const, gap, position: { epoch, sequence: gap.to } })),
   ];
   return entries.sort((a, b) => a.position.sequence - b.position.sequence);
 }
 
 /** A reader that takes what is there and does not mind what is not. */
-const lenient = (after: number, log: readonly LogItem[]): ReturnType<NonNullable<Defect['read']>> => {
-  const events = log.filter((item): item is LogItem & { gap: null; encoded: string } => item.gap === null && item.encoded !== null).slice(0, 1);
+const lenient = (
+  after: number,
+  log: readonly LogItem[],
+): ReturnType<NonNullable<Defect['read']>> => {
+  const events = log
+    .filter(
+      (item): item is LogItem & { gap: null; encoded: string } =>
+        item.gap === null && item.encoded !== null,
+    )
+    .slice(0, 1);
   return { events, gaps: [], last: events.at(-1)?.sequence ?? after };
 };
 
@@ -50,37 +73,69 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'the acknowledgement is stored when sending',
     configuration: CALLBACK,
     caughtBy: 'safety',
-    defect: outcome((result, one) => (one.type === 'claim' ? patch(result, { acked: one.to }) : result)),
+    defect: outcome((result, one) =>
+      one.type === 'claim' ? patch(result, { acked: one.to }) : result,
+    ),
   },
   {
     name: 'an answer counts for whatever attempt is in flight',
     configuration: { ...CALLBACK, crashes: 0, failover: true },
     caughtBy: 'safety',
-    defect: input((one, before) => (one.type === 'answer' && before.attempt !== null ? { ...one, attempt: before.attempt.id } : one)),
+    defect: input((one, before) =>
+      one.type === 'answer' && before.attempt !== null
+        ? { ...one, attempt: before.attempt.id }
+        : one,
+    ),
   },
   {
     name: 'attempts are numbered from what a lagging store remembers',
     configuration: { ...CALLBACK, crashes: 0, failover: true },
     caughtBy: 'safety',
-    defect: outcome((result, one, before) => (one.type === 'rotate' ? patch(result, { attempts: before.attempts }) : result)),
+    defect: outcome((result, one, before) =>
+      one.type === 'rotate' ? patch(result, { attempts: before.attempts }) : result,
+    ),
   },
   {
     name: 'retention trims silently',
     configuration: { ...CALLBACK, crashes: 0, trims: true },
     caughtBy: 'liveness',
-    defect: { ...outcome((result, one, before) => (one.type === 'trim' ? { ...patch(result, { floor: before.floor }), effects: [{ type: 'trim', upTo: one.upTo }] } : result)), read: lenient },
+    defect: {
+      ...outcome((result, one, before) =>
+        one.type === 'trim'
+          ? {
+              ...patch(result, { floor: before.floor }),
+              effects: [{ type: 'trim', upTo: one.upTo }],
+            }
+          : result,
+      ),
+      read: lenient,
+    },
   },
   {
     name: 'the receiver takes what it has again',
     configuration: CALLBACK,
     caughtBy: 'safety',
-    defect: { receive: (cursor, delivery) => { const verdict = receive(cursor, delivery); return verdict.kind === 'apply' ? { kind: 'apply', entries: everything(delivery) } : verdict; } },
+    defect: {
+      receive: (cursor, delivery) => {
+        const verdict = receive(cursor, delivery);
+        return verdict.kind === 'apply'
+          ? { kind: 'apply', entries: everything(delivery) }
+          : verdict;
+      },
+    },
   },
   {
     name: 'the receiver takes what comes after a hole',
     configuration: { events: 2, window: 2, crashes: 0, stream: true },
     caughtBy: 'safety',
-    defect: { receive: (cursor, delivery) => { const verdict = receive(cursor, delivery); return verdict.kind === 'hole' ? receive(advance(cursor, delivery.after), delivery) : verdict; } },
+    defect: {
+      receive: (cursor, delivery) => {
+        const verdict = receive(cursor, delivery);
+        return verdict.kind === 'hole'
+          ? receive(advance(cursor, delivery.after), delivery)
+          : verdict;
+      },
+    },
   },
   {
     name: 'the receiver goes back to an epoch it has left',
@@ -92,31 +147,52 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a number is used again after a crash',
     configuration: CALLBACK,
     caughtBy: 'safety',
-    defect: outcome((result, one, before) => (one.type === 'recover' && before.sent > before.acked ? patch(result, { head: before.head - 1, sent: Math.min(before.sent, before.head - 1) }) : result)),
+    defect: outcome((result, one, before) =>
+      one.type === 'recover' && before.sent > before.acked
+        ? patch(result, { head: before.head - 1, sent: Math.min(before.sent, before.head - 1) })
+        : result,
+    ),
   },
   {
     name: 'more is acknowledged than was sent',
     configuration: { ...CALLBACK, confused: true },
     caughtBy: 'safety',
-    defect: { step: (real) => (before, one, now) => real(one.type === 'ack' ? { ...before, sent: before.head } : before, one, now) },
+    defect: {
+      step: (real) => (before, one, now) =>
+        real(one.type === 'ack' ? { ...before, sent: before.head } : before, one, now),
+    },
   },
   {
     name: 'an answer acknowledges more than its delivery carried',
     configuration: { ...CALLBACK, confused: true },
     caughtBy: 'safety',
-    defect: { step: (real) => (before, one, now) => real(one.type === 'answer' && before.attempt !== null ? { ...before, attempt: { ...before.attempt, to: before.head } } : before, one, now) },
+    defect: {
+      step: (real) => (before, one, now) =>
+        real(
+          one.type === 'answer' && before.attempt !== null
+            ? { ...before, attempt: { ...before.attempt, to: before.head } }
+            : before,
+          one,
+          now,
+        ),
+    },
   },
   {
     name: 'an acknowledgement of another epoch counts',
     configuration: { events: 1, window: 1, crashes: 0, stream: true, failover: true },
     caughtBy: 'safety',
-    defect: input((one, before) => (one.type === 'ack' ? { ...one, position: { ...one.position, epoch: before.epoch } } : one)),
+    defect: input((one, before) =>
+      one.type === 'ack' ? { ...one, position: { ...one.position, epoch: before.epoch } } : one,
+    ),
   },
   {
     name: 'the epoch stays when the store lost writes',
     configuration: { ...CALLBACK, crashes: 0, failover: true },
     caughtBy: 'safety',
-    defect: { step: (real) => (before, one, now) => real(before, one.type === 'rotate' ? { type: 'recover' } : one, now) },
+    defect: {
+      step: (real) => (before, one, now) =>
+        real(before, one.type === 'rotate' ? { type: 'recover' } : one, now),
+    },
   },
   {
     name: 'giving up on an event acknowledges it',
@@ -131,12 +207,24 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'giving up on an event deletes it',
     configuration: { ...CALLBACK, crashes: 0, skip: true },
     caughtBy: 'liveness',
-    defect: { ...outcome((result) => ({ ...result, effects: result.effects.map((effect) => (effect.type === 'gap' ? { type: 'trim', upTo: effect.to } : effect)) })), read: lenient },
+    defect: {
+      ...outcome((result) => ({
+        ...result,
+        effects: result.effects.map((effect) =>
+          effect.type === 'gap' ? { type: 'trim', upTo: effect.to } : effect,
+        ),
+      })),
+      read: lenient,
+    },
   },
   {
     name: 'a lost attempt keeps its lease for ever',
     configuration: { ...CALLBACK, losses: true },
     caughtBy: 'liveness',
-    defect: outcome((result, one, before) => (one.type === 'tick' || one.type === 'recover' ? patch(result, { attempt: before.attempt }) : result)),
+    defect: outcome((result, one, before) =>
+      one.type === 'tick' || one.type === 'recover'
+        ? patch(result, { attempt: before.attempt })
+        : result,
+    ),
   },
 ];

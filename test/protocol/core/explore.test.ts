@@ -12,7 +12,10 @@ const CONFIGURATIONS: readonly (readonly [name: string, configuration: Configura
   ['callback that skips', { events: byTier(2, 3), window: 2, crashes: 1, skip: true }],
   ['callback and stream together', { events: byTier(2, 3), window: 2, crashes: 0, stream: true }],
   ['callback on a store that loses writes', { events: 3, window: 2, crashes: 0, failover: true }],
-  ['stream on a store that loses writes', { events: byTier(1, 2), window: 1, crashes: 0, stream: true, failover: true }],
+  [
+    'stream on a store that loses writes',
+    { events: byTier(1, 2), window: 1, crashes: 0, stream: true, failover: true },
+  ],
   ['somebody confused', { events: 3, window: 2, crashes: 1, confused: true }],
 ];
 
@@ -21,7 +24,11 @@ describe('every reachable world', () => {
     test(`[log-no-silent-loss log-stable ack-monotonic ack-sent cb-one-lease recv-duplicate] is safe and can drain: ${name}`, (context) => {
       const { states, edges, violation, stuck } = explore(configuration);
       void context.annotate(`${states} states, ${edges} edges`);
-      assert.equal(violation, null, violation === null ? '' : `${violation.rule}: ${violation.path.join(' > ')}`);
+      assert.equal(
+        violation,
+        null,
+        violation === null ? '' : `${violation.rule}: ${violation.path.join(' > ')}`,
+      );
       assert.equal(stuck, 0, 'states that can never drain');
       assert.ok(states > 500, 'the configuration is too small to mean anything');
     });
@@ -31,9 +38,17 @@ describe('every reachable world', () => {
 describe('every defect is noticed', () => {
   for (const { name, configuration, defect, caughtBy } of MUTANTS) {
     test(`${caughtBy}: ${name}`, (context) => {
-      assert.deepEqual({ ...explore(configuration), states: 0, edges: 0 }, { states: 0, edges: 0, violation: null, stuck: 0 }, 'without the defect the same configuration is clean');
+      assert.deepEqual(
+        { ...explore(configuration), states: 0, edges: 0 },
+        { states: 0, edges: 0, violation: null, stuck: 0 },
+        'without the defect the same configuration is clean',
+      );
       const { states, violation, stuck } = explore(configuration, defect);
-      void context.annotate(violation === null ? `${stuck} of ${states} states can never drain` : `${violation.rule}, after: ${violation.path.join(' > ')}`);
+      void context.annotate(
+        violation === null
+          ? `${stuck} of ${states} states can never drain`
+          : `${violation.rule}, after: ${violation.path.join(' > ')}`,
+      );
       assert.equal(violation === null ? (stuck > 0 ? 'liveness' : 'nothing') : 'safety', caughtBy);
     });
   }

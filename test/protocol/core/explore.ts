@@ -36,21 +36,40 @@ type Action = readonly [name: string, world: World];
 function* actions(world: World, physics: Physics, c: Configuration): Generator<Action> {
   const { sub } = world;
   if (world.published < c.events) yield ['publish', physics.publish(world)];
-  for (let size = 1; size <= c.window && sub.attempt === null; size += 1) yield [`attempt(${size})`, physics.attempt(world, size)];
+  for (let size = 1; size <= c.window && sub.attempt === null; size += 1)
+    yield [`attempt(${size})`, physics.attempt(world, size)];
   for (const message of world.net) {
     const { attempt, delivery } = message;
-    yield [`arrive(${attempt === null ? 'stream' : 'callback'} ${delivery.after}..${delivery.last})`, physics.arrive(world, message)];
+    yield [
+      `arrive(${attempt === null ? 'stream' : 'callback'} ${delivery.after}..${delivery.last})`,
+      physics.arrive(world, message),
+    ];
   }
-  if (c.losses === true) for (const message of world.net) yield [`lose(${message.delivery.after}..${message.delivery.last})`, { ...world, net: world.net.filter((one) => one !== message) }];
+  if (c.losses === true)
+    for (const message of world.net)
+      yield [
+        `lose(${message.delivery.after}..${message.delivery.last})`,
+        { ...world, net: world.net.filter((one) => one !== message) },
+      ];
   for (const reply of world.replies) yield [`answer(${reply.ack})`, physics.reply(world, reply)];
   if (sub.attempt !== null) yield ['lease runs out', physics.loseAttempt(world)];
-  if (world.crashes < c.crashes) yield ['crash', physics.feed({ ...world, crashes: world.crashes + 1, stream: null }, { type: 'recover' }).world];
-  if (c.trims === true && sub.floor < sub.head && sub.floor < c.events - 1) yield [`trim(${sub.floor + 1})`, physics.feed(world, { type: 'trim', upTo: sub.floor + 1, oldestAt: null }).world];
+  if (world.crashes < c.crashes)
+    yield [
+      'crash',
+      physics.feed({ ...world, crashes: world.crashes + 1, stream: null }, { type: 'recover' })
+        .world,
+    ];
+  if (c.trims === true && sub.floor < sub.head && sub.floor < c.events - 1)
+    yield [
+      `trim(${sub.floor + 1})`,
+      physics.feed(world, { type: 'trim', upTo: sub.floor + 1, oldestAt: null }).world,
+    ];
   if (c.stream === true) {
     if (world.stream === null) yield ['stream opens', { ...world, stream: sub.acked }];
     else yield ['stream sends', physics.streamOne(world, c.window)];
     if (world.stream !== null) yield ['stream closes', { ...world, stream: null }];
-    for (const position of world.acks) yield [`ack(${position.sequence})`, physics.feed(world, { type: 'ack', position }).world];
+    for (const position of world.acks)
+      yield [`ack(${position.sequence})`, physics.feed(world, { type: 'ack', position }).world];
   }
   if (c.failover === true && world.failovers === 0) {
     yield ['replicate', { ...world, replica: { sub, log: world.log, published: world.published } }];
@@ -58,11 +77,24 @@ function* actions(world: World, physics: Physics, c: Configuration): Generator<A
   }
   if (c.skip === true && sub.attempt?.events === 1) {
     const { id: attempt } = sub.attempt;
-    for (const kind of ['too_large', 'refused'] as const) yield [`answer(${kind})`, physics.feed(world, { type: 'answer', attempt, jitter: 0, outcome: { kind } }).world];
+    for (const kind of ['too_large', 'refused'] as const)
+      yield [
+        `answer(${kind})`,
+        physics.feed(world, { type: 'answer', attempt, jitter: 0, outcome: { kind } }).world,
+      ];
   }
   if (c.confused === true) {
-    if (sub.sent < sub.head) yield [`confused ack(${sub.head})`, physics.feed(world, { type: 'ack', position: { epoch: sub.epoch, sequence: sub.head } }).world];
-    if (sub.attempt !== null && sub.attempt.to < sub.head) yield [`confused answer(${sub.head})`, physics.passBackoff(physics.reply(world, { attempt: sub.attempt.id, ack: sub.head }))];
+    if (sub.sent < sub.head)
+      yield [
+        `confused ack(${sub.head})`,
+        physics.feed(world, { type: 'ack', position: { epoch: sub.epoch, sequence: sub.head } })
+          .world,
+      ];
+    if (sub.attempt !== null && sub.attempt.to < sub.head)
+      yield [
+        `confused answer(${sub.head})`,
+        physics.passBackoff(physics.reply(world, { attempt: sub.attempt.id, ack: sub.head })),
+      ];
   }
 }
 
@@ -72,13 +104,30 @@ function* actions(world: World, physics: Physics, c: Configuration): Generator<A
  */
 function keyOf(world: World): string {
   const { sub, replica } = world;
-  const counters = ({ sub: s, log }: Pick<World, 'sub' | 'log'>): string => [
-    s.epoch[5], s.head, s.acked, s.sent, s.floor, s.batchLimit, s.attempt && `${s.attempt.after}-${s.attempt.to}-${s.attempt.first}`, log.map((item) => `${item.sequence}${item.gap ?? item.encoded}`),
-  ].join();
+  const counters = ({ sub: s, log }: Pick<World, 'sub' | 'log'>): string =>
+    [
+      s.epoch[5],
+      s.head,
+      s.acked,
+      s.sent,
+      s.floor,
+      s.batchLimit,
+      s.attempt && `${s.attempt.after}-${s.attempt.to}-${s.attempt.first}`,
+      log.map((item) => `${item.sequence}${item.gap ?? item.encoded}`),
+    ].join();
   return [
-    counters(world), world.net.map((message) => messageKey(message, world)).sort(), world.replies.map(({ attempt, ack }) => `${ack}${attempt === sub.attempt?.id}`).sort(),
-    world.acks.map(({ epoch, sequence }) => epoch[5]! + sequence).sort(), world.stream, world.cursor.epoch[5], world.cursor.sequence,
-    world.taken.map(({ epoch, sequence, id }) => epoch[5]! + sequence + id), world.published, world.crashes, world.failovers, replica && counters(replica),
+    counters(world),
+    world.net.map((message) => messageKey(message, world)).sort(),
+    world.replies.map(({ attempt, ack }) => `${ack}${attempt === sub.attempt?.id}`).sort(),
+    world.acks.map(({ epoch, sequence }) => epoch[5]! + sequence).sort(),
+    world.stream,
+    world.cursor.epoch[5],
+    world.cursor.sequence,
+    world.taken.map(({ epoch, sequence, id }) => epoch[5]! + sequence + id),
+    world.published,
+    world.crashes,
+    world.failovers,
+    replica && counters(replica),
   ].join('|');
 }
 
@@ -89,18 +138,27 @@ function messageKey({ attempt, delivery }: Message, { sub }: World): string {
 
 /** Messages and answers are sets: the network may deliver each any number of times. */
 function normal(world: World): World {
-  const once = <T>(list: readonly T[], key: (one: T) => string): readonly T[] => (list.length < 2 ? list : [...new Map(list.map((one) => [key(one), one])).values()]);
+  const once = <T>(list: readonly T[], key: (one: T) => string): readonly T[] =>
+    list.length < 2 ? list : [...new Map(list.map((one) => [key(one), one])).values()];
   return {
     ...world,
     net: once(world.net, (message) => messageKey(message, world)),
-    replies: once(world.replies, ({ attempt, ack }) => `${ack}${attempt === world.sub.attempt?.id}`),
+    replies: once(
+      world.replies,
+      ({ attempt, ack }) => `${ack}${attempt === world.sub.attempt?.id}`,
+    ),
     acks: once(world.acks, ({ epoch, sequence }) => epoch + sequence),
   };
 }
 
-const drained = ({ sub, published }: World, c: Configuration): boolean => sub.acked === sub.head && published === c.events;
+const drained = ({ sub, published }: World, c: Configuration): boolean =>
+  sub.acked === sub.head && published === c.events;
 
-export function explore(configuration: Configuration, defect: Defect = {}, statesMax = 400_000): Exploration {
+export function explore(
+  configuration: Configuration,
+  defect: Defect = {},
+  statesMax = 400_000,
+): Exploration {
   const physics = new Physics(defect);
   const start = genesis({ onFailure: configuration.skip === true ? 'skip' : 'suspend' });
   const worlds: (World | null)[] = [start];
@@ -122,22 +180,38 @@ export function explore(configuration: Configuration, defect: Defect = {}, state
       let nextId = ids.get(key);
       if (nextId === undefined) {
         nextId = worlds.length;
-        if (nextId >= statesMax) throw new Error(`more than ${statesMax} states: make the configuration smaller`);
+        if (nextId >= statesMax)
+          throw new Error(`more than ${statesMax} states: make the configuration smaller`);
         ids.set(key, nextId);
         worlds.push(next);
         predecessors.push([]);
         cameFrom.push([id, action]);
       }
       const rule = brokenRule(next, world);
-      if (rule !== null) return { states: worlds.length, edges, violation: { rule, path: [...pathTo(id, cameFrom), action] }, stuck: 0 };
+      if (rule !== null)
+        return {
+          states: worlds.length,
+          edges,
+          violation: { rule, path: [...pathTo(id, cameFrom), action] },
+          stuck: 0,
+        };
       predecessors[nextId]!.push(id);
     }
   }
-  return { states: worlds.length, edges, violation: null, stuck: worlds.length - reaching(goals, predecessors) };
+  return {
+    states: worlds.length,
+    edges,
+    violation: null,
+    stuck: worlds.length - reaching(goals, predecessors),
+  };
 }
 
 /** A defect may make the production code throw; then the way just ends there. */
-function* attempted(world: World, physics: Physics, configuration: Configuration): Generator<Action> {
+function* attempted(
+  world: World,
+  physics: Physics,
+  configuration: Configuration,
+): Generator<Action> {
   try {
     yield* actions(world, physics, configuration);
   } catch (cause) {

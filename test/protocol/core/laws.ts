@@ -1,6 +1,15 @@
 /** What holds for every single step, whatever the state and the input: `lawful(step)` is `step` that throws when it does not. */
 import assert from 'node:assert/strict';
-import { deliverable, dueAt, etagOf, statusOf, type Input, type Step, type Subscription, type step } from '../../../src/protocol/core/index.ts';
+import {
+  deliverable,
+  dueAt,
+  etagOf,
+  statusOf,
+  type Input,
+  type Step,
+  type Subscription,
+  type step,
+} from '../../../src/protocol/core/index.ts';
 
 function frozen<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
@@ -10,13 +19,20 @@ function frozen<T>(value: T): T {
 
 function* numbersIn(value: unknown): Generator<number> {
   if (typeof value === 'number') yield value;
-  else if (typeof value === 'object' && value !== null) for (const member of Object.values(value)) yield* numbersIn(member);
+  else if (typeof value === 'object' && value !== null)
+    for (const member of Object.values(value)) yield* numbersIn(member);
 }
 
 /** What counts as configuration (SEP: ETags). */
-const configuration = (state: Subscription): string => JSON.stringify([
-  state.select, state.callback === null ? null : [state.callback.url, state.callback.secret], state.ttlMs, state.paused, state.onFailure, statusOf(state),
-]);
+const configuration = (state: Subscription): string =>
+  JSON.stringify([
+    state.select,
+    state.callback === null ? null : [state.callback.url, state.callback.secret],
+    state.ttlMs,
+    state.paused,
+    state.onFailure,
+    statusOf(state),
+  ]);
 
 /** Only these may move it (SEP: Acknowledgement). */
 const MOVES_ACKED: ReadonlySet<Input['type']> = new Set(['ack', 'answer', 'rotate']);
@@ -24,7 +40,12 @@ const MOVES_ACKED: ReadonlySet<Input['type']> = new Set(['ack', 'answer', 'rotat
 type Law = (before: Subscription, input: Input, now: number, result: Step) => void;
 
 const LAWS: Readonly<Record<string, Law>> = {
-  'a refusal or an idle step returns the identical object'(before, _input, _now, { subscription, effects, refused }) {
+  'a refusal or an idle step returns the identical object'(
+    before,
+    _input,
+    _now,
+    { subscription, effects, refused },
+  ) {
     if (refused === undefined) return;
     assert.equal(subscription, before);
     assert.deepEqual(effects, []);
@@ -33,22 +54,47 @@ const LAWS: Readonly<Record<string, Law>> = {
     if (before.terminated !== null) assert.equal(refused?.kind, 'terminated');
   },
   'every number is an integer'(_before, _input, _now, { subscription, effects }) {
-    for (const number of numbersIn([subscription, effects])) assert.ok(Number.isSafeInteger(number), `${number}`);
+    for (const number of numbersIn([subscription, effects]))
+      assert.ok(Number.isSafeInteger(number), `${number}`);
   },
-  'counters are in order'(_before, _input, _now, { subscription: { acked, sent, head, floor, oldestAt } }) {
+  'counters are in order'(
+    _before,
+    _input,
+    _now,
+    { subscription: { acked, sent, head, floor, oldestAt } },
+  ) {
     assert.ok(acked >= 0 && acked <= sent && sent <= head && floor >= 0 && floor <= head);
     assert.equal(oldestAt === null, floor === head);
   },
-  'within an epoch nothing goes back, and only what may moves it'(before, input, _now, { subscription: after }) {
+  'within an epoch nothing goes back, and only what may moves it'(
+    before,
+    input,
+    _now,
+    { subscription: after },
+  ) {
     if (after.epoch !== before.epoch) return assert.equal(input.type, 'rotate');
-    for (const counter of ['acked', 'sent', 'head', 'floor', 'attempts', 'version'] as const) assert.ok(after[counter] >= before[counter], counter);
+    for (const counter of ['acked', 'sent', 'head', 'floor', 'attempts', 'version'] as const)
+      assert.ok(after[counter] >= before[counter], counter);
     if (after.head > before.head) assert.equal(input.type, 'append');
     if (after.acked > before.acked) assert.ok(MOVES_ACKED.has(input.type), input.type);
   },
-  'the ETag changes exactly when the configuration or the epoch does'(before, _input, _now, { subscription: after }) {
-    assert.equal(etagOf(after) !== etagOf(before), configuration(after) !== configuration(before) || after.epoch !== before.epoch);
+  'the ETag changes exactly when the configuration or the epoch does'(
+    before,
+    _input,
+    _now,
+    { subscription: after },
+  ) {
+    assert.equal(
+      etagOf(after) !== etagOf(before),
+      configuration(after) !== configuration(before) || after.epoch !== before.epoch,
+    );
   },
-  'one attempt at a time, each from acked, each with a new id'(before, _input, _now, { subscription: after, effects }) {
+  'one attempt at a time, each from acked, each with a new id'(
+    before,
+    _input,
+    _now,
+    { subscription: after, effects },
+  ) {
     for (const effect of effects) {
       if (effect.type !== 'attempt') continue;
       assert.equal(before.attempt, null);
@@ -56,20 +102,49 @@ const LAWS: Readonly<Record<string, Law>> = {
       assert.ok(effect.attempt.id > before.attempts && effect.attempt.to <= after.sent);
     }
   },
-  'gaps lie above what is acknowledged and held'(_before, _input, _now, { subscription: { acked, floor, head }, effects }) {
-    for (const effect of effects) if (effect.type === 'gap') assert.ok(effect.from > acked && effect.from > floor && effect.to <= head && effect.from <= effect.to);
+  'gaps lie above what is acknowledged and held'(
+    _before,
+    _input,
+    _now,
+    { subscription: { acked, floor, head }, effects },
+  ) {
+    for (const effect of effects)
+      if (effect.type === 'gap')
+        assert.ok(
+          effect.from > acked &&
+            effect.from > floor &&
+            effect.to <= head &&
+            effect.from <= effect.to,
+        );
   },
-  'ready comes last, is true, and is never forgotten'(before, _input, now, { subscription: after, effects, refused }) {
+  'ready comes last, is true, and is never forgotten'(
+    before,
+    _input,
+    now,
+    { subscription: after, effects, refused },
+  ) {
     const at = effects.findIndex(({ type }) => type === 'ready');
     if (at >= 0) assert.ok(at === effects.length - 1 && deliverable(after, now));
-    if (refused === undefined && deliverable(after, now) && !deliverable(before, now)) assert.ok(at >= 0, 'it became deliverable and nobody was told');
+    if (refused === undefined && deliverable(after, now) && !deliverable(before, now))
+      assert.ok(at >= 0, 'it became deliverable and nobody was told');
   },
-  'work that waits for a time is due at that time at the latest'(_before, _input, now, { subscription: after }) {
-    if (after.retryAt === null || deliverable(after, now) || !deliverable(after, Math.max(now, after.retryAt))) return;
+  'work that waits for a time is due at that time at the latest'(
+    _before,
+    _input,
+    now,
+    { subscription: after },
+  ) {
+    if (
+      after.retryAt === null ||
+      deliverable(after, now) ||
+      !deliverable(after, Math.max(now, after.retryAt))
+    )
+      return;
     assert.ok(dueAt(after)! <= after.retryAt);
   },
   'who resumes a suspended callback is the client'(before, input, _now, { subscription: after }) {
-    if (before.suspended && !after.suspended) assert.ok(input.type === 'configure' || (input.type === 'drain' && input.resume), input.type);
+    if (before.suspended && !after.suspended)
+      assert.ok(input.type === 'configure' || (input.type === 'drain' && input.resume), input.type);
   },
 };
 
@@ -80,7 +155,10 @@ export function lawful(real: typeof step): typeof step {
       try {
         check(before, input, now, result);
       } catch (cause) {
-        throw new Error(`${input.type} broke the law: ${law}\nbefore ${JSON.stringify(before)}\ninput ${JSON.stringify(input)}\nafter ${JSON.stringify(result)}`, { cause });
+        throw new Error(
+          `${input.type} broke the law: ${law}\nbefore ${JSON.stringify(before)}\ninput ${JSON.stringify(input)}\nafter ${JSON.stringify(result)}`,
+          { cause },
+        );
       }
     }
     return result;

@@ -4,12 +4,18 @@ import assert from 'node:assert/strict';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { canonicalText, jsonEqual, MatchIndex, type Selection } from '../../../src/protocol/core/index.ts';
+import {
+  canonicalText,
+  jsonEqual,
+  MatchIndex,
+  type Selection,
+} from '../../../src/protocol/core/index.ts';
 import { deleteRow, insertRow, mergeRows } from '../../../src/protocol/core/rows.ts';
 
 type Data = Readonly<Record<string, unknown>>;
 const select = (args: Data, name = 'note'): Selection[] => [{ name, arguments: args }];
-const match = (index: MatchIndex, data: Data, name = 'note'): number[] => index.match(name, (argument) => data[argument]);
+const match = (index: MatchIndex, data: Data, name = 'note'): number[] =>
+  index.match(name, (argument) => data[argument]);
 
 describe('matching', () => {
   const rows: readonly (readonly [args: Data, data: Data, matches: boolean])[] = [
@@ -53,7 +59,12 @@ describe('matching', () => {
 
   test('[sub-union log-all-matching] a row with several selections matches once, and rows come ascending', () => {
     const index = new MatchIndex();
-    index.add(9, [...select({ list: 'a' }), ...select({}), ...select({ list: ['a', 'b'] }), ...select({}, 'task')]);
+    index.add(9, [
+      ...select({ list: 'a' }),
+      ...select({}),
+      ...select({ list: ['a', 'b'] }),
+      ...select({}, 'task'),
+    ]);
     index.add(3, select({ by: 'me' }));
     index.add(5, select({ list: 'a' }));
     assert.deepEqual(match(index, { list: 'a', by: 'me' }), [3, 5, 9]);
@@ -64,7 +75,10 @@ describe('matching', () => {
     const index = new MatchIndex();
     index.add(1, select({ list: 'a' }));
     index.add(1, select({ list: 'b' }));
-    assert.deepEqual([match(index, { list: 'a' }), match(index, { list: 'b' }), index.size], [[], [1], 1]);
+    assert.deepEqual(
+      [match(index, { list: 'a' }), match(index, { list: 'b' }), index.size],
+      [[], [1], 1],
+    );
   });
 
   test('a selection of very many combinations is compared instead of entered, with the same result', () => {
@@ -86,13 +100,23 @@ describe('matching', () => {
     index.add(1, select({ a: 'x', b: 'y', c: 'z' }));
     const large = Array.from({ length: 2000 }, (_, at) => `v${at}`);
     // 8 * 10^9 combinations, but one bucket.
-    assert.deepEqual(match(index, { a: [...large, 'x'], b: [...large, 'y'], c: [...large, 'z'] }), [1]);
+    assert.deepEqual(
+      match(index, { a: [...large, 'x'], b: [...large, 'y'], c: [...large, 'z'] }),
+      [1],
+    );
     assert.deepEqual(match(index, { a: [...large, 'x'], b: large, c: large }), []);
   });
 
   test('what was removed leaves nothing behind', () => {
     const index = new MatchIndex();
-    for (let row = 0; row < 50; row += 1) index.add(row, select({ [`arg${row}`]: row, wide: Array.from({ length: row * 4 }, (_, at) => at) }, `type${row % 7}`));
+    for (let row = 0; row < 50; row += 1)
+      index.add(
+        row,
+        select(
+          { [`arg${row}`]: row, wide: Array.from({ length: row * 4 }, (_, at) => at) },
+          `type${row % 7}`,
+        ),
+      );
     for (let row = 0; row < 50; row += 1) index.remove(row);
     index.remove(99);
     assert.equal(index.size, 0);
@@ -107,21 +131,54 @@ describe('matching', () => {
     const data = fc.dictionary(fc.constantFrom('p', 'q', 'r'), value, { maxKeys: 3 });
     const selection = fc.record({ name: fc.constantFrom('note', 'task'), arguments: data });
     const members = (one: unknown): unknown[] => (Array.isArray(one) ? one : [one]);
-    const defined = (args: Data, event: Data): boolean => Object.entries(args).every(([name, wanted]) => (
-      name in event && members(wanted).some((one) => members(event[name]).some((other) => jsonEqual(one, other)))));
+    const defined = (args: Data, event: Data): boolean =>
+      Object.entries(args).every(
+        ([name, wanted]) =>
+          name in event &&
+          members(wanted).some((one) =>
+            members(event[name]).some((other) => jsonEqual(one, other)),
+          ),
+      );
     const change = fc.oneof(
-      { weight: 3, arbitrary: fc.record({ row: fc.nat(9), select: fc.array(selection, { minLength: 1, maxLength: 3 }) }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          row: fc.nat(9),
+          select: fc.array(selection, { minLength: 1, maxLength: 3 }),
+        }),
+      },
       { weight: 1, arbitrary: fc.record({ row: fc.nat(9), select: fc.constant(null) }) },
     );
-    fc.assert(fc.property(fc.array(change, { maxLength: 25 }), data, fc.constantFrom('note', 'task'), (changes, event, name) => {
-      const index = new MatchIndex();
-      const model = new Map<number, Selection[]>();
-      for (const { row, select: wanted } of changes) {
-        if (wanted === null) { index.remove(row); model.delete(row); } else { index.add(row, wanted); model.set(row, wanted); }
-      }
-      const expected = [...model].filter(([, wanted]) => wanted.some((one) => one.name === name && defined(one.arguments, event))).map(([row]) => row);
-      assert.deepEqual(match(index, event, name), expected.sort((a, b) => a - b));
-    }), { numRuns: 2000 });
+    fc.assert(
+      fc.property(
+        fc.array(change, { maxLength: 25 }),
+        data,
+        fc.constantFrom('note', 'task'),
+        (changes, event, name) => {
+          const index = new MatchIndex();
+          const model = new Map<number, Selection[]>();
+          for (const { row, select: wanted } of changes) {
+            if (wanted === null) {
+              index.remove(row);
+              model.delete(row);
+            } else {
+              index.add(row, wanted);
+              model.set(row, wanted);
+            }
+          }
+          const expected = [...model]
+            .filter(([, wanted]) =>
+              wanted.some((one) => one.name === name && defined(one.arguments, event)),
+            )
+            .map(([row]) => row);
+          assert.deepEqual(
+            match(index, event, name),
+            expected.sort((a, b) => a - b),
+          );
+        },
+      ),
+      { numRuns: 2000 },
+    );
   });
 
   test('an idle subscription takes less than 1 KiB', () => {
@@ -131,24 +188,46 @@ describe('matching', () => {
     collect();
     const before = process.memoryUsage().heapUsed;
     const index = new MatchIndex();
-    for (let row = 0; row < count; row += 1) index.add(row, select({ owner: `owner-${row}`, repository: `repository-${row}`, labels: ['bug', 'question'] }));
+    for (let row = 0; row < count; row += 1)
+      index.add(
+        row,
+        select({
+          owner: `owner-${row}`,
+          repository: `repository-${row}`,
+          labels: ['bug', 'question'],
+        }),
+      );
     collect();
     const each = (process.memoryUsage().heapUsed - before) / count;
-    assert.deepEqual(match(index, { owner: 'owner-77', repository: 'repository-77', labels: 'bug' }), [77]);
+    assert.deepEqual(
+      match(index, { owner: 'owner-77', repository: 'repository-77', labels: 'bug' }),
+      [77],
+    );
     assert.ok(each < 1024, `${Math.round(each)} bytes each`);
   });
 });
 
 describe('row lists', () => {
   test('property: inserted and deleted like a sorted set', () => {
-    fc.assert(fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(20)), { maxLength: 60 }), (changes) => {
-      const rows: number[] = [];
-      const model = new Set<number>();
-      for (const [insert, row] of changes) {
-        if (insert) { insertRow(rows, row); model.add(row); } else { deleteRow(rows, row); model.delete(row); }
-        assert.deepEqual(rows, [...model].sort((a, b) => a - b));
-      }
-    }));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(20)), { maxLength: 60 }), (changes) => {
+        const rows: number[] = [];
+        const model = new Set<number>();
+        for (const [insert, row] of changes) {
+          if (insert) {
+            insertRow(rows, row);
+            model.add(row);
+          } else {
+            deleteRow(rows, row);
+            model.delete(row);
+          }
+          assert.deepEqual(
+            rows,
+            [...model].sort((a, b) => a - b),
+          );
+        }
+      }),
+    );
   });
 
   test('merging gives a new list, also of one', () => {
@@ -161,16 +240,31 @@ describe('row lists', () => {
 
 describe('canonical text', () => {
   test('does not depend on the order of members, and leaves out what JSON leaves out', () => {
-    assert.equal(canonicalText({ b: 1, a: [true, null, { d: 'x', c: -0 }], e: undefined }), '{"a":[true,null,{"c":0,"d":"x"}],"b":1}');
+    assert.equal(
+      canonicalText({ b: 1, a: [true, null, { d: 'x', c: -0 }], e: undefined }),
+      '{"a":[true,null,{"c":0,"d":"x"}],"b":1}',
+    );
   });
 
   test('sorts names by UTF-16 code units (RFC 8785, section 3.2.3)', () => {
     const names = ['\u20ac', '\r', '\ufb33', '1', '\u{1f600}', '\u0080', '\u00f6'];
     const text = canonicalText(Object.fromEntries(names.map((name) => [name, 0])));
-    assert.deepEqual(Object.keys(JSON.parse(text.replaceAll('"1"', '"_1"')) as object), ['\r', '_1', '\u0080', '\u00f6', '\u20ac', '\u{1f600}', '\ufb33']);
+    assert.deepEqual(Object.keys(JSON.parse(text.replaceAll('"1"', '"_1"')) as object), [
+      '\r',
+      '_1',
+      '\u0080',
+      '\u00f6',
+      '\u20ac',
+      '\u{1f600}',
+      '\ufb33',
+    ]);
   });
 
   test('property: equal texts, equal values', () => {
-    fc.assert(fc.property(fc.jsonValue(), (value) => assert.equal(canonicalText(JSON.parse(canonicalText(value))), canonicalText(value))));
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) =>
+        assert.equal(canonicalText(JSON.parse(canonicalText(value))), canonicalText(value)),
+      ),
+    );
   });
 });

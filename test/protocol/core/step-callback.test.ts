@@ -1,9 +1,36 @@
 /** Callback delivery: claims, answers, failures and consent, one situation a test. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
-import { deliverable, dueAt, etagOf, statusOf, step, type Outcome, type Subscription } from '../../../src/protocol/core/index.ts';
 import {
-  acked, ackAt, answer, append, attempt, CALLBACK, claim, DAY, effect, GONE, HOUR, play, refusal, REFUSED, SECOND, subscription, T0, TIMEOUT, TOO_LARGE, types,
+  deliverable,
+  dueAt,
+  etagOf,
+  statusOf,
+  step,
+  type Outcome,
+  type Subscription,
+} from '../../../src/protocol/core/index.ts';
+import {
+  acked,
+  ackAt,
+  answer,
+  append,
+  attempt,
+  CALLBACK,
+  claim,
+  DAY,
+  effect,
+  GONE,
+  HOUR,
+  play,
+  refusal,
+  REFUSED,
+  SECOND,
+  subscription,
+  T0,
+  TIMEOUT,
+  TOO_LARGE,
+  types,
   withLog,
 } from './fixtures.ts';
 
@@ -12,16 +39,31 @@ describe('a claim', () => {
     const claimed = play(withLog(5, 2, { sent: 2 }), [claim(4, 3)]);
     const started = { id: 1, after: 2, to: 4, events: 2, first: 3, leaseUntil: T0 + 20 * SECOND };
     assert.deepEqual(claimed.effects, [{ type: 'attempt', attempt: started }]);
-    assert.deepEqual([claimed.subscription.attempt, claimed.subscription.sent, dueAt(claimed.subscription)], [started, 4, started.leaseUntil]);
+    assert.deepEqual(
+      [claimed.subscription.attempt, claimed.subscription.sent, dueAt(claimed.subscription)],
+      [started, 4, started.leaseUntil],
+    );
   });
 
   test('[cb-one-lease] is refused while another is in flight', () => {
-    assert.equal(refusal(play(withLog(5), [claim(2, 1)]).subscription, claim(5, 1)), 'not_deliverable');
+    assert.equal(
+      refusal(play(withLog(5), [claim(2, 1)]).subscription, claim(5, 1)),
+      'not_deliverable',
+    );
   });
 
   test('[sub-paused] is refused while paused or suspended, without a callback and before retryAt', () => {
-    for (const state of [{ paused: true }, { suspended: true }, { callback: null }, { retryAt: T0 + 1 }]) {
-      assert.equal(refusal(withLog(5, 0, state), claim(5, 1)), 'not_deliverable', JSON.stringify(state));
+    for (const state of [
+      { paused: true },
+      { suspended: true },
+      { callback: null },
+      { retryAt: T0 + 1 },
+    ]) {
+      assert.equal(
+        refusal(withLog(5, 0, state), claim(5, 1)),
+        'not_deliverable',
+        JSON.stringify(state),
+      );
     }
     assert.equal(refusal(withLog(5, 0, { retryAt: T0 }), claim(5, 1)), undefined);
   });
@@ -31,14 +73,28 @@ describe('a claim', () => {
   });
 
   test('of no number is a probe, allowed while paused or suspended but not beside another attempt', () => {
-    for (const state of [{}, { paused: true }, { suspended: true }]) assert.equal(refusal(withLog(5, 3, state), claim(3, null)), undefined);
+    for (const state of [{}, { paused: true }, { suspended: true }])
+      assert.equal(refusal(withLog(5, 3, state), claim(3, null)), undefined);
     assert.equal(refusal(withLog(5, 3, { callback: null }), claim(3, null)), 'not_deliverable');
-    assert.equal(refusal(play(withLog(5, 3), [claim(3, null)]).subscription, claim(3, null)), 'not_deliverable');
+    assert.equal(
+      refusal(play(withLog(5, 3), [claim(3, null)]).subscription, claim(3, null)),
+      'not_deliverable',
+    );
   });
 
   test('whose events cannot lie in its range is a defect of the caller', () => {
-    for (const wrong of [claim(5, 1, 6), claim(5, 3, 4), claim(5, null, 1), claim(5, 1, 0), claim(5, 6, 1)]) {
-      assert.throws(() => step(withLog(5), wrong, T0), { code: 'invalid_input' }, JSON.stringify(wrong));
+    for (const wrong of [
+      claim(5, 1, 6),
+      claim(5, 3, 4),
+      claim(5, null, 1),
+      claim(5, 1, 0),
+      claim(5, 6, 1),
+    ]) {
+      assert.throws(
+        () => step(withLog(5), wrong, T0),
+        { code: 'invalid_input' },
+        JSON.stringify(wrong),
+      );
     }
   });
 });
@@ -48,14 +104,25 @@ describe('an acknowledging answer', () => {
 
   test('[ans-ack ans-partial] moves acked to what it says and goes on right after it', () => {
     const after = play(inFlight, [answer(1, acked(4))], T0 + 5);
-    assert.deepEqual([after.subscription.acked, after.subscription.attempt, after.subscription.health.lastDeliveryAt], [4, null, T0 + 5]);
+    assert.deepEqual(
+      [
+        after.subscription.acked,
+        after.subscription.attempt,
+        after.subscription.health.lastDeliveryAt,
+      ],
+      [4, null, T0 + 5],
+    );
     assert.deepEqual(types(after), ['wake', 'ready']);
   });
 
   test('[ans-ack-bound] outside its delivery moves nothing and counts as no_ack', () => {
     for (const outcome of [acked(1), acked(7), acked(9), acked(3.5), acked(Number.NaN)]) {
       const { subscription: after } = play(inFlight, [answer(1, outcome)]);
-      assert.deepEqual([after.acked, after.health.lastError, after.health.attempts], [2, 'no_ack', 1], JSON.stringify(outcome));
+      assert.deepEqual(
+        [after.acked, after.health.lastError, after.health.attempts],
+        [2, 'no_ack', 1],
+        JSON.stringify(outcome),
+      );
     }
   });
 
@@ -73,7 +140,10 @@ describe('an acknowledging answer', () => {
   test('[ans-reject-other] that rejects another number than the next counts as no_ack', () => {
     for (const outcome of [acked(3, 3), acked(3, 5), acked(6, 7), acked(2, 2)]) {
       const after = play(inFlight, [answer(1, outcome)]);
-      assert.deepEqual([after.subscription.acked, after.subscription.health.lastError, effect(after, 'gap')], [2, 'no_ack', undefined]);
+      assert.deepEqual(
+        [after.subscription.acked, after.subscription.health.lastError, effect(after, 'gap')],
+        [2, 'no_ack', undefined],
+      );
     }
   });
 
@@ -101,9 +171,20 @@ describe('an acknowledging answer', () => {
   });
 
   test('[retry-success] wipes the record of failures', () => {
-    const failing = attempt(attempt(withLog(3), TIMEOUT, T0, 0).subscription, REFUSED, T0, 0).subscription;
+    const failing = attempt(
+      attempt(withLog(3), TIMEOUT, T0, 0).subscription,
+      REFUSED,
+      T0,
+      0,
+    ).subscription;
     const { health, retryAt } = attempt(failing, acked(3), T0 + 1).subscription;
-    assert.deepEqual(health, { attempts: 0, configFailures: 0, failingSince: null, lastError: null, lastDeliveryAt: T0 + 1 });
+    assert.deepEqual(health, {
+      attempts: 0,
+      configFailures: 0,
+      failingSince: null,
+      lastError: null,
+      lastDeliveryAt: T0 + 1,
+    });
     assert.equal(retryAt, null);
   });
 });
@@ -132,26 +213,48 @@ describe('a failing callback', () => {
   });
 
   test('[ans-retry-after] is left alone as long as it asked, and longer if the backoff is longer', () => {
-    const busy = (retryAfterMs: number): Outcome => ({ kind: 'transient', category: 'http_5xx', retryAfterMs });
+    const busy = (retryAfterMs: number): Outcome => ({
+      kind: 'transient',
+      category: 'http_5xx',
+      retryAfterMs,
+    });
     assert.equal(attempt(withLog(1), busy(60_000), T0).subscription.retryAt, T0 + 60_000);
     assert.equal(attempt(withLog(1), busy(100), T0).subscription.retryAt, T0 + 500);
   });
 
   test('[ans-retry-after] is left alone even when it was suspended for it and resumed at once', () => {
-    const day = withLog(1, 0, { health: { ...subscription().health, attempts: 9, failingSince: T0 - DAY } });
+    const day = withLog(1, 0, {
+      health: { ...subscription().health, attempts: 9, failingSince: T0 - DAY },
+    });
     for (const onFailure of ['suspend', 'skip'] as const) {
-      const { subscription: after } = attempt({ ...day, onFailure }, { kind: 'transient', category: 'http_5xx', retryAfterMs: 60_000 }, T0);
+      const { subscription: after } = attempt(
+        { ...day, onFailure },
+        { kind: 'transient', category: 'http_5xx', retryAfterMs: 60_000 },
+        T0,
+      );
       const { subscription: resumed } = play(after, [{ type: 'drain', to: 1, resume: true }]);
-      assert.deepEqual([statusOf(resumed), deliverable(resumed, T0 + 59_999), dueAt(resumed), deliverable(resumed, T0 + 60_000)], ['active', false, T0 + 60_000, true]);
+      assert.deepEqual(
+        [
+          statusOf(resumed),
+          deliverable(resumed, T0 + 59_999),
+          dueAt(resumed),
+          deliverable(resumed, T0 + 60_000),
+        ],
+        ['active', false, T0 + 60_000, true],
+      );
     }
   });
 
   test('[retry-config-limit retry-suspend] is suspended at the fifth configuration failure in a row, with the log kept', () => {
     let state = withLog(3, 1);
-    for (let failure = 1; failure <= 4; failure += 1) state = attempt(state, REFUSED, T0, 0).subscription;
+    for (let failure = 1; failure <= 4; failure += 1)
+      state = attempt(state, REFUSED, T0, 0).subscription;
     assert.equal(statusOf(state), 'active');
     const fifth = attempt(state, REFUSED, T0, 0);
-    assert.deepEqual([statusOf(fifth.subscription), fifth.subscription.head, fifth.subscription.acked], ['suspended', 3, 1]);
+    assert.deepEqual(
+      [statusOf(fifth.subscription), fifth.subscription.head, fifth.subscription.acked],
+      ['suspended', 3, 1],
+    );
     assert.deepEqual(types(fifth), ['announce']);
     assert.notEqual(etagOf(fifth.subscription), etagOf(state));
     assert.notEqual(dueAt(fifth.subscription), fifth.subscription.retryAt);
@@ -159,13 +262,28 @@ describe('a failing callback', () => {
 
   test('one other failure in between starts the five again', () => {
     let state = withLog(3);
-    for (const outcome of [REFUSED, REFUSED, REFUSED, REFUSED, TIMEOUT, REFUSED, REFUSED, REFUSED, REFUSED]) state = attempt(state, outcome, T0, 0).subscription;
+    for (const outcome of [
+      REFUSED,
+      REFUSED,
+      REFUSED,
+      REFUSED,
+      TIMEOUT,
+      REFUSED,
+      REFUSED,
+      REFUSED,
+      REFUSED,
+    ])
+      state = attempt(state, outcome, T0, 0).subscription;
     assert.equal(statusOf(state), 'active');
     assert.equal(statusOf(attempt(state, REFUSED, T0, 0).subscription), 'suspended');
   });
 
   test('[retry-time-limit] is suspended once it has failed for 24 hours', () => {
-    const long = withLog(3, 0, { ttlMs: null, expiresAt: null, callback: { ...CALLBACK, verifiedAt: T0 + DAY } });
+    const long = withLog(3, 0, {
+      ttlMs: null,
+      expiresAt: null,
+      callback: { ...CALLBACK, verifiedAt: T0 + DAY },
+    });
     const { subscription: first } = attempt(long, TIMEOUT, T0, 0);
     const { subscription: late } = attempt(first, TIMEOUT, T0 + DAY - 1, 0);
     assert.equal(statusOf(late), 'active');
@@ -174,16 +292,23 @@ describe('a failing callback', () => {
 
   test('[retry-skip] with skip gives up the first event, resets the counters and goes on', () => {
     let state = withLog(3, 1, { onFailure: 'skip' });
-    for (let failure = 1; failure <= 4; failure += 1) state = attempt(state, REFUSED, T0, 0).subscription;
+    for (let failure = 1; failure <= 4; failure += 1)
+      state = attempt(state, REFUSED, T0, 0).subscription;
     const fifth = attempt(state, REFUSED, T0, 0);
     assert.deepEqual(effect(fifth, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'abandoned' });
     assert.deepEqual(types(fifth), ['gap', 'ready']);
     const { health, retryAt } = fifth.subscription;
-    assert.deepEqual([health.attempts, health.configFailures, health.failingSince, health.lastError, retryAt], [0, 0, null, 'http_4xx', null]);
+    assert.deepEqual(
+      [health.attempts, health.configFailures, health.failingSince, health.lastError, retryAt],
+      [0, 0, null, 'http_4xx', null],
+    );
   });
 
   test('[gap-same-everywhere ack-only-said] giving up leaves acked below the gap, so that every drain still reports it', () => {
-    const onlyGaps = play(withLog(3, 1, { onFailure: 'skip', health: { ...subscription().health, configFailures: 4 } }), [claim(3, 3)]).subscription;
+    const onlyGaps = play(
+      withLog(3, 1, { onFailure: 'skip', health: { ...subscription().health, configFailures: 4 } }),
+      [claim(3, 3)],
+    ).subscription;
     const after = play(onlyGaps, [answer(1, REFUSED)]);
     assert.equal(after.subscription.acked, 1);
     assert.deepEqual(effect(after, 'gap'), { type: 'gap', from: 3, to: 3, reason: 'abandoned' });
@@ -200,7 +325,10 @@ describe('a failing callback', () => {
   });
 
   test('does not give up what another drain has acknowledged meanwhile', () => {
-    const last = withLog(3, 0, { onFailure: 'skip', health: { ...subscription().health, configFailures: 4 } });
+    const last = withLog(3, 0, {
+      onFailure: 'skip',
+      health: { ...subscription().health, configFailures: 4 },
+    });
     const after = play(last, [claim(3, 1), ackAt(2), answer(1, REFUSED)]);
     assert.equal(effect(after, 'gap'), undefined);
     assert.equal(after.subscription.health.configFailures, 0);
@@ -210,13 +338,19 @@ describe('a failing callback', () => {
     const state = play(withLog(3), [claim(3, 1)]).subscription;
     assert.equal(play(state, [{ type: 'tick' }], T0 + 20 * SECOND - 1).subscription, state);
     const lost = play(state, [{ type: 'tick' }], T0 + 20 * SECOND).subscription;
-    assert.deepEqual([lost.attempt, lost.health.lastError, lost.retryAt], [null, 'timeout', T0 + 21 * SECOND]);
+    assert.deepEqual(
+      [lost.attempt, lost.health.lastError, lost.retryAt],
+      [null, 'timeout', T0 + 21 * SECOND],
+    );
     assert.equal(refusal(lost, answer(1, acked(3)), T0 + 20 * SECOND), 'stale_attempt');
   });
 
   test('[retry-restart] a new process repeats the attempt at once and does not count it as a failure', () => {
     const after = play(play(withLog(3), [claim(3, 1)]).subscription, [{ type: 'recover' }]);
-    assert.deepEqual([after.subscription.attempt, after.subscription.health.attempts, types(after)], [null, 0, ['ready']]);
+    assert.deepEqual(
+      [after.subscription.attempt, after.subscription.health.attempts, types(after)],
+      [null, 0, ['ready']],
+    );
   });
 });
 
@@ -235,14 +369,20 @@ describe('413', () => {
   });
 
   test('[ans-413] counts events, not numbers: a range of 10 numbers with 2 events is followed by one event', () => {
-    assert.equal(play(withLog(10), [claim(10, 1, 2), answer(1, TOO_LARGE)]).subscription.batchLimit, 1);
+    assert.equal(
+      play(withLog(10), [claim(10, 1, 2), answer(1, TOO_LARGE)]).subscription.batchLimit,
+      1,
+    );
   });
 
   test('the limit grows back with each success and is lifted at 100', () => {
     let state = withLog(9, 0, { batchLimit: 12 });
     const limits: (number | null)[] = [];
     for (let sequence = 1; sequence <= 5; sequence += 1) {
-      state = play(state, [claim(sequence, sequence), answer(state.attempts + 1, acked(sequence))]).subscription;
+      state = play(state, [
+        claim(sequence, sequence),
+        answer(state.attempts + 1, acked(sequence)),
+      ]).subscription;
       limits.push(state.batchLimit);
     }
     assert.deepEqual(limits, [24, 48, 96, null, null]);
@@ -250,16 +390,28 @@ describe('413', () => {
 
   test('[ans-413-single] for a single event suspends at once, or makes it a too_large gap', () => {
     const suspended = play(withLog(3), [claim(1, 1), answer(1, TOO_LARGE)]);
-    assert.deepEqual([statusOf(suspended.subscription), effect(suspended, 'gap')], ['suspended', undefined]);
-    const skipped = play(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [claim(2, 2), answer(1, TOO_LARGE)]);
+    assert.deepEqual(
+      [statusOf(suspended.subscription), effect(suspended, 'gap')],
+      ['suspended', undefined],
+    );
+    const skipped = play(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [
+      claim(2, 2),
+      answer(1, TOO_LARGE),
+    ]);
     assert.deepEqual(effect(skipped, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'too_large' });
     assert.deepEqual(types(skipped), ['gap', 'ready']);
   });
 
   test('[ans-413-empty] for gaps only, and for a probe, is a configuration failure', () => {
     for (const state of [withLog(3, 0, { floor: 3 }), withLog(3, 3)]) {
-      const { health, batchLimit } = play(state, [claim(3, null), answer(1, TOO_LARGE)]).subscription;
-      assert.deepEqual([health.configFailures, health.lastError, batchLimit], [1, 'http_4xx', null]);
+      const { health, batchLimit } = play(state, [
+        claim(3, null),
+        answer(1, TOO_LARGE),
+      ]).subscription;
+      assert.deepEqual(
+        [health.configFailures, health.lastError, batchLimit],
+        [1, 'http_4xx', null],
+      );
     }
   });
 });
@@ -268,21 +420,42 @@ describe('an event that is refused for good', () => {
   const NEVER: Outcome = { kind: 'refused' };
 
   test('becomes an abandoned gap at once, and nothing waits', () => {
-    const skipped = play(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [claim(2, 2), answer(1, NEVER)]);
+    const skipped = play(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [
+      claim(2, 2),
+      answer(1, NEVER),
+    ]);
     assert.deepEqual(effect(skipped, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'abandoned' });
     assert.deepEqual(types(skipped), ['gap', 'ready']);
-    const { callback, health: { lastError, failingSince }, retryAt } = skipped.subscription;
-    assert.deepEqual([callback === null, lastError, failingSince, retryAt], [false, 'http_4xx', null, null]);
+    const {
+      callback,
+      health: { lastError, failingSince },
+      retryAt,
+    } = skipped.subscription;
+    assert.deepEqual(
+      [callback === null, lastError, failingSince, retryAt],
+      [false, 'http_4xx', null, null],
+    );
   });
 
   test('suspends where nothing may be skipped', () => {
     const suspended = play(withLog(3), [claim(1, 1), answer(1, NEVER)]);
-    assert.deepEqual([statusOf(suspended.subscription), effect(suspended, 'gap')], ['suspended', undefined]);
+    assert.deepEqual(
+      [statusOf(suspended.subscription), effect(suspended, 'gap')],
+      ['suspended', undefined],
+    );
   });
 
   test('is a configuration failure when it is not known which event was meant', () => {
-    for (const to of [2, 3]) assert.equal(play(withLog(3), [claim(to, 1), answer(1, NEVER)]).subscription.health.configFailures, 1);
-    assert.equal(play(withLog(3, 0, { floor: 3 }), [claim(3, null), answer(1, NEVER)]).subscription.health.configFailures, 1);
+    for (const to of [2, 3])
+      assert.equal(
+        play(withLog(3), [claim(to, 1), answer(1, NEVER)]).subscription.health.configFailures,
+        1,
+      );
+    assert.equal(
+      play(withLog(3, 0, { floor: 3 }), [claim(3, null), answer(1, NEVER)]).subscription.health
+        .configFailures,
+      1,
+    );
   });
 });
 
@@ -290,53 +463,101 @@ describe('410', () => {
   test('[ans-gone] removes the callback and keeps status and log', () => {
     const after = play(withLog(3, 1), [claim(3, 2), answer(1, GONE)]);
     const { callback, head, acked: done } = after.subscription;
-    assert.deepEqual([callback, head, done, statusOf(after.subscription), types(after)], [null, 3, 1, 'active', ['announce']]);
+    assert.deepEqual(
+      [callback, head, done, statusOf(after.subscription), types(after)],
+      [null, 3, 1, 'active', ['announce']],
+    );
     assert.notEqual(etagOf(after.subscription), etagOf(withLog(3, 1)));
     assert.deepEqual(types(play(after.subscription, [append()])), ['wake']);
   });
 });
 
 describe('a suspended callback', () => {
-  const failing = { ...subscription().health, attempts: 9, configFailures: 5, failingSince: T0 - HOUR, lastError: 'http_4xx' } as const;
+  const failing = {
+    ...subscription().health,
+    attempts: 9,
+    configFailures: 5,
+    failingSince: T0 - HOUR,
+    lastError: 'http_4xx',
+  } as const;
   const suspended: Subscription = withLog(3, 1, { suspended: true, health: failing });
 
   test('[sub-only-client-resumes retry-probe] stays so when a probe is answered', () => {
     const after = play(suspended, [claim(1, null), answer(1, acked(1))]).subscription;
-    assert.deepEqual([statusOf(after), after.health.lastError, deliverable(after, T0)], ['suspended', 'http_4xx', false]);
+    assert.deepEqual(
+      [statusOf(after), after.health.lastError, deliverable(after, T0)],
+      ['suspended', 'http_4xx', false],
+    );
   });
 
   test('[pull-resumes sub-health-kept sub-resume-continues] resumes by a pull: counters at zero, last error kept, goes on after acked', () => {
     const after = play(suspended, [{ type: 'drain', to: 3, resume: true }]);
-    assert.deepEqual([statusOf(after.subscription), types(after)], ['active', ['announce', 'ready']]);
-    assert.deepEqual(after.subscription.health, { attempts: 0, configFailures: 0, failingSince: null, lastError: 'http_4xx', lastDeliveryAt: null });
+    assert.deepEqual(
+      [statusOf(after.subscription), types(after)],
+      ['active', ['announce', 'ready']],
+    );
+    assert.deepEqual(after.subscription.health, {
+      attempts: 0,
+      configFailures: 0,
+      failingSince: null,
+      lastError: 'http_4xx',
+      lastDeliveryAt: null,
+    });
     assert.equal(effect(play(after.subscription, [claim(3, 2)]), 'attempt')?.attempt.after, 1);
   });
 
   test('[sub-only-client-resumes] does not resume by a stream, an acknowledgement, an event, time or a restart', () => {
-    for (const input of [{ type: 'drain', to: 3, resume: false }, ackAt(2), append(), { type: 'tick' }, { type: 'recover' }, { type: 'verified', ok: true }] as const) {
+    for (const input of [
+      { type: 'drain', to: 3, resume: false },
+      ackAt(2),
+      append(),
+      { type: 'tick' },
+      { type: 'recover' },
+      { type: 'verified', ok: true },
+    ] as const) {
       assert.equal(statusOf(play(suspended, [input]).subscription), 'suspended', input.type);
     }
   });
 });
 
 describe('consent', () => {
-  const forever = withLog(3, 1, { ttlMs: null, expiresAt: null, retention: { maxAgeMs: 30 * DAY, maxEvents: 1000 } });
+  const forever = withLog(3, 1, {
+    ttlMs: null,
+    expiresAt: null,
+    retention: { maxAgeMs: 30 * DAY, maxEvents: 1000 },
+  });
 
   test('[cbv-daily] without expiry, wears out after 24 hours: due again, and nothing is sent until it is proved', () => {
     assert.equal(dueAt(forever), T0 + DAY);
-    assert.deepEqual([deliverable(forever, T0 + DAY - 1), deliverable(forever, T0 + DAY)], [true, false]);
+    assert.deepEqual(
+      [deliverable(forever, T0 + DAY - 1), deliverable(forever, T0 + DAY)],
+      [true, false],
+    );
     const proved = play(forever, [{ type: 'verified', ok: true }], T0 + DAY);
-    assert.deepEqual([types(proved), dueAt(proved.subscription), etagOf(proved.subscription)], [['ready'], T0 + 2 * DAY, etagOf(forever)]);
+    assert.deepEqual(
+      [types(proved), dueAt(proved.subscription), etagOf(proved.subscription)],
+      [['ready'], T0 + 2 * DAY, etagOf(forever)],
+    );
   });
 
   test('[cbv-daily] refused: suspended whatever onFailure says, and a pull does not make it deliver', () => {
     for (const onFailure of ['suspend', 'skip'] as const) {
       const refused = play({ ...forever, onFailure }, [{ type: 'verified', ok: false }], T0 + DAY);
-      assert.deepEqual([statusOf(refused.subscription), refused.subscription.health.lastError, types(refused)], ['suspended', 'challenge_failed', ['announce']]);
-      const pulled = play(refused.subscription, [{ type: 'drain', to: 3, resume: true }], T0 + DAY + HOUR);
+      assert.deepEqual(
+        [statusOf(refused.subscription), refused.subscription.health.lastError, types(refused)],
+        ['suspended', 'challenge_failed', ['announce']],
+      );
+      const pulled = play(
+        refused.subscription,
+        [{ type: 'drain', to: 3, resume: true }],
+        T0 + DAY + HOUR,
+      );
       assert.deepEqual([statusOf(pulled.subscription), types(pulled)], ['active', ['announce']]);
       assert.equal(dueAt(pulled.subscription), T0 + DAY);
-      assert.deepEqual(types(play(pulled.subscription, [{ type: 'verified', ok: true }], T0 + DAY + HOUR)), ['ready']);
+      assert.deepEqual(
+        types(play(pulled.subscription, [{ type: 'verified', ok: true }], T0 + DAY + HOUR)),
+        ['ready'],
+      );
     }
   });
 

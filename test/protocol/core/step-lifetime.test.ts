@@ -1,11 +1,39 @@
 /** Configuration, ETag and time, one situation a test. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
-import { deliverable, dueAt, etagOf, statusOf, step, type Change, type Input, type Subscription } from '../../../src/protocol/core/index.ts';
-import { acked, ackAt, answer, append, CALLBACK, claim, DAY, EPOCH, HOUR, play, refusal, SECOND, subscription, T0, TIMEOUT, types, withLog } from './fixtures.ts';
+import {
+  deliverable,
+  dueAt,
+  etagOf,
+  statusOf,
+  step,
+  type Change,
+  type Input,
+  type Subscription,
+} from '../../../src/protocol/core/index.ts';
+import {
+  acked,
+  ackAt,
+  answer,
+  append,
+  CALLBACK,
+  claim,
+  DAY,
+  EPOCH,
+  HOUR,
+  play,
+  refusal,
+  SECOND,
+  subscription,
+  T0,
+  TIMEOUT,
+  types,
+  withLog,
+} from './fixtures.ts';
 
 const configure = (change: Change): Input => ({ type: 'configure', change });
-const changesEtag = (state: Subscription, input: Input, now = T0): boolean => etagOf(play(state, [input], now).subscription) !== etagOf(state);
+const changesEtag = (state: Subscription, input: Input, now = T0): boolean =>
+  etagOf(play(state, [input], now).subscription) !== etagOf(state);
 
 describe('the ETag', () => {
   const log = withLog(5, 1);
@@ -27,22 +55,38 @@ describe('the ETag', () => {
       { paused: true },
       { onFailure: 'skip' },
     ];
-    for (const change of changes) assert.equal(changesEtag(log, configure(change)), true, JSON.stringify(change));
-    assert.equal(changesEtag({ ...log, suspended: true }, configure({ resume: true })), true, 'status');
+    for (const change of changes)
+      assert.equal(changesEtag(log, configure(change)), true, JSON.stringify(change));
+    assert.equal(
+      changesEtag({ ...log, suspended: true }, configure({ resume: true })),
+      true,
+      'status',
+    );
   });
 
   test('[etag-counters etag-renewal] does not change with anything else', () => {
     const same: Input[] = [
-      append(), ackAt(2), claim(5, 2), { type: 'drain', to: 5, resume: true }, { type: 'trim', upTo: 1, oldestAt: T0 }, { type: 'tick' },
-      { type: 'recover' }, { type: 'verified', ok: true },
-      configure({ ttlMs: HOUR }), configure({}), configure({ resume: true }), configure({ paused: false, onFailure: 'suspend' }),
+      append(),
+      ackAt(2),
+      claim(5, 2),
+      { type: 'drain', to: 5, resume: true },
+      { type: 'trim', upTo: 1, oldestAt: T0 },
+      { type: 'tick' },
+      { type: 'recover' },
+      { type: 'verified', ok: true },
+      configure({ ttlMs: HOUR }),
+      configure({}),
+      configure({ resume: true }),
+      configure({ paused: false, onFailure: 'suspend' }),
       configure({ select: [{ arguments: { list: 'a' }, name: 'note.created' }] }),
       configure({ retention: { maxAgeMs: 1, maxEvents: 1 } }),
       configure({ callback: { ...CALLBACK, verifiedAt: T0 + 1 } }),
     ];
-    for (const input of same) assert.equal(changesEtag(log, input, T0 + 1), false, JSON.stringify(input));
+    for (const input of same)
+      assert.equal(changesEtag(log, input, T0 + 1), false, JSON.stringify(input));
     const inFlight = play(log, [claim(5, 2)]).subscription;
-    for (const outcome of [acked(5), TIMEOUT]) assert.equal(changesEtag(inFlight, answer(1, outcome)), false);
+    for (const outcome of [acked(5), TIMEOUT])
+      assert.equal(changesEtag(inFlight, answer(1, outcome)), false);
   });
 
   test('[etag-never-back] never returns, not even when the configuration does', () => {
@@ -52,15 +96,29 @@ describe('the ETag', () => {
   });
 
   test('moves once for a call that changes several things', () => {
-    const change: Change = { select: [], paused: true, ttlMs: 5, onFailure: 'skip', callback: null, resume: true };
-    assert.equal(play({ ...log, suspended: true }, [configure(change)]).subscription.version, log.version + 1);
+    const change: Change = {
+      select: [],
+      paused: true,
+      ttlMs: 5,
+      onFailure: 'skip',
+      callback: null,
+      resume: true,
+    };
+    assert.equal(
+      play({ ...log, suspended: true }, [configure(change)]).subscription.version,
+      log.version + 1,
+    );
   });
 });
 
 describe('an update', () => {
   test('that changes nothing returns the identical object', () => {
     const log = withLog(3);
-    assert.equal(play(log, [configure({ ttlMs: HOUR, paused: false, callback: { ...CALLBACK } })]).subscription, log);
+    assert.equal(
+      play(log, [configure({ ttlMs: HOUR, paused: false, callback: { ...CALLBACK } })])
+        .subscription,
+      log,
+    );
   });
 
   test('renews: the expiry moves although nothing else does', () => {
@@ -76,34 +134,74 @@ describe('an update', () => {
     const inFlight = play(withLog(3), [claim(2, 1), configure({ paused: true })]).subscription;
     const after = play(inFlight, [answer(1, acked(2))]);
     assert.deepEqual([after.subscription.acked, types(after)], [2, ['wake']]);
-    assert.deepEqual(types(play(after.subscription, [configure({ paused: false })])), ['announce', 'ready']);
+    assert.deepEqual(types(play(after.subscription, [configure({ paused: false })])), [
+      'announce',
+      'ready',
+    ]);
   });
 
   test('[sub-health-kept] unpausing starts the count of failures anew: while paused nothing could succeed', () => {
-    const failing = withLog(3, 0, { paused: true, retryAt: T0 + 5, health: { ...subscription().health, attempts: 1, failingSince: T0 - DAY, lastError: 'timeout' } });
+    const failing = withLog(3, 0, {
+      paused: true,
+      retryAt: T0 + 5,
+      health: {
+        ...subscription().health,
+        attempts: 1,
+        failingSince: T0 - DAY,
+        lastError: 'timeout',
+      },
+    });
     const { health, retryAt } = play(failing, [configure({ paused: false })]).subscription;
-    assert.deepEqual([health.attempts, health.failingSince, health.lastError, retryAt], [0, null, 'timeout', T0 + 5]);
+    assert.deepEqual(
+      [health.attempts, health.failingSince, health.lastError, retryAt],
+      [0, null, 'timeout', T0 + 5],
+    );
   });
 
   test('to another URL voids the attempt in flight and starts with a clean record', () => {
-    const failing = withLog(3, 0, { retryAt: T0 + HOUR, batchLimit: 3, health: { ...subscription().health, attempts: 4, lastError: 'timeout' } });
-    const moved = play(failing, [configure({ callback: { ...CALLBACK, url: 'https://elsewhere.example/' } })]);
-    assert.deepEqual([moved.subscription.retryAt, moved.subscription.batchLimit, moved.subscription.health], [null, null, subscription().health]);
+    const failing = withLog(3, 0, {
+      retryAt: T0 + HOUR,
+      batchLimit: 3,
+      health: { ...subscription().health, attempts: 4, lastError: 'timeout' },
+    });
+    const moved = play(failing, [
+      configure({ callback: { ...CALLBACK, url: 'https://elsewhere.example/' } }),
+    ]);
+    assert.deepEqual(
+      [moved.subscription.retryAt, moved.subscription.batchLimit, moved.subscription.health],
+      [null, null, subscription().health],
+    );
     assert.deepEqual(types(moved), ['announce', 'ready']);
-    const late = play(withLog(3), [claim(3, 1), configure({ callback: { ...CALLBACK, url: 'https://elsewhere.example/' } })]).subscription;
+    const late = play(withLog(3), [
+      claim(3, 1),
+      configure({ callback: { ...CALLBACK, url: 'https://elsewhere.example/' } }),
+    ]).subscription;
     assert.equal(refusal(late, answer(1, acked(3))), 'stale_attempt');
   });
 
   test('[cb-one-lease] to another secret at the same URL leaves the attempt in flight', () => {
-    const rotated = play(withLog(3), [claim(3, 1), configure({ callback: { ...CALLBACK, secret: 'whsec_new' } })]);
+    const rotated = play(withLog(3), [
+      claim(3, 1),
+      configure({ callback: { ...CALLBACK, secret: 'whsec_new' } }),
+    ]);
     assert.deepEqual([rotated.subscription.attempt?.id, types(rotated)], [1, ['announce']]);
     assert.equal(play(rotated.subscription, [answer(1, acked(3))]).subscription.acked, 3);
   });
 
   test('[upd-resume sub-health-kept] resumes what was suspended', () => {
-    const suspended = withLog(3, 0, { suspended: true, health: { ...subscription().health, attempts: 5, lastError: 'http_4xx' } });
+    const suspended = withLog(3, 0, {
+      suspended: true,
+      health: { ...subscription().health, attempts: 5, lastError: 'http_4xx' },
+    });
     const after = play(suspended, [configure({ resume: true })]);
-    assert.deepEqual([statusOf(after.subscription), after.subscription.health.attempts, after.subscription.health.lastError], ['active', 0, 'http_4xx']);
+    assert.deepEqual(
+      [
+        statusOf(after.subscription),
+        after.subscription.health.attempts,
+        after.subscription.health.lastError,
+      ],
+      ['active', 0, 'http_4xx'],
+    );
     assert.deepEqual(types(after), ['announce', 'ready']);
   });
 
@@ -119,21 +217,39 @@ describe('time', () => {
     assert.equal(dueAt(state), T0 + HOUR);
     assert.equal(play(state, [{ type: 'tick' }], T0 + HOUR - 1).subscription.terminated, null);
     const ended = play(state, [{ type: 'tick' }], T0 + HOUR);
-    assert.deepEqual([ended.subscription.terminated, ended.effects], [{ reason: 'expired', at: T0 + HOUR }, [{ type: 'terminated', reason: 'expired' }]]);
+    assert.deepEqual(
+      [ended.subscription.terminated, ended.effects],
+      [{ reason: 'expired', at: T0 + HOUR }, [{ type: 'terminated', reason: 'expired' }]],
+    );
   });
 
   test('[ttl-expiry] a late tick prolongs nothing: from expiresAt on client and callback are refused', () => {
     const log = withLog(3);
-    const calls: Input[] = [ackAt(1), { type: 'drain', to: 1, resume: true }, claim(3, 1), configure({ ttlMs: HOUR }), { type: 'verified', ok: true }];
-    for (const input of calls) assert.equal(refusal(log, input, T0 + HOUR), 'terminated', input.type);
+    const calls: Input[] = [
+      ackAt(1),
+      { type: 'drain', to: 1, resume: true },
+      claim(3, 1),
+      configure({ ttlMs: HOUR }),
+      { type: 'verified', ok: true },
+    ];
+    for (const input of calls)
+      assert.equal(refusal(log, input, T0 + HOUR), 'terminated', input.type);
     assert.equal(deliverable(log, T0 + HOUR), false);
     // An event and an answer that are already on their way still count for the final position.
     assert.equal(play(log, [append()], T0 + HOUR).subscription.head, 4);
-    assert.equal(play(play(log, [claim(3, 1)]).subscription, [answer(1, acked(3))], T0 + HOUR).subscription.acked, 3);
+    assert.equal(
+      play(play(log, [claim(3, 1)]).subscription, [answer(1, acked(3))], T0 + HOUR).subscription
+        .acked,
+      3,
+    );
   });
 
   test('[ttl-not-by-reading] nothing but a renewal moves the expiry', () => {
-    const after = play(withLog(3), [ackAt(1), { type: 'drain', to: 3, resume: true }, claim(3, 2), answer(1, acked(3))], T0 + 1).subscription;
+    const after = play(
+      withLog(3),
+      [ackAt(1), { type: 'drain', to: 3, resume: true }, claim(3, 2), answer(1, acked(3))],
+      T0 + 1,
+    ).subscription;
     assert.equal(after.expiresAt, T0 + HOUR);
   });
 
@@ -141,19 +257,35 @@ describe('time', () => {
     const ended = play(withLog(3), [claim(3, 1), { type: 'terminate', reason: 'unsubscribed' }]);
     assert.deepEqual(ended.effects, [{ type: 'terminated', reason: 'unsubscribed' }]);
     const inputs: Input[] = [
-      append(), claim(3, 1), answer(1, acked(3)), { type: 'drain', to: 3, resume: true }, ackAt(1), { type: 'trim', upTo: 1, oldestAt: null }, configure({ paused: true }),
-      { type: 'verified', ok: true }, { type: 'tick' }, { type: 'recover' }, { type: 'terminate', reason: 'revoked' }, { type: 'rotate', epoch: 'epoch-two' },
+      append(),
+      claim(3, 1),
+      answer(1, acked(3)),
+      { type: 'drain', to: 3, resume: true },
+      ackAt(1),
+      { type: 'trim', upTo: 1, oldestAt: null },
+      configure({ paused: true }),
+      { type: 'verified', ok: true },
+      { type: 'tick' },
+      { type: 'recover' },
+      { type: 'terminate', reason: 'revoked' },
+      { type: 'rotate', epoch: 'epoch-two' },
     ];
-    for (const input of inputs) assert.equal(refusal(ended.subscription, input), 'terminated', input.type);
+    for (const input of inputs)
+      assert.equal(refusal(ended.subscription, input), 'terminated', input.type);
     assert.equal(dueAt(ended.subscription), null);
   });
 
   test('[sig-rotation-end] the old secret is dropped at the end of its window, which is no change of configuration', () => {
-    const rotating = subscription({ callback: { ...CALLBACK, previousSecret: 'whsec_older', previousUntil: T0 + 300 * SECOND } });
+    const rotating = subscription({
+      callback: { ...CALLBACK, previousSecret: 'whsec_older', previousUntil: T0 + 300 * SECOND },
+    });
     assert.equal(dueAt(rotating), T0 + 300 * SECOND);
     assert.equal(play(rotating, [{ type: 'tick' }], T0 + 299 * SECOND).subscription, rotating);
     const after = play(rotating, [{ type: 'tick' }], T0 + 300 * SECOND);
-    assert.deepEqual([after.subscription.callback, after.effects, etagOf(after.subscription)], [CALLBACK, [], etagOf(rotating)]);
+    assert.deepEqual(
+      [after.subscription.callback, after.effects, etagOf(after.subscription)],
+      [CALLBACK, [], etagOf(rotating)],
+    );
   });
 
   test('a tick that comes too early or too often changes nothing', () => {
@@ -162,7 +294,10 @@ describe('time', () => {
   });
 
   test('dueAt is the earliest of all, and a tick at it always moves it on', () => {
-    const busy = play(withLog(3, 0, { callback: { ...CALLBACK, previousSecret: 'x', previousUntil: T0 + 5 } }), [claim(3, 1)]).subscription;
+    const busy = play(
+      withLog(3, 0, { callback: { ...CALLBACK, previousSecret: 'x', previousUntil: T0 + 5 } }),
+      [claim(3, 1)],
+    ).subscription;
     let state = busy;
     const seen: number[] = [];
     for (let due = dueAt(state); due !== null; due = dueAt(state)) {

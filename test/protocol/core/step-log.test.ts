@@ -2,7 +2,20 @@
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { deliverable, dueAt, oldest, step, trimDueAt } from '../../../src/protocol/core/index.ts';
-import { ackAt, append, claim, DAY, effect, EPOCH, play, refusal, subscription, T0, types, withLog } from './fixtures.ts';
+import {
+  ackAt,
+  append,
+  claim,
+  DAY,
+  effect,
+  EPOCH,
+  play,
+  refusal,
+  subscription,
+  T0,
+  types,
+  withLog,
+} from './fixtures.ts';
 
 describe('numbering', () => {
   test('[log-contiguous] the first number is 1 and each append goes on from head', () => {
@@ -27,7 +40,10 @@ describe('numbering', () => {
   });
 
   test('[log-limit] a log that would pass 2^53 - 1 ends with `failed` instead', () => {
-    const full = subscription({ head: Number.MAX_SAFE_INTEGER - 1, floor: Number.MAX_SAFE_INTEGER - 1 });
+    const full = subscription({
+      head: Number.MAX_SAFE_INTEGER - 1,
+      floor: Number.MAX_SAFE_INTEGER - 1,
+    });
     assert.equal(play(full, [append(1)]).subscription.head, Number.MAX_SAFE_INTEGER);
     const ended = play(full, [append(2)]);
     assert.equal(ended.subscription.head, Number.MAX_SAFE_INTEGER - 1);
@@ -35,7 +51,8 @@ describe('numbering', () => {
   });
 
   test('a count that is no positive integer is a defect of the caller, not an answer', () => {
-    for (const count of [0, -1, 1.5, Number.NaN]) assert.throws(() => step(subscription(), append(count), T0), { code: 'invalid_input' });
+    for (const count of [0, -1, 1.5, Number.NaN])
+      assert.throws(() => step(subscription(), append(count), T0), { code: 'invalid_input' });
   });
 });
 
@@ -76,7 +93,8 @@ describe('acknowledgement', () => {
   });
 
   test('numbers that are no positions are refused', () => {
-    for (const sequence of [-1, 1.5, Number.NaN, Infinity]) assert.equal(refusal(log, ackAt(sequence)), 'position');
+    for (const sequence of [-1, 1.5, Number.NaN, Infinity])
+      assert.equal(refusal(log, ackAt(sequence)), 'position');
   });
 
   test('[ack-only-said stream-no-ack pull-no-ack] draining moves what may be acknowledged, never what is', () => {
@@ -117,7 +135,10 @@ describe('retention', () => {
   test('[gap-retention-announced] trimming what is not acknowledged moves neither acked nor what is still to be reported', () => {
     const trimmed = play(withLog(9, 2), [{ type: 'trim', upTo: 5, oldestAt: T0 + 7 }]);
     const { acked, floor, head, oldestAt } = trimmed.subscription;
-    assert.deepEqual({ acked, floor, head, oldestAt }, { acked: 2, floor: 5, head: 9, oldestAt: T0 + 7 });
+    assert.deepEqual(
+      { acked, floor, head, oldestAt },
+      { acked: 2, floor: 5, head: 9, oldestAt: T0 + 7 },
+    );
     assert.deepEqual(trimmed.effects, [{ type: 'trim', upTo: 5 }]);
     assert.equal(deliverable(trimmed.subscription, T0), true);
   });
@@ -126,7 +147,14 @@ describe('retention', () => {
     const empty = play(withLog(3, 1), [{ type: 'trim', upTo: 3, oldestAt: null }]).subscription;
     assert.equal(empty.oldestAt, null);
     assert.equal(deliverable(empty, T0), true);
-    assert.deepEqual(effect(play(empty, [claim(3, null)]), 'attempt')?.attempt, { id: 1, after: 1, to: 3, events: 0, first: null, leaseUntil: T0 + 20_000 });
+    assert.deepEqual(effect(play(empty, [claim(3, null)]), 'attempt')?.attempt, {
+      id: 1,
+      after: 1,
+      to: 3,
+      events: 0,
+      first: null,
+      leaseUntil: T0 + 20_000,
+    });
   });
 
   test('[gap-oldest] oldest is one above the last trimmed number, and head + 1 when nothing is held', () => {
@@ -139,7 +167,10 @@ describe('retention', () => {
     const log = withLog(5, 5, { floor: 2 });
     assert.equal(play(log, [{ type: 'trim', upTo: 99, oldestAt: null }]).subscription.floor, 5);
     const back = play(log, [{ type: 'trim', upTo: 1, oldestAt: T0 + 1 }]);
-    assert.deepEqual([back.subscription.floor, back.subscription.oldestAt, back.effects], [2, T0 + 1, []]);
+    assert.deepEqual(
+      [back.subscription.floor, back.subscription.oldestAt, back.effects],
+      [2, T0 + 1, []],
+    );
   });
 
   test('age is looked at again a sixteenth after the oldest event is due, and every trim moves that instant on', () => {
@@ -147,44 +178,83 @@ describe('retention', () => {
     const due = T0 + DAY + DAY / 16;
     assert.equal(trimDueAt(log), due);
     assert.equal(dueAt(log), due);
-    assert.equal(dueAt(play(log, [{ type: 'trim', upTo: 1, oldestAt: T0 + 5 }], due).subscription), due + 5);
+    assert.equal(
+      dueAt(play(log, [{ type: 'trim', upTo: 1, oldestAt: T0 + 5 }], due).subscription),
+      due + 5,
+    );
     // The store cannot tell how old the rest is: look again in a day rather than at once.
-    assert.equal(dueAt(play(log, [{ type: 'trim', upTo: 1, oldestAt: null }], due).subscription), due + DAY + DAY / 16);
-    assert.equal(dueAt(play(log, [{ type: 'trim', upTo: 5, oldestAt: null }], due).subscription), null);
+    assert.equal(
+      dueAt(play(log, [{ type: 'trim', upTo: 1, oldestAt: null }], due).subscription),
+      due + DAY + DAY / 16,
+    );
+    assert.equal(
+      dueAt(play(log, [{ type: 'trim', upTo: 5, oldestAt: null }], due).subscription),
+      null,
+    );
   });
 
   test('the first event after an empty log sets the age again', () => {
     const empty = withLog(3, 3, { floor: 3, oldestAt: null });
-    assert.equal(play(empty, [{ type: 'append', count: 1, acceptedAt: T0 + 9 }]).subscription.oldestAt, T0 + 9);
+    assert.equal(
+      play(empty, [{ type: 'append', count: 1, acceptedAt: T0 + 9 }]).subscription.oldestAt,
+      T0 + 9,
+    );
   });
 });
 
 describe('epochs', () => {
   test('[log-epoch-renumber etag-epoch] the acknowledged part goes, the rest is numbered again from 1', () => {
-    const rotated = play(withLog(9, 4, { floor: 2 }), [claim(9, 5), { type: 'rotate', epoch: 'epoch-two' }]);
+    const rotated = play(withLog(9, 4, { floor: 2 }), [
+      claim(9, 5),
+      { type: 'rotate', epoch: 'epoch-two' },
+    ]);
     const { epoch, head, acked, sent, floor, attempt, version } = rotated.subscription;
-    assert.deepEqual({ epoch, head, acked, sent, floor, attempt, version }, { epoch: 'epoch-two', head: 5, acked: 0, sent: 0, floor: 0, attempt: null, version: 2 });
-    assert.deepEqual(rotated.effects.slice(0, 2), [{ type: 'trim', upTo: 4 }, { type: 'renumber', by: 4 }]);
+    assert.deepEqual(
+      { epoch, head, acked, sent, floor, attempt, version },
+      { epoch: 'epoch-two', head: 5, acked: 0, sent: 0, floor: 0, attempt: null, version: 2 },
+    );
+    assert.deepEqual(rotated.effects.slice(0, 2), [
+      { type: 'trim', upTo: 4 },
+      { type: 'renumber', by: 4 },
+    ]);
     assert.deepEqual(types(rotated).slice(2), ['announce', 'wake', 'ready']);
   });
 
   test('what was trimmed before it was acknowledged stays a gap in the new epoch', () => {
-    const { head, floor } = play(withLog(9, 4, { floor: 6 }), [{ type: 'rotate', epoch: 'epoch-two' }]).subscription;
+    const { head, floor } = play(withLog(9, 4, { floor: 6 }), [
+      { type: 'rotate', epoch: 'epoch-two' },
+    ]).subscription;
     assert.deepEqual({ head, floor }, { head: 5, floor: 2 });
   });
 
   test('with nothing acknowledged nothing has to move', () => {
-    assert.deepEqual(types(play(withLog(2, 0, { callback: null }), [{ type: 'rotate', epoch: 'epoch-two' }])), ['announce', 'wake']);
+    assert.deepEqual(
+      types(play(withLog(2, 0, { callback: null }), [{ type: 'rotate', epoch: 'epoch-two' }])),
+      ['announce', 'wake'],
+    );
   });
 
   test('[pos-epoch] positions and answers of the old epoch count for nothing', () => {
-    const { subscription: rotated } = play(withLog(9, 4), [claim(9, 5), { type: 'rotate', epoch: 'epoch-two' }]);
+    const { subscription: rotated } = play(withLog(9, 4), [
+      claim(9, 5),
+      { type: 'rotate', epoch: 'epoch-two' },
+    ]);
     assert.equal(refusal(rotated, ackAt(5, EPOCH)), 'epoch');
     assert.equal(refusal(rotated, ackAt(1, 'epoch-two')), 'position');
-    assert.equal(refusal(rotated, { type: 'answer', attempt: 1, jitter: 0, outcome: { kind: 'acked', ack: 9, reject: null } }), 'stale_attempt');
+    assert.equal(
+      refusal(rotated, {
+        type: 'answer',
+        attempt: 1,
+        jitter: 0,
+        outcome: { kind: 'acked', ack: 9, reject: null },
+      }),
+      'stale_attempt',
+    );
   });
 
   test('an epoch cannot follow itself', () => {
-    assert.throws(() => step(withLog(1), { type: 'rotate', epoch: EPOCH }, T0), { code: 'invalid_input' });
+    assert.throws(() => step(withLog(1), { type: 'rotate', epoch: EPOCH }, T0), {
+      code: 'invalid_input',
+    });
   });
 });

@@ -2,7 +2,20 @@
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import {
-  classifyAnswer, etagOf, grantTtl, oldest, renewAfter, statusOf, step, type Effect, type Input, type OnFailure, type Outcome, type Retention, type Step, type Subscription,
+  classifyAnswer,
+  etagOf,
+  grantTtl,
+  oldest,
+  renewAfter,
+  statusOf,
+  step,
+  type Effect,
+  type Input,
+  type OnFailure,
+  type Outcome,
+  type Retention,
+  type Step,
+  type Subscription,
   type TtlPolicy,
 } from '../../../src/protocol/core/index.ts';
 import answers from '../../../spec-schema/draft/vectors/callback-answer.json' with { type: 'json' };
@@ -11,13 +24,20 @@ import logs from '../../../spec-schema/draft/vectors/log.json' with { type: 'jso
 import grants from '../../../spec-schema/draft/vectors/ttl-grant.json' with { type: 'json' };
 import { subscription, T0 } from './fixtures.ts';
 
-interface Case { readonly id: number; readonly comment: string; readonly verdict: string }
+interface Case {
+  readonly id: number;
+  readonly comment: string;
+  readonly verdict: string;
+}
 
 describe('vectors/ttl-grant', () => {
   interface Grant extends Case {
     readonly suggested?: unknown;
     readonly policy: TtlPolicy;
-    readonly expected?: { readonly ttlMs: number | null; readonly renewAfterMs: { readonly from: number; readonly below: number } | null };
+    readonly expected?: {
+      readonly ttlMs: number | null;
+      readonly renewAfterMs: { readonly from: number; readonly below: number } | null;
+    };
   }
   for (const one of grants.cases as readonly Grant[]) {
     test(`${one.id}: ${one.comment}`, () => {
@@ -31,7 +51,12 @@ describe('vectors/ttl-grant', () => {
       const range = one.expected?.renewAfterMs ?? null;
       for (const jitter of [0, 0.5, 0.999_999]) {
         const hint = renewAfter(granted, jitter);
-        assert.ok(range === null || hint === null ? hint === range : hint >= range.from && hint < range.below, String(hint));
+        assert.ok(
+          range === null || hint === null
+            ? hint === range
+            : hint >= range.from && hint < range.below,
+          String(hint),
+        );
       }
     });
   }
@@ -40,12 +65,19 @@ describe('vectors/ttl-grant', () => {
 describe('vectors/callback-answer', () => {
   interface Answered extends Case {
     readonly sent: { readonly after: number; readonly to: number };
-    readonly answer: { readonly status: number; readonly body?: unknown; readonly retryAfter?: string };
+    readonly answer: {
+      readonly status: number;
+      readonly body?: unknown;
+      readonly retryAfter?: string;
+    };
     readonly expected: Outcome;
   }
   for (const one of answers.cases as readonly Answered[]) {
     test(`${one.id}: ${one.comment}`, () => {
-      const outcome = classifyAnswer({ body: undefined, retryAfter: null, ...one.answer, now: answers.nowMs }, one.sent);
+      const outcome = classifyAnswer(
+        { body: undefined, retryAfter: null, ...one.answer, now: answers.nowMs },
+        one.sent,
+      );
       assert.deepEqual(outcome, one.expected);
       assert.equal(outcome.kind === 'acked' ? 'valid' : 'invalid', one.verdict);
     });
@@ -55,40 +87,71 @@ describe('vectors/callback-answer', () => {
 describe('vectors/log', () => {
   /** Only wakes somebody: left out of the vectors. */
   const DOORBELLS: ReadonlySet<Effect['type']> = new Set(['wake', 'ready', 'announce']);
-  type Given = Partial<Pick<Subscription, 'head' | 'acked' | 'sent' | 'floor' | 'suspended' | 'health'>> & { readonly onFailure?: OnFailure; readonly retention?: Retention };
+  type Given = Partial<
+    Pick<Subscription, 'head' | 'acked' | 'sent' | 'floor' | 'suspended' | 'health'>
+  > & { readonly onFailure?: OnFailure; readonly retention?: Retention };
   interface Story extends Case {
     readonly given: Given;
     readonly inputs: readonly (Record<string, unknown> & { readonly type: string })[];
-    readonly expected: { readonly effects: readonly unknown[]; readonly refused?: string; readonly [member: string]: unknown };
+    readonly expected: {
+      readonly effects: readonly unknown[];
+      readonly refused?: string;
+      readonly [member: string]: unknown;
+    };
   }
 
   /** What a vector leaves to the implementation: leases, jitter and ages. */
-  const complete = ({ afterMs: _later, ...input }: Story['inputs'][number]): Input => ({
-    ...(input.type === 'append' ? { acceptedAt: T0 } : {}),
-    ...(input.type === 'claim' ? { leaseMs: 20_000 } : {}),
-    ...(input.type === 'answer' ? { jitter: 0.5 } : {}),
-    ...(input.type === 'trim' ? { oldestAt: T0 } : {}),
-    ...input,
-  }) as Input;
-  const observed = (state: Subscription): Record<string, unknown> => ({ ...state, oldest: oldest(state), status: statusOf(state), lastError: state.health.lastError });
-  const shown = (effect: Effect): unknown => (effect.type === 'attempt' ? { type: 'attempt', id: effect.attempt.id, after: effect.attempt.after, to: effect.attempt.to } : effect);
+  const complete = ({ afterMs: _later, ...input }: Story['inputs'][number]): Input =>
+    ({
+      ...(input.type === 'append' ? { acceptedAt: T0 } : {}),
+      ...(input.type === 'claim' ? { leaseMs: 20_000 } : {}),
+      ...(input.type === 'answer' ? { jitter: 0.5 } : {}),
+      ...(input.type === 'trim' ? { oldestAt: T0 } : {}),
+      ...input,
+    }) as Input;
+  const observed = (state: Subscription): Record<string, unknown> => ({
+    ...state,
+    oldest: oldest(state),
+    status: statusOf(state),
+    lastError: state.health.lastError,
+  });
+  const shown = (effect: Effect): unknown =>
+    effect.type === 'attempt'
+      ? {
+          type: 'attempt',
+          id: effect.attempt.id,
+          after: effect.attempt.after,
+          to: effect.attempt.to,
+        }
+      : effect;
 
   for (const one of logs.cases as unknown as readonly Story[]) {
     test(`${one.id}: ${one.comment}`, () => {
       let now = logs.nowMs;
-      let last: Step = { subscription: subscription({ epoch: 'epoch-one', oldestAt: one.given.head === undefined ? null : T0, ...one.given }), effects: [] };
+      let last: Step = {
+        subscription: subscription({
+          epoch: 'epoch-one',
+          oldestAt: one.given.head === undefined ? null : T0,
+          ...one.given,
+        }),
+        effects: [],
+      };
       one.inputs.forEach((input, at) => {
         now += Number(input['afterMs'] ?? 0);
         const before = last.subscription;
         last = step(before, complete(input), now);
         if (last.refused !== undefined) assert.equal(last.subscription, before);
-        if (at < one.inputs.length - 1) assert.equal(last.refused, undefined, `input ${at + 1} was refused`);
+        if (at < one.inputs.length - 1)
+          assert.equal(last.refused, undefined, `input ${at + 1} was refused`);
       });
       const { effects, refused, ...members } = one.expected;
       assert.equal(last.refused?.kind, refused);
       assert.equal(last.refused === undefined ? 'valid' : 'invalid', one.verdict);
       const state = observed(last.subscription);
-      assert.deepEqual(Object.fromEntries(Object.keys(members).map((member) => [member, state[member]])), members);
+      assert.deepEqual(
+        Object.fromEntries(Object.keys(members).map((member) => [member, state[member]])),
+        members,
+      );
       assert.deepEqual(last.effects.filter(({ type }) => !DOORBELLS.has(type)).map(shown), effects);
     });
   }
@@ -109,29 +172,65 @@ describe('vectors/subscription-etag', () => {
     readonly expiresAt?: number;
     readonly lastError?: string | null;
   }
-  interface Life extends Case { readonly given: Shown; readonly steps: readonly Shown[]; readonly etags: readonly number[] }
+  interface Life extends Case {
+    readonly given: Shown;
+    readonly steps: readonly Shown[];
+    readonly etags: readonly number[];
+  }
 
   const selections = (names: readonly string[]) => names.map((name) => ({ name, arguments: {} }));
-  const callbackOf = ({ callback, secret }: Shown) => (callback === null || callback === undefined ? null : { url: callback, secret: secret ?? '', previousSecret: null, previousUntil: null, verifiedAt: T0 });
+  const callbackOf = ({ callback, secret }: Shown) =>
+    callback === null || callback === undefined
+      ? null
+      : {
+          url: callback,
+          secret: secret ?? '',
+          previousSecret: null,
+          previousUntil: null,
+          verifiedAt: T0,
+        };
 
   /** What has to happen for these members to become different. */
   function inputsFor(change: Shown, now: Shown, state: Subscription): Input[] {
     const { select, ttlMs, paused, onFailure, suspended, epoch, head, acked, lastError } = change;
     const configured = {
-      ...(select === undefined ? {} : { select: selections(select) }), ...(ttlMs === undefined ? {} : { ttlMs }), ...(paused === undefined ? {} : { paused }),
-      ...(onFailure === undefined ? {} : { onFailure }), ...('callback' in change || 'secret' in change ? { callback: callbackOf(now) } : {}), ...(suspended === false ? { resume: true } : {}),
+      ...(select === undefined ? {} : { select: selections(select) }),
+      ...(ttlMs === undefined ? {} : { ttlMs }),
+      ...(paused === undefined ? {} : { paused }),
+      ...(onFailure === undefined ? {} : { onFailure }),
+      ...('callback' in change || 'secret' in change ? { callback: callbackOf(now) } : {}),
+      ...(suspended === false ? { resume: true } : {}),
     };
-    const outcome: Outcome = lastError === null ? { kind: 'acked', ack: state.head, reject: null } : { kind: 'transient', category: 'timeout', retryAfterMs: null };
+    const outcome: Outcome =
+      lastError === null
+        ? { kind: 'acked', ack: state.head, reject: null }
+        : { kind: 'transient', category: 'timeout', retryAfterMs: null };
     return [
-      ...(Object.keys(configured).length === 0 ? [] : [{ type: 'configure', change: configured as Extract<Input, { type: 'configure' }>['change'] } as const]),
-      ...(head === undefined ? [] : [{ type: 'append', count: head - state.head, acceptedAt: T0 } as const]),
-      ...(acked === undefined ? [] : [{ type: 'drain', to: acked, resume: false } as const, { type: 'ack', position: { epoch: state.epoch, sequence: acked } } as const]),
+      ...(Object.keys(configured).length === 0
+        ? []
+        : [
+            {
+              type: 'configure',
+              change: configured as Extract<Input, { type: 'configure' }>['change'],
+            } as const,
+          ]),
+      ...(head === undefined
+        ? []
+        : [{ type: 'append', count: head - state.head, acceptedAt: T0 } as const]),
+      ...(acked === undefined
+        ? []
+        : [
+            { type: 'drain', to: acked, resume: false } as const,
+            { type: 'ack', position: { epoch: state.epoch, sequence: acked } } as const,
+          ]),
       ...(suspended === true ? [{ type: 'verified', ok: false } as const] : []),
       ...(epoch === undefined ? [] : [{ type: 'rotate', epoch } as const]),
-      ...(lastError === undefined ? [] : [
-        { type: 'claim', to: state.head, events: state.head, first: 1, leaseMs: 1000 } as const,
-        { type: 'answer', attempt: state.attempts + 1, jitter: 0, outcome } as const,
-      ]),
+      ...(lastError === undefined
+        ? []
+        : [
+            { type: 'claim', to: state.head, events: state.head, first: 1, leaseMs: 1000 } as const,
+            { type: 'answer', attempt: state.attempts + 1, jitter: 0, outcome } as const,
+          ]),
     ];
   }
 
@@ -140,7 +239,15 @@ describe('vectors/subscription-etag', () => {
       const { given } = one;
       let shown: Shown = given;
       let state = subscription({
-        select: selections(given.select!), callback: callbackOf(given), ttlMs: given.ttlMs!, onFailure: given.onFailure!, epoch: given.epoch!, head: given.head!, acked: given.acked!, sent: given.acked!, expiresAt: T0 + 3_600_000,
+        select: selections(given.select!),
+        callback: callbackOf(given),
+        ttlMs: given.ttlMs!,
+        onFailure: given.onFailure!,
+        epoch: given.epoch!,
+        head: given.head!,
+        acked: given.acked!,
+        sent: given.acked!,
+        expiresAt: T0 + 3_600_000,
       });
       const seen = [etagOf(state)];
       one.steps.forEach((change, at) => {
@@ -152,7 +259,10 @@ describe('vectors/subscription-etag', () => {
         }
         seen.push(etagOf(state));
       });
-      assert.deepEqual(seen.map((etag) => new Set(seen.slice(0, seen.indexOf(etag) + 1)).size - 1), one.etags);
+      assert.deepEqual(
+        seen.map((etag) => new Set(seen.slice(0, seen.indexOf(etag) + 1)).size - 1),
+        one.etags,
+      );
     });
   }
 });

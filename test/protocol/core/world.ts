@@ -3,17 +3,47 @@
  * the production functions `step`, `assemble` and `receive`; everything else is values, so that a world can be copied, compared
  * and explored. A `Defect` replaces one of the three with a broken one.
  */
-import { advance, begin, receive, type Covering, type Cursor, type AppliedEntry, type Received } from '../../../src/protocol/core/apply.ts';
-import { assemble, step, type Batch, type Input, type LogItem, type Position, type Step, type Subscription } from '../../../src/protocol/core/index.ts';
+import {
+  advance,
+  begin,
+  receive,
+  type Covering,
+  type Cursor,
+  type AppliedEntry,
+  type Received,
+} from '../../../src/protocol/core/apply.ts';
+import {
+  assemble,
+  step,
+  type Batch,
+  type Input,
+  type LogItem,
+  type Position,
+  type Step,
+  type Subscription,
+} from '../../../src/protocol/core/index.ts';
 import { EPOCH, subscription, T0 } from './fixtures.ts';
 
-export interface Delivery extends Covering<{ readonly sequence: number; readonly id: string }> { readonly last: number }
+export interface Delivery extends Covering<{ readonly sequence: number; readonly id: string }> {
+  readonly last: number;
+}
 /** A delivery under way: of the callback attempt with this id, or of a stream. */
-export interface Message { readonly attempt: number | null; readonly delivery: Delivery }
+export interface Message {
+  readonly attempt: number | null;
+  readonly delivery: Delivery;
+}
 /** What a receiver said to an attempt. */
-export interface Reply { readonly attempt: number; readonly ack: number; readonly reject?: number }
+export interface Reply {
+  readonly attempt: number;
+  readonly ack: number;
+  readonly reject?: number;
+}
 /** One number as the receiver took it: an event's id, or null for a gap. */
-export interface Taken { readonly epoch: string; readonly sequence: number; readonly id: string | null }
+export interface Taken {
+  readonly epoch: string;
+  readonly sequence: number;
+  readonly id: string | null;
+}
 
 export interface World {
   readonly sub: Subscription;
@@ -28,7 +58,11 @@ export interface World {
   /** Events published so far; the next one's id. */
   readonly published: number;
   /** What a lagging replica has. */
-  readonly replica: { readonly sub: Subscription; readonly log: readonly LogItem[]; readonly published: number } | null;
+  readonly replica: {
+    readonly sub: Subscription;
+    readonly log: readonly LogItem[];
+    readonly published: number;
+  } | null;
   readonly crashes: number;
   readonly failovers: number;
   /** The first rule that was broken. */
@@ -37,7 +71,10 @@ export interface World {
 
 export interface Defect {
   readonly step?: (real: typeof step) => typeof step;
-  readonly receive?: (cursor: Cursor, delivery: Delivery) => Received<{ sequence: number; id: string }>;
+  readonly receive?: (
+    cursor: Cursor,
+    delivery: Delivery,
+  ) => Received<{ sequence: number; id: string }>;
   readonly read?: (after: number, log: readonly LogItem[]) => Batch<LogItem>;
 }
 
@@ -47,8 +84,19 @@ export const REPLICA_EPOCH = 'epochBBBBBBBBBBBBBBBBB';
 export function genesis(overrides: Partial<Subscription> = {}): World {
   const sub = subscription({ ttlMs: null, expiresAt: null, ...overrides });
   return {
-    sub, log: [], net: [], replies: [], acks: [], stream: null, cursor: begin({ subscriptionId: SUBSCRIPTION_ID, epoch: EPOCH, sequence: 0 }), taken: [],
-    published: 0, replica: null, crashes: 0, failovers: 0, broken: null,
+    sub,
+    log: [],
+    net: [],
+    replies: [],
+    acks: [],
+    stream: null,
+    cursor: begin({ subscriptionId: SUBSCRIPTION_ID, epoch: EPOCH, sequence: 0 }),
+    taken: [],
+    published: 0,
+    replica: null,
+    crashes: 0,
+    failovers: 0,
+    broken: null,
   };
 }
 
@@ -66,29 +114,61 @@ export class Physics {
   }
 
   /** Feeds one input to the subscription and carries out what it wants of the store and the network. */
-  feed(world: World, input: Input, now = this.now): { readonly world: World; readonly result: Step } {
+  feed(
+    world: World,
+    input: Input,
+    now = this.now,
+  ): { readonly world: World; readonly result: Step } {
     const result = this.step(world.sub, input, now);
     let next: World = { ...world, sub: result.subscription };
     for (const effect of result.effects) {
-      if (effect.type === 'gap') next = { ...next, log: next.log.map((item) => (item.sequence >= effect.from && item.sequence <= effect.to ? { ...item, gap: item.gap ?? effect.reason, encoded: null } : item)) };
-      if (effect.type === 'trim') next = { ...next, log: next.log.filter(({ sequence }) => sequence > effect.upTo) };
-      if (effect.type === 'renumber') next = { ...next, log: next.log.map((item) => ({ ...item, sequence: item.sequence - effect.by })) };
+      if (effect.type === 'gap')
+        next = {
+          ...next,
+          log: next.log.map((item) =>
+            item.sequence >= effect.from && item.sequence <= effect.to
+              ? { ...item, gap: item.gap ?? effect.reason, encoded: null }
+              : item,
+          ),
+        };
+      if (effect.type === 'trim')
+        next = { ...next, log: next.log.filter(({ sequence }) => sequence > effect.upTo) };
+      if (effect.type === 'renumber')
+        next = {
+          ...next,
+          log: next.log.map((item) => ({ ...item, sequence: item.sequence - effect.by })),
+        };
     }
     return { world: next, result };
   }
 
   publish(world: World): World {
     const id = `e${world.published + 1}`;
-    const { world: next } = this.feed({ ...world, published: world.published + 1 }, { type: 'append', count: 1, acceptedAt: this.now });
+    const { world: next } = this.feed(
+      { ...world, published: world.published + 1 },
+      { type: 'append', count: 1, acceptedAt: this.now },
+    );
     return { ...next, log: [...next.log, { sequence: next.sub.head, gap: null, encoded: id }] };
   }
 
   /** What a delivery after `after` would carry. */
   read({ sub, log }: World, after: number, maxEvents: number): Delivery {
     const items = log.filter(({ sequence }) => sequence > after);
-    const { events, gaps, last } = this.#read?.(after, items)
-      ?? assemble(after, items, sub.floor, sub.head, { maxEvents, maxBytes: Number.MAX_SAFE_INTEGER, sizeOf: () => 1 });
-    return { subscriptionId: SUBSCRIPTION_ID, epoch: sub.epoch, after, gaps, last, events: events.map(({ sequence, encoded }) => ({ sequence, id: encoded ?? '' })) };
+    const { events, gaps, last } =
+      this.#read?.(after, items) ??
+      assemble(after, items, sub.floor, sub.head, {
+        maxEvents,
+        maxBytes: Number.MAX_SAFE_INTEGER,
+        sizeOf: () => 1,
+      });
+    return {
+      subscriptionId: SUBSCRIPTION_ID,
+      epoch: sub.epoch,
+      after,
+      gaps,
+      last,
+      events: events.map(({ sequence, encoded }) => ({ sequence, id: encoded ?? '' })),
+    };
   }
 
   /** Starts a callback attempt of at most `maxEvents` events, if one may start. */
@@ -96,9 +176,17 @@ export class Physics {
     const delivery = this.read(world, world.sub.acked, maxEvents);
     const { events, last } = delivery;
     if (last === delivery.after) return world;
-    const { world: next, result } = this.feed(world, { type: 'claim', to: last, events: events.length, first: events[0]?.sequence ?? null, leaseMs: 1 });
+    const { world: next, result } = this.feed(world, {
+      type: 'claim',
+      to: last,
+      events: events.length,
+      first: events[0]?.sequence ?? null,
+      leaseMs: 1,
+    });
     const started = result.effects.find((effect) => effect.type === 'attempt');
-    return started === undefined ? world : { ...next, net: [...next.net, { attempt: started.attempt.id, delivery }] };
+    return started === undefined
+      ? world
+      : { ...next, net: [...next.net, { attempt: started.attempt.id, delivery }] };
   }
 
   /** Sends one more event on the stream while no more than `window` are unacknowledged. */
@@ -106,8 +194,14 @@ export class Physics {
     if (world.stream === null) return world;
     const delivery = this.read(world, world.stream, 1);
     if (delivery.last === delivery.after || delivery.last - world.sub.acked > window) return world;
-    const { world: next, result } = this.feed(world, { type: 'drain', to: delivery.last, resume: false });
-    return result.refused ? world : { ...next, stream: delivery.last, net: [...next.net, { attempt: null, delivery }] };
+    const { world: next, result } = this.feed(world, {
+      type: 'drain',
+      to: delivery.last,
+      resume: false,
+    });
+    return result.refused
+      ? world
+      : { ...next, stream: delivery.last, net: [...next.net, { attempt: null, delivery }] };
   }
 
   /** The message arrives: the receiver takes what is new, and says where it stands. */
@@ -125,47 +219,78 @@ export class Physics {
       const numbers = numbersOf(entry);
       for (const one of numbers) {
         const due = (taken.findLast(({ epoch }) => epoch === one.epoch)?.sequence ?? 0) + 1;
-        if (one.sequence !== due) broken ??= `the receiver took ${one.sequence} where ${due} was due`;
+        if (one.sequence !== due)
+          broken ??= `the receiver took ${one.sequence} where ${due} was due`;
         taken.push(one);
       }
       cursor = advance(cursor, numbers.at(-1)!.sequence);
     }
     const ack = Math.min(cursor.sequence, delivery.last);
     return {
-      ...world, cursor, taken, broken,
+      ...world,
+      cursor,
+      taken,
+      broken,
       replies: attempt === null ? world.replies : [...world.replies, { attempt, ack }],
-      acks: attempt === null ? [...world.acks, { epoch: delivery.epoch, sequence: cursor.sequence }] : world.acks,
+      acks:
+        attempt === null
+          ? [...world.acks, { epoch: delivery.epoch, sequence: cursor.sequence }]
+          : world.acks,
     };
   }
 
-  reply(world: World, { attempt, ack, reject = null }: Omit<Reply, 'reject'> & { readonly reject?: number | null }): World {
-    return this.feed(world, { type: 'answer', attempt, jitter: 0, outcome: { kind: 'acked', ack, reject } }).world;
+  reply(
+    world: World,
+    { attempt, ack, reject = null }: Omit<Reply, 'reject'> & { readonly reject?: number | null },
+  ): World {
+    return this.feed(world, {
+      type: 'answer',
+      attempt,
+      jitter: 0,
+      outcome: { kind: 'acked', ack, reject },
+    }).world;
   }
 
   /** The lease runs out, and then the backoff. */
   loseAttempt(world: World): World {
-    return this.passBackoff(this.feed(world, { type: 'tick' }, world.sub.attempt!.leaseUntil).world);
+    return this.passBackoff(
+      this.feed(world, { type: 'tick' }, world.sub.attempt!.leaseUntil).world,
+    );
   }
 
   /** The backoff, if there is one, passes. */
   passBackoff(world: World): World {
-    return world.sub.retryAt === null ? world : this.feed(world, { type: 'tick' }, world.sub.retryAt).world;
+    return world.sub.retryAt === null
+      ? world
+      : this.feed(world, { type: 'tick' }, world.sub.retryAt).world;
   }
 
   /** The primary dies; its replica, which may lack the newest writes, takes over with a new epoch. */
   failover(world: World): World {
     const { replica } = world;
     if (replica === null) return world;
-    const restored: World = { ...world, sub: replica.sub, log: replica.log, stream: null, replica: null, failovers: world.failovers + 1 };
+    const restored: World = {
+      ...world,
+      sub: replica.sub,
+      log: replica.log,
+      stream: null,
+      replica: null,
+      failovers: world.failovers + 1,
+    };
     return this.feed(restored, { type: 'rotate', epoch: REPLICA_EPOCH }).world;
   }
 }
 
 function numbersOf(entry: AppliedEntry<{ sequence: number; id: string }>): Taken[] {
   const { epoch } = entry.position;
-  if (entry.type === 'event') return [{ epoch, sequence: entry.event.sequence, id: entry.event.id }];
+  if (entry.type === 'event')
+    return [{ epoch, sequence: entry.event.sequence, id: entry.event.id }];
   const { from, to } = entry.gap;
-  return Array.from({ length: to - from + 1 }, (_, at) => ({ epoch, sequence: from + at, id: null }));
+  return Array.from({ length: to - from + 1 }, (_, at) => ({
+    epoch,
+    sequence: from + at,
+    id: null,
+  }));
 }
 
 /** The rule that this world breaks, or null. `before` = the world one action earlier. */
@@ -173,18 +298,29 @@ export function brokenRule(world: World, before: World | null): string | null {
   const { sub, log, cursor, taken } = world;
   const same = before !== null && before.sub.epoch === sub.epoch ? before.sub : null;
   if (world.broken !== null) return world.broken;
-  if (!(sub.acked <= sub.sent && sub.sent <= sub.head && sub.floor <= sub.head)) return `acked ${sub.acked}, sent ${sub.sent}, floor ${sub.floor}, head ${sub.head}`;
-  if (same !== null && sub.acked < same.acked) return `acked went back from ${same.acked} to ${sub.acked}`;
+  if (!(sub.acked <= sub.sent && sub.sent <= sub.head && sub.floor <= sub.head))
+    return `acked ${sub.acked}, sent ${sub.sent}, floor ${sub.floor}, head ${sub.head}`;
+  if (same !== null && sub.acked < same.acked)
+    return `acked went back from ${same.acked} to ${sub.acked}`;
   // No silent loss: what the server takes as acknowledged was taken by the receiver, as an event or as a gap.
   const told = cursor.epoch === sub.epoch ? cursor.sequence : 0;
   if (sub.acked > told) return `acked is ${sub.acked}, the receiver knows of ${told}`;
   for (const item of log) {
-    const one = taken.findLast(({ epoch, sequence }) => epoch === sub.epoch && sequence === item.sequence);
+    const one = taken.findLast(
+      ({ epoch, sequence }) => epoch === sub.epoch && sequence === item.sequence,
+    );
     // Stability: a number names the same event for ever, and what was reported as a gap stays one.
-    if (one !== undefined && item.gap === null && one.id !== item.encoded) return `number ${item.sequence} was ${one.id ?? 'a gap'} and is ${item.encoded}`;
+    if (one !== undefined && item.gap === null && one.id !== item.encoded)
+      return `number ${item.sequence} was ${one.id ?? 'a gap'} and is ${item.encoded}`;
   }
   const last = taken.at(-1);
   // Gaps have a cause. The newest number is enough, since every world is looked at.
-  if (last?.id === null && last.epoch === sub.epoch && last.sequence > sub.floor && log.find(({ sequence }) => sequence === last.sequence)?.gap === null) return `the gap ${last.sequence} has no cause`;
+  if (
+    last?.id === null &&
+    last.epoch === sub.epoch &&
+    last.sequence > sub.floor &&
+    log.find(({ sequence }) => sequence === last.sequence)?.gap === null
+  )
+    return `the gap ${last.sequence} has no cause`;
   return null;
 }

@@ -6,7 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'vitest';
 import { fileLedger } from '../../../src/protocol/ledger/file-ledger.ts';
-import { memoryLedger, type Ledger, type PositionRecord, type RegistrationRecord } from '../../../src/protocol/ledger/ledger.ts';
+import {
+  memoryLedger,
+  type Ledger,
+  type PositionRecord,
+  type RegistrationRecord,
+} from '../../../src/protocol/ledger/ledger.ts';
 import { startPeer } from '../../client/peer.ts';
 import { connected, subscribeFast, take, words } from '../../client/support.ts';
 
@@ -15,13 +20,30 @@ function folder(t: TestContext): string {
   t.onTestFinished(() => rmSync(path, { recursive: true }));
   return path;
 }
-const position = (key: string, sequence: number): PositionRecord =>
-  ({ kind: 'position', server: 'https://mcp.example.com/mcp', key, subscriptionId: 'sub_1', epoch: 'epoch-1', sequence, past: ['epoch-0'] });
+const position = (key: string, sequence: number): PositionRecord => ({
+  kind: 'position',
+  server: 'https://mcp.example.com/mcp',
+  key,
+  subscriptionId: 'sub_1',
+  epoch: 'epoch-1',
+  sequence,
+  past: ['epoch-0'],
+});
 const registration: RegistrationRecord = {
-  kind: 'registration', server: 'https://mcp.example.com/mcp', key: 'k', url: 'https://hooks.example.com/cb', expiresAt: 1, secret: 'whsec_x', previousSecret: null, previousUntil: null,
+  kind: 'registration',
+  server: 'https://mcp.example.com/mcp',
+  key: 'k',
+  url: 'https://hooks.example.com/cb',
+  expiresAt: 1,
+  secret: 'whsec_x',
+  previousSecret: null,
+  previousUntil: null,
 };
 
-const LEDGERS: Record<string, (t: TestContext) => Ledger> = { memory: () => memoryLedger(), file: (t) => fileLedger(join(folder(t), 'new', 'ledger.json')) };
+const LEDGERS: Record<string, (t: TestContext) => Ledger> = {
+  memory: () => memoryLedger(),
+  file: (t) => fileLedger(join(folder(t), 'new', 'ledger.json')),
+};
 
 for (const [name, make] of Object.entries(LEDGERS)) {
   describe(`ledger: ${name}`, () => {
@@ -49,7 +71,10 @@ describe('file ledger', () => {
     const path = join(folder(t), 'ledger.json');
     const ledger = fileLedger(path);
     await Promise.all(Array.from({ length: 50 }, (_, n) => ledger.save(position('k', n))));
-    assert.deepEqual(await fileLedger(path).load('position', 'https://mcp.example.com/mcp', 'k'), position('k', 49));
+    assert.deepEqual(
+      await fileLedger(path).load('position', 'https://mcp.example.com/mcp', 'k'),
+      position('k', 49),
+    );
     assert.equal(statSync(path).mode & 0o777, 0o600);
     assert.deepEqual(readdirSync(join(path, '..')), ['ledger.json'], 'no temporary file is left');
   });
@@ -62,7 +87,11 @@ describe('file ledger', () => {
       setTimeout(() => process.kill(process.pid, 'SIGKILL'), 60);
       for (let n = 1; ; n++) await ledger.save({ ...${JSON.stringify(position('k', 0))}, sequence: n, past: Array(200).fill('epoch-x') });`;
     for (let round = 0; round < 3; round++) {
-      const { signal } = spawnSync(process.execPath, ['--input-type=module-typescript', '-e', program]);
+      const { signal } = spawnSync(process.execPath, [
+        '--input-type=module-typescript',
+        '-e',
+        program,
+      ]);
       assert.equal(signal, 'SIGKILL');
       const { records } = JSON.parse(readFileSync(path, 'utf8')) as { records: PositionRecord[] };
       assert.ok(records[0]!.sequence >= 1);
@@ -74,22 +103,54 @@ describe('file ledger', () => {
     ['another version', '{"version":2,"records":[]}'],
     ['no records', '{"version":1}'],
     ['a list', '[]'],
-    ['a record without its server', JSON.stringify({ version: 1, records: [{ ...position('k', 1), server: undefined }] })],
-    ['a position that is no number', JSON.stringify({ version: 1, records: [{ ...position('k', 1), sequence: -1 }] })],
-    ['a mark that is no text', JSON.stringify({ version: 1, records: [{ kind: 'mark', server: 's', key: 'k', rung: 'events.poll', mark: 5, number: null }] })],
-    ['a mark whose number is none', JSON.stringify({ version: 1, records: [{ kind: 'mark', server: 's', key: 'k', rung: 'events.poll', mark: 'c', number: { sequence: 1 } }] })],
+    [
+      'a record without its server',
+      JSON.stringify({ version: 1, records: [{ ...position('k', 1), server: undefined }] }),
+    ],
+    [
+      'a position that is no number',
+      JSON.stringify({ version: 1, records: [{ ...position('k', 1), sequence: -1 }] }),
+    ],
+    [
+      'a mark that is no text',
+      JSON.stringify({
+        version: 1,
+        records: [
+          { kind: 'mark', server: 's', key: 'k', rung: 'events.poll', mark: 5, number: null },
+        ],
+      }),
+    ],
+    [
+      'a mark whose number is none',
+      JSON.stringify({
+        version: 1,
+        records: [
+          {
+            kind: 'mark',
+            server: 's',
+            key: 'k',
+            rung: 'events.poll',
+            mark: 'c',
+            number: { sequence: 1 },
+          },
+        ],
+      }),
+    ],
     ['a record of no kind', JSON.stringify({ version: 1, records: [{ kind: 'whsec_canary' }] })],
   ];
   for (const [name, text] of broken) {
     test(`${name} → ledger_corrupt, which says what to do and repeats nothing`, async (t) => {
       const path = join(folder(t), 'ledger.json');
       writeFileSync(path, text);
-      await assert.rejects(fileLedger(path).load('position', 's', 'k'), (error: Error & { code: string }) => {
-        assert.equal(error.code, 'ledger_corrupt');
-        assert.match(error.message, /Restore it from a backup, or move it away/);
-        assert.doesNotMatch(`${error.stack}${String(error.cause)}`, /canary/);
-        return true;
-      });
+      await assert.rejects(
+        fileLedger(path).load('position', 's', 'k'),
+        (error: Error & { code: string }) => {
+          assert.equal(error.code, 'ledger_corrupt');
+          assert.match(error.message, /Restore it from a backup, or move it away/);
+          assert.doesNotMatch(`${error.stack}${String(error.cause)}`, /canary/);
+          return true;
+        },
+      );
       assert.equal(readFileSync(path, 'utf8'), text, 'and the file is left as it was');
     });
   }
@@ -103,16 +164,33 @@ describe('a restarted client', () => {
       const path = join(folder(t), 'ledger.json');
       // Acknowledgements are confirmed and forgotten: only this side knows how far it came.
       const pull = peer.log.methods['triggers/pull']!;
-      peer.log.replaced.set('triggers/pull', async ({ ack, ...params }, exchange) => ({ ...((await pull(params, exchange)) as object), acked: ack?.sequence ?? 0 }));
-      peer.log.replaced.set('triggers/ack', ({ position }) => ({ epoch: peer.log.epoch, acked: position.sequence, head: 5 }));
+      peer.log.replaced.set('triggers/pull', async ({ ack, ...params }, exchange) => ({
+        ...((await pull(params, exchange)) as object),
+        acked: ack?.sequence ?? 0,
+      }));
+      peer.log.replaced.set('triggers/ack', ({ position }) => ({
+        epoch: peer.log.epoch,
+        acked: position.sequence,
+        head: 5,
+      }));
 
-      const first = subscribeFast(t, await connected(t, { url: peer.url }), { drain, ledger: fileLedger(path) });
+      const first = subscribeFast(t, await connected(t, { url: peer.url }), {
+        drain,
+        ledger: fileLedger(path),
+      });
       assert.deepEqual(words(await take(first.items, 3)), ['1', '2', '3']);
       await first.subscription.close();
       assert.equal(peer.log.acked, 0);
 
-      const second = subscribeFast(t, await connected(t, { url: peer.url }), { drain, ledger: fileLedger(path) });
-      assert.deepEqual(words(await take(second.items, 3)), ['3', '4', '5'], 'the third was not finished: it comes again');
+      const second = subscribeFast(t, await connected(t, { url: peer.url }), {
+        drain,
+        ledger: fileLedger(path),
+      });
+      assert.deepEqual(
+        words(await take(second.items, 3)),
+        ['3', '4', '5'],
+        'the third was not finished: it comes again',
+      );
       await second.subscription.close();
     });
   }
@@ -147,7 +225,9 @@ describe('a restarted client', () => {
     await using peer = await startPeer();
     const path = join(folder(t), 'ledger.json');
     writeFileSync(path, 'x');
-    const { subscription, items } = subscribeFast(t, await connected(t, { url: peer.url }), { ledger: fileLedger(path) });
+    const { subscription, items } = subscribeFast(t, await connected(t, { url: peer.url }), {
+      ledger: fileLedger(path),
+    });
     await assert.rejects(items.next(), { code: 'ledger_corrupt' });
     assert.equal(subscription.state.phase, 'ended');
     assert.deepEqual(peer.log.calls, []);

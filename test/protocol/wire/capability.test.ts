@@ -9,12 +9,23 @@ const other: ServerCapability = { drains: ['stream', 'pull'], durability: 'volat
 
 describe('capability', () => {
   const places: readonly [revision: string | undefined, written: readonly string[]][] = [
-    ['2024-11-05', ['experimental']], ['2025-11-25', ['experimental']], ['2026-07-28', ['extensions']], ['2027-01-01', ['extensions']], [undefined, ['extensions', 'experimental']],
+    ['2024-11-05', ['experimental']],
+    ['2025-11-25', ['experimental']],
+    ['2026-07-28', ['extensions']],
+    ['2027-01-01', ['extensions']],
+    [undefined, ['extensions', 'experimental']],
   ];
   for (const [revision, written] of places) {
     test(`[cap-extensions, cap-experimental] on ${revision ?? 'both eras'} it is written under ${written.join(' and ')}`, () => {
-      const placed: Record<string, unknown> = placeCapability<Record<string, unknown>>({ tools: {} }, settings, revision);
-      assert.deepEqual(placed, { tools: {}, ...Object.fromEntries(written.map((place) => [place, { [EXTENSION_ID]: settings }])) });
+      const placed: Record<string, unknown> = placeCapability<Record<string, unknown>>(
+        { tools: {} },
+        settings,
+        revision,
+      );
+      assert.deepEqual(placed, {
+        tools: {},
+        ...Object.fromEntries(written.map((place) => [place, { [EXTENSION_ID]: settings }])),
+      });
       assert.deepEqual(capabilityOf(placed, revision), settings);
       assert.deepEqual(capabilityOf(placed), settings);
     });
@@ -22,24 +33,53 @@ describe('capability', () => {
 
   test('what else is there stays', () => {
     const before = { extensions: { 'other/x': {} }, experimental: { y: {} } };
-    assert.deepEqual(placeCapability(before, settings), { extensions: { 'other/x': {}, [EXTENSION_ID]: settings }, experimental: { y: {}, [EXTENSION_ID]: settings } });
+    assert.deepEqual(placeCapability(before, settings), {
+      extensions: { 'other/x': {}, [EXTENSION_ID]: settings },
+      experimental: { y: {}, [EXTENSION_ID]: settings },
+    });
     assert.deepEqual(before, { extensions: { 'other/x': {} }, experimental: { y: {} } });
   });
 
   test("the revision's own place wins", () => {
-    const both = { extensions: { [EXTENSION_ID]: settings }, experimental: { [EXTENSION_ID]: other } };
+    const both = {
+      extensions: { [EXTENSION_ID]: settings },
+      experimental: { [EXTENSION_ID]: other },
+    };
     assert.deepEqual(capabilityOf(both, '2026-07-28'), settings);
     assert.deepEqual(capabilityOf(both, '2025-11-25'), other);
   });
 
   test('absent in any way is null', () => {
-    for (const none of [undefined, null, {}, { extensions: null }, { extensions: {} }, { extensions: [] }, { experimental: 'x' }]) assert.equal(capabilityOf(none), null);
-    assert.equal(capabilityOf({ extensions: Object.create({ [EXTENSION_ID]: settings }) as object }), null);
+    for (const none of [
+      undefined,
+      null,
+      {},
+      { extensions: null },
+      { extensions: {} },
+      { extensions: [] },
+      { experimental: 'x' },
+    ])
+      assert.equal(capabilityOf(none), null);
+    assert.equal(
+      capabilityOf({ extensions: Object.create({ [EXTENSION_ID]: settings }) as object }),
+      null,
+    );
   });
 
   test('settings that make no sense are an error, not an absence', () => {
-    for (const wrong of [{}, null, { drains: [], durability: 'durable' }, { drains: ['pull'], durability: 'CANARY' }]) {
-      assert.throws(() => capabilityOf({ extensions: { [EXTENSION_ID]: wrong } }), (error: unknown) => error instanceof LocalError && error.code === 'peer_misbehaved' && !error.message.includes('CANARY'));
+    for (const wrong of [
+      {},
+      null,
+      { drains: [], durability: 'durable' },
+      { drains: ['pull'], durability: 'CANARY' },
+    ]) {
+      assert.throws(
+        () => capabilityOf({ extensions: { [EXTENSION_ID]: wrong } }),
+        (error: unknown) =>
+          error instanceof LocalError &&
+          error.code === 'peer_misbehaved' &&
+          !error.message.includes('CANARY'),
+      );
     }
   });
 });

@@ -4,7 +4,17 @@ import assert from 'node:assert/strict';
 import { createHmac, generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';
 import { createLocalJWKSet, flattenedVerify } from 'jose';
-import { check, deliveryKey, deliverySignatureHead, generateDeliveryKey, LocalError, publicJwks, signDelivery, verifyDelivery, type DeliveryKeyLookup } from '../../../src/protocol/wire/index.ts';
+import {
+  check,
+  deliveryKey,
+  deliverySignatureHead,
+  generateDeliveryKey,
+  LocalError,
+  publicJwks,
+  signDelivery,
+  verifyDelivery,
+  type DeliveryKeyLookup,
+} from '../../../src/protocol/wire/index.ts';
 
 const URL_TEXT = 'https://hooks.example.com/mcp/7f3a?tenant=1';
 const SUBSCRIPTION = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';
@@ -12,43 +22,104 @@ const key = generateDeliveryKey();
 const head = deliverySignatureHead(key, URL_TEXT, SUBSCRIPTION);
 const body = Buffer.from('{"jsonrpc":"2.0"}');
 const at = 1_795_253_400;
-const verifyWith = (token: string, keys: DeliveryKeyLookup, bytes: Uint8Array = body) => verifyDelivery(token, bytes, { url: URL_TEXT, subscriptionId: SUBSCRIPTION, keys, nowMs: at * 1000 });
-const refusedAs = (code: string, reason: string) => (error: unknown): boolean => error instanceof LocalError && error.code === code && error.reason === reason;
+const verifyWith = (token: string, keys: DeliveryKeyLookup, bytes: Uint8Array = body) =>
+  verifyDelivery(token, bytes, {
+    url: URL_TEXT,
+    subscriptionId: SUBSCRIPTION,
+    keys,
+    nowMs: at * 1000,
+  });
+const refusedAs =
+  (code: string, reason: string) =>
+  (error: unknown): boolean =>
+    error instanceof LocalError && error.code === code && error.reason === reason;
 
 describe('a delivery signature', () => {
   test('[jws-header] has exactly the header of the schema', async () => {
     const token = await signDelivery(key, head, body, at);
     const header: unknown = JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString());
     assert.equal(check('DeliverySignatureHeader', header).ok, true);
-    assert.deepEqual(Object.keys(header as object).sort(), ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh']);
+    assert.deepEqual(Object.keys(header as object).sort(), [
+      'alg',
+      'b64',
+      'crit',
+      'htm',
+      'iat',
+      'kid',
+      'origin',
+      'sub',
+      'typ',
+      'uh',
+    ]);
   });
 
   test('does not show the path or query of the URL', async () => {
-    const header = Buffer.from((await signDelivery(key, head, body, at)).split('.')[0]!, 'base64url').toString();
+    const header = Buffer.from(
+      (await signDelivery(key, head, body, at)).split('.')[0]!,
+      'base64url',
+    ).toString();
     assert.equal(/7f3a|tenant/.test(header), false);
   });
 
   test('[jws-key] verifies with the published key set and an unmodified jose', async () => {
-    const [header, , signature] = (await signDelivery(key, head, body, at)).split('.') as [string, string, string];
-    await flattenedVerify({ protected: header, payload: body, signature }, createLocalJWKSet({ keys: publicJwks([key]).keys.map((jwk) => ({ ...jwk })) }));
+    const [header, , signature] = (await signDelivery(key, head, body, at)).split('.') as [
+      string,
+      string,
+      string,
+    ];
+    await flattenedVerify(
+      { protected: header, payload: body, signature },
+      createLocalJWKSet({ keys: publicJwks([key]).keys.map((jwk) => ({ ...jwk })) }),
+    );
   });
 
   test('verifies for any body and any time within the window', async () => {
-    await fc.assert(fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), fc.integer({ min: -300, max: 300 }), async (bytes, skew) => {
-      const header = await verifyWith(await signDelivery(key, head, bytes, at + skew), () => key.publicKey, bytes);
-      assert.equal(header.iat, at + skew);
-    }), { numRuns: 40 });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 300 }),
+        fc.integer({ min: -300, max: 300 }),
+        async (bytes, skew) => {
+          const header = await verifyWith(
+            await signDelivery(key, head, bytes, at + skew),
+            () => key.publicKey,
+            bytes,
+          );
+          assert.equal(header.iat, at + skew);
+        },
+      ),
+      { numRuns: 40 },
+    );
   });
 
   test('[jws-verify] is refused after any flipped bit of body or token', async () => {
     const token = await signDelivery(key, head, body, at);
-    await fc.assert(fc.asyncProperty(fc.nat(body.length * 8 - 1), async (bit) => {
-      await assert.rejects(verifyWith(token, () => key.publicKey, body.map((byte, index) => (index === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte))), refusedAs('signature_invalid', 'no_match'));
-    }), { numRuns: 40 });
-    await fc.assert(fc.asyncProperty(fc.nat(token.length - 1), fc.constantFrom('A', 'B', '-', '.', ' '), async (index, char) => {
-      fc.pre(token[index] !== char);
-      await assert.rejects(verifyWith(token.slice(0, index) + char + token.slice(index + 1), () => key.publicKey), (error: unknown) => error instanceof LocalError);
-    }), { numRuns: 60 });
+    await fc.assert(
+      fc.asyncProperty(fc.nat(body.length * 8 - 1), async (bit) => {
+        await assert.rejects(
+          verifyWith(
+            token,
+            () => key.publicKey,
+            body.map((byte, index) => (index === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte)),
+          ),
+          refusedAs('signature_invalid', 'no_match'),
+        );
+      }),
+      { numRuns: 40 },
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(token.length - 1),
+        fc.constantFrom('A', 'B', '-', '.', ' '),
+        async (index, char) => {
+          fc.pre(token[index] !== char);
+          await assert.rejects(
+            verifyWith(token.slice(0, index) + char + token.slice(index + 1), () => key.publicKey),
+            (error: unknown) => error instanceof LocalError,
+          );
+        },
+      ),
+      { numRuns: 60 },
+    );
   });
 });
 
@@ -56,51 +127,103 @@ describe('[jws-verify] key confusion', () => {
   const token = signDelivery(key, head, body, at);
 
   test('another Ed25519 key under the same kid', async () => {
-    await assert.rejects(verifyWith(await token, () => generateDeliveryKey().publicKey), refusedAs('signature_invalid', 'no_match'));
+    await assert.rejects(
+      verifyWith(await token, () => generateDeliveryKey().publicKey),
+      refusedAs('signature_invalid', 'no_match'),
+    );
   });
 
   test('a key of another kind in the key set', async () => {
-    for (const other of [generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey, generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey, generateKeyPairSync('x25519').publicKey]) {
-      await assert.rejects(verifyWith(await token, () => other), refusedAs('signature_invalid', 'no_match'));
+    for (const other of [
+      generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey,
+      generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey,
+      generateKeyPairSync('x25519').publicKey,
+    ]) {
+      await assert.rejects(
+        verifyWith(await token, () => other),
+        refusedAs('signature_invalid', 'no_match'),
+      );
     }
   });
 
   test('an HMAC under the public key, whatever the header calls it', async () => {
     const header = (await token).split('.')[0]!;
-    for (const secret of [Buffer.from(String(key.publicKey.export({ format: 'jwk' }).x), 'base64url'), key.publicKey.export({ format: 'der', type: 'spki' })]) {
-      const mac = createHmac('sha512', secret).update(`${header}.`).update(body).digest('base64url');
-      await assert.rejects(verifyWith(`${header}..${mac}`, () => secret), refusedAs('signature_invalid', 'no_match'));
+    for (const secret of [
+      Buffer.from(String(key.publicKey.export({ format: 'jwk' }).x), 'base64url'),
+      key.publicKey.export({ format: 'der', type: 'spki' }),
+    ]) {
+      const mac = createHmac('sha512', secret)
+        .update(`${header}.`)
+        .update(body)
+        .digest('base64url');
+      await assert.rejects(
+        verifyWith(`${header}..${mac}`, () => secret),
+        refusedAs('signature_invalid', 'no_match'),
+      );
     }
   });
 
   test('[jws-unknown-kid] an unknown kid is told apart, for any kind of lookup', async () => {
-    for (const keys of [() => undefined, async () => undefined, createLocalJWKSet({ keys: [] })] as DeliveryKeyLookup[]) {
+    for (const keys of [
+      () => undefined,
+      async () => undefined,
+      createLocalJWKSet({ keys: [] }),
+    ] as DeliveryKeyLookup[]) {
       await assert.rejects(verifyWith(await token, keys), refusedAs('key_unknown', 'unknown_key'));
     }
   });
 
   test('a lookup that fails is not a verdict', async () => {
-    await assert.rejects(verifyWith(await token, () => Promise.reject(new Error('key set unreachable'))), /key set unreachable/);
+    await assert.rejects(
+      verifyWith(await token, () => Promise.reject(new Error('key set unreachable'))),
+      /key set unreachable/,
+    );
   });
 
   test('an absent header is a refusal', async () => {
-    await assert.rejects(verifyDelivery(undefined, body, { url: URL_TEXT, subscriptionId: SUBSCRIPTION, keys: () => key.publicKey, nowMs: 0 }), refusedAs('signature_invalid', 'missing_header'));
+    await assert.rejects(
+      verifyDelivery(undefined, body, {
+        url: URL_TEXT,
+        subscriptionId: SUBSCRIPTION,
+        keys: () => key.publicKey,
+        nowMs: 0,
+      }),
+      refusedAs('signature_invalid', 'missing_header'),
+    );
   });
 });
 
 describe('a delivery key', () => {
   test('comes back from PEM and JWK with the same thumbprint as kid', () => {
-    assert.equal(deliveryKey(key.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()).kid, key.kid);
+    assert.equal(
+      deliveryKey(key.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()).kid,
+      key.kid,
+    );
     assert.equal(deliveryKey(key.privateKey.export({ format: 'jwk' })).kid, key.kid);
     assert.equal(deliveryKey(key.privateKey, '2026-11').kid, '2026-11');
   });
 
   test('is published without its private part', () => {
-    assert.deepEqual(Object.keys(publicJwks([key]).keys[0]!).sort(), ['crv', 'kid', 'kty', 'use', 'x']);
+    assert.deepEqual(Object.keys(publicJwks([key]).keys[0]!).sort(), [
+      'crv',
+      'kid',
+      'kty',
+      'use',
+      'x',
+    ]);
   });
 
   test('must be an Ed25519 private key', () => {
-    const wrong = [key.publicKey, generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey, 'not PEM', { kty: 'OKP', crv: 'Ed25519', x: 'AA' }];
-    for (const source of wrong) assert.throws(() => deliveryKey(source), (error: unknown) => error instanceof LocalError && error.code === 'config_invalid');
+    const wrong = [
+      key.publicKey,
+      generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey,
+      'not PEM',
+      { kty: 'OKP', crv: 'Ed25519', x: 'AA' },
+    ];
+    for (const source of wrong)
+      assert.throws(
+        () => deliveryKey(source),
+        (error: unknown) => error instanceof LocalError && error.code === 'config_invalid',
+      );
   });
 });

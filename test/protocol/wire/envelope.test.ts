@@ -4,30 +4,70 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
 import {
-  acceptDelivery, decodeDelivery, DELIVERY_METHOD, encodeDelivery, encodeDeliveryNotification, encodeEvent, eventWithSequence, LocalError, type DeliveryHead, type UnnumberedEvent,
+  acceptDelivery,
+  decodeDelivery,
+  DELIVERY_METHOD,
+  encodeDelivery,
+  encodeDeliveryNotification,
+  encodeEvent,
+  eventWithSequence,
+  LocalError,
+  type DeliveryHead,
+  type UnnumberedEvent,
 } from '../../../src/protocol/wire/index.ts';
 import { CALLBACK_BODY_BYTES_MAX } from '../../../src/protocol/wire/limits.ts';
 
 const HEAD: DeliveryHead = {
-  subscriptionId: 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU', key: 'deploys-prod', epoch: 'mF3kQ0sZy8T1vXb6RnE2cw', after: 0, head: 9, acked: 0, etag: 'e-1', status: 'active', expiresAt: null,
+  subscriptionId: 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU',
+  key: 'deploys-prod',
+  epoch: 'mF3kQ0sZy8T1vXb6RnE2cw',
+  after: 0,
+  head: 9,
+  acked: 0,
+  etag: 'e-1',
+  status: 'active',
+  expiresAt: null,
 };
-const EVENT: UnnumberedEvent = { eventId: 'deploy-1', name: 'deploy.finished', timestamp: '2026-11-21T09:30:00.000Z', data: { ok: true } };
-const bodyOf = (head: DeliveryHead, events: readonly UnnumberedEvent[], first = head.after + 1): Buffer =>
-  encodeDeliveryNotification(encodeDelivery(head, events.map((event, index) => eventWithSequence(encodeEvent(event), first + index))));
-const misbehaved = (error: unknown): boolean => error instanceof LocalError && error.code === 'peer_misbehaved';
+const EVENT: UnnumberedEvent = {
+  eventId: 'deploy-1',
+  name: 'deploy.finished',
+  timestamp: '2026-11-21T09:30:00.000Z',
+  data: { ok: true },
+};
+const bodyOf = (
+  head: DeliveryHead,
+  events: readonly UnnumberedEvent[],
+  first = head.after + 1,
+): Buffer =>
+  encodeDeliveryNotification(
+    encodeDelivery(
+      head,
+      events.map((event, index) => eventWithSequence(encodeEvent(event), first + index)),
+    ),
+  );
+const misbehaved = (error: unknown): boolean =>
+  error instanceof LocalError && error.code === 'peer_misbehaved';
 
 describe('encoding', () => {
   const event: fc.Arbitrary<UnnumberedEvent> = fc.record({
-    eventId: fc.string({ minLength: 1, maxLength: 40 }), name: fc.constant('deploy.finished'), timestamp: fc.constant('2026-11-21T09:30:00.000Z'), data: fc.jsonValue({ maxDepth: 5 }),
+    eventId: fc.string({ minLength: 1, maxLength: 40 }),
+    name: fc.constant('deploy.finished'),
+    timestamp: fc.constant('2026-11-21T09:30:00.000Z'),
+    data: fc.jsonValue({ maxDepth: 5 }),
   });
 
   test('[dlv-same-object] what is spliced comes back as it was, for any data', () => {
-    fc.assert(fc.property(fc.array(event, { maxLength: 5 }), fc.nat(1000), (events, after) => {
-      const head = { ...HEAD, after, head: after + events.length };
-      const delivery = decodeDelivery(bodyOf(head, events));
-      const wanted: Delivery = { ...head, events: events.map((one, index) => ({ sequence: after + 1 + index, ...one })) };
-      assert.deepEqual(delivery, JSON.parse(JSON.stringify(wanted)));
-    }));
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 5 }), fc.nat(1000), (events, after) => {
+        const head = { ...HEAD, after, head: after + events.length };
+        const delivery = decodeDelivery(bodyOf(head, events));
+        const wanted: Delivery = {
+          ...head,
+          events: events.map((one, index) => ({ sequence: after + 1 + index, ...one })),
+        };
+        assert.deepEqual(delivery, JSON.parse(JSON.stringify(wanted)));
+      }),
+    );
   });
 
   test('[cb-post] the body is the notification on one line, without id', () => {
@@ -39,26 +79,52 @@ describe('encoding', () => {
 
   test('members follow the order of the specification', () => {
     const text = encodeDelivery({ ...HEAD, gaps: [{ from: 1, to: 1, reason: 'rejected' }] }, []);
-    assert.deepEqual(Object.keys(JSON.parse(text) as object).slice(0, 6), ['subscriptionId', 'key', 'epoch', 'after', 'events', 'head']);
+    assert.deepEqual(Object.keys(JSON.parse(text) as object).slice(0, 6), [
+      'subscriptionId',
+      'key',
+      'epoch',
+      'after',
+      'events',
+      'head',
+    ]);
   });
 
   test('an event may carry _meta, and absent members stay absent', () => {
-    assert.deepEqual(JSON.parse(encodeEvent({ ...EVENT, _meta: { a: 1 } })), { ...EVENT, _meta: { a: 1 } });
+    assert.deepEqual(JSON.parse(encodeEvent({ ...EVENT, _meta: { a: 1 } })), {
+      ...EVENT,
+      _meta: { a: 1 },
+    });
     assert.equal(encodeEvent(EVENT).includes('_meta'), false);
   });
 
   const unfit: readonly [title: string, data: unknown][] = [
-    ['no data at all', undefined], ['a function', () => 1], ['a big integer', 1n], ['an infinite number', { a: Infinity }], ['not a number', [NaN]],
-    ['a lone surrogate', '\ud800'], ['a lone surrogate in a name', { '\udc00': 1 }], ['65 levels', Array.from({ length: 65 }).reduce<unknown>((inner) => [inner], 1)],
+    ['no data at all', undefined],
+    ['a function', () => 1],
+    ['a big integer', 1n],
+    ['an infinite number', { a: Infinity }],
+    ['not a number', [NaN]],
+    ['a lone surrogate', '\ud800'],
+    ['a lone surrogate in a name', { '\udc00': 1 }],
+    ['65 levels', Array.from({ length: 65 }).reduce<unknown>((inner) => [inner], 1)],
   ];
   for (const [title, data] of unfit) {
-    test(`refuses ${title}`, () => assert.throws(() => encodeEvent({ ...EVENT, data }), (error: unknown) => error instanceof LocalError && error.code === 'json_refused'));
+    test(`refuses ${title}`, () =>
+      assert.throws(
+        () => encodeEvent({ ...EVENT, data }),
+        (error: unknown) => error instanceof LocalError && error.code === 'json_refused',
+      ));
   }
 
   test('a hundred thousand levels overflow nothing', () => {
     const deep = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000)) as unknown;
-    assert.throws(() => encodeEvent({ ...EVENT, data: deep }), (error: unknown) => error instanceof LocalError && error.code === 'json_refused');
-    assert.throws(() => decodeDelivery(Buffer.from('['.repeat(100_000) + ']'.repeat(100_000))), misbehaved);
+    assert.throws(
+      () => encodeEvent({ ...EVENT, data: deep }),
+      (error: unknown) => error instanceof LocalError && error.code === 'json_refused',
+    );
+    assert.throws(
+      () => decodeDelivery(Buffer.from('['.repeat(100_000) + ']'.repeat(100_000))),
+      misbehaved,
+    );
   });
 });
 
@@ -73,7 +139,10 @@ describe('decoding refuses', () => {
     ['text', Buffer.from('ok')],
     ['a cut body', good.subarray(0, -1)],
     ['two values', Buffer.concat([good, good])],
-    ['invalid UTF-8', Buffer.from(good.toString('latin1').replace('deploy-1', 'deploy-\xff'), 'latin1')],
+    [
+      'invalid UTF-8',
+      Buffer.from(good.toString('latin1').replace('deploy-1', 'deploy-\xff'), 'latin1'),
+    ],
     ['a byte order mark', Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), good])],
     ['another method', replaced(DELIVERY_METHOD, 'notifications/events')],
     ['a request', replaced('"jsonrpc":"2.0"', '"jsonrpc":"1.0"')],
@@ -85,18 +154,29 @@ describe('decoding refuses', () => {
     ['65 levels', replaced('{"ok":true}', '['.repeat(65) + ']'.repeat(65))],
     ['more than 256 KiB', replaced('"ok":true', `"ok":"${'x'.repeat(CALLBACK_BODY_BYTES_MAX)}"`)],
   ];
-  for (const [title, body] of table) test(title, () => assert.throws(() => decodeDelivery(body), misbehaved));
+  for (const [title, body] of table)
+    test(title, () => assert.throws(() => decodeDelivery(body), misbehaved));
 
   test('[cb-body-limit] and accepts exactly 256 KiB', () => {
     const empty = replaced('"ok":true', '"ok":""');
-    const full = Buffer.from(empty.toString().replace('"ok":""', `"ok":"${'x'.repeat(CALLBACK_BODY_BYTES_MAX - empty.length)}"`));
+    const full = Buffer.from(
+      empty
+        .toString()
+        .replace('"ok":""', `"ok":"${'x'.repeat(CALLBACK_BODY_BYTES_MAX - empty.length)}"`),
+    );
     assert.equal(full.length, CALLBACK_BODY_BYTES_MAX);
     assert.equal(decodeDelivery(full).events.length, 1);
   });
 
   test('of a member that comes twice the last one counts', () => {
-    assert.equal(decodeDelivery(replaced('"ok":true', '"ok":true,"ok":false')).events[0]?.data !== undefined, true);
-    assert.deepEqual(decodeDelivery(replaced('"ok":true', '"ok":true,"ok":false')).events[0]?.data, { ok: false });
+    assert.equal(
+      decodeDelivery(replaced('"ok":true', '"ok":true,"ok":false')).events[0]?.data !== undefined,
+      true,
+    );
+    assert.deepEqual(
+      decodeDelivery(replaced('"ok":true', '"ok":true,"ok":false')).events[0]?.data,
+      { ok: false },
+    );
   });
 
   test('the member __proto__ changes no object', () => {
@@ -106,8 +186,17 @@ describe('decoding refuses', () => {
   });
 
   test('no message repeats what came', () => {
-    for (const body of [replaced('"sequence":1', '"sequence":"canary"'), replaced('"status":"active"', '"status":"canary"'), Buffer.from('{"canary')]) {
-      assert.throws(() => decodeDelivery(body), (error: unknown) => misbehaved(error) && !`${String(error)}${String((error as Error).cause)}`.includes('canary'));
+    for (const body of [
+      replaced('"sequence":1', '"sequence":"canary"'),
+      replaced('"status":"active"', '"status":"canary"'),
+      Buffer.from('{"canary'),
+    ]) {
+      assert.throws(
+        () => decodeDelivery(body),
+        (error: unknown) =>
+          misbehaved(error) &&
+          !`${String(error)}${String((error as Error).cause)}`.includes('canary'),
+      );
     }
   });
 });

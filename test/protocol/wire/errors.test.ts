@@ -4,7 +4,19 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { ErrorObject } from '../../../spec-schema/draft/schema.ts';
 import {
-  callbackEndpointError, check, conflict, forbidden, fromErrorObject, internalError, invalidParams, LocalError, notFound, RemoteError, resourceExhausted, unsupported, WireError,
+  callbackEndpointError,
+  check,
+  conflict,
+  forbidden,
+  fromErrorObject,
+  internalError,
+  invalidParams,
+  LocalError,
+  notFound,
+  RemoteError,
+  resourceExhausted,
+  unsupported,
+  WireError,
 } from '../../../src/protocol/wire/index.ts';
 
 const ID = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';
@@ -15,7 +27,11 @@ const ALL: readonly WireError[] = [
   conflict({ kind: 'epoch', epoch: 'epoch-01', head: 1, acked: 0 }),
   conflict({ kind: 'position', epoch: 'epoch-01', head: 1, acked: 0, sent: 1 }),
   notFound({ kind: 'subscription' }),
-  notFound({ kind: 'subscription', reason: 'expired', final: { epoch: 'epoch-01', head: 1, acked: 0 } }),
+  notFound({
+    kind: 'subscription',
+    reason: 'expired',
+    final: { epoch: 'epoch-01', head: 1, acked: 0 },
+  }),
   notFound({ kind: 'trigger' }),
   forbidden({ kind: 'principal' }),
   forbidden({ kind: 'trigger', name: 'a' }),
@@ -42,7 +58,19 @@ describe('[err-codes] every error', () => {
   }
 
   test('the names are all of the registry', () => {
-    assert.deepEqual([...new Set(ALL.map(({ name }) => name))], ['InvalidParams', 'Conflict', 'NotFound', 'Forbidden', 'ResourceExhausted', 'Unsupported', 'CallbackEndpointError', 'InternalError']);
+    assert.deepEqual(
+      [...new Set(ALL.map(({ name }) => name))],
+      [
+        'InvalidParams',
+        'Conflict',
+        'NotFound',
+        'Forbidden',
+        'ResourceExhausted',
+        'Unsupported',
+        'CallbackEndpointError',
+        'InternalError',
+      ],
+    );
   });
 });
 
@@ -55,8 +83,10 @@ test('[err-internal] an unexpected failure is one fixed text, and its cause stay
 });
 
 test('an unknown subscription has exactly one answer', () => {
-  assert.equal(JSON.stringify(notFound({ kind: 'subscription' }).toErrorObject()),
-    '{"code":-32023,"message":"Subscription not found. Call triggers/subscribe to create it.","data":{"kind":"subscription"}}');
+  assert.equal(
+    JSON.stringify(notFound({ kind: 'subscription' }).toErrorObject()),
+    '{"code":-32023,"message":"Subscription not found. Call triggers/subscribe to create it.","data":{"kind":"subscription"}}',
+  );
 });
 
 describe('[err-client-unknown] an error of a peer', () => {
@@ -76,23 +106,41 @@ describe('[err-client-unknown] an error of a peer', () => {
   }
 
   test('is never an exception, and its words are short and printable', () => {
-    fc.assert(fc.property(fc.oneof(fc.constantFrom(-32602, -32603, -32023, -32024, -32025, -32026, -32027), fc.integer()), fc.anything(), fc.anything(), (code, message, data) => {
-      const error = fromErrorObject(code, message, data);
-      assert.equal(error.code, code);
-      assert.ok(error.message.length <= 1024);
-      assert.equal(/[\p{Cc}\p{Cf}]/u.test(error.message), false);
-    }));
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.constantFrom(-32602, -32603, -32023, -32024, -32025, -32026, -32027),
+          fc.integer(),
+        ),
+        fc.anything(),
+        fc.anything(),
+        (code, message, data) => {
+          const error = fromErrorObject(code, message, data);
+          assert.equal(error.code, code);
+          assert.ok(error.message.length <= 1024);
+          assert.equal(/[\p{Cc}\p{Cf}]/u.test(error.message), false);
+        },
+      ),
+    );
     assert.equal(fromErrorObject(-1, '\u001b[31mred\u202e\n', null).message, ' [31mred  ');
   });
 
   test('decides by code and data, not by message', () => {
     const error = fromErrorObject(-32023, 'anything', { kind: 'subscription', reason: 'expired' });
-    assert.ok(error instanceof WireError && error.is('NotFound') && error.data.reason === 'expired');
+    assert.ok(
+      error instanceof WireError && error.is('NotFound') && error.data.reason === 'expired',
+    );
   });
 });
 
 test('a local error keeps code, reason and cause, and is no wire error', () => {
   const cause = new Error('inner');
-  const error = new LocalError('store_full', 'The store is full: free space.', { reason: 'quota', cause });
-  assert.deepEqual([error.code, error.reason, error.cause, error.name, error instanceof WireError], ['store_full', 'quota', cause, 'LocalError', false]);
+  const error = new LocalError('store_full', 'The store is full: free space.', {
+    reason: 'quota',
+    cause,
+  });
+  assert.deepEqual(
+    [error.code, error.reason, error.cause, error.name, error instanceof WireError],
+    ['store_full', 'quota', cause, 'LocalError', false],
+  );
 });

@@ -18,7 +18,14 @@ describe('Secret', () => {
   test('prints as [secret] in every way that a log would take', () => {
     const secret = Secret.generate();
     const canary = secret.reveal().slice(6);
-    const printed = [`${secret}`, String(secret), JSON.stringify({ secret }), inspect({ secret }, { depth: null, showHidden: true }), format('%s %o %O %j', secret, secret, secret, secret), new Error(`x ${secret}`).stack ?? ''];
+    const printed = [
+      `${secret}`,
+      String(secret),
+      JSON.stringify({ secret }),
+      inspect({ secret }, { depth: null, showHidden: true }),
+      format('%s %o %O %j', secret, secret, secret, secret),
+      new Error(`x ${secret}`).stack ?? '',
+    ];
     for (const text of printed) {
       assert.ok(text.includes(PRINTED), text);
       assert.equal(text.includes(canary), false);
@@ -28,19 +35,41 @@ describe('Secret', () => {
   });
 
   test('[sig-secret-format] accepts 24 to 64 bytes and gives the text back', () => {
-    fc.assert(fc.property(fc.uint8Array({ minLength: 24, maxLength: 64 }), (bytes) => {
-      const text = `whsec_${Buffer.from(bytes).toString('base64')}`;
-      assert.equal(Secret.parse(text).reveal(), text);
-      assert.deepEqual(Secret.parse(text).key.export(), Buffer.from(bytes));
-    }));
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 24, maxLength: 64 }), (bytes) => {
+        const text = `whsec_${Buffer.from(bytes).toString('base64')}`;
+        assert.equal(Secret.parse(text).reveal(), text);
+        assert.deepEqual(Secret.parse(text).key.export(), Buffer.from(bytes));
+      }),
+    );
   });
 
   test('[sig-secret-format, err-no-value] refuses everything else without repeating it', () => {
-    const short = fc.uint8Array({ minLength: 4, maxLength: 23 }).map((bytes) => `whsec_${Buffer.from(bytes).toString('base64')}`);
-    const long = fc.uint8Array({ minLength: 65, maxLength: 90 }).map((bytes) => `whsec_${Buffer.from(bytes).toString('base64')}`);
-    fc.assert(fc.property(fc.oneof(short, long, fc.string({ minLength: 8 }), fc.string({ minLength: 8 }).map((text) => `whsec_${text}`)), (text) => {
-      assert.throws(() => Secret.parse(text), (error: unknown) => error instanceof LocalError && error.code === 'secret_malformed' && !error.message.includes(text));
-    }));
+    const short = fc
+      .uint8Array({ minLength: 4, maxLength: 23 })
+      .map((bytes) => `whsec_${Buffer.from(bytes).toString('base64')}`);
+    const long = fc
+      .uint8Array({ minLength: 65, maxLength: 90 })
+      .map((bytes) => `whsec_${Buffer.from(bytes).toString('base64')}`);
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          short,
+          long,
+          fc.string({ minLength: 8 }),
+          fc.string({ minLength: 8 }).map((text) => `whsec_${text}`),
+        ),
+        (text) => {
+          assert.throws(
+            () => Secret.parse(text),
+            (error: unknown) =>
+              error instanceof LocalError &&
+              error.code === 'secret_malformed' &&
+              !error.message.includes(text),
+          );
+        },
+      ),
+    );
   });
 });
 

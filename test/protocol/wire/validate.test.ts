@@ -2,7 +2,14 @@
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { check, compileUserSchema, LocalError, parseParams, WireError, type ParamsName } from '../../../src/protocol/wire/index.ts';
+import {
+  check,
+  compileUserSchema,
+  LocalError,
+  parseParams,
+  WireError,
+  type ParamsName,
+} from '../../../src/protocol/wire/index.ts';
 
 const ID = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;
@@ -12,14 +19,52 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
   ['SubscribeParams', undefined, '/select', /required/],
   ['SubscribeParams', [], '', /^an object$/],
   ['SubscribeParams', { select: [] }, '/select', /^an array of at least 1 and at most 64 items$/],
-  ['SubscribeParams', { select: SELECT, ttlMs: -1 }, '/ttlMs', /^an integer of at least 0 and at most 2\^53-1, or null$/],
+  [
+    'SubscribeParams',
+    { select: SELECT, ttlMs: -1 },
+    '/ttlMs',
+    /^an integer of at least 0 and at most 2\^53-1, or null$/,
+  ],
   ['SubscribeParams', { select: SELECT, ttlMs: 2 ** 53 }, '/ttlMs', /^an integer/],
-  ['SubscribeParams', { select: SELECT, onFailure: 'retry' }, '/onFailure', /^one of "suspend", "skip"$/],
-  ['SubscribeParams', { select: [{ name: 'a', arguments: 'x' }] }, '/select/0/arguments', /^an object$/],
-  ['SubscribeParams', { select: SELECT, callback: { url: 'https://hooks.example.com/x' } }, '/callback/secret', /required/],
-  ['SubscribeParams', { select: SELECT, callback: { url: 'https://hooks.example.com/x', secret: 'whsec_x' } }, '/callback/secret', /whsec_/],
-  ['SubscribeParams', { select: SELECT, callback: { url: 'https://hooks.example.com/x', secret: `${SECRET.slice(0, -2)}B=` } }, '/callback/secret', /^"whsec_" and standard base64/],
-  ['SubscribeParams', { select: SELECT, callback: { url: 'https://hooks.example.com/a b', secret: SECRET } }, '/callback/url', /^a string that matches/],
+  [
+    'SubscribeParams',
+    { select: SELECT, onFailure: 'retry' },
+    '/onFailure',
+    /^one of "suspend", "skip"$/,
+  ],
+  [
+    'SubscribeParams',
+    { select: [{ name: 'a', arguments: 'x' }] },
+    '/select/0/arguments',
+    /^an object$/,
+  ],
+  [
+    'SubscribeParams',
+    { select: SELECT, callback: { url: 'https://hooks.example.com/x' } },
+    '/callback/secret',
+    /required/,
+  ],
+  [
+    'SubscribeParams',
+    { select: SELECT, callback: { url: 'https://hooks.example.com/x', secret: 'whsec_x' } },
+    '/callback/secret',
+    /whsec_/,
+  ],
+  [
+    'SubscribeParams',
+    {
+      select: SELECT,
+      callback: { url: 'https://hooks.example.com/x', secret: `${SECRET.slice(0, -2)}B=` },
+    },
+    '/callback/secret',
+    /^"whsec_" and standard base64/,
+  ],
+  [
+    'SubscribeParams',
+    { select: SELECT, callback: { url: 'https://hooks.example.com/a b', secret: SECRET } },
+    '/callback/url',
+    /^a string that matches/,
+  ],
   ['SubscribeParams', { select: SELECT, since: '2026-11-21' }, '/since', /^a string that matches/],
   ['SubscribeParams', { select: SELECT, since: '2026-02-30T00:00:00.000Z' }, '/since', /calendar/],
   ['SubscribeParams', { select: [{ name: 'a', arguments: { x: '\ud800' } }] }, '', /surrogates/],
@@ -28,23 +73,44 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
   ['UpdateParams', { subscriptionId: ID, paused: 'yes' }, '/paused', /^a boolean$/],
   ['PullParams', { subscriptionId: ID, after: 5 }, '/after', /^an object$/],
   ['PullParams', { subscriptionId: ID, after: { sequence: 5 } }, '/after/epoch', /required/],
-  ['PullParams', { subscriptionId: ID, ack: { epoch: 'epoch-01', sequence: 1.5 } }, '/ack/sequence', /^an integer/],
-  ['StreamParams', { subscriptionId: ID, window: { events: 0 } }, '/window/events', /^an integer of at least 1/],
-  ['AckParams', { subscriptionId: 'short', position: { epoch: 'epoch-01', sequence: 1 } }, '/subscriptionId', /^a string that matches/],
+  [
+    'PullParams',
+    { subscriptionId: ID, ack: { epoch: 'epoch-01', sequence: 1.5 } },
+    '/ack/sequence',
+    /^an integer/,
+  ],
+  [
+    'StreamParams',
+    { subscriptionId: ID, window: { events: 0 } },
+    '/window/events',
+    /^an integer of at least 1/,
+  ],
+  [
+    'AckParams',
+    { subscriptionId: 'short', position: { epoch: 'epoch-01', sequence: 1 } },
+    '/subscriptionId',
+    /^a string that matches/,
+  ],
 ];
 
 describe('[gen-integers, pos-pair, err-path] params', () => {
   for (const [name, params, path, expected] of TABLE) {
     test(`${name} ${path || '(root)'} expects ${expected.source}`, () => {
-      assert.throws(() => parseParams(name, params), (error: unknown) => {
-        assert.ok(error instanceof WireError && error.is('InvalidParams'));
-        assert.equal(error.code, -32602);
-        assert.equal(error.data.path, path);
-        assert.match(error.data.expected, expected);
-        assert.equal(error.message, `Invalid params at "${path}": expected ${error.data.expected}.`);
-        assert.equal(check('InvalidParamsData', error.data).ok, true);
-        return true;
-      });
+      assert.throws(
+        () => parseParams(name, params),
+        (error: unknown) => {
+          assert.ok(error instanceof WireError && error.is('InvalidParams'));
+          assert.equal(error.code, -32602);
+          assert.equal(error.data.path, path);
+          assert.match(error.data.expected, expected);
+          assert.equal(
+            error.message,
+            `Invalid params at "${path}": expected ${error.data.expected}.`,
+          );
+          assert.equal(check('InvalidParamsData', error.data).ok, true);
+          return true;
+        },
+      );
     });
   }
 
@@ -53,30 +119,76 @@ describe('[gen-integers, pos-pair, err-path] params', () => {
   });
 
   test('[gen-ignore-unknown] unknown members pass', () => {
-    assert.deepEqual(parseParams('GetParams', { subscriptionId: ID, later: [1] }), { subscriptionId: ID, later: [1] });
+    assert.deepEqual(parseParams('GetParams', { subscriptionId: ID, later: [1] }), {
+      subscriptionId: ID,
+      later: [1],
+    });
   });
 
   test('[err-no-value] no refusal repeats a value, whatever stands where', () => {
     const canary = 'CANARY-7f3a';
-    const names: ParamsName[] = ['SubscribeParams', 'UpdateParams', 'PullParams', 'StreamParams', 'AckParams', 'GetParams', 'UnsubscribeParams'];
-    const bad = fc.constantFrom<unknown>(canary, [canary], { [canary]: canary }, `https://${canary} x`, { url: `https://${canary} x`, secret: canary }, { epoch: canary, sequence: canary }, [{ name: `${canary} `, arguments: canary }]);
-    const members = fc.dictionary(fc.constantFrom('select', 'callback', 'ttlMs', 'since', 'key', 'onFailure', 'after', 'ack', 'position', 'window', 'ifMatch', 'subscriptionId', 'paused'), bad);
-    fc.assert(fc.property(fc.constantFrom(...names), members, (name, params) => {
-      try {
-        parseParams(name, params);
-      } catch (error) {
-        assert.ok(error instanceof WireError);
-        assert.equal(JSON.stringify(error.toErrorObject()).includes('CANARY'), false);
-      }
-    }));
+    const names: ParamsName[] = [
+      'SubscribeParams',
+      'UpdateParams',
+      'PullParams',
+      'StreamParams',
+      'AckParams',
+      'GetParams',
+      'UnsubscribeParams',
+    ];
+    const bad = fc.constantFrom<unknown>(
+      canary,
+      [canary],
+      { [canary]: canary },
+      `https://${canary} x`,
+      { url: `https://${canary} x`, secret: canary },
+      { epoch: canary, sequence: canary },
+      [{ name: `${canary} `, arguments: canary }],
+    );
+    const members = fc.dictionary(
+      fc.constantFrom(
+        'select',
+        'callback',
+        'ttlMs',
+        'since',
+        'key',
+        'onFailure',
+        'after',
+        'ack',
+        'position',
+        'window',
+        'ifMatch',
+        'subscriptionId',
+        'paused',
+      ),
+      bad,
+    );
+    fc.assert(
+      fc.property(fc.constantFrom(...names), members, (name, params) => {
+        try {
+          parseParams(name, params);
+        } catch (error) {
+          assert.ok(error instanceof WireError);
+          assert.equal(JSON.stringify(error.toErrorObject()).includes('CANARY'), false);
+        }
+      }),
+    );
   });
 });
 
 describe('a user schema', () => {
   const inputSchema = {
-    $schema: 'https://json-schema.org/draft/2020-12/schema', $id: 'https://example.com/deploy', type: 'object',
-    properties: { environment: { enum: ['production', 'staging'] }, at: { type: 'string', format: 'date-time' }, tags: { type: 'array', items: { $ref: '#/$defs/tag' }, uniqueItems: true } },
-    $defs: { tag: { type: 'string', minLength: 2 } }, required: ['environment'], additionalProperties: false,
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    $id: 'https://example.com/deploy',
+    type: 'object',
+    properties: {
+      environment: { enum: ['production', 'staging'] },
+      at: { type: 'string', format: 'date-time' },
+      tags: { type: 'array', items: { $ref: '#/$defs/tag' }, uniqueItems: true },
+    },
+    $defs: { tag: { type: 'string', minLength: 2 } },
+    required: ['environment'],
+    additionalProperties: false,
   };
   const validate = compileUserSchema(inputSchema);
   const table: readonly [value: unknown, path: string, expected: RegExp][] = [
@@ -100,12 +212,19 @@ describe('a user schema', () => {
   test('[subs-arguments] the pointer stops before a member name that is not a plain word', () => {
     const open = compileUserSchema({ type: 'object', additionalProperties: { type: 'integer' } });
     assert.deepEqual(open({ plain: 'x' }), { ok: false, path: '/plain', expected: 'an integer' });
-    for (const odd of ['has space', '\u001b[31m', 'x'.repeat(65), '\u202e']) assert.deepEqual(open({ [odd]: 'x' }), { ok: false, path: '', expected: 'an integer' });
+    for (const odd of ['has space', '\u001b[31m', 'x'.repeat(65), '\u202e'])
+      assert.deepEqual(open({ [odd]: 'x' }), { ok: false, path: '', expected: 'an integer' });
   });
 
   test('accepts what fits, and schemas with the same $id do not meet', () => {
-    assert.deepEqual(validate({ environment: 'staging', at: '2026-11-21T09:30:00Z' }), { ok: true, value: { environment: 'staging', at: '2026-11-21T09:30:00Z' } });
-    assert.equal(compileUserSchema({ $id: 'https://example.com/deploy', type: 'object' })({}).ok, true);
+    assert.deepEqual(validate({ environment: 'staging', at: '2026-11-21T09:30:00Z' }), {
+      ok: true,
+      value: { environment: 'staging', at: '2026-11-21T09:30:00Z' },
+    });
+    assert.equal(
+      compileUserSchema({ $id: 'https://example.com/deploy', type: 'object' })({}).ok,
+      true,
+    );
   });
 
   const refused: readonly [title: string, schema: Record<string, unknown>][] = [
@@ -113,22 +232,39 @@ describe('a user schema', () => {
     ['an unknown type', { type: 'objekt' }],
     ['an unknown format', { type: 'string', format: 'colour' }],
     ['a reference to elsewhere', { $ref: 'https://example.com/other.json' }],
-    ['a nested reference to elsewhere', { properties: { a: { items: { $ref: 'other.json#/a' } } } }],
+    [
+      'a nested reference to elsewhere',
+      { properties: { a: { items: { $ref: 'other.json#/a' } } } },
+    ],
     ['a dynamic reference to elsewhere', { $dynamicRef: 'other.json' }],
     ['a reference to nothing', { $ref: '#/$defs/missing' }],
     ['another dialect', { $schema: 'http://json-schema.org/draft-07/schema#' }],
-    ['a dialect inside', { properties: { a: { $schema: 'https://json-schema.org/draft/2020-12/schema' } } }],
+    [
+      'a dialect inside',
+      { properties: { a: { $schema: 'https://json-schema.org/draft/2020-12/schema' } } },
+    ],
     ['a base inside', { properties: { a: { $id: 'https://example.com/a' } } }],
     ['more than 64 KiB', { description: 'x'.repeat(65_536) }],
-    ['more than 64 levels', Array.from({ length: 65 }).reduce<Record<string, unknown>>((inner) => ({ not: inner }), {})],
+    [
+      'more than 64 levels',
+      Array.from({ length: 65 }).reduce<Record<string, unknown>>((inner) => ({ not: inner }), {}),
+    ],
     ['a pattern that is no pattern', { type: 'string', pattern: '(' }],
   ];
   for (const [title, schema] of refused) {
-    test(`[type-payload-valid] is refused with ${title}`, () => assert.throws(() => compileUserSchema(schema), (error: unknown) => error instanceof LocalError && error.code === 'schema_refused'));
+    test(`[type-payload-valid] is refused with ${title}`, () =>
+      assert.throws(
+        () => compileUserSchema(schema),
+        (error: unknown) => error instanceof LocalError && error.code === 'schema_refused',
+      ));
   }
 
   test('data that looks like schema is left alone', () => {
-    const schema = { type: 'object', properties: { link: { const: { $ref: 'https://example.com' } }, $ref: { type: 'string' } }, default: { $id: 'x', $schema: 'y' } };
+    const schema = {
+      type: 'object',
+      properties: { link: { const: { $ref: 'https://example.com' } }, $ref: { type: 'string' } },
+      default: { $id: 'x', $schema: 'y' },
+    };
     assert.equal(compileUserSchema(schema)({ link: { $ref: 'https://example.com' } }).ok, true);
   });
 });

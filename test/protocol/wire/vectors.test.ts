@@ -3,16 +3,41 @@ import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { createLocalJWKSet, type JSONWebKeySet, type JWK } from 'jose';
 import { readVectors } from '../../../spec-schema/tools/vectors.ts';
-import type { ChallengeAnswer, Delivery, Gap, Selection } from '../../../spec-schema/draft/schema.ts';
+import type {
+  ChallengeAnswer,
+  Delivery,
+  Gap,
+  Selection,
+} from '../../../spec-schema/draft/schema.ts';
 import {
-  acceptDelivery, canonicalJson, check, coverage, isChallengeProof, LocalError, Secret, subscriptionKey, verifyCallbackUrl, verifyDelivery, verifyWebhook, webhookId,
+  acceptDelivery,
+  canonicalJson,
+  check,
+  coverage,
+  isChallengeProof,
+  LocalError,
+  Secret,
+  subscriptionKey,
+  verifyCallbackUrl,
+  verifyDelivery,
+  verifyWebhook,
+  webhookId,
 } from '../../../src/protocol/wire/index.ts';
 
-interface Case { readonly id: number; readonly comment: string; readonly verdict: 'valid' | 'invalid'; readonly reason?: string }
+interface Case {
+  readonly id: number;
+  readonly comment: string;
+  readonly verdict: 'valid' | 'invalid';
+  readonly reason?: string;
+}
 type File<T, Shared = unknown> = Shared & { readonly cases: readonly (Case & T)[] };
 
 /** Runs each case: `run` throws or returns false for what it refuses. */
-function replay<T, Shared>(family: string, titled: string, run: (one: Case & T, file: File<T, Shared>) => unknown): void {
+function replay<T, Shared>(
+  family: string,
+  titled: string,
+  run: (one: Case & T, file: File<T, Shared>) => unknown,
+): void {
   const file = JSON.parse(readVectors(`${family}.json`)) as File<T, Shared>;
   describe(titled, () => {
     for (const one of file.cases) {
@@ -25,7 +50,9 @@ function replay<T, Shared>(family: string, titled: string, run: (one: Case & T, 
   });
 }
 
-async function attempt(run: () => unknown): Promise<{ readonly verdict: 'valid' | 'invalid'; readonly reason?: string }> {
+async function attempt(
+  run: () => unknown,
+): Promise<{ readonly verdict: 'valid' | 'invalid'; readonly reason?: string }> {
   try {
     return { verdict: (await run()) === false ? 'invalid' : 'valid' };
   } catch (error) {
@@ -36,37 +63,83 @@ async function attempt(run: () => unknown): Promise<{ readonly verdict: 'valid' 
 
 const bytes = (base64: string): Buffer => Buffer.from(base64, 'base64');
 
-replay<{ secrets: string[]; headers: Record<string, string>; bodyBase64: string; nowMs: number }, unknown>(
-  'standard-webhooks-signature', '[sig-grammar, sig-window, sig-any, sig-raw-bytes, sig-secret-format] webhook signatures',
-  ({ secrets, headers, bodyBase64, nowMs }) => verifyWebhook(headers, bytes(bodyBase64), secrets.map((text) => Secret.parse(text)), nowMs),
+replay<
+  { secrets: string[]; headers: Record<string, string>; bodyBase64: string; nowMs: number },
+  unknown
+>(
+  'standard-webhooks-signature',
+  '[sig-grammar, sig-window, sig-any, sig-raw-bytes, sig-secret-format] webhook signatures',
+  ({ secrets, headers, bodyBase64, nowMs }) =>
+    verifyWebhook(
+      headers,
+      bytes(bodyBase64),
+      secrets.map((text) => Secret.parse(text)),
+      nowMs,
+    ),
 );
 
-replay<{ secret: string; challenge: string; answer: ChallengeAnswer }, unknown>('challenge-proof', '[cbv-proof, cbv-echo] proofs', ({ secret, challenge, answer }) =>
-  check('ChallengeAnswer', answer).ok && answer.challenge === challenge && isChallengeProof(Secret.parse(secret), challenge, answer.proof));
+replay<{ secret: string; challenge: string; answer: ChallengeAnswer }, unknown>(
+  'challenge-proof',
+  '[cbv-proof, cbv-echo] proofs',
+  ({ secret, challenge, answer }) =>
+    check('ChallengeAnswer', answer).ok &&
+    answer.challenge === challenge &&
+    isChallengeProof(Secret.parse(secret), challenge, answer.proof),
+);
 
-replay<{ token: string; bodyBase64: string; url: string; subscriptionId: string; nowMs: number }, { jwks: JSONWebKeySet }>(
-  'delivery-jws', '[jws-verify, jws-alg, jws-header, jws-no-header-keys] delivery signatures',
-  ({ token, bodyBase64, url, subscriptionId, nowMs }, { jwks }) => verifyDelivery(token, bytes(bodyBase64), { url, subscriptionId, keys: createLocalJWKSet(jwks), nowMs }),
+replay<
+  { token: string; bodyBase64: string; url: string; subscriptionId: string; nowMs: number },
+  { jwks: JSONWebKeySet }
+>(
+  'delivery-jws',
+  '[jws-verify, jws-alg, jws-header, jws-no-header-keys] delivery signatures',
+  ({ token, bodyBase64, url, subscriptionId, nowMs }, { jwks }) =>
+    verifyDelivery(token, bytes(bodyBase64), {
+      url,
+      subscriptionId,
+      keys: createLocalJWKSet(jwks),
+      nowMs,
+    }),
 );
 
 replay<{ url: string; issuer: string; audience: string; nowMs: number }, { publicJwk: JWK }>(
-  'callback-url-token', '[curl-alg, curl-typ, curl-claims] signed callback URLs',
-  ({ url, issuer, audience, nowMs }, { publicJwk }) => verifyCallbackUrl(url, { publicKeys: publicJwk, issuer, audience, now: nowMs }),
+  'callback-url-token',
+  '[curl-alg, curl-typ, curl-claims] signed callback URLs',
+  ({ url, issuer, audience, nowMs }, { publicJwk }) =>
+    verifyCallbackUrl(url, { publicKeys: publicJwk, issuer, audience, now: nowMs }),
 );
 
-replay<{ selectText: string; callbackUrl: string | null; canonical: string; key: string }, unknown>('subscription-key', '[subs-default-key, subs-equal] keys', ({ selectText, callbackUrl, canonical, key, verdict }) => {
-  const select = JSON.parse(selectText) as Selection[];
-  const made = subscriptionKey(select, callbackUrl);
-  if (verdict === 'invalid') return true;
-  assert.equal(made, key);
-  assert.equal(canonicalJson(JSON.parse(canonical)), canonical);
-  return true;
-});
+replay<{ selectText: string; callbackUrl: string | null; canonical: string; key: string }, unknown>(
+  'subscription-key',
+  '[subs-default-key, subs-equal] keys',
+  ({ selectText, callbackUrl, canonical, key, verdict }) => {
+    const select = JSON.parse(selectText) as Selection[];
+    const made = subscriptionKey(select, callbackUrl);
+    if (verdict === 'invalid') return true;
+    assert.equal(made, key);
+    assert.equal(canonicalJson(JSON.parse(canonical)), canonical);
+    return true;
+  },
+);
 
-replay<{ subscriptionId: string; epoch: string; after: number; last: number; gaps: Gap[]; webhookId: string }, unknown>('webhook-id', '[cb-id-range] webhook-id', (one) => webhookId(one) === one.webhookId);
+replay<
+  {
+    subscriptionId: string;
+    epoch: string;
+    after: number;
+    last: number;
+    gaps: Gap[];
+    webhookId: string;
+  },
+  unknown
+>('webhook-id', '[cb-id-range] webhook-id', (one) => webhookId(one) === one.webhookId);
 
-replay<{ delivery: Delivery; last: number }, unknown>('delivery-coverage', '[dlv-coverage, dlv-ascending, dlv-last-head, dlv-challenge-empty] coverage', ({ delivery, last, verdict }) => {
-  assert.ok(check('Delivery', delivery).ok);
-  acceptDelivery(delivery);
-  if (verdict === 'valid') assert.equal(coverage(delivery).last, last);
-});
+replay<{ delivery: Delivery; last: number }, unknown>(
+  'delivery-coverage',
+  '[dlv-coverage, dlv-ascending, dlv-last-head, dlv-challenge-empty] coverage',
+  ({ delivery, last, verdict }) => {
+    assert.ok(check('Delivery', delivery).ok);
+    acceptDelivery(delivery);
+    if (verdict === 'valid') assert.equal(coverage(delivery).last, last);
+  },
+);

@@ -7,16 +7,36 @@ import { silentLog, type NewEvent } from 'mcp-triggers-experimental/server';
 import { manualClock } from 'mcp-triggers-experimental/testing';
 import type { Source } from '../../../reference-server/source.ts';
 import { folderSource } from '../../../reference-server/sources/folder.ts';
-import { collector, engineFor, into, logLines, pause, pullAll, subscribe, temporaryFolder, until } from './support.ts';
+import {
+  collector,
+  engineFor,
+  into,
+  logLines,
+  pause,
+  pullAll,
+  subscribe,
+  temporaryFolder,
+  until,
+} from './support.ts';
 
 const SETTLE_MS = 60;
 /** Long enough for a change that should not be told of to have been told of. */
 const QUIET_MS = 10 * SETTLE_MS;
 
-interface Change { readonly path: string; readonly kind: string; readonly size: number; readonly modifiedAt: string }
-const changes = (events: readonly NewEvent[]): string[] => events.map(({ data }) => `${(data as Change).kind} ${(data as Change).path}`);
+interface Change {
+  readonly path: string;
+  readonly kind: string;
+  readonly size: number;
+  readonly modifiedAt: string;
+}
+const changes = (events: readonly NewEvent[]): string[] =>
+  events.map(({ data }) => `${(data as Change).kind} ${(data as Change).path}`);
 
-function watching(t: TestContext, folder: string, options: Partial<Parameters<typeof folderSource>[0]> = {}): Source {
+function watching(
+  t: TestContext,
+  folder: string,
+  options: Partial<Parameters<typeof folderSource>[0]> = {},
+): Source {
   const source = folderSource({ folder, log: silentLog, settleMs: SETTLE_MS, ...options });
   t.onTestFinished(() => source.stop());
   return source;
@@ -34,9 +54,18 @@ describe('changes', () => {
     await until(() => to.events.length === 2);
     await rm(join(folder, 'a'), { recursive: true });
     await until(() => to.events.length === 3);
-    assert.deepEqual(changes(to.events), ['created a/b/c.txt', 'modified a/b/c.txt', 'deleted a/b/c.txt']);
-    assert.deepEqual(to.events.map(({ data }) => (data as Change).size), [3, 5, 5]);
-    assert.ok(to.events.every(({ data }) => !Number.isNaN(Date.parse((data as Change).modifiedAt))));
+    assert.deepEqual(changes(to.events), [
+      'created a/b/c.txt',
+      'modified a/b/c.txt',
+      'deleted a/b/c.txt',
+    ]);
+    assert.deepEqual(
+      to.events.map(({ data }) => (data as Change).size),
+      [3, 5, 5],
+    );
+    assert.ok(
+      to.events.every(({ data }) => !Number.isNaN(Date.parse((data as Change).modifiedAt))),
+    );
     assert.equal(new Set(to.events.map(({ eventId }) => eventId)).size, 3);
     assert.ok(!JSON.stringify(to.events).includes(folder), 'no absolute path');
   });
@@ -51,7 +80,10 @@ describe('changes', () => {
     }
     await until(() => to.events.length > 0);
     await pause(QUIET_MS);
-    assert.deepEqual(to.events.map(({ data }) => (data as Change).size), [800]);
+    assert.deepEqual(
+      to.events.map(({ data }) => (data as Change).size),
+      [800],
+    );
   });
 
   test('a file that is moved is deleted there and created here; moved back it is created again', async (t) => {
@@ -63,7 +95,13 @@ describe('changes', () => {
     await until(() => to.events.length === 3);
     await rename(join(folder, 'y'), join(folder, 'x'));
     await until(() => to.events.length === 5);
-    assert.deepEqual(changes(to.events).toSorted(), ['created x', 'created x', 'created y', 'deleted x', 'deleted y']);
+    assert.deepEqual(changes(to.events).toSorted(), [
+      'created x',
+      'created x',
+      'created y',
+      'deleted x',
+      'deleted y',
+    ]);
   });
 
   test('links, hidden files and what lies outside are not told of', async (t) => {
@@ -127,7 +165,10 @@ describe('restarts', () => {
     await after.start(counting(second));
     assert.deepEqual(accepted.slice(3).toSorted(), ['again kept', 'new added', 'new changed']);
     const seen = await pullAll(second, subscriptionId);
-    assert.deepEqual(seen.map(({ data: { path, size } }) => `${path as string} ${size as number}`).toSorted(), ['added 4', 'changed 1', 'changed 3', 'kept 1', 'kept 2']);
+    assert.deepEqual(
+      seen.map(({ data: { path, size } }) => `${path as string} ${size as number}`).toSorted(),
+      ['added 4', 'changed 1', 'changed 3', 'kept 1', 'kept 2'],
+    );
   });
 
   test('files that have not changed for longer than the catch-up are not told of at start, but their changes are', async (t) => {
@@ -159,8 +200,12 @@ describe('restarts', () => {
   test('what is no folder is refused at start', async (t) => {
     const folder = await temporaryFolder(t);
     await writeFile(join(folder, 'file'), 'x');
-    await assert.rejects(async () => watching(t, join(folder, 'file')).start(collector().emit), { code: 'config_invalid' });
-    await assert.rejects(async () => watching(t, join(folder, 'nothing')).start(collector().emit), { code: 'ENOENT' });
+    await assert.rejects(async () => watching(t, join(folder, 'file')).start(collector().emit), {
+      code: 'config_invalid',
+    });
+    await assert.rejects(async () => watching(t, join(folder, 'nothing')).start(collector().emit), {
+      code: 'ENOENT',
+    });
   });
 });
 
@@ -169,9 +214,19 @@ describe('filters', () => {
     const folder = await temporaryFolder(t);
     const source = watching(t, folder);
     const engine = await engineFor(t, source, await temporaryFolder(t));
-    const ids = await Promise.all([{}, { kind: 'created' }, { kind: ['modified', 'deleted'] }, { folder: 'in' }, { folder: ['in/deep', 'out'] }, { path: 'in/deep/a' }, { folder: 'i' }]
-      .map((args) => subscribe(engine, 'file.changed', args)));
-    for (const args of [{ folder: 'in/' }, { folder: '/in' }, { kind: 'renamed' }, { glob: '*' }]) await assert.rejects(subscribe(engine, 'file.changed', args), { code: -32602 });
+    const ids = await Promise.all(
+      [
+        {},
+        { kind: 'created' },
+        { kind: ['modified', 'deleted'] },
+        { folder: 'in' },
+        { folder: ['in/deep', 'out'] },
+        { path: 'in/deep/a' },
+        { folder: 'i' },
+      ].map((args) => subscribe(engine, 'file.changed', args)),
+    );
+    for (const args of [{ folder: 'in/' }, { folder: '/in' }, { kind: 'renamed' }, { glob: '*' }])
+      await assert.rejects(subscribe(engine, 'file.changed', args), { code: -32602 });
     let accepted = 0;
     await source.start(async (event) => {
       const answer = await into(engine)(event);
@@ -180,14 +235,28 @@ describe('filters', () => {
     });
     await mkdir(join(folder, 'in/deep'), { recursive: true });
     await mkdir(join(folder, 'out'));
-    for (const [path, text] of [['in/deep/a', '1'], ['in/b', '1'], ['out/c', '1'], ['d', '1'], ['in/deep/a', '22']] as const) {
+    for (const [path, text] of [
+      ['in/deep/a', '1'],
+      ['in/b', '1'],
+      ['out/c', '1'],
+      ['d', '1'],
+      ['in/deep/a', '22'],
+    ] as const) {
       const before = accepted;
       await writeFile(join(folder, path), text);
       await until(() => accepted > before);
     }
-    const seen = await Promise.all(ids.map(async (id) => (await pullAll(engine, id)).map(({ data }) => data['path'] as string)));
+    const seen = await Promise.all(
+      ids.map(async (id) => (await pullAll(engine, id)).map(({ data }) => data['path'] as string)),
+    );
     assert.deepEqual(seen, [
-      ['in/deep/a', 'in/b', 'out/c', 'd', 'in/deep/a'], ['in/deep/a', 'in/b', 'out/c', 'd'], ['in/deep/a'], ['in/deep/a', 'in/b', 'in/deep/a'], ['in/deep/a', 'out/c', 'in/deep/a'], ['in/deep/a', 'in/deep/a'], [],
+      ['in/deep/a', 'in/b', 'out/c', 'd', 'in/deep/a'],
+      ['in/deep/a', 'in/b', 'out/c', 'd'],
+      ['in/deep/a'],
+      ['in/deep/a', 'in/b', 'in/deep/a'],
+      ['in/deep/a', 'out/c', 'in/deep/a'],
+      ['in/deep/a', 'in/deep/a'],
+      [],
     ]);
   });
 });
@@ -215,7 +284,10 @@ describe('refusals', () => {
     });
     await pause(QUIET_MS);
     assert.deepEqual(changes(to.events).toSorted(), ['created a', 'created b', 'created there']);
-    assert.deepEqual(lines.map((line) => JSON.parse(line)), [{ source: 'folder', again: true, message: 'a change of a file was not accepted' }]);
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line)),
+      [{ source: 'folder', again: true, message: 'a change of a file was not accepted' }],
+    );
   });
 
   test('a change that can never be accepted does not hold up the others', async (t) => {

@@ -7,14 +7,32 @@ import { sign, verify } from '@octokit/webhooks-methods';
 import { LocalError, silentLog } from 'mcp-triggers-experimental/server';
 import { githubSource, type GithubSource } from '../../../reference-server/sources/github.ts';
 import { GITHUB_EVENTS } from '../../../reference-server/sources/github-events.ts';
-import { collector, engineFor, into, logLines, pullAll, subscribe, temporaryFolder } from './support.ts';
+import {
+  collector,
+  engineFor,
+  into,
+  logLines,
+  pullAll,
+  subscribe,
+  temporaryFolder,
+} from './support.ts';
 
 const SECRET = 'it is a secret to everybody';
-const EXAMPLES = examples as unknown as readonly { readonly name: string; readonly actions: readonly string[]; readonly examples: readonly Record<string, unknown>[] }[];
-const PAYLOADS = EXAMPLES.flatMap(({ name, examples: payloads }) => payloads.map((payload) => ({ name, payload })));
+const EXAMPLES = examples as unknown as readonly {
+  readonly name: string;
+  readonly actions: readonly string[];
+  readonly examples: readonly Record<string, unknown>[];
+}[];
+const PAYLOADS = EXAMPLES.flatMap(({ name, examples: payloads }) =>
+  payloads.map((payload) => ({ name, payload })),
+);
 const push = PAYLOADS.find(({ name }) => name === 'push')!.payload;
 
-async function webhook(name: string, payload: unknown, more: { readonly delivery?: string; readonly headers?: Record<string, string> } = {}) {
+async function webhook(
+  name: string,
+  payload: unknown,
+  more: { readonly delivery?: string; readonly headers?: Record<string, string> } = {},
+) {
   const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
   return {
     headers: {
@@ -42,26 +60,54 @@ describe('real payloads', () => {
     const engine = await engineFor(t, source, await temporaryFolder(t));
     await source.start(into(engine));
     const subscriptions = new Map<string, string>();
-    for (const { name } of GITHUB_EVENTS) subscriptions.set(name, await subscribe(engine, `github.${name}`));
+    for (const { name } of GITHUB_EVENTS)
+      subscriptions.set(name, await subscribe(engine, `github.${name}`));
 
     const sent = new Map<string, Record<string, unknown>[]>();
     for (const { name, payload } of PAYLOADS) {
       const request = await webhook(name, payload);
-      assert.ok(await verify(SECRET, Buffer.from(request.rawBody).toString(), request.headers['x-hub-signature-256']!));
-      assert.deepEqual(await source.handle(request), name === 'ping' ? { status: 200, body: 'pong' } : { status: 202, body: 'accepted' }, name);
+      assert.ok(
+        await verify(
+          SECRET,
+          Buffer.from(request.rawBody).toString(),
+          request.headers['x-hub-signature-256']!,
+        ),
+      );
+      assert.deepEqual(
+        await source.handle(request),
+        name === 'ping' ? { status: 200, body: 'pong' } : { status: 202, body: 'accepted' },
+        name,
+      );
       sent.set(name, [...(sent.get(name) ?? []), payload]);
     }
     for (const [name, subscriptionId] of subscriptions) {
-      assert.deepEqual((await pullAll(engine, subscriptionId)).map(({ data }) => data), sent.get(name), name);
+      assert.deepEqual(
+        (await pullAll(engine, subscriptionId)).map(({ data }) => data),
+        sent.get(name),
+        name,
+      );
     }
   });
 
   test('the table has every event of the examples with exactly the filters that its payloads can answer', () => {
-    assert.deepEqual(GITHUB_EVENTS.map(({ name }) => name).toSorted(), EXAMPLES.map(({ name }) => name).filter((name) => name !== 'ping').toSorted());
+    assert.deepEqual(
+      GITHUB_EVENTS.map(({ name }) => name).toSorted(),
+      EXAMPLES.map(({ name }) => name)
+        .filter((name) => name !== 'ping')
+        .toSorted(),
+    );
     for (const { name, action, repository } of GITHUB_EVENTS) {
       const payloads = PAYLOADS.filter((one) => one.name === name).map(({ payload }) => payload);
-      assert.equal(payloads.some((payload) => 'action' in payload), action, `${name} action`);
-      assert.equal(payloads.some((payload) => 'repository' in payload), repository, `${name} repository`);
+      assert.equal(
+        payloads.some((payload) => 'action' in payload),
+        action,
+        `${name} action`,
+      );
+      assert.equal(
+        payloads.some((payload) => 'repository' in payload),
+        repository,
+        `${name} repository`,
+      );
     }
   });
 
@@ -71,22 +117,41 @@ describe('real payloads', () => {
     await source.start(into(engine));
     const all = await subscribe(engine, 'github.team');
     const created = await subscribe(engine, 'github.team', { action: 'created' });
-    const several = await subscribe(engine, 'github.team', { action: ['created', 'edited', 'none'] });
+    const several = await subscribe(engine, 'github.team', {
+      action: ['created', 'edited', 'none'],
+    });
     const here = await subscribe(engine, 'github.team', { repository: 'Octocoders/Hello-World' });
-    const payloads = PAYLOADS.filter(({ name }) => name === 'team').map(({ payload }) => payload as { action: string; repository?: { full_name: string } });
+    const payloads = PAYLOADS.filter(({ name }) => name === 'team').map(
+      ({ payload }) => payload as { action: string; repository?: { full_name: string } },
+    );
     for (const payload of payloads) await source.handle(await webhook('team', payload));
     const count = async (id: string): Promise<number> => (await pullAll(engine, id)).length;
     assert.equal(await count(all), payloads.length);
-    assert.equal(await count(created), payloads.filter(({ action }) => action === 'created').length);
-    assert.equal(await count(several), payloads.filter(({ action }) => ['created', 'edited'].includes(action)).length);
-    assert.equal(await count(here), payloads.filter(({ repository }) => repository?.full_name === 'Octocoders/Hello-World').length);
+    assert.equal(
+      await count(created),
+      payloads.filter(({ action }) => action === 'created').length,
+    );
+    assert.equal(
+      await count(several),
+      payloads.filter(({ action }) => ['created', 'edited'].includes(action)).length,
+    );
+    assert.equal(
+      await count(here),
+      payloads.filter(({ repository }) => repository?.full_name === 'Octocoders/Hello-World')
+        .length,
+    );
     assert.ok((await count(here)) > 0);
   });
 
   test('a filter that the event cannot have is refused at subscribe', async (t) => {
     const source = githubSource({ secret: SECRET, log: silentLog });
     const engine = await engineFor(t, source, await temporaryFolder(t));
-    for (const args of [{ action: 'created' }, { repository: 'no-slash' }, { repository: [] }, { branch: 'main' }]) {
+    for (const args of [
+      { action: 'created' },
+      { repository: 'no-slash' },
+      { repository: [] },
+      { branch: 'main' },
+    ]) {
       await assert.rejects(subscribe(engine, 'github.push', args), { code: -32602 });
     }
   });
@@ -100,32 +165,68 @@ describe('redelivery', () => {
     await first.start(into(before));
     const subscriptionId = await subscribe(before, 'github.push');
     const delivery = randomUUID();
-    assert.deepEqual(await first.handle(await webhook('push', push, { delivery })), { status: 202, body: 'accepted' });
-    assert.deepEqual(await first.handle(await webhook('push', push, { delivery })), { status: 202, body: 'duplicate' });
+    assert.deepEqual(await first.handle(await webhook('push', push, { delivery })), {
+      status: 202,
+      body: 'accepted',
+    });
+    assert.deepEqual(await first.handle(await webhook('push', push, { delivery })), {
+      status: 202,
+      body: 'duplicate',
+    });
     await first.stop();
     await before.close();
 
     const second = githubSource({ secret: SECRET, log: silentLog });
     const after = await engineFor(t, second, folder);
     await second.start(into(after));
-    assert.deepEqual(await second.handle(await webhook('push', push, { delivery: delivery.toUpperCase() })), { status: 202, body: 'duplicate' });
-    assert.deepEqual((await pullAll(after, subscriptionId)).map(({ eventId }) => eventId), [delivery]);
+    assert.deepEqual(
+      await second.handle(await webhook('push', push, { delivery: delivery.toUpperCase() })),
+      { status: 202, body: 'duplicate' },
+    );
+    assert.deepEqual(
+      (await pullAll(after, subscriptionId)).map(({ eventId }) => eventId),
+      [delivery],
+    );
   });
 });
 
 const good = await webhook('push', push);
-const without = (name: string) => ({ ...good, headers: Object.fromEntries(Object.entries(good.headers).filter(([key]) => key !== name)) });
-const withHeader = (name: string, value: string) => ({ ...good, headers: { ...good.headers, [name]: value } });
+const without = (name: string) => ({
+  ...good,
+  headers: Object.fromEntries(Object.entries(good.headers).filter(([key]) => key !== name)),
+});
+const withHeader = (name: string, value: string) => ({
+  ...good,
+  headers: { ...good.headers, [name]: value },
+});
 const signature = good.headers['x-hub-signature-256']!;
 /** What is posted, and the status it gets. */
-const ROWS: readonly (readonly [what: string, request: Parameters<GithubSource['handle']>[0], status: number])[] = [
+const ROWS: readonly (readonly [
+  what: string,
+  request: Parameters<GithubSource['handle']>[0],
+  status: number,
+])[] = [
   ['no signature', without('x-hub-signature-256'), 401],
   ['an empty signature', withHeader('x-hub-signature-256', ''), 401],
-  ['a SHA-1 signature', withHeader('x-hub-signature-256', signature.replace('sha256', 'sha1')), 401],
+  [
+    'a SHA-1 signature',
+    withHeader('x-hub-signature-256', signature.replace('sha256', 'sha1')),
+    401,
+  ],
   ['capitals in the signature', withHeader('x-hub-signature-256', signature.toUpperCase()), 401],
   ['a longer signature', withHeader('x-hub-signature-256', `${signature}0`), 401],
   ['two signatures', withHeader('x-hub-signature-256', `${signature}, ${signature}`), 401],
-  ['another secret', { ...good, headers: { ...good.headers, 'x-hub-signature-256': await sign('other', Buffer.from(good.rawBody).toString()) } }, 401],
+  [
+    'another secret',
+    {
+      ...good,
+      headers: {
+        ...good.headers,
+        'x-hub-signature-256': await sign('other', Buffer.from(good.rawBody).toString()),
+      },
+    },
+    401,
+  ],
   ['no event name', without('x-github-event'), 400],
   ['a malformed event name', withHeader('x-github-event', 'Push/../x'), 400],
   ['an event name of the prototype', withHeader('x-github-event', 'constructor'), 422],
@@ -153,8 +254,20 @@ describe('forgery', () => {
     }
     const signature = good.headers['x-hub-signature-256']!;
     for (let at = 0; at < signature.length; at++) {
-      const changed = signature.slice(0, at) + String.fromCharCode(signature.charCodeAt(at) ^ 1) + signature.slice(at + 1);
-      assert.equal((await source.handle({ ...good, headers: { ...good.headers, 'x-hub-signature-256': changed } })).status, 401, changed);
+      const changed =
+        signature.slice(0, at) +
+        String.fromCharCode(signature.charCodeAt(at) ^ 1) +
+        signature.slice(at + 1);
+      assert.equal(
+        (
+          await source.handle({
+            ...good,
+            headers: { ...good.headers, 'x-hub-signature-256': changed },
+          })
+        ).status,
+        401,
+        changed,
+      );
     }
     assert.equal(to.tries, 0);
     assert.equal((await source.handle(good)).status, 202);
@@ -166,7 +279,15 @@ describe('forgery', () => {
     const good = await webhook('push', text);
     for (const bytes of [[0xfe], [0xff], [0xc0, 0x80]]) {
       const rawBody = Buffer.concat([Buffer.from('{"a":"'), Buffer.from(bytes), Buffer.from('"}')]);
-      assert.equal(await verify(SECRET, rawBody.toString('utf8').replace(/\uFFFD+/g, '\uFFFD'), good.headers['x-hub-signature-256']!), true, 'a decoded string cannot tell');
+      assert.equal(
+        await verify(
+          SECRET,
+          rawBody.toString('utf8').replace(/\uFFFD+/g, '\uFFFD'),
+          good.headers['x-hub-signature-256']!,
+        ),
+        true,
+        'a decoded string cannot tell',
+      );
       assert.equal((await source.handle({ ...good, rawBody })).status, 401);
     }
   });
@@ -186,18 +307,32 @@ describe('forgery', () => {
     const engine = await engineFor(t, source, await temporaryFolder(t));
     await source.start(into(engine));
     const subscriptionId = await subscribe(engine, 'github.push');
-    assert.equal((await source.handle(await webhook('push', `{"a":${'['.repeat(5000)}${']'.repeat(5000)}}`))).status, 422);
+    assert.equal(
+      (await source.handle(await webhook('push', `{"a":${'['.repeat(5000)}${']'.repeat(5000)}}`)))
+        .status,
+      422,
+    );
     assert.deepEqual(await pullAll(engine, subscriptionId), []);
   });
 
   test('a content type with a character set is accepted', async () => {
     const { source } = started();
-    assert.equal((await source.handle(withHeader('content-type', 'application/json; charset=utf-8'))).status, 202);
+    assert.equal(
+      (await source.handle(withHeader('content-type', 'application/json; charset=utf-8'))).status,
+      202,
+    );
   });
 });
 
 describe('refusals of the engine', () => {
-  for (const [code, status] of [['store_full', 503], ['store_failed', 503], ['store_fenced', 503], ['closed', 503], ['payload_invalid', 422], ['json_refused', 422]] as const) {
+  for (const [code, status] of [
+    ['store_full', 503],
+    ['store_failed', 503],
+    ['store_fenced', 503],
+    ['closed', 503],
+    ['payload_invalid', 422],
+    ['json_refused', 422],
+  ] as const) {
     test(`${code} → ${status}; the log names the delivery and nothing of the payload`, async () => {
       const to = collector();
       const { log, lines } = logLines();
@@ -205,10 +340,23 @@ describe('refusals of the engine', () => {
       await source.start(to.emit);
       to.refuse = code;
       const delivery = randomUUID();
-      const answer = await source.handle(await webhook('push', { canary: 'kanarienvogel' }, { delivery }));
+      const answer = await source.handle(
+        await webhook('push', { canary: 'kanarienvogel' }, { delivery }),
+      );
       assert.equal(answer.status, status);
       assert.equal(answer.headers?.['retry-after'], status === 503 ? '60' : undefined);
-      assert.deepEqual(lines.map((line) => JSON.parse(line)), [{ source: 'github', delivery, event: 'push', code, message: 'a webhook was not accepted' }]);
+      assert.deepEqual(
+        lines.map((line) => JSON.parse(line)),
+        [
+          {
+            source: 'github',
+            delivery,
+            event: 'push',
+            code,
+            message: 'a webhook was not accepted',
+          },
+        ],
+      );
       to.refuse = null;
       assert.equal((await source.handle(await webhook('push', {}, { delivery }))).status, 202);
     });
@@ -221,7 +369,8 @@ describe('refusals of the engine', () => {
     await source.start(into(engine));
     const big = { text: 'x'.repeat(100_000) };
     const statuses: number[] = [];
-    while (!statuses.includes(503) && statuses.length < 50) statuses.push((await source.handle(await webhook('push', big))).status);
+    while (!statuses.includes(503) && statuses.length < 50)
+      statuses.push((await source.handle(await webhook('push', big))).status);
     assert.equal(statuses.pop(), 503);
     assert.ok(statuses.length > 0 && statuses.every((status) => status === 202), statuses.join());
   });

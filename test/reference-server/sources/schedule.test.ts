@@ -4,7 +4,16 @@ import { describe, test } from 'vitest';
 import { silentLog, type NewEvent } from 'mcp-triggers-experimental/server';
 import { manualClock } from 'mcp-triggers-experimental/testing';
 import { scheduleSource } from '../../../reference-server/sources/schedule.ts';
-import { collector, engineFor, into, logLines, pullAll, subscribe, temporaryFolder, until } from './support.ts';
+import {
+  collector,
+  engineFor,
+  into,
+  logLines,
+  pullAll,
+  subscribe,
+  temporaryFolder,
+  until,
+} from './support.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -12,19 +21,35 @@ const START = Date.UTC(2026, 0, 5, 9, 30, 20);
 const everyMinute = { name: 'minute', cron: '* * * * *' };
 
 const dataOf = (events: readonly NewEvent[]): unknown[] => events.map(({ data }) => data);
-const tick = (schedule: string, at: number, late = false) => ({ schedule, scheduledAt: new Date(at).toISOString(), late });
+const tick = (schedule: string, at: number, late = false) => ({
+  schedule,
+  scheduledAt: new Date(at).toISOString(),
+  late,
+});
 
 describe('ticks', () => {
   test('come at their instants, once each, with an id of schedule and instant', async () => {
     const clock = manualClock(START);
     const to = collector();
-    const source = scheduleSource({ schedules: [everyMinute, { name: 'hour', cron: '0 * * * *' }], log: silentLog, clock, catchUpMs: 0 });
+    const source = scheduleSource({
+      schedules: [everyMinute, { name: 'hour', cron: '0 * * * *' }],
+      log: silentLog,
+      clock,
+      catchUpMs: 0,
+    });
     await source.start(to.emit);
     await clock.run(31 * MINUTE);
     assert.equal(to.events.length, 32);
     const first = Date.UTC(2026, 0, 5, 9, 31);
-    assert.deepEqual(to.events[0], { name: 'schedule.tick', eventId: 'minute:2026-01-05T09:31:00.000Z', timestamp: first, data: tick('minute', first) });
-    assert.deepEqual(dataOf(to.events.filter(({ eventId }) => eventId?.startsWith('hour:'))), [tick('hour', Date.UTC(2026, 0, 5, 10))]);
+    assert.deepEqual(to.events[0], {
+      name: 'schedule.tick',
+      eventId: 'minute:2026-01-05T09:31:00.000Z',
+      timestamp: first,
+      data: tick('minute', first),
+    });
+    assert.deepEqual(dataOf(to.events.filter(({ eventId }) => eventId?.startsWith('hour:'))), [
+      tick('hour', Date.UTC(2026, 0, 5, 10)),
+    ]);
     assert.equal(to.tries, to.events.length);
     await source.stop();
     assert.equal(clock.pending, 0);
@@ -35,18 +60,34 @@ describe('ticks', () => {
   test('follow the wall clock of their time zone through a change of clocks', async () => {
     const clock = manualClock(Date.UTC(2026, 2, 28, 12));
     const to = collector();
-    const source = scheduleSource({ schedules: [{ name: 'noon', cron: '0 12 * * *', timezone: 'Europe/Berlin' }], log: silentLog, clock, catchUpMs: 0 });
+    const source = scheduleSource({
+      schedules: [{ name: 'noon', cron: '0 12 * * *', timezone: 'Europe/Berlin' }],
+      log: silentLog,
+      clock,
+      catchUpMs: 0,
+    });
     await source.start(to.emit);
     await clock.run(48 * HOUR);
-    assert.deepEqual(dataOf(to.events), [tick('noon', Date.UTC(2026, 2, 29, 10)), tick('noon', Date.UTC(2026, 2, 30, 10))]);
+    assert.deepEqual(dataOf(to.events), [
+      tick('noon', Date.UTC(2026, 2, 29, 10)),
+      tick('noon', Date.UTC(2026, 2, 30, 10)),
+    ]);
     await source.stop();
   });
 
   test('a wait longer than a timer can be still ends at its instant', async () => {
     const clock = manualClock(Date.UTC(2026, 0, 1));
-    const cut = { ...clock, after: (ms: number, run: () => void) => clock.after(Math.min(ms, 2 ** 31 - 1), run) };
+    const cut = {
+      ...clock,
+      after: (ms: number, run: () => void) => clock.after(Math.min(ms, 2 ** 31 - 1), run),
+    };
     const to = collector();
-    const source = scheduleSource({ schedules: [{ name: 'yearly', cron: '0 0 24 12 *' }], log: silentLog, clock: cut, catchUpMs: 0 });
+    const source = scheduleSource({
+      schedules: [{ name: 'yearly', cron: '0 0 24 12 *' }],
+      log: silentLog,
+      clock: cut,
+      catchUpMs: 0,
+    });
     await source.start(to.emit);
     await clock.run(365 * 24 * HOUR);
     assert.deepEqual(dataOf(to.events), [tick('yearly', Date.UTC(2026, 11, 24))]);
@@ -55,10 +96,25 @@ describe('ticks', () => {
 
   test('reach a subscriber that follows one schedule or several', async (t) => {
     const clock = manualClock(START);
-    const source = scheduleSource({ schedules: [everyMinute, { name: 'ten', cron: '*/10 * * * *' }, { name: 'five', cron: '*/5 * * * *' }], log: silentLog, clock, catchUpMs: 0 });
+    const source = scheduleSource({
+      schedules: [
+        everyMinute,
+        { name: 'ten', cron: '*/10 * * * *' },
+        { name: 'five', cron: '*/5 * * * *' },
+      ],
+      log: silentLog,
+      clock,
+      catchUpMs: 0,
+    });
     const engine = await engineFor(t, source, await temporaryFolder(t));
-    const [all, one, two] = [await subscribe(engine, 'schedule.tick'), await subscribe(engine, 'schedule.tick', { schedule: 'ten' }), await subscribe(engine, 'schedule.tick', { schedule: ['ten', 'five'] })];
-    await assert.rejects(subscribe(engine, 'schedule.tick', { schedule: 'eleven' }), { code: -32602 });
+    const [all, one, two] = [
+      await subscribe(engine, 'schedule.tick'),
+      await subscribe(engine, 'schedule.tick', { schedule: 'ten' }),
+      await subscribe(engine, 'schedule.tick', { schedule: ['ten', 'five'] }),
+    ];
+    await assert.rejects(subscribe(engine, 'schedule.tick', { schedule: 'eleven' }), {
+      code: -32602,
+    });
     let accepted = 0;
     await source.start(async (event) => {
       const answer = await into(engine)(event);
@@ -71,17 +127,32 @@ describe('ticks', () => {
     }
     await until(() => accepted === 20 + 2 + 4);
     await source.stop();
-    assert.deepEqual(await Promise.all([all, one, two].map(async (id) => (await pullAll(engine, id)).length)), [26, 2, 6]);
+    assert.deepEqual(
+      await Promise.all([all, one, two].map(async (id) => (await pullAll(engine, id)).length)),
+      [26, 2, 6],
+    );
   });
 });
 
 describe('missed ticks', () => {
   test('of those missed while down, the last one of each schedule is made up for, marked late', async () => {
     const to = collector();
-    const schedules = [everyMinute, { name: 'hour', cron: '0 * * * *' }, { name: 'day', cron: '0 0 * * *' }];
-    const source = scheduleSource({ schedules, log: silentLog, clock: manualClock(START), catchUpMs: HOUR });
+    const schedules = [
+      everyMinute,
+      { name: 'hour', cron: '0 * * * *' },
+      { name: 'day', cron: '0 0 * * *' },
+    ];
+    const source = scheduleSource({
+      schedules,
+      log: silentLog,
+      clock: manualClock(START),
+      catchUpMs: HOUR,
+    });
     await source.start(to.emit);
-    assert.deepEqual(dataOf(to.events), [tick('minute', Date.UTC(2026, 0, 5, 9, 30), true), tick('hour', Date.UTC(2026, 0, 5, 9), true)]);
+    assert.deepEqual(dataOf(to.events), [
+      tick('minute', Date.UTC(2026, 0, 5, 9, 30), true),
+      tick('hour', Date.UTC(2026, 0, 5, 9), true),
+    ]);
     await source.stop();
   });
 
@@ -114,19 +185,32 @@ describe('missed ticks', () => {
   test('after a jump of the clock only the last one comes', async () => {
     const clock = manualClock(START);
     const to = collector();
-    const source = scheduleSource({ schedules: [everyMinute], log: silentLog, clock, catchUpMs: 0 });
+    const source = scheduleSource({
+      schedules: [everyMinute],
+      log: silentLog,
+      clock,
+      catchUpMs: 0,
+    });
     await source.start(to.emit);
     clock.jump(6 * HOUR);
     await clock.run(2 * MINUTE);
     const jumped = START + 6 * HOUR;
-    assert.deepEqual(dataOf(to.events).slice(0, 2), [tick('minute', Math.floor((jumped + 40_000) / MINUTE) * MINUTE), tick('minute', Math.floor((jumped + 100_000) / MINUTE) * MINUTE)]);
+    assert.deepEqual(dataOf(to.events).slice(0, 2), [
+      tick('minute', Math.floor((jumped + 40_000) / MINUTE) * MINUTE),
+      tick('minute', Math.floor((jumped + 100_000) / MINUTE) * MINUTE),
+    ]);
     await source.stop();
   });
 
   test('a clock that is set back repeats nothing and goes on', async () => {
     const clock = manualClock(START);
     const to = collector();
-    const source = scheduleSource({ schedules: [everyMinute], log: silentLog, clock, catchUpMs: 0 });
+    const source = scheduleSource({
+      schedules: [everyMinute],
+      log: silentLog,
+      clock,
+      catchUpMs: 0,
+    });
     await source.start(to.emit);
     await clock.run(MINUTE);
     clock.jump(-30 * MINUTE);
@@ -181,7 +265,9 @@ describe('refusals', () => {
     ['an unknown time zone', [{ name: 'x', cron: '0 0 * * *', timezone: 'Mars/Olympus' }]],
   ] as const) {
     test(`${what} is refused when the source is made`, () => {
-      assert.throws(() => scheduleSource({ schedules, log: silentLog }), { code: 'config_invalid' });
+      assert.throws(() => scheduleSource({ schedules, log: silentLog }), {
+        code: 'config_invalid',
+      });
     });
   }
 });

@@ -4,7 +4,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'vitest';
-import { createEgress, createEngine, LocalError, silentLog, type Engine, type Log, type NewEvent } from 'mcp-triggers-experimental/server';
+import {
+  createEgress,
+  createEngine,
+  LocalError,
+  silentLog,
+  type Engine,
+  type Log,
+  type NewEvent,
+} from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import type { Emit, Source } from '../../../reference-server/source.ts';
 
@@ -24,18 +32,38 @@ export async function temporaryFolder(t: TestContext): Promise<string> {
 }
 
 /** Starts an engine with the source's trigger types over the store in `folder`; the source itself is not started. */
-export async function engineFor(t: TestContext, source: Source, folder: string, options: { readonly maxBytes?: number } = {}): Promise<Engine> {
-  const store = sqliteStore({ path: join(folder, 'triggers.db'), key: new Uint8Array(32), ...options });
+export async function engineFor(
+  t: TestContext,
+  source: Source,
+  folder: string,
+  options: { readonly maxBytes?: number } = {},
+): Promise<Engine> {
+  const store = sqliteStore({
+    path: join(folder, 'triggers.db'),
+    key: new Uint8Array(32),
+    ...options,
+  });
   const engine = createEngine({ store, triggers: source.triggers, egress: createEgress() });
   await engine.start();
   t.onTestFinished(() => engine.close());
   return engine;
 }
 
-export const into = (engine: Engine): Emit => (event) => engine.emit(event);
+export const into =
+  (engine: Engine): Emit =>
+  (event) =>
+    engine.emit(event);
 
-export async function subscribe(engine: Engine, name: string, args: Record<string, unknown> = {}): Promise<string> {
-  const { subscriptionId } = await engine.subscribe(CALLER, { key: randomUUID(), select: [{ name, arguments: args }], ttlMs: null });
+export async function subscribe(
+  engine: Engine,
+  name: string,
+  args: Record<string, unknown> = {},
+): Promise<string> {
+  const { subscriptionId } = await engine.subscribe(CALLER, {
+    key: randomUUID(),
+    select: [{ name, arguments: args }],
+    ttlMs: null,
+  });
   return subscriptionId;
 }
 
@@ -45,7 +73,11 @@ export async function pullAll(engine: Engine, subscriptionId: string): Promise<S
   const seen: Seen[] = [];
   let position: { readonly epoch: string; readonly sequence: number } | undefined;
   for (;;) {
-    const page = (await engine.pull(CALLER, { subscriptionId, maxEvents: 1000, ...(position ? { after: position } : {}) })) as Page;
+    const page = (await engine.pull(CALLER, {
+      subscriptionId,
+      maxEvents: 1000,
+      ...(position ? { after: position } : {}),
+    })) as Page;
     seen.push(...page.events);
     const last = page.events.at(-1);
     if (!last) return seen;
@@ -59,7 +91,12 @@ interface Page {
 }
 
 /** Takes events without an engine; refuses with a `LocalError` of this code while `refuse` is set. */
-export function collector(): { readonly emit: Emit; readonly events: NewEvent[]; refuse: string | null; tries: number } {
+export function collector(): {
+  readonly emit: Emit;
+  readonly events: NewEvent[];
+  refuse: string | null;
+  tries: number;
+} {
   const ids = new Set<string>();
   const one = {
     events: [] as NewEvent[],
@@ -67,7 +104,8 @@ export function collector(): { readonly emit: Emit; readonly events: NewEvent[];
     tries: 0,
     emit: (async (event) => {
       one.tries += 1;
-      if (one.refuse !== null) throw new LocalError(one.refuse as 'store_full', 'refused by the test');
+      if (one.refuse !== null)
+        throw new LocalError(one.refuse as 'store_full', 'refused by the test');
       const eventId = event.eventId ?? '';
       const duplicate = ids.has(eventId);
       ids.add(eventId);
@@ -80,7 +118,8 @@ export function collector(): { readonly emit: Emit; readonly events: NewEvent[];
 
 export function logLines(): { readonly log: Log; readonly lines: string[] } {
   const lines: string[] = [];
-  const line = (fields: object, message: string): void => void lines.push(JSON.stringify({ ...fields, err: undefined, message }));
+  const line = (fields: object, message: string): void =>
+    void lines.push(JSON.stringify({ ...fields, err: undefined, message }));
   return { lines, log: { ...silentLog, info: line, warn: line, error: line } };
 }
 
@@ -96,4 +135,5 @@ export async function until(holds: () => boolean | Promise<boolean>): Promise<vo
   }
 }
 
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+export const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms));

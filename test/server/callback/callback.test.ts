@@ -4,21 +4,57 @@ import assert from 'node:assert/strict';
 import type { Delivery, Subscription } from '../../../spec-schema/draft/schema.ts';
 import { Secret } from '../../../src/protocol/wire/secret.ts';
 import { verifyWebhook } from '../../../src/protocol/wire/signature.ts';
-import { ann, CALLBACK, DAY, failed, HOUR, lastOf, MINUTE, numbers, position, response, SECOND, secretOf, turns, world, type Arrived, type WorldOptions } from '../engine/harness.ts';
+import {
+  ann,
+  CALLBACK,
+  DAY,
+  failed,
+  HOUR,
+  lastOf,
+  MINUTE,
+  numbers,
+  position,
+  response,
+  SECOND,
+  secretOf,
+  turns,
+  world,
+  type Arrived,
+  type WorldOptions,
+} from '../engine/harness.ts';
 
 type Scripted = ReturnType<typeof response> | ReturnType<typeof failed>;
 
 /** A world with one callback whose answers are `script`, then all well. */
-async function scripted(script: readonly (Scripted | ((request: Arrived) => Scripted))[], params: { onFailure?: 'suspend' | 'skip'; ttlMs?: number } = {}, options: WorldOptions = {}) {
+async function scripted(
+  script: readonly (Scripted | ((request: Arrived) => Scripted))[],
+  params: { onFailure?: 'suspend' | 'skip'; ttlMs?: number } = {},
+  options: WorldOptions = {},
+) {
   const w = await world(options);
   let at = 0;
   w.endpoints.answer = (request) => {
     const next = script[at];
     at += 1;
-    return next === undefined ? response(200, { ack: lastOf(request.delivery) }) : typeof next === 'function' ? next(request) : next;
+    return next === undefined
+      ? response(200, { ack: lastOf(request.delivery) })
+      : typeof next === 'function'
+        ? next(request)
+        : next;
   };
-  const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK, ttlMs: 30 * DAY, ...params });
-  return { ...w, subscriptionId, epoch, get: async () => (await w.engine.get(ann, { subscriptionId })) as Subscription };
+  const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+    key: 'k',
+    select: [{ name: 'tick' }],
+    callback: CALLBACK,
+    ttlMs: 30 * DAY,
+    ...params,
+  });
+  return {
+    ...w,
+    subscriptionId,
+    epoch,
+    get: async () => (await w.engine.get(ann, { subscriptionId })) as Subscription,
+  };
 }
 
 describe('a request', () => {
@@ -32,24 +68,46 @@ describe('a request', () => {
     assert.equal(headers['mcp-subscription-id'], w.subscriptionId);
     assert.equal(headers['webhook-timestamp'], String(Math.floor(request!.at / 1000)));
     verifyWebhook(headers, body, Secret.parse(CALLBACK.secret), request!.at);
-    assert.equal(Object.keys(headers).some((name) => /cookie|authorization/i.test(name)), false);
-    assert.deepEqual([delivery.after, numbers(delivery), delivery.head, delivery.acked, delivery.gaps], [0, [1, 2, 3], 3, 0, undefined]);
-    assert.deepEqual(Object.keys(JSON.parse(Buffer.from(body).toString()) as object), ['jsonrpc', 'method', 'params']);
+    assert.equal(
+      Object.keys(headers).some((name) => /cookie|authorization/i.test(name)),
+      false,
+    );
+    assert.deepEqual(
+      [delivery.after, numbers(delivery), delivery.head, delivery.acked, delivery.gaps],
+      [0, [1, 2, 3], 3, 0, undefined],
+    );
+    assert.deepEqual(Object.keys(JSON.parse(Buffer.from(body).toString()) as object), [
+      'jsonrpc',
+      'method',
+      'params',
+    ]);
     await w.close();
   });
 
   test('[cb-id-range cb-id-retry cb-id-growth retry-success] has an id for its range: a retry keeps it, a longer one does not', async () => {
     let more = (): void => undefined;
-    const w = await scripted([failed('timeout'), () => { more(); return failed('timeout'); }]);
+    const w = await scripted([
+      failed('timeout'),
+      () => {
+        more();
+        return failed('timeout');
+      },
+    ]);
     more = () => void w.emit(2);
     await w.emit(1);
     await w.pass(10 * SECOND);
     const [one, two, three] = w.endpoints.requests;
-    assert.deepEqual([one, two, three].map((request) => numbers(request!.delivery)), [[1], [1], [1, 2]]);
+    assert.deepEqual(
+      [one, two, three].map((request) => numbers(request!.delivery)),
+      [[1], [1], [1, 2]],
+    );
     assert.equal(one?.headers['webhook-id'], two?.headers['webhook-id']);
     assert.notEqual(two?.headers['webhook-id'], three?.headers['webhook-id']);
     const { callback } = await w.get();
-    assert.deepEqual([callback?.health.attempts, callback?.health.lastError, callback?.health.failingSince], [0, undefined, undefined]);
+    assert.deepEqual(
+      [callback?.health.attempts, callback?.health.lastError, callback?.health.failingSince],
+      [0, undefined, undefined],
+    );
     await w.close();
   });
 
@@ -61,10 +119,14 @@ describe('a request', () => {
     await w.engine.settled();
     await w.engine.update(ann, { subscriptionId: w.subscriptionId, paused: false });
     await turns(80);
-    assert.deepEqual(w.endpoints.numbers.flat(), Array.from({ length: 138 }, (_, at) => at + 1));
+    assert.deepEqual(
+      w.endpoints.numbers.flat(),
+      Array.from({ length: 138 }, (_, at) => at + 1),
+    );
     assert.equal(w.endpoints.numbers[0]?.length, 100);
     assert.ok(w.endpoints.requests.length >= 3);
-    for (const { body, delivery } of w.endpoints.requests) assert.ok(body.byteLength <= 262_144 && delivery.events.length <= 100);
+    for (const { body, delivery } of w.endpoints.requests)
+      assert.ok(body.byteLength <= 262_144 && delivery.events.length <= 100);
     await w.close();
   });
 
@@ -72,7 +134,10 @@ describe('a request', () => {
     const w = await scripted([]);
     const next = { ...CALLBACK, secret: secretOf(2) };
     w.endpoints.prove = (request) => response(200, w.endpoints.proof(request, next.secret));
-    const { callback } = await w.engine.update(ann, { subscriptionId: w.subscriptionId, callback: next });
+    const { callback } = await w.engine.update(ann, {
+      subscriptionId: w.subscriptionId,
+      callback: next,
+    });
     assert.equal(callback?.previousSecretUntil, new Date(w.clock.now() + 5 * MINUTE).toISOString());
     await w.emit(1);
     await turns();
@@ -80,10 +145,13 @@ describe('a request', () => {
     await w.emit(2);
     await turns();
     const [during, after] = w.endpoints.requests;
-    for (const secret of [next.secret, CALLBACK.secret]) verifyWebhook(during!.headers, during!.body, Secret.parse(secret), during!.at);
+    for (const secret of [next.secret, CALLBACK.secret])
+      verifyWebhook(during!.headers, during!.body, Secret.parse(secret), during!.at);
     assert.equal(during?.headers['webhook-signature']?.split(' ').length, 2);
     assert.equal(after?.headers['webhook-signature']?.split(' ').length, 1);
-    assert.throws(() => verifyWebhook(after!.headers, after!.body, Secret.parse(CALLBACK.secret), after!.at));
+    assert.throws(() =>
+      verifyWebhook(after!.headers, after!.body, Secret.parse(CALLBACK.secret), after!.at),
+    );
     assert.equal((await w.get()).callback?.previousSecretUntil, undefined);
     await w.close();
   });
@@ -95,20 +163,41 @@ describe('an answer', () => {
   test('[ans-no-ack ans-ack-bound ans-no-progress ans-reject-other ans-no-redirect retry-categories ans-category-only] that is no acknowledgement moves nothing, and has a category', async () => {
     const table: readonly [string, Scripted][] = [
       ...transient.map((category) => [category, failed(category)] as [string, Scripted]),
-      ['no_ack', response(200)], ['no_ack', response(200, '<html>')], ['no_ack', response(204)], ['no_ack', response(200, { ack: 0 })],
-      ['no_ack', response(200, { ack: 3 })], ['no_ack', response(200, { ack: -1 })], ['no_ack', response(200, { ack: 1.5 })], ['no_ack', response(200, { ack: '2' })],
-      ['no_ack', response(200, [2])], ['no_ack', response(200, { ack: 0, reject: { sequence: 2, reason: '' } })], ['no_ack', response(200, { ack: 2, reject: { sequence: 3, reason: '' } })],
-      ['http_4xx', response(302)], ['http_4xx', response(400)], ['http_4xx', response(404)], ['http_4xx', response(409)], ['http_4xx', response(429)],
-      ['http_5xx', response(500)], ['http_5xx', response(503)], ['http_5xx', response(999)],
+      ['no_ack', response(200)],
+      ['no_ack', response(200, '<html>')],
+      ['no_ack', response(204)],
+      ['no_ack', response(200, { ack: 0 })],
+      ['no_ack', response(200, { ack: 3 })],
+      ['no_ack', response(200, { ack: -1 })],
+      ['no_ack', response(200, { ack: 1.5 })],
+      ['no_ack', response(200, { ack: '2' })],
+      ['no_ack', response(200, [2])],
+      ['no_ack', response(200, { ack: 0, reject: { sequence: 2, reason: '' } })],
+      ['no_ack', response(200, { ack: 2, reject: { sequence: 3, reason: '' } })],
+      ['http_4xx', response(302)],
+      ['http_4xx', response(400)],
+      ['http_4xx', response(404)],
+      ['http_4xx', response(409)],
+      ['http_4xx', response(429)],
+      ['http_5xx', response(500)],
+      ['http_5xx', response(503)],
+      ['http_5xx', response(999)],
     ];
     for (const [category, answer] of table) {
       const w = await scripted([answer]);
       await w.emitAll(1, 2);
       await turns();
       const { acked, callback, status } = await w.get();
-      assert.deepEqual([acked, callback?.health.lastError, callback?.health.attempts, status], [0, category, 1, 'active'], `${category} ${JSON.stringify(answer)}`);
+      assert.deepEqual(
+        [acked, callback?.health.lastError, callback?.health.attempts, status],
+        [0, category, 1, 'active'],
+        `${category} ${JSON.stringify(answer)}`,
+      );
       await w.pass(2 * SECOND);
-      assert.deepEqual(w.endpoints.numbers, [[1, 2], [1, 2]]);
+      assert.deepEqual(w.endpoints.numbers, [
+        [1, 2],
+        [1, 2],
+      ]);
       await w.close();
     }
   });
@@ -117,7 +206,10 @@ describe('an answer', () => {
     const w = await scripted([response(200, { ack: 2 })]);
     await w.emitAll(1, 5);
     await turns();
-    assert.deepEqual(w.endpoints.numbers, [[1, 2, 3, 4, 5], [3, 4, 5]]);
+    assert.deepEqual(w.endpoints.numbers, [
+      [1, 2, 3, 4, 5],
+      [3, 4, 5],
+    ]);
     assert.equal((await w.get()).acked, 5);
     await w.close();
   });
@@ -127,8 +219,21 @@ describe('an answer', () => {
     await w.emitAll(1, 4);
     await turns();
     const gap = [{ from: 2, to: 2, reason: 'rejected' }];
-    assert.deepEqual(w.endpoints.requests.map(({ delivery }) => [delivery.after, numbers(delivery), delivery.gaps]), [[0, [1, 2, 3, 4], undefined], [1, [3, 4], gap]]);
-    const pulled = (await w.engine.pull(ann, { subscriptionId: w.subscriptionId, after: position(w.epoch, 0) })) as Delivery;
+    assert.deepEqual(
+      w.endpoints.requests.map(({ delivery }) => [
+        delivery.after,
+        numbers(delivery),
+        delivery.gaps,
+      ]),
+      [
+        [0, [1, 2, 3, 4], undefined],
+        [1, [3, 4], gap],
+      ],
+    );
+    const pulled = (await w.engine.pull(ann, {
+      subscriptionId: w.subscriptionId,
+      after: position(w.epoch, 0),
+    })) as Delivery;
     assert.deepEqual([numbers(pulled), pulled.gaps], [[1, 3, 4], gap]);
     await w.close();
   });
@@ -144,16 +249,23 @@ describe('an answer', () => {
     await w.emit(3);
     await w.pass(HOUR);
     assert.equal(w.endpoints.requests.length, 1);
-    assert.deepEqual(numbers((await w.engine.pull(ann, { subscriptionId: w.subscriptionId })) as Delivery), [1, 2, 3]);
+    assert.deepEqual(
+      numbers((await w.engine.pull(ann, { subscriptionId: w.subscriptionId })) as Delivery),
+      [1, 2, 3],
+    );
     await w.close();
   });
 
   test('[ans-413] 413 halves the batch until it fits', async () => {
     const w = await scripted([]);
-    w.endpoints.answer = ({ delivery }) => (delivery.events.length > 2 ? response(413) : response(200, { ack: lastOf(delivery) }));
+    w.endpoints.answer = ({ delivery }) =>
+      delivery.events.length > 2 ? response(413) : response(200, { ack: lastOf(delivery) });
     await w.emitAll(1, 10);
     await turns(200);
-    assert.deepEqual(w.endpoints.numbers.slice(0, 3).map((list) => list.length), [10, 5, 2]);
+    assert.deepEqual(
+      w.endpoints.numbers.slice(0, 3).map((list) => list.length),
+      [10, 5, 2],
+    );
     const { acked, callback } = await w.get();
     assert.deepEqual([acked, callback?.health.attempts], [10, 0]);
     await w.close();
@@ -171,7 +283,10 @@ describe('an answer', () => {
         assert.deepEqual([status, acked, w.endpoints.requests.length], ['suspended', 0, 1]);
       } else {
         assert.deepEqual([status, acked], ['active', 2]);
-        assert.deepEqual(w.endpoints.requests.flatMap(({ delivery }) => delivery.gaps ?? []), [{ from: 1, to: 1, reason: 'too_large' }]);
+        assert.deepEqual(
+          w.endpoints.requests.flatMap(({ delivery }) => delivery.gaps ?? []),
+          [{ from: 1, to: 1, reason: 'too_large' }],
+        );
       }
       await w.close();
     });
@@ -180,7 +295,13 @@ describe('an answer', () => {
   test('[ans-retry-after retry-cap] 429 and 503 are left alone as long as they ask, at most an hour', async () => {
     const start = Date.UTC(2026, 0, 1);
     const table: readonly [number, string, number][] = [
-      [429, '30', 30], [503, '120', 120], [429, '86400', 3600], [503, new Date(start + 90_000).toUTCString(), 90], [429, 'soon', 0], [503, '-5', 0], [500, '120', 0],
+      [429, '30', 30],
+      [503, '120', 120],
+      [429, '86400', 3600],
+      [503, new Date(start + 90_000).toUTCString(), 90],
+      [429, 'soon', 0],
+      [503, '-5', 0],
+      [500, '120', 0],
     ];
     for (const [status, retryAfter, seconds] of table) {
       const w = await scripted([response(status, null, retryAfter)]);
@@ -189,7 +310,10 @@ describe('an answer', () => {
       const first = w.endpoints.requests[0]!.at;
       await w.pass(2 * HOUR);
       const waited = (w.endpoints.requests[1]!.at - first) / 1000;
-      assert.ok(waited >= seconds && waited <= seconds + 1.2, `${status} ${retryAfter}: waited ${waited} s`);
+      assert.ok(
+        waited >= seconds && waited <= seconds + 1.2,
+        `${status} ${retryAfter}: waited ${waited} s`,
+      );
       await w.close();
     }
   });
@@ -201,13 +325,26 @@ describe('failures in a row', () => {
     await w.emit(1);
     await w.pass(23 * HOUR);
     assert.equal((await w.get()).status, 'active');
-    const waits = w.endpoints.requests.slice(1).map(({ at }, index) => at - w.endpoints.requests[index]!.at);
-    waits.forEach((wait, index) => assert.ok(wait <= Math.min(300, 2 ** index) * SECOND + SECOND, `wait ${index} was ${wait} ms`));
+    const waits = w.endpoints.requests
+      .slice(1)
+      .map(({ at }, index) => at - w.endpoints.requests[index]!.at);
+    waits.forEach((wait, index) =>
+      assert.ok(
+        wait <= Math.min(300, 2 ** index) * SECOND + SECOND,
+        `wait ${index} was ${wait} ms`,
+      ),
+    );
     const long = waits.slice(12);
-    assert.ok(Math.min(...long) < 60 * SECOND && Math.max(...long) > 240 * SECOND, 'with full jitter');
+    assert.ok(
+      Math.min(...long) < 60 * SECOND && Math.max(...long) > 240 * SECOND,
+      'with full jitter',
+    );
     await w.pass(2 * HOUR);
     const { status, acked, head, callback } = await w.get();
-    assert.deepEqual([status, acked, head, callback?.health.lastError], ['suspended', 0, 1, 'timeout']);
+    assert.deepEqual(
+      [status, acked, head, callback?.health.lastError],
+      ['suspended', 0, 1, 'timeout'],
+    );
     const count = w.endpoints.requests.length;
     await w.emit(2);
     await w.pass(2 * DAY);
@@ -216,7 +353,12 @@ describe('failures in a row', () => {
   });
 
   test('[retry-config-limit] suspend after five that only a change can cure', async () => {
-    const w = await scripted([response(404), response(401), response(500), ...Array(5).fill(response(404)) as Scripted[]]);
+    const w = await scripted([
+      response(404),
+      response(401),
+      response(500),
+      ...(Array(5).fill(response(404)) as Scripted[]),
+    ]);
     await w.emit(1);
     await w.pass(HOUR);
     assert.deepEqual([(await w.get()).status, w.endpoints.requests.length], ['suspended', 8]);
@@ -225,7 +367,8 @@ describe('failures in a row', () => {
 
   test('[retry-skip gap-reasons] skip gives up one event and goes on', async () => {
     const w = await scripted([], { onFailure: 'skip' });
-    w.endpoints.answer = ({ delivery }) => (numbers(delivery).includes(2) ? response(400) : response(200, { ack: lastOf(delivery) }));
+    w.endpoints.answer = ({ delivery }) =>
+      numbers(delivery).includes(2) ? response(400) : response(200, { ack: lastOf(delivery) });
     await w.emit(1);
     await turns();
     await w.emit(2);
@@ -235,14 +378,32 @@ describe('failures in a row', () => {
     const { status, acked } = await w.get();
     assert.deepEqual([status, acked], ['active', 3]);
     const last = w.endpoints.requests.at(-1)!.delivery;
-    assert.deepEqual([last.after, last.gaps, numbers(last)], [1, [{ from: 2, to: 2, reason: 'abandoned' }], [3]]);
-    assert.equal(w.endpoints.requests.filter(({ delivery }) => numbers(delivery).includes(2)).length, 5);
+    assert.deepEqual(
+      [last.after, last.gaps, numbers(last)],
+      [1, [{ from: 2, to: 2, reason: 'abandoned' }], [3]],
+    );
+    assert.equal(
+      w.endpoints.requests.filter(({ delivery }) => numbers(delivery).includes(2)).length,
+      5,
+    );
     await w.close();
   });
 
   for (const [how, resume] of [
-    ['a renewal', (w) => w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK, ttlMs: 30 * DAY })],
-    ['an update', (w) => w.engine.update(ann, { subscriptionId: w.subscriptionId, onFailure: 'suspend' })],
+    [
+      'a renewal',
+      (w) =>
+        w.engine.subscribe(ann, {
+          key: 'k',
+          select: [{ name: 'tick' }],
+          callback: CALLBACK,
+          ttlMs: 30 * DAY,
+        }),
+    ],
+    [
+      'an update',
+      (w) => w.engine.update(ann, { subscriptionId: w.subscriptionId, onFailure: 'suspend' }),
+    ],
     ['a pull', (w) => w.engine.pull(ann, { subscriptionId: w.subscriptionId, maxEvents: 1 })],
   ] as readonly [string, (w: Awaited<ReturnType<typeof scripted>>) => Promise<unknown>][]) {
     test(`[sub-only-client-resumes sub-health-kept subs-renews upd-resume pull-resumes] ${how} resumes`, async () => {
@@ -254,14 +415,23 @@ describe('failures in a row', () => {
       await w.engine.pull(ann, { subscriptionId: w.subscriptionId, maxEvents: 0 });
       assert.equal((await w.get()).status, 'suspended');
       let answer = (_: Scripted): void => undefined;
-      w.endpoints.answer = () => new Promise((resolve) => { answer = resolve; });
+      w.endpoints.answer = () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        });
       await resume(w);
       await turns();
       const { status, callback } = await w.get();
-      assert.deepEqual([status, callback?.health.attempts, callback?.health.lastError], ['active', 0, 'http_4xx']);
+      assert.deepEqual(
+        [status, callback?.health.attempts, callback?.health.lastError],
+        ['active', 0, 'http_4xx'],
+      );
       answer(response(200, { ack: 1 }));
       await turns();
-      assert.deepEqual([(await w.get()).acked, (await w.get()).callback?.health.lastError], [1, undefined]);
+      assert.deepEqual(
+        [(await w.get()).acked, (await w.get()).callback?.health.lastError],
+        [1, undefined],
+      );
       await w.close();
     });
   }

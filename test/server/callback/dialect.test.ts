@@ -13,7 +13,17 @@ import { generateDeliveryKey } from '../../../src/protocol/wire/delivery-jws.ts'
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { Secret } from '../../../src/protocol/wire/secret.ts';
 import { challengeProof, verifyWebhook } from '../../../src/protocol/wire/signature.ts';
-import { ann, CALLBACK, failed, MINUTE, refusal, response, SECOND, secretOf, world } from '../engine/harness.ts';
+import {
+  ann,
+  CALLBACK,
+  failed,
+  MINUTE,
+  refusal,
+  response,
+  SECOND,
+  secretOf,
+  world,
+} from '../engine/harness.ts';
 
 /** One word for each message; `mute` has no word for a gap. */
 const dialect = (mute = false): CallbackDialect => ({
@@ -21,45 +31,95 @@ const dialect = (mute = false): CallbackDialect => ({
   serverSignature: 'v1a',
   delivery: ({ state }, { events, gaps, last }) => {
     if (events.length === 0 && mute) return null;
-    const body = events.length === 0 ? { missing: gaps.map(({ from, to, reason }) => `${from}-${to} ${reason}`) } : { event: JSON.parse(events[0]!) as object, acked: state.acked };
-    return { id: `m_${last}`, body: Buffer.from(JSON.stringify(body)), headers: { 'x-of': state.subscriptionId } };
+    const body =
+      events.length === 0
+        ? { missing: gaps.map(({ from, to, reason }) => `${from}-${to} ${reason}`) }
+        : { event: JSON.parse(events[0]!) as object, acked: state.acked };
+    return {
+      id: `m_${last}`,
+      body: Buffer.from(JSON.stringify(body)),
+      headers: { 'x-of': state.subscriptionId },
+    };
   },
-  challenge: (_, challenge) => ({ id: 'm_ask', body: Buffer.from(JSON.stringify({ ask: challenge })), headers: {} }),
-  terminationNotice: (_, reason) => ({ id: 'm_bye', body: Buffer.from(JSON.stringify({ bye: reason })), headers: {} }),
+  challenge: (_, challenge) => ({
+    id: 'm_ask',
+    body: Buffer.from(JSON.stringify({ ask: challenge })),
+    headers: {},
+  }),
+  terminationNotice: (_, reason) => ({
+    id: 'm_bye',
+    body: Buffer.from(JSON.stringify({ bye: reason })),
+    headers: {},
+  }),
   classify: (answer, { after: from, last }) => {
     if (answer.status === 204) return { kind: 'acked', ack: last, reject: null };
-    return answer.status === 410 ? { kind: 'refused' } : classifyAnswer(answer, { after: from, to: last });
+    return answer.status === 410
+      ? { kind: 'refused' }
+      : classifyAnswer(answer, { after: from, to: last });
   },
   consents: (body, challenge) => (body as { yes?: unknown } | undefined)?.yes === challenge,
 });
 
-interface Message { readonly event?: { readonly sequence: number }; readonly missing?: readonly string[]; readonly ask?: string; readonly bye?: string; readonly acked?: number }
+interface Message {
+  readonly event?: { readonly sequence: number };
+  readonly missing?: readonly string[];
+  readonly ask?: string;
+  readonly bye?: string;
+  readonly acked?: number;
+}
 
 /** An endpoint that speaks it. */
 class Stranger implements Egress {
   readonly heard: { readonly message: Message; readonly request: OutboundRequest }[] = [];
-  answer: (message: Message) => OutboundResult | Promise<OutboundResult> = ({ ask }) => (ask === undefined ? response(204) : response(200, { yes: ask }));
-  judge(url: string): string { return url; }
+  answer: (message: Message) => OutboundResult | Promise<OutboundResult> = ({ ask }) =>
+    ask === undefined ? response(204) : response(200, { yes: ask });
+  judge(url: string): string {
+    return url;
+  }
   async post(request: OutboundRequest): Promise<OutboundResult> {
     const message = JSON.parse(Buffer.from(request.body).toString()) as Message;
     this.heard.push({ message, request });
     return this.answer(message);
   }
-  async close(): Promise<void> { /* nothing is open */ }
+  async close(): Promise<void> {
+    /* nothing is open */
+  }
   /** In short: what was heard, in order. */
   get words(): string[] {
-    return this.heard.map(({ message: { event, missing, ask, bye } }) => (event ? `event ${event.sequence}` : missing ? `missing ${missing.join()}` : ask ? 'ask' : `bye ${bye}`));
+    return this.heard.map(({ message: { event, missing, ask, bye } }) =>
+      event
+        ? `event ${event.sequence}`
+        : missing
+          ? `missing ${missing.join()}`
+          : ask
+            ? 'ask'
+            : `bye ${bye}`,
+    );
   }
 }
 
 const AS = { dialect: 'other' };
-const WANTED = { select: [{ name: 'tick' }], key: 'k', callback: CALLBACK, onFailure: 'skip' as const };
+const WANTED = {
+  select: [{ name: 'tick' }],
+  key: 'k',
+  callback: CALLBACK,
+  onFailure: 'skip' as const,
+};
 const folders: string[] = [];
-afterAll(async () => { for (const folder of folders) await rm(folder, { recursive: true }); });
+afterAll(async () => {
+  for (const folder of folders) await rm(folder, { recursive: true });
+});
 
 async function strange(options: Parameters<typeof world>[0] = {}) {
   const stranger = new Stranger();
-  return { stranger, ...(await world({ egress: stranger, dialects: { other: dialect(), 'other.mute': dialect(true) }, ...options })) };
+  return {
+    stranger,
+    ...(await world({
+      egress: stranger,
+      dialects: { other: dialect(), 'other.mute': dialect(true) },
+      ...options,
+    })),
+  };
 }
 
 test('one event in a message, in order, each after the answer to the one before', async () => {
@@ -68,7 +128,10 @@ test('one event in a message, in order, each after the answer to the one before'
   await emitAll(1, 3);
   await pass(SECOND);
   assert.deepEqual(stranger.words, ['ask', 'event 1', 'event 2', 'event 3']);
-  assert.deepEqual(stranger.heard.slice(1).map(({ message }) => message.acked), [0, 1, 2]);
+  assert.deepEqual(
+    stranger.heard.slice(1).map(({ message }) => message.acked),
+    [0, 1, 2],
+  );
   const { acked, head } = (await engine.find(ann, 'k'))!;
   assert.deepEqual({ acked, head }, { acked: 3, head: 3 });
   await close();
@@ -84,9 +147,13 @@ test('a message is signed with the secret, and with the key of the server as v1a
   for (let look = 0; look < 500 && stranger.heard.length < 2; look += 1) await pass(1);
   const { headers, body } = stranger.heard[1]!.request;
   assert.equal(verifyWebhook(headers, body, Secret.parse(CALLBACK.secret), clock.now()).id, 'm_1');
-  const v1a = headers['webhook-signature']!.split(' ').find((one) => one.startsWith('v1a,'))!.slice(4);
+  const v1a = headers['webhook-signature']!.split(' ')
+    .find((one) => one.startsWith('v1a,'))!
+    .slice(4);
   const signed = Buffer.concat([Buffer.from(`m_1.${headers['webhook-timestamp']}.`), body]);
-  assert.ok(verify(null, signed, createPublicKey(deliveryKey.privateKey), Buffer.from(v1a, 'base64')));
+  assert.ok(
+    verify(null, signed, createPublicKey(deliveryKey.privateKey), Buffer.from(v1a, 'base64')),
+  );
   assert.equal(headers['mcp-delivery-signature'], undefined);
   await close();
 });
@@ -100,7 +167,10 @@ test('a run of gaps has a message of its own, before the event behind it', async
   for (const eventId of ['e2', 'e3']) await engine.redact({ name: 'tick', eventId });
   stranger.answer = () => response(204);
   await pass(MINUTE);
-  assert.deepEqual([...new Set(stranger.words)], ['ask', 'event 1', 'missing 2-3 redacted', 'event 4']);
+  assert.deepEqual(
+    [...new Set(stranger.words)],
+    ['ask', 'event 1', 'missing 2-3 redacted', 'event 4'],
+  );
   await close();
 });
 
@@ -134,17 +204,29 @@ test('the same call with another secret rotates it: both sign for a while, and n
   const { engine, stranger, emitAll, pass, close } = await strange({ clock });
   const first = await engine.subscribe(ann, WANTED, AS);
   const next = { url: CALLBACK.url, secret: secretOf(2) };
-  const second = await engine.subscribe(ann, { ...WANTED, callback: next }, { dialect: 'other.mute' });
+  const second = await engine.subscribe(
+    ann,
+    { ...WANTED, callback: next },
+    { dialect: 'other.mute' },
+  );
   assert.equal(second.subscriptionId, first.subscriptionId);
   assert.notEqual(second.etag, first.etag);
   await emitAll(1, 1);
   await pass(SECOND);
-  for (const secret of [CALLBACK.secret, next.secret]) verifyWebhook(stranger.heard.at(-1)!.request.headers, stranger.heard.at(-1)!.request.body, Secret.parse(secret), clock.now());
+  for (const secret of [CALLBACK.secret, next.secret])
+    verifyWebhook(
+      stranger.heard.at(-1)!.request.headers,
+      stranger.heard.at(-1)!.request.body,
+      Secret.parse(secret),
+      clock.now(),
+    );
   await pass(6 * MINUTE);
   await emitAll(2, 2);
   await pass(SECOND);
   const { headers, body } = stranger.heard.at(-1)!.request;
-  assert.throws(() => verifyWebhook(headers, body, Secret.parse(CALLBACK.secret), clock.now()), { reason: 'no_match' });
+  assert.throws(() => verifyWebhook(headers, body, Secret.parse(CALLBACK.secret), clock.now()), {
+    reason: 'no_match',
+  });
   verifyWebhook(headers, body, Secret.parse(next.secret), clock.now());
   assert.deepEqual(stranger.words, ['ask', 'event 1', 'event 2']);
   await close();
@@ -171,7 +253,13 @@ test('a dialect the engine does not have is refused; callbacks in it wait for a 
   folders.push(folder);
   const path = join(folder, 'triggers.db');
   const first = await strange({ path });
-  await assert.rejects(first.engine.subscribe(ann, WANTED, { dialect: 'unheard' }), (error) => error instanceof LocalError && error.code === 'config_invalid' && /"unheard"/.test(error.message));
+  await assert.rejects(
+    first.engine.subscribe(ann, WANTED, { dialect: 'unheard' }),
+    (error) =>
+      error instanceof LocalError &&
+      error.code === 'config_invalid' &&
+      /"unheard"/.test(error.message),
+  );
   await first.engine.subscribe(ann, { ...WANTED, ttlMs: null }, AS);
   await first.close();
 
@@ -179,7 +267,10 @@ test('a dialect the engine does not have is refused; callbacks in it wait for a 
   await second.emitAll(1, 2);
   await second.pass(MINUTE);
   assert.deepEqual(second.stranger.words, []);
-  assert.equal(second.logged.filter(({ message }) => /were not given|was not given/.test(message)).length, 1);
+  assert.equal(
+    second.logged.filter(({ message }) => /were not given|was not given/.test(message)).length,
+    1,
+  );
   await second.close();
 
   const third = await strange({ path, seed: 3 });
@@ -191,13 +282,25 @@ test('a dialect the engine does not have is refused; callbacks in it wait for a 
 test('find, seek and watch: a log by its key, by time, and its news', async () => {
   const { engine, clock, emitAll, pass, close } = await strange();
   assert.equal(await engine.find(ann, 'k'), null);
-  const { subscriptionId, epoch } = await engine.subscribe(ann, { select: [{ name: 'tick' }], key: 'k' });
+  const { subscriptionId, epoch } = await engine.subscribe(ann, {
+    select: [{ name: 'tick' }],
+    key: 'k',
+  });
   assert.equal((await engine.find(ann, 'k'))!.subscriptionId, subscriptionId);
   assert.equal(await engine.find({ principal: 'bob' }, 'k'), null);
-  await assert.rejects(engine.watch({ principal: 'bob' }, subscriptionId, { news: () => undefined, ended: () => undefined }), { name: 'NotFound' });
+  await assert.rejects(
+    engine.watch({ principal: 'bob' }, subscriptionId, {
+      news: () => undefined,
+      ended: () => undefined,
+    }),
+    { name: 'NotFound' },
+  );
 
   const told: string[] = [];
-  const unwatch = await engine.watch(ann, subscriptionId, { news: () => told.push('news'), ended: (reason) => told.push(reason) });
+  const unwatch = await engine.watch(ann, subscriptionId, {
+    news: () => told.push('news'),
+    ended: (reason) => told.push(reason),
+  });
   await emitAll(1, 2);
   await pass(MINUTE);
   const between = clock.now();
@@ -222,13 +325,20 @@ test('[cbv-proof] consent given in another dialect is no proof here; a proof giv
   };
   await engine.subscribe(ann, WANTED, AS);
   // The very endpoint that echoes there is asked again, and an echo is not enough.
-  assert.deepEqual((await refusal(engine.subscribe(ann, { ...WANTED, key: 'native' }))).data, { reason: 'challenge_failed' });
+  assert.deepEqual((await refusal(engine.subscribe(ann, { ...WANTED, key: 'native' }))).data, {
+    reason: 'challenge_failed',
+  });
   await close();
 
   const other = await strange({ seed: 2 });
   other.stranger.answer = (message) => {
     const { challenge } = (message as { params?: { challenge?: string } }).params ?? {};
-    return challenge === undefined ? response(204) : response(200, { challenge, proof: challengeProof(Secret.parse(CALLBACK.secret), challenge) });
+    return challenge === undefined
+      ? response(204)
+      : response(200, {
+          challenge,
+          proof: challengeProof(Secret.parse(CALLBACK.secret), challenge),
+        });
   };
   await other.engine.subscribe(ann, { ...WANTED, key: 'native' });
   await other.engine.subscribe(ann, WANTED, AS);

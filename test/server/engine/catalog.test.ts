@@ -5,36 +5,64 @@ import type { DeclaredTrigger } from '../../../src/server/engine/verbs.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { ann, refusal, tick, tock, turns, world } from './harness.ts';
 
-const named = (name: string, type: Partial<DeclaredTrigger['type']> = {}): DeclaredTrigger => ({ type: { ...tock.type, name, ...type } });
+const named = (name: string, type: Partial<DeclaredTrigger['type']> = {}): DeclaredTrigger => ({
+  type: { ...tock.type, name, ...type },
+});
 const uri = { type: 'object', properties: { uri: { type: 'string' } } };
 
 const refusedBecause = async (triggers: readonly DeclaredTrigger[], why: RegExp): Promise<void> => {
-  await assert.rejects(world({ triggers }), (error) => error instanceof LocalError && error.code === 'config_invalid' && why.test(error.message));
+  await assert.rejects(
+    world({ triggers }),
+    (error) =>
+      error instanceof LocalError && error.code === 'config_invalid' && why.test(error.message),
+  );
 };
 
 describe('declaring', () => {
-  test('[cap-pull] a type without pull is refused', () => refusedBecause([named('a', { drains: ['callback', 'stream'] })], /must offer the drain "pull"/));
-  test('[type-unique] so is the same name twice', () => refusedBecause([named('a'), named('a')], /declared twice/));
+  test('[cap-pull] a type without pull is refused', () =>
+    refusedBecause(
+      [named('a', { drains: ['callback', 'stream'] })],
+      /must offer the drain "pull"/,
+    ));
+  test('[type-unique] so is the same name twice', () =>
+    refusedBecause([named('a'), named('a')], /declared twice/));
   test('a name or a retention that is none is refused with the place', async () => {
     await refusedBecause([named('.a')], /\/name must be/);
-    await refusedBecause([named('a', { retention: { maxAgeMs: 1, maxEvents: 0 } })], /\/retention\/maxEvents must be/);
+    await refusedBecause(
+      [named('a', { retention: { maxAgeMs: 1, maxEvents: 0 } })],
+      /\/retention\/maxEvents must be/,
+    );
   });
 
   test('[type-reserved type-reserved-optional] names of the protocol have its arguments, or are refused', async () => {
     await refusedBecause([named('mcp.weather.changed')], /reserved/);
     await refusedBecause([named('mcp.resource.updated')], /exactly these arguments: uri/);
-    const w = await world({ triggers: [named('mcp.resource.updated', { inputSchema: uri }), named('mcp.tools.list_changed')] });
-    const { triggers } = await w.engine.list(ann, {}) as { triggers: { name: string }[] };
-    assert.deepEqual(triggers.map(({ name }) => name), ['mcp.resource.updated', 'mcp.tools.list_changed']);
+    const w = await world({
+      triggers: [
+        named('mcp.resource.updated', { inputSchema: uri }),
+        named('mcp.tools.list_changed'),
+      ],
+    });
+    const { triggers } = (await w.engine.list(ann, {})) as { triggers: { name: string }[] };
+    assert.deepEqual(
+      triggers.map(({ name }) => name),
+      ['mcp.resource.updated', 'mcp.tools.list_changed'],
+    );
     await w.close();
   });
 
   test('[log-event-id] an eventId of another length than the schema has is refused before anything is accepted', async () => {
     const w = await world({ triggers: [tick] });
     for (const eventId of ['', 'x'.repeat(257)]) {
-      await assert.rejects(w.engine.emit({ name: 'tick', eventId, data: {} }), (error) => error instanceof LocalError && error.code === 'payload_invalid');
+      await assert.rejects(
+        w.engine.emit({ name: 'tick', eventId, data: {} }),
+        (error) => error instanceof LocalError && error.code === 'payload_invalid',
+      );
     }
-    assert.deepEqual(await w.engine.emit({ name: 'tick', eventId: 'x'.repeat(256), data: {} }), { eventId: 'x'.repeat(256), duplicate: false });
+    assert.deepEqual(await w.engine.emit({ name: 'tick', eventId: 'x'.repeat(256), data: {} }), {
+      eventId: 'x'.repeat(256),
+      duplicate: false,
+    });
     await w.close();
   });
 

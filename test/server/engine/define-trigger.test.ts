@@ -16,7 +16,10 @@ test('zod schemas become JSON Schema 2020-12 of what a client may send, which th
   });
   assert.deepEqual(type.inputSchema, {
     type: 'object',
-    properties: { shop: { type: 'string', default: 'all' }, min: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER } },
+    properties: {
+      shop: { type: 'string', default: 'all' },
+      min: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+    },
   });
   assert.ok(compileUserSchema(type.inputSchema)({}).ok);
   assert.ok(!compileUserSchema(type.inputSchema)({ min: 0 }).ok);
@@ -32,16 +35,39 @@ test('only what was given is in the type', () => {
   const { type } = defineTrigger({ ...base, input: { type: 'object' }, payload: {} });
   assert.deepEqual(Object.keys(type), ['name', 'description', 'inputSchema', 'payloadSchema']);
   const full = defineTrigger({
-    ...base, title: 'Paid', input: { type: 'object' }, payload: {}, drains: ['pull'], retention: { maxAgeMs: 1000, maxEvents: 5 },
-    history: { maxAgeMs: 500 }, ordering: 'source', _meta: { a: 1 },
+    ...base,
+    title: 'Paid',
+    input: { type: 'object' },
+    payload: {},
+    drains: ['pull'],
+    retention: { maxAgeMs: 1000, maxEvents: 5 },
+    history: { maxAgeMs: 500 },
+    ordering: 'source',
+    _meta: { a: 1 },
   });
-  assert.partialDeepStrictEqual(full.type, { title: 'Paid', drains: ['pull'], retention: { maxAgeMs: 1000, maxEvents: 5 }, history: { maxAgeMs: 500 }, ordering: 'source', _meta: { a: 1 } });
+  assert.partialDeepStrictEqual(full.type, {
+    title: 'Paid',
+    drains: ['pull'],
+    retention: { maxAgeMs: 1000, maxEvents: 5 },
+    history: { maxAgeMs: 500 },
+    ordering: 'source',
+    _meta: { a: 1 },
+  });
 });
 
 test('makes its own events', () => {
-  const paid = defineTrigger({ ...base, input: z.object({}), payload: z.object({ cents: z.int() }) });
+  const paid = defineTrigger({
+    ...base,
+    input: z.object({}),
+    payload: z.object({ cents: z.int() }),
+  });
   assert.deepEqual(paid.event({ data: { cents: 5 } }), { name: 'order.paid', data: { cents: 5 } });
-  assert.deepEqual(paid.event({ data: { cents: 5 }, eventId: 'e', timestamp: 7 }), { name: 'order.paid', data: { cents: 5 }, eventId: 'e', timestamp: 7 });
+  assert.deepEqual(paid.event({ data: { cents: 5 }, eventId: 'e', timestamp: 7 }), {
+    name: 'order.paid',
+    data: { cents: 5 },
+    eventId: 'e',
+    timestamp: 7,
+  });
 });
 
 test('types follow the schemas', () => {
@@ -52,22 +78,52 @@ test('types follow the schemas', () => {
     attributes: { min: (data) => data.cents satisfies number },
     match: (args, data) => (args.min ?? 0) <= data.cents,
   });
-  const paid = defineTrigger({ ...base, input: z.object({}), payload: z.object({ cents: z.int() }) });
+  const paid = defineTrigger({
+    ...base,
+    input: z.object({}),
+    payload: z.object({ cents: z.int() }),
+  });
   // @ts-expect-error a string is no number of cents
   paid.event({ data: { cents: 'five' } });
-  // @ts-expect-error there is no such argument
-  defineTrigger({ ...base, input: z.object({ shop: z.string() }), payload: z.object({}), attributes: { nothing: () => 1 } });
+  defineTrigger({
+    ...base,
+    input: z.object({ shop: z.string() }),
+    payload: z.object({}),
+    // @ts-expect-error there is no such argument
+    attributes: { nothing: () => 1 },
+  });
 });
 
 describe('refused', () => {
-  const rows: readonly (readonly [about: string, input: Parameters<typeof defineTrigger>[0]['input'], payload: Parameters<typeof defineTrigger>[0]['payload'], complaint: RegExp])[] = [
-    ['an input that is a string', z.string() as never, {}, /"order\.paid": the root of "input" must be an object schema/],
+  const rows: readonly (readonly [
+    about: string,
+    input: Parameters<typeof defineTrigger>[0]['input'],
+    payload: Parameters<typeof defineTrigger>[0]['payload'],
+    complaint: RegExp,
+  ])[] = [
+    [
+      'an input that is a string',
+      z.string() as never,
+      {},
+      /"order\.paid": the root of "input" must be an object schema/,
+    ],
     ['an input without a type', {}, {}, /the root of "input" must be an object schema/],
-    ['a payload that JSON cannot hold', z.object({}), z.object({ at: z.date() }), /"payload" cannot be written as JSON Schema 2020-12/],
+    [
+      'a payload that JSON cannot hold',
+      z.object({}),
+      z.object({ at: z.date() }),
+      /"payload" cannot be written as JSON Schema 2020-12/,
+    ],
   ];
   for (const [about, input, payload, complaint] of rows) {
     test(about, () => {
-      assert.throws(() => defineTrigger({ ...base, input, payload }), (error) => error instanceof LocalError && error.code === 'schema_refused' && complaint.test(error.message));
+      assert.throws(
+        () => defineTrigger({ ...base, input, payload }),
+        (error) =>
+          error instanceof LocalError &&
+          error.code === 'schema_refused' &&
+          complaint.test(error.message),
+      );
     });
   }
 });

@@ -2,17 +2,35 @@
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
-import { ann, listen, MINUTE, numbers, position, refusal, SECOND, tick, turns, world } from './harness.ts';
+import {
+  ann,
+  listen,
+  MINUTE,
+  numbers,
+  position,
+  refusal,
+  SECOND,
+  tick,
+  turns,
+  world,
+} from './harness.ts';
 
 type Pulled = Delivery & { hasMore: boolean; nextPollMs: number };
 type W = Awaited<ReturnType<typeof world>>;
 const select = [{ name: 'tick' }];
-const pull = async (w: W, subscriptionId: string, more: object = {}, signal?: AbortSignal) => (await w.engine.pull(ann, { subscriptionId, ...more }, signal)) as Pulled;
+const pull = async (w: W, subscriptionId: string, more: object = {}, signal?: AbortSignal) =>
+  (await w.engine.pull(ann, { subscriptionId, ...more }, signal)) as Pulled;
 
 async function subscribed(options: Parameters<typeof world>[0] = {}) {
   const w = await world(options);
   const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select });
-  return { ...w, subscriptionId, epoch, ack: (sequence: number) => w.engine.ack(ann, { subscriptionId, position: position(epoch, sequence) }) };
+  return {
+    ...w,
+    subscriptionId,
+    epoch,
+    ack: (sequence: number) =>
+      w.engine.ack(ann, { subscriptionId, position: position(epoch, sequence) }),
+  };
 }
 
 describe('a stream', () => {
@@ -20,20 +38,51 @@ describe('a stream', () => {
     const w = await subscribed();
     const stream = listen(w.engine, ann, { subscriptionId: w.subscriptionId });
     await turns();
-    assert.deepEqual(stream.deliveries.map(({ after, events }) => [after, events]), [[0, []]]);
-    for (let n = 1; n <= 3; n += 1) { await w.emit(n); await turns(); }
-    assert.deepEqual(stream.deliveries.map(({ after, events, acked, head }) => [after, events.length, acked, head]), [[0, 0, 0, 0], [0, 1, 0, 1], [1, 1, 0, 2], [2, 1, 0, 3]]);
-    const again = listen(w.engine, ann, { subscriptionId: w.subscriptionId, after: position(w.epoch, 2) });
+    assert.deepEqual(
+      stream.deliveries.map(({ after, events }) => [after, events]),
+      [[0, []]],
+    );
+    for (let n = 1; n <= 3; n += 1) {
+      await w.emit(n);
+      await turns();
+    }
+    assert.deepEqual(
+      stream.deliveries.map(({ after, events, acked, head }) => [
+        after,
+        events.length,
+        acked,
+        head,
+      ]),
+      [
+        [0, 0, 0, 0],
+        [0, 1, 0, 1],
+        [1, 1, 0, 2],
+        [2, 1, 0, 3],
+      ],
+    );
+    const again = listen(w.engine, ann, {
+      subscriptionId: w.subscriptionId,
+      after: position(w.epoch, 2),
+    });
     await turns();
-    assert.deepEqual(again.deliveries.map(({ after, events }) => [after, events.length]), [[2, 1]]);
-    for (const { abort, ended } of [stream, again]) { abort.abort(); await ended; }
+    assert.deepEqual(
+      again.deliveries.map(({ after, events }) => [after, events.length]),
+      [[2, 1]],
+    );
+    for (const { abort, ended } of [stream, again]) {
+      abort.abort();
+      await ended;
+    }
     assert.equal((await w.engine.health()).streams, 0);
     await w.close();
   });
 
   test('[stream-window stream-several] has no more events in flight than its window', async () => {
     const w = await subscribed();
-    const narrow = listen(w.engine, ann, { subscriptionId: w.subscriptionId, window: { events: 3, bytes: 1_000_000 } });
+    const narrow = listen(w.engine, ann, {
+      subscriptionId: w.subscriptionId,
+      window: { events: 3, bytes: 1_000_000 },
+    });
     const wide = listen(w.engine, ann, { subscriptionId: w.subscriptionId });
     await w.emitAll(1, 10);
     await turns();
@@ -50,7 +99,10 @@ describe('a stream', () => {
 
   test('[stream-window stream-window-one] nor more bytes, except for one event when nothing is in flight', async () => {
     const w = await subscribed();
-    const stream = listen(w.engine, ann, { subscriptionId: w.subscriptionId, window: { events: 100, bytes: 10_000 } });
+    const stream = listen(w.engine, ann, {
+      subscriptionId: w.subscriptionId,
+      window: { events: 100, bytes: 10_000 },
+    });
     for (let n = 1; n <= 4; n += 1) await w.emit(n, { text: 'x'.repeat(4_000) });
     await w.emit(5, { text: 'x'.repeat(50_000) });
     await turns();
@@ -71,7 +123,9 @@ describe('a stream', () => {
     const w = await subscribed();
     const at: number[] = [];
     await w.pass(400);
-    listen(w.engine, ann, { subscriptionId: w.subscriptionId }, async () => { at.push(w.clock.now()); });
+    listen(w.engine, ann, { subscriptionId: w.subscriptionId }, async () => {
+      at.push(w.clock.now());
+    });
     await w.pass(2 * MINUTE);
     const silences = at.slice(1).map((now, index) => now - at[index]!);
     assert.ok(silences.length >= 7 && silences.length < 12);
@@ -85,7 +139,10 @@ describe('a stream', () => {
 
   test('[stream-stalled stream-log-stays stream-end] ends when its window stays full for a minute', async () => {
     const w = await subscribed();
-    const stream = listen(w.engine, ann, { subscriptionId: w.subscriptionId, window: { events: 2, bytes: 1_000_000 } });
+    const stream = listen(w.engine, ann, {
+      subscriptionId: w.subscriptionId,
+      window: { events: 2, bytes: 1_000_000 },
+    });
     await w.emitAll(1, 5);
     await w.pass(50 * SECOND);
     await w.ack(1);
@@ -99,13 +156,23 @@ describe('a stream', () => {
 
   test('[stream-unread stream-cancel] is cut when its client does not read, and let go when it cancels', async () => {
     const w = await subscribed();
-    const unread = listen(w.engine, ann, { subscriptionId: w.subscriptionId }, () => new Promise(() => undefined));
+    const unread = listen(
+      w.engine,
+      ann,
+      { subscriptionId: w.subscriptionId },
+      () => new Promise(() => undefined),
+    );
     await w.emitAll(1, 5);
     await turns();
     assert.equal(unread.deliveries.length, 1, 'the second message waits for the first');
     await w.pass(MINUTE + 2 * SECOND);
     await unread.ended;
-    const cancelled = listen(w.engine, ann, { subscriptionId: w.subscriptionId }, () => new Promise(() => undefined));
+    const cancelled = listen(
+      w.engine,
+      ann,
+      { subscriptionId: w.subscriptionId },
+      () => new Promise(() => undefined),
+    );
     await turns();
     cancelled.abort.abort();
     await cancelled.ended;
@@ -115,7 +182,9 @@ describe('a stream', () => {
 
   test('a connection that is gone ends it with its error', async () => {
     const w = await subscribed();
-    const stream = listen(w.engine, ann, { subscriptionId: w.subscriptionId }, async () => { throw new Error('gone'); });
+    const stream = listen(w.engine, ann, { subscriptionId: w.subscriptionId }, async () => {
+      throw new Error('gone');
+    });
     await assert.rejects(stream.ended, /gone/);
     assert.equal((await w.engine.health()).streams, 0);
     await w.close();
@@ -125,7 +194,13 @@ describe('a stream', () => {
     const w = await subscribed({ quotas: { streamsPerPrincipal: 2 } });
     const open = [1, 2].map(() => listen(w.engine, ann, { subscriptionId: w.subscriptionId }));
     await turns();
-    const third = () => w.engine.stream(ann, { subscriptionId: w.subscriptionId }, { send: async () => undefined }, new AbortController().signal);
+    const third = () =>
+      w.engine.stream(
+        ann,
+        { subscriptionId: w.subscriptionId },
+        { send: async () => undefined },
+        new AbortController().signal,
+      );
     assert.deepEqual((await refusal(third())).data, { limit: 'streams', max: 2 });
     open[0]!.abort.abort();
     await open[0]!.ended;
@@ -141,10 +216,20 @@ describe('a pull', () => {
     const w = await subscribed();
     await w.emitAll(1, 5);
     const one = await pull(w, w.subscriptionId, { maxEvents: 2 });
-    assert.deepEqual([one.after, numbers(one), one.hasMore, one.nextPollMs, one.acked], [0, [1, 2], true, 0, 0]);
+    assert.deepEqual(
+      [one.after, numbers(one), one.hasMore, one.nextPollMs, one.acked],
+      [0, [1, 2], true, 0, 0],
+    );
     const two = await pull(w, w.subscriptionId, { ack: position(w.epoch, 2) });
-    assert.deepEqual([two.after, numbers(two), two.hasMore, two.nextPollMs, two.acked], [2, [3, 4, 5], false, 5000, 2]);
-    const zero = await pull(w, w.subscriptionId, { ack: position(w.epoch, 5), maxEvents: 0, waitMs: 20_000 });
+    assert.deepEqual(
+      [two.after, numbers(two), two.hasMore, two.nextPollMs, two.acked],
+      [2, [3, 4, 5], false, 5000, 2],
+    );
+    const zero = await pull(w, w.subscriptionId, {
+      ack: position(w.epoch, 5),
+      maxEvents: 0,
+      waitMs: 20_000,
+    });
     assert.deepEqual([zero.after, numbers(zero), zero.acked, zero.hasMore], [5, [], 5, false]);
     const back = await pull(w, w.subscriptionId, { after: position(w.epoch, 3) });
     assert.deepEqual([back.after, numbers(back)], [3, [4, 5]]);
@@ -165,7 +250,9 @@ describe('a pull', () => {
   test('[pull-wait] waits for the first number, or for the time to pass, or for its caller to leave', async () => {
     const w = await subscribed();
     const order: string[] = [];
-    const waiting = pull(w, w.subscriptionId, { waitMs: 20_000 }).then((answer) => { order.push(`answered ${numbers(answer).join()}`); });
+    const waiting = pull(w, w.subscriptionId, { waitMs: 20_000 }).then((answer) => {
+      order.push(`answered ${numbers(answer).join()}`);
+    });
     await w.pass(5 * SECOND);
     order.push('emitted');
     await w.emit(1);
@@ -173,11 +260,21 @@ describe('a pull', () => {
     assert.deepEqual(order, ['emitted', 'answered 1']);
     const start = w.clock.now();
     let ended = 0;
-    const empty = pull(w, w.subscriptionId, { after: position(w.epoch, 1), waitMs: 20_000 }).then((answer) => { ended = w.clock.now(); return answer; });
+    const empty = pull(w, w.subscriptionId, { after: position(w.epoch, 1), waitMs: 20_000 }).then(
+      (answer) => {
+        ended = w.clock.now();
+        return answer;
+      },
+    );
     await w.pass(25 * SECOND);
     assert.deepEqual([numbers(await empty), ended - start], [[], 20_000]);
     const abort = new AbortController();
-    const left = pull(w, w.subscriptionId, { after: position(w.epoch, 1), waitMs: 20_000 }, abort.signal);
+    const left = pull(
+      w,
+      w.subscriptionId,
+      { after: position(w.epoch, 1), waitMs: 20_000 },
+      abort.signal,
+    );
     await turns();
     abort.abort();
     assert.deepEqual(numbers(await left), []);
@@ -188,7 +285,19 @@ describe('a pull', () => {
   test('[cap-drains-true] refuses a drain that the trigger type does not have', async () => {
     const w = await world({ triggers: [{ type: { ...tick.type, drains: ['pull'] } }] });
     const { subscriptionId } = await w.engine.subscribe(ann, { select });
-    assert.deepEqual((await refusal(w.engine.stream(ann, { subscriptionId }, { send: async () => undefined }, new AbortController().signal))).data, { feature: 'stream' });
+    assert.deepEqual(
+      (
+        await refusal(
+          w.engine.stream(
+            ann,
+            { subscriptionId },
+            { send: async () => undefined },
+            new AbortController().signal,
+          ),
+        )
+      ).data,
+      { feature: 'stream' },
+    );
     assert.deepEqual(numbers(await pull(w, subscriptionId)), []);
     await w.close();
   });
@@ -198,7 +307,15 @@ describe('a pull', () => {
     const w = await world({ authorize: () => allowed });
     const { subscriptionId } = await w.engine.subscribe(ann, { select });
     allowed = false;
-    for (const call of [pull(w, subscriptionId), w.engine.stream(ann, { subscriptionId }, { send: async () => undefined }, new AbortController().signal)]) {
+    for (const call of [
+      pull(w, subscriptionId),
+      w.engine.stream(
+        ann,
+        { subscriptionId },
+        { send: async () => undefined },
+        new AbortController().signal,
+      ),
+    ]) {
       assert.deepEqual((await refusal(call)).data, { kind: 'trigger', name: 'tick' });
     }
     await w.close();
@@ -208,13 +325,24 @@ describe('a pull', () => {
 describe('closing', () => {
   test('[stream-end] ends what waits, lets attempts in flight be answered, and takes nothing more', async () => {
     const w = await subscribed();
-    const callback = { url: 'https://hooks.example/in', secret: `whsec_${Buffer.alloc(32, 1).toString('base64')}` };
+    const callback = {
+      url: 'https://hooks.example/in',
+      secret: `whsec_${Buffer.alloc(32, 1).toString('base64')}`,
+    };
     const called = await w.engine.subscribe(ann, { key: 'called', select, callback });
     let answered = false;
     w.endpoints.answer = async ({ delivery }) => {
-      await new Promise<void>((resolve) => { w.clock.after(5 * SECOND, resolve); });
+      await new Promise<void>((resolve) => {
+        w.clock.after(5 * SECOND, resolve);
+      });
       answered = true;
-      return { kind: 'response', status: 200, contentType: null, retryAfter: null, body: Buffer.from(JSON.stringify({ ack: delivery.events.at(-1)!.sequence })) };
+      return {
+        kind: 'response',
+        status: 200,
+        contentType: null,
+        retryAfter: null,
+        body: Buffer.from(JSON.stringify({ ack: delivery.events.at(-1)!.sequence })),
+      };
     };
     await w.emit(1);
     await turns();
@@ -229,7 +357,9 @@ describe('closing', () => {
     await w.pass(6 * SECOND);
     await closed;
     assert.equal(answered, true);
-    await assert.rejects(w.engine.get(ann, { subscriptionId: called.subscriptionId }), { code: 'closed' });
+    await assert.rejects(w.engine.get(ann, { subscriptionId: called.subscriptionId }), {
+      code: 'closed',
+    });
     await assert.rejects(w.emit(2), { code: 'closed' });
     assert.equal((await w.engine.health()).status, 'closed');
   });

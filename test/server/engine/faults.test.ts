@@ -5,24 +5,52 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
-import { ann, bob, broken, CALLBACK, DAY, full, HOUR, kill, listen, MINUTE, numbers, position, refusal, response, SECOND, secretOf, turns, world } from './harness.ts';
+import {
+  ann,
+  bob,
+  broken,
+  CALLBACK,
+  DAY,
+  full,
+  HOUR,
+  kill,
+  listen,
+  MINUTE,
+  numbers,
+  position,
+  refusal,
+  response,
+  SECOND,
+  secretOf,
+  turns,
+  world,
+} from './harness.ts';
 
 /** A gate that stays shut until it is opened. */
 function gate() {
   let open = (): void => undefined;
-  const opened = new Promise<void>((resolve) => { open = resolve; });
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
   return { open: () => open(), opened };
 }
 
 const tmp = () => {
   const directory = mkdtempSync(join(tmpdir(), 'triggers-engine-'));
-  return { path: join(directory, 'store.db'), remove: () => rmSync(directory, { recursive: true, force: true }) };
+  return {
+    path: join(directory, 'store.db'),
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  };
 };
 
 describe('a commit that fails', () => {
   test('[log-durable-number log-durable-accept] tells nobody of anything that was in it', async () => {
     const w = await world();
-    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+      callback: CALLBACK,
+    });
     const stream = listen(w.engine, ann, { subscriptionId });
     await turns();
     w.meddled.refuse = () => broken();
@@ -35,34 +63,66 @@ describe('a commit that fails', () => {
     await w.emitAll(2, 3);
     await turns();
     // The number that was lost with the commit is given to the next event, and to nobody before.
-    assert.deepEqual(w.endpoints.requests.flatMap(({ delivery }) => delivery.events.map((event) => [event.sequence, event.eventId])), [[1, 'e2'], [2, 'e3']]);
+    assert.deepEqual(
+      w.endpoints.requests.flatMap(({ delivery }) =>
+        delivery.events.map((event) => [event.sequence, event.eventId]),
+      ),
+      [
+        [1, 'e2'],
+        [2, 'e3'],
+      ],
+    );
     assert.deepEqual(stream.deliveries.flatMap(numbers), [1, 2]);
-    const pulled = (await w.engine.pull(ann, { subscriptionId, after: position(epoch, 0) })) as Delivery;
-    assert.deepEqual(pulled.events.map(({ eventId }) => eventId), ['e2', 'e3']);
+    const pulled = (await w.engine.pull(ann, {
+      subscriptionId,
+      after: position(epoch, 0),
+    })) as Delivery;
+    assert.deepEqual(
+      pulled.events.map(({ eventId }) => eventId),
+      ['e2', 'e3'],
+    );
     await w.close();
   });
 
   test('[log-all-matching upd-select] takes back what it had changed of who follows what', async () => {
     const w = await world();
-    const red = await w.engine.subscribe(ann, { key: 'red', select: [{ name: 'tick', arguments: { topic: 'red' } }] });
+    const red = await w.engine.subscribe(ann, {
+      key: 'red',
+      select: [{ name: 'tick', arguments: { topic: 'red' } }],
+    });
     const leaver = await w.engine.subscribe(ann, { key: 'leaver', select: [{ name: 'tick' }] });
     w.meddled.refuse = () => broken();
     const calls = await Promise.allSettled([
-      w.engine.update(ann, { subscriptionId: red.subscriptionId, select: [{ name: 'tick', arguments: { topic: 'blue' } }] }),
+      w.engine.update(ann, {
+        subscriptionId: red.subscriptionId,
+        select: [{ name: 'tick', arguments: { topic: 'blue' } }],
+      }),
       w.engine.unsubscribe(ann, { subscriptionId: leaver.subscriptionId }),
       w.engine.subscribe(bob, { key: 'never', select: [{ name: 'tick' }] }),
     ]);
-    assert.deepEqual(calls.map(({ status }) => status), ['rejected', 'rejected', 'rejected']);
+    assert.deepEqual(
+      calls.map(({ status }) => status),
+      ['rejected', 'rejected', 'rejected'],
+    );
     w.meddled.refuse = () => null;
     await w.pass(2 * SECOND);
     await w.emit(1, { topic: 'red' });
     await w.engine.settled();
     for (const { subscriptionId } of [red, leaver]) {
-      assert.deepEqual(numbers((await w.engine.pull(ann, { subscriptionId })) as Delivery), [1], 'the event is in the log of who still follows it');
+      assert.deepEqual(
+        numbers((await w.engine.pull(ann, { subscriptionId })) as Delivery),
+        [1],
+        'the event is in the log of who still follows it',
+      );
     }
     // The third leaves nothing behind that would slow down every event from now on.
-    const accepting = w.meddled.commits.find((writes) => writes.some(({ type }) => type === 'event'));
-    assert.equal(accepting?.some(({ type }) => type === 'checkpoint'), true);
+    const accepting = w.meddled.commits.find((writes) =>
+      writes.some(({ type }) => type === 'event'),
+    );
+    assert.equal(
+      accepting?.some(({ type }) => type === 'checkpoint'),
+      true,
+    );
     assert.equal((await w.engine.subscriptions(bob, {})).subscriptions.length, 0);
     await w.close();
   });
@@ -70,9 +130,13 @@ describe('a commit that fails', () => {
   test('[log-all-matching log-no-silent-loss] in the middle of numbering leaves no event out', async () => {
     const w = await world({ numberingChunk: 2 });
     const subscriptions = [];
-    for (let n = 0; n < 7; n += 1) subscriptions.push(await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }] }));
+    for (let n = 0; n < 7; n += 1)
+      subscriptions.push(
+        await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }] }),
+      );
     let chunks = 0;
-    w.meddled.refuse = (writes) => (writes.some(({ type }) => type === 'entry') && (chunks += 1) % 3 === 2 ? broken() : null);
+    w.meddled.refuse = (writes) =>
+      writes.some(({ type }) => type === 'entry') && (chunks += 1) % 3 === 2 ? broken() : null;
     await Promise.all([1, 2, 3].map((n) => w.emit(n)));
     for (let second = 0; second < 60; second += 1) await w.pass(SECOND);
     w.meddled.refuse = () => null;
@@ -81,7 +145,14 @@ describe('a commit that fails', () => {
     assert.ok(chunks > 6);
     for (const { subscriptionId } of subscriptions) {
       const { events } = (await w.engine.pull(ann, { subscriptionId })) as Delivery;
-      assert.deepEqual(events.map(({ sequence, eventId }) => [sequence, eventId]), [[1, 'e1'], [2, 'e2'], [3, 'e3']]);
+      assert.deepEqual(
+        events.map(({ sequence, eventId }) => [sequence, eventId]),
+        [
+          [1, 'e1'],
+          [2, 'e2'],
+          [3, 'e3'],
+        ],
+      );
     }
     await w.close();
   });
@@ -116,7 +187,12 @@ describe('a commit that fails', () => {
   test('[retry-restart] leaves no callback waiting for ever', async () => {
     const w = await world({ quotas: { loaded: 1 } });
     // Many more than stay in memory, so that their logs are read from the store.
-    for (let n = 0; n < 6; n += 1) await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }], callback: { ...CALLBACK, url: `https://hooks.example/${n}` } });
+    for (let n = 0; n < 6; n += 1)
+      await w.engine.subscribe(ann, {
+        key: `k${n}`,
+        select: [{ name: 'tick' }],
+        callback: { ...CALLBACK, url: `https://hooks.example/${n}` },
+      });
     await w.engine.subscribe(ann, { key: 'quiet', select: [{ name: 'tick' }] });
     let count = 0;
     w.meddled.refuse = () => ((count += 1) % 3 === 0 ? broken() : null);
@@ -127,7 +203,8 @@ describe('a commit that fails', () => {
     w.meddled.refuse = () => null;
     await w.pass(2 * MINUTE);
     const { subscriptions } = await w.engine.subscriptions(ann, {});
-    for (const { acked, head, callback } of subscriptions) if (callback !== undefined) assert.equal(acked, head);
+    for (const { acked, head, callback } of subscriptions)
+      if (callback !== undefined) assert.equal(acked, head);
     assert.ok((subscriptions[0]?.head ?? 0) > 4);
     assert.equal((await w.engine.health()).attemptsInFlight, 0);
     await w.close();
@@ -138,17 +215,26 @@ describe('a commit that fails', () => {
     try {
       const first = await world({ path });
       await first.emit(1);
-      first.meddled.refuse = (writes) => (writes.some(({ type }) => type === 'event') ? full() : null);
+      first.meddled.refuse = (writes) =>
+        writes.some(({ type }) => type === 'event') ? full() : null;
       for (let n = 2; n < 6; n += 1) {
         await assert.rejects(first.emit(n), { code: 'store_full' });
         await first.pass(1100);
       }
-      const { subscriptionId } = await first.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+      const { subscriptionId } = await first.engine.subscribe(ann, {
+        key: 'k',
+        select: [{ name: 'tick' }],
+      });
       await kill(first);
       const second = await world({ path, clock: first.clock });
       await second.emit(6);
       await second.engine.settled();
-      assert.deepEqual(((await second.engine.pull(ann, { subscriptionId })) as Delivery).events.map(({ eventId }) => eventId), ['e6']);
+      assert.deepEqual(
+        ((await second.engine.pull(ann, { subscriptionId })) as Delivery).events.map(
+          ({ eventId }) => eventId,
+        ),
+        ['e6'],
+      );
       await second.close();
     } finally {
       remove();
@@ -157,7 +243,10 @@ describe('a commit that fails', () => {
 
   test('keeps a stream open, which goes on when the store does', async () => {
     const w = await world();
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+    });
     await w.emitAll(1, 2);
     w.meddled.refuse = () => broken();
     const stream = listen(w.engine, ann, { subscriptionId });
@@ -186,12 +275,16 @@ describe('a commit that fails', () => {
 
 describe('a full store', () => {
   const eventsOnly = (w: Awaited<ReturnType<typeof world>>): void => {
-    w.meddled.refuse = (writes) => (writes.some(({ type }) => type === 'event' || type === 'create') ? full() : null);
+    w.meddled.refuse = (writes) =>
+      writes.some(({ type }) => type === 'event' || type === 'create') ? full() : null;
   };
 
   test('[lim-drain-works lim-refuse-upstream] refuses events and still acknowledges, pulls and unsubscribes, in the very same turn', async () => {
     const w = await world();
-    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+    });
     const other = await w.engine.subscribe(ann, { key: 'other', select: [{ name: 'tick' }] });
     await w.emitAll(1, 3);
     await w.engine.pull(ann, { subscriptionId });
@@ -203,8 +296,11 @@ describe('a full store', () => {
       w.engine.pull(ann, { subscriptionId }),
     ]);
     assert.equal(emitted?.status, 'rejected');
-    assert.deepEqual([acked, ended, pulled].map((one) => one?.status), ['fulfilled', 'fulfilled', 'fulfilled']);
-    assert.equal((await w.engine.get(ann, { subscriptionId }) as { acked: number }).acked, 2);
+    assert.deepEqual(
+      [acked, ended, pulled].map((one) => one?.status),
+      ['fulfilled', 'fulfilled', 'fulfilled'],
+    );
+    assert.equal(((await w.engine.get(ann, { subscriptionId })) as { acked: number }).acked, 2);
     await w.close();
   });
 
@@ -231,21 +327,49 @@ describe('a full store', () => {
   test('[lim-refuse-upstream] of the real kind accepts again when retention has made room', async () => {
     const { path, remove } = tmp();
     try {
-      const w = await world({ path, maxBytes: 1024 * 1024, triggers: [{ type: { name: 'tick', description: 'x', inputSchema: { type: 'object' }, payloadSchema: { type: 'object' }, retention: { maxAgeMs: MINUTE, maxEvents: 5000 } } }] });
-      const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], ttlMs: 30 * DAY });
+      const w = await world({
+        path,
+        maxBytes: 1024 * 1024,
+        triggers: [
+          {
+            type: {
+              name: 'tick',
+              description: 'x',
+              inputSchema: { type: 'object' },
+              payloadSchema: { type: 'object' },
+              retention: { maxAgeMs: MINUTE, maxEvents: 5000 },
+            },
+          },
+        ],
+      });
+      const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+        key: 'k',
+        select: [{ name: 'tick' }],
+        ttlMs: 30 * DAY,
+      });
       let accepted = 0;
       let refused: unknown;
       for (; refused === undefined && accepted < 2000; accepted += refused === undefined ? 1 : 0) {
-        await w.engine.emit({ name: 'tick', data: { text: 'x'.repeat(4000) } }).catch((cause: unknown) => { refused = cause; });
+        await w.engine
+          .emit({ name: 'tick', data: { text: 'x'.repeat(4000) } })
+          .catch((cause: unknown) => {
+            refused = cause;
+          });
       }
       assert.equal((refused as { code?: string }).code, 'store_full');
       const pulled = (await w.engine.pull(ann, { subscriptionId, maxEvents: 1000 })) as Delivery;
-      await w.engine.ack(ann, { subscriptionId, position: position(epoch, pulled.events.at(-1)!.sequence) });
+      await w.engine.ack(ann, {
+        subscriptionId,
+        position: position(epoch, pulled.events.at(-1)!.sequence),
+      });
       // Unacknowledged or not, retention trims by age; housekeeping then forgets the events.
       w.clock.jump(8 * DAY);
       await w.pass(5 * MINUTE);
       await w.emit(1);
-      const { head, oldest } = (await w.engine.get(ann, { subscriptionId })) as { head: number; oldest: number };
+      const { head, oldest } = (await w.engine.get(ann, { subscriptionId })) as {
+        head: number;
+        oldest: number;
+      };
       assert.deepEqual([head, oldest], [accepted + 1, accepted + 1]);
       await w.close();
     } finally {
@@ -271,7 +395,11 @@ describe('two calls at once', () => {
 
   test('[subs-race] equal subscribes make one subscription', async () => {
     const w = await world();
-    const all = await Promise.all(Array.from({ length: 8 }, () => w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK })));
+    const all = await Promise.all(
+      Array.from({ length: 8 }, () =>
+        w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK }),
+      ),
+    );
     assert.equal(new Set(all.map(({ subscriptionId }) => subscriptionId)).size, 1);
     assert.deepEqual(all.map(({ created }) => created).filter(Boolean).length, 1);
     assert.equal(w.endpoints.challenges.length, 1);
@@ -280,22 +408,42 @@ describe('two calls at once', () => {
 
   test('[subs-quota lim-quota-named] many subscribes together do not pass the quota', async () => {
     const w = await world({ quotas: { subscriptionsPerPrincipal: 3 } });
-    const calls = await Promise.allSettled(Array.from({ length: 9 }, (_, n) => w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }] })));
+    const calls = await Promise.allSettled(
+      Array.from({ length: 9 }, (_, n) =>
+        w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }] }),
+      ),
+    );
     assert.equal(calls.filter(({ status }) => status === 'fulfilled').length, 3);
-    assert.deepEqual((await refusal(w.engine.subscribe(ann, { key: 'more', select: [{ name: 'tick' }] }))).data, { limit: 'subscriptions', max: 3 });
-    assert.equal((await w.engine.subscribe(bob, { key: 'k', select: [{ name: 'tick' }] })).created, true, 'another principal has a quota of its own');
+    assert.deepEqual(
+      (await refusal(w.engine.subscribe(ann, { key: 'more', select: [{ name: 'tick' }] }))).data,
+      { limit: 'subscriptions', max: 3 },
+    );
+    assert.equal(
+      (await w.engine.subscribe(bob, { key: 'k', select: [{ name: 'tick' }] })).created,
+      true,
+      'another principal has a quota of its own',
+    );
     await w.close();
   });
 
   test('[upd-if-match upd-writers] of two updates that know the same etag one wins', async () => {
     const w = await world();
-    const { subscriptionId, etag } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    const { subscriptionId, etag } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+    });
     const calls = await Promise.allSettled([
       w.engine.update(ann, { subscriptionId, ifMatch: etag, paused: true }),
       w.engine.update(ann, { subscriptionId, ifMatch: etag, onFailure: 'skip' }),
     ]);
-    assert.deepEqual(calls.map(({ status }) => status), ['fulfilled', 'rejected']);
-    const now = (await w.engine.get(ann, { subscriptionId })) as { status: string; onFailure: string };
+    assert.deepEqual(
+      calls.map(({ status }) => status),
+      ['fulfilled', 'rejected'],
+    );
+    const now = (await w.engine.get(ann, { subscriptionId })) as {
+      status: string;
+      onFailure: string;
+    };
     assert.deepEqual([now.status, now.onFailure], ['paused', 'suspend']);
     await w.close();
   });
@@ -303,29 +451,53 @@ describe('two calls at once', () => {
   test('[upd-select log-all-matching] an update of what is followed decides about later events only, however far numbering is behind', async () => {
     const w = await world({ numberingChunk: 1 });
     const subscriptions = [];
-    for (let n = 0; n < 4; n += 1) subscriptions.push(await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick', arguments: { topic: 'red' } }] }));
+    for (let n = 0; n < 4; n += 1)
+      subscriptions.push(
+        await w.engine.subscribe(ann, {
+          key: `k${n}`,
+          select: [{ name: 'tick', arguments: { topic: 'red' } }],
+        }),
+      );
     const { subscriptionId } = subscriptions.at(-1)!;
     // Accepted, and its numbering is stopped before the last log.
     const stopped = gate();
-    w.meddled.before = (writes) => (writes.some((write) => write.type === 'entry' && write.row === 2) ? stopped.opened : undefined);
+    w.meddled.before = (writes) =>
+      writes.some((write) => write.type === 'entry' && write.row === 2)
+        ? stopped.opened
+        : undefined;
     await w.emit(1, { topic: 'red' });
     await turns();
-    const updated = w.engine.update(ann, { subscriptionId, select: [{ name: 'tick', arguments: { topic: 'blue' } }] });
+    const updated = w.engine.update(ann, {
+      subscriptionId,
+      select: [{ name: 'tick', arguments: { topic: 'blue' } }],
+    });
     await turns();
     stopped.open();
     await updated;
     await w.emit(2, { topic: 'red' });
     await w.emit(3, { topic: 'blue' });
     await w.engine.settled();
-    assert.deepEqual(((await w.engine.pull(ann, { subscriptionId })) as Delivery).events.map(({ eventId }) => eventId), ['e1', 'e3']);
+    assert.deepEqual(
+      ((await w.engine.pull(ann, { subscriptionId })) as Delivery).events.map(
+        ({ eventId }) => eventId,
+      ),
+      ['e1', 'e3'],
+    );
     await w.close();
   });
 
   test('[type-removed] a trigger type that goes away while a callback is being verified', async () => {
     const w = await world();
     const proved = gate();
-    w.endpoints.prove = async (request) => { await proved.opened; return response(200, w.endpoints.proof(request)); };
-    const call = w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+    w.endpoints.prove = async (request) => {
+      await proved.opened;
+      return response(200, w.endpoints.proof(request));
+    };
+    const call = w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+      callback: CALLBACK,
+    });
     await turns();
     await w.engine.remove('tick');
     proved.open();
@@ -350,7 +522,10 @@ describe('two calls at once', () => {
     };
     const renewal = w.engine.subscribe(ann, params);
     await turns();
-    const { etag } = await w.engine.update(ann, { subscriptionId, callback: { ...CALLBACK, url: 'https://elsewhere.example/in' } });
+    const { etag } = await w.engine.update(ann, {
+      subscriptionId,
+      callback: { ...CALLBACK, url: 'https://elsewhere.example/in' },
+    });
     proved.open();
     assert.deepEqual((await refusal(renewal)).data, { kind: 'key', subscriptionId, etag });
     await w.close();
@@ -358,11 +533,18 @@ describe('two calls at once', () => {
 
   test('[upd-detach cb-one-lease] the same callback removed and put back waits for the request that is still on its way', async () => {
     const w = await world();
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+      callback: CALLBACK,
+    });
     const answer = gate();
     let first = true;
     w.endpoints.answer = async ({ delivery }) => {
-      if (first) { first = false; await answer.opened; }
+      if (first) {
+        first = false;
+        await answer.opened;
+      }
       return response(200, { ack: delivery.events.at(-1)!.sequence });
     };
     await w.emit(1);
@@ -381,8 +563,15 @@ describe('two calls at once', () => {
 describe('an event that becomes a gap', () => {
   test('[gap-final] while a drain has it in its hands is not sent by it any more', async () => {
     const w = await world();
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
-    await w.engine.subscribe(ann, { key: 'called', select: [{ name: 'tick' }], callback: CALLBACK });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+    });
+    await w.engine.subscribe(ann, {
+      key: 'called',
+      select: [{ name: 'tick' }],
+      callback: CALLBACK,
+    });
     const stream = listen(w.engine, ann, { subscriptionId });
     await turns();
     // The commits that record what is sent: the claim comes with the event, the stream's after it.
@@ -402,8 +591,14 @@ describe('an event that becomes a gap', () => {
     await turns();
     assert.ok(held > 0);
     const gaps = [{ from: 1, to: 1, reason: 'redacted' }];
-    assert.deepEqual(w.endpoints.requests.map(({ delivery }) => [numbers(delivery), delivery.gaps]), [[[], gaps]]);
-    assert.deepEqual(stream.deliveries.flatMap((delivery) => delivery.gaps ?? []), gaps);
+    assert.deepEqual(
+      w.endpoints.requests.map(({ delivery }) => [numbers(delivery), delivery.gaps]),
+      [[[], gaps]],
+    );
+    assert.deepEqual(
+      stream.deliveries.flatMap((delivery) => delivery.gaps ?? []),
+      gaps,
+    );
     assert.deepEqual(stream.deliveries.flatMap(numbers), []);
     await w.close();
   });
@@ -412,9 +607,16 @@ describe('an event that becomes a gap', () => {
 describe('many callbacks', () => {
   test('[retry-success] a busy few do not keep the others from their turn', async () => {
     const w = await world({ quotas: { attempts: 1 }, batchEvents: 1 });
-    for (const key of ['a', 'b', 'c', 'd']) await w.engine.subscribe(ann, { key, select: [{ name: 'tick' }], callback: { ...CALLBACK, url: `https://hooks.example/${key}` } });
+    for (const key of ['a', 'b', 'c', 'd'])
+      await w.engine.subscribe(ann, {
+        key,
+        select: [{ name: 'tick' }],
+        callback: { ...CALLBACK, url: `https://hooks.example/${key}` },
+      });
     w.endpoints.answer = async ({ delivery }) => {
-      await new Promise<void>((resolve) => { w.clock.after(100, resolve); });
+      await new Promise<void>((resolve) => {
+        w.clock.after(100, resolve);
+      });
       return response(200, { ack: delivery.events.at(-1)!.sequence });
     };
     await w.emitAll(1, 20);
@@ -430,7 +632,12 @@ describe('many callbacks', () => {
     const { path, remove } = tmp();
     try {
       const first = await world({ path });
-      for (let n = 0; n < 12; n += 1) await first.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }], callback: { ...CALLBACK, url: `https://hooks.example/${n}` } });
+      for (let n = 0; n < 12; n += 1)
+        await first.engine.subscribe(ann, {
+          key: `k${n}`,
+          select: [{ name: 'tick' }],
+          callback: { ...CALLBACK, url: `https://hooks.example/${n}` },
+        });
       first.endpoints.answer = () => new Promise(() => undefined);
       await first.emitAll(1, 1);
       await kill(first);
@@ -439,7 +646,9 @@ describe('many callbacks', () => {
       let most = 0;
       second.endpoints.answer = async ({ delivery }) => {
         most = Math.max(most, (open += 1));
-        await new Promise<void>((resolve) => { second.clock.after(50, resolve); });
+        await new Promise<void>((resolve) => {
+          second.clock.after(50, resolve);
+        });
         open -= 1;
         return response(200, { ack: delivery.events.at(-1)!.sequence });
       };
@@ -456,9 +665,18 @@ describe('many callbacks', () => {
 
   test('[cbv-daily] a slow verification does not hold up what is due for others', async () => {
     const w = await world({ ttl: { allowNoExpiry: true } });
-    await w.engine.subscribe(ann, { key: 'forever', select: [{ name: 'tock' }], callback: { ...CALLBACK, url: 'https://slow.example/in' }, ttlMs: null });
+    await w.engine.subscribe(ann, {
+      key: 'forever',
+      select: [{ name: 'tock' }],
+      callback: { ...CALLBACK, url: 'https://slow.example/in' },
+      ttlMs: null,
+    });
     await w.pass(23 * 60 * MINUTE);
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'mortal', select: [{ name: 'tick' }], ttlMs: 60 * MINUTE + 2 * SECOND });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'mortal',
+      select: [{ name: 'tick' }],
+      ttlMs: 60 * MINUTE + 2 * SECOND,
+    });
     w.endpoints.prove = () => new Promise(() => undefined);
     await w.pass(60 * MINUTE + 5 * SECOND);
     assert.equal(w.endpoints.challenges.length, 2, 'the first is being asked again');
@@ -468,21 +686,43 @@ describe('many callbacks', () => {
 
   test('[cbv-rate cbv-daily] that we ask a host too often suspends nobody', async () => {
     const w = await world({ ttl: { allowNoExpiry: true } });
-    for (const key of ['a', 'b', 'c', 'd', 'e']) await w.engine.subscribe(ann, { key, select: [{ name: 'tick' }], callback: { ...CALLBACK, url: `https://shared.example/${key}` }, ttlMs: null });
-    w.endpoints.prove = (request) => (/[abc]$/.test(request.url) ? response(404) : response(200, w.endpoints.proof(request)));
+    for (const key of ['a', 'b', 'c', 'd', 'e'])
+      await w.engine.subscribe(ann, {
+        key,
+        select: [{ name: 'tick' }],
+        callback: { ...CALLBACK, url: `https://shared.example/${key}` },
+        ttlMs: null,
+      });
+    w.endpoints.prove = (request) =>
+      /[abc]$/.test(request.url) ? response(404) : response(200, w.endpoints.proof(request));
     await w.pass(DAY + 10 * MINUTE);
     const { subscriptions } = await w.engine.subscriptions(ann, {});
-    assert.deepEqual(subscriptions.map(({ key, status }) => [key, status]), [['a', 'suspended'], ['b', 'suspended'], ['c', 'suspended'], ['d', 'active'], ['e', 'active']]);
+    assert.deepEqual(
+      subscriptions.map(({ key, status }) => [key, status]),
+      [
+        ['a', 'suspended'],
+        ['b', 'suspended'],
+        ['c', 'suspended'],
+        ['d', 'active'],
+        ['e', 'active'],
+      ],
+    );
     await w.close();
   });
 
   test('a subscription whose row cannot be read holds up no other', async () => {
     const w = await world();
     await w.engine.subscribe(ann, { key: 'bad', select: [{ name: 'tock' }], ttlMs: DAY });
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'good', select: [{ name: 'tick' }], ttlMs: 2 * HOUR });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'good',
+      select: [{ name: 'tick' }],
+      ttlMs: 2 * HOUR,
+    });
     await w.emit(1, {}, 'tock');
     // Retention looks at the first an hour later, and cannot.
-    w.meddled.asked = (question) => { if (question === 'agedOut') throw broken(); };
+    w.meddled.asked = (question) => {
+      if (question === 'agedOut') throw broken();
+    };
     await w.pass(2 * HOUR + MINUTE);
     assert.equal((await w.inner.tombstone(subscriptionId))?.reason, 'expired');
     await w.close();
@@ -492,12 +732,16 @@ describe('many callbacks', () => {
 describe('the end of a subscription', () => {
   test('[end-stream end-last] reaches a stream that looks while the end is being written', async () => {
     const w = await world();
-    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+    });
     await w.emitAll(1, 2);
     const stream = listen(w.engine, ann, { subscriptionId });
     await turns();
     const written = gate();
-    w.meddled.before = (writes) => (writes.some(({ type }) => type === 'end') ? written.opened : undefined);
+    w.meddled.before = (writes) =>
+      writes.some(({ type }) => type === 'end') ? written.opened : undefined;
     const ended = w.engine.terminate({ principal: 'ann' }, 'revoked');
     await turns();
     // The heartbeat wakes it in the meantime.
@@ -512,35 +756,55 @@ describe('the end of a subscription', () => {
 
   test('[end-pull] answers a waiting pull at once', async () => {
     const w = await world();
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+    });
     const pulled = w.engine.pull(ann, { subscriptionId, waitMs: 20_000 });
     await turns();
     await w.engine.terminate({ principal: 'ann', subscriptionId }, 'revoked');
     const answer = (await pulled) as Delivery & { hasMore: boolean };
-    assert.deepEqual([answer.terminated, answer.events, answer.hasMore], [{ reason: 'revoked' }, [], false]);
+    assert.deepEqual(
+      [answer.terminated, answer.events, answer.hasMore],
+      [{ reason: 'revoked' }, [], false],
+    );
     await w.close();
   });
 
   test('[end-callback] is told to the callback once, unless the client ended it', async () => {
     const w = await world();
-    const one = await w.engine.subscribe(ann, { key: 'one', select: [{ name: 'tick' }], callback: CALLBACK });
+    const one = await w.engine.subscribe(ann, {
+      key: 'one',
+      select: [{ name: 'tick' }],
+      callback: CALLBACK,
+    });
     await w.engine.subscribe(ann, { key: 'two', select: [{ name: 'tick' }], callback: CALLBACK });
     await w.engine.unsubscribe(ann, { subscriptionId: one.subscriptionId });
     await turns();
     assert.equal(w.endpoints.requests.length, 0);
     await w.engine.terminate({ principal: 'ann' }, 'revoked');
     await turns();
-    assert.deepEqual(w.endpoints.requests.map(({ delivery }) => [delivery.key, delivery.terminated?.reason]), [['two', 'revoked']]);
+    assert.deepEqual(
+      w.endpoints.requests.map(({ delivery }) => [delivery.key, delivery.terminated?.reason]),
+      [['two', 'revoked']],
+    );
     await w.close();
   });
 });
 
 test('a secret that rotates twice within the window signs with the newest two', async () => {
   const w = await world();
-  const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
+  const { subscriptionId } = await w.engine.subscribe(ann, {
+    key: 'k',
+    select: [{ name: 'tick' }],
+    callback: CALLBACK,
+  });
   for (const fill of [2, 3]) {
     w.endpoints.prove = (request) => response(200, w.endpoints.proof(request, secretOf(fill)));
-    await w.engine.update(ann, { subscriptionId, callback: { ...CALLBACK, secret: secretOf(fill) } });
+    await w.engine.update(ann, {
+      subscriptionId,
+      callback: { ...CALLBACK, secret: secretOf(fill) },
+    });
   }
   await w.emit(1);
   await turns();

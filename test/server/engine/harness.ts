@@ -2,7 +2,14 @@
 import assert from 'node:assert/strict';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
 import { createEngine, type EngineOptions } from '../../../src/server/engine/engine.ts';
-import type { Egress, Log, OutboundRequest, OutboundResult, Store, Write } from '../../../src/server/engine/ports.ts';
+import type {
+  Egress,
+  Log,
+  OutboundRequest,
+  OutboundResult,
+  Store,
+  Write,
+} from '../../../src/server/engine/ports.ts';
 import type { Caller, DeclaredTrigger, Engine } from '../../../src/server/engine/verbs.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { manualClock, seededRandom, type ManualClock } from '../../../src/testing/index.ts';
@@ -17,19 +24,32 @@ export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 
-export const secretOf = (fill: number): string => `whsec_${Buffer.alloc(32, fill).toString('base64')}`;
+export const secretOf = (fill: number): string =>
+  `whsec_${Buffer.alloc(32, fill).toString('base64')}`;
 export const CALLBACK = { url: 'https://hooks.example/in', secret: secretOf(1) };
 
 export const tick: DeclaredTrigger = {
   type: {
     name: 'tick',
     description: 'Something ticked.',
-    inputSchema: { type: 'object', properties: { topic: { type: 'string' } }, additionalProperties: false },
+    inputSchema: {
+      type: 'object',
+      properties: { topic: { type: 'string' } },
+      additionalProperties: false,
+    },
     payloadSchema: { type: 'object', properties: { n: { type: 'integer' } } },
     history: { maxAgeMs: HOUR },
   },
 };
-export const tock: DeclaredTrigger = { type: { name: 'tock', description: 'Something tocked.', inputSchema: { type: 'object' }, payloadSchema: { type: 'object' }, retention: { maxAgeMs: HOUR, maxEvents: 10 } } };
+export const tock: DeclaredTrigger = {
+  type: {
+    name: 'tock',
+    description: 'Something tocked.',
+    inputSchema: { type: 'object' },
+    payloadSchema: { type: 'object' },
+    retention: { maxAgeMs: HOUR, maxEvents: 10 },
+  },
+};
 
 /** Lets everything that can go on without time passing go on. */
 export async function turns(count = 30): Promise<void> {
@@ -39,31 +59,57 @@ export async function turns(count = 30): Promise<void> {
 export type Arrived = OutboundRequest & { readonly delivery: Delivery; readonly at: number };
 type Answer = OutboundResult | Promise<OutboundResult>;
 
-export const response = (status: number, body: unknown = null, retryAfter: string | null = null): OutboundResult => ({
-  kind: 'response', status, contentType: 'application/json', retryAfter,
-  body: body === null ? new Uint8Array() : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
+export const response = (
+  status: number,
+  body: unknown = null,
+  retryAfter: string | null = null,
+): OutboundResult => ({
+  kind: 'response',
+  status,
+  contentType: 'application/json',
+  retryAfter,
+  body:
+    body === null
+      ? new Uint8Array()
+      : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
 });
-export const failed = (category: 'timeout' | 'connection_refused' | 'tls_error'): OutboundResult => ({ kind: 'failure', category, cause: new Error(category) });
+export const failed = (
+  category: 'timeout' | 'connection_refused' | 'tls_error',
+): OutboundResult => ({ kind: 'failure', category, cause: new Error(category) });
 
-export const lastOf = ({ after, events, gaps = [] }: Pick<Delivery, 'after' | 'events' | 'gaps'>): number => Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
-export const numbers = ({ events }: Pick<Delivery, 'events'>): number[] => events.map(({ sequence }) => sequence);
+export const lastOf = ({
+  after,
+  events,
+  gaps = [],
+}: Pick<Delivery, 'after' | 'events' | 'gaps'>): number =>
+  Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
+export const numbers = ({ events }: Pick<Delivery, 'events'>): number[] =>
+  events.map(({ sequence }) => sequence);
 
 /** All endpoints. They prove consent and acknowledge everything, unless told otherwise. */
 export class Endpoints implements Egress {
   readonly requests: Arrived[] = [];
   readonly challenges: Arrived[] = [];
-  answer: (request: Arrived) => Answer = (request) => response(200, { ack: lastOf(request.delivery) });
+  answer: (request: Arrived) => Answer = (request) =>
+    response(200, { ack: lastOf(request.delivery) });
   prove: (request: Arrived) => Answer = (request) => response(200, this.proof(request));
   readonly #clock: ManualClock;
   closed = false;
 
-  constructor(clock: ManualClock) { this.#clock = clock; }
-
-  proof({ delivery }: Arrived, secret: string = CALLBACK.secret) {
-    return { challenge: delivery.challenge, proof: challengeProof(Secret.parse(secret), delivery.challenge!) };
+  constructor(clock: ManualClock) {
+    this.#clock = clock;
   }
 
-  judge(url: string): string { return url; }
+  proof({ delivery }: Arrived, secret: string = CALLBACK.secret) {
+    return {
+      challenge: delivery.challenge,
+      proof: challengeProof(Secret.parse(secret), delivery.challenge!),
+    };
+  }
+
+  judge(url: string): string {
+    return url;
+  }
 
   async post(request: OutboundRequest): Promise<OutboundResult> {
     const { params } = JSON.parse(Buffer.from(request.body).toString()) as { params: Delivery };
@@ -76,10 +122,14 @@ export class Endpoints implements Egress {
     return this.answer(arrived);
   }
 
-  async close(): Promise<void> { this.closed = true; }
+  async close(): Promise<void> {
+    this.closed = true;
+  }
 
   /** Numbers received, delivery by delivery. */
-  get numbers(): number[][] { return this.requests.map(({ delivery }) => numbers(delivery)); }
+  get numbers(): number[][] {
+    return this.requests.map(({ delivery }) => numbers(delivery));
+  }
 }
 
 /** The store, with places to interfere. */
@@ -102,7 +152,8 @@ export class Meddled {
     this.store = new Proxy(inner, {
       get: (target, name) => {
         const value: unknown = Reflect.get(target, name);
-        if (typeof value !== 'function' || name === 'index') return typeof value === 'function' ? value.bind(target) : value;
+        if (typeof value !== 'function' || name === 'index')
+          return typeof value === 'function' ? value.bind(target) : value;
         if (name === 'commit') {
           return async (writes: readonly Write[]) => {
             if (this.dead) return forever;
@@ -119,7 +170,10 @@ export class Meddled {
         return async (...args: unknown[]) => {
           if (this.dead) return forever;
           await this.asked(String(name));
-          const answer: unknown = await (value as (...all: unknown[]) => unknown).apply(target, args);
+          const answer: unknown = await (value as (...all: unknown[]) => unknown).apply(
+            target,
+            args,
+          );
           return this.dead ? forever : answer;
         };
       },
@@ -155,18 +209,47 @@ export type WorldOptions = Partial<EngineOptions> & {
 
 const KEY = Buffer.alloc(32, 9);
 
-export async function world({ path = ':memory:', clock = manualClock(), seed = 1, maxBytes, ...options }: WorldOptions = {}): Promise<World> {
+export async function world({
+  path = ':memory:',
+  clock = manualClock(),
+  seed = 1,
+  maxBytes,
+  ...options
+}: WorldOptions = {}): Promise<World> {
   const endpoints = new Endpoints(clock);
   const inner = sqliteStore({ path, key: KEY, ...(maxBytes === undefined ? {} : { maxBytes }) });
   const meddled = new Meddled(inner);
   const logged: World['logged'] = [];
-  const keep = (level: string) => (fields: object, message: string): void => void logged.push({ level, fields, message });
-  const log: Log = { debug: keep('debug'), info: keep('info'), warn: keep('warn'), error: keep('error') };
-  const engine = createEngine({ store: meddled.store, egress: endpoints, triggers: [tick, tock], clock, random: seededRandom(seed), log, ...options });
+  const keep =
+    (level: string) =>
+    (fields: object, message: string): void =>
+      void logged.push({ level, fields, message });
+  const log: Log = {
+    debug: keep('debug'),
+    info: keep('info'),
+    warn: keep('warn'),
+    error: keep('error'),
+  };
+  const engine = createEngine({
+    store: meddled.store,
+    egress: endpoints,
+    triggers: [tick, tock],
+    clock,
+    random: seededRandom(seed),
+    log,
+    ...options,
+  });
   await engine.start();
-  const emit: World['emit'] = (n, data = {}, name = 'tick') => engine.emit({ name, eventId: `e${n}`, data: { n, ...data } });
+  const emit: World['emit'] = (n, data = {}, name = 'tick') =>
+    engine.emit({ name, eventId: `e${n}`, data: { n, ...data } });
   return {
-    clock, endpoints, meddled, engine, inner, logged, emit,
+    clock,
+    endpoints,
+    meddled,
+    engine,
+    inner,
+    logged,
+    emit,
     async emitAll(from, to, data) {
       await Promise.all(Array.from({ length: to - from + 1 }, (_, at) => emit(from + at, data)));
       await engine.settled();
@@ -201,8 +284,15 @@ export async function refusal(call: Promise<unknown>) {
   try {
     await call;
   } catch (cause) {
-    assert.ok(cause instanceof WireError, `expected a WireError, got ${cause instanceof Error ? cause.stack : String(cause)}`);
-    return cause.toErrorObject() as unknown as { code: number; message: string; data: Record<string, unknown> };
+    assert.ok(
+      cause instanceof WireError,
+      `expected a WireError, got ${cause instanceof Error ? cause.stack : String(cause)}`,
+    );
+    return cause.toErrorObject() as unknown as {
+      code: number;
+      message: string;
+      data: Record<string, unknown>;
+    };
   }
   return assert.fail('expected a refusal, got an answer');
 }
@@ -210,15 +300,25 @@ export async function refusal(call: Promise<unknown>) {
 export const position = (epoch: string, sequence: number) => ({ epoch, sequence });
 
 /** A stream and what came on it. */
-export function listen(engine: Engine, caller: Caller, params: Parameters<Engine['stream']>[1], send?: (delivery: Delivery) => Promise<void>) {
+export function listen(
+  engine: Engine,
+  caller: Caller,
+  params: Parameters<Engine['stream']>[1],
+  send?: (delivery: Delivery) => Promise<void>,
+) {
   const deliveries: Delivery[] = [];
   const abort = new AbortController();
-  const ended = engine.stream(caller, params, {
-    async send({ params: delivery }) {
-      deliveries.push(delivery as Delivery);
-      await send?.(delivery as Delivery);
+  const ended = engine.stream(
+    caller,
+    params,
+    {
+      async send({ params: delivery }) {
+        deliveries.push(delivery as Delivery);
+        await send?.(delivery as Delivery);
+      },
     },
-  }, abort.signal);
+    abort.signal,
+  );
   ended.catch(() => undefined);
   return { deliveries, abort, ended };
 }

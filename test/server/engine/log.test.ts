@@ -5,24 +5,53 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Delivery, Subscription } from '../../../spec-schema/draft/schema.ts';
-import { ann, CALLBACK, DAY, HOUR, kill, listen, MINUTE, numbers, position, response, tick, turns, world } from './harness.ts';
+import {
+  ann,
+  CALLBACK,
+  DAY,
+  HOUR,
+  kill,
+  listen,
+  MINUTE,
+  numbers,
+  position,
+  response,
+  tick,
+  turns,
+  world,
+} from './harness.ts';
 
 type Pulled = Delivery & { hasMore: boolean; nextPollMs: number };
 type W = Awaited<ReturnType<typeof world>>;
 const select = [{ name: 'tick' }];
-const pull = async (w: W, subscriptionId: string, more: object = {}) => (await w.engine.pull(ann, { subscriptionId, ...more })) as Pulled;
-const get = async (w: W, subscriptionId: string) => (await w.engine.get(ann, { subscriptionId })) as Subscription;
+const pull = async (w: W, subscriptionId: string, more: object = {}) =>
+  (await w.engine.pull(ann, { subscriptionId, ...more })) as Pulled;
+const get = async (w: W, subscriptionId: string) =>
+  (await w.engine.get(ann, { subscriptionId })) as Subscription;
 
 describe('accepting', () => {
   test('[log-once log-event-id] an event that comes twice is numbered once', async () => {
     const w = await world();
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }, { name: 'tock' }] });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }, { name: 'tock' }],
+    });
     const together = await Promise.all([w.emit(1), w.emit(1), w.emit(2)]);
-    assert.deepEqual(together.map(({ duplicate }) => duplicate), [false, true, false]);
+    assert.deepEqual(
+      together.map(({ duplicate }) => duplicate),
+      [false, true, false],
+    );
     await w.pass(2 * DAY);
     assert.equal((await w.emit(1, {}, 'tick')).duplicate, true);
-    assert.equal((await w.emit(1, {}, 'tock')).duplicate, false, 'another type has names of its own');
-    const random = await Promise.all([w.engine.emit({ name: 'tick', data: {} }), w.engine.emit({ name: 'tick', data: {} })]);
+    assert.equal(
+      (await w.emit(1, {}, 'tock')).duplicate,
+      false,
+      'another type has names of its own',
+    );
+    const random = await Promise.all([
+      w.engine.emit({ name: 'tick', data: {} }),
+      w.engine.emit({ name: 'tick', data: {} }),
+    ]);
     assert.notEqual(random[0].eventId, random[1].eventId);
     await w.close();
     assert.ok(subscriptionId);
@@ -31,17 +60,32 @@ describe('accepting', () => {
   test('[type-payload-valid] what does not fit its type is refused', async () => {
     const w = await world();
     const cases: readonly [object, string][] = [
-      [{ name: 'nothing', data: {} }, 'trigger_unknown'], [{ name: 'tick', data: { n: 'one' } }, 'payload_invalid'], [{ name: 'tick', data: [] }, 'payload_invalid'],
-      [{ name: 'tick', data: {}, timestamp: 'yesterday' }, 'payload_invalid'], [{ name: 'tick', eventId: '\ud800', data: {} }, 'json_refused'],
+      [{ name: 'nothing', data: {} }, 'trigger_unknown'],
+      [{ name: 'tick', data: { n: 'one' } }, 'payload_invalid'],
+      [{ name: 'tick', data: [] }, 'payload_invalid'],
+      [{ name: 'tick', data: {}, timestamp: 'yesterday' }, 'payload_invalid'],
+      [{ name: 'tick', eventId: '\ud800', data: {} }, 'json_refused'],
     ];
-    for (const [event, code] of cases) await assert.rejects(w.engine.emit(event as Parameters<typeof w.engine.emit>[0]), { code });
+    for (const [event, code] of cases)
+      await assert.rejects(w.engine.emit(event as Parameters<typeof w.engine.emit>[0]), { code });
     assert.equal((await w.inner.stats()).events, 0);
     await w.close();
   });
 
   test('[sub-union log-contiguous log-accept-order log-all-matching] numbering goes by what each follows', async () => {
-    const w = await world({ triggers: [tick, { type: { ...tick.type, name: 'even' }, match: (_args, data: never) => (data as { n: number }).n % 2 === 0 }] });
-    const make = async (key: string, ...selections: { name: string; arguments?: Record<string, unknown> }[]) => (await w.engine.subscribe(ann, { key, select: selections })).subscriptionId;
+    const w = await world({
+      triggers: [
+        tick,
+        {
+          type: { ...tick.type, name: 'even' },
+          match: (_args, data: never) => (data as { n: number }).n % 2 === 0,
+        },
+      ],
+    });
+    const make = async (
+      key: string,
+      ...selections: { name: string; arguments?: Record<string, unknown> }[]
+    ) => (await w.engine.subscribe(ann, { key, select: selections })).subscriptionId;
     const all = await make('all', { name: 'tick' }, { name: 'tick', arguments: { topic: 'red' } });
     const red = await make('red', { name: 'tick', arguments: { topic: 'red' } });
     const even = await make('even', { name: 'even' });
@@ -49,7 +93,8 @@ describe('accepting', () => {
       await w.emit(n, { topic: n % 3 === 0 ? 'red' : 'blue' });
       await w.emit(n + 10, {}, 'even');
     }
-    const ids = async (id: string) => (await pull(w, id)).events.map(({ sequence, eventId }) => `${sequence} ${eventId}`);
+    const ids = async (id: string) =>
+      (await pull(w, id)).events.map(({ sequence, eventId }) => `${sequence} ${eventId}`);
     assert.deepEqual(await ids(all), ['1 e1', '2 e2', '3 e3', '4 e4', '5 e5', '6 e6']);
     assert.deepEqual(await ids(red), ['1 e3', '2 e6']);
     assert.deepEqual(await ids(even), ['1 e12', '2 e14', '3 e16']);
@@ -62,28 +107,52 @@ describe('many followers', () => {
     const w = await world({ quotas: { subscriptionsPerPrincipal: 20_000 } });
     const made: { subscriptionId: string }[] = [];
     for (let at = 0; at < 10_000; at += 500) {
-      made.push(...(await Promise.all(Array.from({ length: 500 }, (_, n) => w.engine.subscribe(ann, { key: `k${at + n}`, select })))));
+      made.push(
+        ...(await Promise.all(
+          Array.from({ length: 500 }, (_, n) =>
+            w.engine.subscribe(ann, { key: `k${at + n}`, select }),
+          ),
+        )),
+      );
     }
     const quick = await w.engine.subscribe(ann, { key: 'quick', select: [{ name: 'tock' }] });
     const order: string[] = [];
     const entries: number[] = [];
-    w.meddled.after = (writes) => { entries.push(writes.filter(({ type }) => type === 'entry').length); };
+    w.meddled.after = (writes) => {
+      entries.push(writes.filter(({ type }) => type === 'entry').length);
+    };
     const accepted = w.emit(1).then(() => order.push('accepted'));
     await accepted;
     const numbered = w.engine.settled().then(() => order.push('numbered everywhere'));
     const served = (async () => {
       await w.emit(2, {}, 'tock');
       order.push('another accepted');
-      await w.engine.ack(ann, { subscriptionId: quick.subscriptionId, position: position(quick.epoch, 0) });
+      await w.engine.ack(ann, {
+        subscriptionId: quick.subscriptionId,
+        position: position(quick.epoch, 0),
+      });
       order.push('acknowledged');
       assert.deepEqual(numbers(await pull(w, made[9_999]!.subscriptionId)), []);
       order.push('pulled');
     })();
     await Promise.all([numbered, served]);
-    assert.deepEqual(order, ['accepted', 'another accepted', 'acknowledged', 'pulled', 'numbered everywhere']);
+    assert.deepEqual(order, [
+      'accepted',
+      'another accepted',
+      'acknowledged',
+      'pulled',
+      'numbered everywhere',
+    ]);
     assert.ok(Math.max(...entries) <= 1024 + 1, 'no commit is longer than a chunk');
-    for (const at of [0, 1023, 1024, 9_999]) assert.deepEqual((await pull(w, made[at]!.subscriptionId)).events.map(({ eventId }) => eventId), ['e1']);
-    assert.deepEqual((await pull(w, quick.subscriptionId)).events.map(({ eventId }) => eventId), ['e2']);
+    for (const at of [0, 1023, 1024, 9_999])
+      assert.deepEqual(
+        (await pull(w, made[at]!.subscriptionId)).events.map(({ eventId }) => eventId),
+        ['e1'],
+      );
+    assert.deepEqual(
+      (await pull(w, quick.subscriptionId)).events.map(({ eventId }) => eventId),
+      ['e2'],
+    );
     await w.close();
   });
 
@@ -93,7 +162,8 @@ describe('many followers', () => {
       const path = join(directory, 'store.db');
       const first = await world({ path, numberingChunk: 2 });
       const made: { subscriptionId: string }[] = [];
-      for (let n = 0; n < 7; n += 1) made.push(await first.engine.subscribe(ann, { key: `k${n}`, select, ttlMs: DAY }));
+      for (let n = 0; n < 7; n += 1)
+        made.push(await first.engine.subscribe(ann, { key: `k${n}`, select, ttlMs: DAY }));
       let chunks = 0;
       let late: Promise<{ subscriptionId: string }> | null = null;
       first.meddled.after = (writes) => {
@@ -113,10 +183,21 @@ describe('many followers', () => {
       const second = await world({ path, clock: first.clock, seed: 2, numberingChunk: 2 });
       await second.emit(2);
       await second.engine.settled();
-      for (const { subscriptionId } of made.slice(0, 6)) assert.deepEqual((await pull(second, subscriptionId)).events.map(({ sequence, eventId }) => `${sequence} ${eventId}`), ['1 e1', '2 e2']);
+      for (const { subscriptionId } of made.slice(0, 6))
+        assert.deepEqual(
+          (await pull(second, subscriptionId)).events.map(
+            ({ sequence, eventId }) => `${sequence} ${eventId}`,
+          ),
+          ['1 e1', '2 e2'],
+        );
       const { subscriptions } = await second.engine.subscriptions(ann, {});
       const newcomer = subscriptions.find(({ key }) => key === 'late');
-      if (newcomer !== undefined) assert.deepEqual((await pull(second, newcomer.subscriptionId)).events.map(({ eventId }) => eventId), ['e2'], 'it came after the first');
+      if (newcomer !== undefined)
+        assert.deepEqual(
+          (await pull(second, newcomer.subscriptionId)).events.map(({ eventId }) => eventId),
+          ['e2'],
+          'it came after the first',
+        );
       assert.equal((await second.engine.health()).numberingLag, 0);
       await second.close();
     } finally {
@@ -138,16 +219,31 @@ describe('retention', () => {
     assert.equal(head, 130);
     assert.ok(oldest > 1 && head - oldest + 1 >= 50);
     const all = await pull(w, subscriptionId, { maxEvents: 1000 });
-    assert.deepEqual([all.after, all.gaps, numbers(all)], [0, [{ from: 1, to: oldest - 1, reason: 'retention' }], Array.from({ length: head - oldest + 1 }, (_, at) => oldest + at)]);
+    assert.deepEqual(
+      [all.after, all.gaps, numbers(all)],
+      [
+        0,
+        [{ from: 1, to: oldest - 1, reason: 'retention' }],
+        Array.from({ length: head - oldest + 1 }, (_, at) => oldest + at),
+      ],
+    );
     const rest = await pull(w, subscriptionId, { after: position(epoch, 5), maxEvents: 1 });
-    assert.deepEqual([rest.gaps, numbers(rest), rest.hasMore], [[{ from: 6, to: oldest - 1, reason: 'retention' }], [oldest], true]);
+    assert.deepEqual(
+      [rest.gaps, numbers(rest), rest.hasMore],
+      [[{ from: 6, to: oldest - 1, reason: 'retention' }], [oldest], true],
+    );
     await w.close();
   });
 
   test('[gap-retention-announced log-no-silent-loss] by age, under a callback that is down', async () => {
     const w = await world({ triggers: [small] });
     w.endpoints.answer = () => response(500);
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK, ttlMs: DAY });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+      ttlMs: DAY,
+    });
     await w.emitAll(1, 10);
     await w.pass(30 * MINUTE);
     await w.emitAll(11, 12);
@@ -156,7 +252,12 @@ describe('retention', () => {
     w.endpoints.requests.length = 0;
     w.endpoints.answer = ({ delivery }) => response(200, { ack: delivery.events.at(-1)?.sequence });
     await w.pass(6 * MINUTE);
-    assert.deepEqual(w.endpoints.requests.map(({ delivery }) => [delivery.after, delivery.gaps, numbers(delivery)]).at(-1), [0, [{ from: 1, to: 10, reason: 'retention' }], [11, 12]]);
+    assert.deepEqual(
+      w.endpoints.requests
+        .map(({ delivery }) => [delivery.after, delivery.gaps, numbers(delivery)])
+        .at(-1),
+      [0, [{ from: 1, to: 10, reason: 'retention' }], [11, 12]],
+    );
     await w.pass(2 * HOUR);
     const { oldest, head, acked } = await get(w, subscriptionId);
     assert.deepEqual([oldest, head, acked], [13, 12, 12], 'then nothing is held any more');
@@ -166,19 +267,30 @@ describe('retention', () => {
   test('[gap-too-large] an event beyond 240 KiB is a gap in every log', async () => {
     const w = await world();
     const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select });
-    const overhead = JSON.stringify({ eventId: 'e2', name: 'tick', timestamp: new Date(0).toISOString(), data: { n: 2, text: '' } }).length;
+    const overhead = JSON.stringify({
+      eventId: 'e2',
+      name: 'tick',
+      timestamp: new Date(0).toISOString(),
+      data: { n: 2, text: '' },
+    }).length;
     await w.emit(1, { text: 'x' });
     await w.emit(2, { text: 'x'.repeat(245_760 - overhead) });
     await w.emit(3, { text: 'x'.repeat(245_761 - overhead) });
     const pulled = await pull(w, subscriptionId);
-    assert.deepEqual([numbers(pulled), pulled.gaps, pulled.head], [[1, 2], [{ from: 3, to: 3, reason: 'too_large' }], 3]);
+    assert.deepEqual(
+      [numbers(pulled), pulled.gaps, pulled.head],
+      [[1, 2], [{ from: 3, to: 3, reason: 'too_large' }], 3],
+    );
     await w.close();
   });
 
   test('[gap-same-everywhere end-revoked gap-final] a redacted event is a gap from then on', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select });
-    const stream = listen(w.engine, ann, { subscriptionId, window: { events: 1, bytes: 1_000_000 } });
+    const stream = listen(w.engine, ann, {
+      subscriptionId,
+      window: { events: 1, bytes: 1_000_000 },
+    });
     await w.emitAll(1, 3);
     await turns();
     assert.equal(await w.engine.redact({ name: 'tick', eventId: 'e2' }), true);
@@ -189,7 +301,10 @@ describe('retention', () => {
     await w.engine.ack(ann, { subscriptionId, position: position(epoch, 1) });
     await turns();
     assert.deepEqual(stream.deliveries.flatMap(numbers), [1, 3]);
-    assert.deepEqual(stream.deliveries.flatMap((delivery) => delivery.gaps ?? []), gaps);
+    assert.deepEqual(
+      stream.deliveries.flatMap((delivery) => delivery.gaps ?? []),
+      gaps,
+    );
     await w.close();
   });
 });
@@ -200,14 +315,33 @@ describe('positions and acknowledgements', () => {
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select });
     await w.emitAll(1, 5);
     await pull(w, subscriptionId, { maxEvents: 3 });
-    const ack = (sequence: number, of = epoch) => w.engine.ack(ann, { subscriptionId, position: position(of, sequence) });
+    const ack = (sequence: number, of = epoch) =>
+      w.engine.ack(ann, { subscriptionId, position: position(of, sequence) });
     assert.deepEqual(await ack(2), { epoch, acked: 2, head: 5 });
     assert.deepEqual(await ack(1), { epoch, acked: 2, head: 5 });
-    const refused = async (call: Promise<unknown>) => call.then(() => assert.fail('accepted'), (cause: { code: number; data: object }) => [cause.code, cause.data]);
-    assert.deepEqual(await refused(ack(4)), [-32602, { kind: 'position', epoch, head: 5, acked: 2, sent: 3 }]);
-    assert.deepEqual(await refused(ack(1, 'another-epoch')), [-32602, { kind: 'epoch', epoch, head: 5, acked: 2 }]);
-    assert.deepEqual(await refused(pull(w, subscriptionId, { after: position(epoch, 6) })), [-32602, { kind: 'position', epoch, head: 5, acked: 2, sent: 3 }]);
-    assert.deepEqual(await refused(pull(w, subscriptionId, { ack: position(epoch, 3), after: position('another-epoch', 1) })), [-32602, { kind: 'epoch', epoch, head: 5, acked: 2 }]);
+    const refused = async (call: Promise<unknown>) =>
+      call.then(
+        () => assert.fail('accepted'),
+        (cause: { code: number; data: object }) => [cause.code, cause.data],
+      );
+    assert.deepEqual(await refused(ack(4)), [
+      -32602,
+      { kind: 'position', epoch, head: 5, acked: 2, sent: 3 },
+    ]);
+    assert.deepEqual(await refused(ack(1, 'another-epoch')), [
+      -32602,
+      { kind: 'epoch', epoch, head: 5, acked: 2 },
+    ]);
+    assert.deepEqual(await refused(pull(w, subscriptionId, { after: position(epoch, 6) })), [
+      -32602,
+      { kind: 'position', epoch, head: 5, acked: 2, sent: 3 },
+    ]);
+    assert.deepEqual(
+      await refused(
+        pull(w, subscriptionId, { ack: position(epoch, 3), after: position('another-epoch', 1) }),
+      ),
+      [-32602, { kind: 'epoch', epoch, head: 5, acked: 2 }],
+    );
     assert.equal((await get(w, subscriptionId)).acked, 2, 'a refused call acknowledges nothing');
     assert.equal((await pull(w, subscriptionId, { ack: position(epoch, 3) })).after, 3);
     await w.close();
@@ -216,8 +350,13 @@ describe('positions and acknowledgements', () => {
   test('[rec-two-drains pull-not-callback dlv-same-object] callback, stream and pull are drains of one log', async () => {
     const w = await world();
     let hold = true;
-    w.endpoints.answer = ({ delivery }) => (hold ? response(503, null, '60') : response(200, { ack: delivery.events.at(-1)!.sequence }));
-    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK });
+    w.endpoints.answer = ({ delivery }) =>
+      hold ? response(503, null, '60') : response(200, { ack: delivery.events.at(-1)!.sequence });
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+    });
     const stream = listen(w.engine, ann, { subscriptionId });
     await w.emitAll(1, 4);
     await turns();
@@ -227,7 +366,10 @@ describe('positions and acknowledgements', () => {
     await w.engine.ack(ann, { subscriptionId, position: position(epoch, 3) });
     hold = false;
     await w.pass(2 * MINUTE);
-    assert.deepEqual([w.endpoints.requests.at(-1)!.delivery.after, w.endpoints.numbers.at(-1)], [3, [4]]);
+    assert.deepEqual(
+      [w.endpoints.requests.at(-1)!.delivery.after, w.endpoints.numbers.at(-1)],
+      [3, [4]],
+    );
     assert.equal((await get(w, subscriptionId)).acked, 4);
     stream.abort.abort();
     await w.close();
@@ -238,9 +380,15 @@ describe('positions and acknowledgements', () => {
     try {
       const path = join(directory, 'store.db');
       const first = await world({ path });
-      const { subscriptionId, epoch, etag } = await first.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK, ttlMs: DAY });
+      const { subscriptionId, epoch, etag } = await first.engine.subscribe(ann, {
+        key: 'k',
+        select,
+        callback: CALLBACK,
+        ttlMs: DAY,
+      });
       let hold = false;
-      first.endpoints.answer = ({ delivery }) => (hold ? response(500) : response(200, { ack: delivery.events.at(-1)!.sequence }));
+      first.endpoints.answer = ({ delivery }) =>
+        hold ? response(500) : response(200, { ack: delivery.events.at(-1)!.sequence });
       await first.emit(1);
       await first.emit(2);
       await turns();
@@ -255,8 +403,18 @@ describe('positions and acknowledgements', () => {
       const now = await get(second, subscriptionId);
       assert.notEqual(now.epoch, epoch);
       assert.notEqual(now.etag, etag);
-      assert.deepEqual(second.endpoints.requests.map(({ delivery }) => [delivery.epoch, delivery.after, delivery.events.map(({ sequence, eventId }) => `${sequence} ${eventId}`)]), [[now.epoch, 0, ['1 e3', '2 e4', '3 e5']]]);
-      await assert.rejects(second.engine.ack(ann, { subscriptionId, position: position(epoch, 5) }), { code: -32602 });
+      assert.deepEqual(
+        second.endpoints.requests.map(({ delivery }) => [
+          delivery.epoch,
+          delivery.after,
+          delivery.events.map(({ sequence, eventId }) => `${sequence} ${eventId}`),
+        ]),
+        [[now.epoch, 0, ['1 e3', '2 e4', '3 e5']]],
+      );
+      await assert.rejects(
+        second.engine.ack(ann, { subscriptionId, position: position(epoch, 5) }),
+        { code: -32602 },
+      );
       assert.equal(now.acked, 3);
       await second.close();
     } finally {

@@ -5,20 +5,48 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Delivery, Subscription } from '../../../spec-schema/draft/schema.ts';
-import { ann, bob, CALLBACK, DAY, failed, HOUR, listen, MINUTE, numbers, position, refusal, response, SECOND, secretOf, tick, tock, turns, world } from './harness.ts';
+import {
+  ann,
+  bob,
+  CALLBACK,
+  DAY,
+  failed,
+  HOUR,
+  listen,
+  MINUTE,
+  numbers,
+  position,
+  refusal,
+  response,
+  SECOND,
+  secretOf,
+  tick,
+  tock,
+  turns,
+  world,
+} from './harness.ts';
 
 const select = [{ name: 'tick' }];
-const get = async (w: Awaited<ReturnType<typeof world>>, subscriptionId: string) => (await w.engine.get(ann, { subscriptionId })) as Subscription;
+const get = async (w: Awaited<ReturnType<typeof world>>, subscriptionId: string) =>
+  (await w.engine.get(ann, { subscriptionId })) as Subscription;
 
 describe('subscribe', () => {
   test('[subs-same subs-renews etag-renewal] the same call again is the same subscription, renewed', async () => {
     const w = await world();
-    const params = { key: 'k', select: [{ name: 'tick', arguments: {} }], callback: CALLBACK, ttlMs: HOUR };
+    const params = {
+      key: 'k',
+      select: [{ name: 'tick', arguments: {} }],
+      callback: CALLBACK,
+      ttlMs: HOUR,
+    };
     const one = await w.engine.subscribe(ann, params);
     await w.pass(10 * MINUTE);
     // Absent arguments are empty arguments.
     const two = await w.engine.subscribe(ann, { ...params, select });
-    assert.deepEqual([one.created, two.created, two.subscriptionId, two.etag], [true, false, one.subscriptionId, one.etag]);
+    assert.deepEqual(
+      [one.created, two.created, two.subscriptionId, two.etag],
+      [true, false, one.subscriptionId, one.etag],
+    );
     assert.equal(Date.parse(two.expiresAt!) - Date.parse(one.expiresAt!), 10 * MINUTE);
     assert.equal(w.endpoints.challenges.length, 1);
     await w.close();
@@ -36,7 +64,12 @@ describe('subscribe', () => {
       { key: 'k', select },
       { ...params, onFailure: 'skip' as const },
     ];
-    for (const other of others) assert.deepEqual((await refusal(w.engine.subscribe(ann, other))).data, { kind: 'key', subscriptionId, etag });
+    for (const other of others)
+      assert.deepEqual((await refusal(w.engine.subscribe(ann, other))).data, {
+        kind: 'key',
+        subscriptionId,
+        etag,
+      });
     const now = await get(w, subscriptionId);
     assert.deepEqual([now.etag, now.expiresAt], [etag, expiresAt]);
     await w.close();
@@ -51,43 +84,85 @@ describe('subscribe', () => {
     assert.notEqual(one.key, two.key);
     assert.equal(one.key, three.key);
     assert.equal(new Set([one, two, three].map(({ subscriptionId }) => subscriptionId)).size, 3);
-    assert.deepEqual((await w.engine.subscriptions(bob, {})).subscriptions.map(({ subscriptionId }) => subscriptionId), [three.subscriptionId]);
+    assert.deepEqual(
+      (await w.engine.subscriptions(bob, {})).subscriptions.map(
+        ({ subscriptionId }) => subscriptionId,
+      ),
+      [three.subscriptionId],
+    );
     await w.close();
   });
 
   test('[subs-unknown-trigger subs-arguments subs-permission subs-drain subs-since-unsupported sig-secret-format] refusals', async () => {
     const w = await world({
-      triggers: [tick, tock, { type: { ...tick.type, name: 'pullable', drains: ['pull'] } }, { type: { ...tock.type, name: 'hidden' } }],
+      triggers: [
+        tick,
+        tock,
+        { type: { ...tick.type, name: 'pullable', drains: ['pull'] } },
+        { type: { ...tock.type, name: 'hidden' } },
+      ],
       // Of `tock` only some may be followed; of `hidden` nothing, and nobody is told that it exists.
-      authorize: (_caller, { name, arguments: args }) => (name === 'tock' ? args['of'] === undefined : name !== 'hidden'),
+      authorize: (_caller, { name, arguments: args }) =>
+        name === 'tock' ? args['of'] === undefined : name !== 'hidden',
     });
     const cases: readonly [Parameters<typeof w.engine.subscribe>[1], object][] = [
       [{ select: [{ name: 'nothing' }] }, { kind: 'trigger' }],
-      [{ select: [{ name: 'tock', arguments: { of: 'others' } }] }, { kind: 'trigger', name: 'tock' }],
+      [
+        { select: [{ name: 'tock', arguments: { of: 'others' } }] },
+        { kind: 'trigger', name: 'tock' },
+      ],
       [{ select: [{ name: 'hidden' }] }, { kind: 'trigger' }],
       [{ select: [{ name: 'pullable' }], callback: CALLBACK }, { feature: 'callback' }],
     ];
-    for (const [params, data] of cases) assert.deepEqual((await refusal(w.engine.subscribe(ann, params))).data, data);
-    const wrong = await refusal(w.engine.subscribe(ann, { select: [{ name: 'tick', arguments: { topic: 7 } }] }));
-    assert.deepEqual([wrong.code, wrong.data['kind'], wrong.data['path']], [-32602, 'invalid', '/select/0/arguments/topic']);
-    const short = await refusal(w.engine.subscribe(ann, { select, callback: { ...CALLBACK, secret: 'whsec_AAAA' } }));
+    for (const [params, data] of cases)
+      assert.deepEqual((await refusal(w.engine.subscribe(ann, params))).data, data);
+    const wrong = await refusal(
+      w.engine.subscribe(ann, { select: [{ name: 'tick', arguments: { topic: 7 } }] }),
+    );
+    assert.deepEqual(
+      [wrong.code, wrong.data['kind'], wrong.data['path']],
+      [-32602, 'invalid', '/select/0/arguments/topic'],
+    );
+    const short = await refusal(
+      w.engine.subscribe(ann, { select, callback: { ...CALLBACK, secret: 'whsec_AAAA' } }),
+    );
     assert.deepEqual([short.code, short.data['path']], [-32602, '/callback/secret']);
     assert.doesNotMatch(JSON.stringify(short), /AAAA/);
-    assert.deepEqual((await refusal(w.engine.subscribe(ann, { select: [{ name: 'pullable' }, { name: 'tick' }], callback: CALLBACK }))).data, { feature: 'callback' });
+    assert.deepEqual(
+      (
+        await refusal(
+          w.engine.subscribe(ann, {
+            select: [{ name: 'pullable' }, { name: 'tick' }],
+            callback: CALLBACK,
+          }),
+        )
+      ).data,
+      { feature: 'callback' },
+    );
     assert.equal(w.endpoints.challenges.length, 0, 'nobody was asked for what is refused anyway');
     await w.close();
   });
 
   test('[ttl-clamp ttl-default ttl-null ttl-null-durable ttl-null-finite ttl-renew-hint] grants', async () => {
     const table: readonly [boolean, number | null | undefined, number | null][] = [
-      [false, undefined, HOUR], [false, 1, MINUTE], [false, 5 * MINUTE, 5 * MINUTE], [false, 90 * DAY, 30 * DAY], [false, null, 30 * DAY],
+      [false, undefined, HOUR],
+      [false, 1, MINUTE],
+      [false, 5 * MINUTE, 5 * MINUTE],
+      [false, 90 * DAY, 30 * DAY],
+      [false, null, 30 * DAY],
       [true, null, null],
     ];
     for (const [durable, asked, granted] of table) {
       const w = await world({ ttl: { allowNoExpiry: durable } });
-      const { ttlMs, expiresAt, renewAfterMs } = await w.engine.subscribe(ann, { select, ...(asked === undefined ? {} : { ttlMs: asked }) });
+      const { ttlMs, expiresAt, renewAfterMs } = await w.engine.subscribe(ann, {
+        select,
+        ...(asked === undefined ? {} : { ttlMs: asked }),
+      });
       assert.equal(ttlMs, granted);
-      assert.equal(expiresAt, granted === null ? null : new Date(w.clock.now() + granted).toISOString());
+      assert.equal(
+        expiresAt,
+        granted === null ? null : new Date(w.clock.now() + granted).toISOString(),
+      );
       if (granted === null) assert.equal(renewAfterMs, null);
       else assert.ok(renewAfterMs! >= granted * 0.5 && renewAfterMs! < granted * 0.8);
       await w.close();
@@ -102,14 +177,35 @@ describe('subscribe', () => {
     await w.emit(4, { topic: 'blue' });
     await w.pass(20 * MINUTE);
     const asked = new Date(w.clock.now() - DAY).toISOString();
-    const { subscriptionId, head, since, epoch } = await w.engine.subscribe(ann, { key: 'red', select: [{ name: 'tick', arguments: { topic: 'red' } }], since: asked });
+    const { subscriptionId, head, since, epoch } = await w.engine.subscribe(ann, {
+      key: 'red',
+      select: [{ name: 'tick', arguments: { topic: 'red' } }],
+      since: asked,
+    });
     assert.deepEqual([head, since], [2, new Date(w.clock.now() - HOUR).toISOString()]);
     await w.emit(5, { topic: 'red' });
-    const { events } = (await w.engine.pull(ann, { subscriptionId, after: position(epoch, 0) })) as Delivery;
-    assert.deepEqual(events.map(({ sequence, eventId }) => [sequence, eventId]), [[1, 'e2'], [2, 'e3'], [3, 'e5']]);
-    const again = await w.engine.subscribe(ann, { key: 'red', select: [{ name: 'tick', arguments: { topic: 'red' } }], since: asked });
+    const { events } = (await w.engine.pull(ann, {
+      subscriptionId,
+      after: position(epoch, 0),
+    })) as Delivery;
+    assert.deepEqual(
+      events.map(({ sequence, eventId }) => [sequence, eventId]),
+      [
+        [1, 'e2'],
+        [2, 'e3'],
+        [3, 'e5'],
+      ],
+    );
+    const again = await w.engine.subscribe(ann, {
+      key: 'red',
+      select: [{ name: 'tick', arguments: { topic: 'red' } }],
+      since: asked,
+    });
     assert.deepEqual([again.created, again.head, again.since], [false, 3, undefined]);
-    assert.deepEqual((await refusal(w.engine.subscribe(ann, { select: [{ name: 'tock' }], since: asked }))).data, { feature: 'since' });
+    assert.deepEqual(
+      (await refusal(w.engine.subscribe(ann, { select: [{ name: 'tock' }], since: asked }))).data,
+      { feature: 'since' },
+    );
     await w.close();
   });
 
@@ -122,15 +218,25 @@ describe('subscribe', () => {
       // Events keep arriving while history is read.
       w.meddled.asked = async (question) => {
         if (question !== 'history' || (asked += 1) > 4) return;
-        void w.emit(more += 1);
+        void w.emit((more += 1));
         await turns(held);
       };
-      const { subscriptionId, epoch } = await w.engine.subscribe(ann, { select, since: new Date(0).toISOString() });
+      const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+        select,
+        since: new Date(0).toISOString(),
+      });
       await w.engine.settled();
       await turns();
-      const { events } = (await w.engine.pull(ann, { subscriptionId, after: position(epoch, 0) })) as Delivery;
+      const { events } = (await w.engine.pull(ann, {
+        subscriptionId,
+        after: position(epoch, 0),
+      })) as Delivery;
       const ids = events.map(({ eventId }) => eventId);
-      assert.deepEqual(ids, ['e1', 'e2', 'e3', ...Array.from({ length: more - 100 }, (_, at) => `e${101 + at}`)], `${held} turns`);
+      assert.deepEqual(
+        ids,
+        ['e1', 'e2', 'e3', ...Array.from({ length: more - 100 }, (_, at) => `e${101 + at}`)],
+        `${held} turns`,
+      );
       await w.close();
     }
   });
@@ -141,28 +247,59 @@ describe('update', () => {
     const w = await world();
     const { subscriptionId, etag, key } = await w.engine.subscribe(ann, { key: 'k', select });
     const etags = [etag];
-    for (const change of [{ paused: true }, { onFailure: 'skip' as const }, { ttlMs: 2 * HOUR }, { select: [{ name: 'tock' }] }, { callback: CALLBACK }, { callback: { ...CALLBACK, secret: CALLBACK.secret } }, { callback: null }, { paused: false }]) {
-      const updated = await w.engine.update(ann, { subscriptionId, ifMatch: etags.at(-1)!, ...change });
+    for (const change of [
+      { paused: true },
+      { onFailure: 'skip' as const },
+      { ttlMs: 2 * HOUR },
+      { select: [{ name: 'tock' }] },
+      { callback: CALLBACK },
+      { callback: { ...CALLBACK, secret: CALLBACK.secret } },
+      { callback: null },
+      { paused: false },
+    ]) {
+      const updated = await w.engine.update(ann, {
+        subscriptionId,
+        ifMatch: etags.at(-1)!,
+        ...change,
+      });
       assert.equal(updated.key, key);
       if (updated.etag !== etags.at(-1)) etags.push(updated.etag);
     }
     // The same callback again is no change.
     assert.equal(etags.length, 8);
     assert.equal(new Set(etags).size, 8);
-    const stale = await refusal(w.engine.update(ann, { subscriptionId, ifMatch: etag, paused: true, ttlMs: 3 * HOUR }));
+    const stale = await refusal(
+      w.engine.update(ann, { subscriptionId, ifMatch: etag, paused: true, ttlMs: 3 * HOUR }),
+    );
     assert.deepEqual([stale.code, stale.data], [-32602, { kind: 'etag', etag: etags.at(-1) }]);
     const now = await get(w, subscriptionId);
-    assert.deepEqual([now.status, now.ttlMs, now.onFailure, now.select, now.retention], ['active', 2 * HOUR, 'skip', [{ name: 'tock', arguments: {} }], { maxAgeMs: HOUR, maxEvents: 10 }]);
+    assert.deepEqual(
+      [now.status, now.ttlMs, now.onFailure, now.select, now.retention],
+      [
+        'active',
+        2 * HOUR,
+        'skip',
+        [{ name: 'tock', arguments: {} }],
+        { maxAgeMs: HOUR, maxEvents: 10 },
+      ],
+    );
     await w.close();
   });
 
   test('[upd-ttl] leaves the grant alone unless it is asked for one', async () => {
     const w = await world();
-    const { subscriptionId, expiresAt } = await w.engine.subscribe(ann, { key: 'k', select, ttlMs: HOUR });
+    const { subscriptionId, expiresAt } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      ttlMs: HOUR,
+    });
     await w.pass(50 * MINUTE);
     const paused = await w.engine.update(ann, { subscriptionId, paused: true });
     assert.equal(paused.expiresAt, expiresAt);
-    assert.ok(paused.renewAfterMs! < 10 * MINUTE, 'the hint comes before the end of the running grant');
+    assert.ok(
+      paused.renewAfterMs! < 10 * MINUTE,
+      'the hint comes before the end of the running grant',
+    );
     const renewed = await w.engine.update(ann, { subscriptionId, ttlMs: HOUR });
     assert.equal(Date.parse(renewed.expiresAt!) - Date.parse(expiresAt!), 50 * MINUTE);
     assert.equal(renewed.etag, paused.etag);
@@ -171,7 +308,11 @@ describe('update', () => {
 
   test('[sub-paused sub-numbering-goes-on sub-resume-continues] pause and resume', async () => {
     const w = await world();
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+    });
     await w.emit(1);
     await turns();
     await w.engine.update(ann, { subscriptionId, paused: true });
@@ -186,24 +327,52 @@ describe('update', () => {
 
   test('[upd-verify cbv-before-events gen-atomic] a callback that does not prove its consent replaces nothing', async () => {
     const w = await world();
-    const { subscriptionId, etag } = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK });
+    const { subscriptionId, etag } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+    });
     w.endpoints.prove = () => response(200, { hello: 'world' });
-    const refused = await refusal(w.engine.update(ann, { subscriptionId, callback: { ...CALLBACK, url: 'https://other.example/in' }, paused: true }));
+    const refused = await refusal(
+      w.engine.update(ann, {
+        subscriptionId,
+        callback: { ...CALLBACK, url: 'https://other.example/in' },
+        paused: true,
+      }),
+    );
     assert.deepEqual(refused.data, { reason: 'challenge_failed' });
     const now = await get(w, subscriptionId);
-    assert.deepEqual([now.etag, now.callback?.origin, now.status], [etag, 'https://hooks.example', 'active']);
+    assert.deepEqual(
+      [now.etag, now.callback?.origin, now.status],
+      [etag, 'https://hooks.example', 'active'],
+    );
     await w.close();
   });
 
   test('[upd-select] decides about later events; numbers that are assigned stay', async () => {
     const w = await world();
-    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick', arguments: { topic: 'red' } }] });
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick', arguments: { topic: 'red' } }],
+    });
     await w.emit(1, { topic: 'red' });
-    await w.engine.update(ann, { subscriptionId, select: [{ name: 'tick', arguments: { topic: 'blue' } }] });
+    await w.engine.update(ann, {
+      subscriptionId,
+      select: [{ name: 'tick', arguments: { topic: 'blue' } }],
+    });
     await w.emit(2, { topic: 'red' });
     await w.emit(3, { topic: 'blue' });
-    const { events } = (await w.engine.pull(ann, { subscriptionId, after: position(epoch, 0) })) as Delivery;
-    assert.deepEqual(events.map(({ sequence, eventId }) => [sequence, eventId]), [[1, 'e1'], [2, 'e3']]);
+    const { events } = (await w.engine.pull(ann, {
+      subscriptionId,
+      after: position(epoch, 0),
+    })) as Delivery;
+    assert.deepEqual(
+      events.map(({ sequence, eventId }) => [sequence, eventId]),
+      [
+        [1, 'e1'],
+        [2, 'e3'],
+      ],
+    );
     await w.close();
   });
 });
@@ -211,13 +380,20 @@ describe('update', () => {
 describe('reading', () => {
   test('[get-not-modified get-full get-no-side-effect etag-counters ttl-not-by-reading] get', async () => {
     const w = await world();
-    const { subscriptionId, etag, epoch, expiresAt } = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK });
+    const { subscriptionId, etag, epoch, expiresAt } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+    });
     await w.emitAll(1, 3);
     await turns();
     await w.pass(MINUTE);
     const same = await w.engine.get(ann, { subscriptionId, ifNoneMatch: etag });
     assert.deepEqual(same, { notModified: true, etag, epoch, head: 3, acked: 3, expiresAt });
-    const whole = (await w.engine.get(ann, { subscriptionId, ifNoneMatch: 'another' })) as Subscription;
+    const whole = (await w.engine.get(ann, {
+      subscriptionId,
+      ifNoneMatch: 'another',
+    })) as Subscription;
     assert.deepEqual([whole.head, whole.oldest, whole.expiresAt], [3, 1, expiresAt]);
     assert.doesNotMatch(JSON.stringify(whole), /whsec_|\/in"/);
     await w.close();
@@ -226,7 +402,11 @@ describe('reading', () => {
   test('[list-subs-own list-subs-paging] subscriptions, page by page', async () => {
     const w = await world();
     const made = [];
-    for (let n = 0; n < 120; n += 1) made.push((await w.engine.subscribe(n % 4 === 3 ? bob : ann, { key: `k${n}`, select })).subscriptionId);
+    for (let n = 0; n < 120; n += 1)
+      made.push(
+        (await w.engine.subscribe(n % 4 === 3 ? bob : ann, { key: `k${n}`, select }))
+          .subscriptionId,
+      );
     const found: string[] = [];
     let cursor: string | undefined;
     do {
@@ -234,30 +414,53 @@ describe('reading', () => {
       found.push(...page.subscriptions.map(({ subscriptionId }) => subscriptionId));
       cursor = page.nextCursor;
     } while (cursor !== undefined);
-    assert.deepEqual(found, made.filter((_, n) => n % 4 !== 3));
-    assert.equal((await refusal(w.engine.subscriptions(ann, { cursor: 'nonsense' }))).data['path'], '/cursor');
+    assert.deepEqual(
+      found,
+      made.filter((_, n) => n % 4 !== 3),
+    );
+    assert.equal(
+      (await refusal(w.engine.subscriptions(ann, { cursor: 'nonsense' }))).data['path'],
+      '/cursor',
+    );
     await w.close();
   });
 
   test('[list-not-modified list-etag-pages list-private list-only-usable] the list of trigger types', async () => {
-    const many = Array.from({ length: 130 }, (_, n) => ({ type: { ...tick.type, name: `t${String(n).padStart(3, '0')}` } }));
+    const many = Array.from({ length: 130 }, (_, n) => ({
+      type: { ...tick.type, name: `t${String(n).padStart(3, '0')}` },
+    }));
     const open = await world({ triggers: many });
     const one = await open.engine.list(ann, {});
-    assert.ok('triggers' in one && one.nextCursor !== undefined && one.triggers.length === 100 && one.cacheScope === 'public');
+    assert.ok(
+      'triggers' in one &&
+        one.nextCursor !== undefined &&
+        one.triggers.length === 100 &&
+        one.cacheScope === 'public',
+    );
     const two = await open.engine.list(ann, { cursor: one.nextCursor });
     assert.ok('triggers' in two && two.nextCursor === undefined && two.etag === one.etag);
-    assert.deepEqual([...one.triggers, ...two.triggers].map(({ name }) => name), many.map(({ type }) => type.name));
+    assert.deepEqual(
+      [...one.triggers, ...two.triggers].map(({ name }) => name),
+      many.map(({ type }) => type.name),
+    );
     assert.ok('notModified' in (await open.engine.list(ann, { ifNoneMatch: one.etag })));
     let told = 0;
-    open.engine.onListChanged(() => { told += 1; });
+    open.engine.onListChanged(() => {
+      told += 1;
+    });
     open.engine.declare(tock);
     assert.notEqual((await open.engine.list(ann, {})).etag, one.etag);
     assert.equal(told, 1);
     await open.close();
-    const shut = await world({ authorize: ({ principal }, { name }) => principal === 'ann' || name === 'tick' });
+    const shut = await world({
+      authorize: ({ principal }, { name }) => principal === 'ann' || name === 'tick',
+    });
     const seen = await shut.engine.list(bob, {});
     assert.ok('triggers' in seen && seen.cacheScope === 'private');
-    assert.deepEqual(seen.triggers.map(({ name }) => name), ['tick']);
+    assert.deepEqual(
+      seen.triggers.map(({ name }) => name),
+      ['tick'],
+    );
     await shut.close();
   });
 });
@@ -270,16 +473,32 @@ describe('isolation', () => {
     const never = 'sub_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa';
     const sink = { send: async () => undefined };
     const calls = (id: string) => [
-      w.engine.get(bob, { subscriptionId: id }), w.engine.update(bob, { subscriptionId: id, ifMatch: etag, paused: true }), w.engine.unsubscribe(bob, { subscriptionId: id }),
-      w.engine.pull(bob, { subscriptionId: id }), w.engine.ack(bob, { subscriptionId: id, position: position(epoch, 1) }), w.engine.stream(bob, { subscriptionId: id }, sink, new AbortController().signal),
+      w.engine.get(bob, { subscriptionId: id }),
+      w.engine.update(bob, { subscriptionId: id, ifMatch: etag, paused: true }),
+      w.engine.unsubscribe(bob, { subscriptionId: id }),
+      w.engine.pull(bob, { subscriptionId: id }),
+      w.engine.ack(bob, { subscriptionId: id, position: position(epoch, 1) }),
+      w.engine.stream(bob, { subscriptionId: id }, sink, new AbortController().signal),
     ];
-    const all = await Promise.all([...calls(subscriptionId), ...calls(never)].map(async (call) => JSON.stringify(await refusal(call))));
+    const all = await Promise.all(
+      [...calls(subscriptionId), ...calls(never)].map(async (call) =>
+        JSON.stringify(await refusal(call)),
+      ),
+    );
     assert.equal(new Set(all).size, 1);
-    assert.deepEqual(JSON.parse(all[0]!), { code: -32023, message: 'Subscription not found. Call triggers/subscribe to create it.', data: { kind: 'subscription' } });
+    assert.deepEqual(JSON.parse(all[0]!), {
+      code: -32023,
+      message: 'Subscription not found. Call triggers/subscribe to create it.',
+      data: { kind: 'subscription' },
+    });
     // Also after its end, when its owner is told how it ended.
     await w.engine.unsubscribe(ann, { subscriptionId });
     assert.equal(JSON.stringify(await refusal(w.engine.get(bob, { subscriptionId }))), all[0]);
-    assert.deepEqual((await refusal(w.engine.get(ann, { subscriptionId }))).data, { kind: 'subscription', reason: 'unsubscribed', final: { epoch, head: 1, acked: 0 } });
+    assert.deepEqual((await refusal(w.engine.get(ann, { subscriptionId }))).data, {
+      kind: 'subscription',
+      reason: 'unsubscribed',
+      final: { epoch, head: 1, acked: 0 },
+    });
     await w.close();
   });
 });
@@ -287,7 +506,12 @@ describe('isolation', () => {
 describe('the end', () => {
   test('[ttl-kept ttl-expiry end-tombstone end-key-free log-epoch-shape] expiry', async () => {
     const w = await world();
-    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK, ttlMs: 10 * MINUTE });
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+      ttlMs: 10 * MINUTE,
+    });
     await w.emit(1);
     await turns();
     const stream = listen(w.engine, ann, { subscriptionId });
@@ -302,7 +526,9 @@ describe('the end', () => {
     await w.pass(23 * HOUR);
     assert.deepEqual((await refusal(w.engine.get(ann, { subscriptionId }))).data, final);
     await w.pass(2 * HOUR);
-    assert.deepEqual((await refusal(w.engine.get(ann, { subscriptionId }))).data, { kind: 'subscription' });
+    assert.deepEqual((await refusal(w.engine.get(ann, { subscriptionId }))).data, {
+      kind: 'subscription',
+    });
     const next = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK });
     assert.equal(next.created, true);
     assert.notEqual(next.subscriptionId, subscriptionId);
@@ -313,9 +539,16 @@ describe('the end', () => {
 
   test('[uns-ends uns-if-match] unsubscribe', async () => {
     const w = await world();
-    const { subscriptionId, etag } = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK });
+    const { subscriptionId, etag } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+    });
     const { etag: now } = await w.engine.update(ann, { subscriptionId, paused: true });
-    assert.deepEqual((await refusal(w.engine.unsubscribe(ann, { subscriptionId, ifMatch: etag }))).data, { kind: 'etag', etag: now });
+    assert.deepEqual(
+      (await refusal(w.engine.unsubscribe(ann, { subscriptionId, ifMatch: etag }))).data,
+      { kind: 'etag', etag: now },
+    );
     assert.deepEqual(await w.engine.unsubscribe(ann, { subscriptionId, ifMatch: now }), {});
     await w.emit(1);
     await w.pass(MINUTE);
@@ -325,13 +558,25 @@ describe('the end', () => {
 
   test('[type-removed end-revoked] a trigger type that goes, a principal that loses its right', async () => {
     const w = await world();
-    const one = await w.engine.subscribe(ann, { key: 'one', select: [{ name: 'tick' }, { name: 'tock' }] });
+    const one = await w.engine.subscribe(ann, {
+      key: 'one',
+      select: [{ name: 'tick' }, { name: 'tock' }],
+    });
     const two = await w.engine.subscribe(ann, { key: 'two', select: [{ name: 'tick' }] });
     const three = await w.engine.subscribe(ann, { key: 'three', select: [{ name: 'tick' }] });
     await w.engine.remove('tock');
-    assert.equal((await refusal(w.engine.get(ann, { subscriptionId: one.subscriptionId }))).data['reason'], 'trigger_removed');
-    assert.equal(await w.engine.terminate({ principal: 'ann', subscriptionId: two.subscriptionId }, 'revoked'), 1);
-    assert.equal((await refusal(w.engine.get(ann, { subscriptionId: two.subscriptionId }))).data['reason'], 'revoked');
+    assert.equal(
+      (await refusal(w.engine.get(ann, { subscriptionId: one.subscriptionId }))).data['reason'],
+      'trigger_removed',
+    );
+    assert.equal(
+      await w.engine.terminate({ principal: 'ann', subscriptionId: two.subscriptionId }, 'revoked'),
+      1,
+    );
+    assert.equal(
+      (await refusal(w.engine.get(ann, { subscriptionId: two.subscriptionId }))).data['reason'],
+      'revoked',
+    );
     assert.equal((await get(w, three.subscriptionId)).status, 'active');
     assert.equal(await w.engine.terminate({ principal: 'ann' }, 'failed'), 1);
     await w.close();
@@ -342,7 +587,11 @@ describe('the end', () => {
     try {
       const path = join(directory, 'store.db');
       const first = await world({ path });
-      const { subscriptionId, epoch, etag } = await first.engine.subscribe(ann, { key: 'k', select, ttlMs: null });
+      const { subscriptionId, epoch, etag } = await first.engine.subscribe(ann, {
+        key: 'k',
+        select,
+        ttlMs: null,
+      });
       await first.emitAll(1, 3);
       const before = (await first.engine.pull(ann, { subscriptionId })) as Delivery;
       await first.close();
@@ -350,7 +599,10 @@ describe('the end', () => {
       const after = (await second.engine.pull(ann, { subscriptionId })) as Delivery;
       assert.deepEqual(after, before);
       assert.deepEqual([after.epoch, after.etag, numbers(after)], [epoch, etag, [1, 2, 3]]);
-      assert.equal((await second.engine.emit({ name: 'tick', eventId: 'e2', data: {} })).duplicate, true);
+      assert.equal(
+        (await second.engine.emit({ name: 'tick', eventId: 'e2', data: {} })).duplicate,
+        true,
+      );
       await second.close();
     } finally {
       rmSync(directory, { recursive: true, force: true });
@@ -360,10 +612,28 @@ describe('the end', () => {
 
 describe('verification', () => {
   test('[cbv-error cbv-one-request cbv-echo subs-verified] each way to fail has its category, and nothing is stored', async () => {
-    const table: readonly [string, Parameters<typeof response> | 'timeout' | 'tls_error' | 'connection_refused' | 'echo' | 'wrong'][] = [
-      ['timeout', 'timeout'], ['tls_error', 'tls_error'], ['connection_refused', 'connection_refused'],
-      ['http_4xx', [302]], ['http_4xx', [404]], ['http_4xx', [410]], ['http_5xx', [500]], ['challenge_failed', [200]], ['challenge_failed', [200, '<html>']],
-      ['challenge_failed', 'echo'], ['challenge_failed', 'wrong'],
+    const table: readonly [
+      string,
+      (
+        | Parameters<typeof response>
+        | 'timeout'
+        | 'tls_error'
+        | 'connection_refused'
+        | 'echo'
+        | 'wrong'
+      ),
+    ][] = [
+      ['timeout', 'timeout'],
+      ['tls_error', 'tls_error'],
+      ['connection_refused', 'connection_refused'],
+      ['http_4xx', [302]],
+      ['http_4xx', [404]],
+      ['http_4xx', [410]],
+      ['http_5xx', [500]],
+      ['challenge_failed', [200]],
+      ['challenge_failed', [200, '<html>']],
+      ['challenge_failed', 'echo'],
+      ['challenge_failed', 'wrong'],
     ];
     for (const [at, [reason, how]] of table.entries()) {
       const w = await world();
@@ -372,7 +642,9 @@ describe('verification', () => {
         if (how === 'wrong') return response(200, w.endpoints.proof(request, secretOf(9)));
         return typeof how === 'string' ? failed(how) : response(...how);
       };
-      const refused = await refusal(w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK }));
+      const refused = await refusal(
+        w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK }),
+      );
       assert.deepEqual([refused.code, refused.data], [-32027, { reason }], `case ${at}`);
       assert.equal(w.endpoints.challenges.length, 1);
       assert.equal((await w.engine.subscriptions(ann, {})).subscriptions.length, 0);
@@ -382,9 +654,16 @@ describe('verification', () => {
 
   test('[subs-id-first cbv-challenge dlv-challenge-empty] the challenge names the subscription that will be', async () => {
     const w = await world();
-    const { subscriptionId, epoch, key } = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK });
+    const { subscriptionId, epoch, key } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+    });
     const { delivery, headers } = w.endpoints.challenges[0]!;
-    assert.deepEqual([delivery.subscriptionId, delivery.epoch, delivery.key, delivery.events, delivery.head], [subscriptionId, epoch, key, [], 0]);
+    assert.deepEqual(
+      [delivery.subscriptionId, delivery.epoch, delivery.key, delivery.events, delivery.head],
+      [subscriptionId, epoch, key, [], 0],
+    );
     assert.equal(headers['mcp-subscription-id'], subscriptionId);
     assert.match(headers['webhook-id']!, /^msg_[\w-]{32}$/);
     await w.close();
@@ -392,7 +671,8 @@ describe('verification', () => {
 
   test('[cbv-cache cbv-no-sharing] a proof serves the same principal and URL for a day', async () => {
     const w = await world();
-    const subscribe = (caller: typeof ann, key: string) => w.engine.subscribe(caller, { key, select, callback: CALLBACK });
+    const subscribe = (caller: typeof ann, key: string) =>
+      w.engine.subscribe(caller, { key, select, callback: CALLBACK });
     await subscribe(ann, 'one');
     await subscribe(ann, 'two');
     assert.equal(w.endpoints.challenges.length, 1);
@@ -408,19 +688,34 @@ describe('verification', () => {
     const w = await world();
     w.endpoints.prove = () => response(404);
     const reasons = [];
-    for (let n = 0; n < 5; n += 1) reasons.push((await refusal(w.engine.subscribe(ann, { key: `k${n}`, select, callback: CALLBACK }))).data);
+    for (let n = 0; n < 5; n += 1)
+      reasons.push(
+        (await refusal(w.engine.subscribe(ann, { key: `k${n}`, select, callback: CALLBACK }))).data,
+      );
     assert.deepEqual(reasons.slice(0, 3), Array(3).fill({ reason: 'http_4xx' }));
-    assert.ok(reasons.slice(3).every(({ limit, retryAfterMs }) => limit === 'verifications' && Number(retryAfterMs) > 0));
+    assert.ok(
+      reasons
+        .slice(3)
+        .every(({ limit, retryAfterMs }) => limit === 'verifications' && Number(retryAfterMs) > 0),
+    );
     assert.equal(w.endpoints.challenges.length, 3);
     await w.pass(MINUTE);
     w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
-    assert.equal((await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK })).created, true);
+    assert.equal(
+      (await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK })).created,
+      true,
+    );
     await w.close();
   });
 
   test('[cbv-daily sub-only-client-resumes] without expiry consent is asked for daily, and its end suspends', async () => {
     const w = await world({ ttl: { allowNoExpiry: true } });
-    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK, ttlMs: null });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+      ttlMs: null,
+    });
     await w.pass(3 * DAY + MINUTE);
     assert.equal(w.endpoints.challenges.length, 4);
     w.endpoints.prove = () => response(404);
@@ -433,7 +728,10 @@ describe('verification', () => {
     w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
     await w.engine.update(ann, { subscriptionId, paused: false });
     await turns();
-    assert.deepEqual([(await get(w, subscriptionId)).status, w.endpoints.numbers], ['active', [[1]]]);
+    assert.deepEqual(
+      [(await get(w, subscriptionId)).status, w.endpoints.numbers],
+      ['active', [[1]]],
+    );
     await w.close();
   });
 });

@@ -8,15 +8,29 @@ import { attachTriggers } from '../../../src/server/mcp/triggers/install.ts';
 import { triggersMethods } from '../../../src/server/mcp/triggers/methods.ts';
 import type { Engine } from '../../../src/server/engine/verbs.ts';
 import { check } from '../../../src/protocol/wire/validate.ts';
-import { ask, bell, messagesOf, modernEndpoint, pipe, settings, startEngine, token, until, type Message } from './harness.ts';
+import {
+  ask,
+  bell,
+  messagesOf,
+  modernEndpoint,
+  pipe,
+  settings,
+  startEngine,
+  token,
+  until,
+  type Message,
+} from './harness.ts';
 
 let engine: Engine;
-beforeAll(async () => { engine = await startEngine(); });
+beforeAll(async () => {
+  engine = await startEngine();
+});
 afterAll(() => engine.close());
 
 const select = [{ name: 'bell.rung' }];
 const alice = token({ iss: 'https://id', sub: 'alice' });
-const result = async (response: Promise<Response>) => (await messagesOf(await response)).at(-1)?.result ?? assert.fail('no result');
+const result = async (response: Promise<Response>) =>
+  (await messagesOf(await response)).at(-1)?.result ?? assert.fail('no result');
 
 describe('attaching', () => {
   test('twice to one server is refused', () => {
@@ -31,27 +45,61 @@ describe('attaching', () => {
   });
   test('over a handler of one of the methods is refused and leaves the server as it was', () => {
     const mcp = new McpServer({ name: 'test', version: '1' });
-    mcp.server.setRequestHandler('triggers/ack', { params: { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } } }, () => ({}));
+    mcp.server.setRequestHandler(
+      'triggers/ack',
+      {
+        params: {
+          '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) },
+        },
+      },
+      () => ({}),
+    );
     assert.throws(() => attachTriggers(mcp, engine, settings));
     assert.doesNotThrow(() => mcp.server.assertCanSetRequestHandler('triggers/list'));
     assert.equal(mcp.server.getCapabilities().extensions, undefined);
   });
   test('keeps the capabilities that are there', async () => {
-    const mcp = new McpServer({ name: 'test', version: '1' }, { capabilities: { extensions: { 'com.example/x': { a: 1 } }, experimental: { y: {} } } });
+    const mcp = new McpServer(
+      { name: 'test', version: '1' },
+      { capabilities: { extensions: { 'com.example/x': { a: 1 } }, experimental: { y: {} } } },
+    );
     attachTriggers(mcp, engine, settings);
-    assert.deepEqual(Object.keys(mcp.server.getCapabilities().extensions ?? {}), ['com.example/x', EXTENSION_ID]);
-    assert.deepEqual(Object.keys(mcp.server.getCapabilities().experimental ?? {}), ['y', EXTENSION_ID]);
+    assert.deepEqual(Object.keys(mcp.server.getCapabilities().extensions ?? {}), [
+      'com.example/x',
+      EXTENSION_ID,
+    ]);
+    assert.deepEqual(Object.keys(mcp.server.getCapabilities().experimental ?? {}), [
+      'y',
+      EXTENSION_ID,
+    ]);
   });
 });
 
 test('the settings are the same in both eras and valid [cap-extensions] [cap-experimental]', async () => {
-  const { capabilities, close } = await pipe(engine, { ...settings, maxTtlMs: 5000, minTtlMs: 10, jwksUri: 'https://a.example/jwks' });
+  const { capabilities, close } = await pipe(engine, {
+    ...settings,
+    maxTtlMs: 5000,
+    minTtlMs: 10,
+    jwksUri: 'https://a.example/jwks',
+  });
   const legacy = capabilities['experimental']?.[EXTENSION_ID];
-  assert.deepEqual(legacy, { listChanged: true, drains: ['stream', 'pull'], durability: 'volatile', minTtlMs: 10, maxTtlMs: 5000, jwksUri: 'https://a.example/jwks' });
+  assert.deepEqual(legacy, {
+    listChanged: true,
+    drains: ['stream', 'pull'],
+    durability: 'volatile',
+    minTtlMs: 10,
+    maxTtlMs: 5000,
+    jwksUri: 'https://a.example/jwks',
+  });
   assert.ok(check('ServerCapability', legacy).ok);
   await close();
   const discovered = await result(ask(modernEndpoint(engine), 'server/discover'));
-  assert.deepEqual((discovered['capabilities'] as Record<string, Record<string, unknown>>)['extensions']?.[EXTENSION_ID], { listChanged: true, drains: ['stream', 'pull'], durability: 'volatile' });
+  assert.deepEqual(
+    (discovered['capabilities'] as Record<string, Record<string, unknown>>)['extensions']?.[
+      EXTENSION_ID
+    ],
+    { listChanged: true, drains: ['stream', 'pull'], durability: 'volatile' },
+  );
 });
 
 test('every method of the table answers on both eras, and modern results say they are complete [cap-result-type] [cap-client-optional]', async () => {
@@ -59,14 +107,30 @@ test('every method of the table answers on both eras, and modern results say the
   const { call, close } = await pipe(engine);
   const asked = new Set<string>();
   for (const [era, one] of [
-    ['modern', async (method: string, params: object) => (await messagesOf(await ask(handler, method, params, alice))).at(-1)],
-    ['legacy', (method: string, params: object) => call(`${method}-${asked.size}-${Math.random()}`, method, params)],
+    [
+      'modern',
+      async (method: string, params: object) =>
+        (await messagesOf(await ask(handler, method, params, alice))).at(-1),
+    ],
+    [
+      'legacy',
+      (method: string, params: object) =>
+        call(`${method}-${asked.size}-${Math.random()}`, method, params),
+    ],
   ] as const) {
     const expect = async (method: string, params: object) => {
       const message = await one(method, params);
       asked.add(`${era} ${method}`);
-      assert.equal(message?.error, undefined, `${era} ${method}: ${JSON.stringify(message?.error)}`);
-      assert.equal(message?.result?.['resultType'], era === 'modern' ? 'complete' : undefined, `${era} ${method}`);
+      assert.equal(
+        message?.error,
+        undefined,
+        `${era} ${method}: ${JSON.stringify(message?.error)}`,
+      );
+      assert.equal(
+        message?.result?.['resultType'],
+        era === 'modern' ? 'complete' : undefined,
+        `${era} ${method}`,
+      );
       return message?.result ?? {};
     };
     await expect('triggers/list', {});
@@ -86,54 +150,99 @@ test('every method of the table answers on both eras, and modern results say the
 });
 
 describe('what an error says', () => {
-  const failing = (thrown: unknown): AttachableEngine => Object.assign(Object.create(engine) as AttachableEngine, { get: () => Promise.reject(thrown) });
+  const failing = (thrown: unknown): AttachableEngine =>
+    Object.assign(Object.create(engine) as AttachableEngine, { get: () => Promise.reject(thrown) });
   const id = 'a'.repeat(30);
 
   test('shape comes before the principal [gen-check-order]', async () => {
-    const [message] = await messagesOf(await ask(modernEndpoint(engine), 'triggers/get', { subscriptionId: 7 }));
-    assert.partialDeepStrictEqual(message?.error, { code: -32602, data: { kind: 'invalid', path: '/subscriptionId' } });
+    const [message] = await messagesOf(
+      await ask(modernEndpoint(engine), 'triggers/get', { subscriptionId: 7 }),
+    );
+    assert.partialDeepStrictEqual(message?.error, {
+      code: -32602,
+      data: { kind: 'invalid', path: '/subscriptionId' },
+    });
   });
   test('HTTP without a verified subject is forbidden, not anonymous [iso-principal]', async () => {
     for (const authInfo of [undefined, token(undefined), token({ sub: 'alice' })]) {
-      const [message] = await messagesOf(await ask(modernEndpoint(engine), 'triggers/subscriptions', {}, authInfo));
+      const [message] = await messagesOf(
+        await ask(modernEndpoint(engine), 'triggers/subscriptions', {}, authInfo),
+      );
       assert.partialDeepStrictEqual(message?.error, { code: -32024, data: { kind: 'principal' } });
     }
   });
   test('a caller hook decides', async () => {
-    const handler = modernEndpoint(engine, { ...settings, caller: () => ({ principal: 'the hook' }) });
+    const handler = modernEndpoint(engine, {
+      ...settings,
+      caller: () => ({ principal: 'the hook' }),
+    });
     await result(ask(handler, 'triggers/subscribe', { select, key: 'hooked' }));
     const own = await result(ask(handler, 'triggers/subscriptions'));
-    assert.deepEqual((own['subscriptions'] as { key: string }[]).map(({ key }) => key), ['hooked']);
+    assert.deepEqual(
+      (own['subscriptions'] as { key: string }[]).map(({ key }) => key),
+      ['hooked'],
+    );
   });
   test('an unexpected failure is one fixed error, whatever was thrown; the log gets the cause [err-internal]', async () => {
     const texts = new Set<string>();
-    const thrown = [new Error('canary'), new TypeError('canary'), { code: -32000, message: 'canary', data: 'canary' }, 'canary', undefined, null];
+    const thrown = [
+      new Error('canary'),
+      new TypeError('canary'),
+      { code: -32000, message: 'canary', data: 'canary' },
+      'canary',
+      undefined,
+      null,
+    ];
     const logged: unknown[] = [];
-    const log = { debug() {}, info() {}, warn() {}, error: (fields: object) => void logged.push((fields as { err: unknown }).err) };
+    const log = {
+      debug() {},
+      info() {},
+      warn() {},
+      error: (fields: object) => void logged.push((fields as { err: unknown }).err),
+    };
     for (const one of thrown) {
-      const response = await ask(modernEndpoint(failing(one), { ...settings, log }), 'triggers/get', { subscriptionId: id }, alice);
+      const response = await ask(
+        modernEndpoint(failing(one), { ...settings, log }),
+        'triggers/get',
+        { subscriptionId: id },
+        alice,
+      );
       texts.add(await response.text());
     }
     assert.equal(texts.size, 1);
-    assert.partialDeepStrictEqual(JSON.parse([...texts][0] ?? '') as Message, { error: { code: -32603 } });
+    assert.partialDeepStrictEqual(JSON.parse([...texts][0] ?? '') as Message, {
+      error: { code: -32603 },
+    });
     assert.ok(![...texts][0]?.includes('canary'));
     assert.deepEqual(logged, thrown);
   });
   test('a failing `ready` is one too', async () => {
-    const handler = modernEndpoint(engine, { ...settings, ready: () => Promise.reject(new Error('canary')) });
+    const handler = modernEndpoint(engine, {
+      ...settings,
+      ready: () => Promise.reject(new Error('canary')),
+    });
     const text = await (await ask(handler, 'triggers/list', {}, alice)).text();
     assert.ok(text.includes('-32603') && !text.includes('canary'));
   });
 });
 
 describe('a stream', () => {
-  const subscribe = async (handler: ReturnType<typeof modernEndpoint>) => String((await result(ask(handler, 'triggers/subscribe', { select, key: crypto.randomUUID() }, alice)))['subscriptionId']);
+  const subscribe = async (handler: ReturnType<typeof modernEndpoint>) =>
+    String(
+      (
+        await result(
+          ask(handler, 'triggers/subscribe', { select, key: crypto.randomUUID() }, alice),
+        )
+      )['subscriptionId'],
+    );
 
   test('ends with the empty result when the authorization runs out [stream-auth-end] [stream-end]', async () => {
     const handler = modernEndpoint(engine);
     const subscriptionId = await subscribe(handler);
     const soon = token({ iss: 'https://id', sub: 'alice' }, Math.floor(Date.now() / 1000) + 2);
-    const messages = await messagesOf(await ask(handler, 'triggers/stream', { subscriptionId }, soon));
+    const messages = await messagesOf(
+      await ask(handler, 'triggers/stream', { subscriptionId }, soon),
+    );
     const { _meta, ...rest } = messages.at(-1)?.result ?? {};
     assert.deepEqual(rest, { resultType: 'complete' });
     assert.ok(messages.length > 1);
@@ -141,18 +250,26 @@ describe('a stream', () => {
 
   test('carries the id of its request with its JSON type, a string or a number [stream-tag]', async () => {
     const { call, send, next, close } = await pipe(engine);
-    const { subscriptionId } = (await call('s', 'triggers/subscribe', { select, key: 'tags' })).result ?? {};
+    const { subscriptionId } =
+      (await call('s', 'triggers/subscribe', { select, key: 'tags' })).result ?? {};
     for (const id of [77, '77']) {
       await send({ id, method: 'triggers/stream', params: { subscriptionId } });
-      const tag = (message: Message) => (message.params?.['_meta'] as Record<string, unknown> | undefined)?.[SUBSCRIPTION_ID_META_KEY];
-      assert.equal((await next((message) => tag(message) === id)).method, 'notifications/triggers/delivery');
+      const tag = (message: Message) =>
+        (message.params?.['_meta'] as Record<string, unknown> | undefined)?.[
+          SUBSCRIPTION_ID_META_KEY
+        ];
+      assert.equal(
+        (await next((message) => tag(message) === id)).method,
+        'notifications/triggers/delivery',
+      );
     }
     await close();
   });
 
   test('sends nothing after it was cancelled, although the transport would still take it [stream-cancel]', async () => {
     const { call, send, messages, next, close } = await pipe(engine);
-    const { subscriptionId } = (await call('s', 'triggers/subscribe', { select, key: 'cancelled' })).result ?? {};
+    const { subscriptionId } =
+      (await call('s', 'triggers/subscribe', { select, key: 'cancelled' })).result ?? {};
     await send({ id: 5, method: 'triggers/stream', params: { subscriptionId } });
     await next(({ method }) => method === 'notifications/triggers/delivery');
     await send({ method: 'notifications/cancelled', params: { requestId: 5 } });
@@ -161,13 +278,17 @@ describe('a stream', () => {
     await engine.emit(bell.event({ data: { house: '5' } }));
     await engine.settled();
     await call('g', 'triggers/get', { subscriptionId });
-    assert.deepEqual(messages.slice(before).map(({ id }) => id), ['g']);
+    assert.deepEqual(
+      messages.slice(before).map(({ id }) => id),
+      ['g'],
+    );
     await close();
   });
 
   test('is given up when its client is gone', async () => {
     const { call, send, next, close } = await pipe(engine);
-    const { subscriptionId } = (await call('s', 'triggers/subscribe', { select, key: 'gone' })).result ?? {};
+    const { subscriptionId } =
+      (await call('s', 'triggers/subscribe', { select, key: 'gone' })).result ?? {};
     await send({ id: 5, method: 'triggers/stream', params: { subscriptionId } });
     await next(({ method }) => method === 'notifications/triggers/delivery');
     await close();
@@ -197,7 +318,10 @@ describe('list_changed [list-changed-send]', () => {
     const { messages, call, close } = await pipe(own);
     own.declare({ type: { ...bell.type, name: 'bell.broken' } });
     await call('p', 'ping', {});
-    assert.deepEqual(messages.filter(({ method }) => method !== undefined), []);
+    assert.deepEqual(
+      messages.filter(({ method }) => method !== undefined),
+      [],
+    );
     await close();
     await own.close();
   });

@@ -4,13 +4,23 @@ import { describe, test } from 'vitest';
 import { callerOf, principalOf, type RequestIdentity } from '../../../src/server/mcp/principal.ts';
 import { WireError } from '../../../src/protocol/wire/errors.ts';
 
-const http = (extra?: Record<string, unknown>): RequestIdentity => ({ http: { authInfo: extra === undefined ? {} : { extra } } });
+const http = (extra?: Record<string, unknown>): RequestIdentity => ({
+  http: { authInfo: extra === undefined ? {} : { extra } },
+});
 
 describe('the principal of a request [iso-iss-sub] [iso-principal]', () => {
-  const rows: readonly (readonly [about: string, identity: RequestIdentity, principal: string | null])[] = [
+  const rows: readonly (readonly [
+    about: string,
+    identity: RequestIdentity,
+    principal: string | null,
+  ])[] = [
     ['a pipe', {}, 'local'],
     ['a verified token', http({ iss: 'https://a', sub: 'x' }), '["https://a","x"]'],
-    ['the same subject of another issuer', http({ iss: 'https://b', sub: 'x' }), '["https://b","x"]'],
+    [
+      'the same subject of another issuer',
+      http({ iss: 'https://b', sub: 'x' }),
+      '["https://b","x"]',
+    ],
     ['HTTP without a token', { http: {} }, null],
     ['a session without HTTP', { sessionId: 's' }, null],
     ['a token that says nothing', http(), null],
@@ -23,7 +33,11 @@ describe('the principal of a request [iso-iss-sub] [iso-principal]', () => {
   for (const [about, identity, principal] of rows) {
     test(`${about} → ${principal ?? 'Forbidden'}`, () => {
       if (principal !== null) return assert.equal(callerOf(identity).principal, principal);
-      assert.throws(() => callerOf(identity), (error) => error instanceof WireError && error.is('Forbidden') && error.data.kind === 'principal');
+      assert.throws(
+        () => callerOf(identity),
+        (error) =>
+          error instanceof WireError && error.is('Forbidden') && error.data.kind === 'principal',
+      );
     });
   }
 });
@@ -35,5 +49,8 @@ test('no two pairs of issuer and subject give the same principal, whatever chara
 });
 
 test('a subject named local is not the local one', () => {
-  assert.notEqual(callerOf(http({ iss: 'https://a', sub: 'local' })).principal, callerOf({}).principal);
+  assert.notEqual(
+    callerOf(http({ iss: 'https://a', sub: 'local' })).principal,
+    callerOf({}).principal,
+  );
 });

@@ -10,10 +10,15 @@ describe('a request with an authorization', () => {
   test('ends when the authorization does, and leaves no timer', async () => {
     const clock = manualClock();
     let end = never;
-    const ended = untilUnauthorized({ stop: never, clock, authorizedUntil: clock.now() + 1000 }, (signal) => {
-      end = signal;
-      return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-    });
+    const ended = untilUnauthorized(
+      { stop: never, clock, authorizedUntil: clock.now() + 1000 },
+      (signal) => {
+        end = signal;
+        return new Promise((resolve) =>
+          signal.addEventListener('abort', () => resolve(), { once: true }),
+        );
+      },
+    );
     clock.advance(999);
     assert.equal(end.aborted, false);
     clock.advance(1);
@@ -24,14 +29,18 @@ describe('a request with an authorization', () => {
   test('is over before it begins when the authorization has run out, although no timer has fired', async () => {
     const clock = manualClock();
     for (const authorizedUntil of [clock.now(), clock.now() - 1]) {
-      await untilUnauthorized({ stop: never, clock, authorizedUntil }, async (signal) => assert.equal(signal.aborted, true));
+      await untilUnauthorized({ stop: never, clock, authorizedUntil }, async (signal) =>
+        assert.equal(signal.aborted, true),
+      );
     }
     assert.equal(clock.pending, 0);
   });
 
   test('without an end waits for the client alone', async () => {
     const clock = manualClock();
-    await untilUnauthorized({ stop: never, clock, authorizedUntil: null }, async (signal) => assert.equal(signal, never));
+    await untilUnauthorized({ stop: never, clock, authorizedUntil: null }, async (signal) =>
+      assert.equal(signal, never),
+    );
     assert.equal(clock.pending, 0);
   });
 });

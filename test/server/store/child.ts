@@ -19,10 +19,14 @@ export interface Writer {
 }
 
 export function startWriter(path: string, ...more: string[]): Writer {
-  const child = spawn(process.execPath, [WRITER, path, ...more], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [WRITER, path, ...more], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const lines: string[] = [];
   let errors = '';
-  child.stderr.on('data', (chunk) => { errors += String(chunk); });
+  child.stderr.on('data', (chunk) => {
+    errors += String(chunk);
+  });
   const reader = createInterface({ input: child.stdout });
   reader.on('line', (line) => lines.push(line));
   const gone = Promise.all([once(child, 'exit'), once(reader, 'close')]);
@@ -30,15 +34,16 @@ export function startWriter(path: string, ...more: string[]): Writer {
     process: child,
     lines,
     errors: () => errors,
-    line: (matches) => new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = lines.find(matches);
-        if (found !== undefined) resolve(found);
-      };
-      reader.on('line', look);
-      void gone.then(() => reject(new Error(`the writer ended: ${errors}`)), reject);
-      look();
-    }),
+    line: (matches) =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          const found = lines.find(matches);
+          if (found !== undefined) resolve(found);
+        };
+        reader.on('line', look);
+        void gone.then(() => reject(new Error(`the writer ended: ${errors}`)), reject);
+        look();
+      }),
     async kill() {
       child.kill('SIGKILL');
       await gone;

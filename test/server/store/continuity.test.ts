@@ -7,7 +7,10 @@ import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { create, event, plain, tombstone } from '../../../src/testing/store-contract/samples.ts';
 import { copyStore, KEY, place, SUFFIXES } from './place.ts';
 
-async function during(path: string, run: (store: Store, opened: Opened) => Promise<void> = async () => {}): Promise<Opened> {
+async function during(
+  path: string,
+  run: (store: Store, opened: Opened) => Promise<void> = async () => {},
+): Promise<Opened> {
   const store = sqliteStore({ path, key: KEY });
   const opened = await store.open(0);
   await run(store, opened);
@@ -50,7 +53,10 @@ test('[log-epoch-rotate] a write-ahead log that went missing is noticed', async 
     await add(1, 3)(store);
     copyStore(path, elsewhere, ['', '.instance']);
   });
-  assert.notEqual(await continuity(elsewhere).catch((error: unknown) => (error as { code: string }).code), 'continued');
+  assert.notEqual(
+    await continuity(elsewhere).catch((error: unknown) => (error as { code: string }).code),
+    'continued',
+  );
 });
 
 test('[log-epoch-only-loss] a whole store that moved, its witness with it, continues', async (t) => {
@@ -77,7 +83,11 @@ test('a witness that is missing, torn, forged or of another store vouches for no
   for (const damage of damages) {
     damage();
     assert.equal(await continuity(path), 'maybe_lost', String(damage));
-    assert.equal(await continuity(path), 'continued', 'there is no subscription whose epoch would have to change');
+    assert.equal(
+      await continuity(path),
+      'continued',
+      'there is no subscription whose epoch would have to change',
+    );
   }
 });
 
@@ -110,9 +120,13 @@ test('[log-epoch-rotate] a process that dies before every epoch has changed leav
   });
   rmSync(`${path}.instance`);
   const rotated = states.map((state) => ({ ...state, epoch: 'epoch-two' }));
-  const staying = (head: number) => ({ type: 'progress', row: 2, state: { ...states[1]!, head }, dueAt: null }) as const;
+  const staying = (head: number) =>
+    ({ type: 'progress', row: 2, state: { ...states[1]!, head }, dueAt: null }) as const;
   const first = await during(path, async (store) => {
-    await store.commit([{ type: 'configure', row: 1, state: rotated[0]!, dueAt: null }, staying(1)]);
+    await store.commit([
+      { type: 'configure', row: 1, state: rotated[0]!, dueAt: null },
+      staying(1),
+    ]);
   });
   const second = await during(path, async (store) => {
     await store.commit([{ type: 'end', row: 3, tombstone: tombstone(states[2]!) }, staying(2)]);
@@ -121,9 +135,15 @@ test('[log-epoch-rotate] a process that dies before every epoch has changed leav
     await store.commit([{ type: 'progress', row: 2, state: rotated[1]!, dueAt: null }]);
   });
   const fourth = await during(path);
-  assert.deepEqual([first, second, third, fourth].map((opened) => opened.continuity), ['maybe_lost', 'maybe_lost', 'maybe_lost', 'continued']);
+  assert.deepEqual(
+    [first, second, third, fourth].map((opened) => opened.continuity),
+    ['maybe_lost', 'maybe_lost', 'maybe_lost', 'continued'],
+  );
   const generations = [first, second, third, fourth].map((opened) => opened.generation);
-  assert.deepEqual(generations, [...new Set(generations)].sort((a, b) => a - b));
+  assert.deepEqual(
+    generations,
+    [...new Set(generations)].sort((a, b) => a - b),
+  );
 });
 
 test('a generation is not used twice, even after a restore', async (t) => {

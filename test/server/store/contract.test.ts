@@ -14,7 +14,11 @@ storeContract({
   async open() {
     const directory = mkdtempSync(join(tmpdir(), 'triggers-contract-'));
     const make = () => sqliteStore({ path: join(directory, 'store.db'), key: KEY, check: 'full' });
-    return { store: make(), reopen: async () => make(), close: async () => rmSync(directory, { recursive: true }) };
+    return {
+      store: make(),
+      reopen: async () => make(),
+      close: async () => rmSync(directory, { recursive: true }),
+    };
   },
 });
 

@@ -9,7 +9,14 @@ import { test, type TestContext } from 'vitest';
 import type { Opened, Store } from '../../../src/server/engine/ports.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { seededRandom } from '../../../src/testing/random.ts';
-import { checkpoint, create, entry, event, full, plain } from '../../../src/testing/store-contract/samples.ts';
+import {
+  checkpoint,
+  create,
+  entry,
+  event,
+  full,
+  plain,
+} from '../../../src/testing/store-contract/samples.ts';
 import { copyStore, KEY, place } from './place.ts';
 
 const EVENTS = 300;
@@ -21,9 +28,23 @@ async function stores(t: TestContext): Promise<{ running: string; closed: string
   const running = place(t);
   const store = sqliteStore({ path: closed, key: KEY });
   await store.open(0);
-  await store.commit([create(1, full('a')), create(2, plain('b', { head: EVENTS })), create(3, full('c'))]);
+  await store.commit([
+    create(1, full('a')),
+    create(2, plain('b', { head: EVENTS })),
+    create(3, full('c')),
+  ]);
   for (let offset = 1; offset <= EVENTS; offset += 1) {
-    await store.commit([event(offset), entry(2, offset, offset), checkpoint(offset), { type: 'progress', row: 2, state: plain('b', { head: EVENTS, acked: offset }), dueAt: offset }]);
+    await store.commit([
+      event(offset),
+      entry(2, offset, offset),
+      checkpoint(offset),
+      {
+        type: 'progress',
+        row: 2,
+        state: plain('b', { head: EVENTS, acked: offset }),
+        dueAt: offset,
+      },
+    ]);
   }
   copyStore(closed, running, FILES);
   await store.close();
@@ -35,7 +56,10 @@ async function everything(store: Store, { lastOffset, nextRow, checkpoint: stand
   const rows = [];
   for await (const row of store.index()) rows.push(row);
   return {
-    lastOffset, nextRow, stands, rows,
+    lastOffset,
+    nextRow,
+    stands,
+    rows,
     states: await store.load([1, 2, 3]),
     log: await store.read(2, 0, 1000, 1e9),
     accepted: await store.accepted(0, 1000),
@@ -100,7 +124,10 @@ for (const { name, of, suffix, flips } of [
 test('files cut short anywhere are refused, noticed or without effect', async (t) => {
   const { running, closed } = await stores(t);
   const damaged = place(t);
-  for (const [path, suffix] of [[closed, ''], [running, '-wal']] as const) {
+  for (const [path, suffix] of [
+    [closed, ''],
+    [running, '-wal'],
+  ] as const) {
     const truth = await healthy(path, t);
     const { length } = readFileSync(path + suffix);
     for (const share of [0, 0.001, 0.2, 0.5, 0.9, 0.999]) {
@@ -114,14 +141,31 @@ test('files cut short anywhere are refused, noticed or without effect', async (t
 test('[log-stable] a row that was altered, though the file is sound, is refused when it is read', async (t) => {
   const { closed } = await stores(t);
   const alterations: [sql: string, read: (store: Store) => Promise<unknown>][] = [
-    ['UPDATE accepted_events SET encoded = replace(encoded, \'e7\', \'e8\') WHERE offset = 7', (store) => store.read(2, 0, 100, 1e9)],
-    ['UPDATE accepted_events SET redacted = 1 WHERE offset = 7', (store) => store.read(2, 0, 100, 1e9)],
-    ['UPDATE accepted_events SET accepted_at = accepted_at + 1 WHERE offset = 7', (store) => store.accepted(6, 1)],
-    ['DELETE FROM log_entries WHERE row = 2 AND sequence = 7', (store) => store.read(2, 0, 100, 1e9)],
+    [
+      "UPDATE accepted_events SET encoded = replace(encoded, 'e7', 'e8') WHERE offset = 7",
+      (store) => store.read(2, 0, 100, 1e9),
+    ],
+    [
+      'UPDATE accepted_events SET redacted = 1 WHERE offset = 7',
+      (store) => store.read(2, 0, 100, 1e9),
+    ],
+    [
+      'UPDATE accepted_events SET accepted_at = accepted_at + 1 WHERE offset = 7',
+      (store) => store.accepted(6, 1),
+    ],
+    [
+      'DELETE FROM log_entries WHERE row = 2 AND sequence = 7',
+      (store) => store.read(2, 0, 100, 1e9),
+    ],
     ['UPDATE progress SET acked = acked + 1 WHERE row = 2', (store) => store.load([2])],
     ['UPDATE progress SET due_at = 1 WHERE row = 2', (store) => store.load([2])],
-    ['UPDATE subscriptions SET principal = \'mallory\' WHERE row = 2', (store) => store.load([2])],
-    ['UPDATE subscriptions SET select_json = \'[\' WHERE row = 2', async (store) => { for await (const _ of store.index()); }],
+    ["UPDATE subscriptions SET principal = 'mallory' WHERE row = 2", (store) => store.load([2])],
+    [
+      "UPDATE subscriptions SET select_json = '[' WHERE row = 2",
+      async (store) => {
+        for await (const _ of store.index());
+      },
+    ],
     ['UPDATE meta SET next_row = 2', async () => {}],
     ['UPDATE meta SET checkpoint_offset = 2', async () => {}],
   ];
@@ -132,7 +176,11 @@ test('[log-stable] a row that was altered, though the file is sound, is refused 
     database.exec(sql);
     database.close();
     const store = sqliteStore({ path, key: KEY, check: 'full' });
-    await assert.rejects(store.open(0).then(() => read(store)), { name: 'LocalError', code: 'store_corrupt' }, sql);
+    await assert.rejects(
+      store.open(0).then(() => read(store)),
+      { name: 'LocalError', code: 'store_corrupt' },
+      sql,
+    );
     await store.close();
   }
 });

@@ -29,12 +29,21 @@ test('[log-durable-accept, log-contiguous, log-epoch-only-loss] 30 kills in the 
     assert.ok(opened.generation > generation);
     generation = opened.generation;
     const { lastOffset } = opened;
-    assert.ok(lastOffset === confirmed || lastOffset === confirmed + 1, `confirmed ${confirmed}, stored ${lastOffset}`);
+    assert.ok(
+      lastOffset === confirmed || lastOffset === confirmed + 1,
+      `confirmed ${confirmed}, stored ${lastOffset}`,
+    );
     assert.deepEqual(opened.checkpoint, { offset: lastOffset, row: 0 });
     assert.deepEqual((await store.load([1]))[0]?.state, plain('a', { head: lastOffset }));
     const entries = await store.read(1, 0, lastOffset + 1, Number.MAX_SAFE_INTEGER);
-    assert.deepEqual(entries.map(({ sequence, offset, encoded }) => [sequence, offset, encoded]),
-      Array.from({ length: lastOffset }, (_, at) => [at + 1, at + 1, `{"eventId":"e${at + 1}","name":"issue.opened"}`]));
+    assert.deepEqual(
+      entries.map(({ sequence, offset, encoded }) => [sequence, offset, encoded]),
+      Array.from({ length: lastOffset }, (_, at) => [
+        at + 1,
+        at + 1,
+        `{"eventId":"e${at + 1}","name":"issue.opened"}`,
+      ]),
+    );
     await store.close();
     confirmed = lastOffset;
   }

@@ -8,7 +8,8 @@ import { migrate, SCHEMA_VERSION } from '../../../src/server/store/sqlite/schema
 import { event } from '../../../src/testing/store-contract/samples.ts';
 import { KEY, place } from './place.ts';
 
-const objects = (database: DatabaseSync) => database.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY name').all();
+const objects = (database: DatabaseSync) =>
+  database.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY name').all();
 
 test('a second run changes nothing', () => {
   const database = new DatabaseSync(':memory:');
@@ -17,7 +18,10 @@ test('a second run changes nothing', () => {
   assert.ok(before.length > 7);
   migrate(database);
   assert.deepEqual(objects(database), before);
-  assert.deepEqual({ ...database.prepare('PRAGMA user_version').get() }, { user_version: SCHEMA_VERSION });
+  assert.deepEqual(
+    { ...database.prepare('PRAGMA user_version').get() },
+    { user_version: SCHEMA_VERSION },
+  );
 });
 
 test('a migration that is interrupted leaves nothing behind and runs whole the next time', () => {
@@ -41,7 +45,10 @@ test('a store of a newer version is left alone, with a word on what to do', asyn
   const database = new DatabaseSync(path);
   database.exec(`PRAGMA user_version = ${SCHEMA_VERSION + 1}`);
   database.close();
-  await assert.rejects(store.open(0), { code: 'store_corrupt', message: /made by a newer version \(schema \d+; this one knows up to \d+\)/ });
+  await assert.rejects(store.open(0), {
+    code: 'store_corrupt',
+    message: /made by a newer version \(schema \d+; this one knows up to \d+\)/,
+  });
   const back = new DatabaseSync(path);
   back.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
   back.close();
@@ -54,14 +61,23 @@ test('a database of something else, and a file that is no database, are left alo
   const database = new DatabaseSync(foreign);
   database.exec('CREATE TABLE theirs (x)');
   database.close();
-  await assert.rejects(sqliteStore({ path: foreign, key: KEY }).open(0), { code: 'store_corrupt', message: /of something else/ });
+  await assert.rejects(sqliteStore({ path: foreign, key: KEY }).open(0), {
+    code: 'store_corrupt',
+    message: /of something else/,
+  });
   const check = new DatabaseSync(foreign);
-  assert.deepEqual(objects(check).map((row) => row['name']), ['theirs']);
+  assert.deepEqual(
+    objects(check).map((row) => row['name']),
+    ['theirs'],
+  );
   check.close();
 
   const text = place(t);
   const content = 'This is a letter, not a database. '.repeat(100);
   writeFileSync(text, content);
-  await assert.rejects(sqliteStore({ path: text, key: KEY }).open(0), { code: 'store_corrupt', message: /not a SQLite database/ });
+  await assert.rejects(sqliteStore({ path: text, key: KEY }).open(0), {
+    code: 'store_corrupt',
+    message: /not a SQLite database/,
+  });
   assert.equal(readFileSync(text, 'utf8'), content);
 });

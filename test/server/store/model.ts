@@ -2,7 +2,17 @@
  * A store in plain arrays and maps: the port once more, as simply as it can be said. What the SQLite store is compared with,
  * and a second subject for the contract, so that the contract asks for nothing that only SQLite does.
  */
-import type { AcceptedEvent, Checkpoint, LogEntry, Opened, ReadEntry, Store, StoredSubscription, Tombstone, Write } from '../../../src/server/engine/ports.ts';
+import type {
+  AcceptedEvent,
+  Checkpoint,
+  LogEntry,
+  Opened,
+  ReadEntry,
+  Store,
+  StoredSubscription,
+  Tombstone,
+  Write,
+} from '../../../src/server/engine/ports.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 
 interface Data {
@@ -20,84 +30,180 @@ interface Data {
 /** What outlives a `modelStore`. */
 export const emptyData = (): { data: Data } => ({
   data: {
-    generation: 0, lastOffset: 0, nextRow: 1, checkpoint: { offset: 0, row: 0 }, subscriptions: new Map(), events: new Map(), logs: new Map(),
-    tombstones: new Map(), verifications: new Map(),
+    generation: 0,
+    lastOffset: 0,
+    nextRow: 1,
+    checkpoint: { offset: 0, row: 0 },
+    subscriptions: new Map(),
+    events: new Map(),
+    logs: new Map(),
+    tombstones: new Map(),
+    verifications: new Map(),
   },
 });
 
-const refuse = (why: string): never => { throw new LocalError('store_failed', why); };
+const refuse = (why: string): never => {
+  throw new LocalError('store_failed', why);
+};
 
 export function modelStore(disk: { data: Data }): Store {
   let open = false;
-  const data = (): Data => (open ? disk.data : (() => { throw new LocalError('closed', 'closed'); })());
+  const data = (): Data =>
+    open
+      ? disk.data
+      : (() => {
+          throw new LocalError('closed', 'closed');
+        })();
   const rows = () => [...data().subscriptions.values()].sort((a, b) => a.row - b.row);
-  const events = () => [...data().events.values()].sort((a, b) => a.offset - b.offset).map(({ redacted: _, ...event }) => event);
-  const log = (row: number): LogEntry[] => (data().logs.get(row) ?? []).toSorted((a, b) => a.sequence - b.sequence);
-  const joined = (row: number): ReadEntry[] => log(row).map(({ sequence, offset, gap: marked }) => {
-    const event = data().events.get(offset);
-    const gap = event?.redacted === true ? 'redacted' : marked;
-    return { sequence, offset, gap, encoded: gap === null ? (event?.encoded ?? null) : null, acceptedAt: event?.acceptedAt ?? 0 };
-  });
-  const due = () => rows().filter((one) => one.dueAt !== null).sort((a, b) => a.dueAt! - b.dueAt! || a.row - b.row);
+  const events = () =>
+    [...data().events.values()]
+      .sort((a, b) => a.offset - b.offset)
+      .map(({ redacted: _, ...event }) => event);
+  const log = (row: number): LogEntry[] =>
+    (data().logs.get(row) ?? []).toSorted((a, b) => a.sequence - b.sequence);
+  const joined = (row: number): ReadEntry[] =>
+    log(row).map(({ sequence, offset, gap: marked }) => {
+      const event = data().events.get(offset);
+      const gap = event?.redacted === true ? 'redacted' : marked;
+      return {
+        sequence,
+        offset,
+        gap,
+        encoded: gap === null ? (event?.encoded ?? null) : null,
+        acceptedAt: event?.acceptedAt ?? 0,
+      };
+    });
+  const due = () =>
+    rows()
+      .filter((one) => one.dueAt !== null)
+      .sort((a, b) => a.dueAt! - b.dueAt! || a.row - b.row);
 
   return {
     durability: 'durable',
     async open(): Promise<Opened> {
       const fresh = disk.data.generation === 0;
       open = true;
-      const { generation, lastOffset, nextRow, checkpoint } = Object.assign(disk.data, { generation: disk.data.generation + 1 });
-      return { continuity: fresh ? 'new' : 'continued', generation, lastOffset, nextRow, checkpoint };
+      const { generation, lastOffset, nextRow, checkpoint } = Object.assign(disk.data, {
+        generation: disk.data.generation + 1,
+      });
+      return {
+        continuity: fresh ? 'new' : 'continued',
+        generation,
+        lastOffset,
+        nextRow,
+        checkpoint,
+      };
     },
     async commit(writes) {
       const next = structuredClone(data());
       for (const write of writes) apply(next, write);
       disk.data = next;
     },
-    async close() { open = false; },
-    index: () => rows().map(({ row, state, createdOffset }) => ({ row, select: state.select, createdOffset })),
-    load: async (wanted) => wanted.flatMap((row) => data().subscriptions.get(row) ?? []).map(({ dueAt: _, ...one }) => structuredClone(one)),
+    async close() {
+      open = false;
+    },
+    index: () =>
+      rows().map(({ row, state, createdOffset }) => ({ row, select: state.select, createdOffset })),
+    load: async (wanted) =>
+      wanted
+        .flatMap((row) => data().subscriptions.get(row) ?? [])
+        .map(({ dueAt: _, ...one }) => structuredClone(one)),
     rowOf: async (id) => rows().find(({ state }) => state.subscriptionId === id)?.row ?? null,
-    rowOfKey: async (principal, key) => rows().find(({ state }) => state.principal === principal && state.key === key)?.row ?? null,
-    rowsOf: async (principal, after, limit) => rows().filter(({ row, state }) => state.principal === principal && row > after).slice(0, limit).map(({ row }) => row),
-    countOf: async (principal) => rows().filter(({ state }) => state.principal === principal).length,
-    due: async (now, limit) => due().filter((one) => one.dueAt! <= now).slice(0, limit).map(({ row }) => row),
+    rowOfKey: async (principal, key) =>
+      rows().find(({ state }) => state.principal === principal && state.key === key)?.row ?? null,
+    rowsOf: async (principal, after, limit) =>
+      rows()
+        .filter(({ row, state }) => state.principal === principal && row > after)
+        .slice(0, limit)
+        .map(({ row }) => row),
+    countOf: async (principal) =>
+      rows().filter(({ state }) => state.principal === principal).length,
+    due: async (now, limit) =>
+      due()
+        .filter((one) => one.dueAt! <= now)
+        .slice(0, limit)
+        .map(({ row }) => row),
     nextDueAt: async () => due()[0]?.dueAt ?? null,
-    backlog: async (after, limit) => rows()
-      .filter(({ row, state }) => row > after && state.callback !== null && (state.attempt !== null || state.acked < state.head)).slice(0, limit).map(({ row }) => row),
+    backlog: async (after, limit) =>
+      rows()
+        .filter(
+          ({ row, state }) =>
+            row > after &&
+            state.callback !== null &&
+            (state.attempt !== null || state.acked < state.head),
+        )
+        .slice(0, limit)
+        .map(({ row }) => row),
     async read(row, after, maxEvents, maxBytes) {
-      const entries = joined(row).filter(({ sequence }) => sequence > after).slice(0, maxEvents);
+      const entries = joined(row)
+        .filter(({ sequence }) => sequence > after)
+        .slice(0, maxEvents);
       let bytes = 0;
-      const end = entries.findIndex(({ encoded }, at) => (bytes += Buffer.byteLength(encoded ?? '')) > maxBytes && at > 0);
+      const end = entries.findIndex(
+        ({ encoded }, at) => (bytes += Buffer.byteLength(encoded ?? '')) > maxBytes && at > 0,
+      );
       return end === -1 ? entries : entries.slice(0, end);
     },
     async agedOut(row, before) {
-      const young = joined(row).find(({ offset, acceptedAt }) => data().events.has(offset) && acceptedAt >= before);
-      const old = log(row).filter(({ sequence }) => young === undefined || sequence < young.sequence);
+      const young = joined(row).find(
+        ({ offset, acceptedAt }) => data().events.has(offset) && acceptedAt >= before,
+      );
+      const old = log(row).filter(
+        ({ sequence }) => young === undefined || sequence < young.sequence,
+      );
       return { upTo: old.at(-1)?.sequence ?? 0, oldestAt: young?.acceptedAt ?? null };
     },
     async acceptedAt(row, sequence) {
       const entry = log(row).find((one) => one.sequence === sequence);
       return (entry && data().events.get(entry.offset)?.acceptedAt) ?? null;
     },
-    accepted: async (offset, limit) => events().filter((event) => event.offset > offset).slice(0, limit),
-    history: async (names, since, after, limit) => events()
-      .filter((event) => names.includes(event.name) && event.acceptedAt >= since && event.offset > after).slice(0, limit),
-    known: async (ids) => ids.map(({ name, eventId }) => events().find((event) => event.name === name && event.eventId === eventId)?.offset ?? null),
+    accepted: async (offset, limit) =>
+      events()
+        .filter((event) => event.offset > offset)
+        .slice(0, limit),
+    history: async (names, since, after, limit) =>
+      events()
+        .filter(
+          (event) =>
+            names.includes(event.name) && event.acceptedAt >= since && event.offset > after,
+        )
+        .slice(0, limit),
+    known: async (ids) =>
+      ids.map(
+        ({ name, eventId }) =>
+          events().find((event) => event.name === name && event.eventId === eventId)?.offset ??
+          null,
+      ),
     tombstone: async (id) => data().tombstones.get(id) ?? null,
-    verification: async (principal, urlHash) => data().verifications.get(JSON.stringify([principal, urlHash])) ?? null,
+    verification: async (principal, urlHash) =>
+      data().verifications.get(JSON.stringify([principal, urlHash])) ?? null,
     async stats() {
-      const { subscriptions, events: { size }, logs } = data();
-      return { subscriptions: subscriptions.size, events: size, entries: [...logs.values()].flat().length, bytes: 0, quotaBytes: null };
+      const {
+        subscriptions,
+        events: { size },
+        logs,
+      } = data();
+      return {
+        subscriptions: subscriptions.size,
+        events: size,
+        entries: [...logs.values()].flat().length,
+        bytes: 0,
+        quotaBytes: null,
+      };
     },
   };
 }
 
 function apply(data: Data, write: Write): void {
-  const entries = (row: number): LogEntry[] => data.logs.get(row) ?? data.logs.set(row, []).get(row)!;
+  const entries = (row: number): LogEntry[] =>
+    data.logs.get(row) ?? data.logs.set(row, []).get(row)!;
   switch (write.type) {
     case 'event': {
       const { event } = write;
-      const taken = [...data.events.values()].some((one) => one.offset === event.offset || (one.name === event.name && one.eventId === event.eventId));
+      const taken = [...data.events.values()].some(
+        (one) =>
+          one.offset === event.offset || (one.name === event.name && one.eventId === event.eventId),
+      );
       if (taken) refuse('this event is there');
       data.events.set(event.offset, { ...event, redacted: false });
       data.lastOffset = Math.max(data.lastOffset, event.offset);
@@ -108,8 +214,12 @@ function apply(data: Data, write: Write): void {
       break;
     case 'create': {
       const { row, state, createdOffset, dueAt } = write;
-      const taken = [...data.subscriptions.values()].some((one) =>
-        one.row === row || one.state.subscriptionId === state.subscriptionId || (one.state.principal === state.principal && one.state.key === state.key));
+      const taken = [...data.subscriptions.values()].some(
+        (one) =>
+          one.row === row ||
+          one.state.subscriptionId === state.subscriptionId ||
+          (one.state.principal === state.principal && one.state.key === state.key),
+      );
       if (taken) refuse('this subscription is there');
       data.subscriptions.set(row, { row, state, createdOffset, dueAt });
       data.nextRow = Math.max(data.nextRow, row + 1);
@@ -118,27 +228,45 @@ function apply(data: Data, write: Write): void {
     case 'progress':
     case 'configure': {
       const before = data.subscriptions.get(write.row) ?? refuse('no such row');
-      const { select, callback, ttlMs, onFailure, paused, suspended, version, retention } = before.state;
-      const kept = write.type === 'progress' ? { select, callback, ttlMs, onFailure, paused, suspended, version, retention } : {};
-      data.subscriptions.set(write.row, { ...before, state: { ...write.state, ...kept }, dueAt: write.dueAt });
+      const { select, callback, ttlMs, onFailure, paused, suspended, version, retention } =
+        before.state;
+      const kept =
+        write.type === 'progress'
+          ? { select, callback, ttlMs, onFailure, paused, suspended, version, retention }
+          : {};
+      data.subscriptions.set(write.row, {
+        ...before,
+        state: { ...write.state, ...kept },
+        dueAt: write.dueAt,
+      });
       break;
     }
     case 'entry':
-      if (entries(write.row).some(({ sequence }) => sequence === write.entry.sequence)) refuse('this number is taken');
+      if (entries(write.row).some(({ sequence }) => sequence === write.entry.sequence))
+        refuse('this number is taken');
       entries(write.row).push(write.entry);
       break;
     case 'gap': {
       const { row, from, to, reason } = write;
       const old = new Map(entries(row).map((entry) => [entry.sequence, entry]));
-      for (let sequence = from; sequence <= to; sequence += 1) old.set(sequence, { sequence, offset: old.get(sequence)?.offset ?? 0, gap: reason });
+      for (let sequence = from; sequence <= to; sequence += 1)
+        old.set(sequence, { sequence, offset: old.get(sequence)?.offset ?? 0, gap: reason });
       data.logs.set(row, [...old.values()]);
       break;
     }
     case 'trim':
-      data.logs.set(write.row, entries(write.row).filter(({ sequence }) => sequence > write.upTo));
+      data.logs.set(
+        write.row,
+        entries(write.row).filter(({ sequence }) => sequence > write.upTo),
+      );
       break;
     case 'renumber':
-      data.logs.set(write.row, entries(write.row).filter(({ sequence }) => sequence > write.by || write.by === 0).map((entry) => ({ ...entry, sequence: entry.sequence - write.by })));
+      data.logs.set(
+        write.row,
+        entries(write.row)
+          .filter(({ sequence }) => sequence > write.by || write.by === 0)
+          .map((entry) => ({ ...entry, sequence: entry.sequence - write.by })),
+      );
       break;
     case 'end':
       if (!data.subscriptions.delete(write.row)) refuse('no such row');
@@ -147,7 +275,8 @@ function apply(data: Data, write: Write): void {
       break;
     case 'redact': {
       const event = data.events.get(write.offset);
-      if (event !== undefined) data.events.set(write.offset, { ...event, encoded: null, redacted: true });
+      if (event !== undefined)
+        data.events.set(write.offset, { ...event, encoded: null, redacted: true });
       break;
     }
     case 'verification':
@@ -156,9 +285,15 @@ function apply(data: Data, write: Write): void {
     case 'forget': {
       const held = new Set([...data.logs.values()].flat().map(({ offset }) => offset));
       for (const { offset, acceptedAt } of [...data.events.values()]) {
-        if (acceptedAt < write.acceptedBefore && offset <= data.checkpoint.offset && !held.has(offset)) data.events.delete(offset);
+        if (
+          acceptedAt < write.acceptedBefore &&
+          offset <= data.checkpoint.offset &&
+          !held.has(offset)
+        )
+          data.events.delete(offset);
       }
-      for (const { subscriptionId, forgetAt } of [...data.tombstones.values()]) if (forgetAt <= write.now) data.tombstones.delete(subscriptionId);
+      for (const { subscriptionId, forgetAt } of [...data.tombstones.values()])
+        if (forgetAt <= write.now) data.tombstones.delete(subscriptionId);
       break;
     }
   }

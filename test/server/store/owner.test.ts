@@ -27,7 +27,10 @@ test('a second process gets store_locked; SIGKILL gives the lock up', async (t) 
   await writer.line((line) => line === '1');
   await assert.rejects(open(path), { code: 'store_locked' });
   const rival = startWriter(path);
-  await assert.rejects(rival.line(() => true), /store_locked/);
+  await assert.rejects(
+    rival.line(() => true),
+    /store_locked/,
+  );
   await writer.line((line) => line === '3');
   await writer.kill();
   const { store, opened } = await open(path);
@@ -43,19 +46,28 @@ test('who was overtaken, because the lock file was deleted, is fenced off and le
   const second = await open(path);
   assert.ok(second.opened.generation > first.opened.generation);
   await second.store.commit([event(2)]);
-  await assert.rejects(first.store.commit([event(3)]), { code: 'store_fenced', message: /one process per store/ });
+  await assert.rejects(first.store.commit([event(3)]), {
+    code: 'store_fenced',
+    message: /one process per store/,
+  });
   await assert.rejects(first.store.commit([event(2)]), { code: 'store_fenced' });
   await first.store.close();
   await second.store.commit([event(3)]);
   await second.store.close();
   const third = await open(path);
   assert.equal(third.opened.continuity, 'continued');
-  assert.deepEqual((await third.store.accepted(0, 10)).map(({ offset }) => offset), [1, 2, 3]);
+  assert.deepEqual(
+    (await third.store.accepted(0, 10)).map(({ offset }) => offset),
+    [1, 2, 3],
+  );
   await third.store.close();
 });
 
 test('a directory that does not exist, and a store opened twice, are said plainly', async (t) => {
-  await assert.rejects(open(`${place(t)}/nowhere/store.db`), { code: 'store_failed', message: /does not exist/ });
+  await assert.rejects(open(`${place(t)}/nowhere/store.db`), {
+    code: 'store_failed',
+    message: /does not exist/,
+  });
   const { store } = await open(place(t));
   await assert.rejects(store.open(0), { code: 'store_failed', message: /open already/ });
   await store.close();

@@ -6,7 +6,15 @@ import { fileURLToPath } from 'node:url';
 import type { Store } from '../../../src/server/engine/ports.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { NOW } from '../../../src/testing/store-contract/context.ts';
-import { checkpoint, create, entry, event, full, plain, tombstone } from '../../../src/testing/store-contract/samples.ts';
+import {
+  checkpoint,
+  create,
+  entry,
+  event,
+  full,
+  plain,
+  tombstone,
+} from '../../../src/testing/store-contract/samples.ts';
 import { KEY, place } from './place.ts';
 
 const MEBIBYTE = 1024 ** 2;
@@ -17,9 +25,13 @@ const SMALL = `"${'x'.repeat(2000)}"`;
 async function fill(store: Store, from: number): Promise<number> {
   let offset = from;
   for (const encoded of [BULK, SMALL]) {
-    for (;; offset += 1) {
+    for (; ; offset += 1) {
       try {
-        await store.commit([event(offset, 'issue.opened', encoded), entry(1, offset, offset), checkpoint(offset)]);
+        await store.commit([
+          event(offset, 'issue.opened', encoded),
+          entry(1, offset, offset),
+          checkpoint(offset),
+        ]);
       } catch (error) {
         assert.equal((error as { code: string }).code, 'store_full');
         break;
@@ -39,14 +51,24 @@ test('[lim-drain-works, lim-refuse-upstream] a full store still acknowledges, tr
     const before = last;
     last = await fill(store, last + 1);
     assert.ok(last - before > 20, `round ${round} accepted ${last - before} events`);
-    const wide = plain('z', { select: [{ name: 'issue.opened', arguments: { wide: 'x'.repeat(9000) } }] });
-    await assert.rejects(store.commit([create(9, wide)]), { code: 'store_full', message: /raise maxBytes/ });
+    const wide = plain('z', {
+      select: [{ name: 'issue.opened', arguments: { wide: 'x'.repeat(9000) } }],
+    });
+    await assert.rejects(store.commit([create(9, wide)]), {
+      code: 'store_full',
+      message: /raise maxBytes/,
+    });
     const state = { ...full('a'), head: last, acked: last };
     await store.commit([{ type: 'progress', row: 1, state, dueAt: NOW + round }]);
-    await store.commit([{ type: 'configure', row: 1, state: { ...state, version: round }, dueAt: NOW + round }]);
+    await store.commit([
+      { type: 'configure', row: 1, state: { ...state, version: round }, dueAt: NOW + round },
+    ]);
     await store.commit([entry(2, last, last)]);
     await store.commit([{ type: 'redact', offset: last }]);
-    await store.commit([{ type: 'trim', row: 1, upTo: last }, { type: 'trim', row: 2, upTo: last }]);
+    await store.commit([
+      { type: 'trim', row: 1, upTo: last },
+      { type: 'trim', row: 2, upTo: last },
+    ]);
     await store.commit([{ type: 'forget', acceptedBefore: NOW + last + 1, now: NOW }]);
     const { events, bytes, quotaBytes } = await store.stats();
     assert.equal(events, 0);
@@ -81,9 +103,13 @@ test('even the last reserve ends in store_full, and the store stays sound', asyn
   await store.commit([create(1, plain('a'))]);
   const last = await fill(store, 1);
   const growing = plain('a', { head: last, epoch: 'e'.repeat(300_000) });
-  await assert.rejects(store.commit([{ type: 'progress', row: 1, state: growing, dueAt: null }]), { code: 'store_full' });
+  await assert.rejects(store.commit([{ type: 'progress', row: 1, state: growing, dueAt: null }]), {
+    code: 'store_full',
+  });
   assert.equal((await store.load([1]))[0]?.state.head, 0);
-  await store.commit([{ type: 'progress', row: 1, state: plain('a', { head: last }), dueAt: null }]);
+  await store.commit([
+    { type: 'progress', row: 1, state: plain('a', { head: last }), dueAt: null },
+  ]);
   await store.close();
   const again = sqliteStore({ path, key: KEY, check: 'full' });
   assert.equal((await again.open(NOW)).continuity, 'continued');
@@ -91,17 +117,38 @@ test('even the last reserve ends in store_full, and the store stays sound', asyn
 });
 
 test('a quota too small to work with is refused', async () => {
-  for (const maxBytes of [0, 1000, Number.NaN]) await assert.rejects(sqliteStore({ path: ':memory:', key: KEY, maxBytes }).open(NOW), { code: 'config_invalid' });
+  for (const maxBytes of [0, 1000, Number.NaN])
+    await assert.rejects(sqliteStore({ path: ':memory:', key: KEY, maxBytes }).open(NOW), {
+      code: 'config_invalid',
+    });
 });
 
 const DISK_FULL = fileURLToPath(new URL('./disk-full.ts', import.meta.url));
 const canUnshare = spawnSync('unshare', ['--version']).error === undefined;
 
-test('[lim-refuse-upstream] a disk that is full under the store gives store_full, and loses nothing that was confirmed', { skip: !canUnshare }, (t) => {
-  const directory = place(t).replace(/\/store\.db$/, '');
-  const { status, stdout, stderr } = spawnSync('unshare',
-    ['--user', '--map-root-user', '--mount', 'sh', '-c', 'mount -t tmpfs -o size=2m tmpfs "$1" || exit 77; exec "$2" "$3" "$1/store.db"', 'sh', directory, process.execPath, DISK_FULL], { encoding: 'utf8' });
-  if (status === 77) return t.skip('no file system can be mounted here');
-  assert.equal(status, 0, stderr);
-  assert.match(stdout, /^10 rounds\n$/);
-});
+test(
+  '[lim-refuse-upstream] a disk that is full under the store gives store_full, and loses nothing that was confirmed',
+  { skip: !canUnshare },
+  (t) => {
+    const directory = place(t).replace(/\/store\.db$/, '');
+    const { status, stdout, stderr } = spawnSync(
+      'unshare',
+      [
+        '--user',
+        '--map-root-user',
+        '--mount',
+        'sh',
+        '-c',
+        'mount -t tmpfs -o size=2m tmpfs "$1" || exit 77; exec "$2" "$3" "$1/store.db"',
+        'sh',
+        directory,
+        process.execPath,
+        DISK_FULL,
+      ],
+      { encoding: 'utf8' },
+    );
+    if (status === 77) return t.skip('no file system can be mounted here');
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^10 rounds\n$/);
+  },
+);

@@ -5,7 +5,13 @@
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
-import { checkpoint, create, entry, event, plain } from '../../../src/testing/store-contract/samples.ts';
+import {
+  checkpoint,
+  create,
+  entry,
+  event,
+  plain,
+} from '../../../src/testing/store-contract/samples.ts';
 import { KEY } from './place.ts';
 
 const [, , path, pause = '0', commits = 'Infinity'] = process.argv;
@@ -15,7 +21,12 @@ if (nextRow === 1) await store.commit([create(1, plain('a'))]);
 writeSync(1, `open ${generation} ${continuity}\n`);
 const last = lastOffset + Number(commits);
 for (let offset = lastOffset + 1; offset <= last; offset += 1) {
-  await store.commit([event(offset), entry(1, offset, offset), { type: 'progress', row: 1, state: plain('a', { head: offset }), dueAt: null }, checkpoint(offset)]);
+  await store.commit([
+    event(offset),
+    entry(1, offset, offset),
+    { type: 'progress', row: 1, state: plain('a', { head: offset }), dueAt: null },
+    checkpoint(offset),
+  ]);
   writeSync(1, `${offset}\n`);
   if (Number(pause) > 0) await sleep(Number(pause));
 }

@@ -1,7 +1,13 @@
 /** A right receiver of SEP-3415 in a few lines, and every way in which one can be wrong: a row replaces decisions of it. */
 import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Json } from '../proxy.ts';
 
@@ -18,7 +24,8 @@ const RIGHT = {
   /** By what an event is known again. */
   nameOf: ({ eventId }: Json, _headers: IncomingHttpHeaders): string => eventId,
   item: (body: Json): Json => {
-    if (body.type === undefined) return { applied: 'event', eventId: body.eventId, cursor: body.cursor };
+    if (body.type === undefined)
+      return { applied: 'event', eventId: body.eventId, cursor: body.cursor };
     return body.type === 'gap' ? { applied: 'gap', cursor: body.cursor } : { applied: 'ended' };
   },
 };
@@ -33,28 +40,109 @@ export interface BrokenEventsReceiver {
 }
 
 export const brokenEventsReceivers: readonly BrokenEventsReceiver[] = [
-  { check: 'receiver-challenge-echo', wrong: 'answers a verification with nothing but 200', how: { echo: () => ({}) } },
-  { check: 'receiver-challenge-echo', wrong: 'loses letters that are not ASCII', how: { echo: (challenge) => ({ challenge: challenge.replace(/[^ -~]/g, '?') }) } },
+  {
+    check: 'receiver-challenge-echo',
+    wrong: 'answers a verification with nothing but 200',
+    how: { echo: () => ({}) },
+  },
+  {
+    check: 'receiver-challenge-echo',
+    wrong: 'loses letters that are not ASCII',
+    how: { echo: (challenge) => ({ challenge: challenge.replace(/[^ -~]/g, '?') }) },
+  },
   { check: 'receiver-verify-first', wrong: 'verifies nothing', how: { isSignature: () => true } },
-  { check: 'receiver-verify-first', wrong: 'echoes before it verifies', how: { refuses: ({ type }) => type !== 'verification' } },
-  { check: 'receiver-verify-first', wrong: 'takes what has no signature', how: { isSignature: (given, right) => given === '' || given.split(' ').includes(right) } },
-  { check: 'receiver-verify-first', wrong: 'compares as much as came', how: { isSignature: (given, right) => given !== '' && given.split(' ').some((one) => right.startsWith(one)) } },
-  { check: 'receiver-raw-bytes', wrong: 'verifies what it has parsed and written again', how: { signed: (raw) => Buffer.from(JSON.stringify(JSON.parse(raw.toString()))) } },
-  { check: 'receiver-raw-bytes', wrong: 'cuts white space off', how: { signed: (raw) => Buffer.from(raw.toString().trim()) } },
-  { check: 'receiver-several-signatures', wrong: 'looks at the first signature', how: { isSignature: (given, right) => given.split(' ')[0] === right } },
-  { check: 'receiver-several-signatures', wrong: 'wants one signature', how: { isSignature: (given, right) => given === right } },
+  {
+    check: 'receiver-verify-first',
+    wrong: 'echoes before it verifies',
+    how: { refuses: ({ type }) => type !== 'verification' },
+  },
+  {
+    check: 'receiver-verify-first',
+    wrong: 'takes what has no signature',
+    how: { isSignature: (given, right) => given === '' || given.split(' ').includes(right) },
+  },
+  {
+    check: 'receiver-verify-first',
+    wrong: 'compares as much as came',
+    how: {
+      isSignature: (given, right) =>
+        given !== '' && given.split(' ').some((one) => right.startsWith(one)),
+    },
+  },
+  {
+    check: 'receiver-raw-bytes',
+    wrong: 'verifies what it has parsed and written again',
+    how: { signed: (raw) => Buffer.from(JSON.stringify(JSON.parse(raw.toString()))) },
+  },
+  {
+    check: 'receiver-raw-bytes',
+    wrong: 'cuts white space off',
+    how: { signed: (raw) => Buffer.from(raw.toString().trim()) },
+  },
+  {
+    check: 'receiver-several-signatures',
+    wrong: 'looks at the first signature',
+    how: { isSignature: (given, right) => given.split(' ')[0] === right },
+  },
+  {
+    check: 'receiver-several-signatures',
+    wrong: 'wants one signature',
+    how: { isSignature: (given, right) => given === right },
+  },
   { check: 'receiver-stale-refused', wrong: 'takes whatever age', how: { isFresh: () => true } },
-  { check: 'receiver-stale-refused', wrong: 'takes nothing older than a minute', how: { isFresh: (timestamp) => Math.abs(Date.now() / 1000 - timestamp) <= 60 } },
-  { check: 'receiver-dedupe', wrong: 'hands on what it had', how: { nameOf: () => randomBytes(9).toString('hex') } },
-  { check: 'receiver-dedupe', wrong: 'knows an event by its webhook-id only', how: { nameOf: (_body, headers) => String(headers['webhook-id']) } },
-  { check: 'receiver-hands-on-cursor', wrong: 'keeps the cursor for itself', how: { item: (body) => { const { cursor: _, ...rest } = RIGHT.item(body); return rest; } } },
-  { check: 'receiver-forwards-control', wrong: 'drops gaps', how: { item: (body) => (body.type === 'gap' ? undefined : RIGHT.item(body)) } },
-  { check: 'receiver-forwards-control', wrong: 'keeps the end for itself', how: { item: (body) => (body.type === 'terminated' ? undefined : RIGHT.item(body)) } },
-  { check: 'receiver-unknown-subscription-retryable', wrong: 'says that there is no such subscription', how: { unknownStatus: 404 } },
-  { check: 'receiver-unknown-subscription-retryable', wrong: 'takes events for anybody', how: { isKnown: () => true } },
+  {
+    check: 'receiver-stale-refused',
+    wrong: 'takes nothing older than a minute',
+    how: { isFresh: (timestamp) => Math.abs(Date.now() / 1000 - timestamp) <= 60 },
+  },
+  {
+    check: 'receiver-dedupe',
+    wrong: 'hands on what it had',
+    how: { nameOf: () => randomBytes(9).toString('hex') },
+  },
+  {
+    check: 'receiver-dedupe',
+    wrong: 'knows an event by its webhook-id only',
+    how: { nameOf: (_body, headers) => String(headers['webhook-id']) },
+  },
+  {
+    check: 'receiver-hands-on-cursor',
+    wrong: 'keeps the cursor for itself',
+    how: {
+      item: (body) => {
+        const { cursor: _, ...rest } = RIGHT.item(body);
+        return rest;
+      },
+    },
+  },
+  {
+    check: 'receiver-forwards-control',
+    wrong: 'drops gaps',
+    how: { item: (body) => (body.type === 'gap' ? undefined : RIGHT.item(body)) },
+  },
+  {
+    check: 'receiver-forwards-control',
+    wrong: 'keeps the end for itself',
+    how: { item: (body) => (body.type === 'terminated' ? undefined : RIGHT.item(body)) },
+  },
+  {
+    check: 'receiver-unknown-subscription-retryable',
+    wrong: 'says that there is no such subscription',
+    how: { unknownStatus: 404 },
+  },
+  {
+    check: 'receiver-unknown-subscription-retryable',
+    wrong: 'takes events for anybody',
+    how: { isKnown: () => true },
+  },
 ];
 
-interface Registration { readonly secret: string; readonly subscriptionId: string | undefined; readonly items: Json[]; readonly seen: Set<string> }
+interface Registration {
+  readonly secret: string;
+  readonly subscriptionId: string | undefined;
+  readonly items: Json[];
+  readonly seen: Set<string>;
+}
 
 export class MinimalEventsReceiver {
   readonly #how: typeof RIGHT;
@@ -65,7 +153,9 @@ export class MinimalEventsReceiver {
 
   private constructor(how: Partial<typeof RIGHT>) {
     this.#how = { ...RIGHT, ...how };
-    this.#server = createServer((request, response) => { this.#serve(request, response).catch(() => response.destroy()); });
+    this.#server = createServer((request, response) => {
+      this.#serve(request, response).catch(() => response.destroy());
+    });
   }
 
   static async start(how: Partial<typeof RIGHT> = {}): Promise<MinimalEventsReceiver> {
@@ -75,15 +165,22 @@ export class MinimalEventsReceiver {
     return receiver;
   }
 
-  get control(): string { return `${this.#origin}/control`; }
-  get #origin(): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`; }
+  get control(): string {
+    return `${this.#origin}/control`;
+  }
+  get #origin(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
 
   async close(): Promise<void> {
     this.#server.closeAllConnections();
     await once(this.#server.close(), 'close');
   }
 
-  #register(key: string, subscriptionId: string | undefined): { readonly url: string; readonly secret: string } {
+  #register(
+    key: string,
+    subscriptionId: string | undefined,
+  ): { readonly url: string; readonly secret: string } {
     const secret = `whsec_${randomBytes(32).toString('base64')}`;
     this.#registrations.set(key, { secret, subscriptionId, items: [], seen: new Set() });
     return { url: `${this.#origin}/in/${key}`, secret };
@@ -93,25 +190,46 @@ export class MinimalEventsReceiver {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const raw = Buffer.concat(chunks);
-    const answer = (status: number, body?: object): void => void response.writeHead(status, { 'content-type': 'application/json' }).end(body === undefined ? '' : JSON.stringify(body));
+    const answer = (status: number, body?: object): void =>
+      void response
+        .writeHead(status, { 'content-type': 'application/json' })
+        .end(body === undefined ? '' : JSON.stringify(body));
     if (request.url !== '/control') return this.#take(request, raw, answer);
     if (request.method === 'GET') return answer(200, { verbs: ['register', 'applied'] });
     const { do: verb, key, subscriptionId } = JSON.parse(raw.toString()) as Json;
-    answer(200, verb === 'register' ? this.#register(key, subscriptionId) : { items: this.#registrations.get(key)?.items ?? [] });
+    answer(
+      200,
+      verb === 'register'
+        ? this.#register(key, subscriptionId)
+        : { items: this.#registrations.get(key)?.items ?? [] },
+    );
   }
 
-  #take({ url, headers }: IncomingMessage, raw: Buffer, answer: (status: number, body?: object) => void): void {
+  #take(
+    { url, headers }: IncomingMessage,
+    raw: Buffer,
+    answer: (status: number, body?: object) => void,
+  ): void {
     const how = this.#how;
     const registration = this.#registrations.get(url!.slice('/in/'.length));
     if (registration === undefined) return answer(404);
     const body = JSON.parse(raw.toString()) as Json;
-    const content = Buffer.concat([Buffer.from(`${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.`), how.signed(raw)]);
-    const right = `v1,${createHmac('sha256', Buffer.from(registration.secret.slice(6), 'base64')).update(content).digest('base64')}`;
-    const isGood = how.isSignature(String(headers['webhook-signature'] ?? ''), right) && how.isFresh(Number(headers['webhook-timestamp']));
+    const content = Buffer.concat([
+      Buffer.from(`${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.`),
+      how.signed(raw),
+    ]);
+    const right = `v1,${createHmac('sha256', Buffer.from(registration.secret.slice(6), 'base64'))
+      .update(content)
+      .digest('base64')}`;
+    const isGood =
+      how.isSignature(String(headers['webhook-signature'] ?? ''), right) &&
+      how.isFresh(Number(headers['webhook-timestamp']));
     if (!isGood && how.refuses(body)) return answer(401);
     if (body.type === 'verification') return answer(200, how.echo(body.challenge));
-    if (!how.isKnown(headers['x-mcp-subscription-id'], registration.subscriptionId)) return answer(how.unknownStatus);
-    const name = body.type === undefined ? how.nameOf(body, headers) : `${body.type} ${body.cursor}`;
+    if (!how.isKnown(headers['x-mcp-subscription-id'], registration.subscriptionId))
+      return answer(how.unknownStatus);
+    const name =
+      body.type === undefined ? how.nameOf(body, headers) : `${body.type} ${body.cursor}`;
     const item = registration.seen.has(name) ? undefined : how.item(body);
     registration.seen.add(name);
     if (item !== undefined) registration.items.push(item);

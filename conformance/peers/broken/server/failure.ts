@@ -2,7 +2,9 @@
 import type { BrokenServer, CallbackAnswer, Calling, Json } from '../proxy.ts';
 
 /** Changes what is heard of an answer to a delivery; `n` counts those of one subscription that failed by then. */
-const heard = (change: (answer: CallbackAnswer, calling: Calling, n: number) => CallbackAnswer): BrokenServer['spoil'] => ({
+const heard = (
+  change: (answer: CallbackAnswer, calling: Calling, n: number) => CallbackAnswer,
+): BrokenServer['spoil'] => ({
   answered: (answer, calling) => {
     const { challenge, subscriptionId } = calling.body.params;
     if (challenge !== undefined) return answer;
@@ -11,41 +13,160 @@ const heard = (change: (answer: CallbackAnswer, calling: Calling, n: number) => 
     return change(answer, calling, calling.memory[failed] ?? 0);
   },
 });
-const got = (change: (result: Json) => Json): BrokenServer['spoil'] => ({ result: (result, { method }) => (method === 'triggers/get' ? change(result) : result) });
-const health = (result: Json, members: object): Json => ({ ...result, callback: { ...result.callback, health: { ...result.callback.health, ...members } } });
-const waits = (seconds: (n: number) => number): BrokenServer['spoil'] => heard((answer, _, n) => (answer.status === 503 ? { ...answer, headers: { ...answer.headers, 'retry-after': String(seconds(n)) } } : answer));
+const got = (change: (result: Json) => Json): BrokenServer['spoil'] => ({
+  result: (result, { method }) => (method === 'triggers/get' ? change(result) : result),
+});
+const health = (result: Json, members: object): Json => ({
+  ...result,
+  callback: { ...result.callback, health: { ...result.callback.health, ...members } },
+});
+const waits = (seconds: (n: number) => number): BrokenServer['spoil'] =>
+  heard((answer, _, n) =>
+    answer.status === 503
+      ? { ...answer, headers: { ...answer.headers, 'retry-after': String(seconds(n)) } }
+      : answer,
+  );
 
 export const failure: readonly BrokenServer[] = [
-  { check: 'retry-config-limit', wrong: 'never gives up', spoil: heard((answer) => (answer.status === 404 || answer.status === 422 ? { ...answer, status: 503 } : answer)) },
-  { check: 'retry-config-limit', wrong: 'gives up after three failures', spoil: got((result) => (result.callback?.health.attempts >= 3 && result.callback.health.lastError === 'http_4xx' ? { ...result, status: 'suspended' } : result)) },
-  { check: 'retry-config-limit', wrong: 'counts every failure', spoil: got((result) => (result.callback?.health.attempts >= 5 && result.callback.health.lastError === 'http_5xx' ? { ...result, status: 'suspended' } : result)) },
-  { check: 'retry-suspend', wrong: 'pauses instead', spoil: got((result) => (result.status === 'suspended' ? { ...result, status: 'paused' } : result)) },
-  { check: 'retry-suspend', wrong: 'forgets the log', spoil: { result: (result, { method }) => (method === 'triggers/pull' ? { ...result, events: [], gaps: [{ from: 1, to: 3, reason: 'abandoned' }] } : result) } },
-  { check: 'retry-suspend', wrong: 'acknowledges what could not be delivered', spoil: got((result) => (result.status === 'suspended' ? { ...result, acked: result.head } : result)) },
   {
-    check: 'retry-suspend', wrong: 'goes on trying',
+    check: 'retry-config-limit',
+    wrong: 'never gives up',
+    spoil: heard((answer) =>
+      answer.status === 404 || answer.status === 422 ? { ...answer, status: 503 } : answer,
+    ),
+  },
+  {
+    check: 'retry-config-limit',
+    wrong: 'gives up after three failures',
+    spoil: got((result) =>
+      result.callback?.health.attempts >= 3 && result.callback.health.lastError === 'http_4xx'
+        ? { ...result, status: 'suspended' }
+        : result,
+    ),
+  },
+  {
+    check: 'retry-config-limit',
+    wrong: 'counts every failure',
+    spoil: got((result) =>
+      result.callback?.health.attempts >= 5 && result.callback.health.lastError === 'http_5xx'
+        ? { ...result, status: 'suspended' }
+        : result,
+    ),
+  },
+  {
+    check: 'retry-suspend',
+    wrong: 'pauses instead',
+    spoil: got((result) =>
+      result.status === 'suspended' ? { ...result, status: 'paused' } : result,
+    ),
+  },
+  {
+    check: 'retry-suspend',
+    wrong: 'forgets the log',
+    spoil: {
+      result: (result, { method }) =>
+        method === 'triggers/pull'
+          ? { ...result, events: [], gaps: [{ from: 1, to: 3, reason: 'abandoned' }] }
+          : result,
+    },
+  },
+  {
+    check: 'retry-suspend',
+    wrong: 'acknowledges what could not be delivered',
+    spoil: got((result) =>
+      result.status === 'suspended' ? { ...result, acked: result.head } : result,
+    ),
+  },
+  {
+    check: 'retry-suspend',
+    wrong: 'goes on trying',
     spoil: heard((answer, calling, n) => {
-      if (n === 5) for (let at = 1; at <= 10; at += 1) setTimeout(() => void calling.send().catch(() => undefined), at * 100);
+      if (n === 5)
+        for (let at = 1; at <= 10; at += 1)
+          setTimeout(() => void calling.send().catch(() => undefined), at * 100);
       return answer;
     }),
   },
-  { check: 'retry-skip', wrong: 'suspends all the same', spoil: { request: ({ params }) => { if (params.onFailure === 'skip') params.onFailure = 'suspend'; } } },
-  { check: 'retry-skip', wrong: 'calls the gap rejected', spoil: { callback: ({ body: { params } }) => { if (params.gaps !== undefined) params.gaps = params.gaps.map((gap: Json) => ({ ...gap, reason: 'rejected' })); } } },
-  { check: 'retry-skip', wrong: 'skips everything that waits', spoil: { callback: ({ body: { params } }) => { if (params.gaps !== undefined) Object.assign(params, { gaps: [{ ...params.gaps[0], to: params.head }], events: [] }); } } },
-  { check: 'retry-skip', wrong: 'keeps its counters', spoil: got((result) => (result.onFailure === 'skip' && result.acked > 0 ? health(result, { attempts: 5, failingSince: result.createdAt }) : result)) },
-  { check: 'retry-success', wrong: 'does not forget that it failed', spoil: got((result) => (result.acked > 0 && result.callback?.health.attempts === 0 ? health(result, { failingSince: result.createdAt, lastError: 'http_4xx' }) : result)) },
-  { check: 'retry-success', wrong: 'counts on over a success', spoil: got((result) => (result.acked > 0 && result.callback?.health.attempts > 0 ? { ...result, status: 'suspended' } : result)) },
-  { check: 'retry-success', wrong: 'counts nothing after a success', spoil: heard((answer, { body }) => (body.params.after > 0 && answer.status === 404 ? { ...answer, status: 503 } : answer)) },
   {
-    check: 'retry-restart', wrong: 'takes an attempt that a crash cut off for done',
+    check: 'retry-skip',
+    wrong: 'suspends all the same',
+    spoil: {
+      request: ({ params }) => {
+        if (params.onFailure === 'skip') params.onFailure = 'suspend';
+      },
+    },
+  },
+  {
+    check: 'retry-skip',
+    wrong: 'calls the gap rejected',
+    spoil: {
+      callback: ({ body: { params } }) => {
+        if (params.gaps !== undefined)
+          params.gaps = params.gaps.map((gap: Json) => ({ ...gap, reason: 'rejected' }));
+      },
+    },
+  },
+  {
+    check: 'retry-skip',
+    wrong: 'skips everything that waits',
+    spoil: {
+      callback: ({ body: { params } }) => {
+        if (params.gaps !== undefined)
+          Object.assign(params, { gaps: [{ ...params.gaps[0], to: params.head }], events: [] });
+      },
+    },
+  },
+  {
+    check: 'retry-skip',
+    wrong: 'keeps its counters',
+    spoil: got((result) =>
+      result.onFailure === 'skip' && result.acked > 0
+        ? health(result, { attempts: 5, failingSince: result.createdAt })
+        : result,
+    ),
+  },
+  {
+    check: 'retry-success',
+    wrong: 'does not forget that it failed',
+    spoil: got((result) =>
+      result.acked > 0 && result.callback?.health.attempts === 0
+        ? health(result, { failingSince: result.createdAt, lastError: 'http_4xx' })
+        : result,
+    ),
+  },
+  {
+    check: 'retry-success',
+    wrong: 'counts on over a success',
+    spoil: got((result) =>
+      result.acked > 0 && result.callback?.health.attempts > 0
+        ? { ...result, status: 'suspended' }
+        : result,
+    ),
+  },
+  {
+    check: 'retry-success',
+    wrong: 'counts nothing after a success',
+    spoil: heard((answer, { body }) =>
+      body.params.after > 0 && answer.status === 404 ? { ...answer, status: 503 } : answer,
+    ),
+  },
+  {
+    check: 'retry-restart',
+    wrong: 'takes an attempt that a crash cut off for done',
     spoil: {
       callback: ({ headers, memory, body: { params } }) => {
         const known = memory[headers['webhook-id']!] === true;
         memory[headers['webhook-id']!] = true;
-        return known ? { status: 200, headers: {}, body: JSON.stringify({ ack: params.head }) } : undefined;
+        return known
+          ? { status: 200, headers: {}, body: JSON.stringify({ ack: params.head }) }
+          : undefined;
       },
     },
   },
   { check: 'retry-backoff', wrong: 'waits ten seconds each time', spoil: waits(() => 10) },
-  { check: 'retry-backoff', wrong: 'sends all who failed together again together', spoil: waits((n) => 2 ** (n - 1)) },
+  {
+    check: 'retry-backoff',
+    wrong: 'sends all who failed together again together',
+    spoil: waits((n) => 2 ** (n - 1)),
+  },
 ];

@@ -9,7 +9,8 @@ const declared = (change: (settings: Json) => void): BrokenServer['spoil'] => ({
   result: (result, { method }) => {
     if (method !== 'server/discover' && method !== 'initialize') return result;
     const copy = structuredClone(result);
-    for (const place of ['extensions', 'experimental']) if (copy.capabilities[place]?.[EXTENSION]) change(copy.capabilities[place][EXTENSION]);
+    for (const place of ['extensions', 'experimental'])
+      if (copy.capabilities[place]?.[EXTENSION]) change(copy.capabilities[place][EXTENSION]);
     return copy;
   },
 });
@@ -21,45 +22,226 @@ const misplaced = (from: string, to: string): BrokenServer['spoil'] => ({
     return { ...result, capabilities: { ...capabilities, [to]: settings } };
   },
 });
-const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({ error: (error, passing) => ({ error: isTriggers(passing) ? change(error, passing) : error }) });
+const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+  error: (error, passing) => ({ error: isTriggers(passing) ? change(error, passing) : error }),
+});
 /** Every instant, wherever it stands. */
 const instants = (value: Json): Json => {
-  if (typeof value === 'string') return value.replace(/^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})\.\d{3}Z$/, '$1Z');
+  if (typeof value === 'string')
+    return value.replace(/^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})\.\d{3}Z$/, '$1Z');
   if (Array.isArray(value)) return value.map(instants);
-  return value !== null && typeof value === 'object' ? Object.fromEntries(Object.entries(value).map(([name, one]) => [name, instants(one)])) : value;
+  return value !== null && typeof value === 'object'
+    ? Object.fromEntries(Object.entries(value).map(([name, one]) => [name, instants(one)]))
+    : value;
 };
 
 export const general: readonly BrokenServer[] = [
-  { check: 'cap-extensions', wrong: 'declares under experimental in 2026-07-28', spoil: misplaced('extensions', 'experimental') },
-  { check: 'cap-experimental', wrong: 'declares under extensions in 2025-11-25', spoil: misplaced('experimental', 'extensions') },
-  { check: 'cap-pull', wrong: 'does not declare the drain that every recovery ends in', spoil: declared((settings) => { settings.drains = settings.drains.filter((drain: string) => drain !== 'pull'); }) },
-  { check: 'cap-pull', wrong: 'has a trigger type that cannot be pulled', spoil: { result: (result, { method }) => (method === 'triggers/list' && result.triggers ? { ...result, triggers: result.triggers.map((type: Json, at: number) => (at === 0 ? { ...type, drains: ['stream'] } : type)) } : result) } },
-  { check: 'cap-drains-true', wrong: 'declares streams and refuses them', spoil: { request: ({ method }) => (method === 'triggers/stream' ? { error: { code: -32026, message: 'Not offered.', data: { feature: 'stream' } } } : undefined) } },
-  { check: 'cap-result-type', wrong: 'leaves resultType away', spoil: { result: (result, passing) => { if (!isTriggers(passing)) return result; const { resultType, ...rest } = result; return rest; } } },
   {
-    check: 'cap-client-optional', wrong: 'serves only those who declare the extension',
-    spoil: { request: (passing) => (isTriggers(passing) && passing.params._meta?.['io.modelcontextprotocol/clientCapabilities']?.extensions === undefined ? { error: { code: -32021, message: 'Declare the extension.' } } : undefined) },
+    check: 'cap-extensions',
+    wrong: 'declares under experimental in 2026-07-28',
+    spoil: misplaced('extensions', 'experimental'),
   },
   {
-    check: 'cap-unasked', wrong: 'sends a delivery along with another answer',
-    spoil: { alongside: ({ method, params }) => (method === 'triggers/get' ? [{ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: { subscriptionId: params.subscriptionId } }] : []) },
+    check: 'cap-experimental',
+    wrong: 'declares under extensions in 2025-11-25',
+    spoil: misplaced('experimental', 'extensions'),
   },
-  { check: 'gen-ignore-unknown', wrong: 'refuses members that it does not know', spoil: { request: (passing) => (isTriggers(passing) && JSON.stringify(passing.params).includes('unheardOf') ? { error: { code: -32602, message: 'Unknown member.', data: { kind: 'invalid', path: '/unheardOf', expected: 'nothing' } } } : undefined) } },
-  { check: 'gen-integers', wrong: 'takes a text for a number', spoil: { request: ({ params }) => { for (const name of ['maxEvents', 'waitMs', 'ttlMs']) if (typeof params[name] === 'string') params[name] = Number(params[name]); } } },
-  { check: 'gen-integers', wrong: 'rounds', spoil: { request: ({ params }) => { for (const name of ['maxEvents', 'waitMs', 'ttlMs']) if (typeof params[name] === 'number') params[name] = Math.max(0, Math.floor(Math.min(params[name], 100_000))); } } },
-  { check: 'gen-own-codes', wrong: 'has a code of its own', spoil: errors((error) => (error.data?.kind === 'etag' ? { ...error, code: -32001 } : error)) },
   {
-    check: 'gen-atomic', wrong: 'has paused the subscription though it refused the update',
-    spoil: { error: async (error, { method, params, ask }) => { if (method === 'triggers/update' && error.data?.kind === 'etag') await ask(method, { ...params, ifMatch: undefined }); return { error }; } },
+    check: 'cap-pull',
+    wrong: 'does not declare the drain that every recovery ends in',
+    spoil: declared((settings) => {
+      settings.drains = settings.drains.filter((drain: string) => drain !== 'pull');
+    }),
   },
-  { check: 'gen-check-order', wrong: 'looks at preconditions first', spoil: { request: ({ method, params }) => (method === 'triggers/update' && params.ifMatch === 'stale' ? { error: { code: -32602, message: 'Changed.', data: { kind: 'etag', etag: 'x' } } } : undefined) } },
-  { check: 'gen-instants', wrong: 'writes instants without milliseconds', spoil: { result: (result, passing) => (isTriggers(passing) ? instants(result) : result) } },
-  { check: 'deg-none', wrong: 'tells everybody that the list of triggers changed', spoil: { alongside: ({ method }) => (method === 'tools/list' ? [{ jsonrpc: '2.0', method: 'notifications/triggers/list_changed' }] : []) } },
-  { check: 'err-codes', wrong: 'answers every refusal with one code', spoil: errors((error) => ({ ...error, code: -32603, data: undefined })) },
-  { check: 'err-codes', wrong: 'leaves the typed data away', spoil: errors((error) => ({ ...error, data: undefined })) },
-  { check: 'err-path', wrong: 'names members with dots', spoil: errors((error) => (error.data?.path === undefined ? error : { ...error, data: { ...error.data, path: error.data.path.slice(1).replaceAll('/', '.') } })) },
-  { check: 'err-no-value', wrong: 'repeats what it was given', spoil: errors((error, { params }) => ({ ...error, message: `${error.message} Got ${JSON.stringify(params)}` })) },
-  { check: 'err-internal', wrong: 'shows its inside', spoil: errors((error) => ({ code: -32603, message: `TypeError: x is undefined at handler (server.js:${Math.floor(Math.random() * 1000)}:7)`, data: error.data })) },
-  { check: 'err-internal', wrong: 'words every failure differently', spoil: errors((_, { method }) => ({ code: -32603, message: `Could not do ${method}.` })) },
-  { check: 'lim-quota-named', wrong: 'refuses without naming the quota', spoil: errors((error) => (error.code === -32025 ? { ...error, data: {} } : error)) },
+  {
+    check: 'cap-pull',
+    wrong: 'has a trigger type that cannot be pulled',
+    spoil: {
+      result: (result, { method }) =>
+        method === 'triggers/list' && result.triggers
+          ? {
+              ...result,
+              triggers: result.triggers.map((type: Json, at: number) =>
+                at === 0 ? { ...type, drains: ['stream'] } : type,
+              ),
+            }
+          : result,
+    },
+  },
+  {
+    check: 'cap-drains-true',
+    wrong: 'declares streams and refuses them',
+    spoil: {
+      request: ({ method }) =>
+        method === 'triggers/stream'
+          ? { error: { code: -32026, message: 'Not offered.', data: { feature: 'stream' } } }
+          : undefined,
+    },
+  },
+  {
+    check: 'cap-result-type',
+    wrong: 'leaves resultType away',
+    spoil: {
+      result: (result, passing) => {
+        if (!isTriggers(passing)) return result;
+        const { resultType, ...rest } = result;
+        return rest;
+      },
+    },
+  },
+  {
+    check: 'cap-client-optional',
+    wrong: 'serves only those who declare the extension',
+    spoil: {
+      request: (passing) =>
+        isTriggers(passing) &&
+        passing.params._meta?.['io.modelcontextprotocol/clientCapabilities']?.extensions ===
+          undefined
+          ? { error: { code: -32021, message: 'Declare the extension.' } }
+          : undefined,
+    },
+  },
+  {
+    check: 'cap-unasked',
+    wrong: 'sends a delivery along with another answer',
+    spoil: {
+      alongside: ({ method, params }) =>
+        method === 'triggers/get'
+          ? [
+              {
+                jsonrpc: '2.0',
+                method: 'notifications/triggers/delivery',
+                params: { subscriptionId: params.subscriptionId },
+              },
+            ]
+          : [],
+    },
+  },
+  {
+    check: 'gen-ignore-unknown',
+    wrong: 'refuses members that it does not know',
+    spoil: {
+      request: (passing) =>
+        isTriggers(passing) && JSON.stringify(passing.params).includes('unheardOf')
+          ? {
+              error: {
+                code: -32602,
+                message: 'Unknown member.',
+                data: { kind: 'invalid', path: '/unheardOf', expected: 'nothing' },
+              },
+            }
+          : undefined,
+    },
+  },
+  {
+    check: 'gen-integers',
+    wrong: 'takes a text for a number',
+    spoil: {
+      request: ({ params }) => {
+        for (const name of ['maxEvents', 'waitMs', 'ttlMs'])
+          if (typeof params[name] === 'string') params[name] = Number(params[name]);
+      },
+    },
+  },
+  {
+    check: 'gen-integers',
+    wrong: 'rounds',
+    spoil: {
+      request: ({ params }) => {
+        for (const name of ['maxEvents', 'waitMs', 'ttlMs'])
+          if (typeof params[name] === 'number')
+            params[name] = Math.max(0, Math.floor(Math.min(params[name], 100_000)));
+      },
+    },
+  },
+  {
+    check: 'gen-own-codes',
+    wrong: 'has a code of its own',
+    spoil: errors((error) => (error.data?.kind === 'etag' ? { ...error, code: -32001 } : error)),
+  },
+  {
+    check: 'gen-atomic',
+    wrong: 'has paused the subscription though it refused the update',
+    spoil: {
+      error: async (error, { method, params, ask }) => {
+        if (method === 'triggers/update' && error.data?.kind === 'etag')
+          await ask(method, { ...params, ifMatch: undefined });
+        return { error };
+      },
+    },
+  },
+  {
+    check: 'gen-check-order',
+    wrong: 'looks at preconditions first',
+    spoil: {
+      request: ({ method, params }) =>
+        method === 'triggers/update' && params.ifMatch === 'stale'
+          ? { error: { code: -32602, message: 'Changed.', data: { kind: 'etag', etag: 'x' } } }
+          : undefined,
+    },
+  },
+  {
+    check: 'gen-instants',
+    wrong: 'writes instants without milliseconds',
+    spoil: { result: (result, passing) => (isTriggers(passing) ? instants(result) : result) },
+  },
+  {
+    check: 'deg-none',
+    wrong: 'tells everybody that the list of triggers changed',
+    spoil: {
+      alongside: ({ method }) =>
+        method === 'tools/list'
+          ? [{ jsonrpc: '2.0', method: 'notifications/triggers/list_changed' }]
+          : [],
+    },
+  },
+  {
+    check: 'err-codes',
+    wrong: 'answers every refusal with one code',
+    spoil: errors((error) => ({ ...error, code: -32603, data: undefined })),
+  },
+  {
+    check: 'err-codes',
+    wrong: 'leaves the typed data away',
+    spoil: errors((error) => ({ ...error, data: undefined })),
+  },
+  {
+    check: 'err-path',
+    wrong: 'names members with dots',
+    spoil: errors((error) =>
+      error.data?.path === undefined
+        ? error
+        : {
+            ...error,
+            data: { ...error.data, path: error.data.path.slice(1).replaceAll('/', '.') },
+          },
+    ),
+  },
+  {
+    check: 'err-no-value',
+    wrong: 'repeats what it was given',
+    spoil: errors((error, { params }) => ({
+      ...error,
+      message: `${error.message} Got ${JSON.stringify(params)}`,
+    })),
+  },
+  {
+    check: 'err-internal',
+    wrong: 'shows its inside',
+    spoil: errors((error) => ({
+      code: -32603,
+      message: `TypeError: x is undefined at handler (server.js:${Math.floor(Math.random() * 1000)}:7)`,
+      data: error.data,
+    })),
+  },
+  {
+    check: 'err-internal',
+    wrong: 'words every failure differently',
+    spoil: errors((_, { method }) => ({ code: -32603, message: `Could not do ${method}.` })),
+  },
+  {
+    check: 'lim-quota-named',
+    wrong: 'refuses without naming the quota',
+    spoil: errors((error) => (error.code === -32025 ? { ...error, data: {} } : error)),
+  },
 ];

@@ -21,4 +21,25 @@ import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 import { verification } from './verification.ts';
 
-export const brokenServers: readonly BrokenServer[] = [...general, ...catalog, ...isolation, ...subscriptions, ...changes, ...lifetime, ...ending, ...log, ...positions, ...gaps, ...delivery, ...pull, ...stream, ...callback, ...signature, ...verification, ...destination, ...answers, ...failure, ...degradation];
+export const brokenServers: readonly BrokenServer[] = [
+  ...general,
+  ...catalog,
+  ...isolation,
+  ...subscriptions,
+  ...changes,
+  ...lifetime,
+  ...ending,
+  ...log,
+  ...positions,
+  ...gaps,
+  ...delivery,
+  ...pull,
+  ...stream,
+  ...callback,
+  ...signature,
+  ...verification,
+  ...destination,
+  ...answers,
+  ...failure,
+  ...degradation,
+];

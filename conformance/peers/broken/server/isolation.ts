@@ -6,37 +6,105 @@ const asFirst = (passing: Passing): void => {
   passing.memory['first'] ??= passing.headers['authorization'];
 };
 const namesOne = ({ params }: Passing): boolean => typeof params.subscriptionId === 'string';
-const foreign = (passing: Passing): boolean => passing.memory['first'] !== undefined && passing.headers['authorization'] !== passing.memory['first'];
+const foreign = (passing: Passing): boolean =>
+  passing.memory['first'] !== undefined &&
+  passing.headers['authorization'] !== passing.memory['first'];
 const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
-  request: (passing) => { asFirst(passing); if (namesOne(passing) && !foreign(passing)) passing.memory[passing.params.subscriptionId] = true; },
-  error: (error, passing) => ({ error: namesOne(passing) && foreign(passing) ? change(error, passing) : error }),
+  request: (passing) => {
+    asFirst(passing);
+    if (namesOne(passing) && !foreign(passing))
+      passing.memory[passing.params.subscriptionId] = true;
+  },
+  error: (error, passing) => ({
+    error: namesOne(passing) && foreign(passing) ? change(error, passing) : error,
+  }),
 });
 
 export const isolation: readonly BrokenServer[] = [
   {
-    check: 'iso-own', wrong: 'lets anybody who knows the id',
-    spoil: { request: (passing) => { asFirst(passing); if (namesOne(passing) && foreign(passing)) passing.headers['authorization'] = passing.memory['first']; } },
-  },
-  { check: 'iso-not-found', wrong: 'tells that a subscription is somebody else\'s', spoil: errors((error, { params, memory }) => (memory[params.subscriptionId] === true ? { code: -32024, message: 'Not yours.', data: { kind: 'principal' } } : error)) },
-  { check: 'iso-not-found', wrong: 'words the two differently', spoil: errors((error, { params, memory }) => (memory[params.subscriptionId] === true ? { ...error, message: `${error.message} ` } : error)) },
-  { check: 'iso-no-data', wrong: 'tells strangers how a subscription ended', spoil: errors((error) => (error.data?.kind === 'subscription' ? { ...error, data: { ...error.data, reason: 'expired' } } : error)) },
-  {
-    check: 'iso-iss-sub', wrong: 'looks at the subject only',
-    spoil: { request: (passing) => { asFirst(passing); if (foreign(passing) && subjectOf(passing.headers) === subjectOf({ authorization: passing.memory['first'] })) passing.headers['authorization'] = passing.memory['first']; } },
-  },
-  {
-    check: 'iso-principal', wrong: 'serves those without a token as the last one who had one',
-    spoil: { request: (passing) => { if (passing.headers['authorization'] !== undefined) passing.memory['last'] = passing.headers['authorization']; else if (passing.memory['last'] !== undefined) passing.headers['authorization'] = passing.memory['last']; } },
+    check: 'iso-own',
+    wrong: 'lets anybody who knows the id',
+    spoil: {
+      request: (passing) => {
+        asFirst(passing);
+        if (namesOne(passing) && foreign(passing))
+          passing.headers['authorization'] = passing.memory['first'];
+      },
+    },
   },
   {
-    check: 'iso-token', wrong: 'calls back with the token of its client',
-    spoil: { request: ({ headers, memory }) => { memory['token'] = headers['authorization']; }, callback: (calling) => { if (calling.memory['token'] !== undefined) calling.headers['authorization'] = calling.memory['token']; } },
+    check: 'iso-not-found',
+    wrong: "tells that a subscription is somebody else's",
+    spoil: errors((error, { params, memory }) =>
+      memory[params.subscriptionId] === true
+        ? { code: -32024, message: 'Not yours.', data: { kind: 'principal' } }
+        : error,
+    ),
+  },
+  {
+    check: 'iso-not-found',
+    wrong: 'words the two differently',
+    spoil: errors((error, { params, memory }) =>
+      memory[params.subscriptionId] === true ? { ...error, message: `${error.message} ` } : error,
+    ),
+  },
+  {
+    check: 'iso-no-data',
+    wrong: 'tells strangers how a subscription ended',
+    spoil: errors((error) =>
+      error.data?.kind === 'subscription'
+        ? { ...error, data: { ...error.data, reason: 'expired' } }
+        : error,
+    ),
+  },
+  {
+    check: 'iso-iss-sub',
+    wrong: 'looks at the subject only',
+    spoil: {
+      request: (passing) => {
+        asFirst(passing);
+        if (
+          foreign(passing) &&
+          subjectOf(passing.headers) === subjectOf({ authorization: passing.memory['first'] })
+        )
+          passing.headers['authorization'] = passing.memory['first'];
+      },
+    },
+  },
+  {
+    check: 'iso-principal',
+    wrong: 'serves those without a token as the last one who had one',
+    spoil: {
+      request: (passing) => {
+        if (passing.headers['authorization'] !== undefined)
+          passing.memory['last'] = passing.headers['authorization'];
+        else if (passing.memory['last'] !== undefined)
+          passing.headers['authorization'] = passing.memory['last'];
+      },
+    },
+  },
+  {
+    check: 'iso-token',
+    wrong: 'calls back with the token of its client',
+    spoil: {
+      request: ({ headers, memory }) => {
+        memory['token'] = headers['authorization'];
+      },
+      callback: (calling) => {
+        if (calling.memory['token'] !== undefined)
+          calling.headers['authorization'] = calling.memory['token'];
+      },
+    },
   },
 ];
 
 const subjectOf = ({ authorization = '' }: Record<string, string>): unknown => {
   try {
-    return (JSON.parse(Buffer.from(authorization.split('.')[1] ?? '', 'base64url').toString()) as { readonly sub?: unknown }).sub;
+    return (
+      JSON.parse(Buffer.from(authorization.split('.')[1] ?? '', 'base64url').toString()) as {
+        readonly sub?: unknown;
+      }
+    ).sub;
   } catch {
     return Symbol('none');
   }

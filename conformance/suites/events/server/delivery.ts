@@ -14,17 +14,29 @@ const HOUR_MS = 3_600_000;
 const WINDOW_MS = 72 * HOUR_MS;
 /** Nothing can be waited for when nothing should come. */
 const QUIET_MS = 300;
-const CATEGORIES = ['connection_refused', 'timeout', 'tls_error', 'http_4xx', 'http_5xx', 'challenge_failed'];
+const CATEGORIES = [
+  'connection_refused',
+  'timeout',
+  'tls_error',
+  'http_4xx',
+  'http_5xx',
+  'challenge_failed',
+];
 const CANARY = 'canary-4712';
 
 /** A webhook that takes everything but the event with this number, which is answered with a status. */
-async function refusing(events: Events, n: number, status: () => number): Promise<{ readonly hook: Webhook; readonly followed: Followed; readonly made: Json }> {
+async function refusing(
+  events: Events,
+  n: number,
+  status: () => number,
+): Promise<{ readonly hook: Webhook; readonly followed: Followed; readonly made: Json }> {
   const [hook, followed] = [await events.webhook(), events.topic()];
   hook.answer = ({ message }) => ({ status: message?.data?.n === n ? status() : 204 });
   return { hook, followed, made: await events.subscribe(hook, followed, { ttlMs: null }) };
 }
 
-const attemptsAt = (hook: Webhook, n: number): Hit[] => hook.events.filter(({ message }) => message.data?.n === n);
+const attemptsAt = (hook: Webhook, n: number): Hit[] =>
+  hook.events.filter(({ message }) => message.data?.n === n);
 
 /** Resolves with the requests for the second event, refused once, and what came after it. */
 async function refusedOnce(t: ServerTest, events: Events, status: number) {
@@ -39,8 +51,15 @@ export const delivery = [
     name: 'delivery: a request',
     about: 'Each event is one signed POST.',
     checks: [
-      'delivery-post-json', 'delivery-standard-webhooks-headers', 'delivery-signature-formula', 'delivery-subscription-id-header', 'delivery-hmac-only', 'occurrence-shape', 'occurrence-event-id-from-upstream',
-      'envelope-type-discriminator', 'cursor-null-starts-from-now',
+      'delivery-post-json',
+      'delivery-standard-webhooks-headers',
+      'delivery-signature-formula',
+      'delivery-subscription-id-header',
+      'delivery-hmac-only',
+      'occurrence-shape',
+      'occurrence-event-id-from-upstream',
+      'envelope-type-discriminator',
+      'cursor-null-starts-from-now',
     ],
     modes: ['webhook'],
     verbs: ['emit'],
@@ -50,7 +69,9 @@ export const delivery = [
       const { id } = await events.subscribe(hook, followed, { cursor: null });
       await events.emit(followed, 1, { from: 2, data: { pad: 'z\u00e9 \u{1f600} </script>' } });
       const upstream = t.unique('upstream');
-      await t.control.do('emit', { events: [{ name: followed.name, eventId: upstream, data: { ...followed.arguments, n: 3 } }] });
+      await t.control.do('emit', {
+        events: [{ name: followed.name, eventId: upstream, data: { ...followed.arguments, n: 3 } }],
+      });
       await events.hooked(hook, 2);
       const hits = hook.events;
       await t.check('delivery-post-json', 'a POST of JSON with one occurrence', () => {
@@ -60,29 +81,74 @@ export const delivery = [
           assert.equal(typeof message?.eventId, 'string', 'the type of eventId of the body:');
         }
       });
-      await t.check('occurrence-shape', 'the body has the members of an occurrence, and a cursor', () => {
-        for (const { message } of hits) {
-          isOccurrence(message, followed.name);
-          isCursor(message.cursor);
-        }
+      await t.check(
+        'occurrence-shape',
+        'the body has the members of an occurrence, and a cursor',
+        () => {
+          for (const { message } of hits) {
+            isOccurrence(message, followed.name);
+            isCursor(message.cursor);
+          }
+        },
+      );
+      await t.check(
+        'occurrence-event-id-from-upstream',
+        'the identifier of the upstream is the eventId',
+        () =>
+          assert.ok(
+            hits.some(({ message }) => message?.eventId === upstream),
+            `none of ${hits.map(({ message }) => message?.eventId).join(', ')} is ${upstream}`,
+          ),
+      );
+      await t.check('envelope-type-discriminator', 'an occurrence has no type', () =>
+        assert.deepEqual(
+          hits.filter(({ message }) => 'type' in message).length,
+          0,
+          'occurrences with a type:',
+        ),
+      );
+      await t.check('cursor-null-starts-from-now', 'nothing of what happened before', () =>
+        assert.ok(!hook.numbers.includes(1), 'the event of before came'),
+      );
+      await t.check(
+        'delivery-standard-webhooks-headers',
+        'the three headers, with a time of now',
+        () => {
+          for (const { headers } of hits) {
+            isText(headers['webhook-id'], 'webhook-id');
+            const off = Math.abs(
+              Number(headers['webhook-timestamp']) * 1000 - Date.now() - t.control.aheadMs,
+            );
+            assert.ok(
+              off < 300_000,
+              `webhook-timestamp is ${JSON.stringify(headers['webhook-timestamp'])}`,
+            );
+            isText(headers['webhook-signature'], 'webhook-signature');
+          }
+        },
+      );
+      await t.check(
+        'delivery-signature-formula',
+        'HMAC-SHA256 over id, timestamp and the bytes',
+        () => {
+          for (const hit of hits)
+            assert.ok(
+              isSigned(hit, hook.secret),
+              `webhook-signature is ${String(hit.headers['webhook-signature'])}, without ${signatureOf(hook.secret, hit)}`,
+            );
+        },
+      );
+      await t.check('delivery-subscription-id-header', 'X-MCP-Subscription-Id is the id', () => {
+        for (const { headers } of hits)
+          assert.equal(headers['x-mcp-subscription-id'], id, 'X-MCP-Subscription-Id:');
       });
-      await t.check('occurrence-event-id-from-upstream', 'the identifier of the upstream is the eventId', () => assert.ok(hits.some(({ message }) => message?.eventId === upstream), `none of ${hits.map(({ message }) => message?.eventId).join(', ')} is ${upstream}`));
-      await t.check('envelope-type-discriminator', 'an occurrence has no type', () => assert.deepEqual(hits.filter(({ message }) => 'type' in message).length, 0, 'occurrences with a type:'));
-      await t.check('cursor-null-starts-from-now', 'nothing of what happened before', () => assert.ok(!hook.numbers.includes(1), 'the event of before came'));
-      await t.check('delivery-standard-webhooks-headers', 'the three headers, with a time of now', () => {
-        for (const { headers } of hits) {
-          isText(headers['webhook-id'], 'webhook-id');
-          const off = Math.abs(Number(headers['webhook-timestamp']) * 1000 - Date.now() - t.control.aheadMs);
-          assert.ok(off < 300_000, `webhook-timestamp is ${JSON.stringify(headers['webhook-timestamp'])}`);
-          isText(headers['webhook-signature'], 'webhook-signature');
-        }
-      });
-      await t.check('delivery-signature-formula', 'HMAC-SHA256 over id, timestamp and the bytes', () => {
-        for (const hit of hits) assert.ok(isSigned(hit, hook.secret), `webhook-signature is ${String(hit.headers['webhook-signature'])}, without ${signatureOf(hook.secret, hit)}`);
-      });
-      await t.check('delivery-subscription-id-header', 'X-MCP-Subscription-Id is the id', () => { for (const { headers } of hits) assert.equal(headers['x-mcp-subscription-id'], id, 'X-MCP-Subscription-Id:'); });
       await t.check('delivery-hmac-only', 'no other credentials', () => {
-        for (const { headers } of hits) assert.deepEqual([headers.authorization, headers.cookie, headers['proxy-authorization']], [undefined, undefined, undefined], 'authorization, cookie and proxy-authorization:');
+        for (const { headers } of hits)
+          assert.deepEqual(
+            [headers.authorization, headers.cookie, headers['proxy-authorization']],
+            [undefined, undefined, undefined],
+            'authorization, cookie and proxy-authorization:',
+          );
       });
     },
   }),
@@ -96,114 +162,240 @@ export const delivery = [
     async run(t, events) {
       const [hook, followed] = [await events.webhook(), events.topic()];
       await events.subscribe(hook, followed);
-      for (const [n, bytes] of [[1, 100_000], [2, 239_000], [3, 300_000]] as const) {
+      for (const [n, bytes] of [
+        [1, 100_000],
+        [2, 239_000],
+        [3, 300_000],
+      ] as const) {
         // A server may well refuse such events.
-        await events.emit(followed, 1, { from: n, data: { pad: 'x'.repeat(bytes) } }).catch(() => undefined);
+        await events
+          .emit(followed, 1, { from: n, data: { pad: 'x'.repeat(bytes) } })
+          .catch(() => undefined);
       }
       await events.emit(followed, 1, { from: 4 });
       await t.until('the last event', () => hook.numbers.includes(4));
-      await t.check('delivery-body-size', 'of events of 100, 239 and 300 KB none comes in more than 256 KiB', () => {
-        const sizes = hook.hits.map(({ raw }) => raw.length);
-        assert.ok(Math.max(...sizes) <= BODY_BYTES_MAX, `one body has ${Math.max(...sizes)} bytes`);
-        assert.ok(hook.numbers.includes(1), 'the event of 100 KB did not come');
-      });
+      await t.check(
+        'delivery-body-size',
+        'of events of 100, 239 and 300 KB none comes in more than 256 KiB',
+        () => {
+          const sizes = hook.hits.map(({ raw }) => raw.length);
+          assert.ok(
+            Math.max(...sizes) <= BODY_BYTES_MAX,
+            `one body has ${Math.max(...sizes)} bytes`,
+          );
+          assert.ok(hook.numbers.includes(1), 'the event of 100 KB did not come');
+        },
+      );
     },
   }),
 
   eventsScenario({
     name: 'delivery: tried again',
     about: 'What is not taken comes again, signed anew, and the watermark waits for it.',
-    checks: ['delivery-retried', 'delivery-retry-regenerates-signature', 'delivery-cursor-watermark', 'subscribe-response-cursor', 'delivery-status-shape', 'delivery-status-last-error-category', 'verification-no-raw-endpoint-responses'],
+    checks: [
+      'delivery-retried',
+      'delivery-retry-regenerates-signature',
+      'delivery-cursor-watermark',
+      'subscribe-response-cursor',
+      'delivery-status-shape',
+      'delivery-status-last-error-category',
+      'verification-no-raw-endpoint-responses',
+    ],
     modes: ['webhook'],
     verbs: ['emit'],
     async run(t, events) {
       const [hook, followed] = [await events.webhook(), events.topic()];
       let down = false;
       // A second later the timestamp is another one; a server that heeds this saves time.
-      hook.answer = () => (down ? { status: 503, body: CANARY, headers: { 'x-why': CANARY, 'retry-after': attemptsAt(hook, 2).length > 1 ? '1' : '2' } } : { status: 204 });
+      hook.answer = () =>
+        down
+          ? {
+              status: 503,
+              body: CANARY,
+              headers: {
+                'x-why': CANARY,
+                'retry-after': attemptsAt(hook, 2).length > 1 ? '1' : '2',
+              },
+            }
+          : { status: 204 };
       const { cursor: begin } = await events.subscribe(hook, followed, { ttlMs: null });
       await events.emit(followed, 1);
       await events.hooked(hook, 1);
       down = true;
       await events.emit(followed, 1, { from: 2 });
-      await t.check('delivery-retried', 'after 503 it comes again', () => t.until('a second attempt', () => attemptsAt(hook, 2).length > 1));
-      await t.check('delivery-retry-regenerates-signature', 'an attempt in another second has a time and a signature of its own', async () => {
-        const [first] = attemptsAt(hook, 2);
-        const later = await t.until('an attempt more than a second after the first', () => attemptsAt(hook, 2).find(({ at }) => at > first!.at + 1200));
-        assert.ok(later.headers['webhook-timestamp'] !== first!.headers['webhook-timestamp'], 'it has the webhook-timestamp of the first');
-        assert.ok(later.headers['webhook-signature'] !== first!.headers['webhook-signature'], 'it has the webhook-signature of the first');
-        assert.ok(isSigned(later, hook.secret), 'it is not signed with the secret');
-      });
+      await t.check('delivery-retried', 'after 503 it comes again', () =>
+        t.until('a second attempt', () => attemptsAt(hook, 2).length > 1),
+      );
+      await t.check(
+        'delivery-retry-regenerates-signature',
+        'an attempt in another second has a time and a signature of its own',
+        async () => {
+          const [first] = attemptsAt(hook, 2);
+          const later = await t.until('an attempt more than a second after the first', () =>
+            attemptsAt(hook, 2).find(({ at }) => at > first!.at + 1200),
+          );
+          assert.ok(
+            later.headers['webhook-timestamp'] !== first!.headers['webhook-timestamp'],
+            'it has the webhook-timestamp of the first',
+          );
+          assert.ok(
+            later.headers['webhook-signature'] !== first!.headers['webhook-signature'],
+            'it has the webhook-signature of the first',
+          );
+          assert.ok(isSigned(later, hook.secret), 'it is not signed with the secret');
+        },
+      );
       const attempts = attemptsAt(hook, 2);
       const { cursor: stuck, deliveryStatus, text } = await statusOf(t, hook, followed);
       await t.check('delivery-status-shape', 'a refresh tells how it is going', () => {
-        if (deliveryStatus === undefined) throw new NotApplicable('the server has no deliveryStatus');
+        if (deliveryStatus === undefined)
+          throw new NotApplicable('the server has no deliveryStatus');
         assert.equal(typeof deliveryStatus.active, 'boolean', 'the type of active:');
-        for (const at of [deliveryStatus.lastDeliveryAt, deliveryStatus.failedSince]) assert.ok(at == null || !Number.isNaN(Date.parse(at)), `${JSON.stringify(at)} is no instant`);
-        assert.ok(deliveryStatus.lastDeliveryAt != null, 'lastDeliveryAt is missing though one was taken');
-        assert.ok(typeof deliveryStatus.lastError === 'string', `lastError is ${JSON.stringify(deliveryStatus.lastError)} though attempts fail`);
+        for (const at of [deliveryStatus.lastDeliveryAt, deliveryStatus.failedSince])
+          assert.ok(
+            at == null || !Number.isNaN(Date.parse(at)),
+            `${JSON.stringify(at)} is no instant`,
+          );
+        assert.ok(
+          deliveryStatus.lastDeliveryAt != null,
+          'lastDeliveryAt is missing though one was taken',
+        );
+        assert.ok(
+          typeof deliveryStatus.lastError === 'string',
+          `lastError is ${JSON.stringify(deliveryStatus.lastError)} though attempts fail`,
+        );
       });
       await t.check('delivery-status-last-error-category', 'lastError is one of the six', () => {
-        if (typeof deliveryStatus?.lastError !== 'string') throw new NotApplicable('the server has no deliveryStatus.lastError');
-        assert.ok(CATEGORIES.includes(deliveryStatus.lastError), `lastError is ${JSON.stringify(deliveryStatus.lastError)}`);
+        if (typeof deliveryStatus?.lastError !== 'string')
+          throw new NotApplicable('the server has no deliveryStatus.lastError');
+        assert.ok(
+          CATEGORIES.includes(deliveryStatus.lastError),
+          `lastError is ${JSON.stringify(deliveryStatus.lastError)}`,
+        );
       });
-      await t.check('verification-no-raw-endpoint-responses', 'nothing of what the endpoint answered is in it', () => assert.ok(!text.includes(CANARY), 'a text of the endpoint is in the result'));
-      await t.check('delivery-cursor-watermark', 'the cursor in the body is the same in every attempt, and behind the first event', () => {
-        const [first] = attemptsAt(hook, 1);
-        assert.equal(first?.message.cursor, begin, 'the cursor of the first event, compared with that of the subscription:');
-        for (const { message } of attempts) assert.equal(message.cursor, attempts[0]?.message.cursor, 'the cursor of another attempt:');
-        assert.ok(attempts[0]?.message.cursor !== begin, 'the second event has the cursor of the subscription, though the first was taken');
-      });
+      await t.check(
+        'verification-no-raw-endpoint-responses',
+        'nothing of what the endpoint answered is in it',
+        () => assert.ok(!text.includes(CANARY), 'a text of the endpoint is in the result'),
+      );
+      await t.check(
+        'delivery-cursor-watermark',
+        'the cursor in the body is the same in every attempt, and behind the first event',
+        () => {
+          const [first] = attemptsAt(hook, 1);
+          assert.equal(
+            first?.message.cursor,
+            begin,
+            'the cursor of the first event, compared with that of the subscription:',
+          );
+          for (const { message } of attempts)
+            assert.equal(
+              message.cursor,
+              attempts[0]?.message.cursor,
+              'the cursor of another attempt:',
+            );
+          assert.ok(
+            attempts[0]?.message.cursor !== begin,
+            'the second event has the cursor of the subscription, though the first was taken',
+          );
+        },
+      );
       down = false;
       await t.until('another attempt', () => attemptsAt(hook, 2).length > attempts.length);
-      await t.check('subscribe-response-cursor', 'a refresh has the watermark: moved on by the first event, not by the second until it is taken', async () => {
-        assert.ok(stuck !== begin, 'the cursor has not moved, though the first event was taken');
-        assert.equal(stuck, attempts[0]?.message.cursor, 'the cursor while the second event is tried, compared with that in its body:');
-        await t.until('the cursor to move on', async () => (await statusOf(t, hook, followed)).cursor !== stuck);
-      });
+      await t.check(
+        'subscribe-response-cursor',
+        'a refresh has the watermark: moved on by the first event, not by the second until it is taken',
+        async () => {
+          assert.ok(stuck !== begin, 'the cursor has not moved, though the first event was taken');
+          assert.equal(
+            stuck,
+            attempts[0]?.message.cursor,
+            'the cursor while the second event is tried, compared with that in its body:',
+          );
+          await t.until(
+            'the cursor to move on',
+            async () => (await statusOf(t, hook, followed)).cursor !== stuck,
+          );
+        },
+      );
     },
   }),
 
   eventsScenario({
     name: 'delivery: refused for good',
     about: '410 and 413 are about one event, which is passed over.',
-    checks: ['delivery-410-non-retryable', 'delivery-413-non-retryable', 'delivery-abandoned-passed', 'envelope-gap', 'envelope-signed-like-deliveries', 'envelope-webhook-id-format'],
+    checks: [
+      'delivery-410-non-retryable',
+      'delivery-413-non-retryable',
+      'delivery-abandoned-passed',
+      'envelope-gap',
+      'envelope-signed-like-deliveries',
+      'envelope-webhook-id-format',
+    ],
     modes: ['webhook'],
     verbs: ['emit'],
     async run(t, events) {
       const [gone, large] = [await refusedOnce(t, events, 410), await refusedOnce(t, events, 413)];
       // As long as a first pause before another attempt usually is.
       await t.pause(1500);
-      for (const [check, { hook, followed }] of [['delivery-410-non-retryable', gone], ['delivery-413-non-retryable', large]] as const) {
-        await t.check(check, 'it comes once, the next event comes, and so does one that happens later', async () => {
-          assert.equal(attemptsAt(hook, 2).length, 1, 'attempts:');
-          await events.emit(followed, 1, { from: 4 });
-          await t.until('an event that happens later', () => hook.numbers.includes(4));
-        });
+      for (const [check, { hook, followed }] of [
+        ['delivery-410-non-retryable', gone],
+        ['delivery-413-non-retryable', large],
+      ] as const) {
+        await t.check(
+          check,
+          'it comes once, the next event comes, and so does one that happens later',
+          async () => {
+            assert.equal(attemptsAt(hook, 2).length, 1, 'attempts:');
+            await events.emit(followed, 1, { from: 4 });
+            await t.until('an event that happens later', () => hook.numbers.includes(4));
+          },
+        );
       }
       await t.check('delivery-abandoned-passed', 'the cursor of a refresh is past it', async () => {
         const between = attemptsAt(gone.hook, 2)[0]?.message.cursor;
-        await t.until('the cursor to move on', async () => (await statusOf(t, gone.hook, gone.followed)).cursor !== between);
+        await t.until(
+          'the cursor to move on',
+          async () => (await statusOf(t, gone.hook, gone.followed)).cursor !== between,
+        );
       });
       const gaps = [...gone.hook.envelopes('gap'), ...large.hook.envelopes('gap')];
-      const told = (): void => { if (gaps.length === 0) throw new NotApplicable('the server tells of no gap when it gives an event up, which it need not'); };
+      const told = (): void => {
+        if (gaps.length === 0)
+          throw new NotApplicable(
+            'the server tells of no gap when it gives an event up, which it need not',
+          );
+      };
       await t.check('envelope-gap', 'a gap that is told has a cursor', () => {
         told();
-        for (const { message } of gaps) assert.ok('cursor' in message && (message.cursor === null || typeof message.cursor === 'string'), `the envelope is ${JSON.stringify(message)}`);
+        for (const { message } of gaps)
+          assert.ok(
+            'cursor' in message && (message.cursor === null || typeof message.cursor === 'string'),
+            `the envelope is ${JSON.stringify(message)}`,
+          );
       });
-      await t.check('envelope-signed-like-deliveries', 'it is signed and headed like the events', () => {
-        told();
-        for (const { hook, made } of [gone, large]) {
-          for (const hit of hook.envelopes('gap')) {
-            assert.ok(isSigned(hit, hook.secret), 'it is not signed with the secret');
-            assert.equal(hit.headers['x-mcp-subscription-id'], made.id, 'X-MCP-Subscription-Id:');
+      await t.check(
+        'envelope-signed-like-deliveries',
+        'it is signed and headed like the events',
+        () => {
+          told();
+          for (const { hook, made } of [gone, large]) {
+            for (const hit of hook.envelopes('gap')) {
+              assert.ok(isSigned(hit, hook.secret), 'it is not signed with the secret');
+              assert.equal(hit.headers['x-mcp-subscription-id'], made.id, 'X-MCP-Subscription-Id:');
+            }
           }
-        }
-      });
-      await t.check('envelope-webhook-id-format', 'its webhook-id is msg_gap_ and something random', () => {
-        told();
-        for (const { headers } of gaps) assert.match(String(headers['webhook-id']), /^msg_gap_.{8,}$/);
-      });
+        },
+      );
+      await t.check(
+        'envelope-webhook-id-format',
+        'its webhook-id is msg_gap_ and something random',
+        () => {
+          told();
+          for (const { headers } of gaps)
+            assert.match(String(headers['webhook-id']), /^msg_gap_.{8,}$/);
+        },
+      );
     },
   }),
 
@@ -214,10 +406,17 @@ export const delivery = [
     modes: ['webhook'],
     verbs: ['emit'],
     async run(t, events) {
-      const [hook, target, followed] = [await events.webhook(), await events.webhook(), events.topic()];
+      const [hook, target, followed] = [
+        await events.webhook(),
+        await events.webhook(),
+        events.topic(),
+      ];
       await events.subscribe(hook, followed);
       const statuses = [301, 302, 303, 307, 308];
-      hook.answer = (_, n) => ({ status: statuses[(n - 1) % statuses.length]!, headers: { location: target.url } });
+      hook.answer = (_, n) => ({
+        status: statuses[(n - 1) % statuses.length]!,
+        headers: { location: target.url },
+      });
       await events.emit(followed, 1);
       await events.hooked(hook, 1);
       await t.check('ssrf-no-redirects', 'a redirect leads nowhere', async () => {
@@ -249,14 +448,36 @@ export const delivery = [
       await pass(WINDOW_MS, 6 * HOUR_MS);
       const tried = attemptsAt(hook, 1).length;
       await pass(WINDOW_MS, 12 * HOUR_MS);
-      await t.check('delivery-retries-bounded', 'after three days of failing the event is not tried any more', () => assert.equal(attemptsAt(hook, 1).length, tried, 'attempts after three days and after six:'));
+      await t.check(
+        'delivery-retries-bounded',
+        'after three days of failing the event is not tried any more',
+        () =>
+          assert.equal(
+            attemptsAt(hook, 1).length,
+            tried,
+            'attempts after three days and after six:',
+          ),
+      );
     },
   }),
 ];
 
 /** What a refresh says. */
-async function statusOf(t: ServerTest, hook: Webhook, followed: Followed): Promise<{ readonly cursor: Json; readonly deliveryStatus: Json; readonly text: string }> {
-  const { result, error } = await t.mcp.ask('events/subscribe', { ...followed, delivery: hook.delivery, ttlMs: null });
-  if (error !== undefined) throw new Error(`a refresh was refused with error ${error.code}: ${error.message}`);
-  return { cursor: result.cursor, deliveryStatus: result.deliveryStatus, text: JSON.stringify(result) };
+async function statusOf(
+  t: ServerTest,
+  hook: Webhook,
+  followed: Followed,
+): Promise<{ readonly cursor: Json; readonly deliveryStatus: Json; readonly text: string }> {
+  const { result, error } = await t.mcp.ask('events/subscribe', {
+    ...followed,
+    delivery: hook.delivery,
+    ttlMs: null,
+  });
+  if (error !== undefined)
+    throw new Error(`a refresh was refused with error ${error.code}: ${error.message}`);
+  return {
+    cursor: result.cursor,
+    deliveryStatus: result.deliveryStatus,
+    text: JSON.stringify(result),
+  };
 }

@@ -1,6 +1,12 @@
 /** How subscriptions of SEP-3415 end that the server ends, and who may have one. */
 import assert from 'node:assert/strict';
-import { eventsScenario, means, notes, type Events, type Followed } from '../../../runner/events/scenario.ts';
+import {
+  eventsScenario,
+  means,
+  notes,
+  type Events,
+  type Followed,
+} from '../../../runner/events/scenario.ts';
 import type { Webhook } from '../../../runner/events/webhook.ts';
 import type { ServerTest } from '../../../runner/server/scenario.ts';
 import type { StreamReader } from '../../../runner/server/stream-reader.ts';
@@ -28,14 +34,29 @@ async function watch(events: Events, name: string): Promise<Watched> {
 }
 
 /** The error that a stream and a webhook are told. Throws when they are not told. */
-const streamEnd = (t: ServerTest, stream: StreamReader): Promise<Json> => t.until('notifications/events/terminated on the stream', () => notes(stream, 'terminated')[0]?.error);
-const hookEnd = (t: ServerTest, hook: Webhook): Promise<Json> => t.until('a terminated envelope at the webhook', () => hook.envelopes('terminated')[0]?.message.error);
+const streamEnd = (t: ServerTest, stream: StreamReader): Promise<Json> =>
+  t.until(
+    'notifications/events/terminated on the stream',
+    () => notes(stream, 'terminated')[0]?.error,
+  );
+const hookEnd = (t: ServerTest, hook: Webhook): Promise<Json> =>
+  t.until(
+    'a terminated envelope at the webhook',
+    () => hook.envelopes('terminated')[0]?.message.error,
+  );
 
 export const ending = [
   eventsScenario({
     name: 'ending: a type is removed',
     about: 'Subscriptions of an event type that is gone end, each with the signal of its mode.',
-    checks: ['removal-terminates-subscriptions', 'removal-error-not-found', 'removal-poll-not-found', 'stream-terminated-ends-subscription', 'stream-final-result-shape', 'envelope-terminated'],
+    checks: [
+      'removal-terminates-subscriptions',
+      'removal-error-not-found',
+      'removal-poll-not-found',
+      'stream-terminated-ends-subscription',
+      'stream-final-result-shape',
+      'envelope-terminated',
+    ],
     modes: ['poll', 'push', 'webhook'],
     verbs: ['emit', 'declare', 'remove'],
     async run(t, events) {
@@ -43,10 +64,18 @@ export const ending = [
       const { followed, stream, hook } = await watch(events, name);
       const cursor = await events.begin(followed);
       await t.control.do('remove', { name, reason: 'trigger_removed' });
-      await t.check('removal-terminates-subscriptions', 'the stream and the webhook are told', async () => void await Promise.all([streamEnd(t, stream), hookEnd(t, hook)]));
+      await t.check(
+        'removal-terminates-subscriptions',
+        'the stream and the webhook are told',
+        async () => void (await Promise.all([streamEnd(t, stream), hookEnd(t, hook)])),
+      );
       await t.check('envelope-terminated', 'the envelope has type and error', () => {
         const [last] = hook.envelopes('terminated');
-        assert.ok(Number.isInteger(last?.message.error?.code) && typeof last?.message.error?.message === 'string', `the envelope is ${JSON.stringify(last?.message)?.slice(0, 200)}`);
+        assert.ok(
+          Number.isInteger(last?.message.error?.code) &&
+            typeof last?.message.error?.message === 'string',
+          `the envelope is ${JSON.stringify(last?.message)?.slice(0, 200)}`,
+        );
       });
       await t.check('removal-error-not-found', 'both are told NotFound, kind event', async () => {
         for (const error of [await streamEnd(t, stream), await hookEnd(t, hook)]) {
@@ -54,26 +83,49 @@ export const ending = [
           assert.equal(error.data?.kind, 'event', '`data.kind`:');
         }
       });
-      await t.check('removal-poll-not-found', 'a poll is refused with NotFound, with the cursor of before and without', async () => {
-        for (const params of [{ cursor }, { cursor: null }]) {
-          const { code, data } = await t.mcp.refusal('events/poll', { ...followed, ...params });
-          assert.ok(means(code, 'NotFound'), `the code is ${code}`);
-          assert.equal(data?.kind, 'event', '`data.kind`:');
-        }
-      });
-      await t.check('stream-terminated-ends-subscription', 'terminated is the last that the stream carries', async () => {
-        await streamEnd(t, stream);
-        await t.until('the stream to end', () => stream.ended !== undefined);
-        const said = stream.messages.flatMap(({ method }) => method ?? []);
-        assert.deepEqual(said.slice(said.indexOf('notifications/events/terminated') + 1), [], 'notifications behind it:');
-      });
-      await t.check('stream-final-result-shape', 'the result of the stream names its request', async () => {
-        await t.until('the stream to end', () => stream.ended !== undefined);
-        const { result, broke } = stream.ended ?? {};
-        assert.ok(result !== undefined, `the stream ended without a result: ${String(broke ?? JSON.stringify(stream.ended))}`);
-        assert.equal(result.resultType, 'complete', 'resultType:');
-        assert.equal(result._meta?.[SUBSCRIPTION_META], stream.requestId, `${SUBSCRIPTION_META}:`);
-      });
+      await t.check(
+        'removal-poll-not-found',
+        'a poll is refused with NotFound, with the cursor of before and without',
+        async () => {
+          for (const params of [{ cursor }, { cursor: null }]) {
+            const { code, data } = await t.mcp.refusal('events/poll', { ...followed, ...params });
+            assert.ok(means(code, 'NotFound'), `the code is ${code}`);
+            assert.equal(data?.kind, 'event', '`data.kind`:');
+          }
+        },
+      );
+      await t.check(
+        'stream-terminated-ends-subscription',
+        'terminated is the last that the stream carries',
+        async () => {
+          await streamEnd(t, stream);
+          await t.until('the stream to end', () => stream.ended !== undefined);
+          const said = stream.messages.flatMap(({ method }) => method ?? []);
+          assert.deepEqual(
+            said.slice(said.indexOf('notifications/events/terminated') + 1),
+            [],
+            'notifications behind it:',
+          );
+        },
+      );
+      await t.check(
+        'stream-final-result-shape',
+        'the result of the stream names its request',
+        async () => {
+          await t.until('the stream to end', () => stream.ended !== undefined);
+          const { result, broke } = stream.ended ?? {};
+          assert.ok(
+            result !== undefined,
+            `the stream ended without a result: ${String(broke ?? JSON.stringify(stream.ended))}`,
+          );
+          assert.equal(result.resultType, 'complete', 'resultType:');
+          assert.equal(
+            result._meta?.[SUBSCRIPTION_META],
+            stream.requestId,
+            `${SUBSCRIPTION_META}:`,
+          );
+        },
+      );
     },
   }),
 
@@ -87,13 +139,17 @@ export const ending = [
       const name = await events.ownType();
       const { stream, hook } = await watch(events, name);
       await t.control.do('remove', { name, reason: 'schema_changed' });
-      await t.check('removal-error-schema-changed', 'both modes are told Unsupported, of which schema and why', async () => {
-        for (const error of [await streamEnd(t, stream), await hookEnd(t, hook)]) {
-          assert.ok(means(error.code, 'Unsupported'), `the code is ${error.code}`);
-          assert.match(String(error.data?.feature), /^(input|payload)Schema$/, '`data.feature`:');
-          assert.equal(error.data?.reason, 'schema_changed', '`data.reason`:');
-        }
-      });
+      await t.check(
+        'removal-error-schema-changed',
+        'both modes are told Unsupported, of which schema and why',
+        async () => {
+          for (const error of [await streamEnd(t, stream), await hookEnd(t, hook)]) {
+            assert.ok(means(error.code, 'Unsupported'), `the code is ${error.code}`);
+            assert.match(String(error.data?.feature), /^(input|payload)Schema$/, '`data.feature`:');
+            assert.equal(error.data?.reason, 'schema_changed', '`data.reason`:');
+          }
+        },
+      );
     },
   }),
 
@@ -105,14 +161,21 @@ export const ending = [
     async run(t, events) {
       const stranger = await t.as('stranger');
       const hook = await events.webhook();
-      await t.check('authz-subscribe-time', 'poll, stream and subscribe of somebody who may have nothing are Forbidden, or NotFound', async () => {
-        const followed = events.topic();
-        const refusals = [
-          await stranger.refusal('events/poll', { ...followed, cursor: null }), await events.streamRefusal(followed, stranger), await stranger.refusal('events/subscribe', { ...followed, delivery: hook.delivery }),
-        ];
-        for (const { code } of refusals) assert.ok(means(code, 'Forbidden') || means(code, 'NotFound'), `the code is ${code}`);
-        assert.equal(hook.hits.length, 0, 'requests to the webhook of who was refused:');
-      });
+      await t.check(
+        'authz-subscribe-time',
+        'poll, stream and subscribe of somebody who may have nothing are Forbidden, or NotFound',
+        async () => {
+          const followed = events.topic();
+          const refusals = [
+            await stranger.refusal('events/poll', { ...followed, cursor: null }),
+            await events.streamRefusal(followed, stranger),
+            await stranger.refusal('events/subscribe', { ...followed, delivery: hook.delivery }),
+          ];
+          for (const { code } of refusals)
+            assert.ok(means(code, 'Forbidden') || means(code, 'NotFound'), `the code is ${code}`);
+          assert.equal(hook.hits.length, 0, 'requests to the webhook of who was refused:');
+        },
+      );
     },
   }),
 
@@ -124,14 +187,24 @@ export const ending = [
     async run(t, events) {
       const hook = await events.webhook();
       const anybody = { ...t.mcp.access, token: undefined };
-      await t.check('subscribe-auth-required', 'subscribe and unsubscribe without a token are refused by HTTP or as Forbidden', async () => {
-        if (t.mcp.access.token === undefined) return;
-        for (const method of ['events/subscribe', 'events/unsubscribe']) {
-          const { status, code } = await bare(t, anybody.url, method, { ...events.topic(), delivery: hook.delivery });
-          assert.ok(status === 401 || status === 403 || means(code, 'Forbidden'), `${method} is answered with HTTP ${status} and ${code === undefined ? 'no error' : `error ${code}`}`);
-        }
-        assert.equal(hook.hits.length, 0, 'requests to the webhook:');
-      });
+      await t.check(
+        'subscribe-auth-required',
+        'subscribe and unsubscribe without a token are refused by HTTP or as Forbidden',
+        async () => {
+          if (t.mcp.access.token === undefined) return;
+          for (const method of ['events/subscribe', 'events/unsubscribe']) {
+            const { status, code } = await bare(t, anybody.url, method, {
+              ...events.topic(),
+              delivery: hook.delivery,
+            });
+            assert.ok(
+              status === 401 || status === 403 || means(code, 'Forbidden'),
+              `${method} is answered with HTTP ${status} and ${code === undefined ? 'no error' : `error ${code}`}`,
+            );
+          }
+          assert.equal(hook.hits.length, 0, 'requests to the webhook:');
+        },
+      );
     },
   }),
 
@@ -147,26 +220,55 @@ export const ending = [
       const { hook } = await watch(events, name);
       await t.control.do('permit', { principal: 'main', name, allowed: false, told: false });
       t.defer(() => t.control.do('permit', { principal: 'main', name, allowed: true }));
-      for (let passed = 0; passed < DAY_MS && hook.envelopes('terminated').length === 0; passed += STEP_MS) {
+      for (
+        let passed = 0;
+        passed < DAY_MS && hook.envelopes('terminated').length === 0;
+        passed += STEP_MS
+      ) {
         await t.control.do('advance', { ms: STEP_MS });
-        await t.until('the end', () => hook.envelopes('terminated').length > 0, 100).catch(() => undefined);
+        await t
+          .until('the end', () => hook.envelopes('terminated').length > 0, 100)
+          .catch(() => undefined);
       }
-      await t.check('authz-delivery-time-reverify', 'within a day the webhook is told that it may not have this any more', async () => {
-        const { code } = await hookEnd(t, hook);
-        assert.ok(means(code, 'Forbidden'), `the code is ${code}`);
-      });
+      await t.check(
+        'authz-delivery-time-reverify',
+        'within a day the webhook is told that it may not have this any more',
+        async () => {
+          const { code } = await hookEnd(t, hook);
+          assert.ok(means(code, 'Forbidden'), `the code is ${code}`);
+        },
+      );
     },
   }),
 ];
 
 /** One request without a token. */
-async function bare(t: ServerTest, url: string, method: string, params: object): Promise<{ readonly status: number; readonly code: number | undefined }> {
+async function bare(
+  t: ServerTest,
+  url: string,
+  method: string,
+  params: object,
+): Promise<{ readonly status: number; readonly code: number | undefined }> {
   const meta = 'io.modelcontextprotocol';
-  const _meta = { [`${meta}/protocolVersion`]: t.mcp.era, [`${meta}/clientInfo`]: { name: 'conformance', version: '1' }, [`${meta}/clientCapabilities`]: { extensions: { [t.mcp.extension]: {} } } };
+  const _meta = {
+    [`${meta}/protocolVersion`]: t.mcp.era,
+    [`${meta}/clientInfo`]: { name: 'conformance', version: '1' },
+    [`${meta}/clientCapabilities`]: { extensions: { [t.mcp.extension]: {} } },
+  };
   const response = await fetch(url, {
-    method: 'POST', signal: AbortSignal.timeout(15_000), body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta } }),
-    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': t.mcp.era, 'mcp-method': method },
+    method: 'POST',
+    signal: AbortSignal.timeout(15_000),
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta } }),
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': t.mcp.era,
+      'mcp-method': method,
+    },
   });
   const text = await response.text();
-  return { status: response.status, code: Number(/"code":\s*(-?\d+)/.exec(text)?.[1]) || undefined };
+  return {
+    status: response.status,
+    code: Number(/"code":\s*(-?\d+)/.exec(text)?.[1]) || undefined,
+  };
 }

@@ -8,4 +8,12 @@ import { poll } from './poll.ts';
 import { push } from './push.ts';
 import { subscribing } from './subscribing.ts';
 
-export const eventsServer: readonly ServerScenario[] = [...catalog, ...poll, ...push, ...ending, ...subscribing, ...consent, ...delivery];
+export const eventsServer: readonly ServerScenario[] = [
+  ...catalog,
+  ...poll,
+  ...push,
+  ...ending,
+  ...subscribing,
+  ...consent,
+  ...delivery,
+];

@@ -21,8 +21,15 @@ export const subscribing = [
     name: 'subscribing: the key',
     about: 'A webhook is what has the same principal, URL, name and arguments.',
     checks: [
-      'subscribe-result-shape', 'subscribe-id-derived', 'subscribe-id-not-an-input', 'subscribe-key-composition', 'subscribe-cross-tenant-isolation', 'subscribe-idempotent-upsert', 'unsubscribe-by-key',
-      'unsubscribe-unknown-not-found', 'result-type',
+      'subscribe-result-shape',
+      'subscribe-id-derived',
+      'subscribe-id-not-an-input',
+      'subscribe-key-composition',
+      'subscribe-cross-tenant-isolation',
+      'subscribe-idempotent-upsert',
+      'unsubscribe-by-key',
+      'unsubscribe-unknown-not-found',
+      'result-type',
     ],
     modes: ['webhook'],
     verbs: ['emit'],
@@ -33,58 +40,119 @@ export const subscribing = [
       await t.check('subscribe-result-shape', 'the result has its members', () => {
         isText(made.id, 'id');
         assert.ok('refreshBefore' in made, 'refreshBefore is missing');
-        assert.ok(made.refreshBefore === null || !Number.isNaN(Date.parse(made.refreshBefore)), `refreshBefore is ${JSON.stringify(made.refreshBefore)}`);
+        assert.ok(
+          made.refreshBefore === null || !Number.isNaN(Date.parse(made.refreshBefore)),
+          `refreshBefore is ${JSON.stringify(made.refreshBefore)}`,
+        );
         isCursor(made.cursor);
         assert.equal(made.truncated, false, 'truncated:');
       });
-      await t.check('result-type', 'the result is a complete one', () => assert.equal(made.resultType, 'complete', 'resultType:'));
-      await t.check('subscribe-id-derived', 'the same call again, in another session too, has the same id', async () => {
-        assert.equal((await events.refresh(hook, followed)).id, made.id, 'id of a refresh:');
-        assert.equal((await events.refresh(hook, followed, {}, await t.open('2026-07-28'))).id, made.id, 'id in another session:');
-      });
-      await t.check('subscribe-id-not-an-input', 'an id that is given is not taken', async () => assert.equal((await events.refresh(hook, followed, { id: t.unique('mine') })).id, made.id));
-      await t.check('subscribe-key-composition', 'other arguments and another URL are other subscriptions', async () => {
-        const elsewhere = await events.webhook();
-        const ids = [made.id, (await events.subscribe(hook, events.topic())).id, (await events.subscribe(elsewhere, followed)).id];
-        assert.equal(new Set(ids).size, 3, `different ids among ${ids.join(', ')}:`);
-      });
-      await t.check('subscribe-idempotent-upsert', 'after all these calls an event comes once', async () => {
-        await events.emit(followed, 1);
-        const came = (): number => hook.events.filter(({ headers }) => headers['x-mcp-subscription-id'] === made.id).length;
-        await t.until('the event', () => came() > 0);
-        await t.pause(QUIET_MS);
-        assert.equal(came(), 1, 'deliveries of one event:');
-      });
+      await t.check('result-type', 'the result is a complete one', () =>
+        assert.equal(made.resultType, 'complete', 'resultType:'),
+      );
+      await t.check(
+        'subscribe-id-derived',
+        'the same call again, in another session too, has the same id',
+        async () => {
+          assert.equal((await events.refresh(hook, followed)).id, made.id, 'id of a refresh:');
+          assert.equal(
+            (await events.refresh(hook, followed, {}, await t.open('2026-07-28'))).id,
+            made.id,
+            'id in another session:',
+          );
+        },
+      );
+      await t.check('subscribe-id-not-an-input', 'an id that is given is not taken', async () =>
+        assert.equal((await events.refresh(hook, followed, { id: t.unique('mine') })).id, made.id),
+      );
+      await t.check(
+        'subscribe-key-composition',
+        'other arguments and another URL are other subscriptions',
+        async () => {
+          const elsewhere = await events.webhook();
+          const ids = [
+            made.id,
+            (await events.subscribe(hook, events.topic())).id,
+            (await events.subscribe(elsewhere, followed)).id,
+          ];
+          assert.equal(new Set(ids).size, 3, `different ids among ${ids.join(', ')}:`);
+        },
+      );
+      await t.check(
+        'subscribe-idempotent-upsert',
+        'after all these calls an event comes once',
+        async () => {
+          await events.emit(followed, 1);
+          const came = (): number =>
+            hook.events.filter(({ headers }) => headers['x-mcp-subscription-id'] === made.id)
+              .length;
+          await t.until('the event', () => came() > 0);
+          await t.pause(QUIET_MS);
+          assert.equal(came(), 1, 'deliveries of one event:');
+        },
+      );
       const other = await t.as('other');
-      await t.check('subscribe-cross-tenant-isolation', 'somebody else with the same URL, name and arguments has another subscription, and ends that one only', async () => {
-        // It is about the same endpoint, which consents for each of them.
-        const theirs = await events.subscribe(hook, followed, {}, other);
-        assert.ok(theirs.id !== made.id, 'somebody else has the same id');
-        await other.request('events/unsubscribe', { ...followed, delivery: { url: hook.url } });
-        await events.emit(followed, 1, { from: 2 });
-        await t.until('an event for the one that is left', () => hook.events.some(({ message, headers }) => message.data.n === 2 && headers['x-mcp-subscription-id'] === made.id));
-      });
-      await t.check('unsubscribe-by-key', 'it ends by name, arguments and URL, with an empty result', async () => {
-        const { resultType: _, _meta, ...rest } = await t.mcp.request('events/unsubscribe', { ...followed, delivery: { url: hook.url } });
-        assert.deepEqual(rest, {}, 'the result:');
-        const before = hook.events.length;
-        await events.emit(followed, 1, { from: 3 });
-        await t.pause(QUIET_MS);
-        assert.equal(hook.events.length, before, 'events before and after:');
-      });
-      await t.check('unsubscribe-unknown-not-found', 'what is not there, or not any more, is NotFound', async () => {
-        for (const one of [followed, events.topic()]) {
-          const { code } = await t.mcp.refusal('events/unsubscribe', { ...one, delivery: { url: hook.url } });
-          assert.ok(means(code, 'NotFound'), `the code is ${code}`);
-        }
-      });
+      await t.check(
+        'subscribe-cross-tenant-isolation',
+        'somebody else with the same URL, name and arguments has another subscription, and ends that one only',
+        async () => {
+          // It is about the same endpoint, which consents for each of them.
+          const theirs = await events.subscribe(hook, followed, {}, other);
+          assert.ok(theirs.id !== made.id, 'somebody else has the same id');
+          await other.request('events/unsubscribe', { ...followed, delivery: { url: hook.url } });
+          await events.emit(followed, 1, { from: 2 });
+          await t.until('an event for the one that is left', () =>
+            hook.events.some(
+              ({ message, headers }) =>
+                message.data.n === 2 && headers['x-mcp-subscription-id'] === made.id,
+            ),
+          );
+        },
+      );
+      await t.check(
+        'unsubscribe-by-key',
+        'it ends by name, arguments and URL, with an empty result',
+        async () => {
+          const {
+            resultType: _,
+            _meta,
+            ...rest
+          } = await t.mcp.request('events/unsubscribe', {
+            ...followed,
+            delivery: { url: hook.url },
+          });
+          assert.deepEqual(rest, {}, 'the result:');
+          const before = hook.events.length;
+          await events.emit(followed, 1, { from: 3 });
+          await t.pause(QUIET_MS);
+          assert.equal(hook.events.length, before, 'events before and after:');
+        },
+      );
+      await t.check(
+        'unsubscribe-unknown-not-found',
+        'what is not there, or not any more, is NotFound',
+        async () => {
+          for (const one of [followed, events.topic()]) {
+            const { code } = await t.mcp.refusal('events/unsubscribe', {
+              ...one,
+              delivery: { url: hook.url },
+            });
+            assert.ok(means(code, 'NotFound'), `the code is ${code}`);
+          }
+        },
+      );
     },
   }),
 
   eventsScenario({
     name: 'subscribing: lifetimes',
     about: 'The client suggests, the server grants, nothing is refused.',
-    checks: ['ttl-omitted-means-default', 'ttl-no-rejection-path', 'ttl-refresh-before-lte-suggestion', 'ttl-null-only-when-requested'],
+    checks: [
+      'ttl-omitted-means-default',
+      'ttl-no-rejection-path',
+      'ttl-refresh-before-lte-suggestion',
+      'ttl-null-only-when-requested',
+    ],
     modes: ['webhook'],
     async run(t, events) {
       const followed = events.topic();
@@ -93,24 +161,43 @@ export const subscribing = [
       const now = (): number => Date.now() + t.control.aheadMs;
       /** Null = for ever. */
       const granted = async (ttlMs?: number | null): Promise<number | null> => {
-        const { refreshBefore } = await events.refresh(hook, followed, ttlMs === undefined ? {} : { ttlMs });
+        const { refreshBefore } = await events.refresh(
+          hook,
+          followed,
+          ttlMs === undefined ? {} : { ttlMs },
+        );
         return refreshBefore === null ? null : Date.parse(refreshBefore) - now();
       };
-      await t.check('ttl-omitted-means-default', 'without ttlMs there is an instant, and it is to come', async () => assert.ok(((await granted()) ?? 0) > 0, 'refreshBefore is null or in the past'));
-      await t.check('ttl-no-rejection-path', 'nothing that is suggested is refused, however short or long', async () => {
-        for (const ttlMs of [0, 1, 90_000.5, YEAR_MS * 100, null]) {
-          const lifetime = await granted(ttlMs);
-          assert.ok(lifetime === null || lifetime > -SLACK_MS, `for ttlMs ${ttlMs} it ended ${-(lifetime ?? 0)} ms ago`);
-        }
-      });
+      await t.check(
+        'ttl-omitted-means-default',
+        'without ttlMs there is an instant, and it is to come',
+        async () => assert.ok(((await granted()) ?? 0) > 0, 'refreshBefore is null or in the past'),
+      );
+      await t.check(
+        'ttl-no-rejection-path',
+        'nothing that is suggested is refused, however short or long',
+        async () => {
+          for (const ttlMs of [0, 1, 90_000.5, YEAR_MS * 100, null]) {
+            const lifetime = await granted(ttlMs);
+            assert.ok(
+              lifetime === null || lifetime > -SLACK_MS,
+              `for ttlMs ${ttlMs} it ended ${-(lifetime ?? 0)} ms ago`,
+            );
+          }
+        },
+      );
       await t.check('ttl-null-only-when-requested', 'for ever only for null', async () => {
-        for (const ttlMs of [undefined, 60 * MINUTE_MS, YEAR_MS * 100]) assert.ok((await granted(ttlMs)) !== null, `refreshBefore is null for ttlMs ${ttlMs}`);
+        for (const ttlMs of [undefined, 60 * MINUTE_MS, YEAR_MS * 100])
+          assert.ok((await granted(ttlMs)) !== null, `refreshBefore is null for ttlMs ${ttlMs}`);
       });
       await t.check('ttl-refresh-before-lte-suggestion', 'no more than suggested', async () => {
         const shortest = (await granted(0)) ?? Infinity;
         for (const ttlMs of [10 * MINUTE_MS, 60 * MINUTE_MS, 24 * 60 * MINUTE_MS]) {
           const lifetime = (await granted(ttlMs)) ?? Infinity;
-          assert.ok(lifetime <= Math.max(ttlMs, shortest) + SLACK_MS, `${lifetime} ms were granted for ${ttlMs}`);
+          assert.ok(
+            lifetime <= Math.max(ttlMs, shortest) + SLACK_MS,
+            `${lifetime} ms were granted for ${ttlMs}`,
+          );
         }
       });
     },
@@ -119,37 +206,112 @@ export const subscribing = [
   eventsScenario({
     name: 'subscribing: what is refused',
     about: 'Secrets and URLs that may not be are refused before anything is called.',
-    checks: ['subscribe-secret-required', 'subscribe-secret-rejected', 'subscribe-url-non-https-rejected', 'ssrf-validate-callback-url', 'ssrf-reject-non-routable'],
+    checks: [
+      'subscribe-secret-required',
+      'subscribe-secret-rejected',
+      'subscribe-url-non-https-rejected',
+      'ssrf-validate-callback-url',
+      'ssrf-reject-non-routable',
+    ],
     modes: ['webhook'],
     async run(t, events) {
       const hook = await events.webhook();
       const followed = events.topic();
-      const refusal = (delivery: object): Promise<Json> => t.mcp.refusal('events/subscribe', { ...followed, delivery: { ...hook.delivery, ...delivery } });
-      await t.check('subscribe-secret-required', 'a webhook without a secret is InvalidParams', async () => {
-        assert.equal((await t.mcp.refusal('events/subscribe', { ...followed, delivery: { mode: 'webhook', url: hook.url } })).code, INVALID_PARAMS, 'the code:');
-        assert.equal(hook.hits.length, 0, 'requests to the webhook:');
-      });
-      await t.check('subscribe-secret-rejected', 'another prefix, too short, too long or no base64 is InvalidParams', async () => {
-        for (const secret of ['', 'whsec_', base64(32), `WHSEC_${base64(32)}`, `whsec_${base64(23)}`, `whsec_${base64(65)}`, `whsec_${base64(32).slice(0, -4)}!!!!`]) assert.equal((await refusal({ secret })).code, INVALID_PARAMS, `the code for ${JSON.stringify(secret)}:`);
-        assert.equal(hook.hits.length, 0, 'requests to the webhook:');
-      });
+      const refusal = (delivery: object): Promise<Json> =>
+        t.mcp.refusal('events/subscribe', {
+          ...followed,
+          delivery: { ...hook.delivery, ...delivery },
+        });
+      await t.check(
+        'subscribe-secret-required',
+        'a webhook without a secret is InvalidParams',
+        async () => {
+          assert.equal(
+            (
+              await t.mcp.refusal('events/subscribe', {
+                ...followed,
+                delivery: { mode: 'webhook', url: hook.url },
+              })
+            ).code,
+            INVALID_PARAMS,
+            'the code:',
+          );
+          assert.equal(hook.hits.length, 0, 'requests to the webhook:');
+        },
+      );
+      await t.check(
+        'subscribe-secret-rejected',
+        'another prefix, too short, too long or no base64 is InvalidParams',
+        async () => {
+          for (const secret of [
+            '',
+            'whsec_',
+            base64(32),
+            `WHSEC_${base64(32)}`,
+            `whsec_${base64(23)}`,
+            `whsec_${base64(65)}`,
+            `whsec_${base64(32).slice(0, -4)}!!!!`,
+          ])
+            assert.equal(
+              (await refusal({ secret })).code,
+              INVALID_PARAMS,
+              `the code for ${JSON.stringify(secret)}:`,
+            );
+          assert.equal(hook.hits.length, 0, 'requests to the webhook:');
+        },
+      );
       await t.check('subscribe-secret-rejected', 'from 24 to 64 bytes it is taken', async () => {
-        for (const bytes of [24, 64]) await events.subscribe(hook, events.topic(), { delivery: { ...hook.delivery, secret: newSecret(bytes) } });
+        for (const bytes of [24, 64])
+          await events.subscribe(hook, events.topic(), {
+            delivery: { ...hook.delivery, secret: newSecret(bytes) },
+          });
       });
-      await t.check('subscribe-url-non-https-rejected', 'other schemes are InvalidParams', async () => {
-        for (const url of ['http://callbacks.invalid/a', 'ftp://callbacks.invalid/a', 'callbacks.invalid']) assert.equal((await refusal({ url })).code, INVALID_PARAMS, `the code for ${url}:`);
-      });
+      await t.check(
+        'subscribe-url-non-https-rejected',
+        'other schemes are InvalidParams',
+        async () => {
+          for (const url of [
+            'http://callbacks.invalid/a',
+            'ftp://callbacks.invalid/a',
+            'callbacks.invalid',
+          ])
+            assert.equal((await refusal({ url })).code, INVALID_PARAMS, `the code for ${url}:`);
+        },
+      );
       const notCalled = async (url: string): Promise<void> => {
         const { code } = await refusal({ url });
-        assert.ok(code === INVALID_PARAMS || means(code, 'CallbackEndpointError'), `${url} is refused with code ${code}`);
+        assert.ok(
+          code === INVALID_PARAMS || means(code, 'CallbackEndpointError'),
+          `${url} is refused with code ${code}`,
+        );
       };
-      await t.check('ssrf-validate-callback-url', 'a URL with a password in it, and a name that leads inside, are refused', async () => {
-        await notCalled('https://user:password@callbacks.invalid/a');
-        await notCalled(`https://${t.control.hostName('inside')}/a`);
-      });
-      await t.check('ssrf-reject-non-routable', 'addresses that are nobody\'s on the internet are refused as such', async () => {
-        for (const host of ['10.0.0.1', '172.16.0.1', '192.168.1.1', '169.254.169.254', '100.64.0.1', '0.0.0.0', '[fc00::1]', '[fe80::1]', '[::ffff:10.0.0.1]', '0x0a000001']) await notCalled(`https://${host}/a`);
-      });
+      await t.check(
+        'ssrf-validate-callback-url',
+        'a URL with a password in it, and a name that leads inside, are refused',
+        async () => {
+          await notCalled('https://user:password@callbacks.invalid/a');
+          await notCalled(`https://${t.control.hostName('inside')}/a`);
+        },
+      );
+      await t.check(
+        'ssrf-reject-non-routable',
+        "addresses that are nobody's on the internet are refused as such",
+        async () => {
+          for (const host of [
+            '10.0.0.1',
+            '172.16.0.1',
+            '192.168.1.1',
+            '169.254.169.254',
+            '100.64.0.1',
+            '0.0.0.0',
+            '[fc00::1]',
+            '[fe80::1]',
+            '[::ffff:10.0.0.1]',
+            '0x0a000001',
+          ])
+            await notCalled(`https://${host}/a`);
+        },
+      );
     },
   }),
 
@@ -167,40 +329,81 @@ export const subscribing = [
       await events.refresh(hook, followed);
       await events.emit(followed, 1);
       await events.hooked(hook, 1);
-      await t.check('subscribe-refresh-replaces-secret', 'a refresh with the same secret leaves it', () => assert.ok(isSigned(hook.events[0]!, old), 'the delivery is not signed with the secret'));
+      await t.check(
+        'subscribe-refresh-replaces-secret',
+        'a refresh with the same secret leaves it',
+        () =>
+          assert.ok(isSigned(hook.events[0]!, old), 'the delivery is not signed with the secret'),
+      );
       hook.secret = newSecret();
       await events.refresh(hook, followed);
       await events.emit(followed, 1, { from: 2 });
       await events.hooked(hook, 2);
-      await t.check('subscribe-refresh-replaces-secret', 'after a refresh with another secret that one signs', () => assert.ok(isSigned(hook.events[1]!, hook.secret), 'the delivery is not signed with the new secret'));
-      await t.check('delivery-dual-sign-on-rotation', 'right after it the old one signs as well', () => assert.ok(isSigned(hook.events[1]!, old), 'the delivery is not signed with the old secret any more'));
+      await t.check(
+        'subscribe-refresh-replaces-secret',
+        'after a refresh with another secret that one signs',
+        () =>
+          assert.ok(
+            isSigned(hook.events[1]!, hook.secret),
+            'the delivery is not signed with the new secret',
+          ),
+      );
+      await t.check(
+        'delivery-dual-sign-on-rotation',
+        'right after it the old one signs as well',
+        () =>
+          assert.ok(
+            isSigned(hook.events[1]!, old),
+            'the delivery is not signed with the old secret any more',
+          ),
+      );
     },
   }),
 
   eventsScenario({
     name: 'subscribing: a restart',
     about: 'What was granted is kept, with the consent that belongs to it.',
-    checks: ['ttl-long-grant-retained', 'ttl-no-expiry-persisted', 'verification-persisted-for-no-expiry'],
+    checks: [
+      'ttl-long-grant-retained',
+      'ttl-no-expiry-persisted',
+      'verification-persisted-for-no-expiry',
+    ],
     modes: ['webhook'],
     verbs: ['emit', 'crash'],
     alone: true,
     async run(t, events) {
-      const [granted, forever] = [{ followed: events.topic(), hook: await events.webhook() }, { followed: events.topic(), hook: await events.webhook() }];
+      const [granted, forever] = [
+        { followed: events.topic(), hook: await events.webhook() },
+        { followed: events.topic(), hook: await events.webhook() },
+      ];
       await events.subscribe(granted.hook, granted.followed, { ttlMs: 60 * MINUTE_MS });
-      const { refreshBefore } = await events.subscribe(forever.hook, forever.followed, { ttlMs: null });
+      const { refreshBefore } = await events.subscribe(forever.hook, forever.followed, {
+        ttlMs: null,
+      });
       await t.control.do('crash', {});
       for (const { followed } of [granted, forever]) await events.emit(followed, 1);
-      await t.check('ttl-long-grant-retained', 'after a crash an event comes to the webhook that was granted an hour', () => events.hooked(granted.hook, 1));
-      const isForever = (): void => { if (refreshBefore !== null) throw new NotApplicable('the server does not grant "no expiry"'); };
+      await t.check(
+        'ttl-long-grant-retained',
+        'after a crash an event comes to the webhook that was granted an hour',
+        () => events.hooked(granted.hook, 1),
+      );
+      const isForever = (): void => {
+        if (refreshBefore !== null)
+          throw new NotApplicable('the server does not grant "no expiry"');
+      };
       await t.check('ttl-no-expiry-persisted', 'and to the one without expiry', () => {
         isForever();
         return events.hooked(forever.hook, 1);
       });
-      await t.check('verification-persisted-for-no-expiry', 'which is not asked for its consent again', async () => {
-        isForever();
-        await events.hooked(forever.hook, 1);
-        assert.equal(forever.hook.challenges.length, 1, 'verifications:');
-      });
+      await t.check(
+        'verification-persisted-for-no-expiry',
+        'which is not asked for its consent again',
+        async () => {
+          isForever();
+          await events.hooked(forever.hook, 1);
+          assert.equal(forever.hook.challenges.length, 1, 'verifications:');
+        },
+      );
     },
   }),
 ];

@@ -9,7 +9,14 @@ import type { Mode, ModeName } from '../types.ts';
 export type MarkKind = 'position' | 'cursor' | 'state' | 'result';
 
 /** Below `triggers`, which needs to know what is followed. */
-export const FALLBACK_MODES: readonly Mode[] = [eventsMode('webhook'), eventsMode('push'), eventsMode('poll'), listenMode, readMode, toolMode];
+export const FALLBACK_MODES: readonly Mode[] = [
+  eventsMode('webhook'),
+  eventsMode('push'),
+  eventsMode('poll'),
+  listenMode,
+  readMode,
+  toolMode,
+];
 
 interface Row {
   readonly marks: MarkKind;
@@ -31,4 +38,5 @@ export const MODE_TRAITS: Readonly<Record<ModeName, Row>> = {
 /** Best first. */
 export const MODE_NAMES = Object.keys(MODE_TRAITS) as readonly ModeName[];
 
-export const isModeName = (name: unknown): name is ModeName => typeof name === 'string' && Object.hasOwn(MODE_TRAITS, name);
+export const isModeName = (name: unknown): name is ModeName =>
+  typeof name === 'string' && Object.hasOwn(MODE_TRAITS, name);

@@ -12,7 +12,14 @@ import type { Item, SubscriptionState } from '../../options.ts';
 import { TriggersSubscription } from '../../subscription/subscription.ts';
 import { AsyncQueue } from '../../../protocol/lib/queue.ts';
 import { namesOffered } from '../catalog.ts';
-import type { FollowGuarantee, FollowOptions, Offer, Mode, ModeContext, ModeYield } from '../types.ts';
+import type {
+  FollowGuarantee,
+  FollowOptions,
+  Offer,
+  Mode,
+  ModeContext,
+  ModeYield,
+} from '../types.ts';
 
 /** What the ladder and the application can see of the subscription. */
 export interface TriggersMode extends Mode {
@@ -23,7 +30,11 @@ export interface TriggersMode extends Mode {
 }
 
 /** For all of `select` in one log. `onState` is told what the subscription does. */
-export function triggersMode(select: readonly Selection[], options: FollowOptions, onState: (state: SubscriptionState) => void): TriggersMode {
+export function triggersMode(
+  select: readonly Selection[],
+  options: FollowOptions,
+  onState: (state: SubscriptionState) => void,
+): TriggersMode {
   const { triggers = {}, callback, ledger, ack, tuning = {} } = options;
   const key = triggers.key ?? subscriptionKey(select, null);
   let subscription: TriggersSubscription | undefined;
@@ -32,8 +43,18 @@ export function triggersMode(select: readonly Selection[], options: FollowOption
   async function* run({ connection, signal, clock }: ModeContext): AsyncGenerator<ModeYield, void> {
     const inbox = new AsyncQueue<Drain | IteratorResult<Item, void>>();
     const mine = new TriggersSubscription(new TriggersApi(connection), {
-      ...triggers, key, select, signal, ...(callback ? { callback } : {}), ...(ledger ? { ledger } : {}), ...(ack ? { ack } : {}),
-      tuning: { clock, ...(tuning.backoff ? { backoff: tuning.backoff } : {}), ...(tuning.silenceMs === undefined ? {} : { silenceMs: tuning.silenceMs }) },
+      ...triggers,
+      key,
+      select,
+      signal,
+      ...(callback ? { callback } : {}),
+      ...(ledger ? { ledger } : {}),
+      ...(ack ? { ack } : {}),
+      tuning: {
+        clock,
+        ...(tuning.backoff ? { backoff: tuning.backoff } : {}),
+        ...(tuning.silenceMs === undefined ? {} : { silenceMs: tuning.silenceMs }),
+      },
       onState: (state) => {
         if (state.phase === 'draining') inbox.push(state.drain);
         onState(state);
@@ -44,7 +65,11 @@ export function triggersMode(select: readonly Selection[], options: FollowOption
       await mine.ready();
       yield { type: 'guarantee', guarantee: guaranteeOf(mine.guarantee.drain) };
       const items = mine[Symbol.asyncIterator]();
-      const ask = (): void => void items.next().then((next) => inbox.push(next), (error: unknown) => inbox.fail(error));
+      const ask = (): void =>
+        void items.next().then(
+          (next) => inbox.push(next),
+          (error: unknown) => inbox.fail(error),
+        );
       ask();
       for await (const next of inbox) {
         if (typeof next === 'string') {
@@ -64,29 +89,55 @@ export function triggersMode(select: readonly Selection[], options: FollowOption
   return {
     name: 'triggers',
     key,
-    get subscription() { return subscription; },
+    get subscription() {
+      return subscription;
+    },
     async offer(connection: Connection, _wish, signal: AbortSignal): Promise<Offer | null> {
       const { capability } = connection;
-      const [drain] = capability ? drainsOf(triggers.drain ?? 'auto', callback !== undefined, capability) : [];
+      const [drain] = capability
+        ? drainsOf(triggers.drain ?? 'auto', callback !== undefined, capability)
+        : [];
       if (drain === undefined) return null;
       const offered = await namesOffered(connection, signal);
       if (!select.every(({ name }) => offered.has(name))) throw notFound({ kind: 'trigger' });
-      return { guarantee: guaranteeOf(drain), acknowledgesItself: true, run, release: async () => last?.close({ unsubscribe: true }) };
+      return {
+        guarantee: guaranteeOf(drain),
+        acknowledgesItself: true,
+        run,
+        release: async () => last?.close({ unsubscribe: true }),
+      };
     },
   };
 }
 
-const guaranteeOf = (drain: Drain): FollowGuarantee => ({ mode: 'triggers', drain, order: 'total', loss: 'none silent', gaps: 'exact', numbers: 'server' });
+const guaranteeOf = (drain: Drain): FollowGuarantee => ({
+  mode: 'triggers',
+  drain,
+  order: 'total',
+  loss: 'none silent',
+  gaps: 'exact',
+  numbers: 'server',
+});
 
 function yieldOf(item: Item, subscriptionId: string): ModeYield {
   switch (item.type) {
     case 'event': {
       const { sequence, eventId, name, timestamp, data } = item.event;
-      return { type: 'event', event: { eventId, name, timestamp, data }, number: { by: 'server', subscriptionId, epoch: item.position.epoch, sequence }, done: () => item.ack() };
+      return {
+        type: 'event',
+        event: { eventId, name, timestamp, data },
+        number: { by: 'server', subscriptionId, epoch: item.position.epoch, sequence },
+        done: () => item.ack(),
+      };
     }
     case 'gap': {
       const { from, to, reason } = item.gap;
-      return { type: 'gap', reason, numbers: { subscriptionId, epoch: item.position.epoch, from, to }, done: () => item.ack() };
+      return {
+        type: 'gap',
+        reason,
+        numbers: { subscriptionId, epoch: item.position.epoch, from, to },
+        done: () => item.ack(),
+      };
     }
     default:
       return { type: 'loss', item };

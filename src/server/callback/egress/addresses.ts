@@ -14,7 +14,10 @@ const NOT_ON_THE_INTERNET: readonly Block[] = [
   ['10.0.0.0/8', 'private use, RFC 1918'],
   ['100.64.0.0/10', 'carrier-grade NAT, RFC 6598'],
   ['127.0.0.0/8', 'loopback, RFC 1122'],
-  ['168.63.129.16/32', 'in no registry: the platform address of a cloud, the same in every virtual network'],
+  [
+    '168.63.129.16/32',
+    'in no registry: the platform address of a cloud, the same in every virtual network',
+  ],
   ['169.254.0.0/16', 'link local, RFC 3927: instance metadata'],
   ['172.16.0.0/12', 'private use, RFC 1918'],
   ['192.0.0.0/24', 'IETF protocol assignments, RFC 6890'],
@@ -32,9 +35,18 @@ const NOT_ON_THE_INTERNET: readonly Block[] = [
 
   // Only 2000::/3 is unicast on the internet. The IPv4-mapped block is left to the IPv4 rows, which BlockList applies to it.
   ['::-::fffe:ffff:ffff', 'unspecified, loopback, IPv4-compatible, RFC 4291'],
-  ['::1:0:0:0-1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', 'IPv4-translated, NAT64, discard-only; RFC 2765, RFC 6052, RFC 8215, RFC 6666'],
-  ['4000::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', 'segment routing, unique local, link local, site local, multicast; RFC 9602, RFC 4193, RFC 4291'],
-  ['2001::/23', 'IETF protocol assignments with Teredo, ORCHID, AMT, AS112, benchmarking; RFC 2928'],
+  [
+    '::1:0:0:0-1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+    'IPv4-translated, NAT64, discard-only; RFC 2765, RFC 6052, RFC 8215, RFC 6666',
+  ],
+  [
+    '4000::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+    'segment routing, unique local, link local, site local, multicast; RFC 9602, RFC 4193, RFC 4291',
+  ],
+  [
+    '2001::/23',
+    'IETF protocol assignments with Teredo, ORCHID, AMT, AS112, benchmarking; RFC 2928',
+  ],
   ['2001:db8::/32', 'documentation, RFC 3849'],
   ['2002::/16', '6to4, RFC 3056: embeds an IPv4 address'],
   ['2620:4f:8000::/48', 'AS112, RFC 7534'],
@@ -72,7 +84,10 @@ function reach(range: 'unicast' | 'loopback', blocks: readonly Block[]): Reach {
       const family = isIP(address);
       if (family === 0 || address.includes('%')) return false;
       // `process` takes an IPv4-mapped address for the IPv4 address that the kernel will use.
-      return ipaddr.process(address).range() === range && !blockList.check(address, family === 4 ? 'ipv4' : 'ipv6');
+      return (
+        ipaddr.process(address).range() === range &&
+        !blockList.check(address, family === 4 ? 'ipv4' : 'ipv6')
+      );
     },
   };
 }

@@ -38,8 +38,16 @@ interface Rule<Subject> {
 
 /** Before parsing, because the parser drops tabs and newlines, turns `\` into `/` and maps full-width digits to ASCII. */
 const TEXT_RULES: readonly Rule<string>[] = [
-  { name: 'length', expected: `a URL of at most ${CALLBACK_URL_CHARS_MAX} characters`, holds: (text) => text.length <= CALLBACK_URL_CHARS_MAX },
-  { name: 'ascii', expected: 'a URL of printable ASCII characters', holds: (text) => /^[!-~]+$/.test(text) },
+  {
+    name: 'length',
+    expected: `a URL of at most ${CALLBACK_URL_CHARS_MAX} characters`,
+    holds: (text) => text.length <= CALLBACK_URL_CHARS_MAX,
+  },
+  {
+    name: 'ascii',
+    expected: 'a URL of printable ASCII characters',
+    holds: (text) => /^[!-~]+$/.test(text),
+  },
   { name: 'parse', expected: 'an absolute URL', holds: (text) => URL.canParse(text) },
 ];
 
@@ -47,10 +55,19 @@ const URL_RULES: readonly Rule<Candidate>[] = [
   {
     name: 'scheme',
     expected: 'an https URL',
-    holds: ({ url, loopback }) => url.protocol === 'https:' || (loopback && url.protocol === 'http:'),
+    holds: ({ url, loopback }) =>
+      url.protocol === 'https:' || (loopback && url.protocol === 'http:'),
   },
-  { name: 'userinfo', expected: 'a URL without user name and password', holds: ({ url }) => url.username === '' && url.password === '' },
-  { name: 'fragment', expected: 'a URL without a fragment', holds: ({ text }) => !text.includes('#') },
+  {
+    name: 'userinfo',
+    expected: 'a URL without user name and password',
+    holds: ({ url }) => url.username === '' && url.password === '',
+  },
+  {
+    name: 'fragment',
+    expected: 'a URL without a fragment',
+    holds: ({ text }) => !text.includes('#'),
+  },
   {
     // Whatever two parsers could read differently is not in normal form: other spellings of addresses, escapes, dot segments.
     name: 'normal_form',
@@ -60,18 +77,25 @@ const URL_RULES: readonly Rule<Candidate>[] = [
   {
     name: 'port',
     expected: 'a URL with a port that this server calls',
-    holds: ({ url, loopback, policy }) => loopback || policy.allowedPorts.has(url.port === '' ? 443 : Number(url.port)),
+    holds: ({ url, loopback, policy }) =>
+      loopback || policy.allowedPorts.has(url.port === '' ? 443 : Number(url.port)),
   },
-  { name: 'trailing_dot', expected: 'a host name without a dot at its end', holds: ({ url }) => !url.hostname.endsWith('.') },
+  {
+    name: 'trailing_dot',
+    expected: 'a host name without a dot at its end',
+    holds: ({ url }) => !url.hostname.endsWith('.'),
+  },
   {
     name: 'single_label',
     expected: 'a fully qualified host name or a public address',
-    holds: ({ url, address, loopback }) => loopback || address !== null || url.hostname.includes('.'),
+    holds: ({ url, address, loopback }) =>
+      loopback || address !== null || url.hostname.includes('.'),
   },
   {
     name: 'address',
     expected: 'a public address',
-    holds: ({ address, loopback }) => loopback || address === null || publicInternet.allows(address),
+    holds: ({ address, loopback }) =>
+      loopback || address === null || publicInternet.allows(address),
   },
 ];
 
@@ -83,7 +107,9 @@ export function checkCallbackUrl(text: string, policy: UrlPolicy): Destination {
   require(TEXT_RULES, text);
   const url = new URL(text);
   const address = addressIn(url.hostname);
-  const loopback = policy.unsafeAllowHttpLoopback && (url.hostname === 'localhost' || (address !== null && loopbackOnly.allows(address)));
+  const loopback =
+    policy.unsafeAllowHttpLoopback &&
+    (url.hostname === 'localhost' || (address !== null && loopbackOnly.allows(address)));
   require(URL_RULES, { text, url, address, loopback, policy });
   return { url, reach: loopback ? loopbackOnly : publicInternet };
 }

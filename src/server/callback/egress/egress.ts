@@ -56,8 +56,19 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Set by the HTTP client, or never sent on behalf of the server's environment. */
 const RESERVED_HEADERS: ReadonlySet<string> = new Set([
-  'accept-encoding', 'authorization', 'connection', 'content-length', 'cookie', 'expect', 'host', 'keep-alive',
-  'proxy-authorization', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+  'accept-encoding',
+  'authorization',
+  'connection',
+  'content-length',
+  'cookie',
+  'expect',
+  'host',
+  'keep-alive',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
 ]);
 
 /**
@@ -86,12 +97,18 @@ export function createEgress(options: EgressOptions = {}): Egress {
       const headers = headersOf(request);
       const destination = admit(request.url, policy);
       const agent = destination && agents.get(destination.reach);
-      if (!destination || !agent) return failureOf(new DestinationRefused('connection_refused', 'blocked'));
+      if (!destination || !agent)
+        return failureOf(new DestinationRefused('connection_refused', 'blocked'));
       const { origin, pathname, search } = destination.url;
       const deadlineMs = Math.min(Math.max(1, request.deadlineMs), LONGEST_TIMER_MS);
       return new Promise<OutboundResult>((resolve) => {
-        const exchange = new OutboundExchange(deadlineMs, resolve, (refusal) => resolve(failureOf(refusal)));
-        agent.dispatch({ origin, path: pathname + search, method: 'POST', headers, body: request.body }, exchange);
+        const exchange = new OutboundExchange(deadlineMs, resolve, (refusal) =>
+          resolve(failureOf(refusal)),
+        );
+        agent.dispatch(
+          { origin, path: pathname + search, method: 'POST', headers, body: request.body },
+          exchange,
+        );
       });
     },
 
@@ -103,10 +120,19 @@ export function createEgress(options: EgressOptions = {}): Egress {
 
 function policyOf(options: EgressOptions): UrlPolicy {
   const ports = options.allowedPorts ?? DEFAULT_PORTS;
-  if (ports.length === 0 || !ports.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535)) {
-    throw new LocalError('config_invalid', 'allowedPorts must list at least one port from 1 to 65535.');
+  if (
+    ports.length === 0 ||
+    !ports.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535)
+  ) {
+    throw new LocalError(
+      'config_invalid',
+      'allowedPorts must list at least one port from 1 to 65535.',
+    );
   }
-  return { allowedPorts: new Set(ports), unsafeAllowHttpLoopback: options.unsafeAllowHttpLoopback ?? false };
+  return {
+    allowedPorts: new Set(ports),
+    unsafeAllowHttpLoopback: options.unsafeAllowHttpLoopback ?? false,
+  };
 }
 
 /** The stored URL again under today's rules; a URL that they no longer allow is one that cannot be reached. */
@@ -122,8 +148,10 @@ function admit(url: string, policy: UrlPolicy): Destination | null {
 function headersOf(request: OutboundRequest): string[] {
   const headers = ['accept-encoding', 'identity'];
   for (const [name, value] of Object.entries(request.headers)) {
-    if (RESERVED_HEADERS.has(name.toLowerCase())) throw new TypeError(`The header ${name} must not be set on an outbound call.`);
-    if (!/^[\t -~]*$/.test(value)) throw new TypeError(`The value of header ${name} must be printable ASCII.`);
+    if (RESERVED_HEADERS.has(name.toLowerCase()))
+      throw new TypeError(`The header ${name} must not be set on an outbound call.`);
+    if (!/^[\t -~]*$/.test(value))
+      throw new TypeError(`The value of header ${name} must be printable ASCII.`);
     headers.push(name, value);
   }
   return headers;
@@ -132,7 +160,10 @@ function headersOf(request: OutboundRequest): string[] {
 function agentWithin(reach: Reach, options: EgressOptions): Agent {
   const connections = options.connectionsPerOrigin ?? CONNECTIONS_MAX;
   if (!Number.isInteger(connections) || connections < 1 || connections > CONNECTIONS_MAX) {
-    throw new LocalError('config_invalid', `connectionsPerOrigin must be an integer from 1 to ${CONNECTIONS_MAX}.`);
+    throw new LocalError(
+      'config_invalid',
+      `connectionsPerOrigin must be an integer from 1 to ${CONNECTIONS_MAX}.`,
+    );
   }
   return new Agent({
     connect: connectWithin(reach, options),
@@ -155,17 +186,28 @@ function agentWithin(reach: Reach, options: EgressOptions): Agent {
 function connectWithin(reach: Reach, options: EgressOptions): buildConnector.connector {
   const timeout = options.timeouts?.connectMs ?? CONNECT_MS;
   const lookup = lookupWithin(reach, options.lookup ?? systemLookup);
-  const tcp = buildConnector({ blockList: reach.blockList, lookup, timeout, allowH2: false } as buildConnector.BuildOptions);
+  const tcp = buildConnector({
+    blockList: reach.blockList,
+    lookup,
+    timeout,
+    allowH2: false,
+  } as buildConnector.BuildOptions);
   const ca = options.tlsCa === undefined ? {} : { ca: [options.tlsCa].flat() };
   const tls = buildConnector({ ...ca, rejectUnauthorized: true, timeout, allowH2: false });
 
   return (target, done) => {
     const { host, hostname, protocol } = target;
     const port = target.port || PORT_OF[protocol] || '';
-    tcp({ hostname, protocol: 'http:', port, ...(host === undefined ? {} : { host }) }, (...[error, socket]) => {
-      if (error) done(refusalOf(error, 'connect'), null);
-      else if (protocol === 'http:') done(null, socket);
-      else tls({ ...target, port, httpSocket: socket }, (...[failed, secured]) => (failed ? done(refusalOf(failed, 'tls'), null) : done(null, secured)));
-    });
+    tcp(
+      { hostname, protocol: 'http:', port, ...(host === undefined ? {} : { host }) },
+      (...[error, socket]) => {
+        if (error) done(refusalOf(error, 'connect'), null);
+        else if (protocol === 'http:') done(null, socket);
+        else
+          tls({ ...target, port, httpSocket: socket }, (...[failed, secured]) =>
+            failed ? done(refusalOf(failed, 'tls'), null) : done(null, secured),
+          );
+      },
+    );
   };
 }

@@ -33,7 +33,11 @@ export class OutboundExchange {
   #retryAfter: string | null = null;
   #body: Uint8Array = new Uint8Array(0);
 
-  constructor(deadlineMs: number, answered: (answer: Answer) => void, failed: (refusal: DestinationRefused) => void) {
+  constructor(
+    deadlineMs: number,
+    answered: (answer: Answer) => void,
+    failed: (refusal: DestinationRefused) => void,
+  ) {
     this.#answered = answered;
     this.#failed = failed;
     this.#expiresAt = performance.now() + deadlineMs;
@@ -55,7 +59,8 @@ export class OutboundExchange {
   onResponseStart(_controller: Controller, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200) {
       this.#interim += 1;
-      if (this.#interim > INTERIM_MAX) this.#fail(new DestinationRefused('connection_refused', 'interim_flood'));
+      if (this.#interim > INTERIM_MAX)
+        this.#fail(new DestinationRefused('connection_refused', 'interim_flood'));
       return;
     }
     this.#status = status;
@@ -82,7 +87,13 @@ export class OutboundExchange {
 
   #answer(odd: boolean): void {
     if (!this.#settle(odd)) return;
-    this.#answered({ kind: 'response', status: this.#status, contentType: this.#contentType, retryAfter: this.#retryAfter, body: this.#body });
+    this.#answered({
+      kind: 'response',
+      status: this.#status,
+      contentType: this.#contentType,
+      retryAfter: this.#retryAfter,
+      body: this.#body,
+    });
   }
 
   #fail(refusal: DestinationRefused): void {
@@ -103,4 +114,5 @@ function expire(exchange: OutboundExchange): void {
 }
 
 /** A repeated header is ambiguous and counts as absent. */
-const single = (value: string | string[] | undefined): string | null => (typeof value === 'string' ? value : null);
+const single = (value: string | string[] | undefined): string | null =>
+  typeof value === 'string' ? value : null;

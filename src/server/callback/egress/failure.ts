@@ -41,7 +41,13 @@ export class DestinationRefused extends Error {
 }
 
 const BLOCKED = 'ERR_IP_BLOCKED';
-const TIMEOUTS: ReadonlySet<string> = new Set(['ETIMEDOUT', 'ESOCKETTIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT']);
+const TIMEOUTS: ReadonlySet<string> = new Set([
+  'ETIMEDOUT',
+  'ESOCKETTIMEDOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+]);
 
 /** Classifies what a socket or the HTTP client reports. Drops its message, which can name the endpoint. */
 export function refusalOf(error: unknown, phase: Phase): DestinationRefused {
@@ -50,12 +56,14 @@ export function refusalOf(error: unknown, phase: Phase): DestinationRefused {
   if (code === BLOCKED) return new DestinationRefused('connection_refused', 'blocked');
   if (TIMEOUTS.has(code)) return new DestinationRefused('timeout', code);
   // An alert after the handshake (a client certificate is wanted, say) surfaces while the answer is awaited.
-  if (phase === 'tls' || code.startsWith('ERR_SSL_') || code === 'EPROTO') return new DestinationRefused('tls_error', code);
+  if (phase === 'tls' || code.startsWith('ERR_SSL_') || code === 'EPROTO')
+    return new DestinationRefused('tls_error', code);
   return new DestinationRefused('connection_refused', code);
 }
 
 /** What resolving to a refused address yields; the same code as the socket's own refusal. */
-export const addressBlocked = (): Error => Object.assign(new Error('address not allowed'), { code: BLOCKED });
+export const addressBlocked = (): Error =>
+  Object.assign(new Error('address not allowed'), { code: BLOCKED });
 
 function codeOf(error: unknown): string {
   const code = (error as { readonly code?: unknown } | null)?.code;

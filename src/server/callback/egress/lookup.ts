@@ -20,8 +20,10 @@ export function lookupWithin(reach: Reach, resolve: Resolve): LookupFunction {
     resolve(hostname, { ...options, all: true }, (error, addresses) => {
       const [first] = addresses ?? [];
       if (error) callback(error, '', 0);
-      else if (!first) callback(Object.assign(new Error('no address'), { code: 'ENOTFOUND' }), '', 0);
-      else if (!addresses.every(({ address }) => reach.allows(address))) callback(addressBlocked(), '', 0);
+      else if (!first)
+        callback(Object.assign(new Error('no address'), { code: 'ENOTFOUND' }), '', 0);
+      else if (!addresses.every(({ address }) => reach.allows(address)))
+        callback(addressBlocked(), '', 0);
       else if (options.all) callback(null, addresses);
       else callback(null, first.address, first.family);
     });

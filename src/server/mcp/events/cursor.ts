@@ -15,14 +15,21 @@ export interface Place {
 const VERSION = '1';
 const GRAMMAR = /^1 ([A-Za-z0-9_-]{22,128}) ([A-Za-z0-9_-]{8,64}) (0|[1-9][0-9]{0,15})$/;
 
-export function cursorAt({ subscriptionId, epoch }: Omit<Place, 'sequence'>, sequence: number): string {
-  return Buffer.from(`${VERSION} ${subscriptionId} ${epoch} ${sequence}`, 'latin1').toString('base64url');
+export function cursorAt(
+  { subscriptionId, epoch }: Omit<Place, 'sequence'>,
+  sequence: number,
+): string {
+  return Buffer.from(`${VERSION} ${subscriptionId} ${epoch} ${sequence}`, 'latin1').toString(
+    'base64url',
+  );
 }
 
 /** Null when this server cannot have made it. */
 export function placeOf(cursor: string): Place | null {
-  const [, subscriptionId, epoch, digits] = GRAMMAR.exec(decodeBase64url(cursor)?.toString('latin1') ?? '') ?? [];
+  const [, subscriptionId, epoch, digits] =
+    GRAMMAR.exec(decodeBase64url(cursor)?.toString('latin1') ?? '') ?? [];
   const sequence = Number(digits);
-  if (subscriptionId === undefined || epoch === undefined || !Number.isSafeInteger(sequence)) return null;
+  if (subscriptionId === undefined || epoch === undefined || !Number.isSafeInteger(sequence))
+    return null;
   return { subscriptionId, epoch, sequence };
 }

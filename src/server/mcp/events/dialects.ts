@@ -20,7 +20,8 @@ import { dialectOf, PROFILES, type Profile } from './profiles.ts';
  * Whether an `eventId` can be the `webhook-id`: printable, since it travels in a header, and without a part after a dot that a lenient receiver could
  * read as the timestamp of `id.timestamp.body`, which would move the boundaries of what is signed.
  */
-const servesAsWebhookId = (eventId: string): boolean => /^[!-~]{1,256}$/.test(eventId) && !/\.[+-]?(?:\d{9}|\d+e|0x)/i.test(eventId);
+const servesAsWebhookId = (eventId: string): boolean =>
+  /^[!-~]{1,256}$/.test(eventId) && !/\.[+-]?(?:\d{9}|\d+e|0x)/i.test(eventId);
 
 /**
  * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. A server that serves webhooks made with
@@ -28,7 +29,9 @@ const servesAsWebhookId = (eventId: string): boolean => /^[!-~]{1,256}$/.test(ev
  * (SEP: When a peer lacks the extension).
  */
 export function eventsDialects(): Readonly<Record<string, CallbackDialect>> {
-  return Object.fromEntries(Object.values(PROFILES).map((profile) => [dialectOf(profile.name), dialect(profile)]));
+  return Object.fromEntries(
+    Object.values(PROFILES).map((profile) => [dialectOf(profile.name), dialect(profile)]),
+  );
 }
 
 function dialect(profile: Profile): CallbackDialect {
@@ -38,7 +41,12 @@ function dialect(profile: Profile): CallbackDialect {
     delivery(of, range) {
       const [event] = range.events;
       if (event !== undefined) return eventMessage(of, range, event, profile);
-      return profile.control ? message(of, `msg_gap_${idOf(of, range).slice('msg_'.length)}`, { type: 'gap', cursor: cursorAt(of.state, range.last) }) : null;
+      return profile.control
+        ? message(of, `msg_gap_${idOf(of, range).slice('msg_'.length)}`, {
+            type: 'gap',
+            cursor: cursorAt(of.state, range.last),
+          })
+        : null;
     },
     challenge: (of, challenge) => control(of, 'verification', { challenge }),
     terminationNotice(of, reason) {
@@ -50,12 +58,15 @@ function dialect(profile: Profile): CallbackDialect {
       const done = { kind: 'acked', ack: range.last, reject: null } as const;
       if (status >= 200 && status <= 299) return done;
       const isGap = range.events.length === 0;
-      if (status === 410 || status === 413) return isGap ? done : { kind: status === 410 ? 'refused' : 'too_large' };
+      if (status === 410 || status === 413)
+        return isGap ? done : { kind: status === 410 ? 'refused' : 'too_large' };
       const outcome = nativeDialect.classify(answer, range, state);
       if (!isGap) return outcome;
       // A gap cannot be given up as an event can, and must not stand in front of what follows for ever.
       const { configFailures, failingSince } = state.health;
-      const hopeless = (outcome.kind === 'config' && configFailures + 1 >= CONFIG_FAILURES_MAX) || (failingSince !== null && now - failingSince >= FAILING_MAX_MS);
+      const hopeless =
+        (outcome.kind === 'config' && configFailures + 1 >= CONFIG_FAILURES_MAX) ||
+        (failingSince !== null && now - failingSince >= FAILING_MAX_MS);
       return hopeless ? done : outcome;
     },
     consents(body, challenge) {
@@ -66,22 +77,42 @@ function dialect(profile: Profile): CallbackDialect {
 }
 
 /** The cursor is the safe watermark: everything up to it was taken or given up, whatever becomes of this message. */
-function eventMessage(of: CallbackContext, range: LogRange, json: string, profile: Profile): CallbackMessage {
+function eventMessage(
+  of: CallbackContext,
+  range: LogRange,
+  json: string,
+  profile: Profile,
+): CallbackMessage {
   const event = JSON.parse(json) as Event;
-  const id = profile.webhookId === 'eventId' && servesAsWebhookId(event.eventId) ? event.eventId : idOf(of, range);
+  const id =
+    profile.webhookId === 'eventId' && servesAsWebhookId(event.eventId)
+      ? event.eventId
+      : idOf(of, range);
   return message(of, id, occurrence(event, of.state, cursorAt(of.state, of.state.acked)));
 }
 
-const idOf = ({ state: { subscriptionId, epoch } }: CallbackContext, { after, last, gaps }: LogRange): string => webhookId({ subscriptionId, epoch, after, last, gaps });
+const idOf = (
+  { state: { subscriptionId, epoch } }: CallbackContext,
+  { after, last, gaps }: LogRange,
+): string => webhookId({ subscriptionId, epoch, after, last, gaps });
 
 /** An envelope that covers nothing, under an id of its own. */
-const control = (of: CallbackContext, type: 'verification' | 'terminated', members: object): CallbackMessage =>
-  message(of, `msg_${type}_${of.random.token(24)}`, { type, ...members });
+const control = (
+  of: CallbackContext,
+  type: 'verification' | 'terminated',
+  members: object,
+): CallbackMessage => message(of, `msg_${type}_${of.random.token(24)}`, { type, ...members });
 
 function message({ state, callback }: CallbackContext, id: string, body: object): CallbackMessage {
   const [selection] = state.select;
   if (selection === undefined) throw new TypeError('a subscription selects something');
-  return { id, body: Buffer.from(JSON.stringify(body), 'utf8'), headers: { [X_MCP_SUBSCRIPTION_ID]: webhookSubscriptionId(state.principal, callback.url, selection) } };
+  return {
+    id,
+    body: Buffer.from(JSON.stringify(body), 'utf8'),
+    headers: {
+      [X_MCP_SUBSCRIPTION_ID]: webhookSubscriptionId(state.principal, callback.url, selection),
+    },
+  };
 }
 
 function sameText(a: string, b: string): boolean {

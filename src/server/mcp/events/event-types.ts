@@ -4,7 +4,11 @@
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { invalidParams, notFound, WireError } from '../../../protocol/wire/errors.ts';
-import { EXTENSION_ID, type ListTriggersResult, type TriggerType } from '../../../protocol/wire/schema.ts';
+import {
+  EXTENSION_ID,
+  type ListTriggersResult,
+  type TriggerType,
+} from '../../../protocol/wire/schema.ts';
 import { attached } from '../attached.ts';
 import { DRAINS } from './errors.ts';
 import type { DeliveryMode, EventDescriptor, ListResult } from '../../../protocol/events/types.ts';
@@ -19,18 +23,24 @@ export class EventTypes {
   constructor(engine: BindableEngine) {
     this.#engine = engine;
     // A look-up that is under way goes on with what it began with.
-    engine.onListChanged(() => { this.#offered = new Map(); });
+    engine.onListChanged(() => {
+      this.#offered = new Map();
+    });
   }
 
   /** One page. */
   async list(caller: Caller, cursor: string | null | undefined): Promise<ListResult> {
     const { triggers, nextCursor } = await this.#page(caller, cursor ?? undefined);
-    return { events: triggers.filter(isOffered).map(descriptor), ...(nextCursor === undefined ? {} : { nextCursor }) };
+    return {
+      events: triggers.filter(isOffered).map(descriptor),
+      ...(nextCursor === undefined ? {} : { nextCursor }),
+    };
   }
 
   /** Throws `NotFound` for a type that is there and is not offered. Whether any other may be had is the engine's to say. */
   async refuseUnoffered(caller: Caller, name: string): Promise<void> {
-    if ((this.#offered.get(name) ?? (await this.#lookUp(caller, name))) === false) throw notFound({ kind: 'trigger' });
+    if ((this.#offered.get(name) ?? (await this.#lookUp(caller, name))) === false)
+      throw notFound({ kind: 'trigger' });
   }
 
   async #lookUp(caller: Caller, name: string): Promise<boolean | undefined> {
@@ -46,9 +56,14 @@ export class EventTypes {
 
   async #page(caller: Caller, cursor: string | undefined): Promise<ListTriggersResult> {
     try {
-      return (await this.#engine.list(caller, cursor === undefined ? {} : { cursor })) as ListTriggersResult;
+      return (await this.#engine.list(
+        caller,
+        cursor === undefined ? {} : { cursor },
+      )) as ListTriggersResult;
     } catch (error) {
-      throw error instanceof WireError && error.is('InvalidParams') ? invalidParams('/cursor', 'a nextCursor that events/list returned') : error;
+      throw error instanceof WireError && error.is('InvalidParams')
+        ? invalidParams('/cursor', 'a nextCursor that events/list returned')
+        : error;
     }
   }
 }
@@ -58,13 +73,32 @@ export const eventTypesOf = attached((engine: BindableEngine) => new EventTypes(
 
 const isOffered = ({ payloadSchema }: TriggerType): boolean => payloadSchema['type'] === 'object';
 
-function descriptor({ name, title, description, drains, inputSchema, payloadSchema, retention, history, ordering, _meta }: TriggerType): EventDescriptor {
+function descriptor({
+  name,
+  title,
+  description,
+  drains,
+  inputSchema,
+  payloadSchema,
+  retention,
+  history,
+  ordering,
+  _meta,
+}: TriggerType): EventDescriptor {
   return {
-    name, description, inputSchema, payloadSchema,
+    name,
+    description,
+    inputSchema,
+    payloadSchema,
     delivery: MODES.filter((mode) => drains.includes(DRAINS[mode])),
     _meta: {
       ..._meta,
-      [EXTENSION_ID]: { ...(title === undefined ? {} : { title }), retention: { ...retention }, ...(history === undefined ? {} : { history: { ...history } }), ordering },
+      [EXTENSION_ID]: {
+        ...(title === undefined ? {} : { title }),
+        retention: { ...retention },
+        ...(history === undefined ? {} : { history: { ...history } }),
+        ordering,
+      },
     },
   };
 }

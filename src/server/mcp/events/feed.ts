@@ -22,23 +22,38 @@ export interface Start {
 }
 
 /** The selection as the engine takes it. */
-export const selectionOf = ({ name, arguments: args = {} }: EventSelection): Required<Selection> => ({ name, arguments: args });
+export const selectionOf = ({
+  name,
+  arguments: args = {},
+}: EventSelection): Required<Selection> => ({ name, arguments: args });
 
 /** The log of this selection; called again, it extends the lease when that is worth it. */
-export async function feedOf(engine: BindableEngine, caller: Caller, selection: Selection, now: number): Promise<Subscription> {
-  return (await implicitSubscription(engine, caller, 'events', selection, LEASE_MS, now)).subscription;
+export async function feedOf(
+  engine: BindableEngine,
+  caller: Caller,
+  selection: Selection,
+  now: number,
+): Promise<Subscription> {
+  return (await implicitSubscription(engine, caller, 'events', selection, LEASE_MS, now))
+    .subscription;
 }
 
 /**
  * Finds or makes the log. Without a cursor reading begins behind everything that was accepted before the call. Rejects as
  * `triggers/subscribe` does, and with `LogEnded` when the cursor's own log was ended by the server.
  */
-export async function begin(engine: BindableEngine, caller: Caller, params: EventSelection & Beginning, now: number): Promise<Start> {
+export async function begin(
+  engine: BindableEngine,
+  caller: Caller,
+  params: EventSelection & Beginning,
+  now: number,
+): Promise<Start> {
   const { cursor = null, maxAgeMs } = params;
   const place = cursor === null ? null : placeOf(cursor);
   if (cursor === null) await engine.settled();
   const log = await feedOf(engine, caller, selectionOf(params), now);
-  if (cursor === null) return { log, after: { epoch: log.epoch, sequence: log.head }, truncated: false };
+  if (cursor === null)
+    return { log, after: { epoch: log.epoch, sequence: log.head }, truncated: false };
   const known = place !== null && (await isOf(engine, caller, place, log));
   const after = { epoch: log.epoch, sequence: known ? place.sequence : log.acked };
   if (maxAgeMs === undefined) return { log, after, truncated: !known };
@@ -48,19 +63,29 @@ export async function begin(engine: BindableEngine, caller: Caller, params: Even
 }
 
 /** Whether a place is in this life of this log. */
-async function isOf(engine: BindableEngine, caller: Caller, { subscriptionId, epoch, sequence }: Place, log: Subscription): Promise<boolean> {
+async function isOf(
+  engine: BindableEngine,
+  caller: Caller,
+  { subscriptionId, epoch, sequence }: Place,
+  log: Subscription,
+): Promise<boolean> {
   if (subscriptionId === log.subscriptionId) return epoch === log.epoch && sequence <= log.head;
   await refuseEnded(engine, caller, subscriptionId);
   return false;
 }
 
 /** A log that the server ended says so once more to who comes back to it; that the client let one go is no news. */
-async function refuseEnded(engine: BindableEngine, caller: Caller, subscriptionId: string): Promise<void> {
+async function refuseEnded(
+  engine: BindableEngine,
+  caller: Caller,
+  subscriptionId: string,
+): Promise<void> {
   try {
     await engine.get(caller, { subscriptionId });
   } catch (error) {
     if (!(error instanceof WireError) || !error.is('NotFound')) throw error;
     const { reason } = error.data;
-    if (reason !== undefined && reason !== 'expired' && reason !== 'unsubscribed') throw new LogEnded(reason);
+    if (reason !== undefined && reason !== 'expired' && reason !== 'unsubscribed')
+      throw new LogEnded(reason);
   }
 }

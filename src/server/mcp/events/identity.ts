@@ -11,6 +11,10 @@ export function webhookKey(url: string, { name, arguments: args }: Selection): s
  * The subscription's `id`: the same for the same principal, URL, name and arguments, for ever. It routes and opens nothing, so it may be
  * logged.
  */
-export function webhookSubscriptionId(principal: string, url: string, { name, arguments: args }: Selection): string {
+export function webhookSubscriptionId(
+  principal: string,
+  url: string,
+  { name, arguments: args }: Selection,
+): string {
   return `evt_${sha256(canonicalJson([principal, url, name, args]))}`;
 }

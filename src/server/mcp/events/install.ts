@@ -1,7 +1,13 @@
 /**
  * Installs `events/*` (SEP-3415) on an MCP SDK server, for both protocol eras and every transport of the SDK.
  */
-import { CLIENT_CAPABILITIES_META_KEY, ProtocolError, type McpServer, type ServerCapabilities, type ServerContext } from '@modelcontextprotocol/server';
+import {
+  CLIENT_CAPABILITIES_META_KEY,
+  ProtocolError,
+  type McpServer,
+  type ServerCapabilities,
+  type ServerContext,
+} from '@modelcontextprotocol/server';
 import { silentLog } from '../../engine/system.ts';
 import type { BindableEngine } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
@@ -11,7 +17,15 @@ import type { EventsMethod } from './params.ts';
 import { profileOf, type Profile, type ProfileName } from './profiles.ts';
 import { EVENTS_EXTENSION_ID, type EventsErrorObject } from '../../../protocol/events/types.ts';
 import { callerOf } from '../principal.ts';
-import { authorizedUntil, claimServer, closeResponseStream, passThrough, protocolError, stopOf, type BindingOptions } from '../sdk.ts';
+import {
+  authorizedUntil,
+  claimServer,
+  closeResponseStream,
+  passThrough,
+  protocolError,
+  stopOf,
+  type BindingOptions,
+} from '../sdk.ts';
 
 /** How `events/*` is offered on one SDK server. */
 export interface EventsOptions extends BindingOptions {
@@ -32,7 +46,11 @@ const SETTINGS = { listChanged: true };
  * server once (SEP: When a peer lacks the extension).
  * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
  */
-export function attachEvents(mcp: McpServer, engine: BindableEngine, options: EventsOptions = {}): void {
+export function attachEvents(
+  mcp: McpServer,
+  engine: BindableEngine,
+  options: EventsOptions = {},
+): void {
   claimServer(mcp, 'events', METHODS);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
@@ -48,22 +66,33 @@ export function attachEvents(mcp: McpServer, engine: BindableEngine, options: Ev
         stop: stopOf(ctx),
         authorizedUntil: authorizedUntil(ctx),
         clock: engine.clock,
-        notify: (notification, body) => ctx.mcpReq.notify({ method: notification, params: { ...body } }),
+        notify: (notification, body) =>
+          ctx.mcpReq.notify({ method: notification, params: { ...body } }),
       };
       try {
         await options.ready?.();
         return { ...(await answer(mcp, method, params, { engine, exchange, profile, log })) };
       } catch (error) {
         const said = errorFor(error, profile);
-        throw said === null ? protocolError(error, ctx, log) : new ProtocolError(said.code, said.message, said.data);
+        throw said === null
+          ? protocolError(error, ctx, log)
+          : new ProtocolError(said.code, said.message, said.data);
       }
     });
   }
   // The second is where clients look that were written before SEP-3415. The SDK's type does not know it, and sends it as it is.
-  mcp.server.registerCapabilities({ extensions: { [EVENTS_EXTENSION_ID]: SETTINGS }, events: SETTINGS } as ServerCapabilities);
+  mcp.server.registerCapabilities({
+    extensions: { [EVENTS_EXTENSION_ID]: SETTINGS },
+    events: SETTINGS,
+  } as ServerCapabilities);
 }
 
-async function answer(mcp: McpServer, method: EventsMethod, params: unknown, request: EventsRequest): Promise<object> {
+async function answer(
+  mcp: McpServer,
+  method: EventsMethod,
+  params: unknown,
+  request: EventsRequest,
+): Promise<object> {
   const { streams, call } = eventsMethods[method];
   if (!streams) return call(request, params);
   const { stop, requestId } = request.exchange;
@@ -92,7 +121,11 @@ function capabilitiesOf(mcp: McpServer, ctx: ServerContext): unknown {
  * Who has used `events/*` on a connection that outlives the request, a session or a pipe, is told when the list changes. A modern HTTP
  * request has no such connection; there it is asked for with `subscriptions/listen`.
  */
-function announcer(mcp: McpServer, engine: BindableEngine, { log = silentLog }: EventsOptions): (ctx: ServerContext) => void {
+function announcer(
+  mcp: McpServer,
+  engine: BindableEngine,
+  { log = silentLog }: EventsOptions,
+): (ctx: ServerContext) => void {
   let unsubscribe: (() => void) | undefined;
   const { onclose } = mcp.server;
   mcp.server.onclose = () => {
@@ -102,7 +135,11 @@ function announcer(mcp: McpServer, engine: BindableEngine, { log = silentLog }: 
   return ({ http, sessionId }) => {
     if (http !== undefined && sessionId === undefined) return;
     unsubscribe ??= engine.onListChanged(() => {
-      mcp.server.notification({ method: LIST_CHANGED }).catch((error: unknown) => log.debug({ err: error }, 'list_changed was not sent: the connection is gone'));
+      mcp.server
+        .notification({ method: LIST_CHANGED })
+        .catch((error: unknown) =>
+          log.debug({ err: error }, 'list_changed was not sent: the connection is gone'),
+        );
     });
   };
 }

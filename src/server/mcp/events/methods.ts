@@ -29,7 +29,11 @@ interface Row {
   call(request: EventsRequest, params: unknown): Promise<object>;
 }
 
-function row<M extends EventsMethod>(method: M, call: (request: EventsRequest, caller: Caller, params: ParamsOf[M]) => Promise<object>, streams = false): Row {
+function row<M extends EventsMethod>(
+  method: M,
+  call: (request: EventsRequest, caller: Caller, params: ParamsOf[M]) => Promise<object>,
+  streams = false,
+): Row {
   return {
     streams,
     async call(request, given) {
@@ -40,20 +44,36 @@ function row<M extends EventsMethod>(method: M, call: (request: EventsRequest, c
 }
 
 /** Refuses a type that is not offered as an event type before anything is made for it. */
-async function offered(engine: BindableEngine, caller: Caller, { name }: EventSelection): Promise<BindableEngine> {
+async function offered(
+  engine: BindableEngine,
+  caller: Caller,
+  { name }: EventSelection,
+): Promise<BindableEngine> {
   await eventTypesOf(engine).refuseUnoffered(caller, name);
   return engine;
 }
 
 /** The five methods. */
 export const eventsMethods: Readonly<Record<EventsMethod, Row>> = {
-  'events/list': row('events/list', ({ engine }, caller, { cursor }) => eventTypesOf(engine).list(caller, cursor)),
-  'events/poll': row('events/poll', async ({ engine }, caller, params) => poll(await offered(engine, caller, params), caller, params, engine.clock.now())),
-  'events/stream': row('events/stream', async (request, caller, params) => {
-    await offered(request.engine, caller, params);
-    await stream({ ...request, caller }, params);
-    return tagged({}, request.exchange.requestId);
-  }, true),
-  'events/subscribe': row('events/subscribe', async ({ engine, profile, log }, caller, params) => subscribe(await offered(engine, caller, params), caller, params, profile, log)),
-  'events/unsubscribe': row('events/unsubscribe', ({ engine, profile }, caller, params) => unsubscribe(engine, caller, params, profile)),
+  'events/list': row('events/list', ({ engine }, caller, { cursor }) =>
+    eventTypesOf(engine).list(caller, cursor),
+  ),
+  'events/poll': row('events/poll', async ({ engine }, caller, params) =>
+    poll(await offered(engine, caller, params), caller, params, engine.clock.now()),
+  ),
+  'events/stream': row(
+    'events/stream',
+    async (request, caller, params) => {
+      await offered(request.engine, caller, params);
+      await stream({ ...request, caller }, params);
+      return tagged({}, request.exchange.requestId);
+    },
+    true,
+  ),
+  'events/subscribe': row('events/subscribe', async ({ engine, profile, log }, caller, params) =>
+    subscribe(await offered(engine, caller, params), caller, params, profile, log),
+  ),
+  'events/unsubscribe': row('events/unsubscribe', ({ engine, profile }, caller, params) =>
+    unsubscribe(engine, caller, params, profile),
+  ),
 };

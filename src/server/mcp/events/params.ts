@@ -6,7 +6,13 @@ import { invalidParams } from '../../../protocol/wire/errors.ts';
 import { inspectJson } from '../../../protocol/wire/json.ts';
 import { compileUserSchema, type UserValidator } from '../../../protocol/wire/user-schema.ts';
 import type { JsonObject } from '../../../protocol/wire/schema.ts';
-import type { ListParams, PollParams, StreamParams, SubscribeParams, UnsubscribeParams } from '../../../protocol/events/types.ts';
+import type {
+  ListParams,
+  PollParams,
+  StreamParams,
+  SubscribeParams,
+  UnsubscribeParams,
+} from '../../../protocol/events/types.ts';
 
 /** The params of each method. */
 export interface ParamsOf {
@@ -22,18 +28,37 @@ export type EventsMethod = keyof ParamsOf;
 
 const text = { type: 'string', minLength: 1, maxLength: 2048 };
 const cursor = { type: ['string', 'null'] };
-const selection = { name: { type: 'string', minLength: 1, maxLength: 256 }, arguments: { type: 'object' } };
-const beginning = { cursor, maxAgeMs: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } };
+const selection = {
+  name: { type: 'string', minLength: 1, maxLength: 256 },
+  arguments: { type: 'object' },
+};
+const beginning = {
+  cursor,
+  maxAgeMs: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+};
 
 const SCHEMAS: Readonly<Record<EventsMethod, JsonObject>> = {
   'events/list': { type: 'object', properties: { cursor } },
-  'events/poll': { type: 'object', required: ['name'], properties: { ...selection, ...beginning, maxEvents: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER } } },
-  'events/stream': { type: 'object', required: ['name'], properties: { ...selection, ...beginning } },
+  'events/poll': {
+    type: 'object',
+    required: ['name'],
+    properties: {
+      ...selection,
+      ...beginning,
+      maxEvents: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+    },
+  },
+  'events/stream': {
+    type: 'object',
+    required: ['name'],
+    properties: { ...selection, ...beginning },
+  },
   'events/subscribe': {
     type: 'object',
     required: ['name', 'delivery'],
     properties: {
-      ...selection, ...beginning,
+      ...selection,
+      ...beginning,
       ttlMs: { type: ['number', 'null'] },
       delivery: {
         type: 'object',
@@ -48,7 +73,10 @@ const SCHEMAS: Readonly<Record<EventsMethod, JsonObject>> = {
   'events/unsubscribe': {
     type: 'object',
     required: ['name', 'delivery'],
-    properties: { ...selection, delivery: { type: 'object', required: ['url'], properties: { url: text } } },
+    properties: {
+      ...selection,
+      delivery: { type: 'object', required: ['url'], properties: { url: text } },
+    },
   },
 };
 

@@ -28,14 +28,44 @@ export interface Profile {
   readonly control: boolean;
 }
 
-const SEP_CODES: Codes = { NotFound: -32023, Forbidden: -32024, ResourceExhausted: -32025, Unsupported: -32026, CallbackEndpointError: -32027 };
-const SKETCH_CODES: Codes = { NotFound: -32011, Forbidden: -32012, ResourceExhausted: -32013, Unsupported: -32014, CallbackEndpointError: -32015 };
+const SEP_CODES: Codes = {
+  NotFound: -32023,
+  Forbidden: -32024,
+  ResourceExhausted: -32025,
+  Unsupported: -32026,
+  CallbackEndpointError: -32027,
+};
+const SKETCH_CODES: Codes = {
+  NotFound: -32011,
+  Forbidden: -32012,
+  ResourceExhausted: -32013,
+  Unsupported: -32014,
+  CallbackEndpointError: -32015,
+};
 
 /** The table (`sep/mapping-events.md`, Profiles). */
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
-  sep: { name: 'sep', codes: SEP_CODES, unknownIsRefused: true, webhookId: 'message', control: true },
-  sketch: { name: 'sketch', codes: SKETCH_CODES, unknownIsRefused: false, webhookId: 'eventId', control: false },
-  suite: { name: 'suite', codes: SKETCH_CODES, unknownIsRefused: true, webhookId: 'eventId', control: true },
+  sep: {
+    name: 'sep',
+    codes: SEP_CODES,
+    unknownIsRefused: true,
+    webhookId: 'message',
+    control: true,
+  },
+  sketch: {
+    name: 'sketch',
+    codes: SKETCH_CODES,
+    unknownIsRefused: false,
+    webhookId: 'eventId',
+    control: false,
+  },
+  suite: {
+    name: 'suite',
+    codes: SKETCH_CODES,
+    unknownIsRefused: true,
+    webhookId: 'eventId',
+    control: true,
+  },
 };
 
 /** The dialect in which webhooks of a profile are spoken to: its name in `EngineOptions.dialects`. */

@@ -13,7 +13,11 @@ import { endingError, eventsError } from './errors.ts';
 import { begin, feedOf, selectionOf, type Start } from './feed.ts';
 import { lastOf, occurrence } from './occurrence.ts';
 import type { Profile } from './profiles.ts';
-import type { EventsErrorObject, EventsNotification, StreamParams } from '../../../protocol/events/types.ts';
+import type {
+  EventsErrorObject,
+  EventsNotification,
+  StreamParams,
+} from '../../../protocol/events/types.ts';
 
 /** What a stream needs beside its params. */
 export interface StreamContext {
@@ -29,12 +33,20 @@ export async function stream(context: StreamContext, params: StreamParams): Prom
   const start = await begin(context.engine, context.caller, params, context.engine.clock.now());
   await untilUnauthorized(context.exchange, async (end) => {
     const push = new Push(context, params, start, end);
-    await context.engine.stream(context.caller, { subscriptionId: start.log.subscriptionId, after: start.after }, push, push.end);
+    await context.engine.stream(
+      context.caller,
+      { subscriptionId: start.log.subscriptionId, after: start.after },
+      push,
+      push.end,
+    );
   });
 }
 
 /** A stretch of a delivery: one event, or numbers that will never come. */
-interface Part { readonly upTo: number; readonly event: Event | null }
+interface Part {
+  readonly upTo: number;
+  readonly event: Event | null;
+}
 
 class Push {
   readonly #context: StreamContext;
@@ -46,7 +58,12 @@ class Push {
   /** Until the first message: whether that one has to say that something was skipped. */
   #opening: { readonly truncated: boolean } | null;
 
-  constructor(context: StreamContext, params: StreamParams, { log, truncated }: Start, end: AbortSignal) {
+  constructor(
+    context: StreamContext,
+    params: StreamParams,
+    { log, truncated }: Start,
+    end: AbortSignal,
+  ) {
     this.#context = context;
     this.#params = params;
     this.#log = log;
@@ -62,7 +79,10 @@ class Push {
       const { truncated } = this.#opening;
       this.#opening = null;
       const gap = parts[0]?.event === null ? parts.shift() : undefined;
-      await this.#notify('active', { cursor: at(gap?.upTo ?? delivery.after), truncated: truncated || gap !== undefined });
+      await this.#notify('active', {
+        cursor: at(gap?.upTo ?? delivery.after),
+        truncated: truncated || gap !== undefined,
+      });
     } else if (parts.length === 0 && delivery.terminated === undefined) {
       await this.#notify('heartbeat', { cursor: at(delivery.after) });
     }
@@ -74,7 +94,10 @@ class Push {
     else await this.#terminated(endingError(delivery.terminated.reason, this.#context.profile));
   }
 
-  async #notify(kind: 'active' | 'event' | 'heartbeat' | 'terminated', params: object): Promise<void> {
+  async #notify(
+    kind: 'active' | 'event' | 'heartbeat' | 'terminated',
+    params: object,
+  ): Promise<void> {
     const { exchange } = this.#context;
     this.end.throwIfAborted();
     await exchange.notify(`notifications/events/${kind}`, tagged(params, exchange.requestId));
@@ -91,11 +114,16 @@ class Push {
     const { subscriptionId, epoch } = delivery;
     const last = lastOf(delivery);
     try {
-      if (last > delivery.after) await engine.ack(caller, { subscriptionId, position: { epoch, sequence: last } });
-      if (!isFresh({ expiresAt: delivery.expiresAt, ttlMs: this.#log.ttlMs }, engine.clock.now())) await this.#extend();
+      if (last > delivery.after)
+        await engine.ack(caller, { subscriptionId, position: { epoch, sequence: last } });
+      if (!isFresh({ expiresAt: delivery.expiresAt, ttlMs: this.#log.ttlMs }, engine.clock.now()))
+        await this.#extend();
     } catch (error) {
       // What was sent was sent. The engine tells the stream itself when the log ends or its epoch changes, and both are tried again.
-      log.debug({ err: error, subscriptionId }, 'a stream of events/* could not acknowledge what it sent, or extend its lease');
+      log.debug(
+        { err: error, subscriptionId },
+        'a stream of events/* could not acknowledge what it sent, or extend its lease',
+      );
     }
   }
 
@@ -114,7 +142,10 @@ class Push {
 
 /** A delivery in the order of its numbers. Of gaps that follow each other the last says it all. */
 function partsOf({ events, gaps = [] }: Delivery): Part[] {
-  const all: Part[] = [...events.map((event) => ({ upTo: event.sequence, event })), ...gaps.map(({ to }) => ({ upTo: to, event: null }))];
+  const all: Part[] = [
+    ...events.map((event) => ({ upTo: event.sequence, event })),
+    ...gaps.map(({ to }) => ({ upTo: to, event: null })),
+  ];
   all.sort((a, b) => a.upTo - b.upTo);
   return all.filter(({ event }, at) => event !== null || all[at + 1]?.event !== null);
 }

@@ -2,7 +2,12 @@
  * Feeds: logs as resources that a client finds by their URI, reads page by page and watches. This is the one place that knows which log a URI
  * means for whom; reading is an ordinary pull, watching an ordinary wait for news.
  */
-import type { JsonObject, Position, Subscription, TriggerType } from '../../../../spec-schema/draft/schema.ts';
+import type {
+  JsonObject,
+  Position,
+  Subscription,
+  TriggerType,
+} from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { invalidParams, notFound, WireError } from '../../../protocol/wire/errors.ts';
 import { attached } from '../attached.ts';
@@ -15,8 +20,19 @@ import { ListenerRegistry, Watch, type ChangeListener } from './watch.ts';
 
 /** What a URI means for a caller. `id` is the same for every URI that means the same log. */
 export type Target =
-  | { readonly kind: 'feed'; readonly id: string; readonly type: TriggerType; readonly arguments: JsonObject; readonly after: Position | null }
-  | { readonly kind: 'subscription'; readonly id: string; readonly subscriptionId: string; readonly after: Position | null };
+  | {
+      readonly kind: 'feed';
+      readonly id: string;
+      readonly type: TriggerType;
+      readonly arguments: JsonObject;
+      readonly after: Position | null;
+    }
+  | {
+      readonly kind: 'subscription';
+      readonly id: string;
+      readonly subscriptionId: string;
+      readonly after: Position | null;
+    };
 
 type Feed = Extract<Target, { kind: 'feed' }>;
 
@@ -45,7 +61,13 @@ export class Feeds {
     const type = (await this.types.of(caller)).get(name);
     if (type === undefined) throw notFound({ kind: 'trigger' });
     const args = readArguments(type, variables);
-    return { kind: 'feed', id: implicitSubscriptionKey('feed', { name, arguments: args }), type, arguments: args, after };
+    return {
+      kind: 'feed',
+      id: implicitSubscriptionKey('feed', { name, arguments: args }),
+      type,
+      arguments: args,
+      after,
+    };
   }
 
   /**
@@ -61,13 +83,22 @@ export class Feeds {
   }
 
   async #readFeed(caller: Caller, feed: Feed, feedOptions: ResolvedFeedOptions): Promise<ReadFeed> {
-    const read = async () => readPage(this.#engine, caller, (await this.#leased(caller, feed, feedOptions)).subscriptionId, feed.after);
+    const read = async () =>
+      readPage(
+        this.#engine,
+        caller,
+        (await this.#leased(caller, feed, feedOptions)).subscriptionId,
+        feed.after,
+      );
     const page = await read().catch((error: unknown) => {
       // It ended in between: what there is now is another log.
-      if (error instanceof WireError && error.is('NotFound') && error.data.kind === 'subscription') return read();
+      if (error instanceof WireError && error.is('NotFound') && error.data.kind === 'subscription')
+        return read();
       throw error;
     });
-    const next = feedUri(feed.type, feed.arguments, page.end) ?? subscriptionUri(page.subscriptionId, page.end);
+    const next =
+      feedUri(feed.type, feed.arguments, page.end) ??
+      subscriptionUri(page.subscriptionId, page.end);
     return this.#told({ trigger: feed.type.name, arguments: feed.arguments }, page, next);
   }
 
@@ -82,14 +113,47 @@ export class Feeds {
    * target's own position, or not acknowledged. Makes the log of a feed if there is none, and keeps it for as long as it is watched. Rejects as
    * {@link read} does.
    */
-  async watch(caller: Caller, target: Target, feedOptions: ResolvedFeedOptions, listener: ChangeListener, seen: Position | null = null): Promise<Watch> {
-    const find = () => (target.kind === 'feed' ? this.#leased(caller, target, feedOptions) : this.#subscription(caller, target.subscriptionId));
-    return Watch.open({ engine: this.#engine, caller, find, leased: target.kind === 'feed', seen: seen ?? target.after, listeners: this.#listeners, options: feedOptions }, listener);
+  async watch(
+    caller: Caller,
+    target: Target,
+    feedOptions: ResolvedFeedOptions,
+    listener: ChangeListener,
+    seen: Position | null = null,
+  ): Promise<Watch> {
+    const find = () =>
+      target.kind === 'feed'
+        ? this.#leased(caller, target, feedOptions)
+        : this.#subscription(caller, target.subscriptionId);
+    return Watch.open(
+      {
+        engine: this.#engine,
+        caller,
+        find,
+        leased: target.kind === 'feed',
+        seen: seen ?? target.after,
+        listeners: this.#listeners,
+        options: feedOptions,
+      },
+      listener,
+    );
   }
 
-  async #leased(caller: Caller, { type: { name }, arguments: args }: Feed, { leaseMs }: ResolvedFeedOptions): Promise<Subscription> {
+  async #leased(
+    caller: Caller,
+    { type: { name }, arguments: args }: Feed,
+    { leaseMs }: ResolvedFeedOptions,
+  ): Promise<Subscription> {
     try {
-      return (await implicitSubscription(this.#engine, caller, 'feed', { name, arguments: args }, leaseMs, this.#engine.clock.now())).subscription;
+      return (
+        await implicitSubscription(
+          this.#engine,
+          caller,
+          'feed',
+          { name, arguments: args },
+          leaseMs,
+          this.#engine.clock.now(),
+        )
+      ).subscription;
     } catch (error) {
       throw error instanceof WireError && error.is('InvalidParams') ? inUri(error) : error;
     }
@@ -104,7 +168,10 @@ export class Feeds {
 /** What was wrong with a subscription's arguments, as it reads for whoever wrote them into a URI. */
 function inUri({ data: { path, expected } }: WireError<'InvalidParams'>): WireError {
   const at = path.replace('/select/0/arguments', '');
-  return invalidParams('/uri', `arguments that fit the trigger type: ${at === '' ? '' : `at "${at}", `}${expected}`);
+  return invalidParams(
+    '/uri',
+    `arguments that fit the trigger type: ${at === '' ? '' : `at "${at}", `}${expected}`,
+  );
 }
 
 /** One for each engine, however many servers and endpoints it is attached to: whoever reads answers the doorbells of all. */

@@ -2,7 +2,14 @@
  * Serves feeds as resources on an MCP SDK server, beside whatever resources it has already. The handlers are laid around those of the SDK: feeds come and
  * go with the trigger types and differ from caller to caller, which resources that are registered cannot.
  */
-import { ProtocolError, ProtocolErrorCode, type JSONRPCRequest, type McpServer, type Result, type ServerContext } from '@modelcontextprotocol/server';
+import {
+  ProtocolError,
+  ProtocolErrorCode,
+  type JSONRPCRequest,
+  type McpServer,
+  type Result,
+  type ServerContext,
+} from '@modelcontextprotocol/server';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { notFound, unsupported, WireError } from '../../../protocol/wire/errors.ts';
 import { callerOf } from '../principal.ts';
@@ -24,12 +31,17 @@ export interface ResourcesOptions extends BindingOptions, FeedOptions {}
  * @throws Error if the server is connected, or has feeds already.
  * @throws LocalError `config_invalid` for a version of the SDK whose handlers cannot be read.
  */
-export function attachResources(mcp: McpServer, engine: BindableEngine, options: ResourcesOptions = {}): void {
+export function attachResources(
+  mcp: McpServer,
+  engine: BindableEngine,
+  options: ResourcesOptions = {},
+): void {
   const hasResources = storedHandler(mcp.server, 'resources/read') !== undefined;
   claimServer(mcp, 'the resources');
   const binding = new Binding(mcp, engine, options);
   // The SDK sets its handlers for registered resources with the first of them.
-  if (!hasResources) mcp.registerResource('triggers', 'triggers:none', {}, () => ({ contents: [] })).remove();
+  if (!hasResources)
+    mcp.registerResource('triggers', 'triggers:none', {}, () => ({ contents: [] })).remove();
   for (const [method, serve] of Object.entries(binding.methods)) {
     const inner = storedHandler(mcp.server, method);
     mcp.server.setRequestHandler(method as 'resources/read', async (request, ctx) => {
@@ -41,7 +53,8 @@ export function attachResources(mcp: McpServer, engine: BindableEngine, options:
 }
 
 const uriOf = ({ params }: JSONRPCRequest): string => (params as { readonly uri: string }).uri;
-const cursorOf = ({ params }: JSONRPCRequest): string | undefined => (params as { readonly cursor?: string } | undefined)?.cursor;
+const cursorOf = ({ params }: JSONRPCRequest): string | undefined =>
+  (params as { readonly cursor?: string } | undefined)?.cursor;
 
 /** In front of the cursors of our own pages, which come after those of the application's list. */
 const OWN_CURSOR = 'triggers.';
@@ -52,12 +65,18 @@ interface Page {
 }
 
 /** Only from 2026-07-28 on may a client keep what it was answered, and then not this. */
-const uncached = ({ mcpReq }: ServerContext): object => (mcpReq.envelope === undefined ? {} : { ttlMs: 0, cacheScope: 'private' });
+const uncached = ({ mcpReq }: ServerContext): object =>
+  mcpReq.envelope === undefined ? {} : { ttlMs: 0, cacheScope: 'private' };
 
 /** Over HTTP without a session nothing outlives the request. */
-const outlives = ({ http, sessionId }: ServerContext): boolean => http === undefined || sessionId !== undefined;
+const outlives = ({ http, sessionId }: ServerContext): boolean =>
+  http === undefined || sessionId !== undefined;
 
-type Serve = (request: JSONRPCRequest, ctx: ServerContext, inner: StoredHandler | undefined) => Promise<Result>;
+type Serve = (
+  request: JSONRPCRequest,
+  ctx: ServerContext,
+  inner: StoredHandler | undefined,
+) => Promise<Result>;
 
 class Binding {
   readonly #mcp: McpServer;
@@ -76,7 +95,11 @@ class Binding {
     this.#options = options;
     this.#feeds = feedsOf(engine);
     this.#keeping = resolveFeedOptions(options);
-    this.#watched = new Watched({ feeds: this.#feeds, feedOptions: this.#keeping, tell: (uri) => this.#tell(uri) });
+    this.#watched = new Watched({
+      feeds: this.#feeds,
+      feedOptions: this.#keeping,
+      tell: (uri) => this.#tell(uri),
+    });
     const { onclose } = mcp.server;
     mcp.server.onclose = () => {
       this.#watched.close();
@@ -88,54 +111,94 @@ class Binding {
   /** One row per method; `inner` is what the application has for it. */
   readonly methods: Readonly<Record<string, Serve>> = {
     'resources/list': this.#listing('resources', async (caller, cursor) => {
-      const { resources: entries, nextCursor } = await listResources(this.#engine, this.#feeds.types, caller, cursor);
+      const { resources: entries, nextCursor } = await listResources(
+        this.#engine,
+        this.#feeds.types,
+        caller,
+        cursor,
+      );
       return { entries, ...(nextCursor === undefined ? {} : { nextCursor }) };
     }),
-    'resources/templates/list': this.#listing('resourceTemplates', async (caller) => ({ entries: await listTemplates(this.#feeds.types, caller) })),
-    'resources/read': this.#ours((caller, uri, ctx) => this.#read(caller, uri, ctx), async () => { throw notFound({ kind: 'trigger' }); }),
-    'resources/subscribe': this.#ours(async (caller, uri, ctx) => {
-      if (!outlives(ctx)) throw unsupported('resources/subscribe');
-      await this.#watched.add(caller, uri, await this.#feeds.find(caller, uri));
-      return {};
-    }, async (caller, uri) => {
-      if (await this.#options.mayRead?.(caller, uri) !== true) throw notFound({ kind: 'trigger' });
-      return {};
-    }),
-    'resources/unsubscribe': this.#ours(async (_, uri) => {
-      this.#watched.remove(uri);
-      return {};
-    }, async () => ({})),
+    'resources/templates/list': this.#listing('resourceTemplates', async (caller) => ({
+      entries: await listTemplates(this.#feeds.types, caller),
+    })),
+    'resources/read': this.#ours(
+      (caller, uri, ctx) => this.#read(caller, uri, ctx),
+      async () => {
+        throw notFound({ kind: 'trigger' });
+      },
+    ),
+    'resources/subscribe': this.#ours(
+      async (caller, uri, ctx) => {
+        if (!outlives(ctx)) throw unsupported('resources/subscribe');
+        await this.#watched.add(caller, uri, await this.#feeds.find(caller, uri));
+        return {};
+      },
+      async (caller, uri) => {
+        if ((await this.#options.mayRead?.(caller, uri)) !== true)
+          throw notFound({ kind: 'trigger' });
+        return {};
+      },
+    ),
+    'resources/unsubscribe': this.#ours(
+      async (_, uri) => {
+        this.#watched.remove(uri);
+        return {};
+      },
+      async () => ({}),
+    ),
   };
 
   /** The application's list, and ours behind its last page. */
-  #listing(member: 'resources' | 'resourceTemplates', list: (caller: Caller, cursor: string | undefined) => Promise<Page>): Serve {
+  #listing(
+    member: 'resources' | 'resourceTemplates',
+    list: (caller: Caller, cursor: string | undefined) => Promise<Page>,
+  ): Serve {
     return async (request, ctx, inner) => {
       const cursor = cursorOf(request);
       const own = cursor?.startsWith(OWN_CURSOR) === true;
       const others: Result = own || inner === undefined ? {} : await inner(request, ctx);
       if (others['nextCursor'] !== undefined) return others;
-      const { entries, nextCursor } = await this.#answer(ctx, undefined, (caller) => list(caller, own ? cursor.slice(OWN_CURSOR.length) : undefined));
+      const { entries, nextCursor } = await this.#answer(ctx, undefined, (caller) =>
+        list(caller, own ? cursor.slice(OWN_CURSOR.length) : undefined),
+      );
       const first = (others[member] ?? []) as readonly object[];
-      return { ...others, [member]: [...first, ...entries], ...(nextCursor === undefined ? {} : { nextCursor: OWN_CURSOR + nextCursor }), ...uncached(ctx) };
+      return {
+        ...others,
+        [member]: [...first, ...entries],
+        ...(nextCursor === undefined ? {} : { nextCursor: OWN_CURSOR + nextCursor }),
+        ...uncached(ctx),
+      };
     };
   }
 
   /** What is said of our URIs, and of others where the application says nothing. */
-  #ours(answer: (caller: Caller, uri: string, ctx: ServerContext) => Promise<Result>, others: (caller: Caller, uri: string) => Promise<Result>): Serve {
+  #ours(
+    answer: (caller: Caller, uri: string, ctx: ServerContext) => Promise<Result>,
+    others: (caller: Caller, uri: string) => Promise<Result>,
+  ): Serve {
     return async (request, ctx, inner) => {
       const uri = uriOf(request);
       if (isFeedUri(uri)) return this.#answer(ctx, uri, (caller) => answer(caller, uri, ctx));
-      return inner === undefined ? this.#answer(ctx, uri, (caller) => others(caller, uri)) : inner(request, ctx);
+      return inner === undefined
+        ? this.#answer(ctx, uri, (caller) => others(caller, uri))
+        : inner(request, ctx);
     };
   }
 
-  async #answer<T>(ctx: ServerContext, uri: string | undefined, answer: (caller: Caller) => Promise<T>): Promise<T> {
+  async #answer<T>(
+    ctx: ServerContext,
+    uri: string | undefined,
+    answer: (caller: Caller) => Promise<T>,
+  ): Promise<T> {
     try {
       await this.#options.ready?.();
       this.#announce(ctx);
       return await answer((this.#options.caller ?? callerOf)(ctx));
     } catch (error) {
-      throw uri !== undefined && error instanceof WireError && error.is('NotFound') ? resourceNotFound(error, uri) : protocolError(error, ctx, this.#keeping.log);
+      throw uri !== undefined && error instanceof WireError && error.is('NotFound')
+        ? resourceNotFound(error, uri)
+        : protocolError(error, ctx, this.#keeping.log);
     }
   }
 
@@ -160,7 +223,10 @@ class Binding {
    */
   #tell(uri: string): void {
     const lastRead = this.#lastRead.get(uri);
-    for (const one of new Set([uri, lastRead ?? uri])) this.#mcp.server.sendResourceUpdated({ uri: one }).catch((error: unknown) => this.#lost(error));
+    for (const one of new Set([uri, lastRead ?? uri]))
+      this.#mcp.server
+        .sendResourceUpdated({ uri: one })
+        .catch((error: unknown) => this.#lost(error));
   }
 
   /** Who has asked for resources on a connection that outlives the request is told when trigger types come or go. */
@@ -177,11 +243,15 @@ class Binding {
 }
 
 const NOT_FOUND = {
-  trigger: 'There is no such resource. List the resource templates for the trigger types there are.',
+  trigger:
+    'There is no such resource. List the resource templates for the trigger types there are.',
   subscription: 'There is no such subscription. List the resources for those there are.',
 } as const;
 
 /** The base protocol's own error, which clients recognise by its `uri`; what is known of a subscription that ended goes with it. */
-function resourceNotFound({ data: { kind, ...more } }: WireError<'NotFound'>, uri: string): ProtocolError {
+function resourceNotFound(
+  { data: { kind, ...more } }: WireError<'NotFound'>,
+  uri: string,
+): ProtocolError {
   return new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND[kind], { uri, ...more });
 }

@@ -5,7 +5,13 @@
 import type { Subscription, TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { implicitSubscriptionKey } from '../implicit-subscription.ts';
-import { feedTemplate, feedUri, feedVariables, subscriptionUri, SUBSCRIPTION_TEMPLATE } from './uri.ts';
+import {
+  feedTemplate,
+  feedUri,
+  feedVariables,
+  subscriptionUri,
+  SUBSCRIPTION_TEMPLATE,
+} from './uri.ts';
 import type { VisibleTypes } from './visible-types.ts';
 
 /** A feed is a JSON document. */
@@ -28,9 +34,10 @@ export interface TemplateEntry extends Entry {
   readonly uriTemplate: string;
 }
 
-const HOW_TO_FOLLOW = 'Read it without "after": the answer has what you have not acknowledged yet, oldest first, numbered without holes; a number that will never come is told in "gaps". '
-  + 'When you have handled the events, read the URI in "next": that acknowledges them and gives the following ones. '
-  + 'Subscribe to the URI without "after" to be told when there is something to read.';
+const HOW_TO_FOLLOW =
+  'Read it without "after": the answer has what you have not acknowledged yet, oldest first, numbered without holes; a number that will never come is told in "gaps". ' +
+  'When you have handled the events, read the URI in "next": that acknowledges them and gives the following ones. ' +
+  'Subscribe to the URI without "after" to be told when there is something to read.';
 
 /** The template of each trigger type that the caller sees, and the one for subscriptions that it made. */
 export async function listTemplates(types: VisibleTypes, caller: Caller): Promise<TemplateEntry[]> {
@@ -41,37 +48,77 @@ export async function listTemplates(types: VisibleTypes, caller: Caller): Promis
     description: `A feed of events. ${type.description} ${variablesOf(type)}${HOW_TO_FOLLOW}`,
     mimeType: MIME_TYPE,
   }));
-  return [...seen, {
-    name: 'triggers.subscription',
-    title: 'Subscription',
-    uriTemplate: SUBSCRIPTION_TEMPLATE,
-    description: `The events of a subscription of yours, by its subscriptionId. ${HOW_TO_FOLLOW}`,
-    mimeType: MIME_TYPE,
-  }];
+  return [
+    ...seen,
+    {
+      name: 'triggers.subscription',
+      title: 'Subscription',
+      uriTemplate: SUBSCRIPTION_TEMPLATE,
+      description: `The events of a subscription of yours, by its subscriptionId. ${HOW_TO_FOLLOW}`,
+      mimeType: MIME_TYPE,
+    },
+  ];
 }
 
 function variablesOf(type: TriggerType): string {
-  const variables = feedVariables(type).map(({ variable, written }) => `"${variable}" (${written === 'text' ? 'plain text' : 'JSON text'})`);
-  return variables.length === 0 ? '' : `Variables, as its inputSchema has them: ${variables.join(', ')}; leave away what you do not need. `;
+  const variables = feedVariables(type).map(
+    ({ variable, written }) => `"${variable}" (${written === 'text' ? 'plain text' : 'JSON text'})`,
+  );
+  return variables.length === 0
+    ? ''
+    : `Variables, as its inputSchema has them: ${variables.join(', ')}; leave away what you do not need. `;
 }
 
 /** One page of the caller's logs: its feeds under their own URIs, everything else as a subscription. */
 export async function listResources(
-  engine: BindableEngine, types: VisibleTypes, caller: Caller, cursor: string | undefined,
+  engine: BindableEngine,
+  types: VisibleTypes,
+  caller: Caller,
+  cursor: string | undefined,
 ): Promise<{ readonly resources: ResourceEntry[]; readonly nextCursor?: string }> {
-  const { subscriptions, nextCursor } = await engine.subscriptions(caller, cursor === undefined ? {} : { cursor });
+  const { subscriptions, nextCursor } = await engine.subscriptions(
+    caller,
+    cursor === undefined ? {} : { cursor },
+  );
   const seen = await types.of(caller);
-  return { resources: subscriptions.map((one) => entryOf(one, seen)), ...(nextCursor === undefined ? {} : { nextCursor }) };
+  return {
+    resources: subscriptions.map((one) => entryOf(one, seen)),
+    ...(nextCursor === undefined ? {} : { nextCursor }),
+  };
 }
 
-function entryOf(subscription: Subscription, types: ReadonlyMap<string, TriggerType>): ResourceEntry {
-  const { subscriptionId, key, select: [first, ...others], head, acked, status } = subscription;
+function entryOf(
+  subscription: Subscription,
+  types: ReadonlyMap<string, TriggerType>,
+): ResourceEntry {
+  const {
+    subscriptionId,
+    key,
+    select: [first, ...others],
+    head,
+    acked,
+    status,
+  } = subscription;
   const names = [first, ...others].map((selection) => selection?.name).join(', ');
   const state = `${head - acked} unread, ${status}.`;
-  const type = first !== undefined && key === implicitSubscriptionKey('feed', first) ? types.get(first.name) : undefined;
+  const type =
+    first !== undefined && key === implicitSubscriptionKey('feed', first)
+      ? types.get(first.name)
+      : undefined;
   const uri = type === undefined ? null : feedUri(type, first?.arguments ?? {}, null);
   if (type === undefined || uri === null) {
-    return { uri: subscriptionUri(subscriptionId, null), name: `subscription ${key}`, description: `Events of ${names}: ${state}`, mimeType: MIME_TYPE };
+    return {
+      uri: subscriptionUri(subscriptionId, null),
+      name: `subscription ${key}`,
+      description: `Events of ${names}: ${state}`,
+      mimeType: MIME_TYPE,
+    };
   }
-  return { uri, name: `feed ${type.name}`, ...(type.title === undefined ? {} : { title: type.title }), description: `Events of ${names}: ${state}`, mimeType: MIME_TYPE };
+  return {
+    uri,
+    name: `feed ${type.name}`,
+    ...(type.title === undefined ? {} : { title: type.title }),
+    description: `Events of ${names}: ${state}`,
+    mimeType: MIME_TYPE,
+  };
 }

@@ -30,5 +30,14 @@ export interface ResolvedFeedOptions {
   readonly log: Log;
 }
 
-export const resolveFeedOptions = ({ leaseMs = DAY_MS, maxWatched = WATCHED_MAX, notify: notifyTiming = {}, log = silentLog }: FeedOptions & { readonly log?: Log }): ResolvedFeedOptions =>
-  ({ leaseMs, maxWatched, notify: notifyTiming, log });
+export const resolveFeedOptions = ({
+  leaseMs = DAY_MS,
+  maxWatched = WATCHED_MAX,
+  notify: notifyTiming = {},
+  log = silentLog,
+}: FeedOptions & { readonly log?: Log }): ResolvedFeedOptions => ({
+  leaseMs,
+  maxWatched,
+  notify: notifyTiming,
+  log,
+});

@@ -20,7 +20,8 @@ export interface SpliceOptions {
 const FRAME_END = Buffer.from('\n\n');
 const DATA = 'data: ';
 
-const frameOf = (message: object): Buffer => Buffer.from(`event: message\n${DATA}${JSON.stringify(message)}\n\n`);
+const frameOf = (message: object): Buffer =>
+  Buffer.from(`event: message\n${DATA}${JSON.stringify(message)}\n\n`);
 
 /** A stream with room for more. */
 export class Splice {
@@ -34,12 +35,15 @@ export class Splice {
   constructor(source: ReadableStream<Uint8Array>, options: SpliceOptions) {
     this.#options = options;
     this.#source = source.getReader();
-    this.body = new ReadableStream<Uint8Array>({
-      start: (controller) => void (this.#controller = controller),
-      // Read only when asked, so that whoever counts what is not taken counts all of it.
-      pull: () => this.#pull(),
-      cancel: (reason) => this.#close(reason),
-    }, { highWaterMark: 0 });
+    this.body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => void (this.#controller = controller),
+        // Read only when asked, so that whoever counts what is not taken counts all of it.
+        pull: () => this.#pull(),
+        cancel: (reason) => this.#close(reason),
+      },
+      { highWaterMark: 0 },
+    );
   }
 
   /** Sends a message of ours. Nothing happens once the stream is over. */
@@ -84,7 +88,10 @@ export class Splice {
   }
 
   #rewritten(frame: Buffer): Buffer {
-    const line = frame.toString('utf8').split('\n').find((one) => one.startsWith(DATA));
+    const line = frame
+      .toString('utf8')
+      .split('\n')
+      .find((one) => one.startsWith(DATA));
     if (line === undefined) return frame;
     const messages = this.#options.rewrite(JSON.parse(line.slice(DATA.length)) as FrameMessage);
     return messages === null ? frame : Buffer.concat(messages.map(frameOf));

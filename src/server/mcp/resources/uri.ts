@@ -19,8 +19,17 @@ const URI_CHARS_MAX = 8192;
 
 /** A URI of this grammar, taken apart. What the variables of a feed mean is said by its trigger type: {@link readArguments}. */
 export type FeedUri =
-  | { readonly kind: 'feed'; readonly name: string; readonly variables: ReadonlyMap<string, string>; readonly after: Position | null }
-  | { readonly kind: 'subscription'; readonly subscriptionId: string; readonly after: Position | null };
+  | {
+      readonly kind: 'feed';
+      readonly name: string;
+      readonly variables: ReadonlyMap<string, string>;
+      readonly after: Position | null;
+    }
+  | {
+      readonly kind: 'subscription';
+      readonly subscriptionId: string;
+      readonly after: Position | null;
+    };
 
 /** Whether a URI is one of ours, well formed or not; all others belong to the application. */
 export const isFeedUri = (uri: string): boolean => uri.startsWith(SCHEME);
@@ -40,10 +49,12 @@ export function parseFeedUri(uri: string): FeedUri {
   const variables = rest.length === 0 ? new Map<string, string>() : readQuery(rest.join('?'));
   const after = readAfter(variables.get('after'));
   variables.delete('after');
-  if (path.startsWith(FEEDS)) return { kind: 'feed', name: decode(path.slice(FEEDS.length), SEGMENT), variables, after };
+  if (path.startsWith(FEEDS))
+    return { kind: 'feed', name: decode(path.slice(FEEDS.length), SEGMENT), variables, after };
   if (path.startsWith(SUBSCRIPTIONS)) {
     const subscriptionId = path.slice(SUBSCRIPTIONS.length);
-    if (!SUBSCRIPTION_ID.test(subscriptionId)) throw refused(`${SUBSCRIPTIONS} and a subscriptionId`);
+    if (!SUBSCRIPTION_ID.test(subscriptionId))
+      throw refused(`${SUBSCRIPTIONS} and a subscriptionId`);
     if (variables.size > 0) throw refused('no variable but "after"');
     return { kind: 'subscription', subscriptionId, after };
   }
@@ -75,7 +86,8 @@ function readAfter(text: string | undefined): Position | null {
   if (text === undefined) return null;
   const [, epoch, digits] = POSITION.exec(text) ?? [];
   const sequence = Number(digits);
-  if (epoch === undefined || !Number.isSafeInteger(sequence)) throw refused('"after" as it stands in the "next" of an answer, or no "after"');
+  if (epoch === undefined || !Number.isSafeInteger(sequence))
+    throw refused('"after" as it stands in the "next" of an answer, or no "after"');
   return { epoch, sequence };
 }
 
@@ -85,7 +97,8 @@ const afterText = ({ epoch, sequence }: Position): string => `${epoch}.${sequenc
 
 /** `after` is the position's name, so an argument of that name gives way, and so does one that would then be in its way. */
 const AFTER_LIKE = /^_*after$/;
-const variableOf = (property: string): string => (AFTER_LIKE.test(property) ? `_${property}` : property);
+const variableOf = (property: string): string =>
+  AFTER_LIKE.test(property) ? `_${property}` : property;
 
 /** An argument as it is written in the URI. */
 export interface FeedVariable {
@@ -100,24 +113,44 @@ export function feedVariables({ inputSchema }: Pick<TriggerType, 'inputSchema'>)
   const properties: unknown = inputSchema['properties'];
   if (typeof properties !== 'object' || properties === null) return [];
   // A variable needs a name; an argument without one can only be given by `triggers/subscribe`.
-  return Object.entries(properties).filter(([property]) => property !== '').map(([property, schema]) => ({ property, variable: variableOf(property), written: isText(schema) ? 'text' : 'json' }));
+  return Object.entries(properties)
+    .filter(([property]) => property !== '')
+    .map(([property, schema]) => ({
+      property,
+      variable: variableOf(property),
+      written: isText(schema) ? 'text' : 'json',
+    }));
 }
 
 /** Whether a schema takes strings and nothing else, as far as its own keywords say so. */
 function isText(schema: unknown): boolean {
   if (typeof schema !== 'object' || schema === null) return false;
   const { type, const: only, enum: some } = schema as JsonObject;
-  return type === 'string' || typeof only === 'string' || (Array.isArray(some) && some.length > 0 && some.every((one) => typeof one === 'string'));
+  return (
+    type === 'string' ||
+    typeof only === 'string' ||
+    (Array.isArray(some) && some.length > 0 && some.every((one) => typeof one === 'string'))
+  );
 }
 
 /** The arguments that the variables of a feed stand for. Throws `WireError` `InvalidParams` for `/uri`. */
-export function readArguments(type: Pick<TriggerType, 'inputSchema'>, variables: ReadonlyMap<string, string>): JsonObject {
+export function readArguments(
+  type: Pick<TriggerType, 'inputSchema'>,
+  variables: ReadonlyMap<string, string>,
+): JsonObject {
   const known = new Map(feedVariables(type).map((one) => [one.variable, one]));
-  return Object.fromEntries([...variables].map(([variable, text]) => {
-    const one = known.get(variable);
-    if (one === undefined) throw refused(known.size === 0 ? 'no variable but "after"' : `no variables but ${[...known.keys(), 'after'].map((name) => JSON.stringify(name)).join(', ')}`);
-    return [one.property, one.written === 'text' ? text : readJson(variable, text)];
-  }));
+  return Object.fromEntries(
+    [...variables].map(([variable, text]) => {
+      const one = known.get(variable);
+      if (one === undefined)
+        throw refused(
+          known.size === 0
+            ? 'no variable but "after"'
+            : `no variables but ${[...known.keys(), 'after'].map((name) => JSON.stringify(name)).join(', ')}`,
+        );
+      return [one.property, one.written === 'text' ? text : readJson(variable, text)];
+    }),
+  );
 }
 
 function readJson(variable: string, text: string): unknown {
@@ -133,18 +166,32 @@ function readJson(variable: string, text: string): unknown {
 /* ------------------------------------------------------------------------------------------------- writing */
 
 /** `encodeURIComponent` leaves five characters that RFC 6570 encodes. */
-const encode = (text: string): string => encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+const encode = (text: string): string =>
+  encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
 
-const withQuery = (path: string, pairs: readonly (readonly [name: string, value: string])[], after: Position | null): string => {
+const withQuery = (
+  path: string,
+  pairs: readonly (readonly [name: string, value: string])[],
+  after: Position | null,
+): string => {
   const all = after === null ? pairs : [...pairs, ['after', afterText(after)] as const];
-  return all.length === 0 ? path : `${path}?${all.map(([name, value]) => `${encode(name)}=${encode(value)}`).join('&')}`;
+  return all.length === 0
+    ? path
+    : `${path}?${all.map(([name, value]) => `${encode(name)}=${encode(value)}`).join('&')}`;
 };
 
 /**
  * The feed's URI, in the one form in which this server writes it. Null if the arguments cannot be written with the variables of
  * this type: it says nothing of one of them.
  */
-export function feedUri(type: Pick<TriggerType, 'name' | 'inputSchema'>, args: Readonly<JsonObject>, after: Position | null): string | null {
+export function feedUri(
+  type: Pick<TriggerType, 'name' | 'inputSchema'>,
+  args: Readonly<JsonObject>,
+  after: Position | null,
+): string | null {
   const variables = feedVariables(type).filter(({ property }) => Object.hasOwn(args, property));
   if (variables.length !== Object.keys(args).length) return null;
   const pairs: (readonly [string, string])[] = [];
@@ -157,12 +204,16 @@ export function feedUri(type: Pick<TriggerType, 'name' | 'inputSchema'>, args: R
 }
 
 /** The URI of a subscription. */
-export const subscriptionUri = (subscriptionId: string, after: Position | null): string => withQuery(`${SUBSCRIPTIONS}${subscriptionId}`, [], after);
+export const subscriptionUri = (subscriptionId: string, after: Position | null): string =>
+  withQuery(`${SUBSCRIPTIONS}${subscriptionId}`, [], after);
 
 /** The same URI, as it was written, without a position. */
 export function withoutAfter(uri: string): string {
   const [path = '', ...rest] = uri.split('?');
-  const pairs = rest.join('?').split('&').filter((pair) => pair !== '' && !pair.startsWith('after='));
+  const pairs = rest
+    .join('?')
+    .split('&')
+    .filter((pair) => pair !== '' && !pair.startsWith('after='));
   return pairs.length === 0 ? path : `${path}?${pairs.join('&')}`;
 }
 

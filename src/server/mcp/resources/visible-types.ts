@@ -34,7 +34,8 @@ export class VisibleTypes {
     this.#remembered.delete(principal);
     this.#remembered.set(principal, { types, until: now + REMEMBERED_MS });
     const [oldest] = this.#remembered.keys();
-    if (this.#remembered.size > CALLERS_MAX && oldest !== undefined) this.#remembered.delete(oldest);
+    if (this.#remembered.size > CALLERS_MAX && oldest !== undefined)
+      this.#remembered.delete(oldest);
     // A failure is told to whoever waits for it and not remembered.
     types.catch(() => this.#forget(principal, types));
     return types;

@@ -75,7 +75,10 @@ export class Watch {
     this.#o = options;
     this.#listener = listener;
     this.subscriptionId = log.subscriptionId;
-    const { seen, options: { notify: notifyTiming } } = options;
+    const {
+      seen,
+      options: { notify: notifyTiming },
+    } = options;
     this.#notifier = new ChangeNotifier({
       ...notifyTiming,
       clock: options.engine.clock,
@@ -89,7 +92,10 @@ export class Watch {
   async #listen(): Promise<void> {
     const { engine, caller, listeners } = this.#o;
     try {
-      this.#stop = await engine.watch(caller, this.subscriptionId, { news: () => this.#notifier.news(), ended: (reason) => this.#end(reason) });
+      this.#stop = await engine.watch(caller, this.subscriptionId, {
+        news: () => this.#notifier.news(),
+        ended: (reason) => this.#end(reason),
+      });
     } catch (error) {
       this.close();
       throw error;
@@ -137,24 +143,36 @@ export class Watch {
     const { engine, caller, options: feedOptions } = this.#o;
     try {
       // A pull of nothing: it asks again whether this caller may.
-      return ((await engine.pull(caller, { subscriptionId: this.subscriptionId, maxEvents: 0 })) as Pick<PullResult, 'head'>).head;
+      return (
+        (await engine.pull(caller, { subscriptionId: this.subscriptionId, maxEvents: 0 })) as Pick<
+          PullResult,
+          'head'
+        >
+      ).head;
     } catch (error) {
       // That it is over is told by itself; that the store does not answer passes.
-      feedOptions.log.debug({ err: error, subscriptionId: this.subscriptionId }, 'a log that is watched could not be looked at');
+      feedOptions.log.debug(
+        { err: error, subscriptionId: this.subscriptionId },
+        'a log that is watched could not be looked at',
+      );
       if (error instanceof WireError && error.is('Forbidden')) this.#refuse();
       return null;
     }
   }
 
   #renewLater(afterMs: number | null): void {
-    if (this.#o.leased && afterMs !== null && !this.#closed) this.#cancelRenewal = this.#o.engine.clock.after(afterMs, () => void this.#renew());
+    if (this.#o.leased && afterMs !== null && !this.#closed)
+      this.#cancelRenewal = this.#o.engine.clock.after(afterMs, () => void this.#renew());
   }
 
   async #renew(): Promise<void> {
     try {
       this.#renewLater((await this.#o.find()).renewAfterMs);
     } catch (error) {
-      this.#o.options.log.debug({ err: error, subscriptionId: this.subscriptionId }, 'the lease of a log that is watched was not extended');
+      this.#o.options.log.debug(
+        { err: error, subscriptionId: this.subscriptionId },
+        'the lease of a log that is watched was not extended',
+      );
       const refused = error instanceof WireError && (error.is('Forbidden') || error.is('NotFound'));
       if (refused) this.#refuse();
       else this.#renewLater(RENEW_AGAIN_MS);

@@ -40,17 +40,35 @@ export class Watched {
    * Tells of this URI from now on, from `seen` if the client was told up to there. A second time changes nothing. Rejects as
    * `Feeds.watch` does, or with `ResourceExhausted`.
    */
-  async add(caller: Caller, uri: string, target: Target, seen: Position | null = null): Promise<void> {
+  async add(
+    caller: Caller,
+    uri: string,
+    target: Target,
+    seen: Position | null = null,
+  ): Promise<void> {
     const { feeds, feedOptions, tell, ended } = this.#o;
     const { maxWatched: max } = feedOptions;
     const before = this.#slots.get(uri);
     if (before !== undefined && before.watch !== null) return;
-    if (before === undefined && this.#slots.size >= max) throw resourceExhausted({ limit: WATCHED_LIMIT, max });
+    if (before === undefined && this.#slots.size >= max)
+      throw resourceExhausted({ limit: WATCHED_LIMIT, max });
     const slot: Slot = { id: target.id, watch: null };
     this.#slots.set(uri, slot);
     const wanted = (): boolean => this.#slots.get(uri) === slot;
     try {
-      const watch = await feeds.watch(caller, target, feedOptions, { notify: () => tell(uri), ended: () => { slot.watch = null; ended?.(); } }, seen);
+      const watch = await feeds.watch(
+        caller,
+        target,
+        feedOptions,
+        {
+          notify: () => tell(uri),
+          ended: () => {
+            slot.watch = null;
+            ended?.();
+          },
+        },
+        seen,
+      );
       if (wanted()) slot.watch = watch.closed ? null : watch;
       else watch.close();
     } catch (error) {
@@ -61,7 +79,9 @@ export class Watched {
 
   /** URIs whose log was over when they were last told of, and which mean this. Somebody who reads them begins anew. */
   ended({ id }: Target): string[] {
-    return [...this.#slots].filter(([, slot]) => slot.id === id && slot.watch === null).map(([uri]) => uri);
+    return [...this.#slots]
+      .filter(([, slot]) => slot.id === id && slot.watch === null)
+      .map(([uri]) => uri);
   }
 
   remove(uri: string): void {

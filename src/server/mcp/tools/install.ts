@@ -2,7 +2,12 @@
  * Registers the three tools on an MCP SDK server, beside whatever tools it has already. Refusals are results of the call, which a model gets to
  * read: the SDK turns whatever a tool throws into such a result anyway, without its code.
  */
-import type { CallToolResult, McpServer, RegisteredTool, ServerContext } from '@modelcontextprotocol/server';
+import type {
+  CallToolResult,
+  McpServer,
+  RegisteredTool,
+  ServerContext,
+} from '@modelcontextprotocol/server';
 import type { JsonObject } from '../../../../spec-schema/draft/schema.ts';
 import { silentLog } from '../../engine/system.ts';
 import type { BindableEngine } from '../../engine/verbs.ts';
@@ -30,22 +35,56 @@ export interface ToolsOptions extends BindingOptions {
  * @throws LocalError `config_invalid` for a prefix that no tool name may have.
  * @throws Error if the server is connected, has the tools already, or has another tool of one of the names.
  */
-export function attachTools(mcp: McpServer, engine: BindableEngine, options: ToolsOptions = {}): void {
-  const { prefix = '', leaseMs = DAY_MS, answerBytes = ANSWER_BYTES, log = silentLog, caller = callerOf } = options;
+export function attachTools(
+  mcp: McpServer,
+  engine: BindableEngine,
+  options: ToolsOptions = {},
+): void {
+  const {
+    prefix = '',
+    leaseMs = DAY_MS,
+    answerBytes = ANSWER_BYTES,
+    log = silentLog,
+    caller = callerOf,
+  } = options;
   const names = toolNames(prefix);
   const unclaim = claimServer(mcp, 'the tools');
   const registered: RegisteredTool[] = [];
   try {
     for (const { kind, title, description, hints, inputSchema, outputSchema, call } of tools) {
-      const announced = { title, description: description(names), annotations: hints, inputSchema: announce(inputSchema), outputSchema: announce(outputSchema) };
-      registered.push(mcp.registerTool(names[kind], announced, async (args: unknown, ctx: ServerContext): Promise<CallToolResult> => {
-        try {
-          await options.ready?.();
-          return resultOf(await call(() => ({ engine, caller: caller(ctx), names, leaseMs, answerBytes, now: engine.clock.now() }), args));
-        } catch (error) {
-          return resultOf(refused(wireError(error, ctx, log), names));
-        }
-      }));
+      const announced = {
+        title,
+        description: description(names),
+        annotations: hints,
+        inputSchema: announce(inputSchema),
+        outputSchema: announce(outputSchema),
+      };
+      registered.push(
+        mcp.registerTool(
+          names[kind],
+          announced,
+          async (args: unknown, ctx: ServerContext): Promise<CallToolResult> => {
+            try {
+              await options.ready?.();
+              return resultOf(
+                await call(
+                  () => ({
+                    engine,
+                    caller: caller(ctx),
+                    names,
+                    leaseMs,
+                    answerBytes,
+                    now: engine.clock.now(),
+                  }),
+                  args,
+                ),
+              );
+            } catch (error) {
+              return resultOf(refused(wireError(error, ctx, log), names));
+            }
+          },
+        ),
+      );
     }
   } catch (error) {
     for (const tool of registered) tool.remove();

@@ -4,10 +4,16 @@ import { answered, counted, type ToolAnswer, type ToolContext } from './answer.t
 import type { UnwatchArguments } from './schemas.ts';
 import { own } from './watch.ts';
 
-export async function unwatch(context: ToolContext, { watchId }: UnwatchArguments): Promise<ToolAnswer> {
+export async function unwatch(
+  context: ToolContext,
+  { watchId }: UnwatchArguments,
+): Promise<ToolAnswer> {
   const { engine, caller } = context;
   try {
-    const { subscription: { head, acked }, selection } = await own(context, watchId);
+    const {
+      subscription: { head, acked },
+      selection,
+    } = await own(context, watchId);
     await engine.unsubscribe(caller, { subscriptionId: watchId });
     const discarded = head - acked;
     return answered({ watchId, ended: true, discarded }, [
@@ -15,6 +21,8 @@ export async function unwatch(context: ToolContext, { watchId }: UnwatchArgument
     ]);
   } catch (error) {
     if (!(error instanceof WireError) || !error.is('NotFound')) throw error;
-    return answered({ watchId, ended: false, discarded: 0 }, ['There is no such watch (any more), so there was nothing to end.']);
+    return answered({ watchId, ended: false, discarded: 0 }, [
+      'There is no such watch (any more), so there was nothing to end.',
+    ]);
   }
 }

@@ -10,7 +10,16 @@ import { placeCapability } from '../../../protocol/wire/capability.ts';
 import { callerOf } from '../principal.ts';
 import { tagged, type RequestContext as RequestExchange } from '../request-context.ts';
 import { triggersMethods, type NotificationMethod, type TriggersMethod } from './methods.ts';
-import { authorizedUntil, claimServer, closeResponseStream, passThrough, protocolError, stopOf, type AttachableEngine, type BindingOptions } from '../sdk.ts';
+import {
+  authorizedUntil,
+  claimServer,
+  closeResponseStream,
+  passThrough,
+  protocolError,
+  stopOf,
+  type AttachableEngine,
+  type BindingOptions,
+} from '../sdk.ts';
 
 /** How the extension is offered on one SDK server. The members of the capability are announced as they are (SEP: Capability). */
 export interface AttachOptions extends Omit<ServerCapability, 'listChanged'>, BindingOptions {}
@@ -24,7 +33,11 @@ type Exchange = RequestExchange<NotificationMethod>;
  * itself never tells that a client has stopped reading.
  * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
  */
-export function attachTriggers(mcp: McpServer, engine: AttachableEngine, options: AttachOptions): void {
+export function attachTriggers(
+  mcp: McpServer,
+  engine: AttachableEngine,
+  options: AttachOptions,
+): void {
   const methods = Object.keys(triggersMethods) as TriggersMethod[];
   claimServer(mcp, 'triggers', methods);
   const log = options.log ?? silentLog;
@@ -35,7 +48,14 @@ export function attachTriggers(mcp: McpServer, engine: AttachableEngine, options
       connection.used = true;
       try {
         await options.ready?.();
-        return { ...(await answer(connection, method, params, exchangeOf(ctx, engine.clock, () => caller(ctx)))) };
+        return {
+          ...(await answer(
+            connection,
+            method,
+            params,
+            exchangeOf(ctx, engine.clock, () => caller(ctx)),
+          )),
+        };
       } catch (error) {
         throw protocolError(error, ctx, log);
       }
@@ -67,7 +87,12 @@ function settingsOf({ drains, durability, minTtlMs, maxTtlMs, jwksUri }: AttachO
   } satisfies ServerCapability;
 }
 
-async function answer(connection: Connection, method: TriggersMethod, params: unknown, exchange: Exchange): Promise<object> {
+async function answer(
+  connection: Connection,
+  method: TriggersMethod,
+  params: unknown,
+  exchange: Exchange,
+): Promise<object> {
   const row = triggersMethods[method];
   if (row.lasts === 'no') return row.call(connection.engine, params, exchange);
   const release = () => closeResponseStream(connection.mcp, exchange.requestId);
@@ -99,7 +124,8 @@ const LIST_CHANGED = 'notifications/triggers/list_changed';
 function announceOnStream(connection: Connection, exchange: Exchange): () => void {
   connection.openStreams += 1;
   const unsubscribe = connection.engine.onListChanged(() => {
-    if (!exchange.stop.aborted) exchange.notify(LIST_CHANGED, tagged({}, exchange.requestId)).catch(lost(connection));
+    if (!exchange.stop.aborted)
+      exchange.notify(LIST_CHANGED, tagged({}, exchange.requestId)).catch(lost(connection));
   });
   return () => {
     connection.openStreams -= 1;
@@ -117,7 +143,8 @@ function announceOnSession(connection: Connection): void {
   let unsubscribe: (() => void) | undefined;
   server.oninitialized = () => {
     unsubscribe ??= connection.engine.onListChanged(() => {
-      if (connection.used && connection.openStreams === 0) server.notification({ method: LIST_CHANGED }).catch(lost(connection));
+      if (connection.used && connection.openStreams === 0)
+        server.notification({ method: LIST_CHANGED }).catch(lost(connection));
     });
     oninitialized?.();
   };

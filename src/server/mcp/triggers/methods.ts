@@ -4,13 +4,18 @@
  */
 import type { StreamSink, Verbs } from '../../engine/verbs.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../../../protocol/wire/validate.ts';
-import { tagged, untilUnauthorized, type RequestContext as RequestExchange } from '../request-context.ts';
+import {
+  tagged,
+  untilUnauthorized,
+  type RequestContext as RequestExchange,
+} from '../request-context.ts';
 
 /** One request of this binding. */
 type Exchange = RequestExchange<NotificationMethod>;
 
 /** The notifications a server sends. */
-export type NotificationMethod = 'notifications/triggers/delivery' | 'notifications/triggers/list_changed';
+export type NotificationMethod =
+  'notifications/triggers/delivery' | 'notifications/triggers/list_changed';
 
 /** A row: what the params must look like, and what to do with them. */
 interface Row {
@@ -24,25 +29,51 @@ interface Row {
 }
 
 function row<N extends ParamsName>(
-  name: N, call: (verbs: Verbs, params: WireTypes[N], exchange: Exchange) => Promise<object>, lasts: Row['lasts'] = 'no',
+  name: N,
+  call: (verbs: Verbs, params: WireTypes[N], exchange: Exchange) => Promise<object>,
+  lasts: Row['lasts'] = 'no',
 ): Row {
-  return { params: name, lasts, call: async (verbs, params, exchange) => call(verbs, parseParams(name, params), exchange) };
+  return {
+    params: name,
+    lasts,
+    call: async (verbs, params, exchange) => call(verbs, parseParams(name, params), exchange),
+  };
 }
 
 /** The nine methods (SEP: Methods). */
 export const triggersMethods = {
-  'triggers/list': row('ListTriggersParams', (verbs, params, { caller }) => verbs.list(caller(), params)),
-  'triggers/subscribe': row('SubscribeParams', (verbs, params, { caller }) => verbs.subscribe(caller(), params)),
-  'triggers/update': row('UpdateParams', (verbs, params, { caller }) => verbs.update(caller(), params)),
+  'triggers/list': row('ListTriggersParams', (verbs, params, { caller }) =>
+    verbs.list(caller(), params),
+  ),
+  'triggers/subscribe': row('SubscribeParams', (verbs, params, { caller }) =>
+    verbs.subscribe(caller(), params),
+  ),
+  'triggers/update': row('UpdateParams', (verbs, params, { caller }) =>
+    verbs.update(caller(), params),
+  ),
   'triggers/get': row('GetParams', (verbs, params, { caller }) => verbs.get(caller(), params)),
-  'triggers/subscriptions': row('SubscriptionsParams', (verbs, params, { caller }) => verbs.subscriptions(caller(), params)),
-  'triggers/unsubscribe': row('UnsubscribeParams', (verbs, params, { caller }) => verbs.unsubscribe(caller(), params)),
-  'triggers/pull': row('PullParams', (verbs, params, { caller, stop }) => verbs.pull(caller(), params, stop), 'waits'),
-  'triggers/stream': row('StreamParams', async (verbs, params, exchange) => {
-    const caller = exchange.caller();
-    await untilUnauthorized(exchange, (end) => verbs.stream(caller, params, sinkOf(exchange), end));
-    return {};
-  }, 'streams'),
+  'triggers/subscriptions': row('SubscriptionsParams', (verbs, params, { caller }) =>
+    verbs.subscriptions(caller(), params),
+  ),
+  'triggers/unsubscribe': row('UnsubscribeParams', (verbs, params, { caller }) =>
+    verbs.unsubscribe(caller(), params),
+  ),
+  'triggers/pull': row(
+    'PullParams',
+    (verbs, params, { caller, stop }) => verbs.pull(caller(), params, stop),
+    'waits',
+  ),
+  'triggers/stream': row(
+    'StreamParams',
+    async (verbs, params, exchange) => {
+      const caller = exchange.caller();
+      await untilUnauthorized(exchange, (end) =>
+        verbs.stream(caller, params, sinkOf(exchange), end),
+      );
+      return {};
+    },
+    'streams',
+  ),
   'triggers/ack': row('AckParams', (verbs, params, { caller }) => verbs.ack(caller(), params)),
 } as const satisfies Record<string, Row>;
 
@@ -54,7 +85,10 @@ function sinkOf(exchange: Exchange): StreamSink {
   return {
     async send(delivery) {
       exchange.stop.throwIfAborted();
-      await exchange.notify('notifications/triggers/delivery', tagged(delivery.params, exchange.requestId));
+      await exchange.notify(
+        'notifications/triggers/delivery',
+        tagged(delivery.params, exchange.requestId),
+      );
     },
   };
 }

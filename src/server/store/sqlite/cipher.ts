@@ -17,7 +17,11 @@ export interface Cipher {
 }
 
 export function createCipher(key: Uint8Array): Cipher {
-  if (key.byteLength !== 32) throw new LocalError('config_invalid', `The store's key must have 32 bytes; it has ${key.byteLength}. Make one with: openssl rand -base64 32`);
+  if (key.byteLength !== 32)
+    throw new LocalError(
+      'config_invalid',
+      `The store's key must have 32 bytes; it has ${key.byteLength}. Make one with: openssl rand -base64 32`,
+    );
   const secret = createSecretKey(key);
   return {
     encrypt(place, plain) {
@@ -30,11 +34,16 @@ export function createCipher(key: Uint8Array): Cipher {
     decrypt(place, sealed) {
       const body = sealed.length - TAG;
       if (sealed[0] !== FORMAT || body < 1 + NONCE) throw damaged();
-      const decipher = createDecipheriv('aes-256-gcm', secret, sealed.subarray(1, 1 + NONCE), { authTagLength: TAG });
+      const decipher = createDecipheriv('aes-256-gcm', secret, sealed.subarray(1, 1 + NONCE), {
+        authTagLength: TAG,
+      });
       decipher.setAAD(Buffer.from(place));
       decipher.setAuthTag(sealed.subarray(body));
       try {
-        return decipher.update(sealed.subarray(1 + NONCE, body), undefined, 'utf8') + decipher.final('utf8');
+        return (
+          decipher.update(sealed.subarray(1 + NONCE, body), undefined, 'utf8') +
+          decipher.final('utf8')
+        );
       } catch (cause) {
         throw damaged(cause);
       }
@@ -43,4 +52,8 @@ export function createCipher(key: Uint8Array): Cipher {
 }
 
 const damaged = (cause?: unknown) =>
-  new LocalError('store_corrupt', 'A sealed value of the store does not open: it is damaged, was moved, or was sealed with another key. Restore a backup.', { cause });
+  new LocalError(
+    'store_corrupt',
+    'A sealed value of the store does not open: it is damaged, was moved, or was sealed with another key. Restore a backup.',
+    { cause },
+  );

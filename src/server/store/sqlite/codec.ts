@@ -4,7 +4,15 @@
  */
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
-import type { Attempt, Callback, FailureCategory, OnFailure, Selection, Subscription, TerminationReason } from '../../../protocol/core/types.ts';
+import type {
+  Attempt,
+  Callback,
+  FailureCategory,
+  OnFailure,
+  Selection,
+  Subscription,
+  TerminationReason,
+} from '../../../protocol/core/types.ts';
 import type { StoredSubscription } from '../../engine/ports.ts';
 import { keyMissing, storeCorrupt } from './errors.ts';
 import type { Cipher } from './cipher.ts';
@@ -12,52 +20,127 @@ import type { Cipher } from './cipher.ts';
 export type Row = Record<string, SQLOutputValue>;
 
 /** Columns of `subscriptions` that never change, after `row`. */
-export const IDENTITY_COLUMNS = ['subscription_id', 'principal', 'key', 'created_at', 'created_offset'] as const;
+export const IDENTITY_COLUMNS = [
+  'subscription_id',
+  'principal',
+  'key',
+  'created_at',
+  'created_offset',
+] as const;
 
 /** Columns of `subscriptions` that `configure` changes. */
 export const CONFIGURATION_COLUMNS = [
-  'select_json', 'callback_sealed', 'callback_previous_until', 'callback_verified_at', 'ttl_ms', 'on_failure', 'paused', 'suspended',
-  'version', 'retention_max_age_ms', 'retention_max_events',
+  'select_json',
+  'callback_sealed',
+  'callback_previous_until',
+  'callback_verified_at',
+  'ttl_ms',
+  'on_failure',
+  'paused',
+  'suspended',
+  'version',
+  'retention_max_age_ms',
+  'retention_max_events',
 ] as const;
 
 /** Columns of `progress`, after `row`. */
 export const PROGRESS_COLUMNS = [
-  'due_at', 'expires_at', 'epoch', 'head', 'acked', 'sent', 'floor', 'oldest_at', 'attempt_id', 'attempt_after', 'attempt_to',
-  'attempt_events', 'attempt_first', 'attempt_lease_until', 'attempts', 'retry_at', 'batch_limit', 'health_attempts', 'health_config_failures', 'failing_since',
-  'last_error', 'last_delivery_at', 'terminated_reason', 'terminated_at',
+  'due_at',
+  'expires_at',
+  'epoch',
+  'head',
+  'acked',
+  'sent',
+  'floor',
+  'oldest_at',
+  'attempt_id',
+  'attempt_after',
+  'attempt_to',
+  'attempt_events',
+  'attempt_first',
+  'attempt_lease_until',
+  'attempts',
+  'retry_at',
+  'batch_limit',
+  'health_attempts',
+  'health_config_failures',
+  'failing_since',
+  'last_error',
+  'last_delivery_at',
+  'terminated_reason',
+  'terminated_at',
 ] as const;
 
-export const identityValues = (createdOffset: number, state: Subscription): SQLInputValue[] =>
-  [state.subscriptionId, state.principal, state.key, state.createdAt, createdOffset];
+export const identityValues = (createdOffset: number, state: Subscription): SQLInputValue[] => [
+  state.subscriptionId,
+  state.principal,
+  state.key,
+  state.createdAt,
+  createdOffset,
+];
 
 export function configurationValues(state: Subscription, cipher: Cipher | null): SQLInputValue[] {
   const { callback } = state;
   return [
-    JSON.stringify(state.select), callback === null ? null : sealCallback(state.subscriptionId, callback, cipher),
-    callback?.previousUntil ?? null, callback?.verifiedAt ?? null, state.ttlMs, state.onFailure, Number(state.paused),
-    Number(state.suspended), state.version, state.retention.maxAgeMs, state.retention.maxEvents,
+    JSON.stringify(state.select),
+    callback === null ? null : sealCallback(state.subscriptionId, callback, cipher),
+    callback?.previousUntil ?? null,
+    callback?.verifiedAt ?? null,
+    state.ttlMs,
+    state.onFailure,
+    Number(state.paused),
+    Number(state.suspended),
+    state.version,
+    state.retention.maxAgeMs,
+    state.retention.maxEvents,
   ];
 }
 
 export function progressValues(state: Subscription, dueAt: number | null): SQLInputValue[] {
   const { attempt, health, terminated } = state;
   return [
-    dueAt, state.expiresAt, state.epoch, state.head, state.acked, state.sent, state.floor, state.oldestAt, attempt === null ? null : attempt.id,
-    attempt === null ? null : attempt.after, attempt === null ? null : attempt.to, attempt === null ? null : attempt.events, attempt === null ? null : attempt.first,
-    attempt === null ? null : attempt.leaseUntil, state.attempts, state.retryAt, state.batchLimit, health.attempts, health.configFailures, health.failingSince, health.lastError,
-    health.lastDeliveryAt, terminated === null ? null : terminated.reason, terminated === null ? null : terminated.at,
+    dueAt,
+    state.expiresAt,
+    state.epoch,
+    state.head,
+    state.acked,
+    state.sent,
+    state.floor,
+    state.oldestAt,
+    attempt === null ? null : attempt.id,
+    attempt === null ? null : attempt.after,
+    attempt === null ? null : attempt.to,
+    attempt === null ? null : attempt.events,
+    attempt === null ? null : attempt.first,
+    attempt === null ? null : attempt.leaseUntil,
+    state.attempts,
+    state.retryAt,
+    state.batchLimit,
+    health.attempts,
+    health.configFailures,
+    health.failingSince,
+    health.lastError,
+    health.lastDeliveryAt,
+    terminated === null ? null : terminated.reason,
+    terminated === null ? null : terminated.at,
   ];
 }
 
 /** CRC-32 over the row's number and values. A sealed value authenticates itself and takes no part. */
 export function checksum(row: number, values: readonly SQLInputValue[]): number {
   let text = `${row}`;
-  for (const value of values) text += typeof value === 'object' && value !== null ? '\n*' : `\n${value}`;
+  for (const value of values)
+    text += typeof value === 'object' && value !== null ? '\n*' : `\n${value}`;
   return crc32(text);
 }
 
 /** CRC-32 of an accepted event: its place, its time, whether it was redacted, and its bytes. */
-export const eventChecksum = (offset: number, acceptedAt: number, redacted: number, encoded: string | null): number => {
+export const eventChecksum = (
+  offset: number,
+  acceptedAt: number,
+  redacted: number,
+  encoded: string | null,
+): number => {
   const place = crc32(`${offset} ${acceptedAt} ${redacted}`);
   return encoded === null ? place : crc32(encoded, place);
 };
@@ -80,7 +163,10 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
     paused: row['paused'] === 1,
     suspended: row['suspended'] === 1,
     version: row['version'] as number,
-    retention: { maxAgeMs: row['retention_max_age_ms'] as number, maxEvents: row['retention_max_events'] as number },
+    retention: {
+      maxAgeMs: row['retention_max_age_ms'] as number,
+      maxEvents: row['retention_max_events'] as number,
+    },
     expiresAt: row['expires_at'] as number | null,
     epoch: row['epoch'] as string,
     head: row['head'] as number,
@@ -99,7 +185,13 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
       lastError: row['last_error'] as FailureCategory | null,
       lastDeliveryAt: row['last_delivery_at'] as number | null,
     },
-    terminated: row['terminated_reason'] === null ? null : { reason: row['terminated_reason'] as TerminationReason, at: row['terminated_at'] as number },
+    terminated:
+      row['terminated_reason'] === null
+        ? null
+        : {
+            reason: row['terminated_reason'] as TerminationReason,
+            at: row['terminated_at'] as number,
+          },
   };
   return { row: number, state, createdOffset: row['created_offset'] as number };
 }
@@ -125,23 +217,40 @@ function decodeAttempt(row: Row): Attempt | null {
 }
 
 function verify(row: Row, number: number, columns: readonly string[], stored: string): void {
-  if (checksum(number, columns.map((column) => row[column] as SQLInputValue)) !== row[stored]) throw storeCorrupt(`subscription row ${number} fails its checksum`);
+  if (
+    checksum(
+      number,
+      columns.map((column) => row[column] as SQLInputValue),
+    ) !== row[stored]
+  )
+    throw storeCorrupt(`subscription row ${number} fails its checksum`);
 }
 
 /* URL, secrets and dialect are sealed as one value: one decryption for each subscription loaded. The dialect is there only if there is one. */
 
 const place = (subscriptionId: string): string => `subscriptions/callback_sealed/${subscriptionId}`;
 
-function sealCallback(subscriptionId: string, { url, secret, previousSecret, dialect }: Callback, cipher: Cipher | null): Uint8Array {
+function sealCallback(
+  subscriptionId: string,
+  { url, secret, previousSecret, dialect }: Callback,
+  cipher: Cipher | null,
+): Uint8Array {
   if (cipher === null) throw keyMissing();
-  return cipher.encrypt(place(subscriptionId), JSON.stringify([url, secret, previousSecret, ...(dialect === undefined ? [] : [dialect])]));
+  return cipher.encrypt(
+    place(subscriptionId),
+    JSON.stringify([url, secret, previousSecret, ...(dialect === undefined ? [] : [dialect])]),
+  );
 }
 
 function unsealCallback(subscriptionId: string, row: Row, cipher: Cipher | null): Callback {
   if (cipher === null) throw keyMissing();
-  const [url, secret, previousSecret, dialect] = JSON.parse(cipher.decrypt(place(subscriptionId), row['callback_sealed'] as Uint8Array)) as [string, string, string | null, string?];
+  const [url, secret, previousSecret, dialect] = JSON.parse(
+    cipher.decrypt(place(subscriptionId), row['callback_sealed'] as Uint8Array),
+  ) as [string, string, string | null, string?];
   return {
-    url, secret, previousSecret,
+    url,
+    secret,
+    previousSecret,
     previousUntil: row['callback_previous_until'] as number | null,
     verifiedAt: row['callback_verified_at'] as number,
     ...(dialect === undefined ? {} : { dialect }),

@@ -22,7 +22,8 @@ export interface Witness {
 /** `fresh` = nothing was ever committed to this database. */
 export function continuityOf(database: Witness, witness: Witness | null): Continuity {
   if (witness === null) return database.commits === 0 ? 'new' : 'maybe_lost';
-  if (witness.instance !== database.instance || witness.commits > database.commits) return 'maybe_lost';
+  if (witness.instance !== database.instance || witness.commits > database.commits)
+    return 'maybe_lost';
   return 'continued';
 }
 
@@ -36,11 +37,16 @@ export function readWitness(path: string): Witness | null {
     return null;
   }
   const [instance, generation, commits, check] = text.trimEnd().split(' ');
-  const witness = { instance: instance ?? '', generation: Number(generation), commits: Number(commits) };
+  const witness = {
+    instance: instance ?? '',
+    generation: Number(generation),
+    commits: Number(commits),
+  };
   return Number.isSafeInteger(witness.commits) && checksum(witness) === check ? witness : null;
 }
 
-const checksum = ({ instance, generation, commits }: Witness): string => crc32(`${instance} ${generation} ${commits}`).toString(16).padStart(8, '0');
+const checksum = ({ instance, generation, commits }: Witness): string =>
+  crc32(`${instance} ${generation} ${commits}`).toString(16).padStart(8, '0');
 
 /** Keeps the file up to date. */
 export class WitnessFile {

@@ -24,8 +24,14 @@ export function openDatabase(path: string, check: Check): DatabaseSync {
       PRAGMA cache_size = -16384;
     `);
     if (path !== ':memory:') {
-      const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string };
-      if (mode !== 'wal') throw new LocalError('store_failed', 'The file system of the store cannot do write-ahead logging; it is probably a network drive. Use a local disk.');
+      const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() as {
+        journal_mode: string;
+      };
+      if (mode !== 'wal')
+        throw new LocalError(
+          'store_failed',
+          'The file system of the store cannot do write-ahead logging; it is probably a network drive. Use a local disk.',
+        );
       // FULL syncs the log in every commit. NORMAL does not, and what it calls committed can be gone after a power cut.
       database.exec(`
         PRAGMA synchronous = FULL;
@@ -44,5 +50,6 @@ export function openDatabase(path: string, check: Check): DatabaseSync {
 function verify(database: DatabaseSync, check: Exclude<Check, 'none'>): void {
   const pragma = check === 'full' ? 'integrity_check' : 'quick_check';
   const verdict = Object.values(database.prepare(`PRAGMA ${pragma}(1)`).get() ?? {})[0];
-  if (verdict !== 'ok') throw storeCorrupt(`SQLite reports ${String(verdict).replaceAll('\n', ' ')}`);
+  if (verdict !== 'ok')
+    throw storeCorrupt(`SQLite reports ${String(verdict).replaceAll('\n', ' ')}`);
 }

@@ -6,9 +6,15 @@ import { LocalError } from '../../../protocol/wire/errors.ts';
 /** The path without symbolic links: two names of one database must lead to one lock. */
 export function canonicalPath(path: string): string {
   try {
-    return existsSync(path) ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
+    return existsSync(path)
+      ? realpathSync(path)
+      : join(realpathSync(dirname(path)), basename(path));
   } catch (cause) {
-    throw new LocalError('store_failed', `The directory of the store ${path} does not exist or cannot be read. Create it first.`, { cause });
+    throw new LocalError(
+      'store_failed',
+      `The directory of the store ${path} does not exist or cannot be read. Create it first.`,
+      { cause },
+    );
   }
 }
 
@@ -22,6 +28,10 @@ export function createPrivate(path: string): void {
     closeSync(openSync(path, 'wx', 0o600));
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'EEXIST') return;
-    throw new LocalError('store_failed', `The file ${path} cannot be created. Check the permissions of its directory and the space on the disk.`, { cause });
+    throw new LocalError(
+      'store_failed',
+      `The file ${path} cannot be created. Check the permissions of its directory and the space on the disk.`,
+      { cause },
+    );
   }
 }

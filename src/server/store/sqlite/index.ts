@@ -95,14 +95,30 @@ class SqliteStore implements Store {
       cleanup.push(() => database.close());
       migrate(database);
       const queries = prepareQueries(database);
-      const pages = pageQuota(database, queries, volatile && this.#options.maxBytes === undefined ? null : maxBytes);
+      const pages = pageQuota(
+        database,
+        queries,
+        volatile && this.#options.maxBytes === undefined ? null : maxBytes,
+      );
       const before = volatile ? null : readWitness(`${path}.instance`);
-      const { continuity, meta } = transact(database, queries, () => takeOver(queries, cipher, before));
+      const { continuity, meta } = transact(database, queries, () =>
+        takeOver(queries, cipher, before),
+      );
       const witness = volatile ? null : new WitnessFile(`${path}.instance`);
       if (witness !== null) cleanup.push(() => witness.close());
       witness?.write(meta);
       witness?.sync();
-      this.#session = { database, queries, cipher, quota: pages, witness, unlock, meta, counts: reads.count(queries), sweptTo: 0 };
+      this.#session = {
+        database,
+        queries,
+        cipher,
+        quota: pages,
+        witness,
+        unlock,
+        meta,
+        counts: reads.count(queries),
+        sweptTo: 0,
+      };
       const { generation, lastOffset, nextRow, checkpoint } = meta;
       return { continuity, generation, lastOffset, nextRow, checkpoint };
     } catch (cause) {
@@ -147,7 +163,9 @@ class SqliteStore implements Store {
     try {
       witness?.write(meta);
     } catch {
-      this.#warn('The .instance file beside the store cannot be written: until it can, a restored backup may go unnoticed.');
+      this.#warn(
+        'The .instance file beside the store cannot be written: until it can, a restored backup may go unnoticed.',
+      );
     }
     if (!redacted) return;
     try {
@@ -204,33 +222,63 @@ class SqliteStore implements Store {
     }
   }
 
-  async load(rows: readonly number[]) { return this.#read(({ queries, cipher }) => reads.load(queries, cipher, rows)); }
-  async rowOf(subscriptionId: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOf, subscriptionId)); }
-  async rowOfKey(principal: string, key: string) { return this.#read(({ queries }) => reads.one<number>(queries.rowOfKey, principal, key)); }
+  async load(rows: readonly number[]) {
+    return this.#read(({ queries, cipher }) => reads.load(queries, cipher, rows));
+  }
+  async rowOf(subscriptionId: string) {
+    return this.#read(({ queries }) => reads.one<number>(queries.rowOf, subscriptionId));
+  }
+  async rowOfKey(principal: string, key: string) {
+    return this.#read(({ queries }) => reads.one<number>(queries.rowOfKey, principal, key));
+  }
   async rowsOf(principal: string, afterRow: number, limit: number) {
     return this.#read(({ queries }) => reads.column(queries.rowsOf, principal, afterRow, limit));
   }
-  async countOf(principal: string) { return this.#read(({ queries }) => reads.one<number>(queries.countOf, principal) ?? 0); }
-  async due(now: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.due, now, limit)); }
-  async nextDueAt() { return this.#read(({ queries }) => reads.one<number>(queries.nextDueAt)); }
-  async backlog(afterRow: number, limit: number) { return this.#read(({ queries }) => reads.column(queries.backlog, afterRow, limit)); }
+  async countOf(principal: string) {
+    return this.#read(({ queries }) => reads.one<number>(queries.countOf, principal) ?? 0);
+  }
+  async due(now: number, limit: number) {
+    return this.#read(({ queries }) => reads.column(queries.due, now, limit));
+  }
+  async nextDueAt() {
+    return this.#read(({ queries }) => reads.one<number>(queries.nextDueAt));
+  }
+  async backlog(afterRow: number, limit: number) {
+    return this.#read(({ queries }) => reads.column(queries.backlog, afterRow, limit));
+  }
   async read(row: number, after: number, maxEvents: number, maxBytes: number) {
     return this.#read(({ queries }) => reads.read(queries, row, after, maxEvents, maxBytes));
   }
-  async agedOut(row: number, acceptedBefore: number) { return this.#read(({ queries }) => reads.agedOut(queries, row, acceptedBefore)); }
-  async acceptedAt(row: number, sequence: number) { return this.#read(({ queries }) => reads.one<number>(queries.acceptedAt, row, sequence)); }
-  async accepted(offset: number, limit: number) { return this.#read(({ queries }) => reads.accepted(queries, offset, limit)); }
+  async agedOut(row: number, acceptedBefore: number) {
+    return this.#read(({ queries }) => reads.agedOut(queries, row, acceptedBefore));
+  }
+  async acceptedAt(row: number, sequence: number) {
+    return this.#read(({ queries }) => reads.one<number>(queries.acceptedAt, row, sequence));
+  }
+  async accepted(offset: number, limit: number) {
+    return this.#read(({ queries }) => reads.accepted(queries, offset, limit));
+  }
   async history(names: readonly string[], since: number, afterOffset: number, limit: number) {
     return this.#read(({ queries }) => reads.history(queries, names, since, afterOffset, limit));
   }
   async known(ids: readonly { readonly name: string; readonly eventId: string }[]) {
-    return this.#read(({ queries }) => ids.map(({ name, eventId }) => reads.one<number>(queries.known, name, eventId)));
+    return this.#read(({ queries }) =>
+      ids.map(({ name, eventId }) => reads.one<number>(queries.known, name, eventId)),
+    );
   }
-  async tombstone(subscriptionId: string) { return this.#read(({ queries }) => reads.tombstone(queries, subscriptionId)); }
+  async tombstone(subscriptionId: string) {
+    return this.#read(({ queries }) => reads.tombstone(queries, subscriptionId));
+  }
   async verification(principal: string, urlHash: string) {
     return this.#read(({ queries }) => reads.one<number>(queries.verification, principal, urlHash));
   }
-  async stats() { return this.#read(({ counts, quota }) => ({ ...counts, bytes: quota.used(), quotaBytes: quota.bytes })); }
+  async stats() {
+    return this.#read(({ counts, quota }) => ({
+      ...counts,
+      bytes: quota.used(),
+      quotaBytes: quota.bytes,
+    }));
+  }
 }
 
 /** One transaction: all or nothing, whatever is thrown. */

@@ -19,7 +19,11 @@ export function lockStore(path: string): () => void {
   } catch (cause) {
     database?.close();
     if (!isBusy(cause)) throw storeError(cause);
-    throw new LocalError('store_locked', `Another process has the store ${path} open. Stop it, or give this one a store of its own: a store has one writer.`, { cause });
+    throw new LocalError(
+      'store_locked',
+      `Another process has the store ${path} open. Stop it, or give this one a store of its own: a store has one writer.`,
+      { cause },
+    );
   }
   const loaded = database;
   return () => loaded.close();

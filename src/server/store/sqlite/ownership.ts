@@ -12,13 +12,18 @@ import type { Cipher } from './cipher.ts';
 const KEY_CHECK = 'meta/key_check/1';
 
 /** Runs in a transaction. `before` is what the witness file said. */
-export function takeOver(queries: Queries, cipher: Cipher | null, before: Witness | null): { continuity: Continuity; meta: StoreMeta } {
+export function takeOver(
+  queries: Queries,
+  cipher: Cipher | null,
+  before: Witness | null,
+): { continuity: Continuity; meta: StoreMeta } {
   queries.found.run(newInstance());
   const { meta: found, keyCheck } = readMeta(queries);
   checkKey(queries, cipher, keyCheck);
   const verdict = continuityOf(found, before);
   // Epochs that a process died before rotating are still to be rotated, however sound the store looks since.
-  const continuity = verdict === 'continued' && queries.rotationDue.get() !== undefined ? 'maybe_lost' : verdict;
+  const continuity =
+    verdict === 'continued' && queries.rotationDue.get() !== undefined ? 'maybe_lost' : verdict;
   if (verdict === 'maybe_lost') queries.markRotationDue.run();
   const meta = {
     ...found,
@@ -42,6 +47,10 @@ function checkKey(queries: Queries, cipher: Cipher | null, stored: Uint8Array | 
   try {
     cipher.decrypt(KEY_CHECK, stored);
   } catch (cause) {
-    throw new LocalError('key_unknown', 'This key does not open the store. Give sqliteStore the key that the store was made with.', { cause });
+    throw new LocalError(
+      'key_unknown',
+      'This key does not open the store. Give sqliteStore the key that the store was made with.',
+      { cause },
+    );
   }
 }

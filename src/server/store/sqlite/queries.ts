@@ -21,23 +21,35 @@ export function prepareQueries(database: DatabaseSync) {
     found: sql('INSERT OR IGNORE INTO meta (id, instance) VALUES (1, ?)'),
     setKeyCheck: sql('UPDATE meta SET key_check = ? WHERE id = 1'),
     generation: bulk('SELECT generation FROM meta WHERE id = 1'),
-    setMarks: sql('UPDATE meta SET instance = ?, generation = ?, commits = ?, last_offset = ?, next_row = ?, checkpoint_offset = ?, checkpoint_row = ?, checksum = ? WHERE id = 1'),
+    setMarks: sql(
+      'UPDATE meta SET instance = ?, generation = ?, commits = ?, last_offset = ?, next_row = ?, checkpoint_offset = ?, checkpoint_row = ?, checksum = ? WHERE id = 1',
+    ),
     markRotationDue: sql('UPDATE progress SET rotation_due = 1'),
     rotationDue: sql('SELECT 1 FROM progress WHERE rotation_due = 1 LIMIT 1'),
 
-    create: sql(`INSERT INTO subscriptions (row, ${IDENTITY_COLUMNS.join(', ')}, ${CONFIGURATION_COLUMNS.join(', ')}, checksum)
+    create:
+      sql(`INSERT INTO subscriptions (row, ${IDENTITY_COLUMNS.join(', ')}, ${CONFIGURATION_COLUMNS.join(', ')}, checksum)
       VALUES (${meta(2 + IDENTITY_COLUMNS.length + CONFIGURATION_COLUMNS.length)})`),
-    createProgress: sql(`INSERT INTO progress (row, ${PROGRESS_COLUMNS.join(', ')}, checksum) VALUES (${meta(2 + PROGRESS_COLUMNS.length)})`),
-    configure: sql(`UPDATE subscriptions SET ${CONFIGURATION_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ? WHERE row = ?`),
+    createProgress: sql(
+      `INSERT INTO progress (row, ${PROGRESS_COLUMNS.join(', ')}, checksum) VALUES (${meta(2 + PROGRESS_COLUMNS.length)})`,
+    ),
+    configure: sql(
+      `UPDATE subscriptions SET ${CONFIGURATION_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ? WHERE row = ?`,
+    ),
     /** A row whose epoch changes has rotated. */
-    progress: sql(`UPDATE progress SET ${PROGRESS_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ?,
+    progress:
+      sql(`UPDATE progress SET ${PROGRESS_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ?,
       rotation_due = (rotation_due AND epoch = ?) WHERE row = ?`),
     identity: bulk('SELECT created_offset FROM subscriptions WHERE row = ?'),
     endProgress: sql('DELETE FROM progress WHERE row = ?'),
     endSubscription: sql('DELETE FROM subscriptions WHERE row = ?'),
-    leaveTombstone: sql('INSERT OR REPLACE INTO tombstones (subscription_id, principal, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)'),
+    leaveTombstone: sql(
+      'INSERT OR REPLACE INTO tombstones (subscription_id, principal, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    ),
 
-    event: sql('INSERT INTO accepted_events (offset, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?)'),
+    event: sql(
+      'INSERT INTO accepted_events (offset, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?)',
+    ),
     /**
      * From here on everything freed is overwritten, at the price of more writing. Not prepared: SQLite obeys this pragma as it
      * compiles it.
@@ -45,32 +57,48 @@ export function prepareQueries(database: DatabaseSync) {
     eraseFully: () => database.exec('PRAGMA secure_delete = ON'),
     eraseCheaply: () => database.exec('PRAGMA secure_delete = FAST'),
     emptyWal: sql('PRAGMA wal_checkpoint(TRUNCATE)'),
-    redact: sql('UPDATE accepted_events SET redacted = 1, checksum = ?, encoded = NULL WHERE offset = ?'),
+    redact: sql(
+      'UPDATE accepted_events SET redacted = 1, checksum = ?, encoded = NULL WHERE offset = ?',
+    ),
     eventAcceptedAt: bulk('SELECT accepted_at FROM accepted_events WHERE offset = ?'),
     entry: sql('INSERT INTO log_entries (row, sequence, offset, gap) VALUES (?, ?, ?, ?)'),
     gap: sql(`WITH RECURSIVE numbers (sequence) AS (SELECT ?1 UNION ALL SELECT sequence + 1 FROM numbers WHERE sequence < ?2)
       INSERT INTO log_entries (row, sequence, offset, gap) SELECT ?3, sequence, 0, ?4 FROM numbers WHERE true
       ON CONFLICT (row, sequence) DO UPDATE SET gap = excluded.gap`),
-    countEntries: bulk('SELECT count(*) FROM log_entries WHERE row = ? AND sequence BETWEEN ? AND ?'),
+    countEntries: bulk(
+      'SELECT count(*) FROM log_entries WHERE row = ? AND sequence BETWEEN ? AND ?',
+    ),
     trim: sql('DELETE FROM log_entries WHERE row = ? AND sequence <= ?'),
     /** Through the negative numbers and back: no number is ever taken twice on the way, whatever the order of the rows. */
-    renumberAway: sql('UPDATE log_entries SET sequence = ?1 - sequence WHERE row = ?2 AND sequence > ?1'),
+    renumberAway: sql(
+      'UPDATE log_entries SET sequence = ?1 - sequence WHERE row = ?2 AND sequence > ?1',
+    ),
     renumberBack: sql('UPDATE log_entries SET sequence = -sequence WHERE row = ? AND sequence < 0'),
-    verified: sql('INSERT INTO verifications (principal, url_hash, verified_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET verified_at = excluded.verified_at'),
+    verified: sql(
+      'INSERT INTO verifications (principal, url_hash, verified_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET verified_at = excluded.verified_at',
+    ),
 
-    sweepWindow: bulk('SELECT offset, accepted_at FROM accepted_events WHERE offset > ? AND offset <= ? ORDER BY offset LIMIT ?'),
+    sweepWindow: bulk(
+      'SELECT offset, accepted_at FROM accepted_events WHERE offset > ? AND offset <= ? ORDER BY offset LIMIT ?',
+    ),
     sweep: sql(`DELETE FROM accepted_events WHERE offset > ? AND offset <= ?
       AND NOT EXISTS (SELECT 1 FROM log_entries WHERE log_entries.offset = accepted_events.offset AND log_entries.offset > 0)`),
-    sweepTombstones: sql('DELETE FROM tombstones WHERE subscription_id IN (SELECT subscription_id FROM tombstones WHERE forget_at <= ? LIMIT ?)'),
+    sweepTombstones: sql(
+      'DELETE FROM tombstones WHERE subscription_id IN (SELECT subscription_id FROM tombstones WHERE forget_at <= ? LIMIT ?)',
+    ),
     sweepVerifications: sql(`DELETE FROM verifications WHERE (principal, url_hash) IN
       (SELECT principal, url_hash FROM verifications WHERE verified_at <= ? LIMIT ?)`),
 
-    index: bulk('SELECT row, created_offset, select_json FROM subscriptions WHERE row > ? ORDER BY row LIMIT ?'),
+    index: bulk(
+      'SELECT row, created_offset, select_json FROM subscriptions WHERE row > ? ORDER BY row LIMIT ?',
+    ),
     load: sql(`SELECT subscriptions.*, progress.*, subscriptions.checksum AS configuration_checksum, progress.checksum AS progress_checksum
       FROM subscriptions JOIN progress USING (row) WHERE row = ?`),
     rowOf: bulk('SELECT row FROM subscriptions WHERE subscription_id = ?'),
     rowOfKey: bulk('SELECT row FROM subscriptions WHERE principal = ? AND key = ?'),
-    rowsOf: bulk('SELECT row FROM subscriptions WHERE principal = ? AND row > ? ORDER BY row LIMIT ?'),
+    rowsOf: bulk(
+      'SELECT row FROM subscriptions WHERE principal = ? AND row > ? ORDER BY row LIMIT ?',
+    ),
     countOf: bulk('SELECT count(*) FROM subscriptions WHERE principal = ?'),
     due: bulk('SELECT row FROM progress WHERE due_at <= ? ORDER BY due_at, row LIMIT ?'),
     nextDueAt: bulk('SELECT min(due_at) FROM progress WHERE due_at IS NOT NULL'),
@@ -79,17 +107,30 @@ export function prepareQueries(database: DatabaseSync) {
 
     read: bulk(`SELECT e.sequence, e.offset, e.gap, a.accepted_at, a.redacted, a.checksum, a.encoded
       FROM log_entries e LEFT JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence > ? ORDER BY e.sequence LIMIT ?`),
-    firstYoung: bulk(`SELECT e.sequence, a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset
+    firstYoung:
+      bulk(`SELECT e.sequence, a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset
       WHERE e.row = ? AND a.accepted_at >= ? ORDER BY e.sequence LIMIT 1`),
     lastBefore: bulk('SELECT max(sequence) FROM log_entries WHERE row = ? AND sequence < ?'),
-    acceptedAt: bulk('SELECT a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence = ?'),
-    accepted: bulk('SELECT offset, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?'),
-    acceptedOne: bulk('SELECT offset, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset = ?'),
-    history: bulk('SELECT offset FROM accepted_events WHERE name = ? AND offset > ? AND accepted_at >= ? ORDER BY offset LIMIT ?'),
+    acceptedAt: bulk(
+      'SELECT a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence = ?',
+    ),
+    accepted: bulk(
+      'SELECT offset, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?',
+    ),
+    acceptedOne: bulk(
+      'SELECT offset, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset = ?',
+    ),
+    history: bulk(
+      'SELECT offset FROM accepted_events WHERE name = ? AND offset > ? AND accepted_at >= ? ORDER BY offset LIMIT ?',
+    ),
     known: bulk('SELECT offset FROM accepted_events WHERE name = ? AND event_id = ?'),
     tombstone: sql('SELECT * FROM tombstones WHERE subscription_id = ?'),
-    verification: bulk('SELECT verified_at FROM verifications WHERE principal = ? AND url_hash = ?'),
-    count: bulk('SELECT (SELECT count(*) FROM subscriptions), (SELECT count(*) FROM accepted_events), (SELECT count(*) FROM log_entries)'),
+    verification: bulk(
+      'SELECT verified_at FROM verifications WHERE principal = ? AND url_hash = ?',
+    ),
+    count: bulk(
+      'SELECT (SELECT count(*) FROM subscriptions), (SELECT count(*) FROM accepted_events), (SELECT count(*) FROM log_entries)',
+    ),
     pageCount: bulk('PRAGMA page_count'),
     freePages: bulk('PRAGMA freelist_count'),
   };

@@ -15,9 +15,19 @@ const MIN_BYTES = 1024 * 1024;
 
 /** Share of the quota that must be free after a commit with this kind of write. What was accepted must still fit as entries. */
 const RESERVE: Readonly<Record<Write['type'], number>> = {
-  event: 1 / 8, create: 1 / 8, verification: 1 / 8,
-  entry: 1 / 16, gap: 1 / 16,
-  progress: 0, configure: 0, checkpoint: 0, trim: 0, renumber: 0, end: 0, redact: 0, forget: 0,
+  event: 1 / 8,
+  create: 1 / 8,
+  verification: 1 / 8,
+  entry: 1 / 16,
+  gap: 1 / 16,
+  progress: 0,
+  configure: 0,
+  checkpoint: 0,
+  trim: 0,
+  renumber: 0,
+  end: 0,
+  redact: 0,
+  forget: 0,
 };
 
 export interface PageQuota {
@@ -28,12 +38,17 @@ export interface PageQuota {
   check(writes: readonly Write[]): void;
 }
 
-export function pageQuota(database: DatabaseSync, queries: Queries, maxBytes: number | null): PageQuota {
+export function pageQuota(
+  database: DatabaseSync,
+  queries: Queries,
+  maxBytes: number | null,
+): PageQuota {
   const pageSize = pragma(database, 'page_size');
   const usedPages = (): number => page(queries.pageCount) - page(queries.freePages);
   const used = (): number => usedPages() * pageSize;
   if (maxBytes === null) return { used, bytes: null, check: () => {} };
-  if (!(maxBytes >= MIN_BYTES)) throw new LocalError('config_invalid', `The store's maxBytes must be at least ${MIN_BYTES}.`);
+  if (!(maxBytes >= MIN_BYTES))
+    throw new LocalError('config_invalid', `The store's maxBytes must be at least ${MIN_BYTES}.`);
   const pages = Math.floor(maxBytes / pageSize);
   database.exec(`PRAGMA max_page_count = ${pages}`);
   return {
@@ -47,4 +62,5 @@ export function pageQuota(database: DatabaseSync, queries: Queries, maxBytes: nu
   };
 }
 
-const page = (statement: Queries['pageCount']): number => (statement.get() as unknown as [number])[0];
+const page = (statement: Queries['pageCount']): number =>
+  (statement.get() as unknown as [number])[0];

@@ -1,7 +1,13 @@
 /** The port's questions, answered from prepared statements. Bulk statements return arrays, in the order of their columns. */
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import type { GapReason, TerminationReason } from '../../../protocol/core/types.ts';
-import type { AcceptedEvent, IndexRow, ReadEntry, StoredSubscription, Tombstone } from '../../engine/ports.ts';
+import type {
+  AcceptedEvent,
+  IndexRow,
+  ReadEntry,
+  StoredSubscription,
+  Tombstone,
+} from '../../engine/ports.ts';
 import { decode, decodeSelect, eventChecksum, type Row } from './codec.ts';
 import { storeMetaChecksum, type StoreMeta } from './store-meta.ts';
 import { storeCorrupt } from './errors.ts';
@@ -32,15 +38,23 @@ export function meta(queries: Queries): { meta: StoreMeta; keyCheck: Uint8Array 
     commits: row['commits'] as number,
     lastOffset: row['last_offset'] as number,
     nextRow: row['next_row'] as number,
-    checkpoint: { offset: row['checkpoint_offset'] as number, row: row['checkpoint_row'] as number },
+    checkpoint: {
+      offset: row['checkpoint_offset'] as number,
+      row: row['checkpoint_row'] as number,
+    },
   };
   // A row that was only just made has no checksum yet.
-  if (meta.generation > 0 && storeMetaChecksum(meta) !== row['checksum']) throw storeCorrupt('its row of meta fails its checksum');
+  if (meta.generation > 0 && storeMetaChecksum(meta) !== row['checksum'])
+    throw storeCorrupt('its row of meta fails its checksum');
   return { meta, keyCheck: row['key_check'] as Uint8Array | null };
 }
 
 export function count(queries: Queries): Counts {
-  const [subscriptions, events, entries] = queries.count.get() as unknown as [number, number, number];
+  const [subscriptions, events, entries] = queries.count.get() as unknown as [
+    number,
+    number,
+    number,
+  ];
   return { subscriptions, events, entries };
 }
 
@@ -48,13 +62,18 @@ export function count(queries: Queries): Counts {
 export function* index(queries: Queries): Generator<IndexRow> {
   for (let after = 0; ;) {
     const page = queries.index.all(after, INDEX_PAGE) as unknown as [number, number, string][];
-    for (const [row, createdOffset, select] of page) yield { row, createdOffset, select: decodeSelect(select) };
+    for (const [row, createdOffset, select] of page)
+      yield { row, createdOffset, select: decodeSelect(select) };
     if (page.length < INDEX_PAGE) return;
     after = page.at(-1)![0];
   }
 }
 
-export function load(queries: Queries, cipher: Cipher | null, rows: readonly number[]): StoredSubscription[] {
+export function load(
+  queries: Queries,
+  cipher: Cipher | null,
+  rows: readonly number[],
+): StoredSubscription[] {
   const found: StoredSubscription[] = [];
   for (const number of rows) {
     const row: Row | undefined = queries.load.get(number);
@@ -63,15 +82,31 @@ export function load(queries: Queries, cipher: Cipher | null, rows: readonly num
   return found;
 }
 
-type ReadRow = [sequence: number, offset: number, gap: GapReason | null, acceptedAt: number | null, redacted: number, checksum: number, encoded: string | null];
+type ReadRow = [
+  sequence: number,
+  offset: number,
+  gap: GapReason | null,
+  acceptedAt: number | null,
+  redacted: number,
+  checksum: number,
+  encoded: string | null,
+];
 
-export function read(queries: Queries, row: number, after: number, maxEvents: number, maxBytes: number): ReadEntry[] {
+export function read(
+  queries: Queries,
+  row: number,
+  after: number,
+  maxEvents: number,
+  maxBytes: number,
+): ReadEntry[] {
   const entries: ReadEntry[] = [];
   let bytes = 0;
   for (const found of queries.read.iterate(row, after, maxEvents)) {
-    const [sequence, offset, marked, acceptedAt, redacted, checksum, text] = found as unknown as ReadRow;
+    const [sequence, offset, marked, acceptedAt, redacted, checksum, text] =
+      found as unknown as ReadRow;
     const before = entries.at(-1);
-    if (before !== undefined && before.sequence + 1 !== sequence) throw storeCorrupt(`the log of row ${row} has a hole after ${before.sequence}`);
+    if (before !== undefined && before.sequence + 1 !== sequence)
+      throw storeCorrupt(`the log of row ${row} has a hole after ${before.sequence}`);
     const gap = redacted === 1 ? 'redacted' : marked;
     const encoded = gap === null ? text : null;
     bytes += encoded === null ? 0 : Buffer.byteLength(encoded);
@@ -83,34 +118,70 @@ export function read(queries: Queries, row: number, after: number, maxEvents: nu
 }
 
 /** Entries whose age nobody knows any more, gaps without an event, go with the older ones before them. */
-export function agedOut(queries: Queries, row: number, acceptedBefore: number): { upTo: number; oldestAt: number | null } {
-  const young = queries.firstYoung.get(row, acceptedBefore) as unknown as [number, number] | undefined;
+export function agedOut(
+  queries: Queries,
+  row: number,
+  acceptedBefore: number,
+): { upTo: number; oldestAt: number | null } {
+  const young = queries.firstYoung.get(row, acceptedBefore) as unknown as
+    [number, number] | undefined;
   const [end, oldestAt] = young ?? [Number.MAX_SAFE_INTEGER, null];
   return { upTo: one<number>(queries.lastBefore, row, end) ?? 0, oldestAt };
 }
 
-type EventRow = [offset: number, name: string, eventId: string, acceptedAt: number, redacted: number, checksum: number, encoded: string | null];
+type EventRow = [
+  offset: number,
+  name: string,
+  eventId: string,
+  acceptedAt: number,
+  redacted: number,
+  checksum: number,
+  encoded: string | null,
+];
 
 export function accepted(queries: Queries, offset: number, limit: number): AcceptedEvent[] {
   return (queries.accepted.all(offset, limit) as unknown as EventRow[]).map(toEvent);
 }
 
 /** Each name has its own ascending run of offsets in the index; the first `limit` of all runs together are the answer. */
-export function history(queries: Queries, names: readonly string[], since: number, afterOffset: number, limit: number): AcceptedEvent[] {
-  const offsets = [...new Set(names)].flatMap((name) => column(queries.history, name, afterOffset, since, limit));
+export function history(
+  queries: Queries,
+  names: readonly string[],
+  since: number,
+  afterOffset: number,
+  limit: number,
+): AcceptedEvent[] {
+  const offsets = [...new Set(names)].flatMap((name) =>
+    column(queries.history, name, afterOffset, since, limit),
+  );
   return offsets
     .sort((a, b) => a - b)
     .slice(0, limit)
     .map((offset) => toEvent(queries.acceptedOne.get(offset) as unknown as EventRow));
 }
 
-function toEvent([offset, name, eventId, acceptedAt, redacted, checksum, encoded]: EventRow): AcceptedEvent {
+function toEvent([
+  offset,
+  name,
+  eventId,
+  acceptedAt,
+  redacted,
+  checksum,
+  encoded,
+]: EventRow): AcceptedEvent {
   verify(offset, acceptedAt, redacted, encoded, checksum);
   return { offset, name, eventId, acceptedAt, encoded };
 }
 
-function verify(offset: number, acceptedAt: number, redacted: number, encoded: string | null, checksum: number): void {
-  if (eventChecksum(offset, acceptedAt, redacted, encoded) !== checksum) throw storeCorrupt(`the accepted event at offset ${offset} fails its checksum`);
+function verify(
+  offset: number,
+  acceptedAt: number,
+  redacted: number,
+  encoded: string | null,
+  checksum: number,
+): void {
+  if (eventChecksum(offset, acceptedAt, redacted, encoded) !== checksum)
+    throw storeCorrupt(`the accepted event at offset ${offset} fails its checksum`);
 }
 
 export function tombstone(queries: Queries, subscriptionId: string): Tombstone | null {

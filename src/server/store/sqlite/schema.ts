@@ -18,18 +18,32 @@ export const SCHEMA_VERSION = MIGRATIONS.length;
 export function migrate(database: DatabaseSync): void {
   const version = pragma(database, 'user_version');
   const application = pragma(database, 'application_id');
-  if (application !== APPLICATION_ID && !(application === 0 && version === 0 && isEmpty(database))) {
-    throw new LocalError('store_corrupt', 'This file is a SQLite database of something else. Give the store a path of its own.');
+  if (
+    application !== APPLICATION_ID &&
+    !(application === 0 && version === 0 && isEmpty(database))
+  ) {
+    throw new LocalError(
+      'store_corrupt',
+      'This file is a SQLite database of something else. Give the store a path of its own.',
+    );
   }
   if (version > SCHEMA_VERSION) {
-    throw new LocalError('store_corrupt', `This store was made by a newer version (schema ${version}; this one knows up to ${SCHEMA_VERSION}). Run the newer version, or give a new path.`);
+    throw new LocalError(
+      'store_corrupt',
+      `This store was made by a newer version (schema ${version}; this one knows up to ${SCHEMA_VERSION}). Run the newer version, or give a new path.`,
+    );
   }
   for (let next = version; next < SCHEMA_VERSION; next += 1) {
-    database.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[next]} PRAGMA user_version = ${next + 1}; PRAGMA application_id = ${APPLICATION_ID}; COMMIT`);
+    database.exec(
+      `BEGIN IMMEDIATE; ${MIGRATIONS[next]} PRAGMA user_version = ${next + 1}; PRAGMA application_id = ${APPLICATION_ID}; COMMIT`,
+    );
   }
 }
 
-export function pragma(database: DatabaseSync, name: 'user_version' | 'application_id' | 'page_count' | 'page_size' | 'freelist_count'): number {
+export function pragma(
+  database: DatabaseSync,
+  name: 'user_version' | 'application_id' | 'page_count' | 'page_size' | 'freelist_count',
+): number {
   const row = database.prepare(`PRAGMA ${name}`).get();
   return Number(row?.[name]);
 }

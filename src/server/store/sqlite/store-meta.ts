@@ -15,8 +15,22 @@ export interface StoreMeta extends Witness {
 
 type Values = [instance: string, ...numbers: number[]];
 
-const values = ({ instance, generation, commits, lastOffset, nextRow, checkpoint }: StoreMeta): Values =>
-  [instance, generation, commits, lastOffset, nextRow, checkpoint.offset, checkpoint.row];
+const values = ({
+  instance,
+  generation,
+  commits,
+  lastOffset,
+  nextRow,
+  checkpoint,
+}: StoreMeta): Values => [
+  instance,
+  generation,
+  commits,
+  lastOffset,
+  nextRow,
+  checkpoint.offset,
+  checkpoint.row,
+];
 
 export const storeMetaChecksum = (meta: StoreMeta): number => crc32(values(meta).join(' '));
 

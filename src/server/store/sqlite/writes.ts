@@ -3,7 +3,13 @@
  * the marks and the counts is gathered in a `Ledger`.
  */
 import type { Checkpoint, Write } from '../../engine/ports.ts';
-import { checksum, configurationValues, eventChecksum, identityValues, progressValues } from './codec.ts';
+import {
+  checksum,
+  configurationValues,
+  eventChecksum,
+  identityValues,
+  progressValues,
+} from './codec.ts';
 import { noSuchRow } from './errors.ts';
 import type { StoreMeta } from './store-meta.ts';
 import type { Queries } from './queries.ts';
@@ -14,7 +20,11 @@ export const SWEEP = 1000;
 /** A verification serves for a day (SEP: Verification); the engine judges that, the store only must not pile them up. */
 const VERIFICATION_KEPT_MS = 2 * 24 * 3600 * 1000;
 
-export interface Counts { subscriptions: number; events: number; entries: number }
+export interface Counts {
+  subscriptions: number;
+  events: number;
+  entries: number;
+}
 
 /** Marks and counts while a commit goes on; thrown away when it is refused. */
 export class CommitTotals {
@@ -41,12 +51,21 @@ export interface Tools {
   readonly ledger: CommitTotals;
 }
 
-type Handlers = { readonly [Type in Write['type']]: (write: Extract<Write, { type: Type }>, tools: Tools) => void };
+type Handlers = {
+  readonly [Type in Write['type']]: (write: Extract<Write, { type: Type }>, tools: Tools) => void;
+};
 
 const HANDLERS: Handlers = {
   event({ event }, { queries, ledger }) {
     const { offset, name, eventId, acceptedAt, encoded } = event;
-    queries.event.run(offset, name, eventId, acceptedAt, eventChecksum(offset, acceptedAt, 0, encoded), encoded);
+    queries.event.run(
+      offset,
+      name,
+      eventId,
+      acceptedAt,
+      eventChecksum(offset, acceptedAt, 0, encoded),
+      encoded,
+    );
     ledger.lastOffset = Math.max(ledger.lastOffset, offset);
     ledger.counts.events += 1;
   },
@@ -76,7 +95,11 @@ const HANDLERS: Handlers = {
     const stored = queries.identity.get(row) as unknown as [number] | undefined;
     if (stored === undefined) throw noSuchRow(row);
     const values = configurationValues(state, cipher);
-    queries.configure.run(...values, checksum(row, [...identityValues(stored[0], state), ...values]), row);
+    queries.configure.run(
+      ...values,
+      checksum(row, [...identityValues(stored[0], state), ...values]),
+      row,
+    );
     HANDLERS.progress({ ...write, type: 'progress' }, tools);
   },
 
@@ -132,10 +155,14 @@ const HANDLERS: Handlers = {
    */
   forget({ acceptedBefore, now }, { queries, ledger }) {
     const { sweptTo } = ledger;
-    const window = queries.sweepWindow.all(sweptTo, ledger.checkpoint.offset, SWEEP) as unknown as [number, number][];
+    const window = queries.sweepWindow.all(sweptTo, ledger.checkpoint.offset, SWEEP) as unknown as [
+      number,
+      number,
+    ][];
     const young = window.findIndex(([, acceptedAt]) => acceptedAt >= acceptedBefore);
     const last = (young === -1 ? window.at(-1) : window[young - 1])?.[0];
-    if (last !== undefined) ledger.counts.events -= Number(queries.sweep.run(sweptTo, last).changes);
+    if (last !== undefined)
+      ledger.counts.events -= Number(queries.sweep.run(sweptTo, last).changes);
     ledger.sweptTo = young === -1 && window.length === SWEEP ? last! : 0;
     queries.sweepTombstones.run(now, SWEEP);
     queries.sweepVerifications.run(now - VERIFICATION_KEPT_MS, SWEEP);

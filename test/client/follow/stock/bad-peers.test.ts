@@ -22,7 +22,13 @@ const MIB = 1024 * 1024;
 const SHORT: RunOptions = { tuning: { silenceMs: 300 } };
 
 /** How a rung ended that never had a chance. */
-async function failure(t: TestContext, rung: Mode, url: string, selection = NOTICE_UPDATED, options: RunOptions = {}): Promise<unknown[]> {
+async function failure(
+  t: TestContext,
+  rung: Mode,
+  url: string,
+  selection = NOTICE_UPDATED,
+  options: RunOptions = {},
+): Promise<unknown[]> {
   const run = await started(t, rung, await reached(t, { url }), selection, options);
   const { error } = await run.outcome;
   assert.deepEqual(run.words(), []);
@@ -32,8 +38,13 @@ async function failure(t: TestContext, rung: Mode, url: string, selection = NOTI
 describe('a server that does not keep what it declares', () => {
   test('refuses resources/subscribe', async (t) => {
     await using server = await startSdk1();
-    server.board.replaced.set('resources/subscribe', () => { throw Object.assign(new Error('no'), { code: -32601 }); });
-    assert.deepEqual(await failure(t, listenMode, server.url), ['not_supported', 'method_not_found']);
+    server.board.replaced.set('resources/subscribe', () => {
+      throw Object.assign(new Error('no'), { code: -32601 });
+    });
+    assert.deepEqual(await failure(t, listenMode, server.url), [
+      'not_supported',
+      'method_not_found',
+    ]);
   });
 
   test('has no stream for its sessions', async (t) => {
@@ -47,60 +58,153 @@ describe('a server that does not keep what it declares', () => {
 
   test('SDK 2.x without sessions, by handshake: announces what it cannot send', async (t) => {
     await using server = await startSdk2();
-    const run = await started(t, listenMode, await reached(t, server, { protocol: '2025-11-25' }), TOOLS_CHANGED);
+    const run = await started(
+      t,
+      listenMode,
+      await reached(t, server, { protocol: '2025-11-25' }),
+      TOOLS_CHANGED,
+    );
     const { error } = await run.outcome;
     assert.deepEqual([error?.code, error?.reason], ['not_supported', 'no_stream']);
   });
 });
 
 /** A server of 2026-07-28 by hand: what `answers` returns is sent as it is; undefined = never. */
-async function byHand(t: TestContext, answers: (method: string, id: unknown, params: any) => object[] | undefined, end = true): Promise<string> {
-  const capabilities = { resources: { subscribe: true, listChanged: true }, tools: { listChanged: true } };
+async function byHand(
+  t: TestContext,
+  answers: (method: string, id: unknown, params: any) => object[] | undefined,
+  end = true,
+): Promise<string> {
+  const capabilities = {
+    resources: { subscribe: true, listChanged: true },
+    tools: { listChanged: true },
+  };
   const server = createServer((request, response) => {
     void body(request).then(({ id, method, params }) => {
-      const messages = method === 'server/discover' ? [result(id, { supportedVersions: ['2026-07-28'], capabilities, ttlMs: 0, cacheScope: 'public' })] : answers(method, id, params);
+      const messages =
+        method === 'server/discover'
+          ? [
+              result(id, {
+                supportedVersions: ['2026-07-28'],
+                capabilities,
+                ttlMs: 0,
+                cacheScope: 'public',
+              }),
+            ]
+          : answers(method, id, params);
       response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
       for (const message of messages ?? []) response.write(`data: ${JSON.stringify(message)}\n\n`);
       if (messages !== undefined && (end || method !== 'subscriptions/listen')) response.end();
     });
   }).listen(0, '127.0.0.1');
-  await new Promise((resolve) => { server.once('listening', resolve); });
-  t.onTestFinished(() => { server.close(); server.closeAllConnections(); });
+  await new Promise((resolve) => {
+    server.once('listening', resolve);
+  });
+  t.onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
 }
 
-async function body(request: IncomingMessage): Promise<{ id: unknown; method: string; params: any }> {
+async function body(
+  request: IncomingMessage,
+): Promise<{ id: unknown; method: string; params: any }> {
   let text = '';
   for await (const chunk of request.setEncoding('utf8')) text += chunk as string;
   return JSON.parse(text) as { id: unknown; method: string; params: any };
 }
 
-const result = (id: unknown, value: object): object => ({ jsonrpc: '2.0', id, result: { resultType: 'complete', ...value } });
-const acknowledged = (id: unknown, notifications: object): object =>
-  ({ jsonrpc: '2.0', method: 'notifications/subscriptions/acknowledged', params: { notifications, _meta: { 'io.modelcontextprotocol/subscriptionId': id } } });
-const contents = (text: string): object => ({ contents: [{ uri: NOTICE, text }], ttlMs: 0, cacheScope: 'private' });
+const result = (id: unknown, value: object): object => ({
+  jsonrpc: '2.0',
+  id,
+  result: { resultType: 'complete', ...value },
+});
+const acknowledged = (id: unknown, notifications: object): object => ({
+  jsonrpc: '2.0',
+  method: 'notifications/subscriptions/acknowledged',
+  params: { notifications, _meta: { 'io.modelcontextprotocol/subscriptionId': id } },
+});
+const contents = (text: string): object => ({
+  contents: [{ uri: NOTICE, text }],
+  ttlMs: 0,
+  cacheScope: 'private',
+});
 
 describe('subscriptions/listen, by hand', () => {
   const LISTEN = 'subscriptions/listen';
   const cases: readonly [string, Parameters<typeof byHand>[1], boolean, string, string][] = [
-    ['acknowledges nothing of it', (method, id) => (method === LISTEN ? [acknowledged(id, {})] : []), false, 'not_supported', 'not_honored'],
-    ['acknowledges another resource', (method, id) => (method === LISTEN ? [acknowledged(id, { resourceSubscriptions: ['board://other'] })] : []), false, 'not_supported', 'not_honored'],
-    ['acknowledges no object', (method, id) => (method === LISTEN ? [{ ...acknowledged(id, {}), params: { notifications: 7, _meta: { 'io.modelcontextprotocol/subscriptionId': id } } }] : []), false, 'not_supported', 'not_honored'],
-    ['ends it at once, in good order', (method, id) => (method === LISTEN ? [result(id, {})] : []), true, 'not_supported', 'not_honored'],
-    ['never acknowledges', (method) => (method === LISTEN ? undefined : []), false, 'timeout', 'acknowledgement'],
-    ['does not know the method', (_, id) => [{ jsonrpc: '2.0', id, error: { code: -32601, message: 'no' } }], true, 'not_supported', 'method_not_found'],
+    [
+      'acknowledges nothing of it',
+      (method, id) => (method === LISTEN ? [acknowledged(id, {})] : []),
+      false,
+      'not_supported',
+      'not_honored',
+    ],
+    [
+      'acknowledges another resource',
+      (method, id) =>
+        method === LISTEN ? [acknowledged(id, { resourceSubscriptions: ['board://other'] })] : [],
+      false,
+      'not_supported',
+      'not_honored',
+    ],
+    [
+      'acknowledges no object',
+      (method, id) =>
+        method === LISTEN
+          ? [
+              {
+                ...acknowledged(id, {}),
+                params: {
+                  notifications: 7,
+                  _meta: { 'io.modelcontextprotocol/subscriptionId': id },
+                },
+              },
+            ]
+          : [],
+      false,
+      'not_supported',
+      'not_honored',
+    ],
+    [
+      'ends it at once, in good order',
+      (method, id) => (method === LISTEN ? [result(id, {})] : []),
+      true,
+      'not_supported',
+      'not_honored',
+    ],
+    [
+      'never acknowledges',
+      (method) => (method === LISTEN ? undefined : []),
+      false,
+      'timeout',
+      'acknowledgement',
+    ],
+    [
+      'does not know the method',
+      (_, id) => [{ jsonrpc: '2.0', id, error: { code: -32601, message: 'no' } }],
+      true,
+      'not_supported',
+      'method_not_found',
+    ],
   ];
   for (const [name, answers, end, code, reason] of cases) {
     test(name, async (t) => {
-      assert.deepEqual(await failure(t, listenMode, await byHand(t, answers, end), NOTICE_UPDATED, SHORT), [code, reason]);
+      assert.deepEqual(
+        await failure(t, listenMode, await byHand(t, answers, end), NOTICE_UPDATED, SHORT),
+        [code, reason],
+      );
     });
   }
 
   test('breaks off in the middle: an error; ends in good order: the end', async (t) => {
     for (const inGoodOrder of [false, true]) {
-      const url = await byHand(t, (method, id, params) => (method === LISTEN
-        ? [acknowledged(id, params.notifications), ...(inGoodOrder ? [result(id, {})] : [])]
-        : [result(id, contents('first'))]));
+      const url = await byHand(t, (method, id, params) =>
+        method === LISTEN
+          ? [acknowledged(id, params.notifications), ...(inGoodOrder ? [result(id, {})] : [])]
+          : [result(id, contents('first'))],
+      );
       const run = await started(t, listenMode, await reached(t, { url }), NOTICE_UPDATED);
       const { error } = await run.outcome;
       assert.equal(error?.code, inGoodOrder ? undefined : 'unreachable');
@@ -109,12 +213,19 @@ describe('subscriptions/listen, by hand', () => {
 });
 
 describe('what is read', () => {
-  const read = async (t: TestContext, replace: (board: Board) => void, options?: RunOptions, selection = NOTICE_UPDATED): Promise<unknown[]> => {
+  const read = async (
+    t: TestContext,
+    replace: (board: Board) => void,
+    options?: RunOptions,
+    selection = NOTICE_UPDATED,
+  ): Promise<unknown[]> => {
     await using server = await startSdk1();
     replace(server.board);
     return await failure(t, readMode, server.url, selection, options);
   };
-  const text = (size: number) => (): object => ({ contents: [{ uri: NOTICE, text: 'x'.repeat(size) }] });
+  const text = (size: number) => (): object => ({
+    contents: [{ uri: NOTICE, text: 'x'.repeat(size) }],
+  });
 
   test('1 MB is read, more than 4 MiB is refused', async (t) => {
     await using server = await startSdk1();
@@ -128,13 +239,24 @@ describe('what is read', () => {
 
   test('a list of more than 4 MiB is refused before it has ended', async (t) => {
     let pages = 0;
-    const page = (): object => ({ tools: [{ name: `t${pages++}`, description: 'x'.repeat(MIB), inputSchema: { type: 'object' } }], nextCursor: String(pages) });
-    assert.deepEqual(await read(t, (board) => board.replaced.set('tools/list', page), {}, TOOLS_CHANGED), ['not_supported', 'too_large']);
+    const page = (): object => ({
+      tools: [
+        { name: `t${pages++}`, description: 'x'.repeat(MIB), inputSchema: { type: 'object' } },
+      ],
+      nextCursor: String(pages),
+    });
+    assert.deepEqual(
+      await read(t, (board) => board.replaced.set('tools/list', page), {}, TOOLS_CHANGED),
+      ['not_supported', 'too_large'],
+    );
     assert.ok(pages < 6);
   });
 
   test('never answers', async (t) => {
-    assert.deepEqual(await read(t, (board) => board.replaced.set('resources/read', () => NEVER), SHORT), ['timeout', undefined]);
+    assert.deepEqual(
+      await read(t, (board) => board.replaced.set('resources/read', () => NEVER), SHORT),
+      ['timeout', undefined],
+    );
   });
 
   test('stops at once when it is told to, also while it waits for an answer', async (t) => {
@@ -150,37 +272,67 @@ describe('what is read', () => {
   });
 
   for (const [name, [method, answer], selection] of [
-    ['contents that are no array', ['resources/read', () => ({ contents: 'first' })], NOTICE_UPDATED],
+    [
+      'contents that are no array',
+      ['resources/read', () => ({ contents: 'first' })],
+      NOTICE_UPDATED,
+    ],
     ['no contents', ['resources/read', () => ({})], NOTICE_UPDATED],
     ['contents that are no objects', ['resources/read', () => ({ contents: [1] })], NOTICE_UPDATED],
     ['a list that is none', ['tools/list', () => ({ tools: {} })], TOOLS_CHANGED],
-    ['a cursor that is no string', ['tools/list', () => ({ tools: [], nextCursor: 7 })], TOOLS_CHANGED],
-    ['nesting without end', ['resources/read', () => ({ contents: [JSON.parse(`${'{"a":'.repeat(100)}1${'}'.repeat(100)}`)] })], NOTICE_UPDATED],
+    [
+      'a cursor that is no string',
+      ['tools/list', () => ({ tools: [], nextCursor: 7 })],
+      TOOLS_CHANGED,
+    ],
+    [
+      'nesting without end',
+      [
+        'resources/read',
+        () => ({ contents: [JSON.parse(`${'{"a":'.repeat(100)}1${'}'.repeat(100)}`)] }),
+      ],
+      NOTICE_UPDATED,
+    ],
   ] as const) {
     test(name, async (t) => {
-      assert.deepEqual(await read(t, (board) => board.replaced.set(method, answer), {}, selection), ['peer_misbehaved', 'result']);
+      assert.deepEqual(
+        await read(t, (board) => board.replaced.set(method, answer), {}, selection),
+        ['peer_misbehaved', 'result'],
+      );
     });
   }
 
-  for (const [name, nextCursor] of [['the same page again and again', () => 'again'], ['page after page', (page: number) => String(page)]] as const) {
+  for (const [name, nextCursor] of [
+    ['the same page again and again', () => 'again'],
+    ['page after page', (page: number) => String(page)],
+  ] as const) {
     test(`a list without end: ${name}`, async (t) => {
       let pages = 0;
       // In memory: a thousand pages over HTTP take their time.
       const server = new Server({ name: 'endless', version: '1' }, { capabilities: { tools: {} } });
-      server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: [], nextCursor: nextCursor(++pages) }));
+      server.setRequestHandler(ListToolsRequestSchema, () => ({
+        tools: [],
+        nextCursor: nextCursor(++pages),
+      }));
       const [near, far] = InMemoryTransport.createLinkedPair();
       await server.connect(far);
       const client = new Client({ name: 'theirs', version: '1' });
       await client.connect(near as Parameters<Client['connect']>[0]);
       t.onTestFinished(() => client.close());
-      const { error } = await (await started(t, readMode, await reached(t, client), TOOLS_CHANGED)).outcome;
+      const { error } = await (
+        await started(t, readMode, await reached(t, client), TOOLS_CHANGED)
+      ).outcome;
       assert.deepEqual([error?.code, error?.reason], ['peer_misbehaved', 'pages']);
       assert.ok(pages <= 1000);
     });
   }
 
   test('no such resource: the error of the server, with its code', async (t) => {
-    const [code] = await read(t, (board) => board.replaced.set('resources/read', () => { throw Object.assign(new Error('no'), { code: 4711 }); }));
+    const [code] = await read(t, (board) =>
+      board.replaced.set('resources/read', () => {
+        throw Object.assign(new Error('no'), { code: 4711 });
+      }),
+    );
     assert.equal(code, 4711);
   });
 });

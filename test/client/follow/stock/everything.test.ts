@@ -26,12 +26,15 @@ const TARGETS: Readonly<Record<string, (t: TestContext) => Promise<Target>>> = {
 };
 
 async function call(connection: Connection, name: string, args: object = {}): Promise<void> {
-  const result = await connection.call('tools/call', { name, arguments: args }) as { isError?: boolean };
+  const result = (await connection.call('tools/call', { name, arguments: args })) as {
+    isError?: boolean;
+  };
   assert.ok(result.isError !== true, JSON.stringify(result));
 }
 
 /** Makes a resource out of a data URL: nothing leaves the machine. */
-const gzip = (connection: Connection, name: string): Promise<void> => call(connection, 'gzip-file-as-resource', { name, data: 'data:text/plain,hello' });
+const gzip = (connection: Connection, name: string): Promise<void> =>
+  call(connection, 'gzip-file-as-resource', { name, data: 'data:text/plain,hello' });
 
 for (const [name, target] of Object.entries(TARGETS)) {
   test(`server-everything ${name}: listen, read and tool see what changes`, async (t) => {
@@ -39,7 +42,13 @@ for (const [name, target] of Object.entries(TARGETS)) {
     const listened = await started(t, listenMode, connection, RESOURCES_CHANGED);
     const polled = await started(t, readMode, connection, RESOURCES_CHANGED);
     const clock = await started(t, listenMode, connection, CLOCK_UPDATED);
-    const tool = await started(t, toolMode, connection, { name: 'sum' }, { otherwise: { tool: { name: 'get-sum', arguments: { a: 1, b: 2 } } } });
+    const tool = await started(
+      t,
+      toolMode,
+      connection,
+      { name: 'sum' },
+      { otherwise: { tool: { name: 'get-sum', arguments: { a: 1, b: 2 } } } },
+    );
     for (const run of [listened, polled, clock, tool]) await run.has(1);
     await gzip(connection, 'first.gz');
     assert.match((await listened.has(2))[1]!, /^event .*first\.gz/);
@@ -63,8 +72,14 @@ describe('server-everything', () => {
     await first[Symbol.asyncDispose]();
     assert.equal((await before.outcome).error?.code, 'unreachable');
     await using again = await startEverything({ port: first.port });
-    const after = await resumed(t, listenMode, connection, RESOURCES_CHANGED, { mark: markOf(before) });
-    assert.match((await after.has(2)).join(), /^gap unwatched,event (?!.*first\.gz)/, 'the new process knows nothing of it');
+    const after = await resumed(t, listenMode, connection, RESOURCES_CHANGED, {
+      mark: markOf(before),
+    });
+    assert.match(
+      (await after.has(2)).join(),
+      /^gap unwatched,event (?!.*first\.gz)/,
+      'the new process knows nothing of it',
+    );
     await gzip(connection, 'second.gz');
     assert.match((await after.has(3))[2]!, /second\.gz/);
     assert.equal(again.port, first.port);
@@ -72,7 +87,13 @@ describe('server-everything', () => {
 
   test('a tool that says that it changes something is not called', async (t) => {
     const connection = await reached(t, { ...everythingProgram(), stderr: 'ignore' });
-    const run = await started(t, toolMode, connection, { name: 'zip' }, { otherwise: { tool: { name: 'gzip-file-as-resource' } } });
+    const run = await started(
+      t,
+      toolMode,
+      connection,
+      { name: 'zip' },
+      { otherwise: { tool: { name: 'gzip-file-as-resource' } } },
+    );
     assert.equal(((await run.outcome).error as { reason?: string }).reason, 'tool_not_read_only');
   });
 });

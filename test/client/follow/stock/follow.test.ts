@@ -2,7 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'vitest';
 import { triggersClient } from '../../../../src/client/client.ts';
-import { connect, type ConnectOptions, type Target } from '../../../../src/client/sdk/connection.ts';
+import {
+  connect,
+  type ConnectOptions,
+  type Target,
+} from '../../../../src/client/sdk/connection.ts';
 import type { FollowItem, FollowOptions } from '../../../../src/client/follow/types.ts';
 import { memoryLedger } from '../../../../src/protocol/ledger/ledger.ts';
 import { freePort } from '../../../../scripts/demo/server-process.ts';
@@ -18,17 +22,26 @@ interface Loop {
   close(): Promise<void>;
 }
 
-async function follow(t: TestContext, target: Target, options: FollowOptions, how?: ConnectOptions): Promise<Loop> {
+async function follow(
+  t: TestContext,
+  target: Target,
+  options: FollowOptions,
+  how?: ConnectOptions,
+): Promise<Loop> {
   const client = triggersClient(await connect(target, how));
   t.onTestFinished(() => client.close());
-  const following = client.follow({ ...options, tuning: { ...QUICK, backoff: { baseMs: 10, maxMs: 100 }, ...options.tuning } });
+  const following = client.follow({
+    ...options,
+    tuning: { ...QUICK, backoff: { baseMs: 10, maxMs: 100 }, ...options.tuning },
+  });
   t.onTestFinished(() => following.close());
   const items = following[Symbol.asyncIterator]();
   return {
     async next() {
       const { value } = await within(items.next(), 30_000);
       assert.ok(value, 'it has ended');
-      if (value.type === 'mode') assert.deepEqual(following.guarantee, value.to, 'what is told is what holds');
+      if (value.type === 'mode')
+        assert.deepEqual(following.guarantee, value.to, 'what is told is what holds');
       return wordsOf(value);
     },
     close: () => following.close(),
@@ -37,10 +50,14 @@ async function follow(t: TestContext, target: Target, options: FollowOptions, ho
 
 function wordsOf(item: FollowItem): string {
   switch (item.type) {
-    case 'event': return `${item.mode}: ${item.event.name} ${item.number.by === 'client' ? `${item.number.count}.` : 'numbered by the server'}`;
-    case 'gap': return `${item.mode}: gap ${item.reason}`;
-    case 'mode': return `${item.reason} ${item.to.mode}: ${item.to.loss}${item.error === undefined ? '' : ` after ${(item.error as { reason?: string }).reason}`}`;
-    default: return item.type;
+    case 'event':
+      return `${item.mode}: ${item.event.name} ${item.number.by === 'client' ? `${item.number.count}.` : 'numbered by the server'}`;
+    case 'gap':
+      return `${item.mode}: gap ${item.reason}`;
+    case 'mode':
+      return `${item.reason} ${item.to.mode}: ${item.to.loss}${item.error === undefined ? '' : ` after ${(item.error as { reason?: string }).reason}`}`;
+    default:
+      return item.type;
   }
 }
 
@@ -95,14 +112,21 @@ describe('following at a server without triggers', () => {
     // Whether the read rung comes back before the better one is seen, is a matter of milliseconds.
     while (!items.at(-1)!.startsWith('upgraded')) items.push(await loop.next());
     assert.match(items.at(-1)!, /^upgraded listen: latest state only/);
-    assert.ok(items.slice(0, -1).every((item) => item === 'read: gap unwatched'), items.join());
+    assert.ok(
+      items.slice(0, -1).every((item) => item === 'read: gap unwatched'),
+      items.join(),
+    );
     assert.ok(third.url);
   });
 
   test('a tool that was named, and an application that was away', async (t) => {
     await using server = await startSdk1();
     const ledger = memoryLedger();
-    const options: FollowOptions = { select: [{ name: 'notice.posted' }], otherwise: { 'notice.posted': { tool: { name: 'status' } } }, ledger };
+    const options: FollowOptions = {
+      select: [{ name: 'notice.posted' }],
+      otherwise: { 'notice.posted': { tool: { name: 'status' } } },
+      ledger,
+    };
     const before = await follow(t, server, options, { server: 'board' });
     assert.equal(await before.next(), 'chosen tool: latest state only');
     const news = before.next();
@@ -114,6 +138,10 @@ describe('following at a server without triggers', () => {
     server.board.texts.set(NOTICE, 'third');
     const after = await follow(t, server, options, { server: 'board' });
     const told = [await after.next(), await after.next(), await after.next()];
-    assert.deepEqual(told, ['chosen tool: latest state only', 'tool: gap unwatched', 'tool: mcp.tool.result 1.']);
+    assert.deepEqual(told, [
+      'chosen tool: latest state only',
+      'tool: gap unwatched',
+      'tool: mcp.tool.result 1.',
+    ]);
   });
 });

@@ -8,7 +8,12 @@ import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts'
 import { readMode } from '../../../../src/client/follow/modes/stock/read.ts';
 import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';
 import { freePort } from '../../../../scripts/demo/server-process.ts';
-import { Board, NOTICE, type StockOptions, type StockServer } from '../../../interop/peers/servers/board.ts';
+import {
+  Board,
+  NOTICE,
+  type StockOptions,
+  type StockServer,
+} from '../../../interop/peers/servers/board.ts';
 import { sdk1Program, startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
 import { sdk2Program, startSdk2 } from '../../../interop/peers/servers/sdk2.ts';
 import { until } from '../../support.ts';
@@ -20,7 +25,8 @@ const OTHERWISE = { otherwise: { tool: { name: 'unmarked' } } };
 
 const START: Readonly<Record<string, (options: StockOptions) => Promise<StockServer>>> = {
   'SDK 1.x': startSdk1,
-  'SDK 1.x that answers 400 for a forgotten session': (options) => startSdk1({ ...options, ...FORGETFUL }),
+  'SDK 1.x that answers 400 for a forgotten session': (options) =>
+    startSdk1({ ...options, ...FORGETFUL }),
   'SDK 2.x': startSdk2,
 };
 
@@ -37,12 +43,23 @@ for (const [name, start] of Object.entries(START)) {
         await first.ring({ uri: NOTICE });
         assert.deepEqual(await before.has(2), ['mark', 'event second']);
         await first[Symbol.asyncDispose]();
-        assert.equal((await before.outcome).error?.code, 'unreachable', 'the death is an error, not silence');
+        assert.equal(
+          (await before.outcome).error?.code,
+          'unreachable',
+          'the death is an error, not silence',
+        );
         board.texts.set(NOTICE, 'third');
         board.texts.set(NOTICE, 'fourth');
         await using again = await start({ board, port });
-        const after = await resumed(t, rung, connection, NOTICE_UPDATED, { ...OTHERWISE, mark: markOf(before) });
-        assert.deepEqual(await after.has(2), ['gap unwatched', 'event fourth'], 'of the third nobody knows, and the gap says so');
+        const after = await resumed(t, rung, connection, NOTICE_UPDATED, {
+          ...OTHERWISE,
+          mark: markOf(before),
+        });
+        assert.deepEqual(
+          await after.has(2),
+          ['gap unwatched', 'event fourth'],
+          'of the third nobody knows, and the gap says so',
+        );
         board.texts.set(NOTICE, 'fifth');
         await again.ring({ uri: NOTICE });
         assert.deepEqual(await after.has(3), ['gap unwatched', 'event fourth', 'event fifth']);
@@ -57,8 +74,14 @@ for (const [name, start] of Object.entries(START)) {
       server.cut();
       assert.equal((await before.outcome).error?.code, 'unreachable');
       await server.ring({ uri: NOTICE });
-      const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, { mark: markOf(before) });
-      assert.deepEqual(await after.has(1), ['gap unwatched'], 'nothing is different, but it might have been');
+      const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, {
+        mark: markOf(before),
+      });
+      assert.deepEqual(
+        await after.has(1),
+        ['gap unwatched'],
+        'nothing is different, but it might have been',
+      );
       server.board.texts.set(NOTICE, 'second');
       await server.ring({ uri: NOTICE });
       assert.deepEqual(await after.has(2), ['gap unwatched', 'event second']);
@@ -75,7 +98,9 @@ describe('interruptions', () => {
     for (const stream of server.streams) stream.end();
     const { error } = await before.outcome;
     assert.equal(error?.code, 'unreachable');
-    const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, { mark: markOf(before) });
+    const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, {
+      mark: markOf(before),
+    });
     await after.has(1);
     server.board.texts.set(NOTICE, 'second');
     await server.ring({ uri: NOTICE });
@@ -105,24 +130,40 @@ describe('interruptions', () => {
     const [board, port] = [new Board(), await freePort()];
     const first = await startSdk1({ board, port, stream: false, ...FORGETFUL });
     const connection = await reached(t, first);
-    const before = await Promise.all(Array.from({ length: 8 }, () => started(t, readMode, connection, NOTICE_UPDATED)));
+    const before = await Promise.all(
+      Array.from({ length: 8 }, () => started(t, readMode, connection, NOTICE_UPDATED)),
+    );
     for (const run of before) await run.has(1);
     await first[Symbol.asyncDispose]();
     for (const run of before) assert.equal((await run.outcome).error?.code, 'unreachable');
     await using again = await startSdk1({ board, port, stream: false, ...FORGETFUL });
-    const after = await Promise.all(before.map((run) => resumed(t, readMode, connection, NOTICE_UPDATED, { mark: markOf(run) })));
+    const after = await Promise.all(
+      before.map((run) => resumed(t, readMode, connection, NOTICE_UPDATED, { mark: markOf(run) })),
+    );
     for (const run of after) await run.has(1);
-    assert.ok(again.sessionCount <= 2, `${again.sessionCount} new sessions for one that was forgotten`);
+    assert.ok(
+      again.sessionCount <= 2,
+      `${again.sessionCount} new sessions for one that was forgotten`,
+    );
     const [only, ...others] = after;
     for (const run of others) run.stop();
     await Promise.all(others.map((run) => run.outcome));
-    again.board.replaced.set('resources/read', () => { throw Object.assign(new Error('no'), { code: -32000 }); });
+    again.board.replaced.set('resources/read', () => {
+      throw Object.assign(new Error('no'), { code: -32000 });
+    });
     assert.equal((await only!.outcome).error?.code, 'unreachable');
     const last = await started(t, readMode, connection, NOTICE_UPDATED);
-    assert.equal((await last.outcome).error?.code, -32000, 'in a new session too: it means what it says');
+    assert.equal(
+      (await last.outcome).error?.code,
+      -32000,
+      'in a new session too: it means what it says',
+    );
   });
 
-  for (const [name, program] of [['SDK 1.x', sdk1Program], ['SDK 2.x', sdk2Program]] as const) {
+  for (const [name, program] of [
+    ['SDK 1.x', sdk1Program],
+    ['SDK 2.x', sdk2Program],
+  ] as const) {
     test(`${name} on a pipe: the process dies`, async (t) => {
       const connection = await reached(t, program());
       const before = await started(t, listenMode, connection, NOTICE_UPDATED);
@@ -132,8 +173,14 @@ describe('interruptions', () => {
       await before.has(2);
       await connection.call('tools/call', { name: 'exit' });
       assert.equal((await before.outcome).error?.code, 'unreachable');
-      const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, { mark: markOf(before) });
-      assert.deepEqual(await after.has(2), ['gap unwatched', 'event first'], 'another process knows nothing of the second');
+      const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, {
+        mark: markOf(before),
+      });
+      assert.deepEqual(
+        await after.has(2),
+        ['gap unwatched', 'event first'],
+        'another process knows nothing of the second',
+      );
     });
   }
 

@@ -18,8 +18,14 @@ interface Peer {
 }
 
 function peerOf(connection: Connection): Peer {
-  const call = async (name: string, args: object): Promise<void> => { await connection.call('tools/call', { name, arguments: args }); };
-  return { connection, write: (text) => call('write', { text }), ring: (what) => call('ring', { what }) };
+  const call = async (name: string, args: object): Promise<void> => {
+    await connection.call('tools/call', { name, arguments: args });
+  };
+  return {
+    connection,
+    write: (text) => call('write', { text }),
+    ring: (what) => call('ring', { what }),
+  };
 }
 
 const PEERS: Readonly<Record<string, (test: TestContext) => Promise<Peer>>> = {
@@ -35,7 +41,8 @@ const PEERS: Readonly<Record<string, (test: TestContext) => Promise<Peer>>> = {
   },
   'SDK 1.x on a pipe': async (t) => peerOf(await reached(t, sdk1Program())),
   'SDK 2.x on a pipe': async (t) => peerOf(await reached(t, sdk2Program())),
-  'SDK 2.x on a pipe, by handshake': async (t) => peerOf(await reached(t, sdk2Program(), { protocol: '2025-11-25' })),
+  'SDK 2.x on a pipe, by handshake': async (t) =>
+    peerOf(await reached(t, sdk2Program(), { protocol: '2025-11-25' })),
 };
 
 for (const [name, start] of Object.entries(PEERS)) {
@@ -54,7 +61,10 @@ for (const [name, start] of Object.entries(PEERS)) {
       assert.deepEqual(await run.has(3), ['mark', 'event second', 'event third']);
       const [, event] = run.yields;
       assert.ok(event?.type === 'event');
-      assert.deepEqual(event.event.data, { uri: NOTICE, contents: [{ uri: NOTICE, mimeType: 'text/plain', text: 'second' }] });
+      assert.deepEqual(event.event.data, {
+        uri: NOTICE,
+        contents: [{ uri: NOTICE, mimeType: 'text/plain', text: 'second' }],
+      });
       assert.equal(event.event.name, 'mcp.resource.updated');
       assert.equal(event.mark, event.event.eventId);
       run.stop();
@@ -64,11 +74,18 @@ for (const [name, start] of Object.entries(PEERS)) {
 }
 
 describe('doorbell', () => {
-  for (const [name, startServer, kinds] of [['SDK 1.x', startSdk1, ['tools', 'prompts', 'resources']], ['SDK 2.x', startSdk2, ['tools', 'prompts', 'resources']]] as const) {
+  for (const [name, startServer, kinds] of [
+    ['SDK 1.x', startSdk1, ['tools', 'prompts', 'resources']],
+    ['SDK 2.x', startSdk2, ['tools', 'prompts', 'resources']],
+  ] as const) {
     test(`${name}: each list, with all its pages; another order is no change`, async (t) => {
       await using server = await startServer();
       const connection = await reached(t, server);
-      const runs = await Promise.all(kinds.map((kind) => started(t, listenMode, connection, { name: `mcp.${kind}.list_changed` })));
+      const runs = await Promise.all(
+        kinds.map((kind) =>
+          started(t, listenMode, connection, { name: `mcp.${kind}.list_changed` }),
+        ),
+      );
       for (const run of runs) await run.has(1);
       server.board.tools.reverse();
       await server.ring('tools');
@@ -77,7 +94,10 @@ describe('doorbell', () => {
       server.board.prompts.push('added');
       server.board.texts.set('board://added', '');
       for (const kind of kinds) await server.ring(kind);
-      assert.deepEqual(await runs[0]!.has(2), ['mark', 'event exit,ring,write,unmarked,status,added']);
+      assert.deepEqual(await runs[0]!.has(2), [
+        'mark',
+        'event exit,ring,write,unmarked,status,added',
+      ]);
       assert.deepEqual(await runs[1]!.has(2), ['mark', 'event greet,added']);
       assert.deepEqual(await runs[2]!.has(2), ['mark', `event ${NOTICE},board://added`]);
     });
@@ -86,14 +106,21 @@ describe('doorbell', () => {
   test('what changed before the bell was hung is not missed', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
-    server.board.replaced.set('resources/subscribe', (_, board) => (board.texts.set(NOTICE, 'meanwhile'), {}));
-    const first = await started(t, listenMode, connection, NOTICE_UPDATED, { mark: 'hash-of-something-else' });
+    server.board.replaced.set(
+      'resources/subscribe',
+      (_, board) => (board.texts.set(NOTICE, 'meanwhile'), {}),
+    );
+    const first = await started(t, listenMode, connection, NOTICE_UPDATED, {
+      mark: 'hash-of-something-else',
+    });
     assert.deepEqual(await first.has(2), ['gap unwatched', 'event meanwhile']);
   });
 
   test('many rings, one look: a server that rings all the time is not asked all the time, and one that has rung once not for ever', async (t) => {
     await using server = await startSdk2();
-    const run = await started(t, listenMode, await reached(t, server), NOTICE_UPDATED, { tuning: { pollFloorMs: 300 } });
+    const run = await started(t, listenMode, await reached(t, server), NOTICE_UPDATED, {
+      tuning: { pollFloorMs: 300 },
+    });
     await run.has(1);
     server.board.texts.set(NOTICE, 'loud');
     const rangAt = performance.now();
@@ -111,21 +138,30 @@ describe('doorbell', () => {
   test('a server that does not ring is looked at now and then; twice unannounced, and the stream is taken for dead', async (t) => {
     for (const startServer of [startSdk1, startSdk2]) {
       await using server = await startServer();
-      const run = await started(t, listenMode, await reached(t, server), NOTICE_UPDATED, { tuning: { silenceMs: 300 } });
+      const run = await started(t, listenMode, await reached(t, server), NOTICE_UPDATED, {
+        tuning: { silenceMs: 300 },
+      });
       await run.has(1);
       server.board.texts.set(NOTICE, 'secret');
       assert.deepEqual(await run.has(2), ['mark', 'event secret']);
       server.board.texts.set(NOTICE, 'secret again');
       const { error } = await run.outcome;
       assert.deepEqual([error?.code, error?.reason], ['timeout', 'silence']);
-      assert.deepEqual(run.words(), ['mark', 'event secret', 'event secret again'], 'and still nothing is missing');
+      assert.deepEqual(
+        run.words(),
+        ['mark', 'event secret', 'event secret again'],
+        'and still nothing is missing',
+      );
     }
   });
 
   test('stopping takes the bell down: unsubscribed, and the stream closed', async (t) => {
     await using old = await startSdk1();
     const connection = await reached(t, old);
-    const [one, other] = [await started(t, listenMode, connection, NOTICE_UPDATED), await started(t, listenMode, connection, NOTICE_UPDATED)];
+    const [one, other] = [
+      await started(t, listenMode, connection, NOTICE_UPDATED),
+      await started(t, listenMode, connection, NOTICE_UPDATED),
+    ];
     await Promise.all([one.has(1), other.has(1)]);
     one.stop();
     await one.outcome;
@@ -153,16 +189,38 @@ describe('doorbell', () => {
     board.capabilities = { resources: {}, tools: {}, prompts: { listChanged: true } };
     await using server = await startSdk1({ board });
     const connection = await reached(t, server);
-    const offers = await Promise.all([NOTICE_UPDATED, TOOLS_CHANGED, { name: 'mcp.resources.list_changed' }, { name: 'mcp.prompts.list_changed' }, { name: 'order.paid' }]
-      .map((selection) => listenMode.offer(connection, { selection, otherwise: undefined, callback: undefined }, AbortSignal.timeout(1000))));
-    assert.deepEqual(offers.map((offer) => offer?.guarantee.loss), [undefined, undefined, undefined, 'latest state only', undefined]);
+    const offers = await Promise.all(
+      [
+        NOTICE_UPDATED,
+        TOOLS_CHANGED,
+        { name: 'mcp.resources.list_changed' },
+        { name: 'mcp.prompts.list_changed' },
+        { name: 'order.paid' },
+      ].map((selection) =>
+        listenMode.offer(
+          connection,
+          { selection, otherwise: undefined, callback: undefined },
+          AbortSignal.timeout(1000),
+        ),
+      ),
+    );
+    assert.deepEqual(
+      offers.map((offer) => offer?.guarantee.loss),
+      [undefined, undefined, undefined, 'latest state only', undefined],
+    );
   });
 
   test('a ring is for one resource and what is part of it', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     const OTHER = 'board://other';
-    const runs = [await started(t, listenMode, connection, NOTICE_UPDATED), await started(t, listenMode, connection, { name: 'mcp.resource.updated', arguments: { uri: OTHER } })];
+    const runs = [
+      await started(t, listenMode, connection, NOTICE_UPDATED),
+      await started(t, listenMode, connection, {
+        name: 'mcp.resource.updated',
+        arguments: { uri: OTHER },
+      }),
+    ];
     for (const run of runs) await run.has(1);
     await connection.call('resources/subscribe', { uri: `${NOTICE}/line` });
     server.board.texts.set(NOTICE, 'second').set(OTHER, 'nobody rings');
@@ -174,7 +232,13 @@ describe('doorbell', () => {
 
   test('a resource that stands in for a trigger type', async (t) => {
     await using server = await startSdk2();
-    const run = await started(t, listenMode, await reached(t, server), { name: 'notice.posted' }, { otherwise: { resource: NOTICE } });
+    const run = await started(
+      t,
+      listenMode,
+      await reached(t, server),
+      { name: 'notice.posted' },
+      { otherwise: { resource: NOTICE } },
+    );
     await run.has(1);
     server.board.texts.set(NOTICE, 'posted');
     await server.ring({ uri: NOTICE });

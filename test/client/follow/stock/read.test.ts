@@ -9,19 +9,29 @@ import { until } from '../../support.ts';
 import { markOf, NOTICE_UPDATED, reached, started, TOOLS_CHANGED } from './support.ts';
 
 describe('reading again and again', () => {
-  for (const [name, start] of [['SDK 1.x', startSdk1], ['SDK 2.x', startSdk2]] as const) {
+  for (const [name, start] of [
+    ['SDK 1.x', startSdk1],
+    ['SDK 2.x', startSdk2],
+  ] as const) {
     test(`${name}: a resource and a list that change without a word`, async (t) => {
       await using server = await start();
       server.board.capabilities = { resources: {}, tools: {} };
       const connection = await reached(t, server);
-      const [notice, tools] = [await started(t, readMode, connection, NOTICE_UPDATED), await started(t, readMode, connection, TOOLS_CHANGED)];
+      const [notice, tools] = [
+        await started(t, readMode, connection, NOTICE_UPDATED),
+        await started(t, readMode, connection, TOOLS_CHANGED),
+      ];
       await Promise.all([notice.has(1), tools.has(1)]);
       server.board.texts.set(NOTICE, 'second');
       server.board.tools.pop();
       assert.deepEqual(await notice.has(2), ['mark', 'event second']);
       assert.deepEqual(await tools.has(2), ['mark', 'event status,unmarked,write,ring']);
       server.board.texts.set(NOTICE, 'first');
-      assert.deepEqual(await notice.has(3), ['mark', 'event second', 'event first'], 'back to what it was is a change');
+      assert.deepEqual(
+        await notice.has(3),
+        ['mark', 'event second', 'event first'],
+        'back to what it was is a change',
+      );
       const looks = server.board.count('resources/read');
       await until(() => server.board.count('resources/read') > looks + 3);
       assert.equal(notice.yields.length, 3, 'and the same again is none');
@@ -55,7 +65,10 @@ describe('reading again and again', () => {
     await using server = await startSdk2();
     server.board.ttlMs = 700;
     const connection = await reached(t, server);
-    const runs = [await started(t, readMode, connection, NOTICE_UPDATED), await started(t, readMode, connection, TOOLS_CHANGED)];
+    const runs = [
+      await started(t, readMode, connection, NOTICE_UPDATED),
+      await started(t, readMode, connection, TOOLS_CHANGED),
+    ];
     for (const run of runs) await run.has(1);
     const seenAt = Date.now();
     server.board.texts.set(NOTICE, 'second');
@@ -66,9 +79,24 @@ describe('reading again and again', () => {
 
   test('how long to wait', () => {
     const tuning = { pollMs: 30_000, pollFloorMs: 1000 };
-    for (const [ttlMs, expected] of [[undefined, 30_000], [0, 30_000], [1, 1000], [5000, 5000], [60_000, 60_000], [Number.MAX_SAFE_INTEGER, 86_400_000]] as const) {
-      assert.equal(pauseAfter(ttlMs === undefined ? {} : { ttlMs }, tuning), expected, `ttlMs ${ttlMs}`);
+    for (const [ttlMs, expected] of [
+      [undefined, 30_000],
+      [0, 30_000],
+      [1, 1000],
+      [5000, 5000],
+      [60_000, 60_000],
+      [Number.MAX_SAFE_INTEGER, 86_400_000],
+    ] as const) {
+      assert.equal(
+        pauseAfter(ttlMs === undefined ? {} : { ttlMs }, tuning),
+        expected,
+        `ttlMs ${ttlMs}`,
+      );
     }
-    assert.equal(pauseAfter({}, { pollMs: 10, pollFloorMs: 1000 }), 1000, 'the floor is for the application as well');
+    assert.equal(
+      pauseAfter({}, { pollMs: 10, pollFloorMs: 1000 }),
+      1000,
+      'the floor is for the application as well',
+    );
   });
 });

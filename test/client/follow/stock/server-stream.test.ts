@@ -13,7 +13,10 @@ async function answering(t: TestContext): Promise<{ url: string; responses: Serv
   const responses: ServerResponse[] = [];
   const server = createServer((_, response) => responses.push(response)).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  t.onTestFinished(() => { server.close(); server.closeAllConnections(); });
+  t.onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, responses };
 }
 
@@ -32,7 +35,9 @@ async function opened(t: TestContext, signal?: AbortSignal): Promise<Opened> {
   const { url, responses } = await answering(t);
   const stream = new ServerStream(fetch);
   let losses = 0;
-  stream.onLost(() => { losses += 1; });
+  stream.onLost(() => {
+    losses += 1;
+  });
   const asked = stream.fetch(url, { ...ASK, ...(signal ? { signal } : {}) });
   await until(() => responses.length === 1);
   responses[0]!.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
@@ -67,7 +72,11 @@ describe('the stream of a session', () => {
   test('refused: known, with the status, to whoever waits', async (t) => {
     const { url, responses } = await answering(t);
     const stream = new ServerStream(fetch);
-    assert.deepEqual(await stream.settled(systemClock, 10), { phase: 'absent' }, 'nothing has been asked');
+    assert.deepEqual(
+      await stream.settled(systemClock, 10),
+      { phase: 'absent' },
+      'nothing has been asked',
+    );
     const settled = stream.settled(systemClock, 20_000);
     void stream.fetch(url, ASK);
     await until(() => responses.length === 1);
@@ -89,7 +98,10 @@ describe('the stream of a session', () => {
   test('what is no such stream goes by', async (t) => {
     const { url, responses } = await answering(t);
     const stream = new ServerStream(fetch);
-    const asked = [stream.fetch(url, { method: 'POST', headers: ASK.headers, body: '{}' }), stream.fetch(url)];
+    const asked = [
+      stream.fetch(url, { method: 'POST', headers: ASK.headers, body: '{}' }),
+      stream.fetch(url),
+    ];
     await until(() => responses.length === 2);
     for (const response of responses) response.writeHead(404).end();
     await Promise.all(asked);

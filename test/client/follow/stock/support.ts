@@ -2,27 +2,46 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'vitest';
 import type { Selection } from '../../../../spec-schema/draft/schema.ts';
-import { connect, type ConnectOptions, type Connection, type Target } from '../../../../src/client/sdk/connection.ts';
-import type { Otherwise, Mode, ModeContext, ModeYield } from '../../../../src/client/follow/types.ts';
+import {
+  connect,
+  type ConnectOptions,
+  type Connection,
+  type Target,
+} from '../../../../src/client/sdk/connection.ts';
+import type {
+  Otherwise,
+  Mode,
+  ModeContext,
+  ModeYield,
+} from '../../../../src/client/follow/types.ts';
 import { systemClock } from '../../../../src/protocol/lib/clock.ts';
 import { NOTICE } from '../../../interop/peers/servers/board.ts';
 import { pause } from '../../peer.ts';
 import { until, within } from '../../support.ts';
 
-export const NOTICE_UPDATED: Selection = { name: 'mcp.resource.updated', arguments: { uri: NOTICE } };
+export const NOTICE_UPDATED: Selection = {
+  name: 'mcp.resource.updated',
+  arguments: { uri: NOTICE },
+};
 export const TOOLS_CHANGED: Selection = { name: 'mcp.tools.list_changed' };
 
 /** Looks often, and takes silence for what it is: nothing has changed. */
 export const QUICK: ModeContext['tuning'] = { pollMs: 20, pollFloorMs: 5, silenceMs: 20_000 };
 
-export async function reached(test: TestContext, target: Target, options?: ConnectOptions): Promise<Connection> {
+export async function reached(
+  test: TestContext,
+  target: Target,
+  options?: ConnectOptions,
+): Promise<Connection> {
   const connection = await connect(target, options);
   test.onTestFinished(() => connection.close());
   return connection;
 }
 
 /** How a rung ended: by itself, or with an error. */
-interface Outcome { readonly error?: Error & { code?: string | number; reason?: string } }
+interface Outcome {
+  readonly error?: Error & { code?: string | number; reason?: string };
+}
 
 /** A rung that runs. */
 export interface Run {
@@ -44,14 +63,30 @@ export interface RunOptions {
 }
 
 /** Starts a rung that the server must offer; it is stopped when the test is over. */
-export async function started(test: TestContext, rung: Mode, connection: Connection, selection: Selection, options: RunOptions = {}): Promise<Run> {
+export async function started(
+  test: TestContext,
+  rung: Mode,
+  connection: Connection,
+  selection: Selection,
+  options: RunOptions = {},
+): Promise<Run> {
   const stop = new AbortController();
   test.onTestFinished(() => stop.abort());
-  const offer = await rung.offer(connection, { selection, otherwise: options.otherwise, callback: undefined }, stop.signal);
+  const offer = await rung.offer(
+    connection,
+    { selection, otherwise: options.otherwise, callback: undefined },
+    stop.signal,
+  );
   assert.ok(offer, `${rung.name} is not offered`);
   const yields: ModeYield[] = [];
   let ended: Outcome | undefined;
-  const context = { connection, clock: systemClock, signal: stop.signal, mark: options.mark, tuning: { ...QUICK, ...options.tuning } };
+  const context = {
+    connection,
+    clock: systemClock,
+    signal: stop.signal,
+    mark: options.mark,
+    tuning: { ...QUICK, ...options.tuning },
+  };
   const outcome = (async (): Promise<Outcome> => {
     try {
       for await (const one of offer.run(context)) yields.push(one);
@@ -68,7 +103,10 @@ export async function started(test: TestContext, rung: Mode, connection: Connect
     stop: () => stop.abort(new Error('stopped')),
     async has(count) {
       await until(() => yields.length >= count || ended !== undefined);
-      assert.ok(yields.length >= count, `ended after ${JSON.stringify(words())} with ${ended?.error?.stack}`);
+      assert.ok(
+        yields.length >= count,
+        `ended after ${JSON.stringify(words())} with ${ended?.error?.stack}`,
+      );
       return words();
     },
     async begins() {
@@ -80,30 +118,51 @@ export async function started(test: TestContext, rung: Mode, connection: Connect
 
 function wordsOf(one: ModeYield): string {
   switch (one.type) {
-    case 'gap': return `gap ${one.reason}`;
-    case 'event': return `event ${shown(one.event.data as Shown)}`;
-    default: return one.type;
+    case 'gap':
+      return `gap ${one.reason}`;
+    case 'event':
+      return `event ${shown(one.event.data as Shown)}`;
+    default:
+      return one.type;
   }
 }
 
-interface Shown { readonly contents?: readonly { text: string }[]; readonly items?: readonly { name: string }[]; readonly result?: { readonly content: readonly { text: string }[] } }
+interface Shown {
+  readonly contents?: readonly { text: string }[];
+  readonly items?: readonly { name: string }[];
+  readonly result?: { readonly content: readonly { text: string }[] };
+}
 
 const shown = ({ contents, items, result }: Shown): string =>
-  contents?.map(({ text }) => text).join() ?? items?.map(({ name }) => name).join() ?? result!.content.map(({ text }) => text).join();
+  contents?.map(({ text }) => text).join() ??
+  items?.map(({ name }) => name).join() ??
+  result!.content.map(({ text }) => text).join();
 
 const ATTEMPTS_MAX = 200;
 
 /** Again after every error that may pass, the way the ladder does it, until the rung has yielded something. */
-export async function resumed(t: TestContext, rung: Mode, connection: Connection, selection: Selection, options: RunOptions): Promise<Run> {
+export async function resumed(
+  t: TestContext,
+  rung: Mode,
+  connection: Connection,
+  selection: Selection,
+  options: RunOptions,
+): Promise<Run> {
   for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
     const run = await started(t, rung, connection, selection, options);
     if (await run.begins()) return run;
     const { error } = await run.outcome;
-    assert.ok(['unreachable', 'timeout'].includes(String(error?.code)), `not an error that may pass: ${error?.stack}`);
+    assert.ok(
+      ['unreachable', 'timeout'].includes(String(error?.code)),
+      `not an error that may pass: ${error?.stack}`,
+    );
     await pause(50);
   }
   throw new Error('it never came back');
 }
 
 /** The last mark of what was yielded. */
-export const markOf = ({ yields }: Run): string | undefined => yields.map((one) => ('mark' in one ? one.mark : undefined)).findLast((mark) => mark !== undefined);
+export const markOf = ({ yields }: Run): string | undefined =>
+  yields
+    .map((one) => ('mark' in one ? one.mark : undefined))
+    .findLast((mark) => mark !== undefined);

@@ -11,19 +11,39 @@ const POSTED = { name: 'notice.posted' };
 const tool = (name: string) => ({ otherwise: { tool: { name, arguments: { of: 'today' } } } });
 
 describe('calling a tool again and again', () => {
-  for (const [name, start] of [['SDK 1.x', startSdk1], ['SDK 2.x', startSdk2]] as const) {
+  for (const [name, start] of [
+    ['SDK 1.x', startSdk1],
+    ['SDK 2.x', startSdk2],
+  ] as const) {
     test(`${name}: another result is an event, by structuredContent where there is any`, async (t) => {
       await using server = await start();
       const connection = await reached(t, server);
-      const [structured, plain] = [await started(t, toolMode, connection, POSTED, tool('status')), await started(t, toolMode, connection, POSTED, tool('unmarked'))];
+      const [structured, plain] = [
+        await started(t, toolMode, connection, POSTED, tool('status')),
+        await started(t, toolMode, connection, POSTED, tool('unmarked')),
+      ];
       await Promise.all([structured.has(1), plain.has(1)]);
       server.board.texts.set(NOTICE, 'second');
       await Promise.all([structured.has(2), plain.has(2)]);
-      const events = [structured, plain].map(({ yields }) => (yields[1]?.type === 'event' ? yields[1].event : undefined));
-      assert.deepEqual(events[0]?.data, { tool: 'status', result: { content: [{ type: 'text', text: 'see structuredContent' }], structuredContent: { texts: { [NOTICE]: 'second' } } } });
-      assert.deepEqual(events[1]?.data, { tool: 'unmarked', result: { content: [{ type: 'text', text: 'second' }] } });
+      const events = [structured, plain].map(({ yields }) =>
+        yields[1]?.type === 'event' ? yields[1].event : undefined,
+      );
+      assert.deepEqual(events[0]?.data, {
+        tool: 'status',
+        result: {
+          content: [{ type: 'text', text: 'see structuredContent' }],
+          structuredContent: { texts: { [NOTICE]: 'second' } },
+        },
+      });
+      assert.deepEqual(events[1]?.data, {
+        tool: 'unmarked',
+        result: { content: [{ type: 'text', text: 'second' }] },
+      });
       assert.equal(events[0]?.name, 'mcp.tool.result');
-      assert.deepEqual(server.board.asked.find(({ method }) => method === 'tools/call')?.params.arguments, { of: 'today' });
+      assert.deepEqual(
+        server.board.asked.find(({ method }) => method === 'tools/call')?.params.arguments,
+        { of: 'today' },
+      );
     });
   }
 
@@ -37,13 +57,18 @@ describe('calling a tool again and again', () => {
 
   test('one that says that it changes something is never called; one that contradicts itself neither', async (t) => {
     await using server = await startSdk1();
-    server.board.tools.push({ name: 'torn', annotations: { readOnlyHint: true, destructiveHint: true } });
+    server.board.tools.push({
+      name: 'torn',
+      annotations: { readOnlyHint: true, destructiveHint: true },
+    });
     const connection = await reached(t, server);
     for (const name of ['write', 'ring', 'exit', 'torn']) {
       const { error } = await (await started(t, toolMode, connection, POSTED, tool(name))).outcome;
       assert.deepEqual([error?.code, error?.reason], ['not_supported', 'tool_not_read_only'], name);
     }
-    const { error } = await (await started(t, toolMode, connection, POSTED, tool('nowhere'))).outcome;
+    const { error } = await (
+      await started(t, toolMode, connection, POSTED, tool('nowhere'))
+    ).outcome;
     assert.deepEqual([error?.code, error?.reason], ['not_supported', 'no_such_tool']);
     assert.equal(server.board.count('tools/call'), 0);
   });
@@ -51,7 +76,10 @@ describe('calling a tool again and again', () => {
   test('a failure is an error, no state: for good when it has never worked, else for the moment', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
-    const broken = (): object => ({ content: [{ type: 'text', text: 'out of order' }], isError: true });
+    const broken = (): object => ({
+      content: [{ type: 'text', text: 'out of order' }],
+      isError: true,
+    });
     server.board.replaced.set('tools/call', broken);
     const never = await started(t, toolMode, connection, POSTED, tool('status'));
     assert.deepEqual([(await never.outcome).error?.code, never.words()], ['not_supported', []]);
@@ -60,18 +88,37 @@ describe('calling a tool again and again', () => {
     await once.has(1);
     server.board.replaced.set('tools/call', broken);
     assert.deepEqual([(await once.outcome).error?.code, once.words()], ['unreachable', ['mark']]);
-    const again = await started(t, toolMode, connection, POSTED, { ...tool('status'), mark: markOf(once) });
+    const again = await started(t, toolMode, connection, POSTED, {
+      ...tool('status'),
+      mark: markOf(once),
+    });
     const { error } = await again.outcome;
-    assert.deepEqual([error?.code, (error as { reason?: string }).reason], ['unreachable', 'tool_error']);
+    assert.deepEqual(
+      [error?.code, (error as { reason?: string }).reason],
+      ['unreachable', 'tool_error'],
+    );
     assert.ok(!String(error).includes('out of order'), 'what a tool says belongs into no error');
   });
 
   test('is offered where a tool was named and there are tools', async (t) => {
     const board = new Board();
     await using server = await startSdk1({ board });
-    const offer = async (otherwise: object | undefined) => (await toolMode.offer(await reached(t, server), { selection: POSTED, otherwise, callback: undefined }, AbortSignal.timeout(1000)))?.guarantee;
+    const offer = async (otherwise: object | undefined) =>
+      (
+        await toolMode.offer(
+          await reached(t, server),
+          { selection: POSTED, otherwise, callback: undefined },
+          AbortSignal.timeout(1000),
+        )
+      )?.guarantee;
     assert.equal(await offer(undefined), undefined);
-    assert.deepEqual(await offer({ tool: { name: 'status' } }), { rung: 'tool', order: 'observed', loss: 'latest state only', gaps: 'none', numbers: 'client' });
+    assert.deepEqual(await offer({ tool: { name: 'status' } }), {
+      rung: 'tool',
+      order: 'observed',
+      loss: 'latest state only',
+      gaps: 'none',
+      numbers: 'client',
+    });
     board.capabilities = { resources: {} };
     assert.equal(await offer({ tool: { name: 'status' } }), undefined);
   });

@@ -53,7 +53,11 @@ interface BoardTool {
 /** Asks more of a server than the SDK checks: what a test replaces, it answers or throws itself. */
 export type Answer = (params: any, board: Board) => unknown;
 
-const RING_OF: Readonly<Record<string, Ring>> = { tools: 'tools', prompts: 'prompts', resources: 'resources' };
+const RING_OF: Readonly<Record<string, Ring>> = {
+  tools: 'tools',
+  prompts: 'prompts',
+  resources: 'resources',
+};
 
 /** On stdio a client changes things by calling tools: there is no other way in. */
 const TOOLS: readonly BoardTool[] = [
@@ -86,7 +90,9 @@ export class Board {
   readonly asked: { readonly method: string; readonly params: any }[] = [];
 
   /** How often it was asked so. */
-  count(method: string): number { return this.asked.filter((one) => one.method === method).length; }
+  count(method: string): number {
+    return this.asked.filter((one) => one.method === method).length;
+  }
 
   /** The result of a request; `ring` is how a tool announces something. */
   async answer(method: string, params: any, ring: (what: Ring) => Promise<void>): Promise<any> {
@@ -95,33 +101,92 @@ export class Board {
     const fresh = this.ttlMs === undefined ? {} : { ttlMs: this.ttlMs, cacheScope: 'private' };
     if (replaced) return replaced(params, this);
     switch (method) {
-      case 'resources/list': return { ...this.#page('resources', [...this.texts.keys()].map((uri) => ({ uri, name: uri })), params), ...fresh };
-      case 'resources/templates/list': return { resourceTemplates: [] };
-      case 'tools/list': return { ...this.#page('tools', this.tools.map((tool) => ({ ...tool, inputSchema: { type: 'object' } })), params), ...fresh };
-      case 'prompts/list': return { ...this.#page('prompts', this.prompts.map((name) => ({ name })), params), ...fresh };
-      case 'prompts/get': return { messages: [] };
-      case 'resources/read': return { contents: [{ uri: params.uri, mimeType: 'text/plain', text: this.texts.get(params.uri) ?? '' }], ...fresh };
+      case 'resources/list':
+        return {
+          ...this.#page(
+            'resources',
+            [...this.texts.keys()].map((uri) => ({ uri, name: uri })),
+            params,
+          ),
+          ...fresh,
+        };
+      case 'resources/templates/list':
+        return { resourceTemplates: [] };
+      case 'tools/list':
+        return {
+          ...this.#page(
+            'tools',
+            this.tools.map((tool) => ({ ...tool, inputSchema: { type: 'object' } })),
+            params,
+          ),
+          ...fresh,
+        };
+      case 'prompts/list':
+        return {
+          ...this.#page(
+            'prompts',
+            this.prompts.map((name) => ({ name })),
+            params,
+          ),
+          ...fresh,
+        };
+      case 'prompts/get':
+        return { messages: [] };
+      case 'resources/read':
+        return {
+          contents: [
+            { uri: params.uri, mimeType: 'text/plain', text: this.texts.get(params.uri) ?? '' },
+          ],
+          ...fresh,
+        };
       case 'resources/subscribe':
-      case 'resources/unsubscribe': return {};
-      case 'tools/call': return this.#call(params, ring);
-      default: throw new Error(`nobody answers ${method}`);
+      case 'resources/unsubscribe':
+        return {};
+      case 'tools/call':
+        return this.#call(params, ring);
+      default:
+        throw new Error(`nobody answers ${method}`);
     }
   }
 
-  #page(kind: string, items: readonly object[], params: { readonly cursor?: string } | undefined): object {
+  #page(
+    kind: string,
+    items: readonly object[],
+    params: { readonly cursor?: string } | undefined,
+  ): object {
     const from = Number(params?.cursor ?? 0);
     const to = from + this.pageSize;
-    return { [kind]: items.slice(from, to), ...(to < items.length ? { nextCursor: String(to) } : {}) };
+    return {
+      [kind]: items.slice(from, to),
+      ...(to < items.length ? { nextCursor: String(to) } : {}),
+    };
   }
 
-  async #call({ name, arguments: args = {} }: { readonly name: string; readonly arguments?: Record<string, any> }, ring: (what: Ring) => Promise<void>): Promise<object> {
+  async #call(
+    {
+      name,
+      arguments: args = {},
+    }: { readonly name: string; readonly arguments?: Record<string, any> },
+    ring: (what: Ring) => Promise<void>,
+  ): Promise<object> {
     switch (name) {
-      case 'write': this.texts.set(args['uri'] ?? NOTICE, args['text']); break;
-      case 'ring': await ring(RING_OF[args['what']] ?? { uri: args['what'] }); break;
+      case 'write':
+        this.texts.set(args['uri'] ?? NOTICE, args['text']);
+        break;
+      case 'ring':
+        await ring(RING_OF[args['what']] ?? { uri: args['what'] });
+        break;
       // After the answer, so that the call itself succeeds.
-      case 'exit': void sleep(20).then(this.exit); break;
-      case 'status': return { content: [{ type: 'text', text: 'see structuredContent' }], structuredContent: { texts: Object.fromEntries(this.texts) } };
-      default: return { content: [{ type: 'text', text: [...this.texts.values()].join(', ') }] };
+      case 'exit':
+        void sleep(20).then(this.exit);
+        break;
+      case 'status':
+        return {
+          content: [{ type: 'text', text: 'see structuredContent' }],
+          structuredContent: { texts: Object.fromEntries(this.texts) },
+        };
+      default:
+        return { content: [{ type: 'text', text: [...this.texts.values()].join(', ') }] };
     }
     return { content: [] };
   }
@@ -129,6 +194,12 @@ export class Board {
 
 /** The methods that a server with a board has; the last two only where there are sessions. */
 export const BOARD_METHODS = [
-  'resources/list', 'resources/templates/list', 'resources/read', 'tools/list', 'tools/call', 'prompts/list', 'prompts/get',
+  'resources/list',
+  'resources/templates/list',
+  'resources/read',
+  'tools/list',
+  'tools/call',
+  'prompts/list',
+  'prompts/get',
 ] as const;
 export const SESSION_METHODS = ['resources/subscribe', 'resources/unsubscribe'] as const;

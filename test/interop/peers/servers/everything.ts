@@ -17,20 +17,31 @@ export interface EverythingServer extends AsyncDisposable {
 }
 
 /** Over HTTP. Disposing of it kills it without warning. */
-export async function startEverything({ port }: { readonly port?: number } = {}): Promise<EverythingServer> {
-  const chosen = port ?? await freePort();
-  const child = spawn(process.execPath, [PROGRAM, 'streamableHttp'], { env: { PATH: process.env['PATH'], PORT: String(chosen) }, stdio: ['ignore', 'ignore', 'pipe'] });
+export async function startEverything({
+  port,
+}: { readonly port?: number } = {}): Promise<EverythingServer> {
+  const chosen = port ?? (await freePort());
+  const child = spawn(process.execPath, [PROGRAM, 'streamableHttp'], {
+    env: { PATH: process.env['PATH'], PORT: String(chosen) },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   const exited = once(child, 'exit');
   await new Promise<void>((resolve, reject) => {
     let said = '';
-    const timer = setTimeout(() => reject(new Error(`${PEER} did not start. ${said}`)), START_TIMEOUT_MS);
+    const timer = setTimeout(
+      () => reject(new Error(`${PEER} did not start. ${said}`)),
+      START_TIMEOUT_MS,
+    );
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       said += text;
       if (!said.includes('listening on port')) return;
       clearTimeout(timer);
       resolve();
     });
-    child.once('exit', () => { clearTimeout(timer); reject(new Error(`${PEER} ended at its start. ${said}`)); });
+    child.once('exit', () => {
+      clearTimeout(timer);
+      reject(new Error(`${PEER} ended at its start. ${said}`));
+    });
   });
   return {
     url: `http://127.0.0.1:${chosen}/mcp`,
@@ -44,4 +55,8 @@ export async function startEverything({ port }: { readonly port?: number } = {})
 }
 
 /** On a pipe. */
-export const everythingProgram = (): StockProgram => ({ command: process.execPath, args: [PROGRAM, 'stdio'], version: installedVersion(PEER) });
+export const everythingProgram = (): StockProgram => ({
+  command: process.execPath,
+  args: [PROGRAM, 'stdio'],
+  version: installedVersion(PEER),
+});

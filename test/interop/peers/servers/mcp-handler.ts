@@ -37,20 +37,36 @@ export interface McpHandlerOptions {
   readonly ttlMs?: number;
 }
 
-export async function startMcpHandler({ reach = (url) => url, port = 0, ttlMs = 3_600_000 }: McpHandlerOptions = {}): Promise<McpHandlerServer> {
+export async function startMcpHandler({
+  reach = (url) => url,
+  port = 0,
+  ttlMs = 3_600_000,
+}: McpHandlerOptions = {}): Promise<McpHandlerServer> {
   const active = new Map<string, Active>();
   const attempts = new Map<string, string>();
 
-  async function post(subscription: Pick<Active, 'id' | 'url' | 'secret' | 'previousSecret'>, webhookId: string, message: object): Promise<Response> {
+  async function post(
+    subscription: Pick<Active, 'id' | 'url' | 'secret' | 'previousSecret'>,
+    webhookId: string,
+    message: object,
+  ): Promise<Response> {
     const [body, now] = [JSON.stringify(message), new Date()];
-    const secrets = [subscription.secret, ...(subscription.previousSecret === undefined ? [] : [subscription.previousSecret])];
+    const secrets = [
+      subscription.secret,
+      ...(subscription.previousSecret === undefined ? [] : [subscription.previousSecret]),
+    ];
     return fetch(reach(subscription.url), {
-      method: 'POST', body, redirect: 'error', signal: AbortSignal.timeout(POST_TIMEOUT_MS),
+      method: 'POST',
+      body,
+      redirect: 'error',
+      signal: AbortSignal.timeout(POST_TIMEOUT_MS),
       headers: {
         'content-type': 'application/json',
         'webhook-id': webhookId,
         'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
-        'webhook-signature': secrets.map((secret) => new Webhook(secret).sign(webhookId, now, body)).join(' '),
+        'webhook-signature': secrets
+          .map((secret) => new Webhook(secret).sign(webhookId, now, body))
+          .join(' '),
         'x-mcp-subscription-id': subscription.id,
       },
     });
@@ -59,13 +75,15 @@ export async function startMcpHandler({ reach = (url) => url, port = 0, ttlMs = 
   const events: Options = {
     getPrincipal: ({ clientId }) => clientId,
     ttl: { minMs: Math.min(ttlMs, 60_000), defaultMs: ttlMs, maxMs: ttlMs },
-    events: [{
-      name: EVENT_NAME,
-      description: 'A door was opened.',
-      inputSchema: z.object({ door: z.string().exactOptional() }),
-      payloadSchema: z.object({ door: z.string() }),
-      authorize: () => true,
-    }],
+    events: [
+      {
+        name: EVENT_NAME,
+        description: 'A door was opened.',
+        inputSchema: z.object({ door: z.string().exactOptional() }),
+        payloadSchema: z.object({ door: z.string() }),
+        authorize: () => true,
+      },
+    ],
     subscriptions: {
       async prepare({ id }) {
         const operation = randomUUID();
@@ -73,10 +91,14 @@ export async function startMcpHandler({ reach = (url) => url, port = 0, ttlMs = 
         return operation;
       },
       async upsert(subscription, _, operation) {
-        if (attempts.get(subscription.id) !== operation) throw new Error('A later attempt took over.');
+        if (attempts.get(subscription.id) !== operation)
+          throw new Error('A later attempt took over.');
         const before = active.get(subscription.id);
         const rotated = before !== undefined && before.secret !== subscription.secret;
-        active.set(subscription.id, { ...subscription, ...(rotated ? { previousSecret: before.secret } : {}) });
+        active.set(subscription.id, {
+          ...subscription,
+          ...(rotated ? { previousSecret: before.secret } : {}),
+        });
         return { cursor: null, truncated: false };
       },
       async remove({ id }) {
@@ -87,25 +109,58 @@ export async function startMcpHandler({ reach = (url) => url, port = 0, ttlMs = 
     delivery: {
       async verifyEndpoint(target) {
         const challenge = randomUUID();
-        const response = await post(target, `msg_verification_${randomUUID()}`, { type: 'verification', challenge }).catch(() => undefined);
-        if (!response?.ok) return { verified: false, reason: response === undefined ? 'connection_refused' : response.status < 500 ? 'http_4xx' : 'http_5xx' };
-        const echo = (await response.json().catch(() => undefined)) as { readonly challenge?: string } | undefined;
-        return echo?.challenge === challenge ? { verified: true } : { verified: false, reason: 'challenge_failed' };
+        const response = await post(target, `msg_verification_${randomUUID()}`, {
+          type: 'verification',
+          challenge,
+        }).catch(() => undefined);
+        if (!response?.ok)
+          return {
+            verified: false,
+            reason:
+              response === undefined
+                ? 'connection_refused'
+                : response.status < 500
+                  ? 'http_4xx'
+                  : 'http_5xx',
+          };
+        const echo = (await response.json().catch(() => undefined)) as
+          { readonly challenge?: string } | undefined;
+        return echo?.challenge === challenge
+          ? { verified: true }
+          : { verified: false, reason: 'challenge_failed' };
       },
     },
   };
 
   const handler = withMcpAuth(
-    createMcpHandler((mcp) => experimental_registerMcpEvents(mcp, events), { serverInfo: { name: 'doors', version: '1' }, telemetry: false }),
+    createMcpHandler((mcp) => experimental_registerMcpEvents(mcp, events), {
+      serverInfo: { name: 'doors', version: '1' },
+      telemetry: false,
+    }),
     (_, token) => (token === TOKEN ? { token, clientId: 'alice', scopes: [] } : undefined),
     { required: true },
   );
   const server = await serveFetch(async (request) => handler(request), port);
   return {
-    url: `${server.origin}/mcp`, version: installedVersion('mcp-handler'), subscriptions: active,
+    url: `${server.origin}/mcp`,
+    version: installedVersion('mcp-handler'),
+    subscriptions: active,
     deliver: (data) => {
-      const event = { eventId: `evt_${randomUUID()}`, name: EVENT_NAME, timestamp: new Date().toISOString(), data, cursor: null };
-      return Promise.all([...active.values()].map((subscription) => post(subscription, event.eventId, event).then(({ status }) => status, () => 0)));
+      const event = {
+        eventId: `evt_${randomUUID()}`,
+        name: EVENT_NAME,
+        timestamp: new Date().toISOString(),
+        data,
+        cursor: null,
+      };
+      return Promise.all(
+        [...active.values()].map((subscription) =>
+          post(subscription, event.eventId, event).then(
+            ({ status }) => status,
+            () => 0,
+          ),
+        ),
+      );
     },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };

@@ -11,15 +11,36 @@ import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import {
-  CallToolRequestSchema, GetPromptRequestSchema, ListPromptsRequestSchema, ListResourcesRequestSchema, ListResourceTemplatesRequestSchema,
-  ListToolsRequestSchema, ReadResourceRequestSchema, SubscribeRequestSchema, UnsubscribeRequestSchema,
+  CallToolRequestSchema,
+  GetPromptRequestSchema,
+  ListPromptsRequestSchema,
+  ListResourcesRequestSchema,
+  ListResourceTemplatesRequestSchema,
+  ListToolsRequestSchema,
+  ReadResourceRequestSchema,
+  SubscribeRequestSchema,
+  UnsubscribeRequestSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { installedVersion } from '../matrix.ts';
-import { Board, type Ring, type StockOptions, stopped, type StockProgram, type StockServer } from './board.ts';
+import {
+  Board,
+  type Ring,
+  type StockOptions,
+  stopped,
+  type StockProgram,
+  type StockServer,
+} from './board.ts';
 
 const SCHEMAS = [
-  CallToolRequestSchema, GetPromptRequestSchema, ListPromptsRequestSchema, ListResourcesRequestSchema, ListResourceTemplatesRequestSchema,
-  ListToolsRequestSchema, ReadResourceRequestSchema, SubscribeRequestSchema, UnsubscribeRequestSchema,
+  CallToolRequestSchema,
+  GetPromptRequestSchema,
+  ListPromptsRequestSchema,
+  ListResourcesRequestSchema,
+  ListResourceTemplatesRequestSchema,
+  ListToolsRequestSchema,
+  ReadResourceRequestSchema,
+  SubscribeRequestSchema,
+  UnsubscribeRequestSchema,
 ] as const;
 
 interface Session {
@@ -36,8 +57,10 @@ function session(board: Board, ring: (what: Ring) => Promise<void>): Session {
     if (!(capability in board.capabilities)) continue;
     server.setRequestHandler(schema as typeof ListToolsRequestSchema, async ({ params }) => {
       const result = await board.answer(method, params, ring);
-      if (method === 'resources/subscribe') subscribed.add((params as unknown as { uri: string }).uri);
-      if (method === 'resources/unsubscribe') subscribed.delete((params as unknown as { uri: string }).uri);
+      if (method === 'resources/subscribe')
+        subscribed.add((params as unknown as { uri: string }).uri);
+      if (method === 'resources/unsubscribe')
+        subscribed.delete((params as unknown as { uri: string }).uri);
       return result;
     });
   }
@@ -70,11 +93,21 @@ export interface Sdk1Server extends StockServer {
 const SPECIFIED = { status: 404, code: -32001 };
 
 /** Over HTTP. */
-export async function startSdk1({ board = new Board(), port = 0, unknownSession = SPECIFIED, stream = true }: Sdk1Options = {}): Promise<Sdk1Server> {
-  const sessions = new Map<string, Session & { readonly transport: StreamableHTTPServerTransport }>();
+export async function startSdk1({
+  board = new Board(),
+  port = 0,
+  unknownSession = SPECIFIED,
+  stream = true,
+}: Sdk1Options = {}): Promise<Sdk1Server> {
+  const sessions = new Map<
+    string,
+    Session & { readonly transport: StreamableHTTPServerTransport }
+  >();
   const streams = new Set<ServerResponse>();
   let sessionCount = 0;
-  const ring = async (what: Ring): Promise<void> => { await Promise.all([...sessions.values()].map((one) => ringIn(one, what))); };
+  const ring = async (what: Ring): Promise<void> => {
+    await Promise.all([...sessions.values()].map((one) => ringIn(one, what)));
+  };
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const id = request.headers['mcp-session-id'];
@@ -89,7 +122,9 @@ export async function startSdk1({ board = new Board(), port = 0, unknownSession 
     if (known) return known.transport.handleRequest(request, response);
     if (id !== undefined) {
       const error = { code: unknownSession.code, message: 'no such session' };
-      return void response.writeHead(unknownSession.status, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', error, id: null }));
+      return void response
+        .writeHead(unknownSession.status, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ jsonrpc: '2.0', error, id: null }));
     }
     const made = session(board, ring);
     const transport = new StreamableHTTPServerTransport({
@@ -98,7 +133,9 @@ export async function startSdk1({ board = new Board(), port = 0, unknownSession 
         sessionCount += 1;
         sessions.set(sessionId, { ...made, transport });
       },
-      onsessionclosed: (sessionId) => { sessions.delete(sessionId); },
+      onsessionclosed: (sessionId) => {
+        sessions.delete(sessionId);
+      },
     });
     // The SDK's own types do not hold under exactOptionalPropertyTypes.
     await made.server.connect(transport as Parameters<Server['connect']>[0]);
@@ -115,7 +152,9 @@ export async function startSdk1({ board = new Board(), port = 0, unknownSession 
     board,
     ring,
     streams,
-    get sessionCount() { return sessionCount; },
+    get sessionCount() {
+      return sessionCount;
+    },
     subscribed: () => [...sessions.values()].flatMap((one) => [...one.subscribed]),
     cut: () => http.closeAllConnections(),
     [Symbol.asyncDispose]: () => stopped(http),
@@ -123,8 +162,11 @@ export async function startSdk1({ board = new Board(), port = 0, unknownSession 
 }
 
 /** On a pipe. */
-export const sdk1Program = (): StockProgram =>
-  ({ command: process.execPath, args: [fileURLToPath(import.meta.url)], version: installedVersion('@modelcontextprotocol/sdk') });
+export const sdk1Program = (): StockProgram => ({
+  command: process.execPath,
+  args: [fileURLToPath(import.meta.url)],
+  version: installedVersion('@modelcontextprotocol/sdk'),
+});
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const board = new Board();

@@ -10,26 +10,43 @@ import { getRequestListener } from '@hono/node-server';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { installedVersion } from '../matrix.ts';
-import { Board, BOARD_METHODS, SESSION_METHODS, type Ring, type StockOptions, stopped, type StockProgram, type StockServer } from './board.ts';
+import {
+  Board,
+  BOARD_METHODS,
+  SESSION_METHODS,
+  type Ring,
+  type StockOptions,
+  stopped,
+  type StockProgram,
+  type StockServer,
+} from './board.ts';
 
 function serverOf(board: Board, ring: (what: Ring) => Promise<void>): McpServer {
   const mcp = new McpServer({ name: 'sdk-2', version: '1' }, { capabilities: board.capabilities });
   for (const method of [...BOARD_METHODS, ...SESSION_METHODS]) {
     const capability = method.slice(0, method.indexOf('/'));
-    if (capability in board.capabilities) mcp.server.setRequestHandler(method, async ({ params }: { params?: unknown }) => board.answer(method, params, ring));
+    if (capability in board.capabilities)
+      mcp.server.setRequestHandler(method, async ({ params }: { params?: unknown }) =>
+        board.answer(method, params, ring),
+      );
   }
   return mcp;
 }
 
 /** Over HTTP. */
-export async function startSdk2({ board = new Board(), port = 0 }: StockOptions = {}): Promise<StockServer> {
+export async function startSdk2({
+  board = new Board(),
+  port = 0,
+}: StockOptions = {}): Promise<StockServer> {
   const ring = (what: Ring): Promise<void> => {
     if (typeof what === 'object') handler.notify.resourceUpdated(what.uri);
     else handler.notify[`${what}Changed`]();
     return Promise.resolve();
   };
   const handler = createMcpHandler(() => serverOf(board, ring));
-  const http = createServer(getRequestListener((request) => handler.fetch(request), { overrideGlobalObjects: false })).listen(port, '127.0.0.1');
+  const http = createServer(
+    getRequestListener((request) => handler.fetch(request), { overrideGlobalObjects: false }),
+  ).listen(port, '127.0.0.1');
   await once(http, 'listening');
   return {
     url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/mcp`,
@@ -42,8 +59,11 @@ export async function startSdk2({ board = new Board(), port = 0 }: StockOptions 
 }
 
 /** On a pipe. */
-export const sdk2Program = (): StockProgram =>
-  ({ command: process.execPath, args: [fileURLToPath(import.meta.url)], version: installedVersion('@modelcontextprotocol/server') });
+export const sdk2Program = (): StockProgram => ({
+  command: process.execPath,
+  args: [fileURLToPath(import.meta.url)],
+  version: installedVersion('@modelcontextprotocol/server'),
+});
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const board = new Board();

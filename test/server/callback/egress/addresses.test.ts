@@ -14,31 +14,53 @@ const INSIDE = `
   :: ::1 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:7f00:1 ::127.0.0.1 ::a00:1 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b::808:808 64:ff9b:1::7f00:1 100::1 100:0:0:1::1
   2001::1 2001:0:7f00:1::1 2001:1::1 2001:1::2 2001:1::3 2001:2::1 2001:3::1 2001:4:112::1 2001:10::1 2001:20::1 2001:30::1 2001:db8::1 2001:db8:1234::5efe:7f00:1
   2002:7f00:1::1 2002:a9fe:a9fe::1 2620:4f:8000::1 3fff::1 3ffe::1 5f00::1 fc00::1 fd00:ec2::254 fe80::1 fe80::5efe:7f00:1 febf::1 fec0::1 ff02::1 ff0e::1 ::ffff:0:127.0.0.1
-  4000::1 8000::1 1fff:ffff::1`.trim().split(/\s+/);
+  4000::1 8000::1 1fff:ffff::1`
+  .trim()
+  .split(/\s+/);
 
 const OUTSIDE = `
   1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.1 168.63.129.15 168.63.129.17 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.0.1.0 192.0.3.0
   192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 198.51.99.255 203.0.114.0 223.255.255.255 2000::1 2001:200::1 2001:4860:4860::8888 2001:db7::1 2001:db9::1 2003::1 2606:4700:4700::1111
-  2620:4e:ffff::1 2a00::1 3ffd::1 ::ffff:8.8.8.8 ::ffff:808:808`.trim().split(/\s+/);
+  2620:4e:ffff::1 2a00::1 3ffd::1 ::ffff:8.8.8.8 ::ffff:808:808`
+  .trim()
+  .split(/\s+/);
 
 describe('public addresses', () => {
   test(`[ssrf-literal] [ssrf-connect] ${INSIDE.length} probes of special-purpose blocks are refused`, () => {
-    assert.deepEqual(INSIDE.filter((address) => publicInternet.allows(address)), []);
+    assert.deepEqual(
+      INSIDE.filter((address) => publicInternet.allows(address)),
+      [],
+    );
   });
 
   test(`${OUTSIDE.length} addresses next to the blocks are allowed`, () => {
-    assert.deepEqual(OUTSIDE.filter((address) => !publicInternet.allows(address)), []);
+    assert.deepEqual(
+      OUTSIDE.filter((address) => !publicInternet.allows(address)),
+      [],
+    );
   });
 
   test('the block list alone, which the socket uses, gives the same verdicts', () => {
-    const blocked = (address: string): boolean => publicInternet.blockList.check(address, net.isIP(address) === 4 ? 'ipv4' : 'ipv6');
-    assert.deepEqual(INSIDE.filter((address) => !blocked(address)), []);
+    const blocked = (address: string): boolean =>
+      publicInternet.blockList.check(address, net.isIP(address) === 4 ? 'ipv4' : 'ipv6');
+    assert.deepEqual(
+      INSIDE.filter((address) => !blocked(address)),
+      [],
+    );
     assert.deepEqual(OUTSIDE.filter(blocked), []);
   });
 
   test('ipaddr.js alone misses exactly what is known to be missing there', () => {
     const missed = INSIDE.filter((address) => ipaddr.process(address).range() === 'unicast');
-    assert.deepEqual(missed, ['168.63.129.16', '::a00:1', '100:0:0:1::1', '3ffe::1', '4000::1', '8000::1', '1fff:ffff::1']);
+    assert.deepEqual(missed, [
+      '168.63.129.16',
+      '::a00:1',
+      '100:0:0:1::1',
+      '3ffe::1',
+      '4000::1',
+      '8000::1',
+      '1fff:ffff::1',
+    ]);
   });
 
   test('the block list refuses whatever ipaddr.js refuses, for any address', () => {
@@ -56,7 +78,20 @@ describe('public addresses', () => {
   });
 
   test('what is no address, or has a zone, is refused', () => {
-    for (const address of ['', 'localhost', '1', '0x7f.1', '127.1', '8.8.8.8.', ' 8.8.8.8', '[2606:4700::1]', '2606:4700::1%eth0', 'fe80::1%lo', '::ffff:8.8.8.8%1', '8.8.8.8\0']) {
+    for (const address of [
+      '',
+      'localhost',
+      '1',
+      '0x7f.1',
+      '127.1',
+      '8.8.8.8.',
+      ' 8.8.8.8',
+      '[2606:4700::1]',
+      '2606:4700::1%eth0',
+      'fe80::1%lo',
+      '::ffff:8.8.8.8%1',
+      '8.8.8.8\0',
+    ]) {
       assert.equal(publicInternet.allows(address), false, address);
       assert.equal(loopbackOnly.allows(address), false, address);
     }
@@ -65,8 +100,14 @@ describe('public addresses', () => {
 
 describe('loopback addresses', () => {
   test('the development option reaches 127.0.0.0/8 and ::1 and nothing else', () => {
-    for (const address of ['127.0.0.1', '127.255.255.255', '::1']) assert.equal(loopbackOnly.allows(address), true, address);
-    const others = [...INSIDE, ...OUTSIDE].filter((address) => !address.startsWith('127.') && address !== '::1');
-    assert.deepEqual(others.filter((address) => loopbackOnly.allows(address)), []);
+    for (const address of ['127.0.0.1', '127.255.255.255', '::1'])
+      assert.equal(loopbackOnly.allows(address), true, address);
+    const others = [...INSIDE, ...OUTSIDE].filter(
+      (address) => !address.startsWith('127.') && address !== '::1',
+    );
+    assert.deepEqual(
+      others.filter((address) => loopbackOnly.allows(address)),
+      [],
+    );
   });
 });

@@ -1,9 +1,18 @@
 /** The world's error codes become three categories (SEP: Answers). */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
-import { OutboundError, refusalOf, type Phase } from '../../../../src/server/callback/egress/failure.ts';
+import {
+  OutboundError,
+  refusalOf,
+  type Phase,
+} from '../../../../src/server/callback/egress/failure.ts';
 
-const ROWS: readonly (readonly [code: string | undefined, phase: Phase, category: string, detail: string])[] = [
+const ROWS: readonly (readonly [
+  code: string | undefined,
+  phase: Phase,
+  category: string,
+  detail: string,
+])[] = [
   ['ECONNREFUSED', 'connect', 'connection_refused', 'ECONNREFUSED'],
   ['EHOSTUNREACH', 'connect', 'connection_refused', 'EHOSTUNREACH'],
   ['ENOTFOUND', 'connect', 'connection_refused', 'ENOTFOUND'],
@@ -14,7 +23,12 @@ const ROWS: readonly (readonly [code: string | undefined, phase: Phase, category
   ['UND_ERR_CONNECT_TIMEOUT', 'tls', 'timeout', 'UND_ERR_CONNECT_TIMEOUT'],
   ['CERT_HAS_EXPIRED', 'tls', 'tls_error', 'CERT_HAS_EXPIRED'],
   ['ECONNRESET', 'tls', 'tls_error', 'ECONNRESET'],
-  ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'exchange', 'tls_error', 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'],
+  [
+    'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
+    'exchange',
+    'tls_error',
+    'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
+  ],
   ['ECONNRESET', 'exchange', 'connection_refused', 'ECONNRESET'],
   ['UND_ERR_SOCKET', 'exchange', 'connection_refused', 'UND_ERR_SOCKET'],
   ['HPE_INVALID_CONSTANT', 'exchange', 'connection_refused', 'HPE_INVALID_CONSTANT'],
@@ -28,7 +42,8 @@ test('every code has one category, and only codes are passed on', () => {
     assert.deepEqual([refusal.category, refusal.detail], [category, detail], `${code} ${phase}`);
     assert.equal(refusalOf(refusal, 'exchange'), refusal, 'classified once');
   }
-  for (const thrown of [null, undefined, 'text', 7]) assert.equal(refusalOf(thrown, 'exchange').detail, 'unknown');
+  for (const thrown of [null, undefined, 'text', 7])
+    assert.equal(refusalOf(thrown, 'exchange').detail, 'unknown');
 });
 
 test('the error that a caller sees says what happened in one fixed sentence per category', () => {

@@ -5,7 +5,14 @@ import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { RULE_NAMES } from '../../../../src/server/callback/egress/callback-url.ts';
 import { WireError } from '../../../../src/protocol/wire/errors.ts';
 import { GOOD_URLS, HOSTILE_NAMES, HOSTILE_URLS } from './hostile-urls.ts';
-import { closing, PUBLIC_ADDRESS, request, scriptedResolver, verdict, watchSockets } from './support.ts';
+import {
+  closing,
+  PUBLIC_ADDRESS,
+  request,
+  scriptedResolver,
+  verdict,
+  watchSockets,
+} from './support.ts';
 
 describe('static rules', () => {
   for (const [trick, urls] of Object.entries(HOSTILE_URLS)) {
@@ -14,11 +21,18 @@ describe('static rules', () => {
       const lookup = scriptedResolver([PUBLIC_ADDRESS]);
       const egress = closing(t, createEgress({ lookup }));
       for (const url of urls) {
-        assert.throws(() => egress.judge(url), (error) => {
-          assert.ok(error instanceof WireError && error.is('InvalidParams'), `${url}: ${String(error)}`);
-          assert.ok(error.data.kind === 'invalid' && error.data.path === '/callback/url');
-          return true;
-        }, url);
+        assert.throws(
+          () => egress.judge(url),
+          (error) => {
+            assert.ok(
+              error instanceof WireError && error.is('InvalidParams'),
+              `${url}: ${String(error)}`,
+            );
+            assert.ok(error.data.kind === 'invalid' && error.data.path === '/callback/url');
+            return true;
+          },
+          url,
+        );
         assert.equal(verdict(await egress.post(request(url))), 'connection_refused', url);
       }
       assert.deepEqual(lookup.asked, []);
@@ -36,8 +50,11 @@ describe('static rules', () => {
 
   test('[ssrf-development] the same URLs stay refused under the development option, but for loopback itself', () => {
     const egress = createEgress({ unsafeAllowHttpLoopback: true });
-    const passed = Object.values(HOSTILE_URLS).flat().filter((url) => !refuses(() => egress.judge(url)));
-    for (const url of passed) assert.match(url, /^https?:\/\/(localhost|127\.[\d.]+|\[::1\])(:\d+)?\//, url);
+    const passed = Object.values(HOSTILE_URLS)
+      .flat()
+      .filter((url) => !refuses(() => egress.judge(url)));
+    for (const url of passed)
+      assert.match(url, /^https?:\/\/(localhost|127\.[\d.]+|\[::1\])(:\d+)?\//, url);
     assert.ok(passed.includes('http://127.0.0.1/') && passed.includes('https://[::1]/'));
   });
 
@@ -50,17 +67,30 @@ describe('static rules', () => {
     const egress = createEgress();
     const url = `https://example.com/${'a'.repeat(2028)}`;
     assert.equal(egress.judge(url).length, 2048);
-    assert.match(expectedOf(() => egress.judge(`${url}a`)), /2048/);
+    assert.match(
+      expectedOf(() => egress.judge(`${url}a`)),
+      /2048/,
+    );
   });
 
   test('[ssrf-ports] configured ports replace the default ones', () => {
     const egress = createEgress({ allowedPorts: [9443] });
     assert.equal(egress.judge('https://example.com:9443/'), 'https://example.com:9443/');
-    for (const url of ['https://example.com/', 'https://example.com:8443/']) assert.match(expectedOf(() => egress.judge(url)), /port/);
+    for (const url of ['https://example.com/', 'https://example.com:8443/'])
+      assert.match(
+        expectedOf(() => egress.judge(url)),
+        /port/,
+      );
   });
 
   test('options that make no sense are refused at once', () => {
-    for (const options of [{ allowedPorts: [] }, { allowedPorts: [0] }, { allowedPorts: [1.5] }, { connectionsPerOrigin: 0 }, { connectionsPerOrigin: 65 }]) {
+    for (const options of [
+      { allowedPorts: [] },
+      { allowedPorts: [0] },
+      { allowedPorts: [1.5] },
+      { connectionsPerOrigin: 0 },
+      { connectionsPerOrigin: 65 },
+    ]) {
       assert.throws(() => createEgress(options), { code: 'config_invalid' });
     }
   });
@@ -84,7 +114,8 @@ function expectedOf(run: () => unknown): string {
   try {
     run();
   } catch (error) {
-    if (error instanceof WireError && error.is('InvalidParams') && error.data.kind === 'invalid') return error.data.expected;
+    if (error instanceof WireError && error.is('InvalidParams') && error.data.kind === 'invalid')
+      return error.data.expected;
     throw error;
   }
   throw new assert.AssertionError({ message: 'passed' });

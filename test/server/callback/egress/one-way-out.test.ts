@@ -7,14 +7,36 @@ const root = new URL('../../../../', import.meta.url);
 const sources = globSync('src/**/*.ts', { cwd: root.pathname }).sort();
 
 /** What reaches out, and the files that may. The client's connection is the MCP SDK's. */
-const WAYS: readonly { readonly way: string; readonly pattern: RegExp; readonly allowed: readonly string[] }[] = [
-  { way: 'undici', pattern: /\bfrom\s+['"]undici|\b(?:import|require)\(\s*['"]undici/, allowed: ['src/server/callback/egress/egress.ts'] },
+const WAYS: readonly {
+  readonly way: string;
+  readonly pattern: RegExp;
+  readonly allowed: readonly string[];
+}[] = [
+  {
+    way: 'undici',
+    pattern: /\bfrom\s+['"]undici|\b(?:import|require)\(\s*['"]undici/,
+    allowed: ['src/server/callback/egress/egress.ts'],
+  },
   { way: 'fetch()', pattern: /(?<![\w.'"`#])(?:globalThis\.)?fetch\s*\(/, allowed: [] },
-  { way: 'http.request()', pattern: /\bhttps?\s*\.\s*(?:request|get)\s*\(|import\s*\{[^}]*\b(?:request|get)\b[^}]*\}\s*from\s*['"](?:node:)?https?['"]/, allowed: [] },
+  {
+    way: 'http.request()',
+    pattern:
+      /\bhttps?\s*\.\s*(?:request|get)\s*\(|import\s*\{[^}]*\b(?:request|get)\b[^}]*\}\s*from\s*['"](?:node:)?https?['"]/,
+    allowed: [],
+  },
   { way: 'node:http2', pattern: /from\s+['"](?:node:)?http2['"]/, allowed: [] },
-  { way: 'net.connect()', pattern: /\b(?:net|tls)\s*\.\s*(?:connect|createConnection)\s*\(|new\s+(?:net\.)?Socket\s*\(|import\s*\{[^}]*\b(?:connect|createConnection|Socket)\b[^}]*\}\s*from\s*['"](?:node:)?(?:net|tls)['"]/, allowed: [] },
+  {
+    way: 'net.connect()',
+    pattern:
+      /\b(?:net|tls)\s*\.\s*(?:connect|createConnection)\s*\(|new\s+(?:net\.)?Socket\s*\(|import\s*\{[^}]*\b(?:connect|createConnection|Socket)\b[^}]*\}\s*from\s*['"](?:node:)?(?:net|tls)['"]/,
+    allowed: [],
+  },
   { way: 'node:dgram', pattern: /from\s+['"](?:node:)?dgram['"]/, allowed: [] },
-  { way: 'name resolution', pattern: /from\s+['"](?:node:)?dns(?:\/promises)?['"]/, allowed: ['src/server/callback/egress/egress.ts', 'src/server/callback/egress/lookup.ts'] },
+  {
+    way: 'name resolution',
+    pattern: /from\s+['"](?:node:)?dns(?:\/promises)?['"]/,
+    allowed: ['src/server/callback/egress/egress.ts', 'src/server/callback/egress/lookup.ts'],
+  },
   { way: 'WebSocket or EventSource', pattern: /new\s+(?:WebSocket|EventSource)\s*\(/, allowed: [] },
   { way: 'child processes', pattern: /from\s+['"](?:node:)?child_process['"]/, allowed: [] },
 ];
@@ -31,7 +53,11 @@ test('[ssrf-verification-too] every outbound call goes through one module', () =
   assert.ok(sources.includes('src/server/callback/egress/egress.ts'));
   for (const { way, pattern, allowed } of WAYS) {
     const found = sources.filter((file) => pattern.test(code(file)));
-    assert.deepEqual(found.filter((file) => !allowed.includes(file)), [], way);
+    assert.deepEqual(
+      found.filter((file) => !allowed.includes(file)),
+      [],
+      way,
+    );
   }
 });
 
@@ -39,11 +65,23 @@ test('the patterns see what they look for', () => {
   const samples: Readonly<Record<string, readonly string[]>> = {
     undici: ["import { Agent } from 'undici';", "await import('undici')"],
     'fetch()': ['await fetch(url)', 'globalThis.fetch(url)'],
-    'http.request()': ['http.request(url)', 'https.get(url)', "import { request } from 'node:https';"],
+    'http.request()': [
+      'http.request(url)',
+      'https.get(url)',
+      "import { request } from 'node:https';",
+    ],
     'node:http2': ["import http2 from 'node:http2';"],
-    'net.connect()': ['net.connect(80)', 'tls.connect({})', 'new Socket()', "import { isIP, connect } from 'node:net';"],
+    'net.connect()': [
+      'net.connect(80)',
+      'tls.connect({})',
+      'new Socket()',
+      "import { isIP, connect } from 'node:net';",
+    ],
     'node:dgram': ["import dgram from 'node:dgram';"],
-    'name resolution': ["import { lookup } from 'node:dns';", "import dns from 'node:dns/promises';"],
+    'name resolution': [
+      "import { lookup } from 'node:dns';",
+      "import dns from 'node:dns/promises';",
+    ],
     'WebSocket or EventSource': ['new WebSocket(url)'],
     'child processes': ["import { spawn } from 'node:child_process';"],
   };
@@ -51,7 +89,8 @@ test('the patterns see what they look for', () => {
     for (const sample of samples[way] ?? []) assert.match(sample, pattern);
     assert.ok((samples[way] ?? []).length > 0, way);
   }
-  for (const harmless of ['this.#fetch()', 'store.fetch(row)', "'fetch('"]) assert.doesNotMatch(harmless, WAYS[1]!.pattern);
+  for (const harmless of ['this.#fetch()', 'store.fetch(row)', "'fetch('"])
+    assert.doesNotMatch(harmless, WAYS[1]!.pattern);
 });
 
 test('the way out is used where deliveries are made', () => {

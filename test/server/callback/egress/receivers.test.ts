@@ -22,43 +22,147 @@ const bomb = gzipSync(Buffer.alloc(16 << 20));
 const MISBEHAVIOURS: Readonly<Record<string, Misbehaviour>> = {
   'closes at once': { does: (s) => s.destroy(), outcome: 'connection_refused' },
   'half-closes at once': { does: (s) => s.end(), outcome: 'connection_refused' },
-  'resets': { does: (s) => s.resetAndDestroy(), outcome: 'connection_refused' },
-  'resets after the headers': { does: (s) => s.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n', () => s.resetAndDestroy()), outcome: 'connection_refused' },
-  'resets in the body': { does: (s) => s.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"ac', () => s.resetAndDestroy()), outcome: 'connection_refused' },
+  resets: { does: (s) => s.resetAndDestroy(), outcome: 'connection_refused' },
+  'resets after the headers': {
+    does: (s) => s.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n', () => s.resetAndDestroy()),
+    outcome: 'connection_refused',
+  },
+  'resets in the body': {
+    does: (s) =>
+      s.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"ac', () => s.resetAndDestroy()),
+    outcome: 'connection_refused',
+  },
   'speaks garbage': { does: (s) => s.end('\x16\x03\x01\x02\x00'), outcome: 'connection_refused' },
-  'speaks another protocol': { does: (s) => s.end('220 mail.example ESMTP\r\n'), outcome: 'connection_refused' },
-  'sends half of the headers and closes': { does: (s) => s.end('HTTP/1.1 200 OK\r\ncontent-le'), outcome: 'connection_refused' },
-  'sends half of the headers and waits': { does: (s) => s.write('HTTP/1.1 200 OK\r\ncontent-le'), outcome: 'timeout' },
-  'promises more than it sends': { does: (s) => s.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort'), outcome: 'connection_refused' },
-  'promises more than it sends and waits': { does: (s) => s.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort'), outcome: 'timeout' },
-  'ends a chunked body early': { does: (s) => s.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\n{"a'), outcome: 'connection_refused' },
-  'sends length and chunks at once': { does: (s) => s.end('HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'), outcome: 'connection_refused' },
-  'sends two lengths': { does: (s) => s.end('HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd'), outcome: 'connection_refused' },
-  'breaks a header line': { does: (s) => s.end('HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n'), outcome: 'connection_refused' },
-  'floods with 1,000 interim answers': { does: (s) => s.end('HTTP/1.1 102 Processing\r\n\r\n'.repeat(1000) + answer('204 No Content')), outcome: 'connection_refused' },
-  'trickles interim answers': { does: (s) => every(20, s, 'HTTP/1.1 102 Processing\r\n\r\n'), outcome: 'connection_refused' },
-  'sends two interim answers, then a good one': { does: (s) => s.write('HTTP/1.1 102 Processing\r\n\r\n'.repeat(2) + GOOD), outcome: 'response 200', body: '{"ack":7}' },
-  'answers 100': { does: (s) => s.end('HTTP/1.1 100 Continue\r\n\r\n' + GOOD), outcome: 'connection_refused' },
-  'answers 101': { does: (s) => s.end('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'), outcome: 'connection_refused' },
-  'answers 999': { does: (s) => s.write(answer('999 X', '{"ack":7}')), outcome: 'response 999', body: '' },
+  'speaks another protocol': {
+    does: (s) => s.end('220 mail.example ESMTP\r\n'),
+    outcome: 'connection_refused',
+  },
+  'sends half of the headers and closes': {
+    does: (s) => s.end('HTTP/1.1 200 OK\r\ncontent-le'),
+    outcome: 'connection_refused',
+  },
+  'sends half of the headers and waits': {
+    does: (s) => s.write('HTTP/1.1 200 OK\r\ncontent-le'),
+    outcome: 'timeout',
+  },
+  'promises more than it sends': {
+    does: (s) => s.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort'),
+    outcome: 'connection_refused',
+  },
+  'promises more than it sends and waits': {
+    does: (s) => s.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort'),
+    outcome: 'timeout',
+  },
+  'ends a chunked body early': {
+    does: (s) => s.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\n{"a'),
+    outcome: 'connection_refused',
+  },
+  'sends length and chunks at once': {
+    does: (s) =>
+      s.end('HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'),
+    outcome: 'connection_refused',
+  },
+  'sends two lengths': {
+    does: (s) => s.end('HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd'),
+    outcome: 'connection_refused',
+  },
+  'breaks a header line': {
+    does: (s) => s.end('HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n'),
+    outcome: 'connection_refused',
+  },
+  'floods with 1,000 interim answers': {
+    does: (s) => s.end('HTTP/1.1 102 Processing\r\n\r\n'.repeat(1000) + answer('204 No Content')),
+    outcome: 'connection_refused',
+  },
+  'trickles interim answers': {
+    does: (s) => every(20, s, 'HTTP/1.1 102 Processing\r\n\r\n'),
+    outcome: 'connection_refused',
+  },
+  'sends two interim answers, then a good one': {
+    does: (s) => s.write('HTTP/1.1 102 Processing\r\n\r\n'.repeat(2) + GOOD),
+    outcome: 'response 200',
+    body: '{"ack":7}',
+  },
+  'answers 100': {
+    does: (s) => s.end('HTTP/1.1 100 Continue\r\n\r\n' + GOOD),
+    outcome: 'connection_refused',
+  },
+  'answers 101': {
+    does: (s) =>
+      s.end('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'),
+    outcome: 'connection_refused',
+  },
+  'answers 999': {
+    does: (s) => s.write(answer('999 X', '{"ack":7}')),
+    outcome: 'response 999',
+    body: '',
+  },
   'answers 600': { does: (s) => s.write(answer('600 X')), outcome: 'response 600', body: '' },
-  'sends a header of 32 KiB': { does: (s) => s.end(`HTTP/1.1 200 OK\r\nx: ${'a'.repeat(32_768)}\r\ncontent-length: 0\r\n\r\n`), outcome: 'connection_refused' },
-  'sends headers without end': { does: (s) => every(1, s, `x-${'a'.repeat(500)}: b\r\n`, 'HTTP/1.1 200 OK\r\n'), outcome: 'connection_refused' },
-  'sends two answers': { does: (s) => s.write(GOOD + answer('500 X', '{"ack":9}')), outcome: 'response 200', body: '{"ack":7}' },
-  'sends an answer and garbage': { does: (s) => s.write(`${GOOD}\x16\x03\x01`), outcome: 'response 200', body: '{"ack":7}' },
-  'sends 8 KiB': { does: (s) => s.write(answer('200 OK', 'y'.repeat(8192))), outcome: 'response 200', body: 'y'.repeat(8192) },
-  'sends 8 KiB and a byte': { does: (s) => s.write(answer('200 OK', 'y'.repeat(8193))), outcome: 'response 200', body: 'y'.repeat(8192) },
-  'sends 64 KiB': { does: (s) => s.write(answer('200 OK', 'y'.repeat(65_536))), outcome: 'response 200', body: 'y'.repeat(8192) },
-  'sends without end': { does: (s) => every(1, s, 'y'.repeat(4096), 'HTTP/1.1 200 OK\r\n\r\n'), outcome: 'response 200', body: 'y'.repeat(8192) },
-  'drips a body': { does: (s) => every(50, s, 'y', 'HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n'), outcome: 'timeout' },
-  'drips headers': { does: (s) => every(50, s, 'x: y\r\n', 'HTTP/1.1 200 OK\r\n'), outcome: 'timeout' },
+  'sends a header of 32 KiB': {
+    does: (s) => s.end(`HTTP/1.1 200 OK\r\nx: ${'a'.repeat(32_768)}\r\ncontent-length: 0\r\n\r\n`),
+    outcome: 'connection_refused',
+  },
+  'sends headers without end': {
+    does: (s) => every(1, s, `x-${'a'.repeat(500)}: b\r\n`, 'HTTP/1.1 200 OK\r\n'),
+    outcome: 'connection_refused',
+  },
+  'sends two answers': {
+    does: (s) => s.write(GOOD + answer('500 X', '{"ack":9}')),
+    outcome: 'response 200',
+    body: '{"ack":7}',
+  },
+  'sends an answer and garbage': {
+    does: (s) => s.write(`${GOOD}\x16\x03\x01`),
+    outcome: 'response 200',
+    body: '{"ack":7}',
+  },
+  'sends 8 KiB': {
+    does: (s) => s.write(answer('200 OK', 'y'.repeat(8192))),
+    outcome: 'response 200',
+    body: 'y'.repeat(8192),
+  },
+  'sends 8 KiB and a byte': {
+    does: (s) => s.write(answer('200 OK', 'y'.repeat(8193))),
+    outcome: 'response 200',
+    body: 'y'.repeat(8192),
+  },
+  'sends 64 KiB': {
+    does: (s) => s.write(answer('200 OK', 'y'.repeat(65_536))),
+    outcome: 'response 200',
+    body: 'y'.repeat(8192),
+  },
+  'sends without end': {
+    does: (s) => every(1, s, 'y'.repeat(4096), 'HTTP/1.1 200 OK\r\n\r\n'),
+    outcome: 'response 200',
+    body: 'y'.repeat(8192),
+  },
+  'drips a body': {
+    does: (s) => every(50, s, 'y', 'HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n'),
+    outcome: 'timeout',
+  },
+  'drips headers': {
+    does: (s) => every(50, s, 'x: y\r\n', 'HTTP/1.1 200 OK\r\n'),
+    outcome: 'timeout',
+  },
   'says nothing': { does: () => undefined, outcome: 'timeout' },
   'sends a compressed bomb': {
-    does: (s) => s.write(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: ${bomb.length}\r\n\r\n`), bomb])),
+    does: (s) =>
+      s.write(
+        Buffer.concat([
+          Buffer.from(
+            `HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: ${bomb.length}\r\n\r\n`,
+          ),
+          bomb,
+        ]),
+      ),
     outcome: 'response 200',
     body: bomb.subarray(0, 8192).toString('latin1'),
   },
-  'claims a keep-alive of a year': { does: (s) => s.write(answer('200 OK', '{"ack":7}', 'keep-alive: timeout=31536000\r\n')), outcome: 'response 200', body: '{"ack":7}' },
+  'claims a keep-alive of a year': {
+    does: (s) => s.write(answer('200 OK', '{"ack":7}', 'keep-alive: timeout=31536000\r\n')),
+    outcome: 'response 200',
+    body: '{"ack":7}',
+  },
 };
 
 function every(ms: number, socket: Socket, chunk: string, first = ''): void {
@@ -70,8 +174,13 @@ function every(ms: number, socket: Socket, chunk: string, first = ''): void {
 describe('an endpoint that', () => {
   for (const [what, { does, outcome, body }] of Object.entries(MISBEHAVIOURS)) {
     test(`[cb-deadline] ${what} → ${outcome}, and the next attempt is clean`, async (t) => {
-      const peer = await endpoint(t, (socket, count) => (count === 1 ? does(socket) : void socket.write(GOOD)));
-      const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }));
+      const peer = await endpoint(t, (socket, count) =>
+        count === 1 ? does(socket) : void socket.write(GOOD),
+      );
+      const egress = closing(
+        t,
+        createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
+      );
       const result = await egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }));
       assert.equal(verdict(result), outcome);
       if (body !== undefined) assert.equal(bodyOf(result), body);
@@ -86,17 +195,33 @@ describe('an endpoint that', () => {
     const peer = await endpoint(t, () => undefined);
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true }));
     const free = peer.port === 1 ? 2 : 1;
-    assert.equal(verdict(await egress.post(request(`http://127.0.0.1:${free}/`))), 'connection_refused');
+    assert.equal(
+      verdict(await egress.post(request(`http://127.0.0.1:${free}/`))),
+      'connection_refused',
+    );
   });
 });
 
 describe('an odd answer costs the connection', () => {
-  const fresh = ['answers 999', 'sends two answers', 'sends an answer and garbage', 'sends 8 KiB and a byte', 'sends 64 KiB', 'drips a body', 'sends a compressed bomb'];
+  const fresh = [
+    'answers 999',
+    'sends two answers',
+    'sends an answer and garbage',
+    'sends 8 KiB and a byte',
+    'sends 64 KiB',
+    'drips a body',
+    'sends a compressed bomb',
+  ];
   for (const what of fresh) {
     test(`after an endpoint that ${what} another connection is used`, async (t) => {
       const { does } = MISBEHAVIOURS[what] as Misbehaviour;
-      const peer = await endpoint(t, (socket, count) => (count === 1 ? does(socket) : void socket.write(GOOD)));
-      const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }));
+      const peer = await endpoint(t, (socket, count) =>
+        count === 1 ? does(socket) : void socket.write(GOOD),
+      );
+      const egress = closing(
+        t,
+        createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
+      );
       await egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }));
       await egress.post(request(peer.url));
       assert.equal(peer.connections(), 2);
@@ -106,8 +231,12 @@ describe('an odd answer costs the connection', () => {
 
   test('control: after a good answer the connection is kept', async (t) => {
     const peer = await endpoint(t, (socket) => socket.write(GOOD));
-    const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }));
-    for (let i = 0; i < 5; i++) assert.equal(verdict(await egress.post(request(peer.url))), 'response 200');
+    const egress = closing(
+      t,
+      createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
+    );
+    for (let i = 0; i < 5; i++)
+      assert.equal(verdict(await egress.post(request(peer.url))), 'response 200');
     assert.equal(peer.connections(), 1);
   });
 });
@@ -116,7 +245,11 @@ describe('bounds', () => {
   for (const status of ['300 X', '301 X', '302 X', '303 X', '304 X', '305 X', '307 X', '308 X']) {
     test(`[ans-no-redirect] ${status.slice(0, 3)} is answered with one request and no other`, async (t) => {
       const elsewhere = await endpoint(t, (socket) => socket.end(GOOD));
-      const peer = await endpoint(t, (socket) => socket.end(answer(status, '', `location: ${elsewhere.url}\r\nrefresh: 0; url=${elsewhere.url}\r\n`)));
+      const peer = await endpoint(t, (socket) =>
+        socket.end(
+          answer(status, '', `location: ${elsewhere.url}\r\nrefresh: 0; url=${elsewhere.url}\r\n`),
+        ),
+      );
       const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true }));
       assert.equal(verdict(await egress.post(request(peer.url))), `response ${status.slice(0, 3)}`);
       assert.equal(peer.received.length, 1);
@@ -126,25 +259,49 @@ describe('bounds', () => {
 
   test('connections to one origin are bounded, and idle ones are closed', async (t) => {
     const peer = await endpoint(t, (socket) => void setTimeout(() => socket.write(GOOD), 5));
-    const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 4, timeouts: { idleMs: 100 } }));
-    const results = await Promise.all(Array.from({ length: 60 }, () => egress.post(request(peer.url))));
+    const egress = closing(
+      t,
+      createEgress({
+        unsafeAllowHttpLoopback: true,
+        connectionsPerOrigin: 4,
+        timeouts: { idleMs: 100 },
+      }),
+    );
+    const results = await Promise.all(
+      Array.from({ length: 60 }, () => egress.post(request(peer.url))),
+    );
     assert.ok(results.every((result) => verdict(result) === 'response 200'));
     assert.equal(peer.connections(), 4);
     await until(() => peer.open() === 0);
   });
 
   test('[cb-deadline] the deadline covers the wait for a name', async (t) => {
-    const silent = closing(t, createEgress({ lookup: () => undefined, timeouts: { connectMs: 600 } }));
-    assert.equal(verdict(await silent.post(request('https://receiver.example/', { deadlineMs: 50 }))), 'timeout');
+    const silent = closing(
+      t,
+      createEgress({ lookup: () => undefined, timeouts: { connectMs: 600 } }),
+    );
+    assert.equal(
+      verdict(await silent.post(request('https://receiver.example/', { deadlineMs: 50 }))),
+      'timeout',
+    );
   });
 
   test('[cb-deadline] the deadline covers the wait for a connection: a request that expires in the queue is never sent', async (t) => {
     let waiting = (_: Socket): void => undefined;
-    const asked = new Promise<Socket>((resolve) => { waiting = resolve; });
-    const peer = await endpoint(t, (socket, count) => (count === 1 ? waiting(socket) : void socket.write(GOOD)));
-    const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }));
+    const asked = new Promise<Socket>((resolve) => {
+      waiting = resolve;
+    });
+    const peer = await endpoint(t, (socket, count) =>
+      count === 1 ? waiting(socket) : void socket.write(GOOD),
+    );
+    const egress = closing(
+      t,
+      createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
+    );
     const first = egress.post(request(peer.url));
-    const queued = await Promise.all([1, 2].map(() => egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }))));
+    const queued = await Promise.all(
+      [1, 2].map(() => egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }))),
+    );
     assert.deepEqual(queued.map(verdict), ['timeout', 'timeout']);
     (await asked).write(GOOD);
     assert.equal(verdict(await first), 'response 200');
@@ -154,7 +311,10 @@ describe('bounds', () => {
 
   test('[cb-deadline] a queued request whose deadline has passed is not sent although its timer is late', async (t) => {
     const peer = await endpoint(t, (socket) => socket.write(GOOD));
-    const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }));
+    const egress = closing(
+      t,
+      createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
+    );
     const first = egress.post(request(peer.url)).then((result) => {
       // The client frees the connection after this, and before timers run.
       const end = performance.now() + 2 * DEADLINE_MS;
@@ -169,8 +329,13 @@ describe('bounds', () => {
   });
 
   test('one lost connection is one attempt: nothing is sent again behind the caller', async (t) => {
-    const peer = await endpoint(t, (socket, count) => (count === 2 ? socket.destroy() : void socket.write(GOOD)));
-    const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }));
+    const peer = await endpoint(t, (socket, count) =>
+      count === 2 ? socket.destroy() : void socket.write(GOOD),
+    );
+    const egress = closing(
+      t,
+      createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
+    );
     const verdicts = [];
     for (let i = 0; i < 3; i++) verdicts.push(verdict(await egress.post(request(peer.url))));
     assert.deepEqual(verdicts, ['response 200', 'connection_refused', 'response 200']);
@@ -178,7 +343,8 @@ describe('bounds', () => {
   });
 });
 
-const requestsTo = (peer: Endpoint): number => peer.received.join('').match(/POST \/hook/g)?.length ?? 0;
+const requestsTo = (peer: Endpoint): number =>
+  peer.received.join('').match(/POST \/hook/g)?.length ?? 0;
 
 /** Gives up far beyond what anything here takes. */
 async function until(holds: () => boolean): Promise<void> {

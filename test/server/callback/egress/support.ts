@@ -6,21 +6,32 @@ import net, { type AddressInfo, type Server, type Socket } from 'node:net';
 import type { LookupAddress } from 'node:dns';
 import { vi, type TestContext } from 'vitest';
 import type { Resolve } from '../../../../src/server/callback/egress/lookup.ts';
-import type { Egress, Log, Meter, OutboundRequest, OutboundResult } from '../../../../src/server/engine/ports.ts';
+import type {
+  Egress,
+  Log,
+  Meter,
+  OutboundRequest,
+  OutboundResult,
+} from '../../../../src/server/engine/ports.ts';
 
 /** A public address that is only ever written down: the watch never lets it be connected to. */
 export const PUBLIC_ADDRESS = '93.184.216.34';
 
 export const request = (url: string, more: Partial<OutboundRequest> = {}): OutboundRequest => ({
   url,
-  headers: { 'content-type': 'application/json', 'webhook-id': 'msg_1', 'user-agent': 'egress-test' },
+  headers: {
+    'content-type': 'application/json',
+    'webhook-id': 'msg_1',
+    'user-agent': 'egress-test',
+  },
   body: Buffer.from('{"jsonrpc":"2.0"}'),
   deadlineMs: 5_000,
   ...more,
 });
 
 /** `response 200`, or the category of a failure. */
-export const verdict = (result: OutboundResult): string => (result.kind === 'response' ? `response ${result.status}` : result.category);
+export const verdict = (result: OutboundResult): string =>
+  result.kind === 'response' ? `response ${result.status}` : result.category;
 
 export function bodyOf(result: OutboundResult): string {
   if (result.kind !== 'response') throw new Error(`expected a response, got ${result.category}`);
@@ -30,14 +41,24 @@ export function bodyOf(result: OutboundResult): string {
 /* ------------------------------------------------------------------ names ------------------------------------------------------------------ */
 
 /** Each question takes the next answer; the last one repeats. An answer is addresses or an error code. */
-export function scriptedResolver(...answers: readonly (readonly string[] | string)[]): Resolve & { readonly asked: string[] } {
+export function scriptedResolver(
+  ...answers: readonly (readonly string[] | string)[]
+): Resolve & { readonly asked: string[] } {
   const asked: string[] = [];
   const resolve: Resolve = (hostname, _options, callback) => {
     const answer = answers[Math.min(asked.length, answers.length - 1)] ?? 'ENOTFOUND';
     asked.push(hostname);
     queueMicrotask(() => {
-      if (typeof answer === 'string') callback(Object.assign(new Error(`getaddrinfo ${answer} ${hostname}`), { code: answer }), []);
-      else callback(null, answer.map((address): LookupAddress => ({ address, family: net.isIP(address) })));
+      if (typeof answer === 'string')
+        callback(
+          Object.assign(new Error(`getaddrinfo ${answer} ${hostname}`), { code: answer }),
+          [],
+        );
+      else
+        callback(
+          null,
+          answer.map((address): LookupAddress => ({ address, family: net.isIP(address) })),
+        );
     });
   };
   return Object.assign(resolve, { asked });
@@ -56,20 +77,30 @@ interface Target {
   readonly host?: string;
   readonly port?: number | string;
   readonly path?: string;
-  readonly lookup?: (host: string, options: { all: true }, callback: (error: Error | null, addresses: LookupAddress[]) => void) => void;
+  readonly lookup?: (
+    host: string,
+    options: { all: true },
+    callback: (error: Error | null, addresses: LookupAddress[]) => void,
+  ) => void;
 }
 
 /**
  * Stands below the HTTP client and its resolver, at `net.Socket.prototype.connect`. Loopback addresses connect for real;
  * any other address is written down and refused, or taken to the loopback port `internetPort`.
  */
-export function watchSockets(t: TestContext, options: { readonly internetPort?: number } = {}): Watch {
+export function watchSockets(
+  t: TestContext,
+  options: { readonly internetPort?: number } = {},
+): Watch {
   const watch: Watch = { attempts: [], reached: [] };
   const original = net.Socket.prototype.connect;
   const isLoopback = (address: string): boolean => address === '::1' || address.startsWith('127.');
 
   t.onTestFinished(() => void vi.restoreAllMocks());
-  vi.spyOn(net.Socket.prototype, 'connect').mockImplementation(function connect(this: Socket, ...args: unknown[]): Socket {
+  vi.spyOn(net.Socket.prototype, 'connect').mockImplementation(function connect(
+    this: Socket,
+    ...args: unknown[]
+  ): Socket {
     const first = Array.isArray(args[0]) ? (args[0] as unknown[])[0] : args[0];
     const target = first as Target;
     const host = target.host ?? '';
@@ -78,27 +109,37 @@ export function watchSockets(t: TestContext, options: { readonly internetPort?: 
     const proceed = (addresses: readonly string[]): void => {
       watch.reached.push(...addresses);
       const away = addresses.some((address) => !isLoopback(address));
-      if (away && options.internetPort === undefined) this.destroy(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }));
+      if (away && options.internetPort === undefined)
+        this.destroy(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }));
       else if (away) {
         // Where the real socket would have been content, its stand-in on loopback must be too.
         delete (this as { blockList?: net.BlockList }).blockList;
         Reflect.apply(original, this, [{ host: '127.0.0.1', port: options.internetPort }]);
-      }
-      else Reflect.apply(original, this, [{ ...target, lookup: fixed(addresses) }]);
+      } else Reflect.apply(original, this, [{ ...target, lookup: fixed(addresses) }]);
     };
     if (net.isIP(host)) proceed([host]);
     else if (!target.lookup) this.destroy(new Error('a socket would resolve a name by itself'));
-    else target.lookup(host, { all: true }, (error, addresses) => (error ? this.destroy(error) : proceed(addresses.map(({ address }) => address))));
+    else
+      target.lookup(host, { all: true }, (error, addresses) =>
+        error ? this.destroy(error) : proceed(addresses.map(({ address }) => address)),
+      );
     return this;
   } as typeof original);
   return watch;
 }
 
-const fixed = (addresses: readonly string[]): Target['lookup'] => (_host, options, callback) => {
-  const all = addresses.map((address): LookupAddress => ({ address, family: net.isIP(address) }));
-  if (options.all) callback(null, all);
-  else (callback as unknown as (e: null, address: string, family: number) => void)(null, all[0]!.address, all[0]!.family);
-};
+const fixed =
+  (addresses: readonly string[]): Target['lookup'] =>
+  (_host, options, callback) => {
+    const all = addresses.map((address): LookupAddress => ({ address, family: net.isIP(address) }));
+    if (options.all) callback(null, all);
+    else
+      (callback as unknown as (e: null, address: string, family: number) => void)(
+        null,
+        all[0]!.address,
+        all[0]!.family,
+      );
+  };
 
 /* ---------------------------------------------------------------- endpoints ---------------------------------------------------------------- */
 
@@ -113,32 +154,47 @@ export interface Endpoint {
 }
 
 /** An endpoint on loopback; `behave` gets each socket once a whole request has arrived on it, as often as requests arrive. */
-export async function endpoint(t: TestContext, behave: (socket: Socket, count: number) => void, server: Server = net.createServer()): Promise<Endpoint> {
+export async function endpoint(
+  t: TestContext,
+  behave: (socket: Socket, count: number) => void,
+  server: Server = net.createServer(),
+): Promise<Endpoint> {
   const received: string[] = [];
   const sockets = new Set<Socket>();
   let requests = 0;
-  server.on(server instanceof net.Server && 'setSecureContext' in server ? 'secureConnection' : 'connection', (socket: Socket) => {
-    const index = received.push('') - 1;
-    let pending = '';
-    sockets.add(socket);
-    socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
-    socket.on('data', (chunk) => {
-      const text = chunk.toString('latin1');
-      received[index] += text;
-      pending += text;
-      for (let end = endOfRequest(pending); end > 0; end = endOfRequest(pending)) {
-        pending = pending.slice(end);
-        behave(socket, ++requests);
-      }
-    });
-  });
+  server.on(
+    server instanceof net.Server && 'setSecureContext' in server
+      ? 'secureConnection'
+      : 'connection',
+    (socket: Socket) => {
+      const index = received.push('') - 1;
+      let pending = '';
+      sockets.add(socket);
+      socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
+      socket.on('data', (chunk) => {
+        const text = chunk.toString('latin1');
+        received[index] += text;
+        pending += text;
+        for (let end = endOfRequest(pending); end > 0; end = endOfRequest(pending)) {
+          pending = pending.slice(end);
+          behave(socket, ++requests);
+        }
+      });
+    },
+  );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.onTestFinished(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
   const { port } = server.address() as AddressInfo;
-  return { port, url: `http://127.0.0.1:${port}/hook`, received, connections: () => received.length, open: () => sockets.size };
+  return {
+    port,
+    url: `http://127.0.0.1:${port}/hook`,
+    received,
+    connections: () => received.length,
+    open: () => sockets.size,
+  };
 }
 
 function endOfRequest(text: string): number {
@@ -159,10 +215,16 @@ export function closing(t: TestContext, egress: Egress): Egress {
 
 /* ---------------------------------------------------------------- reports ------------------------------------------------------------------ */
 
-export function recorder(): { readonly log: Log; readonly meter: Meter; readonly lines: string[]; readonly counts: Record<string, number> } {
+export function recorder(): {
+  readonly log: Log;
+  readonly meter: Meter;
+  readonly lines: string[];
+  readonly counts: Record<string, number>;
+} {
   const lines: string[] = [];
   const counts: Record<string, number> = {};
-  const line = (level: string) => (fields: object, message: string) => void lines.push(JSON.stringify({ level, ...fields, message }));
+  const line = (level: string) => (fields: object, message: string) =>
+    void lines.push(JSON.stringify({ level, ...fields, message }));
   return {
     lines,
     counts,

@@ -7,7 +7,8 @@ import { publicInternet } from '../../../../src/server/callback/egress/addresses
 describe('vectors/callback-address', () => {
   for (const { id, comment, addresses, verdict } of vectors.cases) {
     test(`${id}: ${comment}`, () => {
-      const allowed = addresses.length > 0 && addresses.every((address) => publicInternet.allows(address));
+      const allowed =
+        addresses.length > 0 && addresses.every((address) => publicInternet.allows(address));
       assert.equal(allowed ? 'valid' : 'invalid', verdict);
     });
   }

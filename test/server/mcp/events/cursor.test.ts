@@ -5,17 +5,33 @@ import fc from 'fast-check';
 import { cursorAt, placeOf } from '../../../../src/server/mcp/events/cursor.ts';
 import { webhookKey, webhookSubscriptionId } from '../../../../src/server/mcp/events/identity.ts';
 
-const id = (min: number, max: number) => fc.stringMatching(new RegExp(`^[A-Za-z0-9_-]{${min},${max}}$`));
-const place = fc.record({ subscriptionId: id(22, 128), epoch: id(8, 64), sequence: fc.maxSafeNat() }, { noNullPrototype: true });
+const id = (min: number, max: number) =>
+  fc.stringMatching(new RegExp(`^[A-Za-z0-9_-]{${min},${max}}$`));
+const place = fc.record(
+  { subscriptionId: id(22, 128), epoch: id(8, 64), sequence: fc.maxSafeNat() },
+  { noNullPrototype: true },
+);
 
 test('a cursor says where it was made, and there is one spelling of it [SEP-3415 D54]', () => {
-  fc.assert(fc.property(place, (where) => assert.deepEqual(placeOf(cursorAt(where, where.sequence)), where)));
-  fc.assert(fc.property(place, fc.nat(), fc.string({ minLength: 1, maxLength: 1 }), (where, at, character) => {
-    const cursor = cursorAt(where, where.sequence);
-    const changed = cursor.slice(0, at % cursor.length) + character + cursor.slice((at % cursor.length) + 1);
-    const read = placeOf(changed);
-    if (read !== null) assert.equal(cursorAt(read, read.sequence), changed);
-  }));
+  fc.assert(
+    fc.property(place, (where) =>
+      assert.deepEqual(placeOf(cursorAt(where, where.sequence)), where),
+    ),
+  );
+  fc.assert(
+    fc.property(
+      place,
+      fc.nat(),
+      fc.string({ minLength: 1, maxLength: 1 }),
+      (where, at, character) => {
+        const cursor = cursorAt(where, where.sequence);
+        const changed =
+          cursor.slice(0, at % cursor.length) + character + cursor.slice((at % cursor.length) + 1);
+        const read = placeOf(changed);
+        if (read !== null) assert.equal(cursorAt(read, read.sequence), changed);
+      },
+    ),
+  );
   fc.assert(fc.property(fc.string(), (text) => assert.equal(placeOf(text), null)));
 });
 
@@ -26,8 +42,14 @@ test('ids and keys follow from what they name, not from how it is written [SEP-3
   assert.equal(webhookSubscriptionId('p', url, one), webhookSubscriptionId('p', url, same));
   assert.equal(webhookKey(url, one), webhookKey(url, same));
   const others = [
-    webhookSubscriptionId('q', url, one), webhookSubscriptionId('p', `${url}/`, one), webhookSubscriptionId('p', url, { ...one, name: 'm' }), webhookSubscriptionId('p', url, { ...one, arguments: { ...one.arguments, a: 2 } }),
-    webhookSubscriptionId('p', url, { ...one, arguments: { ...one.arguments, b: { c: [2, 1], d: null } } }),
+    webhookSubscriptionId('q', url, one),
+    webhookSubscriptionId('p', `${url}/`, one),
+    webhookSubscriptionId('p', url, { ...one, name: 'm' }),
+    webhookSubscriptionId('p', url, { ...one, arguments: { ...one.arguments, a: 2 } }),
+    webhookSubscriptionId('p', url, {
+      ...one,
+      arguments: { ...one.arguments, b: { c: [2, 1], d: null } },
+    }),
   ];
   assert.equal(new Set([webhookSubscriptionId('p', url, one), ...others]).size, 6);
   assert.match(webhookSubscriptionId('p', url, one), /^evt_[A-Za-z0-9_-]{43}$/);

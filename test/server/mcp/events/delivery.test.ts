@@ -5,19 +5,40 @@ import { describe, test } from 'vitest';
 import { generateDeliveryKey, publicJwks } from 'mcp-triggers-experimental/server';
 import { secretOf } from '../../../requirements/world.ts';
 import { verifies, type Behaviour, type Hit } from './receiver.ts';
-import { door, eventsWorld, eventually, meter, SEP, TRIGGERS, type EventsWorld, type Json } from './world.ts';
+import {
+  door,
+  eventsWorld,
+  eventually,
+  meter,
+  SEP,
+  TRIGGERS,
+  type EventsWorld,
+  type Json,
+} from './world.ts';
 
 const DAY_MS = 86_400_000;
 const name = door.type.name;
 const textOf = ({ body }: Hit): string => body['data']?.text ?? body['type'];
-const refuse = (text: string, status: number): Behaviour => (hit) => ({ status: textOf(hit) === text ? status : 204 });
-const numbers = (hits: readonly Hit[]): number[] => hits.map(({ body }) => body['_meta'][TRIGGERS].sequence);
+const refuse =
+  (text: string, status: number): Behaviour =>
+  (hit) => ({ status: textOf(hit) === text ? status : 204 });
+const numbers = (hits: readonly Hit[]): number[] =>
+  hits.map(({ body }) => body['_meta'][TRIGGERS].sequence);
 
 /** Time goes on in steps until there is a value: retries have their turn. While an answer is awaited it stands still, or the attempt would count as lost. */
-async function passing<T>(w: EventsWorld, what: string, look: () => T | undefined | false, stepMs = 60_000): Promise<T> {
+async function passing<T>(
+  w: EventsWorld,
+  what: string,
+  look: () => T | undefined | false,
+  stepMs = 60_000,
+): Promise<T> {
   return eventually(what, async () => {
     const value = look();
-    if ((value === undefined || value === false) && (await w.engine.health()).attemptsInFlight === 0) await w.pass(stepMs);
+    if (
+      (value === undefined || value === false) &&
+      (await w.engine.health()).attemptsInFlight === 0
+    )
+      await w.pass(stepMs);
     return value;
   });
 }
@@ -31,11 +52,31 @@ describe('a delivery', () => {
     await hook.nth(5);
     assert.deepEqual(numbers(hook.events), [1, 2, 3, 4, 5]);
     for (const hit of hook.events) {
-      assert.deepEqual([hit.method, hit.headers['content-type'], hit.headers['x-mcp-subscription-id'], hit.body['name']], ['POST', 'application/json', id, name]);
+      assert.deepEqual(
+        [
+          hit.method,
+          hit.headers['content-type'],
+          hit.headers['x-mcp-subscription-id'],
+          hit.body['name'],
+        ],
+        ['POST', 'application/json', id, name],
+      );
       assert.ok(verifies(hook.secret, hit, w.clock.now()));
       assert.ok(!verifies(secretOf(), hit, w.clock.now()));
-      assert.ok(!verifies(hook.secret, { ...hit, raw: Buffer.concat([hit.raw, Buffer.from(' ')]) }, w.clock.now()));
-      for (const header of ['authorization', 'cookie', 'mcp-delivery-signature', 'mcp-subscription-id']) assert.equal(hit.headers[header], undefined);
+      assert.ok(
+        !verifies(
+          hook.secret,
+          { ...hit, raw: Buffer.concat([hit.raw, Buffer.from(' ')]) },
+          w.clock.now(),
+        ),
+      );
+      for (const header of [
+        'authorization',
+        'cookie',
+        'mcp-delivery-signature',
+        'mcp-subscription-id',
+      ])
+        assert.equal(hit.headers[header], undefined);
     }
     assert.equal(new Set(hook.events.map(({ headers }) => headers['webhook-id'])).size, 5);
   });
@@ -59,7 +100,11 @@ describe('a delivery', () => {
     await w.open(1, { text: 'small' });
     const [large, gap, small] = [await hook.nth(1), await hook.nth(2), await hook.nth(3)];
     assert.ok(large.raw.length > 239 * 1024 && large.raw.length <= 256 * 1024);
-    assert.deepEqual([textOf(gap), textOf(small)], ['gap', 'small'], 'a larger one is a gap, and is told');
+    assert.deepEqual(
+      [textOf(gap), textOf(small)],
+      ['gap', 'small'],
+      'a larger one is a gap, and is told',
+    );
   });
 
   test('signs with the new and the old secret for a while after a rotation, which only the client can ask for [SEP-3415 R35 D32 D66]', async (t) => {
@@ -75,7 +120,10 @@ describe('a delivery', () => {
     await w.pass(10 * 60_000);
     await w.open();
     const later = await hook.nth(2);
-    assert.deepEqual([verifies(old, later, w.clock.now()), verifies(hook.secret, later, w.clock.now())], [false, true]);
+    assert.deepEqual(
+      [verifies(old, later, w.clock.now()), verifies(hook.secret, later, w.clock.now())],
+      [false, true],
+    );
   });
 
   test('is signed by the server too, beside the HMAC and by a key of its key set, where it has one [SEP-3415 O18]', async (t) => {
@@ -85,13 +133,29 @@ describe('a delivery', () => {
     await w.hook(hook);
     await w.open();
     const hit = await hook.nth(1);
-    const publicKey = createPublicKey({ key: publicJwks([key]).keys[0]! as unknown as Json, format: 'jwk' });
+    const publicKey = createPublicKey({
+      key: publicJwks([key]).keys[0]! as unknown as Json,
+      format: 'jwk',
+    });
     for (const one of [hook.challenges[0]!, hit]) {
       const entries = String(one.headers['webhook-signature']).split(' ');
-      assert.deepEqual(entries.map((entry) => entry.split(',')[0]), ['v1', 'v1a']);
-      const signed = Buffer.concat([Buffer.from(`${String(one.headers['webhook-id'])}.${String(one.headers['webhook-timestamp'])}.`), one.raw]);
-      assert.ok(verify(null, signed, publicKey, Buffer.from(entries[1]!.slice('v1a,'.length), 'base64')));
-      assert.ok(verifies(hook.secret, one, w.clock.now()), 'who looks for v1 only is not disturbed');
+      assert.deepEqual(
+        entries.map((entry) => entry.split(',')[0]),
+        ['v1', 'v1a'],
+      );
+      const signed = Buffer.concat([
+        Buffer.from(
+          `${String(one.headers['webhook-id'])}.${String(one.headers['webhook-timestamp'])}.`,
+        ),
+        one.raw,
+      ]);
+      assert.ok(
+        verify(null, signed, publicKey, Buffer.from(entries[1]!.slice('v1a,'.length), 'base64')),
+      );
+      assert.ok(
+        verifies(hook.secret, one, w.clock.now()),
+        'who looks for v1 only is not disturbed',
+      );
       assert.equal(one.headers['mcp-delivery-signature'], undefined);
     }
   });
@@ -132,11 +196,19 @@ describe('what is not taken', () => {
     await w.open(1, { text: 'next' });
     await hook.nth(1);
     // Consent is asked for again within that day; the receiver goes on echoing.
-    await passing(w, 'the next event', () => hook.messages.some((hit) => textOf(hit) === 'next'), 300_000);
+    await passing(
+      w,
+      'the next event',
+      () => hook.messages.some((hit) => textOf(hit) === 'next'),
+      300_000,
+    );
     assert.deepEqual(hook.messages.slice(-2).map(textOf), ['gap', 'next']);
     const tries = hook.messages.filter((hit) => textOf(hit) === 'stuck');
     assert.ok(tries.length > 100 && tries.length < 400, `${tries.length} attempts in a day`);
-    const elapsed = (Number(tries.at(-1)!.headers['webhook-timestamp']) - Number(tries[0]!.headers['webhook-timestamp'])) * 1000;
+    const elapsed =
+      (Number(tries.at(-1)!.headers['webhook-timestamp']) -
+        Number(tries[0]!.headers['webhook-timestamp'])) *
+      1000;
     assert.ok(elapsed >= DAY_MS && elapsed <= DAY_MS + 3_600_000);
   });
 
@@ -153,7 +225,10 @@ describe('what is not taken', () => {
       assert.deepEqual(Object.keys(gap.body).sort(), ['cursor', 'type']);
       assert.match(String(gap.headers['webhook-id']), /^msg_gap_/);
       assert.ok(verifies(hook.secret, gap, w.clock.now()));
-      assert.equal(gap.headers['x-mcp-subscription-id'], hook.messages[0]!.headers['x-mcp-subscription-id']);
+      assert.equal(
+        gap.headers['x-mcp-subscription-id'],
+        hook.messages[0]!.headers['x-mcp-subscription-id'],
+      );
       // The cursor of the gap is behind it.
       assert.equal(gap.body['cursor'], hook.messages[2]!.body['cursor']);
       assert.deepEqual((await w.hook(hook))['deliveryStatus'].active, true);
@@ -172,7 +247,9 @@ describe('what is not taken', () => {
 
   test('for as long as the endpoint asks, nothing is tried [SEP-3415 D40]', async (t) => {
     const w = await eventsWorld(t);
-    const hook = await w.receiver((_, n) => (n === 1 ? { status: 503, headers: { 'retry-after': '600' } } : { status: 204 }));
+    const hook = await w.receiver((_, n) =>
+      n === 1 ? { status: 503, headers: { 'retry-after': '600' } } : { status: 204 },
+    );
     await w.hook(hook);
     await w.open();
     await hook.nth(1);
@@ -187,18 +264,30 @@ describe('what is not taken', () => {
     const w = await eventsWorld(t);
     const hook = await w.receiver(() => ({ status: 503 }));
     await w.hook(hook, { name: meter.type.name });
-    for (let value = 1; value <= 200; value += 1) await w.engine.emit(meter.event({ data: { value } }));
+    for (let value = 1; value <= 200; value += 1)
+      await w.engine.emit(meter.event({ data: { value } }));
     await w.engine.settled();
     hook.behave = () => ({ status: 204 });
-    const told = await passing(w, 'the gap', () => hook.messages.find(({ body }) => body['type'] === 'gap'));
-    await passing(w, 'the last event', () => hook.events.find(({ body }) => body['data'].value === 200));
-    const after = hook.messages.slice(hook.messages.indexOf(told) + 1).map(({ body }) => body['data'].value as number);
-    assert.deepEqual(after, Array.from({ length: after.length }, (_, n) => 200 - after.length + 1 + n));
+    const told = await passing(w, 'the gap', () =>
+      hook.messages.find(({ body }) => body['type'] === 'gap'),
+    );
+    await passing(w, 'the last event', () =>
+      hook.events.find(({ body }) => body['data'].value === 200),
+    );
+    const after = hook.messages
+      .slice(hook.messages.indexOf(told) + 1)
+      .map(({ body }) => body['data'].value as number);
+    assert.deepEqual(
+      after,
+      Array.from({ length: after.length }, (_, n) => 200 - after.length + 1 + n),
+    );
   });
 
   test('a gap that the endpoint keeps refusing does not stand in the way for ever [SEP-3415 R42]', async (t) => {
     const w = await eventsWorld(t);
-    const hook = await w.receiver(({ body }) => ({ status: body['type'] === 'gap' ? 400 : body['data'].text === 'bad' ? 410 : 204 }));
+    const hook = await w.receiver(({ body }) => ({
+      status: body['type'] === 'gap' ? 400 : body['data'].text === 'bad' ? 410 : 204,
+    }));
     await w.hook(hook);
     await w.open(1, { text: 'bad' });
     await w.open(1, { text: 'good' });
@@ -213,7 +302,8 @@ describe('consent', () => {
     const hook = await w.receiver();
     await w.hook(hook, { ttlMs: null });
     hook.consent = () => ({ status: 403 });
-    for (let hours = 0; hours < 30 && hook.challenges.length < 2; hours += 1) await w.pass(3_600_000);
+    for (let hours = 0; hours < 30 && hook.challenges.length < 2; hours += 1)
+      await w.pass(3_600_000);
     await eventually('another challenge', () => hook.challenges.length >= 2);
     await w.pass(10);
     await w.open(1, { text: 'waits' });
@@ -223,7 +313,9 @@ describe('consent', () => {
     const { deliveryStatus } = await w.hook(hook, { ttlMs: null });
     assert.partialDeepStrictEqual(deliveryStatus, { active: false, lastError: 'challenge_failed' });
     assert.equal(textOf(await hook.nth(1)), 'waits');
-    assert.partialDeepStrictEqual((await w.hook(hook, { ttlMs: null }))['deliveryStatus'], { active: true });
+    assert.partialDeepStrictEqual((await w.hook(hook, { ttlMs: null }))['deliveryStatus'], {
+      active: true,
+    });
   });
 });
 
@@ -231,7 +323,14 @@ describe('the end', () => {
   test('that the server decides is told in a signed envelope, and a refresh is a fresh subscribe [SEP-3415 R8 D9 D43 D44 D58]', async (t) => {
     const w = await eventsWorld(t);
     for (const [end, error] of [
-      [() => w.engine.terminate({ principal: JSON.stringify(['https://issuer.example', 'alice']) }, 'revoked'), { code: -32024, data: { reason: 'revoked' } }],
+      [
+        () =>
+          w.engine.terminate(
+            { principal: JSON.stringify(['https://issuer.example', 'alice']) },
+            'revoked',
+          ),
+        { code: -32024, data: { reason: 'revoked' } },
+      ],
       [() => w.engine.remove(name), { code: -32023, data: { kind: 'event' } }],
     ] as const) {
       const hook = await w.receiver();
@@ -243,7 +342,11 @@ describe('the end', () => {
       assert.equal(last.headers['x-mcp-subscription-id'], id);
       assert.ok(verifies(hook.secret, last, w.clock.now()));
       if (error.code === -32024) assert.equal((await w.hook(hook))['deliveryStatus'], undefined);
-      else assert.equal((await w.refused('events/subscribe', { name, delivery: hook.delivery }, SEP)).code, -32023);
+      else
+        assert.equal(
+          (await w.refused('events/subscribe', { name, delivery: hook.delivery }, SEP)).code,
+          -32023,
+        );
     }
   });
 
@@ -253,7 +356,9 @@ describe('the end', () => {
     const hook = await w.receiver();
     await w.hook(hook, { ttlMs: null });
     permitted = false;
-    await passing(w, 'the last word', () => hook.messages.some(({ body }) => body['type'] === 'terminated'));
+    await passing(w, 'the last word', () =>
+      hook.messages.some(({ body }) => body['type'] === 'terminated'),
+    );
   });
 });
 
@@ -262,7 +367,9 @@ describe('what never happens', () => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook, { ttlMs: null });
-    const { subscriptions: [{ subscriptionId }] } = await w.ok('triggers/subscriptions');
+    const {
+      subscriptions: [{ subscriptionId }],
+    } = await w.ok('triggers/subscriptions');
     await w.ok('triggers/update', { subscriptionId, paused: true });
     await w.ok('triggers/update', { subscriptionId, paused: false });
     await w.open(1, { text: 'only this' });
@@ -278,14 +385,24 @@ describe('what never happens', () => {
     const hook = await w.receiver(() => ({ status: 500 }));
     const { cursor } = await w.hook(hook);
     hook.consent = () => ({ status: 403 });
-    await w.refused('events/subscribe', { name, delivery: { ...hook.delivery, url: `${hook.url}/other` } }, SEP);
+    await w.refused(
+      'events/subscribe',
+      { name, delivery: { ...hook.delivery, url: `${hook.url}/other` } },
+      SEP,
+    );
     await w.open();
     await hook.nth(1);
     await w.pass(60_000);
     await w.ok('events/unsubscribe', { name, delivery: hook.delivery }, SEP);
     const text = w.log.join('\n');
-    for (const secret of [hook.secret, hook.secret.slice(6, 20), hook.path, cursor]) assert.ok(!text.includes(secret));
-    const made = w.log.map((line) => JSON.parse(line) as Json).find(({ profile }) => profile !== undefined);
-    assert.deepEqual([made?.['level'], made?.['profile'], typeof made?.['subscriptionId']], ['info', 'sep', 'string']);
+    for (const secret of [hook.secret, hook.secret.slice(6, 20), hook.path, cursor])
+      assert.ok(!text.includes(secret));
+    const made = w.log
+      .map((line) => JSON.parse(line) as Json)
+      .find(({ profile }) => profile !== undefined);
+    assert.deepEqual(
+      [made?.['level'], made?.['profile'], typeof made?.['subscriptionId']],
+      ['info', 'sep', 'string'],
+    );
   });
 });

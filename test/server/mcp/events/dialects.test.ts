@@ -1,7 +1,11 @@
 /** The dialects of webhooks, looked at alone: what is sent, under which id, and what an answer means. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
-import { eventsDialects, type CallbackDialect, type SubscriptionState } from 'mcp-triggers-experimental/server';
+import {
+  eventsDialects,
+  type CallbackDialect,
+  type SubscriptionState,
+} from 'mcp-triggers-experimental/server';
 import { create } from '../../../../src/protocol/core/index.ts';
 import { placeOf } from '../../../../src/server/mcp/events/cursor.ts';
 import { webhookSubscriptionId } from '../../../../src/server/mcp/events/identity.ts';
@@ -16,16 +20,50 @@ const dialects = eventsDialects();
 const of = (name: ProfileName): CallbackDialect => dialects[`events.${name}`]!;
 
 const state: SubscriptionState = {
-  ...create({
-    subscriptionId: `sub_${'s'.repeat(32)}`, principal: 'alice', key: 'webhook:x', select: [{ name: 'door.opened', arguments: { door: 'front' } }],
-    callback: null, ttlMs: null, onFailure: 'skip', retention: { maxAgeMs: 1000, maxEvents: 10 }, epoch: 'epoch-1234',
-  }, 0),
-  head: 9, acked: 4, sent: 4,
+  ...create(
+    {
+      subscriptionId: `sub_${'s'.repeat(32)}`,
+      principal: 'alice',
+      key: 'webhook:x',
+      select: [{ name: 'door.opened', arguments: { door: 'front' } }],
+      callback: null,
+      ttlMs: null,
+      onFailure: 'skip',
+      retention: { maxAgeMs: 1000, maxEvents: 10 },
+      epoch: 'epoch-1234',
+    },
+    0,
+  ),
+  head: 9,
+  acked: 4,
+  sent: 4,
 };
 const callback = { state, callback: { url }, random: systemRandom };
-const event = (eventId: string) => ({ after: 4, last: 5, events: [JSON.stringify({ sequence: 5, eventId, name: 'door.opened', timestamp: '2026-11-21T09:00:00.000Z', data: { n: 1 }, _meta: { own: true } })], gaps: [], sequences: [5] });
-const gap = { after: 4, last: 7, events: [], gaps: [{ from: 5, to: 7, reason: 'abandoned' as const }], sequences: [] };
-const read = (message: { readonly body: Uint8Array } | null): Json => JSON.parse(Buffer.from(message!.body).toString()) as Json;
+const event = (eventId: string) => ({
+  after: 4,
+  last: 5,
+  events: [
+    JSON.stringify({
+      sequence: 5,
+      eventId,
+      name: 'door.opened',
+      timestamp: '2026-11-21T09:00:00.000Z',
+      data: { n: 1 },
+      _meta: { own: true },
+    }),
+  ],
+  gaps: [],
+  sequences: [5],
+});
+const gap = {
+  after: 4,
+  last: 7,
+  events: [],
+  gaps: [{ from: 5, to: 7, reason: 'abandoned' as const }],
+  sequences: [],
+};
+const read = (message: { readonly body: Uint8Array } | null): Json =>
+  JSON.parse(Buffer.from(message!.body).toString()) as Json;
 const at = (cursor: string): number | undefined => placeOf(cursor)?.sequence;
 
 describe('an event', () => {
@@ -33,22 +71,54 @@ describe('an event', () => {
     for (const name of names) {
       const message = of(name).delivery(callback, event('evt-1'))!;
       const body = read(message);
-      assert.deepEqual(Object.keys(body).sort(), ['_meta', 'cursor', 'data', 'eventId', 'name', 'timestamp']);
+      assert.deepEqual(Object.keys(body).sort(), [
+        '_meta',
+        'cursor',
+        'data',
+        'eventId',
+        'name',
+        'timestamp',
+      ]);
       assert.equal(at(body['cursor']), 4, 'not the position of the event itself');
-      assert.deepEqual(body['_meta'], { own: true, [TRIGGERS]: { subscriptionId: state.subscriptionId, epoch: state.epoch, sequence: 5, head: 9 } });
-      assert.deepEqual(message.headers, { 'x-mcp-subscription-id': webhookSubscriptionId('alice', url, state.select[0]!) });
+      assert.deepEqual(body['_meta'], {
+        own: true,
+        [TRIGGERS]: {
+          subscriptionId: state.subscriptionId,
+          epoch: state.epoch,
+          sequence: 5,
+          head: 9,
+        },
+      });
+      assert.deepEqual(message.headers, {
+        'x-mcp-subscription-id': webhookSubscriptionId('alice', url, state.select[0]!),
+      });
       assert.ok(of(name).single);
     }
   });
 
   test('has the webhook-id of its profile, the same in every attempt [SEP-3415 D37]', () => {
-    const id = (name: ProfileName, eventId: string) => of(name).delivery(callback, event(eventId))!.id;
+    const id = (name: ProfileName, eventId: string) =>
+      of(name).delivery(callback, event(eventId))!.id;
     assert.match(id('sep', 'evt-1'), /^msg_[A-Za-z0-9_-]{32}$/);
     assert.equal(id('sep', 'evt-1'), id('sep', 'evt-1'));
     for (const name of ['sketch', 'suite'] as const) {
-      for (const eventId of ['evt-1', 'pay:7', '~!(x)', 'a.b', 'nightly:2026-11-21T09:00:00.000Z']) assert.equal(id(name, eventId), eventId);
+      for (const eventId of ['evt-1', 'pay:7', '~!(x)', 'a.b', 'nightly:2026-11-21T09:00:00.000Z'])
+        assert.equal(id(name, eventId), eventId);
       // What would break the header or move the boundary of what is signed.
-      for (const eventId of ['é', 'a b', 'x'.repeat(257), 'a\u0000', 'a\r\nb: c', 'a.1739980800', 'a.1739980800.b', 'a.1739980800x', 'a.+1739980800', 'a.17399808e2', 'a.0x67b5f680']) assert.match(id(name, eventId), /^msg_[A-Za-z0-9_-]{32}$/, eventId);
+      for (const eventId of [
+        'é',
+        'a b',
+        'x'.repeat(257),
+        'a\u0000',
+        'a\r\nb: c',
+        'a.1739980800',
+        'a.1739980800.b',
+        'a.1739980800x',
+        'a.+1739980800',
+        'a.17399808e2',
+        'a.0x67b5f680',
+      ])
+        assert.match(id(name, eventId), /^msg_[A-Za-z0-9_-]{32}$/, eventId);
     }
   });
 });
@@ -76,27 +146,51 @@ describe('a control envelope', () => {
   });
 
   test('of an end says why in the codes of the profile, and says nothing of an end that the client brought about [SEP-3415 D9 D58]', () => {
-    const said = (name: ProfileName, reason: Parameters<CallbackDialect['terminationNotice']>[1]) => {
+    const said = (
+      name: ProfileName,
+      reason: Parameters<CallbackDialect['terminationNotice']>[1],
+    ) => {
       const message = of(name).terminationNotice(callback, reason);
       return message === null ? null : read(message);
     };
-    assert.partialDeepStrictEqual(said('sep', 'revoked'), { type: 'terminated', error: { code: -32024, data: { reason: 'revoked' } } });
-    assert.partialDeepStrictEqual(said('suite', 'revoked'), { type: 'terminated', error: { code: -32012 } });
-    assert.partialDeepStrictEqual(said('sep', 'trigger_removed'), { error: { code: -32023, data: { kind: 'event' } } });
-    assert.partialDeepStrictEqual(said('sep', 'schema_changed'), { error: { code: -32026, data: { feature: 'payloadSchema', reason: 'schema_changed' } } });
+    assert.partialDeepStrictEqual(said('sep', 'revoked'), {
+      type: 'terminated',
+      error: { code: -32024, data: { reason: 'revoked' } },
+    });
+    assert.partialDeepStrictEqual(said('suite', 'revoked'), {
+      type: 'terminated',
+      error: { code: -32012 },
+    });
+    assert.partialDeepStrictEqual(said('sep', 'trigger_removed'), {
+      error: { code: -32023, data: { kind: 'event' } },
+    });
+    assert.partialDeepStrictEqual(said('sep', 'schema_changed'), {
+      error: { code: -32026, data: { feature: 'payloadSchema', reason: 'schema_changed' } },
+    });
     assert.partialDeepStrictEqual(said('sep', 'failed'), { error: { code: -32603 } });
-    for (const reason of ['expired', 'unsubscribed'] as const) for (const name of names) assert.equal(said(name, reason), null);
+    for (const reason of ['expired', 'unsubscribed'] as const)
+      for (const name of names) assert.equal(said(name, reason), null);
     assert.equal(said('sketch', 'revoked'), null);
   });
 });
 
 describe('an answer', () => {
-  const classify = (status: number, range: typeof gap | ReturnType<typeof event>, health: Partial<SubscriptionState['health']> = {}, now = 0, retryAfter: string | null = null) =>
-    of('sep').classify({ status, retryAfter, body: { ack: 99, reject: 'x' }, now }, range, { ...state, health: { ...state.health, ...health } });
+  const classify = (
+    status: number,
+    range: typeof gap | ReturnType<typeof event>,
+    health: Partial<SubscriptionState['health']> = {},
+    now = 0,
+    retryAfter: string | null = null,
+  ) =>
+    of('sep').classify({ status, retryAfter, body: { ack: 99, reject: 'x' }, now }, range, {
+      ...state,
+      health: { ...state.health, ...health },
+    });
   const acked = (last: number) => ({ kind: 'acked', ack: last, reject: null });
 
   test('of any 2xx takes the event, whatever the body says', () => {
-    for (const status of [200, 202, 204, 299]) assert.deepEqual(classify(status, event('e')), acked(5));
+    for (const status of [200, 202, 204, 299])
+      assert.deepEqual(classify(status, event('e')), acked(5));
   });
   test('410 and 413 are final for the event and nothing else [SEP-3415 R43 R66 U15]', () => {
     assert.deepEqual(classify(410, event('e')), { kind: 'refused' });
@@ -105,9 +199,22 @@ describe('an answer', () => {
     assert.deepEqual(classify(413, gap), acked(7));
   });
   test('anything else is tried again, as for callbacks of this protocol; a redirect is never followed [SEP-3415 R53]', () => {
-    assert.deepEqual(classify(503, event('e'), {}, 0, '7'), { kind: 'transient', category: 'http_5xx', retryAfterMs: 7000 });
-    assert.deepEqual(classify(425, event('e')), { kind: 'transient', category: 'http_4xx', retryAfterMs: null });
-    for (const status of [301, 307, 400, 401, 404]) assert.deepEqual(classify(status, event('e')), { kind: 'config', category: 'http_4xx' }, String(status));
+    assert.deepEqual(classify(503, event('e'), {}, 0, '7'), {
+      kind: 'transient',
+      category: 'http_5xx',
+      retryAfterMs: 7000,
+    });
+    assert.deepEqual(classify(425, event('e')), {
+      kind: 'transient',
+      category: 'http_4xx',
+      retryAfterMs: null,
+    });
+    for (const status of [301, 307, 400, 401, 404])
+      assert.deepEqual(
+        classify(status, event('e')),
+        { kind: 'config', category: 'http_4xx' },
+        String(status),
+      );
   });
   test('that refuses a gap again and again lets it go: it must not block what follows [SEP-3415 R42]', () => {
     assert.equal(classify(400, gap, { configFailures: 3 }).kind, 'config');
@@ -122,7 +229,18 @@ test('consent is the very challenge, echoed [SEP-3415 D45]', () => {
   const { consents } = of('sep');
   const secret = Secret.generate();
   assert.ok(consents({ challenge: 'nonce', proof: 'x' }, 'nonce', secret));
-  for (const body of [{ challenge: 'nonce2' }, { challenge: 'nonc' }, { challenge: ['nonce'] }, { challenge: null }, {}, 'nonce', null, undefined, ['nonce'], 7]) {
+  for (const body of [
+    { challenge: 'nonce2' },
+    { challenge: 'nonc' },
+    { challenge: ['nonce'] },
+    { challenge: null },
+    {},
+    'nonce',
+    null,
+    undefined,
+    ['nonce'],
+    7,
+  ]) {
     assert.equal(consents(body, 'nonce', secret), false, JSON.stringify(body));
   }
 });

@@ -1,7 +1,16 @@
 /** `events/poll` over HTTP: where a poll begins, what it acknowledges, what it says was missed, and that a cursor is never an error. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
-import { door, eventsWorld, mail, meter, SEP, TRIGGERS, type EventsWorld, type Json } from './world.ts';
+import {
+  door,
+  eventsWorld,
+  mail,
+  meter,
+  SEP,
+  TRIGGERS,
+  type EventsWorld,
+  type Json,
+} from './world.ts';
 
 const texts = (events: readonly Json[]): string[] => events.map(({ data }) => data['text']);
 
@@ -16,7 +25,10 @@ describe('where a poll begins', () => {
     await tell(w, 'before');
     for (const given of [{}, { cursor: null }]) {
       const { resultType, events, cursor, truncated, hasMore, nextPollMs } = await w.poll(given);
-      assert.deepEqual({ resultType, events, truncated, hasMore }, { resultType: 'complete', events: [], truncated: false, hasMore: false });
+      assert.deepEqual(
+        { resultType, events, truncated, hasMore },
+        { resultType: 'complete', events: [], truncated: false, hasMore: false },
+      );
       assert.equal(typeof cursor, 'string');
       assert.ok(nextPollMs >= 1000);
     }
@@ -31,11 +43,24 @@ describe('where a poll begins', () => {
   test('an occurrence has what SEP-3415 names, and its number beside [SEP-3415 D11 R10] [deg-events-meta]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
-    await w.engine.emit(door.event({ eventId: 'upstream-7', timestamp: Date.UTC(2026, 10, 21, 9), data: { door: 'front' } }));
+    await w.engine.emit(
+      door.event({
+        eventId: 'upstream-7',
+        timestamp: Date.UTC(2026, 10, 21, 9),
+        data: { door: 'front' },
+      }),
+    );
     await w.engine.settled();
-    const { events: [event] } = await w.poll({ cursor });
+    const {
+      events: [event],
+    } = await w.poll({ cursor });
     const { _meta, ...rest } = event;
-    assert.deepEqual(rest, { eventId: 'upstream-7', name: door.type.name, timestamp: '2026-11-21T09:00:00.000Z', data: { door: 'front' } });
+    assert.deepEqual(rest, {
+      eventId: 'upstream-7',
+      name: door.type.name,
+      timestamp: '2026-11-21T09:00:00.000Z',
+      data: { door: 'front' },
+    });
     const { subscriptionId, epoch, ...numbers } = _meta[TRIGGERS];
     assert.deepEqual(numbers, { sequence: 1, head: 1 });
     assert.ok(subscriptionId && epoch);
@@ -47,12 +72,19 @@ describe('where a poll begins', () => {
     const { cursor: front } = await w.poll({ arguments: { door: 'front' } });
     await w.open(1, { door: 'back' });
     assert.equal((await w.poll({ cursor, arguments: {} }))['events'].length, 1);
-    assert.equal((await w.poll({ cursor: front, arguments: { door: 'front' } }))['events'].length, 0);
+    assert.equal(
+      (await w.poll({ cursor: front, arguments: { door: 'front' } }))['events'].length,
+      0,
+    );
     assert.equal((await w.ok('triggers/subscriptions'))['subscriptions'].length, 2);
     // Somebody else's log of the same event is another one.
     const { cursor: bobs } = await w.poll({}, { ...SEP, as: 'bob' });
-    assert.partialDeepStrictEqual(await w.poll({ cursor }, { ...SEP, as: 'bob' }), { truncated: true });
-    assert.partialDeepStrictEqual(await w.poll({ cursor: bobs }, { ...SEP, as: 'bob' }), { truncated: false });
+    assert.partialDeepStrictEqual(await w.poll({ cursor }, { ...SEP, as: 'bob' }), {
+      truncated: true,
+    });
+    assert.partialDeepStrictEqual(await w.poll({ cursor: bobs }, { ...SEP, as: 'bob' }), {
+      truncated: false,
+    });
   });
 
   test('what was accepted before does not come, also when it is still being numbered [SEP-3415 D54]', async (t) => {
@@ -96,15 +128,22 @@ describe('going on', () => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     for (const maxEvents of [0, -1, 1.5, '3', null]) {
-      assert.partialDeepStrictEqual(await w.refused('events/poll', { name: door.type.name, cursor, maxEvents }, SEP), { code: -32602, data: { path: '/maxEvents' } });
+      assert.partialDeepStrictEqual(
+        await w.refused('events/poll', { name: door.type.name, cursor, maxEvents }, SEP),
+        { code: -32602, data: { path: '/maxEvents' } },
+      );
     }
     await w.open(1200);
-    assert.equal((await w.poll({ cursor, maxEvents: Number.MAX_SAFE_INTEGER }))['events'].length, 1000);
+    assert.equal(
+      (await w.poll({ cursor, maxEvents: Number.MAX_SAFE_INTEGER }))['events'].length,
+      1000,
+    );
   });
 
   test('the cursor that a client sends acknowledges what is behind it, and nothing else does', async (t) => {
     const w = await eventsWorld(t);
-    const acked = async (): Promise<number> => (await w.ok('triggers/subscriptions'))['subscriptions'][0]['acked'];
+    const acked = async (): Promise<number> =>
+      (await w.ok('triggers/subscriptions'))['subscriptions'][0]['acked'];
     const { cursor } = await w.poll({});
     await w.open(3);
     const second = await w.poll({ cursor, maxEvents: 2 });
@@ -128,7 +167,19 @@ describe('going on', () => {
 });
 
 describe('a cursor that cannot be served', () => {
-  const strange = ['', 'x', 'null', '{}', '0', '-1', 'AAAA', Buffer.from('1 a b 1').toString('base64url'), 'ü'.repeat(10), '\u0000', 'A'.repeat(100_000)];
+  const strange = [
+    '',
+    'x',
+    'null',
+    '{}',
+    '0',
+    '-1',
+    'AAAA',
+    Buffer.from('1 a b 1').toString('base64url'),
+    'ü'.repeat(10),
+    '\u0000',
+    'A'.repeat(100_000),
+  ];
 
   test('is no error: the poll says truncated and gives a fresh one [SEP-3415 D57 U1]', async (t) => {
     const w = await eventsWorld(t);
@@ -136,7 +187,11 @@ describe('a cursor that cannot be served', () => {
     await tell(w, 'unread');
     for (const cursor of strange) {
       const result = await w.poll({ cursor });
-      assert.deepEqual([result['truncated'], texts(result['events'])], [true, ['unread']], JSON.stringify(cursor.slice(0, 20)));
+      assert.deepEqual(
+        [result['truncated'], texts(result['events'])],
+        [true, ['unread']],
+        JSON.stringify(cursor.slice(0, 20)),
+      );
       assert.equal((await w.poll({ cursor: result['cursor'] }))['truncated'], false);
       await tell(w, 'unread');
     }
@@ -146,9 +201,16 @@ describe('a cursor that cannot be served', () => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     const [version, subscriptionId, epoch] = Buffer.from(cursor, 'base64url').toString().split(' ');
-    const made = (...parts: unknown[]): string => Buffer.from([version, ...parts].join(' ')).toString('base64url');
+    const made = (...parts: unknown[]): string =>
+      Buffer.from([version, ...parts].join(' ')).toString('base64url');
     const { cursor: other } = await w.poll({ name: meter.type.name });
-    for (const [what, one] of [['future', made(subscriptionId, epoch, 77)], ['another epoch', made(subscriptionId, 'otherepoch', 0)], ['another event', other], ['unheard of', made('s'.repeat(36), epoch, 0)], ['huge', made(subscriptionId, epoch, '9'.repeat(16))]] as const) {
+    for (const [what, one] of [
+      ['future', made(subscriptionId, epoch, 77)],
+      ['another epoch', made(subscriptionId, 'otherepoch', 0)],
+      ['another event', other],
+      ['unheard of', made('s'.repeat(36), epoch, 0)],
+      ['huge', made(subscriptionId, epoch, '9'.repeat(16))],
+    ] as const) {
       assert.equal((await w.poll({ cursor: one }))['truncated'], true, what);
     }
     assert.equal((await w.poll({ cursor }))['truncated'], false);
@@ -157,19 +219,24 @@ describe('a cursor that cannot be served', () => {
   test('of a log that retention has shortened says truncated and hands over what is left [SEP-3415 R76 D57]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({ name: meter.type.name });
-    for (let value = 1; value <= 200; value += 1) await w.engine.emit(meter.event({ data: { value } }));
+    for (let value = 1; value <= 200; value += 1)
+      await w.engine.emit(meter.event({ data: { value } }));
     await w.engine.settled();
     const result = await w.poll({ name: meter.type.name, cursor, maxEvents: 1000 });
     assert.equal(result['truncated'], true);
     assert.ok(result['events'].length >= 100 && result['events'].length < 200);
     assert.equal(result['events'].at(-1).data.value, 200);
-    assert.equal((await w.poll({ name: meter.type.name, cursor: result['cursor'] }))['truncated'], false);
+    assert.equal(
+      (await w.poll({ name: meter.type.name, cursor: result['cursor'] }))['truncated'],
+      false,
+    );
   });
 
   test('an event that was withdrawn is a gap in the middle: the rest comes, with truncated', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
-    for (const id of ['a', 'b', 'c']) await w.engine.emit(door.event({ eventId: id, data: { door: 'front' } }));
+    for (const id of ['a', 'b', 'c'])
+      await w.engine.emit(door.event({ eventId: id, data: { door: 'front' } }));
     await w.engine.settled();
     await w.engine.redact({ name: door.type.name, eventId: 'b' });
     const { events, truncated } = await w.poll({ cursor });
@@ -217,19 +284,30 @@ describe('maxAgeMs', () => {
     assert.deepEqual([texts(bounded['events']), bounded['truncated']], [['young'], true]);
     const wide = await w.poll({ cursor, maxAgeMs: 120_000 });
     assert.deepEqual([texts(wide['events']), wide['truncated']], [['old', 'young'], false]);
-    assert.deepEqual([(await w.poll({ cursor: wide['cursor'], maxAgeMs: 0 }))['truncated']], [false], 'nothing is skipped where nothing is left');
+    assert.deepEqual(
+      [(await w.poll({ cursor: wide['cursor'], maxAgeMs: 0 }))['truncated']],
+      [false],
+      'nothing is skipped where nothing is left',
+    );
   });
 
   test('means nothing without a cursor [SEP-3415 D56]', async (t) => {
     const w = await eventsWorld(t);
     await w.poll({});
     await w.open();
-    assert.partialDeepStrictEqual(await w.poll({ cursor: null, maxAgeMs: 3_600_000 }), { events: [], truncated: false });
+    assert.partialDeepStrictEqual(await w.poll({ cursor: null, maxAgeMs: 3_600_000 }), {
+      events: [],
+      truncated: false,
+    });
   });
 
   test('must be a whole number of milliseconds', async (t) => {
     const w = await eventsWorld(t);
-    for (const maxAgeMs of [-1, 0.5, '1', null]) assert.partialDeepStrictEqual(await w.refused('events/poll', { name: door.type.name, cursor: 'x', maxAgeMs }), { code: -32602, data: { path: '/maxAgeMs' } });
+    for (const maxAgeMs of [-1, 0.5, '1', null])
+      assert.partialDeepStrictEqual(
+        await w.refused('events/poll', { name: door.type.name, cursor: 'x', maxAgeMs }),
+        { code: -32602, data: { path: '/maxAgeMs' } },
+      );
   });
 });
 
@@ -239,11 +317,26 @@ describe('a poll is refused', () => {
     const name = door.type.name;
     for (const [params, error] of [
       [{ name: 'no.such' }, { code: -32023, data: { kind: 'event' } }],
-      [{ name, arguments: { door: 7 } }, { code: -32602, data: { path: '/arguments/door' } }],
-      [{ name, arguments: { window: 'x' } }, { code: -32602, data: { path: '/arguments' } }],
-      [{ name, arguments: null }, { code: -32602, data: { path: '/arguments' } }],
-      [{ name, arguments: [] }, { code: -32602, data: { path: '/arguments' } }],
-      [{ name, cursor: 7 }, { code: -32602, data: { path: '/cursor' } }],
+      [
+        { name, arguments: { door: 7 } },
+        { code: -32602, data: { path: '/arguments/door' } },
+      ],
+      [
+        { name, arguments: { window: 'x' } },
+        { code: -32602, data: { path: '/arguments' } },
+      ],
+      [
+        { name, arguments: null },
+        { code: -32602, data: { path: '/arguments' } },
+      ],
+      [
+        { name, arguments: [] },
+        { code: -32602, data: { path: '/arguments' } },
+      ],
+      [
+        { name, cursor: 7 },
+        { code: -32602, data: { path: '/cursor' } },
+      ],
       [{}, { code: -32602, data: { path: '/name' } }],
       [{ name: '' }, { code: -32602, data: { path: '/name' } }],
     ] as const) {
@@ -255,12 +348,24 @@ describe('a poll is refused', () => {
 
   test('for nobody, for whom it is not permitted, and where the permission is gone, also with a log that is there [SEP-3415 R86 R34]', async (t) => {
     const banned = new Set<string>();
-    const w = await eventsWorld(t, { engine: { authorize: ({ principal }) => ![...banned].some((one) => principal.includes(one)), visible: () => true } });
-    assert.partialDeepStrictEqual(await w.refused('events/poll', { name: door.type.name }, { ...SEP, as: null }), { code: -32024, data: { kind: 'principal' } });
+    const w = await eventsWorld(t, {
+      engine: {
+        authorize: ({ principal }) => ![...banned].some((one) => principal.includes(one)),
+        visible: () => true,
+      },
+    });
+    assert.partialDeepStrictEqual(
+      await w.refused('events/poll', { name: door.type.name }, { ...SEP, as: null }),
+      { code: -32024, data: { kind: 'principal' } },
+    );
     const { cursor } = await w.poll({});
     banned.add('alice');
     for (const given of [cursor, null]) {
-      assert.partialDeepStrictEqual(await w.refused('events/poll', { name: door.type.name, cursor: given }, SEP), { code: -32024, data: { kind: 'event' } }, String(given));
+      assert.partialDeepStrictEqual(
+        await w.refused('events/poll', { name: door.type.name, cursor: given }, SEP),
+        { code: -32024, data: { kind: 'event' } },
+        String(given),
+      );
     }
   });
 
@@ -269,26 +374,60 @@ describe('a poll is refused', () => {
     const name = door.type.name;
     const { cursor } = await w.poll({});
     await w.engine.remove(name, 'schema_changed');
-    assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor }, SEP), { code: -32023, data: { kind: 'event' } });
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor }, SEP), {
+      code: -32023,
+      data: { kind: 'event' },
+    });
     w.engine.declare(door);
-    assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor }, SEP), { code: -32026, data: { feature: 'payloadSchema', reason: 'schema_changed' } });
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor }, SEP), {
+      code: -32026,
+      data: { feature: 'payloadSchema', reason: 'schema_changed' },
+    });
     const { cursor: fresh } = await w.poll({});
-    await w.engine.terminate({ principal: JSON.stringify(['https://issuer.example', 'alice']) }, 'revoked');
-    assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor: fresh }, SEP), { code: -32024, data: { reason: 'revoked' } });
-    assert.partialDeepStrictEqual(await w.poll({}), { truncated: false }, 'from now on it may begin again');
+    await w.engine.terminate(
+      { principal: JSON.stringify(['https://issuer.example', 'alice']) },
+      'revoked',
+    );
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor: fresh }, SEP), {
+      code: -32024,
+      data: { reason: 'revoked' },
+    });
+    assert.partialDeepStrictEqual(
+      await w.poll({}),
+      { truncated: false },
+      'from now on it may begin again',
+    );
   });
 
   test('nothing of it ends for a change that only adds [SEP-3415 R9]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
-    w.engine.declare({ ...door, type: { ...door.type, payloadSchema: { ...door.type.payloadSchema, properties: { ...(door.type.payloadSchema['properties'] as object), extra: { type: 'string' } } } } });
+    w.engine.declare({
+      ...door,
+      type: {
+        ...door.type,
+        payloadSchema: {
+          ...door.type.payloadSchema,
+          properties: {
+            ...(door.type.payloadSchema['properties'] as object),
+            extra: { type: 'string' },
+          },
+        },
+      },
+    });
     await w.open();
     assert.partialDeepStrictEqual(await w.poll({ cursor }), { truncated: false });
   });
 
   test('for the number of its logs, by the name of the limit [SEP-3415 D61]', async (t) => {
-    const w = await eventsWorld(t, { triggers: [door, mail], engine: { quotas: { subscriptionsPerPrincipal: 1 } } });
+    const w = await eventsWorld(t, {
+      triggers: [door, mail],
+      engine: { quotas: { subscriptionsPerPrincipal: 1 } },
+    });
     await w.poll({});
-    assert.partialDeepStrictEqual(await w.refused('events/poll', { name: mail.type.name }, SEP), { code: -32025, data: { limit: 'subscriptions', max: 1 } });
+    assert.partialDeepStrictEqual(await w.refused('events/poll', { name: mail.type.name }, SEP), {
+      code: -32025,
+      data: { limit: 'subscriptions', max: 1 },
+    });
   });
 });

@@ -16,7 +16,17 @@ describe('the profile of a request', () => {
     const declared = { extensions: { [EVENTS]: {} } };
     for (const undeclared of ['sep', 'sketch', 'suite'] as const) {
       assert.equal(profileOf(declared, undeclared).name, 'sep');
-      for (const other of [undefined, null, {}, 'x', { extensions: null }, { extensions: { other: {} } }, { [EVENTS]: {} }, { events: {} }]) assert.equal(profileOf(other, undeclared).name, undeclared);
+      for (const other of [
+        undefined,
+        null,
+        {},
+        'x',
+        { extensions: null },
+        { extensions: { other: {} } },
+        { [EVENTS]: {} },
+        { events: {} },
+      ])
+        assert.equal(profileOf(other, undeclared).name, undeclared);
     }
   });
 
@@ -26,7 +36,10 @@ describe('the profile of a request', () => {
     assert.equal((await w.refused('events/poll', { name: 'no.such' })).code, -32011);
     const engine = await startEngine();
     t.onTestFinished(() => engine.close());
-    for (const [capabilities, code] of [[{ extensions: { [EVENTS]: {} } }, -32023], [{}, -32011]] as const) {
+    for (const [capabilities, code] of [
+      [{ extensions: { [EVENTS]: {} } }, -32023],
+      [{}, -32011],
+    ] as const) {
       const mcp = new McpServer({ name: 'test', version: '1' });
       attachEvents(mcp, engine);
       const [near, far] = InMemoryTransport.createLinkedPair();
@@ -34,8 +47,17 @@ describe('the profile of a request', () => {
       near.onmessage = (message) => void messages.push(message as Message);
       await mcp.connect(far);
       await near.start();
-      const send = (message: object) => near.send({ jsonrpc: '2.0', ...message } as Parameters<typeof near.send>[0]);
-      await send({ id: 0, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities, clientInfo: { name: 'test', version: '1' } } });
+      const send = (message: object) =>
+        near.send({ jsonrpc: '2.0', ...message } as Parameters<typeof near.send>[0]);
+      await send({
+        id: 0,
+        method: 'initialize',
+        params: {
+          protocolVersion: '2025-11-25',
+          capabilities,
+          clientInfo: { name: 'test', version: '1' },
+        },
+      });
       await until(async () => messages.length === 1);
       await send({ method: 'notifications/initialized' });
       await send({ id: 1, method: 'events/poll', params: { name: 'no.such' } });
@@ -47,14 +69,27 @@ describe('the profile of a request', () => {
 });
 
 describe('what differs', () => {
-  const rows = [['sep', -32023, true], ['suite', -32011, true], ['sketch', -32011, false]] as const;
+  const rows = [
+    ['sep', -32023, true],
+    ['suite', -32011, true],
+    ['sketch', -32011, false],
+  ] as const;
   for (const [undeclared, code, refused] of rows) {
     test(`${undeclared}: codes, unsubscribing what is not there, webhook-id, control envelopes [SEP-3415 D37 D52 D60]`, async (t) => {
       const w = await eventsWorld(t, { undeclared, triggers: [door, mail, number] });
-      const hook = await w.receiver(({ body }) => ({ status: body['data']?.text === 'bad' ? 410 : 204 }));
+      const hook = await w.receiver(({ body }) => ({
+        status: body['data']?.text === 'bad' ? 410 : 204,
+      }));
       assert.equal((await w.refused('events/poll', { name: 'no.such' })).code, code);
-      assert.equal((await w.refused('events/subscribe', { name: number.type.name, delivery: hook.delivery })).code, code);
-      const { result, error } = await w.call('events/unsubscribe', { name, delivery: { url: hook.url } });
+      assert.equal(
+        (await w.refused('events/subscribe', { name: number.type.name, delivery: hook.delivery }))
+          .code,
+        code,
+      );
+      const { result, error } = await w.call('events/unsubscribe', {
+        name,
+        delivery: { url: hook.url },
+      });
       if (refused) assert.partialDeepStrictEqual(error, { code, data: { kind: 'subscription' } });
       else assert.equal(result?.['resultType'], 'complete');
 
@@ -63,11 +98,15 @@ describe('what differs', () => {
       await w.engine.emit(door.event({ eventId: 'upstream-2', data: { door: 'a', text: 'good' } }));
       await w.engine.settled();
       await hook.nth(undeclared === 'sketch' ? 2 : 3);
-      const events = hook.events.map(({ headers, body }) => headers['webhook-id'] === body['eventId']);
+      const events = hook.events.map(
+        ({ headers, body }) => headers['webhook-id'] === body['eventId'],
+      );
       assert.deepEqual(events, undeclared === 'sep' ? [false, false] : [true, true]);
       await w.engine.remove(name);
       await w.pass(100);
-      const control = hook.messages.map(({ body }) => body['type'] as string | undefined).filter((type) => type !== undefined);
+      const control = hook.messages
+        .map(({ body }) => body['type'] as string | undefined)
+        .filter((type) => type !== undefined);
       assert.deepEqual(control, undeclared === 'sketch' ? [] : ['gap', 'terminated']);
     });
   }
@@ -84,7 +123,10 @@ describe('what differs', () => {
     const second = await hook.nth(2);
     assert.notEqual(second.headers['webhook-id'], second.body['eventId']);
     assert.equal(hook.challenges.length, 1);
-    assert.deepEqual(w.log.map((line) => JSON.parse(line) as Json).flatMap(({ profile }) => profile ?? []), ['sketch', 'sep']);
+    assert.deepEqual(
+      w.log.map((line) => JSON.parse(line) as Json).flatMap(({ profile }) => profile ?? []),
+      ['sketch', 'sep'],
+    );
   });
 });
 
@@ -92,7 +134,11 @@ describe('the table of errors', () => {
   const given: { readonly [N in WireErrorName]: WireErrorData[N] } = {
     InvalidParams: { kind: 'invalid', path: '/select/0/arguments/x', expected: 'a string' },
     Conflict: { kind: 'key', subscriptionId: 's'.repeat(30), etag: 'e' },
-    NotFound: { kind: 'subscription', reason: 'expired', final: { epoch: 'epoch-12', head: 1, acked: 1 } },
+    NotFound: {
+      kind: 'subscription',
+      reason: 'expired',
+      final: { epoch: 'epoch-12', head: 1, acked: 1 },
+    },
     Forbidden: { kind: 'trigger', name: 'x' },
     ResourceExhausted: { limit: 'subscriptions', max: 1 },
     Unsupported: { feature: 'callback' },
@@ -101,8 +147,15 @@ describe('the table of errors', () => {
   };
 
   test('has an answer for every error of triggers/*, and no word of that protocol in it [SEP-3415 D60 D61 R48]', () => {
-    const said = Object.fromEntries(Object.entries(given).map(([one, data]) => [one, eventsError(new WireError(one as WireErrorName, data as never), PROFILES.sep)]));
-    const brief = Object.fromEntries(Object.entries(said).map(([one, { code, data }]) => [one, [code, data]]));
+    const said = Object.fromEntries(
+      Object.entries(given).map(([one, data]) => [
+        one,
+        eventsError(new WireError(one as WireErrorName, data as never), PROFILES.sep),
+      ]),
+    );
+    const brief = Object.fromEntries(
+      Object.entries(said).map(([one, { code, data }]) => [one, [code, data]]),
+    );
     assert.deepEqual(brief, {
       InvalidParams: [-32602, { path: '/arguments/x', expected: 'a string' }],
       Conflict: [-32603, undefined],
@@ -113,22 +166,46 @@ describe('the table of errors', () => {
       CallbackEndpointError: [-32027, { reason: 'challenge_failed' }],
       InternalError: [-32603, undefined],
     });
-    for (const { message } of Object.values(said)) assert.ok(!/trigger|\/select|callback url/i.test(message), message);
+    for (const { message } of Object.values(said))
+      assert.ok(!/trigger|\/select|callback url/i.test(message), message);
   });
 
   test('gives each path back as the member that the client sent', () => {
     for (const [path, mapped] of [
-      ['/select/0/arguments', '/arguments'], ['/select/0/name', '/name'], ['/select', ''], ['/callback/url', '/delivery/url'], ['/callback/secret', '/delivery/secret'], ['/callback', '/delivery'],
-      ['/ttlMs', '/ttlMs'], ['/callbacks', '/callbacks'],
+      ['/select/0/arguments', '/arguments'],
+      ['/select/0/name', '/name'],
+      ['/select', ''],
+      ['/callback/url', '/delivery/url'],
+      ['/callback/secret', '/delivery/secret'],
+      ['/callback', '/delivery'],
+      ['/ttlMs', '/ttlMs'],
+      ['/callbacks', '/callbacks'],
     ] as const) {
-      assert.deepEqual(eventsError(new WireError('InvalidParams', { kind: 'invalid', path, expected: 'x' }), PROFILES.sep).data?.['path'], mapped, path);
+      assert.deepEqual(
+        eventsError(
+          new WireError('InvalidParams', { kind: 'invalid', path, expected: 'x' }),
+          PROFILES.sep,
+        ).data?.['path'],
+        mapped,
+        path,
+      );
     }
   });
 
   test('has the same codes for sketch and suite, and others for sep', () => {
-    const codes = (profile: keyof typeof PROFILES) => (['NotFound', 'Forbidden', 'ResourceExhausted', 'Unsupported', 'CallbackEndpointError'] as const).map((one) => eventsError(new WireError(one, given[one] as never), PROFILES[profile]).code);
+    const codes = (profile: keyof typeof PROFILES) =>
+      (
+        [
+          'NotFound',
+          'Forbidden',
+          'ResourceExhausted',
+          'Unsupported',
+          'CallbackEndpointError',
+        ] as const
+      ).map((one) => eventsError(new WireError(one, given[one] as never), PROFILES[profile]).code);
     assert.deepEqual(codes('sep'), [-32023, -32024, -32025, -32026, -32027]);
-    for (const profile of ['sketch', 'suite'] as const) assert.deepEqual(codes(profile), [-32011, -32012, -32013, -32014, -32015]);
+    for (const profile of ['sketch', 'suite'] as const)
+      assert.deepEqual(codes(profile), [-32011, -32012, -32013, -32014, -32015]);
     assert.equal(endingError('revoked', PROFILES.sketch)?.code, -32012);
   });
 });

@@ -39,16 +39,31 @@ export class Receiver {
     this.behave = behave;
     this.#server = createServer((request, response) => {
       const chunks: Buffer[] = [];
-      request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-        const raw = Buffer.concat(chunks);
-        const hit: Hit = { method: request.method ?? '', headers: request.headers, raw, body: JSON.parse(raw.toString('utf8')) as Json };
-        this.hits.push(hit);
-        void (async () => {
-          const { status = 200, headers = {}, body = '' } = await (hit.body['type'] === 'verification' ? this.consent(hit, this.challenges.length) : this.behave(hit, this.messages.length));
-          response.writeHead(status, { 'content-type': 'application/json', ...headers });
-          response.end(status === 204 ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
-        })();
-      });
+      request
+        .on('data', (chunk: Buffer) => chunks.push(chunk))
+        .on('end', () => {
+          const raw = Buffer.concat(chunks);
+          const hit: Hit = {
+            method: request.method ?? '',
+            headers: request.headers,
+            raw,
+            body: JSON.parse(raw.toString('utf8')) as Json,
+          };
+          this.hits.push(hit);
+          void (async () => {
+            const {
+              status = 200,
+              headers = {},
+              body = '',
+            } = await (hit.body['type'] === 'verification'
+              ? this.consent(hit, this.challenges.length)
+              : this.behave(hit, this.messages.length));
+            response.writeHead(status, { 'content-type': 'application/json', ...headers });
+            response.end(
+              status === 204 ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
+            );
+          })();
+        });
     });
   }
 
@@ -57,16 +72,28 @@ export class Receiver {
     await once(this.#server, 'listening');
   }
 
-  get url(): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${this.path}`; }
-  get delivery(): { mode: 'webhook'; url: string; secret: string } { return { mode: 'webhook', url: this.url, secret: this.secret }; }
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${this.path}`;
+  }
+  get delivery(): { mode: 'webhook'; url: string; secret: string } {
+    return { mode: 'webhook', url: this.url, secret: this.secret };
+  }
 
-  get challenges(): Hit[] { return this.hits.filter(({ body }) => body['type'] === 'verification'); }
+  get challenges(): Hit[] {
+    return this.hits.filter(({ body }) => body['type'] === 'verification');
+  }
   /** Everything but challenges. */
-  get messages(): Hit[] { return this.hits.filter(({ body }) => body['type'] !== 'verification'); }
-  get events(): Hit[] { return this.hits.filter(({ body }) => body['type'] === undefined); }
+  get messages(): Hit[] {
+    return this.hits.filter(({ body }) => body['type'] !== 'verification');
+  }
+  get events(): Hit[] {
+    return this.hits.filter(({ body }) => body['type'] === undefined);
+  }
 
   /** The n-th message that is no challenge, from 1, once it has come. */
-  nth(n: number): Promise<Hit> { return eventually(`message ${n} at the receiver`, () => this.messages[n - 1]); }
+  nth(n: number): Promise<Hit> {
+    return eventually(`message ${n} at the receiver`, () => this.messages[n - 1]);
+  }
 
   close(): void {
     this.#server.closeAllConnections();
@@ -82,7 +109,11 @@ export function verifies(secret: string, { headers, raw }: Hit, now: number): bo
   const dateNow = Date.now;
   Date.now = () => now;
   try {
-    new Webhook(secret).verify(raw, { 'webhook-id': String(headers['webhook-id']), 'webhook-timestamp': String(headers['webhook-timestamp']), 'webhook-signature': String(headers['webhook-signature']) });
+    new Webhook(secret).verify(raw, {
+      'webhook-id': String(headers['webhook-id']),
+      'webhook-timestamp': String(headers['webhook-timestamp']),
+      'webhook-signature': String(headers['webhook-signature']),
+    });
     return true;
   } catch {
     return false;

@@ -9,15 +9,35 @@ const TITLE = /\b(?:test|it|describe)\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g;
 const CITATION = /\[SEP-3415 ((?:[RADOU]\d+ ?)+)\]/;
 
 /** The titles of the tests in a file, as written. */
-const titlesOf = (source: string): string[] => [...source.matchAll(TITLE)].map(([, , title]) => title!);
+const titlesOf = (source: string): string[] =>
+  [...source.matchAll(TITLE)].map(([, , title]) => title!);
 /** The rows that a title cites. */
-const citedBy = (title: string): string[] => (CITATION.exec(title)?.[1] ?? '').split(' ').filter((id) => id !== '');
+const citedBy = (title: string): string[] =>
+  (CITATION.exec(title)?.[1] ?? '').split(' ').filter((id) => id !== '');
 
 /** Rows that a register of server duties must have. */
 const range = (letter: string, ...spans: readonly (readonly [number, number])[]): string[] =>
-  spans.flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, at) => `${letter}${from + at}`));
+  spans.flatMap(([from, to]) =>
+    Array.from({ length: to - from + 1 }, (_, at) => `${letter}${from + at}`),
+  );
 const WANTED = [
-  ...range('R', [2, 6], [8, 10], [15, 16], [19, 20], [23, 23], [27, 31], [34, 35], [41, 43], [48, 57], [60, 66], [68, 69], [71, 76], [79, 79], [85, 87]),
+  ...range(
+    'R',
+    [2, 6],
+    [8, 10],
+    [15, 16],
+    [19, 20],
+    [23, 23],
+    [27, 31],
+    [34, 35],
+    [41, 43],
+    [48, 57],
+    [60, 66],
+    [68, 69],
+    [71, 76],
+    [79, 79],
+    [85, 87],
+  ),
   ...range('A', [1, 7]),
   ...range('D', [1, 70]),
 ];
@@ -26,10 +46,20 @@ function problems(rows: readonly RegisterRow[], read: (file: string) => string):
   return rows.flatMap((row) => {
     const kinds = [row.met, row.moot, row.open].filter((one) => one !== undefined);
     if (kinds.length !== 1) return [`${row.id} must be one of met, moot and open`];
-    if (row.met === undefined) return row.title === undefined && row.note === undefined ? [] : [`${row.id} has a title or a note and is not met`];
+    if (row.met === undefined)
+      return row.title === undefined && row.note === undefined
+        ? []
+        : [`${row.id} has a title or a note and is not met`];
     const titles = titlesOf(read(row.met));
-    const shown = row.title === undefined ? titles.some((title) => citedBy(title).includes(row.id)) : titles.includes(row.title);
-    return shown ? [] : [`${row.id}: no test of ${row.met} ${row.title === undefined ? 'cites it' : 'has that title'}`];
+    const shown =
+      row.title === undefined
+        ? titles.some((title) => citedBy(title).includes(row.id))
+        : titles.includes(row.title);
+    return shown
+      ? []
+      : [
+          `${row.id}: no test of ${row.met} ${row.title === undefined ? 'cites it' : 'has that title'}`,
+        ];
   });
 }
 
@@ -40,8 +70,14 @@ describe('the register of SEP-3415', () => {
 
   test('has every row once', () => {
     const ids = rows.map(({ id }) => id);
-    assert.deepEqual(ids.filter((id, at) => ids.indexOf(id) !== at), []);
-    assert.deepEqual(WANTED.filter((id) => !ids.includes(id)), []);
+    assert.deepEqual(
+      ids.filter((id, at) => ids.indexOf(id) !== at),
+      [],
+    );
+    assert.deepEqual(
+      WANTED.filter((id) => !ids.includes(id)),
+      [],
+    );
   });
 
   test('names for everything that is met a test that says so', () => {
@@ -51,20 +87,37 @@ describe('the register of SEP-3415', () => {
   test('is cited by no test under a row that it does not have, or says is not met', () => {
     const met = new Set(rows.filter((row) => row.met !== undefined).map(({ id }) => id));
     const files = globSync('test/**/*.test.ts', { cwd: ROOT });
-    const wrong = files.flatMap((file) => titlesOf(read(file)).flatMap(citedBy).filter((id) => !met.has(id)).map((id) => `${file} cites ${id}`));
+    const wrong = files.flatMap((file) =>
+      titlesOf(read(file))
+        .flatMap(citedBy)
+        .filter((id) => !met.has(id))
+        .map((id) => `${file} cites ${id}`),
+    );
     assert.deepEqual(wrong, []);
   });
 
   test('would not get away with a lie', () => {
-    const sources: Record<string, string> = { 'a.test.ts': `${'test'}('shows [SEP-3415 R1 D2]', f); test('plain', f);` };
-    const found = (row: Partial<RegisterRow>): number => problems([{ id: 'R1', says: 'x', ...row }], (file) => sources[file]!).length;
+    const sources: Record<string, string> = {
+      'a.test.ts': `${'test'}('shows [SEP-3415 R1 D2]', f); test('plain', f);`,
+    };
+    const found = (row: Partial<RegisterRow>): number =>
+      problems([{ id: 'R1', says: 'x', ...row }], (file) => sources[file]!).length;
     assert.equal(found({ met: 'a.test.ts' }), 0);
     assert.equal(found({ met: 'a.test.ts', title: 'plain' }), 0);
-    for (const row of [{ id: 'R2', met: 'a.test.ts' }, { met: 'a.test.ts', title: 'other' }, {}, { met: 'a.test.ts', open: 'x' }, { open: 'x', note: 'y' }]) assert.equal(found(row), 1, JSON.stringify(row));
+    for (const row of [
+      { id: 'R2', met: 'a.test.ts' },
+      { met: 'a.test.ts', title: 'other' },
+      {},
+      { met: 'a.test.ts', open: 'x' },
+      { open: 'x', note: 'y' },
+    ])
+      assert.equal(found(row), 1, JSON.stringify(row));
   });
 
   test('is a table with a line for each row', () => {
-    const lines = registerTable().split('\n').filter((line) => /^\| [RADOU]\d+ \|/.test(line));
+    const lines = registerTable()
+      .split('\n')
+      .filter((line) => /^\| [RADOU]\d+ \|/.test(line));
     assert.equal(lines.length, rows.length);
     assert.ok(lines.every((line) => line.split(/(?<!\\)\|/).length === 5));
   });

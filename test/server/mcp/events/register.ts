@@ -17,25 +17,36 @@ export interface RegisterRow {
   readonly open?: string;
 }
 
-export const registerRows = (): RegisterRow[] => parse(readFileSync(new URL('register.yaml', import.meta.url), 'utf8')) as RegisterRow[];
+export const registerRows = (): RegisterRow[] =>
+  parse(readFileSync(new URL('register.yaml', import.meta.url), 'utf8')) as RegisterRow[];
 
-const KINDS = { R: 'MUST and SHOULD', A: 'SDK appendix', D: 'seen on the wire', O: 'optional, done here', U: 'left open there, decided here' } as const;
+const KINDS = {
+  R: 'MUST and SHOULD',
+  A: 'SDK appendix',
+  D: 'seen on the wire',
+  O: 'optional, done here',
+  U: 'left open there, decided here',
+} as const;
 
 const cell = (text: string): string => text.replaceAll('|', '\\|');
 
 function standing({ met, note, moot, open }: RegisterRow): string {
-  if (met !== undefined) return [`[met](../${met})`, note].filter((one) => one !== undefined).join('. ');
+  if (met !== undefined)
+    return [`[met](../${met})`, note].filter((one) => one !== undefined).join('. ');
   return moot === undefined ? `**open**: ${open}` : `no occasion: ${moot}`;
 }
 
 /** The register as Markdown, for a document in `docs`. */
 export function registerTable(): string {
   const rows = registerRows();
-  const count = (kind: 'met' | 'moot' | 'open'): number => rows.filter((row) => row[kind] !== undefined).length;
+  const count = (kind: 'met' | 'moot' | 'open'): number =>
+    rows.filter((row) => row[kind] !== undefined).length;
   return [
     `${rows.length} rows: ${count('met')} met and shown by a test, ${count('moot')} without occasion, ${count('open')} open.`,
     '',
-    `Letters: ${Object.entries(KINDS).map(([letter, kind]) => `${letter} = ${kind}`).join(', ')}.`,
+    `Letters: ${Object.entries(KINDS)
+      .map(([letter, kind]) => `${letter} = ${kind}`)
+      .join(', ')}.`,
     '',
     '| row | what SEP-3415 asks of a server | here |',
     '|---|---|---|',

@@ -4,7 +4,17 @@ import { describe, test } from 'vitest';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { attachEvents } from 'mcp-triggers-experimental/server';
 import { bell, startEngine, until, type Message } from '../harness.ts';
-import { door, eventsWorld, eventually, mail, meter, SEP, TAG, TRIGGERS, type Json } from './world.ts';
+import {
+  door,
+  eventsWorld,
+  eventually,
+  mail,
+  meter,
+  SEP,
+  TAG,
+  TRIGGERS,
+  type Json,
+} from './world.ts';
 
 const SHORT = { engine: { streamHeartbeatMs: 1000 } };
 
@@ -14,11 +24,17 @@ describe('a stream', () => {
     await w.open(1, { text: 'before' });
     const stream = await w.listen({}, { ...SEP, id: 'str-1' });
     const active = await stream.expect('active');
-    assert.deepEqual([active['truncated'], typeof active['cursor'], active['_meta'][TAG]], [false, 'string', 'str-1']);
+    assert.deepEqual(
+      [active['truncated'], typeof active['cursor'], active['_meta'][TAG]],
+      [false, 'string', 'str-1'],
+    );
     await w.open(1, { text: 'one' });
     const event = await stream.expect('event');
     const { _meta, cursor, ...occurrence } = event;
-    assert.deepEqual([occurrence['name'], occurrence['data']['text'], _meta[TAG]], [door.type.name, 'one', 'str-1']);
+    assert.deepEqual(
+      [occurrence['name'], occurrence['data']['text'], _meta[TAG]],
+      [door.type.name, 'one', 'str-1'],
+    );
     assert.deepEqual(Object.keys(occurrence).sort(), ['data', 'eventId', 'name', 'timestamp']);
     assert.equal(_meta[TRIGGERS].sequence, 1);
     assert.ok(stream.messages.every(({ method }) => method.startsWith('notifications/events/')));
@@ -33,7 +49,8 @@ describe('a stream', () => {
     const stream = await w.listen({ cursor });
     assert.equal((await stream.expect('active'))['cursor'], cursor);
     const numbers = [];
-    for (let n = 0; n < 3; n += 1) numbers.push((await stream.expect('event'))['_meta'][TRIGGERS].sequence);
+    for (let n = 0; n < 3; n += 1)
+      numbers.push((await stream.expect('event'))['_meta'][TRIGGERS].sequence);
     assert.deepEqual(numbers, [1, 2, 3]);
     // What got lost on the way is had again.
     const again = await w.listen({ cursor });
@@ -47,9 +64,17 @@ describe('a stream', () => {
     await stream.expect('active');
     await w.open(350);
     await eventually('all events', () => stream.messages.length >= 351);
-    const numbers = stream.messages.filter(({ method }) => method === 'notifications/events/event').map(({ params }) => params['_meta'][TRIGGERS].sequence);
-    assert.deepEqual(numbers, Array.from({ length: 350 }, (_, at) => at + 1));
-    await eventually('the acknowledgement', async () => (await w.ok('triggers/subscriptions'))['subscriptions'][0]['acked'] === 350);
+    const numbers = stream.messages
+      .filter(({ method }) => method === 'notifications/events/event')
+      .map(({ params }) => params['_meta'][TRIGGERS].sequence);
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: 350 }, (_, at) => at + 1),
+    );
+    await eventually(
+      'the acknowledgement',
+      async () => (await w.ok('triggers/subscriptions'))['subscriptions'][0]['acked'] === 350,
+    );
   });
 
   test('keeps saying that it lives, in data with a cursor [SEP-3415 R15 R16 D25 D55]', async (t) => {
@@ -86,7 +111,9 @@ describe('a stream', () => {
 
   test('many can be open at once, of one client [SEP-3415 R20]', async (t) => {
     const w = await eventsWorld(t);
-    const streams = await Promise.all(Array.from({ length: 40 }, (_, n) => w.listen({ arguments: { door: `d${n}` } })));
+    const streams = await Promise.all(
+      Array.from({ length: 40 }, (_, n) => w.listen({ arguments: { door: `d${n}` } })),
+    );
     for (const stream of streams) await stream.expect('active');
     await w.open(1, { door: 'd7' });
     assert.equal((await streams[7]!.expect('event'))['data']['door'], 'd7');
@@ -115,7 +142,13 @@ describe('a gap on a stream', () => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     // Two gaps for different reasons, one behind the other, are one to whom reasons are not told.
-    for (const eventId of ['a', 'b', 'c', 'd', 'e']) await w.engine.emit(door.event({ eventId, data: { door: 'front', ...(eventId === 'b' ? { text: 'x'.repeat(300_000) } : {}) } }));
+    for (const eventId of ['a', 'b', 'c', 'd', 'e'])
+      await w.engine.emit(
+        door.event({
+          eventId,
+          data: { door: 'front', ...(eventId === 'b' ? { text: 'x'.repeat(300_000) } : {}) },
+        }),
+      );
     await w.engine.settled();
     for (const eventId of ['c', 'e']) await w.engine.redact({ name: door.type.name, eventId });
     const stream = await w.listen({ cursor });
@@ -123,7 +156,12 @@ describe('a gap on a stream', () => {
     assert.equal((await stream.expect('event'))['eventId'], 'a');
     const gap = await stream.expect('active');
     assert.equal(gap['truncated'], true);
-    assert.deepEqual((await w.poll({ cursor: gap['cursor'], maxEvents: 1 }))['events'].map(({ eventId }: Json) => eventId), ['d']);
+    assert.deepEqual(
+      (await w.poll({ cursor: gap['cursor'], maxEvents: 1 }))['events'].map(
+        ({ eventId }: Json) => eventId,
+      ),
+      ['d'],
+    );
     assert.equal((await stream.expect('event'))['eventId'], 'd');
     assert.equal((await stream.expect('active'))['truncated'], true);
     await w.open(1, { text: 'goes on' });
@@ -152,13 +190,25 @@ describe('a gap on a stream', () => {
 
 describe('a stream ends', () => {
   test('with a typed error before it is open, and then nothing was opened [SEP-3415 D18]', async (t) => {
-    const w = await eventsWorld(t, { triggers: [door, { ...mail, type: { ...mail.type, drains: ['pull'] } }] });
+    const w = await eventsWorld(t, {
+      triggers: [door, { ...mail, type: { ...mail.type, drains: ['pull'] } }],
+    });
     for (const [params, error] of [
       [{ name: 'no.such' }, { code: -32023, data: { kind: 'event' } }],
-      [{ name: door.type.name, arguments: { door: 7 } }, { code: -32602, data: { path: '/arguments/door' } }],
-      [{ name: mail.type.name }, { code: -32026, data: { feature: 'deliveryMode', value: 'push' } }],
-    ] as const) assert.partialDeepStrictEqual(await w.refused('events/stream', params, SEP), error);
-    assert.partialDeepStrictEqual(await w.refused('events/stream', { name: door.type.name }, { ...SEP, as: null }), { code: -32024 });
+      [
+        { name: door.type.name, arguments: { door: 7 } },
+        { code: -32602, data: { path: '/arguments/door' } },
+      ],
+      [
+        { name: mail.type.name },
+        { code: -32026, data: { feature: 'deliveryMode', value: 'push' } },
+      ],
+    ] as const)
+      assert.partialDeepStrictEqual(await w.refused('events/stream', params, SEP), error);
+    assert.partialDeepStrictEqual(
+      await w.refused('events/stream', { name: door.type.name }, { ...SEP, as: null }),
+      { code: -32024 },
+    );
     assert.equal((await w.engine.health()).streams, 0);
   });
 
@@ -175,8 +225,14 @@ describe('a stream ends', () => {
     const w = await eventsWorld(t);
     const principal = JSON.stringify(['https://issuer.example', 'alice']);
     for (const [end, error] of [
-      [() => w.engine.terminate({ principal }, 'revoked'), { code: -32024, data: { reason: 'revoked' } }],
-      [() => w.engine.remove(door.type.name, 'schema_changed'), { code: -32026, data: { feature: 'payloadSchema', reason: 'schema_changed' } }],
+      [
+        () => w.engine.terminate({ principal }, 'revoked'),
+        { code: -32024, data: { reason: 'revoked' } },
+      ],
+      [
+        () => w.engine.remove(door.type.name, 'schema_changed'),
+        { code: -32026, data: { feature: 'payloadSchema', reason: 'schema_changed' } },
+      ],
       [() => w.engine.remove(meter.type.name), { code: -32023, data: { kind: 'event' } }],
     ] as const) {
       const name = error.code === -32023 ? meter.type.name : door.type.name;
@@ -186,7 +242,10 @@ describe('a stream ends', () => {
       const terminated = await stream.expect('terminated');
       assert.partialDeepStrictEqual(terminated, { error, _meta: { [TAG]: 'ends' } });
       const { id, result } = await stream.end();
-      assert.deepEqual([id, result['resultType'], result['_meta'][TAG]], ['ends', 'complete', 'ends']);
+      assert.deepEqual(
+        [id, result['resultType'], result['_meta'][TAG]],
+        ['ends', 'complete', 'ends'],
+      );
     }
   });
 
@@ -194,21 +253,35 @@ describe('a stream ends', () => {
     const w = await eventsWorld(t);
     const stream = await w.listen();
     await stream.expect('active');
-    const { subscriptions: [{ subscriptionId }] } = await w.ok('triggers/subscriptions');
+    const {
+      subscriptions: [{ subscriptionId }],
+    } = await w.ok('triggers/subscriptions');
     await w.ok('triggers/unsubscribe', { subscriptionId });
     await stream.end();
-    assert.deepEqual(stream.messages.map(({ method }) => method), ['notifications/events/active', undefined]);
+    assert.deepEqual(
+      stream.messages.map(({ method }) => method),
+      ['notifications/events/active', undefined],
+    );
   });
 
   test('when the permission is gone by the time the lease is extended: Forbidden, on the stream [SEP-3415 R87]', async (t) => {
     let banned = false;
-    const w = await eventsWorld(t, { engine: { ttl: { maxMs: 60_000 }, authorize: () => !banned, visible: () => true } });
+    const w = await eventsWorld(t, {
+      engine: { ttl: { maxMs: 60_000 }, authorize: () => !banned, visible: () => true },
+    });
     const stream = await w.listen();
     await stream.expect('active');
     banned = true;
     await w.pass(45_000);
-    await eventually('the last word', () => stream.messages.some(({ method }) => method === 'notifications/events/terminated'));
-    assert.partialDeepStrictEqual(stream.messages.find(({ method }) => method === 'notifications/events/terminated')?.['params'], { error: { code: -32024 } });
+    await eventually('the last word', () =>
+      stream.messages.some(({ method }) => method === 'notifications/events/terminated'),
+    );
+    assert.partialDeepStrictEqual(
+      stream.messages.find(({ method }) => method === 'notifications/events/terminated')?.[
+        'params'
+      ],
+      { error: { code: -32024 } },
+    );
     assert.ok((await stream.end())['result']);
   });
 
@@ -229,18 +302,39 @@ describe('a stream ends', () => {
     near.onmessage = (message) => void messages.push(message as Message);
     await mcp.connect(far);
     await near.start();
-    t.onTestFinished(async () => { await near.close(); await engine.close(); });
-    const send = (message: object) => near.send({ jsonrpc: '2.0', ...message } as Parameters<typeof near.send>[0]);
-    const about = (id: number) => messages.filter(({ params }) => (params?.['_meta'] as Json | undefined)?.[TAG] === id);
-    await send({ id: 0, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } });
+    t.onTestFinished(async () => {
+      await near.close();
+      await engine.close();
+    });
+    const send = (message: object) =>
+      near.send({ jsonrpc: '2.0', ...message } as Parameters<typeof near.send>[0]);
+    const about = (id: number) =>
+      messages.filter(({ params }) => (params?.['_meta'] as Json | undefined)?.[TAG] === id);
+    await send({
+      id: 0,
+      method: 'initialize',
+      params: {
+        protocolVersion: '2025-11-25',
+        capabilities: {},
+        clientInfo: { name: 'test', version: '1' },
+      },
+    });
     await send({ method: 'notifications/initialized' });
-    for (const id of [1, 2]) await send({ id, method: 'events/stream', params: { name: bell.type.name, arguments: id === 1 ? {} : { house: 'x' } } });
+    for (const id of [1, 2])
+      await send({
+        id,
+        method: 'events/stream',
+        params: { name: bell.type.name, arguments: id === 1 ? {} : { house: 'x' } },
+      });
     await until(async () => about(1).length === 1 && about(2).length === 1);
     await send({ method: 'notifications/cancelled', params: { requestId: 1 } });
     await until(async () => (await engine.health()).streams === 1);
     await engine.emit(bell.event({ data: { house: 'x' } }));
     await until(async () => about(2).length === 2);
     assert.equal(about(1).length, 1);
-    assert.deepEqual(about(2).map(({ method }) => method), ['notifications/events/active', 'notifications/events/event']);
+    assert.deepEqual(
+      about(2).map(({ method }) => method),
+      ['notifications/events/active', 'notifications/events/event'],
+    );
   });
 });

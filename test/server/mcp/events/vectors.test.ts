@@ -7,7 +7,11 @@ import { occurrence } from '../../../../src/server/mcp/events/occurrence.ts';
 import { PROFILES, type ProfileName } from '../../../../src/server/mcp/events/profiles.ts';
 import { occurrenceOf } from '../../../../src/client/follow/modes/events/occurrence.ts';
 import type { TerminationReason } from '../../../../src/protocol/core/types.ts';
-import { WireError, type WireErrorData, type WireErrorName } from '../../../../src/protocol/wire/errors.ts';
+import {
+  WireError,
+  type WireErrorData,
+  type WireErrorName,
+} from '../../../../src/protocol/wire/errors.ts';
 import type { Event } from '../../../../src/protocol/wire/schema.ts';
 
 interface Case {
@@ -26,12 +30,22 @@ interface Case {
 }
 
 /** Messages are free: what counts is the code and the data. */
-const withoutMessage = (error: { readonly code: number; readonly data?: unknown } | null): object | null => (error === null ? null : { code: error.code, data: error.data });
+const withoutMessage = (
+  error: { readonly code: number; readonly data?: unknown } | null,
+): object | null => (error === null ? null : { code: error.code, data: error.data });
 
 const READINGS: Readonly<Record<string, (one: Case) => void>> = {
-  occurrence: ({ event, log, occurrence: expected }) => assert.deepEqual(occurrence(event!, log!), expected),
-  termination: ({ reason, profile, error }) => assert.deepEqual(withoutMessage(endingError(reason!, PROFILES[profile!])), error),
-  error: ({ name, data, profile, error }) => assert.deepEqual(withoutMessage(eventsError(new WireError(name!, data as WireErrorData[WireErrorName]), PROFILES[profile!])), error),
+  occurrence: ({ event, log, occurrence: expected }) =>
+    assert.deepEqual(occurrence(event!, log!), expected),
+  termination: ({ reason, profile, error }) =>
+    assert.deepEqual(withoutMessage(endingError(reason!, PROFILES[profile!])), error),
+  error: ({ name, data, profile, error }) =>
+    assert.deepEqual(
+      withoutMessage(
+        eventsError(new WireError(name!, data as WireErrorData[WireErrorName]), PROFILES[profile!]),
+      ),
+      error,
+    ),
   back: ({ occurrence: given, number, verdict }) => {
     const read = (): unknown => {
       const { by, ...found } = occurrenceOf(given, given!.name).number ?? { by: 'client' };
@@ -39,7 +53,12 @@ const READINGS: Readonly<Record<string, (one: Case) => void>> = {
     };
     // A number that cannot be one is a broken promise and not the absence of a number: it is refused, and never shown.
     if (verdict === 'valid') assert.deepEqual(read(), number);
-    else try { assert.equal(read(), null); } catch (error) { assert.equal((error as { readonly code?: unknown }).code, 'peer_misbehaved'); }
+    else
+      try {
+        assert.equal(read(), null);
+      } catch (error) {
+        assert.equal((error as { readonly code?: unknown }).code, 'peer_misbehaved');
+      }
   },
 };
 

@@ -15,7 +15,11 @@ describe('subscribing', () => {
     const hook = await w.receiver();
     const { _meta, ...result } = await w.hook(hook, { cursor: null, ttlMs: 120_000 });
     const { id, cursor, ...rest } = result;
-    assert.deepEqual(rest, { resultType: 'complete', refreshBefore: new Date(w.clock.now() + 120_000).toISOString(), truncated: false });
+    assert.deepEqual(rest, {
+      resultType: 'complete',
+      refreshBefore: new Date(w.clock.now() + 120_000).toISOString(),
+      truncated: false,
+    });
     assert.match(id, /^evt_[A-Za-z0-9_-]{43}$/);
     assert.equal(typeof cursor, 'string');
   });
@@ -25,7 +29,15 @@ describe('subscribing', () => {
     const hook = await w.receiver();
     const { id } = await w.hook(hook);
     const [challenge] = hook.challenges;
-    assert.deepEqual([hook.hits.length, challenge!.method, challenge!.headers['content-type'], challenge!.headers['x-mcp-subscription-id']], [1, 'POST', 'application/json', id]);
+    assert.deepEqual(
+      [
+        hook.hits.length,
+        challenge!.method,
+        challenge!.headers['content-type'],
+        challenge!.headers['x-mcp-subscription-id'],
+      ],
+      [1, 'POST', 'application/json', id],
+    );
     assert.deepEqual(Object.keys(challenge!.body).sort(), ['challenge', 'type']);
     assert.ok(challenge!.body['challenge'].length >= 22);
     assert.ok(verifies(hook.secret, challenge!, w.clock.now()));
@@ -35,21 +47,29 @@ describe('subscribing', () => {
   test('an endpoint that does not echo is named by its category, and nothing of what it said [SEP-3415 R48 R49 D46 D61 U7 U8]', async (t) => {
     const w = await eventsWorld(t);
     const cases: readonly (readonly [reply: Json, reason: string])[] = [
-      [{ body: { challenge: 'canary' } }, 'challenge_failed'], [{ body: 'canary' }, 'challenge_failed'], [{ status: 204 }, 'challenge_failed'],
-      [{ status: 403, body: 'canary' }, 'http_4xx'], [{ status: 500, body: 'canary' }, 'http_5xx'], [{ status: 302, headers: { location: 'http://127.0.0.1/canary' } }, 'http_4xx'],
+      [{ body: { challenge: 'canary' } }, 'challenge_failed'],
+      [{ body: 'canary' }, 'challenge_failed'],
+      [{ status: 204 }, 'challenge_failed'],
+      [{ status: 403, body: 'canary' }, 'http_4xx'],
+      [{ status: 500, body: 'canary' }, 'http_5xx'],
+      [{ status: 302, headers: { location: 'http://127.0.0.1/canary' } }, 'http_4xx'],
     ];
     for (const [reply, reason] of cases) {
       const hook = await w.receiver();
       hook.consent = () => reply;
       const refused = await w.refused('events/subscribe', { name, delivery: hook.delivery }, SEP);
       assert.deepEqual([refused.code, refused.data], [-32027, { reason }], JSON.stringify(reply));
-      assert.ok(!JSON.stringify(refused).includes('canary') && !JSON.stringify(refused).includes(hook.path));
+      assert.ok(
+        !JSON.stringify(refused).includes('canary') && !JSON.stringify(refused).includes(hook.path),
+      );
       assert.equal(hook.hits.length, 1);
     }
     const gone = await w.receiver();
     const { delivery } = gone;
     gone.close();
-    assert.deepEqual((await w.refused('events/subscribe', { name, delivery }, SEP)).data, { reason: 'connection_refused' });
+    assert.deepEqual((await w.refused('events/subscribe', { name, delivery }, SEP)).data, {
+      reason: 'connection_refused',
+    });
     assert.deepEqual((await w.ok('triggers/subscriptions'))['subscriptions'], []);
   });
 
@@ -58,7 +78,16 @@ describe('subscribing', () => {
     const hook = await w.receiver();
     hook.consent = () => ({ status: 403 });
     const codes = [];
-    for (let n = 0; n < 5; n += 1) codes.push((await w.refused('events/subscribe', { name, arguments: { door: `d${n}` }, delivery: hook.delivery }, SEP)).code);
+    for (let n = 0; n < 5; n += 1)
+      codes.push(
+        (
+          await w.refused(
+            'events/subscribe',
+            { name, arguments: { door: `d${n}` }, delivery: hook.delivery },
+            SEP,
+          )
+        ).code,
+      );
     assert.deepEqual(codes, [-32027, -32027, -32027, -32025, -32025]);
     assert.equal(hook.hits.length, 3);
   });
@@ -78,20 +107,42 @@ describe('subscribing', () => {
     const w = await eventsWorld(t);
     for (const mode of ['poll', 'push']) {
       for (const delivery of [{ mode }, { mode, url: 'https://a.example', secret: secretOf() }]) {
-        assert.partialDeepStrictEqual(await w.refused('events/subscribe', { name, delivery }, SEP), { code: -32026, data: { feature: 'deliveryMode', value: mode } });
+        assert.partialDeepStrictEqual(
+          await w.refused('events/subscribe', { name, delivery }, SEP),
+          { code: -32026, data: { feature: 'deliveryMode', value: mode } },
+        );
       }
     }
     const hook = await w.receiver();
-    assert.partialDeepStrictEqual(await w.refused('events/subscribe', { name: number.type.name, delivery: hook.delivery }, SEP), { code: -32023, data: { kind: 'event' } });
+    assert.partialDeepStrictEqual(
+      await w.refused('events/subscribe', { name: number.type.name, delivery: hook.delivery }, SEP),
+      { code: -32023, data: { kind: 'event' } },
+    );
   });
 
   test('a type without webhooks, a caller without a name or without permission are refused before anything is called [SEP-3415 R34 R86 A6]', async (t) => {
-    const w = await eventsWorld(t, { triggers: [door, meter, mail], engine: { authorize: (_, selection) => selection.name !== meter.type.name, visible: () => true } });
+    const w = await eventsWorld(t, {
+      triggers: [door, meter, mail],
+      engine: {
+        authorize: (_, selection) => selection.name !== meter.type.name,
+        visible: () => true,
+      },
+    });
     const hook = await w.receiver();
     const { delivery } = hook;
-    assert.partialDeepStrictEqual(await w.refused('events/subscribe', { name: mail.type.name, delivery }, SEP), { code: -32026, data: { feature: 'deliveryMode', value: 'webhook' } });
-    assert.partialDeepStrictEqual(await w.refused('events/subscribe', { name: meter.type.name, delivery }, SEP), { code: -32024, data: { kind: 'event' } });
-    for (const method of ['events/subscribe', 'events/unsubscribe']) assert.partialDeepStrictEqual(await w.refused(method, { name, delivery }, { ...SEP, as: null }), { code: -32024, data: { kind: 'principal' } });
+    assert.partialDeepStrictEqual(
+      await w.refused('events/subscribe', { name: mail.type.name, delivery }, SEP),
+      { code: -32026, data: { feature: 'deliveryMode', value: 'webhook' } },
+    );
+    assert.partialDeepStrictEqual(
+      await w.refused('events/subscribe', { name: meter.type.name, delivery }, SEP),
+      { code: -32024, data: { kind: 'event' } },
+    );
+    for (const method of ['events/subscribe', 'events/unsubscribe'])
+      assert.partialDeepStrictEqual(
+        await w.refused(method, { name, delivery }, { ...SEP, as: null }),
+        { code: -32024, data: { kind: 'principal' } },
+      );
     assert.equal(hook.hits.length, 0);
   });
 
@@ -99,7 +150,10 @@ describe('subscribing', () => {
     const w = await eventsWorld(t, { engine: { quotas: { subscriptionsPerPrincipal: 1 } } });
     const [one, two] = [await w.receiver(), await w.receiver()];
     await w.hook(one);
-    assert.partialDeepStrictEqual(await w.refused('events/subscribe', { name, delivery: two.delivery }, SEP), { code: -32025, data: { limit: 'subscriptions', max: 1 } });
+    assert.partialDeepStrictEqual(
+      await w.refused('events/subscribe', { name, delivery: two.delivery }, SEP),
+      { code: -32025, data: { limit: 'subscriptions', max: 1 } },
+    );
     assert.equal(two.hits.length, 0);
   });
 });
@@ -109,28 +163,82 @@ describe('what is refused of a delivery', () => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const base64 = (bytes: number) => Buffer.alloc(bytes, 0xfb).toString('base64');
-    for (const secret of ['whsec_', 'x', base64(32), `whsec_${base64(23)}`, `whsec_${base64(65)}`, `whsec_${base64(32).replaceAll('+', '-').replaceAll('/', '_')}`, `whsec_ ${base64(32)}`, `WHSEC_${base64(32)}`]) {
-      const refused = await w.refused('events/subscribe', { name, delivery: { ...hook.delivery, secret } }, SEP);
-      assert.partialDeepStrictEqual(refused, { code: -32602, data: { path: '/delivery/secret' } }, secret);
+    for (const secret of [
+      'whsec_',
+      'x',
+      base64(32),
+      `whsec_${base64(23)}`,
+      `whsec_${base64(65)}`,
+      `whsec_${base64(32).replaceAll('+', '-').replaceAll('/', '_')}`,
+      `whsec_ ${base64(32)}`,
+      `WHSEC_${base64(32)}`,
+    ]) {
+      const refused = await w.refused(
+        'events/subscribe',
+        { name, delivery: { ...hook.delivery, secret } },
+        SEP,
+      );
+      assert.partialDeepStrictEqual(
+        refused,
+        { code: -32602, data: { path: '/delivery/secret' } },
+        secret,
+      );
       assert.ok(!JSON.stringify(refused).includes(base64(20).slice(0, 12)));
     }
-    assert.partialDeepStrictEqual(await w.refused('events/subscribe', { name, delivery: { mode: 'webhook', url: hook.url } }, SEP), { code: -32602, data: { path: '/delivery/secret' } });
+    assert.partialDeepStrictEqual(
+      await w.refused(
+        'events/subscribe',
+        { name, delivery: { mode: 'webhook', url: hook.url } },
+        SEP,
+      ),
+      { code: -32602, data: { path: '/delivery/secret' } },
+    );
     assert.equal(hook.hits.length, 0);
     for (const bytes of [24, 32, 64]) {
       const secret = `whsec_${Buffer.alloc(bytes, 7).toString('base64').replaceAll('=', '')}`;
-      await w.hook(hook, { arguments: { door: String(bytes) }, delivery: { ...hook.delivery, secret } });
+      await w.hook(hook, {
+        arguments: { door: String(bytes) },
+        delivery: { ...hook.delivery, secret },
+      });
     }
-    assert.ok(verifies(`whsec_${Buffer.alloc(24, 7).toString('base64')}`, hook.challenges[0]!, w.clock.now()), 'the key is the bytes');
+    assert.ok(
+      verifies(
+        `whsec_${Buffer.alloc(24, 7).toString('base64')}`,
+        hook.challenges[0]!,
+        w.clock.now(),
+      ),
+      'the key is the bytes',
+    );
   });
 
   test('a URL that is not https, or that no server may call [SEP-3415 R50 R51 R60]', async (t) => {
     const w = await eventsWorld(t, { engine: { egress: createEgress() } });
     const secret = secretOf();
-    for (const url of ['http://hooks.example/a', 'http://127.0.0.1/a', 'ftp://hooks.example/a', 'hooks.example', 'https://user:pass@hooks.example/', 'https://127.0.0.1/a', 'https://10.0.0.1/', 'https://169.254.169.254/latest', 'https://[::1]/', 'https://[fc00::1]/', 'https://0x7f000001/', 'https://localhost/']) {
-      const refused = await w.refused('events/subscribe', { name, delivery: { mode: 'webhook', url, secret } }, SEP);
+    for (const url of [
+      'http://hooks.example/a',
+      'http://127.0.0.1/a',
+      'ftp://hooks.example/a',
+      'hooks.example',
+      'https://user:pass@hooks.example/',
+      'https://127.0.0.1/a',
+      'https://10.0.0.1/',
+      'https://169.254.169.254/latest',
+      'https://[::1]/',
+      'https://[fc00::1]/',
+      'https://0x7f000001/',
+      'https://localhost/',
+    ]) {
+      const refused = await w.refused(
+        'events/subscribe',
+        { name, delivery: { mode: 'webhook', url, secret } },
+        SEP,
+      );
       // What only resolving shows is an endpoint that cannot be reached, so that it tells nothing of the network.
       const known = refused.code === -32602 && refused.data?.['path'] === '/delivery/url';
-      assert.ok(known || (refused.code === -32027 && refused.data?.['reason'] === 'connection_refused'), `${url}: ${JSON.stringify(refused)}`);
+      assert.ok(
+        known || (refused.code === -32027 && refused.data?.['reason'] === 'connection_refused'),
+        `${url}: ${JSON.stringify(refused)}`,
+      );
     }
   });
 
@@ -138,10 +246,21 @@ describe('what is refused of a delivery', () => {
     const w = await eventsWorld(t);
     const { delivery } = await w.receiver();
     for (const [params, path] of [
-      [{ delivery }, '/name'], [{ name }, '/delivery'], [{ name, delivery: {} }, '/delivery/mode'], [{ name, delivery: { mode: 'fax' } }, '/delivery/mode'],
-      [{ name, delivery: { mode: 'webhook', secret: delivery.secret } }, '/delivery/url'], [{ name, delivery, arguments: null }, '/arguments'],
-      [{ name, delivery, arguments: { door: 7 } }, '/arguments/door'], [{ name, delivery, ttlMs: '1' }, '/ttlMs'], [{ name, delivery, cursor: {} }, '/cursor'],
-    ] as const) assert.partialDeepStrictEqual(await w.refused('events/subscribe', params, SEP), { code: -32602, data: { path } }, path);
+      [{ delivery }, '/name'],
+      [{ name }, '/delivery'],
+      [{ name, delivery: {} }, '/delivery/mode'],
+      [{ name, delivery: { mode: 'fax' } }, '/delivery/mode'],
+      [{ name, delivery: { mode: 'webhook', secret: delivery.secret } }, '/delivery/url'],
+      [{ name, delivery, arguments: null }, '/arguments'],
+      [{ name, delivery, arguments: { door: 7 } }, '/arguments/door'],
+      [{ name, delivery, ttlMs: '1' }, '/ttlMs'],
+      [{ name, delivery, cursor: {} }, '/cursor'],
+    ] as const)
+      assert.partialDeepStrictEqual(
+        await w.refused('events/subscribe', params, SEP),
+        { code: -32602, data: { path } },
+        path,
+      );
   });
 });
 
@@ -151,16 +270,28 @@ describe('the same subscription', () => {
     const hook = await w.receiver();
     const args = { door: ['b', 'a'] };
     const { id } = await w.hook(hook, { arguments: args });
-    assert.equal((await w.hook(hook, { arguments: { door: ['b', 'a'] }, id: 'mine', ttlMs: 90_000 }))['id'], id);
+    assert.equal(
+      (await w.hook(hook, { arguments: { door: ['b', 'a'] }, id: 'mine', ttlMs: 90_000 }))['id'],
+      id,
+    );
     await w.restart();
     assert.equal((await w.hook(hook, { arguments: args }))['id'], id);
     assert.equal((await w.ok('triggers/subscriptions'))['subscriptions'].length, 1);
     const others = new Set([id]);
     for (const [params, asking] of [
-      [{ arguments: { door: ['a', 'b'] } }, SEP], [{}, SEP], [{ name: meter.type.name }, SEP], [{ arguments: args, delivery: { ...hook.delivery, url: `${hook.url}?` } }, SEP], [{ arguments: args }, { ...SEP, as: 'bob' }],
-    ] as const) others.add((await w.hook(hook, params, asking))['id']);
+      [{ arguments: { door: ['a', 'b'] } }, SEP],
+      [{}, SEP],
+      [{ name: meter.type.name }, SEP],
+      [{ arguments: args, delivery: { ...hook.delivery, url: `${hook.url}?` } }, SEP],
+      [{ arguments: args }, { ...SEP, as: 'bob' }],
+    ] as const)
+      others.add((await w.hook(hook, params, asking))['id']);
     assert.equal(others.size, 6);
-    assert.equal((await w.hook(hook))['id'], (await w.hook(hook, { arguments: {} }))['id'], 'absent arguments are {}');
+    assert.equal(
+      (await w.hook(hook))['id'],
+      (await w.hook(hook, { arguments: {} }))['id'],
+      'absent arguments are {}',
+    );
   });
 
   test('asked for again is refreshed: granted anew, and told how it had been doing [SEP-3415 D32 D49 D69 U12]', async (t) => {
@@ -168,25 +299,38 @@ describe('the same subscription', () => {
     const hook = await w.receiver(() => ({ status: 500 }));
     const first = await w.hook(hook);
     assert.equal(first['deliveryStatus'], undefined, 'there is nothing to tell of a new one');
-    assert.deepEqual((await w.hook(hook))['deliveryStatus'], { active: true, lastDeliveryAt: null, lastError: null });
+    assert.deepEqual((await w.hook(hook))['deliveryStatus'], {
+      active: true,
+      lastDeliveryAt: null,
+      lastError: null,
+    });
     await w.open();
     await hook.nth(1);
     const failing = await w.ok('events/subscribe', { name, delivery: hook.delivery }, SEP);
     await w.pass(10);
     const told = await w.hook(hook);
-    assert.partialDeepStrictEqual(told['deliveryStatus'], { active: true, lastDeliveryAt: null, lastError: 'http_5xx' });
+    assert.partialDeepStrictEqual(told['deliveryStatus'], {
+      active: true,
+      lastDeliveryAt: null,
+      lastError: 'http_5xx',
+    });
     assert.ok(Date.parse(told['deliveryStatus'].failedSince));
     assert.ok(failing['refreshBefore'] >= first['refreshBefore']);
     hook.behave = () => ({ status: 204 });
     await w.pass(120_000);
     await hook.nth(hook.messages.length);
     const well = (await w.hook(hook))['deliveryStatus'];
-    assert.deepEqual([well.active, well.lastError, Number.isFinite(Date.parse(well.lastDeliveryAt))], [true, null, true]);
+    assert.deepEqual(
+      [well.active, well.lastError, Number.isFinite(Date.parse(well.lastDeliveryAt))],
+      [true, null, true],
+    );
   });
 
   test('has a cursor that is behind everything taken, and a given one changes nothing while it lives [SEP-3415 D32 D33 D39 D55 U11]', async (t) => {
     const w = await eventsWorld(t);
-    const hook = await w.receiver(({ body }) => ({ status: body['data'].text === 'stuck' ? 503 : 204 }));
+    const hook = await w.receiver(({ body }) => ({
+      status: body['data'].text === 'stuck' ? 503 : 204,
+    }));
     const { cursor } = await w.hook(hook);
     await w.open(2, { text: 'fine' });
     await hook.nth(2);
@@ -215,9 +359,14 @@ describe('the same subscription', () => {
     assert.equal(again['truncated'], true);
     assert.equal(again['deliveryStatus'], undefined);
     assert.equal((await w.hook(hook, { cursor: again['cursor'] }))['truncated'], false);
-    const [version, subscriptionId, epoch] = Buffer.from(again['cursor'], 'base64url').toString().split(' ');
-    const future = Buffer.from([version, subscriptionId, epoch, 99].join(' ')).toString('base64url');
-    for (const given of ['nonsense', cursor, future]) assert.equal((await w.hook(hook, { cursor: given }))['truncated'], true);
+    const [version, subscriptionId, epoch] = Buffer.from(again['cursor'], 'base64url')
+      .toString()
+      .split(' ');
+    const future = Buffer.from([version, subscriptionId, epoch, 99].join(' ')).toString(
+      'base64url',
+    );
+    for (const given of ['nonsense', cursor, future])
+      assert.equal((await w.hook(hook, { cursor: given }))['truncated'], true);
     assert.equal((await w.hook(hook, { cursor: null }))['truncated'], false);
   });
 });
@@ -240,10 +389,16 @@ describe('lifetimes', () => {
   });
 
   test('no expiry is not granted by a server that does not want to, or by a store that forgets [SEP-3415 R29 A3]', async (t) => {
-    for (const options of [{ engine: { ttl: { allowNoExpiry: false } } }, { store: { path: ':memory:' } }]) {
+    for (const options of [
+      { engine: { ttl: { allowNoExpiry: false } } },
+      { store: { path: ':memory:' } },
+    ]) {
       const w = await eventsWorld(t, options);
       const hook = await w.receiver();
-      assert.equal((await w.hook(hook, { ttlMs: null }))['refreshBefore'], new Date(w.clock.now() + 30 * DAY_MS).toISOString());
+      assert.equal(
+        (await w.hook(hook, { ttlMs: null }))['refreshBefore'],
+        new Date(w.clock.now() + 30 * DAY_MS).toISOString(),
+      );
     }
   });
 
@@ -276,20 +431,38 @@ describe('unsubscribing', () => {
     const hook = await w.receiver();
     for (const delivery of [{ url: hook.url }, hook.delivery]) {
       await w.hook(hook, { arguments: { door: 'front' } });
-      const { _meta, ...result } = await w.ok('events/unsubscribe', { name, arguments: { door: 'front' }, delivery }, SEP);
+      const { _meta, ...result } = await w.ok(
+        'events/unsubscribe',
+        { name, arguments: { door: 'front' }, delivery },
+        SEP,
+      );
       assert.deepEqual(result, { resultType: 'complete' });
-      assert.partialDeepStrictEqual(await w.refused('events/unsubscribe', { name, arguments: { door: 'front' }, delivery }, SEP), { code: -32023, data: { kind: 'subscription' } });
+      assert.partialDeepStrictEqual(
+        await w.refused(
+          'events/unsubscribe',
+          { name, arguments: { door: 'front' }, delivery },
+          SEP,
+        ),
+        { code: -32023, data: { kind: 'subscription' } },
+      );
     }
     await w.open();
     await w.pass(10);
     assert.equal(hook.messages.length, 0);
   });
 
-  test('does not reach what is another\'s, or what the id names [SEP-3415 D34 D30]', async (t) => {
+  test("does not reach what is another's, or what the id names [SEP-3415 D34 D30]", async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const { id } = await w.hook(hook);
-    for (const [params, asking] of [[{ name, delivery: { url: hook.url } }, { ...SEP, as: 'bob' }], [{ name, id, delivery: { url: `${hook.url}x` } }, SEP], [{ name, arguments: { door: 'x' }, delivery: { url: hook.url } }, SEP]] as const) {
+    for (const [params, asking] of [
+      [
+        { name, delivery: { url: hook.url } },
+        { ...SEP, as: 'bob' },
+      ],
+      [{ name, id, delivery: { url: `${hook.url}x` } }, SEP],
+      [{ name, arguments: { door: 'x' }, delivery: { url: hook.url } }, SEP],
+    ] as const) {
       assert.equal((await w.refused('events/unsubscribe', params, asking)).code, -32023);
     }
     await w.open();
@@ -300,7 +473,10 @@ describe('unsubscribing', () => {
     const w = await eventsWorld(t);
     const endpoint = await w.endpoint();
     await w.subscribeTo(endpoint);
-    assert.equal((await w.refused('events/unsubscribe', { name, delivery: { url: endpoint.url } }, SEP)).code, -32023);
+    assert.equal(
+      (await w.refused('events/unsubscribe', { name, delivery: { url: endpoint.url } }, SEP)).code,
+      -32023,
+    );
     assert.equal((await w.ok('triggers/subscriptions'))['subscriptions'].length, 1);
   });
 });

@@ -4,9 +4,23 @@
  */
 import assert from 'node:assert/strict';
 import type { TestContext } from 'vitest';
-import { attachEvents, defineTrigger, eventsDialects, type ProfileName } from 'mcp-triggers-experimental/server';
+import {
+  attachEvents,
+  defineTrigger,
+  eventsDialects,
+  type ProfileName,
+} from 'mcp-triggers-experimental/server';
 import { readInto } from '../../../requirements/stream-reader.ts';
-import { door, eventually, mail, meter, World, type Asking, type Json, type WorldOptions } from '../../../requirements/world.ts';
+import {
+  door,
+  eventually,
+  mail,
+  meter,
+  World,
+  type Asking,
+  type Json,
+  type WorldOptions,
+} from '../../../requirements/world.ts';
 import { Receiver, type Behaviour } from './receiver.ts';
 
 export { door, eventually, mail, meter, type Asking, type Json };
@@ -35,14 +49,28 @@ export class EventsWorld extends World {
   readonly #receivers: Receiver[] = [];
   readonly #open: AbortController[] = [];
 
-  constructor({ undeclared, engine = {}, triggers = [door, meter, mail, number], ...rest }: EventsWorldOptions = {}) {
+  constructor({
+    undeclared,
+    engine = {},
+    triggers = [door, meter, mail, number],
+    ...rest
+  }: EventsWorldOptions = {}) {
     super({
-      ...rest, triggers,
+      ...rest,
+      triggers,
       engine: { dialects: eventsDialects(), ...engine },
-      install: (mcp, world) => attachEvents(mcp, world.engine, {
-        log: { debug: () => undefined, info: (fields, message) => void world.log.push(JSON.stringify({ level: 'info', ...fields, message })), warn: () => undefined, error: (fields, message) => void world.log.push(JSON.stringify({ level: 'error', ...fields, message })) },
-        ...(undeclared === undefined ? {} : { undeclared }),
-      }),
+      install: (mcp, world) =>
+        attachEvents(mcp, world.engine, {
+          log: {
+            debug: () => undefined,
+            info: (fields, message) =>
+              void world.log.push(JSON.stringify({ level: 'info', ...fields, message })),
+            warn: () => undefined,
+            error: (fields, message) =>
+              void world.log.push(JSON.stringify({ level: 'error', ...fields, message })),
+          },
+          ...(undeclared === undefined ? {} : { undeclared }),
+        }),
     });
   }
 
@@ -52,7 +80,10 @@ export class EventsWorld extends World {
   }
 
   /** Everything from this cursor on, poll by poll, and how many polls that took. */
-  async drain(cursor: string, params: object = {}): Promise<{ readonly events: Json[]; readonly polls: number; readonly cursor: string }> {
+  async drain(
+    cursor: string,
+    params: object = {},
+  ): Promise<{ readonly events: Json[]; readonly polls: number; readonly cursor: string }> {
     const events: Json[] = [];
     for (let polls = 1; ; polls += 1) {
       const result = await this.poll({ cursor, ...params });
@@ -66,7 +97,11 @@ export class EventsWorld extends World {
   async listen(params: object = {}, asking: Asking = SEP): Promise<Frames> {
     const controller = new AbortController();
     this.#open.push(controller);
-    const response = await this.request('events/stream', { name: door.type.name, ...params }, { ...asking, signal: controller.signal });
+    const response = await this.request(
+      'events/stream',
+      { name: door.type.name, ...params },
+      { ...asking, signal: controller.signal },
+    );
     return new Frames(response, controller);
   }
 
@@ -80,7 +115,11 @@ export class EventsWorld extends World {
 
   /** `events/subscribe` for that receiver. */
   hook(receiver: Receiver, params: object = {}, asking: Asking = SEP): Promise<Json> {
-    return this.ok('events/subscribe', { name: door.type.name, delivery: receiver.delivery, ...params }, asking);
+    return this.ok(
+      'events/subscribe',
+      { name: door.type.name, delivery: receiver.delivery, ...params },
+      asking,
+    );
   }
 
   override async close(): Promise<void> {
@@ -90,7 +129,10 @@ export class EventsWorld extends World {
   }
 }
 
-export async function eventsWorld(t: TestContext, options: EventsWorldOptions = {}): Promise<EventsWorld> {
+export async function eventsWorld(
+  t: TestContext,
+  options: EventsWorldOptions = {},
+): Promise<EventsWorld> {
   const made = new EventsWorld(options);
   await made.start();
   t.onTestFinished(() => made.close());
@@ -106,15 +148,26 @@ export class Frames {
 
   constructor(response: Response, controller: AbortController) {
     this.#controller = controller;
-    void readInto(this.messages, response).catch(() => undefined).finally(() => { this.#over = true; });
+    void readInto(this.messages, response)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#over = true;
+      });
   }
 
-  get over(): boolean { return this.#over; }
+  get over(): boolean {
+    return this.#over;
+  }
 
   /** The next message that was not taken yet. */
   async next(): Promise<Json> {
     const at = this.#read++;
-    return eventually(`message ${at + 1} on the stream`, () => this.messages[at] ?? (this.#over && assert.fail(`the stream is over: ${JSON.stringify(this.messages.at(-1))}`)));
+    return eventually(
+      `message ${at + 1} on the stream`,
+      () =>
+        this.messages[at] ??
+        (this.#over && assert.fail(`the stream is over: ${JSON.stringify(this.messages.at(-1))}`)),
+    );
   }
 
   /** The params of the next notification, which is of this kind. */
@@ -129,5 +182,7 @@ export class Frames {
     return this.messages.at(-1) ?? assert.fail('the stream ended without a word');
   }
 
-  close(): void { this.#controller.abort(); }
+  close(): void {
+    this.#controller.abort();
+  }
 }

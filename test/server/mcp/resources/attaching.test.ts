@@ -1,42 +1,88 @@
 /** Feeds beside an application's own resources, on one SDK server: both go on working, whichever came first, registered or written by hand. */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
-import { createMcpHandler, InMemoryTransport, McpServer, ResourceTemplate, type AuthInfo, type McpHttpHandler } from '@modelcontextprotocol/server';
-import { attachResources, type ResourcesOptions } from '../../../../src/server/mcp/resources/install.ts';
+import {
+  createMcpHandler,
+  InMemoryTransport,
+  McpServer,
+  ResourceTemplate,
+  type AuthInfo,
+  type McpHttpHandler,
+} from '@modelcontextprotocol/server';
+import {
+  attachResources,
+  type ResourcesOptions,
+} from '../../../../src/server/mcp/resources/install.ts';
 import { withFeeds } from '../../../../src/server/mcp/resources/listen.ts';
 import type { Engine } from '../../../../src/server/engine/verbs.ts';
 import { messagesOf, startEngine, token, until, type Message } from '../harness.ts';
 import { modern } from '../../../reference-server/harness.ts';
 
 let engine: Engine;
-beforeAll(async () => { engine = await startEngine(); });
+beforeAll(async () => {
+  engine = await startEngine();
+});
 afterAll(() => engine.close());
 
 const alice = token({ iss: 'https://id', sub: 'alice' });
 const FEED = 'triggers://feeds/bell.rung';
-const TEMPLATES = ['triggers://feeds/bell.rung{?house,after}', 'triggers://subscriptions/{subscriptionId}{?after}'];
+const TEMPLATES = [
+  'triggers://feeds/bell.rung{?house,after}',
+  'triggers://subscriptions/{subscriptionId}{?after}',
+];
 const server = (): McpServer => new McpServer({ name: 'test', version: '1' });
 
-const note = (mcp: McpServer): void => void mcp.registerResource('note', 'test://note', { mimeType: 'text/plain' }, () => ({ contents: [{ uri: 'test://note', text: 'hello' }] }));
-const page = (mcp: McpServer): void => void mcp.registerResource('page', new ResourceTemplate('test://page/{n}', { list: undefined }), {}, ({ href }, { n }) => ({ contents: [{ uri: href, text: `page ${String(n)}` }] }));
+const note = (mcp: McpServer): void =>
+  void mcp.registerResource('note', 'test://note', { mimeType: 'text/plain' }, () => ({
+    contents: [{ uri: 'test://note', text: 'hello' }],
+  }));
+const page = (mcp: McpServer): void =>
+  void mcp.registerResource(
+    'page',
+    new ResourceTemplate('test://page/{n}', { list: undefined }),
+    {},
+    ({ href }, { n }) => ({ contents: [{ uri: href, text: `page ${String(n)}` }] }),
+  );
 
 /** An application that writes its handlers itself, in two pages and with subscriptions of its own. */
 function byHand(mcp: McpServer): string[] {
   const subscribed: string[] = [];
   mcp.server.registerCapabilities({ resources: { subscribe: true } });
-  mcp.server.setRequestHandler('resources/list', ({ params }) => (params?.cursor === undefined ? { resources: [{ uri: 'test://one', name: 'one' }], nextCursor: 'two' } : { resources: [{ uri: `test://${params.cursor}`, name: params.cursor }] }));
+  mcp.server.setRequestHandler('resources/list', ({ params }) =>
+    params?.cursor === undefined
+      ? { resources: [{ uri: 'test://one', name: 'one' }], nextCursor: 'two' }
+      : { resources: [{ uri: `test://${params.cursor}`, name: params.cursor }] },
+  );
   mcp.server.setRequestHandler('resources/templates/list', () => ({ resourceTemplates: [] }));
-  mcp.server.setRequestHandler('resources/read', ({ params: { uri } }) => ({ contents: [{ uri, text: 'by hand' }] }));
-  mcp.server.setRequestHandler('resources/subscribe', ({ params: { uri } }) => { subscribed.push(uri); return {}; });
+  mcp.server.setRequestHandler('resources/read', ({ params: { uri } }) => ({
+    contents: [{ uri, text: 'by hand' }],
+  }));
+  mcp.server.setRequestHandler('resources/subscribe', ({ params: { uri } }) => {
+    subscribed.push(uri);
+    return {};
+  });
   return subscribed;
 }
 
 /** One modern request. Nobody has read it before. */
-function ask(handler: McpHttpHandler, method: string, params: { readonly uri?: string; readonly [member: string]: unknown }, authInfo?: AuthInfo, signal?: AbortSignal): Promise<Response> {
+function ask(
+  handler: McpHttpHandler,
+  method: string,
+  params: { readonly uri?: string; readonly [member: string]: unknown },
+  authInfo?: AuthInfo,
+  signal?: AbortSignal,
+): Promise<Response> {
   const { headers, body } = modern(method, params);
   const request = new Request('http://localhost/mcp', {
-    method: 'POST', body: JSON.stringify(body), ...(signal === undefined ? {} : { signal }),
-    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', ...headers, ...(params.uri === undefined ? {} : { 'mcp-name': params.uri }) },
+    method: 'POST',
+    body: JSON.stringify(body),
+    ...(signal === undefined ? {} : { signal }),
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...headers,
+      ...(params.uri === undefined ? {} : { 'mcp-name': params.uri }),
+    },
   });
   return handler.fetch(request, { ...(authInfo === undefined ? {} : { authInfo }) });
 }
@@ -44,8 +90,19 @@ function ask(handler: McpHttpHandler, method: string, params: { readonly uri?: s
 /** Talks to a server in both eras. */
 const ways = {
   modern: async (prepare: (mcp: McpServer) => void) => {
-    const handler = createMcpHandler(() => { const mcp = server(); prepare(mcp); return mcp; }, { legacy: 'reject' });
-    return { handler, call: async (method: string, params: Record<string, unknown>): Promise<Message> => (await messagesOf(await ask(handler, method, params, alice))).at(-1)! };
+    const handler = createMcpHandler(
+      () => {
+        const mcp = server();
+        prepare(mcp);
+        return mcp;
+      },
+      { legacy: 'reject' },
+    );
+    return {
+      handler,
+      call: async (method: string, params: Record<string, unknown>): Promise<Message> =>
+        (await messagesOf(await ask(handler, method, params, alice))).at(-1)!,
+    };
   },
   handshake: async (prepare: (mcp: McpServer) => void) => {
     const mcp = server();
@@ -56,22 +113,33 @@ const ways = {
     await mcp.connect(far);
     await near.start();
     let id = 0;
-    const send = (message: object) => near.send({ jsonrpc: '2.0', ...message } as Parameters<typeof near.send>[0]);
+    const send = (message: object) =>
+      near.send({ jsonrpc: '2.0', ...message } as Parameters<typeof near.send>[0]);
     const call = async (method: string, params: object): Promise<Message> => {
       const asked = (id += 1);
       await send({ id: asked, method, params });
       await until(async () => messages.some((message) => message.id === asked));
       return messages.find((message) => message.id === asked)!;
     };
-    await call('initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } });
+    await call('initialize', {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      clientInfo: { name: 'test', version: '1' },
+    });
     await send({ method: 'notifications/initialized' });
     return { mcp, messages, call, close: () => near.close() };
   },
 };
 
-const uris = ({ result }: Message): string[] => ((result?.['resources'] ?? []) as { uri: string }[]).map(({ uri }) => uri);
-const templates = ({ result }: Message): string[] => ((result?.['resourceTemplates'] ?? []) as { uriTemplate: string }[]).map(({ uriTemplate }) => uriTemplate);
-const text = ({ result, error }: Message): string => (result?.['contents'] as { text: string }[] | undefined)?.[0]?.text ?? assert.fail(JSON.stringify(error));
+const uris = ({ result }: Message): string[] =>
+  ((result?.['resources'] ?? []) as { uri: string }[]).map(({ uri }) => uri);
+const templates = ({ result }: Message): string[] =>
+  ((result?.['resourceTemplates'] ?? []) as { uriTemplate: string }[]).map(
+    ({ uriTemplate }) => uriTemplate,
+  );
+const text = ({ result, error }: Message): string =>
+  (result?.['contents'] as { text: string }[] | undefined)?.[0]?.text ??
+  assert.fail(JSON.stringify(error));
 
 describe('attaching feeds', () => {
   test('twice to one server, or to a connected one, is refused', async () => {
@@ -85,8 +153,14 @@ describe('attaching feeds', () => {
 
   test('to a version of the SDK whose handlers cannot be read is refused, and changes nothing', () => {
     const mcp = server();
-    Object.defineProperty(mcp.server, '_getRequestHandler', { configurable: true, value: undefined });
-    assert.throws(() => attachResources(mcp, engine), { name: 'LocalError', code: 'config_invalid' });
+    Object.defineProperty(mcp.server, '_getRequestHandler', {
+      configurable: true,
+      value: undefined,
+    });
+    assert.throws(() => attachResources(mcp, engine), {
+      name: 'LocalError',
+      code: 'config_invalid',
+    });
     mcp.server.assertCanSetRequestHandler('resources/read');
     Reflect.deleteProperty(mcp.server, '_getRequestHandler');
     attachResources(mcp, engine);
@@ -94,8 +168,22 @@ describe('attaching feeds', () => {
 
   for (const era of ['modern', 'handshake'] as const) {
     for (const [order, prepare] of [
-      ['before', (mcp: McpServer) => { note(mcp); page(mcp); attachResources(mcp, engine); }],
-      ['after', (mcp: McpServer) => { attachResources(mcp, engine); note(mcp); page(mcp); }],
+      [
+        'before',
+        (mcp: McpServer) => {
+          note(mcp);
+          page(mcp);
+          attachResources(mcp, engine);
+        },
+      ],
+      [
+        'after',
+        (mcp: McpServer) => {
+          attachResources(mcp, engine);
+          note(mcp);
+          page(mcp);
+        },
+      ],
     ] as const) {
       test(`leaves resources alone that were registered ${order} it, ${era}`, async () => {
         const { call } = await ways[era](prepare);
@@ -103,7 +191,10 @@ describe('attaching feeds', () => {
         assert.equal(text(await call('resources/read', { uri: 'test://page/3' })), 'page 3');
         assert.match(text(await call('resources/read', { uri: FEED })), /^\{"trigger":"bell.rung"/);
         assert.deepEqual(uris(await call('resources/list', {})).slice(0, 2), ['test://note', FEED]);
-        assert.deepEqual(templates(await call('resources/templates/list', {})), ['test://page/{n}', ...TEMPLATES]);
+        assert.deepEqual(templates(await call('resources/templates/list', {})), [
+          'test://page/{n}',
+          ...TEMPLATES,
+        ]);
         const { error } = await call('resources/read', { uri: 'test://none' });
         assert.deepEqual([error?.code, error?.data], [-32602, { uri: 'test://none' }]);
       });
@@ -117,7 +208,10 @@ describe('attaching feeds', () => {
 
     test(`goes around handlers that were written by hand, ${era}`, async () => {
       let subscribed: string[] = [];
-      const { call } = await ways[era]((mcp) => { subscribed = byHand(mcp); attachResources(mcp, engine); });
+      const { call } = await ways[era]((mcp) => {
+        subscribed = byHand(mcp);
+        attachResources(mcp, engine);
+      });
       assert.equal(text(await call('resources/read', { uri: 'test://x' })), 'by hand');
       assert.match(text(await call('resources/read', { uri: FEED })), /"trigger"/);
       const first = await call('resources/list', {});
@@ -133,12 +227,24 @@ describe('attaching feeds', () => {
 
   test('may not be kept by a client, whatever the application says of its own resources', async () => {
     const forever = { ttlMs: 1_000_000, cacheScope: 'public' as const };
-    const handler = createMcpHandler(() => {
-      const mcp = new McpServer({ name: 'test', version: '1' }, { cacheHints: { 'resources/read': forever, 'resources/list': forever, 'resources/templates/list': forever } });
-      note(mcp);
-      attachResources(mcp, engine);
-      return mcp;
-    }, { legacy: 'reject' });
+    const handler = createMcpHandler(
+      () => {
+        const mcp = new McpServer(
+          { name: 'test', version: '1' },
+          {
+            cacheHints: {
+              'resources/read': forever,
+              'resources/list': forever,
+              'resources/templates/list': forever,
+            },
+          },
+        );
+        note(mcp);
+        attachResources(mcp, engine);
+        return mcp;
+      },
+      { legacy: 'reject' },
+    );
     const cached = async (method: string, params: { readonly uri?: string }) => {
       const { result } = (await messagesOf(await ask(handler, method, params, alice))).at(-1)!;
       return [result?.['ttlMs'], result?.['cacheScope']];
@@ -149,31 +255,65 @@ describe('attaching feeds', () => {
     assert.deepEqual(await cached('resources/templates/list', {}), [0, 'private']);
   });
 
-  test('tells of the application\'s resources what it is asked, where nothing else does', async () => {
+  test("tells of the application's resources what it is asked, where nothing else does", async () => {
     const asked: string[] = [];
-    const { call, close } = await ways.handshake((mcp) => { note(mcp); attachResources(mcp, engine, { mayRead: ({ principal }, uri) => { asked.push(`${principal} ${uri}`); return uri === 'test://note'; } }); });
+    const { call, close } = await ways.handshake((mcp) => {
+      note(mcp);
+      attachResources(mcp, engine, {
+        mayRead: ({ principal }, uri) => {
+          asked.push(`${principal} ${uri}`);
+          return uri === 'test://note';
+        },
+      });
+    });
     assert.deepEqual((await call('resources/subscribe', { uri: 'test://note' })).result, {});
     assert.equal((await call('resources/subscribe', { uri: 'test://other' })).error?.code, -32602);
     assert.deepEqual((await call('resources/unsubscribe', { uri: 'test://other' })).result, {});
     assert.deepEqual(asked, ['local test://note', 'local test://other']);
     await close();
-    const silent = await ways.handshake((mcp) => { note(mcp); attachResources(mcp, engine); });
-    assert.equal((await silent.call('resources/subscribe', { uri: 'test://note' })).error?.code, -32602);
+    const silent = await ways.handshake((mcp) => {
+      note(mcp);
+      attachResources(mcp, engine);
+    });
+    assert.equal(
+      (await silent.call('resources/subscribe', { uri: 'test://note' })).error?.code,
+      -32602,
+    );
     await silent.close();
   });
 
   test('tells nothing to a client that asked for no resources [deg-none]', async () => {
-    const [asking, silent] = [await ways.handshake((mcp) => attachResources(mcp, engine)), await ways.handshake((mcp) => attachResources(mcp, engine))];
+    const [asking, silent] = [
+      await ways.handshake((mcp) => attachResources(mcp, engine)),
+      await ways.handshake((mcp) => attachResources(mcp, engine)),
+    ];
     // What types there are is known by now.
     await asking.call('resources/read', { uri: FEED });
-    engine.declare({ type: { name: 'bell.tested', description: 'Nothing but a test.', inputSchema: { type: 'object' }, payloadSchema: {} } });
-    const changed = ({ method }: Message): boolean => method === 'notifications/resources/list_changed';
+    engine.declare({
+      type: {
+        name: 'bell.tested',
+        description: 'Nothing but a test.',
+        inputSchema: { type: 'object' },
+        payloadSchema: {},
+      },
+    });
+    const changed = ({ method }: Message): boolean =>
+      method === 'notifications/resources/list_changed';
     await until(async () => asking.messages.some(changed));
     assert.equal(silent.messages.some(changed), false);
-    assert.deepEqual(templates(await asking.call('resources/templates/list', {}))[1], 'triggers://feeds/bell.tested{?after}');
-    assert.match(text(await asking.call('resources/read', { uri: 'triggers://feeds/bell.tested' })), /"trigger":"bell.tested"/);
+    assert.deepEqual(
+      templates(await asking.call('resources/templates/list', {}))[1],
+      'triggers://feeds/bell.tested{?after}',
+    );
+    assert.match(
+      text(await asking.call('resources/read', { uri: 'triggers://feeds/bell.tested' })),
+      /"trigger":"bell.tested"/,
+    );
     await engine.remove('bell.tested');
-    assert.equal((await asking.call('resources/read', { uri: 'triggers://feeds/bell.tested' })).error?.code, -32602);
+    assert.equal(
+      (await asking.call('resources/read', { uri: 'triggers://feeds/bell.tested' })).error?.code,
+      -32602,
+    );
     await asking.close();
     await silent.close();
   });
@@ -182,11 +322,22 @@ describe('attaching feeds', () => {
     let told = 0;
     const counting = new Proxy(engine, {
       get(target, name) {
-        if (name !== 'onListChanged') return (target[name as keyof Engine] as () => unknown).bind(target);
-        return (run: () => void) => { told += 1; const off = target.onListChanged(run); return () => { told -= 1; off(); }; };
+        if (name !== 'onListChanged')
+          return (target[name as keyof Engine] as () => unknown).bind(target);
+        return (run: () => void) => {
+          told += 1;
+          const off = target.onListChanged(run);
+          return () => {
+            told -= 1;
+            off();
+          };
+        };
       },
     });
-    const [first, { call }] = [await ways.handshake((mcp) => attachResources(mcp, counting)), await ways.modern((mcp) => attachResources(mcp, counting))];
+    const [first, { call }] = [
+      await ways.handshake((mcp) => attachResources(mcp, counting)),
+      await ways.modern((mcp) => attachResources(mcp, counting)),
+    ];
     const always = told;
     await first.call('resources/list', {});
     await first.call('resources/list', {});
@@ -197,33 +348,79 @@ describe('attaching feeds', () => {
   });
 
   test('refuses to subscribe where there is no session on which to tell', async () => {
-    const handler = createMcpHandler(() => { const mcp = server(); attachResources(mcp, engine); return mcp; });
-    const response = await handler.fetch(new Request('http://localhost/mcp', {
-      method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2025-11-25' },
-      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'resources/subscribe', params: { uri: FEED } }),
-    }), { authInfo: alice });
+    const handler = createMcpHandler(() => {
+      const mcp = server();
+      attachResources(mcp, engine);
+      return mcp;
+    });
+    const response = await handler.fetch(
+      new Request('http://localhost/mcp', {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+          'mcp-protocol-version': '2025-11-25',
+        },
+        body: JSON.stringify({
+          jsonrpc: '2.0',
+          id: 1,
+          method: 'resources/subscribe',
+          params: { uri: FEED },
+        }),
+      }),
+      { authInfo: alice },
+    );
     const [{ error }] = (await messagesOf(response)) as [Message];
     assert.deepEqual([error?.code, error?.data], [-32026, { feature: 'resources/subscribe' }]);
   });
 
   test('says nothing of what went wrong inside, and refuses who is nobody', async () => {
     const seen: unknown[] = [];
-    const options: ResourcesOptions = { ready: async () => { throw new Error('the secret of the house'); }, log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: (fields) => void seen.push(fields) } };
+    const options: ResourcesOptions = {
+      ready: async () => {
+        throw new Error('the secret of the house');
+      },
+      log: {
+        debug: () => undefined,
+        info: () => undefined,
+        warn: () => undefined,
+        error: (fields) => void seen.push(fields),
+      },
+    };
     const broken = await ways.modern((mcp) => attachResources(mcp, engine, options));
     const { error } = await broken.call('resources/read', { uri: FEED });
-    assert.deepEqual([error?.code, JSON.stringify(error).includes('secret'), seen.length], [-32603, false, 1]);
+    assert.deepEqual(
+      [error?.code, JSON.stringify(error).includes('secret'), seen.length],
+      [-32603, false, 1],
+    );
     const { handler } = await ways.modern((mcp) => attachResources(mcp, engine));
     const [anonymous] = await messagesOf(await ask(handler, 'resources/read', { uri: FEED }));
-    assert.deepEqual([anonymous?.error?.code, anonymous?.error?.data], [-32024, { kind: 'principal' }]);
+    assert.deepEqual(
+      [anonymous?.error?.code, anonymous?.error?.data],
+      [-32024, { kind: 'principal' }],
+    );
   });
 });
 
 describe('listening around a handler', () => {
   const listening = (options: Parameters<typeof withFeeds>[2], attach = true): McpHttpHandler => {
-    const handler = createMcpHandler(() => { const mcp = server(); note(mcp); if (attach) attachResources(mcp, engine); return mcp; }, { legacy: 'reject' });
+    const handler = createMcpHandler(
+      () => {
+        const mcp = server();
+        note(mcp);
+        if (attach) attachResources(mcp, engine);
+        return mcp;
+      },
+      { legacy: 'reject' },
+    );
     return { ...handler, fetch: withFeeds(handler.fetch, engine, options) };
   };
-  const listen = (handler: McpHttpHandler, notifications: object, authInfo = alice, signal?: AbortSignal) => ask(handler, 'subscriptions/listen', { notifications }, authInfo, signal);
+  const listen = (
+    handler: McpHttpHandler,
+    notifications: object,
+    authInfo = alice,
+    signal?: AbortSignal,
+  ) => ask(handler, 'subscriptions/listen', { notifications }, authInfo, signal);
   /** A stream, message by message. */
   const streamOf = (response: Response) => {
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
@@ -235,7 +432,8 @@ describe('listening around a handler', () => {
           const end = rest.indexOf('\n\n');
           const frame = rest.slice(0, Math.max(end, 0));
           if (end !== -1) rest = rest.slice(end + 2);
-          if (frame.includes('data: ')) return JSON.parse(frame.slice(frame.indexOf('data: ') + 6)) as Message;
+          if (frame.includes('data: '))
+            return JSON.parse(frame.slice(frame.indexOf('data: ') + 6)) as Message;
           if (end !== -1) continue;
           const { done, value } = await reader.read();
           if (done) return assert.fail('the stream is over');
@@ -254,14 +452,24 @@ describe('listening around a handler', () => {
   };
 
   test('asks about resources of the application, and passes on what it tells of them', async () => {
-    const handler = listening({ mayRead: ({ principal }, uri) => principal.includes('alice') && uri === 'test://note' });
-    const response = await listen(handler, { resourceSubscriptions: ['test://note', 'test://other', FEED] });
+    const handler = listening({
+      mayRead: ({ principal }, uri) => principal.includes('alice') && uri === 'test://note',
+    });
+    const response = await listen(handler, {
+      resourceSubscriptions: ['test://note', 'test://other', FEED],
+    });
     handler.notify.resourceUpdated('test://other');
     handler.notify.resourceUpdated('test://note');
     const [acknowledged, told] = await firstOf(response, 2);
-    assert.deepEqual(acknowledged?.params?.['notifications'], { resourceSubscriptions: ['test://note', FEED] });
+    assert.deepEqual(acknowledged?.params?.['notifications'], {
+      resourceSubscriptions: ['test://note', FEED],
+    });
     assert.equal(told?.params?.['uri'], 'test://note');
-    const bob = await listen(handler, { resourceSubscriptions: ['test://note'] }, token({ iss: 'https://id', sub: 'bob' }));
+    const bob = await listen(
+      handler,
+      { resourceSubscriptions: ['test://note'] },
+      token({ iss: 'https://id', sub: 'bob' }),
+    );
     assert.deepEqual((await firstOf(bob, 1))[0]?.params?.['notifications'], {});
     await handler.close();
   });
@@ -275,7 +483,10 @@ describe('listening around a handler', () => {
     const handler = listening({ notify: { quietMs: 3_600_000, remindMs: 3_600_000 } });
     const stream = streamOf(await listen(handler, { resourceSubscriptions: [FEED] }, bob));
     assert.equal((await stream.next()).method, 'notifications/subscriptions/acknowledged');
-    const read = async () => JSON.parse(text((await messagesOf(await ask(handler, 'resources/read', { uri: FEED }, bob))).at(-1)!)) as { head: number };
+    const read = async () =>
+      JSON.parse(
+        text((await messagesOf(await ask(handler, 'resources/read', { uri: FEED }, bob))).at(-1)!),
+      ) as { head: number };
     await ring();
     assert.equal((await stream.next()).method, 'notifications/resources/updated');
     await ring();
@@ -291,7 +502,10 @@ describe('listening around a handler', () => {
   test('claims nothing on a server whose resources cannot be subscribed to', async () => {
     const { streams } = await engine.health();
     const handler = listening({}, false);
-    const messages = await firstOf(await listen(handler, { resourceSubscriptions: [FEED], triggersListChanged: true }), 2);
+    const messages = await firstOf(
+      await listen(handler, { resourceSubscriptions: [FEED], triggersListChanged: true }),
+      2,
+    );
     assert.deepEqual(messages[0]?.params?.['notifications'], {});
     assert.equal(messages[1]?.result?.['resultType'], 'complete');
     await until(async () => (await engine.health()).streams === streams);
@@ -300,17 +514,26 @@ describe('listening around a handler', () => {
 
   test('offers only the lists of extensions that it is told of', async () => {
     const handler = listening({});
-    const [acknowledged] = await firstOf(await listen(handler, { eventsListChanged: true, triggersListChanged: true }), 1);
+    const [acknowledged] = await firstOf(
+      await listen(handler, { eventsListChanged: true, triggersListChanged: true }),
+      1,
+    );
     assert.deepEqual(acknowledged?.params?.['notifications'], { triggersListChanged: true });
     await handler.close();
   });
 
   test('refuses who is nobody, and tells nobody what went wrong inside', async () => {
     const handler = listening({});
-    const [refused] = await messagesOf(await listen(handler, { resourceSubscriptions: [FEED] }, token(undefined)));
+    const [refused] = await messagesOf(
+      await listen(handler, { resourceSubscriptions: [FEED] }, token(undefined)),
+    );
     assert.deepEqual([refused?.error?.code, refused?.error?.data], [-32024, { kind: 'principal' }]);
     await handler.close();
-    const broken = listening({ ready: async () => { throw new Error('the secret of the house'); } });
+    const broken = listening({
+      ready: async () => {
+        throw new Error('the secret of the house');
+      },
+    });
     const [failed] = await messagesOf(await listen(broken, { resourceSubscriptions: [FEED] }));
     assert.deepEqual(failed?.error, { code: -32603, message: 'Internal error.' });
     await broken.close();

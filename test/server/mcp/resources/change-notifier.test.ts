@@ -8,12 +8,30 @@ import { manualClock } from '../../../../src/testing/index.ts';
 function door(seen = 0) {
   const clock = manualClock();
   const log = { head: seen as number | null, rings: 0 };
-  const bell = new ChangeNotifier({ clock, head: async () => log.head, notify: () => void (log.rings += 1), seen, quietMs: 1000, remindMs: 30_000 });
-  const settle = async (): Promise<void> => { for (let turn = 0; turn < 10; turn += 1) await Promise.resolve(); };
+  const bell = new ChangeNotifier({
+    clock,
+    head: async () => log.head,
+    notify: () => void (log.rings += 1),
+    seen,
+    quietMs: 1000,
+    remindMs: 30_000,
+  });
+  const settle = async (): Promise<void> => {
+    for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
+  };
   return {
-    log, bell, settle,
-    async news(head: number | null) { log.head = head; bell.news(); await settle(); },
-    async pass(ms: number) { clock.advance(ms); await settle(); },
+    log,
+    bell,
+    settle,
+    async news(head: number | null) {
+      log.head = head;
+      bell.news();
+      await settle();
+    },
+    async pass(ms: number) {
+      clock.advance(ms);
+      await settle();
+    },
   };
 }
 

@@ -10,10 +10,19 @@ const LEASE_MS = 4000;
 
 describe('the log of a feed', { concurrent: true }, () => {
   let world: World;
-  beforeAll(async () => { world = await World.start({ TRIGGERS_TTL_MIN_MS: '1000', TRIGGERS_TTL_DEFAULT_MS: '1000', TRIGGERS_TTL_MAX_MS: String(LEASE_MS) }); });
+  beforeAll(async () => {
+    world = await World.start({
+      TRIGGERS_TTL_MIN_MS: '1000',
+      TRIGGERS_TTL_DEFAULT_MS: '1000',
+      TRIGGERS_TTL_MAX_MS: String(LEASE_MS),
+    });
+  });
   afterAll(() => world.close());
 
-  const expiry = async (subscriptionId: string, as: string) => Date.parse((await world.call('triggers/get', { subscriptionId }, { as })).result?.['expiresAt']);
+  const expiry = async (subscriptionId: string, as: string) =>
+    Date.parse(
+      (await world.call('triggers/get', { subscriptionId }, { as })).result?.['expiresAt'],
+    );
 
   for (const kind of READERS) {
     test(`outlives its lease while ${kind} listens, and misses nothing`, async () => {
@@ -23,18 +32,27 @@ describe('the log of a feed', { concurrent: true }, () => {
       await reader.listen(DOOR);
       const first = await expiry(subscriptionId, subject);
       await eventually('the lease would have run out', () => Date.now() > first);
-      assert.ok(await expiry(subscriptionId, subject) > first);
+      assert.ok((await expiry(subscriptionId, subject)) > first);
       await world.open();
       await eventually('a ring', () => reader.rings.length > 0);
       const page = await reader.read(next);
-      assert.deepEqual([page.reset, page.subscriptionId, page.events.at(-1)?.sequence], [undefined, subscriptionId, page.head]);
+      assert.deepEqual(
+        [page.reset, page.subscriptionId, page.events.at(-1)?.sequence],
+        [undefined, subscriptionId, page.head],
+      );
     });
   }
 
   test('is gone when nobody came, which the next reader is told', async () => {
     const reader = await world.reader('client 2.x, 2026-07-28', 'forgetful');
     const { next, epoch, subscriptionId } = await reader.read(DOOR);
-    await eventually('it is gone', async () => (await world.call('triggers/get', { subscriptionId }, { as: 'forgetful' })).error?.data?.['reason'] === 'expired');
+    await eventually(
+      'it is gone',
+      async () =>
+        (await world.call('triggers/get', { subscriptionId }, { as: 'forgetful' })).error?.data?.[
+          'reason'
+        ] === 'expired',
+    );
     const page = await reader.read(next);
     assert.equal(page.reset?.reason, 'epoch');
     assert.notEqual(page.epoch, epoch);

@@ -17,7 +17,10 @@ export class Listened {
 
   constructor(response: Response, cut: AbortController) {
     this.#cut = cut;
-    void this.#read(response).then(() => (this.over = 'ended'), () => (this.over = 'broken'));
+    void this.#read(response).then(
+      () => (this.over = 'ended'),
+      () => (this.over = 'broken'),
+    );
   }
 
   /** Opens one; `ask` is given the signal that cuts it. */
@@ -28,7 +31,7 @@ export class Listened {
 
   async #read(response: Response): Promise<void> {
     if (response.headers.get('content-type')?.includes('event-stream') !== true) {
-      this.messages.push(await response.json() as Message);
+      this.messages.push((await response.json()) as Message);
       return;
     }
     let rest = '';
@@ -45,13 +48,16 @@ export class Listened {
   /** What is honoured. */
   async acknowledged(): Promise<Record<string, unknown>> {
     const first = await eventually('the acknowledgement', () => this.messages[0]);
-    if (first.method !== 'notifications/subscriptions/acknowledged') throw new Error(`Not an acknowledgement: ${JSON.stringify(first)}`);
+    if (first.method !== 'notifications/subscriptions/acknowledged')
+      throw new Error(`Not an acknowledgement: ${JSON.stringify(first)}`);
     return first.params?.['notifications'] as Record<string, unknown>;
   }
 
   /** URIs that rang. */
   get rings(): string[] {
-    return this.of('notifications/resources/updated').map(({ params }) => params?.['uri'] as string);
+    return this.of('notifications/resources/updated').map(
+      ({ params }) => params?.['uri'] as string,
+    );
   }
 
   of(method: string): Message[] {

@@ -9,7 +9,9 @@ const DOOR = 'triggers://feeds/door.opened';
 const TAG = 'io.modelcontextprotocol/subscriptionId';
 
 let world: World;
-beforeAll(async () => { world = await World.start(); });
+beforeAll(async () => {
+  world = await World.start();
+});
 afterAll(() => world.close());
 
 let subjects = 0;
@@ -23,11 +25,24 @@ interface Asking {
 }
 
 /** Listens without any SDK. */
-const listen = (uris: readonly string[], { as, id = 'l', filter = {}, expiresInSeconds = 600 }: Asking): Promise<Listened> => Listened.open((signal) =>
-  world.post('subscriptions/listen', { notifications: { ...filter, ...(uris.length === 0 ? {} : { resourceSubscriptions: uris }) } }, { as, id, signal, claims: { exp: Math.floor(Date.now() / 1000) + expiresInSeconds } }));
+const listen = (
+  uris: readonly string[],
+  { as, id = 'l', filter = {}, expiresInSeconds = 600 }: Asking,
+): Promise<Listened> =>
+  Listened.open((signal) =>
+    world.post(
+      'subscriptions/listen',
+      {
+        notifications: { ...filter, ...(uris.length === 0 ? {} : { resourceSubscriptions: uris }) },
+      },
+      { as, id, signal, claims: { exp: Math.floor(Date.now() / 1000) + expiresInSeconds } },
+    ),
+  );
 
-const read = async (uri: string, as: string) => pageOf((await world.call('resources/read', { uri }, { as })).result!);
-const rang = (listened: { readonly rings: readonly string[] }, times: number) => eventually(`${times} rings`, () => listened.rings.length >= times);
+const read = async (uri: string, as: string) =>
+  pageOf((await world.call('resources/read', { uri }, { as })).result!);
+const rang = (listened: { readonly rings: readonly string[] }, times: number) =>
+  eventually(`${times} rings`, () => listened.rings.length >= times);
 /** Everything on its way has arrived: a bell of somebody else has rung after it. */
 async function nothingMore(): Promise<void> {
   const as = somebody();
@@ -42,17 +57,25 @@ for (const kind of READERS) {
   describe(`doorbells for ${kind}`, () => {
     test('ring for news, in the words of the listener, and for nobody else', async () => {
       const [subject, stranger] = [somebody(), somebody()];
-      const [reader, mallory] = [await world.reader(kind, subject), await world.reader(kind, stranger)];
+      const [reader, mallory] = [
+        await world.reader(kind, subject),
+        await world.reader(kind, stranger),
+      ];
       const spelled = `${DOOR}?door=%6Fdd`;
       assert.deepEqual(await reader.listen(spelled), [spelled]);
       const { subscriptionId } = await reader.read(spelled);
       const own = await mallory.read(DOOR);
-      await mallory.listen(`${DOOR}?door=never`, `triggers://subscriptions/${own.subscriptionId}`).catch(() => undefined);
+      await mallory
+        .listen(`${DOOR}?door=never`, `triggers://subscriptions/${own.subscriptionId}`)
+        .catch(() => undefined);
       await world.open(2);
       await rang(reader, 1);
       await rang(mallory, 1);
       assert.deepEqual(new Set(reader.rings), new Set([spelled]));
-      assert.deepEqual(new Set(mallory.rings), new Set([`triggers://subscriptions/${own.subscriptionId}`]));
+      assert.deepEqual(
+        new Set(mallory.rings),
+        new Set([`triggers://subscriptions/${own.subscriptionId}`]),
+      );
       assert.deepEqual((await reader.read(spelled)).subscriptionId, subscriptionId);
     });
 
@@ -91,12 +114,18 @@ for (const kind of READERS) {
       assert.deepEqual(reader.rings, []);
     });
 
-    test('are not to be had for what is not the listener\'s', async () => {
+    test("are not to be had for what is not the listener's", async () => {
       const { subscriptionId } = await read(DOOR, somebody());
       const subject = somebody();
       world.forbidden.add(`${subject} meter/read`);
       const reader = await world.reader(kind, subject);
-      for (const uri of [`triggers://subscriptions/${subscriptionId}`, 'triggers://feeds/meter%2Fread', 'triggers://feeds/no.such', `${DOOR}?window=a`, 'file:///etc/passwd']) {
+      for (const uri of [
+        `triggers://subscriptions/${subscriptionId}`,
+        'triggers://feeds/meter%2Fread',
+        'triggers://feeds/no.such',
+        `${DOOR}?window=a`,
+        'file:///etc/passwd',
+      ]) {
         const honoured = await reader.listen(uri).catch(() => []);
         assert.deepEqual(honoured, [], uri);
       }
@@ -117,32 +146,69 @@ describe('subscriptions/listen', () => {
     const as = somebody();
     const { subscriptionId } = await read(DOOR, as);
     const foreign = await read(DOOR, somebody());
-    const uris = [`triggers://subscriptions/${subscriptionId}`, `triggers://subscriptions/${foreign.subscriptionId}`, DOOR, 'triggers://feeds/none', 'triggers://', 'file:///x', `${DOOR}?after=x`, `${DOOR}?floors=%5B1%5D`, DOOR];
-    const listened = await listen(uris, { as, id: 17, filter: { toolsListChanged: true, resourcesListChanged: true, somethingElse: true } });
-    assert.deepEqual(await listened.acknowledged(), { toolsListChanged: true, resourcesListChanged: true, resourceSubscriptions: [uris[0], DOOR, `${DOOR}?floors=%5B1%5D`] });
+    const uris = [
+      `triggers://subscriptions/${subscriptionId}`,
+      `triggers://subscriptions/${foreign.subscriptionId}`,
+      DOOR,
+      'triggers://feeds/none',
+      'triggers://',
+      'file:///x',
+      `${DOOR}?after=x`,
+      `${DOOR}?floors=%5B1%5D`,
+      DOOR,
+    ];
+    const listened = await listen(uris, {
+      as,
+      id: 17,
+      filter: { toolsListChanged: true, resourcesListChanged: true, somethingElse: true },
+    });
+    assert.deepEqual(await listened.acknowledged(), {
+      toolsListChanged: true,
+      resourcesListChanged: true,
+      resourceSubscriptions: [uris[0], DOOR, `${DOOR}?floors=%5B1%5D`],
+    });
     await world.open();
     await rang(listened, 2);
-    for (const { params, id } of listened.messages) assert.deepEqual([params?.['_meta'][TAG], id], [17, undefined]);
+    for (const { params, id } of listened.messages)
+      assert.deepEqual([params?.['_meta'][TAG], id], [17, undefined]);
     listened.cut();
   });
 
   test('is over at once when nothing of it is honoured', async () => {
-    const listened = await listen(['triggers://feeds/none', 'triggers-listen:open'], { as: somebody() });
+    const listened = await listen(['triggers://feeds/none', 'triggers-listen:open'], {
+      as: somebody(),
+    });
     await eventually('the end', () => listened.over === 'ended');
     assert.deepEqual(await listened.acknowledged(), {});
     assert.equal(listened.messages.at(-1)?.result?.['resultType'], 'complete');
   });
 
   test('carries the list changes of extensions, which are asked for by members of their own [list-changed-listen]', async () => {
-    const listened = await listen([], { as: somebody(), filter: { eventsListChanged: true, triggersListChanged: true } });
-    assert.deepEqual(await listened.acknowledged(), { eventsListChanged: true, triggersListChanged: true });
-    const other = await listen([], { as: somebody(), filter: { resourcesListChanged: true, eventsListChanged: 'yes' } });
+    const listened = await listen([], {
+      as: somebody(),
+      filter: { eventsListChanged: true, triggersListChanged: true },
+    });
+    assert.deepEqual(await listened.acknowledged(), {
+      eventsListChanged: true,
+      triggersListChanged: true,
+    });
+    const other = await listen([], {
+      as: somebody(),
+      filter: { resourcesListChanged: true, eventsListChanged: 'yes' },
+    });
     assert.deepEqual(await other.acknowledged(), { resourcesListChanged: true });
     world.engine.declare(meter);
-    await eventually('all three', () => listened.messages.length === 3 && other.messages.length === 2);
-    assert.deepEqual(listened.messages.slice(1).map(({ method, params }) => [method, params]), [
-      ['notifications/triggers/list_changed', { _meta: { [TAG]: 'l' } }], ['notifications/events/list_changed', { _meta: { [TAG]: 'l' } }],
-    ]);
+    await eventually(
+      'all three',
+      () => listened.messages.length === 3 && other.messages.length === 2,
+    );
+    assert.deepEqual(
+      listened.messages.slice(1).map(({ method, params }) => [method, params]),
+      [
+        ['notifications/triggers/list_changed', { _meta: { [TAG]: 'l' } }],
+        ['notifications/events/list_changed', { _meta: { [TAG]: 'l' } }],
+      ],
+    );
     assert.deepEqual(other.messages[1]?.method, 'notifications/resources/list_changed');
     listened.cut();
     other.cut();
@@ -175,10 +241,19 @@ describe('subscriptions/listen', () => {
   test('rings for the last time and ends when the log is revoked', async () => {
     const as = somebody();
     const { subscriptionId } = await read(DOOR, as);
-    const [listened, other] = [await listen([DOOR], { as }), await listen([DOOR], { as: somebody() })];
+    const [listened, other] = [
+      await listen([DOOR], { as }),
+      await listen([DOOR], { as: somebody() }),
+    ];
     await listened.acknowledged();
     await other.acknowledged();
-    assert.equal(await world.engine.terminate({ principal: JSON.stringify([world.issuer.url, as]), subscriptionId }, 'revoked'), 1);
+    assert.equal(
+      await world.engine.terminate(
+        { principal: JSON.stringify([world.issuer.url, as]), subscriptionId },
+        'revoked',
+      ),
+      1,
+    );
     await eventually('the end', () => listened.over === 'ended');
     assert.deepEqual(listened.rings, [DOOR]);
     assert.equal(listened.messages.at(-1)?.result?.['resultType'], 'complete');
@@ -199,13 +274,17 @@ describe('subscriptions/listen', () => {
   test('is bounded for each principal, and says so', async () => {
     const as = somebody();
     const tooMany = Array.from({ length: 65 }, (_, n) => `${DOOR}?door=${n}`);
-    const answered = async (listened: Listened) => eventually('an answer', () => listened.messages[0]);
+    const answered = async (listened: Listened) =>
+      eventually('an answer', () => listened.messages[0]);
     const { error } = await answered(await listen(tooMany, { as }));
     assert.deepEqual([error?.code, error?.data], [-32025, { limit: 'watched_resources', max: 64 }]);
     const open: Listened[] = [];
     for (let n = 0; n < 32; n += 1) open.push(await listen([DOOR], { as, id: n }));
     for (const one of open) await one.acknowledged();
-    assert.deepEqual((await answered(await listen([DOOR], { as }))).error?.data, { limit: 'listen_streams', max: 32 });
+    assert.deepEqual((await answered(await listen([DOOR], { as }))).error?.data, {
+      limit: 'listen_streams',
+      max: 32,
+    });
     open.pop()!.cut();
     await eventually('room again', async () => {
       const again = await listen([DOOR], { as });
@@ -216,19 +295,31 @@ describe('subscriptions/listen', () => {
   });
 
   test('that the SDK refuses is refused in its words', async () => {
-    for (const params of [{}, { notifications: null }, { notifications: { resourceSubscriptions: 'x' } }, { notifications: { resourceSubscriptions: [1] } }]) {
+    for (const params of [
+      {},
+      { notifications: null },
+      { notifications: { resourceSubscriptions: 'x' } },
+      { notifications: { resourceSubscriptions: [1] } },
+    ]) {
       const { error } = await world.call('subscriptions/listen', params, { as: somebody() });
       assert.equal(error?.code, -32602, JSON.stringify(params));
     }
   });
 });
 
-for (const kind of READERS.filter((one): one is Exclude<ReaderKind, 'client 2.x, 2026-07-28'> => one !== 'client 2.x, 2026-07-28')) {
+for (const kind of READERS.filter(
+  (one): one is Exclude<ReaderKind, 'client 2.x, 2026-07-28'> => one !== 'client 2.x, 2026-07-28',
+)) {
   describe(`a session of ${kind}`, () => {
     test('may watch so many URIs and no more', async () => {
       const reader = await world.reader(kind, somebody());
       for (let n = 0; n < 64; n += 1) await reader.listen(`${DOOR}?door=${n}`);
-      await assert.rejects(reader.listen(`${DOOR}?door=64`), (error: { code?: number; data?: unknown }) => error.code === -32025 && JSON.stringify(error.data) === '{"limit":"watched_resources","max":64}');
+      await assert.rejects(
+        reader.listen(`${DOOR}?door=64`),
+        (error: { code?: number; data?: unknown }) =>
+          error.code === -32025 &&
+          JSON.stringify(error.data) === '{"limit":"watched_resources","max":64}',
+      );
       // Once more is not one more.
       await reader.listen(`${DOOR}?door=0`);
       await reader.unlisten(`${DOOR}?door=0`, `${DOOR}?door=0`);
@@ -252,18 +343,52 @@ for (const kind of READERS.filter((one): one is Exclude<ReaderKind, 'client 2.x,
 describe('the stream of a session', () => {
   test('ends with the authorization it was opened with, and rings again where a new one was opened', async () => {
     const as = somebody();
-    const send = async (method: 'POST' | 'GET', headers: Record<string, string>, body: object | undefined, expiresInSeconds: number, signal?: AbortSignal) => fetch(world.url, {
-      method, ...(body === undefined ? {} : { body: JSON.stringify({ jsonrpc: '2.0', ...body }) }), ...(signal === undefined ? {} : { signal }),
-      headers: {
-        'content-type': 'application/json', accept: method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream', ...headers,
-        authorization: `Bearer ${await world.token(as, { exp: Math.floor(Date.now() / 1000) + expiresInSeconds })}`,
+    const send = async (
+      method: 'POST' | 'GET',
+      headers: Record<string, string>,
+      body: object | undefined,
+      expiresInSeconds: number,
+      signal?: AbortSignal,
+    ) =>
+      fetch(world.url, {
+        method,
+        ...(body === undefined ? {} : { body: JSON.stringify({ jsonrpc: '2.0', ...body }) }),
+        ...(signal === undefined ? {} : { signal }),
+        headers: {
+          'content-type': 'application/json',
+          accept: method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream',
+          ...headers,
+          authorization: `Bearer ${await world.token(as, { exp: Math.floor(Date.now() / 1000) + expiresInSeconds })}`,
+        },
+      });
+    const begun = await send(
+      'POST',
+      {},
+      {
+        id: 0,
+        method: 'initialize',
+        params: {
+          protocolVersion: '2025-11-25',
+          capabilities: {},
+          clientInfo: { name: 'raw', version: '1' },
+        },
       },
-    });
-    const begun = await send('POST', {}, { id: 0, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'raw', version: '1' } } }, 600);
+      600,
+    );
     await begun.text();
-    const session = { 'mcp-session-id': begun.headers.get('mcp-session-id')!, 'mcp-protocol-version': '2025-11-25' };
+    const session = {
+      'mcp-session-id': begun.headers.get('mcp-session-id')!,
+      'mcp-protocol-version': '2025-11-25',
+    };
     const first = await Listened.open((signal) => send('GET', session, undefined, 2, signal));
-    await (await send('POST', session, { id: 1, method: 'resources/subscribe', params: { uri: DOOR } }, 600)).text();
+    await (
+      await send(
+        'POST',
+        session,
+        { id: 1, method: 'resources/subscribe', params: { uri: DOOR } },
+        600,
+      )
+    ).text();
     await world.open();
     await rang(first, 1);
     await eventually('the end of the stream', () => first.over === 'ended');
@@ -277,11 +402,19 @@ describe('the stream of a session', () => {
 
 describe('nothing waits for news any more', () => {
   let own: World;
-  beforeAll(async () => { own = await World.start(); });
+  beforeAll(async () => {
+    own = await World.start();
+  });
   afterAll(() => own.close());
   const silence = () => eventually('nobody waits', async () => (await own.waiting()) === 0);
   const listening = async (as: string, claims = {}) => {
-    const listened = await Listened.open((signal) => own.post('subscriptions/listen', { notifications: { resourceSubscriptions: [DOOR, `${DOOR}?door=a`] } }, { as, signal, claims }));
+    const listened = await Listened.open((signal) =>
+      own.post(
+        'subscriptions/listen',
+        { notifications: { resourceSubscriptions: [DOOR, `${DOOR}?door=a`] } },
+        { as, signal, claims },
+      ),
+    );
     await listened.acknowledged();
     assert.equal(await own.waiting(), 2);
     return listened;
@@ -300,7 +433,11 @@ describe('nothing waits for news any more', () => {
   test('once the authorization has run out, and the stream has ended with its result', async () => {
     const listened = await listening(somebody(), { exp: Math.floor(Date.now() / 1000) + 2 });
     await eventually('the end', () => listened.over === 'ended');
-    assert.deepEqual(listened.messages.at(-1), { jsonrpc: '2.0', id: 1, result: { resultType: 'complete', _meta: { [TAG]: 1 } } });
+    assert.deepEqual(listened.messages.at(-1), {
+      jsonrpc: '2.0',
+      id: 1,
+      result: { resultType: 'complete', _meta: { [TAG]: 1 } },
+    });
     await silence();
   });
 
@@ -310,14 +447,24 @@ describe('nothing waits for news any more', () => {
   });
 
   test('once the SDK has refused the request', async () => {
-    const { error } = await own.call('subscriptions/listen', { notifications: { resourceSubscriptions: [DOOR], toolsListChanged: 'x' } }, { as: somebody() });
+    const { error } = await own.call(
+      'subscriptions/listen',
+      { notifications: { resourceSubscriptions: [DOOR], toolsListChanged: 'x' } },
+      { as: somebody() },
+    );
     assert.equal(error?.code, -32602);
     await silence();
   });
 
   test('once the server stops, which tells every listener', async () => {
     const stopping = await World.start();
-    const listened = await Listened.open((signal) => stopping.post('subscriptions/listen', { notifications: { resourceSubscriptions: [DOOR] } }, { signal }));
+    const listened = await Listened.open((signal) =>
+      stopping.post(
+        'subscriptions/listen',
+        { notifications: { resourceSubscriptions: [DOOR] } },
+        { signal },
+      ),
+    );
     await listened.acknowledged();
     await stopping.close();
     await eventually('the end', () => listened.over === 'ended');

@@ -7,7 +7,9 @@ import { isModern, meter, pageOf, READERS, World, type Page, type Reader } from 
 const sequences = ({ events }: Page): number[] => events.map(({ sequence }) => sequence);
 
 let world: World;
-beforeAll(async () => { world = await World.start(); });
+beforeAll(async () => {
+  world = await World.start();
+});
 afterAll(() => world.close());
 
 const METERS = 5 + TRIM_SLACK_EVENTS_MIN + 1;
@@ -20,10 +22,24 @@ for (const kind of READERS) {
     test('follows a feed: in order, each page again until the next one is read, and nothing twice after that [deg-server-same-log]', async () => {
       const reader = await world.reader(kind, somebody());
       const first = await reader.read('triggers://feeds/door.opened');
-      assert.deepEqual([first.trigger, first.arguments, first.events, first.gaps, first.head, first.acked, first.hasMore], ['door.opened', {}, [], [], 0, 0, false]);
+      assert.deepEqual(
+        [
+          first.trigger,
+          first.arguments,
+          first.events,
+          first.gaps,
+          first.head,
+          first.acked,
+          first.hasMore,
+        ],
+        ['door.opened', {}, [], [], 0, 0, false],
+      );
       const ids = await world.open(3);
       const page = await reader.read(first.next);
-      assert.deepEqual(page.events.map(({ sequence, eventId, name }) => [sequence, eventId, name]), ids.map((id, n) => [n + 1, id, 'door.opened']));
+      assert.deepEqual(
+        page.events.map(({ sequence, eventId, name }) => [sequence, eventId, name]),
+        ids.map((id, n) => [n + 1, id, 'door.opened']),
+      );
       for (const { data, eventId, timestamp } of page.events) {
         assert.equal(`e${(data as { n: number }).n}`, eventId);
         assert.ok(Math.abs(Date.parse(timestamp) - Date.now()) < 60_000);
@@ -40,12 +56,22 @@ for (const kind of READERS) {
 
     test('gets only what its arguments select, and finds its log by what they mean', async () => {
       const reader = await world.reader(kind, somebody());
-      const odd = await reader.read('triggers://feeds/door.opened?door=odd&floors=%5B1,2%5D&_after=x');
+      const odd = await reader.read(
+        'triggers://feeds/door.opened?door=odd&floors=%5B1,2%5D&_after=x',
+      );
       assert.deepEqual(odd.arguments, { door: 'odd', floors: [1, 2], after: 'x' });
-      const same = await reader.read('triggers://feeds/door%2Eopened?_after=%78&floors=%5B1%2C%202%5D&door=odd');
+      const same = await reader.read(
+        'triggers://feeds/door%2Eopened?_after=%78&floors=%5B1%2C%202%5D&door=odd',
+      );
       assert.equal(same.subscriptionId, odd.subscriptionId);
-      assert.equal(same.next.split('&after=')[0], 'triggers://feeds/door.opened?door=odd&floors=%5B1%2C2%5D&_after=x');
-      assert.notEqual((await reader.read('triggers://feeds/door.opened?door=even')).subscriptionId, odd.subscriptionId);
+      assert.equal(
+        same.next.split('&after=')[0],
+        'triggers://feeds/door.opened?door=odd&floors=%5B1%2C2%5D&_after=x',
+      );
+      assert.notEqual(
+        (await reader.read('triggers://feeds/door.opened?door=even')).subscriptionId,
+        odd.subscriptionId,
+      );
     });
 
     test('reads many events in pages that join', async () => {
@@ -60,19 +86,26 @@ for (const kind of READERS) {
         taken.push(...sequences(page));
         next = page.next;
       } while (page.hasMore);
-      assert.deepEqual(taken, Array.from({ length: 250 }, (_, n) => n + 1));
+      assert.deepEqual(
+        taken,
+        Array.from({ length: 250 }, (_, n) => n + 1),
+      );
     });
 
     test('is told of gaps: what was kept too long, what was taken back', async () => {
       const reader = await world.reader(kind, somebody());
       const { next } = await reader.read('triggers://feeds/meter%2Fread');
       // More than are kept, and than may be too many before they are trimmed.
-      for (let value = 1; value <= METERS; value += 1) await world.engine.emit(meter.event({ eventId: `${subjects}-${value}`, data: { value } }));
+      for (let value = 1; value <= METERS; value += 1)
+        await world.engine.emit(meter.event({ eventId: `${subjects}-${value}`, data: { value } }));
       await world.engine.settled();
       await world.engine.redact({ name: 'meter/read', eventId: `${subjects}-${METERS - 1}` });
       const page = await reader.read(next);
       assert.deepEqual(sequences(page), [METERS - 4, METERS - 3, METERS - 2, METERS]);
-      assert.deepEqual(page.gaps, [{ from: 1, to: METERS - 5, reason: 'retention' }, { from: METERS - 1, to: METERS - 1, reason: 'redacted' }]);
+      assert.deepEqual(page.gaps, [
+        { from: 1, to: METERS - 5, reason: 'retention' },
+        { from: METERS - 1, to: METERS - 1, reason: 'redacted' },
+      ]);
       assert.deepEqual(sequences(await reader.read(page.next)), []);
     });
 
@@ -81,10 +114,17 @@ for (const kind of READERS) {
       const reader = await world.reader(kind, subject);
       const uri = 'triggers://feeds/door.opened';
       const old = await reader.read(uri);
-      await world.call('triggers/unsubscribe', { subscriptionId: old.subscriptionId }, { as: subject });
+      await world.call(
+        'triggers/unsubscribe',
+        { subscriptionId: old.subscriptionId },
+        { as: subject },
+      );
       const reset = await reader.read(old.next);
       assert.notEqual(reset.epoch, old.epoch);
-      assert.deepEqual([reset.reset?.reason, reset.reset?.asked], ['epoch', { epoch: old.epoch, sequence: 0 }]);
+      assert.deepEqual(
+        [reset.reset?.reason, reset.reset?.asked],
+        ['epoch', { epoch: old.epoch, sequence: 0 }],
+      );
       assert.match(reset.reset?.message ?? '', /missing/);
       await world.open();
       const ahead = await reader.read(`${uri}?after=${reset.epoch}.99`);
@@ -96,8 +136,13 @@ for (const kind of READERS) {
     test('may keep nothing of it, and sees it announced', async () => {
       const reader = await world.reader(kind, somebody());
       assert.deepEqual(reader.capabilities['resources'], { subscribe: true, listChanged: true });
-      const { contents, ttlMs, cacheScope } = await reader.result('triggers://feeds/door.opened?door=a');
-      assert.deepEqual((contents as { uri: string }[]).map(({ uri }) => uri), ['triggers://feeds/door.opened?door=a']);
+      const { contents, ttlMs, cacheScope } = await reader.result(
+        'triggers://feeds/door.opened?door=a',
+      );
+      assert.deepEqual(
+        (contents as { uri: string }[]).map(({ uri }) => uri),
+        ['triggers://feeds/door.opened?door=a'],
+      );
       if (isModern(kind)) assert.deepEqual([ttlMs, cacheScope], [0, 'private']);
       else assert.deepEqual([ttlMs, cacheScope], [undefined, undefined]);
     });
@@ -106,39 +151,86 @@ for (const kind of READERS) {
       const subject = somebody();
       const reader = await world.reader(kind, subject);
       const { subscriptionId } = await reader.read('triggers://feeds/door.opened?door=a%20b');
-      const made = await world.call('triggers/subscribe', { key: 'mine', select: [{ name: 'door.opened' }, { name: 'meter/read' }] }, { as: subject });
-      const entries = (await reader.list())['resources'] as { uri: string; name: string; description: string }[];
-      assert.deepEqual(entries.map(({ uri, name }) => [uri, name]), [
-        ['triggers://feeds/door.opened?door=a%20b', 'feed door.opened'],
-        [`triggers://subscriptions/${made.result?.['subscriptionId']}`, 'subscription mine'],
-      ]);
+      const made = await world.call(
+        'triggers/subscribe',
+        { key: 'mine', select: [{ name: 'door.opened' }, { name: 'meter/read' }] },
+        { as: subject },
+      );
+      const entries = (await reader.list())['resources'] as {
+        uri: string;
+        name: string;
+        description: string;
+      }[];
+      assert.deepEqual(
+        entries.map(({ uri, name }) => [uri, name]),
+        [
+          ['triggers://feeds/door.opened?door=a%20b', 'feed door.opened'],
+          [`triggers://subscriptions/${made.result?.['subscriptionId']}`, 'subscription mine'],
+        ],
+      );
       assert.equal((await reader.read(entries[0]!.uri)).subscriptionId, subscriptionId);
       const other = await reader.read(entries[1]!.uri);
-      assert.deepEqual(other.select?.map(({ name }) => name), ['door.opened', 'meter/read']);
+      assert.deepEqual(
+        other.select?.map(({ name }) => name),
+        ['door.opened', 'meter/read'],
+      );
       assert.match(other.next, /^triggers:\/\/subscriptions\/[^?]+\?after=/);
-      const templates = (await reader.templates())['resourceTemplates'] as { name: string; uriTemplate: string; description: string; mimeType: string; title?: string }[];
-      assert.deepEqual(templates.map(({ uriTemplate }) => uriTemplate), [
-        'triggers://feeds/door.opened{?door,floors,_after,after}', 'triggers://feeds/meter%2Fread{?after}', 'triggers://subscriptions/{subscriptionId}{?after}',
-      ]);
+      const templates = (await reader.templates())['resourceTemplates'] as {
+        name: string;
+        uriTemplate: string;
+        description: string;
+        mimeType: string;
+        title?: string;
+      }[];
+      assert.deepEqual(
+        templates.map(({ uriTemplate }) => uriTemplate),
+        [
+          'triggers://feeds/door.opened{?door,floors,_after,after}',
+          'triggers://feeds/meter%2Fread{?after}',
+          'triggers://subscriptions/{subscriptionId}{?after}',
+        ],
+      );
       assert.equal(templates[0]?.title, 'A door');
-      assert.match(templates[0]?.description ?? '', /A door was opened\..*"door" \(plain text\), "floors" \(JSON text\)/);
+      assert.match(
+        templates[0]?.description ?? '',
+        /A door was opened\..*"door" \(plain text\), "floors" \(JSON text\)/,
+      );
       for (const { description } of templates) assert.match(description, /read the URI in "next"/);
     });
 
     test('gets the error of the base protocol for what it has not, the same for what another has', async () => {
       const subject = somebody();
-      const [reader, mallory] = [await world.reader(kind, subject), await world.reader(kind, somebody())];
+      const [reader, mallory] = [
+        await world.reader(kind, subject),
+        await world.reader(kind, somebody()),
+      ];
       const { subscriptionId } = await reader.read('triggers://feeds/door.opened');
-      const refusal = async (who: Reader, uri: string): Promise<{ code?: number; message: string; data?: unknown }> => {
-        const error = await who.read(uri).then(() => assert.fail(`read ${uri}`), (one: { code?: number; message: string; data?: unknown }) => one);
-        return { message: error.message, ...(error.code === undefined ? {} : { code: error.code }), data: JSON.stringify(error.data ?? {}).replaceAll(uri, '…') };
+      const refusal = async (
+        who: Reader,
+        uri: string,
+      ): Promise<{ code?: number; message: string; data?: unknown }> => {
+        const error = await who.read(uri).then(
+          () => assert.fail(`read ${uri}`),
+          (one: { code?: number; message: string; data?: unknown }) => one,
+        );
+        return {
+          message: error.message,
+          ...(error.code === undefined ? {} : { code: error.code }),
+          data: JSON.stringify(error.data ?? {}).replaceAll(uri, '…'),
+        };
       };
       const foreign = await refusal(mallory, `triggers://subscriptions/${subscriptionId}`);
-      assert.deepEqual(foreign, await refusal(mallory, 'triggers://subscriptions/sub_0123456789012345678901234567'));
+      assert.deepEqual(
+        foreign,
+        await refusal(mallory, 'triggers://subscriptions/sub_0123456789012345678901234567'),
+      );
       assert.equal(foreign.code, -32602);
       assert.equal((await refusal(reader, 'triggers://feeds/no.such')).code, foreign.code);
       await world.call('triggers/unsubscribe', { subscriptionId }, { as: subject });
-      assert.match(String((await refusal(reader, `triggers://subscriptions/${subscriptionId}`)).data), /"reason":"unsubscribed"/);
+      assert.match(
+        String((await refusal(reader, `triggers://subscriptions/${subscriptionId}`)).data),
+        /"reason":"unsubscribed"/,
+      );
     });
   });
 }
@@ -148,7 +240,10 @@ describe('a feed', () => {
     for (const [uri, expected] of [
       ['triggers://feeds/door.opened?door=', /at "\/door", a string of at least 1 characters/],
       ['triggers://feeds/door.opened?floors=%5B%22x%22%5D', /at "\/floors\/0", an integer/],
-      ['triggers://feeds/door.opened?secret=1', /no variables but "door", "floors", "_after", "after"/],
+      [
+        'triggers://feeds/door.opened?secret=1',
+        /no variables but "door", "floors", "_after", "after"/,
+      ],
       ['triggers://feeds/door.opened?floors=x', /"floors" as JSON text/],
       ['triggers://feeds/door.opened?after=1', /"after" as it stands in the "next"/],
       ['triggers://elsewhere', /triggers:\/\/feeds\//],
@@ -162,44 +257,76 @@ describe('a feed', () => {
 
   test('is hidden from who may not see its type, and closed to who may not read it any more', async () => {
     const subject = somebody();
-    const { result } = await world.call('resources/read', { uri: 'triggers://feeds/meter%2Fread' }, { as: subject });
+    const { result } = await world.call(
+      'resources/read',
+      { uri: 'triggers://feeds/meter%2Fread' },
+      { as: subject },
+    );
     const page = pageOf(result!);
     world.forbidden.add(`${subject} meter/read`);
     const { error } = await world.call('resources/read', { uri: page.next }, { as: subject });
     assert.deepEqual([error?.code, error?.data], [-32024, { kind: 'trigger', name: 'meter/read' }]);
     const shown = await world.call('resources/templates/list', {}, { as: subject });
-    assert.deepEqual((shown.result?.['resourceTemplates'] as { name: string }[]).map(({ name }) => name), ['door.opened', 'triggers.subscription']);
+    assert.deepEqual(
+      (shown.result?.['resourceTemplates'] as { name: string }[]).map(({ name }) => name),
+      ['door.opened', 'triggers.subscription'],
+    );
     const stranger = somebody();
     world.forbidden.add(`${stranger} meter/read`);
-    const hidden = await world.call('resources/read', { uri: 'triggers://feeds/meter%2Fread' }, { as: stranger });
-    const unknown = await world.call('resources/read', { uri: 'triggers://feeds/meter%2Fnone' }, { as: stranger });
+    const hidden = await world.call(
+      'resources/read',
+      { uri: 'triggers://feeds/meter%2Fread' },
+      { as: stranger },
+    );
+    const unknown = await world.call(
+      'resources/read',
+      { uri: 'triggers://feeds/meter%2Fnone' },
+      { as: stranger },
+    );
     assert.deepEqual(hidden.error?.code, -32602);
     assert.deepEqual({ ...hidden.error, data: null }, { ...unknown.error, data: null });
     const templates = await world.call('resources/templates/list', {}, { as: stranger });
-    assert.deepEqual((templates.result?.['resourceTemplates'] as { name: string }[]).map(({ name }) => name), ['door.opened', 'triggers.subscription']);
+    assert.deepEqual(
+      (templates.result?.['resourceTemplates'] as { name: string }[]).map(({ name }) => name),
+      ['door.opened', 'triggers.subscription'],
+    );
   });
 
   test('counts as a subscription of its reader', async () => {
     const small = await World.start({ TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '1' });
     await small.call('resources/read', { uri: 'triggers://feeds/door.opened' });
-    const { error } = await small.call('resources/read', { uri: 'triggers://feeds/door.opened?door=a' });
+    const { error } = await small.call('resources/read', {
+      uri: 'triggers://feeds/door.opened?door=a',
+    });
     assert.deepEqual([error?.code, error?.data?.['limit']], [-32025, 'subscriptions']);
     await small.close();
   });
 
   test('is listed in pages, however many there are', async () => {
     const subject = somebody();
-    for (let n = 0; n < 60; n += 1) await world.call('resources/read', { uri: `triggers://feeds/door.opened?door=${n}` }, { as: subject });
+    for (let n = 0; n < 60; n += 1)
+      await world.call(
+        'resources/read',
+        { uri: `triggers://feeds/door.opened?door=${n}` },
+        { as: subject },
+      );
     const uris: string[] = [];
     let cursor: string | undefined;
     let pages = 0;
     do {
-      const { result } = await world.call('resources/list', cursor === undefined ? {} : { cursor }, { as: subject });
+      const { result } = await world.call(
+        'resources/list',
+        cursor === undefined ? {} : { cursor },
+        { as: subject },
+      );
       uris.push(...(result?.['resources'] as { uri: string }[]).map(({ uri }) => uri));
       cursor = result?.['nextCursor'] as string | undefined;
       pages += 1;
     } while (cursor !== undefined);
-    assert.deepEqual(uris, Array.from({ length: 60 }, (_, n) => `triggers://feeds/door.opened?door=${n}`));
+    assert.deepEqual(
+      uris,
+      Array.from({ length: 60 }, (_, n) => `triggers://feeds/door.opened?door=${n}`),
+    );
     assert.equal(pages, 2);
   });
 });

@@ -10,7 +10,10 @@ const frame = (message: object): string => `event: message\ndata: ${JSON.stringi
 function spliced(rewrite: ConstructorParameters<typeof Splice>[1]['rewrite'] = () => null) {
   const seen = { closed: 0, cancelled: 0 };
   let feed!: ReadableStreamDefaultController<Uint8Array>;
-  const source = new ReadableStream<Uint8Array>({ start: (controller) => void (feed = controller), cancel: () => void (seen.cancelled += 1) });
+  const source = new ReadableStream<Uint8Array>({
+    start: (controller) => void (feed = controller),
+    cancel: () => void (seen.cancelled += 1),
+  });
   const splice = new Splice(source, { rewrite, closed: () => void (seen.closed += 1) });
   return { splice, seen, feed };
 }
@@ -19,14 +22,17 @@ describe('a splice', () => {
   test('passes every byte on, however they are cut', async () => {
     const text = `: hello\n\n${frame({ method: 'a', text: 'ä\\n\\n💡' })}: keepalive\n\n${frame({ id: 1, result: {} })}`;
     const bytes = Buffer.from(text);
-    await fc.assert(fc.asyncProperty(fc.array(fc.nat({ max: bytes.length }), { maxLength: 12 }), async (cuts) => {
-      const { splice, feed, seen } = spliced();
-      const at = [0, ...cuts.toSorted((a, b) => a - b), bytes.length];
-      for (let part = 1; part < at.length; part += 1) feed.enqueue(bytes.subarray(at[part - 1], at[part]));
-      feed.close();
-      assert.equal(await new Response(splice.body).text(), text);
-      assert.equal(seen.closed, 1);
-    }));
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat({ max: bytes.length }), { maxLength: 12 }), async (cuts) => {
+        const { splice, feed, seen } = spliced();
+        const at = [0, ...cuts.toSorted((a, b) => a - b), bytes.length];
+        for (let part = 1; part < at.length; part += 1)
+          feed.enqueue(bytes.subarray(at[part - 1], at[part]));
+        feed.close();
+        assert.equal(await new Response(splice.body).text(), text);
+        assert.equal(seen.closed, 1);
+      }),
+    );
   });
 
   test('puts a message between two frames and never into one', async () => {
@@ -43,10 +49,15 @@ describe('a splice', () => {
   });
 
   test('sends other messages instead of one', async () => {
-    const { splice, feed } = spliced(({ method }) => (method === 'a' ? [{ method: 'b' }, { method: 'c' }] : null));
+    const { splice, feed } = spliced(({ method }) =>
+      method === 'a' ? [{ method: 'b' }, { method: 'c' }] : null,
+    );
     feed.enqueue(Buffer.from(frame({ method: 'a' }) + frame({ method: 'd' })));
     feed.close();
-    assert.equal(await new Response(splice.body).text(), frame({ method: 'b' }) + frame({ method: 'c' }) + frame({ method: 'd' }));
+    assert.equal(
+      await new Response(splice.body).text(),
+      frame({ method: 'b' }) + frame({ method: 'c' }) + frame({ method: 'd' }),
+    );
   });
 
   test('ends with a last message, cancels what it reads, and sends nothing more', async () => {
@@ -57,7 +68,10 @@ describe('a splice', () => {
     splice.end({ id: 1, result: {} });
     splice.send({ method: 'late' });
     splice.end({ id: 1, result: {} });
-    assert.equal(Buffer.from((await reader.read()).value!).toString(), frame({ id: 1, result: {} }));
+    assert.equal(
+      Buffer.from((await reader.read()).value!).toString(),
+      frame({ id: 1, result: {} }),
+    );
     assert.equal((await reader.read()).done, true);
     assert.deepEqual(seen, { closed: 1, cancelled: 1 });
   });
@@ -79,7 +93,15 @@ describe('a splice', () => {
 
   test('takes from its source only what is asked for', async () => {
     let pulled = 0;
-    const source = new ReadableStream<Uint8Array>({ pull(controller) { pulled += 1; controller.enqueue(Buffer.from(frame({ n: pulled }))); } }, { highWaterMark: 0 });
+    const source = new ReadableStream<Uint8Array>(
+      {
+        pull(controller) {
+          pulled += 1;
+          controller.enqueue(Buffer.from(frame({ n: pulled })));
+        },
+      },
+      { highWaterMark: 0 },
+    );
     const splice = new Splice(source, { rewrite: () => null, closed: () => undefined });
     const reader = splice.body.getReader();
     await reader.read();

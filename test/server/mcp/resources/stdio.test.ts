@@ -28,19 +28,40 @@ async function connect(kind: ReaderKind, program: Program): Promise<Piped> {
   const rings: string[] = [];
   if (kind === 'client 1.x') {
     const client = new ClientV1({ name: 'piped', version: '1' });
-    client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => void rings.push(params.uri));
+    client.setNotificationHandler(
+      ResourceUpdatedNotificationSchema,
+      ({ params }) => void rings.push(params.uri),
+    );
     await client.connect(new StdioTransportV1(program));
-    return { rings, read: async (uri) => pageOf(await client.readResource({ uri })), listen: async (uri) => void (await client.subscribeResource({ uri })), close: () => client.close() };
+    return {
+      rings,
+      read: async (uri) => pageOf(await client.readResource({ uri })),
+      listen: async (uri) => void (await client.subscribeResource({ uri })),
+      close: () => client.close(),
+    };
   }
   const modern = kind === 'client 2.x, 2026-07-28';
-  const client = new Client({ name: 'piped', version: '1' }, { versionNegotiation: { mode: modern ? { pin: '2026-07-28' } : 'legacy' } });
-  client.setNotificationHandler('notifications/resources/updated', ({ params }) => void rings.push(params.uri));
+  const client = new Client(
+    { name: 'piped', version: '1' },
+    { versionNegotiation: { mode: modern ? { pin: '2026-07-28' } : 'legacy' } },
+  );
+  client.setNotificationHandler(
+    'notifications/resources/updated',
+    ({ params }) => void rings.push(params.uri),
+  );
   await client.connect(new StdioClientTransport(program));
   return {
-    rings, read: async (uri) => pageOf(await client.readResource({ uri })), close: () => client.close(),
+    rings,
+    read: async (uri) => pageOf(await client.readResource({ uri })),
+    close: () => client.close(),
     async listen(uri) {
       if (!modern) await client.subscribeResource({ uri });
-      else assert.deepEqual((await client.listen({ resourceSubscriptions: [uri] })).honoredFilter.resourceSubscriptions, [uri]);
+      else
+        assert.deepEqual(
+          (await client.listen({ resourceSubscriptions: [uri] })).honoredFilter
+            .resourceSubscriptions,
+          [uri],
+        );
     },
   };
 }
@@ -52,8 +73,14 @@ describe('feeds on a pipe', { concurrent: true }, () => {
       const watched = join(folder.path, 'watched');
       await mkdir(watched);
       const client = await connect(kind, {
-        command: process.execPath, args: [...SERVER_ARGS, '--stdio'], stderr: 'ignore',
-        env: { TRIGGERS_DATA_DIR: join(folder.path, 'data'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' },
+        command: process.execPath,
+        args: [...SERVER_ARGS, '--stdio'],
+        stderr: 'ignore',
+        env: {
+          TRIGGERS_DATA_DIR: join(folder.path, 'data'),
+          TRIGGERS_WATCH_FOLDER: watched,
+          TRIGGERS_LOG_LEVEL: 'error',
+        },
       });
       context.onTestFinished(() => client.close());
       const feed = folderFeed(folder.path, watched);
@@ -84,8 +111,14 @@ describe('feeds on a pipe', { concurrent: true }, () => {
     const watched = join(folder.path, 'watched');
     await mkdir(watched);
     const client = await connect('client 2.x, 2026-07-28', {
-      command: process.execPath, args: [...SERVER_ARGS, '--stdio'], stderr: 'ignore',
-      env: { TRIGGERS_DATA_DIR: join(folder.path, 'data'), TRIGGERS_WATCH_FOLDER: watched, TRIGGERS_LOG_LEVEL: 'error' },
+      command: process.execPath,
+      args: [...SERVER_ARGS, '--stdio'],
+      stderr: 'ignore',
+      env: {
+        TRIGGERS_DATA_DIR: join(folder.path, 'data'),
+        TRIGGERS_WATCH_FOLDER: watched,
+        TRIGGERS_LOG_LEVEL: 'error',
+      },
     });
     context.onTestFinished(() => client.close());
     const { next } = await client.read(FILES);

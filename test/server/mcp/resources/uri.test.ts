@@ -5,7 +5,17 @@ import { UriTemplate } from '@modelcontextprotocol/client';
 import { UriTemplate as UriTemplateV1 } from '@modelcontextprotocol/sdk/shared/uriTemplate.js';
 import fc from 'fast-check';
 import type { JsonObject, Position } from '../../../../spec-schema/draft/schema.ts';
-import { feedTemplate, feedUri, feedVariables, isFeedUri, parseFeedUri, readArguments, subscriptionUri, SUBSCRIPTION_TEMPLATE, withoutAfter } from '../../../../src/server/mcp/resources/uri.ts';
+import {
+  feedTemplate,
+  feedUri,
+  feedVariables,
+  isFeedUri,
+  parseFeedUri,
+  readArguments,
+  subscriptionUri,
+  SUBSCRIPTION_TEMPLATE,
+  withoutAfter,
+} from '../../../../src/server/mcp/resources/uri.ts';
 import { WireError } from '../../../../src/protocol/wire/errors.ts';
 
 const SUBSCRIPTION_ID = 'sub_0123456789abcdefghijklmn';
@@ -16,19 +26,72 @@ const names = fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_./-]{0,30}$/);
 const epochs = fc.stringMatching(/^[A-Za-z0-9_-]{8,64}$/);
 const positions = fc.record({ epoch: epochs, sequence: fc.nat({ max: Number.MAX_SAFE_INTEGER }) });
 const afters = fc.option(positions, { nil: null });
-const wellFormed = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 }).filter((text) => !LONE.test(text));
-const properties = fc.oneof({ weight: 3, arbitrary: wellFormed }, { weight: 1, arbitrary: fc.constantFrom('after', '_after', '__after', 'after_', 'a&b', 'c=d', 'e+f', '__proto__', 'constructor', '{x}', 'a,b', 'x*', '%41', '~', '..') });
-const texts = fc.oneof(fc.string({ unit: 'grapheme', maxLength: 20 }).filter((text) => !LONE.test(text)), fc.constantFrom('', '1', 'true', 'null', '"x"', '?&=#+%', ' ', "!'()*", 'ä', '\u0000'));
-const json = fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.parse(JSON.stringify(value)) as unknown).filter((value) => !LONE.test(JSON.stringify(value)));
+const wellFormed = fc
+  .string({ unit: 'grapheme', minLength: 1, maxLength: 12 })
+  .filter((text) => !LONE.test(text));
+const properties = fc.oneof(
+  { weight: 3, arbitrary: wellFormed },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      'after',
+      '_after',
+      '__after',
+      'after_',
+      'a&b',
+      'c=d',
+      'e+f',
+      '__proto__',
+      'constructor',
+      '{x}',
+      'a,b',
+      'x*',
+      '%41',
+      '~',
+      '..',
+    ),
+  },
+);
+const texts = fc.oneof(
+  fc.string({ unit: 'grapheme', maxLength: 20 }).filter((text) => !LONE.test(text)),
+  fc.constantFrom('', '1', 'true', 'null', '"x"', '?&=#+%', ' ', "!'()*", 'ä', '\u0000'),
+);
+const json = fc
+  .jsonValue({ maxDepth: 3 })
+  .map((value) => JSON.parse(JSON.stringify(value)) as unknown)
+  .filter((value) => !LONE.test(JSON.stringify(value)));
 
 /** A trigger type, and arguments of it: for some of its properties a value of the kind that its schema takes. */
-const feeds = fc.tuple(names, fc.uniqueArray(fc.tuple(properties, fc.boolean(), texts, json, fc.boolean()), { maxLength: 5, selector: ([property]) => property })).map(([name, all]) => ({
-  type: { name, inputSchema: { type: 'object', properties: Object.fromEntries(all.map(([property, isText]) => [property, isText ? { type: 'string' } : {}])) } },
-  args: Object.fromEntries(all.filter(([, , , , given]) => given).map(([property, isText, text, value]) => [property, isText ? text : value])) as JsonObject,
-}));
+const feeds = fc
+  .tuple(
+    names,
+    fc.uniqueArray(fc.tuple(properties, fc.boolean(), texts, json, fc.boolean()), {
+      maxLength: 5,
+      selector: ([property]) => property,
+    }),
+  )
+  .map(([name, all]) => ({
+    type: {
+      name,
+      inputSchema: {
+        type: 'object',
+        properties: Object.fromEntries(
+          all.map(([property, isText]) => [property, isText ? { type: 'string' } : {}]),
+        ),
+      },
+    },
+    args: Object.fromEntries(
+      all
+        .filter(([, , , , given]) => given)
+        .map(([property, isText, text, value]) => [property, isText ? text : value]),
+    ) as JsonObject,
+  }));
 
 /** The arguments and the position that a URI means. */
-function read(type: { readonly name: string; readonly inputSchema: JsonObject }, uri: string): { readonly args: JsonObject; readonly after: Position | null } {
+function read(
+  type: { readonly name: string; readonly inputSchema: JsonObject },
+  uri: string,
+): { readonly args: JsonObject; readonly after: Position | null } {
   const parsed = parseFeedUri(uri);
   assert.ok(parsed.kind === 'feed');
   assert.equal(parsed.name, type.name);
@@ -38,7 +101,10 @@ function read(type: { readonly name: string; readonly inputSchema: JsonObject },
 /** What both sides of a comparison look like as JSON, since objects may have no prototype in common. */
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
-function refusal(uri: string, type?: { readonly inputSchema: JsonObject }): WireError<'InvalidParams'> {
+function refusal(
+  uri: string,
+  type?: { readonly inputSchema: JsonObject },
+): WireError<'InvalidParams'> {
   try {
     const parsed = parseFeedUri(uri);
     if (type !== undefined && parsed.kind === 'feed') readArguments(type, parsed.variables);
@@ -51,65 +117,115 @@ function refusal(uri: string, type?: { readonly inputSchema: JsonObject }): Wire
 
 describe('feed URIs', () => {
   test('say what was put into them, whatever the names and values are', () => {
-    fc.assert(fc.property(feeds, afters, ({ type, args }, after) => {
-      const uri = feedUri(type, args, after)!;
-      assert.match(uri, /^triggers:\/\/feeds\/[A-Za-z0-9._~%-]+(\?[A-Za-z0-9._~%=&-]+)?$/);
-      assert.deepEqual(plain(read(type, uri)), plain({ args, after }));
-      // One form: written again it is the same.
-      assert.equal(feedUri(type, read(type, uri).args, after), uri);
-      assert.equal(withoutAfter(uri), feedUri(type, args, null));
-    }));
+    fc.assert(
+      fc.property(feeds, afters, ({ type, args }, after) => {
+        const uri = feedUri(type, args, after)!;
+        assert.match(uri, /^triggers:\/\/feeds\/[A-Za-z0-9._~%-]+(\?[A-Za-z0-9._~%=&-]+)?$/);
+        assert.deepEqual(plain(read(type, uri)), plain({ args, after }));
+        // One form: written again it is the same.
+        assert.equal(feedUri(type, read(type, uri).args, after), uri);
+        assert.equal(withoutAfter(uri), feedUri(type, args, null));
+      }),
+    );
   });
 
   test('survive programs that take URIs apart and put them together', () => {
-    fc.assert(fc.property(feeds, afters, ({ type, args }, after) => {
-      const uri = feedUri(type, args, after)!;
-      assert.equal(new URL(uri).href, uri);
-    }));
+    fc.assert(
+      fc.property(feeds, afters, ({ type, args }, after) => {
+        const uri = feedUri(type, args, after)!;
+        assert.equal(new URL(uri).href, uri);
+      }),
+    );
   });
 
-  for (const [version, Template] of [['2.x', UriTemplate], ['1.x', UriTemplateV1]] as const) {
+  for (const [version, Template] of [
+    ['2.x', UriTemplate],
+    ['1.x', UriTemplateV1],
+  ] as const) {
     test(`are what the URI templates of SDK ${version} expand to`, () => {
-      fc.assert(fc.property(feeds, afters, ({ type, args }, after) => {
-        const template = new Template(feedTemplate(type));
-        // Expanders look names up as they stand, inherited ones too.
-        const variables = Object.create(null) as Record<string, string>;
-        for (const { property, variable, written } of feedVariables(type)) {
-          // A template knows a name as it stands in it.
-          const name = template.variableNames.find((one) => decodeURIComponent(one) === variable);
-          assert.ok(name !== undefined, `no variable for ${property}`);
-          if (Object.hasOwn(args, property)) variables[name] = written === 'text' ? (args[property] as string) : JSON.stringify(args[property]);
-        }
-        if (after !== null) variables['after'] = `${after.epoch}.${after.sequence}`;
-        assert.deepEqual(plain(read(type, template.expand(variables))), plain({ args, after }));
-      }));
+      fc.assert(
+        fc.property(feeds, afters, ({ type, args }, after) => {
+          const template = new Template(feedTemplate(type));
+          // Expanders look names up as they stand, inherited ones too.
+          const variables = Object.create(null) as Record<string, string>;
+          for (const { property, variable, written } of feedVariables(type)) {
+            // A template knows a name as it stands in it.
+            const name = template.variableNames.find((one) => decodeURIComponent(one) === variable);
+            assert.ok(name !== undefined, `no variable for ${property}`);
+            if (Object.hasOwn(args, property))
+              variables[name] =
+                written === 'text' ? (args[property] as string) : JSON.stringify(args[property]);
+          }
+          if (after !== null) variables['after'] = `${after.epoch}.${after.sequence}`;
+          assert.deepEqual(plain(read(type, template.expand(variables))), plain({ args, after }));
+        }),
+      );
     });
   }
 
   test('of subscriptions are read as they are written and expanded', () => {
-    fc.assert(fc.property(afters, (after) => {
-      const expanded = new UriTemplate(SUBSCRIPTION_TEMPLATE).expand({ subscriptionId: SUBSCRIPTION_ID, ...(after === null ? {} : { after: `${after.epoch}.${after.sequence}` }) });
-      assert.equal(subscriptionUri(SUBSCRIPTION_ID, after), expanded);
-      assert.deepEqual(plain(parseFeedUri(expanded)), plain({ kind: 'subscription', subscriptionId: SUBSCRIPTION_ID, after }));
-    }));
+    fc.assert(
+      fc.property(afters, (after) => {
+        const expanded = new UriTemplate(SUBSCRIPTION_TEMPLATE).expand({
+          subscriptionId: SUBSCRIPTION_ID,
+          ...(after === null ? {} : { after: `${after.epoch}.${after.sequence}` }),
+        });
+        assert.equal(subscriptionUri(SUBSCRIPTION_ID, after), expanded);
+        assert.deepEqual(
+          plain(parseFeedUri(expanded)),
+          plain({ kind: 'subscription', subscriptionId: SUBSCRIPTION_ID, after }),
+        );
+      }),
+    );
   });
 
   test('take a string as it is where the schema takes only strings, and JSON text elsewhere', () => {
-    const type = { name: 'x', inputSchema: { type: 'object', properties: { a: { type: 'string' }, b: { enum: ['p', 'q'] }, c: { const: 'k' }, d: { type: ['string', 'null'] }, e: { type: 'integer' }, f: true } } };
-    assert.deepEqual(feedVariables(type).map(({ written }) => written), ['text', 'text', 'text', 'json', 'json', 'json']);
-    assert.deepEqual(plain(read(type, 'triggers://feeds/x?a=1&b=p&c=k&d=%22s%22&e=1&f=%5B1%5D').args), { a: '1', b: 'p', c: 'k', d: 's', e: 1, f: [1] });
+    const type = {
+      name: 'x',
+      inputSchema: {
+        type: 'object',
+        properties: {
+          a: { type: 'string' },
+          b: { enum: ['p', 'q'] },
+          c: { const: 'k' },
+          d: { type: ['string', 'null'] },
+          e: { type: 'integer' },
+          f: true,
+        },
+      },
+    };
+    assert.deepEqual(
+      feedVariables(type).map(({ written }) => written),
+      ['text', 'text', 'text', 'json', 'json', 'json'],
+    );
+    assert.deepEqual(
+      plain(read(type, 'triggers://feeds/x?a=1&b=p&c=k&d=%22s%22&e=1&f=%5B1%5D').args),
+      { a: '1', b: 'p', c: 'k', d: 's', e: 1, f: [1] },
+    );
   });
 
   test('cannot say everything that arguments may be', () => {
-    const type = { name: 'x', inputSchema: { type: 'object', properties: { a: { type: 'string' }, '': {} } } };
+    const type = {
+      name: 'x',
+      inputSchema: { type: 'object', properties: { a: { type: 'string' }, '': {} } },
+    };
     assert.equal(feedUri(type, { other: 1 }, null), null);
     assert.equal(feedUri(type, { '': 1 }, null), null);
     assert.equal(feedUri(type, { a: 1 }, null), null);
     assert.equal(feedTemplate(type), 'triggers://feeds/x{?a,after}');
-    assert.equal(feedTemplate({ name: 'x', inputSchema: { type: 'object' } }), 'triggers://feeds/x{?after}');
+    assert.equal(
+      feedTemplate({ name: 'x', inputSchema: { type: 'object' } }),
+      'triggers://feeds/x{?after}',
+    );
   });
 
-  const type = { name: 'x', inputSchema: { type: 'object', properties: { house: { type: 'string' }, n: { type: 'integer' } } } };
+  const type = {
+    name: 'x',
+    inputSchema: {
+      type: 'object',
+      properties: { house: { type: 'string' }, n: { type: 'integer' } },
+    },
+  };
   const epoch = 'epoch_0123456789abcdef';
   for (const [what, uri] of [
     ['another authority', 'triggers://other/x'],
@@ -147,22 +263,48 @@ describe('feed URIs', () => {
     test(`refused with the path and without its own words: ${what}`, () => {
       const { data, message } = refusal(uri, type);
       assert.equal(data.path, '/uri');
-      assert.ok(data.expected.length < 200 && !/window|one|constructor/.test(data.expected), message);
+      assert.ok(
+        data.expected.length < 200 && !/window|one|constructor/.test(data.expected),
+        message,
+      );
     });
   }
 
   test('anything but a URI is refused, never misread', () => {
-    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 60 }), fc.constantFrom('triggers://', 'triggers://feeds/', 'triggers://feeds/x?', `triggers://feeds/x?after=${epoch}`, 'triggers://subscriptions/'), (rest, start) => {
-      try {
-        const parsed = parseFeedUri(start + rest);
-        if (parsed.kind === 'feed') readArguments(type, parsed.variables);
-      } catch (error) {
-        assert.ok(error instanceof WireError && error.is('InvalidParams'));
-      }
-    }), { numRuns: 500 });
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'binary', maxLength: 60 }),
+        fc.constantFrom(
+          'triggers://',
+          'triggers://feeds/',
+          'triggers://feeds/x?',
+          `triggers://feeds/x?after=${epoch}`,
+          'triggers://subscriptions/',
+        ),
+        (rest, start) => {
+          try {
+            const parsed = parseFeedUri(start + rest);
+            if (parsed.kind === 'feed') readArguments(type, parsed.variables);
+          } catch (error) {
+            assert.ok(error instanceof WireError && error.is('InvalidParams'));
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 
   test('belong to one scheme, written in one way', () => {
-    assert.deepEqual(['triggers://feeds/x', 'triggers://', 'Triggers://feeds/x', 'trigger://feeds/x', 'file:///x', ''].map(isFeedUri), [true, true, false, false, false, false]);
+    assert.deepEqual(
+      [
+        'triggers://feeds/x',
+        'triggers://',
+        'Triggers://feeds/x',
+        'trigger://feeds/x',
+        'file:///x',
+        '',
+      ].map(isFeedUri),
+      [true, true, false, false, false, false],
+    );
   });
 });

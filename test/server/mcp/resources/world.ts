@@ -19,12 +19,27 @@ import { Issuer, modern, type Claims } from '../../../reference-server/harness.t
 const text = { type: 'string' } as const;
 
 /** One argument that is text, one that is not, and one whose name is taken. */
-export const door = defineTrigger<{ door?: string; floors?: number[]; after?: string }, { door: string; n: number }>({
+export const door = defineTrigger<
+  { door?: string; floors?: number[]; after?: string },
+  { door: string; n: number }
+>({
   name: 'door.opened',
   title: 'A door',
   description: 'A door was opened.',
-  input: { type: 'object', properties: { door: { ...text, minLength: 1 }, floors: { type: 'array', items: { type: 'integer' } }, after: text }, additionalProperties: false },
-  payload: { type: 'object', required: ['door'], properties: { door: text, n: { type: 'integer' } } },
+  input: {
+    type: 'object',
+    properties: {
+      door: { ...text, minLength: 1 },
+      floors: { type: 'array', items: { type: 'integer' } },
+      after: text,
+    },
+    additionalProperties: false,
+  },
+  payload: {
+    type: 'object',
+    required: ['door'],
+    properties: { door: text, n: { type: 'integer' } },
+  },
   match: () => true,
   attributes: { door: ({ door: which }) => which, floors: () => undefined, after: () => undefined },
 });
@@ -46,7 +61,13 @@ export interface Page {
   readonly subscriptionId: string;
   readonly epoch: string;
   readonly after: number;
-  readonly events: readonly { readonly sequence: number; readonly eventId: string; readonly name: string; readonly timestamp: string; readonly data: unknown }[];
+  readonly events: readonly {
+    readonly sequence: number;
+    readonly eventId: string;
+    readonly name: string;
+    readonly timestamp: string;
+    readonly data: unknown;
+  }[];
   readonly gaps: readonly { readonly from: number; readonly to: number; readonly reason: string }[];
   readonly head: number;
   readonly acked: number;
@@ -96,7 +117,14 @@ export class World {
   readonly #stop: () => Promise<void>;
   #opened = 0;
 
-  private constructor(parts: { url: URL; engine: Engine; issuer: Issuer; log: readonly string[]; forbidden: Set<string>; stop: () => Promise<void> }) {
+  private constructor(parts: {
+    url: URL;
+    engine: Engine;
+    issuer: Issuer;
+    log: readonly string[];
+    forbidden: Set<string>;
+    stop: () => Promise<void>;
+  }) {
     this.url = parts.url;
     this.engine = parts.engine;
     this.issuer = parts.issuer;
@@ -109,8 +137,12 @@ export class World {
     const issuer = await Issuer.start();
     const dataDir = await mkdtemp(join(tmpdir(), 'triggers-feeds-'));
     const config = loadConfig({
-      TRIGGERS_PORT: String(await freePort()), TRIGGERS_DATA_DIR: dataDir, TRIGGERS_AUTH_ISSUER: issuer.url, TRIGGERS_AUTH_JWKS_URI: `${issuer.url}/jwks.json`,
-      TRIGGERS_MAX_REQUESTS_PER_MINUTE: '100000', ...env,
+      TRIGGERS_PORT: String(await freePort()),
+      TRIGGERS_DATA_DIR: dataDir,
+      TRIGGERS_AUTH_ISSUER: issuer.url,
+      TRIGGERS_AUTH_JWKS_URI: `${issuer.url}/jwks.json`,
+      TRIGGERS_MAX_REQUESTS_PER_MINUTE: '100000',
+      ...env,
     });
     const log: string[] = [];
     const forbidden = new Set<string>();
@@ -120,11 +152,25 @@ export class World {
     await new Promise<void>((ready, failed) => {
       stopped = runHttp({
         config,
-        sources: { sources: [{ triggers: [door, meter], start: () => undefined, stop: () => undefined }], github: null },
-        log: createLog({ level: 'debug', format: 'json', secrets: () => [], out: { write: (line) => void log.push(line) } }),
-        stop: stopping.signal, remember: () => undefined, print: () => ready(),
-        engine: { authorize: ({ claims }, { name }) => !forbidden.has(`${String(claims?.['sub'])} ${name}`) },
-        onService: (service) => { engine = service.engine; },
+        sources: {
+          sources: [{ triggers: [door, meter], start: () => undefined, stop: () => undefined }],
+          github: null,
+        },
+        log: createLog({
+          level: 'debug',
+          format: 'json',
+          secrets: () => [],
+          out: { write: (line) => void log.push(line) },
+        }),
+        stop: stopping.signal,
+        remember: () => undefined,
+        print: () => ready(),
+        engine: {
+          authorize: ({ claims }, { name }) => !forbidden.has(`${String(claims?.['sub'])} ${name}`),
+        },
+        onService: (service) => {
+          engine = service.engine;
+        },
       });
       stopped.catch(failed);
     });
@@ -147,33 +193,68 @@ export class World {
     for (let one = 0; one < count; one += 1) {
       const n = (this.#opened += 1);
       ids.push(`e${n}`);
-      await this.engine.emit(door.event({ eventId: `e${n}`, data: { door: n % 2 === 0 ? 'even' : 'odd', n } }));
+      await this.engine.emit(
+        door.event({ eventId: `e${n}`, data: { door: n % 2 === 0 ? 'even' : 'odd', n } }),
+      );
     }
     await this.engine.settled();
     return ids;
   }
 
   /** One modern request without any SDK. */
-  async post(method: string, params: object, { as = 'alice', claims, signal, id = 1 }: { readonly as?: string; readonly claims?: Claims; readonly signal?: AbortSignal; readonly id?: number | string } = {}): Promise<Response> {
+  async post(
+    method: string,
+    params: object,
+    {
+      as = 'alice',
+      claims,
+      signal,
+      id = 1,
+    }: {
+      readonly as?: string;
+      readonly claims?: Claims;
+      readonly signal?: AbortSignal;
+      readonly id?: number | string;
+    } = {},
+  ): Promise<Response> {
     const { headers, body } = modern(method, params, id);
     const name = (params as { uri?: string }).uri;
     return fetch(this.url, {
-      method: 'POST', body: JSON.stringify(body), ...(signal === undefined ? {} : { signal }),
+      method: 'POST',
+      body: JSON.stringify(body),
+      ...(signal === undefined ? {} : { signal }),
       headers: {
-        'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${await this.token(as, claims)}`, ...headers,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        authorization: `Bearer ${await this.token(as, claims)}`,
+        ...headers,
         ...(name === undefined ? {} : { 'mcp-name': name }),
       },
     });
   }
 
   /** The answer of one. */
-  async call(method: string, params: object, options: { readonly as?: string } = {}): Promise<{ readonly result?: Record<string, any>; readonly error?: { readonly code: number; readonly message: string; readonly data?: Record<string, unknown> } }> {
+  async call(
+    method: string,
+    params: object,
+    options: { readonly as?: string } = {},
+  ): Promise<{
+    readonly result?: Record<string, any>;
+    readonly error?: {
+      readonly code: number;
+      readonly message: string;
+      readonly data?: Record<string, unknown>;
+    };
+  }> {
     return (await this.post(method, params, options)).json() as never;
   }
 
   async reader(kind: ReaderKind, subject = 'alice', claims?: Claims): Promise<Reader> {
     const token = () => this.token(subject, claims);
-    const reader = kind === 'client 1.x' ? await readerV1(this.url, await token()) : await readerV2(this.url, token, isModern(kind));
+    const reader =
+      kind === 'client 1.x'
+        ? await readerV1(this.url, await token())
+        : await readerV2(this.url, token, isModern(kind));
     this.#readers.push(reader);
     return reader;
   }
@@ -189,24 +270,39 @@ export class World {
   }
 }
 
-async function readerV2(url: URL, token: () => Promise<string>, isModernClient: boolean): Promise<Reader> {
-  const client = new Client({ name: 'reader', version: '1' }, { versionNegotiation: { mode: isModernClient ? { pin: '2026-07-28' } : 'legacy' } });
+async function readerV2(
+  url: URL,
+  token: () => Promise<string>,
+  isModernClient: boolean,
+): Promise<Reader> {
+  const client = new Client(
+    { name: 'reader', version: '1' },
+    { versionNegotiation: { mode: isModernClient ? { pin: '2026-07-28' } : 'legacy' } },
+  );
   const rings: string[] = [];
   let changes = 0;
-  client.setNotificationHandler('notifications/resources/updated', ({ params }) => void rings.push(params.uri));
+  client.setNotificationHandler(
+    'notifications/resources/updated',
+    ({ params }) => void rings.push(params.uri),
+  );
   client.setNotificationHandler('notifications/resources/list_changed', () => void (changes += 1));
   const transport = new StreamableHTTPClientTransport(url, { authProvider: { token } });
   await client.connect(transport);
   const listening: { close(): Promise<void> }[] = [];
   return {
-    capabilities: { ...client.getServerCapabilities() }, rings, changes: () => changes,
+    capabilities: { ...client.getServerCapabilities() },
+    rings,
+    changes: () => changes,
     read: async (uri) => pageOf(await client.readResource({ uri })),
     result: async (uri) => client.readResource({ uri }),
     list: async (cursor) => client.listResources(cursor === undefined ? {} : { cursor }),
     templates: async () => client.listResourceTemplates(),
     async listen(...uris) {
       if (isModernClient) {
-        const subscription = await client.listen({ resourceSubscriptions: uris, resourcesListChanged: true });
+        const subscription = await client.listen({
+          resourceSubscriptions: uris,
+          resourcesListChanged: true,
+        });
         listening.push(subscription);
         return subscription.honoredFilter.resourceSubscriptions ?? [];
       }
@@ -225,16 +321,24 @@ async function readerV2(url: URL, token: () => Promise<string>, isModernClient: 
 }
 
 async function readerV1(url: URL, token: string): Promise<Reader> {
-  const { ResourceListChangedNotificationSchema, ResourceUpdatedNotificationSchema } = await import('@modelcontextprotocol/sdk/types.js');
+  const { ResourceListChangedNotificationSchema, ResourceUpdatedNotificationSchema } =
+    await import('@modelcontextprotocol/sdk/types.js');
   const client = new ClientV1({ name: 'reader', version: '1' });
   const rings: string[] = [];
   let changes = 0;
-  client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => void rings.push(params.uri));
+  client.setNotificationHandler(
+    ResourceUpdatedNotificationSchema,
+    ({ params }) => void rings.push(params.uri),
+  );
   client.setNotificationHandler(ResourceListChangedNotificationSchema, () => void (changes += 1));
-  const transport = new TransportV1(url, { requestInit: { headers: { authorization: `Bearer ${token}` } } });
+  const transport = new TransportV1(url, {
+    requestInit: { headers: { authorization: `Bearer ${token}` } },
+  });
   await client.connect(transport as Parameters<typeof client.connect>[0]);
   return {
-    capabilities: { ...client.getServerCapabilities() }, rings, changes: () => changes,
+    capabilities: { ...client.getServerCapabilities() },
+    rings,
+    changes: () => changes,
     read: async (uri) => pageOf(await client.readResource({ uri })),
     result: (uri) => client.readResource({ uri }),
     list: (cursor) => client.listResources(cursor === undefined ? {} : { cursor }),

@@ -6,7 +6,10 @@ import assert from 'node:assert/strict';
 import type { Gap } from '../../../../spec-schema/draft/schema.ts';
 
 /** A tool call as every SDK makes it. */
-export type CallTool = (call: { readonly name: string; readonly arguments: Record<string, unknown> }) => Promise<Record<string, unknown>>;
+export type CallTool = (call: {
+  readonly name: string;
+  readonly arguments: Record<string, unknown>;
+}) => Promise<Record<string, unknown>>;
 
 /** Whether it reads the structure of an answer or, as a model does, only the words. */
 export type Reading = 'structure' | 'words';
@@ -34,10 +37,14 @@ export class Follower {
   #last = 0;
   #next: Next | null = null;
 
-  constructor(reading: Reading) { this.#reading = reading; }
+  constructor(reading: Reading) {
+    this.#reading = reading;
+  }
 
   async begin(call: CallTool, trigger: string, args: object = {}): Promise<void> {
-    this.#next = this.#read(await call({ name: 'watch', arguments: { trigger, arguments: args } })).next;
+    this.#next = this.#read(
+      await call({ name: 'watch', arguments: { trigger, arguments: args } }),
+    ).next;
   }
 
   /** Makes the next call and takes what it answers. Nothing changes if the call fails. */
@@ -81,19 +88,31 @@ export class Follower {
     const [block] = result['content'] as { readonly text: string }[];
     assert.notEqual(result['isError'], true, block?.text);
     if (this.#reading === 'words') return readWords(block!.text);
-    const { events = [], gaps = [], reset, next } = result['structuredContent'] as Partial<Omit<Read, 'reset'>> & { reset?: object };
+    const {
+      events = [],
+      gaps = [],
+      reset,
+      next,
+    } = result['structuredContent'] as Partial<Omit<Read, 'reset'>> & { reset?: object };
     return { events, gaps, reset: reset !== undefined, next: next! };
   }
 }
 
 function readWords(text: string): Read {
   const lines = text.split('\n');
-  const [, tool, args] = /^Next: .*?\bcall (\S+) with (\{.*\})/.exec(lines.at(-1) ?? '') ?? assert.fail(`the words do not say what comes next: ${text}`);
+  const [, tool, args] =
+    /^Next: .*?\bcall (\S+) with (\{.*\})/.exec(lines.at(-1) ?? '') ??
+    assert.fail(`the words do not say what comes next: ${text}`);
   return {
-    events: lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as { sequence: number; eventId: string }),
+    events: lines
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as { sequence: number; eventId: string }),
     gaps: lines.flatMap((line) => {
-      const [, from, to = from, reason] = /^Gap: numbers? (\d+)(?: to (\d+))? will never come \((\w+)\)/.exec(line) ?? [];
-      return from === undefined ? [] : [{ from: Number(from), to: Number(to), reason: reason as Gap['reason'] }];
+      const [, from, to = from, reason] =
+        /^Gap: numbers? (\d+)(?: to (\d+))? will never come \((\w+)\)/.exec(line) ?? [];
+      return from === undefined
+        ? []
+        : [{ from: Number(from), to: Number(to), reason: reason as Gap['reason'] }];
     }),
     reset: text.startsWith('Attention'),
     next: { tool: tool!, arguments: JSON.parse(args!) as Record<string, unknown> },

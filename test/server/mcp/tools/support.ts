@@ -22,7 +22,10 @@ export interface Watching {
 
 /** What `watch` answers without a trigger. */
 export interface Listed {
-  readonly triggers: readonly { readonly name: string; readonly arguments: Record<string, unknown> }[];
+  readonly triggers: readonly {
+    readonly name: string;
+    readonly arguments: Record<string, unknown>;
+  }[];
   readonly watches: readonly Omit<Watching, 'created' | 'next'>[];
   readonly watchesOmitted?: number;
   readonly nextCursor?: string;
@@ -30,7 +33,12 @@ export interface Listed {
 
 /** A refusal. */
 export interface Refused {
-  readonly error: { readonly name: string; readonly code: number; readonly message: string; readonly data: Record<string, unknown> };
+  readonly error: {
+    readonly name: string;
+    readonly code: number;
+    readonly message: string;
+    readonly data: Record<string, unknown>;
+  };
   readonly next?: NextCall;
 }
 
@@ -47,12 +55,19 @@ export interface Tools {
   call(name: string, args?: object): Promise<Answer>;
   watch(trigger: string, args?: object): Promise<Watching>;
   list(cursor?: string): Promise<Listed>;
-  check(watchId: string, more?: { readonly done?: Position; readonly maxEvents?: number }): Promise<Checked>;
+  check(
+    watchId: string,
+    more?: { readonly done?: Position; readonly maxEvents?: number },
+  ): Promise<Checked>;
   refused(name: string, args?: object): Promise<Refused>;
   close(): Promise<void>;
 }
 
-export async function agent(engine: BindableEngine, options: ToolsOptions = {}, prepare: (mcp: McpServer) => void = () => undefined): Promise<Tools> {
+export async function agent(
+  engine: BindableEngine,
+  options: ToolsOptions = {},
+  prepare: (mcp: McpServer) => void = () => undefined,
+): Promise<Tools> {
   const mcp = new McpServer({ name: 'test', version: '1' });
   prepare(mcp);
   attachTools(mcp, engine, options);
@@ -61,14 +76,31 @@ export async function agent(engine: BindableEngine, options: ToolsOptions = {}, 
   const client = new Client({ name: 'test', version: '1' });
   await client.connect(near as Parameters<Client['connect']>[0]);
   const { tools } = await client.listTools();
-  const schemas = new Map(tools.map(({ name, outputSchema }) => [name, outputSchema === undefined ? undefined : compileUserSchema(outputSchema)]));
+  const schemas = new Map(
+    tools.map(({ name, outputSchema }) => [
+      name,
+      outputSchema === undefined ? undefined : compileUserSchema(outputSchema),
+    ]),
+  );
   const call = async (name: string, args: object = {}): Promise<Answer> => {
-    const { isError = false, content, structuredContent } = await client.callTool({ name, arguments: { ...args } });
+    const {
+      isError = false,
+      content,
+      structuredContent,
+    } = await client.callTool({ name, arguments: { ...args } });
     const [block, ...more] = content;
     assert.ok(block?.type === 'text' && more.length === 0, 'one block of text');
-    const answer: Answer = { isError, text: block.text, structured: structuredContent as Record<string, unknown> };
+    const answer: Answer = {
+      isError,
+      text: block.text,
+      structured: structuredContent as Record<string, unknown>,
+    };
     const checked = schemas.get(name)?.(answer.structured);
-    if (checked) assert.ok(checked.ok, `${name} answered ${JSON.stringify(answer.structured)}, expected ${checked.ok ? '' : `${checked.path} ${checked.expected}`}`);
+    if (checked)
+      assert.ok(
+        checked.ok,
+        `${name} answered ${JSON.stringify(answer.structured)}, expected ${checked.ok ? '' : `${checked.path} ${checked.expected}`}`,
+      );
     if (checked) consistent(answer);
     return answer;
   };
@@ -79,10 +111,18 @@ export async function agent(engine: BindableEngine, options: ToolsOptions = {}, 
   };
   const { prefix = '' } = options;
   return {
-    mcp, client, call,
-    watch: async (trigger, args) => (await fine(`${prefix}watch`, { trigger, ...(args === undefined ? {} : { arguments: args }) })) as Watching,
-    list: async (cursor) => (await fine(`${prefix}watch`, cursor === undefined ? {} : { cursor })) as Listed,
-    check: async (watchId, more = {}) => (await fine(`${prefix}check`, { watchId, ...more })) as Checked,
+    mcp,
+    client,
+    call,
+    watch: async (trigger, args) =>
+      (await fine(`${prefix}watch`, {
+        trigger,
+        ...(args === undefined ? {} : { arguments: args }),
+      })) as Watching,
+    list: async (cursor) =>
+      (await fine(`${prefix}watch`, cursor === undefined ? {} : { cursor })) as Listed,
+    check: async (watchId, more = {}) =>
+      (await fine(`${prefix}check`, { watchId, ...more })) as Checked,
     async refused(name, args) {
       const { isError, structured } = await call(name, args);
       assert.equal(isError, true, JSON.stringify(structured));
@@ -97,7 +137,10 @@ function consistent({ text, structured }: Answer): void {
   const { events = [], gaps = [], reset, next, error } = structured as Partial<Checked & Refused>;
   const lines = [
     ...events.map((event) => ({ sequence: event.sequence, words: JSON.stringify(event) })),
-    ...gaps.map(({ from, to, reason }) => ({ sequence: from, words: `${from === to ? `number ${from}` : `numbers ${from} to ${to}`} will never come (${reason})` })),
+    ...gaps.map(({ from, to, reason }) => ({
+      sequence: from,
+      words: `${from === to ? `number ${from}` : `numbers ${from} to ${to}`} will never come (${reason})`,
+    })),
   ].sort((a, b) => a.sequence - b.sequence);
   let at = 0;
   for (const { words } of lines) {
@@ -106,10 +149,19 @@ function consistent({ text, structured }: Answer): void {
   }
   assert.equal(text.startsWith('Attention: '), reset !== undefined);
   if (error !== undefined) assert.equal(text, error.message);
-  else if (next !== undefined) assert.ok(text.includes(`call ${next.tool} with ${JSON.stringify(next.arguments)}`), 'the words lack what comes next');
+  else if (next !== undefined)
+    assert.ok(
+      text.includes(`call ${next.tool} with ${JSON.stringify(next.arguments)}`),
+      'the words lack what comes next',
+    );
 }
 
 /** The numbers an answer covers, in order: `4` an event, `5-7` a gap. */
 export const covered = ({ events, gaps }: Checked): string =>
-  [...events.map(({ sequence }) => [sequence, String(sequence)] as const), ...gaps.map(({ from, to }) => [from, `${from}-${to}`] as const)]
-    .sort(([a], [b]) => a - b).map(([, text]) => text).join(' ');
+  [
+    ...events.map(({ sequence }) => [sequence, String(sequence)] as const),
+    ...gaps.map(({ from, to }) => [from, `${from}-${to}`] as const),
+  ]
+    .sort(([a], [b]) => a - b)
+    .map(([, text]) => text)
+    .join(' ');

@@ -11,26 +11,60 @@ import { startEngine } from '../harness.ts';
 import { agent } from './support.ts';
 
 let engine: Engine;
-beforeAll(async () => { engine = await startEngine(); });
+beforeAll(async () => {
+  engine = await startEngine();
+});
 afterAll(() => engine.close());
 
 const server = () => new McpServer({ name: 'test', version: '1' });
 const own = (mcp: McpServer, name: string) =>
-  mcp.registerTool(name, { description: 'The application\'s own.', inputSchema: z.object({ n: z.number() }) }, ({ n }) => ({ content: [{ type: 'text', text: String(n * 2) }] }));
+  mcp.registerTool(
+    name,
+    { description: "The application's own.", inputSchema: z.object({ n: z.number() }) },
+    ({ n }) => ({ content: [{ type: 'text', text: String(n * 2) }] }),
+  );
 
 describe('announced', () => {
   test('each tool has a title, a description, hints and schemas of both sides, the same on the wire as in the table', async () => {
     const { client, close } = await agent(engine);
     const announced = (await client.listTools()).tools;
-    assert.deepEqual(announced.map(({ name }) => name), ['watch', 'check', 'unwatch']);
-    for (const [at, { name, title, description, annotations, inputSchema, outputSchema }] of announced.entries()) {
-      assert.deepEqual({ title, annotations, inputSchema, outputSchema }, { title: tools[at]?.title, annotations: tools[at]?.hints, inputSchema: tools[at]?.inputSchema, outputSchema: tools[at]?.outputSchema });
-      assert.ok(description !== undefined && description.length > 60 && description.length < 700, `${name}: ${description?.length} characters`);
+    assert.deepEqual(
+      announced.map(({ name }) => name),
+      ['watch', 'check', 'unwatch'],
+    );
+    for (const [
+      at,
+      { name, title, description, annotations, inputSchema, outputSchema },
+    ] of announced.entries()) {
+      assert.deepEqual(
+        { title, annotations, inputSchema, outputSchema },
+        {
+          title: tools[at]?.title,
+          annotations: tools[at]?.hints,
+          inputSchema: tools[at]?.inputSchema,
+          outputSchema: tools[at]?.outputSchema,
+        },
+      );
+      assert.ok(
+        description !== undefined && description.length > 60 && description.length < 700,
+        `${name}: ${description?.length} characters`,
+      );
       compileUserSchema(inputSchema);
       compileUserSchema(outputSchema ?? assert.fail());
     }
     // The hints decide what is called without asking a person: only unwatch loses anything.
-    assert.deepEqual(announced.map(({ annotations }) => [annotations?.readOnlyHint, annotations?.destructiveHint, annotations?.idempotentHint]), [[false, false, true], [false, false, true], [false, true, true]]);
+    assert.deepEqual(
+      announced.map(({ annotations }) => [
+        annotations?.readOnlyHint,
+        annotations?.destructiveHint,
+        annotations?.idempotentHint,
+      ]),
+      [
+        [false, false, true],
+        [false, false, true],
+        [false, true, true],
+      ],
+    );
     await close();
   });
 
@@ -39,36 +73,59 @@ describe('announced', () => {
     const walk = (node: unknown, path: string): void => {
       if (typeof node !== 'object' || node === null) return;
       const { type, properties, additionalProperties } = node as Record<string, unknown>;
-      if (type === 'object' && properties !== undefined && additionalProperties !== false) open.push(path);
+      if (type === 'object' && properties !== undefined && additionalProperties !== false)
+        open.push(path);
       for (const [member, child] of Object.entries(node)) walk(child, `${path}/${member}`);
     };
-    for (const { kind, inputSchema, outputSchema } of tools) walk({ inputSchema, outputSchema }, kind);
+    for (const { kind, inputSchema, outputSchema } of tools)
+      walk({ inputSchema, outputSchema }, kind);
     assert.deepEqual(open, []);
   });
 
   test('a prefix is in the names, in the descriptions, in what comes next and in what to do about an error', async () => {
     const { client, call, watch, refused, close } = await agent(engine, { prefix: 'events_' });
     const announced = (await client.listTools()).tools;
-    assert.deepEqual(announced.map(({ name }) => name), ['events_watch', 'events_check', 'events_unwatch']);
-    for (const { description } of announced) assert.doesNotMatch(description ?? '', /(?<!events_)\b(watch|check|unwatch) (once|again and again|at the end)/);
+    assert.deepEqual(
+      announced.map(({ name }) => name),
+      ['events_watch', 'events_check', 'events_unwatch'],
+    );
+    for (const { description } of announced)
+      assert.doesNotMatch(
+        description ?? '',
+        /(?<!events_)\b(watch|check|unwatch) (once|again and again|at the end)/,
+      );
     const { watchId, next } = await watch('bell.rung', { house: 'prefixed' });
     assert.equal(next.tool, 'events_check');
-    assert.match((await refused('events_check', { watchId: 'nobody' })).error.message, /Call events_watch/);
+    assert.match(
+      (await refused('events_check', { watchId: 'nobody' })).error.message,
+      /Call events_watch/,
+    );
     assert.equal((await call(next.tool, next.arguments)).isError, false);
     await call('events_unwatch', { watchId });
     await close();
   });
 
   test('a prefix that no tool name may have is refused', () => {
-    for (const prefix of ['a b', 'ä', 'x'.repeat(65), 'a/']) assert.throws(() => attachTools(server(), engine, { prefix }), { code: 'config_invalid' });
+    for (const prefix of ['a b', 'ä', 'x'.repeat(65), 'a/'])
+      assert.throws(() => attachTools(server(), engine, { prefix }), { code: 'config_invalid' });
   });
 });
 
 describe('attached', () => {
-  test('the application\'s own tools go on working, whether they came before or after', async () => {
-    const { client, call, watch, close } = await agent(engine, {}, (mcp) => void own(mcp, 'double'));
-    assert.deepEqual((await client.listTools()).tools.map(({ name }) => name), ['double', 'watch', 'check', 'unwatch']);
-    assert.equal((await client.callTool({ name: 'double', arguments: { n: 21 } })).content[0]?.type, 'text');
+  test("the application's own tools go on working, whether they came before or after", async () => {
+    const { client, call, watch, close } = await agent(
+      engine,
+      {},
+      (mcp) => void own(mcp, 'double'),
+    );
+    assert.deepEqual(
+      (await client.listTools()).tools.map(({ name }) => name),
+      ['double', 'watch', 'check', 'unwatch'],
+    );
+    assert.equal(
+      (await client.callTool({ name: 'double', arguments: { n: 21 } })).content[0]?.type,
+      'text',
+    );
     const { watchId } = await watch('bell.rung', { house: 'neighbours' });
     await call('unwatch', { watchId });
     await close();
@@ -99,20 +156,38 @@ describe('attached', () => {
 
   test('an unexpected failure is one fixed refusal; the log gets the cause', async () => {
     const logged: unknown[] = [];
-    const log = { debug() {}, info() {}, warn() {}, error: (fields: object) => void logged.push((fields as { err: unknown }).err) };
+    const log = {
+      debug() {},
+      info() {},
+      warn() {},
+      error: (fields: object) => void logged.push((fields as { err: unknown }).err),
+    };
     const canary = new Error('canary');
-    for (const options of [{ ready: () => Promise.reject(canary) }, { caller: () => { throw canary; } }]) {
+    for (const options of [
+      { ready: () => Promise.reject(canary) },
+      {
+        caller: () => {
+          throw canary;
+        },
+      },
+    ]) {
       const { call, close } = await agent(engine, { ...options, log });
       const { isError, text, structured } = await call('watch');
       assert.deepEqual([isError, text], [true, 'Internal error of the server. Call again later.']);
-      assert.deepEqual(structured, { error: { name: 'InternalError', code: -32603, message: text } });
+      assert.deepEqual(structured, {
+        error: { name: 'InternalError', code: -32603, message: text },
+      });
       await close();
     }
     assert.deepEqual(logged, [canary, canary]);
   });
 
   test('[gen-check-order] the shape of the arguments comes before who asks', async () => {
-    const { refused, close } = await agent(engine, { caller: () => { throw new Error('not asked'); } });
+    const { refused, close } = await agent(engine, {
+      caller: () => {
+        throw new Error('not asked');
+      },
+    });
     assert.equal((await refused('check', { watchId: 7 })).error.name, 'InvalidParams');
     await close();
   });
@@ -120,37 +195,59 @@ describe('attached', () => {
 
 describe('bad input is refused with the place and what belongs there', () => {
   const position = { epoch: 'abcdefgh', sequence: 0 };
-  const cases: readonly (readonly [tool: string, args: object, path: string, expected?: RegExp])[] = [
-    ['check', {}, '/watchId', /required/],
-    ['check', { watchId: 7 }, '/watchId', /a string/],
-    ['check', { watchId: '' }, '/watchId'],
-    ['check', { watchId: 'x'.repeat(129) }, '/watchId'],
-    ['check', { watchId: 'x', done: 4 }, '/done', /an object/],
-    ['check', { watchId: 'x', done: null }, '/done'],
-    ['check', { watchId: 'x', done: '{"epoch":"abcdefgh","sequence":0}' }, '/done', /an object/],
-    ['check', { watchId: 'x', done: { sequence: 1 } }, '/done/epoch', /required/],
-    ['check', { watchId: 'x', done: { ...position, sequence: -1 } }, '/done/sequence', /at least 0/],
-    ['check', { watchId: 'x', done: { ...position, sequence: 1.5 } }, '/done/sequence', /an integer/],
-    ['check', { watchId: 'x', done: { ...position, more: 1 } }, '/done', /no member beyond/],
-    ['check', { watchId: 'x', maxEvents: 0 }, '/maxEvents', /at least 1/],
-    ['check', { watchId: 'x', maxEvents: 1001 }, '/maxEvents', /at most 1000/],
-    ['check', { watchId: 'x', waitMs: 5 }, '', /no member beyond/],
-    ['watch', { trigger: 7 }, '/trigger'],
-    ['watch', { trigger: '' }, '/trigger'],
-    ['watch', { arguments: { house: 'a' } }, '/trigger', /the name of a trigger type/],
-    ['watch', { trigger: 'bell.rung', cursor: 'a' }, '/cursor', /no cursor/],
-    ['watch', { trigger: 'bell.rung', arguments: [] }, '/arguments', /an object/],
-    ['watch', { trigger: 'bell.rung', arguments: { house: 7 } }, '/arguments/house', /a string/],
-    ['watch', { trigger: 'bell.rung', arguments: { house: '\ud800' } }, '', /surrogates/],
-    ['watch', { trigger: 'bell.rung', arguments: JSON.parse(`${'{"a":'.repeat(100)}1${'}'.repeat(100)}`) as object }, '', /levels of nesting/],
-    ['unwatch', {}, '/watchId', /required/],
-    ['unwatch', { watchId: ['x'] }, '/watchId', /a string/],
-  ];
+  const cases: readonly (readonly [tool: string, args: object, path: string, expected?: RegExp])[] =
+    [
+      ['check', {}, '/watchId', /required/],
+      ['check', { watchId: 7 }, '/watchId', /a string/],
+      ['check', { watchId: '' }, '/watchId'],
+      ['check', { watchId: 'x'.repeat(129) }, '/watchId'],
+      ['check', { watchId: 'x', done: 4 }, '/done', /an object/],
+      ['check', { watchId: 'x', done: null }, '/done'],
+      ['check', { watchId: 'x', done: '{"epoch":"abcdefgh","sequence":0}' }, '/done', /an object/],
+      ['check', { watchId: 'x', done: { sequence: 1 } }, '/done/epoch', /required/],
+      [
+        'check',
+        { watchId: 'x', done: { ...position, sequence: -1 } },
+        '/done/sequence',
+        /at least 0/,
+      ],
+      [
+        'check',
+        { watchId: 'x', done: { ...position, sequence: 1.5 } },
+        '/done/sequence',
+        /an integer/,
+      ],
+      ['check', { watchId: 'x', done: { ...position, more: 1 } }, '/done', /no member beyond/],
+      ['check', { watchId: 'x', maxEvents: 0 }, '/maxEvents', /at least 1/],
+      ['check', { watchId: 'x', maxEvents: 1001 }, '/maxEvents', /at most 1000/],
+      ['check', { watchId: 'x', waitMs: 5 }, '', /no member beyond/],
+      ['watch', { trigger: 7 }, '/trigger'],
+      ['watch', { trigger: '' }, '/trigger'],
+      ['watch', { arguments: { house: 'a' } }, '/trigger', /the name of a trigger type/],
+      ['watch', { trigger: 'bell.rung', cursor: 'a' }, '/cursor', /no cursor/],
+      ['watch', { trigger: 'bell.rung', arguments: [] }, '/arguments', /an object/],
+      ['watch', { trigger: 'bell.rung', arguments: { house: 7 } }, '/arguments/house', /a string/],
+      ['watch', { trigger: 'bell.rung', arguments: { house: '\ud800' } }, '', /surrogates/],
+      [
+        'watch',
+        {
+          trigger: 'bell.rung',
+          arguments: JSON.parse(`${'{"a":'.repeat(100)}1${'}'.repeat(100)}`) as object,
+        },
+        '',
+        /levels of nesting/,
+      ],
+      ['unwatch', {}, '/watchId', /required/],
+      ['unwatch', { watchId: ['x'] }, '/watchId', /a string/],
+    ];
   for (const [tool, args, path, expected = /./] of cases) {
     test(`${tool} ${JSON.stringify(args).slice(0, 80)}`, async () => {
       const { refused, list, close } = await agent(engine);
       const { error } = await refused(tool, args);
-      assert.deepEqual([error.name, error.code, error.data['path']], ['InvalidParams', -32602, path]);
+      assert.deepEqual(
+        [error.name, error.code, error.data['path']],
+        ['InvalidParams', -32602, path],
+      );
       assert.match(String(error.data['expected']), expected);
       assert.match(error.message, /Correct this and call again/);
       assert.deepEqual((await list()).watches, [], 'nothing was made');

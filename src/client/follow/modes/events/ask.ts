@@ -6,10 +6,22 @@ import { eventsError } from './errors.ts';
 import { members, type Raw } from './occurrence.ts';
 
 /** Deployed servers refuse absent arguments, and none refuses an empty object. */
-export const keyOf = ({ name, arguments: given }: Selection): { readonly name: string; readonly arguments: object } => ({ name, arguments: given ?? {} });
+export const keyOf = ({
+  name,
+  arguments: given,
+}: Selection): { readonly name: string; readonly arguments: object } => ({
+  name,
+  arguments: given ?? {},
+});
 
 /** Rejects as {@link Connection.call} does, with the errors of `events/*` in the terms of this library. */
-export async function ask(connection: Connection, method: string, selection: Selection, params: object, signal: AbortSignal): Promise<Raw> {
+export async function ask(
+  connection: Connection,
+  method: string,
+  selection: Selection,
+  params: object,
+  signal: AbortSignal,
+): Promise<Raw> {
   try {
     return members(await connection.call(method, { ...keyOf(selection), ...params }, { signal }));
   } catch (error) {
@@ -20,4 +32,7 @@ export async function ask(connection: Connection, method: string, selection: Sel
 
 /** A cursor that cannot be served is no error by SEP-3415; some servers refuse it all the same. */
 export const isCursorRefused = (error: unknown, cursor: string | null): boolean =>
-  cursor !== null && error instanceof WireError && error.is('InvalidParams') && (error.data.path === '' || error.data.path === '/cursor');
+  cursor !== null &&
+  error instanceof WireError &&
+  error.is('InvalidParams') &&
+  (error.data.path === '' || error.data.path === '/cursor');

@@ -7,7 +7,11 @@ import type { Connection } from '../../../sdk/connection.ts';
 import { allPages, listed } from '../../catalog.ts';
 import type { FollowGuarantee, Offer, Mode, ModeName, FollowTarget } from '../../types.ts';
 import { eventsError, misbehaved } from './errors.ts';
-import { EVENTS_CAPABILITY, EVENTS_EXTENSION_ID, type DeliveryModeName } from '../../../../protocol/events/names.ts';
+import {
+  EVENTS_CAPABILITY,
+  EVENTS_EXTENSION_ID,
+  type DeliveryModeName,
+} from '../../../../protocol/events/names.ts';
 import { cursorOf, members } from './occurrence.ts';
 import { poll } from './poll.ts';
 import { push } from './push.ts';
@@ -42,25 +46,49 @@ export function eventsMode(mode: DeliveryModeName): Mode {
 /** In either place. */
 export function hasEvents({ serverCapabilities }: Pick<Connection, 'serverCapabilities'>): boolean {
   const extensions = members(own(serverCapabilities, 'extensions'));
-  return [own(extensions, EVENTS_EXTENSION_ID), own(serverCapabilities, EVENTS_CAPABILITY)].some((settings) => typeof settings === 'object' && settings !== null);
+  return [own(extensions, EVENTS_EXTENSION_ID), own(serverCapabilities, EVENTS_CAPABILITY)].some(
+    (settings) => typeof settings === 'object' && settings !== null,
+  );
 }
 
 /** Until a cursor, or a number, shows that more can be relied on. */
-const unproven = (mode: ModeName): FollowGuarantee => ({ mode, order: 'sent', loss: 'undetected', gaps: 'none', numbers: 'client' });
+const unproven = (mode: ModeName): FollowGuarantee => ({
+  mode,
+  order: 'sent',
+  loss: 'undetected',
+  gaps: 'none',
+  numbers: 'client',
+});
 
-function modesByName(connection: Connection, signal: AbortSignal): Promise<ReadonlyMap<string, ReadonlySet<unknown>>> {
-  return listed(connection, 'events/list', async () => {
-    const found = new Map<string, ReadonlySet<unknown>>();
-    await allPages(async (cursor) => {
-      const { events, nextCursor } = members(await connection.call('events/list', cursor === undefined ? {} : { cursor }).catch((error: unknown) => { throw eventsError(error); }));
-      if (!Array.isArray(events)) throw misbehaved('list', 'events/list has no list of events');
-      for (const { name, delivery } of events.map(members)) {
-        if (typeof name === 'string') found.set(name, new Set(Array.isArray(delivery) ? delivery : []));
-      }
-      return cursorOf(nextCursor) ?? undefined;
-    });
-    return found;
-  }, signal);
+function modesByName(
+  connection: Connection,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, ReadonlySet<unknown>>> {
+  return listed(
+    connection,
+    'events/list',
+    async () => {
+      const found = new Map<string, ReadonlySet<unknown>>();
+      await allPages(async (cursor) => {
+        const { events, nextCursor } = members(
+          await connection
+            .call('events/list', cursor === undefined ? {} : { cursor })
+            .catch((error: unknown) => {
+              throw eventsError(error);
+            }),
+        );
+        if (!Array.isArray(events)) throw misbehaved('list', 'events/list has no list of events');
+        for (const { name, delivery } of events.map(members)) {
+          if (typeof name === 'string')
+            found.set(name, new Set(Array.isArray(delivery) ? delivery : []));
+        }
+        return cursorOf(nextCursor) ?? undefined;
+      });
+      return found;
+    },
+    signal,
+  );
 }
 
-const own = (value: object, name: string): unknown => (Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined);
+const own = (value: object, name: string): unknown =>
+  Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;

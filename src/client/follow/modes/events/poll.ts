@@ -12,11 +12,27 @@ const PAUSE_MS_MAX = 86_400_000;
 const ANSWERS_IN_A_ROW_MAX = 1000;
 
 /** With a cursor whatever was missed is had, or said to be gone. */
-const WITH_CURSOR: FollowGuarantee = { mode: 'events.poll', order: 'sent', loss: 'flagged', gaps: 'flag', numbers: 'client' };
-const WITHOUT: FollowGuarantee = { mode: 'events.poll', order: 'sent', loss: 'undetected', gaps: 'none', numbers: 'client' };
+const WITH_CURSOR: FollowGuarantee = {
+  mode: 'events.poll',
+  order: 'sent',
+  loss: 'flagged',
+  gaps: 'flag',
+  numbers: 'client',
+};
+const WITHOUT: FollowGuarantee = {
+  mode: 'events.poll',
+  order: 'sent',
+  loss: 'undetected',
+  gaps: 'none',
+  numbers: 'client',
+};
 
-export async function* poll({ selection }: FollowTarget, { connection, clock, signal, mark, tuning }: ModeContext): AsyncGenerator<ModeYield, void> {
-  const askFrom = (from: string | null): Promise<Raw> => ask(connection, 'events/poll', selection, { cursor: from, maxEvents: EVENTS_MAX }, signal);
+export async function* poll(
+  { selection }: FollowTarget,
+  { connection, clock, signal, mark, tuning }: ModeContext,
+): AsyncGenerator<ModeYield, void> {
+  const askFrom = (from: string | null): Promise<Raw> =>
+    ask(connection, 'events/poll', selection, { cursor: from, maxEvents: EVENTS_MAX }, signal);
   let cursor: string | null = mark ?? null;
   let hasWorked = false;
   let inARow = 0;
@@ -31,8 +47,12 @@ export async function* poll({ selection }: FollowTarget, { connection, clock, si
     hasWorked = true;
     cursor = cursorOf(result['cursor']);
     yield { type: 'guarantee', guarantee: cursor === null ? WITHOUT : WITH_CURSOR };
-    yield* told(result, selection.name, { cursor, isMissing: isReset || (isTruncated(result) && before !== null) });
-    if (result['hasMore'] === true && cursor !== before && ++inARow < ANSWERS_IN_A_ROW_MAX) continue;
+    yield* told(result, selection.name, {
+      cursor,
+      isMissing: isReset || (isTruncated(result) && before !== null),
+    });
+    if (result['hasMore'] === true && cursor !== before && ++inARow < ANSWERS_IN_A_ROW_MAX)
+      continue;
     inARow = 0;
     await sleep(clock, pauseAfter(result['nextPollMs'], tuning), signal);
     signal.throwIfAborted();
@@ -40,12 +60,21 @@ export async function* poll({ selection }: FollowTarget, { connection, clock, si
 }
 
 /** What is in one answer. Its cursor stands for all of it: until its last event is done with, the old one is right. */
-function* told({ events }: Raw, name: string, { cursor, isMissing }: { readonly cursor: string | null; readonly isMissing: boolean }): Generator<ModeYield> {
+function* told(
+  { events }: Raw,
+  name: string,
+  { cursor, isMissing }: { readonly cursor: string | null; readonly isMissing: boolean },
+): Generator<ModeYield> {
   if (!Array.isArray(events)) throw misbehaved('poll', 'the result of events/poll has no events');
   const occurrences = events.map((raw) => occurrenceOf(raw, name));
   const mark = cursor === null ? {} : { mark: cursor };
   // Without replay `truncated` says nothing.
-  if (isMissing && cursor !== null) yield { type: 'gap', reason: 'truncated', shown: occurrences.flatMap(({ number }) => number ?? []) };
+  if (isMissing && cursor !== null)
+    yield {
+      type: 'gap',
+      reason: 'truncated',
+      shown: occurrences.flatMap(({ number }) => number ?? []),
+    };
   const last = occurrences.pop();
   for (const occurrence of occurrences) yield { type: 'event', ...occurrence };
   if (last) yield { type: 'event', ...last, ...mark };
@@ -53,7 +82,11 @@ function* told({ events }: Raw, name: string, { cursor, isMissing }: { readonly 
 }
 
 /** The server's interval, within bounds; without one, ours. */
-export function pauseAfter(nextPollMs: unknown, { pollMs, pollFloorMs }: Pick<ModeContext['tuning'], 'pollMs' | 'pollFloorMs'>): number {
-  const wanted = typeof nextPollMs === 'number' && Number.isFinite(nextPollMs) ? nextPollMs : pollMs;
+export function pauseAfter(
+  nextPollMs: unknown,
+  { pollMs, pollFloorMs }: Pick<ModeContext['tuning'], 'pollMs' | 'pollFloorMs'>,
+): number {
+  const wanted =
+    typeof nextPollMs === 'number' && Number.isFinite(nextPollMs) ? nextPollMs : pollMs;
   return Math.max(pollFloorMs, Math.min(wanted, PAUSE_MS_MAX));
 }

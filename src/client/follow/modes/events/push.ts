@@ -4,7 +4,13 @@
  */
 import { LocalError } from '../../../../protocol/wire/errors.ts';
 import { AsyncQueue } from '../../../../protocol/lib/queue.ts';
-import type { FollowGuarantee, ModeContext, ModeYield, ServerNumber, FollowTarget } from '../../types.ts';
+import type {
+  FollowGuarantee,
+  ModeContext,
+  ModeYield,
+  ServerNumber,
+  FollowTarget,
+} from '../../types.ts';
 import { isCursorRefused, keyOf } from './ask.ts';
 import { eventsError, terminated } from './errors.ts';
 import { STREAM_NOTIFICATIONS } from '../../../../protocol/events/names.ts';
@@ -15,10 +21,25 @@ const WAITING_MAX = 256;
 const { active, event, heartbeat, error: recoverable, terminated: over } = STREAM_NOTIFICATIONS;
 
 /** A stream that breaks off is opened again with the last cursor, if the server has such a thing. */
-const WITH_CURSOR: FollowGuarantee = { mode: 'events.push', order: 'sent', loss: 'flagged', gaps: 'flag', numbers: 'client' };
-const WITHOUT: FollowGuarantee = { mode: 'events.push', order: 'sent', loss: 'undetected', gaps: 'none', numbers: 'client' };
+const WITH_CURSOR: FollowGuarantee = {
+  mode: 'events.push',
+  order: 'sent',
+  loss: 'flagged',
+  gaps: 'flag',
+  numbers: 'client',
+};
+const WITHOUT: FollowGuarantee = {
+  mode: 'events.push',
+  order: 'sent',
+  loss: 'undetected',
+  gaps: 'none',
+  numbers: 'client',
+};
 
-export async function* push(target: FollowTarget, context: ModeContext): AsyncGenerator<ModeYield, void> {
+export async function* push(
+  target: FollowTarget,
+  context: ModeContext,
+): AsyncGenerator<ModeYield, void> {
   const cursor = context.mark ?? null;
   let hasBegun = false;
   try {
@@ -36,27 +57,43 @@ export async function* push(target: FollowTarget, context: ModeContext): AsyncGe
   }
 }
 
-async function* opened({ selection }: FollowTarget, { connection, signal, tuning }: ModeContext, cursor: string | null): AsyncGenerator<ModeYield, void> {
+async function* opened(
+  { selection }: FollowTarget,
+  { connection, signal, tuning }: ModeContext,
+  cursor: string | null,
+): AsyncGenerator<ModeYield, void> {
   const queue = new AsyncQueue<ModeYield>();
   const stop = new AbortController();
-  const fail = (error: unknown): void => { queue.fail(error); stop.abort(); };
+  const fail = (error: unknown): void => {
+    queue.fail(error);
+    stop.abort();
+  };
   const reader = new Reader(selection.name, cursor);
-  connection.stream('events/stream', { ...keyOf(selection), cursor }, {
-    signal: AbortSignal.any([signal, stop.signal]),
-    silenceMs: tuning.silenceMs,
-    notifications: Object.values(STREAM_NOTIFICATIONS),
-    onNotification: (method, params) => {
-      try {
-        // A heartbeat that nobody has time for says nothing that the next one does not say.
-        for (const one of reader.read(method, members(params))) {
-          if (method !== heartbeat || one.type !== 'mark' || queue.size === 0) queue.push(one);
-        }
-        if (queue.size > WAITING_MAX) fail(tooFast());
-      } catch (error) {
-        fail(error);
-      }
-    },
-  }).then(() => queue.end(), (error: unknown) => queue.fail(eventsError(error)));
+  connection
+    .stream(
+      'events/stream',
+      { ...keyOf(selection), cursor },
+      {
+        signal: AbortSignal.any([signal, stop.signal]),
+        silenceMs: tuning.silenceMs,
+        notifications: Object.values(STREAM_NOTIFICATIONS),
+        onNotification: (method, params) => {
+          try {
+            // A heartbeat that nobody has time for says nothing that the next one does not say.
+            for (const one of reader.read(method, members(params))) {
+              if (method !== heartbeat || one.type !== 'mark' || queue.size === 0) queue.push(one);
+            }
+            if (queue.size > WAITING_MAX) fail(tooFast());
+          } catch (error) {
+            fail(error);
+          }
+        },
+      },
+    )
+    .then(
+      () => queue.end(),
+      (error: unknown) => queue.fail(eventsError(error)),
+    );
   try {
     yield* queue;
     signal.throwIfAborted();
@@ -81,12 +118,17 @@ class Reader {
 
   *read(method: string, params: Raw): Generator<ModeYield> {
     switch (method) {
-      case active: return yield* this.#active(params);
-      case event: return yield* this.#event(params);
-      case heartbeat: return yield* this.#heartbeat(params);
-      case over: throw terminated(params['error']);
+      case active:
+        return yield* this.#active(params);
+      case event:
+        return yield* this.#event(params);
+      case heartbeat:
+        return yield* this.#heartbeat(params);
+      case over:
+        throw terminated(params['error']);
       // The server goes on by itself.
-      case recoverable: return;
+      case recoverable:
+        return;
     }
   }
 
@@ -122,7 +164,12 @@ class Reader {
   }
 }
 
-const markOf = (cursor: string | null): { readonly mark?: string } => (cursor === null ? {} : { mark: cursor });
+const markOf = (cursor: string | null): { readonly mark?: string } =>
+  cursor === null ? {} : { mark: cursor };
 
 const tooFast = (): LocalError =>
-  new LocalError('unreachable', `More than ${WAITING_MAX} events of the stream are waiting here. It is opened again from the last cursor.`, { reason: 'too_fast' });
+  new LocalError(
+    'unreachable',
+    `More than ${WAITING_MAX} events of the stream are waiting here. It is opened again from the last cursor.`,
+    { reason: 'too_fast' },
+  );

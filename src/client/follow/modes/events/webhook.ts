@@ -32,10 +32,17 @@ const SECRET_MS = 86_400_000;
 const RELEASE_MS = 5000;
 
 /** What a server gives up after its last attempt, it does not tell: only its numbers would. */
-const GUARANTEE: FollowGuarantee = { mode: 'events.webhook', order: 'sent', loss: 'undetected', gaps: 'flag', numbers: 'client' };
+const GUARANTEE: FollowGuarantee = {
+  mode: 'events.webhook',
+  order: 'sent',
+  loss: 'undetected',
+  gaps: 'flag',
+  numbers: 'client',
+};
 
 /** Whether there is an endpoint that takes such webhooks. */
-export const canCallBack = ({ callback }: FollowTarget): boolean => callback?.attachWebhook !== undefined;
+export const canCallBack = ({ callback }: FollowTarget): boolean =>
+  callback?.attachWebhook !== undefined;
 
 export function webhook(target: FollowTarget): Pick<Offer, 'run' | 'release'> {
   let last: Webhook | undefined;
@@ -64,7 +71,10 @@ class Webhook {
   readonly #signal: AbortSignal;
   readonly #queue = new AsyncQueue<ModeYield>();
   /** What is to be answered, by what it is about: a server that has lost patience sends the same again. */
-  readonly #open = new Map<string, { readonly verdict: Promise<WebhookResult>; readonly settle: (verdict: WebhookResult) => void }>();
+  readonly #open = new Map<
+    string,
+    { readonly verdict: Promise<WebhookResult>; readonly settle: (verdict: WebhookResult) => void }
+  >();
   /** What the application is done with; the last of it. */
   readonly #taken = new Set<string>();
   readonly #detach: () => void;
@@ -83,8 +93,13 @@ class Webhook {
     this.#secretSince = context.clock.now();
     this.#signal = AbortSignal.any([context.signal, this.#stop.signal]);
     const { name, arguments: args } = keyOf(selection);
-    this.#who = { audience: context.connection.server, key: `events.${sha256(canonicalJson([name, args]))}` };
-    this.#detach = callback!.attachWebhook!(this.#who, (message, deadline) => this.#take(message, deadline));
+    this.#who = {
+      audience: context.connection.server,
+      key: `events.${sha256(canonicalJson([name, args]))}`,
+    };
+    this.#detach = callback!.attachWebhook!(this.#who, (message, deadline) =>
+      this.#take(message, deadline),
+    );
   }
 
   async *items(): AsyncGenerator<ModeYield, void> {
@@ -116,7 +131,12 @@ class Webhook {
   async #subscribe(): Promise<number> {
     const registration = await this.#registration();
     const { url } = registration;
-    if (!isAllowed(url)) throw new LocalError('not_supported', 'The callback endpoint is not reached by https, as SEP-3415 asks.', { reason: 'https' });
+    if (!isAllowed(url))
+      throw new LocalError(
+        'not_supported',
+        'The callback endpoint is not reached by https, as SEP-3415 asks.',
+        { reason: 'https' },
+      );
     const old = this.#url;
     let isReset = false;
     const result = await this.#ask(registration, this.#cursor).catch((error: unknown) => {
@@ -128,15 +148,28 @@ class Webhook {
     this.#note(result, isReset);
     // The URL is a part of its name: under the new one it is another subscription.
     if (old !== undefined && old !== url) await this.#release(old);
-    return this.#context.clock.now() + Math.min(renewalOf(result['refreshBefore'], this.#context.clock.now()), Math.max(RENEW_MS_MIN, registration.renewAt - this.#context.clock.now()));
+    return (
+      this.#context.clock.now() +
+      Math.min(
+        renewalOf(result['refreshBefore'], this.#context.clock.now()),
+        Math.max(RENEW_MS_MIN, registration.renewAt - this.#context.clock.now()),
+      )
+    );
   }
 
   #ask({ url, secret }: Registration, cursor: string | null): Promise<Raw> {
-    return ask(this.#context.connection, 'events/subscribe', this.#selection, { delivery: { mode: 'webhook', url, secret }, cursor }, this.#signal);
+    return ask(
+      this.#context.connection,
+      'events/subscribe',
+      this.#selection,
+      { delivery: { mode: 'webhook', url, secret }, cursor },
+      this.#signal,
+    );
   }
 
   async #registration(): Promise<Registration> {
-    const isOld = this.#url !== undefined && this.#context.clock.now() - this.#secretSince >= SECRET_MS;
+    const isOld =
+      this.#url !== undefined && this.#context.clock.now() - this.#secretSince >= SECRET_MS;
     if (!isOld || !this.#callback.rotate) return this.#callback.register(this.#who);
     this.#secretSince = this.#context.clock.now();
     // The URL may be due too; the secret stays with the key.
@@ -146,11 +179,13 @@ class Webhook {
 
   #note(result: Raw, isReset: boolean): void {
     const { id } = result;
-    if (typeof id !== 'string' || id === '') throw misbehaved('subscribe', 'the result of events/subscribe has no id');
+    if (typeof id !== 'string' || id === '')
+      throw misbehaved('subscribe', 'the result of events/subscribe has no id');
     this.#id = id;
     const cursor = cursorOf(result['cursor']);
     const isMissing = isReset || (isTruncated(result) && this.#cursor !== null);
-    if (isMissing && cursor !== null) this.#queue.push({ type: 'gap', reason: 'truncated', mark: cursor });
+    if (isMissing && cursor !== null)
+      this.#queue.push({ type: 'gap', reason: 'truncated', mark: cursor });
     else if (cursor !== null) this.#queue.push({ type: 'mark', mark: cursor });
     if (cursor !== null) this.#cursor = cursor;
   }
@@ -161,7 +196,8 @@ class Webhook {
     const backoff = new Backoff();
     let dueAt = firstAt;
     for (;;) {
-      while (dueAt > clock.now() && !this.#signal.aborted) await sleep(clock, Math.min(dueAt - clock.now(), LOOK_MS), this.#signal);
+      while (dueAt > clock.now() && !this.#signal.aborted)
+        await sleep(clock, Math.min(dueAt - clock.now(), LOOK_MS), this.#signal);
       if (this.#signal.aborted) return;
       try {
         dueAt = await this.#subscribe();
@@ -175,12 +211,21 @@ class Webhook {
   }
 
   async #release(url: string): Promise<void> {
-    await ask(this.#context.connection, 'events/unsubscribe', this.#selection, { delivery: { url } }, AbortSignal.timeout(RELEASE_MS)).catch(() => undefined);
+    await ask(
+      this.#context.connection,
+      'events/unsubscribe',
+      this.#selection,
+      { delivery: { url } },
+      AbortSignal.timeout(RELEASE_MS),
+    ).catch(() => undefined);
   }
 
   /* -------------------------------------------------- what arrives ------------------------------------------------------ */
 
-  async #take({ subscriptionId, body }: WebhookMessage, deadline: AbortSignal): Promise<WebhookResult> {
+  async #take(
+    { subscriptionId, body }: WebhookMessage,
+    deadline: AbortSignal,
+  ): Promise<WebhookResult> {
     // Before the first answer has come, whoever signs with the secret is right.
     if (this.#id !== undefined && subscriptionId !== this.#id) return 'later';
     if (body['type'] === undefined) return this.#answer(deadline, () => this.#event(body));
@@ -193,15 +238,24 @@ class Webhook {
   #event(body: Raw): { readonly about: string; readonly one: ModeYield } {
     const occurrence = occurrenceOf(body, this.#selection.name);
     const cursor = cursorOf(body['cursor']);
-    return { about: `event ${occurrence.event.eventId}`, one: { type: 'event', ...occurrence, ...(cursor === null ? {} : { mark: cursor }) } };
+    return {
+      about: `event ${occurrence.event.eventId}`,
+      one: { type: 'event', ...occurrence, ...(cursor === null ? {} : { mark: cursor }) },
+    };
   }
 
   #gap(body: Raw): { readonly about: string; readonly one: ModeYield } {
     const cursor = cursorOf(body['cursor']);
-    return { about: `gap ${cursor}`, one: { type: 'gap', reason: 'truncated', ...(cursor === null ? {} : { mark: cursor }) } };
+    return {
+      about: `gap ${cursor}`,
+      one: { type: 'gap', reason: 'truncated', ...(cursor === null ? {} : { mark: cursor }) },
+    };
   }
 
-  async #answer(deadline: AbortSignal, read: () => { readonly about: string; readonly one: ModeYield }): Promise<WebhookResult> {
+  async #answer(
+    deadline: AbortSignal,
+    read: () => { readonly about: string; readonly one: ModeYield },
+  ): Promise<WebhookResult> {
     let message: ReturnType<typeof read>;
     try {
       message = read();
@@ -214,10 +268,18 @@ class Webhook {
     return Promise.race([verdict, fired(deadline)]);
   }
 
-  #enqueue({ about, one }: { readonly about: string; readonly one: ModeYield }): Promise<WebhookResult> {
+  #enqueue({
+    about,
+    one,
+  }: {
+    readonly about: string;
+    readonly one: ModeYield;
+  }): Promise<WebhookResult> {
     if (this.#open.size >= WAITING_MAX || this.#signal.aborted) return Promise.resolve('later');
     let settle!: (verdict: WebhookResult) => void;
-    const verdict = new Promise<WebhookResult>((resolve) => { settle = resolve; });
+    const verdict = new Promise<WebhookResult>((resolve) => {
+      settle = resolve;
+    });
     this.#open.set(about, { verdict, settle });
     const mark = 'mark' in one ? one.mark : undefined;
     const done = (): void => {
@@ -235,14 +297,19 @@ class Webhook {
 /** Milliseconds until it should be made again. */
 export function renewalOf(refreshBefore: unknown, now: number, random = Math.random()): number {
   const grantMs = typeof refreshBefore === 'string' ? Date.parse(refreshBefore) - now : NaN;
-  const dueMs = Number.isNaN(grantMs) ? RENEW_MS_MAX : grantMs * (RENEW_FROM + (RENEW_TO - RENEW_FROM) * random);
+  const dueMs = Number.isNaN(grantMs)
+    ? RENEW_MS_MAX
+    : grantMs * (RENEW_FROM + (RENEW_TO - RENEW_FROM) * random);
   return Math.max(RENEW_MS_MIN, Math.min(dueMs, RENEW_MS_MAX));
 }
 
 /** By https; on this machine's own loopback also without, for development. */
 function isAllowed(text: string): boolean {
   const { protocol, hostname } = new URL(text);
-  return protocol === 'https:' || (protocol === 'http:' && /^(127(\.[0-9]+){3}|\[::1\]|localhost)$/.test(hostname));
+  return (
+    protocol === 'https:' ||
+    (protocol === 'http:' && /^(127(\.[0-9]+){3}|\[::1\]|localhost)$/.test(hostname))
+  );
 }
 
 const fired = (signal: AbortSignal): Promise<'later'> =>

@@ -13,7 +13,9 @@ export class ChangeWaiter {
   #wake: (() => void) | undefined;
 
   /** Whether the server may still ring. */
-  get isHung(): boolean { return this.#end === undefined; }
+  get isHung(): boolean {
+    return this.#end === undefined;
+  }
 
   ring(): void {
     this.#hasRung = true;
@@ -40,7 +42,10 @@ export class ChangeWaiter {
     if (!this.#hasRung && this.isHung && !signal.aborted) {
       await new Promise<void>((resolve) => {
         const cancel = clock.after(withinMs, resolve);
-        this.#wake = () => { cancel(); resolve(); };
+        this.#wake = () => {
+          cancel();
+          resolve();
+        };
         signal.addEventListener('abort', this.#wake, { once: true });
       });
       signal.removeEventListener('abort', this.#wake!);

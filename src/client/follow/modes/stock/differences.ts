@@ -7,8 +7,13 @@ import type { FollowGuarantee, ModeName, ModeYield } from '../../types.ts';
 import type { Observation } from './observation.ts';
 
 /** The same for all three rungs: neither a doorbell nor a hash tells what happened in between. */
-export const latestStateOnly = (mode: ModeName): FollowGuarantee =>
-  ({ mode, order: 'observed', loss: 'latest state only', gaps: 'none', numbers: 'client' });
+export const latestStateOnly = (mode: ModeName): FollowGuarantee => ({
+  mode,
+  order: 'observed',
+  loss: 'latest state only',
+  gaps: 'none',
+  numbers: 'client',
+});
 
 export class Differences {
   readonly #name: string;
@@ -18,14 +23,19 @@ export class Differences {
   #begun = false;
 
   /** `mark`: the hash that an earlier run has left. */
-  constructor(name: string, { mark, clock }: { readonly mark: string | undefined; readonly clock: Clock }) {
+  constructor(
+    name: string,
+    { mark, clock }: { readonly mark: string | undefined; readonly clock: Clock },
+  ) {
     this.#name = name;
     this.#last = mark;
     this.#clock = clock;
   }
 
   /** Whether a look shows something new. */
-  isNew({ hash }: Observation): boolean { return hash !== this.#last; }
+  isNew({ hash }: Observation): boolean {
+    return hash !== this.#last;
+  }
 
   /** What a look says; each look is told once, in order. */
   *tell(observation: Observation): Generator<ModeYield> {
@@ -39,6 +49,16 @@ export class Differences {
     if (!changed) return;
     // The first look of all is what everything else is compared with.
     if (before === undefined) yield { type: 'mark', mark: hash };
-    else yield { type: 'event', event: { eventId: hash, name: this.#name, timestamp: new Date(this.#clock.now()).toISOString(), data }, mark: hash };
+    else
+      yield {
+        type: 'event',
+        event: {
+          eventId: hash,
+          name: this.#name,
+          timestamp: new Date(this.#clock.now()).toISOString(),
+          data,
+        },
+        mark: hash,
+      };
   }
 }

@@ -21,11 +21,18 @@ export const listenMode: Mode = {
   offer(connection, target) {
     const subject = subjectOf(target);
     const isOffered = subject !== null && isAnnounced(subject, connection.serverCapabilities);
-    return Promise.resolve<Offer | null>(isOffered ? { guarantee: latestStateOnly('listen'), run: (context) => run(subject, context) } : null);
+    return Promise.resolve<Offer | null>(
+      isOffered
+        ? { guarantee: latestStateOnly('listen'), run: (context) => run(subject, context) }
+        : null,
+    );
   },
 };
 
-async function* run(subject: Subject, { connection, clock, signal, mark, tuning }: ModeContext): AsyncGenerator<ModeYield, void> {
+async function* run(
+  subject: Subject,
+  { connection, clock, signal, mark, tuning }: ModeContext,
+): AsyncGenerator<ModeYield, void> {
   const asking = { signal, timeoutMs: tuning.silenceMs };
   const differences = new Differences(subject.name, { mark, clock });
   const doorbell = new ChangeWaiter();
@@ -45,7 +52,10 @@ async function* run(subject: Subject, { connection, clock, signal, mark, tuning 
       if (heard === 'ring') unannounced = 0;
       else if (differences.isNew(observation)) unannounced += 1;
       yield* differences.tell(observation);
-      if (unannounced >= UNANNOUNCED_MAX) throw new LocalError('timeout', 'Changes are not announced any more.', { reason: 'silence' });
+      if (unannounced >= UNANNOUNCED_MAX)
+        throw new LocalError('timeout', 'Changes are not announced any more.', {
+          reason: 'silence',
+        });
     }
   } finally {
     takeDown();

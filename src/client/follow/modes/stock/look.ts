@@ -1,19 +1,38 @@
 /** Looking at a resource, or walking all pages of a list, within bounds. */
 import { LocalError } from '../../../../protocol/wire/errors.ts';
 import type { Connection } from '../../../sdk/connection.ts';
-import { listPage, readResource, type AskOptions, type PageAnswer } from '../../../sdk/mcp-calls.ts';
-import { canonical, LIST_PAGES_MAX, observationOf, refuseTooLarge, type Observation } from './observation.ts';
+import {
+  listPage,
+  readResource,
+  type AskOptions,
+  type PageAnswer,
+} from '../../../sdk/mcp-calls.ts';
+import {
+  canonical,
+  LIST_PAGES_MAX,
+  observationOf,
+  refuseTooLarge,
+  type Observation,
+} from './observation.ts';
 import type { Subject } from './subject.ts';
 
 /** One look, by as many calls as it takes. Rejects as {@link Connection.call} does. */
-export async function look(connection: Connection, { kind, uri }: Subject, options: AskOptions): Promise<Observation> {
+export async function look(
+  connection: Connection,
+  { kind, uri }: Subject,
+  options: AskOptions,
+): Promise<Observation> {
   if (uri === undefined) return lookAtList(connection, kind, options);
   const { contents, ttlMs } = await readResource(connection, uri, options);
   return observationOf(canonical(contents), { uri, contents }, ttlMs);
 }
 
 /** Every page of a list in turn. Throws `LocalError` `peer_misbehaved` for a list that does not end. */
-export async function* pagesOf(connection: Connection, kind: Subject['kind'], options: AskOptions): AsyncGenerator<PageAnswer, void> {
+export async function* pagesOf(
+  connection: Connection,
+  kind: Subject['kind'],
+  options: AskOptions,
+): AsyncGenerator<PageAnswer, void> {
   let cursor: string | undefined;
   for (let pages = 1; ; pages++) {
     const page = await listPage(connection, kind, cursor, options);
@@ -25,9 +44,16 @@ export async function* pagesOf(connection: Connection, kind: Subject['kind'], op
   }
 }
 
-const endless = (problem: string): LocalError => new LocalError('peer_misbehaved', `The server's list does not end: ${problem}.`, { reason: 'pages' });
+const endless = (problem: string): LocalError =>
+  new LocalError('peer_misbehaved', `The server's list does not end: ${problem}.`, {
+    reason: 'pages',
+  });
 
-async function lookAtList(connection: Connection, kind: Subject['kind'], options: AskOptions): Promise<Observation> {
+async function lookAtList(
+  connection: Connection,
+  kind: Subject['kind'],
+  options: AskOptions,
+): Promise<Observation> {
   const items: object[] = [];
   const texts: string[] = [];
   let ttlMs: number | undefined;
@@ -46,4 +72,5 @@ async function lookAtList(connection: Connection, kind: Subject['kind'], options
   return observationOf(texts.sort().join('\n'), { items }, ttlMs);
 }
 
-const shorter = (a: number | undefined, b: number | undefined): number | undefined => (a === undefined || b === undefined ? a ?? b : Math.min(a, b));
+const shorter = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);

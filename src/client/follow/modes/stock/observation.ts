@@ -38,8 +38,15 @@ export function canonical(value: unknown): string {
 
 export function refuseTooLarge(bytes: number): void {
   if (bytes <= OBSERVATION_BYTES_MAX) return;
-  throw new LocalError('not_supported', `What the server sent is larger than ${OBSERVATION_BYTES_MAX} bytes and is not compared. Follow something smaller.`, { reason: 'too_large' });
+  throw new LocalError(
+    'not_supported',
+    `What the server sent is larger than ${OBSERVATION_BYTES_MAX} bytes and is not compared. Follow something smaller.`,
+    { reason: 'too_large' },
+  );
 }
 
 export const notAcceptable = (problem: string, cause?: unknown): LocalError =>
-  new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { cause, reason: 'result' });
+  new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, {
+    cause,
+    reason: 'result',
+  });

@@ -18,11 +18,18 @@ export const readMode: Mode = {
   offer(connection, target) {
     const subject = subjectOf(target);
     const isOffered = subject !== null && isReadable(subject, connection.serverCapabilities);
-    return Promise.resolve<Offer | null>(isOffered ? { guarantee: latestStateOnly('read'), run: (context) => run(subject, context) } : null);
+    return Promise.resolve<Offer | null>(
+      isOffered
+        ? { guarantee: latestStateOnly('read'), run: (context) => run(subject, context) }
+        : null,
+    );
   },
 };
 
-async function* run(subject: Subject, { connection, clock, signal, mark, tuning }: ModeContext): AsyncGenerator<ModeYield, void> {
+async function* run(
+  subject: Subject,
+  { connection, clock, signal, mark, tuning }: ModeContext,
+): AsyncGenerator<ModeYield, void> {
   const differences = new Differences(subject.name, { mark, clock });
   for (;;) {
     const observation = await look(connection, subject, { signal, timeoutMs: tuning.silenceMs });
@@ -33,6 +40,9 @@ async function* run(subject: Subject, { connection, clock, signal, mark, tuning 
 }
 
 /** Milliseconds until the next look. A `ttlMs` of 0 means that nothing may be cached, not that it changes all the time. */
-export function pauseAfter({ ttlMs }: Pick<Observation, 'ttlMs'>, { pollMs, pollFloorMs }: Pick<ModeContext['tuning'], 'pollMs' | 'pollFloorMs'>): number {
+export function pauseAfter(
+  { ttlMs }: Pick<Observation, 'ttlMs'>,
+  { pollMs, pollFloorMs }: Pick<ModeContext['tuning'], 'pollMs' | 'pollFloorMs'>,
+): number {
   return Math.max(pollFloorMs, ttlMs ? Math.min(ttlMs, TTL_MS_MAX) : pollMs);
 }

@@ -49,36 +49,56 @@ const resource = (uri: string): Subject => ({
 });
 
 const RESOURCE_UPDATED = 'mcp.resource.updated';
-const LISTS: ReadonlyMap<string, Subject> = new Map([list('tools'), list('prompts'), list('resources')].map((subject) => [subject.name, subject]));
+const LISTS: ReadonlyMap<string, Subject> = new Map(
+  [list('tools'), list('prompts'), list('resources')].map((subject) => [subject.name, subject]),
+);
 
 /** What can be looked at for this wish; null = nothing that is a resource or a list. */
 export function subjectOf({ selection, otherwise }: FollowTarget): Subject | null {
   const listed = LISTS.get(selection.name);
   if (listed) return listed;
-  const uri = selection.name === RESOURCE_UPDATED ? selection.arguments?.['uri'] ?? otherwise?.resource : otherwise?.resource;
+  const uri =
+    selection.name === RESOURCE_UPDATED
+      ? (selection.arguments?.['uri'] ?? otherwise?.resource)
+      : otherwise?.resource;
   return typeof uri === 'string' ? resource(uri) : null;
 }
 
 /** Whether a server that declares this can be asked for it. */
-export const isReadable = (subject: Pick<Subject, 'kind'>, capabilities: RawCapabilities): boolean => settingsOf(subject, capabilities) !== undefined;
+export const isReadable = (
+  subject: Pick<Subject, 'kind'>,
+  capabilities: RawCapabilities,
+): boolean => settingsOf(subject, capabilities) !== undefined;
 
 /** Whether it says that it announces changes. */
-export const isAnnounced = (subject: Subject, capabilities: RawCapabilities): boolean => settingsOf(subject, capabilities)?.[subject.announcedBy] === true;
+export const isAnnounced = (subject: Subject, capabilities: RawCapabilities): boolean =>
+  settingsOf(subject, capabilities)?.[subject.announcedBy] === true;
 
 /** Whether the filter that the server has acknowledged has it. */
 export function isHonored({ kind, uri }: Subject, honored: ListenFilter): boolean {
   if (uri === undefined) return honored[`${kind}ListChanged`] === true;
-  return Array.isArray(honored.resourceSubscriptions) && honored.resourceSubscriptions.includes(uri);
+  return (
+    Array.isArray(honored.resourceSubscriptions) && honored.resourceSubscriptions.includes(uri)
+  );
 }
 
 /** Whether a notification announces it. One of a resource may name a part of the one that was asked for. */
-export function isAnnouncedBy({ notification, uri }: Subject, method: string, params: unknown): boolean {
+export function isAnnouncedBy(
+  { notification, uri }: Subject,
+  method: string,
+  params: unknown,
+): boolean {
   if (method !== notification) return false;
   const changed = (Object(params) as { uri?: unknown }).uri;
   return uri === undefined || (typeof changed === 'string' && changed.startsWith(uri));
 }
 
-function settingsOf({ kind }: Pick<Subject, 'kind'>, capabilities: RawCapabilities): Readonly<Record<string, unknown>> | undefined {
+function settingsOf(
+  { kind }: Pick<Subject, 'kind'>,
+  capabilities: RawCapabilities,
+): Readonly<Record<string, unknown>> | undefined {
   const settings = Object.hasOwn(capabilities, kind) ? capabilities[kind] : undefined;
-  return typeof settings === 'object' && settings !== null ? settings as Readonly<Record<string, unknown>> : undefined;
+  return typeof settings === 'object' && settings !== null
+    ? (settings as Readonly<Record<string, unknown>>)
+    : undefined;
 }

@@ -18,34 +18,62 @@ export interface SubscribeToChangesOptions extends AskOptions {
 }
 
 /** Resolves with what takes the bell down, once it can ring. Rejects with `not_supported` when the server does not take it on, or as a call does. */
-export function subscribeToChanges(doorbell: ChangeWaiter, connection: Connection, subject: Subject, options: SubscribeToChangesOptions): Promise<() => void> {
+export function subscribeToChanges(
+  doorbell: ChangeWaiter,
+  connection: Connection,
+  subject: Subject,
+  options: SubscribeToChangesOptions,
+): Promise<() => void> {
   return (connection.isModern ? onStream : onSession)(doorbell, connection, subject, options);
 }
 
-async function onStream(doorbell: ChangeWaiter, connection: Connection, subject: Subject, { signal, timeoutMs, clock }: SubscribeToChangesOptions): Promise<() => void> {
+async function onStream(
+  doorbell: ChangeWaiter,
+  connection: Connection,
+  subject: Subject,
+  { signal, timeoutMs, clock }: SubscribeToChangesOptions,
+): Promise<() => void> {
   const stop = new AbortController();
   const takeDown = (): void => stop.abort();
   const honored = new Promise<ListenFilter>((resolve, reject) => {
-    const late = (): void => reject(new LocalError('timeout', 'The server did not acknowledge subscriptions/listen in time.', { reason: 'acknowledgement' }));
+    const late = (): void =>
+      reject(
+        new LocalError('timeout', 'The server did not acknowledge subscriptions/listen in time.', {
+          reason: 'acknowledgement',
+        }),
+      );
     const cancel = clock.after(timeoutMs, late);
-    const acknowledged = (filter: unknown): void => { cancel(); resolve(Object(filter) as ListenFilter); };
-    connection.stream('subscriptions/listen', { notifications: subject.filter }, {
-      signal: AbortSignal.any([signal, stop.signal]),
-      // Nothing is sent while nothing changes, so silence does not show that the stream is dead.
-      silenceMs: TIMER_MAX_MS,
-      notifications: [ACKNOWLEDGED, subject.notification],
-      onNotification: (method, params) => {
-        if (method === ACKNOWLEDGED) acknowledged((Object(params) as { notifications?: unknown }).notifications);
-        else if (isAnnouncedBy(subject, method, params)) doorbell.ring();
-      },
-    }).then(() => {
-      doorbell.end();
-      acknowledged({});
-    }, (error: unknown) => {
+    const acknowledged = (filter: unknown): void => {
       cancel();
-      doorbell.fail(error);
-      reject(error as Error);
-    });
+      resolve(Object(filter) as ListenFilter);
+    };
+    connection
+      .stream(
+        'subscriptions/listen',
+        { notifications: subject.filter },
+        {
+          signal: AbortSignal.any([signal, stop.signal]),
+          // Nothing is sent while nothing changes, so silence does not show that the stream is dead.
+          silenceMs: TIMER_MAX_MS,
+          notifications: [ACKNOWLEDGED, subject.notification],
+          onNotification: (method, params) => {
+            if (method === ACKNOWLEDGED)
+              acknowledged((Object(params) as { notifications?: unknown }).notifications);
+            else if (isAnnouncedBy(subject, method, params)) doorbell.ring();
+          },
+        },
+      )
+      .then(
+        () => {
+          doorbell.end();
+          acknowledged({});
+        },
+        (error: unknown) => {
+          cancel();
+          doorbell.fail(error);
+          reject(error as Error);
+        },
+      );
   });
   try {
     if (isHonored(subject, await honored)) return takeDown;
@@ -54,15 +82,28 @@ async function onStream(doorbell: ChangeWaiter, connection: Connection, subject:
     throw error;
   }
   takeDown();
-  throw new LocalError('not_supported', `The server does not send ${subject.notification} on subscriptions/listen.`, { reason: 'not_honored' });
+  throw new LocalError(
+    'not_supported',
+    `The server does not send ${subject.notification} on subscriptions/listen.`,
+    { reason: 'not_honored' },
+  );
 }
 
-async function onSession(doorbell: ChangeWaiter, connection: Connection, subject: Subject, { signal, timeoutMs }: SubscribeToChangesOptions): Promise<() => void> {
+async function onSession(
+  doorbell: ChangeWaiter,
+  connection: Connection,
+  subject: Subject,
+  { signal, timeoutMs }: SubscribeToChangesOptions,
+): Promise<() => void> {
   const deafen = [
-    connection.onNotification((method, params) => { if (isAnnouncedBy(subject, method, params)) doorbell.ring(); }),
+    connection.onNotification((method, params) => {
+      if (isAnnouncedBy(subject, method, params)) doorbell.ring();
+    }),
     connection.onInterrupted((error) => doorbell.fail(error)),
   ];
-  const takeDown = (): void => { for (const off of deafen) off(); };
+  const takeDown = (): void => {
+    for (const off of deafen) off();
+  };
   try {
     await connection.pushable({ signal });
     if (subject.uri === undefined) return takeDown;
@@ -78,7 +119,11 @@ async function onSession(doorbell: ChangeWaiter, connection: Connection, subject
 }
 
 /** Resolves with what is to be called when it is not needed any more; `live`: whether the session is still the one that has subscribed. */
-async function subscribed(connection: Connection, uri: string, options: AskOptions): Promise<(live: boolean) => void> {
+async function subscribed(
+  connection: Connection,
+  uri: string,
+  options: AskOptions,
+): Promise<(live: boolean) => void> {
   await subscribeResource(connection, uri, options);
   const { followers: counts } = connection.shared;
   counts.set(uri, (counts.get(uri) ?? 0) + 1);
@@ -86,6 +131,10 @@ async function subscribed(connection: Connection, uri: string, options: AskOptio
     const left = counts.get(uri)! - 1;
     if (left > 0) return void counts.set(uri, left);
     counts.delete(uri);
-    if (live) unsubscribeResource(connection, uri, { signal: AbortSignal.timeout(RELEASE_TIMEOUT_MS), timeoutMs: RELEASE_TIMEOUT_MS }).catch(() => undefined);
+    if (live)
+      unsubscribeResource(connection, uri, {
+        signal: AbortSignal.timeout(RELEASE_TIMEOUT_MS),
+        timeoutMs: RELEASE_TIMEOUT_MS,
+      }).catch(() => undefined);
   };
 }
