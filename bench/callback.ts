@@ -125,7 +125,7 @@ async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promis
           else next();
         },
         onResponseError: (_controller: unknown, error: Error) => reject(error),
-      } as Dispatcher.DispatchHandler);
+      });
     };
     for (let at = 0; at < 64; at += 1) next();
   });

@@ -4,9 +4,7 @@
 export declare const RECEIVER: object;
 
 /** A receiver and its control interface on loopback ports, with one registration to begin with. */
-export declare function serve(
-  how?: object,
-): Promise<{
+export declare function serve(how?: object): Promise<{
   readonly url: string;
   readonly secret: string;
   readonly control: string;

@@ -683,14 +683,12 @@ const mcp = createServer((request, response) => {
   bodyOf(request).then(
     (message) => serve(request, response, message),
     () =>
-      response
-        .writeHead(400, { 'content-type': 'application/json' })
-        .end(
-          JSON.stringify({
-            jsonrpc: '2.0',
-            error: { code: -32700, message: 'No JSON, or too much of it' },
-          }),
-        ),
+      response.writeHead(400, { 'content-type': 'application/json' }).end(
+        JSON.stringify({
+          jsonrpc: '2.0',
+          error: { code: -32700, message: 'No JSON, or too much of it' },
+        }),
+      ),
   );
 });
 

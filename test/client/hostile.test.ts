@@ -8,7 +8,7 @@ import { EXTENSION_ID } from '../../spec-schema/draft/schema.ts';
 import type { Item } from '../../src/client/options.ts';
 import {
   eventOf,
-  HonestLog,
+  type HonestLog,
   OTHER_EPOCH,
   pause,
   silent,

@@ -319,7 +319,7 @@ export function sessionHandler(log: HonestLog): {
 } {
   const sessions = new Map<string, WebStandardStreamableHTTPServerTransport>();
   const fetch = async (request: Request): Promise<Response> => {
-    const parsedBody = request.method === 'POST' ? ((await request.json()) as unknown) : undefined;
+    const parsedBody = request.method === 'POST' ? await request.json() : undefined;
     const known = sessions.get(request.headers.get('mcp-session-id') ?? '');
     if (known) return known.handleRequest(request, { parsedBody });
     const error = (status: number, code: number): Response =>

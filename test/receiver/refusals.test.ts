@@ -333,7 +333,7 @@ describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes
           body: endless,
           headers: { 'content-type': 'application/json' },
           duplex: 'half',
-        } as RequestInit),
+        }),
       ),
       '413 too_large',
     );

@@ -82,7 +82,7 @@ export class Issuer {
       scope: 'triggers',
       ...claims,
     };
-    return new SignJWT(payload as JWTPayload)
+    return new SignJWT(payload)
       .setProtectedHeader({ alg: 'ES256', kid: 'test', typ: 'at+jwt' })
       .sign(key);
   }
@@ -270,7 +270,7 @@ async function connectV1(url: URL, token: () => Promise<string>): Promise<AnyCli
   const transport = new TransportV1(url, {
     requestInit: { headers: { authorization: `Bearer ${await token()}` } },
   });
-  await client.connect(transport as Parameters<typeof client.connect>[0]);
+  await client.connect(transport);
   return {
     capabilities: { ...client.getServerCapabilities() },
     // The first generation's types list only the methods of the base protocol.
@@ -278,11 +278,11 @@ async function connectV1(url: URL, token: () => Promise<string>): Promise<AnyCli
       client.request({ method, params } as never, anything as never, {
         timeout: 60_000,
         ...options,
-      }) as Promise<Record<string, unknown>>,
+      }),
     onNotification: (method, run) =>
       client.setNotificationHandler(
         z.object({ method: z.literal(method), params: z.looseObject({}).optional() }) as never,
-        ((message: { params?: Record<string, unknown> }) => run(message.params ?? {})) as never,
+        (message: { params?: Record<string, unknown> }) => run(message.params ?? {}),
       ),
     close: () => client.close(),
   };

@@ -92,7 +92,7 @@ describe('a secret does not get through', () => {
 
 test('what is not secret stays readable', () => {
   const text = logged('text', (log) => log.warn({ generation: 3, mode: 'x' }, 'hello'));
-  assert.match(text, /^\d\d:\d\d:\d\d\.\d{3} warn  hello generation=3 mode=x\n$/);
+  assert.match(text, /^\d\d:\d\d:\d\d\.\d{3} warn {2}hello generation=3 mode=x\n$/);
   const { time, ...rest } = JSON.parse(
     logged('json', (log) => log.warn({ generation: 3 }, 'hello')),
   ) as Record<string, unknown>;

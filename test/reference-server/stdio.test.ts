@@ -90,7 +90,7 @@ describe('a client on stdio', () => {
       await client.connect(new StdioTransportV1(program(directory)));
       assert.ok(client.getServerCapabilities()?.experimental?.[EXTENSION_ID]);
       const list = (await client.request(
-        { method: 'triggers/list', params: {} } as never,
+        { method: 'triggers/list', params: {} },
         anything as never,
       )) as { triggers: unknown[] };
       assert.equal(list.triggers.length, 1);

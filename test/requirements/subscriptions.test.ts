@@ -247,7 +247,7 @@ describe('the reference server', () => {
     { TRIGGERS_TTL_MIN_MS: '5000', TRIGGERS_TTL_MAX_MS: '7200000' },
   ]) {
     test(`[ttl-clamp, ttl-null-finite] grants what follows from the bounds that it announces: ${JSON.stringify(env)}`, async (t) => {
-      const server = await startServer(env as Readonly<Record<string, string>>);
+      const server = await startServer(env);
       t.onTestFinished(() => server.close());
       const ask = async (ttlMs: number | null): Promise<number | null> =>
         (

@@ -149,7 +149,7 @@ export class SpoilingProxy {
     raw: Buffer,
     response: ServerResponse,
   ): Promise<void> {
-    const message = jsonOf(raw) as Json;
+    const message = jsonOf(raw);
     const passing: Passing = {
       method: message?.method,
       params: message?.params ?? {},

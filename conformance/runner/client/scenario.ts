@@ -195,7 +195,7 @@ export class ClientTest {
     const find = (): Call | undefined => this.draining.find(({ at }) => at >= since);
     await this.until(what, () => find() !== undefined);
     const call = find()!;
-    const { after, ack } = call.params as Json;
+    const { after, ack } = call.params;
     const position = after ??
       ack ?? { epoch: this.server.log.epoch, sequence: this.server.log.acked };
     return { call, ...position };

@@ -155,7 +155,7 @@ export class ScriptedServer {
     }
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const { id, method, params = {} } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as Json;
+    const { id, method, params = {} } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
     const call: Call = { method, params, id, at: Date.now() };
     this.calls.push(call);
     if (!this.up) return void response.destroy();
@@ -165,15 +165,13 @@ export class ScriptedServer {
       !['initialize', 'server/discover'].includes(method) &&
       request.headers['mcp-session-id'] !== this.#session
     ) {
-      return void response
-        .writeHead(404, { 'content-type': 'application/json' })
-        .end(
-          JSON.stringify({
-            jsonrpc: '2.0',
-            id: null,
-            error: { code: -32001, message: 'Session not found' },
-          }),
-        );
+      return void response.writeHead(404, { 'content-type': 'application/json' }).end(
+        JSON.stringify({
+          jsonrpc: '2.0',
+          id: null,
+          error: { code: -32001, message: 'Session not found' },
+        }),
+      );
     }
     const answer = await this.#answer(call, response);
     if (answer === undefined) return;

@@ -174,7 +174,7 @@ export class ScriptedEventsServer {
     if (request.method !== 'POST') return void response.writeHead(405).end();
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const { id, method, params = {} } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as Json;
+    const { id, method, params = {} } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
     const call: EventsCall = { method, params, id, at: Date.now() };
     this.calls.push(call);
     if (id === undefined) return void response.writeHead(202).end();

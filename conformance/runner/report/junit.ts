@@ -5,7 +5,7 @@ import type { CheckResult, Outcome } from '../verdict.ts';
 /** Characters that XML 1.0 cannot hold are dropped, the five that it reserves are escaped. */
 const text = (value: string): string =>
   value
-    // eslint-disable-next-line no-control-regex
+
     .replace(/[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, '')
     .replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`);
 

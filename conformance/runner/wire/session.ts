@@ -19,7 +19,7 @@ const CLIENT = { name: 'triggers-conformance', version: '1' };
 const DEADLINE_MS = 40_000;
 
 /* Results are what a stranger sent: loosely typed on purpose, looked at with assertions and validated against the schema. */
-// eslint-disable-next-line
+
 export type Json = any;
 
 /** Where the server is and who asks. */

@@ -283,7 +283,7 @@ export class Following implements AsyncIterable<FollowItem> {
         selectionOf: (mode) =>
           mode === 'triggers' && selections.length === select.length ? undefined : selection,
       }),
-      cooldowns: cooldowns,
+      cooldowns,
       signal: AbortSignal.any([this.#stop.signal, this.#group.signal]),
       clock: this.#clock,
       backoff: tuning.backoff ?? {},

@@ -258,7 +258,7 @@ export class ItemSequencer {
           await entry.done?.();
         }
       : this.#ackTracker.hand(entry);
-    yield { ...item, mode, ...(selection ? { selection } : {}), ack } as FollowItem;
+    yield { ...item, mode, ...(selection ? { selection } : {}), ack };
     if (this.#o.ack === 'auto' && !this.#isSelfAcknowledging)
       ack().catch((error: unknown) => {
         this.#unsaved = { error };

@@ -444,7 +444,7 @@ function wrap(transport: Transport): WrappedTransport {
     onclose?.();
   };
   state.serverStream?.onLost(() => interrupt(unreachable('the stream of the session broke off')));
-  const exchanges = new PendingRequests(transport as unknown as Wire, (method, params) => {
+  const exchanges = new PendingRequests(transport, (method, params) => {
     for (const listener of listeners) listener(method, params);
   });
   state.guard?.onTooLarge((id, error) => exchanges.fail(id, error));

@@ -44,7 +44,7 @@ export class PendingRequests {
     const send = wire.send.bind(wire);
     const receive = wire.onmessage as ((message: unknown, extra: unknown) => void) | undefined;
     wire.send = (message, options) => {
-      const exchange = this.#sent(message as Message);
+      const exchange = this.#sent(message);
       if (!exchange) return send(message, options);
       const onRequestStreamEnd = (): void => {
         options?.onRequestStreamEnd?.();

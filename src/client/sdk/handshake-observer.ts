@@ -37,7 +37,7 @@ export class HandshakeObserver {
           handshake.hear(message);
           (handler as (message: unknown, extra: unknown) => void)(message, extra);
         };
-        inner = handler && (wrapped as Heard['onmessage']);
+        inner = handler && wrapped;
       },
     });
     heard.onmessage = before;

@@ -92,7 +92,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     });
     if (options.signal?.aborted) this.#shut();
     this.#renewer = new Renewer({
-      api: api,
+      api,
       clock: this.#clock,
       backoff: options.tuning?.backoff ?? {},
       signal: this.#stop.signal,

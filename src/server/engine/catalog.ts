@@ -204,7 +204,7 @@ function judge(type: TriggerType): void {
     throw refused(type.name, 'must offer the drain "pull": every recovery ends in it');
   if (!type.name.startsWith('mcp.')) return;
   const reserved = RESERVED[type.name];
-  const named = Object.keys((type.inputSchema['properties'] ?? {}) as object);
+  const named = Object.keys(type.inputSchema['properties'] ?? {});
   if (reserved === undefined)
     throw refused(
       type.name,

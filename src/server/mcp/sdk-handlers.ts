@@ -16,7 +16,7 @@ export type StoredHandler = (request: JSONRPCRequest, ctx: ServerContext) => Pro
 /** Never instantiated. The subclass is what gives access to a protected member, checked by the compiler. */
 class HandlerReader extends Server {
   static read(server: Server, method: string): StoredHandler | undefined {
-    const readable = server as HandlerReader;
+    const readable = server;
     if (typeof readable._getRequestHandler !== 'function') {
       throw new LocalError(
         'config_invalid',

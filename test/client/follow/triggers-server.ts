@@ -1,6 +1,6 @@
 /** The honest log of the client's tests, on a server that can also be without it: capability and methods are put on and taken off. */
 import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';
-import { HonestLog } from '../peer.ts';
+import type { HonestLog } from '../peer.ts';
 import type { Handler, RawServer } from './raw-server.ts';
 
 const typeOf = (name: string, log: HonestLog) => ({

@@ -386,7 +386,7 @@ export class HostilePeer {
     // A stream of its own, and the end of a session, are offered to nobody unless a row says so.
     const message =
       request.method === 'POST'
-        ? (JSON.parse(body) as Json)
+        ? JSON.parse(body)
         : { method: request.method, id: null, params: {} };
     const { method, id, params } = message;
     const n = this.count(method) + 1;

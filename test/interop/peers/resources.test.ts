@@ -77,7 +77,7 @@ const connectV1 =
     const client = new ClientV1({ name: 'resources only', version: '1' });
     client.setNotificationHandler(ResourceUpdatedNotificationSchema, () => rang());
     const used = transport();
-    await client.connect(used as Parameters<typeof client.connect>[0]);
+    await client.connect(used);
     client.onerror = lost;
     client.onclose = lost;
     return {

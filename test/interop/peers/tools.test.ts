@@ -69,7 +69,7 @@ const v2: Sdk = {
 
 async function connectV1(transport: TransportV1 | StdioTransportV1): Promise<Connected> {
   const client = new ClientV1({ name: 'tools only', version: '1' });
-  await client.connect(transport as Parameters<typeof client.connect>[0]);
+  await client.connect(transport);
   await client.listTools();
   return {
     call: async (params) => client.callTool(params),

@@ -271,7 +271,7 @@ function live(
   let world = genesis(start);
   for (const one of actions) {
     const before = world;
-    world = (ACTIONS[one.type][1] as Act)(before, physics, one);
+    world = ACTIONS[one.type][1](before, physics, one);
     const rule = brokenRule(world, before);
     if (rule !== null) assert.fail(`${one.type}: ${rule}`);
     order.see(before, world);
@@ -367,7 +367,7 @@ describe('random histories', () => {
           (now, one) =>
             ['failover', 'replicate'].includes(one.type)
               ? now
-              : (ACTIONS[one.type][1] as Act)(now, physics, one),
+              : ACTIONS[one.type][1](now, physics, one),
           world,
         );
         assert.equal(late.sub, world.sub);
@@ -409,10 +409,7 @@ describe('random histories', () => {
                     };
               }),
           });
-          actions.reduce(
-            (world, one) => (ACTIONS[one.type][1] as Act)(world, physics, one),
-            genesis(),
-          );
+          actions.reduce((world, one) => ACTIONS[one.type][1](world, physics, one), genesis());
         }),
         { numRuns: 300, seed: 7, endOnFailure: true },
       );

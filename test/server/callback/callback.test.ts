@@ -150,7 +150,7 @@ describe('a request', () => {
     assert.equal(during?.headers['webhook-signature']?.split(' ').length, 2);
     assert.equal(after?.headers['webhook-signature']?.split(' ').length, 1);
     assert.throws(() =>
-      verifyWebhook(after!.headers, after!.body, Secret.parse(CALLBACK.secret), after!.at),
+      verifyWebhook(after.headers, after.body, Secret.parse(CALLBACK.secret), after.at),
     );
     assert.equal((await w.get()).callback?.previousSecretUntil, undefined);
     await w.close();

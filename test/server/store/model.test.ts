@@ -90,7 +90,7 @@ class Plan {
       case 'event':
         return event(
           bad ? offset : ++this.offset,
-          NAMES[a % 2]!,
+          NAMES[a % 2],
           b % 7 === 0 ? null : JSON.stringify({ a, b, text: 'ü'.repeat(b) }),
         );
       case 'checkpoint':

@@ -196,7 +196,7 @@ export class MinimalEventsReceiver {
         .end(body === undefined ? '' : JSON.stringify(body));
     if (request.url !== '/control') return this.#take(request, raw, answer);
     if (request.method === 'GET') return answer(200, { verbs: ['register', 'applied'] });
-    const { do: verb, key, subscriptionId } = JSON.parse(raw.toString()) as Json;
+    const { do: verb, key, subscriptionId } = JSON.parse(raw.toString());
     answer(
       200,
       verb === 'register'
@@ -213,7 +213,7 @@ export class MinimalEventsReceiver {
     const how = this.#how;
     const registration = this.#registrations.get(url!.slice('/in/'.length));
     if (registration === undefined) return answer(404);
-    const body = JSON.parse(raw.toString()) as Json;
+    const body = JSON.parse(raw.toString());
     const content = Buffer.concat([
       Buffer.from(`${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.`),
       how.signed(raw),

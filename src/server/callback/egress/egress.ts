@@ -191,7 +191,7 @@ function connectWithin(reach: Reach, options: EgressOptions): buildConnector.con
     lookup,
     timeout,
     allowH2: false,
-  } as buildConnector.BuildOptions);
+  });
   const ca = options.tlsCa === undefined ? {} : { ca: [options.tlsCa].flat() };
   const tls = buildConnector({ ...ca, rejectUnauthorized: true, timeout, allowH2: false });
 

@@ -1,7 +1,7 @@
 /** What a tool answers, and how a refusal reads for a model: what was wrong, and which call puts it right. */
 import type { JsonObject, TerminationReason } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
-import { WireError, type WireErrorData } from '../../../protocol/wire/errors.ts';
+import type { WireError, WireErrorData } from '../../../protocol/wire/errors.ts';
 import type { NextCall } from './schemas.ts';
 
 /** The tools by what they do. */

@@ -10,7 +10,7 @@ import { ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
 import { readMode } from '../../../../src/client/follow/modes/stock/read.ts';
 import type { Mode } from '../../../../src/client/follow/types.ts';
-import { Board, NOTICE } from '../../../interop/peers/servers/board.ts';
+import { type Board, NOTICE } from '../../../interop/peers/servers/board.ts';
 import { startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
 import { startSdk2 } from '../../../interop/peers/servers/sdk2.ts';
 import { until } from '../../support.ts';
@@ -317,7 +317,7 @@ describe('what is read', () => {
       const [near, far] = InMemoryTransport.createLinkedPair();
       await server.connect(far);
       const client = new Client({ name: 'theirs', version: '1' });
-      await client.connect(near as Parameters<Client['connect']>[0]);
+      await client.connect(near);
       t.onTestFinished(() => client.close());
       const { error } = await (
         await started(t, readMode, await reached(t, client), TOOLS_CHANGED)

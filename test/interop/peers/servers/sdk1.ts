@@ -138,7 +138,7 @@ export async function startSdk1({
       },
     });
     // The SDK's own types do not hold under exactOptionalPropertyTypes.
-    await made.server.connect(transport as Parameters<Server['connect']>[0]);
+    await made.server.connect(transport);
     await transport.handleRequest(request, response);
   };
 

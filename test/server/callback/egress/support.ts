@@ -124,7 +124,7 @@ export function watchSockets(
         error ? this.destroy(error) : proceed(addresses.map(({ address }) => address)),
       );
     return this;
-  } as typeof original);
+  });
   return watch;
 }
 

@@ -251,7 +251,7 @@ describe('notifications/events/list_changed', () => {
       id: 1,
       method: 'events/poll',
       params: { name: 'no.such', _meta },
-    } as Parameters<typeof near.send>[0]);
+    });
     await until(async () => messages.some(({ id }) => id === 1));
     assert.equal(
       messages.find(({ id }) => id === 1)?.error?.code,

@@ -334,7 +334,7 @@ async function readerV1(url: URL, token: string): Promise<Reader> {
   const transport = new TransportV1(url, {
     requestInit: { headers: { authorization: `Bearer ${token}` } },
   });
-  await client.connect(transport as Parameters<typeof client.connect>[0]);
+  await client.connect(transport);
   return {
     capabilities: { ...client.getServerCapabilities() },
     rings,

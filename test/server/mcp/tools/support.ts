@@ -74,7 +74,7 @@ export async function agent(
   const [near, far] = InMemoryTransport.createLinkedPair();
   await mcp.connect(far);
   const client = new Client({ name: 'test', version: '1' });
-  await client.connect(near as Parameters<Client['connect']>[0]);
+  await client.connect(near);
   const { tools } = await client.listTools();
   const schemas = new Map(
     tools.map(({ name, outputSchema }) => [

@@ -46,8 +46,8 @@ function numberOf(raw: unknown): ServerNumber | undefined {
   if (!isSound) throw misbehaved('number', 'the number of an event is none');
   return {
     by: 'server',
-    subscriptionId: subscriptionId as string,
-    epoch: epoch as string,
+    subscriptionId,
+    epoch,
     sequence: sequence as number,
   };
 }

@@ -71,7 +71,7 @@ async function onStream(
         (error: unknown) => {
           cancel();
           doorbell.fail(error);
-          reject(error as Error);
+          reject(error);
         },
       );
   });
