@@ -39,7 +39,7 @@ const LOG_CAUSE = {
 };
 
 export default defineConfig(
-  { ignores: ['dist/', 'coverage/', 'node_modules/', 'docs/api/', 'spec-schema/draft/**/*.json'] },
+  { ignores: ['**/dist/', 'coverage/', 'node_modules/', 'docs/api/', 'spec-schema/draft/**/*.json'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   js.configs.recommended,
   {

@@ -13,7 +13,7 @@ import {
   CLIENT_INFO_META_KEY,
   PROTOCOL_VERSION_META_KEY,
 } from '@modelcontextprotocol/server';
-import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
+import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
 import { defineTrigger, type Accepted, type NewEvent } from 'mcp-triggers-experimental/server';
 import { http, HttpResponse } from 'msw';
 import { setupServer } from 'msw/node';

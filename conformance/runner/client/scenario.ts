@@ -1,6 +1,6 @@
 /** A scenario against a client: a scripted server, the command, and what was seen between them. */
 import { Looks, NotApplicable, NotShown } from '../looks.ts';
-import type { Era, Json } from '../wire/session.ts';
+import type { Era } from '../wire/session.ts';
 import type { Call, ServedStream } from './exchange.ts';
 import { Program, type Applied, type Context } from './program.ts';
 import { ScriptedServer } from './server.ts';

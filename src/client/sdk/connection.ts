@@ -14,7 +14,7 @@ import { capabilityOf, FIRST_EXTENSIONS_REVISION } from '../../protocol/wire/cap
 import { LIST_CHANGED_METHOD } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { dial } from './dial.ts';
-import { PendingRequests, type PendingRequest, type Wire } from './exchanges.ts';
+import { PendingRequests, type PendingRequest } from './exchanges.ts';
 import type { RawCapabilities } from './handshake-observer.ts';
 import { peerError, unreachable } from './peer-error.ts';
 import type { ServerStream, ServerStreamState } from './server-stream.ts';

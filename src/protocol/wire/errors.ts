@@ -74,7 +74,8 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
 
   /** Narrows to one row of the registry, and with it the type of `data`. */
   is<Other extends WireErrorName>(name: Other): this is WireError<Other> {
-    return this.name === name;
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-assertion -- two type parameters do not compare
+    return (this.name as WireErrorName) === name;
   }
 
   /** The JSON-RPC error object. Holds nothing but what the registry allows. */

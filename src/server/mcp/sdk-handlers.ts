@@ -16,7 +16,8 @@ export type StoredHandler = (request: JSONRPCRequest, ctx: ServerContext) => Pro
 /** Never instantiated. The subclass is what gives access to a protected member, checked by the compiler. */
 class HandlerReader extends Server {
   static read(server: Server, method: string): StoredHandler | undefined {
-    const readable = server;
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-assertion -- the subclass is what may read it
+    const readable = server as HandlerReader;
     if (typeof readable._getRequestHandler !== 'function') {
       throw new LocalError(
         'config_invalid',
