@@ -1,7 +1,7 @@
-/** A client that follows paid orders and continues where it was when it is started again. Argument: the target, as JSON. */
+/** A client that follows paid orders. After a restart it continues at its last position. Argument: the target, as JSON. */
 import type { Target } from 'mcp-triggers-experimental/client';
 
-/** `{ url, token }` of a server over HTTP, or `{ command, args }` of one to start. */
+/** `{ url, token }` for a server over HTTP, or `{ command, args }` for a server that this program starts. */
 const target = JSON.parse(process.argv[2]!) as Target;
 
 // #region readme
@@ -14,6 +14,6 @@ const orders = client.subscribe({
 });
 for await (const item of orders) {
   if (item.type === 'event') console.log(item.event.sequence, item.event.data);
-  else console.warn('lost', item); // a gap, a new epoch, a log that is gone: reported, never silent
+  else console.warn('lost', item); // a gap, a new epoch or a lost log: never silent
 }
 // #endregion

@@ -1,11 +1,11 @@
-/** An application that is called back for paid orders. Arguments: the target as JSON, its own public origin, the port to listen on. */
+/** An application that receives paid orders by callback. Arguments: the target as JSON, its own public origin, its port. */
 import { generateKeyPairSync } from 'node:crypto';
 import { serve } from '@hono/node-server';
 import { connect, triggersClient, type Target } from 'mcp-triggers-experimental/client';
 import type { ReceiverItem } from 'mcp-triggers-experimental/receiver';
 
 const [target, origin, port] = process.argv.slice(2) as [string, string, string];
-/** Signs the URLs that open the endpoint: keep it, or every registered URL dies with it. */
+/** Signs the callback URLs. Store this key: without it, the endpoint rejects every URL that it registered. */
 const { privateKey: signingKey } = generateKeyPairSync('ed25519');
 const save = async (item: ReceiverItem) => console.log(JSON.stringify(item));
 const connection = await connect(JSON.parse(target) as Target);
@@ -20,7 +20,7 @@ const receiver = createReceiver({
   issuer: origin,
   signingKey,
   ledger: fileLedger('receiver.json'),
-  apply: (item) => save(item), // what is saved is acknowledged; what throws comes again
+  apply: (item) => save(item), // acknowledged once saved; delivered again if this throws
 });
 const app = new Hono().post('/callback', (c) => receiver.fetch(c.req.raw));
 serve({ fetch: app.fetch, port: Number(port), hostname: '127.0.0.1' });

@@ -1,9 +1,9 @@
-/** An MCP server with one trigger type, on a pipe. `docs/examples/client.ts` starts it. */
+/** An MCP server with one trigger type, on stdio. `docs/examples/client.ts` starts it. */
 import { createEgress } from 'mcp-triggers-experimental/server';
 
-/** 32 bytes that encrypt callback URLs and secrets at rest: keep them with the other secrets. */
+/** 32 bytes that encrypt callback URLs and secrets at rest. Store them with your other secrets. */
 const key = new Uint8Array(Buffer.from(process.env['SHOP_STORE_KEY'] ?? '', 'base64'));
-// Only https, unless somebody tries this out with a receiver on the same machine.
+// Callbacks use https. The option permits http to a receiver on the same machine, for experiments.
 const egress = createEgress({
   unsafeAllowHttpLoopback: process.env['SHOP_UNSAFE_LOOPBACK'] === 'true',
 });
@@ -34,14 +34,14 @@ serveStdio(() => {
   return mcp;
 });
 
-// Wherever it happens. Resolves once the event is on disk; the same eventId again appends nothing.
+// Call this where an order is paid. Resolves once the event is on disk; a repeated eventId appends nothing.
 export const paid = (order: string, cents: number) =>
   engine.emit(orderPaid.event({ eventId: `paid:${order}`, data: { shop: 'kiosk', order, cents } }));
 // #endregion
 
 let orders = 0;
 const selling = setInterval(() => void paid(`o-${++orders}`, 100 * orders), 200);
-// The client has gone, and with it the reason to run.
+// The client closed the pipe: stop.
 process.stdin.once('close', () => {
   clearInterval(selling);
   void engine.close();
