@@ -1,7 +1,7 @@
 /**
- * Runs the tests with peers that others wrote and writes what came of it into the matrix of docs/interop.md, and the register of SEP-3415 below it.
- * `--register` writes the register only. `--check` writes nothing and runs no test: it fails if the register is another, or if the matrix has not the rows
- * that the tests declare with the versions that are installed.
+ * Runs the tests with third-party peers and writes their results to the matrix of docs/interop.md, and the register of SEP-3415 below it.
+ * `--register` writes the register only. `--check` writes nothing and runs no test: it fails if the register is stale, or if the rows of the
+ * matrix differ from the rows that the tests declare with the installed versions.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,14 +15,13 @@ import type { RowResult, VersionedRow } from '../test/interop/peers/matrix.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const DOCUMENT = join(ROOT, 'docs/interop.md');
-const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 const TESTS = 'test/interop/**/*.test.ts';
 const DECLARES_ROWS = /\bpeerTest\(/;
 const COLUMNS = ['peer', 'version', 'as', 'revision', 'drain', 'exercised', 'result'] as const;
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
 
-/** All of a row but its result, as it stands in the table. */
+/** A row of the table without its result. */
 const identity = ({ peer, version, role, era, drain, exercised }: VersionedRow): string =>
   [`\`${peer}\``, version, role, era ?? 'any', drain, exercised].map(cell).join(' | ');
 
@@ -37,7 +36,7 @@ const verdict = (result: RowResult | undefined): string =>
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** The table. Every declared row is in it, whether its test came to an end or not. */
+/** Returns the table. It has every declared row, even if the test of a row did not finish. */
 export function matrix(rows: readonly VersionedRow[], results: readonly RowResult[]): string {
   const found = new Map(results.map((result) => [identity(result), result]));
   const lines = rows
@@ -47,7 +46,7 @@ export function matrix(rows: readonly VersionedRow[], results: readonly RowResul
   return [`| ${COLUMNS.join(' | ')} |`, `|${'---|'.repeat(COLUMNS.length)}`, ...lines].join('\n');
 }
 
-/** What is wrong with the table of a document, result apart; empty if nothing is. */
+/** Lists the differences between the table of a document and the declared rows. Ignores results. */
 export function stale(document: string, rows: readonly VersionedRow[]): string[] {
   const declared = rows.map(identity);
   const written = part(document, 'matrix')
@@ -55,18 +54,18 @@ export function stale(document: string, rows: readonly VersionedRow[]): string[]
     .filter((line) => line.startsWith('| `'))
     .map(withoutResult);
   return [
-    ...declared.filter((row) => !written.includes(row)).map((row) => `no such row: ${row}`),
-    ...written.filter((row) => !declared.includes(row)).map((row) => `no test declares: ${row}`),
+    ...declared.filter((row) => !written.includes(row)).map((row) => `missing row: ${row}`),
+    ...written.filter((row) => !declared.includes(row)).map((row) => `row without a test: ${row}`),
     ...declared
       .filter((row, index) => declared.indexOf(row) !== index)
-      .map((row) => `declared by two tests: ${row}`),
+      .map((row) => `row declared by two tests: ${row}`),
     ...written
       .filter((row, index) => written.indexOf(row) !== index)
-      .map((row) => `stands there twice: ${row}`),
+      .map((row) => `row written twice: ${row}`),
   ];
 }
 
-/** Whether the register in it is another than that of the tests. */
+/** Whether the register in a document differs from the register of the tests. */
 export const hasStaleRegister = (document: string): boolean =>
   part(document, 'register').trim() !== registerTable();
 
@@ -76,7 +75,9 @@ function borders(document: string, name: string): readonly [number, number] {
   const [start, end] = [`<!-- ${name} -->\n`, `\n<!-- /${name} -->`];
   const [from, to] = [document.indexOf(start) + start.length, document.indexOf(end)];
   if (from < start.length || to < from)
-    throw new Error(`docs/interop.md has no place for "${name}".`);
+    throw new Error(
+      `docs/interop.md has no markers for "${name}". Restore the lines <!-- ${name} --> and <!-- /${name} -->.`,
+    );
   return [from, to];
 }
 
@@ -84,17 +85,11 @@ const part = (document: string, name: string): string => document.slice(...borde
 
 function replaced(document: string, name: string, text: string): string {
   const [from, to] = borders(document, name);
-  // Blank lines, so that every renderer sees a table begin and end.
+  // Some renderers recognize a table only with blank lines around it.
   return `${document.slice(0, from)}\n${text}\n${document.slice(to)}`;
 }
 
-/** The environment without what a run of vitest adds to it: one of its tests may call this script. */
-const outsideOfVitest = (): NodeJS.ProcessEnv =>
-  Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(VITEST|VITEST_.*|TEST)$/.test(name)),
-  );
-
-/** Runs the tests with a file for what they have to say; resolves with its lines and the exit code. */
+/** Runs the tests with an output file for their results. Resolves with the lines of that file and the exit code. */
 async function runTests<T>(
   variable: 'INTEROP_RESULTS' | 'INTEROP_ROWS',
   options: readonly string[],
@@ -104,11 +99,12 @@ async function runTests<T>(
   try {
     const file = join(folder, 'lines');
     await writeFile(file, '');
-    const child = spawn(process.execPath, [VITEST, ...options], {
-      cwd: ROOT,
-      stdio,
-      env: { ...outsideOfVitest(), [variable]: file },
-    });
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+    const child = spawn(
+      process.execPath,
+      ['--conditions=mcp-triggers-source', '--test', ...options],
+      { cwd: ROOT, stdio, env: { ...env, [variable]: file } },
+    );
     const [code] = (await once(child, 'exit')) as [number | null];
     const lines = (await readFile(file, 'utf8'))
       .split('\n')
@@ -125,16 +121,18 @@ const testFiles = (): string[] =>
     .filter((file) => DECLARES_ROWS.test(readFileSync(join(ROOT, file), 'utf8')))
     .sort();
 
-/** The rows that the tests declare. Their files are loaded, and nothing in them is run. */
+/** The rows that the tests declare. Loads the test files and runs no test. */
 export async function declaredRows(): Promise<VersionedRow[]> {
   const files = testFiles();
   const { lines, code } = await runTests<VersionedRow>(
     'INTEROP_ROWS',
-    ['run', '--testNamePattern=a^', ...files],
+    ['--test-isolation=none', '--test-name-pattern=a^', ...files],
     'ignore',
   );
   if (code !== 0)
-    throw new Error(`Not all of the tests with peers can be loaded: ${files.join(', ')}`);
+    throw new Error(
+      `A test file with peers cannot be loaded. Run one of them for the cause: ${files.join(', ')}`,
+    );
   return lines;
 }
 
@@ -143,7 +141,7 @@ async function check(): Promise<number> {
   const wrong = [
     ...stale(document, await declaredRows()),
     ...(hasStaleRegister(document)
-      ? ['the register is another: npm run interop -- --register']
+      ? ['the register is stale; run: npm run interop -- --register']
       : []),
   ];
   if (wrong.length > 0)
@@ -151,7 +149,7 @@ async function check(): Promise<number> {
   return wrong.length > 0 ? 1 : 0;
 }
 
-/** Read only now: a run takes minutes, and the text around the parts may have been worked on. */
+/** Replaces parts of the document. Reads the document here, because somebody may have edited it during the run. */
 async function write(parts: Readonly<Record<string, string>>): Promise<void> {
   const before = await readFile(DOCUMENT, 'utf8');
   await writeFile(
@@ -172,7 +170,7 @@ async function main(option: string | undefined): Promise<number> {
   const rows = await declaredRows();
   const { lines, code } = await runTests<RowResult>(
     'INTEROP_RESULTS',
-    ['run', ...testFiles()],
+    ['--test-concurrency=2', ...testFiles()],
     'inherit',
   );
   await write({ matrix: matrix(rows, lines), register: registerTable() });

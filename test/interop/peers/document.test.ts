@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'vitest';
+import { describe, test } from 'node:test';
 import { declaredRows, hasStaleRegister, matrix, stale } from '../../../scripts/interop.ts';
 import type { VersionedRow } from './matrix.ts';
 
@@ -51,17 +51,17 @@ describe('the matrix of docs/interop.md', () => {
   test('is stale with another version, with a row too many or too few, and with one twice', () => {
     const table = document(matrix([row('a')], []));
     assert.deepEqual(stale(table, [row('a', { version: '1.0.1' })]), [
-      'no such row: `a` | 1.0.1 | client | any | pull | order',
-      'no test declares: `a` | 1.0.0 | client | any | pull | order',
+      'missing row: `a` | 1.0.1 | client | any | pull | order',
+      'row without a test: `a` | 1.0.0 | client | any | pull | order',
     ]);
     assert.deepEqual(stale(table, []), [
-      'no test declares: `a` | 1.0.0 | client | any | pull | order',
+      'row without a test: `a` | 1.0.0 | client | any | pull | order',
     ]);
     assert.deepEqual(stale(table, [row('a'), row('a')]), [
-      'declared by two tests: `a` | 1.0.0 | client | any | pull | order',
+      'row declared by two tests: `a` | 1.0.0 | client | any | pull | order',
     ]);
     assert.deepEqual(stale(document(matrix([row('a'), row('a')], [])), [row('a')]), [
-      'stands there twice: `a` | 1.0.0 | client | any | pull | order',
+      'row written twice: `a` | 1.0.0 | client | any | pull | order',
     ]);
   });
 });

@@ -5,13 +5,13 @@ import { parse } from 'yaml';
 /** One row. Exactly one of `met`, `moot` and `open` is there. */
 export interface RegisterRow {
   readonly id: string;
-  /** What is asked of a server, in words of ours. */
+  /** The duty of a server, in this project's own wording. */
   readonly says: string;
-  /** The file of the test that shows it, from the root of the repository. */
+  /** The file of the test that shows it, relative to the root of the repository. */
   readonly met?: string;
-  /** The test's title, where it does not cite the row. */
+  /** The test's title, if it does not cite the row. */
   readonly title?: string;
-  /** What is to be known of how it is met. */
+  /** A remark on how it is met. */
   readonly note?: string;
   readonly moot?: string;
   readonly open?: string;
@@ -23,9 +23,9 @@ export const registerRows = (): RegisterRow[] =>
 const KINDS = {
   R: 'MUST and SHOULD',
   A: 'SDK appendix',
-  D: 'seen on the wire',
-  O: 'optional, done here',
-  U: 'left open there, decided here',
+  D: 'observable on the wire',
+  O: 'optional, implemented',
+  U: 'left open by the draft, decided by this server',
 } as const;
 
 const cell = (text: string): string => text.replaceAll('|', '\\|');
@@ -33,7 +33,7 @@ const cell = (text: string): string => text.replaceAll('|', '\\|');
 function standing({ met, note, moot, open }: RegisterRow): string {
   if (met !== undefined)
     return [`[met](../${met})`, note].filter((one) => one !== undefined).join('. ');
-  return moot === undefined ? `**open**: ${open}` : `no occasion: ${moot}`;
+  return moot === undefined ? `**open**: ${open}` : `not applicable: ${moot}`;
 }
 
 /** The register as Markdown, for a document in `docs`. */
@@ -42,13 +42,13 @@ export function registerTable(): string {
   const count = (kind: 'met' | 'moot' | 'open'): number =>
     rows.filter((row) => row[kind] !== undefined).length;
   return [
-    `${rows.length} rows: ${count('met')} met and shown by a test, ${count('moot')} without occasion, ${count('open')} open.`,
+    `${rows.length} rows: ${count('met')} met and shown by a test, ${count('moot')} not applicable, ${count('open')} open.`,
     '',
     `Letters: ${Object.entries(KINDS)
       .map(([letter, kind]) => `${letter} = ${kind}`)
       .join(', ')}.`,
     '',
-    '| row | what SEP-3415 asks of a server | here |',
+    '| row | duty of a server in SEP-3415 | this server |',
     '|---|---|---|',
     ...rows.map((row) => `| ${row.id} | ${cell(row.says)} | ${cell(standing(row))} |`),
   ].join('\n');
