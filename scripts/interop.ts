@@ -15,6 +15,7 @@ import type { RowResult, VersionedRow } from '../test/interop/peers/matrix.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const DOCUMENT = join(ROOT, 'docs/interop.md');
+const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 const TESTS = 'test/interop/**/*.test.ts';
 const DECLARES_ROWS = /\bpeerTest\(/;
 const COLUMNS = ['peer', 'version', 'as', 'revision', 'drain', 'exercised', 'result'] as const;
@@ -89,6 +90,12 @@ function replaced(document: string, name: string, text: string): string {
   return `${document.slice(0, from)}\n${text}\n${document.slice(to)}`;
 }
 
+/** The environment without what a run of vitest adds to it: one of its tests may call this script. */
+const outsideOfVitest = (): NodeJS.ProcessEnv =>
+  Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(VITEST|VITEST_.*|TEST)$/.test(name)),
+  );
+
 /** Runs the tests with an output file for their results. Resolves with the lines of that file and the exit code. */
 async function runTests<T>(
   variable: 'INTEROP_RESULTS' | 'INTEROP_ROWS',
@@ -99,12 +106,11 @@ async function runTests<T>(
   try {
     const file = join(folder, 'lines');
     await writeFile(file, '');
-    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-    const child = spawn(
-      process.execPath,
-      ['--conditions=mcp-triggers-source', '--test', ...options],
-      { cwd: ROOT, stdio, env: { ...env, [variable]: file } },
-    );
+    const child = spawn(process.execPath, [VITEST, ...options], {
+      cwd: ROOT,
+      stdio,
+      env: { ...outsideOfVitest(), [variable]: file },
+    });
     const [code] = (await once(child, 'exit')) as [number | null];
     const lines = (await readFile(file, 'utf8'))
       .split('\n')
@@ -126,7 +132,7 @@ export async function declaredRows(): Promise<VersionedRow[]> {
   const files = testFiles();
   const { lines, code } = await runTests<VersionedRow>(
     'INTEROP_ROWS',
-    ['--test-isolation=none', '--test-name-pattern=a^', ...files],
+    ['run', '--testNamePattern=a^', ...files],
     'ignore',
   );
   if (code !== 0)
@@ -170,7 +176,7 @@ async function main(option: string | undefined): Promise<number> {
   const rows = await declaredRows();
   const { lines, code } = await runTests<RowResult>(
     'INTEROP_RESULTS',
-    ['--test-concurrency=2', ...testFiles()],
+    ['run', ...testFiles()],
     'inherit',
   );
   await write({ matrix: matrix(rows, lines), register: registerTable() });

@@ -127,7 +127,7 @@ describe('repository', () => {
   });
 
   test('the first page of the API reference names every entry point and leads from the README', () => {
-    const page = read('docs/api-index.md');
+    const page = read('docs/reference.md');
     const entries = Object.keys(manifest['exports']!)
       .filter((entry) => entry !== './package.json')
       .map((entry) => `\`mcp-triggers-experimental${entry.slice(1)}\``);
@@ -135,10 +135,10 @@ describe('repository', () => {
       entries.filter((entry) => !page.includes(entry)),
       [],
     );
-    assert.ok(read('README.md').includes('](docs/api-index.md)'));
+    assert.ok(read('README.md').includes('](docs/reference.md)'));
     assert.equal(
       (JSON.parse(read('typedoc.json')) as { readme: string }).readme,
-      'docs/api-index.md',
+      'docs/reference.md',
     );
   });
 });

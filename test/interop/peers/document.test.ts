@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, test } from 'vitest';
 import { declaredRows, hasStaleRegister, matrix, stale } from '../../../scripts/interop.ts';
 import type { VersionedRow } from './matrix.ts';
 
