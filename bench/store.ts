@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { Store, Write } from '../src/server/engine/ports.ts';
+import type { Store, Write } from '../src/server/store/port.ts';
 import { sqliteStore } from '../src/server/store/sqlite/index.ts';
 import {
   callback,

@@ -71,9 +71,9 @@ export {
   type PublicDeliveryJwk,
 } from '../protocol/wire/delivery-jws.ts';
 
-export { silentLog, silentMeter, systemClock, systemRandom } from './engine/system.ts';
+export { silentLog, silentMeter, systemClock, systemRandom } from './engine/ports.ts';
+export type { Clock } from '../protocol/lib/clock.ts';
 export type {
-  Clock,
   Egress,
   Log,
   Meter,
@@ -96,7 +96,7 @@ export type {
   StoreStats,
   Tombstone,
   Write,
-} from './engine/ports.ts';
+} from './store/port.ts';
 export type {
   Attempt,
   Callback as StoredCallback,

@@ -1,5 +1,5 @@
 /** Time under a test's control: it stands still until it is moved. */
-import type { Clock } from '../server/engine/ports.ts';
+import type { Clock } from '../protocol/lib/clock.ts';
 
 /** A clock for tests of anything that takes one. */
 export interface ManualClock extends Clock {

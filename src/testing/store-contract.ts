@@ -12,7 +12,7 @@
  * ```
  */
 import assert from 'node:assert/strict';
-import type { Store } from '../server/engine/ports.ts';
+import type { Store } from '../server/store/port.ts';
 import { commits } from './store-contract/commits.ts';
 import { NOW, type Behaviour, type Context } from './store-contract/context.ts';
 import { lives } from './store-contract/lives.ts';

@@ -9,7 +9,7 @@ import type {
   Opened,
   Store,
   Write,
-} from '../../src/server/engine/ports.ts';
+} from '../../src/server/store/port.ts';
 
 export interface ModelEntry {
   /** Of the accepted event; 0 = none. */

@@ -7,7 +7,8 @@
  * ```
  */
 import { createEngine, type EngineOptions } from '../../src/server/engine/engine.ts';
-import type { Egress, Log, Opened, Store } from '../../src/server/engine/ports.ts';
+import type { Egress, Log } from '../../src/server/engine/ports.ts';
+import type { Opened, Store } from '../../src/server/store/port.ts';
 import type { DeclaredTrigger, Engine } from '../../src/server/engine/verbs.ts';
 import { LocalError } from '../../src/protocol/wire/errors.ts';
 import { manualClock, type ManualClock } from '../../src/testing/clock.ts';

@@ -4,7 +4,8 @@
  */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
-import type { Egress, Store, Write } from '../../src/server/engine/ports.ts';
+import type { Egress } from '../../src/server/engine/ports.ts';
+import type { Store, Write } from '../../src/server/store/port.ts';
 import { simulate, type SimulateOptions } from './simulate.ts';
 import { sqliteStore } from '../../src/server/store/sqlite/index.ts';
 import { byTier } from '../tier.ts';

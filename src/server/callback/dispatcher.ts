@@ -18,16 +18,9 @@ import {
 import { retryWhenFull, type UnitOfWork, type LoadedSubscription } from '../engine/unit-of-work.ts';
 import type { CallbackDialect } from './dialect.ts';
 import type { Dialects } from './dialects.ts';
-import type {
-  Clock,
-  Egress,
-  Log,
-  Meter,
-  OutboundResult,
-  Random,
-  ReadEntry,
-  Store,
-} from '../engine/ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import type { Egress, Log, Meter, OutboundResult, Random } from '../engine/ports.ts';
+import type { ReadEntry, Store } from '../store/port.ts';
 import {
   ENVELOPE_BYTES,
   firstOf,

@@ -21,7 +21,7 @@ import { Secret } from '../../protocol/wire/secret.ts';
 import { signWebhook, signWebhookAsServer } from '../../protocol/wire/signature.ts';
 import type { Callback } from '../../protocol/core/types.ts';
 import type { CallbackDialect, CallbackMessage } from './dialect.ts';
-import type { Clock } from '../engine/ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
 
 export interface SignedMessage {
   readonly headers: Readonly<Record<string, string>>;

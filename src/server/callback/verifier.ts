@@ -11,7 +11,9 @@ import { Secret } from '../../protocol/wire/secret.ts';
 import type { CallbackDialect } from './dialect.ts';
 import type { Dialects } from './dialects.ts';
 import { parse } from './dispatcher.ts';
-import type { Clock, Egress, Log, Meter, Random, Store } from '../engine/ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import type { Egress, Log, Meter, Random } from '../engine/ports.ts';
+import type { Store } from '../store/port.ts';
 import type { MessageSigner } from './message-signer.ts';
 
 /** Failed challenges that one host may see in a window. */

@@ -32,14 +32,16 @@ import { Dispatcher } from '../callback/dispatcher.ts';
 import { Scheduler } from './scheduler.ts';
 import { listTriggers } from './listing.ts';
 import { Sequencer } from './sequencer.ts';
-import type { Clock, Egress, Log, Meter, Opened, Random, Store } from './ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import type { Egress, Log, Meter, Random } from './ports.ts';
+import type { Opened, Store } from '../store/port.ts';
 import { assertPosition } from '../pull/positions.ts';
 import { Pulls } from '../pull/pulls.ts';
 import { PrincipalQuota } from './quota.ts';
 import { MessageSigner } from '../callback/message-signer.ts';
 import { Streams } from '../stream/streams.ts';
 import { Subscriptions, type Authorize, type Visible } from './subscriptions.ts';
-import { silentLog, silentMeter, systemClock, systemRandom } from './system.ts';
+import { silentLog, silentMeter, systemClock, systemRandom } from './ports.ts';
 import type {
   Accepted,
   Caller,

@@ -7,7 +7,9 @@ import type { Selection } from '../../protocol/core/types.ts';
 import { WireError } from '../../protocol/wire/errors.ts';
 import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
 import type { Catalog } from './catalog.ts';
-import type { Clock, Log, Store } from './ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import type { Log } from './ports.ts';
+import type { Store } from '../store/port.ts';
 import { consentName, type Verifier } from '../callback/verifier.ts';
 
 /** How long a row that is being verified again stays out of the way of others, at most; and the pause before it is tried again. */

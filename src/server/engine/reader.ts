@@ -7,7 +7,7 @@ import { assemble, etagOf, statusOf } from '../../protocol/core/index.ts';
 import type { Subscription } from '../../protocol/core/types.ts';
 import { encodeDelivery, eventWithSequence } from '../../protocol/wire/envelope.ts';
 import type { LoadedSubscription } from './unit-of-work.ts';
-import type { ReadEntry, Store } from './ports.ts';
+import type { ReadEntry, Store } from '../store/port.ts';
 
 /** Room for everything in a delivery that is not an event: keys, counters, gaps. */
 export const ENVELOPE_BYTES = 8 * 1024;

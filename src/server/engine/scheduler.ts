@@ -3,7 +3,9 @@
  * timer is set for the earliest; nothing ticks for each subscription.
  */
 import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
-import type { Clock, Log, Store } from './ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import type { Log } from './ports.ts';
+import type { Store } from '../store/port.ts';
 
 const BATCH = 256;
 /** A row that stays due must not spin. */

@@ -10,16 +10,9 @@ import { LocalError } from '../../protocol/wire/errors.ts';
 import { EVENT_BYTES_MAX } from '../../protocol/wire/limits.ts';
 import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
 import type { Catalog } from './catalog.ts';
-import type {
-  AcceptedEvent,
-  Checkpoint,
-  Clock,
-  Log,
-  Meter,
-  Random,
-  ReadEntry,
-  Store,
-} from './ports.ts';
+import type { AcceptedEvent, Checkpoint, ReadEntry, Store } from '../store/port.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import type { Log, Meter, Random } from './ports.ts';
 import type { Accepted, NewEvent } from './verbs.ts';
 
 /** Entries numbered in one commit. A batch with more matches is accepted first and numbered in chunks of this size. */

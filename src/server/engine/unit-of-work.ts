@@ -6,7 +6,7 @@
 import { dueAt, step, type Input, type Step } from '../../protocol/core/index.ts';
 import type { Effect, Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import type { ReadEntry, Store, StoredSubscription, Tombstone, Write } from './ports.ts';
+import type { ReadEntry, Store, StoredSubscription, Tombstone, Write } from '../store/port.ts';
 
 /** A subscription in memory. `state` may be one commit ahead of the disk; nobody outside sees it before it is there. */
 export interface LoadedSubscription {

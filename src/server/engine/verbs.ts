@@ -26,7 +26,7 @@ import type {
   UpdateResult,
 } from '../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../protocol/core/types.ts';
-import type { Clock } from './ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
 
 /** Who is asking: the authenticated subject of the MCP request. `local` on stdio, `JSON.stringify([iss, sub])` over HTTP. */
 export interface Caller {

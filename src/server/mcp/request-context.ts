@@ -2,7 +2,7 @@
  * One request, as every binding with notifications of its own sees it. Nothing here knows MCP's transports or SDK.
  */
 import type { Meta, RequestId } from '../../../spec-schema/draft/schema.ts';
-import type { Clock } from '../engine/ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Caller } from '../engine/verbs.ts';
 import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
 

@@ -11,7 +11,9 @@ import {
 import type { UnitOfWork, LoadedSubscription } from '../engine/unit-of-work.ts';
 import { mayDrain, type Catalog } from '../engine/catalog.ts';
 import { assertPosition, rejectionError } from './positions.ts';
-import type { Clock, Meter, Store } from '../engine/ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import type { Meter } from '../engine/ports.ts';
+import type { Store } from '../store/port.ts';
 import { PrincipalQuota } from '../engine/quota.ts';
 import {
   deliveryOf,

@@ -5,7 +5,9 @@
 import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import { STREAM_HEARTBEAT_MS, STREAM_STALLED_MS } from '../../protocol/wire/limits.ts';
 import type { UnitOfWork, LoadedSubscription } from '../engine/unit-of-work.ts';
-import type { Clock, Meter, Store } from '../engine/ports.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import type { Meter } from '../engine/ports.ts';
+import type { Store } from '../store/port.ts';
 import { Stream, type Ended, type Window } from './stream.ts';
 import type { LogListener, StreamSink } from '../engine/verbs.ts';
 

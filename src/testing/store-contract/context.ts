@@ -1,6 +1,6 @@
 /** What a behaviour of the contract gets to work with. */
 import assert from 'node:assert/strict';
-import type { Opened, Store, Write } from '../../server/engine/ports.ts';
+import type { Opened, Store, Write } from '../../server/store/port.ts';
 
 /** The start of every behaviour's time. */
 export const NOW = Date.UTC(2026, 0, 1);

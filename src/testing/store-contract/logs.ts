@@ -1,6 +1,6 @@
 /** The accept log and the logs of subscriptions: reading, gaps, trimming, renumbering, forgetting. */
 import assert from 'node:assert/strict';
-import type { Store } from '../../server/engine/ports.ts';
+import type { Store } from '../../server/store/port.ts';
 import { check, NOW, refused, type Behaviour } from './context.ts';
 import { checkpoint, create, entry, event, filled, plain, tombstone } from './samples.ts';
 

@@ -1,6 +1,6 @@
 /** Finding subscriptions: by identity, by owner, by what is due. */
 import assert from 'node:assert/strict';
-import type { IndexRow } from '../../server/engine/ports.ts';
+import type { IndexRow } from '../../server/store/port.ts';
 import { check, NOW, type Behaviour } from './context.ts';
 import { callback, create, plain, tombstone } from './samples.ts';
 

@@ -1,6 +1,6 @@
 /** Subscriptions and writes for the contract, with every member set to something that can be told apart. */
 import type { GapReason, Subscription } from '../../protocol/core/types.ts';
-import type { Tombstone, Write } from '../../server/engine/ports.ts';
+import type { Tombstone, Write } from '../../server/store/port.ts';
 import { NOW } from './context.ts';
 
 /** Everything optional absent. */

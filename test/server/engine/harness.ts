@@ -7,9 +7,8 @@ import type {
   Log,
   OutboundRequest,
   OutboundResult,
-  Store,
-  Write,
 } from '../../../src/server/engine/ports.ts';
+import type { Store, Write } from '../../../src/server/store/port.ts';
 import type { Caller, DeclaredTrigger, Engine } from '../../../src/server/engine/verbs.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { manualClock, seededRandom, type ManualClock } from '../../../src/testing/index.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { test } from 'vitest';
-import type { Opened, Store } from '../../../src/server/engine/ports.ts';
+import type { Opened, Store } from '../../../src/server/store/port.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { create, event, plain, tombstone } from '../../../src/testing/store-contract/samples.ts';
 import { copyStore, KEY, place, SUFFIXES } from './place.ts';

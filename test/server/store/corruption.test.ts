@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'vitest';
-import type { Opened, Store } from '../../../src/server/engine/ports.ts';
+import type { Opened, Store } from '../../../src/server/store/port.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { seededRandom } from '../../../src/testing/random.ts';
 import {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'vitest';
 import fc from 'fast-check';
-import type { Store, Write } from '../../../src/server/engine/ports.ts';
+import type { Store, Write } from '../../../src/server/store/port.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { NOW } from '../../../src/testing/store-contract/context.ts';
 import {

@@ -12,7 +12,7 @@ import type {
   StoredSubscription,
   Tombstone,
   Write,
-} from '../../../src/server/engine/ports.ts';
+} from '../../../src/server/store/port.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 
 interface Data {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'vitest';
 import { fileURLToPath } from 'node:url';
-import type { Store } from '../../../src/server/engine/ports.ts';
+import type { Store } from '../../../src/server/store/port.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { NOW } from '../../../src/testing/store-contract/context.ts';
 import {

@@ -12,7 +12,7 @@ import { OutboundExchange } from './exchange.ts';
 import { OutboundError, DestinationRefused, refusalOf } from './failure.ts';
 import { lookupWithin, type Resolve } from './lookup.ts';
 import type { Egress, Log, Meter, OutboundRequest, OutboundResult } from '../../engine/ports.ts';
-import { silentLog, silentMeter } from '../../engine/system.ts';
+import { silentLog, silentMeter } from '../../engine/ports.ts';
 
 /**
  * What `createEgress` can be told; by default it reaches the public internet by https and nothing else (SEP: Destination rules).

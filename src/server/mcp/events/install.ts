@@ -8,7 +8,7 @@ import {
   type ServerCapabilities,
   type ServerContext,
 } from '@modelcontextprotocol/server';
-import { silentLog } from '../../engine/system.ts';
+import { silentLog } from '../../engine/ports.ts';
 import type { BindableEngine } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import { endingError, eventsError, LogEnded } from './errors.ts';

@@ -2,7 +2,7 @@
  * When to ring. A doorbell says that there is something to read and nothing else, so one is enough until somebody comes; and since
  * nothing confirms that it was heard, it is repeated, more and more rarely, for as long as nobody does.
  */
-import type { Clock } from '../../engine/ports.ts';
+import type { Clock } from '../../../protocol/lib/clock.ts';
 
 /** How often a doorbell may ring, in milliseconds. */
 export interface NotifyTiming {

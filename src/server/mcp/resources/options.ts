@@ -1,6 +1,6 @@
 /** What can be set of feeds, for whoever offers them: on a server, or around an endpoint. */
 import type { Log } from '../../engine/ports.ts';
-import { silentLog } from '../../engine/system.ts';
+import { silentLog } from '../../engine/ports.ts';
 import type { Caller } from '../../engine/verbs.ts';
 import type { NotifyTiming } from './change-notifier.ts';
 

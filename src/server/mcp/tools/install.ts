@@ -9,7 +9,7 @@ import type {
   ServerContext,
 } from '@modelcontextprotocol/server';
 import type { JsonObject } from '../../../../spec-schema/draft/schema.ts';
-import { silentLog } from '../../engine/system.ts';
+import { silentLog } from '../../engine/ports.ts';
 import type { BindableEngine } from '../../engine/verbs.ts';
 import { callerOf } from '../principal.ts';
 import { refused, type ToolAnswer } from './answer.ts';

@@ -3,8 +3,9 @@
  */
 import type { McpServer, ServerContext } from '@modelcontextprotocol/server';
 import type { ServerCapability } from '../../../../spec-schema/draft/schema.ts';
-import type { Clock, Log } from '../../engine/ports.ts';
-import { silentLog } from '../../engine/system.ts';
+import type { Clock } from '../../../protocol/lib/clock.ts';
+import type { Log } from '../../engine/ports.ts';
+import { silentLog } from '../../engine/ports.ts';
 import type { Caller } from '../../engine/verbs.ts';
 import { placeCapability } from '../../../protocol/wire/capability.ts';
 import { callerOf } from '../principal.ts';

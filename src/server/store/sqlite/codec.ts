@@ -13,7 +13,7 @@ import type {
   Subscription,
   TerminationReason,
 } from '../../../protocol/core/types.ts';
-import type { StoredSubscription } from '../../engine/ports.ts';
+import type { StoredSubscription } from '../../store/port.ts';
 import { keyMissing, storeCorrupt } from './errors.ts';
 import type { Cipher } from './cipher.ts';
 

@@ -9,7 +9,7 @@
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import type { Continuity } from '../../engine/ports.ts';
+import type { Continuity } from '../../store/port.ts';
 import { createPrivate } from './files.ts';
 
 export interface Witness {

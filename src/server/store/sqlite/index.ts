@@ -6,7 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
-import type { Opened, Store, Write } from '../../engine/ports.ts';
+import type { Opened, Store, Write } from '../../store/port.ts';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { readWitness, WitnessFile } from './continuity.ts';
 import { openDatabase } from './database.ts';

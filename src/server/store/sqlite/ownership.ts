@@ -1,6 +1,6 @@
 /** Taking a store over: whose it is, whether the key fits, and whether anything was lost since the last owner. */
 import { randomBytes } from 'node:crypto';
-import type { Continuity } from '../../engine/ports.ts';
+import type { Continuity } from '../../store/port.ts';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { continuityOf, type Witness } from './continuity.ts';
 import { keyMissing } from './errors.ts';

@@ -4,7 +4,7 @@
  * more, what makes the store grow must leave some of the quota free.
  */
 import type { DatabaseSync } from 'node:sqlite';
-import type { Write } from '../../engine/ports.ts';
+import type { Write } from '../../store/port.ts';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { storeFull } from './errors.ts';
 import type { Queries } from './queries.ts';

@@ -7,7 +7,7 @@ import type {
   ReadEntry,
   StoredSubscription,
   Tombstone,
-} from '../../engine/ports.ts';
+} from '../../store/port.ts';
 import { decode, decodeSelect, eventChecksum, type Row } from './codec.ts';
 import { storeMetaChecksum, type StoreMeta } from './store-meta.ts';
 import { storeCorrupt } from './errors.ts';

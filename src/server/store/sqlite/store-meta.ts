@@ -3,7 +3,7 @@
  * given once are never given again, whatever has been deleted since.
  */
 import { crc32 } from 'node:zlib';
-import type { Checkpoint } from '../../engine/ports.ts';
+import type { Checkpoint } from '../../store/port.ts';
 import type { Witness } from './continuity.ts';
 import type { Queries } from './queries.ts';
 

@@ -2,7 +2,7 @@
  * One handler for each kind of write. They run inside the transaction of a commit, in the order given; what a commit does to
  * the marks and the counts is gathered in a `Ledger`.
  */
-import type { Checkpoint, Write } from '../../engine/ports.ts';
+import type { Checkpoint, Write } from '../../store/port.ts';
 import {
   checksum,
   configurationValues,

@@ -10,7 +10,7 @@ import { create } from '../../../../src/protocol/core/index.ts';
 import { placeOf } from '../../../../src/server/mcp/events/cursor.ts';
 import { webhookSubscriptionId } from '../../../../src/server/mcp/events/identity.ts';
 import { PROFILES, type ProfileName } from '../../../../src/server/mcp/events/profiles.ts';
-import { systemRandom } from '../../../../src/server/engine/system.ts';
+import { systemRandom } from '../../../../src/server/engine/ports.ts';
 import { Secret } from '../../../../src/protocol/wire/secret.ts';
 import { TRIGGERS, type Json } from './world.ts';
 
