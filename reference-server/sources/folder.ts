@@ -131,10 +131,11 @@ export function folderSource(options: FolderSourceOptions): Source {
         log.error({ source: 'folder', again, err: cause }, 'a change of a file was not accepted');
         if (!again) continue;
         pending.set(path, pending.get(path) ?? atStart);
-        cancelRetry = clock.after(RETRY_MS, () => {
+        const retry = (): void => {
           cancelRetry = null;
           nudge(to, root);
-        });
+        };
+        cancelRetry = clock.after(RETRY_MS, retry, { background: true });
         return;
       }
     }

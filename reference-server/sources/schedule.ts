@@ -84,7 +84,7 @@ export function scheduleSource({
 
   /** One timer per schedule: either for its next tick or for another try at the last one. */
   const wait = (plan: Plan, at: number, run: () => void): void => {
-    cancels.set(plan.name, clock.after(Math.max(0, at - clock.now()), run));
+    cancels.set(plan.name, clock.after(Math.max(0, at - clock.now()), run, { background: true }));
   };
 
   /** Waits for the first tick after `after`. */

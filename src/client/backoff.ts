@@ -1,6 +1,6 @@
 /** When to try again: exponential backoff with full jitter; which errors are worth another try (SEP: Recovery by the client). */
 import { LocalError, WireError } from '../protocol/wire/errors.ts';
-import { RETRY_AFTER_MAX_MS } from '../protocol/wire/limits.ts';
+import { RETRY_AFTER_MAX_MS } from '../protocol/core/policy.ts';
 
 /** How pauses grow: the n-th is uniform between 0 and `baseMs` doubled n times, never more than `maxMs`. */
 export interface BackoffOptions {

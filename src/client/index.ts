@@ -33,14 +33,11 @@ export type {
   CallbackEndpoint,
   Guarantee,
   Item,
-  Sink,
   SubscribeOptions,
   SubscriptionState,
   Tuning,
-  WebhookMessage,
-  WebhookSink,
-  WebhookResult as WebhookVerdict,
 } from './options.ts';
+export type { Sink, WebhookMessage, WebhookResult, WebhookSink } from '../protocol/lib/sinks.ts';
 export type { Following } from './follow/following.ts';
 export type {
   FollowedEvent,

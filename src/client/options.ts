@@ -1,14 +1,13 @@
 /** What a caller of `subscribe` says, and what it is told. */
 import type {
-  Delivery,
   Drain,
   OnFailure,
-  Position,
   Selection,
   ServerCapability,
   StreamWindow,
 } from '../../spec-schema/draft/schema.ts';
 import type { Clock } from '../protocol/lib/clock.ts';
+import type { Sink, WebhookSink } from '../protocol/lib/sinks.ts';
 import type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';
 import type { Ledger } from '../protocol/ledger/ledger.ts';
 import type { BackoffOptions } from './backoff.ts';
@@ -51,24 +50,6 @@ export interface CallbackEndpoint {
     readonly key: string;
   }): ReturnType<CallbackEndpoint['register']>;
 }
-
-/** What an `events/*` server has sent to a webhook, verified: an occurrence, or a control envelope, which has a `type`. */
-export interface WebhookMessage {
-  /** As in the header `X-MCP-Subscription-Id`. */
-  readonly subscriptionId: string;
-  readonly body: Readonly<Record<string, unknown>>;
-}
-
-/** `taken`: done, or stored; it is not sent again. `later`: not yet. `unacceptable`: never. */
-export type WebhookResult = 'taken' | 'later' | 'unacceptable';
-
-/** Resolves with what the server is to be told, at the latest soon after `signal` has fired. */
-export type WebhookSink = (message: WebhookMessage, signal: AbortSignal) => Promise<WebhookResult>;
-
-/**
- * Resolves with the position that the application has finished and saved by then, at the latest soon after `signal` has fired.
- */
-export type Sink = (delivery: Delivery, signal: AbortSignal) => Promise<Position>;
 
 /** What to follow, from where, on which drain, and what is remembered of it. */
 export interface SubscribeOptions {

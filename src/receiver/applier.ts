@@ -13,7 +13,7 @@ import type {
 } from '../protocol/ledger/items.ts';
 import { recordName, type Ledger } from '../protocol/ledger/ledger.ts';
 import { RecentEvents } from '../protocol/ledger/recent-events.ts';
-import { Serial } from '../protocol/lib/serial.ts';
+import { KeyedMutex } from '../protocol/lib/keyed-mutex.ts';
 import type { Who } from './registry.ts';
 
 /** What an {@link Apply} is handed, one at a time and in order. */
@@ -69,7 +69,7 @@ const REJECTED = 'The receiver can never accept this event.';
 
 export class Applier {
   readonly #o: ApplierOptions;
-  readonly #serial = new Serial();
+  readonly #mutex = new KeyedMutex();
   readonly #cursors = new Map<string, Cursor>();
   readonly #recent = new Map<string, RecentEvents>();
   readonly #saved = new Map<string, Cursor>();
@@ -93,7 +93,7 @@ export class Applier {
   async accept(who: Who, delivery: Delivery, deadline?: Deadline): Promise<Applied> {
     const name = recordName('position', who.audience, who.key);
     let reject: Rejection | undefined;
-    const work = this.#serial.run(name, async () => {
+    const work = this.#mutex.run(name, async () => {
       if (deadline?.passed() !== true) reject = await this.#apply(name, who, delivery);
     });
     await (deadline ? Promise.race([work, fired(deadline.signal)]) : work);
@@ -109,7 +109,7 @@ export class Applier {
   /** Forgets how far the key was applied. */
   async forget({ audience, key }: Who): Promise<void> {
     const name = recordName('position', audience, key);
-    await this.#serial.run(name, async () => {
+    await this.#mutex.run(name, async () => {
       this.#cursors.delete(name);
       this.#recent.delete(name);
       this.#saved.delete(name);

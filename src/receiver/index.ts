@@ -15,11 +15,11 @@
  *
  * @packageDocumentation
  */
-export { createReceiver, type Receiver, type ReceiverOptions, type Sink } from './receiver.ts';
+export { createReceiver, type Receiver, type ReceiverOptions } from './receiver.ts';
 export type { Applied, Apply, Problem, ReceiverItem, ApplyResult as Verdict } from './applier.ts';
 export type { Registration, Who } from './registry.ts';
 export type { RefusalCode } from './refusal.ts';
-export type { WebhookMessage, WebhookSink, WebhookVerdict } from './webhook.ts';
+export type { Sink, WebhookMessage, WebhookResult, WebhookSink } from '../protocol/lib/sinks.ts';
 export type {
   EpochItem,
   EventItem,

@@ -3,14 +3,11 @@
  * body counts before its signature does, and the answer says exactly how far the application came (SEP: Callback).
  */
 import type { JsonWebKey, KeyObject } from 'node:crypto';
-import type {
-  CallbackUrlClaims,
-  Delivery,
-  Position,
-  Rejection,
-} from '../../spec-schema/draft/schema.ts';
+import type { CallbackUrlClaims, Delivery, Position } from '../../spec-schema/draft/schema.ts';
 import { lastCovered } from '../protocol/core/apply.ts';
 import { systemClock, type Clock } from '../protocol/lib/clock.ts';
+import type { Sink, WebhookSink } from '../protocol/lib/sinks.ts';
+import { X_MCP_SUBSCRIPTION_ID } from '../protocol/events/names.ts';
 import { memoryLedger, recordName, type Ledger } from '../protocol/ledger/ledger.ts';
 import { CALLBACK_TOKEN_PARAMETER, verifyCallbackUrl } from '../protocol/wire/callback-url.ts';
 import {
@@ -24,7 +21,6 @@ import {
   MCP_DELIVERY_SIGNATURE,
   MCP_SUBSCRIPTION_ID,
   readHeader,
-  X_MCP_SUBSCRIPTION_ID,
 } from '../protocol/wire/headers.ts';
 import type { Secret } from '../protocol/wire/secret.ts';
 import { challengeProof, FOREIGN_WEBHOOK_ID } from '../protocol/wire/signature.ts';
@@ -32,7 +28,7 @@ import { Applier, type Applied, type Apply, type Problem, type Deadline } from '
 import { ReceiverRefusal, tokenRefusal, type RefusalCode } from './refusal.ts';
 import { Registry, type Known, type Registration, type Who } from './registry.ts';
 import { checkEnvelope, readBody } from './request.ts';
-import { answerTo, challengeIn, messageOf, type WebhookSink } from './webhook.ts';
+import { answerTo, challengeIn, messageOf } from './webhook.ts';
 
 /** How a callback endpoint is reached, what it trusts, and who takes what it gets. */
 export interface ReceiverOptions {
@@ -67,15 +63,6 @@ export interface ReceiverOptions {
   readonly answerWithinMs?: number;
   readonly clock?: Clock;
 }
-
-/**
- * Takes the verified deliveries of one key. Resolves with the position that is stored by then, at the latest soon after `signal`
- * has fired; `reject` names an event that can never be accepted (SEP: Answers).
- */
-export type Sink = (
-  delivery: Delivery,
-  signal: AbortSignal,
-) => Promise<Position & { readonly reject?: Rejection }>;
 
 /** A callback endpoint. */
 export interface Receiver {

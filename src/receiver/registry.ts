@@ -5,7 +5,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../protocol/lib/clock.ts';
 import { recordName, type Ledger, type RegistrationRecord } from '../protocol/ledger/ledger.ts';
-import { Serial } from '../protocol/lib/serial.ts';
+import { KeyedMutex } from '../protocol/lib/keyed-mutex.ts';
 import { CALLBACK_TOKEN_PARAMETER, mintCallbackUrl } from '../protocol/wire/callback-url.ts';
 import { LocalError } from '../protocol/wire/errors.ts';
 import type { HeadersLike } from '../protocol/wire/headers.ts';
@@ -46,7 +46,7 @@ export interface Known {
 export class Registry {
   readonly #o: RegistryOptions;
   readonly #known = new Map<string, Known>();
-  readonly #serial = new Serial();
+  readonly #mutex = new KeyedMutex();
 
   constructor(options: RegistryOptions) {
     this.#o = options;
@@ -91,7 +91,7 @@ export class Registry {
   /** Deliveries of this key are refused from now on. */
   async forget({ audience, key }: Who): Promise<void> {
     const name = recordName('registration', audience, key);
-    await this.#serial.run(name, async () => {
+    await this.#mutex.run(name, async () => {
       this.#known.delete(name);
       await this.#o.ledger.remove('registration', audience, key);
     });
@@ -138,7 +138,7 @@ export class Registry {
     change: (before: RegistrationRecord | undefined) => Promise<Stored>,
   ): Promise<Registration> {
     const { audience: server, key } = who;
-    return this.#serial.run(recordName('registration', server, key), async () => {
+    return this.#mutex.run(recordName('registration', server, key), async () => {
       const before = (await this.find(who))?.record;
       const record: RegistrationRecord = {
         ...(await change(before)),

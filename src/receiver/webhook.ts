@@ -3,22 +3,11 @@
  * echoed, and a status that says whether it comes again.
  */
 import { CALLBACK_BODY_BYTES_MAX } from '../protocol/wire/limits.ts';
-import { readHeader, X_MCP_SUBSCRIPTION_ID, type HeadersLike } from '../protocol/wire/headers.ts';
+import { X_MCP_SUBSCRIPTION_ID } from '../protocol/events/names.ts';
+import { readHeader, type HeadersLike } from '../protocol/wire/headers.ts';
 import { parseJson } from '../protocol/wire/json.ts';
+import type { WebhookMessage, WebhookResult } from '../protocol/lib/sinks.ts';
 import { ReceiverRefusal } from './refusal.ts';
-
-/** What a server has sent, verified: an occurrence, or a control envelope, which has a `type`. */
-export interface WebhookMessage {
-  /** As in the header `X-MCP-Subscription-Id`. */
-  readonly subscriptionId: string;
-  readonly body: Readonly<Record<string, unknown>>;
-}
-
-/** `taken`: done, or stored; it is not sent again. `later`: not yet. `unacceptable`: never. */
-export type WebhookVerdict = 'taken' | 'later' | 'unacceptable';
-
-/** Resolves with what the server is to be told, at the latest soon after `signal` has fired. */
-export type WebhookSink = (message: WebhookMessage, signal: AbortSignal) => Promise<WebhookVerdict>;
 
 /** Of a body whose signature has been checked. */
 export function messageOf(headers: HeadersLike, bytes: Uint8Array): WebhookMessage {
@@ -45,7 +34,7 @@ export function challengeIn({ body }: WebhookMessage): string | null {
 }
 
 /** The status is all that a server of `events/*` understands. */
-export function answerTo(verdict: WebhookVerdict): Response {
+export function answerTo(verdict: WebhookResult): Response {
   if (verdict === 'taken')
     return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } });
   throw new ReceiverRefusal(verdict === 'later' ? 'no_progress' : 'body');

@@ -71,8 +71,8 @@ export {
   type PublicDeliveryJwk,
 } from '../protocol/wire/delivery-jws.ts';
 
-export { silentLog, silentMeter, systemClock, systemRandom } from './engine/ports.ts';
-export type { Clock } from '../protocol/lib/clock.ts';
+export { silentLog, silentMeter, systemRandom } from './engine/ports.ts';
+export { systemClock, type Clock } from '../protocol/lib/clock.ts';
 export type {
   Egress,
   Log,

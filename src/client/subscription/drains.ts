@@ -11,17 +11,17 @@ import type {
   Subscription,
 } from '../../../spec-schema/draft/schema.ts';
 import { lastCovered } from '../../protocol/core/apply.ts';
+import { RETRY_AFTER_MAX_MS } from '../../protocol/core/policy.ts';
 import { sleep, type Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import {
   PULL_EVENTS_DEFAULT,
-  RETRY_AFTER_MAX_MS,
   STREAM_BYTES_DEFAULT,
   STREAM_EVENTS_DEFAULT,
 } from '../../protocol/wire/limits.ts';
 import type { Acknowledger } from './acknowledger.ts';
 import type { TriggersApi } from '../sdk/triggers-api.ts';
-import type { Sink } from '../options.ts';
+import type { Sink } from '../../protocol/lib/sinks.ts';
 import { AsyncQueue } from '../../protocol/lib/queue.ts';
 
 /** What a drain works with during one round: from opening to the first error. */

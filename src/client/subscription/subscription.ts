@@ -20,7 +20,8 @@ import { Backoff, isTransient } from '../backoff.ts';
 import type { TriggersApi } from '../sdk/triggers-api.ts';
 import { drains, drainsToTry, type DrainContext } from './drains.ts';
 import { Renewer, type SubscribeRequest } from './renewer.ts';
-import type { Guarantee, Item, Sink, SubscribeOptions, SubscriptionState } from '../options.ts';
+import type { Sink } from '../../protocol/lib/sinks.ts';
+import type { Guarantee, Item, SubscribeOptions, SubscriptionState } from '../options.ts';
 import { misbehaved, LogReader } from './reader.ts';
 import { recoveryOf, SubscriptionEnded, type Recovery } from './recovery.ts';
 

@@ -1,14 +1,18 @@
-/** Names of SEP-3415, `events/*`: the capability and where it may stand, its methods' modes and its notifications. */
+/** Names of SEP-3415 (`events/*`): the capability, methods, notifications, delivery modes, webhook envelopes and the header. */
 
+/** The key of the extension in `capabilities.extensions`. */
 export const EVENTS_EXTENSION_ID = 'io.modelcontextprotocol/events';
-/** Where servers of the design sketch declare it: beside `tools` and `resources`. */
+/** The member of `capabilities` that servers of the design sketch before SEP-3415 declare. */
 export const EVENTS_CAPABILITY = 'events';
+
+/** The request methods. */
+export type EventsMethod =
+  'events/list' | 'events/poll' | 'events/stream' | 'events/subscribe' | 'events/unsubscribe';
+
+/** Sent when the list of event types changes. */
 export const EVENTS_LIST_CHANGED = 'notifications/events/list_changed';
 
-/** How events of a type can be had, best first. */
-export type DeliveryModeName = 'webhook' | 'push' | 'poll';
-
-/** What a server sends on an `events/stream`. */
+/** Notifications on the response stream of `events/stream`. */
 export const STREAM_NOTIFICATIONS = {
   active: 'notifications/events/active',
   event: 'notifications/events/event',
@@ -16,3 +20,16 @@ export const STREAM_NOTIFICATIONS = {
   error: 'notifications/events/error',
   terminated: 'notifications/events/terminated',
 } as const;
+
+/** Every notification of the extension. */
+export type EventsNotification =
+  (typeof STREAM_NOTIFICATIONS)[keyof typeof STREAM_NOTIFICATIONS] | typeof EVENTS_LIST_CHANGED;
+
+/** Ways of delivering the events of a type, best first. */
+export type DeliveryModeName = 'webhook' | 'push' | 'poll';
+
+/** The member `type` of a control envelope; an occurrence has no such member. */
+export type WebhookControlType = 'verification' | 'gap' | 'terminated';
+
+/** The header of a webhook that names its subscription. */
+export const X_MCP_SUBSCRIPTION_ID = 'x-mcp-subscription-id';

@@ -1,20 +1,15 @@
 /**
- * The wire shapes of `events/*` (SEP-3415), as far as this server reads and writes them. They belong to another extension, so they are
- * not part of the published schema here.
+ * The wire shapes of `events/*` (SEP-3415), as far as this library reads and writes them. They belong to another extension and are
+ * not part of the schema published here.
  */
 import type { Event, JsonObject, Meta } from '../../../spec-schema/draft/schema.ts';
-
-/** The identifier of the Events extension, under which it is declared in capabilities. */
-export const EVENTS_EXTENSION_ID = 'io.modelcontextprotocol/events';
-
-/** How events of a type can be delivered. */
-export type DeliveryMode = 'poll' | 'push' | 'webhook';
+import type { DeliveryModeName, EventsMethod } from './names.ts';
 
 /** One event type in `events/list`. */
 export interface EventDescriptor {
   readonly name: string;
   readonly description: string;
-  readonly delivery: readonly DeliveryMode[];
+  readonly delivery: readonly DeliveryModeName[];
   readonly inputSchema: JsonObject;
   readonly payloadSchema: JsonObject;
   readonly _meta: Meta;
@@ -31,31 +26,35 @@ export interface ListResult {
   readonly nextCursor?: string;
 }
 
-/** What is followed; absent arguments are the same as `{}`. */
+/** The event type and its arguments; absent arguments are `{}`. */
 export interface EventSelection {
   readonly name: string;
   readonly arguments?: JsonObject;
 }
 
-/** Where to begin; an absent cursor is the same as null: from now. */
-export interface Beginning {
+/** The starting point; an absent cursor is null: now. */
+export interface StartPoint {
   readonly cursor?: string | null;
   /** Milliseconds; ignored without a cursor. */
   readonly maxAgeMs?: number;
 }
 
 /** Params of `events/poll`. */
-export interface PollParams extends EventSelection, Beginning {
+export interface PollParams extends EventSelection, StartPoint {
   readonly maxEvents?: number;
 }
 
 /** Params of `events/stream`. */
-export interface StreamParams extends EventSelection, Beginning {}
+export interface StreamParams extends EventSelection, StartPoint {}
 
 /** Params of `events/subscribe`. */
-export interface SubscribeParams extends EventSelection, Beginning {
-  readonly delivery: { readonly mode: DeliveryMode; readonly url: string; readonly secret: string };
-  /** Milliseconds; null = no expiry is wanted. */
+export interface SubscribeParams extends EventSelection, StartPoint {
+  readonly delivery: {
+    readonly mode: DeliveryModeName;
+    readonly url: string;
+    readonly secret: string;
+  };
+  /** Milliseconds; null asks for no expiry. */
   readonly ttlMs?: number | null;
 }
 
@@ -64,7 +63,16 @@ export interface UnsubscribeParams extends EventSelection {
   readonly delivery: { readonly url: string };
 }
 
-/** One event as it is handed over, in every mode; `cursor` is absent in the result of a poll. */
+/** The params of each method. */
+export interface ParamsOf extends Record<EventsMethod, object> {
+  'events/list': ListParams;
+  'events/poll': PollParams;
+  'events/stream': StreamParams;
+  'events/subscribe': SubscribeParams;
+  'events/unsubscribe': UnsubscribeParams;
+}
+
+/** One event, the same in every mode; `cursor` is absent in the result of a poll. */
 export interface EventOccurrence extends Pick<Event, 'eventId' | 'name' | 'timestamp' | 'data'> {
   readonly cursor?: string;
   readonly _meta: Meta;
@@ -79,7 +87,7 @@ export interface PollResult {
   readonly nextPollMs: number;
 }
 
-/** How a webhook had been doing when its client came back. */
+/** The state of a webhook's deliveries before it was refreshed. */
 export interface DeliveryStatus {
   readonly active: boolean;
   readonly lastDeliveryAt: string | null;
@@ -96,17 +104,9 @@ export interface SubscribeResult {
   readonly deliveryStatus?: DeliveryStatus;
 }
 
-/** An error as it stands in an answer, a notification or a control envelope. */
+/** An error in a response, a notification or a control envelope. */
 export interface EventsErrorObject {
   readonly code: number;
   readonly message: string;
   readonly data?: Readonly<Record<string, unknown>>;
 }
-
-/** The notifications of this extension that a server sends. */
-export type EventsNotification =
-  | 'notifications/events/active'
-  | 'notifications/events/event'
-  | 'notifications/events/heartbeat'
-  | 'notifications/events/terminated'
-  | 'notifications/events/list_changed';

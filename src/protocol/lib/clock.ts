@@ -1,17 +1,20 @@
-/** This side's time: handed in, so that a test can own it. */
+/** Time as an argument, so that tests control it; and the system's clock. */
 
-/** Time, handed in. */
+/** Current time and timers. */
 export interface Clock {
-  /** Epoch milliseconds; may jump. */
+  /** Epoch milliseconds; may jump, as a system clock does. */
   now(): number;
-  /** Runs `run` once after `delayMs`; returns what cancels that. `background` timers do not keep a process alive. */
+  /**
+   * Calls `run` once after `delayMs`; the returned function cancels the timer. A `background` timer does not keep the process
+   * alive.
+   */
   after(delayMs: number, run: () => void, options?: { readonly background?: boolean }): () => void;
 }
 
-/** `setTimeout` overflows above this and would fire at once. */
+/** The longest delay of `setTimeout`; a longer one overflows and fires immediately. */
 export const TIMER_MAX_MS = 2 ** 31 - 1;
 
-/** The machine's own clock. */
+/** The system's clock. A delay above {@link TIMER_MAX_MS} is shortened to it. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(delayMs, run, options) {
@@ -21,7 +24,13 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after `delayMs`, or as soon as `signal` has fired; the caller looks which. */
+/** The same clock with `background` timers only. */
+export const backgroundClock = (clock: Clock): Clock => ({
+  now: () => clock.now(),
+  after: (delayMs, run) => clock.after(delayMs, run, { background: true }),
+});
+
+/** Resolves after `delayMs`, or when `signal` fires; the caller checks which. */
 export function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();

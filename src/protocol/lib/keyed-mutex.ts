@@ -1,17 +1,16 @@
-/** Lets calls that concern the same thing run one after the other, and all others side by side. */
+/** Mutual exclusion by key: calls with the same key run one at a time, in the order in which they were made. */
 export class KeyedMutex {
   readonly #last = new Map<string, Promise<unknown>>();
 
-  /** Runs `work` after every earlier call for the same `key` has ended, whether it succeeded or not. */
-  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+  /** Runs `work` after every earlier call for `key` has settled. Settles as `work` does. */
+  run<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key) ?? Promise.resolve();
     const mine = before.then(work, work);
-    const settled = mine.catch(() => undefined);
-    this.#last.set(key, settled);
-    try {
-      return await mine;
-    } finally {
-      if (this.#last.get(key) === settled) this.#last.delete(key);
-    }
+    this.#last.set(key, mine);
+    const done = (): void => {
+      if (this.#last.get(key) === mine) this.#last.delete(key);
+    };
+    mine.then(done, done);
+    return mine;
   }
 }

@@ -7,8 +7,6 @@ export const WEBHOOK_ID = 'webhook-id';
 export const WEBHOOK_TIMESTAMP = 'webhook-timestamp';
 export const WEBHOOK_SIGNATURE = 'webhook-signature';
 export const MCP_SUBSCRIPTION_ID = 'mcp-subscription-id';
-/** Of `events/*`, SEP-3415. */
-export const X_MCP_SUBSCRIPTION_ID = 'x-mcp-subscription-id';
 export const MCP_DELIVERY_SIGNATURE = 'mcp-delivery-signature';
 export const CONTENT_TYPE = 'content-type';
 export const USER_AGENT = 'user-agent';

@@ -14,13 +14,8 @@ const DAY_MS = 24 * HOUR_MS;
 export const TTL_MIN_MS = MINUTE_MS;
 export const TTL_DEFAULT_MS = HOUR_MS;
 export const TTL_MAX_MS = 30 * DAY_MS;
-/** The renew hint is uniform between these fractions of the grant. */
-export const RENEW_FRACTION_MIN = 0.5;
-export const RENEW_FRACTION_MAX = 0.8;
 /** How long a subscription that ended tells its owner where it ended. */
 export const TOMBSTONE_MS = DAY_MS;
-/** How long a proof of consent stands for (principal, URL). */
-export const CONSENT_MS = DAY_MS;
 
 /* retention, per trigger type */
 export const RETENTION_AGE_MS = 7 * DAY_MS;
@@ -31,21 +26,10 @@ export const RETENTION_EVENTS = 10_000;
 export const CALLBACK_BODY_BYTES_MAX = 256 * KIB;
 /** Fixed: a larger event becomes a `too_large` gap in every log it matches. Leaves 16 KiB for the rest of a delivery. */
 export const EVENT_BYTES_MAX = 240 * KIB;
-export const CALLBACK_BATCH_EVENTS = 100;
 /** Fixed: at most this much of an endpoint's answer is read. */
 export const CALLBACK_ANSWER_BYTES_MAX = 8 * KIB;
 export const CALLBACK_DEADLINE_MS = 10 * SECOND_MS;
 export const SECRET_ROTATION_GRACE_MS = 5 * MINUTE_MS;
-
-/* failed attempts */
-export const BACKOFF_BASE_MS = SECOND_MS;
-export const BACKOFF_FACTOR = 2;
-export const BACKOFF_MAX_MS = 5 * MINUTE_MS;
-export const RETRY_AFTER_MAX_MS = HOUR_MS;
-/** Failures in a row that look like a configuration error before the callback is suspended. */
-export const CONFIG_FAILURES_MAX = 5;
-/** How long a callback may fail in any way before it is suspended. */
-export const FAILING_MAX_MS = DAY_MS;
 
 /* signatures: fixed */
 export const SIGNATURE_TOLERANCE_MS = 300 * SECOND_MS;

@@ -9,9 +9,9 @@ import type {
   Subscription,
   TerminationReason,
 } from '../../protocol/core/types.ts';
+import { BATCH_EVENTS_MAX } from '../../protocol/core/policy.ts';
 import {
   CALLBACK_ANSWER_BYTES_MAX,
-  CALLBACK_BATCH_EVENTS,
   CALLBACK_BODY_BYTES_MAX,
   CALLBACK_DEADLINE_MS,
 } from '../../protocol/wire/limits.ts';
@@ -195,9 +195,7 @@ export class Dispatcher {
 
   #limits(loaded: LoadedSubscription): ReadLimits {
     const { batchLimit } = loaded.state;
-    const most = this.#isSingle(loaded)
-      ? SINGLE_LOOK
-      : (this.#o.batchEvents ?? CALLBACK_BATCH_EVENTS);
+    const most = this.#isSingle(loaded) ? SINGLE_LOOK : (this.#o.batchEvents ?? BATCH_EVENTS_MAX);
     return {
       events: Math.min(batchLimit ?? most, most),
       bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES,

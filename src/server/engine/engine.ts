@@ -32,7 +32,7 @@ import { Dispatcher } from '../callback/dispatcher.ts';
 import { Scheduler } from './scheduler.ts';
 import { listTriggers } from './listing.ts';
 import { Sequencer } from './sequencer.ts';
-import type { Clock } from '../../protocol/lib/clock.ts';
+import { backgroundClock, systemClock, type Clock } from '../../protocol/lib/clock.ts';
 import type { Egress, Log, Meter, Random } from './ports.ts';
 import type { Opened, Store } from '../store/port.ts';
 import { assertPosition } from '../pull/positions.ts';
@@ -41,7 +41,7 @@ import { PrincipalQuota } from './quota.ts';
 import { MessageSigner } from '../callback/message-signer.ts';
 import { Streams } from '../stream/streams.ts';
 import { Subscriptions, type Authorize, type Visible } from './subscriptions.ts';
-import { silentLog, silentMeter, systemClock, systemRandom } from './ports.ts';
+import { silentLog, silentMeter, systemRandom } from './ports.ts';
 import type {
   Accepted,
   Caller,
@@ -141,7 +141,7 @@ class TriggersEngine implements Engine {
   #allServed: (() => void) | null = null;
 
   constructor(options: EngineOptions) {
-    const clock = (this.#clock = this.clock = options.clock ?? systemClock);
+    const clock = (this.#clock = this.clock = backgroundClock(options.clock ?? systemClock));
     const random = (this.#random = options.random ?? systemRandom);
     const log = (this.#log = options.log ?? silentLog);
     const meter = options.meter ?? silentMeter;

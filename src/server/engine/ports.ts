@@ -3,15 +3,8 @@
  * that has a default has it here.
  */
 import { randomBytes, randomInt } from 'node:crypto';
-import { systemClock as processClock, type Clock } from '../../protocol/lib/clock.ts';
 
-/* -------------------- time and randomness ----------------------------------------------------- */
-
-/** The wall clock. Its timers do not keep the process alive. */
-export const systemClock: Clock = {
-  now: () => processClock.now(),
-  after: (delayMs, run) => processClock.after(delayMs, run, { background: true }),
-};
+/* -------------------- randomness -------------------------------------------------------------- */
 
 /** A source of randomness. Must be cryptographically strong in production: ids, epochs and challenges come from it. */
 export interface Random {

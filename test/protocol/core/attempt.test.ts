@@ -14,7 +14,6 @@ import {
   type Outcome,
 } from '../../../src/protocol/core/index.ts';
 import * as policy from '../../../src/protocol/core/policy.ts';
-import * as limits from '../../../src/protocol/wire/limits.ts';
 import { CALLBACK, DAY, HOUR, SECOND, subscription, T0 } from './fixtures.ts';
 
 const classify = (answer: Partial<Answer>): Outcome =>
@@ -268,17 +267,17 @@ describe('consent', () => {
   });
 });
 
-test('the core decides by the same numbers as the wire announces', () => {
-  const shared: readonly (readonly [string, number, number])[] = [
-    ['backoff base', policy.BACKOFF_BASE_MS, limits.BACKOFF_BASE_MS],
-    ['backoff cap', policy.BACKOFF_MAX_MS, limits.BACKOFF_MAX_MS],
-    ['Retry-After cap', policy.RETRY_AFTER_MAX_MS, limits.RETRY_AFTER_MAX_MS],
-    ['configuration failures', policy.CONFIG_FAILURES_MAX, limits.CONFIG_FAILURES_MAX],
-    ['failing time', policy.FAILING_MAX_MS, limits.FAILING_MAX_MS],
-    ['batch', policy.BATCH_EVENTS_MAX, limits.CALLBACK_BATCH_EVENTS],
-    ['consent', policy.CONSENT_MS, limits.CONSENT_MS],
-    ['renew hint', policy.RENEW_FRACTION_MIN, limits.RENEW_FRACTION_MIN],
-    ['renew hint', policy.RENEW_FRACTION_MAX, limits.RENEW_FRACTION_MAX],
+test('the limits of the core are those of the specification', () => {
+  const limits: readonly (readonly [string, number, number])[] = [
+    ['backoff base', policy.BACKOFF_BASE_MS, 1000],
+    ['backoff cap', policy.BACKOFF_MAX_MS, 300_000],
+    ['Retry-After cap', policy.RETRY_AFTER_MAX_MS, HOUR],
+    ['configuration failures', policy.CONFIG_FAILURES_MAX, 5],
+    ['failing time', policy.FAILING_MAX_MS, DAY],
+    ['batch', policy.BATCH_EVENTS_MAX, 100],
+    ['consent', policy.CONSENT_MS, DAY],
+    ['renew hint', policy.RENEW_FRACTION_MIN, 0.5],
+    ['renew hint', policy.RENEW_FRACTION_MAX, 0.8],
   ];
-  for (const [name, core, wire] of shared) assert.equal(core, wire, name);
+  for (const [name, actual, expected] of limits) assert.equal(actual, expected, name);
 });

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';
 import {
-  check,
-  LocalError,
   mintCallbackUrl,
   verifyCallbackUrl,
   type MintOptions,
-} from '../../../src/protocol/wire/index.ts';
+} from '../../../src/protocol/wire/callback-url.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
+import { check } from '../../../src/protocol/wire/validate.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const now = 1_795_253_400_000;

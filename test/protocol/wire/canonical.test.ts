@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import {
   canonicalJson,
-  LocalError,
   randomWebhookId,
   sameSelect,
   subscriptionKey,
   webhookId,
-} from '../../../src/protocol/wire/index.ts';
+} from '../../../src/protocol/wire/canonical.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
 
 const json = fc.jsonValue({ maxDepth: 3 });
 const selection = fc.record({

@@ -2,7 +2,8 @@
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { EXTENSION_ID, type ServerCapability } from '../../../spec-schema/draft/schema.ts';
-import { capabilityOf, LocalError, placeCapability } from '../../../src/protocol/wire/index.ts';
+import { capabilityOf, placeCapability } from '../../../src/protocol/wire/capability.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
 
 const settings: ServerCapability = { drains: ['pull'], durability: 'durable' };
 const other: ServerCapability = { drains: ['stream', 'pull'], durability: 'volatile' };

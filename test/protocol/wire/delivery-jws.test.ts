@@ -5,16 +5,16 @@ import { createHmac, generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';
 import { createLocalJWKSet, flattenedVerify } from 'jose';
 import {
-  check,
   deliveryKey,
   deliverySignatureHead,
   generateDeliveryKey,
-  LocalError,
   publicJwks,
   signDelivery,
   verifyDelivery,
   type DeliveryKeyLookup,
-} from '../../../src/protocol/wire/index.ts';
+} from '../../../src/protocol/wire/delivery-jws.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
+import { check } from '../../../src/protocol/wire/validate.ts';
 
 const URL_TEXT = 'https://hooks.example.com/mcp/7f3a?tenant=1';
 const SUBSCRIPTION = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';

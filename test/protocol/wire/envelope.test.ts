@@ -11,10 +11,10 @@ import {
   encodeDeliveryNotification,
   encodeEvent,
   eventWithSequence,
-  LocalError,
   type DeliveryHead,
   type UnnumberedEvent,
-} from '../../../src/protocol/wire/index.ts';
+} from '../../../src/protocol/wire/envelope.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { CALLBACK_BODY_BYTES_MAX } from '../../../src/protocol/wire/limits.ts';
 
 const HEAD: DeliveryHead = {

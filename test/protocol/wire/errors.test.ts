@@ -5,19 +5,18 @@ import fc from 'fast-check';
 import type { ErrorObject } from '../../../spec-schema/draft/schema.ts';
 import {
   callbackEndpointError,
-  check,
   conflict,
   forbidden,
-  fromErrorObject,
   internalError,
   invalidParams,
   LocalError,
   notFound,
-  RemoteError,
   resourceExhausted,
   unsupported,
   WireError,
-} from '../../../src/protocol/wire/index.ts';
+} from '../../../src/protocol/wire/errors.ts';
+import { fromErrorObject, RemoteError } from '../../../src/protocol/wire/remote-error.ts';
+import { check } from '../../../src/protocol/wire/validate.ts';
 
 const ID = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';
 const ALL: readonly WireError[] = [

@@ -3,7 +3,8 @@ import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { format, inspect } from 'node:util';
 import fc from 'fast-check';
-import { LocalError, Secret } from '../../../src/protocol/wire/index.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
+import { Secret } from '../../../src/protocol/wire/secret.ts';
 
 const PRINTED = '[secret]';
 

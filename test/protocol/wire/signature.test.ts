@@ -5,14 +5,14 @@ import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { Webhook as StandardWebhook } from 'standardwebhooks';
 import { Webhook as SvixWebhook } from 'svix';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
+import { Secret } from '../../../src/protocol/wire/secret.ts';
 import {
   challengeProof,
   isChallengeProof,
-  LocalError,
-  Secret,
   signWebhook,
   verifyWebhook,
-} from '../../../src/protocol/wire/index.ts';
+} from '../../../src/protocol/wire/signature.ts';
 
 const now = Date.now();
 const at = Math.floor(now / 1000);

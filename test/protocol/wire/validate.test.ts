@@ -2,14 +2,9 @@
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import {
-  check,
-  compileUserSchema,
-  LocalError,
-  parseParams,
-  WireError,
-  type ParamsName,
-} from '../../../src/protocol/wire/index.ts';
+import { LocalError, WireError } from '../../../src/protocol/wire/errors.ts';
+import { compileUserSchema } from '../../../src/protocol/wire/user-schema.ts';
+import { check, parseParams, type ParamsName } from '../../../src/protocol/wire/validate.ts';
 
 const ID = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;

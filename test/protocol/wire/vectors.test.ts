@@ -9,20 +9,14 @@ import type {
   Gap,
   Selection,
 } from '../../../spec-schema/draft/schema.ts';
-import {
-  acceptDelivery,
-  canonicalJson,
-  check,
-  coverage,
-  isChallengeProof,
-  LocalError,
-  Secret,
-  subscriptionKey,
-  verifyCallbackUrl,
-  verifyDelivery,
-  verifyWebhook,
-  webhookId,
-} from '../../../src/protocol/wire/index.ts';
+import { verifyCallbackUrl } from '../../../src/protocol/wire/callback-url.ts';
+import { canonicalJson, subscriptionKey, webhookId } from '../../../src/protocol/wire/canonical.ts';
+import { verifyDelivery } from '../../../src/protocol/wire/delivery-jws.ts';
+import { acceptDelivery, coverage } from '../../../src/protocol/wire/envelope.ts';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
+import { Secret } from '../../../src/protocol/wire/secret.ts';
+import { isChallengeProof, verifyWebhook } from '../../../src/protocol/wire/signature.ts';
+import { check } from '../../../src/protocol/wire/validate.ts';
 
 interface Case {
   readonly id: number;

@@ -5,6 +5,7 @@
  */
 import { lookup as systemLookup } from 'node:dns';
 import { Agent, buildConnector } from 'undici';
+import { TIMER_MAX_MS } from '../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { loopbackOnly, publicInternet, type Reach } from './addresses.ts';
 import { checkCallbackUrl, type Destination, type UrlPolicy } from './callback-url.ts';
@@ -51,8 +52,6 @@ const IDLE_MS = 4_000;
 const IDLE_MAX_MS = 30_000;
 const HEADER_BYTES_MAX = 16_384;
 const PORT_OF: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
-/** `setTimeout` fires at once above this. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Set by the HTTP client, or never sent on behalf of the server's environment. */
 const RESERVED_HEADERS: ReadonlySet<string> = new Set([
@@ -100,7 +99,7 @@ export function createEgress(options: EgressOptions = {}): Egress {
       if (!destination || !agent)
         return failureOf(new DestinationRefused('connection_refused', 'blocked'));
       const { origin, pathname, search } = destination.url;
-      const deadlineMs = Math.min(Math.max(1, request.deadlineMs), LONGEST_TIMER_MS);
+      const deadlineMs = Math.min(Math.max(1, request.deadlineMs), TIMER_MAX_MS);
       return new Promise<OutboundResult>((resolve) => {
         const exchange = new OutboundExchange(deadlineMs, resolve, (refusal) =>
           resolve(failureOf(refusal)),

@@ -7,8 +7,8 @@ import type { CallbackDialect, CallbackMessage, CallbackContext } from '../../ca
 import { nativeDialect } from '../../callback/native-dialect.ts';
 import type { LogRange } from '../../engine/reader.ts';
 import { webhookId } from '../../../protocol/wire/canonical.ts';
-import { X_MCP_SUBSCRIPTION_ID } from '../../../protocol/wire/headers.ts';
-import { CONFIG_FAILURES_MAX, FAILING_MAX_MS } from '../../../protocol/wire/limits.ts';
+import { X_MCP_SUBSCRIPTION_ID, type WebhookControlType } from '../../../protocol/events/names.ts';
+import { CONFIG_FAILURES_MAX, FAILING_MAX_MS } from '../../../protocol/core/policy.ts';
 import type { Event } from '../../../protocol/wire/schema.ts';
 import { cursorAt } from './cursor.ts';
 import { endingError } from './errors.ts';
@@ -99,7 +99,7 @@ const idOf = (
 /** An envelope that covers nothing, under an id of its own. */
 const control = (
   of: CallbackContext,
-  type: 'verification' | 'terminated',
+  type: Exclude<WebhookControlType, 'gap'>,
   members: object,
 ): CallbackMessage => message(of, `msg_${type}_${of.random.token(24)}`, { type, ...members });
 

@@ -10,8 +10,10 @@ import {
   type WireErrorData,
   type WireErrorName,
 } from '../../../protocol/wire/errors.ts';
-import type { Codes, Profile } from './profiles.ts';
-import type { DeliveryMode, EventsErrorObject } from '../../../protocol/events/types.ts';
+import { TERMINATION_ERRORS, type EventsErrorName } from '../../../protocol/events/errors.ts';
+import type { DeliveryModeName } from '../../../protocol/events/names.ts';
+import type { EventsErrorObject } from '../../../protocol/events/types.ts';
+import type { Profile } from './profiles.ts';
 
 /** A poll asked for a log that had ended, and this is how. */
 export class LogEnded extends Error {
@@ -29,7 +31,7 @@ export const DRAINS = {
   webhook: 'callback',
   push: 'stream',
   poll: 'pull',
-} as const satisfies Record<DeliveryMode, string>;
+} as const satisfies Record<DeliveryModeName, string>;
 
 const MODES: ReadonlyMap<string, string> = new Map(
   Object.entries(DRAINS).map(([mode, drain]) => [drain, mode]),
@@ -37,7 +39,7 @@ const MODES: ReadonlyMap<string, string> = new Map(
 
 /** What an error says; the code is looked up. */
 interface Saying {
-  readonly code: keyof Codes | number;
+  readonly code: EventsErrorName | number;
   readonly message: string;
   readonly data?: Readonly<Record<string, unknown>>;
 }
@@ -104,18 +106,18 @@ const SAYINGS: Table = {
 /** How a subscription that the server ended is spoken of; null = its client let it go and is told nothing. */
 const ENDINGS: Readonly<Record<TerminationReason, Saying | null>> = {
   trigger_removed: {
-    code: 'NotFound',
+    code: TERMINATION_ERRORS.trigger_removed,
     message: 'The event type was removed.',
     data: { kind: 'event' },
   },
   schema_changed: {
-    code: 'Unsupported',
+    code: TERMINATION_ERRORS.schema_changed,
     message:
       'The event type changed in a way that is no addition. Call events/list and subscribe anew.',
     data: { feature: 'payloadSchema', reason: 'schema_changed' },
   },
   revoked: {
-    code: 'Forbidden',
+    code: TERMINATION_ERRORS.revoked,
     message: 'The permission for this event was revoked.',
     data: { reason: 'revoked' },
   },

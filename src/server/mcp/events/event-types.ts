@@ -11,9 +11,10 @@ import {
 } from '../../../protocol/wire/schema.ts';
 import { attached } from '../attached.ts';
 import { DRAINS } from './errors.ts';
-import type { DeliveryMode, EventDescriptor, ListResult } from '../../../protocol/events/types.ts';
+import type { DeliveryModeName } from '../../../protocol/events/names.ts';
+import type { EventDescriptor, ListResult } from '../../../protocol/events/types.ts';
 
-const MODES = Object.keys(DRAINS) as DeliveryMode[];
+const MODES = Object.keys(DRAINS) as DeliveryModeName[];
 
 export class EventTypes {
   readonly #engine: BindableEngine;

@@ -8,7 +8,7 @@ import type { Position, Selection, Subscription } from '../../../protocol/wire/s
 import { implicitSubscription } from '../implicit-subscription.ts';
 import { placeOf, type Place } from './cursor.ts';
 import { LogEnded } from './errors.ts';
-import type { Beginning, EventSelection } from '../../../protocol/events/types.ts';
+import type { StartPoint, EventSelection } from '../../../protocol/events/types.ts';
 
 /** Long enough for a client that is away for a night. The server's own bounds on lifetimes come on top. */
 const LEASE_MS = 24 * 3600_000;
@@ -45,7 +45,7 @@ export async function feedOf(
 export async function begin(
   engine: BindableEngine,
   caller: Caller,
-  params: EventSelection & Beginning,
+  params: EventSelection & StartPoint,
   now: number,
 ): Promise<Start> {
   const { cursor = null, maxAgeMs } = params;

@@ -13,9 +13,14 @@ import type { BindableEngine } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import { endingError, eventsError, LogEnded } from './errors.ts';
 import { eventsMethods, type EventsRequest } from './methods.ts';
-import type { EventsMethod } from './params.ts';
 import { profileOf, type Profile, type ProfileName } from './profiles.ts';
-import { EVENTS_EXTENSION_ID, type EventsErrorObject } from '../../../protocol/events/types.ts';
+import {
+  EVENTS_CAPABILITY,
+  EVENTS_EXTENSION_ID,
+  EVENTS_LIST_CHANGED,
+  type EventsMethod,
+} from '../../../protocol/events/names.ts';
+import type { EventsErrorObject } from '../../../protocol/events/types.ts';
 import { callerOf } from '../principal.ts';
 import {
   authorizedUntil,
@@ -37,7 +42,6 @@ export interface EventsOptions extends BindingOptions {
 }
 
 const METHODS = Object.keys(eventsMethods) as EventsMethod[];
-const LIST_CHANGED = 'notifications/events/list_changed';
 const SETTINGS = { listChanged: true };
 
 /**
@@ -83,7 +87,7 @@ export function attachEvents(
   // The second is where clients look that were written before SEP-3415. The SDK's type does not know it, and sends it as it is.
   mcp.server.registerCapabilities({
     extensions: { [EVENTS_EXTENSION_ID]: SETTINGS },
-    events: SETTINGS,
+    [EVENTS_CAPABILITY]: SETTINGS,
   } as ServerCapabilities);
 }
 
@@ -136,7 +140,7 @@ function announcer(
     if (http !== undefined && sessionId === undefined) return;
     unsubscribe ??= engine.onListChanged(() => {
       mcp.server
-        .notification({ method: LIST_CHANGED })
+        .notification({ method: EVENTS_LIST_CHANGED })
         .catch((error: unknown) =>
           log.debug({ err: error }, 'list_changed was not sent: the connection is gone'),
         );

@@ -6,11 +6,12 @@ import type { Log } from '../../engine/ports.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { tagged, type RequestContext } from '../request-context.ts';
 import { eventTypesOf } from './event-types.ts';
-import { parseEventsParams, type EventsMethod, type ParamsOf } from './params.ts';
+import { parseEventsParams } from './params.ts';
 import { poll } from './poll.ts';
 import type { Profile } from './profiles.ts';
 import { stream } from './stream.ts';
-import type { EventSelection, EventsNotification } from '../../../protocol/events/types.ts';
+import type { EventsMethod, EventsNotification } from '../../../protocol/events/names.ts';
+import type { EventSelection, ParamsOf } from '../../../protocol/events/types.ts';
 import { subscribe, unsubscribe } from './webhook.ts';
 
 /** One request with everything that answering it needs. */

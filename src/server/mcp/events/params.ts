@@ -6,25 +6,8 @@ import { invalidParams } from '../../../protocol/wire/errors.ts';
 import { inspectJson } from '../../../protocol/wire/json.ts';
 import { compileUserSchema, type UserValidator } from '../../../protocol/wire/user-schema.ts';
 import type { JsonObject } from '../../../protocol/wire/schema.ts';
-import type {
-  ListParams,
-  PollParams,
-  StreamParams,
-  SubscribeParams,
-  UnsubscribeParams,
-} from '../../../protocol/events/types.ts';
-
-/** The params of each method. */
-export interface ParamsOf {
-  'events/list': ListParams;
-  'events/poll': PollParams;
-  'events/stream': StreamParams;
-  'events/subscribe': SubscribeParams;
-  'events/unsubscribe': UnsubscribeParams;
-}
-
-/** A method of the extension. */
-export type EventsMethod = keyof ParamsOf;
+import type { DeliveryModeName, EventsMethod } from '../../../protocol/events/names.ts';
+import type { ParamsOf } from '../../../protocol/events/types.ts';
 
 const text = { type: 'string', minLength: 1, maxLength: 2048 };
 const cursor = { type: ['string', 'null'] };
@@ -63,7 +46,7 @@ const SCHEMAS: Readonly<Record<EventsMethod, JsonObject>> = {
       delivery: {
         type: 'object',
         required: ['mode'],
-        properties: { mode: { enum: ['poll', 'push', 'webhook'] } },
+        properties: { mode: { enum: ['poll', 'push', 'webhook'] satisfies DeliveryModeName[] } },
         // Another mode is refused as such, not for what it lacks.
         if: { required: ['mode'], properties: { mode: { const: 'webhook' } } },
         then: { required: ['url', 'secret'], properties: { url: text, secret: text } },

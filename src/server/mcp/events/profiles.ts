@@ -2,24 +2,16 @@
  * The three ways in which `events/*` is spoken in the field. A profile decides codes, a few answers and how a webhook is spoken to, and
  * nothing of what happens to the log.
  */
-import { EVENTS_EXTENSION_ID } from '../../../protocol/events/types.ts';
+import { EVENTS_ERROR_CODES, type EventsErrorCodes } from '../../../protocol/events/errors.ts';
+import { EVENTS_EXTENSION_ID } from '../../../protocol/events/names.ts';
 
 /** `sep` is SEP-3415, `sketch` the design sketch that deployed clients read, `suite` what the draft conformance suite expects. */
 export type ProfileName = 'sep' | 'sketch' | 'suite';
 
-/** The codes of the errors that are not JSON-RPC's own. */
-export interface Codes {
-  readonly NotFound: number;
-  readonly Forbidden: number;
-  readonly ResourceExhausted: number;
-  readonly Unsupported: number;
-  readonly CallbackEndpointError: number;
-}
-
 /** One row: how a peer is spoken to. */
 export interface Profile {
   readonly name: ProfileName;
-  readonly codes: Codes;
+  readonly codes: EventsErrorCodes;
   /** Whether `events/unsubscribe` of an unknown key is an error; if not, it is done already. */
   readonly unknownIsRefused: boolean;
   /** What `webhook-id` of an event is: made of what the message covers, or the event's own `eventId`. */
@@ -28,40 +20,25 @@ export interface Profile {
   readonly control: boolean;
 }
 
-const SEP_CODES: Codes = {
-  NotFound: -32023,
-  Forbidden: -32024,
-  ResourceExhausted: -32025,
-  Unsupported: -32026,
-  CallbackEndpointError: -32027,
-};
-const SKETCH_CODES: Codes = {
-  NotFound: -32011,
-  Forbidden: -32012,
-  ResourceExhausted: -32013,
-  Unsupported: -32014,
-  CallbackEndpointError: -32015,
-};
-
 /** The table (`sep/mapping-events.md`, Profiles). */
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   sep: {
     name: 'sep',
-    codes: SEP_CODES,
+    codes: EVENTS_ERROR_CODES.sep,
     unknownIsRefused: true,
     webhookId: 'message',
     control: true,
   },
   sketch: {
     name: 'sketch',
-    codes: SKETCH_CODES,
+    codes: EVENTS_ERROR_CODES.sketch,
     unknownIsRefused: false,
     webhookId: 'eventId',
     control: false,
   },
   suite: {
     name: 'suite',
-    codes: SKETCH_CODES,
+    codes: EVENTS_ERROR_CODES.sketch,
     unknownIsRefused: true,
     webhookId: 'eventId',
     control: true,

@@ -13,11 +13,8 @@ import { endingError, eventsError } from './errors.ts';
 import { begin, feedOf, selectionOf, type Start } from './feed.ts';
 import { lastOf, occurrence } from './occurrence.ts';
 import type { Profile } from './profiles.ts';
-import type {
-  EventsErrorObject,
-  EventsNotification,
-  StreamParams,
-} from '../../../protocol/events/types.ts';
+import { STREAM_NOTIFICATIONS, type EventsNotification } from '../../../protocol/events/names.ts';
+import type { EventsErrorObject, StreamParams } from '../../../protocol/events/types.ts';
 
 /** What a stream needs beside its params. */
 export interface StreamContext {
@@ -95,12 +92,12 @@ class Push {
   }
 
   async #notify(
-    kind: 'active' | 'event' | 'heartbeat' | 'terminated',
+    kind: Exclude<keyof typeof STREAM_NOTIFICATIONS, 'error'>,
     params: object,
   ): Promise<void> {
     const { exchange } = this.#context;
     this.end.throwIfAborted();
-    await exchange.notify(`notifications/events/${kind}`, tagged(params, exchange.requestId));
+    await exchange.notify(STREAM_NOTIFICATIONS[kind], tagged(params, exchange.requestId));
   }
 
   /** Null = the client let it go itself, and its stream just ends. */

@@ -12,6 +12,7 @@ import {
 import type { RequestId } from '../../../../spec-schema/draft/schema.ts';
 import { PrincipalQuota } from '../../engine/quota.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
+import { EVENTS_LIST_CHANGED } from '../../../protocol/events/names.ts';
 import { internalError, WireError } from '../../../protocol/wire/errors.ts';
 import { tagged } from '../request-context.ts';
 import { callerOf, type RequestIdentity } from '../principal.ts';
@@ -45,7 +46,7 @@ const KEEP_OPEN = 'triggers-listen:open';
 /** Members of the filter, and what is sent when the list of trigger types changes. */
 const LISTS = {
   triggersListChanged: 'notifications/triggers/list_changed',
-  eventsListChanged: 'notifications/events/list_changed',
+  eventsListChanged: EVENTS_LIST_CHANGED,
   resourcesListChanged: 'notifications/resources/list_changed',
 } as const;
 

@@ -3,6 +3,11 @@
  * it; they mean the same. Data is a help and never a condition: deployed servers leave it out.
  */
 import {
+  EVENTS_ERROR_CODES,
+  TERMINATION_ERRORS,
+  type EventsErrorName,
+} from '../../../../protocol/events/errors.ts';
+import {
   LocalError,
   registryRow,
   WireError,
@@ -12,29 +17,25 @@ import {
 import { RemoteError } from '../../../../protocol/wire/remote-error.ts';
 import { check, type WireTypes } from '../../../../protocol/wire/validate.ts';
 
-type EventsError = Exclude<WireErrorName, 'Conflict' | 'InternalError'>;
+type EventsError = EventsErrorName | 'InvalidParams';
 
-/** Both sets, and what is assumed where the data says nothing that is understood. */
-const ERRORS: readonly {
-  readonly name: EventsError;
-  readonly codes: readonly number[];
-  readonly assumed: WireErrorData[EventsError];
-}[] = [
-  {
-    name: 'InvalidParams',
-    codes: [-32602],
-    assumed: { kind: 'invalid', path: '', expected: 'other params' },
-  },
-  { name: 'NotFound', codes: [-32023, -32011], assumed: { kind: 'trigger' } },
-  { name: 'Forbidden', codes: [-32024, -32012], assumed: { kind: 'trigger' } },
-  { name: 'ResourceExhausted', codes: [-32025, -32013], assumed: { limit: 'unknown' } },
-  { name: 'Unsupported', codes: [-32026, -32014], assumed: { feature: 'unknown' } },
-  {
-    name: 'CallbackEndpointError',
-    codes: [-32027, -32015],
-    assumed: { reason: 'challenge_failed' },
-  },
-];
+/** What is assumed where the data says nothing that is understood. */
+const ASSUMED: { readonly [N in EventsError]: WireErrorData[N] } = {
+  InvalidParams: { kind: 'invalid', path: '', expected: 'other params' },
+  NotFound: { kind: 'trigger' },
+  Forbidden: { kind: 'trigger' },
+  ResourceExhausted: { limit: 'unknown' },
+  Unsupported: { feature: 'unknown' },
+  CallbackEndpointError: { reason: 'challenge_failed' },
+};
+
+/** Names by code, of both sets. */
+const NAMES: ReadonlyMap<number, EventsError> = new Map<number, EventsError>([
+  [registryRow('InvalidParams').code, 'InvalidParams'],
+  ...Object.values(EVENTS_ERROR_CODES).flatMap((codes) =>
+    Object.entries(codes).map(([name, code]) => [code, name as EventsErrorName] as const),
+  ),
+]);
 
 /** How a server says that a type is not there. */
 const KINDS: Readonly<Record<string, string>> = { event: 'trigger' };
@@ -48,19 +49,18 @@ export function eventsError(error: unknown): unknown {
 
 /** Undefined = the code means nothing here. */
 function fromCode(code: number, message: string, data: unknown): WireError | undefined {
-  const row = ERRORS.find(({ codes }) => codes.includes(code));
-  if (!row) return undefined;
+  const name = NAMES.get(code);
+  if (name === undefined) return undefined;
   const said = Object(data) as Record<string, unknown>;
-  const kind =
-    row.name === 'InvalidParams' ? 'invalid' : (KINDS[String(said['kind'])] ?? said['kind']);
-  const checked = check(typeOf(row.name), {
-    ...row.assumed,
+  const kind = name === 'InvalidParams' ? 'invalid' : (KINDS[String(said['kind'])] ?? said['kind']);
+  const checked = check(typeOf(name), {
+    ...ASSUMED[name],
     ...said,
     ...(kind === undefined ? {} : { kind }),
   });
   return new WireError(
-    row.name,
-    (checked.ok ? checked.value : row.assumed) as WireErrorData[EventsError],
+    name,
+    (checked.ok ? checked.value : ASSUMED[name]) as WireErrorData[EventsError],
     { message },
   );
 }
@@ -71,11 +71,9 @@ const typeOf = (name: EventsError): keyof WireTypes => {
 };
 
 /** Why a subscription ended, by what the server says of it. */
-const ENDINGS: Partial<Record<WireErrorName, string>> = {
-  NotFound: 'trigger_removed',
-  Forbidden: 'revoked',
-  Unsupported: 'schema_changed',
-};
+const ENDINGS: Partial<Record<WireErrorName, string>> = Object.fromEntries(
+  Object.entries(TERMINATION_ERRORS).map(([reason, name]) => [name, reason]),
+);
 
 /** A termination signal: in every mode it carries an error object. */
 export function terminated(raw: unknown): LocalError {
