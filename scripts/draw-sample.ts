@@ -1,0 +1,55 @@
+/**
+ * Draws texts for a review of the language: twenty comments, ten log lines and ten errors of a folder.
+ *
+ *     npm run sample -- --folder src/server --seed 7
+ *
+ * The same seed draws the same texts as long as the files are unchanged.
+ */
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { filesBelow } from './language/files.ts';
+import { piecesOf, type Kind } from './language/prose.ts';
+
+const DRAWN: readonly (readonly [kind: Kind, title: string, count: number])[] = [
+  ['comment', 'Comments', 20],
+  ['log', 'Log lines', 10],
+  ['error', 'Errors', 10],
+];
+
+const { values } = parseArgs({
+  options: { folder: { type: 'string', default: 'src' }, seed: { type: 'string', default: '1' } },
+});
+const seed = Number(values.seed);
+if (!Number.isSafeInteger(seed))
+  throw new Error(`"${values.seed}" is not a seed. Pass an integer.`);
+
+/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
+function randomOf(state: number): () => number {
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const random = randomOf(seed);
+const files = filesBelow([values.folder]).filter((file) => !file.endsWith('.md'));
+const pieces = files.flatMap((file) =>
+  piecesOf(file, readFileSync(file, 'utf8')).map((piece) => ({ ...piece, file })),
+);
+
+for (const [kind, title, count] of DRAWN) {
+  const left = pieces.filter((piece) => piece.kind === kind);
+  const all = left.length;
+  const drawn = [];
+  while (drawn.length < count && left.length > 0) {
+    drawn.push(...left.splice(Math.floor(random() * left.length), 1));
+  }
+  console.log(`\n${title} (${drawn.length} of ${all})\n`);
+  for (const { file, line, source } of drawn) {
+    console.log(
+      `${file}:${line}\n    ${source.replace(/\s*\n[ \t]*(\*(?!\/) ?|\/\/ ?)?/g, ' ').trim()}`,
+    );
+  }
+}

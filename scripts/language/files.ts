@@ -1,0 +1,19 @@
+/** The files whose language is checked. */
+import { execFileSync } from 'node:child_process';
+
+/** The SEP has its own lint; the rules contain the texts that they reject. */
+const OUTSIDE =
+  /^(?:sep|docs\/api|docs\/api-report)\/|^scripts\/language\/rules\.ts$|^test\/tidy\/language\.test\.ts$/;
+
+export const isRead = (file: string): boolean =>
+  /\.(?:ts|mts|mjs|md)$/.test(file) && !OUTSIDE.test(file);
+
+/** Tracked and new files below the folders, with forward slashes. */
+export function filesBelow(folders: readonly string[]): string[] {
+  const listed = execFileSync(
+    'git',
+    ['ls-files', '-z', '--cached', '--others', '--exclude-standard', '--', ...folders],
+    { encoding: 'utf8' },
+  );
+  return [...new Set(listed.split('\0'))].filter(isRead).sort();
+}
