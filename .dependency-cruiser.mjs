@@ -114,7 +114,7 @@ const server = [
   ),
   rule(
     'store-port-imports-protocol-only',
-    'Everything a store must implement is in store/port.ts, in words of the protocol.',
+    'Everything a store must implement is in store/port.ts, in terms of the protocol.',
     '^src/server/store/port\\.ts$',
     { path: '^src/', pathNot: '^src/protocol/' },
   ),
@@ -132,7 +132,7 @@ const server = [
   ),
   rule(
     'bindings-are-apart',
-    'Each MCP binding is installed by itself. What two of them need lies in src/server/mcp/.',
+    'Each MCP binding is installed by itself. Code that two of them need lies in src/server/mcp/.',
     '^src/server/mcp/(triggers|events|resources|tools)/',
     {
       path: '^src/server/mcp/(triggers|events|resources|tools)/',
@@ -254,7 +254,7 @@ const programs = [
   ),
   rule(
     'kit-dependencies',
-    'Whoever installs the kit gets these packages and no others.',
+    'An installation of the kit has these packages and no others.',
     '^conformance/(main\\.ts$|runner/|suites/)',
     {
       path: '^node_modules/',

@@ -123,21 +123,21 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: 'sentence that starts with Who',
-    pattern: sentence(String.raw`Who(?:ever|m|mever)?\s+(?!is\b[^.]*\?)\w`),
+    pattern: sentence(String.raw`Who(?:ever|m|mever)?\s+(?!is\b[^.]*\?)\w+`),
     instead: 'name the actor: "A subscriber that …"',
     catches: 'Done. Who unsubscribed knows.',
     spares: 'Who may call this? Those who subscribed.',
   },
   {
     name: 'sentence that starts with What',
-    pattern: sentence(String.raw`What(?:ever)?\s+\w`),
+    pattern: sentence(String.raw`What(?:ever)?\s+\w+`),
     instead: 'name the thing: "Entries read from …"',
     catches: 'What was read from one that left.',
     spares: 'What is a gap? That depends on what was read.',
   },
   {
     name: 'sentence that starts with Whichever or Whose',
-    pattern: sentence(String.raw`(?:Whichever|Whose)\s+\w`),
+    pattern: sentence(String.raw`(?:Whichever|Whose)\s+\w+`),
     instead: 'name the thing',
     catches: 'Whichever comes first wins.',
     spares: 'The first, whichever it is, wins.',
@@ -151,7 +151,7 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: 'sentence that starts with How',
-    pattern: sentence(String.raw`How (?:far|long|often|many|much|soon|late|near|deep)\s+\w`),
+    pattern: sentence(String.raw`How (?:far|long|often|many|much|soon|late|near|deep)\s+\w+`),
     instead: 'name the quantity and its unit: "Entries scanned …", "Delay before … (ms)"',
     catches: 'How far is looked for the end.',
     spares: 'Delay, however long. How long? One second.',
@@ -159,7 +159,7 @@ export const ROWS: readonly Row[] = [
   {
     name: 'metaphor',
     pattern:
-      /\b(?:door ?bells?|bells?|farewells?|ladders?|rungs?|lanes?|tellers?|tall(?:y|ies|ied)|crowds?|mirror(?:s|ed|ing)?|judg(?:e|es|ed|ing)|doors?)\b/gi,
+      /\b(?:(?:door)?bells?|farewells?|ladders?|rungs?|lanes?|tellers?|tall(?:y|ies|ied)|crowds?|mirror(?:s|ed|ing)?|judg(?:e|es|ed|ing)|doors?)\b/gi,
     names: true,
     instead:
       'ChangeNotifier, termination notice, follower, mode, track, ItemSequencer, AckTracker, SimulatedClients, ReferenceModel, InvariantChecker, ListenerRegistry; "decides", "classifies", "copies"',
