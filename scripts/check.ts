@@ -1,0 +1,52 @@
+/**
+ * Everything that can be checked without running a test, in about the order of its cost: `npm run check`. Prints a line for each step;
+ * the output of a step only if it fails. `npm run check -- lint knip` runs the named steps.
+ */
+import { spawnSync } from 'node:child_process';
+
+/** Scripts of package.json. The last two read the build. */
+const STEPS: readonly (readonly [name: string, script: string, ...args: string[]])[] = [
+  ['format', 'format:check'],
+  ['schema', 'schema', '--', '--check'],
+  ['vectors', 'vectors', '--', 'lint'],
+  ['readme', 'readme', '--', '--check'],
+  ['typecheck', 'typecheck'],
+  ['knip', 'knip'],
+  ['spell', 'spell'],
+  ['deps', 'deps'],
+  ['lint', 'lint'],
+  ['build', 'build'],
+  ['api', 'api:check', '--', '--built'],
+  ['package', 'package:check', '--', '--built'],
+];
+
+const NPM = process.env['npm_execpath'];
+if (NPM === undefined) throw new Error('npm is not known. Start this with "npm run check".');
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !STEPS.some(([step]) => step === name));
+if (unknown.length > 0) {
+  throw new Error(
+    `"${unknown.join(', ')}" is not a step. Steps: ${STEPS.map(([step]) => step).join(', ')}.`,
+  );
+}
+
+const failed: string[] = [];
+for (const [name, ...script] of STEPS.filter(
+  ([step]) => names.length === 0 || names.includes(step),
+)) {
+  const start = performance.now();
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [NPM, 'run', '--silent', ...script],
+    { encoding: 'utf8', maxBuffer: 2 ** 26 },
+  );
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  console.log(`${status === 0 ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)`);
+  if (status !== 0) {
+    failed.push(name);
+    console.log(`${stdout}${stderr}`.trimEnd().replace(/^/gm, '  '));
+  }
+}
+if (failed.length > 0) console.error(`Failed: ${failed.join(', ')}`);
+process.exitCode = failed.length === 0 ? 0 : 1;
