@@ -1,3 +1,4 @@
+import { globSync, readFileSync } from 'node:fs';
 import { configDefaults, defineConfig } from 'vitest/config';
 
 /** Resolves this package's own name to its sources instead of `dist`; see `exports` in package.json. */
@@ -19,42 +20,68 @@ const PROJECTS = {
   simulation: ['test/simulation/**/*.test.ts', 'test/protocol/core/{explore,properties}.test.ts'],
 };
 
-export default defineConfig({
-  resolve: { conditions: [SOURCE] },
-  ssr: {
-    resolve: {
-      conditions: [SOURCE, 'module', 'node', 'development|production'],
-      externalConditions: [SOURCE, 'node'],
-    },
-  },
-  test: {
-    // A test ends its own waits; these only end a hang.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
-    // A process for each file: tests set environment variables, watch file descriptors and spy on sockets.
-    pool: 'forks',
-    execArgv: [`--conditions=${SOURCE}`],
-    maxWorkers: 2,
-    // Of one file. More at once on two cores only make each other miss their deadlines.
-    maxConcurrency: 4,
-    projects: [
-      ...Object.entries(PROJECTS).map(([name, include]) => ({
-        extends: true as const,
-        test: { name, include },
-      })),
-      {
-        extends: true as const,
-        test: {
-          name: 'unit',
-          include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...Object.values(PROJECTS).flat()],
-        },
+/** A folder for machine-readable results; `scripts/test-totals.ts` adds them up. */
+const REPORTS = process.env['TEST_REPORTS'];
+
+/** Test files that run in mode `all` only: each takes minutes, and a day's work seldom breaks what they test. */
+const LONG = ['test/interop/conformance/**/*.test.ts', 'test/interop/peers/inspector.test.ts'];
+
+/** Test files with a matrix of which the default mode runs a sample; see test/tier.ts. */
+const matrices = (): string[] =>
+  globSync('{test,conformance/test}/**/*.test.ts').filter((file) =>
+    readFileSync(file, 'utf8').includes("/tier.ts'"),
+  );
+
+export default defineConfig(({ mode }) => {
+  const isAll = mode === 'all';
+  // In mode `all`, which runs after the default mode, only the files that then run more than before.
+  const only = isAll ? [...globSync(LONG), ...matrices()] : null;
+  const select = (include: readonly string[]): string[] =>
+    only === null ? [...include] : globSync([...include]).filter((file) => only.includes(file));
+  const exclude = [...configDefaults.exclude, ...(isAll ? [] : LONG)];
+  return {
+    resolve: { conditions: [SOURCE] },
+    ssr: {
+      resolve: {
+        conditions: [SOURCE, 'module', 'node', 'development|production'],
+        externalConditions: [SOURCE, 'node'],
       },
-    ],
-    coverage: {
-      provider: 'v8',
-      include: ['src/**/*.ts'],
-      reporter: ['text-summary', 'html', 'json-summary'],
     },
-  },
+    test: {
+      env: { TEST_TIER: isAll ? 'all' : 'daily' },
+      // A test ends its own waits; these only end a hang.
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
+      // A process for each file: tests set environment variables, watch file descriptors and spy on sockets.
+      pool: 'forks',
+      execArgv: [`--conditions=${SOURCE}`],
+      maxWorkers: 2,
+      // Of one file. More at once on two cores only make each other miss their deadlines.
+      maxConcurrency: 4,
+      passWithNoTests: isAll,
+      reporters:
+        REPORTS === undefined
+          ? ['default']
+          : ['default', ['json', { outputFile: `${REPORTS}/${mode}.json` }]],
+      projects: [
+        ...Object.entries(PROJECTS).map(([name, include]) => ({
+          extends: true as const,
+          test: { name, include: select(include), exclude },
+        })),
+        {
+          extends: true as const,
+          test: {
+            name: 'unit',
+            include: select(['test/**/*.test.ts']),
+            exclude: [...exclude, ...Object.values(PROJECTS).flat()],
+          },
+        },
+      ],
+      coverage: {
+        provider: 'v8',
+        include: ['src/**/*.ts'],
+        reporter: ['text-summary', 'html', 'json-summary'],
+      },
+    },
+  };
 });
