@@ -153,8 +153,11 @@ const server = [
   ),
   rule(
     'server-sdk-in-install-files',
-    'A new version of the MCP SDK changes install.ts, listen.ts and sdk.ts of a binding and nothing else.',
-    { path: '^src/server/', pathNot: '^src/server/mcp/.*(?<=/)(install|listen|sdk)\\.ts$' },
+    'A new version of the MCP SDK changes install.ts and listen.ts of a binding, sdk.ts and sdk-handlers.ts, and nothing else.',
+    {
+      path: '^src/server/',
+      pathNot: '^src/server/mcp/.*(?<=/)(install|listen|sdk|sdk-handlers)\\.ts$',
+    },
     MCP_SDK,
   ),
 ];
@@ -213,7 +216,7 @@ const library = [
   rule(
     'no-undeclared-dependency',
     'A package that package.json does not list is there by accident.',
-    '^(src|reference-server|reference-client|conformance)/',
+    '^(src|reference-server|reference-client)/',
     { dependencyTypes: ['npm-no-pkg', 'npm-unknown'] },
   ),
   rule(
