@@ -1,17 +1,24 @@
 /**
- * How much of the long matrices runs: `npm test` takes a fixed sample of each; `npm run test:all` sets `TEST_TIER=all` and takes everything.
- * What a sample leaves out depends only on the matrix, so a run can be repeated.
+ * The size of the long matrices: `npm test` runs a fixed sample of each; `npm run test:all` sets
+ * `TEST_TIER=all` and runs everything. A sample depends only on its matrix, so a run can be
+ * repeated.
  */
 export const runsEverything = process.env['TEST_TIER'] === 'all';
 
-/** The first of each group of `matrix`, where `groupOf` names the group; everything in `npm run test:all`. */
+/**
+ * The first of each group of `matrix`, where `groupOf` names the group; everything in `npm run
+ * test:all`.
+ */
 export function onePerGroup<T>(matrix: readonly T[], groupOf: (one: T) => string): readonly T[] {
   if (runsEverything) return matrix;
   const groups = new Set<string>();
   return matrix.filter((one) => !groups.has(groupOf(one)) && groups.add(groupOf(one)));
 }
 
-/** The family of a check: its first word without a role, `jws` for `jws-alg` and `poll` for `client-poll-cursor`. */
+/**
+ * The family of a check: its first word without a role, `jws` for `jws-alg` and `poll` for
+ * `client-poll-cursor`.
+ */
 export const familyOf = ({ check }: { readonly check: string }): string =>
   /^(?:client-|receiver-)?([^-]+)/.exec(check)![1]!;
 

@@ -1,4 +1,7 @@
-/** The callback drain of the client: a receiver in the same process, a server that calls back, one iterator. */
+/**
+ * Tests the callback drain of the client: a receiver in the same process, a server that calls back,
+ * one iterator.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,14 +16,14 @@ import { mount } from '../receiver/support.ts';
 import { callBack, HonestLog, pause, startPeer, type Peer } from './peer.ts';
 import { connected, subscribeFast, take, until, within, words } from './support.ts';
 
-/** What the server gets for its delivery, in short. */
+/** The answer that the server gets for its delivery, in short form. */
 async function said(response: Promise<Response>): Promise<string> {
   const answer = await within(response);
   const body = (await answer.json()) as { ack?: number; code?: string };
   return answer.status === 200 ? `ack ${body.ack}` : `${answer.status} ${body.code}`;
 }
 
-/** A peer that verifies a callback at subscribe as a server must. */
+/** A peer that verifies a callback at subscribe, as a server must. */
 async function callingPeer(): Promise<Peer> {
   const log = new HonestLog();
   const subscribe = log.methods['triggers/subscribe']!;
@@ -59,7 +62,7 @@ async function calling(
 }
 
 describe('callback drain', () => {
-  test('[curl-explicit-key, cbv-not-forwarded] registers, proves itself, and hands on what is posted; the answer acknowledges', async (t) => {
+  test('[curl-explicit-key, cbv-not-forwarded] registers, proves itself, and hands out what is posted; the answer acknowledges', async (t) => {
     await using peer = await callingPeer();
     const { subscription, items, states, deliver } = await calling(t, peer);
     await subscription.ready();
@@ -73,7 +76,7 @@ describe('callback drain', () => {
     const answered = deliver();
     assert.deepEqual(words(await first), ['1']);
     assert.deepEqual(words(await take(items, 2)), ['2', '3']);
-    const more = take(items, 1); // asking for the next one finishes the third
+    const more = take(items, 1); // asking for the next item finishes the third
     assert.equal(await answered, 'ack 3');
     peer.log.acked = 3;
     peer.log.append(1);
@@ -84,7 +87,7 @@ describe('callback drain', () => {
     assert.equal(peer.log.calls.filter(({ method }) => method === 'triggers/ack').length, 0);
   });
 
-  test('a body that takes longer than the server waits: 503, and the repetition is answered at once without being handed out again', async (t) => {
+  test('answers 503 when a body takes longer than the server waits, and answers the retry at once without handing it out again', async (t) => {
     await using peer = await callingPeer();
     const { items, states, deliver } = await calling(
       t,
@@ -108,7 +111,7 @@ describe('callback drain', () => {
     assert.equal(await third, '503 no_progress');
   });
 
-  test('[recv-missing-fetch] missing numbers are pulled, and what comes both ways comes once', async (t) => {
+  test('[recv-missing-fetch] pulls missing numbers, and hands out once what comes both ways', async (t) => {
     await using peer = await callingPeer();
     const { items, states, deliver } = await calling(t, peer);
     const read = take(items, 5);
@@ -121,7 +124,7 @@ describe('callback drain', () => {
     end.catch(() => undefined);
   });
 
-  test('a callback that never comes is noticed, and the log is pulled', async (t) => {
+  test('pulls the log when no callback ever comes', async (t) => {
     await using peer = await callingPeer();
     const { items } = await calling(t, peer, { tuning: { checkMs: 50 } });
     const read = take(items, 3);
@@ -130,7 +133,7 @@ describe('callback drain', () => {
     assert.deepEqual(words(await read), ['1', '2', '3']);
   });
 
-  test('[ans-gone] a detached callback is registered again', async (t) => {
+  test('[ans-gone] registers a detached callback again', async (t) => {
     await using peer = await callingPeer();
     const { items, states } = await calling(t, peer, { tuning: { checkMs: 50 } });
     const read = take(items, 1);
@@ -141,7 +144,7 @@ describe('callback drain', () => {
     assert.deepEqual(words(await read), ['1']);
   });
 
-  test('[deg-say] a server that cannot reach the endpoint: the next rung, and that is told', async (t) => {
+  test('[deg-say] falls back to the next drain when the server cannot reach the endpoint, and reports it', async (t) => {
     await using peer = await callingPeer();
     peer.log.replaced.set('triggers/subscribe', (params, exchange) => {
       if (params.callback) throw new ProtocolError(-32027, 'no', { reason: 'connection_refused' });
@@ -157,7 +160,7 @@ describe('callback drain', () => {
     });
   });
 
-  test('[recv-left-epoch] a new epoch by callback is told first; the old one is refused', async (t) => {
+  test('[recv-left-epoch] reports a new epoch first and rejects the old one', async (t) => {
     await using peer = await callingPeer();
     const { items, states, deliver } = await calling(t, peer);
     const first = take(items, 2);
@@ -181,7 +184,7 @@ describe('callback drain', () => {
     end.catch(() => undefined);
   });
 
-  test('[curl-renew] the URL is replaced before its token ends', async (t) => {
+  test('[curl-renew] replaces the URL before its token expires', async (t) => {
     await using peer = await callingPeer();
     peer.log.renewAfterMs = 3_000_000;
     const { subscription } = await calling(t, peer, {}, { tokenTtlMs: 4000 });
@@ -191,7 +194,7 @@ describe('callback drain', () => {
     await subscription.close();
   });
 
-  test('a restarted client with both ledgers on disk: same URL, same log, from where it was', async (t) => {
+  test('a restarted client with both ledgers on disk keeps its URL and log and continues from where it was', async (t) => {
     await using peer = await callingPeer();
     const folder = mkdtempSync(join(tmpdir(), 'triggers-callback-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));

@@ -1,4 +1,7 @@
-/** The same log by every drain, transport and era: the same items in the same order, and the same position said. */
+/**
+ * Tests that every drain, transport and era gives the same items in the same order, with the same
+ * positions.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +19,7 @@ const ERAS: NonNullable<ConnectOptions['protocol']>[] = ['auto', '2026-07-28', '
 describe('drains over HTTP', () => {
   for (const protocol of ERAS) {
     for (const drain of ['stream', 'pull'] as const) {
-      test(`[gap-client-tells, stream-client-no-timeout] ${drain}, ${protocol}: events and gaps in order, acknowledged when the next is asked for`, async (t) => {
+      test(`[gap-client-tells, stream-client-no-timeout] ${drain}, ${protocol}: hands out events and gaps in order, and acknowledges each when the next is requested`, async (t) => {
         await using peer = await startPeer();
         const client = await connected(t, { url: peer.url }, { protocol });
         peer.log.append(3);
@@ -28,7 +31,7 @@ describe('drains over HTTP', () => {
         assert.equal(
           subscription.position?.sequence,
           6,
-          'the last one is still in the hands of the application',
+          'the application is still processing the last one',
         );
         peer.log.append(1);
         assert.deepEqual(words(await take(items, 1)), ['8']);
@@ -39,7 +42,7 @@ describe('drains over HTTP', () => {
     }
   }
 
-  test('[deg-say] the rung and what it guarantees are said', async (t) => {
+  test('[deg-say] reports the drain and its guarantee', async (t) => {
     await using peer = await startPeer();
     peer.log.drains = ['pull'];
     peer.log.append(1);
@@ -63,7 +66,7 @@ describe('drains over HTTP', () => {
     );
   });
 
-  test('[deg-say] a stream that the server refuses becomes a pull, and that is told', async (t) => {
+  test('[deg-say] pulls when the server refuses a stream, and reports it', async (t) => {
     await using peer = await startPeer();
     peer.log.append(2);
     peer.log.replaced.set('triggers/stream', () => {
@@ -76,7 +79,7 @@ describe('drains over HTTP', () => {
     assert.deepEqual(states.at(-1), { phase: 'draining', drain: 'pull', fellBackFrom: 'stream' });
   });
 
-  test('a drain that nobody offers is refused before anything is sent', async (t) => {
+  test('rejects a drain that the server does not offer before anything is sent', async (t) => {
     await using peer = await startPeer();
     peer.log.drains = ['stream'];
     const client = await connected(t, { url: peer.url });
@@ -86,7 +89,7 @@ describe('drains over HTTP', () => {
     assert.deepEqual(peer.log.calls, []);
   });
 
-  test('two streams on one connection do not mix', async (t) => {
+  test('keeps two streams on one connection apart', async (t) => {
     await using peer = await startPeer();
     peer.log.append(4);
     const client = await connected(t, { url: peer.url });
@@ -101,7 +104,7 @@ describe('drains over HTTP', () => {
     ]);
   });
 
-  test('an SDK client that is already connected is used, shared and left open', async (t) => {
+  test('uses and shares an SDK client that is already connected, and leaves it open', async (t) => {
     await using peer = await startPeer();
     peer.log.append(2);
     const sdk = new Client(
@@ -142,7 +145,7 @@ describe('drains on a pipe', () => {
     }
   }
 
-  test('[cap-experimental] a server that exits at the probe is started again and greeted in the old way', async (t) => {
+  test('[cap-experimental] restarts a server that exits at the probe, and uses the handshake', async (t) => {
     const client = await connected(t, {
       command: process.execPath,
       args: ['test/client/old-server.ts'],
@@ -157,19 +160,20 @@ describe('drains on a pipe', () => {
     });
   });
 
-  test('one process is started per connection, also to find out which revision it speaks', async (t) => {
+  test('starts one process per connection, even to find out which revision it speaks', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'triggers-peer-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));
     await connected(t, { ...target, env: { PEER_STARTS: join(folder, 'starts') } });
     assert.equal(readFileSync(join(folder, 'starts'), 'utf8'), '.');
   });
 
-  test('[rec-tell, recv-epoch-repeat] a server process that dies is started again; that its log died with it is told', async (t) => {
+  test('[rec-tell, recv-epoch-repeat] restarts a server process that dies, and reports that its log died with it', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'triggers-peer-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const client = await connected(t, { ...target, env: { PEER_DIES_ONCE: join(folder, 'died') } });
     const { items } = subscribeFast(t, client, { drain: 'stream' });
-    // The new process serves the same occurrences again: the one that was taken is recognised by its eventId.
+    // The new process serves the same occurrences again: the applied one is recognized by its
+    // eventId.
     assert.deepEqual(words(await take(items, 4)), ['1', 'lost unknown at 1', '2', '3']);
   });
 });

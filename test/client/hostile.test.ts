@@ -1,4 +1,7 @@
-/** Peers that break the protocol: a typed error every time, never a number out of order, never a hang. */
+/**
+ * Tests peers that break the protocol: each gives a typed error, never a number out of order, never
+ * a hang.
+ */
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -35,7 +38,7 @@ async function outcome(
   }
 }
 
-/** A stream that sends this and then stays open. */
+/** A stream that sends these messages and then stays open. */
 const sends =
   (make: (log: HonestLog, after: number) => unknown[]) =>
   (log: HonestLog) =>
@@ -60,10 +63,20 @@ const deliveryOf = (
 describe('hostile streams', () => {
   const cases: readonly [string, ReturnType<typeof sends>, string[], string][] = [
     ['a hole', sends((log) => [deliveryOf(log, 0, [1]), deliveryOf(log, 2, [3])]), ['1'], 'hole'],
-    ['a hole told by a heartbeat', sends((log) => [deliveryOf(log, 9, [])]), [], 'hole'],
+    [
+      'a missing number revealed by a heartbeat',
+      sends((log) => [deliveryOf(log, 9, [])]),
+      [],
+      'hole',
+    ],
     ['numbers backwards', sends((log) => [deliveryOf(log, 0, [2, 1])]), [], 'delivery'],
     ['a number twice', sends((log) => [deliveryOf(log, 0, [1, 1])]), [], 'delivery'],
-    ['a number left out', sends((log) => [deliveryOf(log, 0, [1, 3])]), [], 'delivery'],
+    [
+      'a delivery that leaves a number out',
+      sends((log) => [deliveryOf(log, 0, [1, 3])]),
+      [],
+      'delivery',
+    ],
     [
       'a head below what it covers',
       sends((log) => [deliveryOf(log, 0, [1, 2], { head: 1 })]),
@@ -93,9 +106,14 @@ describe('hostile streams', () => {
       [],
       'stale',
     ],
-    ['a sequence that is no integer', sends((log) => [deliveryOf(log, 0, [1.5])]), [], 'delivery'],
+    [
+      'a sequence that is not an integer',
+      sends((log) => [deliveryOf(log, 0, [1.5])]),
+      [],
+      'delivery',
+    ],
     ['a sequence beyond 2^53', sends((log) => [deliveryOf(log, 0, [2 ** 53])]), [], 'delivery'],
-    ['no delivery at all', sends(() => [{ hello: 'world' }]), [], 'delivery'],
+    ['a message that is not a delivery', sends(() => [{ hello: 'world' }]), [], 'delivery'],
     [
       'more than the window',
       sends((log) => [
@@ -110,7 +128,7 @@ describe('hostile streams', () => {
       'window',
     ],
     [
-      'heartbeats that tell of events which never come',
+      'heartbeats that announce events which never come',
       sends((log) => Array.from({ length: 3 }, () => deliveryOf(log, 0, []))),
       [],
       'stalled',
@@ -136,7 +154,7 @@ describe('hostile streams', () => {
     });
   }
 
-  test('[recv-missing-fetch] a hole that a second look fills costs nothing', async (t) => {
+  test('[recv-missing-fetch] tolerates a missing number that a second read fills', async (t) => {
     await using peer = await startPeer();
     peer.log.append(5);
     let holes = 2;
@@ -153,7 +171,7 @@ describe('hostile streams', () => {
     assert.deepEqual(words(await take(items, 5)), ['1', '2', '3', '4', '5']);
   });
 
-  test('duplicates and overlaps are dropped in silence', async (t) => {
+  test('drops duplicates and overlaps without an error', async (t) => {
     await using peer = await startPeer();
     peer.log.replaced.set(
       'triggers/stream',
@@ -169,7 +187,7 @@ describe('hostile streams', () => {
     assert.deepEqual(words(await take(items, 5)), ['1', '2', '3', '4', '5']);
   });
 
-  test('[recv-untrusted] an event of one megabyte arrives as it is', async (t) => {
+  test('[recv-untrusted] passes on an event of one megabyte unchanged', async (t) => {
     await using peer = await startPeer();
     const data = 'x'.repeat(1_000_000);
     peer.log.replaced.set(
@@ -183,7 +201,7 @@ describe('hostile streams', () => {
     assert.ok(item?.type === 'event' && item.event.data === data);
   });
 
-  test('[stream-client-dead] a stream without heartbeats is given up and opened again', async (t) => {
+  test('[stream-client-dead] reopens a stream without heartbeats', async (t) => {
     await using peer = await startPeer();
     peer.log.append(2);
     let opened = 0;
@@ -205,7 +223,7 @@ describe('hostile streams', () => {
     assert.equal((errors[0] as { reason?: string }).reason, 'silence');
   });
 
-  test('a server that ends every stream at once is not asked without pause', async (t) => {
+  test('pauses between streams of a server that ends every stream at once', async (t) => {
     await using peer = await startPeer();
     let opened = 0;
     peer.log.replaced.set('triggers/stream', () => {
@@ -222,7 +240,7 @@ describe('hostile streams', () => {
     never.catch(() => undefined);
   });
 
-  test('an epoch that changes with every look is told every time, with growing pauses', async (t) => {
+  test('reports every epoch of a server that changes it each time, with growing pauses', async (t) => {
     await using peer = await startPeer();
     let life = 0;
     peer.log.replaced.set('triggers/stream', () => {
@@ -268,7 +286,7 @@ describe('hostile pulls', () => {
     });
   }
 
-  test('[pull-next-honoured] a long poll that answers at once with nothing is not repeated at once', async (t) => {
+  test('[pull-next-honoured] does not repeat at once a long poll that returns at once with nothing', async (t) => {
     await using peer = await startPeer();
     let pulls = 0;
     peer.log.replaced.set('triggers/pull', () => {
@@ -282,7 +300,7 @@ describe('hostile pulls', () => {
     never.catch(() => undefined);
   });
 
-  test('[pull-next-honoured] without a long poll the pause of the server is kept', async (t) => {
+  test('[pull-next-honoured] without a long poll waits as long as the server says', async (t) => {
     await using peer = await startPeer();
     peer.log.append(1);
     const at: number[] = [];
@@ -320,7 +338,7 @@ describe('hostile answers', () => {
     });
   }
 
-  test('[cap-no-call, deg-no-invented-numbers] a server that does not declare the extension is not asked, and nothing else is passed off as its log', async (t) => {
+  test('[cap-no-call, deg-no-invented-numbers] sends nothing to a server that does not declare the extension, and presents nothing else as its log', async (t) => {
     await using peer = await startPeer();
     peer.log.drains = [];
     const client = await connected(t, { url: peer.url });
@@ -331,7 +349,7 @@ describe('hostile answers', () => {
   });
 
   for (const protocol of ['2026-07-28', '2025-11-25'] as const) {
-    test(`[cap-method-not-found] ${protocol}: a method that is not there → not_supported`, async (t) => {
+    test(`[cap-method-not-found] ${protocol}: an unknown method → not_supported`, async (t) => {
       await using peer = await startPeer();
       delete peer.log.methods['triggers/list'];
       const client = await connected(t, { url: peer.url }, { protocol });
@@ -405,14 +423,14 @@ describe('hostile answers', () => {
     await assert.rejects(client.list(), { code: 'peer_misbehaved' });
   });
 
-  test('nobody there → unreachable', async (t) => {
+  test('nothing listening → unreachable', async (t) => {
     await assert.rejects(connected(t, { url: 'http://127.0.0.1:9/mcp' }), { code: 'unreachable' });
     await assert.rejects(connected(t, { command: 'no-such-program-anywhere' }), {
       code: 'unreachable',
     });
   });
 
-  test('the access token is in no error', async (t) => {
+  test('no error contains the access token', async (t) => {
     const url = await rawServer(t, (_method, respond) => respond(401, 'text/plain', 'no'));
     const error = await connected(t, { url, token: 'canary-token' }).catch(
       (thrown: unknown) => thrown as Error,
@@ -423,7 +441,7 @@ describe('hostile answers', () => {
   });
 });
 
-/** A server below the SDK: discovery is honest, the rest is up to `answer`. */
+/** A server below the SDK: discovery is correct, everything else is up to `answer`. */
 async function rawServer(
   t: TestContext,
   answer: (method: string, respond: (status: number, type: string, body: string) => void) => void,

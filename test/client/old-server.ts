@@ -1,4 +1,7 @@
-/** A server older than discovery, on a pipe: it knows the handshake only and exits at any other first message, as some do. */
+/**
+ * A server older than discovery, on a pipe: it knows only the handshake and exits at any other
+ * first message, as some servers do.
+ */
 import { createInterface } from 'node:readline';
 import { EXTENSION_ID } from '../../spec-schema/draft/schema.ts';
 

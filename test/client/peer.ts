@@ -1,6 +1,6 @@
 /**
- * A small server on the real SDK over real loopback HTTP, or on a pipe when this file is started as a program. It keeps one
- * honest log; a test replaces single methods to make it a hostile one.
+ * A small server on the real SDK over real loopback HTTP, or on a pipe when this file is started as
+ * a program. It keeps one correct log; a test replaces single methods to make it hostile.
  */
 import { randomBytes } from 'node:crypto';
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
@@ -131,7 +131,7 @@ export class HonestLog {
       throw new ProtocolError(-32602, 'position', { kind: 'position', ...data });
   }
 
-  /** The subscription ends; another one under the key has another id and epoch. */
+  /** Ends the subscription; another one under the key has another id and epoch. */
   end(reason: string | undefined): void {
     this.alive = false;
     this.tombstone =
@@ -148,7 +148,7 @@ export class HonestLog {
   }
   ended: string | undefined;
 
-  /** A restored backup: the unacknowledged rest is numbered from 1. */
+  /** Restores a backup: the unacknowledged rest is numbered from 1. */
   rotate(): void {
     this.events = this.events
       .filter(({ sequence }) => sequence > this.acked)
@@ -312,7 +312,7 @@ export interface Peer extends AsyncDisposable {
   up(): Promise<void>;
 }
 
-/** A session server of the handshake revisions. `forget` loses all sessions, as a restart does. */
+/** A session server of the handshake revisions. `forget` drops all sessions, as a restart does. */
 export function sessionHandler(log: HonestLog): {
   fetch(request: Request): Promise<Response>;
   forget(): void;
@@ -338,7 +338,7 @@ export function sessionHandler(log: HonestLog): {
   return { fetch, forget: () => sessions.clear() };
 }
 
-/** An honest peer over HTTP, both eras on one URL. */
+/** A correct peer over HTTP, both eras on one URL. */
 export async function startPeer(
   log = new HonestLog(),
   handler: { fetch(request: Request): Promise<Response> } = createMcpHandler(() => log.server()),
@@ -403,7 +403,8 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
   const log = new HonestLog();
   log.append(Number(process.env['PEER_EVENTS'] ?? 3));
   if (process.env['PEER_STARTS'] !== undefined) appendFileSync(process.env['PEER_STARTS'], '.');
-  // The first process of a test dies in the middle of a stream; a mark on disk tells the next one that it has happened.
+  // The first process of a test dies in the middle of a stream; a mark on disk tells the next one
+  // that this has happened.
   const mark = process.env['PEER_DIES_ONCE'];
   log.id += randomBytes(4).toString('hex');
   log.epoch = randomBytes(12).toString('hex');

@@ -1,4 +1,7 @@
-/** What a client does when the server, the network or the log fails: one story per line of the SEP's recovery table. */
+/**
+ * Tests what a client does when the server, the network or the log fails: one test per line of the
+ * SEP's recovery table.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { ProtocolError } from '@modelcontextprotocol/server';
@@ -10,7 +13,7 @@ const BOTH = ['stream', 'pull'] as const;
 
 describe('recovery', () => {
   for (const drain of BOTH) {
-    test(`[rec-from-applied, rec-backoff] ${drain}: the server is gone for a while, nothing is missed and nothing comes twice`, async (t) => {
+    test(`[rec-from-applied, rec-backoff] ${drain}: misses and repeats nothing when the server is gone for a while`, async (t) => {
       await using peer = await startPeer();
       const client = await connected(t, { url: peer.url });
       const states: SubscriptionState[] = [];
@@ -25,7 +28,7 @@ describe('recovery', () => {
       assert.deepEqual(words(await rest), ['3', '4', '5', '6']);
     });
 
-    test(`${drain}: connections that are cut again and again`, async (t) => {
+    test(`${drain}: survives connections that are cut repeatedly`, async (t) => {
       await using peer = await startPeer();
       const client = await connected(t, { url: peer.url });
       const { items } = subscribeFast(t, client, { drain });
@@ -41,7 +44,7 @@ describe('recovery', () => {
       );
     });
 
-    test(`[recv-epoch] ${drain}: a new epoch is told before its first event, and the rest is read from its beginning`, async (t) => {
+    test(`[recv-epoch] ${drain}: reports a new epoch before its first event, and reads the rest from its beginning`, async (t) => {
       await using peer = await startPeer();
       const client = await connected(t, { url: peer.url });
       const { subscription, items } = subscribeFast(t, client, { drain });
@@ -49,19 +52,19 @@ describe('recovery', () => {
       assert.deepEqual(words(await take(items, 4)), ['1', '2', '3', '4']);
       await until(() => peer.log.acked === 3 || drain === 'pull');
       if (drain === 'pull') peer.log.acked = 3;
-      peer.log.rotate(); // event 4 is 1 now
+      peer.log.rotate(); // event 4 is number 1 now
       peer.log.events.push({ ...peer.log.events[0]!, sequence: 2, eventId: 'event-new' });
       const [told, next] = await take(items, 2);
       assert.deepEqual(words([told!]), ['epoch 4→0']);
       assert.equal(
         next?.type === 'event' && next.event.eventId,
         'event-new',
-        'the event that it has had as number 4 is not handed out as number 1',
+        'the event that was number 4 is not handed out again as number 1',
       );
       assert.equal(subscription.subscription?.epoch, peer.log.epoch);
     });
 
-    test(`[rec-tell] ${drain}: the server has less than it had sent`, async (t) => {
+    test(`[rec-tell] ${drain}: reports that the server has less than it had sent`, async (t) => {
       await using peer = await startPeer();
       const client = await connected(t, { url: peer.url });
       const { items } = subscribeFast(t, client, { drain });
@@ -75,11 +78,11 @@ describe('recovery', () => {
       assert.deepEqual(
         words(await take(items, 1)),
         ['3'],
-        'what it has had already is not handed out again',
+        'what was applied already is not handed out again',
       );
     });
 
-    test(`[rec-tell] ${drain}: an expired subscription is reported with where it ended, and made anew`, async (t) => {
+    test(`[rec-tell] ${drain}: reports an expired subscription with its last position, and creates it anew`, async (t) => {
       await using peer = await startPeer();
       const client = await connected(t, { url: peer.url });
       const { subscription, items } = subscribeFast(t, client, { drain });
@@ -94,7 +97,7 @@ describe('recovery', () => {
       assert.equal(subscription.subscription?.subscriptionId, peer.log.id);
     });
 
-    test(`${drain}: without resubscribe, an expired subscription is the end`, async (t) => {
+    test(`${drain}: an expired subscription ends the iteration without resubscribe`, async (t) => {
       await using peer = await startPeer();
       const client = await connected(t, { url: peer.url });
       const { items } = subscribeFast(t, client, { drain, resubscribe: false });
@@ -111,7 +114,7 @@ describe('recovery', () => {
       'schema_changed',
       'failed',
     ]) {
-      test(`${drain}: ended by somebody, ${reason} → terminated`, async (t) => {
+      test(`${drain}: fails with terminated when the subscription ended with ${reason}`, async (t) => {
         await using peer = await startPeer();
         const client = await connected(t, { url: peer.url });
         const { items } = subscribeFast(t, client, { drain });
@@ -124,7 +127,7 @@ describe('recovery', () => {
   }
 
   for (const drain of BOTH) {
-    test(`${drain}: a server of the handshake revision that has lost its sessions is greeted anew`, async (t) => {
+    test(`${drain}: repeats the handshake with a server that has lost its sessions`, async (t) => {
       const log = new HonestLog();
       const handler = sessionHandler(log);
       await using peer = await startPeer(log, handler);
@@ -140,7 +143,7 @@ describe('recovery', () => {
     });
   }
 
-  test('a last word on the stream ends it after what it still delivers', async (t) => {
+  test('a termination notice ends a stream after what it still delivers', async (t) => {
     await using peer = await startPeer();
     peer.log.append(2);
     peer.log.replaced.set('triggers/stream', async (_params, { send }) => {
@@ -152,7 +155,7 @@ describe('recovery', () => {
     await assert.rejects(within(items.next()), { code: 'terminated', reason: 'schema_changed' });
   });
 
-  test('a key that is taken by the same selections is given the wanted configuration', async (t) => {
+  test('a key with the same selections gets the requested configuration', async (t) => {
     await using peer = await startPeer();
     Object.assign(peer.log, { alive: true, key: 'k' });
     peer.log.params = {
@@ -168,7 +171,7 @@ describe('recovery', () => {
     assert.equal(update.params.callback, null);
   });
 
-  test('a key that is taken by other selections is a Conflict for the caller', async (t) => {
+  test('a key with other selections is a Conflict for the caller', async (t) => {
     await using peer = await startPeer();
     peer.log.alive = true;
     peer.log.params = {
@@ -181,7 +184,7 @@ describe('recovery', () => {
 });
 
 describe('renewal', () => {
-  test('[ttl-client-renews] goes on while the application is busy, and with what was granted', async (t) => {
+  test('[ttl-client-renews] continues while the application is busy, and follows the granted lifetime', async (t) => {
     await using peer = await startPeer();
     peer.log.renewAfterMs = 30;
     peer.log.ttlMs = 60_000;
@@ -196,7 +199,7 @@ describe('renewal', () => {
     assert.equal(renewals().length, count, 'a closed subscription is not renewed');
   });
 
-  test('a clock that jumps ahead renews at once', async (t) => {
+  test('happens at once when the clock jumps ahead', async (t) => {
     await using peer = await startPeer();
     let skewMs = 0;
     const timers = new Set<() => void>();
@@ -220,13 +223,13 @@ describe('renewal', () => {
       tuning: { clock },
     });
     await subscription.ready();
-    skewMs = 3_600_000; // a laptop that slept for an hour: timers did not run, the next one finds out
+    skewMs = 3_600_000; // a laptop that slept for an hour: timers did not run, the next one notices
     for (const fire of [...timers]) fire();
     await until(() => peer.log.calls.some(({ method }) => method === 'triggers/update'));
     await subscription.close();
   });
 
-  test('a renewal that finds the subscription gone interrupts a silent drain', async (t) => {
+  test('interrupts a silent drain when the subscription is gone', async (t) => {
     await using peer = await startPeer();
     peer.log.renewAfterMs = 200;
     peer.log.append(1);
@@ -242,7 +245,7 @@ describe('renewal', () => {
 });
 
 describe('acknowledgement', () => {
-  test('manual: nothing is said until the application says it, then it is confirmed', async (t) => {
+  test('manual: sends nothing until the application acknowledges, then confirms it', async (t) => {
     await using peer = await startPeer();
     peer.log.append(3);
     const { subscription, items } = subscribeFast(t, await connected(t, { url: peer.url }), {
@@ -275,7 +278,7 @@ describe('acknowledgement', () => {
     await within(next);
   });
 
-  test('auto: many items, few calls', async (t) => {
+  test('auto: needs few calls for many items', async (t) => {
     await using peer = await startPeer();
     peer.log.append(200);
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), {
@@ -288,7 +291,7 @@ describe('acknowledgement', () => {
     assert.ok(calls <= 20, `${calls} calls for 199 items`);
   });
 
-  test('leaving the loop leaves the subscription, and the item in hand unacknowledged', async (t) => {
+  test('leaving the loop keeps the subscription, and the current item unacknowledged', async (t) => {
     await using peer = await startPeer();
     peer.log.append(3);
     const client = await connected(t, { url: peer.url });
@@ -301,7 +304,7 @@ describe('acknowledgement', () => {
     await assert.rejects(subscription[Symbol.asyncIterator]().next(), { code: 'config_invalid' });
   });
 
-  test('[uns-client-idempotent] close({ unsubscribe }) ends it on the server; that it is gone already is no error', async (t) => {
+  test('[uns-client-idempotent] close({ unsubscribe }) ends it on the server, and ignores that it has already ended', async (t) => {
     await using peer = await startPeer();
     const client = await connected(t, { url: peer.url });
     for (const before of [() => undefined, () => peer.log.end('expired')]) {
@@ -313,7 +316,7 @@ describe('acknowledgement', () => {
     }
   });
 
-  test('a signal ends the loop in good order', async (t) => {
+  test('a signal ends the loop without an error', async (t) => {
     await using peer = await startPeer();
     const client = await connected(t, { url: peer.url });
     const stop = new AbortController();
@@ -325,7 +328,7 @@ describe('acknowledgement', () => {
     assert.deepEqual(await within(end), { done: true, value: undefined });
   });
 
-  test('an acknowledgement that fails for a while is said again', async (t) => {
+  test('an acknowledgement that fails for a while is repeated', async (t) => {
     await using peer = await startPeer();
     let refusals = 3;
     peer.log.replaced.set('triggers/ack', (params, exchange) => {

@@ -1,4 +1,4 @@
-/** What the client's tests share: a connected client and a way to read items that cannot hang. */
+/** Shared by the client's tests: a connected client and a way to read items that cannot hang. */
 import type { TestContext } from 'vitest';
 import { connect, type ConnectOptions, type Target } from '../../src/client/sdk/connection.ts';
 import { triggersClient, type TriggersClient } from '../../src/client/client.ts';
@@ -15,7 +15,7 @@ export const FAST: Tuning = {
   ackDelayMs: 5,
 };
 
-/** Closed when the test is over, also when it has failed. */
+/** Connects a client that is closed when the test is over, even if the test failed. */
 export async function connected(
   test: TestContext,
   target: Target,
@@ -41,7 +41,9 @@ export function subscribeFast(
   return { subscription, items: subscription[Symbol.asyncIterator]() };
 }
 
-/** The first `count` items; the subscription stays open, and the last item is not acknowledged yet. */
+/**
+ * The first `count` items; the subscription stays open, and the last item is not acknowledged yet.
+ */
 export async function take(iterator: AsyncIterator<Item>, count: number): Promise<Item[]> {
   const items: Item[] = [];
   while (items.length < count) {
@@ -52,7 +54,7 @@ export async function take(iterator: AsyncIterator<Item>, count: number): Promis
   return items;
 }
 
-/** Far above what anything here takes: it turns a hang into a failure. */
+/** Far more than any test takes; it turns a hang into a failure. */
 const PATIENCE_MS = 15_000;
 
 export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
@@ -78,7 +80,7 @@ export async function until(condition: () => boolean): Promise<void> {
   );
 }
 
-/** Items as words, for comparing. */
+/** Describes items as text, for comparing. */
 export const words = (items: readonly Item[]): string[] =>
   items.map((item) => {
     switch (item.type) {

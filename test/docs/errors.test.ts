@@ -1,4 +1,7 @@
-/** The error page lists every error there is: the wire's from the registry, this side's from the type of their codes. */
+/**
+ * Tests that the error page lists every error: wire errors from the registry, local errors from the
+ * type of their codes.
+ */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -17,7 +20,7 @@ const declared =
 const codes = [...declared.matchAll(/\| '(\w+)'/g)].map(([, code]) => code!);
 
 describe('docs/errors.md', () => {
-  test('has the wire errors as the registry has them', () => {
+  test('has the wire errors of the registry', () => {
     const { status, stderr } = spawnSync(
       process.execPath,
       [join(ROOT, 'scripts', 'errors-doc.ts'), '--check'],
@@ -30,7 +33,7 @@ describe('docs/errors.md', () => {
     );
   });
 
-  test('would be stale if a row of the registry changed', () => {
+  test('is detected as stale when a row of the registry changes', () => {
     const [first, ...rest] = registry.errors;
     assert.equal(withTable(page, registry.errors), page);
     assert.notEqual(withTable(page, [{ ...first!, code: -1 }, ...rest]), page);
@@ -38,15 +41,15 @@ describe('docs/errors.md', () => {
   });
 
   test('has every code of a LocalError exactly once, and no other', () => {
-    assert.ok(codes.length > 15, `only ${codes.length} codes were seen`);
+    assert.ok(codes.length > 15, `only ${codes.length} codes were found`);
     assert.deepEqual(firstCells(local).sort(), [...codes].sort());
   });
 
-  test('no code is declared that nothing throws', () => {
+  test('every declared code is thrown somewhere', () => {
     const sources = repositoryFiles()
       .filter((file) => /^src\/.*\.ts$/.test(file) && file !== 'src/protocol/wire/errors.ts')
       .map(read);
-    // Thrown by name, chosen by a condition, or a row of a table of verdicts.
+    // Thrown by name, chosen by a condition, or a row of a decision table.
     const thrown = (code: string) =>
       new RegExp(`LocalError\\(\\s*'${code}'|code: '${code}'|[?:] '${code}'`);
     assert.deepEqual(

@@ -1,4 +1,7 @@
-/** A comment that sends its reader to the proposal names a section that is there: `(SEP: Delivery)` or `SEP: Delivery.` */
+/**
+ * Tests that a comment which refers to the proposal names an existing section: `(SEP: Delivery)` or
+ * `SEP: Delivery.`
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { read, repositoryFiles } from '../tidy/sources.ts';
@@ -7,7 +10,7 @@ const headings = new Set(
   [...read('sep/0000-triggers.md').matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!.trim()),
 );
 
-/** Sections named in one text, in both ways of naming them; a list has commas, and a line may break inside it. */
+/** Sections named in one text, in both forms; a list has commas, and a line may break inside it. */
 function sectionsNamed(text: string): string[] {
   const flat = text.replace(/\n\s*(?:\*|\/\/) ?/g, ' ');
   const inBrackets = [...flat.matchAll(/\(SEP: ([^();`\n]+)[);]/g)].flatMap(([, list]) =>
@@ -27,7 +30,7 @@ describe('references to the proposal', () => {
     const named = files.flatMap((file) =>
       sectionsNamed(read(file)).map((section) => ({ file, section })),
     );
-    assert.ok(named.length > 60, `only ${named.length} references were seen`);
+    assert.ok(named.length > 60, `only ${named.length} references were found`);
     const wrong = named
       .filter(({ section }) => !headings.has(section))
       .map(({ file, section }) => `${file}: ${section}`);

@@ -1,5 +1,6 @@
-// A second implementation against the first. The client and the receiver in ./stranger were written from the SEP alone, with nothing but Node's
-// built-ins; here they meet the published vectors and the reference server, which is started, killed and started again as a real process.
+// Tests an independent implementation against this one. Its client and receiver, in ./independent,
+// were written from the SEP alone, with nothing but Node's built-ins; here they meet the published
+// vectors and the reference server, which is started, killed and restarted as a real process.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHmac, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -53,7 +54,7 @@ const holds = (check: () => unknown): boolean => {
   }
 };
 
-describe("the published vectors, with the stranger's functions", () => {
+describe('the published vectors, with the independent functions', () => {
   const jws = family('delivery-jws');
   const judges: Record<string, (c: Case) => boolean> = {
     'standard-webhooks-signature': (c) =>
@@ -107,7 +108,7 @@ const freePort = async (): Promise<number> => {
   return port;
 };
 
-/** What the application behind a reader was told. */
+/** What the application behind a reader was notified of. */
 function listener() {
   const told: Told[] = [];
   const reader = new Reader((item) => told.push(item));
@@ -124,7 +125,7 @@ const refusedWith = (code: number, data: object) => (error: unknown) => {
   return true;
 };
 
-describe('the reference server, with the stranger as client and receiver', () => {
+describe('the reference server, with the independent client and receiver', () => {
   let dataDir = '';
   let port = 0;
   let server: ChildProcess;
@@ -174,7 +175,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     await gone;
   }
 
-  /** Posts one signed GitHub webhook, again and again until the server has answered 202. */
+  /** Posts one signed GitHub webhook repeatedly until the server has answered 202. */
   async function webhook(number: number): Promise<void> {
     const body = JSON.stringify({
       action: 'opened',
@@ -227,7 +228,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     for (const type of types) assert.ok(type.drains.includes('pull'), type.name);
   });
 
-  test("[subs-default-key] [subs-same] the default key is the one computed from the SEP's words", async () => {
+  test("[subs-default-key] [subs-same] the default key equals the one computed from the SEP's text", async () => {
     for (const select of [
       SELECT,
       [{ name: 'schedule.tick' }, ...SELECT],
@@ -241,7 +242,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     }
   });
 
-  test('[upd-if-match] [get-not-modified] [etag-config] [end-tombstone] [uns-client-idempotent] the life of a subscription', async () => {
+  test('[upd-if-match] [get-not-modified] [etag-config] [end-tombstone] [uns-client-idempotent] a subscription is created, read, updated and ended', async () => {
     const made = await client.subscribe({
       key: 'life',
       select: [{ name: 'schedule.tick', arguments: {} }],
@@ -268,7 +269,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     await assert.rejects(client.get('a'.repeat(36)), refusedWith(-32023, { kind: 'subscription' }));
   });
 
-  test('[pull-wait] [ack-cumulative] a long poll is answered by the next tick, and the next one acknowledges it', async () => {
+  test('[pull-wait] [ack-cumulative] the next tick answers a long poll, and the next poll acknowledges it', async () => {
     const { reader, events } = listener();
     const { subscriptionId } = await client.subscribe({
       key: 'ticks',
@@ -289,7 +290,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     await client.unsubscribe(subscriptionId);
   });
 
-  test('[log-contiguous] [dlv-same-object] [ttl-survives] [cb-start] [cb-id-range] pull, stream and callback tell the same, in order, over a SIGKILL', async () => {
+  test('[log-contiguous] [dlv-same-object] [ttl-survives] [cb-start] [cb-id-range] pull, stream and callback deliver the same events, in order, across a SIGKILL', async () => {
     const [byPull, byStream, byCallback] = [listener(), listener(), await receiver()];
     const secret = newSecret();
     const url = byCallback.endpoint.register('/hooks/burst', { secrets: [secret], jwksUri });
@@ -361,7 +362,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     for (const { subscriptionId } of subscribed) await client.unsubscribe(subscriptionId);
   });
 
-  test('[pos-epoch] [pos-beyond-head] [pos-error-data] [ack-sent] [gen-integers] invented positions get the typed errors, on every method that takes one', async () => {
+  test('[pos-epoch] [pos-beyond-head] [pos-error-data] [ack-sent] [gen-integers] invented positions get typed errors, on every method that takes a position', async () => {
     const { subscriptionId, epoch } = await client.subscribe({ key: 'positions', select: SELECT });
     for (let n = 1; n <= 3; n++) await webhook(n);
     await until('three events', async () => (await client.get(subscriptionId)).head === 3);
@@ -401,7 +402,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     await client.unsubscribe(subscriptionId);
   });
 
-  test('[recv-missing] [recv-missing-fetch] [ans-receiver-missing] a receiver that lags behind another drain refuses, pulls what is missing, and goes on', async () => {
+  test('[recv-missing] [recv-missing-fetch] [ans-receiver-missing] a receiver that lags behind another drain rejects a delivery, pulls the missing numbers, and continues', async () => {
     const { endpoint, reader, events } = await receiver();
     const secret = newSecret();
     const url = endpoint.register('/hooks/lag', { secrets: [secret], jwksUri });
@@ -422,7 +423,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     await client.ack(subscriptionId, { epoch, sequence: 3 });
     await client.update(subscriptionId, (await client.get(subscriptionId)).etag, { paused: false });
     await webhook(4);
-    await until('the receiver refuses', () =>
+    await until('the receiver rejects the delivery', () =>
       endpoint.answers.some(({ status }) => status === 503),
     );
     assert.equal(events().length, 1);
@@ -442,7 +443,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     await client.unsubscribe(subscriptionId);
   });
 
-  test('[recv-epoch] [recv-left-epoch] a new epoch is told before its first event, and the old one is refused from then on', () => {
+  test('[recv-epoch] [recv-left-epoch] a new epoch is reported before its first event, and the old one is rejected from then on', () => {
     const { reader, told } = listener();
     const delivery = (epoch: string, after: number, ...sequences: number[]) =>
       ({
@@ -481,7 +482,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     );
   });
 
-  test('[cbv-proof] [cbv-receiver] [subs-verified] a receiver that does not know the secret is not verified, and nothing is stored', async () => {
+  test('[cbv-proof] [cbv-receiver] [subs-verified] a receiver that does not know the secret fails verification, and nothing is stored', async () => {
     const { endpoint } = await receiver();
     const url = endpoint.register('/hooks/other', { secrets: [newSecret()], jwksUri });
     await assert.rejects(
@@ -501,7 +502,7 @@ describe('the reference server, with the stranger as client and receiver', () =>
     );
   });
 
-  test('[sig-refusal] [sig-window] [jws-verify] [recv-duplicate] forged, stale and misdirected copies of a genuine request are refused', async () => {
+  test('[sig-refusal] [sig-window] [jws-verify] [recv-duplicate] forged, stale and misdirected copies of a genuine request are rejected', async () => {
     let shift = 0;
     const { endpoint, told, events, reader } = await receiver({ now: () => Date.now() + shift });
     const secret = newSecret();
@@ -533,7 +534,8 @@ describe('the reference server, with the stranger as client and receiver', () =>
       });
       return response.status;
     };
-    // For every verdict that could be met by accident the state is as if the event had never come: only the check itself can refuse.
+    // Before each result that could occur by accident, the state is reset as if the event had never
+    // come, so that only the check itself can reject it.
     const before = reader.position(subscriptionId);
     assert.ok(before);
     reader.start(subscriptionId, { ...before, sequence: 0 });

@@ -1,4 +1,4 @@
-/** The programs of `docs/examples`, which the README quotes, run as they are. */
+/** Runs the programs of `docs/examples`, which the README quotes, unmodified. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,7 +21,7 @@ const target = (folder: string) =>
     env: { SHOP_STORE_KEY: randomBytes(32).toString('base64'), SHOP_UNSAFE_LOOPBACK: 'true' },
   });
 
-/** Runs a program until it has printed so many lines, then ends it as Ctrl+C would. */
+/** Runs a program until it has printed `lines` lines, then ends it as Ctrl+C would. */
 async function lines(
   count: number,
   folder: string,
@@ -52,7 +52,7 @@ async function lines(
 }
 
 describe('examples', () => {
-  test('[log-contiguous] the client follows the server, and a second run goes on where the first one was', async () => {
+  test('[log-contiguous] the client follows the server, and a second run continues where the first one ended', async () => {
     await using folder = await temporaryFolder();
     const shop = target(folder.path);
     const numbers = async () =>

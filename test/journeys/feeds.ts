@@ -1,4 +1,7 @@
-/** Where a journey's events come from: GitHub over HTTP, a watched folder where nobody can post. One shape for both. */
+/**
+ * The sources of a journey's events: GitHub over HTTP, or a watched folder where nobody can post.
+ * Both have one interface.
+ */
 import assert from 'node:assert/strict';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,10 +10,13 @@ import { webhooks, type GitHub, type Webhook } from '../../scripts/demo/github.t
 
 export interface Feed {
   readonly select: readonly Selection[];
-  /** Makes one event happen; resolves with what `identify` will say of it, once the upstream was told that it is accepted. */
+  /**
+   * Makes one event happen; resolves with the value that `identify` will return for it, once the
+   * upstream knows that it is accepted.
+   */
   happen(): Promise<string>;
   identify(event: Event): string;
-  /** Tells of the first event again, where the upstream can. */
+  /** Sends the first event again, where the upstream can. */
   readonly repeat?: () => Promise<void>;
 }
 
@@ -42,7 +48,7 @@ export function folderFeed(folder: string, watched: string): Feed {
     select: [{ name: 'file.changed' }],
     async happen() {
       const name = `note-${++count}.txt`;
-      // Moved into place whole: a file is one event however slowly it is written.
+      // A file is moved into place whole, so that it is one event however slowly it is written.
       const draft = join(folder, name);
       await writeFile(draft, `note ${count}`);
       await rename(draft, join(watched, name));

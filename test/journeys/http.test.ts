@@ -1,10 +1,13 @@
-/** The journey over HTTP: three drains, two protocol revisions, one real server process that restarts on the way. */
+/**
+ * Runs the journey over HTTP: three drains, two protocol revisions, one real server process that
+ * restarts on the way.
+ */
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { githubFeed } from './feeds.ts';
 import { journey, REVISIONS } from './journey.ts';
 import { startHttpServer, type HttpServer } from './support.ts';
 
-/** A kind of event for each journey, so that they do not hear of each other. */
+/** One kind of event per journey, so that journeys do not see each other's events. */
 const KINDS = ['issues', 'pull_request', 'issue_comment', 'release', 'check_run', 'discussion'];
 const ROUTES = (['callback', 'stream', 'pull'] as const).flatMap((drain) =>
   REVISIONS.map((revision) => ({ drain, revision })),

@@ -1,6 +1,7 @@
 /**
- * The journey of a subscription, told once for every drain, protocol revision and transport: offered, subscribed, fed, read in
- * order, acknowledged, paused, changed under a precondition, carried over a restart, ended.
+ * The journey of a subscription for every drain, protocol revision and transport: listed,
+ * subscribed, fed, read in order, acknowledged, paused, changed under a precondition, carried over
+ * a restart, ended.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -26,14 +27,17 @@ export interface Route {
   readonly revision: (typeof REVISIONS)[number];
   readonly target: Target;
   readonly feed: Feed;
-  /** `client`: the server is its child, so a restart of one is a restart of both. Otherwise what restarts the server. */
+  /**
+   * `client`: the server is its child, so that restarting the client restarts both. Otherwise the
+   * function that restarts the server.
+   */
   readonly restart: 'client' | (() => Promise<void>);
 }
 
 const QUIET_MS = 300;
 const TUNING = { backoff: { baseMs: 50, maxMs: 500 } };
 
-/** A reader of the subscription, and what has come to it. */
+/** A reader of the subscription, and what it received. */
 class Reader {
   readonly events: Event[] = [];
   readonly others: string[] = [];
@@ -117,7 +121,7 @@ class Journey {
     assert.ok('notModified' in again && again.notModified);
   }
 
-  /** The wanted subscription; the second call finds the first one's. */
+  /** Creates the subscription; a second call finds the first one's. */
   async #subscribesTwice(): Promise<void> {
     const who = { audience: this.#client.connection.server, key: this.#key };
     const registration = await this.#endpoint?.receiver.register(who);
@@ -165,7 +169,8 @@ class Journey {
   async #happens(count: number): Promise<void> {
     for (let at = 0; at < count; at++) {
       this.#expected.push(await this.#route.feed.happen());
-      // The order of files that appear together is the file system's; here the journey's is wanted.
+      // The file system decides the order of files that appear together; here the journey's order
+      // is needed.
       if (this.#route.restart === 'client') await this.#arrived();
     }
   }
@@ -292,7 +297,7 @@ class Journey {
     assert.deepEqual(
       [after.ttlMs, after.onFailure, after.etag],
       [changed.ttlMs, 'suspend', changed.etag],
-      'nothing of the refused change was made',
+      'the rejected change left no trace',
     );
   }
 
@@ -325,15 +330,15 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return found;
 }
 
-/** Resolves with the typed refusal of a call that must be refused. */
+/** Resolves with the typed error of a call that must be rejected. */
 async function failure(call: Promise<unknown>): Promise<WireError> {
   const error = await call.then(
-    () => assert.fail('it should have been refused'),
+    () => assert.fail('the call should have been rejected'),
     (thrown: unknown) => thrown,
   );
   assert.ok(error instanceof WireError, String(error));
   return error;
 }
 
-/** Travels one route from beginning to end; rejects with the first thing that is not as it must be. */
+/** Runs one journey from beginning to end; rejects at the first deviation. */
 export const journey = (route: Route): Promise<void> => new Journey(route).travel();

@@ -1,9 +1,10 @@
 /**
- * The server is killed without warning at moments chosen by a seed, in the middle of accepting, numbering and
- * delivering, while a callback endpoint fails now and then and a stream client has to come back each time. What must hold is
- * written down in `kill/witness.ts` and at the end of this file.
+ * Kills the server without warning at moments chosen by a seed, while it accepts, numbers and
+ * delivers, while a callback endpoint fails now and then and a stream client has to reconnect each
+ * time. The invariants are in `kill/delivery-recorder.ts` and at the end of this file.
  *
- * `KILL_SEED=<n>` repeats the choices of a run (not the scheduling of the machine), `KILL_COUNT=<n>` the number of deaths.
+ * `KILL_SEED=<n>` repeats the choices of a run (not the scheduling of the machine),
+ * `KILL_COUNT=<n>` sets the number of kills.
  */
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
@@ -29,11 +30,14 @@ import { eventually, temporaryFolder } from './support.ts';
 
 const SEED = Number(process.env['KILL_SEED'] ?? randomInt(2 ** 31));
 const KILLS = Number(process.env['KILL_COUNT'] ?? byTier(15, 100));
-/** A life ends after at most so many accepted events, and then a few milliseconds later; at the latest after `LIFE_MS_MAX`. */
+/**
+ * A run of the server ends a few milliseconds after at most this many accepted events, and no later
+ * than after `LIFE_MS_MAX`.
+ */
 const LIFE_EVENTS_MAX = 40;
 const LIFE_MS_MORE = 20;
 const LIFE_MS_MAX = 5000;
-/** Share of lives that end while they open the store, and how far they come. */
+/** Share of runs that are killed while they open the store, and after how long. */
 const DIES_EARLY = 0.1;
 const EARLY_MS_MAX = 60;
 const HANDS = 4;
@@ -151,7 +155,7 @@ async function run(
     answered = true;
   });
   try {
-    // What fails meanwhile ends the test at once.
+    // A failure in the background ends the test at once.
     await Promise.race([die(), working]);
     enough.abort();
     await eventually('every post is answered', () => answered, SETTLE_MS);
@@ -185,7 +189,7 @@ async function run(
   checkLog('stream', items, upstream.accepted, repeat);
 }
 
-/** Resolves when this life has done what chance gave it to do. */
+/** Resolves when this run of the server has done its random amount of work. */
 async function live(upstream: Upstream, random: { uniform(): number }): Promise<void> {
   const until = upstream.accepted.length + Math.floor(random.uniform() * LIFE_EVENTS_MAX);
   const latest = performance.now() + LIFE_MS_MAX;
@@ -193,13 +197,16 @@ async function live(upstream: Upstream, random: { uniform(): number }): Promise<
   await sleep(random.uniform() * LIFE_MS_MORE);
 }
 
-/** A question to a server that is dead at the moment has no answer; any other failure counts. */
+/** A call to a dead server gets no answer; any other failure counts. */
 function dead(error: unknown): void {
   if (!(error instanceof LocalError && (error.code === 'unreachable' || error.code === 'timeout')))
     throw error;
 }
 
-/** Every accepted event once, numbers 1, 2, 3, and nobody overtook anybody who had been accepted before he began. */
+/**
+ * Every accepted event appears once, with numbers 1, 2, 3, and no event overtakes one that was
+ * accepted before it was sent.
+ */
 function checkLog(
   drain: string,
   items: readonly (Item | FlakyEndpoint['applied'][number])[],
@@ -210,7 +217,7 @@ function checkLog(
   assert.equal(
     events.length,
     items.length,
-    `${drain}: something else than events was reported; ${repeat}`,
+    `${drain}: something other than events was reported; ${repeat}`,
   );
   assert.deepEqual(
     events.map(({ sequence }) => sequence),

@@ -1,4 +1,7 @@
-/** The journey on a pipe: the client starts the server, and when the client goes the server goes; the log stays. */
+/**
+ * Runs the journey on a pipe: the client starts the server, the server ends with the client, and
+ * the log stays.
+ */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'vitest';

@@ -1,4 +1,7 @@
-/** What the journeys share: the reference server as a child process, clients that are cleaned up, and patience without fixed waits. */
+/**
+ * Shared by the journeys: the reference server as a child process, clients that are cleaned up, and
+ * waiting on conditions without fixed sleeps.
+ */
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,11 +10,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { GitHub } from '../../scripts/demo/github.ts';
 import { freePort, ServerProcess } from '../../scripts/demo/server-process.ts';
 
-/** Far above what anything here takes. */
+/** Far more than any test takes. */
 const PATIENCE_MS = 30_000;
 const LOOK_MS = 10;
 
-/** Resolves with the first value that is neither false nor undefined; fails with `what` when none comes. */
+/**
+ * Resolves with the first value that is neither false nor undefined; fails with `what` when none
+ * comes.
+ */
 export async function eventually<T>(
   what: string,
   look: () => T | false | undefined | Promise<T | false | undefined>,
@@ -26,7 +32,7 @@ export async function eventually<T>(
   }
 }
 
-/** A folder that is gone afterwards. */
+/** A folder that is removed after the test. */
 export async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'mcp-triggers-journey-'));
   return {

@@ -1,4 +1,7 @@
-/** What the endpoint does with an honest delivery: in order, once, said in words, and remembered. */
+/**
+ * Tests what the endpoint does with a valid delivery: applies it in order and once, answers
+ * explicitly, and remembers it.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +32,7 @@ import {
 
 const CHALLENGE = 'NRcyzzgTeL7FCXgRSBmZNY9BjmUNNgvf';
 
-/** An application that keeps what it is handed. */
+/** An application that keeps the items it receives. */
 function keeper(): { items: ReceiverItem[]; apply: Apply } {
   const items: ReceiverItem[] = [];
   return {
@@ -41,7 +44,7 @@ function keeper(): { items: ReceiverItem[]; apply: Apply } {
 }
 
 describe('answers', () => {
-  test('[ans-receiver-ack] everything applied: the last number', async () => {
+  test('[ans-receiver-ack] acknowledges the last number when everything is applied', async () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
@@ -59,7 +62,7 @@ describe('answers', () => {
     assert.deepEqual(await mounted.receiver.position(WHO), { epoch: EPOCH, sequence: 7 });
   });
 
-  test('[recv-duplicate, ans-receiver-ack] what was applied before is acknowledged, never above the delivery, and not applied again', async () => {
+  test('[recv-duplicate, ans-receiver-ack] acknowledges items that were applied before, never above the delivery, and does not apply them again', async () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
@@ -70,7 +73,7 @@ describe('answers', () => {
     assert.deepEqual(words(items), ['1', '2', '3', '4', '5']);
   });
 
-  test('[recv-missing, ans-receiver-missing] missing numbers → 503, told, and repaired with what a pull brings', async () => {
+  test('[recv-missing, ans-receiver-missing] answers 503 to missing numbers, reports them, and accepts what a pull brings', async () => {
     const { items, apply } = keeper();
     const problems: Problem[] = [];
     await using mounted = await mount({ apply, onProblem: (problem) => problems.push(problem) });
@@ -89,7 +92,7 @@ describe('answers', () => {
     assert.deepEqual(words(items), ['1', '2', '3', '4']);
   });
 
-  test('an application that throws: acknowledged up to there, 503 when there is nothing to acknowledge, and told', async () => {
+  test('acknowledges up to the item on which the application throws, answers 503 when there is nothing to acknowledge, and reports the error', async () => {
     const problems: Problem[] = [];
     let broken = true;
     const applied: number[] = [];
@@ -112,7 +115,7 @@ describe('answers', () => {
     assert.deepEqual(applied, [1, 2, 3, 4]);
   });
 
-  test('an event that can never be accepted is refused by name, and the next one follows', async () => {
+  test('rejects by number an event that can never be accepted, and applies the next one', async () => {
     const seen: number[] = [];
     await using mounted = await mount({
       apply: (item) => {
@@ -139,12 +142,12 @@ describe('answers', () => {
     assert.deepEqual(
       await answer(post(deliveryOf(4, [5]), to)),
       { ack: 5 },
-      'the answer was lost: it is settled here',
+      'the lost answer is settled here',
     );
     assert.deepEqual(seen, [1, 2, 3, 4, 5]);
   });
 
-  test('[cbv-proof, cbv-not-forwarded, cbv-receiver] a challenge is proved with the secret that verified it, without the application', async () => {
+  test('[cbv-proof, cbv-not-forwarded, cbv-receiver] proves a challenge with the secret that verified it, without the application', async () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
@@ -167,7 +170,7 @@ describe('answers', () => {
     assert.equal(await mounted.receiver.position(WHO), null);
   });
 
-  test('[cb-prompt] an application that takes longer than the server waits: what is done is said, the rest goes on and is not done twice', async () => {
+  test('[cb-prompt] acknowledges what is done when the application takes longer than the server waits, and applies the rest once', async () => {
     const applied: number[] = [];
     const gates = new Map<number, () => void>();
     await using mounted = await mount({
@@ -182,14 +185,18 @@ describe('answers', () => {
     });
     const to = await mounted.receiver.register(WHO);
     assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3]), to)), { ack: 1 });
-    assert.equal(await answer(post(deliveryOf(1, [2, 3]), to)), '503 no_progress', 'still at it');
+    assert.equal(
+      await answer(post(deliveryOf(1, [2, 3]), to)),
+      '503 no_progress',
+      'the application is still busy',
+    );
     gates.get(2)!();
     await pause(20);
     assert.deepEqual(await answer(post(deliveryOf(1, [2, 3]), to)), { ack: 3 });
     assert.deepEqual(applied, [1, 2, 3]);
   });
 
-  test('[cb-prompt] a delivery that waits behind another is not begun once its deadline has passed, although its timer is late', async () => {
+  test('[cb-prompt] does not begin a queued delivery once its deadline has passed, although its timer is late', async () => {
     const clock = manualClock(Date.now());
     const applied: number[] = [];
     let open = (): void => undefined;
@@ -222,7 +229,7 @@ describe('answers', () => {
     assert.deepEqual(applied, [1]);
   });
 
-  test('the last word reaches the application', async () => {
+  test('passes the termination notice to the application', async () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
@@ -233,7 +240,7 @@ describe('answers', () => {
     assert.deepEqual(words(items), ['1', 'terminated expired']);
   });
 
-  test('the signature is that of Standard Webhooks: a stock verifier agrees', async () => {
+  test('accepts a signature that a public Standard Webhooks verifier accepts', async () => {
     await using mounted = await mount({ apply: () => undefined });
     const to = await mounted.receiver.register(WHO);
     const signed = request(deliveryOf(0, [1]), to);
@@ -246,8 +253,8 @@ describe('answers', () => {
   });
 });
 
-describe('two at once', () => {
-  test('the same delivery twice at the same time is applied once', async () => {
+describe('concurrent deliveries', () => {
+  test('applies the same delivery once when it arrives twice at the same time', async () => {
     const applied: number[] = [];
     await using mounted = await mount({
       apply: async (item) => {
@@ -263,7 +270,7 @@ describe('two at once', () => {
     assert.deepEqual(applied, [1, 2, 3]);
   });
 
-  test('[recv-duplicate, recv-missing] any mixture of overlapping deliveries, many at once: in order, once, and never acknowledged unapplied', async () => {
+  test('[recv-duplicate, recv-missing] applies any mixture of overlapping deliveries in order and once, and acknowledges nothing unapplied', async () => {
     const range = fc.tuple(fc.nat(12), fc.integer({ min: 0, max: 6 }));
     await fc.assert(
       fc.asyncProperty(
@@ -314,7 +321,7 @@ describe('two at once', () => {
     );
   });
 
-  test('different keys do not wait for each other', async () => {
+  test('does not let different keys wait for each other', async () => {
     let release = (): void => undefined;
     const blocked = new Promise<void>((resolve) => {
       release = resolve;
@@ -333,8 +340,8 @@ describe('two at once', () => {
   });
 });
 
-describe('lives of a log', () => {
-  test('[recv-epoch, recv-left-epoch, recv-epoch-repeat] a new epoch is told first, its repetitions are dropped, and the old one stays over', async () => {
+describe('epochs of a log', () => {
+  test('[recv-epoch, recv-left-epoch, recv-epoch-repeat] reports a new epoch first, drops its repetitions, and never returns to the old one', async () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
@@ -358,7 +365,7 @@ describe('lives of a log', () => {
     assert.deepEqual(words(items).slice(5), ['epoch 2→0']);
   });
 
-  test('[rec-tell] another subscription under the key is told as a loss', async () => {
+  test('[rec-tell] reports another subscription under the key as a loss', async () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
@@ -402,7 +409,7 @@ describe('registration', () => {
     assert.deepEqual(await second.receiver.register(WHO), to, 'the same URL and secret');
   });
 
-  test('[sig-client-secret] the same call gives the same; keys, servers and given secrets are kept apart', async () => {
+  test('[sig-client-secret] the same call returns the same callback; keys, servers and given secrets are kept apart', async () => {
     await using mounted = await mount({ apply: () => undefined });
     const { receiver } = mounted;
     const to = await receiver.register(WHO);
@@ -422,7 +429,7 @@ describe('registration', () => {
     });
   });
 
-  test('[curl-renew] half through its life a URL is minted anew; the old one opens until it expires', async () => {
+  test('[curl-renew] mints a new URL after half its lifetime; the old one is valid until it expires', async () => {
     let now = Date.now();
     const clock = { now: () => now, after: () => () => undefined };
     await using mounted = await mount({ apply: () => undefined, tokenTtlMs: 100_000, clock });
@@ -446,7 +453,7 @@ describe('registration', () => {
     const fresh = await mounted.receiver.rotate(WHO);
     assert.notEqual(fresh.secret, old.secret);
     assert.equal(fresh.url, old.url);
-    now += 86_400_000; // the server has not been told yet
+    now += 86_400_000; // the server does not know the new secret yet
     assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...old, now })), { ack: 1 });
     assert.deepEqual(
       await answer(post(deliveryOf(1, [2]), { ...old, secret: [fresh.secret, old.secret], now })),
@@ -462,7 +469,7 @@ describe('registration', () => {
     });
   });
 
-  test('a forgotten key is refused', async () => {
+  test('rejects a forgotten key', async () => {
     await using mounted = await mount({ apply: () => undefined });
     const to = await mounted.receiver.register(WHO);
     await post(deliveryOf(0, [1]), to);

@@ -1,4 +1,7 @@
-/** Everything the endpoint refuses, and with which words; nothing refused ever reaches the application. */
+/**
+ * Tests every rejection by the endpoint and its error; nothing rejected ever reaches the
+ * application.
+ */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { inspect } from 'node:util';
@@ -31,7 +34,7 @@ const ISSUER = 'https://hooks.example.com';
 const DAY_S = 86_400;
 const one = deliveryOf(0, [1]);
 
-/** Registered, honest, and with one thing changed. */
+/** A registered, valid delivery with one thing changed. */
 type Change = (good: Posting, mounted: Mounted) => Promise<Request> | Request;
 const mintAs = (mounted: Mounted, changes: Partial<Parameters<typeof mintCallbackUrl>[0]>) =>
   mintCallbackUrl({
@@ -93,7 +96,7 @@ const TABLE: readonly [string, Change, string][] = [
     '401 token_missing',
   ],
   [
-    'a token that is no token',
+    'a token that is not a token',
     (good) => request(one, { ...good, url: withToken(good.url, () => 'x.y.z') }),
     '401 token_invalid',
   ],
@@ -158,7 +161,7 @@ const TABLE: readonly [string, Change, string][] = [
     '404 unknown_key',
   ],
   [
-    '[ans-receiver-unknown] a fresh token for a key that is not known yet',
+    '[ans-receiver-unknown] a fresh token for a key that is not registered yet',
     async (good, m) => request(one, { ...good, url: await mintAs(m, { key: 'unknown' }) }),
     '503 unknown_key_yet',
   ],
@@ -297,18 +300,18 @@ describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes
       const told = text + inspect(refused, { depth: 10, showHidden: true });
       assert.ok(
         !told.includes(good.secret) && !told.includes(good.url.split('cb=')[1]!),
-        'neither secret nor token is told',
+        'the error contains neither secret nor token',
       );
 
       assert.deepEqual(
         await answer(post(one, good)),
         { ack: 1 },
-        'the honest one still gets through',
+        'the valid delivery still gets through',
       );
     });
   }
 
-  test('over real HTTP the same', async () => {
+  test('answers the same over real HTTP', async () => {
     await using mounted = await mount({ apply: () => undefined });
     const good = await mounted.receiver.register(WHO);
     assert.equal(
@@ -340,14 +343,14 @@ describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes
     assert.equal((await fetch(good.url)).headers.get('allow'), 'POST');
   });
 
-  test('nobody takes deliveries → 503, with Retry-After', async () => {
+  test('answers 503 with Retry-After when no iterator accepts deliveries', async () => {
     await using mounted = await mount();
     const response = await post(one, await mounted.receiver.register(WHO));
     assert.equal(response.status, 503);
     assert.equal(response.headers.get('retry-after'), '1');
   });
 
-  test('options that make no sense', () => {
+  test('rejects invalid options', () => {
     for (const options of [
       { endpoint: 'nowhere' },
       { signingKey: generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey },
@@ -431,7 +434,7 @@ describe('[jws-verify, jws-no-header-keys, jws-refusal] server signature', () =>
     });
   }
 
-  test('[jws-verify] keys that cannot be had → 503: try again', async () => {
+  test('[jws-verify] answers 503 when the keys cannot be fetched', async () => {
     await using mounted = await mount({
       apply: () => undefined,
       serverKeys: () => () => Promise.reject(new Error('offline')),

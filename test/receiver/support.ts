@@ -1,4 +1,6 @@
-/** A receiver behind real loopback HTTP, and a server's hand that signs and posts deliveries to it. */
+/**
+ * A receiver behind real loopback HTTP, and helpers that sign and post deliveries as a server does.
+ */
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -25,7 +27,7 @@ export interface Mounted extends AsyncDisposable {
   readonly endpoint: string;
 }
 
-/** The endpoint is real: Hono on a loopback port. */
+/** The real endpoint: Hono on a loopback port. */
 export async function mount(options: Partial<ReceiverOptions> = {}, port = 0): Promise<Mounted> {
   let receiver: Receiver | undefined;
   const app = new Hono();
@@ -76,12 +78,12 @@ export interface Posting {
   readonly url: string;
   readonly secret: string | readonly string[];
   readonly now?: number;
-  /** Replaces or removes (null) headers after signing. */
+  /** Headers to replace, or to remove (null), after signing. */
   readonly headers?: Readonly<Record<string, string | null>>;
   readonly body?: Uint8Array;
 }
 
-/** What a server sends. */
+/** A delivery as a server sends it. */
 export function request(
   delivery: Delivery,
   { url, secret, now = Date.now(), headers = {}, body }: Posting,
@@ -115,7 +117,7 @@ export function request(
 export const post = (delivery: Delivery, posting: Posting): Promise<Response> =>
   fetch(request(delivery, posting));
 
-/** Status and body, as far as a server looks. */
+/** Status and body, which is all that a server reads. */
 export async function answer(response: Promise<Response>): Promise<unknown> {
   const { status, ...rest } = await response.then(async (one) => ({
     status: one.status,
@@ -125,11 +127,11 @@ export async function answer(response: Promise<Response>): Promise<unknown> {
   return status === 200 ? body : `${status} ${String(body['code'])}`;
 }
 
-/** The number of an event or gap; 0 for what has none. */
+/** The number of an event or gap; 0 for items without one. */
 export const numberOf = (item: ReceiverItem): number =>
   'position' in item ? item.position.sequence : 0;
 
-/** Items as words. */
+/** Describes items as text. */
 export const words = (items: readonly ReceiverItem[]): string[] =>
   items.map((item) => {
     switch (item.type) {

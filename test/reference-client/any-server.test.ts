@@ -1,4 +1,7 @@
-/** `watch` on servers without the extension: by which way, what that guarantees, and every change of it. */
+/**
+ * Tests `watch` on servers without the extension: the mode it uses, its guarantee, and every change
+ * of mode.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { EXIT } from '../../reference-client/exit.ts';
@@ -10,7 +13,7 @@ const watch = (url: string, ...args: string[]) =>
   new Running(['--url', url, 'watch', ...args], {}, process.cwd());
 
 describe('watch without the extension', () => {
-  test('[deg-say, deg-no-invented-numbers] events/*: one line says how and what it promises, numbers of the client are marked', async (t) => {
+  test('[deg-say, deg-no-invented-numbers] prints one line with the mode and guarantee of events/*, and marks numbers of the client', async (t) => {
     const events = Object.assign(new EventsServer(), {
       dialect: 'sketch',
       delivery: ['push', 'poll'],
@@ -41,7 +44,7 @@ describe('watch without the extension', () => {
     );
   });
 
-  test('only one way, if that is wanted; a refused one is told with its reason', async (t) => {
+  test('uses only the allowed mode, and reports a refused one with its reason', async (t) => {
     const events = Object.assign(new EventsServer(), { delivery: ['push', 'poll'] });
     const server = await startRaw(t, (raw) => {
       events.attach(raw);
@@ -68,7 +71,7 @@ describe('watch without the extension', () => {
     assert.match(refused.stderr, /^Forbidden: /);
   });
 
-  test('a resource and a tool to look at', async (t) => {
+  test('follows a resource and a tool', async (t) => {
     let text = 'one';
     const server = await startRaw(t, (raw) => {
       raw.capabilities = { resources: {}, tools: {} };
@@ -117,7 +120,7 @@ describe('watch without the extension', () => {
     }
   });
 
-  test('nothing that tells of it: exit code and a hint', async (t) => {
+  test('exits with its own code and a hint when no mode is available', async (t) => {
     const server = await startRaw(t);
     const { code, stderr } = await watch(server.url, 'timer').outcome();
     assert.equal(code, EXIT.unsupported);
@@ -126,13 +129,13 @@ describe('watch without the extension', () => {
 
   for (const [what, args, message] of [
     [
-      'an unknown way',
+      'an unknown mode',
       ['timer', '--rung', 'fax'],
       /--rung must be one of triggers, events\.webhook/,
     ],
-    ['an interval that is none', ['timer', '--every', 'often'], /--every must look like/],
+    ['an invalid interval', ['timer', '--every', 'often'], /--every must look like/],
   ] as const) {
-    test(`${what}: wrong usage`, async () => {
+    test(`rejects ${what} as wrong usage`, async () => {
       const { code, stderr } = await watch('http://127.0.0.1:9/mcp', ...args).outcome();
       assert.equal(code, EXIT.usage);
       assert.match(stderr, message);

@@ -1,4 +1,7 @@
-/** Every command against the real server: what it prints, as text and as JSON, and how it exits. */
+/**
+ * Tests every command against the real server: what it prints, as text and as JSON, and its exit
+ * code.
+ */
 import assert from 'node:assert/strict';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -60,7 +63,7 @@ describe('reference client', () => {
     ['pull', '2025-11-25'],
     ['auto', 'auto'],
   ] as const) {
-    test(`[log-contiguous, ack-cumulative] watch by ${drain}, ${protocol}: the promise, then events with their numbers, then everything printed is acknowledged`, async () => {
+    test(`[log-contiguous, ack-cumulative] watch by ${drain}, ${protocol}: prints the guarantee, then events with their numbers, and acknowledges everything printed`, async () => {
       const watching = start(
         '--protocol',
         protocol,
@@ -95,7 +98,7 @@ describe('reference client', () => {
     });
   }
 
-  test('watch --json prints one object per line: the way, the subscription, states, events', async () => {
+  test('watch --json prints one object per line: the mode, the subscription, states, events', async () => {
     const watching = start(
       '--json',
       'watch',
@@ -147,7 +150,7 @@ describe('reference client', () => {
     assert.doesNotMatch(second.stdout, /^ +1 {2}/m);
   });
 
-  test('watch tells of a server that goes away and comes back', async () => {
+  test('watch reports a server that goes away and comes back', async () => {
     const watching = start(
       'watch',
       'github.push',
@@ -168,7 +171,7 @@ describe('reference client', () => {
     assert.match(stderr, /^-- following again by triggers, stream$/m);
   });
 
-  test('[upd-if-match, ack-cumulative, end-tombstone] get, update, ack and unsubscribe change what they say', async () => {
+  test('[upd-if-match, ack-cumulative, end-tombstone] get, update, ack and unsubscribe show and change the subscription', async () => {
     const { subscriptionId, etag, epoch } = await find('pull');
     assert.match(
       (await run('get', subscriptionId)).stdout,
@@ -217,7 +220,7 @@ describe('reference client', () => {
     assert.match(error.hint, /^It ended: unsubscribed\. Its log ended at \d+/);
   });
 
-  test('watch ends with its own code when somebody else ends the subscription', async () => {
+  test('watch exits with its own code when another client ends the subscription', async () => {
     const watching = start('watch', 'github.push', '--drain', 'stream', '--key', 'ended');
     await watching.shows('acknowledged, expires');
     await run('unsubscribe', (await find('ended')).subscriptionId);
@@ -226,7 +229,7 @@ describe('reference client', () => {
     assert.match(stderr, /^terminated: The subscription has ended: unsubscribed\.$/m);
   });
 
-  test('over stdio the same commands work, and a callback falls back to what there is', async () => {
+  test('the same commands work over stdio, and a callback falls back to another drain', async () => {
     const watched = join(folder.path, 'watched');
     await mkdir(watched);
     const env = {
@@ -244,7 +247,8 @@ describe('reference client', () => {
     ).outcome();
     assert.equal(code, EXIT.ok, stderr);
     assert.match(stdout, /^file\.changed$/m);
-    // This server delivers to no loopback address, so the way to the endpoint is refused and the next rung is taken.
+    // This server delivers to no loopback address, so the endpoint is refused and the next drain is
+    // used.
     const watching = new Running(
       ['--stdio', command, 'watch', 'file.changed', '--unsubscribe'],
       env,
@@ -288,13 +292,13 @@ describe('reference client', () => {
       /^usage: Name a trigger type, or give --select, --resource or --tool\./,
     ],
     [
-      'a lifetime that is none',
+      'an invalid lifetime',
       ['watch', 'x', '--ttl', 'soon'],
       EXIT.usage,
       /^usage: --ttl must look like 90s/,
     ],
     [
-      'a selection that is no JSON',
+      'a selection that is not JSON',
       ['watch', '--select', '{'],
       EXIT.usage,
       /^usage: --select must be JSON/,
@@ -305,16 +309,16 @@ describe('reference client', () => {
       EXIT.usage,
       /^usage: --select: expected .* at \/select\/0/,
     ],
-    ['an update of nothing', ['update', 'sub_x'], EXIT.usage, /^usage: Say what to change/],
+    ['an empty update', ['update', 'sub_x'], EXIT.usage, /^usage: Say what to change/],
     ['a token file that is missing', ['--token-file', 'nowhere', 'list'], EXIT.usage, /^ENOENT: /],
     [
-      'nobody at the address',
+      'nothing listening at the address',
       async () => ['--url', await nobody(), 'list'],
       EXIT.unreachable,
       /^unreachable: The server cannot be reached/,
     ],
     [
-      'nobody at the address, in the old protocol',
+      'nothing listening at the address, in the old protocol',
       async () => ['--url', await nobody(), '--protocol', '2025-11-25', 'list'],
       EXIT.unreachable,
       /^unreachable: /,
@@ -360,7 +364,7 @@ describe('reference client', () => {
     });
   }
 
-  test('a refused token is told apart from a server that is away, and is repeated nowhere', async () => {
+  test('a rejected token is distinguished from an unreachable server, and is not printed', async () => {
     const secret = 'eyJhbGciOiJub25lIn0.secret.token';
     const { code, stdout, stderr } = await new Running(
       ['--url', server.process.url, '--token', secret, 'list'],
@@ -372,7 +376,7 @@ describe('reference client', () => {
     assert.ok(!(stdout + stderr).includes(secret));
   });
 
-  test('--help tells commands and exit codes', async () => {
+  test('--help lists commands and exit codes', async () => {
     const { code, stdout, stderr } = await run('--help');
     assert.deepEqual([code, stderr], [EXIT.ok, '']);
     for (const text of [

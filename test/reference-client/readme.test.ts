@@ -1,4 +1,7 @@
-/** The README says what the programs say: example code byte for byte, variables, options, exit codes. */
+/**
+ * Tests that the README matches the programs: example code byte for byte, variables, options, exit
+ * codes.
+ */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, test } from 'vitest';
@@ -10,23 +13,23 @@ const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8
 const COLUMNS_MAX = 100;
 
 describe('README', () => {
-  test('its generated parts are fresh', async () => {
+  test('has up-to-date generated parts', async () => {
     assert.equal(await fresh(readme), readme, 'run: npm run readme');
   });
 
-  test('a stale part is seen', async () => {
+  test('detects a stale part', async () => {
     const stale = readme.replace('| `TRIGGERS_MODE` |', '| `TRIGGERS_MOOD` |');
     assert.notEqual(stale, readme);
     assert.notEqual(await fresh(stale), stale);
   });
 
   for (const name of ['server', 'client', 'receiver']) {
-    test(`its ${name} example is the file's`, async () => {
+    test(`quotes the ${name} example exactly`, async () => {
       assert.ok(readme.includes(await example(`docs/examples/${name}.ts`)));
     });
   }
 
-  test('it names every variable of the server and every exit code of the client', () => {
+  test('names every variable of the server and every exit code of the client', () => {
     for (const { name } of describeConfig()) assert.ok(readme.includes(`| \`${name}\` |`), name);
     assert.deepEqual(
       EXIT_MEANINGS.map(([code]) => code),
@@ -36,7 +39,7 @@ describe('README', () => {
       assert.ok(readme.includes(`| ${code} | ${meaning} |`), meaning);
   });
 
-  test('its excerpt of the demo fits a terminal', () => {
+  test('has a demo excerpt that fits a terminal', () => {
     const excerpt = /```text\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
     assert.match(excerpt, /Everything held/);
     assert.deepEqual(

@@ -1,4 +1,7 @@
-/** Runs the reference client as a person or a script would: a process, its two outputs, its exit code. */
+/**
+ * Runs the reference client as a person or a script would: a process, its two outputs, its exit
+ * code.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +18,7 @@ export interface Outcome {
   readonly json: readonly Record<string, unknown>[];
 }
 
-/** A command that has been started. */
+/** A command that is running. */
 export class Running {
   readonly #child: ChildProcess;
   readonly #closed: Promise<unknown>;
@@ -35,7 +38,7 @@ export class Running {
     this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
   }
 
-  /** Resolves when standard output, or standard error, holds this. */
+  /** Resolves when standard output, or standard error, contains `text`. */
   async shows(text: string | RegExp, where: 'stdout' | 'stderr' = 'stdout'): Promise<void> {
     await eventually(`${String(text)} in ${where}; it holds: ${this[where]}`, () =>
       typeof text === 'string' ? this[where].includes(text) : text.test(this[where]),

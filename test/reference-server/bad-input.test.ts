@@ -1,4 +1,7 @@
-/** What a server must refuse: each row is one bad request, and after all of them every subscription is as it was. */
+/**
+ * Tests what a server must reject: each row is one bad request, and after all of them every
+ * subscription is unchanged.
+ */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import type { SubscribeResult } from 'mcp-triggers-experimental';
@@ -93,7 +96,7 @@ const rows: readonly Row[] = [
     data: invalid('/key'),
   },
   {
-    about: 'a callback that is no URL',
+    about: 'a callback that is not a URL',
     method: 'triggers/subscribe',
     params: () => ({ select, callback: { url: CANARY.padEnd(20, '!'), secret } }),
     code: -32602,
@@ -114,7 +117,7 @@ const rows: readonly Row[] = [
     data: invalid('/callback/url'),
   },
   {
-    about: 'a callback over plain http elsewhere',
+    about: 'a callback over plain http to another host',
     method: 'triggers/subscribe',
     params: () => ({ select, callback: { url: `http://example.com/${CANARY}`, secret } }),
     code: -32602,
@@ -186,14 +189,14 @@ const rows: readonly Row[] = [
     data: invalid('/after/sequence'),
   },
   {
-    about: 'a window of nothing',
+    about: 'a window of zero',
     method: 'triggers/stream',
     params: ({ subscriptionId }) => ({ subscriptionId, window: { events: 0 } }),
     code: -32602,
     data: invalid('/window/events'),
   },
   {
-    about: 'an id that cannot be one',
+    about: 'a malformed id',
     method: 'triggers/get',
     params: () => ({ subscriptionId: `../${CANARY}` }),
     code: -32602,
@@ -207,7 +210,7 @@ const rows: readonly Row[] = [
     data: { kind: 'subscription' },
   },
   {
-    about: 'nesting without end',
+    about: 'endless nesting',
     method: 'triggers/subscribe',
     params: () => ({ select: [{ name: 'door.opened', arguments: nested(200) }] }),
     code: -32602,
@@ -215,7 +218,7 @@ const rows: readonly Row[] = [
   },
 ];
 
-describe('a bad request is refused with typed data, repeats no value and changes nothing [gen-atomic] [err-no-value] [gen-own-codes]', () => {
+describe('a bad request is rejected with typed data, repeats no value and changes nothing [gen-atomic] [err-no-value] [gen-own-codes]', () => {
   for (const { about, method, params, code, data } of rows) {
     test(about, async () => {
       const { error, text } = await server.call(method, params(mine));
@@ -233,7 +236,7 @@ describe('a bad request is refused with typed data, repeats no value and changes
   }
 });
 
-test("somebody else's subscription answers as one that never existed, byte for byte [iso-not-found] [iso-no-data] [iso-own]", async () => {
+test("another principal's subscription answers like one that never existed, byte for byte [iso-not-found] [iso-no-data] [iso-own]", async () => {
   const { subscriptionId, epoch } = mine;
   const asks: readonly (readonly [method: string, params: (id: string) => object])[] = [
     ['triggers/get', (id) => ({ subscriptionId: id })],

@@ -1,4 +1,7 @@
-/** Configuration: every mistake in one message, none repeated, and production refuses what development makes up. */
+/**
+ * Tests configuration: every mistake is reported in one message, no value is repeated, and
+ * production rejects development defaults.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import {
@@ -50,11 +53,11 @@ test('a public URL may have a path', () => {
   );
 });
 
-test('an empty variable is an absent one', () => {
+test('an empty variable counts as absent', () => {
   assert.equal(loadConfig({ TRIGGERS_PORT: '' }).PORT, 4600);
 });
 
-test('all mistakes are told at once, and no value is repeated', () => {
+test('all mistakes are reported at once, and no value is repeated', () => {
   const canary = 'canary-31ab';
   const told = problems({
     TRIGGERS_PORT: canary,
@@ -90,12 +93,12 @@ describe('one mistake, one problem', () => {
         /TRIGGERS_TTL_MIN_MS: must be a whole number/,
       ],
       [
-        'a number in words',
+        'a number as a word',
         { TRIGGERS_MAX_SESSIONS: 'many' },
         /TRIGGERS_MAX_SESSIONS: must be a whole number/,
       ],
       [
-        'a flag that is neither',
+        'a flag that is neither true nor false',
         { TRIGGERS_METRICS: 'yes' },
         /TRIGGERS_METRICS: must be true or false/,
       ],
@@ -105,7 +108,7 @@ describe('one mistake, one problem', () => {
         /TRIGGERS_PUBLIC_URL: must be an absolute http/,
       ],
       [
-        'a URL that is a file',
+        'a file URL',
         { TRIGGERS_AUTH_ISSUER: 'file:///etc' },
         /TRIGGERS_AUTH_ISSUER: must be an absolute http/,
       ],
@@ -115,15 +118,11 @@ describe('one mistake, one problem', () => {
         /TRIGGERS_STORE_KEY: must be base64 of exactly 32 bytes/,
       ],
       [
-        'a public key to sign with',
+        'a public key as signing key',
         { TRIGGERS_DELIVERY_KEY: '{"kty":"OKP","crv":"Ed25519","x":"a"}' },
         /TRIGGERS_DELIVERY_KEY: must be an Ed25519 private key/,
       ],
-      [
-        'fixtures nobody knows',
-        { TRIGGERS_FIXTURES: 'true' },
-        /TRIGGERS_FIXTURES: must be conformance/,
-      ],
+      ['unknown fixtures', { TRIGGERS_FIXTURES: 'true' }, /TRIGGERS_FIXTURES: must be conformance/],
       [
         'a schedule without a name',
         { TRIGGERS_SCHEDULES: '* * * * *' },
@@ -198,7 +197,7 @@ test('schedules are read as name and cron', () => {
   );
 });
 
-test('every variable is described, and the secret ones are marked', () => {
+test('every variable is documented, and the secret ones are marked', () => {
   const rows = describeConfig();
   assert.ok(rows.every(({ name, about }) => name.startsWith('TRIGGERS_') && about.endsWith('.')));
   assert.deepEqual(

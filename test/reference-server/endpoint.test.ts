@@ -1,4 +1,7 @@
-/** What never gets as far as MCP: requests without the right token, from the wrong place, of the wrong shape, or too many. */
+/**
+ * Tests requests that never reach MCP: without a valid token, from the wrong place, of the wrong
+ * shape, or too many.
+ */
 import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
@@ -14,7 +17,7 @@ afterAll(() => server.close());
 
 const list = modern('triggers/list');
 
-describe('a token that is not good is refused with a challenge [iso-principal]', () => {
+describe('an invalid token is rejected with a challenge [iso-principal]', () => {
   const past = () => Math.floor(Date.now() / 1000) - 3600;
   const rows: readonly (readonly [
     about: string,
@@ -56,7 +59,7 @@ describe('a token that is not good is refused with a challenge [iso-principal]',
     );
   });
 
-  test('signed with nothing at all', async () => {
+  test('without a signature', async () => {
     const [, payload] = (await server.token('alice')).split('.');
     const token = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${payload}.`;
     await refused(
@@ -76,7 +79,7 @@ describe('a token that is not good is refused with a challenge [iso-principal]',
     );
   });
 
-  test('in the query instead of the header', async () => {
+  test('a token in the query instead of the header', async () => {
     const url = new URL(server.url);
     url.searchParams.set('access_token', await server.token('alice'));
     const response = await fetch(url, {
@@ -120,7 +123,7 @@ test('the metadata names the resource and its issuer (RFC 9728)', async () => {
   }
 });
 
-test("a key service that cannot be reached is our failure, not the caller's", async () => {
+test("an unreachable key service is a server error, not the caller's", async () => {
   const lonely = await startServer({ TRIGGERS_AUTH_JWKS_URI: 'http://127.0.0.1:9/jwks.json' });
   const response = await lonely.post(list.body, { headers: list.headers });
   assert.equal(response.status, 500);
@@ -128,7 +131,7 @@ test("a key service that cannot be reached is our failure, not the caller's", as
   await lonely.close();
 });
 
-describe('what is not a request of MCP is refused before it is read', () => {
+describe('a request that is not MCP is rejected before it is read', () => {
   const rows: readonly (readonly [
     about: string,
     body: string | Uint8Array,
@@ -142,8 +145,8 @@ describe('what is not a request of MCP is refused before it is read', () => {
     ['half a JSON', '{"jsonrpc":', {}, 400, -32700],
     ['nothing', '', {}, 400, -32700],
     ['5 MB', new Uint8Array(5_000_000).fill(0x20), {}, 413, -32000],
-    ['JSON that is no message', '{"hello":1}', {}, 400, -32600],
-    ['a list of nothing', '[]', {}, 400, -32600],
+    ['JSON that is not a message', '{"hello":1}', {}, 400, -32600],
+    ['an empty list', '[]', {}, 400, -32600],
   ];
   for (const [about, body, headers, status, code] of rows) {
     test(about, async () => {
@@ -153,7 +156,7 @@ describe('what is not a request of MCP is refused before it is read', () => {
     });
   }
 
-  test('5 MB without a length', async () => {
+  test('5 MB without a content length', async () => {
     const status = await new Promise<number | undefined>((resolve, reject) => {
       void server.token('alice').then((token) => {
         const outgoing = httpRequest(
@@ -201,7 +204,7 @@ describe("a web page cannot use a visitor's network (DNS rebinding)", () => {
     });
     assert.equal(response.status, 403);
   });
-  test('its own origin, with what a browser needs to hand the answer to the page', async () => {
+  test('accepts its own origin, with the headers a browser needs to pass the answer to the page', async () => {
     const response = await server.post(list.body, {
       headers: { ...list.headers, origin: server.url.origin },
     });
@@ -209,7 +212,7 @@ describe("a web page cannot use a visitor's network (DNS rebinding)", () => {
     assert.equal(response.headers.get('access-control-allow-origin'), server.url.origin);
     assert.match(response.headers.get('access-control-expose-headers') ?? '', /mcp-session-id/i);
   });
-  test('a preflight is answered for its own origin only, and lets no credentials through', async () => {
+  test('a preflight is answered for its own origin only, and without credentials', async () => {
     for (const [origin, allowed] of [
       [server.url.origin, server.url.origin],
       ['https://evil.example', null],
@@ -229,7 +232,7 @@ describe("a web page cannot use a visitor's network (DNS rebinding)", () => {
   });
 });
 
-test('a principal has a number of requests per minute, and that is its own [lim-quota-named]', async () => {
+test('each principal has its own limit of requests per minute [lim-quota-named]', async () => {
   const busy = await startServer({ TRIGGERS_MAX_REQUESTS_PER_MINUTE: '3' });
   for (let n = 0; n < 3; n += 1) assert.equal((await busy.call('triggers/list')).status, 200);
   const { body, headers } = modern('triggers/list', {}, 'my-id');
@@ -248,8 +251,8 @@ test('a principal has a number of requests per minute, and that is its own [lim-
   await busy.close();
 });
 
-describe('the other doors', () => {
-  test('health, readiness, keys and metrics need no token and tell no secret', async () => {
+describe('the other paths', () => {
+  test('health, readiness, keys and metrics need no token and reveal no secret', async () => {
     for (const path of ['/healthz', '/readyz', '/.well-known/jwks.json', '/metrics'])
       assert.equal((await fetch(new URL(path, server.url))).status, 200, path);
     const { keys } = (await (
@@ -261,7 +264,7 @@ describe('the other doors', () => {
     );
     assert.deepEqual(Object.keys(keys[0] ?? {}).sort(), ['crv', 'kid', 'kty', 'use', 'x']);
   });
-  test('a webhook keeps its bytes, and is refused compressed or above 25 MiB', async () => {
+  test('a webhook keeps its bytes, and is rejected when compressed or above 25 MiB', async () => {
     const url = new URL('/sources/github', server.url);
     const plain = await fetch(url, {
       method: 'POST',
@@ -278,12 +281,12 @@ describe('the other doors', () => {
       413,
     );
   });
-  test('anything else is not found', async () => {
+  test('any other path is not found', async () => {
     assert.equal((await fetch(new URL('/etc/passwd', server.url))).status, 404);
   });
 });
 
-/** Sends these very bytes and reads until the server closes. */
+/** Sends exactly these bytes and reads until the server closes. */
 function raw(text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(Number(server.url.port), server.url.hostname, () => socket.write(text));

@@ -1,4 +1,7 @@
-/** One endpoint, three generations of clients: what each of them sees, and that all nine methods reach the engine. */
+/**
+ * Tests one endpoint with three generations of clients: what each of them sees, and that all nine
+ * methods reach the engine.
+ */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -31,7 +34,7 @@ for (const era of ERAS) {
       await server.close();
     });
 
-    test('finds the capability where its revision keeps it [cap-extensions] [cap-experimental] [cap-pull]', () => {
+    test('finds the capability in the place of its revision [cap-extensions] [cap-experimental] [cap-pull]', () => {
       const place = era === 'v2 modern' ? 'extensions' : 'experimental';
       const settings = (client.capabilities[place] as Record<string, unknown>)[EXTENSION_ID];
       assert.deepEqual(settings, {
@@ -48,7 +51,7 @@ for (const era of ERAS) {
       );
     });
 
-    test('lists the trigger types, and is told when nothing changed [list-not-modified]', async () => {
+    test('lists the trigger types, and gets not modified for an unchanged list [list-not-modified]', async () => {
       const list = await client.request('triggers/list');
       assert.deepEqual(
         (list['triggers'] as { name: string }[]).map(({ name }) => name),
@@ -59,7 +62,7 @@ for (const era of ERAS) {
       assert.equal(again['notModified'], true);
     });
 
-    test('subscribes, drains by pull, acknowledges, changes, looks and leaves', async () => {
+    test('subscribes, pulls, acknowledges, updates, gets and unsubscribes', async () => {
       const made = (await client.request('triggers/subscribe', {
         key: 'pull',
         select,
@@ -108,7 +111,7 @@ for (const era of ERAS) {
       await assert.rejects(client.request('triggers/get', { subscriptionId }), { code: -32023 });
     });
 
-    test('drains by stream: a first delivery at once, tagged; credit comes back with the ack; cancel ends it [stream-first] [stream-tag] [stream-cancel]', async () => {
+    test('streams: a first delivery at once, tagged; an ack frees the window; cancel ends it [stream-first] [stream-tag] [stream-cancel]', async () => {
       const { subscriptionId, epoch } = (await client.request('triggers/subscribe', {
         key: 'stream',
         select,
@@ -152,7 +155,7 @@ for (const era of ERAS) {
       assert.equal(deliveries.length, before);
     });
 
-    test('drains by callback, signed by client secret and by server key [cap-jwks]', async () => {
+    test('gets callbacks, signed by client secret and by server key [cap-jwks]', async () => {
       const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
       const bodies: Delivery[] = [];
       const signatures: unknown[] = [];
@@ -199,7 +202,7 @@ for (const era of ERAS) {
   });
 }
 
-/** Without what the base protocol adds. */
+/** Without the members that the base protocol adds. */
 function stripped({
   _meta,
   resultType,
@@ -217,7 +220,7 @@ async function openStreams(server: Running): Promise<number> {
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 20_000;
   while (!(await condition())) {
-    assert.ok(Date.now() < deadline, 'what was waited for did not happen within 20 s');
+    assert.ok(Date.now() < deadline, 'the condition was not met within 20 s');
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

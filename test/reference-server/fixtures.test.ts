@@ -1,4 +1,7 @@
-/** Fixtures for the conformance suite: nobody sees them who has not asked for them, and whoever starts the server is told. That they do what the suite wants, the suite tests. */
+/**
+ * Tests the fixtures for the conformance suite: they exist only on request, and the server reports
+ * them at its start. The suite tests what they do.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
 import { ERAS, startServer, type Running } from './harness.ts';
@@ -14,7 +17,7 @@ const fixtures = async (server: Running) =>
     ...namesOf((await server.call('prompts/list')).result, 'prompts'),
   ].filter((name) => name.startsWith('test_'));
 
-test('a server that was not asked for fixtures has none', async () => {
+test('a server without the option has no fixtures', async () => {
   const server = await startServer();
   try {
     assert.deepEqual(await fixtures(server), []);
@@ -24,7 +27,7 @@ test('a server that was not asked for fixtures has none', async () => {
   }
 });
 
-test('a server that was asked for them says so when it starts, and keeps what it has besides', async () => {
+test('a server with the option reports it at its start, and keeps its other tools', async () => {
   const server = await startServer({ TRIGGERS_FIXTURES: 'conformance' });
   try {
     assert.ok((await fixtures(server)).length > 20);
@@ -38,7 +41,7 @@ test('a server that was asked for them says so when it starts, and keeps what it
 });
 
 for (const era of ERAS) {
-  test(`a client that cannot be asked is told so instead of being asked (${era})`, async () => {
+  test(`a client that cannot answer questions gets an error instead of a question (${era})`, async () => {
     const server = await startServer({ TRIGGERS_FIXTURES: 'conformance' });
     try {
       const client = await server.client(era, 'alice');

@@ -1,6 +1,7 @@
 /**
- * The reference server as a test sees it: the real program parts over loopback HTTP, one trigger type whose events the test
- * emits, an authorization server that mints whatever token the test asks for, and the real SDK clients of both generations.
+ * The reference server under test: the real program parts over loopback HTTP, one trigger type
+ * whose events the test emits, an authorization server that mints any token the test asks for, and
+ * the real SDK clients of both generations.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -38,7 +39,7 @@ export const anything = z.looseObject({});
 
 export { freePort };
 
-/** Claims that replace those of a good token; `undefined` leaves one out. */
+/** Claims that replace those of a valid token; `undefined` omits one. */
 export type Claims = Readonly<Record<string, unknown>>;
 
 /** Serves the key sets of the issuers of this process; every other request goes to the network. */
@@ -65,7 +66,7 @@ export class Issuer {
     return new Issuer(url, privateKey);
   }
 
-  /** A token that is fine for `audience` unless `claims` says otherwise. */
+  /** A token that is valid for `audience` unless `claims` says otherwise. */
   async token(
     audience: string,
     subject: string,
@@ -101,7 +102,7 @@ export interface Running {
   readonly output: string[];
   emit(event: NewEvent): Promise<Accepted>;
   token(subject: string, claims?: Claims, key?: CryptoKey): Promise<string>;
-  /** One HTTP request to `/mcp` as that subject; `body` is sent as it is when it is a string or bytes. */
+  /** One HTTP request to `/mcp` as that subject; a string or bytes `body` is sent unchanged. */
   post(
     body: unknown,
     options?: { readonly as?: string | null; readonly headers?: Readonly<Record<string, string>> },
@@ -109,7 +110,7 @@ export interface Running {
   /** One modern JSON-RPC call, without any SDK: the HTTP status and the bytes of the answer. */
   call(method: string, params?: object, options?: { readonly as?: string | null }): Promise<Answer>;
   client(era: Era, subject: string): Promise<AnyClient>;
-  /** Asks it to stop and waits until it has. */
+  /** Asks the server to stop and waits until it has. */
   stop(): Promise<void>;
   close(): Promise<void>;
 }
@@ -125,7 +126,7 @@ export interface Answer {
   };
 }
 
-/** A modern request as it stands on the wire, and the headers that go with it. */
+/** The body and headers of a modern request. */
 export function modern(method: string, params: object = {}, id: number | string = 1) {
   const envelope = {
     [PROTOCOL_VERSION_META_KEY]: '2026-07-28',
@@ -138,11 +139,11 @@ export function modern(method: string, params: object = {}, id: number | string 
   };
 }
 
-/** Which SDK client speaks which revision. */
+/** The SDK client for each revision. */
 export const ERAS = ['v2 modern', 'v2 legacy', 'v1'] as const;
 export type Era = (typeof ERAS)[number];
 
-/** What the tests need of either SDK's client. */
+/** The common interface of both SDKs' clients. */
 export interface AnyClient {
   readonly capabilities: Record<string, unknown>;
   request(

@@ -1,4 +1,7 @@
-/** Nothing secret is ever logged: not by the two nets on their own, and not by a whole server at its most talkative. */
+/**
+ * Tests that no secret is ever logged: by each of the two filters on its own, and by a whole server
+ * at its most verbose level.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { createLog, withoutSecrets } from '../../reference-server/log.ts';
@@ -25,7 +28,7 @@ function logged(
   return all;
 }
 
-describe('a secret does not get through', () => {
+describe('redacts a secret', () => {
   const rows: readonly (readonly [
     about: string,
     fields: object,
@@ -84,13 +87,13 @@ describe('a secret does not get through', () => {
       });
     }
   }
-  test('as a token, wherever it stands', () => {
+  test('in the form of a token, anywhere', () => {
     const token = `eyJhbGciOiJFUzI1NiJ9.${CANARY}.${CANARY}`;
     assert.equal(withoutSecrets(`a ${token} b`, []), 'a [secret] b');
   });
 });
 
-test('what is not secret stays readable', () => {
+test('and nothing else', () => {
   const text = logged('text', (log) => log.warn({ generation: 3, mode: 'x' }, 'hello'));
   assert.match(text, /^\d\d:\d\d:\d\d\.\d{3} warn {2}hello generation=3 mode=x\n$/);
   const { time, ...rest } = JSON.parse(
@@ -100,7 +103,7 @@ test('what is not secret stays readable', () => {
   assert.deepEqual(rest, { level: 'warn', generation: 3, msg: 'hello' });
 });
 
-describe('an error in a line', () => {
+describe('an error in a log line', () => {
   const error = Object.assign(
     new Error('the store failed', {
       cause: Object.assign(new TypeError('disk full'), { code: 'ENOSPC' }),
@@ -128,7 +131,7 @@ describe('an error in a line', () => {
     assert.match(String(innerStack), /disk full\n +at /);
   });
 
-  test('prints both stacks as text', () => {
+  test('has both stacks as text', () => {
     assert.match(
       logged('text', (log) => log.error({ err: error }, 'commit failed')),
       / error commit failed\n {2}Error: the store failed\n[^]*\n {2}caused by: TypeError: disk full\n/,
@@ -144,7 +147,7 @@ describe('an error in a line', () => {
     );
   });
 
-  test('tells why the engine could not commit: the message and the code of the store', async () => {
+  test('shows why the engine could not commit: the message and the code of the store', async () => {
     let lines = '';
     const log = createLog({
       level: 'debug',
@@ -180,7 +183,7 @@ describe('an error in a line', () => {
   });
 });
 
-test('a server that is used, misused and stopped logs no secret of anybody', async () => {
+test('a server that is used, misused and stopped logs no secret', async () => {
   const server = await startServer({}, 'debug');
   const secret = `whsec_${Buffer.from(`${CANARY}-${CANARY}-${CANARY}`).toString('base64')}`;
   const url = `http://127.0.0.1:9/${CANARY}?cb=${CANARY}`;
@@ -202,7 +205,7 @@ test('a server that is used, misused and stopped logs no secret of anybody', asy
   await assert.rejects(server.emit({ name: 'door.opened', data: { door: 7, by: CANARY } }));
   await server.close();
   const all = server.output.join('');
-  assert.ok(all.includes('listening') && all.includes('stopped'), 'it logs at all');
+  assert.ok(all.includes('listening') && all.includes('stopped'), 'the server logs');
   assert.ok(
     !all.includes(CANARY),
     all.split('\n').find((line) => line.includes(CANARY)),

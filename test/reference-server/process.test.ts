@@ -1,4 +1,7 @@
-/** From start to exit: what it prints, whom it lets in, how it stops, and with which code it gives up. */
+/**
+ * Tests the process from start to exit: its output, its access control, its shutdown, and its exit
+ * codes.
+ */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
@@ -34,7 +37,7 @@ async function call(
   });
 }
 
-test('development: starts with nothing set, says where it is, writes a token for its owner only, and needs that token', () =>
+test('development: starts without configuration, prints its URL, writes a token that only its owner can read, and requires that token', () =>
   inDirectory(async (directory) => {
     const env = await environment(directory);
     const server = startProcess(env);
@@ -97,7 +100,7 @@ test('SIGTERM: an open stream ends with the empty result, a long poll is answere
       subscriptionId: result.subscriptionId,
       waitMs: 25_000,
     });
-    // Asked after it and answered: by then the long poll is waiting.
+    // This request is sent after the long poll and is answered, so the long poll is waiting.
     for (let n = 0; n < 3; n += 1)
       await (
         await call(env, token, 'triggers/get', { subscriptionId: result.subscriptionId })
@@ -161,8 +164,8 @@ test('production: generates nothing, writes no token, answers under its public n
       assert.equal(typeof (JSON.parse(line) as { level: string }).level, 'string');
   }));
 
-describe('gives up with one clear line and its own code', () => {
-  test('2: unusable configuration', async () => {
+describe('exits with one clear line and its own code', () => {
+  test('2: invalid configuration', async () => {
     const server = startProcess({ TRIGGERS_PORT: 'x' });
     assert.equal(await server.exited, 2);
     assert.equal(
@@ -170,7 +173,7 @@ describe('gives up with one clear line and its own code', () => {
       'The configuration is not usable:\n  TRIGGERS_PORT: must be a whole number\n',
     );
   });
-  test('2: an option that does not exist', async () => {
+  test('2: an unknown option', async () => {
     const server = startProcess({}, ['--port=1']);
     assert.equal(await server.exited, 2);
     assert.match(server.stderr(), /^There is no option --port=1\.\nUsage: /);
@@ -228,7 +231,7 @@ describe('gives up with one clear line and its own code', () => {
       assert.equal(await server.exited, 2);
       assert.equal(lines(server.stderr()).length, 1, server.stderr());
     }));
-  test('4: an address that is not ours', () =>
+  test('4: an address of another machine', () =>
     inDirectory(async (directory) => {
       const server = startProcess({
         ...(await environment(directory)),

@@ -1,4 +1,4 @@
-/** The reference server as a process of its own, started as a person would. */
+/** The reference server as a process of its own, started as a user would. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -14,7 +14,7 @@ export const COMMAND = {
   args: ['--conditions=mcp-triggers-source', MAIN],
 } as const;
 
-/** Only what a process needs, so that no setting of the machine decides a test. */
+/** Only what a process needs, so that no setting of the machine affects a test. */
 export const plainEnv = (env: Readonly<Record<string, string>>): Record<string, string> => ({
   PATH: process.env['PATH'] ?? '',
   ...env,
@@ -22,10 +22,10 @@ export const plainEnv = (env: Readonly<Record<string, string>>): Record<string, 
 
 export interface ServerProcess {
   readonly child: ChildProcessWithoutNullStreams;
-  /** What it wrote so far. */
+  /** Its output so far. */
   stdout(): string;
   stderr(): string;
-  /** Resolves when standard output matches. Rejects with everything it wrote if it ends before. */
+  /** Resolves when standard output matches. Rejects with all output if the process ends before. */
   says(pattern: RegExp): Promise<void>;
   readonly exited: Promise<number | null>;
 }
@@ -50,7 +50,7 @@ export function startProcess(
       while (!pattern.test(stdout)) {
         const next = await Promise.race([once(child.stdout, 'data'), ended]);
         if (next === 'ended' && !pattern.test(stdout))
-          throw new Error(`It ended without saying ${pattern}:\n${stdout}\n${stderr}`);
+          throw new Error(`The process ended before it printed ${pattern}:\n${stdout}\n${stderr}`);
       }
     },
   };

@@ -1,4 +1,7 @@
-/** Sessions of 2025-11-25 clients: whose they are, how many there may be, and that they end although nobody says goodbye. */
+/**
+ * Tests sessions of 2025-11-25 clients: who owns them, how many there may be, and that idle ones
+ * end.
+ */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +18,7 @@ const initialize = {
   },
 };
 
-/** A handshake by hand: the session's id, or the refusal. */
+/** A handshake by hand: the session's id, or the error. */
 async function handshake(
   server: Running,
   as = 'alice',
@@ -38,7 +41,7 @@ describe('a session', () => {
   });
   afterAll(() => server.close());
 
-  test('belongs to the principal that opened it: anybody else gets the answer of an unknown one [iso-own] [iso-not-found]', async () => {
+  test('belongs to the principal that opened it: another principal gets the answer of an unknown session [iso-own] [iso-not-found]', async () => {
     const { id } = await handshake(server);
     assert.ok(id);
     const own = await server.post(list, { headers: inSession(id) });
@@ -93,7 +96,7 @@ describe('a session', () => {
     );
   });
 
-  test('closes the response stream of a cancelled request and sends nothing more on it [stream-cancel]', async () => {
+  test('closes the response stream of a canceled request and sends nothing more on it [stream-cancel]', async () => {
     const { id } = await handshake(server, 'dora');
     const call = (message: object) =>
       server.post({ jsonrpc: '2.0', ...message }, { as: 'dora', headers: inSession(id!) });
@@ -112,7 +115,7 @@ describe('a session', () => {
       (await call({ method: 'notifications/cancelled', params: { requestId: 2 } })).status,
       202,
     );
-    // Without care the SDK's session transport leaves it open for good.
+    // By default the SDK's session transport never closes it.
     const all = await text;
     assert.equal(all.match(/notifications\/triggers\/delivery/g)?.length, 1);
     assert.ok(!all.includes('"result"'));
@@ -120,7 +123,7 @@ describe('a session', () => {
   });
 });
 
-test('a session that nobody uses is ended, one with an open stream is not', async () => {
+test('ends when unused, but not while a stream is open', async () => {
   const server = await startServer({ TRIGGERS_SESSION_IDLE_MS: '1000' });
   const unused = await handshake(server);
   const used = await handshake(server, 'bob');
@@ -129,7 +132,7 @@ test('a session that nobody uses is ended, one with an open stream is not', asyn
     headers: { ...inSession(used.id!), authorization, accept: 'text/event-stream' },
   });
   assert.equal(standing.status, 200);
-  // Looking at a session would count as using it, so it is looked at once, well after it is due.
+  // Probing a session counts as using it, so the test probes once, well after the session is due.
   await sleep(3500);
   assert.equal((await server.post(list, { headers: inSession(unused.id!) })).status, 404);
   const answer = await server.post(list, { as: 'bob', headers: inSession(used.id!) });

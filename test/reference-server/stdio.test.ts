@@ -1,4 +1,7 @@
-/** The server on a pipe, started by real clients: also by one that starts it twice to find out which revision it speaks. */
+/**
+ * Tests the server on a pipe, started by real clients, including one that starts it twice to find
+ * out which revision it speaks.
+ */
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,7 +27,7 @@ const program = (directory: string) => ({
 
 describe('a client on stdio', () => {
   for (const mode of ['auto', 'legacy', { pin: '2026-07-28' }] as const) {
-    test(`v2, negotiation ${JSON.stringify(mode)}: capability, stream with other requests meanwhile, cancel [stream-stdio] [stream-tag]`, (t) =>
+    test(`v2, negotiation ${JSON.stringify(mode)}: capability, stream beside other requests, cancel [stream-stdio] [stream-tag]`, (t) =>
       inDirectory(async (directory) => {
         const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode } });
         t.onTestFinished(() => client.close());
@@ -98,7 +101,7 @@ describe('a client on stdio', () => {
     }));
 });
 
-test('exits 0 when the client closes the pipe, and wrote nothing but the protocol', () =>
+test('exits 0 when the client closes the pipe, and writes nothing but the protocol', () =>
   inDirectory(async (directory) => {
     const server = startProcess({ TRIGGERS_DATA_DIR: directory }, ['--stdio']);
     server.child.stdin.end(
@@ -142,7 +145,7 @@ test('exits 3 with one line when another process owns the store, at the first re
     assert.equal(await first.exited, 0);
   }));
 
-test('ends on SIGTERM with a pipe that is still open, even if its directory is gone', () =>
+test('exits on SIGTERM with a pipe that is still open, even if its directory is gone', () =>
   inDirectory(async (directory) => {
     const data = join(directory, 'data');
     const server = startProcess({ TRIGGERS_DATA_DIR: data, TRIGGERS_LOG_LEVEL: 'warn' }, [

@@ -1,4 +1,7 @@
-/** Callback: what stands in a request, what identifies and signs it, how much of an answer counts (SEP: Callback, Signature, Server identity). */
+/**
+ * Tests callback requirements: the content of a request, its id and signature, how much of an
+ * answer counts (SEP: Callback, Signature, Server identity).
+ */
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
 import { describe, test } from 'vitest';
@@ -10,7 +13,7 @@ import { eventually, sequencesOf, secretOf, world, type World } from './world.ts
 const identity = ({ headers }: Hit): string => String(headers['webhook-id']);
 const stamp = ({ headers }: Hit): number => Number(headers['webhook-timestamp']);
 
-/** Time goes on until the endpoint has seen that many deliveries. */
+/** Advances the clock until the endpoint has seen that many deliveries. */
 async function until(w: World, endpoint: { readonly deliveries: Hit[] }, n: number): Promise<Hit> {
   return eventually(`delivery ${n}`, async () => {
     if (endpoint.deliveries[n - 1] === undefined) await w.pass(1000);
@@ -70,7 +73,7 @@ describe('a request', () => {
     assert.equal(endpoint.hits.length, 3);
   });
 
-  test('[cb-batch] takes at most a hundred events, also when more wait', async (t) => {
+  test('[cb-batch] has at most a hundred events, even when more wait', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const { subscriptionId } = await w.subscribeTo(endpoint);
@@ -78,7 +81,7 @@ describe('a request', () => {
     await Promise.all(Array.from({ length: 250 }, () => w.open(1)));
     await w.ok('triggers/update', { subscriptionId, paused: false });
     await eventually(
-      'all are there',
+      'all events are delivered',
       () => endpoint.deliveries.flatMap(({ delivery }) => delivery['events']).length === 250,
     );
     assert.deepEqual(
@@ -87,7 +90,7 @@ describe('a request', () => {
     );
   });
 
-  test('[curl-opaque] goes to the URL as it was registered, escapes, case, empty parameters and all', async (t) => {
+  test('[curl-opaque] goes to the URL exactly as registered, with its escapes, case and empty parameters', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const odd =
@@ -110,7 +113,7 @@ describe('a request', () => {
 describe('the answer', () => {
   const padded = (bytes: number): string => `{"ack":1${' '.repeat(bytes - 9)}}`;
 
-  test('[cb-answer-limit] is read up to 8,192 bytes: an acknowledgement that ends later was never made', async (t) => {
+  test('[cb-answer-limit] is read up to 8,192 bytes: an acknowledgement that ends later does not count', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint((_, n) => ({ body: padded(n === 1 ? 8193 : 8192) }));
     const { subscriptionId } = await w.subscribeTo(endpoint);
@@ -129,7 +132,7 @@ describe('the answer', () => {
     );
   });
 
-  test('[cb-no-decoding] is taken as it came: compressed words are none, words that only claim to be compressed count', async (t) => {
+  test('[cb-no-decoding] is read undecoded: a compressed body is no acknowledgement, and a plain body labeled as compressed is one', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint((_, n) => ({
       headers: { 'content-encoding': 'gzip' },
@@ -155,7 +158,7 @@ describe('the answer', () => {
     );
   });
 
-  test('[ans-category-only] is shown to the client as its category and in no other way', async (t) => {
+  test('[ans-category-only] is shown to the client only as its category', async (t) => {
     const w = await world(t);
     const canary = 'CANARY-9f31';
     const endpoint = await w.endpoint(() => ({
@@ -239,7 +242,7 @@ describe('identity and signature', () => {
     assert.equal(new Set(endpoint.deliveries.map(stamp)).size, 3);
   });
 
-  test('[sig-timestamp] is the time of this attempt, rounded down to seconds', async (t) => {
+  test('[sig-timestamp] the timestamp is the time of this attempt, rounded down to seconds', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     await w.subscribeTo(endpoint);
@@ -248,7 +251,7 @@ describe('identity and signature', () => {
     assert.equal(stamp(await endpoint.nth(1)), Math.floor(w.clock.now() / 1000));
   });
 
-  test('[upd-rotate, sig-rotation-shown] a new secret for the same URL: both sign for five minutes, and the end of that is shown only meanwhile', async (t) => {
+  test('[upd-rotate, sig-rotation-shown] a new secret for the same URL: both sign for five minutes, and the end of that is shown only in that time', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const old = endpoint.secret;
@@ -267,7 +270,7 @@ describe('identity and signature', () => {
     assert.equal(
       endpoint.challenges[1]!.headers['webhook-signature'],
       signatureOf(endpoint.secret, endpoint.challenges[1]!),
-      'and was asked for that one alone',
+      'and the challenge was signed with that one alone',
     );
 
     await w.pass(299_000);
@@ -292,7 +295,7 @@ describe('identity and signature', () => {
     );
   });
 
-  test('[upd-rotate] the log, its position and an attempt under way go through a rotation', async (t) => {
+  test('[upd-rotate] the log, its position and an attempt in flight survive a rotation', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const made = await w.subscribeTo(endpoint);
@@ -352,8 +355,8 @@ describe('identity and signature', () => {
   });
 });
 
-describe('the secret', () => {
-  test('[sub-no-secret] of a callback, and its URL beyond the origin, are in no answer, no delivery, no error and no line of the log', async (t) => {
+describe('secrecy', () => {
+  test('[sub-no-secret] the secret of a callback, and its URL beyond the origin, are in no answer, no delivery, no error and no line of the log', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint((hit, n) =>
       n === 2 ? { status: 401 } : n === 3 ? { status: 200, body: 'x' } : acknowledge(hit),
@@ -413,7 +416,7 @@ describe('the secret', () => {
         assert.ok(!one.includes(secret) && !one.includes(secret.slice('whsec_'.length)), one);
       assert.ok(!one.includes(endpoint.path), one);
     }
-    // The same when nobody is at home.
+    // The same for an unreachable endpoint.
     const url = `${endpoint.url}/nobody`;
     endpoint.close();
     const gone = await w.call('triggers/subscribe', {

@@ -1,4 +1,7 @@
-/** Trigger types: the list, its ETag, what a change of the catalog does, and what a client that does not care sees (SEP: Trigger types, Capability). */
+/**
+ * Tests trigger types: the list, its ETag, the effects of a change, and what a client without the
+ * extension sees (SEP: Trigger types, Capability).
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { createEgress, createEngine, defineTrigger } from 'mcp-triggers-experimental/server';
@@ -15,14 +18,14 @@ import {
   type World,
 } from './world.ts';
 
-/** Another type, made from `door`. */
+/** Another type, derived from `door`. */
 const another = (name: string, change: Partial<typeof door.type> = {}): typeof door => ({
   ...door,
   type: { ...door.type, name, ...change },
 });
 
 describe('triggers/list', () => {
-  test('[list-etag] every change of the list changes the etag, and a list that is the same again matches', async (t) => {
+  test('[list-etag] every change of the list changes the etag, and an equal list has an equal etag', async (t) => {
     const w = await world(t);
     const seen = new Map<string, string>();
     const look = async (): Promise<string> => {
@@ -56,7 +59,7 @@ describe('triggers/list', () => {
     assert.equal(stale['triggers'].length, 3);
   });
 
-  test('[list-etag, list-private] and each principal has its own, when the list depends on who asks', async (t) => {
+  test('[list-etag, list-private] each principal has its own etag when the list depends on the caller', async (t) => {
     const mayMail = new Set(['alice']);
     const w = await world(t, {
       engine: {
@@ -83,7 +86,7 @@ describe('triggers/list', () => {
     assert.deepEqual(await of('bob'), alice);
   });
 
-  test('[type-unique, list-etag-pages] over all pages no name comes twice, also when a type is declared a second time', async (t) => {
+  test('[type-unique, list-etag-pages] no name comes twice over all pages, even when a type is declared a second time', async (t) => {
     const w = await world(t, {
       triggers: [door, ...Array.from({ length: 230 }, (_, at) => another(`many.${at}`))],
     });
@@ -101,7 +104,7 @@ describe('triggers/list', () => {
     assert.deepEqual([names.length, new Set(names).size, etags.size], [231, 231, 1]);
   });
 
-  test("[type-source-order] a type is `arrival` unless it says that it keeps the upstream's order, and then it is numbered in that order", async (t) => {
+  test("[type-source-order] a type is `arrival` unless it declares that it keeps the upstream's order, and then it is numbered in that order", async (t) => {
     const ordered = defineTrigger<object, { value: number }>({
       name: 'tick.ordered',
       description: 'Ordered.',
@@ -156,7 +159,7 @@ describe('names', () => {
     );
   });
 
-  test('[subs-unknown-trigger] one that the principal does not see is answered like one that does not exist', async (t) => {
+  test('[subs-unknown-trigger] one that the principal may not see is answered like one that does not exist', async (t) => {
     const w = await world(t, { engine: { authorize: (_, { name }) => name !== 'mail.arrived' } });
     const select = (name: string): object => ({ select: [{ name }] });
     assert.deepEqual(
@@ -171,8 +174,8 @@ describe('names', () => {
   });
 });
 
-describe('a catalog that changes', () => {
-  test('[type-breaking, type-removed] a type that is taken back, for good or to come again with another schema, ends what selects it, with that reason, everywhere', async (t) => {
+describe('changes of the catalog', () => {
+  test('[type-breaking, type-removed] removing a type, for good or to declare it with another schema, ends every subscription that selects it, with that reason', async (t) => {
     for (const reason of ['schema_changed', 'trigger_removed'] as const) {
       const w = await world(t);
       const endpoint = await w.endpoint();
@@ -223,7 +226,7 @@ describe('a catalog that changes', () => {
     },
   });
 
-  test('[type-additive-keeps, type-additive] an optional member more keeps subscriptions, their arguments and their log', async (t) => {
+  test('[type-additive-keeps, type-additive] an additional optional member keeps subscriptions, their arguments and their log', async (t) => {
     const w = await world(t);
     const made = await w.subscribe({
       select: [{ name: 'door.opened', arguments: { door: 'front' } }],
@@ -246,7 +249,7 @@ describe('a catalog that changes', () => {
     await w.subscribe({ select: [{ name: 'door.opened', arguments: { floor: 2 } }] });
   });
 
-  test('[list-changed-send, cap-unasked] is told on open streams, and nowhere else; deliveries come on their own stream only', async (t) => {
+  test('[list-changed-send, cap-unasked] are announced on open streams, and nowhere else; deliveries come on their own stream only', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     const other = await w.subscribe({ select: [{ name: 'meter.read' }] });
@@ -268,7 +271,7 @@ describe('a catalog that changes', () => {
     ];
     await w.open(2);
     w.engine.declare(another('door.closed'));
-    await eventually('both streams have heard', () =>
+    await eventually('both streams have received it', () =>
       [stream, quiet].every(({ messages }) =>
         messages.some(({ method }) => method === 'notifications/triggers/list_changed'),
       ),
@@ -283,7 +286,7 @@ describe('a catalog that changes', () => {
     await w.start();
   });
 
-  test('[list-changed-listen] subscriptions/listen is served without this extension: what it honours of the filter is what it sends', async (t) => {
+  test('[list-changed-listen] subscriptions/listen is served without this extension and honors only the part of the filter that it can', async (t) => {
     const w = await world(t);
     const response = await w.request('subscriptions/listen', {
       notifications: { triggersListChanged: true },
@@ -291,12 +294,12 @@ describe('a catalog that changes', () => {
     w.engine.declare(another('door.closed'));
     const text = await response.text();
     assert.ok(!text.includes('list_changed'), text);
-    assert.ok(!text.includes('"triggersListChanged":true'), 'not honoured, and said so');
+    assert.ok(!text.includes('"triggersListChanged":true'), 'not honored, and reported so');
   });
 });
 
-describe('a client that wants nothing of it', () => {
-  /** Everything that it is answered, without what differs by itself. */
+describe('a client without the extension', () => {
+  /** All its answers, without the parts that always differ. */
   async function experience(w: World): Promise<unknown[]> {
     const all: unknown[] = [];
     for (const [method, params] of [
@@ -334,7 +337,7 @@ describe('a client that wants nothing of it', () => {
     );
   });
 
-  test('[deg-server-same-log, deg-events-meta, deg-no-control] events/* is not served from these logs, so nothing can break their rules there', async (t) => {
+  test('[deg-server-same-log, deg-events-meta, deg-no-control] is not served events/* from these logs, so their rules cannot be broken', async (t) => {
     const w = await world(t);
     await w.open(1);
     for (const method of [
@@ -354,7 +357,7 @@ describe('a client that wants nothing of it', () => {
     assert.ok(!JSON.stringify(result).includes('modelcontextprotocol/events'));
   });
 
-  test('[cap-client-declares, cap-client-optional] and it makes no difference whether a client declares the identifier', async (t) => {
+  test('[cap-client-declares, cap-client-optional] gets the same answers whether it declares the identifier or not', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     await w.open(1);
@@ -389,7 +392,7 @@ describe('a client that wants nothing of it', () => {
   });
 });
 
-test('[type-payload-valid, sub-match] what does not fit is not appended; an argument admits exactly the events its description promises', async (t) => {
+test('[type-payload-valid, sub-match] an event that does not fit is not appended; an argument admits exactly the events that its description promises', async (t) => {
   const w = await world(t);
   const one = await w.subscribe({ select: [{ name: 'door.opened', arguments: { door: 'a' } }] });
   const any = await w.subscribe({

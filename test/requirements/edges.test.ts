@@ -1,4 +1,7 @@
-/** Limits and ends at their very edge: what counts as bytes, when a window is over, what a restart must not forget. */
+/**
+ * Tests limits and ends at their exact boundary: which bytes count, when a window is over, what a
+ * restart must keep.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
 import { door, eventually, mail, meter, secretOf, world, type Json } from './world.ts';
@@ -19,7 +22,7 @@ test('[type-removed] a type that the server stops offering over a restart ends i
   });
 });
 
-test('[end-recheck] a server that is restarted every ten hours looks again all the same', async (t) => {
+test('[end-recheck] a server that is restarted every ten hours still checks permissions in time', async (t) => {
   let allowed = true;
   const w = await world(t, { engine: { reauthorize: () => allowed } });
   const { subscriptionId } = await w.subscribe({ ttlMs: null });
@@ -35,7 +38,7 @@ test('[end-recheck] a server that is restarted every ten hours looks again all t
   });
 });
 
-test('[sig-rotation-shown, sig-rotation-end] the window is over when it is over, also if the timer is late', async (t) => {
+test('[sig-rotation-shown, sig-rotation-end] the window ends on time, even if the timer is late', async (t) => {
   const w = await world(t);
   const endpoint = await w.endpoint();
   const { subscriptionId } = await w.subscribeTo(endpoint);

@@ -1,4 +1,7 @@
-/** A callback endpoint on a real loopback port. It keeps every request byte by byte and answers as the test says. */
+/**
+ * A callback endpoint on a real loopback port. It keeps every request byte by byte and answers as
+ * the test says.
+ */
 import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
@@ -9,7 +12,7 @@ export interface Hit {
   readonly method: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
-  /** Names as they came, lower case. */
+  /** Header names unchanged, except for lower case. */
   readonly names: readonly string[];
   readonly raw: Buffer;
   readonly message: Json;
@@ -22,7 +25,7 @@ export interface Reply {
   readonly body?: string | Buffer | object;
 }
 
-/** How a delivery (not a challenge) is answered; `n` counts them from 1. */
+/** How a delivery (not a challenge) is answered; `n` counts from 1. */
 export type Behaviour = (hit: Hit, n: number) => Reply | Promise<Reply>;
 
 export const acknowledge = ({ delivery }: Hit): Reply => ({ body: { ack: lastOf(delivery) } });
@@ -32,7 +35,7 @@ const hmac = (secret: string, content: string | Buffer): string =>
     .update(content)
     .digest('base64');
 
-/** The signature that Standard Webhooks wants for this request, made here and not by the library. */
+/** The Standard Webhooks signature for this request, computed here and not by the library. */
 export const signatureOf = (secret: string, { headers, raw }: Hit): string =>
   `v1,${hmac(secret, Buffer.concat([Buffer.from(`${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.`), raw]))}`;
 
@@ -104,7 +107,7 @@ export class Endpoint {
     return this.hits.filter(({ delivery }) => delivery['challenge'] === undefined);
   }
 
-  /** The n-th delivery, from 1, once it has come. */
+  /** Resolves with the n-th delivery, counted from 1. */
   nth(n: number): Promise<Hit> {
     return eventually(`delivery ${n}`, () => this.deliveries[n - 1]);
   }

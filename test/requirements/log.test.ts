@@ -1,4 +1,7 @@
-/** Positions, acknowledgements, gaps and epochs, and what every delivery looks like (SEP: The log, Delivery). */
+/**
+ * Tests positions, acknowledgements, gaps and epochs, and the form of every delivery (SEP: The log,
+ * Delivery).
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { acknowledge } from './endpoint.ts';
@@ -8,7 +11,7 @@ const REASONS = ['retention', 'abandoned', 'rejected', 'too_large', 'redacted'];
 const OTHER_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
 
 describe('positions', () => {
-  test('[pos-beyond-head, pos-error-data] a position that is not of this log is a Conflict that says where the log is, on every method, and moves nothing', async (t) => {
+  test("[pos-beyond-head, pos-error-data] a position that is not of this log is a Conflict with the log's state, on every method, and moves nothing", async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId, epoch } = made;
@@ -43,7 +46,7 @@ describe('positions', () => {
     );
   });
 
-  test('[ack-result] the result is the state after the acknowledgement, also when it changed nothing', async (t) => {
+  test('[ack-result] the result is the state after the acknowledgement, even when it changed nothing', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { epoch } = made;
@@ -68,7 +71,7 @@ describe('gaps', () => {
     const logs = [await w.subscribe(), await w.subscribe(), await w.subscribeTo(endpoint)];
     const event = (text: string): Parameters<typeof w.engine.emit>[0] =>
       door.event({ eventId: 'e'.repeat(8), data: { door: 'front', text } });
-    // As the log keeps it; the number is the delivery's, not the event's.
+    // The log keeps the event without its number, which the delivery adds.
     const empty = Buffer.byteLength(
       JSON.stringify({
         eventId: 'e'.repeat(8),
@@ -92,7 +95,7 @@ describe('gaps', () => {
       assert.deepEqual((await stream.next())['gaps'], [{ from: 2, to: 3, reason: 'too_large' }]);
     }
     await eventually(
-      'the callback has told of them',
+      'the callback has reported them',
       async () => (await w.get(logs[2]!['subscriptionId']))['acked'] === 4,
     );
     assert.deepEqual(
@@ -104,7 +107,7 @@ describe('gaps', () => {
     assert.ok(endpoint.deliveries.every(({ raw }) => raw.byteLength <= 262_144));
   });
 
-  test('[gap-final, gap-reasons] each way to a gap has its reason, and the number stays a gap on every drain, before and after a restart', async (t) => {
+  test('[gap-final, gap-reasons] each kind of gap has its reason, and the number stays a gap on every drain, before and after a restart', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const made = await w.subscribeTo(endpoint, { onFailure: 'skip' });
@@ -166,7 +169,7 @@ describe('gaps', () => {
     );
   });
 
-  test('[gap-reasons, gap-final] what retention took is a gap of that reason, for good', async (t) => {
+  test('[gap-reasons, gap-final] a number that retention trimmed is a gap of that reason, permanently', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe({
       select: [{ name: 'meter.read' }],
@@ -188,7 +191,7 @@ describe('gaps', () => {
     assert.deepEqual([read['gaps'], sequencesOf(read)], [gone, [41]]);
   });
 
-  test('[gap-acked-drop] what is acknowledged stays readable until retention takes it, or is a gap of that reason', async (t) => {
+  test('[gap-acked-drop] an acknowledged event is readable until retention trims it, and then a gap of that reason', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId, epoch } = made;
@@ -206,7 +209,7 @@ describe('gaps', () => {
 });
 
 describe('epochs', () => {
-  test('[log-epoch-streams] a stream has one epoch: what was open over the loss ends, and the old position is refused', async (t) => {
+  test('[log-epoch-streams] a stream has one epoch: streams that are open at the loss end, and the old position is rejected', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId, epoch } = made;
@@ -242,7 +245,7 @@ describe('epochs', () => {
 });
 
 describe('a delivery', () => {
-  test('[dlv-last-head, dlv-no-empty-gaps, dlv-head-always] never ends above its head, has no empty list of gaps, and always says head and acked, on every drain', async (t) => {
+  test('[dlv-last-head, dlv-no-empty-gaps, dlv-head-always] never ends above its head, has no empty list of gaps, and always contains head and acked, on every drain', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const made = await w.subscribeTo(endpoint);
@@ -258,7 +261,7 @@ describe('a delivery', () => {
     await w.open(1, { text: 'x'.repeat(250_000) });
     await w.open(5);
     await eventually(
-      'all is acknowledged',
+      'everything is acknowledged',
       async () => (await w.get(subscriptionId))['acked'] === 8,
     );
     pulled.push(
@@ -266,13 +269,13 @@ describe('a delivery', () => {
       await w.pull(subscriptionId, { after: { epoch, sequence: 1 } }),
     );
     await w.pass(15_000);
-    const heartbeat = await eventually('a heartbeat that knows of the acknowledgement', () =>
+    const heartbeat = await eventually('a heartbeat with the acknowledgement', () =>
       stream.deliveries.findLast(({ events, acked }) => events.length === 0 && acked === 8),
     );
     assert.deepEqual([heartbeat['head'], heartbeat['acked'], heartbeat['after']], [8, 8, 8]);
     await w.engine.remove('door.opened');
     await stream.end();
-    const last = await eventually('the last word', () =>
+    const last = await eventually('the termination notice', () =>
       endpoint.deliveries.findLast(({ delivery }) => delivery['terminated'] !== undefined),
     );
     assert.deepEqual([last.delivery['head'], last.delivery['acked']], [8, 8]);

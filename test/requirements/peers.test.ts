@@ -1,4 +1,7 @@
-/** The other end: what the client library and the receiver do with a real server's words (SEP: Server identity, Applying a delivery, triggers/list). */
+/**
+ * Tests how the client library and the receiver handle the messages of a real server (SEP: Server
+ * identity, Applying a delivery, triggers/list).
+ */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -44,7 +47,7 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
   const own = await keySet(t, key);
   const others = await keySet(t, forger);
   const w = await world(t, { engine: { deliveryKey: key }, attach: { jwksUri: own.url } });
-  // What the MCP client got over its own connection.
+  // The messages that the MCP client got over its own connection.
   const { jwksUri } = (await w.ok('server/discover'))['capabilities'].extensions[EXTENSION];
   const applied: string[] = [];
   const refused: string[] = [];
@@ -63,10 +66,10 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
     callback: { url: registration.url, secret: registration.secret },
   });
   await w.engine.emit(door.event({ eventId: 'genuine', data: { door: 'front' } }));
-  await eventually('it is applied', () => applied.includes('genuine'));
+  await eventually('the delivery is applied', () => applied.includes('genuine'));
   assert.ok(own.fetched() > 0);
 
-  // A forger that knows URL and secret, with its own key: named by kid, or pointed at, or carried along.
+  // A forger that knows URL and secret, with its own key: named by kid, referenced, or embedded.
   const { createHmac } = await import('node:crypto');
   const subscriptionId = (await w.ok('triggers/subscriptions'))['subscriptions'][0]
     .subscriptionId as string;
@@ -128,7 +131,7 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
   assert.deepEqual([applied, others.fetched()], [['genuine'], 0]);
 });
 
-test('[list-changed-reread] the application is told that the list changed, and reads it again with the etag it has', async (t) => {
+test('[list-changed-reread] the application is notified that the list changed, and reads it again with its etag', async (t) => {
   const w = await world(t);
   const sdk = new Client(
     { name: 'test', version: '1' },
@@ -165,7 +168,7 @@ test('[list-changed-reread] the application is told that the list changed, and r
   await w.open(1);
   assert.equal((await first).value?.type, 'event');
   w.engine.declare({ ...door, type: { ...door.type, name: 'door.closed' } });
-  await eventually('it was read again', () => read.length > 0);
+  await eventually('the list was read again', () => read.length > 0);
   assert.deepEqual(read, [['door.closed', 'door.opened', 'mail.arrived', 'meter.read']]);
   assert.equal('notModified' in (await client.list({ ifNoneMatch: known.etag })), true);
 });
@@ -187,7 +190,7 @@ test('[recv-atomic] an application that keeps effect and position in one transac
     dead = true;
     throw new Error('it died');
   };
-  /** Positions are written by `apply`; only registrations come here. */
+  /** `apply` writes the positions; only registrations are saved here. */
   const ledger: Ledger = {
     async load(kind, server, key) {
       const row = database
@@ -247,7 +250,7 @@ test('[recv-atomic] an application that keeps effect and position in one transac
     await eventually(`${n} is acknowledged`, async () => {
       if ((await w.get(subscriptionId))['acked'] === n) return true;
       if (dead) {
-        // A death takes what was in memory: the next process begins from the data base.
+        // A death loses everything in memory: the next process starts from the database.
         await mounted[Symbol.asyncDispose]();
         mounted = await process_(port);
         dead = false;

@@ -1,4 +1,6 @@
-/** Permission over time, quotas and limits towards others (SEP: Ending, Limits, Destination rules). */
+/**
+ * Tests permissions over time, quotas and outbound limits (SEP: Ending, Limits, Destination rules).
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,7 +9,7 @@ import { eventually, sequencesOf, world, type Json, type World } from './world.t
 
 const DAY_MS = 86_400_000;
 
-/** A day goes by; every timer that was set fires at most once, which is enough for what comes once a day. */
+/** Advances a day; every timer fires at most once, which is enough for daily work. */
 async function aDay(w: World): Promise<void> {
   for (let half = 0; half < 2; half += 1) {
     w.clock.advance(DAY_MS / 2);
@@ -17,7 +19,7 @@ async function aDay(w: World): Promise<void> {
 }
 
 describe('permission', () => {
-  test('[end-recheck, end-revoked] is looked at again within a day, also of a subscription whose client never comes', async (t) => {
+  test('[end-recheck, end-revoked] is checked again within a day, even for a subscription whose client never calls', async (t) => {
     const allowed = new Set(['alice', 'bob']);
     const w = await world(t, {
       engine: { reauthorize: (principal) => allowed.has((JSON.parse(principal) as string[])[1]!) },
@@ -45,13 +47,13 @@ describe('permission', () => {
     assert.equal(
       (await w.get(bob['subscriptionId'], { as: 'bob' }))['head'],
       2,
-      'who still may keeps his',
+      'a principal that keeps its permission keeps its subscription',
     );
   });
 });
 
 describe('quotas', () => {
-  test('[lim-quota, lim-quota-named] subscriptions, streams and waiting pulls of one principal are bounded, the refusal names which, and others are not concerned', async (t) => {
+  test('[lim-quota, lim-quota-named] limit the subscriptions, streams and waiting pulls of one principal, with an error that names the limit, and do not affect other principals', async (t) => {
     const w = await world(t, {
       engine: {
         quotas: {
@@ -89,13 +91,13 @@ describe('quotas', () => {
     assert.deepEqual(
       sequencesOf(await w.pull(subscriptionId)),
       [],
-      'one that does not wait is no waiting pull',
+      'a pull without a wait is not a waiting pull',
     );
     await w.open(1);
     assert.deepEqual(sequencesOf(await waiting), [1]);
   });
 
-  test('[ssrf-destination-rate] one host has a bounded number of requests at a time, over all principals', async (t) => {
+  test('[ssrf-destination-rate] limit the concurrent requests to one host, over all principals', async (t) => {
     const w = await world(t);
     let open = 0;
     let most = 0;
@@ -115,7 +117,7 @@ describe('quotas', () => {
       ),
     );
     await w.open(1);
-    // Nobody is answered until nobody else comes.
+    // No request is answered until no further one arrives.
     for (let seen = -1; seen < open || open < 16;) {
       seen = open;
       await sleep(200);
@@ -128,6 +130,6 @@ describe('quotas', () => {
       }
     }
     assert.ok(most <= 64, `${most} at a time`);
-    await eventually('everybody has it', () => endpoint.deliveries.length === made.length);
+    await eventually('every callback has it', () => endpoint.deliveries.length === made.length);
   });
 });

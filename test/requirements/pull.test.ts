@@ -1,4 +1,4 @@
-/** Pull: one request, one delivery (SEP: Pull). */
+/** Tests pull: one request, one delivery (SEP: Pull). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { lastOf, sequencesOf, world, type Json } from './world.ts';
@@ -7,7 +7,7 @@ const upTo = (n: number, from = 1): number[] =>
   Array.from({ length: n - from + 1 }, (_, at) => from + at);
 
 describe('triggers/pull', () => {
-  test('[pull-ack-first] the acknowledgement comes before the read; one that fails reads nothing and moves nothing', async (t) => {
+  test('[pull-ack-first] acknowledges before it reads; a failed acknowledgement reads nothing and moves nothing', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId, epoch } = made;
@@ -16,7 +16,8 @@ describe('triggers/pull', () => {
     const read = await w.pull(subscriptionId, { ack: { epoch, sequence: 2 } });
     assert.deepEqual([read['acked'], read['after'], sequencesOf(read)], [2, 2, [3, 4]]);
 
-    // 4 was sent by now, 5 never was; an ack of another epoch is refused as triggers/ack refuses it.
+    // 4 was sent by now, 5 never was; an ack of another epoch is rejected as triggers/ack rejects
+    // it.
     await w.open(1);
     for (const position of [
       { epoch, sequence: 5 },
@@ -36,7 +37,7 @@ describe('triggers/pull', () => {
     );
   });
 
-  test('[pull-after] `after` is what was asked for, else what is acknowledged by then', async (t) => {
+  test('[pull-after] returns `after` as requested, otherwise the acknowledged position', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe();
     await w.open(5);
@@ -54,7 +55,7 @@ describe('triggers/pull', () => {
     );
   });
 
-  test('[pull-max, pull-clamp, pull-has-more, pull-next] as many events as wanted, at least a hundred of them if so; hasMore is exactly "below head"', async (t) => {
+  test('[pull-max, pull-clamp, pull-has-more, pull-next] returns as many events as requested, up to at least a hundred; hasMore is exactly "below head"', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe();
     await Promise.all(upTo(1100).map(() => w.open(1)));
@@ -85,7 +86,7 @@ describe('triggers/pull', () => {
     assert.equal(after, 1100);
   });
 
-  test('[pull-zero] maxEvents 0 covers nothing and does not wait, whatever is there and whatever waitMs says', async (t) => {
+  test('[pull-zero] covers nothing with maxEvents 0 and does not wait, whatever is there and whatever waitMs says', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe();
     const none = await w.pull(subscriptionId, { maxEvents: 0, waitMs: 20_000 });
@@ -110,7 +111,7 @@ describe('triggers/pull', () => {
     );
   });
 
-  test('[pull-zero] also in front of a gap', async (t) => {
+  test('[pull-zero] covers nothing with maxEvents 0 in front of a gap', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     await w.open(1, { text: 'x'.repeat(250_000) });
@@ -124,7 +125,7 @@ describe('triggers/pull', () => {
     ]);
   });
 
-  test('[pull-bytes] an answer stays within 1 MiB, and yet always has an event', async (t) => {
+  test('[pull-bytes] stays within 1 MiB, but always has at least one event', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe();
     await w.open(12, { text: 'x'.repeat(200_000) });
@@ -141,7 +142,7 @@ describe('triggers/pull', () => {
     }
   });
 
-  test('[pull-wait] a long poll is answered by the next number, or when its time is over', async (t) => {
+  test('[pull-wait] answers a long poll with the next number, or when its time is over', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     let answered = false;
@@ -171,7 +172,7 @@ describe('triggers/pull', () => {
     assert.deepEqual(sequencesOf(await second), []);
   });
 
-  test('[pull-wait] one that begins after the number is there does not wait, nor does one without waitMs', async (t) => {
+  test('[pull-wait] does not wait when a number is already there, or without waitMs', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     assert.deepEqual(sequencesOf(await w.pull(subscriptionId)), []);
@@ -179,7 +180,7 @@ describe('triggers/pull', () => {
     assert.deepEqual(sequencesOf(await w.pull(subscriptionId, { waitMs: 20_000 })), [1]);
   });
 
-  test('[pull-not-callback, rec-two-drains] with and without a callback, and side by side with a stream: the same numbers', async (t) => {
+  test('[pull-not-callback, rec-two-drains] returns the same numbers with and without a callback, and beside a stream', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const following = (name: string) => ({

@@ -1,8 +1,13 @@
-/** One `triggers/stream` response as it comes over HTTP: the messages in their order, and how it ended. */
+/**
+ * One `triggers/stream` response as it arrives over HTTP: the messages in order, and how it ended.
+ */
 import assert from 'node:assert/strict';
 import { eventually, type Json } from './world.ts';
 
-/** Reads a response to its end, whether it is one answer or a stream of events; each message is there as soon as it came. */
+/**
+ * Reads a response to its end, whether it is one answer or a stream of events; each message is
+ * available as soon as it arrives.
+ */
 export async function readInto(messages: Json[], response: Response): Promise<void> {
   if (response.headers.get('content-type')?.includes('event-stream') !== true)
     return void messages.push((await response.json()) as Json);
@@ -44,7 +49,7 @@ export class StreamReader {
     return this.#over;
   }
 
-  /** The next delivery that was not taken yet. */
+  /** The next delivery that was not read yet. */
   async next(): Promise<Json> {
     const at = this.#read++;
     return eventually(
@@ -55,7 +60,7 @@ export class StreamReader {
     );
   }
 
-  /** Deliveries that came and were not taken. */
+  /** Deliveries that arrived and were not read. */
   get unread(): number {
     return this.deliveries.length - this.#read;
   }
@@ -63,7 +68,7 @@ export class StreamReader {
   /** The last message, once the response has ended. */
   async end(): Promise<Json> {
     await eventually('the end of the stream', () => this.#over);
-    return this.messages.at(-1) ?? assert.fail('the stream ended without a word');
+    return this.messages.at(-1) ?? assert.fail('the stream ended without a result');
   }
 
   close(): void {

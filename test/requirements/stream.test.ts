@@ -1,4 +1,4 @@
-/** Stream: order, credit, heartbeats and ends, as its reader sees them (SEP: Stream). */
+/** Tests streams as their reader sees them: order, window, heartbeats and ends (SEP: Stream). */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, test } from 'vitest';
@@ -12,7 +12,7 @@ async function readTo(stream: StreamReader, sequence: number): Promise<Json[]> {
   return all;
 }
 
-/** What is in flight has arrived: a heartbeat follows it. */
+/** Everything in flight has arrived, since a heartbeat follows it. */
 async function settled(w: World, stream: StreamReader): Promise<Json[]> {
   const all: Json[] = [];
   const before = stream.deliveries.length;
@@ -23,7 +23,7 @@ async function settled(w: World, stream: StreamReader): Promise<Json[]> {
 }
 
 describe('triggers/stream', () => {
-  test('[stream-continues] each delivery begins where the one before ended, the first at the position asked for', async (t) => {
+  test('[stream-continues] begins each delivery where the one before ended, and the first at the requested position', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe();
     await w.open(130);
@@ -49,7 +49,7 @@ describe('triggers/stream', () => {
     }
   });
 
-  test('[stream-window] never more events in flight than the window, and an acknowledgement on any connection makes room', async (t) => {
+  test('[stream-window] never has more events in flight than the window, and an acknowledgement on any connection makes room', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     await w.open(20);
@@ -70,7 +70,7 @@ describe('triggers/stream', () => {
     assert.deepEqual(received, [6, 7, 8, 9]);
   });
 
-  test('[stream-window, stream-window-one] never more bytes, except for one event that is alone', async (t) => {
+  test('[stream-window, stream-window-one] never has more bytes in flight, except for a single event', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     await w.open(3, { text: 'x'.repeat(600) });
@@ -96,7 +96,7 @@ describe('triggers/stream', () => {
     assert.deepEqual(flights, [[1, 2], [3], [4], [5, 6]]);
   });
 
-  test('[stream-window] what is in flight already counts when many events come at once', async (t) => {
+  test('[stream-window] counts what is in flight already when many events come at once', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const stream = await w.stream({
@@ -115,7 +115,7 @@ describe('triggers/stream', () => {
     );
   });
 
-  test('[stream-window-clamp] a window beyond any bound is none the less at least 100 events', async (t) => {
+  test('[stream-window-clamp] clamps a window beyond any bound to at least 100 events', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     await w.open(150);
@@ -128,7 +128,7 @@ describe('triggers/stream', () => {
     assert.equal((await settled(w, usual)).flatMap(sequencesOf).length, 100);
   });
 
-  test('[stream-heartbeat] not more than 15 seconds are silent, whatever happens on the log', async (t) => {
+  test('[stream-heartbeat] is silent for at most 15 seconds, whatever happens on the log', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     const stream = await w.stream({ subscriptionId });
@@ -138,7 +138,7 @@ describe('triggers/stream', () => {
       const { events, after, head } = await stream.next();
       assert.deepEqual([events, after, head], [[], 0, 0]);
     }
-    // An event begins the interval anew: the next message comes within 15 s of it.
+    // An event restarts the interval: the next message comes within 15 s of it.
     await w.pass(7_000);
     await w.open(1);
     await readTo(stream, 1);
@@ -146,7 +146,7 @@ describe('triggers/stream', () => {
     assert.deepEqual((await stream.next())['events'], []);
   });
 
-  test('[stream-heartbeat, stream-stalled] a full window is silent no longer than that, and ends the stream after 60 seconds without an acknowledgement', async (t) => {
+  test('[stream-heartbeat, stream-stalled] is silent no longer than that with a full window, and ends after 60 seconds without an acknowledgement', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     await w.open(3);
@@ -155,7 +155,7 @@ describe('triggers/stream', () => {
       window: { events: 1 },
     });
     assert.deepEqual((await readTo(stream, 1)).flatMap(sequencesOf), [1]);
-    // An acknowledgement within the minute begins it anew.
+    // An acknowledgement within the minute restarts it.
     await w.pass(50_000);
     await w.ack(made, 1);
     assert.deepEqual((await settled(w, stream)).flatMap(sequencesOf), [2]);
@@ -168,7 +168,7 @@ describe('triggers/stream', () => {
     assert.deepEqual([end['id'], end['result']?.['resultType']], [stream.id, 'complete']);
   });
 
-  test('[stream-log-stays] neither the end by the server nor a cut by the client changes anything', async (t) => {
+  test('[stream-log-stays] changes nothing when the server ends it or the client cuts it', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId } = made;
@@ -188,7 +188,7 @@ describe('triggers/stream', () => {
     assert.deepEqual(sequencesOf(await w.pull(subscriptionId)), [1, 2, 3]);
   });
 
-  test('[stream-several] streams over one log have their own positions and windows', async (t) => {
+  test('[stream-several] has its own position and window beside other streams over the log', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId, epoch } = made;
@@ -203,7 +203,7 @@ describe('triggers/stream', () => {
     const received = async (): Promise<number[][]> => {
       await w.pass(15_000);
       await w.pass(1_000);
-      await eventually('all have beaten', () =>
+      await eventually('all streams have sent a heartbeat', () =>
         [all, narrow, late].every((stream) => stream.deliveries.at(-1)?.['events'].length === 0),
       );
       return [all, narrow, late].map((stream) => stream.deliveries.flatMap(sequencesOf));
@@ -222,7 +222,7 @@ describe('triggers/stream', () => {
       assert.ok(stream.deliveries.every((one) => one['_meta'][TAG] === stream.id));
   });
 
-  test('[stream-unread] what nobody reads is not piled up: the connection is closed and the stream given back', async (t) => {
+  test('[stream-unread] buffers nothing without limit for a client that does not read: the connection is closed and the stream released', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId } = made;
@@ -248,7 +248,7 @@ describe('triggers/stream', () => {
       `POST /mcp HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMCP-Method: triggers/stream\r\nAuthorization: Bearer ${w.token('alice')}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
     await eventually('the stream is open', async () => (await w.engine.health()).streams === 1);
-    // It acknowledges what it never read, so that the window alone bounds nothing.
+    // The client acknowledges what it never read, so that the window alone limits nothing.
     let produced = 0;
     while (produced < 64 * 2 ** 20 && (await w.engine.health()).streams === 1) {
       await w.open(10, { text: 'x'.repeat(200_000) });
@@ -257,10 +257,7 @@ describe('triggers/stream', () => {
       await w.pull(subscriptionId, { after: { epoch: made['epoch'], sequence: head - 1 } });
       await w.ack(made, head);
     }
-    await eventually(
-      'the stream is given back',
-      async () => (await w.engine.health()).streams === 0,
-    );
+    await eventually('the stream is released', async () => (await w.engine.health()).streams === 0);
     assert.ok(
       produced < 64 * 2 ** 20,
       `${produced} bytes were produced and nothing stopped the stream`,

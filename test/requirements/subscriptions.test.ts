@@ -1,4 +1,4 @@
-/** Subscribing, updating, lifetimes and ends (SEP: Subscriptions). */
+/** Tests subscribing, updating, lifetimes and ends (SEP: Subscriptions). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { startServer } from '../reference-server/harness.ts';
@@ -18,7 +18,7 @@ async function suspend(w: World, endpoint: Endpoint, subscriptionId: string): Pr
 }
 
 describe('the subscription object', () => {
-  test('[sub-id-unguessable, sub-id-not-reused] ids are long, look random in every place, and none comes twice, whatever ended', async (t) => {
+  test('[sub-id-unguessable, sub-id-not-reused] has a long id that looks random in every place, and no id comes twice, whatever ended', async (t) => {
     const w = await world(t);
     const ids: string[] = [];
     for (let n = 0; n < 64; n += 1) {
@@ -29,7 +29,8 @@ describe('the subscription object', () => {
     }
     assert.equal(new Set(ids).size, ids.length);
     const tails = ids.map((id) => id.slice('sub_'.length));
-    // At most 6 bits a character, so 128 bits take 22; in each place 64 random ones have about 40 different values.
+    // At most 6 bits a character, so 128 bits take 22; 64 random characters in one place have about
+    // 40 different values.
     const places = tails[0]!.length;
     const varied = Array.from(
       { length: places },
@@ -38,7 +39,7 @@ describe('the subscription object', () => {
     assert.ok(varied >= 22, `only ${varied} of ${places} characters vary freely`);
   });
 
-  test('[gap-effective] retention is the least of each member over the selected types', async (t) => {
+  test('[gap-effective] has the least retention, member by member, of the selected types', async (t) => {
     const w = await world(t);
     const retention = async (...names: string[]): Promise<Json> =>
       (await w.subscribe({ select: names.map((name) => ({ name })) }))['retention'];
@@ -75,7 +76,7 @@ describe('the subscription object', () => {
     assert.deepEqual(updated['retention'], { maxAgeMs: 3_600_000, maxEvents: 100 });
   });
 
-  test('[gen-instants] every instant in every answer is UTC with three decimals', async (t) => {
+  test('[gen-instants] has every timestamp in UTC with three decimals', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint((_, n) =>
       n === 1 ? { status: 500 } : { body: { ack: n - 1 } },
@@ -145,7 +146,7 @@ describe('the subscription object', () => {
 });
 
 describe('triggers/subscribe', () => {
-  test('[subs-resumes] the same call resumes a suspended callback, and what waited is delivered', async (t) => {
+  test('[subs-resumes] resumes a suspended callback when repeated, and delivers what waited', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const params = { key: 'k', callback: endpoint.callback };
@@ -153,7 +154,7 @@ describe('triggers/subscribe', () => {
     await suspend(w, endpoint, subscriptionId);
     const tried = endpoint.deliveries.length;
     await w.pass(3_600_000 / 2);
-    assert.equal(endpoint.deliveries.length, tried, 'suspended is silent');
+    assert.equal(endpoint.deliveries.length, tried, 'a suspended callback gets nothing');
     const again = await w.subscribe(params);
     assert.deepEqual(
       [again['created'], again['subscriptionId'], again['status']],
@@ -168,7 +169,7 @@ describe('triggers/subscribe', () => {
     const made = await Promise.all(
       Array.from({ length: 8 }, async () => {
         const one = await w.subscribe();
-        // At the earliest moment at which anybody can know of it.
+        // The earliest moment at which a client can know of it.
         await w.engine.emit(door.event({ data: { door: one['subscriptionId'] } }));
         return one;
       }),
@@ -184,7 +185,7 @@ describe('triggers/subscribe', () => {
     }
   });
 
-  test('[ttl-no-refusal] every valid suggestion is granted something, from 0 to 2^53 - 1', async (t) => {
+  test('[ttl-no-refusal] grants a lifetime for every valid suggestion, from 0 to 2^53 - 1', async (t) => {
     const w = await world(t);
     for (const ttlMs of [
       0,
@@ -212,7 +213,7 @@ describe('triggers/subscribe', () => {
     }
   });
 
-  test('[subs-drain] a type that is not for callbacks refuses one when it is subscribed to, and when it is updated to, and then changes nothing', async (t) => {
+  test('[subs-drain] a type without callbacks rejects one at subscribe and at update, and then changes nothing', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const select = [{ name: 'mail.arrived' }];
@@ -236,7 +237,7 @@ describe('triggers/subscribe', () => {
       unsupported,
     );
     assert.deepEqual((await w.get(doors['subscriptionId']))['etag'], doors['etag']);
-    assert.equal(endpoint.hits.length, 1, 'only the challenge of the one that was accepted');
+    assert.equal(endpoint.hits.length, 1, 'only the challenge of the accepted one');
   });
 });
 
@@ -246,7 +247,7 @@ describe('the reference server', () => {
     { TRIGGERS_ALLOW_NO_EXPIRY: 'false' },
     { TRIGGERS_TTL_MIN_MS: '5000', TRIGGERS_TTL_MAX_MS: '7200000' },
   ]) {
-    test(`[ttl-clamp, ttl-null-finite] grants what follows from the bounds that it announces: ${JSON.stringify(env)}`, async (t) => {
+    test(`[ttl-clamp, ttl-null-finite] grants a lifetime within the announced bounds: ${JSON.stringify(env)}`, async (t) => {
       const server = await startServer(env);
       t.onTestFinished(() => server.close());
       const ask = async (ttlMs: number | null): Promise<number | null> =>
@@ -273,7 +274,7 @@ describe('the reference server', () => {
 });
 
 describe('triggers/update', () => {
-  test('[upd-reverify] a callback that names the current URL is asked again, with the secret of the request', async (t) => {
+  test('[upd-reverify] verifies a callback that names the current URL again, with the secret of the request', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const { subscriptionId, etag } = await w.subscribeTo(endpoint);
@@ -297,7 +298,7 @@ describe('triggers/update', () => {
       ['active', etag],
     );
     endpoint.consent = proof;
-    // With another secret than the receiver has: it cannot prove that one.
+    // The receiver has another secret, so it cannot prove this one.
     assert.partialDeepStrictEqual(
       await w.refused('triggers/update', {
         subscriptionId,
@@ -307,7 +308,7 @@ describe('triggers/update', () => {
     );
   });
 
-  test('[upd-late-attempt] an attempt under way may still reach the old URL; its answer moves nothing, and the new one gets the same number', async (t) => {
+  test('[upd-late-attempt] an attempt in flight may still reach the old URL; its answer moves nothing, and the new one gets the same number', async (t) => {
     const w = await world(t);
     let answer: () => void = () => undefined;
     const old = await w.endpoint(
@@ -322,7 +323,7 @@ describe('triggers/update', () => {
     await old.nth(1);
     await w.ok('triggers/update', { subscriptionId, callback: next.callback });
     await w.open(1);
-    assert.equal(next.deliveries.length, 0, 'not beside the one under way');
+    assert.equal(next.deliveries.length, 0, 'not beside the attempt in flight');
     answer();
     const { delivery } = await next.nth(1);
     assert.deepEqual([delivery['after'], delivery['acked'], sequencesOf(delivery)[0]], [0, 0, 1]);
@@ -333,7 +334,7 @@ describe('triggers/update', () => {
     assert.equal(old.deliveries.length, 1);
   });
 
-  test('[cbv-resume] a suspended callback whose consent is old is asked before it resumes; a failure is the answer of the call and changes nothing', async (t) => {
+  test('[cbv-resume] verifies a suspended callback whose consent is old before it resumes; a failure is the error of the call and changes nothing', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const { subscriptionId } = await w.subscribeTo(endpoint, { ttlMs: 7 * 86_400_000 });

@@ -1,6 +1,7 @@
 /**
- * The server that the requirements are shown on, seen from outside: a real store on disk, a real engine, the SDK's HTTP handler
- * on a loopback port, and JSON-RPC of revision 2026-07-28 by plain `fetch`. Only time, the jitter and who is asking are given in.
+ * The server of the requirement tests, seen from outside: a real store on disk, a real engine, the
+ * SDK's HTTP handler on a loopback port, and JSON-RPC of revision 2026-07-28 by plain `fetch`. Only
+ * the time, the jitter and the caller are simulated.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -54,7 +55,7 @@ export const meter = defineTrigger<object, { value: number }>({
   retention: { maxAgeMs: 3_600_000, maxEvents: 100 },
 });
 
-/** Not for callbacks, few hours but many events. */
+/** Without callbacks, kept for few hours but many events. */
 export const mail = defineTrigger<object, { subject: string }>({
   name: 'mail.arrived',
   description: 'Mail arrived.',
@@ -73,7 +74,7 @@ export interface Answer {
 }
 
 export interface Asking {
-  /** The subject; null = nobody. An issuer can stand before it: `https://other|alice`. */
+  /** The subject; null = anonymous. An issuer may precede it: `https://other|alice`. */
   readonly as?: string | null;
   readonly id?: number | string;
   readonly clientCapabilities?: object;
@@ -85,11 +86,11 @@ export interface WorldOptions {
   readonly attach?: Partial<AttachOptions>;
   readonly triggers?: readonly DeclaredTrigger[];
   readonly store?: Partial<SqliteStoreOptions>;
-  /** When its tokens run out, in seconds since 1970. */
+  /** When its tokens expire, in seconds since 1970. */
   readonly tokensExpireAt?: number;
   /** Without the extension. */
   readonly bare?: boolean;
-  /** Attaches other bindings to every MCP server that is made. */
+  /** Attaches other bindings to every MCP server that is created. */
   readonly install?: (mcp: McpServer, world: World) => void;
 }
 
@@ -126,7 +127,7 @@ export const secretOf = (bytes = 32): string => `whsec_${randomBytes(bytes).toSt
 
 export class World {
   readonly clock: ManualClock = manualClock(Date.UTC(2026, 10, 21, 9, 30));
-  /** What the engine's `uniform()` answers. */
+  /** The value of the engine's `uniform()`. */
   jitter = 0.5;
   /** Every line of the server's log. */
   readonly log: string[] = [];
@@ -234,7 +235,7 @@ export class World {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  /** The server ends in good order and starts again from its files; `backup` puts older files in their place first. */
+  /** Stops the server and starts it again from its files; `backup` restores older files first. */
   async restart(backup?: string): Promise<void> {
     await this.stop();
     if (backup !== undefined)
@@ -246,13 +247,13 @@ export class World {
             join(this.#directory, `triggers.db${suffix}`),
           );
         } catch {
-          /* there was no such file */
+          /* the file did not exist */
         }
       }
     await this.start();
   }
 
-  /** Copies the store's files as they are now. */
+  /** Copies the store's files in their current state. */
   backup(): string {
     const to = mkdtempSync(join(tmpdir(), 'triggers-backup-'));
     this.#backups.push(to);
@@ -290,7 +291,7 @@ export class World {
     return Buffer.from(as).toString('base64url');
   }
 
-  /** One HTTP request as revision 2026-07-28 has it; the answer is whatever comes. */
+  /** One HTTP request of revision 2026-07-28, with the unprocessed response. */
   request(
     method: string,
     params: object = {},
@@ -340,7 +341,7 @@ export class World {
     return result ?? assert.fail(`${method}: ${text}`);
   }
 
-  /** The error object; it is a failure of the test if there is none. */
+  /** The error object; the test fails if there is none. */
   async refused(
     method: string,
     params: object = {},
@@ -382,20 +383,25 @@ export class World {
     return stream;
   }
 
-  /** Doors open: `count` events, one after the other, numbered when it resolves. */
+  /**
+   * Emits `count` events of `door.opened`, one after the other; resolves once they are numbered.
+   */
   async open(count = 1, data: { door?: string; text?: string } = {}): Promise<void> {
     for (let n = 0; n < count; n += 1)
       await this.engine.emit(door.event({ data: { door: 'front', ...data } }));
     await this.engine.settled();
   }
 
-  /** The clock goes on, and what that started can begin. */
+  /** Advances the clock, and lets the effects begin. */
   async pass(ms: number): Promise<void> {
     await this.clock.run(ms);
     for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** A callback endpoint on loopback, which proves its consent and acknowledges everything unless told otherwise. */
+  /**
+   * A callback endpoint on loopback, which proves its consent and acknowledges everything unless
+   * the test says otherwise.
+   */
   async endpoint(behave?: Behaviour): Promise<Endpoint> {
     const endpoint = new Endpoint(behave);
     await endpoint.listen();

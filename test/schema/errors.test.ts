@@ -1,4 +1,7 @@
-/** The registry of errors refers to types that exist, and the examples of errors are errors of the registry. */
+/**
+ * Tests that the registry of errors refers to existing types, and that the examples of errors are
+ * errors of the registry.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { complaints, readJson, samples, schema } from './support.ts';
@@ -48,7 +51,7 @@ for (const row of rows) {
       assert.deepEqual(Object.keys(row.messages), row.kinds.length > 0 ? row.kinds : ['*']);
     });
 
-    test('says when it occurs and what to do about it', () => {
+    test('states when it occurs and what to do about it', () => {
       assert.ok(row.when.length > 10 && row.retry.after.length > 10);
       assert.equal(typeof row.retry.unchanged, 'boolean');
     });
@@ -81,7 +84,7 @@ for (const row of rows) {
   });
 }
 
-test('every error example is of the registry', () => {
+test('every error example is in the registry', () => {
   for (const { type, file, value } of samples('examples')) {
     if (type !== 'ErrorObject') continue;
     const { code, data } = value as WireErrorObject;

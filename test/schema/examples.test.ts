@@ -1,4 +1,7 @@
-/** Examples are valid, counter-examples fail for the stated reason and for no other. */
+/**
+ * Tests that examples are valid, and that counter-examples fail for the stated reason and for no
+ * other.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { exportedInterfaces } from '../../spec-schema/tools/generate.ts';
@@ -30,7 +33,7 @@ describe('examples', () => {
     });
   }
 
-  test('[gen-ignore-unknown] stay valid with a member that nobody knows', () => {
+  test('[gen-ignore-unknown] stay valid with an unknown member', () => {
     for (const { type, value } of all) {
       if (typeof value !== 'object' || value === null) continue;
       assert.deepEqual(
@@ -58,7 +61,7 @@ describe('counter-examples', () => {
       );
     });
 
-    test(`${type}/${file} is refused without repeating the value`, () => {
+    test(`${type}/${file} is rejected without repeating the value`, () => {
       const checked = check(type as keyof WireTypes, wrong);
       assert.ok(!checked.ok);
       assert.ok(checked.path.startsWith(instancePath), `path ${checked.path}`);

@@ -1,4 +1,4 @@
-/** What is generated is what is committed, and says what schema.ts says. */
+/** Tests that the committed files are what the generators make of schema.ts. */
 import { test } from 'vitest';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { exportedTypes, generate } from '../../spec-schema/tools/generate.ts';
 import { makeVectors, readVectors } from '../../spec-schema/tools/vectors.ts';
 import { schema } from './support.ts';
 
-test('schema.json and wire-types.ts are fresh', () => {
+test('schema.json and wire-types.ts are up to date', () => {
   for (const [path, text] of Object.entries(generate())) {
     assert.equal(
       readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8'),
@@ -16,7 +16,7 @@ test('schema.json and wire-types.ts are fresh', () => {
   }
 });
 
-test('computed vectors are fresh', () => {
+test('computed vectors are up to date', () => {
   for (const [name, text] of Object.entries(makeVectors()))
     assert.equal(
       readVectors(name),
@@ -29,7 +29,10 @@ test('schema.json defines the exported types and nothing else', () => {
   assert.deepEqual(Object.keys(schema.$defs), exportedTypes());
 });
 
-/** Every constraint tag of schema.ts must arrive: the generator drops tags that it does not know without a word. */
+/**
+ * The generator drops unknown tags without a warning, so every constraint tag of schema.ts is
+ * checked.
+ */
 test('every constraint tag of schema.ts is in schema.json', () => {
   const source = readFileSync(
     new URL('../../spec-schema/draft/schema.ts', import.meta.url),

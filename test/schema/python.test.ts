@@ -1,4 +1,7 @@
-/** The vectors in another language: `spec-schema/vectors.py` agrees with every family that it reads, and reads every one that it can. */
+/**
+ * Tests the vectors in another language: `spec-schema/vectors.py` agrees with every family that it
+ * reads, and reads every one that it can.
+ */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,7 +30,7 @@ describe('the vectors in Python', { skip: !hasPython }, () => {
     assert.ok(passed.filter(Boolean).length >= 11);
   });
 
-  test('a case that is wrong is seen, and fails the run', (context) => {
+  test('detect a wrong case, which fails the run', (context) => {
     const folder = mkdtempSync(join(tmpdir(), 'vectors-'));
     context.onTestFinished(() => rmSync(folder, { recursive: true }));
     cpSync(join(ROOT, 'spec-schema'), folder, { recursive: true });

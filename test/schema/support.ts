@@ -33,7 +33,7 @@ export const schema = readJson('schema.json') as Schema;
 const ajv = new Ajv2020({ strict: true, allErrors: true });
 ajv.addSchema(schema);
 
-/** All complaints of a plain validator, not of the library; empty = valid. */
+/** All errors of a plain validator, not of the library; empty = valid. */
 export function complaints(type: string, value: unknown): readonly ErrorObject[] {
   const validate = ajv.getSchema(`${schema.$id}#/$defs/${type}`);
   if (!validate) throw new Error(`schema.json has no type ${type}`);

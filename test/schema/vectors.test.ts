@@ -1,4 +1,4 @@
-/** The vector files keep their envelope, and the lint notices when one does not. */
+/** Tests the envelope of the vector files, and that the lint detects a broken one. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import {
@@ -31,7 +31,7 @@ describe('vector lint', () => {
       },
     ],
     [
-      'a hole in the ids',
+      'a missing id',
       /case 3 has id 4/,
       (file) => {
         file.cases.splice(2, 1);
@@ -95,12 +95,12 @@ describe('vector lint', () => {
     ],
   ];
   for (const [title, complaint, change] of table)
-    test(`refuses ${title}`, () => assert.match(broken(change).join('\n'), complaint));
+    test(`rejects ${title}`, () => assert.match(broken(change).join('\n'), complaint));
 
-  test('refuses another format', () =>
+  test('rejects another format', () =>
     assert.match(lint(name, original.trimEnd()).join(), /not formatted/));
 
-  test('add numbers and formats', () => {
+  test('adds numbers and formats', () => {
     const text = add(original, { id: 99, comment: 'one more', flags: [], verdict: 'valid' });
     assert.deepEqual(lint(name, text), []);
     const { cases } = JSON.parse(text) as VectorFile;

@@ -1,7 +1,8 @@
 /**
- * The rules that every run must keep, checked as it happens against the disk's own copy. They have numbers, with which a
- * violation begins: H1 contiguous, H2 stable, H3 ordered, H4 nothing lost, H5 acknowledgements, H6 duplicates, H7 message ids,
- * H8 gaps, H9 everything drains in the end.
+ * The invariants that every run must keep, checked during the run against the reference model of
+ * the disk. They are numbered, and a violation begins with its number: H1 contiguous, H2 stable, H3
+ * ordered, H4 nothing lost, H5 acknowledgements, H6 duplicates, H7 message ids, H8 gaps, H9
+ * everything drains in the end.
  */
 import { createHash } from 'node:crypto';
 import { receive, type Cursor } from '../../src/protocol/core/apply.ts';
@@ -27,7 +28,7 @@ export interface SeenDelivery {
   readonly terminated?: { readonly reason: string };
 }
 
-/** Where a number went on one drain. */
+/** The position of one drain. */
 interface Drain {
   max: number;
   readonly sent: Set<number>;
@@ -54,7 +55,7 @@ export class InvariantChecker implements ModelWatch {
   readonly #rejected = new Set<string>();
   readonly #failed = new Set<string>();
   readonly #gapsTold = new Set<string>();
-  /** Events that a source was told are accepted. */
+  /** Events that were confirmed to a source. */
   readonly #promised: { readonly eventId: string; readonly duplicate: boolean }[] = [];
   readonly #matches: (selection: Selection, event: ModelEvent) => boolean;
 
@@ -71,15 +72,16 @@ export class InvariantChecker implements ModelWatch {
     this.#promised.push({ eventId, duplicate });
   }
 
-  /* ------------------------------------------------------------------------------------------ what is told */
-
-  /** A delivery left the server. `drain` names the stream or the callback; null for a pull, whose client may ask for anything. */
+  /**
+   * A delivery left the server. `drain` names the stream or the callback; null for a pull, whose
+   * client may ask for anything.
+   */
   told(delivery: SeenDelivery, drain: string | null): number {
     const { subscriptionId, epoch, after, events, head, acked } = delivery;
     const log = this.model.logs.get(subscriptionId);
     if (delivery.challenge !== undefined) return after;
     if (log === undefined) {
-      this.blame('H4', `${subscriptionId} is on no disk, but something was sent of it`);
+      this.blame('H4', `${subscriptionId} is not on disk, but a delivery of it was sent`);
       return after;
     }
     this.counts.deliveries += 1;
@@ -98,17 +100,17 @@ export class InvariantChecker implements ModelWatch {
       if (head > log.state.head)
         this.blame(
           'durable',
-          `${subscriptionId} told head ${head}, on disk it is ${log.state.head}`,
+          `${subscriptionId} sent head ${head}, on disk it is ${log.state.head}`,
         );
       if (acked > log.state.acked)
         this.blame(
           'durable',
-          `${subscriptionId} told acked ${acked}, on disk it is ${log.state.acked}`,
+          `${subscriptionId} sent acked ${acked}, on disk it is ${log.state.acked}`,
         );
       if (last > log.state.sent && last > after)
         this.blame(
           'durable',
-          `${subscriptionId} sent ${last}, on disk only ${log.state.sent} is sent`,
+          `${subscriptionId} sent ${last}, on disk sent is only ${log.state.sent}`,
         );
       for (const event of events) this.#stable(log, epoch, event);
       for (const gap of delivery.gaps ?? []) this.#gap(log, epoch, gap);
@@ -130,7 +132,7 @@ export class InvariantChecker implements ModelWatch {
         `${name} was sent as ${event.eventId}, on disk it is ${entry?.eventId ?? 'nothing'}`,
       );
     if (this.#gapsTold.has(name))
-      this.blame('H8', `${name} was told as a gap and sent as an event afterwards`);
+      this.blame('H8', `${name} was sent as a gap and later as an event`);
   }
 
   #gap(
@@ -163,7 +165,7 @@ export class InvariantChecker implements ModelWatch {
     const drain = this.#drains.get(key) ?? { max: 0, sent: new Set<number>(), after: null };
     this.#drains.set(key, drain);
     if (name.startsWith('stream') && drain.after !== null && drain.after !== delivery.after)
-      this.blame('H3', `${name} goes on at ${delivery.after}, it stopped at ${drain.after}`);
+      this.blame('H3', `${name} continues at ${delivery.after}, it stopped at ${drain.after}`);
     drain.after = last;
     for (let sequence = delivery.after + 1; sequence <= last; sequence += 1) {
       if (sequence < drain.max && !drain.sent.has(sequence))
@@ -173,9 +175,10 @@ export class InvariantChecker implements ModelWatch {
     }
   }
 
-  /* ------------------------------------------------------------------------------------------ callbacks */
-
-  /** An attempt left for `url`; the returned function is called when it is answered or the process that made it died. */
+  /**
+   * An attempt left for `url`; the returned function is called when it is answered or its process
+   * died.
+   */
   attempt(
     delivery: SeenDelivery,
     url: string,
@@ -208,7 +211,7 @@ export class InvariantChecker implements ModelWatch {
         const name = `${subscriptionId} ${epoch} ${sequence}`;
         const sent = this.#attempts.get(name) ?? { count: 0, excused: 0 };
         if (sent.count > sent.excused)
-          this.blame('H6', `${name} is sent again although nothing went wrong`);
+          this.blame('H6', `${name} is sent again although nothing failed`);
         this.#attempts.set(name, { ...sent, count: sent.count + 1 });
       }
     }
@@ -228,7 +231,7 @@ export class InvariantChecker implements ModelWatch {
     };
   }
 
-  /** Something happened that excuses one more send: a crash, a commit that was refused, another callback. */
+  /** Records an event that permits one more send: a crash, a rejected commit, another callback. */
   excuse(subscriptionId?: string): void {
     for (const [name, attempts] of this.#attempts) {
       if (subscriptionId === undefined || name.startsWith(subscriptionId))
@@ -236,20 +239,18 @@ export class InvariantChecker implements ModelWatch {
     }
   }
 
-  /** The process died: nobody waits for these answers any more. */
+  /** The process died, so these attempts get no answer. */
   crashed(): void {
     this.excuse();
     this.#flying.clear();
     this.#drains.clear();
   }
 
-  /** The client or its receiver said that it has everything up to here. */
+  /** The client or its receiver acknowledged everything up to here. */
   stated(subscriptionId: string, epoch: string, sequence: number): void {
     const name = `${subscriptionId} ${epoch}`;
     this.#stated.set(name, (this.#stated.get(name) ?? new Set([0])).add(sequence));
   }
-
-  /* ------------------------------------------------------------------------------------------ the disk */
 
   progress(log: ModelLog, before: Subscription, after: Subscription): void {
     const name = `${log.subscriptionId} ${after.epoch}`;
@@ -257,7 +258,7 @@ export class InvariantChecker implements ModelWatch {
       if (after[counter] < before[counter])
         this.blame(
           'H5',
-          `${name}: ${counter} went back from ${before[counter]} to ${after[counter]}`,
+          `${name}: ${counter} moved back from ${before[counter]} to ${after[counter]}`,
         );
     }
     if (after.acked > after.sent || after.sent > after.head)
@@ -265,11 +266,11 @@ export class InvariantChecker implements ModelWatch {
     if (after.acked !== before.acked) {
       this.counts.acks += 1;
       if (this.#stated.get(name)?.has(after.acked) !== true)
-        this.blame('H5', `${name}: acked ${after.acked}, which nobody said`);
+        this.blame('H5', `${name}: acked ${after.acked}, which nobody acknowledged`);
     }
     // Another endpoint may be sent again what the old one got.
     if (before.callback?.url !== after.callback?.url) this.excuse(log.subscriptionId);
-    // A process that was slow lost its lease: what it still does counts for nothing.
+    // A process that was slow lost its lease, so its later attempts do not count.
     if (
       before.attempt !== null &&
       before.attempt.id !== after.attempt?.id &&
@@ -292,9 +293,9 @@ export class InvariantChecker implements ModelWatch {
         this.blame('H1', `${name}: number ${sequence} is assigned, but is not in the log`);
     }
     if (after.floor !== log.trimmed && after.floor !== before.floor)
-      this.blame('H8', `${name}: trimmed up to ${log.trimmed}, told is ${after.floor}`);
+      this.blame('H8', `${name}: trimmed up to ${log.trimmed}, but the floor is ${after.floor}`);
     if (after.floor < log.trimmed)
-      this.blame('H8', `${name}: trimmed up to ${log.trimmed}, told is ${after.floor}`);
+      this.blame('H8', `${name}: trimmed up to ${log.trimmed}, but the floor is ${after.floor}`);
   }
 
   trimmed(log: ModelLog, from: number, to: number, retentions: readonly Retention[]): void {
@@ -318,9 +319,7 @@ export class InvariantChecker implements ModelWatch {
     log.attempts = 0;
   }
 
-  /* ------------------------------------------------------------------------------------------ the end */
-
-  /** Called when nothing has gone wrong for long and everybody had time to drain. */
+  /** Called when nothing has failed for long and every drain had time to finish. */
   finish(cursors: ReadonlyMap<string, Cursor>): void {
     const known = new Map<string, number>();
     for (const event of this.model.events.values())
@@ -334,7 +333,10 @@ export class InvariantChecker implements ModelWatch {
       if (log.endedAt !== null) continue;
       const { head, acked } = log.state;
       if (acked !== head)
-        this.blame('H9', `${log.subscriptionId} stands at ${acked} of ${head} in the end`);
+        this.blame(
+          'H9',
+          `${log.subscriptionId} is acknowledged up to ${acked} of ${head} in the end`,
+        );
       const cursor = cursors.get(log.subscriptionId);
       if (head > 0 && cursor?.sequence !== head)
         this.blame(
@@ -345,11 +347,14 @@ export class InvariantChecker implements ModelWatch {
     if (this.model.checkpoint.offset !== this.model.lastOffset)
       this.blame(
         'H9',
-        `numbering stands at ${this.model.checkpoint.offset} of ${this.model.lastOffset}`,
+        `numbering is at ${this.model.checkpoint.offset} of ${this.model.lastOffset}`,
       );
   }
 
-  /** H4: the log holds exactly the events that its subscription followed when they were accepted, in their order. */
+  /**
+   * H4: the log holds exactly the events that its subscription followed when they were accepted, in
+   * their order.
+   */
   #complete(log: ModelLog): void {
     const found = [
       ...log.before,

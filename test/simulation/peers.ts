@@ -1,6 +1,7 @@
 /**
- * The other side: clients that subscribe, drain, acknowledge and forget, and the endpoints of their callbacks. A client has one
- * durable number for each subscription, whatever drains it uses, and applies deliveries by the protocol's own rule.
+ * The peers: clients that subscribe, drain, acknowledge and forget, and the endpoints of their
+ * callbacks. A client has one durable position for each subscription, whatever drains it uses, and
+ * applies deliveries by the protocol's own rule.
  */
 import { receive, type Cursor } from '../../src/protocol/core/apply.ts';
 import type { Egress, OutboundRequest, OutboundResult } from '../../src/server/engine/ports.ts';
@@ -9,7 +10,7 @@ import { Secret } from '../../src/protocol/wire/secret.ts';
 import type { ManualClock } from '../../src/testing/clock.ts';
 import type { InvariantChecker, SeenDelivery } from './invariant-checker.ts';
 
-/** Draws from the world's own chance. */
+/** Draws from the simulation's own random numbers. */
 export interface Dice {
   /** An integer in `0 … below - 1`. */
   below(count: number): number;
@@ -17,7 +18,7 @@ export interface Dice {
   pick<T>(from: readonly T[]): T;
 }
 
-/** What every client keeps across crashes of its own, by subscription. */
+/** What every client keeps across its crashes, by subscription. */
 export class MemoryLedger {
   readonly cursors = new Map<string, Cursor>();
   readonly #checker: InvariantChecker;
@@ -34,12 +35,14 @@ export class MemoryLedger {
   }
 
   /**
-   * Applies at most `most` entries of a delivery. Returns where the client stands, or null when it may not say so of this epoch.
+   * Applies at most `most` entries of a delivery. Returns the client's position, or null when the
+   * client may not report it for this epoch.
    */
   apply(delivery: SeenDelivery, most = Number.POSITIVE_INFINITY): number | null {
     const { subscriptionId, epoch } = delivery;
-    // A client knows the first epoch from the answer to its subscribe. Who begins with what comes first can take a late message of
-    // an old epoch for a new one, and then refuses the real one for ever.
+    // A client learns the first epoch from the result of its subscribe. If it took the epoch of the
+    // first delivery instead, a late message of an old epoch could pass as new, and the client
+    // would reject the real one forever.
     const first = this.#checker.model.logs.get(subscriptionId)?.firstEpoch ?? epoch;
     let cursor = this.cursors.get(subscriptionId) ?? {
       subscriptionId,
@@ -56,7 +59,7 @@ export class MemoryLedger {
     if (verdict.kind !== 'apply') {
       this.#checker.blame(
         'H1',
-        `the client of ${subscriptionId} stands at ${cursor.sequence}, a delivery after ${delivery.after} is ${verdict.kind}`,
+        `the client of ${subscriptionId} is at ${cursor.sequence}, a delivery after ${delivery.after} is ${verdict.kind}`,
       );
       return null;
     }
@@ -103,13 +106,13 @@ const MANNERS: readonly (readonly [Manner, number])[] = [
 
 export const SECRET = Secret.parse(`whsec_${Buffer.alloc(32, 7).toString('base64')}`);
 
-/** All endpoints, behind the one way out. Each life of the server has its own egress. */
+/** All endpoints, behind one egress. Each process of the server has its own egress. */
 export class Endpoints {
   readonly #checker: InvariantChecker;
   readonly #ledger: MemoryLedger;
   readonly #clock: ManualClock;
   readonly #dice: Dice;
-  /** When false every endpoint is well. */
+  /** When false, no endpoint fails. */
   trouble = true;
 
   constructor(checker: InvariantChecker, ledger: MemoryLedger, clock: ManualClock, dice: Dice) {
@@ -119,7 +122,7 @@ export class Endpoints {
     this.#dice = dice;
   }
 
-  /** `alive` tells whether the process that asks still runs. */
+  /** `alive` returns whether the process that sends still runs. */
   egress(alive: () => boolean): Egress {
     return {
       judge: (url) => url,
@@ -164,7 +167,7 @@ export class Endpoints {
         this.#checker.stated(delivery.subscriptionId, delivery.epoch, statement.ack);
       return result;
     };
-    // A request on its way arrives, whether or not its sender lives to hear the answer.
+    // A request that was sent arrives, whether or not its sender lives to receive the answer.
     await this.#wait(this.#dice.below(manner === 'late' ? 4_000 : 60));
     const last = Math.max(
       delivery.after,

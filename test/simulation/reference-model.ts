@@ -1,6 +1,7 @@
 /**
- * What is on disk, as the simulation knows it: a store between the engine and the real one that keeps a second, plain copy of
- * everything committed. The judge compares what is told to clients with this copy, never with what the engine believes.
+ * The simulation's knowledge of the disk: a store between the engine and the real one that keeps a
+ * second, plain copy of everything committed. The invariant checker compares what clients receive
+ * with this copy, never with the engine's own state.
  */
 import type { Retention, Subscription } from '../../src/protocol/core/types.ts';
 import type {
@@ -12,7 +13,7 @@ import type {
 } from '../../src/server/store/port.ts';
 
 export interface ModelEntry {
-  /** Of the accepted event; 0 = none. */
+  /** Offset of the accepted event; 0 = none. */
   readonly offset: number;
   readonly eventId: string;
   gap: string | null;
@@ -20,30 +21,30 @@ export interface ModelEntry {
   old?: boolean;
 }
 
-/** One subscription's log and how it came about. */
+/** One subscription's log and its history. */
 export interface ModelLog {
   readonly row: number;
   readonly subscriptionId: string;
   readonly createdOffset: number;
-  /** The epoch it began with, which the answer to its subscribe named. */
+  /** The epoch it began with, which the result of its subscribe named. */
   readonly firstEpoch: string;
   state: Subscription;
   /** Entry by number, in the present epoch; trimming does not remove. */
   entries: Map<number, ModelEntry>;
-  /** Events whose numbers fell away when the epoch changed. */
+  /** Events whose numbers were dropped when the epoch changed. */
   readonly before: ModelEntry[];
-  /** What it followed, and since which commit. */
+  /** The selections, and the commit since which each applies. */
   readonly followed: { readonly commit: number; readonly select: Subscription['select'] }[];
   /** The highest number that `trim` has dropped, in the present epoch. */
   trimmed: number;
-  /** Highest attempt id whose claim was seen. */
+  /** The highest attempt id whose claim was committed. */
   attempts: number;
   endedAt: number | null;
 }
 
 export type ModelEvent = AcceptedEvent & { readonly commit: number };
 
-/** Told of each write as it reaches the disk. */
+/** Called with each write as it reaches the disk. */
 export interface ModelWatch {
   progress(log: ModelLog, before: Subscription, after: Subscription): void;
   trimmed(log: ModelLog, from: number, to: number, retentions: readonly Retention[]): void;
@@ -65,7 +66,7 @@ export class ReferenceModel {
     this.watch = watch;
   }
 
-  /** What a store says when it is opened again without having been closed. */
+  /** The continuity of a store that is opened again without having been closed. */
   reopened(continuity: Opened['continuity']): Opened {
     this.generation += 1;
     return {
@@ -81,7 +82,7 @@ export class ReferenceModel {
     this.commits += 1;
     const trims: [ModelLog, number, number, Retention][] = [];
     for (const write of writes) {
-      // What goes before a renumbering is what was acknowledged.
+      // The acknowledged part is what goes before a renumbering.
       const renumbers =
         write.type === 'trim' &&
         writes.some((other) => other.type === 'renumber' && other.row === write.row);
@@ -94,7 +95,7 @@ export class ReferenceModel {
         ]);
       this.#one(write);
     }
-    // An acknowledgement or another retention may be of the same commit, before or after the trim.
+    // An acknowledgement or another retention may be in the same commit, before or after the trim.
     for (const [log, from, to, retention] of trims)
       if (log.endedAt === null)
         this.watch.trimmed(log, from + 1, to, [retention, log.state.retention]);
@@ -190,15 +191,18 @@ export class ReferenceModel {
   }
 }
 
-/** Faults of the disk, decided anew for each call. */
+/** Faults of the disk, decided for each call. */
 export interface DiskFaults {
   /** Turns of the event loop before and after a call takes effect. */
   delay(): number;
-  /** Why this commit is refused, or null. */
+  /** The reason why this commit is rejected, or null. */
   refusal(writes: readonly Write[]): Error | null;
 }
 
-/** One life of the store, over a real one that stays open across lives. After `die` no call is ever answered. */
+/**
+ * The store of one process, over a real one that stays open across processes. After `die` no call
+ * is ever answered.
+ */
 export class MortalStore implements Store {
   readonly durability = 'durable';
   readonly #inner: Store;
@@ -249,7 +253,7 @@ export class MortalStore implements Store {
   async #pause(): Promise<void> {
     for (let turns = this.#faults.delay(); turns > 0; turns -= 1)
       await new Promise((resolve) => setImmediate(resolve));
-    // A process that died hears nothing any more.
+    // A process that died receives no answer.
     if (this.#dead) await new Promise<never>(() => undefined);
   }
 

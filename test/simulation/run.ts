@@ -1,4 +1,7 @@
-/** Plays worlds of the simulation: `--seed N` one, told step by step; `--from N --count M` many. Exit code 1 if any breaks a rule. */
+/**
+ * Runs the simulation: `--seed N` for one seed, printed step by step; `--from N --count M` for
+ * many. Exit code 1 if any run breaks an invariant.
+ */
 import { parseArgs } from 'node:util';
 import { simulate } from './simulate.ts';
 import type { Log } from '../../src/server/engine/ports.ts';
@@ -46,7 +49,7 @@ for (const seed of seeds) {
       `seed ${seed} (${Math.round(performance.now() - started)} ms): ${violations.length} violations\n  ${violations.slice(0, 5).join('\n  ')}`,
     );
   } else if (values.seed !== undefined) {
-    console.log(`seed ${seed}: every rule was kept`, counts);
+    console.log(`seed ${seed}: every invariant was kept`, counts);
   }
 }
 console.log(`${seeds.length} seeds, ${broken} broken`, total);

@@ -1,9 +1,11 @@
 /**
- * A whole world from one number: the production engine over a store, under a clock, chance, endpoints and clients of our own,
- * with crashes, refused commits and lost answers. The same seed gives the same run, so a failure can be played again:
+ * A whole simulation from one number: the production engine over a store, with a simulated clock,
+ * randomness, endpoints and clients, and with crashes, rejected commits and lost answers. The same
+ * seed gives the same run, so a failure can be repeated:
  *
  * ```ts
- * const { violations } = await simulate({ seed: 7, openStore: () => sqliteStore({ path: ':memory:', key: undefined }) });
+ * const { violations } = await simulate({ seed: 7, openStore: () => sqliteStore({ path: ':memory:',
+ * key: undefined }) });
  * ```
  */
 import { createEngine, type EngineOptions } from '../../src/server/engine/engine.ts';
@@ -18,32 +20,32 @@ import { InvariantChecker } from './invariant-checker.ts';
 import { MortalStore } from './reference-model.ts';
 import { Endpoints, MemoryLedger, type Dice } from './peers.ts';
 
-/** Which world, and over which store. */
+/** Which run, and over which store. */
 export interface SimulateOptions {
-  /** An integer; everything that happens follows from it. */
+  /** An integer that determines the whole run. */
   readonly seed: number;
   /** A new, empty store; it stays open through all crashes of the engine. */
   openStore(): Store;
-  /** How much happens before everything becomes quiet. Default 250. */
+  /** Number of actions before all faults end. Default 250. */
   readonly steps?: number;
   /** Wraps what the engine sees, to prove that a broken engine would be caught. */
   readonly sabotage?: {
-    /** A store that breaks its contract; `world` so that it can do so at a certain time. */
+    /** A store that breaks its contract; `world` lets it do so at a certain time. */
     store?(store: Store, world: { readonly clock: ManualClock }): Store;
-    /** A way out that breaks its contract. */
+    /** An egress that breaks its contract. */
     egress?(egress: Egress): Egress;
   };
-  /** Told what happens, for reading along. */
+  /** Called with each step, for reading along. */
   readonly log?: Log;
 }
 
-/** How a world ended. */
+/** The result of a run. */
 export interface SimulateResult {
-  /** The one that was given: what to play again. */
+  /** The given seed, to repeat the run. */
   readonly seed: number;
-  /** Empty = every rule was kept. */
+  /** Empty = every invariant was kept. */
   readonly violations: readonly string[];
-  /** How much happened: a run in which nothing does proves nothing. */
+  /** Counts of what happened, since a run in which nothing happens proves nothing. */
   readonly counts: Readonly<Record<string, number>>;
 }
 
@@ -61,10 +63,13 @@ const TRIGGERS: readonly DeclaredTrigger[] = ['alpha', 'beta'].map((name) => ({
   },
 }));
 
-/** How long the world runs on after the last fault: longer than the longest wait between two attempts. */
+/**
+ * How long the simulation continues after the last fault: longer than the longest wait between two
+ * attempts.
+ */
 const QUIET_MS = 2 * 3_600_000;
 
-/** Runs one world. Never rejects for what the engine does: that is in `violations`. */
+/** Runs one simulation. Never rejects for a fault of the engine; those are in `violations`. */
 export async function simulate(options: SimulateOptions): Promise<SimulateResult> {
   const world = new World(options);
   await world.run(options.steps ?? 250);
@@ -143,8 +148,6 @@ class World {
       await this.#pass(chance(0.06) ? below(900_000) : below(chance(0.3) ? 20_000 : 400));
   }
 
-  /* ------------------------------------------------------------------------------------------ lives */
-
   #engine(): Engine | null {
     return this.#life?.engine ?? null;
   }
@@ -162,8 +165,8 @@ class World {
           this.#counts.refusedCommits += 1;
           this.#checker.excuse();
           return chance(0.5)
-            ? new LocalError('store_full', 'no room, says the simulation')
-            : new LocalError('store_failed', 'no luck, says the simulation');
+            ? new LocalError('store_full', 'the simulation reports a full store')
+            : new LocalError('store_failed', 'the simulation rejects the commit');
         },
       },
       opened,
@@ -200,7 +203,8 @@ class World {
     )
       await turns(1);
     if (!started) {
-      // A commit refused at start fails the start: the operator starts it again.
+      // A commit that is rejected at start fails the start, and the operator starts the server
+      // again.
       this.#checker.violations.length = 0;
       await this.#crash();
     }
@@ -215,7 +219,7 @@ class World {
     this.#checker.crashed();
   }
 
-  /** The process is gone between two instructions; whatever was on its way to the disk got there, or not. */
+  /** The process dies between two instructions; pending writes may or may not reach the disk. */
   async #crash(): Promise<void> {
     this.#counts.crashes += 1;
     this.#kill();
@@ -226,14 +230,12 @@ class World {
     await this.#begin(lost ? 'maybe_lost' : 'continued');
   }
 
-  /* ------------------------------------------------------------------------------------------ the end */
-
-  /** All faults end; clients tidy up; in the end everything must have been drained. */
+  /** All faults end and clients clean up; in the end everything must have been drained. */
   async #quiet(): Promise<void> {
     this.#faults = false;
     this.#endpoints.trouble = false;
     await this.#pass(15_000);
-    // The last fault may have been a commit that was refused: from here on the same process runs on.
+    // The last fault may have been a rejected commit, from which the same process recovers.
     await this.#clients.settle(() => this.#pass(30_000));
     await this.#pass(QUIET_MS, 60_000);
     await this.#clients.collect(() => this.#pass(5_000));
@@ -252,7 +254,7 @@ class World {
     if (!closed) this.#checker.blame('close', 'the engine did not close');
   }
 
-  /** Time passes; every timer on the way has some turns to do its work in. */
+  /** Advances the clock; every timer on the way gets some turns of the event loop for its work. */
   async #pass(ms: number, atMost = Number.POSITIVE_INFINITY): Promise<void> {
     let left = ms;
     while (left > 0 && this.#checker.violations.length === 0) {

@@ -1,4 +1,7 @@
-/** What clients and sources do, one thing at a time, without waiting for the answer before the next. */
+/**
+ * The actions of clients and sources, one at a time, without waiting for the answer before the
+ * next.
+ */
 import type { Caller, Engine } from '../../src/server/engine/verbs.ts';
 import { LocalError, WireError } from '../../src/protocol/wire/errors.ts';
 import type { ManualClock } from '../../src/testing/clock.ts';
@@ -10,7 +13,7 @@ export interface SimulatedClientsOptions {
   readonly ledger: MemoryLedger;
   readonly clock: ManualClock;
   readonly dice: Dice;
-  /** The engine that runs now, or null between two lives. */
+  /** The running engine, or null between two processes. */
   engine(): Engine | null;
 }
 
@@ -25,7 +28,7 @@ interface Mine {
 
 const CALLERS: readonly Caller[] = [{ principal: 'ann' }, { principal: 'bob' }];
 const TOPICS = ['red', 'green', 'blue'];
-/** Errors of this side that a fault of the store explains. */
+/** Errors of the server that an injected fault explains. */
 const EXCUSED = new Set(['store_full', 'store_failed', 'closed']);
 
 export class SimulatedClients {
@@ -40,7 +43,7 @@ export class SimulatedClients {
     this.#o = options;
   }
 
-  /** The server died: streams are cut. */
+  /** The server died: its streams are cut. */
   disconnected(): void {
     for (const mine of this.#mine.values()) mine.streams = [];
   }
@@ -63,7 +66,9 @@ export class SimulatedClients {
     else this.#watch(engine.get(mine.caller, { subscriptionId: mine.subscriptionId }), mine);
   }
 
-  /** A call is under way. Refusals are part of life, as long as they are refusals of the protocol. */
+  /**
+   * Tracks a call that is in flight. It may be rejected, but only with an error of the protocol.
+   */
   #watch<T>(call: Promise<T>, mine: Mine | null, done?: (result: T) => void): void {
     const engine = this.#o.engine();
     call.then(
@@ -81,7 +86,7 @@ export class SimulatedClients {
         if (mine === null || !cause.is('NotFound') || this.#o.engine() !== engine) return;
         const log = this.#o.checker.model.logs.get(mine.subscriptionId);
         if (log !== undefined && log.endedAt === null)
-          this.#o.checker.blame('H4', `${mine.subscriptionId} lives, but is not found`);
+          this.#o.checker.blame('H4', `${mine.subscriptionId} is active, but is not found`);
         this.#mine.delete(mine.subscriptionId);
       },
     );
@@ -95,7 +100,7 @@ export class SimulatedClients {
         ? this.#lastEvent - dice.below(Math.min(5, this.#lastEvent))
         : (this.#lastEvent += 1);
       const eventId = `e${number}`;
-      // What an event says depends on its id alone, as at a real upstream.
+      // The content of an event depends on its id alone, as at a real upstream.
       const data = { topic: TOPICS[number % 3]!, number };
       this.counts.emits += 1;
       this.#watch(
@@ -182,7 +187,7 @@ export class SimulatedClients {
     );
   }
 
-  /** Where the client stands, as far as it may say so to the server. */
+  /** The client's position, if it may report it to the server. */
   #position(mine: Mine) {
     const epoch = this.#o.ledger.epochOf(mine.subscriptionId);
     return epoch === undefined
@@ -248,7 +253,8 @@ export class SimulatedClients {
             if (this.#o.engine() !== engine || abort.signal.aborted) return;
             const delivery = params as SeenDelivery;
             checker.told(delivery, name);
-            // A reader that lost one message has lost its connection: it does not go on behind the hole.
+            // A reader that lost one message has lost its connection: it does not continue after
+            // the missing one.
             if (dice.chance(0.03)) return abort.abort();
             ledger.apply(delivery);
             if (slow)
@@ -267,9 +273,7 @@ export class SimulatedClients {
     );
   }
 
-  /* ------------------------------------------------------------------------------------------ the end */
-
-  /** Everybody wants everything again: what is paused goes on, what was suspended is renewed, streams are closed. */
+  /** Every client unpauses, renews suspended callbacks and closes its streams. */
   async settle(wait: () => Promise<void>): Promise<void> {
     for (const mine of this.#mine.values())
       for (const stream of mine.streams.splice(0)) stream.abort();
@@ -289,7 +293,10 @@ export class SimulatedClients {
     await wait();
   }
 
-  /** Those without a callback pull until there is nothing more. Callbacks must have got everything by themselves. */
+  /**
+   * Clients without a callback pull until nothing is left. Callbacks must have received everything
+   * by themselves.
+   */
   async collect(wait: () => Promise<void>): Promise<void> {
     const { checker } = this.#o;
     for (let round = 0; round < 40; round += 1) {

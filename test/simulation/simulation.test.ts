@@ -1,6 +1,7 @@
 /**
- * The production engine in a world of its own: a fixed set of seeds, each with crashes, refused commits, lost answers and
- * impatient clients. A failing seed is played again with `node --conditions=mcp-triggers-source test/simulation/run.ts --seed N`.
+ * Runs the production engine in the simulation: a fixed set of seeds, each with crashes, rejected
+ * commits, lost answers and impatient clients. `node --conditions=mcp-triggers-source
+ * test/simulation/run.ts --seed N` repeats a failing seed.
  */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
@@ -16,7 +17,7 @@ describe('simulation', () => {
   const total: Record<string, number> = {};
   for (let first = 1; first <= byTier(1, 121); first += 30) {
     const last = first + 29;
-    test(`[log-contiguous log-stable log-no-silent-loss dlv-order ack-sent gap-retention-announced cb-one-lease cb-id-range retry-restart] seeds ${first} to ${last} keep every rule`, async (context) => {
+    test(`[log-contiguous log-stable log-no-silent-loss dlv-order ack-sent gap-retention-announced cb-one-lease cb-id-range retry-restart] seeds ${first} to ${last} keep every invariant`, async (context) => {
       const broken: string[] = [];
       for (let seed = first; seed <= last; seed += 1) {
         const { violations, counts } = await simulate({ seed, openStore, steps: 150 });
@@ -29,12 +30,12 @@ describe('simulation', () => {
       assert.deepEqual(
         broken,
         [],
-        'play one again with: node --conditions=mcp-triggers-source test/simulation/run.ts --steps 150 --seed N',
+        'repeat one with: node --conditions=mcp-triggers-source test/simulation/run.ts --steps 150 --seed N',
       );
     });
   }
 
-  test('did meet every kind of trouble', () => {
+  test('the seeds cover every kind of fault', () => {
     for (const what of [
       'crashes',
       'rotations',
@@ -60,7 +61,7 @@ describe('simulation', () => {
   });
 });
 
-/** A store that passes everything on except what is replaced. */
+/** A store that passes everything on except for the given replacements. */
 function altered(store: Store, change: Partial<Store>): Store {
   return new Proxy(store, {
     get(target, name) {
@@ -107,14 +108,14 @@ const answering = (
 
 interface Sabotage {
   readonly what: string;
-  /** The rule that must catch it. */
+  /** The invariant that must catch it. */
   readonly rule: RegExp;
   readonly how: NonNullable<SimulateOptions['sabotage']>;
 }
 
 const SABOTAGES: readonly Sabotage[] = [
   {
-    what: 'a trim that nobody is told of',
+    what: 'a trim without a gap',
     rule: /^(H1|H8|H9) /,
     how: {
       store: (store) =>
@@ -160,7 +161,7 @@ const SABOTAGES: readonly Sabotage[] = [
     },
   },
   {
-    what: 'an event that is accepted and forgotten',
+    what: 'an event that is accepted and lost',
     rule: /^(H4|durable|H1|H2|H6|lease|error) /,
     how: {
       store: (store) => {
@@ -205,7 +206,7 @@ const SABOTAGES: readonly Sabotage[] = [
     how: { store: (store) => altered(store, { due: async () => [], nextDueAt: async () => null }) },
   },
   {
-    what: 'a restart that forgets what was to be delivered',
+    what: 'a restart that forgets pending deliveries',
     rule: /^H9 /,
     how: {
       store: (store) =>
@@ -217,7 +218,7 @@ const SABOTAGES: readonly Sabotage[] = [
     },
   },
   {
-    what: 'two numbers that change places',
+    what: 'two numbers that are swapped',
     rule: /^(H1|H2|H3|H4) /,
     how: {
       store: (store) =>
@@ -241,7 +242,7 @@ const SABOTAGES: readonly Sabotage[] = [
     },
   },
   {
-    what: 'a hole in what is read',
+    what: 'a missing entry in a read',
     rule: /^(H1|H9) |^error InvariantError: log entry/,
     how: {
       store: (store) =>
@@ -253,7 +254,7 @@ const SABOTAGES: readonly Sabotage[] = [
   },
 ];
 
-describe('the judge of the simulation', () => {
+describe('the invariant checker', () => {
   for (const { what, rule, how } of SABOTAGES) {
     test(`catches ${what}`, async (context) => {
       for (let seed = 1; seed <= 12; seed += 1) {
@@ -263,7 +264,7 @@ describe('the judge of the simulation', () => {
           void context.annotate(`seed ${seed}: ${caught.slice(0, 160)}`);
           return;
         }
-        assert.deepEqual(violations, [], `seed ${seed} broke another rule than ${rule}`);
+        assert.deepEqual(violations, [], `seed ${seed} broke an invariant other than ${rule}`);
       }
       assert.fail('no seed caught it');
     });

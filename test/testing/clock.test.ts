@@ -1,9 +1,9 @@
-/** The clock and the chance that tests are given. */
+/** Tests the clock and the randomness for tests. */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
 import { manualClock, seededRandom } from '../../src/testing/index.ts';
 
-test('timers run in the order of their instants, then of their requests, at their own time', () => {
+test('timers run in the order of their times, then of their requests, at their own time', () => {
   const clock = manualClock(1000);
   const ran: [string, number][] = [];
   const at = (delay: number, name: string) =>
@@ -23,7 +23,7 @@ test('timers run in the order of their instants, then of their requests, at thei
   assert.deepEqual([ran.at(-1), clock.pending, clock.nextIn], [['late', 1030], 0, null]);
 });
 
-test('a timer asked for by a timer runs in the same advance if it falls due in it', () => {
+test('a timer that a timer sets runs in the same advance if it falls due in it', () => {
   const clock = manualClock(0);
   const ran: number[] = [];
   const again = (): void => {
@@ -35,7 +35,7 @@ test('a timer asked for by a timer runs in the same advance if it falls due in i
   assert.deepEqual([ran, clock.now()], [[10, 20, 30], 35]);
 });
 
-test('a cancelled timer does not run, whoever cancels it and when', () => {
+test('a canceled timer does not run, whoever cancels it and when', () => {
   const clock = manualClock(0);
   const ran: string[] = [];
   const cancelOther = clock.after(5, () => ran.push('other'));
@@ -46,7 +46,7 @@ test('a cancelled timer does not run, whoever cancels it and when', () => {
   assert.deepEqual(ran, ['mine']);
 });
 
-test('run lets what a timer started go on before the next one', async () => {
+test('run lets the effects of a timer finish before the next one', async () => {
   const clock = manualClock(0);
   const ran: string[] = [];
   clock.after(
@@ -65,7 +65,7 @@ test('run lets what a timer started go on before the next one', async () => {
   assert.deepEqual([ran, clock.now()], [['start', 'end', 'follow-up', 'later'], 3]);
 });
 
-test('jump moves what the clock says and not when timers run', () => {
+test('jump moves the time but does not run timers', () => {
   const clock = manualClock(1000);
   let ran = false;
   clock.after(10, () => {
@@ -79,7 +79,7 @@ test('jump moves what the clock says and not when timers run', () => {
   assert.deepEqual([clock.now(), ran], [5510, true]);
 });
 
-test('one seed, one run; another seed, another', () => {
+test('one seed gives one run; another seed, another', () => {
   const take = (seed: number) => {
     const random = seededRandom(seed);
     return [...Array.from({ length: 100 }, () => random.uniform()), random.token(16)];
@@ -88,7 +88,7 @@ test('one seed, one run; another seed, another', () => {
   assert.notDeepEqual(take(7), take(8));
 });
 
-test('seeded chance is uniform in [0, 1), and tokens have their length', () => {
+test('seeded randomness is uniform in [0, 1), and tokens have their length', () => {
   const random = seededRandom(1);
   const counts = Array<number>(10).fill(0);
   for (let draw = 0; draw < 10_000; draw += 1) {

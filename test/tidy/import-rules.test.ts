@@ -1,4 +1,7 @@
-/** Every rule of `.dependency-cruiser.mjs` rejects the import it is about. `npm run deps` applies the rules to the repository. */
+/**
+ * Tests that every rule of `.dependency-cruiser.mjs` rejects the import it is about. `npm run deps`
+ * applies the rules to the repository.
+ */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -119,7 +122,7 @@ const BROKEN: Readonly<Record<string, Imports>> = {
   'everything-resolves': ['reference-client/b.ts', `import './absent.ts';`],
 };
 
-/** Imports that look like broken ones and are allowed. */
+/** Imports that resemble forbidden ones and are allowed. */
 const ALLOWED: readonly Imports[] = [
   ['src/protocol/core/ok.ts', `import type { A } from './index.ts';`],
   [

@@ -1,4 +1,4 @@
-/** Small promises about the repository itself that nobody remembers to check by hand. */
+/** Tests conventions of the repository that nobody would check by hand. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { read, repositoryFiles } from './sources.ts';
@@ -8,7 +8,7 @@ const files = repositoryFiles().filter((file) => TEXT.test(file) && file !== 'pa
 const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>;
 
 describe('repository', () => {
-  test('nothing is left half done', () => {
+  test('has no unfinished work', () => {
     const marks = new RegExp(
       `\\b(${['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK'].join('|')})\\b`,
     );
@@ -18,7 +18,7 @@ describe('repository', () => {
     );
   });
 
-  test('no test is skipped for good or run alone', () => {
+  test('has no test that is skipped for good or run alone', () => {
     const tests = files.filter(
       (file) => /^test\/.*\.ts$/.test(file) && file !== 'test/tidy/repository.test.ts',
     );
@@ -28,7 +28,7 @@ describe('repository', () => {
     );
   });
 
-  test('no path of one machine, no secret', () => {
+  test('has no path of one machine and no secret', () => {
     const private_ = new RegExp(
       ['/ho' + 'me/', '/wo' + 'rk/', '-----BEGIN (?:RSA |EC )?PRIVATE KEY'].join('|'),
     );
@@ -39,7 +39,7 @@ describe('repository', () => {
     );
   });
 
-  test('rooms are small', () => {
+  test('has no long file', () => {
     const long = files
       .filter((file) => /^(src|reference-server|reference-client)\/.*\.ts$/.test(file))
       .map((file) => [file, read(file).split('\n').length] as const)
@@ -47,7 +47,7 @@ describe('repository', () => {
     assert.deepEqual(long, []);
   });
 
-  test('every source file says what it is for', () => {
+  test('has a header comment in every source file', () => {
     const silent = files
       .filter((file) =>
         /^(src|reference-server|reference-client|scripts|bench)\/.*\.ts$/.test(file),
@@ -56,7 +56,7 @@ describe('repository', () => {
     assert.deepEqual(silent, []);
   });
 
-  test('every dependency earns its place in docs/dependencies.md', () => {
+  test('justifies every dependency in docs/dependencies.md', () => {
     const text = read('docs/dependencies.md');
     const names = [
       ...Object.keys(manifest['dependencies']!),
@@ -75,7 +75,7 @@ describe('repository', () => {
     );
   });
 
-  test('every link between documents leads somewhere', () => {
+  test('has no broken link between documents', () => {
     const all = new Set(repositoryFiles());
     const broken: string[] = [];
     for (const file of files.filter((one) => one.endsWith('.md'))) {
@@ -90,7 +90,7 @@ describe('repository', () => {
     assert.deepEqual(broken, []);
   });
 
-  test('every path that a document names exists', () => {
+  test('has every path that a document names', () => {
     const all = repositoryFiles();
     const folders = new Set(
       all.flatMap((file) =>
@@ -116,7 +116,7 @@ describe('repository', () => {
       for (const [, quoted] of read(file).matchAll(/`([^`\n]+)`/g)) {
         const path = quoted!.replace(/\/$/, '');
         if (!isPath(quoted!) || isExport(path) || generated.has(path)) continue;
-        // From the root, or from the folder that the text speaks of.
+        // From the root, or from the folder that the text is about.
         const pattern = new RegExp(
           `(?:^|/)${path.replaceAll('.', '\\.').replaceAll('*', '[^/]*')}$`,
         );
@@ -126,7 +126,7 @@ describe('repository', () => {
     assert.deepEqual(missing, []);
   });
 
-  test('the first page of the API reference names every entry point and leads from the README', () => {
+  test('has an API reference page that names every entry point and is linked from the README', () => {
     const page = read('docs/reference.md');
     const entries = Object.keys(manifest['exports']!)
       .filter((entry) => entry !== './package.json')

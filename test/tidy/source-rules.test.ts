@@ -1,4 +1,7 @@
-/** Rules about the text of the library's sources that an import graph cannot show. The import rules are in `.dependency-cruiser.cjs`. */
+/**
+ * Tests rules about the library's source text that an import graph cannot show. The import rules
+ * are in `.dependency-cruiser.cjs`.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { read, repositoryFiles } from './sources.ts';

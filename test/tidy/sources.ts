@@ -1,4 +1,4 @@
-/** The repository as these tests see it: the files git would commit. */
+/** The repository for these tests: the files git would commit. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';

@@ -1,6 +1,7 @@
 /**
- * Requirements that code and tests name exist. A test cites by putting ids in square brackets into its title, for example
- * `test('[log-contiguous] numbers are 1, 2, 3', …)`; code and prose cite as `sep-0000-<id>` or `@requirement <id>`.
+ * Tests that requirements named by code and tests exist. A test cites with ids in square brackets
+ * in its title, for example `test('[log-contiguous] numbers are 1, 2, 3', …)`; code and prose cite
+ * as `sep-0000-<id>` or `@requirement <id>`.
  */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
@@ -11,7 +12,7 @@ export interface Citation {
   readonly file: string;
   readonly line: number;
   readonly id: string;
-  /** Whether it stands in the title of a test. */
+  /** Whether the citation is in the title of a test. */
   readonly title: boolean;
 }
 

@@ -1,7 +1,8 @@
 /**
- * Reads `sep/0000-triggers.md` and `sep/requirements.yaml` into plain data, for the traceability tests and for
- * `sync-requirements.ts`. What counts as a requirement, and how two texts are compared, is decided here and nowhere else:
- * a requirement is the first sentence after an `<a id="…"></a>` inside the Specification part that has a BCP 14 word.
+ * Reads `sep/0000-triggers.md` and `sep/requirements.yaml` into plain data, for the traceability
+ * tests and for `sync-requirements.ts`. This file alone decides what counts as a requirement and
+ * how two texts are compared: a requirement is the first sentence after an `<a id="…"></a>` inside
+ * the Specification part that has a BCP 14 word.
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
@@ -20,7 +21,7 @@ export type Who = 'server' | 'client' | 'receiver' | 'reader' | 'peer';
 /** One run of prose: a list item, a paragraph or a table row, without fenced code. */
 export interface Block {
   readonly line: number;
-  /** The `## ` heading it stands under. */
+  /** The `## ` heading above it. */
   readonly part: string;
   readonly text: string;
 }
@@ -28,7 +29,7 @@ export interface Block {
 export interface Requirement {
   readonly id: string;
   readonly line: number;
-  /** Normalised, see {@link normalise}. */
+  /** Normalized, see {@link normalise}. */
   readonly text: string;
 }
 
@@ -62,7 +63,10 @@ export interface Row {
 
 const ANCHOR = /<a id="([^"]+)"><\/a>/g;
 
-/** Markdown to comparable text: no anchors, links reduced to their text, no emphasis, no code marks, single spaces. */
+/**
+ * Markdown to comparable text: no anchors, links reduced to their text, no emphasis, no code marks,
+ * single spaces.
+ */
 export function normalise(markdown: string): string {
   return markdown
     .replace(ANCHOR, '')

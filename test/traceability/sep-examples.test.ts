@@ -1,6 +1,7 @@
 /**
- * The SEP and the schema say the same: every JSON block is an example file, the HTTP example verifies with the secrets shown
- * beside it, and nothing that the schema names is missing from the text.
+ * Tests that the SEP and the schema agree: every JSON block is an example file, the HTTP example
+ * verifies with the secrets shown beside it, and the text mentions everything that the schema
+ * names.
  */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
@@ -111,7 +112,7 @@ describe('The HTTP example', () => {
     assert.equal(shown['iat'], Number(header('webhook-timestamp')));
   });
 
-  test('goes with a challenge proof made with the same secret', () => {
+  test('matches a challenge proof made with the same secret', () => {
     const { challenge, proof } = example<{ challenge: string; proof: string }>(
       'ChallengeAnswer/sep-proof.json',
     );
@@ -126,7 +127,7 @@ describe('The HTTP example', () => {
     );
   });
 
-  test('goes with the default key that the text names', () => {
+  test('matches the default key that the text names', () => {
     const canonical = canonicalize({ select, callback: callback.url }) ?? '';
     const defaultKey = createHash('sha256').update(canonical).digest('base64url');
     assert.ok(sep.source.includes(`\`${defaultKey}\``), `the text does not name ${defaultKey}`);
@@ -184,7 +185,7 @@ describe('The vocabulary of the schema', () => {
       const line = new RegExp(`export type ${type} =([^;]+);`).exec(schema)?.[1] ?? '';
       const values = [...line.matchAll(/'([a-z_0-9]+)'/g)].map((match) => match[1] ?? '');
       assert.ok(values.length >= 2, `no values of ${type} were found`);
-      // `public` is the base protocol's word; the text only has to say when the other one holds.
+      // `public` is the base protocol's value; the text only has to say when the other one holds.
       assert.deepEqual(missing(values.filter((value) => value !== 'public')), [], type);
     }
   });

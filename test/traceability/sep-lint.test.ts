@@ -1,6 +1,7 @@
 /**
- * The SEP as a text: requirement words only where they bind, one anchor and one row per normative sentence, links that lead
- * somewhere. A sentence that nobody can name cannot be tested, so this comes before every other test.
+ * Tests the SEP as a text: requirement words only where they bind, one anchor and one row per
+ * normative sentence, links that resolve. A sentence without a name cannot be tested, so every
+ * other test depends on this one.
  */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
@@ -37,7 +38,7 @@ const PARTS = [
   'References',
 ];
 
-/** Relative links of a document that lead to no file or no anchor. */
+/** Relative links of a document whose file or anchor does not exist. */
 function brokenLinks(file: string, source: string): string[] {
   const own = parseSep(source).targets;
   return [...source.matchAll(/\]\(([^)\s]+)\)/g)]
@@ -110,7 +111,7 @@ describe('SEP text', () => {
     );
   });
 
-  test('and the documents beside it have links that resolve', () => {
+  test('has links that resolve, as have the documents beside it', () => {
     for (const file of globSync('sep/*.md')) {
       const source = readFileSync(file, 'utf8');
       assert.deepEqual(brokenLinks(file, source), [], file);
@@ -134,7 +135,7 @@ describe('requirements.yaml', () => {
     );
   });
 
-  test('says of every row how it is checked, or why not, and whom it binds', () => {
+  test('states for every row how it is checked, or why not, and whom it binds', () => {
     for (const row of rows) {
       const id = rowId(row);
       if (row.excluded === undefined) assert.equal(row.check, `${CHECK_PREFIX}${id}`);
@@ -144,7 +145,7 @@ describe('requirements.yaml', () => {
       }
       assert.ok(
         ['server', 'client', 'receiver', 'reader', 'peer'].includes(row.who),
-        `${id} binds nobody known: ${row.who}`,
+        `${id} binds an unknown role: ${row.who}`,
       );
     }
   });

@@ -1,7 +1,8 @@
 /**
- * Brings `sep/requirements.yaml` and the code blocks of the SEP up to date after an edit, so that nobody copies text by hand:
- * sentences go from the SEP to the rows, example files go into the SEP. What a person decides about a row (check or excluded,
- * and who it binds) stays. Run `npx node test/traceability/sync-requirements.ts`; the tests only compare.
+ * Updates `sep/requirements.yaml` and the code blocks of the SEP after an edit, so that nobody
+ * copies text by hand: sentences go from the SEP to the rows, example files go into the SEP. The
+ * decisions about a row (check or excluded, and whom it binds) stay. Run `npx node
+ * test/traceability/sync-requirements.ts`; the tests only compare.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';

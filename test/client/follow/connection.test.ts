@@ -1,4 +1,7 @@
-/** What a connection knows of its server's capabilities, as they came, and how it learns that they are others now. */
+/**
+ * Tests what a connection knows of its server's capabilities, unchanged, and how it notices that
+ * they have changed.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
@@ -12,7 +15,7 @@ const TRIGGERS = { [EXTENSION_ID]: { drains: ['pull'], durability: 'volatile' } 
 
 for (const era of [MODERN, SESSIONS] as const) {
   describe(`a connection in ${era}`, () => {
-    test('knows capabilities that the SDK does not', async (t) => {
+    test('keeps capabilities that the SDK does not know', async (t) => {
       const server = await startRaw(t, (raw) => {
         raw.era = era;
         raw.capabilities = { events: { listChanged: true }, tools: {} };
@@ -24,7 +27,7 @@ for (const era of [MODERN, SESSIONS] as const) {
       assert.equal(connection.isModern, era === MODERN);
     });
 
-    test('sees at the next look what the server offers now', async (t) => {
+    test('sees at the next probe what the server offers now', async (t) => {
       const server = await startRaw(t, (raw) => {
         raw.era = era;
       });
@@ -39,12 +42,12 @@ for (const era of [MODERN, SESSIONS] as const) {
       await connection.look();
       assert.equal(offered(), null);
       if (era === SESSIONS)
-        assert.equal(server.sessionCount, 1, 'a session for a look is not left behind');
+        assert.equal(server.sessionCount, 1, 'the session of a probe is closed');
     });
   });
 }
 
-test('a server that speaks another revision after a restart is greeted anew', async (t) => {
+test('repeats the handshake with a server that speaks another revision after a restart', async (t) => {
   const server = await startRaw(t);
   const connection = await connect({ url: server.url });
   t.onTestFinished(() => connection.close());
@@ -62,7 +65,7 @@ test('a server that speaks another revision after a restart is greeted anew', as
   assert.deepEqual([connection.isModern, connection.serverCapabilities], [true, {}]);
 });
 
-test('a look at a server that is away says so, and the connection goes on later', async (t) => {
+test('reports a probe of an unreachable server, and continues later', async (t) => {
   const server = await startRaw(t);
   const connection = await connect({ url: server.url });
   t.onTestFinished(() => connection.close());
@@ -75,7 +78,7 @@ test('a look at a server that is away says so, and the connection goes on later'
   await within(connection.look());
 });
 
-test('hears notifications of every kind, whatever they are tied to', async (t) => {
+test('receives notifications of every kind, whatever they are tied to', async (t) => {
   const server = await startRaw(t, (raw) => {
     raw.handlers['x/stream'] = ({ notify }) => {
       notify('notifications/x/news', { n: 1 });
@@ -101,7 +104,7 @@ test('hears notifications of every kind, whatever they are tied to', async (t) =
   assert.deepEqual(tied, [['notifications/x/news', 1]]);
 });
 
-test("somebody else's SDK client: what its server declares is known after a look", async (t) => {
+test("knows what the server of an application's SDK client declares after a probe", async (t) => {
   const server = await startRaw(t, (raw) => {
     raw.capabilities = { events: {} };
   });
@@ -112,11 +115,7 @@ test("somebody else's SDK client: what its server declares is known after a look
   await client.connect(new StreamableHTTPClientTransport(new URL(server.url)));
   t.onTestFinished(() => client.close());
   const connection = await connect(client);
-  assert.deepEqual(
-    connection.serverCapabilities,
-    {},
-    'the SDK does not keep what it does not know',
-  );
+  assert.deepEqual(connection.serverCapabilities, {}, 'the SDK discards unknown capabilities');
   await connection.look();
   assert.deepEqual(connection.serverCapabilities, { events: {} });
 });

@@ -1,6 +1,7 @@
 /**
- * A server of `events/*` written for the tests, word by word: capability in either place, either set of error codes, poll, push and
- * webhooks over one list of events, with numbers of this extension or without.
+ * A server of `events/*` with fully scripted answers: capability in either place, either set of
+ * error codes, poll, push and webhooks over one list of events, with or without the numbers of this
+ * extension.
  */
 import { createHmac, randomUUID } from 'node:crypto';
 import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';
@@ -56,7 +57,7 @@ export class EventsServer {
   maxEvents = 100;
   heartbeatMs = 20;
   ttlMs: number | null = 60_000;
-  /** Further answers of the verification. */
+  /** Further members of the verification's answer. */
   readonly hooks = new Map<string, Hook>();
   #streams = new Set<Asked>();
 
@@ -72,7 +73,7 @@ export class EventsServer {
     return this;
   }
 
-  /** Something happens; streams are told. */
+  /** Appends an event and sends it on open streams. */
   happen(count = 1): string[] {
     const made: string[] = [];
     for (let n = 0; n < count; n++) {
@@ -122,7 +123,7 @@ export class EventsServer {
     throw new Refused(CODES[this.dialect][name], data);
   }
 
-  /** Where a cursor points, and whether something before it is gone. */
+  /** The position of a cursor, and whether something before it is gone. */
   place(raw: unknown): { readonly from: number; readonly truncated: boolean } {
     if (raw === null || raw === undefined) return { from: this.head, truncated: false };
     const at = /^c(\d+)$/.exec(String(raw))?.[1];
@@ -216,12 +217,15 @@ export class EventsServer {
     },
   };
 
-  /** The only webhook there is. */
+  /** The only webhook. */
   get hook(): Hook {
     return [...this.hooks.values()][0]!;
   }
 
-  /** Delivers one event; the watermark moves when it was taken. Resolves with the status; 0 = there was none. */
+  /**
+   * Delivers one event; the watermark moves when it was accepted. Resolves with the status; 0 = no
+   * response.
+   */
   async deliver(one: Happening, hook = this.hook): Promise<number> {
     const { status } = await this.post(
       hook,
@@ -232,7 +236,7 @@ export class EventsServer {
     return status;
   }
 
-  /** Signed by hand, as Standard Webhooks says. */
+  /** Signed by hand, as Standard Webhooks specifies. */
   post(
     hook: Hook,
     body: object,

@@ -1,4 +1,4 @@
-/** The rungs of `events/*` by poll and push, against servers that are scripted word by word. */
+/** Tests following `events/*` by poll and push, against servers with scripted answers. */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'vitest';
 import { systemClock, type Clock } from '../../../src/protocol/lib/clock.ts';
@@ -18,7 +18,7 @@ const PUSH = [
 ];
 const LOG = { subscriptionId: 'sub_1', epoch: 'epoch_1', shift: 0 };
 
-/** Both ends of one mode. */
+/** Both eras with either dialect of one mode. */
 async function start(
   t: TestContext,
   change: Partial<EventsServer>,
@@ -38,7 +38,7 @@ const pollsOf = (server: RawServer) =>
 describe('poll', () => {
   for (const dialect of ['sep', 'sketch'] as const) {
     for (const era of [MODERN, SESSIONS] as const) {
-      test(`[deg-say, deg-no-invented-numbers] in the words of ${dialect}, ${era}: from now on, in order, with the guarantee said`, async (t) => {
+      test(`[deg-say, deg-no-invented-numbers] with ${dialect}, ${era}: follows from now on, in order, and reports the guarantee`, async (t) => {
         const events = Object.assign(new EventsServer(), {
           dialect,
           delivery: ['poll'],
@@ -65,7 +65,7 @@ describe('poll', () => {
     }
   }
 
-  test('what is left is had at once, and then the server decides when, above the floor', async (t) => {
+  test('fetches pending events at once, and then waits as long as the server says, but never below the minimum', async (t) => {
     const steps: (string | number)[] = [];
     const clock: Clock = {
       now: () => Date.now(),
@@ -98,13 +98,13 @@ describe('poll', () => {
     assert.match(
       text,
       /^poll 60 (poll 60 )*poll poll poll 60 /,
-      'three answers without a pause, and never below the floor',
+      'three polls without a pause, and never below the minimum',
     );
     assert.match(text, /poll 300 poll/, 'the interval of the server');
     assert.deepEqual(new Set(steps), new Set(['poll', 60, 300]));
   });
 
-  test('a server that always has more and gives nothing is not asked in a frenzy', async (t) => {
+  test('pauses between polls of a server that always reports more and returns nothing', async (t) => {
     let pauses = 0;
     const clock: Clock = {
       now: () => Date.now(),
@@ -127,7 +127,7 @@ describe('poll', () => {
     assert.ok(pauses >= 18, `${pauses} pauses in 20 polls`);
   });
 
-  test('events that the server cannot serve any more: a gap, and on from the fresh cursor', async (t) => {
+  test('reports events that the server cannot serve any more as a gap, and continues from the fresh cursor', async (t) => {
     const { events, server, follower } = await start(t, { delivery: ['poll'] });
     await follower.words(2);
     await server.restart(() => {
@@ -143,7 +143,7 @@ describe('poll', () => {
     ['null', null],
     ['absent', undefined],
   ] as const) {
-    test(`a cursor that is ${what}: nothing is replayed, nothing is promised`, async (t) => {
+    test(`with a cursor that is ${what} replays nothing and promises nothing`, async (t) => {
       const { server, follower } = await start(t, { delivery: ['poll'] });
       let round = 0;
       server.handlers['events/poll'] = ({ params }: Asked) => {
@@ -158,15 +158,11 @@ describe('poll', () => {
           nextPollMs: 5,
         };
       };
-      assert.deepEqual(
-        await follower.words(3),
-        [POLL[0], 'x2', 'x3'],
-        'and truncated says nothing',
-      );
+      assert.deepEqual(await follower.words(3), [POLL[0], 'x2', 'x3'], 'truncated is not reported');
     });
   }
 
-  test('a refused cursor is a gap and not the end', async (t) => {
+  test('reports a rejected cursor as a gap and continues', async (t) => {
     const { events, server, follower } = await start(t, { delivery: ['poll'] });
     await follower.words(2);
     const poll = server.handlers['events/poll']!;
@@ -184,7 +180,7 @@ describe('poll', () => {
 });
 
 describe('push', () => {
-  test('the stream begins now, and goes on from its last cursor when it breaks off', async (t) => {
+  test('begins now, and continues from its last cursor when the stream breaks off', async (t) => {
     const { events, server, follower } = await start(t, { delivery: ['push'] });
     assert.deepEqual(await follower.words(2), PUSH);
     events.happen(2);
@@ -202,7 +198,7 @@ describe('push', () => {
     );
   });
 
-  test('a silent stream is dead, and one that is only quiet is not', async (t) => {
+  test('reopens a silent stream, but not a quiet one with heartbeats', async (t) => {
     const { events, server, follower } = await start(
       t,
       { delivery: ['push'] },
@@ -220,7 +216,7 @@ describe('push', () => {
     assert.deepEqual(await waiting, ['e1']);
   });
 
-  test('[deg-say] without cursors the time between two streams is told, because nobody will ever know of it', async (t) => {
+  test('[deg-say] without cursors reports the time between two streams, since nothing else would reveal it', async (t) => {
     const { events, server, follower } = await start(t, { delivery: ['push'], replays: false });
     assert.deepEqual(await follower.words(1), [PUSH[0]]);
     const first = follower.items(1);
@@ -237,7 +233,7 @@ describe('push', () => {
     assert.equal(follower.following.guarantee?.loss, 'undetected');
   });
 
-  test('a gap in the middle is told where it is, and events go on', async (t) => {
+  test('reports a gap in its place and continues with events', async (t) => {
     const { events, follower } = await start(t, { delivery: ['push'] });
     await follower.words(2);
     events.happen();
@@ -249,7 +245,7 @@ describe('push', () => {
     assert.deepEqual(await waiting, ['e1', 'gap truncated', 'e2']);
   });
 
-  test('a recoverable error is none of ours', async (t) => {
+  test('ignores a recoverable error', async (t) => {
     const { events, server, follower } = await start(t, { delivery: ['push'] });
     await follower.words(2);
     const waiting = follower.items(1);
@@ -267,7 +263,7 @@ describe('push', () => {
   ] as const;
   for (const dialect of ['sep', 'sketch'] as const) {
     for (const [name, data, reason] of endings) {
-      test(`terminated with ${name} in the codes of ${dialect} is the end: ${reason}`, async (t) => {
+      test(`terminated with ${name} in the codes of ${dialect} ends it: ${reason}`, async (t) => {
         const { events, follower } = await start(t, { delivery: ['push'], dialect });
         await follower.words(2);
         const end = follower.ended();
@@ -290,7 +286,7 @@ describe("[deg-events-meta] the server's numbers", () => {
   for (const mode of ['poll', 'push'] as const) {
     const begin = mode === 'poll' ? POLL : PUSH;
 
-    test(`by ${mode}: they are taken as they are, and promise more`, async (t) => {
+    test(`by ${mode}: are taken over and give a stronger guarantee`, async (t) => {
       const { events, follower } = await start(t, { delivery: [mode], log: { ...LOG } });
       assert.deepEqual(await follower.words(2), begin);
       events.happen(2);
@@ -312,7 +308,7 @@ describe("[deg-events-meta] the server's numbers", () => {
       assert.deepEqual(await follower.items(2), ['gap missing 2-4', 'e2 #5']);
     });
 
-    test(`by ${mode}: a new epoch is told, with what of it is missing`, async (t) => {
+    test(`by ${mode}: a new epoch is reported, with what of it is missing`, async (t) => {
       const { events, follower } = await start(t, { delivery: [mode], log: { ...LOG } });
       await follower.words(2);
       events.happen(4);
@@ -322,7 +318,7 @@ describe("[deg-events-meta] the server's numbers", () => {
       assert.deepEqual(await follower.items(3), ['epoch after 4', 'gap missing 1-2', 'e5 #3']);
     });
 
-    test(`by ${mode}: another log is told as the loss of the first`, async (t) => {
+    test(`by ${mode}: another log is reported as the loss of the first`, async (t) => {
       const { events, follower } = await start(t, { delivery: [mode], log: { ...LOG } });
       await follower.words(2);
       events.happen(2);
@@ -332,7 +328,7 @@ describe("[deg-events-meta] the server's numbers", () => {
       assert.deepEqual(await follower.items(2), ['lost replaced after 2', 'e3 #1']);
     });
 
-    test(`by ${mode}: what was there before is dropped, what never was is a fault of the server`, async (t) => {
+    test(`by ${mode}: a repeated event is dropped, and a new event under a used number is a violation by the server`, async (t) => {
       const { events, server, follower } = await start(t, { delivery: [mode], log: { ...LOG } });
       await follower.words(2);
       events.happen(3);
@@ -347,7 +343,7 @@ describe("[deg-events-meta] the server's numbers", () => {
       assert.deepEqual(
         await follower.items(1),
         ['gap missing 4-4'],
-        'the number that the repetition took is not there',
+        'the number that the repetition took is missing',
       );
       assert.deepEqual(await follower.items(1), [`${fifth!.eventId} #5`]);
       events.log!.shift = 4;
@@ -366,7 +362,7 @@ describe("[deg-events-meta] the server's numbers", () => {
     });
   }
 
-  test('what is flagged and shown by the numbers is told once', async (t) => {
+  test('a gap that is both flagged and shown by the numbers is reported once', async (t) => {
     const { events, server, follower } = await start(t, { delivery: ['poll'], log: { ...LOG } });
     await follower.words(2);
     events.happen();
@@ -385,7 +381,7 @@ describe("[deg-events-meta] the server's numbers", () => {
     { subscriptionId: 5 },
     'x',
   ]) {
-    test(`a number that is none is a fault of the server: ${JSON.stringify(number)}`, async (t) => {
+    test(`an invalid number is a violation by the server: ${JSON.stringify(number)}`, async (t) => {
       const { events, server, follower } = await start(t, { delivery: ['poll'] });
       await follower.words(2);
       const poll = server.handlers['events/poll']!;
@@ -407,8 +403,8 @@ describe("[deg-events-meta] the server's numbers", () => {
   }
 });
 
-describe('a server is not asked for what it does not have', () => {
-  test('without the capability no events/* is sent', async (t) => {
+describe('the client asks a server only for what it declares', () => {
+  test('sends no events/* without the capability', async (t) => {
     const events = new EventsServer();
     const server = await startRaw(t, (raw) => {
       Object.assign(raw.handlers, events.handlers);
@@ -426,7 +422,7 @@ describe('a server is not asked for what it does not have', () => {
   });
 
   for (const dialect of ['sep', 'sketch'] as const) {
-    test(`a type that is not in the list: NotFound, ${dialect}`, async (t) => {
+    test(`fails with NotFound for a type that is not in the list, ${dialect}`, async (t) => {
       const { follower, server } = await start(t, { dialect, name: 'other' });
       const error = await follower.ended();
       assert.ok(error instanceof WireError && error.is('NotFound'), String(error));
@@ -438,7 +434,7 @@ describe('a server is not asked for what it does not have', () => {
       ['ResourceExhausted', { limit: 'polls', max: 3 }],
       ['NotFound', { kind: 'event' }],
     ] as const) {
-      test(`a refused poll ends with the same typed error whatever the codes: ${name}, ${dialect}`, async (t) => {
+      test(`ends a rejected poll with the same typed error whatever the codes: ${name}, ${dialect}`, async (t) => {
         const { follower, server, events } = await start(t, { dialect, delivery: ['poll'] });
         server.handlers['events/poll'] = () => events.refuse(name, data);
         await follower.words(1);
@@ -448,7 +444,7 @@ describe('a server is not asked for what it does not have', () => {
     }
   }
 
-  test('arguments that do not fit', async (t) => {
+  test('invalid arguments', async (t) => {
     const { follower, server } = await start(t, { delivery: ['poll'] });
     server.handlers['events/poll'] = () => {
       throw new Refused(-32602, { path: '/arguments/x', expected: 'a string' });

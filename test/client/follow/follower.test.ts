@@ -1,4 +1,4 @@
-/** Which rung is taken, when it is left, and what the application is told of it. */
+/** Tests which mode is chosen, when it is left, and what the application learns about it. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -44,21 +44,21 @@ async function everything(
   return { log, events, server };
 }
 
-describe('the best rung', () => {
+describe('the best mode', () => {
   const OTHERWISE = { timer: { resource: 'note://1', tool: { name: 'look' } } };
   const rows: readonly (readonly [
     what: string,
     change: (raw: RawServer, log: HonestLog, events: EventsServer) => void,
     expected: string,
   ])[] = [
-    ['the extension comes first', () => undefined, `chosen ${NATIVE}`],
+    ['prefers the extension', () => undefined, `chosen ${NATIVE}`],
     [
-      'without it events/*, without an endpoint by push',
+      'without it follows events/*, by push when there is no endpoint',
       (raw) => takeOff(raw, 'triggers/'),
       `chosen ${BLIND('push')}`,
     ],
     [
-      'of which the modes that the type has',
+      'uses only the modes that the type has',
       (raw, _log, events) => {
         takeOff(raw, 'triggers/');
         events.delivery = ['poll'];
@@ -66,12 +66,12 @@ describe('the best rung', () => {
       `chosen ${BLIND('poll')}`,
     ],
     [
-      'a type that only events/* has',
+      'finds a type that only events/* has',
       (raw, log) => putOn(raw, log, ['another']),
       `chosen ${BLIND('push')}`,
     ],
     [
-      'without both what was named instead: the resource',
+      'without both, follows the named resource instead',
       (raw) => {
         takeOff(raw, 'triggers/');
         takeOff(raw, 'events/');
@@ -79,7 +79,7 @@ describe('the best rung', () => {
       'chosen read: latest state only, none, client',
     ],
     [
-      'and the tool where there are no resources',
+      'follows the named tool where there are no resources',
       (raw) => {
         takeOff(raw, 'triggers/');
         takeOff(raw, 'events/');
@@ -107,7 +107,7 @@ describe('the best rung', () => {
     });
   }
 
-  test('only rungs that may be used', async (t) => {
+  test('uses only the allowed modes', async (t) => {
     const { server } = await everything(t);
     const follower = await followed(t, server.url, { modes: ['events.poll', 'read'] });
     assert.equal(await follower.change(), `chosen ${BLIND('poll')}`);
@@ -117,7 +117,7 @@ describe('the best rung', () => {
     );
   });
 
-  test('nothing at all: not_supported, and what to do about it', async (t) => {
+  test('without any mode fails with not_supported, and says what to do', async (t) => {
     const server = await startRaw(t);
     const error = await (await followed(t, server.url)).ended();
     assert.ok(error instanceof LocalError && error.code === 'not_supported', String(error));
@@ -126,9 +126,9 @@ describe('the best rung', () => {
 
   for (const [what, options] of [
     ['no selection', { select: [] }],
-    ['an unknown rung', { modes: ['fax' as never] }],
+    ['an unknown mode', { modes: ['fax' as never] }],
   ] as const) {
-    test(`${what} is refused at once`, async (t) => {
+    test(`rejects ${what} at once`, async (t) => {
       const server = await startRaw(t);
       await assert.rejects(
         followed(t, server.url, options),
@@ -138,8 +138,8 @@ describe('the best rung', () => {
   }
 });
 
-describe('on the extension', () => {
-  test('events, gaps, epochs and losses are those of the subscription, numbered by the server', async (t) => {
+describe('with the extension', () => {
+  test('passes on events, gaps, epochs and losses of the subscription, numbered by the server', async (t) => {
     const { server, log } = await everything(t);
     const follower = await followed(t, server.url);
     assert.equal(await follower.change(), `chosen ${NATIVE}`);
@@ -166,7 +166,7 @@ describe('on the extension', () => {
     );
   });
 
-  test('another drain is a change that is told', async (t) => {
+  test('reports a change of drain', async (t) => {
     const { server, log } = await everything(t);
     const receiver = await startReceiver(t);
     log.replaced.set('triggers/subscribe', (params, exchange) => {
@@ -180,7 +180,7 @@ describe('on the extension', () => {
     ]);
   });
 
-  test('what the application has finished is acknowledged when it leaves', async (t) => {
+  test('acknowledges what the application has finished when it leaves', async (t) => {
     const { server, log } = await everything(t);
     const ledger = memoryLedger();
     const follower = await followed(t, server.url, { ledger });
@@ -188,11 +188,11 @@ describe('on the extension', () => {
     log.append(3);
     await follower.words(3);
     await follower.following.close();
-    assert.equal(log.acked, 2, 'the third was handed over, and nothing was asked for after it');
+    assert.equal(log.acked, 2, 'the third was handed out, and nothing was requested after it');
     assert.equal(log.alive, true);
   });
 
-  test('close with unsubscribe ends it on the server', async (t) => {
+  test('close with unsubscribe ends the subscription on the server', async (t) => {
     const { server, log } = await everything(t);
     const follower = await followed(t, server.url);
     await follower.change();
@@ -202,7 +202,7 @@ describe('on the extension', () => {
     assert.deepEqual([await end, log.alive], ['ended', false]);
   });
 
-  test('somebody else ends it: terminated, as without a ladder', async (t) => {
+  test('fails with terminated when another client ends the subscription', async (t) => {
     const { server, log } = await everything(t);
     const follower = await followed(t, server.url);
     await follower.change();
@@ -216,7 +216,7 @@ describe('on the extension', () => {
     );
   });
 
-  test('two selections are one subscription, which has one order', async (t) => {
+  test('makes one subscription of two selections, with one order', async (t) => {
     const { server, log } = await everything(t, (raw, honest) =>
       putOn(raw, honest, ['timer', 'clock']),
     );
@@ -239,7 +239,7 @@ describe('on the extension', () => {
 
 for (const era of [MODERN, SESSIONS] as const) {
   describe(`a server that changes, ${era}`, () => {
-    test('[deg-say] upgraded while running: the better rung is taken, and the time between is told', async (t) => {
+    test('[deg-say] upgrades while running to a better mode, and reports the time between', async (t) => {
       const { server, log, events } = await everything(t, (raw) => {
         raw.era = era;
         takeOff(raw, 'triggers/');
@@ -256,7 +256,7 @@ for (const era of [MODERN, SESSIONS] as const) {
       assert.equal(follower.following.guarantee?.mode, 'triggers');
     });
 
-    test('[deg-say] downgraded by a restart without the extension, then without events/*, then back', async (t) => {
+    test('[deg-say] downgrades at a restart without the extension, then without events/*, and upgrades again', async (t) => {
       const { server, log, events } = await everything(t, (raw) => {
         raw.era = era;
       });
@@ -291,11 +291,11 @@ for (const era of [MODERN, SESSIONS] as const) {
       log.append();
       waiting = follower.words(2);
       putOn(server, log);
-      // Its log has what happened meanwhile: nothing was missed.
+      // Its log has what happened in the meantime: nothing was missed.
       assert.deepEqual(await waiting, [`upgraded ${NATIVE}`, 'event-2 #2']);
     });
 
-    test('a type that comes and goes with the lists', async (t) => {
+    test('follows a type that comes and goes with the lists', async (t) => {
       const { server, log, events } = await everything(t, (raw, honest) => {
         raw.era = era;
         putOn(raw, honest, ['another']);
@@ -313,8 +313,8 @@ for (const era of [MODERN, SESSIONS] as const) {
   });
 }
 
-describe('a rung that does not work', () => {
-  test('[deg-say] a refused stream: poll instead, and why', async (t) => {
+describe('a mode that does not work', () => {
+  test('[deg-say] a refused stream is replaced by poll, with the reason', async (t) => {
     const { server, events } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -334,7 +334,7 @@ describe('a rung that does not work', () => {
     assert.deepEqual(await follower.words(1), ['e1']);
   });
 
-  test('a stream that is refused later: on from its last cursor, so nothing is lost and nothing comes twice', async (t) => {
+  test('a stream that is refused later continues by poll from its last cursor, without loss or repetition', async (t) => {
     const { server, events } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -355,7 +355,7 @@ describe('a rung that does not work', () => {
     assert.deepEqual(await follower.words(1), ['e3']);
   });
 
-  test('a stream that breaks off before it says anything, again and again', async (t) => {
+  test('a stream that breaks off before its first message is given up after repeated attempts', async (t) => {
     const { server, events } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -373,7 +373,7 @@ describe('a rung that does not work', () => {
     assert.equal(events.streams.size, 0);
   });
 
-  test('it is tried again later, and taken when it works', async (t) => {
+  test('is tried again later, and used when it works', async (t) => {
     const { server, events } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -389,7 +389,7 @@ describe('a rung that does not work', () => {
     assert.deepEqual(await follower.items(1), ['e1']);
   });
 
-  test('the rung is asked for forever when only the way is broken', async (t) => {
+  test('is retried forever when only the network fails', async (t) => {
     const { server, events } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -417,7 +417,7 @@ describe('several selections', () => {
     { name: 'mcp.resource.updated', arguments: { uri: 'note://1' } },
   ];
 
-  test('[deg-say] each has its own ladder, and the guarantee is the weakest', async (t) => {
+  test('[deg-say] each have their own mode, and the guarantee is the weakest of them', async (t) => {
     const { server, events } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -451,7 +451,7 @@ describe('several selections', () => {
     );
   });
 
-  test('one that is quiet holds up nobody, and one that is not read holds up nobody else', async (t) => {
+  test('a quiet one and an unread one do not delay the others', async (t) => {
     const { server, events } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -465,7 +465,7 @@ describe('several selections', () => {
     );
   });
 
-  test('one subscription as soon as the server has them all, and apart again when it has not', async (t) => {
+  test('become one subscription once the server has all types, and separate again when it does not', async (t) => {
     const both = [{ name: 'timer' }, { name: 'clock' }];
     const { server, log, events } = await everything(t, (raw, honest, one) => {
       putOn(raw, honest, ['clock']);
@@ -486,7 +486,7 @@ describe('several selections', () => {
     const apart = follower.words(1);
     await until(() => log.alive);
     await server.restart(() => takeOff(server, 'triggers/'));
-    // Nothing has the clock any more.
+    // No timer is left.
     await assert.rejects(
       apart.then(() => follower.words(10)),
       (error: Error) => error.name === 'NotFound' || (error as LocalError).code === 'not_supported',
@@ -494,9 +494,9 @@ describe('several selections', () => {
   });
 });
 
-describe('what is remembered', () => {
+describe('the client ledger', () => {
   const folders: string[] = [];
-  // Not before the last client has closed, which saves once more.
+  // Not before the last client has closed, since closing saves once more.
   afterAll(() =>
     Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))),
   );
@@ -508,7 +508,7 @@ describe('what is remembered', () => {
   }
 
   for (const mode of ['poll', 'push'] as const) {
-    test(`by ${mode}: the client is restarted, and goes on after what was finished`, async (t) => {
+    test(`by ${mode}: a restarted client continues after what was finished`, async (t) => {
       const { server, events } = await everything(t, (raw, _log, one) => {
         takeOff(raw, 'triggers/');
         one.delivery = [mode];
@@ -525,7 +525,7 @@ describe('what is remembered', () => {
       await end;
       events.happen();
       const second = await followed(t, server.url, { ledger: fileLedger(path) });
-      assert.deepEqual(await second.items(1), ['e4 #4'], 'no gap, nothing twice');
+      assert.deepEqual(await second.items(1), ['e4 #4'], 'no gap, no repetition');
     });
   }
 
@@ -547,7 +547,7 @@ describe('what is remembered', () => {
     assert.deepEqual(await second.items(1), ['e3']);
   });
 
-  test("the server's numbers are remembered: what was missed between two runs is named", async (t) => {
+  test("keeps the server's numbers: the events missed between two runs are named", async (t) => {
     const { server, events } = await everything(t, (raw, _log, one) => {
       takeOff(raw, 'triggers/');
       one.delivery = ['poll'];
@@ -568,7 +568,7 @@ describe('what is remembered', () => {
     assert.deepEqual(await second.items(3), ['gap missing 2-3', 'e4 #4', 'e5 #5']);
   });
 
-  test('another rung after a restart: nobody was looking meanwhile, and that is told', async (t) => {
+  test('another mode after a restart reports that nothing was watched in between', async (t) => {
     const { server, log, events } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -611,7 +611,7 @@ describe('what is remembered', () => {
 });
 
 describe('the end', () => {
-  test('the signal of the options ends it without an error', async (t) => {
+  test('the signal of the options ends the iteration without an error', async (t) => {
     const { server } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -624,7 +624,7 @@ describe('the end', () => {
     assert.deepEqual(follower.following.state, { phase: 'ended' });
   });
 
-  test('leaving the loop lets go of the stream', async (t) => {
+  test('leaving the loop releases the stream', async (t) => {
     const { server, events } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });
@@ -643,7 +643,7 @@ describe('the end', () => {
     );
   });
 
-  test('it is iterated once', async (t) => {
+  test('a following can be iterated only once', async (t) => {
     const { server } = await everything(t);
     const { following, change } = await followed(t, server.url);
     await change();
@@ -653,7 +653,7 @@ describe('the end', () => {
     );
   });
 
-  test('a refused token is the end, not a reason for another rung', async (t) => {
+  test('a rejected token ends the iteration instead of trying another mode', async (t) => {
     const { server } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');
     });

@@ -1,6 +1,7 @@
 /**
- * This project's own server through its `events/*`: a client that uses nothing of the extension gets the same events in the same order, and
- * from the numbers beside them it knows what is missing. Real store, real engine, HTTP over loopback.
+ * Tests this project's own server through its `events/*`: a client that uses nothing of the
+ * extension gets the same events in the same order, and knows from the numbers beside them what is
+ * missing. Real store, real engine, HTTP over loopback.
  */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'vitest';
@@ -10,7 +11,7 @@ import { door, eventsWorld, type EventsWorld } from '../../server/mcp/events/wor
 import { until } from '../support.ts';
 import { followed, startReceiver, type Follower } from './support.ts';
 
-/** The server wants to be asked every few seconds; here nobody waits that long. */
+/** The server asks for a poll every few seconds; these tests do not wait that long. */
 const HASTY: Clock = {
   now: () => Date.now(),
   after: (delayMs, run) => systemClock.after(delayMs > 3000 ? 20 : delayMs, run),
@@ -66,7 +67,7 @@ async function start(
   };
 }
 
-/** Asks for items; resolves once the server has a log for them. */
+/** Requests items; resolves once the server has a log for them. */
 async function asked(
   follower: Follower,
   count: number,
@@ -82,7 +83,7 @@ async function asked(
 
 for (const mode of ['poll', 'push', 'webhook'] as const) {
   describe(`[deg-server-same-log, deg-events-meta] by ${mode}`, () => {
-    test('the same events in order, with the numbers of the log, and what is missing by its number', async (t) => {
+    test('gives the same events in order, with the numbers of the log, and names missing ones by their number', async (t) => {
       const { follow, happen } = await start(t, mode);
       const follower = await follow();
       const { items } = await asked(follower, 2);
@@ -103,14 +104,14 @@ for (const mode of ['poll', 'push', 'webhook'] as const) {
       );
     });
 
-    test('the server is restarted, and nothing is missing or comes twice', async (t) => {
+    test('misses and repeats nothing when the server restarts', async (t) => {
       const { world, follow, happen } = await start(t, mode);
       const follower = await follow();
       const { items } = await asked(follower, 1);
       await happen();
       assert.deepEqual(await items, ['door-1 #1']);
       const next = follower.items(2);
-      // What is answered is stored before the next is asked for.
+      // An item is saved before the next one is requested.
       await until(() => follower.following.state.phase === 'following');
       await world.restart();
       await happen();
@@ -121,7 +122,7 @@ for (const mode of ['poll', 'push', 'webhook'] as const) {
 }
 
 for (const mode of ['poll', 'push'] as const) {
-  test(`[deg-events-meta] by ${mode}: a server that lost its log says so by its epoch`, async (t) => {
+  test(`[deg-events-meta] by ${mode}: shows by its epoch that the server lost its log`, async (t) => {
     const { world, follow, happen } = await start(t, mode);
     const follower = await follow();
     const { items } = await asked(follower, 1);

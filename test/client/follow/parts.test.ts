@@ -1,4 +1,7 @@
-/** The ladder's decisions one by one: what an error means, what a number says, what is weaker, what is finished. */
+/**
+ * Tests the follower's decisions one by one: what an error means, what a number means, which
+ * guarantee is weaker, what is finished.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { afterError, type AfterError } from '../../../src/client/follow/decide.ts';
@@ -30,36 +33,36 @@ import {
 } from '../../../src/protocol/wire/errors.ts';
 import { RemoteError } from '../../../src/protocol/wire/remote-error.ts';
 
-describe('what the end of a rung means', () => {
+describe('how a mode ended', () => {
   const local = (code: LocalError['code'], reason?: string) =>
     new LocalError(code, 'x', reason === undefined ? {} : { reason });
   const rows: readonly (readonly [what: string, error: unknown, verdict: AfterError])[] = [
-    ['in good order', undefined, 'again'],
+    ['without an error', undefined, 'again'],
     ['not reached', local('unreachable'), 'again'],
     ['no answer in time', local('timeout'), 'again'],
     ['busy, with a time', resourceExhausted({ limit: 'calls', retryAfterMs: 10 }), 'again'],
     ['the server failed', internalError(null), 'again'],
-    ['a quota that no waiting frees', resourceExhausted({ limit: 'streams' }), 'next'],
+    ['a quota that waiting does not free', resourceExhausted({ limit: 'streams' }), 'next'],
     ['forbidden', forbidden({ kind: 'principal' }), 'next'],
     ['not found', notFound({ kind: 'trigger' }), 'next'],
     ['unsupported', unsupported('x'), 'next'],
     ['params', invalidParams('/x', 'y'), 'next'],
     ['conflict', conflict({ kind: 'etag', etag: 'x' }), 'next'],
-    ["somebody else's error", new RemoteError(-32000, 'x', undefined), 'next'],
+    ['an unknown error', new RemoteError(-32000, 'x', undefined), 'next'],
     ['no such method', local('not_supported', 'method_not_found'), 'next'],
-    ['the protocol broken', local('peer_misbehaved'), 'strike'],
+    ['a protocol violation', local('peer_misbehaved'), 'strike'],
     ['the type is gone', local('terminated', 'trigger_removed'), 'next'],
     ['revoked', local('terminated', 'revoked'), 'end'],
     ['unsubscribed elsewhere', local('terminated', 'unsubscribed'), 'end'],
     ['no token', local('unauthorized'), 'end'],
     ['closed', local('closed'), 'end'],
     ['a ledger that cannot be read', local('ledger_corrupt'), 'end'],
-    ['something of this side', new TypeError('x'), 'end'],
+    ['an error of this client', new TypeError('x'), 'end'],
   ];
   for (const [what, error, verdict] of rows)
     test(`${what}: ${verdict}`, () => assert.equal(afterError(error), verdict));
 
-  test("on the extension itself, the caller's own mistake is one on every rung", () => {
+  test("with the extension, the caller's own mistake is a mistake in every mode", () => {
     for (const error of [
       invalidParams('/select/0/arguments/x', 'y'),
       conflict({ kind: 'etag', etag: 'x' }),
@@ -102,7 +105,7 @@ describe('errors of events/*', () => {
     });
   }
 
-  test('codes that mean nothing here stay as they are', () => {
+  test('codes without a meaning here stay as they are', () => {
     const error = new RemoteError(-32001, 'x', undefined);
     assert.equal(eventsError(error), error);
   });
@@ -113,7 +116,7 @@ describe('errors of events/*', () => {
   });
 });
 
-describe('what a number says', () => {
+describe('what a number means', () => {
   const at = (sequence: number, epoch = 'e', subscriptionId = 's'): Numbered => ({
     subscriptionId,
     epoch,
@@ -133,7 +136,7 @@ describe('what a number says', () => {
     test(`${JSON.stringify(now)} after ${JSON.stringify(last)}`, () =>
       assert.deepEqual(place(last, now), expected));
 
-  test('a row of them shows a loss, or not', () => {
+  test('a series of numbers shows whether events were lost', () => {
     assert.equal(showsLoss(at(1), [at(2), at(3)]), false);
     assert.equal(showsLoss(at(1), [at(2), at(4)]), true);
     assert.equal(showsLoss(at(1), [at(3)]), true);
@@ -167,13 +170,13 @@ describe('guarantees', () => {
     numbers: 'client',
   };
 
-  test('the weakest of several', () => {
+  test('the guarantee of several is the weakest of them', () => {
     assert.equal(weakest([triggers, read, push]), read);
     assert.equal(weakest([push, triggers]), push);
     assert.equal(weakest([]), undefined);
   });
 
-  test('up and down: by rung, then by what is promised, then by drain', () => {
+  test('compares by mode, then by guarantee, then by drain', () => {
     assert.equal(direction(push, triggers), 'upgraded');
     assert.equal(direction(triggers, read), 'downgraded');
     assert.equal(direction(push, withNumbers(push)), 'upgraded');
@@ -182,7 +185,7 @@ describe('guarantees', () => {
     assert.equal(direction(triggers, { ...triggers, drain: 'pull' }), 'downgraded');
   });
 
-  test('the same is no news', () => {
+  test('an equal guarantee is not a change', () => {
     assert.ok(isSame(push, { ...push }));
     assert.ok(!isSame(undefined, push));
     assert.ok(!isSame(push, { ...push, mode: 'events.poll' }));
@@ -191,7 +194,7 @@ describe('guarantees', () => {
   });
 });
 
-describe('what is finished', () => {
+describe('finished items', () => {
   const start = () => {
     const saved: Progress[] = [];
     const done: string[] = [];
@@ -212,7 +215,7 @@ describe('what is finished', () => {
     };
   };
 
-  test('being done with an item is being done with all before it', async () => {
+  test('finishing an item finishes all before it', async () => {
     const { tally, marks, done, answer } = start();
     tally.hand({ mark: 'a', done: answer('a') });
     const b = tally.hand({ mark: 'b', done: answer('b') });
@@ -221,7 +224,7 @@ describe('what is finished', () => {
     assert.deepEqual([marks(), done], [['b'], ['a', 'b']]);
   });
 
-  test('an earlier item does not move it back', async () => {
+  test('an earlier item does not move the position back', async () => {
     const { tally, marks } = start();
     const a = tally.hand({ mark: 'a' });
     const b = tally.hand({ mark: 'b' });
@@ -230,7 +233,7 @@ describe('what is finished', () => {
     assert.deepEqual([marks(), tally.progress.mark], [['b'], 'b']);
   });
 
-  test('what the application does not get waits for what it has', async () => {
+  test('a dropped item waits for the items before it', async () => {
     const { tally, marks } = start();
     const a = tally.hand({ mark: 'a' });
     tally.skip({ mark: 'b' });
@@ -240,7 +243,7 @@ describe('what is finished', () => {
     assert.deepEqual(marks(), ['b']);
   });
 
-  test('saved before it is answered, and one save for many', async () => {
+  test('progress is saved before it is answered, with one save for many items', async () => {
     const order: string[] = [];
     const tally = new AckTracker(
       { mode: undefined, mark: null, number: null },
@@ -261,7 +264,7 @@ describe('what is finished', () => {
     assert.deepEqual(order, ['saved a', 'answered a', 'saved c', 'answered b', 'answered c']);
   });
 
-  test('a save that fails is told, answers nobody, and is tried again', async () => {
+  test('a failed save is reported, answers nothing, and is retried', async () => {
     let isFull = true;
     const answered: string[] = [];
     const tally = new AckTracker({ mode: undefined, mark: null, number: null }, async () => {
@@ -283,7 +286,7 @@ describe('what is finished', () => {
   });
 });
 
-test('a refused rung is left alone twice as long each time', () => {
+test('a refused mode is avoided twice as long each time', () => {
   let now = 0;
   const refusals = new Cooldowns({ ...systemClock, now: () => now }, 100);
   const spans: number[] = [];
@@ -297,7 +300,7 @@ test('a refused rung is left alone twice as long each time', () => {
   assert.match(String(refusals.reason(['triggers', 'events.push'])), /8/);
 });
 
-test('an event is known by name and identifier, within a turn or before it', () => {
+test('an event is recognized by name and identifier, within one delivery or across deliveries', () => {
   const seen = new Deduplicator();
   const event = { name: 'timer', eventId: '1' };
   seen.add(event);
@@ -310,7 +313,7 @@ test('an event is known by name and identifier, within a turn or before it', () 
   assert.equal(new Deduplicator(seen).hadBefore(event), true);
 });
 
-test('the interval of a poll: what the server says, within bounds', () => {
+test('the poll interval is what the server says, within bounds', () => {
   const tuning = { pollMs: 30_000, pollFloorMs: 1000 };
   for (const [said, expected] of [
     [undefined, 30_000],

@@ -1,6 +1,7 @@
 /**
- * A server without any SDK, so that a test decides every word on the wire: capabilities in any place, either protocol era,
- * results and errors of any shape, streams that break. On loopback, stoppable and startable on one port.
+ * A server without any SDK, so that a test decides every byte on the wire: capabilities in any
+ * place, either protocol era, results and errors of any shape, streams that break. On loopback, can
+ * stop and restart on one port.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -17,13 +18,13 @@ export interface Asked {
   readonly params: any;
   readonly headers: IncomingMessage['headers'];
   readonly signal: AbortSignal;
-  /** A notification on the response's own stream, tied to this request. */
+  /** Sends a notification on the response's own stream, tied to this request. */
   notify(method: string, params?: object): void;
   /** Cuts the response's connection. */
   cut(): void;
 }
 
-/** Thrown by a handler: a JSON-RPC error. */
+/** A JSON-RPC error, thrown by a handler. */
 export class Refused extends Error {
   readonly code: number;
   readonly data: unknown;
@@ -34,17 +35,19 @@ export class Refused extends Error {
   }
 }
 
-/** Answered when what is returned has settled; a promise that never does leaves the response open. */
+/**
+ * The response is sent when the returned promise settles; a promise that never does leaves it open.
+ */
 export type Handler = (asked: Asked) => unknown;
 
 const TIED = 'io.modelcontextprotocol/subscriptionId';
 
 export class RawServer {
-  /** Which revision it speaks: the modern one, or sessions after a handshake. */
+  /** The revision it speaks: the modern one, or sessions after a handshake. */
   era: typeof MODERN | typeof SESSIONS = MODERN;
   capabilities: Record<string, unknown> = {};
   handlers: Record<string, Handler> = {};
-  /** Answers 401 to everything. */
+  /** Answers 401 to every request. */
   unauthorized = false;
   /** Every request, in order. */
   readonly calls: { readonly method: string; readonly params: any; readonly at: number }[] = [];
@@ -70,7 +73,7 @@ export class RawServer {
     this.#port = (server.address() as AddressInfo).port;
   }
 
-  /** Stops listening, cuts everything and forgets all sessions, as a process that dies. */
+  /** Stops listening, cuts every connection and forgets all sessions, like a process that dies. */
   async down(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
@@ -82,7 +85,7 @@ export class RawServer {
     });
   }
 
-  /** Stops, changes, starts again. */
+  /** Stops, applies the change, starts again. */
   async restart(change: () => void): Promise<void> {
     await this.down();
     change();
@@ -97,7 +100,7 @@ export class RawServer {
     return this.calls.filter((call) => call.method === method).length;
   }
 
-  /** On the listening streams of all sessions. */
+  /** Sends on the listening streams of all sessions. */
   announce(method: string): void {
     for (const { listening } of this.#sessions.values()) {
       for (const response of listening) response.write(frame({ jsonrpc: '2.0', method }));
@@ -227,7 +230,7 @@ const send = (response: ServerResponse, status: number, body: object): void => {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 };
 
-/** Started, and stopped when the test is over. */
+/** Starts a server that stops when the test is over. */
 export async function startRaw(
   test: TestContext,
   change: (server: RawServer) => void = () => undefined,

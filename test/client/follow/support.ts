@@ -1,4 +1,4 @@
-/** What the tests of the ladder share: a follower that is fast, and its items as words. */
+/** Shared by the follower's tests: a fast follower, and its items as text. */
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -37,17 +37,17 @@ export interface Follower {
   readonly following: Following;
   /** The next item. */
   next(): Promise<FollowItem>;
-  /** As words; changes of rung included. */
+  /** The next items as text, changes of mode included. */
   words(count: number): Promise<string[]>;
-  /** The next items that are no changes of rung, as words. */
+  /** The next items that are not changes of mode, as text. */
   items(count: number): Promise<string[]>;
-  /** The next change of rung. Anything else before it is an error. */
+  /** The next change of mode. */
   change(): Promise<string>;
-  /** What the iteration ends with; changes of rung before it do not count. */
+  /** What the iteration ends with; changes of mode before it do not count. */
   ended(): Promise<unknown>;
 }
 
-/** Connected to the server, and closed when the test is over. */
+/** Connects to the server; closes when the test is over. */
 export async function followed(
   test: TestContext,
   target: string | HttpTarget,
@@ -70,7 +70,7 @@ export async function followed(
   const iterator = following[Symbol.asyncIterator]();
   const next = async (): Promise<FollowItem> => {
     const { done, value } = await within(iterator.next());
-    if (done) throw new Error('the iteration is over');
+    if (done) throw new Error('the iteration ended');
     return value;
   };
   const collect = async (

@@ -1,4 +1,7 @@
-/** The honest log of the client's tests, on a server that can also be without it: capability and methods are put on and taken off. */
+/**
+ * The log of the client's tests on a server that can also lack it: capability and methods can be
+ * added and removed.
+ */
 import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';
 import type { HonestLog } from '../peer.ts';
 import type { Handler, RawServer } from './raw-server.ts';
@@ -45,7 +48,7 @@ export function putOn(
   });
 }
 
-/** From now on it has not. */
+/** From now on the server does not have the extension. */
 export function takeOff(server: RawServer, prefix: 'triggers/' | 'events/'): void {
   const extensions = Object.entries(server.capabilities['extensions'] ?? {}).filter(
     ([id]) => !id.endsWith(`/${prefix.slice(0, -1)}`),

@@ -1,4 +1,7 @@
-/** The webhook rung of `events/*`: a real endpoint on loopback, called by a server that signs by hand. */
+/**
+ * Tests following `events/*` by webhook: a real endpoint on loopback, called by a server that signs
+ * by hand.
+ */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { describe, test, type TestContext } from 'vitest';
@@ -34,7 +37,7 @@ const subscribesOf = (server: Awaited<ReturnType<typeof startRaw>>) =>
 
 describe('events by webhook', () => {
   for (const dialect of ['sep', 'sketch'] as const) {
-    test(`in the words of ${dialect}: a challenge answered, a secret of ours, one event at a time, 2xx when it is done`, async (t) => {
+    test(`with ${dialect}: answers a challenge, uses its own secret, and accepts one event at a time with 2xx when it is finished`, async (t) => {
       const { events, server, follower } = await start(t, { dialect });
       assert.deepEqual(await follower.words(2), CHOSEN);
       const [{ delivery, name, arguments: args }] = subscribesOf(server);
@@ -50,7 +53,7 @@ describe('events by webhook', () => {
       await new Promise((resolve) => {
         setTimeout(resolve, 50);
       });
-      assert.equal(isAnswered, false, 'the application is not done with it');
+      assert.equal(isAnswered, false, 'the application has not finished it');
       const second = follower.words(1);
       assert.equal(await answer, 204);
       const answerToSecond = events.deliver(events.events[1]!);
@@ -60,7 +63,7 @@ describe('events by webhook', () => {
     });
   }
 
-  test('an application that takes its time: 503, and the same event again is the same event', async (t) => {
+  test('answers 503 while the application is busy, and recognizes the same event when it comes again', async (t) => {
     const events = new EventsServer();
     const server = await startRaw(t, (raw) => {
       events.attach(raw);
@@ -74,13 +77,17 @@ describe('events by webhook', () => {
     assert.ok(item.type === 'event' && item.event.eventId === 'e1');
     assert.equal(await events.deliver(events.events[0]!), 503);
     await item.ack();
-    assert.equal(await events.deliver(events.events[0]!), 204, 'it was taken, so it is dropped');
+    assert.equal(
+      await events.deliver(events.events[0]!),
+      204,
+      'it was accepted, so the repetition is dropped',
+    );
     events.happen();
     void events.deliver(events.events[1]!);
     assert.deepEqual(await follower.words(1), ['e2']);
   });
 
-  test('what the server flags is a gap; what it does not know is refused', async (t) => {
+  test('reports what the server flags as a gap, and rejects unknown messages', async (t) => {
     const { events, receiver, follower } = await start(t);
     await follower.words(2);
     const gap = events.post(events.hook, { type: 'gap', cursor: 'c0' });
@@ -98,7 +105,7 @@ describe('events by webhook', () => {
     ['NotFound', 'trigger_removed'],
     ['Forbidden', 'revoked'],
   ] as const) {
-    test(`terminated is the end: ${reason}`, async (t) => {
+    test(`terminated ends it: ${reason}`, async (t) => {
       const { events, follower } = await start(t, {}, { tuning: { reprobeMs: 100_000 } });
       await follower.words(2);
       if (name === 'NotFound') events.name = 'another';
@@ -153,14 +160,14 @@ describe('events by webhook', () => {
       401,
     ],
     [
-      'a subscription that is not known here',
+      'an unknown subscription',
       (headers) => {
         headers['x-mcp-subscription-id'] = 'other';
       },
       503,
     ],
     [
-      'a media type that is none',
+      'an invalid media type',
       (headers) => {
         headers['content-type'] = 'text/plain';
       },
@@ -168,7 +175,7 @@ describe('events by webhook', () => {
     ],
   ];
   for (const [what, change, status] of forgeries) {
-    test(`${what} is answered ${status} and reaches nobody`, async (t) => {
+    test(`answers ${status} to ${what} without passing it on`, async (t) => {
       const { events, follower } = await start(t);
       await follower.words(2);
       events.happen(2);
@@ -182,7 +189,7 @@ describe('events by webhook', () => {
     });
   }
 
-  test('an identifier with dots, and two signatures of which one is ours', async (t) => {
+  test('accepts an identifier with dots, and two signatures of which one is valid', async (t) => {
     const { events, follower } = await start(t);
     await follower.words(2);
     const one = { eventId: 'evt:2026.11.21/7', at: 1 };
@@ -199,7 +206,7 @@ describe('events by webhook', () => {
     assert.deepEqual(await follower.words(1), [one.eventId]);
   });
 
-  test('an event of another type is a fault of the server', async (t) => {
+  test('rejects an event of another type as a violation by the server', async (t) => {
     const { events, follower } = await start(t, { delivery: ['webhook'] });
     await follower.words(2);
     let error: unknown;
@@ -228,7 +235,7 @@ describe('events by webhook', () => {
     assert.ok(error instanceof LocalError && error.code === 'peer_misbehaved', String(error));
   });
 
-  test('it is subscribed again before it runs out, with the last watermark', async (t) => {
+  test('subscribes again before the expiry, with the last watermark', async (t) => {
     const { events, server, follower } = await start(t, { ttlMs: 1200 });
     await follower.words(2);
     events.happen();
@@ -242,7 +249,7 @@ describe('events by webhook', () => {
     assert.deepEqual(
       new Set(subscribesOf(server).map(({ delivery: { url } }) => url)).size,
       1,
-      'the URL is a part of its name',
+      'the URL is part of its identity',
     );
     assert.ok(
       server.calls
@@ -256,7 +263,7 @@ describe('events by webhook', () => {
     );
   });
 
-  test('when to subscribe again: a part of the grant, within bounds, and now and then without end', () => {
+  test('refreshes after a fraction of the granted lifetime, within bounds, and now and then without expiry', () => {
     const now = Date.parse('2026-01-01T00:00:00.000Z');
     assert.equal(renewalOf('2026-01-01T00:01:00.000Z', now, 0), 30_000);
     assert.equal(Math.round(renewalOf('2026-01-01T00:01:00.000Z', now, 1)), 48_000);
@@ -266,7 +273,7 @@ describe('events by webhook', () => {
     assert.equal(renewalOf('soon', now, 0), 3_600_000);
   });
 
-  test('the same endpoint and ledger go on after a restart; what happened meanwhile comes', async (t) => {
+  test('continues after a restart with the same endpoint and ledger, and gets what happened in the meantime', async (t) => {
     const ledger = memoryLedger();
     const events = new EventsServer();
     const server = await startRaw(t, (raw) => {
@@ -283,7 +290,7 @@ describe('events by webhook', () => {
     await first.following.close();
     assert.equal(await waiting, 'ended');
     events.happen();
-    assert.equal(await events.deliver(events.events[1]!), 503, 'nobody takes it now');
+    assert.equal(await events.deliver(events.events[1]!), 503, 'nobody accepts it now');
     assert.equal(events.hooks.size, 1, 'the subscription stays');
     const second = await followed(t, server.url, { callback: receiver, ledger });
     const next = second.items(1);
@@ -297,7 +304,7 @@ describe('events by webhook', () => {
     assert.equal(subscribesOf(server)[1]!.delivery.url, subscribesOf(server)[0]!.delivery.url);
   });
 
-  test('close with unsubscribe takes it back', async (t) => {
+  test('close with unsubscribe removes the subscription', async (t) => {
     const { events, follower } = await start(t);
     await follower.words(2);
     const end = follower.ended();
@@ -306,7 +313,7 @@ describe('events by webhook', () => {
     assert.equal(events.hooks.size, 0);
   });
 
-  test('[deg-say] an endpoint that cannot be reached: the next rung, and why', async (t) => {
+  test('[deg-say] uses the next mode when the endpoint cannot be reached, with the reason', async (t) => {
     const { server, follower, events } = await start(t, { delivery: ['webhook', 'poll'] });
     server.handlers['events/subscribe'] = () =>
       events.refuse('CallbackEndpointError', { reason: 'timeout' });
@@ -319,7 +326,7 @@ describe('events by webhook', () => {
     assert.deepEqual(await follower.items(1), ['e1']);
   });
 
-  test('without an endpoint, or one that takes no webhooks, the rung is left out', async (t) => {
+  test('leaves the mode out without an endpoint, or with one that takes no webhooks', async (t) => {
     const { server, follower } = await start(
       t,
       {},
@@ -336,7 +343,7 @@ describe('events by webhook', () => {
     assert.equal(server.countOf('events/subscribe'), 0);
   });
 
-  test('an endpoint that is not reached by https is not offered to a server', async (t) => {
+  test('does not offer a server an endpoint that is not reachable by https', async (t) => {
     const { follower, server } = await start(
       t,
       { delivery: ['webhook'] },
@@ -360,7 +367,7 @@ describe('events by webhook', () => {
     assert.equal(server.countOf('events/subscribe'), 0);
   });
 
-  test('the secret is a new one after a day; the old one verifies for a while', async (t) => {
+  test('changes the secret after a day; the old one verifies for a while', async (t) => {
     let now = Date.now();
     const clock = {
       now: () => now,

@@ -1,9 +1,11 @@
 /**
- * The client that the suite tests: `connect()` of this library, driven through what a scenario expects of any client. The suite starts a process per
- * scenario; `command.ts` is that process, and asks this one, so that the modules are loaded once and not sixty times.
+ * The client under test: this library's `connect()`, driven through what a scenario expects of any
+ * client. The suite starts a process per scenario; `command.ts` is that process and asks this
+ * driver, so that the modules are loaded once instead of sixty times.
  *
- * The library follows events and leaves the rest of MCP to the SDK. A scenario about that rest (forms, schemas of tools, questions
- * inside a result) has an SDK client that does it, handed to `connect()`: what the connection sets up around it must not get in its way.
+ * The library follows events and leaves the rest of MCP to the SDK. For a scenario about that rest
+ * (forms, schemas of tools, questions inside a result), an SDK client does the work and is handed
+ * to `connect()`, which must not interfere with it.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
@@ -19,7 +21,7 @@ type Act = (scenario: Scenario) => Promise<void>;
 
 interface Scenario {
   readonly url: string;
-  /** What the suite tells the client besides, by scenario. */
+  /** Scenario-specific input for the client. */
   readonly context: { readonly toolCalls?: readonly Call[] } & Partial<Registered>;
 }
 
@@ -33,7 +35,7 @@ interface Named {
   readonly inputSchema?: object;
 }
 
-/** A connection of our own. */
+/** A connection made by this library. */
 const own =
   (act: (connection: Connection) => Promise<unknown>): Act =>
   async ({ url }) => {
@@ -42,7 +44,7 @@ const own =
     await connection.close();
   };
 
-/** An SDK client that does the scenario's part, with a connection of ours on it. */
+/** An SDK client that does the scenario's part, with a connection of this library on it. */
 const handedOver =
   (act: (client: Client, scenario: Scenario) => Promise<unknown>): Act =>
   async (scenario) => {
@@ -66,7 +68,7 @@ const toolsOf = async (connection: Connection) =>
 
 const listTools = own(toolsOf);
 
-/** Every tool that the SDK shows. */
+/** Calls every tool that the SDK shows. */
 const callTools = handedOver(async (client, { context }) => {
   const { tools } = await client.listTools();
   for (const call of context.toolCalls ?? tools.map(({ name }) => ({ name, arguments: {} })))
@@ -118,7 +120,7 @@ const SCENARIOS: Readonly<Record<string, Act>> = {
   'sep-2322-client-request-state': callTools,
 };
 
-/** Runs scenarios for whoever asks on loopback. */
+/** Runs scenarios on request, over loopback. */
 export interface Driver {
   readonly url: string;
   close(): Promise<void>;
@@ -144,6 +146,6 @@ export async function startDriver(): Promise<Driver> {
 async function drive(request: IncomingMessage): Promise<void> {
   const { scenario, url, context } = (await json(request)) as Order;
   const act = scenario.startsWith('auth/') ? withToken : SCENARIOS[scenario];
-  if (act === undefined) throw new Error(`There is nothing here for the scenario ${scenario}.`);
+  if (act === undefined) throw new Error(`No client handles the scenario ${scenario}.`);
   await act({ url, context: JSON.parse(context) as Scenario['context'] });
 }

@@ -1,15 +1,16 @@
 /**
- * What the suite starts per scenario: passes on what it is told (the scenario and its context in the environment, the server's URL as the last argument)
- * to the driver, whose URL is the argument before. Loads nothing but Node.
+ * The process that the suite starts per scenario: passes its input (the scenario and its context
+ * from the environment, the server's URL as the last argument) to the driver, whose URL is the
+ * argument before. Loads nothing but Node.
  */
 import { text } from 'node:stream/consumers';
 import { request } from 'node:http';
 
-/** What to do, for the driver. */
+/** A task for the driver. */
 export interface Order {
   readonly scenario: string;
   readonly url: string;
-  /** JSON, by scenario. */
+  /** Scenario-specific, as JSON. */
   readonly context: string;
 }
 

@@ -1,6 +1,7 @@
 /**
- * The official conformance suite, unmodified, against the reference server and against a client made with this library: everything that either revision
- * requires is green. What the suite runs beside that and does not score, is green too, or stands in a table here with the reason.
+ * Runs the official conformance suite, unmodified, against the reference server and against a
+ * client made with this library: everything that either revision requires passes. Unscored
+ * scenarios pass too, or are listed here with the reason.
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -30,17 +31,17 @@ const NOT_MET: readonly (readonly [scenarios: RegExp, reason: string])[] = [
   ],
   [
     /^auth\/(client-credentials-(basic|jwt)|dpop(-nonce)?|enterprise-managed-authorization|wif-jwt-bearer)$/,
-    "these ways to a token are an OAuth provider's, which the application brings",
+    'these ways to obtain a token belong to an OAuth provider, which the application brings',
   ],
 ];
 
-/** Fewer scenarios than this are not the suite that is meant. */
+/** Fewer scenarios than this mean that the wrong suite ran. */
 const SCENARIOS_MIN: Readonly<Record<Leg, Readonly<Record<Revision, number>>>> = {
   server: { '2025-11-25': 30, '2026-07-28': 37 },
   client: { '2025-11-25': 18, '2026-07-28': 32 },
 };
 
-/** Throws for everything that is not green and should be; resolves with what stands in the matrix. */
+/** Throws for everything that should pass and does not; resolves with the result for the matrix. */
 async function judge(
   context: TestContext,
   leg: Leg,
@@ -83,7 +84,7 @@ async function judge(
   assert.deepEqual(
     unscored.filter((scenario) => reasonOf(scenario) !== undefined && !unmet.includes(scenario)),
     [],
-    'said to be unmet, but met',
+    'listed as unmet, but met',
   );
   for (const scenario of unmet)
     void context.annotate(`not scored and not met: ${scenario}: ${reasonOf(scenario)}`);
@@ -130,7 +131,7 @@ describe('the conformance suite against the reference server', () => {
         assert.equal(
           (await fetch(server.process.url, { method: 'POST' })).status,
           401,
-          'without the proxy the server still wants a token',
+          'without the proxy the server still requires a token',
         );
         return judge(
           context,
@@ -147,7 +148,7 @@ describe('the conformance suite against the client', () => {
   let driver: Driver;
 
   beforeAll(async () => {
-    // Where the SDK says which tools of a scenario it leaves out.
+    // Here the SDK prints which tools of a scenario it omits.
     vi.spyOn(console, 'warn').mockImplementation(() => undefined);
     driver = await startDriver();
   });
@@ -160,7 +161,7 @@ describe('the conformance suite against the client', () => {
         'the client: every scenario that the revision requires of a client, authorization included',
       ),
       async (context) => {
-        // A shell gets it in the end.
+        // A shell receives it in the end.
         const command = [process.execPath, join(import.meta.dirname, 'command.ts'), driver.url]
           .map((part) => JSON.stringify(part))
           .join(' ');

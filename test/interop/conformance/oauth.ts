@@ -1,4 +1,7 @@
-/** What an application adds for OAuth: a provider for the SDK, with a user who agrees to everything, and the way from a refusal to another try. */
+/**
+ * The OAuth part of an application: a provider for the SDK, with a user who consents to everything,
+ * and a retry after a rejection.
+ */
 import {
   auth,
   type OAuthClientProvider,
@@ -14,11 +17,11 @@ export interface Registered {
   readonly client_secret: string;
 }
 
-/** Nobody listens there: the provider reads the redirection instead of following it. */
+/** Nothing listens there: the provider reads the redirection instead of following it. */
 const REDIRECT_URL = 'http://localhost:9/callback';
-/** Where the suite says that this client's metadata stands. */
+/** The location that the suite gives for this client's metadata. */
 const METADATA_URL = 'https://conformance-test.local/client-metadata.json';
-/** How often it is tried, and the user asked, before the client gives up. */
+/** Attempts, each with the user's consent, before the client gives up. */
 const ATTEMPTS_MAX = 3;
 
 class AgreeableProvider implements OAuthClientProvider {
@@ -34,7 +37,7 @@ class AgreeableProvider implements OAuthClientProvider {
   #tokens: StoredOAuthTokens | undefined;
   #verifier = '';
   #discovered: OAuthDiscoveryState | undefined;
-  /** What the authorization server sent the user back with. */
+  /** The authorization code that the server sent the user back with. */
   callback: URLSearchParams | undefined;
 
   constructor(registered: Registered | undefined) {
@@ -74,7 +77,10 @@ class AgreeableProvider implements OAuthClientProvider {
   }
 }
 
-/** Runs `act`; where it is refused and the user has agreed, trades the code for a token and runs it again. */
+/**
+ * Runs `act`; if it is rejected and the user has consented, exchanges the code for a token and runs
+ * it again.
+ */
 export async function authorized(
   url: string,
   known: Partial<Registered>,

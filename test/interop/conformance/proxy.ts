@@ -1,18 +1,19 @@
 /**
- * The suite cannot send an access token, and the server does without none. This proxy on loopback adds it and otherwise passes everything on as
- * it is: the headers `Host` and `Origin`, which the server checks, and streams while they last.
+ * The suite cannot send an access token, and the server requires one. This proxy on loopback adds
+ * it and otherwise passes everything on unchanged: the headers `Host` and `Origin`, which the
+ * server checks, and streams while they last.
  */
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** Where the suite goes instead of to the server. */
+/** The URL that the suite uses in place of the server's. */
 export interface Proxy {
   readonly url: string;
   close(): Promise<void>;
 }
 
-/** Starts it in front of `target`, an MCP endpoint on loopback. */
+/** Starts the proxy in front of `target`, an MCP endpoint on loopback. */
 export async function startProxy(target: URL, token: string): Promise<Proxy> {
   const pass = (incoming: IncomingMessage, answer: ServerResponse): void => {
     const onward = request(
@@ -25,14 +26,14 @@ export async function startProxy(target: URL, token: string): Promise<Proxy> {
       },
       (reply) => {
         answer.writeHead(reply.statusCode ?? 502, reply.headers);
-        // A stream announces itself before it has anything to say.
+        // A stream sends its headers before it has a message.
         answer.flushHeaders();
         reply.pipe(answer);
         reply.once('error', () => answer.destroy());
       },
     );
     onward.once('error', () => answer.destroy());
-    // Whoever hangs up here hangs up there.
+    // Closing this connection closes the other one.
     answer.once('close', () => onward.destroy());
     incoming.pipe(onward);
   };

@@ -1,4 +1,4 @@
-/** Runs the official conformance suite's own command line and reads what it writes: its checks, by scenario. */
+/** Runs the official conformance suite's own command line and reads its checks, by scenario. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,16 +8,16 @@ import { parse } from 'yaml';
 export const SUITE = '@modelcontextprotocol/conformance';
 export const REVISIONS = ['2025-11-25', '2026-07-28'] as const;
 export type Revision = (typeof REVISIONS)[number];
-/** Which side is tested. */
+/** The side under test. */
 export type Leg = 'server' | 'client';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const PACKAGE = join(ROOT, 'node_modules', SUITE);
-/** For the whole of a run. */
+/** For a whole run. */
 const RUN_TIMEOUT_MS = 240_000;
-/** For one scenario. The suite's own 30 seconds are for a machine that does nothing else. */
+/** For one scenario. The suite's own 30 seconds are for an otherwise idle machine. */
 const SCENARIO_TIMEOUT_MS = 120_000;
-/** The suite ends what it names after a moment in time. */
+/** The suite ends the name of a scenario's folder with a time. */
 const MOMENT = /-\d{4}-\d{2}-\d{2}T[\d-]+Z$/;
 
 export interface Check {
@@ -27,7 +27,7 @@ export interface Check {
   readonly errorMessage?: string;
 }
 
-/** What a revision requires, frozen at its release, and what is run beside it. */
+/** The scenarios that a revision requires, frozen at its release, and the unscored ones. */
 export interface Requirements {
   readonly scored: readonly string[];
   readonly unscored: readonly string[];
@@ -46,11 +46,11 @@ export async function requirementsOf(revision: Revision, leg: Leg): Promise<Requ
 /** One run of the command line. */
 export interface SuiteRun {
   readonly checks: ReadonlyMap<string, readonly Check[]>;
-  /** What it said, for whoever has to find out why. */
+  /** Its output, for diagnosing a failure. */
   readonly output: string;
 }
 
-/** `target` is the option that says what to test, and its value. */
+/** `target` is the option that names the side under test, with its value. */
 async function run(
   leg: Leg,
   target: readonly string[],
@@ -80,7 +80,7 @@ async function run(
         args,
         { cwd: folder, env, timeout: RUN_TIMEOUT_MS, maxBuffer: 2 ** 28 },
         (error, stdout, stderr) => {
-          // Its exit code says what the checks say.
+          // Its exit code repeats the checks.
           resolve(
             `${stdout}${stderr}${error?.killed ? `\nEnded after ${RUN_TIMEOUT_MS} ms.` : ''}`,
           );
@@ -106,15 +106,15 @@ async function readResults(folder: string, leg: Leg): Promise<Map<string, readon
   return checks;
 }
 
-/** Something was checked, and nothing of it is less than right. */
+/** Something was checked, and every check passed. */
 export const green = (checks: readonly Check[] | undefined): boolean =>
   checks !== undefined &&
   checks.some(({ status }) => status === 'SUCCESS') &&
   checks.every(({ status }) => status !== 'FAILURE' && status !== 'WARNING');
 
 /**
- * Runs what a revision requires. Some checks of the suite wait for half a second and no longer, which is too short on a machine with much else to
- * do: a required scenario that does not pass is asked once more, alone.
+ * Runs what a revision requires. Some checks of the suite wait only half a second, which is too
+ * short on a busy machine, so a required scenario that does not pass runs once more, alone.
  */
 export async function runRequirements(
   leg: Leg,

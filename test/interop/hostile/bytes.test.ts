@@ -1,11 +1,11 @@
-/** Peers whose bytes are strange: as event streams are allowed to be, and as they are not. */
+/** Tests peers with unusual bytes: those that event streams allow, and those that they do not. */
 import assert from 'node:assert/strict';
 import { describe } from 'vitest';
 import { gzipSync } from 'node:zlib';
 import { pause, type Call, type EventStream, type Json } from './peer.ts';
 import { ALL, playAll, type Row } from './play.ts';
 
-/** Everything, written by hand; then the stream stays open. */
+/** Writes everything by hand; then the stream stays open. */
 const written = (
   write: (json: string, events: EventStream, n: number) => string | Uint8Array | Promise<unknown>,
 ): Pick<Row, 'calls' | 'drains'> => ({
@@ -21,7 +21,7 @@ const written = (
     },
   },
 });
-/** The first delivery with this in place of the data of its first event, as text. */
+/** The first delivery as text, with `data` in place of the data of its first event. */
 const data = (text: string): Pick<Row, 'calls'> => {
   const put = (json: string): string => json.replace('{"sequence":1}', () => text);
   return {
@@ -50,13 +50,13 @@ const bytewise = async (text: string, events: EventStream, size = 1): Promise<vo
     if (at % 16 === 0) await new Promise(setImmediate);
   }
 };
-/** JSON with a line break at every comma, one `data:` a line. */
+/** JSON with a line break at every comma, one `data:` field per line. */
 const lines = (json: string): string =>
   json
     .split(/(?<=,)(?=")/)
     .map((line) => `data: ${line}`)
     .join('\n');
-/** Answers to a pull, packed and otherwise treated. */
+/** Answers to a pull, compressed or otherwise transformed. */
 const body = (
   change: (json: string) => string | Uint8Array,
   headers: Readonly<Record<string, string>> = {},
@@ -81,9 +81,9 @@ const body = (
 });
 /** JSON that an event cannot have. */
 const refused: readonly [string, string][] = [
-  ['half a surrogate in data', '"\\ud800"'],
-  ['half a surrogate in the name of a member', '{"\\udc00":1}'],
-  ['numbers beyond all numbers', '1e999'],
+  ['a lone surrogate in data', '"\\ud800"'],
+  ['a lone surrogate in the name of a member', '{"\\udc00":1}'],
+  ['numbers above the range of doubles', '1e999'],
   ['100 levels of nesting', deep(100)],
   ['100,000 levels of nesting', deep(100_000)],
 ];
@@ -99,7 +99,7 @@ describe('bytes', { concurrent: true }, () => {
       always: 'all',
     },
     {
-      name: 'split at every seventh byte, with other alphabets',
+      name: 'split at every seventh byte, with non-ASCII text',
       ...written(async (json, events) =>
         bytewise(`data: ${json.replaceAll('"timer"', '"timer"')}\n: é漢😀\n\n`, events, 7),
       ),
@@ -139,12 +139,12 @@ describe('bytes', { concurrent: true }, () => {
     { name: 'no space after the colon', ...written((json) => `data:${json}\n\n`), always: 'all' },
     { name: 'many lines of data', ...written((json) => `${lines(json)}\n\n`), always: 'all' },
     {
-      name: 'fields that nobody knows',
+      name: 'unknown fields',
       ...written((json) => `colour: red\ndata: ${json}\nnonsense\n\n`),
       always: 'all',
     },
     {
-      name: 'an id and a wish for retries',
+      name: 'an id and a retry interval',
       ...written((json, _events, n) => `id: ${n}\nretry: 0\ndata: ${json}\n\n`),
       always: 'all',
     },
@@ -154,7 +154,7 @@ describe('bytes', { concurrent: true }, () => {
       always: 'all',
     },
     {
-      name: 'an event of another name',
+      name: 'an event with another name',
       ...written((json) => `event: delivery\ndata: ${json}\n\n`),
       tuning: SILENT,
       always: 'waits timeout silence',
@@ -165,12 +165,12 @@ describe('bytes', { concurrent: true }, () => {
       always: 'all',
     },
     {
-      name: 'data that is no JSON in between',
+      name: 'data that is not JSON in between',
       ...written((json) => `data: {"jsonrpc":\n\ndata: NaN\n\ndata: ${json}\n\n`),
       always: 'all',
     },
     {
-      name: 'data that is no JSON-RPC in between',
+      name: 'data that is not JSON-RPC in between',
       ...written((json) => `data: {"a":1}\n\ndata: [${json}]\n\ndata: 7\n\ndata: ${json}\n\n`),
       always: 'all',
     },
@@ -181,7 +181,7 @@ describe('bytes', { concurrent: true }, () => {
       always: 'waits timeout silence',
     },
     {
-      name: 'a stream that says it is JSON',
+      name: 'a stream that declares itself JSON',
       drains: ['stream'],
       calls: {
         'triggers/stream': async (call) =>
@@ -190,7 +190,7 @@ describe('bytes', { concurrent: true }, () => {
       always: 'peer_misbehaved',
     },
     {
-      name: 'a stream packed with gzip',
+      name: 'a stream compressed with gzip',
       drains: ['stream'],
       calls: {
         'triggers/stream': async (call) => {
@@ -228,7 +228,7 @@ describe('bytes', { concurrent: true }, () => {
       always: 'peer_misbehaved',
     },
     {
-      name: 'something after the answer',
+      name: 'trailing text after the answer',
       ...body((json) => `${json}{}`),
       always: 'peer_misbehaved',
     },
@@ -239,14 +239,14 @@ describe('bytes', { concurrent: true }, () => {
       always: 'all',
     },
     {
-      name: 'an answer packed with gzip',
+      name: 'an answer compressed with gzip',
       ...body((json) => gzipSync(json), { 'content-encoding': 'gzip' }),
       always: 'all',
     },
 
-    // As the format of event streams says: replaced.
+    // As the format of event streams specifies: replaced.
     {
-      name: 'characters that are none',
+      name: 'invalid UTF-8',
       ...written((json) =>
         Buffer.from(`data: ${json.replace(/\{"sequence":\d\}/, '"~~"')}\n\n`).map((byte) =>
           byte === 0x7e ? 0xff : byte,
@@ -273,7 +273,7 @@ describe('bytes', { concurrent: true }, () => {
       { name, ...data(text), drains: ['pull'], always: 'peer_misbehaved result' },
     ]),
     {
-      name: 'members named like what objects have',
+      name: 'members named like inherited ones',
       ...data(
         '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"toString":1,"hasOwnProperty":null}',
       ),
@@ -284,13 +284,13 @@ describe('bytes', { concurrent: true }, () => {
         assert.ok(
           Object.hasOwn(first.event.data, '__proto__') &&
             Object.getPrototypeOf(first.event.data) === Object.prototype,
-          'as it was sent',
+          'unchanged',
         );
       },
     },
     { name: 'a member twice', ...data('{"a":1,"a":2}'), always: 'all', also: dataOf({ a: 2 }) },
     {
-      name: 'numbers with more digits than there are',
+      name: 'numbers with more digits than a double holds',
       ...data('0.1000000000000000055511151231257827'),
       always: 'all',
       also: dataOf(0.1),

@@ -1,4 +1,7 @@
-/** Whoever posts to a callback: strangers who know the URL or not even that, a server that breaks the protocol, and the network between them. */
+/**
+ * Tests requests to a callback from anyone: senders who know the URL or nothing, a server that
+ * breaks the protocol, and the network in between.
+ */
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
 import { connect as dial } from 'node:net';
@@ -19,7 +22,7 @@ interface Target {
   readonly secret: string;
 }
 
-/** Signs by hand, as a server of any make would. */
+/** Signs by hand, as any server would. */
 function headersOf(
   body: Uint8Array,
   secret: string,
@@ -44,7 +47,7 @@ const bodyOf = (delivery: Json): Buffer =>
     JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: delivery }),
   );
 
-/** Status and the one word that matters. */
+/** Status and error code of the answer. */
 async function outcome(response: Promise<Response>): Promise<string> {
   const answer = await within(response);
   const said = (await answer.json()) as { ack?: number; code?: string };
@@ -71,7 +74,7 @@ const post = (
   );
 };
 
-/** A client that waits for callbacks, and the peer it has registered with. */
+/** A client that waits for callbacks, and the peer that it is registered with. */
 async function calling(
   run: (setting: {
     open: () => void;
@@ -157,7 +160,7 @@ async function calling(
 }
 
 describe('callbacks of a server that breaks the protocol', { concurrent: true }, () => {
-  test('every delivery fifty times, side by side: acknowledged each time, read once', () =>
+  test('every delivery fifty times, concurrently: acknowledged each time, read once', () =>
     calling(async ({ peer, items, send, read }) => {
       for (const from of [0, 2, 4]) {
         const said = await Promise.all(Array.from({ length: 50 }, () => send(peer.delivery(from))));
@@ -167,7 +170,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
       assert.deepEqual(words(items), ALL);
     }));
 
-  test('all deliveries at once, in any order: what is missing is pulled, everything is read once', () =>
+  test('all deliveries at once, in any order: missing ones are pulled, everything is read once', () =>
     calling(async ({ peer, items, send, read }) => {
       const said = await Promise.all([4, 2, 0, 2, 4, 0].map((from) => send(peer.delivery(from))));
       assert.ok(
@@ -180,7 +183,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
       assert.equal(await send(peer.delivery(4)), 'ack 6');
     }));
 
-  test('[recv-left-epoch] a new epoch is told, the old one refused from then on, however often they alternate', () =>
+  test('[recv-left-epoch] a new epoch is reported and the old one rejected from then on, however often they alternate', () =>
     calling(async ({ peer, items, send, read }) => {
       assert.equal(await send(peer.delivery(0)), 'ack 2');
       const old = peer.delivery(2);
@@ -195,7 +198,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
       assert.deepEqual(words(items), ['1', '2', 'epoch 2→0', ...ALL]);
     }));
 
-  test('a delivery of another subscription, and its last word, are refused at once and end nothing', () =>
+  test('a delivery and a termination notice of another subscription are rejected at once and end nothing', () =>
     calling(async ({ peer, items, send, read }) => {
       const other = { ...peer.delivery(0), subscriptionId: OTHER_ID };
       assert.equal(await send(other), '503 no_progress');
@@ -211,7 +214,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
       assert.deepEqual(words(items), ALL);
     }));
 
-  test('its own last word ends it, and nothing after that is read', () =>
+  test('its own termination notice ends the subscription, and nothing after it is read', () =>
     calling(
       async ({ peer, items, send, read }) => {
         assert.equal(await send(peer.delivery(0)), 'ack 2');
@@ -226,7 +229,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
       { error: 'terminated' },
     ));
 
-  test('the last word of a life that is over, while the application is busy, ends nothing', () =>
+  test('the termination notice of a former epoch, while the application is busy, ends nothing', () =>
     calling(
       async ({ open, arrived, peer, items, send, read }) => {
         const said = [send(peer.delivery(0))];
@@ -246,7 +249,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
       { busy: true, answerWithinMs: 2000 },
     ));
 
-  test('hundreds of epochs at once, while the application is busy: a hundred wait, the rest is to come again', () =>
+  test('hundreds of epochs at once, while the application is busy: a hundred wait, the others are to be retried', () =>
     calling(
       async ({ open, peer, items, send, read }) => {
         const said = await Promise.all(
@@ -273,7 +276,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
       { busy: true, answerWithinMs: 800 },
     ));
 
-  test('numbers that cannot be are refused before anybody looks at them', () =>
+  test('impossible numbers are rejected before they are processed', () =>
     calling(async ({ peer, items, send, read }) => {
       for (const wrong of [
         { events: [eventOf(2), eventOf(1)] },
@@ -293,7 +296,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
     }));
 });
 
-describe('callbacks of strangers', { concurrent: true }, () => {
+describe('callbacks from other senders', { concurrent: true }, () => {
   const one = deliveryOf(0, [1]);
   async function receiving(
     run: (setting: {
@@ -323,10 +326,10 @@ describe('callbacks of strangers', { concurrent: true }, () => {
       endpoint: mounted.endpoint,
       fetch: (request) => mounted.receiver.fetch(request),
     });
-    assert.ok(!refused.includes('internal'), 'nothing failed inside');
+    assert.ok(!refused.includes('internal'), 'no internal failure');
   }
 
-  test('10,000 garbage requests reach nobody, and the honest one among them is acknowledged', () =>
+  test('10,000 garbage requests reach no application, and the valid one among them is acknowledged', () =>
     receiving(async ({ target, applied, refused, fetch: handle, endpoint }) => {
       const body = bodyOf(one);
       const good = headersOf(body, target.secret, one);
@@ -398,7 +401,7 @@ describe('callbacks of strangers', { concurrent: true }, () => {
       assert.deepEqual(receiverWords(applied), ['1']);
     }));
 
-  test('what was captured and is sent again within the time is acknowledged and not applied; later it is refused', () =>
+  test('a captured request is acknowledged without effect when repeated in time, and rejected later', () =>
     receiving(async ({ target, applied }) => {
       const body = bodyOf(one);
       const captured = { method: 'POST', body, headers: headersOf(body, target.secret, one) };
@@ -415,7 +418,7 @@ describe('callbacks of strangers', { concurrent: true }, () => {
       assert.deepEqual(receiverWords(applied), ['1', '2']);
     }));
 
-  test('a body that drips, and one that is cut, are given up', () =>
+  test('a body that drips, and one that is cut, are abandoned', () =>
     receiving(async ({ target, applied, refused }) => {
       const { hostname, port, pathname, search } = new URL(target.url);
       const half = async (end: boolean): Promise<string> => {
@@ -460,7 +463,7 @@ describe('callbacks of strangers', { concurrent: true }, () => {
       assert.deepEqual(receiverWords(applied), ['1']);
     }));
 
-  test('of another subscription, in another epoch, of a life that is over: told or refused, never mixed', () =>
+  test('deliveries of another subscription, another epoch or a former epoch are reported or rejected, never mixed', () =>
     receiving(async ({ target, applied }) => {
       assert.equal(await post(target, deliveryOf(0, [1, 2])), 'ack 2');
       assert.equal(

@@ -1,4 +1,6 @@
-/** Peers that declare what they do not have, have what they do not declare, or take it back. */
+/**
+ * Tests peers that declare what they do not have, have what they do not declare, or withdraw it.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { triggersClient } from '../../../src/client/client.ts';
@@ -14,25 +16,25 @@ const unsupported = (feature: string) => (): never => {
 };
 const settings = (value: Json): Pick<Row, 'settings'> => ({ settings: () => value });
 const right = { drains: ['stream', 'pull'], durability: 'durable' };
-/** What greets in either era. */
-const greeting = (hook: (call: Call) => Json): Pick<Row, 'calls'> => ({
+/** The handshake of either era: discovery or initialize. */
+const handshake = (hook: (call: Call) => Json): Pick<Row, 'calls'> => ({
   calls: { 'server/discover': hook, initialize: hook },
 });
-/** What is no object at all the SDK refuses with the whole greeting. */
+/** The SDK rejects the whole handshake when the capabilities are not an object. */
 const shapeless: readonly [string, Json][] = [
   ['null', null],
   ['a number', 42],
   ['a list', ['stream']],
 ];
 const malformed: readonly [string, Json][] = [
-  ['nothing in them', {}],
+  ['empty settings', {}],
   ['no drains', { ...right, drains: [] }],
   ['drains as text', { ...right, drains: 'stream' }],
   ['the same drain twice', { ...right, drains: ['pull', 'pull'] }],
-  ['a drain that nobody knows', { ...right, drains: ['pigeon'] }],
+  ['an unknown drain', { ...right, drains: ['pigeon'] }],
   ['no durability', { drains: ['pull'] }],
-  ['a durability that nobody knows', { ...right, durability: 'eternal' }],
-  ['a jwksUri that is a script', { ...right, jwksUri: 'javascript:alert(1)' }],
+  ['an unknown durability', { ...right, durability: 'eternal' }],
+  ['a jwksUri with a javascript: URL', { ...right, jwksUri: 'javascript:alert(1)' }],
   ['a negative maxTtlMs', { ...right, maxTtlMs: -1 }],
 ];
 
@@ -69,7 +71,7 @@ describe('capabilities', { concurrent: true }, () => {
         ),
     },
     {
-      name: 'declared, and subscribe is not there',
+      name: 'declares the extension without subscribe',
       proves: 'cap-method-not-found',
       eras: BOTH_ERAS,
       calls: { 'triggers/subscribe': unknown },
@@ -77,7 +79,7 @@ describe('capabilities', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'declared, and reading is not there',
+      name: 'declares the extension without stream and pull',
       proves: 'cap-method-not-found',
       eras: BOTH_ERAS,
       calls: { 'triggers/stream': unknown, 'triggers/pull': unknown },
@@ -85,7 +87,7 @@ describe('capabilities', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'declared, and unknown as an HTTP 404',
+      name: 'declares the extension and answers HTTP 404',
       eras: BOTH_ERAS,
       drains: ['pull'],
       calls: {
@@ -100,7 +102,7 @@ describe('capabilities', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'a stream that is declared and refused',
+      name: 'declares a stream and refuses it',
       proves: 'deg-say',
       eras: BOTH_ERAS,
       drains: ['stream'],
@@ -108,14 +110,14 @@ describe('capabilities', { concurrent: true }, () => {
       always: 'all',
     },
     {
-      name: 'a pull that is declared and refused',
+      name: 'declares a pull and refuses it',
       eras: BOTH_ERAS,
       calls: { 'triggers/stream': unsupported('stream'), 'triggers/pull': unsupported('pull') },
       always: 'Unsupported',
       healed: false,
     },
     {
-      name: 'only drains that are not wanted',
+      name: 'only drains that the client does not want',
       drains: ['pull'],
       ...settings({ ...right, drains: ['stream'] }),
       always: 'not_supported drain',
@@ -153,18 +155,18 @@ describe('capabilities', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'greets with nothing',
+      name: 'handshake: an empty answer',
       eras: BOTH_ERAS,
       drains: ['pull'],
-      ...greeting(() => ({})),
+      ...handshake(() => ({})),
       always: { '2026-07-28': 'not_supported revision', '2025-11-25': 'peer_misbehaved' },
       healed: false,
     },
     {
-      name: 'greets with revisions that nobody knows',
+      name: 'handshake: unknown revisions',
       eras: BOTH_ERAS,
       drains: ['pull'],
-      ...greeting(async (call) => ({
+      ...handshake(async (call) => ({
         ...(await call.honest()),
         protocolVersion: '1999-01-01',
         supportedVersions: ['1999-01-01'],
@@ -173,10 +175,10 @@ describe('capabilities', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'greets with capabilities in prototypes',
+      name: 'handshake: capabilities in prototypes',
       eras: BOTH_ERAS,
       drains: ['pull'],
-      ...greeting(({ id, send }) =>
+      ...handshake(({ id, send }) =>
         send(
           200,
           'application/json',
@@ -187,36 +189,36 @@ describe('capabilities', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'greets with an error',
+      name: 'handshake: an error',
       eras: BOTH_ERAS,
       drains: ['pull'],
-      ...greeting(() => {
+      ...handshake(() => {
         throw new Refused(-32603);
       }),
       always: { '2026-07-28': 'not_supported revision', '2025-11-25': 'InternalError' },
       healed: false,
     },
     {
-      name: 'never greets',
+      name: 'handshake: no answer',
       eras: BOTH_ERAS,
       drains: ['pull'],
-      ...greeting(() => new Promise(() => undefined)),
+      ...handshake(() => new Promise(() => undefined)),
       timeoutMs: 300,
       always: 'timeout',
       healed: false,
     },
     {
-      name: 'greets and hangs up',
+      name: 'handshake: a closed connection',
       eras: BOTH_ERAS,
       drains: ['pull'],
-      ...greeting(({ response }) => (response.destroy(), ANSWERED)),
+      ...handshake(({ response }) => (response.destroy(), ANSWERED)),
       always: 'unreachable',
       healed: false,
     },
   ]);
 
   for (const protocol of BOTH_ERAS satisfies readonly Era[]) {
-    test(`${protocol}: what is promised stays readable after the server has taken it back`, async () => {
+    test(`${protocol}: capabilities stay readable after the server has withdrawn them`, async () => {
       await using peer = await HostilePeer.start({
         settings: (n) => (n === 1 ? right : undefined),
       });

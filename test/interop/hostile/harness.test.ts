@@ -1,4 +1,4 @@
-/** The harness can fail: a peer that keeps the protocol gives everything, and what no row may ever show is seen. */
+/** Tests the harness itself: a correct peer passes, and every forbidden outcome is detected. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import type { Item } from '../../../src/client/options.ts';
@@ -11,13 +11,13 @@ const honest: Row = { name: 'a peer that keeps the protocol', eras: BOTH_ERAS, a
 describe('the harness', { concurrent: true }, () => {
   playAll([honest]);
 
-  test('a row that blames a peer without a fault fails', async () => {
+  test('a row that expects a fault of a correct peer fails', async () => {
     const row: Row = { ...honest, always: 'peer_misbehaved hole' };
     const transcript = await play({ ...row, always: 'all' }, 'stream', '2026-07-28');
     assert.throws(() => judge(row, transcript, false), assert.AssertionError);
   });
 
-  test('a row that finds no fault with a peer that has one fails', async () => {
+  test('a row that expects no fault of a faulty peer fails', async () => {
     const row: Row = { ...honest, delivery: (delivery) => ({ ...delivery, head: 0 }) };
     const transcript = await play(row, 'stream', '2026-07-28');
     assert.throws(() => judge(row, transcript, false), assert.AssertionError);
@@ -48,7 +48,7 @@ describe('the harness', { concurrent: true }, () => {
   const table: readonly [string, Partial<Parameters<typeof complaints>[0]>, number][] = [
     ['nothing', {}, 0],
     ['in order, over a gap', { items: [event(1), gap, event(4)] }, 0],
-    ['a new epoch that is told', { items: [event(1), moved, event(1, OTHER_EPOCH, 'x')] }, 0],
+    ['a new epoch that is reported', { items: [event(1), moved, event(1, OTHER_EPOCH, 'x')] }, 0],
     [
       'what was read is acknowledged',
       { items: [event(1)], peer: { said: [{ epoch: EPOCH, sequence: 1, sent: 2 }] } },
@@ -58,7 +58,7 @@ describe('the harness', { concurrent: true }, () => {
     ['backwards', { items: [event(2), event(1)] }, 1],
     ['twice', { items: [event(1), event(1)] }, 2],
     ['the same event in another epoch', { items: [event(1), moved, event(1, OTHER_EPOCH)] }, 1],
-    ['a new epoch that is not told', { items: [event(1), event(1, OTHER_EPOCH, 'x')] }, 1],
+    ['a new epoch that is not reported', { items: [event(1), event(1, OTHER_EPOCH, 'x')] }, 1],
     ['an event inside a gap', { items: [event(1), gap, event(3)] }, 1],
     [
       'acknowledged, not sent',
@@ -71,7 +71,7 @@ describe('the harness', { concurrent: true }, () => {
       1,
     ],
     ['an error without a type', { error: new TypeError('x is not a function') }, 1],
-    ['an error without a type on the way', { waits: [{ error: 'no', delayMs: 1 }] }, 1],
+    ['an untyped error while waiting', { waits: [{ error: 'no', delayMs: 1 }] }, 1],
     [
       'the token in a cause',
       { error: new LocalError('unreachable', 'no', { cause: new Error(`Bearer ${TOKEN}`) }) },

@@ -1,4 +1,4 @@
-/** Peers whose JSON-RPC is wrong, or whose HTTP is. */
+/** Tests peers whose JSON-RPC or HTTP is wrong. */
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -39,7 +39,7 @@ const messages: readonly [string, (call: Call, result: Json) => Json, string][] 
     'waits timeout',
   ],
   [
-    'the id in words',
+    'the id as a string',
     ({ id }, result) => ({ jsonrpc: '2.0', id: `x${String(id)}`, result }),
     'waits timeout',
   ],
@@ -61,7 +61,7 @@ const messages: readonly [string, (call: Call, result: Json) => Json, string][] 
     'peer_misbehaved',
   ],
   [
-    'a result that is text',
+    'a result that is a string',
     ({ id }) => ({ jsonrpc: '2.0', id, result: 'fine' }),
     'peer_misbehaved',
   ],
@@ -71,17 +71,17 @@ const messages: readonly [string, (call: Call, result: Json) => Json, string][] 
     'peer_misbehaved',
   ],
   [
-    'an error with a code in words',
+    'an error with a code as a string',
     ({ id }) => ({ jsonrpc: '2.0', id, error: { code: 'E', message: 'no' } }),
     'peer_misbehaved',
   ],
   [
-    'an error with half a code',
+    'an error with a fractional code',
     ({ id }) => ({ jsonrpc: '2.0', id, error: { code: -32602.5, message: 'no' } }),
     'peer_misbehaved',
   ],
   [
-    'an error without words',
+    'an error without a message',
     ({ id }) => ({ jsonrpc: '2.0', id, error: { code: -32603 } }),
     'peer_misbehaved',
   ],
@@ -100,7 +100,7 @@ const messages: readonly [string, (call: Call, result: Json) => Json, string][] 
   ['a number', () => 42, 'peer_misbehaved'],
   ['null', () => null, 'peer_misbehaved'],
 ];
-/** The same, and yet everything is there. */
+/** Wrong in form, yet everything is there. */
 const tolerated: readonly [string, (call: Call, result: Json) => Json][] = [
   ['a batch of one', ({ id }, result) => [{ jsonrpc: '2.0', id, result }]],
   [
@@ -118,7 +118,7 @@ const tolerated: readonly [string, (call: Call, result: Json) => Json][] = [
     ],
   ],
   [
-    'the answer to a request never made before it',
+    'the answer to a request never made, before the real one',
     ({ id }, result) => [
       { jsonrpc: '2.0', id: 999_999, result: {} },
       { jsonrpc: '2.0', id, result },
@@ -126,7 +126,7 @@ const tolerated: readonly [string, (call: Call, result: Json) => Json][] = [
   ],
 ];
 const errors: readonly [string, Refused, string][] = [
-  ['an error that nobody knows', new Refused(4711, { any: 'thing' }), 'RemoteError 4711'],
+  ['an unknown error', new Refused(4711, { any: 'thing' }), 'RemoteError 4711'],
   [
     'an error of this extension with other data',
     new Refused(-32602, { kind: 'novelty' }),
@@ -148,7 +148,7 @@ const errors: readonly [string, Refused, string][] = [
     'RemoteError 4711',
   ],
   [
-    'the token in the message',
+    'a message of one megabyte',
     new Refused(4711, undefined, `Bearer ${TOKEN} is not mine`),
     'RemoteError 4711',
   ],
@@ -199,7 +199,7 @@ describe('JSON-RPC', { concurrent: true }, () => {
       healed: false,
     })),
     {
-      name: 'an error whose data is as deep as the sea',
+      name: 'an error with deeply nested data',
       ...read(({ id, send }) =>
         send(
           200,
@@ -219,7 +219,7 @@ describe('JSON-RPC', { concurrent: true }, () => {
       always: 'peer_misbehaved',
     },
     {
-      name: 'a result of a type that nobody knows',
+      name: 'a result of an unknown type',
       ...read(() => ({ resultType: 'partial' })),
       always: 'peer_misbehaved',
     },
@@ -238,7 +238,7 @@ describe('JSON-RPC', { concurrent: true }, () => {
       always: 'all',
     },
     {
-      name: 'the result of a stream, and then more',
+      name: 'the result of a stream, and further messages',
       drains: ['stream'],
       calls: {
         'triggers/stream': async (call) => {
@@ -254,7 +254,7 @@ describe('JSON-RPC', { concurrent: true }, () => {
       read: ALL,
     },
     {
-      name: 'an error on a stream that is open',
+      name: 'an error on an open stream',
       drains: ['stream'],
       calls: {
         'triggers/stream': async (call) => {
@@ -319,7 +319,7 @@ describe('HTTP', { concurrent: true }, () => {
     },
     { name: 'HTTP 200 without a media type', ...read(status(200, '')), always: 'peer_misbehaved' },
     {
-      name: 'HTTP 200 and JSON that is none',
+      name: 'HTTP 200 and JSON that is not JSON',
       ...read(status(200, JSON_TYPE, `Bearer ${TOKEN}`)),
       always: 'peer_misbehaved',
     },
@@ -386,12 +386,16 @@ describe('HTTP', { concurrent: true }, () => {
       always: 'waits unreachable',
     },
     {
-      name: 'gzip that is none',
-      ...read(status(200, JSON_TYPE, 'not packed at all', { 'content-encoding': 'gzip' })),
+      name: 'invalid gzip',
+      ...read(
+        status(200, JSON_TYPE, 'not compressed', {
+          'content-encoding': 'gzip',
+        }),
+      ),
       always: 'waits unreachable',
     },
     {
-      name: 'a length that is too long',
+      name: 'a content length that is too long',
       ...read(
         ({ response }) => (
           response.writeHead(200, { 'content-type': JSON_TYPE, 'content-length': '1000000' }),
@@ -405,7 +409,7 @@ describe('HTTP', { concurrent: true }, () => {
 
   for (const protocol of BOTH_ERAS) {
     for (const code of [301, 302, 303, 307, 308]) {
-      test(`${protocol}: HTTP ${code} to somebody else is not followed, and he never sees the token`, async () => {
+      test(`${protocol}: HTTP ${code} to another host is not followed, and that host never sees the token`, async () => {
         const seen: unknown[] = [];
         const other = createServer((request, response) => {
           seen.push(request.headers);
@@ -434,7 +438,7 @@ describe('HTTP', { concurrent: true }, () => {
       });
     }
 
-    test(`${protocol}: redirects in a circle end`, async () => {
+    test(`${protocol}: circular redirects end`, async () => {
       await using peer = await HostilePeer.start({
         calls: { 'triggers/list': status(307, 'text/plain', '', { location: '/mcp' }) },
       });
@@ -444,7 +448,7 @@ describe('HTTP', { concurrent: true }, () => {
       await client.close();
     });
 
-    test(`${protocol}: a server that refuses every token is asked once a call`, async () => {
+    test(`${protocol}: a server that rejects every token gets one request per call`, async () => {
       await using peer = await HostilePeer.start({ calls: { 'triggers/list': status(401) } });
       let tokens = 0;
       const client = triggersClient(
@@ -456,7 +460,7 @@ describe('HTTP', { concurrent: true }, () => {
     });
   }
 
-  test('a wish for retries without a pause, or with an endless one, is heard within reason', async () => {
+  test('a retry interval of zero or without end is kept within bounds', async () => {
     for (const retry of ['0', '1', '99999999999999']) {
       let opened = 0;
       await using peer = await HostilePeer.start({

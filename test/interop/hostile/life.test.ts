@@ -1,4 +1,7 @@
-/** Peers that are wrong about the life of a log: epochs, identity, lifetime, what was acknowledged. */
+/**
+ * Tests peers that are wrong about the state of a log: epochs, identity, lifetime,
+ * acknowledgements.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { triggersClient } from '../../../src/client/client.ts';
@@ -26,7 +29,7 @@ const positionConflict = (data: object): never => {
 const gone = (data: object = {}): never => {
   throw new Refused(-32023, { kind: 'subscription', ...data });
 };
-/** Both ways to read. */
+/** Both drains that read. */
 const reads = (hook: (call: Call) => Json): Pick<Row, 'calls'> => ({
   calls: { 'triggers/stream': hook, 'triggers/pull': hook },
 });
@@ -41,14 +44,14 @@ const subscriptions = (members: (peer: HostilePeer) => object): NonNullable<Row[
 const subscribed = (members: object): Pick<Row, 'calls'> => ({
   calls: subscriptions(() => members),
 });
-/** The first reading goes well; then the log is what `change` makes of it. */
+/** The first read succeeds; then `change` alters the log. */
 const after = (change: (peer: HostilePeer, delivery: Json) => Json): Pick<Row, 'delivery'> => ({
   delivery: (delivery, _n, peer) =>
     delivery.after > 0 && (peer.life === '' || peer.epoch === OTHER_EPOCH)
       ? change(peer, delivery)
       : delivery,
 });
-/** Not more than one renewal in the pause that `tuning` has for failures. */
+/** Not more than one renewal per pause that `tuning` sets for failures. */
 const noMoreThan =
   (everyMs: number) =>
   ({ peer, elapsedMs }: { readonly peer: HostilePeer; readonly elapsedMs: number }): void => {
@@ -56,7 +59,7 @@ const noMoreThan =
     assert.ok(renewals <= elapsedMs / everyMs + 1, `${renewals} renewals in ${elapsedMs} ms`);
   };
 
-describe('lives of a log', { concurrent: true }, () => {
+describe('state of a log', { concurrent: true }, () => {
   playAll([
     {
       name: 'another epoch without notice',
@@ -105,7 +108,7 @@ describe('lives of a log', { concurrent: true }, () => {
       always: 'peer_misbehaved epoch',
     },
     {
-      name: 'a conflict about the epoch that names one that was left',
+      name: 'a conflict about the epoch that names a former epoch',
       proves: 'recv-left-epoch',
       ...reads(({ n }) => epochConflict(n % 2 === 1 ? OTHER_EPOCH : EPOCH)),
       always: 'peer_misbehaved epoch',
@@ -113,7 +116,7 @@ describe('lives of a log', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'a conflict about a position that it has',
+      name: 'a conflict about a valid position',
       ...reads(() => positionConflict({})),
       always: 'peer_misbehaved position',
     },
@@ -130,14 +133,14 @@ describe('lives of a log', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'gone, and gone again, whatever is subscribed to',
+      name: 'deleted again and again, whatever the client subscribes to',
       ...reads(() => gone()),
       always: 'waits NotFound subscription',
       read: Array.from({ length: 3 }, () => 'lost unknown at 0'),
       healed: ['lost unknown at 0', ...ALL],
     },
     {
-      name: 'gone, and then another subscription than was asked for',
+      name: 'deleted, then another subscription than requested',
       calls: {
         'triggers/stream': (call) => (call.n === 1 ? gone() : call.honest()),
         'triggers/pull': (call) => (call.n === 1 ? gone() : call.honest()),
@@ -150,26 +153,26 @@ describe('lives of a log', { concurrent: true }, () => {
       read: ['lost unknown at 0', ...ALL],
     },
     {
-      name: 'unsubscribed by somebody',
+      name: 'unsubscribed by another client',
       ...reads(() => gone({ reason: 'unsubscribed', final: { epoch: EPOCH, head: 6, acked: 0 } })),
       always: 'terminated unsubscribed',
       healed: false,
     },
     {
-      name: 'ended for a reason that nobody knows',
+      name: 'ended for an unknown reason',
       ...reads(() => gone({ reason: 'boredom' })),
       always: 'RemoteError -32023',
       healed: false,
     },
 
     {
-      name: 'another subscription in the answer to a reading',
+      name: 'another subscription in the answer to a read',
       ...reads(async (call) => ({ ...(await call.honest()), subscriptionId: OTHER_ID })),
       drains: ['pull'],
       always: 'peer_misbehaved stale',
     },
     {
-      name: 'another key for the one that was asked for',
+      name: 'another key than requested',
       ...subscribed({ key: 'another', created: false }),
       always: 'peer_misbehaved subscription',
       healed: false,
@@ -181,7 +184,7 @@ describe('lives of a log', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'an epoch that is empty',
+      name: 'an empty epoch',
       ...subscribed({ epoch: '' }),
       always: 'peer_misbehaved result',
       healed: false,
@@ -197,7 +200,7 @@ describe('lives of a log', { concurrent: true }, () => {
       always: 'all',
     },
     {
-      name: 'expiresAt on the 99th of the 99th',
+      name: 'expiresAt on an impossible date',
       ...subscribed({ expiresAt: '2026-99-99T99:99:99.999Z' }),
       always: 'all',
     },
@@ -208,7 +211,7 @@ describe('lives of a log', { concurrent: true }, () => {
       healed: false,
     },
     {
-      name: 'no expiry, and yet to be renewed at once',
+      name: 'no expiry, but a renewal that is due at once',
       ...subscribed({ expiresAt: null, ttlMs: null, renewAfterMs: 0 }),
       tuning: { backoff: { baseMs: 20, maxMs: 40 } },
       always: 'all',
@@ -269,7 +272,7 @@ describe('lives of a log', { concurrent: true }, () => {
       read: ALL,
     },
     {
-      name: 'an acknowledgement that it has never heard of',
+      name: 'an acknowledgement for an unknown subscription',
       drains: ['stream'],
       calls: { 'triggers/ack': () => positionConflict({ sent: 0 }) },
       tuning: { ackDelayMs: 400, backoff: { baseMs: 5, maxMs: 40, random: () => 1 } },
@@ -278,11 +281,11 @@ describe('lives of a log', { concurrent: true }, () => {
       healed: false,
       also: ({ items, waits }) => {
         assert.ok(items.some((item) => item.type === 'lost' && item.reason === 'rewound'));
-        assert.ok(waits.at(-1)!.delayMs > waits[0]!.delayMs, 'what comes again is no progress');
+        assert.ok(waits.at(-1)!.delayMs > waits[0]!.delayMs, 'a repeated delivery is not progress');
       },
     },
     {
-      name: 'acked that goes back in a pull',
+      name: 'acked that moves back in a pull',
       drains: ['pull'],
       delivery: (delivery) => ({ ...delivery, acked: 0 }),
       always: 'peer_misbehaved ack',
@@ -291,7 +294,7 @@ describe('lives of a log', { concurrent: true }, () => {
     },
   ]);
 
-  test('another epoch on an open stream, while the application is busy, costs nothing', async () => {
+  test('another epoch on an open stream loses nothing while the application is busy', async () => {
     let [open, told] = [(): void => undefined, 0];
     const free = new Promise<void>((resolve) => {
       open = resolve;
@@ -334,7 +337,7 @@ describe('lives of a log', { concurrent: true }, () => {
     await client.close();
   });
 
-  test('who waits for an acknowledgement that the server forgets is told, and can read on', async () => {
+  test('an acknowledgement that the server forgets fails, and reading continues', async () => {
     await using peer = await HostilePeer.start({
       calls: { 'triggers/ack': async (call) => ({ ...(await call.honest()), acked: 0 }) },
     });

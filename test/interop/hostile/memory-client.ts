@@ -1,4 +1,7 @@
-/** A client in a process of its own, with little memory: follows one peer and says what came of it, and how much memory it took. */
+/**
+ * A client in its own process with little memory: follows one peer and reports the outcome and the
+ * memory it used.
+ */
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
 import type { Drain } from '../../../spec-schema/draft/schema.ts';
@@ -28,7 +31,7 @@ try {
     const first = item.type === 'gap' ? item.gap.from : item.position.sequence;
     if (first !== last + 1) throw new Error(`${first} after ${last}`);
     last = item.position.sequence;
-    // A slow reader: the peer answers when it has sent all it has, or nobody takes it any more.
+    // A slow reader: the peer answers when it has sent everything, or when nobody reads any more.
     if (last === 1) await fetch(url);
     if (last >= Number(most)) break;
   }

@@ -1,4 +1,7 @@
-/** Peers that send more than anybody can keep. The client runs with little memory, in a process that would die of it. */
+/**
+ * Tests peers that send more than a client can keep. The client runs with little memory, in a
+ * process that would crash if it kept everything.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -19,7 +22,7 @@ import {
 import { within } from './play.ts';
 
 const HEAP_MIB = 96;
-/** What is off the heap counts too; when it is given back is not in anybody's hand. */
+/** Memory off the heap counts too, and nothing controls when it is returned. */
 const GROWN_MIB_MAX = 320;
 const MIB = 2 ** 20;
 
@@ -64,7 +67,7 @@ async function follow(wrong: Wrong, drain: Drain, most: number): Promise<Outcome
   }
 }
 
-/** So many bytes, as fast as they are read. */
+/** Sends this many bytes, as fast as they are read. */
 async function pour(events: Pick<EventStream, 'raw' | 'closed'>, mebibytes: number): Promise<void> {
   const chunk = Buffer.alloc(MIB / 4, 'x');
   for (let sent = 0; sent < mebibytes * 4 && !events.closed; sent++) await events.raw(chunk);
@@ -72,7 +75,7 @@ async function pour(events: Pick<EventStream, 'raw' | 'closed'>, mebibytes: numb
 const reading = (hook: Hook): Wrong => ({
   calls: { 'triggers/pull': hook, 'triggers/stream': hook },
 });
-/** A body without an end in sight. */
+/** A very long body. */
 const poured =
   (status: number, type: string, before: string, mebibytes: number): Hook =>
   async ({ response }) => {
@@ -115,7 +118,7 @@ const delivery = (call: Call, after: number, more: Json): Json => ({
   after,
   ...more,
 });
-/** A stream that stays open when everything has been sent, and the reader may go on. */
+/** A stream that stays open after everything has been sent, so that the reader may continue. */
 const stream = (
   head: number,
   send: (call: Call, events: EventStream, from: number) => Promise<void>,
@@ -141,7 +144,7 @@ const stream = (
     },
   };
 };
-/** With this in each of them, so many deliveries are 100 MiB. */
+/** This many deliveries, each with this member, are 100 MiB. */
 const PADDING = 'p'.repeat(20_000);
 const MANY = 5000;
 
@@ -153,9 +156,9 @@ const rows: readonly [name: string, wrong: Wrong, drain: Drain, most: number, en
     1,
     'peer_misbehaved too_large',
   ],
-  ['256 MiB packed into one answer', reading(bomb), 'pull', 1, 'peer_misbehaved too_large'],
+  ['256 MiB compressed into one answer', reading(bomb), 'pull', 1, 'peer_misbehaved too_large'],
   [
-    '64 MiB of an error page',
+    'an error page of 64 MiB',
     reading(poured(418, 'text/html', '<h1>', 64)),
     'pull',
     1,
@@ -211,7 +214,7 @@ const rows: readonly [name: string, wrong: Wrong, drain: Drain, most: number, en
     'all',
   ],
   [
-    '100 MiB of the same to a slow reader',
+    '100 MiB of repeated deliveries to a slow reader',
     stream(2, async (call, events, from) => {
       for (let n = 0; n < MANY && from === 0 && !events.closed; n++)
         await events.delivery(
@@ -226,7 +229,7 @@ const rows: readonly [name: string, wrong: Wrong, drain: Drain, most: number, en
     'all',
   ],
   [
-    '100 MiB of last words to a slow reader',
+    '100 MiB of termination notices to a slow reader',
     stream(1, async (call, events, from) => {
       for (let n = 0; n < MANY && !events.closed; n++)
         await events.delivery(

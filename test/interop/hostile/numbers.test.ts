@@ -1,4 +1,4 @@
-/** Peers whose numbers are wrong, in each way that numbers can be wrong. */
+/** Tests peers whose numbers are wrong, in every way that a number can be wrong. */
 import { describe } from 'vitest';
 import { eventOf, OTHER_EPOCH, OTHER_ID, type Json } from './peer.ts';
 import { ALL, playAll, type Row } from './play.ts';
@@ -13,7 +13,7 @@ const each = (change: (delivery: Json) => object): Pick<Row, 'delivery'> => ({
 const events = (...sequences: Json[]): Json => sequences.map((sequence) => eventOf(sequence));
 const gap = (from: Json, to: Json, reason: Json = 'retention'): object => ({ from, to, reason });
 
-/** A result of a pull that cannot be validated is no result; a delivery on a stream is complained about as such. */
+/** A pull reports an invalid result; a stream reports an invalid delivery. */
 const shapeless: readonly [string, object][] = [
   ['after is negative', { after: -1 }],
   ['after is 2^53', { after: 2 ** 53, head: 2 ** 53 }],
@@ -33,14 +33,14 @@ const shapeless: readonly [string, object][] = [
   ['an event without an eventId', { events: [{ ...eventOf(1), eventId: undefined }] }],
   ['an event without data', { events: [{ ...eventOf(1), data: undefined }] }],
   [
-    "an event of yesterday at 25 o'clock, in words",
+    'an event with an impossible timestamp',
     { events: [{ ...eventOf(1), timestamp: 'yesterday' }] },
   ],
   ['a gap from 0', { events: [], gaps: [gap(0, 2)] }],
   ['a gap without an end', { events: [], gaps: [gap(1, null)] }],
-  ['a gap for no known reason', { events: [], gaps: [gap(1, 2, 'because')] }],
+  ['a gap for an unknown reason', { events: [], gaps: [gap(1, 2, 'because')] }],
   ['an epoch that is a number', { epoch: 1 }],
-  ['a status that is unknown', { status: 'asleep' }],
+  ['an unknown status', { status: 'asleep' }],
   ['expiresAt without decimals', { expiresAt: '2030-01-01T00:00:00Z' }],
 ];
 
@@ -53,12 +53,12 @@ const unsound: readonly [string, (delivery: Json) => object][] = [
   ['acked beyond head', () => ({ acked: 99 })],
   ['a gap over an event', () => ({ gaps: [gap(1, 2)] })],
   ['a gap that ends in an event', () => ({ events: events(3), gaps: [gap(1, 3)] })],
-  ['gaps over each other', () => ({ events: [], gaps: [gap(1, 2), gap(2, 3)] })],
+  ['overlapping gaps', () => ({ events: [], gaps: [gap(1, 2), gap(2, 3)] })],
   ['gaps in the wrong order', () => ({ events: [], gaps: [gap(3, 4), gap(1, 2)] })],
   ['a gap that ends before it starts', () => ({ events: events(1), gaps: [gap(2, 1)] })],
   ['a gap beyond head', () => ({ events: [], gaps: [gap(1, 7)] })],
   ['a gap up to 2^53 - 1', () => ({ events: [], gaps: [gap(1, Number.MAX_SAFE_INTEGER)] })],
-  ['a challenge where no callback is', () => ({ challenge: 'c'.repeat(22), events: events(1, 2) })],
+  ['a challenge without a callback', () => ({ challenge: 'c'.repeat(22), events: events(1, 2) })],
 ];
 
 describe('numbers', { concurrent: true }, () => {
@@ -73,13 +73,13 @@ describe('numbers', { concurrent: true }, () => {
       always: 'peer_misbehaved delivery',
     })),
     {
-      name: 'begins after what was read',
+      name: 'begins after the last number read',
       proves: 'recv-missing',
       ...first(() => ({ after: 3, events: events(4, 5) })),
       always: 'peer_misbehaved hole',
     },
     {
-      name: 'begins after what was read and has nothing',
+      name: 'begins after the last number read and is empty',
       proves: 'recv-missing',
       ...first(() => ({ after: 3, events: [] })),
       always: 'peer_misbehaved hole',
@@ -100,18 +100,18 @@ describe('numbers', { concurrent: true }, () => {
       always: 'peer_misbehaved stale',
     },
     {
-      name: 'nothing to deliver, and yet there is something',
+      name: 'an empty delivery with a higher head',
       ...each(() => ({ after: 0, events: [] })),
       always: 'peer_misbehaved stalled',
     },
     {
-      name: 'more to come, and it never comes',
+      name: 'hasMore for events that never come',
       drains: ['pull'],
       ...each(() => ({ events: [], hasMore: true, nextPollMs: 0 })),
       always: 'peer_misbehaved stalled',
     },
     {
-      name: 'the same again for ever, and more to come',
+      name: 'the same delivery forever, with hasMore',
       drains: ['pull'],
       ...each(() => ({ after: 0, events: events(1, 2), hasMore: true, nextPollMs: 0 })),
       always: 'peer_misbehaved stalled',
@@ -126,7 +126,7 @@ describe('numbers', { concurrent: true }, () => {
       always: 'peer_misbehaved window',
     },
     {
-      name: 'hasMore where nothing is, and nothing where more is',
+      name: 'hasMore is always the opposite of the truth',
       drains: ['pull'],
       ...each(({ hasMore }) => ({ hasMore: !hasMore, nextPollMs: 0 })),
       always: 'peer_misbehaved stalled',
@@ -168,7 +168,7 @@ describe('numbers', { concurrent: true }, () => {
       always: 'all',
     },
     {
-      name: 'counters that jump about',
+      name: 'counters that do not match the log',
       ...each(({ after, events: sent }) => ({
         head: 1_000_000 + after,
         acked: after + sent.length,
@@ -177,19 +177,19 @@ describe('numbers', { concurrent: true }, () => {
       read: ALL,
     },
     {
-      name: 'a status that says it is suspended',
+      name: 'a status of suspended',
       ...each(() => ({ status: 'suspended' })),
       always: 'all',
     },
     {
-      name: 'members that nobody knows',
+      name: 'unknown members',
       proves: 'gen-ignore-unknown',
       ...each(() => ({ colour: 'red', gapsToo: [1], constructor: 1, toString: null })),
       always: 'all',
     },
     { name: 'an empty list of gaps', ...each(() => ({ gaps: [] })), always: 'all' },
     {
-      name: 'one gap that is honest',
+      name: 'one correct gap',
       ...each(({ after }) =>
         after === 0 ? { events: events(2), gaps: [gap(1, 1, 'redacted')] } : {},
       ),

@@ -1,6 +1,7 @@
 /**
- * A server below every library: `node:http`, JSON, and nothing else. It keeps the protocol, in both eras, except in what a row of a table tells it to do
- * wrong. It writes down what it sent and what the client said, so that both can be judged.
+ * A server below every library: `node:http`, JSON, and nothing else. It keeps the protocol, in both
+ * eras, except where a row of a table makes it fail. It records what it sent and what the client
+ * sent, so that both can be checked.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -10,7 +11,7 @@ export const REQUEST_TAG = 'io.modelcontextprotocol/subscriptionId';
 export const EPOCH = 'epoch-1-aaaaaaaaaaaaaa';
 export const OTHER_EPOCH = 'epoch-2-bbbbbbbbbbbbbb';
 export const OTHER_ID = 'sub_ffffffffffffffffffffffffffff';
-/** How many events the log has, and how many of them go into one delivery. */
+/** Number of events in the log, and of events per delivery. */
 export const EVENTS = 6;
 const BATCH = 2;
 const HEARTBEAT_MS = 40;
@@ -29,7 +30,7 @@ export class Refused extends Error {
   }
 }
 
-/** The hook has answered by itself. */
+/** Returned by a hook that has answered by itself. */
 export const ANSWERED = Symbol('answered');
 
 /** One request of the client. */
@@ -37,12 +38,12 @@ export interface Call {
   readonly method: string;
   readonly id: unknown;
   readonly params: Json;
-  /** It is the so-manieth call of its method. */
+  /** Counts the calls of the method from 1. */
   readonly n: number;
   readonly peer: HostilePeer;
   readonly headers: IncomingMessage['headers'];
   readonly response: ServerResponse;
-  /** What a peer that keeps the protocol answers. */
+  /** The answer of a correct peer. */
   honest(): Promise<Json>;
   /** Answers by hand. */
   send(
@@ -55,17 +56,20 @@ export interface Call {
   events(): EventStream;
 }
 
-/** In place of the answer to a method: another result, an error that is thrown, or anything at all. */
+/** Replaces the answer to a method: another result, a thrown error, or anything at all. */
 export type Hook = (call: Call) => Json;
 
-/** One way of being wrong. What is left out is right. */
+/** One misbehavior. Everything that is left out is correct. */
 export interface Wrong {
-  /** In place of the extension's settings; undefined = it is not declared. */
+  /** Replaces the extension's settings; undefined = not declared. */
   readonly settings?: (greeting: number) => Json;
-  /** In place of a delivery, on a stream and in a pull: another one, or several (of which a pull has the first). `n` counts from 1 on every stream; on a pull it is 1. */
+  /**
+   * Replaces a delivery, on a stream and in a pull: another one, or several (a pull takes the
+   * first). `n` counts from 1 on every stream; on a pull it is 1.
+   */
   readonly delivery?: (delivery: Json, n: number, peer: HostilePeer) => Json;
   readonly calls?: Readonly<Record<string, Hook>>;
-  /** How often it is wrong before it keeps the protocol. Default: always. */
+  /** Number of times it misbehaves before it keeps the protocol. Default: always. */
   readonly times?: number;
 }
 
@@ -96,7 +100,7 @@ export class EventStream {
   message(message: object): Promise<void> {
     return this.raw(`event: message\ndata: ${JSON.stringify(message)}\n\n`);
   }
-  /** A notification that is tied to the request, unless `tag` says something else. */
+  /** Sends a notification that is tied to the request, unless `tag` says otherwise. */
   delivery(delivery: Json, tag: Json = this.#call.id): Promise<void> {
     return this.raw(`event: message\ndata: ${this.notification(delivery, tag)}\n\n`);
   }
@@ -119,7 +123,7 @@ export class EventStream {
     this.#response.end();
     return ANSWERED;
   }
-  /** Cuts the connection without an end. */
+  /** Cuts the connection without ending the response. */
   cut(): typeof ANSWERED {
     this.#response.destroy();
     return ANSWERED;
@@ -158,11 +162,11 @@ export class HostilePeer {
   created = false;
   ttlMs: number | null = 3_600_000;
   renewAfterMs: number | null = 1_800_000;
-  /** What the client registered. */
+  /** The callback that the client registered. */
   callback: { readonly url: string; readonly secret: string } | undefined;
   /** The highest number that was sent, per epoch. */
   readonly sent = new Map<string, number>();
-  /** What the client acknowledged, and how far had been sent by then. */
+  /** The client's acknowledgements, each with the highest number sent by then. */
   readonly said: { readonly epoch: string; readonly sequence: number; readonly sent: number }[] =
     [];
   /** Every request, as method names. */
@@ -187,7 +191,7 @@ export class HostilePeer {
   get url(): string {
     return `http://127.0.0.1:${this.port}/mcp`;
   }
-  /** How often a method was called. */
+  /** Number of calls per method. */
   count(method: string): number {
     return this.#counts.get(method) ?? 0;
   }
@@ -199,7 +203,7 @@ export class HostilePeer {
     });
   }
 
-  /** The log as another one, or in another life. */
+  /** Replaces the log with another one, or with another epoch. */
   renew(change: { readonly epoch?: string; readonly id?: string }): void {
     this.epoch = change.epoch ?? this.epoch;
     this.id = change.id ?? this.id;
@@ -295,7 +299,7 @@ export class HostilePeer {
     return [changed].flat();
   }
 
-  /** What a peer does that keeps the protocol. */
+  /** The behavior of a correct peer. */
   readonly #methods: Readonly<Record<string, Hook>> = {
     'server/discover': ({ n }) => ({
       supportedVersions: ['2026-07-28'],
@@ -381,9 +385,9 @@ export class HostilePeer {
     try {
       for await (const chunk of request) body += chunk;
     } catch {
-      return; // The client has gone.
+      return; // The client has disconnected.
     }
-    // A stream of its own, and the end of a session, are offered to nobody unless a row says so.
+    // Offers neither a standalone stream nor the end of a session unless a row says so.
     const message =
       request.method === 'POST'
         ? JSON.parse(body)

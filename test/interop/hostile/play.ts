@@ -1,6 +1,8 @@
 /**
- * Plays one row: our client, unmodified, against a peer that is wrong in one way; and judges what came of it. What is judged in every row, whatever it is
- * about: nothing out of order, nothing twice, nothing acknowledged that was not sent and read, typed errors only, no token in any of them, and an end.
+ * Runs one row: this library's client, unmodified, against a peer that misbehaves in one way, and
+ * checks the outcome. Every row checks the same invariants: nothing out of order, nothing twice,
+ * nothing acknowledged that was not sent and read, typed errors only, no token in an error, and an
+ * end.
  */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
@@ -22,7 +24,7 @@ import { EVENTS, HostilePeer, type Wrong } from './peer.ts';
 export type Era = '2026-07-28' | '2025-11-25';
 export const BOTH_ERAS: readonly Era[] = ['2026-07-28', '2025-11-25'];
 
-/** One misbehaviour and what the client has to make of it. */
+/** One misbehavior and the client's expected reaction. */
 export interface Row extends Wrong {
   readonly name: string;
   /** Requirement ids that the row verifies. */
@@ -32,28 +34,35 @@ export interface Row extends Wrong {
   /** Default: the modern one. */
   readonly eras?: readonly Era[];
   /**
-   * While the peer stays like that. `all`: everything is read all the same. `waits …`: this error is told again and again while the client keeps trying.
-   * Otherwise the error that ends it. By era where that makes a difference.
+   * The outcome while the peer keeps misbehaving. `all`: everything is read anyway. `waits …`: this
+   * error is reported repeatedly while the client retries. Otherwise the error that ends the
+   * subscription. By era where that makes a difference.
    */
   readonly always: string | Readonly<Record<Era, string>>;
-  /** What is read meanwhile, as words; absent: every event for `all`, else nothing; `some`: it depends on when which message arrives. */
+  /**
+   * The items read in that case, as text; absent: every event for `all`, otherwise nothing; `some`:
+   * depends on the timing of messages.
+   */
   readonly read?: readonly string[] | 'some';
-  /** When the peer keeps the protocol after being wrong once: what is read; absent: every event; false: there is no way back. */
+  /**
+   * The items read when the peer keeps the protocol after misbehaving once; absent: every event;
+   * false: the client cannot recover.
+   */
   readonly healed?: readonly string[] | false;
   readonly options?: Partial<SubscribeOptions>;
   readonly tuning?: Tuning;
-  /** How long a call may take. */
+  /** Time limit of a call. */
   readonly timeoutMs?: number;
-  /** What else must be so. */
+  /** Further checks. */
   readonly also?: (transcript: Transcript) => void;
 }
 
-/** All that a judge has to know. */
+/** Everything that the checks need. */
 export interface Transcript {
   readonly items: readonly Item[];
-  /** What ended it. */
+  /** The error that ended it. */
   readonly error: unknown;
-  /** What the client was waiting for in between, in order. */
+  /** The errors that the client waited on, in order. */
   readonly waits: readonly { readonly error: unknown; readonly delayMs: number }[];
   readonly peer: HostilePeer;
   readonly elapsedMs: number;
@@ -61,7 +70,7 @@ export interface Transcript {
 
 export const TOKEN = 'canary-token-5f1e9a';
 export const ALL: readonly string[] = Array.from({ length: EVENTS }, (_, n) => `${n + 1}`);
-/** So that a failure takes milliseconds. */
+/** Short limits, so that a failure takes milliseconds. */
 const FAST: Tuning = {
   backoff: { baseMs: 5, maxMs: 40 },
   waitMs: 100,
@@ -69,18 +78,20 @@ const FAST: Tuning = {
   checkMs: 100,
   ackDelayMs: 5,
 };
-/** So often the same complaint is heard before it counts as the last word. */
+/** Repetitions of an error before it counts as the outcome. */
 const WAITS_ENOUGH = 3;
-/** A peer that has come to its senses is given so much more time than one that is wrong for ever: on a busy machine it needs it. */
+/**
+ * A recovered peer gets more time than one that always misbehaves, since a busy machine needs it.
+ */
 const HEALING_FACTOR = 6;
-/** After everything has been read, for this long nothing more may come. */
+/** After everything has been read, nothing more may come for this long. */
 const LINGER_MS = 60;
-/** So long an expected end may be in coming after everything has been read. */
+/** Time for an expected end to come after everything has been read. */
 const OVERDUE_MS = 20_000;
 /** A hang ends here. */
 export const PATIENCE_MS = 90_000;
 
-/** An error in one line. */
+/** Describes an error on one line. */
 export function wordsOf(error: unknown): string {
   if (error instanceof LocalError)
     return error.reason === undefined ? error.code : `${error.code} ${error.reason}`;
@@ -92,7 +103,7 @@ export function wordsOf(error: unknown): string {
   return error === undefined ? 'no error' : `untyped: ${inspect(error)}`;
 }
 
-/** Whatever the row is about: what may never be. Empty = nothing to complain about. */
+/** Violations of the invariants of every row. Empty = none. */
 export function complaints({
   items,
   error,
@@ -134,7 +145,7 @@ export function complaints({
   return found;
 }
 
-/** Runs the client until it is clear what it makes of this. */
+/** Runs the client until the outcome is clear. */
 export async function play(
   given: Row,
   drain: Drain,
@@ -221,7 +232,10 @@ async function follow(
   }
 }
 
-/** A row is short of time for the sake of what it is about: being greeted is no part of that, unless it is all. */
+/**
+ * A row shortens timeouts for its own purpose, which does not include the handshake unless a
+ * timeout is the expected end.
+ */
 async function greeted(row: Row, protocol: Era, url: string): Promise<Connection> {
   for (;;) {
     try {
@@ -238,7 +252,7 @@ async function greeted(row: Row, protocol: Era, url: string): Promise<Connection
 const alwaysOf = ({ always }: Row, era: Era): string =>
   typeof always === 'string' ? always : always[era];
 
-/** A hang is a failure with a name. */
+/** Turns a hang into a named failure. */
 export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -251,7 +265,10 @@ export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<
   }
 }
 
-/** Fails unless the transcript is what the row says, `always` as it is, or once. */
+/**
+ * Fails unless the transcript is what the row expects, with a peer that misbehaves `always` or
+ * once.
+ */
 export function judge(
   row: Row,
   transcript: Transcript,
@@ -277,7 +294,7 @@ export function judge(
   row.also?.(transcript);
 }
 
-/** The tests of a table: each row as it is, and each row whose peer comes to its senses. */
+/** Registers the tests of a table: each row as it is, and each row whose peer recovers. */
 export function playAll(rows: readonly Row[]): void {
   for (const row of rows) {
     for (const era of row.eras ?? ['2026-07-28']) {

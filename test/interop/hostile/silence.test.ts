@@ -1,4 +1,4 @@
-/** Peers that say nothing, say it too often, or stop in the middle. */
+/** Tests peers that send nothing, send too much, or stop in the middle. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { triggersClient } from '../../../src/client/client.ts';
@@ -17,7 +17,7 @@ const pull = (hook: (call: Call) => Json): Pick<Row, 'calls' | 'drains'> => ({
   calls: { 'triggers/pull': hook },
 });
 const SILENT = { silenceMs: 150 };
-/** Sends again and again until the other side has had enough. */
+/** Sends repeatedly until the other side disconnects. */
 const drip =
   (bytes: string, everyMs = 20) =>
   async (call: Call): Promise<Json> => {
@@ -41,7 +41,7 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits timeout silence',
     },
     {
-      name: 'a stream of headers',
+      name: 'an endless header block',
       proves: 'stream-client-dead',
       eras: BOTH_ERAS,
       ...stream((call) => (call.events(), never())),
@@ -49,14 +49,14 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits timeout silence',
     },
     {
-      name: 'a stream of comments',
+      name: 'endless comments',
       proves: 'stream-client-dead',
       ...stream(drip(': still here\n\n')),
       tuning: SILENT,
       always: 'waits timeout silence',
     },
     {
-      name: 'a stream of one endless line',
+      name: 'one endless line',
       proves: 'stream-client-dead',
       ...stream(drip('x')),
       tuning: SILENT,
@@ -88,7 +88,7 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits timeout silence',
     },
     {
-      name: 'deliveries of the same request in words',
+      name: 'deliveries with the request id as a string',
       proves: 'stream-tag',
       ...stream(async (call) => {
         const events = call.events();
@@ -102,7 +102,7 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits timeout silence',
     },
     {
-      name: 'deliveries of no request',
+      name: 'deliveries without a request id',
       proves: 'stream-tag',
       ...stream(async (call) => {
         const events = call.events();
@@ -118,7 +118,7 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits timeout silence',
     },
     {
-      name: 'two events, and then nothing for ever',
+      name: 'two events, then silence',
       proves: 'stream-client-dead',
       ...stream(async (call) => {
         await call.events().delivery(call.peer.delivery(call.params.after.sequence));
@@ -130,7 +130,7 @@ describe('silence', { concurrent: true }, () => {
       healed: ALL,
     },
     {
-      name: 'half an event, and then nothing for ever',
+      name: 'half an event, then silence',
       ...stream(async (call) => {
         const events = call.events();
         await events.raw(`data: ${events.notification(call.peer.delivery(0)).slice(0, 60)}`);
@@ -188,7 +188,7 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits unreachable ended',
     },
     {
-      name: 'a result with everything in it in place of a stream',
+      name: 'a result with all events in place of a stream',
       ...stream((call) => ({ ...call.peer.delivery(0, 100) })),
       always: 'waits unreachable ended',
     },
@@ -213,7 +213,7 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits timeout',
     },
     {
-      name: 'a pull of one byte a time',
+      name: 'a pull answered one byte at a time',
       ...pull(async ({ response }) => {
         response.writeHead(200, { 'content-type': 'application/json' });
         while (!response.destroyed) {
@@ -243,13 +243,13 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits unreachable',
     },
     {
-      name: 'a pull as a stream without an end',
+      name: 'a pull answered with an endless stream',
       ...pull((call) => (call.events(), never())),
       timeoutMs: 250,
       always: 'waits timeout',
     },
     {
-      name: 'a pull as a stream that ends',
+      name: 'a pull answered with a stream that ends',
       ...pull((call) => call.events().end()),
       always: 'waits unreachable',
     },
@@ -271,10 +271,10 @@ describe('silence', { concurrent: true }, () => {
     },
   ]);
 
-  /** The grant looks at the clock in such steps. */
+  /** The renewer checks the clock at this interval. */
   const RENEWAL_MS = [60_000];
 
-  /** The client's clock runs fast: what it would wait for is written down. */
+  /** The client's clock runs fast: the requested pauses are recorded. */
   async function pausesOf(
     hook: (call: Call) => Json,
     waitMs: number,
@@ -316,11 +316,11 @@ describe('silence', { concurrent: true }, () => {
     (nextPollMs: number) =>
     (call: Call): Json => ({ ...head(call), hasMore: false, nextPollMs });
   const asks: readonly [string, (call: Call) => Json, number, number, number][] = [
-    ['a long poll that is none', nothing(0), 25_000, 1000, 1000],
-    ['nothing, and ask again at once', nothing(0), 0, 100, 100],
-    ['nothing, and ask again in a year', nothing(31_536_000_000), 0, 3_600_000, 3_600_000],
+    ['a long poll that returns at once', nothing(0), 25_000, 1000, 1000],
+    ['nothing, with a poll interval of zero', nothing(0), 0, 100, 100],
+    ['nothing, with a poll interval of a year', nothing(31_536_000_000), 0, 3_600_000, 3_600_000],
     [
-      'a long poll that is none, and ask again in 2^53 - 1 ms',
+      'a long poll that returns at once, with a poll interval of 2^53 - 1 ms',
       nothing(Number.MAX_SAFE_INTEGER),
       25_000,
       3_600_000,

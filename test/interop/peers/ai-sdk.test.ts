@@ -1,5 +1,6 @@
-// `@ai-sdk/mcp`, unmodified, as client and webhook receiver of the reference server. It knows nothing of this extension: what it gets beside SEP-3415 is in
-// `_meta`, which it hands to its application as it came.
+// Tests `@ai-sdk/mcp`, unmodified, as client and webhook receiver of the reference server. It knows
+// nothing of this extension: the members beside SEP-3415 are in `_meta`, which it passes to its
+// application unchanged.
 import assert from 'node:assert/strict';
 import { describe } from 'vitest';
 import { GitHub, webhooks } from '../../../scripts/demo/github.ts';
@@ -19,7 +20,7 @@ const PEER = {
 const DOOR = doorOpened.type.name;
 const GITHUB_SECRET = 'a secret of the webhook source';
 
-/** What this extension says beside each event. */
+/** What this extension adds to each event. */
 interface Numbers {
   readonly subscriptionId: string;
   readonly epoch: string;
@@ -29,7 +30,7 @@ interface Numbers {
 const numbers = ({ received }: AiSdk): Numbers[] =>
   received.map(({ event }) => (event['_meta'] as Record<string, Numbers>)[EXTENSION_ID]!);
 const sequences = (ai: AiSdk): number[] => numbers(ai).map(({ sequence }) => sequence);
-/** At least once is the promise: an answer that got lost with the server is asked for again. */
+/** Delivery is at least once: a post whose answer was lost with the server is repeated. */
 const once = ({ received }: AiSdk): string[] => [
   ...new Set(received.map(({ event }) => event.eventId)),
 ];
@@ -89,7 +90,7 @@ describe('@ai-sdk/mcp against the reference server', () => {
         ...PEER,
         era,
         exercised:
-          'list, subscribe, challenge, events in order with our numbers in `_meta`, unsubscribe',
+          "list, subscribe, challenge, events in order with this extension's numbers in `_meta`, unsubscribe",
       },
       async () => {
         await using at = await start('sketch', { era });
@@ -103,7 +104,7 @@ describe('@ai-sdk/mcp against the reference server', () => {
         assert.equal(
           'resultType' in more,
           era === '2026-07-28',
-          'the revision that this row names is the one that is spoken',
+          'the revision of this row is the one in use',
         );
         await at.open(20);
         await at.receives(20);
@@ -129,7 +130,7 @@ describe('@ai-sdk/mcp against the reference server', () => {
         assert.equal(
           at.ai.received[20]!.event.data['by'],
           'visitor 22',
-          'what happened in between was for nobody',
+          'nobody received what happened in between',
         );
         return '20 events, numbers 1 to 20';
       },
@@ -175,9 +176,10 @@ describe('@ai-sdk/mcp against the reference server', () => {
     await at.ai.store.update(record.key, {
       delivery: { ...record.delivery, secret: `whsec_${Buffer.alloc(32, 9).toString('base64')}` },
     });
-    // From here to the end of the refresh the server signs with a secret that the application has dropped: what it sends is refused, and sent again.
+    // From here to the end of the refresh the server signs with a secret that the application has
+    // dropped: its deliveries are rejected and retried.
     await at.open(1);
-    await eventually('a delivery under the old secret was refused', () =>
+    await eventually('a delivery under the old secret was rejected', () =>
       at.ai.posts.some(({ kind, status }) => kind === 'event' && status === 401),
     );
     await at.events.refresh({ id: first.id });
@@ -200,14 +202,14 @@ describe('@ai-sdk/mcp against the reference server', () => {
     { profile: 'suite', exercised: 'an event that is lost for good: `gap`', gaps: 1 },
     {
       profile: 'sketch',
-      exercised: 'an event that is lost for good, where `gap` is not sent: our numbers show it',
+      exercised: 'an event that is lost for good, where `gap` is not sent: the numbers show it',
       gaps: 0,
     },
   ] as const) {
     peerTest({ ...PEER, exercised }, async () => {
       await using at = await start(profile);
       await at.subscribe();
-      // Something in front of the application refuses one event once and for all.
+      // A proxy in front of the application rejects one event permanently.
       at.ai.inFront = ({ kind, body }) =>
         kind === 'event' && body.includes('visitor 2') ? 410 : undefined;
       await at.open(3);
@@ -235,7 +237,10 @@ describe('@ai-sdk/mcp against the reference server', () => {
       const { id, refreshBefore } = await at.subscribe({ ttlMs: 1000 });
       await at.open(1);
       await at.receives(1);
-      await eventually('it has expired', () => Date.now() > Date.parse(refreshBefore!) + 50);
+      await eventually(
+        'the subscription has expired',
+        () => Date.now() > Date.parse(refreshBefore!) + 50,
+      );
       await at.open(1);
       const again = await at.events.refresh({ id });
       assert.deepEqual({ id: again.id, truncated: again.truncated }, { id, truncated: true });
@@ -288,7 +293,7 @@ describe('@ai-sdk/mcp against the reference server', () => {
         await happen();
         await eventually('an event after the restart', () => once(ai).length === 2);
 
-        // Accepted by the server, refused by the application, and then the server dies.
+        // Accepted by the server, rejected by the application, and then the server dies.
         ai.inFront = ({ kind }) => (kind === 'event' ? 503 : undefined);
         const before = ai.posts.length;
         await happen();
@@ -303,7 +308,7 @@ describe('@ai-sdk/mcp against the reference server', () => {
 
         await server.stop();
         await withoutSource.start();
-        const ended = await eventually('it is told of the end', () => ai.terminations[0]);
+        const ended = await eventually('it is notified of the end', () => ai.terminations[0]);
         assert.deepEqual(
           {
             code: ended.termination.error.code,

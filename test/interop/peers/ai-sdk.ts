@@ -1,6 +1,7 @@
 /**
- * `@ai-sdk/mcp` as an application uses it: a client with a store of its subscriptions, and its webhook handler mounted on a port. In front of the handler
- * sits a tap that records what comes and what is answered, and can answer in the handler's place, as a proxy in front of an application does.
+ * `@ai-sdk/mcp` as an application uses it: a client with a store of its subscriptions, and its
+ * webhook handler on a port. A tap in front of the handler records requests and answers, and can
+ * answer in the handler's place, as a proxy in front of an application does.
  */
 import { createMCPClient, experimental_createMCPEventWebhook, type MCPClient } from '@ai-sdk/mcp';
 import { serveFetch } from './loopback.ts';
@@ -12,29 +13,33 @@ type Received = Parameters<HandlerOptions['onEvent']>[0];
 type Gap = Parameters<NonNullable<HandlerOptions['onGap']>>[0];
 type Terminated = Parameters<NonNullable<HandlerOptions['onTerminated']>>[0];
 
-/** One request to the webhook and what was answered. */
+/** One request to the webhook and its answer. */
 export interface Post {
   readonly headers: Headers;
   readonly body: string;
   /** `event`, or the type of a control message. */
   readonly kind: string;
-  /** Undefined while the handler is at it. */
+  /** Undefined while the handler works on it. */
   readonly status: number | undefined;
 }
 
 export interface AiSdk extends AsyncDisposable {
-  /** A client of the application, with its store. It asks for the newest revision first, unless it is told not to. */
+  /**
+   * A client of the application, with its store. It asks for the newest revision first by default.
+   */
   connect(url: string | URL, token: string, era?: PeerRow['era']): Promise<MCPClient>;
   readonly callbackUrl: string;
   readonly store: Store;
   readonly posts: Post[];
-  /** What the application's handlers were given. */
+  /** The events and messages that the application's handlers received. */
   readonly received: Received[];
   readonly gaps: Gap[];
   readonly terminations: Terminated[];
   /** Answers in the handler's place when it returns a status. */
   inFront: (post: Post) => number | undefined;
-  /** Awaited by the application before it takes an event; what it throws makes the handler answer 503. */
+  /**
+   * Awaited by the application before it accepts an event; an error makes the handler answer 503.
+   */
   onEvent: (received: Received) => Promise<void>;
 }
 

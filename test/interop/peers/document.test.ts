@@ -1,5 +1,5 @@
-// The matrix of docs/interop.md has the rows that the tests declare, with the versions that are installed, and its register is that of the tests. The
-// results come from `npm run interop`.
+// Tests that the matrix of docs/interop.md has the rows that the tests declare, with the installed
+// versions, and that its register is that of the tests. The results come from `npm run interop`.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ describe('the matrix of docs/interop.md', () => {
     assert.deepEqual(stale(await written(), await declaredRows()), [], 'Run: npm run interop');
   });
 
-  test('is sorted, and says what came of each row', () => {
+  test('is sorted, and shows the result of each row', () => {
     const rows = [row('b'), row('a', { era: '2026-07-28' }), row('a', { exercised: 'a | b' })];
     const table = matrix(rows, [
       { ...rows[0]!, passed: true, saw: 'all | in order' },
@@ -48,7 +48,7 @@ describe('the matrix of docs/interop.md', () => {
     assert.deepEqual(stale(document(table), rows), []);
   });
 
-  test('is stale with another version, with a row too many or too few, and with one twice', () => {
+  test('is stale with another version, with a row too many or too few, and with a repeated row', () => {
     const table = document(matrix([row('a')], []));
     assert.deepEqual(stale(table, [row('a', { version: '1.0.1' })]), [
       'missing row: `a` | 1.0.1 | client | any | pull | order',

@@ -1,6 +1,7 @@
-// Our client on servers that others wrote and that know nothing of this extension: which rung of the ladder it comes to, and that what it promises there is
-// true. Each server is killed while it is followed, and something happens that nobody could see: the report has to say so, or the promise must not have
-// been made.
+// Tests this library's client on servers that others wrote and that know nothing of this extension:
+// which mode it chooses, and that the guarantee it reports is true. Each server is killed while it
+// is followed, and something happens that nobody can see: the client must report it, or must not
+// have promised otherwise.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,7 +26,7 @@ const NOTICE_UPDATED = { name: 'mcp.resource.updated', arguments: { uri: NOTICE 
 const CLOCK = 'demo://resource/dynamic/text/1';
 const MISSED = '`gap unwatched`, then the newest state';
 
-/** The texts of the resource, as events told of them. */
+/** The texts of the resource, as events reported them. */
 const texts = ({ items }: Follower): string[] =>
   items
     .filter(isEvent)
@@ -38,13 +39,13 @@ const words = ({ items }: Follower): string[] =>
   items.map((item) => (item.type === 'gap' ? `gap ${item.reason}` : item.type));
 const isGap = (item: Follower['items'][number]): boolean => item.type === 'gap';
 
-/** The revision that a row names is the one that is spoken. */
+/** The revision of a row is the one in use. */
 const speaks = ({ connection }: Follower, era: PeerRow['era']): void =>
   assert.equal(connection.isModern, era === '2026-07-28');
 
-/** It is at what the server shows at the moment, so that whatever comes next is a difference. */
+/** The client has the server's current state, so that any later change is a difference. */
 const hasLooked = (board: Board, method: string, requests = 1): Promise<unknown> =>
-  eventually('it has looked', () => board.count(method) >= requests);
+  eventually('the client has read', () => board.count(method) >= requests);
 
 describe('our client on servers without this extension', () => {
   for (const { peer, era, start } of [
@@ -59,7 +60,7 @@ describe('our client on servers without this extension', () => {
         role: 'server',
         era,
         drain: 'resources, announced',
-        exercised: 'over HTTP: a resource changes; killed, and changed twice while nobody looks',
+        exercised: 'over HTTP: a resource changes; killed, and changed twice unobserved',
       },
       async () => {
         const board = new Board();
@@ -91,8 +92,7 @@ describe('our client on servers without this extension', () => {
       role: 'server',
       era: '2026-07-28',
       drain: 'resources, read again',
-      exercised:
-        'over HTTP: a server that announces nothing; started again as one that does, and back',
+      exercised: 'over HTTP: a server that announces nothing; restarted as one that does, and back',
     },
     async () => {
       const board = new Board();
@@ -117,7 +117,7 @@ describe('our client on servers without this extension', () => {
       await follower.stands('read');
       await eventually('what changed in between', () => texts(follower).includes('third'));
       assert.deepEqual(told(follower), ['chosen read', 'upgraded listen', 'downgraded read']);
-      return `${promised(guarantee)}; up to \`listen\`, and back, told each time`;
+      return `${promised(guarantee)}; up to \`listen\`, and back, both reported`;
     },
   );
 
@@ -127,7 +127,8 @@ describe('our client on servers without this extension', () => {
       role: 'server',
       era: '2025-11-25',
       drain: 'resources, read again',
-      exercised: 'over HTTP: a server that promises to announce and refuses the stream for it',
+      exercised:
+        'over HTTP: a server that declares change notifications and refuses the stream for them',
     },
     async () => {
       await using server = await startSdk1({ stream: false });
@@ -142,7 +143,7 @@ describe('our client on servers without this extension', () => {
         (follower.changes[1]!.error as { readonly code?: string }).code,
         'not_supported',
       );
-      return `${promised(follower.following.guarantee!)}; the refused stream is told`;
+      return `${promised(follower.following.guarantee!)}; the refused stream is reported`;
     },
   );
 
@@ -152,7 +153,7 @@ describe('our client on servers without this extension', () => {
       role: 'server',
       era: '2026-07-28',
       drain: 'lists, announced',
-      exercised: 'over HTTP: a tool is added; killed, and one removed while nobody looks',
+      exercised: 'over HTTP: a tool is added; killed, and one removed unobserved',
     },
     async () => {
       const board = new Board();
@@ -207,7 +208,7 @@ describe('our client on servers without this extension', () => {
       speaks(follower, '2025-11-25');
       const guarantee = follower.following.guarantee!;
       let count = 0;
-      // It is not known when it looks first, and what it finds then is no change.
+      // The time of the first call is unknown, and its result is not a change.
       await eventually('a change', async () => {
         await follower.connection.call('tools/call', {
           name: 'write',
@@ -218,14 +219,14 @@ describe('our client on servers without this extension', () => {
       });
       await follower.connection.call('tools/call', { name: 'exit', arguments: {} });
       await follower.given(
-        'what a new process shows',
+        'the state of a new process',
         (item) => isEvent(item) && JSON.stringify(item.event.data).includes('first'),
       );
       assert.deepEqual(
         { loss: guarantee.loss, gaps: guarantee.gaps },
         { loss: 'latest state only', gaps: 'none' },
       );
-      return `${promised(guarantee)}; a new process is asked, and what it shows is the next event`;
+      return `${promised(guarantee)}; a new process is called, and its result is the next event`;
     },
   );
 });
@@ -238,10 +239,13 @@ describe('our client on @modelcontextprotocol/server-everything', () => {
     drain: 'resources, announced',
   } as const satisfies Partial<PeerRow>;
 
-  /** Its resource shows the time of day in seconds. It rings at once when it is told to ring from now on, and then every five seconds. */
+  /**
+   * Its resource shows the time of day in seconds. It notifies at once when it is told to start,
+   * and then every five seconds.
+   */
   async function ringsUntilEvent(follower: Follower): Promise<void> {
     const before = follower.items.filter(isEvent).length;
-    await eventually('a ring shows another time', async () => {
+    await eventually('a notification shows another time', async () => {
       await follower.connection.call('tools/call', {
         name: 'toggle-subscriber-updates',
         arguments: {},
@@ -271,7 +275,7 @@ describe('our client on @modelcontextprotocol/server-everything', () => {
   const select = [{ name: 'mcp.resource.updated', arguments: { uri: CLOCK } }];
 
   peerTest(
-    { ...PEER, exercised: 'over HTTP: a resource changes; killed, and started again' },
+    { ...PEER, exercised: 'over HTTP: a resource changes; killed, and restarted' },
     async () => {
       await using server = await mortal(startEverything);
       await using follower = await follow({ url: server.url }, { select });
@@ -288,7 +292,7 @@ describe('our client on @modelcontextprotocol/server-everything', () => {
       await using folder = await temporaryFolder();
       const file = join(folder.path, 'pid');
       const { command, args }: StockProgram = everythingProgram();
-      // Says which process it is, in front of the program, which stays as it is.
+      // Prints which process it is before it runs the unmodified program.
       const say = `data:text/javascript,import{writeFileSync}from'node:fs';writeFileSync(${JSON.stringify(file)},String(process.pid))`;
       await using follower = await follow(
         { command, args: ['--import', say, ...args], stderr: 'ignore' },
@@ -342,13 +346,13 @@ describe('our client on mcp-handler', () => {
       await hook.start();
       await delivered('back');
 
-      // It has nothing on a disk: who refreshes in time, is subscribed again.
+      // It stores nothing on disk: a client that refreshes in time is subscribed again.
       await server.dies();
       await server.returns();
       await subscribed();
       await delivered('cellar');
 
-      // Nothing on the wire tells of what was missed, so nothing of the kind may be promised.
+      // Nothing on the wire reveals what was missed, so no such guarantee may be reported.
       assert.deepEqual(doors(), ['front', 'back', 'cellar']);
       assert.equal(guarantee.loss, 'undetected');
       assert.deepEqual(

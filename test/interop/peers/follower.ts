@@ -1,4 +1,7 @@
-/** Our client as an application uses it, following one thing on somebody else's server: what it was given, as words, and what it was promised. */
+/**
+ * This library's client as an application uses it, following one thing on a foreign server: its
+ * items, as text, and its guarantee.
+ */
 import { generateKeyPairSync } from 'node:crypto';
 import {
   connect,
@@ -22,13 +25,13 @@ type Target = Parameters<typeof connect>[0];
 export interface Follower extends AsyncDisposable {
   readonly connection: Connection;
   readonly following: Following;
-  /** In order; changes of rung apart. */
+  /** In order, without changes of mode. */
   readonly items: Exclude<FollowItem, { readonly type: 'mode' }>[];
   /** In order. */
   readonly changes: RungChange[];
-  /** Resolves when it stands on that rung. */
+  /** Resolves when the client is in that mode. */
   stands(rung: FollowGuarantee['mode']): Promise<void>;
-  /** Resolves when what it was given so far has one that fits. */
+  /** Resolves when one of the items so far matches. */
   given(what: string, fits: (item: Follower['items'][number]) => boolean): Promise<void>;
 }
 
@@ -36,7 +39,7 @@ export interface FollowerOptions extends Omit<FollowOptions, 'tuning'> {
   readonly pollMs?: number;
 }
 
-/** Looks often, and is back soon after a server has died. */
+/** Reads often, and reconnects soon after a server has died. */
 const TUNING = { backoff: { baseMs: 20, maxMs: 200 }, pollMs: 50, pollFloorMs: 10, reprobeMs: 100 };
 
 export async function follow(
@@ -63,7 +66,7 @@ export async function follow(
   );
   const until = (what: string, met: () => boolean): Promise<unknown> =>
     eventually(what, () => {
-      if (over) throw new Error(`It is over before: ${what}`, { cause: over.error });
+      if (over) throw new Error(`The iteration ended before: ${what}`, { cause: over.error });
       return met();
     });
   return {
@@ -72,7 +75,7 @@ export async function follow(
     items,
     changes,
     stands: async (rung) =>
-      void (await until(`it stands on ${rung}`, () => following.guarantee?.mode === rung)),
+      void (await until(`the client is in mode ${rung}`, () => following.guarantee?.mode === rung)),
     given: async (what, fits) => void (await until(what, () => items.some(fits))),
     async [Symbol.asyncDispose]() {
       await following.close().catch(() => undefined);
@@ -82,16 +85,19 @@ export async function follow(
   };
 }
 
-/** A server that dies and comes back at the same address. Gone when the test is, whatever became of it. */
+/**
+ * A server that dies and comes back at the same address. Stopped when the test ends, even if it
+ * fails.
+ */
 export interface Mortal<S> extends AsyncDisposable {
   readonly url: string;
-  /** The one that lives, or lived last. */
+  /** The running server, or the last one. */
   readonly now: S;
   dies(): Promise<void>;
   returns(): Promise<void>;
 }
 
-/** `start`: with the port that it had before, if it had one. */
+/** `start`: called with the port of the former server, if there was one. */
 export async function mortal<S extends AsyncDisposable & { readonly url: string }>(
   start: (at: { readonly port?: number }) => Promise<S>,
 ): Promise<Mortal<S>> {
@@ -120,13 +126,13 @@ export async function mortal<S extends AsyncDisposable & { readonly url: string 
 export const promised = ({ mode: rung, order, loss, gaps, numbers }: FollowGuarantee): string =>
   `\`${rung}\`: order ${order}, loss ${loss}, gaps ${gaps}, numbers of the ${numbers}`;
 
-/** Changes of rung as words: `chosen listen`, `downgraded read`. */
+/** Changes of mode as text: `chosen listen`, `downgraded read`. */
 export const told = ({ changes }: Follower): string[] =>
   changes.map(({ reason, to }) => `${reason} ${to.mode}`);
 
 export const isEvent = (item: FollowItem): item is FollowedEvent => item.type === 'event';
 
-/** The receiving end of our client, which can be away for a while. */
+/** The receiving end of this library's client, which can be unreachable for a while. */
 export interface Hook extends AsyncDisposable {
   readonly receiver: Receiver;
   readonly origin: string;
@@ -134,7 +140,7 @@ export interface Hook extends AsyncDisposable {
   start(): Promise<void>;
 }
 
-/** On a port of its own. `publicOrigin`: what it is called by those that reach it through a proxy. */
+/** On a port of its own. `publicOrigin`: the origin under which a proxy makes it reachable. */
 export async function startHook(publicOrigin?: string): Promise<Hook> {
   const serve = (port: number): Promise<Loopback> =>
     serveFetch((request) => receiver.fetch(request), port);

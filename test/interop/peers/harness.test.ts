@@ -1,5 +1,6 @@
-// The two peers of `events/*` with each other, and none of our code: what the harness around them does is what they expect, and the facts about them on which
-// the profiles of sep/mapping-events.md rest are true of the versions that are installed.
+// Tests the two peers of `events/*` with each other, without this project's code: the harness gives
+// them what they expect, and the facts on which the profiles of sep/mapping-events.md rest are true
+// of the installed versions.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { describe, test } from 'vitest';
@@ -26,7 +27,7 @@ async function pair() {
 }
 
 describe('@ai-sdk/mcp and mcp-handler', () => {
-  test('understand each other: challenge, event, rotation, unsubscribe', async () => {
+  test('work together: challenge, event, rotation, unsubscribe', async () => {
     await using at = await pair();
     const { id, refreshBefore } = await at.subscribe();
     assert.ok(Date.parse(refreshBefore!) > Date.now());
@@ -51,7 +52,7 @@ describe('@ai-sdk/mcp and mcp-handler', () => {
     assert.deepEqual(await at.server.deliver({ door: 'back' }), []);
   });
 
-  test('what the receiver takes and what not is what the profiles say', async () => {
+  test('the receiver accepts and rejects what the profiles say', async () => {
     await using at = await pair();
     const { id } = await at.subscribe();
     const record = (await at.ai.store.getById(id))!;
@@ -106,8 +107,8 @@ describe('@ai-sdk/mcp and mcp-handler', () => {
       { 'example.org/number': 7 },
       '_meta reaches the application',
     );
-    assert.equal(await post(event('evt_1')), 204, 'a duplicate is taken');
-    assert.equal(at.ai.received.length, 2, 'and handed to the application again');
+    assert.equal(await post(event('evt_1')), 204, 'a duplicate is accepted');
+    assert.equal(at.ai.received.length, 2, 'and passed to the application again');
     assert.equal(
       await post(event('evt_1'), { webhookId: 'msg_1' }),
       400,

@@ -1,6 +1,7 @@
 /**
- * The MCP Inspector in its command-line mode, which is how many people meet a server for the first time: it lists and calls what the reference server
- * offers, each time from a new process. It gets an empty home directory, and a connection to anything but the loopback interface fails.
+ * Tests the MCP Inspector in its command-line mode, in which many people meet a server for the
+ * first time: it lists and calls what the reference server offers, each time from a new process. It
+ * gets an empty home directory, and connections to anything but the loopback interface fail.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -26,7 +27,7 @@ const COMMAND = join(
   ).bin['mcp-inspector']!,
 );
 const DEADLINE_MS = 60_000;
-/** What it exits with when a tool answers with a refusal. */
+/** Its exit code when a tool returns an error. */
 const TOOL_REFUSED = 5;
 
 /** Runs in the Inspector's process before anything else. */
@@ -44,7 +45,7 @@ interface Inspected {
   readonly stderr: string;
 }
 
-/** What of a feed's page is looked at. */
+/** The part of a feed's page that the test reads. */
 interface Feed {
   readonly events: readonly { readonly sequence: number; readonly eventId: string }[];
   readonly next: string;
@@ -139,12 +140,15 @@ function inspector(home: string, server: readonly string[], era: string) {
       );
       return JSON.parse(content?.text ?? '') as Feed;
     },
-    /** With its own judgement of their schemas: it exits with another code when it finds an error. */
+    /**
+     * Includes its own validation of their schemas: it exits with another code when it finds an
+     * error.
+     */
     tools: () => result<{ tools: { name: string }[] }>('--method', 'tools/list', '--strict'),
   };
 }
 
-/** The URI of a template whose variables are all left away. */
+/** The URI of a template with all variables omitted. */
 const bare = (template: string | undefined): string =>
   (template ?? assert.fail('no such template')).replace(/\{.*\}/, '');
 const source = webhooks(['issues']);
@@ -179,7 +183,7 @@ describe('over HTTP', () => {
         era: revision,
         drain: 'tools',
         exercised:
-          'command line over HTTP: lists and judges the tools, calls watch, check and unwatch',
+          'command line over HTTP: lists and validates the tools, calls watch, check and unwatch',
       },
       async () => {
         const { tools, call, refused } = connected(era);
@@ -229,7 +233,7 @@ describe('over HTTP', () => {
       assert.deepEqual(
         feeds.map((resource) => resource.uri),
         [uri],
-        'what was read once is listed',
+        'a feed is listed once it was read',
       );
       assert.deepEqual(
         events.map((event) => [event.sequence, event.eventId]),
@@ -247,7 +251,7 @@ peerTest(
     era: '2026-07-28',
     drain: 'tools, resources',
     exercised:
-      'command line on stdio: lists and judges the tools, calls watch, check and unwatch, reads a feed, each in another process of the server',
+      'command line on stdio: lists and validates the tools, calls watch, check and unwatch, reads a feed, each in another process of the server',
   },
   async () => {
     await using folder = await temporaryFolder();
@@ -266,7 +270,7 @@ peerTest(
       '--stdio',
     ];
     const { tools, call, feed } = inspector(home, server, 'modern');
-    // The list needs no store, so a second process is not in the way of the first.
+    // The list needs no store, so a second process does not conflict with the first.
     const [listed, { watchId, created }] = await Promise.all([
       tools(),
       call<Watching>('watch', { trigger: 'file.changed' }),

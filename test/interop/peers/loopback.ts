@@ -8,7 +8,7 @@ export interface Loopback extends AsyncDisposable {
   readonly origin: string;
 }
 
-/** Serves it until it is disposed of, which cuts what is open. Port 0 = any. */
+/** Serves it until it is disposed of, which cuts open connections. Port 0 = any. */
 export async function serveFetch(
   handle: (request: Request) => Promise<Response>,
   port = 0,

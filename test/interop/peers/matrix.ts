@@ -1,29 +1,33 @@
 /**
- * Tests with peers that somebody else wrote, each of which is a row of the matrix in docs/interop.md. A row is declared by the test that earns it:
- * the peer's version is read from what is installed, and the result from the run. `npm run interop` runs them and writes the matrix.
+ * Tests with peers that others wrote, each of which is a row of the matrix in docs/interop.md. The
+ * test that shows a row declares it: the peer's version is read from the installed package, and the
+ * result from the run. `npm run interop` runs them and writes the matrix.
  *
- * A file that declares rows does so at its top or in a `describe`, and starts nothing outside its tests and the hooks of a `describe`: the matrix is also
- * checked without running anything.
+ * A file declares its rows at the top level or in a `describe`, and starts nothing outside its
+ * tests and the hooks of a `describe`, since the matrix is also checked without running anything.
  */
 import { appendFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../../..');
-/** Names a file: each test appends what came of it. */
+/** Names a file to which each test appends its result. */
 const RESULTS = 'INTEROP_RESULTS';
-/** Names a file: each row is appended when its test is collected. */
+/** Names a file to which each row is appended when its test is collected. */
 const ROWS = 'INTEROP_ROWS';
 
-/** What is claimed; the words of docs/interop.md. */
+/** What a row claims, in the words of docs/interop.md. */
 export interface PeerRow {
   /** Its npm package. */
   readonly peer: string;
-  /** What the peer is here. */
+  /** The peer's role. */
   readonly role: 'client' | 'server' | 'client and receiver' | 'receiver' | 'suite' | 'tool';
-  /** The revision of MCP that was spoken. Absent = it makes no difference. */
+  /** The revision of MCP in use. Absent = it makes no difference. */
   readonly era?: '2025-11-25' | '2026-07-28';
-  /** How events came across: callback, stream, pull, events webhook, events push, events poll, resources, tools, read polling, … */
+  /**
+   * How events arrived: callback, stream, pull, events webhook, events push, events poll,
+   * resources, tools, read polling, …
+   */
   readonly drain: string;
   /** What was exercised, in a few words. */
   readonly exercised: string;
@@ -34,10 +38,13 @@ export interface VersionedRow extends PeerRow {
   readonly version: string;
 }
 
-/** A row with what came of it. */
+/** A row with its result. */
 export interface RowResult extends VersionedRow {
   readonly passed: boolean;
-  /** What the test saw, where that says more than that it passed: the rung it came to, how many checks there were. The same in every run. */
+  /**
+   * What the test observed beyond passing, such as the mode it chose or the number of checks. The
+   * same in every run.
+   */
   readonly saw?: string;
 }
 
@@ -55,7 +62,10 @@ const append = (variable: string, line: object): void => {
   if (file !== undefined) appendFileSync(file, `${JSON.stringify(line)}\n`);
 };
 
-/** A test that is a row of the matrix. What `run` resolves with, stands in the column of the result. */
+/**
+ * A test that is a row of the matrix. The value that `run` resolves with appears in the result
+ * column.
+ */
 export function peerTest(
   row: PeerRow,
   run: (context: TestContext) => Promise<string | void>,

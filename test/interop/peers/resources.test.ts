@@ -1,6 +1,7 @@
 /**
- * Unmodified SDK clients that know resources and nothing else follow a feed: they listen to its URI, read when it rings, and read the `next` of every page. In
- * order, with a gap, across the death of the server, over HTTP and on a pipe.
+ * Tests that unmodified SDK clients, which know resources and nothing else, follow a feed: they
+ * listen to its URI, read when notified, and read the `next` of every page. In order, with a gap,
+ * across the death of the server, over HTTP and on a pipe.
  */
 import assert from 'node:assert/strict';
 import { mkdir, rm } from 'node:fs/promises';
@@ -18,12 +19,12 @@ import { folderFeed } from '../../journeys/feeds.ts';
 import { eventually, startHttpServer, temporaryFolder } from '../../journeys/support.ts';
 import { peerTest, type PeerRow } from './matrix.ts';
 
-/** What an application sees of a connection. */
+/** A connection as an application sees it. */
 interface Connected {
   templates(): Promise<{ readonly uriTemplate: string }[]>;
   readText(uri: string): Promise<string>;
   listen(uri: string): Promise<void>;
-  /** Of the server, where the client started it. */
+  /** Process id of a server that the client started. */
   readonly pid: number | null;
   close(): Promise<void>;
 }
@@ -128,7 +129,7 @@ interface Page {
   readonly reset?: object;
 }
 
-/** An application that wants every event once, and keeps nothing but the URI of the next page. */
+/** An application that wants every event once, and keeps only the URI of the next page. */
 class Follower implements AsyncDisposable {
   readonly #taken: string[] = [];
   #failure: unknown;
@@ -149,13 +150,13 @@ class Follower implements AsyncDisposable {
     );
   }
 
-  /** Events and gaps, in the order in which they were read. Throws what was wrong with a page. */
+  /** Events and gaps, in the order in which they were read. Throws when a page is wrong. */
   get taken(): readonly string[] {
     if (this.#failure !== undefined) throw this.#failure;
     return this.#taken;
   }
 
-  /** Reads when it rings, and once after every new connection; never otherwise. */
+  /** Reads when notified, and once after every new connection; never otherwise. */
   async #run(
     connect: Connect,
     uri: string,
@@ -167,7 +168,7 @@ class Follower implements AsyncDisposable {
         (_, reject) => (this.#leave = () => reject(new Error('the connection is gone'))),
       );
       gone.catch(() => undefined);
-      // An SDK waits for an answer long after the connection that would bring it is gone.
+      // An SDK waits for an answer long after its connection is gone.
       const meanwhile = <T>(answer: Promise<T>): Promise<T> => Promise.race([answer, gone]);
       try {
         this.connected = await connect({
@@ -183,7 +184,7 @@ class Follower implements AsyncDisposable {
             JSON.parse(await meanwhile(this.connected!.readText(this.#next))) as Page,
             identify,
           );
-        // Read first: on a pipe a server of 2026-07-28 tells of what was read.
+        // Reads first: on a pipe a server of 2026-07-28 announces only what was read.
         await read();
         await meanwhile(this.connected.listen(uri));
         while (!this.#stopped) {
@@ -203,7 +204,7 @@ class Follower implements AsyncDisposable {
     }
   }
 
-  /** Takes one page; whether there is more. */
+  /** Reads one page; resolves with whether there is more. */
   #take(page: Page, identify: (event: Page['events'][number]) => string): boolean {
     if (page.reset !== undefined) {
       this.resets += 1;
@@ -245,7 +246,7 @@ for (const sdk of [v1, v2]) {
       role: 'client',
       era: sdk.era,
       drain: 'resources',
-      exercised: 'over HTTP: doorbell, order, gap, death of the server, new epoch',
+      exercised: 'over HTTP: change notification, order, gap, death of the server, new epoch',
     },
     async () => {
       await using server = await startHttpServer();
@@ -274,8 +275,8 @@ for (const sdk of [v1, v2]) {
 
       await post();
       await caughtUp();
-      assert.ok(follower.rings > 0, 'it was told');
-      // The server dies while events come in and the client is at it.
+      assert.ok(follower.rings > 0, 'the client was notified');
+      // The server dies while events come in and the client is reading.
       const posting = (async () => {
         for (let n = 0; n < WEBHOOKS; n += 1) await post();
       })();
@@ -293,7 +294,8 @@ for (const sdk of [v1, v2]) {
       await caughtUp();
       assert.deepEqual([follower.taken, follower.resets], [posted, 0]);
 
-      // As a backup brought to another machine: nobody knows what clients have seen since.
+      // As with a backup restored on another machine: the server cannot know what clients have seen
+      // since.
       await server.process.kill();
       await rm(join(server.dataDir, 'triggers.db.instance'));
       await server.process.start();
@@ -301,7 +303,7 @@ for (const sdk of [v1, v2]) {
       await post();
       const last = posted.at(-1);
       await eventually('the follower has the last one', () => follower.taken.at(-1) === last);
-      // What was not acknowledged comes again after a reset; nothing is missing and nothing is out of order.
+      // Unacknowledged events come again after a reset; none is missing or out of order.
       assert.deepEqual(
         follower.taken.filter((id, at) => follower.taken.indexOf(id) === at),
         posted,
@@ -311,7 +313,7 @@ for (const sdk of [v1, v2]) {
   );
 }
 
-/** How many wait for news in the server. */
+/** Number of waiters for news in the server. */
 async function listeners(origin: string): Promise<number> {
   const page = await (await fetch(`${origin}/metrics`)).text();
   return Number(/^triggers_streams_open (\d+)$/m.exec(page)?.[1]);
@@ -324,7 +326,7 @@ for (const sdk of [v1, v2]) {
       role: 'client',
       era: sdk.era,
       drain: 'resources',
-      exercised: 'on stdio: doorbell, order, death of the server',
+      exercised: 'on stdio: change notification, order, death of the server',
     },
     async () => {
       await using folder = await temporaryFolder();

@@ -1,6 +1,7 @@
 /**
- * Unmodified SDK clients that know tools and nothing else follow a trigger type with `watch`, `check` and `unwatch`: in order, with a gap, across the
- * death of the server, over HTTP and on a pipe. One of each pair reads the structure of the answers, the other one only the words.
+ * Tests that unmodified SDK clients, which know tools and nothing else, follow a trigger type with
+ * `watch`, `check` and `unwatch`: in order, with a gap, across the death of the server, over HTTP
+ * and on a pipe. One of each pair reads the structure of the answers, the other one only the text.
  */
 import assert from 'node:assert/strict';
 import { mkdir, rm } from 'node:fs/promises';
@@ -20,7 +21,7 @@ import { peerTest, type PeerRow } from './matrix.ts';
 /** A connection that can call tools. */
 interface Connected {
   readonly call: CallTool;
-  /** Of the server, where the client started it. */
+  /** Process id of a server that the client started. */
   readonly pid: number | null;
   close(): Promise<void>;
 }
@@ -32,7 +33,10 @@ interface Program {
   readonly stderr: 'ignore';
 }
 
-/** An SDK as an application uses it. It lists the tools first, so that the SDK holds every answer against the announced schema. */
+/**
+ * An SDK as an application uses it. It lists the tools first, so that the SDK checks every answer
+ * against the announced schema.
+ */
 interface Sdk {
   readonly peer: string;
   readonly era: NonNullable<PeerRow['era']>;
@@ -124,7 +128,7 @@ for (const sdk of [v1, v2]) {
         assert.equal(status, 202);
         posted.push(webhook.id);
       };
-      /** One more call, on a new connection if the old one does not carry it. */
+      /** One more call, on a new connection if the old one fails. */
       const step = async (): Promise<void> => {
         await follower.step(connected.call).catch(async (error: unknown) => {
           if (error instanceof assert.AssertionError) throw error;
@@ -150,11 +154,11 @@ for (const sdk of [v1, v2]) {
       assert.deepEqual(
         await follower.peek(connected.call),
         seen,
-        'what is not acknowledged comes again',
+        'unacknowledged events come again',
       );
       await caughtUp();
 
-      // The server dies while events come in and the client is at it.
+      // The server dies while events come in and the client is checking.
       const posting = (async () => {
         for (let n = 0; n < WEBHOOKS; n += 1) await post();
       })();
@@ -181,7 +185,8 @@ for (const sdk of [v1, v2]) {
       // Acknowledges the last one too.
       await step();
 
-      // As a backup brought to another machine: nobody knows what clients have seen since.
+      // As with a backup restored on another machine: the server cannot know what clients have seen
+      // since.
       await server.process.kill();
       await rm(join(server.dataDir, 'triggers.db.instance'));
       await server.process.start();
@@ -235,7 +240,7 @@ for (const sdk of [v1, v2]) {
         await follower.step(second.call);
         return follower.taken.length === 2;
       });
-      assert.equal(follower.taken[0], seen, 'what was not acknowledged comes again');
+      assert.equal(follower.taken[0], seen, 'unacknowledged events come again');
       await second.close();
     },
   );

@@ -1,5 +1,6 @@
-// The two published verifiers of Standard Webhooks as receivers of what the reference server delivers as `events/*`, in the profiles and across a rotation of
-// the secret: one receiver that has the new secret already, and one that still has the old one.
+// Tests the two public Standard Webhooks verifiers as receivers of the reference server's
+// `events/*` deliveries, in every profile and across a rotation of the secret: one receiver already
+// has the new secret, and one still has the old one.
 import assert from 'node:assert/strict';
 import { describe } from 'vitest';
 import { Webhook as StandardWebhook } from 'standardwebhooks';
@@ -121,7 +122,8 @@ describe('published verifiers as receivers of events/*', () => {
             );
             assert.equal(second.headers['x-mcp-subscription-id'], id);
 
-            // An identifier with something in it that reads as the timestamp would be signed ambiguously: another one takes its place.
+            // An identifier that contains something like a timestamp would be signed ambiguously,
+            // so another one replaces it.
             await server.emit({
               name: doorOpened.type.name,
               eventId: `no.${Math.floor(Date.now() / 1000)}`,

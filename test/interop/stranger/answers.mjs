@@ -1,5 +1,6 @@
-// The table "Answers" of sep/0000-triggers.md, read by somebody who has nothing else: what a callback's answer means to the server.
-// The stranger needs it to know that what its receiver says is understood. Names in square brackets are requirement ids of the SEP.
+// The table "Answers" of sep/0000-triggers.md, implemented from the SEP alone: what a callback's
+// answer means to the server. The independent implementation uses it to check that its receiver's
+// answers are understood. Names in square brackets are requirement ids of the SEP.
 const HOUR_MS = 3_600_000;
 const CONFIGURATION = [400, 401, 403, 404, 415, 422];
 const failure = (category, retryAfterMs = null) => ({ kind: 'transient', category, retryAfterMs });

@@ -1,5 +1,6 @@
-// A client of the Triggers extension by somebody who has read sep/0000-triggers.md and nothing else: raw JSON-RPC over HTTP for
-// protocol revision 2026-07-28, with what Node brings along. Names in square brackets are requirement ids, the anchors of the SEP.
+// A client of the Triggers extension implemented from sep/0000-triggers.md alone: raw JSON-RPC over
+// HTTP for protocol revision 2026-07-28, with Node's built-ins. Names in square brackets are
+// requirement ids, the anchors of the SEP.
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -9,7 +10,10 @@ const META = 'io.modelcontextprotocol';
 const DEAD_STREAM_MS = 30_000; // [stream-client-dead]
 const REMEMBERED = 10_000;
 
-/** RFC 8785: members sorted by UTF-16 code units, numbers and strings as ECMAScript writes them; no form for what JSON cannot hold. */
+/**
+ * RFC 8785: members sorted by UTF-16 code units, numbers and strings as ECMAScript writes them.
+ * Throws for what JSON cannot hold.
+ */
 export function canonical(value) {
   if (typeof value === 'number' && !Number.isFinite(value))
     throw new TypeError('RFC 8785 has no form for an infinite number');
@@ -23,7 +27,10 @@ export function canonical(value) {
     .join(',')}}`;
 }
 
-/** The text under the hash of the default key: selections in the order given, `{}` for absent arguments, the URL or null. */
+/**
+ * The text that the default key hashes: selections in the order given, `{}` for absent arguments,
+ * the URL or null.
+ */
 export const keyInput = (select, callbackUrl = null) =>
   canonical({
     callback: callbackUrl,
@@ -37,7 +44,10 @@ export const defaultKey = (select, callbackUrl) =>
 /** [sig-client-secret] */
 export const newSecret = () => `whsec_${randomBytes(32).toString('base64')}`;
 
-/** The highest number that a delivery covers, or undefined when it breaks [dlv-coverage], [dlv-ascending] or [dlv-last-head]. */
+/**
+ * The highest number that a delivery covers, or undefined when it breaks [dlv-coverage],
+ * [dlv-ascending] or [dlv-last-head].
+ */
 export function lastOf({ after, events, gaps = [], head, acked, challenge }) {
   if (challenge !== undefined && events.length + gaps.length > 0) return undefined; // [dlv-challenge-empty]
   const ascending = (list, of) => list.every((item, i) => i === 0 || of(list[i - 1]) < of(item));
@@ -53,7 +63,7 @@ export function lastOf({ after, events, gaps = [], head, acked, challenge }) {
   return last <= head && acked <= head ? last : undefined;
 }
 
-/** What a server answered instead of a result. [err-client-unknown]: decide by `code` and `data`. */
+/** The error that a server answered. [err-client-unknown]: decide by `code` and `data`. */
 export class TriggersError extends Error {
   constructor({ code, message, data }) {
     super(message);
@@ -62,8 +72,9 @@ export class TriggersError extends Error {
 }
 
 /**
- * "Applying a delivery". Per subscription it keeps the applied position, the epochs it left and the events it applied in `store`, a Map that
- * is written in the same step as the effect [recv-atomic]. `told` is the application: it gets events, gaps, losses and endings.
+ * "Applying a delivery". Per subscription it keeps the applied position, the epochs it left and the
+ * events it applied in `store`, a Map that is written in the same step as the effect [recv-atomic].
+ * `told` is the application: it gets events, gaps, losses and endings.
  */
 export class Reader {
   constructor(told, store = new Map()) {
@@ -75,7 +86,7 @@ export class Reader {
     return this.store.get(subscriptionId)?.applied;
   }
 
-  /** The client hands over the position to start from, or to go on from. */
+  /** Sets the position to start or to continue from. */
   start(subscriptionId, applied) {
     this.store.set(subscriptionId, {
       left: [],
@@ -85,7 +96,7 @@ export class Reader {
     });
   }
 
-  /** The log has another life: tell the application before any event of it [recv-epoch]. */
+  /** The log has a new epoch: tell the application before any event of it [recv-epoch]. */
   lost(subscriptionId, epoch) {
     const state = this.store.get(subscriptionId);
     this.told({ type: 'lost', subscriptionId, at: state.applied });
@@ -93,14 +104,17 @@ export class Reader {
     state.applied = { epoch, sequence: 0 };
   }
 
-  /** `{ ack }`, or `{ refused }` with `invalid`, `ended`, `left` or `missing` and nothing applied. */
+  /**
+   * Returns `{ ack }`, or `{ refused }` with `invalid`, `ended`, `left` or `missing` and nothing
+   * applied.
+   */
   apply(d) {
     const last = lastOf(d);
     if (last === undefined) return { refused: 'invalid' };
     if (!this.store.has(d.subscriptionId))
       this.start(d.subscriptionId, { epoch: d.epoch, sequence: d.after });
     const state = this.store.get(d.subscriptionId);
-    if (state.ended) return { refused: 'ended' }; // forgetting it would let a repeated request start it anew
+    if (state.ended) return { refused: 'ended' }; // forgetting it would let a repeated request start it again
     if (state.left.includes(d.epoch)) return { refused: 'left' }; // [recv-left-epoch]
     if (d.epoch !== state.applied.epoch) this.lost(d.subscriptionId, d.epoch);
     if (d.after > state.applied.sequence) return { refused: 'missing' }; // [recv-missing]
@@ -206,7 +220,10 @@ export class Client {
     throw new Error(`the connection ended before ${method} was answered`);
   }
 
-  /** The settings of the extension, or undefined: then none of its methods may be sent [cap-no-call]. */
+  /**
+   * The settings of the extension, or undefined: then none of its methods may be sent
+   * [cap-no-call].
+   */
   async settings() {
     return (await this.call('server/discover')).capabilities.extensions?.[EXTENSION];
   }
@@ -241,7 +258,10 @@ export class Client {
     });
   }
 
-  /** The deliveries of one stream, until the server sends the empty result, the signal aborts or the stream is dead. */
+  /**
+   * The deliveries of one stream, until the server sends the empty result, the signal aborts or the
+   * stream is dead.
+   */
   async *stream(subscriptionId, { after, window, signal } = {}) {
     const dead = new AbortController();
     const either = AbortSignal.any([dead.signal, ...(signal ? [signal] : [])]);
@@ -264,7 +284,10 @@ export class Client {
     }
   }
 
-  /** Long polls until `signal`: reads from the applied position and acknowledges it in the same request. */
+  /**
+   * Sends long polls until `signal`: reads from the applied position and acknowledges it in the
+   * same request.
+   */
   drainByPull(subscriptionId, reader, { signal, waitMs = 20_000 }) {
     return this.#drain(subscriptionId, reader, signal, async () => {
       const at = reader.position(subscriptionId);
@@ -293,7 +316,10 @@ export class Client {
     });
   }
 
-  /** "Recovery by the client": again and again from the applied position [rec-from-applied], with backoff and jitter [rec-backoff]. */
+  /**
+   * "Recovery by the client": retries from the applied position [rec-from-applied], with backoff
+   * and jitter [rec-backoff].
+   */
   async #drain(subscriptionId, reader, signal, once) {
     for (let failures = 0; !signal.aborted;) {
       try {

@@ -1,5 +1,6 @@
-// A callback receiver by somebody who has read sep/0000-triggers.md and nothing else, on node:http. It verifies both signatures over the
-// raw bytes, answers challenges with a proof, applies, and acknowledges in words. Names in square brackets are requirement ids of the SEP.
+// A callback receiver implemented from sep/0000-triggers.md alone, on node:http. It verifies both
+// signatures over the raw bytes, answers challenges with a proof, applies, and acknowledges
+// explicitly. Names in square brackets are requirement ids of the SEP.
 import { createHash, createHmac, createPublicKey, timingSafeEqual, verify } from 'node:crypto';
 import { createServer } from 'node:http';
 import { lastOf } from './client.mjs';
@@ -9,7 +10,7 @@ const MAX_BODY = 262_144; // [cb-body-limit]
 const METHOD = 'notifications/triggers/delivery';
 const HEADER_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
 
-/** A request that is not what it claims to be: 401, and nothing is applied [sig-refusal] [jws-refusal]. */
+/** A request that is not authentic: 401, and nothing is applied [sig-refusal] [jws-refusal]. */
 class Refused extends Error {}
 const demand = (condition, why) => {
   if (!condition) throw new Refused(why);
@@ -18,7 +19,10 @@ const sha256 = (text) => createHash('sha256').update(text).digest('base64url');
 /** [sig-constant-time] */
 const same = (a, b) => a.length === b.length && timingSafeEqual(a, b);
 
-/** The bytes of `text` if it is exactly how this encoding writes them; refuses other alphabets, missing padding and stray bits. */
+/**
+ * The bytes of `text` if it is exactly how this encoding writes them; rejects other alphabets,
+ * missing padding and stray bits.
+ */
 function exactBytes(text, encoding) {
   const bytes = Buffer.from(text, encoding);
   return bytes.toString(encoding) === text ? bytes : undefined;
@@ -46,7 +50,10 @@ export const isProof = (secret, challenge, answer) =>
 export const webhookId = ({ subscriptionId, epoch, after, last, gaps = [] }) =>
   `msg_${sha256([subscriptionId, epoch, after, last, gaps.map((g) => `${g.from}-${g.to}`).join(',')].join('\n')).slice(0, 32)}`;
 
-/** "Signature": the secret under which one of the entries verifies; throws if there is none. `body` is the bytes as they came [sig-raw-bytes]. */
+/**
+ * "Signature": the secret under which one of the entries verifies; throws if there is none. `body`
+ * is the raw bytes [sig-raw-bytes].
+ */
 export function verifyWebhook({ headers, body, secrets, nowMs }) {
   const {
     'webhook-id': id = '',
@@ -72,7 +79,10 @@ export function verifyWebhook({ headers, body, secrets, nowMs }) {
   return secret;
 }
 
-/** "Server identity": throws unless `token` is a detached JWS of exactly the demanded form by a key of `keys` [jws-verify]. */
+/**
+ * "Server identity": throws unless `token` is a detached JWS of exactly the required form by a key
+ * of `keys` [jws-verify].
+ */
 export function verifyServer({ token = '', body, url, subscriptionId, keys, nowMs }) {
   const [encoded = '', payload, encodedSignature = '', ...rest] = token.split('.');
   const [json, signature] = [
@@ -130,7 +140,10 @@ const isDelivery = (d) =>
     (Array.isArray(d.gaps) && d.gaps.every((g) => isNumber(g?.from) && isNumber(g?.to)))) &&
   lastOf(d) !== undefined;
 
-/** The keys at a `jwksUri`; an unknown `kid` fetches again, at most once per minute [jws-unknown-kid]. */
+/**
+ * The keys at a `jwksUri`; an unknown `kid` fetches again, at most once per minute
+ * [jws-unknown-kid].
+ */
 function keySet(uri, now) {
   let keys = [];
   let fetchedAt = -Infinity;
@@ -144,10 +157,13 @@ function keySet(uri, now) {
   };
 }
 
-/** What a reader answers to a delivery that it refused. */
+/** The answer of a reader to a delivery that it rejected. */
 const REFUSAL_STATUS = { invalid: 400, missing: 503, left: 409, ended: 404 }; // [ans-receiver-malformed] [ans-receiver-missing]
 
-/** An endpoint on loopback. One path per registration, so that the secret is known before anything in the request is believed. */
+/**
+ * An endpoint on loopback. One path per registration, so that the secret is known before anything
+ * in the request is trusted.
+ */
 export class Receiver {
   #endpoints = new Map();
   #server = createServer((request, response) => void this.#serve(request, response));
@@ -166,7 +182,10 @@ export class Receiver {
     return new Promise((done) => this.#server.close(done));
   }
 
-  /** Before the client subscribes. `jwksUri` comes from the server's settings [jws-jwks-origin]; the URL to register is returned. */
+  /**
+   * Called before the client subscribes. `jwksUri` comes from the server's settings
+   * [jws-jwks-origin]; returns the URL to register.
+   */
   register(path, { secrets, jwksUri }) {
     const url = `${this.origin}${path}`;
     this.#endpoints.set(path, { url, secrets, keysFor: jwksUri && keySet(jwksUri, this.now) });
@@ -224,7 +243,7 @@ export class Receiver {
       return refused ? { status: REFUSAL_STATUS[refused] } : { status: 200, body: { ack } }; // [ans-receiver-ack]
     } catch (error) {
       if (error instanceof Refused) return { status: 401, body: { error: error.message } };
-      return { status: 503 }; // ours: keys not reachable, application failed; the server comes again
+      return { status: 503 }; // our failure: keys not reachable, application failed; the server retries
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * A callback endpoint as life has them: one request in twenty fails before anything is done with it, another one after everything
- * is done. What it applies it keeps; the receiver of the library decides what that is.
+ * An unreliable callback endpoint: one request in twenty fails before anything is done with it,
+ * another one after everything is done. It records what the library's receiver applies.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
@@ -22,10 +22,10 @@ const FAILS_AFTER = 0.05;
 
 export class FlakyEndpoint {
   readonly receiver: Receiver;
-  /** What was applied, in this order. */
+  /** The applied events, in order. */
   readonly applied: ReceiverItem[] = [];
   failures = 0;
-  /** A registration's challenge is not what this is about: nothing fails before it is said to. */
+  /** Failures start only on request, so that the registration's challenge succeeds. */
   flaky = false;
   readonly #server: Server;
   readonly #random: Random;
@@ -59,7 +59,7 @@ export class FlakyEndpoint {
     const before = roll < FAILS_BEFORE;
     const after = !before && roll < FAILS_BEFORE + FAILS_AFTER;
     const body = await request.text().catch(() => null);
-    // Cut off by the sender's death: nobody has been told anything.
+    // Cut off by the sender's death: no answer reaches anyone.
     if (body === null) return new Response(null, { status: 400 });
     const { params } = JSON.parse(body) as { params: Delivery };
     this.#witness.delivery('callback', params, {

@@ -1,4 +1,7 @@
-/** One server after the other on the same data: while one lives the next is loaded, so that a death costs little time. */
+/**
+ * Runs one server after the other on the same data; the next one is loaded while the current one
+ * runs, so that a kill costs little time.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -18,13 +21,13 @@ class Life {
       process.execPath,
       ['--conditions=mcp-triggers-source', PROGRAM, dataDir, String(port)],
       {
-        // A hundred lives load the same files.
+        // A hundred processes load the same files.
         env: { ...process.env, NODE_COMPILE_CACHE: join(dataDir, 'cache') },
         stdio: ['pipe', 'pipe', 'pipe'],
       },
     );
     this.exited = once(this.child, 'exit').then(() => this.#look());
-    // It may die before it has read anything, and then there is nobody to write to.
+    // The process may die before it reads, and the write then fails.
     this.child.stdin!.on('error', () => undefined);
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.#printed += text;
@@ -35,7 +38,7 @@ class Life {
     });
   }
 
-  /** Resolves when it has printed that word. */
+  /** Resolves when the process has printed `word`. */
   async says(word: string): Promise<void> {
     while (!this.#printed.includes(word)) {
       if (this.child.exitCode !== null)
@@ -61,7 +64,7 @@ export class Lives {
     this.#next = new Life(dataDir, port);
   }
 
-  /** The next life begins to open the store. */
+  /** Starts the next process, which then opens the store. */
   async begin(): Promise<void> {
     const life = this.#next;
     await life.says('loaded');
@@ -70,12 +73,12 @@ export class Lives {
     this.#next = new Life(this.#dataDir, this.#port);
   }
 
-  /** Resolves once it listens. */
+  /** Resolves once the server listens. */
   async ready(): Promise<void> {
     await this.#current!.says('ready');
   }
 
-  /** SIGKILL; resolves once it is gone. */
+  /** Sends SIGKILL; resolves once the process is gone. */
   async end(): Promise<void> {
     this.#current?.child.kill('SIGKILL');
     await this.#current?.exited;

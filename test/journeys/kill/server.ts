@@ -1,7 +1,8 @@
 /**
- * A server small enough to be killed a hundred times: one trigger type, the SQLite store, callbacks, MCP over HTTP, and a place to
- * post events to, all through the public exports. It loads everything, says so, and opens the store only when told to go on,
- * so that the next life can be ready while this one still runs.
+ * A minimal server to be killed a hundred times: one trigger type, the SQLite store, callbacks, MCP
+ * over HTTP, and a path to post events to, all through the public exports. It loads everything,
+ * prints so, and opens the store only when told to, so that the next process can be ready while
+ * this one still runs.
  *
  * Arguments: data directory, port. Prints `loaded`, reads a line, prints `ready`.
  */
@@ -27,7 +28,7 @@ const happened = defineTrigger({
   payload: { type: 'object' },
 });
 const engine = createEngine({
-  // A key that every life knows; secrecy is not what this is about.
+  // The same key in every process; this test is not about secrecy.
   store: sqliteStore({ path: join(dataDir!, 'triggers.db'), key: new Uint8Array(32).fill(7) }),
   triggers: [happened],
   egress: createEgress({ unsafeAllowHttpLoopback: true }),
@@ -45,7 +46,7 @@ const authInfo = {
   extra: { iss: 'https://issuer.test', sub: 'alice' },
 };
 
-/** The upstream's door: 202 only once the event is durable. */
+/** The upstream's path: answers 202 only once the event is durable. */
 async function emit(request: Request): Promise<Response> {
   const { eventId, data } = (await request.json()) as { eventId: string; data: unknown };
   const { duplicate } = await engine.emit(happened.event({ eventId, data }));

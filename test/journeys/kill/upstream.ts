@@ -1,15 +1,15 @@
-/** A sender with several hands that repeats an event until it is told that it was accepted, and notes when that was. */
+/** A concurrent sender that repeats each event until it is accepted, and records when that was. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const RETRY_MS = 10;
 const PAUSE_MS = 4;
 
-/** One event, and between which moments it was accepted. */
+/** One event, and the interval in which it was accepted. */
 export interface Accepted {
   readonly eventId: string;
-  /** First asked. */
+  /** Time of the first attempt. */
   readonly from: number;
-  /** Answered 202. */
+  /** Time of the 202. */
   readonly to: number;
 }
 
@@ -17,7 +17,7 @@ export class Upstream {
   readonly accepted: Accepted[] = [];
   /** Attempts that got no answer. */
   unanswered = 0;
-  /** Accepted before, though the answer had been lost. */
+  /** Accepted before, although the answer was lost. */
   known = 0;
   readonly #url: string;
   #count = 0;
@@ -26,7 +26,9 @@ export class Upstream {
     this.#url = `${origin}/emit`;
   }
 
-  /** Sends until `enough` fires; resolves when what was begun by then is accepted too, or `stop` has fired. */
+  /**
+   * Sends until `enough` fires; resolves when every started event is accepted, or `stop` has fired.
+   */
   async run(hands: number, enough: AbortSignal, stop: AbortSignal): Promise<void> {
     await Promise.all(
       Array.from({ length: hands }, async () => {

@@ -1,11 +1,12 @@
 /**
- * Watches everything a server sends, on every drain and over all its lives, and notes what must never be: a number that changes
- * its meaning, a number sent for the first time after a higher one, the same message id with other events, an `acked` that goes
- * back. Only notes; the test says at the end what was noted.
+ * Records everything a server sends, on every drain and across all its processes, and every
+ * violation: a number that names another event, a number sent for the first time after a higher
+ * one, the same message id with other events, an `acked` that moves back. It only records; the test
+ * fails at the end.
  */
 import type { Delivery, Event } from 'mcp-triggers-experimental';
 
-/** How often, and around which deaths, a number came on one drain. */
+/** How often a number came on one drain, and between which runs of the server. */
 interface Sightings {
   times: number;
   firstLife: number;
@@ -23,10 +24,10 @@ export class Witness {
     string,
     { highest: number; acked: number; seen: Map<number, Sightings> }
   >();
-  /** Counts the server's lives. */
+  /** Counts the runs of the server. */
   life = 0;
 
-  /** What came on a drain. `failed`: the reader then behaved as if it had not come, or as if it could not tell. */
+  /** Records what came on a drain. `failed`: the reader failed, or behaved as if it had. */
   delivery(
     drain: string,
     delivery: Delivery,
@@ -39,9 +40,9 @@ export class Witness {
       seen: new Map<number, Sightings>(),
     };
     this.#drains.set(drain, state);
-    if (gaps.length > 0) this.broken.push(`${drain}: a gap, where nothing may be missing`);
+    if (gaps.length > 0) this.broken.push(`${drain}: an unexpected gap`);
     if (acked < state.acked)
-      this.broken.push(`${drain}: acked went back from ${state.acked} to ${acked}`);
+      this.broken.push(`${drain}: acked moved back from ${state.acked} to ${acked}`);
     state.acked = Math.max(state.acked, acked);
     for (const [at, event] of events.entries()) {
       if (event.sequence !== after + 1 + at)
@@ -54,15 +55,18 @@ export class Witness {
       this.#message(drain, messageId, JSON.stringify([epoch, after, events]));
   }
 
-  /** What `triggers/get` said, one call after the other: an answer may overtake a delivery, so each has an order of its own. */
+  /**
+   * Records results of `triggers/get`: a result may overtake a delivery, so each subscription has
+   * an order of its own.
+   */
   position(subscription: string, acked: number): void {
     const before = this.#positions.get(subscription) ?? 0;
     if (acked < before)
-      this.broken.push(`${subscription}: triggers/get says acked ${acked} after ${before}`);
+      this.broken.push(`${subscription}: triggers/get returned acked ${acked} after ${before}`);
     this.#positions.set(subscription, acked);
   }
 
-  /** Every number that came on a drain more often than failures and deaths explain. */
+  /** Every number that came on a drain more often than failures and kills explain. */
   unexplained(drain: string): string[] {
     return [...(this.#drains.get(drain)?.seen ?? [])]
       .filter(
@@ -90,7 +94,7 @@ export class Witness {
     const meaning = JSON.stringify(event);
     const known = this.#meaning.get(`${drain}:${epoch}:${sequence}`);
     if (known !== undefined && known !== meaning)
-      this.broken.push(`${drain}: ${sequence} has changed its meaning`);
+      this.broken.push(`${drain}: ${sequence} names another event than before`);
     this.#meaning.set(`${drain}:${epoch}:${sequence}`, meaning);
     const seen = state.seen.get(sequence);
     if (!seen && sequence < state.highest)
@@ -106,7 +110,7 @@ export class Witness {
   #message(drain: string, id: string, content: string): void {
     const known = this.#byMessage.get(id);
     if (known !== undefined && known !== content)
-      this.broken.push(`${drain}: message ${id} has come with other events before`);
+      this.broken.push(`${drain}: message ${id} came with other events before`);
     this.#byMessage.set(id, content);
   }
 }

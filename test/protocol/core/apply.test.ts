@@ -1,4 +1,7 @@
-/** The receiver's rule: whatever a network does to deliveries, numbers are taken in order and once, or a hole is reported. */
+/**
+ * Tests how a receiver applies deliveries: whatever a network does to them, numbers are applied in
+ * order and once, or a missing number is reported.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import fc from 'fast-check';
@@ -41,7 +44,7 @@ const at = (sequence: number, past: string[] = []): Cursor => ({
   past,
 });
 
-/** A verdict in words. */
+/** Describes a result as text. */
 function verdict(cursor: Cursor, one: Covering<Numbered>): string {
   const judged = receive(cursor, one);
   switch (judged.kind) {
@@ -69,12 +72,12 @@ function verdict(cursor: Cursor, one: Covering<Numbered>): string {
 describe('receive', () => {
   const cases: readonly [string, Cursor, Covering<Numbered>, string][] = [
     ['the next numbers', at(3), delivery(3, [4, 5]), '4 5'],
-    ['[recv-duplicate] known numbers fall away', at(4), delivery(2, [3, 4, 5]), '5'],
-    ['[recv-duplicate] all of it known', at(9), delivery(2, [3, 4, 5]), 'nothing new'],
+    ['[recv-duplicate] known numbers are dropped', at(4), delivery(2, [3, 4, 5]), '5'],
+    ['[recv-duplicate] every number is known', at(9), delivery(2, [3, 4, 5]), 'nothing new'],
     ['a heartbeat', at(3), delivery(3, []), 'nothing new'],
     ['an old heartbeat', at(3), delivery(0, []), 'nothing new'],
     ['[recv-missing] one number missing', at(3), delivery(4, [5]), 'hole 4..4'],
-    ['[recv-missing] a heartbeat that tells of a lost tail', at(3), delivery(8, []), 'hole 4..8'],
+    ['[recv-missing] a heartbeat that reveals a lost tail', at(3), delivery(8, []), 'hole 4..8'],
     [
       'events between gaps',
       at(0),
@@ -89,19 +92,19 @@ describe('receive', () => {
       ),
       '1-1 2 3-4 5 6-9',
     ],
-    ['a gap that is half known', at(4), delivery(0, [1], [[2, 8]]), '5-8'],
-    ['a number left out', at(0), delivery(0, [1, 3]), 'unsound at 2'],
+    ['a gap that is partly known', at(4), delivery(0, [1], [[2, 8]]), '5-8'],
+    ['a delivery that leaves a number out', at(0), delivery(0, [1, 3]), 'unsound at 2'],
     ['a number twice', at(0), delivery(0, [1, 1]), 'unsound at 2'],
     ['numbers backwards', at(0), delivery(0, [2, 1]), 'unsound at 1'],
     [
-      'a number that is an event and in a gap',
+      'a number that is both an event and in a gap',
       at(0),
       delivery(0, [1, 2], [[2, 2]]),
       'unsound at 3',
     ],
     ['a gap that ends before it begins', at(0), delivery(0, [], [[1, 0]]), 'unsound at 1'],
     [
-      'another epoch: from its beginning',
+      'another epoch, from its beginning',
       at(7),
       delivery(0, [1], [], 'epoch-2'),
       'moved to epoch-2:0',
@@ -113,13 +116,13 @@ describe('receive', () => {
       'moved to epoch-2:0',
     ],
     [
-      '[recv-left-epoch] an epoch that was left',
+      '[recv-left-epoch] an epoch that the receiver has left',
       at(7, ['epoch-0']),
       delivery(8, [9], [], 'epoch-0'),
       'stale',
     ],
     [
-      'another log under the same key: from where its sender is',
+      'another log under the same key, from the position of its sender',
       at(7),
       delivery(2, [3], [], 'epoch-9', 'log-2'),
       'moved to epoch-9:2 replaced',
@@ -132,7 +135,7 @@ describe('receive', () => {
     });
   }
 
-  test('[recv-duplicate, recv-missing, dlv-repeat] duplicates, reordering and overlaps: in order and once, or a hole', () => {
+  test('[recv-duplicate, recv-missing, dlv-repeat] applies duplicates, reordered and overlapping deliveries in order and once, or reports a missing number', () => {
     const range = fc
       .tuple(fc.nat(30), fc.nat(8), fc.nat(3))
       .map(([after, length, gap]): Covering<Numbered> => {
@@ -172,7 +175,7 @@ describe('receive', () => {
     );
   });
 
-  test('whatever is in a delivery: never a number twice, never one out of order', () => {
+  test('applies no number twice and none out of order, whatever a delivery contains', () => {
     const small = fc.integer({ min: 0, max: 12 });
     const anything = fc.record({
       after: small,
@@ -191,7 +194,10 @@ describe('receive', () => {
         for (const one of deliveries) {
           let judged = receive(cursor, one);
           if (judged.kind === 'moved') {
-            assert.ok(!left.has(judged.cursor.epoch), 'a left epoch is not entered again');
+            assert.ok(
+              !left.has(judged.cursor.epoch),
+              'an epoch that was left is not entered again',
+            );
             left.add(cursor.epoch);
             cursor = judged.cursor;
             judged = receive(cursor, one);
@@ -212,12 +218,12 @@ describe('receive', () => {
 });
 
 describe('cursors', () => {
-  test('never go back by advancing', () => {
+  test('advancing never moves a cursor back', () => {
     assert.equal(advance(at(5), 3).sequence, 5);
     assert.equal(advance(at(5), 6).sequence, 6);
   });
 
-  test('[recv-left-epoch] remember the lives that were left, latest first and not without end', () => {
+  test('[recv-left-epoch] a cursor remembers the epochs that were left, latest first, up to a limit', () => {
     let cursor = begin({ subscriptionId: LOG, epoch: 'life-0', sequence: 4 });
     for (let life = 1; life <= 20; life++)
       cursor = move(cursor, { subscriptionId: LOG, epoch: `life-${life}`, sequence: 0 });

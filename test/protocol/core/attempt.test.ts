@@ -1,4 +1,6 @@
-/** Answers, Retry-After, backoff and lifetimes as tables: what comes in, what it means. */
+/**
+ * Tests how answers, Retry-After, backoff and lifetimes are read, as tables of input and meaning.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import {
@@ -66,7 +68,7 @@ describe('an answer to the delivery of 3 to 6', () => {
     });
   }
 
-  test('[ans-ack] to an empty delivery acknowledges when it repeats `after`', () => {
+  test('[ans-ack] that was empty is acknowledged by an answer that repeats `after`', () => {
     const empty = (body: unknown): string =>
       spell(classifyAnswer({ status: 200, retryAfter: null, body, now: T0 }, { after: 2, to: 2 }));
     assert.deepEqual(
@@ -95,7 +97,7 @@ describe('an answer to the delivery of 3 to 6', () => {
     });
   }
 
-  test('[ans-retry-after] the wish for a later retry counts with 429 and 503 only', () => {
+  test('[ans-retry-after] Retry-After counts with 429 and 503 only', () => {
     const wish = (status: number): unknown =>
       (({ ...classify({ status, retryAfter: '120' }) }) as { retryAfterMs?: unknown }).retryAfterMs;
     assert.deepEqual([429, 503, 500, 408, 200].map(wish), [
@@ -107,7 +109,7 @@ describe('an answer to the delivery of 3 to 6', () => {
     ]);
   });
 
-  test('[retry-categories] no answer is transient, whatever the category', () => {
+  test('[retry-categories] a missing answer is transient, whatever its category', () => {
     for (const category of ['connection_refused', 'timeout', 'tls_error'] as const) {
       assert.deepEqual(classifyFailure(category), {
         kind: 'transient',
@@ -155,7 +157,7 @@ describe('Retry-After', () => {
       assert.equal(parseRetryAfter(value, T0), ms));
   }
 
-  test('dates are right over leap years and centuries', () => {
+  test('reads dates correctly over leap years and centuries', () => {
     const seconds: readonly (readonly [date: string, seconds: number])[] = [
       ['Thu, 01 Jan 1970 00:00:10 GMT', 10],
       ['Tue, 29 Feb 2000 00:00:00 GMT', 951_782_400],
@@ -168,7 +170,7 @@ describe('Retry-After', () => {
     assert.equal(parseRetryAfter('Mon, 29 Feb 2100 00:00:00 GMT', T0), null);
   });
 
-  test('a two-digit year is the one within 50 years', () => {
+  test('reads a two-digit year as the one within 50 years', () => {
     assert.equal(parseRetryAfter('Friday, 15-Jan-76 08:00:00 GMT', T0), HOUR);
     assert.equal(parseRetryAfter('Saturday, 15-Jan-78 08:00:00 GMT', T0), 0);
   });
@@ -197,7 +199,7 @@ describe('backoff', () => {
   }
 });
 
-describe('grants', () => {
+describe('granted lifetimes', () => {
   const rows: readonly (readonly [
     suggested: number | null | undefined,
     min: number,
@@ -223,7 +225,7 @@ describe('grants', () => {
     });
   }
 
-  test('what is no duration never gets this far', () => {
+  test('a value that is not a duration is rejected before the grant is computed', () => {
     for (const wrong of [-1, 0.5, Number.NaN, Infinity])
       assert.throws(
         () => grantTtl(wrong, { minMs: 1, maxMs: 2, defaultMs: 1, allowNoExpiry: false }),
@@ -231,7 +233,7 @@ describe('grants', () => {
       );
   });
 
-  test('[ttl-renew-hint ttl-renew-jitter] the hint is spread over half to four fifths of the grant', () => {
+  test('[ttl-renew-hint ttl-renew-jitter] the renewal hint is spread over half to four fifths of the grant', () => {
     assert.deepEqual(
       [renewAfter(HOUR, 0), renewAfter(HOUR, 0.5), renewAfter(null, 0.5)],
       [HOUR / 2, HOUR * 0.65, null],
@@ -254,7 +256,7 @@ describe('consent', () => {
       assert.equal(needsVerification(verifiedAt, T0), needed));
   }
 
-  test('[cbv-daily] is asked for again by itself only without expiry and only where something would be sent', () => {
+  test('[cbv-daily] is renewed unasked only for a subscription without expiry that has something to send', () => {
     const forever = { ttlMs: null, expiresAt: null, callback: CALLBACK };
     assert.equal(reverifyAt(subscription(forever)), T0 + DAY);
     for (const state of [

@@ -1,6 +1,6 @@
 /**
- * One deliberate defect each, and the small configuration in which the explorer must notice it. A model that kills nothing
- * proves nothing; these are also the reasons why the rules are what they are.
+ * Deliberate defects, one each, with the small configuration in which the explorer must notice it.
+ * They prove that the explorer can find a defect, and they show why each rule exists.
  */
 import { advance, receive, type AppliedEntry } from '../../../src/protocol/core/apply.ts';
 import type { Input, LogItem, Step, Subscription, step } from '../../../src/protocol/core/index.ts';
@@ -13,7 +13,10 @@ export interface Mutant {
   readonly name: string;
   readonly configuration: Configuration;
   readonly defect: Defect;
-  /** `safety` = a rule is broken on the way; `liveness` = every world is safe and some can never drain. */
+  /**
+   * `safety` = a rule is broken on the way; `liveness` = every world is safe but some can never
+   * drain.
+   */
   readonly caughtBy: 'safety' | 'liveness';
 }
 
@@ -21,7 +24,7 @@ export interface Mutant {
 const input = (change: (input: Input, before: Subscription) => Input): Defect => ({
   step: (real) => (before, one, now) => real(before, change(one, before), now),
 });
-/** Changes what the real step decided. */
+/** Changes the result of the real step. */
 const outcome = (change: (result: Step, input: Input, before: Subscription) => Step): Defect => ({
   step:
     (real: StepFunction): StepFunction =>
@@ -35,7 +38,7 @@ const patch = (result: Step, change: Partial<Subscription>): Step => ({
   subscription: { ...result.subscription, ...change },
 });
 
-/** All that a delivery covers, without asking what the receiver has already. */
+/** Everything that a delivery covers, whether or not the receiver already has it. */
 function everything({
   epoch,
   events,
@@ -52,7 +55,7 @@ function everything({
   return entries.sort((a, b) => a.position.sequence - b.position.sequence);
 }
 
-/** A reader that takes what is there and does not mind what is not. */
+/** A reader that returns what it finds and ignores what is missing. */
 const lenient = (
   after: number,
   log: readonly LogItem[],
@@ -78,7 +81,7 @@ export const MUTANTS: readonly Mutant[] = [
     ),
   },
   {
-    name: 'an answer counts for whatever attempt is in flight',
+    name: 'an answer counts for any attempt in flight',
     configuration: { ...CALLBACK, crashes: 0, failover: true },
     caughtBy: 'safety',
     defect: input((one, before) =>
@@ -88,7 +91,7 @@ export const MUTANTS: readonly Mutant[] = [
     ),
   },
   {
-    name: 'attempts are numbered from what a lagging store remembers',
+    name: 'attempts are numbered from the state of a lagging store',
     configuration: { ...CALLBACK, crashes: 0, failover: true },
     caughtBy: 'safety',
     defect: outcome((result, one, before) =>
@@ -96,7 +99,7 @@ export const MUTANTS: readonly Mutant[] = [
     ),
   },
   {
-    name: 'retention trims silently',
+    name: 'retention trims without a gap',
     configuration: { ...CALLBACK, crashes: 0, trims: true },
     caughtBy: 'liveness',
     defect: {
@@ -112,7 +115,7 @@ export const MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    name: 'the receiver takes what it has again',
+    name: 'the receiver applies again what it has',
     configuration: CALLBACK,
     caughtBy: 'safety',
     defect: {
@@ -125,7 +128,7 @@ export const MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    name: 'the receiver takes what comes after a hole',
+    name: 'the receiver applies what follows a missing number',
     configuration: { events: 2, window: 2, crashes: 0, stream: true },
     caughtBy: 'safety',
     defect: {
@@ -138,7 +141,7 @@ export const MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    name: 'the receiver goes back to an epoch it has left',
+    name: 'the receiver returns to an epoch that it has left',
     configuration: { events: 2, window: 1, crashes: 0, failover: true },
     caughtBy: 'safety',
     defect: { receive: (cursor, delivery) => receive({ ...cursor, past: [] }, delivery) },
@@ -218,7 +221,7 @@ export const MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    name: 'a lost attempt keeps its lease for ever',
+    name: 'a lost attempt keeps its lease forever',
     configuration: { ...CALLBACK, losses: true },
     caughtBy: 'liveness',
     defect: outcome((result, one, before) =>

@@ -1,4 +1,7 @@
-/** Every reachable world of a few small configurations, and the proof that the explorer would notice: its mutants. */
+/**
+ * Explores every reachable world of a few small configurations, and proves with mutants that the
+ * explorer finds defects.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { MUTANTS } from './defects.ts';
@@ -7,7 +10,7 @@ import { byTier } from '../../tier.ts';
 
 const CONFIGURATIONS: readonly (readonly [name: string, configuration: Configuration])[] = [
   ['callback, crashes, lease take-over', { events: 4, window: 3, crashes: 1 }],
-  ['callback, messages gone for good', { events: 3, window: 2, crashes: 1, losses: true }],
+  ['callback, messages lost for good', { events: 3, window: 2, crashes: 1, losses: true }],
   ['callback with retention', { events: 3, window: 2, crashes: 1, trims: true }],
   ['callback that skips', { events: byTier(2, 3), window: 2, crashes: 1, skip: true }],
   ['callback and stream together', { events: byTier(2, 3), window: 2, crashes: 0, stream: true }],

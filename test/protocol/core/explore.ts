@@ -1,7 +1,8 @@
 /**
- * The exhaustive explorer: every world that can be reached in a small configuration, with the production functions deciding.
- * Two questions: is every reachable world safe, and can every reachable world still drain? The second one finds what random
- * tests cannot, for example a log whose retention trims silently.
+ * The exhaustive explorer: visits every world that a small configuration can reach, with the
+ * production functions deciding. It answers two questions: is every reachable world safe, and can
+ * every reachable world still drain? Random tests cannot answer the second one; it finds, for
+ * example, a log whose retention trims without a gap.
  */
 import { Physics, brokenRule, genesis, type Defect, type Message, type World } from './world.ts';
 
@@ -11,23 +12,23 @@ export interface Configuration {
   /** Events per callback attempt, and unacknowledged events on a stream. */
   readonly window: number;
   readonly crashes: number;
-  /** Messages can be gone for good, instead of only late. */
+  /** Messages can be lost for good, not only delayed. */
   readonly losses?: boolean;
   readonly trims?: boolean;
   readonly stream?: boolean;
   readonly failover?: boolean;
   /** The endpoint answers 413 and `onFailure` is `skip`. */
   readonly skip?: boolean;
-  /** Someone acknowledges more than was sent. */
+  /** A client acknowledges more than was sent. */
   readonly confused?: boolean;
 }
 
 export interface Exploration {
   readonly states: number;
   readonly edges: number;
-  /** The shortest way to a broken rule. */
+  /** The shortest path to a broken rule. */
   readonly violation: { readonly rule: string; readonly path: readonly string[] } | null;
-  /** Worlds from which no way leads to an empty log. */
+  /** Number of worlds from which no path leads to an empty log. */
   readonly stuck: number;
 }
 
@@ -99,8 +100,9 @@ function* actions(world: World, physics: Physics, c: Configuration): Generator<A
 }
 
 /**
- * Two worlds with the same key behave the same for ever. Left out is what cannot matter: counters of health, and which attempt
- * an old message belonged to, since `step` only asks whether it is the current one.
+ * The key of a world. Two worlds with the same key behave the same. Omits what cannot affect
+ * behavior: health counters, and the attempt an old message belonged to, since `step` only asks
+ * whether it is the current one.
  */
 function keyOf(world: World): string {
   const { sub, replica } = world;
@@ -169,7 +171,7 @@ export function explore(
   let edges = 0;
   for (let id = 0; id < worlds.length; id += 1) {
     const world = worlds[id]!;
-    // A world is not looked at again, and there are many.
+    // An explored world is never read again; dropping it bounds the memory.
     worlds[id] = null;
     if (drained(world, configuration)) goals.push(id);
     for (const [action, raw] of attempted(world, physics, configuration)) {
@@ -206,7 +208,7 @@ export function explore(
   };
 }
 
-/** A defect may make the production code throw; then the way just ends there. */
+/** A defect may make the production code throw; that path ends there. */
 function* attempted(
   world: World,
   physics: Physics,
@@ -225,7 +227,7 @@ function pathTo(id: number, cameFrom: readonly (readonly [number, string])[]): s
   return path;
 }
 
-/** How many worlds have a way to one of the goals: backwards from there. */
+/** Counts the worlds with a path to one of the goals, walking backwards from the goals. */
 function reaching(goals: readonly number[], predecessors: readonly (readonly number[])[]): number {
   const seen = new Uint8Array(predecessors.length);
   const queue = [...goals];

@@ -1,4 +1,4 @@
-/** A subscription to start from, and short ways to do things to it. Every test of the core begins here. */
+/** A subscription to start from, and short helpers that act on it, for every test of the core. */
 import assert from 'node:assert/strict';
 import {
   create,
@@ -11,7 +11,7 @@ import {
   type Subscription,
 } from '../../../src/protocol/core/index.ts';
 
-/** Any instant will do; this one makes mistaken units visible. */
+/** An arbitrary instant; its digits make mistaken units visible. */
 export const T0 = 1_800_000_000_000;
 export const SECOND = 1000;
 export const HOUR = 3600 * SECOND;
@@ -44,7 +44,7 @@ export function subscription(overrides: Partial<Subscription> = {}): Subscriptio
   return { ...fresh, ...overrides };
 }
 
-/** A log of `head` numbers of which `acked` are acknowledged and all are sent. */
+/** A log with `head` numbers, `acked` of them acknowledged and all sent. */
 export function withLog(
   head: number,
   acked = 0,
@@ -53,7 +53,7 @@ export function withLog(
   return subscription({ head, acked, sent: head, oldestAt: head === 0 ? null : T0, ...overrides });
 }
 
-/** Feeds inputs in order; none may be refused. Returns the last step. */
+/** Feeds inputs in order, none of which may be refused. Returns the last step. */
 export function play(start: Subscription, inputs: readonly Input[], now = T0): Step {
   let last: Step = { subscription: start, effects: [] };
   for (const input of inputs) {
@@ -97,7 +97,7 @@ export const REFUSED: Outcome = { kind: 'config', category: 'http_4xx' };
 export const TOO_LARGE: Outcome = { kind: 'too_large' };
 export const GONE: Outcome = { kind: 'gone' };
 
-/** Claims everything above `after` as events; `events` and `first` may say otherwise. */
+/** Claims everything above `after` as events; `events` and `first` override that. */
 export function claim(
   to: number,
   first: number | null,
@@ -106,7 +106,7 @@ export function claim(
   return { type: 'claim', to, first, events, leaseMs: 20 * SECOND };
 }
 
-/** Claims all that waits and answers it; time passes the retry first. */
+/** Claims everything pending and answers it; advances past a retry first. */
 export function attempt(state: Subscription, outcome: Outcome, now: number, jitter = 0.5): Step {
   const from = Math.max(state.acked, state.floor) + 1;
   const { subscription: started } = play(

@@ -1,4 +1,7 @@
-/** What holds for every single step, whatever the state and the input: `lawful(step)` is `step` that throws when it does not. */
+/**
+ * Laws that hold for every single step, whatever the state and the input. `lawful(step)` is a
+ * `step` that throws when one is broken.
+ */
 import assert from 'node:assert/strict';
 import {
   deliverable,
@@ -23,7 +26,7 @@ function* numbersIn(value: unknown): Generator<number> {
     for (const member of Object.values(value)) yield* numbersIn(member);
 }
 
-/** What counts as configuration (SEP: ETags). */
+/** The members that count as configuration (SEP: ETags). */
 const configuration = (state: Subscription): string =>
   JSON.stringify([
     state.select,
@@ -34,7 +37,7 @@ const configuration = (state: Subscription): string =>
     statusOf(state),
   ]);
 
-/** Only these may move it (SEP: Acknowledgement). */
+/** The only inputs that may move `acked` (SEP: Acknowledgement). */
 const MOVES_ACKED: ReadonlySet<Input['type']> = new Set(['ack', 'answer', 'rotate']);
 
 type Law = (before: Subscription, input: Input, now: number, result: Step) => void;
@@ -66,7 +69,7 @@ const LAWS: Readonly<Record<string, Law>> = {
     assert.ok(acked >= 0 && acked <= sent && sent <= head && floor >= 0 && floor <= head);
     assert.equal(oldestAt === null, floor === head);
   },
-  'within an epoch nothing goes back, and only what may moves it'(
+  'within an epoch nothing goes back, and only the permitted inputs move acked'(
     before,
     input,
     _now,
@@ -126,14 +129,9 @@ const LAWS: Readonly<Record<string, Law>> = {
     const at = effects.findIndex(({ type }) => type === 'ready');
     if (at >= 0) assert.ok(at === effects.length - 1 && deliverable(after, now));
     if (refused === undefined && deliverable(after, now) && !deliverable(before, now))
-      assert.ok(at >= 0, 'it became deliverable and nobody was told');
+      assert.ok(at >= 0, 'it became deliverable without a ready effect');
   },
-  'work that waits for a time is due at that time at the latest'(
-    _before,
-    _input,
-    now,
-    { subscription: after },
-  ) {
+  'work that waits for a time is due by that time'(_before, _input, now, { subscription: after }) {
     if (
       after.retryAt === null ||
       deliverable(after, now) ||
@@ -142,7 +140,7 @@ const LAWS: Readonly<Record<string, Law>> = {
       return;
     assert.ok(dueAt(after)! <= after.retryAt);
   },
-  'who resumes a suspended callback is the client'(before, input, _now, { subscription: after }) {
+  'only the client resumes a suspended callback'(before, input, _now, { subscription: after }) {
     if (before.suspended && !after.suspended)
       assert.ok(input.type === 'configure' || (input.type === 'drain' && input.resume), input.type);
   },

@@ -1,11 +1,17 @@
-/** From entries to deliveries: every number is an event or in a gap, and a hole is an error. */
+/**
+ * Tests the assembly of deliveries from log entries: every number is an event or in a gap, and a
+ * missing number is an error.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { begin, receive } from '../../../src/protocol/core/apply.ts';
 import { assemble, type GapReason, type LogItem } from '../../../src/protocol/core/index.ts';
 
-/** `5` is an event, `5x` one whose data is gone, `5r` a rejected gap, `5d` a redacted one. */
+/**
+ * Notation: `5` is an event, `5x` an event whose data is gone, `5r` a rejected gap, `5d` a redacted
+ * gap.
+ */
 const REASONS: Readonly<Record<string, GapReason>> = {
   r: 'rejected',
   d: 'redacted',
@@ -51,47 +57,47 @@ describe('assembling', () => {
     [
       ['plain events', '3 4 5 last 5', [2, '3 4 5', 0, 5]],
       ['nothing new', 'last 5', [5, '', 0, 5]],
-      ['a read cut short', '3 last 3', [2, '3', 0, 9]],
-      ['nothing of it on disk yet', 'last 2', [2, '', 0, 9]],
+      ['a read that was cut short', '3 last 3', [2, '3', 0, 9]],
+      ['no entry on disk yet', 'last 2', [2, '', 0, 9]],
       ['below the floor', '4 5 1-3:retention last 5', [0, '4 5', 3, 5]],
       ['all trimmed', '3-5:retention last 5', [2, '', 5, 5]],
       ['entries being trimmed are ignored', '4 1-3:retention last 4', [0, '2 3 4', 3, 4]],
       ['entries of a later state are ignored', '1 2 last 2', [0, '1 2 3', 0, 2]],
-      ['entries already had are ignored', '3 last 3', [2, '1 2 3', 0, 3]],
+      ['entries at or below `after` are ignored', '3 last 3', [2, '1 2 3', 0, 3]],
       ['gaps among events', '1 4 2-3:rejected last 4', [0, '1 2r 3r 4', 0, 4]],
       [
-        'gaps of different reasons stay apart',
+        'adjacent gaps of different reasons stay separate',
         '1 2-2:rejected 3-3:redacted last 3',
         [0, '1 2r 3d', 0, 3],
       ],
       [
-        'gaps of one reason apart stay apart',
+        'gaps of one reason that are not adjacent stay separate',
         '2 1-1:abandoned 3-3:abandoned last 3',
         [0, '1a 2 3a', 0, 3],
       ],
       ['an event whose data is gone', '1 3 2-2:retention last 3', [0, '1 2x 3', 0, 3]],
-      ['retention joins with the floor', '4 1-3:retention last 4', [0, '3x 4', 2, 4]],
+      ['a retention gap joins the floor', '4 1-3:retention last 4', [0, '3x 4', 2, 4]],
       [
         'at most maxEvents, gaps not counted',
         '1 3 2-2:too_large 4-4:rejected last 4',
         [0, '1 2l 3 4r 5', 0, 5, { maxEvents: 2 }],
       ],
       ['at most maxBytes', '1 2 last 2', [0, '1 2 3', 0, 3, { maxBytes: 25 }]],
-      ['one event however large', '1 last 1', [0, '1 2', 0, 2, { maxBytes: 5 }]],
-      ['unless it must wait', 'last 0', [0, '1 2', 0, 2, { maxBytes: 5, atLeastOne: false }]],
+      ['a single event of any size', '1 last 1', [0, '1 2', 0, 2, { maxBytes: 5 }]],
+      ['unless it has to wait', 'last 0', [0, '1 2', 0, 2, { maxBytes: 5, atLeastOne: false }]],
       [
-        'but a gap before it goes',
+        'but a gap before it is sent',
         '1-1:rejected last 1',
         [0, '1r 2', 0, 2, { maxBytes: 5, atLeastOne: false }],
       ],
-      ['room for no event', 'last 0', [0, '1 2', 0, 2, { maxEvents: 0 }]],
+      ['no room for any event', 'last 0', [0, '1 2', 0, 2, { maxEvents: 0 }]],
       ['a position beyond head', 'last 7', [7, '', 0, 5]],
     ];
   for (const [why, result, args] of rows)
     test(`[dlv-coverage gap-retention-announced pos-old-valid] ${why}: after ${args[0]} "${args[1]}" floor ${args[2]} head ${args[3]} → ${result}`, () =>
       assert.equal(spell(...args), result));
 
-  test('[log-no-silent-loss] a hole that no gap explains is thrown, wherever it is', () => {
+  test('[log-no-silent-loss] a missing number that no gap explains throws, wherever it is', () => {
     for (const [after, text, floor, head] of [
       [0, '2', 0, 2],
       [0, '1 3', 0, 3],
@@ -139,7 +145,7 @@ describe('assembling', () => {
           );
           assert.ok(batch.events.length <= maxEvents);
           assert.ok(batch.events.length <= 1 || batch.events.length * 10 <= maxBytes);
-          assert.ok(after === head || batch.last > after, 'it always goes on');
+          assert.ok(after === head || batch.last > after, 'every delivery makes progress');
           for (const { sequence } of batch.events)
             assert.ok(sequence > floor && marks[sequence - 1] === '');
         },

@@ -1,7 +1,8 @@
 /**
- * Random histories against a hostile world: messages are lost, doubled, late and reordered, endpoints fail in every way, several
- * drains run at once, processes crash, stores lose writes, clients change their minds. After every action the laws and rules
- * hold; and when the weather clears, every log drains and the receiver knows of every number.
+ * Runs random histories against a hostile world: messages are lost, duplicated, delayed and
+ * reordered, endpoints fail in every way, several drains run at once, processes crash, stores lose
+ * writes, clients change their minds. After every action the laws and rules hold; once the faults
+ * stop, every log drains and the receiver knows of every number.
  */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
@@ -70,7 +71,7 @@ const feed =
   (world, physics, action) =>
     physics.feed(world, make(world, action)).world;
 
-/** One row per thing that can happen; the number is how often. */
+/** One row per possible action; the number is its weight. */
 const ACTIONS = {
   publish: [
     6,
@@ -134,7 +135,7 @@ const ACTIONS = {
       )
         return world;
       const ack = Math.min(world.cursor.sequence, message.delivery.last);
-      // A receiver rejects events; the report of a gap it can only take.
+      // The receiver rejects events; it can only accept the report of a gap.
       return !message.delivery.events.some(({ sequence }) => sequence === ack + 1)
         ? world
         : {
@@ -152,7 +153,8 @@ const ACTIONS = {
       outcome: FAILURES[pick % FAILURES.length]!,
     })),
   ],
-  // An endpoint that acknowledges what its delivery did not carry. Below `last` it would be a lie, which nobody can detect.
+  // The endpoint acknowledges more than its delivery carried. A false value below `last` cannot be
+  // detected, so it is not generated.
   confusedReply: [
     1,
     (world, physics, { size }) =>
@@ -239,7 +241,10 @@ const action: fc.Arbitrary<Action> = fc.record({
   size: fc.integer({ min: 1, max: 4 }),
 });
 
-/** Each drain sends a number for the first time only when no higher one was sent before (SEP: Delivery). */
+/**
+ * Each drain sends a number for the first time only if it has sent no higher one before (SEP:
+ * Delivery).
+ */
 class Order {
   readonly #sent = new Map<string, { readonly all: Set<number>; max: number }>();
 
@@ -282,7 +287,7 @@ function live(
   return { world, physics };
 }
 
-/** The weather clears: the client comes back, the endpoint answers, nothing is lost any more. */
+/** The faults stop: the client comes back, the endpoint answers, nothing is lost any more. */
 function heal(world: World, physics: Physics): World {
   let now = physics.feed(world, { type: 'tick' }).world;
   now = physics.feed(now, {
@@ -317,7 +322,7 @@ describe('random histories', () => {
     { paused: true },
   );
 
-  test('[log-contiguous log-stable log-no-silent-loss ack-monotonic ack-only-said dlv-order etag-config etag-counters etag-never-back sub-only-client-resumes cb-one-lease] laws and rules hold, and at the end every log drains', (context) => {
+  test('[log-contiguous log-stable log-no-silent-loss ack-monotonic ack-only-said dlv-order etag-config etag-counters etag-never-back sub-only-client-resumes cb-one-lease] keep the laws and rules, and every log drains at the end', (context) => {
     const seen = new Map<string, number>();
     const note = (what: string): unknown => seen.set(what, (seen.get(what) ?? 0) + 1);
     fc.assert(
@@ -346,7 +351,7 @@ describe('random histories', () => {
       { numRuns: byTier(1000, 3000), seed: 7 },
     );
     void context.annotate([...seen].map(([what, count]) => `${what} ${count}`).join(', '));
-    // Witnesses: a test that never gets there would prove nothing.
+    // The histories must reach each of these states; otherwise the test proves nothing.
     for (const what of [
       'suspended',
       'split',
@@ -359,7 +364,7 @@ describe('random histories', () => {
       assert.ok((seen.get(what) ?? 0) > byTier(10, 30), `${what}: ${seen.get(what) ?? 0}`);
   });
 
-  test('[uns-ends] once ended, nothing changes any more', () => {
+  test('[uns-ends] an ended subscription never changes', () => {
     fc.assert(
       fc.property(histories, histories, (first, second) => {
         const { world, physics } = live([...first, { type: 'terminate', pick: 0, size: 1 }], {});
@@ -376,7 +381,7 @@ describe('random histories', () => {
     );
   });
 
-  test('the laws notice when they are broken', () => {
+  test('the laws detect a step that breaks them', () => {
     const broken: readonly (readonly [
       why: string,
       change: (before: Subscription, after: Subscription) => Partial<Subscription>,
@@ -384,11 +389,11 @@ describe('random histories', () => {
       ['a half', () => ({ head: 0.5 })],
       ['acked above sent', (_before, after) => ({ acked: after.sent + 1 })],
       [
-        'head goes back',
+        'head moves back',
         (before) => (before.head > 1 ? { head: before.head - 1, sent: 0, acked: 0 } : {}),
       ],
-      ['a version for nothing', (before) => ({ version: before.version + 1 })],
-      ['the same version for something', (before) => ({ version: before.version })],
+      ['a new version without a change', (before) => ({ version: before.version + 1 })],
+      ['a change without a new version', (before) => ({ version: before.version })],
       ['resumed by itself', () => ({ suspended: false })],
     ];
     for (const [why, change] of broken) {

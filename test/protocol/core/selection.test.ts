@@ -1,4 +1,7 @@
-/** Which rows an event belongs to: against a table, against the definition, and against the memory it may take. */
+/**
+ * Tests which rows an event matches: against a table, against the definition, and within a bound on
+ * memory.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { setFlagsFromString } from 'node:v8';
@@ -57,7 +60,7 @@ describe('matching', () => {
     });
   }
 
-  test('[sub-union log-all-matching] a row with several selections matches once, and rows come ascending', () => {
+  test('[sub-union log-all-matching] a row with several selections matches once, and rows come in ascending order', () => {
     const index = new MatchIndex();
     index.add(9, [
       ...select({ list: 'a' }),
@@ -71,7 +74,7 @@ describe('matching', () => {
     assert.deepEqual(match(index, {}, 'task'), [9]);
   });
 
-  test('adding a row again replaces what it was added with', () => {
+  test('adding a row again replaces its selections', () => {
     const index = new MatchIndex();
     index.add(1, select({ list: 'a' }));
     index.add(1, select({ list: 'b' }));
@@ -81,7 +84,7 @@ describe('matching', () => {
     );
   });
 
-  test('a selection of very many combinations is compared instead of entered, with the same result', () => {
+  test('compares a selection with very many combinations instead of indexing it, with the same result', () => {
     const index = new MatchIndex();
     const many = Array.from({ length: 50 }, (_, at) => at);
     const args = { a: many, b: many, c: many, d: many };
@@ -95,7 +98,7 @@ describe('matching', () => {
     assert.equal(index.size, 1);
   });
 
-  test('an event full of arrays costs no more than the table it is looked up in', () => {
+  test('an event full of arrays costs no more than the index it is looked up in', () => {
     const index = new MatchIndex();
     index.add(1, select({ a: 'x', b: 'y', c: 'z' }));
     const large = Array.from({ length: 2000 }, (_, at) => `v${at}`);
@@ -107,7 +110,7 @@ describe('matching', () => {
     assert.deepEqual(match(index, { a: [...large, 'x'], b: large, c: large }), []);
   });
 
-  test('what was removed leaves nothing behind', () => {
+  test('removing every row leaves the index empty', () => {
     const index = new MatchIndex();
     for (let row = 0; row < 50; row += 1)
       index.add(
@@ -122,7 +125,7 @@ describe('matching', () => {
     assert.equal(index.size, 0);
     let asked = 0;
     for (let type = 0; type < 7; type += 1) index.match(`type${type}`, () => (asked += 1));
-    assert.equal(asked, 0, 'no shape is left to ask attributes for');
+    assert.equal(asked, 0, 'no shape is left');
   });
 
   test('property: the index finds exactly the rows that the definition names', () => {
@@ -208,7 +211,7 @@ describe('matching', () => {
 });
 
 describe('row lists', () => {
-  test('property: inserted and deleted like a sorted set', () => {
+  test('property: inserting and deleting behave like a sorted set', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(20)), { maxLength: 60 }), (changes) => {
         const rows: number[] = [];
@@ -230,7 +233,7 @@ describe('row lists', () => {
     );
   });
 
-  test('merging gives a new list, also of one', () => {
+  test('merging returns a new list, even of a single list', () => {
     const one = [1, 5];
     assert.notEqual(mergeRows([one]), one);
     assert.deepEqual(mergeRows([one, [2, 5, 9], []]), [1, 2, 5, 9]);
@@ -239,7 +242,7 @@ describe('row lists', () => {
 });
 
 describe('canonical text', () => {
-  test('does not depend on the order of members, and leaves out what JSON leaves out', () => {
+  test('does not depend on the order of members, and omits what JSON omits', () => {
     assert.equal(
       canonicalText({ b: 1, a: [true, null, { d: 'x', c: -0 }], e: undefined }),
       '{"a":[true,null,{"c":0,"d":"x"}],"b":1}',
@@ -260,7 +263,7 @@ describe('canonical text', () => {
     ]);
   });
 
-  test('property: equal texts, equal values', () => {
+  test('property: equal texts mean equal values', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) =>
         assert.equal(canonicalText(JSON.parse(canonicalText(value))), canonicalText(value)),

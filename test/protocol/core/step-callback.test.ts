@@ -1,4 +1,4 @@
-/** Callback delivery: claims, answers, failures and consent, one situation a test. */
+/** Tests callback delivery: claims, answers, failures and consent, one situation per test. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import {
@@ -35,7 +35,7 @@ import {
 } from './fixtures.ts';
 
 describe('a claim', () => {
-  test('[cb-start] starts after acked, raises what may be acknowledged and holds a lease', () => {
+  test('[cb-start] starts after acked, raises the highest number that may be acknowledged, and holds a lease', () => {
     const claimed = play(withLog(5, 2, { sent: 2 }), [claim(4, 3)]);
     const started = { id: 1, after: 2, to: 4, events: 2, first: 3, leaseUntil: T0 + 20 * SECOND };
     assert.deepEqual(claimed.effects, [{ type: 'attempt', attempt: started }]);
@@ -72,7 +72,7 @@ describe('a claim', () => {
     assert.equal(refusal(withLog(5), claim(6, 1)), 'not_deliverable');
   });
 
-  test('of no number is a probe, allowed while paused or suspended but not beside another attempt', () => {
+  test('that covers no number is a probe, allowed while paused or suspended but not beside another attempt', () => {
     for (const state of [{}, { paused: true }, { suspended: true }])
       assert.equal(refusal(withLog(5, 3, state), claim(3, null)), undefined);
     assert.equal(refusal(withLog(5, 3, { callback: null }), claim(3, null)), 'not_deliverable');
@@ -82,7 +82,7 @@ describe('a claim', () => {
     );
   });
 
-  test('whose events cannot lie in its range is a defect of the caller', () => {
+  test('whose events cannot lie in its range is a programming error and throws', () => {
     for (const wrong of [
       claim(5, 1, 6),
       claim(5, 3, 4),
@@ -102,7 +102,7 @@ describe('a claim', () => {
 describe('an acknowledging answer', () => {
   const inFlight = play(withLog(9, 2), [claim(6, 3)]).subscription;
 
-  test('[ans-ack ans-partial] moves acked to what it says and goes on right after it', () => {
+  test('[ans-ack ans-partial] moves acked to the number it names, and delivery continues right after it', () => {
     const after = play(inFlight, [answer(1, acked(4))], T0 + 5);
     assert.deepEqual(
       [
@@ -115,7 +115,7 @@ describe('an acknowledging answer', () => {
     assert.deepEqual(types(after), ['wake', 'ready']);
   });
 
-  test('[ans-ack-bound] outside its delivery moves nothing and counts as no_ack', () => {
+  test('[ans-ack-bound] that names a number outside its delivery moves nothing and counts as no_ack', () => {
     for (const outcome of [acked(1), acked(7), acked(9), acked(3.5), acked(Number.NaN)]) {
       const { subscription: after } = play(inFlight, [answer(1, outcome)]);
       assert.deepEqual(
@@ -137,7 +137,7 @@ describe('an acknowledging answer', () => {
     assert.equal(effect(play(after.subscription, [claim(9, 5)]), 'attempt')?.attempt.after, 3);
   });
 
-  test('[ans-reject-other] that rejects another number than the next counts as no_ack', () => {
+  test('[ans-reject-other] that rejects a number other than the next counts as no_ack', () => {
     for (const outcome of [acked(3, 3), acked(3, 5), acked(6, 7), acked(2, 2)]) {
       const after = play(inFlight, [answer(1, outcome)]);
       assert.deepEqual(
@@ -147,13 +147,13 @@ describe('an acknowledging answer', () => {
     }
   });
 
-  test('that rejects a number which the delivery reported as a gap settles it, instead of hearing of it for ever', () => {
+  test('that rejects a number which the delivery reported as a gap settles the number', () => {
     const gapFirst = play(withLog(9, 2, { floor: 4 }), [claim(9, 5)]).subscription;
     const after = play(gapFirst, [answer(1, acked(2, 3))]);
     assert.deepEqual([after.subscription.acked, effect(after, 'gap')], [3, undefined]);
   });
 
-  test('rejects nothing that another drain has acknowledged meanwhile', () => {
+  test('rejects nothing that another drain has acknowledged in the meantime', () => {
     const after = play(inFlight, [ackAt(5), answer(1, acked(3, 4))]);
     assert.deepEqual([after.subscription.acked, effect(after, 'gap')], [5, undefined]);
   });
@@ -162,7 +162,7 @@ describe('an acknowledging answer', () => {
     assert.equal(play(inFlight, [ackAt(6), answer(1, acked(3))]).subscription.acked, 6);
   });
 
-  test('of an attempt that is over changes nothing, whatever it says', () => {
+  test('of an attempt that has ended changes nothing', () => {
     const next = play(inFlight, [answer(1, acked(4)), claim(9, 5)]).subscription;
     for (const outcome of [acked(6), TIMEOUT, REFUSED, TOO_LARGE, GONE]) {
       assert.equal(refusal(next, answer(1, outcome)), 'stale_attempt');
@@ -170,7 +170,7 @@ describe('an acknowledging answer', () => {
     }
   });
 
-  test('[retry-success] wipes the record of failures', () => {
+  test('[retry-success] resets the record of failures', () => {
     const failing = attempt(
       attempt(withLog(3), TIMEOUT, T0, 0).subscription,
       REFUSED,
@@ -190,7 +190,7 @@ describe('an acknowledging answer', () => {
 });
 
 describe('a failing callback', () => {
-  test('[retry-backoff retry-cap] waits longer and longer, at most five minutes, always within the jitter', () => {
+  test('[retry-backoff retry-cap] waits longer after each failure, at most five minutes, always within the jitter', () => {
     let state = withLog(1);
     let now = T0;
     const waits: number[] = [];
@@ -203,7 +203,7 @@ describe('a failing callback', () => {
     assert.deepEqual(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
   });
 
-  test('is retried when the time has come, by the tick that dueAt asked for', () => {
+  test('is retried by the tick that dueAt asked for', () => {
     const { subscription: failed } = attempt(withLog(1), TIMEOUT, T0);
     assert.equal(dueAt(failed), T0 + 500);
     const early = play(failed, [{ type: 'tick' }], T0 + 499);
@@ -212,7 +212,7 @@ describe('a failing callback', () => {
     assert.deepEqual([due.subscription.retryAt, types(due)], [null, ['ready']]);
   });
 
-  test('[ans-retry-after] is left alone as long as it asked, and longer if the backoff is longer', () => {
+  test('[ans-retry-after] waits as long as the endpoint asks, and longer if the backoff is longer', () => {
     const busy = (retryAfterMs: number): Outcome => ({
       kind: 'transient',
       category: 'http_5xx',
@@ -222,7 +222,7 @@ describe('a failing callback', () => {
     assert.equal(attempt(withLog(1), busy(100), T0).subscription.retryAt, T0 + 500);
   });
 
-  test('[ans-retry-after] is left alone even when it was suspended for it and resumed at once', () => {
+  test('[ans-retry-after] waits as long as the endpoint asks even if it was suspended for that failure and resumed at once', () => {
     const day = withLog(1, 0, {
       health: { ...subscription().health, attempts: 9, failingSince: T0 - DAY },
     });
@@ -260,7 +260,7 @@ describe('a failing callback', () => {
     assert.notEqual(dueAt(fifth.subscription), fifth.subscription.retryAt);
   });
 
-  test('one other failure in between starts the five again', () => {
+  test('one other failure in between restarts the count of five', () => {
     let state = withLog(3);
     for (const outcome of [
       REFUSED,
@@ -290,7 +290,7 @@ describe('a failing callback', () => {
     assert.equal(statusOf(attempt(late, TIMEOUT, T0 + DAY, 0).subscription), 'suspended');
   });
 
-  test('[retry-skip] with skip gives up the first event, resets the counters and goes on', () => {
+  test('[retry-skip] with skip abandons the first event, resets the counters and continues', () => {
     let state = withLog(3, 1, { onFailure: 'skip' });
     for (let failure = 1; failure <= 4; failure += 1)
       state = attempt(state, REFUSED, T0, 0).subscription;
@@ -304,7 +304,7 @@ describe('a failing callback', () => {
     );
   });
 
-  test('[gap-same-everywhere ack-only-said] giving up leaves acked below the gap, so that every drain still reports it', () => {
+  test('[gap-same-everywhere ack-only-said] abandoning an event leaves acked below the gap, so that every drain still reports it', () => {
     const onlyGaps = play(
       withLog(3, 1, { onFailure: 'skip', health: { ...subscription().health, configFailures: 4 } }),
       [claim(3, 3)],
@@ -314,7 +314,7 @@ describe('a failing callback', () => {
     assert.deepEqual(effect(after, 'gap'), { type: 'gap', from: 3, to: 3, reason: 'abandoned' });
   });
 
-  test('with skip and only gaps to report there is nothing to give up: it keeps trying', () => {
+  test('with skip and only gaps to report keeps retrying, since there is no event to abandon', () => {
     let state = withLog(3, 1, { onFailure: 'skip', floor: 3 });
     for (let failure = 1; failure <= 6; failure += 1) {
       const after = attempt(state, REFUSED, T0, 0);
@@ -324,7 +324,7 @@ describe('a failing callback', () => {
     assert.deepEqual([statusOf(state), state.health.attempts], ['active', 6]);
   });
 
-  test('does not give up what another drain has acknowledged meanwhile', () => {
+  test('does not abandon what another drain has acknowledged in the meantime', () => {
     const last = withLog(3, 0, {
       onFailure: 'skip',
       health: { ...subscription().health, configFailures: 4 },
@@ -334,7 +334,7 @@ describe('a failing callback', () => {
     assert.equal(after.subscription.health.configFailures, 0);
   });
 
-  test('a lease that runs out counts as a timeout, with the longest delay', () => {
+  test('a lease that expires counts as a timeout, with the longest delay', () => {
     const state = play(withLog(3), [claim(3, 1)]).subscription;
     assert.equal(play(state, [{ type: 'tick' }], T0 + 20 * SECOND - 1).subscription, state);
     const lost = play(state, [{ type: 'tick' }], T0 + 20 * SECOND).subscription;
@@ -355,7 +355,7 @@ describe('a failing callback', () => {
 });
 
 describe('413', () => {
-  test('[ans-413] halves what the delivery had, at once and without counting as a failure', () => {
+  test('[ans-413] halves the events of the delivery, at once and without counting as a failure', () => {
     let state = withLog(100);
     const limits: (number | null)[] = [];
     for (let events = 100; events > 1; events = state.batchLimit!) {
@@ -416,10 +416,10 @@ describe('413', () => {
   });
 });
 
-describe('an event that is refused for good', () => {
+describe('an event that the endpoint refuses permanently', () => {
   const NEVER: Outcome = { kind: 'refused' };
 
-  test('becomes an abandoned gap at once, and nothing waits', () => {
+  test('becomes an abandoned gap at once, without a wait', () => {
     const skipped = play(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [
       claim(2, 2),
       answer(1, NEVER),
@@ -437,7 +437,7 @@ describe('an event that is refused for good', () => {
     );
   });
 
-  test('suspends where nothing may be skipped', () => {
+  test('suspends the callback where nothing may be skipped', () => {
     const suspended = play(withLog(3), [claim(1, 1), answer(1, NEVER)]);
     assert.deepEqual(
       [statusOf(suspended.subscription), effect(suspended, 'gap')],
@@ -445,7 +445,7 @@ describe('an event that is refused for good', () => {
     );
   });
 
-  test('is a configuration failure when it is not known which event was meant', () => {
+  test('is a configuration failure when the answer does not identify the event', () => {
     for (const to of [2, 3])
       assert.equal(
         play(withLog(3), [claim(to, 1), answer(1, NEVER)]).subscription.health.configFailures,
@@ -482,7 +482,7 @@ describe('a suspended callback', () => {
   } as const;
   const suspended: Subscription = withLog(3, 1, { suspended: true, health: failing });
 
-  test('[sub-only-client-resumes retry-probe] stays so when a probe is answered', () => {
+  test('[sub-only-client-resumes retry-probe] stays suspended when a probe is answered', () => {
     const after = play(suspended, [claim(1, null), answer(1, acked(1))]).subscription;
     assert.deepEqual(
       [statusOf(after), after.health.lastError, deliverable(after, T0)],
@@ -490,7 +490,7 @@ describe('a suspended callback', () => {
     );
   });
 
-  test('[pull-resumes sub-health-kept sub-resume-continues] resumes by a pull: counters at zero, last error kept, goes on after acked', () => {
+  test('[pull-resumes sub-health-kept sub-resume-continues] is resumed by a pull: counters at zero, last error kept, delivery continues after acked', () => {
     const after = play(suspended, [{ type: 'drain', to: 3, resume: true }]);
     assert.deepEqual(
       [statusOf(after.subscription), types(after)],
@@ -506,7 +506,7 @@ describe('a suspended callback', () => {
     assert.equal(effect(play(after.subscription, [claim(3, 2)]), 'attempt')?.attempt.after, 1);
   });
 
-  test('[sub-only-client-resumes] does not resume by a stream, an acknowledgement, an event, time or a restart', () => {
+  test('[sub-only-client-resumes] is not resumed by a stream, an acknowledgement, an event, time or a restart', () => {
     for (const input of [
       { type: 'drain', to: 3, resume: false },
       ackAt(2),
@@ -527,7 +527,7 @@ describe('consent', () => {
     retention: { maxAgeMs: 30 * DAY, maxEvents: 1000 },
   });
 
-  test('[cbv-daily] without expiry, wears out after 24 hours: due again, and nothing is sent until it is proved', () => {
+  test('[cbv-daily] without expiry, lapses after 24 hours: it is due again, and nothing is sent until it is verified', () => {
     assert.equal(dueAt(forever), T0 + DAY);
     assert.deepEqual(
       [deliverable(forever, T0 + DAY - 1), deliverable(forever, T0 + DAY)],
@@ -540,7 +540,7 @@ describe('consent', () => {
     );
   });
 
-  test('[cbv-daily] refused: suspended whatever onFailure says, and a pull does not make it deliver', () => {
+  test('[cbv-daily] suspends when refused, whatever onFailure says, and a pull does not restart delivery', () => {
     for (const onFailure of ['suspend', 'skip'] as const) {
       const refused = play({ ...forever, onFailure }, [{ type: 'verified', ok: false }], T0 + DAY);
       assert.deepEqual(
@@ -561,7 +561,7 @@ describe('consent', () => {
     }
   });
 
-  test('of no callback is nobody’s', () => {
+  test('without a callback is refused', () => {
     const without = withLog(1, 0, { callback: null });
     assert.equal(play(without, [{ type: 'verified', ok: false }]).subscription, without);
   });

@@ -1,4 +1,4 @@
-/** Configuration, ETag and time, one situation a test. */
+/** Tests configuration, ETag and time, one situation per test. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import {
@@ -43,7 +43,7 @@ describe('the ETag', () => {
     assert.equal(etagOf({ epoch: EPOCH, version: 1295 }), 'epochAAA-zz');
   });
 
-  test('[etag-config] changes with everything that is configuration', () => {
+  test('[etag-config] changes with every change of configuration', () => {
     const changes: Change[] = [
       { select: [{ name: 'note.created', arguments: { list: 'b' } }] },
       { select: [] },
@@ -89,13 +89,13 @@ describe('the ETag', () => {
       assert.equal(changesEtag(inFlight, answer(1, outcome)), false);
   });
 
-  test('[etag-never-back] never returns, not even when the configuration does', () => {
+  test('[etag-never-back] never returns to an old value, not even when the configuration does', () => {
     const there = play(log, [configure({ paused: true })]).subscription;
     const back = play(there, [configure({ paused: false })]).subscription;
     assert.equal(new Set([log, there, back].map(etagOf)).size, 3);
   });
 
-  test('moves once for a call that changes several things', () => {
+  test('changes once for a call that changes several things', () => {
     const change: Change = {
       select: [],
       paused: true,
@@ -130,7 +130,7 @@ describe('an update', () => {
     assert.deepEqual(types(play(withLog(0), [configure({ paused: true })])), ['announce']);
   });
 
-  test('pausing stops new attempts and lets the one in flight count; unpausing goes on', () => {
+  test('that pauses stops new attempts and lets the one in flight count; unpausing continues', () => {
     const inFlight = play(withLog(3), [claim(2, 1), configure({ paused: true })]).subscription;
     const after = play(inFlight, [answer(1, acked(2))]);
     assert.deepEqual([after.subscription.acked, types(after)], [2, ['wake']]);
@@ -140,7 +140,7 @@ describe('an update', () => {
     ]);
   });
 
-  test('[sub-health-kept] unpausing starts the count of failures anew: while paused nothing could succeed', () => {
+  test('[sub-health-kept] that unpauses resets the failure count, since nothing could succeed while paused', () => {
     const failing = withLog(3, 0, {
       paused: true,
       retryAt: T0 + 5,
@@ -179,7 +179,7 @@ describe('an update', () => {
     assert.equal(refusal(late, answer(1, acked(3))), 'stale_attempt');
   });
 
-  test('[cb-one-lease] to another secret at the same URL leaves the attempt in flight', () => {
+  test('[cb-one-lease] to another secret at the same URL keeps the attempt in flight', () => {
     const rotated = play(withLog(3), [
       claim(3, 1),
       configure({ callback: { ...CALLBACK, secret: 'whsec_new' } }),
@@ -188,7 +188,7 @@ describe('an update', () => {
     assert.equal(play(rotated.subscription, [answer(1, acked(3))]).subscription.acked, 3);
   });
 
-  test('[upd-resume sub-health-kept] resumes what was suspended', () => {
+  test('[upd-resume sub-health-kept] resumes a suspended callback', () => {
     const suspended = withLog(3, 0, {
       suspended: true,
       health: { ...subscription().health, attempts: 5, lastError: 'http_4xx' },
@@ -205,7 +205,7 @@ describe('an update', () => {
     assert.deepEqual(types(after), ['announce', 'ready']);
   });
 
-  test('suspended shows before paused', () => {
+  test('suspended takes precedence over paused', () => {
     assert.equal(statusOf(subscription({ paused: true, suspended: true })), 'suspended');
     assert.equal(statusOf(subscription({ paused: true })), 'paused');
   });
@@ -293,7 +293,7 @@ describe('time', () => {
     assert.equal(play(state, [{ type: 'tick' }]).subscription, state);
   });
 
-  test('dueAt is the earliest of all, and a tick at it always moves it on', () => {
+  test('dueAt is the earliest deadline of all, and a tick at that time always moves it on', () => {
     const busy = play(
       withLog(3, 0, { callback: { ...CALLBACK, previousSecret: 'x', previousUntil: T0 + 5 } }),
       [claim(3, 1)],
@@ -304,7 +304,8 @@ describe('time', () => {
       seen.push(due - T0);
       state = step(state, { type: 'tick' }, due).subscription;
     }
-    // rotation window, lease, retry after the lost lease, expiry; a day's retention is longer than the grant
+    // rotation window, lease, retry after the lost lease, expiry; the daily retention check is
+    // later than the grant
     assert.deepEqual(seen, [5, 20 * SECOND, 21 * SECOND, HOUR]);
     assert.equal(state.terminated?.reason, 'expired');
     assert.ok(DAY > HOUR);

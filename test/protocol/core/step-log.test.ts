@@ -1,4 +1,4 @@
-/** The log: numbers, acknowledgement, retention and epochs, one situation a test. */
+/** Tests the log: numbers, acknowledgement, retention and epochs, one situation per test. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { deliverable, dueAt, oldest, step, trimDueAt } from '../../../src/protocol/core/index.ts';
@@ -18,13 +18,13 @@ import {
 } from './fixtures.ts';
 
 describe('numbering', () => {
-  test('[log-contiguous] the first number is 1 and each append goes on from head', () => {
+  test('[log-contiguous] starts at 1, and each append continues from head', () => {
     const one = play(subscription(), [append()]).subscription;
     assert.equal(one.head, 1);
     assert.equal(play(one, [append(3)]).subscription.head, 4);
   });
 
-  test('[sub-numbering-goes-on] paused, suspended and without a callback, numbers are still assigned, and nothing becomes ready', () => {
+  test('[sub-numbering-goes-on] continues while paused, suspended and without a callback, and makes nothing ready', () => {
     for (const status of [{ paused: true }, { suspended: true }, { callback: null }]) {
       const after = play(subscription(status), [append(2)]);
       assert.equal(after.subscription.head, 2);
@@ -32,14 +32,14 @@ describe('numbering', () => {
     }
   });
 
-  test('an append makes the callback ready, once nothing is in flight', () => {
+  test('makes the callback ready once nothing is in flight', () => {
     const first = play(subscription(), [append()]);
     assert.deepEqual(types(first), ['wake', 'ready']);
     const busy = play(first.subscription, [claim(1, 1)]).subscription;
     assert.deepEqual(types(play(busy, [append()])), ['wake']);
   });
 
-  test('[log-limit] a log that would pass 2^53 - 1 ends with `failed` instead', () => {
+  test('[log-limit] ends a log that would pass 2^53 - 1 with `failed`', () => {
     const full = subscription({
       head: Number.MAX_SAFE_INTEGER - 1,
       floor: Number.MAX_SAFE_INTEGER - 1,
@@ -50,7 +50,7 @@ describe('numbering', () => {
     assert.deepEqual(ended.effects, [{ type: 'terminated', reason: 'failed' }]);
   });
 
-  test('a count that is no positive integer is a defect of the caller, not an answer', () => {
+  test('throws for a count that is not a positive integer, as a programming error', () => {
     for (const count of [0, -1, 1.5, Number.NaN])
       assert.throws(() => step(subscription(), append(count), T0), { code: 'invalid_input' });
   });
@@ -59,7 +59,7 @@ describe('numbering', () => {
 describe('acknowledgement', () => {
   const log = withLog(9, 2, { sent: 6, callback: null });
 
-  test('[ack-cumulative] acknowledging 5 acknowledges all up to 5 and gives streams their credit', () => {
+  test('[ack-cumulative] acknowledging 5 acknowledges everything up to 5 and frees the window of streams', () => {
     const after = play(log, [ackAt(5)]);
     assert.equal(after.subscription.acked, 5);
     assert.deepEqual(types(after), ['wake']);
@@ -73,7 +73,7 @@ describe('acknowledgement', () => {
     }
   });
 
-  test('[ack-below ack-monotonic] acknowledging 2 or less again changes nothing at all', () => {
+  test('[ack-below ack-monotonic] acknowledging 2 or less again changes nothing', () => {
     for (const sequence of [0, 1, 2]) {
       const after = play(log, [ackAt(sequence)]);
       assert.equal(after.subscription, log);
@@ -81,34 +81,34 @@ describe('acknowledgement', () => {
     }
   });
 
-  test('[ack-sent] acknowledging what was never sent is refused, although it has a number', () => {
+  test('[ack-sent] refuses to acknowledge a number that exists but was never sent', () => {
     assert.equal(refusal(log, ackAt(6)), undefined);
     assert.equal(refusal(log, ackAt(7)), 'position');
     assert.equal(refusal(log, ackAt(10)), 'position');
   });
 
-  test('[pos-epoch] a position of another epoch is refused even where its number would do', () => {
+  test('[pos-epoch] refuses a position of another epoch even where its number would be valid', () => {
     assert.equal(refusal(log, ackAt(3, 'another-epoch')), 'epoch');
     assert.equal(refusal(log, ackAt(99, 'another-epoch')), 'epoch');
   });
 
-  test('numbers that are no positions are refused', () => {
+  test('refuses numbers that are not positions', () => {
     for (const sequence of [-1, 1.5, Number.NaN, Infinity])
       assert.equal(refusal(log, ackAt(sequence)), 'position');
   });
 
-  test('[ack-only-said stream-no-ack pull-no-ack] draining moves what may be acknowledged, never what is', () => {
+  test('[ack-only-said stream-no-ack pull-no-ack] draining moves the highest number that may be acknowledged, never acked itself', () => {
     const after = play(log, [{ type: 'drain', to: 9, resume: false }]);
     assert.deepEqual([after.subscription.sent, after.subscription.acked], [9, 2]);
     assert.deepEqual(after.effects, []);
     assert.equal(play(log, [{ type: 'drain', to: 3, resume: false }]).subscription, log);
   });
 
-  test('draining beyond head is refused', () => {
+  test('refuses to drain beyond head', () => {
     assert.equal(refusal(log, { type: 'drain', to: 10, resume: false }), 'position');
   });
 
-  test('an acknowledgement on another drain frees the callback of the work, attempt in flight or not', () => {
+  test('an acknowledgement on another drain leaves the callback without work, attempt in flight or not', () => {
     const busy = play(withLog(3), [claim(3, 1), ackAt(3)]).subscription;
     assert.equal(deliverable({ ...busy, attempt: null }, T0), false);
   });
@@ -117,7 +117,7 @@ describe('acknowledgement', () => {
 describe('retention', () => {
   const small = { retention: { maxAgeMs: DAY, maxEvents: 100 }, callback: null };
 
-  test('[gap-retention-kept] maxEvents is kept exactly, but trimmed only when 64 more have gathered', () => {
+  test('[gap-retention-kept] keeps exactly maxEvents, but trims only when 64 more have accumulated', () => {
     const full = play(subscription(small), [append(164)]);
     assert.equal(full.subscription.floor, 0);
     const over = play(full.subscription, [append()]);
@@ -126,13 +126,13 @@ describe('retention', () => {
     assert.equal(over.subscription.head - over.subscription.floor, 100);
   });
 
-  test('a tenth is the slack of a large log', () => {
+  test('trims a large log when a tenth more has accumulated', () => {
     const large = subscription({ retention: { maxAgeMs: DAY, maxEvents: 1000 } });
     assert.equal(play(large, [append(1100)]).subscription.floor, 0);
     assert.equal(play(large, [append(1101)]).subscription.floor, 101);
   });
 
-  test('[gap-retention-announced] trimming what is not acknowledged moves neither acked nor what is still to be reported', () => {
+  test('[gap-retention-announced] trimming unacknowledged numbers moves neither acked nor the gaps that are still to be reported', () => {
     const trimmed = play(withLog(9, 2), [{ type: 'trim', upTo: 5, oldestAt: T0 + 7 }]);
     const { acked, floor, head, oldestAt } = trimmed.subscription;
     assert.deepEqual(
@@ -143,7 +143,7 @@ describe('retention', () => {
     assert.equal(deliverable(trimmed.subscription, T0), true);
   });
 
-  test('a log trimmed to its head still has its gap to report', () => {
+  test('a log trimmed to its head still reports its gap', () => {
     const empty = play(withLog(3, 1), [{ type: 'trim', upTo: 3, oldestAt: null }]).subscription;
     assert.equal(empty.oldestAt, null);
     assert.equal(deliverable(empty, T0), true);
@@ -157,13 +157,13 @@ describe('retention', () => {
     });
   });
 
-  test('[gap-oldest] oldest is one above the last trimmed number, and head + 1 when nothing is held', () => {
+  test('[gap-oldest] oldest is one above the last trimmed number, and head + 1 when the log holds no events', () => {
     assert.equal(oldest(withLog(9, 0, { floor: 4 })), 5);
     assert.equal(oldest(subscription()), 1);
     assert.equal(oldest(withLog(3, 3, { floor: 3 })), 4);
   });
 
-  test('trimming never goes beyond head, and never back', () => {
+  test('trimming never passes head and never goes back', () => {
     const log = withLog(5, 5, { floor: 2 });
     assert.equal(play(log, [{ type: 'trim', upTo: 99, oldestAt: null }]).subscription.floor, 5);
     const back = play(log, [{ type: 'trim', upTo: 1, oldestAt: T0 + 1 }]);
@@ -173,7 +173,7 @@ describe('retention', () => {
     );
   });
 
-  test('age is looked at again a sixteenth after the oldest event is due, and every trim moves that instant on', () => {
+  test('age is checked again a sixteenth of the limit after the oldest event is due, and every trim moves that time on', () => {
     const log = withLog(5, 0, { ...small, ttlMs: null, expiresAt: null });
     const due = T0 + DAY + DAY / 16;
     assert.equal(trimDueAt(log), due);
@@ -182,7 +182,8 @@ describe('retention', () => {
       dueAt(play(log, [{ type: 'trim', upTo: 1, oldestAt: T0 + 5 }], due).subscription),
       due + 5,
     );
-    // The store cannot tell how old the rest is: look again in a day rather than at once.
+    // The store cannot tell how old the rest is, so the check is repeated in a day rather than at
+    // once.
     assert.equal(
       dueAt(play(log, [{ type: 'trim', upTo: 1, oldestAt: null }], due).subscription),
       due + DAY + DAY / 16,
@@ -203,7 +204,7 @@ describe('retention', () => {
 });
 
 describe('epochs', () => {
-  test('[log-epoch-renumber etag-epoch] the acknowledged part goes, the rest is numbered again from 1', () => {
+  test('[log-epoch-renumber etag-epoch] the acknowledged part is dropped and the rest is renumbered from 1', () => {
     const rotated = play(withLog(9, 4, { floor: 2 }), [
       claim(9, 5),
       { type: 'rotate', epoch: 'epoch-two' },
@@ -227,14 +228,14 @@ describe('epochs', () => {
     assert.deepEqual({ head, floor }, { head: 5, floor: 2 });
   });
 
-  test('with nothing acknowledged nothing has to move', () => {
+  test('without acknowledged numbers nothing moves', () => {
     assert.deepEqual(
       types(play(withLog(2, 0, { callback: null }), [{ type: 'rotate', epoch: 'epoch-two' }])),
       ['announce', 'wake'],
     );
   });
 
-  test('[pos-epoch] positions and answers of the old epoch count for nothing', () => {
+  test('[pos-epoch] positions and answers of the old epoch are void', () => {
     const { subscription: rotated } = play(withLog(9, 4), [
       claim(9, 5),
       { type: 'rotate', epoch: 'epoch-two' },

@@ -1,4 +1,7 @@
-/** The language-neutral vectors that concern the core, run against it. Their expected values are written by hand. */
+/**
+ * Runs the language-neutral vectors that concern the core. Their expected values are written by
+ * hand.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import {
@@ -85,7 +88,7 @@ describe('vectors/callback-answer', () => {
 });
 
 describe('vectors/log', () => {
-  /** Only wakes somebody: left out of the vectors. */
+  /** `ready` only wakes a drain, so the vectors omit it. */
   const DOORBELLS: ReadonlySet<Effect['type']> = new Set(['wake', 'ready', 'announce']);
   type Given = Partial<
     Pick<Subscription, 'head' | 'acked' | 'sent' | 'floor' | 'suspended' | 'health'>
@@ -100,7 +103,7 @@ describe('vectors/log', () => {
     };
   }
 
-  /** What a vector leaves to the implementation: leases, jitter and ages. */
+  /** Values that a vector leaves to the implementation: leases, jitter and ages. */
   const complete = ({ afterMs: _later, ...input }: Story['inputs'][number]): Input =>
     ({
       ...(input.type === 'append' ? { acceptedAt: T0 } : {}),
@@ -190,7 +193,7 @@ describe('vectors/subscription-etag', () => {
           verifiedAt: T0,
         };
 
-  /** What has to happen for these members to become different. */
+  /** The input that makes each member differ. */
   function inputsFor(change: Shown, now: Shown, state: Subscription): Input[] {
     const { select, ttlMs, paused, onFailure, suspended, epoch, head, acked, lastError } = change;
     const configured = {

@@ -1,7 +1,8 @@
 /**
- * A world around one subscription: a store, a network that loses, doubles and reorders, and a receiver. Server and receiver are
- * the production functions `step`, `assemble` and `receive`; everything else is values, so that a world can be copied, compared
- * and explored. A `Defect` replaces one of the three with a broken one.
+ * A world around one subscription: a store, a network that loses, duplicates and reorders, and a
+ * receiver. Server and receiver are the production functions `step`, `assemble` and `receive`;
+ * everything else is plain values, so that a world can be copied, compared and explored. A `Defect`
+ * replaces one of the three with a broken version.
  */
 import {
   advance,
@@ -27,18 +28,18 @@ import { EPOCH, subscription, T0 } from './fixtures.ts';
 export interface Delivery extends Covering<{ readonly sequence: number; readonly id: string }> {
   readonly last: number;
 }
-/** A delivery under way: of the callback attempt with this id, or of a stream. */
+/** A delivery in transit, of the callback attempt with this id or of a stream. */
 export interface Message {
   readonly attempt: number | null;
   readonly delivery: Delivery;
 }
-/** What a receiver said to an attempt. */
+/** A receiver's answer to an attempt. */
 export interface Reply {
   readonly attempt: number;
   readonly ack: number;
   readonly reject?: number;
 }
-/** One number as the receiver took it: an event's id, or null for a gap. */
+/** One number as the receiver applied it: an event's id, or null for a gap. */
 export interface Taken {
   readonly epoch: string;
   readonly sequence: number;
@@ -55,9 +56,9 @@ export interface World {
   readonly stream: number | null;
   readonly cursor: Cursor;
   readonly taken: readonly Taken[];
-  /** Events published so far; the next one's id. */
+  /** Number of events published so far, and the id of the next one. */
   readonly published: number;
-  /** What a lagging replica has. */
+  /** The state of a lagging replica. */
   readonly replica: {
     readonly sub: Subscription;
     readonly log: readonly LogItem[];
@@ -101,7 +102,7 @@ export function genesis(overrides: Partial<Subscription> = {}): World {
 }
 
 export class Physics {
-  /** What the clock says. */
+  /** The current time. */
   now = T0;
   readonly step: typeof step;
   readonly #receive: NonNullable<Defect['receive']>;
@@ -113,7 +114,9 @@ export class Physics {
     this.#read = defect.read;
   }
 
-  /** Feeds one input to the subscription and carries out what it wants of the store and the network. */
+  /**
+   * Feeds one input to the subscription and carries out its effects on the store and the network.
+   */
   feed(
     world: World,
     input: Input,
@@ -151,7 +154,7 @@ export class Physics {
     return { ...next, log: [...next.log, { sequence: next.sub.head, gap: null, encoded: id }] };
   }
 
-  /** What a delivery after `after` would carry. */
+  /** The delivery of everything after `after`. */
   read({ sub, log }: World, after: number, maxEvents: number): Delivery {
     const items = log.filter(({ sequence }) => sequence > after);
     const { events, gaps, last } =
@@ -171,7 +174,7 @@ export class Physics {
     };
   }
 
-  /** Starts a callback attempt of at most `maxEvents` events, if one may start. */
+  /** Starts a callback attempt of at most `maxEvents` events, if an attempt may start. */
   attempt(world: World, maxEvents: number): World {
     const delivery = this.read(world, world.sub.acked, maxEvents);
     const { events, last } = delivery;
@@ -189,7 +192,7 @@ export class Physics {
       : { ...next, net: [...next.net, { attempt: started.attempt.id, delivery }] };
   }
 
-  /** Sends one more event on the stream while no more than `window` are unacknowledged. */
+  /** Sends one more event on the stream while at most `window` are unacknowledged. */
   streamOne(world: World, window: number): World {
     if (world.stream === null) return world;
     const delivery = this.read(world, world.stream, 1);
@@ -204,7 +207,7 @@ export class Physics {
       : { ...next, stream: delivery.last, net: [...next.net, { attempt: null, delivery }] };
   }
 
-  /** The message arrives: the receiver takes what is new, and says where it stands. */
+  /** The message arrives: the receiver applies what is new and answers with its position. */
   arrive(world: World, { attempt, delivery }: Message): World {
     let cursor = world.cursor;
     let verdict = this.#receive(cursor, delivery);
@@ -251,7 +254,7 @@ export class Physics {
     }).world;
   }
 
-  /** The lease runs out, and then the backoff. */
+  /** The lease expires, and then the backoff. */
   loseAttempt(world: World): World {
     return this.passBackoff(
       this.feed(world, { type: 'tick' }, world.sub.attempt!.leaseUntil).world,
@@ -265,7 +268,9 @@ export class Physics {
       : this.feed(world, { type: 'tick' }, world.sub.retryAt).world;
   }
 
-  /** The primary dies; its replica, which may lack the newest writes, takes over with a new epoch. */
+  /**
+   * The primary dies; its replica, which may lack the newest writes, takes over with a new epoch.
+   */
   failover(world: World): World {
     const { replica } = world;
     if (replica === null) return world;
@@ -293,7 +298,7 @@ function numbersOf(entry: AppliedEntry<{ sequence: number; id: string }>): Taken
   }));
 }
 
-/** The rule that this world breaks, or null. `before` = the world one action earlier. */
+/** The rule that this world breaks, or null. `before` is the world one action earlier. */
 export function brokenRule(world: World, before: World | null): string | null {
   const { sub, log, cursor, taken } = world;
   const same = before !== null && before.sub.epoch === sub.epoch ? before.sub : null;
@@ -302,19 +307,20 @@ export function brokenRule(world: World, before: World | null): string | null {
     return `acked ${sub.acked}, sent ${sub.sent}, floor ${sub.floor}, head ${sub.head}`;
   if (same !== null && sub.acked < same.acked)
     return `acked went back from ${same.acked} to ${sub.acked}`;
-  // No silent loss: what the server takes as acknowledged was taken by the receiver, as an event or as a gap.
+  // No silent loss: every number that the server counts as acknowledged was applied by the
+  // receiver, as an event or as a gap.
   const told = cursor.epoch === sub.epoch ? cursor.sequence : 0;
   if (sub.acked > told) return `acked is ${sub.acked}, the receiver knows of ${told}`;
   for (const item of log) {
     const one = taken.findLast(
       ({ epoch, sequence }) => epoch === sub.epoch && sequence === item.sequence,
     );
-    // Stability: a number names the same event for ever, and what was reported as a gap stays one.
+    // Stability: a number names the same event forever, and a reported gap stays a gap.
     if (one !== undefined && item.gap === null && one.id !== item.encoded)
       return `number ${item.sequence} was ${one.id ?? 'a gap'} and is ${item.encoded}`;
   }
   const last = taken.at(-1);
-  // Gaps have a cause. The newest number is enough, since every world is looked at.
+  // Gaps have a cause. Checking the newest number is enough, since every world is checked.
   if (
     last?.id === null &&
     last.epoch === sub.epoch &&

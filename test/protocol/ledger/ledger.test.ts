@@ -1,4 +1,7 @@
-/** The ledger: a restarted client continues where it was, and a broken file is said to be one. */
+/**
+ * Tests the client ledger: a restarted client continues where it was, and a broken file is
+ * reported.
+ */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -67,7 +70,7 @@ for (const [name, make] of Object.entries(LEDGERS)) {
 }
 
 describe('file ledger', () => {
-  test('[ack-client-durable] what was saved is there for the next process, in a file for its owner only', async (t) => {
+  test('[ack-client-durable] a saved record is there for the next process, in a file that only its owner can read', async (t) => {
     const path = join(folder(t), 'ledger.json');
     const ledger = fileLedger(path);
     await Promise.all(Array.from({ length: 50 }, (_, n) => ledger.save(position('k', n))));
@@ -84,8 +87,10 @@ describe('file ledger', () => {
     const program = `
       import { fileLedger } from ${JSON.stringify(join(process.cwd(), 'src/protocol/ledger/file-ledger.ts'))};
       const ledger = fileLedger(${JSON.stringify(path)});
+      const save = (n) => ledger.save({ ...${JSON.stringify(position('k', 0))}, sequence: n, past: Array(200).fill('epoch-x') });
+      await save(1);
       setTimeout(() => process.kill(process.pid, 'SIGKILL'), 60);
-      for (let n = 1; ; n++) await ledger.save({ ...${JSON.stringify(position('k', 0))}, sequence: n, past: Array(200).fill('epoch-x') });`;
+      for (let n = 2; ; n++) await save(n);`;
     for (let round = 0; round < 3; round++) {
       const { signal } = spawnSync(process.execPath, [
         '--input-type=module-typescript',
@@ -108,11 +113,11 @@ describe('file ledger', () => {
       JSON.stringify({ version: 1, records: [{ ...position('k', 1), server: undefined }] }),
     ],
     [
-      'a position that is no number',
+      'a position that is not a number',
       JSON.stringify({ version: 1, records: [{ ...position('k', 1), sequence: -1 }] }),
     ],
     [
-      'a mark that is no text',
+      'a mark that is not a text',
       JSON.stringify({
         version: 1,
         records: [
@@ -121,7 +126,7 @@ describe('file ledger', () => {
       }),
     ],
     [
-      'a mark whose number is none',
+      'a mark whose number is invalid',
       JSON.stringify({
         version: 1,
         records: [
@@ -136,7 +141,10 @@ describe('file ledger', () => {
         ],
       }),
     ],
-    ['a record of no kind', JSON.stringify({ version: 1, records: [{ kind: 'whsec_canary' }] })],
+    [
+      'a record of an unknown kind',
+      JSON.stringify({ version: 1, records: [{ kind: 'whsec_canary' }] }),
+    ],
   ];
   for (const [name, text] of broken) {
     test(`${name} → ledger_corrupt, which says what to do and repeats nothing`, async (t) => {
@@ -151,18 +159,18 @@ describe('file ledger', () => {
           return true;
         },
       );
-      assert.equal(readFileSync(path, 'utf8'), text, 'and the file is left as it was');
+      assert.equal(readFileSync(path, 'utf8'), text, 'the file is unchanged');
     });
   }
 });
 
 describe('a restarted client', () => {
   for (const drain of ['stream', 'pull'] as const) {
-    test(`[rec-from-applied] ${drain}: continues after the last finished item, although the server never heard of it`, async (t) => {
+    test(`[rec-from-applied] ${drain}: continues after the last finished item, even if the server never received its acknowledgement`, async (t) => {
       await using peer = await startPeer();
       peer.log.append(5);
       const path = join(folder(t), 'ledger.json');
-      // Acknowledgements are confirmed and forgotten: only this side knows how far it came.
+      // The server confirms acknowledgements and drops them, so only the client knows its position.
       const pull = peer.log.methods['triggers/pull']!;
       peer.log.replaced.set('triggers/pull', async ({ ack, ...params }, exchange) => ({
         ...((await pull(params, exchange)) as object),
@@ -189,13 +197,13 @@ describe('a restarted client', () => {
       assert.deepEqual(
         words(await take(second.items, 3)),
         ['3', '4', '5'],
-        'the third was not finished: it comes again',
+        'the unfinished third item comes again',
       );
       await second.subscription.close();
     });
   }
 
-  test('[rec-tell] learns that its log was replaced meanwhile, and how much of the old one it missed', async (t) => {
+  test('[rec-tell] learns that its log was replaced in the meantime, and how much of the old one it missed', async (t) => {
     await using peer = await startPeer();
     peer.log.append(5);
     const ledger = memoryLedger();
@@ -221,7 +229,7 @@ describe('a restarted client', () => {
     await second.subscription.close();
   });
 
-  test('a ledger that cannot be read stops it before anything is sent', async (t) => {
+  test('a ledger that cannot be read stops the client before it sends anything', async (t) => {
     await using peer = await startPeer();
     const path = join(folder(t), 'ledger.json');
     writeFileSync(path, 'x');

@@ -1,4 +1,7 @@
-/** Signed callback URLs: what is minted is recognised, by its own receiver only, until it expires. */
+/**
+ * Tests signed callback URLs: a minted URL is recognized by its own receiver only, until it
+ * expires.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
@@ -31,7 +34,7 @@ const refusedAs =
     error instanceof LocalError && error.code === 'token_invalid' && error.reason === reason;
 
 describe('a minted callback URL', () => {
-  test('[curl-claims] gives its claims back', async () => {
+  test('[curl-claims] returns its claims', async () => {
     const claims = await verify(await mint({ jti: 'a'.repeat(16) }));
     assert.deepEqual(claims, {
       iss: options.issuer,
@@ -51,7 +54,7 @@ describe('a minted callback URL', () => {
     );
   });
 
-  test('is recognised as text, as URL and as request target', async () => {
+  test('is recognized as text, as URL and as request target', async () => {
     const url = new URL(await mint());
     for (const form of [url.href, url, url.pathname + url.search])
       assert.equal((await verify(form)).sub, options.key);
@@ -63,14 +66,14 @@ describe('a minted callback URL', () => {
     assert.equal((await verify(url)).htp, '/mcp');
   });
 
-  test('is recognised while keys are being changed, and by no other key', async () => {
+  test('is recognized during key rotation, and by no other key', async () => {
     const other = generateKeyPairSync('ed25519').publicKey;
     assert.equal((await verify(await mint(), { publicKeys: [other, publicKey] })).sub, options.key);
     await assert.rejects(verify(await mint(), { publicKeys: [other] }), refusedAs('no_match'));
     await assert.rejects(verify(await mint(), { publicKeys: [] }), refusedAs('no_match'));
   });
 
-  test('[curl-aud] is for one server out of several', async () => {
+  test('[curl-aud] names one server out of several', async () => {
     const url = await mint();
     assert.equal(
       (await verify(url, { audience: ['https://other.example.com', options.audience] })).aud,
@@ -87,7 +90,7 @@ describe('a minted callback URL', () => {
     await assert.rejects(verify(`//hooks.example.com/mcp/7f3a${search}`), refusedAs('wrong_path'));
   });
 
-  test('[curl-claims] opens until its end for any lifetime and no longer', async () => {
+  test('[curl-claims] is valid until the end of any lifetime and no longer', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 10 ** 6 }),
@@ -103,7 +106,7 @@ describe('a minted callback URL', () => {
     );
   });
 
-  test('[err-no-value] no refusal repeats the URL, the token or a claim', async () => {
+  test('[err-no-value] no error repeats the URL, the token or a claim', async () => {
     const url = await mint({ jti: 'canary-canary-canary' });
     for (const change of [
       { issuer: 'x' },
@@ -129,7 +132,7 @@ describe('minting refuses', () => {
     ['a relative endpoint', { endpoint: '/mcp' }],
     ['an endpoint with a fragment', { endpoint: 'https://a.example/#x' }],
     ['an endpoint with user information', { endpoint: 'https://u:p@a.example/' }],
-    ['an endpoint that has the parameter already', { endpoint: 'https://a.example/?cb=1' }],
+    ['an endpoint that already has the parameter', { endpoint: 'https://a.example/?cb=1' }],
     ['a key that no subscription can have', { key: 'deploys prod' }],
     ['a short jti', { jti: '1' }],
     ['a URL that would be too long', { endpoint: `https://a.example/${'x'.repeat(2000)}` }],

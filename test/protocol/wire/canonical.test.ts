@@ -1,4 +1,7 @@
-/** Identity by content: what may not change a key, what must, and identifiers of deliveries. */
+/**
+ * Tests identity by content: what leaves a key unchanged, what changes it, and the identifiers of
+ * deliveries.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
@@ -50,7 +53,7 @@ describe('[subs-default-key] the default key', () => {
     );
   });
 
-  test('differs by URL, and without one', () => {
+  test('differs by URL, and from the key without a URL', () => {
     fc.assert(
       fc.property(
         select,
@@ -69,7 +72,7 @@ describe('[subs-default-key] the default key', () => {
     );
   });
 
-  test('absent and undefined arguments are none', () => {
+  test('treats absent and undefined arguments alike', () => {
     assert.equal(sameSelect([{ name: 'a' }], [{ name: 'a', arguments: {} }]), true);
     assert.equal(sameSelect([{ name: 'a', arguments: undefined }], [{ name: 'a' }]), true);
     assert.equal(sameSelect([{ name: 'a' }], [{ name: 'a' }, { name: 'a' }]), false);
@@ -77,7 +80,7 @@ describe('[subs-default-key] the default key', () => {
 });
 
 describe('the canonical form', () => {
-  test('is JSON that means the same, and its own canonical form', () => {
+  test('is JSON with the same meaning, and is its own canonical form', () => {
     fc.assert(
       fc.property(json, (value) => {
         const text = canonicalJson(value);
@@ -87,7 +90,7 @@ describe('the canonical form', () => {
     );
   });
 
-  test('does not exist for what JSON cannot say', () => {
+  test('does not exist for values that JSON cannot express', () => {
     for (const value of [
       undefined,
       NaN,
@@ -115,7 +118,7 @@ describe('webhook-id', () => {
     gaps: fc.array(fc.record({ from: fc.nat(50), to: fc.nat(50) }), { maxLength: 3 }),
   });
 
-  test('[cb-id-range, cb-id-growth] differs whenever the delivery covers something else', () => {
+  test('[cb-id-range, cb-id-growth] differs whenever the coverage of a delivery differs', () => {
     fc.assert(
       fc.property(range, range, (one, two) =>
         assert.equal(webhookId(one) === webhookId(two), canonicalJson(one) === canonicalJson(two)),
@@ -123,7 +126,7 @@ describe('webhook-id', () => {
     );
   });
 
-  test('[cb-id-random] of a delivery that covers nothing is random, in the same form', () => {
+  test('[cb-id-random] is random, in the same form, for a delivery that covers nothing', () => {
     const form = /^msg_[A-Za-z0-9_-]{32}$/;
     assert.match(webhookId({ subscriptionId: 's', epoch: 'e', after: 0, last: 1 }), form);
     assert.match(randomWebhookId(), form);

@@ -1,4 +1,7 @@
-/** One settings object, two places: by revision when writing, wherever it is when reading. */
+/**
+ * Tests the capability's settings object: written in the place of the revision, read from either
+ * place.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { EXTENSION_ID, type ServerCapability } from '../../../spec-schema/draft/schema.ts';
@@ -32,7 +35,7 @@ describe('capability', () => {
     });
   }
 
-  test('what else is there stays', () => {
+  test('keeps other capabilities', () => {
     const before = { extensions: { 'other/x': {} }, experimental: { y: {} } };
     assert.deepEqual(placeCapability(before, settings), {
       extensions: { 'other/x': {}, [EXTENSION_ID]: settings },
@@ -41,7 +44,7 @@ describe('capability', () => {
     assert.deepEqual(before, { extensions: { 'other/x': {} }, experimental: { y: {} } });
   });
 
-  test("the revision's own place wins", () => {
+  test('prefers the place of the revision', () => {
     const both = {
       extensions: { [EXTENSION_ID]: settings },
       experimental: { [EXTENSION_ID]: other },
@@ -50,7 +53,7 @@ describe('capability', () => {
     assert.deepEqual(capabilityOf(both, '2025-11-25'), other);
   });
 
-  test('absent in any way is null', () => {
+  test('reads every form of absence as null', () => {
     for (const none of [
       undefined,
       null,
@@ -67,7 +70,7 @@ describe('capability', () => {
     );
   });
 
-  test('settings that make no sense are an error, not an absence', () => {
+  test('reports invalid settings as an error, not as absence', () => {
     for (const wrong of [
       {},
       null,

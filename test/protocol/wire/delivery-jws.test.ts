@@ -1,4 +1,4 @@
-/** Delivery signatures: round trips, key lookups of any kind, and confusion of keys. */
+/** Tests delivery signatures: round trips, key lookups of every kind, and key confusion. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { createHmac, generateKeyPairSync } from 'node:crypto';
@@ -53,7 +53,7 @@ describe('a delivery signature', () => {
     ]);
   });
 
-  test('does not show the path or query of the URL', async () => {
+  test('does not contain the path or query of the URL', async () => {
     const header = Buffer.from(
       (await signDelivery(key, head, body, at)).split('.')[0]!,
       'base64url',
@@ -91,7 +91,7 @@ describe('a delivery signature', () => {
     );
   });
 
-  test('[jws-verify] is refused after any flipped bit of body or token', async () => {
+  test('[jws-verify] is rejected after any flipped bit of body or token', async () => {
     const token = await signDelivery(key, head, body, at);
     await fc.assert(
       fc.asyncProperty(fc.nat(body.length * 8 - 1), async (bit) => {
@@ -163,7 +163,7 @@ describe('[jws-verify] key confusion', () => {
     }
   });
 
-  test('[jws-unknown-kid] an unknown kid is told apart, for any kind of lookup', async () => {
+  test('[jws-unknown-kid] an unknown kid is reported as such, for every kind of lookup', async () => {
     for (const keys of [
       () => undefined,
       async () => undefined,
@@ -173,14 +173,14 @@ describe('[jws-verify] key confusion', () => {
     }
   });
 
-  test('a lookup that fails is not a verdict', async () => {
+  test('a lookup that fails is an error, not an invalid signature', async () => {
     await assert.rejects(
       verifyWith(await token, () => Promise.reject(new Error('key set unreachable'))),
       /key set unreachable/,
     );
   });
 
-  test('an absent header is a refusal', async () => {
+  test('an absent header is rejected', async () => {
     await assert.rejects(
       verifyDelivery(undefined, body, {
         url: URL_TEXT,
@@ -194,7 +194,7 @@ describe('[jws-verify] key confusion', () => {
 });
 
 describe('a delivery key', () => {
-  test('comes back from PEM and JWK with the same thumbprint as kid', () => {
+  test('has the same thumbprint as kid when loaded from PEM and from JWK', () => {
     assert.equal(
       deliveryKey(key.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()).kid,
       key.kid,

@@ -1,4 +1,7 @@
-/** Bytes of a delivery: what is spliced is what would have been serialised, and what comes back is checked. */
+/**
+ * Tests the bytes of a delivery: spliced data equals what would have been serialized, and decoded
+ * data is checked.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
@@ -56,7 +59,7 @@ describe('encoding', () => {
     data: fc.jsonValue({ maxDepth: 5 }),
   });
 
-  test('[dlv-same-object] what is spliced comes back as it was, for any data', () => {
+  test('[dlv-same-object] returns spliced data unchanged, for any data', () => {
     fc.assert(
       fc.property(fc.array(event, { maxLength: 5 }), fc.nat(1000), (events, after) => {
         const head = { ...HEAD, after, head: after + events.length };
@@ -70,14 +73,14 @@ describe('encoding', () => {
     );
   });
 
-  test('[cb-post] the body is the notification on one line, without id', () => {
+  test('[cb-post] writes the notification on one line, without id', () => {
     const body = bodyOf({ ...HEAD, head: 1 }, [EVENT]).toString();
     assert.deepEqual(Object.keys(JSON.parse(body) as object), ['jsonrpc', 'method', 'params']);
     assert.equal((JSON.parse(body) as { method: string }).method, DELIVERY_METHOD);
     assert.equal(body, JSON.stringify(JSON.parse(body)));
   });
 
-  test('members follow the order of the specification', () => {
+  test('orders members as in the specification', () => {
     const text = encodeDelivery({ ...HEAD, gaps: [{ from: 1, to: 1, reason: 'rejected' }] }, []);
     assert.deepEqual(Object.keys(JSON.parse(text) as object).slice(0, 6), [
       'subscriptionId',
@@ -89,7 +92,7 @@ describe('encoding', () => {
     ]);
   });
 
-  test('an event may carry _meta, and absent members stay absent', () => {
+  test("keeps an event's _meta and omits absent members", () => {
     assert.deepEqual(JSON.parse(encodeEvent({ ...EVENT, _meta: { a: 1 } })), {
       ...EVENT,
       _meta: { a: 1 },
@@ -115,7 +118,7 @@ describe('encoding', () => {
       ));
   }
 
-  test('a hundred thousand levels overflow nothing', () => {
+  test('survives a hundred thousand levels', () => {
     const deep = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000)) as unknown;
     assert.throws(
       () => encodeEvent({ ...EVENT, data: deep }),
@@ -157,7 +160,7 @@ describe('decoding refuses', () => {
   for (const [title, body] of table)
     test(title, () => assert.throws(() => decodeDelivery(body), misbehaved));
 
-  test('[cb-body-limit] and accepts exactly 256 KiB', () => {
+  test('[cb-body-limit] but accepts exactly 256 KiB', () => {
     const empty = replaced('"ok":true', '"ok":""');
     const full = Buffer.from(
       empty
@@ -168,7 +171,7 @@ describe('decoding refuses', () => {
     assert.equal(decodeDelivery(full).events.length, 1);
   });
 
-  test('of a member that comes twice the last one counts', () => {
+  test('takes the last of a repeated member', () => {
     assert.equal(
       decodeDelivery(replaced('"ok":true', '"ok":true,"ok":false')).events[0]?.data !== undefined,
       true,
@@ -179,13 +182,13 @@ describe('decoding refuses', () => {
     );
   });
 
-  test('the member __proto__ changes no object', () => {
+  test('lets the member __proto__ change no object', () => {
     const delivery = decodeDelivery(replaced('"ok":true', '"__proto__":{"polluted":1}'));
     assert.equal(({} as { polluted?: number }).polluted, undefined);
     assert.ok(Object.hasOwn(delivery.events[0]!.data as object, '__proto__'));
   });
 
-  test('no message repeats what came', () => {
+  test('no error message repeats the input', () => {
     for (const body of [
       replaced('"sequence":1', '"sequence":"canary"'),
       replaced('"status":"active"', '"status":"canary"'),
@@ -201,7 +204,7 @@ describe('decoding refuses', () => {
   });
 });
 
-test('[dlv-coverage] a delivery that came parsed is held to the same rule', () => {
+test('[dlv-coverage] applies the same coverage rule to a delivery that arrives parsed', () => {
   assert.doesNotThrow(() => acceptDelivery({ ...HEAD, head: 0, events: [] }));
   assert.throws(() => acceptDelivery({ ...HEAD, events: [{ ...EVENT, sequence: 2 }] }), misbehaved);
   assert.throws(() => acceptDelivery(null), misbehaved);

@@ -1,4 +1,7 @@
-/** Errors on their way out and back: registry texts, exhaustive names, nothing of the cause, unknown ones kept apart. */
+/**
+ * Tests errors on the wire in both directions: registry texts, complete names, no trace of the
+ * cause, and unknown errors kept as they are.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
@@ -45,7 +48,11 @@ describe('[err-codes] every error', () => {
     test(`${error.name}: ${error.message}`, () => {
       const object = error.toErrorObject();
       assert.deepEqual(check('ErrorObject', object), { ok: true, value: object });
-      assert.equal(/[{}]|undefined/.test(object.message), false, 'a template was not filled');
+      assert.equal(
+        /[{}]|undefined/.test(object.message),
+        false,
+        'every placeholder of the template is filled',
+      );
 
       const sent = JSON.parse(JSON.stringify(object)) as ErrorObject;
       const back = fromErrorObject(sent.code, sent.message, sent.data);
@@ -56,7 +63,7 @@ describe('[err-codes] every error', () => {
     });
   }
 
-  test('the names are all of the registry', () => {
+  test('has its name in the registry', () => {
     assert.deepEqual(
       [...new Set(ALL.map(({ name }) => name))],
       [
@@ -73,7 +80,7 @@ describe('[err-codes] every error', () => {
   });
 });
 
-test('[err-internal] an unexpected failure is one fixed text, and its cause stays inside', () => {
+test('[err-internal] turns an unexpected failure into one fixed text and keeps its cause internal', () => {
   const cause = new Error('CANARY: connection to db-7 refused');
   const error = internalError(cause);
   assert.deepEqual(error.toErrorObject(), { code: -32603, message: 'Internal error.' });
@@ -81,7 +88,7 @@ test('[err-internal] an unexpected failure is one fixed text, and its cause stay
   assert.equal(error.cause, cause);
 });
 
-test('an unknown subscription has exactly one answer', () => {
+test('gives exactly one answer for an unknown subscription', () => {
   assert.equal(
     JSON.stringify(notFound({ kind: 'subscription' }).toErrorObject()),
     '{"code":-32023,"message":"Subscription not found. Call triggers/subscribe to create it.","data":{"kind":"subscription"}}',
@@ -94,7 +101,7 @@ describe('[err-client-unknown] an error of a peer', () => {
     ['with a shared code and no data', -32602, undefined],
     ['with a shared code and other data', -32602, { uri: 'x' }],
     ['with a known code and data of another shape', -32023, { kind: 'resource' }],
-    ['with a code that nobody knows', -32099, { kind: 'subscription' }],
+    ['with an unknown code', -32099, { kind: 'subscription' }],
   ];
   for (const [title, code, data] of strangers) {
     test(`${title} keeps its code`, () => {
@@ -104,7 +111,7 @@ describe('[err-client-unknown] an error of a peer', () => {
     });
   }
 
-  test('is never an exception, and its words are short and printable', () => {
+  test('never throws, and gives a short printable message', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -132,7 +139,7 @@ describe('[err-client-unknown] an error of a peer', () => {
   });
 });
 
-test('a local error keeps code, reason and cause, and is no wire error', () => {
+test('a local error keeps code, reason and cause, and is not a wire error', () => {
   const cause = new Error('inner');
   const error = new LocalError('store_full', 'The store is full: free space.', {
     reason: 'quota',

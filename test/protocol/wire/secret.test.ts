@@ -1,4 +1,4 @@
-/** A secret is a value that cannot be printed by accident. */
+/** Tests that a secret cannot be printed by accident. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { format, inspect } from 'node:util';
@@ -9,14 +9,14 @@ import { Secret } from '../../../src/protocol/wire/secret.ts';
 const PRINTED = '[secret]';
 
 describe('Secret', () => {
-  test('[sig-client-secret] a generated one is 32 fresh random bytes', () => {
+  test('[sig-client-secret] generates 32 fresh random bytes', () => {
     const [one, two] = [Secret.generate(), Secret.generate()];
     assert.match(one.reveal(), /^whsec_[A-Za-z0-9+/]{43}=$/);
     assert.notEqual(one.reveal(), two.reveal());
     assert.equal(one.key.symmetricKeySize, 32);
   });
 
-  test('prints as [secret] in every way that a log would take', () => {
+  test('prints as [secret] in every way that a log might format it', () => {
     const secret = Secret.generate();
     const canary = secret.reveal().slice(6);
     const printed = [
@@ -35,7 +35,7 @@ describe('Secret', () => {
     assert.equal(structuredCloneText(secret).includes(canary), false);
   });
 
-  test('[sig-secret-format] accepts 24 to 64 bytes and gives the text back', () => {
+  test('[sig-secret-format] accepts 24 to 64 bytes and returns the text', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 24, maxLength: 64 }), (bytes) => {
         const text = `whsec_${Buffer.from(bytes).toString('base64')}`;
@@ -45,7 +45,7 @@ describe('Secret', () => {
     );
   });
 
-  test('[sig-secret-format, err-no-value] refuses everything else without repeating it', () => {
+  test('[sig-secret-format, err-no-value] rejects everything else without repeating it', () => {
     const short = fc
       .uint8Array({ minLength: 4, maxLength: 23 })
       .map((bytes) => `whsec_${Buffer.from(bytes).toString('base64')}`);
@@ -74,7 +74,7 @@ describe('Secret', () => {
   });
 });
 
-/** What a copy to a worker or into IndexedDB would carry. */
+/** What a structured clone, to a worker or into IndexedDB, would carry. */
 function structuredCloneText(value: unknown): string {
   return inspect(structuredClone(value), { depth: null, showHidden: true });
 }

@@ -1,4 +1,7 @@
-/** Signatures between this library and the stock verifiers, and properties that no list of vectors can show. */
+/**
+ * Tests signatures against the public Standard Webhooks verifiers, and properties that no list of
+ * vectors can show.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
@@ -43,7 +46,7 @@ const stock: readonly (readonly [
 ];
 
 for (const [name, make] of stock) {
-  describe(`stock verifier ${name}`, () => {
+  describe(`public verifier ${name}`, () => {
     const secret = Secret.generate();
     const theirs = make(secret.reveal());
     const body = Buffer.from('{"jsonrpc":"2.0","params":{"head":1,"text":"ä€😀"}}');
@@ -66,7 +69,7 @@ for (const [name, make] of stock) {
       );
     });
 
-    test('is accepted here', () => {
+    test('produces signatures that this library accepts', () => {
       const signature = theirs.sign('msg_a', new Date(at * 1000), body.toString());
       assert.deepEqual(verifyWebhook(headersOf('msg_a', at, signature), body, secret, now), {
         id: 'msg_a',
@@ -76,8 +79,11 @@ for (const [name, make] of stock) {
   });
 }
 
-/** What the package `standardwebhooks` accepts today, shown first, so that this test tells when it stops. */
-describe('[sig-grammar, sig-raw-bytes] wrong acceptances of a stock verifier are refused here', () => {
+/**
+ * First shows what the package `standardwebhooks` wrongly accepts today, so that this test fails
+ * when that changes.
+ */
+describe('[sig-grammar, sig-raw-bytes] this library rejects what a public verifier wrongly accepts', () => {
   const secret = Secret.generate();
   const theirs = new StandardWebhook(secret.reveal());
   const accepts = (body: string | Buffer, headers: Record<string, string>): void =>
@@ -162,7 +168,7 @@ describe('headers', () => {
     );
   });
 
-  test('that come twice are refused', () => {
+  test('that are repeated are rejected', () => {
     assert.throws(
       () =>
         verifyWebhook(
@@ -214,7 +220,7 @@ describe('properties', () => {
     );
   });
 
-  test('[sig-raw-bytes] one flipped bit of body, key or signature is refused', () => {
+  test('[sig-raw-bytes] one flipped bit of body, key or signature is rejected', () => {
     fc.assert(
       fc.property(
         key,
@@ -268,7 +274,7 @@ describe('properties', () => {
     );
   });
 
-  test('[cbv-proof] a proof is good for one challenge and one secret', () => {
+  test('[cbv-proof] a proof is valid for one challenge and one secret', () => {
     fc.assert(
       fc.property(
         key,
@@ -286,7 +292,7 @@ describe('properties', () => {
     );
   });
 
-  test('[sig-constant-time] a proof of any length or alphabet is compared, never an exception', () => {
+  test('[sig-constant-time] a proof of any length or alphabet is compared without throwing', () => {
     const secret = Secret.generate();
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (proof) =>

@@ -1,4 +1,7 @@
-/** Params from a peer: what is refused, where the pointer points, and what the message does not say. */
+/**
+ * Tests validation of params from a peer: what is rejected, where the pointer points, and that the
+ * message repeats no value.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
@@ -109,18 +112,18 @@ describe('[gen-integers, pos-pair, err-path] params', () => {
     });
   }
 
-  test('absent params are the same as none', () => {
+  test('accepts absent params like empty ones', () => {
     assert.deepEqual(parseParams('ListTriggersParams', undefined), {});
   });
 
-  test('[gen-ignore-unknown] unknown members pass', () => {
+  test('[gen-ignore-unknown] accepts unknown members', () => {
     assert.deepEqual(parseParams('GetParams', { subscriptionId: ID, later: [1] }), {
       subscriptionId: ID,
       later: [1],
     });
   });
 
-  test('[err-no-value] no refusal repeats a value, whatever stands where', () => {
+  test('[err-no-value] repeats no value in an error, wherever the value is', () => {
     const canary = 'CANARY-7f3a';
     const names: ParamsName[] = [
       'SubscribeParams',
@@ -195,7 +198,7 @@ describe('a user schema', () => {
     [{ environment: 'staging', CANARY: 1 }, '', /no member beyond/],
   ];
   for (const [value, path, expected] of table) {
-    test(`complains at ${path || '(root)'} ${expected.source}`, () => {
+    test(`rejects ${path || '(root)'} ${expected.source}`, () => {
       const result = validate(value);
       assert.ok(!result.ok);
       assert.equal(result.path, path);
@@ -204,14 +207,14 @@ describe('a user schema', () => {
     });
   }
 
-  test('[subs-arguments] the pointer stops before a member name that is not a plain word', () => {
+  test('[subs-arguments] ends the pointer before a member name that is not a plain word', () => {
     const open = compileUserSchema({ type: 'object', additionalProperties: { type: 'integer' } });
     assert.deepEqual(open({ plain: 'x' }), { ok: false, path: '/plain', expected: 'an integer' });
     for (const odd of ['has space', '\u001b[31m', 'x'.repeat(65), '\u202e'])
       assert.deepEqual(open({ [odd]: 'x' }), { ok: false, path: '', expected: 'an integer' });
   });
 
-  test('accepts what fits, and schemas with the same $id do not meet', () => {
+  test('accepts valid data, and keeps schemas with the same $id apart', () => {
     assert.deepEqual(validate({ environment: 'staging', at: '2026-11-21T09:30:00Z' }), {
       ok: true,
       value: { environment: 'staging', at: '2026-11-21T09:30:00Z' },
@@ -226,13 +229,13 @@ describe('a user schema', () => {
     ['a misspelt keyword', { type: 'object', requried: ['a'] }],
     ['an unknown type', { type: 'objekt' }],
     ['an unknown format', { type: 'string', format: 'colour' }],
-    ['a reference to elsewhere', { $ref: 'https://example.com/other.json' }],
+    ['a reference to another document', { $ref: 'https://example.com/other.json' }],
     [
-      'a nested reference to elsewhere',
+      'a nested reference to another document',
       { properties: { a: { items: { $ref: 'other.json#/a' } } } },
     ],
-    ['a dynamic reference to elsewhere', { $dynamicRef: 'other.json' }],
-    ['a reference to nothing', { $ref: '#/$defs/missing' }],
+    ['a dynamic reference to another document', { $dynamicRef: 'other.json' }],
+    ['a reference without target', { $ref: '#/$defs/missing' }],
     ['another dialect', { $schema: 'http://json-schema.org/draft-07/schema#' }],
     [
       'a dialect inside',
@@ -244,17 +247,17 @@ describe('a user schema', () => {
       'more than 64 levels',
       Array.from({ length: 65 }).reduce<Record<string, unknown>>((inner) => ({ not: inner }), {}),
     ],
-    ['a pattern that is no pattern', { type: 'string', pattern: '(' }],
+    ['a pattern that is not a regular expression', { type: 'string', pattern: '(' }],
   ];
   for (const [title, schema] of refused) {
-    test(`[type-payload-valid] is refused with ${title}`, () =>
+    test(`[type-payload-valid] is rejected with ${title}`, () =>
       assert.throws(
         () => compileUserSchema(schema),
         (error: unknown) => error instanceof LocalError && error.code === 'schema_refused',
       ));
   }
 
-  test('data that looks like schema is left alone', () => {
+  test('leaves data that looks like a schema unchanged', () => {
     const schema = {
       type: 'object',
       properties: { link: { const: { $ref: 'https://example.com' } }, $ref: { type: 'string' } },

@@ -1,4 +1,7 @@
-/** Every published vector of the wire layer, through the library. The verdicts were computed without it. */
+/**
+ * Runs every published vector of the wire layer through the library. The expected results were
+ * computed without it.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { createLocalJWKSet, type JSONWebKeySet, type JWK } from 'jose';
@@ -26,7 +29,7 @@ interface Case {
 }
 type File<T, Shared = unknown> = Shared & { readonly cases: readonly (Case & T)[] };
 
-/** Runs each case: `run` throws or returns false for what it refuses. */
+/** Runs each case; `run` throws or returns false for a case that it rejects. */
 function replay<T, Shared>(
   family: string,
   titled: string,

@@ -1,4 +1,7 @@
-/** A real folder is watched; what a subscriber gets is each version of each file once, across restarts. */
+/**
+ * Tests the folder source on a real folder: a subscriber gets each version of each file once,
+ * across restarts.
+ */
 import assert from 'node:assert/strict';
 import { chmod, mkdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,7 +23,7 @@ import {
 } from './support.ts';
 
 const SETTLE_MS = 60;
-/** Long enough for a change that should not be told of to have been told of. */
+/** Long enough for an unwanted event to arrive. */
 const QUIET_MS = 10 * SETTLE_MS;
 
 interface Change {
@@ -43,7 +46,7 @@ function watching(
 }
 
 describe('changes', () => {
-  test('created, modified and deleted are told in order, with path, size and time', async (t) => {
+  test('created, modified and deleted are reported in order, with path, size and time', async (t) => {
     const folder = await temporaryFolder(t);
     const to = collector();
     await watching(t, folder).start(to.emit);
@@ -70,7 +73,7 @@ describe('changes', () => {
     assert.ok(!JSON.stringify(to.events).includes(folder), 'no absolute path');
   });
 
-  test('a burst of writes is one change, told of when it is over', async (t) => {
+  test('a burst of writes is one change, reported when it is over', async (t) => {
     const folder = await temporaryFolder(t);
     const to = collector();
     await watching(t, folder, { settleMs: 200 }).start(to.emit);
@@ -104,7 +107,7 @@ describe('changes', () => {
     ]);
   });
 
-  test('links, hidden files and what lies outside are not told of', async (t) => {
+  test('links, hidden files and files outside are not reported', async (t) => {
     const outside = await temporaryFolder(t);
     const folder = await temporaryFolder(t);
     await writeFile(join(outside, 'secret'), 'secret');
@@ -123,7 +126,7 @@ describe('changes', () => {
     assert.deepEqual(changes(to.events), ['created told']);
   });
 
-  test('a watched folder that is itself a link, or lies in a hidden one, is watched', async (t) => {
+  test('a watched folder that is itself a link, or is inside a hidden one, is watched', async (t) => {
     const base = await temporaryFolder(t);
     await mkdir(join(base, '.real'));
     await symlink(join(base, '.real'), join(base, 'link'));
@@ -136,7 +139,7 @@ describe('changes', () => {
 });
 
 describe('restarts', () => {
-  test('[log-once] [log-event-id] a restart repeats no version and tells of those that came while it was down', async (t) => {
+  test('[log-once] [log-event-id] a restart repeats no version and reports those that came while it was down', async (t) => {
     const folder = await temporaryFolder(t);
     const data = await temporaryFolder(t);
     const before = watching(t, folder);
@@ -171,7 +174,7 @@ describe('restarts', () => {
     );
   });
 
-  test('files that have not changed for longer than the catch-up are not told of at start, but their changes are', async (t) => {
+  test('files unchanged for longer than the catch-up period are not reported at start, but later changes are', async (t) => {
     const folder = await temporaryFolder(t);
     await writeFile(join(folder, 'old'), 'x');
     await writeFile(join(folder, 'gone'), 'x');
@@ -186,7 +189,7 @@ describe('restarts', () => {
     assert.deepEqual(changes(to.events), ['modified old', 'deleted gone']);
   });
 
-  test('at start, a file written long after it was born counts as modified', async (t) => {
+  test('at start, a file written long after it was created counts as modified', async (t) => {
     const folder = await temporaryFolder(t);
     await writeFile(join(folder, 'young'), 'x');
     await writeFile(join(folder, 'grown'), 'x');
@@ -197,7 +200,7 @@ describe('restarts', () => {
     assert.deepEqual(changes(to.events).toSorted(), ['created young', 'modified grown']);
   });
 
-  test('what is no folder is refused at start', async (t) => {
+  test('a path that is not a folder is rejected at start', async (t) => {
     const folder = await temporaryFolder(t);
     await writeFile(join(folder, 'file'), 'x');
     await assert.rejects(async () => watching(t, join(folder, 'file')).start(collector().emit), {
@@ -210,7 +213,7 @@ describe('restarts', () => {
 });
 
 describe('filters', () => {
-  test('by kind, by path and by a folder above, one or several', async (t) => {
+  test('select by kind, by path and by parent folder, one or several', async (t) => {
     const folder = await temporaryFolder(t);
     const source = watching(t, folder);
     const engine = await engineFor(t, source, await temporaryFolder(t));
@@ -261,8 +264,8 @@ describe('filters', () => {
   });
 });
 
-describe('refusals', () => {
-  test('while the store refuses, changes wait and fold together; afterwards none is missing', async (t) => {
+describe('rejections', () => {
+  test('while the store rejects writes, changes wait and are merged; afterwards none is missing', async (t) => {
     const folder = await temporaryFolder(t);
     await writeFile(join(folder, 'there'), 'x');
     const to = collector();
@@ -276,7 +279,7 @@ describe('refusals', () => {
     await pause(QUIET_MS);
     await writeFile(join(folder, 'a'), '22');
     await pause(QUIET_MS);
-    assert.equal(to.tries, 1, 'nothing is tried before its time');
+    assert.equal(to.tries, 1, 'nothing is retried early');
     to.refuse = null;
     await until(async () => {
       await clock.run(5_000);
@@ -290,7 +293,7 @@ describe('refusals', () => {
     );
   });
 
-  test('a change that can never be accepted does not hold up the others', async (t) => {
+  test('a change that can never be accepted does not delay the others', async (t) => {
     const folder = await temporaryFolder(t);
     const to = collector();
     await watching(t, folder).start(to.emit);
@@ -303,7 +306,7 @@ describe('refusals', () => {
     assert.deepEqual(changes(to.events), ['created good']);
   });
 
-  test('after stop nothing is told, and a start afterwards tells of what changed meanwhile', async (t) => {
+  test('after stop nothing is reported, and a later start reports what changed in between', async (t) => {
     const folder = await temporaryFolder(t);
     const to = collector();
     const source = watching(t, folder);

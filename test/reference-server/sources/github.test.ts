@@ -1,4 +1,7 @@
-/** GitHub's own payloads, signed by GitHub's own library, go in and come out; everything else is refused (SEP: The log). */
+/**
+ * Tests the GitHub source with GitHub's own payloads, signed by GitHub's own library: they are
+ * stored unchanged, and everything else is rejected (SEP: The log).
+ */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { describe, test } from 'vitest';
@@ -54,7 +57,7 @@ function started(): { readonly source: GithubSource; readonly to: ReturnType<typ
 }
 
 describe('real payloads', () => {
-  test(`[log-durable-accept] all ${PAYLOADS.length} examples of ${EXAMPLES.length} events are accepted, stored and pulled as they came`, async (t) => {
+  test(`[log-durable-accept] all ${PAYLOADS.length} examples of ${EXAMPLES.length} events are accepted, stored and pulled unchanged`, async (t) => {
     assert.deepEqual([EXAMPLES.length, PAYLOADS.length], [58, 329]);
     const source = githubSource({ secret: SECRET, log: silentLog });
     const engine = await engineFor(t, source, await temporaryFolder(t));
@@ -89,7 +92,7 @@ describe('real payloads', () => {
     }
   });
 
-  test('the table has every event of the examples with exactly the filters that its payloads can answer', () => {
+  test('the table has every event of the examples with exactly the filters that its payloads support', () => {
     assert.deepEqual(
       GITHUB_EVENTS.map(({ name }) => name).toSorted(),
       EXAMPLES.map(({ name }) => name)
@@ -143,7 +146,7 @@ describe('real payloads', () => {
     assert.ok((await count(here)) > 0);
   });
 
-  test('a filter that the event cannot have is refused at subscribe', async (t) => {
+  test('a filter that the event does not have is rejected at subscribe', async (t) => {
     const source = githubSource({ secret: SECRET, log: silentLog });
     const engine = await engineFor(t, source, await temporaryFolder(t));
     for (const args of [
@@ -200,7 +203,7 @@ const withHeader = (name: string, value: string) => ({
   headers: { ...good.headers, [name]: value },
 });
 const signature = good.headers['x-hub-signature-256']!;
-/** What is posted, and the status it gets. */
+/** The request that is posted, and its status. */
 const ROWS: readonly (readonly [
   what: string,
   request: Parameters<GithubSource['handle']>[0],
@@ -229,13 +232,13 @@ const ROWS: readonly (readonly [
   ],
   ['no event name', without('x-github-event'), 400],
   ['a malformed event name', withHeader('x-github-event', 'Push/../x'), 400],
-  ['an event name of the prototype', withHeader('x-github-event', 'constructor'), 422],
+  ['an event name that an object inherits', withHeader('x-github-event', 'constructor'), 422],
   ['an unknown event', withHeader('x-github-event', 'teleported'), 422],
   ['no delivery', without('x-github-delivery'), 400],
-  ['a delivery that is no GUID', withHeader('x-github-delivery', '1'), 400],
+  ['a delivery that is not a GUID', withHeader('x-github-delivery', '1'), 400],
   ['no content type', without('content-type'), 415],
   ['a form', withHeader('content-type', 'application/x-www-form-urlencoded'), 415],
-  ['a content type that begins alike', withHeader('content-type', 'application/jsonp'), 415],
+  ['a content type with the right beginning', withHeader('content-type', 'application/jsonp'), 415],
   ['no object', await webhook('push', '[1]'), 400],
   ['null', await webhook('push', 'null'), 400],
   ['no JSON', await webhook('push', '{"a":'), 400],
@@ -244,7 +247,7 @@ const ROWS: readonly (readonly [
 ];
 
 describe('forgery', () => {
-  test('one flipped bit anywhere in the body or in the signature is refused, and nothing is emitted', async () => {
+  test('one flipped bit anywhere in the body or in the signature is rejected, and nothing is emitted', async () => {
     const { source, to } = started();
     const good = await webhook('push', { zen: 'Keep it logically awesome.' });
     for (let bit = 0; bit < good.rawBody.length * 8; bit++) {
@@ -273,7 +276,7 @@ describe('forgery', () => {
     assert.equal((await source.handle(good)).status, 202);
   });
 
-  test('bytes that decode to the same text have signatures of their own', async () => {
+  test('bytes that decode to the same text have different signatures', async () => {
     const { source } = started();
     const text = '{"a":"\uFFFD"}';
     const good = await webhook('push', text);
@@ -286,7 +289,7 @@ describe('forgery', () => {
           good.headers['x-hub-signature-256']!,
         ),
         true,
-        'a decoded string cannot tell',
+        'a decoded string cannot distinguish them',
       );
       assert.equal((await source.handle({ ...good, rawBody })).status, 401);
     }
@@ -302,7 +305,7 @@ describe('forgery', () => {
     });
   }
 
-  test('nesting too deep to be sent on → 422, and nothing is stored', async (t) => {
+  test('nesting too deep to be delivered → 422, and nothing is stored', async (t) => {
     const source = githubSource({ secret: SECRET, log: silentLog });
     const engine = await engineFor(t, source, await temporaryFolder(t));
     await source.start(into(engine));
@@ -324,7 +327,7 @@ describe('forgery', () => {
   });
 });
 
-describe('refusals of the engine', () => {
+describe('errors of the engine', () => {
   for (const [code, status] of [
     ['store_full', 503],
     ['store_failed', 503],
@@ -375,7 +378,7 @@ describe('refusals of the engine', () => {
     assert.ok(statuses.length > 0 && statuses.every((status) => status === 202), statuses.join());
   });
 
-  test('a fault of the program is no answer to GitHub', async () => {
+  test('a programming error gives GitHub no answer', async () => {
     const source = githubSource({ secret: SECRET, log: silentLog });
     await source.start(() => Promise.reject(new TypeError('bug')));
     await assert.rejects(source.handle(await webhook('push', push)), TypeError);

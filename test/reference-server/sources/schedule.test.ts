@@ -1,4 +1,4 @@
-/** Ticks of named schedules, under a clock that the test moves. */
+/** Tests ticks of named schedules, under a clock that the test moves. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { silentLog, type NewEvent } from 'mcp-triggers-experimental/server';
@@ -28,7 +28,7 @@ const tick = (schedule: string, at: number, late = false) => ({
 });
 
 describe('ticks', () => {
-  test('come at their instants, once each, with an id of schedule and instant', async () => {
+  test('come at their times, once each, with an id of schedule and time', async () => {
     const clock = manualClock(START);
     const to = collector();
     const source = scheduleSource({
@@ -57,7 +57,7 @@ describe('ticks', () => {
     assert.equal(to.events.length, 32);
   });
 
-  test('follow the wall clock of their time zone through a change of clocks', async () => {
+  test('follow the wall clock of their time zone through a change to daylight saving time', async () => {
     const clock = manualClock(Date.UTC(2026, 2, 28, 12));
     const to = collector();
     const source = scheduleSource({
@@ -75,7 +75,7 @@ describe('ticks', () => {
     await source.stop();
   });
 
-  test('a wait longer than a timer can be still ends at its instant', async () => {
+  test('come on time after a wait longer than the longest timer', async () => {
     const clock = manualClock(Date.UTC(2026, 0, 1));
     const cut = {
       ...clock,
@@ -135,7 +135,7 @@ describe('ticks', () => {
 });
 
 describe('missed ticks', () => {
-  test('of those missed while down, the last one of each schedule is made up for, marked late', async () => {
+  test('only the last missed tick of each schedule is sent after a downtime, marked late', async () => {
     const to = collector();
     const schedules = [
       everyMinute,
@@ -202,7 +202,7 @@ describe('missed ticks', () => {
     await source.stop();
   });
 
-  test('a clock that is set back repeats nothing and goes on', async () => {
+  test('a clock that is set back repeats nothing and continues', async () => {
     const clock = manualClock(START);
     const to = collector();
     const source = scheduleSource({
@@ -223,8 +223,8 @@ describe('missed ticks', () => {
   });
 });
 
-describe('refusals', () => {
-  test('a tick that the store refuses is tried again while it is recent, then the next one comes', async () => {
+describe('rejections', () => {
+  test('a tick that the store rejects is retried while it is recent, then the next one comes', async () => {
     const clock = manualClock(START);
     const to = collector();
     const { log, lines } = logLines();
@@ -241,7 +241,7 @@ describe('refusals', () => {
     await source.stop();
   });
 
-  test('a fault of the program is logged and not tried again', async () => {
+  test('a programming error is logged and not retried', async () => {
     const clock = manualClock(START);
     const { log, lines } = logLines();
     let tries = 0;
@@ -258,13 +258,13 @@ describe('refusals', () => {
 
   for (const [what, schedules] of [
     ['no schedule', []],
-    ['two of one name', [everyMinute, everyMinute]],
-    ['no cron expression', [{ name: 'x', cron: 'often' }]],
+    ['two schedules with one name', [everyMinute, everyMinute]],
+    ['an invalid cron expression', [{ name: 'x', cron: 'often' }]],
     ['too few fields', [{ name: 'x', cron: '* * *' }]],
     ['a day that never comes', [{ name: 'x', cron: '0 0 30 2 *' }]],
     ['an unknown time zone', [{ name: 'x', cron: '0 0 * * *', timezone: 'Mars/Olympus' }]],
   ] as const) {
-    test(`${what} is refused when the source is made`, () => {
+    test(`${what} is rejected when the source is created`, () => {
       assert.throws(() => scheduleSource({ schedules, log: silentLog }), {
         code: 'config_invalid',
       });

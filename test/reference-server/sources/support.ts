@@ -1,4 +1,4 @@
-/** A source on a real engine over a real store, and what a subscriber gets to see of it. */
+/** A source on a real engine over a real store, and the log of a subscriber. */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -31,7 +31,10 @@ export async function temporaryFolder(t: TestContext): Promise<string> {
   return folder;
 }
 
-/** Starts an engine with the source's trigger types over the store in `folder`; the source itself is not started. */
+/**
+ * Starts an engine with the source's trigger types over the store in `folder`; the source itself is
+ * not started.
+ */
 export async function engineFor(
   t: TestContext,
   source: Source,
@@ -67,7 +70,7 @@ export async function subscribe(
   return subscriptionId;
 }
 
-/** Everything in a subscription's log, through pulls. */
+/** Everything in a subscription's log, read by pulls. */
 export async function pullAll(engine: Engine, subscriptionId: string): Promise<Seen[]> {
   await engine.settled();
   const seen: Seen[] = [];
@@ -90,7 +93,9 @@ interface Page {
   readonly events: readonly (Seen & { readonly sequence: number })[];
 }
 
-/** Takes events without an engine; refuses with a `LocalError` of this code while `refuse` is set. */
+/**
+ * Accepts events without an engine; rejects with a `LocalError` of this code while `refuse` is set.
+ */
 export function collector(): {
   readonly emit: Emit;
   readonly events: NewEvent[];
@@ -105,7 +110,7 @@ export function collector(): {
     emit: (async (event) => {
       one.tries += 1;
       if (one.refuse !== null)
-        throw new LocalError(one.refuse as 'store_full', 'refused by the test');
+        throw new LocalError(one.refuse as 'store_full', 'rejected by the test');
       const eventId = event.eventId ?? '';
       const duplicate = ids.has(eventId);
       ids.add(eventId);
@@ -123,14 +128,14 @@ export function logLines(): { readonly log: Log; readonly lines: string[] } {
   return { lines, log: { ...silentLog, info: line, warn: line, error: line } };
 }
 
-/** Far beyond what anything here takes, so that a broken test ends. */
+/** Far more than any test takes, so that a broken test ends. */
 const PATIENCE_MS = 30_000;
 
-/** Waits for what the world does in its own time. */
+/** Waits for effects outside the test's control, such as file system events. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   const end = Date.now() + PATIENCE_MS;
   while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`it did not come true: ${holds.toString()}`);
+    if (Date.now() > end) throw new Error(`condition not met: ${holds.toString()}`);
     await pause(20);
   }
 }

@@ -1,4 +1,7 @@
-/** The callback drain: what each answer does, when the next attempt comes, and what a request looks like. */
+/**
+ * Tests the callback drain: what each answer does, when the next attempt comes, and what a request
+ * looks like.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import type { Delivery, Subscription } from '../../../spec-schema/draft/schema.ts';
@@ -25,7 +28,7 @@ import {
 
 type Scripted = ReturnType<typeof response> | ReturnType<typeof failed>;
 
-/** A world with one callback whose answers are `script`, then all well. */
+/** A world with one callback that answers by `script`, then acknowledges everything. */
 async function scripted(
   script: readonly (Scripted | ((request: Arrived) => Scripted))[],
   params: { onFailure?: 'suspend' | 'skip'; ttlMs?: number } = {},
@@ -58,7 +61,7 @@ async function scripted(
 }
 
 describe('a request', () => {
-  test('[cb-headers cb-post cb-start sig-raw-bytes sig-timestamp cb-no-extra] is signed and says what it covers', async () => {
+  test('[cb-headers cb-post cb-start sig-raw-bytes sig-timestamp cb-no-extra] is signed and states its coverage', async () => {
     const w = await scripted([]);
     await w.emitAll(1, 3);
     await turns();
@@ -84,7 +87,7 @@ describe('a request', () => {
     await w.close();
   });
 
-  test('[cb-id-range cb-id-retry cb-id-growth retry-success] has an id for its range: a retry keeps it, a longer one does not', async () => {
+  test('[cb-id-range cb-id-retry cb-id-growth retry-success] has an id for its range: a retry keeps it, a longer range changes it', async () => {
     let more = (): void => undefined;
     const w = await scripted([
       failed('timeout'),
@@ -130,7 +133,7 @@ describe('a request', () => {
     await w.close();
   });
 
-  test('[sig-rotation sig-rotation-shown sig-rotation-end upd-rotate] is signed with both secrets while one takes over', async () => {
+  test('[sig-rotation sig-rotation-shown sig-rotation-end upd-rotate] is signed with both secrets during a rotation', async () => {
     const w = await scripted([]);
     const next = { ...CALLBACK, secret: secretOf(2) };
     w.endpoints.prove = (request) => response(200, w.endpoints.proof(request, next.secret));
@@ -160,7 +163,7 @@ describe('a request', () => {
 describe('an answer', () => {
   const transient = ['timeout', 'connection_refused', 'tls_error'] as const;
 
-  test('[ans-no-ack ans-ack-bound ans-no-progress ans-reject-other ans-no-redirect retry-categories ans-category-only] that is no acknowledgement moves nothing, and has a category', async () => {
+  test('[ans-no-ack ans-ack-bound ans-no-progress ans-reject-other ans-no-redirect retry-categories ans-category-only] that is not an acknowledgement moves nothing, and has a category', async () => {
     const table: readonly [string, Scripted][] = [
       ...transient.map((category) => [category, failed(category)] as [string, Scripted]),
       ['no_ack', response(200)],
@@ -238,7 +241,7 @@ describe('an answer', () => {
     await w.close();
   });
 
-  test('[ans-gone upd-detach] 410 takes the callback away and leaves the log', async () => {
+  test('[ans-gone upd-detach] 410 detaches the callback and keeps the log', async () => {
     const w = await scripted([response(410)]);
     const { etag } = await w.get();
     await w.emitAll(1, 2);
@@ -272,7 +275,7 @@ describe('an answer', () => {
   });
 
   for (const onFailure of ['suspend', 'skip'] as const) {
-    test(`[ans-413-single retry-suspend retry-skip] 413 to a single event: ${onFailure}`, async () => {
+    test(`[ans-413-single retry-suspend retry-skip] 413 to a single event with onFailure ${onFailure}`, async () => {
       const w = await scripted([response(413)], { onFailure });
       await w.emit(1);
       await turns();
@@ -292,7 +295,7 @@ describe('an answer', () => {
     });
   }
 
-  test('[ans-retry-after retry-cap] 429 and 503 are left alone as long as they ask, at most an hour', async () => {
+  test('[ans-retry-after retry-cap] 429 and 503 delay the next attempt as long as they ask, at most an hour', async () => {
     const start = Date.UTC(2026, 0, 1);
     const table: readonly [number, string, number][] = [
       [429, '30', 30],
@@ -319,7 +322,7 @@ describe('an answer', () => {
   });
 });
 
-describe('failures in a row', () => {
+describe('consecutive failures', () => {
   test('[retry-backoff retry-cap retry-time-limit retry-suspend sub-only-client-resumes] back off, and suspend after a day', async () => {
     const w = await scripted(Array(10_000).fill(failed('timeout')) as Scripted[]);
     await w.emit(1);
@@ -352,7 +355,7 @@ describe('failures in a row', () => {
     await w.close();
   });
 
-  test('[retry-config-limit] suspend after five that only a change can cure', async () => {
+  test('[retry-config-limit] suspend after five configuration failures', async () => {
     const w = await scripted([
       response(404),
       response(401),
@@ -365,7 +368,7 @@ describe('failures in a row', () => {
     await w.close();
   });
 
-  test('[retry-skip gap-reasons] skip gives up one event and goes on', async () => {
+  test('[retry-skip gap-reasons] with skip abandon one event and continue', async () => {
     const w = await scripted([], { onFailure: 'skip' });
     w.endpoints.answer = ({ delivery }) =>
       numbers(delivery).includes(2) ? response(400) : response(200, { ack: lastOf(delivery) });
@@ -406,12 +409,12 @@ describe('failures in a row', () => {
     ],
     ['a pull', (w) => w.engine.pull(ann, { subscriptionId: w.subscriptionId, maxEvents: 1 })],
   ] as readonly [string, (w: Awaited<ReturnType<typeof scripted>>) => Promise<unknown>][]) {
-    test(`[sub-only-client-resumes sub-health-kept subs-renews upd-resume pull-resumes] ${how} resumes`, async () => {
+    test(`[sub-only-client-resumes sub-health-kept subs-renews upd-resume pull-resumes] end when ${how} resumes the callback`, async () => {
       const w = await scripted(Array(5).fill(response(404)) as Scripted[]);
       await w.emit(1);
       await w.pass(10 * MINUTE);
       assert.equal((await w.get()).status, 'suspended');
-      // Asking, reading and a pull that only acknowledges are no reason.
+      // Get, list and a pull that only acknowledges do not resume.
       await w.engine.pull(ann, { subscriptionId: w.subscriptionId, maxEvents: 0 });
       assert.equal((await w.get()).status, 'suspended');
       let answer = (_: Scripted): void => undefined;

@@ -1,4 +1,7 @@
-/** Callbacks that are spoken to in another way than this protocol's: the engine's order and retries, another message and another answer. */
+/**
+ * Tests callbacks in a dialect other than this protocol's: the order and retries of the engine with
+ * another message format and other answers.
+ */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createPublicKey, verify } from 'node:crypto';
@@ -25,7 +28,7 @@ import {
   world,
 } from '../engine/harness.ts';
 
-/** One word for each message; `mute` has no word for a gap. */
+/** A minimal dialect; `mute` has no message for a gap. */
 const dialect = (mute = false): CallbackDialect => ({
   single: true,
   serverSignature: 'v1a',
@@ -68,7 +71,7 @@ interface Message {
   readonly acked?: number;
 }
 
-/** An endpoint that speaks it. */
+/** An endpoint that speaks the dialect. */
 class Stranger implements Egress {
   readonly heard: { readonly message: Message; readonly request: OutboundRequest }[] = [];
   answer: (message: Message) => OutboundResult | Promise<OutboundResult> = ({ ask }) =>
@@ -82,9 +85,9 @@ class Stranger implements Egress {
     return this.answer(message);
   }
   async close(): Promise<void> {
-    /* nothing is open */
+    /* nothing to release */
   }
-  /** In short: what was heard, in order. */
+  /** The received messages in short form, in order. */
   get words(): string[] {
     return this.heard.map(({ message: { event, missing, ask, bye } }) =>
       event
@@ -122,7 +125,7 @@ async function strange(options: Parameters<typeof world>[0] = {}) {
   };
 }
 
-test('one event in a message, in order, each after the answer to the one before', async () => {
+test('sends one event per message, in order, each after the answer to the one before', async () => {
   const { engine, stranger, emitAll, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, AS);
   await emitAll(1, 3);
@@ -137,13 +140,13 @@ test('one event in a message, in order, each after the answer to the one before'
   await close();
 });
 
-test('a message is signed with the secret, and with the key of the server as v1a; the answer to a challenge is what the dialect takes for one', async () => {
+test("signs a message with the secret, and with the server's key as v1a; the dialect decides what proves a challenge", async () => {
   const deliveryKey = generateDeliveryKey();
   const clock = manualClock();
   const { engine, stranger, emitAll, pass, close } = await strange({ deliveryKey, clock });
   await engine.subscribe(ann, WANTED, AS);
   await emitAll(1, 1);
-  // The key signs in a thread of its own.
+  // The key signs in a separate thread.
   for (let look = 0; look < 500 && stranger.heard.length < 2; look += 1) await pass(1);
   const { headers, body } = stranger.heard[1]!.request;
   assert.equal(verifyWebhook(headers, body, Secret.parse(CALLBACK.secret), clock.now()).id, 'm_1');
@@ -158,7 +161,7 @@ test('a message is signed with the secret, and with the key of the server as v1a
   await close();
 });
 
-test('a run of gaps has a message of its own, before the event behind it', async () => {
+test('sends a run of gaps in a message of its own, before the event behind it', async () => {
   const { engine, stranger, emitAll, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, AS);
   stranger.answer = () => failed('connection_refused');
@@ -174,7 +177,7 @@ test('a run of gaps has a message of its own, before the event behind it', async
   await close();
 });
 
-test('what a dialect has no words for counts as acknowledged', async () => {
+test('counts what a dialect cannot express as acknowledged', async () => {
   const { engine, stranger, emitAll, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, { dialect: 'other.mute' });
   stranger.answer = () => failed('connection_refused');
@@ -188,7 +191,7 @@ test('what a dialect has no words for counts as acknowledged', async () => {
   await close();
 });
 
-test('an event that is refused for good becomes a gap; the subscription stays and the next event comes', async () => {
+test('turns a permanently refused event into a gap; the subscription stays and the next event comes', async () => {
   const { engine, stranger, emitAll, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, AS);
   stranger.answer = ({ event }) => response(event?.sequence === 1 ? 410 : 204);
@@ -199,7 +202,7 @@ test('an event that is refused for good becomes a gap; the subscription stays an
   await close();
 });
 
-test('the same call with another secret rotates it: both sign for a while, and nobody is asked again', async () => {
+test('repeating the call with another secret rotates it: both sign for a while, without a new verification', async () => {
   const clock = manualClock();
   const { engine, stranger, emitAll, pass, close } = await strange({ clock });
   const first = await engine.subscribe(ann, WANTED, AS);
@@ -232,14 +235,14 @@ test('the same call with another secret rotates it: both sign for a while, and n
   await close();
 });
 
-test('without a dialect the same call is a conflict: it would change how the callback is spoken to', async () => {
+test('the same call without a dialect is a conflict, since it would change the dialect of the callback', async () => {
   const { engine, close } = await strange();
   await engine.subscribe(ann, WANTED, AS);
   assert.equal((await refusal(engine.subscribe(ann, WANTED))).data['kind'], 'key');
   await close();
 });
 
-test('a subscription that ends says so in its dialect', async () => {
+test('announces the end of a subscription in its dialect', async () => {
   const { engine, stranger, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, AS);
   await engine.remove('tick');
@@ -248,7 +251,7 @@ test('a subscription that ends says so in its dialect', async () => {
   await close();
 });
 
-test('a dialect the engine does not have is refused; callbacks in it wait for a server that has it', async () => {
+test('rejects a dialect that the engine does not have; existing callbacks in it wait for a server that has it', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'dialect-'));
   folders.push(folder);
   const path = join(folder, 'triggers.db');
@@ -279,7 +282,7 @@ test('a dialect the engine does not have is refused; callbacks in it wait for a 
   await third.close();
 });
 
-test('find, seek and watch: a log by its key, by time, and its news', async () => {
+test('finds a log by its key, seeks in it by time, and watches it for news', async () => {
   const { engine, clock, emitAll, pass, close } = await strange();
   assert.equal(await engine.find(ann, 'k'), null);
   const { subscriptionId, epoch } = await engine.subscribe(ann, {
@@ -316,7 +319,7 @@ test('find, seek and watch: a log by its key, by time, and its news', async () =
   await close();
 });
 
-test('[cbv-proof] consent given in another dialect is no proof here; a proof given here is consent there', async () => {
+test('[cbv-proof] does not take consent from another dialect as proof in this protocol, but passes a proof of this protocol on', async () => {
   const { engine, stranger, close } = await strange();
   stranger.answer = ({ ask, ...message }) => {
     if (ask !== undefined) return response(200, { yes: ask });
@@ -324,7 +327,7 @@ test('[cbv-proof] consent given in another dialect is no proof here; a proof giv
     return challenge === undefined ? response(204) : response(200, { challenge });
   };
   await engine.subscribe(ann, WANTED, AS);
-  // The very endpoint that echoes there is asked again, and an echo is not enough.
+  // The endpoint that echoes in the dialect is verified again, and an echo is not enough.
   assert.deepEqual((await refusal(engine.subscribe(ann, { ...WANTED, key: 'native' }))).data, {
     reason: 'challenge_failed',
   });

@@ -1,4 +1,4 @@
-/** What a server may declare, and what happens when it changes its mind. */
+/** Tests which trigger types a server may declare, and what happens when a declaration changes. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import type { DeclaredTrigger } from '../../../src/server/engine/verbs.ts';
@@ -19,14 +19,14 @@ const refusedBecause = async (triggers: readonly DeclaredTrigger[], why: RegExp)
 };
 
 describe('declaring', () => {
-  test('[cap-pull] a type without pull is refused', () =>
+  test('[cap-pull] rejects a type without pull', () =>
     refusedBecause(
       [named('a', { drains: ['callback', 'stream'] })],
       /must offer the drain "pull"/,
     ));
-  test('[type-unique] so is the same name twice', () =>
+  test('[type-unique] rejects a second type of the same name', () =>
     refusedBecause([named('a'), named('a')], /declared twice/));
-  test('a name or a retention that is none is refused with the place', async () => {
+  test('rejects an invalid name or retention and names its place', async () => {
     await refusedBecause([named('.a')], /\/name must be/);
     await refusedBecause(
       [named('a', { retention: { maxAgeMs: 1, maxEvents: 0 } })],
@@ -34,7 +34,7 @@ describe('declaring', () => {
     );
   });
 
-  test('[type-reserved type-reserved-optional] names of the protocol have its arguments, or are refused', async () => {
+  test("[type-reserved type-reserved-optional] rejects a type with a name of the protocol unless it has the protocol's arguments", async () => {
     await refusedBecause([named('mcp.weather.changed')], /reserved/);
     await refusedBecause([named('mcp.resource.updated')], /exactly these arguments: uri/);
     const w = await world({
@@ -51,7 +51,7 @@ describe('declaring', () => {
     await w.close();
   });
 
-  test('[log-event-id] an eventId of another length than the schema has is refused before anything is accepted', async () => {
+  test('[log-event-id] rejects an eventId of a length that the schema does not allow before anything is accepted', async () => {
     const w = await world({ triggers: [tick] });
     for (const eventId of ['', 'x'.repeat(257)]) {
       await assert.rejects(
@@ -66,7 +66,7 @@ describe('declaring', () => {
     await w.close();
   });
 
-  test('[type-breaking] a type that is taken away to come back changed ends its subscriptions with schema_changed', async () => {
+  test('[type-breaking] withdrawing a type in order to declare it changed ends its subscriptions with schema_changed', async () => {
     const w = await world({ triggers: [tick] });
     const { subscriptionId } = await w.engine.subscribe(ann, { select: [{ name: 'tick' }] });
     await w.engine.remove('tick', 'schema_changed');

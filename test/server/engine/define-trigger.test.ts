@@ -1,4 +1,6 @@
-/** Declaring trigger types: with zod, with plain JSON Schema, and what is refused. */
+/**
+ * Tests the declaration of trigger types with zod and with plain JSON Schema, and what is rejected.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { z } from 'zod';
@@ -8,7 +10,7 @@ import { compileUserSchema } from '../../../src/protocol/wire/user-schema.ts';
 
 const base = { name: 'order.paid', description: 'An order was paid.' };
 
-test('zod schemas become JSON Schema 2020-12 of what a client may send, which the engine accepts', () => {
+test('turns zod schemas into the JSON Schema 2020-12 of what a client may send, which the engine accepts', () => {
   const { type } = defineTrigger({
     ...base,
     input: z.object({ shop: z.string().default('all'), min: z.int().min(1).optional() }),
@@ -26,12 +28,12 @@ test('zod schemas become JSON Schema 2020-12 of what a client may send, which th
   assert.ok(compileUserSchema(type.payloadSchema)({ cents: 1, at: '2026-11-21T09:30:00Z' }).ok);
 });
 
-test('plain JSON Schema goes through as it is', () => {
+test('passes plain JSON Schema through unchanged', () => {
   const input = { type: 'object', properties: { a: { const: 1 } } };
   assert.equal(defineTrigger({ ...base, input, payload: {} }).type.inputSchema, input);
 });
 
-test('only what was given is in the type', () => {
+test('puts only the given members into the type', () => {
   const { type } = defineTrigger({ ...base, input: { type: 'object' }, payload: {} });
   assert.deepEqual(Object.keys(type), ['name', 'description', 'inputSchema', 'payloadSchema']);
   const full = defineTrigger({
@@ -55,7 +57,7 @@ test('only what was given is in the type', () => {
   });
 });
 
-test('makes its own events', () => {
+test('makes the events of its type', () => {
   const paid = defineTrigger({
     ...base,
     input: z.object({}),
@@ -70,7 +72,7 @@ test('makes its own events', () => {
   });
 });
 
-test('types follow the schemas', () => {
+test('derives TypeScript types from the schemas', () => {
   defineTrigger({
     ...base,
     input: z.object({ min: z.int().optional() }),
@@ -83,18 +85,18 @@ test('types follow the schemas', () => {
     input: z.object({}),
     payload: z.object({ cents: z.int() }),
   });
-  // @ts-expect-error a string is no number of cents
+  // @ts-expect-error a string is not a number of cents
   paid.event({ data: { cents: 'five' } });
   defineTrigger({
     ...base,
     input: z.object({ shop: z.string() }),
     payload: z.object({}),
-    // @ts-expect-error there is no such argument
+    // @ts-expect-error the schema has no such argument
     attributes: { nothing: () => 1 },
   });
 });
 
-describe('refused', () => {
+describe('rejects', () => {
   const rows: readonly (readonly [
     about: string,
     input: Parameters<typeof defineTrigger>[0]['input'],

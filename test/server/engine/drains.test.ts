@@ -1,4 +1,4 @@
-/** Stream and pull: credit, heartbeats, waiting, and how they end. */
+/** Tests stream and pull: window, heartbeats, waiting, and how they end. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
@@ -34,7 +34,7 @@ async function subscribed(options: Parameters<typeof world>[0] = {}) {
 }
 
 describe('a stream', () => {
-  test('[stream-first stream-continues stream-no-ack dlv-order] says something at once and goes on from there', async () => {
+  test('[stream-first stream-continues stream-no-ack dlv-order] sends a delivery at once and continues from there', async () => {
     const w = await subscribed();
     const stream = listen(w.engine, ann, { subscriptionId: w.subscriptionId });
     await turns();
@@ -77,7 +77,7 @@ describe('a stream', () => {
     await w.close();
   });
 
-  test('[stream-window stream-several] has no more events in flight than its window', async () => {
+  test('[stream-window stream-several] never has more events in flight than its window', async () => {
     const w = await subscribed();
     const narrow = listen(w.engine, ann, {
       subscriptionId: w.subscriptionId,
@@ -97,7 +97,7 @@ describe('a stream', () => {
     await w.close();
   });
 
-  test('[stream-window stream-window-one] nor more bytes, except for one event when nothing is in flight', async () => {
+  test('[stream-window stream-window-one] never has more bytes in flight, except for one event when nothing else is', async () => {
     const w = await subscribed();
     const stream = listen(w.engine, ann, {
       subscriptionId: w.subscriptionId,
@@ -133,7 +133,7 @@ describe('a stream', () => {
     const before = at.length;
     await w.engine.update(ann, { subscriptionId: w.subscriptionId, paused: true });
     await turns();
-    assert.equal(at.length, before + 1, 'a change is told at once');
+    assert.equal(at.length, before + 1, 'a change is reported at once');
     await w.close();
   });
 
@@ -154,7 +154,7 @@ describe('a stream', () => {
     await w.close();
   });
 
-  test('[stream-unread stream-cancel] is cut when its client does not read, and let go when it cancels', async () => {
+  test('[stream-unread stream-cancel] is cut when its client does not read, and released when the client cancels', async () => {
     const w = await subscribed();
     const unread = listen(
       w.engine,
@@ -180,7 +180,7 @@ describe('a stream', () => {
     await w.close();
   });
 
-  test('a connection that is gone ends it with its error', async () => {
+  test('ends with the error of a lost connection', async () => {
     const w = await subscribed();
     const stream = listen(w.engine, ann, { subscriptionId: w.subscriptionId }, async () => {
       throw new Error('gone');
@@ -212,7 +212,7 @@ describe('a stream', () => {
 });
 
 describe('a pull', () => {
-  test('[pull-after pull-no-ack pull-max pull-has-more pull-next pull-zero pull-ack-first] reads what it asks for', async () => {
+  test('[pull-after pull-no-ack pull-max pull-has-more pull-next pull-zero pull-ack-first] reads the requested range', async () => {
     const w = await subscribed();
     await w.emitAll(1, 5);
     const one = await pull(w, w.subscriptionId, { maxEvents: 2 });
@@ -247,7 +247,7 @@ describe('a pull', () => {
     await w.close();
   });
 
-  test('[pull-wait] waits for the first number, or for the time to pass, or for its caller to leave', async () => {
+  test('[pull-wait] waits for the first number, for the time to pass, or for its caller to leave', async () => {
     const w = await subscribed();
     const order: string[] = [];
     const waiting = pull(w, w.subscriptionId, { waitMs: 20_000 }).then((answer) => {
@@ -282,7 +282,7 @@ describe('a pull', () => {
     await w.close();
   });
 
-  test('[cap-drains-true] refuses a drain that the trigger type does not have', async () => {
+  test('[cap-drains-true] rejects a drain that the trigger type does not have', async () => {
     const w = await world({ triggers: [{ type: { ...tick.type, drains: ['pull'] } }] });
     const { subscriptionId } = await w.engine.subscribe(ann, { select });
     assert.deepEqual(
@@ -302,7 +302,7 @@ describe('a pull', () => {
     await w.close();
   });
 
-  test('[subs-permission] asks for the permission each time', async () => {
+  test('[subs-permission] checks the permission each time', async () => {
     let allowed = true;
     const w = await world({ authorize: () => allowed });
     const { subscriptionId } = await w.engine.subscribe(ann, { select });
@@ -323,7 +323,7 @@ describe('a pull', () => {
 });
 
 describe('closing', () => {
-  test('[stream-end] ends what waits, lets attempts in flight be answered, and takes nothing more', async () => {
+  test('[stream-end] ends waiting calls, lets attempts in flight be answered, and accepts nothing more', async () => {
     const w = await subscribed();
     const callback = {
       url: 'https://hooks.example/in',

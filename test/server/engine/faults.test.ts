@@ -1,4 +1,7 @@
-/** What must hold when the store refuses, the disk is full, two calls race, or the process dies in the middle. */
+/**
+ * Tests what holds when the store rejects writes, the disk is full, two calls race, or the process
+ * dies in the middle.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -26,7 +29,7 @@ import {
   world,
 } from './harness.ts';
 
-/** A gate that stays shut until it is opened. */
+/** A gate that is closed until it is opened. */
 function gate() {
   let open = (): void => undefined;
   const opened = new Promise<void>((resolve) => {
@@ -44,7 +47,7 @@ const tmp = () => {
 };
 
 describe('a commit that fails', () => {
-  test('[log-durable-number log-durable-accept] tells nobody of anything that was in it', async () => {
+  test('[log-durable-number log-durable-accept] reveals nothing of its contents to anybody', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -62,7 +65,7 @@ describe('a commit that fails', () => {
     await w.pass(2 * SECOND);
     await w.emitAll(2, 3);
     await turns();
-    // The number that was lost with the commit is given to the next event, and to nobody before.
+    // The number that was lost with the commit goes to the next event, and nobody saw it before.
     assert.deepEqual(
       w.endpoints.requests.flatMap(({ delivery }) =>
         delivery.events.map((event) => [event.sequence, event.eventId]),
@@ -84,7 +87,7 @@ describe('a commit that fails', () => {
     await w.close();
   });
 
-  test('[log-all-matching upd-select] takes back what it had changed of who follows what', async () => {
+  test('[log-all-matching upd-select] rolls back its changes to the index of followers', async () => {
     const w = await world();
     const red = await w.engine.subscribe(ann, {
       key: 'red',
@@ -112,10 +115,10 @@ describe('a commit that fails', () => {
       assert.deepEqual(
         numbers((await w.engine.pull(ann, { subscriptionId })) as Delivery),
         [1],
-        'the event is in the log of who still follows it',
+        'the event is in the log of every subscription that still follows it',
       );
     }
-    // The third leaves nothing behind that would slow down every event from now on.
+    // The third leaves nothing behind that would slow down every later event.
     const accepting = w.meddled.commits.find((writes) =>
       writes.some(({ type }) => type === 'event'),
     );
@@ -127,7 +130,7 @@ describe('a commit that fails', () => {
     await w.close();
   });
 
-  test('[log-all-matching log-no-silent-loss] in the middle of numbering leaves no event out', async () => {
+  test('[log-all-matching log-no-silent-loss] in the middle of numbering omits no event', async () => {
     const w = await world({ numberingChunk: 2 });
     const subscriptions = [];
     for (let n = 0; n < 7; n += 1)
@@ -157,7 +160,7 @@ describe('a commit that fails', () => {
     await w.close();
   });
 
-  test('[cb-one-lease] starts no second attempt beside one that is on its way', async () => {
+  test('[cb-one-lease] starts no second attempt beside one that is in flight', async () => {
     const w = await world();
     await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
     const answer = gate();
@@ -184,9 +187,9 @@ describe('a commit that fails', () => {
     await w.close();
   });
 
-  test('[retry-restart] leaves no callback waiting for ever', async () => {
+  test('[retry-restart] leaves no callback waiting forever', async () => {
     const w = await world({ quotas: { loaded: 1 } });
-    // Many more than stay in memory, so that their logs are read from the store.
+    // Many more than the cache holds, so that their logs are read from the store.
     for (let n = 0; n < 6; n += 1)
       await w.engine.subscribe(ann, {
         key: `k${n}`,
@@ -210,7 +213,7 @@ describe('a commit that fails', () => {
     await w.close();
   });
 
-  test('[log-all-matching] does not let a later log begin after events that never were', async () => {
+  test('[log-all-matching] does not let a later log begin after events whose commit failed', async () => {
     const { path, remove } = tmp();
     try {
       const first = await world({ path });
@@ -241,7 +244,7 @@ describe('a commit that fails', () => {
     }
   });
 
-  test('keeps a stream open, which goes on when the store does', async () => {
+  test('keeps a stream open, which continues once the store recovers', async () => {
     const w = await world();
     const { subscriptionId } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -251,7 +254,7 @@ describe('a commit that fails', () => {
     w.meddled.refuse = () => broken();
     const stream = listen(w.engine, ann, { subscriptionId });
     await w.pass(3 * SECOND);
-    assert.deepEqual(stream.deliveries, [], 'what cannot be recorded as sent is not sent');
+    assert.deepEqual(stream.deliveries, [], 'an event that cannot be recorded as sent is not sent');
     w.meddled.refuse = () => null;
     await w.pass(3 * SECOND);
     assert.deepEqual(stream.deliveries.flatMap(numbers), [1, 2]);
@@ -279,7 +282,7 @@ describe('a full store', () => {
       writes.some(({ type }) => type === 'event' || type === 'create') ? full() : null;
   };
 
-  test('[lim-drain-works lim-refuse-upstream] refuses events and still acknowledges, pulls and unsubscribes, in the very same turn', async () => {
+  test('[lim-drain-works lim-refuse-upstream] rejects events and still acknowledges, pulls and unsubscribes in the same turn', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -304,7 +307,7 @@ describe('a full store', () => {
     await w.close();
   });
 
-  test('[ans-ack] keeps what an endpoint acknowledged when an event of the same turn does not fit', async () => {
+  test("[ans-ack] keeps an endpoint's acknowledgement when an event of the same turn does not fit", async () => {
     const w = await world();
     await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
     let late: Promise<unknown> | null = null;
@@ -324,7 +327,7 @@ describe('a full store', () => {
     await w.close();
   });
 
-  test('[lim-refuse-upstream] of the real kind accepts again when retention has made room', async () => {
+  test('[lim-refuse-upstream] of the real kind accepts events again once retention has made room', async () => {
     const { path, remove } = tmp();
     try {
       const w = await world({
@@ -362,7 +365,7 @@ describe('a full store', () => {
         subscriptionId,
         position: position(epoch, pulled.events.at(-1)!.sequence),
       });
-      // Unacknowledged or not, retention trims by age; housekeeping then forgets the events.
+      // Retention trims by age, acknowledged or not; maintenance then deletes the events.
       w.clock.jump(8 * DAY);
       await w.pass(5 * MINUTE);
       await w.emit(1);
@@ -378,8 +381,8 @@ describe('a full store', () => {
   });
 });
 
-describe('two calls at once', () => {
-  test('[end-key-free] a key that is given up and taken again in one turn', async () => {
+describe('concurrent calls', () => {
+  test('[end-key-free] may free a key and take it again in one turn', async () => {
     const w = await world();
     const one = await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }] });
     const [ended, two, emitted] = await Promise.all([
@@ -393,7 +396,7 @@ describe('two calls at once', () => {
     await w.close();
   });
 
-  test('[subs-race] equal subscribes make one subscription', async () => {
+  test('[subs-race] make one subscription when they are equal subscribes', async () => {
     const w = await world();
     const all = await Promise.all(
       Array.from({ length: 8 }, () =>
@@ -406,7 +409,7 @@ describe('two calls at once', () => {
     await w.close();
   });
 
-  test('[subs-quota lim-quota-named] many subscribes together do not pass the quota', async () => {
+  test('[subs-quota lim-quota-named] never exceed the quota with many subscribes', async () => {
     const w = await world({ quotas: { subscriptionsPerPrincipal: 3 } });
     const calls = await Promise.allSettled(
       Array.from({ length: 9 }, (_, n) =>
@@ -426,7 +429,7 @@ describe('two calls at once', () => {
     await w.close();
   });
 
-  test('[upd-if-match upd-writers] of two updates that know the same etag one wins', async () => {
+  test('[upd-if-match upd-writers] let one of two updates with the same etag win', async () => {
     const w = await world();
     const { subscriptionId, etag } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -448,7 +451,7 @@ describe('two calls at once', () => {
     await w.close();
   });
 
-  test('[upd-select log-all-matching] an update of what is followed decides about later events only, however far numbering is behind', async () => {
+  test('[upd-select log-all-matching] an update of the selection applies to later events only, however far numbering is behind', async () => {
     const w = await world({ numberingChunk: 1 });
     const subscriptions = [];
     for (let n = 0; n < 4; n += 1)
@@ -459,7 +462,7 @@ describe('two calls at once', () => {
         }),
       );
     const { subscriptionId } = subscriptions.at(-1)!;
-    // Accepted, and its numbering is stopped before the last log.
+    // Accepted, and its numbering stops before the last log.
     const stopped = gate();
     w.meddled.before = (writes) =>
       writes.some((write) => write.type === 'entry' && write.row === 2)
@@ -486,7 +489,7 @@ describe('two calls at once', () => {
     await w.close();
   });
 
-  test('[type-removed] a trigger type that goes away while a callback is being verified', async () => {
+  test('[type-removed] a trigger type can be removed while a callback is being verified', async () => {
     const w = await world();
     const proved = gate();
     w.endpoints.prove = async (request) => {
@@ -506,7 +509,7 @@ describe('two calls at once', () => {
     await w.close();
   });
 
-  test('[subs-conflict] a renewal whose callback was replaced while it was asked for consent', async () => {
+  test('[subs-conflict] a renewal conflicts when its callback was replaced during verification', async () => {
     const w = await world();
     const params = { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK, ttlMs: 30 * DAY };
     const { subscriptionId } = await w.engine.subscribe(ann, params);
@@ -531,7 +534,7 @@ describe('two calls at once', () => {
     await w.close();
   });
 
-  test('[upd-detach cb-one-lease] the same callback removed and put back waits for the request that is still on its way', async () => {
+  test('[upd-detach cb-one-lease] a callback that is removed and put back waits for the request that is still in flight', async () => {
     const w = await world();
     const { subscriptionId } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -561,7 +564,7 @@ describe('two calls at once', () => {
 });
 
 describe('an event that becomes a gap', () => {
-  test('[gap-final] while a drain has it in its hands is not sent by it any more', async () => {
+  test('[gap-final] is no longer sent by a drain that has loaded it', async () => {
     const w = await world();
     const { subscriptionId } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -574,7 +577,8 @@ describe('an event that becomes a gap', () => {
     });
     const stream = listen(w.engine, ann, { subscriptionId });
     await turns();
-    // The commits that record what is sent: the claim comes with the event, the stream's after it.
+    // The commits that record what is sent: first the claim, which comes with the event, then the
+    // stream's.
     const written = gate();
     let held = 0;
     w.meddled.after = (writes) => {
@@ -605,7 +609,7 @@ describe('an event that becomes a gap', () => {
 });
 
 describe('many callbacks', () => {
-  test('[retry-success] a busy few do not keep the others from their turn', async () => {
+  test('[retry-success] a few busy ones do not keep the others waiting', async () => {
     const w = await world({ quotas: { attempts: 1 }, batchEvents: 1 });
     for (const key of ['a', 'b', 'c', 'd'])
       await w.engine.subscribe(ann, {
@@ -622,13 +626,13 @@ describe('many callbacks', () => {
     await w.emitAll(1, 20);
     await w.pass(1000);
     const served = new Set(w.endpoints.requests.map(({ url }) => url));
-    assert.equal(served.size, 4, 'after a second everybody had a turn');
+    assert.equal(served.size, 4, 'every callback was called within a second');
     await w.pass(10_000);
     assert.equal(w.endpoints.requests.length, 80);
     await w.close();
   });
 
-  test('are never asked more at once than the quota, also after a restart', async () => {
+  test('never have more requests in flight than the quota, even after a restart', async () => {
     const { path, remove } = tmp();
     try {
       const first = await world({ path });
@@ -653,7 +657,7 @@ describe('many callbacks', () => {
         return response(200, { ack: delivery.events.at(-1)!.sequence });
       };
       await turns();
-      // Those that went out before this endpoint was put in place were answered at once.
+      // Requests that were sent before this endpoint was installed were answered at once.
       await second.pass(5000);
       assert.equal(second.endpoints.requests.length, 12);
       assert.ok(most > 0 && most <= 3, `${most} at once`);
@@ -663,7 +667,7 @@ describe('many callbacks', () => {
     }
   });
 
-  test('[cbv-daily] a slow verification does not hold up what is due for others', async () => {
+  test('[cbv-daily] a slow verification does not delay the others', async () => {
     const w = await world({ ttl: { allowNoExpiry: true } });
     await w.engine.subscribe(ann, {
       key: 'forever',
@@ -679,12 +683,12 @@ describe('many callbacks', () => {
     });
     w.endpoints.prove = () => new Promise(() => undefined);
     await w.pass(60 * MINUTE + 5 * SECOND);
-    assert.equal(w.endpoints.challenges.length, 2, 'the first is being asked again');
+    assert.equal(w.endpoints.challenges.length, 2, 'the first is being verified again');
     assert.equal((await w.inner.tombstone(subscriptionId))?.reason, 'expired');
     await w.close();
   });
 
-  test('[cbv-rate cbv-daily] that we ask a host too often suspends nobody', async () => {
+  test('[cbv-rate cbv-daily] our own verification rate limit suspends no subscription', async () => {
     const w = await world({ ttl: { allowNoExpiry: true } });
     for (const key of ['a', 'b', 'c', 'd', 'e'])
       await w.engine.subscribe(ann, {
@@ -710,7 +714,7 @@ describe('many callbacks', () => {
     await w.close();
   });
 
-  test('a subscription whose row cannot be read holds up no other', async () => {
+  test('a subscription whose row cannot be read delays no other', async () => {
     const w = await world();
     await w.engine.subscribe(ann, { key: 'bad', select: [{ name: 'tock' }], ttlMs: DAY });
     const { subscriptionId } = await w.engine.subscribe(ann, {
@@ -719,7 +723,7 @@ describe('many callbacks', () => {
       ttlMs: 2 * HOUR,
     });
     await w.emit(1, {}, 'tock');
-    // Retention looks at the first an hour later, and cannot.
+    // Retention reads the first row an hour later, and fails.
     w.meddled.asked = (question) => {
       if (question === 'agedOut') throw broken();
     };
@@ -730,7 +734,7 @@ describe('many callbacks', () => {
 });
 
 describe('the end of a subscription', () => {
-  test('[end-stream end-last] reaches a stream that looks while the end is being written', async () => {
+  test('[end-stream end-last] reaches a stream that reads while the end is being written', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -744,7 +748,7 @@ describe('the end of a subscription', () => {
       writes.some(({ type }) => type === 'end') ? written.opened : undefined;
     const ended = w.engine.terminate({ principal: 'ann' }, 'revoked');
     await turns();
-    // The heartbeat wakes it in the meantime.
+    // The heartbeat wakes the stream in the meantime.
     await w.pass(16 * SECOND);
     written.open();
     await Promise.all([ended, stream.ended]);
@@ -771,7 +775,7 @@ describe('the end of a subscription', () => {
     await w.close();
   });
 
-  test('[end-callback] is told to the callback once, unless the client ended it', async () => {
+  test('[end-callback] is announced to the callback once, unless the client ended it', async () => {
     const w = await world();
     const one = await w.engine.subscribe(ann, {
       key: 'one',

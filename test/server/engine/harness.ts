@@ -1,4 +1,7 @@
-/** An engine over the real store, with time, chance and endpoints under the test's control, and a store that can be made to fail. */
+/**
+ * An engine over the real store, with time, randomness and endpoints under the test's control, and
+ * a store that can be made to fail.
+ */
 import assert from 'node:assert/strict';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
 import { createEngine, type EngineOptions } from '../../../src/server/engine/engine.ts';
@@ -50,7 +53,7 @@ export const tock: DeclaredTrigger = {
   },
 };
 
-/** Lets everything that can go on without time passing go on. */
+/** Runs everything that can proceed without time passing. */
 export async function turns(count = 30): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -85,7 +88,7 @@ export const lastOf = ({
 export const numbers = ({ events }: Pick<Delivery, 'events'>): number[] =>
   events.map(({ sequence }) => sequence);
 
-/** All endpoints. They prove consent and acknowledge everything, unless told otherwise. */
+/** All endpoints. They prove consent and acknowledge everything unless the test says otherwise. */
 export class Endpoints implements Egress {
   readonly requests: Arrived[] = [];
   readonly challenges: Arrived[] = [];
@@ -131,18 +134,18 @@ export class Endpoints implements Egress {
   }
 }
 
-/** The store, with places to interfere. */
+/** The store, with hooks for faults. */
 export class Meddled {
-  /** Refuses a commit by returning an error. */
+  /** Rejects a commit by returning an error. */
   refuse: (writes: readonly Write[]) => LocalError | null = () => null;
   /** Awaited before a commit reaches the disk. */
   before: (writes: readonly Write[]) => Promise<void> | void = () => undefined;
-  /** Awaited after it did. */
+  /** Awaited after a commit has reached the disk. */
   after: (writes: readonly Write[]) => Promise<void> | void = () => undefined;
-  /** Awaited before a question is put to the store. */
+  /** Awaited before the store is queried. */
   asked: (question: string) => Promise<void> | void = () => undefined;
   readonly commits: (readonly Write[])[] = [];
-  /** A process that died: nothing is ever answered. */
+  /** The process has died: no call is ever answered. */
   dead = false;
   readonly store: Store;
 
@@ -191,15 +194,15 @@ export interface World {
   readonly inner: Store;
   readonly logged: { readonly level: string; readonly fields: object; readonly message: string }[];
   emit(n: number, data?: object, name?: string): Promise<{ duplicate: boolean }>;
-  /** Events `from … to`, all in one turn. */
+  /** Emits events `from … to`, all in one turn. */
   emitAll(from: number, to: number, data?: object): Promise<void>;
-  /** Time passes; what each timer starts goes on before the next. */
+  /** Advances the clock; the effects of each timer run before the next. */
   pass(ms: number): Promise<void>;
   close(): Promise<void>;
 }
 
 export type WorldOptions = Partial<EngineOptions> & {
-  /** Default `:memory:`, which says of itself that it is volatile. */
+  /** Default `:memory:`, which reports itself as volatile. */
   readonly path?: string;
   readonly clock?: ManualClock;
   readonly seed?: number;
@@ -272,13 +275,16 @@ async function pass(clock: ManualClock, ms: number): Promise<void> {
   }
 }
 
-/** The process is gone; the file is as it was. The other side of a crash is another `world` on the same path. */
+/**
+ * The process dies and the file stays as it was. Another `world` on the same path is the process
+ * after the crash.
+ */
 export async function kill({ meddled, inner }: World): Promise<void> {
   meddled.dead = true;
   await inner.close();
 }
 
-/** The refusal of a call, as the error object that would cross the wire. */
+/** The error of a call, as the error object that would cross the wire. */
 export async function refusal(call: Promise<unknown>) {
   try {
     await call;
@@ -293,12 +299,12 @@ export async function refusal(call: Promise<unknown>) {
       data: Record<string, unknown>;
     };
   }
-  return assert.fail('expected a refusal, got an answer');
+  return assert.fail('expected an error, got a result');
 }
 
 export const position = (epoch: string, sequence: number) => ({ epoch, sequence });
 
-/** A stream and what came on it. */
+/** A stream and the messages that it sent. */
 export function listen(
   engine: Engine,
   caller: Caller,

@@ -1,4 +1,7 @@
-/** The log: accepted once, numbered everywhere in order, trimmed with a word, and the same on every drain. */
+/**
+ * Tests the log: an event is accepted once, numbered in order in every matching log, trimmed with a
+ * gap, and the same on every drain.
+ */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -30,7 +33,7 @@ const get = async (w: W, subscriptionId: string) =>
   (await w.engine.get(ann, { subscriptionId })) as Subscription;
 
 describe('accepting', () => {
-  test('[log-once log-event-id] an event that comes twice is numbered once', async () => {
+  test('[log-once log-event-id] numbers an event once when it comes twice', async () => {
     const w = await world();
     const { subscriptionId } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -46,7 +49,7 @@ describe('accepting', () => {
     assert.equal(
       (await w.emit(1, {}, 'tock')).duplicate,
       false,
-      'another type has names of its own',
+      'another type has its own identifiers',
     );
     const random = await Promise.all([
       w.engine.emit({ name: 'tick', data: {} }),
@@ -57,7 +60,7 @@ describe('accepting', () => {
     assert.ok(subscriptionId);
   });
 
-  test('[type-payload-valid] what does not fit its type is refused', async () => {
+  test('[type-payload-valid] rejects an event that does not match its type', async () => {
     const w = await world();
     const cases: readonly [object, string][] = [
       [{ name: 'nothing', data: {} }, 'trigger_unknown'],
@@ -72,7 +75,7 @@ describe('accepting', () => {
     await w.close();
   });
 
-  test('[sub-union log-contiguous log-accept-order log-all-matching] numbering goes by what each follows', async () => {
+  test('[sub-union log-contiguous log-accept-order log-all-matching] numbers each log by its own selections', async () => {
     const w = await world({
       triggers: [
         tick,
@@ -102,8 +105,8 @@ describe('accepting', () => {
   });
 });
 
-describe('many followers', () => {
-  test('[log-contiguous log-all-matching] one event to 10,000 subscriptions blocks nobody', async () => {
+describe('many subscriptions', () => {
+  test('[log-contiguous log-all-matching] one event for 10,000 subscriptions blocks no other call', async () => {
     const w = await world({ quotas: { subscriptionsPerPrincipal: 20_000 } });
     const made: { subscriptionId: string }[] = [];
     for (let at = 0; at < 10_000; at += 500) {
@@ -156,7 +159,7 @@ describe('many followers', () => {
     await w.close();
   });
 
-  test('[log-all-matching log-contiguous retry-restart] a crash between two chunks, and who comes and goes meanwhile', async () => {
+  test('[log-all-matching log-contiguous retry-restart] survive a crash between two chunks while subscriptions come and go', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'triggers-engine-'));
     try {
       const path = join(directory, 'store.db');
@@ -196,7 +199,7 @@ describe('many followers', () => {
         assert.deepEqual(
           (await pull(second, newcomer.subscriptionId)).events.map(({ eventId }) => eventId),
           ['e2'],
-          'it came after the first',
+          'it was created after the first event',
         );
       assert.equal((await second.engine.health()).numberingLag, 0);
       await second.close();
@@ -209,7 +212,7 @@ describe('many followers', () => {
 describe('retention', () => {
   const small = { ...tick, type: { ...tick.type, retention: { maxAgeMs: HOUR, maxEvents: 50 } } };
 
-  test('[gap-retention-announced gap-retention-kept gap-oldest pos-old-valid] by count leaves a gap of exactly what is missing', async () => {
+  test('[gap-retention-announced gap-retention-kept gap-oldest pos-old-valid] by count leaves a gap of exactly the missing numbers', async () => {
     const w = await world({ triggers: [small] });
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select });
     await w.emitAll(1, 60);
@@ -260,7 +263,7 @@ describe('retention', () => {
     );
     await w.pass(2 * HOUR);
     const { oldest, head, acked } = await get(w, subscriptionId);
-    assert.deepEqual([oldest, head, acked], [13, 12, 12], 'then nothing is held any more');
+    assert.deepEqual([oldest, head, acked], [13, 12, 12], 'then the log holds nothing any more');
     await w.close();
   });
 
@@ -310,7 +313,7 @@ describe('retention', () => {
 });
 
 describe('positions and acknowledgements', () => {
-  test('[ack-cumulative ack-monotonic ack-below ack-result ack-sent pos-epoch pos-beyond-head pos-error-data] acknowledging', async () => {
+  test('[ack-cumulative ack-monotonic ack-below ack-result ack-sent pos-epoch pos-beyond-head pos-error-data] are checked and applied', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select });
     await w.emitAll(1, 5);
@@ -342,7 +345,7 @@ describe('positions and acknowledgements', () => {
       ),
       [-32602, { kind: 'epoch', epoch, head: 5, acked: 2 }],
     );
-    assert.equal((await get(w, subscriptionId)).acked, 2, 'a refused call acknowledges nothing');
+    assert.equal((await get(w, subscriptionId)).acked, 2, 'a rejected call acknowledges nothing');
     assert.equal((await pull(w, subscriptionId, { ack: position(epoch, 3) })).after, 3);
     await w.close();
   });
@@ -375,7 +378,7 @@ describe('positions and acknowledgements', () => {
     await w.close();
   });
 
-  test('[log-epoch-rotate log-epoch-renumber etag-epoch pos-epoch] a store that may have lost something begins new epochs', async () => {
+  test('[log-epoch-rotate log-epoch-renumber etag-epoch pos-epoch] a store that may have lost writes starts new epochs', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'triggers-engine-'));
     try {
       const path = join(directory, 'store.db');
@@ -395,7 +398,7 @@ describe('positions and acknowledgements', () => {
       hold = true;
       await first.emitAll(3, 5);
       await first.close();
-      // The witness beside the database is gone, as after a restore from a backup.
+      // The witness file beside the database is gone, as after a restore from a backup.
       rmSync(`${path}.instance`);
       const second = await world({ path, clock: first.clock, seed: 2 });
       await turns();

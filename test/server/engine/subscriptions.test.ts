@@ -1,4 +1,4 @@
-/** Making, finding, changing, renewing and ending subscriptions. */
+/** Tests creating, finding, changing, renewing and ending subscriptions. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -31,7 +31,7 @@ const get = async (w: Awaited<ReturnType<typeof world>>, subscriptionId: string)
   (await w.engine.get(ann, { subscriptionId })) as Subscription;
 
 describe('subscribe', () => {
-  test('[subs-same subs-renews etag-renewal] the same call again is the same subscription, renewed', async () => {
+  test('[subs-same subs-renews etag-renewal] repeated with the same params renews the same subscription', async () => {
     const w = await world();
     const params = {
       key: 'k',
@@ -52,7 +52,7 @@ describe('subscribe', () => {
     await w.close();
   });
 
-  test('[subs-conflict gen-atomic] a call that differs is refused with what is there, and changes nothing', async () => {
+  test('[subs-conflict gen-atomic] with different params conflicts, shows the current state, and changes nothing', async () => {
     const w = await world();
     const params = { key: 'k', select, callback: CALLBACK };
     const { subscriptionId, etag, expiresAt } = await w.engine.subscribe(ann, params);
@@ -75,7 +75,7 @@ describe('subscribe', () => {
     await w.close();
   });
 
-  test('[subs-default-key subs-key-scope] the default key is a function of selection and URL, and keys belong to a principal', async () => {
+  test('[subs-default-key subs-key-scope] derives the default key from selection and URL, and scopes keys to a principal', async () => {
     const w = await world();
     const one = await w.engine.subscribe(ann, { select });
     const two = await w.engine.subscribe(ann, { select, callback: CALLBACK });
@@ -93,7 +93,7 @@ describe('subscribe', () => {
     await w.close();
   });
 
-  test('[subs-unknown-trigger subs-arguments subs-permission subs-drain subs-since-unsupported sig-secret-format] refusals', async () => {
+  test('[subs-unknown-trigger subs-arguments subs-permission subs-drain subs-since-unsupported sig-secret-format] rejects bad requests', async () => {
     const w = await world({
       triggers: [
         tick,
@@ -101,7 +101,8 @@ describe('subscribe', () => {
         { type: { ...tick.type, name: 'pullable', drains: ['pull'] } },
         { type: { ...tock.type, name: 'hidden' } },
       ],
-      // Of `tock` only some may be followed; of `hidden` nothing, and nobody is told that it exists.
+      // Only some values of `tock` may be followed; `hidden` may not be followed at all, and its
+      // existence is not revealed.
       authorize: (_caller, { name, arguments: args }) =>
         name === 'tock' ? args['of'] === undefined : name !== 'hidden',
     });
@@ -139,11 +140,15 @@ describe('subscribe', () => {
       ).data,
       { feature: 'callback' },
     );
-    assert.equal(w.endpoints.challenges.length, 0, 'nobody was asked for what is refused anyway');
+    assert.equal(
+      w.endpoints.challenges.length,
+      0,
+      'a request that is rejected anyway does not reach the permission check',
+    );
     await w.close();
   });
 
-  test('[ttl-clamp ttl-default ttl-null ttl-null-durable ttl-null-finite ttl-renew-hint] grants', async () => {
+  test('[ttl-clamp ttl-default ttl-null ttl-null-durable ttl-null-finite ttl-renew-hint] grants a lifetime within the bounds', async () => {
     const table: readonly [boolean, number | null | undefined, number | null][] = [
       [false, undefined, HOUR],
       [false, 1, MINUTE],
@@ -169,7 +174,7 @@ describe('subscribe', () => {
     }
   });
 
-  test('[subs-since subs-since-bound subs-since-existing subs-since-unsupported] a log that begins in the past', async () => {
+  test('[subs-since subs-since-bound subs-since-existing subs-since-unsupported] begins a log in the past', async () => {
     const w = await world();
     await w.emit(1);
     await w.pass(50 * MINUTE);
@@ -209,7 +214,7 @@ describe('subscribe', () => {
     await w.close();
   });
 
-  test('[subs-since log-once log-all-matching] no event is lost or doubled at the seam', async () => {
+  test('[subs-since log-once log-all-matching] loses and duplicates no event where history meets new events', async () => {
     for (let held = 0; held < 8; held += 1) {
       const w = await world();
       for (let n = 1; n <= 3; n += 1) await w.emit(n);
@@ -265,7 +270,7 @@ describe('update', () => {
       assert.equal(updated.key, key);
       if (updated.etag !== etags.at(-1)) etags.push(updated.etag);
     }
-    // The same callback again is no change.
+    // The same callback again changes nothing.
     assert.equal(etags.length, 8);
     assert.equal(new Set(etags).size, 8);
     const stale = await refusal(
@@ -286,7 +291,7 @@ describe('update', () => {
     await w.close();
   });
 
-  test('[upd-ttl] leaves the grant alone unless it is asked for one', async () => {
+  test('[upd-ttl] leaves the expiry unchanged unless a lifetime is requested', async () => {
     const w = await world();
     const { subscriptionId, expiresAt } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -296,17 +301,14 @@ describe('update', () => {
     await w.pass(50 * MINUTE);
     const paused = await w.engine.update(ann, { subscriptionId, paused: true });
     assert.equal(paused.expiresAt, expiresAt);
-    assert.ok(
-      paused.renewAfterMs! < 10 * MINUTE,
-      'the hint comes before the end of the running grant',
-    );
+    assert.ok(paused.renewAfterMs! < 10 * MINUTE, 'the hint comes before the current expiry');
     const renewed = await w.engine.update(ann, { subscriptionId, ttlMs: HOUR });
     assert.equal(Date.parse(renewed.expiresAt!) - Date.parse(expiresAt!), 50 * MINUTE);
     assert.equal(renewed.etag, paused.etag);
     await w.close();
   });
 
-  test('[sub-paused sub-numbering-goes-on sub-resume-continues] pause and resume', async () => {
+  test('[sub-paused sub-numbering-goes-on sub-resume-continues] pauses and resumes', async () => {
     const w = await world();
     const { subscriptionId } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -325,7 +327,7 @@ describe('update', () => {
     await w.close();
   });
 
-  test('[upd-verify cbv-before-events gen-atomic] a callback that does not prove its consent replaces nothing', async () => {
+  test('[upd-verify cbv-before-events gen-atomic] replaces nothing when the new callback does not prove consent', async () => {
     const w = await world();
     const { subscriptionId, etag } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -349,7 +351,7 @@ describe('update', () => {
     await w.close();
   });
 
-  test('[upd-select] decides about later events; numbers that are assigned stay', async () => {
+  test('[upd-select] applies to later events; assigned numbers stay', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -378,7 +380,7 @@ describe('update', () => {
 });
 
 describe('reading', () => {
-  test('[get-not-modified get-full get-no-side-effect etag-counters ttl-not-by-reading] get', async () => {
+  test('[get-not-modified get-full get-no-side-effect etag-counters ttl-not-by-reading] returns a subscription, or not modified, without side effects', async () => {
     const w = await world();
     const { subscriptionId, etag, epoch, expiresAt } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -399,7 +401,7 @@ describe('reading', () => {
     await w.close();
   });
 
-  test('[list-subs-own list-subs-paging] subscriptions, page by page', async () => {
+  test("[list-subs-own list-subs-paging] lists the caller's subscriptions page by page", async () => {
     const w = await world();
     const made = [];
     for (let n = 0; n < 120; n += 1)
@@ -425,7 +427,7 @@ describe('reading', () => {
     await w.close();
   });
 
-  test('[list-not-modified list-etag-pages list-private list-only-usable] the list of trigger types', async () => {
+  test('[list-not-modified list-etag-pages list-private list-only-usable] lists the usable trigger types', async () => {
     const many = Array.from({ length: 130 }, (_, n) => ({
       type: { ...tick.type, name: `t${String(n).padStart(3, '0')}` },
     }));
@@ -466,7 +468,7 @@ describe('reading', () => {
 });
 
 describe('isolation', () => {
-  test('[iso-own iso-not-found iso-no-data] to others a subscription does not exist, word for word', async () => {
+  test('[iso-own iso-not-found iso-no-data] answers another principal exactly as for an unknown subscription', async () => {
     const w = await world();
     const { subscriptionId, epoch, etag } = await w.engine.subscribe(ann, { key: 'k', select });
     await w.emit(1);
@@ -491,7 +493,7 @@ describe('isolation', () => {
       message: 'Subscription not found. Call triggers/subscribe to create it.',
       data: { kind: 'subscription' },
     });
-    // Also after its end, when its owner is told how it ended.
+    // The same after its end, which only its owner can read.
     await w.engine.unsubscribe(ann, { subscriptionId });
     assert.equal(JSON.stringify(await refusal(w.engine.get(bob, { subscriptionId }))), all[0]);
     assert.deepEqual((await refusal(w.engine.get(ann, { subscriptionId }))).data, {
@@ -504,7 +506,7 @@ describe('isolation', () => {
 });
 
 describe('the end', () => {
-  test('[ttl-kept ttl-expiry end-tombstone end-key-free log-epoch-shape] expiry', async () => {
+  test('[ttl-kept ttl-expiry end-tombstone end-key-free log-epoch-shape] comes with expiry', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -537,7 +539,7 @@ describe('the end', () => {
     await w.close();
   });
 
-  test('[uns-ends uns-if-match] unsubscribe', async () => {
+  test('[uns-ends uns-if-match] comes with unsubscribe', async () => {
     const w = await world();
     const { subscriptionId, etag } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -556,7 +558,7 @@ describe('the end', () => {
     await w.close();
   });
 
-  test('[type-removed end-revoked] a trigger type that goes, a principal that loses its right', async () => {
+  test('[type-removed end-revoked] comes when a trigger type is removed or a principal loses its permission', async () => {
     const w = await world();
     const one = await w.engine.subscribe(ann, {
       key: 'one',
@@ -582,7 +584,7 @@ describe('the end', () => {
     await w.close();
   });
 
-  test('[ttl-survives log-stable sub-id-stable] a restart changes nothing', async () => {
+  test('[ttl-survives log-stable sub-id-stable] does not come with a restart, which changes nothing', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'triggers-engine-'));
     try {
       const path = join(directory, 'store.db');
@@ -611,7 +613,7 @@ describe('the end', () => {
 });
 
 describe('verification', () => {
-  test('[cbv-error cbv-one-request cbv-echo subs-verified] each way to fail has its category, and nothing is stored', async () => {
+  test('[cbv-error cbv-one-request cbv-echo subs-verified] reports a category for each way to fail, and stores nothing', async () => {
     const table: readonly [
       string,
       (
@@ -652,7 +654,7 @@ describe('verification', () => {
     }
   });
 
-  test('[subs-id-first cbv-challenge dlv-challenge-empty] the challenge names the subscription that will be', async () => {
+  test('[subs-id-first cbv-challenge dlv-challenge-empty] sends a challenge that names the future subscription', async () => {
     const w = await world();
     const { subscriptionId, epoch, key } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -669,7 +671,7 @@ describe('verification', () => {
     await w.close();
   });
 
-  test('[cbv-cache cbv-no-sharing] a proof serves the same principal and URL for a day', async () => {
+  test('[cbv-cache cbv-no-sharing] is valid for the same principal and URL for a day', async () => {
     const w = await world();
     const subscribe = (caller: typeof ann, key: string) =>
       w.engine.subscribe(caller, { key, select, callback: CALLBACK });
@@ -684,7 +686,7 @@ describe('verification', () => {
     await w.close();
   });
 
-  test('[cbv-rate] a host that fails is left alone for a while', async () => {
+  test('[cbv-rate] pauses for a host that fails', async () => {
     const w = await world();
     w.endpoints.prove = () => response(404);
     const reasons = [];
@@ -708,7 +710,7 @@ describe('verification', () => {
     await w.close();
   });
 
-  test('[cbv-daily sub-only-client-resumes] without expiry consent is asked for daily, and its end suspends', async () => {
+  test('[cbv-daily sub-only-client-resumes] repeats daily without expiry, and suspends when consent ends', async () => {
     const w = await world({ ttl: { allowNoExpiry: true } });
     const { subscriptionId } = await w.engine.subscribe(ann, {
       key: 'k',

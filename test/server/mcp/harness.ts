@@ -1,4 +1,6 @@
-/** A real engine over a volatile store, and SDK servers attached to it in every way a test needs. */
+/**
+ * A real engine over a volatile store, and SDK servers attached to it in every way a test needs.
+ */
 import {
   createMcpHandler,
   InMemoryTransport,
@@ -34,7 +36,7 @@ export async function startEngine(options: Partial<EngineOptions> = {}): Promise
 
 export const settings: AttachOptions = { drains: ['stream', 'pull'], durability: 'volatile' };
 
-/** A message as it came out of a server. */
+/** A message that a server sent. */
 export interface Message {
   readonly id?: number | string;
   readonly method?: string;
@@ -43,7 +45,7 @@ export interface Message {
   readonly error?: { readonly code: number; readonly message: string; readonly data?: unknown };
 }
 
-/** The two ends of a pipe to a server of the handshake era: what it says, and a way to speak to it. */
+/** Both ends of a pipe to a server of the handshake era: its messages, and a way to send to it. */
 export async function pipe(engine: AttachableEngine, options: AttachOptions = settings) {
   const mcp = new McpServer({ name: 'test', version: '1' });
   attachTriggers(mcp, engine, options);
@@ -151,7 +153,7 @@ export async function messagesOf(response: Response): Promise<Message[]> {
 export async function until(condition: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 20_000;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error('What was waited for did not happen within 20 s.');
+    if (Date.now() > deadline) throw new Error('The condition was not met within 20 s.');
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }

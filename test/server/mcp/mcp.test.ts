@@ -1,4 +1,7 @@
-/** The native binding on real SDK servers: installed once and whole, typed errors out, nothing else out, streams that end. */
+/**
+ * Tests the native binding on real SDK servers: it is installed once and completely, only typed
+ * errors leave it, and streams end.
+ */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { McpServer } from '@modelcontextprotocol/server';
@@ -33,17 +36,17 @@ const result = async (response: Promise<Response>) =>
   (await messagesOf(await response)).at(-1)?.result ?? assert.fail('no result');
 
 describe('attaching', () => {
-  test('twice to one server is refused', () => {
+  test('twice to one server is rejected', () => {
     const mcp = new McpServer({ name: 'test', version: '1' });
     attachTriggers(mcp, engine, settings);
     assert.throws(() => attachTriggers(mcp, engine, settings), /already has triggers/);
   });
-  test('to a connected server is refused', async () => {
+  test('to a connected server is rejected', async () => {
     const { mcp, close } = await pipe(engine);
     assert.throws(() => attachTriggers(mcp, engine, settings), /before connecting/);
     await close();
   });
-  test('over a handler of one of the methods is refused and leaves the server as it was', () => {
+  test('over a handler of one of the methods is rejected and leaves the server unchanged', () => {
     const mcp = new McpServer({ name: 'test', version: '1' });
     mcp.server.setRequestHandler(
       'triggers/ack',
@@ -58,7 +61,7 @@ describe('attaching', () => {
     assert.doesNotThrow(() => mcp.server.assertCanSetRequestHandler('triggers/list'));
     assert.equal(mcp.server.getCapabilities().extensions, undefined);
   });
-  test('keeps the capabilities that are there', async () => {
+  test('keeps existing capabilities', async () => {
     const mcp = new McpServer(
       { name: 'test', version: '1' },
       { capabilities: { extensions: { 'com.example/x': { a: 1 } }, experimental: { y: {} } } },
@@ -75,7 +78,7 @@ describe('attaching', () => {
   });
 });
 
-test('the settings are the same in both eras and valid [cap-extensions] [cap-experimental]', async () => {
+test('gives valid settings, the same in both eras [cap-extensions] [cap-experimental]', async () => {
   const { capabilities, close } = await pipe(engine, {
     ...settings,
     maxTtlMs: 5000,
@@ -102,7 +105,7 @@ test('the settings are the same in both eras and valid [cap-extensions] [cap-exp
   );
 });
 
-test('every method of the table answers on both eras, and modern results say they are complete [cap-result-type] [cap-client-optional]', async () => {
+test('makes every method of the table answer in both eras, and modern results are marked complete [cap-result-type] [cap-client-optional]', async () => {
   const handler = modernEndpoint(engine);
   const { call, close } = await pipe(engine);
   const asked = new Set<string>();
@@ -149,12 +152,12 @@ test('every method of the table answers on both eras, and modern results say the
   await close();
 });
 
-describe('what an error says', () => {
+describe('errors', () => {
   const failing = (thrown: unknown): AttachableEngine =>
     Object.assign(Object.create(engine) as AttachableEngine, { get: () => Promise.reject(thrown) });
   const id = 'a'.repeat(30);
 
-  test('shape comes before the principal [gen-check-order]', async () => {
+  test('a wrong shape is reported before the principal is checked [gen-check-order]', async () => {
     const [message] = await messagesOf(
       await ask(modernEndpoint(engine), 'triggers/get', { subscriptionId: 7 }),
     );
@@ -171,7 +174,7 @@ describe('what an error says', () => {
       assert.partialDeepStrictEqual(message?.error, { code: -32024, data: { kind: 'principal' } });
     }
   });
-  test('a caller hook decides', async () => {
+  test('a hook decides who the caller is', async () => {
     const handler = modernEndpoint(engine, {
       ...settings,
       caller: () => ({ principal: 'the hook' }),
@@ -216,7 +219,7 @@ describe('what an error says', () => {
     assert.ok(![...texts][0]?.includes('canary'));
     assert.deepEqual(logged, thrown);
   });
-  test('a failing `ready` is one too', async () => {
+  test('a failing `ready` is an unexpected failure too', async () => {
     const handler = modernEndpoint(engine, {
       ...settings,
       ready: () => Promise.reject(new Error('canary')),
@@ -236,7 +239,7 @@ describe('a stream', () => {
       )['subscriptionId'],
     );
 
-  test('ends with the empty result when the authorization runs out [stream-auth-end] [stream-end]', async () => {
+  test('ends with the empty result when the authorization expires [stream-auth-end] [stream-end]', async () => {
     const handler = modernEndpoint(engine);
     const subscriptionId = await subscribe(handler);
     const soon = token({ iss: 'https://id', sub: 'alice' }, Math.floor(Date.now() / 1000) + 2);
@@ -266,7 +269,7 @@ describe('a stream', () => {
     await close();
   });
 
-  test('sends nothing after it was cancelled, although the transport would still take it [stream-cancel]', async () => {
+  test('sends nothing after it was canceled, even if the transport would accept it [stream-cancel]', async () => {
     const { call, send, messages, next, close } = await pipe(engine);
     const { subscriptionId } =
       (await call('s', 'triggers/subscribe', { select, key: 'cancelled' })).result ?? {};
@@ -285,7 +288,7 @@ describe('a stream', () => {
     await close();
   });
 
-  test('is given up when its client is gone', async () => {
+  test('is released when its client is gone', async () => {
     const { call, send, next, close } = await pipe(engine);
     const { subscriptionId } =
       (await call('s', 'triggers/subscribe', { select, key: 'gone' })).result ?? {};
@@ -313,7 +316,7 @@ describe('list_changed [list-changed-send]', () => {
     await own.close();
   });
 
-  test('is not for a session that never asked for anything of the extension [deg-none]', async () => {
+  test('does not reach a session that never used the extension [deg-none]', async () => {
     const own = await startEngine();
     const { messages, call, close } = await pipe(own);
     own.declare({ type: { ...bell.type, name: 'bell.broken' } });
@@ -326,7 +329,7 @@ describe('list_changed [list-changed-send]', () => {
     await own.close();
   });
 
-  test('travels on an open stream, tagged, and then not on the session besides', async () => {
+  test('travels on an open stream, tagged, and then not on the session as well', async () => {
     const own = await startEngine();
     const { call, send, messages, next, close } = await pipe(own);
     const { subscriptionId } = (await call('s', 'triggers/subscribe', { select })).result ?? {};

@@ -1,4 +1,4 @@
-/** Who is asking: a table of request contexts and the principal, or the refusal, each of them gives. */
+/** Tests who the caller is: a table of request contexts, each with its principal or error. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { callerOf, principalOf, type RequestIdentity } from '../../../src/server/mcp/principal.ts';
@@ -23,7 +23,7 @@ describe('the principal of a request [iso-iss-sub] [iso-principal]', () => {
     ],
     ['HTTP without a token', { http: {} }, null],
     ['a session without HTTP', { sessionId: 's' }, null],
-    ['a token that says nothing', http(), null],
+    ['a token without claims', http(), null],
     ['a token without an issuer', http({ sub: 'x' }), null],
     ['a token without a subject', http({ iss: 'https://a' }), null],
     ['an empty subject', http({ iss: 'https://a', sub: '' }), null],
@@ -42,13 +42,13 @@ describe('the principal of a request [iso-iss-sub] [iso-principal]', () => {
   }
 });
 
-test('no two pairs of issuer and subject give the same principal, whatever characters they hold', () => {
+test('no two pairs of issuer and subject give the same principal, whatever characters they contain', () => {
   const parts = ['a', 'a"', '"', ',', '","', 'a","b', '\\', '\\"', '[', ']', ''];
   const pairs = parts.flatMap((iss) => parts.map((sub) => principalOf(iss, sub)));
   assert.equal(new Set(pairs).size, pairs.length);
 });
 
-test('a subject named local is not the local one', () => {
+test('a subject named local is not the local principal', () => {
   assert.notEqual(
     callerOf(http({ iss: 'https://a', sub: 'local' })).principal,
     callerOf({}).principal,

@@ -1,4 +1,6 @@
-/** A stream lasts no longer than the authorization of its request, by the engine's clock. */
+/**
+ * Tests that a stream lasts no longer than the authorization of its request, by the engine's clock.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { untilUnauthorized } from '../../../src/server/mcp/request-context.ts';
@@ -26,7 +28,7 @@ describe('a request with an authorization', () => {
     assert.equal(clock.pending, 0);
   });
 
-  test('is over before it begins when the authorization has run out, although no timer has fired', async () => {
+  test('is over before it begins when the authorization has expired, even if no timer has fired', async () => {
     const clock = manualClock();
     for (const authorizedUntil of [clock.now(), clock.now() - 1]) {
       await untilUnauthorized({ stop: never, clock, authorizedUntil }, async (signal) =>
@@ -36,7 +38,7 @@ describe('a request with an authorization', () => {
     assert.equal(clock.pending, 0);
   });
 
-  test('without an end waits for the client alone', async () => {
+  test('without an expiry ends only with the client', async () => {
     const clock = manualClock();
     await untilUnauthorized({ stop: never, clock, authorizedUntil: null }, async (signal) =>
       assert.equal(signal, never),

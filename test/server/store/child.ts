@@ -1,4 +1,4 @@
-/** Runs another process on a store, and kills it the hard way. */
+/** Runs another process on a store, and kills it with SIGKILL. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -10,11 +10,11 @@ export const WRITER = fileURLToPath(new URL('./writer.ts', import.meta.url));
 export interface Writer {
   readonly process: ChildProcessByStdio<null, Readable, Readable>;
   readonly lines: string[];
-  /** Everything it printed on standard error. */
+  /** The process's standard error so far. */
   errors(): string;
-  /** Resolves at the first line that matches, or rejects when the process ends before. */
+  /** Resolves at the first matching line; rejects when the process exits before. */
   line(matches: (line: string) => boolean): Promise<string>;
-  /** SIGKILL; resolves when the process is gone and its output is read. */
+  /** Sends SIGKILL; resolves when the process is gone and its output is read. */
   kill(): Promise<void>;
 }
 

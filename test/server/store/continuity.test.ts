@@ -1,4 +1,7 @@
-/** A store that may have lost something says so, and goes on saying so until every epoch has changed. */
+/**
+ * Tests that a store which may have lost writes reports it, and keeps reporting it until every
+ * epoch has changed.
+ */
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { test } from 'vitest';
@@ -23,7 +26,7 @@ const add = (from: number, to: number) => async (store: Store) => {
 };
 const continuity = async (path: string): Promise<string> => (await during(path)).continuity;
 
-test('[log-epoch-rotate] a restored backup is noticed, whatever came after it', async (t) => {
+test('[log-epoch-rotate] notices a restored backup, whatever was written after it', async (t) => {
   const path = place(t);
   const aside = `${path}.backup`;
   await during(path, add(1, 3));
@@ -34,7 +37,7 @@ test('[log-epoch-rotate] a restored backup is noticed, whatever came after it', 
   assert.deepEqual([verdict, lastOffset], ['maybe_lost', 3]);
 });
 
-test('[log-epoch-rotate] a backup taken from the files of a running store is noticed', async (t) => {
+test('[log-epoch-rotate] notices a backup taken from the files of a running store', async (t) => {
   const path = place(t);
   const elsewhere = place(t);
   await during(path, async (store) => {
@@ -46,7 +49,7 @@ test('[log-epoch-rotate] a backup taken from the files of a running store is not
   assert.equal(await continuity(elsewhere), 'maybe_lost');
 });
 
-test('[log-epoch-rotate] a write-ahead log that went missing is noticed', async (t) => {
+test('[log-epoch-rotate] notices a missing write-ahead log', async (t) => {
   const path = place(t);
   const elsewhere = place(t);
   await during(path, async (store) => {
@@ -59,7 +62,7 @@ test('[log-epoch-rotate] a write-ahead log that went missing is noticed', async 
   );
 });
 
-test('[log-epoch-only-loss] a whole store that moved, its witness with it, continues', async (t) => {
+test('[log-epoch-only-loss] a complete store that moved together with its witness continues', async (t) => {
   const path = place(t);
   const elsewhere = place(t);
   await during(path, add(1, 3));
@@ -67,7 +70,7 @@ test('[log-epoch-only-loss] a whole store that moved, its witness with it, conti
   assert.equal(await continuity(elsewhere), 'continued');
 });
 
-test('a witness that is missing, torn, forged or of another store vouches for nothing', async (t) => {
+test('a witness that is missing, torn, forged or of another store proves nothing', async (t) => {
   const path = place(t);
   const other = place(t);
   const witness = `${path}.instance`;
@@ -83,22 +86,18 @@ test('a witness that is missing, torn, forged or of another store vouches for no
   for (const damage of damages) {
     damage();
     assert.equal(await continuity(path), 'maybe_lost', String(damage));
-    assert.equal(
-      await continuity(path),
-      'continued',
-      'there is no subscription whose epoch would have to change',
-    );
+    assert.equal(await continuity(path), 'continued', 'no subscription needs a new epoch');
   }
 });
 
-test('a store whose database was deleted is not taken for a new one', async (t) => {
+test('does not take a store whose database was deleted for a new one', async (t) => {
   const path = place(t);
   await during(path, add(1, 1));
   for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
   assert.equal(await continuity(path), 'maybe_lost');
 });
 
-test('after a restore the lives are told apart: the file that was replaced does not come back unnoticed', async (t) => {
+test('distinguishes generations after a restore: the replaced file does not come back unnoticed', async (t) => {
   const path = place(t);
   const backup = `${path}.backup`;
   const original = `${path}.original`;
@@ -146,7 +145,7 @@ test('[log-epoch-rotate] a process that dies before every epoch has changed leav
   );
 });
 
-test('a generation is not used twice, even after a restore', async (t) => {
+test('a generation number is not used twice, even after a restore', async (t) => {
   const path = place(t);
   const aside = `${path}.backup`;
   await during(path, add(1, 1));

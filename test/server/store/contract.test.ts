@@ -1,4 +1,7 @@
-/** The published contract over both forms of the SQLite store, and over the model that the SQLite store is compared with. */
+/**
+ * Runs the published contract over both forms of the SQLite store, and over the model that the
+ * SQLite store is compared with.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

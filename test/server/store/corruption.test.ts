@@ -1,6 +1,6 @@
 /**
- * Damaged files: the store refuses them, or notices that something may be lost, or was not touched by the damage. It never
- * crashes, and never serves other data under an old number.
+ * Tests damaged files: the store refuses to open them, reports a possible loss, or is unaffected.
+ * It never crashes, and never serves other data under an old number.
  */
 import assert from 'node:assert/strict';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
@@ -22,7 +22,10 @@ import { copyStore, KEY, place } from './place.ts';
 const EVENTS = 300;
 const FILES = ['', '-wal', '.instance'];
 
-/** Copies of the files of one store: as they are while it is open, its log not yet checkpointed, and after it was closed. */
+/**
+ * Copies of the files of one store: while it is open, its log not yet checkpointed, and after it
+ * was closed.
+ */
 async function stores(t: TestContext): Promise<{ running: string; closed: string }> {
   const closed = place(t);
   const running = place(t);
@@ -51,7 +54,7 @@ async function stores(t: TestContext): Promise<{ running: string; closed: string
   return { running, closed };
 }
 
-/** Everything the store would act on. */
+/** Everything that the store acts on. */
 async function everything(store: Store, { lastOffset, nextRow, checkpoint: stands }: Opened) {
   const rows = [];
   for await (const row of store.index()) rows.push(row);
@@ -101,7 +104,7 @@ for (const { name, of, suffix, flips } of [
   { name: 'the write-ahead log', of: 'running', suffix: '-wal', flips: 60 },
   { name: 'the witness', of: 'closed', suffix: '.instance', flips: 20 },
 ] as const) {
-  test(`[log-stable] a flipped bit anywhere in ${name} is refused, noticed or without effect`, async (t) => {
+  test(`[log-stable] a flipped bit anywhere in ${name} is rejected, noticed or without effect`, async (t) => {
     const path = (await stores(t))[of];
     const truth = await healthy(path, t);
     const damaged = place(t);
@@ -117,11 +120,11 @@ for (const { name, of, suffix, flips } of [
       verdicts[await judge(damaged, truth)] += 1;
     }
     void t.annotate(JSON.stringify(verdicts));
-    assert.ok(verdicts.refused + verdicts.maybe_lost > 0, 'some damage is seen');
+    assert.ok(verdicts.refused + verdicts.maybe_lost > 0, 'some damage is noticed');
   });
 }
 
-test('files cut short anywhere are refused, noticed or without effect', async (t) => {
+test('truncated files are rejected, noticed or without effect', async (t) => {
   const { running, closed } = await stores(t);
   const damaged = place(t);
   for (const [path, suffix] of [
@@ -138,7 +141,7 @@ test('files cut short anywhere are refused, noticed or without effect', async (t
   }
 });
 
-test('[log-stable] a row that was altered, though the file is sound, is refused when it is read', async (t) => {
+test('[log-stable] a row that was altered in a sound file is rejected when it is read', async (t) => {
   const { closed } = await stores(t);
   const alterations: [sql: string, read: (store: Store) => Promise<unknown>][] = [
     [

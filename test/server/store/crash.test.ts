@@ -1,4 +1,7 @@
-/** A process can be killed at any point: nothing that was confirmed is lost, and the next process carries on. */
+/**
+ * Tests that a process can be killed at any point: nothing confirmed is lost, and the next process
+ * continues.
+ */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'vitest';
@@ -50,7 +53,7 @@ test('[log-durable-accept, log-contiguous, log-epoch-only-loss] 30 kills in the 
   assert.ok(confirmed >= KILLS);
 });
 
-test('a process killed while it makes the store leaves a store that opens as new', async (t) => {
+test('a process killed while it creates the store leaves a store that opens as new', async (t) => {
   for (const delay of [0, 1, 2, 4, 8]) {
     const path = place(t);
     const writer = startWriter(path);
@@ -60,7 +63,7 @@ test('a process killed while it makes the store leaves a store that opens as new
     const store = sqliteStore({ path, key: KEY, check: 'full' });
     const { continuity, lastOffset } = await store.open(0);
     const started = writer.lines.length > 0 || lastOffset > 0 || (await store.load([1])).length > 0;
-    assert.ok(started || continuity !== 'maybe_lost', `an empty store says ${continuity}`);
+    assert.ok(started || continuity !== 'maybe_lost', `an empty store reports ${continuity}`);
     await store.close();
   }
 });

@@ -1,4 +1,7 @@
-/** Run on a disk of 2 MiB: fills it from under a store without a quota, ten times, and looks that nothing confirmed is lost. */
+/**
+ * Runs on a disk of 2 MiB: fills it under a store without a quota, ten times, and checks that
+ * nothing confirmed is lost.
+ */
 import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

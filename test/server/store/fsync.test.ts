@@ -1,4 +1,7 @@
-/** `durable` is true only if every commit reaches the disk before it resolves. Killing processes cannot show that; strace can. */
+/**
+ * Tests with strace that every commit reaches the disk before it resolves, which `durable` promises
+ * and killing processes cannot show.
+ */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -49,7 +52,7 @@ test(
     assert.equal(syncsBefore.length, COMMITS);
     assert.ok(
       syncsBefore.every((count) => count >= 1),
-      `syncs of the log before each answer: ${syncsBefore.join(' ')}`,
+      `syncs of the log before each confirmation: ${syncsBefore.join(' ')}`,
     );
   },
 );

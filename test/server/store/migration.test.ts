@@ -1,4 +1,4 @@
-/** The schema's history: applied once, in a transaction, and never to what is not ours. */
+/** Tests migrations: applied once, in a transaction, and never to a foreign file. */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
@@ -24,9 +24,9 @@ test('a second run changes nothing', () => {
   );
 });
 
-test('a migration that is interrupted leaves nothing behind and runs whole the next time', () => {
+test('an interrupted migration leaves nothing behind and runs completely the next time', () => {
   const database = new DatabaseSync(':memory:');
-  // Room for some of the tables only.
+  // Space for some of the tables only.
   database.exec('PRAGMA max_page_count = 6');
   assert.throws(() => migrate(database), /full/);
   if (database.isTransaction) database.exec('ROLLBACK');
@@ -36,7 +36,7 @@ test('a migration that is interrupted leaves nothing behind and runs whole the n
   assert.ok(objects(database).length > 7);
 });
 
-test('a store of a newer version is left alone, with a word on what to do', async (t) => {
+test('leaves a store of a newer version unchanged, and says what to do', async (t) => {
   const path = place(t);
   const store = sqliteStore({ path, key: KEY });
   await store.open(0);
@@ -56,7 +56,7 @@ test('a store of a newer version is left alone, with a word on what to do', asyn
   await store.close();
 });
 
-test('a database of something else, and a file that is no database, are left alone', async (t) => {
+test('leaves a database of another application, and a file that is not a database, unchanged', async (t) => {
   const foreign = place(t);
   const database = new DatabaseSync(foreign);
   database.exec('CREATE TABLE theirs (x)');

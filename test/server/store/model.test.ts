@@ -1,4 +1,7 @@
-/** Random commits, good and bad, and reopenings: the SQLite store and the plain model never differ in anything they say. */
+/**
+ * Runs random commits, good and bad, and reopenings: the SQLite store and the plain model never
+ * differ in a result.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,7 +28,7 @@ const NAMES = ['issue.opened', 'build.done'];
 const PRINCIPALS = ['alice', 'bob'];
 const REASONS = ['retention', 'abandoned', 'rejected', 'too_large'] as const;
 
-/** What a write is made of, before it is known what the store holds. */
+/** The parts of a write, before it is known what the store holds. */
 interface Seed {
   readonly kind: Write['type'];
   readonly a: number;
@@ -67,7 +70,7 @@ const program = fc.array(
   { maxLength: 30 },
 );
 
-/** The little that has to be known to make commits that are mostly good. */
+/** The minimum that has to be known to make mostly valid commits. */
 class Plan {
   offset = 0;
   row = 0;
@@ -153,7 +156,7 @@ class Plan {
   }
 }
 
-/** Everything a store can be asked, over the rows and offsets of the plan. */
+/** Everything that a store can be asked, over the rows and offsets of the plan. */
 async function everything(store: Store, { row: rows, offset: offsets }: Plan): Promise<unknown> {
   const all = Array.from({ length: rows + 1 }, (_, at) => at + 1);
   const index = [];

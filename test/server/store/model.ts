@@ -1,6 +1,7 @@
 /**
- * A store in plain arrays and maps: the port once more, as simply as it can be said. What the SQLite store is compared with,
- * and a second subject for the contract, so that the contract asks for nothing that only SQLite does.
+ * A store in plain arrays and maps: the port in its simplest form. The SQLite store is compared
+ * with it, and the contract runs on it as a second subject, so that the contract requires nothing
+ * that only SQLite does.
  */
 import type {
   AcceptedEvent,
@@ -27,7 +28,7 @@ interface Data {
   verifications: Map<string, number>;
 }
 
-/** What outlives a `modelStore`. */
+/** The state that outlives a `modelStore`. */
 export const emptyData = (): { data: Data } => ({
   data: {
     generation: 0,

@@ -1,4 +1,7 @@
-/** One process owns a store: the second is told so, the dead give it up, and who was overtaken writes no more. */
+/**
+ * Tests that one process owns a store: a second is rejected, a dead process releases it, and a
+ * former owner writes nothing more.
+ */
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { test } from 'vitest';
@@ -12,7 +15,7 @@ const open = async (path: string) => {
   return { store, opened: await store.open(0) };
 };
 
-test('a second opener in this process gets store_locked, and the first goes on', async (t) => {
+test('a second opener in this process gets store_locked, and the first continues', async (t) => {
   const path = place(t);
   const { store } = await open(path);
   await assert.rejects(open(path), { code: 'store_locked', message: /a store has one writer/ });
@@ -21,7 +24,7 @@ test('a second opener in this process gets store_locked, and the first goes on',
   await (await open(path)).store.close();
 });
 
-test('a second process gets store_locked; SIGKILL gives the lock up', async (t) => {
+test('a second process gets store_locked; SIGKILL releases the lock', async (t) => {
   const path = place(t);
   const writer = startWriter(path, '50');
   await writer.line((line) => line === '1');
@@ -38,7 +41,7 @@ test('a second process gets store_locked; SIGKILL gives the lock up', async (t) 
   await store.close();
 });
 
-test('who was overtaken, because the lock file was deleted, is fenced off and leaves no trace', async (t) => {
+test('a former owner, whose lock file was deleted, is fenced off and leaves no trace', async (t) => {
   const path = place(t);
   const first = await open(path);
   await first.store.commit([create(1, plain('a')), event(1)]);
@@ -63,7 +66,7 @@ test('who was overtaken, because the lock file was deleted, is fenced off and le
   await third.store.close();
 });
 
-test('a directory that does not exist, and a store opened twice, are said plainly', async (t) => {
+test('a missing directory, and a store opened twice, are clear errors', async (t) => {
   await assert.rejects(open(`${place(t)}/nowhere/store.db`), {
     code: 'store_failed',
     message: /does not exist/,

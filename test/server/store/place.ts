@@ -1,4 +1,7 @@
-/** Directories for stores under test, removed when the test ends, and the files that make up one store. */
+/**
+ * Directories for stores under test, removed when the test ends, and the files that make up one
+ * store.
+ */
 import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +17,10 @@ export function place(t: TestContext): string {
   return join(directory, 'store.db');
 }
 
-/** Copies files of one store over those of another; what the source does not have is removed at the target. */
+/**
+ * Copies the files of one store over those of another; removes from the target what the source does
+ * not have.
+ */
 export function copyStore(from: string, to: string, suffixes: readonly string[]): void {
   for (const suffix of suffixes) {
     rmSync(to + suffix, { force: true });

@@ -1,4 +1,7 @@
-/** A full store refuses what makes it grow, and nothing else; a full disk under it loses nothing that was confirmed. */
+/**
+ * Tests that a full store rejects only what makes it grow, and that a full disk loses nothing that
+ * was confirmed.
+ */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'vitest';
@@ -21,7 +24,10 @@ const MEBIBYTE = 1024 ** 2;
 const BULK = `"${'x'.repeat(20_000)}"`;
 const SMALL = `"${'x'.repeat(2000)}"`;
 
-/** Accepts events, large ones and then small ones, each with an entry in the log of row 1, until none fits. Returns the last offset. */
+/**
+ * Accepts events, large ones and then small ones, each with an entry in the log of row 1, until the
+ * store is full. Returns the last offset.
+ */
 async function fill(store: Store, from: number): Promise<number> {
   let offset = from;
   for (const encoded of [BULK, SMALL]) {
@@ -41,7 +47,7 @@ async function fill(store: Store, from: number): Promise<number> {
   return offset - 1;
 }
 
-test('[lim-drain-works, lim-refuse-upstream] a full store still acknowledges, trims, ends, redacts and forgets, and then accepts again', async (t) => {
+test('[lim-drain-works, lim-refuse-upstream] a full store still acknowledges, trims, ends, redacts and deletes, and then accepts again', async (t) => {
   const path = place(t);
   const store = sqliteStore({ path, key: KEY, maxBytes: 2 * MEBIBYTE, check: 'full' });
   await store.open(NOW);
@@ -85,7 +91,7 @@ test('[lim-drain-works, lim-refuse-upstream] a full store still acknowledges, tr
   await again.close();
 });
 
-test('what was accepted before the store was full can still be numbered in many logs', async () => {
+test('events accepted before the store was full can still be numbered in many logs', async () => {
   const store = sqliteStore({ path: ':memory:', key: KEY, maxBytes: 2 * MEBIBYTE });
   await store.open(NOW);
   const rows = Array.from({ length: 1000 }, (_, at) => at + 2);
@@ -116,7 +122,7 @@ test('even the last reserve ends in store_full, and the store stays sound', asyn
   await again.close();
 });
 
-test('a quota too small to work with is refused', async () => {
+test('rejects a quota too small to work with', async () => {
   for (const maxBytes of [0, 1000, Number.NaN])
     await assert.rejects(sqliteStore({ path: ':memory:', key: KEY, maxBytes }).open(NOW), {
       code: 'config_invalid',
@@ -127,7 +133,7 @@ const DISK_FULL = fileURLToPath(new URL('./disk-full.ts', import.meta.url));
 const canUnshare = spawnSync('unshare', ['--version']).error === undefined;
 
 test(
-  '[lim-refuse-upstream] a disk that is full under the store gives store_full, and loses nothing that was confirmed',
+  '[lim-refuse-upstream] a full disk gives store_full and loses nothing that was confirmed',
   { skip: !canUnshare },
   (t) => {
     const directory = place(t).replace(/\/store\.db$/, '');

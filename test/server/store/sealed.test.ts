@@ -1,4 +1,4 @@
-/** What lies on disk: callback URLs and secrets only sealed, redacted data not at all. */
+/** Tests what is on disk: callback URLs and secrets only encrypted, redacted data not at all. */
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
@@ -16,7 +16,7 @@ import {
 } from '../../../src/testing/store-contract/samples.ts';
 import { copyStore, KEY, place, SUFFIXES } from './place.ts';
 
-/** Which of these strings occur in any file of the store. */
+/** The strings that occur in any file of the store. */
 function leaked(path: string, canaries: readonly string[]): string[] {
   const files = SUFFIXES.map((suffix) => path + suffix)
     .filter((file) => existsSync(file))
@@ -26,7 +26,7 @@ function leaked(path: string, canaries: readonly string[]): string[] {
   );
 }
 
-test('[ssrf-at-rest] no file of the store holds a callback URL or secret in the clear, while open and after', async (t) => {
+test('[ssrf-at-rest] no file of the store holds a callback URL or secret in plain text, while open and after', async (t) => {
   const path = place(t);
   const aside = place(t);
   const store = sqliteStore({ path, key: KEY });
@@ -65,7 +65,7 @@ test('[ssrf-at-rest] no file of the store holds a callback URL or secret in the 
   assert.deepEqual(leaked(path, canaries), []);
 });
 
-test('the files of a store are for its owner only', async (t) => {
+test('only their owner can read the files of a store', async (t) => {
   const path = place(t);
   const store = sqliteStore({ path, key: KEY });
   await store.open(0);
@@ -75,7 +75,7 @@ test('the files of a store are for its owner only', async (t) => {
   await store.close();
 });
 
-test('a wrong key, and no key for a store that has one, are told at open', async (t) => {
+test('reports a wrong key, and a missing key for a store that has one, at open', async (t) => {
   const path = place(t);
   const store = sqliteStore({ path, key: KEY });
   await store.open(0);
@@ -94,7 +94,7 @@ test('a wrong key, and no key for a store that has one, are told at open', async
   await right.close();
 });
 
-test('without a key a store keeps everything but callbacks, and can be given one later', async (t) => {
+test('without a key a store keeps everything but callbacks, and accepts a key later', async (t) => {
   const path = place(t);
   const keyless = sqliteStore({ path, key: undefined });
   await keyless.open(0);
@@ -114,7 +114,7 @@ test('without a key a store keeps everything but callbacks, and can be given one
   await keyed.close();
 });
 
-test('a sealed callback that was moved to another subscription does not open', async (t) => {
+test('an encrypted callback that was moved to another subscription does not decrypt', async (t) => {
   const path = place(t);
   const store = sqliteStore({ path, key: KEY });
   await store.open(0);
@@ -135,7 +135,7 @@ test('a sealed callback that was moved to another subscription does not open', a
   await store.close();
 });
 
-test('the same text sealed twice looks different, and every changed byte is noticed', () => {
+test('the same text encrypted twice looks different, and every changed byte is noticed', () => {
   const seal = createCipher(KEY);
   const sealed = seal.encrypt('table/column/1', 'plain ü');
   assert.equal(seal.decrypt('table/column/1', sealed), 'plain ü');

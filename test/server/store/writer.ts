@@ -1,6 +1,7 @@
 /**
- * A process that owns a store and commits, for ever unless told how often: `writer.ts <database> [pause ms] [commits]`. Each commit is one event, its entry and
- * the new head; each number is printed once its commit has resolved. Meant to be killed, or traced.
+ * A process that owns a store and commits until it is killed, or as often as it is told: `writer.ts
+ * <database> [pause ms] [commits]`. Each commit is one event, its entry and the new head; each
+ * number is printed once its commit has resolved.
  */
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';

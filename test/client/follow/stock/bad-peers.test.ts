@@ -1,4 +1,7 @@
-/** Servers that promise what they do not have, answer what makes no sense, or do not answer: a typed error every time, never a hang. */
+/**
+ * Tests servers that declare what they do not have, answer nonsense, or do not answer: each gives a
+ * typed error, never a hang.
+ */
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -21,7 +24,7 @@ const MIB = 1024 * 1024;
 /** Also the time that an answer may take. */
 const SHORT: RunOptions = { tuning: { silenceMs: 300 } };
 
-/** How a rung ended that never had a chance. */
+/** The error of a mode that ended without an event. */
 async function failure(
   t: TestContext,
   rung: Mode,
@@ -56,7 +59,7 @@ describe('a server that does not keep what it declares', () => {
     assert.equal(server.board.count('resources/subscribe'), 0);
   });
 
-  test('SDK 2.x without sessions, by handshake: announces what it cannot send', async (t) => {
+  test('SDK 2.x without sessions, by handshake: announces changes that it cannot send', async (t) => {
     await using server = await startSdk2();
     const run = await started(
       t,
@@ -69,7 +72,7 @@ describe('a server that does not keep what it declares', () => {
   });
 });
 
-/** A server of 2026-07-28 by hand: what `answers` returns is sent as it is; undefined = never. */
+/** A scripted server of 2026-07-28: the value of `answers` is sent unchanged; undefined = never. */
 async function byHand(
   t: TestContext,
   answers: (method: string, id: unknown, params: any) => object[] | undefined,
@@ -131,11 +134,11 @@ const contents = (text: string): object => ({
   cacheScope: 'private',
 });
 
-describe('subscriptions/listen, by hand', () => {
+describe('subscriptions/listen, scripted', () => {
   const LISTEN = 'subscriptions/listen';
   const cases: readonly [string, Parameters<typeof byHand>[1], boolean, string, string][] = [
     [
-      'acknowledges nothing of it',
+      'acknowledges nothing',
       (method, id) => (method === LISTEN ? [acknowledged(id, {})] : []),
       false,
       'not_supported',
@@ -150,7 +153,7 @@ describe('subscriptions/listen, by hand', () => {
       'not_honored',
     ],
     [
-      'acknowledges no object',
+      'acknowledges something other than an object',
       (method, id) =>
         method === LISTEN
           ? [
@@ -168,7 +171,7 @@ describe('subscriptions/listen, by hand', () => {
       'not_honored',
     ],
     [
-      'ends it at once, in good order',
+      'ends it at once, without an error',
       (method, id) => (method === LISTEN ? [result(id, {})] : []),
       true,
       'not_supported',
@@ -198,7 +201,7 @@ describe('subscriptions/listen, by hand', () => {
     });
   }
 
-  test('breaks off in the middle: an error; ends in good order: the end', async (t) => {
+  test('a stream that breaks off is an error; one that ends normally ends the mode', async (t) => {
     for (const inGoodOrder of [false, true]) {
       const url = await byHand(t, (method, id, params) =>
         method === LISTEN
@@ -212,7 +215,7 @@ describe('subscriptions/listen, by hand', () => {
   });
 });
 
-describe('what is read', () => {
+describe('contents and lists', () => {
   const read = async (
     t: TestContext,
     replace: (board: Board) => void,
@@ -227,7 +230,7 @@ describe('what is read', () => {
     contents: [{ uri: NOTICE, text: 'x'.repeat(size) }],
   });
 
-  test('1 MB is read, more than 4 MiB is refused', async (t) => {
+  test('1 MB is read, more than 4 MiB is rejected', async (t) => {
     await using server = await startSdk1();
     server.board.replaced.set('resources/read', text(1_000_000));
     const run = await started(t, readMode, await reached(t, server), NOTICE_UPDATED);
@@ -237,7 +240,7 @@ describe('what is read', () => {
     assert.deepEqual([error?.code, error?.reason], ['not_supported', 'too_large']);
   });
 
-  test('a list of more than 4 MiB is refused before it has ended', async (t) => {
+  test('a list of more than 4 MiB is rejected before it has ended', async (t) => {
     let pages = 0;
     const page = (): object => ({
       tools: [
@@ -259,7 +262,7 @@ describe('what is read', () => {
     );
   });
 
-  test('stops at once when it is told to, also while it waits for an answer', async (t) => {
+  test('stops at once when asked, even while it waits for an answer', async (t) => {
     await using server = await startSdk1();
     server.board.replaced.set('resources/read', () => NEVER);
     for (const rung of [readMode, listenMode]) {
@@ -273,20 +276,24 @@ describe('what is read', () => {
 
   for (const [name, [method, answer], selection] of [
     [
-      'contents that are no array',
+      'contents that are not an array',
       ['resources/read', () => ({ contents: 'first' })],
       NOTICE_UPDATED,
     ],
     ['no contents', ['resources/read', () => ({})], NOTICE_UPDATED],
-    ['contents that are no objects', ['resources/read', () => ({ contents: [1] })], NOTICE_UPDATED],
-    ['a list that is none', ['tools/list', () => ({ tools: {} })], TOOLS_CHANGED],
     [
-      'a cursor that is no string',
+      'contents that are not objects',
+      ['resources/read', () => ({ contents: [1] })],
+      NOTICE_UPDATED,
+    ],
+    ['a list that is not a list', ['tools/list', () => ({ tools: {} })], TOOLS_CHANGED],
+    [
+      'a cursor that is not a string',
       ['tools/list', () => ({ tools: [], nextCursor: 7 })],
       TOOLS_CHANGED,
     ],
     [
-      'nesting without end',
+      'endless nesting',
       [
         'resources/read',
         () => ({ contents: [JSON.parse(`${'{"a":'.repeat(100)}1${'}'.repeat(100)}`)] }),
@@ -304,11 +311,11 @@ describe('what is read', () => {
 
   for (const [name, nextCursor] of [
     ['the same page again and again', () => 'again'],
-    ['page after page', (page: number) => String(page)],
+    ['endless pages', (page: number) => String(page)],
   ] as const) {
-    test(`a list without end: ${name}`, async (t) => {
+    test(`an endless list: ${name}`, async (t) => {
       let pages = 0;
-      // In memory: a thousand pages over HTTP take their time.
+      // In memory, since a thousand pages over HTTP take too long.
       const server = new Server({ name: 'endless', version: '1' }, { capabilities: { tools: {} } });
       server.setRequestHandler(ListToolsRequestSchema, () => ({
         tools: [],
@@ -327,7 +334,7 @@ describe('what is read', () => {
     });
   }
 
-  test('no such resource: the error of the server, with its code', async (t) => {
+  test('an unknown resource gives the error of the server, with its code', async (t) => {
     const [code] = await read(t, (board) =>
       board.replaced.set('resources/read', () => {
         throw Object.assign(new Error('no'), { code: 4711 });

@@ -1,6 +1,7 @@
 /**
- * `@modelcontextprotocol/server-everything`, unmodified: what there is to observe at a server that was not made for these tests. Its texts tell the
- * time, its resources grow by a tool, and it answers 400 for a session that it has forgotten.
+ * Tests `@modelcontextprotocol/server-everything`, unmodified, as a server that was not made for
+ * these tests. Its texts contain the time, a tool adds resources, and it answers 400 for a session
+ * that it has forgotten.
  */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'vitest';
@@ -32,7 +33,7 @@ async function call(connection: Connection, name: string, args: object = {}): Pr
   assert.ok(result.isError !== true, JSON.stringify(result));
 }
 
-/** Makes a resource out of a data URL: nothing leaves the machine. */
+/** Turns a data URL into a resource: no request leaves the machine. */
 const gzip = (connection: Connection, name: string): Promise<void> =>
   call(connection, 'gzip-file-as-resource', { name, data: 'data:text/plain,hello' });
 
@@ -53,7 +54,7 @@ for (const [name, target] of Object.entries(TARGETS)) {
     await gzip(connection, 'first.gz');
     assert.match((await listened.has(2))[1]!, /^event .*first\.gz/);
     assert.match((await polled.has(2))[1]!, /^event .*first\.gz/);
-    // Its text changes once a second, and it rings when the updates begin.
+    // Its text changes every second, and it notifies when the updates begin.
     await pause(1100);
     await call(connection, 'toggle-subscriber-updates');
     assert.match((await clock.has(2))[1]!, /^event Resource 1: This is a plaintext resource/);
@@ -62,7 +63,7 @@ for (const [name, target] of Object.entries(TARGETS)) {
 }
 
 describe('server-everything', () => {
-  test('[deg-say] killed and started again: what was missed is told', async (t) => {
+  test('[deg-say] killed and restarted: reports that changes may have been missed', async (t) => {
     const first = await startEverything();
     const connection = await reached(t, first);
     const before = await started(t, listenMode, connection, RESOURCES_CHANGED);
@@ -85,7 +86,7 @@ describe('server-everything', () => {
     assert.equal(again.port, first.port);
   });
 
-  test('a tool that says that it changes something is not called', async (t) => {
+  test('does not call a tool that declares side effects', async (t) => {
     const connection = await reached(t, { ...everythingProgram(), stderr: 'ignore' });
     const run = await started(
       t,

@@ -1,4 +1,7 @@
-/** The lower rungs as an application meets them: one loop, whatever the server lacks, that says what it stands on. */
+/**
+ * Tests the fallback modes as an application uses them: one loop, whatever the server lacks, that
+ * reports its mode and guarantee.
+ */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'vitest';
 import { triggersClient } from '../../../../src/client/client.ts';
@@ -17,7 +20,7 @@ import { until, within } from '../../support.ts';
 import { NOTICE_UPDATED, QUICK, TOOLS_CHANGED } from './support.ts';
 
 interface Loop {
-  /** The next item, as words. */
+  /** Describes the next item as text. */
   next(): Promise<string>;
   close(): Promise<void>;
 }
@@ -39,9 +42,13 @@ async function follow(
   return {
     async next() {
       const { value } = await within(items.next(), 30_000);
-      assert.ok(value, 'it has ended');
+      assert.ok(value, 'the iteration ended');
       if (value.type === 'mode')
-        assert.deepEqual(following.guarantee, value.to, 'what is told is what holds');
+        assert.deepEqual(
+          following.guarantee,
+          value.to,
+          'the reported guarantee is the current one',
+        );
       return wordsOf(value);
     },
     close: () => following.close(),
@@ -61,8 +68,8 @@ function wordsOf(item: FollowItem): string {
   }
 }
 
-describe('following at a server without triggers', () => {
-  test('[deg-say, deg-no-invented-numbers] a doorbell, and no number of the server', async (t) => {
+describe('following a server without triggers', () => {
+  test('[deg-say, deg-no-invented-numbers] follows change notifications, without numbers of the server', async (t) => {
     await using server = await startSdk2();
     const loop = await follow(t, server, { select: [NOTICE_UPDATED] });
     assert.equal(await loop.next(), 'chosen listen: latest state only');
@@ -73,7 +80,7 @@ describe('following at a server without triggers', () => {
     assert.equal(await news, 'listen: mcp.resource.updated 1.');
   });
 
-  test('[deg-say] a server that only pretends to announce changes: refused, with the reason, and read instead', async (t) => {
+  test('[deg-say] reads instead, with the reason, when the server declares changes that it cannot announce', async (t) => {
     await using server = await startSdk2();
     const loop = await follow(t, server, { select: [TOOLS_CHANGED] }, { protocol: '2025-11-25' });
     assert.equal(await loop.next(), 'chosen listen: latest state only');
@@ -84,7 +91,7 @@ describe('following at a server without triggers', () => {
     assert.equal(await news, 'read: mcp.tools.list_changed 1.');
   });
 
-  test('[deg-say] restarted without subscriptions, then with them: down and up, each with its gap', async (t) => {
+  test('[deg-say] restarted without subscriptions, then with them: downgrades and upgrades, each with its gap', async (t) => {
     const [board, port, declared] = [new Board(), await freePort(), new Board().capabilities];
     const first = await startSdk1({ board, port });
     const loop = await follow(t, first, { select: [NOTICE_UPDATED], tuning: { reprobeMs: 300 } });
@@ -109,7 +116,7 @@ describe('following at a server without triggers', () => {
     board.capabilities = declared;
     await using third = await startSdk1({ board, port });
     const items = [await up];
-    // Whether the read rung comes back before the better one is seen, is a matter of milliseconds.
+    // The read mode may or may not yield before the better mode is noticed.
     while (!items.at(-1)!.startsWith('upgraded')) items.push(await loop.next());
     assert.match(items.at(-1)!, /^upgraded listen: latest state only/);
     assert.ok(
@@ -119,7 +126,7 @@ describe('following at a server without triggers', () => {
     assert.ok(third.url);
   });
 
-  test('a tool that was named, and an application that was away', async (t) => {
+  test('follows a named tool, and an application continues after it was away', async (t) => {
     await using server = await startSdk1();
     const ledger = memoryLedger();
     const options: FollowOptions = {
@@ -133,7 +140,7 @@ describe('following at a server without triggers', () => {
     await until(() => server.board.count('tools/call') > 0);
     server.board.texts.set(NOTICE, 'second');
     assert.equal(await news, 'tool: mcp.tool.result 1.');
-    // Leaving in the middle: what was handed over last is not done.
+    // Leaves in the middle: the last item handed out is not finished.
     await before.close();
     server.board.texts.set(NOTICE, 'third');
     const after = await follow(t, server, options, { server: 'board' });

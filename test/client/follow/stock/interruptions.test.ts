@@ -1,6 +1,6 @@
 /**
- * What the lower rungs say when something breaks: the guarantee `latest state only` must be true, so nothing that happened while nobody was
- * watching may pass for watched.
+ * Tests what the fallback modes report when something breaks: the guarantee `latest state only`
+ * must be true, so no change that went unwatched may appear watched.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
@@ -20,7 +20,7 @@ import { until } from '../../support.ts';
 import { markOf, NOTICE_UPDATED, reached, resumed, started } from './support.ts';
 
 const FORGETFUL = { unknownSession: { status: 400, code: -32000 } };
-/** For the rung that calls a tool; the others have what is selected. */
+/** For the tool mode; the others follow the selection. */
 const OTHERWISE = { otherwise: { tool: { name: 'unmarked' } } };
 
 const START: Readonly<Record<string, (options: StockOptions) => Promise<StockServer>>> = {
@@ -33,7 +33,7 @@ const START: Readonly<Record<string, (options: StockOptions) => Promise<StockSer
 for (const [name, start] of Object.entries(START)) {
   describe(`interruptions: ${name}`, () => {
     for (const rung of [listenMode, readMode, toolMode]) {
-      test(`[deg-say] ${rung.name}: the server is restarted, a change is missed, and both are told`, async (t) => {
+      test(`[deg-say] ${rung.name}: a restart of the server and the change missed during it are both reported`, async (t) => {
         const [board, port] = [new Board(), await freePort()];
         const first = await start({ board, port });
         const connection = await reached(t, first);
@@ -58,7 +58,7 @@ for (const [name, start] of Object.entries(START)) {
         assert.deepEqual(
           await after.has(2),
           ['gap unwatched', 'event fourth'],
-          'of the third nobody knows, and the gap says so',
+          'nothing reveals the third, and the gap reports that',
         );
         board.texts.set(NOTICE, 'fifth');
         await again.ring({ uri: NOTICE });
@@ -66,7 +66,7 @@ for (const [name, start] of Object.entries(START)) {
       });
     }
 
-    test('the connection is cut, the server lives: the loss is told, and the doorbell works again', async (t) => {
+    test('reports the loss of a cut connection while the server lives, and gets change notifications again', async (t) => {
       await using server = await start({});
       const connection = await reached(t, server);
       const before = await started(t, listenMode, connection, NOTICE_UPDATED);
@@ -90,7 +90,7 @@ for (const [name, start] of Object.entries(START)) {
 }
 
 describe('interruptions', () => {
-  test('only the stream of the session breaks off: an error, and the session is kept', async (t) => {
+  test('is an error when only the stream of the session breaks off, and the session is kept', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     const before = await started(t, listenMode, connection, NOTICE_UPDATED);
@@ -108,7 +108,7 @@ describe('interruptions', () => {
     assert.equal(server.subscribed().length, 1, 'there is one session');
   });
 
-  test('the server is looked at again: the session goes on when it says the same, and is told to be replaced when it does not', async (t) => {
+  test('keeps the session when a probe shows no change, and asks for a new one when it does', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     const run = await started(t, listenMode, connection, NOTICE_UPDATED);
@@ -126,7 +126,7 @@ describe('interruptions', () => {
     assert.equal((await after.outcome).error?.code, 'closed');
   });
 
-  test('a server that has no streams and forgets its sessions: a bad request is tried in a new session once', async (t) => {
+  test('retries a bad request once in a new session, for a server that has no streams and forgets its sessions', async (t) => {
     const [board, port] = [new Board(), await freePort()];
     const first = await startSdk1({ board, port, stream: false, ...FORGETFUL });
     const connection = await reached(t, first);
@@ -156,7 +156,7 @@ describe('interruptions', () => {
     assert.equal(
       (await last.outcome).error?.code,
       -32000,
-      'in a new session too: it means what it says',
+      'a bad request in a new session is an error',
     );
   });
 
@@ -164,7 +164,7 @@ describe('interruptions', () => {
     ['SDK 1.x', sdk1Program],
     ['SDK 2.x', sdk2Program],
   ] as const) {
-    test(`${name} on a pipe: the process dies`, async (t) => {
+    test(`${name} on a pipe: reports that the process died`, async (t) => {
       const connection = await reached(t, program());
       const before = await started(t, listenMode, connection, NOTICE_UPDATED);
       await before.has(1);
@@ -179,12 +179,12 @@ describe('interruptions', () => {
       assert.deepEqual(
         await after.has(2),
         ['gap unwatched', 'event first'],
-        'another process knows nothing of the second',
+        'a new process knows nothing of the second',
       );
     });
   }
 
-  test('an SDK client that was handed over: closed, it is an error', async (t) => {
+  test('is an error when the application closes the SDK client that it passed in', async (t) => {
     const { Client, StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client');
     await using server = await startSdk1();
     const client = new Client({ name: 'theirs', version: '1' });

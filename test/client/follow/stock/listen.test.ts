@@ -1,4 +1,7 @@
-/** Notifications as a doorbell, at servers that know nothing of triggers: the same from every SDK, in both eras, over HTTP and on a pipe. */
+/**
+ * Tests following by change notifications, at servers without triggers: the same with every SDK, in
+ * both eras, over HTTP and on a pipe.
+ */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'vitest';
 import type { Connection } from '../../../../src/client/sdk/connection.ts';
@@ -46,11 +49,11 @@ const PEERS: Readonly<Record<string, (test: TestContext) => Promise<Peer>>> = {
 };
 
 for (const [name, start] of Object.entries(PEERS)) {
-  describe(`doorbell: ${name}`, () => {
-    test('a change is an event, a ring without one is not', async (t) => {
+  describe(`listen: ${name}`, () => {
+    test('a change is an event, a notification without a change is not', async (t) => {
       const peer = await start(t);
       const run = await started(t, listenMode, peer.connection, NOTICE_UPDATED);
-      assert.deepEqual(await run.has(1), ['mark'], 'what is there at the start is no event');
+      assert.deepEqual(await run.has(1), ['mark'], 'the initial state is not an event');
       await peer.ring(NOTICE);
       await peer.write('second');
       await peer.ring(NOTICE);
@@ -73,12 +76,12 @@ for (const [name, start] of Object.entries(PEERS)) {
   });
 }
 
-describe('doorbell', () => {
+describe('listen', () => {
   for (const [name, startServer, kinds] of [
     ['SDK 1.x', startSdk1, ['tools', 'prompts', 'resources']],
     ['SDK 2.x', startSdk2, ['tools', 'prompts', 'resources']],
   ] as const) {
-    test(`${name}: each list, with all its pages; another order is no change`, async (t) => {
+    test(`${name}: follows each list with all its pages; another order is not a change`, async (t) => {
       await using server = await startServer();
       const connection = await reached(t, server);
       const runs = await Promise.all(
@@ -103,7 +106,7 @@ describe('doorbell', () => {
     });
   }
 
-  test('what changed before the bell was hung is not missed', async (t) => {
+  test('does not miss what changed before it subscribed', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     server.board.replaced.set(
@@ -116,7 +119,7 @@ describe('doorbell', () => {
     assert.deepEqual(await first.has(2), ['gap unwatched', 'event meanwhile']);
   });
 
-  test('many rings, one look: a server that rings all the time is not asked all the time, and one that has rung once not for ever', async (t) => {
+  test('reads once for many notifications, and soon after a single one', async (t) => {
     await using server = await startSdk2();
     const run = await started(t, listenMode, await reached(t, server), NOTICE_UPDATED, {
       tuning: { pollFloorMs: 300 },
@@ -132,10 +135,10 @@ describe('doorbell', () => {
     const looks = server.board.count('resources/read');
     assert.ok(looks <= 3 + (performance.now() - rangAt) / 300, `${looks} looks`);
     await pause(1000);
-    assert.ok(server.board.count('resources/read') <= looks + 1, 'nobody rings any more');
+    assert.ok(server.board.count('resources/read') <= looks + 1, 'no more notifications');
   });
 
-  test('a server that does not ring is looked at now and then; twice unannounced, and the stream is taken for dead', async (t) => {
+  test('reads now and then without notifications; two unannounced changes close the stream as dead', async (t) => {
     for (const startServer of [startSdk1, startSdk2]) {
       await using server = await startServer();
       const run = await started(t, listenMode, await reached(t, server), NOTICE_UPDATED, {
@@ -150,12 +153,12 @@ describe('doorbell', () => {
       assert.deepEqual(
         run.words(),
         ['mark', 'event secret', 'event secret again'],
-        'and still nothing is missing',
+        'nothing is missing',
       );
     }
   });
 
-  test('stopping takes the bell down: unsubscribed, and the stream closed', async (t) => {
+  test('stopping unsubscribes and closes the stream', async (t) => {
     await using old = await startSdk1();
     const connection = await reached(t, old);
     const [one, other] = [
@@ -167,7 +170,11 @@ describe('doorbell', () => {
     await one.outcome;
     old.board.texts.set(NOTICE, 'second');
     await old.ring({ uri: NOTICE });
-    assert.deepEqual(await other.has(2), ['mark', 'event second'], 'the other one still hears');
+    assert.deepEqual(
+      await other.has(2),
+      ['mark', 'event second'],
+      'the other one is still notified',
+    );
     assert.equal(old.board.count('resources/unsubscribe'), 0);
     other.stop();
     await until(() => old.board.count('resources/unsubscribe') === 1);
@@ -184,7 +191,7 @@ describe('doorbell', () => {
     assert.equal(modern.board.count('resources/read'), before);
   });
 
-  test('what is not declared is not offered', async (t) => {
+  test('is not offered without the capability', async (t) => {
     const board = new Board();
     board.capabilities = { resources: {}, tools: {}, prompts: { listChanged: true } };
     await using server = await startSdk1({ board });
@@ -210,7 +217,7 @@ describe('doorbell', () => {
     );
   });
 
-  test('a ring is for one resource and what is part of it', async (t) => {
+  test('a notification is for one resource and what is part of it', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     const OTHER = 'board://other';
@@ -230,7 +237,7 @@ describe('doorbell', () => {
     assert.deepEqual(runs[1]!.words(), ['mark']);
   });
 
-  test('a resource that stands in for a trigger type', async (t) => {
+  test('follows a resource in place of a trigger type', async (t) => {
     await using server = await startSdk2();
     const run = await started(
       t,

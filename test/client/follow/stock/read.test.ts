@@ -1,4 +1,7 @@
-/** Reading again and again: every change is seen sooner or later, however little the server says of it. */
+/**
+ * Tests following by repeated reads: every change is noticed sooner or later, however little the
+ * server announces.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { pauseAfter, readMode } from '../../../../src/client/follow/modes/stock/read.ts';
@@ -8,12 +11,12 @@ import { startSdk2 } from '../../../interop/peers/servers/sdk2.ts';
 import { until } from '../../support.ts';
 import { markOf, NOTICE_UPDATED, reached, started, TOOLS_CHANGED } from './support.ts';
 
-describe('reading again and again', () => {
+describe('read', () => {
   for (const [name, start] of [
     ['SDK 1.x', startSdk1],
     ['SDK 2.x', startSdk2],
   ] as const) {
-    test(`${name}: a resource and a list that change without a word`, async (t) => {
+    test(`${name}: notices changes of a resource and a list without notifications`, async (t) => {
       await using server = await start();
       server.board.capabilities = { resources: {}, tools: {} };
       const connection = await reached(t, server);
@@ -30,11 +33,11 @@ describe('reading again and again', () => {
       assert.deepEqual(
         await notice.has(3),
         ['mark', 'event second', 'event first'],
-        'back to what it was is a change',
+        'changing back is a change',
       );
       const looks = server.board.count('resources/read');
       await until(() => server.board.count('resources/read') > looks + 3);
-      assert.equal(notice.yields.length, 3, 'and the same again is none');
+      assert.equal(notice.yields.length, 3, 'an equal value is not a change');
     });
   }
 
@@ -46,7 +49,7 @@ describe('reading again and again', () => {
     assert.deepEqual(await run.has(2), ['mark', 'event second']);
   });
 
-  test('goes on from a mark: the time in between is told, a difference is an event, the same is none', async (t) => {
+  test('continues from a mark: reports the time between, and only a difference is an event', async (t) => {
     await using server = await startSdk2();
     const connection = await reached(t, server);
     const before = await started(t, readMode, connection, NOTICE_UPDATED);
@@ -61,7 +64,7 @@ describe('reading again and again', () => {
     assert.deepEqual(await other.has(2), ['gap unwatched', 'event second']);
   });
 
-  test('a server that says for how long a result is good is not asked before, and no list before the first of its pages is stale', async (t) => {
+  test('does not read a result again while the server declares it fresh, nor a list before its first page is stale', async (t) => {
     await using server = await startSdk2();
     server.board.ttlMs = 700;
     const connection = await reached(t, server);
@@ -73,7 +76,7 @@ describe('reading again and again', () => {
     const seenAt = Date.now();
     server.board.texts.set(NOTICE, 'second');
     await runs[0]!.has(2);
-    assert.ok(Date.now() - seenAt > 400, 'it was asked while the answer was still good');
+    assert.ok(Date.now() - seenAt > 400, 'a read while the result was still fresh');
     assert.ok(server.board.count('resources/read') <= 3);
   });
 
@@ -96,7 +99,7 @@ describe('reading again and again', () => {
     assert.equal(
       pauseAfter({}, { pollMs: 10, pollFloorMs: 1000 }),
       1000,
-      'the floor is for the application as well',
+      'the minimum applies to the application as well',
     );
   });
 });

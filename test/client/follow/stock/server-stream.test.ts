@@ -1,4 +1,4 @@
-/** The stream on which a session is told things: what becomes of it is seen, although the SDK does not say. */
+/** Tests the tracking of a session's notification stream, whose state the SDK does not expose. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
@@ -8,7 +8,7 @@ import { ServerStream } from '../../../../src/client/sdk/server-stream.ts';
 import { systemClock } from '../../../../src/protocol/lib/clock.ts';
 import { until } from '../../support.ts';
 
-/** A server whose answers the test writes. */
+/** A server with scripted answers. */
 async function answering(t: TestContext): Promise<{ url: string; responses: ServerResponse[] }> {
   const responses: ServerResponse[] = [];
   const server = createServer((_, response) => responses.push(response)).listen(0, '127.0.0.1');
@@ -47,7 +47,7 @@ async function opened(t: TestContext, signal?: AbortSignal): Promise<Opened> {
 }
 
 describe('the stream of a session', () => {
-  test('open, then ended: lost once, with the bytes as they were', async (t) => {
+  test('opened, then ended: lost once, with its bytes passed on unchanged', async (t) => {
     const { stream, response, body, lost } = await opened(t);
     assert.deepEqual(stream.state, { phase: 'open' });
     response.end('data: hello\n\n');
@@ -61,7 +61,7 @@ describe('the stream of a session', () => {
     assert.deepEqual([lost(), stream.state], [1, { phase: 'lost' }]);
   });
 
-  test('given up on this side: nothing is lost', async (t) => {
+  test('closed on this side: not lost', async (t) => {
     const stop = new AbortController();
     const { stream, body, lost } = await opened(t, stop.signal);
     stop.abort();
@@ -69,13 +69,13 @@ describe('the stream of a session', () => {
     assert.deepEqual([lost(), stream.state], [0, { phase: 'open' }]);
   });
 
-  test('refused: known, with the status, to whoever waits', async (t) => {
+  test('refused: known to every waiter, with the status', async (t) => {
     const { url, responses } = await answering(t);
     const stream = new ServerStream(fetch);
     assert.deepEqual(
       await stream.settled(systemClock, 10),
       { phase: 'absent' },
-      'nothing has been asked',
+      'nothing was requested',
     );
     const settled = stream.settled(systemClock, 20_000);
     void stream.fetch(url, ASK);
@@ -84,7 +84,7 @@ describe('the stream of a session', () => {
     assert.deepEqual(await settled, { phase: 'absent', status: 405 });
   });
 
-  test('lost, and refused when it is asked for again: nobody waits any longer', async (t) => {
+  test('lost, then refused when reopened: the waiters are rejected', async (t) => {
     const { stream, url, responses, response, body } = await opened(t);
     response.end();
     await body;
@@ -95,7 +95,7 @@ describe('the stream of a session', () => {
     assert.deepEqual(await settled, { phase: 'lost', status: 404 });
   });
 
-  test('what is no such stream goes by', async (t) => {
+  test('ignores requests that do not open such a stream', async (t) => {
     const { url, responses } = await answering(t);
     const stream = new ServerStream(fetch);
     const asked = [

@@ -1,4 +1,7 @@
-/** What the tests of the lower rungs share: one rung on one connection, read into a list that cannot hang. */
+/**
+ * Shared by the tests of the fallback modes: one mode on one connection, read into a list that
+ * cannot hang.
+ */
 import assert from 'node:assert/strict';
 import type { TestContext } from 'vitest';
 import type { Selection } from '../../../../spec-schema/draft/schema.ts';
@@ -25,7 +28,7 @@ export const NOTICE_UPDATED: Selection = {
 };
 export const TOOLS_CHANGED: Selection = { name: 'mcp.tools.list_changed' };
 
-/** Looks often, and takes silence for what it is: nothing has changed. */
+/** Reads often, and treats silence as no change. */
 export const QUICK: ModeContext['tuning'] = { pollMs: 20, pollFloorMs: 5, silenceMs: 20_000 };
 
 export async function reached(
@@ -38,20 +41,20 @@ export async function reached(
   return connection;
 }
 
-/** How a rung ended: by itself, or with an error. */
+/** How a mode ended: by itself, or with an error. */
 interface Outcome {
   readonly error?: Error & { code?: string | number; reason?: string };
 }
 
-/** A rung that runs. */
+/** A running mode. */
 export interface Run {
   readonly yields: ModeYield[];
   readonly outcome: Promise<Outcome>;
-  /** What it has yielded, as words. */
+  /** Its items as text. */
   words(): string[];
-  /** Waits until it has yielded so much, and fails at once when it has ended before. */
+  /** Waits until it has yielded `count` items; fails at once when it ends before. */
   has(count: number): Promise<string[]>;
-  /** Waits for the first that it yields; false when it has ended without any. */
+  /** Waits for the first item; false when it ends without any. */
   begins(): Promise<boolean>;
   stop(): void;
 }
@@ -62,7 +65,7 @@ export interface RunOptions {
   readonly tuning?: Partial<ModeContext['tuning']>;
 }
 
-/** Starts a rung that the server must offer; it is stopped when the test is over. */
+/** Starts a mode that the server must offer; it stops when the test is over. */
 export async function started(
   test: TestContext,
   rung: Mode,
@@ -140,7 +143,7 @@ const shown = ({ contents, items, result }: Shown): string =>
 
 const ATTEMPTS_MAX = 200;
 
-/** Again after every error that may pass, the way the ladder does it, until the rung has yielded something. */
+/** Restarts the mode after every temporary error, as the follower does, until it yields an item. */
 export async function resumed(
   t: TestContext,
   rung: Mode,
@@ -154,14 +157,14 @@ export async function resumed(
     const { error } = await run.outcome;
     assert.ok(
       ['unreachable', 'timeout'].includes(String(error?.code)),
-      `not an error that may pass: ${error?.stack}`,
+      `not a temporary error: ${error?.stack}`,
     );
     await pause(50);
   }
-  throw new Error('it never came back');
+  throw new Error('the mode never recovered');
 }
 
-/** The last mark of what was yielded. */
+/** The last mark of the items. */
 export const markOf = ({ yields }: Run): string | undefined =>
   yields
     .map((one) => ('mark' in one ? one.mark : undefined))

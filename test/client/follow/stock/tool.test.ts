@@ -1,4 +1,7 @@
-/** Calling a tool again and again: only one that changes nothing, as far as it says. */
+/**
+ * Tests following by repeated calls of a tool, allowed only for a tool that declares no side
+ * effects.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';
@@ -10,12 +13,12 @@ import { markOf, reached, started } from './support.ts';
 const POSTED = { name: 'notice.posted' };
 const tool = (name: string) => ({ otherwise: { tool: { name, arguments: { of: 'today' } } } });
 
-describe('calling a tool again and again', () => {
+describe('tool', () => {
   for (const [name, start] of [
     ['SDK 1.x', startSdk1],
     ['SDK 2.x', startSdk2],
   ] as const) {
-    test(`${name}: another result is an event, by structuredContent where there is any`, async (t) => {
+    test(`${name}: another result is an event, compared by structuredContent if there is any`, async (t) => {
       await using server = await start();
       const connection = await reached(t, server);
       const [structured, plain] = [
@@ -55,7 +58,7 @@ describe('calling a tool again and again', () => {
     await run.has(2);
   });
 
-  test('one that says that it changes something is never called; one that contradicts itself neither', async (t) => {
+  test('never calls a tool that declares side effects or contradicts itself', async (t) => {
     await using server = await startSdk1();
     server.board.tools.push({
       name: 'torn',
@@ -73,7 +76,7 @@ describe('calling a tool again and again', () => {
     assert.equal(server.board.count('tools/call'), 0);
   });
 
-  test('a failure is an error, no state: for good when it has never worked, else for the moment', async (t) => {
+  test('a failed call is an error and not a state: permanent before the first success, temporary afterwards', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     const broken = (): object => ({
@@ -97,10 +100,10 @@ describe('calling a tool again and again', () => {
       [error?.code, (error as { reason?: string }).reason],
       ['unreachable', 'tool_error'],
     );
-    assert.ok(!String(error).includes('out of order'), 'what a tool says belongs into no error');
+    assert.ok(!String(error).includes('out of order'), 'no error repeats what a tool returned');
   });
 
-  test('is offered where a tool was named and there are tools', async (t) => {
+  test('is offered for a named tool on a server with tools', async (t) => {
     const board = new Board();
     await using server = await startSdk1({ board });
     const offer = async (otherwise: object | undefined) =>

@@ -1,6 +1,7 @@
 /**
- * What the plain SDK servers show: texts as resources, a list of tools and one of prompts, all of which change when a test says so. It knows nothing of
- * triggers, and answers the requests of either SDK, which both hand over method and params.
+ * The content of the plain SDK servers: texts as resources, a list of tools and one of prompts, all
+ * of which a test can change. It knows nothing of triggers, and answers the requests of either SDK,
+ * which both pass on method and params.
  */
 import { once } from 'node:events';
 import type { Server } from 'node:http';
@@ -14,10 +15,10 @@ export type Ring = { readonly uri: string } | 'tools' | 'prompts' | 'resources';
 /** A server on loopback. */
 export interface StockServer extends AsyncDisposable {
   readonly url: string;
-  /** Of the package that it is made with. */
+  /** Version of the package that it is made with. */
   readonly version: string;
   readonly board: Board;
-  /** Announces a change to everybody who has asked for it, whether there was one or not. */
+  /** Announces a change to every client that asked for it, whether there was one or not. */
   ring(what: Ring): Promise<void>;
   /** Cuts every connection; sessions stay. */
   cut(): void;
@@ -31,7 +32,7 @@ export async function stopped(http: Server): Promise<void> {
   await closed;
 }
 
-/** How a server is started that a client starts by itself, on a pipe. */
+/** How a client starts a server on a pipe. */
 export interface StockProgram {
   readonly command: string;
   readonly args: readonly string[];
@@ -50,7 +51,7 @@ interface BoardTool {
   readonly annotations?: object;
 }
 
-/** Asks more of a server than the SDK checks: what a test replaces, it answers or throws itself. */
+/** Goes beyond what the SDK validates: a hook that a test replaces returns or throws anything. */
 export type Answer = (params: any, board: Board) => unknown;
 
 const RING_OF: Readonly<Record<string, Ring>> = {
@@ -59,7 +60,7 @@ const RING_OF: Readonly<Record<string, Ring>> = {
   resources: 'resources',
 };
 
-/** On stdio a client changes things by calling tools: there is no other way in. */
+/** On stdio a client changes things by calling tools, since there is no other way in. */
 const TOOLS: readonly BoardTool[] = [
   { name: 'status', annotations: { readOnlyHint: true } },
   { name: 'unmarked' },
@@ -78,23 +79,23 @@ export class Board {
     tools: { listChanged: true },
     prompts: { listChanged: true },
   };
-  /** Of every result that has one, from 2026-07-28 on. */
+  /** Sent with every result that may have one, from 2026-07-28 on. */
   ttlMs: number | undefined;
-  /** Items of one page of a list. */
+  /** Items per page of a list. */
   pageSize = 2;
-  /** Instead of the honest answers, by method. */
+  /** Replaces the correct answers, by method. */
   readonly replaced = new Map<string, Answer>();
-  /** The end of a program; a server inside a test has none. */
+  /** Ends the program; a server inside a test has none. */
   exit: () => void = () => undefined;
   /** Every request, in order. */
   readonly asked: { readonly method: string; readonly params: any }[] = [];
 
-  /** How often it was asked so. */
+  /** Number of requests of a method. */
   count(method: string): number {
     return this.asked.filter((one) => one.method === method).length;
   }
 
-  /** The result of a request; `ring` is how a tool announces something. */
+  /** The result of a request; a tool calls `ring` to announce a change. */
   async answer(method: string, params: any, ring: (what: Ring) => Promise<void>): Promise<any> {
     this.asked.push({ method, params });
     const replaced = this.replaced.get(method);
@@ -192,7 +193,7 @@ export class Board {
   }
 }
 
-/** The methods that a server with a board has; the last two only where there are sessions. */
+/** The methods of a server with a board; the last two exist only with sessions. */
 export const BOARD_METHODS = [
   'resources/list',
   'resources/templates/list',

@@ -1,4 +1,7 @@
-/** `@modelcontextprotocol/server-everything`, as anybody would start it: over Streamable HTTP on a port of its own, or on a pipe. */
+/**
+ * `@modelcontextprotocol/server-everything`, started as any user would: over Streamable HTTP on a
+ * port of its own, or on a pipe.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';

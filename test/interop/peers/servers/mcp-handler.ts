@@ -1,8 +1,10 @@
 /**
- * A server made with `mcp-handler`: `events/*` by webhook, and nothing of this extension. The package brings the control methods; what it leaves to
- * the application is here, in memory: the subscriptions, and a delivery that is signed by `standardwebhooks` and posted once.
+ * A server made with `mcp-handler`: `events/*` by webhook, and nothing of this extension. The
+ * package brings the control methods; the parts it leaves to the application are here, in memory:
+ * the subscriptions, and a delivery that is signed by `standardwebhooks` and posted once.
  *
- * It accepts https callbacks only, so a client names a public URL, and `reach` says where on loopback the proxy of that name would pass it on to.
+ * It accepts https callbacks only, so a client names a public URL, and `reach` maps it to the
+ * loopback address to which the proxy of that name would pass it on.
  */
 import { randomUUID } from 'node:crypto';
 import { createMcpHandler, experimental_registerMcpEvents, withMcpAuth } from 'mcp-handler';
@@ -13,7 +15,7 @@ import { installedVersion } from '../matrix.ts';
 
 type Options = Parameters<typeof experimental_registerMcpEvents>[1];
 type Subscription = Parameters<Options['subscriptions']['upsert']>[0];
-/** Granted, with the secret before this one where a refresh brought another. */
+/** A granted subscription, with the previous secret if a refresh changed it. */
 type Active = Subscription & { readonly previousSecret?: string };
 
 export const TOKEN = 'token-of-alice';
@@ -23,9 +25,12 @@ const POST_TIMEOUT_MS = 10_000;
 export interface McpHandlerServer extends AsyncDisposable {
   readonly url: string;
   readonly version: string;
-  /** What is granted now. */
+  /** The current subscriptions. */
   readonly subscriptions: ReadonlyMap<string, Active>;
-  /** An event for every subscription; resolves with the statuses of the answers, 0 where there was none. */
+  /**
+   * Sends an event to every subscription; resolves with the statuses of the answers, 0 for a
+   * missing answer.
+   */
   deliver(data: { readonly door: string }): Promise<number[]>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A plain server on the SDK's 1.x line: sessions over Streamable HTTP, one server object each, or a pipe when this file is started as a program. It speaks
- * the handshake revisions only.
+ * A plain server on the SDK's 1.x line: sessions over Streamable HTTP, one server object each, or a
+ * pipe when this file is started as a program. It speaks the handshake revisions only.
  */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -75,14 +75,14 @@ async function ringIn({ server, subscribed }: Session, what: Ring): Promise<void
 }
 
 export interface Sdk1Options extends StockOptions {
-  /** What is answered for a session that it does not know. Default: what the specification asks for. */
+  /** The status for an unknown session. Default: as the specification requires. */
   readonly unknownSession?: { readonly status: number; readonly code: number };
-  /** Whether it has the stream on which a session is told of changes. Default true. */
+  /** Whether it has the stream that notifies a session of changes. Default true. */
   readonly stream?: boolean;
 }
 
 export interface Sdk1Server extends StockServer {
-  /** How many sessions there have been. */
+  /** Number of sessions so far. */
   readonly sessionCount: number;
   /** The URIs that sessions have subscribed to, once per session. */
   subscribed(): string[];

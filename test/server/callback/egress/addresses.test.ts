@@ -1,4 +1,7 @@
-/** Two tables of addresses, made independently, and the verdict on every IANA special-purpose block (SEP: Destination rules). */
+/**
+ * Tests the two independent address tables against every IANA special-purpose block (SEP:
+ * Destination rules).
+ */
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { describe, test } from 'vitest';
@@ -6,7 +9,10 @@ import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
 import { loopbackOnly, publicInternet } from '../../../../src/server/callback/egress/addresses.ts';
 
-/** One address of each block of the IANA IPv4 and IPv6 special-purpose registries, and of each form that embeds IPv4. */
+/**
+ * One address of each block of the IANA IPv4 and IPv6 special-purpose registries, and of each form
+ * that embeds IPv4.
+ */
 const INSIDE = `
   0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.127.255.254 127.0.0.1 127.254.254.254 169.254.169.254 172.16.0.1 172.31.255.255 192.0.0.1 192.0.0.8 192.0.0.9
   192.0.0.10 192.0.0.170 192.0.0.171 192.0.0.192 192.0.2.1 192.31.196.1 192.52.193.1 192.88.99.1 192.88.99.2 192.168.0.1 192.175.48.1 198.18.0.1 198.19.255.254 198.51.100.1
@@ -40,7 +46,7 @@ describe('public addresses', () => {
     );
   });
 
-  test('the block list alone, which the socket uses, gives the same verdicts', () => {
+  test('the block list that the socket uses gives the same results by itself', () => {
     const blocked = (address: string): boolean =>
       publicInternet.blockList.check(address, net.isIP(address) === 4 ? 'ipv4' : 'ipv6');
     assert.deepEqual(
@@ -50,7 +56,7 @@ describe('public addresses', () => {
     assert.deepEqual(OUTSIDE.filter(blocked), []);
   });
 
-  test('ipaddr.js alone misses exactly what is known to be missing there', () => {
+  test('ipaddr.js alone misses exactly the blocks that are known to be missing there', () => {
     const missed = INSIDE.filter((address) => ipaddr.process(address).range() === 'unicast');
     assert.deepEqual(missed, [
       '168.63.129.16',
@@ -63,7 +69,7 @@ describe('public addresses', () => {
     ]);
   });
 
-  test('the block list refuses whatever ipaddr.js refuses, for any address', () => {
+  test('the block list refuses every address that ipaddr.js refuses', () => {
     const v4 = fc.ipV4();
     const mapped = fc.ipV4().map((address) => `::ffff:${address}`);
     fc.assert(
@@ -77,7 +83,7 @@ describe('public addresses', () => {
     );
   });
 
-  test('what is no address, or has a zone, is refused', () => {
+  test('anything that is not an address, or has a zone, is refused', () => {
     for (const address of [
       '',
       'localhost',
@@ -99,7 +105,7 @@ describe('public addresses', () => {
 });
 
 describe('loopback addresses', () => {
-  test('the development option reaches 127.0.0.0/8 and ::1 and nothing else', () => {
+  test('the development option allows 127.0.0.0/8 and ::1 and nothing else', () => {
     for (const address of ['127.0.0.1', '127.255.255.255', '::1'])
       assert.equal(loopbackOnly.allows(address), true, address);
     const others = [...INSIDE, ...OUTSIDE].filter(

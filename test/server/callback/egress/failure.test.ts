@@ -1,4 +1,4 @@
-/** The world's error codes become three categories (SEP: Answers). */
+/** Tests how error codes map to three categories (SEP: Answers). */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
 import {
@@ -46,7 +46,7 @@ test('every code has one category, and only codes are passed on', () => {
     assert.equal(refusalOf(thrown, 'exchange').detail, 'unknown');
 });
 
-test('the error that a caller sees says what happened in one fixed sentence per category', () => {
+test('the error that a caller sees has one fixed sentence per category', () => {
   for (const category of ['connection_refused', 'timeout', 'tls_error'] as const) {
     const error = new OutboundError(category);
     assert.equal(error.code, category);

@@ -1,9 +1,9 @@
 /**
- * Callback URLs that must be refused before a name is resolved or a socket opened, by the trick they try; and names that are
- * well formed and only turn out to point inside when they are resolved. Data only.
+ * Callback URLs that must be refused before a name is resolved or a socket opened, grouped by the
+ * trick they use; and well-formed names that only resolution shows to point inside. Data only.
  */
 
-/** The usual other spellings of a dotted IPv4 address, as accepted by one resolver or another. */
+/** The common alternative spellings of a dotted IPv4 address, each accepted by some resolver. */
 export function spellings(address: string): string[] {
   const [a, b, c, d] = address.split('.').map(Number) as [number, number, number, number];
   const number = ((a * 256 + b) * 256 + c) * 256 + d;
@@ -48,7 +48,7 @@ export function spellings(address: string): string[] {
 }
 
 export const HOSTILE_URLS: Readonly<Record<string, readonly string[]>> = {
-  'plain literals inside': [
+  'plain literals of inside addresses': [
     'https://0.0.0.0/',
     'https://0.1.2.3/',
     'https://10.0.0.1/',
@@ -294,7 +294,7 @@ export const HOSTILE_URLS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** Well-formed names of places inside, and what they are known to resolve to. */
+/** Well-formed names of hosts inside, and the addresses they are known to resolve to. */
 export const HOSTILE_NAMES: readonly (readonly [url: string, ...addresses: string[]])[] = [
   ['https://metadata.google.internal/computeMetadata/v1/', '169.254.169.254'],
   ['https://instance-data.ec2.internal/', '169.254.169.254'],
@@ -323,7 +323,7 @@ export const HOSTILE_NAMES: readonly (readonly [url: string, ...addresses: strin
   ['https://broken-resolver.example.com/', 'not an address'],
 ];
 
-/** Must pass: a rule that refuses everything would pass every other test. */
+/** URLs that must pass; a rule that refuses everything would pass every other test. */
 export const GOOD_URLS: readonly string[] = [
   'https://example.com/',
   'https://hooks.example.com/a/b?c=d&e=f',

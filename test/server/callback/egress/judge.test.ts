@@ -1,4 +1,7 @@
-/** Hostile callback URLs end before a name is resolved or a socket opened (SEP: Destination rules). */
+/**
+ * Tests that hostile callback URLs are refused before a name is resolved or a socket opened (SEP:
+ * Destination rules).
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
@@ -48,7 +51,7 @@ describe('static rules', () => {
     assert.equal(said.size, RULE_NAMES.length);
   });
 
-  test('[ssrf-development] the same URLs stay refused under the development option, but for loopback itself', () => {
+  test('[ssrf-development] the same URLs stay refused under the development option, except for loopback', () => {
     const egress = createEgress({ unsafeAllowHttpLoopback: true });
     const passed = Object.values(HOSTILE_URLS)
       .flat()
@@ -83,7 +86,7 @@ describe('static rules', () => {
       );
   });
 
-  test('options that make no sense are refused at once', () => {
+  test('invalid options are rejected at once', () => {
     for (const options of [
       { allowedPorts: [] },
       { allowedPorts: [0] },

@@ -1,4 +1,4 @@
-/** Reads the sources: nothing in `src` makes an outbound call but `engine/egress.ts`, and that is where the HTTP client is. */
+/** Tests the sources: only the egress module of `src` makes outbound calls. */
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { test } from 'vitest';
@@ -6,7 +6,10 @@ import { test } from 'vitest';
 const root = new URL('../../../../', import.meta.url);
 const sources = globSync('src/**/*.ts', { cwd: root.pathname }).sort();
 
-/** What reaches out, and the files that may. The client's connection is the MCP SDK's. */
+/**
+ * Ways to make an outbound call, and the files that may use them. The client's connection is the
+ * MCP SDK's.
+ */
 const WAYS: readonly {
   readonly way: string;
   readonly pattern: RegExp;
@@ -41,7 +44,10 @@ const WAYS: readonly {
   { way: 'child processes', pattern: /from\s+['"](?:node:)?child_process['"]/, allowed: [] },
 ];
 
-/** Type imports, comments and methods that are called `fetch` (the shape of a web handler) reach nothing. */
+/**
+ * Type imports, comments and methods called `fetch` (the shape of a web handler) make no outbound
+ * call.
+ */
 const code = (file: string): string =>
   readFileSync(new URL(file, root), 'utf8')
     .replace(/\/\*[\s\S]*?\*\//g, '')
@@ -61,7 +67,7 @@ test('[ssrf-verification-too] every outbound call goes through one module', () =
   }
 });
 
-test('the patterns see what they look for', () => {
+test('every pattern matches what it is meant to find', () => {
   const samples: Readonly<Record<string, readonly string[]>> = {
     undici: ["import { Agent } from 'undici';", "await import('undici')"],
     'fetch()': ['await fetch(url)', 'globalThis.fetch(url)'],
@@ -93,6 +99,6 @@ test('the patterns see what they look for', () => {
     assert.doesNotMatch(harmless, WAYS[1]!.pattern);
 });
 
-test('the way out is used where deliveries are made', () => {
+test('deliveries use the egress module', () => {
   assert.match(code('src/server/callback/dispatcher.ts'), /egress\.post\(/);
 });

@@ -1,4 +1,7 @@
-/** The address that counts is the one the socket uses, at every connection (SEP: Destination rules). */
+/**
+ * Tests that the address which the socket uses is checked at every connection (SEP: Destination
+ * rules).
+ */
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { describe, test, vi } from 'vitest';
@@ -18,7 +21,7 @@ import {
 
 const HOOK = 'https://receiver.example/hook';
 
-test('control: a public answer is what a socket would connect to', async (t) => {
+test('control: a socket would connect to a public answer', async (t) => {
   const watch = watchSockets(t);
   const lookup = scriptedResolver([PUBLIC_ADDRESS, '2606:4700:4700::1111']);
   const egress = closing(t, createEgress({ lookup }));
@@ -26,7 +29,7 @@ test('control: a public answer is what a socket would connect to', async (t) => 
   assert.deepEqual(watch.reached, [PUBLIC_ADDRESS, '2606:4700:4700::1111']);
 });
 
-describe('two-faced names', () => {
+describe('names with changing answers', () => {
   test('[ssrf-connect] public first, loopback afterwards: not one byte arrives inside', async (t) => {
     const inside = await endpoint(t, (socket) => socket.end(answer('200 OK')));
     const watch = watchSockets(t);
@@ -68,14 +71,15 @@ describe('two-faced names', () => {
   }
 });
 
-describe('the socket checks by itself', () => {
-  // tls.connect() drops `blockList`, so for https this holds only because TLS is laid over a TCP socket.
+describe('the check in the socket', () => {
+  // tls.connect() drops `blockList`, so https is safe only because TLS is layered over a TCP
+  // socket.
   for (const { title, listed } of [
     {
-      title: '[ssrf-connect] an address put in below the resolver is refused, for https too',
+      title: '[ssrf-connect] an address injected below the resolver is refused, for https too',
       listed: true,
     },
-    { title: 'control: without the list the same address is reached', listed: false },
+    { title: 'control: without the block list the same address is reached', listed: false },
   ]) {
     test(title, async (t) => {
       const inside = await endpoint(t, (socket) => socket.end(answer('200 OK')));

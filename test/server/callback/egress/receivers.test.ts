@@ -1,4 +1,7 @@
-/** Endpoints that misbehave on a real socket: each attempt ends in a fixed outcome, and the next one is clean (SEP: Answers). */
+/**
+ * Tests endpoints that misbehave on a real socket: each attempt ends in a fixed outcome, and the
+ * next one is clean (SEP: Answers).
+ */
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { describe, test } from 'vitest';
@@ -13,7 +16,7 @@ const GOOD = answer('200 OK', '{"ack":7}');
 interface Misbehaviour {
   readonly does: (socket: Socket) => void;
   readonly outcome: string;
-  /** The body that is kept, when there is an answer. */
+  /** The body that is kept when the attempt gets a response. */
   readonly body?: string;
 }
 
@@ -41,7 +44,7 @@ const MISBEHAVIOURS: Readonly<Record<string, Misbehaviour>> = {
     does: (s) => s.end('HTTP/1.1 200 OK\r\ncontent-le'),
     outcome: 'connection_refused',
   },
-  'sends half of the headers and waits': {
+  'sends half of the headers and stops': {
     does: (s) => s.write('HTTP/1.1 200 OK\r\ncontent-le'),
     outcome: 'timeout',
   },
@@ -49,7 +52,7 @@ const MISBEHAVIOURS: Readonly<Record<string, Misbehaviour>> = {
     does: (s) => s.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort'),
     outcome: 'connection_refused',
   },
-  'promises more than it sends and waits': {
+  'promises more than it sends and stops': {
     does: (s) => s.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort'),
     outcome: 'timeout',
   },
@@ -57,7 +60,7 @@ const MISBEHAVIOURS: Readonly<Record<string, Misbehaviour>> = {
     does: (s) => s.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\n{"a'),
     outcome: 'connection_refused',
   },
-  'sends length and chunks at once': {
+  'sends a length and chunks together': {
     does: (s) =>
       s.end('HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'),
     outcome: 'connection_refused',
@@ -102,16 +105,16 @@ const MISBEHAVIOURS: Readonly<Record<string, Misbehaviour>> = {
     does: (s) => s.end(`HTTP/1.1 200 OK\r\nx: ${'a'.repeat(32_768)}\r\ncontent-length: 0\r\n\r\n`),
     outcome: 'connection_refused',
   },
-  'sends headers without end': {
+  'sends endless headers': {
     does: (s) => every(1, s, `x-${'a'.repeat(500)}: b\r\n`, 'HTTP/1.1 200 OK\r\n'),
     outcome: 'connection_refused',
   },
-  'sends two answers': {
+  'sends two responses': {
     does: (s) => s.write(GOOD + answer('500 X', '{"ack":9}')),
     outcome: 'response 200',
     body: '{"ack":7}',
   },
-  'sends an answer and garbage': {
+  'sends a response and garbage': {
     does: (s) => s.write(`${GOOD}\x16\x03\x01`),
     outcome: 'response 200',
     body: '{"ack":7}',
@@ -121,7 +124,7 @@ const MISBEHAVIOURS: Readonly<Record<string, Misbehaviour>> = {
     outcome: 'response 200',
     body: 'y'.repeat(8192),
   },
-  'sends 8 KiB and a byte': {
+  'sends 8 KiB and one byte': {
     does: (s) => s.write(answer('200 OK', 'y'.repeat(8193))),
     outcome: 'response 200',
     body: 'y'.repeat(8192),
@@ -131,7 +134,7 @@ const MISBEHAVIOURS: Readonly<Record<string, Misbehaviour>> = {
     outcome: 'response 200',
     body: 'y'.repeat(8192),
   },
-  'sends without end': {
+  'sends an endless body': {
     does: (s) => every(1, s, 'y'.repeat(4096), 'HTTP/1.1 200 OK\r\n\r\n'),
     outcome: 'response 200',
     body: 'y'.repeat(8192),
@@ -202,12 +205,12 @@ describe('an endpoint that', () => {
   });
 });
 
-describe('an odd answer costs the connection', () => {
+describe('an invalid response closes the connection', () => {
   const fresh = [
     'answers 999',
-    'sends two answers',
-    'sends an answer and garbage',
-    'sends 8 KiB and a byte',
+    'sends two responses',
+    'sends a response and garbage',
+    'sends 8 KiB and one byte',
     'sends 64 KiB',
     'drips a body',
     'sends a compressed bomb',
@@ -229,7 +232,7 @@ describe('an odd answer costs the connection', () => {
     });
   }
 
-  test('control: after a good answer the connection is kept', async (t) => {
+  test('control: after a good response the connection is kept', async (t) => {
     const peer = await endpoint(t, (socket) => socket.write(GOOD));
     const egress = closing(
       t,
@@ -243,7 +246,7 @@ describe('an odd answer costs the connection', () => {
 
 describe('bounds', () => {
   for (const status of ['300 X', '301 X', '302 X', '303 X', '304 X', '305 X', '307 X', '308 X']) {
-    test(`[ans-no-redirect] ${status.slice(0, 3)} is answered with one request and no other`, async (t) => {
+    test(`[ans-no-redirect] ${status.slice(0, 3)} is answered without another request`, async (t) => {
       const elsewhere = await endpoint(t, (socket) => socket.end(GOOD));
       const peer = await endpoint(t, (socket) =>
         socket.end(
@@ -257,7 +260,7 @@ describe('bounds', () => {
     });
   }
 
-  test('connections to one origin are bounded, and idle ones are closed', async (t) => {
+  test('connections to one origin are limited, and idle ones are closed', async (t) => {
     const peer = await endpoint(t, (socket) => void setTimeout(() => socket.write(GOOD), 5));
     const egress = closing(
       t,
@@ -275,7 +278,7 @@ describe('bounds', () => {
     await until(() => peer.open() === 0);
   });
 
-  test('[cb-deadline] the deadline covers the wait for a name', async (t) => {
+  test('[cb-deadline] the deadline covers name resolution', async (t) => {
     const silent = closing(
       t,
       createEgress({ lookup: () => undefined, timeouts: { connectMs: 600 } }),
@@ -328,7 +331,7 @@ describe('bounds', () => {
     assert.equal(requestsTo(peer), 2);
   });
 
-  test('one lost connection is one attempt: nothing is sent again behind the caller', async (t) => {
+  test('one lost connection is one attempt: the client does not resend by itself', async (t) => {
     const peer = await endpoint(t, (socket, count) =>
       count === 2 ? socket.destroy() : void socket.write(GOOD),
     );
@@ -346,11 +349,11 @@ describe('bounds', () => {
 const requestsTo = (peer: Endpoint): number =>
   peer.received.join('').match(/POST \/hook/g)?.length ?? 0;
 
-/** Gives up far beyond what anything here takes. */
+/** Gives up after far more time than the condition needs. */
 async function until(holds: () => boolean): Promise<void> {
   const end = Date.now() + 30_000;
   while (!holds()) {
-    if (Date.now() > end) throw new Error(`it did not come true: ${holds.toString()}`);
+    if (Date.now() > end) throw new Error(`condition not met: ${holds.toString()}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -1,11 +1,14 @@
-/** What goes out: exactly the caller's bytes and headers, nothing of the server's environment (SEP: Destination rules). */
+/**
+ * Tests what is sent: exactly the caller's bytes and headers, and nothing of the server's
+ * environment (SEP: Destination rules).
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { answer, closing, endpoint, request, verdict } from './support.ts';
 
 describe('the request', () => {
-  test("[ssrf-no-ambient] is the caller's headers, Host, accept-encoding: identity and the body byte for byte", async (t) => {
+  test("[ssrf-no-ambient] has the caller's headers, Host, accept-encoding: identity and the body byte for byte", async (t) => {
     const peer = await endpoint(t, (socket) =>
       socket.write(answer('200 OK', '{}', 'set-cookie: a=b\r\n')),
     );
@@ -28,10 +31,10 @@ describe('the request', () => {
         body.toString('latin1'),
       ].join('\r\n'),
     );
-    assert.equal(second, first, 'a cookie set by the first answer is not sent back');
+    assert.equal(second, first, 'a cookie set by the first response is not sent back');
   });
 
-  test('[ssrf-no-ambient] proxy variables and NODE_USE_ENV_PROXY change nothing', async (t) => {
+  test('[ssrf-no-ambient] ignores proxy variables and NODE_USE_ENV_PROXY', async (t) => {
     const proxy = await endpoint(t, (socket) => socket.end(answer('200 OK')));
     const peer = await endpoint(t, (socket) => socket.write(answer('204 No Content')));
     for (const name of [
@@ -66,7 +69,7 @@ describe('the request', () => {
     'Expect',
     'Upgrade',
   ]) {
-    test(`a header ${name} is refused before anything is sent`, async (t) => {
+    test(`rejects the header ${name} before anything is sent`, async (t) => {
       const peer = await endpoint(t, (socket) => socket.write(answer('200 OK')));
       const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true }));
       await assert.rejects(
@@ -78,7 +81,7 @@ describe('the request', () => {
   }
 
   for (const value of ['a\r\nx-evil: 1', 'a\nb', 'a\0b', 'ü', '日本', 'a\u007fb', '\u001b[31m']) {
-    test(`a header value ${JSON.stringify(value)} is refused before anything is sent`, async (t) => {
+    test(`rejects the header value ${JSON.stringify(value)} before anything is sent`, async (t) => {
       const peer = await endpoint(t, (socket) => socket.write(answer('200 OK')));
       const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true }));
       await assert.rejects(
@@ -89,7 +92,7 @@ describe('the request', () => {
     });
   }
 
-  test('the answer comes back as status, content type, Retry-After and body; a repeated header counts as absent', async (t) => {
+  test('returns status, content type, Retry-After and body; a repeated header counts as absent', async (t) => {
     const peer = await endpoint(
       t,
       (socket, count) =>
@@ -111,7 +114,7 @@ describe('the request', () => {
     assert.ok(repeated.kind === 'response' && repeated.retryAfter === null);
   });
 
-  test('close() lets what is under way finish and takes nothing more', async (t) => {
+  test('close() lets requests in flight finish and accepts no more', async (t) => {
     const peer = await endpoint(
       t,
       (socket) => void setTimeout(() => socket.write(answer('200 OK')), 50),

@@ -1,4 +1,7 @@
-/** A callback URL is a secret, and a refused address is not told apart from a closed port (SEP: Destination rules). */
+/**
+ * Tests that a callback URL stays secret, and that a blocked address looks like a closed port (SEP:
+ * Destination rules).
+ */
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { describe, test } from 'vitest';
@@ -20,7 +23,7 @@ import {
 
 const CANARY = 'kanarienvogel';
 
-/** Everything a careless caller could print of a value. */
+/** Everything that careless code could print of a value. */
 function printed(value: unknown): string {
   const parts = [
     inspect(value, { depth: Infinity, showHidden: true, getters: true }),
@@ -51,7 +54,7 @@ describe('no part of a callback URL leaks', () => {
     `https://[${CANARY}]/`,
     `https://${CANARY}.example.com./`,
   ];
-  test('from the refusal of a URL', () => {
+  test('from the error of a refused URL', () => {
     const egress = createEgress();
     for (const url of urls) {
       assert.throws(
@@ -68,7 +71,7 @@ describe('no part of a callback URL leaks', () => {
     }
   });
 
-  test('from any failure of an attempt, nor the header values, nor the body', async (t) => {
+  test('from any failure of an attempt, nor do header values or the body', async (t) => {
     const { log, meter, lines, counts } = recorder();
     const closed = await endpoint(t, (socket) => socket.destroy());
     const silent = await endpoint(t, () => undefined);
@@ -117,8 +120,8 @@ describe('no part of a callback URL leaks', () => {
   });
 });
 
-describe('blocked and unreachable', () => {
-  test('[ssrf-blind] give the same result in every printable detail; only log and counter tell them apart', async (t) => {
+describe('blocked and unreachable addresses', () => {
+  test('[ssrf-blind] give the same result in every printable detail; only log and counter distinguish them', async (t) => {
     watchSockets(t);
     const { log, meter, lines, counts } = recorder();
     const lookup = scriptedResolver(['10.0.0.1'], [PUBLIC_ADDRESS], 'ENOTFOUND');

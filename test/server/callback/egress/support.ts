@@ -1,6 +1,6 @@
 /**
- * What the egress tests share: a resolver that answers from a script, a watch on every socket that would connect (nothing
- * but loopback is ever let through), real hostile endpoints on loopback, and requests.
+ * Shared by the egress tests: a resolver with scripted answers, a watch on every socket that would
+ * connect (only loopback connections go through), real hostile endpoints on loopback, and requests.
  */
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
 import type { LookupAddress } from 'node:dns';
@@ -14,7 +14,7 @@ import type {
   OutboundResult,
 } from '../../../../src/server/engine/ports.ts';
 
-/** A public address that is only ever written down: the watch never lets it be connected to. */
+/** A public address that is only recorded; the watch never lets a socket connect to it. */
 export const PUBLIC_ADDRESS = '93.184.216.34';
 
 export const request = (url: string, more: Partial<OutboundRequest> = {}): OutboundRequest => ({
@@ -38,9 +38,10 @@ export function bodyOf(result: OutboundResult): string {
   return Buffer.from(result.body).toString('latin1');
 }
 
-/* ------------------------------------------------------------------ names ------------------------------------------------------------------ */
-
-/** Each question takes the next answer; the last one repeats. An answer is addresses or an error code. */
+/**
+ * Each query takes the next answer; the last one repeats. An answer is a list of addresses or an
+ * error code.
+ */
 export function scriptedResolver(
   ...answers: readonly (readonly string[] | string)[]
 ): Resolve & { readonly asked: string[] } {
@@ -64,12 +65,10 @@ export function scriptedResolver(
   return Object.assign(resolve, { asked });
 }
 
-/* ----------------------------------------------------------------- sockets ----------------------------------------------------------------- */
-
 export interface Watch {
   /** Calls of `connect` on any socket, TLS included. */
   readonly attempts: string[];
-  /** Addresses that a socket would now connect to, after name resolution. */
+  /** Addresses that a socket would connect to, after name resolution. */
   readonly reached: string[];
 }
 
@@ -85,8 +84,9 @@ interface Target {
 }
 
 /**
- * Stands below the HTTP client and its resolver, at `net.Socket.prototype.connect`. Loopback addresses connect for real;
- * any other address is written down and refused, or taken to the loopback port `internetPort`.
+ * Sits below the HTTP client and its resolver, at `net.Socket.prototype.connect`. Loopback
+ * addresses connect for real; any other address is recorded and refused, or redirected to the
+ * loopback port `internetPort`.
  */
 export function watchSockets(
   t: TestContext,
@@ -112,7 +112,8 @@ export function watchSockets(
       if (away && options.internetPort === undefined)
         this.destroy(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }));
       else if (away) {
-        // Where the real socket would have been content, its stand-in on loopback must be too.
+        // Where the real socket would accept its peer, the loopback substitute must be accepted
+        // too.
         delete (this as { blockList?: net.BlockList }).blockList;
         Reflect.apply(original, this, [{ host: '127.0.0.1', port: options.internetPort }]);
       } else Reflect.apply(original, this, [{ ...target, lookup: fixed(addresses) }]);
@@ -141,19 +142,20 @@ const fixed =
       );
   };
 
-/* ---------------------------------------------------------------- endpoints ---------------------------------------------------------------- */
-
 export interface Endpoint {
   readonly port: number;
   readonly url: string;
-  /** Every connection's bytes so far, in order of arrival. */
+  /** Bytes received per connection, in order of arrival. */
   readonly received: string[];
   connections(): number;
-  /** Sockets now open at the endpoint's side. */
+  /** Sockets that are open at the endpoint. */
   open(): number;
 }
 
-/** An endpoint on loopback; `behave` gets each socket once a whole request has arrived on it, as often as requests arrive. */
+/**
+ * An endpoint on loopback; `behave` is called with the socket each time a whole request has arrived
+ * on it.
+ */
 export async function endpoint(
   t: TestContext,
   behave: (socket: Socket, count: number) => void,
@@ -207,13 +209,11 @@ function endOfRequest(text: string): number {
 export const answer = (status: string, body = '', headers = ''): string =>
   `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n${headers}\r\n${body}`;
 
-/** Closes after the test even if it failed. */
+/** Closes after the test even if the test failed. */
 export function closing(t: TestContext, egress: Egress): Egress {
   t.onTestFinished(() => egress.close());
   return egress;
 }
-
-/* ---------------------------------------------------------------- reports ------------------------------------------------------------------ */
 
 export function recorder(): {
   readonly log: Log;

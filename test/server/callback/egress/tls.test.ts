@@ -1,4 +1,7 @@
-/** TLS to the name in the URL, trusted by the given authority only; the certificates are `fixtures/make.sh`'s (SEP: Destination rules). */
+/**
+ * Tests TLS to the name in the URL, trusted by the given authority only; `fixtures/make.sh` makes
+ * the certificates (SEP: Destination rules).
+ */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
@@ -40,7 +43,7 @@ async function secure(t: TestContext, certificate: string, options: TlsOptions =
 }
 
 describe('TLS', () => {
-  test("[ssrf-name-kept] a certificate of the trusted authority for the name is accepted; Host and server name are the URL's", async (t) => {
+  test("[ssrf-name-kept] accepts a certificate of the trusted authority for the name; Host and server name are the URL's", async (t) => {
     const peer = await secure(t, 'endpoint');
     const egress = closing(
       t,
@@ -51,7 +54,7 @@ describe('TLS', () => {
     assert.match(peer.received.join(''), new RegExp(`\r\nhost: localhost:${peer.port}\r\n`));
   });
 
-  test('[ssrf-name-kept] so they are for a public name, whatever address it resolves to', async (t) => {
+  test('[ssrf-name-kept] uses the name of the URL whatever address it resolves to', async (t) => {
     const peer = await secure(t, 'endpoint');
     const watch = watchSockets(t, { internetPort: peer.port });
     const egress = closing(
@@ -79,13 +82,13 @@ describe('TLS', () => {
     });
   }
 
-  test('an authority that was not given is not trusted', async (t) => {
+  test('does not trust an authority that was not given', async (t) => {
     const peer = await secure(t, 'endpoint');
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, lookup: loopback }));
     assert.equal(verdict(await egress.post(request(peer.url))), 'tls_error');
   });
 
-  test('[ssrf-no-ambient] NODE_TLS_REJECT_UNAUTHORIZED=0 does not switch the check off', async (t) => {
+  test('[ssrf-no-ambient] verifies certificates despite NODE_TLS_REJECT_UNAUTHORIZED=0', async (t) => {
     const before = process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
     process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
     t.onTestFinished(
@@ -99,7 +102,7 @@ describe('TLS', () => {
     assert.equal(verdict(await egress.post(request(peer.url))), 'tls_error');
   });
 
-  test('a name on the certificate is not enough for an address in the URL', async (t) => {
+  test('does not accept a name on the certificate for an address in the URL', async (t) => {
     const peer = await secure(t, 'endpoint');
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, tlsCa: authority }));
     assert.equal(
@@ -108,7 +111,7 @@ describe('TLS', () => {
     );
   });
 
-  test('no common version, plain HTTP or a hang-up in the handshake → tls_error', async (t) => {
+  test('no common version, plain HTTP or a closed handshake → tls_error', async (t) => {
     const hangUp = net.createServer((socket) => socket.once('data', () => socket.destroy()));
     await new Promise<void>((resolve) => hangUp.listen(0, '127.0.0.1', resolve));
     t.onTestFinished(() => void hangUp.close());
@@ -148,12 +151,12 @@ describe('TLS', () => {
     assert.equal(
       verdict(await egress.post(request(url, { deadlineMs: 10_000 }))),
       'timeout',
-      "the connection's own bound",
+      "the connection's own time limit",
     );
     await egress.close();
   });
 
-  test('the log names the kind of failure, never the certificate or the name', async (t) => {
+  test('logs the kind of failure, never the certificate or the name', async (t) => {
     const peer = await secure(t, 'other');
     const { log, meter, lines, counts } = recorder();
     const egress = closing(

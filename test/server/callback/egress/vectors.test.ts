@@ -1,4 +1,4 @@
-/** The language-neutral vectors on resolved addresses, run against the rules of the one way out. */
+/** Runs the language-neutral vectors on resolved addresses against the egress rules. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import vectors from '../../../../spec-schema/draft/vectors/callback-address.json' with { type: 'json' };

@@ -1,4 +1,7 @@
-/** Cursors and ids by themselves: one spelling for each place, the same id for the same subscription however its arguments are written. */
+/**
+ * Tests cursors and ids: each position has one spelling, and a subscription has the same id however
+ * its arguments are written.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
 import fc from 'fast-check';
@@ -12,7 +15,7 @@ const place = fc.record(
   { noNullPrototype: true },
 );
 
-test('a cursor says where it was made, and there is one spelling of it [SEP-3415 D54]', () => {
+test('a cursor encodes where it was made, in exactly one spelling [SEP-3415 D54]', () => {
   fc.assert(
     fc.property(place, (where) =>
       assert.deepEqual(placeOf(cursorAt(where, where.sequence)), where),
@@ -35,7 +38,7 @@ test('a cursor says where it was made, and there is one spelling of it [SEP-3415
   fc.assert(fc.property(fc.string(), (text) => assert.equal(placeOf(text), null)));
 });
 
-test('ids and keys follow from what they name, not from how it is written [SEP-3415 D31 U5]', () => {
+test('ids and keys depend on what they name, not on how it is written [SEP-3415 D31 U5]', () => {
   const url = 'https://a.example/hook';
   const one = { name: 'n', arguments: { a: 1, b: { c: [1, 2], d: null } } };
   const same = { name: 'n', arguments: { b: { d: null, c: [1, 2.0] }, a: 1.0 } };

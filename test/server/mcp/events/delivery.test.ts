@@ -1,4 +1,7 @@
-/** Webhook deliveries as a receiver on loopback gets them: signed, in order, tried again, given up, announced. The verifier is the public library. */
+/**
+ * Tests webhook deliveries as a receiver on loopback gets them: signed, in order, retried,
+ * abandoned, announced. The verifier is the public library.
+ */
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
 import { describe, test } from 'vitest';
@@ -25,7 +28,10 @@ const refuse =
 const numbers = (hits: readonly Hit[]): number[] =>
   hits.map(({ body }) => body['_meta'][TRIGGERS].sequence);
 
-/** Time goes on in steps until there is a value: retries have their turn. While an answer is awaited it stands still, or the attempt would count as lost. */
+/**
+ * Advances the clock in steps until `read` has a value, so that retries run. The clock stands still
+ * while an answer is pending, since the attempt would otherwise count as lost.
+ */
 async function passing<T>(
   w: EventsWorld,
   what: string,
@@ -44,7 +50,7 @@ async function passing<T>(
 }
 
 describe('a delivery', () => {
-  test('is one signed POST for each event, in order, that any Standard Webhooks library accepts [SEP-3415 R61 R62 R64 D36 D37 D38 D42 D65]', async (t) => {
+  test('is one signed POST per event, in order, that any Standard Webhooks library accepts [SEP-3415 R61 R62 R64 D36 D37 D38 D42 D65]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const { id } = await w.hook(hook);
@@ -81,7 +87,7 @@ describe('a delivery', () => {
     assert.equal(new Set(hook.events.map(({ headers }) => headers['webhook-id'])).size, 5);
   });
 
-  test('carries the watermark: what was taken before it, not itself [SEP-3415 D39 D33]', async (t) => {
+  test('carries the watermark of what was accepted before it, not its own position [SEP-3415 D39 D33]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const { cursor } = await w.hook(hook);
@@ -91,7 +97,7 @@ describe('a delivery', () => {
     assert.notEqual(second.body['cursor'], cursor);
   });
 
-  test('stays within 256 KiB for the largest event there is [SEP-3415 R65]', async (t) => {
+  test('stays within 256 KiB for the largest possible event [SEP-3415 R65]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook);
@@ -103,11 +109,11 @@ describe('a delivery', () => {
     assert.deepEqual(
       [textOf(gap), textOf(small)],
       ['gap', 'small'],
-      'a larger one is a gap, and is told',
+      'a larger one is a gap, which is reported',
     );
   });
 
-  test('signs with the new and the old secret for a while after a rotation, which only the client can ask for [SEP-3415 R35 D32 D66]', async (t) => {
+  test('is signed with the new and the old secret for a while after a rotation, which only the client can request [SEP-3415 R35 D32 D66]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook);
@@ -126,7 +132,7 @@ describe('a delivery', () => {
     );
   });
 
-  test('is signed by the server too, beside the HMAC and by a key of its key set, where it has one [SEP-3415 O18]', async (t) => {
+  test('is also signed by the server, beside the HMAC and with a key of its key set, if it has one [SEP-3415 O18]', async (t) => {
     const key = generateDeliveryKey();
     const w = await eventsWorld(t, { engine: { deliveryKey: key } });
     const hook = await w.receiver();
@@ -154,13 +160,13 @@ describe('a delivery', () => {
       );
       assert.ok(
         verifies(hook.secret, one, w.clock.now()),
-        'who looks for v1 only is not disturbed',
+        'a receiver that looks for v1 only still works',
       );
       assert.equal(one.headers['mcp-delivery-signature'], undefined);
     }
   });
 
-  test('goes on after a restart where it was, in the same order', async (t) => {
+  test('continues after a restart where it was, in the same order', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver(() => ({ status: 503 }));
     await w.hook(hook);
@@ -173,8 +179,8 @@ describe('a delivery', () => {
   });
 });
 
-describe('what is not taken', () => {
-  test('is tried again with the same id and a new time and signature; the next waits [SEP-3415 R63 D40]', async (t) => {
+describe('a refused delivery', () => {
+  test('is retried with the same id and a new time and signature, while the next waits [SEP-3415 R63 D40]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver((_, n) => ({ status: n < 4 ? 425 : 204 }));
     await w.hook(hook);
@@ -188,14 +194,14 @@ describe('what is not taken', () => {
     assert.equal(new Set(first.map(({ body }) => body['eventId'])).size, 1);
   });
 
-  test('is given up after a day, then the next comes; what was given up is told [SEP-3415 R41 R42 D41]', async (t) => {
+  test('is abandoned after a day, then the next one comes, and the abandoned one is reported [SEP-3415 R41 R42 D41]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver(refuse('stuck', 503));
     await w.hook(hook, { ttlMs: null });
     await w.open(1, { text: 'stuck' });
     await w.open(1, { text: 'next' });
     await hook.nth(1);
-    // Consent is asked for again within that day; the receiver goes on echoing.
+    // Consent is verified again within that day; the receiver keeps echoing.
     await passing(
       w,
       'the next event',
@@ -212,7 +218,7 @@ describe('what is not taken', () => {
     assert.ok(elapsed >= DAY_MS && elapsed <= DAY_MS + 3_600_000);
   });
 
-  test('with 410 is not tried again and the subscription stays; with 413 the same [SEP-3415 R43 R66 D44 U15]', async (t) => {
+  test('with 410 or 413 is not retried, and the subscription stays [SEP-3415 R43 R66 D44 U15]', async (t) => {
     for (const status of [410, 413]) {
       const w = await eventsWorld(t);
       const hook = await w.receiver(refuse('bad', status));
@@ -235,7 +241,7 @@ describe('what is not taken', () => {
     }
   });
 
-  test('a redirect is not followed [SEP-3415 R53]', async (t) => {
+  test('with a redirect is not followed [SEP-3415 R53]', async (t) => {
     const w = await eventsWorld(t);
     const [hook, elsewhere] = [await w.receiver(), await w.receiver()];
     await w.hook(hook);
@@ -245,7 +251,7 @@ describe('what is not taken', () => {
     assert.equal(elsewhere.hits.length, 0);
   });
 
-  test('for as long as the endpoint asks, nothing is tried [SEP-3415 D40]', async (t) => {
+  test('is not retried for as long as the endpoint asks [SEP-3415 D40]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver((_, n) =>
       n === 1 ? { status: 503, headers: { 'retry-after': '600' } } : { status: 204 },
@@ -260,7 +266,7 @@ describe('what is not taken', () => {
     await hook.nth(2);
   });
 
-  test('what retention drops meanwhile is told before what is left [SEP-3415 R76 D44]', async (t) => {
+  test('is followed by a gap for what retention drops, before the events that are left [SEP-3415 R76 D44]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver(() => ({ status: 503 }));
     await w.hook(hook, { name: meter.type.name });
@@ -283,7 +289,7 @@ describe('what is not taken', () => {
     );
   });
 
-  test('a gap that the endpoint keeps refusing does not stand in the way for ever [SEP-3415 R42]', async (t) => {
+  test('does not wait forever for a gap that the endpoint keeps refusing [SEP-3415 R42]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver(({ body }) => ({
       status: body['type'] === 'gap' ? 400 : body['data'].text === 'bad' ? 410 : 204,
@@ -297,7 +303,7 @@ describe('what is not taken', () => {
 });
 
 describe('consent', () => {
-  test('that is not given again suspends delivery; a refresh tells of it and sets it right [SEP-3415 D32 D49 D47 U10]', async (t) => {
+  test('that is not renewed suspends delivery; a refresh reports it and restores it [SEP-3415 D32 D49 D47 U10]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook, { ttlMs: null });
@@ -320,7 +326,7 @@ describe('consent', () => {
 });
 
 describe('the end', () => {
-  test('that the server decides is told in a signed envelope, and a refresh is a fresh subscribe [SEP-3415 R8 D9 D43 D44 D58]', async (t) => {
+  test('that the server decides is announced in a signed envelope, and a refresh then subscribes anew [SEP-3415 R8 D9 D43 D44 D58]', async (t) => {
     const w = await eventsWorld(t);
     for (const [end, error] of [
       [
@@ -350,20 +356,20 @@ describe('the end', () => {
     }
   });
 
-  test('comes for who lost the permission, although nobody asked [SEP-3415 R87]', async (t) => {
+  test('comes for a principal that lost its permission, without any call [SEP-3415 R87]', async (t) => {
     let permitted = true;
     const w = await eventsWorld(t, { engine: { reauthorize: () => permitted } });
     const hook = await w.receiver();
     await w.hook(hook, { ttlMs: null });
     permitted = false;
-    await passing(w, 'the last word', () =>
+    await passing(w, 'the termination notice', () =>
       hook.messages.some(({ body }) => body['type'] === 'terminated'),
     );
   });
 });
 
-describe('what never happens', () => {
-  test('no message of triggers/* goes to a webhook of events/*, whatever is done to its subscription [deg-no-control]', async (t) => {
+describe('never', () => {
+  test('sends a message of triggers/* to a webhook of events/*, whatever is done to its subscription [deg-no-control]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook, { ttlMs: null });
@@ -380,7 +386,7 @@ describe('what never happens', () => {
     assert.ok(hook.hits.every(({ body }) => body['jsonrpc'] === undefined));
   });
 
-  test('neither a URL nor a secret nor a cursor is in a log; the profile and the subscription are', async (t) => {
+  test('logs a URL, a secret or a cursor, only the profile and the subscription', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver(() => ({ status: 500 }));
     const { cursor } = await w.hook(hook);

@@ -1,4 +1,6 @@
-/** The dialects of webhooks, looked at alone: what is sent, under which id, and what an answer means. */
+/**
+ * Tests the webhook dialects by themselves: what is sent, under which id, and what an answer means.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import {
@@ -67,7 +69,7 @@ const read = (message: { readonly body: Uint8Array } | null): Json =>
 const at = (cursor: string): number | undefined => placeOf(cursor)?.sequence;
 
 describe('an event', () => {
-  test('is one occurrence with the safe watermark, its number, and the header that routes it [SEP-3415 R64 D36 D39 D42] [deg-events-meta]', () => {
+  test('is one occurrence with the safe watermark, its number, and the routing header [SEP-3415 R64 D36 D39 D42] [deg-events-meta]', () => {
     for (const name of names) {
       const message = of(name).delivery(callback, event('evt-1'))!;
       const body = read(message);
@@ -104,7 +106,7 @@ describe('an event', () => {
     for (const name of ['sketch', 'suite'] as const) {
       for (const eventId of ['evt-1', 'pay:7', '~!(x)', 'a.b', 'nightly:2026-11-21T09:00:00.000Z'])
         assert.equal(id(name, eventId), eventId);
-      // What would break the header or move the boundary of what is signed.
+      // Characters that would break the header or move the boundary of the signed content.
       for (const eventId of [
         'é',
         'a b',
@@ -124,7 +126,7 @@ describe('an event', () => {
 });
 
 describe('a control envelope', () => {
-  test('of a gap has the position behind it, where the profile has such a thing; its id is that of the gap [SEP-3415 D42 D44 R76]', () => {
+  test('of a gap has the position behind the gap, if the profile has that message; its id is derived from the gap [SEP-3415 D42 D44 R76]', () => {
     for (const name of ['sep', 'suite'] as const) {
       const message = of(name).delivery(callback, gap)!;
       const { type, cursor, ...rest } = read(message);
@@ -145,7 +147,7 @@ describe('a control envelope', () => {
     }
   });
 
-  test('of an end says why in the codes of the profile, and says nothing of an end that the client brought about [SEP-3415 D9 D58]', () => {
+  test('of an end gives the reason in the codes of the profile, and is not sent for an end that the client requested [SEP-3415 D9 D58]', () => {
     const said = (
       name: ProfileName,
       reason: Parameters<CallbackDialect['terminationNotice']>[1],
@@ -188,17 +190,17 @@ describe('an answer', () => {
     });
   const acked = (last: number) => ({ kind: 'acked', ack: last, reject: null });
 
-  test('of any 2xx takes the event, whatever the body says', () => {
+  test('of any 2xx accepts the event, whatever the body', () => {
     for (const status of [200, 202, 204, 299])
       assert.deepEqual(classify(status, event('e')), acked(5));
   });
-  test('410 and 413 are final for the event and nothing else [SEP-3415 R43 R66 U15]', () => {
+  test('of 410 or 413 is final for the event and nothing else [SEP-3415 R43 R66 U15]', () => {
     assert.deepEqual(classify(410, event('e')), { kind: 'refused' });
     assert.deepEqual(classify(413, event('e')), { kind: 'too_large' });
     assert.deepEqual(classify(410, gap), acked(7));
     assert.deepEqual(classify(413, gap), acked(7));
   });
-  test('anything else is tried again, as for callbacks of this protocol; a redirect is never followed [SEP-3415 R53]', () => {
+  test('of any other status is retried, as for callbacks of this protocol; a redirect is never followed [SEP-3415 R53]', () => {
     assert.deepEqual(classify(503, event('e'), {}, 0, '7'), {
       kind: 'transient',
       category: 'http_5xx',
@@ -216,7 +218,7 @@ describe('an answer', () => {
         String(status),
       );
   });
-  test('that refuses a gap again and again lets it go: it must not block what follows [SEP-3415 R42]', () => {
+  test('that refuses a gap again and again settles it, so that it does not block what follows [SEP-3415 R42]', () => {
     assert.equal(classify(400, gap, { configFailures: 3 }).kind, 'config');
     assert.deepEqual(classify(400, gap, { configFailures: 4 }), acked(7));
     assert.equal(classify(400, event('e'), { configFailures: 4 }).kind, 'config');
@@ -225,7 +227,7 @@ describe('an answer', () => {
   });
 });
 
-test('consent is the very challenge, echoed [SEP-3415 D45]', () => {
+test('consents only by echoing the exact challenge [SEP-3415 D45]', () => {
   const { consents } = of('sep');
   const secret = Secret.generate();
   assert.ok(consents({ challenge: 'nonce', proof: 'x' }, 'nonce', secret));

@@ -1,4 +1,4 @@
-/** What is declared and listed, in both eras, and who is told when it changes. */
+/** Tests what is declared and listed, in both eras, and who is notified when it changes. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { createMcpHandler, InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
@@ -30,15 +30,15 @@ const extra = defineTrigger<object, { n: number }>({
   payload: { type: 'object', properties: { n: { type: 'integer' } } },
 });
 
-describe('what a server declares', () => {
-  test('the extension under its identifier and under the older key, with listChanged [SEP-3415 D3 D68]', async (t) => {
+describe('the declaration of a server', () => {
+  test('has the extension under its identifier and under the older key, with listChanged [SEP-3415 D3 D68]', async (t) => {
     const w = await eventsWorld(t);
     const { capabilities } = await w.ok('server/discover');
     assert.deepEqual(capabilities['extensions'][EVENTS], { listChanged: true });
     assert.deepEqual(capabilities['events'], { listChanged: true });
   });
 
-  test('without the binding every method is unknown [SEP-3415 D4]', async (t) => {
+  test('is absent without the binding, and every method is unknown [SEP-3415 D4]', async (t) => {
     const peer = await pipeTo(new McpServer({ name: 'test', version: '1' }), {});
     t.onTestFinished(() => peer.close());
     for (const method of [
@@ -52,7 +52,7 @@ describe('what a server declares', () => {
     }
   });
 
-  test('attaching twice, and over a handler that is there, is refused', async (t) => {
+  test('cannot be attached twice or over an existing handler', async (t) => {
     const engine = await startEngine();
     t.onTestFinished(() => engine.close());
     const mcp = new McpServer({ name: 'test', version: '1' });
@@ -62,11 +62,11 @@ describe('what a server declares', () => {
 });
 
 describe('events/list', () => {
-  test('a descriptor has its modes, both schemas and what the log knows beside [SEP-3415 D2 D5 D6 A1]', async (t) => {
+  test('describes a type with its modes, both schemas and additional facts of the log [SEP-3415 D2 D5 D6 A1]', async (t) => {
     const w = await eventsWorld(t, { triggers: [door, mail, extra] });
     const { events, resultType, ...rest } = await w.ok('events/list');
     assert.equal(resultType, 'complete');
-    assert.deepEqual(Object.keys(rest), ['_meta'], 'nothing of the native list is left over');
+    assert.deepEqual(Object.keys(rest), ['_meta'], 'no member of the native list remains');
     assert.deepEqual(
       events.map(({ name, delivery }: Json) => [name, delivery]),
       [
@@ -86,7 +86,7 @@ describe('events/list', () => {
     assert.equal(second._meta[TRIGGERS].title, 'Extra');
   });
 
-  test('a type whose payload may be no object is left out, and nobody can follow it [SEP-3415 D11]', async (t) => {
+  test('omits a type whose payload may not be an object, and nobody can follow it [SEP-3415 D11]', async (t) => {
     const w = await eventsWorld(t, { triggers: [door, number] });
     assert.deepEqual(
       (await w.ok('events/list')).events.map(({ name }: Json) => name),
@@ -101,9 +101,9 @@ describe('events/list', () => {
     assert.deepEqual(
       (await w.ok('triggers/subscriptions')).subscriptions,
       [],
-      'nothing was made for it',
+      'no log was created for it',
     );
-    // Declared anew with an object, it is there at once.
+    // Declared again with an object, it appears at once.
     const other = defineTrigger<object, { n: number }>({
       name: number.type.name,
       description: 'x',
@@ -114,7 +114,7 @@ describe('events/list', () => {
     assert.equal((await w.poll({ name: number.type.name }))['truncated'], false);
   });
 
-  test('pages like any list, and a cursor of another is refused in its own words [SEP-3415 D6]', async (t) => {
+  test('pages, and rejects a cursor of another list in its own words [SEP-3415 D6]', async (t) => {
     const many = Array.from({ length: 130 }, (_, at) =>
       defineTrigger<object, object>({
         name: `type.${String(at).padStart(3, '0')}`,
@@ -142,12 +142,12 @@ describe('events/list', () => {
     const refused = await w.refused('events/list', { cursor: 'x' });
     assert.equal(refused.code, -32602);
     assert.match(refused.message, /events\/list/);
-    // Types on the second page are found when they are followed, and judged.
+    // Types on the second page are found and checked when they are followed.
     assert.equal((await w.poll({ name: 'type.129' }))['truncated'], false);
     assert.equal((await w.refused('events/poll', { name: 'type.zzz' })).code, -32011);
   });
 
-  test('shows a caller what that caller may have [SEP-3415 R86]', async (t) => {
+  test('shows a caller only what that caller may follow [SEP-3415 R86]', async (t) => {
     const w = await eventsWorld(t, {
       engine: {
         authorize: ({ principal }, { name }) =>
@@ -163,13 +163,13 @@ describe('events/list', () => {
     assert.partialDeepStrictEqual(
       await w.refused('events/poll', { name: door.type.name }, { as: 'bob' }),
       { code: -32011 },
-      'what the list does not show is not there',
+      'a type that the list does not show does not exist',
     );
   });
 });
 
 describe('other names', () => {
-  test('of methods are unknown, one that lists subscriptions among them; a header Mcp-Name is not read [SEP-3415 D62 D64 U17]', async (t) => {
+  test('of methods are unknown, including one that lists subscriptions; a header Mcp-Name is ignored [SEP-3415 D62 D64 U17]', async (t) => {
     const w = await eventsWorld(t);
     await w.poll({});
     for (const method of ['events/subscriptions', 'events/get', 'events/update', 'events/ack'])
@@ -201,7 +201,7 @@ describe('other names', () => {
 });
 
 describe('notifications/events/list_changed', () => {
-  test('on a session or a pipe it goes to who uses events/*, and to nobody else [SEP-3415 D7] [deg-none]', async (t) => {
+  test('goes, on a session or a pipe, only to clients that use events/* [SEP-3415 D7] [deg-none]', async (t) => {
     const engine = await startEngine();
     t.onTestFinished(() => engine.close());
     const make = async () => {
@@ -223,7 +223,7 @@ describe('notifications/events/list_changed', () => {
     assert.ok(!other.messages.some(({ method }) => method === 'notifications/events/list_changed'));
   });
 
-  test('also on a pipe that speaks 2026-07-28 [SEP-3415 D7]', async (t) => {
+  test('goes to a pipe that speaks 2026-07-28 [SEP-3415 D7]', async (t) => {
     const engine = await startEngine();
     const [near, far] = InMemoryTransport.createLinkedPair();
     const messages: Message[] = [];
@@ -264,7 +264,7 @@ describe('notifications/events/list_changed', () => {
     );
   });
 
-  test('over modern HTTP it is asked for with subscriptions/listen, which says so and tags it [SEP-3415 D7 D8]', async (t) => {
+  test('is requested over modern HTTP with subscriptions/listen, which acknowledges and tags it [SEP-3415 D7 D8]', async (t) => {
     const engine = await startEngine();
     t.onTestFinished(() => engine.close());
     const handler = createMcpHandler(

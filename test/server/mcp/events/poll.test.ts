@@ -1,4 +1,7 @@
-/** `events/poll` over HTTP: where a poll begins, what it acknowledges, what it says was missed, and that a cursor is never an error. */
+/**
+ * Tests `events/poll` over HTTP: where a poll begins, what it acknowledges, what it reports as
+ * missed, and that a cursor is never an error.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import {
@@ -14,13 +17,13 @@ import {
 
 const texts = (events: readonly Json[]): string[] => events.map(({ data }) => data['text']);
 
-/** Opens the door once for each text. */
+/** Emits one `door.opened` event for each text. */
 async function tell(w: EventsWorld, ...said: string[]): Promise<void> {
   for (const text of said) await w.open(1, { text });
 }
 
 describe('where a poll begins', () => {
-  test('without a cursor nothing is handed over, and what comes next is [SEP-3415 D13 D14 D54 R71 R72 R73] [deg-server-same-log]', async (t) => {
+  test('a first poll without a cursor returns no event, and the next one returns what came after it [SEP-3415 D13 D14 D54 R71 R72 R73] [deg-server-same-log]', async (t) => {
     const w = await eventsWorld(t);
     await tell(w, 'before');
     for (const given of [{}, { cursor: null }]) {
@@ -40,7 +43,7 @@ describe('where a poll begins', () => {
     assert.deepEqual((await w.poll({ cursor: second['cursor'] }))['events'], []);
   });
 
-  test('an occurrence has what SEP-3415 names, and its number beside [SEP-3415 D11 R10] [deg-events-meta]', async (t) => {
+  test('an occurrence has the members of SEP-3415, and its number beside them [SEP-3415 D11 R10] [deg-events-meta]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     await w.engine.emit(
@@ -66,7 +69,7 @@ describe('where a poll begins', () => {
     assert.ok(subscriptionId && epoch);
   });
 
-  test('absent arguments are {}, other arguments or another principal are another log [SEP-3415 D12 D34 U3]', async (t) => {
+  test('absent arguments are {}; other arguments or another principal select another log [SEP-3415 D12 D34 U3]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     const { cursor: front } = await w.poll({ arguments: { door: 'front' } });
@@ -77,7 +80,7 @@ describe('where a poll begins', () => {
       0,
     );
     assert.equal((await w.ok('triggers/subscriptions'))['subscriptions'].length, 2);
-    // Somebody else's log of the same event is another one.
+    // Another principal's log of the same event is a different log.
     const { cursor: bobs } = await w.poll({}, { ...SEP, as: 'bob' });
     assert.partialDeepStrictEqual(await w.poll({ cursor }, { ...SEP, as: 'bob' }), {
       truncated: true,
@@ -87,20 +90,20 @@ describe('where a poll begins', () => {
     });
   });
 
-  test('what was accepted before does not come, also when it is still being numbered [SEP-3415 D54]', async (t) => {
+  test('what was accepted before the first poll does not come, even if it is still being numbered [SEP-3415 D54]', async (t) => {
     const w = await eventsWorld(t, { engine: { numberingChunk: 1 } });
     for (let n = 0; n < 40; n += 1) await w.subscribe();
     await w.poll({});
     for (let n = 0; n < 5; n += 1) {
       await w.engine.emit(door.event({ data: { door: 'front', text: 'before' } }));
-      assert.ok((await w.engine.health()).numberingLag > 0, 'there is something to wait for');
+      assert.ok((await w.engine.health()).numberingLag > 0, 'an event is still being numbered');
       const { cursor } = await w.poll({});
       await w.engine.settled();
       assert.deepEqual((await w.poll({ cursor }))['events'], []);
     }
   });
 
-  test('a client that begins beside another begins now, whatever the other has read', async (t) => {
+  test('a client that begins beside another one begins now, whatever the other has read', async (t) => {
     const w = await eventsWorld(t);
     const { cursor: first } = await w.poll({});
     await tell(w, 'a', 'b');
@@ -111,8 +114,8 @@ describe('where a poll begins', () => {
   });
 });
 
-describe('going on', () => {
-  test('maxEvents bounds a batch, hasMore says there is more, and all arrive once and in order [SEP-3415 D15 D16 D27]', async (t) => {
+describe('the next polls', () => {
+  test('maxEvents limits a batch, hasMore reports more, and all events arrive once and in order [SEP-3415 D15 D16 D27]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     const said = Array.from({ length: 25 }, (_, n) => `t${n}`);
@@ -124,7 +127,7 @@ describe('going on', () => {
     assert.deepEqual([more['hasMore'], more['nextPollMs']], [true, 0]);
   });
 
-  test('maxEvents below 1 is refused, above the bound it is cut [SEP-3415 U2 D17]', async (t) => {
+  test('maxEvents below 1 is rejected, and above the bound is clamped [SEP-3415 U2 D17]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     for (const maxEvents of [0, -1, 1.5, '3', null]) {
@@ -140,14 +143,14 @@ describe('going on', () => {
     );
   });
 
-  test('the cursor that a client sends acknowledges what is behind it, and nothing else does', async (t) => {
+  test('only the cursor that a client sends acknowledges, namely everything before it', async (t) => {
     const w = await eventsWorld(t);
     const acked = async (): Promise<number> =>
       (await w.ok('triggers/subscriptions'))['subscriptions'][0]['acked'];
     const { cursor } = await w.poll({});
     await w.open(3);
     const second = await w.poll({ cursor, maxEvents: 2 });
-    assert.equal(await acked(), 0, 'handing over is not acknowledging');
+    assert.equal(await acked(), 0, 'returning an event does not acknowledge it');
     await w.poll({ cursor: second['cursor'] });
     assert.equal(await acked(), 2);
     // An older cursor takes nothing back, and still reads what is kept.
@@ -155,7 +158,7 @@ describe('going on', () => {
     assert.equal(await acked(), 2);
   });
 
-  test('a first cursor above everything that was sent is no error', async (t) => {
+  test('a first cursor above everything that was sent is not an error', async (t) => {
     const w = await eventsWorld(t);
     await w.poll({});
     await w.open(5);
@@ -181,7 +184,7 @@ describe('a cursor that cannot be served', () => {
     'A'.repeat(100_000),
   ];
 
-  test('is no error: the poll says truncated and gives a fresh one [SEP-3415 D57 U1]', async (t) => {
+  test('is not an error: the poll reports truncated and returns a fresh cursor [SEP-3415 D57 U1]', async (t) => {
     const w = await eventsWorld(t);
     await w.poll({});
     await tell(w, 'unread');
@@ -197,7 +200,7 @@ describe('a cursor that cannot be served', () => {
     }
   });
 
-  test('of the future, of another life of the log or of another event is treated alike [SEP-3415 D57 U1]', async (t) => {
+  test('of the future, of another epoch or of another event is treated alike [SEP-3415 D57 U1]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     const [version, subscriptionId, epoch] = Buffer.from(cursor, 'base64url').toString().split(' ');
@@ -216,7 +219,7 @@ describe('a cursor that cannot be served', () => {
     assert.equal((await w.poll({ cursor }))['truncated'], false);
   });
 
-  test('of a log that retention has shortened says truncated and hands over what is left [SEP-3415 R76 D57]', async (t) => {
+  test('of a log that retention has shortened reports truncated and returns what is left [SEP-3415 R76 D57]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({ name: meter.type.name });
     for (let value = 1; value <= 200; value += 1)
@@ -232,7 +235,7 @@ describe('a cursor that cannot be served', () => {
     );
   });
 
-  test('an event that was withdrawn is a gap in the middle: the rest comes, with truncated', async (t) => {
+  test('before an event that was withdrawn reports truncated and returns the other events', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     for (const id of ['a', 'b', 'c'])
@@ -244,8 +247,8 @@ describe('a cursor that cannot be served', () => {
   });
 });
 
-describe('how long a log is kept', () => {
-  test('it outlives a restart, and whoever comes again within a day finds all', async (t) => {
+describe('the lifetime of a log', () => {
+  test('outlasts a restart, and a client that returns within a day gets everything', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     await tell(w, 'one');
@@ -254,12 +257,12 @@ describe('how long a log is kept', () => {
     await tell(w, 'two');
     const { events, truncated } = await w.poll({ cursor });
     assert.deepEqual([texts(events), truncated], [['one', 'two'], false]);
-    // That poll extended the lease.
+    // That poll renewed the log's implicit subscription.
     await w.pass(20 * 3600_000);
     assert.equal((await w.poll({ cursor }))['truncated'], false);
   });
 
-  test('one whose lease ran out begins anew and says so; so does one whose store was put back', async (t) => {
+  test('ends with its implicit subscription or a restored backup, and the next poll starts anew and reports it', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     await w.pass(25 * 3600_000);
@@ -274,7 +277,7 @@ describe('how long a log is kept', () => {
 });
 
 describe('maxAgeMs', () => {
-  test('skips what is older, and says so [SEP-3415 D56 R74 R75]', async (t) => {
+  test('skips older events and reports it [SEP-3415 D56 R74 R75]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     await tell(w, 'old');
@@ -291,7 +294,7 @@ describe('maxAgeMs', () => {
     );
   });
 
-  test('means nothing without a cursor [SEP-3415 D56]', async (t) => {
+  test('has no effect without a cursor [SEP-3415 D56]', async (t) => {
     const w = await eventsWorld(t);
     await w.poll({});
     await w.open();
@@ -301,7 +304,7 @@ describe('maxAgeMs', () => {
     });
   });
 
-  test('must be a whole number of milliseconds', async (t) => {
+  test('must be an integer number of milliseconds', async (t) => {
     const w = await eventsWorld(t);
     for (const maxAgeMs of [-1, 0.5, '1', null])
       assert.partialDeepStrictEqual(
@@ -311,8 +314,8 @@ describe('maxAgeMs', () => {
   });
 });
 
-describe('a poll is refused', () => {
-  test('for a name that is unknown, arguments that do not fit, a shape that is wrong: with the path in its own params [SEP-3415 D17 D60]', async (t) => {
+describe('a poll is rejected', () => {
+  test('for an unknown name, invalid arguments or a wrong shape, with the path in its own params [SEP-3415 D17 D60]', async (t) => {
     const w = await eventsWorld(t);
     const name = door.type.name;
     for (const [params, error] of [
@@ -346,7 +349,7 @@ describe('a poll is refused', () => {
     }
   });
 
-  test('for nobody, for whom it is not permitted, and where the permission is gone, also with a log that is there [SEP-3415 R86 R34]', async (t) => {
+  test('without a principal, without permission, and after a permission is revoked, even if the log exists [SEP-3415 R86 R34]', async (t) => {
     const banned = new Set<string>();
     const w = await eventsWorld(t, {
       engine: {
@@ -369,7 +372,7 @@ describe('a poll is refused', () => {
     }
   });
 
-  test('in the words of its end, when the server ended what it followed [SEP-3415 D9 D10 D58 R8]', async (t) => {
+  test('with the reason of the end, when the server ended what it follows [SEP-3415 D9 D10 D58 R8]', async (t) => {
     const w = await eventsWorld(t);
     const name = door.type.name;
     const { cursor } = await w.poll({});
@@ -399,7 +402,7 @@ describe('a poll is refused', () => {
     );
   });
 
-  test('nothing of it ends for a change that only adds [SEP-3415 R9]', async (t) => {
+  test('but not for a change of the type that only adds [SEP-3415 R9]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     w.engine.declare({
@@ -419,7 +422,7 @@ describe('a poll is refused', () => {
     assert.partialDeepStrictEqual(await w.poll({ cursor }), { truncated: false });
   });
 
-  test('for the number of its logs, by the name of the limit [SEP-3415 D61]', async (t) => {
+  test('for too many logs, with the name of the limit [SEP-3415 D61]', async (t) => {
     const w = await eventsWorld(t, {
       triggers: [door, mail],
       engine: { quotas: { subscriptionsPerPrincipal: 1 } },

@@ -1,4 +1,4 @@
-/** Which profile a request gets, and everything that differs between the three. */
+/** Tests which profile a request gets, and everything that differs between the three. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
@@ -12,7 +12,7 @@ import { door, EVENTS, eventsWorld, mail, number, SEP, type Json } from './world
 const name = door.type.name;
 
 describe('the profile of a request', () => {
-  test('is sep for who declares the extension, and what the server says for anybody else', () => {
+  test("is sep for a client that declares the extension, and the server's default for any other", () => {
     const declared = { extensions: { [EVENTS]: {} } };
     for (const undeclared of ['sep', 'sketch', 'suite'] as const) {
       assert.equal(profileOf(declared, undeclared).name, 'sep');
@@ -30,7 +30,7 @@ describe('the profile of a request', () => {
     }
   });
 
-  test('is looked at in each modern request, and in the handshake of a session [SEP-3415 D1]', async (t) => {
+  test('is determined in each modern request, and in the handshake of a session [SEP-3415 D1]', async (t) => {
     const w = await eventsWorld(t);
     assert.equal((await w.refused('events/poll', { name: 'no.such' }, SEP)).code, -32023);
     assert.equal((await w.refused('events/poll', { name: 'no.such' })).code, -32011);
@@ -68,14 +68,14 @@ describe('the profile of a request', () => {
   });
 });
 
-describe('what differs', () => {
+describe('the differences', () => {
   const rows = [
     ['sep', -32023, true],
     ['suite', -32011, true],
     ['sketch', -32011, false],
   ] as const;
   for (const [undeclared, code, refused] of rows) {
-    test(`${undeclared}: codes, unsubscribing what is not there, webhook-id, control envelopes [SEP-3415 D37 D52 D60]`, async (t) => {
+    test(`of ${undeclared}: codes, unsubscribing an unknown subscription, webhook-id, control envelopes [SEP-3415 D37 D52 D60]`, async (t) => {
       const w = await eventsWorld(t, { undeclared, triggers: [door, mail, number] });
       const hook = await w.receiver(({ body }) => ({
         status: body['data']?.text === 'bad' ? 410 : 204,
@@ -111,7 +111,7 @@ describe('what differs', () => {
     });
   }
 
-  test('a refresh settles the profile of a webhook anew', async (t) => {
+  test('of a webhook follow the profile of its latest refresh', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook, {}, {});
@@ -146,7 +146,7 @@ describe('the table of errors', () => {
     InternalError: undefined,
   };
 
-  test('has an answer for every error of triggers/*, and no word of that protocol in it [SEP-3415 D60 D61 R48]', () => {
+  test('maps every error of triggers/*, and uses no term of that protocol [SEP-3415 D60 D61 R48]', () => {
     const said = Object.fromEntries(
       Object.entries(given).map(([one, data]) => [
         one,
@@ -170,7 +170,7 @@ describe('the table of errors', () => {
       assert.ok(!/trigger|\/select|callback url/i.test(message), message);
   });
 
-  test('gives each path back as the member that the client sent', () => {
+  test('maps each path back to the member that the client sent', () => {
     for (const [path, mapped] of [
       ['/select/0/arguments', '/arguments'],
       ['/select/0/name', '/name'],

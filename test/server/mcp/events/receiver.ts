@@ -1,6 +1,6 @@
 /**
- * A webhook receiver on a real loopback port, made of what SEP-3415 tells a receiver and of the public Standard Webhooks library; nothing
- * of this project's own signing is in it.
+ * A webhook receiver on a real loopback port, built from what SEP-3415 asks of a receiver and the
+ * public Standard Webhooks library; it uses none of this project's signing code.
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { eventually, secretOf, type Json } from '../../../requirements/world.ts';
 
-/** One request as it came. */
+/** One request as received. */
 export interface Hit {
   readonly method: string;
   readonly headers: IncomingHttpHeaders;
@@ -82,7 +82,7 @@ export class Receiver {
   get challenges(): Hit[] {
     return this.hits.filter(({ body }) => body['type'] === 'verification');
   }
-  /** Everything but challenges. */
+  /** All requests but challenges. */
   get messages(): Hit[] {
     return this.hits.filter(({ body }) => body['type'] !== 'verification');
   }
@@ -90,7 +90,7 @@ export class Receiver {
     return this.hits.filter(({ body }) => body['type'] === undefined);
   }
 
-  /** The n-th message that is no challenge, from 1, once it has come. */
+  /** Resolves with the n-th message that is not a challenge, counted from 1. */
   nth(n: number): Promise<Hit> {
     return eventually(`message ${n} at the receiver`, () => this.messages[n - 1]);
   }
@@ -102,8 +102,9 @@ export class Receiver {
 }
 
 /**
- * Whether the public library accepts the request under this secret. It looks at the real time, so the time of signing is moved with the
- * test's own clock first, which the signature covers: false for a request that is signed for another moment.
+ * Whether the public library accepts the request under this secret. The library checks the real
+ * time, so the signed timestamp is first checked against the test's clock and then shifted; false
+ * for a request that is signed for another moment.
  */
 export function verifies(secret: string, { headers, raw }: Hit, now: number): boolean {
   const dateNow = Date.now;

@@ -1,4 +1,7 @@
-/** The register says the truth: what is met names a test that exists and says so, and no test cites a row that does not exist. */
+/**
+ * Tests that the register is true: a row that is met names a test that exists and cites it, and no
+ * test cites an unknown row.
+ */
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { describe, test } from 'vitest';
@@ -80,11 +83,11 @@ describe('the register of SEP-3415', () => {
     );
   });
 
-  test('names for everything that is met a test that says so', () => {
+  test('names a test that cites the row for everything that is met', () => {
     assert.deepEqual(problems(rows, read), []);
   });
 
-  test('is cited by no test under a row that it does not have, or says is not met', () => {
+  test('no test cites a row that the register lacks or does not list as met', () => {
     const met = new Set(rows.filter((row) => row.met !== undefined).map(({ id }) => id));
     const files = globSync('test/**/*.test.ts', { cwd: ROOT });
     const wrong = files.flatMap((file) =>
@@ -96,7 +99,7 @@ describe('the register of SEP-3415', () => {
     assert.deepEqual(wrong, []);
   });
 
-  test('would not get away with a lie', () => {
+  test('the check detects a false row', () => {
     const sources: Record<string, string> = {
       'a.test.ts': `${'test'}('shows [SEP-3415 R1 D2]', f); test('plain', f);`,
     };
@@ -114,7 +117,7 @@ describe('the register of SEP-3415', () => {
       assert.equal(found(row), 1, JSON.stringify(row));
   });
 
-  test('is a table with a line for each row', () => {
+  test('prints a table with a line for each row', () => {
     const lines = registerTable()
       .split('\n')
       .filter((line) => /^\| [RADOU]\d+ \|/.test(line));

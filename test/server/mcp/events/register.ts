@@ -1,8 +1,11 @@
-/** The register of what SEP-3415 asks of a server: read from `register.yaml`, checked by `register.test.ts`, shown in `docs/interop.md`. */
+/**
+ * The register of what SEP-3415 asks of a server: read from `register.yaml`, checked by
+ * `register.test.ts`, printed in `docs/interop.md`.
+ */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 
-/** One row. Exactly one of `met`, `moot` and `open` is there. */
+/** One row. Exactly one of `met`, `moot` and `open` is present. */
 export interface RegisterRow {
   readonly id: string;
   /** The duty of a server, in this project's own wording. */

@@ -1,4 +1,7 @@
-/** `events/stream` over HTTP: what comes first, in which order the rest comes, what a gap looks like, and how it ends. */
+/**
+ * Tests `events/stream` over HTTP: what comes first, the order of the rest, what a gap looks like,
+ * and how a stream ends.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
@@ -19,7 +22,7 @@ import {
 const SHORT = { engine: { streamHeartbeatMs: 1000 } };
 
 describe('a stream', () => {
-  test('says active at once, then hands over events, each with its cursor, its number and the request it belongs to [SEP-3415 D19 D20 D21 D24] [deg-events-meta]', async (t) => {
+  test('sends active at once, then events, each with its cursor, its number and the id of its request [SEP-3415 D19 D20 D21 D24] [deg-events-meta]', async (t) => {
     const w = await eventsWorld(t);
     await w.open(1, { text: 'before' });
     const stream = await w.listen({}, { ...SEP, id: 'str-1' });
@@ -38,11 +41,11 @@ describe('a stream', () => {
     assert.deepEqual(Object.keys(occurrence).sort(), ['data', 'eventId', 'name', 'timestamp']);
     assert.equal(_meta[TRIGGERS].sequence, 1);
     assert.ok(stream.messages.every(({ method }) => method.startsWith('notifications/events/')));
-    // The cursor is the event's own: from there on nothing is left.
+    // The cursor is the event's own position: nothing is left after it.
     assert.deepEqual((await w.poll({ cursor }))['events'], []);
   });
 
-  test('goes on from a cursor: active first, then everything behind it in order [SEP-3415 D27 U14]', async (t) => {
+  test('continues from a cursor: active first, then everything behind it in order [SEP-3415 D27 U14]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     await w.open(3);
@@ -52,13 +55,13 @@ describe('a stream', () => {
     for (let n = 0; n < 3; n += 1)
       numbers.push((await stream.expect('event'))['_meta'][TRIGGERS].sequence);
     assert.deepEqual(numbers, [1, 2, 3]);
-    // What got lost on the way is had again.
+    // What was lost on the way is sent again.
     const again = await w.listen({ cursor });
     await again.expect('active');
     assert.equal((await again.expect('event'))['_meta'][TRIGGERS].sequence, 1);
   });
 
-  test('hands over more than a window without being asked for more, because sending acknowledges', async (t) => {
+  test('sends more than a window without acknowledgements, because sending acknowledges', async (t) => {
     const w = await eventsWorld(t);
     const stream = await w.listen();
     await stream.expect('active');
@@ -77,7 +80,7 @@ describe('a stream', () => {
     );
   });
 
-  test('keeps saying that it lives, in data with a cursor [SEP-3415 R15 R16 D25 D55]', async (t) => {
+  test('sends heartbeats as data with a cursor [SEP-3415 R15 R16 D25 D55]', async (t) => {
     const w = await eventsWorld(t, SHORT);
     const stream = await w.listen();
     const { cursor } = await stream.expect('active');
@@ -89,7 +92,7 @@ describe('a stream', () => {
     assert.notEqual(later, cursor);
   });
 
-  test('the default heartbeat is below the thirty seconds that are asked for [SEP-3415 R16 U9]', async (t) => {
+  test('has a default heartbeat below the required thirty seconds [SEP-3415 R16 U9]', async (t) => {
     const w = await eventsWorld(t);
     const stream = await w.listen();
     await stream.expect('active');
@@ -97,7 +100,7 @@ describe('a stream', () => {
     await stream.expect('heartbeat');
   });
 
-  test('carries nothing but its own notifications, also when the list changes [SEP-3415 D24]', async (t) => {
+  test('carries only its own notifications, even when the list changes [SEP-3415 D24]', async (t) => {
     const w = await eventsWorld(t, SHORT);
     const stream = await w.listen();
     await stream.expect('active');
@@ -109,7 +112,7 @@ describe('a stream', () => {
     assert.equal(stream.messages.length, 2);
   });
 
-  test('many can be open at once, of one client [SEP-3415 R20]', async (t) => {
+  test('may be open many times for one client [SEP-3415 R20]', async (t) => {
     const w = await eventsWorld(t);
     const streams = await Promise.all(
       Array.from({ length: 40 }, (_, n) => w.listen({ arguments: { door: `d${n}` } })),
@@ -128,7 +131,7 @@ describe('a stream', () => {
       const before = stream.messages.length;
       for (let quarter = 0; quarter < 4; quarter += 1) await w.pass(15_000);
       await eventually('heartbeats', () => stream.messages.length > before);
-      // The lease is extended over the store; let that settle before time goes on.
+      // The renewal goes through the store; it must settle before time advances.
       await w.ok('triggers/subscriptions');
     }
     await w.open();
@@ -138,10 +141,10 @@ describe('a stream', () => {
 });
 
 describe('a gap on a stream', () => {
-  test('is another active with truncated and a fresh cursor, in its place between the events; delivery goes on [SEP-3415 D23 D22]', async (t) => {
+  test('is another active with truncated and a fresh cursor, in its place between the events; delivery continues [SEP-3415 D23 D22]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
-    // Two gaps for different reasons, one behind the other, are one to whom reasons are not told.
+    // Two adjacent gaps of different reasons are one, since this protocol does not carry reasons.
     for (const eventId of ['a', 'b', 'c', 'd', 'e'])
       await w.engine.emit(
         door.event({
@@ -168,7 +171,7 @@ describe('a gap on a stream', () => {
     assert.equal((await stream.expect('event'))['data']['text'], 'goes on');
   });
 
-  test('at the beginning is told by the first active, as is a cursor that cannot be served [SEP-3415 D57 R76]', async (t) => {
+  test('at the beginning is reported by the first active, as is a cursor that cannot be served [SEP-3415 D57 R76]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     await w.engine.emit(door.event({ eventId: 'a', data: { door: 'front' } }));
@@ -189,7 +192,7 @@ describe('a gap on a stream', () => {
 });
 
 describe('a stream ends', () => {
-  test('with a typed error before it is open, and then nothing was opened [SEP-3415 D18]', async (t) => {
+  test('with a typed error before it is open, and then no log was opened [SEP-3415 D18]', async (t) => {
     const w = await eventsWorld(t, {
       triggers: [door, { ...mail, type: { ...mail.type, drains: ['pull'] } }],
     });
@@ -249,7 +252,7 @@ describe('a stream ends', () => {
     }
   });
 
-  test('without a word about an end that the client brought about', async (t) => {
+  test('without terminated when the client requested the end', async (t) => {
     const w = await eventsWorld(t);
     const stream = await w.listen();
     await stream.expect('active');
@@ -264,7 +267,7 @@ describe('a stream ends', () => {
     );
   });
 
-  test('when the permission is gone by the time the lease is extended: Forbidden, on the stream [SEP-3415 R87]', async (t) => {
+  test('with Forbidden on the stream when the permission is gone at the renewal [SEP-3415 R87]', async (t) => {
     let banned = false;
     const w = await eventsWorld(t, {
       engine: { ttl: { maxMs: 60_000 }, authorize: () => !banned, visible: () => true },
@@ -273,7 +276,7 @@ describe('a stream ends', () => {
     await stream.expect('active');
     banned = true;
     await w.pass(45_000);
-    await eventually('the last word', () =>
+    await eventually('the termination notice', () =>
       stream.messages.some(({ method }) => method === 'notifications/events/terminated'),
     );
     assert.partialDeepStrictEqual(
@@ -293,7 +296,7 @@ describe('a stream ends', () => {
     assert.ok((await stream.end())['result']);
   });
 
-  test('on a pipe by notifications/cancelled: nothing is sent for it any more [SEP-3415 R19 D20]', async (t) => {
+  test('on a pipe with notifications/cancelled, after which it sends nothing more [SEP-3415 R19 D20]', async (t) => {
     const engine = await startEngine();
     const mcp = new McpServer({ name: 'test', version: '1' });
     attachEvents(mcp, engine);

@@ -1,4 +1,7 @@
-/** The language-neutral vectors on the mapping to and from SEP-3415, run against the binding and against the client. */
+/**
+ * Runs the language-neutral vectors on the mapping to and from SEP-3415 against the binding and
+ * against the client.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import vectors from '../../../../spec-schema/draft/vectors/events-mapping.json' with { type: 'json' };
@@ -29,7 +32,7 @@ interface Case {
   readonly number?: object | null;
 }
 
-/** Messages are free: what counts is the code and the data. */
+/** Messages are free text: only the code and the data are compared. */
 const withoutMessage = (
   error: { readonly code: number; readonly data?: unknown } | null,
 ): object | null => (error === null ? null : { code: error.code, data: error.data });
@@ -51,7 +54,8 @@ const READINGS: Readonly<Record<string, (one: Case) => void>> = {
       const { by, ...found } = occurrenceOf(given, given!.name).number ?? { by: 'client' };
       return by === 'server' ? found : null;
     };
-    // A number that cannot be one is a broken promise and not the absence of a number: it is refused, and never shown.
+    // An invalid number is a violation by the server, not an absent number: it is rejected and
+    // never shown.
     if (verdict === 'valid') assert.deepEqual(read(), number);
     else
       try {

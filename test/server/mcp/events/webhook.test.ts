@@ -1,4 +1,7 @@
-/** `events/subscribe` and `events/unsubscribe` over HTTP: identity, lifetimes, consent, what is refused and what is found again. */
+/**
+ * Tests `events/subscribe` and `events/unsubscribe` over HTTP: identity, lifetimes, consent,
+ * rejections and lookups.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { createEgress } from 'mcp-triggers-experimental/server';
@@ -10,7 +13,7 @@ const DAY_MS = 86_400_000;
 const name = door.type.name;
 
 describe('subscribing', () => {
-  test('gives an id, when to come back, a safe cursor and truncated [SEP-3415 D29 D54 R28]', async (t) => {
+  test('returns an id, a refresh time, a safe cursor and truncated [SEP-3415 D29 D54 R28]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const { _meta, ...result } = await w.hook(hook, { cursor: null, ttlMs: 120_000 });
@@ -24,7 +27,7 @@ describe('subscribing', () => {
     assert.equal(typeof cursor, 'string');
   });
 
-  test('nothing is delivered before the endpoint has echoed a challenge, signed with the secret [SEP-3415 R54 R61 R64 D43 D44 D45]', async (t) => {
+  test('delivers nothing before the endpoint has echoed a challenge that is signed with the secret [SEP-3415 R54 R61 R64 D43 D44 D45]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const { id } = await w.hook(hook);
@@ -44,7 +47,7 @@ describe('subscribing', () => {
     assert.ok(!verifies(secretOf(), challenge!, w.clock.now()));
   });
 
-  test('an endpoint that does not echo is named by its category, and nothing of what it said [SEP-3415 R48 R49 D46 D61 U7 U8]', async (t) => {
+  test('names the category of an endpoint that does not echo, and nothing of its answer [SEP-3415 R48 R49 D46 D61 U7 U8]', async (t) => {
     const w = await eventsWorld(t);
     const cases: readonly (readonly [reply: Json, reason: string])[] = [
       [{ body: { challenge: 'canary' } }, 'challenge_failed'],
@@ -73,7 +76,7 @@ describe('subscribing', () => {
     assert.deepEqual((await w.ok('triggers/subscriptions'))['subscriptions'], []);
   });
 
-  test('challenges to one host are limited [SEP-3415 R57]', async (t) => {
+  test('limits challenges to one host [SEP-3415 R57]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     hook.consent = () => ({ status: 403 });
@@ -92,7 +95,7 @@ describe('subscribing', () => {
     assert.equal(hook.hits.length, 3);
   });
 
-  test('consent is kept for a principal and a URL, and for no other principal [SEP-3415 D47 D34]', async (t) => {
+  test('remembers consent for one principal and URL, and for no other principal [SEP-3415 D47 D34]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook);
@@ -103,7 +106,7 @@ describe('subscribing', () => {
     assert.equal(hook.challenges.length, 2);
   });
 
-  test('only for webhooks: the other modes are refused as what they are [SEP-3415 D28 D61]', async (t) => {
+  test('accepts webhooks only, and rejects the other modes by name [SEP-3415 D28 D61]', async (t) => {
     const w = await eventsWorld(t);
     for (const mode of ['poll', 'push']) {
       for (const delivery of [{ mode }, { mode, url: 'https://a.example', secret: secretOf() }]) {
@@ -120,7 +123,7 @@ describe('subscribing', () => {
     );
   });
 
-  test('a type without webhooks, a caller without a name or without permission are refused before anything is called [SEP-3415 R34 R86 A6]', async (t) => {
+  test('rejects a type without webhooks, an anonymous caller or a missing permission before any call to the endpoint [SEP-3415 R34 R86 A6]', async (t) => {
     const w = await eventsWorld(t, {
       triggers: [door, meter, mail],
       engine: {
@@ -146,7 +149,7 @@ describe('subscribing', () => {
     assert.equal(hook.hits.length, 0);
   });
 
-  test('the quota is looked at before the endpoint is called [SEP-3415 A6 D61]', async (t) => {
+  test('checks the quota before it calls the endpoint [SEP-3415 A6 D61]', async (t) => {
     const w = await eventsWorld(t, { engine: { quotas: { subscriptionsPerPrincipal: 1 } } });
     const [one, two] = [await w.receiver(), await w.receiver()];
     await w.hook(one);
@@ -158,7 +161,7 @@ describe('subscribing', () => {
   });
 });
 
-describe('what is refused of a delivery', () => {
+describe('subscribing rejects', () => {
   test('a secret that is not whsec_ and base64 of 24 to 64 bytes; padding may be missing [SEP-3415 R23 U6]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
@@ -233,7 +236,8 @@ describe('what is refused of a delivery', () => {
         { name, delivery: { mode: 'webhook', url, secret } },
         SEP,
       );
-      // What only resolving shows is an endpoint that cannot be reached, so that it tells nothing of the network.
+      // An address that only resolution shows as blocked is reported as unreachable, which reveals
+      // nothing of the network.
       const known = refused.code === -32602 && refused.data?.['path'] === '/delivery/url';
       assert.ok(
         known || (refused.code === -32027 && refused.data?.['reason'] === 'connection_refused'),
@@ -242,7 +246,7 @@ describe('what is refused of a delivery', () => {
     }
   });
 
-  test('a shape that is wrong, by the path in its own params [SEP-3415 U3 D60]', async (t) => {
+  test('a wrong shape, with the path in its own params [SEP-3415 U3 D60]', async (t) => {
     const w = await eventsWorld(t);
     const { delivery } = await w.receiver();
     for (const [params, path] of [
@@ -264,8 +268,8 @@ describe('what is refused of a delivery', () => {
   });
 });
 
-describe('the same subscription', () => {
-  test('is what has the same principal, URL, name and arguments: its id is theirs, also after a restart [SEP-3415 D30 D31 D34 U3 U4 U5]', async (t) => {
+describe('a subscription', () => {
+  test('is identified by principal, URL, name and arguments, with the same id even after a restart [SEP-3415 D30 D31 D34 U3 U4 U5]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const args = { door: ['b', 'a'] };
@@ -294,11 +298,11 @@ describe('the same subscription', () => {
     );
   });
 
-  test('asked for again is refreshed: granted anew, and told how it had been doing [SEP-3415 D32 D49 D69 U12]', async (t) => {
+  test('is refreshed when requested again, and reports its delivery status [SEP-3415 D32 D49 D69 U12]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver(() => ({ status: 500 }));
     const first = await w.hook(hook);
-    assert.equal(first['deliveryStatus'], undefined, 'there is nothing to tell of a new one');
+    assert.equal(first['deliveryStatus'], undefined, 'a new one has no delivery status');
     assert.deepEqual((await w.hook(hook))['deliveryStatus'], {
       active: true,
       lastDeliveryAt: null,
@@ -326,7 +330,7 @@ describe('the same subscription', () => {
     );
   });
 
-  test('has a cursor that is behind everything taken, and a given one changes nothing while it lives [SEP-3415 D32 D33 D39 D55 U11]', async (t) => {
+  test('has a cursor behind everything accepted, and ignores a given one while it lives [SEP-3415 D32 D33 D39 D55 U11]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver(({ body }) => ({
       status: body['data'].text === 'stuck' ? 503 : 204,
@@ -340,16 +344,20 @@ describe('the same subscription', () => {
     const refreshed = await w.hook(hook, { cursor });
     assert.equal(refreshed['truncated'], false);
     assert.notEqual(refreshed['cursor'], cursor);
-    assert.equal(refreshed['cursor'], third.body['cursor'], 'what is in flight is not behind it');
+    assert.equal(
+      refreshed['cursor'],
+      third.body['cursor'],
+      'the cursor is not behind what is in flight',
+    );
     hook.behave = () => ({ status: 204 });
     await w.pass(120_000);
     await hook.nth(5);
     assert.deepEqual(hook.events.map(({ body }) => body['data'].text).slice(-1), ['behind']);
     assert.equal((await w.hook(hook, { cursor }))['truncated'], false);
-    assert.equal(hook.events.length, 5, 'nothing is delivered twice for an old cursor');
+    assert.equal(hook.events.length, 5, 'an old cursor causes no second delivery');
   });
 
-  test('that is not there any more begins from now, and says so to who gives a cursor [SEP-3415 D32 D57 U1]', async (t) => {
+  test('that no longer exists begins from now, and reports truncated to a client that sends a cursor [SEP-3415 D32 D57 U1]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const { cursor } = await w.hook(hook, { ttlMs: 60_000 });
@@ -372,7 +380,7 @@ describe('the same subscription', () => {
 });
 
 describe('lifetimes', () => {
-  test('omitted is the default, shorter than the least is raised to it, null is granted; nothing is refused [SEP-3415 R28 R29 D35 D69]', async (t) => {
+  test('default when omitted, are raised to the minimum, may be null, and are never rejected [SEP-3415 R28 R29 D35 D69]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const granted = async (ttlMs?: unknown): Promise<number | null> => {
@@ -388,7 +396,7 @@ describe('lifetimes', () => {
     assert.equal(await granted(90_000), 90_000, 'and back to a finite one');
   });
 
-  test('no expiry is not granted by a server that does not want to, or by a store that forgets [SEP-3415 R29 A3]', async (t) => {
+  test('always end on a server that disallows endless ones, or whose store is volatile [SEP-3415 R29 A3]', async (t) => {
     for (const options of [
       { engine: { ttl: { allowNoExpiry: false } } },
       { store: { path: ':memory:' } },
@@ -402,7 +410,7 @@ describe('lifetimes', () => {
     }
   });
 
-  test('one without expiry is there after a restart, consent included, and delivers without being asked [SEP-3415 R27 R30 R55 A2]', async (t) => {
+  test('without expiry outlast a restart, consent included, and deliveries continue unasked [SEP-3415 R27 R30 R55 A2]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook, { ttlMs: null });
@@ -413,7 +421,7 @@ describe('lifetimes', () => {
     assert.ok((await w.hook(hook, { ttlMs: null }))['deliveryStatus']);
   });
 
-  test('one that is not refreshed ends in silence', async (t) => {
+  test('end without a notice when they are not refreshed', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook, { ttlMs: 60_000 });
@@ -426,7 +434,7 @@ describe('lifetimes', () => {
 });
 
 describe('unsubscribing', () => {
-  test('finds it by name, arguments and URL, with or without a mode; nothing is delivered any more [SEP-3415 D51 D52 D53]', async (t) => {
+  test('finds the subscription by name, arguments and URL, with or without a mode, and stops deliveries [SEP-3415 D51 D52 D53]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     for (const delivery of [{ url: hook.url }, hook.delivery]) {
@@ -451,7 +459,7 @@ describe('unsubscribing', () => {
     assert.equal(hook.messages.length, 0);
   });
 
-  test("does not reach what is another's, or what the id names [SEP-3415 D34 D30]", async (t) => {
+  test("does not reach another principal's subscription, or one named by its id [SEP-3415 D34 D30]", async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     const { id } = await w.hook(hook);
@@ -469,7 +477,7 @@ describe('unsubscribing', () => {
     await hook.nth(1);
   });
 
-  test('a subscription of triggers/* with the same callback is another, and left alone', async (t) => {
+  test('leaves a subscription of triggers/* with the same callback unchanged', async (t) => {
     const w = await eventsWorld(t);
     const endpoint = await w.endpoint();
     await w.subscribeTo(endpoint);

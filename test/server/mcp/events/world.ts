@@ -1,6 +1,7 @@
 /**
- * The server of the requirements with `events/*` beside `triggers/*`: a real store on disk, a real engine, HTTP over loopback. Only time is
- * given in. What a request declares decides its profile, as on any server.
+ * The server of the requirement tests with `events/*` beside `triggers/*`: a real store on disk, a
+ * real engine, HTTP over loopback. Only the time is simulated. The declarations in a request decide
+ * its profile, as on any server.
  */
 import assert from 'node:assert/strict';
 import type { TestContext } from 'vitest';
@@ -29,7 +30,7 @@ export const TRIGGERS = 'io.modelcontextprotocol/triggers';
 export const EVENTS = 'io.modelcontextprotocol/events';
 export const TAG = 'io.modelcontextprotocol/subscriptionId';
 
-/** Its payload is no object, so `events/*` cannot carry it. */
+/** A type whose payload is not an object, so `events/*` cannot carry it. */
 export const number = defineTrigger<object, number>({
   name: 'number.drawn',
   description: 'A number was drawn.',
@@ -37,14 +38,14 @@ export const number = defineTrigger<object, number>({
   payload: { type: 'integer' },
 });
 
-/** What a client says that knows SEP-3415. */
+/** The declaration of a client that knows SEP-3415. */
 export const SEP: Asking = { clientCapabilities: { extensions: { [EVENTS]: {} } } };
 
 export interface EventsWorldOptions extends WorldOptions {
   readonly undeclared?: ProfileName;
 }
 
-/** Everything that is there once, on one server. */
+/** Everything that exists once per server. */
 export class EventsWorld extends World {
   readonly #receivers: Receiver[] = [];
   readonly #open: AbortController[] = [];
@@ -79,7 +80,7 @@ export class EventsWorld extends World {
     return this.ok('events/poll', { name: door.type.name, ...params }, asking);
   }
 
-  /** Everything from this cursor on, poll by poll, and how many polls that took. */
+  /** Reads everything from this cursor on, poll by poll, and counts the polls. */
   async drain(
     cursor: string,
     params: object = {},
@@ -105,7 +106,10 @@ export class EventsWorld extends World {
     return new Frames(response, controller);
   }
 
-  /** A webhook receiver on loopback, which echoes challenges and takes everything unless told otherwise. */
+  /**
+   * A webhook receiver on loopback, which echoes challenges and accepts everything unless the test
+   * says otherwise.
+   */
   async receiver(behave?: Behaviour): Promise<Receiver> {
     const receiver = new Receiver(behave);
     await receiver.listen();
@@ -113,7 +117,7 @@ export class EventsWorld extends World {
     return receiver;
   }
 
-  /** `events/subscribe` for that receiver. */
+  /** Calls `events/subscribe` for that receiver. */
   hook(receiver: Receiver, params: object = {}, asking: Asking = SEP): Promise<Json> {
     return this.ok(
       'events/subscribe',
@@ -139,7 +143,7 @@ export async function eventsWorld(
   return made;
 }
 
-/** The frames of one response, as they come. */
+/** The frames of one response, as they arrive. */
 export class Frames {
   readonly messages: Json[] = [];
   readonly #controller: AbortController;
@@ -159,7 +163,7 @@ export class Frames {
     return this.#over;
   }
 
-  /** The next message that was not taken yet. */
+  /** The next message that was not read yet. */
   async next(): Promise<Json> {
     const at = this.#read++;
     return eventually(
@@ -170,7 +174,7 @@ export class Frames {
     );
   }
 
-  /** The params of the next notification, which is of this kind. */
+  /** The params of the next notification, which must be of this kind. */
   async expect(kind: string): Promise<Json> {
     const message = await this.next();
     assert.equal(message['method'], `notifications/events/${kind}`, JSON.stringify(message));

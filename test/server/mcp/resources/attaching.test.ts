@@ -1,4 +1,7 @@
-/** Feeds beside an application's own resources, on one SDK server: both go on working, whichever came first, registered or written by hand. */
+/**
+ * Tests feeds beside an application's own resources on one SDK server: both keep working, whichever
+ * was attached first, registered or written by hand.
+ */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import {
@@ -44,7 +47,7 @@ const page = (mcp: McpServer): void =>
     ({ href }, { n }) => ({ contents: [{ uri: href, text: `page ${String(n)}` }] }),
   );
 
-/** An application that writes its handlers itself, in two pages and with subscriptions of its own. */
+/** An application that writes its handlers itself, with two pages and its own subscriptions. */
 function byHand(mcp: McpServer): string[] {
   const subscribed: string[] = [];
   mcp.server.registerCapabilities({ resources: { subscribe: true } });
@@ -64,7 +67,7 @@ function byHand(mcp: McpServer): string[] {
   return subscribed;
 }
 
-/** One modern request. Nobody has read it before. */
+/** One modern request, the first to reach the server. */
 function ask(
   handler: McpHttpHandler,
   method: string,
@@ -87,7 +90,7 @@ function ask(
   return handler.fetch(request, { ...(authInfo === undefined ? {} : { authInfo }) });
 }
 
-/** Talks to a server in both eras. */
+/** Connects to a server in both eras. */
 const ways = {
   modern: async (prepare: (mcp: McpServer) => void) => {
     const handler = createMcpHandler(
@@ -142,7 +145,7 @@ const text = ({ result, error }: Message): string =>
   assert.fail(JSON.stringify(error));
 
 describe('attaching feeds', () => {
-  test('twice to one server, or to a connected one, is refused', async () => {
+  test('twice to one server, or to a connected one, is rejected', async () => {
     const mcp = server();
     attachResources(mcp, engine);
     assert.throws(() => attachResources(mcp, engine), /already has the resources/);
@@ -151,7 +154,7 @@ describe('attaching feeds', () => {
     await connected.close();
   });
 
-  test('to a version of the SDK whose handlers cannot be read is refused, and changes nothing', () => {
+  test('to a version of the SDK whose handlers cannot be read is rejected, and changes nothing', () => {
     const mcp = server();
     Object.defineProperty(mcp.server, '_getRequestHandler', {
       configurable: true,
@@ -185,7 +188,7 @@ describe('attaching feeds', () => {
         },
       ],
     ] as const) {
-      test(`leaves resources alone that were registered ${order} it, ${era}`, async () => {
+      test(`keeps resources that were registered ${order} it, ${era}`, async () => {
         const { call } = await ways[era](prepare);
         assert.equal(text(await call('resources/read', { uri: 'test://note' })), 'hello');
         assert.equal(text(await call('resources/read', { uri: 'test://page/3' })), 'page 3');
@@ -200,13 +203,13 @@ describe('attaching feeds', () => {
       });
     }
 
-    test(`is the only thing that a server without resources has then, ${era}`, async () => {
+    test(`makes feeds the only resources of a server without its own, ${era}`, async () => {
       const { call } = await ways[era]((mcp) => attachResources(mcp, engine));
       assert.deepEqual(templates(await call('resources/templates/list', {})), TEMPLATES);
       assert.equal((await call('resources/read', { uri: 'triggers:none' })).error?.code, -32602);
     });
 
-    test(`goes around handlers that were written by hand, ${era}`, async () => {
+    test(`keeps handlers that were written by hand, ${era}`, async () => {
       let subscribed: string[] = [];
       const { call } = await ways[era]((mcp) => {
         subscribed = byHand(mcp);
@@ -225,7 +228,7 @@ describe('attaching feeds', () => {
     });
   }
 
-  test('may not be kept by a client, whatever the application says of its own resources', async () => {
+  test('forbids clients to cache feeds, whatever the application allows for its own resources', async () => {
     const forever = { ttlMs: 1_000_000, cacheScope: 'public' as const };
     const handler = createMcpHandler(
       () => {
@@ -255,7 +258,7 @@ describe('attaching feeds', () => {
     assert.deepEqual(await cached('resources/templates/list', {}), [0, 'private']);
   });
 
-  test("tells of the application's resources what it is asked, where nothing else does", async () => {
+  test("passes on changes of the application's resources where the application does not announce them itself", async () => {
     const asked: string[] = [];
     const { call, close } = await ways.handshake((mcp) => {
       note(mcp);
@@ -282,12 +285,12 @@ describe('attaching feeds', () => {
     await silent.close();
   });
 
-  test('tells nothing to a client that asked for no resources [deg-none]', async () => {
+  test('sends nothing to a client that asked for no resources [deg-none]', async () => {
     const [asking, silent] = [
       await ways.handshake((mcp) => attachResources(mcp, engine)),
       await ways.handshake((mcp) => attachResources(mcp, engine)),
     ];
-    // What types there are is known by now.
+    // By now the server knows the trigger types.
     await asking.call('resources/read', { uri: FEED });
     engine.declare({
       type: {
@@ -318,7 +321,7 @@ describe('attaching feeds', () => {
     await silent.close();
   });
 
-  test('forgets a client that has gone, and does not remember single requests', async () => {
+  test('forgets a client that has gone, and keeps no state for single requests', async () => {
     let told = 0;
     const counting = new Proxy(engine, {
       get(target, name) {
@@ -347,7 +350,7 @@ describe('attaching feeds', () => {
     assert.equal(told, always);
   });
 
-  test('refuses to subscribe where there is no session on which to tell', async () => {
+  test('rejects a subscription without a session to notify', async () => {
     const handler = createMcpHandler(() => {
       const mcp = server();
       attachResources(mcp, engine);
@@ -374,7 +377,7 @@ describe('attaching feeds', () => {
     assert.deepEqual([error?.code, error?.data], [-32026, { feature: 'resources/subscribe' }]);
   });
 
-  test('says nothing of what went wrong inside, and refuses who is nobody', async () => {
+  test('reveals nothing of an internal failure, and rejects a caller without a principal', async () => {
     const seen: unknown[] = [];
     const options: ResourcesOptions = {
       ready: async () => {
@@ -442,7 +445,7 @@ describe('listening around a handler', () => {
       },
     };
   };
-  /** The first messages of a stream, which is then given up. */
+  /** The first messages of a stream, which is then canceled. */
   const firstOf = async (response: Response, count: number): Promise<Message[]> => {
     const stream = streamOf(response);
     const messages: Message[] = [];
@@ -451,7 +454,7 @@ describe('listening around a handler', () => {
     return messages;
   };
 
-  test('asks about resources of the application, and passes on what it tells of them', async () => {
+  test('asks about resources of the application, and passes on its notifications', async () => {
     const handler = listening({
       mayRead: ({ principal }, uri) => principal.includes('alice') && uri === 'test://note',
     });
@@ -474,7 +477,7 @@ describe('listening around a handler', () => {
     await handler.close();
   });
 
-  test('rings again once somebody has read, on whatever connection, and not before', async () => {
+  test('notifies again only once a client has read, on whatever connection', async () => {
     const ring = async (): Promise<void> => {
       await engine.emit({ name: 'bell.rung', data: { house: 'a' } });
       await engine.settled();
@@ -495,11 +498,11 @@ describe('listening around a handler', () => {
     await ring();
     assert.equal((await stream.next()).method, 'notifications/resources/updated');
     await handler.close();
-    // What was rung for in between would stand here.
+    // An extra notification would appear here.
     assert.equal((await stream.next()).result?.['resultType'], 'complete');
   });
 
-  test('claims nothing on a server whose resources cannot be subscribed to', async () => {
+  test('declares nothing on a server whose resources cannot be subscribed to', async () => {
     const { streams } = await engine.health();
     const handler = listening({}, false);
     const messages = await firstOf(
@@ -512,7 +515,7 @@ describe('listening around a handler', () => {
     await handler.close();
   });
 
-  test('offers only the lists of extensions that it is told of', async () => {
+  test('offers only the lists of extensions that announce changes', async () => {
     const handler = listening({});
     const [acknowledged] = await firstOf(
       await listen(handler, { eventsListChanged: true, triggersListChanged: true }),
@@ -522,7 +525,7 @@ describe('listening around a handler', () => {
     await handler.close();
   });
 
-  test('refuses who is nobody, and tells nobody what went wrong inside', async () => {
+  test('rejects a caller without a principal, and reveals nothing of an internal failure', async () => {
     const handler = listening({});
     const [refused] = await messagesOf(
       await listen(handler, { resourceSubscriptions: [FEED] }, token(undefined)),
@@ -539,7 +542,7 @@ describe('listening around a handler', () => {
     await broken.close();
   });
 
-  test('begins nothing for whoever has gone before it was begun', async () => {
+  test('starts nothing for a client that has left before the start', async () => {
     const { streams } = await engine.health();
     const handler = listening({});
     const gone = new AbortController();

@@ -1,10 +1,13 @@
-/** When a doorbell rings: once for a burst, again when something came after that was read, and more and more rarely while nobody comes. */
+/**
+ * Tests when a change notification is sent: once for a burst, again for what came after the last
+ * read, and at growing intervals while nobody reads.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { ChangeNotifier } from '../../../../src/server/mcp/resources/change-notifier.ts';
 import { manualClock } from '../../../../src/testing/index.ts';
 
-/** A doorbell over a log whose head the test moves, on a clock that the test moves. */
+/** A notifier over a log whose head the test moves, on a clock that the test moves. */
 function door(seen = 0) {
   const clock = manualClock();
   const log = { head: seen as number | null, rings: 0 };
@@ -35,8 +38,8 @@ function door(seen = 0) {
   };
 }
 
-describe('a doorbell', () => {
-  test('rings once for a burst, and once more for what came after it', async () => {
+describe('a change notifier', () => {
+  test('notifies once for a burst, and once more for what came after it', async () => {
     const { log, news, pass } = door();
     await news(1);
     assert.equal(log.rings, 1);
@@ -50,7 +53,7 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 2);
   });
 
-  test('rings at once again after somebody has read, but not for what was read', async () => {
+  test('notifies again at once after a read, but not for what was read', async () => {
     const { log, bell, news, pass, settle } = door();
     await news(1);
     await news(2);
@@ -62,7 +65,7 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 2);
   });
 
-  test('rings for what came between the reading and its being told', async () => {
+  test('notifies for what came between the read and its report', async () => {
     const { log, bell, news, settle } = door();
     await news(1);
     await news(2);
@@ -71,7 +74,7 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 2);
   });
 
-  test('does not ring when nothing new is there, or nothing can be told', async () => {
+  test('does not notify when there is nothing new, or nothing can be sent', async () => {
     const { log, news } = door(7);
     await news(7);
     await news(null);
@@ -80,7 +83,7 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 1);
   });
 
-  test('reminds more and more rarely until somebody reads', async () => {
+  test('reminds at growing intervals until a client reads', async () => {
     const { log, bell, news, pass } = door();
     await news(1);
     await pass(30_000);
@@ -94,7 +97,7 @@ describe('a doorbell', () => {
     assert.equal(log.rings, 3);
   });
 
-  test('is silent once it is closed, whatever was under way', async () => {
+  test('is silent once it is closed, whatever was pending', async () => {
     const { log, bell, news, pass, settle } = door();
     await news(1);
     await news(2);

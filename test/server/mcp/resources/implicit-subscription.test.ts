@@ -1,11 +1,13 @@
-/** The log of a feed lives for as long as somebody listens, and not much longer. */
+/** Tests that the log of a feed lives as long as a client listens, and not much longer. */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../../../journeys/support.ts';
 import { READERS, World } from './world.ts';
 
 const DOOR = 'triggers://feeds/door.opened';
-/** The longest lease that this server grants: long enough that a busy machine extends it in time. */
+/**
+ * The longest lifetime that this server grants: long enough that a busy machine renews it in time.
+ */
 const LEASE_MS = 4000;
 
 describe('the log of a feed', { concurrent: true }, () => {
@@ -25,13 +27,13 @@ describe('the log of a feed', { concurrent: true }, () => {
     );
 
   for (const kind of READERS) {
-    test(`outlives its lease while ${kind} listens, and misses nothing`, async () => {
+    test(`outlives its granted lifetime while ${kind} listens, and misses nothing`, async () => {
       const subject = `patient ${kind}`;
       const reader = await world.reader(kind, subject);
       const { next, subscriptionId } = await reader.read(DOOR);
       await reader.listen(DOOR);
       const first = await expiry(subscriptionId, subject);
-      await eventually('the lease would have run out', () => Date.now() > first);
+      await eventually('the granted lifetime would have expired', () => Date.now() > first);
       assert.ok((await expiry(subscriptionId, subject)) > first);
       await world.open();
       await eventually('a ring', () => reader.rings.length > 0);
@@ -43,7 +45,7 @@ describe('the log of a feed', { concurrent: true }, () => {
     });
   }
 
-  test('is gone when nobody came, which the next reader is told', async () => {
+  test('is gone when nobody came, which the next reader learns', async () => {
     const reader = await world.reader('client 2.x, 2026-07-28', 'forgetful');
     const { next, epoch, subscriptionId } = await reader.read(DOOR);
     await eventually(

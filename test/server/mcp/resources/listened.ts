@@ -1,4 +1,4 @@
-/** A response stream as it comes in, message by message, without any SDK. */
+/** A response stream as it arrives, message by message, without any SDK. */
 import { eventually } from '../../../journeys/support.ts';
 
 export interface Message {
@@ -23,7 +23,7 @@ export class Listened {
     );
   }
 
-  /** Opens one; `ask` is given the signal that cuts it. */
+  /** Opens one; `ask` gets the signal that cancels it. */
   static async open(ask: (signal: AbortSignal) => Promise<Response>): Promise<Listened> {
     const cut = new AbortController();
     return new Listened(await ask(cut.signal), cut);
@@ -45,7 +45,7 @@ export class Listened {
     }
   }
 
-  /** What is honoured. */
+  /** The acknowledged filter. */
   async acknowledged(): Promise<Record<string, unknown>> {
     const first = await eventually('the acknowledgement', () => this.messages[0]);
     if (first.method !== 'notifications/subscriptions/acknowledged')
@@ -53,7 +53,7 @@ export class Listened {
     return first.params?.['notifications'] as Record<string, unknown>;
   }
 
-  /** URIs that rang. */
+  /** URIs of the notifications received. */
   get rings(): string[] {
     return this.of('notifications/resources/updated').map(
       ({ params }) => params?.['uri'] as string,

@@ -1,4 +1,7 @@
-/** Doorbells over HTTP: who hears them, what is acknowledged, and when it is over; `subscriptions/listen` of 2026-07-28 and sessions of the handshake era. */
+/**
+ * Tests change notifications over HTTP: who gets them, what is acknowledged, and when they end,
+ * with `subscriptions/listen` of 2026-07-28 and with sessions of the handshake era.
+ */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../../../journeys/support.ts';
@@ -43,7 +46,7 @@ const read = async (uri: string, as: string) =>
   pageOf((await world.call('resources/read', { uri }, { as })).result!);
 const rang = (listened: { readonly rings: readonly string[] }, times: number) =>
   eventually(`${times} rings`, () => listened.rings.length >= times);
-/** Everything on its way has arrived: a bell of somebody else has rung after it. */
+/** Everything sent before has arrived: a notification for another client came after it. */
 async function nothingMore(): Promise<void> {
   const as = somebody();
   const other = await listen([DOOR], { as });
@@ -54,8 +57,8 @@ async function nothingMore(): Promise<void> {
 }
 
 for (const kind of READERS) {
-  describe(`doorbells for ${kind}`, () => {
-    test('ring for news, in the words of the listener, and for nobody else', async () => {
+  describe(`change notifications for ${kind}`, () => {
+    test('announce news under the URI that the listener used, and reach no other client', async () => {
       const [subject, stranger] = [somebody(), somebody()];
       const [reader, mallory] = [
         await world.reader(kind, subject),
@@ -79,7 +82,7 @@ for (const kind of READERS) {
       assert.deepEqual((await reader.read(spelled)).subscriptionId, subscriptionId);
     });
 
-    test('ring once for a burst, and again after it was read', async () => {
+    test('come once for a burst, and again after it was read', async () => {
       const reader = await world.reader(kind, somebody());
       const { next } = await reader.read(DOOR);
       await reader.listen(DOOR);
@@ -90,12 +93,12 @@ for (const kind of READERS) {
       await rang(reader, 2);
       const rest = await reader.read(page.next);
       await nothingMore();
-      // How many depends on how fast this machine is: one a second at most.
-      assert.ok(reader.rings.length < 20, `${reader.rings.length} rings for 21 events`);
+      // The number depends on the speed of this machine: one per second at most.
+      assert.ok(reader.rings.length < 20, `${reader.rings.length} notifications for 21 events`);
       assert.equal(rest.head, 21);
     });
 
-    test('ring at once for what is unread already', async () => {
+    test('come at once for what is unread already', async () => {
       const reader = await world.reader(kind, somebody());
       await reader.read(DOOR);
       await world.open();
@@ -103,18 +106,18 @@ for (const kind of READERS) {
       await rang(reader, 1);
     });
 
-    test('are silent after the listener has stopped', async () => {
+    test('stop after the listener has stopped', async () => {
       const reader = await world.reader(kind, somebody());
       await reader.listen(DOOR);
       const before = await world.waiting();
       await reader.unlisten(DOOR);
-      await eventually('nobody waits any more', async () => (await world.waiting()) < before);
+      await eventually('nothing waits any more', async () => (await world.waiting()) < before);
       await world.open();
       await nothingMore();
       assert.deepEqual(reader.rings, []);
     });
 
-    test("are not to be had for what is not the listener's", async () => {
+    test("are refused for another principal's log", async () => {
       const { subscriptionId } = await read(DOOR, somebody());
       const subject = somebody();
       world.forbidden.add(`${subject} meter/read`);
@@ -131,7 +134,7 @@ for (const kind of READERS) {
       }
     });
 
-    test('tell that trigger types came or went', async () => {
+    test('announce that trigger types were added or removed', async () => {
       const reader = await world.reader(kind, somebody());
       await reader.templates();
       await reader.listen(DOOR);
@@ -142,7 +145,7 @@ for (const kind of READERS) {
 }
 
 describe('subscriptions/listen', () => {
-  test('acknowledges what is honoured and leaves out the rest, in order', async () => {
+  test('acknowledges what it honors and omits the rest, in order', async () => {
     const as = somebody();
     const { subscriptionId } = await read(DOOR, as);
     const foreign = await read(DOOR, somebody());
@@ -174,7 +177,7 @@ describe('subscriptions/listen', () => {
     listened.cut();
   });
 
-  test('is over at once when nothing of it is honoured', async () => {
+  test('ends at once when it honors nothing', async () => {
     const listened = await listen(['triggers://feeds/none', 'triggers-listen:open'], {
       as: somebody(),
     });
@@ -183,7 +186,7 @@ describe('subscriptions/listen', () => {
     assert.equal(listened.messages.at(-1)?.result?.['resultType'], 'complete');
   });
 
-  test('carries the list changes of extensions, which are asked for by members of their own [list-changed-listen]', async () => {
+  test('carries the list changes of extensions, which are requested by their own members [list-changed-listen]', async () => {
     const listened = await listen([], {
       as: somebody(),
       filter: { eventsListChanged: true, triggersListChanged: true },
@@ -214,7 +217,7 @@ describe('subscriptions/listen', () => {
     other.cut();
   });
 
-  test('rings for what came while it was being opened, after the acknowledgement', async () => {
+  test('notifies for what came while it was being opened, after the acknowledgement', async () => {
     const as = somebody();
     await read(DOOR, as);
     await world.open();
@@ -224,7 +227,7 @@ describe('subscriptions/listen', () => {
     listened.cut();
   });
 
-  test('does not ring for what a position says was read', async () => {
+  test('does not notify for what a position declares as read', async () => {
     const as = somebody();
     const first = await read(DOOR, as);
     await world.open();
@@ -232,13 +235,13 @@ describe('subscriptions/listen', () => {
     const listened = await listen([page.next], { as });
     await listened.acknowledged();
     await nothingMore();
-    // That bell has rung for everybody, this one too, and only for that event.
+    // That notification went to every listener, this one too, and only for that event.
     await rang(listened, 1);
     assert.deepEqual(new Set(listened.rings), new Set([page.next]));
     listened.cut();
   });
 
-  test('rings for the last time and ends when the log is revoked', async () => {
+  test('notifies a last time and ends when the log is revoked', async () => {
     const as = somebody();
     const { subscriptionId } = await read(DOOR, as);
     const [listened, other] = [
@@ -261,7 +264,7 @@ describe('subscriptions/listen', () => {
     other.cut();
   });
 
-  test('ends without a word for who may not read the log any more', async () => {
+  test('ends without a notification for a client that may no longer read the log', async () => {
     const as = somebody();
     const listened = await listen([DOOR, 'triggers://feeds/meter%2Fread'], { as });
     assert.equal(((await listened.acknowledged())['resourceSubscriptions'] as string[]).length, 2);
@@ -271,7 +274,7 @@ describe('subscriptions/listen', () => {
     assert.deepEqual(listened.rings, []);
   });
 
-  test('is bounded for each principal, and says so', async () => {
+  test('is limited for each principal, with an error that names the limit', async () => {
     const as = somebody();
     const tooMany = Array.from({ length: 65 }, (_, n) => `${DOOR}?door=${n}`);
     const answered = async (listened: Listened) =>
@@ -294,7 +297,7 @@ describe('subscriptions/listen', () => {
     for (const one of open) one.cut();
   });
 
-  test('that the SDK refuses is refused in its words', async () => {
+  test("passes on the SDK's error for a request that the SDK rejects", async () => {
     for (const params of [
       {},
       { notifications: null },
@@ -311,7 +314,7 @@ for (const kind of READERS.filter(
   (one): one is Exclude<ReaderKind, 'client 2.x, 2026-07-28'> => one !== 'client 2.x, 2026-07-28',
 )) {
   describe(`a session of ${kind}`, () => {
-    test('may watch so many URIs and no more', async () => {
+    test('may watch a limited number of URIs', async () => {
       const reader = await world.reader(kind, somebody());
       for (let n = 0; n < 64; n += 1) await reader.listen(`${DOOR}?door=${n}`);
       await assert.rejects(
@@ -320,13 +323,13 @@ for (const kind of READERS.filter(
           error.code === -32025 &&
           JSON.stringify(error.data) === '{"limit":"watched_resources","max":64}',
       );
-      // Once more is not one more.
+      // The same URI again does not count twice.
       await reader.listen(`${DOOR}?door=0`);
       await reader.unlisten(`${DOOR}?door=0`, `${DOOR}?door=0`);
       await reader.listen(`${DOOR}?door=64`);
     });
 
-    test('goes on ringing for a feed whose log began anew', async () => {
+    test('is notified of a feed whose log was restarted', async () => {
       const subject = somebody();
       const reader = await world.reader(kind, subject);
       await reader.listen(DOOR);
@@ -341,7 +344,7 @@ for (const kind of READERS.filter(
 }
 
 describe('the stream of a session', () => {
-  test('ends with the authorization it was opened with, and rings again where a new one was opened', async () => {
+  test('ends with the authorization it was opened with, and a newly opened one gets notifications again', async () => {
     const as = somebody();
     const send = async (
       method: 'POST' | 'GET',
@@ -421,7 +424,7 @@ describe('nothing waits for news any more', () => {
   };
 
   for (const kind of READERS) {
-    test(`once ${kind} has gone`, async () => {
+    test(`once ${kind} has disconnected`, async () => {
       const reader = await own.reader(kind, somebody());
       await reader.listen(DOOR, `${DOOR}?door=a`);
       assert.equal(await own.waiting(), 2);
@@ -430,7 +433,7 @@ describe('nothing waits for news any more', () => {
     });
   }
 
-  test('once the authorization has run out, and the stream has ended with its result', async () => {
+  test('once the authorization has expired, and the stream has ended with its result', async () => {
     const listened = await listening(somebody(), { exp: Math.floor(Date.now() / 1000) + 2 });
     await eventually('the end', () => listened.over === 'ended');
     assert.deepEqual(listened.messages.at(-1), {
@@ -446,7 +449,7 @@ describe('nothing waits for news any more', () => {
     await silence();
   });
 
-  test('once the SDK has refused the request', async () => {
+  test('once the SDK has rejected the request', async () => {
     const { error } = await own.call(
       'subscriptions/listen',
       { notifications: { resourceSubscriptions: [DOOR], toolsListChanged: 'x' } },
@@ -456,7 +459,7 @@ describe('nothing waits for news any more', () => {
     await silence();
   });
 
-  test('once the server stops, which tells every listener', async () => {
+  test('once the server stops, which ends every listening stream', async () => {
     const stopping = await World.start();
     const listened = await Listened.open((signal) =>
       stopping.post(

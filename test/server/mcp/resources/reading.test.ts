@@ -1,4 +1,7 @@
-/** Feeds read page by page, over HTTP and with the clients of both generations: order, acknowledgement, gaps, positions that are no more, and whose they are. */
+/**
+ * Tests feeds read page by page, over HTTP and with the clients of both generations: order,
+ * acknowledgement, gaps, positions that no longer exist, and ownership.
+ */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { TRIM_SLACK_EVENTS_MIN } from '../../../../src/protocol/core/policy.ts';
@@ -14,12 +17,12 @@ afterAll(() => world.close());
 
 const METERS = 5 + TRIM_SLACK_EVENTS_MIN + 1;
 let subjects = 0;
-/** Nobody else's logs get into the way. */
+/** A subject of its own, so that no other test's logs interfere. */
 const somebody = (): string => `reader-${(subjects += 1)}`;
 
 for (const kind of READERS) {
   describe(kind, () => {
-    test('follows a feed: in order, each page again until the next one is read, and nothing twice after that [deg-server-same-log]', async () => {
+    test('follows a feed in order: each page is repeated until the next one is read, and never after that [deg-server-same-log]', async () => {
       const reader = await world.reader(kind, somebody());
       const first = await reader.read('triggers://feeds/door.opened');
       assert.deepEqual(
@@ -45,7 +48,7 @@ for (const kind of READERS) {
         assert.ok(Math.abs(Date.parse(timestamp) - Date.now()) < 60_000);
       }
       assert.deepEqual([page.after, page.head, page.acked, page.hasMore], [0, 3, 0, false]);
-      // Not handled yet: whoever asks again gets it again, with and without the position.
+      // Not acknowledged yet: a repeated read returns it again, with and without the position.
       assert.deepEqual(sequences(await reader.read('triggers://feeds/door.opened')), [1, 2, 3]);
       assert.deepEqual(sequences(await reader.read(first.next)), [1, 2, 3]);
       const rest = await reader.read(page.next);
@@ -54,7 +57,7 @@ for (const kind of READERS) {
       assert.deepEqual(sequences(await reader.read('triggers://feeds/door.opened')), [4]);
     });
 
-    test('gets only what its arguments select, and finds its log by what they mean', async () => {
+    test('gets only what its arguments select, and finds its log by their meaning', async () => {
       const reader = await world.reader(kind, somebody());
       const odd = await reader.read(
         'triggers://feeds/door.opened?door=odd&floors=%5B1,2%5D&_after=x',
@@ -74,7 +77,7 @@ for (const kind of READERS) {
       );
     });
 
-    test('reads many events in pages that join', async () => {
+    test('reads many events in pages without overlap', async () => {
       const reader = await world.reader(kind, somebody());
       let { next } = await reader.read('triggers://feeds/door.opened');
       await world.open(250);
@@ -92,10 +95,10 @@ for (const kind of READERS) {
       );
     });
 
-    test('is told of gaps: what was kept too long, what was taken back', async () => {
+    test('gets gaps for expired and for withdrawn events', async () => {
       const reader = await world.reader(kind, somebody());
       const { next } = await reader.read('triggers://feeds/meter%2Fread');
-      // More than are kept, and than may be too many before they are trimmed.
+      // More than are kept, and more than may accumulate before trimming.
       for (let value = 1; value <= METERS; value += 1)
         await world.engine.emit(meter.event({ eventId: `${subjects}-${value}`, data: { value } }));
       await world.engine.settled();
@@ -109,7 +112,7 @@ for (const kind of READERS) {
       assert.deepEqual(sequences(await reader.read(page.next)), []);
     });
 
-    test('goes on, and is told so, with a position of a log that is no more or beyond what was sent', async () => {
+    test('continues, with a notice, from a position of a log that no longer exists or beyond what was sent', async () => {
       const subject = somebody();
       const reader = await world.reader(kind, subject);
       const uri = 'triggers://feeds/door.opened';
@@ -133,7 +136,7 @@ for (const kind of READERS) {
       assert.deepEqual([unsent.acked, unsent.reset], [1, undefined]);
     });
 
-    test('may keep nothing of it, and sees it announced', async () => {
+    test('must not cache a page, and sees it announced', async () => {
       const reader = await world.reader(kind, somebody());
       assert.deepEqual(reader.capabilities['resources'], { subscribe: true, listChanged: true });
       const { contents, ttlMs, cacheScope } = await reader.result(
@@ -198,7 +201,7 @@ for (const kind of READERS) {
       for (const { description } of templates) assert.match(description, /read the URI in "next"/);
     });
 
-    test('gets the error of the base protocol for what it has not, the same for what another has', async () => {
+    test("gets the error of the base protocol for an unknown log, and the same for another principal's log", async () => {
       const subject = somebody();
       const [reader, mallory] = [
         await world.reader(kind, subject),
@@ -236,7 +239,7 @@ for (const kind of READERS) {
 }
 
 describe('a feed', () => {
-  test('is refused in typed errors with the path, and without repeating what was sent [iso-own]', async () => {
+  test('is rejected in typed errors with the path, and without repeating the input [iso-own]', async () => {
     for (const [uri, expected] of [
       ['triggers://feeds/door.opened?door=', /at "\/door", a string of at least 1 characters/],
       ['triggers://feeds/door.opened?floors=%5B%22x%22%5D', /at "\/floors\/0", an integer/],
@@ -255,7 +258,7 @@ describe('a feed', () => {
     }
   });
 
-  test('is hidden from who may not see its type, and closed to who may not read it any more', async () => {
+  test('is hidden from a principal that may not see its type, and closed to one that may no longer read it', async () => {
     const subject = somebody();
     const { result } = await world.call(
       'resources/read',

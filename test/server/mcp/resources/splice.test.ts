@@ -1,4 +1,7 @@
-/** Frames put between the frames of another stream: wherever its bytes are cut, whoever ends it. */
+/**
+ * Tests frames inserted between the frames of another stream, wherever its bytes are split and
+ * whichever side ends it.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import fc from 'fast-check';
@@ -19,7 +22,7 @@ function spliced(rewrite: ConstructorParameters<typeof Splice>[1]['rewrite'] = (
 }
 
 describe('a splice', () => {
-  test('passes every byte on, however they are cut', async () => {
+  test('passes every byte on, however they are split', async () => {
     const text = `: hello\n\n${frame({ method: 'a', text: 'ä\\n\\n💡' })}: keepalive\n\n${frame({ id: 1, result: {} })}`;
     const bytes = Buffer.from(text);
     await fc.assert(
@@ -35,7 +38,7 @@ describe('a splice', () => {
     );
   });
 
-  test('puts a message between two frames and never into one', async () => {
+  test('inserts a message between two frames and never into one', async () => {
     const { splice, feed } = spliced();
     const reader = splice.body.getReader();
     const first = frame({ method: 'a' });
@@ -48,7 +51,7 @@ describe('a splice', () => {
     await reader.cancel();
   });
 
-  test('sends other messages instead of one', async () => {
+  test('replaces one message with others', async () => {
     const { splice, feed } = spliced(({ method }) =>
       method === 'a' ? [{ method: 'b' }, { method: 'c' }] : null,
     );
@@ -60,7 +63,7 @@ describe('a splice', () => {
     );
   });
 
-  test('ends with a last message, cancels what it reads, and sends nothing more', async () => {
+  test('ends with a last message, cancels its source, and sends nothing more', async () => {
     const { splice, feed, seen } = spliced();
     feed.enqueue(Buffer.from(frame({ method: 'a' })));
     const reader = splice.body.getReader();
@@ -76,7 +79,7 @@ describe('a splice', () => {
     assert.deepEqual(seen, { closed: 1, cancelled: 1 });
   });
 
-  test('cancels what it reads when nobody reads it any more', async () => {
+  test('cancels its source when its reader stops', async () => {
     const { splice, seen } = spliced();
     await splice.body.cancel();
     splice.send({ method: 'late' });
@@ -91,7 +94,7 @@ describe('a splice', () => {
     assert.equal(seen.closed, 1);
   });
 
-  test('takes from its source only what is asked for', async () => {
+  test('reads from its source only on demand', async () => {
     let pulled = 0;
     const source = new ReadableStream<Uint8Array>(
       {
@@ -106,7 +109,7 @@ describe('a splice', () => {
     const reader = splice.body.getReader();
     await reader.read();
     await new Promise((resolve) => setImmediate(resolve));
-    assert.ok(pulled <= 2, `${pulled} frames were taken for one`);
+    assert.ok(pulled <= 2, `${pulled} frames were read for one`);
     await reader.cancel();
   });
 });

@@ -1,4 +1,7 @@
-/** Feeds on a pipe: the reference server as a child process of clients of both generations, rung for what was read or subscribed to, and for nothing else. */
+/**
+ * Tests feeds on a pipe: the reference server as a child process of clients of both generations,
+ * which are notified of what they read or subscribed to and of nothing else.
+ */
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -85,7 +88,7 @@ describe('feeds on a pipe', { concurrent: true }, () => {
       context.onTestFinished(() => client.close());
       const feed = folderFeed(folder.path, watched);
       const first = await client.read(FILES);
-      // Read too, and told of by nobody because nobody listens to it.
+      // Read too, but not announced because no client listens to it.
       await client.read(`${FILES}?path=%22other.txt%22`).catch(() => undefined);
       await client.listen(FILES);
       const taken: string[] = [];
@@ -106,7 +109,7 @@ describe('feeds on a pipe', { concurrent: true }, () => {
     });
   }
 
-  test('a client of 2026-07-28 may listen to the very page that it read', async (context) => {
+  test('a client of 2026-07-28 may listen to the page that it read', async (context) => {
     await using folder = await temporaryFolder();
     const watched = join(folder.path, 'watched');
     await mkdir(watched);

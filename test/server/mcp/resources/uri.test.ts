@@ -1,4 +1,7 @@
-/** The grammar of feed URIs: what is written is read again, by us and by stock expanders of URI templates, and nothing else is read at all. */
+/**
+ * Tests the grammar of feed URIs: whatever is written is read again, by this library and by common
+ * expanders of URI templates, and nothing else is accepted.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { UriTemplate } from '@modelcontextprotocol/client';
@@ -19,7 +22,7 @@ import {
 import { WireError } from '../../../../src/protocol/wire/errors.ts';
 
 const SUBSCRIPTION_ID = 'sub_0123456789abcdefghijklmn';
-/** A surrogate without its other half, which no UTF-8 can say. */
+/** A lone surrogate, which UTF-8 cannot encode. */
 const LONE = /\p{Cs}/u;
 
 const names = fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_./-]{0,30}$/);
@@ -61,7 +64,9 @@ const json = fc
   .map((value) => JSON.parse(JSON.stringify(value)) as unknown)
   .filter((value) => !LONE.test(JSON.stringify(value)));
 
-/** A trigger type, and arguments of it: for some of its properties a value of the kind that its schema takes. */
+/**
+ * A trigger type and arguments for it: for some of its properties, a value that its schema accepts.
+ */
 const feeds = fc
   .tuple(
     names,
@@ -87,7 +92,7 @@ const feeds = fc
     ) as JsonObject,
   }));
 
-/** The arguments and the position that a URI means. */
+/** The arguments and the position that a URI encodes. */
 function read(
   type: { readonly name: string; readonly inputSchema: JsonObject },
   uri: string,
@@ -98,7 +103,7 @@ function read(
   return { args: readArguments(type, parsed.variables), after: parsed.after };
 }
 
-/** What both sides of a comparison look like as JSON, since objects may have no prototype in common. */
+/** Both sides of a comparison as JSON, since objects without a prototype never equal others. */
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
 function refusal(
@@ -116,20 +121,20 @@ function refusal(
 }
 
 describe('feed URIs', () => {
-  test('say what was put into them, whatever the names and values are', () => {
+  test('encode their contents, whatever the names and values are', () => {
     fc.assert(
       fc.property(feeds, afters, ({ type, args }, after) => {
         const uri = feedUri(type, args, after)!;
         assert.match(uri, /^triggers:\/\/feeds\/[A-Za-z0-9._~%-]+(\?[A-Za-z0-9._~%=&-]+)?$/);
         assert.deepEqual(plain(read(type, uri)), plain({ args, after }));
-        // One form: written again it is the same.
+        // There is one form: written again it is the same.
         assert.equal(feedUri(type, read(type, uri).args, after), uri);
         assert.equal(withoutAfter(uri), feedUri(type, args, null));
       }),
     );
   });
 
-  test('survive programs that take URIs apart and put them together', () => {
+  test('survive programs that parse and rebuild URIs', () => {
     fc.assert(
       fc.property(feeds, afters, ({ type, args }, after) => {
         const uri = feedUri(type, args, after)!;
@@ -146,10 +151,10 @@ describe('feed URIs', () => {
       fc.assert(
         fc.property(feeds, afters, ({ type, args }, after) => {
           const template = new Template(feedTemplate(type));
-          // Expanders look names up as they stand, inherited ones too.
+          // Expanders look names up directly, inherited ones too.
           const variables = Object.create(null) as Record<string, string>;
           for (const { property, variable, written } of feedVariables(type)) {
-            // A template knows a name as it stands in it.
+            // A template contains a name without changes.
             const name = template.variableNames.find((one) => decodeURIComponent(one) === variable);
             assert.ok(name !== undefined, `no variable for ${property}`);
             if (Object.hasOwn(args, property))
@@ -179,7 +184,7 @@ describe('feed URIs', () => {
     );
   });
 
-  test('take a string as it is where the schema takes only strings, and JSON text elsewhere', () => {
+  test('encode a string directly where the schema takes only strings, and JSON text elsewhere', () => {
     const type = {
       name: 'x',
       inputSchema: {
@@ -204,7 +209,7 @@ describe('feed URIs', () => {
     );
   });
 
-  test('cannot say everything that arguments may be', () => {
+  test('cannot encode every possible argument', () => {
     const type = {
       name: 'x',
       inputSchema: { type: 'object', properties: { a: { type: 'string' }, '': {} } },
@@ -235,32 +240,38 @@ describe('feed URIs', () => {
     ['a letter beyond ASCII', 'triggers://feeds/x?house=ä'],
     ['a fragment', 'triggers://feeds/x#y'],
     ['a fragment in the query', 'triggers://feeds/x?house=a#y'],
-    ['what is no UTF-8', 'triggers://feeds/x?house=%ff'],
-    ['half an escape', 'triggers://feeds/x?house=%4'],
-    ['a plus, which some mean as a space', 'triggers://feeds/x?house=a+b'],
+    ['invalid UTF-8', 'triggers://feeds/x?house=%ff'],
+    ['an incomplete escape', 'triggers://feeds/x?house=%4'],
+    ['a plus, which some decode as a space', 'triggers://feeds/x?house=a+b'],
     ['an empty query', 'triggers://feeds/x?'],
     ['an empty variable', 'triggers://feeds/x?house=a&'],
     ['a variable without value', 'triggers://feeds/x?house'],
     ['a variable without name', 'triggers://feeds/x?=a'],
     ['a variable twice', 'triggers://feeds/x?house=a&house=a'],
-    ['a variable twice, once in other letters', 'triggers://feeds/x?house=a&%68ouse=a'],
+    ['the same variable twice, spelled differently', 'triggers://feeds/x?house=a&%68ouse=a'],
     ['an unknown variable', 'triggers://feeds/x?window=a'],
-    ['a name every object has', 'triggers://feeds/x?constructor=1'],
-    ['a value that is no JSON', 'triggers://feeds/x?n=one'],
-    ['a value that is not one JSON', 'triggers://feeds/x?n=1%202'],
-    ['JSON that is too deep', `triggers://feeds/x?n=${'%5B'.repeat(100)}${'%5D'.repeat(100)}`],
+    ['a name that every object inherits', 'triggers://feeds/x?constructor=1'],
+    ['a value that is not JSON', 'triggers://feeds/x?n=one'],
+    ['a value of more than one JSON text', 'triggers://feeds/x?n=1%202'],
+    [
+      'JSON that is nested too deep',
+      `triggers://feeds/x?n=${'%5B'.repeat(100)}${'%5D'.repeat(100)}`,
+    ],
     ['a position without epoch', 'triggers://feeds/x?after=5'],
     ['a position with a short epoch', 'triggers://feeds/x?after=e.5'],
     ['a negative position', `triggers://feeds/x?after=${epoch}.-1`],
-    ['a position with a zero in front', `triggers://feeds/x?after=${epoch}.05`],
-    ['a position beyond what a number holds', `triggers://feeds/x?after=${epoch}.9007199254740993`],
+    ['a position with a leading zero', `triggers://feeds/x?after=${epoch}.05`],
+    [
+      'a position above the largest safe integer',
+      `triggers://feeds/x?after=${epoch}.9007199254740993`,
+    ],
     ['a position twice', `triggers://feeds/x?after=${epoch}.5&after=${epoch}.5`],
     ['a subscription without id', 'triggers://subscriptions/'],
     ['a subscription with a short id', 'triggers://subscriptions/abc'],
     ['a subscription with arguments', `triggers://subscriptions/${SUBSCRIPTION_ID}?house=a`],
     ['too long a URI', `triggers://feeds/x?house=${'a'.repeat(9000)}`],
   ] as const) {
-    test(`refused with the path and without its own words: ${what}`, () => {
+    test(`reject ${what} with the path and without repeating it`, () => {
       const { data, message } = refusal(uri, type);
       assert.equal(data.path, '/uri');
       assert.ok(
@@ -270,7 +281,7 @@ describe('feed URIs', () => {
     });
   }
 
-  test('anything but a URI is refused, never misread', () => {
+  test('reject anything but a URI', () => {
     fc.assert(
       fc.property(
         fc.string({ unit: 'binary', maxLength: 60 }),

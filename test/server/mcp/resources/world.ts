@@ -1,6 +1,7 @@
 /**
- * Feeds as clients meet them: the reference server's own parts over loopback HTTP, with trigger types whose events the test emits, permissions
- * that the test takes away, and clients of both generations as they come from the registry.
+ * Feeds as clients see them: the reference server's own parts over loopback HTTP, with trigger
+ * types whose events the test emits, permissions that the test revokes, and clients of both
+ * generations from the registry.
  */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -18,7 +19,7 @@ import { Issuer, modern, type Claims } from '../../../reference-server/harness.t
 
 const text = { type: 'string' } as const;
 
-/** One argument that is text, one that is not, and one whose name is taken. */
+/** One argument that is a text, one that is not, and one with a reserved name. */
 export const door = defineTrigger<
   { door?: string; floors?: number[]; after?: string },
   { door: string; n: number }
@@ -53,7 +54,7 @@ export const meter = defineTrigger<object, { value: number }>({
   retention: { maxAgeMs: 3_600_000, maxEvents: 5 },
 });
 
-/** What a page of a feed says. */
+/** The content of a feed's page. */
 export interface Page {
   readonly trigger?: string;
   readonly arguments?: object;
@@ -76,21 +77,24 @@ export interface Page {
   readonly reset?: { readonly reason: string; readonly asked: object; readonly message: string };
 }
 
-/** An SDK's client, as far as resources go. */
+/** An SDK's client, as far as resources are concerned. */
 export interface Reader {
   readonly capabilities: Record<string, unknown>;
   read(uri: string): Promise<Page>;
-  /** What `resources/read` answers, as it is. */
+  /** The result of `resources/read`, unchanged. */
   result(uri: string): Promise<Record<string, unknown>>;
   list(cursor?: string): Promise<Record<string, unknown>>;
   templates(): Promise<Record<string, unknown>>;
-  /** Whatever the generation has for it: `subscriptions/listen`, or `resources/subscribe` for each. Resolves with the URIs that are listened to. */
+  /**
+   * Listens in the way of the generation: `subscriptions/listen`, or `resources/subscribe` for
+   * each. Resolves with the URIs that are listened to.
+   */
   listen(...uris: string[]): Promise<readonly string[]>;
   /** Stops listening. */
   unlisten(...uris: string[]): Promise<void>;
-  /** URIs that rang, in order. */
+  /** URIs of the notifications, in order. */
   readonly rings: string[];
-  /** How often the list of resources changed. */
+  /** Number of list changes of resources. */
   readonly changes: () => number;
   close(): Promise<void>;
 }
@@ -111,7 +115,7 @@ export class World {
   readonly issuer: Issuer;
   /** Every line of the server's log. */
   readonly log: readonly string[];
-  /** Subject and trigger type that may not be. */
+  /** The subjects and trigger types that are not permitted. */
   readonly forbidden: Set<string>;
   readonly #readers: Reader[] = [];
   readonly #stop: () => Promise<void>;
@@ -187,7 +191,10 @@ export class World {
     return this.issuer.token(this.url.href, subject, claims);
   }
 
-  /** So many doors open, odd and even in turn, each one event; resolves with their ids once they are numbered. */
+  /**
+   * Emits this many `door.opened` events, odd and even in turn; resolves with their ids once they
+   * are numbered.
+   */
   async open(count = 1): Promise<string[]> {
     const ids: string[] = [];
     for (let one = 0; one < count; one += 1) {
@@ -233,7 +240,7 @@ export class World {
     });
   }
 
-  /** The answer of one. */
+  /** The response to one. */
   async call(
     method: string,
     params: object,
@@ -259,7 +266,7 @@ export class World {
     return reader;
   }
 
-  /** How many wait for news in the engine, watches among them. */
+  /** Number of waiters for news in the engine, watches among them. */
   async waiting(): Promise<number> {
     return (await this.engine.health()).streams;
   }

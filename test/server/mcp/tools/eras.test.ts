@@ -1,4 +1,7 @@
-/** The tools over HTTP, for each generation of clients: the same watch from any of them, and from nobody else. */
+/**
+ * Tests the tools over HTTP for each generation of clients: each of them reaches the same watch,
+ * and no other principal does.
+ */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import type { Checked } from '../../../../src/server/mcp/tools/schemas.ts';
@@ -46,7 +49,7 @@ for (const era of ERAS) {
       assert.ok('tools' in client.capabilities);
     });
 
-    test('follows two things beside each other, and acknowledges one of them', async () => {
+    test('follows two triggers side by side, and acknowledges one of them', async () => {
       const [left, right] = [`${era} left`, `${era} right`];
       const watches = await Promise.all(
         [left, right].map((door) =>
@@ -65,7 +68,7 @@ for (const era of ERAS) {
       assert.equal(covered(await call(client, 'check', { watchId: second!.watchId })), '1 2 3');
     });
 
-    test('is refused in words, as the result of the call', async () => {
+    test('gets an error as a readable result of the call', async () => {
       const { isError, structuredContent } = await client.request('tools/call', {
         name: 'check',
         arguments: {},
@@ -78,7 +81,7 @@ for (const era of ERAS) {
   });
 }
 
-test('a watch that was begun in one revision goes on in the others', async () => {
+test('continues a watch that was begun in another revision', async () => {
   const ids = new Set<string>();
   for (const [n, era] of ERAS.entries()) {
     const client = await server.client(era, 'alice');
@@ -96,7 +99,7 @@ test('a watch that was begun in one revision goes on in the others', async () =>
   assert.equal(ids.size, 1);
 });
 
-test("[iso-own] another subject's watch is not there, in the very words of one that never was", async () => {
+test("[iso-own] gets the same answer for another subject's watch as for one that never existed", async () => {
   const [alice, mallory] = [
     await server.client('v2 modern', 'alice'),
     await server.client('v2 modern', 'mallory'),
@@ -113,7 +116,7 @@ test("[iso-own] another subject's watch is not there, in the very words of one t
   await Promise.all([alice.close(), mallory.close()]);
 });
 
-test('without a token there is no tool to call', async () => {
+test('cannot call a tool without a token', async () => {
   const { body, headers } = modern('tools/call', { name: 'watch', arguments: {} });
   const { status } = await server.post(body, {
     as: null,

@@ -1,6 +1,7 @@
 /**
- * A client that has tools and nothing else, reduced to what it does: it makes the call that the last answer told it to make, and takes what comes. It
- * refuses a hole, so that order and completeness need no other check.
+ * A client that has only tools, reduced to its behavior: it makes the call that the last answer
+ * named, and applies what comes. It rejects a missing number, so order and completeness need no
+ * other check.
  */
 import assert from 'node:assert/strict';
 import type { Gap } from '../../../../spec-schema/draft/schema.ts';
@@ -11,7 +12,7 @@ export type CallTool = (call: {
   readonly arguments: Record<string, unknown>;
 }) => Promise<Record<string, unknown>>;
 
-/** Whether it reads the structure of an answer or, as a model does, only the words. */
+/** Whether it reads the structure of an answer or, as a model does, only the text. */
 export type Reading = 'structure' | 'words';
 
 interface Next {
@@ -27,11 +28,11 @@ interface Read {
 }
 
 export class Follower {
-  /** What was taken, in order: event ids, and gaps as `gap <reason>`. */
+  /** The applied items, in order: event ids, and gaps as `gap <reason>`. */
   readonly taken: string[] = [];
   /** Numbers that came again. */
   repeated = 0;
-  /** How often the numbering began anew. */
+  /** Number of times the log was renumbered. */
   resets = 0;
   readonly #reading: Reading;
   #last = 0;
@@ -47,14 +48,17 @@ export class Follower {
     ).next;
   }
 
-  /** Makes the next call and takes what it answers. Nothing changes if the call fails. */
+  /** Makes the next call and applies its answer. Nothing changes if the call fails. */
   async step(call: CallTool): Promise<void> {
     const answer = await this.#ask(call, this.#next!.arguments);
     this.#take(answer);
     this.#next = answer.next;
   }
 
-  /** Looks without acknowledging, and forgets what it saw: as somebody does who dies over an answer. */
+  /**
+   * Reads without acknowledging and discards the answer, like a client that dies while it handles
+   * one.
+   */
   async peek(call: CallTool): Promise<string[]> {
     const { watchId } = this.#next!.arguments;
     return (await this.#ask(call, { watchId })).events.map(({ eventId }) => eventId);
@@ -102,7 +106,7 @@ function readWords(text: string): Read {
   const lines = text.split('\n');
   const [, tool, args] =
     /^Next: .*?\bcall (\S+) with (\{.*\})/.exec(lines.at(-1) ?? '') ??
-    assert.fail(`the words do not say what comes next: ${text}`);
+    assert.fail(`the text does not name the next call: ${text}`);
   return {
     events: lines
       .filter((line) => line.startsWith('{'))

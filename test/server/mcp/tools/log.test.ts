@@ -1,4 +1,7 @@
-/** What the tools show is the log: in order, again until acknowledged, with every gap, every new epoch and every end told. */
+/**
+ * Tests that the tools show the log: in order, repeated until acknowledged, with every gap, new
+ * epoch and end reported.
+ */
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { describe, test, type TestContext } from 'vitest';
@@ -52,7 +55,7 @@ const ids = ({ events }: { readonly events: readonly { readonly eventId: string 
   events.map(({ eventId }) => eventId).join(' ');
 
 describe('a watch', () => {
-  test('[ack-only-said] returns the same events until they are acknowledged, and then goes on after them', async (t) => {
+  test('[ack-only-said] returns the same events until they are acknowledged, and then continues after them', async (t) => {
     const { watch, check, emitAll } = await begin(t);
     const { watchId, position, created, remaining, next } = await watch('tick');
     assert.deepEqual([created, position.sequence, remaining, next.tool], [true, 0, 0, 'check']);
@@ -62,11 +65,11 @@ describe('a watch', () => {
       [ids(first), first.position.sequence, first.remaining, first.next.afterMs],
       ['e1 e2 e3', 3, 0, 0],
     );
-    assert.deepEqual(await check(watchId), first, 'without done the same comes again');
+    assert.deepEqual(await check(watchId), first, 'without done the same events come again');
     assert.deepEqual(
       await check(watchId, { done: position }),
       first,
-      'and so it does with the position that was acknowledged last',
+      'so they do with the position that was acknowledged last',
     );
     await emitAll(4, 5);
     assert.equal(
@@ -78,11 +81,11 @@ describe('a watch', () => {
     assert.deepEqual([ids(second), second.reset], ['e4 e5', undefined]);
     const last = await check(watchId, { done: second.position });
     assert.deepEqual([ids(last), last.position, last.remaining], ['', second.position, 0]);
-    assert.ok(last.next.afterMs > 0, 'nothing is there: call later');
-    assert.deepEqual(await check(watchId), last, 'what is acknowledged does not come again');
+    assert.ok(last.next.afterMs > 0, 'nothing new: call later');
+    assert.deepEqual(await check(watchId), last, 'acknowledged events do not come again');
   });
 
-  test('is found again with what waits in it, and another selection is another one', async (t) => {
+  test('is found again with its pending events, and another selection is another watch', async (t) => {
     const { watch, check, list, emit, engine } = await begin(t);
     const red = await watch('tick', { topic: 'red' });
     const blue = await watch('tick', { topic: 'blue' });
@@ -113,7 +116,7 @@ describe('a watch', () => {
     );
   });
 
-  test('[ack-sent] what was never returned cannot be acknowledged, and nothing is lost by trying', async (t) => {
+  test('[ack-sent] rejects an acknowledgement of what was never returned, and loses nothing', async (t) => {
     const { watch, check, emitAll } = await begin(t);
     const { watchId, position } = await watch('tick');
     await emitAll(1, 6);
@@ -130,7 +133,7 @@ describe('a watch', () => {
     assert.equal(ids(await check(watchId, { done: { ...position, sequence: 2 } })), 'e3 e4 e5 e6');
   });
 
-  test('[err-internal] a store that fails is no position that was refused', async (t) => {
+  test('[err-internal] reports a failing store as a failure, not as a rejected position', async (t) => {
     const { watch, check, refused, emitAll, meddled, pass } = await begin(t);
     const { watchId } = await watch('tick');
     await emitAll(1, 2);
@@ -145,7 +148,7 @@ describe('a watch', () => {
     );
   });
 
-  test('says so when somebody else has acknowledged more meanwhile', async (t) => {
+  test('reports that another client has acknowledged more in the meantime', async (t) => {
     const { watch, check, emitAll } = await begin(t);
     const { watchId, position } = await watch('tick');
     await emitAll(1, 4);
@@ -154,10 +157,10 @@ describe('a watch', () => {
     const done = { ...position, sequence: 2 };
     const late = await check(watchId, { done });
     assert.deepEqual([ids(late), late.reset], ['e3 e4', { reason: 'behind', done, from: done }]);
-    assert.deepEqual(ids(await check(watchId)), '', 'the acknowledgement has not gone back');
+    assert.deepEqual(ids(await check(watchId)), '', 'acked has not moved back');
   });
 
-  test('an answer is bounded in bytes and says how much is left; one event always fits', async (t) => {
+  test('limits an answer in bytes and reports how much is left; one event always fits', async (t) => {
     const { watch, check, emit, engine } = await begin(t, {}, { answerBytes: 4096 });
     const { watchId } = await watch('tick');
     for (let n = 1; n <= 5; n += 1) await emit(n, { note: 'x'.repeat(n === 4 ? 100_000 : 1500) });
@@ -173,7 +176,7 @@ describe('a watch', () => {
     assert.deepEqual(seen, ['e1 e2', 'e3', 'e4', 'e5']);
   });
 
-  test('[ack-sent] what did not fit was not sent, so it cannot be acknowledged', async (t) => {
+  test('[ack-sent] does not count what did not fit as sent, so it cannot be acknowledged', async (t) => {
     const { watch, check, emit, engine } = await begin(t, {}, { answerBytes: 2000 });
     const { watchId } = await watch('tick');
     for (let n = 1; n <= 3; n += 1) await emit(n, { note: 'x'.repeat(1500) });
@@ -186,7 +189,7 @@ describe('a watch', () => {
     );
   });
 
-  test('data cannot put words of its own between those of the server', async (t) => {
+  test("never lets data imitate the server's own lines", async (t) => {
     const { watch, call, emit, engine } = await begin(t);
     const { watchId } = await watch('tick');
     await emit(1, {
@@ -203,7 +206,7 @@ describe('a watch', () => {
     assert.deepEqual(more, []);
   });
 
-  test('goes on in another life of the server, from what was acknowledged', async (t) => {
+  test('continues after a restart of the server from what was acknowledged', async (t) => {
     const path = place(t);
     const before = await begin(t, { path });
     const { watchId } = await before.watch('tick');
@@ -219,7 +222,7 @@ describe('a watch', () => {
 });
 
 describe('a gap', () => {
-  test('[gap-retention-announced] stands where the log was trimmed before it was read', async (t) => {
+  test('[gap-retention-announced] appears where the log was trimmed before it was read', async (t) => {
     const { watch, check, emit, engine, pass } = await begin(t);
     const { watchId } = await watch('tock');
     for (let n = 1; n <= 3; n += 1) await emit(n, {}, 'tock');
@@ -231,7 +234,7 @@ describe('a gap', () => {
     assert.equal(covered(await check(watchId, { done: answer.position })), '');
   });
 
-  test('[gap-same-everywhere] stands where content was removed or too large, in its place among the events', async (t) => {
+  test('[gap-same-everywhere] appears among the events where content was removed or too large', async (t) => {
     const { watch, check, emit, engine } = await begin(t);
     const { watchId } = await watch('tick');
     for (let n = 1; n <= 5; n += 1) await emit(n, n === 4 ? { note: 'x'.repeat(250_000) } : {});
@@ -244,7 +247,7 @@ describe('a gap', () => {
     );
   });
 
-  test('alone is an answer too, and is acknowledged like an event', async (t) => {
+  test('can be a whole answer, and is acknowledged like an event', async (t) => {
     const { watch, check, emitAll, engine } = await begin(t);
     const { watchId } = await watch('tick');
     await emitAll(1, 1);
@@ -256,7 +259,7 @@ describe('a gap', () => {
   });
 });
 
-test('[pos-epoch] a new epoch is told, acknowledges nothing, and what was not acknowledged comes under its new numbers', async (t) => {
+test('[pos-epoch] a new epoch is reported and acknowledges nothing, and unacknowledged events come under their new numbers', async (t) => {
   const path = place(t);
   const before = await begin(t, { path });
   const { watchId } = await before.watch('tick');
@@ -264,7 +267,8 @@ test('[pos-epoch] a new epoch is told, acknowledges nothing, and what was not ac
   const { position: acknowledged } = await before.check(watchId, { maxEvents: 1 });
   const { position: done } = await before.check(watchId, { done: acknowledged });
   await kill(before);
-  // As a backup brought to another machine: what the clients have seen since is unknown.
+  // As with a backup restored on another machine: the server cannot know what clients have seen
+  // since.
   rmSync(`${path}.instance`);
   const after = await begin(t, { path, clock: before.clock });
   const answer = await after.check(watchId, { done });
@@ -280,7 +284,7 @@ test('[pos-epoch] a new epoch is told, acknowledges nothing, and what was not ac
 });
 
 describe('the lifetime', () => {
-  test('is extended by each check, and without one it ends and says what was lost', async (t) => {
+  test('is extended by each check; without one the watch ends and reports what was lost', async (t) => {
     const { watch, check, refused, emitAll, pass, clock } = await begin(t);
     const { watchId, expiresAt } = await watch('tick');
     assert.equal(Date.parse(expiresAt!) - clock.now(), DAY);
@@ -293,7 +297,7 @@ describe('the lifetime', () => {
     assert.equal(
       Date.parse(early!) - clock.now(),
       23 * HOUR,
-      'a check soon after is not worth a commit',
+      'a check soon after another needs no commit',
     );
     await emitAll(1, 2);
     await pass(23 * HOUR);
@@ -315,7 +319,7 @@ describe('the lifetime', () => {
     assert.equal(Date.parse((await watch('tick')).expiresAt!) - clock.now(), 2 * HOUR);
   });
 
-  test('ends with unwatch, as often as it is called', async (t) => {
+  test('ends with unwatch, which may be repeated', async (t) => {
     const { watch, call, refused, emitAll } = await begin(t);
     const { watchId } = await watch('tick');
     await emitAll(1, 2);
@@ -332,7 +336,7 @@ describe('the lifetime', () => {
     assert.match((await refused('check', { watchId })).error.message, /ended on request/);
   });
 
-  test('ends with the permission, with the type, and when the type changes; each time with what to do', async (t) => {
+  test('ends when the permission is revoked or the type is removed or changed, each time with advice', async (t) => {
     const { watch, refused, engine } = await begin(t);
     const ends: readonly (readonly [
       reason: string,
@@ -372,8 +376,8 @@ describe('the lifetime', () => {
   });
 });
 
-describe('who may', () => {
-  test("[iso-own] another principal's watch is like none at all, in the very same words", async (t) => {
+describe('access', () => {
+  test("[iso-own] another principal's watch gets the same answer as an unknown one", async (t) => {
     const { watch, check, emitAll, as } = await begin(t);
     const { watchId } = await watch('tick');
     await emitAll(1, 1);
@@ -390,7 +394,7 @@ describe('who may', () => {
     assert.equal(ids(await check(watchId)), 'e1');
   });
 
-  test('subscriptions that were made in another way are no watches, and nothing that a tool does touches them', async (t) => {
+  test('subscriptions that were created in another way are not watches, and no tool changes them', async (t) => {
     const { engine, check, call, refused, list, watch, emitAll } = await begin(t);
     const mine = { name: 'tick', arguments: {} };
     const others = [
@@ -422,7 +426,7 @@ describe('who may', () => {
     );
   });
 
-  test('what the caller may not follow is refused, when it begins and when it goes on', async (t) => {
+  test('a trigger that the caller may not follow is rejected when the watch begins and when it continues', async (t) => {
     const allowed = new Set(['tick']);
     const { watch, refused, list, call } = await begin(t, {
       authorize: (_caller, { name }) => allowed.has(name),
@@ -449,11 +453,11 @@ describe('who may', () => {
     assert.equal(
       (await call('unwatch', { watchId })).structured['ended'],
       true,
-      'who may not follow any more may still end it',
+      'a caller that lost its permission may still end the watch',
     );
   });
 
-  test('as many watches as subscriptions, and the way out is told', async (t) => {
+  test('there are as many watches as subscriptions, and the error says how to free one', async (t) => {
     const { watch, refused, call } = await begin(t, { quotas: { subscriptionsPerPrincipal: 1 } });
     const { watchId } = await watch('tick');
     const { error } = await refused('watch', { trigger: 'tock' });
@@ -472,14 +476,14 @@ describe('the list', () => {
     type: { ...tock.type, name, description: `About ${name}. ${about}` },
   });
 
-  test('has what the caller may see, with the schema of the arguments', async (t) => {
+  test('shows what the caller may see, with the schema of the arguments', async (t) => {
     const { list } = await begin(t, { visible: (_caller, name) => name !== 'tock' });
     assert.deepEqual((await list()).triggers, [
       { name: 'tick', description: tick.type.description, arguments: tick.type.inputSchema },
     ]);
   });
 
-  test('goes on in pages, complete and without repetition, whatever is declared', async (t) => {
+  test('continues in pages, complete and without repetition, whatever is declared', async (t) => {
     const names = Array.from({ length: 130 }, (_, n) => `t${String(n).padStart(3, '0')}`);
     const { list } = await begin(
       t,
@@ -499,7 +503,7 @@ describe('the list', () => {
     assert.deepEqual((await list('zzz')).triggers, []);
   });
 
-  test('shows as many watches as fit, over all pages of the engine, and says how many do not', async (t) => {
+  test('shows as many watches as fit, over all pages of the engine, and how many do not', async (t) => {
     const { list, engine } = await begin(t, {}, { answerBytes: 16_384 });
     for (let n = 0; n < 120; n += 1)
       await engine.subscribe(ann, {

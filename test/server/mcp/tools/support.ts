@@ -1,4 +1,7 @@
-/** The three tools as an agent has them: an SDK client that calls them by name and gets structure and words back. */
+/**
+ * The three tools as an agent uses them: an SDK client that calls them by name and gets structure
+ * and text back.
+ */
 import assert from 'node:assert/strict';
 import { Client } from '@modelcontextprotocol/client';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
@@ -8,7 +11,7 @@ import type { Checked, NextCall } from '../../../../src/server/mcp/tools/schemas
 import type { BindableEngine } from '../../../../src/server/engine/verbs.ts';
 import { compileUserSchema } from '../../../../src/protocol/wire/user-schema.ts';
 
-/** What `watch` answers when it follows something. */
+/** The result of `watch` with a trigger. */
 export interface Watching {
   readonly watchId: string;
   readonly trigger: string;
@@ -20,7 +23,7 @@ export interface Watching {
   readonly next: NextCall;
 }
 
-/** What `watch` answers without a trigger. */
+/** The result of `watch` without a trigger. */
 export interface Listed {
   readonly triggers: readonly {
     readonly name: string;
@@ -31,7 +34,7 @@ export interface Listed {
   readonly nextCursor?: string;
 }
 
-/** A refusal. */
+/** An error. */
 export interface Refused {
   readonly error: {
     readonly name: string;
@@ -51,7 +54,10 @@ export interface Answer {
 export interface Tools {
   readonly mcp: McpServer;
   readonly client: Client;
-  /** Any answer; it fits the announced schema, and its words say no less than its structure. */
+  /**
+   * Any answer; checks that it fits the announced schema, and that its text says no less than its
+   * structure.
+   */
   call(name: string, args?: object): Promise<Answer>;
   watch(trigger: string, args?: object): Promise<Watching>;
   list(cursor?: string): Promise<Listed>;
@@ -132,7 +138,7 @@ export async function agent(
   };
 }
 
-/** Whoever reads only the words learns of everything that has to be acted on. */
+/** A client that reads only the text must learn everything it has to act on. */
 function consistent({ text, structured }: Answer): void {
   const { events = [], gaps = [], reset, next, error } = structured as Partial<Checked & Refused>;
   const lines = [
@@ -145,18 +151,18 @@ function consistent({ text, structured }: Answer): void {
   let at = 0;
   for (const { words } of lines) {
     at = text.indexOf(words, at);
-    assert.ok(at !== -1, `the words lack, at its place: ${words}`);
+    assert.ok(at !== -1, `the text lacks, at its place: ${words}`);
   }
   assert.equal(text.startsWith('Attention: '), reset !== undefined);
   if (error !== undefined) assert.equal(text, error.message);
   else if (next !== undefined)
     assert.ok(
       text.includes(`call ${next.tool} with ${JSON.stringify(next.arguments)}`),
-      'the words lack what comes next',
+      'the text lacks the next call',
     );
 }
 
-/** The numbers an answer covers, in order: `4` an event, `5-7` a gap. */
+/** The numbers that an answer covers, in order: `4` an event, `5-7` a gap. */
 export const covered = ({ events, gaps }: Checked): string =>
   [
     ...events.map(({ sequence }) => [sequence, String(sequence)] as const),

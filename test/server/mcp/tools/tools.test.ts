@@ -1,4 +1,6 @@
-/** What is announced of the three tools, and that they are good neighbours to the tools that a server has anyway. */
+/**
+ * Tests how the three tools are announced, and that they coexist with the other tools of a server.
+ */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
@@ -24,8 +26,8 @@ const own = (mcp: McpServer, name: string) =>
     ({ n }) => ({ content: [{ type: 'text', text: String(n * 2) }] }),
   );
 
-describe('announced', () => {
-  test('each tool has a title, a description, hints and schemas of both sides, the same on the wire as in the table', async () => {
+describe('announcement', () => {
+  test('gives each tool a title, a description, hints and both schemas, the same on the wire as in the table', async () => {
     const { client, close } = await agent(engine);
     const announced = (await client.listTools()).tools;
     assert.deepEqual(
@@ -52,7 +54,8 @@ describe('announced', () => {
       compileUserSchema(inputSchema);
       compileUserSchema(outputSchema ?? assert.fail());
     }
-    // The hints decide what is called without asking a person: only unwatch loses anything.
+    // Clients decide by the hints what they call without asking a person: only unwatch is
+    // destructive.
     assert.deepEqual(
       announced.map(({ annotations }) => [
         annotations?.readOnlyHint,
@@ -68,7 +71,7 @@ describe('announced', () => {
     await close();
   });
 
-  test('no schema takes a member that it does not name', () => {
+  test('has no schema that accepts an unnamed member', () => {
     const open: string[] = [];
     const walk = (node: unknown, path: string): void => {
       if (typeof node !== 'object' || node === null) return;
@@ -82,7 +85,7 @@ describe('announced', () => {
     assert.deepEqual(open, []);
   });
 
-  test('a prefix is in the names, in the descriptions, in what comes next and in what to do about an error', async () => {
+  test('uses a prefix in the names, the descriptions, the next call and the advice of errors', async () => {
     const { client, call, watch, refused, close } = await agent(engine, { prefix: 'events_' });
     const announced = (await client.listTools()).tools;
     assert.deepEqual(
@@ -105,14 +108,14 @@ describe('announced', () => {
     await close();
   });
 
-  test('a prefix that no tool name may have is refused', () => {
+  test('rejects a prefix that no tool name may have', () => {
     for (const prefix of ['a b', 'ä', 'x'.repeat(65), 'a/'])
       assert.throws(() => attachTools(server(), engine, { prefix }), { code: 'config_invalid' });
   });
 });
 
-describe('attached', () => {
-  test("the application's own tools go on working, whether they came before or after", async () => {
+describe('attaching', () => {
+  test("keeps the application's own tools working, whether they came before or after", async () => {
     const { client, call, watch, close } = await agent(
       engine,
       {},
@@ -136,7 +139,7 @@ describe('attached', () => {
     assert.doesNotThrow(() => mcp.registerTool('third', {}, () => ({ content: [] })));
   });
 
-  test('twice, to a connected server, or beside a tool of the same name is refused and leaves the server as it was', async () => {
+  test('twice, to a connected server, or beside a tool of the same name is rejected and leaves the server unchanged', async () => {
     const twice = server();
     attachTools(twice, engine);
     assert.throws(() => attachTools(twice, engine, { prefix: 'other_' }), /already has the tools/);
@@ -149,12 +152,12 @@ describe('attached', () => {
     const taken = server();
     own(taken, 'check');
     assert.throws(() => attachTools(taken, engine), /check is already registered/);
-    // Nothing of the attempt is left in the way of another one.
+    // Nothing of the failed attempt prevents another one.
     assert.doesNotThrow(() => own(taken, 'watch'));
     assert.doesNotThrow(() => attachTools(taken, engine, { prefix: 'events_' }));
   });
 
-  test('an unexpected failure is one fixed refusal; the log gets the cause', async () => {
+  test('makes an unexpected failure one fixed error; the log gets the cause', async () => {
     const logged: unknown[] = [];
     const log = {
       debug() {},
@@ -182,7 +185,7 @@ describe('attached', () => {
     assert.deepEqual(logged, [canary, canary]);
   });
 
-  test('[gen-check-order] the shape of the arguments comes before who asks', async () => {
+  test('[gen-check-order] the shape of the arguments is checked before the principal', async () => {
     const { refused, close } = await agent(engine, {
       caller: () => {
         throw new Error('not asked');
@@ -193,7 +196,7 @@ describe('attached', () => {
   });
 });
 
-describe('bad input is refused with the place and what belongs there', () => {
+describe('bad input is rejected with its place and what is expected there', () => {
   const position = { epoch: 'abcdefgh', sequence: 0 };
   const cases: readonly (readonly [tool: string, args: object, path: string, expected?: RegExp])[] =
     [
@@ -250,7 +253,7 @@ describe('bad input is refused with the place and what belongs there', () => {
       );
       assert.match(String(error.data['expected']), expected);
       assert.match(error.message, /Correct this and call again/);
-      assert.deepEqual((await list()).watches, [], 'nothing was made');
+      assert.deepEqual((await list()).watches, [], 'nothing was created');
       await close();
     });
   }
