@@ -282,7 +282,7 @@ describe('concurrent deliveries', () => {
             issuer: 'x',
             signingKey,
             apply: async (item) => {
-              await null;
+              await Promise.resolve();
               applied.push(numberOf(item));
             },
           });

@@ -248,7 +248,7 @@ describe('finished items', () => {
     const tally = new AckTracker(
       { mode: undefined, mark: null, number: null },
       async ({ mark }) => {
-        await null;
+        await Promise.resolve();
         order.push(`saved ${mark}`);
       },
     );

@@ -152,7 +152,7 @@ class Follower implements AsyncDisposable {
 
   /** Events and gaps, in the order in which they were read. Throws when a page is wrong. */
   get taken(): readonly string[] {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) throw this.#failure as Error;
     return this.#taken;
   }
 

@@ -85,11 +85,11 @@ const feeds = fc
         ),
       },
     },
-    args: Object.fromEntries(
+    args: Object.fromEntries<JsonObject[string]>(
       all
         .filter(([, , , , given]) => given)
         .map(([property, isText, text, value]) => [property, isText ? text : value]),
-    ) as JsonObject,
+    ),
   }));
 
 /** The arguments and the position that a URI encodes. */
