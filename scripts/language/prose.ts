@@ -23,7 +23,7 @@ export function piecesOf(path: string, text: string): Piece[] {
 }
 
 /** Whether a call writes a log line: `log.warn(…)`, `this.#options.log.error(…)`. */
-export function isLogCall(node: ts.Node): node is ts.CallExpression {
+function isLogCall(node: ts.Node): node is ts.CallExpression {
   if (!ts.isCallExpression(node) || !ts.isPropertyAccessExpression(node.expression)) return false;
   const { expression: target, name } = node.expression;
   const receiver = ts.isPropertyAccessExpression(target)
