@@ -86,7 +86,7 @@ function wireTypes(names: readonly string[]): string {
   const members = names.map((name) => `  ${name}: wire.${name};`);
   return [
     `// ${MAKER}`,
-    "import type * as wire from '../draft/schema.ts';",
+    "import type * as wire from '../../../spec-schema/draft/schema.ts';",
     '',
     '/** Every wire type by its name in `schema.json`. */',
     'export interface WireTypes {',
