@@ -59,7 +59,7 @@ export type { Outcome as CallbackOutcome } from '../protocol/core/types.ts';
 export type { Secret } from '../protocol/wire/secret.ts';
 export type { Authorize, Visible } from './engine/subscriptions.ts';
 export type { Reauthorize } from './engine/maintenance.ts';
-export type { TtlPolicy } from '../protocol/core/grant.ts';
+export type { TtlPolicy } from '../protocol/core/policy.ts';
 
 export { createEgress, type EgressOptions } from './callback/egress/egress.ts';
 export type { Resolve } from './callback/egress/lookup.ts';

@@ -1,14 +1,14 @@
 /**
- * What a receiver does with a delivery, on every drain: one comparison decides whether something was missed, and what is
- * new is handed on in order, each number once (SEP: Applying a delivery). Pure: a cursor and a delivery in, a verdict
- * out. Client and callback receiver share it, so that a number can mean nothing else on one drain than on another.
+ * Applies a delivery to a receiver's cursor, on every drain: detects missing numbers and passes on new entries in order, each
+ * number once (SEP: Applying a delivery). Pure. Client and callback receiver share it, so that a number means the same on every
+ * drain.
  */
 import type { GapReason, Position } from './types.ts';
 
-/** Where a receiver stands in one subscription: everything up to `sequence` has been taken. */
+/** A receiver's position in one subscription: everything up to `sequence` is applied. */
 export interface Cursor extends Position {
   readonly subscriptionId: string;
-  /** Epochs left behind, latest first. A late delivery of one of them must not turn the receiver back. */
+  /** Former epochs, latest first. A late delivery of one of them must not move the receiver back. */
   readonly past: readonly string[];
 }
 
@@ -19,7 +19,7 @@ export interface GapRange {
   readonly reason: GapReason;
 }
 
-/** The members of a delivery that the rule reads. */
+/** The members of a delivery that {@link receive} reads. */
 export interface Covering<E extends { readonly sequence: number }> {
   readonly subscriptionId: string;
   readonly epoch: string;
@@ -28,39 +28,40 @@ export interface Covering<E extends { readonly sequence: number }> {
   readonly gaps?: readonly GapRange[] | undefined;
 }
 
-/** One thing to take, and where its taker stands afterwards. */
+/** One event or gap to apply, and the position after it. */
 export type AppliedEntry<E> =
   | { readonly type: 'event'; readonly event: E; readonly position: Position }
   | { readonly type: 'gap'; readonly gap: GapRange; readonly position: Position };
 
+/** What a delivery means to a receiver. */
 export type Received<E> =
-  /** Take these in order; there are none when all of it was known. */
+  /** Apply these in order; empty when all of them were applied before. */
   | { readonly kind: 'apply'; readonly entries: readonly AppliedEntry<E>[] }
-  /** Numbers from `expected` to `after` were missed. Take nothing; read the log from the cursor. */
+  /** Numbers `expected` to `after` are missing. Apply nothing; read the log from the cursor. */
   | { readonly kind: 'hole'; readonly expected: number; readonly after: number }
-  /** The log has a new life, or another log took its place: move to `cursor`, tell the application, then judge again. */
+  /** The log has a new epoch, or another log replaced it: move to `cursor`, report it, then call {@link receive} again. */
   | { readonly kind: 'moved'; readonly cursor: Cursor; readonly replaced: boolean }
-  /** Of a life of the log that is over. Take nothing, acknowledge nothing. */
+  /** The delivery belongs to a former epoch. Apply and acknowledge nothing. */
   | { readonly kind: 'stale' }
-  /** Contradicts itself: a number is missing, doubled or out of order. */
+  /** The delivery contradicts itself: a number is missing, duplicate or out of order. */
   | { readonly kind: 'unsound'; readonly at: number };
 
-/** How many left epochs are remembered. Epochs change only when a server lost a log. */
+/** Former epochs to remember. Epochs change only when a server lost a log. */
 const PAST_EPOCHS_MAX = 8;
 
-/** Which log, and the number before the first one to take. */
+/** A log, and the number before the first one to apply. */
 interface Start {
   readonly subscriptionId: string;
   readonly epoch: string;
   readonly sequence: number;
 }
 
-/** The cursor of a receiver that knows nothing of the subscription yet. */
+/** The cursor of a receiver that has applied nothing yet. */
 export function begin({ subscriptionId, epoch, sequence }: Start): Cursor {
   return { subscriptionId, epoch, sequence, past: [] };
 }
 
-/** The cursor in another life of the log, or in another log; the life that was left is remembered. */
+/** The cursor in another epoch or another log; remembers the epoch it leaves. */
 export function move(cursor: Cursor, to: Start): Cursor {
   const past = [cursor.epoch, ...cursor.past.filter((epoch) => epoch !== cursor.epoch)].slice(
     0,
@@ -69,12 +70,12 @@ export function move(cursor: Cursor, to: Start): Cursor {
   return { ...begin(to), past };
 }
 
-/** The cursor once everything up to `sequence` has been taken. It never goes back. */
+/** The cursor after everything up to `sequence` is applied. Never moves back. */
 export function advance(cursor: Cursor, sequence: number): Cursor {
   return sequence > cursor.sequence ? { ...cursor, sequence } : cursor;
 }
 
-/** Judges a delivery against a cursor. */
+/** Compares a delivery with a cursor. */
 export function receive<E extends { readonly sequence: number }>(
   cursor: Cursor,
   delivery: Covering<E>,
@@ -83,7 +84,7 @@ export function receive<E extends { readonly sequence: number }>(
   if (epoch !== cursor.epoch || subscriptionId !== cursor.subscriptionId) {
     if (epoch === cursor.epoch || cursor.past.includes(epoch)) return { kind: 'stale' };
     const replaced = subscriptionId !== cursor.subscriptionId;
-    // A new life numbers its rest from 1 and all of it counts; another log is joined where its sender is.
+    // A new epoch renumbers the rest of the log from 1, all of it new; in another log the receiver starts where its sender does.
     return {
       kind: 'moved',
       cursor: move(cursor, { subscriptionId, epoch, sequence: replaced ? after : 0 }),
@@ -94,7 +95,7 @@ export function receive<E extends { readonly sequence: number }>(
   return walk(cursor, delivery);
 }
 
-/** Merges events and gaps by number; what is at or below the cursor is known and falls away. */
+/** Merges events and gaps by number; drops what is at or below the cursor. */
 function walk<E extends { readonly sequence: number }>(
   cursor: Cursor,
   delivery: Covering<E>,
@@ -130,7 +131,7 @@ function walk<E extends { readonly sequence: number }>(
   return { kind: 'apply', entries };
 }
 
-/** The last number a delivery covers; `after` when it covers nothing. */
+/** The last number that a delivery covers; `after` when it covers nothing. */
 export function lastCovered(
   delivery: Pick<Covering<{ readonly sequence: number }>, 'after' | 'events' | 'gaps'>,
 ): number {

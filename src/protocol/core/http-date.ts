@@ -1,6 +1,6 @@
 /**
- * HTTP-date, the three formats that RFC 9110, section 5.6.7 obliges a recipient to accept, as epoch milliseconds. Written out
- * because the platform's own parser accepts far more than the grammar.
+ * Parses an HTTP-date in the three formats that a recipient must accept (RFC 9110, section 5.6.7). `Date.parse` accepts far more
+ * than this grammar.
  */
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
@@ -22,7 +22,7 @@ const FORMATS = [
 ];
 const DAY_MS = 86_400_000;
 
-/** Days from 1970-01-01 in the proleptic Gregorian calendar; the year is taken to begin in March so that leap days come last. */
+/** Days since 1970-01-01 in the proleptic Gregorian calendar. The year starts in March here, so that leap days come last. */
 function daysFromEpoch(year: number, month: number, day: number): number {
   const marchYear = month < 3 ? year - 1 : year;
   const monthFromMarch = (month + 9) % 12;
@@ -41,7 +41,7 @@ function fullYear(digits: string, now: number): number {
   return year > thisYear + 50 ? year - 100 : year;
 }
 
-/** Null when the text is no HTTP-date. `now` (epoch ms) only serves two-digit years. */
+/** Epoch milliseconds; null when the text is not an HTTP-date. `now` resolves two-digit years. */
 export function parseHttpDate(text: string, now: number): number | null {
   for (const format of FORMATS) {
     const parts = format.exec(text)?.groups;
@@ -55,7 +55,7 @@ export function parseHttpDate(text: string, now: number): number | null {
     const day = Number(parts['day']);
     const year = fullYear(parts['year']!, now);
     const days = daysFromEpoch(year, month, day);
-    // 60 is a leap second. A day that runs into the next month (31 Feb) is no date.
+    // Second 60 is a leap second. A day beyond the end of its month (31 Feb) is invalid.
     const nextMonth =
       month === 12 ? daysFromEpoch(year + 1, 1, 1) : daysFromEpoch(year, month + 1, 1);
     if (hour > 23 || minute > 59 || second > 60 || day < 1 || days >= nextMonth) return null;

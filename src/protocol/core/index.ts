@@ -1,17 +1,15 @@
-/** The core: what is true and what must be done, decided without a clock, chance or an await. */
+/** The core: decides what is true and what must be done, without a clock, randomness or an await. */
 export type * from './types.ts';
 export {
-  acceptableStatement,
   backoffMs,
   classifyAnswer,
   classifyFailure,
+  isAcceptableAck,
   parseRetryAfter,
   type Answer,
   type Sent,
 } from './attempt.ts';
 export { canonicalText, jsonEqual } from './canonical.ts';
-export { etagOf } from './etag.ts';
-export { grantTtl, renewAfter, type TtlPolicy } from './grant.ts';
 export { InvariantError, type InvariantCode } from './invariant.ts';
 export {
   assemble,
@@ -21,7 +19,17 @@ export {
   type LogItem,
   type Readable,
 } from './log.ts';
+export { grantTtl, renewAfter, type ConsentPolicy, type TtlPolicy } from './policy.ts';
 export { MatchIndex } from './selection.ts';
-export { deliverable, dueAt, expired, oldest, statusOf, trimDueAt } from './state.ts';
+export {
+  deliverable,
+  dueAt,
+  etagOf,
+  expired,
+  needsVerification,
+  oldest,
+  reverifyAt,
+  statusOf,
+  trimDueAt,
+} from './state.ts';
 export { create, step, type Seed } from './subscription.ts';
-export { needsVerification, reverifyAt, type ConsentPolicy } from './verification.ts';

@@ -1,12 +1,12 @@
 /**
- * What the core throws when it is handed something impossible. A refusal (`Step.refused`) is an answer to a client; an
- * `InvariantError` is a defect of the caller or of the store, and nothing may go on as if it had not happened.
+ * The error that the core throws for impossible input. A rejected input (`Step.refused`) is reported to a client; an
+ * `InvariantError` is a defect of the caller or of the store, and must not be ignored.
  */
 
 export type InvariantCode =
-  /** An input with a number that no correct caller sends. */
+  /** The input contains a number that no correct caller passes. */
   | 'invalid_input'
-  /** A log lacks a number that no gap explains. */
+  /** A number is missing from a log and no gap explains it. */
   | 'log_hole';
 
 export class InvariantError extends Error {
@@ -24,6 +24,6 @@ export function requireInteger(name: string, value: number, min: number): void {
   if (Number.isSafeInteger(value) && value >= min) return;
   throw new InvariantError(
     'invalid_input',
-    `${name} must be an integer of at least ${min}, got ${value}: fix the caller`,
+    `${name} must be an integer of at least ${min}, got ${value}. Fix the caller.`,
   );
 }

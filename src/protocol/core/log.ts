@@ -1,18 +1,19 @@
 /**
- * From what the store read to what a delivery says. Every number of a delivery's range is an event or in a gap (SEP:
- * Delivery); a number that is neither is a defect, and is thrown rather than skipped. Callback, stream and pull all come here.
+ * Assembles log entries into a delivery, for callback, stream and pull. Every number of a delivery's range is an event or in a
+ * gap (SEP: Delivery); a number that is neither is a defect and throws.
  */
 import { InvariantError } from './invariant.ts';
 import type { GapReason } from './types.ts';
 
-/** A log entry as read: an event when `gap` is null and its text is there. */
+/** A log entry as read from the store: an event when `gap` is null and `encoded` is not. */
 export interface LogItem {
   readonly sequence: number;
   readonly gap: GapReason | null;
-  /** Null when the entry is a gap, or when its event is gone. */
+  /** The event's JSON; null when the entry is a gap or its event was deleted. */
   readonly encoded: string | null;
 }
 
+/** Numbers that are not delivered. */
 export interface Gap {
   readonly from: number;
   readonly to: number;
@@ -22,24 +23,25 @@ export interface Gap {
 /** An entry that is an event. */
 export type Readable<E> = E & { readonly gap: null; readonly encoded: string };
 
+/** Bounds of one delivery. */
 export interface BatchLimits<E> {
   readonly maxEvents: number;
   readonly maxBytes: number;
-  /** False = an event larger than `maxBytes` has to wait. Default true: one event always fits. */
+  /** Whether the first event is included even if it exceeds `maxBytes`. Default true. */
   readonly atLeastOne?: boolean;
   /** Bytes this event adds to the delivery. */
   sizeOf(event: Readable<E>): number;
 }
 
-/** What a delivery covers: `after + 1 … last`, each number in `events` or in `gaps`, both ascending. */
+/** The range `after + 1 … last` of a delivery: each number is in `events` or in `gaps`, both ascending. */
 export interface Batch<E> {
   readonly events: readonly Readable<E>[];
   readonly gaps: readonly Gap[];
-  /** `after` when there is nothing to say. */
+  /** `after` when the range is empty. */
   readonly last: number;
 }
 
-/** Adds `from … to` to the gaps, joined to the last one if it continues it for the same reason. */
+/** Adds `from … to` to the gaps; merges it with the last one if it continues it for the same reason. */
 function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void {
   const last = gaps.at(-1);
   if (last !== undefined && last.reason === reason && last.to === from - 1)
@@ -48,10 +50,10 @@ function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void 
 }
 
 /**
- * The longest contiguous batch after `after` that the limits allow. `entries` are the store's entries after `after`, ascending,
- * perhaps cut short; `floor` and `head` are the subscription's. Entries at or below `floor` or above `head` are ignored: they
- * are being deleted, or belong to a later state. Entries that end below `head` are no hole, since memory may be ahead of the
- * disk. Throws `InvariantError` `log_hole` when a number above `floor` is missing before an entry that is there.
+ * The longest contiguous batch after `after` within the limits. `entries` are the store's entries after `after`, ascending,
+ * possibly truncated; `floor` and `head` are the subscription's. Ignores entries at or below `floor`, which are being deleted,
+ * and above `head`, which belong to a later state. Entries may end below `head`, because memory can be ahead of the disk. Throws
+ * `InvariantError` `log_hole` when a number above `floor` is missing before an existing entry.
  */
 export function assemble<E extends LogItem>(
   after: number,
@@ -75,7 +77,7 @@ export function assemble<E extends LogItem>(
     if (entry.sequence !== last + 1)
       throw hole(last + 1, `the next entry read is ${entry.sequence}`);
     if (!isReadable(entry)) {
-      // An entry whose event was forgotten without a word is retention's doing: nothing else deletes events.
+      // Only retention deletes events without recording a gap.
       extend(gaps, entry.sequence, entry.sequence, entry.gap ?? 'retention');
     } else {
       const size = limits.sizeOf(entry);
@@ -97,6 +99,6 @@ function isReadable<E extends LogItem>(entry: E): entry is Readable<E> {
 function hole(sequence: number, found: string): InvariantError {
   return new InvariantError(
     'log_hole',
-    `log entry ${sequence} is missing and no gap explains it (${found}): the store lost it; restore it from a backup or rotate the epoch`,
+    `Log entry ${sequence} is missing and no gap explains it (${found}). The store lost it: restore a backup or rotate the epoch.`,
   );
 }

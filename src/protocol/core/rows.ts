@@ -1,7 +1,7 @@
-/** Ascending lists of distinct row numbers, the values of the match index. Plain number arrays: 4 to 8 bytes a row. */
+/** Sorted lists of distinct row numbers, the values of the match index. Plain arrays take 4 to 8 bytes per row. */
 
-/** Where `row` is, or where it belongs. */
-function placeOf(rows: readonly number[], row: number): number {
+/** The index of `row`, or the index at which to insert it. */
+function indexFor(rows: readonly number[], row: number): number {
   let [low, high] = [0, rows.length];
   while (low < high) {
     const middle = (low + high) >>> 1;
@@ -12,22 +12,22 @@ function placeOf(rows: readonly number[], row: number): number {
 }
 
 export function insertRow(rows: number[], row: number): void {
-  // Rows are handed out ascending, so nearly every insertion is at the end.
+  // Row numbers are assigned in ascending order, so nearly every insertion is at the end.
   const last = rows.at(-1);
   if (last === undefined || last < row) {
     rows.push(row);
     return;
   }
-  const at = placeOf(rows, row);
+  const at = indexFor(rows, row);
   if (rows[at] !== row) rows.splice(at, 0, row);
 }
 
 export function deleteRow(rows: number[], row: number): void {
-  const at = placeOf(rows, row);
+  const at = indexFor(rows, row);
   if (rows[at] === row) rows.splice(at, 1);
 }
 
-/** One new ascending list of all rows, each once. */
+/** A new sorted list of all rows without duplicates. */
 export function mergeRows(lists: readonly (readonly number[])[]): number[] {
   if (lists.length === 0) return [];
   if (lists.length === 1) return [...lists[0]!];

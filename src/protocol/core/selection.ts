@@ -1,27 +1,29 @@
 /**
- * Which subscriptions an event belongs to. Arguments are equalities, so matching is looking up: per trigger name and set of
- * argument names (a shape) one table from the arguments' values to rows. The cost of an event depends on how many shapes and
- * values it has, not on how many subscriptions there are.
+ * Finds the subscriptions that an event matches. Arguments are equalities, so matching is a lookup: each trigger name and set of
+ * argument names (a shape) has a table from argument values to rows. The cost per event depends on the number of shapes and
+ * values, not on the number of subscriptions.
  */
 import { canonicalText } from './canonical.ts';
 import { deleteRow, insertRow, mergeRows } from './rows.ts';
 import type { Selection } from './types.ts';
 
 /**
- * More values than this in one selection and its row is compared instead of looked up: 10 arguments of 10 values are 10^10 keys.
+ * Most table keys of one selection; above it, rows are compared instead of looked up. 10 arguments of 10 values would be 10^10
+ * keys.
  */
 const KEYS_MAX = 64;
 
-/** Rows under one key of one shape. It knows where it hangs, so that a row can be removed without its selection. */
+/** Rows under one key of one shape. Refers to its shape, so that a row can be removed without its selection. */
 interface Bucket {
   readonly shape: Shape;
   readonly key: string;
   readonly rows: number[];
 }
 
+/** A row that is compared instead of looked up. */
 interface WideRow {
   readonly row: number;
-  /** Per argument of the shape, the values any of which will do. */
+  /** The accepted values of each argument of the shape. */
   readonly accepted: readonly ReadonlySet<string>[];
 }
 
@@ -33,15 +35,15 @@ interface Shape {
   wide: WideRow[];
 }
 
-/** The texts a value stands for: an array stands for each of its members (SEP: The subscription object). */
+/** The canonical texts of a value; an array matches by each of its members (SEP: The subscription object). */
 function textsOf(value: unknown): string[] {
   return Array.isArray(value) ? [...new Set(value.map(canonicalText))] : [canonicalText(value)];
 }
 
-/** Canonical JSON holds no control character, so a line break cannot occur within a value. */
+/** Cannot occur within a value: canonical JSON contains no control character. */
 const SEPARATOR = '\n';
 
-/** Every way to take one text from each list, joined. */
+/** Every combination of one text from each list, joined. */
 function* keysOf(lists: readonly (readonly string[])[], at = 0, prefix = ''): Generator<string> {
   if (at === lists.length) {
     yield prefix;
@@ -55,20 +57,21 @@ function combinations(lists: readonly (readonly string[])[]): number {
   return lists.reduce((product, list) => product * list.length, 1);
 }
 
+/** An index from selections to row numbers. */
 export class MatchIndex {
   readonly #shapes = new Map<string, Shape[]>();
-  /** Where each row is entered; a lone bucket without an array around it, since that is what nearly all rows have. */
+  /** The buckets of each row. A single bucket is stored without an array, because nearly all rows have one. */
   readonly #places = new Map<number, Bucket | readonly Bucket[]>();
   readonly #wideRows = new Map<number, Shape[]>();
 
-  /** Rows that can match anything. */
+  /** The number of rows. */
   get size(): number {
     let both = 0;
     for (const row of this.#wideRows.keys()) if (this.#places.has(row)) both += 1;
     return this.#places.size + this.#wideRows.size - both;
   }
 
-  /** Enters a row, in place of whatever it was entered with before. */
+  /** Adds a row, or replaces its selections. */
   add(row: number, select: readonly Selection[]): void {
     this.remove(row);
     const buckets = new Set<Bucket>();
@@ -86,7 +89,7 @@ export class MatchIndex {
       this.#places.set(row, buckets.size === 1 ? [...buckets][0]! : [...buckets]);
   }
 
-  /** Forgets a row; an unknown one is no mistake. */
+  /** Removes a row; does nothing if the row is unknown. */
   remove(row: number): void {
     const place = this.#places.get(row);
     this.#places.delete(row);
@@ -103,8 +106,8 @@ export class MatchIndex {
   }
 
   /**
-   * Rows whose selection fits, ascending, each once. `attributesOf` gives the event's value for an argument's name; undefined =
-   * it has none, which equals nothing, not even null.
+   * Rows with a matching selection, ascending, without duplicates. `attributesOf` returns the event's value for an argument's
+   * name; undefined = absent, which matches nothing, not even null.
    */
   match(name: string, attributesOf: (argument: string) => unknown): number[] {
     const found: (readonly number[])[] = [];
@@ -136,7 +139,7 @@ export class MatchIndex {
     this.#wideRows.set(row, [...(this.#wideRows.get(row) ?? []), shape]);
   }
 
-  /** Shapes are made of what clients send; one that nobody uses any more must not stay for ever. */
+  /** Deletes an unused shape: clients determine shapes, so unused ones would accumulate. */
   #dropIfEmpty(shape: Shape, pending?: ReadonlySet<Bucket>): void {
     if (
       shape.table.size > 0 ||
@@ -156,7 +159,7 @@ function bucketOf(shape: Shape, key: string): Bucket {
   return bucket;
 }
 
-/** By key while the event has fewer keys than the table; else, for an event full of arrays, the other way round. */
+/** Looks up each key of the event; scans the table instead when the event (with arrays) has more keys than the table. */
 function* lookUp(shape: Shape, lists: readonly (readonly string[])[]): Generator<Bucket> {
   if (combinations(lists) <= shape.table.size) {
     for (const key of keysOf(lists)) {

@@ -1,9 +1,8 @@
 /** Steps of callback delivery: an attempt is claimed, answered or lost; the endpoint's consent is proved or ends. */
-import { acceptableStatement, backoffMs } from './attempt.ts';
-import { HEALTHY, resetCounters } from './health.ts';
+import { isAcceptableAck, backoffMs } from './attempt.ts';
 import { InvariantError, requireInteger } from './invariant.ts';
 import { BATCH_EVENTS_MAX, CONFIG_FAILURES_MAX, FAILING_MAX_MS } from './policy.ts';
-import { deliverable, refuse, settle, unchanged } from './state.ts';
+import { deliverable, HEALTHY, refuse, resetCounters, settle, unchanged } from './state.ts';
 import type {
   Attempt,
   Effect,
@@ -17,7 +16,7 @@ import type {
 
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
-/** SEP: Callback. One attempt at a time, and it always starts right after what is acknowledged. */
+/** Starts an attempt: one at a time, and always directly after the acknowledged number (SEP: Callback). */
 export function claim(
   subscription: Subscription,
   { to, events, first, leaseMs }: InputOf<'claim'>,
@@ -36,7 +35,7 @@ export function claim(
   if (!plausible)
     throw new InvariantError(
       'invalid_input',
-      `a range of ${events} events cannot begin with ${first} and lie in ${acked + 1} to ${to}: fix the caller`,
+      `${events} events starting with ${first} do not fit into ${acked + 1} to ${to}. Fix the caller.`,
     );
   const started: Attempt = {
     id: subscription.attempts + 1,
@@ -56,7 +55,7 @@ export function claim(
   return { subscription: next, effects: [{ type: 'attempt', attempt: started }] };
 }
 
-/** The fence: an answer counts only for the attempt that is in flight now. */
+/** Applies an answer. Refuses one for an attempt that is no longer in flight. */
 export function answer(
   subscription: Subscription,
   { attempt, outcome, jitter }: InputOf<'answer'>,
@@ -67,7 +66,7 @@ export function answer(
   return settleAttempt(subscription, current, outcome, jitter, now);
 }
 
-/** Ends the attempt in flight with this outcome; a lease that ran out comes here as a timeout. */
+/** Ends the attempt in flight with this outcome; an expired lease is a timeout. */
 export function settleAttempt(
   subscription: Subscription,
   attempt: Attempt,
@@ -78,7 +77,7 @@ export function settleAttempt(
   const ended: Subscription = { ...subscription, attempt: null };
   switch (outcome.kind) {
     case 'acked':
-      return acceptableStatement(outcome.ack, outcome.reject, attempt)
+      return isAcceptableAck(outcome.ack, outcome.reject, attempt)
         ? acknowledged(ended, attempt, outcome.ack, outcome.reject, now)
         : failed(
             ended,
@@ -107,12 +106,12 @@ function acknowledged(
 ): Step {
   const { health } = subscription;
   const probe = attempt.to === attempt.after;
-  // Rejecting what this very delivery reported as a gap says that the report was read; anything else would repeat it for ever.
+  // Rejecting a number that this delivery reports as a gap acknowledges the gap; otherwise it would be reported forever.
   const known = reject !== null && ack === attempt.after && reject !== attempt.first;
   const acked = Math.max(subscription.acked, known ? reject : ack);
   const effects: Effect[] = [];
-  // Another drain may have settled the number meanwhile, or retention dropped it: then there is nothing left to reject. The
-  // gap stays above `acked`: it is told by the next delivery, like every gap.
+  // Another drain may have settled the number, or retention dropped it: then nothing is left to reject. The gap stays above
+  // `acked`, so that the next delivery reports it.
   if (reject !== null && reject > Math.max(acked, subscription.floor))
     effects.push({ type: 'gap', from: reject, to: reject, reason: 'rejected' });
   if (acked > subscription.acked) effects.push({ type: 'wake' });
@@ -121,7 +120,7 @@ function acknowledged(
     acked,
     retryAt: null,
     batchLimit: probe ? subscription.batchLimit : grown(subscription.batchLimit),
-    // The server never forgets by itself that it suspended a callback, whatever a probe says.
+    // A successful probe does not erase the error of a suspended callback: only the client resumes it.
     health: {
       ...HEALTHY,
       lastDeliveryAt: probe ? health.lastDeliveryAt : now,
@@ -155,20 +154,20 @@ function failed(
   const exhausted =
     health.configFailures >= CONFIG_FAILURES_MAX ||
     now - (health.failingSince ?? now) >= FAILING_MAX_MS;
-  const wish = failure.kind === 'transient' ? failure.retryAfterMs : null;
+  const retryAfterMs = failure.kind === 'transient' ? failure.retryAfterMs : null;
   const waiting: Subscription = {
     ...subscription,
     health,
-    retryAt: now + backoffMs(health.attempts, jitter, wish),
+    retryAt: now + backoffMs(health.attempts, jitter, retryAfterMs),
   };
   return exhausted
-    ? giveUp(waiting, attempt, 'abandoned', wish === null ? null : now + wish, now)
+    ? giveUp(waiting, attempt, 'abandoned', retryAfterMs === null ? null : now + retryAfterMs, now)
     : settle(waiting, [], now);
 }
 
 /**
- * SEP: Failure and suspension. Keep everything and stop, or record one event as a gap and go on with the next. Either way the
- * backoff is over, but not what the endpoint asked for: `notBefore` outlives even a suspension.
+ * Suspends the callback, or records one event as a gap and continues with the next (SEP: Failure and suspension). Ends the
+ * backoff but not the endpoint's `Retry-After`: `notBefore` outlives even a suspension.
  */
 function giveUp(
   subscription: Subscription,
@@ -178,9 +177,9 @@ function giveUp(
   now: number,
 ): Step {
   if (subscription.onFailure === 'suspend') return suspend({ ...subscription, retryAt: notBefore });
-  // No event was on offer. Gaps cannot be skipped, they are the report of what was: keep trying.
+  // The delivery had no event. Gaps cannot be skipped, because they report skipped events: keep retrying.
   if (attempt.first === null) return settle(subscription, [], now);
-  // `acked` stays below the gap: an acknowledgement is the client's statement, and the next delivery must still tell of the gap.
+  // `acked` stays below the gap: only the client acknowledges, and the next delivery must report the gap.
   const effects: Effect[] =
     attempt.first > Math.max(subscription.acked, subscription.floor)
       ? [{ type: 'gap', from: attempt.first, to: attempt.first, reason }]
@@ -200,9 +199,9 @@ function suspend(subscription: Subscription): Step {
   };
 }
 
-/** 413. Halving is no failure, it is bounded by the size of the batch; a single event that is too large is one. */
+/** 413. Halves the batch, which is not a failure; a single event that is too large is one. */
 function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
-  // A delivery without events is as small as it can be, so 413 to it says nothing about size.
+  // A delivery without events cannot be smaller, so here 413 does not mean its size.
   if (attempt.events === 0)
     return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
   if (attempt.events > 1)
@@ -211,9 +210,9 @@ function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, 
   return giveUp({ ...subscription, batchLimit: 1, health }, attempt, 'too_large', null, now);
 }
 
-/** Trying again is pointless for this event, and says nothing of the next one. */
+/** The endpoint will never accept this event; the next one may be accepted. */
 function refused(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
-  // Of several it is not known which one was meant.
+  // With several events the answer does not say which one is refused.
   if (attempt.events !== 1)
     return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
   return giveUp(
@@ -225,7 +224,7 @@ function refused(subscription: Subscription, attempt: Attempt, jitter: number, n
   );
 }
 
-/** 410. The callback goes, the log stays for the other drains. */
+/** 410. Removes the callback; the log stays for the other drains. */
 function detached(subscription: Subscription): Step {
   const health: Health = { ...resetCounters(subscription.health), lastError: 'http_4xx' };
   const next: Subscription = {
@@ -239,7 +238,7 @@ function detached(subscription: Subscription): Step {
   return { subscription: next, effects: [{ type: 'announce' }] };
 }
 
-/** SEP: Verification. Without consent nothing may be sent, whatever `onFailure` says: there is no event to skip. */
+/** Records the result of a verification. Without consent the callback is suspended, whatever `onFailure` says (SEP: Verification). */
 export function verified(
   subscription: Subscription,
   { ok }: InputOf<'verified'>,

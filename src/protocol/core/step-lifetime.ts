@@ -1,16 +1,15 @@
-/** Steps of configuration and time: renewals and updates, what a tick finds due, a new process, the end. */
+/** Steps of configuration and time: renewal, update, tick, recovery after a restart, and termination. */
 import { jsonEqual } from './canonical.ts';
 import { classifyFailure } from './attempt.ts';
-import { HEALTHY, resetCounters, resumed } from './health.ts';
-import { end, expired, settle, unchanged } from './state.ts';
+import { end, expired, HEALTHY, resetCounters, resumed, settle, unchanged } from './state.ts';
 import { settleAttempt } from './step-callback.ts';
 import type { Callback, Effect, Input, Step, Subscription } from './types.ts';
 
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
- * A renewal or update. The version, and so the ETag, moves once if anything it covers really became different: repeating a
- * call, or being granted the same lifetime again, is not a change (SEP: ETags).
+ * Applies a renewal or update. Increments the version, and with it the ETag, once if anything it covers differs: a repeated call
+ * or the same grant is not a change (SEP: ETags).
  */
 export function configure(
   subscription: Subscription,
@@ -26,7 +25,7 @@ export function configure(
   if (change.onFailure !== undefined && change.onFailure !== before.onFailure)
     next = { ...next, onFailure: change.onFailure };
   if (change.paused === true && !before.paused) next = { ...next, paused: true };
-  // Time that passed while nothing was tried is no time of failing.
+  // Paused time does not count as failing time.
   if (change.paused === false && before.paused)
     next = { ...next, paused: false, health: resetCounters(next.health) };
   if (change.ttlMs !== undefined) {
@@ -42,7 +41,7 @@ export function configure(
   return settle({ ...next, version }, configured ? [{ type: 'announce' }] : [], now);
 }
 
-/** Another URL is another endpoint: nothing of the old one's record or attempt applies to it. */
+/** Another URL is another endpoint, to which the old one's health and attempt do not apply. */
 function withCallback(subscription: Subscription, callback: Callback | null): Subscription {
   const before = subscription.callback;
   if (jsonEqual(callback, before)) return subscription;
@@ -56,12 +55,12 @@ function withCallback(subscription: Subscription, callback: Callback | null): Su
       health: HEALTHY,
     };
   if (callback?.secret === before?.secret) return { ...subscription, callback };
-  // A new secret may be the cure for the old one's 401s, so failures are counted anew. But it is the same endpoint: an attempt in
-  // flight goes on, since a second one beside it would break the order, and what `Retry-After` asked for stands.
+  // A new secret may fix earlier 401s, so failures count from zero. The endpoint is the same: an attempt in flight continues,
+  // since a second one beside it would break the order, and `Retry-After` still applies.
   return { ...subscription, callback, health: resetCounters(subscription.health) };
 }
 
-/** What the ETag covers. A secret's rotation window and the time of verification come and go without the client's doing. */
+/** Compares what the ETag covers. Excludes a secret's rotation window and the time of verification, which the client does not set. */
 function sameConfiguration(a: Subscription, b: Subscription): boolean {
   return (
     a.select === b.select &&
@@ -75,13 +74,13 @@ function sameConfiguration(a: Subscription, b: Subscription): boolean {
   );
 }
 
-/** What is due happens, in this order: the end, a lost attempt, a retry, the end of a rotation window. */
+/** Does what is due, in this order: expiry, a lost attempt, a retry, the end of a rotation window. */
 export function tick(subscription: Subscription, _input: InputOf<'tick'>, now: number): Step {
   if (expired(subscription, now)) return end(subscription, 'expired', now);
   let next = subscription;
   let effects: readonly Effect[] = [];
   if (next.attempt !== null && next.attempt.leaseUntil <= now) {
-    // No random number at hand, none needed: the longest delay is right for an endpoint that swallows requests.
+    // Jitter 1: the longest delay suits an endpoint that does not answer.
     const lost = settleAttempt(next, next.attempt, classifyFailure('timeout'), 1, now);
     next = lost.subscription;
     effects = lost.effects.filter((effect) => effect.type !== 'ready');
@@ -94,7 +93,7 @@ export function tick(subscription: Subscription, _input: InputOf<'tick'>, now: n
   return settle(next, effects, now);
 }
 
-/** The attempts of another process cannot be answered to this one. That is our accident and no failure of the endpoint. */
+/** Drops the attempt of a former process, whose answer cannot arrive here. Not a failure of the endpoint. */
 export function recover(subscription: Subscription, _input: InputOf<'recover'>, now: number): Step {
   return settle(
     subscription.attempt === null ? subscription : { ...subscription, attempt: null },

@@ -1,14 +1,13 @@
-/** Steps of the log itself: numbers are assigned, sent, acknowledged, trimmed, and renumbered when an epoch ends. */
+/** Steps of the log: numbers are assigned, sent, acknowledged, trimmed, and renumbered when an epoch ends. */
 import { requireInteger, InvariantError } from './invariant.ts';
 import { TRIM_SLACK_EVENTS_MIN, TRIM_SLACK_FRACTION } from './policy.ts';
-import { end, refuse, settle, unchanged } from './state.ts';
-import { resumed } from './health.ts';
+import { end, refuse, resumed, settle, unchanged } from './state.ts';
 import type { Effect, Input, Step, Subscription } from './types.ts';
 
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
- * SEP: The log. Numbering goes on whatever the callback does: paused, suspended and failing are no reason to skip a number.
+ * Assigns `count` numbers (SEP: The log). A paused, suspended or failing subscription gets numbers as well.
  */
 export function append(
   subscription: Subscription,
@@ -22,8 +21,8 @@ export function append(
   const slack = Math.max(TRIM_SLACK_EVENTS_MIN, Math.floor(maxEvents * TRIM_SLACK_FRACTION));
   const over = head - subscription.floor > maxEvents + slack;
   const floor = over ? head - maxEvents : subscription.floor;
-  // After a trim the new oldest event is younger than `oldestAt` says. The bound stays valid, and the next trim by age, which
-  // looks into the log anyway, makes it exact.
+  // After a trim, `oldestAt` is earlier than the oldest event. It remains a valid bound, and the next trim by age, which reads
+  // the log, makes it exact.
   const oldestAt = subscription.oldestAt ?? acceptedAt;
   const effects: Effect[] = over
     ? [{ type: 'trim', upTo: floor }, { type: 'wake' }]
@@ -31,7 +30,7 @@ export function append(
   return settle({ ...subscription, head, floor, oldestAt }, effects, now);
 }
 
-/** Retention dropped entries. What was not acknowledged among them is from now on covered by a `retention` gap. */
+/** Records that retention dropped entries. A `retention` gap covers those not acknowledged. */
 export function trim(
   subscription: Subscription,
   { upTo, oldestAt }: InputOf<'trim'>,
@@ -39,7 +38,7 @@ export function trim(
 ): Step {
   requireInteger('trim.upTo', upTo, 0);
   const floor = Math.max(subscription.floor, Math.min(upTo, subscription.head));
-  // Something is retained but its age is not known: count it from now, which keeps it a little too long rather than not at all.
+  // The age of the oldest event is unknown: counting from now retains it too long rather than too short.
   const known = floor === subscription.head ? null : (oldestAt ?? now);
   if (floor === subscription.floor && known === subscription.oldestAt)
     return unchanged(subscription);
@@ -47,7 +46,7 @@ export function trim(
   return { subscription: { ...subscription, floor, oldestAt: known }, effects };
 }
 
-/** SEP: Acknowledgement. Cumulative and monotonic, never above what was sent, never across epochs. */
+/** Acknowledges: cumulative and monotonic, never beyond what was sent, never across epochs (SEP: Acknowledgement). */
 export function ack(subscription: Subscription, { position }: InputOf<'ack'>, now: number): Step {
   const { sequence, epoch } = position;
   if (epoch !== subscription.epoch) return refuse(subscription, 'epoch');
@@ -58,8 +57,8 @@ export function ack(subscription: Subscription, { position }: InputOf<'ack'>, no
 }
 
 /**
- * A stream or pull is about to send; recorded first, because the ceiling of an acknowledgement must be on disk before it can
- * come.
+ * Records that a stream or pull is about to send. `sent` is the upper bound of acknowledgements and must be on disk before one
+ * can arrive.
  */
 export function drain(
   subscription: Subscription,
@@ -77,8 +76,8 @@ export function drain(
 }
 
 /**
- * SEP: Epochs. The acknowledged part of the old epoch goes; the rest is numbered again from 1. Positions of the old epoch are
- * refused from here on, so nothing can be acknowledged unseen.
+ * Begins a new epoch: drops the acknowledged entries and renumbers the rest from 1. Positions of the old epoch are refused
+ * afterwards, so that nothing unseen is acknowledged (SEP: Epochs).
  */
 export function rotate(
   subscription: Subscription,
@@ -88,7 +87,7 @@ export function rotate(
   if (epoch === subscription.epoch)
     throw new InvariantError(
       'invalid_input',
-      'rotate needs an epoch that was never used before: draw a new one',
+      'rotate needs a new epoch. Pass one that was never used.',
     );
   const { acked: by, head, floor } = subscription;
   const moved: Effect[] =
@@ -107,7 +106,7 @@ export function rotate(
     floor: Math.max(0, floor - by),
     oldestAt: Math.max(floor, by) === head ? null : subscription.oldestAt,
     attempt: null,
-    // Attempts of the lost life may be in flight under numbers that the store forgot; no subscription makes one per millisecond.
+    // Attempts whose ids the store lost may still be in flight. No subscription makes one per millisecond, so `now` is above all.
     attempts: Math.max(subscription.attempts, now),
     version: subscription.version + 1,
   };

@@ -1,9 +1,8 @@
 /**
- * The one function in which a subscription changes: `step(subscription, input, now)`. Production, the simulator, the property
- * tests and the exhaustive explorer all run this very table.
+ * The only function that changes a subscription: `step(subscription, input, now)`. Production, the simulator, the property tests
+ * and the exhaustive explorer run the same table.
  */
-import { HEALTHY } from './health.ts';
-import { expired, refuse } from './state.ts';
+import { expired, HEALTHY, refuse } from './state.ts';
 import { answer, claim, verified } from './step-callback.ts';
 import { configure, recover, terminate, tick } from './step-lifetime.ts';
 import { ack, append, drain, rotate, trim } from './step-log.ts';
@@ -17,7 +16,7 @@ import type {
   Subscription,
 } from './types.ts';
 
-/** What a subscription starts from. The callback, if any, has already proved its consent. */
+/** The initial values of a subscription. The callback, if any, has proved its consent. */
 export interface Seed {
   readonly subscriptionId: string;
   readonly principal: string;
@@ -31,6 +30,7 @@ export interface Seed {
   readonly epoch: string;
 }
 
+/** A new subscription. */
 export function create(seed: Seed, now: number): Subscription {
   return {
     ...seed,
@@ -76,7 +76,7 @@ const HANDLERS: Handlers = {
   terminate,
 };
 
-/** What a client or its callback may not do any more once the grant has run out, even if the tick that says so is late. */
+/** Inputs refused after expiry, even before the `tick` that ends the subscription. */
 const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set([
   'ack',
   'drain',
@@ -86,8 +86,8 @@ const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set([
 ]);
 
 /**
- * What is true after `input`, and what must be done about it, in order. Refused inputs and inputs without consequence return
- * the identical object. Throws `InvariantError` only for numbers that no correct caller sends.
+ * Returns the subscription after `input`, and the effects to perform, in order. Refused inputs and inputs without consequence
+ * return the identical object. Throws `InvariantError` for numbers that no correct caller passes.
  */
 export function step(subscription: Subscription, input: Input, now: number): Step {
   if (subscription.terminated !== null) return refuse(subscription, 'terminated');

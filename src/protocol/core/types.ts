@@ -1,20 +1,20 @@
 /**
- * The glossary: what a subscription is to the core, what can happen to it, and what must be done about it.
+ * The types of the core: a subscription, its inputs and its effects.
  *
- * Instants are epoch milliseconds, durations are milliseconds; both are handed in, the core never reads a clock. Numbers
- * called sequence, head, acked, sent and floor are positions in one subscription's log (SEP: The log).
+ * Instants are epoch milliseconds, durations are milliseconds; callers pass both, the core never reads a clock. `sequence`,
+ * `head`, `acked`, `sent` and `floor` are numbers in one subscription's log (SEP: The log).
  */
 
-/** What becomes of a callback that keeps failing: everything stops, or one event is given up (SEP: Failure and suspension). */
+/** The reaction to a callback that keeps failing: suspend it, or skip one event (SEP: Failure and suspension). */
 export type OnFailure = 'suspend' | 'skip';
-/** SEP: Status. */
+/** Status of a subscription (SEP: Status). */
 export type Status = 'active' | 'paused' | 'suspended';
-/** Why a number will never be delivered (SEP: Gaps). */
+/** Why a number is never delivered (SEP: Gaps). */
 export type GapReason = 'retention' | 'abandoned' | 'rejected' | 'too_large' | 'redacted';
 /** Why a subscription ended (SEP: Ending). */
 export type TerminationReason =
   'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
-/** All that anybody outside is told of a failed attempt (SEP: Failure categories). */
+/** The only information about a failed attempt that leaves the server (SEP: Failure categories). */
 export type FailureCategory =
   | 'connection_refused'
   | 'timeout'
@@ -28,56 +28,56 @@ export interface Position {
   readonly epoch: string;
   readonly sequence: number;
 }
-/** One trigger type that is followed; `arguments` are complete, absent ones are `{}`. */
+/** One selected trigger type; absent `arguments` are `{}` here. */
 export interface Selection {
   readonly name: string;
   readonly arguments: Readonly<Record<string, unknown>>;
 }
-/** How long a log keeps its events: the shortest of its trigger types (SEP: Retention). */
+/** How long a log keeps its events: the minimum over its trigger types (SEP: Retention). */
 export interface Retention {
   readonly maxAgeMs: number;
   readonly maxEvents: number;
 }
 
-/** Where to call back. `url` and `secret` are secrets: stores seal them, nothing prints them. */
+/** A callback. `url` and `secret` are secrets: stores encrypt them, nothing prints them. */
 export interface Callback {
   readonly url: string;
-  /** `whsec_…` as the client gave it. */
+  /** `whsec_…`, as the client sent it. */
   readonly secret: string;
-  /** Still signs, beside `secret`, until `previousUntil`. */
+  /** Signs together with `secret` until `previousUntil`. */
   readonly previousSecret: string | null;
   readonly previousUntil: number | null;
   readonly verifiedAt: number;
-  /** What its messages look like; absent = this protocol's own. The core does not care. */
+  /** The format of its messages; absent = native. The core ignores it. */
   readonly dialect?: string;
 }
 
-/** How callback delivery is doing since its last success. */
+/** The failures of callback delivery since the last success. */
 export interface Health {
-  /** Failed attempts in a row. */
+  /** Consecutive failed attempts. */
   readonly attempts: number;
-  /** Of those, attempts in a row whose failure looked like a configuration error. */
+  /** Consecutive failures that look like a configuration error. */
   readonly configFailures: number;
   readonly failingSince: number | null;
   readonly lastError: FailureCategory | null;
   readonly lastDeliveryAt: number | null;
 }
 
-/** The one callback attempt in flight. `id` is never reused within a subscription, so a late answer is recognised. */
+/** The callback attempt in flight. `id` is unique within a subscription, so that a late answer is recognized. */
 export interface Attempt {
   readonly id: number;
   readonly after: number;
-  /** Last number of the delivery; equals `after` for an empty probe. */
+  /** The last number of the delivery; equals `after` for an empty probe. */
   readonly to: number;
-  /** How many of the numbers are events; the rest are in gaps. */
+  /** The number of events in the range; the other numbers are in gaps. */
   readonly events: number;
-  /** The lowest number that is an event: what `skip` gives up on. Null when `events` is 0. */
+  /** The lowest number that is an event, which `skip` gives up. Null when `events` is 0. */
   readonly first: number | null;
-  /** After this the lease on the attempt has run out and another may start. */
+  /** The end of the lease; another attempt may start afterwards. */
   readonly leaseUntil: number;
 }
 
-/** One subscription: configuration, log counters and delivery state. A value; never changed in place. */
+/** One subscription: configuration, log counters and delivery state. Immutable. */
 export interface Subscription {
   readonly subscriptionId: string;
   readonly principal: string;
@@ -92,7 +92,7 @@ export interface Subscription {
   readonly onFailure: OnFailure;
   readonly paused: boolean;
   readonly suspended: boolean;
-  /** Counts configuration changes; with the epoch it makes the ETag. */
+  /** Counts configuration changes; version and epoch form the ETag. */
   readonly version: number;
 
   readonly retention: Retention;
@@ -100,57 +100,58 @@ export interface Subscription {
 
   /* the log */
   readonly epoch: string;
-  /** Highest number assigned. */
+  /** Highest assigned number. */
   readonly head: number;
-  /** Highest number acknowledged. */
+  /** Highest acknowledged number. */
   readonly acked: number;
-  /** Highest number ever sent on any drain: the ceiling of an acknowledgement. */
+  /** Highest number sent on any drain: the upper bound of an acknowledgement. */
   readonly sent: number;
-  /** Highest number trimmed away; `oldest` on the wire is `floor + 1`. */
+  /** Highest trimmed number; `oldest` on the wire is `floor + 1`. */
   readonly floor: number;
   /**
-   * The event at `floor + 1` was accepted at this instant or later (exactly then after a `trim` input); null when nothing is
+   * Lower bound of the time at which the event at `floor + 1` was accepted (exact after a `trim` input); null when nothing is
    * retained.
    */
   readonly oldestAt: number | null;
 
   /* callback delivery */
   readonly attempt: Attempt | null;
-  /** Id of the last attempt started. */
+  /** The id of the last attempt. */
   readonly attempts: number;
-  /** No attempt before this instant (backoff, Retry-After); null = now. */
+  /** The earliest instant of the next attempt (backoff, `Retry-After`); null = now. */
   readonly retryAt: number | null;
-  /** Most events in the next batch; shrinks on 413, null = the default. */
+  /** Most events in the next batch; decreases on 413. Null = the default. */
   readonly batchLimit: number | null;
   readonly health: Health;
 
   readonly terminated: { readonly reason: TerminationReason; readonly at: number } | null;
 }
 
-/** The verdict on an endpoint's answer (SEP: Answers). Made by `classifyAnswer`, consumed by `step`. */
+/** The classification of an endpoint's answer (SEP: Answers): the result of `classifyAnswer` and an input of `step`. */
 export type Outcome =
   | { readonly kind: 'acked'; readonly ack: number; readonly reject: number | null }
-  /** Transient: back off. `retryAfterMs` is the endpoint's own wish, already capped. */
+  /** Transient: back off. `retryAfterMs` is the endpoint's `Retry-After`, already capped. */
   | {
       readonly kind: 'transient';
       readonly category: FailureCategory;
       readonly retryAfterMs: number | null;
     }
-  /** Retrying is pointless unless somebody changes something: back off, suspend soon. */
+  /** Retries fail until somebody changes the configuration: back off, apply `onFailure` soon. */
   | { readonly kind: 'config'; readonly category: FailureCategory }
   /** 413. */
   | { readonly kind: 'too_large' }
-  /** The one event of the attempt will never be taken, whenever it is sent; other dialects have such an answer. */
+  /** The endpoint will never accept the single event of the attempt. Only other dialects have such an answer. */
   | { readonly kind: 'refused' }
   /** 410. */
   | { readonly kind: 'gone' };
 
+/** What can happen to a subscription. */
 export type Input =
-  /** Numbering assigned `count` more numbers; the first of them was accepted at `acceptedAt`. */
+  /** The sequencer assigned `count` more numbers; the first event was accepted at `acceptedAt`. */
   | { readonly type: 'append'; readonly count: number; readonly acceptedAt: number }
   /**
-   * The engine is ready to POST `acked + 1 … to`, which has `events` events, the lowest of them `first` (null when there are
-   * none). Refused unless `deliverable`. `to` = `acked` is an empty probe, allowed even while paused or suspended.
+   * The dispatcher is ready to POST `acked + 1 … to` with `events` events, the lowest of them `first` (null without events).
+   * Refused unless `deliverable`. `to` = `acked` is an empty probe, allowed even while paused or suspended.
    */
   | {
       readonly type: 'claim';
@@ -159,7 +160,7 @@ export type Input =
       readonly first: number | null;
       readonly leaseMs: number;
     }
-  /** The attempt with this id was answered, or failed. `jitter` is uniform in [0, 1). */
+  /** The attempt with this id was answered or failed. `jitter` is uniform in [0, 1). */
   | {
       readonly type: 'answer';
       readonly attempt: number;
@@ -169,52 +170,53 @@ export type Input =
   /** A stream or pull is about to send numbers up to `to`. A pull also resumes a suspended callback. */
   | { readonly type: 'drain'; readonly to: number; readonly resume: boolean }
   | { readonly type: 'ack'; readonly position: Position }
-  /** Everything up to `upTo` is dropped; the first event then retained, if any, was accepted at `oldestAt`. */
+  /** Everything up to `upTo` is dropped; the first retained event, if any, was accepted at `oldestAt`. */
   | { readonly type: 'trim'; readonly upTo: number; readonly oldestAt: number | null }
-  /** A renewal or an update: absent members stay. `ttlMs` is the grant. */
+  /** A renewal or an update; absent members stay unchanged. `ttlMs` is the grant. */
   | { readonly type: 'configure'; readonly change: Change }
-  /** A fresh proof of the callback's consent, or the end of it. */
+  /** The callback proved its consent (`ok`) or failed to. */
   | { readonly type: 'verified'; readonly ok: boolean }
-  /** Something may be due: expiry, an expired lease, a retry, the end of a rotation window. */
+  /** Time passed: expiry, the end of a lease, a retry or the end of a rotation window may be due. */
   | { readonly type: 'tick' }
-  /** A new process owns the store: leases of the old one are void. */
+  /** A new process owns the store: the leases of the former one are void. */
   | { readonly type: 'recover' }
   | { readonly type: 'terminate'; readonly reason: TerminationReason }
-  /** The store may have lost acknowledged writes: a new epoch, the unacknowledged rest renumbered from 1. */
+  /** The store may have lost acknowledged writes: begin a new epoch and renumber the unacknowledged rest from 1. */
   | { readonly type: 'rotate'; readonly epoch: string };
 
-/** What a `configure` input changes. */
+/** The changes of a `configure` input. */
 export interface Change {
   readonly select?: readonly Selection[];
   readonly retention?: Retention;
   readonly callback?: Callback | null;
   readonly onFailure?: OnFailure;
   readonly paused?: boolean;
-  /** Present on every renewal: the new grant, which also moves `expiresAt`. */
+  /** The new grant, present on every renewal; also sets `expiresAt`. */
   readonly ttlMs?: number | null;
-  /** A renewal, update or pull by the client re-activates what the server suspended. */
+  /** Whether to end a suspension: every renewal, update or pull by the client does. */
   readonly resume?: boolean;
 }
 
+/** What must be done after a step. */
 export type Effect =
   /** POST this range. */
   | { readonly type: 'attempt'; readonly attempt: Attempt }
-  /** The callback has something to send and may send it: read the log and `claim`. Always the last effect of a step. */
+  /** The callback is deliverable: read the log and `claim`. Always the last effect of a step. */
   | { readonly type: 'ready' }
-  /** Record that these numbers will never be delivered. One that is a gap already keeps its reason. */
+  /** Record a gap. A number that is in a gap already keeps its reason. */
   | { readonly type: 'gap'; readonly from: number; readonly to: number; readonly reason: GapReason }
   /** Delete log entries up to this number. */
   | { readonly type: 'trim'; readonly upTo: number }
-  /** Subtract this from the number of every remaining log entry. */
+  /** Subtract `by` from the number of every remaining log entry. */
   | { readonly type: 'renumber'; readonly by: number }
-  /** Streams and waiting pulls should look again. */
+  /** Streams and waiting pulls must read again. */
   | { readonly type: 'wake' }
-  /** Tell the client what changed (status, configuration): an empty delivery on open streams. */
+  /** Report a changed status or configuration by an empty delivery on open streams. */
   | { readonly type: 'announce' }
-  /** Say the last word on every drain, then forget the log and keep a tombstone. */
+  /** Send the termination notice on every drain, then delete the log and keep a tombstone. */
   | { readonly type: 'terminated'; readonly reason: TerminationReason };
 
-/** Why `step` refused an input. The subscription is then unchanged and there are no effects. */
+/** Why `step` refused an input. The subscription is unchanged and the effects are empty. */
 export type StepRefusal =
   | { readonly kind: 'epoch' }
   | { readonly kind: 'position' }
@@ -222,6 +224,7 @@ export type StepRefusal =
   | { readonly kind: 'not_deliverable' }
   | { readonly kind: 'terminated' };
 
+/** The result of `step`. */
 export interface Step {
   readonly subscription: Subscription;
   readonly effects: readonly Effect[];
