@@ -1,6 +1,6 @@
 /**
- * The vocabulary that every side of the extension shares: wire types, names and numbers of the protocol, and the families of
- * errors. Servers import `./server`, clients `./client`, callback endpoints `./receiver`; all of them speak in these terms.
+ * The types that servers, clients and receivers share: wire types, constants of the protocol, and errors. Servers import
+ * `./server`, clients `./client`, callback endpoints `./receiver`.
  *
  * @packageDocumentation
  */

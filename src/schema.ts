@@ -1,6 +1,6 @@
 /**
- * The wire types and constants alone, and `check` to validate a value against the published `schema.json` by the name of its
- * type: for peers in TypeScript that want the protocol and nothing of this implementation.
+ * The wire types and constants, and `check`, which validates a value against a type of the published `schema.json`. For peers in
+ * TypeScript that do not use this implementation.
  *
  * @packageDocumentation
  */

@@ -1,6 +1,6 @@
 /**
- * A ledger in one small JSON file. Every save writes a new file beside it, flushes it and renames it over the old one, so that
- * a crash leaves the old ledger or the new one and never half of either. Saves that arrive during a write share the next one.
+ * A ledger in one small JSON file. Every save writes a new file, flushes it and renames it over the old one, so that a crash
+ * leaves either the old ledger or the new one. Saves that arrive during a write share the next write.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
@@ -18,8 +18,8 @@ const VERSION = 1;
 const OWNER_ONLY = 0o600;
 
 /**
- * Opens or creates the ledger at `path` (mode 0600; it may hold callback secrets). The first use throws `LocalError`
- * `ledger_corrupt` when there is a file that is not a ledger. One process at a time may use a file.
+ * Opens or creates the ledger at `path` (mode 0600, because it may hold callback secrets). The first use throws `LocalError`
+ * `ledger_corrupt` if the file is not a ledger. Only one process at a time may use a file.
  */
 export function fileLedger(path: string): Ledger {
   const file = new LedgerFile(path);
@@ -40,7 +40,7 @@ export function fileLedger(path: string): Ledger {
 class LedgerFile {
   readonly #path: string;
   #records: Promise<Map<string, LedgerRecord>> | undefined;
-  /** The write under way, and the one that will start after it. */
+  /** The current write, and the one that starts after it. */
   #writing: Promise<void> | undefined;
   #queued: Promise<void> | undefined;
 
@@ -53,7 +53,7 @@ class LedgerFile {
     return this.#records;
   }
 
-  /** Resolves when a write that began after this call has finished: only that one surely holds the caller's record. */
+  /** Resolves after a write that began after this call, which is certain to contain the caller's record. */
   flush(): Promise<void> {
     if (!this.#writing) return this.#start();
     this.#queued ??= this.#writing.then(ignore, ignore).then(() => {
@@ -92,7 +92,7 @@ async function read(path: string): Promise<Map<string, LedgerRecord>> {
   try {
     content = JSON.parse(text);
   } catch {
-    // The parser's message quotes the file, and the file holds secrets.
+    // Without a cause: the parser's message quotes the file, which holds secrets.
     throw corrupt(path, 'it is not JSON');
   }
   const { version, records } = Object(content) as { version?: unknown; records?: unknown };
@@ -111,13 +111,13 @@ const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (val
 const isNullOr = (test: (value: unknown) => boolean) => (value: unknown) =>
   value === null || test(value);
 
-/** A number of a server's with the log that it counts in. */
+/** Whether the value is a server's sequence number with its log. */
 function isNumber(value: unknown): boolean {
   const { subscriptionId, epoch, sequence } = Object(value) as Record<string, unknown>;
   return isText(subscriptionId) && isText(epoch) && isCount(sequence);
 }
 
-/** Member by member what a record of each kind must have. */
+/** The members of each kind of record. */
 const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknown) => boolean>>>> =
   {
     position: {
@@ -170,7 +170,7 @@ async function replaceFile(path: string, text: string): Promise<void> {
     await rm(temporary, { force: true });
     throw error;
   }
-  // The rename itself is durable only once the folder is.
+  // The rename is durable only after the folder is synced.
   const handle = await open(folder, 'r');
   try {
     await handle.sync();
@@ -182,5 +182,5 @@ async function replaceFile(path: string, text: string): Promise<void> {
 const corrupt = (path: string, problem: string) =>
   new LocalError(
     'ledger_corrupt',
-    `The ledger ${path} cannot be used: ${problem}. Restore it from a backup, or move it away; without it the client continues at what the server holds acknowledged.`,
+    `The ledger ${path} cannot be used: ${problem}. Restore it from a backup, or move it away: without it the client continues after the last acknowledged position.`,
   );

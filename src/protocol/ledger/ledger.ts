@@ -1,13 +1,13 @@
 /**
- * What this side remembers across restarts: how far each subscription has been taken, and what was registered for
- * callbacks. With it a restarted client continues where it was and recognises what it already has (SEP: Positions).
+ * The record that a client or receiver keeps across restarts: the applied position of each subscription, and registered
+ * callbacks. With it, a restarted client continues where it stopped and recognizes duplicates (SEP: Positions).
  */
 import type { Cursor } from '../core/apply.ts';
 
-/** How far one subscription has been taken. */
+/** The applied position of one subscription. */
 export interface PositionRecord extends Cursor {
   readonly kind: 'position';
-  /** The MCP server: its resource URI over HTTP, the command on a pipe. */
+  /** The MCP server: its resource URI over HTTP, its command over stdio. */
   readonly server: string;
   /** The subscription's `key`. */
   readonly key: string;
@@ -21,25 +21,25 @@ export interface RegistrationRecord {
   /** The subscription's `key`. */
   readonly key: string;
   readonly url: string;
-  /** When the token inside `url` stops opening, in epoch milliseconds. */
+  /** Expiry of the token inside `url`, in epoch milliseconds. */
   readonly expiresAt: number;
   readonly secret: string;
-  /** Still verifies after a rotation, until `previousUntil`; null = until the new secret has verified something. */
+  /** Verifies after a rotation, until `previousUntil`; null = until the new secret has verified a delivery. */
   readonly previousSecret: string | null;
   readonly previousUntil: number | null;
 }
 
-/** How far something has been followed on a server without the extension: by a cursor of the server's, or the hash of a state. */
+/** The position of a following on a server without the extension: a cursor of the server, or the hash of a state. */
 export interface MarkRecord {
   readonly kind: 'mark';
   readonly server: string;
   /** A hash of the selection. */
   readonly key: string;
-  /** By which mode of the client's ladder. */
+  /** The mode that wrote the mark. */
   readonly mode: string;
-  /** What that mode goes on from; null = it can only begin with what happens from now on. */
+  /** Where the mode continues; null = it can only start from now. */
   readonly mark: string | null;
-  /** The last number of the server's, where it sends numbers. */
+  /** The last sequence number, if the server sends them. */
   readonly number: {
     readonly subscriptionId: string;
     readonly epoch: string;
@@ -47,35 +47,35 @@ export interface MarkRecord {
   } | null;
 }
 
-/** What a ledger holds. */
+/** A record of a ledger. */
 export type LedgerRecord = PositionRecord | RegistrationRecord | MarkRecord;
-/** Says which record it is; with `server` and `key` it names one. */
+/** Identifies a record together with `server` and `key`. */
 export type RecordKind = LedgerRecord['kind'];
-/** The record of a kind. */
+/** The record type of a kind. */
 export type RecordOf<K extends RecordKind> = Extract<LedgerRecord, { kind: K }>;
 
 /**
- * A small durable map, to be implemented over whatever the application has. One process at a time owns what is behind it. What
- * it throws reaches the caller as it is.
+ * A small durable map that an application can implement over its own storage. Only one process at a time may use the storage.
+ * Errors reach the caller unchanged.
  */
 export interface Ledger {
-  /** The record as it was saved last; undefined = there is none. */
+  /** The last saved record; undefined if there is none. */
   load<K extends RecordKind>(
     kind: K,
     server: string,
     key: string,
   ): Promise<RecordOf<K> | undefined>;
-  /** Resolves when the record would survive a crash. */
+  /** Resolves when the record is durable. */
   save(record: LedgerRecord): Promise<void>;
-  /** Removing what is not there is no error. */
+  /** Does nothing if there is no such record. */
   remove(kind: RecordKind, server: string, key: string): Promise<void>;
 }
 
-/** One name for (kind, server, key) that cannot collide. */
+/** A unique name for (kind, server, key). */
 export const recordName = (kind: RecordKind, server: string, key: string): string =>
   JSON.stringify([kind, server, key]);
 
-/** Remembers as long as the process lives. */
+/** A ledger in memory, lost when the process ends. */
 export function memoryLedger(): Ledger {
   const records = new Map<string, LedgerRecord>();
   return {

@@ -1,36 +1,37 @@
 /**
- * The identities of the events taken last. After an epoch change the renumbered rest of a log can contain events that were
- * taken already; numbers cannot tell, `name` and `eventId` can (SEP: Applying a delivery). Kept in memory only: a restart
- * between the two widens "each event once" to "at least once", never the other way.
+ * Detects repeated events after an epoch change, when numbers cannot: the renumbered rest of a log may contain events applied
+ * before (SEP: Applying a delivery). Kept in memory only: a restart in between can repeat an event but cannot lose one.
  */
 import type { Event } from '../../../spec-schema/draft/schema.ts';
 
 type Identity = Pick<Event, 'name' | 'eventId'>;
 const REMEMBERED_MAX = 10_000;
 
+/** The identities (`name` and `eventId`) of the last 10,000 applied events. */
 export class RecentEvents {
-  #taken = new Set<string>();
-  /** Taken in an earlier life: each of them may come once more. */
+  #applied = new Set<string>();
+  /** Applied in former epochs: each may arrive once more. */
   #before = new Set<string>();
 
   add(event: Identity): void {
-    this.#taken.add(nameOf(event));
-    if (this.#taken.size > REMEMBERED_MAX) this.#taken.delete(this.#taken.values().next().value!);
+    this.#applied.add(nameOf(event));
+    if (this.#applied.size > REMEMBERED_MAX)
+      this.#applied.delete(this.#applied.values().next().value!);
   }
 
-  /** From now on the same events may come under other numbers. */
+  /** Call on an epoch change: the same events may arrive again with other numbers. */
   renumbered(): void {
-    this.#before = new Set([...this.#before, ...this.#taken].slice(-REMEMBERED_MAX));
-    this.#taken = new Set();
+    this.#before = new Set([...this.#before, ...this.#applied].slice(-REMEMBERED_MAX));
+    this.#applied = new Set();
   }
 
   /**
-   * Whether this event was taken before the last renumbering. True once per event: a later one is the upstream's own repetition.
+   * Whether this event was applied before the last epoch change. True once per event: the upstream repeats any later one.
    */
   isRepeated(event: Identity): boolean {
     return this.#before.delete(nameOf(event));
   }
 }
 
-/** A newline is in no trigger name. */
+/** Unambiguous: a trigger name contains no newline. */
 const nameOf = ({ name, eventId }: Identity): string => `${name}\n${eventId}`;

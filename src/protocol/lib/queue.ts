@@ -1,6 +1,7 @@
-/** A queue between something that pushes and one loop that reads: it ends or fails after what was pushed before. */
+/** An asynchronous queue with any number of writers and one reader. */
 import type { Clock } from './clock.ts';
 
+/** The reader gets all items pushed before {@link end} or {@link fail}, then the end or the error. */
 export class AsyncQueue<T> implements AsyncIterable<T> {
   readonly #items: T[] = [];
   #end: { readonly error: unknown } | 'ended' | undefined;
@@ -26,14 +27,14 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
-  /** The next item, or undefined when none came within the time or `signal` has fired. Rejects when the queue has failed. */
+  /** The next item; undefined after `withinMs`, at the end, or when `signal` fires. Rejects when the queue failed. */
   async next(clock: Clock, withinMs: number, signal: AbortSignal): Promise<T | undefined> {
     if (this.#items.length === 0 && this.#end === undefined && !signal.aborted) {
-      const news = this.#news();
+      const change = this.#nextChange();
       const cancel = clock.after(withinMs, () => this.#wake?.());
       const wake = (): void => this.#wake?.();
       signal.addEventListener('abort', wake, { once: true });
-      await news;
+      await change;
       cancel();
       signal.removeEventListener('abort', wake);
     }
@@ -47,11 +48,11 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
       while (this.#items.length > 0) yield this.#items.shift()!;
       if (this.#end === 'ended') return;
       if (this.#end !== undefined) throw this.#end.error;
-      await this.#news();
+      await this.#nextChange();
     }
   }
 
-  #news(): Promise<void> {
+  #nextChange(): Promise<void> {
     return new Promise((resolve) => {
       this.#wake = resolve;
     });

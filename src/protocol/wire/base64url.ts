@@ -1,12 +1,15 @@
-/** Strict base64url: decoders are lenient, and what is lenient makes one signature have many spellings (RFC 4648 section 3.5). */
+/**
+ * Strict base64url for the segments of a JWS, in callback URLs and delivery signatures alike. `Buffer` decodes leniently, which
+ * would give one signature many spellings (RFC 4648 section 3.5).
+ */
 
-/** The bytes, or null unless the text is exactly what encoding them gives back. */
+/** The bytes; null if the text is not their exact encoding. */
 export function decodeBase64url(text: string): Buffer | null {
   const bytes = Buffer.from(text, 'base64url');
   return bytes.toString('base64url') === text ? bytes : null;
 }
 
-/** The JSON object in a base64url segment, or null. */
+/** The JSON object in a base64url segment; null if there is none. */
 export function decodeJsonSegment(segment: string): Record<string, unknown> | null {
   const bytes = decodeBase64url(segment);
   if (!bytes) return null;

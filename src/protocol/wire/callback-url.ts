@@ -1,6 +1,6 @@
 /**
- * Signed callback URLs: the receiver mints the URL that its client registers and recognises it again without a database, before
- * anything in the body is read. The token never replaces the signature of the delivery (SEP: Signed callback URLs).
+ * Signed callback URLs: a receiver mints the URL that its client registers, and later recognizes it without a database, before
+ * it reads the body. The token does not replace the signature of a delivery (SEP: Signed callback URLs).
  */
 import { randomUUID, type KeyObject } from 'node:crypto';
 import { errors, jwtVerify, SignJWT, type CryptoKey, type JWK } from 'jose';
@@ -15,16 +15,17 @@ const TYP = 'mcp-callback+jwt';
 const SIGNATURE_BYTES = 64;
 const ALGORITHMS = ['EdDSA', 'Ed25519'];
 
+/** Claims and key of a callback URL. */
 export interface MintOptions {
   /** The receiver's endpoint. */
   readonly endpoint: string;
-  /** The subscription's `key`, which the client then passes explicitly to `triggers/subscribe`. */
+  /** The subscription's `key`, which the client must pass to `triggers/subscribe`. */
   readonly key: string;
   /** The MCP server's resource URI. */
   readonly audience: string;
-  /** Names the receiver. */
+  /** The receiver's name. */
   readonly issuer: string;
-  /** Ed25519. */
+  /** An Ed25519 key. */
   readonly privateKey: KeyObject | CryptoKey | JWK;
   readonly kid?: string;
   /** Epoch milliseconds. */
@@ -34,7 +35,7 @@ export interface MintOptions {
   readonly jti?: string;
 }
 
-/** The URL to register. It is a secret. Throws `LocalError` `config_invalid`. */
+/** Returns the URL to register, which is a secret. Throws `LocalError` `config_invalid`. */
 export async function mintCallbackUrl(options: MintOptions): Promise<string> {
   const endpoint = URL.parse(options.endpoint);
   if (
@@ -76,7 +77,7 @@ export async function mintCallbackUrl(options: MintOptions): Promise<string> {
     .catch((cause: unknown) => {
       throw new LocalError(
         'config_invalid',
-        'A callback URL is signed with an Ed25519 private key.',
+        'The signing key of callback URLs must be an Ed25519 private key.',
         { cause },
       );
     });
@@ -90,17 +91,18 @@ export async function mintCallbackUrl(options: MintOptions): Promise<string> {
   return url;
 }
 
+/** What a callback URL must match. */
 export interface VerifyOptions {
-  /** One key, or several while keys are being changed. */
+  /** One key, or several during a key rotation. */
   readonly publicKeys: KeyObject | CryptoKey | JWK | readonly (KeyObject | CryptoKey | JWK)[];
   readonly issuer: string;
-  /** Accepted MCP servers. Absent = any: the caller then finds the secret by the claims' `aud` and `sub`. */
+  /** Accepted MCP servers. Absent = any; the caller then looks up the secret by the claims `aud` and `sub`. */
   readonly audience?: string | readonly string[];
   /** Epoch milliseconds. */
   readonly now: number;
 }
 
-/** Why a URL was refused: the `reason` of the `LocalError`. */
+/** The `reason` of the `LocalError`. */
 export type TokenRefusal =
   | 'missing'
   | 'malformed'
@@ -113,8 +115,8 @@ export type TokenRefusal =
   | 'no_match';
 
 /**
- * The claims of the token in a request's URL (absolute, or the request target). Needs no database. Throws `LocalError`
- * `token_invalid`, whose `reason` is a {@link TokenRefusal}.
+ * Returns the claims of the token in a request's URL (absolute, or the request target). Throws `LocalError` `token_invalid` with
+ * a {@link TokenRefusal} as `reason`.
  */
 export async function verifyCallbackUrl(
   url: string | URL,
@@ -125,7 +127,7 @@ export async function verifyCallbackUrl(
   const header = decodeJsonSegment(headerSegment);
   const payload = decodeJsonSegment(claimsSegment);
   if (!header || !payload || rest.length > 0) throw refuse('malformed');
-  // Checked before the key is touched: the only algorithm and the only type of token that this key is for.
+  // Checked before the key is used: only this algorithm and this type of token are valid for it.
   if (!check('CallbackUrlHeader', header).ok || 'crit' in header) throw refuse('wrong_header');
   if (decodeBase64url(signatureSegment)?.length !== SIGNATURE_BYTES) throw refuse('malformed');
   await verifySignature(token, options);
@@ -135,7 +137,7 @@ export async function verifyCallbackUrl(
   return claims.value;
 }
 
-/** Several tokens are as bad as none: a gateway and a receiver may not pick different ones. */
+/** Rejects several tokens: a gateway and a receiver could pick different ones. */
 function locate(url: string | URL): { readonly path: string; readonly token: string } {
   const parsed =
     typeof url === 'string'
@@ -165,14 +167,14 @@ async function verifySignature(token: string, options: VerifyOptions): Promise<v
       return;
     } catch (cause) {
       refusal = refusalOf(cause);
-      // A claim is judged only after the signature has matched, so the other keys cannot match any more.
+      // Claims are checked only after the signature matched, so no other key can match.
       if (refusal.reason !== 'no_match') throw refusal;
     }
   }
   throw refusal;
 }
 
-/** The library's errors about claims hold the claims, which are nobody else's business: they are not kept as a cause. */
+/** Drops the library's claim errors as a cause, because they contain the claims. */
 function refusalOf(cause: unknown): LocalError {
   if (cause instanceof errors.JWTExpired) return refuse('expired');
   if (cause instanceof errors.JWTClaimValidationFailed) {

@@ -1,12 +1,12 @@
 /**
- * Where the extension's settings travel: under `extensions` from revision 2026-07-28 on, under `experimental` on the handshake
- * revisions before it (SEP: Capability). Written to the place, or places, that fit; read from wherever the peer put it.
+ * Reads and writes the extension's settings in capabilities: in `extensions` since revision 2026-07-28, in `experimental` before
+ * (SEP: Capability). Writes to the place of the revision; reads from either.
  */
 import { EXTENSION_ID, type ServerCapability } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
 import { check } from './validate.ts';
 
-/** The first revision whose capabilities have `extensions`. Revisions are dates: they compare as text. */
+/** The first revision whose capabilities have `extensions`. Revisions are dates and compare as text. */
 export const FIRST_EXTENSIONS_REVISION = '2026-07-28';
 
 type Place = 'extensions' | 'experimental';
@@ -18,8 +18,8 @@ function placesOf(protocolVersion: string | undefined): Place[] {
 }
 
 /**
- * The peer server's settings, or null when it does not have the extension. The revision's own place comes first, the other
- * one counts too. Throws `LocalError` `peer_misbehaved` when there are settings and they are not valid.
+ * The server's settings; null if it does not have the extension. The place of the revision takes precedence. Throws
+ * `LocalError` `peer_misbehaved` if the settings are invalid.
  */
 export function capabilityOf(
   capabilities: object | null | undefined,
@@ -41,7 +41,7 @@ export function capabilityOf(
   return null;
 }
 
-/** The same capabilities with the settings in place: for one revision, or for both eras when none is given. */
+/** Returns the capabilities with the settings added: for one revision, or for every revision without `protocolVersion`. */
 export function placeCapability<T extends Capabilities>(
   capabilities: T,
   settings: ServerCapability,

@@ -1,20 +1,20 @@
 /**
- * Turns the validator's first complaint into a JSON Pointer and a noun phrase. Neither repeats the offending value: the phrase
- * is made from the schema alone, and the pointer stops before a member name that is not a plain word.
+ * Converts the validator's first error into a JSON Pointer and a noun phrase. Neither repeats the invalid value: the phrase comes
+ * from the schema alone, and the pointer stops before a member name that is not a plain word.
  */
 import type { ErrorObject as AjvError } from 'ajv/dist/2020.js';
 
-/** What is wrong with a value, said without repeating it. */
+/** Describes an invalid value without repeating it. */
 export interface Complaint {
-  /** JSON Pointer to the value, or to the member that is missing. */
+  /** JSON Pointer to the invalid value or the missing member. */
   readonly path: string;
-  /** A noun phrase: `an integer of at least 0`. */
+  /** A noun phrase, for example `an integer of at least 0`. */
   readonly expected: string;
 }
 
 type Schema = Readonly<Record<string, unknown>>;
 
-/** Keywords whose phrase does not come from the expected type; the rest fall back to {@link describe}. */
+/** Phrases by keyword; other keywords use {@link describe}. */
 const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
   required: () => 'a value: this member is required',
   dependentRequired: () => 'the members that depend on each other together',
@@ -30,7 +30,7 @@ const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
   oneOf: () => 'a value that fits exactly one of the alternatives',
 };
 
-/** Errors must be those of one validation with `verbose`, in the validator's order. */
+/** The complaint about the first of `errors`, which must come from one validation with `verbose`. */
 export function complaint(errors: readonly AjvError[] | null | undefined): Complaint {
   const first = errors?.[0];
   if (!first) return { path: '', expected: 'a valid value' };
@@ -50,7 +50,7 @@ export function complaint(errors: readonly AjvError[] | null | undefined): Compl
   };
 }
 
-/** What a schema node accepts, in words. */
+/** Describes what a schema node accepts. */
 function describe(schema: Schema, keyword: string): string {
   if ('const' in schema) return JSON.stringify(schema['const']);
   if (Array.isArray(schema['enum']))
@@ -87,7 +87,7 @@ function range(min: unknown, max: unknown, unit: string): string {
 const PLAIN_SEGMENT = /^[\p{L}\p{N}_$.~:-]{1,64}$/u;
 const SEGMENTS_MAX = 16;
 
-/** The pointer up to the first member name that could be anything but a plain word. */
+/** The pointer up to the first member name that is not a plain word. */
 function plainPrefix(pointer: string): string {
   const segments = pointer.split('/').slice(1);
   const odd = segments.findIndex(

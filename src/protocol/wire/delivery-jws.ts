@@ -1,7 +1,7 @@
 /**
- * `MCP-Delivery-Signature`: which server sent this delivery, to which URL. A detached JWS with an unencoded payload (RFC 7515
- * appendix F, RFC 7797) under Ed25519. Because the hash of the whole callback URL is signed, no receiver can replay a delivery
- * to another one (SEP: Server identity).
+ * `MCP-Delivery-Signature` proves which server sent a delivery and to which URL. It is a detached JWS with an unencoded payload
+ * (RFC 7515 appendix F, RFC 7797) under Ed25519. It covers the hash of the whole callback URL, so that no receiver can replay a
+ * delivery to another one (SEP: Server identity).
  */
 import {
   createPrivateKey,
@@ -21,7 +21,7 @@ import { MCP_DELIVERY_SIGNATURE } from './headers.ts';
 import { SIGNATURE_HEADER_BYTES_MAX, SIGNATURE_TOLERANCE_MS } from './limits.ts';
 import { check } from './validate.ts';
 
-/** The callback form signs in the thread pool: 46k/s instead of 28k/s, and the event loop stays free. */
+/** The callback form of `sign` runs in the thread pool: 46k/s instead of 28k/s, without blocking the event loop. */
 const signInPool = promisify(sign);
 const SIGNATURE_BYTES = 64;
 const ALGORITHMS = ['EdDSA', 'Ed25519'];
@@ -34,7 +34,7 @@ export interface DeliveryKey {
   readonly publicKey: KeyObject;
 }
 
-/** The public half of a {@link DeliveryKey} as published at `jwksUri`. Without `alg`: both names of the algorithm are in use. */
+/** The public half of a {@link DeliveryKey} as published at `jwksUri`. Has no `alg`, because both names of the algorithm are in use. */
 export interface PublicDeliveryJwk {
   readonly kty: 'OKP';
   readonly crv: 'Ed25519';
@@ -43,12 +43,12 @@ export interface PublicDeliveryJwk {
   readonly use: 'sig';
 }
 
-/** A new Ed25519 key; its `kid` is the RFC 7638 thumbprint. */
+/** Generates an Ed25519 key; its `kid` is the RFC 7638 thumbprint. */
 export function generateDeliveryKey(): DeliveryKey {
   return deliveryKey(generateKeyPairSync('ed25519').privateKey);
 }
 
-/** A stored Ed25519 private key, as a KeyObject, PEM or JWK. Throws `LocalError` `config_invalid`. */
+/** Imports an Ed25519 private key: a KeyObject, PEM or JWK. Throws `LocalError` `config_invalid`. */
 export function deliveryKey(source: KeyObject | string | JsonWebKey, kid?: string): DeliveryKey {
   const privateKey = readPrivateKey(source);
   if (privateKey.asymmetricKeyType !== 'ed25519') throw badKey();
@@ -96,14 +96,14 @@ export function publicJwks(keys: readonly DeliveryKey[]): {
   };
 }
 
-/** What the signature says of a callback URL: its origin and the hash of the whole, byte for byte as registered. */
+/** The header members that bind a signature to a callback URL: its origin, and the hash of the URL exactly as registered. */
 export function urlBinding(url: string): { readonly origin: string; readonly uh: string } {
   return { origin: new URL(url).origin, uh: sha256(url) };
 }
 
 /**
- * The part of the protected header that stays the same for one subscription, key and URL: worth keeping, because it costs two
- * hashes. It ends where `iat` goes.
+ * The constant part of the protected header for one subscription, key and URL, up to the value of `iat`. Callers cache it,
+ * because it costs two hashes.
  */
 export function deliverySignatureHead(
   key: DeliveryKey,
@@ -123,7 +123,7 @@ export function deliverySignatureHead(
   return `${JSON.stringify(fixed).slice(0, -1)},"iat":`;
 }
 
-/** The value of `MCP-Delivery-Signature` for one attempt. `iat` in seconds. */
+/** Returns the value of `MCP-Delivery-Signature` for one attempt. `iat` in seconds. */
 export async function signDelivery(
   key: DeliveryKey,
   head: string,
@@ -139,16 +139,16 @@ export async function signDelivery(
   return `${header}..${signature.toString('base64url')}`;
 }
 
-/** Finds a trusted key by `kid`; what `jose.createLocalJWKSet` and `createRemoteJWKSet` return fits. Undefined = unknown. */
+/** Finds a trusted key by `kid`. Compatible with `createLocalJWKSet` and `createRemoteJWKSet` of `jose`. */
 export type DeliveryKeyLookup = (header: {
   readonly alg: string;
   readonly kid: string;
 }) => DeliveryKeyFound | Promise<DeliveryKeyFound>;
 
-/** A public key in any of the forms that `jose` takes; undefined = no key has this `kid`. */
+/** A public key in any form that `jose` accepts; undefined = no key has this `kid`. */
 export type DeliveryKeyFound = KeyObject | CryptoKey | JWK | Uint8Array | undefined;
 
-/** Why a delivery signature was refused: the `reason` of the `LocalError`. */
+/** The `reason` of the `LocalError`. */
 export type DeliveryRefusal =
   | 'missing_header'
   | 'malformed'
@@ -160,8 +160,8 @@ export type DeliveryRefusal =
   | 'no_match';
 
 /**
- * Checks that this body was signed for this URL and subscription, now, by a trusted key. Keys come from `keys` and nowhere else.
- * Throws `LocalError` `signature_invalid`, `signature_stale` or `key_unknown`, whose `reason` is a {@link DeliveryRefusal}.
+ * Verifies that a trusted key signed this body recently for this URL and subscription. Keys come only from `keys`. Throws
+ * `LocalError` `signature_invalid`, `signature_stale` or `key_unknown` with a {@link DeliveryRefusal} as `reason`.
  */
 export async function verifyDelivery(
   token: string | undefined,
@@ -198,7 +198,7 @@ export async function verifyDelivery(
 }
 
 /**
- * Takes the header apart; its members must be exactly those of the schema, so there is no `jwk`, `jku`, `x5u` or `x5c` to heed.
+ * Parses the header. Its members must be exactly those of the schema, which excludes `jwk`, `jku`, `x5u` and `x5c`.
  */
 function parse(token: string): {
   readonly protectedSegment: string;

@@ -1,6 +1,6 @@
 /**
- * The delivery as bytes. An event's JSON is made once, without its number, and spliced into every subscription's deliveries:
- * the number is the first member, so that splicing is one concatenation (SEP: Delivery).
+ * Encodes and decodes deliveries. An event is encoded once, without its number, and spliced into the deliveries of every
+ * subscription: the number is the first member, so that splicing is one concatenation (SEP: Delivery).
  */
 import type { Delivery, Event } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
@@ -13,41 +13,45 @@ export const LIST_CHANGED_METHOD = 'notifications/triggers/list_changed';
 
 const PREFIX = `{"jsonrpc":"2.0","method":"${DELIVERY_METHOD}","params":`;
 
-/** An event before it is numbered. */
+/** An event before it has a number. */
 export type UnnumberedEvent = Omit<Event, 'sequence'>;
-/** All of a delivery but its events. */
+/** A delivery without its events. */
 export type DeliveryHead = Omit<Delivery, 'events'>;
 
-/** The event's JSON without `sequence`. Throws `LocalError` `json_refused` when `data` cannot travel. */
+/** The event's JSON without `sequence`. Throws `LocalError` `json_refused` if `data` is not valid JSON. */
 export function encodeEvent(event: UnnumberedEvent): string {
   const { eventId, name, timestamp, data, _meta } = event;
   if (data === undefined)
-    throw new LocalError('json_refused', 'JSON refused: expected "data"; use null for none.', {
-      reason: 'value',
-    });
+    throw new LocalError(
+      'json_refused',
+      'JSON refused: expected "data". Pass null if there is none.',
+      {
+        reason: 'value',
+      },
+    );
   return writeJson({ eventId, name, timestamp, data, _meta });
 }
 
-/** Numbers an encoded event. */
+/** Adds the number to an encoded event. */
 export function eventWithSequence(encoded: string, sequence: number): string {
   return `{"sequence":${sequence},${encoded.slice(1)}`;
 }
 
-/** The JSON of a `Delivery` around events that are already encoded and numbered. */
+/** The JSON of a `Delivery` with encoded, numbered events. */
 export function encodeDelivery(head: DeliveryHead, events: readonly string[]): string {
   const { subscriptionId, key, epoch, after, ...rest } = head;
   const start = JSON.stringify({ subscriptionId, key, epoch, after }).slice(0, -1);
   return `${start},"events":[${events.join(',')}],${JSON.stringify(rest).slice(1)}`;
 }
 
-/** The body of a callback, and the notification on a stream, around the JSON of a `Delivery`. */
+/** The body of a callback and the notification on a stream, from the JSON of a `Delivery`. */
 export function encodeDeliveryNotification(paramsJson: string): Buffer {
   return Buffer.from(`${PREFIX}${paramsJson}}`, 'utf8');
 }
 
 /**
- * Reads the body of a callback whose signature has been checked: at most 256 KiB of clean UTF-8, at most 64 levels deep, valid
- * and complete. Throws `LocalError` `peer_misbehaved`.
+ * Decodes the body of a callback whose signature was verified: at most 256 KiB of UTF-8, at most 64 levels deep, valid and
+ * complete. Throws `LocalError` `peer_misbehaved`.
  */
 export function decodeDelivery(body: Uint8Array): Delivery {
   let value: unknown;
@@ -62,7 +66,7 @@ export function decodeDelivery(body: Uint8Array): Delivery {
   return checked.value.params;
 }
 
-/** The same for a delivery that came parsed, on a stream or as the result of a pull. */
+/** Validates a parsed delivery, of a stream or a pull. Throws `LocalError` `peer_misbehaved`. */
 export function acceptDelivery(value: unknown): Delivery {
   const unfit = inspectJson(value);
   if (unfit !== null) throw misbehaved(`expected ${unfit}`);
@@ -73,8 +77,8 @@ export function acceptDelivery(value: unknown): Delivery {
 }
 
 /**
- * Checks that every number of the range is in `events` or in exactly one gap, in ascending order, and that the counters fit.
- * Returns the last number covered: `after` for an empty delivery. Throws `LocalError` `peer_misbehaved`.
+ * Checks that every number of the range is in `events` or in exactly one gap, in ascending order, and that the counters are
+ * consistent. Returns the last number covered: `after` for an empty delivery. Throws `LocalError` `peer_misbehaved`.
  */
 export function coverage(
   delivery: Pick<Delivery, 'after' | 'events' | 'gaps' | 'head' | 'acked' | 'challenge'>,

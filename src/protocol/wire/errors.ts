@@ -1,6 +1,6 @@
 /**
- * The two families of errors. A `WireError` crosses the wire: its name, code and message come from the registry
- * `spec-schema/draft/errors.json` and its `data` is typed. A `LocalError` carries a string code and never crosses it.
+ * The two families of errors. A `WireError` is sent to the peer: its name, code and message come from the registry
+ * `spec-schema/draft/errors.json`, and its `data` is typed. A `LocalError` has a string code and is never sent.
  */
 import registry from '../../../spec-schema/draft/errors.json' with { type: 'json' };
 import type {
@@ -41,7 +41,7 @@ const rows = new Map<string, RegistryRow>(
   (registry.errors as readonly RegistryRow[]).map((row) => [row.name, row]),
 );
 
-/** The registry's row of a name. */
+/** The registry's row for a name. */
 export function registryRow(name: WireErrorName): RegistryRow {
   const row = rows.get(name);
   if (!row) throw new TypeError(`errors.json has no row "${name}"`);
@@ -49,7 +49,7 @@ export function registryRow(name: WireErrorName): RegistryRow {
 }
 
 /**
- * An error that the peer gets to see, as a JSON-RPC error object. `error.name` is the registry's name:
+ * An error that is sent to the peer as a JSON-RPC error object. `error.name` is the registry's name:
  * `if (error instanceof WireError && error.is('Conflict')) error.data.kind`.
  */
 export class WireError<Name extends WireErrorName = WireErrorName> extends Error {
@@ -59,7 +59,7 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
   /** Typed by `name`; undefined for `InternalError`. */
   readonly data: WireErrorData[Name];
 
-  /** The message is the registry's own, filled from `data`, unless `options` has another (a peer's words). */
+  /** The message is the registry's, filled in from `data`, unless `options` has the message of a peer. */
   constructor(
     name: Name,
     data: WireErrorData[Name],
@@ -72,13 +72,13 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
     this.data = data;
   }
 
-  /** Narrows to one row of the registry, and with it the type of `data`. */
+  /** Narrows the error to one name, and `data` to its type. */
   is<Other extends WireErrorName>(name: Other): this is WireError<Other> {
     // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-assertion -- two type parameters do not compare
     return (this.name as WireErrorName) === name;
   }
 
-  /** The JSON-RPC error object. Holds nothing but what the registry allows. */
+  /** The JSON-RPC error object. Contains only what the registry allows. */
   toErrorObject(): ErrorObject {
     const data: ErrorObject['data'] | undefined = this.data;
     return data === undefined
@@ -87,7 +87,7 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
   }
 }
 
-/** Fills a registry template: the row's message for `data.kind`, or the only one. */
+/** Fills in the row's message for `data.kind`, or its only message. */
 function render(row: RegistryRow, data: WireErrorData[WireErrorName]): string {
   const fields = (data ?? {}) as Readonly<Record<string, unknown>>;
   const template = row.messages[String(fields['kind'])] ?? row.messages['*'];
@@ -96,7 +96,7 @@ function render(row: RegistryRow, data: WireErrorData[WireErrorName]): string {
   return template.replace(/\{(\w+)\}/g, (_, member: string) => String(fields[member]));
 }
 
-/** `-32602`: `path` is a JSON Pointer into params, `expected` a noun phrase; neither may repeat the offending value. */
+/** `-32602`: `path` is a JSON Pointer into params, `expected` a noun phrase; neither may repeat the invalid value. */
 export const invalidParams = (path: string, expected: string, options?: ErrorOptions) =>
   new WireError('InvalidParams', { kind: 'invalid', path, expected }, options);
 export const conflict = (data: ConflictData) => new WireError('Conflict', data);
@@ -109,67 +109,67 @@ export const callbackEndpointError = (
   reason: CallbackEndpointErrorData['reason'],
   options?: ErrorOptions,
 ) => new WireError('CallbackEndpointError', { reason }, options);
-/** `-32603`, always the same text. The cause stays inside. */
+/** `-32603` with a fixed message. The cause is not sent. */
 export const internalError = (cause: unknown) =>
   new WireError('InternalError', undefined, { cause });
 
-/** What went wrong on this side, one code per condition; `docs/errors.md` says what to do about each. */
+/** The condition of a {@link LocalError}; `docs/errors.md` explains each one. */
 export type LocalErrorCode =
-  /** An option or a configured value makes no sense. */
+  /** An option or a configured value is invalid. */
   | 'config_invalid'
-  /** A trigger type's JSON Schema is outside what is accepted. */
+  /** A trigger type's JSON Schema is not supported. */
   | 'schema_refused'
-  /** A value cannot be sent as JSON: too deep, a lone surrogate, not finite, not data. */
+  /** A value cannot be sent as JSON: it is nested too deeply, or contains a lone surrogate, a number that is not finite, or code. */
   | 'json_refused'
-  /** Not `whsec_` and base64 of 24 to 64 bytes. */
+  /** A secret is not `whsec_` and base64 of 24 to 64 bytes. */
   | 'secret_malformed'
   /** A webhook or server signature is missing, malformed or does not verify. */
   | 'signature_invalid'
-  /** Signed too long ago, or too far in the future. */
+  /** A signature is too old, or too far in the future. */
   | 'signature_stale'
-  /** A callback URL's token is forged, expired or meant for something else. */
+  /** The token of a callback URL is forged, expired or made for another purpose. */
   | 'token_invalid'
-  /** A signature names a key that is not among the trusted ones, or the key of a store is missing or another one. */
+  /** A signature names an unknown key, or the key of a store is missing or wrong. */
   | 'key_unknown'
-  /** The quota or the disk is used up. Nothing of the commit was kept. */
+  /** The quota or the disk is full. The commit was rolled back. */
   | 'store_full'
-  /** What is on the disk is damaged, or is no store of this version. */
+  /** The data on disk is damaged, or is not a store of this version. */
   | 'store_corrupt'
   /** Another process has the store open. */
   | 'store_locked'
-  /** The store could not do it; nothing of the commit was kept. */
+  /** The store failed. The commit was rolled back. */
   | 'store_failed'
-  /** Another process has taken the store over. */
+  /** Another process took over the store. */
   | 'store_fenced'
-  /** The client's own record of positions cannot be read. */
+  /** The client's ledger cannot be read. */
   | 'ledger_corrupt'
-  /** The peer cannot be reached at the moment: worth another try. */
+  /** The peer cannot be reached at the moment; a retry may succeed. */
   | 'unreachable'
-  /** No trigger type of this name is declared. */
+  /** No trigger type with this name is declared. */
   | 'trigger_unknown'
-  /** An event does not fit its trigger type's payloadSchema. */
+  /** An event does not match the `payloadSchema` of its trigger type. */
   | 'payload_invalid'
-  /** Engine, store, connection or subscription is closed, or was not opened yet. */
+  /** The engine, store, connection or subscription is closed or not open yet. */
   | 'closed'
-  /** The server has no triggers, or not the drain, method or revision that was asked for. */
+  /** The server does not support triggers, or the requested drain, method or revision. */
   | 'not_supported'
-  /** The subscription has ended for good; `reason` says why. */
+  /** The subscription ended; `reason` says why. */
   | 'terminated'
-  /** The peer broke the protocol. */
+  /** The peer violated the protocol. */
   | 'peer_misbehaved'
-  /** No answer, or no heartbeat, in time. */
+  /** No answer or heartbeat arrived in time. */
   | 'timeout'
-  /** The server refused the access token. */
+  /** The server rejected the access token. */
   | 'unauthorized';
 
-/** An error of this side only. `reason` narrows the code where a caller may want to count or test it. */
+/** An error that is never sent to the peer. `reason` distinguishes conditions with the same code. */
 export class LocalError extends Error {
   override readonly name = 'LocalError';
   readonly code: LocalErrorCode;
-  /** A finer discriminator within `code`, for example `no_match` of `signature_invalid`. */
+  /** The condition within `code`, for example `no_match` of `signature_invalid`. */
   readonly reason: string | undefined;
 
-  /** `message` says what was wrong and what to do, and never contains a secret, a token or a callback URL. */
+  /** `message` says what is wrong and what to do. It never contains a secret, a token or a callback URL. */
   constructor(
     code: LocalErrorCode,
     message: string,

@@ -1,6 +1,6 @@
 /**
- * Names of the HTTP headers of a callback, in the lower case that Node and the Fetch API use, and one way to read them from
- * whatever a web framework hands over (SEP: Callback).
+ * Names of the HTTP headers of a callback, in lower case as in Node and the Fetch API, and a reader for the header objects of
+ * both (SEP: Callback).
  */
 
 export const WEBHOOK_ID = 'webhook-id';
@@ -12,17 +12,17 @@ export const CONTENT_TYPE = 'content-type';
 export const USER_AGENT = 'user-agent';
 
 export const CALLBACK_CONTENT_TYPE = 'application/json';
-/** Fixed: a user agent that told versions would tell an attacker which server to try. */
+/** Fixed and without a version, which would help an attacker choose a target. */
 export const CALLBACK_USER_AGENT = 'mcp-triggers';
 
-/** Headers as the Fetch API, Node or a plain object give them. */
+/** Headers of the Fetch API, of Node, or in a plain object. */
 export type HeadersLike =
   | { get(name: string): string | null }
   | Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /**
- * One header's value, or undefined when it is absent or not exactly one: a header that is sent twice must not be
- * interpreted. (The Fetch API joins repeated headers with a comma, which none of our grammars allows.)
+ * The value of a header; undefined if it is absent or repeated, because a repeated header is ambiguous. The Fetch API joins
+ * repeated headers with a comma, which the grammar of no callback header allows.
  */
 export function readHeader(headers: HeadersLike, name: string): string | undefined {
   if (typeof headers.get === 'function') return headers.get(name) ?? undefined;

@@ -1,8 +1,7 @@
 /**
- * What JSON a peer may send and what we may send: UTF-8 without errors, bounded size and depth, well-formed strings, finite
- * numbers (I-JSON, RFC 7493). Of a member that is written twice the last one counts, as in every JavaScript parser;
- * nothing is decided on a body before its signature over the raw bytes has been checked, so two readers cannot be played
- * against each other by somebody who does not hold the secret.
+ * Parses and writes JSON within limits: valid UTF-8, bounded size and depth, well-formed strings, finite numbers (I-JSON, RFC
+ * 7493). Of duplicate members the last one counts, as in every JavaScript parser. Parsers that differ in this cannot be
+ * exploited without the secret, because a body is used only after the signature over its bytes is verified.
  */
 import { LocalError } from './errors.ts';
 import { JSON_DEPTH_MAX } from './limits.ts';
@@ -26,7 +25,7 @@ export function parseJson(
   try {
     value = JSON.parse(text);
   } catch {
-    // The parser's own message quotes the input, so it is not kept as the cause.
+    // The parser's message quotes the input and is therefore not kept as the cause.
     throw refused('syntax', 'one JSON value');
   }
   const complaint = inspectJson(value, options.maxDepth);
@@ -35,8 +34,8 @@ export function parseJson(
 }
 
 /**
- * Why a value cannot travel as JSON, or null. Walks without recursion, because `JSON.stringify` overflows the stack on
- * depths that `JSON.parse` accepts. Members that are `undefined` are allowed: they are not sent.
+ * Says what JSON would require instead of this value; null if the value can be sent. Does not recurse, because `JSON.stringify`
+ * overflows the stack at depths that `JSON.parse` accepts. Members that are `undefined` are allowed, because they are not sent.
  */
 export function inspectJson(value: unknown, maxDepth = JSON_DEPTH_MAX): string | null {
   const complaint = inspectLeaf(value);
@@ -60,7 +59,7 @@ export function inspectJson(value: unknown, maxDepth = JSON_DEPTH_MAX): string |
 const isContainer = (value: unknown): value is object =>
   typeof value === 'object' && value !== null;
 
-/** The complaint about a value that has no members; containers pass. */
+/** Inspects a value without members; containers pass. */
 function inspectLeaf(value: unknown): string | null {
   switch (typeof value) {
     case 'string':
@@ -75,11 +74,11 @@ function inspectLeaf(value: unknown): string | null {
   }
 }
 
-/** ES2024: in every Node that is supported, not yet in the library of types that the package is compiled with. */
+/** `isWellFormed` of ES2024 exists in every supported Node, but not in the type library of this package. */
 const isWellFormed = (text: string): boolean =>
   (text as string & { isWellFormed(): boolean }).isWellFormed();
 
-/** `JSON.stringify` that refuses what would be silently changed or would overflow. Throws `LocalError` `json_refused`. */
+/** `JSON.stringify` for values that it neither changes silently nor overflows on. Throws `LocalError` `json_refused`. */
 export function writeJson(value: unknown): string {
   const complaint = inspectJson(value);
   if (complaint) throw refused('value', complaint);

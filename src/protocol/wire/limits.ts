@@ -1,6 +1,6 @@
 /**
- * Every limit and default of the protocol, once. Names end in their unit. What a deployment may change is an option whose
- * default stands here; what it may not change is marked fixed (SEP: Limits).
+ * Limits and defaults of the protocol. Names end in their unit. A value marked fixed is part of the protocol; the others are
+ * defaults of options (SEP: Limits). `core/policy.ts` has the limits by which the step function decides.
  */
 
 const KIB = 1024;
@@ -14,7 +14,7 @@ const DAY_MS = 24 * HOUR_MS;
 export const TTL_MIN_MS = MINUTE_MS;
 export const TTL_DEFAULT_MS = HOUR_MS;
 export const TTL_MAX_MS = 30 * DAY_MS;
-/** How long a subscription that ended tells its owner where it ended. */
+/** Lifetime of a tombstone, which reports where an ended subscription ended. */
 export const TOMBSTONE_MS = DAY_MS;
 
 /* retention, per trigger type */
@@ -22,11 +22,11 @@ export const RETENTION_AGE_MS = 7 * DAY_MS;
 export const RETENTION_EVENTS = 10_000;
 
 /* callback delivery */
-/** Fixed: the whole body of one callback POST. */
+/** Fixed: the body of one callback POST. */
 export const CALLBACK_BODY_BYTES_MAX = 256 * KIB;
-/** Fixed: a larger event becomes a `too_large` gap in every log it matches. Leaves 16 KiB for the rest of a delivery. */
+/** Fixed: a larger event becomes a `too_large` gap in every matching log. Leaves 16 KiB for the rest of a delivery. */
 export const EVENT_BYTES_MAX = 240 * KIB;
-/** Fixed: at most this much of an endpoint's answer is read. */
+/** Fixed: the rest of an endpoint's answer is not read. */
 export const CALLBACK_ANSWER_BYTES_MAX = 8 * KIB;
 export const CALLBACK_DEADLINE_MS = 10 * SECOND_MS;
 export const SECRET_ROTATION_GRACE_MS = 5 * MINUTE_MS;
@@ -53,7 +53,7 @@ export const STREAM_EVENTS_MAX = 1000;
 export const STREAM_BYTES_DEFAULT = MIB;
 export const STREAM_BYTES_MAX = 4 * MIB;
 export const STREAM_HEARTBEAT_MS = 15 * SECOND_MS;
-/** A stream whose window has been full this long without an acknowledgement is ended by the server. */
+/** The server ends a stream whose window stays full this long without an acknowledgement. */
 export const STREAM_STALLED_MS = MINUTE_MS;
 
 /* shape of JSON from a peer: fixed */

@@ -1,19 +1,19 @@
 /**
- * What a peer's JSON-RPC error becomes on this side: the `WireError` of the registry when code and `data` fit one, otherwise a
- * `RemoteError` that keeps the code.
+ * Converts a peer's JSON-RPC error: to the `WireError` whose code and `data` match, otherwise to a `RemoteError` with the peer's
+ * code.
  */
 import { registryRow, WireError, type WireErrorData, type WireErrorName } from './errors.ts';
 import { check, type WireTypes } from './validate.ts';
 
-/** A JSON-RPC error of the peer that is none of this extension's, or not as the registry has it. */
+/** A JSON-RPC error of the peer that does not match the registry of this extension. */
 export class RemoteError extends Error {
   override readonly name = 'RemoteError';
-  /** As the peer sent it. */
+  /** The code that the peer sent. */
   readonly code: number;
-  /** As the peer sent it: nothing has checked it. */
+  /** The data that the peer sent, not validated. */
   readonly data: unknown;
 
-  /** `message` is the peer's own, at most 1024 characters, without control characters. */
+  /** `message` comes from the peer: at most 1024 characters, without control characters. */
   constructor(code: number, message: string, data: unknown) {
     super(message);
     this.code = code;
@@ -21,7 +21,7 @@ export class RemoteError extends Error {
   }
 }
 
-/** Candidates in the order in which they are tried: two share a code and differ in `data.kind`. */
+/** Candidates, in order: two share a code and differ in `data.kind`. */
 const NAMES: readonly WireErrorName[] = [
   'InvalidParams',
   'Conflict',
@@ -35,7 +35,7 @@ const NAMES: readonly WireErrorName[] = [
 
 const MESSAGE_CHARS_MAX = 1024;
 
-/** Never throws: a peer's error that makes no sense is still an error. */
+/** Never throws: a malformed error becomes a `RemoteError`. */
 export function fromErrorObject(
   code: number,
   message: unknown,
@@ -54,7 +54,7 @@ export function fromErrorObject(
   return new RemoteError(code, text, data);
 }
 
-/** The peer's words, short and without control characters: they end up in terminals and logs. */
+/** The peer's message, shortened and without control characters, because it may reach terminals and logs. */
 function printable(message: unknown): string {
   const text =
     typeof message === 'string' ? message.slice(0, MESSAGE_CHARS_MAX) : 'The peer gave no message.';

@@ -1,2 +1,2 @@
-/** The wire's types and constants, for the folders that speak it and may not reach into `spec-schema` for values themselves. */
+/** The types and constants of the wire, as one module that the package's entry points re-export. */
 export * from '../../../spec-schema/draft/schema.ts';

@@ -1,6 +1,6 @@
 /**
- * The client's `whsec_` secret as a value that cannot be printed by accident. It holds a KeyObject, which signs three times
- * faster than a raw buffer and keeps the bytes out of heap dumps of strings.
+ * A `whsec_` secret as a value that cannot be printed by accident. Holds a KeyObject, which signs three times faster than a raw
+ * buffer and keeps the bytes out of heap dumps of strings.
  */
 import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto';
 import { inspect } from 'node:util';
@@ -10,7 +10,7 @@ import { SECRET_BYTES_DEFAULT, SECRET_BYTES_MAX, SECRET_BYTES_MIN } from './limi
 const PREFIX = 'whsec_';
 const PRINTED = '[secret]';
 
-/** A `whsec_` secret; printing it prints a placeholder. */
+/** A `whsec_` secret. Printing it prints a placeholder. */
 export class Secret {
   readonly #text: string;
   readonly #key: KeyObject;
@@ -20,11 +20,11 @@ export class Secret {
     this.#key = createSecretKey(bytes);
   }
 
-  /** Reads `whsec_` and standard base64 of 24 to 64 bytes. Throws `LocalError` `secret_malformed`, which never repeats it. */
+  /** Parses `whsec_` and standard base64 of 24 to 64 bytes. Throws `LocalError` `secret_malformed`, which does not repeat it. */
   static parse(text: string): Secret {
     const encoded = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : '';
     const bytes = Buffer.from(encoded, 'base64');
-    // Decoding is lenient; only the one text that encoding gives back is the secret's name.
+    // `Buffer` decodes leniently; only the exact encoding is accepted.
     if (
       bytes.length < SECRET_BYTES_MIN ||
       bytes.length > SECRET_BYTES_MAX ||
@@ -38,18 +38,18 @@ export class Secret {
     return new Secret(text, bytes);
   }
 
-  /** A new one; `random` is for tests. */
+  /** Generates a secret; `random` is for tests. */
   static generate(random: (bytes: number) => Uint8Array = randomBytes): Secret {
     const bytes = random(SECRET_BYTES_DEFAULT);
     return new Secret(PREFIX + Buffer.from(bytes).toString('base64'), bytes);
   }
 
-  /** For `createHmac`. */
+  /** The key for `createHmac`. */
   get key(): KeyObject {
     return this.#key;
   }
 
-  /** The text, for the one request that hands it over and for sealed storage. */
+  /** The text, for the request that registers it and for encrypted storage. */
   reveal(): string {
     return this.#text;
   }

@@ -1,7 +1,7 @@
 /**
- * Standard Webhooks over raw bytes with a strict grammar, and the proof that answers a challenge (SEP:
- * Signature, Verification). Stock verifiers accept what this signs; this refuses what some of them wrongly accept: bytes
- * folded by a lossy decoder, junk after the timestamp, a dot in the id that moves the boundary, short secrets.
+ * Standard Webhooks signatures over raw bytes with a strict grammar, and the proof that answers a challenge (SEP: Signature,
+ * Verification). Other verifiers accept these signatures; this one rejects what some of them wrongly accept: bytes changed by a
+ * lossy decoder, text after the timestamp, a dot in the id that moves the boundary, short secrets.
  */
 import { createHmac, sign, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -18,14 +18,14 @@ import type { Secret } from './secret.ts';
 
 const ID = /^[A-Za-z0-9_-]{1,128}$/;
 /**
- * What servers of `events/*` send: often the upstream's own identifier. A dot in it could move the boundary between id, timestamp and
- * body, but what then stands where the body should be is no JSON any more.
+ * The id grammar for servers of `events/*`, which often send the upstream's identifier. A dot in it could move the boundary between
+ * id, timestamp and body, but the body would then no longer be JSON.
  */
 export const FOREIGN_WEBHOOK_ID = /^[\x21-\x7e]{1,1024}$/;
 const TIMESTAMP = /^[0-9]{1,12}$/;
 const V1 = /^v1,[A-Za-z0-9+/]{43}=$/;
 
-/** Why a signature was refused: the `reason` of the `LocalError`. */
+/** The `reason` of the `LocalError`. */
 export type SignatureRefusal =
   | 'missing_header'
   | 'malformed_id'
@@ -34,7 +34,7 @@ export type SignatureRefusal =
   | 'stale'
   | 'no_match';
 
-/** The value of `webhook-signature`: one signature per secret, in the order given. `timestamp` in seconds. */
+/** Returns the value of `webhook-signature`: one signature per secret, in the given order. `timestamp` in seconds. */
 export function signWebhook(
   secrets: Secret | readonly Secret[],
   id: string,
@@ -48,7 +48,7 @@ export function signWebhook(
 
 const signInPool = promisify(sign);
 
-/** `v1a` of Standard Webhooks: the same content, signed with the server's own Ed25519 key. `timestamp` in seconds. */
+/** Signs the same content with the server's Ed25519 key (`v1a` of Standard Webhooks). `timestamp` in seconds. */
 export async function signWebhookAsServer(
   { privateKey }: { readonly privateKey: KeyObject },
   id: string,
@@ -64,8 +64,8 @@ export async function signWebhookAsServer(
 }
 
 /**
- * Checks a signed request over its raw body. Returns the id and the timestamp in seconds; throws `LocalError`
- * `signature_stale` or `signature_invalid`, whose `reason` is a {@link SignatureRefusal}.
+ * Verifies a request's signature over its raw body. Returns the id and the timestamp in seconds. Throws `LocalError`
+ * `signature_stale` or `signature_invalid` with a {@link SignatureRefusal} as `reason`.
  */
 export function verifyWebhook(
   headers: HeadersLike,
@@ -86,7 +86,7 @@ export function verifyWebhook(
 
   const timestamp = Number(timestampText);
   if (Math.abs(nowMs - timestamp * 1000) > toleranceMs) throw refuse('stale');
-  // The text as it came, not the number: "0900" and "900" are different signed bytes.
+  // Signs the text, not the number: "0900" and "900" are different bytes.
   const expected = signAll(secrets, `${id}.${timestampText}.`, rawBody);
   let matches = 0;
   for (const candidate of candidates) {
@@ -96,7 +96,7 @@ export function verifyWebhook(
   return { id, timestamp };
 }
 
-/** The `v1` signatures of the header, as bytes of equal length. Entries of another form are for other verifiers. */
+/** The `v1` signatures of the header, as bytes of equal length. Ignores entries of other schemes. */
 function parseSignatures(header: string): Buffer[] {
   const entries = header.length > SIGNATURE_HEADER_BYTES_MAX ? [] : header.split(' ');
   if (entries.length === 0 || entries.length > SIGNATURES_MAX) throw refuse('malformed_signature');
@@ -117,7 +117,7 @@ export function challengeProof(secret: Secret, challenge: string): string {
   return createHmac('sha256', secret.key).update(`challenge.${challenge}`).digest('base64');
 }
 
-/** Constant time for proofs of the right length. */
+/** Compares a proof, in constant time for a given length. */
 export function isChallengeProof(secret: Secret, challenge: string, proof: string): boolean {
   const given = Buffer.from(proof, 'utf8');
   const expected = Buffer.from(challengeProof(secret, challenge), 'latin1');

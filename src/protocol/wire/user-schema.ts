@@ -1,7 +1,7 @@
 /**
- * Compiles the JSON Schemas that trigger types bring along (`inputSchema`, `payloadSchema`). They are the operator's own, but
- * may be generated or fetched, so what they can cost is bounded: size, depth, local references only, a fixed list of
- * formats (SEP: Trigger types).
+ * Compiles the JSON Schemas of trigger types (`inputSchema`, `payloadSchema`). The operator provides them, but they may be
+ * generated or fetched, so their cost is bounded: size, depth, local references only, a fixed list of formats (SEP: Trigger
+ * types).
  */
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats, { type FormatName } from 'ajv-formats';
@@ -28,11 +28,12 @@ const FORMATS: FormatName[] = [
   'regex',
 ];
 
+/** Validates a value against one compiled schema. */
 export type UserValidator = (value: unknown) => Checked<unknown>;
 
 /**
- * A validator for one trigger type's schema. Throws `LocalError` `schema_refused` with what to change. Unknown keywords and
- * formats are refused too: a misspelt keyword that checks nothing is worse than an error at start.
+ * Compiles one trigger type's schema. Throws `LocalError` `schema_refused`, whose message says what to change. Rejects unknown
+ * keywords and formats as well, because a misspelled keyword would validate nothing.
  */
 export function compileUserSchema(schema: JsonObject): UserValidator {
   const unfit = inspectJson(schema);
@@ -40,7 +41,7 @@ export function compileUserSchema(schema: JsonObject): UserValidator {
   if (Buffer.byteLength(JSON.stringify(schema)) > USER_SCHEMA_BYTES_MAX)
     throw refused(`expected at most ${USER_SCHEMA_BYTES_MAX} bytes`);
   const { $id: _identity, ...rest } = schema;
-  judgeKeywords(rest, true);
+  checkKeywords(rest, true);
 
   const ajv = (compiler ??= makeCompiler());
   try {
@@ -49,12 +50,12 @@ export function compileUserSchema(schema: JsonObject): UserValidator {
   } catch (cause) {
     throw refused(cause instanceof Error ? cause.message : 'it does not compile', cause);
   } finally {
-    // The validator stands on its own; the compiler need not remember every schema it ever saw.
+    // The validator does not need the compiler, which would otherwise keep every schema.
     ajv.removeSchema(rest);
   }
 }
 
-/** Making one costs as much as compiling a dozen schemas, and a server may declare hundreds. */
+/** Created once: it costs as much as compiling a dozen schemas, and a server may declare hundreds. */
 let compiler: Ajv2020 | undefined;
 
 function makeCompiler(): Ajv2020 {
@@ -71,9 +72,9 @@ function makeCompiler(): Ajv2020 {
   return ajv;
 }
 
-/** References stay inside the document; only the root may name itself or a dialect. */
-function judgeKeywords(node: unknown, isRoot: boolean): void {
-  if (Array.isArray(node)) return node.forEach((child) => judgeKeywords(child, false));
+/** Rejects references to other documents, and `$id` or `$schema` below the root. */
+function checkKeywords(node: unknown, isRoot: boolean): void {
+  if (Array.isArray(node)) return node.forEach((child) => checkKeywords(child, false));
   if (node === null || typeof node !== 'object') return;
   for (const [keyword, value] of Object.entries(node)) {
     if (
@@ -88,8 +89,8 @@ function judgeKeywords(node: unknown, isRoot: boolean): void {
     if (keyword === '$schema' && typeof value === 'string' && !(isRoot && DIALECT.test(value))) {
       throw refused('"$schema" must be https://json-schema.org/draft/2020-12/schema, at the root');
     }
-    // What `const`, `enum`, `default` and `examples` hold is data, not schema.
-    if (!DATA_KEYWORDS.has(keyword)) judgeKeywords(value, false);
+    // The values of these keywords are data, not schemas.
+    if (!DATA_KEYWORDS.has(keyword)) checkKeywords(value, false);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Validation against the published `schema.json`, so that the library can never accept what the specification does not. Types
- * are compiled when they are first needed.
+ * Validates values against the published `schema.json`, so that the library accepts exactly what the specification does.
+ * Compiles each type on first use.
  */
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import schema from '../../../spec-schema/draft/schema.json' with { type: 'json' };
@@ -14,11 +14,11 @@ import type { WireTypes } from './wire-types.ts';
 export type { Complaint } from './complaint.ts';
 export type { WireTypes } from './wire-types.ts';
 
-/** A checked value, or the first complaint about it. */
+/** A valid value, or the first complaint about it. */
 export type Checked<T> =
   { readonly ok: true; readonly value: T } | ({ readonly ok: false } & Complaint);
 
-/** Names of the types that are the params of a method. */
+/** Names of the params types. */
 export type ParamsName = Extract<keyof WireTypes, `${string}Params`>;
 
 const ajv = new Ajv2020({ strict: true, allErrors: false, verbose: true });
@@ -35,7 +35,7 @@ function validator(name: keyof WireTypes): ValidateFunction {
   return validate;
 }
 
-/** Is this value of that wire type? The value itself is handed back, members that the schema does not name included. */
+/** Validates a value against a wire type. Returns the value itself, including members that the schema does not name. */
 export function check<Name extends keyof WireTypes>(
   name: Name,
   value: unknown,
@@ -43,19 +43,19 @@ export function check<Name extends keyof WireTypes>(
   return run<WireTypes[Name]>(validator(name), value);
 }
 
-/** The params of a request, or `WireError` InvalidParams. Absent params are the same as none. */
+/** Validates the params of a request; absent params are `{}`. Throws `WireError` InvalidParams. */
 export function parseParams<Name extends ParamsName>(name: Name, value: unknown): WireTypes[Name] {
   const params = value ?? {};
   const unfit = inspectJson(params);
   if (unfit !== null) throw invalidParams('', unfit);
   const checked = check(name, params);
   if (!checked.ok) throw invalidParams(checked.path, checked.expected);
-  judgeMeaning(checked.value);
+  checkMeaning(checked.value);
   return checked.value;
 }
 
-/** What a pattern cannot say of params: a secret decodes to enough bytes, an instant exists in the calendar. */
-function judgeMeaning(params: object): void {
+/** Checks what a pattern cannot: a secret decodes to enough bytes, an instant exists in the calendar. */
+function checkMeaning(params: object): void {
   const { callback, since } = params as {
     readonly callback?: Callback | null;
     readonly since?: string;
@@ -81,7 +81,7 @@ function isInstant(text: string): boolean {
   return Number.isFinite(time) && new Date(time).toISOString() === text;
 }
 
-/** Runs a compiled validator and translates its first complaint. */
+/** Runs a compiled validator and converts its first error. */
 export function run<T>(validate: ValidateFunction, value: unknown): Checked<T> {
   if (validate(value)) return { ok: true, value: value as T };
   return { ok: false, ...complaint(validate.errors) };
