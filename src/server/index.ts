@@ -62,7 +62,7 @@ export type { Reauthorize } from './engine/maintenance.ts';
 export type { TtlPolicy } from '../protocol/core/policy.ts';
 
 export { createEgress, type EgressOptions } from './callback/egress/egress.ts';
-export type { Resolve } from './callback/egress/lookup.ts';
+export type { Resolve } from './callback/egress/addresses.ts';
 export {
   deliveryKey,
   generateDeliveryKey,

@@ -125,7 +125,7 @@ export class Endpoints {
   /** `alive` returns whether the process that sends still runs. */
   egress(alive: () => boolean): Egress {
     return {
-      judge: (url) => url,
+      check: (url) => url,
       close: async () => undefined,
       post: (request) =>
         alive() ? this.#post(request, alive) : new Promise<never>(() => undefined),

@@ -1,6 +1,6 @@
 /**
- * How a callback is spoken to. The engine decides what is sent when, in which order and until when it is tried; a dialect says how that looks
- * as an HTTP request and what the answer means. This protocol's own is `nativeDialect`; bindings of other protocols bring theirs.
+ * The interface of a callback dialect: it formats messages as HTTP requests and classifies the answers. The engine decides what is
+ * sent, in which order and for how long. `nativeDialect` is that of this protocol; bindings of other protocols provide theirs.
  */
 import type { Answer } from '../../protocol/core/index.ts';
 import type {
@@ -13,36 +13,36 @@ import type { Secret } from '../../protocol/wire/secret.ts';
 import type { Random } from '../engine/ports.ts';
 import type { LogRange } from '../engine/reader.ts';
 
-/** One message before it is signed. Signing adds `webhook-timestamp` and `webhook-signature`, anew for every attempt. */
+/** A message before signing, which adds `webhook-timestamp` and `webhook-signature` for every attempt. */
 export interface CallbackMessage {
-  /** `webhook-id`. The same for every attempt to send the same thing, so that receivers can recognise it. */
+  /** `webhook-id`: the same for every attempt with the same content, so that receivers recognize it. */
   readonly id: string;
   readonly body: Uint8Array;
-  /** Beside content type, user agent and the three headers of Standard Webhooks. Lower case names. */
+  /** Additional headers, with lower-case names. Content type, user agent and those of Standard Webhooks are added by signing. */
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** A callback of one subscription, as a dialect sees it. */
+/** The callback of one subscription, as passed to a dialect. */
 export interface CallbackContext {
   readonly state: Subscription;
   readonly callback: Pick<Callback, 'url'>;
   readonly random: Random;
 }
 
-/** One way of speaking to callbacks. Stateless: the same dialect serves every subscription that names it. */
+/** A format of callback messages and answers. Stateless: one object serves all subscriptions. */
 export interface CallbackDialect {
-  /** A message holds one event, or says of one run of gaps that they are missing, and nothing beside it. */
+  /** Whether a message holds exactly one event or one run of gaps. */
   readonly single: boolean;
-  /** What this server's own key signs with, where there is one: a detached JWS in a header of its own, `v1a` of Standard Webhooks, or nothing. */
+  /** The signature by the server's key, if it has one: a detached JWS in its own header, `v1a` of Standard Webhooks, or none. */
   readonly serverSignature: 'jws' | 'v1a' | null;
-  /** The message that covers this range; null = there is nothing to say about it, and it counts as acknowledged. */
+  /** The message for this range; null = nothing to send, and the range counts as acknowledged. */
   delivery(of: CallbackContext, range: LogRange): CallbackMessage | null;
-  /** Asks for consent. */
+  /** The message that asks for consent. */
   challenge(of: CallbackContext, challenge: string): CallbackMessage;
-  /** The last word, sent once; null = none. */
+  /** The termination notice, sent once; null = none. */
   terminationNotice(of: CallbackContext, reason: TerminationReason): CallbackMessage | null;
-  /** What the answer to a delivery of this range means. Never throws. */
+  /** Classifies the answer to a delivery of this range. Never throws. */
   classify(answer: Answer, range: LogRange, state: Subscription): Outcome;
-  /** Whether a 2xx answer to a challenge consents. `body` is the parsed JSON, undefined when it is none. */
+  /** Whether a 2xx answer to a challenge consents. `body` is the parsed JSON; undefined if it is not JSON. */
   consents(body: unknown, challenge: string, secret: Secret): boolean;
 }

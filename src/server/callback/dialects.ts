@@ -1,43 +1,46 @@
-/** The dialects that a server speaks: this protocol's own and those of its bindings. */
+/** The registry of the dialects of a server. */
 import type { Callback } from '../../protocol/core/types.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import type { CallbackDialect } from './dialect.ts';
 import { nativeDialect } from './native-dialect.ts';
 import type { Log } from '../engine/ports.ts';
 
-/** The dialects that a server speaks. */
+/** The native dialect, and those of the engine's option `dialects`. */
 export class Dialects {
-  readonly #foreign: Readonly<Record<string, CallbackDialect>>;
+  readonly #others: Readonly<Record<string, CallbackDialect>>;
   readonly #log: Log;
-  readonly #missed = new Set<string>();
+  readonly #missing = new Set<string>();
 
-  constructor(foreign: Readonly<Record<string, CallbackDialect>>, log: Log) {
-    this.#foreign = foreign;
+  constructor(others: Readonly<Record<string, CallbackDialect>>, log: Log) {
+    this.#others = others;
     this.#log = log;
   }
 
-  /** Throws `LocalError` `config_invalid` for a dialect that the engine was not given. */
+  /** The dialect of a callback. Throws `LocalError` `config_invalid` if the engine does not have it. */
   of({ dialect }: Pick<Callback, 'dialect'>): CallbackDialect {
     const found =
       dialect === undefined
         ? nativeDialect
-        : Object.hasOwn(this.#foreign, dialect)
-          ? this.#foreign[dialect]
+        : Object.hasOwn(this.#others, dialect)
+          ? this.#others[dialect]
           : undefined;
     if (found === undefined)
       throw new LocalError(
         'config_invalid',
-        `The engine was not given the callback dialect "${dialect}": name it in its option dialects.`,
+        `The engine has no callback dialect "${dialect}". Pass it in the option "dialects".`,
       );
     return found;
   }
 
-  /** Whether it is spoken. A callback in another one waits until a server is started that does; that is logged once for each. */
+  /** Whether the dialect exists. Callbacks of a missing one wait until the server starts with it. Logs each missing dialect once. */
   speaks({ dialect }: Pick<Callback, 'dialect'>): boolean {
-    if (dialect === undefined || Object.hasOwn(this.#foreign, dialect)) return true;
-    if (!this.#missed.has(dialect))
-      this.#log.error({ dialect }, 'callbacks wait: the engine was not given their dialect');
-    this.#missed.add(dialect);
+    if (dialect === undefined || Object.hasOwn(this.#others, dialect)) return true;
+    if (!this.#missing.has(dialect))
+      this.#log.error(
+        { dialect },
+        'dialect missing; its callbacks wait until the engine starts with it',
+      );
+    this.#missing.add(dialect);
     return false;
   }
 }

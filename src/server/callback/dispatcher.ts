@@ -1,8 +1,8 @@
 /**
- * The callback drain: at most one attempt in flight for a subscription, many subscriptions at once. A claim is on disk before
- * its POST leaves; the answer is classified, stepped and on disk before the next (SEP: Callback).
+ * The callback drain: at most one attempt in flight per subscription, many subscriptions at once. A claim is committed before its
+ * POST is sent, and the outcome is committed before the next claim (SEP: Callback).
  */
-import { classifyFailure, deliverable } from '../../protocol/core/index.ts';
+import { deliverable } from '../../protocol/core/index.ts';
 import type {
   Attempt,
   Outcome,
@@ -10,16 +10,12 @@ import type {
   TerminationReason,
 } from '../../protocol/core/types.ts';
 import { BATCH_EVENTS_MAX } from '../../protocol/core/policy.ts';
-import {
-  CALLBACK_ANSWER_BYTES_MAX,
-  CALLBACK_BODY_BYTES_MAX,
-  CALLBACK_DEADLINE_MS,
-} from '../../protocol/wire/limits.ts';
+import { CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../../protocol/wire/limits.ts';
 import { retryWhenFull, type UnitOfWork, type LoadedSubscription } from '../engine/unit-of-work.ts';
-import type { CallbackDialect } from './dialect.ts';
+import { outcomeOf } from './answer.ts';
 import type { Dialects } from './dialects.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
-import type { Egress, Log, Meter, OutboundResult, Random } from '../engine/ports.ts';
+import type { Egress, Log, Meter, Random } from '../engine/ports.ts';
 import type { ReadEntry, Store } from '../store/port.ts';
 import {
   ENVELOPE_BYTES,
@@ -32,15 +28,16 @@ import {
 } from '../engine/reader.ts';
 import type { MessageSigner } from './message-signer.ts';
 
-/** The lease outlives the deadline, so that only a lost attempt is ever taken over. */
+/** Longer than the deadline, so that only a lost attempt is replaced. */
 const LEASE_MS = 2 * CALLBACK_DEADLINE_MS;
-/** How long a log that could not be read is left alone. */
+/** Delay after a failed claim. */
 const RETRY_MS = 1000;
-/** How far is looked for the end of a run of gaps, where a message holds one event. */
-const SINGLE_LOOK = 16;
-/** How often a log that seems to end before its head is read again: numbers may be assigned faster than they are committed. */
-const TRIES = 5;
+/** Entries read to find the end of a run of gaps, for dialects with one event per message. */
+const SINGLE_READ_ENTRIES = 16;
+/** Reads of a log that ends before its head, because numbers may be assigned faster than they are committed. */
+const READ_TRIES = 5;
 
+/** Dependencies and limits of a {@link Dispatcher}. */
 export interface DispatcherOptions {
   readonly store: Store;
   readonly unitOfWork: UnitOfWork;
@@ -51,22 +48,23 @@ export interface DispatcherOptions {
   readonly dialects: Dialects;
   readonly log: Log;
   readonly meter: Meter;
-  /** Attempts in flight at once, over all subscriptions. */
+  /** Most attempts in flight over all subscriptions. */
   readonly concurrency: number;
   readonly batchEvents?: number;
 }
 
+/** Delivers to callbacks. */
 export class Dispatcher {
   readonly #o: DispatcherOptions;
-  /** Rows with work that wait for a free place, first come, first served. */
+  /** Rows with work that wait for a free slot, in order of arrival. */
   readonly #waiting = new Set<number>();
-  /** Rows whose log is being read from the store. Each holds a place: it is going to need one. */
+  /** Rows whose log is being read from the store. Each reserves a slot. */
   readonly #reading = new Set<number>();
-  /** By row, the attempt that this process claimed and has not settled; also one that was voided on its way. */
-  readonly #mine = new Map<number, number>();
-  /** Places taken: attempts whose answer has not come. */
+  /** By row, the attempt that this process claimed and has not settled, including a void one. */
+  readonly #claimed = new Map<number, number>();
+  /** Used slots: attempts without an answer. */
   #inFlight = 0;
-  /** Attempts whose answer is not on disk. */
+  /** Attempts whose outcome is not committed. */
   #unsettled = 0;
   #closing = false;
   #drained: (() => void)[] = [];
@@ -75,27 +73,28 @@ export class Dispatcher {
     this.#o = options;
   }
 
+  /** Attempts without an answer. */
   get inFlight(): number {
     return this.#inFlight;
   }
 
-  /** Whether the attempt in flight is of this process, and so will be settled by it. */
+  /** Whether this process claimed the attempt in flight and will settle it. */
   owns({ row, state }: LoadedSubscription): boolean {
-    return state.attempt !== null && this.#mine.get(row) === state.attempt.id;
+    return state.attempt !== null && this.#claimed.get(row) === state.attempt.id;
   }
 
-  /** There may be something to deliver. Claims at once when the log's end is in memory. */
+  /** Call when there may be something to deliver. Claims immediately if the end of the log is in memory. */
   pump(loaded: LoadedSubscription): void {
     if (this.#closing || this.#reading.has(loaded.row) || !this.#ready(loaded)) return;
-    // Who waits comes first, or a few busy callbacks would pass the places on among themselves for ever.
+    // Waiting rows come first; otherwise a few busy callbacks would keep the slots among themselves.
     if (this.#full || this.#waiting.size > 0) this.#waiting.add(loaded.row);
     else this.#start(loaded);
   }
 
-  /** An attempt whose callback was replaced is void, but on its way all the same: the next one waits until it is back. */
+  /** Whether a claim is possible. Waits for a void attempt in flight, whose callback was replaced. */
   #ready({ row, state }: LoadedSubscription): boolean {
     return (
-      !this.#mine.has(row) &&
+      !this.#claimed.has(row) &&
       deliverable(state, this.#o.clock.now()) &&
       state.callback !== null &&
       this.#o.dialects.speaks(state.callback)
@@ -112,15 +111,12 @@ export class Dispatcher {
       if (range === null) void this.#startFromStore(loaded.row);
       else if (range.last > range.after) this.#claim(loaded, range);
     } catch (cause) {
-      this.#o.log.error(
-        { row: loaded.row, err: cause },
-        'a callback could not be claimed; it is tried again soon',
-      );
-      this.#later(loaded.row);
+      this.#o.log.error({ row: loaded.row, err: cause }, 'claim failed; retrying in 1 s');
+      this.#retryLater(loaded.row);
     }
   }
 
-  /** Gives free places to those who wait. */
+  /** Assigns free slots to waiting rows. */
   #next(): void {
     for (const row of this.#waiting) {
       if (this.#full || this.#closing) return;
@@ -135,21 +131,18 @@ export class Dispatcher {
   async #startFromStore(row: number): Promise<void> {
     this.#reading.add(row);
     try {
-      await this.#fromStore(row);
+      await this.#claimFromStore(row);
     } catch (cause) {
-      this.#o.log.error(
-        { row, err: cause },
-        'reading a log for a callback failed; it is tried again soon',
-      );
-      this.#later(row);
+      this.#o.log.error({ row, err: cause }, 'claim from the store failed; retrying in 1 s');
+      this.#retryLater(row);
     } finally {
       this.#reading.delete(row);
       this.#next();
     }
   }
 
-  /** Nothing in the store makes this row due, so nobody else would come back to it. */
-  #later(row: number): void {
+  /** Retries this row, which the scheduler does not know to be due. */
+  #retryLater(row: number): void {
     this.#o.clock.after(RETRY_MS, () => {
       if (this.#closing) return;
       this.#waiting.add(row);
@@ -158,10 +151,10 @@ export class Dispatcher {
   }
 
   /** Claims the next range of a log whose end is not in memory. */
-  async #fromStore(row: number): Promise<void> {
+  async #claimFromStore(row: number): Promise<void> {
     const { unitOfWork, store } = this.#o;
     for (let tries = 0; ; tries += 1) {
-      // The store shows what is committed, so wait for what has been entered.
+      // The store shows only committed entries.
       await unitOfWork.commit();
       const loaded = await unitOfWork.getOrLoad(row);
       if (loaded === undefined || !this.#ready(loaded)) return;
@@ -171,7 +164,7 @@ export class Dispatcher {
         state: { acked, epoch },
       } = loaded;
       const entries: readonly ReadEntry[] = await readStore(store, loaded, acked, limits);
-      // Another drain may have acknowledged meanwhile, or a failed commit thrown memory away: then read again.
+      // Read again if another drain acknowledged meanwhile, or a failed commit discarded the loaded state.
       if (
         !unitOfWork.isUnchanged(loaded, revision) ||
         loaded.state.acked !== acked ||
@@ -181,21 +174,23 @@ export class Dispatcher {
       if (this.#closing || !this.#ready(loaded)) return;
       const range = rangeOf(loaded.state, acked, entries, limits);
       if (range.last > range.after) return this.#claim(loaded, range);
-      if (tries >= TRIES)
+      if (tries >= READ_TRIES)
         throw new Error(
-          `the store has no entry of this log after ${acked}, and its head is ${loaded.state.head}`,
+          `The store has no log entry after ${acked} although the head is ${loaded.state.head}.`,
         );
     }
   }
 
-  /** Whether a message to its callback holds one thing only. */
+  /** Whether the dialect sends one event or gap per message. */
   #isSingle({ state: { callback } }: LoadedSubscription): boolean {
     return callback !== null && this.#o.dialects.of(callback).single;
   }
 
   #limits(loaded: LoadedSubscription): ReadLimits {
     const { batchLimit } = loaded.state;
-    const most = this.#isSingle(loaded) ? SINGLE_LOOK : (this.#o.batchEvents ?? BATCH_EVENTS_MAX);
+    const most = this.#isSingle(loaded)
+      ? SINGLE_READ_ENTRIES
+      : (this.#o.batchEvents ?? BATCH_EVENTS_MAX);
     return {
       events: Math.min(batchLimit ?? most, most),
       bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES,
@@ -218,9 +213,9 @@ export class Dispatcher {
     const { attempt } = state;
     this.#inFlight += 1;
     this.#unsettled += 1;
-    this.#mine.set(row, attempt.id);
+    this.#claimed.set(row, attempt.id);
     let started = false;
-    // Nobody is sent a number before it, and the claim, are on disk; nor a counter, so what is sent shows the state as of now.
+    // Numbers and counters are sent only after they are committed with the claim. The message shows the state of this moment.
     unitOfWork.afterCommit(() => {
       started = true;
       void this.#attempt(loaded, attempt, range, { state, revision });
@@ -241,24 +236,24 @@ export class Dispatcher {
     const { row } = claimed;
     const { unitOfWork, clock, dialects, egress, signer, log, meter, random } = this.#o;
     const startedAt = clock.now();
-    let place = true;
-    /** Given back with the answer, so that the step that enters it can claim the next range into the same commit. */
-    const leave = (): void => {
-      if (place) this.#inFlight -= 1;
-      place = false;
+    let holdsSlot = true;
+    /** Releases the slot with the answer, so that the step that applies it can claim the next range in the same commit. */
+    const releaseSlot = (): void => {
+      if (holdsSlot) this.#inFlight -= 1;
+      holdsSlot = false;
     };
     try {
       const loaded = await unitOfWork.getOrLoad(row);
       const callback = loaded?.state.callback ?? null;
-      // Voided while its commit was written: the callback was replaced, or the subscription ended.
+      // The attempt became void during the commit: the callback was replaced, or the subscription ended.
       if (loaded === undefined || callback === null || loaded.state.attempt?.id !== attempt.id)
         return;
       if (!unitOfWork.isUnchanged(claimed, revision)) return await this.#restart(loaded);
       const dialect = dialects.of(callback);
       const message = dialect.delivery({ state, callback, random }, range);
-      // There are no words for it in this dialect.
+      // The dialect has no message for this range.
       if (message === null) {
-        leave();
+        releaseSlot();
         return await this.#settle(
           row,
           attempt,
@@ -266,7 +261,7 @@ export class Dispatcher {
           0,
         );
       }
-      const sealed = await signer.sign(
+      const signed = await signer.sign(
         message,
         callback,
         state.subscriptionId,
@@ -274,11 +269,11 @@ export class Dispatcher {
       );
       const result = await egress.post({
         url: callback.url,
-        headers: sealed.headers,
-        body: sealed.body,
+        headers: signed.headers,
+        body: signed.body,
         deadlineMs: CALLBACK_DEADLINE_MS,
       });
-      leave();
+      releaseSlot();
       const outcome = outcomeOf(dialect, result, range, state, clock.now());
       meter.count('triggers_attempts_total', 1, { outcome: outcome.kind });
       meter.observe('triggers_attempt_seconds', (clock.now() - startedAt) / 1000);
@@ -291,24 +286,24 @@ export class Dispatcher {
             outcome: outcome.kind,
             status: result.kind === 'response' ? result.status : undefined,
           },
-          'a callback attempt failed',
+          'attempt failed; the callback backs off',
         );
       await this.#settle(row, attempt, outcome, random.uniform());
     } catch (cause) {
-      // The lease runs out and the ordinary tick takes over; nothing is lost.
+      // Nothing is lost: a tick ends the attempt when its lease expires.
       log.error(
         { row, err: cause },
-        'a callback attempt could not be settled; its lease will run out',
+        'outcome of an attempt not recorded; retrying when its lease expires',
       );
     } finally {
-      leave();
+      releaseSlot();
       this.#release(row, attempt);
     }
   }
 
-  /** An event of the range became a gap while its claim was written. That is no failure of the endpoint: claim again. */
+  /** Claims again after an event of the range became a gap during the commit. Not a failure of the endpoint. */
   async #restart(loaded: LoadedSubscription): Promise<void> {
-    this.#mine.delete(loaded.row);
+    this.#claimed.delete(loaded.row);
     this.#o.unitOfWork.step(loaded, { type: 'recover' });
     await this.#o.unitOfWork.commit();
   }
@@ -318,7 +313,7 @@ export class Dispatcher {
     await retryWhenFull(async () => {
       const loaded = await unitOfWork.getOrLoad(row);
       if (loaded === undefined || loaded.ended) return;
-      this.#mine.delete(row);
+      this.#claimed.delete(row);
       unitOfWork.step(loaded, { type: 'answer', attempt: attempt.id, outcome, jitter });
       await unitOfWork.commit();
     });
@@ -326,24 +321,24 @@ export class Dispatcher {
 
   #release(row: number, attempt: Attempt): void {
     this.#unsettled -= 1;
-    if (this.#mine.get(row) === attempt.id) this.#mine.delete(row);
-    // While it was on its way nobody could claim the next, if it was void. Who has nothing to claim must not stand in the queue:
-    // others would line up behind.
+    if (this.#claimed.get(row) === attempt.id) this.#claimed.delete(row);
+    // A void attempt blocked the next claim until now. Rows that have nothing to claim must not enter the queue, because others
+    // would wait behind them.
     const loaded = this.#o.unitOfWork.get(row);
     if (loaded === undefined || this.#ready(loaded)) this.#waiting.add(row);
     if (!this.#closing) this.#next();
     else if (this.#unsettled === 0) for (const done of this.#drained.splice(0)) done();
   }
 
-  /** The last word on a callback: one best-effort POST, outside the log. */
-  async farewell(state: Subscription, reason: TerminationReason): Promise<void> {
+  /** Sends the termination notice to a callback: one best-effort POST, outside the log. */
+  async sendTerminationNotice(state: Subscription, reason: TerminationReason): Promise<void> {
     const { dialects, random, signer } = this.#o;
     const { callback } = state;
     if (callback === null || this.#closing || !dialects.speaks(callback)) return;
     const dialect = dialects.of(callback);
     const message = dialect.terminationNotice({ state, callback, random }, reason);
     if (message === null) return;
-    const sealed = await signer.sign(
+    const signed = await signer.sign(
       message,
       callback,
       state.subscriptionId,
@@ -351,13 +346,13 @@ export class Dispatcher {
     );
     await this.#o.egress.post({
       url: callback.url,
-      headers: sealed.headers,
-      body: sealed.body,
+      headers: signed.headers,
+      body: signed.body,
       deadlineMs: CALLBACK_DEADLINE_MS,
     });
   }
 
-  /** Starts no more attempts; resolves when those in flight are settled or after `patienceMs`. */
+  /** Stops claiming; resolves when the attempts in flight are settled, or after `patienceMs`. */
   async close(patienceMs: number): Promise<void> {
     this.#closing = true;
     if (this.#unsettled === 0) return;
@@ -368,29 +363,5 @@ export class Dispatcher {
         resolve();
       });
     });
-  }
-}
-
-/** What an endpoint's answer to this range means. */
-function outcomeOf(
-  dialect: CallbackDialect,
-  result: OutboundResult,
-  range: LogRange,
-  state: Subscription,
-  now: number,
-): Outcome {
-  if (result.kind === 'failure') return classifyFailure(result.category);
-  const { status, retryAfter } = result;
-  const body = status >= 200 && status < 300 ? parse(result.body) : undefined;
-  return dialect.classify({ status, retryAfter, body, now }, range, state);
-}
-
-/** JSON or undefined: an answer that is no JSON acknowledges nothing. */
-export function parse(body: Uint8Array): unknown {
-  if (body.byteLength === 0 || body.byteLength > CALLBACK_ANSWER_BYTES_MAX) return undefined;
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
-  } catch {
-    return undefined;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Dresses a message for its callback: the headers of Standard Webhooks with the client's secret, and the server's own signature
- * where it has a key (SEP: Signature, Server identity).
+ * Signs callback messages: the headers of Standard Webhooks with the client's secret, and the server's signature if it has a key
+ * (SEP: Signature, Server identity).
  */
 import {
   deliverySignatureHead,
@@ -23,18 +23,23 @@ import type { Callback } from '../../protocol/core/types.ts';
 import type { CallbackDialect, CallbackMessage } from './dialect.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 
+/** Secrets to cache. */
+const SECRETS_MAX = 10_000;
+
+/** A message ready to be sent. */
 export interface SignedMessage {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
 }
 
-/** What of a callback signs. */
+/** The members of a callback that signing uses. */
 export type SigningCallback = Pick<Callback, 'url' | 'secret' | 'previousSecret' | 'previousUntil'>;
 
+/** Signs messages with the secrets of callbacks and the key of the server. */
 export class MessageSigner {
   readonly #clock: Clock;
   readonly #key: DeliveryKey | undefined;
-  /** Key objects are costly to make, and the same few callbacks are used again and again. */
+  /** Cached, because key objects are expensive to create. */
   readonly #secrets = new Map<string, Secret>();
 
   constructor(options: { readonly clock: Clock; readonly deliveryKey?: DeliveryKey | undefined }) {
@@ -42,7 +47,7 @@ export class MessageSigner {
     this.#key = options.deliveryKey;
   }
 
-  /** Timestamp and signatures are those of the moment: call it for every attempt. */
+  /** Signs with the current time: call it for every attempt. */
   async sign(
     { id, body, headers: own }: CallbackMessage,
     callback: SigningCallback,
@@ -85,7 +90,7 @@ export class MessageSigner {
   #secret(text: string): Secret {
     let secret = this.#secrets.get(text);
     if (secret === undefined) {
-      if (this.#secrets.size >= 10_000) this.#secrets.clear();
+      if (this.#secrets.size >= SECRETS_MAX) this.#secrets.clear();
       secret = Secret.parse(text);
       this.#secrets.set(text, secret);
     }

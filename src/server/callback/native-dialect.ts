@@ -1,4 +1,4 @@
-/** This protocol's own way of speaking to callbacks (SEP: Callback). */
+/** The callback dialect of this protocol (SEP: Callback). */
 import { classifyAnswer } from '../../protocol/core/index.ts';
 import { randomWebhookId, webhookId } from '../../protocol/wire/canonical.ts';
 import { encodeDeliveryNotification } from '../../protocol/wire/envelope.ts';
@@ -7,6 +7,7 @@ import { isChallengeProof } from '../../protocol/wire/signature.ts';
 import type { CallbackDialect, CallbackMessage, CallbackContext } from './dialect.ts';
 import { deliveryOf, emptyRange, type DeliveryExtras, type LogRange } from '../engine/reader.ts';
 
+/** Batches of events, signed by a JWS; consent by a proof. */
 export const nativeDialect: CallbackDialect = {
   single: false,
   serverSignature: 'jws',
@@ -15,7 +16,7 @@ export const nativeDialect: CallbackDialect = {
   terminationNotice: (of, reason) =>
     message(of, emptyRange(of.state.acked), { terminated: { reason } }),
   classify: (answer, { after, last }) => classifyAnswer(answer, { after, to: last }),
-  // A proof, not an echo: whatever reflects what it is sent consents to nothing (SEP: Verification).
+  // Requires a proof: an endpoint that only echoes the request does not consent (SEP: Verification).
   consents: (body, challenge, secret) => {
     const { challenge: echoed, proof } = Object(body) as {
       readonly challenge?: unknown;
@@ -36,7 +37,7 @@ function message(
 ): CallbackMessage {
   const { subscriptionId, epoch } = state;
   return {
-    // Same id, same events. A message without any has nothing to repeat, and an id of its own.
+    // The same range has the same id; a message without a range gets a random one.
     id:
       range.last > range.after
         ? webhookId({

@@ -1,39 +1,39 @@
 /**
- * Consent: a callback is sent nothing but a challenge until its owner has proved to hold the secret. The proof is cached for
- * (principal, URL); failed challenges to one host are limited, so that nobody can be flooded through us (SEP: Verification).
+ * Verifies consent: a callback receives only a challenge until its owner has proved to hold the secret. Caches the proof by
+ * principal and URL. Limits failed challenges per host, so that nobody can flood a third party (SEP: Verification).
  */
-import { classifyAnswer, needsVerification } from '../../protocol/core/index.ts';
-import type { Callback, FailureCategory, Subscription } from '../../protocol/core/types.ts';
+import { needsVerification } from '../../protocol/core/index.ts';
+import type { Callback, Subscription } from '../../protocol/core/types.ts';
 import { sha256 } from '../../protocol/wire/canonical.ts';
 import { callbackEndpointError, resourceExhausted } from '../../protocol/wire/errors.ts';
 import { CALLBACK_DEADLINE_MS } from '../../protocol/wire/limits.ts';
 import { Secret } from '../../protocol/wire/secret.ts';
-import type { CallbackDialect } from './dialect.ts';
+import { challengeFailure } from './answer.ts';
 import type { Dialects } from './dialects.ts';
-import { parse } from './dispatcher.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Egress, Log, Meter, Random } from '../engine/ports.ts';
 import type { Store } from '../store/port.ts';
 import type { MessageSigner } from './message-signer.ts';
 
-/** Failed challenges that one host may see in a window. */
+/** Most failed challenges to one host within `WINDOW_MS`. */
 const FAILURES_MAX = 3;
 const WINDOW_MS = 60_000;
-/** Challenges under way or waiting for one host. */
+/** Most challenges in flight or waiting for one host. */
 const PENDING_MAX = 256;
-/** Hosts remembered at once. */
+/** Most hosts to track. */
 const HOSTS_MAX = 10_000;
 
 interface Host {
   failures: number;
   since: number;
   pending: number;
-  /** Somebody there has proved consent: challenges may go out side by side. */
+  /** Whether a callback of this host has proved consent; challenges may then run concurrently. */
   proven: boolean;
-  /** Until then they go out one after the other, so that a victim sees no more than `FAILURES_MAX`. */
+  /** Serializes challenges to an unproven host, so that a victim receives at most `FAILURES_MAX`. */
   turn: Promise<void>;
 }
 
+/** Dependencies of a {@link Verifier}. */
 export interface VerifierOptions {
   readonly store: Store;
   readonly clock: Clock;
@@ -45,6 +45,7 @@ export interface VerifierOptions {
   readonly meter: Meter;
 }
 
+/** Challenges callbacks and looks up proofs. */
 export class Verifier {
   readonly #o: VerifierOptions;
   readonly #hosts = new Map<string, Host>();
@@ -53,12 +54,12 @@ export class Verifier {
     this.#o = options;
   }
 
-  /** When this principal last proved to own this callback, if that still counts. */
+  /** When this principal last proved consent for this callback; null if never or expired. */
   async consent(
     principal: string,
     callback: Pick<Callback, 'url' | 'dialect'>,
   ): Promise<number | null> {
-    // A proof of this protocol says more than the consent of another one, and so counts for it as well. The reverse would let an echo pass for a proof.
+    // A native proof is stronger and counts for every dialect. The reverse would accept an echo as a proof.
     const names = new Set([consentName(callback), consentName({ url: callback.url })]);
     for (const name of names) {
       const at = await this.#o.store.verification(principal, name);
@@ -68,8 +69,8 @@ export class Verifier {
   }
 
   /**
-   * Challenges the callback. Resolves with the instant of the proof; throws `CallbackEndpointError` with the category, or
-   * `ResourceExhausted` when this host has failed too often just now.
+   * Challenges the callback. Resolves with the time of the proof. Rejects with `CallbackEndpointError` and the category, or with
+   * `ResourceExhausted` after too many recent failures of this host.
    */
   async challenge(
     state: Subscription,
@@ -79,12 +80,12 @@ export class Verifier {
     const dialect = dialects.of(callback);
     const name = new URL(callback.url).host;
     const host = this.#admit(name);
-    const release = await this.#turn(host);
+    const release = await this.#waitForTurn(host);
     try {
-      this.#refuseFailing(host);
+      this.#rejectFailing(host);
       const challenge = random.token(32);
       const message = dialect.challenge({ state, callback, random }, challenge);
-      const sealed = await signer.sign(
+      const signed = await signer.sign(
         message,
         { ...callback, previousSecret: null, previousUntil: null },
         state.subscriptionId,
@@ -92,18 +93,24 @@ export class Verifier {
       );
       const result = await egress.post({
         url: callback.url,
-        headers: sealed.headers,
-        body: sealed.body,
+        headers: signed.headers,
+        body: signed.body,
         deadlineMs: CALLBACK_DEADLINE_MS,
       });
-      const reason = this.#verdict(dialect, result, challenge, Secret.parse(callback.secret));
+      const reason = challengeFailure(
+        dialect,
+        result,
+        challenge,
+        Secret.parse(callback.secret),
+        clock.now(),
+      );
       meter.count('triggers_verifications_total', 1, { result: reason ?? 'ok' });
       if (reason === null) {
         host.proven = true;
         return clock.now();
       }
-      log.info({ reason }, 'a callback failed its verification');
-      this.#fail(host);
+      log.info({ reason }, 'verification of a callback failed; the request is rejected');
+      this.#recordFailure(host);
       throw callbackEndpointError(reason);
     } finally {
       host.pending -= 1;
@@ -111,8 +118,8 @@ export class Verifier {
     }
   }
 
-  /** Waits until this host may be challenged; the returned function lets the next one go. */
-  async #turn(host: Host): Promise<() => void> {
+  /** Waits until this host may be challenged; the returned function admits the next challenge. */
+  async #waitForTurn(host: Host): Promise<() => void> {
     host.pending += 1;
     if (host.proven) return () => undefined;
     let release = (): void => undefined;
@@ -122,28 +129,6 @@ export class Verifier {
     });
     await before;
     return release;
-  }
-
-  #verdict(
-    dialect: CallbackDialect,
-    result: Awaited<ReturnType<Egress['post']>>,
-    challenge: string,
-    secret: Secret,
-  ): FailureCategory | null {
-    if (result.kind === 'failure') return result.category;
-    if (result.status < 200 || result.status > 299) {
-      const outcome = classifyAnswer(
-        {
-          status: result.status,
-          retryAfter: result.retryAfter,
-          body: undefined,
-          now: this.#o.clock.now(),
-        },
-        { after: 0, to: 0 },
-      );
-      return 'category' in outcome ? outcome.category : 'http_4xx';
-    }
-    return dialect.consents(parse(result.body), challenge, secret) ? null : 'challenge_failed';
   }
 
   #admit(name: string): Host {
@@ -162,13 +147,13 @@ export class Verifier {
       host.failures = 0;
       host.since = now;
     }
-    this.#refuseFailing(host);
+    this.#rejectFailing(host);
     if (host.pending >= PENDING_MAX)
       throw resourceExhausted({ limit: 'verifications', max: PENDING_MAX, retryAfterMs: 1000 });
     return host;
   }
 
-  #refuseFailing(host: Host): void {
+  #rejectFailing(host: Host): void {
     if (host.failures < FAILURES_MAX) return;
     throw resourceExhausted({
       limit: 'verifications',
@@ -177,13 +162,16 @@ export class Verifier {
     });
   }
 
-  #fail(host: Host): void {
+  #recordFailure(host: Host): void {
     if (host.failures === 0) host.since = this.#o.clock.now();
     host.failures += 1;
     host.proven = false;
   }
 }
 
-/** How a consent is named in the store: the URL itself is a secret. Dialects of one family, which is what stands before the dot, ask for it in the same way. */
+/**
+ * The name of a proof in the store; a hash, because the URL is a secret. Dialects of one family (the name before the dot) share
+ * proofs.
+ */
 export const consentName = ({ url, dialect }: Pick<Callback, 'url' | 'dialect'>): string =>
   sha256(dialect === undefined ? url : `${dialect.split('.')[0]} ${url}`);

@@ -462,7 +462,7 @@ class TriggersEngine implements Engine {
       // Who unsubscribed knows.
       if (reason === 'unsubscribed') return;
       void this.#dispatcher
-        .farewell(state, reason)
+        .sendTerminationNotice(state, reason)
         .catch((cause) =>
           this.#log.debug(
             { subscriptionId: state.subscriptionId, err: cause },

@@ -57,7 +57,7 @@ export interface Egress {
    * Applies the static rules to a callback URL (SEP: Destination rules) and returns its normal form. Throws `WireError`
    * `InvalidParams` for path `/callback/url`.
    */
-  judge(url: string): string;
+  check(url: string): string;
   /** Sends one request. Resolves for failures too; rejects only for a header that must not be sent (`TypeError`). */
   post(request: OutboundRequest): Promise<OutboundResult>;
   /** Waits for requests in flight, then closes every connection. */

@@ -546,7 +546,7 @@ export class Subscriptions {
   }
 
   #judge(callback: WireCallback): WireCallback {
-    this.#o.egress.judge(callback.url);
+    this.#o.egress.check(callback.url);
     try {
       Secret.parse(callback.secret);
     } catch (cause) {

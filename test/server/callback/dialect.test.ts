@@ -76,7 +76,7 @@ class Stranger implements Egress {
   readonly heard: { readonly message: Message; readonly request: OutboundRequest }[] = [];
   answer: (message: Message) => OutboundResult | Promise<OutboundResult> = ({ ask }) =>
     ask === undefined ? response(204) : response(200, { yes: ask });
-  judge(url: string): string {
+  check(url: string): string {
     return url;
   }
   async post(request: OutboundRequest): Promise<OutboundResult> {
@@ -271,7 +271,7 @@ test('rejects a dialect that the engine does not have; existing callbacks in it 
   await second.pass(MINUTE);
   assert.deepEqual(second.stranger.words, []);
   assert.equal(
-    second.logged.filter(({ message }) => /were not given|was not given/.test(message)).length,
+    second.logged.filter(({ message }) => /^dialect missing/.test(message)).length,
     1,
   );
   await second.close();

@@ -109,7 +109,7 @@ export class Endpoints implements Egress {
     };
   }
 
-  judge(url: string): string {
+  check(url: string): string {
     return url;
   }
 

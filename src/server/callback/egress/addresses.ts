@@ -1,10 +1,12 @@
 /**
- * Which addresses a callback may reach. Two tables that were made independently must both agree: the ranges of `ipaddr.js`,
- * and the blocks below, written from the IANA special-purpose registries as `net.BlockList`s so that the socket itself
- * enforces them on the address it really uses (SEP: Destination rules).
+ * The addresses that a callback may have, and name resolution within them. Two independent tables must agree: the ranges of
+ * `ipaddr.js`, and the blocks below, from the IANA special-purpose registries. The blocks are `net.BlockList`s, so that the socket
+ * enforces them on the address it connects to (SEP: Destination rules).
  */
-import { BlockList, isIP } from 'node:net';
+import type { LookupAddress, LookupOptions } from 'node:dns';
+import { BlockList, isIP, type LookupFunction } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { addressBlocked } from './failure.ts';
 
 type Block = readonly [block: string, why: string];
 
@@ -16,7 +18,7 @@ const NOT_ON_THE_INTERNET: readonly Block[] = [
   ['127.0.0.0/8', 'loopback, RFC 1122'],
   [
     '168.63.129.16/32',
-    'in no registry: the platform address of a cloud, the same in every virtual network',
+    'not in a registry: the platform address of a cloud, the same in every virtual network',
   ],
   ['169.254.0.0/16', 'link local, RFC 3927: instance metadata'],
   ['172.16.0.0/12', 'private use, RFC 1918'],
@@ -33,7 +35,7 @@ const NOT_ON_THE_INTERNET: readonly Block[] = [
   ['224.0.0.0/4', 'multicast, RFC 5771'],
   ['240.0.0.0/4', 'reserved and broadcast, RFC 1112, RFC 919'],
 
-  // Only 2000::/3 is unicast on the internet. The IPv4-mapped block is left to the IPv4 rows, which BlockList applies to it.
+  // Only 2000::/3 is unicast on the internet. The IPv4 rows cover the IPv4-mapped block, to which BlockList applies them.
   ['::-::fffe:ffff:ffff', 'unspecified, loopback, IPv4-compatible, RFC 4291'],
   [
     '::1:0:0:0-1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
@@ -61,15 +63,15 @@ const NOT_LOOPBACK: readonly Block[] = [
   ['::2-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', 'above ::1'],
 ];
 
-/** A set of addresses that one kind of callback may reach. */
-export interface Reach {
-  /** For `net.connect`: refuses everything else at the socket. */
+/** A set of allowed addresses. */
+export interface AddressSet {
+  /** The complement, for `net.connect`. */
   readonly blockList: BlockList;
-  /** False for anything that is no address, or has a zone. */
+  /** Whether the set contains an address. False for text that is not an address, or has a zone. */
   allows(address: string): boolean;
 }
 
-function reach(range: 'unicast' | 'loopback', blocks: readonly Block[]): Reach {
+function addressSet(range: 'unicast' | 'loopback', blocks: readonly Block[]): AddressSet {
   const blockList = new BlockList();
   for (const [block] of blocks) {
     const [first, last] = block.split('-') as [string, string?];
@@ -83,7 +85,7 @@ function reach(range: 'unicast' | 'loopback', blocks: readonly Block[]): Reach {
     allows(address) {
       const family = isIP(address);
       if (family === 0 || address.includes('%')) return false;
-      // `process` takes an IPv4-mapped address for the IPv4 address that the kernel will use.
+      // `process` converts an IPv4-mapped address to the IPv4 address that the kernel uses.
       return (
         ipaddr.process(address).range() === range &&
         !blockList.check(address, family === 4 ? 'ipv4' : 'ipv6')
@@ -93,7 +95,33 @@ function reach(range: 'unicast' | 'loopback', blocks: readonly Block[]): Reach {
 }
 
 /** Globally reachable unicast. */
-export const publicInternet: Reach = reach('unicast', NOT_ON_THE_INTERNET);
+export const publicInternet: AddressSet = addressSet('unicast', NOT_ON_THE_INTERNET);
 
-/** `127.0.0.0/8` and `::1`: for the development option only. */
-export const loopbackOnly: Reach = reach('loopback', NOT_LOOPBACK);
+/** `127.0.0.0/8` and `::1`, for the development option only. */
+export const loopbackOnly: AddressSet = addressSet('loopback', NOT_LOOPBACK);
+
+/** `dns.lookup` with the option `all`. */
+export type Resolve = (
+  hostname: string,
+  options: LookupOptions & { all: true },
+  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void;
+
+/**
+ * A `lookup` for `net.connect` that checks the result at every connection. One forbidden address rejects the whole result: a name
+ * that resolves both to the internet and to a private address is an attack or a mistake.
+ */
+export function lookupWithin(allowed: AddressSet, resolve: Resolve): LookupFunction {
+  return (hostname, options, callback) => {
+    resolve(hostname, { ...options, all: true }, (error, addresses) => {
+      const [first] = addresses ?? [];
+      if (error) callback(error, '', 0);
+      else if (!first)
+        callback(Object.assign(new Error('no address'), { code: 'ENOTFOUND' }), '', 0);
+      else if (!addresses.every(({ address }) => allowed.allows(address)))
+        callback(addressBlocked(), '', 0);
+      else if (options.all) callback(null, addresses);
+      else callback(null, first.address, first.family);
+    });
+  };
+}

@@ -1,30 +1,31 @@
 /**
- * The static rules on a callback URL, as a table: what is refused before a name is resolved or a socket opened. Every
- * refusal is `InvalidParams` for `/callback/url` and says what is expected, never what was given (SEP: Destination rules).
+ * The static rules for a callback URL, checked before a name is resolved or a socket opened. A violation is `InvalidParams` for
+ * `/callback/url` and says what is expected, never what was given (SEP: Destination rules).
  */
 import { isIPv4 } from 'node:net';
 import { invalidParams } from '../../../protocol/wire/errors.ts';
 import { CALLBACK_URL_CHARS_MAX } from '../../../protocol/wire/limits.ts';
-import { loopbackOnly, publicInternet, type Reach } from './addresses.ts';
+import { loopbackOnly, publicInternet, type AddressSet } from './addresses.ts';
 
+/** The configurable part of the rules. */
 export interface UrlPolicy {
-  /** Ports that `https` may use; an absent port is 443. */
+  /** Allowed ports of `https`; an absent port is 443. */
   readonly allowedPorts: ReadonlySet<number>;
-  /** The development option: loopback hosts on any port, with `http` too. */
+  /** For development: also allow loopback hosts, on any port and over `http`. */
   readonly unsafeAllowHttpLoopback: boolean;
 }
 
-/** A URL that passed, and the addresses that a connection to it may use. */
+/** A valid URL, and the addresses that a connection to it may use. */
 export interface Destination {
   readonly url: URL;
-  readonly reach: Reach;
+  readonly allowed: AddressSet;
 }
 
-/** A URL under judgement: as given, as parsed, and what its host is. */
+/** A URL to check: as given, as parsed, and its host. */
 interface Candidate {
   readonly text: string;
   readonly url: URL;
-  /** The host if it is an address, without brackets. */
+  /** The host without brackets if it is an address. */
   readonly address: string | null;
   readonly loopback: boolean;
   readonly policy: UrlPolicy;
@@ -36,7 +37,7 @@ interface Rule<Subject> {
   holds(subject: Subject): boolean;
 }
 
-/** Before parsing, because the parser drops tabs and newlines, turns `\` into `/` and maps full-width digits to ASCII. */
+/** Checked before parsing, because the parser drops tabs and newlines, turns `\` into `/` and maps full-width digits to ASCII. */
 const TEXT_RULES: readonly Rule<string>[] = [
   {
     name: 'length',
@@ -69,7 +70,7 @@ const URL_RULES: readonly Rule<Candidate>[] = [
     holds: ({ text }) => !text.includes('#'),
   },
   {
-    // Whatever two parsers could read differently is not in normal form: other spellings of addresses, escapes, dot segments.
+    // Excludes what two parsers could read differently: other spellings of addresses, escapes, dot segments.
     name: 'normal_form',
     expected: 'a URL in the normal form of the WHATWG URL Standard',
     holds: ({ text, url }) => url.href === text,
@@ -99,10 +100,10 @@ const URL_RULES: readonly Rule<Candidate>[] = [
   },
 ];
 
-/** Names of the rules in the order they are asked, for tests and documentation. */
+/** Names of the rules in the order in which they are checked, for tests and documentation. */
 export const RULE_NAMES: readonly string[] = [...TEXT_RULES, ...URL_RULES].map((rule) => rule.name);
 
-/** Throws `WireError` InvalidParams for path `/callback/url` at the first rule that does not hold. */
+/** Checks a URL. Throws `WireError` InvalidParams with path `/callback/url` at the first violated rule. */
 export function checkCallbackUrl(text: string, policy: UrlPolicy): Destination {
   require(TEXT_RULES, text);
   const url = new URL(text);
@@ -111,7 +112,7 @@ export function checkCallbackUrl(text: string, policy: UrlPolicy): Destination {
     policy.unsafeAllowHttpLoopback &&
     (url.hostname === 'localhost' || (address !== null && loopbackOnly.allows(address)));
   require(URL_RULES, { text, url, address, loopback, policy });
-  return { url, reach: loopback ? loopbackOnly : publicInternet };
+  return { url, allowed: loopback ? loopbackOnly : publicInternet };
 }
 
 function require<Subject>(rules: readonly Rule<Subject>[], subject: Subject): void {

@@ -1,47 +1,51 @@
 /**
- * The one way out: every outbound call of the server, and the only module that imports an HTTP client. A callback URL is
- * judged at every attempt, its address once more by the socket that connects, and what comes back is bounded in time and
- * bytes (SEP: Destination rules; `docs/decisions/0004-one-way-out.md`).
+ * All outbound requests of the server; the only module that imports an HTTP client. Checks the callback URL at every attempt and
+ * the address at every connection, and limits the answer in time and bytes (SEP: Destination rules;
+ * `docs/decisions/0004-one-way-out.md`).
  */
 import { lookup as systemLookup } from 'node:dns';
 import { Agent, buildConnector } from 'undici';
 import { TIMER_MAX_MS } from '../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../protocol/wire/errors.ts';
-import { loopbackOnly, publicInternet, type Reach } from './addresses.ts';
+import {
+  lookupWithin,
+  loopbackOnly,
+  publicInternet,
+  type AddressSet,
+  type Resolve,
+} from './addresses.ts';
 import { checkCallbackUrl, type Destination, type UrlPolicy } from './callback-url.ts';
 import { OutboundExchange } from './exchange.ts';
 import { OutboundError, DestinationRefused, refusalOf } from './failure.ts';
-import { lookupWithin, type Resolve } from './lookup.ts';
 import type { Egress, Log, Meter, OutboundRequest, OutboundResult } from '../../engine/ports.ts';
 import { silentLog, silentMeter } from '../../engine/ports.ts';
 
 /**
- * What `createEgress` can be told; by default it reaches the public internet by https and nothing else (SEP: Destination rules).
+ * Options of `createEgress`. By default, only the public internet is reachable, over https (SEP: Destination rules).
  */
 export interface EgressOptions {
   /**
-   * UNSAFE, for development: `http`, any port and loopback addresses, for URLs whose host is `localhost` or a loopback address.
-   * Default false.
+   * UNSAFE, for development: allows `http` and any port for URLs whose host is `localhost` or a loopback address. Default false.
    */
   readonly unsafeAllowHttpLoopback?: boolean;
-  /** Ports a callback URL may name, 1 to 65535. Default 443 and 8443. */
+  /** Allowed ports of a callback URL, 1 to 65535. Default 443 and 8443. */
   readonly allowedPorts?: readonly number[];
-  /** Connections kept to one origin, 1 to 64 (default 64); more requests wait, within their deadline. */
+  /** Most connections to one origin, 1 to 64 (default 64); further requests wait within their deadline. */
   readonly connectionsPerOrigin?: number;
   /** Milliseconds. */
   readonly timeouts?: {
-    /** To get a TCP connection, then again for TLS; default 10,000 ms. The request's own deadline ends the attempt earlier. */
+    /** Time for the TCP connection, and again for TLS. Default 10,000. The deadline of the request can end the attempt earlier. */
     readonly connectMs?: number;
-    /** An idle connection is closed after this long; default 4,000 ms. An endpoint's `Keep-Alive` may stretch it to 30 s. */
+    /** Time after which an idle connection is closed. Default 4,000. An endpoint's `Keep-Alive` can extend it to 30 s. */
     readonly idleMs?: number;
   };
-  /** PEM certificates to trust instead of the usual ones. */
+  /** PEM certificates to trust instead of the default ones. */
   readonly tlsCa?: string | readonly string[];
-  /** Default: the system's resolver. Its answers are judged whoever gives them. */
+  /** The resolver, whose results are always checked. Default: that of the system. */
   readonly lookup?: Resolve;
-  /** Told of every failed call: its category, `blocked` ones as a warning; never a URL. Default: nobody. */
+  /** Logs every failed request with its category, but never its URL; blocked ones as a warning. Default: no log. */
   readonly log?: Log;
-  /** Gets `triggers_egress_failures_total{category}`. Default: nobody. */
+  /** Counts `triggers_egress_failures_total{category}`. Default: no metrics. */
   readonly meter?: Meter;
 }
 
@@ -53,7 +57,7 @@ const IDLE_MAX_MS = 30_000;
 const HEADER_BYTES_MAX = 16_384;
 const PORT_OF: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
-/** Set by the HTTP client, or never sent on behalf of the server's environment. */
+/** Headers that the HTTP client sets, or that must never be sent. */
 const RESERVED_HEADERS: ReadonlySet<string> = new Set([
   'accept-encoding',
   'authorization',
@@ -71,31 +75,36 @@ const RESERVED_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Makes the way out. `judge` throws `WireError` InvalidParams; `post` resolves with the answer or a failure's category and
- * rejects only for a header that must not be sent (`TypeError`). Throws `LocalError` `config_invalid`.
+ * Creates an egress. `check` throws `WireError` InvalidParams; `post` resolves with the answer or the category of the failure, and
+ * rejects only for a forbidden header (`TypeError`). Throws `LocalError` `config_invalid`.
  */
 export function createEgress(options: EgressOptions = {}): Egress {
   const policy = policyOf(options);
   const log = options.log ?? silentLog;
   const meter = options.meter ?? silentMeter;
-  const agents = new Map<Reach, Agent>([[publicInternet, agentWithin(publicInternet, options)]]);
+  const agents = new Map<AddressSet, Agent>([
+    [publicInternet, agentWithin(publicInternet, options)],
+  ]);
   if (policy.unsafeAllowHttpLoopback) agents.set(loopbackOnly, agentWithin(loopbackOnly, options));
 
-  /** The log and the counter may know that an address was refused; the result must not tell. */
+  /** Only the log and the metric show that an address was blocked; the result must not. */
   const failureOf = ({ category, detail }: DestinationRefused): OutboundResult => {
     const blocked = detail === 'blocked';
     meter.count('triggers_egress_failures_total', 1, { category: blocked ? 'blocked' : category });
-    log[blocked ? 'warn' : 'debug']({ category, detail }, 'outbound call failed');
+    log[blocked ? 'warn' : 'debug'](
+      { category, detail },
+      'outbound request failed; the callback gets its category only',
+    );
     return { kind: 'failure', category, cause: new OutboundError(category) };
   };
 
   return {
-    judge: (url) => checkCallbackUrl(url, policy).url.href,
+    check: (url) => checkCallbackUrl(url, policy).url.href,
 
     async post(request) {
       const headers = headersOf(request);
       const destination = admit(request.url, policy);
-      const agent = destination && agents.get(destination.reach);
+      const agent = destination && agents.get(destination.allowed);
       if (!destination || !agent)
         return failureOf(new DestinationRefused('connection_refused', 'blocked'));
       const { origin, pathname, search } = destination.url;
@@ -134,7 +143,7 @@ function policyOf(options: EgressOptions): UrlPolicy {
   };
 }
 
-/** The stored URL again under today's rules; a URL that they no longer allow is one that cannot be reached. */
+/** Checks a stored URL by the current rules; null if they no longer allow it. */
 function admit(url: string, policy: UrlPolicy): Destination | null {
   try {
     return checkCallbackUrl(url, policy);
@@ -143,12 +152,12 @@ function admit(url: string, policy: UrlPolicy): Destination | null {
   }
 }
 
-/** The request's headers and the fixed one, flat. A refusal names the header, not its value, which can be a secret. */
+/** The headers as a flat list. An error names the header but not its value, which may be a secret. */
 function headersOf(request: OutboundRequest): string[] {
   const headers = ['accept-encoding', 'identity'];
   for (const [name, value] of Object.entries(request.headers)) {
     if (RESERVED_HEADERS.has(name.toLowerCase()))
-      throw new TypeError(`The header ${name} must not be set on an outbound call.`);
+      throw new TypeError(`Header ${name} is reserved for the HTTP client. Remove it.`);
     if (!/^[\t -~]*$/.test(value))
       throw new TypeError(`The value of header ${name} must be printable ASCII.`);
     headers.push(name, value);
@@ -156,7 +165,7 @@ function headersOf(request: OutboundRequest): string[] {
   return headers;
 }
 
-function agentWithin(reach: Reach, options: EgressOptions): Agent {
+function agentWithin(allowed: AddressSet, options: EgressOptions): Agent {
   const connections = options.connectionsPerOrigin ?? CONNECTIONS_MAX;
   if (!Number.isInteger(connections) || connections < 1 || connections > CONNECTIONS_MAX) {
     throw new LocalError(
@@ -165,28 +174,28 @@ function agentWithin(reach: Reach, options: EgressOptions): Agent {
     );
   }
   return new Agent({
-    connect: connectWithin(reach, options),
+    connect: connectWithin(allowed, options),
     connections,
     pipelining: 1,
     allowH2: false,
     keepAliveTimeout: options.timeouts?.idleMs ?? IDLE_MS,
     keepAliveMaxTimeout: Math.max(IDLE_MAX_MS, options.timeouts?.idleMs ?? 0),
     maxHeaderSize: HEADER_BYTES_MAX,
-    // The exchange's one deadline covers both, and a dripping endpoint would restart them with every byte.
+    // Disabled: the deadline of the exchange covers both, and an endpoint that sends byte by byte would restart them.
     headersTimeout: 0,
     bodyTimeout: 0,
   });
 }
 
 /**
- * TCP first, TLS over it: `tls.connect` ignores `blockList` (Node 22 and 24), so only a socket from `net.connect` is checked.
- * The certificate is validated for the name in the URL whatever `NODE_TLS_REJECT_UNAUTHORIZED` says.
+ * Connects by TCP first and adds TLS, because `tls.connect` ignores `blockList` (Node 22 and 24). Always validates the certificate
+ * for the name in the URL, whatever `NODE_TLS_REJECT_UNAUTHORIZED` says.
  */
-function connectWithin(reach: Reach, options: EgressOptions): buildConnector.connector {
+function connectWithin(allowed: AddressSet, options: EgressOptions): buildConnector.connector {
   const timeout = options.timeouts?.connectMs ?? CONNECT_MS;
-  const lookup = lookupWithin(reach, options.lookup ?? systemLookup);
+  const lookup = lookupWithin(allowed, options.lookup ?? systemLookup);
   const tcp = buildConnector({
-    blockList: reach.blockList,
+    blockList: allowed.blockList,
     lookup,
     timeout,
     allowH2: false,

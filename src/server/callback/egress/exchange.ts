@@ -1,25 +1,26 @@
 /**
- * One POST on the wire: the handler that the HTTP client drives. It settles once, by the answer, a failure or the deadline;
- * whatever is odd about an answer also costs the connection, so that nothing of it reaches the next request.
+ * One POST: the handler that the HTTP client calls. Settles once, by the answer, a failure or the deadline. An irregular answer
+ * also closes the connection, so that no rest of it reaches the next request.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { CALLBACK_ANSWER_BYTES_MAX } from '../../../protocol/wire/limits.ts';
 import type { OutboundResult } from '../../engine/ports.ts';
 import { DestinationRefused, refusalOf } from './failure.ts';
 
-/** The part of the HTTP client's controller that is used here. */
+/** The used part of the HTTP client's controller. */
 interface Controller {
   abort(reason: Error): void;
 }
 
 type Answer = Extract<OutboundResult, { readonly kind: 'response' }>;
 
-/** Interim answers (1xx) before the endpoint is taken to misbehave. */
+/** Most interim answers (1xx). */
 const INTERIM_MAX = 8;
 const STATUS_MAX = 599;
-/** Why the client is told to drop a connection whose exchange is settled; nobody sees it. */
+/** The internal reason for closing the connection of a settled exchange. */
 const SETTLED = new Error('settled');
 
+/** Calls `answered` or `failed` once. */
 export class OutboundExchange {
   readonly #answered: (answer: Answer) => void;
   readonly #failed: (refusal: DestinationRefused) => void;
@@ -44,12 +45,12 @@ export class OutboundExchange {
     this.#deadline = setTimeout(expire, deadlineMs, this);
   }
 
-  /** The deadline counts from the call, so it also ends an exchange that still waits for a connection. */
+  /** The deadline starts with the call and also ends an exchange that waits for a connection. */
   expire(): void {
     this.#fail(new DestinationRefused('timeout', 'deadline'));
   }
 
-  /** The client calls this right before it writes the request. The timer can be late on a busy machine, so the clock decides. */
+  /** The client calls this before it writes the request. Compares the clock, because a timer can be late on a busy machine. */
   onRequestStart(controller: Controller): void {
     this.#controller = controller;
     if (this.#settled) controller.abort(SETTLED);
@@ -72,7 +73,7 @@ export class OutboundExchange {
   onResponseData(_controller: Controller, chunk: Uint8Array): void {
     const room = CALLBACK_ANSWER_BYTES_MAX - this.#body.length;
     const kept = chunk.length > room ? chunk.subarray(0, room) : chunk;
-    // Nearly every answer is one small chunk, which is then kept without a copy.
+    // Nearly every answer is one small chunk, which needs no copy.
     this.#body = this.#body.length === 0 ? kept : Buffer.concat([this.#body, kept]);
     if (chunk.length > room) this.#answer(true);
   }
@@ -85,8 +86,8 @@ export class OutboundExchange {
     this.#fail(refusalOf(error, 'exchange'));
   }
 
-  #answer(odd: boolean): void {
-    if (!this.#settle(odd)) return;
+  #answer(irregular: boolean): void {
+    if (!this.#settle(irregular)) return;
     this.#answered({
       kind: 'response',
       status: this.#status,
@@ -113,6 +114,6 @@ function expire(exchange: OutboundExchange): void {
   exchange.expire();
 }
 
-/** A repeated header is ambiguous and counts as absent. */
+/** Null for a repeated header, which is ambiguous. */
 const single = (value: string | string[] | undefined): string | null =>
   typeof value === 'string' ? value : null;

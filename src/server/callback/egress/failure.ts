@@ -1,22 +1,22 @@
 /**
- * Why nothing came back. The world's many error codes become three categories; the message is fixed per category, so that
- * no URL, address or certificate text travels on, and a refused address looks like a closed port (SEP: Destination rules).
+ * Classifies failed requests. Error codes map to three categories, each with a fixed message, so that no URL, address or
+ * certificate text leaks, and a blocked address looks like a closed port (SEP: Destination rules).
  */
 import type { OutboundResult } from '../../engine/ports.ts';
 
 export type OutboundFailure = Extract<OutboundResult, { readonly kind: 'failure' }>;
 export type OutboundFailureCategory = OutboundFailure['category'];
 
-/** How far an attempt had come. */
-export type Phase = 'connect' | 'tls' | 'exchange';
+/** The phase in which an attempt failed. */
+export type AttemptPhase = 'connect' | 'tls' | 'exchange';
 
 const MESSAGES: Readonly<Record<OutboundFailureCategory, string>> = {
-  connection_refused: 'The callback endpoint could not be reached or broke off.',
+  connection_refused: 'The callback endpoint could not be reached, or closed the connection.',
   timeout: 'The callback endpoint did not answer within the deadline.',
-  tls_error: 'No trusted TLS connection to the callback endpoint could be made.',
+  tls_error: 'The TLS connection to the callback endpoint failed or is not trusted.',
 };
 
-/** The category as an error; holds nothing of the endpoint. */
+/** The category as an error, without information about the endpoint. */
 export class OutboundError extends Error {
   override readonly name = 'OutboundError';
   readonly code: OutboundFailureCategory;
@@ -27,7 +27,7 @@ export class OutboundError extends Error {
   }
 }
 
-/** A failure of the world before it becomes a category: what the operator may know and the client may not. */
+/** A failed request with the detail that only the operator may see. */
 export class DestinationRefused extends Error {
   readonly category: OutboundFailureCategory;
   /** A system, TLS or HTTP client code such as `ECONNREFUSED`, or `blocked`. Never free text. */
@@ -49,19 +49,19 @@ const TIMEOUTS: ReadonlySet<string> = new Set([
   'UND_ERR_BODY_TIMEOUT',
 ]);
 
-/** Classifies what a socket or the HTTP client reports. Drops its message, which can name the endpoint. */
-export function refusalOf(error: unknown, phase: Phase): DestinationRefused {
+/** Classifies an error of a socket or the HTTP client. Drops its message, which may name the endpoint. */
+export function refusalOf(error: unknown, phase: AttemptPhase): DestinationRefused {
   if (error instanceof DestinationRefused) return error;
   const code = codeOf(error);
   if (code === BLOCKED) return new DestinationRefused('connection_refused', 'blocked');
   if (TIMEOUTS.has(code)) return new DestinationRefused('timeout', code);
-  // An alert after the handshake (a client certificate is wanted, say) surfaces while the answer is awaited.
+  // A TLS alert after the handshake (for example, a required client certificate) arrives instead of the answer.
   if (phase === 'tls' || code.startsWith('ERR_SSL_') || code === 'EPROTO')
     return new DestinationRefused('tls_error', code);
   return new DestinationRefused('connection_refused', code);
 }
 
-/** What resolving to a refused address yields; the same code as the socket's own refusal. */
+/** The error for a blocked address, with the same code as the socket's. */
 export const addressBlocked = (): Error =>
   Object.assign(new Error('address not allowed'), { code: BLOCKED });
 

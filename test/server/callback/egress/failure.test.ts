@@ -4,12 +4,12 @@ import { test } from 'vitest';
 import {
   OutboundError,
   refusalOf,
-  type Phase,
+  type AttemptPhase,
 } from '../../../../src/server/callback/egress/failure.ts';
 
 const ROWS: readonly (readonly [
   code: string | undefined,
-  phase: Phase,
+  phase: AttemptPhase,
   category: string,
   detail: string,
 ])[] = [

@@ -38,7 +38,7 @@ const WAYS: readonly {
   {
     way: 'name resolution',
     pattern: /from\s+['"](?:node:)?dns(?:\/promises)?['"]/,
-    allowed: ['src/server/callback/egress/egress.ts', 'src/server/callback/egress/lookup.ts'],
+    allowed: ['src/server/callback/egress/egress.ts'],
   },
   { way: 'WebSocket or EventSource', pattern: /new\s+(?:WebSocket|EventSource)\s*\(/, allowed: [] },
   { way: 'child processes', pattern: /from\s+['"](?:node:)?child_process['"]/, allowed: [] },

@@ -58,7 +58,7 @@ describe('no part of a callback URL leaks', () => {
     const egress = createEgress();
     for (const url of urls) {
       assert.throws(
-        () => egress.judge(url),
+        () => egress.check(url),
         (error) => {
           assert.ok(error instanceof WireError);
           assert.ok(

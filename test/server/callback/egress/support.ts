@@ -5,7 +5,7 @@
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
 import type { LookupAddress } from 'node:dns';
 import { vi, type TestContext } from 'vitest';
-import type { Resolve } from '../../../../src/server/callback/egress/lookup.ts';
+import type { Resolve } from '../../../../src/server/callback/egress/addresses.ts';
 import type {
   Egress,
   Log,
