@@ -1,19 +1,19 @@
-/** Time under a test's control: it stands still until it is moved. */
+/** A clock for tests: time stands still until the test advances it. */
 import type { Clock } from '../protocol/lib/clock.ts';
 
-/** A clock for tests of anything that takes one. */
+/** A clock with timers that a test controls. */
 export interface ManualClock extends Clock {
   /**
-   * Moves time and runs what falls due on the way, in order of its instant, then of its request; also what those timers ask for.
+   * Advances the time and runs the timers that fall due, including new ones, in order of their time and then of their creation.
    */
   advance(ms: number): void;
-  /** The same, with a turn of the event loop after each timer and at the end, so that what it started can go on. */
+  /** Like {@link advance}, but waits a turn of the event loop after each timer and at the end, so that asynchronous work proceeds. */
   run(ms: number): Promise<void>;
-  /** Sets the time without running anything, as a machine's clock that is put right does. Timers wait on. */
+  /** Changes the time without running timers, as an adjustment of the system clock does. */
   jump(ms: number): void;
-  /** Timers that have not run and were not cancelled. */
+  /** The number of timers that neither ran nor were canceled. */
   readonly pending: number;
-  /** Milliseconds until the next one; null when there is none. */
+  /** Milliseconds until the next timer; null if there is none. */
   readonly nextIn: number | null;
 }
 
@@ -22,10 +22,10 @@ interface Timer {
   readonly run: () => void;
 }
 
-/** `start` is the first answer of `now()`, in epoch milliseconds. */
+/** A clock that starts at `start`, in epoch milliseconds. */
 export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
   let now = start;
-  /** Time as timers see it: moved by `advance` and `run` only. */
+  /** Time as timers see it: only `advance` and `run` change it. */
   let elapsed = 0;
   const timers = new Set<Timer>();
 
@@ -38,7 +38,7 @@ export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
     now += at - elapsed;
     elapsed = at;
   };
-  /** Runs the first timer due by `end`; false when there is none. */
+  /** Runs the first timer due by `end`; returns false if there is none. */
   const fire = (end: number): boolean => {
     const timer = next();
     if (timer === undefined || timer.at > end) return false;

@@ -1,6 +1,5 @@
 /**
- * For tests, of this project and of others: time and chance under control, and the contract that every store must
- * keep.
+ * Helpers for tests: a manual clock, seeded randomness, and the contract for stores.
  *
  * @packageDocumentation
  */

@@ -1,7 +1,7 @@
-/** Chance under a test's control: the same seed gives the same run. Not for anything secret. */
+/** Reproducible randomness for tests. Not for secrets. */
 import type { Random } from '../server/engine/ports.ts';
 
-/** mulberry32: 32 bits of state, good enough to spread test cases. */
+/** A generator (mulberry32) whose values depend on `seed` alone. */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
   const bits = (): number => {

@@ -1,5 +1,5 @@
 /**
- * The contract of a `Store`, as tests that anybody can run over a store of their own:
+ * The contract of a `Store`, as tests for any implementation:
  *
  * ```ts
  * import { test } from 'vitest';
@@ -14,36 +14,36 @@
 import assert from 'node:assert/strict';
 import type { Store } from '../server/store/port.ts';
 import { commits } from './store-contract/commits.ts';
-import { NOW, type Behaviour, type Context } from './store-contract/context.ts';
-import { lives } from './store-contract/lives.ts';
+import { NOW, type Behavior, type Context } from './store-contract/context.ts';
+import { lifecycle } from './store-contract/lifecycle.ts';
 import { logs } from './store-contract/logs.ts';
 import { lookups } from './store-contract/lookups.ts';
 
-/** One store for one behaviour, with its data. */
+/** A store for one test, with its data. */
 export interface StoreUnderTest {
   /** A new, empty store. The contract calls its `open` and `close`. */
   readonly store: Store;
-  /** Another object on the same data, not open yet; the one before is closed by then. Not called for volatile stores. */
+  /** Returns another store on the same data, not open. The former one is closed by then. Not called for volatile stores. */
   reopen(): Promise<Store>;
   /** Removes the data. */
   close(): Promise<void>;
 }
 
-/** Which store, and which test runner. */
+/** The store and the test runner. */
 export interface StoreContractOptions {
-  /** Stands before the title of every test. */
+  /** Prefix of the test titles. */
   readonly name: string;
-  /** Called once for each behaviour: they share nothing. */
+  /** Creates a store; called once per test. */
   open(): Promise<StoreUnderTest>;
   /** Registers a test: `test` of vitest, or of another runner. */
   test(title: string, run: () => Promise<void>): unknown;
 }
 
-const BEHAVIOURS: readonly Behaviour[] = [...commits, ...lookups, ...logs, ...lives];
+const BEHAVIORS: readonly Behavior[] = [...commits, ...lookups, ...logs, ...lifecycle];
 
-/** Registers the whole contract with `test`. A volatile store is spared what needs a second opening. */
+/** Registers the contract with `test`. Tests that reopen the store do nothing for a volatile one. */
 export function storeContract({ name, open, test }: StoreContractOptions): void {
-  for (const { title, durable, run } of BEHAVIOURS) {
+  for (const { title, durable, run } of BEHAVIORS) {
     test(`${name}: ${title}`, async () => {
       const subject = await open();
       const { store } = subject;

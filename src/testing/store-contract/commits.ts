@@ -1,7 +1,7 @@
-/** Commits: all or nothing, in order, and what they keep of a subscription. */
+/** Contract of commits: atomic, in order, complete. */
 import assert from 'node:assert/strict';
 import type { Subscription } from '../../protocol/core/types.ts';
-import { check, NOW, refused, type Behaviour, type Context } from './context.ts';
+import { check, NOW, assertRejected, type Behavior, type Context } from './context.ts';
 import {
   callback,
   checkpoint,
@@ -20,7 +20,7 @@ async function stateOf({ store }: Context, row: number): Promise<Subscription> {
   return found.state;
 }
 
-export const commits: readonly Behaviour[] = [
+export const commits: readonly Behavior[] = [
   check('a commit applies its writes in the order given', async (context) => {
     const first = plain('a');
     const second = { ...first, ...counters(10) };
@@ -41,7 +41,7 @@ export const commits: readonly Behaviour[] = [
   check('a commit that is refused changes nothing at all', async ({ store }) => {
     await store.commit([create(1, plain('a')), event(1), entry(1, 1, 1), checkpoint(1)]);
     const before = await store.stats();
-    await refused(
+    await assertRejected(
       store,
       [
         event(2),
@@ -78,8 +78,8 @@ export const commits: readonly Behaviour[] = [
   check('a write to a subscription that does not exist refuses the commit', async ({ store }) => {
     const state = plain('a');
     for (const type of ['progress', 'configure'] as const)
-      await refused(store, [event(1), { type, row: 4, state, dueAt: null }], 'store_failed');
-    await refused(
+      await assertRejected(store, [event(1), { type, row: 4, state, dueAt: null }], 'store_failed');
+    await assertRejected(
       store,
       [event(1), { type: 'end', row: 4, tombstone: tombstone(state) }],
       'store_failed',
@@ -88,7 +88,7 @@ export const commits: readonly Behaviour[] = [
   }),
   check('one number of a log holds one entry', async ({ store }) => {
     await store.commit([create(1, plain('a')), event(1), event(2), entry(1, 1, 1)]);
-    await refused(store, [entry(1, 1, 2)], 'store_failed');
+    await assertRejected(store, [entry(1, 1, 2)], 'store_failed');
     assert.deepEqual(
       (await store.read(1, 0, 10, 1000)).map(({ offset }) => offset),
       [1],
@@ -98,9 +98,13 @@ export const commits: readonly Behaviour[] = [
     '[subs-race] one row, one subscriptionId and one key of a principal name one subscription',
     async ({ store }) => {
       await store.commit([create(1, plain('a'))]);
-      await refused(store, [create(1, plain('b'))], 'store_failed');
-      await refused(store, [create(2, plain('b', { subscriptionId: 'sub_a' }))], 'store_failed');
-      await refused(store, [create(2, plain('b', { key: 'key-a' }))], 'store_failed');
+      await assertRejected(store, [create(1, plain('b'))], 'store_failed');
+      await assertRejected(
+        store,
+        [create(2, plain('b', { subscriptionId: 'sub_a' }))],
+        'store_failed',
+      );
+      await assertRejected(store, [create(2, plain('b', { key: 'key-a' }))], 'store_failed');
       await store.commit([create(2, plain('b', { key: 'key-a', principal: 'bob' }))]);
     },
   ),

@@ -1,35 +1,41 @@
-/** What a behaviour of the contract gets to work with. */
+/** What the tests of the contract share. */
 import assert from 'node:assert/strict';
 import type { Opened, Store, Write } from '../../server/store/port.ts';
 
-/** The start of every behaviour's time. */
+/** The time at which every test starts. */
 export const NOW = Date.UTC(2026, 0, 1);
 
+/** The store of one test. */
 export interface Context {
-  /** Open. Changes with `reopen`. */
+  /** The open store. `reopen` replaces it. */
   store: Store;
   opened: Opened;
-  /** Closes the store and opens it again, as another process would. */
+  /** Closes the store and opens it again, as another process does. */
   reopen(): Promise<void>;
 }
 
 type Run = (context: Context) => Promise<void>;
 
-export interface Behaviour {
+/** One test. */
+export interface Behavior {
   readonly title: string;
-  /** Needs a store that survives being closed. */
+  /** Whether it needs a store that keeps its data when closed. */
   readonly durable: boolean;
   readonly run: Run;
 }
 
-/** One row of the contract; `check.durable` is for what only a store that survives can show. */
-export function check(title: string, run: Run): Behaviour {
+/** Defines a test; `check.durable` defines one for durable stores only. */
+export function check(title: string, run: Run): Behavior {
   return { title, durable: false, run };
 }
-check.durable = (title: string, run: Run): Behaviour => ({ title, durable: true, run });
+check.durable = (title: string, run: Run): Behavior => ({ title, durable: true, run });
 
-/** The commit is refused with this code of `LocalError`. */
-export async function refused(store: Store, writes: readonly Write[], code: string): Promise<void> {
+/** Asserts that the commit rejects with this code of `LocalError`. */
+export async function assertRejected(
+  store: Store,
+  writes: readonly Write[],
+  code: string,
+): Promise<void> {
   await assert.rejects(store.commit(writes), (error: unknown) => {
     assert.ok(
       error instanceof Error && error.name === 'LocalError' && 'code' in error,

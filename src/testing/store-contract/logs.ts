@@ -1,7 +1,7 @@
-/** The accept log and the logs of subscriptions: reading, gaps, trimming, renumbering, forgetting. */
+/** Contract of the accept log and the logs of subscriptions: reading, gaps, trimming, renumbering, forgetting. */
 import assert from 'node:assert/strict';
 import type { Store } from '../../server/store/port.ts';
-import { check, NOW, refused, type Behaviour } from './context.ts';
+import { check, NOW, assertRejected, type Behavior } from './context.ts';
 import { checkpoint, create, entry, event, filled, plain, tombstone } from './samples.ts';
 
 const text = (offset: number): string => `{"eventId":"e${offset}","name":"issue.opened"}`;
@@ -10,7 +10,7 @@ const sequences = async (store: Store, row: number, after = 0): Promise<number[]
 const offsets = async (store: Store): Promise<number[]> =>
   (await store.accepted(0, 1000)).map(({ offset }) => offset);
 
-export const logs: readonly Behaviour[] = [
+export const logs: readonly Behavior[] = [
   check(
     '[log-stable] read joins each number with its event, ascending from after',
     async ({ store }) => {
@@ -268,7 +268,7 @@ export const logs: readonly Behaviour[] = [
         { name: 'x', eventId: 'y' },
       ];
       assert.deepEqual(await store.known(ids), [3, null, 4, null]);
-      await refused(
+      await assertRejected(
         store,
         [
           {

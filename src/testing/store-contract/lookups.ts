@@ -1,10 +1,10 @@
-/** Finding subscriptions: by identity, by owner, by what is due. */
+/** Contract of finding subscriptions: by identity, by principal, by due time. */
 import assert from 'node:assert/strict';
 import type { IndexRow } from '../../server/store/port.ts';
-import { check, NOW, type Behaviour } from './context.ts';
+import { check, NOW, type Behavior } from './context.ts';
 import { callback, create, plain, tombstone } from './samples.ts';
 
-export const lookups: readonly Behaviour[] = [
+export const lookups: readonly Behavior[] = [
   check('load answers the rows that exist, in the order asked', async ({ store }) => {
     await store.commit([create(1, plain('a')), create(2, plain('b')), create(3, plain('c'))]);
     assert.deepEqual(

@@ -1,9 +1,9 @@
-/** Subscriptions and writes for the contract, with every member set to something that can be told apart. */
+/** Subscriptions and writes for the contract, with a distinct value in every member. */
 import type { GapReason, Subscription } from '../../protocol/core/types.ts';
 import type { Tombstone, Write } from '../../server/store/port.ts';
 import { NOW } from './context.ts';
 
-/** Everything optional absent. */
+/** A subscription without optional values. */
 export function plain(name: string, changes: Partial<Subscription> = {}): Subscription {
   return {
     subscriptionId: `sub_${name}`,
@@ -49,7 +49,7 @@ export const callback = (name: string) => ({
   verifiedAt: NOW + 2,
 });
 
-/** Everything present, no two numbers alike. */
+/** A subscription with all optional values; all numbers differ. */
 export const full = (name: string): Subscription =>
   plain(name, {
     select: [
@@ -70,7 +70,7 @@ export const full = (name: string): Subscription =>
     terminated: { reason: 'revoked', at: NOW + 9 },
   });
 
-/** Every counter, each different for each `from`. */
+/** All counters, with distinct values that depend on `from`. */
 export const counters = (from: number) => ({
   expiresAt: NOW + from,
   epoch: `epoch-${from}`,
@@ -106,7 +106,7 @@ export const create = (
   createdOffset = 0,
 ): Write => ({ type: 'create', row, createdOffset, state, dueAt });
 
-/** Event number `offset`, accepted `offset` milliseconds after the start. */
+/** An event that was accepted `offset` milliseconds after the start. */
 export const event = (
   offset: number,
   name = 'issue.opened',
@@ -123,7 +123,7 @@ export const entry = (
   gap: GapReason | null = null,
 ): Write => ({ type: 'entry', row, entry: { sequence, offset, gap } });
 
-/** Events `from…to` and, in the log of `row`, an entry for each, numbered from 1. */
+/** Events `from…to`, and an entry for each in the log of `row`, numbered from 1. */
 export const filled = (row: number, from: number, to: number): Write[] =>
   Array.from({ length: to - from + 1 }, (_, at) => [
     event(from + at),

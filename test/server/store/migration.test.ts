@@ -47,7 +47,7 @@ test('leaves a store of a newer version unchanged, and says what to do', async (
   database.close();
   await assert.rejects(store.open(0), {
     code: 'store_corrupt',
-    message: /made by a newer version \(schema \d+; this one knows up to \d+\)/,
+    message: /newer version created this store \(schema \d+; this version supports up to \d+\)/,
   });
   const back = new DatabaseSync(path);
   back.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
@@ -63,7 +63,7 @@ test('leaves a database of another application, and a file that is not a databas
   database.close();
   await assert.rejects(sqliteStore({ path: foreign, key: KEY }).open(0), {
     code: 'store_corrupt',
-    message: /of something else/,
+    message: /of another application/,
   });
   const check = new DatabaseSync(foreign);
   assert.deepEqual(

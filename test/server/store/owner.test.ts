@@ -72,6 +72,6 @@ test('a missing directory, and a store opened twice, are clear errors', async (t
     message: /does not exist/,
   });
   const { store } = await open(place(t));
-  await assert.rejects(store.open(0), { code: 'store_failed', message: /open already/ });
+  await assert.rejects(store.open(0), { code: 'store_failed', message: /already open/ });
   await store.close();
 });

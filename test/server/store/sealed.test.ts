@@ -82,12 +82,12 @@ test('reports a wrong key, and a missing key for a store that has one, at open',
   await store.close();
   await assert.rejects(sqliteStore({ path, key: new Uint8Array(32).fill(8) }).open(0), {
     code: 'key_unknown',
-    message: /key that the store was made with/,
+    message: /key with which the store was created/,
   });
   await assert.rejects(sqliteStore({ path, key: undefined }).open(0), { code: 'key_unknown' });
   await assert.rejects(sqliteStore({ path, key: new Uint8Array(31) }).open(0), {
     code: 'config_invalid',
-    message: /32 bytes; it has 31/,
+    message: /32 bytes, but has 31/,
   });
   const right = sqliteStore({ path, key: KEY });
   await right.open(0);
@@ -101,7 +101,7 @@ test('without a key a store keeps everything but callbacks, and accepts a key la
   await keyless.commit([create(1, plain('a'))]);
   await assert.rejects(keyless.commit([create(2, full('b'))]), {
     code: 'key_unknown',
-    message: /keeps no callback/,
+    message: /cannot store callbacks/,
   });
   await keyless.close();
   const keyed = sqliteStore({ path, key: KEY });

@@ -1,6 +1,6 @@
 /**
- * Encryption at rest (SEP: Security Implications): AES-256-GCM with a random 96-bit nonce. The place a value belongs to is
- * authenticated with it, so a sealed value that was moved to another column or row does not open.
+ * Encryption at rest (SEP: Security Implications): AES-256-GCM with a random 96-bit nonce. The tag also authenticates the place of a
+ * value, so that a value moved to another column or row cannot be decrypted.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto';
 import { LocalError } from '../../../protocol/wire/errors.ts';
@@ -9,18 +9,20 @@ const FORMAT = 1;
 const NONCE = 12;
 const TAG = 16;
 
+/** Encrypts and decrypts values of the store. */
 export interface Cipher {
-  /** Format byte, nonce, ciphertext, tag. `place` is `table/column/row identity`. */
+  /** Returns format byte, nonce, ciphertext and tag. `place` is `table/column/row identity`. */
   encrypt(place: string, plain: string): Uint8Array;
-  /** Throws `LocalError` `store_corrupt` when key, place or bytes are not those of `seal`. */
-  decrypt(place: string, sealed: Uint8Array): string;
+  /** Throws `LocalError` `store_corrupt` if the key, place or bytes differ from those of `encrypt`. */
+  decrypt(place: string, encrypted: Uint8Array): string;
 }
 
+/** A cipher with a key of 32 bytes. Throws `LocalError` `config_invalid`. */
 export function createCipher(key: Uint8Array): Cipher {
   if (key.byteLength !== 32)
     throw new LocalError(
       'config_invalid',
-      `The store's key must have 32 bytes; it has ${key.byteLength}. Make one with: openssl rand -base64 32`,
+      `The store's key must have 32 bytes, but has ${key.byteLength}. Generate one with: openssl rand -base64 32`,
     );
   const secret = createSecretKey(key);
   return {
@@ -31,17 +33,17 @@ export function createCipher(key: Uint8Array): Cipher {
       const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
       return Buffer.concat([Uint8Array.of(FORMAT), nonce, body, cipher.getAuthTag()]);
     },
-    decrypt(place, sealed) {
-      const body = sealed.length - TAG;
-      if (sealed[0] !== FORMAT || body < 1 + NONCE) throw damaged();
-      const decipher = createDecipheriv('aes-256-gcm', secret, sealed.subarray(1, 1 + NONCE), {
+    decrypt(place, encrypted) {
+      const body = encrypted.length - TAG;
+      if (encrypted[0] !== FORMAT || body < 1 + NONCE) throw damaged();
+      const decipher = createDecipheriv('aes-256-gcm', secret, encrypted.subarray(1, 1 + NONCE), {
         authTagLength: TAG,
       });
       decipher.setAAD(Buffer.from(place));
-      decipher.setAuthTag(sealed.subarray(body));
+      decipher.setAuthTag(encrypted.subarray(body));
       try {
         return (
-          decipher.update(sealed.subarray(1 + NONCE, body), undefined, 'utf8') +
+          decipher.update(encrypted.subarray(1 + NONCE, body), undefined, 'utf8') +
           decipher.final('utf8')
         );
       } catch (cause) {
@@ -54,6 +56,6 @@ export function createCipher(key: Uint8Array): Cipher {
 const damaged = (cause?: unknown) =>
   new LocalError(
     'store_corrupt',
-    'A sealed value of the store does not open: it is damaged, was moved, or was sealed with another key. Restore a backup.',
+    'An encrypted value of the store cannot be decrypted: it is damaged, was moved, or has another key. Restore a backup.',
     { cause },
   );

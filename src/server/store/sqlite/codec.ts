@@ -1,6 +1,6 @@
 /**
- * Subscriptions to rows and back. Each table's columns stand in one list, in the order in which values are bound; the
- * checksum covers exactly those values, so a flipped bit in a counter is an error and never another position.
+ * Converts subscriptions to rows and back. One list per table has the columns in the order in which values are bound. The checksum
+ * covers exactly those values, so that a flipped bit in a counter is an error and never another position.
  */
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
@@ -17,6 +17,7 @@ import type { StoredSubscription } from '../../store/port.ts';
 import { keyMissing, storeCorrupt } from './errors.ts';
 import type { Cipher } from './cipher.ts';
 
+/** A row as `node:sqlite` returns it. */
 export type Row = Record<string, SQLOutputValue>;
 
 /** Columns of `subscriptions` that never change, after `row`. */
@@ -83,7 +84,7 @@ export function configurationValues(state: Subscription, cipher: Cipher | null):
   const { callback } = state;
   return [
     JSON.stringify(state.select),
-    callback === null ? null : sealCallback(state.subscriptionId, callback, cipher),
+    callback === null ? null : encryptCallback(state.subscriptionId, callback, cipher),
     callback?.previousUntil ?? null,
     callback?.verifiedAt ?? null,
     state.ttlMs,
@@ -126,7 +127,7 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
   ];
 }
 
-/** CRC-32 over the row's number and values. A sealed value authenticates itself and takes no part. */
+/** CRC-32 of the row number and values. Skips encrypted values, which have their own authentication. */
 export function checksum(row: number, values: readonly SQLInputValue[]): number {
   let text = `${row}`;
   for (const value of values)
@@ -134,7 +135,7 @@ export function checksum(row: number, values: readonly SQLInputValue[]): number 
   return crc32(text);
 }
 
-/** CRC-32 of an accepted event: its place, its time, whether it was redacted, and its bytes. */
+/** CRC-32 of an accepted event: its offset, time, redaction and text. */
 export const eventChecksum = (
   offset: number,
   acceptedAt: number,
@@ -145,7 +146,7 @@ export const eventChecksum = (
   return encoded === null ? place : crc32(encoded, place);
 };
 
-/** A row of `subscriptions JOIN progress`; the checksums come as `configuration_checksum` and `progress_checksum`. */
+/** Decodes a row of `subscriptions JOIN progress` with the columns `configuration_checksum` and `progress_checksum`. */
 export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
   const number = row['row'] as number;
   verify(row, number, [...IDENTITY_COLUMNS, ...CONFIGURATION_COLUMNS], 'configuration_checksum');
@@ -157,7 +158,7 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
     key: row['key'] as string,
     createdAt: row['created_at'] as number,
     select: decodeSelect(row['select_json']),
-    callback: row['callback_sealed'] === null ? null : unsealCallback(subscriptionId, row, cipher),
+    callback: row['callback_sealed'] === null ? null : decryptCallback(subscriptionId, row, cipher),
     ttlMs: row['ttl_ms'] as number | null,
     onFailure: row['on_failure'] as OnFailure,
     paused: row['paused'] === 1,
@@ -226,11 +227,11 @@ function verify(row: Row, number: number, columns: readonly string[], stored: st
     throw storeCorrupt(`subscription row ${number} fails its checksum`);
 }
 
-/* URL, secrets and dialect are sealed as one value: one decryption for each subscription loaded. The dialect is there only if there is one. */
+/* URL, secrets and dialect are encrypted as one value: loading a subscription takes one decryption. The native dialect is omitted. */
 
 const place = (subscriptionId: string): string => `subscriptions/callback_sealed/${subscriptionId}`;
 
-function sealCallback(
+function encryptCallback(
   subscriptionId: string,
   { url, secret, previousSecret, dialect }: Callback,
   cipher: Cipher | null,
@@ -242,7 +243,7 @@ function sealCallback(
   );
 }
 
-function unsealCallback(subscriptionId: string, row: Row, cipher: Cipher | null): Callback {
+function decryptCallback(subscriptionId: string, row: Row, cipher: Cipher | null): Callback {
   if (cipher === null) throw keyMissing();
   const [url, secret, previousSecret, dialect] = JSON.parse(
     cipher.decrypt(place(subscriptionId), row['callback_sealed'] as Uint8Array),

@@ -1,8 +1,8 @@
 /**
- * Did this store lose anything since it was last open? A small file beside the database, `<path>.instance`, remembers which
- * database it belongs to and how many commits it has seen. It is written after every commit without a sync, which survives
- * the death of the process; the database is synced before it, so it never runs ahead of an honest disk. A database behind
- * its witness was restored from a backup, or lost commits it had confirmed (SEP: Epochs).
+ * Detects whether a store lost commits since it was last open. The witness, a small file `<path>.instance` beside the database,
+ * records the database it belongs to and the number of commits. It is written after every commit without a sync, which survives
+ * the end of the process; the database is synced before, so that the witness is never ahead of a reliable disk. A database behind
+ * its witness was restored from a backup, or lost confirmed commits (SEP: Epochs).
  *
  * Back up the database, never this file.
  */
@@ -12,14 +12,15 @@ import { crc32 } from 'node:zlib';
 import type { Continuity } from '../../store/port.ts';
 import { createPrivate } from './files.ts';
 
+/** The content of the witness file. */
 export interface Witness {
-  /** Random name of one life of the database; a new one whenever something may have been lost. */
+  /** Random name of the database; changes whenever commits may have been lost. */
   readonly instance: string;
   readonly generation: number;
   readonly commits: number;
 }
 
-/** `fresh` = nothing was ever committed to this database. */
+/** Compares a database with its witness. `new` = the database has no commits. */
 export function continuityOf(database: Witness, witness: Witness | null): Continuity {
   if (witness === null) return database.commits === 0 ? 'new' : 'maybe_lost';
   if (witness.instance !== database.instance || witness.commits > database.commits)
@@ -27,13 +28,13 @@ export function continuityOf(database: Witness, witness: Witness | null): Contin
   return 'continued';
 }
 
-/** The file's content, or null when it is missing, torn or not ours. */
+/** Reads the file; null if it is missing, damaged or not a witness. */
 export function readWitness(path: string): Witness | null {
   let text: string;
   try {
     text = readFileSync(path, 'latin1');
   } catch {
-    // Missing and unreadable mean the same: nobody can vouch for the database.
+    // An unreadable witness proves as little as a missing one.
     return null;
   }
   const [instance, generation, commits, check] = text.trimEnd().split(' ');
@@ -48,7 +49,7 @@ export function readWitness(path: string): Witness | null {
 const checksum = ({ instance, generation, commits }: Witness): string =>
   crc32(`${instance} ${generation} ${commits}`).toString(16).padStart(8, '0');
 
-/** Keeps the file up to date. */
+/** The open witness file. */
 export class WitnessFile {
   readonly #path: string;
   readonly #file: number;
@@ -59,14 +60,14 @@ export class WitnessFile {
     this.#file = openSync(path, 'r+');
   }
 
-  /** One write of fewer bytes than a disk sector, always the same length for one instance. */
+  /** Writes fewer bytes than a disk sector, always the same number for one instance. */
   write(witness: Witness): void {
     const { instance, generation, commits } = witness;
     const line = `${instance} ${pad(generation)} ${pad(commits)} ${checksum(witness)}\n`;
     writeSync(this.#file, line, 0, 'latin1');
   }
 
-  /** To the disk, its directory entry included. */
+  /** Syncs the file and its directory entry to disk. */
   sync(): void {
     fsyncSync(this.#file);
     const directory = openSync(dirname(this.#path), 'r');

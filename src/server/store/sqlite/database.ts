@@ -1,20 +1,22 @@
-/** Opens the SQLite file with the settings that the store's promises rest on, and checks that it is sound. */
+/** Opens the SQLite file with the settings that durability requires, and checks its integrity. */
 import { DatabaseSync } from 'node:sqlite';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { storeCorrupt } from './errors.ts';
 
+/** The integrity check at open. */
 export type Check = 'quick' | 'full' | 'none';
 
 const WAL_PAGES = 4000;
 const WAL_BYTES_KEPT = 32 * 1024 * 1024;
 
-/** How long another program's short lock (a backup) is waited for, blocking. */
+/** Time to wait, blocking, for a short lock of another program, for example of a backup. */
 const BUSY_MS = 1000;
 
+/** Opens the database. Throws `LocalError` `store_failed` or `store_corrupt`. */
 export function openDatabase(path: string, check: Check): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: BUSY_MS });
   try {
-    // A sane page is checked for before it is used; a schema planted in the file runs no function of ours.
+    // Checks pages before use, and prevents a manipulated schema from running functions.
     database.exec(`
       PRAGMA cell_size_check = ON;
       PRAGMA trusted_schema = OFF;
@@ -30,9 +32,9 @@ export function openDatabase(path: string, check: Check): DatabaseSync {
       if (mode !== 'wal')
         throw new LocalError(
           'store_failed',
-          'The file system of the store cannot do write-ahead logging; it is probably a network drive. Use a local disk.',
+          'The file system of the store does not support write-ahead logging; it is probably a network drive. Use a local disk.',
         );
-      // FULL syncs the log in every commit. NORMAL does not, and what it calls committed can be gone after a power cut.
+      // FULL syncs the log in every commit. With NORMAL, a power failure can lose commits.
       database.exec(`
         PRAGMA synchronous = FULL;
         PRAGMA wal_autocheckpoint = ${WAL_PAGES};
@@ -49,7 +51,6 @@ export function openDatabase(path: string, check: Check): DatabaseSync {
 
 function verify(database: DatabaseSync, check: Exclude<Check, 'none'>): void {
   const pragma = check === 'full' ? 'integrity_check' : 'quick_check';
-  const verdict = Object.values(database.prepare(`PRAGMA ${pragma}(1)`).get() ?? {})[0];
-  if (verdict !== 'ok')
-    throw storeCorrupt(`SQLite reports ${String(verdict).replaceAll('\n', ' ')}`);
+  const result = Object.values(database.prepare(`PRAGMA ${pragma}(1)`).get() ?? {})[0];
+  if (result !== 'ok') throw storeCorrupt(`SQLite reports ${String(result).replaceAll('\n', ' ')}`);
 }

@@ -1,16 +1,16 @@
 /**
- * What SQLite says, in this library's words: one table from its result codes to `LocalError` codes and advice. Messages of
- * SQLite name tables and columns, never values, so they are safe to keep as cause.
+ * Errors of the store: a table from SQLite's result codes to `LocalError` codes and advice. SQLite's messages name tables and
+ * columns but no values, and are therefore kept as cause.
  */
 import { LocalError, type LocalErrorCode } from '../../../protocol/wire/errors.ts';
 
-interface Verdict {
+interface Condition {
   readonly code: LocalErrorCode;
   readonly message: string;
 }
 
 /** By primary result code (https://sqlite.org/rescode.html). */
-const VERDICTS: Readonly<Record<number, Verdict>> = {
+const CONDITIONS: Readonly<Record<number, Condition>> = {
   5: {
     code: 'store_failed',
     message:
@@ -23,7 +23,7 @@ const VERDICTS: Readonly<Record<number, Verdict>> = {
   },
   11: {
     code: 'store_corrupt',
-    message: 'The database file is damaged. Restore a backup; epochs will then rotate.',
+    message: 'The database file is damaged. Restore a backup; all epochs then rotate.',
   },
   13: {
     code: 'store_full',
@@ -36,48 +36,46 @@ const VERDICTS: Readonly<Record<number, Verdict>> = {
   },
   26: {
     code: 'store_corrupt',
-    message: 'The file is not a SQLite database. Give another path, or restore a backup.',
+    message: 'The file is not a SQLite database. Use another path, or restore a backup.',
   },
 };
 
-/** A `LocalError` for whatever was thrown; one that is a `LocalError` already is left as it is. */
+/** Converts an error to a `LocalError`; returns a `LocalError` unchanged. */
 export function storeError(thrown: unknown): LocalError {
   if (thrown instanceof LocalError) return thrown;
-  const verdict = VERDICTS[resultCode(thrown)];
-  return verdict === undefined
+  const condition = CONDITIONS[resultCode(thrown)];
+  return condition === undefined
     ? new LocalError(
         'store_failed',
-        `The store could not do this: ${thrown instanceof Error ? thrown.message : 'unknown cause'}.`,
+        `The store failed: ${thrown instanceof Error ? thrown.message : 'unknown cause'}.`,
         { cause: thrown },
       )
-    : new LocalError(verdict.code, verdict.message, { cause: thrown });
+    : new LocalError(condition.code, condition.message, { cause: thrown });
 }
 
+/** Whether another connection holds a lock. */
 export const isBusy = (thrown: unknown): boolean => resultCode(thrown) === 5;
 
-export const storeFull = () => new LocalError('store_full', VERDICTS[13]!.message);
+export const storeFull = () => new LocalError('store_full', CONDITIONS[13]!.message);
 export const storeFenced = () =>
   new LocalError(
     'store_fenced',
-    'Another process has taken this store over; this one must stop. Run one process per store.',
+    'Another process took over this store. Stop this process, and run one process per store.',
   );
 export const storeCorrupt = (what: string) =>
   new LocalError(
     'store_corrupt',
-    `The store is damaged: ${what}. Restore a backup; epochs will then rotate.`,
+    `The store is damaged: ${what}. Restore a backup; all epochs then rotate.`,
   );
 export const keyMissing = () =>
   new LocalError(
     'key_unknown',
-    'This store has no key, so it keeps no callback. Give sqliteStore a key of 32 bytes.',
+    'The store has no key and cannot store callbacks. Pass a key of 32 bytes to sqliteStore.',
   );
 export const noSuchRow = (row: number) =>
-  new LocalError(
-    'store_failed',
-    `There is no subscription with row ${row}; nothing of this commit was kept.`,
-  );
+  new LocalError('store_failed', `No subscription has row ${row}. The commit was rolled back.`);
 
-/** The primary result code; 0 when this is not an error of SQLite. */
+/** The primary result code; 0 if this is not an error of SQLite. */
 function resultCode(thrown: unknown): number {
   const code: unknown = thrown instanceof Error && 'errcode' in thrown ? thrown.errcode : 0;
   return typeof code === 'number' ? code & 0xff : 0;

@@ -1,9 +1,11 @@
-/** Where the store's files lie, and with which rights they are made. */
+/** The files of a store: their paths, their permissions, and the lock that admits one process. */
 import { closeSync, existsSync, openSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { LocalError } from '../../../protocol/wire/errors.ts';
+import { isBusy, storeError } from './errors.ts';
 
-/** The path without symbolic links: two names of one database must lead to one lock. */
+/** The path without symbolic links, so that two names of one database share a lock. */
 export function canonicalPath(path: string): string {
   try {
     return existsSync(path)
@@ -19,8 +21,8 @@ export function canonicalPath(path: string): string {
 }
 
 /**
- * Makes the file readable for its owner only. A file that exists is not even opened: closing a descriptor would drop the
- * locks that SQLite holds on the same file in this process.
+ * Creates the file, readable only for its owner. Does not open an existing file, because closing a descriptor would release the
+ * locks that SQLite holds on it in this process.
  */
 export function createPrivate(path: string): void {
   if (existsSync(path)) return;
@@ -34,4 +36,29 @@ export function createPrivate(path: string): void {
       { cause },
     );
   }
+}
+
+/**
+ * Locks the store for this process (ADR 0002); the returned function releases the lock. Throws `LocalError` `store_locked`. Node
+ * has no file lock, but an open exclusive transaction of SQLite on the empty database `<path>.lock` is one: a lock of the operating
+ * system, which ends with the process. It has its own file, so that other programs can read the store, for example for a backup.
+ */
+export function lockStore(path: string): () => void {
+  const file = `${path}.lock`;
+  createPrivate(file);
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(file, { timeout: 0 });
+    database.exec('BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database?.close();
+    if (!isBusy(cause)) throw storeError(cause);
+    throw new LocalError(
+      'store_locked',
+      `Another process has the store ${path} open. Stop it, or use another store for this process: a store has one writer.`,
+      { cause },
+    );
+  }
+  const held = database;
+  return () => held.close();
 }

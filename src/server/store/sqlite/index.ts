@@ -1,6 +1,6 @@
 /**
- * The embedded store, on `node:sqlite`: one file, one process, every commit synced to disk before it resolves. Also a volatile
- * one, with the path `:memory:`. Calls block for the length of a sync; the port is asynchronous so that they need not.
+ * The embedded store on `node:sqlite`: one file, one process, every commit synced to disk before it resolves. The path `:memory:`
+ * is a volatile store. Calls block during a sync, although the port is asynchronous.
  *
  * @packageDocumentation
  */
@@ -11,8 +11,7 @@ import { LocalError } from '../../../protocol/wire/errors.ts';
 import { readWitness, WitnessFile } from './continuity.ts';
 import { openDatabase } from './database.ts';
 import { storeError, storeFenced } from './errors.ts';
-import { canonicalPath, createPrivate } from './files.ts';
-import { lockStore } from './lock.ts';
+import { canonicalPath, createPrivate, lockStore } from './files.ts';
 import { saveStoreMeta, type StoreMeta } from './store-meta.ts';
 import { takeOver } from './ownership.ts';
 import { prepareQueries, type Queries } from './queries.ts';
@@ -22,26 +21,26 @@ import { migrate } from './schema.ts';
 import { createCipher, type Cipher } from './cipher.ts';
 import { apply, CommitTotals, type Counts } from './writes.ts';
 
-/** Where the embedded store lives, and how much it may hold. */
+/** Location, key and limits of the embedded store. */
 export interface SqliteStoreOptions {
   /**
-   * The database file; its directory must exist. Beside it appear `-wal`, `-shm`, `.lock` and `.instance`. `:memory:` = volatile.
-   * Back up the database (and `-wal`), never `.instance`: that is how a restored backup is recognised.
+   * The database file; its directory must exist. The store creates `-wal`, `-shm`, `.lock` and `.instance` beside it. `:memory:` =
+   * volatile. Back up the database (and `-wal`), never `.instance`, by which a restored backup is recognized.
    */
   readonly path: string;
-  /** 32 bytes that encrypt callback URLs and secrets at rest; undefined = no callback can be stored. `:memory:` makes its own. */
+  /** 32 bytes that encrypt callback URLs and secrets at rest; undefined = callbacks cannot be stored. `:memory:` generates one. */
   readonly key: Uint8Array | undefined;
   /**
-   * Most bytes of the database file, at least 1 MiB; choose it at least 64 MiB below the space there is, so that
-   * acknowledging and trimming still work when no more events are accepted. Default 4 GiB; null = no limit.
+   * Most bytes of the database file, at least 1 MiB. Leave at least 64 MiB of disk space beside it, so that acknowledging and
+   * trimming still work when no more events are accepted. Default 4 GiB; null = no limit.
    */
   readonly maxBytes?: number | null;
   /**
-   * Integrity check at open. `quick` (default) reads every page once; `full` also compares indexes with tables; `none` for
-   * files too large to be read at every start.
+   * Integrity check at open. `quick` (default) reads every page once; `full` also compares indexes with tables; `none` is for files
+   * too large to be read at every start.
    */
   readonly check?: 'quick' | 'full' | 'none';
-  /** Told, once each, what is wrong but does not stop the store. */
+  /** Receives each warning once: a problem that does not stop the store. */
   readonly warn?: (message: string) => void;
 }
 
@@ -49,14 +48,13 @@ const DEFAULT_MAX_BYTES = 4 * 1024 ** 3;
 const VOLATILE = ':memory:';
 
 /**
- * An embedded store for `createEngine`. Opens nothing yet: the engine's `start` does. Every method rejects with a `LocalError`:
- * `store_full`, `store_corrupt`, `store_locked`, `store_failed`, `store_fenced`, `key_unknown`, `config_invalid` or `closed`.
+ * An embedded store for `createEngine`. The engine's `start` opens it. Every method rejects with a `LocalError`: `store_full`, `store_corrupt`, `store_locked`, `store_failed`, `store_fenced`, `key_unknown`, `config_invalid` or `closed`.
  */
 export function sqliteStore(options: SqliteStoreOptions): Store {
   return new SqliteStore(options);
 }
 
-/** Everything that exists while the store is open. */
+/** The resources of an open store. */
 interface Session {
   readonly database: DatabaseSync;
   readonly queries: Queries;
@@ -81,12 +79,16 @@ class SqliteStore implements Store {
   }
 
   async open(_now: number): Promise<Opened> {
-    if (this.#session !== null) throw new LocalError('store_failed', 'This store is open already.');
+    if (this.#session !== null)
+      throw new LocalError(
+        'store_failed',
+        'The store is already open. Close it first, or create another one.',
+      );
     const { path: given, check = 'quick', maxBytes = DEFAULT_MAX_BYTES } = this.#options;
     const cleanup: (() => void)[] = [];
     try {
       const volatile = this.durability === 'volatile';
-      const cipher = this.#signer();
+      const cipher = this.#createCipher();
       const path = volatile ? given : canonicalPath(given);
       const unlock = volatile ? () => {} : lockStore(path);
       cleanup.push(unlock);
@@ -127,7 +129,7 @@ class SqliteStore implements Store {
     }
   }
 
-  #signer(): Cipher | null {
+  #createCipher(): Cipher | null {
     const { key, path } = this.#options;
     if (key !== undefined) return createCipher(key);
     return path === VOLATILE ? createCipher(randomBytes(32)) : null;
@@ -137,12 +139,12 @@ class SqliteStore implements Store {
     const session = this.#open();
     if (writes.length === 0) return;
     const { database, queries, cipher, quota, meta: before } = session;
-    const ledger = new CommitTotals(before, session.counts, session.sweptTo);
+    const totals = new CommitTotals(before, session.counts, session.sweptTo);
     try {
       session.meta = transact(database, queries, () => {
         if (reads.one<number>(queries.generation) !== before.generation) throw storeFenced();
-        for (const write of writes) apply(write, { queries, cipher, ledger });
-        const { lastOffset, nextRow, checkpoint } = ledger;
+        for (const write of writes) apply(write, { queries, cipher, totals });
+        const { lastOffset, nextRow, checkpoint } = totals;
         const meta = { ...before, commits: before.commits + 1, lastOffset, nextRow, checkpoint };
         saveStoreMeta(queries, meta);
         quota.check(writes);
@@ -151,25 +153,25 @@ class SqliteStore implements Store {
     } catch (cause) {
       throw storeError(cause);
     } finally {
-      if (ledger.redacted) queries.eraseCheaply();
+      if (totals.redacted) queries.eraseCheaply();
     }
-    session.counts = ledger.counts;
-    session.sweptTo = ledger.sweptTo;
-    this.#afterCommit(session, ledger.redacted);
+    session.counts = totals.counts;
+    session.sweptTo = totals.sweptTo;
+    this.#afterCommit(session, totals.redacted);
   }
 
-  /** The commit is on disk, so what goes wrong from here on must not make it fail. */
+  /** Runs after COMMIT; an error must not fail the commit, which is on disk. */
   #afterCommit({ witness, meta, queries }: Session, redacted: boolean): void {
     try {
       witness?.write(meta);
     } catch {
       this.#warn(
-        'The .instance file beside the store cannot be written: until it can, a restored backup may go unnoticed.',
+        'The .instance file beside the store cannot be written. Until it can, a restored backup may go unnoticed.',
       );
     }
     if (!redacted) return;
     try {
-      // Pages as they were before still lie in the write-ahead log.
+      // The write-ahead log still contains the old pages.
       queries.emptyWal.get();
     } catch {
       this.#warn('Redacted data may remain in the -wal file until the next checkpoint.');
@@ -187,7 +189,7 @@ class SqliteStore implements Store {
     this.#session = null;
     const { witness, database, unlock } = session;
     try {
-      // Synced, not written: who has been fenced off leaves the witness as its new owner made it.
+      // Synced but not written: a fenced process must not overwrite the witness of the new owner.
       witness?.sync();
       witness?.close();
       database.close();
@@ -199,11 +201,15 @@ class SqliteStore implements Store {
   }
 
   #open(): Session {
-    if (this.#session === null) throw new LocalError('closed', 'The store is not open.');
+    if (this.#session === null)
+      throw new LocalError(
+        'closed',
+        'The store is not open. Open it first, or create a new one after close().',
+      );
     return this.#session;
   }
 
-  /** Runs one read; everything it throws becomes a `LocalError`. */
+  /** Runs one read; converts errors to `LocalError`. */
   #read<Result>(run: (session: Session) => Result): Result {
     const session = this.#open();
     try {
@@ -281,7 +287,7 @@ class SqliteStore implements Store {
   }
 }
 
-/** One transaction: all or nothing, whatever is thrown. */
+/** Runs `run` in a transaction; rolls back if it throws. */
 function transact<Result>(database: DatabaseSync, queries: Queries, run: () => Result): Result {
   queries.begin.run();
   try {
@@ -289,7 +295,7 @@ function transact<Result>(database: DatabaseSync, queries: Queries, run: () => R
     queries.commit.run();
     return result;
   } catch (cause) {
-    // SQLite has already rolled back by itself after some errors, a full disk among them.
+    // SQLite rolls back by itself after some errors, for example a full disk.
     if (database.isTransaction) queries.rollback.run();
     throw cause;
   }

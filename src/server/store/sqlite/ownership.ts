@@ -1,34 +1,33 @@
-/** Taking a store over: whose it is, whether the key fits, and whether anything was lost since the last owner. */
+/** Takes over a store at open: checks the key, detects losses since the last owner, and begins a new generation. */
 import { randomBytes } from 'node:crypto';
 import type { Continuity } from '../../store/port.ts';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { continuityOf, type Witness } from './continuity.ts';
 import { keyMissing } from './errors.ts';
-import { saveStoreMeta, type StoreMeta } from './store-meta.ts';
+import { readStoreMeta, saveStoreMeta, type StoreMeta } from './store-meta.ts';
 import type { Queries } from './queries.ts';
-import { meta as readMeta } from './reads.ts';
 import type { Cipher } from './cipher.ts';
 
 const KEY_CHECK = 'meta/key_check/1';
 
-/** Runs in a transaction. `before` is what the witness file said. */
+/** Takes over the store, within a transaction. `before` is the content of the witness file. */
 export function takeOver(
   queries: Queries,
   cipher: Cipher | null,
   before: Witness | null,
 ): { continuity: Continuity; meta: StoreMeta } {
-  queries.found.run(newInstance());
-  const { meta: found, keyCheck } = readMeta(queries);
+  queries.insertMeta.run(newInstance());
+  const { meta: found, keyCheck } = readStoreMeta(queries);
   checkKey(queries, cipher, keyCheck);
-  const verdict = continuityOf(found, before);
-  // Epochs that a process died before rotating are still to be rotated, however sound the store looks since.
+  const observed = continuityOf(found, before);
+  // A former process died before it rotated all epochs: the rest must still rotate.
   const continuity =
-    verdict === 'continued' && queries.rotationDue.get() !== undefined ? 'maybe_lost' : verdict;
-  if (verdict === 'maybe_lost') queries.markRotationDue.run();
+    observed === 'continued' && queries.rotationDue.get() !== undefined ? 'maybe_lost' : observed;
+  if (observed === 'maybe_lost') queries.markRotationDue.run();
   const meta = {
     ...found,
-    // A new life of the database gets a new name, so that the file it was copied from is recognised as another one.
-    instance: verdict === 'maybe_lost' ? newInstance() : found.instance,
+    // After a possible loss the database gets a new name, so that the one it was copied from is recognized as another one.
+    instance: observed === 'maybe_lost' ? newInstance() : found.instance,
     generation: Math.max(found.generation, before?.generation ?? 0) + 1,
   };
   saveStoreMeta(queries, meta);
@@ -37,7 +36,7 @@ export function takeOver(
 
 const newInstance = (): string => randomBytes(16).toString('base64url');
 
-/** A value sealed when the store got its key tells a wrong key at once, not at the first callback. */
+/** Detects a wrong key at open by decrypting a value that was encrypted when the store got its key. */
 function checkKey(queries: Queries, cipher: Cipher | null, stored: Uint8Array | null): void {
   if (stored === null) {
     if (cipher !== null) queries.setKeyCheck.run(cipher.encrypt(KEY_CHECK, KEY_CHECK));
@@ -49,7 +48,7 @@ function checkKey(queries: Queries, cipher: Cipher | null, stored: Uint8Array | 
   } catch (cause) {
     throw new LocalError(
       'key_unknown',
-      'This key does not open the store. Give sqliteStore the key that the store was made with.',
+      'The key does not match the store. Pass the key with which the store was created to sqliteStore.',
       { cause },
     );
   }

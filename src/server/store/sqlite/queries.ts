@@ -1,12 +1,14 @@
-/** Every statement the store runs, prepared once. Grouped as the port's methods are; names are those of the port. */
+/** Every SQL statement of the store, prepared once. Groups and names follow the port. */
 import type { DatabaseSync } from 'node:sqlite';
 import { CONFIGURATION_COLUMNS, IDENTITY_COLUMNS, PROGRESS_COLUMNS } from './codec.ts';
 
+/** The prepared statements. */
 export type Queries = ReturnType<typeof prepareQueries>;
 
+/** Prepares all statements. */
 export function prepareQueries(database: DatabaseSync) {
   const sql = (text: string) => database.prepare(text);
-  /** Rows as arrays, for what is read in bulk. */
+  /** Returns rows as arrays, which is faster in bulk. */
   const bulk = (text: string) => {
     const statement = database.prepare(text);
     statement.setReturnArrays(true);
@@ -18,10 +20,10 @@ export function prepareQueries(database: DatabaseSync) {
     rollback: sql('ROLLBACK'),
 
     meta: sql('SELECT * FROM meta WHERE id = 1'),
-    found: sql('INSERT OR IGNORE INTO meta (id, instance) VALUES (1, ?)'),
+    insertMeta: sql('INSERT OR IGNORE INTO meta (id, instance) VALUES (1, ?)'),
     setKeyCheck: sql('UPDATE meta SET key_check = ? WHERE id = 1'),
     generation: bulk('SELECT generation FROM meta WHERE id = 1'),
-    setMarks: sql(
+    saveMeta: sql(
       'UPDATE meta SET instance = ?, generation = ?, commits = ?, last_offset = ?, next_row = ?, checkpoint_offset = ?, checkpoint_row = ?, checksum = ? WHERE id = 1',
     ),
     markRotationDue: sql('UPDATE progress SET rotation_due = 1'),
@@ -29,21 +31,21 @@ export function prepareQueries(database: DatabaseSync) {
 
     create:
       sql(`INSERT INTO subscriptions (row, ${IDENTITY_COLUMNS.join(', ')}, ${CONFIGURATION_COLUMNS.join(', ')}, checksum)
-      VALUES (${meta(2 + IDENTITY_COLUMNS.length + CONFIGURATION_COLUMNS.length)})`),
+      VALUES (${placeholders(2 + IDENTITY_COLUMNS.length + CONFIGURATION_COLUMNS.length)})`),
     createProgress: sql(
-      `INSERT INTO progress (row, ${PROGRESS_COLUMNS.join(', ')}, checksum) VALUES (${meta(2 + PROGRESS_COLUMNS.length)})`,
+      `INSERT INTO progress (row, ${PROGRESS_COLUMNS.join(', ')}, checksum) VALUES (${placeholders(2 + PROGRESS_COLUMNS.length)})`,
     ),
     configure: sql(
       `UPDATE subscriptions SET ${CONFIGURATION_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ? WHERE row = ?`,
     ),
-    /** A row whose epoch changes has rotated. */
+    /** A change of epoch clears `rotation_due`. */
     progress:
       sql(`UPDATE progress SET ${PROGRESS_COLUMNS.map((column) => `${column} = ?`).join(', ')}, checksum = ?,
       rotation_due = (rotation_due AND epoch = ?) WHERE row = ?`),
     identity: bulk('SELECT created_offset FROM subscriptions WHERE row = ?'),
-    endProgress: sql('DELETE FROM progress WHERE row = ?'),
-    endSubscription: sql('DELETE FROM subscriptions WHERE row = ?'),
-    leaveTombstone: sql(
+    deleteProgress: sql('DELETE FROM progress WHERE row = ?'),
+    deleteSubscription: sql('DELETE FROM subscriptions WHERE row = ?'),
+    insertTombstone: sql(
       'INSERT OR REPLACE INTO tombstones (subscription_id, principal, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
 
@@ -51,8 +53,8 @@ export function prepareQueries(database: DatabaseSync) {
       'INSERT INTO accepted_events (offset, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?)',
     ),
     /**
-     * From here on everything freed is overwritten, at the price of more writing. Not prepared: SQLite obeys this pragma as it
-     * compiles it.
+     * Overwrites everything that is freed from now on, at the cost of more writes. Not prepared, because SQLite applies this pragma
+     * when it compiles it.
      */
     eraseFully: () => database.exec('PRAGMA secure_delete = ON'),
     eraseCheaply: () => database.exec('PRAGMA secure_delete = FAST'),
@@ -69,7 +71,7 @@ export function prepareQueries(database: DatabaseSync) {
       'SELECT count(*) FROM log_entries WHERE row = ? AND sequence BETWEEN ? AND ?',
     ),
     trim: sql('DELETE FROM log_entries WHERE row = ? AND sequence <= ?'),
-    /** Through the negative numbers and back: no number is ever taken twice on the way, whatever the order of the rows. */
+    /** Renumbers through negative numbers, so that no number is duplicate in between, whatever the order of the rows. */
     renumberAway: sql(
       'UPDATE log_entries SET sequence = ?1 - sequence WHERE row = ?2 AND sequence > ?1',
     ),
@@ -136,4 +138,4 @@ export function prepareQueries(database: DatabaseSync) {
   };
 }
 
-const meta = (count: number): string => Array(count).fill('?').join(', ');
+const placeholders = (count: number): string => Array(count).fill('?').join(', ');

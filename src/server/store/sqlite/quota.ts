@@ -1,7 +1,7 @@
 /**
- * A quota of pages, below what the disk has. On a full disk SQLite cannot even delete, since a delete needs room in the
- * write-ahead log; under a quota it can. And so that acknowledging, trimming and ending still work when no event fits any
- * more, what makes the store grow must leave some of the quota free.
+ * A quota of pages, lower than the disk space. On a full disk SQLite cannot even delete, because a delete needs space in the
+ * write-ahead log; under a quota it can. Writes that make the store grow must leave a reserve, so that acknowledging, trimming and
+ * ending still work when no more events fit.
  */
 import type { DatabaseSync } from 'node:sqlite';
 import type { Write } from '../../store/port.ts';
@@ -10,10 +10,10 @@ import { storeFull } from './errors.ts';
 import type { Queries } from './queries.ts';
 import { pragma } from './schema.ts';
 
-/** The smallest quota that leaves the reserves some pages. */
+/** The smallest quota with usable reserves. */
 const MIN_BYTES = 1024 * 1024;
 
-/** Share of the quota that must be free after a commit with this kind of write. What was accepted must still fit as entries. */
+/** Share of the quota that must stay free after a write of this type. Accepted events must still fit as log entries. */
 const RESERVE: Readonly<Record<Write['type'], number>> = {
   event: 1 / 8,
   create: 1 / 8,
@@ -30,14 +30,16 @@ const RESERVE: Readonly<Record<Write['type'], number>> = {
   forget: 0,
 };
 
+/** The quota of an open database. */
 export interface PageQuota {
-  /** Bytes in use, free pages inside the file not counted. */
+  /** Used bytes, without free pages of the file. */
   used(): number;
   readonly bytes: number | null;
-  /** Before COMMIT: throws `LocalError` `store_full` when the writes would eat into a reserve. */
+  /** Call before COMMIT. Throws `LocalError` `store_full` if the writes use a reserve. */
   check(writes: readonly Write[]): void;
 }
 
+/** Sets the quota; `maxBytes` null = none. Throws `LocalError` `config_invalid`. */
 export function pageQuota(
   database: DatabaseSync,
   queries: Queries,

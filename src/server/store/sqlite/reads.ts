@@ -1,4 +1,4 @@
-/** The port's questions, answered from prepared statements. Bulk statements return arrays, in the order of their columns. */
+/** The read methods of the port, from prepared statements. Bulk statements return arrays in the order of their columns. */
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import type { GapReason, TerminationReason } from '../../../protocol/core/types.ts';
 import type {
@@ -9,16 +9,15 @@ import type {
   Tombstone,
 } from '../../store/port.ts';
 import { decode, decodeSelect, eventChecksum, type Row } from './codec.ts';
-import { storeMetaChecksum, type StoreMeta } from './store-meta.ts';
 import { storeCorrupt } from './errors.ts';
 import type { Queries } from './queries.ts';
 import type { Cipher } from './cipher.ts';
 import type { Counts } from './writes.ts';
 
-/** Rows read at a time while the match index is built. */
+/** Rows per page of `index`. */
 const INDEX_PAGE = 1000;
 
-/** The only column of the only row; null when there is none. */
+/** The only column of the first row; null if there is no row. */
 export function one<Value>(statement: StatementSync, ...values: SQLInputValue[]): Value | null {
   const found = statement.get(...values) as unknown as [Value | null] | undefined;
   return found === undefined ? null : found[0];
@@ -29,26 +28,7 @@ export function column(statement: StatementSync, ...values: SQLInputValue[]): nu
   return (statement.all(...values) as unknown as [number][]).map(([value]) => value);
 }
 
-export function meta(queries: Queries): { meta: StoreMeta; keyCheck: Uint8Array | null } {
-  const row = queries.meta.get();
-  if (row === undefined) throw storeCorrupt('its row of meta is missing');
-  const meta: StoreMeta = {
-    instance: row['instance'] as string,
-    generation: row['generation'] as number,
-    commits: row['commits'] as number,
-    lastOffset: row['last_offset'] as number,
-    nextRow: row['next_row'] as number,
-    checkpoint: {
-      offset: row['checkpoint_offset'] as number,
-      row: row['checkpoint_row'] as number,
-    },
-  };
-  // A row that was only just made has no checksum yet.
-  if (meta.generation > 0 && storeMetaChecksum(meta) !== row['checksum'])
-    throw storeCorrupt('its row of meta fails its checksum');
-  return { meta, keyCheck: row['key_check'] as Uint8Array | null };
-}
-
+/** Counts the rows of the tables. */
 export function count(queries: Queries): Counts {
   const [subscriptions, events, entries] = queries.count.get() as unknown as [
     number,
@@ -58,7 +38,7 @@ export function count(queries: Queries): Counts {
   return { subscriptions, events, entries };
 }
 
-/** In pages, so that no statement stays open while the caller awaits something else. */
+/** Reads in pages, so that no statement stays open while the caller awaits. */
 export function* index(queries: Queries): Generator<IndexRow> {
   for (let after = 0; ;) {
     const page = queries.index.all(after, INDEX_PAGE) as unknown as [number, number, string][];
@@ -69,6 +49,7 @@ export function* index(queries: Queries): Generator<IndexRow> {
   }
 }
 
+/** Loads subscriptions, in the order of `rows`; skips missing ones. */
 export function load(
   queries: Queries,
   cipher: Cipher | null,
@@ -92,6 +73,7 @@ type ReadRow = [
   encoded: string | null,
 ];
 
+/** Reads a log after `after`. Throws `LocalError` `store_corrupt` for a hole. */
 export function read(
   queries: Queries,
   row: number,
@@ -117,7 +99,7 @@ export function read(
   return entries;
 }
 
-/** Entries whose age nobody knows any more, gaps without an event, go with the older ones before them. */
+/** The last entry accepted before an instant. Gaps without an event, which have no age, count as old as the entry before. */
 export function agedOut(
   queries: Queries,
   row: number,
@@ -139,11 +121,12 @@ type EventRow = [
   encoded: string | null,
 ];
 
+/** Accepted events after `offset`. */
 export function accepted(queries: Queries, offset: number, limit: number): AcceptedEvent[] {
   return (queries.accepted.all(offset, limit) as unknown as EventRow[]).map(toEvent);
 }
 
-/** Each name has its own ascending run of offsets in the index; the first `limit` of all runs together are the answer. */
+/** Merges the first `limit` offsets of all names; each name has an ascending run of offsets in the index. */
 export function history(
   queries: Queries,
   names: readonly string[],
@@ -184,6 +167,7 @@ function verify(
     throw storeCorrupt(`the accepted event at offset ${offset} fails its checksum`);
 }
 
+/** The tombstone of a subscription; null if there is none. */
 export function tombstone(queries: Queries, subscriptionId: string): Tombstone | null {
   const row = queries.tombstone.get(subscriptionId);
   if (row === undefined) return null;

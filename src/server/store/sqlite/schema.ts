@@ -1,20 +1,21 @@
 /**
- * The schema's history: numbered migrations, applied in order, each in its own transaction together with the number it
- * leads to (`PRAGMA user_version`). A process killed in the middle therefore leaves the version before or after, never a mix.
+ * Schema migrations: numbered, applied in order, each in one transaction with its version (`PRAGMA user_version`). A killed process
+ * therefore leaves either the version before or the version after.
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { sql as initial } from './migrations/0001-initial.sql.ts';
 
-/** Position in this list, from 1, is the schema version. Append only: a published migration never changes. */
+/** The position in this list, from 1, is the schema version. Append only: a published migration never changes. */
 const MIGRATIONS: readonly string[] = [initial];
 
-/** Marks the file as ours in the database header ("mcpt"), so that no foreign database is migrated by mistake. */
+/** Identifies a store in the database header ("mcpt"), so that no other database is migrated by mistake. */
 const APPLICATION_ID = 0x6d637074;
 
+/** The current schema version. */
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
-/** Brings the database to {@link SCHEMA_VERSION}; a second run does nothing. Throws `LocalError` `store_corrupt`. */
+/** Migrates the database to {@link SCHEMA_VERSION}. Throws `LocalError` `store_corrupt`. */
 export function migrate(database: DatabaseSync): void {
   const version = pragma(database, 'user_version');
   const application = pragma(database, 'application_id');
@@ -24,13 +25,13 @@ export function migrate(database: DatabaseSync): void {
   ) {
     throw new LocalError(
       'store_corrupt',
-      'This file is a SQLite database of something else. Give the store a path of its own.',
+      'This file is a SQLite database of another application. Use another path for the store.',
     );
   }
   if (version > SCHEMA_VERSION) {
     throw new LocalError(
       'store_corrupt',
-      `This store was made by a newer version (schema ${version}; this one knows up to ${SCHEMA_VERSION}). Run the newer version, or give a new path.`,
+      `A newer version created this store (schema ${version}; this version supports up to ${SCHEMA_VERSION}). Run the newer version, or use a new path.`,
     );
   }
   for (let next = version; next < SCHEMA_VERSION; next += 1) {
@@ -40,6 +41,7 @@ export function migrate(database: DatabaseSync): void {
   }
 }
 
+/** The numeric value of a pragma. */
 export function pragma(
   database: DatabaseSync,
   name: 'user_version' | 'application_id' | 'page_count' | 'page_size' | 'freelist_count',

@@ -1,12 +1,14 @@
 /**
- * How far the store has come: the one row of `meta`. Every commit writes it, whole, so that numbers and offsets which were
- * given once are never given again, whatever has been deleted since.
+ * The state of the whole store: the single row of table `meta`. Every commit writes it completely, so that row numbers and offsets
+ * are never reused, even after deletions.
  */
 import { crc32 } from 'node:zlib';
 import type { Checkpoint } from '../../store/port.ts';
 import type { Witness } from './continuity.ts';
+import { storeCorrupt } from './errors.ts';
 import type { Queries } from './queries.ts';
 
+/** The row of `meta`, without `key_check`. */
 export interface StoreMeta extends Witness {
   readonly lastOffset: number;
   readonly nextRow: number;
@@ -32,8 +34,33 @@ const values = ({
   checkpoint.row,
 ];
 
-export const storeMetaChecksum = (meta: StoreMeta): number => crc32(values(meta).join(' '));
+const storeMetaChecksum = (meta: StoreMeta): number => crc32(values(meta).join(' '));
 
+/** Writes the row. */
 export function saveStoreMeta(queries: Queries, meta: StoreMeta): void {
-  queries.setMarks.run(...values(meta), storeMetaChecksum(meta));
+  queries.saveMeta.run(...values(meta), storeMetaChecksum(meta));
+}
+
+/** Reads the row, and the value by which a key is checked. Throws `LocalError` `store_corrupt`. */
+export function readStoreMeta(queries: Queries): {
+  meta: StoreMeta;
+  keyCheck: Uint8Array | null;
+} {
+  const row = queries.meta.get();
+  if (row === undefined) throw storeCorrupt('table meta has no row');
+  const meta: StoreMeta = {
+    instance: row['instance'] as string,
+    generation: row['generation'] as number,
+    commits: row['commits'] as number,
+    lastOffset: row['last_offset'] as number,
+    nextRow: row['next_row'] as number,
+    checkpoint: {
+      offset: row['checkpoint_offset'] as number,
+      row: row['checkpoint_row'] as number,
+    },
+  };
+  // A new row has no checksum yet.
+  if (meta.generation > 0 && storeMetaChecksum(meta) !== row['checksum'])
+    throw storeCorrupt('the row of table meta fails its checksum');
+  return { meta, keyCheck: row['key_check'] as Uint8Array | null };
 }

@@ -1,6 +1,6 @@
 /**
- * One handler for each kind of write. They run inside the transaction of a commit, in the order given; what a commit does to
- * the marks and the counts is gathered in a `Ledger`.
+ * One handler per type of write. Handlers run inside the transaction of a commit, in order, and collect the changes to the store's
+ * meta row and counts in `CommitTotals`.
  */
 import type { Checkpoint, Write } from '../../store/port.ts';
 import {
@@ -15,24 +15,25 @@ import type { StoreMeta } from './store-meta.ts';
 import type { Queries } from './queries.ts';
 import type { Cipher } from './cipher.ts';
 
-/** Events looked at, and tombstones and verifications deleted, by one `forget`: about 10 ms of work. */
+/** Most events examined, and tombstones and verifications deleted, by one `forget`: about 10 ms. */
 export const SWEEP = 1000;
-/** A verification serves for a day (SEP: Verification); the engine judges that, the store only must not pile them up. */
+/** The engine decides on the validity of a verification, one day (SEP: Verification); the store only limits their number. */
 const VERIFICATION_KEPT_MS = 2 * 24 * 3600 * 1000;
 
+/** Numbers of rows. */
 export interface Counts {
   subscriptions: number;
   events: number;
   entries: number;
 }
 
-/** Marks and counts while a commit goes on; thrown away when it is refused. */
+/** The meta row and counts during a commit; discarded if it fails. */
 export class CommitTotals {
   readonly counts: Counts;
   lastOffset: number;
   nextRow: number;
   checkpoint: Checkpoint;
-  /** Where the sweep of unreferenced events goes on. */
+  /** The offset after which the sweep of unreferenced events continues. */
   sweptTo: number;
   redacted = false;
 
@@ -45,10 +46,11 @@ export class CommitTotals {
   }
 }
 
+/** What handlers use. */
 export interface Tools {
   readonly queries: Queries;
   readonly cipher: Cipher | null;
-  readonly ledger: CommitTotals;
+  readonly totals: CommitTotals;
 }
 
 type Handlers = {
@@ -56,7 +58,7 @@ type Handlers = {
 };
 
 const HANDLERS: Handlers = {
-  event({ event }, { queries, ledger }) {
+  event({ event }, { queries, totals }) {
     const { offset, name, eventId, acceptedAt, encoded } = event;
     queries.event.run(
       offset,
@@ -66,21 +68,21 @@ const HANDLERS: Handlers = {
       eventChecksum(offset, acceptedAt, 0, encoded),
       encoded,
     );
-    ledger.lastOffset = Math.max(ledger.lastOffset, offset);
-    ledger.counts.events += 1;
+    totals.lastOffset = Math.max(totals.lastOffset, offset);
+    totals.counts.events += 1;
   },
 
-  checkpoint({ checkpoint }, { ledger }) {
-    ledger.checkpoint = checkpoint;
+  checkpoint({ checkpoint }, { totals }) {
+    totals.checkpoint = checkpoint;
   },
 
-  create({ row, createdOffset, state, dueAt }, { queries, cipher, ledger }) {
+  create({ row, createdOffset, state, dueAt }, { queries, cipher, totals }) {
     const values = [...identityValues(createdOffset, state), ...configurationValues(state, cipher)];
     queries.create.run(row, ...values, checksum(row, values));
     const progress = progressValues(state, dueAt);
     queries.createProgress.run(row, ...progress, checksum(row, progress));
-    ledger.nextRow = Math.max(ledger.nextRow, row + 1);
-    ledger.counts.subscriptions += 1;
+    totals.nextRow = Math.max(totals.nextRow, row + 1);
+    totals.counts.subscriptions += 1;
   },
 
   progress({ row, state, dueAt }, { queries }) {
@@ -103,46 +105,46 @@ const HANDLERS: Handlers = {
     HANDLERS.progress({ ...write, type: 'progress' }, tools);
   },
 
-  entry({ row, entry }, { queries, ledger }) {
+  entry({ row, entry }, { queries, totals }) {
     queries.entry.run(row, entry.sequence, entry.offset, entry.gap);
-    ledger.counts.entries += 1;
+    totals.counts.entries += 1;
   },
 
-  gap({ row, from, to, reason }, { queries, ledger }) {
+  gap({ row, from, to, reason }, { queries, totals }) {
     if (from > to) return;
     const before = entriesBetween(queries, row, from, to);
     queries.gap.run(from, to, row, reason);
-    ledger.counts.entries += to - from + 1 - before;
+    totals.counts.entries += to - from + 1 - before;
   },
 
-  trim({ row, upTo }, { queries, ledger }) {
-    ledger.counts.entries -= Number(queries.trim.run(row, upTo).changes);
+  trim({ row, upTo }, { queries, totals }) {
+    totals.counts.entries -= Number(queries.trim.run(row, upTo).changes);
   },
 
-  renumber({ row, by }, { queries, ledger }) {
+  renumber({ row, by }, { queries, totals }) {
     if (by === 0) return;
-    // What is numbered up to `by` has no number afterwards.
-    ledger.counts.entries -= Number(queries.trim.run(row, by).changes);
+    // Entries up to `by` would have no number.
+    totals.counts.entries -= Number(queries.trim.run(row, by).changes);
     queries.renumberAway.run(by, row);
     queries.renumberBack.run(row);
   },
 
-  end({ row, tombstone }, { queries, ledger }) {
+  end({ row, tombstone }, { queries, totals }) {
     const { subscriptionId, principal, reason, epoch, head, acked, forgetAt } = tombstone;
-    queries.endProgress.run(row);
-    if (queries.endSubscription.run(row).changes === 0) throw noSuchRow(row);
-    ledger.counts.entries -= Number(queries.trim.run(row, Number.MAX_SAFE_INTEGER).changes);
-    ledger.counts.subscriptions -= 1;
-    queries.leaveTombstone.run(subscriptionId, principal, reason, epoch, head, acked, forgetAt);
+    queries.deleteProgress.run(row);
+    if (queries.deleteSubscription.run(row).changes === 0) throw noSuchRow(row);
+    totals.counts.entries -= Number(queries.trim.run(row, Number.MAX_SAFE_INTEGER).changes);
+    totals.counts.subscriptions -= 1;
+    queries.insertTombstone.run(subscriptionId, principal, reason, epoch, head, acked, forgetAt);
   },
 
-  redact({ offset }, { queries, ledger }) {
+  redact({ offset }, { queries, totals }) {
     const stored = queries.eventAcceptedAt.get(offset) as unknown as [number] | undefined;
-    // Forgotten already: there is no data left to forget.
+    // Deleted already: nothing is left to redact.
     if (stored === undefined) return;
     queries.eraseFully();
     queries.redact.run(eventChecksum(offset, stored[0], 1, null), offset);
-    ledger.redacted = true;
+    totals.redacted = true;
   },
 
   verification({ principal, urlHash, verifiedAt }, { queries }) {
@@ -150,25 +152,26 @@ const HANDLERS: Handlers = {
   },
 
   /**
-   * Offsets are in the order of acceptance, so the sweep walks them upwards, a window in each commit, and begins again at
-   * the first event that is young enough. An event that is not numbered everywhere yet is still needed.
+   * Sweeps offsets, which are in order of acceptance, upwards, one window per commit, and starts over at the first event that is
+   * young enough. Keeps events after the checkpoint, which the sequencer still needs.
    */
-  forget({ acceptedBefore, now }, { queries, ledger }) {
-    const { sweptTo } = ledger;
-    const window = queries.sweepWindow.all(sweptTo, ledger.checkpoint.offset, SWEEP) as unknown as [
+  forget({ acceptedBefore, now }, { queries, totals }) {
+    const { sweptTo } = totals;
+    const window = queries.sweepWindow.all(sweptTo, totals.checkpoint.offset, SWEEP) as unknown as [
       number,
       number,
     ][];
     const young = window.findIndex(([, acceptedAt]) => acceptedAt >= acceptedBefore);
     const last = (young === -1 ? window.at(-1) : window[young - 1])?.[0];
     if (last !== undefined)
-      ledger.counts.events -= Number(queries.sweep.run(sweptTo, last).changes);
-    ledger.sweptTo = young === -1 && window.length === SWEEP ? last! : 0;
+      totals.counts.events -= Number(queries.sweep.run(sweptTo, last).changes);
+    totals.sweptTo = young === -1 && window.length === SWEEP ? last! : 0;
     queries.sweepTombstones.run(now, SWEEP);
     queries.sweepVerifications.run(now - VERIFICATION_KEPT_MS, SWEEP);
   },
 };
 
+/** Applies one write. Throws `LocalError` or an error of SQLite. */
 export function apply(write: Write, tools: Tools): void {
   (HANDLERS[write.type] as (write: Write, tools: Tools) => void)(write, tools);
 }

@@ -1,10 +1,10 @@
 /**
- * Migration 1: the store as first published. A text module, not an .sql file, so that it ships inside the compiled package.
+ * Migration 1: the initial schema. A text module instead of an .sql file, so that the compiled package contains it.
  *
- * Row numbers and offsets are given by the engine and never by SQLite (no AUTOINCREMENT), see ADR 0003. What changes on
- * every delivery stands in `progress`, apart from the wide configuration in `subscriptions`, so that the hot path rewrites
- * short rows. `checksum` columns are CRC-32, for SQLite has none on the pages of a database file; what they do not cover,
- * an index or a CHECK repeats, so that the full integrity check finds it.
+ * The engine assigns row numbers and offsets; there is no AUTOINCREMENT (ADR 0003). Table `progress` has what changes on every
+ * delivery, apart from the wide configuration in `subscriptions`, so that frequent updates rewrite short rows. Columns `checksum`
+ * are CRC-32, because SQLite has no checksums on the pages of a database file. An index or a CHECK covers what they do not, so that
+ * the full integrity check detects it.
  */
 export const sql = `
 CREATE TABLE meta (

@@ -1,9 +1,9 @@
-/** Opening, closing and opening again. */
+/** Contract of opening, closing and reopening. */
 import assert from 'node:assert/strict';
-import { check, NOW, refused, type Behaviour } from './context.ts';
+import { check, NOW, assertRejected, type Behavior } from './context.ts';
 import { checkpoint, create, entry, event, filled, full, plain, tombstone } from './samples.ts';
 
-export const lives: readonly Behaviour[] = [
+export const lifecycle: readonly Behavior[] = [
   check('a new store is empty and says so', async ({ store, opened }) => {
     const { generation, ...rest } = opened;
     assert.deepEqual(rest, {
@@ -18,7 +18,7 @@ export const lives: readonly Behaviour[] = [
   }),
   check('a closed store does nothing more, and can be closed again', async ({ store }) => {
     await store.close();
-    await refused(store, [event(1)], 'closed');
+    await assertRejected(store, [event(1)], 'closed');
     await assert.rejects(store.load([1]), { code: 'closed' });
     await store.close();
   }),
@@ -106,7 +106,7 @@ export const lives: readonly Behaviour[] = [
   ),
   check.durable('a refused commit moves no mark', async (context) => {
     await context.store.commit([event(1), checkpoint(1)]);
-    await refused(
+    await assertRejected(
       context.store,
       [event(2), checkpoint(2), create(5, plain('a')), event(2)],
       'store_failed',
