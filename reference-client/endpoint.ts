@@ -44,7 +44,7 @@ export async function openEndpoint({
     issuer: origin,
     signingKey: generateKeyPairSync('ed25519').privateKey,
     serverKeys: () => keys,
-    onRefused,
+    onRejectedRequest: onRefused,
   });
   return { receiver, origin, close };
 }

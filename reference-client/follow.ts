@@ -8,7 +8,7 @@ import type {
   Following,
   FollowItem,
   FollowState,
-  RungChange,
+  ModeChange,
 } from 'mcp-triggers-experimental/client';
 import type { Printer } from './printer.ts';
 import { duration, printable, summary } from './text.ts';
@@ -49,7 +49,7 @@ function promise({ mode: rung, drain, order, loss, gaps, numbers }: FollowGuaran
 }
 
 function changeLine(
-  { selection, reason, to, error }: RungChange,
+  { selection, reason, to, error }: ModeChange,
   names: readonly string[],
 ): string {
   const what = printable(selection?.name ?? names.join(', '));

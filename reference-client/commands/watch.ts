@@ -5,7 +5,7 @@ import {
   fileLedger,
   type FollowOptions,
   type Following,
-  type RungName,
+  type ModeName,
   type TriggersClient,
 } from 'mcp-triggers-experimental/client';
 import { argument, count, duration, instant, oneOf, selections, ttl } from '../arguments.ts';
@@ -23,7 +23,7 @@ interface Options {
   readonly tool?: string;
   readonly toolArg?: Readonly<Record<string, unknown>>;
   readonly every?: number;
-  readonly rung?: readonly RungName[];
+  readonly rung?: readonly ModeName[];
   readonly drain: Drain | 'auto';
   readonly key?: string;
   readonly ttl?: number | null;
@@ -34,7 +34,7 @@ interface Options {
   readonly unsubscribe?: true;
 }
 
-const RUNGS: readonly RungName[] = [
+const RUNGS: readonly ModeName[] = [
   'triggers',
   'events.webhook',
   'events.push',
@@ -44,7 +44,7 @@ const RUNGS: readonly RungName[] = [
   'tool',
 ];
 /** Ways on which the server calls back. */
-const CALLING_BACK: readonly RungName[] = ['triggers', 'events.webhook'];
+const CALLING_BACK: readonly ModeName[] = ['triggers', 'events.webhook'];
 
 export function watch(shell: Shell): void {
   shell.program

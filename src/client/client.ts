@@ -1,6 +1,6 @@
 /**
- * The client: nine methods as they are; `subscribe`, which does everything that a reader of a log has to do and leaves the application
- * an iterator; and `follow`, which does that on servers without the extension too (SEP: Methods, Recovery by the client).
+ * The client: the nine methods; `subscribe`, an iterator that renews, drains, acknowledges and recovers; and `follow`, which does
+ * that on servers without the extension too (SEP: Methods, Recovery by the client).
  */
 import type {
   AckResult,
@@ -20,25 +20,25 @@ import type {
   UpdateParams,
   UpdateResult,
 } from '../../spec-schema/draft/schema.ts';
-import { LocalError } from '../protocol/wire/errors.ts';
-import { TriggersApi, type AbortOptions } from './sdk/triggers-api.ts';
-import type { Connection } from './sdk/connection.ts';
 import { Following } from './follow/following.ts';
 import type { FollowOptions } from './follow/types.ts';
 import type { SubscribeOptions } from './options.ts';
+import type { Connection } from './sdk/connection.ts';
+import { misbehaved } from './sdk/peer-error.ts';
+import { TriggersApi, type AbortOptions } from './sdk/triggers-api.ts';
 import { TriggersSubscription } from './subscription/subscription.ts';
 
-/** Pages of one list. A server whose list does not end is given up. */
+/** A list with more pages counts as endless. */
 const PAGES_MAX = 1000;
 
 /**
- * What an application does with one server. Every method rejects with `WireError` (the server refused), `RemoteError` (an error
- * that is none of this extension's), `LocalError` (`unreachable`, `timeout`, `unauthorized`, `not_supported`, `peer_misbehaved`,
- * `closed`) or the reason of the signal. Results have been validated against `schema.json`. Nothing but {@link
- * TriggersClient.subscribe} and {@link TriggersClient.follow} tries again by itself.
+ * A client of one server. Every method rejects with `WireError` (an error of this extension), `RemoteError` (any other error of
+ * the server), `LocalError` (`unreachable`, `timeout`, `unauthorized`, `not_supported`, `peer_misbehaved`, `closed`) or the
+ * reason of the signal. Results are validated against `schema.json`. Only {@link TriggersClient.subscribe} and {@link
+ * TriggersClient.follow} retry.
  */
 export class TriggersClient {
-  /** What it was made with. */
+  /** The connection that it was made with. */
   readonly connection: Connection;
   readonly #api: TriggersApi;
 
@@ -48,12 +48,12 @@ export class TriggersClient {
     this.#api = new TriggersApi(connection);
   }
 
-  /** What the server offers; null = it does not have the extension. */
+  /** The capability that the server declares; null = it does not have the extension. */
   get capability(): ServerCapability | null {
     return this.connection.capability;
   }
 
-  /** One page of the trigger types, or word that nothing changed since `ifNoneMatch`. */
+  /** One page of the trigger types, or `notModified` when `ifNoneMatch` is still their ETag. */
   list(
     params: ListTriggersParams = {},
     options?: AbortOptions,
@@ -86,8 +86,8 @@ export class TriggersClient {
   }
 
   /**
-   * One subscription as it is now, or word that `ifNoneMatch` is still its ETag. `NotFound` when it is not, or no longer, the
-   * caller's.
+   * One subscription, or `notModified` when `ifNoneMatch` is still its ETag. Rejects with `NotFound` when the caller has no such
+   * subscription.
    */
   get(
     subscriptionId: string,
@@ -100,21 +100,21 @@ export class TriggersClient {
     );
   }
 
-  /** `triggers/subscribe` as it is: creates or finds, drains nothing, renews nothing. */
+  /** Calls `triggers/subscribe`, which creates or finds a subscription. Neither drains nor renews it. */
   create(params: SubscribeParams, options?: AbortOptions): Promise<SubscribeResult> {
     return this.#api.subscribe(params, options);
   }
 
   /**
-   * Changes the members that are given. `Conflict` (etag) when `ifMatch` is stale; resumes what was suspended (SEP:
-   * triggers/update).
+   * Changes the given members, and resumes a suspended subscription. Rejects with `Conflict` (etag) when `ifMatch` is stale
+   * (SEP: triggers/update).
    */
   update(params: UpdateParams, options?: AbortOptions): Promise<UpdateResult> {
     return this.#api.update(params, options);
   }
 
   /**
-   * Ends a subscription on the server, and its log with it. `Conflict` (etag) when `ifMatch` is stale (SEP:
+   * Ends a subscription and its log on the server. Rejects with `Conflict` (etag) when `ifMatch` is stale (SEP:
    * triggers/unsubscribe).
    */
   unsubscribe(subscriptionId: string, ifMatch?: string, options?: AbortOptions): Promise<void> {
@@ -124,14 +124,14 @@ export class TriggersClient {
     );
   }
 
-  /** Acknowledges everything up to `position`. `Conflict` (epoch, position) when it was never sent (SEP: triggers/ack). */
+  /** Acknowledges everything up to `position`. Rejects with `Conflict` (epoch, position) when it was never sent (SEP: triggers/ack). */
   ack(subscriptionId: string, position: Position, options?: AbortOptions): Promise<AckResult> {
     return this.#api.ack({ subscriptionId, position }, options);
   }
 
   /**
-   * One delivery; waits up to `waitMs` for it (SEP: triggers/pull). Only `ack` acknowledges, `after` just says where to read on:
-   * acknowledge what is stored, not what was read.
+   * Resolves with one delivery after at most `waitMs` (SEP: triggers/pull). `after` says where to read on, only `ack`
+   * acknowledges: acknowledge what is stored, not what was read.
    */
   pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
     return this.#api.pull(params, options);
@@ -139,17 +139,17 @@ export class TriggersClient {
 
   /**
    * Subscribes and drains: `for await (const item of client.subscribe({ select: [{ name: 'timer' }] })) …`. Renews, reconnects,
-   * acknowledges, drops duplicates and reports every loss. Nothing is sent before the first iteration or `ready()`.
-   * @throws LocalError `not_supported` when the server has no drain that may be used.
+   * acknowledges, drops duplicates and reports every loss. Sends nothing before the first iteration or `ready()`.
+   * @throws LocalError `not_supported` when the server offers none of the allowed drains.
    */
   subscribe(options: SubscribeOptions): TriggersSubscription {
     return new TriggersSubscription(this.#api, options);
   }
 
   /**
-   * Follows on any server, with the extension or without, by the best way it has, and says what that way guarantees: `for await (const
-   * item of client.follow({ select: [{ name: 'mcp.resource.updated', arguments: { uri } }] })) …`. A change of the way is an item of
-   * its own. Nothing is sent before the first iteration (SEP: When a peer lacks the extension).
+   * Follows on any server, with the extension or without, by the best mode that works, and reports what that mode guarantees:
+   * `for await (const item of client.follow({ select: [{ name: 'mcp.resource.updated', arguments: { uri } }] })) …`. A change of
+   * mode is an item. Sends nothing before the first iteration (SEP: When a peer lacks the extension).
    * @throws LocalError `config_invalid`.
    */
   follow(options: FollowOptions): Following {
@@ -162,13 +162,8 @@ export class TriggersClient {
   }
 }
 
-const endless = () =>
-  new LocalError(
-    'peer_misbehaved',
-    `The server broke the protocol: a list of more than ${PAGES_MAX} pages.`,
-    { reason: 'pages' },
-  );
+const endless = () => misbehaved('pages', `a list has more than ${PAGES_MAX} pages`);
 
-/** A client over a connection. */
+/** Makes a client over a connection. */
 export const triggersClient = (connection: Connection): TriggersClient =>
   new TriggersClient(connection);

@@ -1,6 +1,6 @@
 /**
- * For applications and agents that follow triggers: connect to a server, subscribe, iterate. Whatever drain the server offers,
- * the iterator yields events in order and every loss as an item of its own.
+ * For applications and agents that subscribe to triggers: connect to a server, subscribe, iterate. On every drain the iterator
+ * yields events in order, and every loss as an item.
  *
  * ```ts
  * const client = triggersClient(await connect({ url: 'https://mcp.example.com/mcp', token }));
@@ -50,12 +50,12 @@ export type {
   FollowTuning,
   ItemNumber,
   Otherwise,
-  ModeChange as RungChange,
-  ModeName as RungName,
+  ModeChange,
   ServerNumber,
-  TriggersModeOptions as TriggersRungOptions,
+  TriggersModeOptions,
 } from './follow/types.ts';
-export type { BackoffOptions } from './backoff.ts';
+export type { ModeName } from './follow/mode-table.ts';
+export type { BackoffOptions } from './recovery.ts';
 export type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';
 
 export { fileLedger } from '../protocol/ledger/file-ledger.ts';

@@ -1,4 +1,4 @@
-/** What a caller of `subscribe` says, and what it is told. */
+/** The options of `subscribe`, its items, and its states. */
 import type {
   Drain,
   OnFailure,
@@ -10,63 +10,62 @@ import type { Clock } from '../protocol/lib/clock.ts';
 import type { Sink, WebhookSink } from '../protocol/lib/sinks.ts';
 import type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';
 import type { Ledger } from '../protocol/ledger/ledger.ts';
-import type { BackoffOptions } from './backoff.ts';
+import type { BackoffOptions } from './recovery.ts';
 
-/** What the iterator yields. An event or a gap is acknowledged with `ack()`, or by asking for the next item. */
+/** What the iterator yields. Calling `ack()`, or asking for the next item, acknowledges an event or a gap. */
 export type Item =
   (EventItem & Acknowledgeable) | (GapItem & Acknowledgeable) | EpochItem | LostItem;
 
 /** An item that can be acknowledged (SEP: Acknowledgement). */
 export interface Acknowledgeable {
   /**
-   * Everything up to and including this item is done. Resolves when that is saved in the ledger and the server has confirmed
-   * it (on the callback drain: when it is saved; the answer to the server follows). Needed only with `ack: 'manual'`.
+   * Finishes this item and all before it. Resolves when the ledger has saved that and the server has confirmed it; on the
+   * callback drain when it is saved, before the response to the server. Needed only with `ack: 'manual'`.
    */
   ack(): Promise<void>;
 }
 
-/** The receiver's end of a callback, as `createReceiver` makes it. `audience` is the MCP server's resource URI. */
+/** A callback endpoint, as `createReceiver` makes it. `audience` is the MCP server's resource URI. */
 export interface CallbackEndpoint {
   /**
-   * Makes the key known and returns what to register with the MCP server. The same call returns the same, until it is time for
-   * another URL.
+   * Registers a key and returns what to pass to the MCP server. Another call returns the same until `renewAt`.
    */
   register(who: { readonly audience: string; readonly key: string }): Promise<{
     readonly url: string;
     readonly secret: string;
-    /** Register again after this instant (epoch milliseconds): the URL's token ends some time later. */
+    /** Register again after this instant (epoch milliseconds): the token of the URL expires later. */
     readonly renewAt: number;
   }>;
-  /** Hands every verified delivery of this key to `sink` until the returned function is called. */
+  /** Passes every verified delivery of this key to `sink` until the returned function is called. */
   attach(who: { readonly audience: string; readonly key: string }, sink: Sink): () => void;
-  /** The same for webhooks of `events/*` (SEP-3415). Without it that rung is left out. */
+  /** The same for webhooks of `events/*` (SEP-3415). Without it the mode `events.webhook` is not used. */
   attachWebhook?(
     who: { readonly audience: string; readonly key: string },
     sink: WebhookSink,
   ): () => void;
-  /** A new secret for a key that is registered; the old one verifies for a while. Without it secrets stay. */
+  /** Makes a new secret for a registered key; the old one stays valid for a while. Without it secrets are not replaced. */
   rotate?(who: {
     readonly audience: string;
     readonly key: string;
   }): ReturnType<CallbackEndpoint['register']>;
 }
 
-/** What to follow, from where, on which drain, and what is remembered of it. */
+/** What to subscribe to, where to start, and how to drain it. */
 export interface SubscribeOptions {
   /** Trigger types and their arguments: 1 to 64 of them. Their order is part of the default `key`. */
   readonly select: readonly Selection[];
   /** The subscription's name, unique per principal. Default: a hash of `select`, so that a restart finds the same log. */
   readonly key?: string;
   /**
-   * Suggested lifetime in milliseconds; null = no expiry; absent = the server's default. Renewed as long as the subscription is
-   * open here.
+   * Suggested lifetime in milliseconds; null = no expiry; absent = the server's default. The client renews an open
+   * subscription.
    */
   readonly ttlMs?: number | null;
   /** Start a new log with the retained events accepted at or after this instant (RFC 3339). */
   readonly since?: string;
-  /** What the server does about an event that the callback keeps refusing. Default `suspend` (SEP: Failure and suspension). */
+  /** What the server does about an event that the callback keeps rejecting. Default `suspend` (SEP: Failure and suspension). */
   readonly onFailure?: OnFailure;
-  /** Where to begin, then what the server does not offer is left out: callback, stream, pull. Default `auto`. */
+  /** The first drain to try, in the order callback, stream, pull; drains that the server lacks are passed over. Default `auto`. */
   readonly drain?: 'auto' | Drain;
   /** Needed for the callback drain. */
   readonly callback?: CallbackEndpoint;
@@ -74,13 +73,13 @@ export interface SubscribeOptions {
   readonly ledger?: Ledger;
   /** `auto`: asking for the next item acknowledges the last one. Default `auto`. */
   readonly ack?: 'auto' | 'manual';
-  /** After an expired or unknown subscription: report it lost and subscribe again. Default true. */
+  /** Whether an expired or unknown subscription is reported as lost and subscribed to again. Default true. */
   readonly resubscribe?: boolean;
   /** Ends the iteration without an error. The subscription stays. */
   readonly signal?: AbortSignal;
-  /** Credit of a stream, and the size of a pull. Default 100 events, 1 MiB. */
+  /** Credit of a stream, and size of a pull. Default 100 events, 1 MiB. */
   readonly window?: StreamWindow;
-  /** Told of every change of state, at once. Must not throw. */
+  /** Called at every change of state. Must not throw. */
   readonly onState?: (state: SubscriptionState) => void;
   /** Seldom needed outside tests. */
   readonly tuning?: Tuning;
@@ -92,11 +91,11 @@ export interface Tuning {
   readonly backoff?: BackoffOptions;
   /** A stream silent for this long is dead. Default 30,000. */
   readonly silenceMs?: number;
-  /** A pull waits this long for an event. Default 25,000; 0 = ask again after the server's `nextPollMs`. */
+  /** A pull waits this long for an event. Default 25,000; 0 = pull again after the server's `nextPollMs`. */
   readonly waitMs?: number;
-  /** A callback quiet for this long makes the client look whether something was missed. Default 60,000. */
+  /** After this long without a callback the client checks whether it has missed something. Default 60,000. */
   readonly checkMs?: number;
-  /** Acknowledgements are collected for this long. Default 50. */
+  /** Finished items are collected for this long before they are acknowledged. Default 50. */
   readonly ackDelayMs?: number;
 }
 
@@ -106,22 +105,22 @@ export type SubscriptionState =
   | { readonly phase: 'idle' }
   /** Subscribing, or renewing on another drain. */
   | { readonly phase: 'subscribing' }
-  /** `fellBackFrom`: what was wanted, when the server, or the way to the callback, did not allow it. */
+  /** `fellBackFrom`: the first drain to try, when the server did not allow it or could not reach the callback. */
   | { readonly phase: 'draining'; readonly drain: Drain; readonly fellBackFrom?: Drain }
-  /** Trying again after `delayMs`. */
+  /** Retrying after `delayMs`. */
   | { readonly phase: 'waiting'; readonly error: unknown; readonly delayMs: number }
-  /** Closed here when there is no `error`. */
+  /** Closed by this client when there is no `error`. */
   | { readonly phase: 'ended'; readonly error?: unknown };
 
-/** What can be relied on now (SEP: When a peer lacks the extension). */
+/** What the application can rely on now (SEP: When a peer lacks the extension). */
 export interface Guarantee {
   /** Within the subscription; there is no order between subscriptions. */
   readonly order: 'total';
-  /** What is lost is reported, as a gap or as `lost`. */
+  /** Every loss is reported, as a gap or as `lost`. */
   readonly loss: 'none silent';
   /** Each gap names its numbers. */
   readonly gaps: 'exact';
-  /** The one in use. */
+  /** The drain in use. */
   readonly drain: Drain;
   /** `volatile`: the server forgets its logs when it stops; the loss is then reported as `lost` or as an epoch. */
   readonly durability: ServerCapability['durability'];

@@ -1,9 +1,9 @@
 /**
- * Applies deliveries to an application: in order, each number once, one delivery of a key at a time. How far it came is saved
- * before it is said (SEP: Applying a delivery).
+ * Applies deliveries to an application: in order, each number once, one delivery of a key at a time. A position is saved before
+ * it is acknowledged (SEP: Applying a delivery).
  */
 import type { Delivery, Event, Position, Rejection } from '../../spec-schema/draft/schema.ts';
-import { advance, begin, receive, type Cursor, type AppliedEntry } from '../protocol/core/apply.ts';
+import { advance, begin, receive, type Cursor } from '../protocol/core/apply.ts';
 import type {
   EpochItem,
   EventItem,
@@ -14,26 +14,29 @@ import type {
 import { recordName, type Ledger } from '../protocol/ledger/ledger.ts';
 import { RecentEvents } from '../protocol/ledger/recent-events.ts';
 import { KeyedMutex } from '../protocol/lib/keyed-mutex.ts';
-import type { Who } from './registry.ts';
+import type { SubscriptionRef } from './registry.ts';
 
-/** What an {@link Apply} is handed, one at a time and in order. */
+/** What an {@link Apply} gets, one at a time and in order. */
 export type ReceiverItem = EventItem | GapItem | EpochItem | LostItem | TerminatedItem;
 
-/** Returned for an event: it can never be accepted. The reason is for the operator of the server, at most 256 characters. */
+/**
+ * What an {@link Apply} returns. `reject`: the event can never be accepted; the reason is for the operator of the server, at
+ * most 256 characters.
+ */
 export type ApplyResult = void | 'reject' | { readonly reject: string };
 
 /**
- * Takes one item. Resolving means that it is stored; throwing, that it comes again. Answer within the server's deadline: store
- * the event and work on it afterwards.
+ * Applies one item. Resolving means that it is stored; throwing means that it comes again. Resolve within the server's deadline:
+ * store the event and process it afterwards.
  */
 export type Apply = (
   item: ReceiverItem,
-  context: Who & { readonly subscriptionId: string },
+  context: SubscriptionRef & { readonly subscriptionId: string },
 ) => ApplyResult | Promise<ApplyResult>;
 
-/** What an operator should know. Holds no secret and nothing of an event. */
-export type Problem = Who & { readonly subscriptionId: string } &
-  /** Numbers `expected` to `after` never arrived here, for example after a restored backup: pull them and `accept` them. */
+/** A problem for the operator. Contains no secret and nothing of an event. */
+export type Problem = SubscriptionRef & { readonly subscriptionId: string } &
+  /** The numbers `expected` to `after` never arrived, for example after a restored backup: pull them and `accept` them. */
   (
     | {
         readonly kind: 'missing_numbers';
@@ -41,17 +44,17 @@ export type Problem = Who & { readonly subscriptionId: string } &
         readonly expected: number;
         readonly after: number;
       }
-    /** A late message of a log that has ended was refused. */
+    /** A late message of a log that has ended was rejected. */
     | { readonly kind: 'stale' }
     /** `apply` threw; the item comes again. */
     | { readonly kind: 'apply_failed'; readonly error: unknown }
   );
 
-/** Until when a delivery can be answered. */
+/** The time until which a delivery has to be answered. */
 export interface Deadline {
   /** Fires when it has passed, or soon after. */
   readonly signal: AbortSignal;
-  /** Whether it has passed, by the clock: a timer can be late. */
+  /** Whether the clock says that it has passed: a timer can be late. */
   readonly passed: () => boolean;
 }
 
@@ -61,7 +64,7 @@ export interface ApplierOptions {
   readonly onProblem: (problem: Problem) => void;
 }
 
-/** How far a key has been applied, and what was refused for good in the last delivery. */
+/** The position up to which a key was applied, and the event of the last delivery that can never be accepted. */
 export type Applied = Position & { readonly reject?: Rejection };
 
 const REASON_CHARS_MAX = 256;
@@ -78,8 +81,8 @@ export class Applier {
     this.#o = options;
   }
 
-  /** Where the key stands, saved; null when nothing of it was ever applied. */
-  async position({ audience, key }: Who): Promise<Cursor | null> {
+  /** The position of a key; null = nothing was applied yet. */
+  async position({ audience, key }: SubscriptionRef): Promise<Cursor | null> {
     const name = recordName('position', audience, key);
     return (
       this.#cursors.get(name) ?? (await this.#o.ledger.load('position', audience, key)) ?? null
@@ -87,27 +90,27 @@ export class Applier {
   }
 
   /**
-   * Applies a delivery and resolves with where the key then stands. When the deadline passes first, the work goes on and the promise
-   * resolves with what is applied so far; work that has not begun by then is left to the next attempt.
+   * Applies a delivery and resolves with the new position, saved. When the deadline passes first, the work continues and the
+   * promise resolves with the position so far; work that has not begun by then is left to the next attempt.
    */
-  async accept(who: Who, delivery: Delivery, deadline?: Deadline): Promise<Applied> {
-    const name = recordName('position', who.audience, who.key);
+  async accept(ref: SubscriptionRef, delivery: Delivery, deadline?: Deadline): Promise<Applied> {
+    const name = recordName('position', ref.audience, ref.key);
     let reject: Rejection | undefined;
     const work = this.#mutex.run(name, async () => {
-      if (deadline?.passed() !== true) reject = await this.#apply(name, who, delivery);
+      if (deadline?.passed() !== true) reject = await this.#apply(name, ref, delivery);
     });
     await (deadline ? Promise.race([work, fired(deadline.signal)]) : work);
-    const cursor = await this.position(who);
+    const cursor = await this.position(ref);
     const position = {
       epoch: cursor?.epoch ?? delivery.epoch,
       sequence: cursor?.sequence ?? delivery.after,
     };
-    if (cursor && this.#saved.get(name) !== cursor) await this.#save(name, who, cursor);
+    if (cursor && this.#saved.get(name) !== cursor) await this.#save(name, ref, cursor);
     return reject ? { ...position, reject } : position;
   }
 
-  /** Forgets how far the key was applied. */
-  async forget({ audience, key }: Who): Promise<void> {
+  /** Forgets the position of a key. */
+  async forget({ audience, key }: SubscriptionRef): Promise<void> {
     const name = recordName('position', audience, key);
     await this.#mutex.run(name, async () => {
       this.#cursors.delete(name);
@@ -117,38 +120,42 @@ export class Applier {
     });
   }
 
-  async #apply(name: string, who: Who, delivery: Delivery): Promise<Rejection | undefined> {
+  async #apply(
+    name: string,
+    ref: SubscriptionRef,
+    delivery: Delivery,
+  ): Promise<Rejection | undefined> {
     const { subscriptionId, epoch, after } = delivery;
-    const context = { ...who, subscriptionId };
-    // Nothing is stored: the sender's own start is the only one there is.
-    let cursor = (await this.position(who)) ?? begin({ subscriptionId, epoch, sequence: after });
+    const context = { ...ref, subscriptionId };
+    // Without a stored position the delivery itself says where to start.
+    let cursor = (await this.position(ref)) ?? begin({ subscriptionId, epoch, sequence: after });
     try {
-      let verdict = receive<Event>(cursor, delivery);
-      if (verdict.kind === 'moved') {
-        await this.#o.apply(lossOf(cursor, verdict.cursor, verdict.replaced), context);
-        cursor = verdict.cursor;
+      let received = receive<Event>(cursor, delivery);
+      if (received.kind === 'moved') {
+        await this.#o.apply(lossOf(cursor, received.cursor, received.replaced), context);
+        cursor = received.cursor;
         this.#cursors.set(name, cursor);
         this.#recent.get(name)?.renumbered();
-        verdict = receive<Event>(cursor, delivery);
+        received = receive<Event>(cursor, delivery);
       }
-      if (verdict.kind === 'hole') {
+      if (received.kind === 'hole') {
         this.#o.onProblem({
           kind: 'missing_numbers',
           ...context,
           epoch,
-          expected: verdict.expected,
-          after: verdict.after,
+          expected: received.expected,
+          after: received.after,
         });
         return undefined;
       }
-      if (verdict.kind !== 'apply') {
+      if (received.kind !== 'apply') {
         this.#o.onProblem({ kind: 'stale', ...context });
         return undefined;
       }
       this.#cursors.set(name, cursor);
-      for (const entry of verdict.entries) {
-        const reason = await this.#hand(name, entry, context);
-        // A refused event is settled too: the server goes on after it.
+      for (const entry of received.entries) {
+        const reason = await this.#applyItem(name, entry, context);
+        // A rejected event is finished too: the server continues after it.
         cursor = advance(cursor, entry.position.sequence);
         this.#cursors.set(name, cursor);
         if (reason !== undefined) return { sequence: entry.position.sequence, reason };
@@ -168,23 +175,23 @@ export class Applier {
     return undefined;
   }
 
-  /** The reason, if the application can never accept it. */
-  async #hand(
+  /** Returns the reason if the application can never accept the event. */
+  async #applyItem(
     name: string,
-    entry: AppliedEntry<Event>,
-    context: Who & { readonly subscriptionId: string },
+    item: EventItem | GapItem,
+    context: SubscriptionRef & { readonly subscriptionId: string },
   ): Promise<string | undefined> {
     const recent = this.#recent.get(name) ?? new RecentEvents();
     this.#recent.set(name, recent);
-    if (entry.type === 'event' && recent.isRepeated(entry.event)) return undefined;
-    const verdict = await this.#o.apply(entry, context);
-    if (entry.type !== 'event') return undefined;
-    if (verdict === undefined) recent.add(entry.event);
-    if (verdict === 'reject') return REJECTED;
-    return verdict === undefined ? undefined : verdict.reject.slice(0, REASON_CHARS_MAX);
+    if (item.type === 'event' && recent.isRepeated(item.event)) return undefined;
+    const result = await this.#o.apply(item, context);
+    if (item.type !== 'event') return undefined;
+    if (result === undefined) recent.add(item.event);
+    if (result === 'reject') return REJECTED;
+    return result === undefined ? undefined : result.reject.slice(0, REASON_CHARS_MAX);
   }
 
-  async #save(name: string, { audience, key }: Who, cursor: Cursor): Promise<void> {
+  async #save(name: string, { audience, key }: SubscriptionRef, cursor: Cursor): Promise<void> {
     const { subscriptionId, epoch, sequence, past } = cursor;
     await this.#o.ledger.save({
       kind: 'position',
@@ -199,7 +206,7 @@ export class Applier {
   }
 }
 
-/** How the application is told that its log has another life, or another log has taken its place. */
+/** The item that reports a new epoch, or another log in the place of this one. */
 function lossOf(before: Cursor, now: Cursor, replaced: boolean): EpochItem | LostItem {
   const previous = { epoch: before.epoch, sequence: before.sequence };
   if (replaced) return { type: 'lost', reason: 'replaced', last: previous };

@@ -1,6 +1,6 @@
 /**
- * For callback endpoints: one fetch handler that mints signed URLs, verifies what arrives at them, and hands each event on once,
- * in order. Stands alone, or behind a client that subscribes with `callback: receiver`.
+ * For callback endpoints: one fetch handler that issues signed URLs, verifies what arrives at them, and passes each event on
+ * once, in order. Works alone, or for a client that subscribes with `callback: receiver`.
  *
  * ```ts
  * const receiver = createReceiver({
@@ -16,9 +16,9 @@
  * @packageDocumentation
  */
 export { createReceiver, type Receiver, type ReceiverOptions } from './receiver.ts';
-export type { Applied, Apply, Problem, ReceiverItem, ApplyResult as Verdict } from './applier.ts';
-export type { Registration, Who } from './registry.ts';
-export type { RefusalCode } from './refusal.ts';
+export type { Applied, Apply, Problem, ReceiverItem, ApplyResult } from './applier.ts';
+export type { Registration, SubscriptionRef } from './registry.ts';
+export type { RejectedRequestCode } from './request.ts';
 export type { Sink, WebhookMessage, WebhookResult, WebhookSink } from '../protocol/lib/sinks.ts';
 export type {
   EpochItem,

@@ -1,12 +1,13 @@
 /**
- * The callback endpoint as one fetch handler. Each request is checked from the cheapest to the dearest test, nothing in the
- * body counts before its signature does, and the answer says exactly how far the application came (SEP: Callback).
+ * The callback endpoint as one fetch handler. It runs cheap checks before expensive ones, reads nothing in a body before its
+ * signature is verified, and responds with the exact position of the application (SEP: Callback). Webhooks of `events/*`
+ * (SEP-3415) arrive at the same endpoint.
  */
 import type { JsonWebKey, KeyObject } from 'node:crypto';
 import type { CallbackUrlClaims, Delivery, Position } from '../../spec-schema/draft/schema.ts';
 import { lastCovered } from '../protocol/core/apply.ts';
 import { systemClock, type Clock } from '../protocol/lib/clock.ts';
-import type { Sink, WebhookSink } from '../protocol/lib/sinks.ts';
+import type { Sink, WebhookMessage, WebhookResult, WebhookSink } from '../protocol/lib/sinks.ts';
 import { X_MCP_SUBSCRIPTION_ID } from '../protocol/events/names.ts';
 import { memoryLedger, recordName, type Ledger } from '../protocol/ledger/ledger.ts';
 import { CALLBACK_TOKEN_PARAMETER, verifyCallbackUrl } from '../protocol/wire/callback-url.ts';
@@ -21,44 +22,55 @@ import {
   MCP_DELIVERY_SIGNATURE,
   MCP_SUBSCRIPTION_ID,
   readHeader,
+  type HeadersLike,
 } from '../protocol/wire/headers.ts';
+import { parseJson } from '../protocol/wire/json.ts';
+import { CALLBACK_BODY_BYTES_MAX } from '../protocol/wire/limits.ts';
 import type { Secret } from '../protocol/wire/secret.ts';
 import { challengeProof, FOREIGN_WEBHOOK_ID } from '../protocol/wire/signature.ts';
 import { Applier, type Applied, type Apply, type Problem, type Deadline } from './applier.ts';
-import { ReceiverRefusal, tokenRefusal, type RefusalCode } from './refusal.ts';
-import { Registry, type Known, type Registration, type Who } from './registry.ts';
-import { checkEnvelope, readBody } from './request.ts';
-import { answerTo, challengeIn, messageOf } from './webhook.ts';
+import {
+  Registry,
+  type KnownRegistration,
+  type Registration,
+  type SubscriptionRef,
+} from './registry.ts';
+import {
+  checkHead,
+  readBody,
+  RejectedRequest,
+  tokenRejection,
+  type RejectedRequestCode,
+} from './request.ts';
 
-/** How a callback endpoint is reached, what it trusts, and who takes what it gets. */
+/** Options of a callback endpoint. */
 export interface ReceiverOptions {
   /** The public URL at which {@link Receiver.fetch} is reached. */
   readonly endpoint: string;
-  /** Names this receiver in its callback tokens, for example its origin. */
+  /** The issuer of its callback tokens, for example its origin. */
   readonly issuer: string;
-  /** Ed25519 private key (KeyObject, PEM or JWK) that signs callback tokens: keep it, or every registered URL dies with it. */
+  /** Ed25519 private key (KeyObject, PEM or JWK) that signs callback tokens. Without it every registered URL is invalid: keep it. */
   readonly signingKey: KeyObject | string | JsonWebKey;
-  /** Keys that signed tokens before; they still open. */
+  /** Earlier signing keys, whose tokens are still accepted. */
   readonly previousKeys?: readonly (KeyObject | string | JsonWebKey)[];
   /**
    * The keys of an MCP server, from the `jwksUri` of its settings and nowhere else, for example `createRemoteJWKSet(new
-   * URL(jwksUri))` of `jose`. Undefined = this server publishes none. Where there are keys, a delivery without their signature
-   * is refused.
+   * URL(jwksUri))` of `jose`. Undefined = the server publishes none. With keys, a delivery without their signature is rejected.
    */
   readonly serverKeys?: (audience: string) => DeliveryKeyLookup | undefined;
-  /** Takes items of keys to which nothing else is attached. */
+  /** Gets the items of all keys without a sink. */
   readonly apply?: Apply;
-  /** Registrations and positions. Default: memory, which a restart empties; use `fileLedger`. */
+  /** Stores registrations and positions. Default: memory, which a restart empties; use `fileLedger`. */
   readonly ledger?: Ledger;
-  /** Told what an operator should look at; `missing_numbers` asks for a pull. */
+  /** Called with problems for the operator; `missing_numbers` requires a pull. */
   readonly onProblem?: (problem: Problem) => void;
-  /** Every refusal, for metrics and logs. Holds no secret. */
-  readonly onRefused?: (code: RefusalCode, cause: unknown) => void;
-  /** Life of a callback URL in milliseconds. Default 30 days; a new one is due after half of it. */
+  /** Called for every rejected request, for metrics and logs. Contains no secret. */
+  readonly onRejectedRequest?: (code: RejectedRequestCode, cause: unknown) => void;
+  /** Lifetime of a callback URL in milliseconds. Default 30 days; the URL is replaced after half of it. */
   readonly tokenTtlMs?: number;
   /**
-   * The server waits 10 s; after this many milliseconds the answer says what is applied so far. A body that takes longer is
-   * refused. Default 8,000.
+   * The server waits 10 s; after this many milliseconds the response has the position so far. A body that takes longer is
+   * rejected. Default 8,000.
    */
   readonly answerWithinMs?: number;
   readonly clock?: Clock;
@@ -69,44 +81,45 @@ export interface Receiver {
   /** Mount it at the endpoint: `app.post('/callback', (c) => receiver.fetch(c.req.raw))`. Never rejects. */
   fetch(request: Request): Promise<Response>;
   /**
-   * Makes a key known. Pass `url` and `secret` as `callback` and the same `key` to `triggers/subscribe`. Calling again returns
-   * the same, until `renewAt`; a `secret` that differs replaces the old one as {@link rotate} does.
+   * Registers a key. Pass `url` and `secret` as `callback` and the same `key` to `triggers/subscribe`. Another call returns the
+   * same until `renewAt`; another `secret` replaces the old one as {@link rotate} does.
    */
-  register(who: Who & { readonly secret?: string }): Promise<Registration>;
+  register(ref: SubscriptionRef & { readonly secret?: string }): Promise<Registration>;
   /**
-   * A new secret: pass it to `triggers/update`. The old one verifies until 5 minutes after the server has used the new one.
+   * Makes a new secret: pass it to `triggers/update`. The old one is valid until 5 minutes after the first use of the new one.
    * Rejects with `LocalError` `config_invalid` for a key that was never registered.
    */
-  rotate(who: Who): Promise<Registration>;
-  /** Refuses deliveries of this key from now on, and forgets its position. */
-  forget(who: Who): Promise<void>;
+  rotate(ref: SubscriptionRef): Promise<Registration>;
+  /** Rejects deliveries of this key from now on, and forgets its position. */
+  forget(ref: SubscriptionRef): Promise<void>;
   /**
-   * Hands the deliveries of one key to `sink` instead of `apply`. Returns the end of that. One sink a key: else
-   * `config_invalid`.
+   * Passes the deliveries of one key to `sink` instead of `apply`. Returns the function that detaches it. Throws `LocalError`
+   * `config_invalid` when the key has a sink already.
    */
-  attach(who: Who, sink: Sink): () => void;
+  attach(ref: SubscriptionRef, sink: Sink): () => void;
   /**
-   * Hands the webhooks of an `events/*` server (SEP-3415) for one key to `sink`: register the key, subscribe with its URL and secret.
-   * Challenges are answered here. Returns the end of that. One sink a key: else `config_invalid`.
+   * Passes the webhooks of an `events/*` server (SEP-3415) for one key to `sink`: register the key, then subscribe with its URL
+   * and secret. The receiver itself answers challenges. Returns the function that detaches the sink. Throws `LocalError`
+   * `config_invalid` when the key has a sink already.
    */
-  attachWebhook(who: Who, sink: WebhookSink): () => void;
+  attachWebhook(ref: SubscriptionRef, sink: WebhookSink): () => void;
   /**
    * Applies a delivery that came another way, for example by `triggers/pull` after `missing_numbers`. Resolves with the position.
-   * `LocalError` `config_invalid` when there is no `apply`.
+   * Throws `LocalError` `config_invalid` when there is no `apply`.
    */
-  accept(who: Who, delivery: Delivery): Promise<Applied>;
-  /** Where a key stands: the `after` to pull from. Null = nothing was applied yet. */
-  position(who: Who): Promise<Position | null>;
+  accept(ref: SubscriptionRef, delivery: Delivery): Promise<Applied>;
+  /** The position of a key, that is the `after` of the next pull. Null = nothing was applied yet. */
+  position(ref: SubscriptionRef): Promise<Position | null>;
 }
 
 const DAY_MS = 86_400_000;
 const ANSWER_WITHIN_MS = 8000;
-/** How long after a token was minted an unknown key may be one that another process is still storing. */
+/** While a token is younger than this, another process may still be storing its key. */
 const REGISTERING_MS = 60_000;
 
 /**
- * Makes the receiving end of callbacks: mints signed URLs, verifies what arrives at them, answers challenges, and applies each
- * number once (SEP: Callback). Throws `LocalError` `config_invalid`.
+ * Makes a callback endpoint: it issues signed URLs, verifies what arrives at them, answers challenges, and applies each number
+ * once (SEP: Callback). Throws `LocalError` `config_invalid`.
  */
 export function createReceiver(options: ReceiverOptions): Receiver {
   return new CallbackReceiver(options);
@@ -130,7 +143,11 @@ class CallbackReceiver implements Receiver {
       tokenTtlMs = 30 * DAY_MS,
     } = options;
     const endpoint = URL.parse(options.endpoint);
-    if (!endpoint) throw new LocalError('config_invalid', 'The endpoint must be an absolute URL.');
+    if (!endpoint)
+      throw new LocalError(
+        'config_invalid',
+        'The endpoint is not an absolute URL. Pass the public URL of the endpoint.',
+      );
     const signingKey = deliveryKey(options.signingKey);
     this.#o = options;
     this.#clock = clock;
@@ -150,32 +167,39 @@ class CallbackReceiver implements Receiver {
       : null;
   }
 
-  register({ secret, ...who }: Who & { readonly secret?: string }): Promise<Registration> {
-    return this.#registry.register(who, secret);
+  register({
+    secret,
+    ...ref
+  }: SubscriptionRef & { readonly secret?: string }): Promise<Registration> {
+    return this.#registry.register(ref, secret);
   }
-  rotate(who: Who): Promise<Registration> {
-    return this.#registry.rotate(who);
-  }
-
-  async forget(who: Who): Promise<void> {
-    await this.#registry.forget(who);
-    await this.#applier?.forget(who);
+  rotate(ref: SubscriptionRef): Promise<Registration> {
+    return this.#registry.rotate(ref);
   }
 
-  attach(who: Who, sink: Sink): () => void {
-    return attach(this.#sinks, who, sink);
-  }
-  attachWebhook(who: Who, sink: WebhookSink): () => void {
-    return attach(this.#webhooks, who, sink);
+  async forget(ref: SubscriptionRef): Promise<void> {
+    await this.#registry.forget(ref);
+    await this.#applier?.forget(ref);
   }
 
-  accept(who: Who, delivery: Delivery): Promise<Applied> {
-    if (!this.#applier) throw new LocalError('config_invalid', 'This receiver has no apply.');
-    return this.#applier.accept(who, delivery);
+  attach(ref: SubscriptionRef, sink: Sink): () => void {
+    return attach(this.#sinks, ref, sink);
+  }
+  attachWebhook(ref: SubscriptionRef, sink: WebhookSink): () => void {
+    return attach(this.#webhooks, ref, sink);
   }
 
-  async position(who: Who): Promise<Position | null> {
-    const cursor = await this.#applier?.position(who);
+  accept(ref: SubscriptionRef, delivery: Delivery): Promise<Applied> {
+    if (!this.#applier)
+      throw new LocalError(
+        'config_invalid',
+        'This receiver has no `apply`. Pass one to `createReceiver`.',
+      );
+    return this.#applier.accept(ref, delivery);
+  }
+
+  async position(ref: SubscriptionRef): Promise<Position | null> {
+    const cursor = await this.#applier?.position(ref);
     return cursor ? { epoch: cursor.epoch, sequence: cursor.sequence } : null;
   }
 
@@ -183,52 +207,52 @@ class CallbackReceiver implements Receiver {
     try {
       return await this.#answer(request);
     } catch (error) {
-      const refusal =
-        error instanceof ReceiverRefusal ? error : new ReceiverRefusal('internal', error);
-      this.#o.onRefused?.(refusal.code, refusal.cause);
-      return refusal.toResponse();
+      const rejected =
+        error instanceof RejectedRequest ? error : new RejectedRequest('internal', error);
+      this.#o.onRejectedRequest?.(rejected.code, rejected.cause);
+      return rejected.toResponse();
     }
   }
 
   async #answer(request: Request): Promise<Response> {
-    checkEnvelope(request);
+    checkHead(request);
     const claims = await this.#openToken(request.url);
     const body = await readBody(request, this.#clock, this.#o.answerWithinMs ?? ANSWER_WITHIN_MS);
-    const who = { audience: claims.aud, key: claims.sub };
-    const known = await this.#find(who, claims);
-    if (isWebhook(request)) return this.#answerWebhook(request, body, who, known);
+    const ref = { audience: claims.aud, key: claims.sub };
+    const known = await this.#find(ref, claims);
+    if (isWebhook(request)) return this.#answerWebhook(request, body, ref, known);
     const secret = await this.#registry
       .verify(known, request.headers, body)
       .catch((error: unknown) => {
-        throw new ReceiverRefusal('signature', error);
+        throw new RejectedRequest('signature', error);
       });
     const subscriptionId = readHeader(request.headers, MCP_SUBSCRIPTION_ID) ?? '';
-    await this.#checkServer(request, body, who.audience, subscriptionId);
+    await this.#checkServer(request, body, ref.audience, subscriptionId);
     const delivery = decode(body);
-    if (delivery.subscriptionId !== subscriptionId) throw new ReceiverRefusal('subscription_id');
-    if (delivery.key !== who.key) throw new ReceiverRefusal('wrong_key');
+    if (delivery.subscriptionId !== subscriptionId) throw new RejectedRequest('subscription_id');
+    if (delivery.key !== ref.key) throw new RejectedRequest('wrong_key');
     if (delivery.challenge !== undefined) return proofOf(secret, delivery.challenge);
-    return acknowledgement(delivery, await this.#hand(who, delivery));
+    return acknowledgement(delivery, await this.#pass(ref, delivery));
   }
 
-  /** SEP-3415: one event, or a control envelope, and the status is the answer. */
+  /** A webhook of `events/*` is one event or one control envelope. The status of the response is all that its sender reads. */
   async #answerWebhook(
     request: Request,
     body: Uint8Array,
-    who: Who,
-    known: Known,
+    ref: SubscriptionRef,
+    known: KnownRegistration,
   ): Promise<Response> {
     await this.#registry
       .verify(known, request.headers, body, FOREIGN_WEBHOOK_ID)
       .catch((error: unknown) => {
-        throw new ReceiverRefusal('signature', error);
+        throw new RejectedRequest('signature', error);
       });
     const message = messageOf(request.headers, body);
     const challenge = challengeIn(message);
     if (challenge !== null) return json({ challenge });
-    const sink = this.#webhooks.get(nameOf(who));
-    if (!sink) throw new ReceiverRefusal('not_ready');
-    return answerTo(await this.#within(({ signal }) => sink(message, signal)));
+    const sink = this.#webhooks.get(nameOf(ref));
+    if (!sink) throw new RejectedRequest('not_ready');
+    return responseTo(await this.#within(({ signal }) => sink(message, signal)));
   }
 
   async #openToken(url: string): Promise<CallbackUrlClaims> {
@@ -239,18 +263,18 @@ class CallbackReceiver implements Receiver {
         now: this.#clock.now(),
       });
     } catch (error) {
-      throw error instanceof LocalError ? tokenRefusal(error) : error;
+      throw error instanceof LocalError ? tokenRejection(error) : error;
     }
   }
 
-  async #find(who: Who, { iat }: CallbackUrlClaims): Promise<Known> {
-    const known = await this.#registry.find(who);
+  async #find(ref: SubscriptionRef, { iat }: CallbackUrlClaims): Promise<KnownRegistration> {
+    const known = await this.#registry.find(ref);
     if (known) return known;
     const isNew = iat !== undefined && this.#clock.now() - iat * 1000 < REGISTERING_MS;
-    throw new ReceiverRefusal(isNew ? 'unknown_key_yet' : 'unknown_key');
+    throw new RejectedRequest(isNew ? 'unknown_key_yet' : 'unknown_key');
   }
 
-  /** Which server it was, where the server publishes keys. */
+  /** Verifies which server has sent the delivery, where the server publishes keys. */
   async #checkServer(
     request: Request,
     body: Uint8Array,
@@ -268,20 +292,20 @@ class CallbackReceiver implements Receiver {
         nowMs: this.#clock.now(),
       });
     } catch (error) {
-      throw new ReceiverRefusal(
+      throw new RejectedRequest(
         error instanceof LocalError ? 'server_signature' : 'server_keys',
         error,
       );
     }
   }
 
-  /** Gives the delivery to whoever takes this key, for as long as the server can be kept waiting. */
-  async #hand(who: Who, delivery: Delivery): Promise<Applied> {
-    const sink = this.#sinks.get(nameOf(who));
+  /** Passes the delivery to the sink of its key, or applies it, for as long as the server waits. */
+  async #pass(ref: SubscriptionRef, delivery: Delivery): Promise<Applied> {
+    const sink = this.#sinks.get(nameOf(ref));
     const applier = this.#applier;
     if (sink) return this.#within(({ signal }) => sink(delivery, signal));
-    if (!applier) throw new ReceiverRefusal('not_ready');
-    return this.#within((deadline) => applier.accept(who, delivery, deadline));
+    if (!applier) throw new RejectedRequest('not_ready');
+    return this.#within((deadline) => applier.accept(ref, delivery, deadline));
   }
 
   async #within<T>(take: (deadline: Deadline) => Promise<T>): Promise<T> {
@@ -300,22 +324,20 @@ class CallbackReceiver implements Receiver {
   }
 }
 
-const nameOf = ({ audience, key }: Who): string => recordName('position', audience, key);
+const nameOf = ({ audience, key }: SubscriptionRef): string =>
+  recordName('position', audience, key);
 
-function attach<S>(sinks: Map<string, S>, who: Who, sink: S): () => void {
-  const name = nameOf(who);
+function attach<S>(sinks: Map<string, S>, ref: SubscriptionRef, sink: S): () => void {
+  const name = nameOf(ref);
   if (sinks.has(name))
-    throw new LocalError(
-      'config_invalid',
-      'Somebody else already takes the deliveries of this key.',
-    );
+    throw new LocalError('config_invalid', 'This key has a sink already. Detach it first.');
   sinks.set(name, sink);
   return () => {
     if (sinks.get(name) === sink) sinks.delete(name);
   };
 }
 
-/** The two kinds of message name their subscription in different headers. */
+/** Deliveries and webhooks name their subscription in different headers. */
 const isWebhook = ({ headers }: Request): boolean =>
   !headers.has(MCP_SUBSCRIPTION_ID) && headers.has(X_MCP_SUBSCRIPTION_ID);
 
@@ -323,7 +345,7 @@ function decode(body: Uint8Array): Delivery {
   try {
     return decodeDelivery(body);
   } catch (error) {
-    throw new ReceiverRefusal('body', error);
+    throw new RejectedRequest('body', error);
   }
 }
 
@@ -333,19 +355,51 @@ const json = (value: object): Response =>
     headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
   });
 
-/** The application never sees a challenge. */
+/** The response to a challenge, which the application never sees. */
 const proofOf = (secret: Secret, challenge: string): Response =>
   json({ challenge, proof: challengeProof(secret, challenge) });
 
-/** What the position that was reached means for this delivery (SEP: Answers). */
+/** The response to a delivery after which the application has reached this position (SEP: Answers). */
 function acknowledgement(delivery: Delivery, { epoch, sequence, reject }: Applied): Response {
   const { after } = delivery;
   const last = lastCovered(delivery);
-  if (epoch !== delivery.epoch) throw new ReceiverRefusal('stale');
-  if (sequence < after) throw new ReceiverRefusal('missing_numbers');
+  if (epoch !== delivery.epoch) throw new RejectedRequest('stale');
+  if (sequence < after) throw new RejectedRequest('missing_numbers');
   if (reject && reject.sequence > after && reject.sequence <= last)
     return json({ ack: reject.sequence - 1, reject });
   const ack = Math.min(sequence, last);
-  if (ack === after && last > after) throw new ReceiverRefusal('no_progress');
+  if (ack === after && last > after) throw new RejectedRequest('no_progress');
   return json({ ack });
+}
+
+/* -------------------------------------------------- webhooks of events/* ----------------------------------------------- */
+
+/** Reads a body whose signature has been verified. */
+function messageOf(headers: HeadersLike, bytes: Uint8Array): WebhookMessage {
+  let body: unknown;
+  try {
+    body = parseJson(bytes, { maxBytes: CALLBACK_BODY_BYTES_MAX });
+  } catch (error) {
+    throw new RejectedRequest('body', error);
+  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new RejectedRequest('body');
+  return {
+    subscriptionId: readHeader(headers, X_MCP_SUBSCRIPTION_ID)!,
+    body: body as Record<string, unknown>,
+  };
+}
+
+/** The challenge in a message; null = the message is none. */
+function challengeIn({ body }: WebhookMessage): string | null {
+  if (body['type'] !== 'verification') return null;
+  const { challenge } = body;
+  if (typeof challenge !== 'string' || challenge === '') throw new RejectedRequest('body');
+  return challenge;
+}
+
+function responseTo(result: WebhookResult): Response {
+  if (result === 'taken')
+    return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } });
+  throw new RejectedRequest(result === 'later' ? 'no_progress' : 'body');
 }

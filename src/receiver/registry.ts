@@ -1,6 +1,7 @@
 /**
- * Which keys this receiver knows, with which secret and under which URL. A registration is stored before its URL leaves, so a
- * challenge that overtakes the answer to `triggers/subscribe` is expected (SEP: Signed callback URLs, Verification).
+ * The keys that this receiver knows, each with its URL and secrets. A registration is stored before its URL is returned, so the
+ * receiver can answer a challenge that arrives before the result of `triggers/subscribe` (SEP: Signed callback URLs,
+ * Verification).
  */
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../protocol/lib/clock.ts';
@@ -13,17 +14,17 @@ import { SECRET_ROTATION_GRACE_MS } from '../protocol/wire/limits.ts';
 import { Secret } from '../protocol/wire/secret.ts';
 import { verifyWebhook } from '../protocol/wire/signature.ts';
 
-/** A subscription as its receiver names it: the MCP server's resource URI and the `key`. */
-export interface Who {
+/** Identifies a subscription at its receiver: the MCP server's resource URI and the `key`. */
+export interface SubscriptionRef {
   readonly audience: string;
   readonly key: string;
 }
 
-/** What to hand to `triggers/subscribe` or `triggers/update`. `url` and `secret` are secrets. */
+/** What to pass to `triggers/subscribe` or `triggers/update`. `url` and `secret` are secrets. */
 export interface Registration {
   readonly url: string;
   readonly secret: string;
-  /** Register again after this instant (epoch milliseconds) and update the subscription's callback: the token ends later. */
+  /** Register again after this instant (epoch milliseconds) and update the callback: the token of the URL expires later. */
   readonly renewAt: number;
 }
 
@@ -36,8 +37,8 @@ export interface RegistryOptions {
   readonly clock: Clock;
 }
 
-/** A registration that is ready to verify. */
-export interface Known {
+/** A registration with parsed secrets. */
+export interface KnownRegistration {
   readonly record: RegistrationRecord;
   readonly current: Secret;
   readonly previous: Secret | null;
@@ -45,14 +46,14 @@ export interface Known {
 
 export class Registry {
   readonly #o: RegistryOptions;
-  readonly #known = new Map<string, Known>();
+  readonly #known = new Map<string, KnownRegistration>();
   readonly #mutex = new KeyedMutex();
 
   constructor(options: RegistryOptions) {
     this.#o = options;
   }
 
-  async find({ audience, key }: Who): Promise<Known | undefined> {
+  async find({ audience, key }: SubscriptionRef): Promise<KnownRegistration | undefined> {
     const name = recordName('registration', audience, key);
     const cached = this.#known.get(name);
     if (cached) return cached;
@@ -60,14 +61,14 @@ export class Registry {
     return record && this.#keep(record);
   }
 
-  /** The URL and secret of this key; new ones where there are none, a new URL once the old one is half through its life. */
-  register(who: Who, given?: string): Promise<Registration> {
-    return this.#change(who, async (before) => {
+  /** Returns URL and secret of a key; makes them where there are none, and a new URL after half the lifetime of the old one. */
+  register(ref: SubscriptionRef, given?: string): Promise<Registration> {
+    return this.#change(ref, async (before) => {
       const secret = given === undefined ? undefined : Secret.parse(given).reveal();
       const fresh = before && this.#renewAt(before) > this.#o.clock.now() ? before : undefined;
       if (fresh && (secret === undefined || secret === fresh.secret)) return fresh;
       const minted = fresh ?? {
-        ...(await this.#mint(who)),
+        ...(await this.#mint(ref)),
         ...(before ? secretsOf(before) : newSecrets(secret)),
       };
       return secret === undefined || secret === minted.secret
@@ -76,20 +77,17 @@ export class Registry {
     });
   }
 
-  /** A new secret. The old one verifies until the server has used the new one and its grace window is over. */
-  rotate(who: Who): Promise<Registration> {
-    return this.#change(who, async (before) => {
+  /** Makes a new secret. The old one is valid until the grace window after the first use of the new one is over. */
+  rotate(ref: SubscriptionRef): Promise<Registration> {
+    return this.#change(ref, async (before) => {
       if (!before)
-        throw new LocalError(
-          'config_invalid',
-          'This key is not registered here. Call register first.',
-        );
+        throw new LocalError('config_invalid', 'The key is not registered. Call `register` first.');
       return { ...before, ...replaced(before, Secret.generate().reveal()) };
     });
   }
 
-  /** Deliveries of this key are refused from now on. */
-  async forget({ audience, key }: Who): Promise<void> {
+  /** Forgets a key: its deliveries are rejected from now on. */
+  async forget({ audience, key }: SubscriptionRef): Promise<void> {
     const name = recordName('registration', audience, key);
     await this.#mutex.run(name, async () => {
       this.#known.delete(name);
@@ -97,9 +95,9 @@ export class Registry {
     });
   }
 
-  /** Throws `LocalError` `signature_invalid` or `signature_stale`. */
+  /** Returns the secret that verifies the body. Throws `LocalError` `signature_invalid` or `signature_stale`. */
   async verify(
-    known: Known,
+    known: KnownRegistration,
     headers: HeadersLike,
     body: Uint8Array,
     idGrammar?: RegExp,
@@ -119,13 +117,13 @@ export class Registry {
     return current;
   }
 
-  /** The whole URL that a token of ours is registered under, whatever a proxy has made of the request's own. */
+  /** The URL that was registered with a token. A proxy may have changed the URL of the request. */
   urlWith(token: string): string {
     const { href, search } = this.#o.endpoint;
     return `${href}${search === '' ? '?' : '&'}${CALLBACK_TOKEN_PARAMETER}=${token}`;
   }
 
-  /** The server has the new secret: the old one has one grace window left. */
+  /** Starts the grace window of the old secret: the server has used the new one. */
   async #rotated({ server, key }: RegistrationRecord): Promise<void> {
     await this.#change({ audience: server, key }, async (before) => ({
       ...before!,
@@ -134,12 +132,12 @@ export class Registry {
   }
 
   #change(
-    who: Who,
+    ref: SubscriptionRef,
     change: (before: RegistrationRecord | undefined) => Promise<Stored>,
   ): Promise<Registration> {
-    const { audience: server, key } = who;
+    const { audience: server, key } = ref;
     return this.#mutex.run(recordName('registration', server, key), async () => {
-      const before = (await this.find(who))?.record;
+      const before = (await this.find(ref))?.record;
       const record: RegistrationRecord = {
         ...(await change(before)),
         kind: 'registration',
@@ -157,7 +155,7 @@ export class Registry {
     });
   }
 
-  #keep(record: RegistrationRecord): Known {
+  #keep(record: RegistrationRecord): KnownRegistration {
     const known = {
       record,
       current: Secret.parse(record.secret),
@@ -171,7 +169,10 @@ export class Registry {
     return expiresAt - this.#o.tokenTtlMs / 2;
   }
 
-  async #mint({ audience, key }: Who): Promise<Pick<RegistrationRecord, 'url' | 'expiresAt'>> {
+  async #mint({
+    audience,
+    key,
+  }: SubscriptionRef): Promise<Pick<RegistrationRecord, 'url' | 'expiresAt'>> {
     const {
       endpoint,
       issuer,

@@ -1,23 +1,144 @@
-/** The request before anybody is trusted: what may be read of it, and no more of its body than a delivery can have. */
+/**
+ * A request to the callback endpoint before its sender is known: what is read of it, within limits, and the response with which
+ * it is rejected. A response repeats nothing of the request (SEP: Answers).
+ */
 import type { Clock } from '../protocol/lib/clock.ts';
+import type { LocalError } from '../protocol/wire/errors.ts';
 import { CALLBACK_CONTENT_TYPE, CONTENT_TYPE } from '../protocol/wire/headers.ts';
 import { CALLBACK_BODY_BYTES_MAX } from '../protocol/wire/limits.ts';
-import { ReceiverRefusal } from './refusal.ts';
 
-/** Method, media type and announced size. */
-export function checkEnvelope(request: Request): void {
-  if (request.method !== 'POST') throw new ReceiverRefusal('method');
-  const media = request.headers.get(CONTENT_TYPE)?.split(';')[0]?.trim().toLowerCase();
-  if (media !== CALLBACK_CONTENT_TYPE) throw new ReceiverRefusal('content_type');
-  const encoding = request.headers.get('content-encoding');
-  // Nothing is ever unpacked here, so nothing can be a bomb.
-  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity')
-    throw new ReceiverRefusal('content_encoding');
-  if (Number(request.headers.get('content-length') ?? 0) > CALLBACK_BODY_BYTES_MAX)
-    throw new ReceiverRefusal('too_large');
+/** Why a request was rejected: the `code` of the RFC 9457 body. Each code has one HTTP status (SEP: Answers). */
+export type RejectedRequestCode =
+  | 'method'
+  | 'content_type'
+  | 'content_encoding'
+  | 'too_large'
+  | 'incomplete'
+  | 'token_missing'
+  | 'token_invalid'
+  | 'token_foreign'
+  | 'token_path'
+  | 'unknown_key'
+  | 'unknown_key_yet'
+  | 'signature'
+  | 'server_signature'
+  | 'server_keys'
+  | 'subscription_id'
+  | 'wrong_key'
+  | 'body'
+  | 'stale'
+  | 'missing_numbers'
+  | 'not_ready'
+  | 'no_progress'
+  | 'internal';
+
+/** Status and title of every code, and the `Retry-After` in seconds where a retry may succeed. */
+const CONDITIONS: Readonly<
+  Record<
+    RejectedRequestCode,
+    { readonly status: number; readonly title: string; readonly retryAfter?: number }
+  >
+> = {
+  method: { status: 405, title: 'Callbacks must be sent with POST.' },
+  content_type: { status: 415, title: 'The content type must be application/json.' },
+  content_encoding: { status: 415, title: 'The body must not be encoded.' },
+  too_large: { status: 413, title: 'The body must have at most 256 KiB.' },
+  incomplete: { status: 408, title: 'The body did not arrive completely, or not in time.' },
+  token_missing: { status: 401, title: 'The URL has no callback token.' },
+  token_invalid: {
+    status: 401,
+    title: 'The callback token is not valid here, or has expired.',
+  },
+  token_foreign: { status: 401, title: 'The callback token was issued for another receiver.' },
+  token_path: { status: 404, title: 'The callback token is not valid for this path.' },
+  unknown_key: { status: 404, title: 'The receiver does not know this subscription any more.' },
+  unknown_key_yet: {
+    status: 503,
+    title: 'The receiver does not know this subscription yet.',
+    retryAfter: 1,
+  },
+  signature: { status: 401, title: 'The webhook signature is missing, malformed, stale or wrong.' },
+  server_signature: {
+    status: 401,
+    title: 'The server signature is missing, malformed, stale or wrong.',
+  },
+  server_keys: {
+    status: 503,
+    title: 'The keys of the server cannot be fetched at the moment.',
+    retryAfter: 5,
+  },
+  subscription_id: {
+    status: 401,
+    title: 'MCP-Subscription-Id and the body name different subscriptions.',
+  },
+  wrong_key: { status: 401, title: 'The body and the callback token name different keys.' },
+  body: { status: 400, title: 'The body is not a valid delivery.' },
+  stale: { status: 409, title: 'The delivery belongs to a log that has ended.' },
+  missing_numbers: {
+    status: 503,
+    title: 'The receiver misses numbers before this delivery. The client will pull them.',
+    retryAfter: 5,
+  },
+  not_ready: {
+    status: 503,
+    title: 'The receiver does not accept deliveries of this subscription at the moment.',
+    retryAfter: 1,
+  },
+  no_progress: { status: 503, title: 'The delivery has not been applied yet.', retryAfter: 1 },
+  internal: { status: 500, title: 'The receiver failed. See its log.' },
+};
+
+/** Thrown to reject a request. */
+export class RejectedRequest extends Error {
+  override readonly name = 'RejectedRequest';
+  readonly code: RejectedRequestCode;
+
+  constructor(code: RejectedRequestCode, cause?: unknown) {
+    super(CONDITIONS[code].title, { cause });
+    this.code = code;
+  }
+
+  get status(): number {
+    return CONDITIONS[this.code].status;
+  }
+
+  toResponse(): Response {
+    const { status, title, retryAfter } = CONDITIONS[this.code];
+    const headers = new Headers({
+      'content-type': 'application/problem+json',
+      'cache-control': 'no-store',
+    });
+    if (retryAfter !== undefined) headers.set('retry-after', String(retryAfter));
+    if (status === 405) headers.set('allow', 'POST');
+    return new Response(JSON.stringify({ title, status, code: this.code }), { status, headers });
+  }
 }
 
-/** The raw body. Reading stops at the first byte too many, and when the time is over. */
+/** The codes of token errors; every other one is `token_invalid`. */
+const TOKEN_CODES: Readonly<Record<string, RejectedRequestCode>> = {
+  missing: 'token_missing',
+  wrong_issuer: 'token_foreign',
+  wrong_audience: 'token_foreign',
+  wrong_path: 'token_path',
+};
+
+export const tokenRejection = (error: LocalError): RejectedRequest =>
+  new RejectedRequest(TOKEN_CODES[error.reason ?? ''] ?? 'token_invalid', error);
+
+/** Checks method, media type and announced size. */
+export function checkHead(request: Request): void {
+  if (request.method !== 'POST') throw new RejectedRequest('method');
+  const media = request.headers.get(CONTENT_TYPE)?.split(';')[0]?.trim().toLowerCase();
+  if (media !== CALLBACK_CONTENT_TYPE) throw new RejectedRequest('content_type');
+  const encoding = request.headers.get('content-encoding');
+  // A body that is never decompressed cannot be a decompression bomb.
+  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity')
+    throw new RejectedRequest('content_encoding');
+  if (Number(request.headers.get('content-length') ?? 0) > CALLBACK_BODY_BYTES_MAX)
+    throw new RejectedRequest('too_large');
+}
+
+/** Reads the raw body. Stops at the first byte above the limit, and after `withinMs`. */
 export async function readBody(
   request: Request,
   clock: Clock,
@@ -27,24 +148,24 @@ export async function readBody(
   if (!reader) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  let late = false;
-  const giveUp = (): void => void reader.cancel().catch(() => undefined);
+  let isLate = false;
+  const cancel = (): void => void reader.cancel().catch(() => undefined);
   const cancelTimer = clock.after(withinMs, () => {
-    late = true;
-    giveUp();
+    isLate = true;
+    cancel();
   });
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       bytes += part.value.byteLength;
-      if (bytes > CALLBACK_BODY_BYTES_MAX) throw new ReceiverRefusal('too_large');
+      if (bytes > CALLBACK_BODY_BYTES_MAX) throw new RejectedRequest('too_large');
       chunks.push(part.value);
     }
   } catch (error) {
-    giveUp();
-    throw error instanceof ReceiverRefusal ? error : new ReceiverRefusal('incomplete', error);
+    cancel();
+    throw error instanceof RejectedRequest ? error : new RejectedRequest('incomplete', error);
   } finally {
     cancelTimer();
   }
-  if (late) throw new ReceiverRefusal('incomplete');
+  if (isLate) throw new RejectedRequest('incomplete');
   return Buffer.concat(chunks);
 }

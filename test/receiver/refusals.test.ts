@@ -288,7 +288,7 @@ describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes
         apply: (item) => {
           applied.push(item);
         },
-        onRefused: (code, cause) => refused.push([code, cause]),
+        onRejectedRequest: (code, cause) => refused.push([code, cause]),
       });
       const good = await mounted.receiver.register(WHO);
       const bad = await change(good, mounted);

@@ -58,7 +58,7 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
     apply: (item) => {
       if (item.type === 'event') applied.push(item.event.eventId);
     },
-    onRefused: (code) => void refused.push(code),
+    onRejectedRequest: (code) => void refused.push(code),
   });
   const registration = await mounted.receiver.register({ audience: w.url, key: 'doors' });
   await w.subscribe({

@@ -1,19 +1,16 @@
-/**
- * What a server lists, asked once by everybody who wants to know it at the same moment: several selections and several rungs look
- * at the same lists.
- */
+/** The lists of a server, cached for a moment: several selections and several modes need the same ones at the same time. */
 import { orAbort } from '../../protocol/lib/abort.ts';
-import { LocalError } from '../../protocol/wire/errors.ts';
-import { TriggersApi } from '../sdk/triggers-api.ts';
 import type { Connection } from '../sdk/connection.ts';
+import { misbehaved } from '../sdk/peer-error.ts';
+import { TriggersApi } from '../sdk/triggers-api.ts';
 
-/** An answer this young is still true. */
+/** An answer is used for this long. */
 const FRESH_MS = 1000;
-/** A server whose list does not end is given up. */
+/** A list with more pages counts as endless. */
 const PAGES_MAX = 1000;
 
-/** One list of a server. The work is shared, so it is given up by its own timeout only. */
-export function listed<T>(
+/** One list of a server. Callers share the request, so only its own timeout cancels it; `signal` ends the waiting. */
+export function cachedList<T>(
   connection: Connection,
   list: string,
   load: () => Promise<T>,
@@ -24,7 +21,7 @@ export function listed<T>(
   if (before && performance.now() - before.at < FRESH_MS)
     return orAbort(before.value as Promise<T>, signal);
   const value = load();
-  // What failed is asked again at once.
+  // A failed request is not cached.
   value.catch(() => {
     if (known.get(list)?.value === value) known.delete(list);
   });
@@ -32,12 +29,12 @@ export function listed<T>(
   return orAbort(value, signal);
 }
 
-/** The lists may be others now. */
+/** Empties the cache: the lists may have changed. */
 export function forgetLists(connection: Connection): void {
   connection.shared.lists.clear();
 }
 
-/** Pages until there is no other. `page` returns the cursor of the next. Rejects with `peer_misbehaved` when there is no end. */
+/** Calls `page` until it returns no cursor of a next one. Rejects with `peer_misbehaved` when the list does not end. */
 export async function allPages(
   page: (cursor: string | undefined) => Promise<string | undefined>,
 ): Promise<void> {
@@ -46,20 +43,16 @@ export async function allPages(
     cursor = await page(cursor);
     if (cursor === undefined) return;
   }
-  throw new LocalError(
-    'peer_misbehaved',
-    `The server broke the protocol: a list of more than ${PAGES_MAX} pages.`,
-    { reason: 'pages' },
-  );
+  throw misbehaved('pages', `a list has more than ${PAGES_MAX} pages`);
 }
 
 /** The names of the trigger types that this caller sees. */
-export function namesOffered(
+export function offeredTriggerNames(
   connection: Connection,
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
   const api = new TriggersApi(connection);
-  return listed(
+  return cachedList(
     connection,
     'triggers/list',
     async () => {

@@ -1,26 +1,23 @@
 /**
- * One selection, or all of them in one log, on the best rung that works at the moment: chooses, runs, decides what an end means, and
- * goes up again when the server offers more (SEP: When a peer lacks the extension).
+ * Follows one selection, or all of them in one log, by the best mode that works at the moment: chooses a mode, runs it, recovers
+ * from its end, and upgrades when the server offers a better one (SEP: When a peer lacks the extension).
  */
 import { orAbort } from '../../protocol/lib/abort.ts';
 import { sleep, type Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import { Backoff, type BackoffOptions } from '../backoff.ts';
+import { Backoff, followActionAfter, type BackoffOptions, type FollowAction } from '../recovery.ts';
 import type { Connection } from '../sdk/connection.ts';
 import { forgetLists } from './catalog.ts';
-import { afterError, type AfterError } from './decide.ts';
-import { ModeLeft } from './leaving.ts';
-import type { Cooldowns } from './cooldowns.ts';
 import type { ItemSequencer } from './item-sequencer.ts';
+import type { ModeName } from './mode-table.ts';
 import type {
   FollowGuarantee,
   FollowItem,
   FollowState,
-  Offer,
+  FollowTarget,
   Mode,
   ModeContext,
-  ModeName,
-  FollowTarget,
+  Offer,
 } from './types.ts';
 
 export interface FollowerOptions {
@@ -34,41 +31,41 @@ export interface FollowerOptions {
   readonly clock: Clock;
   readonly backoff: BackoffOptions;
   readonly tuning: ModeContext['tuning'];
-  /** Why another ladder was left for this one. */
-  readonly before: { readonly wasRefused: boolean; readonly error: unknown } | undefined;
+  /** Why another follower was left for this one. */
+  readonly previous: { readonly wasRefused: boolean; readonly error: unknown } | undefined;
   readonly onState: (state: FollowState) => void;
 }
 
-/** No rung is left, and why. */
+/** No mode is left, and why. */
 export interface Exhausted {
   readonly error: unknown;
 }
 
-/** A rung that can be used now, and its place in the table. */
+/** A mode that can be used now, and its place among the modes. */
 interface Choice {
   readonly mode: Mode;
   readonly offer: Offer;
   readonly index: number;
 }
-/** A rung whose end was its own fault, unless the server turns out to offer other things now. */
+/** A mode that ended with an error. It is to blame if the server still offers it. */
 interface Suspect {
   readonly name: ModeName;
   readonly error: unknown;
 }
 
-/** A peer that breaks the protocol this often on a rung, without anything good in between, is not asked there any more. */
+/** Protocol errors of the server that a mode tolerates until the next new item. */
 const STRIKES_MAX = 3;
-/** A rung that fails this often before it has yielded anything does not work here, whatever the reason. */
+/** Runs without any item after which a mode counts as not working. */
 const FRUITLESS_MAX = 5;
-/** An offer that cannot be had this often is none. */
+/** Failed questions for an offer after which the mode counts as not offered. */
 const OFFERS_MAX = 3;
-/** A rung that lived this long was no failed attempt. */
+/** A run that lasted this long was no failed attempt. */
 const HEALTHY_MS = 30_000;
-/** It works, but the server does not list it any more. */
-const WITHDRAWN = new LocalError('not_supported', 'The server does not offer this any more.', {
+/** The mode works, but the server does not list it any more. */
+const WITHDRAWN = new LocalError('not_supported', 'The server no longer offers this mode.', {
   reason: 'withdrawn',
 });
-/** What a rung has to do at its end must not keep anybody. */
+/** Longest wait for what a mode does at its end. */
 const RETURN_MS = 5000;
 
 export class Follower {
@@ -76,11 +73,12 @@ export class Follower {
   readonly #backoff: Backoff;
   #state: FollowState = { phase: 'idle' };
   #choice: Choice | undefined;
-  /** To be taken as soon as the rung in use has stopped. */
+  /** Used as soon as the mode in use has stopped. */
   #better: Choice | undefined;
   #suspect: Suspect | undefined;
-  /** The rung that was left because it does not work, and why it was. */
+  /** The mode that was left because it does not work. */
   #refused: ModeName | undefined;
+  /** Why it was left. */
   #failure: unknown;
   #round: AbortController | undefined;
   #strikes = 0;
@@ -100,24 +98,22 @@ export class Follower {
   get target(): FollowTarget {
     return this.#o.target;
   }
-  get sequencer(): ItemSequencer {
-    return this.#o.sequencer;
-  }
-  /** The last rung was left because it does not work. */
+  /** Whether the last mode was left because it does not work. */
   get wasRefused(): boolean {
     return this.#refused !== undefined;
   }
-  /** Whether there is something above. */
-  get canRise(): boolean {
+  /** Whether there is a better mode than the one in use. */
+  get canUpgrade(): boolean {
     return (this.#choice?.index ?? 0) > 0;
   }
 
-  /** Items in order. Returns when no rung is left; throws what no rung can help against, or the signal's reason. */
+  /** Items in order. Returns when no mode is left; throws what no mode can help with, or the signal's reason. */
   async *items(): AsyncGenerator<FollowItem, Exhausted> {
-    const { signal, sequencer: itemSequencer } = this.#o;
-    let why: { readonly wasRefused: boolean; readonly error: unknown } | undefined = this.#o.before;
+    const { signal, sequencer } = this.#o;
+    let why: { readonly wasRefused: boolean; readonly error: unknown } | undefined =
+      this.#o.previous;
     try {
-      await itemSequencer.load();
+      await sequencer.load();
       for (;;) {
         const left = this.#choice?.mode.name;
         const choice = await this.#choose();
@@ -125,25 +121,23 @@ export class Follower {
         if (choice.mode.name !== left) this.#strikes = this.#fruitless = 0;
         if (left !== undefined) why = { error: why?.error, wasRefused: this.#refused === left };
         this.#choice = choice;
-        const mark = await itemSequencer.enter(
+        const mark = await sequencer.startRun(
           choice.mode.name,
           choice.offer.acknowledgesItself === true,
         );
-        // The same rung again goes on with what it has shown.
-        if (choice.mode.name !== left) yield* itemSequencer.promise(choice.offer.guarantee, why);
+        // The same mode keeps the guarantee that it has shown.
+        if (choice.mode.name !== left) yield* sequencer.announce(choice.offer.guarantee, why);
         const error = yield* this.#run(choice, mark);
         signal.throwIfAborted();
         await this.#recover(choice, error);
         why = { wasRefused: false, error: this.#better ? undefined : error };
       }
     } finally {
-      await itemSequencer.flush().catch(() => undefined);
+      await sequencer.flush().catch(() => undefined);
     }
   }
 
-  /**
-   * Looks whether there is a better rung by now, and with `always` whether the one in use is still offered. What is found is taken.
-   */
+  /** Checks whether the server offers a better mode, and with `always` whether it still offers the one in use; then changes. */
   async reconsider({ always }: { readonly always: boolean }): Promise<void> {
     const current = this.#choice;
     const round = this.#round;
@@ -160,14 +154,14 @@ export class Follower {
     round.abort(found ? new ModeLeft() : WITHDRAWN);
   }
 
-  /** Takes back what the rung has made on the server, as far as it can be reached. */
+  /** Removes what the mode has made on the server, if the server can be reached. */
   async release(): Promise<void> {
     const work = this.#choice?.offer.release?.();
-    if (work) await atMost(work, this.#o.clock);
+    if (work) await briefly(work, this.#o.clock);
   }
 
-  /** Public for those who know better: the rung `triggers` recovers by itself, and when it ends is decided above. */
-  say(state: FollowState): void {
+  /** Public because the mode `triggers` recovers by itself and reports its own state. */
+  setState(state: FollowState): void {
     this.#state = state;
     this.#o.onState(state);
   }
@@ -180,7 +174,7 @@ export class Follower {
     this.#refused = undefined;
     this.#failure = this.#suspect?.error;
     if (better) return better;
-    this.say({ phase: 'choosing' });
+    this.setState({ phase: 'choosing' });
     for (let failures = 0; ; failures++) {
       try {
         await this.#ask();
@@ -189,35 +183,35 @@ export class Follower {
         return choice;
       } catch (error) {
         this.#o.signal.throwIfAborted();
-        if (afterError(error) !== 'again') throw error;
+        if (followActionAfter(error) !== 'again') throw error;
         await this.#pause(error);
       }
     }
   }
 
-  /** What the server offers now: where there is no session that would have ended, only a question shows it. */
+  /** Refreshes what the server offers. Without a session there is no handshake that would show a change. */
   async #ask(): Promise<void> {
     const { connection, signal } = this.#o;
-    if (connection.isModern) await connection.look({ signal });
+    if (connection.isModern) await connection.refresh({ signal });
     else await orAbort(connection.opened(), signal);
   }
 
-  /** The best rung from the top down to `last`. `givenUp`: one that cannot be asked for at the moment is none. */
-  async #firstOffer(last: number, givenUp: boolean): Promise<Choice | undefined> {
+  /** The best offered mode up to `last`. `skipUnreachable`: passes over a mode that the server cannot be asked for now. */
+  async #firstOffer(last: number, skipUnreachable: boolean): Promise<Choice | undefined> {
     const { modes, connection, target, signal, cooldowns } = this.#o;
     for (const [index, mode] of modes.slice(0, last + 1).entries()) {
-      if (cooldowns.isRefused(mode.name)) continue;
+      if (cooldowns.isActive(mode.name)) continue;
       try {
         const offer = await orAbort(mode.offer(connection, target, signal), signal);
         if (!offer) continue;
         if (this.#suspect?.name !== mode.name) return { mode, offer, index };
-        cooldowns.refuse(mode.name, this.#suspect.error);
+        cooldowns.start(mode.name, this.#suspect.error);
         this.#refused = mode.name;
       } catch (error) {
         signal.throwIfAborted();
-        const verdict = afterError(error);
-        if (verdict === 'end' || (verdict === 'again' && !givenUp)) throw error;
-        cooldowns.note(mode.name, error);
+        const action = followActionAfter(error);
+        if (action === 'end' || (action === 'again' && !skipUnreachable)) throw error;
+        cooldowns.noteError(mode.name, error);
       }
     }
     return undefined;
@@ -227,10 +221,10 @@ export class Follower {
     const { modes, target, cooldowns } = this.#o;
     const error =
       this.#failure ??
-      cooldowns.reason(modes.map(({ name }) => name)) ??
+      cooldowns.firstError(modes.map(({ name }) => name)) ??
       new LocalError(
         'not_supported',
-        `The server has nothing that tells of ${target.selection.name}. Say with "otherwise" what to look at instead.`,
+        `The server has no trigger type and no resource for ${target.selection.name}. Name a resource or a tool with "otherwise".`,
         { reason: 'mode' },
       );
     return { error };
@@ -238,18 +232,18 @@ export class Follower {
 
   /* -------------------------------------------------- following --------------------------------------------------------- */
 
-  /** Yields until the rung ends; returns why: undefined when the server ended it in good order. */
+  /** Yields until the mode ends; returns why: undefined when the server ended it in good order. */
   async *#run(
     { mode, offer }: Choice,
     mark: string | undefined,
   ): AsyncGenerator<FollowItem, unknown> {
-    const { connection, clock, tuning, sequencer: itemSequencer } = this.#o;
+    const { connection, clock, tuning, sequencer } = this.#o;
     const round = new AbortController();
     const signal = AbortSignal.any([round.signal, this.#o.signal]);
     const startedAt = clock.now();
     let hasYielded = false;
     this.#round = round;
-    this.say({
+    this.setState({
       phase: 'following',
       mode: mode.name,
       ...(offer.guarantee.drain ? { drain: offer.guarantee.drain } : {}),
@@ -259,9 +253,9 @@ export class Follower {
       for (;;) {
         const { done, value } = await orAbort(generator.next(), signal);
         if (done) return undefined;
-        if (!hasYielded) yield* itemSequencer.arrived(value, mark);
+        if (!hasYielded) yield* sequencer.firstYield(value, mark);
         hasYielded = true;
-        if (yield* itemSequencer.take(value)) {
+        if (yield* sequencer.accept(value)) {
           this.#strikes = 0;
           this.#backoff.reset();
         }
@@ -271,24 +265,24 @@ export class Follower {
     } finally {
       this.#round = undefined;
       this.#fruitless = hasYielded ? 0 : this.#fruitless + 1;
-      if (hasYielded) itemSequencer.left();
+      if (hasYielded) sequencer.endRun();
       if (clock.now() - startedAt >= HEALTHY_MS) this.#backoff.reset();
-      await atMost(generator.return(), clock);
+      await briefly(generator.return(), clock);
       if (signal.reason instanceof ModeLeft) await this.release();
-      round.abort(new LocalError('closed', 'This is not followed any more.'));
+      round.abort(new LocalError('closed', 'Following was stopped by this client.'));
     }
   }
 
   /* -------------------------------------------------- recovering -------------------------------------------------------- */
 
-  /** What the end of a rung means. Throws what no rung can help against. */
+  /** Prepares the next run after the end of one. Throws what no mode can help with. */
   async #recover({ mode }: Choice, error: unknown): Promise<void> {
     if (this.#better || error === WITHDRAWN) return;
-    const verdict = this.#patience(afterError(error, mode.name));
-    if (verdict === 'end') throw error;
-    // What the server listed may be what has changed.
+    const action = this.#limited(followActionAfter(error, mode.name));
+    if (action === 'end') throw error;
+    // The lists of the server may be what has changed.
     forgetLists(this.#o.connection);
-    if (verdict === 'next') this.#suspect = { name: mode.name, error };
+    if (action === 'next') this.#suspect = { name: mode.name, error };
     else
       await this.#pause(
         error ??
@@ -296,23 +290,73 @@ export class Follower {
       );
   }
 
-  #patience(verdict: AfterError): AfterError {
-    if (verdict === 'strike') return ++this.#strikes >= STRIKES_MAX ? 'next' : verdict;
-    return verdict === 'again' && this.#fruitless >= FRUITLESS_MAX ? 'next' : verdict;
+  /** Replaces another attempt by the next mode once there were too many. */
+  #limited(action: FollowAction): FollowAction {
+    if (action === 'strike') return ++this.#strikes >= STRIKES_MAX ? 'next' : action;
+    return action === 'again' && this.#fruitless >= FRUITLESS_MAX ? 'next' : action;
   }
 
   async #pause(error: unknown): Promise<void> {
     const { clock, signal } = this.#o;
     const delayMs = this.#backoff.next(error);
-    this.say({ phase: 'waiting', error, delayMs });
+    this.setState({ phase: 'waiting', error, delayMs });
     await sleep(clock, delayMs, signal);
     signal.throwIfAborted();
   }
 }
 
-/** Waits for what a rung has to do at its end, for a while. */
-async function atMost(work: Promise<unknown>, clock: Clock): Promise<void> {
+/** Waits for what a mode does at its end, at most {@link RETURN_MS}. */
+async function briefly(work: Promise<unknown>, clock: Clock): Promise<void> {
   const enough = new AbortController();
   await Promise.race([work.catch(() => undefined), sleep(clock, RETURN_MS, enough.signal)]);
   enough.abort();
+}
+
+/** The reason of a signal that fires because a better mode takes over: what the mode has made on the server is removed. */
+export class ModeLeft extends Error {
+  override readonly name = 'ModeLeft';
+
+  constructor() {
+    super('Another mode takes over.');
+  }
+}
+
+/** A mode cools down twice as long each time, up to this many doublings. */
+const DOUBLINGS_MAX = 6;
+
+/** Remembers which modes did not work and are not tried again for a while. */
+export class Cooldowns {
+  readonly #clock: Clock;
+  readonly #firstMs: number;
+  readonly #started = new Map<ModeName, { readonly times: number; readonly until: number }>();
+  readonly #errors = new Map<ModeName, unknown>();
+
+  constructor(clock: Clock, firstMs: number) {
+    this.#clock = clock;
+    this.#firstMs = firstMs;
+  }
+
+  /** The mode was tried and did not work. */
+  start(mode: ModeName, error: unknown): void {
+    const times = (this.#started.get(mode)?.times ?? 0) + 1;
+    this.#started.set(mode, {
+      times,
+      until: this.#clock.now() + this.#firstMs * 2 ** Math.min(times - 1, DOUBLINGS_MAX),
+    });
+    this.#errors.set(mode, error);
+  }
+
+  /** The mode could not be tried: the server answered with `error`. */
+  noteError(mode: ModeName, error: unknown): void {
+    this.#errors.set(mode, error);
+  }
+
+  isActive(mode: ModeName): boolean {
+    return (this.#started.get(mode)?.until ?? -Infinity) > this.#clock.now();
+  }
+
+  /** The error of the first of these modes that has one; undefined = none was ever offered. */
+  firstError(modes: readonly ModeName[]): unknown {
+    return modes.map((mode) => this.#errors.get(mode)).find((error) => error !== undefined);
+  }
 }

@@ -1,8 +1,56 @@
-/** Guarantees compared: which one is weaker, and whether two say the same (SEP: When a peer lacks the extension). */
-import { MODE_NAMES } from './modes/index.ts';
+/** What each mode guarantees, and which of two guarantees is weaker (SEP: When a peer lacks the extension). */
+import type { Drain } from '../../../spec-schema/draft/schema.ts';
+import { drainRank } from '../subscription/drains.ts';
+import { modeRank, type ModeName } from './mode-table.ts';
 import type { FollowGuarantee } from './types.ts';
 
-/** Best first. What is lost counts most. */
+/** Of the mode `triggers`. */
+export const totalOrder = (drain: Drain): FollowGuarantee => ({
+  mode: 'triggers',
+  drain,
+  order: 'total',
+  loss: 'none silent',
+  gaps: 'exact',
+  numbers: 'server',
+});
+
+/** Of a mode of `events/*` with a cursor: the server sends again what was missed, or says that it no longer can. */
+export const withCursor = (mode: ModeName): FollowGuarantee => ({
+  mode,
+  order: 'sent',
+  loss: 'flagged',
+  gaps: 'flag',
+  numbers: 'client',
+});
+
+/** Of a mode of `events/*` without a cursor: events sent while the connection is down are lost without a report. */
+export const withoutCursor = (mode: ModeName): FollowGuarantee => ({
+  mode,
+  order: 'sent',
+  loss: 'undetected',
+  gaps: 'none',
+  numbers: 'client',
+});
+
+/** Of plain MCP: neither a change notification nor a hash tells what happened between two reads. */
+export const latestStateOnly = (mode: ModeName): FollowGuarantee => ({
+  mode,
+  order: 'observed',
+  loss: 'latest state only',
+  gaps: 'none',
+  numbers: 'client',
+});
+
+/** With sequence numbers from the server every loss shows, in whatever mode the events come. */
+export const withServerNumbers = (guarantee: FollowGuarantee): FollowGuarantee => ({
+  ...guarantee,
+  order: 'total',
+  loss: 'none silent',
+  gaps: 'exact',
+  numbers: 'server',
+});
+
+/** Best first. Loss counts most, then gaps, then order. */
 const LOSS: readonly FollowGuarantee['loss'][] = [
   'none silent',
   'flagged',
@@ -18,7 +66,7 @@ const ranks = ({ loss, gaps, order }: FollowGuarantee): readonly number[] => [
   ORDER.indexOf(order),
 ];
 
-/** Positive when `a` promises less than `b`, 0 when it promises the same by whatever rung. */
+/** Positive when `a` is weaker than `b`, 0 when both promise the same, by whatever mode. */
 export function compareGuarantees(a: FollowGuarantee, b: FollowGuarantee): number {
   const other = ranks(b);
   return (
@@ -28,37 +76,26 @@ export function compareGuarantees(a: FollowGuarantee, b: FollowGuarantee): numbe
   );
 }
 
-/** What can be relied on for all of them. */
-export const weakest = (guarantees: readonly FollowGuarantee[]): FollowGuarantee | undefined =>
+/** The guarantee that holds for all of them. */
+export const weakestGuarantee = (
+  guarantees: readonly FollowGuarantee[],
+): FollowGuarantee | undefined =>
   guarantees.reduce<FollowGuarantee | undefined>(
     (worst, one) => (worst === undefined || compareGuarantees(one, worst) > 0 ? one : worst),
     undefined,
   );
 
-export const isSame = (a: FollowGuarantee | undefined, b: FollowGuarantee): boolean =>
+export const isSameGuarantee = (a: FollowGuarantee | undefined, b: FollowGuarantee): boolean =>
   a !== undefined &&
   a.mode === b.mode &&
   a.drain === b.drain &&
   a.numbers === b.numbers &&
   compareGuarantees(a, b) === 0;
 
-/** With the server's numbers every loss shows, on whatever way the events come. */
-export const withNumbers = (guarantee: FollowGuarantee): FollowGuarantee => ({
-  ...guarantee,
-  order: 'total',
-  loss: 'none silent',
-  gaps: 'exact',
-  numbers: 'server',
-});
-
-const DRAINS = ['callback', 'stream', 'pull'] as const;
-
-/** What a change means: the rung counts most, then what it promises, then how the events get here. */
-export function direction(from: FollowGuarantee, to: FollowGuarantee): 'upgraded' | 'downgraded' {
-  const drain = ({ drain: one = 'callback' }: FollowGuarantee): number => DRAINS.indexOf(one);
+/** Whether a change is for better or worse: the mode counts most, then what it promises, then the drain. */
+export function directionOf(from: FollowGuarantee, to: FollowGuarantee): 'upgraded' | 'downgraded' {
+  const rank = ({ drain = 'callback' }: FollowGuarantee): number => drainRank(drain);
   const down =
-    MODE_NAMES.indexOf(to.mode) - MODE_NAMES.indexOf(from.mode) ||
-    compareGuarantees(to, from) ||
-    drain(to) - drain(from);
+    modeRank(to.mode) - modeRank(from.mode) || compareGuarantees(to, from) || rank(to) - rank(from);
   return down > 0 ? 'downgraded' : 'upgraded';
 }

@@ -1,22 +1,21 @@
 /**
- * From what rungs yield to what the application gets: numbered, without what it has had, with every loss and every change of what can
- * be relied on, and remembered when it is done (SEP: When a peer lacks the extension).
+ * Turns what modes yield into items for the application: numbered, without repetitions, with every loss and every change of the
+ * guarantee, and remembered once they are finished (SEP: When a peer lacks the extension).
  */
 import type { Position, Selection } from '../../../spec-schema/draft/schema.ts';
 import type { Ledger } from '../../protocol/ledger/ledger.ts';
-import { LocalError } from '../../protocol/wire/errors.ts';
-import { direction, isSame, withNumbers } from './guarantee.ts';
-import { place, showsLoss, type Numbered } from './numbers.ts';
-import { isModeName, MODE_TRAITS } from './modes/index.ts';
-import type { Deduplicator } from './deduplicator.ts';
-import { AckTracker, type Entry } from './ack-tracker.ts';
+import { misbehaved } from '../sdk/peer-error.ts';
+import { directionOf, isSameGuarantee, withServerNumbers } from './guarantee.ts';
+import { isModeName, modeTraits, type ModeName } from './mode-table.ts';
+import { ProgressTracker, type ProgressStep } from './progress.ts';
 import type {
+  EventYield,
   FollowedEvent,
   FollowedGap,
   FollowGuarantee,
   FollowItem,
+  GapYield,
   ModeChange,
-  ModeName,
   ModeYield,
   ServerNumber,
 } from './types.ts';
@@ -28,60 +27,57 @@ export interface ItemSequencerOptions {
   readonly server: string;
   /** Name the selections in the ledger. */
   readonly keys: readonly string[];
-  /** Names their subscription on the mode `triggers`. */
+  /** Names their subscription in the mode `triggers`. */
   readonly triggersKey: string;
   readonly ack: 'auto' | 'manual';
   readonly seen: Deduplicator;
-  /** What could be relied on before, by another teller. */
+  /** What another track guaranteed before this one. */
   readonly before: FollowGuarantee | undefined;
 }
 
-/** Why there is another guarantee. */
-interface Why {
+/** Why the guarantee changes. */
+interface Reason {
   /** The mode before was tried and did not work. */
   readonly wasRefused?: boolean;
   readonly error?: unknown;
 }
 
-type Yielded<T extends ModeYield['type']> = Extract<ModeYield, { type: T }>;
-type Unhanded =
-  | Omit<FollowedEvent, 'ack' | 'mode' | 'selection'>
-  | Omit<FollowedGap, 'ack' | 'mode' | 'selection'>;
-
 export class ItemSequencer {
   readonly #o: ItemSequencerOptions;
-  #ackTracker!: AckTracker;
-  /** A save that failed; told with the next item. */
+  #progress: ProgressTracker | undefined;
+  /** A save that failed; thrown with the next item. */
   #unsaved: { readonly error: unknown } | undefined;
   #mode: ModeName | undefined;
-  #isSelfAcknowledging = false;
-  /** What the mode itself guarantees, and what the application was told last. */
-  #own: FollowGuarantee | undefined;
-  #told: FollowGuarantee | undefined;
-  /** The server's numbers are seen on this mode. */
+  #acknowledgesItself = false;
+  /** What the mode itself guarantees. */
+  #offered: FollowGuarantee | undefined;
+  /** The guarantee that was announced last. */
+  #announced: FollowGuarantee | undefined;
+  /** The events of this mode carry the server's sequence numbers. */
   #isNumbered = false;
-  #last: Numbered | undefined;
-  /** For a while nobody was looking; told as soon as somebody is. */
+  #last: LogNumber | undefined;
+  /** The client was not watching for a while; reported as soon as a mode works. */
   #isUnwatched: boolean;
   #count = 0;
 
   constructor(options: ItemSequencerOptions) {
     this.#o = options;
-    this.#told = options.before;
+    this.#announced = options.before;
     this.#isUnwatched = options.before !== undefined;
   }
 
   get guarantee(): FollowGuarantee | undefined {
-    return this.#mode && this.#told;
+    return this.#mode && this.#announced;
   }
 
+  /** Loads the progress from the ledger. */
   async load(): Promise<void> {
     const { ledger, server, keys } = this.#o;
     const records = await Promise.all(keys.map((key) => ledger.load('mark', server, key)));
     const [record] = records;
     const mode = record && isModeName(record.mode) ? record.mode : undefined;
     if (records.some((one) => one !== undefined)) this.#isUnwatched = true;
-    this.#ackTracker = new AckTracker(
+    this.#progress = new ProgressTracker(
       { mode, mark: record?.mark ?? null, number: record?.number ?? null },
       async (progress) => {
         for (const key of keys)
@@ -99,74 +95,75 @@ export class ItemSequencer {
 
   /** Resolves when everything that the application has finished is saved. */
   async flush(): Promise<void> {
-    await this.#ackTracker?.flush();
+    await this.#progress?.flush();
   }
 
-  /* -------------------------------------------------- rungs ------------------------------------------------------------ */
+  /* -------------------------------------------------- modes ------------------------------------------------------------ */
 
-  /** Another mode, or the same again. Resolves with the mark from which it goes on; undefined = from now. */
-  async enter(mode: ModeName, acknowledgesItself: boolean): Promise<string | undefined> {
-    const { marks } = MODE_TRAITS[mode];
-    const { mode: before, mark, number } = this.#ackTracker.progress;
-    const goesOn = isModeName(before) && MODE_TRAITS[before].marks === marks;
-    this.#isSelfAcknowledging = acknowledgesItself;
-    this.#o.seen.turn();
+  /** Begins a run of a mode, the same one or another. Resolves with the mark to continue from; undefined = from now on. */
+  async startRun(mode: ModeName, acknowledgesItself: boolean): Promise<string | undefined> {
+    const { marks } = modeTraits(mode);
+    const { mode: before, mark, number } = this.#progress!.progress;
+    const continues = isModeName(before) && modeTraits(before).marks === marks;
+    this.#acknowledgesItself = acknowledgesItself;
+    this.#o.seen.startRun();
     if (this.#mode !== mode) {
       this.#mode = mode;
       this.#isNumbered = false;
-      // Another way to the same events may count them in another log.
+      // Another mode may number the same events in another log.
       this.#last = before === mode ? (number ?? undefined) : undefined;
     }
     if (before !== mode)
-      this.#ackTracker.skip({ mode, number: null, ...(goesOn ? {} : { mark: null }) });
+      this.#progress!.skip({ mode, number: null, ...(continues ? {} : { mark: null }) });
     if (marks === 'position')
       return (await this.#o.ledger.load('position', this.#o.server, this.#o.triggersKey)) && '';
-    return goesOn ? (mark ?? undefined) : undefined;
+    return continues ? (mark ?? undefined) : undefined;
   }
 
-  /** What the mode promises, if that is news. */
-  *promise(
+  /** Announces the guarantee of the mode, if it differs from the last one. */
+  *announce(
     offered: FollowGuarantee,
-    { wasRefused = false, error }: Why = {},
+    { wasRefused = false, error }: Reason = {},
   ): Generator<ModeChange> {
-    this.#own = offered;
-    const from = this.#told;
-    const to = this.#isNumbered && offered.mode === from?.mode ? withNumbers(offered) : offered;
-    if (isSame(from, to)) return;
-    this.#told = to;
+    this.#offered = offered;
+    const from = this.#announced;
+    const to =
+      this.#isNumbered && offered.mode === from?.mode ? withServerNumbers(offered) : offered;
+    if (isSameGuarantee(from, to)) return;
+    this.#announced = to;
     const selection = this.#o.selectionOf(to.mode);
     yield {
       type: 'mode',
       ...(selection ? { selection } : {}),
       ...(from ? { from } : {}),
       to,
-      reason: from === undefined ? 'chosen' : wasRefused ? 'refused' : direction(from, to),
+      reason: from === undefined ? 'chosen' : wasRefused ? 'refused' : directionOf(from, to),
       ...(error === undefined ? {} : { error }),
     };
   }
 
   /** The mode has stopped working. */
-  left(): void {
+  endRun(): void {
     this.#isUnwatched = true;
   }
 
-  /** The mode works. That nobody was looking before it, and that this cannot be made up for, is told. */
-  *arrived(first: ModeYield, mark: string | undefined): Generator<FollowItem> {
-    const isTold = mark !== undefined || (first.type === 'gap' && first.reason === 'unwatched');
-    if (this.#isUnwatched && !isTold) yield* this.#hand({ type: 'gap', reason: 'unwatched' });
+  /** The mode works. Reports the time without watching before it, unless the mode makes up for that or reports it itself. */
+  *firstYield(first: ModeYield, mark: string | undefined): Generator<FollowItem> {
+    const isKnown = mark !== undefined || (first.type === 'gap' && first.reason === 'unwatched');
+    if (this.#isUnwatched && !isKnown) yield* this.#hand({ type: 'gap', reason: 'unwatched' });
     this.#isUnwatched = false;
   }
 
   /* -------------------------------------------------- items ------------------------------------------------------------ */
 
   /** Returns whether that was an event or a gap which the application had not had. */
-  *take(one: ModeYield): Generator<FollowItem, boolean> {
+  *accept(one: ModeYield): Generator<FollowItem, boolean> {
     switch (one.type) {
       case 'mark':
-        this.#ackTracker.skip({ mark: one.mark });
+        this.#progress!.skip({ mark: one.mark });
         return false;
       case 'guarantee':
-        yield* this.promise(one.guarantee);
+        yield* this.announce(one.guarantee);
         return false;
       case 'loss':
         yield one.item;
@@ -178,113 +175,208 @@ export class ItemSequencer {
     }
   }
 
-  *#gap({ reason, numbers, shown = [], ...entry }: Yielded<'gap'>): Generator<FollowItem, boolean> {
-    if (this.#last !== undefined && showsLoss(this.#last, shown)) return this.#skip(entryOf(entry));
-    yield* this.#hand({ type: 'gap', reason, ...(numbers ? { numbers } : {}) }, entryOf(entry));
+  *#gap({ reason, numbers, shown = [], ...rest }: GapYield): Generator<FollowItem, boolean> {
+    if (this.#last !== undefined && showsLoss(this.#last, shown)) return this.#skip(stepOf(rest));
+    yield* this.#hand({ type: 'gap', reason, ...(numbers ? { numbers } : {}) }, stepOf(rest));
     return true;
   }
 
-  *#event({ event, number, ...rest }: Yielded<'event'>): Generator<FollowItem, boolean> {
+  *#event({ event, number, ...rest }: EventYield): Generator<FollowItem, boolean> {
     const { seen } = this.#o;
     const mode = this.#mode!;
-    const { isOccurrence } = MODE_TRAITS[mode];
-    // Below `events/*` an identifier is that of a state, and a state may come back.
+    const { isOccurrence } = modeTraits(mode);
+    // In plain MCP an identifier is the hash of a state, and a state may come back.
     const hasIdentity = isOccurrence || mode === 'triggers';
-    const isKnown = isOccurrence ? seen.has(event) : hasIdentity && seen.hadBefore(event);
-    if (isOccurrence) yield* this.#place(number, isKnown);
-    const entry = entryOf({ ...rest, ...(isOccurrence && number ? { number: bare(number) } : {}) });
-    if (isKnown) return this.#skip(entry);
+    const isKnown = isOccurrence ? seen.has(event) : hasIdentity && seen.hadInEarlierRun(event);
+    if (isOccurrence) yield* this.#follow(number, isKnown);
+    const step = stepOf({
+      ...rest,
+      ...(isOccurrence && number ? { number: logNumberOf(number) } : {}),
+    });
+    if (isKnown) return this.#skip(step);
     if (hasIdentity) seen.add(event);
     yield* this.#hand(
       { type: 'event', number: number ?? { by: 'client', count: ++this.#count }, event },
-      entry,
+      step,
     );
     return true;
   }
 
-  /** What the application does not get is done with as soon as everything before it is. */
-  #skip(entry: Entry): false {
-    if (!this.#isSelfAcknowledging) this.#ackTracker.skip(entry);
+  #skip(step: ProgressStep): false {
+    if (!this.#acknowledgesItself) this.#progress!.skip(step);
     return false;
   }
 
-  /** What the number of an occurrence says about those before. */
-  *#place(number: ServerNumber | undefined, isKnown: boolean): Generator<FollowItem> {
+  /** Follows the server's numbers: yields every loss that the number of an event shows. */
+  *#follow(number: ServerNumber | undefined, isKnown: boolean): Generator<FollowItem> {
     if (this.#isNumbered !== (number !== undefined)) {
       this.#isNumbered = number !== undefined;
-      yield* this.promise(this.#own!);
+      yield* this.announce(this.#offered!);
     }
     if (!number) return;
-    const now = bare(number);
+    const now = logNumberOf(number);
     const before = this.#last;
-    const where = place(before, now);
-    if (where === 'behind') {
+    const relation = relationOf(before, now);
+    if (relation === 'behind') {
       if (isKnown) return;
-      throw new LocalError(
-        'peer_misbehaved',
-        `The server broke the protocol: number ${now.sequence} came after ${before!.sequence} and had not been there.`,
-        { reason: 'number' },
+      throw misbehaved(
+        'number',
+        `an unknown event with number ${now.sequence} came after ${before!.sequence}`,
       );
     }
     this.#last = now;
-    if (where === 'replaced') yield { type: 'lost', reason: 'replaced', last: positionOf(before!) };
-    if (typeof where !== 'object') return;
-    if (where.kind === 'epoch')
+    if (relation === 'replaced')
+      yield { type: 'lost', reason: 'replaced', last: positionOf(before!) };
+    if (typeof relation !== 'object') return;
+    if (relation.kind === 'epoch')
       yield {
         type: 'epoch',
         previous: positionOf(before!),
         current: { epoch: now.epoch, sequence: 0 },
       };
-    if (where.to >= where.from)
+    if (relation.to >= relation.from)
       yield* this.#hand({
         type: 'gap',
         reason: 'missing',
         numbers: {
           subscriptionId: now.subscriptionId,
           epoch: now.epoch,
-          from: where.from,
-          to: where.to,
+          from: relation.from,
+          to: relation.to,
         },
       });
   }
 
-  /** One item: the application is done with it when it says so, or when it asks for the next. */
-  *#hand(item: Unhanded, entry: Entry = {}): Generator<FollowItem> {
+  /** Yields one item. It is finished by its `ack`, or, with `ack: 'auto'`, when the application asks for the next item. */
+  *#hand(
+    item:
+      | Omit<FollowedEvent, 'ack' | 'mode' | 'selection'>
+      | Omit<FollowedGap, 'ack' | 'mode' | 'selection'>,
+    step: ProgressStep = {},
+  ): Generator<FollowItem> {
     if (this.#unsaved) throw this.#unsaved.error;
     const mode = this.#mode!;
     const selection = this.#o.selectionOf(mode);
-    const ack = this.#isSelfAcknowledging
+    const ack = this.#acknowledgesItself
       ? async () => {
-          await entry.done?.();
+          await step.done?.();
         }
-      : this.#ackTracker.hand(entry);
+      : this.#progress!.hand(step);
     yield { ...item, mode, ...(selection ? { selection } : {}), ack };
-    if (this.#o.ack === 'auto' && !this.#isSelfAcknowledging)
+    if (this.#o.ack === 'auto' && !this.#acknowledgesItself)
       ack().catch((error: unknown) => {
         this.#unsaved = { error };
       });
   }
 }
 
-const bare = ({ subscriptionId, epoch, sequence }: ServerNumber): Numbered => ({
+const logNumberOf = ({ subscriptionId, epoch, sequence }: ServerNumber): LogNumber => ({
   subscriptionId,
   epoch,
   sequence,
 });
-const positionOf = ({ epoch, sequence }: Numbered): Position => ({ epoch, sequence });
+const positionOf = ({ epoch, sequence }: LogNumber): Position => ({ epoch, sequence });
 
-function entryOf({
+function stepOf({
   mark,
   number,
   done,
 }: {
   readonly mark?: string;
-  readonly number?: Numbered;
+  readonly number?: LogNumber;
   readonly done?: () => void | Promise<void>;
-}): Entry {
+}): ProgressStep {
   return {
     ...(mark === undefined ? {} : { mark }),
     ...(number ? { number } : {}),
     ...(done ? { done } : {}),
   };
 }
+
+/* -------------------------------------------------- numbers of the server ---------------------------------------------- */
+
+/** A sequence number and the log that it belongs to. */
+export type LogNumber = Omit<ServerNumber, 'by'>;
+
+/** What a number says about the one before it. */
+export type NumberRelation =
+  | 'next'
+  /** There was none before it. */
+  | 'first'
+  /** Not above the last one: a repetition, or a server that counts backwards. */
+  | 'behind'
+  /** The numbers `from` to `to` are missing. */
+  | { readonly kind: 'gap'; readonly from: number; readonly to: number }
+  /** A new epoch, of which the numbers `from` to `to` were not seen; none when `to` is below `from`. */
+  | { readonly kind: 'epoch'; readonly from: number; readonly to: number }
+  /** Another log. */
+  | 'replaced';
+
+export function relationOf(last: LogNumber | undefined, now: LogNumber): NumberRelation {
+  if (last === undefined) return 'first';
+  if (last.subscriptionId !== now.subscriptionId) return 'replaced';
+  if (last.epoch !== now.epoch) return { kind: 'epoch', from: 1, to: now.sequence - 1 };
+  if (now.sequence <= last.sequence) return 'behind';
+  return now.sequence === last.sequence + 1
+    ? 'next'
+    : { kind: 'gap', from: last.sequence + 1, to: now.sequence - 1 };
+}
+
+/** Whether the numbers of a row of events show by themselves that something is missing. */
+export function showsLoss(last: LogNumber | undefined, numbers: readonly LogNumber[]): boolean {
+  let before = last;
+  for (const number of numbers) {
+    const relation = relationOf(before, number);
+    if (typeof relation === 'object' || relation === 'replaced') return true;
+    before = number;
+  }
+  return false;
+}
+
+/* -------------------------------------------------- repetitions --------------------------------------------------------- */
+
+type Identity = Pick<FollowedEvent['event'], 'name' | 'eventId'>;
+
+const REMEMBERED_MAX = 10_000;
+
+/**
+ * Remembers the identifiers of the last events. A server of `events/*` may repeat an event, and a mode may begin with events
+ * that an earlier mode has delivered (SEP: When a peer lacks the extension).
+ */
+export class Deduplicator {
+  /** The run in which an identifier was seen last. */
+  readonly #runs: Map<string, number>;
+  #run = 1;
+
+  /** Starts with what others have seen. */
+  constructor(...others: readonly Deduplicator[]) {
+    this.#runs = new Map(
+      others
+        .flatMap((other) => [...other.#runs.keys()])
+        .slice(-REMEMBERED_MAX)
+        .map((name) => [name, 0]),
+    );
+  }
+
+  /** A mode begins. */
+  startRun(): void {
+    this.#run += 1;
+  }
+
+  add(event: Identity): void {
+    this.#runs.set(nameOf(event), this.#run);
+    if (this.#runs.size > REMEMBERED_MAX) this.#runs.delete(this.#runs.keys().next().value!);
+  }
+
+  has(event: Identity): boolean {
+    return this.#runs.has(nameOf(event));
+  }
+
+  /** Whether an earlier run had the event. Within a run the same identifier is the upstream's own repetition. */
+  hadInEarlierRun(event: Identity): boolean {
+    return (this.#runs.get(nameOf(event)) ?? Infinity) < this.#run;
+  }
+}
+
+/** No name contains a newline. */
+const nameOf = ({ name, eventId }: Identity): string => `${name}\n${eventId}`;

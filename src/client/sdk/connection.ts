@@ -1,6 +1,6 @@
 /**
- * A connection to an MCP server through the SDK, for both protocol eras, over HTTP and on a pipe. What the SDK
- * does differently per era or transport is levelled out here; how a server is reached stands in `dial.ts`.
+ * A connection to an MCP server through the SDK, for both protocol eras, over HTTP and with a child process. Hides what the SDK
+ * does differently per era and transport; `dial.ts` connects.
  */
 import {
   StreamableHTTPClientTransport,
@@ -14,13 +14,13 @@ import { capabilityOf, FIRST_EXTENSIONS_REVISION } from '../../protocol/wire/cap
 import { LIST_CHANGED_METHOD } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { dial } from './dial.ts';
-import { PendingRequests, type PendingRequest } from './exchanges.ts';
+import { PendingRequests, type PendingRequest } from './pending-requests.ts';
 import type { RawCapabilities } from './handshake-observer.ts';
 import { peerError, unreachable } from './peer-error.ts';
 import type { ServerStream, ServerStreamState } from './server-stream.ts';
 import type { ConnectOptions, Target } from './targets.ts';
 import {
-  listenTo,
+  observeTransport,
   stateOf,
   type InterruptionListener,
   type NotificationListener,
@@ -30,21 +30,21 @@ import {
 export type { ConnectOptions, HttpTarget, StdioTarget, Target } from './targets.ts';
 export type { InterruptionListener, NotificationListener } from './transport-state.ts';
 
-/** How long a call may last. */
+/** Signal and timeout of a call. */
 export interface CallOptions {
-  /** Gives the call up; it then rejects with the signal's reason. */
+  /** Aborts the call, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds. Default: the connection's own, 60,000. */
+  /** Milliseconds. Default: the timeout of the connection, 60,000. */
   readonly timeoutMs?: number;
 }
 
-/** Where a stream's notifications go. */
+/** Options of a stream. */
 export interface StreamOptions {
   /** Ends the stream. */
   readonly signal?: AbortSignal | undefined;
-  /** The methods that count: others are not handed on, and do not show that the stream is alive. */
+  /** Methods of the notifications to pass on. Others are ignored and do not show that the stream is alive. */
   readonly notifications: readonly string[];
-  /** Called for every such notification that is tied to this request, in order. */
+  /** Called for every such notification of this request, in order. */
   readonly onNotification: (method: string, params: unknown) => void;
   /** A stream without a message for this many milliseconds is dead. Default 30,000: two missed heartbeats. */
   readonly silenceMs?: number;
@@ -52,18 +52,18 @@ export interface StreamOptions {
 
 const SILENCE_MS = 30_000;
 const CALL_TIMEOUT_MS = 60_000;
-/** A server that does not answer the end of its session keeps nobody here for longer. */
+/** Longest wait for the end of a session. */
 const CLOSE_TIMEOUT_MS = 5000;
-/** The SDK asks for the stream right after the handshake, and twice within three seconds when it has broken off. */
+/** Longest wait for the stream of the session. The SDK opens it after the handshake, and tries twice within 3 s when it breaks. */
 const PUSH_TIMEOUT_MS = 5000;
-/** Results are validated by the caller against the extension's own schema. */
+/** Accepts every result: the caller validates it against the schema of the extension. */
 const anyResult = {
   '~standard': { version: 1, vendor: 'mcp-triggers', validate: (value: unknown) => ({ value }) },
 } as const;
 
 /**
- * Connects. Throws `LocalError` `unreachable`, `unauthorized` or `not_supported`. A connection that breaks is opened again by
- * the next call, unless it is somebody else's SDK client.
+ * Connects. Throws `LocalError` `unreachable`, `unauthorized` or `not_supported`. The next call reopens a broken connection,
+ * unless the target is an SDK client.
  */
 export async function connect(target: Target, options: ConnectOptions = {}): Promise<Connection> {
   const connection = new Connection(target, options);
@@ -73,37 +73,41 @@ export async function connect(target: Target, options: ConnectOptions = {}): Pro
 
 interface Live {
   readonly client: Client;
-  readonly exchanges: PendingRequests;
-  /** Undoes what this connection has added to a transport that others may use too. */
+  readonly pendingRequests: PendingRequests;
+  /** Removes the listeners of this connection from a transport that others may use too. */
   readonly leave: () => void;
 }
 
-/** What those who follow something on one connection share. */
+/** What everything that is followed over one connection shares. */
 interface Shared {
-  /** By list: an answer, and when it was asked for. */
+  /** By list: the pending or last result, and the time of the request. */
   readonly lists: Map<string, { readonly at: number; readonly value: Promise<unknown> }>;
-  /** By method: the last session in which it was a bad request, as long as it has not worked in another one. */
-  readonly doubts: Map<string, object>;
-  /** By URI: how many follow it. A session subscribes to a resource once. */
-  readonly followers: Map<string, number>;
+  /** By method: the session in which it was a bad request last, until it works again. */
+  readonly doubtedSessions: Map<string, object>;
+  /** By URI: the number of its followers. A session subscribes to a resource once. */
+  readonly resourceFollowers: Map<string, number>;
 }
 
 /**
- * One server, whatever protocol era and transport it is reached by. Made by {@link connect}. For methods that the SDK client does
- * not know; {@link triggersClient} has the nine of this extension.
+ * A connection to one server, whatever its protocol era and transport. Made by {@link connect}. Calls any method; {@link
+ * triggersClient} has the nine of this extension.
  */
 export class Connection {
   /** The server's name in ledgers and callback tokens. */
   readonly server: string;
   /** @internal */
-  readonly shared: Shared = { lists: new Map(), doubts: new Map(), followers: new Map() };
+  readonly shared: Shared = {
+    lists: new Map(),
+    doubtedSessions: new Map(),
+    resourceFollowers: new Map(),
+  };
   readonly #target: Target;
   readonly #options: ConnectOptions;
   readonly #clock: Clock;
   readonly #listeners = new Set<NotificationListener>();
   readonly #interrupted = new Set<InterruptionListener>();
   #live: Promise<Live> | undefined;
-  #looking: Promise<void> | undefined;
+  #refreshing: Promise<void> | undefined;
   #capability: ServerCapability | null = null;
   #serverCapabilities: RawCapabilities = {};
   #serverInfo: { readonly name: string; readonly version: string } | undefined;
@@ -119,52 +123,52 @@ export class Connection {
     this.server = options.server ?? nameOf(target);
   }
 
-  /** What the server offers; null when it does not have the extension. */
+  /** The capability that the server declares; null = it does not have the extension. */
   get capability(): ServerCapability | null {
     return this.#capability;
   }
-  /** How long a call may take that says nothing else. */
+  /** The timeout of a call without its own. */
   get timeoutMs(): number {
     return this.#options.timeoutMs ?? CALL_TIMEOUT_MS;
   }
-  get #closingMs(): number {
+  get #closeTimeoutMs(): number {
     return Math.min(CLOSE_TIMEOUT_MS, this.timeoutMs);
   }
-  /** The MCP revision that was agreed on. */
+  /** The negotiated MCP revision. */
   get protocolVersion(): string | undefined {
     return this.#protocolVersion;
   }
-  /** Whether requests stand alone (2026-07-28 and later) instead of in a session. */
+  /** Whether requests are independent (2026-07-28 and later) instead of part of a session. */
   get isModern(): boolean {
     return (
       this.#protocolVersion !== undefined && this.#protocolVersion >= FIRST_EXTENSIONS_REVISION
     );
   }
-  /** Everything the server declares, as it came: nothing has checked it. What {@link capability} is read from. */
+  /** Everything that the server declares, unchecked. {@link capability} is read from it. */
   get serverCapabilities(): RawCapabilities {
     return this.#serverCapabilities;
   }
-  /** How the server introduces itself; undefined when it does not. */
+  /** Name and version of the server; undefined when it sends none. */
   get serverInfo(): { readonly name: string; readonly version: string } | undefined {
     return this.#serverInfo;
   }
 
-  /** Runs `listener` at every `notifications/triggers/list_changed`; returns the end of that. */
+  /** Calls `listener` at every `notifications/triggers/list_changed`. Returns the function that removes it. */
   onListChanged(listener: () => void): () => void {
     return this.onNotification((method) => {
       if (method === LIST_CHANGED_METHOD) listener();
     });
   }
 
-  /** Runs `listener` at every notification, also after the connection was opened again; returns the end of that. */
+  /** Calls `listener` at every notification, also after a reconnect. Returns the function that removes it. */
   onNotification(listener: NotificationListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   /**
-   * Runs `listener` when the transport has closed, and when the stream breaks off on which a server sends outside of requests before
-   * 2026-07-28; returns the end of that. On an SDK client that was handed over only the first is seen.
+   * Calls `listener` when the transport has closed, and when the stream breaks on which a server sends messages outside of
+   * requests before 2026-07-28. With an SDK client as target only the first is visible. Returns the function that removes it.
    */
   onInterrupted(listener: InterruptionListener): () => void {
     this.#interrupted.add(listener);
@@ -172,10 +176,10 @@ export class Connection {
   }
 
   /**
-   * Resolves when what the server sends outside of requests can arrive. Rejects as {@link call} does; with `not_supported`, reason
-   * `no_stream`, when the server does not have the stream for it.
+   * Resolves when messages that the server sends outside of requests can arrive. Rejects as {@link call} does, and with
+   * `not_supported`, reason `no_stream`, when the server has no stream for them.
    */
-  async pushable({ signal, timeoutMs = PUSH_TIMEOUT_MS }: CallOptions = {}): Promise<void> {
+  async pushReady({ signal, timeoutMs = PUSH_TIMEOUT_MS }: CallOptions = {}): Promise<void> {
     await orAbort(this.opened(), signal);
     const stream = this.#serverStream;
     if (!stream || this.isModern) return;
@@ -183,19 +187,19 @@ export class Connection {
     const { phase } = await stream.settled(this.#clock, timeoutMs, signal);
     if (phase === 'open') return;
     if (phase === 'absent')
-      throw new LocalError('not_supported', 'The server has no stream to send notifications on.', {
+      throw new LocalError('not_supported', 'The server has no stream for notifications.', {
         reason: 'no_stream',
       });
     await this.renew();
-    throw unreachable('the stream of the session did not come back');
+    throw unreachable('the stream of the session was not opened again');
   }
 
-  /** What is known of that stream now; undefined where none is needed, or where it cannot be seen. */
+  /** The state of that stream; undefined where none is needed, or where it is not visible. */
   get pushState(): ServerStreamState | undefined {
     return this.isModern ? undefined : this.#serverStream?.state;
   }
 
-  /** @internal Leaves a session that the server has forgotten: the next call opens another. */
+  /** @internal Leaves a session that the server does not know any more: the next call opens another. */
   async renew(): Promise<void> {
     const live = await this.#live?.catch(() => undefined);
     if (live && !isClient(this.#target)) await live.client.close().catch(() => undefined);
@@ -205,7 +209,7 @@ export class Connection {
     for (const listener of [...this.#interrupted]) listener(error);
   }
 
-  /** One request. Rejects with `WireError`, `RemoteError`, `LocalError`, or the signal's reason. */
+  /** Makes one request. Rejects with `WireError`, `RemoteError`, `LocalError`, or the signal's reason. */
   async call(method: string, params: object, options: CallOptions = {}): Promise<unknown> {
     return this.#request(
       method,
@@ -214,12 +218,12 @@ export class Connection {
       options.signal,
       (end) => ({
         method,
-        onStreamEnd: () => end(unreachable('it closed the response without an answer')),
+        onStreamEnd: () => end(unreachable('it closed the response without a result')),
       }),
     );
   }
 
-  /** A request that stays open. Resolves with its result when the server ends it; without SDK timeout, but with a watchdog. */
+  /** Makes a request that stays open. Resolves with its result when the server ends it; times out only when it is silent. */
   async stream(
     method: string,
     params: object,
@@ -241,12 +245,12 @@ export class Connection {
         watch();
         return {
           method,
-          onNotification: (heard, content) => {
-            if (!notifications.includes(heard)) return;
+          onNotification: (notification, content) => {
+            if (!notifications.includes(notification)) return;
             watch();
-            onNotification(heard, content);
+            onNotification(notification, content);
           },
-          onStreamEnd: () => end(unreachable('the stream broke off')),
+          onStreamEnd: () => end(unreachable('the stream broke')),
         };
       });
     } finally {
@@ -259,10 +263,10 @@ export class Connection {
     params: object,
     timeout: number,
     signal: AbortSignal | undefined,
-    makeExchange: (end: (reason: Error) => void) => PendingRequest,
+    makePending: (end: (reason: Error) => void) => PendingRequest,
   ): Promise<unknown> {
     signal?.throwIfAborted();
-    const { client, exchanges } = await this.opened();
+    const { client, pendingRequests: pendingRequests } = await this.opened();
     signal?.throwIfAborted();
     const stop = new AbortController();
     let ended: Error | undefined;
@@ -270,10 +274,10 @@ export class Connection {
       ended ??= reason;
       stop.abort(reason);
     };
-    const exchange: PendingRequest = { ...makeExchange(end), onBroken: end };
+    const pending: PendingRequest = { ...makePending(end), onBroken: end };
     const abort = (): void => stop.abort(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
-    exchanges.expect(exchange);
+    pendingRequests.expect(pending);
     try {
       return await client.request({ method, params: { ...params } }, anyResult, {
         signal: stop.signal,
@@ -285,7 +289,7 @@ export class Connection {
       throw ended ?? (await this.#translate(error, client));
     } finally {
       signal?.removeEventListener('abort', abort);
-      exchanges.forget(exchange);
+      pendingRequests.forget(pending);
     }
   }
 
@@ -296,21 +300,21 @@ export class Connection {
       (translated.reason === 'session_ended' ||
         (translated.reason === 'http_404' && this.#protocolVersion !== '2026-07-28'));
     if (!sessionGone || isClient(this.#target)) return translated;
-    // A session that the server has ended does not come back: closed, it makes the next call open another.
+    // Closed, so that the next call opens another session.
     await client.close().catch(() => undefined);
     return unreachable('it has ended the session', error);
   }
 
-  /** @internal The open SDK client, opened again when the last one has gone. */
+  /** @internal The open SDK client; connects again when the last one has closed. */
   async opened(): Promise<Live> {
-    if (this.#closed) throw new LocalError('closed', 'This connection has been closed.');
+    if (this.#closed) throw new LocalError('closed', 'This connection was closed by this client.');
     const live = await (this.#live ??= this.#openFirst());
     if (live.client.transport !== undefined) return live;
     live.leave();
     if (isClient(this.#target))
       throw new LocalError(
         'closed',
-        'The SDK client that this connection was given has been closed.',
+        'The SDK client of this connection has been closed. Connect it again and make a new connection.',
       );
     this.#live = undefined;
     return this.opened();
@@ -319,7 +323,7 @@ export class Connection {
   async #openFirst(): Promise<Live> {
     try {
       const live = await this.#open();
-      this.#note(live.client);
+      this.#noteServer(live.client);
       return live;
     } catch (error) {
       this.#live = undefined;
@@ -328,45 +332,46 @@ export class Connection {
   }
 
   /**
-   * Asks the server again what it offers: after a restart it may be more or less. A session says it once, at its start; so over
-   * HTTP another session is opened, and takes the place of the first if it says something else. A process is what it was when it
-   * started, and is asked only where the revision has a method for it. Rejects as {@link call} does.
+   * Refreshes the capabilities of the server, which may have changed with a restart. A session declares them once, at its start,
+   * so over HTTP another session is opened, which replaces the first if it declares something else. A child process is asked
+   * only where its revision has a method for that. Rejects as {@link call} does.
    */
-  look({ signal, timeoutMs = this.timeoutMs }: CallOptions = {}): Promise<void> {
-    this.#looking ??= this.#look(timeoutMs).finally(() => {
-      this.#looking = undefined;
+  refresh({ signal, timeoutMs = this.timeoutMs }: CallOptions = {}): Promise<void> {
+    this.#refreshing ??= this.#refresh(timeoutMs).finally(() => {
+      this.#refreshing = undefined;
     });
-    return orAbort(this.#looking, signal);
+    return orAbort(this.#refreshing, signal);
   }
 
-  async #look(timeout: number): Promise<void> {
+  async #refresh(timeout: number): Promise<void> {
     const live = await this.opened();
-    if (!this.isModern) return this.#greetAgain(live);
+    if (!this.isModern) return this.#repeatHandshake(live);
     try {
       await live.client.discover({ timeout });
-      this.#note(live.client);
+      this.#noteServer(live.client);
     } catch (error) {
       const problem = peerError(error, tokenOf(live.client));
-      const saysNothing =
+      const isUnknown =
         problem instanceof LocalError &&
         (problem.code === 'unreachable' ||
           problem.code === 'timeout' ||
           problem.code === 'unauthorized');
-      if (saysNothing || isClient(this.#target)) throw problem;
-      // It answers, but does not know the question any more: greeted anew it says which revision it speaks now.
+      if (isUnknown || isClient(this.#target)) throw problem;
+      // The server answers but rejects the method: a new handshake negotiates the revision again.
       await live.client.close().catch(() => undefined);
       await this.opened();
     }
   }
 
-  async #greetAgain(live: Live): Promise<void> {
+  async #repeatHandshake(live: Live): Promise<void> {
     if (isClient(this.#target) || 'command' in this.#target) return;
     const other = await this.#open();
-    if (this.#closed || sameGreeting(other.client, live.client)) return end(other, this.#closingMs);
+    if (this.#closed || isSameHandshake(other.client, live.client))
+      return end(other, this.#closeTimeoutMs);
     this.#live = Promise.resolve(other);
-    this.#note(other.client);
+    this.#noteServer(other.client);
     this.#interrupt(unreachable('its session was replaced'));
-    await end(live, this.#closingMs);
+    await end(live, this.#closeTimeoutMs);
   }
 
   async #open(): Promise<Live> {
@@ -376,26 +381,29 @@ export class Connection {
         : await dial(this.#target, this.#options);
       const { transport } = client;
       if (!transport)
-        throw new LocalError('config_invalid', 'Connect the SDK client before handing it over.');
-      const wire = stateOf(transport)?.wrapped ?? wrap(transport);
-      const tell: NotificationListener = (method, params) => {
+        throw new LocalError(
+          'config_invalid',
+          'The SDK client is not connected. Connect it first.',
+        );
+      const wrapped = stateOf(transport)?.wrapped ?? wrap(transport);
+      const notify: NotificationListener = (method, params) => {
         for (const listener of this.#listeners) listener(method, params);
       };
       const interrupt: InterruptionListener = (error) => this.#interrupt(error);
-      wire.listeners.add(tell);
-      wire.interrupted.add(interrupt);
+      wrapped.listeners.add(notify);
+      wrapped.interrupted.add(interrupt);
       const leave = (): void => {
-        wire.listeners.delete(tell);
-        wire.interrupted.delete(interrupt);
+        wrapped.listeners.delete(notify);
+        wrapped.interrupted.delete(interrupt);
       };
-      return { client, exchanges: wire.exchanges, leave };
+      return { client, pendingRequests: wrapped.pendingRequests, leave };
     } catch (error) {
       throw peerError(error);
     }
   }
 
-  /** What the server says of itself, as far as it is known now. Throws `LocalError` `peer_misbehaved`. */
-  #note(client: Client): void {
+  /** Stores what the server declares. Throws `LocalError` `peer_misbehaved`. */
+  #noteServer(client: Client): void {
     const info = client.getServerVersion();
     const capabilities = capabilitiesOf(client);
     this.#protocolVersion = client.getNegotiatedProtocolVersion();
@@ -405,19 +413,19 @@ export class Connection {
     this.#capability = capabilityOf(capabilities, this.#protocolVersion);
   }
 
-  /** Ends the session and the connection, or the child process. An SDK client that was handed over stays open. */
+  /** Ends the session and the connection, or the child process. An SDK client as target stays open. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     const live = await this.#live?.catch(() => undefined);
     if (!live) return;
     live.leave();
-    this.#interrupt(new LocalError('closed', 'This connection has been closed.'));
-    if (!isClient(this.#target)) await end(live, this.#closingMs);
+    this.#interrupt(new LocalError('closed', 'This connection was closed by this client.'));
+    if (!isClient(this.#target)) await end(live, this.#closeTimeoutMs);
   }
 }
 
-/** Closing alone leaves the session behind on the server; that it may refuse to end it is its own affair. */
+/** Ends the session too, which closing alone would leave on the server. The server may refuse. */
 async function end({ client, leave }: Live, withinMs: number): Promise<void> {
   leave();
   const { transport } = client;
@@ -429,10 +437,10 @@ async function end({ client, leave }: Live, withinMs: number): Promise<void> {
   await client.close();
 }
 
-/** Wraps a transport that is connected. */
+/** Wraps a connected transport. */
 function wrap(transport: Transport): WrappedTransport {
-  // What the server said before to an SDK client that was handed over is heard with the next `look`.
-  const state = listenTo(transport);
+  // The handshake of an SDK client that was passed in is over; `refresh` shows the next one.
+  const state = observeTransport(transport);
   const listeners = new Set<NotificationListener>();
   const interrupted = new Set<InterruptionListener>();
   const interrupt = (error: LocalError): void => {
@@ -443,20 +451,20 @@ function wrap(transport: Transport): WrappedTransport {
     interrupt(unreachable('the connection was closed'));
     onclose?.();
   };
-  state.serverStream?.onLost(() => interrupt(unreachable('the stream of the session broke off')));
-  const exchanges = new PendingRequests(transport, (method, params) => {
+  state.serverStream?.onLost(() => interrupt(unreachable('the stream of the session broke')));
+  const pendingRequests = new PendingRequests(transport, (method, params) => {
     for (const listener of listeners) listener(method, params);
   });
-  state.guard?.onTooLarge((id, error) => exchanges.fail(id, error));
-  return (state.wrapped = { listeners, interrupted, exchanges });
+  state.guard?.onTooLarge((id, error) => pendingRequests.fail(id, error));
+  return (state.wrapped = { listeners, interrupted, pendingRequests });
 }
 
 function capabilitiesOf(client: Client): RawCapabilities {
-  const heard = stateOf(client.transport)?.handshake.capabilities;
-  return heard ?? client.getServerCapabilities() ?? {};
+  const observed = stateOf(client.transport)?.handshake.capabilities;
+  return observed ?? client.getServerCapabilities() ?? {};
 }
 
-const sameGreeting = (a: Client, b: Client): boolean =>
+const isSameHandshake = (a: Client, b: Client): boolean =>
   a.getNegotiatedProtocolVersion() === b.getNegotiatedProtocolVersion() &&
   JSON.stringify(capabilitiesOf(a)) === JSON.stringify(capabilitiesOf(b));
 

@@ -1,7 +1,4 @@
-/**
- * The way to a server: SDK client and transport for every kind of target, and what watches over them from the first byte on. Beside
- * `connection.ts` the only file of the client that imports the SDK's code.
- */
+/** Connects an SDK client to every kind of target, and attaches the observers of its transport before the first byte. */
 import {
   Client,
   StreamableHTTPClientTransport,
@@ -16,12 +13,12 @@ import { EVENTS_EXTENSION_ID } from '../../protocol/events/names.ts';
 import { noRevision, peerError } from './peer-error.ts';
 import { ServerStream } from './server-stream.ts';
 import type { ConnectOptions, HttpTarget, StdioTarget } from './targets.ts';
-import { listenTo } from './transport-state.ts';
+import { observeTransport } from './transport-state.ts';
 
-/** A subclass, because for the class itself the SDK starts a second process just to probe for the era. */
+/** A subclass, because the SDK starts a second process to probe the era for the class itself. */
 class InPlaceStdioTransport extends StdioClientTransport {}
 
-/** Connects over HTTP or starts the process; throws what the SDK throws, or what has been understood of it. */
+/** Connects over HTTP or starts the process. Throws translated errors, or else those of the SDK. */
 export async function dial(
   target: HttpTarget | StdioTarget,
   options: ConnectOptions,
@@ -30,12 +27,12 @@ export async function dial(
   try {
     return await attempt(target, options, MODES[protocol]);
   } catch (error) {
-    // A server older than discovery may exit at the probe: its successor is greeted in the old way.
-    const diedOfProbe =
+    // A server older than discovery may exit at the probe: the next process gets `initialize` at once.
+    const exitedAtProbe =
       'command' in target &&
       protocol === 'auto' &&
       (error as { code?: unknown }).code === 'ERA_NEGOTIATION_FAILED';
-    if (!diedOfProbe) throw error;
+    if (!exitedAtProbe) throw error;
     return attempt(target, options, MODES['2025-11-25']);
   }
 }
@@ -56,11 +53,11 @@ async function attempt(
     versionNegotiation: { mode },
   });
   const transport = 'url' in target ? httpTransport(target) : stdioTransport(target);
-  const { handshake: handshake, guard } = listenTo(transport);
+  const { handshake, guard } = observeTransport(transport);
   try {
     await client.connect(transport, timeoutMs === undefined ? {} : { timeout: timeoutMs });
   } catch (error) {
-    // For a revision that it does not know the SDK has no error of its own.
+    // The SDK has no error for a revision that it does not know.
     if (
       handshake.revision !== undefined &&
       !SUPPORTED_PROTOCOL_VERSIONS.includes(handshake.revision)
@@ -71,7 +68,7 @@ async function attempt(
   return client;
 }
 
-/** What a server may wish for with `retry:`. */
+/** Bounds for the `retry:` of a server. */
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 30_000;
 
@@ -92,7 +89,7 @@ function httpTransport({ url, token, authProvider, requestInit, fetch }: HttpTar
         background: true,
       }),
   });
-  listenTo(transport, { guard, serverStream: stream });
+  observeTransport(transport, { guard, serverStream: stream });
   return transport;
 }
 

@@ -1,14 +1,14 @@
 /**
- * What a server says of itself, as it came over the wire. The SDK's client keeps only the capabilities that it knows, and
- * deployed servers declare `events` beside them; so the answers that carry capabilities are read on the transport.
+ * Reads what a server declares in its handshake, on the transport: the SDK's client keeps only the capabilities that it knows,
+ * and deployed servers declare `events` beside them.
  */
 
-/** Of a transport, what is watched. */
-interface Heard {
+/** The member of a transport that is observed. */
+interface ObservedTransport {
   onmessage?: ((message: never, extra?: never) => void) | undefined;
 }
 
-interface Answer {
+interface Response {
   readonly result?: {
     readonly capabilities?: unknown;
     readonly supportedVersions?: unknown;
@@ -16,51 +16,51 @@ interface Answer {
   };
 }
 
-/** Unchecked words of a peer: read members with care. */
+/** Capabilities as the server sent them: nothing has checked them. */
 export type RawCapabilities = Readonly<Record<string, unknown>>;
 
 export class HandshakeObserver {
   #capabilities: RawCapabilities | undefined;
   #revision: string | undefined;
 
-  /** Listens on a transport from now on. The SDK replaces `onmessage` while it negotiates, so every one is wrapped. */
-  static on(transport: object): HandshakeObserver {
-    const handshake = new HandshakeObserver();
-    const heard = transport as Heard;
-    const before = heard.onmessage;
-    let inner: Heard['onmessage'];
-    Object.defineProperty(heard, 'onmessage', {
+  /** Observes a transport from now on. The SDK replaces `onmessage` while it negotiates, so every handler is wrapped. */
+  static attach(transport: object): HandshakeObserver {
+    const observer = new HandshakeObserver();
+    const observed = transport as ObservedTransport;
+    const before = observed.onmessage;
+    let inner: ObservedTransport['onmessage'];
+    Object.defineProperty(observed, 'onmessage', {
       configurable: true,
       get: () => inner,
-      set: (handler: Heard['onmessage']) => {
+      set: (handler: ObservedTransport['onmessage']) => {
         const wrapped = (message: unknown, extra: unknown): void => {
-          handshake.hear(message);
+          observer.observe(message);
           (handler as (message: unknown, extra: unknown) => void)(message, extra);
         };
         inner = handler && wrapped;
       },
     });
-    heard.onmessage = before;
-    return handshake;
+    observed.onmessage = before;
+    return observer;
   }
 
-  /** As the server said it last; undefined = not heard yet. */
+  /** As declared last; undefined = not yet. */
   get capabilities(): RawCapabilities | undefined {
     return this.#capabilities;
   }
 
-  /** The revision that the server chose in a handshake; undefined = there was none. */
+  /** The revision that the server chose in `initialize`; undefined = there was none. */
   get revision(): string | undefined {
     return this.#revision;
   }
 
-  /** Notes the answer to `server/discover` or `initialize`; everything else goes by. */
-  hear(message: unknown): void {
-    const result = Object((Object(message) as Answer).result) as NonNullable<Answer['result']>;
-    const isGreeting =
+  /** Stores the result of `server/discover` or `initialize`; ignores every other message. */
+  observe(message: unknown): void {
+    const result = Object((Object(message) as Response).result) as NonNullable<Response['result']>;
+    const isHandshake =
       Array.isArray(result.supportedVersions) || typeof result.protocolVersion === 'string';
     if (typeof result.protocolVersion === 'string') this.#revision = result.protocolVersion;
-    if (isGreeting && typeof result.capabilities === 'object' && result.capabilities !== null)
+    if (isHandshake && typeof result.capabilities === 'object' && result.capabilities !== null)
       this.#capabilities = result.capabilities as RawCapabilities;
   }
 }

@@ -1,14 +1,15 @@
 /**
- * What a server may send over HTTP before anybody has understood it: no message takes more memory than a message may have, also
- * when it was packed small, or when its end never comes. Counts where the bytes arrive, because behind it the SDK collects them.
+ * Limits the size of a message over HTTP, after decompression and also when its end never comes. Counts where the bytes arrive,
+ * because the SDK collects them.
  */
-import { LocalError } from '../../protocol/wire/errors.ts';
+import type { LocalError } from '../../protocol/wire/errors.ts';
+import { misbehaved } from './peer-error.ts';
 
-/** One message: a JSON body, an error page, one event of a stream. The SDK has the same bound for pipes. */
+/** Limit for a JSON body, an error page, or one event of a stream. The SDK has the same limit for pipes. */
 export const MESSAGE_BYTES_MAX = 10 * 1024 * 1024;
 
 export class HttpGuard {
-  /** To be handed to the transport. */
+  /** Pass it to the transport. */
   readonly fetch: typeof fetch;
   #token: string | undefined;
   #tooLarge: ((requestId: unknown, error: LocalError) => void) | undefined;
@@ -35,20 +36,20 @@ export class HttpGuard {
     };
   }
 
-  /** The access token of the last request: a server may repeat it in what it says. */
+  /** The access token of the last request, which a server may repeat in an error. */
   get token(): string | undefined {
     return this.#token;
   }
 
-  /** `listener` is told which request was answered with too much. */
+  /** `listener` gets the id of the request whose response is too large. */
   onTooLarge(listener: (requestId: unknown, error: LocalError) => void): void {
     this.#tooLarge = listener;
   }
 }
 
-/** Counts what has to be kept until it can be understood. */
+/** Counts the bytes that have to be kept until a message is complete. */
 interface Meter {
-  /** The most bytes that are kept at once while this chunk is read. */
+  /** The most bytes that are kept at once while `chunk` is read. */
   feed(chunk: Uint8Array): number;
 }
 
@@ -90,7 +91,7 @@ class EventMeter implements Meter {
   }
 }
 
-/** The same bytes, up to the first that is too many. */
+/** Passes the bytes on up to the limit, then errors. */
 function bounded(
   body: ReadableStream<Uint8Array>,
   meter: Meter,
@@ -100,11 +101,7 @@ function bounded(
     new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
         if (meter.feed(chunk) <= MESSAGE_BYTES_MAX) return controller.enqueue(chunk);
-        const error = new LocalError(
-          'peer_misbehaved',
-          `The server broke the protocol: a message of more than ${MESSAGE_BYTES_MAX} bytes.`,
-          { reason: 'too_large' },
-        );
+        const error = misbehaved('too_large', `a message has more than ${MESSAGE_BYTES_MAX} bytes`);
         onTooLarge(error);
         controller.error(error);
       },
@@ -118,7 +115,7 @@ function tokenOf(init: RequestInit | undefined): string | undefined {
   return token;
 }
 
-/** Of a request that the SDK made. */
+/** The id of a request that the SDK made. */
 function idOf(init: RequestInit | undefined): unknown {
   return typeof init?.body === 'string'
     ? (Object(JSON.parse(init.body)) as { readonly id?: unknown }).id

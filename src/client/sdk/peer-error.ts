@@ -1,13 +1,14 @@
 /**
- * What the SDK throws, in the terms of this library: a typed error of the peer, or a `LocalError` that says whether another
- * try is worth it. Looks at codes and status only, never at a message (SEP: Errors), and keeps no words of the peer in a cause.
+ * Translates what the SDK throws: into a typed error of the server, or into a `LocalError` that says whether a retry may help.
+ * Reads codes and status only, never a message, and redacts what the server says: it knows the secrets of its client, and
+ * errors end up in logs (SEP: Errors).
  */
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { fromErrorObject, RemoteError } from '../../protocol/wire/remote-error.ts';
-import { redact, redactData } from '../redact.ts';
+import { inspectJson } from '../../protocol/wire/json.ts';
 
 const METHOD_NOT_FOUND = -32601;
-/** What session transports answer for a session they do not know. */
+/** The answer of session transports to an unknown session. */
 const SESSION_NOT_FOUND = -32001;
 const REVISION_NOT_SUPPORTED = -32022;
 
@@ -25,26 +26,26 @@ const BY_SDK_CODE: Readonly<Record<string, (cause: unknown, error: unknown) => L
   CONNECTION_CLOSED: (cause) => unreachable('the connection was closed', cause),
   NOT_CONNECTED: (cause) => unreachable('the connection is closed', cause),
   SEND_FAILED: (cause) => unreachable('the request could not be sent', cause),
-  INVALID_RESULT: (cause) => misbehaved('its result is not valid', cause),
+  INVALID_RESULT: (cause) => misbehaved(undefined, 'its result is not valid', cause),
   UNSUPPORTED_RESULT_TYPE: (cause) =>
-    misbehaved('its result has a type that this method does not have', cause),
+    misbehaved(undefined, 'its result has a type that this method does not have', cause),
   CLIENT_HTTP_UNEXPECTED_CONTENT: (cause) =>
-    misbehaved('its answer is neither JSON nor an event stream', cause),
-  // A probe that reached nobody has found out nothing about revisions.
+    misbehaved(undefined, 'its response is neither JSON nor an event stream', cause),
+  // A probe that did not reach the server says nothing about revisions.
   ERA_NEGOTIATION_FAILED: (cause, error) => {
     const underlying = peerError((error as Error).cause);
     return underlying instanceof LocalError ? underlying : noRevision(cause);
   },
 };
 
-/** Errors of failed authorization, by class name. */
+/** Class names of authorization errors. */
 const UNAUTHORIZED = new Set(['UnauthorizedError', 'InsufficientScopeError', 'OAuthError']);
 
-/** Never throws. What it does not know it hands back. `token`: the access token, which a server may repeat. */
+/** Translates an error; returns an unknown one unchanged. `token`: the access token, which a server may repeat. */
 export function peerError(error: unknown, token?: string): unknown {
   const thrown = Object(error) as Thrown;
   if (error instanceof LocalError) return error;
-  const cause = wordless(thrown);
+  const cause = withoutMessage(thrown);
   if (thrown.name !== undefined && UNAUTHORIZED.has(thrown.name)) return unauthorized(cause);
   if (typeof thrown.code === 'number')
     return fromCode(thrown.code, thrown.message, thrown.data, cause, token);
@@ -54,8 +55,8 @@ export function peerError(error: unknown, token?: string): unknown {
     return BY_SDK_CODE[thrown.code]!(cause, error);
   // A body that is not JSON, or JSON that is not JSON-RPC.
   if (error instanceof SyntaxError || thrown.name === 'ZodError')
-    return misbehaved('its answer is not JSON-RPC', cause);
-  // What fetch throws for everything from a refused connection to a reset one, and spawn for a missing program.
+    return misbehaved(undefined, 'its response is not JSON-RPC', cause);
+  // `fetch` throws a TypeError for every failed connection, `spawn` an errno for a missing program.
   if (
     (error instanceof TypeError && error.cause !== undefined) ||
     typeof (thrown as { errno?: unknown }).errno === 'number'
@@ -64,8 +65,8 @@ export function peerError(error: unknown, token?: string): unknown {
   return error;
 }
 
-/** What the SDK says can quote the peer. */
-function wordless({ name, code }: Thrown): Error {
+/** The message of an SDK error can quote the server, so only name and code remain. */
+function withoutMessage({ name, code }: Thrown): Error {
   return new Error([name ?? 'Error', code].filter((part) => part !== undefined).join(' '));
 }
 
@@ -101,9 +102,9 @@ function fromStatus(
   const error = errorIn(text);
   if (status === 401 || status === 403) return unauthorized(cause);
   const stated = error && fromCode(error.code, error.message, error.data, cause, token);
-  // A status that promises better times says more than an error that nobody has agreed on.
+  // 429 and 5xx say that a retry may help, which an error code without a known meaning does not.
   if ((status === 429 || status >= 500) && (!stated || stated instanceof RemoteError))
-    return unreachable(`it answers HTTP ${status}`, cause);
+    return unreachable(`it responded with HTTP ${status}`, cause);
   if (stated) return stated;
   if (status === 404)
     return new LocalError(
@@ -111,7 +112,7 @@ function fromStatus(
       'There is no MCP endpoint at this address, or it has ended the session.',
       { reason: 'http_404', cause },
     );
-  return misbehaved(`it answers HTTP ${status}`, cause);
+  return misbehaved(undefined, `it responded with HTTP ${status}`, cause);
 }
 
 function errorIn(
@@ -122,25 +123,64 @@ function errorIn(
     const { error } = Object(JSON.parse(text)) as { error?: { code?: unknown } };
     return Number.isInteger(error?.code) ? (error as { code: number }) : undefined;
   } catch {
-    return undefined; // Not JSON: an error page.
+    return undefined; // An error page.
   }
 }
 
 const unauthorized = (cause: unknown) =>
   new LocalError(
     'unauthorized',
-    'The server refused the access token. Get a new one, or one with more scope.',
+    'The server rejected the access token. Get a new one, or one with more scope.',
     { cause },
   );
+
 export const noRevision = (cause: unknown) =>
-  new LocalError('not_supported', 'The server speaks no protocol revision that was asked for.', {
-    reason: 'revision',
-    cause,
-  });
+  new LocalError(
+    'not_supported',
+    'The server supports no requested protocol revision. Request another one with `protocol`.',
+    {
+      reason: 'revision',
+      cause,
+    },
+  );
+
 export const unreachable = (problem: string, cause?: unknown, reason?: string) =>
   new LocalError('unreachable', `The server cannot be reached: ${problem}.`, {
     cause,
     ...(reason === undefined ? {} : { reason }),
   });
-export const misbehaved = (problem: string, cause?: unknown) =>
-  new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { cause });
+
+/** The server broke the protocol. `reason` names the rule for programs. */
+export const misbehaved = (reason: string | undefined, problem: string, cause?: unknown) =>
+  new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, {
+    cause,
+    ...(reason === undefined ? {} : { reason }),
+  });
+
+/* -------------------------------------------------- redaction ---------------------------------------------------------- */
+
+const SECRET_SHAPES: readonly (readonly [RegExp, string])[] = [
+  [/whsec_[\w+/-]{8,}={0,2}/g, 'whsec_[secret]'],
+  [/([?&]cb=)[\w.%~-]+/g, '$1[token]'],
+  [/\b(Bearer|DPoP)\s+[\w.~+/=-]+/gi, '$1 [token]'],
+];
+
+/** A shorter token could be part of any word. */
+const TOKEN_CHARS_MIN = 8;
+
+/** Replaces `token`, and everything that has the shape of a secret. */
+function redact(text: string, token: string | undefined): string {
+  const withoutToken =
+    token === undefined || token.length < TOKEN_CHARS_MIN
+      ? text
+      : text.replaceAll(token, '[token]');
+  return SECRET_SHAPES.reduce((shown, [shape, mark]) => shown.replace(shape, mark), withoutToken);
+}
+
+/** The same for the `data` of an error. Undefined when the data is too deep. */
+function redactData(data: unknown, token: string | undefined): unknown {
+  if (data === undefined || inspectJson(data) !== null) return undefined;
+  const text = JSON.stringify(data);
+  const shown = redact(text, token);
+  return shown === text ? data : JSON.parse(shown);
+}

@@ -1,22 +1,21 @@
 /**
- * The stream on which a server sends what belongs to no request, before 2026-07-28 over HTTP: the body of a GET that the SDK makes by
- * itself, makes again when it breaks, and says nothing about. What is sent meanwhile is lost, so its life is watched where the
- * SDK cannot hide it: at `fetch`.
+ * Observes the stream on which a server sends messages outside of requests, before 2026-07-28 over HTTP. The SDK opens it with a
+ * GET, reopens it when it breaks, and reports neither; messages sent meanwhile are lost. `fetch` shows both.
  */
 import type { Clock } from '../../protocol/lib/clock.ts';
 
-/** `absent`: it was never open. `lost`: it was open once. `status` is what the server answered since, instead of opening it. */
+/** `absent`: it was never open. `lost`: it was open before. `status`: the HTTP status with which the server refused it since. */
 export type ServerStreamState =
   { readonly phase: 'absent' | 'lost'; readonly status?: number } | { readonly phase: 'open' };
 
 export class ServerStream {
-  /** To be handed to the transport. */
+  /** Pass it to the transport. */
   readonly fetch: typeof fetch;
   readonly #changes = new Set<() => void>();
   readonly #lost = new Set<() => void>();
   #state: ServerStreamState = { phase: 'absent' };
 
-  /** `inner` is what makes the requests. */
+  /** `inner` makes the requests. */
   constructor(inner: typeof fetch) {
     this.fetch = async (input, init) => {
       if (!asksForStream(init)) return inner(input, init);
@@ -33,29 +32,29 @@ export class ServerStream {
     return this.#state;
   }
 
-  /** Runs `listener` each time that the stream breaks off; not when the transport is closed. */
+  /** Calls `listener` each time the stream breaks; not when the transport is closed. */
   onLost(listener: () => void): void {
     this.#lost.add(listener);
   }
 
-  /** Waits until it is open, or until the server has refused it; at most so long, or until `signal` fires. */
+  /** Waits until the stream is open or refused, at most `withinMs`, or until `signal` fires. */
   async settled(clock: Clock, withinMs: number, signal?: AbortSignal): Promise<ServerStreamState> {
     const isSettled = (): boolean =>
       this.#state.phase === 'open' || this.#state.status !== undefined;
     if (isSettled() || signal?.aborted === true) return this.#state;
     await new Promise<void>((resolve) => {
       const cancel = clock.after(withinMs, done);
-      const look = (): void => {
+      const check = (): void => {
         if (isSettled()) done();
       };
       const changes = this.#changes;
       function done(): void {
         cancel();
-        changes.delete(look);
+        changes.delete(check);
         signal?.removeEventListener('abort', done);
         resolve();
       }
-      changes.add(look);
+      changes.add(check);
       signal?.addEventListener('abort', done, { once: true });
     });
     return this.#state;
@@ -66,7 +65,7 @@ export class ServerStream {
     for (const change of [...this.#changes]) change();
   }
 
-  /** The response as the transport gets it. */
+  /** The response for the transport, with an observed body. */
   #opened(
     response: Response,
     body: ReadableStream<Uint8Array>,
@@ -87,7 +86,7 @@ const asksForStream = (init: RequestInit | undefined): boolean =>
   init?.method === 'GET' &&
   (new Headers(init.headers).get('accept') ?? '').includes('text/event-stream');
 
-/** The same bytes; `ended` is called when there are no more, for whatever reason. */
+/** The same bytes; calls `ended` when they end, for whatever reason. */
 function watched(body: ReadableStream<Uint8Array>, ended: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   return new ReadableStream<Uint8Array>({

@@ -1,6 +1,6 @@
 /**
- * The nine methods as typed calls: params out, validated results in. A result that the schema does not accept is the peer's
- * fault and never reaches the caller (SEP: Methods).
+ * The nine methods of the extension as typed calls. Results are validated against the schema; one that is not valid is a
+ * protocol error of the server and never reaches the caller (SEP: Methods).
  */
 import type {
   AckParams,
@@ -28,11 +28,12 @@ import { LocalError } from '../../protocol/wire/errors.ts';
 import { inspectJson } from '../../protocol/wire/json.ts';
 import { check, type WireTypes } from '../../protocol/wire/validate.ts';
 import type { CallOptions, Connection, StreamOptions } from './connection.ts';
+import { misbehaved } from './peer-error.ts';
 
-/** Beyond the longest wait that was asked for, a pull gets as much time as any call. */
+/** Time that a pull gets beyond its `waitMs`. */
 const PULL_GRACE_MS = 30_000;
 
-/** What a call may need besides its params: a signal that gives it up. */
+/** The signal that aborts a call. */
 export type AbortOptions = Pick<CallOptions, 'signal'>;
 
 export class TriggersApi {
@@ -83,7 +84,7 @@ export class TriggersApi {
     return this.#call('triggers/ack', params, ['AckResult'], options);
   }
 
-  /** The delivery is complete: every number of its range is there. */
+  /** Resolves with a complete delivery: it covers every number of its range. */
   async pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
     const timeoutMs = (params.waitMs ?? 0) + Math.min(PULL_GRACE_MS, this.connection.timeoutMs);
     const result = await this.#call<PullResult>('triggers/pull', params, ['PullResult'], {
@@ -94,7 +95,7 @@ export class TriggersApi {
     return result;
   }
 
-  /** Resolves when the server ends the stream. A delivery that is not acceptable goes to `onUnacceptable`. */
+  /** Resolves when the server ends the stream. Calls `onUnacceptable` for an invalid delivery. */
   async stream(
     params: StreamParams,
     {
@@ -106,7 +107,7 @@ export class TriggersApi {
       readonly onUnacceptable: (error: unknown) => void;
     },
   ): Promise<void> {
-    this.#offered();
+    this.#assertOffered();
     await this.connection.stream('triggers/stream', params, {
       ...options,
       notifications: [DELIVERY_METHOD],
@@ -128,7 +129,7 @@ export class TriggersApi {
     types: readonly (keyof WireTypes)[],
     options: CallOptions = {},
   ): Promise<T> {
-    this.#offered();
+    this.#assertOffered();
     const result = await this.connection.call(method, params, options);
     const unfit = inspectJson(result);
     let complaint = { path: '', expected: unfit ?? 'a result' };
@@ -137,24 +138,25 @@ export class TriggersApi {
       if (checked.ok) return checked.value as T;
       complaint = checked;
     }
-    throw new LocalError(
-      'peer_misbehaved',
-      `The result of ${method} is not acceptable: expected ${complaint.expected} at "${complaint.path}".`,
-      { reason: 'result' },
+    throw misbehaved(
+      'result',
+      `the result of ${method} is not valid: expected ${complaint.expected} at "${complaint.path}"`,
     );
   }
 
-  /** A server that did not declare the extension is not asked for it (SEP: Capability). */
-  #offered(): void {
+  /** Throws for a server that does not declare the extension: it must not be asked (SEP: Capability). */
+  #assertOffered(): void {
     if (this.connection.capability === null) {
-      throw new LocalError('not_supported', 'The server does not declare the triggers extension.', {
-        reason: 'capability',
-      });
+      throw new LocalError(
+        'not_supported',
+        'The server does not declare the triggers extension. Use `follow` instead.',
+        { reason: 'capability' },
+      );
     }
   }
 }
 
-/** `notModified` is an answer only to `ifNoneMatch`; what is not that is judged as the whole thing. */
+/** The result types to validate against: the short one is valid only after `ifNoneMatch`. */
 const notModified = <A, B>(
   { ifNoneMatch }: { readonly ifNoneMatch?: string },
   short: A,

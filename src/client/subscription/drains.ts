@@ -1,6 +1,6 @@
 /**
- * Three ways to drain the same log, as a table. Each yields deliveries; what they mean is decided by one rule for all of
- * them (SEP: Stream, Pull, Callback).
+ * The table of drains: three ways to get the deliveries of one log. `LogReader` decides what a delivery means, on every drain
+ * alike (SEP: Stream, Pull, Callback).
  */
 import type {
   Delivery,
@@ -19,57 +19,67 @@ import {
   STREAM_BYTES_DEFAULT,
   STREAM_EVENTS_DEFAULT,
 } from '../../protocol/wire/limits.ts';
-import type { Acknowledger } from './acknowledger.ts';
-import type { TriggersApi } from '../sdk/triggers-api.ts';
-import type { Sink } from '../../protocol/lib/sinks.ts';
 import { AsyncQueue } from '../../protocol/lib/queue.ts';
+import type { Sink } from '../../protocol/lib/sinks.ts';
+import type { AckTracker } from '../ack-tracker.ts';
+import type { TriggersApi } from '../sdk/triggers-api.ts';
+import { misbehaved } from '../sdk/peer-error.ts';
 
-/** What a drain works with during one round: from opening to the first error. */
+/** What a drain works with during one round, that is until its first error. */
 export interface DrainContext {
   readonly api: TriggersApi;
   readonly clock: Clock;
-  readonly acks: Acknowledger;
+  readonly acks: AckTracker;
   /** Fires when the round is over. */
   readonly signal: AbortSignal;
   readonly subscriptionId: string;
-  /** Where the reader stands: the next delivery has to begin there or before. */
+  /** The position that was read: the next delivery has to begin there or before. */
   readonly position: () => Position;
   /** The last round ended with missing numbers. */
   readonly missed: boolean;
-  /** The delivery is of a life of the log that is over, or of another log. */
+  /** Whether the delivery belongs to an epoch that is over, or to another log. */
   readonly isForeign: (delivery: Delivery) => boolean;
   readonly window: StreamWindow;
   readonly silenceMs: number | undefined;
   readonly waitMs: number;
   readonly checkMs: number;
   readonly attach: (sink: Sink) => () => void;
-  readonly note: (subscription: Subscription) => void;
-  /** Acknowledge with a call (true) or with the answer to a callback (false) from now on. */
+  readonly noteSubscription: (subscription: Subscription) => void;
+  /** Acknowledges with a call (true), or with the response to a callback (false), from now on. */
   readonly acknowledgeByCall: (byCall: boolean) => void;
 }
 
-/** Preference, best first: a callback needs no connection, a stream no polling. */
-const LADDER: readonly Drain[] = ['callback', 'stream', 'pull'];
+/** Best first: a callback needs no connection, a stream no polling. */
+const DRAINS: readonly {
+  readonly name: Drain;
+  readonly run: (context: DrainContext) => AsyncGenerator<Delivery, void>;
+}[] = [
+  { name: 'callback', run: callback },
+  { name: 'stream', run: stream },
+  { name: 'pull', run: pull },
+];
 
-/** What to try, in this order. */
+/** The place of a drain in the order of preference; 0 is the best. */
+export const drainRank = (drain: Drain): number => DRAINS.findIndex(({ name }) => name === drain);
+
+/** The drains to try, in order. */
 export function drainsToTry(
   wanted: 'auto' | Drain,
   hasCallback: boolean,
   capability: ServerCapability,
 ): readonly Drain[] {
-  const from = wanted === 'auto' ? 0 : LADDER.indexOf(wanted);
-  return LADDER.slice(from).filter(
-    (drain) => capability.drains.includes(drain) && (drain !== 'callback' || hasCallback),
-  );
+  return DRAINS.slice(wanted === 'auto' ? 0 : drainRank(wanted))
+    .map(({ name }) => name)
+    .filter((drain) => capability.drains.includes(drain) && (drain !== 'callback' || hasCallback));
 }
 
-export const drains: Readonly<
-  Record<Drain, (context: DrainContext) => AsyncGenerator<Delivery, void>>
-> = { stream, pull, callback };
+/** Yields deliveries by the drain until its first error. */
+export const drainWith = (drain: Drain, context: DrainContext): AsyncGenerator<Delivery, void> =>
+  DRAINS[drainRank(drain)]!.run(context);
 
-/** In a healthy stream an open window and an event that waits do not go together: after so many heartbeats it is broken. */
+/** A stream is stalled after this many heartbeats that announce an event while the window is open. */
 const STALLED_HEARTBEATS = 3;
-/** So many windows of bytes may wait for the application: the window is for events alone, and counted in the server's way of writing them. */
+/** Windows of bytes that may wait for the application. More than one: a window covers events alone, as the server serializes them. */
 const UNREAD_WINDOWS = 4;
 
 async function* stream({
@@ -114,7 +124,7 @@ async function* stream({
     inFlight = inFlight.filter((sequence) => sequence > acks.done.sequence);
     for (const { sequence } of delivery.events) if (sequence > before) inFlight.push(sequence);
     if (inFlight.length > credit.events)
-      return fail(broken('window', 'it sent more than the window allows'));
+      return fail(misbehaved('window', 'it sent more than the window allows'));
     stalled =
       received === before &&
       delivery.head > received &&
@@ -123,11 +133,11 @@ async function* stream({
         ? stalled + 1
         : 0;
     if (stalled >= STALLED_HEARTBEATS)
-      return fail(broken('stalled', 'its heartbeats tell of events that it does not send'));
-    // A heartbeat that nobody has time for says nothing that the next one does not say.
+      return fail(misbehaved('stalled', 'its heartbeats announce events that it does not send'));
+    // A heartbeat that waits is worth no memory: the next one says the same.
     if (queue.size > 0 && received === before && !delivery.terminated) return;
     const bytes = JSON.stringify(delivery).length;
-    // Let the application come after; then the log is read on from where it stands.
+    // Ends the round while the application catches up; the next round reads on from its position.
     if (queue.size > 0 && unread + bytes > credit.bytes * UNREAD_WINDOWS) return end();
     unread += bytes;
     queue.push({ delivery, bytes });
@@ -156,11 +166,11 @@ async function* stream({
   }
 }
 
-/** An answer that came much sooner than asked for was no long poll. */
-const PULLED_TOO_SOON = 0.5;
-/** After such an answer. */
+/** A result that came before this part of `waitMs` was no long poll. */
+const LONG_POLL_PART = 0.5;
+/** The pause after a result that was no long poll. */
 const LONG_POLL_PAUSE_MS = 1000;
-/** Whatever the server says. */
+/** The shortest pause, whatever the server asks for. */
 const PAUSE_MIN_MS = 100;
 
 async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
@@ -171,8 +181,8 @@ async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
     const { result, advances } = await pullOnce(context, waitMs);
     yield result;
     if (advances && result.hasMore) continue;
-    // A long poll may be repeated at once, if it was one (SEP: Pull).
-    if (waitMs > 0 && (advances || clock.now() - startedAt >= waitMs * PULLED_TOO_SOON)) continue;
+    // Only after a real long poll may the next one follow at once (SEP: Pull).
+    if (waitMs > 0 && (advances || clock.now() - startedAt >= waitMs * LONG_POLL_PART)) continue;
     await sleep(
       clock,
       Math.min(
@@ -185,7 +195,7 @@ async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
   }
 }
 
-/** `advances`: there is something after the position that was asked from; else asking again at once would bring the same. */
+/** One pull. `advances`: it covers something after the position that was read; otherwise pulling again at once repeats it. */
 async function pullOnce(
   { api, acks, signal, subscriptionId, position, window }: DrainContext,
   waitMs: number,
@@ -200,15 +210,15 @@ async function pullOnce(
   const sameLog = result.subscriptionId === subscriptionId && result.epoch === after.epoch;
   const advances = sameLog && lastCovered(result) > after.sequence;
   if (sameLog && !advances && (result.hasMore || result.head > after.sequence))
-    throw broken('stalled', 'it tells of events that it does not send');
+    throw misbehaved('stalled', 'it announces events that it does not send');
   if (ack && sameLog) {
-    if (result.acked < ack.sequence) throw broken('ack', 'it does not keep what was acknowledged');
+    if (result.acked < ack.sequence) throw misbehaved('ack', 'it did not keep an acknowledgement');
     acks.settle(ack);
   }
   return { result, advances };
 }
 
-/** Everything there is from the reader's position on. */
+/** Pulls everything after the position that was read. */
 async function* catchUp(context: DrainContext): AsyncGenerator<Delivery, void> {
   context.acknowledgeByCall(true);
   for (let more = true; more;) {
@@ -218,7 +228,7 @@ async function* catchUp(context: DrainContext): AsyncGenerator<Delivery, void> {
   }
 }
 
-/** So many deliveries wait for the application; what comes then is not taken, and comes again. */
+/** Deliveries that may wait for the application. Later ones are not accepted; the server sends them again. */
 const CALLBACKS_WAITING_MAX = 100;
 
 async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> {
@@ -228,12 +238,12 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
   const detach = context.attach(async (delivery, deadline) => {
     if (context.isForeign(delivery) || queue.size >= CALLBACKS_WAITING_MAX) return acks.saved();
     const last = { epoch: delivery.epoch, sequence: lastCovered(delivery) };
-    // While the application is busy the same numbers come again and again: once is enough.
+    // The server repeats a delivery while the application is busy.
     const known = last.epoch === queued.epoch && last.sequence <= queued.sequence;
     if (!known || delivery.terminated) queue.push(delivery);
     if (!known) queued = last;
     await acks.finished(last, AbortSignal.any([signal, deadline]));
-    // The answer is an acknowledgement, so what it says is saved first.
+    // The response is an acknowledgement, so the position is saved first.
     return acks.saved();
   });
   try {
@@ -248,11 +258,11 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
       }
       const subscription = await api.get({ subscriptionId }, { signal });
       if ('notModified' in subscription)
-        throw broken('result', 'it answered "not modified" to no question');
-      context.note(subscription);
+        throw misbehaved('result', 'it answered "not modified" to a request without an ETag');
+      context.noteSubscription(subscription);
       const { epoch, sequence } = position();
       if (subscription.epoch !== epoch || subscription.head > sequence) yield* catchUp(context);
-      // Detached by a 410, or suspended: register it again.
+      // Detached by a 410, or suspended: the callback has to be registered again.
       if (!subscription.callback || subscription.status === 'suspended')
         throw new LocalError('unreachable', 'The server has stopped calling back.', {
           reason: 'callback',
@@ -262,6 +272,3 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
     detach();
   }
 }
-
-const broken = (reason: string, problem: string) =>
-  new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { reason });

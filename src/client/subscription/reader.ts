@@ -1,6 +1,6 @@
 /**
- * Where the reader stands in its log, and what it has to tell about it: the one rule of the core, the moves from one life of a
- * log to the next, and every loss that comes with them (SEP: Applying a delivery, Recovery by the client).
+ * Reads deliveries of one log: applies the rule of the core, follows the log into new epochs, and collects every loss that the
+ * application has to know (SEP: Applying a delivery, Recovery by the client).
  */
 import type {
   Delivery,
@@ -9,18 +9,11 @@ import type {
   Position,
   Subscription,
 } from '../../../spec-schema/draft/schema.ts';
-import {
-  advance,
-  begin,
-  move,
-  receive,
-  type Cursor,
-  type AppliedEntry,
-} from '../../protocol/core/apply.ts';
-import type { EpochItem, LostItem } from '../../protocol/ledger/items.ts';
+import { advance, begin, move, receive, type Cursor } from '../../protocol/core/apply.ts';
+import type { EpochItem, EventItem, GapItem, LostItem } from '../../protocol/ledger/items.ts';
 import type { PositionRecord } from '../../protocol/ledger/ledger.ts';
 import { RecentEvents } from '../../protocol/ledger/recent-events.ts';
-import { LocalError } from '../../protocol/wire/errors.ts';
+import { misbehaved } from '../sdk/peer-error.ts';
 
 type Named = Pick<Subscription, 'subscriptionId' | 'epoch' | 'acked'>;
 
@@ -28,12 +21,12 @@ export class LogReader {
   readonly #recent = new RecentEvents();
   readonly #moved: (cursor: Cursor) => void;
   #cursor: Cursor;
-  /** Losses that the application has not been told of. */
-  #news: (EpochItem | LostItem)[] = [];
-  /** The log is known to be gone and was reported. */
-  #gone = false;
+  /** Losses that the application does not know yet. */
+  #losses: (EpochItem | LostItem)[] = [];
+  /** The end of the log was reported. */
+  #isGone = false;
 
-  /** `moved` runs whenever the cursor leaves one life of the log for another, or goes back in it. */
+  /** `moved` runs whenever the cursor enters another epoch or another log, or goes back. */
   constructor(
     record: PositionRecord | undefined,
     { subscriptionId, epoch, acked }: Named,
@@ -50,44 +43,44 @@ export class LogReader {
     return positionOf(this.#cursor);
   }
 
-  /** The next loss to tell. */
-  news(): EpochItem | LostItem | undefined {
-    return this.#news.shift();
+  /** The next loss to report. */
+  nextLoss(): EpochItem | LostItem | undefined {
+    return this.#losses.shift();
   }
-  get hasNews(): boolean {
-    return this.#news.length > 0;
+  get hasLosses(): boolean {
+    return this.#losses.length > 0;
   }
 
-  /** What of a delivery is new. Null = of a life that is over. Throws `LocalError` `peer_misbehaved`. */
-  read(delivery: Delivery): readonly AppliedEntry<Event>[] | null {
-    const verdict = receive<Event>(this.#cursor, delivery);
-    switch (verdict.kind) {
+  /** What is new in a delivery; null = it belongs to an epoch that is over. Throws `LocalError` `peer_misbehaved`. */
+  read(delivery: Delivery): readonly (EventItem | GapItem)[] | null {
+    const received = receive<Event>(this.#cursor, delivery);
+    switch (received.kind) {
       case 'apply':
-        return verdict.entries;
+        return received.entries;
       case 'moved':
-        if (verdict.replaced) return null;
+        if (received.replaced) return null;
         this.leaveEpoch(delivery.epoch);
         return this.read(delivery);
       case 'stale':
         return null;
       case 'hole':
-        throw misbehaved('hole', `numbers ${verdict.expected} to ${verdict.after} are missing`);
+        throw misbehaved('hole', `numbers ${received.expected} to ${received.after} are missing`);
       case 'unsound':
         throw misbehaved(
           'delivery',
-          `number ${verdict.at} is missing, doubled or out of order in a delivery`,
+          `number ${received.at} of a delivery is missing, repeated or out of order`,
         );
     }
   }
 
-  /** Whether this is a late message of a life of the log that is over, or of another log. */
+  /** Whether this is a late message of an epoch that is over, or of another log. */
   isForeign(delivery: Delivery): boolean {
-    const verdict = receive<Event>(this.#cursor, delivery);
-    return verdict.kind === 'stale' || (verdict.kind === 'moved' && verdict.replaced);
+    const received = receive<Event>(this.#cursor, delivery);
+    return received.kind === 'stale' || (received.kind === 'moved' && received.replaced);
   }
 
-  /** The entry is in the hands of the application from now on. False = it has had this very event, under another number. */
-  hand(entry: AppliedEntry<Event>): boolean {
+  /** Moves past an entry. Returns false when the application has had the same event under another number. */
+  hand(entry: EventItem | GapItem): boolean {
     this.#cursor = advance(this.#cursor, entry.position.sequence);
     if (entry.type !== 'event') return true;
     const repeated = this.#recent.isRepeated(entry.event);
@@ -95,47 +88,47 @@ export class LogReader {
     return !repeated;
   }
 
-  /** The server lost the log; its rest is numbered from 1 again. Throws `LocalError` `peer_misbehaved` when that life is over already. */
+  /** The server lost the log and numbers its rest from 1 again. Throws `LocalError` `peer_misbehaved` for an epoch that is over. */
   leaveEpoch(epoch: string): void {
     const { past } = this.#cursor;
-    // From a life that was left nothing is applied any more (SEP: Applying a delivery).
+    // Nothing of an epoch that was left is applied any more (SEP: Applying a delivery).
     if (epoch === this.#cursor.epoch || past.includes(epoch))
-      throw misbehaved('epoch', 'it says that a log has a new life, and names an old one');
+      throw misbehaved('epoch', 'it announces a new epoch and names an old one');
     const previous = this.position;
     this.#go({ ...this.#cursor, epoch, sequence: 0 });
-    this.#news.push({ type: 'epoch', previous, current: this.position });
+    this.#losses.push({ type: 'epoch', previous, current: this.position });
   }
 
-  /** The server has less than it had sent: up to `has`. Throws `LocalError` `peer_misbehaved` when that is enough. */
+  /** The log ends at `has`, before what was read. Throws `LocalError` `peer_misbehaved` when it does not. */
   rewind(final: FinalPosition, has: number): void {
     if (final.epoch !== this.#cursor.epoch) return this.leaveEpoch(final.epoch);
     if (has >= this.#cursor.sequence || final.acked > has)
-      throw misbehaved('position', 'it refuses a position that it has');
+      throw misbehaved('position', 'it rejects a position that it has');
     this.#lose('rewound', final);
     this.#goto({ ...this.#cursor, sequence: final.acked });
   }
 
-  /** The log is gone. */
+  /** Reports that the log is gone. */
   lose(reason: LostItem['reason'], final?: FinalPosition): void {
     this.#lose(reason, final);
-    this.#gone = true;
+    this.#isGone = true;
   }
 
-  /** The subscription as it is now: maybe another one, maybe in another life. True = it is another that nobody has reported. */
+  /** Whether the server has another subscription now, and that was not reported yet. */
   isReplacedBy({ subscriptionId }: Named): boolean {
-    return !this.#gone && subscriptionId !== this.#cursor.subscriptionId;
+    return !this.#isGone && subscriptionId !== this.#cursor.subscriptionId;
   }
 
-  /** Goes on with the subscription that there is now. */
+  /** Continues with the subscription that the server has now. */
   adopt({ subscriptionId, epoch, acked }: Named): void {
-    if (this.#gone || subscriptionId !== this.#cursor.subscriptionId)
+    if (this.#isGone || subscriptionId !== this.#cursor.subscriptionId)
       this.#go({ subscriptionId, epoch, sequence: acked });
     else if (epoch !== this.#cursor.epoch) this.leaveEpoch(epoch);
-    this.#gone = false;
+    this.#isGone = false;
   }
 
   #lose(reason: LostItem['reason'], final: FinalPosition | undefined): void {
-    this.#news.push({ type: 'lost', reason, last: this.position, ...(final ? { final } : {}) });
+    this.#losses.push({ type: 'lost', reason, last: this.position, ...(final ? { final } : {}) });
   }
 
   #go(to: {
@@ -160,5 +153,3 @@ const cursorOf = ({ subscriptionId, epoch, sequence, past }: PositionRecord): Cu
   past,
 });
 const positionOf = ({ epoch, sequence }: Position): Position => ({ epoch, sequence });
-export const misbehaved = (reason: string, problem: string) =>
-  new LocalError('peer_misbehaved', `The server broke the protocol: ${problem}.`, { reason });

@@ -1,6 +1,6 @@
 /**
- * The subscription on the server: obtained, kept alive, taken over when it is configured differently. Renews by itself,
- * whether or not the application is reading (SEP: Lifetime, Recovery by the client).
+ * Creates the subscription on the server, or finds and reconfigures the one with the same key, and renews it whether or not
+ * the application is reading (SEP: Lifetime, Recovery by the client).
  */
 import type {
   KeyConflictData,
@@ -11,17 +11,17 @@ import type {
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { sameSelect } from '../../protocol/wire/canonical.ts';
 import { WireError } from '../../protocol/wire/errors.ts';
-import { Backoff, isTransient, type BackoffOptions } from '../backoff.ts';
+import { Backoff, isTransient, type BackoffOptions } from '../recovery.ts';
 import type { TriggersApi } from '../sdk/triggers-api.ts';
-import { misbehaved } from './reader.ts';
+import { misbehaved } from '../sdk/peer-error.ts';
 
-/** A timer does not run while a machine sleeps, so the wall clock is looked at this often. */
-const LOOK_MS = 60_000;
+/** Longest timer: it does not run while the machine sleeps, so the wall clock is read this often. */
+const SLICE_MS = 60_000;
 const ADOPTIONS_MAX = 3;
-/** A server that wants to hear from us all the time hears from us this often. */
+/** Shortest time between renewals, whatever the server asks for. */
 const RENEW_MIN_MS = 500;
 
-/** What to subscribe with, made anew for every attempt, and when its callback URL should be replaced (epoch milliseconds). */
+/** The params of `triggers/subscribe`, and when their callback URL should be replaced (epoch milliseconds; null = never). */
 export interface SubscribeRequest {
   readonly params: SubscribeParams & { readonly key: string };
   readonly renewAt: number | null;
@@ -32,9 +32,10 @@ export interface RenewerOptions {
   readonly clock: Clock;
   readonly backoff: BackoffOptions;
   readonly signal: AbortSignal;
-  readonly wanted: () => Promise<SubscribeRequest>;
-  /** The subscription cannot be renewed: it is gone, or may not be used any more. */
-  readonly lost: (error: unknown) => void;
+  /** Called for every attempt. */
+  readonly request: () => Promise<SubscribeRequest>;
+  /** The subscription cannot be renewed: the server ended it, or no longer allows it. */
+  readonly onLost: (error: unknown) => void;
 }
 
 export class Renewer {
@@ -52,21 +53,21 @@ export class Renewer {
   get subscription(): Subscription | undefined {
     return this.#subscription;
   }
-  /** False after a renewal that was given up, until it is obtained again. */
+  /** False from a renewal that failed for good until {@link obtain}. */
   get isKept(): boolean {
     return this.#isKept;
   }
 
-  /** Takes note of newer counters or configuration, from wherever they came. Throws `LocalError` `peer_misbehaved`. */
+  /** Stores newer counters or configuration. Throws `LocalError` `peer_misbehaved`. */
   note(subscription: Subscription): void {
     this.#subscription = this.#subscription
       ? expected(subscription, this.#subscription)
       : subscription;
   }
 
-  /** Creates the subscription, or finds it by its key; one with the same selections is given the wanted configuration. */
+  /** Creates the subscription, or finds it by its key; one with the same selections gets the requested configuration. */
   async obtain(): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
-    const wanted = await this.#o.wanted();
+    const wanted = await this.#o.request();
     const found = await this.#subscribe(wanted.params, ADOPTIONS_MAX);
     this.#keep(found.subscription, wanted);
     return found;
@@ -95,7 +96,7 @@ export class Renewer {
     }
   }
 
-  /** Undefined = it changed or ended meanwhile: subscribe again. */
+  /** Reconfigures the existing subscription. Undefined = it changed or ended meanwhile: subscribe again. */
   async #adopt(
     params: SubscribeRequest['params'],
     { subscriptionId }: KeyConflictData,
@@ -136,28 +137,28 @@ export class Renewer {
     if (dueMs !== Infinity) this.#renewAfter(Math.max(minMs, dueMs), new Backoff(this.#o.backoff));
   }
 
-  /** Due when the wall clock says so or when so much time has passed, whichever is first: either clock may be wrong. */
+  /** Renews when the wall clock reaches the time or when `dueMs` have passed, whichever is first: either clock may be wrong. */
   #renewAfter(dueMs: number, backoff: Backoff): void {
     this.#cancel?.();
     if (this.#o.signal.aborted) return;
     const { clock } = this.#o;
     const dueAt = clock.now() + dueMs;
     let passedMs = 0;
-    const look = (): void => {
+    const check = (): void => {
       const leftMs = Math.min(dueAt - clock.now(), dueMs - passedMs);
       if (leftMs <= 0) return void this.#renew(backoff);
-      const sliceMs = Math.min(leftMs, LOOK_MS);
+      const sliceMs = Math.min(leftMs, SLICE_MS);
       passedMs += sliceMs;
-      this.#cancel = clock.after(sliceMs, look, { background: true });
+      this.#cancel = clock.after(sliceMs, check, { background: true });
     };
-    look();
+    check();
   }
 
   async #renew(backoff: Backoff): Promise<void> {
     const { api, signal } = this.#o;
     const current = this.#subscription!;
     try {
-      const wanted = await this.#o.wanted();
+      const wanted = await this.#o.request();
       const { callback, ttlMs } = wanted.params;
       const change: UpdateParams = {
         subscriptionId: current.subscriptionId,
@@ -169,25 +170,26 @@ export class Renewer {
       if (signal.aborted) return;
       if (!isTransient(error)) {
         this.#isKept = false;
-        return this.#o.lost(error);
+        return this.#o.onLost(error);
       }
       this.#renewAfter(backoff.next(error), backoff);
     }
   }
 
-  async end(): Promise<void> {
+  /** Stops renewing and ends the subscription on the server. */
+  async unsubscribe(): Promise<void> {
     this.#cancel?.();
     if (!this.#subscription) return;
     try {
       await this.#o.api.unsubscribe({ subscriptionId: this.#subscription.subscriptionId });
     } catch (error) {
-      // It is gone, which is what was wanted (SEP: triggers/unsubscribe).
+      // Already gone (SEP: triggers/unsubscribe).
       if (!(error instanceof WireError && error.is('NotFound'))) throw error;
     }
   }
 }
 
-/** The subscription, if it is the one that was asked for, and its counters can be. */
+/** Returns the subscription if it is the one that was asked for and its counters are possible. */
 function expected(
   subscription: Subscription,
   { key, subscriptionId }: { readonly key: string; readonly subscriptionId?: string },
@@ -195,8 +197,7 @@ function expected(
   const isOurs =
     subscription.key === key &&
     (subscriptionId === undefined || subscription.subscriptionId === subscriptionId);
-  if (!isOurs)
-    throw misbehaved('subscription', 'it answers with another subscription than it was asked for');
+  if (!isOurs) throw misbehaved('subscription', 'it answered with another subscription');
   if (subscription.acked > subscription.head)
     throw misbehaved('subscription', '"acked" is beyond "head"');
   return subscription;

@@ -36,10 +36,10 @@ for (const era of [MODERN, SESSIONS] as const) {
       const offered = () => connection.capability?.drains ?? null;
       assert.equal(offered(), null);
       server.capabilities = { extensions: TRIGGERS };
-      await connection.look();
+      await connection.refresh();
       assert.deepEqual(offered(), ['pull']);
       server.capabilities = {};
-      await connection.look();
+      await connection.refresh();
       assert.equal(offered(), null);
       if (era === SESSIONS)
         assert.equal(server.sessionCount, 1, 'the session of a probe is closed');
@@ -55,13 +55,13 @@ test('repeats the handshake with a server that speaks another revision after a r
     server.era = SESSIONS;
     server.capabilities = { events: {} };
   });
-  await connection.look();
+  await connection.refresh();
   assert.deepEqual([connection.isModern, connection.serverCapabilities], [false, { events: {} }]);
   await server.restart(() => {
     server.era = MODERN;
     server.capabilities = {};
   });
-  await connection.look();
+  await connection.refresh();
   assert.deepEqual([connection.isModern, connection.serverCapabilities], [true, {}]);
 });
 
@@ -71,11 +71,11 @@ test('reports a probe of an unreachable server, and continues later', async (t) 
   t.onTestFinished(() => connection.close());
   await server.down();
   await assert.rejects(
-    within(connection.look()),
+    within(connection.refresh()),
     (error) => error instanceof LocalError && error.code === 'unreachable',
   );
   await server.up();
-  await within(connection.look());
+  await within(connection.refresh());
 });
 
 test('receives notifications of every kind, whatever they are tied to', async (t) => {
@@ -116,6 +116,6 @@ test("knows what the server of an application's SDK client declares after a prob
   t.onTestFinished(() => client.close());
   const connection = await connect(client);
   assert.deepEqual(connection.serverCapabilities, {}, 'the SDK discards unknown capabilities');
-  await connection.look();
+  await connection.refresh();
   assert.deepEqual(connection.serverCapabilities, { events: {} });
 });

@@ -121,7 +121,10 @@ describe('the best mode', () => {
     const server = await startRaw(t);
     const error = await (await followed(t, server.url)).ended();
     assert.ok(error instanceof LocalError && error.code === 'not_supported', String(error));
-    assert.match(error.message, /tells of timer\. Say with "otherwise"/);
+    assert.match(
+      error.message,
+      /no resource for timer\. Name a resource or a tool with "otherwise"/,
+    );
   });
 
   for (const [what, options] of [

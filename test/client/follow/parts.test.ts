@@ -4,20 +4,25 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
-import { afterError, type AfterError } from '../../../src/client/follow/decide.ts';
-import { eventsError, terminated } from '../../../src/client/follow/modes/events/errors.ts';
-import { pauseAfter } from '../../../src/client/follow/modes/events/poll.ts';
+import { Cooldowns } from '../../../src/client/follow/follower.ts';
 import {
   compareGuarantees,
-  direction,
-  isSame,
-  weakest,
-  withNumbers,
+  directionOf,
+  isSameGuarantee,
+  weakestGuarantee,
+  withServerNumbers,
 } from '../../../src/client/follow/guarantee.ts';
-import { place, showsLoss, type Numbered, type Place } from '../../../src/client/follow/numbers.ts';
-import { Cooldowns } from '../../../src/client/follow/cooldowns.ts';
-import { Deduplicator } from '../../../src/client/follow/deduplicator.ts';
-import { AckTracker, type Progress } from '../../../src/client/follow/ack-tracker.ts';
+import {
+  Deduplicator,
+  relationOf,
+  showsLoss,
+  type LogNumber,
+  type NumberRelation,
+} from '../../../src/client/follow/item-sequencer.ts';
+import { eventsError, terminated } from '../../../src/client/follow/modes/events/errors.ts';
+import { pollPause } from '../../../src/client/follow/modes/events/poll.ts';
+import { ProgressTracker, type Progress } from '../../../src/client/follow/progress.ts';
+import { followActionAfter, type FollowAction } from '../../../src/client/recovery.ts';
 import type { FollowGuarantee } from '../../../src/client/follow/types.ts';
 import { systemClock } from '../../../src/protocol/lib/clock.ts';
 import {
@@ -36,7 +41,7 @@ import { RemoteError } from '../../../src/protocol/wire/remote-error.ts';
 describe('how a mode ended', () => {
   const local = (code: LocalError['code'], reason?: string) =>
     new LocalError(code, 'x', reason === undefined ? {} : { reason });
-  const rows: readonly (readonly [what: string, error: unknown, verdict: AfterError])[] = [
+  const rows: readonly (readonly [what: string, error: unknown, action: FollowAction])[] = [
     ['without an error', undefined, 'again'],
     ['not reached', local('unreachable'), 'again'],
     ['no answer in time', local('timeout'), 'again'],
@@ -59,8 +64,8 @@ describe('how a mode ended', () => {
     ['a ledger that cannot be read', local('ledger_corrupt'), 'end'],
     ['an error of this client', new TypeError('x'), 'end'],
   ];
-  for (const [what, error, verdict] of rows)
-    test(`${what}: ${verdict}`, () => assert.equal(afterError(error), verdict));
+  for (const [what, error, action] of rows)
+    test(`${what}: ${action}`, () => assert.equal(followActionAfter(error), action));
 
   test("with the extension, the caller's own mistake is a mistake in every mode", () => {
     for (const error of [
@@ -68,7 +73,7 @@ describe('how a mode ended', () => {
       conflict({ kind: 'etag', etag: 'x' }),
     ]) {
       assert.deepEqual(
-        [afterError(error, 'triggers'), afterError(error, 'events.poll')],
+        [followActionAfter(error, 'triggers'), followActionAfter(error, 'events.poll')],
         ['end', 'next'],
       );
     }
@@ -117,12 +122,16 @@ describe('errors of events/*', () => {
 });
 
 describe('what a number means', () => {
-  const at = (sequence: number, epoch = 'e', subscriptionId = 's'): Numbered => ({
+  const at = (sequence: number, epoch = 'e', subscriptionId = 's'): LogNumber => ({
     subscriptionId,
     epoch,
     sequence,
   });
-  const rows: readonly (readonly [last: Numbered | undefined, now: Numbered, expected: Place])[] = [
+  const rows: readonly (readonly [
+    last: LogNumber | undefined,
+    now: LogNumber,
+    expected: NumberRelation,
+  ])[] = [
     [undefined, at(7), 'first'],
     [at(7), at(8), 'next'],
     [at(7), at(7), 'behind'],
@@ -134,7 +143,7 @@ describe('what a number means', () => {
   ];
   for (const [last, now, expected] of rows)
     test(`${JSON.stringify(now)} after ${JSON.stringify(last)}`, () =>
-      assert.deepEqual(place(last, now), expected));
+      assert.deepEqual(relationOf(last, now), expected));
 
   test('a series of numbers shows whether events were lost', () => {
     assert.equal(showsLoss(at(1), [at(2), at(3)]), false);
@@ -171,25 +180,25 @@ describe('guarantees', () => {
   };
 
   test('the guarantee of several is the weakest of them', () => {
-    assert.equal(weakest([triggers, read, push]), read);
-    assert.equal(weakest([push, triggers]), push);
-    assert.equal(weakest([]), undefined);
+    assert.equal(weakestGuarantee([triggers, read, push]), read);
+    assert.equal(weakestGuarantee([push, triggers]), push);
+    assert.equal(weakestGuarantee([]), undefined);
   });
 
   test('compares by mode, then by guarantee, then by drain', () => {
-    assert.equal(direction(push, triggers), 'upgraded');
-    assert.equal(direction(triggers, read), 'downgraded');
-    assert.equal(direction(push, withNumbers(push)), 'upgraded');
-    assert.equal(direction(push, { ...push, loss: 'undetected', gaps: 'none' }), 'downgraded');
-    assert.equal(direction(triggers, { ...triggers, drain: 'callback' }), 'upgraded');
-    assert.equal(direction(triggers, { ...triggers, drain: 'pull' }), 'downgraded');
+    assert.equal(directionOf(push, triggers), 'upgraded');
+    assert.equal(directionOf(triggers, read), 'downgraded');
+    assert.equal(directionOf(push, withServerNumbers(push)), 'upgraded');
+    assert.equal(directionOf(push, { ...push, loss: 'undetected', gaps: 'none' }), 'downgraded');
+    assert.equal(directionOf(triggers, { ...triggers, drain: 'callback' }), 'upgraded');
+    assert.equal(directionOf(triggers, { ...triggers, drain: 'pull' }), 'downgraded');
   });
 
   test('an equal guarantee is not a change', () => {
-    assert.ok(isSame(push, { ...push }));
-    assert.ok(!isSame(undefined, push));
-    assert.ok(!isSame(push, { ...push, mode: 'events.poll' }));
-    assert.ok(!isSame(triggers, { ...triggers, drain: 'pull' }));
+    assert.ok(isSameGuarantee(push, { ...push }));
+    assert.ok(!isSameGuarantee(undefined, push));
+    assert.ok(!isSameGuarantee(push, { ...push, mode: 'events.poll' }));
+    assert.ok(!isSameGuarantee(triggers, { ...triggers, drain: 'pull' }));
     assert.equal(compareGuarantees(push, { ...push, mode: 'events.poll' }), 0);
   });
 });
@@ -198,7 +207,7 @@ describe('finished items', () => {
   const start = () => {
     const saved: Progress[] = [];
     const done: string[] = [];
-    const tally = new AckTracker(
+    const progress = new ProgressTracker(
       { mode: 'events.poll', mark: null, number: null },
       async (progress) => {
         saved.push(progress);
@@ -207,7 +216,7 @@ describe('finished items', () => {
     return {
       saved,
       done,
-      tally,
+      progress,
       marks: () => saved.map(({ mark }) => mark),
       answer: (name: string) => () => {
         done.push(name);
@@ -216,28 +225,28 @@ describe('finished items', () => {
   };
 
   test('finishing an item finishes all before it', async () => {
-    const { tally, marks, done, answer } = start();
-    tally.hand({ mark: 'a', done: answer('a') });
-    const b = tally.hand({ mark: 'b', done: answer('b') });
-    tally.hand({ mark: 'c', done: answer('c') });
+    const { progress, marks, done, answer } = start();
+    progress.hand({ mark: 'a', done: answer('a') });
+    const b = progress.hand({ mark: 'b', done: answer('b') });
+    progress.hand({ mark: 'c', done: answer('c') });
     await b();
     assert.deepEqual([marks(), done], [['b'], ['a', 'b']]);
   });
 
   test('an earlier item does not move the position back', async () => {
-    const { tally, marks } = start();
-    const a = tally.hand({ mark: 'a' });
-    const b = tally.hand({ mark: 'b' });
+    const { progress, marks } = start();
+    const a = progress.hand({ mark: 'a' });
+    const b = progress.hand({ mark: 'b' });
     await b();
     await a();
-    assert.deepEqual([marks(), tally.progress.mark], [['b'], 'b']);
+    assert.deepEqual([marks(), progress.progress.mark], [['b'], 'b']);
   });
 
   test('a dropped item waits for the items before it', async () => {
-    const { tally, marks } = start();
-    const a = tally.hand({ mark: 'a' });
-    tally.skip({ mark: 'b' });
-    await tally.flush();
+    const { progress, marks } = start();
+    const a = progress.hand({ mark: 'a' });
+    progress.skip({ mark: 'b' });
+    await progress.flush();
     assert.deepEqual(marks(), []);
     await a();
     assert.deepEqual(marks(), ['b']);
@@ -245,7 +254,7 @@ describe('finished items', () => {
 
   test('progress is saved before it is answered, with one save for many items', async () => {
     const order: string[] = [];
-    const tally = new AckTracker(
+    const progress = new ProgressTracker(
       { mode: undefined, mark: null, number: null },
       async ({ mark }) => {
         await Promise.resolve();
@@ -253,7 +262,7 @@ describe('finished items', () => {
       },
     );
     const finish = ['a', 'b', 'c'].map((mark) =>
-      tally.hand({
+      progress.hand({
         mark,
         done: () => {
           order.push(`answered ${mark}`);
@@ -267,11 +276,14 @@ describe('finished items', () => {
   test('a failed save is reported, answers nothing, and is retried', async () => {
     let isFull = true;
     const answered: string[] = [];
-    const tally = new AckTracker({ mode: undefined, mark: null, number: null }, async () => {
-      if (isFull) throw new Error('full');
-    });
+    const progress = new ProgressTracker(
+      { mode: undefined, mark: null, number: null },
+      async () => {
+        if (isFull) throw new Error('full');
+      },
+    );
     await assert.rejects(
-      tally.hand({
+      progress.hand({
         mark: 'a',
         done: () => {
           answered.push('a');
@@ -281,8 +293,8 @@ describe('finished items', () => {
     );
     assert.deepEqual(answered, []);
     isFull = false;
-    await tally.flush();
-    assert.deepEqual([tally.progress.mark, answered], ['a', ['a']]);
+    await progress.flush();
+    assert.deepEqual([progress.progress.mark, answered], ['a', ['a']]);
   });
 });
 
@@ -292,12 +304,12 @@ test('a refused mode is avoided twice as long each time', () => {
   const spans: number[] = [];
   for (let times = 0; times < 9; times++) {
     const from = now;
-    refusals.refuse('events.push', new Error(String(times)));
-    while (refusals.isRefused('events.push')) now += 100;
+    refusals.start('events.push', new Error(String(times)));
+    while (refusals.isActive('events.push')) now += 100;
     spans.push(now - from);
   }
   assert.deepEqual(spans, [100, 200, 400, 800, 1600, 3200, 6400, 6400, 6400]);
-  assert.match(String(refusals.reason(['triggers', 'events.push'])), /8/);
+  assert.match(String(refusals.firstError(['triggers', 'events.push'])), /8/);
 });
 
 test('an event is recognized by name and identifier, within one delivery or across deliveries', () => {
@@ -305,12 +317,12 @@ test('an event is recognized by name and identifier, within one delivery or acro
   const event = { name: 'timer', eventId: '1' };
   seen.add(event);
   assert.deepEqual(
-    [seen.has(event), seen.hadBefore(event), seen.has({ ...event, name: 'other' })],
+    [seen.has(event), seen.hadInEarlierRun(event), seen.has({ ...event, name: 'other' })],
     [true, false, false],
   );
-  seen.turn();
-  assert.equal(seen.hadBefore(event), true);
-  assert.equal(new Deduplicator(seen).hadBefore(event), true);
+  seen.startRun();
+  assert.equal(seen.hadInEarlierRun(event), true);
+  assert.equal(new Deduplicator(seen).hadInEarlierRun(event), true);
 });
 
 test('the poll interval is what the server says, within bounds', () => {
@@ -324,5 +336,5 @@ test('the poll interval is what the server says, within bounds', () => {
     ['1', 30_000],
     [1e12, 86_400_000],
   ] as const)
-    assert.equal(pauseAfter(said, tuning), expected);
+    assert.equal(pollPause(said, tuning), expected);
 });

@@ -155,7 +155,7 @@ export async function startReceiver(
     issuer: origin,
     signingKey: generateKeyPairSync('ed25519').privateKey,
     answerWithinMs: 1000,
-    onRefused: (code) => refused.push(code),
+    onRejectedRequest: (code) => refused.push(code),
     ...options,
   });
   return Object.assign(receiver, { refused });

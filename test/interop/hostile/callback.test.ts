@@ -11,7 +11,7 @@ import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
 import type { CallbackEndpoint, Item } from '../../../src/client/options.ts';
 import type { ReceiverItem } from '../../../src/receiver/applier.ts';
-import type { RefusalCode } from '../../../src/receiver/refusal.ts';
+import type { RejectedRequestCode } from '../../../src/receiver/request.ts';
 import { words } from '../../client/support.ts';
 import { deliveryOf, mount, WHO, words as receiverWords } from '../../receiver/support.ts';
 import { EPOCH, eventOf, HostilePeer, OTHER_EPOCH, OTHER_ID, pause, type Json } from './peer.ts';
@@ -302,18 +302,18 @@ describe('callbacks from other senders', { concurrent: true }, () => {
     run: (setting: {
       target: Target;
       applied: ReceiverItem[];
-      refused: RefusalCode[];
+      refused: RejectedRequestCode[];
       fetch: (request: Request) => Promise<Response>;
       endpoint: string;
     }) => Promise<void>,
   ): Promise<void> {
     const applied: ReceiverItem[] = [];
-    const refused: RefusalCode[] = [];
+    const refused: RejectedRequestCode[] = [];
     await using mounted = await mount({
       apply: (item) => {
         applied.push(item);
       },
-      onRefused: (code) => {
+      onRejectedRequest: (code) => {
         refused.push(code);
       },
       answerWithinMs: 400,

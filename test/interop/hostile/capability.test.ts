@@ -224,7 +224,7 @@ describe('capabilities', { concurrent: true }, () => {
       });
       const client = triggersClient(await connect({ url: peer.url }, { protocol }));
       const subscription = client.subscribe({ select: [{ name: 'timer' }], key: 'k' });
-      await client.connection.look();
+      await client.connection.refresh();
       assert.equal(client.capability, null);
       assert.equal(subscription.guarantee.durability, 'durable');
       await assert.rejects(client.list(), { code: 'not_supported', reason: 'capability' });

@@ -13,7 +13,7 @@ import {
   type Following,
   type FollowItem,
   type FollowOptions,
-  type RungChange,
+  type ModeChange,
 } from 'mcp-triggers-experimental/client';
 import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
 import { freePort } from '../../../scripts/demo/server-process.ts';
@@ -28,7 +28,7 @@ export interface Follower extends AsyncDisposable {
   /** In order, without changes of mode. */
   readonly items: Exclude<FollowItem, { readonly type: 'mode' }>[];
   /** In order. */
-  readonly changes: RungChange[];
+  readonly changes: ModeChange[];
   /** Resolves when the client is in that mode. */
   stands(rung: FollowGuarantee['mode']): Promise<void>;
   /** Resolves when one of the items so far matches. */
@@ -53,7 +53,7 @@ export async function follow(
     tuning: { ...TUNING, pollMs },
   });
   const items: Follower['items'] = [];
-  const changes: RungChange[] = [];
+  const changes: ModeChange[] = [];
   let over: { readonly error?: unknown } | undefined;
   const ended = (async () => {
     for await (const item of following) {

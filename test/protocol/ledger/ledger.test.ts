@@ -121,7 +121,7 @@ describe('file ledger', () => {
       JSON.stringify({
         version: 1,
         records: [
-          { kind: 'mark', server: 's', key: 'k', rung: 'events.poll', mark: 5, number: null },
+          { kind: 'mark', server: 's', key: 'k', mode: 'events.poll', mark: 5, number: null },
         ],
       }),
     ],
@@ -134,7 +134,7 @@ describe('file ledger', () => {
             kind: 'mark',
             server: 's',
             key: 'k',
-            rung: 'events.poll',
+            mode: 'events.poll',
             mark: 'c',
             number: { sequence: 1 },
           },

@@ -1,35 +1,29 @@
 /**
- * The top of the ladder: one subscription of the extension for everything that is followed. It recovers by itself from all that a
- * subscription can recover from; what it throws is for the ladder to decide (SEP: Recovery by the client).
+ * The mode `triggers`: one subscription of the extension for all selections. The subscription recovers by itself wherever it
+ * can; every other error ends the run, and the follower decides (SEP: Recovery by the client).
  */
 import type { Drain, Selection } from '../../../../spec-schema/draft/schema.ts';
 import { subscriptionKey } from '../../../protocol/wire/canonical.ts';
 import { notFound } from '../../../protocol/wire/errors.ts';
 import { TriggersApi } from '../../sdk/triggers-api.ts';
 import type { Connection } from '../../sdk/connection.ts';
-import { drainsToTry as drainsOf } from '../../subscription/drains.ts';
+import { drainsToTry } from '../../subscription/drains.ts';
 import type { Item, SubscriptionState } from '../../options.ts';
 import { TriggersSubscription } from '../../subscription/subscription.ts';
 import { AsyncQueue } from '../../../protocol/lib/queue.ts';
-import { namesOffered } from '../catalog.ts';
-import type {
-  FollowGuarantee,
-  FollowOptions,
-  Offer,
-  Mode,
-  ModeContext,
-  ModeYield,
-} from '../types.ts';
+import { offeredTriggerNames } from '../catalog.ts';
+import { totalOrder } from '../guarantee.ts';
+import type { FollowOptions, Mode, ModeContext, ModeYield, Offer } from '../types.ts';
 
-/** What the ladder and the application can see of the subscription. */
+/** The mode with what the follower and the application see of its subscription. */
 export interface TriggersMode extends Mode {
   /** The `key` of the subscription. */
   readonly key: string;
-  /** Undefined while the rung is not in use. */
+  /** Undefined while the mode is not in use. */
   readonly subscription: TriggersSubscription | undefined;
 }
 
-/** For all of `select` in one log. `onState` is told what the subscription does. */
+/** Makes the mode for all of `select` in one log. `onState` is called at every change of the subscription's state. */
 export function triggersMode(
   select: readonly Selection[],
   options: FollowOptions,
@@ -63,7 +57,7 @@ export function triggersMode(
     subscription = last = mine;
     try {
       await mine.ready();
-      yield { type: 'guarantee', guarantee: guaranteeOf(mine.guarantee.drain) };
+      yield { type: 'guarantee', guarantee: totalOrder(mine.guarantee.drain) };
       const items = mine[Symbol.asyncIterator]();
       const ask = (): void =>
         void items.next().then(
@@ -73,7 +67,7 @@ export function triggersMode(
       ask();
       for await (const next of inbox) {
         if (typeof next === 'string') {
-          yield { type: 'guarantee', guarantee: guaranteeOf(next) };
+          yield { type: 'guarantee', guarantee: totalOrder(next) };
           continue;
         }
         if (next.done) return;
@@ -92,16 +86,16 @@ export function triggersMode(
     get subscription() {
       return subscription;
     },
-    async offer(connection: Connection, _wish, signal: AbortSignal): Promise<Offer | null> {
+    async offer(connection: Connection, _target, signal: AbortSignal): Promise<Offer | null> {
       const { capability } = connection;
       const [drain] = capability
-        ? drainsOf(triggers.drain ?? 'auto', callback !== undefined, capability)
+        ? drainsToTry(triggers.drain ?? 'auto', callback !== undefined, capability)
         : [];
       if (drain === undefined) return null;
-      const offered = await namesOffered(connection, signal);
+      const offered = await offeredTriggerNames(connection, signal);
       if (!select.every(({ name }) => offered.has(name))) throw notFound({ kind: 'trigger' });
       return {
-        guarantee: guaranteeOf(drain),
+        guarantee: totalOrder(drain),
         acknowledgesItself: true,
         run,
         release: async () => last?.close({ unsubscribe: true }),
@@ -109,15 +103,6 @@ export function triggersMode(
     },
   };
 }
-
-const guaranteeOf = (drain: Drain): FollowGuarantee => ({
-  mode: 'triggers',
-  drain,
-  order: 'total',
-  loss: 'none silent',
-  gaps: 'exact',
-  numbers: 'server',
-});
 
 function yieldOf(item: Item, subscriptionId: string): ModeYield {
   switch (item.type) {

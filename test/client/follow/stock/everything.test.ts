@@ -6,9 +6,9 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'vitest';
 import type { Connection, Target } from '../../../../src/client/sdk/connection.ts';
-import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
-import { readMode } from '../../../../src/client/follow/modes/stock/read.ts';
-import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';
+import { listenMode } from '../../../../src/client/follow/modes/plain/listen.ts';
+import { readMode } from '../../../../src/client/follow/modes/plain/read.ts';
+import { toolMode } from '../../../../src/client/follow/modes/plain/tool.ts';
 import { everythingProgram, startEverything } from '../../../interop/peers/servers/everything.ts';
 import { pause } from '../../peer.ts';
 import { markOf, reached, resumed, started } from './support.ts';

@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
-import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
-import { readMode } from '../../../../src/client/follow/modes/stock/read.ts';
-import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';
+import { listenMode } from '../../../../src/client/follow/modes/plain/listen.ts';
+import { readMode } from '../../../../src/client/follow/modes/plain/read.ts';
+import { toolMode } from '../../../../src/client/follow/modes/plain/tool.ts';
 import { freePort } from '../../../../scripts/demo/server-process.ts';
 import {
   Board,
@@ -113,12 +113,12 @@ describe('interruptions', () => {
     const connection = await reached(t, server);
     const run = await started(t, listenMode, connection, NOTICE_UPDATED);
     await run.has(1);
-    await connection.look();
+    await connection.refresh();
     server.board.texts.set(NOTICE, 'second');
     await server.ring({ uri: NOTICE });
     assert.deepEqual(await run.has(2), ['mark', 'event second']);
     server.board.capabilities = { ...server.board.capabilities, logging: {} };
-    await connection.look();
+    await connection.refresh();
     assert.equal((await run.outcome).error?.code, 'unreachable');
     const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, { mark: markOf(run) });
     await after.has(1);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'vitest';
 import type { Connection } from '../../../../src/client/sdk/connection.ts';
-import { listenMode } from '../../../../src/client/follow/modes/stock/listen.ts';
+import { listenMode } from '../../../../src/client/follow/modes/plain/listen.ts';
 import { Board, NOTICE } from '../../../interop/peers/servers/board.ts';
 import { sdk1Program, startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
 import { sdk2Program, startSdk2 } from '../../../interop/peers/servers/sdk2.ts';

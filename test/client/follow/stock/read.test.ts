@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
-import { pauseAfter, readMode } from '../../../../src/client/follow/modes/stock/read.ts';
+import { pauseAfter, readMode } from '../../../../src/client/follow/modes/plain/read.ts';
 import { NOTICE } from '../../../interop/peers/servers/board.ts';
 import { sdk1Program, startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
 import { startSdk2 } from '../../../interop/peers/servers/sdk2.ts';

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
-import { toolMode } from '../../../../src/client/follow/modes/stock/tool.ts';
+import { toolMode } from '../../../../src/client/follow/modes/plain/tool.ts';
 import { Board, NOTICE } from '../../../interop/peers/servers/board.ts';
 import { startSdk1 } from '../../../interop/peers/servers/sdk1.ts';
 import { sdk2Program, startSdk2 } from '../../../interop/peers/servers/sdk2.ts';
@@ -116,7 +116,7 @@ describe('tool', () => {
       )?.guarantee;
     assert.equal(await offer(undefined), undefined);
     assert.deepEqual(await offer({ tool: { name: 'status' } }), {
-      rung: 'tool',
+      mode: 'tool',
       order: 'observed',
       loss: 'latest state only',
       gaps: 'none',

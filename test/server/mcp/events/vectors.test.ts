@@ -8,7 +8,7 @@ import vectors from '../../../../spec-schema/draft/vectors/events-mapping.json' 
 import { endingError, eventsError } from '../../../../src/server/mcp/events/errors.ts';
 import { occurrence } from '../../../../src/server/mcp/events/occurrence.ts';
 import { PROFILES, type ProfileName } from '../../../../src/server/mcp/events/profiles.ts';
-import { occurrenceOf } from '../../../../src/client/follow/modes/events/occurrence.ts';
+import { eventOf } from '../../../../src/client/follow/modes/events/messages.ts';
 import type { TerminationReason } from '../../../../src/protocol/core/types.ts';
 import {
   WireError,
@@ -51,7 +51,7 @@ const READINGS: Readonly<Record<string, (one: Case) => void>> = {
     ),
   back: ({ occurrence: given, number, verdict }) => {
     const read = (): unknown => {
-      const { by, ...found } = occurrenceOf(given, given!.name).number ?? { by: 'client' };
+      const { by, ...found } = eventOf(given, given!.name).number ?? { by: 'client' };
       return by === 'server' ? found : null;
     };
     // An invalid number is a violation by the server, not an absent number: it is rejected and

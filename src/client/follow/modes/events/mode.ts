@@ -1,49 +1,42 @@
 /**
- * The rungs of `events/*` (SEP-3415) as one table: whether a server offers a mode for a type, and what the mode guarantees
- * (SEP: When a peer lacks the extension).
+ * The modes of `events/*` (SEP-3415): whether a server offers a delivery mode for a trigger type (SEP: When a peer lacks the
+ * extension).
  */
-import { notFound } from '../../../../protocol/wire/errors.ts';
-import type { Connection } from '../../../sdk/connection.ts';
-import { allPages, listed } from '../../catalog.ts';
-import type { FollowGuarantee, Offer, Mode, ModeName, FollowTarget } from '../../types.ts';
-import { eventsError, misbehaved } from './errors.ts';
 import {
   EVENTS_CAPABILITY,
   EVENTS_EXTENSION_ID,
   type DeliveryModeName,
 } from '../../../../protocol/events/names.ts';
-import { cursorOf, members } from './occurrence.ts';
-import { poll } from './poll.ts';
-import { push } from './push.ts';
-import { canCallBack, webhook } from './webhook.ts';
+import { notFound } from '../../../../protocol/wire/errors.ts';
+import type { Connection } from '../../../sdk/connection.ts';
+import { misbehaved } from '../../../sdk/peer-error.ts';
+import { allPages, cachedList } from '../../catalog.ts';
+import { withoutCursor } from '../../guarantee.ts';
+import type { FollowTarget, Mode, Offer } from '../../types.ts';
+import { eventsError } from './errors.ts';
+import { cursorOf, members } from './messages.ts';
 
-interface Row {
-  readonly isPossible: (target: FollowTarget) => boolean;
-  readonly make: (target: FollowTarget) => Pick<Offer, 'run' | 'release'>;
-}
-
-const MODES: Readonly<Record<DeliveryModeName, Row>> = {
-  webhook: { isPossible: canCallBack, make: webhook },
-  push: { isPossible: () => true, make: (target) => ({ run: (context) => push(target, context) }) },
-  poll: { isPossible: () => true, make: (target) => ({ run: (context) => poll(target, context) }) },
-};
-
-/** One mode. */
-export function eventsMode(mode: DeliveryModeName): Mode {
-  const { isPossible, make } = MODES[mode];
+/** The mode for one delivery mode. `make` makes its run for a target; `isPossible` says whether this client can use it. */
+export function eventsMode(
+  mode: DeliveryModeName,
+  make: (target: FollowTarget) => Pick<Offer, 'run' | 'release'>,
+  isPossible: (target: FollowTarget) => boolean = () => true,
+): Mode {
+  const name = `events.${mode}` as const;
   return {
-    name: `events.${mode}`,
+    name,
     async offer(connection, target, signal) {
-      // A server that does not declare it is never asked (SEP-3415).
+      // Only a server that declares `events/*` is asked (SEP-3415).
       if (!hasEvents(connection) || !isPossible(target)) return null;
       const modes = (await modesByName(connection, signal)).get(target.selection.name);
       if (!modes) throw notFound({ kind: 'trigger' });
-      return modes.has(mode) ? { guarantee: unproven(`events.${mode}`), ...make(target) } : null;
+      // A cursor, or a number, may show later that more is guaranteed.
+      return modes.has(mode) ? { guarantee: withoutCursor(name), ...make(target) } : null;
     },
   };
 }
 
-/** In either place. */
+/** Whether the server declares `events/*`, as an extension or as a capability. */
 export function hasEvents({ serverCapabilities }: Pick<Connection, 'serverCapabilities'>): boolean {
   const extensions = members(own(serverCapabilities, 'extensions'));
   return [own(extensions, EVENTS_EXTENSION_ID), own(serverCapabilities, EVENTS_CAPABILITY)].some(
@@ -51,20 +44,11 @@ export function hasEvents({ serverCapabilities }: Pick<Connection, 'serverCapabi
   );
 }
 
-/** Until a cursor, or a number, shows that more can be relied on. */
-const unproven = (mode: ModeName): FollowGuarantee => ({
-  mode,
-  order: 'sent',
-  loss: 'undetected',
-  gaps: 'none',
-  numbers: 'client',
-});
-
 function modesByName(
   connection: Connection,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, ReadonlySet<unknown>>> {
-  return listed(
+  return cachedList(
     connection,
     'events/list',
     async () => {
@@ -77,7 +61,8 @@ function modesByName(
               throw eventsError(error);
             }),
         );
-        if (!Array.isArray(events)) throw misbehaved('list', 'events/list has no list of events');
+        if (!Array.isArray(events))
+          throw misbehaved('list', 'the result of events/list has no events');
         for (const { name, delivery } of events.map(members)) {
           if (typeof name === 'string')
             found.set(name, new Set(Array.isArray(delivery) ? delivery : []));

@@ -1,40 +1,27 @@
 /**
- * `events/stream`: one request whose response carries the events. It has no acknowledgement and no flow control, so what waits here is
- * bounded: a server that is faster than the application is let go, and asked again from the last cursor (SEP-3415).
+ * The mode `events.push`: one `events/stream` request whose response carries the events. There is no flow control, so the queue
+ * is bounded: when the server outruns the application, the stream ends and is opened again from the last cursor (SEP-3415).
  */
-import { LocalError } from '../../../../protocol/wire/errors.ts';
-import { AsyncQueue } from '../../../../protocol/lib/queue.ts';
-import type {
-  FollowGuarantee,
-  ModeContext,
-  ModeYield,
-  ServerNumber,
-  FollowTarget,
-} from '../../types.ts';
-import { isCursorRefused, keyOf } from './ask.ts';
-import { eventsError, terminated } from './errors.ts';
 import { STREAM_NOTIFICATIONS } from '../../../../protocol/events/names.ts';
-import { cursorOf, isTruncated, members, occurrenceOf, type Raw } from './occurrence.ts';
+import { AsyncQueue } from '../../../../protocol/lib/queue.ts';
+import { LocalError } from '../../../../protocol/wire/errors.ts';
+import { withCursor, withoutCursor } from '../../guarantee.ts';
+import type { FollowTarget, ModeContext, ModeYield, ServerNumber } from '../../types.ts';
+import { eventsError, terminated } from './errors.ts';
+import {
+  cursorOf,
+  eventKey,
+  eventOf,
+  isCursorRefused,
+  isTruncated,
+  markOf,
+  members,
+  type Raw,
+} from './messages.ts';
 
-/** Events that wait for the application. */
+/** Events that may wait for the application. */
 const WAITING_MAX = 256;
 const { active, event, heartbeat, error: recoverable, terminated: over } = STREAM_NOTIFICATIONS;
-
-/** A stream that breaks off is opened again with the last cursor, if the server has such a thing. */
-const WITH_CURSOR: FollowGuarantee = {
-  mode: 'events.push',
-  order: 'sent',
-  loss: 'flagged',
-  gaps: 'flag',
-  numbers: 'client',
-};
-const WITHOUT: FollowGuarantee = {
-  mode: 'events.push',
-  order: 'sent',
-  loss: 'undetected',
-  gaps: 'none',
-  numbers: 'client',
-};
 
 export async function* push(
   target: FollowTarget,
@@ -68,18 +55,18 @@ async function* opened(
     queue.fail(error);
     stop.abort();
   };
-  const reader = new Reader(selection.name, cursor);
+  const reader = new NotificationReader(selection.name, cursor);
   connection
     .stream(
       'events/stream',
-      { ...keyOf(selection), cursor },
+      { ...eventKey(selection), cursor },
       {
         signal: AbortSignal.any([signal, stop.signal]),
         silenceMs: tuning.silenceMs,
         notifications: Object.values(STREAM_NOTIFICATIONS),
         onNotification: (method, params) => {
           try {
-            // A heartbeat that nobody has time for says nothing that the next one does not say.
+            // A heartbeat that waits is worth no memory: the next one says the same.
             for (const one of reader.read(method, members(params))) {
               if (method !== heartbeat || one.type !== 'mark' || queue.size === 0) queue.push(one);
             }
@@ -102,13 +89,13 @@ async function* opened(
   }
 }
 
-/** What one notification says, in the light of those before. */
-class Reader {
+/** Turns the notifications of one stream into what the mode yields. */
+class NotificationReader {
   readonly #name: string;
-  /** What the stream was opened with; undefined once it has begun. */
+  /** The cursor that the stream was opened with; undefined once it has begun. */
   #openedWith: string | null | undefined;
   #hasNumbers = false;
-  /** The server says that something is missing, and the next number will say what. */
+  /** The server reports that something is missing; the next number will show what. */
   #flag: { readonly mark?: string } | undefined;
 
   constructor(name: string, cursor: string | null) {
@@ -126,7 +113,7 @@ class Reader {
         return yield* this.#heartbeat(params);
       case over:
         throw terminated(params['error']);
-      // The server goes on by itself.
+      // The server continues by itself.
       case recoverable:
         return;
     }
@@ -135,8 +122,11 @@ class Reader {
   *#active(params: Raw): Generator<ModeYield> {
     const cursor = cursorOf(params['cursor']);
     const mark = markOf(cursor);
-    yield { type: 'guarantee', guarantee: cursor === null ? WITHOUT : WITH_CURSOR };
-    // Before the first cursor nothing can have been missed, and without replay `truncated` says nothing.
+    yield {
+      type: 'guarantee',
+      guarantee: (cursor === null ? withoutCursor : withCursor)('events.push'),
+    };
+    // Before the first cursor nothing can have been missed, and without a cursor nothing is replayed.
     const isMissing = isTruncated(params) && cursor !== null && this.#openedWith !== null;
     this.#openedWith = undefined;
     if (isMissing && this.#hasNumbers) this.#flag = mark;
@@ -145,11 +135,11 @@ class Reader {
   }
 
   *#event(params: Raw): Generator<ModeYield> {
-    const occurrence = occurrenceOf(params, this.#name);
-    const { number } = occurrence;
+    const event = eventOf(params, this.#name);
+    const { number } = event;
     yield* this.#flagged(number ? [number] : []);
     this.#hasNumbers = number !== undefined;
-    yield { type: 'event', ...occurrence, ...markOf(cursorOf(params['cursor'])) };
+    yield { ...event, ...markOf(cursorOf(params['cursor'])) };
   }
 
   *#heartbeat(params: Raw): Generator<ModeYield> {
@@ -164,12 +154,9 @@ class Reader {
   }
 }
 
-const markOf = (cursor: string | null): { readonly mark?: string } =>
-  cursor === null ? {} : { mark: cursor };
-
 const tooFast = (): LocalError =>
   new LocalError(
     'unreachable',
-    `More than ${WAITING_MAX} events of the stream are waiting here. It is opened again from the last cursor.`,
+    `More than ${WAITING_MAX} events of the stream wait for the application. The stream is opened again from the last cursor.`,
     { reason: 'too_fast' },
   );

@@ -1,38 +1,55 @@
 /**
- * `events/subscribe`: the server calls back, one event at a time, and is answered when the application is done with it. The subscription
- * is soft state, so it is made again before it runs out, whether or not anybody is reading (SEP-3415).
+ * The mode `events.webhook`: the server calls back with one event at a time, and the response waits until the application has
+ * finished it. The subscription is soft state and is renewed whether or not the application is reading (SEP-3415).
  */
 import { sleep } from '../../../../protocol/lib/clock.ts';
 import { canonicalJson, sha256 } from '../../../../protocol/wire/canonical.ts';
-import { LocalError } from '../../../../protocol/wire/errors.ts';
-import { Backoff, isTransient } from '../../../backoff.ts';
-import type { WebhookMessage, WebhookResult } from '../../../../protocol/lib/sinks.ts';
-import type { CallbackEndpoint } from '../../../options.ts';
 import { AsyncQueue } from '../../../../protocol/lib/queue.ts';
-import type { FollowGuarantee, Offer, ModeContext, ModeYield, FollowTarget } from '../../types.ts';
-import { ask, isCursorRefused, keyOf } from './ask.ts';
-import { misbehaved, terminated } from './errors.ts';
-import { cursorOf, isTruncated, occurrenceOf, type Raw } from './occurrence.ts';
+import type { WebhookMessage, WebhookResult } from '../../../../protocol/lib/sinks.ts';
+import { LocalError } from '../../../../protocol/wire/errors.ts';
+import { Backoff, isTransient } from '../../../recovery.ts';
+import type { CallbackEndpoint } from '../../../options.ts';
+import { misbehaved } from '../../../sdk/peer-error.ts';
+import type {
+  EventYield,
+  FollowGuarantee,
+  FollowTarget,
+  GapYield,
+  ModeContext,
+  ModeYield,
+  Offer,
+} from '../../types.ts';
+import { terminated } from './errors.ts';
+import {
+  callEvents,
+  cursorOf,
+  eventKey,
+  eventOf,
+  isCursorRefused,
+  isTruncated,
+  markOf,
+  type Raw,
+} from './messages.ts';
 
-/** Events that wait for the application; each of them keeps a request of the server waiting. */
+/** Events that may wait for the application; each of them keeps a request of the server open. */
 const WAITING_MAX = 256;
-/** How many are remembered whose answer may not have arrived. */
-const TAKEN_MAX = 1000;
-/** A grant is renewed after a part of it that is uniform between these, so that many do not come at once. */
+/** Finished messages that are remembered because the server may not have got the response. */
+const FINISHED_MAX = 1000;
+/** A subscription is renewed after a random part of its lifetime between these, so that renewals spread out. */
 const RENEW_FROM = 0.5;
 const RENEW_TO = 0.8;
-/** However short a grant is, and however wrong the clocks. */
+/** Shortest time until a renewal, however short the lifetime is and however wrong the clocks are. */
 const RENEW_MS_MIN = 500;
-/** One that never runs out is looked at all the same. */
+/** Longest time until a renewal, also of a subscription that never expires. */
 const RENEW_MS_MAX = 3_600_000;
-/** A timer does not run while a machine sleeps. */
-const LOOK_MS = 60_000;
-/** How long a secret is used. */
+/** Longest timer: it does not run while the machine sleeps, so the wall clock is read this often. */
+const SLICE_MS = 60_000;
+/** Time after which a secret is replaced. */
 const SECRET_MS = 86_400_000;
-/** Taking the subscription back is a courtesy. */
+/** Longest wait for `events/unsubscribe`, which the server can do without. */
 const RELEASE_MS = 5000;
 
-/** What a server gives up after its last attempt, it does not tell: only its numbers would. */
+/** A server does not report an event that it gives up after the last attempt; only its numbers would show that. */
 const GUARANTEE: FollowGuarantee = {
   mode: 'events.webhook',
   order: 'sent',
@@ -41,7 +58,7 @@ const GUARANTEE: FollowGuarantee = {
   numbers: 'client',
 };
 
-/** Whether there is an endpoint that takes such webhooks. */
+/** Whether the application has an endpoint for these webhooks. */
 export const canCallBack = ({ callback }: FollowTarget): boolean =>
   callback?.attachWebhook !== undefined;
 
@@ -63,6 +80,12 @@ export function webhook(target: FollowTarget): Pick<Offer, 'run' | 'release'> {
 
 type Registration = Awaited<ReturnType<CallbackEndpoint['register']>>;
 
+/** A message of the server, and what makes two messages the same one. */
+interface Incoming {
+  readonly subject: string;
+  readonly yielded: EventYield | GapYield;
+}
+
 class Webhook {
   readonly #selection: FollowTarget['selection'];
   readonly #callback: CallbackEndpoint;
@@ -71,18 +94,18 @@ class Webhook {
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   readonly #queue = new AsyncQueue<ModeYield>();
-  /** What is to be answered, by what it is about: a server that has lost patience sends the same again. */
+  /** Messages without a response yet, by subject: a server that has timed out sends the same message again. */
   readonly #open = new Map<
     string,
-    { readonly verdict: Promise<WebhookResult>; readonly settle: (verdict: WebhookResult) => void }
+    { readonly result: Promise<WebhookResult>; readonly settle: (result: WebhookResult) => void }
   >();
-  /** What the application is done with; the last of it. */
-  readonly #taken = new Set<string>();
+  /** The subjects that the application has finished last. */
+  readonly #finished = new Set<string>();
   readonly #detach: () => void;
-  /** The server's name of the subscription, once it is known. */
+  /** The server's identifier of the subscription, once it is known. */
   #id: string | undefined;
   #url: string | undefined;
-  /** The last watermark that the application has got to. */
+  /** The last cursor that the application has finished. */
   #cursor: string | null;
   #secretSince: number;
 
@@ -93,7 +116,7 @@ class Webhook {
     this.#cursor = context.mark ?? null;
     this.#secretSince = context.clock.now();
     this.#signal = AbortSignal.any([context.signal, this.#stop.signal]);
-    const { name, arguments: args } = keyOf(selection);
+    const { name, arguments: args } = eventKey(selection);
     this.#who = {
       audience: context.connection.server,
       key: `events.${sha256(canonicalJson([name, args]))}`,
@@ -105,11 +128,11 @@ class Webhook {
 
   async *items(): AsyncGenerator<ModeYield, void> {
     const renewAt = await this.#subscribe();
-    this.#keep(renewAt).catch((error: unknown) => this.#queue.fail(error));
+    this.#keepRenewing(renewAt).catch((error: unknown) => this.#queue.fail(error));
     yield { type: 'guarantee', guarantee: GUARANTEE };
     const { clock } = this.#context;
     while (!this.#signal.aborted) {
-      const next = await this.#queue.next(clock, LOOK_MS, this.#signal);
+      const next = await this.#queue.next(clock, SLICE_MS, this.#signal);
       if (next) yield next;
     }
     this.#signal.throwIfAborted();
@@ -121,21 +144,21 @@ class Webhook {
     for (const { settle } of this.#open.values()) settle('later');
   }
 
-  /** Takes it back from the server. */
+  /** Ends the subscription on the server. */
   async release(): Promise<void> {
     if (this.#url !== undefined) await this.#release(this.#url);
   }
 
   /* -------------------------------------------------- the subscription -------------------------------------------------- */
 
-  /** Makes it, or makes it again. Resolves with when that is due next. */
+  /** Creates or renews the subscription. Resolves with the time of the next renewal (epoch milliseconds). */
   async #subscribe(): Promise<number> {
     const registration = await this.#registration();
     const { url } = registration;
     if (!isAllowed(url))
       throw new LocalError(
         'not_supported',
-        'The callback endpoint is not reached by https, as SEP-3415 asks.',
+        'The callback endpoint has no https URL, as SEP-3415 requires. Serve it by https.',
         { reason: 'https' },
       );
     const old = this.#url;
@@ -147,7 +170,7 @@ class Webhook {
     });
     this.#url = url;
     this.#note(result, isReset);
-    // The URL is a part of its name: under the new one it is another subscription.
+    // The URL identifies the subscription: with a new URL it is another one.
     if (old !== undefined && old !== url) await this.#release(old);
     return (
       this.#context.clock.now() +
@@ -159,7 +182,7 @@ class Webhook {
   }
 
   #ask({ url, secret }: Registration, cursor: string | null): Promise<Raw> {
-    return ask(
+    return callEvents(
       this.#context.connection,
       'events/subscribe',
       this.#selection,
@@ -173,7 +196,7 @@ class Webhook {
       this.#url !== undefined && this.#context.clock.now() - this.#secretSince >= SECRET_MS;
     if (!isOld || !this.#callback.rotate) return this.#callback.register(this.#who);
     this.#secretSince = this.#context.clock.now();
-    // The URL may be due too; the secret stays with the key.
+    // The URL may have to be replaced too; the secret belongs to the key.
     await this.#callback.rotate(this.#who);
     return this.#callback.register(this.#who);
   }
@@ -191,14 +214,14 @@ class Webhook {
     if (cursor !== null) this.#cursor = cursor;
   }
 
-  /** Until it is closed; rejects with what cannot be helped by trying again. */
-  async #keep(firstAt: number): Promise<void> {
+  /** Renews until the mode is closed; rejects with an error that another attempt cannot repair. */
+  async #keepRenewing(firstAt: number): Promise<void> {
     const { clock } = this.#context;
     const backoff = new Backoff();
     let dueAt = firstAt;
     for (;;) {
       while (dueAt > clock.now() && !this.#signal.aborted)
-        await sleep(clock, Math.min(dueAt - clock.now(), LOOK_MS), this.#signal);
+        await sleep(clock, Math.min(dueAt - clock.now(), SLICE_MS), this.#signal);
       if (this.#signal.aborted) return;
       try {
         dueAt = await this.#subscribe();
@@ -212,7 +235,7 @@ class Webhook {
   }
 
   async #release(url: string): Promise<void> {
-    await ask(
+    await callEvents(
       this.#context.connection,
       'events/unsubscribe',
       this.#selection,
@@ -227,84 +250,75 @@ class Webhook {
     { subscriptionId, body }: WebhookMessage,
     deadline: AbortSignal,
   ): Promise<WebhookResult> {
-    // Before the first answer has come, whoever signs with the secret is right.
+    // Before the result of events/subscribe has come, the signature is all that identifies the sender.
     if (this.#id !== undefined && subscriptionId !== this.#id) return 'later';
-    if (body['type'] === undefined) return this.#answer(deadline, () => this.#event(body));
-    if (body['type'] === 'gap') return this.#answer(deadline, () => this.#gap(body));
+    if (body['type'] === undefined) return this.#respond(deadline, () => this.#event(body));
+    if (body['type'] === 'gap') return this.#respond(deadline, () => this.#gap(body));
     if (body['type'] !== 'terminated') return 'unacceptable';
     this.#queue.fail(terminated(body['error']));
     return 'taken';
   }
 
-  #event(body: Raw): { readonly about: string; readonly one: ModeYield } {
-    const occurrence = occurrenceOf(body, this.#selection.name);
-    const cursor = cursorOf(body['cursor']);
+  #event(body: Raw): Incoming {
+    const event = eventOf(body, this.#selection.name);
     return {
-      about: `event ${occurrence.event.eventId}`,
-      one: { type: 'event', ...occurrence, ...(cursor === null ? {} : { mark: cursor }) },
+      subject: `event ${event.event.eventId}`,
+      yielded: { ...event, ...markOf(cursorOf(body['cursor'])) },
     };
   }
 
-  #gap(body: Raw): { readonly about: string; readonly one: ModeYield } {
+  #gap(body: Raw): Incoming {
     const cursor = cursorOf(body['cursor']);
     return {
-      about: `gap ${cursor}`,
-      one: { type: 'gap', reason: 'truncated', ...(cursor === null ? {} : { mark: cursor }) },
+      subject: `gap ${cursor}`,
+      yielded: { type: 'gap', reason: 'truncated', ...markOf(cursor) },
     };
   }
 
-  async #answer(
-    deadline: AbortSignal,
-    read: () => { readonly about: string; readonly one: ModeYield },
-  ): Promise<WebhookResult> {
-    let message: ReturnType<typeof read>;
+  async #respond(deadline: AbortSignal, read: () => Incoming): Promise<WebhookResult> {
+    let message: Incoming;
     try {
       message = read();
     } catch (error) {
       this.#queue.fail(error);
       return 'unacceptable';
     }
-    if (this.#taken.has(message.about)) return 'taken';
-    const verdict = this.#open.get(message.about)?.verdict ?? this.#enqueue(message);
-    return Promise.race([verdict, fired(deadline)]);
+    if (this.#finished.has(message.subject)) return 'taken';
+    const result = this.#open.get(message.subject)?.result ?? this.#enqueue(message);
+    return Promise.race([result, fired(deadline)]);
   }
 
-  #enqueue({
-    about,
-    one,
-  }: {
-    readonly about: string;
-    readonly one: ModeYield;
-  }): Promise<WebhookResult> {
+  #enqueue({ subject, yielded }: Incoming): Promise<WebhookResult> {
     if (this.#open.size >= WAITING_MAX || this.#signal.aborted) return Promise.resolve('later');
-    let settle!: (verdict: WebhookResult) => void;
-    const verdict = new Promise<WebhookResult>((resolve) => {
+    let settle!: (result: WebhookResult) => void;
+    const result = new Promise<WebhookResult>((resolve) => {
       settle = resolve;
     });
-    this.#open.set(about, { verdict, settle });
-    const mark = 'mark' in one ? one.mark : undefined;
+    this.#open.set(subject, { result, settle });
+    const { mark } = yielded;
     const done = (): void => {
-      this.#open.delete(about);
-      this.#taken.add(about);
-      if (this.#taken.size > TAKEN_MAX) this.#taken.delete(this.#taken.values().next().value!);
+      this.#open.delete(subject);
+      this.#finished.add(subject);
+      if (this.#finished.size > FINISHED_MAX)
+        this.#finished.delete(this.#finished.values().next().value!);
       if (mark !== undefined) this.#cursor = mark;
       settle('taken');
     };
-    this.#queue.push({ ...one, done } as ModeYield);
-    return verdict;
+    this.#queue.push({ ...yielded, done });
+    return result;
   }
 }
 
-/** Milliseconds until it should be made again. */
+/** Milliseconds until a subscription with this `refreshBefore` is renewed. */
 export function renewalOf(refreshBefore: unknown, now: number, random = Math.random()): number {
-  const grantMs = typeof refreshBefore === 'string' ? Date.parse(refreshBefore) - now : NaN;
-  const dueMs = Number.isNaN(grantMs)
+  const lifetimeMs = typeof refreshBefore === 'string' ? Date.parse(refreshBefore) - now : NaN;
+  const dueMs = Number.isNaN(lifetimeMs)
     ? RENEW_MS_MAX
-    : grantMs * (RENEW_FROM + (RENEW_TO - RENEW_FROM) * random);
+    : lifetimeMs * (RENEW_FROM + (RENEW_TO - RENEW_FROM) * random);
   return Math.max(RENEW_MS_MIN, Math.min(dueMs, RENEW_MS_MAX));
 }
 
-/** By https; on this machine's own loopback also without, for development. */
+/** Whether the URL has https, or for development a loopback host. */
 function isAllowed(text: string): boolean {
   const { protocol, hostname } = new URL(text);
   return (

@@ -1,15 +1,14 @@
 /**
- * Reading again and again, as often as the server says that it may be different: `ttlMs` of the result, from 2026-07-28 on. MCP has
- * no conditional read, so each look fetches everything and a hash tells whether it is the same (SEP: When a peer lacks the extension).
+ * The mode `read`: reads at the interval that the server names, `ttlMs` of the result from 2026-07-28 on. MCP has no conditional
+ * read, so every read fetches everything and a hash shows a change (SEP: When a peer lacks the extension).
  */
 import { sleep } from '../../../../protocol/lib/clock.ts';
-import type { Offer, Mode, ModeContext, ModeYield } from '../../types.ts';
-import { Differences, latestStateOnly } from './differences.ts';
-import { look } from './look.ts';
-import type { Observation } from './observation.ts';
+import { latestStateOnly } from '../../guarantee.ts';
+import type { Mode, ModeContext, ModeYield, Offer } from '../../types.ts';
+import { ChangeDetector, observe, type Observation } from './observation.ts';
 import { isReadable, subjectOf, type Subject } from './subject.ts';
 
-/** Longer than this no promise is trusted. */
+/** Longest interval, whatever the server names. */
 const TTL_MS_MAX = 86_400_000;
 
 /** `resources/read`, or one of the lists. */
@@ -30,16 +29,16 @@ async function* run(
   subject: Subject,
   { connection, clock, signal, mark, tuning }: ModeContext,
 ): AsyncGenerator<ModeYield, void> {
-  const differences = new Differences(subject.name, { mark, clock });
+  const differences = new ChangeDetector(subject.name, { mark, clock });
   for (;;) {
-    const observation = await look(connection, subject, { signal, timeoutMs: tuning.silenceMs });
-    yield* differences.tell(observation);
+    const observation = await observe(connection, subject, { signal, timeoutMs: tuning.silenceMs });
+    yield* differences.detect(observation);
     await sleep(clock, pauseAfter(observation, tuning), signal);
     signal.throwIfAborted();
   }
 }
 
-/** Milliseconds until the next look. A `ttlMs` of 0 means that nothing may be cached, not that it changes all the time. */
+/** Milliseconds until the next read. A `ttlMs` of 0 forbids caching; it does not say that the state changes all the time. */
 export function pauseAfter(
   { ttlMs }: Pick<Observation, 'ttlMs'>,
   { pollMs, pollFloorMs }: Pick<ModeContext['tuning'], 'pollMs' | 'pollFloorMs'>,

@@ -1,15 +1,14 @@
 /**
- * Calling a tool again and again. A tool may do anything, so one that says of itself that it changes something is not called. One that
- * says nothing is called, because the application has named it for this (SEP: When a peer lacks the extension).
+ * The mode `tool`: calls a tool at intervals. A tool that declares that it changes something is never called; one without a
+ * declaration is, because the application has named it for this (SEP: When a peer lacks the extension).
  */
 import { sleep } from '../../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../../protocol/wire/errors.ts';
 import type { Connection } from '../../../sdk/connection.ts';
-import { callTool, type AskOptions, type Tool } from '../../../sdk/mcp-calls.ts';
-import type { Offer, Otherwise, Mode, ModeContext, ModeYield } from '../../types.ts';
-import { Differences, latestStateOnly } from './differences.ts';
-import { pagesOf } from './look.ts';
-import { canonical, observationOf } from './observation.ts';
+import { callTool, type McpCallOptions, type Tool } from '../../../sdk/mcp-calls.ts';
+import { latestStateOnly } from '../../guarantee.ts';
+import type { Mode, ModeContext, ModeYield, Offer, Otherwise } from '../../types.ts';
+import { canonicalText, ChangeDetector, observationOf, pagesOf } from './observation.ts';
 import { pauseAfter } from './read.ts';
 import { isReadable } from './subject.ts';
 
@@ -34,22 +33,27 @@ async function* run(
   wanted: NonNullable<Otherwise['tool']>,
   { connection, clock, signal, mark, tuning }: ModeContext,
 ): AsyncGenerator<ModeYield, void> {
-  const asking = { signal, timeoutMs: tuning.silenceMs };
-  const differences = new Differences(EVENT_NAME, { mark, clock });
-  const tool = await harmlessTool(connection, wanted.name, asking);
-  // Until it has worked once, a failure is more likely the question's than the moment's.
+  const callOptions = { signal, timeoutMs: tuning.silenceMs };
+  const differences = new ChangeDetector(EVENT_NAME, { mark, clock });
+  const tool = await harmlessTool(connection, wanted.name, callOptions);
+  // Before the first success an error is more likely in the arguments than in the tool.
   let hasWorked = mark !== undefined;
   for (;;) {
-    const { isError, ...result } = await callTool(connection, tool, wanted.arguments ?? {}, asking);
+    const { isError, ...result } = await callTool(
+      connection,
+      tool,
+      wanted.arguments ?? {},
+      callOptions,
+    );
     if (isError)
       throw new LocalError(
         hasWorked ? 'unreachable' : 'not_supported',
-        `The tool ${tool.name} reports an error. Call it by hand to see which.`,
+        `The tool ${tool.name} reports an error. Call it by hand to see the error.`,
         { reason: 'tool_error' },
       );
     hasWorked = true;
-    yield* differences.tell(
-      observationOf(canonical(result.structuredContent ?? result.content), {
+    yield* differences.detect(
+      observationOf(canonicalText(result.structuredContent ?? result.content), {
         tool: tool.name,
         result,
       }),
@@ -59,13 +63,13 @@ async function* run(
   }
 }
 
-/** The tool as the server lists it. Throws `LocalError` `not_supported` when it is not there, or says that it changes something. */
+/** The tool as the server lists it. Throws `LocalError` `not_supported` when there is none, or when it changes something. */
 async function harmlessTool(
   connection: Connection,
   name: string,
-  asking: AskOptions,
+  callOptions: McpCallOptions,
 ): Promise<Tool> {
-  for await (const { items } of pagesOf(connection, 'tools', asking)) {
+  for await (const { items } of pagesOf(connection, 'tools', callOptions)) {
     const tool = (items as readonly Tool[]).find((item) => item.name === name);
     if (!tool) continue;
     const { readOnlyHint, destructiveHint } = Object(tool.annotations) as NonNullable<
@@ -74,11 +78,15 @@ async function harmlessTool(
     if (readOnlyHint !== false && destructiveHint !== true) return tool;
     throw new LocalError(
       'not_supported',
-      `The tool ${name} says that it changes something, so it is not called again and again. Name one that only reads.`,
+      `The tool ${name} declares that it changes something. Name a tool that only reads.`,
       { reason: 'tool_not_read_only' },
     );
   }
-  throw new LocalError('not_supported', `The server has no tool ${name}.`, {
-    reason: 'no_such_tool',
-  });
+  throw new LocalError(
+    'not_supported',
+    `The server has no tool ${name}. Name a tool that it lists.`,
+    {
+      reason: 'no_such_tool',
+    },
+  );
 }

@@ -1,11 +1,11 @@
 /**
- * What is looked at on a server that has no trigger type for it: a resource, or one of the three lists. A table says how each is
- * read, how a server announces that it has changed, and what it must have declared for that (SEP: Reserved names).
+ * What is read on a server that has no trigger type for a selection: a resource, or one of the three lists, with the
+ * notification that announces a change and the capability that a server declares for it (SEP: Reserved names).
  */
 import type { RawCapabilities } from '../../../sdk/handshake-observer.ts';
 import type { FollowTarget } from '../../types.ts';
 
-/** Names of capabilities, methods and members are one word each for the three lists. */
+/** The word for a list in the names of its capability, methods and members. */
 type ListKind = 'tools' | 'prompts' | 'resources';
 
 /** The filter of `subscriptions/listen`, and of its acknowledgement. */
@@ -17,16 +17,16 @@ export interface ListenFilter {
 }
 
 export interface Subject {
-  /** The name of its events. */
+  /** The name of the events. */
   readonly name: string;
   readonly kind: ListKind;
   /** Undefined = the list of its kind. */
   readonly uri: string | undefined;
-  /** Of `capabilities[kind]`: what a server that announces changes has declared. */
+  /** The member of `capabilities[kind]` that a server which announces changes declares. */
   readonly announcedBy: 'subscribe' | 'listChanged';
-  /** The notification that announces one. */
+  /** The notification that announces a change. */
   readonly notification: string;
-  /** Asks `subscriptions/listen` for it. */
+  /** Requests that notification from `subscriptions/listen`. */
   readonly filter: ListenFilter;
 }
 
@@ -53,7 +53,7 @@ const LISTS: ReadonlyMap<string, Subject> = new Map(
   [list('tools'), list('prompts'), list('resources')].map((subject) => [subject.name, subject]),
 );
 
-/** What can be looked at for this wish; null = nothing that is a resource or a list. */
+/** The subject for a target; null = neither a resource nor a list. */
 export function subjectOf({ selection, otherwise }: FollowTarget): Subject | null {
   const listed = LISTS.get(selection.name);
   if (listed) return listed;
@@ -64,17 +64,17 @@ export function subjectOf({ selection, otherwise }: FollowTarget): Subject | nul
   return typeof uri === 'string' ? resource(uri) : null;
 }
 
-/** Whether a server that declares this can be asked for it. */
+/** Whether a server with these capabilities has subjects of this kind. */
 export const isReadable = (
   subject: Pick<Subject, 'kind'>,
   capabilities: RawCapabilities,
 ): boolean => settingsOf(subject, capabilities) !== undefined;
 
-/** Whether it says that it announces changes. */
+/** Whether the server declares that it announces changes. */
 export const isAnnounced = (subject: Subject, capabilities: RawCapabilities): boolean =>
   settingsOf(subject, capabilities)?.[subject.announcedBy] === true;
 
-/** Whether the filter that the server has acknowledged has it. */
+/** Whether the filter that the server has acknowledged covers the subject. */
 export function isHonored({ kind, uri }: Subject, honored: ListenFilter): boolean {
   if (uri === undefined) return honored[`${kind}ListChanged`] === true;
   return (
@@ -82,7 +82,7 @@ export function isHonored({ kind, uri }: Subject, honored: ListenFilter): boolea
   );
 }
 
-/** Whether a notification announces it. One of a resource may name a part of the one that was asked for. */
+/** Whether a notification announces a change of the subject. It may name a sub-resource of the resource that was asked for. */
 export function isAnnouncedBy(
   { notification, uri }: Subject,
   method: string,
