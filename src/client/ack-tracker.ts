@@ -1,6 +1,7 @@
 /**
- * Acknowledges what the application has finished: cumulative, one attempt at a time, many items per attempt. Every attempt
- * saves the position before it sends it, so a crash in between repeats items and never loses one (SEP: Acknowledgement).
+ * Acknowledges what the application has finished: cumulative, one attempt at a time, many items per
+ * attempt. Every attempt saves the position before it sends it, so a crash in between repeats items
+ * and never loses one (SEP: Acknowledgement).
  */
 import type { Position } from '../../spec-schema/draft/schema.ts';
 import type { Clock } from '../protocol/lib/clock.ts';
@@ -11,7 +12,10 @@ export interface AckTrackerOptions {
   readonly save: (position: Position) => Promise<void>;
   /** Sends the saved position to the server, or answers what waits for it. */
   readonly send: (position: Position) => Promise<void>;
-  /** Called after a failed attempt. Returns the milliseconds until the next one, or null to reject what waits for it. */
+  /**
+   * Called after a failed attempt. Returns the milliseconds until the next one, or null to reject
+   * what waits for it.
+   */
   readonly onFailure: (error: unknown) => number | null;
   /** Milliseconds for which finished items are collected before an attempt. */
   readonly delayMs: number;
@@ -42,7 +46,10 @@ export class AckTracker {
   /** Counts restarts: the result of an attempt that began before one is ignored. */
   #generation = 0;
 
-  /** `confirmed` is what the other side has acknowledged; a `start` that is ahead of it is sent again. */
+  /**
+   * `confirmed` is what the other side has acknowledged; a `start` that is ahead of it is sent
+   * again.
+   */
   constructor(start: Position, confirmed: number, options: AckTrackerOptions) {
     this.#o = options;
     this.#epoch = start.epoch;
@@ -57,7 +64,10 @@ export class AckTracker {
     return this.#done > this.#confirmed;
   }
 
-  /** The application has finished everything up to `position`. Positions of another epoch are ignored. */
+  /**
+   * The application has finished everything up to `position`. Positions of another epoch are
+   * ignored.
+   */
   finish(position: Position): void {
     if (position.epoch !== this.#epoch || position.sequence <= this.#done) return;
     this.#done = position.sequence;
@@ -106,7 +116,10 @@ export class AckTracker {
     });
   }
 
-  /** The position that a pull can acknowledge in its own request, saved; undefined = there is nothing to acknowledge. */
+  /**
+   * The position that a pull can acknowledge in its own request, saved; undefined = there is
+   * nothing to acknowledge.
+   */
   async take(): Promise<Position | undefined> {
     this.#cancel();
     await this.#attempt;
@@ -134,7 +147,7 @@ export class AckTracker {
     for (const listener of this.#onDone) listener();
   }
 
-  /** What the application has finished, once it is saved. */
+  /** Saves the position that the application has finished, and resolves with it. */
   async saved(): Promise<Position> {
     const position = this.done;
     await this.#o.save(position);

@@ -1,6 +1,7 @@
 /**
- * The client: the nine methods; `subscribe`, an iterator that renews, drains, acknowledges and recovers; and `follow`, which does
- * that on servers without the extension too (SEP: Methods, Recovery by the client).
+ * The client: the nine methods; `subscribe`, an iterator that renews, drains, acknowledges and
+ * recovers; and `follow`, which does that on servers without the extension too (SEP: Methods,
+ * Recovery by the client).
  */
 import type {
   AckResult,
@@ -32,10 +33,11 @@ import { TriggersSubscription } from './subscription/subscription.ts';
 const PAGES_MAX = 1000;
 
 /**
- * A client of one server. Every method rejects with `WireError` (an error of this extension), `RemoteError` (any other error of
- * the server), `LocalError` (`unreachable`, `timeout`, `unauthorized`, `not_supported`, `peer_misbehaved`, `closed`) or the
- * reason of the signal. Results are validated against `schema.json`. Only {@link TriggersClient.subscribe} and {@link
- * TriggersClient.follow} retry.
+ * A client of one server. Every method rejects with `WireError` (an error of this extension),
+ * `RemoteError` (any other error of the server), `LocalError` (`unreachable`, `timeout`,
+ * `unauthorized`, `not_supported`, `peer_misbehaved`, `closed`) or the reason of the signal.
+ * Results are validated against `schema.json`. Only {@link TriggersClient.subscribe} and
+ * {@link TriggersClient.follow} retry.
  */
 export class TriggersClient {
   /** The connection that it was made with. */
@@ -86,8 +88,8 @@ export class TriggersClient {
   }
 
   /**
-   * One subscription, or `notModified` when `ifNoneMatch` is still its ETag. Rejects with `NotFound` when the caller has no such
-   * subscription.
+   * One subscription, or `notModified` when `ifNoneMatch` is still its ETag. Rejects with
+   * `NotFound` when the caller has no such subscription.
    */
   get(
     subscriptionId: string,
@@ -100,22 +102,25 @@ export class TriggersClient {
     );
   }
 
-  /** Calls `triggers/subscribe`, which creates or finds a subscription. Neither drains nor renews it. */
+  /**
+   * Calls `triggers/subscribe`, which creates or finds a subscription. Neither drains nor renews
+   * it.
+   */
   create(params: SubscribeParams, options?: AbortOptions): Promise<SubscribeResult> {
     return this.#api.subscribe(params, options);
   }
 
   /**
-   * Changes the given members, and resumes a suspended subscription. Rejects with `Conflict` (etag) when `ifMatch` is stale
-   * (SEP: triggers/update).
+   * Changes the given members, and resumes a suspended subscription. Rejects with `Conflict` (etag)
+   * when `ifMatch` is stale (SEP: triggers/update).
    */
   update(params: UpdateParams, options?: AbortOptions): Promise<UpdateResult> {
     return this.#api.update(params, options);
   }
 
   /**
-   * Ends a subscription and its log on the server. Rejects with `Conflict` (etag) when `ifMatch` is stale (SEP:
-   * triggers/unsubscribe).
+   * Ends a subscription and its log on the server. Rejects with `Conflict` (etag) when `ifMatch` is
+   * stale (SEP: triggers/unsubscribe).
    */
   unsubscribe(subscriptionId: string, ifMatch?: string, options?: AbortOptions): Promise<void> {
     return this.#api.unsubscribe(
@@ -124,22 +129,27 @@ export class TriggersClient {
     );
   }
 
-  /** Acknowledges everything up to `position`. Rejects with `Conflict` (epoch, position) when it was never sent (SEP: triggers/ack). */
+  /**
+   * Acknowledges everything up to `position`. Rejects with `Conflict` (epoch, position) when it was
+   * never sent (SEP: triggers/ack).
+   */
   ack(subscriptionId: string, position: Position, options?: AbortOptions): Promise<AckResult> {
     return this.#api.ack({ subscriptionId, position }, options);
   }
 
   /**
-   * Resolves with one delivery after at most `waitMs` (SEP: triggers/pull). `after` says where to read on, only `ack`
-   * acknowledges: acknowledge what is stored, not what was read.
+   * Resolves with one delivery after at most `waitMs` (SEP: triggers/pull). `after` says where to
+   * read on, only `ack` acknowledges: acknowledge what is stored, not what was read.
    */
   pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
     return this.#api.pull(params, options);
   }
 
   /**
-   * Subscribes and drains: `for await (const item of client.subscribe({ select: [{ name: 'timer' }] })) …`. Renews, reconnects,
-   * acknowledges, drops duplicates and reports every loss. Sends nothing before the first iteration or `ready()`.
+   * Subscribes and drains:
+   * `for await (const item of client.subscribe({ select: [{ name: 'timer' }] })) …`. Renews,
+   * reconnects, acknowledges, drops duplicates and reports every loss. Sends nothing before the
+   * first iteration or `ready()`.
    * @throws LocalError `not_supported` when the server offers none of the allowed drains.
    */
   subscribe(options: SubscribeOptions): TriggersSubscription {
@@ -147,9 +157,11 @@ export class TriggersClient {
   }
 
   /**
-   * Follows on any server, with the extension or without, by the best mode that works, and reports what that mode guarantees:
-   * `for await (const item of client.follow({ select: [{ name: 'mcp.resource.updated', arguments: { uri } }] })) …`. A change of
-   * mode is an item. Sends nothing before the first iteration (SEP: When a peer lacks the extension).
+   * Follows on any server, with the extension or without, by the best mode that works, and reports
+   * what that mode guarantees:
+   * `for await (const item of client.follow({ select: [{ name: 'mcp.resource.updated', arguments: { uri } }] })) …`.
+   * A change of mode is an item. Sends nothing before the first iteration (SEP: When a peer lacks
+   * the extension).
    * @throws LocalError `config_invalid`.
    */
   follow(options: FollowOptions): Following {

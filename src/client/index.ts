@@ -1,6 +1,6 @@
 /**
- * For applications and agents that subscribe to triggers: connect to a server, subscribe, iterate. On every drain the iterator
- * yields events in order, and every loss as an item.
+ * For applications and agents that subscribe to triggers: connect to a server, subscribe, iterate.
+ * On every drain the iterator yields events in order, and every loss as an item.
  *
  * ```ts
  * const client = triggersClient(await connect({ url: 'https://mcp.example.com/mcp', token }));

@@ -1,6 +1,6 @@
 /**
- * The one table of errors and what to do about them, for subscriptions and for `follow`, and the backoff before the next
- * attempt (SEP: Recovery by the client, When a peer lacks the extension).
+ * The one table of errors and what to do about them, for subscriptions and for `follow`, and the
+ * backoff before the next attempt (SEP: Recovery by the client, When a peer lacks the extension).
  */
 import type { FinalPosition, TerminationReason } from '../../spec-schema/draft/schema.ts';
 import { RETRY_AFTER_MAX_MS } from '../protocol/core/policy.ts';
@@ -8,19 +8,26 @@ import { TERMINATION_ERRORS } from '../protocol/events/errors.ts';
 import { LocalError, WireError } from '../protocol/wire/errors.ts';
 import { RemoteError } from '../protocol/wire/remote-error.ts';
 
-/** What a subscription does: see {@link Recovery}. `ended` becomes `lost` or `fail`, by the reason of the end. */
+/**
+ * Action of a subscription: see {@link Recovery}. `ended` becomes `lost` or `fail`, by the reason
+ * of the end.
+ */
 type SubscriptionAction = 'retry' | 'strike' | 'epoch' | 'rewind' | 'ended' | 'descend' | 'fail';
 
 /**
- * What `follow` does after an error of the mode in use. `again`: retries the same mode. `strike`: retries, but the server broke
- * the protocol, and only a few such errors are tolerated. `next`: uses the next mode. `end`: no mode can help.
+ * Action of `follow` after an error of the mode in use. `again`: retries the same mode. `strike`:
+ * retries, but the server broke the protocol, and only a few such errors are tolerated. `next`:
+ * uses the next mode. `end`: no mode can help.
  */
 export type FollowAction = 'again' | 'strike' | 'next' | 'end';
 
 interface Row {
   readonly subscription: SubscriptionAction;
   readonly follow: FollowAction;
-  /** Differs on the mode `triggers`: a mistake of the caller there is a mistake on every mode (SEP: Errors). */
+  /**
+   * Differs on the mode `triggers`: a mistake of the caller there is a mistake on every mode (SEP:
+   * Errors).
+   */
   readonly followTriggers?: FollowAction;
 }
 
@@ -88,7 +95,10 @@ function conditionOfWireError(error: WireError): Condition {
 /** Whether the same request may succeed later. */
 export const isTransient = (error: unknown): boolean => conditionOf(error) === 'transient';
 
-/** What `follow` does after an error of `mode`. `undefined` means that the server ended the mode in good order. */
+/**
+ * Decides the action of `follow` after an error of `mode`. `undefined` means that the server ended
+ * the mode in good order.
+ */
 export function followActionAfter(error: unknown, mode?: string): FollowAction {
   if (error === undefined) return 'again';
   const row: Row = RECOVERY[conditionOf(error)];
@@ -108,7 +118,7 @@ export class SubscriptionEnded extends Error {
   }
 }
 
-/** What a subscription does about an error. */
+/** Action of a subscription after an error, with its data. */
 export type Recovery =
   /** Continues in the new epoch of the log. */
   | { readonly do: 'epoch'; readonly epoch: string }
@@ -127,7 +137,7 @@ export type Recovery =
   | { readonly do: 'retry'; readonly strike: boolean }
   | { readonly do: 'fail'; readonly error: unknown };
 
-/** Decides what a subscription does about an error. */
+/** Decides the action of a subscription after an error. */
 export function recoveryOf(error: unknown): Recovery {
   const action = RECOVERY[conditionOf(error)].subscription;
   switch (action) {
@@ -163,7 +173,10 @@ const fromNotFound = (error: WireError): Recovery =>
     ? afterEnd(error.data.reason, error.data.final, error)
     : { do: 'fail', error };
 
-/** After an expiry, or an end without a known reason, subscribing again is worth it. Every other end was decided by an operator or a user. */
+/**
+ * After an expiry, or an end without a known reason, subscribing again is worth it. Every other end
+ * was decided by an operator or a user.
+ */
 function afterEnd(
   reason: TerminationReason | undefined,
   final: FinalPosition | undefined,
@@ -178,7 +191,10 @@ function afterEnd(
   return { do: 'lost', reason: reason ?? 'unknown', error, ...(final ? { final } : {}) };
 }
 
-/** Why an `events/*` server ends a subscription with this error; undefined = the error does not end a subscription. */
+/**
+ * Why an `events/*` server ends a subscription with this error; undefined = the error does not end
+ * a subscription.
+ */
 export const terminationReasonOf = (error: unknown): string | undefined =>
   error instanceof WireError
     ? Object.entries(TERMINATION_ERRORS).find(([, name]) => name === error.name)?.[0]
@@ -207,7 +223,10 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** The next pause in milliseconds; at least what the server asked for with `error`, which counts up to one hour. */
+  /**
+   * The next pause in milliseconds; at least what the server asked for with `error`, which counts
+   * up to one hour.
+   */
   next(error?: unknown): number {
     const ceiling = Math.min(this.#maxMs, this.#baseMs * 2 ** this.#attempts);
     this.#attempts += 1;

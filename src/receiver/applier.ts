@@ -1,6 +1,6 @@
 /**
- * Applies deliveries to an application: in order, each number once, one delivery of a key at a time. A position is saved before
- * it is acknowledged (SEP: Applying a delivery).
+ * Applies deliveries to an application: in order, each number once, one delivery of a key at a
+ * time. A position is saved before it is acknowledged (SEP: Applying a delivery).
  */
 import type { Delivery, Event, Position, Rejection } from '../../spec-schema/draft/schema.ts';
 import { advance, begin, receive, type Cursor } from '../protocol/core/apply.ts';
@@ -16,18 +16,18 @@ import { RecentEvents } from '../protocol/ledger/recent-events.ts';
 import { KeyedMutex } from '../protocol/lib/keyed-mutex.ts';
 import type { SubscriptionRef } from './registry.ts';
 
-/** What an {@link Apply} gets, one at a time and in order. */
+/** An argument of {@link Apply}: one item at a time and in order. */
 export type ReceiverItem = EventItem | GapItem | EpochItem | LostItem | TerminatedItem;
 
 /**
- * What an {@link Apply} returns. `reject`: the event can never be accepted; the reason is for the operator of the server, at
- * most 256 characters.
+ * The result of {@link Apply}. `reject`: the event can never be accepted; the reason is for the
+ * operator of the server, at most 256 characters.
  */
 export type ApplyResult = void | 'reject' | { readonly reject: string };
 
 /**
- * Applies one item. Resolving means that it is stored; throwing means that it comes again. Resolve within the server's deadline:
- * store the event and process it afterwards.
+ * Applies one item. Resolving means that it is stored; throwing means that it comes again. Resolve
+ * within the server's deadline: store the event and process it afterwards.
  */
 export type Apply = (
   item: ReceiverItem,
@@ -36,7 +36,10 @@ export type Apply = (
 
 /** A problem for the operator. Contains no secret and nothing of an event. */
 export type Problem = SubscriptionRef & { readonly subscriptionId: string } &
-  /** The numbers `expected` to `after` never arrived, for example after a restored backup: pull them and `accept` them. */
+  /**
+   * The numbers `expected` to `after` never arrived, for example after a restored backup: pull them
+   * and `accept` them.
+   */
   (
     | {
         readonly kind: 'missing_numbers';
@@ -64,7 +67,10 @@ export interface ApplierOptions {
   readonly onProblem: (problem: Problem) => void;
 }
 
-/** The position up to which a key was applied, and the event of the last delivery that can never be accepted. */
+/**
+ * The position up to which a key was applied, and the event of the last delivery that can never be
+ * accepted.
+ */
 export type Applied = Position & { readonly reject?: Rejection };
 
 const REASON_CHARS_MAX = 256;
@@ -90,8 +96,9 @@ export class Applier {
   }
 
   /**
-   * Applies a delivery and resolves with the new position, saved. When the deadline passes first, the work continues and the
-   * promise resolves with the position so far; work that has not begun by then is left to the next attempt.
+   * Applies a delivery and resolves with the new position, saved. When the deadline passes first,
+   * the work continues and the promise resolves with the position so far; work that has not begun
+   * by then is left to the next attempt.
    */
   async accept(ref: SubscriptionRef, delivery: Delivery, deadline?: Deadline): Promise<Applied> {
     const name = recordName('position', ref.audience, ref.key);

@@ -1,6 +1,7 @@
 /**
- * For callback endpoints: one fetch handler that issues signed URLs, verifies what arrives at them, and passes each event on
- * once, in order. Works alone, or for a client that subscribes with `callback: receiver`.
+ * For callback endpoints: one fetch handler that issues signed URLs, verifies what arrives at them,
+ * and passes each event on once, in order. Works alone, or for a client that subscribes with
+ * `callback: receiver`.
  *
  * ```ts
  * const receiver = createReceiver({

@@ -1,7 +1,7 @@
 /**
- * The callback endpoint as one fetch handler. It runs cheap checks before expensive ones, reads nothing in a body before its
- * signature is verified, and responds with the exact position of the application (SEP: Callback). Webhooks of `events/*`
- * (SEP-3415) arrive at the same endpoint.
+ * The callback endpoint as one fetch handler. It runs cheap checks before expensive ones, reads
+ * nothing in a body before its signature is verified, and responds with the exact position of the
+ * application (SEP: Callback). Webhooks of `events/*` (SEP-3415) arrive at the same endpoint.
  */
 import type { JsonWebKey, KeyObject } from 'node:crypto';
 import type { CallbackUrlClaims, Delivery, Position } from '../../spec-schema/draft/schema.ts';
@@ -49,28 +49,37 @@ export interface ReceiverOptions {
   readonly endpoint: string;
   /** The issuer of its callback tokens, for example its origin. */
   readonly issuer: string;
-  /** Ed25519 private key (KeyObject, PEM or JWK) that signs callback tokens. Without it every registered URL is invalid: keep it. */
+  /**
+   * Ed25519 private key (KeyObject, PEM or JWK) that signs callback tokens. Without it every
+   * registered URL is invalid: keep it.
+   */
   readonly signingKey: KeyObject | string | JsonWebKey;
   /** Earlier signing keys, whose tokens are still accepted. */
   readonly previousKeys?: readonly (KeyObject | string | JsonWebKey)[];
   /**
-   * The keys of an MCP server, from the `jwksUri` of its settings and nowhere else, for example `createRemoteJWKSet(new
-   * URL(jwksUri))` of `jose`. Undefined = the server publishes none. With keys, a delivery without their signature is rejected.
+   * The keys of an MCP server, from the `jwksUri` of its settings and nowhere else, for example
+   * `createRemoteJWKSet(new URL(jwksUri))` of `jose`. Undefined = the server publishes none. With
+   * keys, a delivery without their signature is rejected.
    */
   readonly serverKeys?: (audience: string) => DeliveryKeyLookup | undefined;
   /** Gets the items of all keys without a sink. */
   readonly apply?: Apply;
-  /** Stores registrations and positions. Default: memory, which a restart empties; use `fileLedger`. */
+  /**
+   * Stores registrations and positions. Default: memory, which a restart empties; use `fileLedger`.
+   */
   readonly ledger?: Ledger;
   /** Called with problems for the operator; `missing_numbers` requires a pull. */
   readonly onProblem?: (problem: Problem) => void;
   /** Called for every rejected request, for metrics and logs. Contains no secret. */
   readonly onRejectedRequest?: (code: RejectedRequestCode, cause: unknown) => void;
-  /** Lifetime of a callback URL in milliseconds. Default 30 days; the URL is replaced after half of it. */
+  /**
+   * Lifetime of a callback URL in milliseconds. Default 30 days; the URL is replaced after half of
+   * it.
+   */
   readonly tokenTtlMs?: number;
   /**
-   * The server waits 10 s; after this many milliseconds the response has the position so far. A body that takes longer is
-   * rejected. Default 8,000.
+   * The server waits 10 s; after this many milliseconds the response has the position so far. A
+   * body that takes longer is rejected. Default 8,000.
    */
   readonly answerWithinMs?: number;
   readonly clock?: Clock;
@@ -78,37 +87,46 @@ export interface ReceiverOptions {
 
 /** A callback endpoint. */
 export interface Receiver {
-  /** Mount it at the endpoint: `app.post('/callback', (c) => receiver.fetch(c.req.raw))`. Never rejects. */
+  /**
+   * Mount it at the endpoint: `app.post('/callback', (c) => receiver.fetch(c.req.raw))`. Never
+   * rejects.
+   */
   fetch(request: Request): Promise<Response>;
   /**
-   * Registers a key. Pass `url` and `secret` as `callback` and the same `key` to `triggers/subscribe`. Another call returns the
-   * same until `renewAt`; another `secret` replaces the old one as {@link rotate} does.
+   * Registers a key. Pass `url` and `secret` as `callback` and the same `key` to
+   * `triggers/subscribe`. Another call returns the same until `renewAt`; another `secret` replaces
+   * the old one as {@link rotate} does.
    */
   register(ref: SubscriptionRef & { readonly secret?: string }): Promise<Registration>;
   /**
-   * Makes a new secret: pass it to `triggers/update`. The old one is valid until 5 minutes after the first use of the new one.
-   * Rejects with `LocalError` `config_invalid` for a key that was never registered.
+   * Makes a new secret: pass it to `triggers/update`. The old one is valid until 5 minutes after
+   * the first use of the new one. Rejects with `LocalError` `config_invalid` for a key that was
+   * never registered.
    */
   rotate(ref: SubscriptionRef): Promise<Registration>;
   /** Rejects deliveries of this key from now on, and forgets its position. */
   forget(ref: SubscriptionRef): Promise<void>;
   /**
-   * Passes the deliveries of one key to `sink` instead of `apply`. Returns the function that detaches it. Throws `LocalError`
-   * `config_invalid` when the key has a sink already.
+   * Passes the deliveries of one key to `sink` instead of `apply`. Returns the function that
+   * detaches it. Throws `LocalError` `config_invalid` when the key has a sink already.
    */
   attach(ref: SubscriptionRef, sink: Sink): () => void;
   /**
-   * Passes the webhooks of an `events/*` server (SEP-3415) for one key to `sink`: register the key, then subscribe with its URL
-   * and secret. The receiver itself answers challenges. Returns the function that detaches the sink. Throws `LocalError`
-   * `config_invalid` when the key has a sink already.
+   * Passes the webhooks of an `events/*` server (SEP-3415) for one key to `sink`: register the key,
+   * then subscribe with its URL and secret. The receiver itself answers challenges. Returns the
+   * function that detaches the sink. Throws `LocalError` `config_invalid` when the key has a sink
+   * already.
    */
   attachWebhook(ref: SubscriptionRef, sink: WebhookSink): () => void;
   /**
-   * Applies a delivery that came another way, for example by `triggers/pull` after `missing_numbers`. Resolves with the position.
-   * Throws `LocalError` `config_invalid` when there is no `apply`.
+   * Applies a delivery that came another way, for example by `triggers/pull` after
+   * `missing_numbers`. Resolves with the position. Throws `LocalError` `config_invalid` when there
+   * is no `apply`.
    */
   accept(ref: SubscriptionRef, delivery: Delivery): Promise<Applied>;
-  /** The position of a key, that is the `after` of the next pull. Null = nothing was applied yet. */
+  /**
+   * The position of a key, that is the `after` of the next pull. Null = nothing was applied yet.
+   */
   position(ref: SubscriptionRef): Promise<Position | null>;
 }
 
@@ -118,8 +136,8 @@ const ANSWER_WITHIN_MS = 8000;
 const REGISTERING_MS = 60_000;
 
 /**
- * Makes a callback endpoint: it issues signed URLs, verifies what arrives at them, answers challenges, and applies each number
- * once (SEP: Callback). Throws `LocalError` `config_invalid`.
+ * Makes a callback endpoint: it issues signed URLs, verifies what arrives at them, answers
+ * challenges, and applies each number once (SEP: Callback). Throws `LocalError` `config_invalid`.
  */
 export function createReceiver(options: ReceiverOptions): Receiver {
   return new CallbackReceiver(options);
@@ -235,7 +253,10 @@ class CallbackReceiver implements Receiver {
     return acknowledgement(delivery, await this.#pass(ref, delivery));
   }
 
-  /** A webhook of `events/*` is one event or one control envelope. The status of the response is all that its sender reads. */
+  /**
+   * A webhook of `events/*` is one event or one control envelope. The status of the response is all
+   * that its sender reads.
+   */
   async #answerWebhook(
     request: Request,
     body: Uint8Array,
@@ -359,7 +380,9 @@ const json = (value: object): Response =>
 const proofOf = (secret: Secret, challenge: string): Response =>
   json({ challenge, proof: challengeProof(secret, challenge) });
 
-/** The response to a delivery after which the application has reached this position (SEP: Answers). */
+/**
+ * The response to a delivery after which the application has reached this position (SEP: Answers).
+ */
 function acknowledgement(delivery: Delivery, { epoch, sequence, reject }: Applied): Response {
   const { after } = delivery;
   const last = lastCovered(delivery);
@@ -390,7 +413,7 @@ function messageOf(headers: HeadersLike, bytes: Uint8Array): WebhookMessage {
   };
 }
 
-/** The challenge in a message; null = the message is none. */
+/** The challenge in a message; null = the message is not a challenge. */
 function challengeIn({ body }: WebhookMessage): string | null {
   if (body['type'] !== 'verification') return null;
   const { challenge } = body;

@@ -1,7 +1,7 @@
 /**
- * The keys that this receiver knows, each with its URL and secrets. A registration is stored before its URL is returned, so the
- * receiver can answer a challenge that arrives before the result of `triggers/subscribe` (SEP: Signed callback URLs,
- * Verification).
+ * The keys that this receiver knows, each with its URL and secrets. A registration is stored before
+ * its URL is returned, so the receiver can answer a challenge that arrives before the result of
+ * `triggers/subscribe` (SEP: Signed callback URLs, Verification).
  */
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../protocol/lib/clock.ts';
@@ -20,11 +20,17 @@ export interface SubscriptionRef {
   readonly key: string;
 }
 
-/** What to pass to `triggers/subscribe` or `triggers/update`. `url` and `secret` are secrets. */
+/**
+ * A registered callback: pass `url` and `secret`, which are secrets, to `triggers/subscribe` or
+ * `triggers/update`.
+ */
 export interface Registration {
   readonly url: string;
   readonly secret: string;
-  /** Register again after this instant (epoch milliseconds) and update the callback: the token of the URL expires later. */
+  /**
+   * Register again after this instant (epoch milliseconds) and update the callback: the token of
+   * the URL expires later.
+   */
   readonly renewAt: number;
 }
 
@@ -61,7 +67,10 @@ export class Registry {
     return record && this.#keep(record);
   }
 
-  /** Returns URL and secret of a key; makes them where there are none, and a new URL after half the lifetime of the old one. */
+  /**
+   * Returns URL and secret of a key; makes them for a new key, and a new URL after half the
+   * lifetime of the old one.
+   */
   register(ref: SubscriptionRef, given?: string): Promise<Registration> {
     return this.#change(ref, async (before) => {
       const secret = given === undefined ? undefined : Secret.parse(given).reveal();
@@ -77,7 +86,10 @@ export class Registry {
     });
   }
 
-  /** Makes a new secret. The old one is valid until the grace window after the first use of the new one is over. */
+  /**
+   * Makes a new secret. The old one is valid until the grace window after the first use of the new
+   * one is over.
+   */
   rotate(ref: SubscriptionRef): Promise<Registration> {
     return this.#change(ref, async (before) => {
       if (!before)
@@ -95,7 +107,10 @@ export class Registry {
     });
   }
 
-  /** Returns the secret that verifies the body. Throws `LocalError` `signature_invalid` or `signature_stale`. */
+  /**
+   * Returns the secret that verifies the body. Throws `LocalError` `signature_invalid` or
+   * `signature_stale`.
+   */
   async verify(
     known: KnownRegistration,
     headers: HeadersLike,

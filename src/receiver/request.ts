@@ -1,13 +1,17 @@
 /**
- * A request to the callback endpoint before its sender is known: what is read of it, within limits, and the response with which
- * it is rejected. A response repeats nothing of the request (SEP: Answers).
+ * A request to the callback endpoint before its sender is known: what is read of it, within limits,
+ * and the response with which it is rejected. A response repeats nothing of the request (SEP:
+ * Answers).
  */
 import type { Clock } from '../protocol/lib/clock.ts';
 import type { LocalError } from '../protocol/wire/errors.ts';
 import { CALLBACK_CONTENT_TYPE, CONTENT_TYPE } from '../protocol/wire/headers.ts';
 import { CALLBACK_BODY_BYTES_MAX } from '../protocol/wire/limits.ts';
 
-/** Why a request was rejected: the `code` of the RFC 9457 body. Each code has one HTTP status (SEP: Answers). */
+/**
+ * Why a request was rejected: the `code` of the RFC 9457 body. Each code has one HTTP status (SEP:
+ * Answers).
+ */
 export type RejectedRequestCode =
   | 'method'
   | 'content_type'

@@ -1,4 +1,7 @@
-/** The lists of a server, cached for a moment: several selections and several modes need the same ones at the same time. */
+/**
+ * The lists of a server, cached for a moment: several selections and several modes need the same
+ * ones at the same time.
+ */
 import { orAbort } from '../../protocol/lib/abort.ts';
 import type { Connection } from '../sdk/connection.ts';
 import { misbehaved } from '../sdk/peer-error.ts';
@@ -9,7 +12,10 @@ const FRESH_MS = 1000;
 /** A list with more pages counts as endless. */
 const PAGES_MAX = 1000;
 
-/** One list of a server. Callers share the request, so only its own timeout cancels it; `signal` ends the waiting. */
+/**
+ * One list of a server. Callers share the request, so only its own timeout cancels it; `signal`
+ * ends the waiting.
+ */
 export function cachedList<T>(
   connection: Connection,
   list: string,
@@ -34,7 +40,10 @@ export function forgetLists(connection: Connection): void {
   connection.shared.lists.clear();
 }
 
-/** Calls `page` until it returns no cursor of a next one. Rejects with `peer_misbehaved` when the list does not end. */
+/**
+ * Calls `page` until it returns no cursor of a next one. Rejects with `peer_misbehaved` when the
+ * list does not end.
+ */
 export async function allPages(
   page: (cursor: string | undefined) => Promise<string | undefined>,
 ): Promise<void> {

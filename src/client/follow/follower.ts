@@ -1,6 +1,7 @@
 /**
- * Follows one selection, or all of them in one log, by the best mode that works at the moment: chooses a mode, runs it, recovers
- * from its end, and upgrades when the server offers a better one (SEP: When a peer lacks the extension).
+ * Follows one selection, or all of them in one log, by the best mode that works at the moment:
+ * chooses a mode, runs it, recovers from its end, and upgrades when the server offers a better one
+ * (SEP: When a peer lacks the extension).
  */
 import { orAbort } from '../../protocol/lib/abort.ts';
 import { sleep, type Clock } from '../../protocol/lib/clock.ts';
@@ -59,7 +60,7 @@ const STRIKES_MAX = 3;
 const FRUITLESS_MAX = 5;
 /** Failed questions for an offer after which the mode counts as not offered. */
 const OFFERS_MAX = 3;
-/** A run that lasted this long was no failed attempt. */
+/** A run that lasted this long resets the backoff. */
 const HEALTHY_MS = 30_000;
 /** The mode works, but the server does not list it any more. */
 const WITHDRAWN = new LocalError('not_supported', 'The server no longer offers this mode.', {
@@ -107,7 +108,10 @@ export class Follower {
     return (this.#choice?.index ?? 0) > 0;
   }
 
-  /** Items in order. Returns when no mode is left; throws what no mode can help with, or the signal's reason. */
+  /**
+   * Items in order. Returns when no mode is left; throws what no mode can help with, or the
+   * signal's reason.
+   */
   async *items(): AsyncGenerator<FollowItem, Exhausted> {
     const { signal, sequencer } = this.#o;
     let why: { readonly wasRefused: boolean; readonly error: unknown } | undefined =
@@ -137,7 +141,10 @@ export class Follower {
     }
   }
 
-  /** Checks whether the server offers a better mode, and with `always` whether it still offers the one in use; then changes. */
+  /**
+   * Checks whether the server offers a better mode, and with `always` whether it still offers the
+   * one in use; then changes.
+   */
   async reconsider({ always }: { readonly always: boolean }): Promise<void> {
     const current = this.#choice;
     const round = this.#round;
@@ -189,14 +196,20 @@ export class Follower {
     }
   }
 
-  /** Refreshes what the server offers. Without a session there is no handshake that would show a change. */
+  /**
+   * Refreshes what the server offers. Without a session there is no handshake that would show a
+   * change.
+   */
   async #ask(): Promise<void> {
     const { connection, signal } = this.#o;
     if (connection.isModern) await connection.refresh({ signal });
     else await orAbort(connection.opened(), signal);
   }
 
-  /** The best offered mode up to `last`. `skipUnreachable`: passes over a mode that the server cannot be asked for now. */
+  /**
+   * The best offered mode up to `last`. `skipUnreachable`: passes over a mode that the server
+   * cannot be asked for now.
+   */
   async #firstOffer(last: number, skipUnreachable: boolean): Promise<Choice | undefined> {
     const { modes, connection, target, signal, cooldowns } = this.#o;
     for (const [index, mode] of modes.slice(0, last + 1).entries()) {
@@ -312,7 +325,10 @@ async function briefly(work: Promise<unknown>, clock: Clock): Promise<void> {
   enough.abort();
 }
 
-/** The reason of a signal that fires because a better mode takes over: what the mode has made on the server is removed. */
+/**
+ * The reason of a signal that fires because a better mode takes over: what the mode has made on the
+ * server is removed.
+ */
 export class ModeLeft extends Error {
   override readonly name = 'ModeLeft';
 

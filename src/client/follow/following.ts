@@ -1,6 +1,7 @@
 /**
- * Follows something on any MCP server with one iterator. Uses one subscription where the extension has all selections, and
- * otherwise one track per selection, merged as their items come (SEP: When a peer lacks the extension).
+ * Follows something on any MCP server with one iterator. Uses one subscription where the extension
+ * has all selections, and otherwise one track per selection, merged as their items come (SEP: When
+ * a peer lacks the extension).
  */
 import type { Selection } from '../../../spec-schema/draft/schema.ts';
 import { EVENTS_LIST_CHANGED } from '../../protocol/events/names.ts';
@@ -51,7 +52,10 @@ const PHASES: readonly FollowState['phase'][] = [
   'following',
 ];
 
-/** Follows until closed: `for await (const item of following)`. Made by {@link TriggersClient.follow}. */
+/**
+ * Follows until closed: `for await (const item of following)`. Made by
+ * {@link TriggersClient.follow}.
+ */
 export class Following implements AsyncIterable<FollowItem> {
   readonly #connection: Connection;
   readonly #o: FollowOptions;
@@ -106,7 +110,10 @@ export class Following implements AsyncIterable<FollowItem> {
     if (options.signal?.aborted) this.#shut();
   }
 
-  /** What the application can rely on for all selections at the moment; undefined until the first mode is chosen. */
+  /**
+   * The guarantee that holds for all selections at the moment; undefined until the first mode is
+   * chosen.
+   */
   get guarantee(): FollowGuarantee | undefined {
     return this.#isOver
       ? undefined
@@ -122,7 +129,7 @@ export class Following implements AsyncIterable<FollowItem> {
     }));
   }
 
-  /** What the client is doing; of several selections, the worst state. */
+  /** The state at the moment; of several selections, the worst one. */
   get state(): FollowState {
     if (this.#isOver || this.#tracks.length === 0) return this.#state;
     const states = this.#tracks.map(({ follower }) => follower.state);
@@ -135,10 +142,11 @@ export class Following implements AsyncIterable<FollowItem> {
   }
 
   /**
-   * Items of each selection in order; there is no order between selections. Can be iterated only once; leaving the loop stops
-   * following and leaves what the server holds. Ends without an error after {@link close} and when the signal of the options
-   * fires. Throws `LocalError` `not_supported` when no mode works for a selection, `terminated` when the
-   * subscription was ended, `unauthorized`, or the error of the last mode that was left.
+   * Items of each selection in order; there is no order between selections. Can be iterated only
+   * once; leaving the loop stops following and leaves what the server holds. Ends without an error
+   * after {@link close} and when the signal of the options fires. Throws `LocalError`
+   * `not_supported` when no mode works for a selection, `terminated` when the subscription was
+   * ended, `unauthorized`, or the error of the last mode that was left.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<FollowItem, void, undefined> {
     if (this.#isIterating)
@@ -164,8 +172,8 @@ export class Following implements AsyncIterable<FollowItem> {
   }
 
   /**
-   * Stops here, after what the application has finished is saved and acknowledged. With `unsubscribe` what was made on the
-   * server ends too, if the server can be reached.
+   * Stops here, after what the application has finished is saved and acknowledged. With
+   * `unsubscribe` what was made on the server ends too, if the server can be reached.
    */
   async close({ unsubscribe = false }: { readonly unsubscribe?: boolean } = {}): Promise<void> {
     try {
@@ -176,7 +184,10 @@ export class Following implements AsyncIterable<FollowItem> {
     }
   }
 
-  /** Follows with one track for all selections where that works, with one track per selection where it does not. */
+  /**
+   * Follows with one track for all selections where that works, with one track per selection where
+   * it does not.
+   */
   async *#follow(): AsyncGenerator<FollowItem, void> {
     const { select } = this.#o;
     let previous: Previous | undefined;
@@ -239,7 +250,9 @@ export class Following implements AsyncIterable<FollowItem> {
 
   /* -------------------------------------------------- better offers ----------------------------------------------------- */
 
-  /** Reconsiders the modes at intervals and after every change of a list. Returns what stops that. */
+  /**
+   * Reconsiders the modes at intervals and after every change of a list. Returns what stops that.
+   */
   #watchOffers(): () => void {
     const clock = this.#clock;
     let cancelSoon: (() => void) | undefined;

@@ -1,4 +1,7 @@
-/** What each mode guarantees, and which of two guarantees is weaker (SEP: When a peer lacks the extension). */
+/**
+ * The guarantee of each mode, and the comparison of two guarantees (SEP: When a peer lacks the
+ * extension).
+ */
 import type { Drain } from '../../../spec-schema/draft/schema.ts';
 import { drainRank } from '../subscription/drains.ts';
 import { modeRank, type ModeName } from './mode-table.ts';
@@ -14,7 +17,10 @@ export const totalOrder = (drain: Drain): FollowGuarantee => ({
   numbers: 'server',
 });
 
-/** Of a mode of `events/*` with a cursor: the server sends again what was missed, or says that it no longer can. */
+/**
+ * Of a mode of `events/*` with a cursor: the server sends again what was missed, or says that it no
+ * longer can.
+ */
 export const withCursor = (mode: ModeName): FollowGuarantee => ({
   mode,
   order: 'sent',
@@ -23,7 +29,10 @@ export const withCursor = (mode: ModeName): FollowGuarantee => ({
   numbers: 'client',
 });
 
-/** Of a mode of `events/*` without a cursor: events sent while the connection is down are lost without a report. */
+/**
+ * Of a mode of `events/*` without a cursor: events sent while the connection is down are lost
+ * without a report.
+ */
 export const withoutCursor = (mode: ModeName): FollowGuarantee => ({
   mode,
   order: 'sent',
@@ -92,7 +101,10 @@ export const isSameGuarantee = (a: FollowGuarantee | undefined, b: FollowGuarant
   a.numbers === b.numbers &&
   compareGuarantees(a, b) === 0;
 
-/** Whether a change is for better or worse: the mode counts most, then what it promises, then the drain. */
+/**
+ * Whether a change is for better or worse: the mode counts most, then what it promises, then the
+ * drain.
+ */
 export function directionOf(from: FollowGuarantee, to: FollowGuarantee): 'upgraded' | 'downgraded' {
   const rank = ({ drain = 'callback' }: FollowGuarantee): number => drainRank(drain);
   const down =

@@ -1,6 +1,7 @@
 /**
- * Turns what modes yield into items for the application: numbered, without repetitions, with every loss and every change of the
- * guarantee, and remembered once they are finished (SEP: When a peer lacks the extension).
+ * Turns what modes yield into items for the application: numbered, without repetitions, with every
+ * loss and every change of the guarantee, and remembered once they are finished (SEP: When a peer
+ * lacks the extension).
  */
 import type { Position, Selection } from '../../../spec-schema/draft/schema.ts';
 import type { Ledger } from '../../protocol/ledger/ledger.ts';
@@ -31,7 +32,7 @@ export interface ItemSequencerOptions {
   readonly triggersKey: string;
   readonly ack: 'auto' | 'manual';
   readonly seen: Deduplicator;
-  /** What another track guaranteed before this one. */
+  /** The guarantee of the track before this one. */
   readonly before: FollowGuarantee | undefined;
 }
 
@@ -49,7 +50,7 @@ export class ItemSequencer {
   #unsaved: { readonly error: unknown } | undefined;
   #mode: ModeName | undefined;
   #acknowledgesItself = false;
-  /** What the mode itself guarantees. */
+  /** The guarantee of the mode itself. */
   #offered: FollowGuarantee | undefined;
   /** The guarantee that was announced last. */
   #announced: FollowGuarantee | undefined;
@@ -100,7 +101,10 @@ export class ItemSequencer {
 
   /* -------------------------------------------------- modes ------------------------------------------------------------ */
 
-  /** Begins a run of a mode, the same one or another. Resolves with the mark to continue from; undefined = from now on. */
+  /**
+   * Begins a run of a mode, the same one or another. Resolves with the mark to continue from;
+   * undefined = from now on.
+   */
   async startRun(mode: ModeName, acknowledgesItself: boolean): Promise<string | undefined> {
     const { marks } = modeTraits(mode);
     const { mode: before, mark, number } = this.#progress!.progress;
@@ -147,7 +151,10 @@ export class ItemSequencer {
     this.#isUnwatched = true;
   }
 
-  /** The mode works. Reports the time without watching before it, unless the mode makes up for that or reports it itself. */
+  /**
+   * The mode works. Reports the time without watching before it, unless the mode makes up for that
+   * or reports it itself.
+   */
   *firstYield(first: ModeYield, mark: string | undefined): Generator<FollowItem> {
     const isKnown = mark !== undefined || (first.type === 'gap' && first.reason === 'unwatched');
     if (this.#isUnwatched && !isKnown) yield* this.#hand({ type: 'gap', reason: 'unwatched' });
@@ -247,7 +254,10 @@ export class ItemSequencer {
       });
   }
 
-  /** Yields one item. It is finished by its `ack`, or, with `ack: 'auto'`, when the application asks for the next item. */
+  /**
+   * Yields one item. It is finished by its `ack`, or, with `ack: 'auto'`, when the application asks
+   * for the next item.
+   */
   *#hand(
     item:
       | Omit<FollowedEvent, 'ack' | 'mode' | 'selection'>
@@ -298,16 +308,18 @@ function stepOf({
 /** A sequence number and the log that it belongs to. */
 export type LogNumber = Omit<ServerNumber, 'by'>;
 
-/** What a number says about the one before it. */
+/** The relation of a number to the one before it. */
 export type NumberRelation =
   | 'next'
-  /** There was none before it. */
+  /** The first number of the log. */
   | 'first'
   /** Not above the last one: a repetition, or a server that counts backwards. */
   | 'behind'
   /** The numbers `from` to `to` are missing. */
   | { readonly kind: 'gap'; readonly from: number; readonly to: number }
-  /** A new epoch, of which the numbers `from` to `to` were not seen; none when `to` is below `from`. */
+  /**
+   * A new epoch, of which the numbers `from` to `to` were not seen; none when `to` is below `from`.
+   */
   | { readonly kind: 'epoch'; readonly from: number; readonly to: number }
   /** Another log. */
   | 'replaced';
@@ -340,8 +352,9 @@ type Identity = Pick<FollowedEvent['event'], 'name' | 'eventId'>;
 const REMEMBERED_MAX = 10_000;
 
 /**
- * Remembers the identifiers of the last events. A server of `events/*` may repeat an event, and a mode may begin with events
- * that an earlier mode has delivered (SEP: When a peer lacks the extension).
+ * Remembers the identifiers of the last events. A server of `events/*` may repeat an event, and a
+ * mode may begin with events that an earlier mode has delivered (SEP: When a peer lacks the
+ * extension).
  */
 export class Deduplicator {
   /** The run in which an identifier was seen last. */
@@ -372,7 +385,10 @@ export class Deduplicator {
     return this.#runs.has(nameOf(event));
   }
 
-  /** Whether an earlier run had the event. Within a run the same identifier is the upstream's own repetition. */
+  /**
+   * Whether an earlier run had the event. Within a run the same identifier is the upstream's own
+   * repetition.
+   */
   hadInEarlierRun(event: Identity): boolean {
     return (this.#runs.get(nameOf(event)) ?? Infinity) < this.#run;
   }

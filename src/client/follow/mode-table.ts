@@ -1,12 +1,20 @@
-/** The one list of modes: the ways to follow something, best first (SEP: When a peer lacks the extension). */
+/**
+ * The one list of modes: the ways to follow something, best first (SEP: When a peer lacks the
+ * extension).
+ */
 
-/** What a mark in the ledger means. Modes with the same kind continue from each other's marks. */
+/**
+ * The meaning of a mark in the ledger. Modes with the same kind continue from each other's marks.
+ */
 type MarkKind = 'position' | 'cursor' | 'state' | 'result';
 
 interface Row {
   readonly name: string;
   readonly marks: MarkKind;
-  /** An event of the mode has an identifier of its own, and an event that comes twice is the same event. */
+  /**
+   * An event of the mode has an identifier of its own, and an event that comes twice is the same
+   * event.
+   */
   readonly isOccurrence: boolean;
 }
 
@@ -17,7 +25,8 @@ const MODES = [
   { name: 'events.webhook', marks: 'cursor', isOccurrence: true },
   { name: 'events.push', marks: 'cursor', isOccurrence: true },
   { name: 'events.poll', marks: 'cursor', isOccurrence: true },
-  // `subscriptions/listen`, or `resources/subscribe` and `list_changed` before 2026-07-28, then reading again.
+  // `subscriptions/listen`, or `resources/subscribe` and `list_changed` before 2026-07-28, then
+  // reading again.
   { name: 'listen', marks: 'state', isOccurrence: false },
   // Reading a resource, or a list, at intervals.
   { name: 'read', marks: 'state', isOccurrence: false },
@@ -26,8 +35,9 @@ const MODES = [
 ] as const satisfies readonly Row[];
 
 /**
- * A way to follow something. Best first: `triggers` (this extension), `events.webhook`, `events.push` and `events.poll`
- * (SEP-3415), `listen` (change notifications of MCP), `read` (a resource or a list at intervals), `tool` (a tool at intervals).
+ * A way to follow something. Best first: `triggers` (this extension), `events.webhook`,
+ * `events.push` and `events.poll` (SEP-3415), `listen` (change notifications of MCP), `read` (a
+ * resource or a list at intervals), `tool` (a tool at intervals).
  */
 export type ModeName = (typeof MODES)[number]['name'];
 

@@ -1,15 +1,15 @@
 /**
- * Tracks how far the application has come through the items of one track: finishing an item finishes all items before it. The
- * progress is saved before an item is answered.
+ * Tracks how far the application has come through the items of one track: finishing an item
+ * finishes all items before it. The progress is saved before an item is answered.
  */
 import { systemClock } from '../../protocol/lib/clock.ts';
 import type { MarkRecord } from '../../protocol/ledger/ledger.ts';
 import { AckTracker } from '../ack-tracker.ts';
 
-/** What the ledger remembers. */
+/** The members of the ledger's record that change. */
 export type Progress = Pick<MarkRecord, 'mark' | 'number'> & { readonly mode: string | undefined };
 
-/** What changes when an item is finished; absent members stay as they are. */
+/** The change when an item is finished; absent members stay as they are. */
 export interface ProgressStep extends Partial<Pick<MarkRecord, 'mark' | 'number' | 'mode'>> {
   /** Called once the progress is saved. */
   readonly done?: () => void | Promise<void>;
@@ -54,7 +54,10 @@ export class ProgressTracker {
     this.#acks.skip(++this.#count);
   }
 
-  /** Returns what finishes this item and all before it, and resolves when that is saved and answered. */
+  /**
+   * Returns what finishes this item and all before it, and resolves when that is saved and
+   * answered.
+   */
   hand(step: ProgressStep): () => Promise<void> {
     this.#steps.push(step);
     const position = positionOf(++this.#count);

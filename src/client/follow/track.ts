@@ -1,6 +1,6 @@
 /**
- * A track follows one selection, or all of them in one log, with a follower and everything that the follower needs. Several
- * tracks are merged into one iterator.
+ * A track follows one selection, or all of them in one log, with a follower and everything that the
+ * follower needs. Several tracks are merged into one iterator.
  */
 import type { Selection } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
@@ -25,14 +25,14 @@ export interface Track {
   readonly triggers: TriggersMode | undefined;
 }
 
-/** What the tracks before have left. */
+/** The state in which the tracks before ended. */
 export interface Previous {
   readonly guarantee: FollowGuarantee;
   readonly error: unknown;
   readonly wasRefused: boolean;
 }
 
-/** What all tracks share. */
+/** Shared by all tracks. */
 export interface TrackOptions {
   readonly connection: Connection;
   readonly options: FollowOptions;
@@ -44,7 +44,10 @@ export interface TrackOptions {
 export const mayUse = ({ modes }: FollowOptions, name: ModeName): boolean =>
   modes?.includes(name) ?? true;
 
-/** Makes a track for one selection by every mode, or without `selection` for all of them by one subscription. */
+/**
+ * Makes a track for one selection by every mode, or without `selection` for all of them by one
+ * subscription.
+ */
 export function makeTrack(
   { connection, options, ledger, clock, tuning }: TrackOptions,
   {
@@ -125,8 +128,9 @@ export async function settleTrack({ sequencer, triggers }: Track): Promise<void>
 }
 
 /**
- * Merges the items of all tracks as they come. At most one item of each track waits here, so no server is asked for more than
- * there is room for. Returns how the first track ended, or undefined when `group` has ended all of them. Aborts `group`.
+ * Merges the items of all tracks as they come. At most one item of each track waits here, so no
+ * server is asked for more than there is room for. Returns how the first track ended, or undefined
+ * when `group` has ended all of them. Aborts `group`.
  */
 export async function* mergeTracks(
   tracks: readonly Track[],

@@ -1,6 +1,6 @@
 /**
- * The types of `follow`: what an application follows, what it gets whatever the server can do, and what a mode is. The list of
- * modes is in `mode-table.ts` (SEP: When a peer lacks the extension).
+ * The types of `follow`: what an application follows, what it gets whatever the server can do, and
+ * what a mode is. The list of modes is in `mode-table.ts` (SEP: When a peer lacks the extension).
  */
 import type {
   Drain,
@@ -17,27 +17,31 @@ import type { BackoffOptions } from '../recovery.ts';
 import type { Connection } from '../sdk/connection.ts';
 import type { ModeName } from './mode-table.ts';
 
-/** What the application can rely on for one selection (SEP: When a peer lacks the extension). */
+/** The guarantee for one selection (SEP: When a peer lacks the extension). */
 export interface FollowGuarantee {
   readonly mode: ModeName;
   /** In the mode `triggers`. */
   readonly drain?: Drain;
-  /** `total`: as numbered by the server. `sent`: as sent by the server; webhooks may still reorder. `observed`: as read by the client. */
+  /**
+   * `total`: as numbered by the server. `sent`: as sent by the server; webhooks may still reorder.
+   * `observed`: as read by the client.
+   */
   readonly order: 'total' | 'sent' | 'observed';
   /**
-   * `none silent`: every loss is reported. `flagged`: the server reports that something is missing, but not what. `undetected`:
-   * what is lost while the connection is down is never known. `latest state only`: every state between two reads is lost.
+   * `none silent`: every loss is reported. `flagged`: the server reports that something is missing,
+   * but not what. `undetected`: what is lost while the connection is down is never known.
+   * `latest state only`: every state between two reads is lost.
    */
   readonly loss: 'none silent' | 'flagged' | 'undetected' | 'latest state only';
   /** `exact`: each gap names its numbers. `flag`: there is a gap somewhere before this point. */
   readonly gaps: 'exact' | 'flag' | 'none';
-  /** Who numbers the events. */
+  /** The side that numbers the events. */
   readonly numbers: 'server' | 'client';
 }
 
 /**
- * The number of an event. A number by the client counts the events since the loop began: it is no sequence of this extension,
- * means nothing to any server, and starts again with the process.
+ * The number of an event. A number by the client counts the events since the loop began: it is not
+ * a sequence of this extension, means nothing to a server, and starts again with the process.
  */
 export type ItemNumber =
   | {
@@ -61,14 +65,23 @@ export interface FollowedEvent {
   readonly event: {
     /** The server's identifier; in the modes below `events/*` a hash of the state that was read. */
     readonly eventId: string;
-    /** The trigger type; below `events/*` `mcp.resource.updated`, `mcp.tools.list_changed`, … or `mcp.tool.result`. */
+    /**
+     * The trigger type; below `events/*` `mcp.resource.updated`, `mcp.tools.list_changed`, … or
+     * `mcp.tool.result`.
+     */
     readonly name: string;
     /** When it happened; below `events/*` when it was read. */
     readonly timestamp: string;
-    /** Below `events/*`: `{ uri, contents }` of a resource, `{ items }` of a list, or `{ tool, result }`. */
+    /**
+     * Below `events/*`: `{ uri, contents }` of a resource, `{ items }` of a list, or
+     * `{ tool, result }`.
+     */
     readonly data: unknown;
   };
-  /** Finishes this item and all before it. In modes without acknowledgement the cursor, or the hash of the state, is saved in the ledger. */
+  /**
+   * Finishes this item and all before it. In modes without acknowledgement the cursor, or the hash
+   * of the state, is saved in the ledger.
+   */
   ack(): Promise<void>;
 }
 
@@ -78,8 +91,8 @@ export interface FollowedGap {
   readonly mode: ModeName;
   readonly selection?: Selection;
   /**
-   * The server's reason, or: `truncated` the server reports that something is missing; `missing` its numbers show it;
-   * `unwatched` the client was not watching for a while.
+   * The server's reason, or: `truncated` the server reports that something is missing; `missing`
+   * its numbers show it; `unwatched` the client was not watching for a while.
    */
   readonly reason: GapReason | 'truncated' | 'missing' | 'unwatched';
   /** The missing numbers of the server, where they are known. */
@@ -100,27 +113,33 @@ export interface ModeChange {
   /** Undefined at the start. */
   readonly from?: FollowGuarantee;
   readonly to: FollowGuarantee;
-  /** `upgraded`, `downgraded`: the server's offer has changed. `refused`: the better mode was tried and did not work; see `error`. */
+  /**
+   * `upgraded`, `downgraded`: the server's offer has changed. `refused`: the better mode was tried
+   * and did not work; see `error`.
+   */
   readonly reason: 'chosen' | 'upgraded' | 'downgraded' | 'refused';
   readonly error?: unknown;
 }
 
-/** What the iterator yields. */
+/** One value of the iterator. */
 export type FollowItem = FollowedEvent | FollowedGap | ModeChange | EpochItem | LostItem;
 
-/** What to read where the server has no trigger type of the name. */
+/** The resource or tool to read where the server does not have the trigger type. */
 export interface Otherwise {
   /** The URI of a resource: a change of its content is an event. */
   readonly resource?: string;
-  /** A tool: a change of its result is an event. It is called at intervals, so it must change nothing. */
+  /**
+   * A tool: a change of its result is an event. It is called at intervals, so it must change
+   * nothing.
+   */
   readonly tool?: { readonly name: string; readonly arguments?: Readonly<Record<string, unknown>> };
 }
 
-/** What to follow, and by which modes. */
+/** Options of `follow`. */
 export interface FollowOptions {
   /**
-   * 1 to 64 selections. `mcp.resource.updated` with `{ uri }`, `mcp.tools.list_changed`, `mcp.prompts.list_changed` and
-   * `mcp.resources.list_changed` work on every MCP server.
+   * 1 to 64 selections. `mcp.resource.updated` with `{ uri }`, `mcp.tools.list_changed`,
+   * `mcp.prompts.list_changed` and `mcp.resources.list_changed` work on every MCP server.
    */
   readonly select: readonly Selection[];
   /** By name of a selection: what to read where the server does not have that trigger type. */
@@ -152,7 +171,7 @@ export interface TriggersModeOptions {
   readonly window?: StreamWindow;
 }
 
-/** What the client is doing for a selection, for a status line or a log. */
+/** The state of a selection, for a status line or a log. */
 export type FollowState =
   /** Nothing has been sent yet. */
   | { readonly phase: 'idle' }
@@ -176,13 +195,17 @@ export interface FollowStatus {
 export interface FollowTuning {
   readonly clock?: Clock;
   readonly backoff?: BackoffOptions;
-  /** Interval between reads of a resource, or calls of a tool, when the server names none. Default 30,000. */
+  /**
+   * Interval between reads of a resource, or calls of a tool, when the server names none. Default
+   * 30,000.
+   */
   readonly pollMs?: number;
   /** Shortest interval, whatever the server names. Default 1000. */
   readonly pollFloorMs?: number;
   /**
-   * A stream that is silent for this long is dead. Default 60,000. In `listen`, where silence is normal, the interval between
-   * reads without a notification. From `listen` down also the timeout of each call.
+   * A stream that is silent for this long is dead. Default 60,000. In `listen`, where silence is
+   * normal, the interval between reads without a notification. From `listen` down also the timeout
+   * of each call.
    */
   readonly silenceMs?: number;
   /** Interval at which the server is asked whether it offers a better mode. Default 300,000. */
@@ -196,13 +219,16 @@ export interface FollowTarget {
   readonly callback: CallbackEndpoint | undefined;
 }
 
-/** An event as a mode yields it. The item sequencer adds mode, selection, `ack`, and the number where the client counts. */
+/**
+ * An event as a mode yields it. The item sequencer adds mode, selection, `ack`, and the number
+ * where the client counts.
+ */
 export interface EventYield {
   readonly type: 'event';
   readonly event: FollowedEvent['event'];
   /** Absent = the client counts. */
   readonly number?: ServerNumber;
-  /** What the ledger remembers once the item is finished: the cursor, or the hash of the state. Absent = nothing. */
+  /** Stored in the ledger once the item is finished: the cursor, or the hash of the state. */
   readonly mark?: string;
   /** Called once the item is finished and saved, in modes whose server waits for an answer. */
   readonly done?: () => void | Promise<void>;
@@ -213,13 +239,16 @@ export interface GapYield {
   readonly type: 'gap';
   readonly reason: FollowedGap['reason'];
   readonly numbers?: FollowedGap['numbers'];
-  /** The numbers of the events that follow at once. Where they show what is missing, this gap is not reported. */
+  /**
+   * The numbers of the events that follow at once. Where they show what is missing, this gap is not
+   * reported.
+   */
   readonly shown?: readonly ServerNumber[];
   readonly mark?: string;
   readonly done?: () => void | Promise<void>;
 }
 
-/** What a mode yields. */
+/** One value that a mode yields. */
 export type ModeYield =
   | EventYield
   | GapYield
@@ -230,13 +259,16 @@ export type ModeYield =
   /** The guarantee of the mode from here on, for example once a cursor was seen. */
   | { readonly type: 'guarantee'; readonly guarantee: FollowGuarantee };
 
-/** What a mode works with during one run, that is until its first error. */
+/** The context of a mode during one run, that is until its first error. */
 export interface ModeContext {
   readonly connection: Connection;
   readonly clock: Clock;
   /** Ends the run. */
   readonly signal: AbortSignal;
-  /** The last mark that the ledger has for this selection in this mode; undefined = start with what happens from now on. */
+  /**
+   * The last mark that the ledger has for this selection in this mode; undefined = start with what
+   * happens from now on.
+   */
   readonly mark: string | undefined;
   readonly tuning: Required<Pick<FollowTuning, 'pollMs' | 'pollFloorMs' | 'silenceMs'>>;
 }
@@ -244,11 +276,15 @@ export interface ModeContext {
 /** A mode that works on this server for this target. */
 export interface Offer {
   readonly guarantee: FollowGuarantee;
-  /** The mode acknowledges by itself when the next item is asked for; the ledger need not remember a mark. */
+  /**
+   * The mode acknowledges by itself when the next item is asked for; the ledger need not remember a
+   * mark.
+   */
   readonly acknowledgesItself?: boolean;
   /**
-   * Yields until it cannot continue. Returns when the server ended it in good order; throws `WireError`, `RemoteError`,
-   * `LocalError` (`unreachable`, `timeout`, `peer_misbehaved`, `not_supported`, `terminated`), or the signal's reason.
+   * Yields until it cannot continue. Returns when the server ended it in good order; throws
+   * `WireError`, `RemoteError`, `LocalError` (`unreachable`, `timeout`, `peer_misbehaved`,
+   * `not_supported`, `terminated`), or the signal's reason.
    */
   run(context: ModeContext): AsyncGenerator<ModeYield, void>;
   /** Removes what the last {@link run} has made on the server. */
@@ -258,6 +294,9 @@ export interface Offer {
 /** One way to follow something. */
 export interface Mode {
   readonly name: ModeName;
-  /** What this server offers now for the target; null = nothing. May ask the server. */
+  /**
+   * The offer of this server for the target; null = the server does not have the mode. May ask the
+   * server.
+   */
   offer(connection: Connection, target: FollowTarget, signal: AbortSignal): Promise<Offer | null>;
 }

@@ -1,6 +1,6 @@
 /**
- * A connection to an MCP server through the SDK, for both protocol eras, over HTTP and with a child process. Hides what the SDK
- * does differently per era and transport; `dial.ts` connects.
+ * A connection to an MCP server through the SDK, for both protocol eras, over HTTP and with a child
+ * process. Hides what the SDK does differently per era and transport; `dial.ts` connects.
  */
 import {
   StreamableHTTPClientTransport,
@@ -42,11 +42,17 @@ export interface CallOptions {
 export interface StreamOptions {
   /** Ends the stream. */
   readonly signal?: AbortSignal | undefined;
-  /** Methods of the notifications to pass on. Others are ignored and do not show that the stream is alive. */
+  /**
+   * Methods of the notifications to pass on. Others are ignored and do not show that the stream is
+   * alive.
+   */
   readonly notifications: readonly string[];
   /** Called for every such notification of this request, in order. */
   readonly onNotification: (method: string, params: unknown) => void;
-  /** A stream without a message for this many milliseconds is dead. Default 30,000: two missed heartbeats. */
+  /**
+   * A stream without a message for this many milliseconds is dead. Default 30,000: two missed
+   * heartbeats.
+   */
   readonly silenceMs?: number;
 }
 
@@ -54,7 +60,10 @@ const SILENCE_MS = 30_000;
 const CALL_TIMEOUT_MS = 60_000;
 /** Longest wait for the end of a session. */
 const CLOSE_TIMEOUT_MS = 5000;
-/** Longest wait for the stream of the session. The SDK opens it after the handshake, and tries twice within 3 s when it breaks. */
+/**
+ * Longest wait for the stream of the session. The SDK opens it after the handshake, and tries twice
+ * within 3 s when it breaks.
+ */
 const PUSH_TIMEOUT_MS = 5000;
 /** Accepts every result: the caller validates it against the schema of the extension. */
 const anyResult = {
@@ -62,8 +71,8 @@ const anyResult = {
 } as const;
 
 /**
- * Connects. Throws `LocalError` `unreachable`, `unauthorized` or `not_supported`. The next call reopens a broken connection,
- * unless the target is an SDK client.
+ * Connects. Throws `LocalError` `unreachable`, `unauthorized` or `not_supported`. The next call
+ * reopens a broken connection, unless the target is an SDK client.
  */
 export async function connect(target: Target, options: ConnectOptions = {}): Promise<Connection> {
   const connection = new Connection(target, options);
@@ -78,7 +87,7 @@ interface Live {
   readonly leave: () => void;
 }
 
-/** What everything that is followed over one connection shares. */
+/** Shared by everything that is followed over one connection. */
 interface Shared {
   /** By list: the pending or last result, and the time of the request. */
   readonly lists: Map<string, { readonly at: number; readonly value: Promise<unknown> }>;
@@ -89,8 +98,8 @@ interface Shared {
 }
 
 /**
- * A connection to one server, whatever its protocol era and transport. Made by {@link connect}. Calls any method; {@link
- * triggersClient} has the nine of this extension.
+ * A connection to one server, whatever its protocol era and transport. Made by {@link connect}.
+ * Calls any method; {@link triggersClient} has the nine of this extension.
  */
 export class Connection {
   /** The server's name in ledgers and callback tokens. */
@@ -153,22 +162,29 @@ export class Connection {
     return this.#serverInfo;
   }
 
-  /** Calls `listener` at every `notifications/triggers/list_changed`. Returns the function that removes it. */
+  /**
+   * Calls `listener` at every `notifications/triggers/list_changed`. Returns the function that
+   * removes it.
+   */
   onListChanged(listener: () => void): () => void {
     return this.onNotification((method) => {
       if (method === LIST_CHANGED_METHOD) listener();
     });
   }
 
-  /** Calls `listener` at every notification, also after a reconnect. Returns the function that removes it. */
+  /**
+   * Calls `listener` at every notification, also after a reconnect. Returns the function that
+   * removes it.
+   */
   onNotification(listener: NotificationListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   /**
-   * Calls `listener` when the transport has closed, and when the stream breaks on which a server sends messages outside of
-   * requests before 2026-07-28. With an SDK client as target only the first is visible. Returns the function that removes it.
+   * Calls `listener` when the transport has closed, and when the stream breaks on which a server
+   * sends messages outside of requests before 2026-07-28. With an SDK client as target only the
+   * first is visible. Returns the function that removes it.
    */
   onInterrupted(listener: InterruptionListener): () => void {
     this.#interrupted.add(listener);
@@ -176,8 +192,9 @@ export class Connection {
   }
 
   /**
-   * Resolves when messages that the server sends outside of requests can arrive. Rejects as {@link call} does, and with
-   * `not_supported`, reason `no_stream`, when the server has no stream for them.
+   * Resolves when messages that the server sends outside of requests can arrive. Rejects as
+   * {@link call} does, and with `not_supported`, reason `no_stream`, when the server has no stream
+   * for them.
    */
   async pushReady({ signal, timeoutMs = PUSH_TIMEOUT_MS }: CallOptions = {}): Promise<void> {
     await orAbort(this.opened(), signal);
@@ -199,7 +216,9 @@ export class Connection {
     return this.isModern ? undefined : this.#serverStream?.state;
   }
 
-  /** @internal Leaves a session that the server does not know any more: the next call opens another. */
+  /**
+   * @internal Leaves a session that the server does not know any more: the next call opens another.
+   */
   async renew(): Promise<void> {
     const live = await this.#live?.catch(() => undefined);
     if (live && !isClient(this.#target)) await live.client.close().catch(() => undefined);
@@ -209,7 +228,10 @@ export class Connection {
     for (const listener of [...this.#interrupted]) listener(error);
   }
 
-  /** Makes one request. Rejects with `WireError`, `RemoteError`, `LocalError`, or the signal's reason. */
+  /**
+   * Makes one request. Rejects with `WireError`, `RemoteError`, `LocalError`, or the signal's
+   * reason.
+   */
   async call(method: string, params: object, options: CallOptions = {}): Promise<unknown> {
     return this.#request(
       method,
@@ -223,7 +245,10 @@ export class Connection {
     );
   }
 
-  /** Makes a request that stays open. Resolves with its result when the server ends it; times out only when it is silent. */
+  /**
+   * Makes a request that stays open. Resolves with its result when the server ends it; times out
+   * only when it is silent.
+   */
   async stream(
     method: string,
     params: object,
@@ -332,9 +357,10 @@ export class Connection {
   }
 
   /**
-   * Refreshes the capabilities of the server, which may have changed with a restart. A session declares them once, at its start,
-   * so over HTTP another session is opened, which replaces the first if it declares something else. A child process is asked
-   * only where its revision has a method for that. Rejects as {@link call} does.
+   * Refreshes the capabilities of the server, which may have changed with a restart. A session
+   * declares them once, at its start, so over HTTP another session is opened, which replaces the
+   * first if it declares something else. A child process is asked only where its revision has a
+   * method for that. Rejects as {@link call} does.
    */
   refresh({ signal, timeoutMs = this.timeoutMs }: CallOptions = {}): Promise<void> {
     this.#refreshing ??= this.#refresh(timeoutMs).finally(() => {
@@ -413,7 +439,9 @@ export class Connection {
     this.#capability = capabilityOf(capabilities, this.#protocolVersion);
   }
 
-  /** Ends the session and the connection, or the child process. An SDK client as target stays open. */
+  /**
+   * Ends the session and the connection, or the child process. An SDK client as target stays open.
+   */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

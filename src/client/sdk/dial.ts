@@ -1,4 +1,7 @@
-/** Connects an SDK client to every kind of target, and attaches the observers of its transport before the first byte. */
+/**
+ * Connects an SDK client to every kind of target, and attaches the observers of its transport
+ * before the first byte.
+ */
 import {
   Client,
   StreamableHTTPClientTransport,
@@ -27,7 +30,8 @@ export async function dial(
   try {
     return await attempt(target, options, MODES[protocol]);
   } catch (error) {
-    // A server older than discovery may exit at the probe: the next process gets `initialize` at once.
+    // A server older than discovery may exit at the probe: the next process gets `initialize` at
+    // once.
     const exitedAtProbe =
       'command' in target &&
       protocol === 'auto' &&

@@ -1,6 +1,6 @@
 /**
- * Reads what a server declares in its handshake, on the transport: the SDK's client keeps only the capabilities that it knows,
- * and deployed servers declare `events` beside them.
+ * Reads what a server declares in its handshake, on the transport: the SDK's client keeps only the
+ * capabilities that it knows, and deployed servers declare `events` beside them.
  */
 
 /** The member of a transport that is observed. */
@@ -23,7 +23,10 @@ export class HandshakeObserver {
   #capabilities: RawCapabilities | undefined;
   #revision: string | undefined;
 
-  /** Observes a transport from now on. The SDK replaces `onmessage` while it negotiates, so every handler is wrapped. */
+  /**
+   * Observes a transport from now on. The SDK replaces `onmessage` while it negotiates, so every
+   * handler is wrapped.
+   */
   static attach(transport: object): HandshakeObserver {
     const observer = new HandshakeObserver();
     const observed = transport as ObservedTransport;
@@ -49,7 +52,7 @@ export class HandshakeObserver {
     return this.#capabilities;
   }
 
-  /** The revision that the server chose in `initialize`; undefined = there was none. */
+  /** The revision that the server chose in `initialize`; undefined = no `initialize` was seen. */
   get revision(): string | undefined {
     return this.#revision;
   }

@@ -1,11 +1,14 @@
 /**
- * Limits the size of a message over HTTP, after decompression and also when its end never comes. Counts where the bytes arrive,
- * because the SDK collects them.
+ * Limits the size of a message over HTTP, after decompression and also when its end never comes.
+ * Counts where the bytes arrive, because the SDK collects them.
  */
 import type { LocalError } from '../../protocol/wire/errors.ts';
 import { misbehaved } from './peer-error.ts';
 
-/** Limit for a JSON body, an error page, or one event of a stream. The SDK has the same limit for pipes. */
+/**
+ * Limit for a JSON body, an error page, or one event of a stream. The SDK has the same limit for
+ * pipes.
+ */
 export const MESSAGE_BYTES_MAX = 10 * 1024 * 1024;
 
 export class HttpGuard {

@@ -1,6 +1,7 @@
 /**
- * The calls of plain MCP: read a resource, page through a list, call a tool, subscribe to a resource. Results are checked as
- * far as they are used. The SDK's client calls the tool, because it knows which arguments go into headers.
+ * The calls of plain MCP: read a resource, page through a list, call a tool, subscribe to a
+ * resource. Results are checked as far as they are used. The SDK's client calls the tool, because
+ * it knows which arguments go into headers.
  */
 import type { Tool } from '@modelcontextprotocol/client';
 import { orAbort } from '../../protocol/lib/abort.ts';
@@ -40,7 +41,10 @@ interface ToolResult {
   readonly isError: boolean;
 }
 
-/** Calls `resources/read`. Rejects as {@link Connection.call} does, and with `peer_misbehaved` for an invalid result. */
+/**
+ * Calls `resources/read`. Rejects as {@link Connection.call} does, and with `peer_misbehaved` for
+ * an invalid result.
+ */
 export async function readResource(
   connection: Connection,
   uri: string,
@@ -126,7 +130,10 @@ async function callInSession(
 /** Many servers have the same code for an unknown session as for any bad request. */
 const BAD_REQUEST = -32000;
 
-/** Calls `run`. If the server may have forgotten the session, leaves it, so that the next call opens another. */
+/**
+ * Calls `run`. If the server may have forgotten the session, leaves it, so that the next call opens
+ * another.
+ */
 async function inSession<T>(
   connection: Connection,
   method: string,
@@ -149,7 +156,9 @@ async function inSession<T>(
   }
 }
 
-/** Whether the session may be unknown. A request that is bad in a new session too is a bad request. */
+/**
+ * Whether the session may be unknown. A request that is bad in a new session too is a bad request.
+ */
 const mayBeForgotten = (error: unknown, connection: Connection): boolean =>
   error instanceof RemoteError && error.code === BAD_REQUEST && connection.pushState !== undefined;
 

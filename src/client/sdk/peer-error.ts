@@ -1,7 +1,7 @@
 /**
- * Translates what the SDK throws: into a typed error of the server, or into a `LocalError` that says whether a retry may help.
- * Reads codes and status only, never a message, and redacts what the server says: it knows the secrets of its client, and
- * errors end up in logs (SEP: Errors).
+ * Translates what the SDK throws: into a typed error of the server, or into a `LocalError` that
+ * says whether a retry may help. Reads codes and status only, never a message, and redacts what the
+ * server says: it knows the secrets of its client, and errors end up in logs (SEP: Errors).
  */
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { fromErrorObject, RemoteError } from '../../protocol/wire/remote-error.ts';
@@ -41,7 +41,10 @@ const BY_SDK_CODE: Readonly<Record<string, (cause: unknown, error: unknown) => L
 /** Class names of authorization errors. */
 const UNAUTHORIZED = new Set(['UnauthorizedError', 'InsufficientScopeError', 'OAuthError']);
 
-/** Translates an error; returns an unknown one unchanged. `token`: the access token, which a server may repeat. */
+/**
+ * Translates an error; returns an unknown one unchanged. `token`: the access token, which a server
+ * may repeat.
+ */
 export function peerError(error: unknown, token?: string): unknown {
   const thrown = Object(error) as Thrown;
   if (error instanceof LocalError) return error;

@@ -1,7 +1,8 @@
 /**
- * Assigns what arrives on a transport to the pending request that it belongs to. The SDK passes notifications to one handler
- * without the request's id, and does not report that the response stream of a request has ended. Both show on the transport,
- * whose `send` and `onmessage` are wrapped once the SDK client has connected.
+ * Assigns what arrives on a transport to the pending request that it belongs to. The SDK passes
+ * notifications to one handler without the request's id, and does not report that the response
+ * stream of a request has ended. Both show on the transport, whose `send` and `onmessage` are
+ * wrapped once the SDK client has connected.
  */
 import type { RequestId } from '../../../spec-schema/draft/schema.ts';
 import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
@@ -33,7 +34,9 @@ interface Message {
 }
 
 export class PendingRequests {
-  /** Not sent yet, in the order of the calls, which per method is the order in which the SDK sends. */
+  /**
+   * Not sent yet, in the order of the calls, which per method is the order in which the SDK sends.
+   */
   readonly #expected: PendingRequest[] = [];
   readonly #open = new Map<RequestId, PendingRequest>();
   readonly #onNotification: (method: string, params: unknown) => void;

@@ -1,10 +1,14 @@
 /**
- * Observes the stream on which a server sends messages outside of requests, before 2026-07-28 over HTTP. The SDK opens it with a
- * GET, reopens it when it breaks, and reports neither; messages sent meanwhile are lost. `fetch` shows both.
+ * Observes the stream on which a server sends messages outside of requests, before 2026-07-28 over
+ * HTTP. The SDK opens it with a GET, reopens it when it breaks, and reports neither; messages sent
+ * meanwhile are lost. `fetch` shows both.
  */
 import type { Clock } from '../../protocol/lib/clock.ts';
 
-/** `absent`: it was never open. `lost`: it was open before. `status`: the HTTP status with which the server refused it since. */
+/**
+ * `absent`: it was never open. `lost`: it was open before. `status`: the HTTP status with which the
+ * server refused it since.
+ */
 export type ServerStreamState =
   { readonly phase: 'absent' | 'lost'; readonly status?: number } | { readonly phase: 'open' };
 

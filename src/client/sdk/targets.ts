@@ -1,4 +1,4 @@
-/** What a client can connect to, and how. */
+/** The targets and options of a connection. */
 import type { AuthProvider, Client, OAuthClientProvider } from '@modelcontextprotocol/client';
 import type { Clock } from '../../protocol/lib/clock.ts';
 
@@ -22,11 +22,11 @@ export interface StdioTarget {
   /** Absent = the variables that the SDK considers safe to inherit. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  /** Where its standard error goes. Default `inherit`. */
+  /** Destination of its standard error. Default `inherit`. */
   readonly stderr?: 'inherit' | 'ignore';
 }
 
-/** What to connect to. A connected SDK client is used as it is; its owner closes it. */
+/** The target of a connection. A connected SDK client is used as it is; its owner closes it. */
 export type Target = HttpTarget | StdioTarget | Client;
 
 /** How to connect. */
@@ -36,9 +36,9 @@ export interface ConnectOptions {
   /** Name and version that the client sends to the server. */
   readonly clientInfo?: { readonly name: string; readonly version: string };
   /**
-   * Name of the server in ledgers and callback tokens: its resource URI. Default: the URL; for a child process `stdio:` and the
-   * command line. Set it for an SDK client with a ledger or callbacks: such a client knows only the name that its server gives
-   * itself.
+   * Name of the server in ledgers and callback tokens: its resource URI. Default: the URL; for a
+   * child process `stdio:` and the command line. Set it for an SDK client with a ledger or
+   * callbacks: such a client knows only the name that its server gives itself.
    */
   readonly server?: string;
   /** Timeout of the connection, and of a call without its own. Milliseconds; default 60,000. */

@@ -1,6 +1,7 @@
 /**
- * The state that this client keeps about an SDK transport. Several connections may share an SDK client, and the SDK ties a
- * session to its transport, so the state belongs to the transport, which has no place for it.
+ * The state that this client keeps about an SDK transport. Several connections may share an SDK
+ * client, and the SDK ties a session to its transport, so the state belongs to the transport, which
+ * has no place for it.
  */
 import type { Transport } from '@modelcontextprotocol/client';
 import type { LocalError } from '../../protocol/wire/errors.ts';
@@ -12,7 +13,10 @@ import type { ServerStream } from './server-stream.ts';
 /** Called for a notification, whatever request it belongs to. Must not throw. */
 export type NotificationListener = (method: string, params: unknown) => void;
 
-/** Called when messages that the server sends outside of requests may have been lost. Must not throw. */
+/**
+ * Called when messages that the server sends outside of requests may have been lost. Must not
+ * throw.
+ */
 export type InterruptionListener = (error: LocalError) => void;
 
 /** The hooks on a connected transport. Connections that share the transport share them. */

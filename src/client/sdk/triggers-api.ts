@@ -1,6 +1,6 @@
 /**
- * The nine methods of the extension as typed calls. Results are validated against the schema; one that is not valid is a
- * protocol error of the server and never reaches the caller (SEP: Methods).
+ * The nine methods of the extension as typed calls. Results are validated against the schema; one
+ * that is not valid is a protocol error of the server and never reaches the caller (SEP: Methods).
  */
 import type {
   AckParams,
@@ -144,7 +144,10 @@ export class TriggersApi {
     );
   }
 
-  /** Throws for a server that does not declare the extension: it must not be asked (SEP: Capability). */
+  /**
+   * Throws for a server that does not declare the extension: it must not be asked (SEP:
+   * Capability).
+   */
   #assertOffered(): void {
     if (this.connection.capability === null) {
       throw new LocalError(

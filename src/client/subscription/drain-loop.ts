@@ -1,6 +1,6 @@
 /**
- * Obtains a subscription, drains it, and recovers from every error that it can recover from. One round lasts from the opening
- * of a drain to its first error (SEP: Recovery by the client).
+ * Obtains a subscription, drains it, and recovers from every error that it can recover from. One
+ * round lasts from the opening of a drain to its first error (SEP: Recovery by the client).
  */
 import type { Delivery, Drain, Subscription } from '../../../spec-schema/draft/schema.ts';
 import { sleep, type Clock } from '../../protocol/lib/clock.ts';
@@ -18,7 +18,7 @@ import { Renewer, type SubscribeRequest } from './renewer.ts';
 const CHECK_MS = 60_000;
 /** Errors of the server's making that are tolerated until the next new item. */
 const STRIKES_MAX = 3;
-/** A round that lasted this long was no failed attempt. */
+/** A round that lasted this long resets the backoff. */
 const HEALTHY_MS = 30_000;
 
 export interface DrainLoopOptions {
@@ -45,7 +45,7 @@ export class DrainLoop {
   #strikes = 0;
   /** Why the last renewal failed; undefined once a round has ended with it. */
   #renewalError: unknown;
-  /** What to do before the next round. */
+  /** Steps before the next round. */
   #next: { readonly pauseFor?: unknown; readonly obtain?: boolean } = {};
 
   constructor(options: DrainLoopOptions) {
@@ -257,7 +257,8 @@ export class DrainLoop {
         return;
       case 'retry':
         if (recovery.strike && ++this.#strikes >= STRIKES_MAX) throw error;
-        // A callback that failed may have to be registered again; the other drains need a subscription that is alive, no more.
+        // A callback that failed may have to be registered again; the other drains need a
+        // subscription that is alive, no more.
         this.#next = { pauseFor, obtain: obtain || this.drain === 'callback' };
         return;
       case 'fail':
@@ -274,7 +275,10 @@ export class DrainLoop {
     }
   }
 
-  /** Pauses and subscribes again where the last round asked for it; returns the protocol error that the server made meanwhile. */
+  /**
+   * Pauses and subscribes again where the last round asked for it; returns the protocol error that
+   * the server made meanwhile.
+   */
   async #prepare(): Promise<unknown> {
     const { pauseFor, obtain } = this.#next;
     this.#next = {};

@@ -1,6 +1,6 @@
 /**
- * The table of drains: three ways to get the deliveries of one log. `LogReader` decides what a delivery means, on every drain
- * alike (SEP: Stream, Pull, Callback).
+ * The table of drains: three ways to get the deliveries of one log. `LogReader` decides what a
+ * delivery means, on every drain alike (SEP: Stream, Pull, Callback).
  */
 import type {
   Delivery,
@@ -25,7 +25,7 @@ import type { AckTracker } from '../ack-tracker.ts';
 import type { TriggersApi } from '../sdk/triggers-api.ts';
 import { misbehaved } from '../sdk/peer-error.ts';
 
-/** What a drain works with during one round, that is until its first error. */
+/** The context of a drain during one round, that is until its first error. */
 export interface DrainContext {
   readonly api: TriggersApi;
   readonly clock: Clock;
@@ -77,9 +77,14 @@ export function drainsToTry(
 export const drainWith = (drain: Drain, context: DrainContext): AsyncGenerator<Delivery, void> =>
   DRAINS[drainRank(drain)]!.run(context);
 
-/** A stream is stalled after this many heartbeats that announce an event while the window is open. */
+/**
+ * A stream is stalled after this many heartbeats that announce an event while the window is open.
+ */
 const STALLED_HEARTBEATS = 3;
-/** Windows of bytes that may wait for the application. More than one: a window covers events alone, as the server serializes them. */
+/**
+ * Windows of bytes that may wait for the application. More than one: a window covers events alone,
+ * as the server serializes them.
+ */
 const UNREAD_WINDOWS = 4;
 
 async function* stream({
@@ -166,9 +171,9 @@ async function* stream({
   }
 }
 
-/** A result that came before this part of `waitMs` was no long poll. */
+/** A pull that took less than this part of `waitMs` does not count as a long poll. */
 const LONG_POLL_PART = 0.5;
-/** The pause after a result that was no long poll. */
+/** The pause after a pull that does not count as a long poll. */
 const LONG_POLL_PAUSE_MS = 1000;
 /** The shortest pause, whatever the server asks for. */
 const PAUSE_MIN_MS = 100;
@@ -195,7 +200,10 @@ async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
   }
 }
 
-/** One pull. `advances`: it covers something after the position that was read; otherwise pulling again at once repeats it. */
+/**
+ * One pull. `advances`: it covers something after the position that was read; otherwise pulling
+ * again at once repeats it.
+ */
 async function pullOnce(
   { api, acks, signal, subscriptionId, position, window }: DrainContext,
   waitMs: number,
@@ -228,7 +236,10 @@ async function* catchUp(context: DrainContext): AsyncGenerator<Delivery, void> {
   }
 }
 
-/** Deliveries that may wait for the application. Later ones are not accepted; the server sends them again. */
+/**
+ * Deliveries that may wait for the application. Later ones are not accepted; the server sends them
+ * again.
+ */
 const CALLBACKS_WAITING_MAX = 100;
 
 async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> {

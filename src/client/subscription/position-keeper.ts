@@ -1,6 +1,6 @@
 /**
- * Keeps the position of one subscription: how far its log was read, what the application has finished, and what the ledger and
- * the server know of that (SEP: Positions, Acknowledgement).
+ * Keeps the position of one subscription: how far its log was read, what the application has
+ * finished, and what the ledger and the server know of that (SEP: Positions, Acknowledgement).
  */
 import type { Position, Subscription } from '../../../spec-schema/draft/schema.ts';
 import type { Cursor } from '../../protocol/core/apply.ts';

@@ -1,6 +1,7 @@
 /**
- * Reads deliveries of one log: applies the rule of the core, follows the log into new epochs, and collects every loss that the
- * application has to know (SEP: Applying a delivery, Recovery by the client).
+ * Reads deliveries of one log: applies the rule of the core, follows the log into new epochs, and
+ * collects every loss that the application has to know (SEP: Applying a delivery, Recovery by the
+ * client).
  */
 import type {
   Delivery,
@@ -51,7 +52,10 @@ export class LogReader {
     return this.#losses.length > 0;
   }
 
-  /** What is new in a delivery; null = it belongs to an epoch that is over. Throws `LocalError` `peer_misbehaved`. */
+  /**
+   * Returns the new entries of a delivery; null = it belongs to an epoch that is over. Throws
+   * `LocalError` `peer_misbehaved`.
+   */
   read(delivery: Delivery): readonly (EventItem | GapItem)[] | null {
     const received = receive<Event>(this.#cursor, delivery);
     switch (received.kind) {
@@ -79,7 +83,10 @@ export class LogReader {
     return received.kind === 'stale' || (received.kind === 'moved' && received.replaced);
   }
 
-  /** Moves past an entry. Returns false when the application has had the same event under another number. */
+  /**
+   * Moves past an entry. Returns false when the application has had the same event under another
+   * number.
+   */
   hand(entry: EventItem | GapItem): boolean {
     this.#cursor = advance(this.#cursor, entry.position.sequence);
     if (entry.type !== 'event') return true;
@@ -88,7 +95,10 @@ export class LogReader {
     return !repeated;
   }
 
-  /** The server lost the log and numbers its rest from 1 again. Throws `LocalError` `peer_misbehaved` for an epoch that is over. */
+  /**
+   * The server lost the log and numbers its rest from 1 again. Throws `LocalError`
+   * `peer_misbehaved` for an epoch that is over.
+   */
   leaveEpoch(epoch: string): void {
     const { past } = this.#cursor;
     // Nothing of an epoch that was left is applied any more (SEP: Applying a delivery).
@@ -99,7 +109,10 @@ export class LogReader {
     this.#losses.push({ type: 'epoch', previous, current: this.position });
   }
 
-  /** The log ends at `has`, before what was read. Throws `LocalError` `peer_misbehaved` when it does not. */
+  /**
+   * The log ends at `has`, before what was read. Throws `LocalError` `peer_misbehaved` when it does
+   * not.
+   */
   rewind(final: FinalPosition, has: number): void {
     if (final.epoch !== this.#cursor.epoch) return this.leaveEpoch(final.epoch);
     if (has >= this.#cursor.sequence || final.acked > has)

@@ -1,6 +1,6 @@
 /**
- * Creates the subscription on the server, or finds and reconfigures the one with the same key, and renews it whether or not
- * the application is reading (SEP: Lifetime, Recovery by the client).
+ * Creates the subscription on the server, or finds and reconfigures the one with the same key, and
+ * renews it whether or not the application is reading (SEP: Lifetime, Recovery by the client).
  */
 import type {
   KeyConflictData,
@@ -15,13 +15,18 @@ import { Backoff, isTransient, type BackoffOptions } from '../recovery.ts';
 import type { TriggersApi } from '../sdk/triggers-api.ts';
 import { misbehaved } from '../sdk/peer-error.ts';
 
-/** Longest timer: it does not run while the machine sleeps, so the wall clock is read this often. */
+/**
+ * Longest timer: it does not run while the machine sleeps, so the wall clock is read this often.
+ */
 const SLICE_MS = 60_000;
 const ADOPTIONS_MAX = 3;
 /** Shortest time between renewals, whatever the server asks for. */
 const RENEW_MIN_MS = 500;
 
-/** The params of `triggers/subscribe`, and when their callback URL should be replaced (epoch milliseconds; null = never). */
+/**
+ * The params of `triggers/subscribe`, and when their callback URL should be replaced (epoch
+ * milliseconds; null = never).
+ */
 export interface SubscribeRequest {
   readonly params: SubscribeParams & { readonly key: string };
   readonly renewAt: number | null;
@@ -65,7 +70,10 @@ export class Renewer {
       : subscription;
   }
 
-  /** Creates the subscription, or finds it by its key; one with the same selections gets the requested configuration. */
+  /**
+   * Creates the subscription, or finds it by its key; one with the same selections gets the
+   * requested configuration.
+   */
   async obtain(): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
     const wanted = await this.#o.request();
     const found = await this.#subscribe(wanted.params, ADOPTIONS_MAX);
@@ -96,7 +104,10 @@ export class Renewer {
     }
   }
 
-  /** Reconfigures the existing subscription. Undefined = it changed or ended meanwhile: subscribe again. */
+  /**
+   * Reconfigures the existing subscription. Undefined = it changed or ended meanwhile: subscribe
+   * again.
+   */
   async #adopt(
     params: SubscribeRequest['params'],
     { subscriptionId }: KeyConflictData,
@@ -137,7 +148,10 @@ export class Renewer {
     if (dueMs !== Infinity) this.#renewAfter(Math.max(minMs, dueMs), new Backoff(this.#o.backoff));
   }
 
-  /** Renews when the wall clock reaches the time or when `dueMs` have passed, whichever is first: either clock may be wrong. */
+  /**
+   * Renews when the wall clock reaches the time or when `dueMs` have passed, whichever is first:
+   * either clock may be wrong.
+   */
   #renewAfter(dueMs: number, backoff: Backoff): void {
     this.#cancel?.();
     if (this.#o.signal.aborted) return;

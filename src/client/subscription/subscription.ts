@@ -1,4 +1,7 @@
-/** One subscription as the application sees it: an iterator of events in order, and of everything that was lost. */
+/**
+ * One subscription as the application sees it: an iterator of events in order, and of everything
+ * that was lost.
+ */
 import type { Position, Subscription } from '../../../spec-schema/draft/schema.ts';
 import { systemClock } from '../../protocol/lib/clock.ts';
 import { memoryLedger } from '../../protocol/ledger/ledger.ts';
@@ -11,8 +14,9 @@ import { drainsToTry } from './drains.ts';
 import { PositionKeeper } from './position-keeper.ts';
 
 /**
- * A subscription that is open in this process: `for await (const item of subscription)`. Made by {@link
- * TriggersClient.subscribe}. It stays on the server when the loop ends, and the same `key` and ledger continue it.
+ * A subscription that is open in this process: `for await (const item of subscription)`. Made by
+ * {@link TriggersClient.subscribe}. It stays on the server when the loop ends, and the same `key`
+ * and ledger continue it.
  */
 export class TriggersSubscription implements AsyncIterable<Item> {
   /** The subscription's `key`. */
@@ -25,7 +29,9 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   #state: SubscriptionState = { phase: 'idle' };
   #ready: Promise<Subscription> | undefined;
   #isIterating = false;
-  /** As last declared: a server that withdraws the declaration has still promised it for the log. */
+  /**
+   * As last declared: a server that withdraws the declaration has still promised it for the log.
+   */
   #durability: Guarantee['durability'];
 
   /** @internal Made by `TriggersClient.subscribe`. */
@@ -78,7 +84,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   get subscription(): Subscription | undefined {
     return this.#loop.subscription;
   }
-  /** What the subscription is doing; `onState` reports every change. */
+  /** The state at the moment; `onState` reports every change. */
   get state(): SubscriptionState {
     return this.#state;
   }
@@ -87,7 +93,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     return this.#positions.acks?.done;
   }
 
-  /** What the application can rely on at the moment. */
+  /** The guarantee at the moment. */
   get guarantee(): Guarantee {
     this.#durability = this.#api.connection.capability?.durability ?? this.#durability;
     return {
@@ -100,8 +106,9 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   /**
-   * Subscribes, and retries while the server cannot be reached. Rejects with what only the caller can repair: a `WireError`
-   * InvalidParams, Forbidden, Conflict or NotFound (of a trigger type), or a `LocalError` unauthorized. Iterating calls it.
+   * Subscribes, and retries while the server cannot be reached. Rejects with what only the caller
+   * can repair: a `WireError` InvalidParams, Forbidden, Conflict or NotFound (of a trigger type),
+   * or a `LocalError` unauthorized. Iterating calls it.
    */
   ready(): Promise<Subscription> {
     this.#ready ??= this.#establish();
@@ -109,9 +116,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   /**
-   * Items in order. A subscription can be iterated only once; leaving the loop closes it here and leaves it on the server. Ends
-   * without an error after {@link close}. Throws `LocalError` `terminated` when the subscription ended for good,
-   * `peer_misbehaved` when the server breaks the protocol, or what {@link ready} rejects with.
+   * Items in order. A subscription can be iterated only once; leaving the loop closes it here and
+   * leaves it on the server. Ends without an error after {@link close}. Throws `LocalError`
+   * `terminated` when the subscription ended for good, `peer_misbehaved` when the server breaks the
+   * protocol, or what {@link ready} rejects with.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, undefined> {
     if (this.#isIterating)
@@ -134,8 +142,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   /**
-   * Stops here, after what the application has finished is saved and acknowledged; rejects if that fails. With `unsubscribe`
-   * the subscription ends on the server too.
+   * Stops here, after what the application has finished is saved and acknowledged; rejects if that
+   * fails. With `unsubscribe` the subscription ends on the server too.
    */
   async close({ unsubscribe = false }: { readonly unsubscribe?: boolean } = {}): Promise<void> {
     try {
@@ -162,7 +170,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     this.#o.onState?.(state);
   }
 
-  /** The loop is over. The last finished item is acknowledged if that is still possible; the ledger has it in any case. */
+  /**
+   * The loop is over. The last finished item is acknowledged if that is still possible; the ledger
+   * has it in any case.
+   */
   async #leave(failure: unknown): Promise<void> {
     let error = failure;
     if (!this.#stop.signal.aborted && failure === undefined) {

@@ -1,4 +1,7 @@
-/** How each mode below `triggers` is made. `triggers` itself is made per selection: it needs to know what is followed. */
+/**
+ * How each mode below `triggers` is made. `triggers` itself is made per selection: it needs to know
+ * what is followed.
+ */
 import { MODE_NAMES, type ModeName } from '../mode-table.ts';
 import type { Mode } from '../types.ts';
 import { eventsMode } from './events/mode.ts';

@@ -1,6 +1,7 @@
 /**
- * The mode `triggers`: one subscription of the extension for all selections. The subscription recovers by itself wherever it
- * can; every other error ends the run, and the follower decides (SEP: Recovery by the client).
+ * The mode `triggers`: one subscription of the extension for all selections. The subscription
+ * recovers by itself wherever it can; every other error ends the run, and the follower decides
+ * (SEP: Recovery by the client).
  */
 import type { Drain, Selection } from '../../../../spec-schema/draft/schema.ts';
 import { subscriptionKey } from '../../../protocol/wire/canonical.ts';
@@ -23,7 +24,10 @@ export interface TriggersMode extends Mode {
   readonly subscription: TriggersSubscription | undefined;
 }
 
-/** Makes the mode for all of `select` in one log. `onState` is called at every change of the subscription's state. */
+/**
+ * Makes the mode for all of `select` in one log. `onState` is called at every change of the
+ * subscription's state.
+ */
 export function triggersMode(
   select: readonly Selection[],
   options: FollowOptions,

@@ -1,6 +1,7 @@
 /**
- * Translates errors of `events/*` into the errors of this library. Two sets of codes are in use, those of SEP-3415 and those of
- * the design sketch before it. `data` is optional: deployed servers leave it out.
+ * Translates errors of `events/*` into the errors of this library. Two sets of codes are in use,
+ * those of SEP-3415 and those of the design sketch before it. `data` is optional: deployed servers
+ * leave it out.
  */
 import { EVENTS_ERROR_CODES, type EventsErrorName } from '../../../../protocol/events/errors.ts';
 import {
@@ -78,7 +79,9 @@ export function terminated(raw: unknown): LocalError {
   return ended(cause);
 }
 
-/** Translates an error that ends a subscription which has worked so far; null = it does not end one. */
+/**
+ * Translates an error that ends a subscription which has worked so far; null = it does not end one.
+ */
 export function endedBy(error: unknown): LocalError | null {
   return terminationReasonOf(error) === undefined ? null : ended(error as WireError);
 }

@@ -1,6 +1,6 @@
 /**
- * Calls of `events/*`, and a careful reading of what a server sends: events, cursors, and the numbers that a server with this
- * extension adds (SEP: When a peer lacks the extension).
+ * Calls of `events/*`, and a careful reading of what a server sends: events, cursors, and the
+ * numbers that a server with this extension adds (SEP: When a peer lacks the extension).
  */
 import type { Selection } from '../../../../../spec-schema/draft/schema.ts';
 import { WireError } from '../../../../protocol/wire/errors.ts';
@@ -18,7 +18,10 @@ export type Raw = Readonly<Record<string, unknown>>;
 /** The members of an object; of anything else none. */
 export const members = (value: unknown): Raw => Object(value) as Raw;
 
-/** The members that name a selection in a call. Deployed servers reject absent arguments; none rejects an empty object. */
+/**
+ * The members that name a selection in a call. Deployed servers reject absent arguments; none
+ * rejects an empty object.
+ */
 export const eventKey = ({
   name,
   arguments: given,
@@ -27,7 +30,10 @@ export const eventKey = ({
   arguments: given ?? {},
 });
 
-/** Calls a method of `events/*` for a selection. Rejects as {@link Connection.call} does, with translated errors. */
+/**
+ * Calls a method of `events/*` for a selection. Rejects as {@link Connection.call} does, with
+ * translated errors.
+ */
 export async function callEvents(
   connection: Connection,
   method: string,
@@ -45,7 +51,10 @@ export async function callEvents(
   }
 }
 
-/** Whether the server rejects the cursor. In SEP-3415 an unknown cursor is no error, but some servers reject it. */
+/**
+ * Whether the server rejects the cursor. SEP-3415 allows an unknown cursor, but some servers reject
+ * it.
+ */
 export const isCursorRefused = (error: unknown, cursor: string | null): boolean =>
   cursor !== null &&
   error instanceof WireError &&

@@ -1,6 +1,6 @@
 /**
- * The modes of `events/*` (SEP-3415): whether a server offers a delivery mode for a trigger type (SEP: When a peer lacks the
- * extension).
+ * The modes of `events/*` (SEP-3415): whether a server offers a delivery mode for a trigger type
+ * (SEP: When a peer lacks the extension).
  */
 import {
   EVENTS_CAPABILITY,
@@ -16,7 +16,10 @@ import type { FollowTarget, Mode, Offer } from '../../types.ts';
 import { eventsError } from './errors.ts';
 import { cursorOf, members } from './messages.ts';
 
-/** The mode for one delivery mode. `make` makes its run for a target; `isPossible` says whether this client can use it. */
+/**
+ * The mode for one delivery mode. `make` makes its run for a target; `isPossible` says whether this
+ * client can use it.
+ */
 export function eventsMode(
   mode: DeliveryModeName,
   make: (target: FollowTarget) => Pick<Offer, 'run' | 'release'>,

@@ -1,4 +1,7 @@
-/** The mode `events.poll`: calls `events/poll` at intervals, each time from the last cursor (SEP-3415). */
+/**
+ * The mode `events.poll`: calls `events/poll` at intervals, each time from the last cursor
+ * (SEP-3415).
+ */
 import { sleep } from '../../../../protocol/lib/clock.ts';
 import { misbehaved } from '../../../sdk/peer-error.ts';
 import { withCursor, withoutCursor } from '../../guarantee.ts';
@@ -60,7 +63,10 @@ export async function* poll(
   }
 }
 
-/** What one result contains. Its cursor covers all of it, so only the last event carries the mark. */
+/**
+ * The events and the gap of one result. Its cursor covers all of it, so only the last event carries
+ * the mark.
+ */
 function* yieldsOf(
   { events }: Raw,
   name: string,

@@ -1,6 +1,7 @@
 /**
- * The mode `events.push`: one `events/stream` request whose response carries the events. There is no flow control, so the queue
- * is bounded: when the server outruns the application, the stream ends and is opened again from the last cursor (SEP-3415).
+ * The mode `events.push`: one `events/stream` request whose response carries the events. There is
+ * no flow control, so the queue is bounded: when the server outruns the application, the stream
+ * ends and is opened again from the last cursor (SEP-3415).
  */
 import { STREAM_NOTIFICATIONS } from '../../../../protocol/events/names.ts';
 import { AsyncQueue } from '../../../../protocol/lib/queue.ts';
@@ -126,7 +127,8 @@ class NotificationReader {
       type: 'guarantee',
       guarantee: (cursor === null ? withoutCursor : withCursor)('events.push'),
     };
-    // Before the first cursor nothing can have been missed, and without a cursor nothing is replayed.
+    // Before the first cursor nothing can have been missed, and without a cursor nothing is
+    // replayed.
     const isMissing = isTruncated(params) && cursor !== null && this.#openedWith !== null;
     this.#openedWith = undefined;
     if (isMissing && this.#hasNumbers) this.#flag = mark;

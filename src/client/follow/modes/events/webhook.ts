@@ -1,6 +1,7 @@
 /**
- * The mode `events.webhook`: the server calls back with one event at a time, and the response waits until the application has
- * finished it. The subscription is soft state and is renewed whether or not the application is reading (SEP-3415).
+ * The mode `events.webhook`: the server calls back with one event at a time, and the response waits
+ * until the application has finished it. The subscription is soft state and is renewed whether or
+ * not the application is reading (SEP-3415).
  */
 import { sleep } from '../../../../protocol/lib/clock.ts';
 import { canonicalJson, sha256 } from '../../../../protocol/wire/canonical.ts';
@@ -35,21 +36,31 @@ import {
 const WAITING_MAX = 256;
 /** Finished messages that are remembered because the server may not have got the response. */
 const FINISHED_MAX = 1000;
-/** A subscription is renewed after a random part of its lifetime between these, so that renewals spread out. */
+/**
+ * A subscription is renewed after a random part of its lifetime between these, so that renewals
+ * spread out.
+ */
 const RENEW_FROM = 0.5;
 const RENEW_TO = 0.8;
-/** Shortest time until a renewal, however short the lifetime is and however wrong the clocks are. */
+/**
+ * Shortest time until a renewal, however short the lifetime is and however wrong the clocks are.
+ */
 const RENEW_MS_MIN = 500;
 /** Longest time until a renewal, also of a subscription that never expires. */
 const RENEW_MS_MAX = 3_600_000;
-/** Longest timer: it does not run while the machine sleeps, so the wall clock is read this often. */
+/**
+ * Longest timer: it does not run while the machine sleeps, so the wall clock is read this often.
+ */
 const SLICE_MS = 60_000;
 /** Time after which a secret is replaced. */
 const SECRET_MS = 86_400_000;
 /** Longest wait for `events/unsubscribe`, which the server can do without. */
 const RELEASE_MS = 5000;
 
-/** A server does not report an event that it gives up after the last attempt; only its numbers would show that. */
+/**
+ * A server does not report an event that it gives up after the last attempt; only its numbers would
+ * show that.
+ */
 const GUARANTEE: FollowGuarantee = {
   mode: 'events.webhook',
   order: 'sent',
@@ -94,7 +105,10 @@ class Webhook {
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   readonly #queue = new AsyncQueue<ModeYield>();
-  /** Messages without a response yet, by subject: a server that has timed out sends the same message again. */
+  /**
+   * Messages without a response yet, by subject: a server that has timed out sends the same message
+   * again.
+   */
   readonly #open = new Map<
     string,
     { readonly result: Promise<WebhookResult>; readonly settle: (result: WebhookResult) => void }
@@ -151,7 +165,10 @@ class Webhook {
 
   /* -------------------------------------------------- the subscription -------------------------------------------------- */
 
-  /** Creates or renews the subscription. Resolves with the time of the next renewal (epoch milliseconds). */
+  /**
+   * Creates or renews the subscription. Resolves with the time of the next renewal (epoch
+   * milliseconds).
+   */
   async #subscribe(): Promise<number> {
     const registration = await this.#registration();
     const { url } = registration;
@@ -250,7 +267,8 @@ class Webhook {
     { subscriptionId, body }: WebhookMessage,
     deadline: AbortSignal,
   ): Promise<WebhookResult> {
-    // Before the result of events/subscribe has come, the signature is all that identifies the sender.
+    // Before the result of events/subscribe has come, the signature is all that identifies the
+    // sender.
     if (this.#id !== undefined && subscriptionId !== this.#id) return 'later';
     if (body['type'] === undefined) return this.#respond(deadline, () => this.#event(body));
     if (body['type'] === 'gap') return this.#respond(deadline, () => this.#gap(body));

@@ -1,6 +1,7 @@
 /**
- * Change notifications of plain MCP: by `subscriptions/listen` from 2026-07-28 on, before by `resources/subscribe` and what the
- * session pushes. A subscription that breaks is an error, never silence.
+ * Change notifications of plain MCP: by `subscriptions/listen` from 2026-07-28 on, before by
+ * `resources/subscribe` and what the session pushes. A subscription that breaks is an error, never
+ * silence.
  */
 import { TIMER_MAX_MS, type Clock } from '../../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../../protocol/wire/errors.ts';
@@ -16,10 +17,16 @@ const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 /** Longest wait for `resources/unsubscribe`, which the server can do without. */
 const RELEASE_TIMEOUT_MS = 5000;
 
-/** `quiet`: no notification within the time. `ended`: the server ended the notifications in good order. */
+/**
+ * `quiet`: no notification within the time. `ended`: the server ended the notifications in good
+ * order.
+ */
 export type WaitOutcome = 'notified' | 'quiet' | 'ended';
 
-/** Waits for change notifications. A notification says that something has changed, not what, so one read answers several of them. */
+/**
+ * Waits for change notifications. A notification says that something has changed, not what, so one
+ * read answers several of them.
+ */
 export class ChangeWaiter {
   #isNotified = false;
   #end: 'ended' | { readonly error: unknown } | undefined;
@@ -50,7 +57,10 @@ export class ChangeWaiter {
     this.#isNotified = false;
   }
 
-  /** Waits for a notification, at most `withinMs`, or until `signal` fires. Rejects with the error of {@link fail}. */
+  /**
+   * Waits for a notification, at most `withinMs`, or until `signal` fires. Rejects with the error
+   * of {@link fail}.
+   */
   async wait(clock: Clock, withinMs: number, signal: AbortSignal): Promise<WaitOutcome> {
     if (!this.#isNotified && this.isOpen && !signal.aborted) {
       await new Promise<void>((resolve) => {
@@ -74,8 +84,8 @@ export interface SubscribeToChangesOptions extends McpCallOptions {
 }
 
 /**
- * Subscribes to the changes of a subject. Resolves with the function that unsubscribes. Rejects with `not_supported` when the
- * server does not accept the subscription, or as a call does.
+ * Subscribes to the changes of a subject. Resolves with the function that unsubscribes. Rejects
+ * with `not_supported` when the server does not accept the subscription, or as a call does.
  */
 export function subscribeToChanges(
   waiter: ChangeWaiter,
@@ -117,7 +127,8 @@ async function listenOnStream(
         { notifications: subject.filter },
         {
           signal: AbortSignal.any([signal, stop.signal]),
-          // A server without changes sends nothing, so silence does not show that the stream is dead.
+          // A server without changes sends nothing, so silence does not show that the stream is
+          // dead.
           silenceMs: TIMER_MAX_MS,
           notifications: [ACKNOWLEDGED, subject.notification],
           onNotification: (method, params) => {
@@ -183,8 +194,9 @@ async function listenOnSession(
 }
 
 /**
- * Subscribes the session to a resource. A session does that once per resource, so its users are counted. Resolves with the
- * function that releases this use; `isAlive` says whether the session is still the one that has subscribed.
+ * Subscribes the session to a resource. A session does that once per resource, so its users are
+ * counted. Resolves with the function that releases this use; `isAlive` says whether the session is
+ * still the one that has subscribed.
  */
 async function shareSubscription(
   connection: Connection,

@@ -1,6 +1,7 @@
 /**
- * The mode `listen`: waits for a change notification and reads again; a different state is an event. A silent server is read at
- * intervals too, so the latest state is never missed for long (SEP: When a peer lacks the extension).
+ * The mode `listen`: waits for a change notification and reads again; a different state is an
+ * event. A silent server is read at intervals too, so the latest state is never missed for long
+ * (SEP: When a peer lacks the extension).
  */
 import { sleep, type Clock } from '../../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../../protocol/wire/errors.ts';
@@ -10,7 +11,10 @@ import { ChangeWaiter, subscribeToChanges } from './change-notifications.ts';
 import { ChangeDetector, observe } from './observation.ts';
 import { isAnnounced, subjectOf, type Subject } from './subject.ts';
 
-/** Changes in a row without a notification that prove notifications broken. A single one may have crossed its notification. */
+/**
+ * Changes in a row without a notification that prove notifications broken. A single one may have
+ * crossed its notification.
+ */
 const UNANNOUNCED_MAX = 2;
 
 /** `subscriptions/listen`, or `resources/subscribe` and `list_changed` before 2026-07-28. */
@@ -63,7 +67,10 @@ async function* run(
   }
 }
 
-/** Waits until `ms` have passed since `since`; never longer than `ms`, because the clock may have jumped. */
+/**
+ * Waits until `ms` have passed since `since`; never longer than `ms`, because the clock may have
+ * jumped.
+ */
 async function restOf(ms: number, since: number, clock: Clock, signal: AbortSignal): Promise<void> {
   const rest = since + ms - clock.now();
   if (rest > 0) await sleep(clock, Math.min(rest, ms), signal);

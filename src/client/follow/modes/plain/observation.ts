@@ -1,6 +1,7 @@
 /**
- * Reads the state of a resource, a list or a tool as a hash, and turns a different hash into an event. Everything is bounded,
- * because a server decides how much it sends (SEP: When a peer lacks the extension).
+ * Reads the state of a resource, a list or a tool as a hash, and turns a different hash into an
+ * event. Everything is bounded, because a server decides how much it sends (SEP: When a peer lacks
+ * the extension).
  */
 import type { Clock } from '../../../../protocol/lib/clock.ts';
 import { canonicalJson, sha256 } from '../../../../protocol/wire/canonical.ts';
@@ -26,9 +27,9 @@ export const LIST_PAGES_MAX = 1000;
 export interface Observation {
   /** The same for the same content. */
   readonly hash: string;
-  /** What the application gets. */
+  /** The `data` of the event. */
   readonly data: unknown;
-  /** How long the server says that the state lasts, in milliseconds. */
+  /** Milliseconds for which the server says that the state lasts. */
   readonly ttlMs?: number;
 }
 
@@ -43,7 +44,9 @@ export async function observe(
   return observationOf(canonicalText(contents), { uri, contents }, ttlMs);
 }
 
-/** Every page of a list in turn. Throws `LocalError` `peer_misbehaved` for a list that does not end. */
+/**
+ * Every page of a list in turn. Throws `LocalError` `peer_misbehaved` for a list that does not end.
+ */
 export async function* pagesOf(
   connection: Connection,
   kind: Subject['kind'],
@@ -80,14 +83,17 @@ async function observeList(
     }
     ttlMs = shorter(ttlMs, page.ttlMs);
   }
-  // A list is a set: its order is no state.
+  // A list is a set: its order does not count.
   return observationOf(texts.sort().join('\n'), { items }, ttlMs);
 }
 
 const shorter = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 
-/** The observation of a text that represents all of the content. Throws `LocalError` `not_supported` when it is too large. */
+/**
+ * The observation of a text that represents all of the content. Throws `LocalError` `not_supported`
+ * when it is too large.
+ */
 export function observationOf(text: string, data: unknown, ttlMs?: number): Observation {
   assertSize(Buffer.byteLength(text));
   return { hash: sha256(text), data, ...(ttlMs === undefined ? {} : { ttlMs }) };
@@ -112,8 +118,9 @@ function assertSize(bytes: number): void {
 }
 
 /**
- * Turns observations into events: an observation that differs from the one before is an event. What happened between the two is
- * not known. A gap reports the time between the earlier run and this one.
+ * Turns observations into events: an observation that differs from the one before is an event.
+ * Changes between the two stay unknown. A gap reports the time between the earlier run and this
+ * one.
  */
 export class ChangeDetector {
   readonly #name: string;
@@ -136,7 +143,7 @@ export class ChangeDetector {
     return hash !== this.#last;
   }
 
-  /** What an observation means. Call it once per observation, in order. */
+  /** Yields what an observation means. Call it once per observation, in order. */
   *detect(observation: Observation): Generator<ModeYield> {
     const { hash, data } = observation;
     const before = this.#last;

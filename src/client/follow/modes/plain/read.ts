@@ -1,6 +1,7 @@
 /**
- * The mode `read`: reads at the interval that the server names, `ttlMs` of the result from 2026-07-28 on. MCP has no conditional
- * read, so every read fetches everything and a hash shows a change (SEP: When a peer lacks the extension).
+ * The mode `read`: reads at the interval that the server names, `ttlMs` of the result from
+ * 2026-07-28 on. MCP has no conditional read, so every read fetches everything and a hash shows a
+ * change (SEP: When a peer lacks the extension).
  */
 import { sleep } from '../../../../protocol/lib/clock.ts';
 import { latestStateOnly } from '../../guarantee.ts';
@@ -38,7 +39,10 @@ async function* run(
   }
 }
 
-/** Milliseconds until the next read. A `ttlMs` of 0 forbids caching; it does not say that the state changes all the time. */
+/**
+ * Milliseconds until the next read. A `ttlMs` of 0 forbids caching; it does not say that the state
+ * changes all the time.
+ */
 export function pauseAfter(
   { ttlMs }: Pick<Observation, 'ttlMs'>,
   { pollMs, pollFloorMs }: Pick<ModeContext['tuning'], 'pollMs' | 'pollFloorMs'>,

@@ -1,6 +1,7 @@
 /**
- * What is read on a server that has no trigger type for a selection: a resource, or one of the three lists, with the
- * notification that announces a change and the capability that a server declares for it (SEP: Reserved names).
+ * A subject is read on a server that has no trigger type for a selection: a resource, or one of the
+ * three lists, with the notification that announces a change and the capability that a server
+ * declares for it (SEP: Reserved names).
  */
 import type { RawCapabilities } from '../../../sdk/handshake-observer.ts';
 import type { FollowTarget } from '../../types.ts';
@@ -82,7 +83,10 @@ export function isHonored({ kind, uri }: Subject, honored: ListenFilter): boolea
   );
 }
 
-/** Whether a notification announces a change of the subject. It may name a sub-resource of the resource that was asked for. */
+/**
+ * Whether a notification announces a change of the subject. It may name a sub-resource of the
+ * resource that was asked for.
+ */
 export function isAnnouncedBy(
   { notification, uri }: Subject,
   method: string,
