@@ -44,7 +44,7 @@ const RECOVERY = {
   caller_mistake: { subscription: 'fail', follow: 'next', followTriggers: 'end' },
   /** Any other error that the server answers with. */
   rejected: { subscription: 'fail', follow: 'next' },
-  method_missing: { subscription: 'fail', follow: 'next' },
+  not_supported: { subscription: 'fail', follow: 'next' },
   /** The server no longer has the trigger type; another mode may still offer it. */
   type_removed: { subscription: 'fail', follow: 'next' },
   /** A decision that a retry does not change, or a failure on this side. */
@@ -67,7 +67,7 @@ function conditionOf(error: unknown): Condition {
     case 'peer_misbehaved':
       return 'protocol_broken';
     case 'not_supported':
-      return 'method_missing';
+      return 'not_supported';
     case 'terminated':
       return error.reason === TYPE_REMOVED ? 'type_removed' : 'final';
     default:

@@ -9,7 +9,7 @@ import { misbehaved } from './peer-error.ts';
  * Limit for a JSON body, an error page, or one event of a stream. The SDK has the same limit for
  * pipes.
  */
-export const MESSAGE_BYTES_MAX = 10 * 1024 * 1024;
+const MESSAGE_BYTES_MAX = 10 * 1024 * 1024;
 
 export class HttpGuard {
   /** Pass it to the transport. */

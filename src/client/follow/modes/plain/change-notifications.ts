@@ -21,7 +21,7 @@ const RELEASE_TIMEOUT_MS = 5000;
  * `quiet`: no notification within the time. `ended`: the server ended the notifications in good
  * order.
  */
-export type WaitOutcome = 'notified' | 'quiet' | 'ended';
+type WaitOutcome = 'notified' | 'quiet' | 'ended';
 
 /**
  * Waits for change notifications. A notification says that something has changed, not what, so one
@@ -79,7 +79,7 @@ export class ChangeWaiter {
   }
 }
 
-export interface SubscribeToChangesOptions extends McpCallOptions {
+interface SubscribeToChangesOptions extends McpCallOptions {
   readonly clock: Clock;
 }
 

@@ -19,9 +19,9 @@ import type { Subject } from './subject.ts';
 
 const MIB = 1024 * 1024;
 /** Largest state, as canonical JSON in UTF-8. */
-export const OBSERVATION_BYTES_MAX = 4 * MIB;
+const OBSERVATION_BYTES_MAX = 4 * MIB;
 /** Most pages of a list. */
-export const LIST_PAGES_MAX = 1000;
+const LIST_PAGES_MAX = 1000;
 
 /** The state of something at the time it was read. */
 export interface Observation {
