@@ -13,7 +13,7 @@ export interface ManualClock extends Clock {
   jump(ms: number): void;
   /** The number of timers that neither ran nor were canceled. */
   readonly pending: number;
-  /** Milliseconds until the next timer; null if there is none. */
+  /** Milliseconds until the next timer; null without a timer. */
   readonly nextIn: number | null;
 }
 
@@ -38,7 +38,7 @@ export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
     now += at - elapsed;
     elapsed = at;
   };
-  /** Runs the first timer due by `end`; returns false if there is none. */
+  /** Runs the first timer due by `end`; returns whether there was one. */
   const fire = (end: number): boolean => {
     const timer = next();
     if (timer === undefined || timer.at > end) return false;

@@ -33,7 +33,7 @@ export type AppliedEntry<E> =
   | { readonly type: 'event'; readonly event: E; readonly position: Position }
   | { readonly type: 'gap'; readonly gap: GapRange; readonly position: Position };
 
-/** What a delivery means to a receiver. */
+/** The result of {@link receive}. */
 export type Received<E> =
   /** Apply these in order; empty when all of them were applied before. */
   | { readonly kind: 'apply'; readonly entries: readonly AppliedEntry<E>[] }

@@ -33,7 +33,7 @@ export interface Selection {
   readonly name: string;
   readonly arguments: Readonly<Record<string, unknown>>;
 }
-/** How long a log keeps its events: the minimum over its trigger types (SEP: Retention). */
+/** Bounds on the events that a log keeps: the minimum over its trigger types (SEP: Retention). */
 export interface Retention {
   readonly maxAgeMs: number;
   readonly maxEvents: number;
@@ -145,7 +145,7 @@ export type Outcome =
   /** 410. */
   | { readonly kind: 'gone' };
 
-/** What can happen to a subscription. */
+/** An input of `step`. */
 export type Input =
   /** The sequencer assigned `count` more numbers; the first event was accepted at `acceptedAt`. */
   | { readonly type: 'append'; readonly count: number; readonly acceptedAt: number }
@@ -197,7 +197,7 @@ export interface Change {
   readonly resume?: boolean;
 }
 
-/** What must be done after a step. */
+/** An action that the engine performs after a step. */
 export type Effect =
   /** POST this range. */
   | { readonly type: 'attempt'; readonly attempt: Attempt }

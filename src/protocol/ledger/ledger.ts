@@ -37,7 +37,7 @@ export interface MarkRecord {
   readonly key: string;
   /** The mode that wrote the mark. */
   readonly mode: string;
-  /** Where the mode continues; null = it can only start from now. */
+  /** The point at which the mode continues; null = it can only start from now. */
   readonly mark: string | null;
   /** The last sequence number, if the server sends them. */
   readonly number: {
@@ -59,7 +59,7 @@ export type RecordOf<K extends RecordKind> = Extract<LedgerRecord, { kind: K }>;
  * Errors reach the caller unchanged.
  */
 export interface Ledger {
-  /** The last saved record; undefined if there is none. */
+  /** The last saved record; undefined if it does not exist. */
   load<K extends RecordKind>(
     kind: K,
     server: string,

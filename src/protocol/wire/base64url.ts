@@ -9,7 +9,7 @@ export function decodeBase64url(text: string): Buffer | null {
   return bytes.toString('base64url') === text ? bytes : null;
 }
 
-/** The JSON object in a base64url segment; null if there is none. */
+/** The JSON object in a base64url segment; null if the segment is not one. */
 export function decodeJsonSegment(segment: string): Record<string, unknown> | null {
   const bytes = decodeBase64url(segment);
   if (!bytes) return null;

@@ -91,7 +91,7 @@ export async function mintCallbackUrl(options: MintOptions): Promise<string> {
   return url;
 }
 
-/** What a callback URL must match. */
+/** Trusted keys and expected claims of a callback URL. */
 export interface VerifyOptions {
   /** One key, or several during a key rotation. */
   readonly publicKeys: KeyObject | CryptoKey | JWK | readonly (KeyObject | CryptoKey | JWK)[];

@@ -24,7 +24,7 @@ export function encodeEvent(event: UnnumberedEvent): string {
   if (data === undefined)
     throw new LocalError(
       'json_refused',
-      'JSON refused: expected "data". Pass null if there is none.',
+      'JSON refused: expected "data". Pass null for an event without data.',
       {
         reason: 'value',
       },

@@ -1,4 +1,4 @@
-/** What the tests of the contract share. */
+/** Types and helpers that the tests of the contract share. */
 import assert from 'node:assert/strict';
 import type { Opened, Store, Write } from '../../server/store/port.ts';
 

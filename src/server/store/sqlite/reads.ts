@@ -99,7 +99,10 @@ export function read(
   return entries;
 }
 
-/** The last entry accepted before an instant. Gaps without an event, which have no age, count as old as the entry before. */
+/**
+ * The last number accepted before an instant, and the time of the next event. Gaps without an event, whose age is unknown, count as
+ * old as the entry before them.
+ */
 export function agedOut(
   queries: Queries,
   row: number,
@@ -167,7 +170,7 @@ function verify(
     throw storeCorrupt(`the accepted event at offset ${offset} fails its checksum`);
 }
 
-/** The tombstone of a subscription; null if there is none. */
+/** The tombstone of a subscription; null if it does not exist. */
 export function tombstone(queries: Queries, subscriptionId: string): Tombstone | null {
   const row = queries.tombstone.get(subscriptionId);
   if (row === undefined) return null;

@@ -46,7 +46,7 @@ export class CommitTotals {
   }
 }
 
-/** What handlers use. */
+/** Arguments that all handlers share. */
 export interface Tools {
   readonly queries: Queries;
   readonly cipher: Cipher | null;
