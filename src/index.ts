@@ -1,6 +1,6 @@
 /**
- * The types that servers, clients and receivers share: wire types, constants of the protocol, and errors. Servers import
- * `./server`, clients `./client`, callback endpoints `./receiver`.
+ * The types that servers, clients and receivers share: wire types, constants of the protocol, and
+ * errors. Servers import `./server`, clients `./client`, callback endpoints `./receiver`.
  *
  * @packageDocumentation
  */

@@ -1,6 +1,6 @@
 /**
- * The wire types and constants, and `check`, which validates a value against a type of the published `schema.json`. For peers in
- * TypeScript that do not use this implementation.
+ * The wire types and constants, and `check`, which validates a value against a type of the
+ * published `schema.json`. For peers in TypeScript that do not use this implementation.
  *
  * @packageDocumentation
  */

@@ -4,10 +4,14 @@ import type { Clock } from '../protocol/lib/clock.ts';
 /** A clock with timers that a test controls. */
 export interface ManualClock extends Clock {
   /**
-   * Advances the time and runs the timers that fall due, including new ones, in order of their time and then of their creation.
+   * Advances the time and runs the timers that fall due, including new ones, in order of their time
+   * and then of their creation.
    */
   advance(ms: number): void;
-  /** Like {@link advance}, but waits a turn of the event loop after each timer and at the end, so that asynchronous work proceeds. */
+  /**
+   * Like {@link advance}, but waits a turn of the event loop after each timer and at the end, so
+   * that asynchronous work proceeds.
+   */
   run(ms: number): Promise<void>;
   /** Changes the time without running timers, as an adjustment of the system clock does. */
   jump(ms: number): void;

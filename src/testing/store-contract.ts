@@ -23,7 +23,10 @@ import { lookups } from './store-contract/lookups.ts';
 export interface StoreUnderTest {
   /** A new, empty store. The contract calls its `open` and `close`. */
   readonly store: Store;
-  /** Returns another store on the same data, not open. The former one is closed by then. Not called for volatile stores. */
+  /**
+   * Returns another store on the same data, not open. The former one is closed by then. Not called
+   * for volatile stores.
+   */
   reopen(): Promise<Store>;
   /** Removes the data. */
   close(): Promise<void>;
@@ -41,7 +44,9 @@ export interface StoreContractOptions {
 
 const BEHAVIORS: readonly Behavior[] = [...commits, ...lookups, ...logs, ...lifecycle];
 
-/** Registers the contract with `test`. Tests that reopen the store do nothing for a volatile one. */
+/**
+ * Registers the contract with `test`. Tests that reopen the store do nothing for a volatile one.
+ */
 export function storeContract({ name, open, test }: StoreContractOptions): void {
   for (const { title, durable, run } of BEHAVIORS) {
     test(`${name}: ${title}`, async () => {

@@ -1,14 +1,16 @@
 /**
- * Applies a delivery to a receiver's cursor, on every drain: detects missing numbers and passes on new entries in order, each
- * number once (SEP: Applying a delivery). Pure. Client and callback receiver share it, so that a number means the same on every
- * drain.
+ * Applies a delivery to a receiver's cursor, on every drain: detects missing numbers and passes on
+ * new entries in order, each number once (SEP: Applying a delivery). Pure. Client and callback
+ * receiver share it, so that a number means the same on every drain.
  */
 import type { GapReason, Position } from './types.ts';
 
 /** A receiver's position in one subscription: everything up to `sequence` is applied. */
 export interface Cursor extends Position {
   readonly subscriptionId: string;
-  /** Former epochs, latest first. A late delivery of one of them must not move the receiver back. */
+  /**
+   * Former epochs, latest first. A late delivery of one of them must not move the receiver back.
+   */
   readonly past: readonly string[];
 }
 
@@ -39,7 +41,10 @@ export type Received<E> =
   | { readonly kind: 'apply'; readonly entries: readonly AppliedEntry<E>[] }
   /** Numbers `expected` to `after` are missing. Apply nothing; read the log from the cursor. */
   | { readonly kind: 'hole'; readonly expected: number; readonly after: number }
-  /** The log has a new epoch, or another log replaced it: move to `cursor`, report it, then call {@link receive} again. */
+  /**
+   * The log has a new epoch, or another log replaced it: move to `cursor`, report it, then call
+   * {@link receive} again.
+   */
   | { readonly kind: 'moved'; readonly cursor: Cursor; readonly replaced: boolean }
   /** The delivery belongs to a former epoch. Apply and acknowledge nothing. */
   | { readonly kind: 'stale' }
@@ -84,7 +89,8 @@ export function receive<E extends { readonly sequence: number }>(
   if (epoch !== cursor.epoch || subscriptionId !== cursor.subscriptionId) {
     if (epoch === cursor.epoch || cursor.past.includes(epoch)) return { kind: 'stale' };
     const replaced = subscriptionId !== cursor.subscriptionId;
-    // A new epoch renumbers the rest of the log from 1, all of it new; in another log the receiver starts where its sender does.
+    // A new epoch renumbers the rest of the log from 1, all of it new; in another log the receiver
+    // starts where its sender does.
     return {
       kind: 'moved',
       cursor: move(cursor, { subscriptionId, epoch, sequence: replaced ? after : 0 }),

@@ -1,6 +1,7 @@
 /**
- * Classifies an endpoint's answer (SEP: Answers), and computes the delay after a failure. The table of status codes is the whole
- * policy; every other status is transient, because a retry loses nothing.
+ * Classifies an endpoint's answer (SEP: Answers), and computes the delay after a failure. The table
+ * of status codes is the whole policy; every other status is transient, because a retry loses
+ * nothing.
  */
 import { parseHttpDate } from './http-date.ts';
 import { BACKOFF_BASE_MS, BACKOFF_MAX_MS, RETRY_AFTER_MAX_MS } from './policy.ts';
@@ -71,8 +72,9 @@ function classifyAck(answer: Answer, sent: Sent): Outcome {
 }
 
 /**
- * Whether `{ ack, reject }` may answer this delivery: `after <= ack <= to`, `reject` is the number after `ack`, and at least one
- * number is settled unless the delivery was empty. `step` checks it again to protect the log.
+ * Whether `{ ack, reject }` may answer this delivery: `after <= ack <= to`, `reject` is the number
+ * after `ack`, and at least one number is settled unless the delivery was empty. `step` checks it
+ * again to protect the log.
  */
 export function isAcceptableAck(ack: number, reject: number | null, { after, to }: Sent): boolean {
   if (!Number.isSafeInteger(ack) || ack < after || ack > to) return false;
@@ -89,7 +91,10 @@ function honorsRetryAfter(status: number): boolean {
   return status === 429 || status === 503;
 }
 
-/** `Retry-After` in ms from `now`, at most an hour; null when absent or malformed (RFC 9110, section 10.2.3). */
+/**
+ * `Retry-After` in ms from `now`, at most an hour; null when absent or malformed (RFC 9110, section
+ * 10.2.3).
+ */
 export function parseRetryAfter(value: string | null, now: number): number | null {
   if (value === null) return null;
   const text = value.trim();
@@ -99,8 +104,8 @@ export function parseRetryAfter(value: string | null, now: number): number | nul
 }
 
 /**
- * Delay in ms before the next attempt after `failures` consecutive failures: full jitter below a doubling bound, but never
- * shorter than `retryAfterMs`. `jitter` is uniform in [0, 1).
+ * Delay in ms before the next attempt after `failures` consecutive failures: full jitter below a
+ * doubling bound, but never shorter than `retryAfterMs`. `jitter` is uniform in [0, 1).
  */
 export function backoffMs(failures: number, jitter: number, retryAfterMs: number | null): number {
   const bound = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** Math.min(failures - 1, 32));

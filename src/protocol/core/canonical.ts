@@ -1,6 +1,6 @@
 /**
- * Equality of JSON values, by the serialization of RFC 8785. Implemented here because the core imports no package;
- * `wire/canonical.ts` has the canonical form of what is hashed.
+ * Equality of JSON values, by the serialization of RFC 8785. Implemented here because the core
+ * imports no package; `wire/canonical.ts` has the canonical form of what is hashed.
  */
 
 /** One text for equal JSON values, whatever the order of their members. */

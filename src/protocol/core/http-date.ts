@@ -1,6 +1,6 @@
 /**
- * Parses an HTTP-date in the three formats that a recipient must accept (RFC 9110, section 5.6.7). `Date.parse` accepts far more
- * than this grammar.
+ * Parses an HTTP-date in the three formats that a recipient must accept (RFC 9110, section 5.6.7).
+ * `Date.parse` accepts far more than this grammar.
  */
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
@@ -22,7 +22,10 @@ const FORMATS = [
 ];
 const DAY_MS = 86_400_000;
 
-/** Days since 1970-01-01 in the proleptic Gregorian calendar. The year starts in March here, so that leap days come last. */
+/**
+ * Days since 1970-01-01 in the proleptic Gregorian calendar. The year starts in March here, so that
+ * leap days come last.
+ */
 function daysFromEpoch(year: number, month: number, day: number): number {
   const marchYear = month < 3 ? year - 1 : year;
   const monthFromMarch = (month + 9) % 12;
@@ -33,7 +36,10 @@ function daysFromEpoch(year: number, month: number, day: number): number {
   );
 }
 
-/** RFC 9110: a two-digit year that seems more than 50 years ahead means the most recent past year with those digits. */
+/**
+ * RFC 9110: a two-digit year that seems more than 50 years ahead means the most recent past year
+ * with those digits.
+ */
 function fullYear(digits: string, now: number): number {
   if (digits.length === 4) return Number(digits);
   const thisYear = 1970 + Math.floor(now / (365.2425 * DAY_MS));

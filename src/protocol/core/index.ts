@@ -1,4 +1,6 @@
-/** The core: decides what is true and what must be done, without a clock, randomness or an await. */
+/**
+ * The core: decides what is true and what must be done, without a clock, randomness or an await.
+ */
 export type * from './types.ts';
 export {
   backoffMs,

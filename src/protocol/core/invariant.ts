@@ -1,6 +1,7 @@
 /**
- * The error that the core throws for impossible input. A rejected input (`Step.refused`) is reported to a client; an
- * `InvariantError` is a defect of the caller or of the store, and must not be ignored.
+ * The error that the core throws for impossible input. A rejected input (`Step.refused`) is
+ * reported to a client; an `InvariantError` is a defect of the caller or of the store, and must not
+ * be ignored.
  */
 
 export type InvariantCode =

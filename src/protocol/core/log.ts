@@ -1,6 +1,7 @@
 /**
- * Assembles log entries into a delivery, for callback, stream and pull. Every number of a delivery's range is an event or in a
- * gap (SEP: Delivery); a number that is neither is a defect and throws.
+ * Assembles log entries into a delivery, for callback, stream and pull. Every number of a
+ * delivery's range is an event or in a gap (SEP: Delivery); a number that is neither is a defect
+ * and throws.
  */
 import { InvariantError } from './invariant.ts';
 import type { GapReason } from './types.ts';
@@ -33,7 +34,10 @@ export interface BatchLimits<E> {
   sizeOf(event: Readable<E>): number;
 }
 
-/** The range `after + 1 … last` of a delivery: each number is in `events` or in `gaps`, both ascending. */
+/**
+ * The range `after + 1 … last` of a delivery: each number is in `events` or in `gaps`, both
+ * ascending.
+ */
 export interface Batch<E> {
   readonly events: readonly Readable<E>[];
   readonly gaps: readonly Gap[];
@@ -41,7 +45,9 @@ export interface Batch<E> {
   readonly last: number;
 }
 
-/** Adds `from … to` to the gaps; merges it with the last one if it continues it for the same reason. */
+/**
+ * Adds `from … to` to the gaps; merges it with the last one if it continues it for the same reason.
+ */
 function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void {
   const last = gaps.at(-1);
   if (last !== undefined && last.reason === reason && last.to === from - 1)
@@ -50,9 +56,10 @@ function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void 
 }
 
 /**
- * The longest contiguous batch after `after` within the limits. `entries` are the store's entries after `after`, ascending,
- * possibly truncated; `floor` and `head` are the subscription's. Ignores entries at or below `floor`, which are being deleted,
- * and above `head`, which belong to a later state. Entries may end below `head`, because memory can be ahead of the disk. Throws
+ * The longest contiguous batch after `after` within the limits. `entries` are the store's entries
+ * after `after`, ascending, possibly truncated; `floor` and `head` are the subscription's. Ignores
+ * entries at or below `floor`, which are being deleted, and above `head`, which belong to a later
+ * state. Entries may end below `head`, because memory can be ahead of the disk. Throws
  * `InvariantError` `log_hole` when a number above `floor` is missing before an existing entry.
  */
 export function assemble<E extends LogItem>(

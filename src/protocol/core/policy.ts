@@ -1,6 +1,7 @@
 /**
- * Constants by which the step function decides, and the policies of lifetime and consent (SEP: Limits). The constants are fixed
- * rather than configured, so that every process that loads a state reads it in the same way.
+ * Constants by which the step function decides, and the policies of lifetime and consent (SEP:
+ * Limits). The constants are fixed rather than configured, so that every process that loads a state
+ * reads it in the same way.
  */
 import { requireInteger } from './invariant.ts';
 
@@ -21,7 +22,9 @@ export const FAILING_MAX_MS = DAY_MS;
 /** Most events in one callback delivery. A batch limit that has grown to this value is removed. */
 export const BATCH_EVENTS_MAX = 100;
 
-/** Validity of a proof of consent; a subscription without expiry is verified again after this time. */
+/**
+ * Validity of a proof of consent; a subscription without expiry is verified again after this time.
+ */
 export const CONSENT_MS = DAY_MS;
 
 /* Trimming happens in batches, with slack: trimming one event per append would double the cost of an append. */
@@ -51,8 +54,8 @@ export interface ConsentPolicy {
 }
 
 /**
- * The granted lifetime in ms; null = no expiry. Never longer than the suggestion, except for the announced minimum. An omitted
- * suggestion means the default, and null means no expiry.
+ * The granted lifetime in ms; null = no expiry. Never longer than the suggestion, except for the
+ * announced minimum. An omitted suggestion means the default, and null means no expiry.
  */
 export function grantTtl(suggested: number | null | undefined, policy: TtlPolicy): number | null {
   if (suggested === null) return policy.allowNoExpiry ? null : policy.maxMs;
@@ -61,7 +64,10 @@ export function grantTtl(suggested: number | null | undefined, policy: TtlPolicy
   return Math.min(Math.max(wanted, policy.minMs), policy.maxMs);
 }
 
-/** When to renew, in ms from now; null when the grant does not expire. `jitter` is uniform in [0, 1). */
+/**
+ * When to renew, in ms from now; null when the grant does not expire. `jitter` is uniform in [0,
+ * 1).
+ */
 export function renewAfter(granted: number | null, jitter: number): number | null {
   if (granted === null) return null;
   return Math.floor(

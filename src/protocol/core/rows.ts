@@ -1,4 +1,7 @@
-/** Sorted lists of distinct row numbers, the values of the match index. Plain arrays take 4 to 8 bytes per row. */
+/**
+ * Sorted lists of distinct row numbers, the values of the match index. Plain arrays take 4 to 8
+ * bytes per row.
+ */
 
 /** The index of `row`, or the index at which to insert it. */
 function indexFor(rows: readonly number[], row: number): number {

@@ -1,19 +1,23 @@
 /**
- * Finds the subscriptions that an event matches. Arguments are equalities, so matching is a lookup: each trigger name and set of
- * argument names (a shape) has a table from argument values to rows. The cost per event depends on the number of shapes and
- * values, not on the number of subscriptions.
+ * Finds the subscriptions that an event matches. Arguments are equalities, so matching is a lookup:
+ * each trigger name and set of argument names (a shape) has a table from argument values to rows.
+ * The cost per event depends on the number of shapes and values, not on the number of
+ * subscriptions.
  */
 import { canonicalText } from './canonical.ts';
 import { deleteRow, insertRow, mergeRows } from './rows.ts';
 import type { Selection } from './types.ts';
 
 /**
- * Most table keys of one selection; above it, rows are compared instead of looked up. 10 arguments of 10 values would be 10^10
- * keys.
+ * Most table keys of one selection; above it, rows are compared instead of looked up. 10 arguments
+ * of 10 values would be 10^10 keys.
  */
 const KEYS_MAX = 64;
 
-/** Rows under one key of one shape. Refers to its shape, so that a row can be removed without its selection. */
+/**
+ * Rows under one key of one shape. Refers to its shape, so that a row can be removed without its
+ * selection.
+ */
 interface Bucket {
   readonly shape: Shape;
   readonly key: string;
@@ -35,7 +39,10 @@ interface Shape {
   wide: WideRow[];
 }
 
-/** The canonical texts of a value; an array matches by each of its members (SEP: The subscription object). */
+/**
+ * The canonical texts of a value; an array matches by each of its members (SEP: The subscription
+ * object).
+ */
 function textsOf(value: unknown): string[] {
   return Array.isArray(value) ? [...new Set(value.map(canonicalText))] : [canonicalText(value)];
 }
@@ -60,7 +67,10 @@ function combinations(lists: readonly (readonly string[])[]): number {
 /** An index from selections to row numbers. */
 export class MatchIndex {
   readonly #shapes = new Map<string, Shape[]>();
-  /** The buckets of each row. A single bucket is stored without an array, because nearly all rows have one. */
+  /**
+   * The buckets of each row. A single bucket is stored without an array, because nearly all rows
+   * have one.
+   */
   readonly #places = new Map<number, Bucket | readonly Bucket[]>();
   readonly #wideRows = new Map<number, Shape[]>();
 
@@ -106,8 +116,8 @@ export class MatchIndex {
   }
 
   /**
-   * Rows with a matching selection, ascending, without duplicates. `attributesOf` returns the event's value for an argument's
-   * name; undefined = absent, which matches nothing, not even null.
+   * Rows with a matching selection, ascending, without duplicates. `attributesOf` returns the
+   * event's value for an argument's name; undefined = absent, which matches nothing, not even null.
    */
   match(name: string, attributesOf: (argument: string) => unknown): number[] {
     const found: (readonly number[])[] = [];
@@ -159,7 +169,10 @@ function bucketOf(shape: Shape, key: string): Bucket {
   return bucket;
 }
 
-/** Looks up each key of the event; scans the table instead when the event (with arrays) has more keys than the table. */
+/**
+ * Looks up each key of the event; scans the table instead when the event (with arrays) has more
+ * keys than the table.
+ */
 function* lookUp(shape: Shape, lists: readonly (readonly string[])[]): Generator<Bucket> {
   if (combinations(lists) <= shape.table.size) {
     for (const key of keysOf(lists)) {

@@ -1,6 +1,6 @@
 /**
- * Functions of a subscription that steps share: its status, what may happen to it now, when something falls due, its health
- * record, and the results with which a step can end.
+ * Functions of a subscription that steps share: its status, what may happen to it now, when
+ * something falls due, its health record, and the results with which a step can end.
  */
 import { CONSENT_MS, TRIM_SLACK_AGE_FRACTION, type ConsentPolicy } from './policy.ts';
 import type {
@@ -20,8 +20,9 @@ export function statusOf(subscription: Subscription): Status {
 }
 
 /**
- * The ETag (SEP: ETags). Changes exactly when the configuration or the epoch does. It contains the epoch because a store that
- * lost writes may have lost configuration changes as well, and would otherwise count back up to a version that a client knows.
+ * The ETag (SEP: ETags). Changes exactly when the configuration or the epoch does. It contains the
+ * epoch because a store that lost writes may have lost configuration changes as well, and would
+ * otherwise count back up to a version that a client knows.
  */
 export function etagOf(subscription: Pick<Subscription, 'epoch' | 'version'>): string {
   return `${subscription.epoch.slice(0, 8)}-${subscription.version.toString(36)}`;
@@ -32,7 +33,10 @@ export function oldest(subscription: Subscription): number {
   return subscription.floor + 1;
 }
 
-/** Whether `expiresAt` has passed. The subscription can then only end, even before the `tick` that ends it. */
+/**
+ * Whether `expiresAt` has passed. The subscription can then only end, even before the `tick` that
+ * ends it.
+ */
 export function expired(subscription: Subscription, now: number): boolean {
   return subscription.expiresAt !== null && subscription.expiresAt <= now;
 }
@@ -62,8 +66,9 @@ export function deliverable(subscription: Subscription, now: number): boolean {
 }
 
 /**
- * Whether an endpoint must prove consent before its first event, after a change of URL or principal, or again (SEP:
- * Verification). `verifiedAt`: when this principal last proved consent for this URL; null = never.
+ * Whether an endpoint must prove consent before its first event, after a change of URL or
+ * principal, or again (SEP: Verification). `verifiedAt`: when this principal last proved consent
+ * for this URL; null = never.
  */
 export function needsVerification(
   verifiedAt: number | null,
@@ -75,8 +80,9 @@ export function needsVerification(
 }
 
 /**
- * Whether the proof of consent allows sending events. Without expiry the proof lapses after a day, so that a pull, which resumes
- * a suspended callback, cannot start deliveries before consent is proved again.
+ * Whether the proof of consent allows sending events. Without expiry the proof lapses after a day,
+ * so that a pull, which resumes a suspended callback, cannot start deliveries before consent is
+ * proved again.
  */
 function hasConsent({ callback, ttlMs }: Subscription, now: number): boolean {
   return callback !== null && (ttlMs !== null || now - callback.verifiedAt < CONSENT_MS);
@@ -85,7 +91,8 @@ function hasConsent({ callback, ttlMs }: Subscription, now: number): boolean {
 /** When the server must verify consent again by itself; null = never. */
 export function reverifyAt(subscription: Subscription): number | null {
   const { callback, ttlMs, paused, suspended, terminated } = subscription;
-  // With an expiry, renewals verify. A paused or suspended callback receives nothing that needs consent.
+  // With an expiry, renewals verify. A paused or suspended callback receives nothing that needs
+  // consent.
   if (callback === null || ttlMs !== null || paused || suspended || terminated !== null)
     return null;
   return callback.verifiedAt + CONSENT_MS;
@@ -99,9 +106,9 @@ export function trimDueAt(subscription: Subscription): number | null {
 }
 
 /**
- * The earliest instant at which something falls due: expiry, the end of a lease, a retry, the end of a secret's rotation window
- * (all handled by `tick`), retention by age (`trimDueAt`, handled by `trim`) and a new proof of consent (`reverifyAt`, handled
- * by `verified`). Null = never.
+ * The earliest instant at which something falls due: expiry, the end of a lease, a retry, the end
+ * of a secret's rotation window (all handled by `tick`), retention by age (`trimDueAt`, handled by
+ * `trim`) and a new proof of consent (`reverifyAt`, handled by `verified`). Null = never.
  */
 export function dueAt(subscription: Subscription): number | null {
   if (subscription.terminated !== null) return null;
@@ -134,7 +141,10 @@ export function resetCounters(health: Health): Health {
   return { ...HEALTHY, lastError: health.lastError, lastDeliveryAt: health.lastDeliveryAt };
 }
 
-/** Ends a suspension. Only a client resumes: by a renewal, an update or a pull (SEP: Failure and suspension). */
+/**
+ * Ends a suspension. Only a client resumes: by a renewal, an update or a pull (SEP: Failure and
+ * suspension).
+ */
 export function resumed(subscription: Subscription): Subscription {
   return {
     ...subscription,

@@ -1,4 +1,7 @@
-/** Steps of callback delivery: an attempt is claimed, answered or lost; the endpoint's consent is proved or ends. */
+/**
+ * Steps of callback delivery: an attempt is claimed, answered or lost; the endpoint's consent is
+ * proved or ends.
+ */
 import { isAcceptableAck, backoffMs } from './attempt.ts';
 import { InvariantError, requireInteger } from './invariant.ts';
 import { BATCH_EVENTS_MAX, CONFIG_FAILURES_MAX, FAILING_MAX_MS } from './policy.ts';
@@ -16,7 +19,10 @@ import type {
 
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
-/** Starts an attempt: one at a time, and always directly after the acknowledged number (SEP: Callback). */
+/**
+ * Starts an attempt: one at a time, and always directly after the acknowledged number (SEP:
+ * Callback).
+ */
 export function claim(
   subscription: Subscription,
   { to, events, first, leaseMs }: InputOf<'claim'>,
@@ -106,12 +112,13 @@ function acknowledged(
 ): Step {
   const { health } = subscription;
   const probe = attempt.to === attempt.after;
-  // Rejecting a number that this delivery reports as a gap acknowledges the gap; otherwise it would be reported forever.
+  // Rejecting a number that this delivery reports as a gap acknowledges the gap; otherwise it would
+  // be reported forever.
   const known = reject !== null && ack === attempt.after && reject !== attempt.first;
   const acked = Math.max(subscription.acked, known ? reject : ack);
   const effects: Effect[] = [];
-  // Another drain may have settled the number, or retention dropped it: then nothing is left to reject. The gap stays above
-  // `acked`, so that the next delivery reports it.
+  // Another drain may have settled the number, or retention dropped it: then nothing is left to
+  // reject. The gap stays above `acked`, so that the next delivery reports it.
   if (reject !== null && reject > Math.max(acked, subscription.floor))
     effects.push({ type: 'gap', from: reject, to: reject, reason: 'rejected' });
   if (acked > subscription.acked) effects.push({ type: 'wake' });
@@ -120,7 +127,8 @@ function acknowledged(
     acked,
     retryAt: null,
     batchLimit: probe ? subscription.batchLimit : grown(subscription.batchLimit),
-    // A successful probe does not erase the error of a suspended callback: only the client resumes it.
+    // A successful probe does not erase the error of a suspended callback: only the client resumes
+    // it.
     health: {
       ...HEALTHY,
       lastDeliveryAt: probe ? health.lastDeliveryAt : now,
@@ -166,8 +174,9 @@ function failed(
 }
 
 /**
- * Suspends the callback, or records one event as a gap and continues with the next (SEP: Failure and suspension). Ends the
- * backoff but not the endpoint's `Retry-After`: `notBefore` outlives even a suspension.
+ * Suspends the callback, or records one event as a gap and continues with the next (SEP: Failure
+ * and suspension). Ends the backoff but not the endpoint's `Retry-After`: `notBefore` outlives even
+ * a suspension.
  */
 function giveUp(
   subscription: Subscription,
@@ -177,9 +186,11 @@ function giveUp(
   now: number,
 ): Step {
   if (subscription.onFailure === 'suspend') return suspend({ ...subscription, retryAt: notBefore });
-  // The delivery had no event. Gaps cannot be skipped, because they report skipped events: keep retrying.
+  // The delivery had no event. Gaps cannot be skipped, because they report skipped events: keep
+  // retrying.
   if (attempt.first === null) return settle(subscription, [], now);
-  // `acked` stays below the gap: only the client acknowledges, and the next delivery must report the gap.
+  // `acked` stays below the gap: only the client acknowledges, and the next delivery must report
+  // the gap.
   const effects: Effect[] =
     attempt.first > Math.max(subscription.acked, subscription.floor)
       ? [{ type: 'gap', from: attempt.first, to: attempt.first, reason }]
@@ -238,7 +249,10 @@ function detached(subscription: Subscription): Step {
   return { subscription: next, effects: [{ type: 'announce' }] };
 }
 
-/** Records the result of a verification. Without consent the callback is suspended, whatever `onFailure` says (SEP: Verification). */
+/**
+ * Records the result of a verification. Without consent the callback is suspended, whatever
+ * `onFailure` says (SEP: Verification).
+ */
 export function verified(
   subscription: Subscription,
   { ok }: InputOf<'verified'>,

@@ -1,4 +1,7 @@
-/** Steps of configuration and time: renewal, update, tick, recovery after a restart, and termination. */
+/**
+ * Steps of configuration and time: renewal, update, tick, recovery after a restart, and
+ * termination.
+ */
 import { jsonEqual } from './canonical.ts';
 import { classifyFailure } from './attempt.ts';
 import { end, expired, HEALTHY, resetCounters, resumed, settle, unchanged } from './state.ts';
@@ -8,8 +11,8 @@ import type { Callback, Effect, Input, Step, Subscription } from './types.ts';
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
- * Applies a renewal or update. Increments the version, and with it the ETag, once if anything it covers differs: a repeated call
- * or the same grant is not a change (SEP: ETags).
+ * Applies a renewal or update. Increments the version, and with it the ETag, once if anything it
+ * covers differs: a repeated call or the same grant is not a change (SEP: ETags).
  */
 export function configure(
   subscription: Subscription,
@@ -55,12 +58,16 @@ function withCallback(subscription: Subscription, callback: Callback | null): Su
       health: HEALTHY,
     };
   if (callback?.secret === before?.secret) return { ...subscription, callback };
-  // A new secret may fix earlier 401s, so failures count from zero. The endpoint is the same: an attempt in flight continues,
-  // since a second one beside it would break the order, and `Retry-After` still applies.
+  // A new secret may fix earlier 401s, so failures count from zero. The endpoint is the same: an
+  // attempt in flight continues, since a second one beside it would break the order, and
+  // `Retry-After` still applies.
   return { ...subscription, callback, health: resetCounters(subscription.health) };
 }
 
-/** Compares what the ETag covers. Excludes a secret's rotation window and the time of verification, which the client does not set. */
+/**
+ * Compares what the ETag covers. Excludes a secret's rotation window and the time of verification,
+ * which the client does not set.
+ */
 function sameConfiguration(a: Subscription, b: Subscription): boolean {
   return (
     a.select === b.select &&
@@ -74,7 +81,9 @@ function sameConfiguration(a: Subscription, b: Subscription): boolean {
   );
 }
 
-/** Does what is due, in this order: expiry, a lost attempt, a retry, the end of a rotation window. */
+/**
+ * Does what is due, in this order: expiry, a lost attempt, a retry, the end of a rotation window.
+ */
 export function tick(subscription: Subscription, _input: InputOf<'tick'>, now: number): Step {
   if (expired(subscription, now)) return end(subscription, 'expired', now);
   let next = subscription;
@@ -93,7 +102,10 @@ export function tick(subscription: Subscription, _input: InputOf<'tick'>, now: n
   return settle(next, effects, now);
 }
 
-/** Drops the attempt of a former process, whose answer cannot arrive here. Not a failure of the endpoint. */
+/**
+ * Drops the attempt of a former process, whose answer cannot arrive here. Not a failure of the
+ * endpoint.
+ */
 export function recover(subscription: Subscription, _input: InputOf<'recover'>, now: number): Step {
   return settle(
     subscription.attempt === null ? subscription : { ...subscription, attempt: null },

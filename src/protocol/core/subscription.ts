@@ -1,6 +1,6 @@
 /**
- * The only function that changes a subscription: `step(subscription, input, now)`. Production, the simulator, the property tests
- * and the exhaustive explorer run the same table.
+ * The only function that changes a subscription: `step(subscription, input, now)`. Production, the
+ * simulator, the property tests and the exhaustive explorer run the same table.
  */
 import { expired, HEALTHY, refuse } from './state.ts';
 import { answer, claim, verified } from './step-callback.ts';
@@ -86,8 +86,9 @@ const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set([
 ]);
 
 /**
- * Returns the subscription after `input`, and the effects to perform, in order. Refused inputs and inputs without consequence
- * return the identical object. Throws `InvariantError` for numbers that no correct caller passes.
+ * Returns the subscription after `input`, and the effects to perform, in order. Refused inputs and
+ * inputs without consequence return the identical object. Throws `InvariantError` for numbers that
+ * no correct caller passes.
  */
 export function step(subscription: Subscription, input: Input, now: number): Step {
   if (subscription.terminated !== null) return refuse(subscription, 'terminated');

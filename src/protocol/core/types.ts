@@ -1,11 +1,15 @@
 /**
  * The types of the core: a subscription, its inputs and its effects.
  *
- * Instants are epoch milliseconds, durations are milliseconds; callers pass both, the core never reads a clock. `sequence`,
- * `head`, `acked`, `sent` and `floor` are numbers in one subscription's log (SEP: The log).
+ * Instants are epoch milliseconds, durations are milliseconds; callers pass both, the core never
+ * reads a clock. `sequence`, `head`, `acked`, `sent` and `floor` are numbers in one subscription's
+ * log (SEP: The log).
  */
 
-/** The reaction to a callback that keeps failing: suspend it, or skip one event (SEP: Failure and suspension). */
+/**
+ * The reaction to a callback that keeps failing: suspend it, or skip one event (SEP: Failure and
+ * suspension).
+ */
 export type OnFailure = 'suspend' | 'skip';
 /** Status of a subscription (SEP: Status). */
 export type Status = 'active' | 'paused' | 'suspended';
@@ -63,7 +67,10 @@ export interface Health {
   readonly lastDeliveryAt: number | null;
 }
 
-/** The callback attempt in flight. `id` is unique within a subscription, so that a late answer is recognized. */
+/**
+ * The callback attempt in flight. `id` is unique within a subscription, so that a late answer is
+ * recognized.
+ */
 export interface Attempt {
   readonly id: number;
   readonly after: number;
@@ -109,8 +116,8 @@ export interface Subscription {
   /** Highest trimmed number; `oldest` on the wire is `floor + 1`. */
   readonly floor: number;
   /**
-   * Lower bound of the time at which the event at `floor + 1` was accepted (exact after a `trim` input); null when nothing is
-   * retained.
+   * Lower bound of the time at which the event at `floor + 1` was accepted (exact after a `trim`
+   * input); null when nothing is retained.
    */
   readonly oldestAt: number | null;
 
@@ -127,7 +134,10 @@ export interface Subscription {
   readonly terminated: { readonly reason: TerminationReason; readonly at: number } | null;
 }
 
-/** The classification of an endpoint's answer (SEP: Answers): the result of `classifyAnswer` and an input of `step`. */
+/**
+ * The classification of an endpoint's answer (SEP: Answers): the result of `classifyAnswer` and an
+ * input of `step`.
+ */
 export type Outcome =
   | { readonly kind: 'acked'; readonly ack: number; readonly reject: number | null }
   /** Transient: back off. `retryAfterMs` is the endpoint's `Retry-After`, already capped. */
@@ -140,7 +150,10 @@ export type Outcome =
   | { readonly kind: 'config'; readonly category: FailureCategory }
   /** 413. */
   | { readonly kind: 'too_large' }
-  /** The endpoint will never accept the single event of the attempt. Only other dialects have such an answer. */
+  /**
+   * The endpoint will never accept the single event of the attempt. Only other dialects have such
+   * an answer.
+   */
   | { readonly kind: 'refused' }
   /** 410. */
   | { readonly kind: 'gone' };
@@ -150,8 +163,9 @@ export type Input =
   /** The sequencer assigned `count` more numbers; the first event was accepted at `acceptedAt`. */
   | { readonly type: 'append'; readonly count: number; readonly acceptedAt: number }
   /**
-   * The dispatcher is ready to POST `acked + 1 … to` with `events` events, the lowest of them `first` (null without events).
-   * Refused unless `deliverable`. `to` = `acked` is an empty probe, allowed even while paused or suspended.
+   * The dispatcher is ready to POST `acked + 1 … to` with `events` events, the lowest of them
+   * `first` (null without events). Refused unless `deliverable`. `to` = `acked` is an empty probe,
+   * allowed even while paused or suspended.
    */
   | {
       readonly type: 'claim';
@@ -167,21 +181,31 @@ export type Input =
       readonly outcome: Outcome;
       readonly jitter: number;
     }
-  /** A stream or pull is about to send numbers up to `to`. A pull also resumes a suspended callback. */
+  /**
+   * A stream or pull is about to send numbers up to `to`. A pull also resumes a suspended callback.
+   */
   | { readonly type: 'drain'; readonly to: number; readonly resume: boolean }
   | { readonly type: 'ack'; readonly position: Position }
-  /** Everything up to `upTo` is dropped; the first retained event, if any, was accepted at `oldestAt`. */
+  /**
+   * Everything up to `upTo` is dropped; the first retained event, if any, was accepted at
+   * `oldestAt`.
+   */
   | { readonly type: 'trim'; readonly upTo: number; readonly oldestAt: number | null }
   /** A renewal or an update; absent members stay unchanged. `ttlMs` is the grant. */
   | { readonly type: 'configure'; readonly change: Change }
   /** The callback proved its consent (`ok`) or failed to. */
   | { readonly type: 'verified'; readonly ok: boolean }
-  /** Time passed: expiry, the end of a lease, a retry or the end of a rotation window may be due. */
+  /**
+   * Time passed: expiry, the end of a lease, a retry or the end of a rotation window may be due.
+   */
   | { readonly type: 'tick' }
   /** A new process owns the store: the leases of the former one are void. */
   | { readonly type: 'recover' }
   | { readonly type: 'terminate'; readonly reason: TerminationReason }
-  /** The store may have lost acknowledged writes: begin a new epoch and renumber the unacknowledged rest from 1. */
+  /**
+   * The store may have lost acknowledged writes: begin a new epoch and renumber the unacknowledged
+   * rest from 1.
+   */
   | { readonly type: 'rotate'; readonly epoch: string };
 
 /** The changes of a `configure` input. */

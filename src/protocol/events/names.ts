@@ -1,4 +1,7 @@
-/** Names of SEP-3415 (`events/*`): the capability, methods, notifications, delivery modes, webhook envelopes and the header. */
+/**
+ * Names of SEP-3415 (`events/*`): the capability, methods, notifications, delivery modes, webhook
+ * envelopes and the header.
+ */
 
 /** The key of the extension in `capabilities.extensions`. */
 export const EVENTS_EXTENSION_ID = 'io.modelcontextprotocol/events';

@@ -1,6 +1,6 @@
 /**
- * The wire shapes of `events/*` (SEP-3415), as far as this library reads and writes them. They belong to another extension and are
- * not part of the schema published here.
+ * The wire shapes of `events/*` (SEP-3415), as far as this library reads and writes them. They
+ * belong to another extension and are not part of the schema published here.
  */
 import type { Event, JsonObject, Meta } from '../../../spec-schema/draft/schema.ts';
 import type { DeliveryModeName, EventsMethod } from './names.ts';

@@ -1,6 +1,7 @@
 /**
- * A ledger in one small JSON file. Every save writes a new file, flushes it and renames it over the old one, so that a crash
- * leaves either the old ledger or the new one. Saves that arrive during a write share the next write.
+ * A ledger in one small JSON file. Every save writes a new file, flushes it and renames it over the
+ * old one, so that a crash leaves either the old ledger or the new one. Saves that arrive during a
+ * write share the next write.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
@@ -18,8 +19,9 @@ const VERSION = 1;
 const OWNER_ONLY = 0o600;
 
 /**
- * Opens or creates the ledger at `path` (mode 0600, because it may hold callback secrets). The first use throws `LocalError`
- * `ledger_corrupt` if the file is not a ledger. Only one process at a time may use a file.
+ * Opens or creates the ledger at `path` (mode 0600, because it may hold callback secrets). The
+ * first use throws `LocalError` `ledger_corrupt` if the file is not a ledger. Only one process at a
+ * time may use a file.
  */
 export function fileLedger(path: string): Ledger {
   const file = new LedgerFile(path);
@@ -53,7 +55,10 @@ class LedgerFile {
     return this.#records;
   }
 
-  /** Resolves after a write that began after this call, which is certain to contain the caller's record. */
+  /**
+   * Resolves after a write that began after this call, which is certain to contain the caller's
+   * record.
+   */
   flush(): Promise<void> {
     if (!this.#writing) return this.#start();
     this.#queued ??= this.#writing.then(ignore, ignore).then(() => {

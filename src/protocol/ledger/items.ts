@@ -1,6 +1,6 @@
 /**
- * Items that the client's iterator yields and that a callback receiver applies: events in order, and every reported loss (SEP:
- * Applying a delivery, Recovery by the client).
+ * Items that the client's iterator yields and that a callback receiver applies: events in order,
+ * and every reported loss (SEP: Applying a delivery, Recovery by the client).
  */
 import type {
   Event,
@@ -24,7 +24,10 @@ export interface GapItem {
   readonly position: Position;
 }
 
-/** The server lost the log after `previous`. It delivers the unacknowledged rest again, numbered from 1 in the new epoch. */
+/**
+ * The server lost the log after `previous`. It delivers the unacknowledged rest again, numbered
+ * from 1 in the new epoch.
+ */
 export interface EpochItem {
   readonly type: 'epoch';
   readonly previous: Position;
@@ -32,18 +35,24 @@ export interface EpochItem {
 }
 
 /**
- * The log is gone, or ends before `last`. With `final` in the same epoch, events `last.sequence + 1` to `final.head` are lost;
- * without it, the loss is unknown.
+ * The log is gone, or ends before `last`. With `final` in the same epoch, events `last.sequence +
+ * 1` to `final.head` are lost; without it, the loss is unknown.
  */
 export interface LostItem {
   readonly type: 'lost';
-  /** `replaced`: another log has its key. `rewound`: the log ends before what it delivered. `unknown`: the server has no record of it. */
+  /**
+   * `replaced`: another log has its key. `rewound`: the log ends before what it delivered.
+   * `unknown`: the server has no record of it.
+   */
   readonly reason: TerminationReason | 'replaced' | 'rewound' | 'unknown';
   readonly last: Position;
   readonly final?: FinalPosition;
 }
 
-/** The end of a subscription. A callback receiver gets it as an item; the client's iterator ends instead. */
+/**
+ * The end of a subscription. A callback receiver gets it as an item; the client's iterator ends
+ * instead.
+ */
 export interface TerminatedItem {
   readonly type: 'terminated';
   readonly reason: TerminationReason;

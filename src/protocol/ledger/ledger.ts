@@ -1,6 +1,7 @@
 /**
- * The record that a client or receiver keeps across restarts: the applied position of each subscription, and registered
- * callbacks. With it, a restarted client continues where it stopped and recognizes duplicates (SEP: Positions).
+ * The record that a client or receiver keeps across restarts: the applied position of each
+ * subscription, and registered callbacks. With it, a restarted client continues where it stopped
+ * and recognizes duplicates (SEP: Positions).
  */
 import type { Cursor } from '../core/apply.ts';
 
@@ -13,7 +14,10 @@ export interface PositionRecord extends Cursor {
   readonly key: string;
 }
 
-/** A registered callback. `url` and `secret` are secrets: a ledger file is as confidential as a private key. */
+/**
+ * A registered callback. `url` and `secret` are secrets: a ledger file is as confidential as a
+ * private key.
+ */
 export interface RegistrationRecord {
   readonly kind: 'registration';
   /** The MCP server's resource URI: the `aud` of the token inside `url`. */
@@ -24,12 +28,18 @@ export interface RegistrationRecord {
   /** Expiry of the token inside `url`, in epoch milliseconds. */
   readonly expiresAt: number;
   readonly secret: string;
-  /** Verifies after a rotation, until `previousUntil`; null = until the new secret has verified a delivery. */
+  /**
+   * Verifies after a rotation, until `previousUntil`; null = until the new secret has verified a
+   * delivery.
+   */
   readonly previousSecret: string | null;
   readonly previousUntil: number | null;
 }
 
-/** The position of a following on a server without the extension: a cursor of the server, or the hash of a state. */
+/**
+ * The position of a following on a server without the extension: a cursor of the server, or the
+ * hash of a state.
+ */
 export interface MarkRecord {
   readonly kind: 'mark';
   readonly server: string;
@@ -55,8 +65,8 @@ export type RecordKind = LedgerRecord['kind'];
 export type RecordOf<K extends RecordKind> = Extract<LedgerRecord, { kind: K }>;
 
 /**
- * A small durable map that an application can implement over its own storage. Only one process at a time may use the storage.
- * Errors reach the caller unchanged.
+ * A small durable map that an application can implement over its own storage. Only one process at a
+ * time may use the storage. Errors reach the caller unchanged.
  */
 export interface Ledger {
   /** The last saved record; undefined if it does not exist. */

@@ -1,6 +1,7 @@
 /**
- * Detects repeated events after an epoch change, when numbers cannot: the renumbered rest of a log may contain events applied
- * before (SEP: Applying a delivery). Kept in memory only: a restart in between can repeat an event but cannot lose one.
+ * Detects repeated events after an epoch change, when numbers cannot: the renumbered rest of a log
+ * may contain events applied before (SEP: Applying a delivery). Kept in memory only: a restart in
+ * between can repeat an event but cannot lose one.
  */
 import type { Event } from '../../../spec-schema/draft/schema.ts';
 
@@ -26,7 +27,8 @@ export class RecentEvents {
   }
 
   /**
-   * Whether this event was applied before the last epoch change. True once per event: the upstream repeats any later one.
+   * Whether this event was applied before the last epoch change. True once per event: the upstream
+   * repeats any later one.
    */
   isRepeated(event: Identity): boolean {
     return this.#before.delete(nameOf(event));

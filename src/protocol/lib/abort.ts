@@ -1,6 +1,9 @@
 /** Stops waiting on an abort signal. */
 
-/** Settles as `promise` does, or rejects with the reason of `signal` when it fires. Does not stop the work behind `promise`. */
+/**
+ * Settles as `promise` does, or rejects with the reason of `signal` when it fires. Does not stop
+ * the work behind `promise`.
+ */
 export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {

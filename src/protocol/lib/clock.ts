@@ -5,8 +5,8 @@ export interface Clock {
   /** Epoch milliseconds; may jump, as a system clock does. */
   now(): number;
   /**
-   * Calls `run` once after `delayMs`; the returned function cancels the timer. A `background` timer does not keep the process
-   * alive.
+   * Calls `run` once after `delayMs`; the returned function cancels the timer. A `background` timer
+   * does not keep the process alive.
    */
   after(delayMs: number, run: () => void, options?: { readonly background?: boolean }): () => void;
 }

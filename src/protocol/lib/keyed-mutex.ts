@@ -1,4 +1,7 @@
-/** Mutual exclusion by key: calls with the same key run one at a time, in the order in which they were made. */
+/**
+ * Mutual exclusion by key: calls with the same key run one at a time, in the order in which they
+ * were made.
+ */
 export class KeyedMutex {
   readonly #last = new Map<string, Promise<unknown>>();
 

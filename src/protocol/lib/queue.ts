@@ -1,7 +1,9 @@
 /** An asynchronous queue with any number of writers and one reader. */
 import type { Clock } from './clock.ts';
 
-/** The reader gets all items pushed before {@link end} or {@link fail}, then the end or the error. */
+/**
+ * The reader gets all items pushed before {@link end} or {@link fail}, then the end or the error.
+ */
 export class AsyncQueue<T> implements AsyncIterable<T> {
   readonly #items: T[] = [];
   #end: { readonly error: unknown } | 'ended' | undefined;
@@ -27,7 +29,10 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
-  /** The next item; undefined after `withinMs`, at the end, or when `signal` fires. Rejects when the queue failed. */
+  /**
+   * The next item; undefined after `withinMs`, at the end, or when `signal` fires. Rejects when the
+   * queue failed.
+   */
   async next(clock: Clock, withinMs: number, signal: AbortSignal): Promise<T | undefined> {
     if (this.#items.length === 0 && this.#end === undefined && !signal.aborted) {
       const change = this.#nextChange();

@@ -2,15 +2,19 @@
 import type { Delivery, Position, Rejection } from '../../../spec-schema/draft/schema.ts';
 
 /**
- * Takes the verified deliveries of one key. Resolves with the position up to which the application has stored everything, soon
- * after `signal` fires at the latest. `reject` names an event that can never be accepted (SEP: Answers).
+ * Takes the verified deliveries of one key. Resolves with the position up to which the application
+ * has stored everything, soon after `signal` fires at the latest. `reject` names an event that can
+ * never be accepted (SEP: Answers).
  */
 export type Sink = (
   delivery: Delivery,
   signal: AbortSignal,
 ) => Promise<Position & { readonly reject?: Rejection }>;
 
-/** A verified webhook of an `events/*` server (SEP-3415): an occurrence, or a control envelope, which has a `type`. */
+/**
+ * A verified webhook of an `events/*` server (SEP-3415): an occurrence, or a control envelope,
+ * which has a `type`.
+ */
 export interface WebhookMessage {
   /** The value of `X-MCP-Subscription-Id`. */
   readonly subscriptionId: string;
@@ -18,8 +22,8 @@ export interface WebhookMessage {
 }
 
 /**
- * `taken`: the message is done or stored, and the server does not send it again. `later`: the server sends it again.
- * `unacceptable`: it can never be accepted.
+ * `taken`: the message is done or stored, and the server does not send it again. `later`: the
+ * server sends it again. `unacceptable`: it can never be accepted.
  */
 export type WebhookResult = 'taken' | 'later' | 'unacceptable';
 

@@ -1,6 +1,6 @@
 /**
- * Strict base64url for the segments of a JWS, in callback URLs and delivery signatures alike. `Buffer` decodes leniently, which
- * would give one signature many spellings (RFC 4648 section 3.5).
+ * Strict base64url for the segments of a JWS, in callback URLs and delivery signatures alike.
+ * `Buffer` decodes leniently, which would give one signature many spellings (RFC 4648 section 3.5).
  */
 
 /** The bytes; null if the text is not their exact encoding. */

@@ -1,6 +1,7 @@
 /**
- * Signed callback URLs: a receiver mints the URL that its client registers, and later recognizes it without a database, before
- * it reads the body. The token does not replace the signature of a delivery (SEP: Signed callback URLs).
+ * Signed callback URLs: a receiver mints the URL that its client registers, and later recognizes it
+ * without a database, before it reads the body. The token does not replace the signature of a
+ * delivery (SEP: Signed callback URLs).
  */
 import { randomUUID, type KeyObject } from 'node:crypto';
 import { errors, jwtVerify, SignJWT, type CryptoKey, type JWK } from 'jose';
@@ -96,7 +97,10 @@ export interface VerifyOptions {
   /** One key, or several during a key rotation. */
   readonly publicKeys: KeyObject | CryptoKey | JWK | readonly (KeyObject | CryptoKey | JWK)[];
   readonly issuer: string;
-  /** Accepted MCP servers. Absent = any; the caller then looks up the secret by the claims `aud` and `sub`. */
+  /**
+   * Accepted MCP servers. Absent = any; the caller then looks up the secret by the claims `aud` and
+   * `sub`.
+   */
   readonly audience?: string | readonly string[];
   /** Epoch milliseconds. */
   readonly now: number;
@@ -115,8 +119,8 @@ export type TokenRefusal =
   | 'no_match';
 
 /**
- * Returns the claims of the token in a request's URL (absolute, or the request target). Throws `LocalError` `token_invalid` with
- * a {@link TokenRefusal} as `reason`.
+ * Returns the claims of the token in a request's URL (absolute, or the request target). Throws
+ * `LocalError` `token_invalid` with a {@link TokenRefusal} as `reason`.
  */
 export async function verifyCallbackUrl(
   url: string | URL,

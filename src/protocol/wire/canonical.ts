@@ -1,6 +1,7 @@
 /**
- * Identifiers computed from content: the canonical form (RFC 8785), the default subscription key, equality of selections and the
- * `webhook-id` (SEP: triggers/subscribe, Message identity). Signatures never cover canonical forms.
+ * Identifiers computed from content: the canonical form (RFC 8785), the default subscription key,
+ * equality of selections and the `webhook-id` (SEP: triggers/subscribe, Message identity).
+ * Signatures never cover canonical forms.
  */
 import { hash, randomBytes } from 'node:crypto';
 import canonicalize from 'canonicalize';
@@ -25,7 +26,10 @@ type SelectionLike = Readonly<Pick<Selection, 'name'>> & {
 const normalSelect = (select: readonly SelectionLike[]) =>
   select.map((selection) => ({ name: selection.name, arguments: selection.arguments ?? {} }));
 
-/** The default `key`: 43 characters. Depends on the order of the selections but not on the order of members. */
+/**
+ * The default `key`: 43 characters. Depends on the order of the selections but not on the order of
+ * members.
+ */
 export function subscriptionKey(
   select: readonly SelectionLike[],
   callbackUrl: string | null,
@@ -57,7 +61,10 @@ export function webhookId(range: DeliveryRange): string {
   return `msg_${sha256(input).slice(0, WEBHOOK_ID_CHARS)}`;
 }
 
-/** The `webhook-id` of a delivery without a range: a heartbeat, a probe, a challenge, a termination notice. */
+/**
+ * The `webhook-id` of a delivery without a range: a heartbeat, a probe, a challenge, a termination
+ * notice.
+ */
 export function randomWebhookId(token: (bytes: number) => string = randomToken): string {
   return `msg_${token((WEBHOOK_ID_CHARS * 3) / 4)}`;
 }

@@ -1,12 +1,15 @@
 /**
- * Reads and writes the extension's settings in capabilities: in `extensions` since revision 2026-07-28, in `experimental` before
- * (SEP: Capability). Writes to the place of the revision; reads from either.
+ * Reads and writes the extension's settings in capabilities: in `extensions` since revision
+ * 2026-07-28, in `experimental` before (SEP: Capability). Writes to the place of the revision;
+ * reads from either.
  */
 import { EXTENSION_ID, type ServerCapability } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
 import { check } from './validate.ts';
 
-/** The first revision whose capabilities have `extensions`. Revisions are dates and compare as text. */
+/**
+ * The first revision whose capabilities have `extensions`. Revisions are dates and compare as text.
+ */
 export const FIRST_EXTENSIONS_REVISION = '2026-07-28';
 
 type Place = 'extensions' | 'experimental';
@@ -18,8 +21,8 @@ function placesOf(protocolVersion: string | undefined): Place[] {
 }
 
 /**
- * The server's settings; null if it does not have the extension. The place of the revision takes precedence. Throws
- * `LocalError` `peer_misbehaved` if the settings are invalid.
+ * The server's settings; null if it does not have the extension. The place of the revision takes
+ * precedence. Throws `LocalError` `peer_misbehaved` if the settings are invalid.
  */
 export function capabilityOf(
   capabilities: object | null | undefined,
@@ -41,7 +44,10 @@ export function capabilityOf(
   return null;
 }
 
-/** Returns the capabilities with the settings added: for one revision, or for every revision without `protocolVersion`. */
+/**
+ * Returns the capabilities with the settings added: for one revision, or for every revision without
+ * `protocolVersion`.
+ */
 export function placeCapability<T extends Capabilities>(
   capabilities: T,
   settings: ServerCapability,

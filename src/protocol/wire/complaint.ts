@@ -1,6 +1,7 @@
 /**
- * Converts the validator's first error into a JSON Pointer and a noun phrase. Neither repeats the invalid value: the phrase comes
- * from the schema alone, and the pointer stops before a member name that is not a plain word.
+ * Converts the validator's first error into a JSON Pointer and a noun phrase. Neither repeats the
+ * invalid value: the phrase comes from the schema alone, and the pointer stops before a member name
+ * that is not a plain word.
  */
 import type { ErrorObject as AjvError } from 'ajv/dist/2020.js';
 
@@ -30,7 +31,9 @@ const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
   oneOf: () => 'a value that fits exactly one of the alternatives',
 };
 
-/** The complaint about the first of `errors`, which must come from one validation with `verbose`. */
+/**
+ * The complaint about the first of `errors`, which must come from one validation with `verbose`.
+ */
 export function complaint(errors: readonly AjvError[] | null | undefined): Complaint {
   const first = errors?.[0];
   if (!first) return { path: '', expected: 'a valid value' };

@@ -1,7 +1,8 @@
 /**
- * `MCP-Delivery-Signature` proves which server sent a delivery and to which URL. It is a detached JWS with an unencoded payload
- * (RFC 7515 appendix F, RFC 7797) under Ed25519. It covers the hash of the whole callback URL, so that no receiver can replay a
- * delivery to another one (SEP: Server identity).
+ * `MCP-Delivery-Signature` proves which server sent a delivery and to which URL. It is a detached
+ * JWS with an unencoded payload (RFC 7515 appendix F, RFC 7797) under Ed25519. It covers the hash
+ * of the whole callback URL, so that no receiver can replay a delivery to another one (SEP: Server
+ * identity).
  */
 import {
   createPrivateKey,
@@ -21,7 +22,10 @@ import { MCP_DELIVERY_SIGNATURE } from './headers.ts';
 import { SIGNATURE_HEADER_BYTES_MAX, SIGNATURE_TOLERANCE_MS } from './limits.ts';
 import { check } from './validate.ts';
 
-/** The callback form of `sign` runs in the thread pool: 46k/s instead of 28k/s, without blocking the event loop. */
+/**
+ * The callback form of `sign` runs in the thread pool: 46k/s instead of 28k/s, without blocking the
+ * event loop.
+ */
 const signInPool = promisify(sign);
 const SIGNATURE_BYTES = 64;
 const ALGORITHMS = ['EdDSA', 'Ed25519'];
@@ -34,7 +38,10 @@ export interface DeliveryKey {
   readonly publicKey: KeyObject;
 }
 
-/** The public half of a {@link DeliveryKey} as published at `jwksUri`. Has no `alg`, because both names of the algorithm are in use. */
+/**
+ * The public half of a {@link DeliveryKey} as published at `jwksUri`. Has no `alg`, because both
+ * names of the algorithm are in use.
+ */
 export interface PublicDeliveryJwk {
   readonly kty: 'OKP';
   readonly crv: 'Ed25519';
@@ -48,7 +55,9 @@ export function generateDeliveryKey(): DeliveryKey {
   return deliveryKey(generateKeyPairSync('ed25519').privateKey);
 }
 
-/** Imports an Ed25519 private key: a KeyObject, PEM or JWK. Throws `LocalError` `config_invalid`. */
+/**
+ * Imports an Ed25519 private key: a KeyObject, PEM or JWK. Throws `LocalError` `config_invalid`.
+ */
 export function deliveryKey(source: KeyObject | string | JsonWebKey, kid?: string): DeliveryKey {
   const privateKey = readPrivateKey(source);
   if (privateKey.asymmetricKeyType !== 'ed25519') throw badKey();
@@ -96,14 +105,17 @@ export function publicJwks(keys: readonly DeliveryKey[]): {
   };
 }
 
-/** The header members that bind a signature to a callback URL: its origin, and the hash of the URL exactly as registered. */
+/**
+ * The header members that bind a signature to a callback URL: its origin, and the hash of the URL
+ * exactly as registered.
+ */
 export function urlBinding(url: string): { readonly origin: string; readonly uh: string } {
   return { origin: new URL(url).origin, uh: sha256(url) };
 }
 
 /**
- * The constant part of the protected header for one subscription, key and URL, up to the value of `iat`. Callers cache it,
- * because it costs two hashes.
+ * The constant part of the protected header for one subscription, key and URL, up to the value of
+ * `iat`. Callers cache it, because it costs two hashes.
  */
 export function deliverySignatureHead(
   key: DeliveryKey,
@@ -139,7 +151,10 @@ export async function signDelivery(
   return `${header}..${signature.toString('base64url')}`;
 }
 
-/** Finds a trusted key by `kid`. Compatible with `createLocalJWKSet` and `createRemoteJWKSet` of `jose`. */
+/**
+ * Finds a trusted key by `kid`. Compatible with `createLocalJWKSet` and `createRemoteJWKSet` of
+ * `jose`.
+ */
 export type DeliveryKeyLookup = (header: {
   readonly alg: string;
   readonly kid: string;
@@ -160,8 +175,9 @@ export type DeliveryRefusal =
   | 'no_match';
 
 /**
- * Verifies that a trusted key signed this body recently for this URL and subscription. Keys come only from `keys`. Throws
- * `LocalError` `signature_invalid`, `signature_stale` or `key_unknown` with a {@link DeliveryRefusal} as `reason`.
+ * Verifies that a trusted key signed this body recently for this URL and subscription. Keys come
+ * only from `keys`. Throws `LocalError` `signature_invalid`, `signature_stale` or `key_unknown`
+ * with a {@link DeliveryRefusal} as `reason`.
  */
 export async function verifyDelivery(
   token: string | undefined,
@@ -198,7 +214,8 @@ export async function verifyDelivery(
 }
 
 /**
- * Parses the header. Its members must be exactly those of the schema, which excludes `jwk`, `jku`, `x5u` and `x5c`.
+ * Parses the header. Its members must be exactly those of the schema, which excludes `jwk`, `jku`,
+ * `x5u` and `x5c`.
  */
 function parse(token: string): {
   readonly protectedSegment: string;

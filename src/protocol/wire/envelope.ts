@@ -1,6 +1,7 @@
 /**
- * Encodes and decodes deliveries. An event is encoded once, without its number, and spliced into the deliveries of every
- * subscription: the number is the first member, so that splicing is one concatenation (SEP: Delivery).
+ * Encodes and decodes deliveries. An event is encoded once, without its number, and spliced into
+ * the deliveries of every subscription: the number is the first member, so that splicing is one
+ * concatenation (SEP: Delivery).
  */
 import type { Delivery, Event } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
@@ -18,7 +19,10 @@ export type UnnumberedEvent = Omit<Event, 'sequence'>;
 /** A delivery without its events. */
 export type DeliveryHead = Omit<Delivery, 'events'>;
 
-/** The event's JSON without `sequence`. Throws `LocalError` `json_refused` if `data` is not valid JSON. */
+/**
+ * The event's JSON without `sequence`. Throws `LocalError` `json_refused` if `data` is not valid
+ * JSON.
+ */
 export function encodeEvent(event: UnnumberedEvent): string {
   const { eventId, name, timestamp, data, _meta } = event;
   if (data === undefined)
@@ -50,8 +54,8 @@ export function encodeDeliveryNotification(paramsJson: string): Buffer {
 }
 
 /**
- * Decodes the body of a callback whose signature was verified: at most 256 KiB of UTF-8, at most 64 levels deep, valid and
- * complete. Throws `LocalError` `peer_misbehaved`.
+ * Decodes the body of a callback whose signature was verified: at most 256 KiB of UTF-8, at most 64
+ * levels deep, valid and complete. Throws `LocalError` `peer_misbehaved`.
  */
 export function decodeDelivery(body: Uint8Array): Delivery {
   let value: unknown;
@@ -77,8 +81,9 @@ export function acceptDelivery(value: unknown): Delivery {
 }
 
 /**
- * Checks that every number of the range is in `events` or in exactly one gap, in ascending order, and that the counters are
- * consistent. Returns the last number covered: `after` for an empty delivery. Throws `LocalError` `peer_misbehaved`.
+ * Checks that every number of the range is in `events` or in exactly one gap, in ascending order,
+ * and that the counters are consistent. Returns the last number covered: `after` for an empty
+ * delivery. Throws `LocalError` `peer_misbehaved`.
  */
 export function coverage(
   delivery: Pick<Delivery, 'after' | 'events' | 'gaps' | 'head' | 'acked' | 'challenge'>,

@@ -1,6 +1,7 @@
 /**
- * The two families of errors. A `WireError` is sent to the peer: its name, code and message come from the registry
- * `spec-schema/draft/errors.json`, and its `data` is typed. A `LocalError` has a string code and is never sent.
+ * The two families of errors. A `WireError` is sent to the peer: its name, code and message come
+ * from the registry `spec-schema/draft/errors.json`, and its `data` is typed. A `LocalError` has a
+ * string code and is never sent.
  */
 import registry from '../../../spec-schema/draft/errors.json' with { type: 'json' };
 import type {
@@ -26,7 +27,10 @@ export interface WireErrorData {
   InternalError: undefined;
 }
 
-/** A name of the registry `errors.json`; two of them share the code -32602 and differ in `data.kind`. */
+/**
+ * A name of the registry `errors.json`; two of them share the code -32602 and differ in
+ * `data.kind`.
+ */
 export type WireErrorName = keyof WireErrorData;
 
 interface RegistryRow {
@@ -49,8 +53,8 @@ export function registryRow(name: WireErrorName): RegistryRow {
 }
 
 /**
- * An error that is sent to the peer as a JSON-RPC error object. `error.name` is the registry's name:
- * `if (error instanceof WireError && error.is('Conflict')) error.data.kind`.
+ * An error that is sent to the peer as a JSON-RPC error object. `error.name` is the registry's
+ * name: `if (error instanceof WireError && error.is('Conflict')) error.data.kind`.
  */
 export class WireError<Name extends WireErrorName = WireErrorName> extends Error {
   override readonly name: Name;
@@ -59,7 +63,10 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
   /** Typed by `name`; undefined for `InternalError`. */
   readonly data: WireErrorData[Name];
 
-  /** The message is the registry's, filled in from `data`, unless `options` has the message of a peer. */
+  /**
+   * The message is the registry's, filled in from `data`, unless `options` has the message of a
+   * peer.
+   */
   constructor(
     name: Name,
     data: WireErrorData[Name],
@@ -96,7 +103,10 @@ function render(row: RegistryRow, data: WireErrorData[WireErrorName]): string {
   return template.replace(/\{(\w+)\}/g, (_, member: string) => String(fields[member]));
 }
 
-/** `-32602`: `path` is a JSON Pointer into params, `expected` a noun phrase; neither may repeat the invalid value. */
+/**
+ * `-32602`: `path` is a JSON Pointer into params, `expected` a noun phrase; neither may repeat the
+ * invalid value.
+ */
 export const invalidParams = (path: string, expected: string, options?: ErrorOptions) =>
   new WireError('InvalidParams', { kind: 'invalid', path, expected }, options);
 export const conflict = (data: ConflictData) => new WireError('Conflict', data);
@@ -119,7 +129,10 @@ export type LocalErrorCode =
   | 'config_invalid'
   /** A trigger type's JSON Schema is not supported. */
   | 'schema_refused'
-  /** A value cannot be sent as JSON: it is nested too deeply, or contains a lone surrogate, a number that is not finite, or code. */
+  /**
+   * A value cannot be sent as JSON: it is nested too deeply, or contains a lone surrogate, a number
+   * that is not finite, or code.
+   */
   | 'json_refused'
   /** A secret is not `whsec_` and base64 of 24 to 64 bytes. */
   | 'secret_malformed'
@@ -162,14 +175,19 @@ export type LocalErrorCode =
   /** The server rejected the access token. */
   | 'unauthorized';
 
-/** An error that is never sent to the peer. `reason` distinguishes conditions with the same code. */
+/**
+ * An error that is never sent to the peer. `reason` distinguishes conditions with the same code.
+ */
 export class LocalError extends Error {
   override readonly name = 'LocalError';
   readonly code: LocalErrorCode;
   /** The condition within `code`, for example `no_match` of `signature_invalid`. */
   readonly reason: string | undefined;
 
-  /** `message` says what is wrong and what to do. It never contains a secret, a token or a callback URL. */
+  /**
+   * `message` says what is wrong and what to do. It never contains a secret, a token or a callback
+   * URL.
+   */
   constructor(
     code: LocalErrorCode,
     message: string,

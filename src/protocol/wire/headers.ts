@@ -1,6 +1,6 @@
 /**
- * Names of the HTTP headers of a callback, in lower case as in Node and the Fetch API, and a reader for the header objects of
- * both (SEP: Callback).
+ * Names of the HTTP headers of a callback, in lower case as in Node and the Fetch API, and a reader
+ * for the header objects of both (SEP: Callback).
  */
 
 export const WEBHOOK_ID = 'webhook-id';
@@ -21,8 +21,9 @@ export type HeadersLike =
   | Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /**
- * The value of a header; undefined if it is absent or repeated, because a repeated header is ambiguous. The Fetch API joins
- * repeated headers with a comma, which the grammar of no callback header allows.
+ * The value of a header; undefined if it is absent or repeated, because a repeated header is
+ * ambiguous. The Fetch API joins repeated headers with a comma, which the grammar of no callback
+ * header allows.
  */
 export function readHeader(headers: HeadersLike, name: string): string | undefined {
   if (typeof headers.get === 'function') return headers.get(name) ?? undefined;

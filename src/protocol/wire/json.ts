@@ -1,7 +1,8 @@
 /**
- * Parses and writes JSON within limits: valid UTF-8, bounded size and depth, well-formed strings, finite numbers (I-JSON, RFC
- * 7493). Of duplicate members the last one counts, as in every JavaScript parser. Parsers that differ in this cannot be
- * exploited without the secret, because a body is used only after the signature over its bytes is verified.
+ * Parses and writes JSON within limits: valid UTF-8, bounded size and depth, well-formed strings,
+ * finite numbers (I-JSON, RFC 7493). Of duplicate members the last one counts, as in every
+ * JavaScript parser. Parsers that differ in this cannot be exploited without the secret, because a
+ * body is used only after the signature over its bytes is verified.
  */
 import { LocalError } from './errors.ts';
 import { JSON_DEPTH_MAX } from './limits.ts';
@@ -34,8 +35,9 @@ export function parseJson(
 }
 
 /**
- * Says what JSON would require instead of this value; null if the value can be sent. Does not recurse, because `JSON.stringify`
- * overflows the stack at depths that `JSON.parse` accepts. Members that are `undefined` are allowed, because they are not sent.
+ * Says what JSON would require instead of this value; null if the value can be sent. Does not
+ * recurse, because `JSON.stringify` overflows the stack at depths that `JSON.parse` accepts.
+ * Members that are `undefined` are allowed, because they are not sent.
  */
 export function inspectJson(value: unknown, maxDepth = JSON_DEPTH_MAX): string | null {
   const complaint = inspectLeaf(value);
@@ -74,11 +76,17 @@ function inspectLeaf(value: unknown): string | null {
   }
 }
 
-/** `isWellFormed` of ES2024 exists in every supported Node, but not in the type library of this package. */
+/**
+ * `isWellFormed` of ES2024 exists in every supported Node, but not in the type library of this
+ * package.
+ */
 const isWellFormed = (text: string): boolean =>
   (text as string & { isWellFormed(): boolean }).isWellFormed();
 
-/** `JSON.stringify` for values that it neither changes silently nor overflows on. Throws `LocalError` `json_refused`. */
+/**
+ * `JSON.stringify` for values that it neither changes silently nor overflows on. Throws
+ * `LocalError` `json_refused`.
+ */
 export function writeJson(value: unknown): string {
   const complaint = inspectJson(value);
   if (complaint) throw refused('value', complaint);

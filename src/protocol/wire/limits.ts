@@ -1,6 +1,7 @@
 /**
- * Limits and defaults of the protocol. Names end in their unit. A value marked fixed is part of the protocol; the others are
- * defaults of options (SEP: Limits). `core/policy.ts` has the limits by which the step function decides.
+ * Limits and defaults of the protocol. Names end in their unit. A value marked fixed is part of the
+ * protocol; the others are defaults of options (SEP: Limits). `core/policy.ts` has the limits by
+ * which the step function decides.
  */
 
 const KIB = 1024;
@@ -24,7 +25,10 @@ export const RETENTION_EVENTS = 10_000;
 /* callback delivery */
 /** Fixed: the body of one callback POST. */
 export const CALLBACK_BODY_BYTES_MAX = 256 * KIB;
-/** Fixed: a larger event becomes a `too_large` gap in every matching log. Leaves 16 KiB for the rest of a delivery. */
+/**
+ * Fixed: a larger event becomes a `too_large` gap in every matching log. Leaves 16 KiB for the rest
+ * of a delivery.
+ */
 export const EVENT_BYTES_MAX = 240 * KIB;
 /** Fixed: the rest of an endpoint's answer is not read. */
 export const CALLBACK_ANSWER_BYTES_MAX = 8 * KIB;

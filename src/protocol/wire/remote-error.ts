@@ -1,6 +1,6 @@
 /**
- * Converts a peer's JSON-RPC error: to the `WireError` whose code and `data` match, otherwise to a `RemoteError` with the peer's
- * code.
+ * Converts a peer's JSON-RPC error: to the `WireError` whose code and `data` match, otherwise to a
+ * `RemoteError` with the peer's code.
  */
 import { registryRow, WireError, type WireErrorData, type WireErrorName } from './errors.ts';
 import { check, type WireTypes } from './validate.ts';
@@ -54,7 +54,10 @@ export function fromErrorObject(
   return new RemoteError(code, text, data);
 }
 
-/** The peer's message, shortened and without control characters, because it may reach terminals and logs. */
+/**
+ * The peer's message, shortened and without control characters, because it may reach terminals and
+ * logs.
+ */
 function printable(message: unknown): string {
   const text =
     typeof message === 'string' ? message.slice(0, MESSAGE_CHARS_MAX) : 'The peer gave no message.';

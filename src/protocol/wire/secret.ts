@@ -1,6 +1,6 @@
 /**
- * A `whsec_` secret as a value that cannot be printed by accident. Holds a KeyObject, which signs three times faster than a raw
- * buffer and keeps the bytes out of heap dumps of strings.
+ * A `whsec_` secret as a value that cannot be printed by accident. Holds a KeyObject, which signs
+ * three times faster than a raw buffer and keeps the bytes out of heap dumps of strings.
  */
 import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto';
 import { inspect } from 'node:util';
@@ -20,7 +20,10 @@ export class Secret {
     this.#key = createSecretKey(bytes);
   }
 
-  /** Parses `whsec_` and standard base64 of 24 to 64 bytes. Throws `LocalError` `secret_malformed`, which does not repeat it. */
+  /**
+   * Parses `whsec_` and standard base64 of 24 to 64 bytes. Throws `LocalError` `secret_malformed`,
+   * which does not repeat it.
+   */
   static parse(text: string): Secret {
     const encoded = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : '';
     const bytes = Buffer.from(encoded, 'base64');

@@ -1,7 +1,8 @@
 /**
- * Standard Webhooks signatures over raw bytes with a strict grammar, and the proof that answers a challenge (SEP: Signature,
- * Verification). Other verifiers accept these signatures; this one rejects what some of them wrongly accept: bytes changed by a
- * lossy decoder, text after the timestamp, a dot in the id that moves the boundary, short secrets.
+ * Standard Webhooks signatures over raw bytes with a strict grammar, and the proof that answers a
+ * challenge (SEP: Signature, Verification). Other verifiers accept these signatures; this one
+ * rejects what some of them wrongly accept: bytes changed by a lossy decoder, text after the
+ * timestamp, a dot in the id that moves the boundary, short secrets.
  */
 import { createHmac, sign, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -18,8 +19,9 @@ import type { Secret } from './secret.ts';
 
 const ID = /^[A-Za-z0-9_-]{1,128}$/;
 /**
- * The id grammar for servers of `events/*`, which often send the upstream's identifier. A dot in it could move the boundary between
- * id, timestamp and body, but the body would then no longer be JSON.
+ * The id grammar for servers of `events/*`, which often send the upstream's identifier. A dot in it
+ * could move the boundary between id, timestamp and body, but the body would then no longer be
+ * JSON.
  */
 export const FOREIGN_WEBHOOK_ID = /^[\x21-\x7e]{1,1024}$/;
 const TIMESTAMP = /^[0-9]{1,12}$/;
@@ -34,7 +36,10 @@ export type SignatureRefusal =
   | 'stale'
   | 'no_match';
 
-/** Returns the value of `webhook-signature`: one signature per secret, in the given order. `timestamp` in seconds. */
+/**
+ * Returns the value of `webhook-signature`: one signature per secret, in the given order.
+ * `timestamp` in seconds.
+ */
 export function signWebhook(
   secrets: Secret | readonly Secret[],
   id: string,
@@ -48,7 +53,10 @@ export function signWebhook(
 
 const signInPool = promisify(sign);
 
-/** Signs the same content with the server's Ed25519 key (`v1a` of Standard Webhooks). `timestamp` in seconds. */
+/**
+ * Signs the same content with the server's Ed25519 key (`v1a` of Standard Webhooks). `timestamp` in
+ * seconds.
+ */
 export async function signWebhookAsServer(
   { privateKey }: { readonly privateKey: KeyObject },
   id: string,
@@ -64,8 +72,9 @@ export async function signWebhookAsServer(
 }
 
 /**
- * Verifies a request's signature over its raw body. Returns the id and the timestamp in seconds. Throws `LocalError`
- * `signature_stale` or `signature_invalid` with a {@link SignatureRefusal} as `reason`.
+ * Verifies a request's signature over its raw body. Returns the id and the timestamp in seconds.
+ * Throws `LocalError` `signature_stale` or `signature_invalid` with a {@link SignatureRefusal} as
+ * `reason`.
  */
 export function verifyWebhook(
   headers: HeadersLike,
@@ -96,7 +105,9 @@ export function verifyWebhook(
   return { id, timestamp };
 }
 
-/** The `v1` signatures of the header, as bytes of equal length. Ignores entries of other schemes. */
+/**
+ * The `v1` signatures of the header, as bytes of equal length. Ignores entries of other schemes.
+ */
 function parseSignatures(header: string): Buffer[] {
   const entries = header.length > SIGNATURE_HEADER_BYTES_MAX ? [] : header.split(' ');
   if (entries.length === 0 || entries.length > SIGNATURES_MAX) throw refuse('malformed_signature');
@@ -112,7 +123,10 @@ function oneSignature(secret: Secret, prefix: string, body: Uint8Array): string 
   return `v1,${createHmac('sha256', secret.key).update(prefix).update(body).digest('base64')}`;
 }
 
-/** The proof that answers a challenge: standard base64 of HMAC-SHA256(secret, "challenge." + challenge). */
+/**
+ * The proof that answers a challenge: standard base64 of HMAC-SHA256(secret, "challenge." +
+ * challenge).
+ */
 export function challengeProof(secret: Secret, challenge: string): string {
   return createHmac('sha256', secret.key).update(`challenge.${challenge}`).digest('base64');
 }

@@ -1,7 +1,7 @@
 /**
- * Compiles the JSON Schemas of trigger types (`inputSchema`, `payloadSchema`). The operator provides them, but they may be
- * generated or fetched, so their cost is bounded: size, depth, local references only, a fixed list of formats (SEP: Trigger
- * types).
+ * Compiles the JSON Schemas of trigger types (`inputSchema`, `payloadSchema`). The operator
+ * provides them, but they may be generated or fetched, so their cost is bounded: size, depth, local
+ * references only, a fixed list of formats (SEP: Trigger types).
  */
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats, { type FormatName } from 'ajv-formats';
@@ -32,8 +32,9 @@ const FORMATS: FormatName[] = [
 export type UserValidator = (value: unknown) => Checked<unknown>;
 
 /**
- * Compiles one trigger type's schema. Throws `LocalError` `schema_refused`, whose message says what to change. Rejects unknown
- * keywords and formats as well, because a misspelled keyword would validate nothing.
+ * Compiles one trigger type's schema. Throws `LocalError` `schema_refused`, whose message says what
+ * to change. Rejects unknown keywords and formats as well, because a misspelled keyword would
+ * validate nothing.
  */
 export function compileUserSchema(schema: JsonObject): UserValidator {
   const unfit = inspectJson(schema);
@@ -55,7 +56,9 @@ export function compileUserSchema(schema: JsonObject): UserValidator {
   }
 }
 
-/** Created once: it costs as much as compiling a dozen schemas, and a server may declare hundreds. */
+/**
+ * Created once: it costs as much as compiling a dozen schemas, and a server may declare hundreds.
+ */
 let compiler: Ajv2020 | undefined;
 
 function makeCompiler(): Ajv2020 {

@@ -1,6 +1,6 @@
 /**
- * Validates values against the published `schema.json`, so that the library accepts exactly what the specification does.
- * Compiles each type on first use.
+ * Validates values against the published `schema.json`, so that the library accepts exactly what
+ * the specification does. Compiles each type on first use.
  */
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import schema from '../../../spec-schema/draft/schema.json' with { type: 'json' };
@@ -35,7 +35,10 @@ function validator(name: keyof WireTypes): ValidateFunction {
   return validate;
 }
 
-/** Validates a value against a wire type. Returns the value itself, including members that the schema does not name. */
+/**
+ * Validates a value against a wire type. Returns the value itself, including members that the
+ * schema does not name.
+ */
 export function check<Name extends keyof WireTypes>(
   name: Name,
   value: unknown,
@@ -54,7 +57,10 @@ export function parseParams<Name extends ParamsName>(name: Name, value: unknown)
   return checked.value;
 }
 
-/** Checks what a pattern cannot: a secret decodes to enough bytes, an instant exists in the calendar. */
+/**
+ * Checks what a pattern cannot: a secret decodes to enough bytes, an instant exists in the
+ * calendar.
+ */
 function checkMeaning(params: object): void {
   const { callback, since } = params as {
     readonly callback?: Callback | null;

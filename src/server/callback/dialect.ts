@@ -1,6 +1,7 @@
 /**
- * The interface of a callback dialect: it formats messages as HTTP requests and classifies the answers. The engine decides what is
- * sent, in which order and for how long. `nativeDialect` is that of this protocol; bindings of other protocols provide theirs.
+ * The interface of a callback dialect: it formats messages as HTTP requests and classifies the
+ * answers. The engine decides what is sent, in which order and for how long. `nativeDialect` is
+ * that of this protocol; bindings of other protocols provide theirs.
  */
 import type { Answer } from '../../protocol/core/index.ts';
 import type {
@@ -13,12 +14,20 @@ import type { Secret } from '../../protocol/wire/secret.ts';
 import type { Random } from '../engine/ports.ts';
 import type { LogRange } from '../engine/reader.ts';
 
-/** A message before signing, which adds `webhook-timestamp` and `webhook-signature` for every attempt. */
+/**
+ * A message before signing, which adds `webhook-timestamp` and `webhook-signature` for every
+ * attempt.
+ */
 export interface CallbackMessage {
-  /** `webhook-id`: the same for every attempt with the same content, so that receivers recognize it. */
+  /**
+   * `webhook-id`: the same for every attempt with the same content, so that receivers recognize it.
+   */
   readonly id: string;
   readonly body: Uint8Array;
-  /** Additional headers, with lower-case names. Content type, user agent and those of Standard Webhooks are added by signing. */
+  /**
+   * Additional headers, with lower-case names. Content type, user agent and those of Standard
+   * Webhooks are added by signing.
+   */
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -33,7 +42,10 @@ export interface CallbackContext {
 export interface CallbackDialect {
   /** Whether a message holds exactly one event or one run of gaps. */
   readonly single: boolean;
-  /** The signature by the server's key, if it has one: a detached JWS in its own header, `v1a` of Standard Webhooks, or none. */
+  /**
+   * The signature by the server's key, if it has one: a detached JWS in its own header, `v1a` of
+   * Standard Webhooks, or none.
+   */
   readonly serverSignature: 'jws' | 'v1a' | null;
   /** The message for this range; null = nothing to send, and the range counts as acknowledged. */
   delivery(of: CallbackContext, range: LogRange): CallbackMessage | null;
@@ -43,6 +55,9 @@ export interface CallbackDialect {
   terminationNotice(of: CallbackContext, reason: TerminationReason): CallbackMessage | null;
   /** Classifies the answer to a delivery of this range. Never throws. */
   classify(answer: Answer, range: LogRange, state: Subscription): Outcome;
-  /** Whether a 2xx answer to a challenge consents. `body` is the parsed JSON; undefined if it is not JSON. */
+  /**
+   * Whether a 2xx answer to a challenge consents. `body` is the parsed JSON; undefined if it is not
+   * JSON.
+   */
   consents(body: unknown, challenge: string, secret: Secret): boolean;
 }

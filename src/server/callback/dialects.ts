@@ -16,7 +16,9 @@ export class Dialects {
     this.#log = log;
   }
 
-  /** The dialect of a callback. Throws `LocalError` `config_invalid` if the engine does not have it. */
+  /**
+   * The dialect of a callback. Throws `LocalError` `config_invalid` if the engine does not have it.
+   */
   of({ dialect }: Pick<Callback, 'dialect'>): CallbackDialect {
     const found =
       dialect === undefined
@@ -32,7 +34,10 @@ export class Dialects {
     return found;
   }
 
-  /** Whether the dialect exists. Callbacks of a missing one wait until the server starts with it. Logs each missing dialect once. */
+  /**
+   * Whether the dialect exists. Callbacks of a missing one wait until the server starts with it.
+   * Logs each missing dialect once.
+   */
   speaks({ dialect }: Pick<Callback, 'dialect'>): boolean {
     if (dialect === undefined || Object.hasOwn(this.#others, dialect)) return true;
     if (!this.#missing.has(dialect))

@@ -1,6 +1,7 @@
 /**
- * The callback drain: at most one attempt in flight per subscription, many subscriptions at once. A claim is committed before its
- * POST is sent, and the outcome is committed before the next claim (SEP: Callback).
+ * The callback drain: at most one attempt in flight per subscription, many subscriptions at once. A
+ * claim is committed before its POST is sent, and the outcome is committed before the next claim
+ * (SEP: Callback).
  */
 import { deliverable } from '../../protocol/core/index.ts';
 import type {
@@ -34,7 +35,10 @@ const LEASE_MS = 2 * CALLBACK_DEADLINE_MS;
 const RETRY_MS = 1000;
 /** Entries read to find the end of a run of gaps, for dialects with one event per message. */
 const SINGLE_READ_ENTRIES = 16;
-/** Reads of a log that ends before its head, because numbers may be assigned faster than they are committed. */
+/**
+ * Reads of a log that ends before its head, because numbers may be assigned faster than they are
+ * committed.
+ */
 const READ_TRIES = 5;
 
 /** Dependencies and limits of a {@link Dispatcher}. */
@@ -83,15 +87,21 @@ export class Dispatcher {
     return state.attempt !== null && this.#claimed.get(row) === state.attempt.id;
   }
 
-  /** Call when there may be something to deliver. Claims immediately if the end of the log is in memory. */
+  /**
+   * Call when there may be something to deliver. Claims immediately if the end of the log is in
+   * memory.
+   */
   pump(loaded: LoadedSubscription): void {
     if (this.#closing || this.#reading.has(loaded.row) || !this.#ready(loaded)) return;
-    // Waiting rows come first; otherwise a few busy callbacks would keep the slots among themselves.
+    // Waiting rows come first; otherwise a few busy callbacks would keep the slots among
+    // themselves.
     if (this.#full || this.#waiting.size > 0) this.#waiting.add(loaded.row);
     else this.#start(loaded);
   }
 
-  /** Whether a claim is possible. Waits for a void attempt in flight, whose callback was replaced. */
+  /**
+   * Whether a claim is possible. Waits for a void attempt in flight, whose callback was replaced.
+   */
   #ready({ row, state }: LoadedSubscription): boolean {
     return (
       !this.#claimed.has(row) &&
@@ -164,7 +174,8 @@ export class Dispatcher {
         state: { acked, epoch },
       } = loaded;
       const entries: readonly ReadEntry[] = await readStore(store, loaded, acked, limits);
-      // Read again if another drain acknowledged meanwhile, or a failed commit discarded the loaded state.
+      // Read again if another drain acknowledged meanwhile, or a failed commit discarded the loaded
+      // state.
       if (
         !unitOfWork.isUnchanged(loaded, revision) ||
         loaded.state.acked !== acked ||
@@ -215,7 +226,8 @@ export class Dispatcher {
     this.#unsettled += 1;
     this.#claimed.set(row, attempt.id);
     let started = false;
-    // Numbers and counters are sent only after they are committed with the claim. The message shows the state of this moment.
+    // Numbers and counters are sent only after they are committed with the claim. The message shows
+    // the state of this moment.
     unitOfWork.afterCommit(() => {
       started = true;
       void this.#attempt(loaded, attempt, range, { state, revision });
@@ -237,7 +249,10 @@ export class Dispatcher {
     const { unitOfWork, clock, dialects, egress, signer, log, meter, random } = this.#o;
     const startedAt = clock.now();
     let holdsSlot = true;
-    /** Releases the slot with the answer, so that the step that applies it can claim the next range in the same commit. */
+    /**
+     * Releases the slot with the answer, so that the step that applies it can claim the next range
+     * in the same commit.
+     */
     const releaseSlot = (): void => {
       if (holdsSlot) this.#inFlight -= 1;
       holdsSlot = false;
@@ -245,7 +260,8 @@ export class Dispatcher {
     try {
       const loaded = await unitOfWork.getOrLoad(row);
       const callback = loaded?.state.callback ?? null;
-      // The attempt became void during the commit: the callback was replaced, or the subscription ended.
+      // The attempt became void during the commit: the callback was replaced, or the subscription
+      // ended.
       if (loaded === undefined || callback === null || loaded.state.attempt?.id !== attempt.id)
         return;
       if (!unitOfWork.isUnchanged(claimed, revision)) return await this.#restart(loaded);
@@ -301,7 +317,10 @@ export class Dispatcher {
     }
   }
 
-  /** Claims again after an event of the range became a gap during the commit. Not a failure of the endpoint. */
+  /**
+   * Claims again after an event of the range became a gap during the commit. Not a failure of the
+   * endpoint.
+   */
   async #restart(loaded: LoadedSubscription): Promise<void> {
     this.#claimed.delete(loaded.row);
     this.#o.unitOfWork.step(loaded, { type: 'recover' });
@@ -322,8 +341,8 @@ export class Dispatcher {
   #release(row: number, attempt: Attempt): void {
     this.#unsettled -= 1;
     if (this.#claimed.get(row) === attempt.id) this.#claimed.delete(row);
-    // A void attempt blocked the next claim until now. Rows that have nothing to claim must not enter the queue, because others
-    // would wait behind them.
+    // A void attempt blocked the next claim until now. Rows that have nothing to claim must not
+    // enter the queue, because others would wait behind them.
     const loaded = this.#o.unitOfWork.get(row);
     if (loaded === undefined || this.#ready(loaded)) this.#waiting.add(row);
     if (!this.#closing) this.#next();

@@ -1,6 +1,6 @@
 /**
- * Signs callback messages: the headers of Standard Webhooks with the client's secret, and the server's signature if it has a key
- * (SEP: Signature, Server identity).
+ * Signs callback messages: the headers of Standard Webhooks with the client's secret, and the
+ * server's signature if it has a key (SEP: Signature, Server identity).
  */
 import {
   deliverySignatureHead,

@@ -16,7 +16,8 @@ export const nativeDialect: CallbackDialect = {
   terminationNotice: (of, reason) =>
     message(of, emptyRange(of.state.acked), { terminated: { reason } }),
   classify: (answer, { after, last }) => classifyAnswer(answer, { after, to: last }),
-  // Requires a proof: an endpoint that only echoes the request does not consent (SEP: Verification).
+  // Requires a proof: an endpoint that only echoes the request does not consent (SEP:
+  // Verification).
   consents: (body, challenge, secret) => {
     const { challenge: echoed, proof } = Object(body) as {
       readonly challenge?: unknown;

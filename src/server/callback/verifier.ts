@@ -1,6 +1,7 @@
 /**
- * Verifies consent: a callback receives only a challenge until its owner has proved to hold the secret. Caches the proof by
- * principal and URL. Limits failed challenges per host, so that nobody can flood a third party (SEP: Verification).
+ * Verifies consent: a callback receives only a challenge until its owner has proved to hold the
+ * secret. Caches the proof by principal and URL. Limits failed challenges per host, so that nobody
+ * can flood a third party (SEP: Verification).
  */
 import { needsVerification } from '../../protocol/core/index.ts';
 import type { Callback, Subscription } from '../../protocol/core/types.ts';
@@ -29,7 +30,9 @@ interface Host {
   pending: number;
   /** Whether a callback of this host has proved consent; challenges may then run concurrently. */
   proven: boolean;
-  /** Serializes challenges to an unproven host, so that a victim receives at most `FAILURES_MAX`. */
+  /**
+   * Serializes challenges to an unproven host, so that a victim receives at most `FAILURES_MAX`.
+   */
   turn: Promise<void>;
 }
 
@@ -59,7 +62,8 @@ export class Verifier {
     principal: string,
     callback: Pick<Callback, 'url' | 'dialect'>,
   ): Promise<number | null> {
-    // A native proof is stronger and counts for every dialect. The reverse would accept an echo as a proof.
+    // A native proof is stronger and counts for every dialect. The reverse would accept an echo as
+    // a proof.
     const names = new Set([consentName(callback), consentName({ url: callback.url })]);
     for (const name of names) {
       const at = await this.#o.store.verification(principal, name);
@@ -69,8 +73,9 @@ export class Verifier {
   }
 
   /**
-   * Challenges the callback. Resolves with the time of the proof. Rejects with `CallbackEndpointError` and the category, or with
-   * `ResourceExhausted` after too many recent failures of this host.
+   * Challenges the callback. Resolves with the time of the proof. Rejects with
+   * `CallbackEndpointError` and the category, or with `ResourceExhausted` after too many recent
+   * failures of this host.
    */
   async challenge(
     state: Subscription,
@@ -109,7 +114,7 @@ export class Verifier {
         host.proven = true;
         return clock.now();
       }
-      log.info({ reason }, 'verification of a callback failed; the request is rejected');
+      log.info({ reason }, 'verification failed; the callback receives no events');
       this.#recordFailure(host);
       throw callbackEndpointError(reason);
     } finally {
@@ -170,8 +175,8 @@ export class Verifier {
 }
 
 /**
- * The name of a proof in the store; a hash, because the URL is a secret. Dialects of one family (the name before the dot) share
- * proofs.
+ * The name of a proof in the store; a hash, because the URL is a secret. Dialects of one family
+ * (the name before the dot) share proofs.
  */
 export const consentName = ({ url, dialect }: Pick<Callback, 'url' | 'dialect'>): string =>
   sha256(dialect === undefined ? url : `${dialect.split('.')[0]} ${url}`);

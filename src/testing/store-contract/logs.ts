@@ -1,4 +1,7 @@
-/** Contract of the accept log and the logs of subscriptions: reading, gaps, trimming, renumbering, forgetting. */
+/**
+ * Contract of the accept log and the logs of subscriptions: reading, gaps, trimming, renumbering,
+ * forgetting.
+ */
 import assert from 'node:assert/strict';
 import type { Store } from '../../server/store/port.ts';
 import { check, NOW, assertRejected, type Behavior } from './context.ts';

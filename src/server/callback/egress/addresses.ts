@@ -1,7 +1,8 @@
 /**
- * The addresses that a callback may have, and name resolution within them. Two independent tables must agree: the ranges of
- * `ipaddr.js`, and the blocks below, from the IANA special-purpose registries. The blocks are `net.BlockList`s, so that the socket
- * enforces them on the address it connects to (SEP: Destination rules).
+ * The addresses that a callback may have, and name resolution within them. Two independent tables
+ * must agree: the ranges of `ipaddr.js`, and the blocks below, from the IANA special-purpose
+ * registries. The blocks are `net.BlockList`s, so that the socket enforces them on the address it
+ * connects to (SEP: Destination rules).
  */
 import type { LookupAddress, LookupOptions } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
@@ -35,7 +36,8 @@ const NOT_ON_THE_INTERNET: readonly Block[] = [
   ['224.0.0.0/4', 'multicast, RFC 5771'],
   ['240.0.0.0/4', 'reserved and broadcast, RFC 1112, RFC 919'],
 
-  // Only 2000::/3 is unicast on the internet. The IPv4 rows cover the IPv4-mapped block, to which BlockList applies them.
+  // Only 2000::/3 is unicast on the internet. The IPv4 rows cover the IPv4-mapped block, to which
+  // BlockList applies them.
   ['::-::fffe:ffff:ffff', 'unspecified, loopback, IPv4-compatible, RFC 4291'],
   [
     '::1:0:0:0-1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
@@ -108,8 +110,9 @@ export type Resolve = (
 ) => void;
 
 /**
- * A `lookup` for `net.connect` that checks the result at every connection. One forbidden address rejects the whole result: a name
- * that resolves both to the internet and to a private address is an attack or a mistake.
+ * A `lookup` for `net.connect` that checks the result at every connection. One forbidden address
+ * rejects the whole result: a name that resolves both to the internet and to a private address is
+ * an attack or a mistake.
  */
 export function lookupWithin(allowed: AddressSet, resolve: Resolve): LookupFunction {
   return (hostname, options, callback) => {

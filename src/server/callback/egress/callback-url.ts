@@ -1,6 +1,7 @@
 /**
- * The static rules for a callback URL, checked before a name is resolved or a socket opened. A violation is `InvalidParams` for
- * `/callback/url` and says what is expected, never what was given (SEP: Destination rules).
+ * The static rules for a callback URL, checked before a name is resolved or a socket opened. A
+ * violation is `InvalidParams` for `/callback/url` and says what is expected, never what was given
+ * (SEP: Destination rules).
  */
 import { isIPv4 } from 'node:net';
 import { invalidParams } from '../../../protocol/wire/errors.ts';
@@ -37,7 +38,10 @@ interface Rule<Subject> {
   holds(subject: Subject): boolean;
 }
 
-/** Checked before parsing, because the parser drops tabs and newlines, turns `\` into `/` and maps full-width digits to ASCII. */
+/**
+ * Checked before parsing, because the parser drops tabs and newlines, turns `\` into `/` and maps
+ * full-width digits to ASCII.
+ */
 const TEXT_RULES: readonly Rule<string>[] = [
   {
     name: 'length',
@@ -70,7 +74,8 @@ const URL_RULES: readonly Rule<Candidate>[] = [
     holds: ({ text }) => !text.includes('#'),
   },
   {
-    // Excludes what two parsers could read differently: other spellings of addresses, escapes, dot segments.
+    // Excludes what two parsers could read differently: other spellings of addresses, escapes, dot
+    // segments.
     name: 'normal_form',
     expected: 'a URL in the normal form of the WHATWG URL Standard',
     holds: ({ text, url }) => url.href === text,
@@ -103,7 +108,10 @@ const URL_RULES: readonly Rule<Candidate>[] = [
 /** Names of the rules in the order in which they are checked, for tests and documentation. */
 export const RULE_NAMES: readonly string[] = [...TEXT_RULES, ...URL_RULES].map((rule) => rule.name);
 
-/** Checks a URL. Throws `WireError` InvalidParams with path `/callback/url` at the first violated rule. */
+/**
+ * Checks a URL. Throws `WireError` InvalidParams with path `/callback/url` at the first violated
+ * rule.
+ */
 export function checkCallbackUrl(text: string, policy: UrlPolicy): Destination {
   require(TEXT_RULES, text);
   const url = new URL(text);

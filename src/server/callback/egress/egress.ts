@@ -1,7 +1,7 @@
 /**
- * All outbound requests of the server; the only module that imports an HTTP client. Checks the callback URL at every attempt and
- * the address at every connection, and limits the answer in time and bytes (SEP: Destination rules;
- * `docs/decisions/0004-one-way-out.md`).
+ * All outbound requests of the server; the only module that imports an HTTP client. Checks the
+ * callback URL at every attempt and the address at every connection, and limits the answer in time
+ * and bytes (SEP: Destination rules; `docs/decisions/0004-one-way-out.md`).
  */
 import { lookup as systemLookup } from 'node:dns';
 import { Agent, buildConnector } from 'undici';
@@ -21,29 +21,43 @@ import type { Egress, Log, Meter, OutboundRequest, OutboundResult } from '../../
 import { silentLog, silentMeter } from '../../engine/ports.ts';
 
 /**
- * Options of `createEgress`. By default, only the public internet is reachable, over https (SEP: Destination rules).
+ * Options of `createEgress`. By default, only the public internet is reachable, over https (SEP:
+ * Destination rules).
  */
 export interface EgressOptions {
   /**
-   * UNSAFE, for development: allows `http` and any port for URLs whose host is `localhost` or a loopback address. Default false.
+   * UNSAFE, for development: allows `http` and any port for URLs whose host is `localhost` or a
+   * loopback address. Default false.
    */
   readonly unsafeAllowHttpLoopback?: boolean;
   /** Allowed ports of a callback URL, 1 to 65535. Default 443 and 8443. */
   readonly allowedPorts?: readonly number[];
-  /** Most connections to one origin, 1 to 64 (default 64); further requests wait within their deadline. */
+  /**
+   * Most connections to one origin, 1 to 64 (default 64); further requests wait within their
+   * deadline.
+   */
   readonly connectionsPerOrigin?: number;
   /** Milliseconds. */
   readonly timeouts?: {
-    /** Time for the TCP connection, and again for TLS. Default 10,000. The deadline of the request can end the attempt earlier. */
+    /**
+     * Time for the TCP connection, and again for TLS. Default 10,000. The deadline of the request
+     * can end the attempt earlier.
+     */
     readonly connectMs?: number;
-    /** Time after which an idle connection is closed. Default 4,000. An endpoint's `Keep-Alive` can extend it to 30 s. */
+    /**
+     * Time after which an idle connection is closed. Default 4,000. An endpoint's `Keep-Alive` can
+     * extend it to 30 s.
+     */
     readonly idleMs?: number;
   };
   /** PEM certificates to trust instead of the default ones. */
   readonly tlsCa?: string | readonly string[];
   /** The resolver, whose results are always checked. Default: that of the system. */
   readonly lookup?: Resolve;
-  /** Logs every failed request with its category, but never its URL; blocked ones as a warning. Default: no log. */
+  /**
+   * Logs every failed request with its category, but never its URL; blocked ones as a warning.
+   * Default: no log.
+   */
   readonly log?: Log;
   /** Counts `triggers_egress_failures_total{category}`. Default: no metrics. */
   readonly meter?: Meter;
@@ -75,8 +89,9 @@ const RESERVED_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Creates an egress. `check` throws `WireError` InvalidParams; `post` resolves with the answer or the category of the failure, and
- * rejects only for a forbidden header (`TypeError`). Throws `LocalError` `config_invalid`.
+ * Creates an egress. `check` throws `WireError` InvalidParams; `post` resolves with the answer or
+ * the category of the failure, and rejects only for a forbidden header (`TypeError`). Throws
+ * `LocalError` `config_invalid`.
  */
 export function createEgress(options: EgressOptions = {}): Egress {
   const policy = policyOf(options);
@@ -152,7 +167,9 @@ function admit(url: string, policy: UrlPolicy): Destination | null {
   }
 }
 
-/** The headers as a flat list. An error names the header but not its value, which may be a secret. */
+/**
+ * The headers as a flat list. An error names the header but not its value, which may be a secret.
+ */
 function headersOf(request: OutboundRequest): string[] {
   const headers = ['accept-encoding', 'identity'];
   for (const [name, value] of Object.entries(request.headers)) {
@@ -181,15 +198,17 @@ function agentWithin(allowed: AddressSet, options: EgressOptions): Agent {
     keepAliveTimeout: options.timeouts?.idleMs ?? IDLE_MS,
     keepAliveMaxTimeout: Math.max(IDLE_MAX_MS, options.timeouts?.idleMs ?? 0),
     maxHeaderSize: HEADER_BYTES_MAX,
-    // Disabled: the deadline of the exchange covers both, and an endpoint that sends byte by byte would restart them.
+    // Disabled: the deadline of the exchange covers both, and an endpoint that sends byte by byte
+    // would restart them.
     headersTimeout: 0,
     bodyTimeout: 0,
   });
 }
 
 /**
- * Connects by TCP first and adds TLS, because `tls.connect` ignores `blockList` (Node 22 and 24). Always validates the certificate
- * for the name in the URL, whatever `NODE_TLS_REJECT_UNAUTHORIZED` says.
+ * Connects by TCP first and adds TLS, because `tls.connect` ignores `blockList` (Node 22 and 24).
+ * Always validates the certificate for the name in the URL, whatever `NODE_TLS_REJECT_UNAUTHORIZED`
+ * says.
  */
 function connectWithin(allowed: AddressSet, options: EgressOptions): buildConnector.connector {
   const timeout = options.timeouts?.connectMs ?? CONNECT_MS;

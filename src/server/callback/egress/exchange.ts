@@ -1,6 +1,7 @@
 /**
- * One POST: the handler that the HTTP client calls. Settles once, by the answer, a failure or the deadline. An irregular answer
- * also closes the connection, so that no rest of it reaches the next request.
+ * One POST: the handler that the HTTP client calls. Settles once, by the answer, a failure or the
+ * deadline. An irregular answer also closes the connection, so that no rest of it reaches the next
+ * request.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { CALLBACK_ANSWER_BYTES_MAX } from '../../../protocol/wire/limits.ts';
@@ -50,7 +51,10 @@ export class OutboundExchange {
     this.#fail(new DestinationRefused('timeout', 'deadline'));
   }
 
-  /** The client calls this before it writes the request. Compares the clock, because a timer can be late on a busy machine. */
+  /**
+   * The client calls this before it writes the request. Compares the clock, because a timer can be
+   * late on a busy machine.
+   */
   onRequestStart(controller: Controller): void {
     this.#controller = controller;
     if (this.#settled) controller.abort(SETTLED);

@@ -1,6 +1,7 @@
 /**
- * Classifies failed requests. Error codes map to three categories, each with a fixed message, so that no URL, address or
- * certificate text leaks, and a blocked address looks like a closed port (SEP: Destination rules).
+ * Classifies failed requests. Error codes map to three categories, each with a fixed message, so
+ * that no URL, address or certificate text leaks, and a blocked address looks like a closed port
+ * (SEP: Destination rules).
  */
 import type { OutboundResult } from '../../engine/ports.ts';
 
@@ -49,13 +50,17 @@ const TIMEOUTS: ReadonlySet<string> = new Set([
   'UND_ERR_BODY_TIMEOUT',
 ]);
 
-/** Classifies an error of a socket or the HTTP client. Drops its message, which may name the endpoint. */
+/**
+ * Classifies an error of a socket or the HTTP client. Drops its message, which may name the
+ * endpoint.
+ */
 export function refusalOf(error: unknown, phase: AttemptPhase): DestinationRefused {
   if (error instanceof DestinationRefused) return error;
   const code = codeOf(error);
   if (code === BLOCKED) return new DestinationRefused('connection_refused', 'blocked');
   if (TIMEOUTS.has(code)) return new DestinationRefused('timeout', code);
-  // A TLS alert after the handshake (for example, a required client certificate) arrives instead of the answer.
+  // A TLS alert after the handshake (for example, a required client certificate) arrives instead of
+  // the answer.
   if (phase === 'tls' || code.startsWith('ERR_SSL_') || code === 'EPROTO')
     return new DestinationRefused('tls_error', code);
   return new DestinationRefused('connection_refused', code);

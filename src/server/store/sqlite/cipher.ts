@@ -1,6 +1,7 @@
 /**
- * Encryption at rest (SEP: Security Implications): AES-256-GCM with a random 96-bit nonce. The tag also authenticates the place of a
- * value, so that a value moved to another column or row cannot be decrypted.
+ * Encryption at rest (SEP: Security Implications): AES-256-GCM with a random 96-bit nonce. The tag
+ * also authenticates the place of a value, so that a value moved to another column or row cannot be
+ * decrypted.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto';
 import { LocalError } from '../../../protocol/wire/errors.ts';
@@ -13,7 +14,9 @@ const TAG = 16;
 export interface Cipher {
   /** Returns format byte, nonce, ciphertext and tag. `place` is `table/column/row identity`. */
   encrypt(place: string, plain: string): Uint8Array;
-  /** Throws `LocalError` `store_corrupt` if the key, place or bytes differ from those of `encrypt`. */
+  /**
+   * Throws `LocalError` `store_corrupt` if the key, place or bytes differ from those of `encrypt`.
+   */
   decrypt(place: string, encrypted: Uint8Array): string;
 }
 

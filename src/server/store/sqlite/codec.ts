@@ -1,6 +1,7 @@
 /**
- * Converts subscriptions to rows and back. One list per table has the columns in the order in which values are bound. The checksum
- * covers exactly those values, so that a flipped bit in a counter is an error and never another position.
+ * Converts subscriptions to rows and back. One list per table has the columns in the order in which
+ * values are bound. The checksum covers exactly those values, so that a flipped bit in a counter is
+ * an error and never another position.
  */
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
@@ -127,7 +128,9 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
   ];
 }
 
-/** CRC-32 of the row number and values. Skips encrypted values, which have their own authentication. */
+/**
+ * CRC-32 of the row number and values. Skips encrypted values, which have their own authentication.
+ */
 export function checksum(row: number, values: readonly SQLInputValue[]): number {
   let text = `${row}`;
   for (const value of values)
@@ -146,7 +149,10 @@ export const eventChecksum = (
   return encoded === null ? place : crc32(encoded, place);
 };
 
-/** Decodes a row of `subscriptions JOIN progress` with the columns `configuration_checksum` and `progress_checksum`. */
+/**
+ * Decodes a row of `subscriptions JOIN progress` with the columns `configuration_checksum` and
+ * `progress_checksum`.
+ */
 export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
   const number = row['row'] as number;
   verify(row, number, [...IDENTITY_COLUMNS, ...CONFIGURATION_COLUMNS], 'configuration_checksum');

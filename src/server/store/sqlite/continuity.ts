@@ -1,8 +1,9 @@
 /**
- * Detects whether a store lost commits since it was last open. The witness, a small file `<path>.instance` beside the database,
- * records the database it belongs to and the number of commits. It is written after every commit without a sync, which survives
- * the end of the process; the database is synced before, so that the witness is never ahead of a reliable disk. A database behind
- * its witness was restored from a backup, or lost confirmed commits (SEP: Epochs).
+ * Detects whether a store lost commits since it was last open. The witness, a small file
+ * `<path>.instance` beside the database, records the database it belongs to and the number of
+ * commits. It is written after every commit without a sync, which survives the end of the process;
+ * the database is synced before, so that the witness is never ahead of a reliable disk. A database
+ * behind its witness was restored from a backup, or lost confirmed commits (SEP: Epochs).
  *
  * Back up the database, never this file.
  */

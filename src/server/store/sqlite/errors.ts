@@ -1,6 +1,6 @@
 /**
- * Errors of the store: a table from SQLite's result codes to `LocalError` codes and advice. SQLite's messages name tables and
- * columns but no values, and are therefore kept as cause.
+ * Errors of the store: a table from SQLite's result codes to `LocalError` codes and advice.
+ * SQLite's messages name tables and columns but no values, and are therefore kept as cause.
  */
 import { LocalError, type LocalErrorCode } from '../../../protocol/wire/errors.ts';
 

@@ -21,8 +21,8 @@ export function canonicalPath(path: string): string {
 }
 
 /**
- * Creates the file, readable only for its owner. Does not open an existing file, because closing a descriptor would release the
- * locks that SQLite holds on it in this process.
+ * Creates the file, readable only for its owner. Does not open an existing file, because closing a
+ * descriptor would release the locks that SQLite holds on it in this process.
  */
 export function createPrivate(path: string): void {
   if (existsSync(path)) return;
@@ -39,9 +39,11 @@ export function createPrivate(path: string): void {
 }
 
 /**
- * Locks the store for this process (ADR 0002); the returned function releases the lock. Throws `LocalError` `store_locked`. Node
- * has no file lock, but an open exclusive transaction of SQLite on the empty database `<path>.lock` is one: a lock of the operating
- * system, which ends with the process. It has its own file, so that other programs can read the store, for example for a backup.
+ * Locks the store for this process (ADR 0002); the returned function releases the lock. Throws
+ * `LocalError` `store_locked`. Node has no file lock, but an open exclusive transaction of SQLite
+ * on the empty database `<path>.lock` is one: a lock of the operating system, which ends with the
+ * process. It has its own file, so that other programs can read the store, for example for a
+ * backup.
  */
 export function lockStore(path: string): () => void {
   const file = `${path}.lock`;

@@ -1,6 +1,7 @@
 /**
- * The embedded store on `node:sqlite`: one file, one process, every commit synced to disk before it resolves. The path `:memory:`
- * is a volatile store. Calls block during a sync, although the port is asynchronous.
+ * The embedded store on `node:sqlite`: one file, one process, every commit synced to disk before it
+ * resolves. The path `:memory:` is a volatile store. Calls block during a sync, although the port
+ * is asynchronous.
  *
  * @packageDocumentation
  */
@@ -24,20 +25,25 @@ import { apply, CommitTotals, type Counts } from './writes.ts';
 /** Location, key and limits of the embedded store. */
 export interface SqliteStoreOptions {
   /**
-   * The database file; its directory must exist. The store creates `-wal`, `-shm`, `.lock` and `.instance` beside it. `:memory:` =
-   * volatile. Back up the database (and `-wal`), never `.instance`, by which a restored backup is recognized.
+   * The database file; its directory must exist. The store creates `-wal`, `-shm`, `.lock` and
+   * `.instance` beside it. `:memory:` = volatile. Back up the database (and `-wal`), never
+   * `.instance`, by which a restored backup is recognized.
    */
   readonly path: string;
-  /** 32 bytes that encrypt callback URLs and secrets at rest; undefined = callbacks cannot be stored. `:memory:` generates one. */
+  /**
+   * 32 bytes that encrypt callback URLs and secrets at rest; undefined = callbacks cannot be
+   * stored. `:memory:` generates one.
+   */
   readonly key: Uint8Array | undefined;
   /**
-   * Most bytes of the database file, at least 1 MiB. Leave at least 64 MiB of disk space beside it, so that acknowledging and
-   * trimming still work when no more events are accepted. Default 4 GiB; null = no limit.
+   * Most bytes of the database file, at least 1 MiB. Leave at least 64 MiB of disk space beside it,
+   * so that acknowledging and trimming still work when no more events are accepted. Default 4 GiB;
+   * null = no limit.
    */
   readonly maxBytes?: number | null;
   /**
-   * Integrity check at open. `quick` (default) reads every page once; `full` also compares indexes with tables; `none` is for files
-   * too large to be read at every start.
+   * Integrity check at open. `quick` (default) reads every page once; `full` also compares indexes
+   * with tables; `none` is for files too large to be read at every start.
    */
   readonly check?: 'quick' | 'full' | 'none';
   /** Receives each warning once: a problem that does not stop the store. */
@@ -48,7 +54,9 @@ const DEFAULT_MAX_BYTES = 4 * 1024 ** 3;
 const VOLATILE = ':memory:';
 
 /**
- * An embedded store for `createEngine`. The engine's `start` opens it. Every method rejects with a `LocalError`: `store_full`, `store_corrupt`, `store_locked`, `store_failed`, `store_fenced`, `key_unknown`, `config_invalid` or `closed`.
+ * An embedded store for `createEngine`, whose `start` opens it. Every method rejects with a
+ * `LocalError`: `store_full`, `store_corrupt`, `store_locked`, `store_failed`, `store_fenced`,
+ * `key_unknown`, `config_invalid` or `closed`.
  */
 export function sqliteStore(options: SqliteStoreOptions): Store {
   return new SqliteStore(options);

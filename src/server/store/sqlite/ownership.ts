@@ -1,4 +1,7 @@
-/** Takes over a store at open: checks the key, detects losses since the last owner, and begins a new generation. */
+/**
+ * Takes over a store at open: checks the key, detects losses since the last owner, and begins a new
+ * generation.
+ */
 import { randomBytes } from 'node:crypto';
 import type { Continuity } from '../../store/port.ts';
 import { LocalError } from '../../../protocol/wire/errors.ts';
@@ -26,7 +29,8 @@ export function takeOver(
   if (observed === 'maybe_lost') queries.markRotationDue.run();
   const meta = {
     ...found,
-    // After a possible loss the database gets a new name, so that the one it was copied from is recognized as another one.
+    // After a possible loss the database gets a new name, so that the one it was copied from is
+    // recognized as another one.
     instance: observed === 'maybe_lost' ? newInstance() : found.instance,
     generation: Math.max(found.generation, before?.generation ?? 0) + 1,
   };
@@ -36,7 +40,9 @@ export function takeOver(
 
 const newInstance = (): string => randomBytes(16).toString('base64url');
 
-/** Detects a wrong key at open by decrypting a value that was encrypted when the store got its key. */
+/**
+ * Detects a wrong key at open by decrypting a value that was encrypted when the store got its key.
+ */
 function checkKey(queries: Queries, cipher: Cipher | null, stored: Uint8Array | null): void {
   if (stored === null) {
     if (cipher !== null) queries.setKeyCheck.run(cipher.encrypt(KEY_CHECK, KEY_CHECK));

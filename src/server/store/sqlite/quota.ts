@@ -1,7 +1,8 @@
 /**
- * A quota of pages, lower than the disk space. On a full disk SQLite cannot even delete, because a delete needs space in the
- * write-ahead log; under a quota it can. Writes that make the store grow must leave a reserve, so that acknowledging, trimming and
- * ending still work when no more events fit.
+ * A quota of pages, lower than the disk space. On a full disk SQLite cannot even delete, because a
+ * delete needs space in the write-ahead log; under a quota it can. Writes that make the store grow
+ * must leave a reserve, so that acknowledging, trimming and ending still work when no more events
+ * fit.
  */
 import type { DatabaseSync } from 'node:sqlite';
 import type { Write } from '../../store/port.ts';
@@ -13,7 +14,10 @@ import { pragma } from './schema.ts';
 /** The smallest quota with usable reserves. */
 const MIN_BYTES = 1024 * 1024;
 
-/** Share of the quota that must stay free after a write of this type. Accepted events must still fit as log entries. */
+/**
+ * Share of the quota that must stay free after a write of this type. Accepted events must still fit
+ * as log entries.
+ */
 const RESERVE: Readonly<Record<Write['type'], number>> = {
   event: 1 / 8,
   create: 1 / 8,

@@ -1,4 +1,7 @@
-/** The read methods of the port, from prepared statements. Bulk statements return arrays in the order of their columns. */
+/**
+ * The read methods of the port, from prepared statements. Bulk statements return arrays in the
+ * order of their columns.
+ */
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import type { GapReason, TerminationReason } from '../../../protocol/core/types.ts';
 import type {
@@ -100,8 +103,8 @@ export function read(
 }
 
 /**
- * The last number accepted before an instant, and the time of the next event. Gaps without an event, whose age is unknown, count as
- * old as the entry before them.
+ * The last number accepted before an instant, and the time of the next event. Gaps without an
+ * event, whose age is unknown, count as old as the entry before them.
  */
 export function agedOut(
   queries: Queries,
@@ -129,7 +132,10 @@ export function accepted(queries: Queries, offset: number, limit: number): Accep
   return (queries.accepted.all(offset, limit) as unknown as EventRow[]).map(toEvent);
 }
 
-/** Merges the first `limit` offsets of all names; each name has an ascending run of offsets in the index. */
+/**
+ * Merges the first `limit` offsets of all names; each name has an ascending run of offsets in the
+ * index.
+ */
 export function history(
   queries: Queries,
   names: readonly string[],

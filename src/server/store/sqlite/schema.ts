@@ -1,15 +1,21 @@
 /**
- * Schema migrations: numbered, applied in order, each in one transaction with its version (`PRAGMA user_version`). A killed process
- * therefore leaves either the version before or the version after.
+ * Schema migrations: numbered, applied in order, each in one transaction with its version (`PRAGMA
+ * user_version`). A killed process therefore leaves either the version before or the version after.
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { sql as initial } from './migrations/0001-initial.sql.ts';
 
-/** The position in this list, from 1, is the schema version. Append only: a published migration never changes. */
+/**
+ * The position in this list, from 1, is the schema version. Append only: a published migration
+ * never changes.
+ */
 const MIGRATIONS: readonly string[] = [initial];
 
-/** Identifies a store in the database header ("mcpt"), so that no other database is migrated by mistake. */
+/**
+ * Identifies a store in the database header ("mcpt"), so that no other database is migrated by
+ * mistake.
+ */
 const APPLICATION_ID = 0x6d637074;
 
 /** The current schema version. */

@@ -1,6 +1,6 @@
 /**
- * The state of the whole store: the single row of table `meta`. Every commit writes it completely, so that row numbers and offsets
- * are never reused, even after deletions.
+ * The state of the whole store: the single row of table `meta`. Every commit writes it completely,
+ * so that row numbers and offsets are never reused, even after deletions.
  */
 import { crc32 } from 'node:zlib';
 import type { Checkpoint } from '../../store/port.ts';

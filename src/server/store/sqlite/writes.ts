@@ -1,6 +1,6 @@
 /**
- * One handler per type of write. Handlers run inside the transaction of a commit, in order, and collect the changes to the store's
- * meta row and counts in `CommitTotals`.
+ * One handler per type of write. Handlers run inside the transaction of a commit, in order, and
+ * collect the changes to the store's meta row and counts in `CommitTotals`.
  */
 import type { Checkpoint, Write } from '../../store/port.ts';
 import {
@@ -17,7 +17,10 @@ import type { Cipher } from './cipher.ts';
 
 /** Most events examined, and tombstones and verifications deleted, by one `forget`: about 10 ms. */
 export const SWEEP = 1000;
-/** The engine decides on the validity of a verification, one day (SEP: Verification); the store only limits their number. */
+/**
+ * The engine decides on the validity of a verification, one day (SEP: Verification); the store only
+ * limits their number.
+ */
 const VERIFICATION_KEPT_MS = 2 * 24 * 3600 * 1000;
 
 /** Numbers of rows. */
@@ -152,8 +155,9 @@ const HANDLERS: Handlers = {
   },
 
   /**
-   * Sweeps offsets, which are in order of acceptance, upwards, one window per commit, and starts over at the first event that is
-   * young enough. Keeps events after the checkpoint, which the sequencer still needs.
+   * Sweeps offsets, which are in order of acceptance, upwards, one window per commit, and starts
+   * over at the first event that is young enough. Keeps events after the checkpoint, which the
+   * sequencer still needs.
    */
   forget({ acceptedBefore, now }, { queries, totals }) {
     const { sweptTo } = totals;
