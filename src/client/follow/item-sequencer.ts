@@ -157,7 +157,7 @@ export class ItemSequencer {
    */
   *firstYield(first: ModeYield, mark: string | undefined): Generator<FollowItem> {
     const isKnown = mark !== undefined || (first.type === 'gap' && first.reason === 'unwatched');
-    if (this.#isUnwatched && !isKnown) yield* this.#hand({ type: 'gap', reason: 'unwatched' });
+    if (this.#isUnwatched && !isKnown) yield* this.#yieldItem({ type: 'gap', reason: 'unwatched' });
     this.#isUnwatched = false;
   }
 
@@ -184,7 +184,7 @@ export class ItemSequencer {
 
   *#gap({ reason, numbers, shown = [], ...rest }: GapYield): Generator<FollowItem, boolean> {
     if (this.#last !== undefined && showsLoss(this.#last, shown)) return this.#skip(stepOf(rest));
-    yield* this.#hand({ type: 'gap', reason, ...(numbers ? { numbers } : {}) }, stepOf(rest));
+    yield* this.#yieldItem({ type: 'gap', reason, ...(numbers ? { numbers } : {}) }, stepOf(rest));
     return true;
   }
 
@@ -202,7 +202,7 @@ export class ItemSequencer {
     });
     if (isKnown) return this.#skip(step);
     if (hasIdentity) seen.add(event);
-    yield* this.#hand(
+    yield* this.#yieldItem(
       { type: 'event', number: number ?? { by: 'client', count: ++this.#count }, event },
       step,
     );
@@ -242,7 +242,7 @@ export class ItemSequencer {
         current: { epoch: now.epoch, sequence: 0 },
       };
     if (relation.to >= relation.from)
-      yield* this.#hand({
+      yield* this.#yieldItem({
         type: 'gap',
         reason: 'missing',
         numbers: {
@@ -258,7 +258,7 @@ export class ItemSequencer {
    * Yields one item. It is finished by its `ack`, or, with `ack: 'auto'`, when the application asks
    * for the next item.
    */
-  *#hand(
+  *#yieldItem(
     item:
       | Omit<FollowedEvent, 'ack' | 'mode' | 'selection'>
       | Omit<FollowedGap, 'ack' | 'mode' | 'selection'>,
@@ -271,7 +271,7 @@ export class ItemSequencer {
       ? async () => {
           await step.done?.();
         }
-      : this.#progress!.hand(step);
+      : this.#progress!.add(step);
     yield { ...item, mode, ...(selection ? { selection } : {}), ack };
     if (this.#o.ack === 'auto' && !this.#acknowledgesItself)
       ack().catch((error: unknown) => {

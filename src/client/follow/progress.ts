@@ -55,10 +55,10 @@ export class ProgressTracker {
   }
 
   /**
-   * Returns what finishes this item and all before it, and resolves when that is saved and
-   * answered.
+   * Adds an item. Returns the function that finishes it and all before it; the function resolves
+   * when that is saved and answered.
    */
-  hand(step: ProgressStep): () => Promise<void> {
+  add(step: ProgressStep): () => Promise<void> {
     this.#steps.push(step);
     const position = positionOf(++this.#count);
     return () => this.#acks.acknowledge(position);

@@ -2,11 +2,7 @@
  * A connection to an MCP server through the SDK, for both protocol eras, over HTTP and with a child
  * process. Hides what the SDK does differently per era and transport; `dial.ts` connects.
  */
-import {
-  StreamableHTTPClientTransport,
-  type Client,
-  type Transport,
-} from '@modelcontextprotocol/client';
+import { StreamableHTTPClientTransport, type Client } from '@modelcontextprotocol/client';
 import type { ServerCapability } from '../../../spec-schema/draft/schema.ts';
 import { orAbort } from '../../protocol/lib/abort.ts';
 import { systemClock, TIMER_MAX_MS, type Clock } from '../../protocol/lib/clock.ts';
@@ -14,17 +10,16 @@ import { capabilityOf, FIRST_EXTENSIONS_REVISION } from '../../protocol/wire/cap
 import { LIST_CHANGED_METHOD } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { dial } from './dial.ts';
-import { PendingRequests, type PendingRequest } from './pending-requests.ts';
+import type { PendingRequest, PendingRequests } from './pending-requests.ts';
 import type { RawCapabilities } from './handshake-observer.ts';
 import { peerError, unreachable } from './peer-error.ts';
 import type { ServerStream, ServerStreamState } from './server-stream.ts';
 import type { ConnectOptions, Target } from './targets.ts';
 import {
-  observeTransport,
   stateOf,
+  wrapTransport,
   type InterruptionListener,
   type NotificationListener,
-  type WrappedTransport,
 } from './transport-state.ts';
 
 export type { ConnectOptions, HttpTarget, StdioTarget, Target } from './targets.ts';
@@ -411,7 +406,7 @@ export class Connection {
           'config_invalid',
           'The SDK client is not connected. Connect it first.',
         );
-      const wrapped = stateOf(transport)?.wrapped ?? wrap(transport);
+      const wrapped = stateOf(transport)?.wrapped ?? wrapTransport(transport);
       const notify: NotificationListener = (method, params) => {
         for (const listener of this.#listeners) listener(method, params);
       };
@@ -463,28 +458,6 @@ async function end({ client, leave }: Live, withinMs: number): Promise<void> {
     cancel();
   }
   await client.close();
-}
-
-/** Wraps a connected transport. */
-function wrap(transport: Transport): WrappedTransport {
-  // The handshake of an SDK client that was passed in is over; `refresh` shows the next one.
-  const state = observeTransport(transport);
-  const listeners = new Set<NotificationListener>();
-  const interrupted = new Set<InterruptionListener>();
-  const interrupt = (error: LocalError): void => {
-    for (const listener of [...interrupted]) listener(error);
-  };
-  const onclose = transport.onclose;
-  transport.onclose = () => {
-    interrupt(unreachable('the connection was closed'));
-    onclose?.();
-  };
-  state.serverStream?.onLost(() => interrupt(unreachable('the stream of the session broke')));
-  const pendingRequests = new PendingRequests(transport, (method, params) => {
-    for (const listener of listeners) listener(method, params);
-  });
-  state.guard?.onTooLarge((id, error) => pendingRequests.fail(id, error));
-  return (state.wrapped = { listeners, interrupted, pendingRequests });
 }
 
 function capabilitiesOf(client: Client): RawCapabilities {

@@ -5,9 +5,10 @@
  */
 import type { Transport } from '@modelcontextprotocol/client';
 import type { LocalError } from '../../protocol/wire/errors.ts';
-import type { PendingRequests } from './pending-requests.ts';
+import { PendingRequests } from './pending-requests.ts';
 import { HandshakeObserver } from './handshake-observer.ts';
 import type { HttpGuard } from './http-guard.ts';
+import { unreachable } from './peer-error.ts';
 import type { ServerStream } from './server-stream.ts';
 
 /** Called for a notification, whatever request it belongs to. Must not throw. */
@@ -51,4 +52,26 @@ export function observeTransport(
   const state: TransportState = { ...own, handshake: HandshakeObserver.attach(transport) };
   states.set(transport, state);
   return state;
+}
+
+/** Wraps a connected transport. */
+export function wrapTransport(transport: Transport): WrappedTransport {
+  // The handshake of an SDK client that was passed in is over; `refresh` shows the next one.
+  const state = observeTransport(transport);
+  const listeners = new Set<NotificationListener>();
+  const interrupted = new Set<InterruptionListener>();
+  const interrupt = (error: LocalError): void => {
+    for (const listener of [...interrupted]) listener(error);
+  };
+  const onclose = transport.onclose;
+  transport.onclose = () => {
+    interrupt(unreachable('the connection was closed'));
+    onclose?.();
+  };
+  state.serverStream?.onLost(() => interrupt(unreachable('the stream of the session broke')));
+  const pendingRequests = new PendingRequests(transport, (method, params) => {
+    for (const listener of listeners) listener(method, params);
+  });
+  state.guard?.onTooLarge((id, error) => pendingRequests.fail(id, error));
+  return (state.wrapped = { listeners, interrupted, pendingRequests });
 }

@@ -196,14 +196,14 @@ export class DrainLoop {
     if (entries === null) return false;
     yield* this.#losses();
     this.#noteCounters(delivery);
-    for (const entry of entries) yield* this.#hand(entry);
+    for (const entry of entries) yield* this.#yieldItem(entry);
     return true;
   }
 
-  async *#hand(entry: EventItem | GapItem): AsyncGenerator<Item, void> {
+  async *#yieldItem(entry: EventItem | GapItem): AsyncGenerator<Item, void> {
     const { reader, acks } = this.#o.positions;
     const { position } = entry;
-    const isNew = reader.hand(entry);
+    const isNew = reader.movePast(entry);
     if (isNew) {
       this.#backoff.reset();
       this.#strikes = 0;

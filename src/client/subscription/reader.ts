@@ -87,7 +87,7 @@ export class LogReader {
    * Moves past an entry. Returns false when the application has had the same event under another
    * number.
    */
-  hand(entry: EventItem | GapItem): boolean {
+  movePast(entry: EventItem | GapItem): boolean {
     this.#cursor = advance(this.#cursor, entry.position.sequence);
     if (entry.type !== 'event') return true;
     const repeated = this.#recent.isRepeated(entry.event);

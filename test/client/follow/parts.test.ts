@@ -226,17 +226,17 @@ describe('finished items', () => {
 
   test('finishing an item finishes all before it', async () => {
     const { progress, marks, done, answer } = start();
-    progress.hand({ mark: 'a', done: answer('a') });
-    const b = progress.hand({ mark: 'b', done: answer('b') });
-    progress.hand({ mark: 'c', done: answer('c') });
+    progress.add({ mark: 'a', done: answer('a') });
+    const b = progress.add({ mark: 'b', done: answer('b') });
+    progress.add({ mark: 'c', done: answer('c') });
     await b();
     assert.deepEqual([marks(), done], [['b'], ['a', 'b']]);
   });
 
   test('an earlier item does not move the position back', async () => {
     const { progress, marks } = start();
-    const a = progress.hand({ mark: 'a' });
-    const b = progress.hand({ mark: 'b' });
+    const a = progress.add({ mark: 'a' });
+    const b = progress.add({ mark: 'b' });
     await b();
     await a();
     assert.deepEqual([marks(), progress.progress.mark], [['b'], 'b']);
@@ -244,7 +244,7 @@ describe('finished items', () => {
 
   test('a dropped item waits for the items before it', async () => {
     const { progress, marks } = start();
-    const a = progress.hand({ mark: 'a' });
+    const a = progress.add({ mark: 'a' });
     progress.skip({ mark: 'b' });
     await progress.flush();
     assert.deepEqual(marks(), []);
@@ -262,7 +262,7 @@ describe('finished items', () => {
       },
     );
     const finish = ['a', 'b', 'c'].map((mark) =>
-      progress.hand({
+      progress.add({
         mark,
         done: () => {
           order.push(`answered ${mark}`);
@@ -283,7 +283,7 @@ describe('finished items', () => {
       },
     );
     await assert.rejects(
-      progress.hand({
+      progress.add({
         mark: 'a',
         done: () => {
           answered.push('a');
