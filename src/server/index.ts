@@ -31,7 +31,7 @@ export {
   type TriggerDefinition,
 } from './engine/define-trigger.ts';
 
-export { createEngine, type EngineOptions } from './engine/engine.ts';
+export { createEngine, type EngineOptions } from './engine/create-engine.ts';
 export type {
   Accepted,
   BindableEngine,
@@ -42,7 +42,6 @@ export type {
   LogListener,
   Logs,
   NewEvent,
-  PullAnswer,
   StreamSink,
   SubscribeAs,
   Verbs,
@@ -53,12 +52,11 @@ export type {
   CallbackMessage,
   CallbackContext as CallbackOf,
 } from './callback/dialect.ts';
-export type { LogRange as LogRange } from './engine/reader.ts';
+export type { LogRange } from './engine/reader.ts';
 export type { Answer as CallbackAnswer } from '../protocol/core/attempt.ts';
 export type { Outcome as CallbackOutcome } from '../protocol/core/types.ts';
 export type { Secret } from '../protocol/wire/secret.ts';
-export type { Authorize, Visible } from './engine/subscriptions.ts';
-export type { Reauthorize } from './engine/maintenance.ts';
+export type { Authorize, Reauthorize, Visible } from './engine/permissions.ts';
 export type { TtlPolicy } from '../protocol/core/policy.ts';
 
 export { createEgress, type EgressOptions } from './callback/egress/egress.ts';

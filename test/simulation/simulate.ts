@@ -8,7 +8,7 @@
  * key: undefined }) });
  * ```
  */
-import { createEngine, type EngineOptions } from '../../src/server/engine/engine.ts';
+import { createEngine, type EngineOptions } from '../../src/server/engine/create-engine.ts';
 import type { Egress, Log } from '../../src/server/engine/ports.ts';
 import type { Opened, Store } from '../../src/server/store/port.ts';
 import type { DeclaredTrigger, Engine } from '../../src/server/engine/verbs.ts';
@@ -182,7 +182,7 @@ class World {
       random: seededRandom(seed * 1000 + this.#lives),
       quotas: { attempts: 3, loaded: 5 },
       batchEvents: 7,
-      numberingChunk: 4,
+      sequencerChunk: 4,
       ...(log === undefined ? {} : { log }),
     };
     this.#lives += 1;

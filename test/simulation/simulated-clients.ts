@@ -249,9 +249,9 @@ export class SimulatedClients {
           window: { events: dice.pick([1, 3, 10, 100]), bytes: dice.pick([200, 1_000_000]) },
         },
         {
-          send: async ({ params }) => {
+          send: async (sent) => {
             if (this.#o.engine() !== engine || abort.signal.aborted) return;
-            const delivery = params as SeenDelivery;
+            const delivery = sent as SeenDelivery;
             checker.told(delivery, name);
             // A reader that lost one message has lost its connection: it does not continue after
             // the missing one.

@@ -12,7 +12,8 @@ import type {
 } from '../../protocol/core/types.ts';
 import { BATCH_EVENTS_MAX } from '../../protocol/core/policy.ts';
 import { CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../../protocol/wire/limits.ts';
-import { retryWhenFull, type UnitOfWork, type LoadedSubscription } from '../engine/unit-of-work.ts';
+import type { LoadedSubscription, SubscriptionCache } from '../engine/subscription-cache.ts';
+import { retryWhenFull, type UnitOfWork } from '../engine/unit-of-work.ts';
 import { outcomeOf } from './answer.ts';
 import type { Dialects } from './dialects.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
@@ -44,6 +45,7 @@ const READ_TRIES = 5;
 /** Dependencies and limits of a {@link Dispatcher}. */
 export interface DispatcherOptions {
   readonly store: Store;
+  readonly cache: SubscriptionCache;
   readonly unitOfWork: UnitOfWork;
   readonly clock: Clock;
   readonly random: Random;
@@ -132,7 +134,7 @@ export class Dispatcher {
       if (this.#full || this.#closing) return;
       this.#waiting.delete(row);
       if (this.#reading.has(row)) continue;
-      const loaded = this.#o.unitOfWork.get(row);
+      const loaded = this.#o.cache.get(row);
       if (loaded === undefined) void this.#startFromStore(row);
       else if (this.#ready(loaded)) this.#start(loaded);
     }
@@ -162,11 +164,11 @@ export class Dispatcher {
 
   /** Claims the next range of a log whose end is not in memory. */
   async #claimFromStore(row: number): Promise<void> {
-    const { unitOfWork, store } = this.#o;
+    const { cache, unitOfWork, store } = this.#o;
     for (let tries = 0; ; tries += 1) {
       // The store shows only committed entries.
       await unitOfWork.commit();
-      const loaded = await unitOfWork.getOrLoad(row);
+      const loaded = await cache.getOrLoad(row);
       if (loaded === undefined || !this.#ready(loaded)) return;
       const limits = this.#limits(loaded);
       const {
@@ -177,7 +179,7 @@ export class Dispatcher {
       // Read again if another drain acknowledged meanwhile, or a failed commit discarded the loaded
       // state.
       if (
-        !unitOfWork.isUnchanged(loaded, revision) ||
+        !cache.isUnchanged(loaded, revision) ||
         loaded.state.acked !== acked ||
         loaded.state.epoch !== epoch
       )
@@ -246,7 +248,7 @@ export class Dispatcher {
     { state, revision }: Pick<LoadedSubscription, 'state' | 'revision'>,
   ): Promise<void> {
     const { row } = claimed;
-    const { unitOfWork, clock, dialects, egress, signer, log, meter, random } = this.#o;
+    const { cache, clock, dialects, egress, signer, log, meter, random } = this.#o;
     const startedAt = clock.now();
     let holdsSlot = true;
     /**
@@ -258,13 +260,13 @@ export class Dispatcher {
       holdsSlot = false;
     };
     try {
-      const loaded = await unitOfWork.getOrLoad(row);
+      const loaded = await cache.getOrLoad(row);
       const callback = loaded?.state.callback ?? null;
       // The attempt became void during the commit: the callback was replaced, or the subscription
       // ended.
       if (loaded === undefined || callback === null || loaded.state.attempt?.id !== attempt.id)
         return;
-      if (!unitOfWork.isUnchanged(claimed, revision)) return await this.#restart(loaded);
+      if (!cache.isUnchanged(claimed, revision)) return await this.#restart(loaded);
       const dialect = dialects.of(callback);
       const message = dialect.delivery({ state, callback, random }, range);
       // The dialect has no message for this range.
@@ -328,9 +330,9 @@ export class Dispatcher {
   }
 
   async #settle(row: number, attempt: Attempt, outcome: Outcome, jitter: number): Promise<void> {
-    const { unitOfWork } = this.#o;
+    const { cache, unitOfWork } = this.#o;
     await retryWhenFull(async () => {
-      const loaded = await unitOfWork.getOrLoad(row);
+      const loaded = await cache.getOrLoad(row);
       if (loaded === undefined || loaded.ended) return;
       this.#claimed.delete(row);
       unitOfWork.step(loaded, { type: 'answer', attempt: attempt.id, outcome, jitter });
@@ -343,7 +345,7 @@ export class Dispatcher {
     if (this.#claimed.get(row) === attempt.id) this.#claimed.delete(row);
     // A void attempt blocked the next claim until now. Rows that have nothing to claim must not
     // enter the queue, because others would wait behind them.
-    const loaded = this.#o.unitOfWork.get(row);
+    const loaded = this.#o.cache.get(row);
     if (loaded === undefined || this.#ready(loaded)) this.#waiting.add(row);
     if (!this.#closing) this.#next();
     else if (this.#unsettled === 0) for (const done of this.#drained.splice(0)) done();

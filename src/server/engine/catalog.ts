@@ -1,10 +1,13 @@
 /**
- * The catalog: which trigger types are declared, what their arguments and payloads must look like, and which of an event's
- * values an argument is compared with.
+ * The declared trigger types: their schemas, the event values that arguments are compared with, and `triggers/list` (SEP:
+ * Trigger types, triggers/list).
  */
 import { createHash } from 'node:crypto';
 import type {
   Drain,
+  ListTriggersNotModified,
+  ListTriggersParams,
+  ListTriggersResult,
   Selection as WireSelection,
   TriggerType,
 } from '../../../spec-schema/draft/schema.ts';
@@ -14,6 +17,11 @@ import { RETENTION_AGE_MS, RETENTION_EVENTS } from '../../protocol/wire/limits.t
 import { compileUserSchema, type UserValidator } from '../../protocol/wire/user-schema.ts';
 import { check } from '../../protocol/wire/validate.ts';
 import type { DeclaredTrigger } from './verbs.ts';
+
+/** Trigger types per page of `triggers/list`. */
+const PAGE = 100;
+/** How long a client may cache the list. */
+const LIST_TTL_MS = 300_000;
 
 /** Retention of a type that declares none. */
 export const DEFAULT_RETENTION: Retention = {
@@ -37,12 +45,15 @@ export class Catalog {
   constructor(triggers: readonly DeclaredTrigger[]) {
     for (const trigger of triggers) {
       if (this.#types.has(trigger.type.name))
-        throw refused(trigger.type.name, 'is declared twice: names are unique in one server');
+        throw invalidType(
+          trigger.type.name,
+          'is declared twice. Give each type of a server its own name.',
+        );
       this.declare(trigger);
     }
   }
 
-  /** Declares a type, or replaces the one of this name. Throws `LocalError` `config_invalid`, or `schema_refused` for a schema. */
+  /** Adds a type or replaces the one with this name. Throws `LocalError` `config_invalid`, or `schema_refused` for a schema. */
   declare(declared: DeclaredTrigger): void {
     const { name } = declared.type;
     const type: TriggerType = {
@@ -51,7 +62,7 @@ export class Catalog {
       retention: declared.type.retention ?? DEFAULT_RETENTION,
       ordering: declared.type.ordering ?? 'arrival',
     };
-    judge(type);
+    assertType(type);
     this.#types.set(name, {
       type,
       declared,
@@ -70,15 +81,38 @@ export class Catalog {
     return this.#types.get(name);
   }
 
-  /** Ascending by name, so that pages are stable. */
+  /** All types, ascending by name, so that pages are stable. */
   all(): TriggerType[] {
     return [...this.#types.values()]
       .map((one) => one.type)
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Changes exactly when a declared type changes. */
-  etagOf(types: readonly TriggerType[]): string {
+  /** One page of the types that `shows` accepts. `sameForAll`: the list is the same for every caller. */
+  async list(
+    params: ListTriggersParams,
+    shows: (name: string) => boolean | Promise<boolean>,
+    sameForAll: boolean,
+  ): Promise<ListTriggersResult | ListTriggersNotModified> {
+    const types: TriggerType[] = [];
+    for (const type of this.all()) if (await shows(type.name)) types.push(type);
+    const etag = this.#etagOf(types);
+    const cache = {
+      etag,
+      ttlMs: LIST_TTL_MS,
+      cacheScope: sameForAll ? ('public' as const) : ('private' as const),
+    };
+    if (params.ifNoneMatch === etag && params.cursor === undefined)
+      return { notModified: true, ...cache };
+    const from = params.cursor === undefined ? 0 : indexAfter(types, params.cursor);
+    const triggers = types.slice(from, from + PAGE);
+    const last = triggers.at(-1);
+    const more = from + PAGE < types.length && last !== undefined;
+    return { triggers, ...(more ? { nextCursor: cursorAt(last.name) } : {}), ...cache };
+  }
+
+  /** Changes exactly when one of the types changes. */
+  #etagOf(types: readonly TriggerType[]): string {
     const whole = types.length === this.#types.size;
     if (whole && this.#etag !== null) return this.#etag;
     const etag = createHash('sha256')
@@ -89,7 +123,7 @@ export class Catalog {
     return etag;
   }
 
-  /** Checks what a client wants to follow; refuses unknown names and arguments that the type's schema refuses. */
+  /** Resolves selections. Throws `WireError`: `NotFound` for an unknown name, `InvalidParams` for arguments. */
   select(select: readonly WireSelection[]): Selection[] {
     const found = this.find(select);
     found.forEach((selection, at) => {
@@ -100,7 +134,7 @@ export class Catalog {
     return found;
   }
 
-  /** The same selections with their arguments written out. Refuses unknown names. */
+  /** Selections with arguments in full, not checked against the schema. Throws `WireError` `NotFound` for an unknown name. */
   find(select: readonly WireSelection[]): Selection[] {
     return select.map(({ name, arguments: args = {} }) => {
       if (!this.#types.has(name)) throw notFound({ kind: 'trigger' });
@@ -122,18 +156,18 @@ export class Catalog {
     return { maxAgeMs, maxEvents };
   }
 
-  /** How far back `since` may reach for this selection; null when a type has no history. */
+  /** How far back `since` may reach, in milliseconds; null = a selected type has no history. */
   historyOf(select: readonly Selection[]): number | null {
-    let reach = Number.MAX_SAFE_INTEGER;
+    let maxAgeMs = Number.MAX_SAFE_INTEGER;
     for (const { name } of select) {
       const history = this.#types.get(name)?.type.history;
       if (history === undefined) return null;
-      reach = Math.min(reach, history.maxAgeMs);
+      maxAgeMs = Math.min(maxAgeMs, history.maxAgeMs);
     }
-    return reach;
+    return maxAgeMs;
   }
 
-  /** The longest any type keeps anything: older events may be forgotten. */
+  /** The longest retention or history of all types; older events may be deleted. */
   longestRetentionMs(): number {
     let longest = DEFAULT_RETENTION.maxAgeMs;
     for (const { type } of this.#types.values())
@@ -141,23 +175,23 @@ export class Catalog {
     return longest;
   }
 
-  /** Validates an event's data; refuses with `LocalError` before anything is accepted. */
-  payload(name: string, data: unknown): void {
+  /** Throws `LocalError` `trigger_unknown`, or `payload_invalid` for data that the schema rejects. */
+  assertPayload(name: string, data: unknown): void {
     const declared = this.#types.get(name);
     if (declared === undefined)
       throw new LocalError(
         'trigger_unknown',
-        'no trigger type of this name is declared; declare it before emitting its events',
+        'No trigger type with this name is declared. Declare it before emitting its events.',
       );
     const checked = declared.checkPayload(data);
     if (!checked.ok)
       throw new LocalError(
         'payload_invalid',
-        `the event's data does not fit payloadSchema: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}`,
+        `The event's data does not match payloadSchema: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}.`,
       );
   }
 
-  /** What an argument of this name is compared with. */
+  /** The event value that an argument of this name is compared with. */
   attribute(name: string, argument: string, data: unknown): unknown {
     const extract = this.#types.get(name)?.declared.attributes?.[argument] as
       ((data: unknown) => unknown) | undefined;
@@ -173,18 +207,14 @@ export class Catalog {
   }
 }
 
-/** Refuses a drain that a selected type does not offer (SEP: Capability). */
-export function mayDrain(
-  catalog: Catalog,
-  { select }: { readonly select: readonly Selection[] },
-  drain: Drain,
-): void {
+/** Throws `WireError` `Unsupported` for a drain that a selected type does not offer (SEP: Capability). */
+export function assertDrain(catalog: Catalog, select: readonly Selection[], drain: Drain): void {
   for (const { name } of select) {
     if (catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
   }
 }
 
-/** Names that belong to the protocol, with the arguments each has there (SEP: Reserved names). */
+/** Types that the protocol defines, with their arguments (SEP: Reserved names). */
 const RESERVED: Readonly<Record<string, readonly string[]>> = {
   'mcp.resource.updated': ['uri'],
   'mcp.tools.list_changed': [],
@@ -193,29 +223,39 @@ const RESERVED: Readonly<Record<string, readonly string[]>> = {
   'mcp.task.updated': ['taskId'],
 };
 
-function judge(type: TriggerType): void {
+function assertType(type: TriggerType): void {
   const checked = check('TriggerType', type);
   if (!checked.ok)
-    throw refused(
+    throw invalidType(
       type.name,
-      `is not a trigger type: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}`,
+      `is not valid: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}.`,
     );
   if (!type.drains.includes('pull'))
-    throw refused(type.name, 'must offer the drain "pull": every recovery ends in it');
+    throw invalidType(type.name, 'must offer the drain "pull". Clients need it to recover.');
   if (!type.name.startsWith('mcp.')) return;
   const reserved = RESERVED[type.name];
   const named = Object.keys(type.inputSchema['properties'] ?? {});
   if (reserved === undefined)
-    throw refused(
+    throw invalidType(
       type.name,
-      'starts with "mcp.", which is reserved for types that the protocol names',
+      'starts with "mcp.", which is reserved for the protocol. Choose another name.',
     );
   if (named.sort().join() !== [...reserved].sort().join())
-    throw refused(
+    throw invalidType(
       type.name,
-      `is a type of the protocol and has exactly these arguments: ${reserved.join(', ') || 'none'}`,
+      `is defined by the protocol. Declare exactly these arguments: ${reserved.join(', ') || 'none'}.`,
     );
 }
 
-const refused = (name: string, problem: string): LocalError =>
-  new LocalError('config_invalid', `the trigger type "${name}" ${problem}`);
+const invalidType = (name: string, problem: string): LocalError =>
+  new LocalError('config_invalid', `The trigger type "${name}" ${problem}`);
+
+const cursorAt = (name: string): string => Buffer.from(`n${name}`).toString('base64url');
+
+function indexAfter(types: readonly { readonly name: string }[], cursor: string): number {
+  const text = Buffer.from(cursor, 'base64url').toString('utf8');
+  if (!text.startsWith('n'))
+    throw invalidParams('/cursor', 'a nextCursor that triggers/list returned');
+  const at = types.findIndex(({ name }) => name > text.slice(1));
+  return at === -1 ? types.length : at;
+}

@@ -1,60 +1,60 @@
 /**
- * Turns a trigger type as a programmer writes it, with schemas of zod or of any library that speaks Standard JSON Schema or
- * as plain JSON Schema, into what the engine takes, and keeps the types of arguments and data on the way.
+ * `defineTrigger`: declares a trigger type with schemas of zod, of another library with Standard JSON Schema, or with plain JSON
+ * Schema, and keeps the static types of arguments and data.
  */
 import type { Drain, JsonObject, Meta, Retention } from '../../../spec-schema/draft/schema.ts';
 import type { DeclaredTrigger, NewEvent } from './verbs.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 
-/** A schema object that can describe itself as JSON Schema 2020-12 (Standard JSON Schema): zod 4.2 or later, among others. */
+/** A schema object with Standard JSON Schema, for example of zod 4.2 or later. */
 export interface SelfDescribing<Value> {
   readonly '~standard': {
-    /** The static type of what the schema accepts. */
+    /** Static type of the accepted values. */
     readonly types?: { readonly input: Value } | undefined;
     readonly jsonSchema: {
-      /** The schema of what it accepts; throws if JSON Schema cannot say it. */
+      /** The schema of the accepted values; throws if JSON Schema cannot express it. */
       readonly input: (options: { readonly target: 'draft-2020-12' }) => Record<string, unknown>;
     };
   };
 }
 
-/** A schema object or a plain JSON Schema 2020-12; the latter says nothing of the static type. */
+/** A schema object, or a plain JSON Schema 2020-12, which has no static type. */
 export type SchemaOf<Value> = SelfDescribing<Value> | JsonObject;
 
-/** What {@link defineTrigger} takes. */
+/** Argument of {@link defineTrigger}. */
 export interface TriggerDefinition<Arguments extends object, Data> {
   /** Unique per server. Letters, digits, `_`, `.`, `/`, `-`; the prefix `mcp.` is reserved for protocol-level types. */
   readonly name: string;
-  /** For people, short. */
+  /** A short title for people. */
   readonly title?: string;
-  /** For people and models: when an event occurs and what it says. */
+  /** For people and models: when an event occurs and what it contains. */
   readonly description: string;
   /** Schema of a subscription's `arguments`; an object at its root. */
   readonly input: SchemaOf<Arguments>;
   /** Schema of an event's `data`. */
   readonly payload: SchemaOf<Data>;
   /**
-   * Per argument, the value or values of an event that it may equal. These are indexed, so that a server with many subscriptions
-   * looks only at the matching ones. Default: the top-level member of `data` with the argument's name.
+   * For each argument, the event value or values that it is compared with. These comparisons are indexed, so an event costs no
+   * time for subscriptions that do not match. Default: the top-level member of `data` with the argument's name.
    */
   readonly attributes?: { readonly [Name in keyof Arguments & string]?: (data: Data) => unknown };
-  /** For arguments that are no equality: called for every subscription whose attributes matched. */
+  /** A predicate for arguments that are not compared for equality. Called for every subscription whose attributes match. */
   readonly match?: (args: Arguments, data: Data) => boolean;
-  /** How long logs keep events of this type; milliseconds and a count. Default: 7 days and 10,000 events. */
+  /** Limits of a log, in milliseconds and as a number of events. Default: 7 days and 10,000 events. */
   readonly retention?: Retention;
-  /** Present = `since` is honoured, at most this many milliseconds back. */
+  /** Allows `since`, at most this many milliseconds back. */
   readonly history?: { readonly maxAgeMs: number };
-  /** `source` if events are emitted in the upstream's own order, otherwise `arrival`, the default. */
+  /** `source` if events are emitted in the order of the upstream. Default: `arrival`. */
   readonly ordering?: 'source' | 'arrival';
-  /** How clients may drain it. Default: all ways the server offers. */
+  /** The drains that clients may use. Default: all. */
   readonly drains?: readonly Drain[];
   readonly _meta?: Meta;
 }
 
-/** A declared trigger type that also makes its own events, typed. */
+/** A trigger type that creates its own events, with static types. */
 export interface Trigger<Data> extends DeclaredTrigger {
   /**
-   * An event of this type, for `engine.emit`. Give `eventId` whenever the upstream has one: a redelivery then appends nothing.
+   * An event of this type, for `engine.emit`. Pass `eventId` whenever the upstream has one, so that a redelivery appends nothing.
    */
   event(occurrence: {
     readonly data: Data;
@@ -76,7 +76,7 @@ export interface Trigger<Data> extends DeclaredTrigger {
  * });
  * await engine.emit(orderPaid.event({ eventId: 'pay_1', data: { shop: 'kiosk', order: 'o-17', cents: 1250 } }));
  * ```
- * @throws LocalError `schema_refused` if a schema cannot be written as JSON Schema 2020-12, or `input` is not an object schema.
+ * @throws LocalError `schema_refused` if JSON Schema 2020-12 cannot express a schema, or `input` is not an object schema.
  */
 export function defineTrigger<Arguments extends object = Record<string, unknown>, Data = unknown>(
   definition: TriggerDefinition<Arguments, Data>,
@@ -115,7 +115,7 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
       ...(ordering === undefined ? {} : { ordering }),
       ...(_meta === undefined ? {} : { _meta }),
     },
-    // The engine calls both with arguments and data that passed the schemas above, which is what these types say.
+    // The engine calls both functions with values that passed the schemas, so their parameter types hold.
     ...(attributes === undefined
       ? {}
       : { attributes: attributes as NonNullable<DeclaredTrigger['attributes']> }),
@@ -129,7 +129,7 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
   };
 }
 
-/** What a client may send is the input side of a schema: defaults are optional there, transforms have not happened yet. */
+/** Clients send the input side of a schema: before defaults and transforms. */
 function jsonSchemaOf(
   schema: SchemaOf<unknown>,
   name: string,

@@ -1,51 +1,50 @@
 /**
- * What has to be done without anybody asking: the due of one subscription (retention, consent that has grown old), permission
- * that may have gone, and the accept log's old events.
+ * Background work: the timed work of one subscription (retention, renewed consent), periodic permission checks, and the removal
+ * of old events from the accept log.
  */
 import { reverifyAt, trimDueAt } from '../../protocol/core/index.ts';
 import type { Selection } from '../../protocol/core/types.ts';
-import { WireError } from '../../protocol/wire/errors.ts';
-import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
-import type { Catalog } from './catalog.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
-import type { Log } from './ports.ts';
-import type { Store } from '../store/port.ts';
+import { WireError } from '../../protocol/wire/errors.ts';
 import { consentName, type Verifier } from '../callback/verifier.ts';
+import type { Store } from '../store/port.ts';
+import type { Catalog } from './catalog.ts';
+import type { Reauthorize } from './permissions.ts';
+import type { Log } from './ports.ts';
+import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
 
-/** How long a row that is being verified again stays out of the way of others, at most; and the pause before it is tried again. */
+/** Longest postponement of a row whose callback is challenged, and the pause after a challenge that could not be sent. */
 const VERIFY_PATIENCE_MS = 600_000;
 const VERIFY_PAUSE_MS = 10_000;
-/** Housekeeping of the accept log. */
+/** Time between two removals of old events. */
 const FORGET_EVERY_MS = 60_000;
-/** Permission is looked at twice as often as the SEP asks, so that a late round is still in time. */
+/** Permissions are checked twice as often as the SEP requires, so that a late round is still in time. */
 const RECHECK_EVERY_MS = 12 * 3600_000;
 const RECHECK_FIRST_MS = 60_000;
-/** Rows handled between two turns when every subscription is visited. */
+/** Subscriptions checked per commit. */
 const SWEEP = 256;
-
-/** Whether a principal may still follow a selection, asked when nobody is calling: there are no claims to look at. */
-export type Reauthorize = (
-  principal: string,
-  selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> },
-) => boolean | Promise<boolean>;
+/** Trims by age have slack and must precede the removal of the events, so events are kept an eighth longer. */
+const RETENTION_SLACK = 1.125;
 
 export interface MaintenanceOptions {
   readonly store: Store;
+  readonly cache: SubscriptionCache;
   readonly unitOfWork: UnitOfWork;
   readonly catalog: Catalog;
   readonly reauthorize: Reauthorize | undefined;
   readonly verifier: Verifier;
   readonly clock: Clock;
   readonly log: Log;
-  /** A row that was kept out of the way may be looked at again. */
+  /** Ends the postponement of a row in the scheduler. */
   release(row: number): void;
 }
 
 export class Maintenance {
   readonly #o: MaintenanceOptions;
-  /** Rows whose callback is asked for its consent again just now. */
-  readonly #asking = new Set<number>();
-  readonly #rounds = new Set<() => void>();
+  /** Rows whose callback is being challenged. */
+  readonly #verifying = new Set<number>();
+  readonly #timers = new Set<() => void>();
   #closed = false;
 
   constructor(options: MaintenanceOptions) {
@@ -53,43 +52,43 @@ export class Maintenance {
   }
 
   start(): void {
-    this.#every(FORGET_EVERY_MS, FORGET_EVERY_MS, 'forgetting old events', () => this.#forget());
+    this.#every(FORGET_EVERY_MS, FORGET_EVERY_MS, 'removal of old events', () => this.#forget());
     const { reauthorize } = this.#o;
-    // The first round comes soon: a server that is restarted often would never come to it.
+    // The first check comes early: a server that restarts often would otherwise never reach one.
     if (reauthorize !== undefined)
-      this.#every(RECHECK_FIRST_MS, RECHECK_EVERY_MS, 'checking permissions again', () =>
+      this.#every(RECHECK_FIRST_MS, RECHECK_EVERY_MS, 'permission check', () =>
         this.#recheck(reauthorize),
       );
   }
 
   close(): void {
     this.#closed = true;
-    for (const cancel of this.#rounds) cancel();
+    for (const cancel of this.#timers) cancel();
   }
 
-  #every(firstMs: number, pauseMs: number, what: string, round: () => Promise<void>): void {
+  #every(firstMs: number, pauseMs: number, name: string, run: () => Promise<void>): void {
     const cancel = this.#o.clock.after(firstMs, () => {
-      this.#rounds.delete(cancel);
-      void round()
+      this.#timers.delete(cancel);
+      void run()
         .catch((cause: unknown) => {
-          if (!this.#closed) this.#o.log.error({ err: cause }, `${what} failed; it is tried again`);
+          if (!this.#closed)
+            this.#o.log.error({ err: cause }, `${name} failed; retrying in the next round`);
         })
         .finally(() => {
-          if (!this.#closed) this.#every(pauseMs, pauseMs, what, round);
+          if (!this.#closed) this.#every(pauseMs, pauseMs, name, run);
         });
     });
-    this.#rounds.add(cancel);
+    this.#timers.add(cancel);
   }
 
-  /** One write forgets a bounded number of events, so it goes on while there are more. */
+  /** One write removes a bounded number of events, so this repeats while the number of events falls. */
   async #forget(): Promise<void> {
     const { unitOfWork, catalog, clock, store } = this.#o;
     for (let before = Number.POSITIVE_INFINITY; !this.#closed;) {
       const now = clock.now();
-      // An eighth more than anything is kept: trims by age have slack, and must come first.
       unitOfWork.write({
         type: 'forget',
-        acceptedBefore: now - Math.ceil(catalog.longestRetentionMs() * 1.125),
+        acceptedBefore: now - Math.ceil(catalog.longestRetentionMs() * RETENTION_SLACK),
         now,
       });
       await unitOfWork.commit();
@@ -100,92 +99,90 @@ export class Maintenance {
     }
   }
 
-  /** Whoever lost the permission for what a subscription selects loses the subscription (SEP: Ending). */
+  /** Ends subscriptions whose principal lost the permission for a selection (SEP: Ending). */
   async #recheck(reauthorize: Reauthorize): Promise<void> {
-    const { unitOfWork, log, store } = this.#o;
+    const { cache, unitOfWork, log, store } = this.#o;
     const rows: number[] = [];
     for await (const { row } of store.index()) rows.push(row);
     for (let at = 0; at < rows.length && !this.#closed; at += SWEEP) {
       for (const row of rows.slice(at, at + SWEEP)) {
-        const loaded = await unitOfWork.getOrLoad(row);
-        if (loaded === undefined || loaded.ended) continue;
-        const { principal, select, subscriptionId } = loaded.state;
-        if (await permitted(reauthorize, principal, select)) continue;
-        const again = await unitOfWork.getOrLoad(row);
-        if (again === undefined || again.ended || again.state.select !== select) continue;
-        log.info({ subscriptionId }, 'the permission is gone: the subscription is revoked');
-        unitOfWork.step(again, { type: 'terminate', reason: 'revoked' });
+        const asked = await cache.getOrLoad(row);
+        if (asked === undefined || asked.ended) continue;
+        const { principal, select, subscriptionId } = asked.state;
+        if (await isPermitted(reauthorize, principal, select)) continue;
+        const loaded = await cache.getOrLoad(row);
+        if (loaded === undefined || loaded.ended || loaded.state.select !== select) continue;
+        log.info({ subscriptionId }, 'permission lost; the subscription ends as revoked');
+        unitOfWork.step(loaded, { type: 'terminate', reason: 'revoked' });
       }
       await unitOfWork.commit();
     }
   }
 
-  /** Resolves with an instant when the row stays due until then. */
+  /** Does the timed work of one subscription. Resolves with an instant when the row stays due until then. */
   async tick(loaded: LoadedSubscription): Promise<number | null> {
-    const now = this.#o.clock.now();
-    this.#o.unitOfWork.step(loaded, { type: 'tick' });
+    const { store, cache, unitOfWork, clock } = this.#o;
+    const now = clock.now();
+    unitOfWork.step(loaded, { type: 'tick' });
     if (loaded.ended) return null;
     const { row } = loaded;
     const trimAt = trimDueAt(loaded.state);
     if (trimAt !== null && trimAt <= now) {
-      const aged = await this.#o.store.agedOut(row, now - loaded.state.retention.maxAgeMs);
-      if (!this.#o.unitOfWork.isCurrent(loaded) || loaded.ended) return null;
-      this.#o.unitOfWork.step(loaded, { type: 'trim', upTo: aged.upTo, oldestAt: aged.oldestAt });
+      const aged = await store.agedOut(row, now - loaded.state.retention.maxAgeMs);
+      if (!cache.isCurrent(loaded) || loaded.ended) return null;
+      unitOfWork.step(loaded, { type: 'trim', upTo: aged.upTo, oldestAt: aged.oldestAt });
     }
     const verifyAt = reverifyAt(loaded.state);
     if (verifyAt === null || verifyAt > now) return null;
-    // An endpoint takes its time to answer, and others are due meanwhile.
-    if (!this.#asking.has(row)) void this.#verifyAgain(row).finally(() => this.#o.release(row));
+    // Runs in the background: an endpoint may answer late, and other rows are due.
+    if (!this.#verifying.has(row)) void this.#verify(row).finally(() => this.#o.release(row));
     return now + VERIFY_PATIENCE_MS;
   }
 
-  /** Consent that has grown old is asked for again; without it, delivery is suspended. */
-  async #verifyAgain(row: number): Promise<void> {
-    this.#asking.add(row);
+  /** Requests an old consent again; without it, delivery is suspended. */
+  async #verify(row: number): Promise<void> {
+    const { cache, unitOfWork, verifier, clock, log } = this.#o;
+    this.#verifying.add(row);
     try {
-      // A challenge shows counters: they must be on disk.
-      await this.#o.unitOfWork.commit();
-      const loaded = await this.#o.unitOfWork.getOrLoad(row);
-      if (loaded === undefined || loaded.ended || loaded.state.callback === null) return;
-      const { callback, principal, subscriptionId } = loaded.state;
-      const verifiedAt = await this.#o.verifier
-        .challenge(loaded.state, callback)
-        .catch((cause: unknown) => {
-          // That we ask others at the same host too often is no failure of this one.
-          if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
-          this.#o.log.info(
-            { subscriptionId, reason: cause.data.reason },
-            'a callback did not prove its consent again',
-          );
-          return null;
-        });
-      const again = await this.#o.unitOfWork.getOrLoad(row);
-      if (again === undefined || again.ended || again.state.callback?.url !== callback.url) return;
-      this.#o.unitOfWork.step(again, { type: 'verified', ok: verifiedAt !== null });
+      // A challenge contains counters, which must be on disk.
+      await unitOfWork.commit();
+      const asked = await cache.getOrLoad(row);
+      if (asked === undefined || asked.ended || asked.state.callback === null) return;
+      const { callback, principal, subscriptionId } = asked.state;
+      const verifiedAt = await verifier.challenge(asked.state, callback).catch((cause: unknown) => {
+        // A rate limit for the host says nothing about this callback.
+        if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
+        log.info(
+          { subscriptionId, reason: cause.data.reason },
+          'callback verification failed; delivery is suspended',
+        );
+        return null;
+      });
+      const loaded = await cache.getOrLoad(row);
+      if (loaded === undefined || loaded.ended || loaded.state.callback?.url !== callback.url)
+        return;
+      unitOfWork.step(loaded, { type: 'verified', ok: verifiedAt !== null });
       if (verifiedAt !== null)
-        this.#o.unitOfWork.write({
+        unitOfWork.write({
           type: 'verification',
           principal,
           urlHash: consentName(callback),
           verifiedAt,
         });
-      await this.#o.unitOfWork.commit();
+      await unitOfWork.commit();
     } catch (cause) {
       if (!this.#closed)
-        this.#o.log.info(
-          { row, err: cause },
-          'a callback could not be asked for its consent; it is tried again',
-        );
+        log.info({ row, err: cause }, 'callback challenge could not be sent; retrying in 10 s');
       await new Promise<void>((resolve) => {
-        this.#o.clock.after(VERIFY_PAUSE_MS, resolve);
+        clock.after(VERIFY_PAUSE_MS, resolve);
       });
     } finally {
-      this.#asking.delete(row);
+      this.#verifying.delete(row);
     }
   }
 }
 
-async function permitted(
+async function isPermitted(
   reauthorize: Reauthorize,
   principal: string,
   select: readonly Selection[],

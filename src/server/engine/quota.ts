@@ -1,12 +1,14 @@
-/** How many of something each principal may have at once. */
+/** Limits per principal: things in use at once, and stored subscriptions (SEP: Limits). */
 import { resourceExhausted } from '../../protocol/wire/errors.ts';
+import type { Store } from '../store/port.ts';
 
+/** Limits how many of one thing each principal may use at once. */
 export class PrincipalQuota {
   readonly #limit: string;
   readonly #max: number;
   readonly #taken = new Map<string, number>();
 
-  /** `limit` is the name a refusal gives (SEP: Limits). */
+  /** `limit` is the name in the error that clients receive. */
   constructor(limit: string, max: number) {
     this.#limit = limit;
     this.#max = max;
@@ -22,5 +24,40 @@ export class PrincipalQuota {
       if (left === 0) this.#taken.delete(principal);
       else this.#taken.set(principal, left);
     };
+  }
+}
+
+/** Limits the live subscriptions of each principal, those being created included. */
+export class SubscriptionQuota {
+  readonly #store: Pick<Store, 'countOf'>;
+  readonly #max: number;
+  readonly #creating = new Map<string, number>();
+
+  constructor(store: Pick<Store, 'countOf'>, max: number) {
+    this.#store = store;
+    this.#max = max;
+  }
+
+  /**
+   * Reserves one creation; the returned function ends the reservation. Counts reservations too, because concurrent calls would
+   * otherwise pass the limit together. Rejects with `WireError` `ResourceExhausted`.
+   */
+  async enter(principal: string): Promise<() => void> {
+    this.#add(principal, 1);
+    try {
+      const stored = await this.#store.countOf(principal);
+      if (stored + (this.#creating.get(principal) ?? 0) > this.#max)
+        throw resourceExhausted({ limit: 'subscriptions', max: this.#max });
+    } catch (cause) {
+      this.#add(principal, -1);
+      throw cause;
+    }
+    return () => this.#add(principal, -1);
+  }
+
+  #add(principal: string, by: number): void {
+    const count = (this.#creating.get(principal) ?? 0) + by;
+    if (count === 0) this.#creating.delete(principal);
+    else this.#creating.set(principal, count);
   }
 }

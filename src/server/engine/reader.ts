@@ -1,54 +1,47 @@
 /**
- * Reads a range of a log and makes the delivery that covers it: the same for callback, stream and pull, so that order, gaps
- * and bytes cannot differ between drains (SEP: Delivery).
+ * Reads a range of a log and encodes the delivery that covers it. Callback, stream and pull share it, so that order, gaps and
+ * bytes cannot differ between drains (SEP: Delivery, Positions).
  */
 import type { Delivery, Gap } from '../../../spec-schema/draft/schema.ts';
 import { assemble, etagOf, statusOf } from '../../protocol/core/index.ts';
-import type { Subscription } from '../../protocol/core/types.ts';
+import type { Position, StepRefusal, Subscription } from '../../protocol/core/types.ts';
 import { encodeDelivery, eventWithSequence } from '../../protocol/wire/envelope.ts';
-import type { LoadedSubscription } from './unit-of-work.ts';
+import { conflict, notFound, type WireError } from '../../protocol/wire/errors.ts';
 import type { ReadEntry, Store } from '../store/port.ts';
+import type { LoadedSubscription } from './subscription-cache.ts';
 
 /** Room for everything in a delivery that is not an event: keys, counters, gaps. */
 export const ENVELOPE_BYTES = 8 * 1024;
 
-/** A contiguous stretch of the log, ready to be sent. */
+/** A contiguous part of a log, ready to be sent. */
 export interface LogRange {
   readonly after: number;
-  /** The last number covered; equals `after` when there is nothing. */
+  /** The last number covered; equals `after` when the range is empty. */
   readonly last: number;
-  /** Each event's JSON, `sequence` included. */
+  /** Each event's JSON, including `sequence`. */
   readonly events: readonly string[];
   readonly gaps: readonly Gap[];
-  /** Numbers of the events, ascending, beside `events`. */
+  /** The sequence number of each of `events`. */
   readonly sequences: readonly number[];
 }
 
 export interface ReadLimits {
   readonly events: number;
-  /** Bytes of event JSON. One event always fits, unless there is no room at all (`events` is then 0). */
+  /** Bytes of event JSON. One event always fits, unless `events` is 0. */
   readonly bytes: number;
 }
 
-/** From memory; null when only the store knows. */
+/** Reads from memory; null = only the store has these entries. */
 export function readTail(
   loaded: LoadedSubscription,
   after: number,
   limits: ReadLimits,
 ): LogRange | null {
-  const { tail, state } = loaded;
-  if (tail === null || after < state.floor) return null;
-  const first = tail[0]?.sequence ?? state.head + 1;
-  if (first > after + 1) return null;
-  return rangeOf(
-    state,
-    after,
-    tail.slice(after + 1 - first, after + 1 - first + limits.events),
-    limits,
-  );
+  const entries = loaded.tailAfter(after, limits.events);
+  return entries === null ? null : rangeOf(loaded.state, after, entries, limits);
 }
 
-/** From the store, as far as it is committed. Reads less than asked when the range ends before `head`. */
+/** Reads committed entries from the store; fewer than the limits allow when the log ends before. */
 export async function readStore(
   store: Store,
   loaded: LoadedSubscription,
@@ -59,8 +52,8 @@ export async function readStore(
 }
 
 /**
- * Turns entries into a range. What is trimmed shows as a leading gap; a hole that nothing explains is a defect and throws. The
- * range ends with the entries, even if more is numbered: what was read is what is on disk.
+ * Turns entries into a range. Trimmed numbers become a leading gap; a hole without a reason is a defect and throws. The range
+ * ends with the entries even if `head` is greater, because only these entries are known to be on disk.
  */
 export function rangeOf(
   state: Subscription,
@@ -83,13 +76,13 @@ export function rangeOf(
   };
 }
 
-/** Bytes of the event as it is sent: `"sequence":n,` goes in front of what is stored. */
+/** Bytes of the event as sent: `"sequence":n,` is added to the stored JSON. */
 const sizeOf = ({ encoded, sequence }: ReadEntry): number =>
   encoded === null
     ? 0
     : Buffer.byteLength(encoded) + '"sequence":,'.length + String(sequence).length;
 
-/** What comes first in a range, alone: one event, or one run of gaps. */
+/** The first part of a range: one event, or one run of gaps. */
 export function firstOf(range: LogRange): LogRange {
   const first = range.after + 1;
   const gaps = range.gaps[0]?.from === first ? range.gaps.slice(0, runLength(range.gaps)) : [];
@@ -104,7 +97,7 @@ export function firstOf(range: LogRange): LogRange {
   };
 }
 
-/** How many gaps follow each other without a number between them. */
+/** The number of leading gaps without a sequence number between them. */
 function runLength(gaps: readonly Gap[]): number {
   const end = gaps.findIndex((gap, at) => at > 0 && gap.from !== gaps[at - 1]!.to + 1);
   return end === -1 ? gaps.length : end;
@@ -115,7 +108,7 @@ export interface DeliveryExtras {
   readonly terminated?: NonNullable<Delivery['terminated']>;
 }
 
-/** The delivery as JSON text. Counters are those of the moment it is sent. */
+/** The delivery as JSON text, with the counters of `state`. */
 export function deliveryOf(
   state: Subscription,
   range: LogRange,
@@ -139,7 +132,7 @@ export function deliveryOf(
   );
 }
 
-/** A delivery that covers nothing: heartbeat, probe, challenge, last word. */
+/** The range of a delivery without events: heartbeat, probe, challenge, termination notice. */
 export const emptyRange = (after: number): LogRange => ({
   after,
   last: after,
@@ -148,8 +141,28 @@ export const emptyRange = (after: number): LogRange => ({
   sequences: [],
 });
 
+/** Epoch milliseconds as an RFC 3339 instant. */
 export function instant(at: number): string;
 export function instant(at: number | null): string | null;
 export function instant(at: number | null): string | null {
   return at === null ? null : new Date(at).toISOString();
+}
+
+/** Throws `WireError` `Conflict` for a position of another epoch or beyond the end of the log. */
+export function assertPosition(position: Position, state: Subscription): void {
+  if (position.epoch !== state.epoch) throw rejectionError({ kind: 'epoch' }, state);
+  if (position.sequence > state.head) throw rejectionError({ kind: 'position' }, state);
+}
+
+/** The wire error for an input that the core rejected. */
+export function rejectionError(refused: StepRefusal, state: Subscription): WireError {
+  const { epoch, head, acked, sent } = state;
+  switch (refused.kind) {
+    case 'epoch':
+      return conflict({ kind: 'epoch', epoch, head, acked });
+    case 'position':
+      return conflict({ kind: 'position', epoch, head, acked, sent });
+    default:
+      return notFound({ kind: 'subscription' });
+  }
 }

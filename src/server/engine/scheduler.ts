@@ -1,32 +1,36 @@
 /**
- * Everything that has to happen at some time (expiry, retries, lost leases, retention) waits in the store's `due` column. One
- * timer is set for the earliest; nothing ticks for each subscription.
+ * Runs timed work of subscriptions: expiry, retries, lost leases, retention. The store's `dueAt` column holds every instant;
+ * one timer waits for the earliest, so that idle subscriptions cost nothing.
  */
-import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
-import type { Log } from './ports.ts';
 import type { Store } from '../store/port.ts';
+import type { Log } from './ports.ts';
+import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
 
+/** Rows handled per round. */
 const BATCH = 256;
-/** A row that stays due must not spin. */
+/** Shortest time between two rounds, so that a row that stays due does not spin. */
 const PAUSE_MS = 20;
-/** How long a row is left alone whose work failed, and how often the others are looked at while rows are left alone. */
+/** How long a row is postponed after its work failed. */
 const FAILED_MS = 60_000;
+/** Time between two rounds while rows are postponed, and after a failed round. */
 const LOOK_MS = 1000;
 
 export interface SchedulerOptions {
   readonly store: Store;
+  readonly cache: SubscriptionCache;
   readonly unitOfWork: UnitOfWork;
   readonly clock: Clock;
   readonly log: Log;
-  /** Does what is due for one subscription. Resolves with an instant when the row stays due until then, for reasons of its own. */
+  /** Does the timed work of one subscription. Resolves with an instant to postpone the row, which stays due until then. */
   tick(loaded: LoadedSubscription): Promise<number | null>;
 }
 
 export class Scheduler {
   readonly #o: SchedulerOptions;
-  /** Rows that stay due and are left alone until this instant, so that they do not hold up the others. */
-  readonly #aside = new Map<number, number>();
+  /** Rows that stay due and are skipped until the given instant. */
+  readonly #postponed = new Map<number, number>();
   #at = Number.POSITIVE_INFINITY;
   #cancel: (() => void) | null = null;
   #running: Promise<void> | null = null;
@@ -36,7 +40,7 @@ export class Scheduler {
     this.#o = options;
   }
 
-  /** Something is due at this instant: make sure the timer is not later. */
+  /** Makes sure that the next round starts no later than `at`. */
   arm(at: number): void {
     if (this.#closed || at >= this.#at) return;
     this.#cancel?.();
@@ -47,12 +51,12 @@ export class Scheduler {
         : null;
   }
 
-  /** The work that kept a row due has ended. */
+  /** Ends the postponement of a row. */
   release(row: number): void {
-    if (this.#aside.delete(row)) this.arm(this.#o.clock.now() + PAUSE_MS);
+    if (this.#postponed.delete(row)) this.arm(this.#o.clock.now() + PAUSE_MS);
   }
 
-  /** Starts nothing more; resolves when what is under way has ended. */
+  /** Starts no further round; resolves when the current one has ended. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancel?.();
@@ -60,7 +64,7 @@ export class Scheduler {
   }
 
   #start(): void {
-    // What is armed from here on waits for the end of the round.
+    // Calls of `arm` during the round take effect at its end.
     this.#at = Number.POSITIVE_INFINITY;
     this.#cancel = null;
     this.#running = this.#run().then((next) => {
@@ -75,37 +79,36 @@ export class Scheduler {
   async #run(): Promise<number | null> {
     const { store, unitOfWork, clock, log } = this.#o;
     const now = clock.now();
-    for (const [row, until] of this.#aside) if (until <= now) this.#aside.delete(row);
+    for (const [row, until] of this.#postponed) if (until <= now) this.#postponed.delete(row);
     try {
-      const due = await store.due(now, BATCH + this.#aside.size);
-      const rows = due.filter((row) => !this.#aside.has(row)).slice(0, BATCH);
+      const due = await store.due(now, BATCH + this.#postponed.size);
+      const rows = due.filter((row) => !this.#postponed.has(row)).slice(0, BATCH);
       for (const row of rows) {
         if (this.#closed) return null;
         await this.#tick(row);
       }
       await unitOfWork.commit();
       const next = await store.nextDueAt();
-      // Those left aside hide what is due next among the others.
-      return next === null || this.#aside.size === 0 ? next : Math.max(next, clock.now() + LOOK_MS);
+      // The earliest instant may belong to a postponed row and hide that of another.
+      return next === null || this.#postponed.size === 0
+        ? next
+        : Math.max(next, clock.now() + LOOK_MS);
     } catch (cause) {
-      log.error({ err: cause }, 'what was due could not be done; it is tried again');
+      log.error({ err: cause }, 'scheduler round failed; retrying in 1 s');
       return clock.now() + LOOK_MS;
     }
   }
 
   async #tick(row: number): Promise<void> {
-    const { unitOfWork, clock, log, tick } = this.#o;
+    const { cache, clock, log, tick } = this.#o;
     try {
-      const loaded = await unitOfWork.getOrLoad(row);
+      const loaded = await cache.getOrLoad(row);
       if (loaded === undefined || loaded.ended) return;
       const until = await tick(loaded);
-      if (until !== null) this.#aside.set(row, until);
+      if (until !== null) this.#postponed.set(row, until);
     } catch (cause) {
-      this.#aside.set(row, clock.now() + FAILED_MS);
-      log.error(
-        { row, err: cause },
-        'what was due for one subscription could not be done; the others go on',
-      );
+      this.#postponed.set(row, clock.now() + FAILED_MS);
+      log.error({ row, err: cause }, 'timed work of a subscription failed; retrying in 60 s');
     }
   }
 }

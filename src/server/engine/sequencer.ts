@@ -1,33 +1,34 @@
 /**
- * Accept, then number. One group commit makes events durable in the accept log, and the upstream's answer depends on that
- * alone. Numbering follows in the order of acceptance: in the same commit while the matches are few, in bounded chunks from
- * a durable checkpoint when they are many, so that one event to ten thousand subscriptions blocks nobody (SEP: The log).
+ * Accepts events, then assigns their sequence numbers. One commit makes an event durable in the accept log; the source waits
+ * for that commit only. Numbers follow in the order of acceptance: in the same commit when few subscriptions match, otherwise
+ * in bounded chunks from a durable checkpoint, so that one event for ten thousand subscriptions does not block the others
+ * (SEP: The log).
  */
 import { MatchIndex } from '../../protocol/core/index.ts';
 import type { Selection, Subscription } from '../../protocol/core/types.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
 import { encodeEvent } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { EVENT_BYTES_MAX } from '../../protocol/wire/limits.ts';
-import type { UnitOfWork, LoadedSubscription } from './unit-of-work.ts';
-import type { Catalog } from './catalog.ts';
 import type { AcceptedEvent, Checkpoint, ReadEntry, Store } from '../store/port.ts';
-import type { Clock } from '../../protocol/lib/clock.ts';
+import type { Catalog } from './catalog.ts';
 import type { Log, Meter, Random } from './ports.ts';
+import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
 import type { Accepted, NewEvent } from './verbs.ts';
 
-/** Entries numbered in one commit. A batch with more matches is accepted first and numbered in chunks of this size. */
+/** Entries added in one commit. Events with more matches are accepted first and get their numbers in chunks of this size. */
 const CHUNK = 1024;
 /** Events accepted in one commit. */
 const INTAKE = 1000;
-/** Most entries, and most bytes, kept in memory for one subscription. */
-const TAIL_ENTRIES = 512;
-const TAIL_BYTES = 2 * 1024 * 1024;
-/** How long numbering rests after it could not read the store. */
+/** Accepted events read from the store at once. */
+const PAGE = 64;
+/** Pause after the store could not be read. */
 const RETRY_MS = 1000;
-
-/** As the schema has it. */
+/** Limit of the schema. */
 const EVENT_ID_CHARS_MAX = 256;
 
+/** A checked event that waits for the commit that accepts it. */
 interface PendingEvent {
   readonly name: string;
   readonly eventId: string;
@@ -39,15 +40,16 @@ interface PendingEvent {
 
 export interface SequencerOptions {
   readonly store: Store;
+  readonly cache: SubscriptionCache;
   readonly unitOfWork: UnitOfWork;
   readonly catalog: Catalog;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly meter: Meter;
-  /** Most entries numbered in one commit; default 1024. */
-  readonly chunk?: number;
-  /** Why no event can be accepted just now, or null. */
+  /** Most entries added in one commit; default 1024. */
+  readonly chunk?: number | undefined;
+  /** Why events are not accepted at the moment; null = they are. */
   refusal(): LocalError | null;
 }
 
@@ -55,173 +57,188 @@ export class Sequencer {
   readonly #o: SequencerOptions;
   readonly #chunk: number;
   readonly #index = new MatchIndex();
-  /** Takes back what the index was told and the disk does not hold yet, newest last. */
+  /** Reverts changes of the index that are not committed yet, newest last. */
   readonly #undo: (() => void)[] = [];
-  /** Grows with every rollback: who has awaited something sees that what it knew is void. */
+  /** Grows with every rollback. After an `await`, a different value means that earlier decisions are void. */
   #generation = 0;
   #closed = false;
-  /** Redacted while numbering was behind. */
-  readonly #withdrawn = new Set<number>();
-  #arrivals: PendingEvent[] = [];
-  #taking = false;
-  #sequencer = false;
+  /** Offsets of events that were redacted before they had all their numbers. */
+  readonly #redacted = new Set<number>();
+  #pending: PendingEvent[] = [];
+  #accepting = false;
+  #assigning = false;
   #lastOffset = 0;
   /** The last offset on disk. */
   #durableOffset = 0;
   #checkpoint: Checkpoint = { offset: 0, row: 0 };
   /** The checkpoint on disk. */
-  #durable: Checkpoint = { offset: 0, row: 0 };
-  /** Entries made since the last commit of the catch-up. */
-  #entered = 0;
-  #idle: { resolve(): void; reject(cause: unknown): void }[] = [];
-  /** Run when everything accepted is numbered, if only for this turn. */
-  #level: (() => void)[] = [];
-  #stopped: (() => void)[] = [];
+  #durableCheckpoint: Checkpoint = { offset: 0, row: 0 };
+  /** Entries added since the last commit of the catch-up. */
+  #added = 0;
+  #waitingForIdle: { resolve(): void; reject(cause: unknown): void }[] = [];
+  /** Resolved when every accepted event has its numbers, even if only for this turn. */
+  #waitingForCatchUp: (() => void)[] = [];
+  #waitingForStop: (() => void)[] = [];
 
   constructor(options: SequencerOptions) {
     this.#o = options;
     this.#chunk = options.chunk ?? CHUNK;
   }
 
-  /** Offset of the newest accepted event; a new subscription starts after it. */
+  /** Offset of the newest accepted event; the log of a new subscription starts after it. */
   get lastOffset(): number {
     return this.#lastOffset;
   }
-  /** Accepted events not yet numbered everywhere. */
+  /** Accepted events that do not have all their numbers yet. */
   get lag(): number {
     return this.#lastOffset - this.#checkpoint.offset;
   }
 
-  /** Takes up where the store stands, and finishes what was accepted but not numbered. */
+  /** Continues from the state of the store. */
   start(lastOffset: number, checkpoint: Checkpoint): void {
     this.#lastOffset = lastOffset;
     this.#durableOffset = lastOffset;
     this.#checkpoint = checkpoint;
-    this.#durable = checkpoint;
+    this.#durableCheckpoint = checkpoint;
     this.resume();
   }
 
+  /** Resolves once the event is durable. Throws or rejects with `LocalError`; the event is then not accepted. */
   emit(event: NewEvent): Promise<Accepted> {
-    const refused = this.#o.refusal();
-    if (refused !== null) return Promise.reject(refused);
-    this.#o.catalog.payload(event.name, event.data);
+    const refusal = this.#o.refusal();
+    if (refusal !== null) return Promise.reject(refusal);
+    this.#o.catalog.assertPayload(event.name, event.data);
     const eventId = event.eventId ?? this.#o.random.token(16);
     if (eventId.length < 1 || eventId.length > EVENT_ID_CHARS_MAX)
       throw new LocalError(
         'payload_invalid',
-        `the event's eventId must have 1 to ${EVENT_ID_CHARS_MAX} characters: hash a longer one`,
+        `The event's eventId must have 1 to ${EVENT_ID_CHARS_MAX} characters. Hash a longer one.`,
       );
-    const timestamp = instantOf(event.timestamp, this.#o.clock.now());
+    const timestamp = timestampOf(event.timestamp, this.#o.clock.now());
     const encoded = encodeEvent({ eventId, name: event.name, timestamp, data: event.data });
     return new Promise((resolve, reject) => {
-      this.#arrivals.push({
-        name: event.name,
-        eventId,
-        encoded,
-        data: event.data,
-        resolve,
-        reject,
-      });
-      if (!this.#taking) {
-        this.#taking = true;
-        // What arrives in this turn is accepted together.
-        setImmediate(() => void this.#take());
+      this.#pending.push({ name: event.name, eventId, encoded, data: event.data, resolve, reject });
+      if (!this.#accepting) {
+        this.#accepting = true;
+        // All events of one turn are accepted together.
+        setImmediate(() => void this.#acceptPending());
       }
     });
   }
 
-  /** Resolves when everything accepted so far is numbered. Rejects with `LocalError` `closed`. */
+  /** Resolves when every event accepted so far has its numbers. Rejects with `LocalError` `closed`. */
   settled(): Promise<void> {
     if (this.#closed) return Promise.reject(closed());
-    if (!this.#taking && !this.#sequencer && this.lag === 0) return Promise.resolve();
-    return new Promise((resolve, reject) => this.#idle.push({ resolve, reject }));
+    if (!this.#accepting && !this.#assigning && this.lag === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#waitingForIdle.push({ resolve, reject }));
   }
 
   /**
-   * Resolves at a moment when no event waits for its numbers. What changes who matches must come then, in the same turn: an event
-   * belongs to those who followed it when it was accepted.
+   * Resolves when no accepted event waits for its numbers. A change of a selection must follow in the same turn: an event
+   * belongs to the subscriptions that matched when it was accepted.
    */
-  async level(): Promise<void> {
+  async caughtUp(): Promise<void> {
     while (this.lag > 0) {
       if (this.#closed) throw closed();
-      await new Promise<void>((resolve) => this.#level.push(resolve));
+      await new Promise<void>((resolve) => this.#waitingForCatchUp.push(resolve));
     }
   }
 
-  /** A row as the store has it. */
+  /** Adds a subscription that the store already has to the match index. */
   load(row: number, select: readonly Selection[]): void {
     this.#index.add(row, select);
   }
 
-  /** From now on a row follows this; null = nothing any more. `before` is what it followed, for when the commit of this turn fails. */
+  /** Changes what a row matches; null = nothing. `before` is restored when the commit of this turn fails. */
   follow(
     row: number,
     select: readonly Selection[] | null,
     before: readonly Selection[] | null,
   ): void {
-    const enter = (what: readonly Selection[] | null): void =>
-      what === null ? this.#index.remove(row) : this.#index.add(row, what);
-    enter(select);
-    const undo = (): void => enter(before);
+    const set = (value: readonly Selection[] | null): void =>
+      value === null ? this.#index.remove(row) : this.#index.add(row, value);
+    set(select);
+    const undo = (): void => set(before);
     this.#undo.push(undo);
     this.#o.unitOfWork.afterCommit(() => void this.#undo.splice(this.#undo.indexOf(undo), 1));
   }
 
-  /** Accepts and numbers nothing more; resolves when what is under way is on disk. What is not numbered yet is at the next start. */
+  /** Adds a past event to a log that has just been created with `since`. */
+  replay(loaded: LoadedSubscription, event: AcceptedEvent): void {
+    const data = dataOf(event);
+    const index = new MatchIndex();
+    index.add(loaded.row, loaded.state.select);
+    const matches = index.match(event.name, (argument) =>
+      this.#attribute(event.name, argument, data),
+    );
+    if (matches.length > 0) this.#append(loaded, event, data);
+  }
+
+  /** Must be called when an event's data is redacted: it may be between the accept log and the logs. */
+  redact(offset: number): void {
+    if (offset > this.#checkpoint.offset) this.#redacted.add(offset);
+  }
+
+  /** Returns to the state on disk, after a commit failed. */
+  rollback(): void {
+    this.#generation += 1;
+    this.#checkpoint = this.#durableCheckpoint;
+    // Offsets that were not written are assigned again, and no log may start after an event that was never accepted.
+    this.#lastOffset = this.#durableOffset;
+    this.#added = 0;
+    for (const undo of this.#undo.splice(0).reverse()) undo();
+    this.#resolveCatchUp();
+  }
+
+  /** Continues to assign numbers, after a start or a failed commit. */
+  resume(): void {
+    if (this.lag > 0) this.#startAssigning();
+    else this.#resolveWaiting();
+  }
+
+  /** Stops accepting and assigning; resolves when the current commit is done. The next start continues at the checkpoint. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#taking || this.#sequencer)
-      await new Promise<void>((resolve) => this.#stopped.push(resolve));
-    for (const { reject } of this.#idle.splice(0)) reject(closed());
-    for (const resolve of this.#level.splice(0)) resolve();
+    if (this.#accepting || this.#assigning)
+      await new Promise<void>((resolve) => this.#waitingForStop.push(resolve));
+    for (const { reject } of this.#waitingForIdle.splice(0)) reject(closed());
+    for (const resolve of this.#waitingForCatchUp.splice(0)) resolve();
   }
 
-  async #take(): Promise<void> {
-    while (this.#arrivals.length > 0) {
-      const arrivals = this.#arrivals.splice(0, INTAKE);
+  /* -------------------- accepting ------------------------------------------------------------- */
+
+  async #acceptPending(): Promise<void> {
+    while (this.#pending.length > 0) {
+      const pending = this.#pending.splice(0, INTAKE);
       try {
-        await this.#accept(arrivals);
+        await this.#accept(pending);
       } catch (cause) {
-        for (const arrival of arrivals) arrival.reject(cause);
+        for (const event of pending) event.reject(cause);
       }
     }
-    this.#taking = false;
-    this.#rest();
+    this.#accepting = false;
+    this.#resolveWaiting();
   }
 
-  async #accept(arrivals: readonly PendingEvent[]): Promise<void> {
-    const { unitOfWork, store, clock, meter } = this.#o;
-    const known = await store.known(arrivals);
-    const seen = new Set<string>();
-    const duplicate = arrivals.map((arrival, at) => {
-      const identity = `${arrival.name}\n${arrival.eventId}`;
-      if (known[at] !== null || seen.has(identity)) return true;
-      seen.add(identity);
-      return false;
-    });
-    const fresh = arrivals.filter((_, at) => duplicate[at] === false);
-    const likely = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
-    if (this.#fits(likely)) await unitOfWork.load(rowsOf(likely));
-    // From here to the commit nothing is awaited, so matching again sees exactly the subscriptions that exist.
-    const plan = fresh.map((arrival) => this.#match(arrival.name, arrival.data));
+  async #accept(pending: readonly PendingEvent[]): Promise<void> {
+    const { cache, unitOfWork, clock, meter } = this.#o;
+    const isDuplicate = await this.#duplicates(pending);
+    const fresh = pending.filter((_, at) => isDuplicate[at] === false);
+    const expected = fresh.map(({ name, data }) => this.#match(name, data));
+    if (this.#fitsOneCommit(expected)) await cache.load(rowsOf(expected));
+    // No await between here and the commit: a second match sees exactly the subscriptions that exist now.
+    const matches = fresh.map(({ name, data }) => this.#match(name, data));
     const inline =
       this.lag === 0 &&
-      !this.#sequencer &&
-      this.#fits(plan) &&
-      rowsOf(plan).every((row) => unitOfWork.get(row) !== undefined);
+      !this.#assigning &&
+      this.#fitsOneCommit(matches) &&
+      rowsOf(matches).every((row) => cache.get(row) !== undefined);
     const acceptedAt = clock.now();
-    fresh.forEach((arrival, at) => {
+    fresh.forEach(({ name, eventId, encoded, data }, at) => {
       this.#lastOffset += 1;
-      const event: AcceptedEvent = {
-        offset: this.#lastOffset,
-        name: arrival.name,
-        eventId: arrival.eventId,
-        acceptedAt,
-        encoded: arrival.encoded,
-      };
+      const event: AcceptedEvent = { offset: this.#lastOffset, name, eventId, acceptedAt, encoded };
       unitOfWork.write({ type: 'event', event });
-      if (inline)
-        for (const row of plan[at]!) this.#appendTo(unitOfWork.get(row)!, event, arrival.data);
+      if (inline) for (const row of matches[at]!) this.#appendTo(cache.get(row)!, event, data);
     });
     if (inline && fresh.length > 0) this.#moveTo({ offset: this.#lastOffset, row: 0 });
     const upTo = this.#lastOffset;
@@ -230,63 +247,32 @@ export class Sequencer {
     });
     await unitOfWork.commit();
     meter.count('triggers_events_accepted_total', fresh.length);
-    meter.count('triggers_events_duplicate_total', arrivals.length - fresh.length);
-    arrivals.forEach((arrival, at) =>
-      arrival.resolve({ eventId: arrival.eventId, duplicate: duplicate[at] === true }),
+    meter.count('triggers_events_duplicate_total', pending.length - fresh.length);
+    pending.forEach(({ eventId, resolve }, at) =>
+      resolve({ eventId, duplicate: isDuplicate[at] === true }),
     );
-    if (this.lag > 0) this.#number();
+    if (this.lag > 0) this.#startAssigning();
   }
 
-  /** Few enough to be numbered in the commit that accepts them. */
-  #fits(plan: readonly (readonly number[])[]): boolean {
-    return plan.reduce((sum, rows) => sum + rows.length, 0) <= this.#chunk;
-  }
-
-  /** Gives an event of the past its number in a log that has just been created with `since`. */
-  replay(loaded: LoadedSubscription, event: AcceptedEvent): void {
-    const data = dataOf(event);
-    const scratch = new MatchIndex();
-    scratch.add(loaded.row, loaded.state.select);
-    if (
-      scratch.match(event.name, (argument) => this.#attribute(event.name, argument, data)).length >
-      0
-    )
-      this.#enter(loaded, event, data);
-  }
-
-  #appendTo(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
-    if (!loaded.ended && loaded.createdOffset < event.offset) this.#enter(loaded, event, data);
-  }
-
-  /** Gives one event its number in one log. */
-  #enter(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
-    if (!this.#accepts(loaded.state, event.name, data)) return;
-    const { unitOfWork } = this.#o;
-    const gap =
-      event.encoded === null ? 'redacted' : fitsDelivery(event.encoded) ? null : 'too_large';
-    const sequence = loaded.state.head + 1;
-    const entry: ReadEntry = {
-      sequence,
-      offset: event.offset,
-      gap,
-      encoded: gap === null ? event.encoded : null,
-      acceptedAt: event.acceptedAt,
-    };
-    remember(loaded, entry);
-    unitOfWork.write({
-      type: 'entry',
-      row: loaded.row,
-      entry: { sequence, offset: event.offset, gap },
+  /** For each event, whether the accept log or an earlier event of the same commit has its identity. */
+  async #duplicates(pending: readonly PendingEvent[]): Promise<boolean[]> {
+    const known = await this.#o.store.known(pending);
+    const seen = new Set<string>();
+    return pending.map(({ name, eventId }, at) => {
+      const identity = `${name}\n${eventId}`;
+      if (known[at] !== null || seen.has(identity)) return true;
+      seen.add(identity);
+      return false;
     });
-    const { refused } = unitOfWork.step(loaded, {
-      type: 'append',
-      count: 1,
-      acceptedAt: event.acceptedAt,
-    });
-    if (refused !== undefined)
-      throw new Error('a subscription that has ended was still in the match index');
   }
 
+  #fitsOneCommit(matches: readonly (readonly number[])[]): boolean {
+    return matches.reduce((sum, rows) => sum + rows.length, 0) <= this.#chunk;
+  }
+
+  /* -------------------- matching -------------------------------------------------------------- */
+
+  /** Rows whose indexed arguments match, ascending. */
   #match(name: string, data: unknown): number[] {
     const values = new Map<string, unknown>();
     return this.#index.match(name, (argument) => {
@@ -301,13 +287,13 @@ export class Sequencer {
     } catch (cause) {
       this.#o.log.warn(
         { trigger: name, argument, err: cause },
-        'reading an attribute failed; the event matches no subscription that filters by it',
+        'attribute function failed; the event matches no subscription with this argument',
       );
       return undefined;
     }
   }
 
-  /** The trigger type's own predicate, where it has one. */
+  /** Applies the trigger type's own predicate, if it has one. */
   #accepts(state: Subscription, name: string, data: unknown): boolean {
     const predicate = this.#o.catalog.predicate(name);
     if (predicate === undefined) return true;
@@ -318,60 +304,61 @@ export class Sequencer {
       } catch (cause) {
         this.#o.log.warn(
           { trigger: name, err: cause },
-          'a match predicate failed; the event does not match',
+          'match predicate failed; the event does not match the subscription',
         );
         return false;
       }
     });
   }
 
+  /* -------------------- assigning numbers ----------------------------------------------------- */
+
+  #appendTo(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
+    if (!loaded.ended && loaded.createdOffset < event.offset) this.#append(loaded, event, data);
+  }
+
+  /** Assigns the next number of one log to an event, if the predicate accepts it. */
+  #append(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
+    if (!this.#accepts(loaded.state, event.name, data)) return;
+    const { unitOfWork } = this.#o;
+    const { offset, acceptedAt, encoded } = event;
+    const gap = encoded === null ? 'redacted' : fitsDelivery(encoded) ? null : 'too_large';
+    const sequence = loaded.state.head + 1;
+    const entry: ReadEntry = {
+      sequence,
+      offset,
+      gap,
+      encoded: gap === null ? encoded : null,
+      acceptedAt,
+    };
+    loaded.append(entry);
+    unitOfWork.write({ type: 'entry', row: loaded.row, entry: { sequence, offset, gap } });
+    const { refused } = unitOfWork.step(loaded, { type: 'append', count: 1, acceptedAt });
+    if (refused !== undefined)
+      throw new Error('The match index contains a subscription that has ended.');
+  }
+
   #moveTo(checkpoint: Checkpoint): void {
     this.#checkpoint = checkpoint;
-    this.#levelled();
+    this.#resolveCatchUp();
     this.#o.unitOfWork.write({ type: 'checkpoint', checkpoint });
     this.#o.unitOfWork.afterCommit(() => {
-      this.#durable = checkpoint;
+      this.#durableCheckpoint = checkpoint;
     });
   }
 
-  /** A commit failed and memory was thrown away: go on from where the disk is. */
-  rollback(): void {
-    this.#generation += 1;
-    this.#checkpoint = this.#durable;
-    // Offsets that were not written are used again. A log created meanwhile must not start after events that never were.
-    this.#lastOffset = this.#durableOffset;
-    this.#entered = 0;
-    for (const undo of this.#undo.splice(0).reverse()) undo();
-    this.#levelled();
-  }
-
-  /** An event's data was redacted: it may be on its way from the accept log to the logs. */
-  withdraw(offset: number): void {
-    if (offset > this.#checkpoint.offset) this.#withdrawn.add(offset);
-  }
-
-  #levelled(): void {
-    if (this.lag === 0) for (const resolve of this.#level.splice(0)) resolve();
-  }
-
-  /** Numbers what was accepted and is not numbered yet, in order. */
-  resume(): void {
-    if (this.lag > 0) this.#number();
-    else this.#rest();
-  }
-
-  #number(): void {
-    if (this.#sequencer || this.#closed) return;
-    this.#sequencer = true;
+  #startAssigning(): void {
+    if (this.#assigning || this.#closed) return;
+    this.#assigning = true;
     void this.#catchUp().then(
       () => {
-        this.#sequencer = false;
-        this.#rest();
+        this.#assigning = false;
+        this.#resolveWaiting();
       },
       (cause) => {
-        this.#sequencer = false;
-        this.#rest();
-        this.#o.log.error({ err: cause }, 'numbering stopped; it is tried again');
+        this.#assigning = false;
+        this.#resolveWaiting();
+        this.#o.log.error({ err: cause }, 'assigning sequence numbers failed; retrying in 1 s');
         this.#o.clock.after(RETRY_MS, () => this.resume());
       },
     );
@@ -382,95 +369,85 @@ export class Sequencer {
     while (this.lag > 0 && !this.#closed) {
       const upTo = this.#lastOffset;
       await unitOfWork.commit();
-      const life = this.#generation;
-      const events = await store.accepted(this.#checkpoint.offset, 64);
+      const generation = this.#generation;
+      const events = await store.accepted(this.#checkpoint.offset, PAGE);
       for (const event of events) {
-        if (this.#closed || life !== this.#generation || !(await this.#numberOne(event, life)))
-          break;
+        if (this.#isVoid(generation) || !(await this.#assign(event, generation))) break;
       }
-      if (life !== this.#generation) continue;
-      // Offsets without an event hold nothing to number; waiting for one would be for ever.
+      if (generation !== this.#generation) continue;
+      // Offsets without an event have nothing to assign; without this step the loop would never end.
       if (events.length === 0) this.#moveTo({ offset: upTo, row: 0 });
       await unitOfWork.commit();
     }
-    this.#withdrawn.clear();
+    this.#redacted.clear();
+  }
+
+  #isVoid(generation: number): boolean {
+    return this.#closed || generation !== this.#generation;
   }
 
   /**
-   * Numbers one event everywhere; commits after each chunk, the last (or only) one together with its neighbours. False when it
-   * had to stop on the way: a failed commit took back what was numbered before, or the engine is closing.
+   * Assigns the numbers of one event in all matching logs. Commits after each full chunk; a smaller rest shares the commit of
+   * the next events. Resolves with false when a rollback or `close` interrupted it.
    */
-  async #numberOne(event: AcceptedEvent, life: number): Promise<boolean> {
-    const { unitOfWork } = this.#o;
+  async #assign(event: AcceptedEvent, generation: number): Promise<boolean> {
+    const { cache, unitOfWork } = this.#o;
     const data = dataOf(event);
     for (;;) {
       const after = this.#checkpoint.row;
-      const likely = this.#match(event.name, data)
+      const expected = this.#match(event.name, data)
         .filter((row) => row > after)
         .slice(0, this.#chunk);
-      await unitOfWork.load(likely);
-      if (life !== this.#generation || this.#closed) return false;
-      // From here to the commit nothing is awaited. Who came while rows were loaded has no right to this event; who left is not here.
+      await cache.load(expected);
+      if (this.#isVoid(generation)) return false;
+      // No await between here and the commit. The second match skips subscriptions that ended during the load; those created
+      // meanwhile have a later createdOffset.
       const rows = this.#match(event.name, data).filter((row) => row > after);
-      const last = rows.length <= this.#chunk;
+      const isLast = rows.length <= this.#chunk;
       const chunk = rows.slice(0, this.#chunk);
-      if (chunk.some((row) => unitOfWork.get(row) === undefined && !likely.includes(row))) continue;
+      if (chunk.some((row) => cache.get(row) === undefined && !expected.includes(row))) continue;
+      const stored = this.#redacted.has(event.offset) ? { ...event, encoded: null } : event;
       for (const row of chunk) {
-        const loaded = unitOfWork.get(row);
-        if (loaded !== undefined)
-          this.#appendTo(
-            loaded,
-            this.#withdrawn.has(event.offset) ? { ...event, encoded: null } : event,
-            data,
-          );
+        const loaded = cache.get(row);
+        if (loaded !== undefined) this.#appendTo(loaded, stored, data);
       }
-      this.#entered += chunk.length;
+      this.#added += chunk.length;
       this.#moveTo(
-        last
+        isLast
           ? { offset: event.offset, row: 0 }
           : { offset: this.#checkpoint.offset, row: chunk.at(-1)! },
       );
-      if (last && this.#entered < this.#chunk) return true;
-      this.#entered = 0;
+      if (isLast && this.#added < this.#chunk) return true;
+      this.#added = 0;
       await unitOfWork.commit();
-      // Answers, pulls and other events have their turn between chunks.
+      // Gives callbacks, pulls and other events a turn between chunks.
       await new Promise((resolve) => setImmediate(resolve));
-      if (last) return true;
-      if (life !== this.#generation || this.#closed) return false;
+      if (isLast) return true;
+      if (this.#isVoid(generation)) return false;
     }
   }
 
-  #rest(): void {
-    if (!this.#taking && !this.#sequencer) for (const resolve of this.#stopped.splice(0)) resolve();
-    if (this.#taking || this.#sequencer || this.lag > 0) return;
-    for (const { resolve } of this.#idle.splice(0)) resolve();
-  }
-}
+  /* -------------------- waiting --------------------------------------------------------------- */
 
-/** Keeps a new entry in memory while somebody drains the log as it grows; a long tail is left to the store. */
-function remember(loaded: LoadedSubscription, entry: ReadEntry): void {
-  const { state } = loaded;
-  const drained = state.callback !== null || loaded.listeners > 0;
-  if (loaded.tail === null && drained && state.head === Math.max(state.acked, state.floor))
-    loaded.tail = [];
-  if (loaded.tail === null) return;
-  const size = entry.encoded?.length ?? 0;
-  if (!drained || loaded.tail.length >= TAIL_ENTRIES || loaded.tailBytes + size > TAIL_BYTES) {
-    loaded.tail = null;
-    loaded.tailBytes = 0;
-    return;
+  #resolveCatchUp(): void {
+    if (this.lag === 0) for (const resolve of this.#waitingForCatchUp.splice(0)) resolve();
   }
-  loaded.tail.push(entry);
-  loaded.tailBytes += size;
+
+  #resolveWaiting(): void {
+    if (this.#accepting || this.#assigning) return;
+    for (const resolve of this.#waitingForStop.splice(0)) resolve();
+    if (this.lag > 0) return;
+    for (const { resolve } of this.#waitingForIdle.splice(0)) resolve();
+  }
 }
 
 const closed = (): LocalError =>
   new LocalError(
     'closed',
-    'the engine is closed: accepted events are numbered when it starts again',
+    'The engine is closed. Accepted events get their sequence numbers when it starts again.',
   );
 
-const rowsOf = (plan: readonly (readonly number[])[]): number[] => [...new Set(plan.flat())];
+const rowsOf = (matches: readonly (readonly number[])[]): number[] => [...new Set(matches.flat())];
 
 /** UTF-8 has at most three bytes for each UTF-16 unit, so most events need no count. */
 const fitsDelivery = (encoded: string): boolean =>
@@ -479,12 +456,12 @@ const fitsDelivery = (encoded: string): boolean =>
 const dataOf = (event: AcceptedEvent): unknown =>
   event.encoded === null ? null : (JSON.parse(event.encoded) as { data: unknown }).data;
 
-function instantOf(given: number | string | undefined, now: number): string {
+function timestampOf(given: number | string | undefined, now: number): string {
   const at = given === undefined ? now : typeof given === 'number' ? given : Date.parse(given);
   if (!Number.isFinite(at) || Math.abs(at) > 8.64e15)
     throw new LocalError(
       'payload_invalid',
-      "the event's timestamp must be epoch milliseconds or an RFC 3339 instant",
+      "The event's timestamp must be epoch milliseconds or an RFC 3339 instant.",
     );
   return new Date(at).toISOString();
 }

@@ -1,10 +1,11 @@
 /**
- * What the engine can be asked to do: the nine methods of the protocol, and what a server's own code may ask besides. A
- * binding validates shapes and calls these; every rule of the protocol is behind them.
+ * The engine's interface: the nine methods of the protocol for bindings, and the methods for the server's own code. A binding
+ * validates the shape of params; the engine enforces every rule of the protocol.
  */
 import type {
   AckParams,
   AckResult,
+  Delivery,
   GetNotModified,
   GetParams,
   GetResult,
@@ -13,6 +14,7 @@ import type {
   ListTriggersResult,
   Position,
   PullParams,
+  PullResult,
   Subscription as WireSubscription,
   SubscribeParams,
   SubscribeResult,
@@ -28,104 +30,100 @@ import type {
 import type { TerminationReason } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 
-/** Who is asking: the authenticated subject of the MCP request. `local` on stdio, `JSON.stringify([iss, sub])` over HTTP. */
+/** The authenticated subject of an MCP request. `local` on stdio, `JSON.stringify([iss, sub])` over HTTP. */
 export interface Caller {
   readonly principal: string;
-  /** Whatever the authenticator knows, for the `authorize` hook. Never stored. */
+  /** Claims of the authenticator, for the `authorize` hook. Never stored. */
   readonly claims?: Readonly<Record<string, unknown>>;
 }
 
-/** Where a stream's deliveries go. */
+/** Receives the deliveries of a stream. */
 export interface StreamSink {
   /**
-   * Sends one `notifications/triggers/delivery`. `params` is the delivery as parsed JSON, ready for `_meta` to be added by the
-   * binding; `json` is the same as text. Rejects when the connection is gone. Awaited before the next one is sent.
+   * Sends one `notifications/triggers/delivery`. Called again only after it has resolved; rejects when the connection is closed.
    */
-  send(delivery: { readonly params: object; readonly json: string }): Promise<void>;
+  send(delivery: Delivery): Promise<void>;
 }
 
-/** What a binding of another protocol asks for beside the params of `triggers/subscribe`. */
+/** Options of a binding for another protocol, in addition to the params of `triggers/subscribe`. */
 export interface SubscribeAs {
   /**
-   * The dialect its callbacks speak: a name in `EngineOptions.dialects`. With it, the same call again with another secret or another dialect
-   * replaces them: the secret it had goes on signing for a while. Without it that is a `Conflict`.
+   * Dialect of the callback: a name in `EngineOptions.dialects`. With it, a repeated call may change the secret and the dialect,
+   * and the previous secret also signs for a while. Without it, such a call rejects with `Conflict`.
    */
   readonly dialect: string;
 }
 
-/** Told of what happens to one log. Called in the turn of the commit: do not wait in it. */
+/** Receives notifications about one log, in the turn of the commit; must not block. */
 export interface LogListener {
-  /** There may be something new to read, or the configuration changed. */
+  /** The log may have new entries, or the configuration changed. */
   news(): void;
-  /** The subscription is over. Nothing is called afterwards. */
+  /** The subscription ended. This is the last call. */
   ended(reason: TerminationReason): void;
 }
 
-/** What bindings ask whose clients know neither handles nor positions of this protocol. */
+/** For bindings whose clients know neither subscription ids nor positions. */
 export interface Logs {
-  /** The caller's live subscription with this key; null = there is none. */
+  /** The caller's live subscription with this key; null = none. */
   find(caller: Caller, key: string): Promise<WireSubscription | null>;
   /**
-   * The last position of a log whose event was accepted before this instant (epoch milliseconds): reading on from it gives what was
-   * accepted since. Rejects with `NotFound` as every method does.
+   * The last position whose event was accepted before this instant (epoch milliseconds): a read after it returns the events
+   * accepted since then. Rejects with `NotFound`.
    */
   seek(caller: Caller, subscriptionId: string, acceptedBefore: number): Promise<Position>;
   /**
-   * Tells `listener` of news in the caller's own log until the returned function is called. Rejects with `NotFound` and, when the caller
-   * may not follow it any more, `Forbidden`.
+   * Notifies `listener` of changes in the caller's log until the returned function is called. Rejects with `NotFound`, or with
+   * `Forbidden` when the caller may no longer follow it.
    */
   watch(caller: Caller, subscriptionId: string, listener: LogListener): Promise<() => void>;
 }
 
-/** What of an engine the bindings to `events/*`, resources and tools need. */
+/** The part of an engine that the bindings to `events/*`, resources and tools use. */
 export type BindableEngine = Verbs & Logs & Pick<Engine, 'onListChanged' | 'settled' | 'clock'>;
 
-/** A pull's answer, as an object ready to be sent as the result. */
-export type PullAnswer = object;
-
 /**
- * The protocol's methods (SEP: Methods). `params` have passed the schema already. What the client may hear rejects as a
- * `WireError`; anything else, a `LocalError` of the store among them, is the server's own trouble and goes out as
- * `InternalError`. A method that names a subscription which is not the caller's rejects with `NotFound`, as if there were none.
+ * The protocol's methods (SEP: Methods). `params` must match the schema. A `WireError` is meant for the client; every other
+ * error, such as a `LocalError` of the store, must be sent as `InternalError`. A subscription of another principal rejects with
+ * `NotFound`, like an unknown one.
  */
 export interface Verbs {
-  /** One page of at most 100 trigger types, by name; not modified = `ifNoneMatch` still holds (SEP: triggers/list). */
+  /** One page of at most 100 trigger types, by name; not modified = `ifNoneMatch` is the current ETag (SEP: triggers/list). */
   list(
     caller: Caller,
     params: ListTriggersParams,
   ): Promise<ListTriggersResult | ListTriggersNotModified>;
   /**
-   * Creates a subscription, or finds the one with the same key, and grants its lifetime (SEP: triggers/subscribe). A callback
-   * proves its consent inside the call. Rejects with `InvalidParams`, `NotFound` (trigger), `Forbidden`, `Conflict` (key),
-   * `Unsupported`, `ResourceExhausted` or `CallbackEndpointError`; nothing is stored then.
+   * Creates a subscription, or renews the one with the same key (SEP: triggers/subscribe). Verifies the callback's consent during
+   * the call. Rejects with `InvalidParams`, `NotFound` (trigger), `Forbidden`, `Conflict` (key), `Unsupported`,
+   * `ResourceExhausted` or `CallbackEndpointError`, and then stores nothing.
    */
   subscribe(caller: Caller, params: SubscribeParams, as?: SubscribeAs): Promise<SubscribeResult>;
   /**
-   * Changes the members that are given, in one step, and resumes what was suspended (SEP: triggers/update). Rejects as
-   * `subscribe` does, or with `Conflict` (etag) when `ifMatch` is stale; nothing changes then.
+   * Changes the given members in one step and resumes a suspended subscription (SEP: triggers/update). Rejects like `subscribe`,
+   * or with `Conflict` (etag) when `ifMatch` is stale, and then changes nothing.
    */
   update(caller: Caller, params: UpdateParams): Promise<UpdateResult>;
-  /** One subscription as it is now; not modified = `ifNoneMatch` is still its ETag (SEP: triggers/get). */
+  /** One subscription; not modified = `ifNoneMatch` is the current ETag (SEP: triggers/get). */
   get(caller: Caller, params: GetParams): Promise<GetResult | GetNotModified>;
   /** One page of the caller's subscriptions, oldest first (SEP: triggers/subscriptions). */
   subscriptions(caller: Caller, params: SubscriptionsParams): Promise<SubscriptionsResult>;
-  /** Ends a subscription and deletes its log. `Conflict` (etag) when `ifMatch` is stale (SEP: triggers/unsubscribe). */
+  /** Ends a subscription and deletes its log. Rejects with `Conflict` (etag) for a stale `ifMatch` (SEP: triggers/unsubscribe). */
   unsubscribe(caller: Caller, params: UnsubscribeParams): Promise<UnsubscribeResult>;
   /**
-   * Acknowledges up to `after`, then reads on from it: one delivery of at most 1 MiB (SEP: triggers/pull). Waits up to `waitMs`
-   * when there is nothing; `signal` ends the wait early, with an empty answer. `Conflict` (epoch, position), `Unsupported`
-   * (drain). `eventBytes`: room for events where that is less than a delivery has; one event is always read, however large.
+   * Acknowledges `ack`, then reads after `after`: one delivery of at most 1 MiB (SEP: triggers/pull). An empty log waits up to
+   * `waitMs`; `signal` ends the wait with an empty result. Rejects with `Conflict` (epoch, position) or `Unsupported` (drain).
+   * `eventBytes` lowers the limit for events; one event is always read, however large.
    */
   pull(
     caller: Caller,
     params: PullParams,
     signal?: AbortSignal,
     eventBytes?: number,
-  ): Promise<PullAnswer>;
+  ): Promise<PullResult>;
   /**
-   * Sends deliveries to `sink` from `after` on, as far as the window allows (SEP: triggers/stream). Resolves when the server ends
-   * the stream or `signal` fires. Refusals reject before anything is sent: `Conflict` (epoch, position), `Unsupported` (drain),
-   * `ResourceExhausted` (streams).
+   * Sends the deliveries after `after` to `sink`, within the window (SEP: triggers/stream). Resolves when the server ends the
+   * stream or `signal` fires. Rejects before the first delivery with `Conflict` (epoch, position), `Unsupported` (drain) or
+   * `ResourceExhausted` (streams); rejects later when `sink` does.
    */
   stream(
     caller: Caller,
@@ -134,104 +132,121 @@ export interface Verbs {
     signal: AbortSignal,
   ): Promise<void>;
   /**
-   * Acknowledges every number up to `position`; what is acknowledged already is no error. `Conflict` (epoch,
-   * position) (SEP: triggers/ack).
+   * Acknowledges every number up to `position`; an earlier position is not an error. Rejects with `Conflict` (epoch, position)
+   * (SEP: triggers/ack).
    */
   ack(caller: Caller, params: AckParams): Promise<AckResult>;
 }
 
-/** An occurrence as a source hands it in. */
+/**
+ * An event as its source emits it. The same event has these forms on its way out:
+ *
+ * | type | stage |
+ * |---|---|
+ * | `NewEvent` | emitted by a source |
+ * | `AcceptedEvent` | in the accept log: durable, in order of acceptance, encoded once |
+ * | `LogEntry` | in one subscription's log: has a sequence number, or is a gap |
+ * | `ReadEntry` | a `LogEntry` as read, joined with the JSON of its event |
+ * | `LogRange` | contiguous entries that one delivery covers, in wire form |
+ * | `CallbackMessage` | a delivery in the callback's dialect, not signed |
+ * | `SignedMessage` | the headers and body of one attempt |
+ *
+ * Streams and pulls send the `Delivery` of a `LogRange` directly.
+ */
 export interface NewEvent {
   readonly name: string;
   /**
-   * The upstream's own identifier, 1 to 256 characters: a redelivery of the same name and id appends nothing for as long as the
-   * event is kept. Absent = a random one.
+   * Identifier of the upstream, 1 to 256 characters. A second event with the same name and id is not appended while the first is
+   * kept. Default: a random identifier.
    */
   readonly eventId?: string;
-  /** Epoch milliseconds or an RFC 3339 instant; absent = now. */
+  /** Epoch milliseconds or an RFC 3339 instant. Default: now. */
   readonly timestamp?: number | string;
-  /** Must fit the trigger type's `payloadSchema`. */
+  /** Must match the trigger type's `payloadSchema`. */
   readonly data: unknown;
 }
 
-/** The event is on disk and bound to be numbered in every matching log. */
+/** The event is on disk and will enter every matching log. */
 export interface Accepted {
-  /** The event's identifier, also when it was made up here. */
+  /** The event's identifier, given or generated. */
   readonly eventId: string;
-  /** True = it had been accepted before; nothing was appended. */
+  /** True = an earlier call accepted it; nothing was appended. */
   readonly duplicate: boolean;
 }
 
-/** What a server's own code asks of the engine. */
+/** The engine as the server's own code uses it. */
 export interface Engine extends Verbs, Logs {
-  /** The clock that the engine was created with; bindings use the same. */
+  /** The clock of the engine, also for bindings. */
   readonly clock: Clock;
   /**
-   * Opens the store, finishes numbering what was accepted, resumes deliveries. Rejects with the store's `LocalError`
+   * Opens the store, recovers, and resumes deliveries. Must resolve before other calls. Rejects with the store's `LocalError`
    * (`store_locked`, `store_corrupt`, `store_failed`, `key_unknown`, `config_invalid`).
    */
   start(): Promise<void>;
-  /** Stops taking work, ends streams and long polls, waits for attempts in flight (bounded), closes the store. Idempotent. */
+  /** Rejects new calls, ends streams and long polls, waits for attempts in flight (12 s), closes the store. Idempotent. */
   close(): Promise<void>;
   /**
    * Resolves once the event is durable (SEP: The log). Rejects with `LocalError`: `trigger_unknown`, `payload_invalid`,
-   * `json_refused`, `store_full`, `store_failed`, `store_fenced`, `closed`; nothing was then accepted.
+   * `json_refused`, `store_full`, `store_failed`, `store_fenced`, `closed`; the event is then not accepted.
    */
   emit(event: NewEvent): Promise<Accepted>;
-  /** Resolves when everything accepted so far is numbered. */
+  /** Resolves when every event accepted so far is in all matching logs. */
   settled(): Promise<void>;
   /**
-   * Declares another trigger type while running, or replaces one additively; tells clients the list changed. Throws `LocalError`
+   * Adds a trigger type, or replaces one with a compatible version, and notifies clients. Throws `LocalError` `config_invalid` or
    * `schema_refused`.
    */
   declare(type: DeclaredTrigger): void;
-  /** Removes a trigger type and ends its subscriptions with this reason; declare it anew after a change that is no addition (SEP: Ending). */
+  /**
+   * Removes a trigger type and ends its subscriptions (SEP: Ending). For an incompatible change, remove the type with reason
+   * `schema_changed`, then declare it again.
+   */
   remove(name: string, reason?: 'trigger_removed' | 'schema_changed'): Promise<void>;
-  /** Ends a principal's subscriptions (all, or one) with this reason. Resolves with how many (SEP: Ending). */
+  /** Ends all subscriptions of a principal, or one of them. Resolves with their number (SEP: Ending). */
   terminate(
     of: { readonly principal: string; readonly subscriptionId?: string },
     reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>,
   ): Promise<number>;
   /**
-   * Forgets an event's data for good: from now on its number is a `redacted` gap in every log that holds it. Resolves with false
-   * when there is no such event any more. A copy that has been sent cannot be called back.
+   * Deletes an event's data: its number becomes a `redacted` gap in every log. Resolves with false when the event no longer
+   * exists. Does not affect deliveries that have been sent.
    */
   redact(event: { readonly name: string; readonly eventId: string }): Promise<boolean>;
-  /** Called with nothing when the list of trigger types changed. Returns the unsubscribe. */
+  /** Calls `run` whenever the list of trigger types changes, until the returned function is called. */
   onListChanged(run: () => void): () => void;
   /** For a readiness probe. Rejects with the store's `LocalError` when it cannot be read. */
   health(): Promise<EngineHealth>;
 }
 
-/** How the engine is doing at the moment. */
+/** The current state of the engine. */
 export interface EngineHealth {
-  /** `starting` until recovery is done; `degraded` = the store refuses writes. */
+  /** `starting` until recovery is done; `degraded` = the store rejects writes. */
   readonly status: 'starting' | 'ok' | 'degraded' | 'closed';
-  /** How often the store has been opened: tells two lives of a server apart. */
+  /** How often the store was opened; distinguishes one run of a server from the next. */
   readonly generation: number;
-  /** In the store; 0 once closed. */
+  /** Subscriptions in the store; 0 after `close`. */
   readonly subscriptions: number;
-  /** Open now. */
+  /** Open streams and waiting pulls. */
   readonly streams: number;
-  /** Callback attempts waiting for an answer. */
+  /** Callback attempts that wait for a response. */
   readonly attemptsInFlight: number;
-  /** Events accepted and not yet numbered in every matching log. */
-  readonly numberingLag: number;
+  /** Accepted events that are not yet in every matching log. */
+  readonly sequencerLag: number;
 }
 
-/** A trigger type as declared: its wire description plus how arguments select events. */
+/** A trigger type: its wire description, and how arguments select events. */
 export interface DeclaredTrigger {
   /** Defaults: every drain, 7 days and 10,000 events, ordering `arrival`. */
   readonly type: Omit<TriggerType, 'drains' | 'retention' | 'ordering'> &
     Partial<Pick<TriggerType, 'drains' | 'retention' | 'ordering'>>;
   /**
-   * Per argument, the values of an event it may equal: the indexed way. An argument that is an array matches if any member does.
-   * Default: the top-level member of `data` with the argument's name.
+   * For each argument, the event value or values that it is compared with. These comparisons are indexed. An argument that is an
+   * array matches if one of its members does. Default: the top-level member of `data` with the argument's name.
    */
   readonly attributes?: Readonly<Record<string, (data: never) => unknown>>;
   /**
-   * For arguments that are no equality; runs for every subscription that passed the attributes. Throwing = no match, and is
-   * logged.
+   * A predicate for arguments that are not compared for equality. Runs for every subscription whose attributes match. An
+   * exception is logged and counts as no match.
    */
   readonly match?: (args: Readonly<Record<string, unknown>>, data: never) => boolean;
 }

@@ -1,6 +1,16 @@
-/** The pull drain and the acknowledgement: both are one question and one answer about a log (SEP: Pull, Acknowledgement). */
-import type { AckParams, AckResult, PullParams } from '../../../spec-schema/draft/schema.ts';
+/**
+ * `triggers/pull` and `triggers/ack`, and the same reads and positions for bindings of other protocols (SEP: Pull,
+ * Acknowledgement).
+ */
+import type {
+  AckParams,
+  AckResult,
+  Delivery,
+  PullParams,
+  PullResult,
+} from '../../../spec-schema/draft/schema.ts';
 import type { Position, Subscription } from '../../protocol/core/types.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
 import {
   PULL_BYTES_MAX,
   PULL_EVENTS_DEFAULT,
@@ -8,38 +18,41 @@ import {
   PULL_NEXT_MS,
   PULL_WAIT_MAX_MS,
 } from '../../protocol/wire/limits.ts';
-import type { UnitOfWork, LoadedSubscription } from '../engine/unit-of-work.ts';
-import { mayDrain, type Catalog } from '../engine/catalog.ts';
-import { assertPosition, rejectionError } from './positions.ts';
-import type { Clock } from '../../protocol/lib/clock.ts';
+import { assertDrain, type Catalog } from '../engine/catalog.ts';
+import type { Permissions } from '../engine/permissions.ts';
 import type { Meter } from '../engine/ports.ts';
-import type { Store } from '../store/port.ts';
 import { PrincipalQuota } from '../engine/quota.ts';
 import {
+  assertPosition,
   deliveryOf,
   emptyRange,
   ENVELOPE_BYTES,
   rangeOf,
   readStore,
   readTail,
+  rejectionError,
   type DeliveryExtras,
   type LogRange,
   type ReadLimits,
 } from '../engine/reader.ts';
-import type { Ended } from '../stream/stream.ts';
-import type { Streams } from '../stream/streams.ts';
+import type { LoadedSubscription, SubscriptionCache } from '../engine/subscription-cache.ts';
 import type { Subscriptions } from '../engine/subscriptions.ts';
-import type { Caller, LogListener, PullAnswer } from '../engine/verbs.ts';
+import type { UnitOfWork } from '../engine/unit-of-work.ts';
+import type { Caller, LogListener } from '../engine/verbs.ts';
+import type { Store } from '../store/port.ts';
+import type { Ended, LogListeners } from '../stream/log-listeners.ts';
 
 /** How often a pull reads again before it waits. */
 const READ_TRIES = 10;
 
 export interface PullsOptions {
   readonly store: Store;
+  readonly cache: SubscriptionCache;
   readonly unitOfWork: UnitOfWork;
   readonly catalog: Catalog;
-  readonly streams: Streams;
+  readonly listeners: LogListeners;
   readonly subscriptions: Subscriptions;
+  readonly permissions: Permissions;
   readonly clock: Clock;
   readonly meter: Meter;
   /** Pulls of one principal that may wait at once. */
@@ -56,56 +69,56 @@ export class Pulls {
     this.#waiting = new PrincipalQuota('waiting_pulls', options.maxWaiting);
   }
 
-  /** From now on no pull waits. */
+  /** Pulls no longer wait. */
   close(): void {
     this.#closed = true;
   }
 
   async ack(caller: Caller, params: AckParams): Promise<AckResult> {
-    const loaded = await this.#acknowledged(caller, params.subscriptionId, () => params.position);
+    const loaded = await this.#acknowledge(caller, params.subscriptionId, () => params.position);
     const { epoch, acked, head } = loaded.state;
     await this.#o.unitOfWork.commit();
     return { epoch, acked, head };
   }
 
-  /** The caller's subscription, with the position acknowledged that `judge` finds acceptable, if any. */
-  async #acknowledged(
+  /** Acknowledges the position that `choose` returns, if any. `choose` may throw to reject the call before that. */
+  async #acknowledge(
     caller: Caller,
     subscriptionId: string,
-    judge: (state: Subscription) => Position | undefined,
+    choose: (state: Subscription) => Position | undefined,
   ): Promise<LoadedSubscription> {
-    for (;;) {
-      const loaded = await this.#o.subscriptions.own(caller, subscriptionId);
-      const position = judge(loaded.state);
-      const { refused } =
-        position === undefined ? {} : this.#o.unitOfWork.step(loaded, { type: 'ack', position });
-      if (refused === undefined) return loaded;
-      // It has just ended. How is told when that is on disk.
-      if (refused.kind === 'terminated') await this.#o.unitOfWork.commit();
-      else throw rejectionError(refused, loaded.state);
-    }
-  }
-
-  async seek(caller: Caller, subscriptionId: string, acceptedBefore: number): Promise<Position> {
-    const { unitOfWork, store, subscriptions } = this.#o;
+    const { unitOfWork, subscriptions } = this.#o;
     for (;;) {
       const loaded = await subscriptions.own(caller, subscriptionId);
-      const {
-        revision,
-        state: { epoch, floor },
-      } = loaded;
+      const position = choose(loaded.state);
+      if (position === undefined) return loaded;
+      const { refused } = unitOfWork.step(loaded, { type: 'ack', position });
+      if (refused === undefined) return loaded;
+      if (refused.kind !== 'terminated') throw rejectionError(refused, loaded.state);
+      // It has just ended; the next `own` reports that once it is on disk.
       await unitOfWork.commit();
-      const { upTo } = await store.agedOut(loaded.row, acceptedBefore);
-      if (unitOfWork.isUnchanged(loaded, revision))
-        return { epoch, sequence: Math.max(upTo, floor) };
     }
   }
 
+  /** The last position whose event was accepted before this instant. */
+  async seek(caller: Caller, subscriptionId: string, acceptedBefore: number): Promise<Position> {
+    const { cache, unitOfWork, store, subscriptions } = this.#o;
+    for (;;) {
+      const loaded = await subscriptions.own(caller, subscriptionId);
+      const { revision, row } = loaded;
+      const { epoch, floor } = loaded.state;
+      await unitOfWork.commit();
+      const { upTo } = await store.agedOut(row, acceptedBefore);
+      if (cache.isUnchanged(loaded, revision)) return { epoch, sequence: Math.max(upTo, floor) };
+    }
+  }
+
+  /** Notifies `listener` until the returned function is called. */
   async watch(caller: Caller, subscriptionId: string, listener: LogListener): Promise<() => void> {
-    const { subscriptions, streams } = this.#o;
+    const { subscriptions, permissions, listeners } = this.#o;
     const first = await subscriptions.own(caller, subscriptionId);
-    await subscriptions.authorize(caller, first.state.select);
-    return streams.watch(await subscriptions.own(caller, subscriptionId), listener);
+    await permissions.assertPermitted(caller, first.state.select);
+    return listeners.watch(await subscriptions.own(caller, subscriptionId), listener);
   }
 
   async pull(
@@ -113,24 +126,25 @@ export class Pulls {
     params: PullParams,
     signal?: AbortSignal,
     eventBytes = Infinity,
-  ): Promise<PullAnswer> {
-    const { unitOfWork, catalog, clock, subscriptions } = this.#o;
+  ): Promise<PullResult> {
+    const { cache, unitOfWork, catalog, clock, subscriptions, permissions } = this.#o;
     const { subscriptionId } = params;
     const first = await subscriptions.own(caller, subscriptionId);
-    await subscriptions.authorize(caller, first.state.select);
-    mayDrain(catalog, first.state, 'pull');
-    const asked = await this.#acknowledged(caller, subscriptionId, (state) => {
-      // Both positions are judged before the acknowledgement changes anything.
+    await permissions.assertPermitted(caller, first.state.select);
+    assertDrain(catalog, first.state.select, 'pull');
+    const acknowledged = await this.#acknowledge(caller, subscriptionId, (state) => {
+      // An invalid `after` rejects the call before `ack` changes anything.
       if (params.after !== undefined) assertPosition(params.after, state);
       return params.ack;
     });
-    const { epoch, acked, sent, suspended } = asked.state;
+    const { epoch, acked, sent, suspended } = acknowledged.state;
     const after = params.after?.sequence ?? acked;
     const events = Math.min(params.maxEvents ?? PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX);
-    if (suspended && events > 0) unitOfWork.step(asked, { type: 'drain', to: sent, resume: true });
-    const shown = asked.state;
+    if (suspended && events > 0)
+      unitOfWork.step(acknowledged, { type: 'drain', to: sent, resume: true });
+    const { state: current } = acknowledged;
     await unitOfWork.commit();
-    if (events === 0) return this.#answer(shown, emptyRange(after));
+    if (events === 0) return this.#result(current, emptyRange(after));
     const until = clock.now() + Math.min(params.waitMs ?? 0, PULL_WAIT_MAX_MS);
     for (let tries = 0; ; tries += 1) {
       const loaded = await subscriptions.own(caller, subscriptionId);
@@ -140,31 +154,39 @@ export class Pulls {
         events,
         bytes: Math.min(eventBytes, PULL_BYTES_MAX - ENVELOPE_BYTES),
       });
-      // What was read from memory that was thrown away since may never have been on disk, or an event may have become a gap.
-      if (range === null || !unitOfWork.isUnchanged(loaded, revision)) continue;
-      const wait =
-        range.last === after && clock.now() < until && signal?.aborted !== true && !this.#closed;
-      if (!wait) {
-        const { refused } =
-          range.last > after
-            ? unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false })
-            : {};
-        const { state } = loaded;
-        // What it shows, and that it was sent, is on disk before it leaves.
-        await unitOfWork.commit();
-        if (
-          refused === undefined &&
-          (range.events.length === 0 || unitOfWork.isUnchanged(loaded, revision))
-        )
-          return this.#answer(state, range);
+      // A rollback or a new gap voids what was read.
+      if (range === null || !cache.isUnchanged(loaded, revision)) continue;
+      const mayWait = clock.now() < until && signal?.aborted !== true && !this.#closed;
+      if (range.last > after || !mayWait) {
+        const result = await this.#finish(loaded, revision, range);
+        if (result !== null) return result;
         continue;
       }
-      // Numbers that are just being committed are announced when they are; those committed while this read were announced already.
+      // Entries of a commit in flight wake listeners afterwards, but those committed during the read already did: read again.
       if (loaded.state.head > after && tries < READ_TRIES) continue;
-      const ended = await this.#wait(caller, loaded, until, signal);
-      if (ended !== null)
-        return pulled(ended.last, emptyRange(after), { terminated: { reason: ended.reason } });
+      const end = await this.#wait(caller, loaded, until, signal);
+      if (end !== null)
+        return resultOf(end.last, emptyRange(after), { terminated: { reason: end.reason } });
     }
+  }
+
+  /** Records that a range is sent; null = it became void during the commit. */
+  async #finish(
+    loaded: LoadedSubscription,
+    revision: number,
+    range: LogRange,
+  ): Promise<PullResult | null> {
+    const { cache, unitOfWork } = this.#o;
+    const { refused } =
+      range.last > range.after
+        ? unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false })
+        : {};
+    const { state } = loaded;
+    // Everything in the result, and the fact that it is sent, is on disk first.
+    await unitOfWork.commit();
+    const isValid =
+      refused === undefined && (range.events.length === 0 || cache.isUnchanged(loaded, revision));
+    return isValid ? this.#result(state, range) : null;
   }
 
   async #wait(
@@ -175,36 +197,35 @@ export class Pulls {
   ): Promise<Ended | null> {
     const leave = this.#waiting.enter(caller.principal);
     try {
-      return await this.#o.streams.wait(loaded, until, signal);
+      return await this.#o.listeners.wait(loaded, until, signal);
     } finally {
       leave();
     }
   }
 
-  /** Null when the subscription left memory meanwhile. */
+  /** Null = the subscription was reloaded meanwhile, so read again. */
   async #read(
     loaded: LoadedSubscription,
     after: number,
     limits: ReadLimits,
   ): Promise<LogRange | null> {
+    const { cache, unitOfWork, store } = this.#o;
     const tail = readTail(loaded, after, limits);
     if (tail !== null) return tail;
-    await this.#o.unitOfWork.commit();
-    if (!this.#o.unitOfWork.isCurrent(loaded)) return null;
-    const entries = await readStore(this.#o.store, loaded, after, limits);
-    return this.#o.unitOfWork.isCurrent(loaded)
-      ? rangeOf(loaded.state, after, entries, limits)
-      : null;
+    await unitOfWork.commit();
+    if (!cache.isCurrent(loaded)) return null;
+    const entries = await readStore(store, loaded, after, limits);
+    return cache.isCurrent(loaded) ? rangeOf(loaded.state, after, entries, limits) : null;
   }
 
-  #answer(state: Subscription, range: LogRange): PullAnswer {
+  #result(state: Subscription, range: LogRange): PullResult {
     this.#o.meter.count('triggers_events_delivered_total', range.events.length, { drain: 'pull' });
-    return pulled(state, range);
+    return resultOf(state, range);
   }
 }
 
-function pulled(state: Subscription, range: LogRange, extras: DeliveryExtras = {}): PullAnswer {
+function resultOf(state: Subscription, range: LogRange, extras: DeliveryExtras = {}): PullResult {
   const hasMore = range.last < state.head;
-  const delivery = JSON.parse(deliveryOf(state, range, extras)) as object;
+  const delivery = JSON.parse(deliveryOf(state, range, extras)) as Delivery;
   return { ...delivery, hasMore, nextPollMs: hasMore ? 0 : PULL_NEXT_MS };
 }

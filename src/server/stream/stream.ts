@@ -1,13 +1,11 @@
 /**
- * One open stream: where it stands, what its client owes it, and what woke it up. It sends what its credit allows, then waits
- * for an acknowledgement, a new number or the next heartbeat (SEP: Stream).
+ * One open stream: its position, its window, and the loop that sends. It sends what the window allows, then waits for an
+ * acknowledgement, a new entry or the next heartbeat (SEP: Stream).
  */
-import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
-import { LocalError } from '../../protocol/wire/errors.ts';
-import type { UnitOfWork, LoadedSubscription } from '../engine/unit-of-work.ts';
+import type { Delivery } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
+import { LocalError } from '../../protocol/wire/errors.ts';
 import type { Meter } from '../engine/ports.ts';
-import type { Store } from '../store/port.ts';
 import {
   deliveryOf,
   emptyRange,
@@ -17,25 +15,26 @@ import {
   type LogRange,
   type ReadLimits,
 } from '../engine/reader.ts';
+import type { LoadedSubscription, SubscriptionCache } from '../engine/subscription-cache.ts';
+import type { UnitOfWork } from '../engine/unit-of-work.ts';
 import type { StreamSink } from '../engine/verbs.ts';
+import type { Store } from '../store/port.ts';
+import type { Ended, LogListeners } from './log-listeners.ts';
 
-/** How long a stream rests after the store failed under it. */
+/** Pause of a stream after the store failed. */
 const RETRY_MS = 1000;
 
-export interface Window {
+/** Limits of what is sent and not acknowledged. */
+interface Window {
   readonly events: number;
   readonly bytes: number;
 }
 
-/** How a subscription ended. */
-export interface Ended {
-  readonly reason: TerminationReason;
-  readonly last: Subscription;
-}
-
 export interface StreamOptions {
   readonly store: Store;
+  readonly cache: SubscriptionCache;
   readonly unitOfWork: UnitOfWork;
+  readonly listeners: LogListeners;
   readonly clock: Clock;
   readonly meter: Meter;
   readonly sink: StreamSink;
@@ -44,15 +43,14 @@ export interface StreamOptions {
   readonly heartbeatMs: number;
   /** How long a client may neither read nor acknowledge. */
   readonly stalledMs: number;
-  /** How many wait for news of this subscription. */
-  listeners(): number;
 }
 
-type Move =
+/** What the loop does next. */
+type Action =
   | { readonly kind: 'send'; readonly json: string; readonly range: LogRange; readonly last?: true }
   | { readonly kind: 'again' | 'wait' | 'end' };
 
-/** What is sent on one stream and not acknowledged yet. */
+/** Events that are sent on one stream and not acknowledged yet. */
 class Credit {
   readonly #window: Window;
   readonly #sent: { readonly sequence: number; readonly bytes: number }[] = [];
@@ -74,8 +72,8 @@ class Credit {
       bytes: this.#window.bytes - this.#bytes,
     };
   }
-  /** Whether the first event of a range would burst the window. With nothing in flight, one event always may, however large. */
-  bursts(range: LogRange): boolean {
+  /** Whether the first event of a range exceeds the window. With nothing in flight, one event is allowed, however large. */
+  isExceededBy(range: LogRange): boolean {
     const first = range.events[0];
     return (
       first !== undefined &&
@@ -92,7 +90,7 @@ class Credit {
     });
   }
 
-  /** Returns whether anything came back. */
+  /** Returns whether the acknowledgement freed any of the window. */
   settle(acked: number): boolean {
     let count = 0;
     while (count < this.#sent.length && this.#sent[count]!.sequence <= acked) {
@@ -110,21 +108,21 @@ export class Stream {
   readonly #epoch: string;
   readonly #credit: Credit;
   #cursor: number;
-  /** Send something, if only an empty delivery. The first message goes out at once. */
-  #speak = true;
+  /** True = send a delivery even if it is empty, as at the start. */
+  #mustSend = true;
   #stopped = false;
-  #over: Ended | null = null;
+  #end: Ended | null = null;
   #sentAt: number;
   #progressAt: number;
-  /** Only the client can help: its window is full, or it does not read. */
+  /** The stream waits for the client: its window is full, or it does not read. */
   #blocked = false;
-  /** Something happened since the last look at the log. */
-  #rung = false;
-  #ring: (() => void) | null = null;
-  /** Gives up a message that the client does not take. */
-  #cut: (() => void) | null = null;
+  /** Something happened since the last action was chosen. */
+  #woken = false;
+  #endSleep: (() => void) | null = null;
+  /** Abandons a message that the client does not read. */
+  #abandonSend: (() => void) | null = null;
 
-  /** `after` is where the client stands. */
+  /** `after`: the client's position. */
   constructor(options: StreamOptions, loaded: LoadedSubscription, after: number) {
     this.#o = options;
     this.#row = loaded.row;
@@ -135,45 +133,45 @@ export class Stream {
   }
 
   wake(): void {
-    this.#rung = true;
-    this.#ring?.();
+    this.#woken = true;
+    this.#endSleep?.();
   }
 
   announce(): void {
-    this.#speak = true;
+    this.#mustSend = true;
     this.wake();
   }
 
-  ended(reason: TerminationReason, last: Subscription): void {
-    this.#over = { reason, last };
+  ended(end: Ended): void {
+    this.#end = end;
     this.wake();
   }
 
   close(): void {
     this.#stopped = true;
-    this.#cut?.();
+    this.#abandonSend?.();
     this.wake();
   }
 
-  /** The clock ticked; the next tick comes `everyMs` later. */
-  look(now: number, everyMs: number): void {
+  /** Closes a stalled stream and sends heartbeats. */
+  tick(now: number, everyMs: number): void {
     const { heartbeatMs, stalledMs } = this.#o;
-    // Who has stopped reading, or forgets to say what it has read, is cut. Its log waits.
+    // Closing loses nothing: the log waits for the client's next stream.
     if (this.#blocked && now - this.#progressAt >= stalledMs) this.close();
-    // At the next tick it would be too late.
+    // The next tick would be too late.
     else if (now + everyMs - this.#sentAt > heartbeatMs) this.announce();
   }
 
   /** Runs until the stream ends. Rejects when the sink does. */
   async run(): Promise<void> {
     while (!this.#stopped) {
-      this.#rung = false;
-      const move = await this.#move();
-      if (this.#stopped || move.kind === 'end') return;
-      if (move.kind === 'send') {
-        await this.#send(move.json, move.range);
-        if (move.last === true) return;
-      } else if (move.kind === 'wait' && !this.#rung) {
+      this.#woken = false;
+      const action = await this.#nextAction();
+      if (this.#stopped || action.kind === 'end') return;
+      if (action.kind === 'send') {
+        await this.#send(action.json, action.range);
+        if (action.last === true) return;
+      } else if (action.kind === 'wait' && !this.#woken) {
         await this.#sleep();
       }
     }
@@ -182,20 +180,20 @@ export class Stream {
   #sleep(forMs?: number): Promise<void> {
     return new Promise((resolve) => {
       const cancel =
-        forMs === undefined ? undefined : this.#o.clock.after(forMs, () => this.#ring?.());
-      this.#ring = () => {
-        this.#ring = null;
+        forMs === undefined ? undefined : this.#o.clock.after(forMs, () => this.#endSleep?.());
+      this.#endSleep = () => {
+        this.#endSleep = null;
         cancel?.();
         resolve();
       };
     });
   }
 
-  async #move(): Promise<Move> {
+  async #nextAction(): Promise<Action> {
     try {
-      return await this.#look();
+      return await this.#decide();
     } catch (cause) {
-      // A commit or a read that failed says nothing about the client, and nothing was sent: try again.
+      // The store failed, not the client, and nothing was sent: try again.
       if (
         this.#stopped ||
         !(cause instanceof LocalError) ||
@@ -207,11 +205,11 @@ export class Stream {
     }
   }
 
-  /** What is to be done now. What it sends is on disk, the fact that it is sent included. */
-  async #look(): Promise<Move> {
-    const { unitOfWork, clock } = this.#o;
-    if (this.#over !== null) {
-      const { last, reason } = this.#over;
+  /** Chooses the next action. Everything in a delivery, and the fact that it is sent, is on disk before it is returned. */
+  async #decide(): Promise<Action> {
+    const { cache, unitOfWork, listeners, clock } = this.#o;
+    if (this.#end !== null) {
+      const { last, reason } = this.#end;
       const nothing = emptyRange(this.#cursor);
       return {
         kind: 'send',
@@ -220,26 +218,27 @@ export class Stream {
         last: true,
       };
     }
-    const loaded = await unitOfWork.getOrLoad(this.#row);
-    if (loaded === undefined) return { kind: this.#over === null ? 'end' : 'again' };
-    // Its end is being written; how it ended is told when it is.
-    if (loaded.ended) return { kind: this.#over === null ? 'wait' : 'again' };
-    // Numbers of the old epoch mean nothing now; the client comes back, is told, and starts anew.
+    const loaded = await cache.getOrLoad(this.#row);
+    if (loaded === undefined) return { kind: this.#end === null ? 'end' : 'again' };
+    // `ended` is called once its end is on disk.
+    if (loaded.ended) return { kind: this.#end === null ? 'wait' : 'again' };
+    // Positions of the old epoch are void. The client reconnects and learns the new epoch.
     if (loaded.state.epoch !== this.#epoch) return { kind: 'end' };
-    loaded.listeners = this.#o.listeners();
+    // A reload starts without the count.
+    loaded.setListeners(listeners.sizeOf(this.#row));
     if (this.#credit.settle(loaded.state.acked)) this.#progressAt = clock.now();
     const { revision } = loaded;
     const read = this.#credit.full ? emptyRange(this.#cursor) : await this.#read(loaded);
-    if (read === null || !unitOfWork.isUnchanged(loaded, revision)) return { kind: 'again' };
-    const bursts = this.#credit.bursts(read);
-    this.#blocked = this.#credit.full || bursts;
-    const range = bursts ? emptyRange(this.#cursor) : read;
-    if (range.last === this.#cursor && !this.#speak) return { kind: 'wait' };
+    if (read === null || !cache.isUnchanged(loaded, revision)) return { kind: 'again' };
+    const isExceeded = this.#credit.isExceededBy(read);
+    this.#blocked = this.#credit.full || isExceeded;
+    const range = isExceeded ? emptyRange(this.#cursor) : read;
+    if (range.last === this.#cursor && !this.#mustSend) return { kind: 'wait' };
     if (range.last > this.#cursor) {
-      // On disk first that these were sent, so that an acknowledgement is never above it, also after a crash.
+      // `sent` is on disk first, so that no acknowledgement is above it, even after a crash.
       const { refused } = unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false });
       if (refused !== undefined) {
-        // The grant ran out and nobody has said so yet.
+        // The subscription has expired, and its end is not recorded yet.
         unitOfWork.step(loaded, { type: 'tick' });
         await unitOfWork.commit();
         return { kind: 'again' };
@@ -247,40 +246,39 @@ export class Stream {
     }
     const { state } = loaded;
     await unitOfWork.commit();
-    if (range.events.length > 0 && !unitOfWork.isUnchanged(loaded, revision))
-      return { kind: 'again' };
+    if (range.events.length > 0 && !cache.isUnchanged(loaded, revision)) return { kind: 'again' };
     return { kind: 'send', json: deliveryOf(state, range), range };
   }
 
-  /** The next range after the cursor; null when the subscription left memory meanwhile. */
+  /** The next range after the cursor; null = the subscription was reloaded meanwhile, so read again. */
   async #read(loaded: LoadedSubscription): Promise<LogRange | null> {
-    const { unitOfWork, store } = this.#o;
+    const { cache, unitOfWork, store } = this.#o;
     const { room } = this.#credit;
     const cursor = this.#cursor;
     if (cursor >= loaded.state.head) return emptyRange(cursor);
     const fromTail = readTail(loaded, cursor, room);
     if (fromTail !== null) return fromTail;
     await unitOfWork.commit();
-    if (!unitOfWork.isCurrent(loaded)) return null;
+    if (!cache.isCurrent(loaded)) return null;
     const entries = await readStore(store, loaded, cursor, room);
-    return unitOfWork.isCurrent(loaded) ? rangeOf(loaded.state, cursor, entries, room) : null;
+    return cache.isCurrent(loaded) ? rangeOf(loaded.state, cursor, entries, room) : null;
   }
 
   async #send(json: string, range: LogRange): Promise<void> {
     const { clock, meter, sink } = this.#o;
     this.#cursor = range.last;
     this.#credit.spend(range);
-    this.#speak = false;
+    this.#mustSend = false;
     this.#sentAt = clock.now();
     if (range.events.length > 0) this.#progressAt = clock.now();
-    // A client that does not read is as stalled as one that does not acknowledge.
+    // Until the client has read the message, it counts as stalled, as one that does not acknowledge.
     if (!this.#blocked) this.#progressAt = clock.now();
     this.#blocked = true;
     await new Promise<void>((resolve, reject) => {
-      this.#cut = resolve;
-      sink.send({ json, params: JSON.parse(json) as object }).then(resolve, reject);
+      this.#abandonSend = resolve;
+      sink.send(JSON.parse(json) as Delivery).then(resolve, reject);
     });
-    this.#cut = null;
+    this.#abandonSend = null;
     meter.count('triggers_events_delivered_total', range.events.length, { drain: 'stream' });
   }
 }

@@ -131,7 +131,7 @@ describe('a commit that fails', () => {
   });
 
   test('[log-all-matching log-no-silent-loss] in the middle of numbering omits no event', async () => {
-    const w = await world({ numberingChunk: 2 });
+    const w = await world({ sequencerChunk: 2 });
     const subscriptions = [];
     for (let n = 0; n < 7; n += 1)
       subscriptions.push(
@@ -452,7 +452,7 @@ describe('concurrent calls', () => {
   });
 
   test('[upd-select log-all-matching] an update of the selection applies to later events only, however far numbering is behind', async () => {
-    const w = await world({ numberingChunk: 1 });
+    const w = await world({ sequencerChunk: 1 });
     const subscriptions = [];
     for (let n = 0; n < 4; n += 1)
       subscriptions.push(

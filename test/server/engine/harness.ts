@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
-import { createEngine, type EngineOptions } from '../../../src/server/engine/engine.ts';
+import { createEngine, type EngineOptions } from '../../../src/server/engine/create-engine.ts';
 import type {
   Egress,
   Log,
@@ -317,9 +317,9 @@ export function listen(
     caller,
     params,
     {
-      async send({ params: delivery }) {
-        deliveries.push(delivery as Delivery);
-        await send?.(delivery as Delivery);
+      async send(delivery) {
+        deliveries.push(delivery);
+        await send?.(delivery);
       },
     },
     abort.signal,

@@ -163,7 +163,7 @@ describe('many subscriptions', () => {
     const directory = mkdtempSync(join(tmpdir(), 'triggers-engine-'));
     try {
       const path = join(directory, 'store.db');
-      const first = await world({ path, numberingChunk: 2 });
+      const first = await world({ path, sequencerChunk: 2 });
       const made: { subscriptionId: string }[] = [];
       for (let n = 0; n < 7; n += 1)
         made.push(await first.engine.subscribe(ann, { key: `k${n}`, select, ttlMs: DAY }));
@@ -183,7 +183,7 @@ describe('many subscriptions', () => {
       await turns();
       assert.equal(chunks, 2);
       await kill(first);
-      const second = await world({ path, clock: first.clock, seed: 2, numberingChunk: 2 });
+      const second = await world({ path, clock: first.clock, seed: 2, sequencerChunk: 2 });
       await second.emit(2);
       await second.engine.settled();
       for (const { subscriptionId } of made.slice(0, 6))
@@ -201,7 +201,7 @@ describe('many subscriptions', () => {
           ['e2'],
           'it was created after the first event',
         );
-      assert.equal((await second.engine.health()).numberingLag, 0);
+      assert.equal((await second.engine.health()).sequencerLag, 0);
       await second.close();
     } finally {
       rmSync(directory, { recursive: true, force: true });

@@ -9,7 +9,7 @@ import {
   type McpHttpHandler,
 } from '@modelcontextprotocol/server';
 import { createEgress } from '../../../src/server/callback/egress/egress.ts';
-import { createEngine, type EngineOptions } from '../../../src/server/engine/engine.ts';
+import { createEngine, type EngineOptions } from '../../../src/server/engine/create-engine.ts';
 import type { Engine } from '../../../src/server/engine/verbs.ts';
 import type { AttachableEngine } from '../../../src/server/mcp/sdk.ts';
 import { attachTriggers, type AttachOptions } from '../../../src/server/mcp/triggers/install.ts';

@@ -68,8 +68,7 @@ class Push {
     this.end = AbortSignal.any([end, this.#over.signal]);
   }
 
-  async send({ params }: { readonly params: object }): Promise<void> {
-    const delivery = params as Delivery;
+  async send(delivery: Delivery): Promise<void> {
     const parts = partsOf(delivery);
     const at = (sequence: number): string => cursorAt(delivery, sequence);
     if (this.#opening !== null) {

@@ -87,7 +87,7 @@ function sinkOf(exchange: Exchange): StreamSink {
       exchange.stop.throwIfAborted();
       await exchange.notify(
         'notifications/triggers/delivery',
-        tagged(delivery.params, exchange.requestId),
+        tagged(delivery, exchange.requestId),
       );
     },
   };

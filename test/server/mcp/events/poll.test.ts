@@ -91,12 +91,12 @@ describe('where a poll begins', () => {
   });
 
   test('what was accepted before the first poll does not come, even if it is still being numbered [SEP-3415 D54]', async (t) => {
-    const w = await eventsWorld(t, { engine: { numberingChunk: 1 } });
+    const w = await eventsWorld(t, { engine: { sequencerChunk: 1 } });
     for (let n = 0; n < 40; n += 1) await w.subscribe();
     await w.poll({});
     for (let n = 0; n < 5; n += 1) {
       await w.engine.emit(door.event({ data: { door: 'front', text: 'before' } }));
-      assert.ok((await w.engine.health()).numberingLag > 0, 'an event is still being numbered');
+      assert.ok((await w.engine.health()).sequencerLag > 0, 'an event is still being numbered');
       const { cursor } = await w.poll({});
       await w.engine.settled();
       assert.deepEqual((await w.poll({ cursor }))['events'], []);

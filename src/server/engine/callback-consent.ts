@@ -1,0 +1,105 @@
+/** The callback of a subscribe or update call: its check, the proof of its owner's consent, and what is stored of it. */
+import type { Callback as WireCallback } from '../../../spec-schema/draft/schema.ts';
+import type { Callback, Subscription } from '../../protocol/core/types.ts';
+import { invalidParams, LocalError } from '../../protocol/wire/errors.ts';
+import { SECRET_ROTATION_GRACE_MS } from '../../protocol/wire/limits.ts';
+import { Secret } from '../../protocol/wire/secret.ts';
+import { consentName, type Verifier } from '../callback/verifier.ts';
+import type { Egress } from './ports.ts';
+import type { LoadedSubscription } from './subscription-cache.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
+
+/** A callback as the caller requested it, with the dialect it speaks. */
+export type RequestedCallback = WireCallback & Pick<Callback, 'dialect'>;
+
+export interface CallbackConsentOptions {
+  readonly unitOfWork: UnitOfWork;
+  readonly verifier: Verifier;
+  readonly egress: Egress;
+}
+
+export class CallbackConsent {
+  readonly #o: CallbackConsentOptions;
+
+  constructor(options: CallbackConsentOptions) {
+    this.#o = options;
+  }
+
+  /** Throws `WireError` `InvalidParams` for a URL or a secret that breaks the rules. */
+  check({ url, secret }: WireCallback): WireCallback {
+    this.#o.egress.check(url);
+    try {
+      Secret.parse(secret);
+    } catch (cause) {
+      if (cause instanceof LocalError && cause.code === 'secret_malformed')
+        throw invalidParams('/callback/secret', '"whsec_" and base64 of 24 to 64 random bytes');
+      throw cause;
+    }
+    // The URL stays as given, byte by byte: the server's signature covers the hash of this text.
+    return { url, secret };
+  }
+
+  /** When this principal's callback last consented, if that is recent enough; otherwise null. */
+  recent(principal: string, callback: RequestedCallback): Promise<number | null> {
+    return this.#o.verifier.consent(principal, callback);
+  }
+
+  /** Challenges the callback and records its consent. Rejects with `CallbackEndpointError` or `ResourceExhausted`. */
+  async prove(state: Subscription, callback: RequestedCallback): Promise<number> {
+    const verifiedAt = await this.#o.verifier.challenge(state, callback);
+    this.#o.unitOfWork.write({
+      type: 'verification',
+      principal: state.principal,
+      urlHash: consentName(callback),
+      verifiedAt,
+    });
+    return verifiedAt;
+  }
+
+  /** The instant of a recent consent, or of a new one. */
+  async recentOrProve({ state }: LoadedSubscription, callback: RequestedCallback): Promise<number> {
+    const recent = await this.recent(state.principal, callback);
+    if (recent !== null) return recent;
+    // A challenge contains counters, which must be on disk.
+    await this.#o.unitOfWork.commit();
+    return this.prove(state, callback);
+  }
+
+  /** The consent that a suspended callback needs before it resumes; null = the subscription is not suspended. */
+  async ofSuspended({ state }: LoadedSubscription): Promise<number | null> {
+    const { callback, suspended, principal } = state;
+    if (callback === null || !suspended) return null;
+    const recent = await this.#o.verifier.consent(principal, callback);
+    if (recent !== null) return recent;
+    await this.#o.unitOfWork.commit();
+    return this.#o.verifier.challenge(state, callback);
+  }
+}
+
+/**
+ * The callback that replaces `current`. With a new secret for the same URL, the old secret also signs for a while, so that the
+ * receiver can switch without rejecting a delivery.
+ */
+export function replaceCallback(
+  current: Callback | null,
+  requested: RequestedCallback,
+  verifiedAt: number,
+  now: number,
+): Callback {
+  const fresh = { ...requested, verifiedAt, previousSecret: null, previousUntil: null };
+  if (current === null || current.url !== requested.url) return fresh;
+  return current.secret === requested.secret
+    ? { ...fresh, previousSecret: current.previousSecret, previousUntil: current.previousUntil }
+    : { ...fresh, previousSecret: current.secret, previousUntil: now + SECRET_ROTATION_GRACE_MS };
+}
+
+export function isSameCallback(
+  current: Callback | null,
+  requested: RequestedCallback | null,
+): boolean {
+  return (
+    current?.url === requested?.url &&
+    current?.secret === requested?.secret &&
+    current?.dialect === requested?.dialect
+  );
+}

@@ -1,0 +1,291 @@
+/** The composition root: the options of an engine, and how its components are connected. */
+import type { TtlPolicy } from '../../protocol/core/index.ts';
+import { backgroundClock, systemClock, type Clock } from '../../protocol/lib/clock.ts';
+import type { DeliveryKey } from '../../protocol/wire/delivery-jws.ts';
+import {
+  STREAM_HEARTBEAT_MS,
+  STREAM_STALLED_MS,
+  TTL_DEFAULT_MS,
+  TTL_MAX_MS,
+  TTL_MIN_MS,
+} from '../../protocol/wire/limits.ts';
+import type { CallbackDialect } from '../callback/dialect.ts';
+import { Dialects } from '../callback/dialects.ts';
+import { Dispatcher } from '../callback/dispatcher.ts';
+import { MessageSigner } from '../callback/message-signer.ts';
+import { Verifier } from '../callback/verifier.ts';
+import { Pulls } from '../pull/pulls.ts';
+import type { Store } from '../store/port.ts';
+import { LogListeners } from '../stream/log-listeners.ts';
+import { Streams } from '../stream/streams.ts';
+import { CallbackConsent } from './callback-consent.ts';
+import { Catalog } from './catalog.ts';
+import { TriggersEngine } from './engine.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { Maintenance } from './maintenance.ts';
+import { Permissions, type Authorize, type Reauthorize, type Visible } from './permissions.ts';
+import {
+  silentLog,
+  silentMeter,
+  systemRandom,
+  type Egress,
+  type Log,
+  type Meter,
+  type Random,
+} from './ports.ts';
+import { Scheduler } from './scheduler.ts';
+import { Sequencer } from './sequencer.ts';
+import { SubscribeHandler } from './subscribe.ts';
+import { SubscriptionCache } from './subscription-cache.ts';
+import { Subscriptions } from './subscriptions.ts';
+import { UnitOfWork } from './unit-of-work.ts';
+import { UpdateHandler } from './update.ts';
+import type { DeclaredTrigger, Engine } from './verbs.ts';
+
+/** Longest time between two checks of heartbeats and stalled streams. */
+const STREAM_TICK_MS = 1000;
+
+/** Options of `createEngine`. Only `store`, `triggers` and `egress` are required. */
+export interface EngineOptions {
+  /** Where logs are stored, for example `sqliteStore({ path, key })`. */
+  readonly store: Store;
+  readonly triggers: readonly DeclaredTrigger[];
+  /** Sends all outbound requests: `createEgress()`. */
+  readonly egress: Egress;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly log?: Log;
+  readonly meter?: Meter;
+  /** Signs deliveries as this server (SEP: Server identity). Default: only the client's secret signs. */
+  readonly deliveryKey?: DeliveryKey;
+  /** Dialects for callbacks of other protocols, by the name that a binding passes to `subscribe`. */
+  readonly dialects?: Readonly<Record<string, CallbackDialect>>;
+  /** Whether a caller may follow a selection. Default: every authenticated caller may follow everything. */
+  readonly authorize?: Authorize;
+  /** Which types a caller's list contains. Default: the types that `authorize` permits without arguments. */
+  readonly visible?: Visible;
+  /** Called twice a day for every selection; false ends the subscription as `revoked` (SEP: Ending). Default: no check. */
+  readonly reauthorize?: Reauthorize;
+  /** Granted lifetimes, in milliseconds. Default: 60 s to 30 days, 1 hour without a request, no expiry only on a durable store. */
+  readonly ttl?: Partial<TtlPolicy>;
+  readonly quotas?: {
+    /** Default 1000. */
+    readonly subscriptionsPerPrincipal?: number;
+    /** Default 100. */
+    readonly streamsPerPrincipal?: number;
+    /** Default 100. */
+    readonly waitingPullsPerPrincipal?: number;
+    /** Callback attempts in flight at once, of all subscriptions. Default 256. */
+    readonly attempts?: number;
+    /** Idle subscriptions kept in memory. Default 20,000. */
+    readonly loaded?: number;
+  };
+  /** Most events in one callback delivery. Default 100. */
+  readonly batchEvents?: number;
+  /** Most log entries added in one commit when many subscriptions match. Default 1024; for tests. */
+  readonly sequencerChunk?: number;
+  /** Silence before an empty delivery, in milliseconds; for tests. */
+  readonly streamHeartbeatMs?: number;
+  /** How long a client may neither read nor acknowledge, in milliseconds; for tests. */
+  readonly streamStalledMs?: number;
+}
+
+/** Creates an engine. Call `start()` first. Throws `LocalError` `config_invalid` or `schema_refused` for a trigger type. */
+export function createEngine(options: EngineOptions): Engine {
+  const { store, egress, quotas = {} } = options;
+  const clock = backgroundClock(options.clock ?? systemClock);
+  const random = options.random ?? systemRandom;
+  const log = options.log ?? silentLog;
+  const meter = options.meter ?? silentMeter;
+  const ttl: TtlPolicy = {
+    minMs: TTL_MIN_MS,
+    maxMs: TTL_MAX_MS,
+    defaultMs: TTL_DEFAULT_MS,
+    allowNoExpiry: store.durability === 'durable',
+    ...options.ttl,
+  };
+  const heartbeatMs = options.streamHeartbeatMs ?? STREAM_HEARTBEAT_MS;
+  const stalledMs = options.streamStalledMs ?? STREAM_STALLED_MS;
+
+  const catalog = new Catalog(options.triggers);
+  const { authorize, visible, reauthorize } = options;
+  const permissions = new Permissions({ catalog, authorize, visible });
+  const cache = new SubscriptionCache({ store, maxLoaded: quotas.loaded ?? 20_000 });
+  const listeners = new LogListeners({
+    cache,
+    clock,
+    tickMs: Math.min(STREAM_TICK_MS, heartbeatMs / 2, stalledMs / 2),
+  });
+  const unitOfWork = new UnitOfWork({
+    store,
+    cache,
+    now: () => clock.now(),
+    onEffect: ({ row }, effect) =>
+      effect.type === 'wake' ? listeners.wake(row) : listeners.announce(row),
+    onReady: (loaded) => dispatcher.pump(loaded),
+    onTerminated: (loaded, reason) => {
+      const { row, state } = loaded;
+      subscriptions.end(loaded, reason);
+      unitOfWork.afterCommit(() => {
+        listeners.ended(row, { reason, last: state });
+        // An owner that unsubscribes needs no notice.
+        if (reason === 'unsubscribed') return;
+        void dispatcher
+          .sendTerminationNotice(state, reason)
+          .catch((cause) =>
+            log.debug(
+              { subscriptionId: state.subscriptionId, err: cause },
+              'termination notice failed; it is not repeated',
+            ),
+          );
+      });
+    },
+    onFailed: (cause) => lifecycle.commitFailed(cause),
+    onDue: (at) => scheduler.arm(at),
+  });
+  const sequencer: Sequencer = new Sequencer({
+    store,
+    cache,
+    unitOfWork,
+    catalog,
+    clock,
+    random,
+    log,
+    meter,
+    refusal: () => lifecycle.refusal(),
+    chunk: options.sequencerChunk,
+  });
+  const subscriptions = new Subscriptions({ store, cache, unitOfWork, sequencer, clock, random });
+
+  const signer = new MessageSigner({ clock, deliveryKey: options.deliveryKey });
+  const dialects = new Dialects(options.dialects ?? {}, log);
+  const dispatcher = new Dispatcher({
+    store,
+    cache,
+    unitOfWork,
+    clock,
+    random,
+    egress,
+    signer,
+    dialects,
+    log,
+    meter,
+    concurrency: quotas.attempts ?? 256,
+    ...(options.batchEvents === undefined ? {} : { batchEvents: options.batchEvents }),
+  });
+  const verifier = new Verifier({ store, clock, random, egress, signer, dialects, log, meter });
+  const consent = new CallbackConsent({ unitOfWork, verifier, egress });
+
+  const subscribe = new SubscribeHandler({
+    store,
+    cache,
+    unitOfWork,
+    catalog,
+    sequencer,
+    subscriptions,
+    permissions,
+    consent,
+    dialects,
+    clock,
+    random,
+    ttl,
+    maxPerPrincipal: quotas.subscriptionsPerPrincipal ?? 1000,
+  });
+  const update = new UpdateHandler({
+    unitOfWork,
+    catalog,
+    sequencer,
+    subscriptions,
+    permissions,
+    consent,
+    clock,
+    ttl,
+  });
+  const streams = new Streams({
+    store,
+    cache,
+    unitOfWork,
+    catalog,
+    subscriptions,
+    permissions,
+    listeners,
+    clock,
+    meter,
+    heartbeatMs,
+    stalledMs,
+    maxPerPrincipal: quotas.streamsPerPrincipal ?? 100,
+  });
+  const pulls = new Pulls({
+    store,
+    cache,
+    unitOfWork,
+    catalog,
+    subscriptions,
+    permissions,
+    listeners,
+    clock,
+    meter,
+    maxWaiting: quotas.waitingPullsPerPrincipal ?? 100,
+  });
+
+  const maintenance = new Maintenance({
+    store,
+    cache,
+    unitOfWork,
+    catalog,
+    verifier,
+    clock,
+    log,
+    reauthorize,
+    release: (row) => scheduler.release(row),
+  });
+  const scheduler = new Scheduler({
+    store,
+    cache,
+    unitOfWork,
+    clock,
+    log,
+    tick: (loaded) => maintenance.tick(loaded),
+  });
+  const lifecycle: Lifecycle = new Lifecycle({
+    store,
+    cache,
+    unitOfWork,
+    catalog,
+    sequencer,
+    subscriptions,
+    subscribe,
+    dispatcher,
+    listeners,
+    pulls,
+    scheduler,
+    maintenance,
+    egress,
+    clock,
+    random,
+    log,
+  });
+
+  meter.gauge('triggers_subscriptions_held', () => cache.size);
+  meter.gauge('triggers_streams_open', () => listeners.size);
+  meter.gauge('triggers_attempts_in_flight', () => dispatcher.inFlight);
+  meter.gauge('triggers_numbering_lag', () => sequencer.lag);
+
+  return new TriggersEngine({
+    clock,
+    store,
+    cache,
+    unitOfWork,
+    catalog,
+    permissions,
+    sequencer,
+    subscriptions,
+    subscribe,
+    update,
+    dispatcher,
+    listeners,
+    streams,
+    pulls,
+    lifecycle,
+  });
+}

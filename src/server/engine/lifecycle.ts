@@ -1,0 +1,268 @@
+/**
+ * Start, recovery and close. Recovery after a crash is the ordinary start; recovery after a failed commit repeats its second
+ * half in the running process.
+ */
+import type { Clock } from '../../protocol/lib/clock.ts';
+import { LocalError } from '../../protocol/wire/errors.ts';
+import type { Dispatcher } from '../callback/dispatcher.ts';
+import type { Pulls } from '../pull/pulls.ts';
+import type { Opened, Store } from '../store/port.ts';
+import type { LogListeners } from '../stream/log-listeners.ts';
+import type { Catalog } from './catalog.ts';
+import type { Maintenance } from './maintenance.ts';
+import type { Egress, Log, Random } from './ports.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Sequencer } from './sequencer.ts';
+import type { SubscribeHandler } from './subscribe.ts';
+import type { SubscriptionCache } from './subscription-cache.ts';
+import type { Subscriptions } from './subscriptions.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
+import type { EngineHealth } from './verbs.ts';
+
+/** Subscriptions recovered per commit. */
+const SWEEP = 256;
+/** How long `close` waits for calls and attempts in flight. */
+const CLOSE_PATIENCE_MS = 12_000;
+/** Pause after a failed commit, during which no event is accepted. */
+const STORE_PAUSE_MS = 1000;
+
+export interface LifecycleOptions {
+  readonly store: Store;
+  readonly cache: SubscriptionCache;
+  readonly unitOfWork: UnitOfWork;
+  readonly catalog: Catalog;
+  readonly sequencer: Sequencer;
+  readonly subscriptions: Subscriptions;
+  readonly subscribe: SubscribeHandler;
+  readonly dispatcher: Dispatcher;
+  readonly listeners: LogListeners;
+  readonly pulls: Pulls;
+  readonly scheduler: Scheduler;
+  readonly maintenance: Maintenance;
+  readonly egress: Egress;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export class Lifecycle {
+  readonly #o: LifecycleOptions;
+  #status: EngineHealth['status'] = 'starting';
+  #refusal: { readonly error: LocalError; readonly until: number } | null = null;
+  #generation = 0;
+  #closing: Promise<void> | null = null;
+  #cancelResume: (() => void) | null = null;
+  /** Calls in progress. */
+  #calls = 0;
+  #onIdle: (() => void) | null = null;
+
+  constructor(options: LifecycleOptions) {
+    this.#o = options;
+  }
+
+  get status(): EngineHealth['status'] {
+    return this.#status;
+  }
+  /** How often the store was opened. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /* -------------------- start ----------------------------------------------------------------- */
+
+  async start(): Promise<void> {
+    const { store, catalog, clock, log, maintenance, sequencer, subscribe } = this.#o;
+    const opened = await store.open(clock.now());
+    this.#generation = opened.generation;
+    subscribe.start(opened.nextRow);
+    const rows: number[] = [];
+    const undeclared: number[] = [];
+    for await (const { row, select } of store.index()) {
+      sequencer.load(row, select);
+      rows.push(row);
+      if (select.some(({ name }) => catalog.get(name) === undefined)) undeclared.push(row);
+    }
+    await this.#rotateEpochs(opened, rows);
+    await this.#endUndeclared(undeclared);
+    sequencer.start(opened.lastOffset, opened.checkpoint);
+    await this.#resumeCallbacks();
+    await this.#armScheduler();
+    maintenance.start();
+    this.#status = 'ok';
+    log.info(
+      { generation: opened.generation, continuity: opened.continuity, subscriptions: rows.length },
+      'engine started',
+    );
+  }
+
+  /** Gives every log a new epoch, before any call is answered, if the store may have lost entries that clients saw. */
+  async #rotateEpochs({ continuity }: Opened, rows: readonly number[]): Promise<void> {
+    if (continuity !== 'maybe_lost') return;
+    const { unitOfWork, subscriptions, random, log } = this.#o;
+    log.warn(
+      { subscriptions: rows.length },
+      'store may have lost writes that clients have seen; every log gets a new epoch',
+    );
+    await subscriptions.visit(rows, (loaded) =>
+      unitOfWork.step(loaded, { type: 'rotate', epoch: random.token(16) }),
+    );
+  }
+
+  /** Ends subscriptions to a trigger type that the server no longer declares (SEP: Trigger types). */
+  async #endUndeclared(rows: readonly number[]): Promise<void> {
+    const { unitOfWork, subscriptions, log } = this.#o;
+    if (rows.length > 0)
+      log.warn(
+        { subscriptions: rows.length },
+        'trigger type of subscriptions is not declared; they end with trigger_removed',
+      );
+    await subscriptions.visit(rows, (loaded) =>
+      unitOfWork.step(loaded, { type: 'terminate', reason: 'trigger_removed' }),
+    );
+  }
+
+  /** Voids attempts of an earlier process, so that their events are claimed again. */
+  async #resumeCallbacks(): Promise<void> {
+    const { store, unitOfWork, subscriptions, dispatcher } = this.#o;
+    let after = 0;
+    for (;;) {
+      const rows = await store.backlog(after, SWEEP);
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      await subscriptions.visit(rows, (loaded) => {
+        // The dispatcher settles its own attempt; a second one in parallel could change the order.
+        if (!dispatcher.owns(loaded)) unitOfWork.step(loaded, { type: 'recover' });
+      });
+      after = last;
+    }
+  }
+
+  async #armScheduler(): Promise<void> {
+    const next = await this.#o.store.nextDueAt();
+    if (next !== null) this.#o.scheduler.arm(next);
+  }
+
+  /* -------------------- calls ----------------------------------------------------------------- */
+
+  /** Throws `LocalError` `closed` before `start` has resolved and after `close`. */
+  assertRunning(): void {
+    if (this.#status === 'closed' || this.#status === 'starting')
+      throw new LocalError('closed', 'The engine is not running. Await start() before using it.');
+  }
+
+  /** Runs a call that `close` waits for. */
+  async serve<T>(work: () => Promise<T>): Promise<T> {
+    this.assertRunning();
+    this.#calls += 1;
+    try {
+      return await work();
+    } finally {
+      this.#calls -= 1;
+      if (this.#calls === 0) this.#onIdle?.();
+    }
+  }
+
+  /** Why events are not accepted at the moment; null = they are. A full store pauses them so that acknowledgements succeed. */
+  refusal(): LocalError | null {
+    if (this.#status === 'closed' || this.#status === 'starting')
+      return new LocalError(
+        'closed',
+        'The engine is not running. Await start(), and emit events before close().',
+      );
+    if (this.#refusal !== null && this.#o.clock.now() < this.#refusal.until)
+      return this.#refusal.error;
+    return null;
+  }
+
+  /* -------------------- failed commits -------------------------------------------------------- */
+
+  /** Handles a failed commit: the cache was cleared, and work resumes from the disk after a pause. */
+  commitFailed(cause: unknown): void {
+    const { clock, log, sequencer } = this.#o;
+    const error =
+      cause instanceof LocalError
+        ? cause
+        : new LocalError('store_failed', 'The store could not write. The log has the cause.', {
+            cause,
+          });
+    log.error({ code: error.code, err: cause }, 'commit failed; its writes were rolled back');
+    this.#refusal = { error, until: clock.now() + STORE_PAUSE_MS };
+    sequencer.rollback();
+    if (this.#status === 'ok') this.#status = 'degraded';
+    // Another process owns the store, so everything in memory may be outdated.
+    if (error.code === 'store_fenced') void this.close();
+    else this.#resumeLater();
+  }
+
+  #resumeLater(): void {
+    if (this.#status === 'closed' || this.#cancelResume !== null) return;
+    this.#cancelResume = this.#o.clock.after(STORE_PAUSE_MS, () => void this.#resume());
+  }
+
+  async #resume(): Promise<void> {
+    const { listeners, log, sequencer } = this.#o;
+    this.#cancelResume = null;
+    if (this.#status === 'closed') return;
+    try {
+      listeners.wakeAll();
+      await this.#resumeCallbacks();
+      sequencer.resume();
+      await this.#armScheduler();
+      // Another commit may have failed meanwhile; it has armed the next attempt.
+      if (this.#cancelResume !== null || (this.#status as EngineHealth['status']) === 'closed')
+        return;
+      this.#refusal = null;
+      this.#status = 'ok';
+    } catch (cause) {
+      log.error({ err: cause }, 'store still rejects writes; retrying in 1 s');
+      this.#resumeLater();
+    }
+  }
+
+  /* -------------------- close ----------------------------------------------------------------- */
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { store, egress, unitOfWork, log } = this.#o;
+    const { dispatcher, listeners, maintenance, pulls, scheduler, sequencer } = this.#o;
+    this.#status = 'closed';
+    maintenance.close();
+    pulls.close();
+    this.#cancelResume?.();
+    listeners.close();
+    try {
+      await Promise.all([
+        sequencer.close(),
+        this.#withTimeout(CLOSE_PATIENCE_MS, Promise.all([scheduler.close(), this.#idle()])),
+      ]);
+      await dispatcher.close(CLOSE_PATIENCE_MS);
+      await unitOfWork.commit();
+    } catch (cause) {
+      log.error({ err: cause }, 'final commit failed; its writes were never acknowledged');
+    } finally {
+      await egress.close();
+      await store.close();
+    }
+  }
+
+  /** Resolves with `work`, or after the timeout. */
+  #withTimeout(ms: number, work: Promise<unknown>): Promise<unknown> {
+    let cancel = (): void => undefined;
+    const timeout = new Promise<void>((resolve) => {
+      cancel = this.#o.clock.after(ms, resolve);
+    });
+    return Promise.race([work, timeout]).finally(() => cancel());
+  }
+
+  /** Resolves when no call is in progress. */
+  #idle(): Promise<void> {
+    if (this.#calls === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+    });
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * `triggers/subscribe`: creates a subscription, or renews the one with the same key. Slow work (authorization, challenge,
+ * reading history) comes first; the decision and its commit come last and use the state of that moment, so that concurrent
+ * calls cannot undo each other (SEP: triggers/subscribe).
+ */
+import type { SubscribeParams, SubscribeResult } from '../../../spec-schema/draft/schema.ts';
+import { create, etagOf, grantTtl, type TtlPolicy } from '../../protocol/core/index.ts';
+import type { Callback, Change, Selection, Subscription } from '../../protocol/core/types.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import { KeyedMutex } from '../../protocol/lib/keyed-mutex.ts';
+import { sameSelect, subscriptionKey } from '../../protocol/wire/canonical.ts';
+import { conflict, invalidParams, unsupported } from '../../protocol/wire/errors.ts';
+import type { Dialects } from '../callback/dialects.ts';
+import type { AcceptedEvent, Store } from '../store/port.ts';
+import {
+  isSameCallback,
+  replaceCallback,
+  type CallbackConsent,
+  type RequestedCallback,
+} from './callback-consent.ts';
+import { assertDrain, type Catalog } from './catalog.ts';
+import type { Permissions } from './permissions.ts';
+import type { Random } from './ports.ts';
+import { SubscriptionQuota } from './quota.ts';
+import { instant } from './reader.ts';
+import type { Sequencer } from './sequencer.ts';
+import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
+import type { Subscriptions } from './subscriptions.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
+import type { Caller, SubscribeAs } from './verbs.ts';
+
+/** Accepted events read from the store at once. */
+const HISTORY_PAGE = 500;
+
+/** Accepted events that a new log starts with, complete up to the offset `upTo`. */
+interface History {
+  readonly events: AcceptedEvent[];
+  upTo: number;
+}
+
+export interface SubscribeOptions {
+  readonly store: Store;
+  readonly cache: SubscriptionCache;
+  readonly unitOfWork: UnitOfWork;
+  readonly catalog: Catalog;
+  readonly sequencer: Sequencer;
+  readonly subscriptions: Subscriptions;
+  readonly permissions: Permissions;
+  readonly consent: CallbackConsent;
+  readonly dialects: Dialects;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly ttl: TtlPolicy;
+  readonly maxPerPrincipal: number;
+}
+
+export class SubscribeHandler {
+  readonly #o: SubscribeOptions;
+  /** One call at a time for each pair of principal and key: the second must find what the first created. */
+  readonly #calls = new KeyedMutex();
+  readonly #quota: SubscriptionQuota;
+  #nextRow = 1;
+
+  constructor(options: SubscribeOptions) {
+    this.#o = options;
+    this.#quota = new SubscriptionQuota(options.store, options.maxPerPrincipal);
+  }
+
+  /** `nextRow`: the first row number that the store has never assigned. */
+  start(nextRow: number): void {
+    this.#nextRow = nextRow;
+  }
+
+  async subscribe(
+    caller: Caller,
+    params: SubscribeParams,
+    as?: SubscribeAs,
+  ): Promise<SubscribeResult> {
+    const { catalog, consent, dialects, permissions, subscriptions } = this.#o;
+    // Throws for a dialect that the engine does not have.
+    if (as !== undefined) dialects.of(as);
+    const select = await permissions.resolve(caller, params.select);
+    const callback: RequestedCallback | null =
+      params.callback === undefined ? null : { ...consent.check(params.callback), ...as };
+    if (callback !== null) assertDrain(catalog, select, 'callback');
+    const key = params.key ?? subscriptionKey(select, callback?.url ?? null);
+    return this.#calls.run(`${caller.principal}\n${key}`, async () => {
+      const found = await subscriptions.byKey(caller, key);
+      const renewed =
+        found === null ? null : await this.#renew(found, select, callback, params, as);
+      return renewed ?? this.#create(caller, key, select, callback, params);
+    });
+  }
+
+  /**
+   * Renews the lifetime and resumes a suspended callback. Rejects with `Conflict` (key) when the call differs from the
+   * subscription. Null = the subscription ended during the call.
+   */
+  async #renew(
+    found: LoadedSubscription,
+    select: readonly Selection[],
+    requested: RequestedCallback | null,
+    params: SubscribeParams,
+    as: SubscribeAs | undefined,
+  ): Promise<SubscribeResult | null> {
+    const { cache, unitOfWork, clock, ttl, consent, subscriptions } = this.#o;
+    const assertSame = ({ state }: LoadedSubscription): void => {
+      const same =
+        as !== undefined ||
+        (isSameCallback(state.callback, requested) &&
+          state.onFailure === (params.onFailure ?? state.onFailure));
+      if (!same || !sameSelect(state.select, select))
+        throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
+    };
+    assertSame(found);
+    const verifiedAt =
+      as === undefined
+        ? await consent.ofSuspended(found)
+        : requested && (await consent.recentOrProve(found, requested));
+    const ttlMs = grantTtl(params.ttlMs, ttl);
+    const loaded = await cache.getOrLoad(found.row);
+    if (loaded === undefined || loaded.ended) return null;
+    // An update may have changed it during the challenge.
+    assertSame(loaded);
+    const change: Change = {
+      ttlMs,
+      resume: true,
+      ...(verifiedAt === null || requested === null
+        ? {}
+        : { callback: replaceCallback(loaded.state.callback, requested, verifiedAt, clock.now()) }),
+    };
+    const { refused } = unitOfWork.step(loaded, { type: 'configure', change });
+    if (refused !== undefined) unitOfWork.step(loaded, { type: 'tick' });
+    const { state } = loaded;
+    await unitOfWork.commit();
+    return refused === undefined
+      ? { ...subscriptions.describe(state, { ttlMs }), created: false }
+      : null;
+  }
+
+  async #create(
+    caller: Caller,
+    key: string,
+    select: readonly Selection[],
+    requested: RequestedCallback | null,
+    params: SubscribeParams,
+  ): Promise<SubscribeResult> {
+    const since = params.since === undefined ? null : this.#since(params.since, select);
+    const leave = await this.#quota.enter(caller.principal);
+    try {
+      return await this.#createWithinQuota(caller, key, select, requested, params, since);
+    } finally {
+      leave();
+    }
+  }
+
+  async #createWithinQuota(
+    caller: Caller,
+    key: string,
+    select: readonly Selection[],
+    requested: RequestedCallback | null,
+    params: SubscribeParams,
+    since: number | null,
+  ): Promise<SubscribeResult> {
+    const { unitOfWork, catalog, clock, sequencer, random, ttl, consent, subscriptions } = this.#o;
+    const ttlMs = grantTtl(params.ttlMs, ttl);
+    const subscriptionId = `sub_${random.token(24)}`;
+    const epoch = random.token(16);
+    const newState = (callback: Callback | null): Subscription =>
+      create(
+        {
+          subscriptionId,
+          principal: caller.principal,
+          key,
+          select,
+          callback,
+          ttlMs,
+          onFailure: params.onFailure ?? 'suspend',
+          retention: catalog.retentionOf(select),
+          epoch,
+        },
+        clock.now(),
+      );
+    let callback: Callback | null = null;
+    if (requested !== null) {
+      const verifiedAt =
+        (await consent.recent(caller.principal, requested)) ??
+        (await consent.prove(newState(null), requested));
+      callback = replaceCallback(null, requested, verifiedAt, clock.now());
+    }
+    const history: History = { events: [], upTo: 0 };
+    if (since !== null)
+      while (history.upTo < sequencer.lastOffset) await this.#readHistory(history, select, since);
+    // No await between here and the commit: the log starts right after the last accepted event.
+    catalog.select(select);
+    const row = this.#nextRow;
+    this.#nextRow += 1;
+    const loaded = unitOfWork.create(row, sequencer.lastOffset, newState(callback));
+    sequencer.follow(row, select, null);
+    for (const event of history.events) sequencer.replay(loaded, event);
+    const { state } = loaded;
+    await unitOfWork.commit();
+    return {
+      ...subscriptions.describe(state, { ttlMs }),
+      created: true,
+      ...(since === null ? {} : { since: instant(since) }),
+    };
+  }
+
+  /** The instant from which the log starts: as requested, but within the history of every selected type. */
+  #since(requested: string, select: readonly Selection[]): number {
+    const { catalog, clock } = this.#o;
+    const maxAgeMs = catalog.historyOf(select);
+    if (maxAgeMs === null) throw unsupported('since');
+    const now = clock.now();
+    const at = Date.parse(requested);
+    if (!Number.isFinite(at))
+      throw invalidParams('/since', 'an RFC 3339 instant in UTC with milliseconds');
+    return Math.min(now, Math.max(at, now - maxAgeMs));
+  }
+
+  /** Reads up to the event that is the last accepted one at the time of the call. */
+  async #readHistory(history: History, select: readonly Selection[], since: number): Promise<void> {
+    const { unitOfWork, sequencer, store } = this.#o;
+    const names = [...new Set(select.map(({ name }) => name))];
+    const goal = sequencer.lastOffset;
+    await unitOfWork.commit();
+    while (history.upTo < goal) {
+      const page = await store.history(names, since, history.upTo, HISTORY_PAGE);
+      history.events.push(...page.filter(({ offset }) => offset <= goal));
+      const last = page.at(-1)?.offset ?? goal;
+      history.upTo = page.length < HISTORY_PAGE ? goal : Math.min(last, goal);
+    }
+  }
+}

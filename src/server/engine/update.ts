@@ -1,0 +1,148 @@
+/**
+ * `triggers/update`: changes the given members of a subscription in one step and resumes it. As in `subscribe`, slow work comes
+ * first and the decision last (SEP: triggers/update).
+ */
+import type { UpdateParams, UpdateResult } from '../../../spec-schema/draft/schema.ts';
+import { grantTtl, type TtlPolicy } from '../../protocol/core/index.ts';
+import type { Callback, Change, Selection, Subscription } from '../../protocol/core/types.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import {
+  replaceCallback,
+  type CallbackConsent,
+  type RequestedCallback,
+} from './callback-consent.ts';
+import { assertDrain, type Catalog } from './catalog.ts';
+import type { Permissions } from './permissions.ts';
+import type { Sequencer } from './sequencer.ts';
+import type { LoadedSubscription } from './subscription-cache.ts';
+import { assertEtag, type Subscriptions } from './subscriptions.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
+import type { Caller } from './verbs.ts';
+
+export interface UpdateOptions {
+  readonly unitOfWork: UnitOfWork;
+  readonly catalog: Catalog;
+  readonly sequencer: Sequencer;
+  readonly subscriptions: Subscriptions;
+  readonly permissions: Permissions;
+  readonly consent: CallbackConsent;
+  readonly clock: Clock;
+  readonly ttl: TtlPolicy;
+}
+
+export class UpdateHandler {
+  readonly #o: UpdateOptions;
+
+  constructor(options: UpdateOptions) {
+    this.#o = options;
+  }
+
+  async update(caller: Caller, params: UpdateParams): Promise<UpdateResult> {
+    const { unitOfWork, catalog, clock, sequencer, ttl, subscriptions } = this.#o;
+    const first = await subscriptions.own(caller, params.subscriptionId);
+    const select = await this.#select(caller, params, first.state);
+    const requested = this.#callback(params, select ?? first.state.select, first.state);
+    assertEtag(first.state, params.ifMatch);
+    // A challenge contains counters, which must be on disk.
+    await unitOfWork.commit();
+    const verifiedAt = await this.#verify(caller, params, requested, first);
+    const loaded = await this.#ownForChange(caller, params.subscriptionId, select !== undefined);
+    assertEtag(loaded.state, params.ifMatch);
+    // A type may have been removed meanwhile.
+    if (select !== undefined) catalog.select(select);
+    const before = loaded.state.select;
+    const { callback: current } = loaded.state;
+    const ttlMs = params.ttlMs === undefined ? undefined : grantTtl(params.ttlMs, ttl);
+    const callback = nextCallback(params, requested, verifiedAt, first.state, current, clock.now());
+    const change: Change = {
+      resume: true,
+      ...(select === undefined ? {} : { select, retention: catalog.retentionOf(select) }),
+      ...(params.paused === undefined ? {} : { paused: params.paused }),
+      ...(params.onFailure === undefined ? {} : { onFailure: params.onFailure }),
+      ...(ttlMs === undefined ? {} : { ttlMs }),
+      ...(callback === undefined ? {} : { callback }),
+    };
+    const { refused } = unitOfWork.step(loaded, { type: 'configure', change });
+    // It expired during the challenge: the second call finds its end.
+    if (refused !== undefined) return this.update(caller, params);
+    if (select !== undefined) sequencer.follow(loaded.row, select, before);
+    const { state } = loaded;
+    await unitOfWork.commit();
+    return subscriptions.describe(state, ttlMs === undefined ? undefined : { ttlMs });
+  }
+
+  /** The new selection, or undefined if it stays; the caller must be permitted to follow either. */
+  async #select(
+    caller: Caller,
+    params: UpdateParams,
+    state: Subscription,
+  ): Promise<Selection[] | undefined> {
+    const { permissions } = this.#o;
+    if (params.select !== undefined) return permissions.resolve(caller, params.select);
+    await permissions.assertPermitted(caller, state.select);
+    return undefined;
+  }
+
+  /** The requested callback, or null. Rejects a selection that the remaining or the new callback may not deliver. */
+  #callback(
+    params: UpdateParams,
+    select: readonly Selection[],
+    state: Subscription,
+  ): RequestedCallback | null {
+    const requested =
+      params.callback === undefined || params.callback === null
+        ? null
+        : this.#o.consent.check(params.callback);
+    if (requested !== null || (state.callback !== null && params.callback === undefined))
+      assertDrain(this.#o.catalog, select, 'callback');
+    return requested;
+  }
+
+  /** The instant of the consent that the change needs; null = it needs none. */
+  async #verify(
+    caller: Caller,
+    params: UpdateParams,
+    requested: RequestedCallback | null,
+    first: LoadedSubscription,
+  ): Promise<number | null> {
+    const { consent } = this.#o;
+    if (requested === null)
+      return params.callback === undefined ? consent.ofSuspended(first) : null;
+    const recent = await consent.recent(caller.principal, requested);
+    // Naming the current URL again requests a new proof; a new secret needs one as well.
+    const isCurrentUrl = first.state.callback?.url === requested.url;
+    return recent !== null && !isCurrentUrl ? recent : consent.prove(first.state, requested);
+  }
+
+  /** The subscription as it is now. Before a new selection, accepted events get their numbers under the old one. */
+  async #ownForChange(
+    caller: Caller,
+    subscriptionId: string,
+    selects: boolean,
+  ): Promise<LoadedSubscription> {
+    const { sequencer, subscriptions } = this.#o;
+    for (;;) {
+      if (selects) await sequencer.caughtUp();
+      const loaded = await subscriptions.own(caller, subscriptionId);
+      if (!selects || sequencer.lag === 0) return loaded;
+    }
+  }
+}
+
+/** The callback after the change; undefined = unchanged. */
+function nextCallback(
+  params: UpdateParams,
+  requested: RequestedCallback | null,
+  verifiedAt: number | null,
+  first: Subscription,
+  current: Callback | null,
+  now: number,
+): Callback | null | undefined {
+  if (params.callback === null) return null;
+  if (verifiedAt === null) return undefined;
+  if (requested !== null) return replaceCallback(current, requested, verifiedAt, now);
+  // The suspended callback consented again, unless another call replaced it meanwhile.
+  return current !== null && current.url === first.callback?.url
+    ? { ...current, verifiedAt }
+    : undefined;
+}

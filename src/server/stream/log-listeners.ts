@@ -1,0 +1,160 @@
+/**
+ * The register of streams, pulls and bindings that wait for news of a log. One timer serves all of them (SEP: Stream, Pull).
+ */
+import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
+import type { Clock } from '../../protocol/lib/clock.ts';
+import type { LoadedSubscription, SubscriptionCache } from '../engine/subscription-cache.ts';
+import type { LogListener } from '../engine/verbs.ts';
+
+/** How a subscription ended. */
+export interface Ended {
+  readonly reason: TerminationReason;
+  /** The state at the end. */
+  readonly last: Subscription;
+}
+
+/** Waits for news of one subscription. */
+interface Listener {
+  /** The log may have new entries. */
+  wake(): void;
+  /** Configuration or status changed: worth an empty delivery. */
+  announce(): void;
+  /** The subscription ended. */
+  ended(end: Ended): void;
+  /** The server is closing. */
+  close(): void;
+  /** Called every `everyMs`. */
+  tick(now: number, everyMs: number): void;
+}
+
+export interface LogListenersOptions {
+  readonly cache: SubscriptionCache;
+  readonly clock: Clock;
+  /** Time between two calls of `tick`: the precision of heartbeats and stalls. */
+  readonly tickMs: number;
+}
+
+export class LogListeners {
+  readonly #o: LogListenersOptions;
+  readonly #listeners = new Map<number, Set<Listener>>();
+  #size = 0;
+  #cancelTick: (() => void) | null = null;
+  #closed = false;
+
+  constructor(options: LogListenersOptions) {
+    this.#o = options;
+  }
+
+  /** Listeners of all logs. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Listeners of one log. */
+  sizeOf(row: number): number {
+    return this.#listeners.get(row)?.size ?? 0;
+  }
+
+  wake(row: number): void {
+    for (const listener of this.#of(row)) listener.wake();
+  }
+  announce(row: number): void {
+    for (const listener of this.#of(row)) listener.announce();
+  }
+  ended(row: number, end: Ended): void {
+    for (const listener of this.#of(row)) listener.ended(end);
+  }
+  /** Makes every listener read again, after the cache was cleared. */
+  wakeAll(): void {
+    for (const row of [...this.#listeners.keys()]) this.wake(row);
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const row of [...this.#listeners.keys()])
+      for (const listener of this.#of(row)) listener.close();
+    this.#cancelTick?.();
+    this.#cancelTick = null;
+  }
+
+  /** A copy, because a listener may remove itself when it is called. */
+  #of(row: number): Listener[] {
+    return [...(this.#listeners.get(row) ?? [])];
+  }
+
+  /** Adds a listener; the returned function removes it. */
+  add(loaded: LoadedSubscription, listener: Listener): () => void {
+    const { row } = loaded;
+    const all = this.#listeners.get(row) ?? new Set();
+    all.add(listener);
+    this.#listeners.set(row, all);
+    loaded.setListeners(all.size);
+    this.#size += 1;
+    this.#armTick();
+    return () => {
+      if (!all.delete(listener)) return;
+      this.#size -= 1;
+      if (all.size === 0 && this.#listeners.get(row) === all) this.#listeners.delete(row);
+      this.#o.cache.get(row)?.setListeners(all.size);
+    };
+  }
+
+  /** Runs only while there are listeners. */
+  #armTick(): void {
+    if (this.#cancelTick !== null || this.#closed) return;
+    const { clock, tickMs } = this.#o;
+    this.#cancelTick = clock.after(tickMs, () => {
+      this.#cancelTick = null;
+      const now = clock.now();
+      for (const all of [...this.#listeners.values()])
+        for (const listener of [...all]) listener.tick(now, tickMs);
+      if (this.#size > 0) this.#armTick();
+    });
+  }
+
+  /**
+   * Waits for news until the instant `until` or the signal. Resolves with the end of the subscription if it ended, otherwise
+   * with null.
+   */
+  wait(loaded: LoadedSubscription, until: number, signal?: AbortSignal): Promise<Ended | null> {
+    if (signal?.aborted === true || this.#closed) return Promise.resolve(null);
+    return new Promise((resolve) => {
+      const finish = (end: Ended | null): void => {
+        remove();
+        signal?.removeEventListener('abort', done);
+        cancel();
+        resolve(end);
+      };
+      const done = (): void => finish(null);
+      const remove = this.add(loaded, {
+        wake: done,
+        close: done,
+        ended: finish,
+        announce: () => undefined,
+        tick: () => undefined,
+      });
+      const cancel = this.#o.clock.after(until - this.#o.clock.now(), done);
+      signal?.addEventListener('abort', done, { once: true });
+    });
+  }
+
+  /** Notifies `listener` until the returned function is called. */
+  watch(loaded: LoadedSubscription, listener: LogListener): () => void {
+    const news = (): void => listener.news();
+    const remove = this.add(loaded, {
+      wake: news,
+      announce: news,
+      close: () => undefined,
+      tick: () => undefined,
+      ended: ({ reason }) => {
+        remove();
+        listener.ended(reason);
+      },
+    });
+    return remove;
+  }
+}
