@@ -322,8 +322,8 @@ export class SimulatedClients {
             engine.pull(mine.caller, { subscriptionId: mine.subscriptionId, maxEvents: 100 }),
             mine,
             (answer) => {
-              checker.told(answer as SeenDelivery, null);
-              this.#o.ledger.apply(answer as SeenDelivery);
+              checker.told(answer, null);
+              this.#o.ledger.apply(answer);
             },
           );
       }

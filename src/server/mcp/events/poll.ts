@@ -42,7 +42,7 @@ const read = async (
   engine: BindableEngine,
   caller: Caller,
   params: PullParams,
-): Promise<PullResult> => (await engine.pull(caller, params)) as PullResult;
+): Promise<PullResult> => engine.pull(caller, params);
 
 async function acknowledgeAndRead(
   engine: BindableEngine,

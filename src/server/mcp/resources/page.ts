@@ -82,7 +82,7 @@ function pull(
 ): Promise<PullResult> {
   const params = { subscriptionId, ...(after === undefined ? {} : { after, ack: after }) };
   // The engine hands out a delivery that is ready to be sent, as plain JSON.
-  return engine.pull(caller, params, undefined, PAGE_BYTES) as Promise<PullResult>;
+  return engine.pull(caller, params, undefined, PAGE_BYTES);
 }
 
 function resetReason(error: unknown): Reset['reason'] | null {

@@ -2,7 +2,7 @@
  * One log that somebody at a door wants to hear of: waits for news, keeps a lease from running out for as long as anybody
  * listens, and says when it is over.
  */
-import type { Position, PullResult, Subscription } from '../../../../spec-schema/draft/schema.ts';
+import type { Position, Subscription } from '../../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../../protocol/core/types.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
@@ -143,12 +143,8 @@ export class Watch {
     const { engine, caller, options: feedOptions } = this.#o;
     try {
       // A pull of nothing: it asks again whether this caller may.
-      return (
-        (await engine.pull(caller, { subscriptionId: this.subscriptionId, maxEvents: 0 })) as Pick<
-          PullResult,
-          'head'
-        >
-      ).head;
+      return (await engine.pull(caller, { subscriptionId: this.subscriptionId, maxEvents: 0 }))
+        .head;
     } catch (error) {
       // That it is over is told by itself; that the store does not answer passes.
       feedOptions.log.debug(

@@ -68,12 +68,12 @@ async function read(
   maxEvents: number | undefined,
 ): Promise<Read> {
   const pull = async (position: object): Promise<PullResult> =>
-    (await engine.pull(
+    engine.pull(
       caller,
       { subscriptionId: watchId, ...position, ...(maxEvents === undefined ? {} : { maxEvents }) },
       undefined,
       answerBytes,
-    )) as PullResult;
+    );
   try {
     return {
       delivery: await pull(done === undefined ? {} : { ack: done, after: done }),

@@ -1,7 +1,6 @@
 /** The tool that begins to follow something, finds what is followed already, and lists what there is (SEP: When a peer lacks the extension). */
 import type {
   JsonObject,
-  PullResult,
   Selection,
   Subscription,
   TriggerType,
@@ -64,10 +63,10 @@ async function follow(context: ToolContext, selection: Selection): Promise<ToolA
   });
   const { subscriptionId: watchId } = subscription;
   // Reads nothing: whether the caller may read shows before it relies on the watch.
-  const state = (await engine.pull(caller, {
+  const state = await engine.pull(caller, {
     subscriptionId: watchId,
     maxEvents: 0,
-  })) as PullResult;
+  });
   const shown = shownOf(subscription, selection, state);
   const next: NextCall = {
     tool: names.check,
