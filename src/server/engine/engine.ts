@@ -35,15 +35,13 @@ export interface EngineParts {
 }
 
 export class TriggersEngine implements Engine {
+  readonly clock: Clock;
   readonly #o: EngineParts;
   readonly #listChanged = new Set<() => void>();
 
   constructor(parts: EngineParts) {
     this.#o = parts;
-  }
-
-  get clock(): Clock {
-    return this.#o.clock;
+    this.clock = parts.clock;
   }
 
   start(): Promise<void> {
