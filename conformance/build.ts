@@ -1,4 +1,7 @@
-/** Builds the kit: compiles it, and copies the specification's data beside it, so that the published package needs nothing else. */
+/**
+ * Builds the kit: compiles it and copies the specification's data into `dist`, so that the
+ * published package is complete.
+ */
 import { execFileSync } from 'node:child_process';
 import { cpSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';

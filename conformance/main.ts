@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command `mcp-triggers-conformance`. */
+/** Entry point of the command `mcp-triggers-conformance`. */
 import { main } from './runner/main.ts';
 
 process.exitCode = await main(process.argv.slice(2), {

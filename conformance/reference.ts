@@ -1,4 +1,7 @@
-/** Runs a suite against the reference implementation: `npm run conformance -- server` (or `client`, `receiver`), with any option of the command behind it. */
+/**
+ * Runs a suite against the reference implementation: `npm run conformance -- server` (or `client`,
+ * `receiver`), followed by any options of the command.
+ */
 import { main } from './runner/main.ts';
 import type { Role } from './runner/verdict.ts';
 import { CLIENT_COMMAND, EVENTS_CLIENT_COMMAND } from './peers/reference/command.ts';
@@ -6,7 +9,7 @@ import { ReferenceEventsReceiver } from './peers/reference/events-receiver.ts';
 import { ReferenceReceiver } from './peers/reference/receiver.ts';
 import { ReferenceServer } from './peers/reference/server.ts';
 
-/** What is tested, as the command line says it, and its end. */
+/** The command-line arguments of the peer under test, and a function that stops it. */
 interface Subject {
   readonly args: readonly string[];
   close(): Promise<void>;

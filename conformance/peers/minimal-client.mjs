@@ -1,5 +1,6 @@
-// A right client of the extension in plain JavaScript, without dependencies: what the client suite of the kit asks for and no more. It follows one
-// selection by stream, pull or callback. `CONFORMANCE_WRONG` names a way to be wrong in (`broken/client/ways.mjs`).
+// A correct client of the extension in plain JavaScript, without dependencies: what the client
+// suite of the kit needs and no more. It follows one selection by stream, pull or callback.
+// `CONFORMANCE_WRONG` names a fault of `broken/client/faults.mjs`.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { READER, Reader } from './minimal-reader.mjs';
@@ -26,19 +27,22 @@ const EXTENSION = `${META}/triggers`;
 const RIGHT = {
   ...READER,
   hasExtension: (settings) => settings !== undefined,
-  /** Whether a message can be read: what is not known in it is not looked at. */
+  /** Whether a message can be read. Unknown members are ignored. */
   canRead: (_message) => true,
-  /** What to do about an error, by code and data. */
+  /** The meaning of an error, from its code and data. */
   meaning: ({ code, data }) => {
     if (code === -32601) return 'absent';
     if (data?.kind === 'epoch' || data?.kind === 'position') return data.kind;
     return data?.kind === 'subscription' ? 'gone' : 'transient';
   },
-  /** Where to drain from. */
+  /** The position to drain from. */
   after: (applied, _head) => applied,
-  /** What to do about a delivery that is not next: read again from where we stand. */
+  /**
+   * Handles a delivery after missing sequence numbers: reads the log again from the applied
+   * position.
+   */
   onMissing: () => {
-    throw new Error('numbers are missing');
+    throw new Error('sequence numbers are missing');
   },
   isUnsubscribed: ({ data }) => data?.kind === 'subscription',
   onListChanged: async (list, call) => {
@@ -53,20 +57,20 @@ const RIGHT = {
   silenceMs: (ms) => ms,
   streamTimeoutMs: (_ms) => Infinity,
   nextPullMs: (result) => result.nextPollMs,
-  /** Hands it to the application, before it is acknowledged. */
+  /** Hands an item to the application before it is acknowledged. */
   hands: (line, say) => say(line),
   key: () => 'minimal',
 };
 const wrong = process.env.CONFORMANCE_WRONG;
 const how = {
   ...RIGHT,
-  ...(wrong ? (await import('./broken/client/ways.mjs')).ways[wrong].how : {}),
+  ...(wrong ? (await import('./broken/client/faults.mjs')).faults[wrong].overrides : {}),
 };
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const forever = () => new Promise(() => setInterval(() => {}, 60_000));
 
-/* ---------------------------------------------------------------- JSON-RPC over Streamable HTTP */
+/* ------------------------------------------------------------ JSON-RPC over Streamable HTTP */
 
 class RpcError extends Error {
   constructor({ code, message, data }) {
@@ -78,7 +82,7 @@ class RpcError extends Error {
 let session;
 let settings;
 
-/** The messages of the answer to one request, as they come. */
+/** The messages of one response, as they arrive. */
 async function* messages(method, params, signal) {
   const id = randomUUID();
   const _meta =
@@ -146,7 +150,7 @@ async function call(method, params = {}, waitMs = 0) {
     AbortSignal.timeout(requestTimeoutMs + waitMs),
   ))
     if (message.isAnswer) return message.result;
-  throw new Error(`${method} was not answered`);
+  throw new Error(`${method} got no answer`);
 }
 
 async function greet() {
@@ -165,7 +169,7 @@ async function greet() {
   return capabilities.experimental?.[EXTENSION];
 }
 
-/* ---------------------------------------------------------------- the subscription */
+/* ------------------------------------------------------------ the subscription */
 
 let events = 0;
 let subscription;
@@ -220,9 +224,9 @@ async function unsubscribe() {
   process.exit(0);
 }
 
-/** Applies it. False when it could not be. */
+/** Applies a delivery. Returns false when it cannot. */
 function take(delivery) {
-  if (!how.canRead(delivery)) throw new Error('a message that cannot be read');
+  if (!how.canRead(delivery)) throw new Error('unreadable message');
   const { refused } = reader.apply(delivery);
   if (refused === 'missing') how.onMissing(delivery);
   return refused === undefined;
@@ -280,7 +284,7 @@ function pullOnce(waitMs) {
   return call('triggers/pull', { subscriptionId, ...(after && { after }), ...ack, waitMs }, waitMs);
 }
 
-/** Behind a callback: what it could not apply because something before it is missing. */
+/** For callbacks: deliveries that wait for missing sequence numbers before them. */
 async function catchUp() {
   for (let more = true; more;) {
     const result = await pullOnce(0);
@@ -290,7 +294,7 @@ async function catchUp() {
   await acknowledge(reader.applied.sequence);
 }
 
-/* ---------------------------------------------------------------- again and again */
+/* ------------------------------------------------------------ main loop */
 
 say({ took: Object.keys(suggested) });
 process.once('SIGTERM', () => process.exit(0));

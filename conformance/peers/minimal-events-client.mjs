@@ -1,5 +1,5 @@
-// A right client of SEP-3415 in plain JavaScript, without dependencies: what the client suite of the kit asks for and no more. `CONFORMANCE_WRONG` names a
-// way to be wrong in (`broken/events/ways.mjs`).
+// A correct client of SEP-3415 in plain JavaScript, without dependencies: what the client suite of
+// the kit needs and no more. `CONFORMANCE_WRONG` names a fault of `broken/events/faults.mjs`.
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,15 +15,15 @@ const RIGHT = {
   hasExtension: (settings) => settings !== undefined,
   onListChanged: (call) => call('events/list'),
   pollCursor: (cursor) => cursor,
-  /** The cursor that is kept, of an answer and the one before. */
+  /** The cursor to keep, from an answer and the cursor before it. */
   kept: ({ cursor = null }, _before) => cursor,
   pauseMs: ({ hasMore, nextPollMs }, floor) => (hasMore ? 0 : Math.max(floor, nextPollMs)),
   streamTimeoutMs: (_ms) => Infinity,
   silenceMs: (ms) => ms,
   streamCursor: (cursor) => cursor,
-  /** What a notification on a stream does to it: undefined, 'end' or 'again'. */
+  /** The effect of a notification on its stream: undefined, 'end' or 'again'. */
   effect: (kind) => (kind === 'terminated' ? 'end' : undefined),
-  /** After a stream that has not said its last word. */
+  /** Runs after a stream that ended without a final result. */
   onBroken: () => {},
   tells: (_line) => true,
   newSecret: () => `whsec_${randomBytes(32).toString('base64')}`,
@@ -33,7 +33,7 @@ const RIGHT = {
 const wrong = process.env.CONFORMANCE_WRONG;
 const how = {
   ...RIGHT,
-  ...(wrong ? (await import('./broken/events/ways.mjs')).ways[wrong].how : {}),
+  ...(wrong ? (await import('./broken/events/faults.mjs')).faults[wrong].overrides : {}),
 };
 
 const forever = () => new Promise(() => setInterval(() => {}, 60_000));
@@ -41,7 +41,7 @@ const say = (line) => {
   if (how.tells(line)) process.stdout.write(`${JSON.stringify(line)}\n`);
 };
 
-/* ---------------------------------------------------------------- JSON-RPC over Streamable HTTP */
+/* ------------------------------------------------------------ JSON-RPC over Streamable HTTP */
 
 async function* messages(method, params, signal) {
   const id = randomUUID();
@@ -81,10 +81,10 @@ async function* sse(body) {
 async function call(method, params = {}) {
   for await (const message of messages(method, params, AbortSignal.timeout(requestTimeoutMs)))
     if (message.isAnswer) return message.result;
-  throw new Error(`${method} was not answered`);
+  throw new Error(`${method} got no answer`);
 }
 
-/* ---------------------------------------------------------------- three ways to follow */
+/* ------------------------------------------------------------ the three delivery modes */
 
 async function watchList() {
   for await (const { method } of messages('subscriptions/listen', {

@@ -1,7 +1,8 @@
-// The rule for applying a delivery (SEP: Applying a delivery), for the minimal client and the minimal receiver. Nothing but JavaScript.
-// `how` holds the decisions: a peer that is to be wrong replaces one of them.
+// Applies deliveries by the rule of the SEP (Applying a delivery), for the minimal client and the
+// minimal receiver. Plain JavaScript. `how` holds the decisions; a broken peer replaces some of
+// them.
 
-/** The highest number that a delivery covers. */
+/** The highest sequence number that a delivery covers. */
 export const lastOf = ({ after, events, gaps = [] }) =>
   Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
@@ -10,11 +11,14 @@ export const READER = {
   isMissing: (delivery, applied) => delivery.after > applied.sequence,
   isDuplicate: (number, applied) => number <= applied.sequence,
   isRepeated: (event, seen) => seen.has(`${event.name}\n${event.eventId}`),
-  /** What is said to the application. */
+  /** The line that is handed to the application. */
   tells: (_line) => true,
 };
 
-/** One log: where it was applied up to, which epochs were left, what was seen. `tell` gets one line for each item, in order. */
+/**
+ * One log: its applied position, the epochs it left and the events seen. `tell` receives one line
+ * for each item, in order.
+ */
 export class Reader {
   applied = null;
   left = [];
@@ -28,14 +32,14 @@ export class Reader {
     };
   }
 
-  /** The log has another life. */
+  /** The log continues in another epoch. */
   lose(epoch) {
     this.tell({ applied: 'lost', ...this.applied });
     this.left.push(this.applied.epoch);
     this.applied = { epoch, sequence: 0 };
   }
 
-  /** `{ ack }`, or `{ refused }` with `left`, `missing` or `ended` and nothing applied. */
+  /** `{ ack }`, or `{ refused }` with `left`, `missing` or `ended` when nothing was applied. */
   apply(delivery) {
     const { epoch, after, events, gaps = [], terminated } = delivery;
     this.applied ??= { epoch, sequence: after };

@@ -1,9 +1,9 @@
-/** The minimal receiver, for those who start it from TypeScript. */
+/** Types of the minimal receiver. */
 
-/** Decisions that a receiver makes; a broken one makes some of them otherwise. */
+/** Decisions of a receiver; a broken one replaces some of them. */
 export declare const RECEIVER: object;
 
-/** A receiver and its control interface on loopback ports, with one registration to begin with. */
+/** Starts a receiver and its control interface on loopback ports, with one registration. */
 export declare function serve(how?: object): Promise<{
   readonly url: string;
   readonly secret: string;

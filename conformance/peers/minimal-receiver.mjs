@@ -1,6 +1,7 @@
-// A right callback receiver of the extension in plain JavaScript, without dependencies: signed URLs, both signatures, challenges, and one log for
-// each pair of server and key. Started as a program it serves the control interface of `docs/conformance.md` too and prints where.
-// `broken/receiver/ways.mjs` has ways to be wrong in.
+// A correct callback receiver of the extension in plain JavaScript, without dependencies: signed
+// URLs, both signatures, challenges, and one log for each pair of server and key. As a program it
+// also serves the control interface of `docs/conformance.md` and prints its address.
+// `broken/receiver/faults.mjs` holds its faults.
 import {
   createHash,
   createHmac,
@@ -36,7 +37,10 @@ const jsonOf = (bytes) => {
 const decode = (segment = '') => jsonOf(Buffer.from(segment, 'base64url'));
 const isNumber = (n) => Number.isSafeInteger(n) && n >= 0;
 
-/** The keys of a registration's server; an unknown `kid` fetches them again, at most once per minute. */
+/**
+ * The keys of a registration's server. An unknown `kid` fetches them again, at most once per
+ * minute.
+ */
 async function keySet(registration, kid) {
   const { known } = registration;
   if (known && (seconds() - known.fetchedAt < 60 || known.keys.some((key) => key.kid === kid)))
@@ -59,7 +63,7 @@ export const RECEIVER = {
     left: 409,
     ended: 409,
   },
-  /** An answer before anything was verified: never. */
+  /** An answer before verification: never. */
   beforeSignature: (_message, _registration) => undefined,
   isId: (id) => /^[A-Za-z0-9_-]{1,128}$/.test(id),
   isTimestamp: (timestamp) => /^[0-9]{1,12}$/.test(timestamp),
@@ -98,7 +102,7 @@ export const RECEIVER = {
   /* the answer */
   canRead: (_delivery) => true,
   answered: (ack, _delivery) => ({ status: 200, body: { ack } }),
-  /** Whether what was applied is stored before it is acknowledged. */
+  /** Whether the applied position is stored before it is acknowledged. */
   stores: true,
 };
 
@@ -128,7 +132,7 @@ export class Receiver {
   #server = createServer((request, response) => void this.#serve(request, response));
   #disk = '[]';
 
-  /** With a `reader` everything goes there; without one each registration has its own. */
+  /** Receives every item if given; otherwise each registration has its own reader. */
   constructor({ reader, how = RECEIVER, onMissing = () => {} } = {}) {
     Object.assign(this, { reader, how, onMissing });
   }
@@ -144,7 +148,7 @@ export class Receiver {
     this.#server.close();
   }
 
-  /** What to pass to `triggers/subscribe`, with the same key. */
+  /** The callback to pass to `triggers/subscribe`, with the same key. */
   register({ audience, key, jwksUri }) {
     const iat = Math.floor(seconds());
     const token = this.mint(
@@ -180,7 +184,7 @@ export class Receiver {
     return this.#registrations.get(JSON.stringify([audience, key]))?.items ?? [];
   }
 
-  /** A compact JWS by this receiver's key, whatever it says. */
+  /** A compact JWS with any content, signed by this receiver. */
   mint(header, claims) {
     const input = [header, claims]
       .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
@@ -188,7 +192,7 @@ export class Receiver {
     return `${input}.${sign(null, Buffer.from(input), this.#keys.privateKey).toString('base64url')}`;
   }
 
-  /** As a crash and a start: only what was stored is left. */
+  /** Simulates a crash and a restart: keeps only what was stored. */
   restart() {
     this.#registrations = new Map(
       JSON.parse(this.#disk).map(([name, { applied, left, seen, ended, ...registration }]) => {
@@ -346,9 +350,9 @@ export class Receiver {
   }
 }
 
-/* ---------------------------------------------------------------- with the control interface, as a program too */
+/* ------------------------------------------------------------ the control interface, and the program */
 
-/** A receiver and its control interface on loopback ports, with one registration to begin with. */
+/** Starts a receiver and its control interface on loopback ports, with one registration. */
 export async function serve(how = RECEIVER) {
   const receiver = await new Receiver({ how }).listen();
   const verbs = {

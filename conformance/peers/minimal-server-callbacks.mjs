@@ -1,5 +1,6 @@
-// The callback drain of the minimal server: which URLs may be called, how a request is made and signed, what an answer means, and when the next attempt is. What
-// belongs to a callback is in `sub.callback`; the lease is `sub.attempt`, because it outlives the callback it was taken for.
+// The callback drain of the minimal server: which URLs it calls, how it sends and signs a request,
+// what an answer means, and when it tries again. The state of a callback is in `sub.callback`; the
+// running attempt is `sub.attempt`, because it outlives a replaced callback.
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { lookup } from 'node:dns';
 import { request as plainRequest } from 'node:http';
@@ -18,7 +19,7 @@ const WAIT_MAX_MS = 300_000;
 const CONFIGURATION_FAILURES_MAX = 5;
 const TRYING_MAX_MS = 24 * HOUR_MS;
 
-/* ---------------------------------------------------------------- where to */
+/* ------------------------------------------------------------ destinations */
 
 const special = new BlockList();
 for (const range of [
@@ -40,7 +41,7 @@ for (const range of [
   const [address, bits] = range.split('/');
   special.addSubnet(address, Number(bits), 'ipv4');
 }
-/** Of IPv6 only what is handed out as global unicast, without what carries an IPv4 address or is for documents. */
+/** Global unicast IPv6, without documentation addresses and those that embed IPv4. */
 const global = new BlockList();
 global.addSubnet('2000::', 3, 'ipv6');
 for (const [address, bits] of [
@@ -50,7 +51,7 @@ for (const [address, bits] of [
   ['3fff::', 20],
 ])
   special.addSubnet(address, bits, 'ipv6');
-/** An IPv4 address in IPv6 is judged as what it is: `special` knows it in both spellings. */
+/** An IPv4-mapped IPv6 address is checked as IPv4; `special` contains both spellings. */
 const mapped = new BlockList();
 mapped.addSubnet('::ffff:0:0', 96, 'ipv6');
 
@@ -63,18 +64,18 @@ function isPublic(address) {
     !special.check(address, 'ipv6')
   );
 }
-/** One that is not, among several, and the name is not called at all. */
+/** A name with any non-public address is not called. */
 export const arePublic = (addresses) => addresses.length > 0 && addresses.every(isPublic);
 
 const isLoopback = (host) =>
   host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 
-/** Throws unless a callback may have this URL. `unsafe`: http and loopback are admitted, for tests. */
+/** Throws unless a callback may use this URL. `unsafe` allows http and loopback, for tests. */
 export function judgeUrl(url, unsafe) {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   const { protocol, hostname = '', username, password } = parsed ?? {};
   const tolerated = unsafe && isLoopback(hostname);
-  // The parser forgives a lot, and what it made of the text is not what the client wrote.
+  // The URL parser normalizes its input, so compare its output with what the client wrote.
   if (
     parsed?.href !== url ||
     url.length > URL_CHARS_MAX ||
@@ -90,10 +91,10 @@ export function judgeUrl(url, unsafe) {
     throw invalid('/callback/url', 'a host that is public');
 }
 
-/** Names that mean something here only: for tests. */
+/** Host names for tests. */
 export const NAMES = { 'inside.minimal.example': '10.0.0.1' };
 
-/** The resolver of a connection: one address that is not allowed, and there is none. */
+/** Resolver of a connection. A name with any forbidden address does not exist. */
 function resolve(hostname, options, done) {
   const found = (error, list) => {
     if (error === null && !arePublic(list.map(({ address }) => address)))
@@ -105,15 +106,18 @@ function resolve(hostname, options, done) {
   return lookup(hostname, { all: true, verbatim: true }, found);
 }
 
-/* ---------------------------------------------------------------- one request */
+/* ------------------------------------------------------------ one request */
 
-/** Sends it: `{ status, body, retryAfter }`, where `body` is undefined when it was too long or no JSON, or `{ category }` when no answer came. Never rejects. */
+/**
+ * Sends the request. Resolves with `{ status, body, retryAfter }`, where `body` is undefined when
+ * it is too long or not JSON, or with `{ category }` when no answer arrives. Never rejects.
+ */
 function post(url, body, headers) {
   return new Promise((done) => {
     let category = 'connection_refused';
     const { origin, hostname, protocol } = new URL(url);
     const request = (protocol === 'https:' ? tlsRequest : plainRequest)(origin, {
-      // Byte for byte: a parsed URL has lost the "?" at its end.
+      // Byte for byte: a parsed URL loses a trailing "?".
       method: 'POST',
       path: url.slice(origin.length),
       agent: false,
@@ -188,11 +192,11 @@ function send({ subscriptionId, epoch }, url, secrets, made) {
   });
 }
 
-/* ---------------------------------------------------------------- what an answer means */
+/* ------------------------------------------------------------ the meaning of an answer */
 
 const CONFIGURATION = new Set([400, 401, 403, 404, 415, 422]);
 
-/** What the answer to a delivery of `after` + 1 to `to` means. */
+/** The meaning of an answer to a delivery of `after` + 1 to `to`. */
 export function meaning({ after, to }, { category, status, body, retryAfter }, at) {
   if (category !== undefined) return { kind: 'transient', category, retryAfterMs: null };
   if (status >= 200 && status <= 299) {
@@ -221,14 +225,14 @@ export function meaning({ after, to }, { category, status, body, retryAfter }, a
 }
 
 function waitOf(text = '', at) {
-  // A date of asctime names no zone and means UTC.
+  // The asctime format has no time zone and means UTC.
   const ms = /^\d{1,10}$/.test(text)
     ? Number(text) * 1000
     : Date.parse(/GMT$/.test(text) ? text : `${text} GMT`) - at;
   return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), HOUR_MS);
 }
 
-/** Whether this is the challenge with its proof. */
+/** Whether the answer contains the challenge and its proof. */
 export function isProof(secret, challenge, body) {
   const proof = Buffer.from(hmac(secret, `challenge.${challenge}`));
   const { challenge: repeated, proof: given } = Object(body);
@@ -240,7 +244,7 @@ export function isProof(secret, challenge, body) {
   );
 }
 
-/** Asks the endpoint for its consent. Resolves with null, or with the category of what went wrong. */
+/** Sends a challenge. Resolves with null, or with the category of the failure. */
 export async function verify(sub, { url, secret }) {
   const challenge = randomBytes(24).toString('base64url');
   const { category, status, body } = await send(
@@ -254,7 +258,7 @@ export async function verify(sub, { url, secret }) {
   return isProof(secret, challenge, body) ? null : 'challenge_failed';
 }
 
-/* ---------------------------------------------------------------- attempts */
+/* ------------------------------------------------------------ attempts */
 
 /** A callback whose endpoint has consented. */
 export const newCallback = ({ url, secret }) => ({
@@ -276,7 +280,7 @@ export function rotate(callback, secret) {
   });
 }
 
-/** Counting begins anew; what went wrong last stays to be read. */
+/** Resets the failure counters; the last error stays visible. */
 export const reset = (callback) =>
   Object.assign(callback, {
     attempts: 0,
@@ -310,8 +314,9 @@ const secretsOf = (callback) => [
 ];
 
 /**
- * Makes the next attempt if there is something to send and nobody else is at it. `on`: what the server does about an answer — `acknowledge(sub, sequence)`, `configure(sub, change)` —
- * and `isLive(sub)`.
+ * Makes the next attempt when there is something to send and no attempt is running. `on` is what
+ * the server does about an answer: `acknowledge(sub, sequence)`, `configure(sub, change)` and
+ * `isLive(sub)`.
  */
 export async function drive(sub, on) {
   const { callback } = sub;
@@ -331,7 +336,7 @@ export async function drive(sub, on) {
   const answer = await send(sub, callback.url, secretsOf(callback), made);
   sub.attempt = false;
   if (!on.isLive(sub)) return;
-  // Of a callback that was replaced meanwhile nothing counts any more.
+  // A callback replaced meanwhile no longer counts.
   if (sub.callback === callback) settle(sub, made, meaning(sent, answer, now()), on);
   void drive(sub, on);
 }
@@ -375,11 +380,11 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
       Math.random() * Math.min(WAIT_MAX_MS, 1000 * 2 ** (callback.attempts - 1)),
       retryAfterMs ?? 0,
     );
-  // A message of gaps only has nothing to skip.
+  // A delivery of gaps only contains nothing to skip.
   if (tooOften && (made.events.length > 0 || sub.onFailure === 'suspend')) giveUp('abandoned');
 }
 
-/** The last delivery, once and without regard to the answer, after an attempt that may be under way. */
+/** Sends the termination notice once, after a running attempt, and ignores the answer. */
 export async function sayGoodbye(sub, terminated) {
   const { callback } = sub;
   while (sub.attempt) await new Promise((resolve) => setTimeout(resolve, 20));

@@ -1,9 +1,10 @@
-// One numbered log of the minimal server: what is appended, trimmed and read, and which positions are acceptable. It keeps a log in memory as a list of entries
-// `{ event, at, bytes }`, or `{ gap, at }` for a number that is a gap; `trimmed` numbers before them have left.
+// One log of the minimal server: appends, trims and reads entries and checks positions. It keeps a
+// log in memory as a list of entries `{ event, at, bytes }`, or `{ gap, at }` for a gap; the
+// `trimmed` entries before them were removed.
 import { lastOf, Refusal } from './minimal-server-wire.mjs';
 
 const EVENT_BYTES_MAX = 245_760;
-/** A list of gaps is part of the message, so it has to end somewhere. */
+/** The list of gaps is part of the message, so it has a limit. */
 const GAPS_MAX = 200;
 
 /** The server's clock, which tests set ahead. */
@@ -18,13 +19,13 @@ export const etag = ({ epoch, version }) => `${epoch.slice(0, 8)}-${version}`;
 export const head = (sub) => sub.trimmed + sub.entries.length;
 export const isEvent = (entry) => entry !== undefined && entry.gap === undefined;
 const eventsIn = (sub) => sub.entries.filter(isEvent).length;
-/** The next number. */
+/** Assigns the next sequence number. */
 export function append(sub, entry) {
   sub.entries.push(entry.bytes > EVENT_BYTES_MAX ? { gap: 'too_large', at: entry.at } : entry);
   trim(sub);
 }
 
-/** What is too old, or too much, leaves from the low end. */
+/** Trims entries beyond the retention from the low end. */
 export function trim(sub) {
   const { maxAgeMs, maxEvents } = sub.retention;
   const old = now() - maxAgeMs;
@@ -35,16 +36,16 @@ export function trim(sub) {
   }
 }
 
-/** Undefined when it has left. */
+/** Undefined when the entry was trimmed. */
 export const entryAt = (sub, sequence) => sub.entries[sequence - sub.trimmed - 1];
 
-/** This number will never be delivered. */
+/** Turns this sequence number into a gap. */
 export function makeGap(sub, sequence, reason) {
   const entry = entryAt(sub, sequence);
   if (isEvent(entry)) sub.entries[sequence - sub.trimmed - 1] = { gap: reason, at: entry.at };
 }
 
-/** What stands in every delivery. */
+/** The members of every delivery. */
 export const delivery = (sub, after, more = {}) => ({
   subscriptionId: sub.subscriptionId,
   key: sub.key,
@@ -59,7 +60,10 @@ export const delivery = (sub, after, more = {}) => ({
   ...more,
 });
 
-/** The delivery of what follows `after`. Gaps cost nothing; the first event comes whatever its size. */
+/**
+ * The delivery after `after`. Gaps do not count against the limits, and the first event is included
+ * whatever its size.
+ */
 export function read(sub, after, { events: maxEvents, bytes: maxBytes }) {
   trim(sub);
   const events = [];
@@ -90,7 +94,7 @@ export function read(sub, after, { events: maxEvents, bytes: maxBytes }) {
   return made;
 }
 
-/** Throws unless the position is one of this log. */
+/** Throws unless the position belongs to this log. */
 export function judge(sub, position) {
   if (position === undefined) return;
   const where = { epoch: sub.epoch, head: head(sub), acked: sub.acked };
@@ -98,7 +102,7 @@ export function judge(sub, position) {
   if (position.sequence > where.head) throw new Refusal('Conflict', { kind: 'position', ...where });
 }
 
-/** Throws unless so much was sent. */
+/** Throws unless this position was sent. */
 export function judgeAck(sub, position) {
   judge(sub, position);
   if (position?.sequence > sub.sent)

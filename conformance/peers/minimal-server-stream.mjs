@@ -1,4 +1,4 @@
-// The stream drain of the minimal server: one open response with its own position and window over a log.
+// The stream drain of the minimal server: one open response with its own position and window.
 import { delivery, entryAt, head, isEvent, now, read } from './minimal-server-log.mjs';
 import { lastOf } from './minimal-server-wire.mjs';
 
@@ -9,11 +9,14 @@ const STALLED_MS = 60_000;
 const UNREAD_BYTES_MAX = 8_388_608;
 const TAG = 'io.modelcontextprotocol/subscriptionId';
 
-/** Opens it behind `start`. `say` sends one JSON-RPC message, `unread` is how many bytes wait to be taken, `close` ends the response. */
+/**
+ * Opens the stream after `start`. `say` sends a JSON-RPC message, `unread` is the number of unsent
+ * bytes, `close` ends the response.
+ */
 export function openStream(sub, start, window, { id, say, unread, close, onClose }) {
   const events = Math.min(window?.events ?? 100, WINDOW.events);
   const bytes = Math.min(window?.bytes ?? 1_048_576, WINDOW.bytes);
-  /** Sent here and not acknowledged: number and size of each. */
+  /** Sent but not acknowledged events: sequence number and size. */
   let flying = [];
   let [spokeAt, stuckAt] = [now(), undefined];
   const self = {
@@ -24,7 +27,7 @@ export function openStream(sub, start, window, { id, say, unread, close, onClose
       self.position = lastOf(made);
       say({ method: 'notifications/triggers/delivery', params: { ...made, _meta: { [TAG]: id } } });
     },
-    /** Sends what the window has room for. */
+    /** Sends what fits into the window. */
     pump() {
       const before = flying.length;
       flying = flying.filter(({ sequence }) => sequence > sub.acked);

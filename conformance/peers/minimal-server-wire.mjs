@@ -1,5 +1,6 @@
-// What the minimal server says and understands, apart from when: shapes by the published schema, errors by the published registry, the default key, the
-// grant. Pure functions, which is what the vectors test. Plain JavaScript; what is read from `spec-schema` is data that any port would read.
+// Pure functions of the minimal server, which the vectors test: validation against the published
+// schema, errors of the published registry, the default key and the granted lifetime. Plain
+// JavaScript; it reads `spec-schema` as any port would.
 import { createHash, createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
@@ -8,7 +9,7 @@ const spec = (file) =>
 const { $defs } = spec('schema.json');
 const { errors: registry } = spec('errors.json');
 
-/* ---------------------------------------------------------------- shapes */
+/* ------------------------------------------------------------ shapes */
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 const TYPES = {
@@ -22,7 +23,7 @@ const TYPES = {
 };
 const lengthOf = (value) => (typeof value === 'string' ? [...value].length : value.length);
 
-/** Keywords that look at one value: whether it is right, and what would be. */
+/** Keywords for one value. Each returns true, or a description of what it expects. */
 const KEYWORDS = {
   type: (want, value) => TYPES[want](value) || `type ${want}`,
   const: (want, value) => value === want || JSON.stringify(want),
@@ -46,8 +47,9 @@ const pointer = (path, name) =>
   `${path}/${String(name).replaceAll('~', '~0').replaceAll('/', '~1')}`;
 
 /**
- * Null, or the first thing that is wrong: `{ path, expected }` with a JSON Pointer. As much of JSON Schema 2020-12 as `schema.json` and the trigger types
- * here use; a server whose types are written by others takes a whole validator instead.
+ * Null, or the first error as `{ path, expected }` with a JSON Pointer. It implements the part of
+ * JSON Schema 2020-12 that `schema.json` and the trigger types here use; a server with other types
+ * needs a full validator.
  */
 export function complaint(schema, value, path = '') {
   if (schema.$ref !== undefined)
@@ -58,7 +60,7 @@ export function complaint(schema, value, path = '') {
   }
   if (schema.anyOf !== undefined) {
     const complaints = schema.anyOf.map((one) => complaint(one, value, path));
-    // Of several the one that got furthest tells most: a wrong secret, not "no null".
+    // Of several branches, report the one that got furthest: a wrong secret, not "no null".
     if (!complaints.includes(null))
       return complaints.reduce((best, one) => (one.path.length > best.path.length ? one : best));
   }
@@ -84,7 +86,7 @@ function firstOf(entries, look) {
   return null;
 }
 
-/** Throws `InvalidParams` unless these are the params of the method. */
+/** Throws `InvalidParams` unless these are valid params of the method. */
 export function requireParams(method, params) {
   const name = method.slice('triggers/'.length);
   const wrong = complaint(
@@ -98,9 +100,12 @@ export function requireParams(method, params) {
     throw invalid('/callback/secret', 'whsec_ and the base64 of 24 to 64 bytes');
 }
 
-/* ---------------------------------------------------------------- errors */
+/* ------------------------------------------------------------ errors */
 
-/** A JSON-RPC error by its name in the registry: code and text come from there, so that nothing of the request can get into them. */
+/**
+ * A JSON-RPC error by its name in the registry. Code and text come from there, so that no request
+ * value can enter them.
+ */
 export class Refusal extends Error {
   constructor(name, data) {
     const { code, messages } = registry.find((row) => row.name === name);
@@ -113,9 +118,12 @@ export class Refusal extends Error {
 export const invalid = (path, expected) =>
   new Refusal('InvalidParams', { kind: 'invalid', path, expected });
 
-/* ---------------------------------------------------------------- keys and grants */
+/* ------------------------------------------------------------ keys and grants */
 
-/** RFC 8785. Throws for what has no such form. JavaScript writes numbers and sorts names as the RFC asks; most languages do not. */
+/**
+ * RFC 8785. Throws for a value without canonical form. JavaScript writes numbers and sorts names as
+ * the RFC requires; most languages do not.
+ */
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (isObject(value))
@@ -128,7 +136,7 @@ export function canonical(value) {
       ? !value.isWellFormed()
       : typeof value === 'number' && !Number.isFinite(value)
   )
-    throw new TypeError('no canonical form');
+    throw new TypeError('The value has no canonical form.');
   return JSON.stringify(value);
 }
 
@@ -140,26 +148,26 @@ function hasForm(value) {
   }
 }
 
-/** With `{}` for arguments that are absent. */
+/** With `{}` for absent arguments. */
 export const normal = (select) =>
   select.map(({ name, arguments: given = {} }) => ({ name, arguments: given }));
 export const digest = (value) => createHash('sha256').update(canonical(value)).digest('base64url');
 export const defaultKey = (select, callbackUrl) =>
   digest({ select: normal(select), callback: callbackUrl });
 
-/** The granted `ttlMs`; null = no expiry. `suggested`: undefined = the client left it to the server. */
+/** The granted `ttlMs`; null = no expiry. `suggested`: undefined = the client suggests nothing. */
 export function grant(suggested, { minMs = 0, maxMs = Infinity, defaultMs, allowNoExpiry }) {
   if (suggested === null) return allowNoExpiry ? null : maxMs;
   return Math.min(Math.max(suggested ?? defaultMs, minMs), maxMs);
 }
 
-/* ---------------------------------------------------------------- deliveries */
+/* ------------------------------------------------------------ deliveries */
 
-/** The highest number that a delivery covers. */
+/** The highest sequence number that a delivery covers. */
 export const lastOf = ({ after, events, gaps = [] }) =>
   Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
-/** The identity of a delivery that covers a number. */
+/** The `webhook-id` of a delivery that covers a sequence number. */
 export function webhookId(subscriptionId, epoch, after, last, gaps) {
   const fields = [
     subscriptionId,
@@ -171,9 +179,12 @@ export function webhookId(subscriptionId, epoch, after, last, gaps) {
   return `msg_${createHash('sha256').update(fields.join('\n')).digest('base64url').slice(0, 32)}`;
 }
 
-/* ---------------------------------------------------------------- callbacks */
+/* ------------------------------------------------------------ callbacks */
 
-/** The bytes of a secret, or null if it is none. Written again, because decoders forgive much. */
+/**
+ * The bytes of a secret, or null when it is malformed. Encodes them again to compare, because
+ * decoders are lenient.
+ */
 export function keyOf(secret) {
   const key = Buffer.from(secret.slice('whsec_'.length), 'base64');
   return `whsec_${key.toString('base64')}` === secret && key.length >= 24 && key.length <= 64

@@ -1,6 +1,7 @@
-// A whole server of the extension in plain JavaScript, without dependencies, written by following `docs/porting.md`: Streamable HTTP in both revisions, every method, logs
-// in memory (`volatile`). `--drains pull,stream` says what it claims; the control interface of `docs/conformance.md` stands beside it. Started as a program it
-// prints `{ url, token, control }`.
+// A complete server of the extension in plain JavaScript, without dependencies, written by
+// following `docs/porting.md`: Streamable HTTP in both revisions, every method, logs in memory
+// (`volatile`). `--drains pull,stream` selects what it declares. It also serves the control
+// interface of `docs/conformance.md`. As a program it prints `{ url, token, control }`.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
@@ -77,7 +78,7 @@ const BODY_BYTES_MAX = 4_194_304;
 
 const token = (bytes) => randomBytes(bytes).toString('base64url');
 
-/* ---------------------------------------------------------------- trigger types, and who may follow them */
+/* ------------------------------------------------------------ trigger types and permissions */
 
 const text = { type: 'string' };
 const itemType = (name, more = {}) => ({
@@ -100,7 +101,7 @@ const FIRST_TYPES = [
   itemType('minimal.short', { retention: { maxAgeMs: HOUR_MS, maxEvents: 20 } }),
   itemType('minimal.pull_only', { drains: ['pull'] }),
 ];
-/** A principal is issuer and subject, as one text. */
+/** A principal as one text of issuer and subject. */
 const principalOf = (subject, issuer = 'https://issuer.example') =>
   JSON.stringify([issuer, subject]);
 const PRINCIPALS = {
@@ -114,20 +115,20 @@ const TOKENS = Object.fromEntries(
 );
 const byToken = new Map(Object.entries(TOKENS).map(([name, value]) => [value, PRINCIPALS[name]]));
 
-/** Everything the server remembers. A crash empties it. */
+/** The server's whole state. A crash clears it. */
 let types, forbidden, accepted, live, ended, sessions, failures, queues, serial;
 function forget() {
   types = new Map(FIRST_TYPES.map((type) => [type.name, type]));
   forbidden = new Set();
-  /** Events by name and id, in the order they were accepted: for repetitions and for `since`. */
+  /** Events by name and id, in the order accepted: for repetitions and for `since`. */
   accepted = new Map();
   live = new Map();
   ended = new Map();
-  /** Of the handshake revisions: session id → its open streams by request id. */
+  /** For revisions with a handshake: session id → open streams by request id. */
   sessions = new Map();
   /** Failed verifications by host. */
   failures = new Map();
-  /** The last call about a thing. */
+  /** The last call for each key and id. */
   queues = new Map();
   serial = 0;
 }
@@ -139,15 +140,15 @@ const permitted = (principal, name) =>
   !forbidden.has(`${principal} ${name}`);
 const visible = (principal) => [...types.values()].filter(({ name }) => permitted(principal, name));
 
-/* ---------------------------------------------------------------- events */
+/* ------------------------------------------------------------ events */
 
 const idOf = ({ name, eventId }) => JSON.stringify([name, eventId]);
 
-/** An event is accepted, once, and gets its number in every log that matches. */
+/** Accepts an event once and appends it to every matching log. */
 function accept({ name, eventId = randomUUID(), timestamp = now(), data }) {
   const type = types.get(name);
   if (type === undefined || complaint(type.payloadSchema, data) !== null)
-    throw new Error('no such type, or not its data');
+    throw new Error('Unknown type, or invalid data.');
   const event = { eventId, name, timestamp: instant(timestamp), data };
   if (accepted.has(idOf(event))) return;
   const entry = { event, at: now(), bytes: Buffer.byteLength(JSON.stringify(event)) };
@@ -172,7 +173,7 @@ function acknowledge(sub, sequence = 0) {
   wake(sub);
 }
 
-/* ---------------------------------------------------------------- subscriptions */
+/* ------------------------------------------------------------ subscriptions */
 
 const leastOf = (select, member) =>
   Math.min(...select.map(({ name }) => types.get(name).retention[member]));
@@ -200,7 +201,7 @@ function described(sub) {
   };
 }
 
-/** Of somebody else's subscription there is nothing to tell, of one's own that ended there is. */
+/** A principal learns nothing about another's subscription, but learns how its own ended. */
 function own(principal, subscriptionId) {
   const sub = live.get(subscriptionId);
   if (sub?.principal === principal) return sub;
@@ -211,7 +212,7 @@ function own(principal, subscriptionId) {
   });
 }
 
-/** Changes the configuration; the ETag changes if anything did. */
+/** Changes the configuration, and the ETag if anything differs. */
 function configure(sub, change) {
   const configuration = () =>
     canonical([
@@ -234,7 +235,7 @@ function configure(sub, change) {
   for (const stream of sub.streams) stream.send(delivery(sub, stream.position));
 }
 
-/** The client has spoken: a callback that was given up is tried again. */
+/** Resumes a suspended callback, because the client has made a call. */
 function resume(sub) {
   if (sub.callback === undefined) return;
   reset(sub.callback);
@@ -267,14 +268,16 @@ function end(sub, reason) {
   if (sub.callback !== undefined && reason !== 'unsubscribed') void sayGoodbye(sub, terminated);
 }
 
-/** Somebody waits for news of this log. */
+/** Calls that wait for a change of this log. */
 function wake(sub) {
   for (const pull of [...sub.pulls]) if (head(sub) > pull.after) pull();
   for (const stream of [...sub.streams]) stream.pump();
   void drive(sub, reactions);
 }
 
-/** Everything that has its time. Called at every request too, so that nobody sees what is over. */
+/**
+ * Runs everything that is due. Every request calls it first, so that no expired state is visible.
+ */
 function tick() {
   for (const sub of [...live.values()]) {
     if (sub.expiresAt <= now()) end(sub, 'expired');
@@ -296,9 +299,9 @@ function tick() {
 }
 setInterval(tick, 250);
 
-/* ---------------------------------------------------------------- methods: (params, principal, connection) → result */
+/* ------------------------------------------------------------ methods: (params, principal, connection) → result */
 
-/** Selections in their normal form. Throws in the order of the SEP: the types, then their arguments. */
+/** Normalizes selections. Throws in the order of the SEP: first the types, then their arguments. */
 function selecting(select, principal) {
   for (const { name } of select)
     if (!types.has(name) || !permitted(principal, name))
@@ -311,14 +314,14 @@ function selecting(select, principal) {
   return selections;
 }
 
-/** Throws unless these selections can be called back there. */
+/** Throws unless the callback may be used for these selections. */
 function judgeCallback(callback, select) {
   if (callback?.url !== undefined) judgeUrl(callback.url, unsafe);
   if (callback && select.some(({ name }) => !types.get(name).drains.includes('callback')))
     throw new Refusal('Unsupported', { feature: 'callback' });
 }
 
-/** Throws unless the endpoint consents. So many strangers' endpoints may fail to do so, for each host. */
+/** Throws unless the endpoint consents. Failures are limited for each host. */
 async function requireConsent(sub, callback) {
   const { host } = new URL(callback.url);
   const recent = (failures.get(host) ?? []).filter((at) => at > now() - FAILURES.withinMs);
@@ -334,7 +337,10 @@ async function requireConsent(sub, callback) {
   throw new Refusal('CallbackEndpointError', { reason });
 }
 
-/** Calls about one thing, one after the other: between asking an endpoint and storing what it said nobody may come in between. */
+/**
+ * Runs calls for one key or id in sequence, so that no other call runs between a verification and
+ * its commit.
+ */
 async function oneByOne(thing, call) {
   const before = queues.get(thing);
   const mine = (async () => {
@@ -422,7 +428,7 @@ const methods = {
       }
       const from =
         since === undefined ? undefined : Math.max(Date.parse(since), now() - Math.min(...reaches));
-      // No more than the log keeps: what is trimmed before it has a number is no gap.
+      // No more than the log keeps: an event trimmed before it has a sequence number is not a gap.
       if (from !== undefined)
         for (const entry of [...accepted.values()]
           .filter((one) => one.at >= from && isEvent(one) && matches(select, one.event))
@@ -450,7 +456,7 @@ const methods = {
         return { sub, select };
       };
       if (callback) await requireConsent(checked().sub, callback);
-      // Once more: an endpoint can take ten seconds to answer.
+      // Check again, because an endpoint may take ten seconds to answer.
       const { sub, select } = checked();
       configure(sub, () => {
         Object.assign(sub, {
@@ -483,7 +489,7 @@ const methods = {
 
   'triggers/subscriptions': ({ cursor = '0' }, principal) => {
     if (!/^\d{1,15}$/.test(cursor)) throw invalid('/cursor', 'a cursor of this list');
-    // In the order in which they were made, so that what begins or ends meanwhile moves nothing.
+    // In creation order, so that subscriptions that start or end meanwhile move no page.
     const rest = ownedBy(principal).filter((sub) => sub.serial > Number(cursor));
     const page = rest.slice(0, PAGE);
     return {
@@ -537,7 +543,7 @@ const methods = {
   },
 };
 
-/** Opens a stream. Throws before anything was said. */
+/** Opens a stream. Throws before it sends anything. */
 function stream({ subscriptionId, after, window }, principal, connection) {
   if (!DRAINS.includes('stream')) throw new Refusal('Unsupported', { feature: 'stream' });
   const sub = own(principal, subscriptionId);
@@ -551,7 +557,10 @@ function stream({ subscriptionId, after, window }, principal, connection) {
   openStream(sub, after?.sequence ?? sub.acked, window, connection);
 }
 
-/** Resolves when there is a number after `start`, when time is over, or with the last delivery of a log that ended. */
+/**
+ * Resolves when the log has an entry after `start`, when the time is over, or with the termination
+ * notice of an ended log.
+ */
 const news = (sub, start, ms, onClose) =>
   new Promise((resolve) => {
     const pull = (terminated) => {
@@ -565,7 +574,7 @@ const news = (sub, start, ms, onClose) =>
     onClose(() => pull());
   });
 
-/* ---------------------------------------------------------------- JSON-RPC over Streamable HTTP */
+/* ------------------------------------------------------------ JSON-RPC over Streamable HTTP */
 
 const REVISIONS = ['2026-07-28', '2025-11-25'];
 const INFO = { name: 'minimal-triggers-server', version: '1' };
@@ -670,14 +679,14 @@ const bodyOf = async (request) => {
   const chunks = [];
   let bytes = 0;
   for await (const chunk of request) {
-    if ((bytes += chunk.length) > BODY_BYTES_MAX) throw new Error('too large');
+    if ((bytes += chunk.length) > BODY_BYTES_MAX) throw new Error('The body is too large.');
     chunks.push(chunk);
   }
   return JSON.parse(Buffer.concat(chunks).toString('utf8'));
 };
 
 const mcp = createServer((request, response) => {
-  // A page in a browser has no business here.
+  // Reject requests of a web page.
   if (request.headers.origin !== undefined) return response.writeHead(403).end();
   if (request.method !== 'POST') return response.writeHead(405, { allow: 'POST' }).end();
   bodyOf(request).then(
@@ -692,7 +701,7 @@ const mcp = createServer((request, response) => {
   );
 });
 
-/* ---------------------------------------------------------------- the control interface, for tests */
+/* ------------------------------------------------------------ the control interface, for tests */
 
 const verbs = {
   emit: ({ events }) => events.forEach(accept),
@@ -710,7 +719,8 @@ const verbs = {
   },
   redact: (which) => {
     const entry = accepted.get(idOf(which));
-    // One entry stands in every log. What it was is forgotten, that it was is not: it would be accepted again.
+    // All logs share one entry. Only its content is deleted: without its id the event would be
+    // accepted again.
     if (entry !== undefined)
       Object.assign(entry, {
         gap: 'redacted',

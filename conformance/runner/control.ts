@@ -1,14 +1,16 @@
 /**
- * The control interface: how an implementation lets the kit bring situations about that no peer can bring about by itself. It is optional, verb by verb; what
- * needs a verb that is not there is reported as not shown. `docs/conformance.md` describes it for implementers.
+ * The control interface, through which an implementation lets the kit cause situations that no peer
+ * can cause. Each verb is optional; a check that needs a missing verb is `not shown`.
+ * `docs/conformance.md` describes it for implementers.
  *
- * One URL. `GET` answers `{ verbs, types, tokens, names, aheadMs }`; `POST { "do": verb, … }` answers 2xx with a JSON object once it is done, or any other status with a text.
+ * It has one URL. `GET` returns `{ verbs, types, tokens, names, aheadMs }`. `POST { "do": verb, …
+ * }` returns 2xx with a JSON object when it is done, or another status with a text.
  */
-import { NotShown } from './looks.ts';
+import { NotShown } from './observations.ts';
 
-/** What can be asked for, and what each answers. */
+/** The verbs with their members. */
 export interface Verbs {
-  /** Events happen, in this order; answered when they are accepted. `data` fits the type's payload. */
+  /** Emits events in this order; returns when they are accepted. `data` fits the type's payload. */
   readonly emit: {
     readonly events: readonly {
       readonly name: string;
@@ -17,17 +19,17 @@ export interface Verbs {
       readonly data: object;
     }[];
   };
-  /** The process dies without a warning and is started again; answered when it serves. */
+  /** Kills the process without warning and starts it again; returns when it serves. */
   readonly crash: object;
-  /** As `crash`, and what was committed since the last `remember` is gone, as after a restored backup. */
+  /** As `crash`, and restores the state of the last `remember`, as from a backup. */
   readonly lose: object;
-  /** What a later `lose` goes back to. */
+  /** Saves the state that a later `lose` restores. */
   readonly remember: object;
-  /** The server's clock goes forward; everything due by then has happened, or is under way, when it is answered. */
+  /** Advances the server's clock; returns when everything due by then has happened or started. */
   readonly advance: { readonly ms: number };
   /**
-   * This principal (of `tokens`) may not follow this type any more (`false`) or again. The server is told and looks at it at once; with `told: false` it is left to
-   * find out by itself.
+   * Withdraws (`false`) or restores a principal's permission for a type. The server checks
+   * permissions at once; with `told: false` it finds out by itself.
    */
   readonly permit: {
     readonly principal: string;
@@ -35,40 +37,50 @@ export interface Verbs {
     readonly allowed: boolean;
     readonly told?: boolean;
   };
-  /** The data of an event is forgotten. */
+  /** Redacts the data of an event. */
   readonly redact: { readonly name: string; readonly eventId: string };
-  /** A trigger type is not offered any more, because it was removed or because its schema changed. */
+  /** Removes a trigger type, or changes its schema. */
   readonly remove: { readonly name: string; readonly reason: 'trigger_removed' | 'schema_changed' };
-  /** A trigger type is offered (again): a copy of the plain type under this name. */
+  /** Declares a copy of the plain type under this name. */
   readonly declare: { readonly name: string };
 }
 export type Verb = keyof Verbs;
 
-/** Trigger types for the kit, by what they are needed for. A name that is missing makes what needs it "not shown". */
+/**
+ * Trigger types for the kit, by their use. Without a name, the checks that need it are "not shown".
+ */
 export interface ControlTypes {
   /**
-   * Every drain the server has. Arguments: `topic` (string, equals the event's). Data: `{ topic, n, pad? }`, strings but `n`, an integer. Retention at least
-   * 1,000 events and an hour.
+   * Every drain of the server. Arguments: `topic` (a string that equals the event's). Data: `{
+   * topic, n, pad? }`; `n` is an integer, the others are strings. Retention is at least 1,000
+   * events and one hour.
    */
   readonly plain: string;
   /** As `plain`, with `history`. */
   readonly history?: string;
-  /** As `plain`, keeps at most 20 events. */
+  /** As `plain`, but keeps at most 20 events. */
   readonly short?: string;
-  /** As `plain`, only the drain `pull`. */
+  /** As `plain`, but with the drain `pull` only. */
   readonly pullOnly?: string;
 }
 
-/** What `GET` answers. */
+/** The answer to `GET`. */
 export interface ControlOffer {
   readonly verbs: readonly Verb[];
   readonly types: ControlTypes;
-  /** Access tokens by principal. `main` is the one of `--token`; `other` is somebody else; `stranger` may follow nothing; `namesake` has the subject of `main` from
-   * another issuer. */
+  /**
+   * Access tokens by principal. `main` is the principal of `--token`; `other` is another one;
+   * `stranger` may follow nothing; `namesake` has the subject of `main` at another issuer.
+   */
   readonly tokens: Readonly<Record<string, string>>;
-  /** Host names that mean something to the server under test. `inside`: one that it resolves to an address which callbacks may not have. */
+  /**
+   * Host names that the server under test resolves. `inside` resolves to an address that callbacks
+   * may not use.
+   */
   readonly names?: Readonly<Record<string, string>>;
-  /** How far `advance` has set the server's clock ahead in earlier runs, in milliseconds. Default 0. */
+  /**
+   * How far `advance` has set the server's clock ahead in earlier runs, in milliseconds. Default 0.
+   */
   readonly aheadMs?: number;
 }
 
@@ -76,7 +88,7 @@ export interface ControlOffer {
 export class Control {
   readonly #url: string | undefined;
   readonly offer: ControlOffer | undefined;
-  /** How far the server's clock is ahead of ours, in milliseconds. */
+  /** How far the server's clock is ahead of the kit's, in milliseconds. */
   aheadMs: number;
 
   private constructor(url: string | undefined, offer: ControlOffer | undefined) {
@@ -85,13 +97,14 @@ export class Control {
     this.aheadMs = offer?.aheadMs ?? 0;
   }
 
-  /** No control interface: everything that needs one is not shown. */
+  /** No control interface. */
   static readonly none = new Control(undefined, undefined);
 
-  /** Asks what is offered. Throws when the URL does not answer as it should. */
+  /** Reads the offer. Throws unless the URL answers with success. */
   static async at(url: string): Promise<Control> {
     const response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
-    if (!response.ok) throw new Error(`The control interface answers HTTP ${response.status}.`);
+    if (!response.ok)
+      throw new Error(`The control interface answered HTTP ${response.status}. Check --control.`);
     return new Control(url, (await response.json()) as ControlOffer);
   }
 
@@ -99,13 +112,13 @@ export class Control {
     return this.offer?.verbs.includes(verb) === true;
   }
 
-  /** Throws `NotShown` when the verb is not offered. */
+  /** Throws `NotShown` when a verb is missing. */
   require(...verbs: readonly Verb[]): void {
     for (const verb of verbs)
       if (!this.has(verb)) throw new NotShown(`needs the control verb "${verb}"`);
   }
 
-  /** A trigger type for this use. Throws `NotShown`. */
+  /** The trigger type for a use. Throws `NotShown`. */
   type(use: keyof ControlTypes): string {
     const name = this.offer?.types[use];
     if (name === undefined)
@@ -113,7 +126,7 @@ export class Control {
     return name;
   }
 
-  /** Another principal's token. Throws `NotShown`. */
+  /** The token of another principal. Throws `NotShown`. */
   token(principal: string): string {
     const token = this.offer?.tokens[principal];
     if (token === undefined)
@@ -121,7 +134,7 @@ export class Control {
     return token;
   }
 
-  /** A host name with a meaning. Throws `NotShown`. */
+  /** A host name by its meaning. Throws `NotShown`. */
   hostName(meaning: string): string {
     const name = this.offer?.names?.[meaning];
     if (name === undefined)
@@ -129,7 +142,7 @@ export class Control {
     return name;
   }
 
-  /** Does it. Throws `NotShown` when it is not offered, `Error` when it fails. */
+  /** Runs a verb. Throws `NotShown` when the verb is missing, `Error` when it fails. */
   async do<V extends Verb>(verb: V, params: Verbs[V]): Promise<Readonly<Record<string, unknown>>> {
     this.require(verb);
     const response = await fetch(this.#url!, {
@@ -140,7 +153,7 @@ export class Control {
     });
     if (!response.ok)
       throw new Error(
-        `The control interface could not "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
+        `The control interface failed to "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
       );
     if (verb === 'advance') this.aheadMs += (params as Verbs['advance']).ms;
     return (await response.json()) as Readonly<Record<string, unknown>>;

@@ -1,15 +1,15 @@
 /**
- * Failures that are known. A file with one entry a check: listed and failing is fine; listed and passing is an error, so that the list shrinks when something is
- * mended.
+ * Known failures, read from a file with one entry for each check. A listed check that passes is an
+ * error, so that the list shrinks when a defect is fixed.
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import type { CheckResult } from './verdict.ts';
 
-/** By check id, why it is known to fail. */
+/** The reason of each known failure, by check id. */
 export type Expected = ReadonlyMap<string, string>;
 
-/** Reads `- check: sep-0000-…` rows with a `because`. Throws an `Error` that says which row is wrong. */
+/** Reads rows of `check` and `because`. Throws an `Error` that names the invalid row. */
 export function readExpected(path: string, known: ReadonlySet<string>): Expected {
   const rows = parse(readFileSync(path, 'utf8')) as
     readonly { readonly check?: string; readonly because?: string }[] | null;
@@ -17,13 +17,14 @@ export function readExpected(path: string, known: ReadonlySet<string>): Expected
   for (const { check, because } of rows ?? []) {
     if (check === undefined || because === undefined)
       throw new Error(`${path}: every row needs "check" and "because".`);
-    if (!known.has(check)) throw new Error(`${path}: there is no check ${check}.`);
+    if (!known.has(check))
+      throw new Error(`${path}: unknown check ${check}. Use an id of the requirements file.`);
     expected.set(check, because);
   }
   return expected;
 }
 
-/** How a result stands against what was expected. */
+/** How a result compares with the known failures. */
 export type Standing = 'fine' | 'unexpected failure' | 'expected failure' | 'unexpectedly passing';
 
 export function standing({ id, verdict }: CheckResult, expected: Expected): Standing {

@@ -1,8 +1,11 @@
-/** The conformance command: reads the arguments, runs one suite, writes the reports, says by its exit code how it went. */
+/**
+ * The conformance command: reads the arguments, runs one suite, writes the reports and returns the
+ * exit code.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readExpected, standing, type Expected } from './expected.ts';
-import { NothingToTest } from './nothing.ts';
+import { NothingToTest } from './observations.ts';
 import { readOptions, USAGE, UsageError, type Options } from './options.ts';
 import { checksFolder, checksReport } from './report/checks.ts';
 import { humanReport } from './report/human.ts';
@@ -12,7 +15,7 @@ import type { Progress } from './run.ts';
 import type { Outcome } from './verdict.ts';
 import { suites } from '../suites/index.ts';
 
-/** Where text goes. */
+/** Where the command writes. */
 export interface Screen {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
@@ -20,7 +23,7 @@ export interface Screen {
 
 const EXIT = { fine: 0, violated: 1, usage: 2, nothing: 3 } as const;
 
-/** Runs the command with the arguments after `conformance`. Resolves with its exit code. */
+/** Runs the command with these arguments. Resolves with its exit code. */
 export async function main(args: readonly string[], { out, err }: Screen): Promise<number> {
   try {
     const options = readOptions(args);
@@ -35,7 +38,9 @@ export async function main(args: readonly string[], { out, err }: Screen): Promi
     const outcome = await run(
       options,
       requirements,
-      options.quiet ? () => undefined : (name, evidence) => err(progressLine(name, evidence)),
+      options.quiet
+        ? () => undefined
+        : (name, observations) => err(progressLine(name, observations)),
     );
     write(options, outcome, expected);
     out(humanReport(outcome, expected, options.all));
@@ -48,7 +53,7 @@ export async function main(args: readonly string[], { out, err }: Screen): Promi
       err(`${error.message}\n\n${USAGE}`);
       return EXIT.usage;
     }
-    err(`Nothing was tested: ${(error as Error).message}\n`);
+    err(`Nothing was tested: ${(error as Error).message.replace(/\.?$/, '.')}\n`);
     return error instanceof NothingToTest ||
       (error as { readonly name?: string }).name === 'RpcError'
       ? EXIT.nothing
@@ -79,7 +84,7 @@ function write(options: Options, outcome: Outcome, expected: Expected): void {
   );
 }
 
-function progressLine(name: string, evidence: Parameters<Progress>[1]): string {
-  const broken = evidence.filter(({ outcome }) => outcome === 'broken').length;
-  return `${broken === 0 ? 'ok    ' : 'BROKEN'} ${name}: ${evidence.length} looks${broken === 0 ? '' : `, ${broken} broken`}\n`;
+function progressLine(name: string, observations: Parameters<Progress>[1]): string {
+  const broken = observations.filter(({ outcome }) => outcome === 'broken').length;
+  return `${broken === 0 ? 'ok    ' : 'BROKEN'} ${name}: ${observations.length} observations${broken === 0 ? '' : `, ${broken} broken`}\n`;
 }

@@ -1,9 +1,9 @@
-/** The command line, as a table; `node:util` parses it. */
+/** The command line as a table for `node:util`. */
 import { parseArgs } from 'node:util';
 import type { Role } from './verdict.ts';
 import type { Extension } from './requirements.ts';
 
-/** What is wrong with the command line. The message is for the person who typed it. */
+/** A wrong command line. The message is printed. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
@@ -35,28 +35,33 @@ export const USAGE = `Usage
   mcp-triggers-conformance client   --command "CMD"
   mcp-triggers-conformance receiver --url URL --secret whsec_… [--control URL]
 
-What is tested
-  --url URL            the MCP endpoint, or the callback endpoint of a receiver
+Peer under test
+  --url URL            MCP endpoint of a server, or callback URL of a receiver
   --token T            bearer token for the MCP endpoint
-  --command "CMD"      a client: gets the server's URL as its last argument and the scenario in MCP_CONFORMANCE_SCENARIO and _CONTEXT
-  --secret whsec_…     the secret that the receiver expects
-  --control URL        the control interface, see docs/conformance.md; what needs it is "not shown" without
-  --callback-base URL  where requests to callbacks reach this machine, if not on loopback
+  --command "CMD"      starts a client; the server's URL is appended, the scenario is in MCP_CONFORMANCE_SCENARIO and _CONTEXT
+  --secret whsec_…     secret of the receiver
+  --control URL        control interface, see docs/conformance.md; without it, checks that need it are "not shown"
+  --callback-base URL  public URL that forwards callback requests to this machine (default: loopback)
   --requirements WHICH triggers (default) or events (SEP-3415)
-  --only TEXT          only scenarios and checks with TEXT in their name
+  --only TEXT          run only scenarios and checks whose name contains TEXT
 
-What is reported
-  --expected FILE      known failures: rows of "check" and "because"
-  --json FILE, --junit FILE, --results FOLDER (checks.json as the official suite writes it)
-  --all                list what passed, too
-  --quiet              no progress
-  --at-once N          scenarios at once (default 4)
+Reports
+  --expected FILE      known failures, as rows of "check" and "because"
+  --json FILE          full result as JSON
+  --junit FILE         result as JUnit XML
+  --results FOLDER     checks.json in the format of the official suite
+  --all                list passed checks too
+  --quiet              print no progress
+  --at-once N          scenarios that run in parallel (default 4)
 
 Exit codes
-  0 nothing unexpected   1 a check is violated, or one that was expected to fail passes   2 wrong usage   3 nothing to test: not reachable, or no MCP there
+  0  no unexpected result
+  1  a check is violated, or a known failure passes
+  2  wrong usage
+  3  nothing to test: the peer is not reachable or speaks no MCP
 `;
 
-/** A command line that makes sense. */
+/** A valid command line. */
 export interface Options {
   readonly role: Role;
   readonly extension: Extension;
@@ -76,33 +81,36 @@ export interface Options {
   readonly quiet: boolean;
 }
 
-/** Reads the arguments after the command; null = help was asked for. Throws `UsageError`. */
+/** Reads the arguments after the command; null = help. Throws `UsageError`. */
 export function readOptions(args: readonly string[]): Options | null {
   const { values, positionals } = parse(args);
   if (values.help === true) return null;
   const [role, ...more] = positionals;
   if (role !== 'server' && role !== 'client' && role !== 'receiver')
     throw new UsageError(
-      `say what to test: server, client or receiver${role === undefined ? '' : `, not "${role}"`}`,
+      `${role === undefined ? 'Nothing to test is named' : `"${role}" cannot be tested`}. Use server, client or receiver.`,
     );
-  if (more.length > 0) throw new UsageError(`"${more[0]}" is one word too many`);
+  if (more.length > 0) throw new UsageError(`Unexpected argument "${more[0]}". Remove it.`);
   const extension = values.requirements ?? 'triggers';
   if (extension !== 'triggers' && extension !== 'events')
-    throw new UsageError('--requirements is triggers or events');
+    throw new UsageError(
+      'Unknown requirements. Use --requirements triggers or --requirements events.',
+    );
   const atOnce = Number(values['at-once'] ?? 4);
   if (!Number.isInteger(atOnce) || atOnce < 1)
-    throw new UsageError('--at-once is a whole number from 1');
+    throw new UsageError('--at-once is not a positive integer. Use a number from 1.');
   for (const name of ['url', 'control', 'callback-base'] as const) {
     const value = values[name];
     if (
       value !== undefined &&
       !/^https?:$/.test(URL.canParse(value) ? new URL(value).protocol : '')
     )
-      throw new UsageError(`--${name} is an http or https URL`);
+      throw new UsageError(`--${name} is not an http or https URL. Correct it.`);
   }
   const required = { server: ['url'], client: ['command'], receiver: ['url', 'secret'] } as const;
   for (const name of required[role])
-    if (values[name] === undefined) throw new UsageError(`conformance ${role} needs --${name}`);
+    if (values[name] === undefined)
+      throw new UsageError(`The role ${role} needs --${name}. Add it.`);
   const {
     url,
     token,

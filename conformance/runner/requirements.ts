@@ -1,24 +1,27 @@
-/** The requirements as data: one row for each normative sentence, with the check that decides it or the reason why there is none. */
+/**
+ * The requirements as data: one row for each normative sentence, with its check or the reason why
+ * it has none.
+ */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { specFile } from './spec-files.ts';
 import type { Role } from './verdict.ts';
 
-/** A requirement that a black-box peer can be checked for. */
+/** A requirement with a check. */
 export interface Requirement {
-  /** The whole id, for example `sep-0000-log-contiguous`. */
+  /** The full id, for example `sep-0000-log-contiguous`. */
   readonly id: string;
-  /** Without the prefix: what scenarios say. */
+  /** The id without prefix, as scenarios use it. */
   readonly name: string;
   readonly text: string;
   readonly url: string;
-  /** Whom it binds; `reader` binds client and receiver, `peer` everybody. */
+  /** The role that it binds; `reader` is client and receiver, `peer` is everyone. */
   readonly who: Role | 'reader' | 'peer';
-  /** SHOULD or SHOULD NOT: a breach is a warning. */
+  /** SHOULD or SHOULD NOT: a violation is a warning. */
   readonly recommended: boolean;
 }
 
-/** A requirement without a check, and why. */
+/** A requirement without a check, and the reason. */
 export interface Excluded {
   readonly text: string;
   readonly url: string;
@@ -39,15 +42,18 @@ interface Row {
   readonly excluded?: string;
 }
 
-/** Where the files are, by what is tested. */
+/** The requirements files by extension. */
 export const REQUIREMENT_FILES = {
   triggers: specFile('sep', 'requirements.yaml'),
   events: specFile('sep', 'requirements-events.yaml'),
 } as const;
-/** What can be tested: this extension, or SEP-3415. */
+/** The extensions that can be tested: this one and SEP-3415. */
 export type Extension = keyof typeof REQUIREMENT_FILES;
 
-/** Reads a requirements file. Throws when a row is neither a check nor excluded, or an id comes twice. */
+/**
+ * Reads a requirements file. Throws when a row is neither a check nor excluded, or when an id
+ * repeats.
+ */
 export function readRequirements(path: string): Requirements {
   const file = parse(readFileSync(path, 'utf8')) as {
     readonly spec_url: string;
@@ -58,12 +64,14 @@ export function readRequirements(path: string): Requirements {
   for (const { check, text, url, who, excluded: reason } of file.requirements) {
     if (check === undefined) {
       if (reason === undefined)
-        throw new Error(`${path}: a row is neither a check nor excluded: ${text}`);
+        throw new Error(
+          `${path}: a row is neither a check nor excluded: ${text}. Give it a check or a reason.`,
+        );
       excluded.push({ text, url, reason });
       continue;
     }
     const name = check.replace(/^sep-[0-9]+-/, '');
-    if (checks.has(name)) throw new Error(`${path}: ${check} comes twice`);
+    if (checks.has(name)) throw new Error(`${path}: ${check} occurs twice. Remove one.`);
     checks.set(name, {
       id: check,
       name,
@@ -76,7 +84,7 @@ export function readRequirements(path: string): Requirements {
   return { checks, excluded };
 }
 
-/** The checks that a role can be asked about. */
+/** The checks that apply to a role. */
 export const checksFor = ({ checks }: Requirements, role: Role): Requirement[] =>
   [...checks.values()].filter(
     ({ who }) => who === role || who === 'peer' || (who === 'reader' && role !== 'server'),

@@ -1,30 +1,42 @@
-/** Turns looks into verdicts, one for each requirement of a role, and runs scenarios a few at a time. */
-import type { Looks } from './looks.ts';
+/**
+ * Runs scenarios a few at a time and turns their observations into one verdict for each requirement
+ * of a role.
+ */
+import type { Observations } from './observations.ts';
 import { checksFor, type Requirement, type Requirements } from './requirements.ts';
-import { verdictOf, type CheckResult, type Evidence, type Outcome, type Role } from './verdict.ts';
+import {
+  verdictOf,
+  type CheckResult,
+  type Observation,
+  type Outcome,
+  type Role,
+} from './verdict.ts';
 
-/** A piece of work that ends with looks. */
+/** A unit of work that yields observations. */
 export interface Task {
   readonly name: string;
   /** Runs after everything else, and by itself. */
   readonly alone: boolean;
-  run(): Promise<Looks>;
+  run(): Promise<Observations>;
 }
 
-/** Told of what happens, for a person who waits. */
-export type Progress = (name: string, evidence: readonly Evidence[]) => void;
+/** Called after each scenario, to show progress. */
+export type Progress = (name: string, observations: readonly Observation[]) => void;
 
-/** Runs everything; `atOnce` of those that tolerate company. Never rejects: what goes wrong is in the looks. */
+/**
+ * Runs every task, `atOnce` of those that may run in parallel. Never rejects: failures are
+ * observations.
+ */
 export async function runAll(
   tasks: readonly Task[],
   atOnce: number,
   progress: Progress = () => undefined,
-): Promise<Evidence[]> {
-  const evidence: Evidence[] = [];
+): Promise<Observation[]> {
+  const observations: Observation[] = [];
   const one = async (task: Task): Promise<void> => {
-    const looks = await task.run();
-    evidence.push(...looks.evidence);
-    progress(task.name, looks.evidence);
+    const { list } = await task.run();
+    observations.push(...list);
+    progress(task.name, list);
   };
   const together = tasks.filter(({ alone }) => !alone);
   let next = 0;
@@ -34,34 +46,37 @@ export async function runAll(
     }),
   );
   for (const task of tasks.filter(({ alone }) => alone)) await one(task);
-  return evidence;
+  return observations;
 }
 
-/** What every suite is told about a run. */
+/** Options that every suite takes. */
 export interface SuiteRun {
   readonly requirements: Requirements;
-  /** Only scenarios, or checks, whose name has this in it. */
+  /** Runs only scenarios with this text in their name or in one of their checks. */
   readonly only?: string | undefined;
-  /** Scenarios at once. Default 4. */
+  /** Scenarios that run in parallel. Default 4. */
   readonly atOnce?: number;
   readonly progress?: Progress;
 }
 
-/** What was found out about the peer before the scenarios begin. */
+/** A suite for one peer. */
 export interface Suite<
   Scenario extends { readonly name: string; readonly checks: readonly string[] },
 > {
   readonly role: Role;
-  /** As a person would say it, without what may be secret. */
+  /** The name of the peer in reports, without secrets. */
   readonly subject: string;
   readonly scenarios: readonly Scenario[];
-  /** The work that one scenario is. */
+  /** The tasks of one scenario. */
   readonly tasksOf: (scenario: Scenario) => Task | readonly Task[];
-  /** When it all began, in epoch milliseconds. */
+  /** Start of the run, in epoch milliseconds. */
   readonly startedAt: number;
 }
 
-/** Runs the scenarios that are wanted, and concludes about the checks that they, or all of them, decide. */
+/**
+ * Runs the selected scenarios and gives a verdict on the checks that they decide; without a
+ * selection, on every check.
+ */
 export async function runSuite<
   S extends { readonly name: string; readonly checks: readonly string[] },
 >(
@@ -72,23 +87,31 @@ export async function runSuite<
     ({ name, checks }) =>
       only === undefined || name.includes(only) || checks.some((check) => check.includes(only)),
   );
-  const evidence = await runAll(wanted.flatMap(tasksOf), atOnce, progress);
+  const observations = await runAll(wanted.flatMap(tasksOf), atOnce, progress);
   const decided = new Set(wanted.flatMap(({ checks }) => checks));
   const asked = checksFor(requirements, role).filter(
     ({ name }) => only === undefined || decided.has(name),
   );
-  return { role, subject, results: conclude(asked, evidence), durationMs: Date.now() - startedAt };
+  return {
+    role,
+    subject,
+    results: conclude(asked, observations),
+    durationMs: Date.now() - startedAt,
+  };
 }
 
-/** One result for each requirement, in the order of the requirements file. A requirement that nobody looked at is violated: that is a defect of the kit. */
+/**
+ * One result for each requirement, in the order of the requirements file. A requirement without an
+ * observation is violated: the kit is incomplete.
+ */
 export function conclude(
   requirements: readonly Requirement[],
-  evidence: readonly Evidence[],
+  observations: readonly Observation[],
 ): CheckResult[] {
   return requirements.map(({ id, name, text, url, recommended }) => {
-    const looks = evidence.filter(({ check }) => check === name);
-    const verdict = verdictOf(looks, recommended);
-    const telling = looks.filter(({ outcome }) =>
+    const own = observations.filter(({ check }) => check === name);
+    const verdict = verdictOf(own, recommended);
+    const decisive = own.filter(({ outcome }) =>
       verdict === 'passed'
         ? outcome === 'held'
         : verdict === 'not shown' || verdict === 'not applicable'
@@ -101,16 +124,16 @@ export function conclude(
       url,
       verdict,
       reasons:
-        looks.length === 0
-          ? ['no scenario looks at it']
+        own.length === 0
+          ? ['no scenario checks it']
           : [
               ...new Set(
-                telling.map(({ what, reason }) =>
+                decisive.map(({ what, reason }) =>
                   reason === undefined ? what : `${what}: ${reason}`,
                 ),
               ),
             ],
-      scenarios: [...new Set(looks.map(({ scenario }) => scenario))],
+      scenarios: [...new Set(own.map(({ scenario }) => scenario))],
     };
   });
 }

@@ -1,6 +1,6 @@
 /**
- * Finds the specification's data: the kit runs from its sources, where the data is in the repository, and from the published
- * package, which has a copy in `dist`.
+ * Finds the specification's data: in the repository when the kit runs from its sources, in `dist`
+ * when it runs from the published package.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -11,7 +11,7 @@ function find(): string {
     if (existsSync(join(folder, 'spec-schema', 'draft', 'schema.json'))) return folder;
     if (folder === dirname(folder)) {
       throw new Error(
-        'The kit cannot find spec-schema/draft/schema.json in any folder above it. Install the whole package again.',
+        'The kit cannot find spec-schema/draft/schema.json in any parent folder. Reinstall the package.',
       );
     }
   }
@@ -19,5 +19,5 @@ function find(): string {
 
 const ROOT = find();
 
-/** A file of the specification, by its path from the root of the repository. */
+/** A file of the specification, by its path from the repository root. */
 export const specFile = (...path: string[]): string => join(ROOT, ...path);

@@ -1,13 +1,13 @@
 /**
- * What the kit says of a requirement. Five words, and each means one thing: nothing is skipped without a word, and what could not be
- * seen is never counted as right.
+ * The verdicts of the kit. A skipped check says why, and a requirement that was not observed never
+ * counts as passed.
  */
 
-/** Who is under test. */
+/** The role under test. */
 export type Role = 'server' | 'client' | 'receiver';
 
 export type Verdict =
-  /** Seen to hold. */
+  /** Observed to hold. */
   | 'passed'
   /** Seen not to hold, or not to be decided because something before it went wrong. */
   | 'violated'
@@ -18,45 +18,45 @@ export type Verdict =
   /** It is about a feature that the implementation does not claim. */
   | 'not applicable';
 
-/** What one requirement came to, over everything that looked at it. */
+/** The verdict on one requirement over all its observations. */
 export interface CheckResult {
   /** As in the requirements file, for example `sep-0000-log-contiguous`. */
   readonly id: string;
   readonly text: string;
-  /** Where the requirement is, for a person to read on. */
+  /** Address of the requirement. */
   readonly url: string;
   readonly verdict: Verdict;
-  /** What was looked at, and where that differed: one line each. */
+  /** What was observed and how it deviated, one line each. */
   readonly reasons: readonly string[];
-  /** The scenarios that looked. */
+  /** The scenarios that observed it. */
   readonly scenarios: readonly string[];
 }
 
-/** The outcome of a run. */
+/** The result of a run. */
 export interface Outcome {
   readonly role: Role;
-  /** What was tested, as a person would say it: a URL without its query, a command. */
+  /** The name of the peer: a URL without its query, or a command. */
   readonly subject: string;
   readonly results: readonly CheckResult[];
   readonly durationMs: number;
 }
 
-/** One look at a requirement. Several looks make a verdict: one that failed decides. */
-export interface Evidence {
+/** One observation of a requirement. */
+export interface Observation {
   readonly check: string;
   readonly scenario: string;
   readonly what: string;
   readonly outcome: 'held' | 'broken' | 'not shown' | 'not applicable';
-  /** Why, when it did not hold. */
+  /** Why it did not hold. */
   readonly reason?: string;
 }
 
-/** How much a look says: the first of these that anybody reports decides. */
-const WEIGHT: readonly Evidence['outcome'][] = ['broken', 'held', 'not shown', 'not applicable'];
+/** The first of these outcomes among all observations decides the verdict. */
+const WEIGHT: readonly Observation['outcome'][] = ['broken', 'held', 'not shown', 'not applicable'];
 
-/** The verdict over all looks; `recommended` = the requirement says SHOULD. */
-export function verdictOf(looks: readonly Evidence[], recommended: boolean): Verdict {
-  const heaviest = WEIGHT.find((outcome) => looks.some((look) => look.outcome === outcome));
+/** The verdict over all observations; `recommended` = the requirement says SHOULD. */
+export function verdictOf(observations: readonly Observation[], recommended: boolean): Verdict {
+  const heaviest = WEIGHT.find((outcome) => observations.some((look) => look.outcome === outcome));
   switch (heaviest) {
     case 'held':
       return 'passed';

@@ -1,4 +1,4 @@
-/** Which scenarios there are, by extension and role. */
+/** The suites by extension and role. */
 import { triggersClient } from './client/index.ts';
 import { eventsClient } from './events/client/index.ts';
 import { eventsReceiver } from './events/receiver/index.ts';
@@ -19,7 +19,7 @@ import { EVENTS_EXTENSION } from '../runner/wire/session.ts';
 import { triggersReceiver } from './receiver/index.ts';
 import { triggersServer } from './server/index.ts';
 
-/** Runs one suite as the command line asked for. */
+/** Runs one suite with the options of the command line. */
 export type Suite = (
   options: Options,
   requirements: Requirements,

@@ -1,4 +1,7 @@
-/** The client suite against the client library, a minimal client, every broken one, and what is no client at all. */
+/**
+ * The client suite against the client library, the minimal client, every broken client, and
+ * programs that are not clients.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,14 +9,14 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'vitest';
 import { fileURLToPath } from 'node:url';
 import { triggersClient } from '../suites/client/index.ts';
-import { growthOf, jitterOf } from '../runner/client/pauses.ts';
+import { growthOf, jitterOf } from '../runner/client/backoff.ts';
 import { runClient } from '../runner/client/run.ts';
 import { clientScenario, ClientTest } from '../runner/client/scenario.ts';
 import { main } from '../runner/main.ts';
-import { NothingToTest } from '../runner/nothing.ts';
+import { NothingToTest } from '../runner/observations.ts';
 import { checksFor, readRequirements, REQUIREMENT_FILES } from '../runner/requirements.ts';
 import type { CheckResult } from '../runner/verdict.ts';
-import { brokenClients, runBrokenClients } from '../peers/broken/programs.ts';
+import { brokenClients, runBrokenClients } from '../peers/broken/broken-programs.ts';
 import { familyOf, onePerGroup } from '../../test/tier.ts';
 import { CLIENT_COMMAND } from '../peers/reference/command.ts';
 
@@ -24,12 +27,12 @@ const MINIMAL = `${node} ${JSON.stringify(fileURLToPath(new URL('../peers/minima
 const ERA = '2026-07-28';
 
 describe('scenarios, requirements and broken clients', () => {
-  test('every requirement of a client is looked at, and nothing else is', () => {
+  test('checks every requirement of a client and no other', () => {
     const looked = new Set(triggersClient.flatMap(({ checks }) => checks));
     assert.deepEqual([...looked].sort(), asked.map(({ name }) => name).sort());
   });
 
-  test('every requirement of a client has a client that breaks it', () => {
+  test('has a broken client for every requirement', () => {
     const broken = new Set(brokenClients.map(({ check }) => check));
     assert.deepEqual(
       asked.filter(({ name }) => !broken.has(name)).map(({ name }) => name),
@@ -37,7 +40,7 @@ describe('scenarios, requirements and broken clients', () => {
     );
   });
 
-  test('scenarios have names of their own', () => {
+  test('gives every scenario a unique name', () => {
     const names = triggersClient.map(({ name }) => name);
     assert.equal(new Set(names).size, names.length);
   });
@@ -69,7 +72,7 @@ describe('against real clients', { timeout: 600_000, concurrent: true }, () => {
     );
   });
 
-  test('every broken client is caught', async (context) => {
+  test('catches every broken client', async (context) => {
     const caught = await runBrokenClients({
       peers: onePerGroup(brokenClients, familyOf),
       scenarios: triggersClient,
@@ -88,7 +91,7 @@ describe('against real clients', { timeout: 600_000, concurrent: true }, () => {
   });
 });
 
-describe('what pauses say', () => {
+describe('backoff and jitter', () => {
   const rows: readonly (readonly [
     what: string,
     pauses: readonly number[],
@@ -97,19 +100,19 @@ describe('what pauses say', () => {
   ])[] = [
     ['doubling with jitter', [7, 3, 31, 60, 20, 290, 400, 1100, 350], true, true],
     ['doubling without jitter', [12, 22, 43, 82, 161, 324, 641, 1290, 2563], true, false],
-    ['half as much again, on a slow client', [1000, 1503, 2260, 3370, 5071], true, false],
-    ['always the same', [150, 156, 149, 153, 151, 150, 160, 152, 150], false, true],
-    ['none at all', [1, 2, 1, 14, 20, 25, 3, 2, 30], false, true],
-    ['too few to say', [5000, 5000, 5000], true, true],
+    ['a factor of 1.5 on a slow client', [1000, 1503, 2260, 3370, 5071], true, false],
+    ['constant', [150, 156, 149, 153, 151, 150, 160, 152, 150], false, true],
+    ['zero', [1, 2, 1, 14, 20, 25, 3, 2, 30], false, true],
+    ['too few to tell', [5000, 5000, 5000], true, true],
   ];
   for (const [what, pauses, grows, isRandom] of rows) {
-    test(`${what}: ${grows ? 'grows' : 'does not grow'}, ${isRandom ? 'nothing is said against its jitter' : 'has no jitter'}`, () => {
+    test(`${what}: ${grows ? 'grows' : 'does not grow'}, ${isRandom ? 'nothing is said against its jitter' : 'no missing jitter reported'}`, () => {
       assert.deepEqual([growthOf(pauses) === null, jitterOf(pauses) === null], [grows, isRandom]);
     });
   }
 });
 
-/** A program of one line. */
+/** reports missing jitter */
 function program(t: TestContext, source: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'client-'));
   t.onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -118,7 +121,7 @@ function program(t: TestContext, source: string): string {
   return `${node} ${JSON.stringify(file)}`;
 }
 
-describe('what is no client', { concurrent: true }, () => {
+describe('A program of one line.', { concurrent: true }, () => {
   const command = async (...args: string[]) => {
     const screen = { out: '', err: '' };
     const code = await main(args, {
@@ -132,7 +135,7 @@ describe('what is no client', { concurrent: true }, () => {
     return { code, ...screen };
   };
 
-  test('a command that does not exist: exit code 3 at once, in one line', async () => {
+  test('programs that are not clients', async () => {
     const { code, out, err } = await command('client', '--command', 'there-is-no-such-program');
     assert.deepEqual([code, out], [3, '']);
     assert.match(
@@ -141,11 +144,14 @@ describe('what is no client', { concurrent: true }, () => {
     );
   });
 
-  test('one that ends at once: exit code 3, with its code and last words', async (t) => {
+  test('a command that does not exist: exit code 3 at once, with one line', async (t) => {
     const { code, err } = await command(
       'client',
       '--command',
-      program(t, 'console.error("no configuration found"); process.exit(9);'),
+      program(
+        t,
+        'a command that ends at once: exit code 3, with its own exit code and last error line',
+      ),
     );
     assert.equal(code, 3);
     assert.match(err, /ended with code 9: no configuration found\n$/);
@@ -166,14 +172,11 @@ describe('what is no client', { concurrent: true }, () => {
     );
     const heard = readFileSync(beats, 'utf8').length;
     await new Promise((resolve) => setTimeout(resolve, 200));
-    assert.equal(readFileSync(beats, 'utf8').length, heard, 'it is still running');
+    assert.equal(readFileSync(beats, 'utf8').length, heard, 'stops a program that ignores SIGTERM');
   });
 
-  test('one that asks for something else: it has called no method of the extension', async (t) => {
-    const other = program(
-      t,
-      `await fetch(process.argv.at(-1), { method: 'POST', body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' }); setInterval(() => {}, 1000);`,
-    );
+  test('the program still runs', async (t) => {
+    const other = program(t, `a program that calls no method of the extension: reports it`);
     await assert.rejects(
       runClient({ ...none, patienceMs: 2500, command: other }),
       /called no method of the extension/,
@@ -182,10 +185,10 @@ describe('what is no client', { concurrent: true }, () => {
 });
 
 describe('the scripted server and its program', () => {
-  test('a client that dies in the middle is not waited for, and its last words are shown', async (t) => {
+  test('the scripted server and its program', async (t) => {
     const dying = program(
       t,
-      `await fetch(process.argv.at(-1), { method: 'POST', body: '{"jsonrpc":"2.0","id":1,"method":"server/discover"}' }); console.error('out of memory'); process.exit(3);`,
+      `a client that dies in a scenario: ends the wait and reports its last error line`,
     );
     const story = clientScenario({
       name: 's',
@@ -196,9 +199,9 @@ describe('the scripted server and its program', () => {
       },
     });
     const startedAt = Date.now();
-    const { evidence } = await ClientTest.run(story, dying, ERA);
+    const { list: observations } = await ClientTest.run(story, dying, ERA);
     assert.deepEqual(
-      evidence.map(({ outcome, reason }) => [
+      observations.map(({ outcome, reason }) => [
         outcome,
         /but the client ended with code 3: out of memory$/.test(reason ?? ''),
       ]),
@@ -210,7 +213,7 @@ describe('the scripted server and its program', () => {
     assert.ok(Date.now() - startedAt < 20_000, 'it was waited for');
   });
 
-  test('a client that drains in another way than it was asked to: not applicable', async () => {
+  test('the scenario waited for it', async () => {
     const story = clientScenario({
       name: 's',
       about: 's',
@@ -219,25 +222,27 @@ describe('the scripted server and its program', () => {
         await it.drain('stream', { drain: 'pull' });
       },
     });
-    const { evidence } = await ClientTest.run(story, MINIMAL, ERA);
+    const { list: observations } = await ClientTest.run(story, MINIMAL, ERA);
     assert.deepEqual(
-      evidence.map(({ outcome, reason }) => [outcome, reason]),
-      [['not applicable', 'the client does not drain by stream; it drains by pull']],
+      observations.map(({ outcome, reason }) => [outcome, reason]),
+      [
+        [
+          'a client that uses another drain than requested: not applicable',
+          'the client does not drain by stream; it drains by pull',
+        ],
+      ],
     );
   });
 
   test('a client that prints nothing: what only its output shows is not shown', async (t) => {
-    const silent = program(
-      t,
-      `process.stdout.write = () => true; await import(${JSON.stringify(new URL('../peers/minimal-client.mjs', import.meta.url).href)});`,
-    );
-    const { evidence } = await ClientTest.run(
+    const silent = program(t, `a client that prints nothing: checks of its output are not shown`);
+    const { list: observations } = await ClientTest.run(
       triggersClient.find(({ name }) => name === 'stream: following a newer server')!,
       silent,
       ERA,
     );
     assert.deepEqual(
-      evidence.map(({ check, outcome }) => `${check} ${outcome}`),
+      observations.map(({ check, outcome }) => `${check} ${outcome}`),
       ['gen-ignore-unknown held', 'gen-ignore-unknown held', 'gap-client-tells not shown'],
     );
   });

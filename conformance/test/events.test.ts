@@ -1,4 +1,7 @@
-/** The suites of SEP-3415 against the reference implementation, and against everybody who is wrong in one way: the first pass, the others are caught. */
+/**
+ * The suites of SEP-3415 against the reference implementation, which passes, and against every
+ * broken peer, which is caught.
+ */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, test } from 'vitest';
@@ -16,18 +19,18 @@ import { verdictOf, type CheckResult, type Role } from '../runner/verdict.ts';
 import { EVENTS_EXTENSION } from '../runner/wire/session.ts';
 import { brokenEventsServers } from '../peers/broken/events/index.ts';
 import { brokenEventsReceivers, MinimalEventsReceiver } from '../peers/broken/events/receivers.ts';
-import { ways } from '../peers/broken/events/ways.mjs';
+import { faults } from '../peers/broken/events/faults.mjs';
 import { familyOf, onePerGroup } from '../../test/tier.ts';
-import { runBroken } from '../peers/broken/run.ts';
+import { runBroken } from '../peers/broken/broken-servers.ts';
 import { ReferenceEventsReceiver } from '../peers/reference/events-receiver.ts';
 import { ReferenceServer } from '../peers/reference/server.ts';
 
-/** What broken programs do not do they never do. */
+/** Broken programs answer at once, so a longer wait cannot change a verdict. */
 const PATIENCE_MS = 3500;
 const requirements = readRequirements(REQUIREMENT_FILES.events);
 
-describe('rows, scenarios and broken peers', () => {
-  test('every row of the register is there, as a check or with the reason why it is none', () => {
+describe('requirements, scenarios and broken peers', () => {
+  test('contains every row of the register, as a check or with the reason for its exclusion', () => {
     const { requirements: rows } = parse(readFileSync(REQUIREMENT_FILES.events, 'utf8')) as {
       readonly requirements: readonly {
         readonly register: string;
@@ -59,11 +62,11 @@ describe('rows, scenarios and broken peers', () => {
     broken: readonly { readonly check: string }[],
   ])[] = [
     ['server', eventsServer, brokenEventsServers],
-    ['client', eventsClient, Object.values(ways)],
+    ['client', eventsClient, Object.values(faults)],
     ['receiver', eventsReceiver, brokenEventsReceivers],
   ];
   for (const [role, scenarios, broken] of ROLES) {
-    test(`every requirement of a ${role} is looked at by a scenario and broken by a peer, and nothing else is`, () => {
+    test(`checks every requirement of a ${role} by a scenario, has a broken peer for each, and contains no other`, () => {
       const asked = checksFor(requirements, role)
         .map(({ name }) => name)
         .sort();
@@ -80,14 +83,15 @@ const notPassed = (results: readonly CheckResult[]): string[] =>
 
 describe('servers', { timeout: 900_000 }, () => {
   let server: ReferenceServer;
-  // Each poll of a new topic makes a log, which counts; every broken server is another run.
+  // Each poll of a new topic creates a log that counts against the quota, and every broken server
+  // is another run.
   beforeAll(async () => {
     server = await ReferenceServer.start({ TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '10000' });
   });
   afterAll(() => server.close());
 
-  // Before the clock is moved, of which nobody would be told.
-  test('without its control interface nothing is violated, and something can be seen all the same', async () => {
+  // Runs before the clock is moved, because the kit would not know of the lead.
+  test('violates nothing without a control interface, and passes some checks', async () => {
     const { results } = await runServer({
       requirements,
       scenarios: eventsServer,
@@ -118,7 +122,7 @@ describe('servers', { timeout: 900_000 }, () => {
     assert.deepEqual(notPassed(results), []);
   });
 
-  test('every broken server is caught', async (context) => {
+  test('catches every broken server', async (context) => {
     const caught = await runBroken({
       peers: onePerGroup(brokenEventsServers, familyOf),
       scenarios: eventsServer,
@@ -163,8 +167,8 @@ describe('clients', { timeout: 600_000 }, () => {
     });
   }
 
-  test('every broken client is caught', async (t) => {
-    const broken = onePerGroup(Object.entries(ways), ([, way]) => familyOf(way));
+  test('catches every broken client', async (t) => {
+    const broken = onePerGroup(Object.entries(faults), ([, way]) => familyOf(way));
     const left = [...broken];
     const escaped: string[] = [];
     await Promise.all(
@@ -180,7 +184,7 @@ describe('clients', { timeout: 600_000 }, () => {
                   commandOf('../peers/minimal-events-client.mjs', name),
                   { patienceMs: PATIENCE_MS, enough: check },
                 )
-              ).evidence.filter((look) => look.check === check),
+              ).list.filter((look) => look.check === check),
             );
             if (looks.some(({ outcome }) => outcome === 'broken')) break;
           }
@@ -226,7 +230,7 @@ describe('receivers', () => {
     }
   });
 
-  test('every broken receiver is caught', async (t) => {
+  test('catches every broken receiver', async (t) => {
     const broken = onePerGroup(brokenEventsReceivers, familyOf);
     for (const { check, wrong, how } of broken) {
       const receiver = await MinimalEventsReceiver.start(how);
@@ -236,7 +240,7 @@ describe('receivers', () => {
       const looks = [];
       for (const scenario of eventsReceiver.filter(({ checks }) => checks.includes(check)))
         looks.push(
-          ...(await EventsReceiverTest.run(scenario, { url, secret, control })).evidence.filter(
+          ...(await EventsReceiverTest.run(scenario, { url, secret, control })).list.filter(
             (look) => look.check === check,
           ),
         );

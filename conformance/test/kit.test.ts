@@ -1,4 +1,7 @@
-/** The kit's own machinery: verdicts, what was expected, reports, the command line, and what it says when there is nothing to test. */
+/**
+ * The kit's own parts: verdicts, known failures, reports, the command line, and its errors when
+ * there is nothing to test.
+ */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,7 +14,7 @@ import { describe, test } from 'vitest';
 import { fileURLToPath } from 'node:url';
 import { Control } from '../runner/control.ts';
 import { readExpected, standing } from '../runner/expected.ts';
-import { Looks, NotApplicable, NotShown } from '../runner/looks.ts';
+import { Observations, NotApplicable, NotShown } from '../runner/observations.ts';
 import { main } from '../runner/main.ts';
 import { readOptions, UsageError } from '../runner/options.ts';
 import { checksReport } from '../runner/report/checks.ts';
@@ -22,7 +25,7 @@ import { conclude, runAll } from '../runner/run.ts';
 import {
   verdictOf,
   type CheckResult,
-  type Evidence,
+  type Observation,
   type Outcome,
   type Verdict,
 } from '../runner/verdict.ts';
@@ -35,7 +38,7 @@ const requirement = (name: string, recommended = false): Requirement => ({
   who: 'server',
   recommended,
 });
-const look = (check: string, outcome: Evidence['outcome'], reason?: string): Evidence => ({
+const look = (check: string, outcome: Observation['outcome'], reason?: string): Observation => ({
   check,
   scenario: 's',
   what: 'w',
@@ -45,7 +48,7 @@ const look = (check: string, outcome: Evidence['outcome'], reason?: string): Evi
 
 describe('verdicts', () => {
   const rows: readonly (readonly [
-    looks: readonly Evidence['outcome'][],
+    looks: readonly Observation['outcome'][],
     must: Verdict,
     should: Verdict,
   ])[] = [
@@ -57,18 +60,21 @@ describe('verdicts', () => {
     [[], 'violated', 'warned'],
   ];
   for (const [looks, must, should] of rows) {
-    test(`${looks.join(' and ') || 'nobody looked'}: ${must}, or ${should} for a recommendation`, () => {
-      const evidence = looks.map((outcome) => look('a', outcome));
-      assert.deepEqual([verdictOf(evidence, false), verdictOf(evidence, true)], [must, should]);
+    test(`${looks.join(' and ') || 'no observation'}: ${must}, or ${should} for a recommendation`, () => {
+      const observations = looks.map((outcome) => look('a', outcome));
+      assert.deepEqual(
+        [verdictOf(observations, false), verdictOf(observations, true)],
+        [must, should],
+      );
     });
   }
 
-  test('a requirement that no scenario looks at is violated, and says so', () => {
+  test('reports a requirement without a scenario as violated, with the reason', () => {
     const [result] = conclude([requirement('a')], []);
-    assert.deepEqual([result?.verdict, result?.reasons], ['violated', ['no scenario looks at it']]);
+    assert.deepEqual([result?.verdict, result?.reasons], ['violated', ['no scenario checks it']]);
   });
 
-  test('reasons are those of the looks that decided', () => {
+  test('reports the reasons of the decisive observations', () => {
     const [result] = conclude(
       [requirement('a')],
       [
@@ -82,13 +88,13 @@ describe('verdicts', () => {
 });
 
 describe('looks', () => {
-  test('one breach does not hide the next, and says what was expected', async () => {
-    const looks = new Looks('s', ['a', 'b']);
+  test('a violation does not hide the next one, and reports the expected value', async () => {
+    const looks = new Observations('s', ['a', 'b']);
     await looks.check('a', 'first', () => assert.equal(1, 2));
     assert.equal(await looks.check('b', 'second', () => 'value'), 'value');
     looks.close();
     assert.deepEqual(
-      looks.evidence.map(({ check, outcome, reason }) => [check, outcome, reason]),
+      looks.list.map(({ check, outcome, reason }) => [check, outcome, reason]),
       [
         ['a', 'broken', 'Expected values to be strictly equal: expected 2, got 1'],
         ['b', 'held', undefined],
@@ -102,24 +108,24 @@ describe('looks', () => {
     [new NotApplicable('no drain'), 'not applicable'],
     [undefined, 'broken'],
   ] as const) {
-    test(`what was not reached is ${outcome}${error ? ` after ${error.name}` : ' when the scenario forgot it'}`, () => {
-      const looks = new Looks('s', ['a']);
+    test(`a check that is not reached is ${outcome}${error ? ` after ${error.name}` : ' when the scenario skips it'}`, () => {
+      const looks = new Observations('s', ['a']);
       looks.close(error);
       assert.deepEqual(
-        looks.evidence.map((one) => one.outcome),
+        looks.list.map((one) => one.outcome),
         [outcome],
       );
     });
   }
 
-  test('a scenario looks at nothing that it does not declare', async () => {
+  test('rejects a check that the scenario does not declare', async () => {
     await assert.rejects(
-      new Looks('s', ['a']).check('b', 'w', () => undefined),
+      new Observations('s', ['a']).check('b', 'w', () => undefined),
       /does not declare/,
     );
   });
 
-  test('those that want to be alone run last, one by one', async () => {
+  test('runs exclusive tasks last, one by one', async () => {
     const running = new Set<string>();
     const order: string[] = [];
     const task = (name: string, alone: boolean) => ({
@@ -131,7 +137,7 @@ describe('looks', () => {
         await new Promise((resolve) => setImmediate(resolve));
         running.delete(name);
         order.push(name);
-        return new Looks(name, []);
+        return new Observations(name, []);
       },
     });
     await runAll([task('x', true), task('a', false), task('y', true), task('b', false)], 4);
@@ -159,7 +165,7 @@ const outcomeOf = (...verdicts: Verdict[]): Outcome => ({
   })),
 });
 
-describe('what was expected', () => {
+describe('known failures', () => {
   const expected = new Map([['sep-0000-c0', 'issue 1']]);
   for (const [verdict, stands] of [
     ['violated', 'expected failure'],
@@ -168,15 +174,15 @@ describe('what was expected', () => {
     ['not shown', 'fine'],
     ['not applicable', 'fine'],
   ] as const) {
-    test(`listed and ${verdict}: ${stands}`, () =>
+    test(`a listed check that is ${verdict}: ${stands}`, () =>
       assert.equal(standing(outcomeOf(verdict).results[0]!, expected), stands));
   }
-  test('not listed and violated: unexpected', () =>
+  test('a check that is not listed and violated: unexpected', () =>
     assert.equal(standing(outcomeOf('violated').results[0]!, new Map()), 'unexpected failure'));
-  test('not listed and warned: fine', () =>
+  test('a check that is not listed and warned: fine', () =>
     assert.equal(standing(outcomeOf('warned').results[0]!, new Map()), 'fine'));
 
-  test('the file names checks that exist, with a reason', (t) => {
+  test('the file lists existing checks, each with a reason', (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'kit-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'expected.yaml');
@@ -200,7 +206,7 @@ describe('what was expected', () => {
 describe('reports', () => {
   const outcome = outcomeOf('violated', 'warned', 'not shown', 'not applicable', 'passed');
 
-  test('for people: what is wrong first, and every check counted', () => {
+  test('the human report lists violations first and counts every check', () => {
     const text = humanReport(outcome, new Map());
     assert.ok(text.indexOf('VIOLATED: 1') < text.indexOf('NOT SHOWN'));
     assert.match(
@@ -215,21 +221,21 @@ describe('reports', () => {
     );
   });
 
-  test('JUnit: well-formed whatever a peer said', () => {
+  test('JUnit: well-formed whatever the peer sent', () => {
     const xml = junitReport(outcome, new Map());
     assert.match(xml, /tests="5" failures="1" skipped="2"/);
     assert.doesNotMatch(xml, /\u0000|<text>/);
     assert.equal([...xml.matchAll(/<testcase\b/g)].length, 5);
   });
 
-  test('checks.json: the words of the official suite', () => {
+  test('checks.json: uses the status names of the official suite', () => {
     const statuses = (checksReport(outcome, new Date(0)) as { status: string }[]).map(
       ({ status }) => status,
     );
     assert.deepEqual(statuses, ['FAILURE', 'WARNING', 'SKIPPED', 'SKIPPED', 'SUCCESS']);
   });
 
-  test('checks.json is what the official traceability command reads', async (t) => {
+  test('checks.json: the official traceability command reads it', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'kit-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const text = readFileSync(REQUIREMENT_FILES.triggers, 'utf8')
@@ -276,19 +282,19 @@ describe('the command line', () => {
     ['server --ur http://x', /--ur/],
   ];
   for (const [args, says] of bad)
-    test(`"${args}" is wrong usage`, () =>
+    test(`rejects "${args}" as wrong usage`, () =>
       assert.throws(
         () => readOptions(args.split(' ').filter(Boolean)),
         (error) => error instanceof UsageError && says.test(error.message),
       ));
 
-  test('--help is help, and exit code 0', async () => {
+  test('--help prints the usage with exit code 0', async () => {
     const { code, out } = await command('--help');
     assert.equal(code, 0);
     for (const option of ['--url', '--control', '--expected', '--junit'])
       assert.ok(out.includes(option));
   });
-  test('wrong usage is exit code 2, with the usage', async () => {
+  test('wrong usage prints the usage with exit code 2', async () => {
     const { code, err } = await command('server');
     assert.equal(code, 2);
     assert.match(err, /needs --url\n\nUsage/);
@@ -297,7 +303,7 @@ describe('the command line', () => {
 
 describe('nothing to test', () => {
   const strangers: readonly (readonly [what: string, listener: RequestListener | null])[] = [
-    ['nothing listens', null],
+    ['no server', null],
     [
       'a web page',
       (_, response) =>
@@ -309,19 +315,19 @@ describe('nothing to test', () => {
       (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end(),
     ],
     [
-      'JSON that is no JSON-RPC',
+      'JSON that is not JSON-RPC',
       (_, response) =>
         void response
           .writeHead(200, { 'content-type': 'application/json' })
           .end('{"hello":"world"}'),
     ],
     [
-      'an MCP server that wants a token',
+      'an MCP server that requires a token',
       (_, response) => void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end(),
     ],
   ];
   for (const [what, listener] of strangers) {
-    test(`${what}: exit code 3 at once, in one line`, async (t) => {
+    test(`${what}: exit code 3 at once, with one line`, async (t) => {
       const server = createServer(listener ?? undefined).listen(0, '127.0.0.1');
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;
@@ -339,7 +345,7 @@ describe('nothing to test', () => {
   }
 });
 
-test('the control interface: a verb that is not offered is not shown', async (t) => {
+test('a missing verb of the control interface makes a check not shown', async (t) => {
   const server = createServer(
     (request, response) =>
       void response
@@ -362,7 +368,7 @@ test('the control interface: a verb that is not offered is not shown', async (t)
 });
 
 describe('requirements', () => {
-  test('the file is read whole, ids without their prefix', () => {
+  test('reads every row, ids without their prefix', () => {
     const { checks, excluded } = readRequirements(REQUIREMENT_FILES.triggers);
     assert.ok(checks.size > 200 && excluded.length > 50);
     assert.equal(checks.get('log-contiguous')?.id, 'sep-0000-log-contiguous');

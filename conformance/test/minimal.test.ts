@@ -1,6 +1,7 @@
 /**
- * The minimal server, written by following `docs/porting.md`: its pure functions against the vectors, and the server suite against it at each level that the guide
- * goes through. What the guide prints of a report is what comes out here.
+ * The minimal server, written by following `docs/porting.md`: its pure functions against the
+ * vectors, and the server suite at each level of the guide. The results that the guide prints have
+ * to match.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -21,10 +22,10 @@ const SERVER = fileURLToPath(new URL('../peers/minimal-server.mjs', import.meta.
 const GUIDE = readFileSync(new URL('docs/porting.md', ROOT), 'utf8');
 const requirements = readRequirements(REQUIREMENT_FILES.triggers);
 
-/** Plain JavaScript, looked at from outside: no types. */
+/** Plain JavaScript without types. */
 const load = (file: string): Promise<Json> =>
   import(new URL(`../peers/${file}`, import.meta.url).href);
-/** The cases, each with what the file gives for all of them. */
+/** The cases of a file, each with the members that the file gives for all. */
 const cases = (family: string): Json[] => {
   const { cases: all, nowMs } = JSON.parse(
     readFileSync(new URL(`spec-schema/draft/vectors/${family}.json`, ROOT), 'utf8'),
@@ -32,7 +33,7 @@ const cases = (family: string): Json[] => {
   return all.map((one: object) => ({ nowMs, ...one }));
 };
 
-/** Starts it, runs the suite, stops it. */
+/** Starts the server, runs the suite and stops the server. */
 async function outcomeOf(drains: string): Promise<Outcome> {
   const child = spawn(process.execPath, [SERVER, '--drains', drains, '--unsafe-allow-loopback'], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -58,7 +59,7 @@ async function outcomeOf(drains: string): Promise<Outcome> {
   }
 }
 
-/** A check that no scenario looks at says nothing of this server. */
+/** Without a scenario a check says nothing about this server. */
 const those = (results: readonly CheckResult[], verdict: Verdict): readonly CheckResult[] =>
   results.filter((result) => result.verdict === verdict && result.scenarios.length > 0);
 const wrong = (results: readonly CheckResult[]): string[] =>
@@ -70,17 +71,17 @@ const notShown = (results: readonly CheckResult[]): string[] =>
     .map(({ id }) => id)
     .sort();
 
-/** Rows of the table in the guide: what is claimed, and how many checks then pass at the least. */
+/** Rows of the guide's table: the declared drains and the minimum number of passed checks. */
 const LEVELS = [...GUIDE.matchAll(/^\| `--drains ([a-z,]+)` \| (\d+) \|/gm)].map(
   ([, drains, floor]) => ({ drains: drains!, floor: Number(floor) }),
 );
 
-/** What the guide says is not shown of this server. */
+/** The checks that the guide reports as not shown. */
 const NOT_SHOWN = [...GUIDE.matchAll(/^NOT SHOWN [^\n]*\n((?: {2}.*\n)+)/gm)]
   .flatMap(([, rows]) => [...rows!.matchAll(/sep-0000-[a-z-]+/g)].map(([id]) => id))
   .sort();
 
-/** The last line of a report, without the time it took. */
+/** The last line of a report, without the duration. */
 const summaryOf = (report: string): string | undefined =>
   /^(\d+ checks) in [\d.]+ s(: .*)$/m.exec(report)?.slice(1).join('');
 
@@ -162,16 +163,16 @@ describe('the minimal server and the vectors', () => {
 });
 
 describe('the minimal server and the suite', { timeout: 300_000, concurrent: true }, () => {
-  test('the guide has the levels, and a report', () => {
+  test('the guide contains the levels and a report', () => {
     assert.deepEqual(
       LEVELS.map(({ drains }) => drains),
       ['pull', 'stream,pull', 'callback,stream,pull'],
     );
-    assert.ok(NOT_SHOWN.length > 0, 'no example of a report in the guide');
+    assert.ok(NOT_SHOWN.length > 0, 'the guide contains no report');
   });
 
   for (const { drains, floor } of LEVELS) {
-    test(`${drains}: nothing is violated, and what is not shown is what the guide says`, async (context) => {
+    test(`${drains}: violates nothing, and the checks not shown are those of the guide`, async (context) => {
       const outcome = await outcomeOf(drains);
       const { results } = outcome;
       const passed = those(results, 'passed').length;
@@ -184,7 +185,7 @@ describe('the minimal server and the suite', { timeout: 300_000, concurrent: tru
         assert.equal(
           summaryOf(GUIDE),
           summaryOf(humanReport(outcome, new Map())),
-          'the last line of the report, as docs/porting.md has it:',
+          'the last line of the report in docs/porting.md:',
         );
       assert.ok(passed >= floor, `only ${passed} checks passed, the guide says ${floor}`);
     });

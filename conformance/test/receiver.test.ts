@@ -1,4 +1,7 @@
-/** The receiver suite against the receiver library, a minimal receiver, every broken one, and what is no receiver at all. */
+/**
+ * The receiver suite against the receiver library, the minimal receiver, every broken receiver, and
+ * servers that are not receivers.
+ */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
@@ -10,7 +13,7 @@ import { runReceiver } from '../runner/receiver/run.ts';
 import { checksFor, readRequirements, REQUIREMENT_FILES } from '../runner/requirements.ts';
 import { newSecret } from '../runner/server/callback-endpoint.ts';
 import type { CheckResult } from '../runner/verdict.ts';
-import { brokenReceivers, runBrokenReceivers } from '../peers/broken/programs.ts';
+import { brokenReceivers, runBrokenReceivers } from '../peers/broken/broken-programs.ts';
 import { serve } from '../peers/minimal-receiver.mjs';
 import { ReferenceReceiver } from '../peers/reference/receiver.ts';
 import { familyOf, onePerGroup } from '../../test/tier.ts';
@@ -18,16 +21,16 @@ import { triggersReceiver } from '../suites/receiver/index.ts';
 
 const requirements = readRequirements(REQUIREMENT_FILES.triggers);
 const asked = checksFor(requirements, 'receiver');
-/** Pulling is the part of the receiver's client. */
+/** Pulling is the task of the receiver's client. */
 const OF_ITS_CLIENT = 'recv-missing-fetch';
 
 describe('scenarios, requirements and broken receivers', () => {
-  test('every requirement of a receiver is looked at, and nothing else is', () => {
+  test('checks every requirement of a receiver and no other', () => {
     const looked = new Set(triggersReceiver.flatMap(({ checks }) => checks));
     assert.deepEqual([...looked].sort(), asked.map(({ name }) => name).sort());
   });
 
-  test('every requirement of a receiver has a receiver that breaks it', () => {
+  test('has a broken receiver for every requirement', () => {
     const broken = new Set(brokenReceivers.map(({ check }) => check));
     assert.deepEqual(
       asked.filter(({ name }) => !broken.has(name)).map(({ name }) => name),
@@ -35,7 +38,7 @@ describe('scenarios, requirements and broken receivers', () => {
     );
   });
 
-  test('scenarios have names of their own', () => {
+  test('gives every scenario a unique name', () => {
     const names = triggersReceiver.map(({ name }) => name);
     assert.equal(new Set(names).size, names.length);
   });
@@ -68,7 +71,7 @@ describe('against real receivers', { timeout: 600_000 }, () => {
     assert.deepEqual(notPassed(results), ['sep-0000-recv-missing-fetch not applicable']);
   });
 
-  test('without its control interface nothing is violated, and most can be seen all the same', async (t) => {
+  test('violates nothing without a control interface, and passes most checks', async (t) => {
     const { url, secret } = await reference(t);
     const { results } = await runReceiver({
       requirements,
@@ -85,7 +88,7 @@ describe('against real receivers', { timeout: 600_000 }, () => {
     );
     assert.ok(
       results.filter(({ verdict }) => verdict === 'passed').length >= 19,
-      `only ${results.filter(({ verdict }) => verdict === 'passed').length} were seen`,
+      `only ${results.filter(({ verdict }) => verdict === 'passed').length} passed`,
     );
   });
 
@@ -102,7 +105,7 @@ describe('against real receivers', { timeout: 600_000 }, () => {
     );
   });
 
-  test('every broken receiver is caught', async (t) => {
+  test('catches every broken receiver', async (t) => {
     const caught = await runBrokenReceivers({
       peers: onePerGroup(brokenReceivers, familyOf),
       scenarios: triggersReceiver,
@@ -121,13 +124,13 @@ describe('against real receivers', { timeout: 600_000 }, () => {
   });
 });
 
-describe('what is no receiver', () => {
+describe('servers that are not receivers', () => {
   const strangers: readonly (readonly [
     what: string,
     listener: RequestListener | null,
     says: RegExp,
   ])[] = [
-    ['nothing listens', null, /nothing answers at/],
+    ['no server', null, /nothing answers at/],
     [
       'a web page',
       (_, response) =>
@@ -156,7 +159,7 @@ describe('what is no receiver', () => {
     ],
   ];
   for (const [what, listener, says] of strangers) {
-    test(`${what}: exit code 3 at once, in one line without the secret or the token`, async (t) => {
+    test(`${what}: exit code 3 at once, with one line without the secret or the token`, async (t) => {
       const server = createServer(listener ?? undefined).listen(0, '127.0.0.1');
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;
@@ -182,7 +185,7 @@ describe('what is no receiver', () => {
     });
   }
 
-  test('a control interface that is none is said to be none', async (t) => {
+  test('rejects a control interface that is not one', async (t) => {
     const server = createServer((_, response) => void response.writeHead(200).end('{}')).listen(
       0,
       '127.0.0.1',

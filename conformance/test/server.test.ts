@@ -1,10 +1,13 @@
-/** The server suite against the reference server, and against every broken one: the right server passes, each of the others is caught. */
+/**
+ * The server suite against the reference server, which passes, and against every broken server,
+ * which is caught.
+ */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { checksFor, readRequirements, REQUIREMENT_FILES } from '../runner/requirements.ts';
 import { runServer } from '../runner/server/run.ts';
 import { brokenServers } from '../peers/broken/server/index.ts';
-import { runBroken } from '../peers/broken/run.ts';
+import { runBroken } from '../peers/broken/broken-servers.ts';
 import { ReferenceServer } from '../peers/reference/server.ts';
 import { familyOf, onePerGroup } from '../../test/tier.ts';
 import { triggersServer } from '../suites/server/index.ts';
@@ -12,8 +15,8 @@ import { triggersServer } from '../suites/server/index.ts';
 const requirements = readRequirements(REQUIREMENT_FILES.triggers);
 const asked = checksFor(requirements, 'server');
 
-describe('scenarios, requirements and broken servers', () => {
-  test('every requirement of a server is looked at by a scenario', () => {
+describe('requirements, scenarios and broken servers', () => {
+  test('checks every requirement of a server by a scenario', () => {
     const looked = new Set(triggersServer.flatMap(({ checks }) => checks));
     assert.deepEqual(
       asked.filter(({ name }) => !looked.has(name)).map(({ name }) => name),
@@ -21,7 +24,7 @@ describe('scenarios, requirements and broken servers', () => {
     );
   });
 
-  test('every check that a scenario names is a requirement of a server', () => {
+  test('checks requirements of a server only', () => {
     const known = new Set(asked.map(({ name }) => name));
     assert.deepEqual(
       triggersServer.flatMap(({ name, checks }) =>
@@ -31,7 +34,7 @@ describe('scenarios, requirements and broken servers', () => {
     );
   });
 
-  test('every requirement of a server has a server that breaks it', () => {
+  test('has a broken server for every requirement', () => {
     const broken = new Set(brokenServers.map(({ check }) => check));
     assert.deepEqual(
       asked.filter(({ name }) => !broken.has(name)).map(({ name }) => name),
@@ -39,7 +42,7 @@ describe('scenarios, requirements and broken servers', () => {
     );
   });
 
-  test('scenarios have names of their own', () => {
+  test('gives every scenario a unique name', () => {
     const names = triggersServer.map(({ name }) => name);
     assert.equal(new Set(names).size, names.length);
   });
@@ -62,7 +65,7 @@ describe('against real servers', { timeout: 900_000 }, () => {
     void context.annotate(
       `${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`,
     );
-    // About a server that grants no lifetime without an end, which this one does.
+    // For servers that grant no infinite lifetime; this one does.
     const elsewhere = new Set(['sep-0000-ttl-null-finite']);
     assert.deepEqual(
       results
@@ -72,7 +75,7 @@ describe('against real servers', { timeout: 900_000 }, () => {
     );
   });
 
-  test('one that grants no lifetime without an end passes what is about that', async () => {
+  test('a server that grants no infinite lifetime passes its checks', async () => {
     const finite = await ReferenceServer.start({ TRIGGERS_ALLOW_NO_EXPIRY: 'false' });
     try {
       const { results } = await runServer({
@@ -88,7 +91,7 @@ describe('against real servers', { timeout: 900_000 }, () => {
     }
   });
 
-  test('every broken server is caught', async (context) => {
+  test('catches every broken server', async (context) => {
     const caught = await runBroken({
       peers: onePerGroup(brokenServers, familyOf),
       scenarios: triggersServer,

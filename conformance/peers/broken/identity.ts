@@ -1,6 +1,7 @@
 /**
- * A key of the proxy's own. Between a server and a callback stands another URL than the one that was registered, so the server's `MCP-Delivery-Signature` is of
- * no use behind it: the proxy publishes its key in the server's place and signs what it sends as a right server would.
+ * The proxy's own signing key. The server signs the proxy's callback URL, not the registered one,
+ * so its `MCP-Delivery-Signature` fails at the callback. The proxy publishes its own key instead
+ * and signs what it sends as a correct server would.
  */
 import { createHash, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import type { Json } from './proxy.ts';
@@ -20,7 +21,10 @@ export class Identity {
     });
   }
 
-  /** The protected header of a server's signature, made right for the URL that was registered; undefined when there is none. */
+  /**
+   * The protected header of the server's signature, corrected for the registered URL; undefined
+   * without a signature.
+   */
   headerFor(url: string, value: string | undefined): Json {
     if (value === undefined) return undefined;
     const header = JSON.parse(Buffer.from(value.split('.')[0]!, 'base64url').toString()) as object;

@@ -1,6 +1,7 @@
 /**
- * A server that is wrong in exactly one way: a right one, behind a proxy that changes what crosses the wire. A row of the tables says what it changes; the
- * proxy parses and writes JSON-RPC, streams and callbacks, so that a row is a line or two.
+ * A server with exactly one fault: a correct server behind a proxy that changes messages. A row of
+ * the tables says what it changes; the proxy parses and writes JSON-RPC, streams and callbacks, so
+ * that a row is a line or two.
  */
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
@@ -9,38 +10,44 @@ import type { AddressInfo } from 'node:net';
 import { createParser } from 'eventsource-parser';
 import { Identity } from './identity.ts';
 
-/* What crosses is whatever somebody sent. */
+/* Messages have any shape, so they are `any` on purpose. */
 export type Json = any;
 
-/** A JSON-RPC request on its way to the server, with what a row may want to remember between messages. */
+/** A JSON-RPC request on its way to the server, with memory that a fault keeps between messages. */
 export interface Passing {
   readonly method: string;
-  /** As the client sent them; replace members to change what the server sees. */
+  /** As the client sent them; replace members to change what the server receives. */
   params: Json;
   readonly headers: Record<string, string>;
   /** The same object for every message of one broken peer. */
   readonly memory: Record<string, Json>;
-  /** Asks the right server something, as the same client. */
+  /** Sends a request to the correct server as the same client. */
   ask(method: string, params: object): Promise<Json>;
 }
 
-/** A request of the server on its way to a callback. Changed bodies and headers are signed anew with the secret that was registered. */
+/**
+ * A request of the server to a callback. A changed body or header is signed again with the
+ * registered secret.
+ */
 export interface Calling {
   /** The message as JSON. */
   body: Json;
   headers: Record<string, string>;
   /** The HTTP method. */
   verb: string;
-  /** The protected header of the server's signature, which is made anew; null = it has none. Undefined = `headers` say it. */
+  /**
+   * The protected header of the server's signature, which the proxy signs again. Null = send no
+   * signature; undefined = send the one in `headers`.
+   */
   identity: Json;
-  /** What was registered. */
+  /** The registered callback. */
   readonly callback: { readonly url: string; readonly secret: string };
-  /** `false` = leave the signature as it is, whatever was changed. */
+  /** `false` = keep the signature although the request changed. */
   resign: boolean;
-  /** The body's bytes as they are to be sent; set = `body` is not used. */
+  /** Body bytes that are sent instead of `body`. */
   raw?: Buffer;
   readonly memory: Record<string, Json>;
-  /** Sends this request (again). Resolves with what the endpoint answered. */
+  /** Sends this request, once or more. Resolves with the endpoint's answer. */
   send(changes?: {
     readonly body?: Json;
     readonly headers?: Record<string, string>;
@@ -53,47 +60,53 @@ export interface CallbackAnswer {
 }
 
 /** What a broken server does differently. Every function may be async. */
-export interface Spoil {
-  /** Before the server sees a request. Returning a message answers it here: `{ result }` or `{ error }`. */
+export interface Fault {
+  /**
+   * Runs before the server receives a request. A returned message, `{ result }` or `{ error }`, is
+   * the answer.
+   */
   readonly request?: (passing: Passing) => Json | void | Promise<Json | void>;
-  /** The result of a request; what it returns is sent instead. */
+  /** Replaces the result of a request. */
   readonly result?: (result: Json, passing: Passing) => Json | Promise<Json>;
-  /** The error of a request; `{ result }` or `{ error }` is sent instead. */
+  /** Replaces the error of a request with `{ result }` or `{ error }`. */
   readonly error?: (error: Json, passing: Passing) => Json | Promise<Json>;
-  /** A notification on a response; what it returns is sent instead: one, several or none. */
+  /** Replaces a notification with one, several or none. */
   readonly notification?: (
     notification: Json,
     passing: Passing,
   ) => Json | Json[] | null | Promise<Json | Json[] | null>;
-  /** Notifications that are sent before the answer to a request, though nobody asked for them. */
+  /** Unrequested notifications that are sent before the answer to a request. */
   readonly alongside?: (passing: Passing) => Json[];
-  /** A delivery or challenge to a callback, before it is sent. Returning an answer keeps it from being sent. */
+  /**
+   * Runs before a delivery or challenge is sent to a callback. A returned answer replaces the
+   * request.
+   */
   readonly callback?: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>;
-  /** What the endpoint answered, before the server sees it. */
+  /** Replaces the endpoint's answer before the server receives it. */
   readonly answered?: (
     answer: CallbackAnswer,
     calling: Calling,
   ) => CallbackAnswer | void | Promise<CallbackAnswer | void>;
 }
 
-/** One broken server. */
+/** A broken server. */
 export interface BrokenServer {
-  /** The requirement it breaks, without prefix. */
+  /** The requirement that it breaks, without prefix. */
   readonly check: string;
   /** What it does wrong, in a few words. */
   readonly wrong: string;
-  readonly spoil: Spoil;
+  readonly fault: Fault;
 }
 
-/** Headers that belong to one connection. */
+/** Headers of a single connection. */
 const HOP = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'keep-alive']);
 
-export class SpoilingProxy {
+export class FaultProxy {
   readonly #target: string;
-  readonly #spoil: Spoil;
+  readonly #fault: Fault;
   readonly #server: Server;
   readonly #memory: Record<string, Json> = {};
-  /** Callbacks by the name they have here. */
+  /** Callbacks by the name under which the proxy relays them. */
   readonly #callbacks = new Map<
     string,
     { readonly url: string; readonly secret: string; readonly previous: string | undefined }
@@ -101,16 +114,16 @@ export class SpoilingProxy {
   readonly #identity = new Identity();
   #id = 0;
 
-  private constructor(target: string, spoil: Spoil) {
+  private constructor(target: string, fault: Fault) {
     this.#target = target;
-    this.#spoil = spoil;
+    this.#fault = fault;
     this.#server = createServer((request, response) => {
       this.#handle(request, response).catch(() => response.destroy());
     });
   }
 
-  static async start(target: string, spoil: Spoil): Promise<SpoilingProxy> {
-    const proxy = new SpoilingProxy(target, spoil);
+  static async start(target: string, fault: Fault): Promise<FaultProxy> {
+    const proxy = new FaultProxy(target, fault);
     proxy.#server.listen(0, '127.0.0.1');
     await once(proxy.#server, 'listening');
     return proxy;
@@ -158,7 +171,7 @@ export class SpoilingProxy {
       ask: (method, params) => this.#ask(method, params, message, headers),
     };
     this.#interpose(passing);
-    const own = message?.method === undefined ? undefined : await this.#spoil.request?.(passing);
+    const own = message?.method === undefined ? undefined : await this.#fault.request?.(passing);
     if (own !== undefined && message.id !== undefined) {
       response
         .writeHead(200, { 'content-type': 'application/json' })
@@ -180,7 +193,7 @@ export class SpoilingProxy {
           }),
     });
     const type = answer.headers.get('content-type') ?? '';
-    const extra = this.#spoil.alongside?.(passing) ?? [];
+    const extra = this.#fault.alongside?.(passing) ?? [];
     if (extra.length > 0 && type.startsWith('application/json'))
       return this.#passWith(extra, await answer.json(), response);
     response.writeHead(
@@ -219,7 +232,7 @@ export class SpoilingProxy {
 
   async #change(message: Json, passing: Passing): Promise<Json[]> {
     if (message === undefined || typeof message !== 'object') return [];
-    const { result, error, notification } = this.#spoil;
+    const { result, error, notification } = this.#fault;
     if (message.method !== undefined) {
       const changed = notification === undefined ? message : await notification(message, passing);
       return changed === null ? [] : Array.isArray(changed) ? changed : [changed];
@@ -270,15 +283,15 @@ export class SpoilingProxy {
   /* ------------------------------------------------------------ requests to callbacks */
 
   get #interposes(): boolean {
-    return this.#spoil.callback !== undefined || this.#spoil.answered !== undefined;
+    return this.#fault.callback !== undefined || this.#fault.answered !== undefined;
   }
 
-  /** Puts its own keys in the place of the server's. */
+  /** Replaces the server's key set with the proxy's. */
   #publish(settings: Json): void {
     if (settings?.jwksUri !== undefined) settings.jwksUri = `${this.#origin}/relay/keys`;
   }
 
-  /** Puts itself between server and callback, so that what is called passes here. */
+  /** Registers the proxy as the callback, so that callback requests pass through it. */
   #interpose({ method, params }: Passing): void {
     if (!this.#interposes) return;
     if (method === 'events/unsubscribe') {
@@ -310,7 +323,7 @@ export class SpoilingProxy {
     response: ServerResponse,
   ): Promise<void> {
     const { url, secret, previous } = this.#callbacks.get(name)!;
-    // As many as the server made: after a rotation there are two.
+    // Sign as often as the server did: twice during a rotation.
     const secrets =
       headers['webhook-signature']?.includes(' ') && previous !== undefined
         ? [secret, previous]
@@ -355,9 +368,9 @@ export class SpoilingProxy {
         };
       },
     };
-    const kept = await this.#spoil.callback?.(calling);
+    const kept = await this.#fault.callback?.(calling);
     const answer = kept ?? (await calling.send());
-    const shown = (await this.#spoil.answered?.(answer, calling)) ?? answer;
+    const shown = (await this.#fault.answered?.(answer, calling)) ?? answer;
     response.writeHead(shown.status, shown.headers).end(shown.body);
   }
 }

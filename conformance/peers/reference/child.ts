@@ -1,6 +1,6 @@
 /**
- * The reference server as it is, with trigger types for the conformance kit and a wire to the process that started it, over which the control interface
- * asks for what no client can bring about.
+ * The reference server with trigger types for the conformance kit and an IPC channel to its parent
+ * process, through which the control interface causes what no client can.
  */
 import { defineTrigger, type DeclaredTrigger, type Engine } from 'mcp-triggers-experimental/server';
 import { decodeJwt } from 'jose';
@@ -9,12 +9,12 @@ import { loadConfig, secretsOf } from '../../../reference-server/config.ts';
 import { createLog } from '../../../reference-server/log.ts';
 import { runHttp } from '../../../reference-server/run-http.ts';
 import type { Emit } from '../../../reference-server/source.ts';
-import { LeadingClock } from './clock.ts';
-import { resolveName } from './names.ts';
+import { LeadingClock } from './environment.ts';
+import { resolveName } from './environment.ts';
 
 const text = { type: 'string' } as const;
 
-/** All types have the same shape; they differ in what the kit needs them for. */
+/** All types have the same shape and differ in the features that the kit needs. */
 function itemType(
   name: string,
   more: Partial<Pick<Parameters<typeof defineTrigger>[0], 'history' | 'retention' | 'drains'>> = {},
@@ -42,7 +42,7 @@ const TRIGGERS: readonly DeclaredTrigger[] = [
 
 const { CONFORMANCE_LEAD_MS = '0', ...environment } = process.env;
 const config = loadConfig(environment);
-/** A second issuer with the same keys: it, too, may say who somebody is. */
+/** A second issuer with the same keys. */
 async function twoIssuers(): Promise<Auth> {
   const [first, second] = await Promise.all([
     createAuth(config),
@@ -66,7 +66,7 @@ function issuerIn({ headers }: Request): string | undefined {
 const clock = new LeadingClock(Number(CONFORMANCE_LEAD_MS));
 const forbidden = new Set<string>();
 const refusalOf = (principal: string, name: string): string => JSON.stringify([principal, name]);
-/** A stranger may follow nothing. */
+/** The stranger may follow nothing. */
 const permitted = (principal: string, name: string): boolean =>
   !principal.includes('"stranger"') && !forbidden.has(refusalOf(principal, name));
 const stop = new AbortController();

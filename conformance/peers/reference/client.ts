@@ -1,6 +1,6 @@
 /**
- * The client library as the client suite wants it: a program that follows what the context says, tells on standard output what it hands on, and goes
- * on until it is ended.
+ * The client library as a program for the client suite: follows what the context says, prints what
+ * it hands on, and runs until it is stopped.
  */
 import {
   connect,
@@ -9,7 +9,7 @@ import {
   type Tuning,
 } from 'mcp-triggers-experimental/client';
 import type { Context } from '../../runner/client/program.ts';
-import { lineOf } from './lines.ts';
+import { appliedOf } from './applied.ts';
 import { loopbackReceiver } from './loopback-receiver.ts';
 
 const url = process.argv.at(-1)!;
@@ -66,7 +66,7 @@ const options: SubscribeOptions = {
 const subscription = client.subscribe(options);
 let events = 0;
 for await (const item of subscription) {
-  say(lineOf(item));
+  say(appliedOf(item));
   if (item.type !== 'event' || ++events !== unsubscribeAfter) continue;
   await item.ack();
   await subscription.close({ unsubscribe: true });

@@ -1,4 +1,4 @@
-/** How the reference clients are started. */
+/** Commands that start the reference clients. */
 import { fileURLToPath } from 'node:url';
 
 const commandOf = (file: string): string =>

@@ -1,4 +1,7 @@
-/** The client library as the client suite of SEP-3415 wants it: follows in the one mode that it is told, and tells on standard output what it hands on. */
+/**
+ * The client library as a program for the client suite of SEP-3415: follows in one mode and prints
+ * what it hands on.
+ */
 import {
   connect,
   triggersClient,
@@ -19,7 +22,7 @@ const {
 const { requestTimeoutMs, streamSilenceMs, backoffBaseMs, pollFloorMs } = suggested;
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
-function lineOf(item: FollowItem): object {
+function appliedOf(item: FollowItem): object {
   switch (item.type) {
     case 'event':
       return { applied: 'event', eventId: item.event.eventId };
@@ -40,7 +43,7 @@ const connection = await connect(
     ...(requestTimeoutMs === undefined ? {} : { timeoutMs: requestTimeoutMs }),
   },
 );
-// What there is to follow is the application's affair, so it is the one that looks again.
+// The application selects what to follow, so it is the one that reads the list again.
 const { extensions } = connection.serverCapabilities as {
   readonly extensions?: Readonly<Record<string, { readonly listChanged?: boolean }>>;
 };
@@ -71,9 +74,9 @@ const following = triggersClient(connection).follow({
   },
 });
 try {
-  for await (const item of following) say(lineOf(item));
+  for await (const item of following) say(appliedOf(item));
 } catch (error) {
   say({ applied: 'ended', reason: (error as Error).message });
-  // A program that stays: what it does after the end is looked at.
+  // Keep running, because the suite observes the time after the end.
   await new Promise((resolve) => setTimeout(resolve, durationMs));
 }

@@ -1,6 +1,6 @@
 /**
- * The receiver library as a receiver of SEP-3415's webhooks, with the control interface that the receiver suite asks for. What a client would do with what
- * arrives is done here: it is kept, each event once.
+ * The receiver library as a receiver of SEP-3415 webhooks, with the control interface of the
+ * receiver suite. It deduplicates events, as a client would.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
@@ -54,7 +54,7 @@ export class ReferenceEventsReceiver {
     return reference;
   }
 
-  /** A registration to begin with, as the command line wants one. */
+  /** The registration of the command line. */
   get url(): string {
     return this.#first.url;
   }

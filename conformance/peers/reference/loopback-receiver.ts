@@ -1,4 +1,4 @@
-/** A callback on loopback, for as long as the process lives. */
+/** Starts a callback receiver on loopback that lives as long as the process. */
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';

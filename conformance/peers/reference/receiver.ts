@@ -1,6 +1,7 @@
 /**
- * The receiver library on a loopback port, with the control interface that the receiver suite asks for. Its ledger is a file, so that a restart leaves what a crash
- * would leave; what it has applied stands for the application's own data base.
+ * The receiver library on a loopback port, with the control interface of the receiver suite. Its
+ * ledger is a file, so that a restart keeps what a crash would keep; the applied items stand in for
+ * the application's database.
  */
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { once } from 'node:events';
@@ -14,9 +15,9 @@ import { createRemoteJWKSet } from 'jose';
 import { createReceiver, fileLedger, type Receiver } from 'mcp-triggers-experimental/receiver';
 import type { Applied } from '../../runner/client/program.ts';
 import type { ReceiverVerb, Who } from '../../runner/receiver/control.ts';
-import { lineOf } from './lines.ts';
+import { appliedOf } from './applied.ts';
 
-/** An unknown `kid` fetches the set again, at most so often. */
+/** Minimum time between two fetches of a key set. */
 const MINUTE_MS = 60_000;
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -25,7 +26,7 @@ const nameOf = ({ audience, key }: Who): string => JSON.stringify([audience, key
 export class ReferenceReceiver {
   readonly #folder = mkdtempSync(join(tmpdir(), 'receiver-'));
   readonly #signing = generateKeyPairSync('ed25519').privateKey;
-  /** By server; a receiver is told of its key set by its client. */
+  /** Key sets by server; the client tells the receiver which one a server has. */
   readonly #keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
   readonly #applied = new Map<string, Applied[]>();
   readonly #server: Server;
@@ -50,7 +51,7 @@ export class ReferenceReceiver {
     return reference;
   }
 
-  /** A registration to begin with, as the command line wants one. */
+  /** The registration of the command line. */
   get url(): string {
     return this.#first.url;
   }
@@ -78,7 +79,10 @@ export class ReferenceReceiver {
       ledger: fileLedger(join(this.#folder, 'ledger.json')),
       serverKeys: (audience) => this.#keySets.get(audience),
       apply: (item, who) => {
-        this.#applied.set(nameOf(who), [...(this.#applied.get(nameOf(who)) ?? []), lineOf(item)]);
+        this.#applied.set(nameOf(who), [
+          ...(this.#applied.get(nameOf(who)) ?? []),
+          appliedOf(item),
+        ]);
       },
     });
   }

@@ -1,6 +1,6 @@
 /**
- * The reference server under control: starts it, hands out tokens, kills it, starts it again, puts an older copy of its store in place, and serves the control
- * interface that the kit asks.
+ * The reference server under control: starts, kills and restarts it, issues tokens, restores an
+ * older copy of its store, and serves the control interface of the kit.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,11 +13,11 @@ import { fileURLToPath } from 'node:url';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
 import { freePort } from '../../../scripts/demo/server-process.ts';
 import type { ControlOffer, Verb } from '../../runner/control.ts';
-import { NAME_INSIDE } from './names.ts';
+import { NAME_INSIDE } from './environment.ts';
 
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url));
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-/** Asked of the child as they are. */
+/** Verbs that the child process handles itself. */
 const PASSED_ON = [
   'emit',
   'advance',
@@ -26,7 +26,9 @@ const PASSED_ON = [
   'remove',
   'declare',
 ] as const satisfies readonly Verb[];
-/** What stays when a store is replaced by an older one: the witness that says so. */
+/**
+ * The file that stays when an older store replaces the current one: the witness that detects it.
+ */
 const WITNESS = 'triggers.db.instance';
 
 export class ReferenceServer {
@@ -49,7 +51,7 @@ export class ReferenceServer {
     this.#env = env;
   }
 
-  /** Starts it. `env`: TRIGGERS_* variables that differ. */
+  /** Starts the server. `env` overrides TRIGGERS_* variables. */
   static async start(env: Readonly<Record<string, string>> = {}): Promise<ReferenceServer> {
     const server = new ReferenceServer(await freePort(), env);
     await server.#serveSide();
@@ -74,7 +76,7 @@ export class ReferenceServer {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** Keys of the issuer, and the control interface. */
+  /** Serves the keys of the issuer and the control interface. */
   async #serveSide(): Promise<void> {
     const { publicKey, privateKey } = await generateKeyPair('EdDSA');
     this.#key = privateKey;
@@ -145,7 +147,7 @@ export class ReferenceServer {
         return this.#spawn();
       case 'lose':
         await this.#stop('SIGKILL');
-        // With its journal: what is left of a later one would be read on top of the older store.
+        // Copy the journal too: a later journal would be replayed over the older store.
         for (const file of readdirSync(this.#data))
           if (file !== WITNESS) rmSync(join(this.#data, file), { recursive: true });
         cpSync(this.#older, this.#data, {
@@ -157,7 +159,7 @@ export class ReferenceServer {
         this.#leadMs += params.ms ?? 0;
         return this.#ask({ do: verb, ...params });
       case 'permit':
-        // The server knows a principal by issuer and subject.
+        // The server identifies a principal by issuer and subject.
         return this.#ask({
           do: verb,
           ...params,

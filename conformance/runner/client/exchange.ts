@@ -1,21 +1,24 @@
-/** What passes between a client and the scripted server: requests as they came, ways to answer them wrongly, and open streams. */
+/**
+ * Messages between a client and the scripted server: recorded requests, error responses and open
+ * streams.
+ */
 import type { ServerResponse } from 'node:http';
 import { lastOf } from '../server/callback-endpoint.ts';
 import { SUBSCRIPTION_META, type Json } from '../wire/session.ts';
 import type { ScriptedLog } from './log.ts';
 
-/** One request of the client. */
+/** A request of the client. */
 export interface Call {
   readonly method: string;
   readonly params: Json;
   readonly id: unknown;
   readonly at: number;
-  /** `{ result }` or `{ error }`, once it was answered. */
+  /** `{ result }` or `{ error }` after the response. */
   answer?: Json;
   answeredAt?: number;
 }
 
-/** An answer with a JSON-RPC error. */
+/** Thrown to answer with a JSON-RPC error. */
 export class Refusal extends Error {
   readonly error: Json;
 
@@ -25,7 +28,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The connection is broken off without an answer. */
+/** Thrown to drop the connection without a response. */
 export class Cut extends Error {}
 
 export const methodNotFound = (): Refusal => new Refusal(-32601, 'Method not found');
@@ -34,18 +37,18 @@ export const notFound = (data: object = {}, message = 'Subscription not found.')
 export const conflict = (
   kind: 'epoch' | 'position',
   { epoch, head, acked }: ScriptedLog,
-  message = 'The position cannot be.',
+  message = 'The position is not acceptable.',
 ): Refusal => new Refusal(-32602, message, { kind, epoch, head, acked });
 
-/** A stream that the client has opened. */
+/** A stream that the client opened. */
 export class ServedStream {
   readonly call: Call;
-  /** Where it begins. */
+  /** The position at which it starts. */
   readonly after: number;
-  /** What the deliveries cover so far. */
+  /** The last sequence number that its deliveries cover. */
   last: number;
   readonly openedAt = Date.now();
-  /** When it ended, and who ended it. */
+  /** When it ended, and which side ended it. */
   closed: { readonly at: number; readonly by: 'client' | 'server' } | undefined;
   readonly #log: ScriptedLog;
   readonly #response: ServerResponse;
@@ -79,7 +82,10 @@ export class ServedStream {
     return this.closed === undefined;
   }
 
-  /** Sends what is new, as far as the window allows. `heartbeat`: also when nothing is. */
+  /**
+   * Sends new events as far as the window allows. `heartbeat`: sends a delivery even without new
+   * events.
+   */
   pump(heartbeat = false): void {
     const window = this.call.params.window?.events ?? 100;
     const inFlight = this.#log.events.filter(
@@ -89,7 +95,7 @@ export class ServedStream {
     if (lastOf(delivery) > this.last || heartbeat) this.send(delivery);
   }
 
-  /** A delivery, tied to this stream. */
+  /** Sends a delivery with the tag of this stream. */
   send(delivery: Json): void {
     this.last = Math.max(this.last, lastOf(delivery));
     this.notify('notifications/triggers/delivery', {
@@ -102,7 +108,7 @@ export class ServedStream {
     this.#write({ jsonrpc: '2.0', method, ...(params === undefined ? {} : { params }) });
   }
 
-  /** Ends it in good order. */
+  /** Ends the stream with its final result. */
   finish(): void {
     if (!this.open) return;
     this.call.answer = { result: {} };
@@ -112,13 +118,16 @@ export class ServedStream {
     this.#response.end();
   }
 
-  /** Breaks it off. */
+  /** Drops the connection. */
   cut(): void {
     this.closed ??= { at: Date.now(), by: 'server' };
     this.#response.destroy();
   }
 
-  /** As untidy as servers and proxies may be: a comment in front, the frame in two pieces, lines that end in CR LF. */
+  /**
+   * Writes a message as untidily as servers and proxies may: a leading comment, the frame in two
+   * chunks, CR LF line ends.
+   */
   #write(message: object): void {
     if (!this.open) return;
     const frame = `: a comment\r\nevent: message\r\ndata: ${JSON.stringify(message)}\r\n\r\n`;

@@ -1,4 +1,7 @@
-/** The one log of the scripted server: numbers, gaps, acknowledgement and epochs as the SEP has them. It knows nothing of requests. */
+/**
+ * The log of the scripted server: sequence numbers, gaps, acknowledgement and epochs as the SEP
+ * defines them. It handles no requests.
+ */
 import { randomBytes } from 'node:crypto';
 import type { Json } from '../wire/session.ts';
 
@@ -22,14 +25,14 @@ export class ScriptedLog {
   epoch = name(16);
   key = '';
   select: Json = [];
-  /** What the client gave as a callback, verified. */
+  /** The verified callback of the client. */
   callback: { readonly url: string; readonly secret: string } | undefined;
   ttlMs = 3_600_000;
   renewAfterMs = 2_000_000;
   events: Numbered[] = [];
   gaps: Gap[] = [];
   acked = 0;
-  /** Whether it has been subscribed and not ended. */
+  /** Whether the client has subscribed and the subscription has not ended. */
   alive = false;
   #made = 0;
   #configuration = 1;
@@ -57,12 +60,15 @@ export class ScriptedLog {
     this.gaps.push({ from: this.head + 1, to: this.head + count, reason });
   }
 
-  /** Grants the lifetime again. */
+  /** Renews the lifetime. */
   renew(): void {
     this.#expiresAt = Date.now() + this.ttlMs;
   }
 
-  /** As after a restored backup: what was not acknowledged is numbered from 1 in a new epoch. */
+  /**
+   * Loses the log as a restored backup does: unacknowledged events are numbered from 1 in a new
+   * epoch.
+   */
   loseEpoch(): void {
     this.events = this.events
       .filter(({ sequence }) => sequence > this.acked)
@@ -73,7 +79,7 @@ export class ScriptedLog {
     this.#configuration += 1;
   }
 
-  /** Ended; the next life under the same key is another subscription. */
+  /** Ends the subscription. The next one under the same key has another id. */
   end(): void {
     Object.assign(this, {
       alive: false,
@@ -125,7 +131,7 @@ export class ScriptedLog {
     };
   }
 
-  /** What a delivery after this number covers, at most `max` events. A gap is told whole. */
+  /** The delivery after this sequence number, with at most `max` events. A gap is never split. */
   delivery(after: number, max = 100): Json {
     const events = this.events.filter(({ sequence }) => sequence > after).slice(0, max);
     const end = events.length === max ? (events.at(-1)?.sequence ?? after) : this.head;

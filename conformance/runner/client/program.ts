@@ -1,35 +1,38 @@
 /**
- * The client under test: a command that the shell runs with the server's URL behind it, and what it says on standard output. `docs/conformance.md`
- * describes what is expected of it.
+ * The client under test: a shell command with the server's URL appended, and its standard output.
+ * `docs/conformance.md` describes what the command has to do.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Era } from '../wire/session.ts';
 import type { Drain } from '../server/scenario.ts';
 
-/** Limits that a client usually has and that make a run slow. It says which it has taken over; for the others their real length is waited. */
+/**
+ * Limits that slow a run down at their usual values. The client prints the ones it adopts; for the
+ * others the kit waits the usual time.
+ */
 export interface Suggested {
-  /** Its usual request timeout. */
+  /** Its request timeout, in milliseconds. */
   readonly requestTimeoutMs?: number;
-  /** A stream without a message for so long is dead. */
+  /** A stream without a message for this long is dead. */
   readonly streamSilenceMs?: number;
-  /** The first pause before reconnecting, before jitter. */
+  /** The first pause before reconnecting, without jitter. */
   readonly backoffBaseMs?: number;
-  /** `waitMs` of a pull; 0 = it asks without waiting. */
+  /** `waitMs` of a pull; 0 = pull without waiting. */
   readonly pullWaitMs?: number;
 }
 
-/** What a client is told in `MCP_CONFORMANCE_CONTEXT`. */
+/** The content of `MCP_CONFORMANCE_CONTEXT`. */
 export interface Context {
   readonly select: readonly { readonly name: string; readonly arguments: object }[];
   readonly drain: Drain;
   readonly durationMs: number;
   readonly suggested?: Suggested;
-  /** After so many events it unsubscribes and exits with code 0. */
+  /** After this many events the client unsubscribes and exits with code 0. */
   readonly unsubscribeAfter?: number;
 }
 
-/** One line on standard output: what was handed to the application. */
+/** One line of standard output: an item handed to the application. */
 export interface Applied {
   readonly applied: 'event' | 'gap' | 'lost' | 'ended';
   readonly epoch?: string;
@@ -43,7 +46,10 @@ export interface Applied {
 const TERMINATION_MS = 1000;
 const STDERR_CHARS = 4000;
 
-/** Programs are groups of their own: what interrupts the kit does not reach them. So nothing of them outlives its end, and an interruption is one. */
+/**
+ * Programs run in their own process groups, which an interrupt of the kit does not reach. The kit
+ * therefore ends them itself.
+ */
 const running = new Set<Program>();
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 const interrupted = (): never => process.exit(130);
@@ -63,7 +69,7 @@ function over(program: Program): void {
 
 export class Program {
   readonly startedAt = Date.now();
-  /** In the order it came. */
+  /** In the order of the output. */
   readonly applied: Applied[] = [];
   readonly took = new Set<string>();
   /** Undefined while it runs. */
@@ -87,7 +93,7 @@ export class Program {
     },
   ) {
     this.#child = spawn(`${command} ${url}`, {
-      // A group of its own, so that the shell and everything below it end together.
+      // A process group of its own, so that the shell and its children end together.
       shell: true,
       detached: process.platform !== 'win32',
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -117,7 +123,7 @@ export class Program {
     });
   }
 
-  /** The last line it wrote to standard error, for a person. */
+  /** The last line on standard error, for error messages. */
   get lastWords(): string {
     return (
       this.#stderr
@@ -129,12 +135,12 @@ export class Program {
     );
   }
 
-  /** How it ended, for a person. */
+  /** How the program ended, for error messages. */
   get epitaph(): string {
     return `the client ended ${this.ended?.code === null ? 'by a signal' : `with code ${this.ended?.code}`}: ${this.lastWords}`;
   }
 
-  /** Asks it to end, then makes it. */
+  /** Sends SIGTERM, and SIGKILL after a while. */
   async stop(): Promise<void> {
     this.kill('SIGTERM');
     const timer = setTimeout(() => this.kill('SIGKILL'), TERMINATION_MS);
@@ -158,7 +164,7 @@ export class Program {
     try {
       said = JSON.parse(line);
     } catch {
-      return; // Whatever else it prints is its own affair.
+      return; // Other output of the program is ignored.
     }
     if (Array.isArray(said?.took)) for (const name of said.took) this.took.add(name);
     if (typeof said?.applied === 'string') this.applied.push(said);

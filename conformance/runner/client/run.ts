@@ -1,5 +1,8 @@
-/** The client suite: finds out which revisions the program speaks, then runs every scenario with a server of its own. */
-import { NothingToTest } from '../nothing.ts';
+/**
+ * The client suite: finds the revisions that the program speaks, then runs each scenario with its
+ * own server.
+ */
+import { NothingToTest } from '../observations.ts';
 import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
 import { ERAS, type Era } from '../wire/session.ts';
@@ -10,13 +13,15 @@ import { ScriptedServer } from './server.ts';
 export interface ClientRun extends SuiteRun {
   readonly scenarios: readonly ClientScenario[];
   readonly command: string;
-  /** How long a program may take until its first request. Default 30,000. */
+  /** How long a program may take until its first request, in milliseconds. Default 30,000. */
   readonly patienceMs?: number;
 }
 
 const PATIENCE_MS = 30_000;
 
-/** Runs it. Rejects with `NothingToTest` when the command cannot be run, or runs and asks for nothing. */
+/**
+ * Runs the suite. Rejects with `NothingToTest` when the command does not run or sends no request.
+ */
 export async function runClient({
   scenarios,
   command,
@@ -34,18 +39,20 @@ export async function runClient({
   return runSuite({ role: 'client', subject: command, scenarios, tasksOf, startedAt }, run);
 }
 
-/** The revisions in which the program gets as far as the extension, newest first. */
+/** The revisions in which the program calls a method of the extension, newest first. */
 async function erasOf(command: string, patienceMs: number): Promise<readonly Era[]> {
   const tried = await Promise.all(
     ERAS.map(async (era) => ({ era, problem: await greeting(command, era, patienceMs) })),
   );
   const spoken = tried.filter(({ problem }) => problem === null).map(({ era }) => era);
   if (spoken.length === 0)
-    throw new NothingToTest(`"${command}" is no client that can be tested: ${tried[0]!.problem}`);
+    throw new NothingToTest(
+      `"${command}" cannot be tested as a client: ${tried[0]!.problem}. Run it by hand with a server URL as its last argument`,
+    );
   return spoken;
 }
 
-/** Null when it calls a method of the extension on a server that has it; otherwise what happened instead. */
+/** Null when the program calls a method of the extension; otherwise the reason. */
 async function greeting(command: string, era: Era, patienceMs: number): Promise<string | null> {
   const server = await ScriptedServer.listen(era);
   const context = {
@@ -64,7 +71,7 @@ async function greeting(command: string, era: Era, patienceMs: number): Promise<
       await new Promise((resolve) => setTimeout(resolve, 10));
     if (arrived()) return null;
     if (program.ended !== undefined) return program.epitaph;
-    return `it runs, but has ${server.calls.length === 0 ? 'sent no request' : 'called no method of the extension'} for ${patienceMs / 1000} s`;
+    return `it runs, but ${server.calls.length === 0 ? 'sent no request' : 'called no method of the extension'} for ${patienceMs / 1000} s`;
   } finally {
     await program.stop();
     await server.close();

@@ -1,90 +1,99 @@
-/** A scenario against a client: a scripted server, the command, and what was seen between them. */
-import { Looks, NotApplicable, NotShown } from '../looks.ts';
+/**
+ * A scenario against a client: a scripted server, the client's command, and the checks on their
+ * messages.
+ */
+import { Observations, NotApplicable, NotShown } from '../observations.ts';
 import type { Era } from '../wire/session.ts';
 import type { Call, ServedStream } from './exchange.ts';
 import { Program, type Applied, type Context } from './program.ts';
 import { ScriptedServer } from './server.ts';
 
-/** One scenario: a story with a server of its own. */
+/** One scenario with its own server. */
 export interface ClientScenario {
   readonly name: string;
   /** One sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. Each is looked at before the scenario ends. */
+  /** Names of requirements without prefix. The scenario decides each of them. */
   readonly checks: readonly string[];
-  /** Default: the newest revision the client speaks. `each`: in every one. */
+  /** Default: the newest revision that the client speaks. `each`: every revision. */
   readonly eras?: 'each';
   run(t: ClientTest): Promise<void>;
 }
 
-/** Keeps the type while letting a module read as data. */
+/** Declares a scenario; keeps its type exact. */
 export const clientScenario = (definition: ClientScenario): ClientScenario => definition;
 
-/** For those who know what they will see. */
+/** Limits for runs whose result is known, such as those of broken peers. */
 export interface Haste {
-  /** How long something may take that has to happen soon. */
+  /** How long a scenario waits for an expected event, in milliseconds. */
   readonly patienceMs?: number;
-  /** The scenario ends when this check is seen to be broken. */
+  /** The scenario ends when this check is broken. */
   readonly enough?: string | undefined;
 }
 
-/** An acknowledgement, however it was said. */
+/** An acknowledgement, by whichever drain. */
 export interface Acknowledged {
   readonly epoch: string;
   readonly sequence: number;
   readonly at: number;
 }
 
-/** How long a scenario waits for what has to happen soon. Programs are slow to start, and reconnect when they like. */
+/**
+ * How long a scenario waits for an expected event. Programs start slowly and choose their own
+ * reconnect pauses.
+ */
 const PATIENCE_MS = 25_000;
 const DURATION_MS = 300_000;
-/** A program that has ended may have said its last word a moment before it is read. */
+/** The last output of an ended program can arrive this much later. */
 const LAST_WORD_MS = 100;
 
-/** One running scenario. What it opens is closed when it ends. */
+/** A running scenario. It closes what it opened when it ends. */
 export class ClientTest {
   readonly server: ScriptedServer;
   readonly era: Era;
-  /** How long something may take that has to happen soon. */
+  /** How long the scenario waits for an expected event, in milliseconds. */
   readonly patienceMs: number;
   readonly #command: string;
   readonly #scenario: string;
-  readonly #looks: Looks;
+  readonly #observations: Observations;
   readonly #enough: string | undefined;
-  /** The last one runs, or ran. */
+  /** Every program of the scenario; the last one may still run. */
   readonly #programs: Program[] = [];
-  /** Acknowledgements that came as answers to callbacks. */
+  /** Acknowledgements in answers to callback requests. */
   readonly #answered: Acknowledged[] = [];
 
   private constructor(
     server: ScriptedServer,
     command: string,
     scenario: string,
-    looks: Looks,
+    observations: Observations,
     { patienceMs, enough }: Required<Haste>,
   ) {
     this.server = server;
     this.era = server.era;
     this.#command = command;
     this.#scenario = scenario;
-    this.#looks = looks;
+    this.#observations = observations;
     this.patienceMs = patienceMs;
     this.#enough = enough;
   }
 
-  /** Runs a scenario in one revision and returns what it saw. */
+  /** Runs a scenario in one revision and returns its observations. */
   static async run(
     definition: ClientScenario,
     command: string,
     era: Era,
     { patienceMs = PATIENCE_MS, enough }: Haste = {},
-  ): Promise<Looks> {
-    const looks = new Looks(
+  ): Promise<Observations> {
+    const observations = new Observations(
       definition.eras === 'each' ? `${definition.name} (${era})` : definition.name,
       definition.checks,
     );
     const server = await ScriptedServer.listen(era);
-    const test = new ClientTest(server, command, definition.name, looks, { patienceMs, enough });
+    const test = new ClientTest(server, command, definition.name, observations, {
+      patienceMs,
+      enough,
+    });
     let failure: unknown;
     try {
       await definition.run(test);
@@ -93,23 +102,23 @@ export class ClientTest {
     }
     await Promise.all(test.#programs.map((program) => program.stop()));
     await server.close();
-    looks.close(failure);
-    return looks;
+    observations.close(failure);
+    return observations;
   }
 
-  /** See {@link Looks.check}. */
+  /** See {@link Observations.check}. */
   async check<T>(
     checks: string | readonly string[],
     what: string,
     look: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    const value = await this.#looks.check(checks, what, look);
+    const value = await this.#observations.check(checks, what, look);
     if (
-      this.#looks.evidence.some(
+      this.#observations.list.some(
         ({ check, outcome }) => check === this.#enough && outcome === 'broken',
       )
     )
-      throw new Error('what was looked for was seen');
+      throw new Error('the awaited check is broken');
     return value;
   }
 
@@ -133,7 +142,10 @@ export class ClientTest {
     return this.#programs.at(-1)!;
   }
 
-  /** Runs the command and waits until it drains, in whatever way; a stream is what it is asked for. */
+  /**
+   * Runs the command and waits until it drains. It asks the client for a stream but accepts any
+   * drain.
+   */
   async follow(context: Partial<Context> = {}): Promise<'stream' | 'pull'> {
     this.start({ drain: 'stream', ...context });
     const drains = (): 'stream' | 'pull' | undefined =>
@@ -146,7 +158,7 @@ export class ClientTest {
     return drains()!;
   }
 
-  /** The same in this way. Throws `NotApplicable` when it does so in another. */
+  /** Runs the command with this drain. Throws `NotApplicable` when the client uses another. */
   async drain(drain: 'stream' | 'pull', context: Partial<Context> = {}): Promise<void> {
     const actual = await this.follow({ drain, ...context });
     if (actual !== drain)
@@ -167,7 +179,7 @@ export class ClientTest {
     return [...said, ...this.#answered].toSorted((a, b) => a.at - b.at);
   }
 
-  /** What was said to be done in the log's present epoch. */
+  /** The highest acknowledged sequence number of the log's current epoch. */
   get acked(): number {
     return Math.max(
       0,
@@ -177,7 +189,7 @@ export class ClientTest {
     );
   }
 
-  /** Waits until the client has acknowledged up to here, in the log's present epoch. */
+  /** Waits until the client acknowledges this sequence number in the log's current epoch. */
   async untilAcked(sequence: number): Promise<void> {
     await this.until(`the client to acknowledge ${sequence}`, () => this.acked >= sequence);
   }
@@ -187,7 +199,10 @@ export class ClientTest {
     return this.server.callsOf('triggers/stream', 'triggers/pull');
   }
 
-  /** The next one after this moment, and where it begins: at `after`, at what it acknowledges with it, or at what the server has acknowledged. */
+  /**
+   * The next draining request after `since`, and its position: `after`, else its `ack`, else what
+   * the server has as acknowledged.
+   */
   async nextDrain(
     since: number,
     what: string,
@@ -201,13 +216,13 @@ export class ClientTest {
     return { call, ...position };
   }
 
-  /** The open stream. Waits for it. */
+  /** The open stream. Waits until the client opens one. */
   async stream(): Promise<ServedStream> {
     await this.until('an open stream', () => this.server.streams.some(({ open }) => open));
     return this.server.streams.findLast(({ open }) => open)!;
   }
 
-  /** Sends to the callback and takes note of the answer. */
+  /** Sends a delivery to the callback and records the acknowledgement. */
   async callBack(
     ...args: Parameters<ScriptedServer['callBack']>
   ): ReturnType<ScriptedServer['callBack']> {
@@ -217,20 +232,20 @@ export class ClientTest {
     return answered;
   }
 
-  /** Kills it, as a crash does; what it had said by then is read. */
+  /** Kills the program as a crash does. Output written before is still read. */
   async kill(): Promise<void> {
     this.program.kill('SIGKILL');
     await this.program.over;
   }
 
-  /** What the client says it has handed on. Throws `NotShown` when it says nothing. */
+  /** The items that the client printed. Throws `NotShown` when it prints none. */
   get applied(): readonly Applied[] {
     if (this.program.applied.length === 0)
       throw new NotShown('the client does not print what it hands to its application');
     return this.program.applied;
   }
 
-  /** Resolves when the condition holds. Throws with `what` when it has not come true in time, or cannot because the client has ended. */
+  /** Resolves when the condition holds. Throws after the patience, or when the client has ended. */
   async until(
     what: string,
     condition: () => boolean,
@@ -245,7 +260,7 @@ export class ClientTest {
     }
   }
 
-  /** Nothing can be waited for when nothing is what should happen: this long is looked at. */
+  /** Waits a fixed time, for checks that expect nothing to happen. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, ms));
   }

@@ -1,6 +1,7 @@
 /**
- * An MCP server by script, on the raw wire: one subscription, one log, right in everything until a scenario replaces a method. It keeps what the client did, with the
- * time. It speaks one protocol revision and refuses the other.
+ * A scripted MCP server on the raw wire: one subscription and one log, correct until a scenario
+ * overrides a method. It records the client's requests with their times. It speaks one protocol
+ * revision and rejects the other.
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -20,16 +21,18 @@ import {
 } from './exchange.ts';
 import { ScriptedLog } from './log.ts';
 
-/** Answers a request with a result; throws `Refusal` or `Cut`. `right` is what the server would do by itself. */
+/**
+ * Returns the result of a request; throws `Refusal` or `Cut`. `right` returns the correct result.
+ */
 export type Behaviour = (
   params: Json,
   right: () => Promise<Json>,
   call: Call,
 ) => Json | Promise<Json>;
 
-/** Events that may be waited for are looked for this often. */
+/** Poll interval of a waiting pull. */
 const LOOK_MS = 10;
-/** Streams that are kept warm hear something this often. */
+/** Interval of heartbeats. */
 export const HEARTBEAT_MS = 200;
 const TYPE = {
   name: 'conformance.plain',
@@ -44,22 +47,22 @@ const TYPE = {
 export class ScriptedServer {
   readonly era: Era;
   readonly log = new ScriptedLog();
-  /** Everything the client asked for, in order. */
+  /** Every request of the client, in order. */
   readonly calls: Call[] = [];
   readonly streams: ServedStream[] = [];
-  /** Settings of the extension; undefined = it is not there. */
+  /** Settings of the extension; undefined = not declared. */
   settings: Json = {
     listChanged: true,
     drains: ['callback', 'stream', 'pull'],
     durability: 'durable',
   };
-  /** Whether streams are filled and kept warm by themselves. */
+  /** Whether streams send new events and heartbeats automatically. */
   automatic = true;
-  /** `nextPollMs` of a pull that has told everything. */
+  /** `nextPollMs` of a pull that reached the head. */
   nextPollMs = 200;
-  /** Whether anything is answered at all. */
+  /** Whether the server answers at all. */
   up = true;
-  /** Changes every result and every delivery on its way out. */
+  /** Changes every result and every delivery before it is sent. */
   decorate: (value: Json, method: string) => Json = (value) => value;
   readonly #replaced = new Map<string, Behaviour>();
   readonly #server: Server;
@@ -86,7 +89,7 @@ export class ScriptedServer {
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/mcp`;
   }
-  /** The stream that was opened last. */
+  /** The most recently opened stream. */
   get stream(): ServedStream | undefined {
     return this.streams.at(-1);
   }
@@ -98,29 +101,29 @@ export class ScriptedServer {
     await once(this.#server, 'close');
   }
 
-  /** Replaces what a method does; without `behaviour` it is right again. */
+  /** Overrides a method; without `behaviour` it is correct again. */
   behave(method: string, behaviour?: Behaviour): void {
     if (behaviour === undefined) this.#replaced.delete(method);
     else this.#replaced.set(method, behaviour);
   }
 
-  /** Events happen: streams get them at once. */
+  /** Appends events. Streams send them at once. */
   append(count = 1): void {
     this.log.append(count);
     if (this.automatic) for (const stream of this.streams) if (stream.open) stream.pump();
   }
 
-  /** The next answer to a pull, at once: what `make` returns or throws; undefined = right again. */
+  /** Overrides the next answer to a pull, also to one that waits. Undefined = correct again. */
   answerPull(make: (() => Json) | undefined): void {
     this.#nextPull = make;
   }
 
-  /** Breaks off whatever is open. */
+  /** Drops every open connection. */
   dropConnections(): void {
     this.#server.closeAllConnections();
   }
 
-  /** The list of types is another one now. */
+  /** Changes the list of trigger types. */
   changeList(): void {
     this.#listEtag = 'types-2';
   }
@@ -185,7 +188,7 @@ export class ScriptedServer {
       .end(JSON.stringify({ jsonrpc: '2.0', id, ...answer }));
   }
 
-  /** `{ result }` or `{ error }`; undefined when the response is a stream or was broken off. */
+  /** `{ result }` or `{ error }`; undefined when the response is a stream or was dropped. */
   async #answer(call: Call, response: ServerResponse): Promise<Json> {
     try {
       const right = async (): Promise<Json> => this.#right(call, response);
@@ -205,7 +208,7 @@ export class ScriptedServer {
     }
   }
 
-  /* ------------------------------------------------------------ what a right server does */
+  /* ------------------------------------------------------------ correct answers */
 
   #right(call: Call, response: ServerResponse): Json | Promise<Json> {
     const { method, params } = call;
@@ -342,7 +345,10 @@ export class ScriptedServer {
     return after.sequence;
   }
 
-  /** The challenge, as a server sends it before it takes a callback. Its body is as a server may write it: with white space. */
+  /**
+   * The challenge that a server sends before it accepts a callback. The body contains white space,
+   * as a server may write it.
+   */
   async #verify(callback: { readonly url: string; readonly secret: string }): Promise<void> {
     const challenge = randomBytes(24).toString('base64url');
     const delivery = { ...this.log.heartbeat(this.log.acked), challenge };

@@ -1,8 +1,11 @@
-/** The client suite of SEP-3415: each scenario has a scripted server of its own, starts the program, and looks at what it asks for. */
+/**
+ * The client suite of SEP-3415: each scenario starts the program against its own scripted server
+ * and checks the requests.
+ */
 import { Program, type Applied, type Context, type Suggested } from '../client/program.ts';
 import type { Haste } from '../client/scenario.ts';
-import { Looks, NotApplicable, NotShown } from '../looks.ts';
-import { NothingToTest } from '../nothing.ts';
+import { Observations, NotApplicable, NotShown } from '../observations.ts';
+import { NothingToTest } from '../observations.ts';
 import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
 import type { Mode } from './scenario.ts';
@@ -13,16 +16,19 @@ import {
   type OpenResponse,
 } from './scripted-server.ts';
 
-/** What a client is told in `MCP_CONFORMANCE_CONTEXT`: it follows every event type in this one mode. */
+/** The content of `MCP_CONFORMANCE_CONTEXT`: the program follows every event type in this mode. */
 export interface EventsContext {
   readonly mode: Mode;
-  /** The event types there are, for programs that want to be told. */
+  /** The event types, for programs that do not list them. */
   readonly select: Context['select'];
   readonly durationMs: number;
   readonly suggested?: EventsSuggested;
 }
 
-/** Limits that make a run slow. A client says which it has taken over; what needs one that it has not is not shown. */
+/**
+ * Limits that slow a run down at their usual values. The client prints the ones it adopts; checks
+ * that need another are not shown.
+ */
 export interface EventsSuggested extends Pick<
   Suggested,
   'requestTimeoutMs' | 'streamSilenceMs' | 'backoffBaseMs'
@@ -31,12 +37,12 @@ export interface EventsSuggested extends Pick<
   readonly pollFloorMs?: number;
 }
 
-/** One scenario: a story with a server of its own. */
+/** One scenario with its own server. */
 export interface EventsClientScenario {
   readonly name: string;
   /** One sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. Each is looked at before the scenario ends. */
+  /** Names of requirements without prefix. The scenario decides each of them. */
   readonly checks: readonly string[];
   run(t: EventsClientTest): Promise<void>;
 }
@@ -47,7 +53,7 @@ export interface EventsClientRun extends SuiteRun {
 }
 
 const DURATION_MS = 300_000;
-/** Programs are slow to start. */
+/** Programs start slowly. */
 const PATIENCE_MS = 25_000;
 const METHOD: Readonly<Record<Mode, string>> = {
   poll: 'events/poll',
@@ -56,7 +62,9 @@ const METHOD: Readonly<Record<Mode, string>> = {
 };
 const ERA = '2026-07-28';
 
-/** Runs it. Rejects with `NothingToTest` when the command cannot be run, or runs and asks for nothing. */
+/**
+ * Runs the suite. Rejects with `NothingToTest` when the command does not run or sends no request.
+ */
 export async function runEventsClient({
   scenarios,
   command,
@@ -72,12 +80,12 @@ export async function runEventsClient({
   return runSuite({ role: 'client', subject: command, scenarios, tasksOf, startedAt }, run);
 }
 
-/** In one of the modes it gets as far as the extension. */
+/** Throws unless the program calls a method of the extension in one of the modes. */
 async function requireClient(command: string): Promise<void> {
-  const looks = new Looks('greeting', []);
+  const observations = new Observations('greeting', []);
   const tried = await Promise.all(
     (['poll', 'push', 'webhook'] as const).map((mode) =>
-      EventsClientTest.with(command, looks, {}, (t) =>
+      EventsClientTest.with(command, observations, {}, (t) =>
         t.follow(mode).then(
           () => null,
           (error: Error) => error.message,
@@ -86,14 +94,16 @@ async function requireClient(command: string): Promise<void> {
     ),
   );
   if (!tried.includes(null))
-    throw new NothingToTest(`"${command}" is no client that can be tested: ${tried[0]}`);
+    throw new NothingToTest(
+      `"${command}" cannot be tested as a client: ${tried[0]}. Run it by hand with a server URL as its last argument`,
+    );
 }
 
-/** One running scenario. What it opens is closed when it ends. */
+/** A running scenario. It closes what it opened when it ends. */
 export class EventsClientTest {
   readonly server: ScriptedEventsServer;
   readonly #command: string;
-  readonly #looks: Looks;
+  readonly #observations: Observations;
   readonly #patienceMs: number;
   readonly #enough: string | undefined;
   #program: Program | undefined;
@@ -101,12 +111,12 @@ export class EventsClientTest {
   private constructor(
     server: ScriptedEventsServer,
     command: string,
-    looks: Looks,
+    observations: Observations,
     { patienceMs = PATIENCE_MS, enough }: Haste,
   ) {
     this.server = server;
     this.#command = command;
-    this.#looks = looks;
+    this.#observations = observations;
     this.#patienceMs = patienceMs;
     this.#enough = enough;
   }
@@ -115,27 +125,27 @@ export class EventsClientTest {
     definition: EventsClientScenario,
     command: string,
     haste: Haste = {},
-  ): Promise<Looks> {
-    const looks = new Looks(definition.name, definition.checks);
-    const failure = await EventsClientTest.with(command, looks, haste, (t) =>
+  ): Promise<Observations> {
+    const observations = new Observations(definition.name, definition.checks);
+    const failure = await EventsClientTest.with(command, observations, haste, (t) =>
       definition.run(t).then(
         () => undefined,
         (error: unknown) => error,
       ),
     );
-    looks.close(failure);
-    return looks;
+    observations.close(failure);
+    return observations;
   }
 
-  /** A server, and what is done with it. */
+  /** Runs `use` with a server of its own. */
   static async with<T>(
     command: string,
-    looks: Looks,
+    observations: Observations,
     haste: Haste,
     use: (t: EventsClientTest) => Promise<T>,
   ): Promise<T> {
     const server = await ScriptedEventsServer.listen();
-    const test = new EventsClientTest(server, command, looks, haste);
+    const test = new EventsClientTest(server, command, observations, haste);
     try {
       return await use(test);
     } finally {
@@ -144,23 +154,23 @@ export class EventsClientTest {
     }
   }
 
-  /** See {@link Looks.check}. */
+  /** See {@link Observations.check}. */
   async check<T>(
     checks: string | readonly string[],
     what: string,
     look: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    const value = await this.#looks.check(checks, what, look);
+    const value = await this.#observations.check(checks, what, look);
     if (
-      this.#looks.evidence.some(
+      this.#observations.list.some(
         ({ check, outcome }) => check === this.#enough && outcome === 'broken',
       )
     )
-      throw new Error('that was enough');
+      throw new Error('the awaited check is broken');
     return value;
   }
 
-  /** Starts the program, which is to follow in this mode. */
+  /** Starts the program in this mode. */
   start(mode: Mode, suggested: EventsSuggested = {}): void {
     const context: EventsContext = {
       mode,
@@ -176,7 +186,10 @@ export class EventsClientTest {
     });
   }
 
-  /** The same, and waits until it follows. Throws `NotApplicable` when it has another way of following. */
+  /**
+   * Starts the program and waits until it follows. Throws `NotApplicable` when it uses another
+   * mode.
+   */
   async follow(mode: Mode, suggested: EventsSuggested = {}): Promise<void> {
     this.start(mode, suggested);
     await this.until(
@@ -192,7 +205,7 @@ export class EventsClientTest {
     return this.server.callsOf('events/poll');
   }
 
-  /** Resolves with the first poll behind the one with this index. */
+  /** Resolves with the poll after the one with this index. */
   async poll(at: number): Promise<EventsCall> {
     await this.until(`poll number ${at + 1}`, () => this.polls.length > at);
     return this.polls[at]!;
@@ -204,7 +217,7 @@ export class EventsClientTest {
     return this.server.streams[at]!;
   }
 
-  /** What the client says it has handed on. Throws `NotShown` when it says nothing. */
+  /** The items that the client printed. Throws `NotShown` when it prints none. */
   get applied(): readonly Applied[] {
     const applied = this.#program!.applied;
     if (applied.length === 0)
@@ -212,7 +225,7 @@ export class EventsClientTest {
     return applied;
   }
 
-  /** Whether it has handed on an event. Clients that print nothing are believed. */
+  /** Whether the client printed the event. True for clients that print nothing. */
   hasApplied(eventId: string): boolean {
     const { applied } = this.#program!;
     return applied.length > 0 && applied.some((line) => line.eventId === eventId);
@@ -222,10 +235,10 @@ export class EventsClientTest {
     return this.#program?.ended !== undefined;
   }
 
-  /** Throws `NotShown` when a suggestion was not taken over. */
+  /** Throws `NotShown` when the client did not adopt a suggested limit. */
   requireTook(name: keyof EventsSuggested): void {
     if (!this.#program!.took.has(name))
-      throw new NotShown(`the client does not take over "${name}"`);
+      throw new NotShown(`the client does not adopt the suggested limit "${name}"`);
   }
 
   async until(
@@ -241,7 +254,7 @@ export class EventsClientTest {
     }
   }
 
-  /** Nothing can be waited for when nothing is what should happen: this long is looked at. */
+  /** Waits a fixed time, for checks that expect nothing to happen. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, ms));
   }

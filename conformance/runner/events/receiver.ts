@@ -1,27 +1,29 @@
-/** The receiver suite of SEP-3415: the kit is the server, and sends what a server sends or should not. */
+/**
+ * The receiver suite of SEP-3415: the kit acts as the server and sends valid and invalid requests.
+ */
 import { randomBytes } from 'node:crypto';
-import { Looks, NotShown } from '../looks.ts';
-import { NothingToTest } from '../nothing.ts';
+import { Observations, NotShown } from '../observations.ts';
+import { NothingToTest } from '../observations.ts';
 import { ReceiverControl, type ReceiverVerb, type Who } from '../receiver/control.ts';
 import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
 import { sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import type { Json } from '../wire/session.ts';
 
-/** One scenario: a story with a registration of its own, where those can be made. */
+/** One scenario, with its own registration where the receiver can make one. */
 export interface EventsReceiverScenario {
   readonly name: string;
   /** One sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. Each is looked at before the scenario ends. */
+  /** Names of requirements without prefix. The scenario decides each of them. */
   readonly checks: readonly string[];
   readonly needs?: readonly ReceiverVerb[];
   run(t: EventsReceiverTest): Promise<void>;
 }
 
-/** What every scenario of a run shares. */
+/** Shared by every scenario of a run. */
 export interface EventsReceiverSubject {
-  /** What the command line says. */
+  /** Options of the command line. */
   readonly url: string;
   readonly secret: string;
   readonly control: ReceiverControl;
@@ -38,7 +40,10 @@ export interface EventsReceiverRun extends SuiteRun {
 const AUDIENCE = 'https://mcp.example.com/mcp';
 const random = (bytes = 9): string => randomBytes(bytes).toString('base64url');
 
-/** Runs it. Rejects with `NothingToTest` when nothing answers there, or not as somebody who knows the secret. */
+/**
+ * Runs the suite. Rejects with `NothingToTest` when nothing answers, or when the receiver does not
+ * know the secret.
+ */
 export async function runEventsReceiver({
   scenarios,
   url,
@@ -62,7 +67,10 @@ export async function runEventsReceiver({
   );
 }
 
-/** A right verification is echoed; else there is nothing that could be tested with this URL and this secret. */
+/**
+ * Throws unless the receiver echoes a valid verification; without that nothing can be tested with
+ * this URL and secret.
+ */
 async function requireReceiver(url: string, secret: string): Promise<void> {
   const challenge = random(24);
   const answered: Answered | undefined = await sendMessage(
@@ -71,10 +79,11 @@ async function requireReceiver(url: string, secret: string): Promise<void> {
     { secrets: [secret], subscriptionId: `evt_${random()}` },
   ).catch(() => undefined);
   const { origin } = new URL(url);
-  if (answered === undefined) throw new NothingToTest(`nothing answers at ${origin}`);
+  if (answered === undefined)
+    throw new NothingToTest(`nothing answers at ${origin}. Start the receiver or correct --url`);
   if (answered.body?.challenge !== challenge)
     throw new NothingToTest(
-      `what answers at ${origin} is no receiver with the secret given: a verification gets HTTP ${answered.status} without its challenge`,
+      `what answers at ${origin} is not a receiver with the given secret: it answered a verification with HTTP ${answered.status} and no challenge. Check --url and --secret`,
     );
 }
 
@@ -83,7 +92,7 @@ type Message = Partial<Sending> & {
   readonly secrets: readonly string[];
 };
 
-/** POSTs an occurrence or an envelope as a server of SEP-3415 does. */
+/** POSTs an occurrence or an envelope as an SEP-3415 server does. */
 function sendMessage(
   url: string,
   body: Json,
@@ -102,41 +111,41 @@ function sendMessage(
   );
 }
 
-/** One running scenario. */
+/** A running scenario. */
 export class EventsReceiverTest {
   readonly control: ReceiverControl;
-  /** As a server would have answered. */
+  /** The id that a server would have returned. */
   readonly subscriptionId = `evt_${random(32)}`;
-  readonly #looks: Looks;
+  readonly #observations: Observations;
   readonly #who: Who = { audience: AUDIENCE, key: `events.${random()}` };
   #url: string;
   #secret: string;
 
-  private constructor({ url, secret, control }: EventsReceiverSubject, looks: Looks) {
+  private constructor({ url, secret, control }: EventsReceiverSubject, observations: Observations) {
     this.#url = url;
     this.#secret = secret;
     this.control = control;
-    this.#looks = looks;
+    this.#observations = observations;
   }
 
   static async run(
     definition: EventsReceiverScenario,
     subject: EventsReceiverSubject,
-  ): Promise<Looks> {
-    const looks = new Looks(definition.name, definition.checks);
-    const test = new EventsReceiverTest(subject, looks);
+  ): Promise<Observations> {
+    const observations = new Observations(definition.name, definition.checks);
+    const test = new EventsReceiverTest(subject, observations);
     let failure: unknown;
     try {
       subject.control.require(...(definition.needs ?? []));
       if (subject.control.has('register')) await test.#register();
-      // A receiver may learn the id from this.
+      // A receiver may learn the id from the first verification.
       await test.send({ type: 'verification', challenge: random(24) });
       await definition.run(test);
     } catch (error) {
       failure = error;
     }
-    looks.close(failure);
-    return looks;
+    observations.close(failure);
+    return observations;
   }
 
   async #register(): Promise<void> {
@@ -152,16 +161,16 @@ export class EventsReceiverTest {
     return this.#secret;
   }
 
-  /** See {@link Looks.check}. */
+  /** See {@link Observations.check}. */
   check<T>(
     checks: string | readonly string[],
     what: string,
     look: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    return this.#looks.check(checks, what, look);
+    return this.#observations.check(checks, what, look);
   }
 
-  /** Sends it once, right in everything that is not said. */
+  /** Sends a request once, correct unless `options` change it. */
   send(body: Json, message: Partial<Message> = {}): Promise<Answered> {
     return sendMessage(this.#url, body, {
       subscriptionId: this.subscriptionId,
@@ -170,16 +179,19 @@ export class EventsReceiverTest {
     });
   }
 
-  /** Throws `NotShown` when even a right event is put off, because nobody has told the receiver of the subscription. */
+  /**
+   * Throws `NotShown` when the receiver rejects even a valid event because it does not know the
+   * subscription.
+   */
   async requireKnown(): Promise<void> {
     const { status } = await this.send(this.occurrence());
     if (!this.control.has('register') && (status === 503 || status === 425))
       throw new NotShown(
-        'the receiver does not know the subscription, for which it needs the control verb "register"',
+        'the receiver does not know the subscription; to make it known it needs the control verb "register"',
       );
   }
 
-  /** An occurrence that nobody has sent yet. */
+  /** A new occurrence. */
   occurrence(more: object = {}): Json {
     return {
       eventId: `event-${random()}`,
@@ -191,7 +203,7 @@ export class EventsReceiverTest {
     };
   }
 
-  /** What was handed on, in order. Throws `NotShown`. */
+  /** The items handed on, in order. Throws `NotShown`. */
   async applied(): Promise<readonly Json[]> {
     return (await this.control.do('applied', this.#who)).items;
   }

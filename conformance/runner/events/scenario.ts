@@ -1,6 +1,9 @@
-/** A scenario of SEP-3415 against a server, and what such scenarios do again and again: follow a topic in one of three modes. */
+/**
+ * A scenario of SEP-3415 against a server, with helpers that follow a topic in one of the three
+ * modes.
+ */
 import type { ControlTypes, Verb } from '../control.ts';
-import { NotApplicable } from '../looks.ts';
+import { NotApplicable } from '../observations.ts';
 import type { ServerScenario, ServerTest } from '../server/scenario.ts';
 import { StreamReader } from '../server/stream-reader.ts';
 import { RpcError, type Asking, type Json, type Session } from '../wire/session.ts';
@@ -8,29 +11,29 @@ import { Webhook } from './webhook.ts';
 
 export type Mode = 'poll' | 'push' | 'webhook';
 
-/** What is followed. */
+/** The event type and arguments to follow. */
 export interface Followed {
   readonly name: string;
   readonly arguments: { readonly topic?: string };
 }
 
-/** One scenario: a story with many checks. */
+/** One scenario with several checks. */
 export interface EventsScenario {
   readonly name: string;
   /** One sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. Each is looked at before the scenario ends. */
+  /** Names of requirements without prefix. The scenario decides each of them. */
   readonly checks: readonly string[];
   /** Modes that the plain type has to offer; without one of them the checks are not applicable. */
   readonly modes?: readonly Mode[];
   readonly verbs?: readonly Verb[];
   readonly types?: readonly (keyof ControlTypes)[];
-  /** Runs when nothing else does. */
+  /** Runs while no other scenario runs. */
   readonly alone?: boolean;
   run(t: ServerTest, events: Events): Promise<void>;
 }
 
-/** The extension is defined for this revision and later ones. */
+/** The first revision that defines the extension. */
 export const eventsScenario = ({
   name,
   about,
@@ -54,7 +57,7 @@ export const eventsScenario = ({
   },
 });
 
-/** Both sets of codes that are in use. */
+/** Both sets of error codes in use. */
 export const CODES = {
   sep: {
     NotFound: -32023,
@@ -74,11 +77,11 @@ export const CODES = {
 export type ErrorName = keyof typeof CODES.sep;
 export const INVALID_PARAMS = -32602;
 
-/** Whether a code means this in one of the sets. */
+/** Whether a code has this meaning in one of the sets. */
 export const means = (code: unknown, name: ErrorName): boolean =>
   code === CODES.sep[name] || code === CODES.sketch[name];
 
-/** `params` of the notifications of this kind that came. */
+/** `params` of the received notifications of this kind. */
 export const notes = ({ messages }: Pick<StreamReader, 'messages'>, kind: string): Json[] =>
   messages
     .filter(({ method }) => method === `notifications/events/${kind}`)
@@ -97,12 +100,12 @@ export class Events {
     this.#name = t.control.offer?.types.plain;
   }
 
-  /** The plain type; without a control interface any type that the server has, without arguments. */
+  /** The plain type; without a control interface, any type of the server, without arguments. */
   get name(): string {
     return this.#name ?? this.#t.control.type('plain');
   }
 
-  /** Every descriptor, page by page. Throws after 100 pages. */
+  /** Every descriptor of every page. Throws after 100 pages. */
   async list(mcp: Session = this.#t.mcp): Promise<Json[]> {
     const found: Json[] = [];
     for (let cursor: string | undefined, pages = 0; pages < 100; pages += 1) {
@@ -114,10 +117,10 @@ export class Events {
       if (nextCursor === undefined || nextCursor === null) return found;
       cursor = nextCursor;
     }
-    throw new Error('after 100 pages of events/list there is still a nextCursor');
+    throw new Error('events/list still returns a nextCursor after 100 pages');
   }
 
-  /** Throws `NotApplicable` when the plain type is not offered in one of these modes. */
+  /** Throws `NotApplicable` when the plain type does not offer one of these modes. */
   async require(modes: readonly Mode[]): Promise<void> {
     if (modes.length === 0 && this.#name !== undefined) return;
     const list = await this.list();
@@ -125,13 +128,15 @@ export class Events {
       ?.name as string | undefined;
     const descriptor = list.find(({ name }) => name === this.name);
     if (descriptor === undefined)
-      throw new Error(`events/list does not have the type "${this.name}" of the control interface`);
+      throw new Error(
+        `events/list does not contain the type "${this.name}" of the control interface`,
+      );
     for (const mode of modes)
       if (!descriptor.delivery?.includes(mode))
         throw new NotApplicable(`the server does not offer "${mode}" for "${this.name}"`);
   }
 
-  /** A topic that nobody else follows; without a control interface there is none. */
+  /** A new topic; without a control interface, no arguments. */
   topic(name: string = this.name): Followed {
     return {
       name,
@@ -139,7 +144,7 @@ export class Events {
     };
   }
 
-  /** Events for this topic, numbered `n` = `from` … */
+  /** Emits events for this topic, with `n` counting from `from`. */
   emit(
     { name, arguments: { topic } }: Followed,
     count: number,
@@ -152,15 +157,15 @@ export class Events {
     return mcp.request('events/poll', { ...followed, ...params });
   }
 
-  /** Polls once without a cursor, as a client that begins, and returns the cursor it got. */
+  /** Polls once without a cursor, as a new client does, and returns the cursor. */
   async begin(followed: object, mcp: Session = this.#t.mcp): Promise<Json> {
     return (await this.poll(followed, { cursor: null }, mcp)).cursor;
   }
 
-  /** Polls on from a cursor until so many events came. Returns them. */
+  /** Polls from a cursor until it has this many events, and returns them. */
   async pollAll(followed: object, cursor: Json, count: number): Promise<Json[]> {
     const found: Json[] = [];
-    await this.#t.until(`${count} events to be polled`, async () => {
+    await this.#t.until(`${count} polled events`, async () => {
       const { events, cursor: next } = await this.poll(followed, { cursor });
       found.push(...events);
       cursor = next;
@@ -169,7 +174,7 @@ export class Events {
     return found;
   }
 
-  /** Opens a stream, and waits for its first message or its end. */
+  /** Opens a stream and waits for its first message or its end. */
   async stream(
     followed: object,
     params: object = {},
@@ -187,17 +192,19 @@ export class Events {
     return reader;
   }
 
-  /** The error that a stream is refused with. Throws when there is none. */
+  /** The error that rejects a stream. Throws when the stream opens. */
   async streamRefusal(followed: object, mcp: Session = this.#t.mcp): Promise<RpcError> {
     const { ended, messages } = await this.stream(followed, {}, mcp);
     if (ended?.error === undefined)
       throw new Error(
-        `events/stream was not refused; its first message is ${JSON.stringify(messages[0])?.slice(0, 200)}`,
+        `events/stream was not rejected; its first message is ${JSON.stringify(messages[0])?.slice(0, 200)}`,
       );
     return new RpcError(ended.error, 200);
   }
 
-  /** Events on a stream; resolves when so many came. Throws when it ends before. */
+  /**
+   * Resolves with the events of a stream when it has this many. Throws when the stream ends early.
+   */
   streamed(stream: StreamReader, count: number): Promise<Json[]> {
     return this.#t.until<Json[] | undefined>(`${count} events on the stream`, () => {
       const events = notes(stream, 'event');
@@ -225,7 +232,7 @@ export class Events {
     return this.refresh(hook, followed, params, mcp);
   }
 
-  /** The same call again. */
+  /** Sends the same subscribe request again. */
   refresh(
     hook: Webhook,
     followed: object,
@@ -235,7 +242,7 @@ export class Events {
     return mcp.request('events/subscribe', { ...followed, delivery: hook.delivery, ...params });
   }
 
-  /** Resolves when so many events came to the webhook. */
+  /** Resolves when the webhook has received this many events. */
   hooked(hook: Webhook, count: number): Promise<true> {
     return this.#t.until(
       `${count} events at the webhook`,
@@ -243,7 +250,7 @@ export class Events {
     ) as Promise<true>;
   }
 
-  /** An event type of its own, removed when the scenario ends. Throws `NotShown` without the verbs. */
+  /** A new event type, removed when the scenario ends. Throws `NotShown` without the verbs. */
   async ownType(): Promise<string> {
     const name = this.#t
       .unique('conformance.own')

@@ -1,6 +1,6 @@
 /**
- * A server of SEP-3415 by script, on the raw wire: one event type, one list of events, right in everything until a scenario replaces a method. It keeps what the
- * client did, with the time.
+ * A scripted SEP-3415 server on the raw wire: one event type and one list of events, correct until
+ * a scenario overrides a method. It records the client's requests with their times.
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { sendDelivery, type Answered } from '../wire/sender.ts';
 import { EVENTS_EXTENSION, SUBSCRIPTION_META, type Json } from '../wire/session.ts';
 
-/** One request of the client. */
+/** A request of the client. */
 export interface EventsCall {
   readonly method: string;
   readonly params: Json;
@@ -17,7 +17,10 @@ export interface EventsCall {
   readonly at: number;
 }
 
-/** Answers a request with a result; an answer with `error` is an error. `right` is what the server would do by itself. */
+/**
+ * Returns the result of a request; an answer with `error` is an error. `right` returns the correct
+ * result.
+ */
 export type EventsBehaviour = (
   params: Json,
   right: () => Json,
@@ -37,7 +40,7 @@ const DESCRIPTOR = {
 /** An open response. */
 export class OpenResponse {
   readonly call: EventsCall;
-  /** When it ended, and who ended it. */
+  /** When it ended, and which side ended it. */
   closed: { readonly at: number; readonly by: 'client' | 'server' } | undefined;
   readonly #response: ServerResponse;
 
@@ -57,13 +60,13 @@ export class OpenResponse {
       );
   }
 
-  /** Breaks it off, without a result. */
+  /** Drops the connection without a result. */
   cut(): void {
     this.closed ??= { at: Date.now(), by: 'server' };
     this.#response.destroy();
   }
 
-  /** Ends it in good order. */
+  /** Ends the stream with its final result. */
   finish(): void {
     if (this.closed !== undefined) return;
     this.closed = { at: Date.now(), by: 'server' };
@@ -77,13 +80,13 @@ export class ScriptedEventsServer {
   readonly calls: EventsCall[] = [];
   readonly streams: OpenResponse[] = [];
   readonly listening: OpenResponse[] = [];
-  /** Settings of the extension; undefined = it is not there. */
+  /** Settings of the extension; undefined = not declared. */
   settings: object | undefined = { listChanged: true };
-  /** Whether open streams have heartbeats. */
+  /** Whether open streams send heartbeats. */
   warm = true;
   nextPollMs = 200;
   grantMs = 3_600_000;
-  /** What the client gave as a webhook, verified. */
+  /** The verified webhook of the client. */
   hook: { readonly url: string; readonly secret: string } | undefined;
   readonly id = `evt_${randomBytes(24).toString('base64url')}`;
   readonly #events: Json[] = [];
@@ -122,7 +125,7 @@ export class ScriptedEventsServer {
     await once(this.#server.close(), 'close');
   }
 
-  /** Replaces what a method does; without `behaviour` it is right again. */
+  /** Overrides a method; without `behaviour` it is correct again. */
   behave(method: string, behaviour?: EventsBehaviour): void {
     if (behaviour === undefined) this.#replaced.delete(method);
     else this.#replaced.set(method, behaviour);
@@ -132,7 +135,7 @@ export class ScriptedEventsServer {
     return this.calls.filter(({ method }) => methods.includes(method));
   }
 
-  /** An event happens: open streams get it at once. Returns it. */
+  /** Adds an event and returns it. Open streams send it at once. */
   append(): Json {
     const event = {
       eventId: `event-${this.#events.length + 1}`,
@@ -146,12 +149,12 @@ export class ScriptedEventsServer {
     return event;
   }
 
-  /** The list of event types is another one now. */
+  /** Changes the list of event types. */
   changeList(): void {
     for (const open of this.listening) open.notify('notifications/events/list_changed', {});
   }
 
-  /** Sends something to the client's webhook. */
+  /** Sends a request to the client's webhook. */
   deliver(body: Json): Promise<Answered> {
     const { url, secret } = this.hook!;
     const webhookId =

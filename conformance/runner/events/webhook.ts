@@ -1,4 +1,4 @@
-/** A webhook of SEP-3415 that the kit owns: keeps every request and answers as the scenario says. */
+/** An SEP-3415 webhook owned by the kit: records every request and answers as the scenario says. */
 import {
   CallbackEndpoint,
   newSecret,
@@ -7,14 +7,14 @@ import {
   type Reply,
 } from '../server/callback-endpoint.ts';
 
-/** The control envelopes there are. */
+/** Types of control envelopes. */
 const ENVELOPES = ['verification', 'gap', 'terminated'];
 
 export class Webhook {
   secret = newSecret();
-  /** How an occurrence or an envelope is answered; `n` counts these from 1. */
+  /** Answers an occurrence or an envelope; `n` counts them from 1. */
   answer: (hit: Hit, n: number) => Reply | Promise<Reply> = () => ({ status: 204 });
-  /** How a verification is answered. */
+  /** Answers a verification. */
   consent: (hit: Hit) => Reply | Promise<Reply> = ({ message: { challenge } }) => ({
     body: { challenge },
   });
@@ -22,7 +22,7 @@ export class Webhook {
 
   private constructor(endpoint: CallbackEndpoint) {
     this.#endpoint = endpoint;
-    // Of the other protocol nothing comes here, so everything is a "delivery" to the endpoint.
+    // The endpoint sees SEP-3415 requests as deliveries, because they carry no triggers challenge.
     endpoint.answer = (hit) =>
       hit.message?.type === 'verification'
         ? this.consent(hit)
@@ -36,7 +36,7 @@ export class Webhook {
   get url(): string {
     return this.#endpoint.url;
   }
-  /** What to subscribe with. */
+  /** The `delivery` member of a subscribe request. */
   get delivery() {
     return { mode: 'webhook', url: this.url, secret: this.secret } as const;
   }
@@ -53,7 +53,7 @@ export class Webhook {
   get events(): readonly Hit[] {
     return this.hits.filter(({ message }) => !ENVELOPES.includes(message?.type));
   }
-  /** `data.n` of every event that came, in the order it came. */
+  /** `data.n` of every received event, in order. */
   get numbers(): readonly number[] {
     return this.events.map(({ message }) => message?.data?.n);
   }
@@ -66,7 +66,7 @@ export class Webhook {
   }
 }
 
-/** Whether one of the signatures of a request is the right one under this secret. */
+/** Whether one of the signatures of a request is correct under this secret. */
 export const isSigned = (hit: Hit, secret: string): boolean =>
   String(hit.headers['webhook-signature'] ?? '')
     .split(' ')

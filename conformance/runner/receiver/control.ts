@@ -1,8 +1,8 @@
 /**
- * The control interface of a receiver: how it lets the kit make registrations and look at what it has applied. Optional, verb by verb, as a server's is;
- * `docs/conformance.md` describes it for implementers.
+ * The control interface of a receiver, through which the kit makes registrations and reads the
+ * applied items. Each verb is optional. `docs/conformance.md` describes it for implementers.
  */
-import { NotShown } from '../looks.ts';
+import { NotShown } from '../observations.ts';
 import type { Json } from '../wire/session.ts';
 
 /** A subscription as its receiver knows it: the MCP server's resource URI and the `key`. */
@@ -11,17 +11,26 @@ export interface Who {
   readonly key: string;
 }
 
-/** What can be asked for. */
+/** The verbs with their members. */
 export interface ReceiverVerbs {
-  /** Makes a key known, with the server's key set if there is one. Answers `{ url, secret }`. SEP-3415: `subscriptionId` is what the server will have answered. */
+  /**
+   * Registers a key, with the server's key set if it has one. Returns `{ url, secret }`. SEP-3415:
+   * `subscriptionId` is the id that the server returns.
+   */
   readonly register: Who & { readonly jwksUri?: string; readonly subscriptionId?: string };
-  /** Answers `{ items }`: what was handed to the application, in order, as a client prints it. */
+  /**
+   * Returns `{ items }`: what was handed to the application, in order, in the format that a client
+   * prints.
+   */
   readonly applied: Who;
-  /** The process dies without a warning and is started again; answered when it serves. */
+  /** Kills the process without warning and starts it again; returns when it serves. */
   readonly restart: object;
-  /** The key is forgotten: the subscription is unknown from now on. */
+  /** Removes the key: the subscription is unknown from now on. */
   readonly forget: Who;
-  /** Answers `{ token }`: a compact JWS with this header and these claims, signed with the key for callback URLs whatever they say. */
+  /**
+   * Returns `{ token }`: a compact JWS with this header and these claims, signed with the key of
+   * callback URLs.
+   */
   readonly mint: { readonly header: object; readonly claims: object };
 }
 export type ReceiverVerb = keyof ReceiverVerbs;
@@ -38,7 +47,7 @@ export class ReceiverControl {
 
   static readonly none = new ReceiverControl(undefined, []);
 
-  /** Asks what is offered. Throws when the URL does not answer as it should. */
+  /** Reads the offer. Throws unless the URL returns a list of verbs. */
   static async at(url: string): Promise<ReceiverControl> {
     const response = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(
       () => undefined,
@@ -50,7 +59,7 @@ export class ReceiverControl {
         : undefined;
     if (!Array.isArray(offer?.verbs))
       throw new Error(
-        `The control interface does not answer with its verbs${response === undefined ? '' : `; it answers HTTP ${response.status}`}.`,
+        `The control interface returned no list of verbs${response === undefined ? '' : `; it answered HTTP ${response.status}`}. Check --control.`,
       );
     return new ReceiverControl(url, offer.verbs);
   }
@@ -59,13 +68,13 @@ export class ReceiverControl {
     return this.#verbs.has(verb);
   }
 
-  /** Throws `NotShown` when a verb is not offered. */
+  /** Throws `NotShown` when a verb is missing. */
   require(...verbs: readonly ReceiverVerb[]): void {
     for (const verb of verbs)
       if (!this.has(verb)) throw new NotShown(`needs the control verb "${verb}"`);
   }
 
-  /** Does it. Throws `NotShown` when it is not offered, `Error` when it fails. */
+  /** Runs a verb. Throws `NotShown` when the verb is missing, `Error` when it fails. */
   async do<V extends ReceiverVerb>(verb: V, params: ReceiverVerbs[V]): Promise<Json> {
     this.require(verb);
     const response = await fetch(this.#url!, {
@@ -76,7 +85,7 @@ export class ReceiverControl {
     });
     if (!response.ok)
       throw new Error(
-        `The control interface could not "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
+        `The control interface failed to "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
       );
     return response.json();
   }

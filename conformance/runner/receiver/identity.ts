@@ -1,4 +1,7 @@
-/** A server's own signature (SEP: Server identity): its keys, their key set on loopback, and detached JWS with whatever header a scenario wants. */
+/**
+ * A server's signature (SEP: Server identity): its key, its key set on loopback, and detached JWS
+ * with any header.
+ */
 import { createHash, createHmac, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
@@ -7,7 +10,7 @@ import type { Json } from '../wire/session.ts';
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** An unsigned, or otherwise signed, compact or detached JWS is this with another `make`. */
+/** Makes the signature of a JWS over its signing input. */
 export type Signer = (input: Buffer) => Buffer;
 export const ed25519 =
   (key: KeyObject): Signer =>
@@ -18,7 +21,7 @@ export const hs256 =
   (input) =>
     createHmac('sha256', secret).update(input).digest();
 export const unsigned: Signer = () => Buffer.alloc(0);
-/** Of a key that nobody knows. */
+/** ES256 under a new, unpublished key. */
 export function es256(): Signer {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   return (input) => sign('sha256', input, { key: privateKey, dsaEncoding: 'ieee-p1363' });
@@ -36,7 +39,7 @@ export function detached(header: object, body: Buffer, make: Signer): string {
   return `${first}..${make(Buffer.concat([Buffer.from(`${first}.`), body])).toString('base64url')}`;
 }
 
-/** One server's key, published. */
+/** A published key of one server. */
 export class Identity {
   readonly kid: string;
   /** How often the key set was fetched. */
@@ -71,7 +74,7 @@ export class Identity {
     return ed25519(this.#keys.privateKey);
   }
 
-  /** The protected header of a right signature for this URL and subscription, now. */
+  /** The protected header of a correct signature for this URL and subscription, issued now. */
   header(url: string, subscriptionId: string): Json {
     return {
       typ: 'mcp-delivery+jws',

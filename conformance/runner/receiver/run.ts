@@ -1,5 +1,7 @@
-/** The receiver suite: looks whether somebody with this secret is there, then runs every scenario against it. */
-import { NothingToTest } from '../nothing.ts';
+/**
+ * The receiver suite: probes the receiver with a challenge, then runs every scenario against it.
+ */
+import { NothingToTest } from '../observations.ts';
 import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import { hmac } from '../server/callback-endpoint.ts';
 import type { Outcome } from '../verdict.ts';
@@ -16,7 +18,10 @@ export interface ReceiverRun extends SuiteRun {
   readonly control: string | undefined;
 }
 
-/** Runs it. Rejects with `NothingToTest` when nothing answers there, or not as somebody who knows the secret. */
+/**
+ * Runs the suite. Rejects with `NothingToTest` when nothing answers, or when the receiver does not
+ * know the secret.
+ */
 export async function runReceiver({
   scenarios,
   url,
@@ -29,7 +34,7 @@ export async function runReceiver({
   const control =
     controlUrl === undefined ? ReceiverControl.none : await ReceiverControl.at(controlUrl);
   const subject: ReceiverSubject = { url, secret, control };
-  // With one registration there is one log after the other.
+  // Scenarios that share a registration run one after the other.
   const alone = !control.has('register');
   const tasksOf = (scenario: ReceiverScenario): Task => ({
     name: scenario.name,
@@ -43,7 +48,10 @@ export async function runReceiver({
   );
 }
 
-/** A right challenge gets a right answer; else there is nothing that could be tested with this URL and this secret. */
+/**
+ * Throws unless the receiver answers a valid challenge with a proof; without that nothing can be
+ * tested with this URL and secret.
+ */
 async function requireReceiver(url: string, secret: string): Promise<void> {
   const log = new ScriptedLog();
   log.key = tokenOf(url)?.claims.sub ?? 'conformance';
@@ -54,18 +62,19 @@ async function requireReceiver(url: string, secret: string): Promise<void> {
     { ...log.heartbeat(0), challenge },
     { secrets: [secret] },
   ).catch(() => undefined);
-  if (answered === undefined) throw new NothingToTest(`nothing answers at ${origin}`);
+  if (answered === undefined)
+    throw new NothingToTest(`nothing answers at ${origin}. Start the receiver or correct --url`);
   const { status, body } = answered;
   if (status === 401)
     throw new NothingToTest(
-      `what answers at ${origin} refuses a challenge that is signed with the secret given: HTTP 401`,
+      `what answers at ${origin} rejects a challenge signed with the given secret: HTTP 401. Check --secret`,
     );
   if (status !== 200 || body?.proof === undefined)
     throw new NothingToTest(
-      `what answers at ${origin} is no receiver: a challenge gets HTTP ${status} without a proof`,
+      `what answers at ${origin} is not a receiver: it answered a challenge with HTTP ${status} and no proof. Check --url`,
     );
   if (body.proof !== hmac(secret, `challenge.${challenge}`))
     throw new NothingToTest(
-      `what answers at ${origin} proves that it knows another secret than the one given`,
+      `what answers at ${origin} proves another secret than the given one. Check --secret`,
     );
 }

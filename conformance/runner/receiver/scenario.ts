@@ -1,44 +1,47 @@
-/** A scenario against a receiver: the kit is the server, with a log, and sends what a server sends or should not. */
+/**
+ * A scenario against a receiver: the kit acts as the server with a log and sends valid and invalid
+ * requests.
+ */
 import { randomBytes } from 'node:crypto';
 import assert from 'node:assert/strict';
 import type { Applied } from '../client/program.ts';
 import { ScriptedLog } from '../client/log.ts';
-import { Looks, NotApplicable } from '../looks.ts';
+import { Observations, NotApplicable } from '../observations.ts';
 import { lastOf } from '../server/callback-endpoint.ts';
 import { bodyOf, sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import type { Json } from '../wire/session.ts';
 import type { ReceiverControl, ReceiverVerb, Who } from './control.ts';
 import { detached, Identity } from './identity.ts';
 
-/** One scenario: a story with a registration of its own, where those can be made. */
+/** One scenario, with its own registration where the receiver can make one. */
 export interface ReceiverScenario {
   readonly name: string;
   /** One sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. Each is looked at before the scenario ends. */
+  /** Names of requirements without prefix. The scenario decides each of them. */
   readonly checks: readonly string[];
   readonly needs?: readonly ReceiverVerb[];
   run(t: ReceiverTest): Promise<void>;
 }
 
-/** Keeps the type while letting a module read as data. */
+/** Declares a scenario; keeps its type exact. */
 export const receiverScenario = (definition: ReceiverScenario): ReceiverScenario => definition;
 
-/** What every scenario of a run shares. */
+/** Shared by every scenario of a run. */
 export interface ReceiverSubject {
-  /** What the command line says. */
+  /** Options of the command line. */
   readonly url: string;
   readonly secret: string;
   readonly control: ReceiverControl;
 }
 
-/** Where deliveries go, and what signs them. */
+/** Where deliveries go, and the secret that signs them. */
 export interface Registered extends Who {
   readonly url: string;
   readonly secret: string;
 }
 
-/** The claims of a signed callback URL; undefined when it is none. */
+/** The claims of a signed callback URL; undefined for another URL. */
 export function tokenOf(
   url: string,
 ): { readonly header: Json; readonly claims: Json; readonly token: string } | undefined {
@@ -56,35 +59,35 @@ export const withToken = (url: string, token: string): string =>
   url.replace(/([?&]cb=)[^&]*/, `$1${token}`);
 
 const AUDIENCE = 'https://mcp.example.com/mcp';
-/** How long a receiver may take to apply something, by asking for it again. */
+/** How long a receiver may take to apply a delivery, which the kit repeats until then. */
 const PATIENCE_MS = 8000;
 const AGAIN_MS = 200;
 
-/** One running scenario. What it opens is closed when it ends. */
+/** A running scenario. It closes what it opened when it ends. */
 export class ReceiverTest {
   readonly subject: ReceiverSubject;
   readonly control: ReceiverControl;
-  readonly #looks: Looks;
+  readonly #observations: Observations;
   readonly #patienceMs: number;
   readonly #closers: (() => Promise<unknown>)[] = [];
   /** The registration and the log of this scenario. */
   registered!: Registered;
   readonly log = new ScriptedLog();
 
-  private constructor(subject: ReceiverSubject, looks: Looks, patienceMs: number) {
+  private constructor(subject: ReceiverSubject, observations: Observations, patienceMs: number) {
     this.#patienceMs = patienceMs;
     this.subject = subject;
     this.control = subject.control;
-    this.#looks = looks;
+    this.#observations = observations;
   }
 
   static async run(
     definition: ReceiverScenario,
     subject: ReceiverSubject,
     patienceMs = PATIENCE_MS,
-  ): Promise<Looks> {
-    const looks = new Looks(definition.name, definition.checks);
-    const test = new ReceiverTest(subject, looks, patienceMs);
+  ): Promise<Observations> {
+    const observations = new Observations(definition.name, definition.checks);
+    const test = new ReceiverTest(subject, observations, patienceMs);
     let failure: unknown;
     try {
       subject.control.require(...(definition.needs ?? []));
@@ -94,20 +97,20 @@ export class ReceiverTest {
       failure = error;
     }
     for (const close of test.#closers.reverse()) await close().catch(() => undefined);
-    looks.close(failure);
-    return looks;
+    observations.close(failure);
+    return observations;
   }
 
-  /** See {@link Looks.check}. */
+  /** See {@link Observations.check}. */
   check<T>(
     checks: string | readonly string[],
     what: string,
     look: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    return this.#looks.check(checks, what, look);
+    return this.#observations.check(checks, what, look);
   }
 
-  /** A registration of its own; where none can be made, the one of the command line. */
+  /** Makes a registration; returns that of the command line when the receiver cannot make one. */
   async register(more: Partial<Who> & { readonly jwksUri?: string } = {}): Promise<Registered> {
     if (!this.control.has('register')) {
       const { url, secret } = this.subject;
@@ -119,7 +122,7 @@ export class ReceiverTest {
     return { ...who, url, secret };
   }
 
-  /** Deliveries go to this registration from now on. */
+  /** Sends further deliveries to this registration. */
   async use(registered: Registered): Promise<void> {
     this.registered = registered;
     Object.assign(this.log, {
@@ -129,7 +132,7 @@ export class ReceiverTest {
     });
   }
 
-  /** Sends it once, signed as it should be where `sending` says nothing else. */
+  /** Sends a delivery once, correctly signed unless `sending` changes it. */
   send(
     delivery: Json,
     { url = this.registered.url, ...sending }: Partial<Sending> & { readonly url?: string } = {},
@@ -138,8 +141,8 @@ export class ReceiverTest {
   }
 
   /**
-   * Appends this many events and delivers what is not acknowledged, again and again like a server, until all of it is. Resolves with the last answer. Throws
-   * when it is not acknowledged in time.
+   * Appends this many events and repeats the unacknowledged ones like a server until they are
+   * acknowledged. Resolves with the last answer. Throws after the patience.
    */
   async deliver(count: number, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
     this.log.append(count);
@@ -153,7 +156,9 @@ export class ReceiverTest {
     return answered;
   }
 
-  /** Sends it until the answer is no "not yet": anything but 5xx and an `ack` that is on its way. */
+  /**
+   * Repeats a delivery until the answer is final: no 5xx, and no `ack` below the delivery's end.
+   */
   async settled(delivery: Json, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
     for (const end = Date.now() + this.#patienceMs; ;) {
       const answered = await this.send(delivery, sending);
@@ -167,7 +172,10 @@ export class ReceiverTest {
     }
   }
 
-  /** The next event, not yet appended, as a delivery: for requests that have to be refused. */
+  /**
+   * A delivery of the next event, which the log does not contain yet: for requests that a receiver
+   * has to reject.
+   */
   get next(): Json {
     const { head, acked } = this.log;
     const event = {
@@ -180,13 +188,16 @@ export class ReceiverTest {
     return { ...this.log.heartbeat(acked), head: head + 1, events: [event] };
   }
 
-  /** What the receiver has handed to its application. Throws `NotShown`. */
+  /** The items that the receiver handed to its application. Throws `NotShown`. */
   async applied(): Promise<readonly Applied[]> {
     const { audience, key } = this.registered;
     return (await this.control.do('applied', { audience, key })).items;
   }
 
-  /** Throws when anything of {@link next} was applied: what comes after it would then be taken, and it would be in the list. */
+  /**
+   * Throws when the receiver applied anything of {@link next}: it would accept the event after it,
+   * or list it as applied.
+   */
   async nothingApplied(): Promise<void> {
     const { head, acked } = this.log;
     const event = { ...this.next.events[0], sequence: head + 2 };
@@ -198,7 +209,7 @@ export class ReceiverTest {
     });
     assert.ok(
       status !== 200 || !(body?.ack > head),
-      `what follows the refused delivery is acknowledged: HTTP ${status} ${JSON.stringify(body)}`,
+      `the receiver acknowledges the event after the rejected one: HTTP ${status} ${JSON.stringify(body)}`,
     );
     if (!this.control.has('applied')) return;
     assert.deepEqual(
@@ -207,21 +218,21 @@ export class ReceiverTest {
     );
   }
 
-  /** The claims of this registration's URL. Throws `NotApplicable` when it is not signed. */
+  /** The claims of this registration's URL. Throws `NotApplicable` for an unsigned URL. */
   token(): NonNullable<ReturnType<typeof tokenOf>> {
     const token = tokenOf(this.registered.url);
     if (token === undefined) throw new NotApplicable('the receiver does not mint signed URLs');
     return token;
   }
 
-  /** A server's keys, published for as long as the scenario runs. */
+  /** A server's keys, published until the scenario ends. */
   async identity(kid: string): Promise<Identity> {
     const identity = await Identity.publish(kid);
     this.#closers.push(() => identity.close());
     return identity;
   }
 
-  /** Sends a delivery with this server's signature; `change` makes its header, or its signing, another one. */
+  /** Sends a delivery with this server's signature; `change` changes its header or its token. */
   sendAs(
     identity: Identity,
     delivery: Json,

@@ -1,4 +1,7 @@
-/** `checks.json` in the shape of the official MCP conformance suite, whose `traceability` command reads it. */
+/**
+ * `checks.json` in the shape of the official MCP conformance suite, whose `traceability` command
+ * reads it.
+ */
 import type { CheckResult, Outcome, Verdict } from '../verdict.ts';
 
 const STATUS: Readonly<Record<Verdict, 'SUCCESS' | 'FAILURE' | 'WARNING' | 'SKIPPED'>> = {
@@ -9,11 +12,11 @@ const STATUS: Readonly<Record<Verdict, 'SUCCESS' | 'FAILURE' | 'WARNING' | 'SKIP
   'not applicable': 'SKIPPED',
 };
 
-/** Folder of a run, relative to the results folder, as the suite names them. */
+/** Folder of a run, relative to the results folder, named as in the official suite. */
 export const checksFolder = ({ role }: Outcome, now: Date): string =>
   `${role}-triggers-${now.toISOString().replace(/[:.]/g, '-')}`;
 
-/** The array to be written as `checks.json`. */
+/** The content of `checks.json`. */
 export function checksReport({ results }: Outcome, now: Date): object[] {
   return results.map((result: CheckResult) => ({
     id: result.id,

@@ -1,4 +1,4 @@
-/** The report for people: what does not hold first, then what was not shown, then the numbers. */
+/** The report for people: violations first, then what was not shown, then the totals. */
 import { standing, type Expected } from '../expected.ts';
 import type { Outcome, Verdict } from '../verdict.ts';
 
@@ -11,7 +11,7 @@ const TITLE: Readonly<Record<Verdict, string>> = {
   passed: 'PASSED',
 };
 
-/** As text, ending in a newline. `all` lists what passed too. */
+/** The report as text with a final newline. `all` lists passed checks too. */
 export function humanReport(
   { role, subject, results, durationMs }: Outcome,
   expected: Expected,

@@ -1,8 +1,8 @@
-/** JUnit XML, as build servers read it: one test case for each check. */
+/** JUnit XML for build servers: one test case for each check. */
 import { standing, type Expected } from '../expected.ts';
 import type { CheckResult, Outcome } from '../verdict.ts';
 
-/** Characters that XML 1.0 cannot hold are dropped, the five that it reserves are escaped. */
+/** Drops characters that XML 1.0 forbids and escapes its five reserved ones. */
 const text = (value: string): string =>
   value
 

@@ -1,4 +1,7 @@
-/** A callback that the kit owns: keeps every request byte by byte and answers as the scenario says. */
+/**
+ * A callback endpoint of the kit: records every request byte by byte and answers as the scenario
+ * says.
+ */
 import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -10,30 +13,30 @@ import {
 import type { AddressInfo } from 'node:net';
 import type { Json } from '../wire/session.ts';
 
-/** One request as it came. */
+/** A request as received. */
 export interface Hit {
   readonly method: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
-  /** Names in the order they came, lower case, so that a repeated one shows. */
+  /** Header names in order and in lower case; repeated names repeat here. */
   readonly names: readonly string[];
   readonly raw: Buffer;
-  /** The body as JSON; undefined when it is none. */
+  /** The body as JSON; undefined for any other body. */
   readonly message: Json;
   /** `params` of the message. */
   readonly delivery: Json;
   readonly at: number;
 }
 
-/** An answer. No body = an empty one. */
+/** An answer. Without `body` it is empty. */
 export interface Reply {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** A generator's pieces are sent as they come, until the other side has gone. */
+  /** A generator's chunks are sent one by one until the other side disconnects. */
   readonly body?: string | Buffer | object | AsyncGenerator<string>;
 }
 
-/** The last number that a delivery covers. */
+/** The last sequence number that a delivery covers. */
 export const lastOf = ({ after, events = [], gaps = [] }: Json): number =>
   Math.max(
     after,
@@ -41,10 +44,10 @@ export const lastOf = ({ after, events = [], gaps = [] }: Json): number =>
     ...gaps.map(({ to }: Json) => to),
   );
 
-/** Takes everything. */
+/** Acknowledges the whole delivery. */
 export const acknowledge = ({ delivery }: Hit): Reply => ({ body: { ack: lastOf(delivery) } });
 
-/** base64 of HMAC-SHA256 under a `whsec_` secret. */
+/** HMAC-SHA256 in base64 under a `whsec_` secret. */
 export const hmac = (secret: string, content: string | Buffer): string =>
   createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64'))
     .update(content)
@@ -52,15 +55,15 @@ export const hmac = (secret: string, content: string | Buffer): string =>
 
 export const newSecret = (bytes = 32): string => `whsec_${randomBytes(bytes).toString('base64')}`;
 
-/** What Standard Webhooks wants in `webhook-signature` for this request. */
+/** The correct `webhook-signature` of this request (Standard Webhooks). */
 export const signatureOf = (secret: string, { headers, raw }: Hit): string =>
   `v1,${hmac(secret, Buffer.concat([Buffer.from(`${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.`), raw]))}`;
 
 export class CallbackEndpoint {
   secret = newSecret();
-  /** How a delivery is answered; `n` counts them from 1. */
+  /** Answers a delivery; `n` counts them from 1. */
   answer: (hit: Hit, n: number) => Reply | Promise<Reply> = acknowledge;
-  /** How a challenge is answered. */
+  /** Answers a challenge. */
   consent: (hit: Hit) => Reply | Promise<Reply> = ({ delivery: { challenge } }) => ({
     body: { challenge, proof: hmac(this.secret, `challenge.${challenge}`) },
   });
@@ -114,7 +117,10 @@ export class CallbackEndpoint {
     });
   }
 
-  /** `base`: where a tunnel brings requests from, without a path; absent = loopback, which the server under test has to allow. */
+  /**
+   * Listens on loopback. `base`: public origin of a tunnel to it; without one the server under test
+   * has to allow loopback.
+   */
   static async listen(base?: string, port = 0): Promise<CallbackEndpoint> {
     const endpoint = new CallbackEndpoint(base);
     endpoint.#server.listen(port, '127.0.0.1');
@@ -127,7 +133,7 @@ export class CallbackEndpoint {
     return `${base.replace(/\/$/, '')}${this.#path}`;
   }
 
-  /** What to register. */
+  /** The `callback` member of a subscribe request. */
   get callback(): { readonly url: string; readonly secret: string } {
     return { url: this.url, secret: this.secret };
   }
@@ -137,7 +143,7 @@ export class CallbackEndpoint {
   get deliveries(): readonly Hit[] {
     return this.hits.filter(({ delivery }) => delivery.challenge === undefined);
   }
-  /** Every event that came, in the order it came. */
+  /** Every received event, in order. */
   get events(): readonly Json[] {
     return this.deliveries.flatMap(({ delivery }) => delivery.events ?? []);
   }

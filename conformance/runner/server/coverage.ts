@@ -1,20 +1,23 @@
-/** What deliveries cover, number by number, whichever drain brought them. */
+/** The sequence numbers that deliveries of any drain cover. */
 import { RpcError, type Json, type Session } from '../wire/session.ts';
 import { lastOf } from './callback-endpoint.ts';
 import type { ServerTest } from './scenario.ts';
 import type { StreamReader } from './stream-reader.ts';
 
-/** A number of a log, and why it is a gap. */
+/** A sequence number and its gap reason. */
 export type GapNumber = readonly [sequence: number, reason: string];
 
-/** A log is not expected to be trimmed at once when it has more than it promises to keep: when it has so many times as much. */
+/**
+ * A server may trim late. The kit expects a trimmed log only when it holds this many times the
+ * announced retention.
+ */
 export const WELL_BEYOND = 8;
 
-/** Numbers that came as events, in the order they came. */
+/** Sequence numbers of the events, in the order received. */
 export const sequencesOf = (deliveries: readonly Json[]): number[] =>
   deliveries.flatMap(({ events }) => (events ?? []).map(({ sequence }: Json) => sequence));
 
-/** Numbers that came as gaps, one by one, in the order they came. */
+/** Sequence numbers of the gaps, in the order received. */
 export const gapsOf = (deliveries: readonly Json[]): GapNumber[] =>
   deliveries.flatMap(({ gaps }) =>
     (gaps ?? []).flatMap(({ from, to, reason }: Json) =>
@@ -22,7 +25,7 @@ export const gapsOf = (deliveries: readonly Json[]): GapNumber[] =>
     ),
   );
 
-/** Every number that is covered, ascending, each as often as it is. */
+/** Every covered sequence number in ascending order, with repetitions. */
 export const coveredBy = (deliveries: readonly Json[]): number[] =>
   [...sequencesOf(deliveries), ...gapsOf(deliveries).map(([sequence]) => sequence)].sort(
     (a, b) => a - b,
@@ -32,7 +35,7 @@ export const coveredBy = (deliveries: readonly Json[]): number[] =>
 export const upTo = (from: number, to: number): number[] =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, at) => from + at);
 
-/** Numbers as a person writes them, `1-3, 5`; one that comes twice stands there twice. */
+/** Sequence numbers as text, `1-3, 5`. Repeated numbers repeat. */
 export function spans(numbers: readonly number[]): string {
   const found: [from: number, to: number][] = [];
   for (const number of numbers) {
@@ -43,7 +46,7 @@ export function spans(numbers: readonly number[]): string {
   return found.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(', ');
 }
 
-/** Gaps as a person writes them, by reason: `1-130 retention`. */
+/** Gaps as text, by reason: `1-130 retention`. */
 export const gapSpans = (gaps: readonly GapNumber[]): string =>
   [...new Set(gaps.map(([, reason]) => reason))]
     .map(
@@ -52,7 +55,7 @@ export const gapSpans = (gaps: readonly GapNumber[]): string =>
     )
     .join(', ');
 
-/** Pulls on from `after` until a result has no more. Throws when that takes more than 100 results. */
+/** Pulls from `after` until `hasMore` is false. Throws after 100 results. */
 export async function readAll(
   mcp: Session,
   subscriptionId: string,
@@ -70,10 +73,10 @@ export async function readAll(
     if (answer.hasMore !== true) return deliveries;
     from = { epoch: answer.epoch, sequence: lastOf(answer) };
   }
-  throw new Error('100 results of triggers/pull did not come to the end of the log');
+  throw new Error('100 results of triggers/pull did not reach the end of the log');
 }
 
-/** Resolves when the log has come to this number. */
+/** Resolves when the head of the log reaches this sequence number. */
 export const numbered = (
   t: ServerTest,
   subscriptionId: string,
@@ -81,35 +84,41 @@ export const numbered = (
   mcp: Session = t.mcp,
 ): Promise<unknown> =>
   t.until(
-    `number ${head} to be assigned`,
+    `sequence number ${head} to be assigned`,
     async () => (await mcp.request('triggers/get', { subscriptionId })).head >= head,
   );
 
-/** A stream that was refused, or broke off, cannot bring what is waited for. */
+/** Throws when a stream was rejected or dropped, because it cannot deliver the awaited event. */
 export function requireSound(stream: StreamReader): void {
   const { error, broke } = stream.ended ?? {};
   if (error !== undefined)
-    throw new Error(`the stream was refused with error ${error.code}: ${error.message}`);
-  if (broke !== undefined) throw new Error(`the stream broke off: ${String(broke)}`);
+    throw new Error(`the stream was rejected with error ${error.code}: ${error.message}`);
+  if (broke !== undefined) throw new Error(`the stream was dropped: ${String(broke)}`);
 }
 
-/** Resolves when the stream has covered this number. Throws when it is refused or breaks, because nothing can come then. */
+/** Resolves when the stream covers this sequence number. Throws when it is rejected or dropped. */
 export const streamed = (t: ServerTest, stream: StreamReader, sequence: number): Promise<unknown> =>
-  t.until(`number ${sequence} on the stream`, () => {
+  t.until(`sequence number ${sequence} on the stream`, () => {
     requireSound(stream);
     return stream.deliveries.some((delivery) => lastOf(delivery) >= sequence);
   });
 
-/** Resolves when a delivery of the stream has carried this number: one that only stands behind it, as a heartbeat does, is not enough. */
+/**
+ * Resolves when a delivery of the stream contains this sequence number. A heartbeat at or after it
+ * does not count.
+ */
 export const carried = (t: ServerTest, stream: StreamReader, sequence: number): Promise<unknown> =>
-  t.until(`number ${sequence} on the stream`, () => {
+  t.until(`sequence number ${sequence} on the stream`, () => {
     requireSound(stream);
     return stream.deliveries.some(
       (delivery) => delivery.after < sequence && lastOf(delivery) >= sequence,
     );
   });
 
-/** The error that a request is answered with, of whichever method: a stream that opens is closed again. Throws when there is none. */
+/**
+ * The error that a request of any method is answered with; closes a stream that opens. Throws when
+ * the request succeeds.
+ */
 export async function refusalOf(
   t: ServerTest,
   method: string,
@@ -124,6 +133,6 @@ export async function refusalOf(
   );
   stream.close();
   const { error } = stream.ended ?? {};
-  if (error === undefined) throw new Error('triggers/stream was not refused');
+  if (error === undefined) throw new Error('triggers/stream was not rejected');
   return new RpcError(error, 200);
 }

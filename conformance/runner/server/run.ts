@@ -1,6 +1,9 @@
-/** The server suite: finds out what the server speaks, then runs every scenario against it. */
+/**
+ * The server suite: finds the revisions that the server speaks, then runs every scenario against
+ * it.
+ */
 import { Control } from '../control.ts';
-import { explain } from '../looks.ts';
+import { explain } from '../observations.ts';
 import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
 import { ERAS, NoServer, Session, type Access, type Era } from '../wire/session.ts';
@@ -9,14 +12,14 @@ import { ServerTest, type ServerScenario, type ServerSubject } from './scenario.
 export interface ServerRun extends SuiteRun {
   readonly scenarios: readonly ServerScenario[];
   readonly access: Access;
-  /** The identifier of the extension under test; default: the one of the project. */
+  /** The identifier of the extension under test. Default: the one of this project. */
   readonly extension?: string | undefined;
   /** URL of the control interface. */
   readonly control: string | undefined;
   readonly callbackBase?: string | undefined;
 }
 
-/** Runs it. Rejects with `NoServer` when there is nothing to test, before anything else happens. */
+/** Runs the suite. Rejects with `NoServer` when no MCP server answers. */
 export async function runServer({
   scenarios,
   access,
@@ -48,7 +51,7 @@ export async function runServer({
   );
 }
 
-/** The revisions this server speaks, newest first. Throws `NoServer` when it speaks none. */
+/** The revisions that the server speaks, newest first. Throws `NoServer` when it speaks none. */
 async function erasOf(access: Access): Promise<Era[]> {
   const spoken: Era[] = [];
   let last: unknown;
@@ -57,14 +60,14 @@ async function erasOf(access: Access): Promise<Era[]> {
       await Session.open(access, era);
       spoken.push(era);
     } catch (error) {
-      // A server that does not know a revision says so in many ways; one that is not there is another matter.
+      // A server may reject an unknown revision in any way, but it has to answer.
       if (error instanceof NoServer) throw error;
       last = error;
     }
   }
   if (spoken.length === 0)
     throw new NoServer(
-      `what answers at ${shown(access.url)} is no MCP server that can be tested: ${explain(last)}`,
+      `what answers at ${shown(access.url)} is not a testable MCP server: ${explain(last)}. Check --url and --token`,
       { cause: last },
     );
   return spoken;
@@ -72,11 +75,11 @@ async function erasOf(access: Access): Promise<Era[]> {
 
 function erasFor({ eras: wanted }: ServerScenario, spoken: readonly Era[]): readonly Era[] {
   if (wanted === 'each') return spoken;
-  // A revision that the server does not speak still has its scenario: it then says why it could not be run.
+  // The scenario of an unsupported revision runs too and reports why it cannot proceed.
   return wanted === undefined ? spoken.slice(0, 1) : [wanted];
 }
 
-/** Without what may be secret in it. */
+/** The URL without its query. */
 const shown = (url: string): string => {
   const { origin, pathname } = new URL(url);
   return origin + pathname;

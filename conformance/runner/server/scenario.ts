@@ -1,7 +1,10 @@
-/** A scenario against a server: what it decides, what it needs, and what it is given. */
+/**
+ * A scenario against a server: the checks it decides, what it needs, and the test context it
+ * receives.
+ */
 import { randomBytes } from 'node:crypto';
 import type { Control, ControlTypes, Verb } from '../control.ts';
-import { Looks, NotApplicable } from '../looks.ts';
+import { Observations, NotApplicable } from '../observations.ts';
 import type { Requirement } from '../requirements.ts';
 import { Session, type Access, type Era, type Json } from '../wire/session.ts';
 import { CallbackEndpoint } from './callback-endpoint.ts';
@@ -9,66 +12,70 @@ import { StreamReader } from './stream-reader.ts';
 
 export type Drain = 'callback' | 'stream' | 'pull';
 
-/** One scenario. Few scenarios, many checks: what a reader would call one story. */
+/** One scenario with several checks. */
 export interface ServerScenario {
   readonly name: string;
   /** One sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. Each is looked at before the scenario ends. */
+  /** Names of requirements without prefix. The scenario decides each of them. */
   readonly checks: readonly string[];
   readonly needs?: {
     readonly drains?: readonly Drain[];
     readonly verbs?: readonly Verb[];
     readonly types?: readonly (keyof ControlTypes)[];
-    /** Only where the server declares durable logs. */
+    /** Only for servers that declare durable logs. */
     readonly durable?: boolean;
   };
-  /** Runs when nothing else does: it makes the process die, or its clock jump. */
+  /** Runs while no other scenario runs, because it crashes the process or advances its clock. */
   readonly alone?: boolean;
-  /** Default: the newest revision the server speaks. `each`: in every one. */
+  /** Default: the newest revision that the server speaks. `each`: every revision. */
   readonly eras?: 'each' | Era;
   run(t: ServerTest): Promise<void>;
 }
 
-/** Keeps the type while letting a module read as data. */
+/** Declares a scenario; keeps its type exact. */
 export const scenario = (definition: ServerScenario): ServerScenario => definition;
 
-/** What every scenario of a run shares. */
+/** Shared by every scenario of a run. */
 export interface ServerSubject {
   readonly access: Access;
   readonly control: Control;
   readonly eras: readonly Era[];
   readonly callbackBase: string | undefined;
   readonly requirements: ReadonlyMap<string, Requirement>;
-  /** The identifier of the extension under test; default: the one of the project. */
+  /** The identifier of the extension under test. Default: the one of this project. */
   readonly extension?: string | undefined;
-  /** How long is waited for what has to happen soon; default 15 s. */
+  /** How long a scenario waits for an expected event, in milliseconds. Default 15,000. */
   readonly patienceMs?: number;
-  /** A scenario ends when this check is seen to be broken. */
+  /** A scenario ends when this check is broken. */
   readonly enough?: string;
 }
 
 const PATIENCE_MS = 15_000;
 
-/** One running scenario. What it opens is closed when it ends. */
+/** A running scenario. It closes what it opened when it ends. */
 export class ServerTest {
   readonly subject: ServerSubject;
   readonly control: Control;
   /** The session of `--token`. */
   readonly mcp: Session;
-  readonly #looks: Looks;
+  readonly #observations: Observations;
   readonly #closers: (() => Promise<unknown>)[] = [];
 
-  private constructor(subject: ServerSubject, mcp: Session, looks: Looks) {
+  private constructor(subject: ServerSubject, mcp: Session, observations: Observations) {
     this.subject = subject;
     this.control = subject.control;
     this.mcp = mcp;
-    this.#looks = looks;
+    this.#observations = observations;
   }
 
-  /** Runs a scenario in one revision and returns what it saw. */
-  static async run(definition: ServerScenario, subject: ServerSubject, era: Era): Promise<Looks> {
-    const looks = new Looks(
+  /** Runs a scenario in one revision and returns its observations. */
+  static async run(
+    definition: ServerScenario,
+    subject: ServerSubject,
+    era: Era,
+  ): Promise<Observations> {
+    const observations = new Observations(
       subject.eras.length > 1 && definition.eras === 'each'
         ? `${definition.name} (${era})`
         : definition.name,
@@ -80,7 +87,7 @@ export class ServerTest {
       test = new ServerTest(
         subject,
         await Session.open(subject.access, era, subject.extension),
-        looks,
+        observations,
       );
       test.#require(definition);
       await definition.run(test);
@@ -88,8 +95,8 @@ export class ServerTest {
       failure = error;
     }
     if (test !== undefined) await test.#tidy();
-    looks.close(failure);
-    return looks;
+    observations.close(failure);
+    return observations;
   }
 
   async #tidy(): Promise<void> {
@@ -108,33 +115,33 @@ export class ServerTest {
     for (const type of needs.types ?? []) this.control.type(type);
   }
 
-  /** See {@link Looks.check}. */
+  /** See {@link Observations.check}. */
   async check<T>(
     checks: string | readonly string[],
     what: string,
     look: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    const value = await this.#looks.check(checks, what, look);
+    const value = await this.#observations.check(checks, what, look);
     if (
-      this.#looks.evidence.some(
+      this.#observations.list.some(
         ({ check, outcome }) => check === this.subject.enough && outcome === 'broken',
       )
     )
-      throw new Error('that was enough');
+      throw new Error('the awaited check is broken');
     return value;
   }
 
-  /** The extension's settings. */
+  /** The declared settings of the extension. */
   get settings(): Json {
     return this.mcp.settings;
   }
 
-  /** A name that nobody else uses. */
+  /** A name that no other scenario uses. */
   unique(prefix = 'k'): string {
     return `${prefix}.${randomBytes(9).toString('base64url')}`;
   }
 
-  /** Another principal. Throws `NotShown` without its token. */
+  /** A session of another principal. Throws `NotShown` without its token. */
   async as(principal: string, era: Era = this.mcp.era): Promise<Session> {
     return Session.open(
       { url: this.subject.access.url, token: this.control.token(principal) },
@@ -143,14 +150,14 @@ export class ServerTest {
     );
   }
 
-  /** The same principal in another revision, or with another access. */
+  /** A session of the same principal in this revision. */
   open(era: Era): Promise<Session> {
     return Session.open(this.subject.access, era, this.subject.extension);
   }
 
   /**
-   * Subscribes to the plain type with a topic of its own, under a key of its own, unless `params` say otherwise; unsubscribes when the scenario ends. The topic is in
-   * `select[0].arguments.topic` of the answer.
+   * Subscribes to the plain type with a new topic under a new key, unless `params` say otherwise;
+   * unsubscribes when the scenario ends. The topic is in `select[0].arguments.topic` of the result.
    */
   async subscribe(params: Json = {}, mcp: Session = this.mcp): Promise<Json> {
     const select = params.select ?? [
@@ -161,7 +168,10 @@ export class ServerTest {
     return made;
   }
 
-  /** Events of the plain type for this topic, numbered `n` = `from` … ; resolves when they are accepted. */
+  /**
+   * Emits events of the plain type for this topic, with `n` counting from `from`; resolves when
+   * they are accepted.
+   */
   async emit(
     topic: string,
     count: number,
@@ -179,12 +189,12 @@ export class ServerTest {
     });
   }
 
-  /** The topic that a subscription made by {@link subscribe} follows. */
+  /** The topic of a subscription made by {@link subscribe}. */
   topicOf(subscription: Json): string {
     return subscription.select[0].arguments.topic as string;
   }
 
-  /** A callback of the kit. */
+  /** A callback endpoint of the kit. */
   async endpoint(): Promise<CallbackEndpoint> {
     const endpoint = await CallbackEndpoint.listen(this.subject.callbackBase);
     this.defer(() => endpoint.close());
@@ -198,11 +208,11 @@ export class ServerTest {
     return reader;
   }
 
-  /** Pulls until `count` events or gaps' numbers came, or patience ends. Returns the deliveries. */
+  /** Pulls until a result covers `upTo`, or until the patience ends. Returns the deliveries. */
   async pullAll(subscriptionId: string, upTo: number, mcp: Session = this.mcp): Promise<Json[]> {
     const deliveries: Json[] = [];
     let after: Json;
-    await this.until(`number ${upTo} to be pulled`, async () => {
+    await this.until(`sequence number ${upTo} to be pulled`, async () => {
       const answer = await mcp.request('triggers/pull', {
         subscriptionId,
         waitMs: 1000,
@@ -222,7 +232,7 @@ export class ServerTest {
     return deliveries;
   }
 
-  /** Resolves when `holds` returns something true, and with it. Throws, saying what was waited for, when that takes too long. */
+  /** Resolves with the first truthy value of `holds`. Throws after the patience, naming `what`. */
   async until<T>(
     what: string,
     holds: () => T | Promise<T>,
@@ -237,12 +247,12 @@ export class ServerTest {
     }
   }
 
-  /** Nothing can be waited for when nothing is what should happen: this long is looked at. */
+  /** Waits a fixed time, for checks that expect nothing to happen. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, ms));
   }
 
-  /** Done when the scenario ends, last first. */
+  /** Runs when the scenario ends, in reverse order. */
   defer(close: () => Promise<unknown>): void {
     this.#closers.push(close);
   }

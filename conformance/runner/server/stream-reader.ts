@@ -1,12 +1,12 @@
-/** Reads an open stream in the background and keeps what came. */
+/** Reads an open stream in the background and records its messages. */
 import type { Message } from '../wire/sse.ts';
 import type { Json, OpenStream } from '../wire/session.ts';
 
 export class StreamReader {
   readonly requestId: number;
-  /** Everything, in order. */
+  /** Every message, in order. */
   readonly messages: Message[] = [];
-  /** How it ended; undefined while it is open. */
+  /** How the stream ended; undefined while it is open. */
   ended:
     | { readonly result?: Json; readonly error?: Message['error']; readonly broke?: unknown }
     | undefined;
@@ -19,7 +19,10 @@ export class StreamReader {
     this.over = this.#read(stream);
   }
 
-  /** `params` of the deliveries. Whether they are tagged as they should be is another question: the response belongs to this request. */
+  /**
+   * `params` of the deliveries. Their tags are not checked here, because the response belongs to
+   * this request.
+   */
   get deliveries(): Json[] {
     return this.messages
       .filter(({ method }) => method === 'notifications/triggers/delivery')

@@ -1,4 +1,4 @@
-/** The published schema as a validator: what the kit accepts as well-formed is what `schema.json` says, nothing else. */
+/** The published schema as a validator. It accepts exactly what `schema.json` accepts. */
 import { readFileSync } from 'node:fs';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
@@ -12,7 +12,7 @@ const ajv = new Ajv2020({ strict: false, allErrors: false, schemas: [schema] });
 (addFormats as unknown as (target: Ajv2020) => void)(ajv);
 const validators = new Map<string, ValidateFunction>();
 
-/** What of a result is defined, by method. Several = one of them. */
+/** The schema types of each method's result; one of them has to match. */
 export const RESULT_OF: Readonly<Record<string, readonly string[]>> = {
   'triggers/list': ['ListTriggersResult', 'ListTriggersNotModified'],
   'triggers/subscribe': ['SubscribeResult'],
@@ -24,11 +24,12 @@ export const RESULT_OF: Readonly<Record<string, readonly string[]>> = {
   'triggers/ack': ['AckResult'],
 };
 
-/** Null when `value` is a valid `type` of the schema, otherwise what is wrong with it, in one line. */
+/** Null when `value` is a valid `type` of the schema; otherwise the error in one line. */
 export function complaint(type: string, value: unknown): string | null {
   let validate = validators.get(type);
   if (validate === undefined) {
-    if (schema.$defs[type] === undefined) throw new Error(`schema.json defines no ${type}`);
+    if (schema.$defs[type] === undefined)
+      throw new Error(`schema.json defines no type ${type}. Use the name of a definition.`);
     validate = ajv.compile({ $ref: `${ID}#/$defs/${type}` });
     validators.set(type, validate);
   }
@@ -37,16 +38,16 @@ export function complaint(type: string, value: unknown): string | null {
   return `${type}${first?.instancePath ?? ''} ${first?.message ?? 'is not valid'}`;
 }
 
-/** Throws when a method's result is none of the shapes it may have. */
+/** Throws unless a method's result has one of its shapes. */
 export function requireResult(method: string, result: unknown): void {
   const shapes = RESULT_OF[method];
   if (shapes === undefined) return;
   const complaints = shapes.map((shape) => complaint(shape, result));
   if (!complaints.includes(null))
-    throw new Error(`${method} answered with no valid result: ${complaints.join(' and ')}`);
+    throw new Error(`${method} returned an invalid result: ${complaints.join(' and ')}`);
 }
 
-/** Throws when `value` is no valid `type`. */
+/** Throws unless `value` is a valid `type`. */
 export function requireValid(type: string, value: unknown): void {
   const problem = complaint(type, value);
   if (problem !== null) throw new Error(problem);

@@ -1,6 +1,6 @@
 /**
- * The sending end of a callback, written from the SEP's text: what a right server sends, and every part of it open to being made wrong before
- * it is signed or after.
+ * The sending side of a callback, written from the SEP: sends what a correct server sends, and can
+ * change each part before or after signing.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { hmac, lastOf } from '../server/callback-endpoint.ts';
@@ -8,29 +8,29 @@ import type { Json } from './session.ts';
 
 export const DELIVERY_METHOD = 'notifications/triggers/delivery';
 
-/** What may differ from a right request. */
+/** Changes to a correct request. */
 export interface Sending {
-  /** Signed under each of these, the first first. */
+  /** Signs under each of these secrets, in this order. */
   readonly secrets: readonly string[];
-  /** The bytes of the body, instead of the delivery's own. */
+  /** Body bytes that replace the serialized delivery. */
   readonly raw?: string | Buffer;
   readonly webhookId?: string;
   /** Seconds since 1970, as text. */
   readonly timestamp?: string;
-  /** The value of `webhook-signature`, given the right ones. */
+  /** Returns the value of `webhook-signature`, given the correct signatures. */
   readonly signatures?: (right: readonly string[]) => string;
-  /** Added or put in place after signing; null = left out. */
+  /** Headers added or replaced after signing; null = removed. */
   readonly headers?: Readonly<Record<string, string | null>>;
 }
 
-/** What came back. */
+/** The response. */
 export interface Answered {
   readonly status: number;
-  /** The body as JSON; undefined when it is none. */
+  /** The body as JSON; undefined for any other body. */
   readonly body: Json;
 }
 
-/** `webhook-id` as the SEP computes it; random when nothing is covered. */
+/** `webhook-id` as the SEP defines it; random for a delivery that covers nothing. */
 export function webhookIdOf(delivery: Json): string {
   const { subscriptionId, epoch, after, gaps = [] } = delivery;
   const last = lastOf(delivery);
@@ -87,7 +87,7 @@ export async function sendDelivery(
   return { status: response.status, body: parse(await response.text()) };
 }
 
-/** Now, and so many seconds later, as `webhook-timestamp` has it. */
+/** The current time plus this many seconds, in the format of `webhook-timestamp`. */
 export const seconds = (later = 0): string => String(Math.floor(Date.now() / 1000) + later);
 
 function parse(text: string): Json {

@@ -1,8 +1,8 @@
 /**
- * One principal's way to an MCP server over Streamable HTTP, written from the base protocol's text: JSON-RPC by `fetch`, in the revision that is asked for. Nothing
- * is hidden but the headers: what the server says is handed on as it came.
+ * An MCP session over Streamable HTTP, written from the base protocol: JSON-RPC by `fetch`, in the
+ * requested revision. Responses are returned as received, without their headers.
  */
-import { NothingToTest } from '../nothing.ts';
+import { NothingToTest } from '../observations.ts';
 import { messagesOf, type Message } from './sse.ts';
 import { requireResult } from './schema.ts';
 
@@ -12,23 +12,26 @@ export type Era = (typeof ERAS)[number];
 export const EXTENSION = 'io.modelcontextprotocol/triggers';
 export const EVENTS_EXTENSION = 'io.modelcontextprotocol/events';
 const META = 'io.modelcontextprotocol';
-/** The `_meta` key that ties a notification to the request whose stream carries it. */
+/** The `_meta` key that names the request of a stream's notification. */
 export const SUBSCRIPTION_META = `${META}/subscriptionId`;
 const CLIENT = { name: 'triggers-conformance', version: '1' };
-/** Nothing of the protocol takes longer: the longest wait it allows is 25 s. */
+/** The longest wait that the protocol allows is 25 s. */
 const DEADLINE_MS = 40_000;
 
-/* Results are what a stranger sent: loosely typed on purpose, looked at with assertions and validated against the schema. */
+/*
+ * Results have any shape: they are typed loosely on purpose and validated with assertions and the
+ * schema.
+ */
 
 export type Json = any;
 
-/** Where the server is and who asks. */
+/** The address of the server and the token of the principal. */
 export interface Access {
   readonly url: string;
   readonly token: string | undefined;
 }
 
-/** A JSON-RPC error, with the HTTP status it came under. */
+/** A JSON-RPC error with its HTTP status. */
 export class RpcError extends Error {
   override readonly name = 'RpcError';
   readonly code: number;
@@ -43,12 +46,12 @@ export class RpcError extends Error {
   }
 }
 
-/** The server cannot be reached, or what is there is no MCP server. */
+/** The server cannot be reached, or it is not an MCP server. */
 export class NoServer extends NothingToTest {
   override readonly name = 'NoServer';
 }
 
-/** What may differ from one request to the next. */
+/** Options of one request. */
 export interface Asking {
   /** Default: declares the extension. */
   readonly clientCapabilities?: object;
@@ -56,34 +59,34 @@ export interface Asking {
   readonly meta?: Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
-  /** Whether the result has to be a valid one of its method. Default true. */
+  /** Whether to validate the result of the method. Default true. */
   readonly validated?: boolean;
 }
 
-/** An answer with everything around it. */
+/** A response with everything received. */
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
-  /** Everything that came, in order; the last one with our id is the answer. */
+  /** Every message, in order; the last one with the request's id is the answer. */
   readonly messages: readonly Message[];
   readonly result: Json;
   readonly error: Message['error'];
 }
 
-/** An open stream: notifications as they come, then what the request was answered with. */
+/** An open stream: notifications as they arrive, then the answer. */
 export interface OpenStream {
   readonly requestId: number;
   readonly messages: AsyncGenerator<Message, void>;
-  /** Closes the connection, as a client that has gone. */
+  /** Closes the connection as a disconnecting client does. */
   close(): void;
 }
 
 export class Session {
   readonly era: Era;
   readonly access: Access;
-  /** The identifier of the extension that is spoken. */
+  /** The identifier of the extension. */
   readonly extension: string;
-  /** What the server declared. */
+  /** The declared capabilities of the server. */
   readonly capabilities: Json;
   readonly #sessionId: string | null;
   #id = 0;
@@ -102,7 +105,10 @@ export class Session {
     this.#sessionId = sessionId;
   }
 
-  /** Greets the server. Throws `NoServer` when nothing answers there that speaks MCP, `RpcError` when it does not speak this revision. */
+  /**
+   * Opens a session. Throws `NoServer` when no MCP server answers, `RpcError` when the server
+   * rejects the revision.
+   */
   static async open(access: Access, era: Era, extension: string = EXTENSION): Promise<Session> {
     const probe = new Session(era, access, extension, {}, null);
     if (era === '2026-07-28') {
@@ -127,13 +133,13 @@ export class Session {
     return session;
   }
 
-  /** The extension's settings, from the place of this revision; undefined = not declared. */
+  /** The extension's settings at the place of this revision; undefined = not declared. */
   get settings(): Json {
     const place = this.era === '2026-07-28' ? 'extensions' : 'experimental';
     return this.capabilities?.[place]?.[this.extension];
   }
 
-  /** The result. Throws `RpcError` when the server refuses, `Error` when the result is not what the schema says. */
+  /** The result of a request. Throws `RpcError` for an error, `Error` for an invalid result. */
   async request(method: string, params: object = {}, asking: Asking = {}): Promise<Json> {
     const { result, error, status } = await this.ask(method, params, asking);
     if (error !== undefined) throw new RpcError(error, status);
@@ -141,17 +147,17 @@ export class Session {
     return result;
   }
 
-  /** The refusal. Throws when there is none. */
+  /** The error of a request. Throws when it succeeds. */
   async refusal(method: string, params: object = {}, asking: Asking = {}): Promise<RpcError> {
     const { result, error, status } = await this.ask(method, params, asking);
     if (error === undefined)
       throw new Error(
-        `${method} was not refused; it answered ${JSON.stringify(result)?.slice(0, 200)}`,
+        `${method} was not rejected; it returned ${JSON.stringify(result)?.slice(0, 200)}`,
       );
     return new RpcError(error, status);
   }
 
-  /** The whole answer, whatever it is. Throws when none comes. */
+  /** The full response. Throws when none arrives. */
   async ask(method: string, params: object = {}, asking: Asking = {}): Promise<Answer> {
     const id = ++this.#id;
     const signal = AbortSignal.any([
@@ -167,11 +173,11 @@ export class Session {
     const answer = messages.findLast(
       (message) => message.id === id && message.method === undefined,
     );
-    // An error that came before the request was understood has no id.
+    // An error that precedes the parsing of the request has no id.
     const error = answer?.error ?? messages.find((message) => message.error !== undefined)?.error;
     if (answer?.result === undefined && error === undefined)
       throw new Error(
-        `${method} was not answered: HTTP ${response.status}${response.status === 401 || response.status === 403 ? ', so give an access token with --token' : ` with ${messages.length} JSON messages`}`,
+        `${method} got no answer: HTTP ${response.status}${response.status === 401 || response.status === 403 ? ', so give an access token with --token' : ` with ${messages.length} JSON messages`}`,
       );
     return {
       status: response.status,
@@ -182,7 +188,7 @@ export class Session {
     };
   }
 
-  /** Opens a stream. The first thing that comes may be an error. */
+  /** Opens a stream. Its first message may be an error. */
   async open(method: string, params: object, asking: Asking = {}): Promise<OpenStream> {
     const id = ++this.#id;
     const stop = new AbortController();
@@ -250,7 +256,10 @@ export class Session {
       });
     } catch (error) {
       if (signal.aborted) throw error;
-      throw new NoServer(`nothing answers at ${new URL(this.access.url).origin}`, { cause: error });
+      throw new NoServer(
+        `nothing answers at ${new URL(this.access.url).origin}. Start the server or correct --url`,
+        { cause: error },
+      );
     }
   }
 }

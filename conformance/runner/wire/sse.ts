@@ -1,7 +1,10 @@
-/** A response body as JSON-RPC messages: one JSON document, or an event stream as it comes in. */
+/**
+ * Parses a response body as JSON-RPC messages: one JSON document, or an event stream while it
+ * arrives.
+ */
 import { createParser } from 'eventsource-parser';
 
-/** A JSON-RPC message as it came. */
+/** A JSON-RPC message. */
 export interface Message {
   readonly jsonrpc?: unknown;
   readonly id?: unknown;
@@ -11,7 +14,7 @@ export interface Message {
   readonly error?: { readonly code: number; readonly message: string; readonly data?: unknown };
 }
 
-/** Messages in order; ends with the body. Throws when a frame is no JSON. */
+/** Messages in order; ends with the body. Throws when a frame is not JSON. */
 export async function* messagesOf(response: Response): AsyncGenerator<Message, void> {
   if (response.body === null) return;
   if (!(response.headers.get('content-type') ?? '').startsWith('text/event-stream')) {
@@ -43,8 +46,6 @@ function parse(text: string): Message {
   try {
     return JSON.parse(text) as Message;
   } catch {
-    throw new Error(
-      `the peer sent something that is no JSON: ${JSON.stringify(text.slice(0, 80))}`,
-    );
+    throw new Error(`the peer sent a frame that is not JSON: ${JSON.stringify(text.slice(0, 80))}`);
   }
 }

@@ -1,4 +1,7 @@
-/** Servers without the extension: they do not declare it, or they declare it and do not have it, or not any more. */
+/**
+ * Servers without the extension: they do not declare it, declare it without its methods, or lose
+ * it.
+ */
 import assert from 'node:assert/strict';
 import { methodNotFound, type Call } from '../../runner/client/exchange.ts';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
@@ -15,14 +18,14 @@ const METHODS = [
   'ack',
 ].map((name) => `triggers/${name}`);
 const GREETINGS = ['server/discover', 'initialize'];
-/** Absence is what is checked: so long is looked at. */
+/** How long a scenario watches for requests that must not come. */
 const LOOK_MS = 1200;
-/** What was under way when the answer came is no disregard of it. */
+/** Requests that the client had sent before the answer arrived do not count. */
 const UNDER_WAY_MS = 100;
 
 const calls = (t: ClientTest): readonly Call[] => t.server.callsOf(...METHODS);
 
-/** From now on the server has no method of the extension. */
+/** Removes every method of the extension from the server. */
 function remove(t: ClientTest): void {
   for (const method of METHODS)
     t.server.behave(method, () => {
@@ -30,7 +33,7 @@ function remove(t: ClientTest): void {
     });
 }
 
-/** Whatever is asked of the extension after the first answer that it is not there. */
+/** Requests of the extension after the first error answer. */
 async function afterRefusal(t: ClientTest): Promise<readonly string[]> {
   const refused = (): Call | undefined =>
     calls(t).find(({ answer }) => answer?.error?.code === -32601);
@@ -45,19 +48,19 @@ async function afterRefusal(t: ClientTest): Promise<readonly string[]> {
 export const absent = [
   clientScenario({
     name: 'absent: not declared',
-    about: 'A server that does not declare the extension is asked for nothing of it.',
+    about: 'A client sends no request of the extension to a server that does not declare it.',
     checks: ['cap-no-call'],
     eras: 'each',
     async run(t) {
       t.server.settings = undefined;
       t.start({ drain: 'stream' });
-      await t.until('the client to greet the server', () =>
+      await t.until('the client to connect', () =>
         t.server.callsOf(...GREETINGS).some(({ answer }) => answer?.result !== undefined),
       );
       await t.pause(LOOK_MS);
       await t.check(
         'cap-no-call',
-        `no method of the extension is called in ${LOOK_MS / 1000} s`,
+        `the client calls no method of the extension in ${LOOK_MS / 1000} s`,
         () =>
           assert.deepEqual(
             calls(t).map(({ method }) => method),
@@ -67,22 +70,22 @@ export const absent = [
     },
   }),
   clientScenario({
-    name: 'absent: declared and not there',
-    about: 'A server declares the extension and knows none of its methods.',
+    name: 'absent: declared but missing',
+    about: 'A server declares the extension but knows none of its methods.',
     checks: ['cap-method-not-found'],
     async run(t) {
       remove(t);
       t.start({ drain: 'stream' });
       await t.check(
         'cap-method-not-found',
-        'after -32601 no method of the extension is called',
+        'the client calls no method of the extension after -32601',
         async () => assert.deepEqual(await afterRefusal(t), []),
       );
     },
   }),
   clientScenario({
-    name: 'absent: not there any more',
-    about: 'The server is replaced by one without the extension while it is being followed.',
+    name: 'absent: removed',
+    about: 'A server without the extension replaces the one that the client follows.',
     checks: ['cap-method-not-found'],
     async run(t) {
       await t.follow();
@@ -92,7 +95,7 @@ export const absent = [
       t.server.stream?.cut();
       await t.check(
         'cap-method-not-found',
-        'after -32601 in the middle of a log no method of the extension is called',
+        'the client calls no method of the extension after -32601 in the middle of a log',
         async () => assert.deepEqual(await afterRefusal(t), []),
       );
     },

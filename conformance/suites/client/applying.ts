@@ -1,9 +1,15 @@
-/** Applying deliveries: repeated ones, ones that are not next, a new epoch, and late ones of the epoch before (SEP: Applying a delivery). */
+/**
+ * Applying deliveries: repeated and out-of-order ones, a new epoch, and late deliveries of the old
+ * epoch (SEP: Applying a delivery).
+ */
 import assert from 'node:assert/strict';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
-/** Sends what `make` makes as the next delivery, whatever the client has asked for. Resolves with the moment when it was sent. */
+/**
+ * Sends the value of `make` as the next delivery, whatever the client asks for. Resolves with the
+ * time of sending.
+ */
 type Sender = (t: ClientTest, make: () => Json) => Promise<number>;
 
 const SENDERS: Readonly<Record<'stream' | 'pull', Sender>> = {
@@ -33,7 +39,7 @@ const numbers = (t: ClientTest, epoch: string): number[] =>
 export const applying = (['stream', 'pull'] as const).map((drain) =>
   clientScenario({
     name: `${drain}: applying deliveries`,
-    about: 'Every number is applied once and in order, whatever is delivered.',
+    about: 'The client applies every sequence number once and in order, whatever it receives.',
     checks: [
       'dlv-repeat',
       'recv-duplicate',
@@ -52,7 +58,7 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
 
       await t.check(
         'dlv-repeat',
-        'numbers that it has come again, with a new one behind them: the new one is acknowledged',
+        'the client acknowledges a new event that follows repeated ones',
         async () => {
           await send(t, () => {
             server.append(1);
@@ -71,38 +77,43 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
         t.draining.find(({ at, params }) => at >= sentAt && (params.after?.sequence ?? 4) <= 4);
       await t
         .until(
-          'the client to ask for the numbers that are missing',
+          'the client to ask for the missing sequence numbers',
           () => asked() !== undefined || t.acked > 4,
         )
         .catch(() => undefined);
       await t.check(
         'recv-missing',
-        'a delivery after 5 is not applied when only 4 numbers are',
+        'the client does not apply a delivery after 5 when it has applied 4',
         () => {
           assert.deepEqual(
             t.acks.filter(({ at, sequence }) => sequence > 4 && at < (asked()?.at ?? Infinity)),
             [],
-            'numbers above 4 were acknowledged first',
+            'sequence numbers above 4 were acknowledged first',
           );
         },
       );
       await t.check(
         'recv-missing-fetch',
-        'the missing numbers are asked for, from its own position',
+        'the client asks for the missing sequence numbers from its own position',
         () => {
           const { after = { epoch, sequence: 4 } } =
-            asked()?.params ?? assert.fail('they were not asked for');
+            asked()?.params ?? assert.fail('the client did not ask for them');
           assert.deepEqual(after, { epoch, sequence: 4 });
         },
       );
-      await t.check('recv-missing', 'it goes on when they have come', () => t.untilAcked(7));
+      await t.check(
+        'recv-missing',
+        'the client continues once the missing sequence numbers arrive',
+        () => t.untilAcked(7),
+      );
       await t.check(
         ['recv-duplicate', 'recv-missing'],
-        'the application got every number once, in order',
+        'the application gets every sequence number once, in order',
         () => assert.deepEqual(numbers(t, epoch), [1, 2, 3, 4, 5, 6, 7]),
       );
 
-      // The last two acknowledgements are what the server has lost: they come again as 1 and 2.
+      // The server has lost the last two acknowledgements, so it sends their events again as 1 and
+      // 2.
       const before = [...server.log.events];
       server.log.acked = 5;
       server.log.loseEpoch();
@@ -112,7 +123,7 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
       await t.untilAcked(3);
       await t.check(
         'recv-epoch',
-        'the application is told that the log was lost before it gets an event of the new epoch',
+        'the application learns of the lost log before it gets an event of the new epoch',
         () => {
           const lost = t.applied.findIndex(({ applied }) => applied === 'lost');
           const first = t.applied.findIndex(
@@ -126,7 +137,7 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
       );
       await t.check(
         'recv-epoch-repeat',
-        'events that it had are not applied again under their new numbers',
+        'the client does not apply an event again under its new sequence number',
         () => {
           const ids = t.applied
             .filter(({ applied }) => applied === 'event')
@@ -150,19 +161,19 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
       }));
       await t.check(
         'recv-left-epoch',
-        'a late delivery of the epoch before is followed by more of the new one',
+        'the client accepts the new epoch again after a late delivery of the old one',
         async () => {
           server.append(1);
           await t.untilAcked(4);
         },
       );
-      await t.check('recv-left-epoch', 'nothing of the late delivery is acknowledged', () =>
+      await t.check('recv-left-epoch', 'the client does not acknowledge the late delivery', () =>
         assert.deepEqual(
           t.acks.filter((ack) => ack.epoch === epoch && ack.at >= lateAt),
           [],
         ),
       );
-      await t.check('recv-left-epoch', 'nothing of it reaches the application', () =>
+      await t.check('recv-left-epoch', 'the application gets no event of the late delivery', () =>
         assert.equal(
           t.applied.some(({ eventId }) => eventId === 'event-late'),
           false,

@@ -1,7 +1,9 @@
-/** Draining by callback: what the client registers, and what its endpoint does with deliveries (SEP: Callback). */
+/**
+ * Draining by callback: the registration, and the answers of the client's endpoint (SEP: Callback).
+ */
 import assert from 'node:assert/strict';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
-import { NotApplicable } from '../../runner/looks.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 import { DELIVERY_METHOD, type Answered } from '../../runner/wire/sender.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
@@ -9,7 +11,7 @@ import type { Json } from '../../runner/wire/session.ts';
 const isSigned = (url: string): boolean =>
   new URL(url).searchParams.getAll('cb').some((token) => /^[\w-]+\.[\w-]+\.[\w-]+$/.test(token));
 
-/** Sends until it is taken, as a server does, a few times a second. */
+/** Repeats a delivery until it is accepted, as a server does, several times per second. */
 async function deliver(t: ClientTest, delivery: Json, sending: object = {}): Promise<Answered> {
   for (const end = Date.now() + t.patienceMs; ;) {
     const answered = await t.callBack(delivery, sending);
@@ -22,7 +24,7 @@ export const callback = [
   clientScenario({
     name: 'callback: registering and applying',
     about:
-      'The client registers a callback and takes deliveries: written unusually, twice, and not in order.',
+      'The client registers a callback and accepts unusual, repeated and out-of-order deliveries.',
     checks: [
       'curl-explicit-key',
       'sig-raw-bytes',
@@ -44,16 +46,16 @@ export const callback = [
         throw new NotApplicable('the client does not drain by callback');
       await t.check(
         'curl-explicit-key',
-        'a signed callback URL is registered under a key of its own',
+        'the client registers a signed callback URL under an explicit key',
         () => {
           if (!isSigned(params.callback.url))
             throw new NotApplicable('the callback URL is not signed');
-          assert.equal(typeof params.key, 'string', 'there is no "key"');
+          assert.equal(typeof params.key, 'string', '"key" is missing');
         },
       );
       await t.check(
         'sig-raw-bytes',
-        'a challenge with white space in its body is answered with the right proof',
+        'the endpoint answers a challenge whose body contains white space with the correct proof',
         () => t.until('a verified callback', () => log.callback !== undefined),
       );
 
@@ -65,13 +67,13 @@ export const callback = [
       ).replace('"conformance"', '"\\u0063onformance"');
       await t.check(
         'sig-raw-bytes',
-        'a delivery is verified as it was written, with tabs, escapes and its members in another order',
+        'the endpoint verifies the received bytes of a delivery with tabs, escapes and reordered members',
         async () => {
           const { status, body } = await deliver(t, log.delivery(0), { raw });
           assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: 3 });
         },
       );
-      await t.check('dlv-repeat', 'the same delivery again is acknowledged again', async () =>
+      await t.check('dlv-repeat', 'the endpoint acknowledges a repeated delivery again', async () =>
         assert.deepEqual((await deliver(t, log.delivery(0))).body, { ack: 3 }),
       );
 
@@ -81,13 +83,13 @@ export const callback = [
       const { status, body } = await t.callBack(log.delivery(5));
       await t.check(
         'recv-missing',
-        'a delivery after 5 is not acknowledged when only 3 numbers are applied',
+        'the endpoint does not acknowledge a delivery after 5 when it has applied 3',
         () =>
           assert.ok(status !== 200 || !(body?.ack > 3), `HTTP ${status} ${JSON.stringify(body)}`),
       );
       await t.check(
         'recv-missing-fetch',
-        'the missing numbers are pulled, from its own position',
+        'the client pulls the missing sequence numbers from its own position',
         async () => {
           const drained = await t.nextDrain(askedFrom, 'the client to pull');
           assert.deepEqual(
@@ -96,10 +98,14 @@ export const callback = [
           );
         },
       );
-      await t.check('recv-missing', 'it goes on when they have come', () => t.untilAcked(7));
+      await t.check(
+        'recv-missing',
+        'the client continues once the missing sequence numbers arrive',
+        () => t.untilAcked(7),
+      );
       await t.check(
         ['recv-duplicate', 'recv-missing'],
-        'the application got every number once, in order',
+        'the application gets every sequence number once, in order',
         () => {
           assert.deepEqual(
             t.applied.filter(({ applied }) => applied === 'event').map(({ sequence }) => sequence),

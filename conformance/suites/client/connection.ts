@@ -1,10 +1,13 @@
-/** Connections that break: where the client goes on, and how soon it tries (SEP: Recovery by the client). */
+/**
+ * Broken connections: where the client continues, and how soon it retries (SEP: Recovery by the
+ * client).
+ */
 import assert from 'node:assert/strict';
 import { Cut } from '../../runner/client/exchange.ts';
-import { growthOf, jitterOf } from '../../runner/client/pauses.ts';
+import { growthOf, jitterOf } from '../../runner/client/backoff.ts';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
 
-/** Acknowledgements above this number do not get through. */
+/** Acknowledgements above this sequence number are lost. */
 function loseAcks(t: ClientTest, above: number): void {
   t.server.behave('triggers/ack', ({ position }, right) => {
     if (position.sequence > above) throw new Cut();
@@ -16,13 +19,13 @@ function loseAcks(t: ClientTest, above: number): void {
   });
 }
 
-/** For a message to arrive that is not answered. */
+/** Time for a message without an answer to arrive. */
 const HEARD_MS = 150;
 
 const resuming = (['stream', 'pull'] as const).map((drain) =>
   clientScenario({
-    name: `${drain}: going on after a broken connection`,
-    about: 'The client goes on where it is, not where the server believes it to be.',
+    name: `${drain}: resuming after a broken connection`,
+    about: "The client continues from its own position, not from the server's.",
     checks: ['rec-from-applied'],
     async run(t) {
       const { server } = t;
@@ -32,7 +35,7 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
       if (drain === 'stream') {
         await t.check(
           'rec-from-applied',
-          'it drains from what it has applied, not from the head that it has heard of',
+          'the client drains from its applied position, not from the reported head',
           async () => {
             const stream = await t.stream();
             server.automatic = false;
@@ -49,7 +52,7 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
         await t.untilAcked(5);
       }
       const applied = server.log.head;
-      // It applies two more, and the server does not hear of it.
+      // The client applies two more events, whose acknowledgement is lost.
       loseAcks(t, applied);
       server.append(2);
       await t.untilAcked(applied + 2);
@@ -57,7 +60,7 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
       server.stream?.cut();
       await t.check(
         'rec-from-applied',
-        'it drains from what it has applied, although the acknowledgement was lost with the connection',
+        'the client drains from its applied position although the acknowledgement was lost',
         async () => {
           const { epoch, sequence } = await t.nextDrain(brokenAt, 'the client to drain again');
           assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: applied + 2 });
@@ -67,17 +70,21 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
       server.up = false;
       server.stream?.cut();
       const away = server.calls.length;
-      await t.until('the client to come back', () => server.calls.length > away);
+      await t.until('the client to reconnect', () => server.calls.length > away);
       server.behave('triggers/ack');
       server.behave('triggers/pull');
       server.up = true;
       const upAt = Date.now();
-      await t.check('rec-from-applied', 'and when the server was away', async () => {
-        const { epoch, sequence } = await t.nextDrain(upAt, 'the client to drain again');
-        assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: applied + 2 });
-        server.append(1);
-        await t.untilAcked(server.log.head);
-      });
+      await t.check(
+        'rec-from-applied',
+        'the client drains from its applied position after an outage of the server',
+        async () => {
+          const { epoch, sequence } = await t.nextDrain(upAt, 'the client to drain again');
+          assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: applied + 2 });
+          server.append(1);
+          await t.untilAcked(server.log.head);
+        },
+      );
     },
   }),
 );
@@ -87,18 +94,17 @@ const ATTEMPTS = 10;
 const AWAY_MS = 20_000;
 
 const backoff = clientScenario({
-  name: 'connection: the server is away',
-  about:
-    'The server drops every connection for a while, and the times of the attempts are looked at.',
+  name: 'connection: an outage of the server',
+  about: 'The server drops every connection for a while and records the attempts.',
   checks: ['rec-backoff'],
   async run(t) {
     await t.follow({ suggested: { backoffBaseMs: BASE_MS } });
     const pauses = await pausesWhileAway(t);
     for (const [what, problemOf] of [
-      ['it tries again, with pauses that grow', growthOf],
-      ['the pauses are not the same for every client', jitterOf],
+      ['the client retries with growing pauses', growthOf],
+      ['the client adds jitter to its pauses', jitterOf],
     ] as const) {
-      // Random pauses can look like anything, but hardly twice.
+      // Random pauses can look regular once, but hardly twice.
       await t.check('rec-backoff', what, async () => {
         const problem = problemOf(pauses) && problemOf(await pausesWhileAway(t));
         if (problem !== null) throw new Error(problem);
@@ -107,7 +113,7 @@ const backoff = clientScenario({
   },
 });
 
-/** Goes away until there were enough attempts, and comes back. */
+/** Drops connections until there were enough attempts, then serves again. */
 async function pausesWhileAway(t: ClientTest): Promise<readonly number[]> {
   const { server } = t;
   server.append(1);
@@ -124,11 +130,11 @@ async function pausesWhileAway(t: ClientTest): Promise<readonly number[]> {
   const attempts = attemptsIn(t, from);
   server.up = true;
   if (attempts.length === 0)
-    throw new Error(`it has made no attempt to reconnect in ${AWAY_MS / 1000} s`);
+    throw new Error(`the client made no attempt to reconnect in ${AWAY_MS / 1000} s`);
   return attempts.slice(1).map((at, index) => at - attempts[index]!);
 }
 
-/** When it tried: the times of the method it tried most often. */
+/** The times of the most frequent method. */
 function attemptsIn({ server }: ClientTest, from: number): readonly number[] {
   const times = new Map<string, number[]>();
   for (const { method, at } of server.calls.slice(from))

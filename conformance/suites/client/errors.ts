@@ -1,10 +1,13 @@
-/** Errors: what they mean is in code and data, whatever their message says (SEP: Errors, Recovery by the client). */
+/**
+ * Errors: clients decide by code and data, not by the message (SEP: Errors, Recovery by the
+ * client).
+ */
 import assert from 'node:assert/strict';
 import { conflict, notFound, Refusal } from '../../runner/client/exchange.ts';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
-import { NotShown } from '../../runner/looks.ts';
+import { NotShown } from '../../runner/observations.ts';
 
-/** The next request that drains is refused like this. Resolves with the moment when it was. */
+/** Rejects the next draining request. Resolves with the time of the response. */
 async function refuseNext(t: ClientTest, refusal: () => Refusal): Promise<number> {
   let refusedAt = 0;
   const refuse = (): never => {
@@ -22,8 +25,8 @@ async function refuseNext(t: ClientTest, refusal: () => Refusal): Promise<number
 
 export const errors = [
   clientScenario({
-    name: 'errors: with the message of another one',
-    about: 'Errors whose code and data say one thing and whose message says another.',
+    name: 'errors: with misleading messages',
+    about: 'Errors whose message contradicts their code and data.',
     checks: ['err-client-unknown', 'rec-tell'],
     async run(t) {
       const { server } = t;
@@ -39,7 +42,7 @@ export const errors = [
       );
       await t.check(
         'err-client-unknown',
-        'an internal error, in the words of a lost subscription: it goes on where it was',
+        'an internal error with the message of a lost subscription: the client continues from its position',
         async () => {
           const { epoch, sequence } = await t.nextDrain(failedAt + 1, 'the client to drain again');
           assert.deepEqual(
@@ -49,7 +52,7 @@ export const errors = [
         },
       );
 
-      // The server has less than it had sent.
+      // The server has less than it sent.
       log.events.length = 2;
       log.acked = 2;
       const rewoundAt = await refuseNext(t, () =>
@@ -61,14 +64,14 @@ export const errors = [
       );
       await t.check(
         'err-client-unknown',
-        'a position that is too high, in the words of a lost log: it goes on from `data.acked`',
+        'a position that is too high with the message of a lost log: the client continues from `data.acked`',
         async () => {
           const { epoch, sequence } = await t.nextDrain(rewoundAt + 1, 'the client to drain again');
           assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 2 });
         },
       );
       server.append(1);
-      await t.until('the client to go on', () => t.acks.at(-1)?.sequence === 3);
+      await t.until('the client to continue', () => t.acks.at(-1)?.sequence === 3);
 
       const { epoch: lost } = log;
       log.acked = 0;
@@ -83,17 +86,17 @@ export const errors = [
       );
       await t.check(
         'err-client-unknown',
-        'a lost log, in the words of a position that is too high: it goes on from 0 of the new epoch',
+        'a lost log with the message of a position that is too high: the client continues from 0 of the new epoch',
         async () => {
           const { epoch, sequence } = await t.nextDrain(lostAt + 1, 'the client to drain again');
           assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 0 });
         },
       );
       await t.untilAcked(3);
-      await t.check('rec-tell', 'the application is told of the lost log', () =>
+      await t.check('rec-tell', 'the application learns of the lost log', () =>
         assert.ok(
           t.applied.some((line) => line.applied === 'lost' && line.epoch === lost),
-          'nothing tells of it',
+          'the application did not learn of it',
         ),
       );
 
@@ -105,15 +108,15 @@ export const errors = [
       );
       await t.check(
         'err-client-unknown',
-        'an expired subscription, in the words of an internal error: it subscribes again',
+        'an expired subscription with the message of an internal error: the client subscribes again',
         async () => {
           await t.until('the client to subscribe again', () =>
             server.callsOf('triggers/subscribe').some(({ at }) => at >= endedAt),
           );
         },
       );
-      await t.check('rec-tell', 'the application is told of the expired subscription', async () => {
-        await t.until('it to say so', () =>
+      await t.check('rec-tell', 'the application learns of the expired subscription', async () => {
+        await t.until('the client to report it', () =>
           t.applied.slice(told).some(({ applied }) => applied === 'lost' || applied === 'ended'),
         );
       });
@@ -121,7 +124,7 @@ export const errors = [
   }),
   clientScenario({
     name: 'errors: already unsubscribed',
-    about: 'The subscription is gone when the client ends it, which is what it wanted.',
+    about: 'The subscription has already ended when the client unsubscribes.',
     checks: ['uns-client-idempotent'],
     async run(t) {
       const { server } = t;
@@ -141,7 +144,7 @@ export const errors = [
         });
       await t.check(
         'uns-client-idempotent',
-        'NotFound in answer to `triggers/unsubscribe` is a success: it asks once and exits with code 0',
+        'the client treats NotFound for `triggers/unsubscribe` as success: it asks once and exits with code 0',
         async () => {
           await t.until('the client to exit', () => t.program.ended !== undefined);
           assert.deepEqual(

@@ -1,13 +1,15 @@
-/** Following a log on each drain, from a server that is right and newer than the client: it says more than the client knows. */
+/**
+ * Following a log on each drain, from a correct server of a later revision that sends unknown
+ * members.
+ */
 import assert from 'node:assert/strict';
-import { withUnknownMembers } from '../../runner/client/newer.ts';
+import { withUnknownMembers } from '../../runner/wire/unknown-members.ts';
 import { clientScenario } from '../../runner/client/scenario.ts';
 
 const newer = (['stream', 'pull'] as const).map((drain) =>
   clientScenario({
     name: `${drain}: following a newer server`,
-    about:
-      'Events, gaps and heartbeats with members that the client does not know are applied and acknowledged all the same.',
+    about: 'The client applies and acknowledges events, gaps and heartbeats with unknown members.',
     checks: ['gen-ignore-unknown', 'gap-client-tells'],
     eras: 'each',
     async run(t) {
@@ -20,17 +22,17 @@ const newer = (['stream', 'pull'] as const).map((drain) =>
       t.server.append(3);
       await t.check(
         'gen-ignore-unknown',
-        'events in deliveries with unknown members are acknowledged',
+        'the client acknowledges events in deliveries with unknown members',
         () => t.untilAcked(3),
       );
       t.server.log.appendGap(2);
       t.server.append(1);
       await t.check(
         'gen-ignore-unknown',
-        'so are gaps with unknown members, and what follows them',
+        'the client acknowledges gaps with unknown members and the events after them',
         () => t.untilAcked(6),
       );
-      await t.check('gap-client-tells', 'the application is told of the gap', () => {
+      await t.check('gap-client-tells', 'the application learns of the gap', () => {
         const { from, to, reason } = t.applied.find(({ applied }) => applied === 'gap') ?? {};
         assert.deepEqual({ from, to, reason }, { from: 4, to: 5, reason: 'too_large' });
       });
@@ -38,12 +40,12 @@ const newer = (['stream', 'pull'] as const).map((drain) =>
   }),
 );
 
-/** For a line on standard output to come. */
+/** Time for a line of standard output to arrive. */
 const PRINTED_MS = 2000;
 
 const crash = clientScenario({
   name: 'following: killed while it acknowledges',
-  about: 'The client dies at the moment when its acknowledgement arrives.',
+  about: 'The client dies when its acknowledgement arrives.',
   checks: ['ack-client-durable'],
   async run(t) {
     const { server } = t;
@@ -51,7 +53,7 @@ const crash = clientScenario({
     server.append(1);
     await t.untilAcked(1);
     await t
-      .until('it to print what it hands on', () => t.program.applied.length > 0, PRINTED_MS)
+      .until('the client to print what it hands on', () => t.program.applied.length > 0, PRINTED_MS)
       .catch(() => t.applied);
     for (const method of ['triggers/ack', 'triggers/pull']) {
       server.behave(method, (_params, right) => {
@@ -64,7 +66,7 @@ const crash = clientScenario({
     await t.kill();
     await t.check(
       'ack-client-durable',
-      'everything that it had acknowledged it had handed on',
+      'the client acknowledged only what it had handed on',
       () => {
         assert.deepEqual(
           t.applied.filter(({ applied }) => applied === 'event').map(({ sequence }) => sequence),

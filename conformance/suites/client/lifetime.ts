@@ -1,7 +1,7 @@
-/** What goes on beside the events: renewing, and a list of types that changes (SEP: Lifetime, triggers/list). */
+/** Renewals, and a changed list of types (SEP: Lifetime, triggers/list). */
 import assert from 'node:assert/strict';
 import { clientScenario } from '../../runner/client/scenario.ts';
-import { NotApplicable } from '../../runner/looks.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 
 const TTL_MS = 20_000;
 const RENEW_AFTER_MS = 800;
@@ -9,7 +9,7 @@ const RENEW_AFTER_MS = 800;
 export const lifetime = [
   clientScenario({
     name: 'lifetime: renewing',
-    about: 'A subscription that is to be renewed soon is renewed before it expires.',
+    about: 'The client renews a subscription before it expires.',
     checks: ['ttl-client-renews'],
     async run(t) {
       const { server } = t;
@@ -24,20 +24,20 @@ export const lifetime = [
           .filter(({ at }) => at >= granted + RENEW_AFTER_MS * 0.9);
       await t.check(
         'ttl-client-renews',
-        `it renews after ${RENEW_AFTER_MS} ms and before the ${TTL_MS / 1000} s are over`,
+        `the client renews after ${RENEW_AFTER_MS} ms and before ${TTL_MS / 1000} s have passed`,
         async () => {
           await t.until('a renewal', () => renewals().length > 0, Math.min(TTL_MS, t.patienceMs));
           const { method, params } = renewals()[0]!;
           if (method === 'triggers/subscribe')
             assert.equal(params.key ?? server.log.key, server.log.key);
-          else assert.ok('ttlMs' in params, 'an update without "ttlMs" renews nothing');
+          else assert.ok('ttlMs' in params, 'an update without "ttlMs" does not renew');
         },
       );
     },
   }),
   clientScenario({
     name: 'stream: the list of types changes',
-    about: 'A notification on an open stream says that the list has changed.',
+    about: 'A notification on an open stream announces a changed list.',
     checks: ['list-changed-reread'],
     async run(t) {
       const { server } = t;
@@ -51,7 +51,7 @@ export const lifetime = [
       (await t.stream()).notify('notifications/triggers/list_changed');
       await t.check(
         'list-changed-reread',
-        'it reads the list again, with the ETag that it has',
+        'the client reads the list again with its ETag',
         async () => {
           await t.until('the client to read the list again', () =>
             server.callsOf('triggers/list').some(({ at }) => at >= changedAt),

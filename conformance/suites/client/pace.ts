@@ -1,21 +1,21 @@
-/** How long a client waits: for a stream that is quiet, for one that is dead, and before the next pull. */
+/** How long a client waits: on a quiet stream, on a dead one, and before the next pull. */
 import assert from 'node:assert/strict';
 import { clientScenario } from '../../runner/client/scenario.ts';
 import { HEARTBEAT_MS } from '../../runner/client/server.ts';
-import { NotApplicable } from '../../runner/looks.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 
-/** What the program is asked to use, and what is usual where it does not. */
+/** The limits that the program should adopt, and the usual ones when it does not. */
 const TIMEOUT = { suggested: 2000, usual: 60_000 };
 const SILENCE = { suggested: 3000, usual: 30_000 };
 const NEXT_POLL_MS = 600;
-/** Clocks and timers are not that exact. */
+/** Tolerance for clocks and timers. */
 const EARLY = 0.9;
 
 export const pace = [
   clientScenario({
     name: 'stream: quiet, then dead',
     about:
-      'A stream with nothing but heartbeats outlives every request timeout; one without heartbeats is given up.',
+      'A stream with heartbeats outlives every request timeout; the client gives up one without heartbeats.',
     checks: ['stream-client-no-timeout', 'stream-client-dead'],
     async run(t) {
       const { server } = t;
@@ -31,7 +31,7 @@ export const pace = [
       await t.pause(timeoutMs * 1.2 - (Date.now() - stream.openedAt));
       await t.check(
         'stream-client-no-timeout',
-        `a stream that is kept warm is still open after ${(timeoutMs * 1.2) / 1000} s`,
+        `a stream with heartbeats is still open after ${(timeoutMs * 1.2) / 1000} s`,
         () => {
           assert.deepEqual(
             { open: stream.open, cancelled: server.callsOf('notifications/cancelled').length },
@@ -45,7 +45,7 @@ export const pace = [
       const silentAt = Date.now();
       await t.check(
         'stream-client-dead',
-        `another one is opened after ${silenceMs / 1000} s of silence, and not long before`,
+        `the client opens another stream after ${silenceMs / 1000} s of silence, and not long before`,
         async () => {
           await t.until(
             'the client to open another stream',
@@ -56,7 +56,7 @@ export const pace = [
           const { epoch } = server.log;
           assert.ok(
             next.call.at - silentAt >= silenceMs * EARLY - HEARTBEAT_MS,
-            `it has waited ${next.call.at - silentAt} ms only`,
+            `the client waited only ${next.call.at - silentAt} ms`,
           );
           assert.deepEqual(next.call.params.after ?? { epoch, sequence: server.log.acked }, {
             epoch,
@@ -68,14 +68,14 @@ export const pace = [
   }),
   clientScenario({
     name: 'pull: asking again',
-    about: 'The server says when to ask again.',
+    about: 'The client waits for the time that the server names.',
     checks: ['pull-next-honoured'],
     async run(t) {
       const { server } = t;
       server.nextPollMs = NEXT_POLL_MS;
       await t.drain('pull', { suggested: { pullWaitMs: 0 } });
       server.append(1);
-      // A pull that is for acknowledging only reads nothing.
+      // A pull that only acknowledges reads nothing.
       const pulls = () =>
         server.callsOf('triggers/pull').filter(({ params }) => params.maxEvents !== 0);
       const waits = () => pulls().some(({ params }) => params.waitMs > 0);
@@ -83,7 +83,7 @@ export const pace = [
       if (waits()) throw new NotApplicable('the client pulls with `waitMs`');
       await t.check(
         'pull-next-honoured',
-        `after nextPollMs ${NEXT_POLL_MS} it does not pull sooner`,
+        `the client does not pull sooner than nextPollMs ${NEXT_POLL_MS}`,
         () => {
           const waited = pulls()
             .slice(1)
@@ -93,7 +93,7 @@ export const pace = [
             }))
             .filter(({ hasMore }) => !hasMore);
           const soonest = Math.min(...waited.map(({ ms }) => ms));
-          assert.ok(soonest >= NEXT_POLL_MS * EARLY, `it has waited ${soonest} ms only`);
+          assert.ok(soonest >= NEXT_POLL_MS * EARLY, `the client waited only ${soonest} ms`);
         },
       );
     },

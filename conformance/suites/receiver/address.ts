@@ -1,4 +1,7 @@
-/** Signed callback URLs: which token opens the endpoint, and for which body (SEP: Signed callback URLs). */
+/**
+ * Signed callback URLs: which tokens the receiver accepts, and for which body (SEP: Signed callback
+ * URLs).
+ */
 import assert from 'node:assert/strict';
 import { compact, es256, hs256, unsigned } from '../../runner/receiver/identity.ts';
 import { receiverScenario, withToken, type ReceiverTest } from '../../runner/receiver/scenario.ts';
@@ -8,7 +11,7 @@ import type { Answered, Sending } from '../../runner/wire/sender.ts';
 const REFUSED = [401, 404];
 const nowS = (later: number): number => Math.floor(Date.now() / 1000) + later;
 
-/** Remembers what was sent to be refused. */
+/** Collects the requests that the receiver has to reject. */
 class Attempts {
   readonly all: { readonly what: string; readonly answered: Answered }[] = [];
   readonly #t: ReceiverTest;
@@ -17,7 +20,7 @@ class Attempts {
     this.#t = t;
   }
 
-  /** Sends the next event with each token. Returns what was taken. */
+  /** Sends the next event with each token. Returns what was accepted. */
   async tokens(rows: readonly (readonly [what: string, token: string])[]): Promise<string[]> {
     return this.send(
       rows.map(([what, token]) => [what, { url: withToken(this.#t.registered.url, token) }]),
@@ -48,24 +51,24 @@ class Attempts {
 
 export const address = [
   receiverScenario({
-    name: 'address: tokens of others',
+    name: 'address: foreign tokens',
     about:
-      'The token in the callback URL is replaced by ones that this receiver has not minted, and the right one is misused.',
+      'The token of the callback URL is replaced by tokens that the receiver did not mint, and the valid token is misused.',
     checks: ['curl-alg', 'curl-body', 'curl-not-instead', 'curl-refusal'],
     async run(t) {
       const { header, claims, token } = t.token();
       const attempts = new Attempts(t);
       const [first = '', second = '', third = ''] = token.split('.');
       await t.deliver(1);
-      await t.check('curl-alg', 'its own token is signed with Ed25519', () =>
+      await t.check('curl-alg', 'the receiver signs its token with Ed25519', () =>
         assert.ok(['EdDSA', 'Ed25519'].includes(header.alg), `alg is ${header.alg}`),
       );
-      await t.check('curl-alg', 'tokens with another alg are refused', async () =>
+      await t.check('curl-alg', 'the receiver rejects tokens with another alg', async () =>
         assert.deepEqual(
           await attempts.tokens([
             ['none', compact({ ...header, alg: 'none' }, claims, unsigned)],
             [
-              'none, with the signature of the right one',
+              'none, with the valid signature',
               `${Buffer.from(JSON.stringify({ ...header, alg: 'none' })).toString('base64url')}.${second}.${third}`,
             ],
             [
@@ -76,13 +79,13 @@ export const address = [
                 hs256(Buffer.from(t.registered.secret.slice(6), 'base64')),
               ),
             ],
-            ['HS256 under nothing', compact({ ...header, alg: 'HS256' }, claims, hs256(''))],
+            ['HS256 under an empty key', compact({ ...header, alg: 'HS256' }, claims, hs256(''))],
             ['ES256', compact({ ...header, alg: 'ES256' }, claims, es256())],
           ]),
           [],
         ),
       );
-      await t.check('curl-refusal', 'so are tokens that were changed', async () =>
+      await t.check('curl-refusal', 'the receiver rejects changed tokens', async () =>
         assert.deepEqual(
           await attempts.tokens([
             [
@@ -96,10 +99,13 @@ export const address = [
           [],
         ),
       );
-      await t.check('curl-body', 'a body with another key than the token is refused', async () =>
-        assert.deepEqual(await attempts.send([['another key', { key: 'somebody-elses' }]]), []),
+      await t.check(
+        'curl-body',
+        'the receiver rejects a body with another key than the token',
+        async () =>
+          assert.deepEqual(await attempts.send([['another key', { key: 'somebody-elses' }]]), []),
       );
-      await t.check('curl-refusal', 'all of them with status 401 or 404', () => {
+      await t.check('curl-refusal', 'the receiver rejects all of them with 401 or 404', () => {
         assert.deepEqual(
           attempts.all
             .filter(({ answered }) => !REFUSED.includes(answered.status))
@@ -109,7 +115,7 @@ export const address = [
       });
       await t.check(
         'curl-not-instead',
-        'the right token without the right signature opens nothing',
+        'the receiver rejects a valid token without a valid signature',
         async () => {
           assert.deepEqual(
             await attempts.send([
@@ -120,17 +126,17 @@ export const address = [
           );
         },
       );
-      await t.check(
-        ['curl-refusal', 'curl-not-instead'],
-        'and nothing of all this is applied',
-        () => t.nothingApplied(),
+      await t.check(['curl-refusal', 'curl-not-instead'], 'the receiver applies none of them', () =>
+        t.nothingApplied(),
       );
-      await t.check('curl-refusal', 'the right request behind them is', () => t.deliver(1));
+      await t.check('curl-refusal', 'the receiver applies the valid request after them', () =>
+        t.deliver(1),
+      );
     },
   }),
   receiverScenario({
     name: 'address: its own tokens',
-    about: "Tokens by this receiver's own key that say something else.",
+    about: "Tokens under the receiver's own key with other claims.",
     checks: ['curl-alg', 'curl-typ', 'curl-claims', 'curl-aud', 'curl-refusal'],
     needs: ['register', 'mint'],
     async run(t) {
@@ -142,14 +148,14 @@ export const address = [
         what,
         await mint(header, { ...claims, ...more }),
       ];
-      await t.check('curl-claims', 'a token that says the same is accepted', () =>
+      await t.check('curl-claims', 'the receiver accepts a token with the original claims', () =>
         mint(header, claims).then((token) =>
           t.deliver(1, { url: withToken(t.registered.url, token) }),
         ),
       );
       await t.check(
         'curl-claims',
-        'a foreign iss, a past exp and another path are refused',
+        'the receiver rejects a foreign iss, a past exp and another path',
         async () =>
           assert.deepEqual(
             await attempts.tokens([
@@ -160,14 +166,18 @@ export const address = [
             [],
           ),
       );
-      await t.check('curl-claims', 'so is the right token on another path', async () => {
-        const elsewhere = new URL(t.registered.url);
-        elsewhere.pathname += '/more';
-        assert.deepEqual(await attempts.send([['another path', { url: elsewhere.href }]]), []);
-      });
+      await t.check(
+        'curl-claims',
+        'the receiver rejects the valid token on another path',
+        async () => {
+          const elsewhere = new URL(t.registered.url);
+          elsewhere.pathname += '/more';
+          assert.deepEqual(await attempts.send([['another path', { url: elsewhere.href }]]), []);
+        },
+      );
       await t.check(
         'curl-alg',
-        'its signature does not help a token whose header names another alg',
+        'the receiver rejects its own signature under another alg',
         async () =>
           assert.deepEqual(
             await attempts.tokens([
@@ -178,7 +188,7 @@ export const address = [
           ),
       );
       const { typ: _, ...untyped } = header;
-      await t.check('curl-typ', 'tokens of another typ are refused', async () =>
+      await t.check('curl-typ', 'the receiver rejects tokens of another typ', async () =>
         assert.deepEqual(
           await attempts.tokens([
             ['JWT', await mint({ ...header, typ: 'JWT' }, claims)],
@@ -194,7 +204,7 @@ export const address = [
       });
       await t.check(
         'curl-aud',
-        'the secret of the same key at another server does not fit',
+        'the receiver rejects the secret of the same key at another server',
         async () => {
           assert.deepEqual(
             await attempts.send([
@@ -205,7 +215,7 @@ export const address = [
           );
         },
       );
-      await t.check('curl-refusal', 'all of them with status 401 or 404', () => {
+      await t.check('curl-refusal', 'the receiver rejects all of them with 401 or 404', () => {
         assert.deepEqual(
           attempts.all
             .filter(({ answered }) => !REFUSED.includes(answered.status))
@@ -213,7 +223,7 @@ export const address = [
           [],
         );
       });
-      await t.check('curl-refusal', 'and nothing of all this is applied', () => t.nothingApplied());
+      await t.check('curl-refusal', 'the receiver applies none of them', () => t.nothingApplied());
     },
   }),
 ];

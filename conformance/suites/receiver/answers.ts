@@ -1,13 +1,13 @@
-/** What is answered to what cannot be applied (SEP: Answers). */
+/** Answers to deliveries that cannot be applied (SEP: Answers). */
 import assert from 'node:assert/strict';
 import { receiverScenario } from '../../runner/receiver/scenario.ts';
 import { bodyOf, DELIVERY_METHOD } from '../../runner/wire/sender.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 const MALFORMED: readonly (readonly [what: string, make: (right: Json) => string])[] = [
-  ['no JSON', () => '{"jsonrpc":'],
+  ['a body that is not JSON', () => '{"jsonrpc":'],
   ['an empty body', () => ''],
-  ['no object', () => '"text"'],
+  ['a body that is not an object', () => '"text"'],
   [
     'another method',
     (right) =>
@@ -17,21 +17,21 @@ const MALFORMED: readonly (readonly [what: string, make: (right: Json) => string
   ['no epoch', ({ epoch: _, ...rest }) => bodyOf(rest)],
   ['no after', ({ after: _, ...rest }) => bodyOf(rest)],
   ['a negative after', (right) => bodyOf({ ...right, after: -1 })],
-  ['events that are no list', (right) => bodyOf({ ...right, events: {} })],
+  ['events that are not a list', (right) => bodyOf({ ...right, events: {} })],
   [
-    'a sequence that is text',
+    'a sequence that is a string',
     (right) => bodyOf({ ...right, events: [{ ...right.events[0], sequence: '2' }] }),
   ],
 ];
 
 export const answers = [
   receiverScenario({
-    name: 'answers: no valid delivery',
-    about: 'Authentic requests whose body is no valid delivery.',
+    name: 'answers: invalid deliveries',
+    about: 'Authentic requests with an invalid delivery.',
     checks: ['ans-receiver-malformed'],
     async run(t) {
       await t.deliver(1);
-      await t.check('ans-receiver-malformed', 'each is answered with 400', async () => {
+      await t.check('ans-receiver-malformed', 'the receiver answers each with 400', async () => {
         const others: string[] = [];
         for (const [what, make] of MALFORMED) {
           const { status } = await t.send(t.next, { raw: make(t.next) });
@@ -39,8 +39,10 @@ export const answers = [
         }
         assert.deepEqual(others, []);
       });
-      await t.check('ans-receiver-malformed', 'a right request behind them is applied', () =>
-        t.deliver(1),
+      await t.check(
+        'ans-receiver-malformed',
+        'the receiver applies the valid request after them',
+        () => t.deliver(1),
       );
     },
   }),
@@ -55,7 +57,7 @@ export const answers = [
       await t.control.do('forget', { audience, key });
       await t.check(
         'ans-receiver-unknown',
-        'it answers 404, or 503 while it may be one that is just being made',
+        'the receiver answers 404, or 503 while the subscription may still be created',
         async () => {
           const { status } = await t.send(t.next);
           assert.ok(status === 404 || status === 503, `HTTP ${status}`);

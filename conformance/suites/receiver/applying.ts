@@ -1,11 +1,11 @@
-/** Applying deliveries, and what is answered (SEP: Applying a delivery, Answers). */
+/** Applying deliveries, and their answers (SEP: Applying a delivery, Answers). */
 import assert from 'node:assert/strict';
-import { withUnknownMembers } from '../../runner/client/newer.ts';
-import { NotApplicable } from '../../runner/looks.ts';
+import { withUnknownMembers } from '../../runner/wire/unknown-members.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 import { receiverScenario, type ReceiverTest } from '../../runner/receiver/scenario.ts';
 import { DELIVERY_METHOD } from '../../runner/wire/sender.ts';
 
-/** Answered with exactly this. */
+/** Asserts exactly this acknowledgement. */
 async function acknowledges(t: ReceiverTest, delivery: object, ack: number): Promise<void> {
   const { status, body } = await t.settled(delivery);
   assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack });
@@ -16,9 +16,9 @@ const events = async (t: ReceiverTest) =>
 
 export const applying = [
   receiverScenario({
-    name: 'applying: in order, repeated, not next',
+    name: 'applying: in order, repeated, out of order',
     about:
-      'Deliveries as a right server sends them, and as they come after a lost answer, a second drain or a restored backup.',
+      'Deliveries as a correct server sends them, also after a lost answer, from a second drain or after a restored backup.',
     checks: [
       'ans-receiver-ack',
       'dlv-repeat',
@@ -29,28 +29,34 @@ export const applying = [
     ],
     async run(t) {
       const { log } = t;
-      await t.check('ans-receiver-ack', 'a delivery of three events is acknowledged with 3', () =>
-        t.deliver(3),
-      );
-      await t.check('ans-receiver-ack', 'a heartbeat is acknowledged with its `after`', () =>
-        acknowledges(t, log.heartbeat(3), 3),
+      await t.check(
+        'ans-receiver-ack',
+        'the receiver acknowledges a delivery of three events with 3',
+        () => t.deliver(3),
       );
       await t.check(
         'ans-receiver-ack',
-        'one whose last is below what is applied is acknowledged with its last',
+        'the receiver acknowledges a heartbeat with its `after`',
+        () => acknowledges(t, log.heartbeat(3), 3),
+      );
+      await t.check(
+        'ans-receiver-ack',
+        'the receiver acknowledges an old delivery with its last sequence number',
         () => acknowledges(t, { ...log.delivery(0), events: log.events.slice(0, 2) }, 2),
       );
-      await t.check('dlv-repeat', 'the same delivery again is acknowledged again', () =>
+      await t.check('dlv-repeat', 'the receiver acknowledges a repeated delivery again', () =>
         acknowledges(t, log.delivery(0), 3),
       );
       log.append(1);
-      await t.check('dlv-repeat', 'and one that repeats two numbers and has a new one', () =>
-        acknowledges(t, log.delivery(1), 4),
+      await t.check(
+        'dlv-repeat',
+        'the receiver acknowledges a new event that follows repeated ones',
+        () => acknowledges(t, log.delivery(1), 4),
       );
       log.acked = 4;
       log.appendGap(2);
       log.append(1);
-      await t.check('ans-receiver-ack', 'a gap counts as applied once it was told', () =>
+      await t.check('ans-receiver-ack', 'the receiver acknowledges a gap that it handed on', () =>
         acknowledges(t, log.delivery(4), 7),
       );
       log.acked = 7;
@@ -59,7 +65,7 @@ export const applying = [
       const early = await t.send(log.delivery(8));
       await t.check(
         'recv-missing',
-        'a delivery after 8 is not acknowledged when only 7 numbers are applied',
+        'the receiver does not acknowledge a delivery after 8 when it has applied 7',
         () => {
           assert.ok(
             early.status !== 200 || !(early.body?.ack > 7),
@@ -67,21 +73,23 @@ export const applying = [
           );
         },
       );
-      await t.check('ans-receiver-missing', 'it is refused with 503', () =>
-        assert.equal(early.status, 503),
+      await t.check(
+        'ans-receiver-missing',
+        'the receiver answers missing sequence numbers with 503',
+        () => assert.equal(early.status, 503),
       );
-      await t.check('recv-missing-fetch', 'pulling is the part of its client', () => {
-        throw new NotApplicable(
-          'a receiver pulls nothing itself; `conformance client` looks at that',
-        );
+      await t.check('recv-missing-fetch', "pulling is the task of the receiver's client", () => {
+        throw new NotApplicable('a receiver does not pull itself; the client suite checks this');
       });
-      await t.check('recv-missing', 'the missing numbers are applied when they come', () =>
-        acknowledges(t, log.delivery(7), 10),
+      await t.check(
+        'recv-missing',
+        'the receiver applies the missing sequence numbers when they arrive',
+        () => acknowledges(t, log.delivery(7), 10),
       );
 
       await t.check(
         ['recv-duplicate', 'recv-missing'],
-        'the application got every number once, in order',
+        'the application gets every sequence number once, in order',
         async () => {
           assert.deepEqual(
             (await events(t)).map(({ sequence }) => sequence),
@@ -93,7 +101,7 @@ export const applying = [
   }),
   receiverScenario({
     name: 'applying: a newer server',
-    about: 'Deliveries with members that the receiver does not know, in every object.',
+    about: 'Deliveries with unknown members in every object.',
     checks: ['gen-ignore-unknown'],
     async run(t) {
       const { log } = t;
@@ -102,7 +110,7 @@ export const applying = [
       log.append(1);
       await t.check(
         'gen-ignore-unknown',
-        'a delivery with unknown members is applied',
+        'the receiver applies a delivery with unknown members',
         async () => {
           const raw = JSON.stringify({
             jsonrpc: '2.0',
@@ -119,7 +127,7 @@ export const applying = [
   receiverScenario({
     name: 'applying: a new epoch',
     about:
-      'The server has lost its log; the rest comes again with other numbers, and late requests of the old log arrive.',
+      'The server lost its log: the rest arrives with new sequence numbers, and late requests of the old log follow.',
     checks: ['recv-epoch', 'recv-epoch-repeat', 'recv-left-epoch'],
     async run(t) {
       const { log } = t;
@@ -135,7 +143,7 @@ export const applying = [
       await t.deliver(1);
       await t.check(
         'recv-epoch',
-        'the application is told that the log was lost before it gets an event of the new epoch',
+        'the application learns of the lost log before it gets an event of the new epoch',
         async () => {
           const items = await t.applied();
           const lost = items.findIndex(({ applied }) => applied === 'lost');
@@ -148,7 +156,7 @@ export const applying = [
       );
       await t.check(
         'recv-epoch-repeat',
-        'events that it had are not applied again under their new numbers',
+        'the receiver does not apply an event again under its new sequence number',
         async () => {
           const ids = (await events(t)).map(({ eventId }) => eventId);
           assert.equal(new Set(ids).size, ids.length);
@@ -157,7 +165,7 @@ export const applying = [
       const answered = await t.send(late);
       await t.check(
         'recv-left-epoch',
-        'a late delivery of the epoch before is not acknowledged',
+        'the receiver does not acknowledge a late delivery of the old epoch',
         () => {
           assert.ok(
             answered.status !== 200 || answered.body?.ack === undefined,
@@ -165,10 +173,12 @@ export const applying = [
           );
         },
       );
-      await t.check('recv-left-epoch', 'the new epoch goes on where it was', () => t.deliver(1));
+      await t.check('recv-left-epoch', 'the new epoch continues from its position', () =>
+        t.deliver(1),
+      );
       await t.check(
         'recv-left-epoch',
-        'nothing of the late delivery reaches the application',
+        'the application gets no event of the late delivery',
         async () =>
           assert.deepEqual(
             (await t.applied()).filter(({ eventId }) => eventId?.startsWith('refused-')),
@@ -179,14 +189,14 @@ export const applying = [
   }),
   receiverScenario({
     name: 'applying: a restart',
-    about: 'The receiver dies and comes back.',
+    about: 'The receiver crashes and restarts.',
     checks: ['ack-client-durable', 'recv-duplicate'],
     needs: ['restart', 'applied'],
     async run(t) {
       const { log } = t;
       await t.deliver(3);
       await t.control.do('restart', {});
-      await t.check('ack-client-durable', 'what it had acknowledged is still applied', async () =>
+      await t.check('ack-client-durable', 'the receiver keeps what it acknowledged', async () =>
         assert.deepEqual(
           (await events(t)).map(({ sequence }) => sequence),
           [1, 2, 3],
@@ -194,7 +204,7 @@ export const applying = [
       );
       await t.check(
         ['recv-duplicate', 'ack-client-durable'],
-        'it knows where it was: what comes again is not applied again',
+        'the receiver keeps its position and does not apply repeated events again',
         async () => {
           await acknowledges(t, log.delivery(0), 3);
           await t.deliver(1);

@@ -1,4 +1,7 @@
-/** Which server it was: `MCP-Delivery-Signature` under the keys that the receiver knows (SEP: Server identity). */
+/**
+ * The server's identity: `MCP-Delivery-Signature` under the keys that the receiver knows (SEP:
+ * Server identity).
+ */
 import assert from 'node:assert/strict';
 import {
   compact,
@@ -19,7 +22,7 @@ const set = (more: Json): Change => ({ header: (right) => ({ ...right, ...more }
 const without = (name: string): Change => ({ header: ({ [name]: _, ...rest }) => rest });
 const now = (later: number): number => Math.floor(Date.now() / 1000) + later;
 
-/** With a right signature of the right server, unless it is about that. */
+/** Sends with a correct signature of the correct server, unless `change` replaces it. */
 function wrong(
   { registered: { url, audience, key } }: ReceiverTest,
   right: Identity,
@@ -35,7 +38,7 @@ function wrong(
   return [
     ['no header', { token: () => null }],
     ['an empty header', { token: () => '' }],
-    ['something that is no JWS', { token: () => 'a..b' }],
+    ['text that is not a JWS', { token: () => 'a..b' }],
     [
       'a JWS that is not detached',
       { token: (token, body) => token.replace('..', `.${body.toString('base64url')}.`) },
@@ -45,12 +48,12 @@ function wrong(
     ['no typ', without('typ')],
     ['b64 true', set({ b64: true })],
     ['no crit', without('crit')],
-    ['more in crit', set({ crit: ['b64', 'exp'] })],
+    ['an additional entry in crit', set({ crit: ['b64', 'exp'] })],
     ['another htm', set({ htm: 'PUT' })],
-    ['a member too many', set({ exp: now(600) })],
-    ['iat 400 s ago', set({ iat: now(-400) })],
-    ['iat 400 s ahead', set({ iat: now(400) })],
-    ['iat as text', set({ iat: String(now(0)) })],
+    ['an additional member', set({ exp: now(600) })],
+    ['iat 400 s in the past', set({ iat: now(-400) })],
+    ['iat 400 s in the future', set({ iat: now(400) })],
+    ['iat as a string', set({ iat: String(now(0)) })],
     ['another origin', set({ origin: 'https://hooks.example.org' })],
     ['the hash of another URL', set({ uh: right.header(`${url}x`, '').uh })],
     ['another sub', set({ sub: 'sub_somebodyElses000000000000000000' })],
@@ -68,7 +71,7 @@ function wrong(
       unlike(hs256(Buffer.from(String(right.jwk.x), 'base64url')), { alg: 'HS256' }),
     ],
     ['alg ES256', unlike(es256(), { alg: 'ES256' })],
-    ['a kid that is in no key set', set({ kid: 'nobody' })],
+    ['a kid of no key set', set({ kid: 'nobody' })],
     [
       'a token of the callback URL',
       {
@@ -91,13 +94,13 @@ const taken = (list: readonly { readonly what: string; readonly answered: Answer
 export const identity = [
   receiverScenario({
     name: "identity: the server's signature",
-    about: 'Requests with the right secret whose server signature is wrong in one way each.',
+    about: "Requests with the correct secret and one defect in the server's signature.",
     checks: ['jws-verify', 'jws-no-header-keys', 'jws-jwks-origin', 'jws-refusal'],
     needs: ['register'],
     async run(t) {
       const server = await t.identity('delivery-1');
       const forger = await t.identity('delivery-1');
-      // A server of its own: its key set counts for all of its subscriptions.
+      // A new server, because its key set applies to all of its subscriptions.
       await t.use(
         await t.register({ audience: 'https://mcp.example.com/signing', jwksUri: server.jwksUri }),
       );
@@ -108,8 +111,8 @@ export const identity = [
         assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: t.log.head });
         t.log.acked = t.log.head;
       };
-      await t.check('jws-verify', 'a right signature is accepted', right);
-      await t.check('jws-verify', 'alg may be written Ed25519', async () => {
+      await t.check('jws-verify', 'the receiver accepts a correct signature', right);
+      await t.check('jws-verify', 'the receiver accepts alg Ed25519', async () => {
         t.log.append(1);
         const { status } = await t.sendAs(
           server,
@@ -128,13 +131,13 @@ export const identity = [
         all.push(...list);
         return taken(list);
       };
-      await t.check('jws-verify', 'everything else is refused', async () =>
+      await t.check('jws-verify', 'the receiver rejects every other signature', async () =>
         assert.deepEqual(await refuse(wrong(t, server)), []),
       );
       const { jwk } = forger;
       await t.check(
         'jws-no-header-keys',
-        'a header that brings keys, or says where they are, is refused',
+        'the receiver rejects a header with keys or key addresses',
         async () =>
           assert.deepEqual(
             await refuse([
@@ -142,21 +145,21 @@ export const identity = [
               ['jku', set({ jku: forger.jwksUri }), forger],
               ['x5u', set({ x5u: forger.jwksUri }), forger],
               ['x5c', set({ x5c: ['AAAA'] }), forger],
-              ['jwk beside a right signature', set({ jwk: server.jwk })],
-              ['jku beside a right signature', set({ jku: server.jwksUri })],
+              ['jwk next to a correct signature', set({ jwk: server.jwk })],
+              ['jku next to a correct signature', set({ jku: server.jwksUri })],
             ]),
             [],
           ),
       );
       await t.check(
         'jws-jwks-origin',
-        'a key that is not in the set of the settings is refused',
+        'the receiver rejects a key outside the declared key set',
         async () =>
           assert.deepEqual(
             await refuse([
-              ['of another server, under the same kid', {}, forger],
+              ['a key of another server under the same kid', {}, forger],
               [
-                'of another server, whose key set is named in the header',
+                'a key of another server whose key set the header names',
                 set({ jku: forger.jwksUri }),
                 forger,
               ],
@@ -164,10 +167,10 @@ export const identity = [
             [],
           ),
       );
-      await t.check('jws-jwks-origin', 'no other key set is fetched', () =>
+      await t.check('jws-jwks-origin', 'the receiver fetches no other key set', () =>
         assert.equal(forger.fetched, 0),
       );
-      await t.check('jws-refusal', 'all of them with status 401', () =>
+      await t.check('jws-refusal', 'the receiver rejects all of them with 401', () =>
         assert.deepEqual(
           all
             .filter(({ answered }) => answered.status !== 401)
@@ -175,7 +178,7 @@ export const identity = [
           [],
         ),
       );
-      await t.check('jws-refusal', 'and none of them is applied', async () => {
+      await t.check('jws-refusal', 'the receiver applies none of them', async () => {
         if (t.control.has('applied'))
           assert.deepEqual(
             (await t.applied()).filter(({ eventId }) => eventId?.startsWith('refused-')),
@@ -187,7 +190,7 @@ export const identity = [
   }),
   receiverScenario({
     name: 'identity: an unknown key',
-    about: 'Requests that name a key which is in no key set come one after the other.',
+    about: 'Requests with unknown kids arrive one after the other.',
     checks: ['jws-unknown-kid'],
     needs: ['register'],
     async run(t) {
@@ -203,11 +206,11 @@ export const identity = [
       for (let n = 0; n < 4; n++) await t.sendAs(server, t.next, set({ kid: `nobody-${n}` }));
       await t.check(
         'jws-unknown-kid',
-        'the key set is fetched at most once more within the minute',
+        'the receiver fetches the key set at most once more within the minute',
         () =>
           assert.ok(
             server.fetched - before <= 1,
-            `it was fetched ${server.fetched - before} times more`,
+            `the key set was fetched ${server.fetched - before} more times`,
           ),
       );
     },

@@ -1,4 +1,7 @@
-/** The signature under the client's secret: what is accepted, what is refused, and that nothing comes of what is refused (SEP: Signature, Verification). */
+/**
+ * The signature under the client's secret: what a receiver accepts and rejects, and that a rejected
+ * request has no effect (SEP: Signature, Verification).
+ */
 import assert from 'node:assert/strict';
 import { receiverScenario, type ReceiverTest } from '../../runner/receiver/scenario.ts';
 import { hmac, newSecret } from '../../runner/server/callback-endpoint.ts';
@@ -12,15 +15,15 @@ import {
 import type { Json } from '../../runner/wire/session.ts';
 
 const WRONG = `v1,${'A'.repeat(43)}=`;
-/** A request and what is wrong with it. */
+/** A request and its defect. */
 type Bad = readonly [what: string, sending: Partial<Sending>];
 
-/** Well-formed by everything but the grammar: each is signed over what it says. */
+/** Requests that violate only the grammar: each is signed over its own headers. */
 const UNGRAMMATICAL: readonly Bad[] = [
   ['an empty webhook-id', { webhookId: '' }],
   ['a webhook-id of 129 characters', { webhookId: 'a'.repeat(129) }],
   ['a webhook-id with a full stop', { webhookId: 'msg.1' }],
-  ['a webhook-id with a blank', { webhookId: 'msg 1' }],
+  ['a webhook-id with a space', { webhookId: 'msg 1' }],
   ['an empty webhook-timestamp', { timestamp: '' }],
   ['a webhook-timestamp with a fraction', { timestamp: `${seconds()}.0` }],
   ['a webhook-timestamp with a sign', { timestamp: `+${seconds()}` }],
@@ -72,7 +75,7 @@ async function refused(t: ReceiverTest, bad: readonly Bad[]): Promise<readonly T
   return list;
 }
 
-/** What was taken of what should have been refused. */
+/** What was accepted although it should have been rejected. */
 const taken = (list: readonly Tried[]): string[] =>
   list
     .filter(({ answered }) => answered.status >= 200 && answered.status < 300)
@@ -84,23 +87,23 @@ const notWith401 = (list: readonly Tried[]): string[] =>
 
 export const signature = [
   receiverScenario({
-    name: 'signature: what is refused',
-    about: 'Requests that are wrong in one way each, with the next event in them.',
+    name: 'signature: rejected requests',
+    about: 'Requests with one defect each, which carry the next event.',
     checks: ['sig-grammar', 'sig-window', 'sig-any', 'sig-subscription', 'sig-refusal'],
     async run(t) {
       await t.deliver(1);
       const all: Tried[] = [];
       for (const [check, what, bad] of [
-        ['sig-grammar', 'headers of another form are refused', UNGRAMMATICAL],
-        ['sig-window', 'requests of another time are refused', STALE],
+        ['sig-grammar', 'the receiver rejects malformed headers', UNGRAMMATICAL],
+        ['sig-window', 'the receiver rejects requests of another time', STALE],
         [
           'sig-any',
-          'requests without a right v1 signature are refused',
+          'the receiver rejects requests without a correct v1 signature',
           FORGED(t.registered.secret),
         ],
         [
           'sig-subscription',
-          'requests whose header names another subscription than the body are refused',
+          'the receiver rejects a header that names another subscription than the body',
           MISNAMED,
         ],
       ] as const) {
@@ -108,35 +111,37 @@ export const signature = [
         all.push(...list);
         await t.check(check, what, () => assert.deepEqual(taken(list), []));
       }
-      await t.check('sig-refusal', 'all of them with status 401', () =>
+      await t.check('sig-refusal', 'the receiver rejects all of them with 401', () =>
         assert.deepEqual(notWith401(all), []),
       );
-      await t.check('sig-refusal', 'and none of them is applied', () => t.nothingApplied());
-      await t.check('sig-refusal', 'the right request behind them is', () => t.deliver(1));
+      await t.check('sig-refusal', 'the receiver applies none of them', () => t.nothingApplied());
+      await t.check('sig-refusal', 'the receiver applies the valid request after them', () =>
+        t.deliver(1),
+      );
     },
   }),
   receiverScenario({
-    name: 'signature: what is accepted',
-    about: 'Right requests that look unusual.',
+    name: 'signature: accepted requests',
+    about: 'Correct requests in unusual form.',
     checks: ['sig-any', 'sig-window', 'sig-raw-bytes'],
     async run(t) {
       for (const [what, signatures] of [
-        ['the right one behind a wrong one', (right) => `${WRONG} ${right}`],
-        ['the right one before a wrong one', (right) => `${right} ${WRONG}`],
+        ['a correct signature after a wrong one', (right) => `${WRONG} ${right}`],
+        ['a correct signature before a wrong one', (right) => `${right} ${WRONG}`],
         [
-          'the right one among versions that nobody knows',
+          'a correct signature among unknown versions',
           (right) => `v1a,c29tZXRoaW5n v2,${right.slice(3)} ${right} whatever`,
         ],
-        ['ten of them, the last one right', (right) => `${`${WRONG} `.repeat(9)}${right}`],
+        ['a correct signature as the last of ten', (right) => `${`${WRONG} `.repeat(9)}${right}`],
       ] as readonly (readonly [string, (right: string) => string])[]) {
-        await t.check('sig-any', `${what} is enough`, () =>
+        await t.check('sig-any', `the receiver accepts ${what}`, () =>
           t.deliver(1, { signatures: ([right]) => signatures(right!) }),
         );
       }
       for (const later of [-250, 250])
         await t.check(
           'sig-window',
-          `${later < 0 ? 'a clock that is behind' : 'a clock that is ahead'} by 250 s is tolerated`,
+          `the receiver tolerates ${later < 0 ? 'a clock that is behind' : 'a clock that is ahead'} by 250 s`,
           () => t.deliver(1, { timestamp: seconds(later) }),
         );
 
@@ -145,7 +150,7 @@ export const signature = [
       const raw = unusual(delivery);
       await t.check(
         'sig-raw-bytes',
-        'a body with white space, escapes and members in another order verifies as it is',
+        'the receiver verifies a body with white space, escapes and reordered members as received',
         async () => {
           const { status, body } = await t.settled(delivery, { raw });
           assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: t.log.head });
@@ -155,7 +160,7 @@ export const signature = [
       const tidy = JSON.stringify(JSON.parse(unusual(t.next)));
       await t.check(
         'sig-raw-bytes',
-        'the signature of the same JSON, written tidily, is refused',
+        'the receiver rejects the signature of the same JSON in another serialization',
         async () => {
           const id = webhookIdOf(t.next);
           const timestamp = seconds();
@@ -173,14 +178,14 @@ export const signature = [
   }),
   receiverScenario({
     name: 'signature: before anything else',
-    about: 'Forged requests that would do harm if anything in them were looked at first.',
+    about: 'Forged requests that do harm when anything precedes the signature check.',
     checks: ['sig-verify-first', 'cbv-receiver'],
     async run(t) {
       const { log } = t;
       const forged = { secrets: [newSecret()] };
       await t.check(
         'cbv-receiver',
-        'a challenge that is signed with its secret is answered with the proof',
+        'the receiver answers a challenge under its secret with the proof',
         async () => {
           const challenge = 'NRcyzzgTeL7FCXgRSBmZNY9BjmUNNgvf';
           const { status, body } = await t.send({ ...log.heartbeat(0), challenge });
@@ -198,7 +203,7 @@ export const signature = [
       for (const [whose, secret] of secrets) {
         await t.check(
           ['cbv-receiver', 'sig-verify-first'],
-          `a challenge under ${whose} gets no proof`,
+          `the receiver gives no proof for a challenge under ${whose}`,
           async () => {
             const { status, body } = await t.send(
               { ...log.heartbeat(1), challenge },
@@ -212,25 +217,25 @@ export const signature = [
         );
       }
       for (const [what, raw] of [
-        ['a body that is no JSON', '{'],
+        ['a body that is not JSON', '{'],
         [
-          'a body that is no delivery',
+          'a body that is not a delivery',
           '{"jsonrpc":"2.0","method":"notifications/triggers/delivery","params":{}}',
         ],
       ] as const) {
         await t.check(
           'sig-verify-first',
-          `${what}, forged, is refused for its signature`,
+          `the receiver rejects forged ${what} for its signature`,
           async () => assert.equal((await t.send(t.next, { ...forged, raw })).status, 401),
         );
       }
       const ending = { ...log.heartbeat(1), terminated: { reason: 'revoked' } };
       const otherEpoch = { ...t.next, epoch: 'another-epoch-000000' };
       for (const [what, delivery] of [
-        ['the end of the subscription', ending],
+        ['a termination notice', ending],
         ['a new epoch', otherEpoch],
       ] as const) {
-        await t.check('sig-verify-first', `${what}, forged, changes nothing`, async () => {
+        await t.check('sig-verify-first', `forged ${what} changes nothing`, async () => {
           const { status } = await t.send(delivery, forged);
           assert.equal(status, 401);
           await t.deliver(1);
@@ -240,7 +245,7 @@ export const signature = [
   }),
 ];
 
-/** The notification as nobody would write it, and as right as any other. */
+/** The notification in an unusual but correct serialization. */
 const unusual = (delivery: Json): string =>
   `${JSON.stringify(
     {

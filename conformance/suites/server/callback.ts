@@ -1,4 +1,7 @@
-/** Callback: what stands in a request, what identifies it, and how long and how much of an answer counts (SEP: Callback, Message identity). */
+/**
+ * Callback requests: content and identity, and the limits of an answer (SEP: Callback, Message
+ * identity).
+ */
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
 import { acknowledge, lastOf, type Hit } from '../../runner/server/callback-endpoint.ts';
@@ -11,7 +14,7 @@ import { acked, arrived, delivery, failures, loaded, sequences, upTo } from './f
 const BODY_BYTES_MAX = 262_144;
 const ANSWER_BYTES_MAX = 8192;
 const BATCH_MAX = 100;
-/** The deadline of 10 seconds, and what a busy machine may add to it. */
+/** The deadline of 10 seconds plus tolerance for a busy machine. */
 const DEADLINE_MS = 10_000 + 3000;
 const HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature', 'mcp-subscription-id'];
 const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as const;
@@ -22,7 +25,7 @@ const padded = (ack: number, bytes: number): string => {
   return `${head}${' '.repeat(bytes - head.length - 1)}}`;
 };
 
-/** Pieces of an acknowledgement that never ends. */
+/** Chunks of an acknowledgement that never ends. */
 async function* drops(): AsyncGenerator<string> {
   yield '{"ack":1';
   for (;;) {
@@ -32,10 +35,10 @@ async function* drops(): AsyncGenerator<string> {
 }
 
 export const callback = [
-  // First, because nothing takes longer.
+  // First, because it takes longest.
   scenario({
     name: 'callback: the deadline',
-    about: 'After ten seconds an attempt is over, whether nothing comes or a little now and then.',
+    about: 'An attempt ends after ten seconds, with no answer or with a slow one.',
     checks: ['cb-deadline'],
     needs: NEEDS,
     async run(t) {
@@ -61,29 +64,35 @@ export const callback = [
         const endpoint = await t.endpoint();
         endpoint.consent = () => new Promise(() => undefined);
         const startedAt = Date.now();
-        await t.check('cb-deadline', 'so is a challenge without an answer', async () => {
-          const refusal = await t.mcp.refusal('triggers/subscribe', {
-            key: t.unique(),
-            select: [{ name: t.control.type('plain') }],
-            callback: endpoint.callback,
-          });
-          assert.deepEqual(
-            [refusal.code, refusal.data],
-            [-32027, { reason: 'timeout' }],
-            'code and `data` of the error:',
-          );
-          assert.ok(
-            Date.now() - startedAt < DEADLINE_MS,
-            `it was refused only after ${Date.now() - startedAt} ms`,
-          );
-        });
+        await t.check(
+          'cb-deadline',
+          'a challenge without an answer ends after ten seconds',
+          async () => {
+            const refusal = await t.mcp.refusal('triggers/subscribe', {
+              key: t.unique(),
+              select: [{ name: t.control.type('plain') }],
+              callback: endpoint.callback,
+            });
+            assert.deepEqual(
+              [refusal.code, refusal.data],
+              [-32027, { reason: 'timeout' }],
+              'code and `data` of the error:',
+            );
+            assert.ok(
+              Date.now() - startedAt < DEADLINE_MS,
+              `the challenge was rejected only after ${Date.now() - startedAt} ms`,
+            );
+          },
+        );
       };
       await Promise.all([
         timesOut(
-          'an attempt without an answer is over after ten seconds',
+          'an attempt without an answer ends after ten seconds',
           () => new Promise(() => undefined),
         ),
-        timesOut('an attempt whose answer drips is, too', async () => ({ body: drops() })),
+        timesOut('an attempt with a slow answer ends after ten seconds', async () => ({
+          body: drops(),
+        })),
         unproven(),
       ]);
     },
@@ -92,7 +101,7 @@ export const callback = [
   scenario({
     name: 'callback: the request',
     about:
-      'A request is a POST of one JSON-RPC notification with four headers and nothing of the user.',
+      'A request is a POST of one JSON-RPC notification with four headers and no user credentials.',
     checks: ['cb-post', 'cb-headers', 'cb-no-extra', 'cb-start', 'cb-id-random'],
     needs: NEEDS,
     async run(t) {
@@ -107,7 +116,7 @@ export const callback = [
       await t.emit(t.topicOf(subscription), 1, { data: { pad } });
       await arrived(t, endpoint, 1);
       await acked(t, subscription, 1);
-      // Another URL has to be verified, so an empty delivery follows on one with events.
+      // A changed URL is verified, so an empty delivery follows one with events.
       await t.mcp.request('triggers/update', {
         subscriptionId,
         callback: { ...endpoint.callback, url: `${endpoint.url}/second` },
@@ -120,7 +129,7 @@ export const callback = [
       await arrived(t, endpoint, 2);
       const { hits, deliveries, challenges } = endpoint;
 
-      await t.check('cb-post', 'a POST with Content-Type application/json', () => {
+      await t.check('cb-post', 'the request is a POST with Content-Type application/json', () => {
         for (const { method, headers } of hits) {
           assert.equal(method, 'POST', 'the method:');
           assert.match(
@@ -130,39 +139,35 @@ export const callback = [
           );
         }
       });
-      await t.check('cb-post', 'the body is the notification, without id', () => {
+      await t.check('cb-post', 'the body is the notification without an id', () => {
         for (const { message } of hits) {
-          assert.ok(message !== undefined, 'the body is no JSON');
+          assert.ok(message !== undefined, 'the body is not JSON');
           assert.deepEqual(
             [message.jsonrpc, message.method, 'id' in message],
             ['2.0', 'notifications/triggers/delivery', false],
-            '`jsonrpc`, `method`, and whether there is an `id`:',
+            '`jsonrpc`, `method` and whether an `id` exists:',
           );
           assert.equal(
             complaint('DeliveryNotification', message),
             null,
-            'what the schema says of the body:',
+            'validation errors of the body:',
           );
         }
       });
-      await t.check('cb-post', 'in UTF-8', () => {
+      await t.check('cb-post', 'the body is encoded in UTF-8', () => {
         for (const { raw } of hits) new TextDecoder('utf-8', { fatal: true }).decode(raw);
-        assert.equal(
-          deliveries[0]!.delivery.events[0].data.pad,
-          pad,
-          'a text with letters of several scripts:',
-        );
+        assert.equal(deliveries[0]!.delivery.events[0].data.pad, pad, 'a text in several scripts:');
       });
       await t.check(
         'cb-headers',
-        'challenges and deliveries have each of the four headers once, and the id of the subscription in its own',
+        'challenges and deliveries have each of the four headers once, with the id of their subscription',
         () => {
           for (const { names, headers } of hits) {
             for (const name of HEADERS)
               assert.equal(
                 names.filter((one) => one === name).length,
                 1,
-                `how often there is ${name}:`,
+                `occurrences of ${name}:`,
               );
             assert.equal(headers['mcp-subscription-id'], subscriptionId, 'MCP-Subscription-Id:');
           }
@@ -170,7 +175,7 @@ export const callback = [
       );
       await t.check(
         'cb-no-extra',
-        "no cookie, no Authorization, nothing of the client's token",
+        'the request carries no cookie, no Authorization and no token of the client',
         () => {
           const { token } = t.subject.access;
           for (const { names, headers, raw, path } of hits) {
@@ -179,16 +184,16 @@ export const callback = [
             const everything = `${path}\n${JSON.stringify(headers)}\n${raw.toString()}`;
             assert.ok(
               !everything.includes('do-not-repeat'),
-              'it repeats a cookie of an earlier answer',
+              'the request repeats a cookie of an earlier answer',
             );
             assert.ok(
               token === undefined || !everything.includes(token),
-              'it has the token of the client in it',
+              'the request contains the token of the client',
             );
           }
         },
       );
-      await t.check('cb-start', 'an empty delivery begins at `acked`, like one with events', () => {
+      await t.check('cb-start', 'an empty delivery starts at `acked`, like one with events', () => {
         const starts = hits.map(({ delivery: { after } }) => after);
         assert.deepEqual(
           starts,
@@ -202,7 +207,7 @@ export const callback = [
       });
       await t.check(
         'cb-id-random',
-        'a delivery that covers no number has msg_ and 32 random characters',
+        'a delivery that covers nothing has msg_ and 32 random characters',
         () => {
           const ids = challenges.map(({ headers }) => String(headers['webhook-id']));
           for (const id of ids)
@@ -218,14 +223,14 @@ export const callback = [
   }),
 
   scenario({
-    name: 'callback: where it starts and what it is called',
+    name: 'callback: position and identity',
     about:
-      'Each delivery begins behind what is acknowledged, and its identifier follows from what it covers.',
+      'Each delivery starts after the acknowledged position, and its webhook-id follows from what it covers.',
     checks: ['cb-start', 'cb-id-range'],
     needs: NEEDS,
     async run(t) {
       const endpoint = await t.endpoint();
-      // The second of five can never be accepted, so that there is a gap in between.
+      // The endpoint never accepts the second of five events, so that a gap appears between them.
       const done: number[] = [];
       endpoint.answer = ({ delivery: sent }) => {
         const refuses = sent.events.some(({ sequence }: Json) => sequence === 2);
@@ -237,20 +242,20 @@ export const callback = [
         };
       };
       await acked(t, await loaded(t, endpoint, 5), 5);
-      await t.check('cb-start', 'a delivery begins where the one before was acknowledged', () => {
+      await t.check('cb-start', 'a delivery starts where the one before was acknowledged', () => {
         assert.deepEqual(
           endpoint.deliveries.map(({ delivery: { after } }) => after),
           [0, ...done.slice(0, -1)],
-          '`after` of the deliveries, one by one:',
+          '`after` of the deliveries:',
         );
       });
       await t.check(
         'cb-id-range',
-        'webhook-id is computed from subscription, epoch, range and gaps',
+        'webhook-id is the hash of subscription, epoch, range and gaps',
         () => {
           assert.ok(
             endpoint.deliveries.some(({ delivery: { gaps } }) => gaps?.length === 1),
-            'no delivery reported the gap',
+            'no delivery contained the gap',
           );
           for (const hit of endpoint.deliveries) {
             const { after, gaps = [] } = hit.delivery;
@@ -267,12 +272,12 @@ export const callback = [
 
   scenario({
     name: 'callback: a retry',
-    about: 'A retry of the same range is the same message at another time.',
+    about: 'A retry of the same range is the same message at a later time.',
     checks: ['cb-id-retry'],
     needs: NEEDS,
     async run(t) {
       const endpoint = await t.endpoint();
-      // A second is asked for, so that the time in seconds is another one.
+      // Retry-After asks for one second, so that the timestamp differs.
       endpoint.answer = (hit, n) =>
         n === 1 ? { status: 503, headers: { 'retry-after': '1' } } : acknowledge(hit);
       const subscription = await t.subscribe({ callback: endpoint.callback });
@@ -282,14 +287,14 @@ export const callback = [
         (name: string) =>
         (hit: Hit): string =>
           String(hit.headers[name]);
-      await t.check('cb-id-retry', 'the same identifier', () =>
+      await t.check('cb-id-retry', 'a retry has the same webhook-id', () =>
         assert.equal(
           header('webhook-id')(second),
           header('webhook-id')(first),
           'webhook-id of the retry:',
         ),
       );
-      await t.check('cb-id-retry', 'a new time and a new signature', () => {
+      await t.check('cb-id-retry', 'a retry has a new timestamp and a new signature', () => {
         for (const name of ['webhook-timestamp', 'webhook-signature'])
           assert.notEqual(
             header(name)(second),
@@ -298,7 +303,7 @@ export const callback = [
           );
         assert.ok(
           Number(header('webhook-timestamp')(second)) > Number(header('webhook-timestamp')(first)),
-          'the time of the retry is not after that of the first attempt',
+          'the timestamp of the retry is not later than that of the first attempt',
         );
       });
     },
@@ -306,7 +311,7 @@ export const callback = [
 
   scenario({
     name: 'callback: one at a time',
-    about: 'While an attempt is under way there is no other, whatever happens to the log.',
+    about: 'While an attempt runs the server starts no other, whatever happens to the log.',
     checks: ['cb-one-lease'],
     needs: NEEDS,
     async run(t) {
@@ -333,15 +338,15 @@ export const callback = [
       await arrived(t, endpoint, 4);
       await t.check(
         'cb-one-lease',
-        'events, pulls and updates meanwhile start no second attempt',
-        () => assert.equal(most, 1, 'attempts at once:'),
+        'events, pulls and updates during an attempt start no second one',
+        () => assert.equal(most, 1, 'concurrent attempts:'),
       );
     },
   }),
 
   scenario({
     name: 'callback: size',
-    about: 'A request has at most 256 KiB and, if possible, at most a hundred events.',
+    about: 'A request has at most 256 KiB and should have at most 100 events.',
     checks: ['cb-body-limit', 'cb-batch'],
     needs: NEEDS,
     async run(t) {
@@ -353,7 +358,7 @@ export const callback = [
       await t.emit(t.topicOf(heavy), 1, { from: 5, data: { pad: 'y'.repeat(240_000) } });
       await t.check(
         'cb-body-limit',
-        'four events of 90 KB and one of 240 KB come, none of the requests beyond the limit',
+        'four events of 90 KB and one of 240 KB arrive in requests within the limit',
         async () => {
           await arrived(t, large, 5);
           for (const { raw } of large.hits)
@@ -361,11 +366,11 @@ export const callback = [
           assert.deepEqual(
             sequences(large.deliveries.map((hit) => hit.delivery)),
             upTo(1, 5),
-            'the events that came:',
+            'delivered events:',
           );
         },
       );
-      await t.check('cb-batch', '130 events come a hundred at a time at most', async () => {
+      await t.check('cb-batch', '130 events arrive in requests of at most 100', async () => {
         await arrived(t, many, 130);
         for (const {
           delivery: { events },
@@ -377,7 +382,7 @@ export const callback = [
 
   scenario({
     name: 'callback: the answer',
-    about: 'An answer is read as it comes, and no further than 8 KiB.',
+    about: 'The server reads an answer while it arrives, up to 8 KiB.',
     checks: ['cb-answer-limit', 'cb-no-decoding'],
     needs: NEEDS,
     async run(t) {
@@ -411,20 +416,20 @@ export const callback = [
         await t.check(check, what, () => acked(t, subscription, 1));
       };
       await Promise.all([
-        unread(
-          'an acknowledgement that ends behind 8,192 bytes was never made',
-          'cb-answer-limit',
-          { body: padded(1, ANSWER_BYTES_MAX + 1) },
-        ),
-        unread('nor one in a mebibyte', 'cb-answer-limit', { body: padded(1, 1_048_576) }),
-        read('one that ends with them was', 'cb-answer-limit', {
+        unread('an acknowledgement that ends after 8,192 bytes does not count', 'cb-answer-limit', {
+          body: padded(1, ANSWER_BYTES_MAX + 1),
+        }),
+        unread('an acknowledgement of one MiB does not count', 'cb-answer-limit', {
+          body: padded(1, 1_048_576),
+        }),
+        read('an acknowledgement that ends at 8,192 bytes counts', 'cb-answer-limit', {
           body: padded(1, ANSWER_BYTES_MAX),
         }),
-        unread('a compressed acknowledgement is none', 'cb-no-decoding', {
+        unread('a compressed acknowledgement does not count', 'cb-no-decoding', {
           body: gzipSync('{"ack":1}'),
           headers: { 'content-encoding': 'gzip' },
         }),
-        read('words that only claim to be compressed are read as they are', 'cb-no-decoding', {
+        read('an uncompressed answer with Content-Encoding is read as it is', 'cb-no-decoding', {
           body: '{"ack":1}',
           headers: { 'content-encoding': 'gzip' },
         }),

@@ -1,10 +1,10 @@
-/** The list of trigger types and what they promise (SEP: Trigger types, triggers/list). */
+/** The list of trigger types (SEP: Trigger types, triggers/list). */
 import assert from 'node:assert/strict';
-import { NotShown } from '../../runner/looks.ts';
+import { NotShown } from '../../runner/observations.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json, Session } from '../../runner/wire/session.ts';
 
-/** Types that the SEP names, with the arguments each has there. */
+/** Reserved types of the SEP with their arguments. */
 const RESERVED: Readonly<Record<string, readonly string[]>> = {
   'mcp.resource.updated': ['uri'],
   'mcp.tools.list_changed': [],
@@ -13,7 +13,7 @@ const RESERVED: Readonly<Record<string, readonly string[]>> = {
   'mcp.task.updated': ['taskId'],
 };
 
-/** Every page. A list that does not end is given up. */
+/** Every page of the list. Throws for an endless list. */
 async function pages(session: Session): Promise<Json[]> {
   const all: Json[] = [];
   for (let cursor: string | undefined; all.length < 1000;) {
@@ -39,45 +39,40 @@ const declared = async (t: ServerTest, count: number): Promise<string[]> => {
 export const catalog = [
   scenario({
     name: 'catalog: the list',
-    about:
-      'Names are unique, a matching ETag is answered without the list, reserved names are what the SEP says.',
+    about: 'Names are unique, a matching ETag returns no list, and reserved names follow the SEP.',
     checks: ['type-unique', 'list-not-modified', 'type-reserved'],
     eras: 'each',
     async run(t) {
       const all = await pages(t.mcp);
       const types: Json[] = all.flatMap(({ triggers }) => triggers);
-      await t.check('type-unique', 'no name comes twice over all pages', () => {
+      await t.check('type-unique', 'no name repeats on any page', () => {
         const names = types.map(({ name }) => name);
         assert.equal(new Set(names).size, names.length, 'different names in the list:');
       });
       await t.check(
         'list-not-modified',
-        'ifNoneMatch with the current etag is answered with notModified and no list',
+        'ifNoneMatch with the current ETag returns notModified without a list',
         async () => {
           const answer = await t.mcp.request('triggers/list', { ifNoneMatch: all[0].etag });
           assert.deepEqual([answer.notModified, answer.triggers], [true, undefined]);
         },
       );
-      await t.check(
-        'list-not-modified',
-        'another etag, or a cursor, is answered with the list',
-        async () => {
-          assert.ok(
-            (await t.mcp.request('triggers/list', { ifNoneMatch: 'no-such-etag' })).triggers,
-            'there is no list',
-          );
-        },
-      );
+      await t.check('list-not-modified', 'another ETag or a cursor returns the list', async () => {
+        assert.ok(
+          (await t.mcp.request('triggers/list', { ifNoneMatch: 'no-such-etag' })).triggers,
+          'the list is missing',
+        );
+      });
       await t.check(
         'type-reserved',
-        'a name that begins with "mcp." is one of the protocol, with its arguments',
+        'a name that starts with "mcp." is a reserved one with its arguments',
         () => {
           for (const { name, inputSchema } of types.filter(({ name: one }) =>
             one.startsWith('mcp.'),
           )) {
             assert.deepEqual(
               Object.keys(inputSchema.properties ?? {}).sort(),
-              [...(RESERVED[name] ?? assert.fail(`${name} is no name of the protocol`))].sort(),
+              [...(RESERVED[name] ?? assert.fail(`${name} is not a reserved name`))].sort(),
               `the arguments of ${name}:`,
             );
           }
@@ -88,7 +83,7 @@ export const catalog = [
 
   scenario({
     name: 'catalog: pages and changes',
-    about: 'All pages of one traversal carry the same ETag, and the ETag changes with the list.',
+    about: 'All pages of one traversal have the same ETag, which changes with the list.',
     checks: ['list-etag-pages', 'list-not-modified', 'type-unique'],
     needs: { verbs: ['declare', 'remove'] },
     alone: true,
@@ -96,13 +91,13 @@ export const catalog = [
       const [{ etag: before }] = await pages(t.mcp);
       await declared(t, 120);
       const all = await pages(t.mcp);
-      await t.check('list-etag-pages', 'every page has the etag of the first', () => {
+      await t.check('list-etag-pages', 'every page has the ETag of the first', () => {
         if (all.length === 1) throw new NotShown('120 trigger types fit into one page');
         for (const { etag } of all) assert.equal(etag, all[0].etag, '`etag` of a page:');
       });
       await t.check(
         'list-not-modified',
-        'the etag from before a change does not match any more',
+        'the ETag from before a change no longer matches',
         async () => {
           assert.notEqual(
             (await t.mcp.request('triggers/list', { ifNoneMatch: before })).notModified,
@@ -111,7 +106,7 @@ export const catalog = [
           );
         },
       );
-      await t.check('type-unique', 'no name comes twice, on whichever page', () => {
+      await t.check('type-unique', 'no name repeats on any page', () => {
         const names = all.flatMap(({ triggers }) => triggers.map(({ name }: Json) => name));
         assert.equal(new Set(names).size, names.length, 'different names in the list:');
       });
@@ -119,8 +114,8 @@ export const catalog = [
   }),
 
   scenario({
-    name: 'catalog: who asks',
-    about: 'A list that is not the same for everybody is private.',
+    name: 'catalog: principals',
+    about: 'A list that differs between principals is private.',
     checks: ['list-private'],
     async run(t) {
       const stranger = await t.as('stranger');
@@ -130,7 +125,7 @@ export const catalog = [
       ];
       await t.check(
         'list-private',
-        'where two principals see different lists, cacheScope is private',
+        'cacheScope is private when two principals see different lists',
         () => {
           if (
             mine.etag === theirs.etag &&
@@ -149,7 +144,7 @@ export const catalog = [
 
   scenario({
     name: 'catalog: payloads',
-    about: 'What does not fit the schema is not appended.',
+    about: 'The server does not append events that violate the schema.',
     checks: ['type-payload-valid'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {

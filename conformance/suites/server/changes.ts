@@ -1,6 +1,9 @@
-/** Changing, reading and ending subscriptions, and their ETag (SEP: triggers/update, triggers/get, triggers/unsubscribe, ETags, Status). */
+/**
+ * Changing, reading and ending subscriptions, and their ETags (SEP: triggers/update, triggers/get,
+ * triggers/unsubscribe, ETags, Status).
+ */
 import assert from 'node:assert/strict';
-import { NotApplicable } from '../../runner/looks.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 import { lastOf, newSecret, signatureOf } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
@@ -8,14 +11,14 @@ import type { Json } from '../../runner/wire/session.ts';
 const get = (t: ServerTest, subscriptionId: string): Promise<Json> =>
   t.mcp.request('triggers/get', { subscriptionId });
 const numbersOf = (delivery: Json): number[] => delivery.events.map(({ data }: Json) => data.n);
-/** The status as it is in the end. */
+/** Waits for this status. */
 const status = (t: ServerTest, subscriptionId: string, wanted: string): Promise<unknown> =>
   t.until(`status "${wanted}"`, async () => (await get(t, subscriptionId)).status === wanted);
 
 export const changes = [
   scenario({
     name: 'update: conditions and lifetime',
-    about: 'A stale ETag changes nothing; a lifetime is granted when one is named; a key stays.',
+    about: 'A stale ETag changes nothing, ttlMs renews, and the key stays.',
     checks: [
       'upd-if-match',
       'upd-atomic',
@@ -34,7 +37,7 @@ export const changes = [
         t.mcp.request('triggers/update', { subscriptionId, ...params });
       await t.check(
         'upd-if-match',
-        'a stale ETag is refused with the current one, and nothing changes',
+        'a stale ETag is rejected with the current one, and nothing changes',
         async () => {
           const refusal = await t.mcp.refusal('triggers/update', {
             subscriptionId,
@@ -45,27 +48,23 @@ export const changes = [
           assert.equal((await get(t, subscriptionId)).status, 'active', '`status` afterwards:');
         },
       );
-      await t.check('upd-if-match', 'the current one is taken', async () => {
+      await t.check('upd-if-match', 'the current ETag is accepted', async () => {
         await update({ onFailure: 'skip', ifMatch: made.etag });
       });
-      await t.check(
-        'upd-atomic',
-        'an update of which one member is wrong changes nothing',
-        async () => {
-          const before = await get(t, subscriptionId);
-          await t.mcp.refusal('triggers/update', {
-            subscriptionId,
-            paused: true,
-            ttlMs: 120_000,
-            select: [{ name: 'conformance.no_such_type' }],
-          });
-          const after = await get(t, subscriptionId);
-          assert.deepEqual(
-            [after.status, after.ttlMs, after.etag],
-            [before.status, before.ttlMs, before.etag],
-          );
-        },
-      );
+      await t.check('upd-atomic', 'an update with one invalid member changes nothing', async () => {
+        const before = await get(t, subscriptionId);
+        await t.mcp.refusal('triggers/update', {
+          subscriptionId,
+          paused: true,
+          ttlMs: 120_000,
+          select: [{ name: 'conformance.no_such_type' }],
+        });
+        const after = await get(t, subscriptionId);
+        assert.deepEqual(
+          [after.status, after.ttlMs, after.etag],
+          [before.status, before.ttlMs, before.etag],
+        );
+      });
       await t.check('upd-atomic', 'an update of several members changes all of them', async () => {
         const {
           status: now,
@@ -76,7 +75,7 @@ export const changes = [
       });
       await t.check(
         'upd-ttl',
-        'a lifetime is granted when it is named, and left alone when not',
+        'an update renews the lifetime only when it contains ttlMs',
         async () => {
           const { expiresAt } = await update({ ttlMs: 60_000 });
           await t.pause(20);
@@ -87,7 +86,7 @@ export const changes = [
           );
           assert.ok(
             (await update({ ttlMs: 60_000 })).expiresAt > expiresAt,
-            '`expiresAt` is as before though a lifetime was granted',
+            '`expiresAt` has not changed although the update renews',
           );
         },
       );
@@ -117,18 +116,22 @@ export const changes = [
           }
         },
       );
-      await t.check('etag-never-back', 'and none comes a second time', () =>
+      await t.check('etag-never-back', 'no ETag repeats', () =>
         assert.equal(new Set(etags).size, etags.length, 'different ETags:'),
       );
-      await t.check('etag-counters', 'events, acknowledgements and renewals do not', async () => {
-        const { etag, select, epoch } = await get(t, subscriptionId);
-        await t.emit(select[0].arguments.topic, 2);
-        await t.pullAll(subscriptionId, 2);
-        await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
-        const { head, acked, etag: after } = await get(t, subscriptionId);
-        assert.deepEqual([head, acked, after], [2, 1, etag], '`head`, `acked`, `etag`:');
-      });
-      await t.check('upd-key-stays', 'whatever is changed, the key is not', async () => {
+      await t.check(
+        'etag-counters',
+        'events, acknowledgements and renewals do not change the ETag',
+        async () => {
+          const { etag, select, epoch } = await get(t, subscriptionId);
+          await t.emit(select[0].arguments.topic, 2);
+          await t.pullAll(subscriptionId, 2);
+          await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
+          const { head, acked, etag: after } = await get(t, subscriptionId);
+          assert.deepEqual([head, acked, after], [2, 1, etag], '`head`, `acked`, `etag`:');
+        },
+      );
+      await t.check('upd-key-stays', 'no change affects the key', async () => {
         const { key } = await update({
           select: [{ name: t.control.type('plain'), arguments: {} }],
         });
@@ -139,7 +142,7 @@ export const changes = [
 
   scenario({
     name: 'update: select',
-    about: 'Another select decides about what is accepted from then on.',
+    about: 'A changed select applies to events accepted from then on.',
     checks: [
       'upd-select',
       'sub-numbering-goes-on',
@@ -161,7 +164,7 @@ export const changes = [
       await t.emit(after, 1, { from: 3 });
       await t.check(
         'upd-select',
-        'what has a number keeps it, and only what matches now gets the next',
+        'earlier events keep their sequence numbers, and only matching events get the next ones',
         async () => {
           const deliveries = await t.pullAll(subscriptionId, 3);
           assert.deepEqual(
@@ -171,27 +174,27 @@ export const changes = [
           );
         },
       );
-      await t.check('sub-numbering-goes-on', 'while it is paused, too', async () => {
-        await t.mcp.request('triggers/update', { subscriptionId, paused: true });
-        await t.emit(after, 2, { from: 4 });
-        await t.until('number 5', async () => (await get(t, subscriptionId)).head === 5);
-      });
       await t.check(
-        'sub-status-told',
-        'an open stream is told that the status changed',
+        'sub-numbering-goes-on',
+        'a paused subscription continues to assign sequence numbers',
         async () => {
-          if (!t.settings.drains.includes('stream'))
-            throw new NotApplicable('the server does not offer the drain "stream"');
-          const stream = await t.stream({ subscriptionId });
-          await t.until('the events on the stream', () => stream.events.length === 5);
-          await t.mcp.request('triggers/update', { subscriptionId, paused: false });
-          await t.until(
-            'a delivery that says "active"',
-            () => stream.deliveries.at(-1)?.status === 'active',
-            5000,
-          );
+          await t.mcp.request('triggers/update', { subscriptionId, paused: true });
+          await t.emit(after, 2, { from: 4 });
+          await t.until('number 5', async () => (await get(t, subscriptionId)).head === 5);
         },
       );
+      await t.check('sub-status-told', 'an open stream reports the new status', async () => {
+        if (!t.settings.drains.includes('stream'))
+          throw new NotApplicable('the server does not offer the drain "stream"');
+        const stream = await t.stream({ subscriptionId });
+        await t.until('the events on the stream', () => stream.events.length === 5);
+        await t.mcp.request('triggers/update', { subscriptionId, paused: false });
+        await t.until(
+          'a delivery with status "active"',
+          () => stream.deliveries.at(-1)?.status === 'active',
+          5000,
+        );
+      });
       if (!t.settings.drains.includes('callback'))
         throw new NotApplicable('the server does not offer the drain "callback"');
       const endpoint = await t.endpoint();
@@ -205,7 +208,7 @@ export const changes = [
       await t.emit(t.topicOf(called), 2, { from: 3 });
       await t.check(
         'sub-paused',
-        'no event is sent to the callback of a paused subscription',
+        'the callback of a paused subscription receives no event',
         async () => {
           await t.pause(400);
           assert.equal(endpoint.events.length, 2, 'events at the callback:');
@@ -213,17 +216,17 @@ export const changes = [
       );
       await t.check(
         'sub-resume-continues',
-        'and it goes on where it was acknowledged',
+        'delivery continues after the acknowledged position on resume',
         async () => {
           await t.mcp.request('triggers/update', {
             subscriptionId: called.subscriptionId,
             paused: false,
           });
-          await t.until('the rest at the callback', () => endpoint.events.length >= 4);
+          await t.until('the remaining events at the callback', () => endpoint.events.length >= 4);
           assert.deepEqual(
             endpoint.events.map(({ sequence }) => sequence),
             [1, 2, 3, 4],
-            'numbers at the callback:',
+            'sequence numbers at the callback:',
           );
         },
       );
@@ -233,7 +236,7 @@ export const changes = [
   scenario({
     name: 'update: callbacks',
     about:
-      'Another URL consents first; another secret rotates; null takes the callback away and leaves the log.',
+      'A new URL has to consent, a new secret rotates, and null removes the callback but keeps the log.',
     checks: [
       'upd-verify',
       'upd-reverify',
@@ -271,13 +274,17 @@ export const changes = [
         },
       );
       const asked = first.challenges.length;
-      await t.check('upd-reverify', 'the current URL is asked again', async () => {
-        await update({ callback: first.callback });
-        assert.equal(first.challenges.length, asked + 1, 'challenges:');
-      });
+      await t.check(
+        'upd-reverify',
+        'an update with the current URL verifies it again',
+        async () => {
+          await update({ callback: first.callback });
+          assert.equal(first.challenges.length, asked + 1, 'challenges:');
+        },
+      );
       await t.check(
         ['upd-rotate', 'etag-config'],
-        'another secret signs from then on, beside the old one',
+        'a new secret signs from then on, next to the old one',
         async () => {
           const before = await get(t, subscriptionId);
           const old = first.secret;
@@ -301,19 +308,23 @@ export const changes = [
       first.answer = () => ({ status: 413 });
       await t.emit(topic, 1, { from: 3 });
       await status(t, subscriptionId, 'suspended');
-      await t.check('get-no-side-effect', 'reading does not resume it', async () => {
-        for (const ifNoneMatch of [undefined, 'x'])
-          await t.mcp.request('triggers/get', {
-            subscriptionId,
-            ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
-          });
-        await t.mcp.request('triggers/subscriptions');
-        assert.equal((await get(t, subscriptionId)).status, 'suspended', '`status`:');
-      });
+      await t.check(
+        'get-no-side-effect',
+        'reading does not resume a suspended callback',
+        async () => {
+          for (const ifNoneMatch of [undefined, 'x'])
+            await t.mcp.request('triggers/get', {
+              subscriptionId,
+              ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
+            });
+          await t.mcp.request('triggers/subscriptions');
+          assert.equal((await get(t, subscriptionId)).status, 'suspended', '`status`:');
+        },
+      );
       first.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
       await t.check(
         ['sub-only-client-resumes', 'sub-paused'],
-        'a suspended callback is left alone, whatever would succeed now',
+        'a suspended callback stays suspended although its endpoint works again',
         async () => {
           const count = first.events.length;
           await t.emit(topic, 1, { from: 4 });
@@ -327,7 +338,7 @@ export const changes = [
       );
       await t.check(
         'sub-health-kept',
-        'resuming begins to count anew, and remembers what went wrong until something succeeds',
+        'resuming resets the counters and keeps the last error until a success',
         async () => {
           first.answer = () => new Promise((resolve) => setTimeout(resolve, 800, { body: {} }));
           const { callback } = await update({ onFailure: 'suspend' });
@@ -339,20 +350,20 @@ export const changes = [
           first.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
         },
       );
-      await t.check('upd-resume', 'an update brings it back', async () => {
+      await t.check('upd-resume', 'an update resumes a suspended callback', async () => {
         await t.until(
           'everything to be acknowledged',
           async () => (await get(t, subscriptionId)).acked === 4,
         );
       });
-      await t.check('sub-health-kept', 'then it is forgotten', async () =>
+      await t.check('sub-health-kept', 'a success clears the last error', async () =>
         assert.equal(
           (await get(t, subscriptionId)).callback.health.lastError,
           undefined,
           '`health.lastError`:',
         ),
       );
-      await t.check('upd-detach', 'null: no further attempt, and the log stays', async () => {
+      await t.check('upd-detach', 'null stops all attempts and keeps the log', async () => {
         const count = first.hits.length;
         const { callback } = await update({ callback: null });
         assert.equal(callback, undefined, '`callback`:');
@@ -360,7 +371,7 @@ export const changes = [
         assert.deepEqual(
           (await t.pullAll(subscriptionId, 5)).flatMap(numbersOf),
           [5],
-          'what can be pulled:',
+          'pulled events:',
         );
         assert.equal(first.hits.length, count, 'requests to the callback:');
       });
@@ -370,7 +381,7 @@ export const changes = [
   scenario({
     name: 'get and list',
     about:
-      'A matching ETag is answered in short; reading changes nothing; the list has what lives, once.',
+      'A matching ETag returns the counters only, reading changes nothing, and the list contains each live subscription once.',
     checks: [
       'get-not-modified',
       'get-full',
@@ -384,26 +395,22 @@ export const changes = [
       const made = await t.subscribe({ ttlMs: 60_000 });
       const { subscriptionId, etag } = made;
       await t.emit(t.topicOf(made), 2);
-      await t.until('two numbers', async () => (await get(t, subscriptionId)).head === 2);
-      await t.check(
-        'get-not-modified',
-        'a matching ETag is answered with the counters alone',
-        async () => {
-          const { resultType, _meta, ...answer } = await t.mcp.request('triggers/get', {
-            subscriptionId,
-            ifNoneMatch: etag,
-          });
-          assert.deepEqual(answer, {
-            notModified: true,
-            etag,
-            epoch: made.epoch,
-            head: 2,
-            acked: 0,
-            expiresAt: made.expiresAt,
-          });
-        },
-      );
-      await t.check('get-full', 'another one, or none, with the whole subscription', async () => {
+      await t.until('two sequence numbers', async () => (await get(t, subscriptionId)).head === 2);
+      await t.check('get-not-modified', 'a matching ETag returns the counters only', async () => {
+        const { resultType, _meta, ...answer } = await t.mcp.request('triggers/get', {
+          subscriptionId,
+          ifNoneMatch: etag,
+        });
+        assert.deepEqual(answer, {
+          notModified: true,
+          etag,
+          epoch: made.epoch,
+          head: 2,
+          acked: 0,
+          expiresAt: made.expiresAt,
+        });
+      });
+      await t.check('get-full', 'another ETag or none returns the whole subscription', async () => {
         for (const params of [{}, { ifNoneMatch: 'other' }])
           assert.deepEqual(
             (await t.mcp.request('triggers/get', { subscriptionId, ...params })).select,
@@ -411,7 +418,7 @@ export const changes = [
             '`select`:',
           );
       });
-      await t.check('get-no-side-effect', 'and nothing was renewed or moved by it', async () => {
+      await t.check('get-no-side-effect', 'reading renews and moves nothing', async () => {
         const { expiresAt, acked, etag: now } = await get(t, subscriptionId);
         assert.deepEqual([expiresAt, acked, now], [made.expiresAt, 0, etag]);
       });
@@ -430,15 +437,19 @@ export const changes = [
         cursor = result.nextCursor;
         if (cursor === undefined) break;
       }
-      await t.check('list-subs-own', 'what lives is in the list, what ended is not', () => {
-        for (const one of [made, ...many])
-          assert.ok(listed.includes(one.subscriptionId), 'a subscription is missing from the list');
-        assert.ok(
-          !listed.includes(ended.subscriptionId),
-          'a subscription that ended is in the list',
-        );
-      });
-      await t.check('list-subs-paging', 'each on exactly one page', () =>
+      await t.check(
+        'list-subs-own',
+        'the list contains live subscriptions and no ended ones',
+        () => {
+          for (const one of [made, ...many])
+            assert.ok(
+              listed.includes(one.subscriptionId),
+              'a subscription is missing from the list',
+            );
+          assert.ok(!listed.includes(ended.subscriptionId), 'an ended subscription is in the list');
+        },
+      );
+      await t.check('list-subs-paging', 'each subscription is on exactly one page', () =>
         assert.equal(new Set(listed).size, listed.length, 'different ids in the list:'),
       );
     },
@@ -446,14 +457,14 @@ export const changes = [
 
   scenario({
     name: 'unsubscribe',
-    about: 'It ends at once, for every drain; a stale ETag keeps it.',
+    about: 'Unsubscribing ends the subscription on every drain at once; a stale ETag prevents it.',
     checks: ['uns-ends', 'uns-if-match'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
     async run(t) {
       const made = await t.subscribe();
       const { subscriptionId } = made;
-      await t.check('uns-if-match', 'a stale ETag does not end it', async () => {
+      await t.check('uns-if-match', 'a stale ETag does not end the subscription', async () => {
         assert.equal(
           (await t.mcp.refusal('triggers/unsubscribe', { subscriptionId, ifMatch: 'no-such-etag' }))
             .data?.kind,
@@ -469,7 +480,7 @@ export const changes = [
         subscriptionId: called.subscriptionId,
         ifMatch: called.etag,
       });
-      await t.check('uns-ends', 'nothing is appended and nothing sent afterwards', async () => {
+      await t.check('uns-ends', 'nothing is appended or sent afterwards', async () => {
         const count = endpoint?.hits.length ?? 0;
         await t.emit(t.topicOf(called), 2);
         const { data } = await t.mcp.refusal('triggers/pull', {
@@ -478,7 +489,7 @@ export const changes = [
         assert.equal(data?.kind, 'subscription', '`data.kind` of a pull:');
         assert.equal(data?.final?.head ?? 0, 0, '`final.head`:');
         await t.pause(300);
-        assert.equal(endpoint?.hits.length ?? 0, count, 'requests to the callback after it ended:');
+        assert.equal(endpoint?.hits.length ?? 0, count, 'requests to the callback after the end:');
       });
     },
   }),

@@ -1,12 +1,12 @@
-/** Serving those who speak something else from the same logs (SEP: When a peer lacks the extension). */
+/** Serving SEP-3415 peers from the same logs (SEP: When a peer lacks the extension). */
 import assert from 'node:assert/strict';
-import { NotApplicable } from '../../runner/looks.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import { EXTENSION, type Json } from '../../runner/wire/session.ts';
 
 const EVENTS = 'io.modelcontextprotocol/events';
 
-/** Throws `NotApplicable` where SEP-3415 is not spoken. */
+/** Throws `NotApplicable` when the server does not speak SEP-3415. */
 function requireEvents({ mcp }: ServerTest): void {
   const { extensions, events } = mcp.capabilities ?? {};
   if (extensions?.[EVENTS] === undefined && events === undefined)
@@ -15,7 +15,7 @@ function requireEvents({ mcp }: ServerTest): void {
 
 const numberOf = (occurrence: Json): Json => occurrence?._meta?.[EXTENSION];
 
-/** What may not come on a subscription of `events/*`. */
+/** What must not appear on a subscription of `events/*`. */
 function requireForeign(text: string, where: string): void {
   for (const word of [
     'notifications/triggers/',
@@ -25,7 +25,7 @@ function requireForeign(text: string, where: string): void {
     'mcp-delivery-signature',
   ]) {
     if (word === '"challenge":"' && text.includes('"type":"verification"')) continue;
-    assert.ok(!text.includes(word), `${where} has ${word}`);
+    assert.ok(!text.includes(word), `${where} contains ${word}`);
   }
 }
 
@@ -33,7 +33,7 @@ export const degradation = [
   scenario({
     name: 'degradation: events/* from the same logs',
     about:
-      'Who polls or streams events of SEP-3415 gets the numbers of a log with them, and no message of this extension.',
+      'Polls and streams of SEP-3415 carry the sequence numbers of a log and no message of this extension.',
     checks: ['deg-server-same-log', 'deg-events-meta', 'deg-no-control'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: '2026-07-28',
@@ -47,7 +47,7 @@ export const degradation = [
       await t.emit(topic, 4);
       const polled: Json[] = [];
       let { cursor } = first;
-      await t.until('four events in polls', async () => {
+      await t.until('four polled events', async () => {
         const answer = await poll(cursor);
         polled.push(...answer.events);
         cursor = answer.cursor;
@@ -55,7 +55,7 @@ export const degradation = [
       });
       await t.check(
         'deg-events-meta',
-        'every occurrence of a poll has subscriptionId, epoch, sequence and head',
+        'every polled occurrence has subscriptionId, epoch, sequence and head',
         () => {
           for (const occurrence of polled) {
             const { subscriptionId, epoch, sequence, head } = numberOf(occurrence) ?? {};
@@ -69,7 +69,7 @@ export const degradation = [
       );
       await t.check(
         'deg-server-same-log',
-        'its numbers are those of one log: 1 to 4, in order, each event once',
+        'the sequence numbers are those of one log: 1 to 4, in order, each event once',
         () => {
           assert.deepEqual(
             polled.map(({ data }) => data.n),
@@ -84,19 +84,19 @@ export const degradation = [
                 new Set(numbers.map(({ epoch }) => epoch)).size,
               ],
               [[1, 2, 3, 4], 1],
-              'numbers, and different epochs:',
+              'sequence numbers, and different epochs:',
             );
         },
       );
       await t.check(
         'deg-server-same-log',
-        'reading again from the first cursor gives the same events under the same numbers',
+        'reading again from the first cursor returns the same events under the same sequence numbers',
         async () => {
           const again = (await poll(first.cursor)).events;
           assert.deepEqual(
             again.map((one: Json) => [one.eventId, numberOf(one)?.sequence]),
             polled.map((one) => [one.eventId, numberOf(one)?.sequence]),
-            'events and numbers:',
+            'events and sequence numbers:',
           );
         },
       );
@@ -113,7 +113,7 @@ export const degradation = [
       })().catch(() => undefined);
       await t.check(
         'deg-no-control',
-        'nothing but notifications/events/* comes on a stream of events/*',
+        'a stream of events/* carries notifications/events/* only',
         async () => {
           await t.until(
             'four events on the stream',
@@ -139,14 +139,14 @@ export const degradation = [
   scenario({
     name: 'degradation: webhooks of events/*',
     about:
-      'A webhook of SEP-3415 is sent what that protocol defines, and nothing of this extension but the numbers in _meta.',
+      'A webhook of SEP-3415 receives what that protocol defines, and nothing of this extension but the sequence numbers in _meta.',
     checks: ['deg-no-control', 'deg-events-meta'],
     needs: { types: ['plain'], verbs: ['emit'], drains: ['callback'] },
     eras: '2026-07-28',
     async run(t) {
       requireEvents(t);
       const endpoint = await t.endpoint();
-      // SEP-3415 consents by echoing a challenge; the body is the envelope itself.
+      // SEP-3415 verifies by an echoed challenge; the body is the envelope itself.
       const taken = ({ message }: { readonly message: Json }): Json => ({
         status: message?.type === 'verification' ? 200 : 204,
         body: message?.type === 'verification' ? { challenge: message.challenge } : '',
@@ -166,7 +166,7 @@ export const degradation = [
           .map(({ message }) => message)
           .filter((message) => message?.eventId !== undefined);
       await t.until('two events at the webhook', () => occurrences().length >= 2);
-      await t.check('deg-no-control', 'no envelope and no header of this extension', () => {
+      await t.check('deg-no-control', 'no envelope and no header of this extension is sent', () => {
         for (const { message, headers, raw } of endpoint.hits) {
           assert.equal(message?.jsonrpc, undefined, '`jsonrpc` of a request to the webhook:');
           requireForeign(raw.toString(), 'a request to the webhook');
@@ -177,7 +177,7 @@ export const degradation = [
           );
         }
       });
-      await t.check('deg-events-meta', 'every occurrence has its number', () =>
+      await t.check('deg-events-meta', 'every occurrence has its sequence number', () =>
         assert.deepEqual(
           occurrences().map((one) => numberOf(one)?.sequence),
           [1, 2],

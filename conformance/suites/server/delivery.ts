@@ -1,6 +1,6 @@
-/** The one message that carries events, on every drain (SEP: Delivery). */
+/** The delivery message on every drain (SEP: Delivery). */
 import assert from 'node:assert/strict';
-import { NotApplicable } from '../../runner/looks.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
 import {
   gapsOf,
@@ -15,19 +15,19 @@ import type { Json } from '../../runner/wire/session.ts';
 
 const HEAD = 12;
 
-/** What one drain brought, in its order. */
+/** The deliveries of one drain, in order. */
 interface Drained {
   readonly drain: string;
   readonly deliveries: readonly Json[];
 }
 
-/** Says which delivery it is about. */
+/** Names the delivery in errors. */
 const each = (all: readonly Drained[], look: (delivery: Json, which: string) => void): void => {
   for (const { drain, deliveries } of all)
     deliveries.forEach((delivery, at) => look(delivery, `delivery ${at + 1} by ${drain}`));
 };
 
-/** From where to where, of events and gaps, as they are listed. */
+/** The ranges of events and gaps, in order. */
 const ranges = ({ events, gaps }: Json): (readonly [from: number, to: number])[] => [
   ...events.map(({ sequence }: Json) => [sequence, sequence]),
   ...(gaps ?? []).map(({ from, to }: Json) => [from, to]),
@@ -37,7 +37,7 @@ export const delivery = [
   scenario({
     name: 'delivery: on every drain',
     about:
-      'Each delivery covers a range without a hole, each drain goes upwards, and an event is the same object everywhere.',
+      'Each delivery covers a range without a hole, sequence numbers ascend on each drain, and an event is the same object everywhere.',
     checks: [
       'dlv-coverage',
       'dlv-ascending',
@@ -52,7 +52,7 @@ export const delivery = [
     async run(t) {
       const offers = (drain: string): boolean => t.settings.drains.includes(drain);
       const endpoint = offers('callback') ? await t.endpoint() : undefined;
-      // Answers that make the server repeat: an error, then a part.
+      // Answers that cause repetitions: first an error, then a partial ack.
       if (endpoint !== undefined) {
         endpoint.answer = ({ delivery: one }, n) => {
           if (n === 1) return { status: 503 };
@@ -83,7 +83,7 @@ export const delivery = [
       await t.mcp.request('triggers/update', { subscriptionId, paused: false });
       if (endpoint !== undefined)
         await t.until(
-          'the callback to have all',
+          'the callback to receive everything',
           async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === HEAD,
         );
       const later = offers('stream') ? await t.stream({ subscriptionId, after: start }) : undefined;
@@ -106,7 +106,7 @@ export const delivery = [
 
       await t.check(
         'dlv-coverage',
-        'a delivery covers each number from after + 1 to last once',
+        'a delivery covers each sequence number from after + 1 to its last once',
         () =>
           each(all, (one, which) => {
             let position: number = one.after;
@@ -116,7 +116,7 @@ export const delivery = [
             }
           }),
       );
-      await t.check('dlv-ascending', 'events and gaps each go upwards', () =>
+      await t.check('dlv-ascending', 'events and gaps each ascend', () =>
         each(all, (one, which) => {
           const numbers = sequencesOf([one]);
           assert.equal(
@@ -128,21 +128,21 @@ export const delivery = [
           for (const { from, to } of one.gaps ?? []) {
             assert.ok(
               from > last && to >= from,
-              `${which} has a gap from ${from} to ${to} behind one that ends at ${last}`,
+              `${which} has a gap from ${from} to ${to} after one that ends at ${last}`,
             );
             last = to;
           }
         }),
       );
-      await t.check('dlv-last-head', 'none covers more than there is', () =>
+      await t.check('dlv-last-head', 'no delivery covers more than head', () =>
         each(all, (one, which) =>
           assert.ok(
             lastOf(one) <= one.head,
-            `${which} goes to ${lastOf(one)}, its head is ${one.head}`,
+            `${which} ends at ${lastOf(one)}, but its head is ${one.head}`,
           ),
         ),
       );
-      await t.check('dlv-no-empty-gaps', '`gaps` is there only when there is one', () =>
+      await t.check('dlv-no-empty-gaps', '`gaps` is absent without a gap', () =>
         each(all, (one, which) =>
           assert.ok(
             one.gaps === undefined || one.gaps.length > 0,
@@ -150,7 +150,7 @@ export const delivery = [
           ),
         ),
       );
-      await t.check('dlv-order', 'on each drain new numbers go upwards', () => {
+      await t.check('dlv-order', 'new sequence numbers ascend on each drain', () => {
         for (const { drain, deliveries } of all) {
           const fresh: number[] = [];
           for (const one of deliveries) {
@@ -163,11 +163,11 @@ export const delivery = [
           assert.equal(
             spans(fresh),
             spans(fresh.toSorted((a, b) => a - b)),
-            `numbers by ${drain}, as each came for the first time:`,
+            `sequence numbers by ${drain}, at their first occurrence:`,
           );
         }
       });
-      await t.check('dlv-same-object', 'an event is equal wherever it comes', () => {
+      await t.check('dlv-same-object', 'an event is the same object on every drain', () => {
         const objects = new Map<number, Json>();
         each(all, (one, which) => {
           for (const event of one.events) {
@@ -177,7 +177,7 @@ export const delivery = [
               assert.deepEqual(
                 event,
                 known,
-                `number ${event.sequence} of ${which}, compared with how it came before:`,
+                `sequence number ${event.sequence} of ${which}, compared with its first occurrence:`,
               );
           }
         });
@@ -193,11 +193,11 @@ export const delivery = [
       );
       await t.check(
         'dlv-challenge-empty',
-        'a challenge covers nothing, and comes by callback only',
+        'a challenge covers nothing and is sent to callbacks only',
         () => {
           if (endpoint === undefined)
             throw new NotApplicable('the server does not offer the drain "callback"');
-          assert.ok(endpoint.challenges.length > 0, 'the callback was not challenged');
+          assert.ok(endpoint.challenges.length > 0, 'the callback received no challenge');
           for (const { delivery: one } of endpoint.challenges)
             assert.deepEqual(
               [one.events, one.gaps ?? []],
@@ -214,9 +214,8 @@ export const delivery = [
   }),
 
   scenario({
-    name: 'delivery: where the log is',
-    about:
-      'Whoever reads sees by every delivery how far the log has come and what is acknowledged, also when there is nothing to read.',
+    name: 'delivery: head and acked',
+    about: 'Every delivery reports head and acked, also when it contains no events.',
     checks: ['dlv-head-always'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -229,17 +228,19 @@ export const delivery = [
       const pull = async (params: object = {}): Promise<Json> =>
         t.mcp.request('triggers/pull', { subscriptionId, ...params }, { validated: false });
       const where = ({ head, acked }: Json) => ({ head, acked });
-      await t.check('dlv-head-always', 'in a pull that reads nothing', async () => {
+      await t.check('dlv-head-always', 'a pull that reads nothing has head and acked', async () => {
         await pull();
         assert.deepEqual(where(await pull({ maxEvents: 0, ack: at(1) })), { head: 3, acked: 1 });
         assert.deepEqual(where(await pull({ after: at(3) })), { head: 3, acked: 1 });
       });
-      await t.check('dlv-head-always', 'in a pull of one of several', async () =>
-        assert.deepEqual(where(await pull({ maxEvents: 1 })), { head: 3, acked: 1 }),
+      await t.check(
+        'dlv-head-always',
+        'a pull of one of several events has head and acked',
+        async () => assert.deepEqual(where(await pull({ maxEvents: 1 })), { head: 3, acked: 1 }),
       );
       await t.check(
         'dlv-head-always',
-        'on a stream, where each delivery knows of what was acknowledged before',
+        'each delivery of a stream has the current head and acked',
         async () => {
           if (!t.settings.drains.includes('stream')) return;
           const stream = await t.stream({ subscriptionId, window: { events: 1 } });
@@ -255,7 +256,7 @@ export const delivery = [
               { head: 3, acked: 1 },
               { head: 3, acked: 2 },
             ],
-            '`head` and `acked` with numbers 2 and 3:',
+            '`head` and `acked` with events 2 and 3:',
           );
         },
       );

@@ -1,4 +1,7 @@
-/** Which URLs a callback may have, and what happens on the way to one (SEP: Destination rules, Signed callback URLs). */
+/**
+ * Callback URLs that a server may accept, and requests to them (SEP: Destination rules, Signed
+ * callback URLs).
+ */
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
 import { hmac } from '../../runner/server/callback-endpoint.ts';
@@ -18,11 +21,14 @@ const NOT_HTTPS = [
   'javascript:alert(1)',
 ];
 
-/** Addresses that are not globally reachable unicast, and hosts that are one of them in another spelling. None is loopback, which a server may allow for tests. */
+/**
+ * Addresses that are not globally reachable unicast, also in other spellings. None is loopback,
+ * which a server may allow for tests.
+ */
 const NOT_PUBLIC: Readonly<Record<string, readonly string[]>> = {
   'in a private network': ['10.0.0.1', '172.16.0.1', '172.31.255.255', '192.168.1.1', '100.64.0.1'],
-  'of the link': ['169.254.169.254'],
-  'of no network': [
+  'that is link-local': ['169.254.169.254'],
+  'of no public network': [
     '0.0.0.0',
     '192.0.2.1',
     '198.18.0.1',
@@ -32,7 +38,7 @@ const NOT_PUBLIC: Readonly<Record<string, readonly string[]>> = {
     '240.0.0.1',
     '255.255.255.255',
   ],
-  'of IPv6': [
+  'of special IPv6 ranges': [
     '[::]',
     '[fc00::1]',
     '[fd00:ec2::254]',
@@ -42,7 +48,7 @@ const NOT_PUBLIC: Readonly<Record<string, readonly string[]>> = {
     '[2001:db8::1]',
     '[100::1]',
   ],
-  'of IPv4 in IPv6': [
+  'of private IPv4 embedded in IPv6': [
     '[::ffff:a00:1]',
     '[::ffff:10.0.0.1]',
     '[::a00:1]',
@@ -50,7 +56,7 @@ const NOT_PUBLIC: Readonly<Record<string, readonly string[]>> = {
     '[64:ff9b:1::a00:1]',
     '[2002:a00:1::1]',
   ],
-  'in another spelling': [
+  'written in another form': [
     '167772161',
     '0xa000001',
     '012.0.0.1',
@@ -74,7 +80,7 @@ const LOOPBACK = [
   '127.1',
 ];
 
-/** Spellings of a good URL that are not its normal form, by what is odd. */
+/** Spellings of a valid URL that are not its normal form, by their defect. */
 const oddFormsOf = (url: string): Readonly<Record<string, readonly string[]>> => ({
   'longer than 2,048 characters': [
     `${url}?${'x'.repeat(URL_CHARS_MAX)}`,
@@ -105,10 +111,10 @@ const oddFormsOf = (url: string): Readonly<Record<string, readonly string[]>> =>
     'https://callback.invalid:443/in',
     'https:/callback.invalid/in',
   ],
-  'that is none': ['', '/in', 'callback.invalid/in', 'https://'],
+  'that is not a URL': ['', '/in', 'callback.invalid/in', 'https://'],
 });
 
-/** Looks at a URL in both methods that take one. */
+/** Checks a URL in both methods that take one. */
 async function judged(
   t: ServerTest,
   subscriptionId: string,
@@ -117,7 +123,7 @@ async function judged(
   urls: readonly string[],
   secret = SECRET,
 ): Promise<void> {
-  await t.check(check, `a URL ${what} is refused`, async () => {
+  await t.check(check, `a URL ${what} is rejected`, async () => {
     for (const url of urls) {
       for (const [method, params] of [
         ['triggers/subscribe', { key: t.unique(), select: quiet(t) }],
@@ -139,9 +145,8 @@ async function judged(
 
 export const destination = [
   scenario({
-    name: 'destination: what may be registered',
-    about:
-      'A callback URL is https, in its normal form, and leads to no address that is not public.',
+    name: 'destination: accepted URLs',
+    about: 'A callback URL is https in normal form, and its host has a public address.',
     checks: ['ssrf-https', 'ssrf-normal-form', 'ssrf-literal'],
     needs: NEEDS,
     async run(t) {
@@ -164,7 +169,7 @@ export const destination = [
         );
       await t.check(
         'ssrf-normal-form',
-        'a URL that is refused is not called, and a good one of 2,048 characters is taken',
+        'a rejected URL is not called, and a valid one of 2,048 characters is accepted',
         async () => {
           assert.equal(endpoint.hits.length, 0, 'requests to the callback:');
           const url = `${endpoint.url}?`.padEnd(URL_CHARS_MAX, 'x');
@@ -184,24 +189,28 @@ export const destination = [
       const url = `${endpoint.url}//A%2f%7e%20b/;p=1,2?cb=e%79J.a.b&empty=&&flag&q=%C3%A9+x%27`;
       const made = await t.subscribe({ callback: { url, secret: endpoint.secret } });
       await t.emit(t.topicOf(made), 1);
-      await t.check('curl-opaque', 'escapes, case, empty parameters and all', async () => {
-        await arrived(t, endpoint, 1);
-        for (const { path } of endpoint.hits)
-          assert.equal(
-            path,
-            url.slice(new URL(url).origin.length),
-            'path and query of the request:',
-          );
-      });
+      await t.check(
+        'curl-opaque',
+        'the request has the escapes, case and empty parameters of the registered URL',
+        async () => {
+          await arrived(t, endpoint, 1);
+          for (const { path } of endpoint.hits)
+            assert.equal(
+              path,
+              url.slice(new URL(url).origin.length),
+              'path and query of the request:',
+            );
+        },
+      );
     },
   }),
 
   scenario({
     name: 'destination: challenges',
-    about: 'A challenge obeys the rules of a delivery.',
+    about: 'A challenge follows the rules of a delivery.',
     checks: ['ssrf-verification-too'],
     needs: NEEDS,
-    // Fills the quota that servers have for failed verifications.
+    // These failures fill the quota for failed verifications.
     alone: true,
     async run(t) {
       const proof = (challenge: string, secret: string): string =>
@@ -209,17 +218,17 @@ export const destination = [
       const elsewhere = await t.endpoint();
       const rows = [
         [
-          'a redirect is not followed',
+          'a challenge does not follow a redirect',
           'http_4xx',
           () => ({ status: 307, headers: { location: elsewhere.url } }),
         ],
         [
-          'a proof that ends behind 8,192 bytes is none',
+          'a proof that ends after 8,192 bytes does not count',
           'challenge_failed',
           (text: string) => ({ body: `${text.slice(0, -1)}${' '.repeat(8192)}}` }),
         ],
         [
-          'a compressed proof is none',
+          'a compressed proof does not count',
           'challenge_failed',
           (text: string) => ({ headers: { 'content-encoding': 'gzip' }, body: gzipSync(text) }),
         ],
@@ -240,20 +249,15 @@ export const destination = [
             [-32027, reason],
             'code and `data.reason` of the error:',
           );
-          assert.equal(
-            elsewhere.hits.length,
-            0,
-            'requests to the place that it was redirected to:',
-          );
+          assert.equal(elsewhere.hits.length, 0, 'requests to the redirect target:');
         });
       }
     },
   }),
 
   scenario({
-    name: 'destination: names that lead inside',
-    about:
-      'A name of an address that may not be called is answered like a name that does not exist.',
+    name: 'destination: private names',
+    about: 'A name with a forbidden address gets the same error as a name that does not exist.',
     checks: ['ssrf-blind', 'ssrf-verification-too'],
     needs: NEEDS,
     alone: true,
@@ -267,7 +271,7 @@ export const destination = [
       const name = t.control.hostName('inside');
       await t.check(
         ['ssrf-blind', 'ssrf-verification-too'],
-        'both are connection_refused, in the same words',
+        'both are connection_refused with the same text',
         async () => {
           const [inside, nowhere] = [
             await ask(name),

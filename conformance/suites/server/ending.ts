@@ -1,6 +1,6 @@
-/** How subscriptions end and who is told (SEP: Ending). */
+/** How subscriptions end, and the notices of the end (SEP: Ending). */
 import assert from 'node:assert/strict';
-import { NotApplicable, NotShown } from '../../runner/looks.ts';
+import { NotApplicable, NotShown } from '../../runner/observations.ts';
 import type { CallbackEndpoint } from '../../runner/server/callback-endpoint.ts';
 import { gapsOf, numbered, readAll, refusalOf, streamed } from '../../runner/server/coverage.ts';
 import { scenario, type Drain, type ServerTest } from '../../runner/server/scenario.ts';
@@ -8,23 +8,23 @@ import type { StreamReader } from '../../runner/server/stream-reader.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 const DAY_MS = 86_400_000;
-/** Nothing can be waited for when nothing may come. */
+/** How long a scenario watches for messages that must not come. */
 const QUIET_MS = 200;
-/** Whether a pull waits already cannot be seen: so long it is given to arrive. */
+/** Time for a pull to arrive at the server, because a waiting pull is not visible. */
 const ARRIVES_MS = 400;
 
-/** One subscription with everything that can be told of its end. */
+/** A subscription followed on every drain. */
 interface Watched {
   readonly subscription: Json;
-  /** The last state of its log. */
+  /** The final state of its log. */
   readonly final: { readonly epoch: string; readonly head: number; readonly acked: number };
   readonly endpoint: CallbackEndpoint | undefined;
   readonly stream: StreamReader | undefined;
-  /** What the waiting pull was answered with. */
+  /** The result or error of the waiting pull. */
   readonly pull: { answer: Json; error: unknown };
 }
 
-/** Every method on a subscription. */
+/** Every method that takes a subscription. */
 const methods = (
   t: ServerTest,
   { epoch }: Json,
@@ -42,7 +42,10 @@ function need(t: ServerTest, drain: Drain): void {
   if (!offers(t, drain)) throw new NotApplicable(`the server does not offer the drain "${drain}"`);
 }
 
-/** A log of two events with a stream and a waiting pull, as far as they are offered. With a callback both are acknowledged, without one the first. */
+/**
+ * A log of two events with a stream and a waiting pull, as far as the server offers them. A
+ * callback acknowledges both events; without one the client acknowledges the first.
+ */
 async function watch(
   t: ServerTest,
   name: string,
@@ -62,7 +65,7 @@ async function watch(
     await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
   else
     await t.until(
-      'the callback to have acknowledged',
+      'the callback to acknowledge',
       async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === 2,
     );
   const { head, acked } = await t.mcp.request('triggers/get', { subscriptionId });
@@ -87,7 +90,7 @@ async function watch(
   return { subscription, final: { epoch, head, acked }, endpoint, stream, pull };
 }
 
-/** Everybody who watches is told why, and hears nothing more. */
+/** Checks that every drain receives the reason and nothing after it. */
 async function told(
   t: ServerTest,
   { subscription, final, endpoint, stream, pull }: Watched,
@@ -96,7 +99,7 @@ async function told(
   const { subscriptionId } = subscription;
   await t.check(
     'end-stream',
-    `an open stream gets a delivery with terminated (${reason}), then its result`,
+    `an open stream sends a delivery with terminated (${reason}), then its result`,
     async () => {
       need(t, 'stream');
       const ended = await t.until('the end of the stream', () => stream!.ended);
@@ -111,23 +114,19 @@ async function told(
       );
     },
   );
-  await t.check(
-    'end-pull',
-    `a waiting pull is answered at once with terminated (${reason})`,
-    async () => {
-      await t.until('the waiting pull to be answered', () => pull.answer ?? pull.error);
-      if (pull.error !== undefined) throw pull.error;
-      assert.deepEqual(
-        [pull.answer.terminated?.reason, pull.answer.events],
-        [reason, []],
-        '`terminated.reason` and `events` of the answer:',
-      );
-    },
-  );
+  await t.check('end-pull', `a waiting pull returns terminated (${reason}) at once`, async () => {
+    await t.until('the waiting pull to be answered', () => pull.answer ?? pull.error);
+    if (pull.error !== undefined) throw pull.error;
+    assert.deepEqual(
+      [pull.answer.terminated?.reason, pull.answer.events],
+      [reason, []],
+      '`terminated.reason` and `events` of the answer:',
+    );
+  });
   if (reason !== 'unsubscribed') {
     await t.check(
       'end-callback',
-      `the callback gets a delivery with terminated (${reason})`,
+      `the callback receives a delivery with terminated (${reason})`,
       async () => {
         need(t, 'callback');
         const hit = await t.until('a delivery with terminated to the callback', () =>
@@ -141,25 +140,29 @@ async function told(
       },
     );
   }
-  await t.check('end-last', `nothing comes after it (${reason})`, async () => {
-    await t.pause(QUIET_MS);
-    for (const [drain, deliveries] of [
-      ['stream', stream?.deliveries ?? []],
-      ['callback', endpoint?.deliveries.map(({ delivery }) => delivery) ?? []],
-    ] as const) {
-      const at = deliveries.findIndex(({ terminated }) => terminated !== undefined);
-      if (at >= 0)
-        assert.equal(
-          deliveries.length - at - 1,
-          0,
-          `deliveries by ${drain} after the one with terminated:`,
-        );
-    }
-  });
+  await t.check(
+    'end-last',
+    `nothing follows the delivery with terminated (${reason})`,
+    async () => {
+      await t.pause(QUIET_MS);
+      for (const [drain, deliveries] of [
+        ['stream', stream?.deliveries ?? []],
+        ['callback', endpoint?.deliveries.map(({ delivery }) => delivery) ?? []],
+      ] as const) {
+        const at = deliveries.findIndex(({ terminated }) => terminated !== undefined);
+        if (at >= 0)
+          assert.equal(
+            deliveries.length - at - 1,
+            0,
+            `deliveries by ${drain} after the one with terminated:`,
+          );
+      }
+    },
+  );
   for (const [method, params] of methods(t, subscription)) {
     await t.check(
       'end-tombstone',
-      `${method} afterwards: NotFound with reason ${reason} and the last state of the log`,
+      `${method} of the ended subscription is NotFound with reason ${reason} and the final state of the log`,
       async () => {
         const refusal = await refusalOf(t, method, { subscriptionId, ...params });
         assert.deepEqual(
@@ -172,9 +175,9 @@ async function told(
   }
 }
 
-/** Resolves when the subscription ended as revoked, or what it had is gone. */
+/** Resolves when the subscription ended as revoked, or its events are redacted. */
 const withdrawn = (t: ServerTest, { subscriptionId, epoch }: Json): Promise<unknown> =>
-  t.until('the end of the subscription, or its events to be redacted', async () => {
+  t.until('the end of the subscription, or redacted events', async () => {
     const { error, result } = await t.mcp.ask('triggers/get', { subscriptionId });
     if (error !== undefined) {
       assert.equal((error.data as Json)?.reason, 'revoked', '`data.reason` of the error:');
@@ -184,7 +187,7 @@ const withdrawn = (t: ServerTest, { subscriptionId, epoch }: Json): Promise<unkn
     return gaps.length >= result.head && gaps.every(([, reason]) => reason === 'redacted');
   });
 
-/** A trigger type of the scenario's own, for as long as it runs. */
+/** A trigger type that exists for one scenario. */
 async function ownType(t: ServerTest): Promise<string> {
   const name = `conformance.${t.unique('own').replaceAll(/[^A-Za-z0-9]/g, '_')}`;
   await t.control.do('declare', { name });
@@ -196,7 +199,7 @@ export const ending = [
   scenario({
     name: 'ending: by the client',
     about:
-      'Who unsubscribes is told on every drain, the id stays known as ended, and the key is free.',
+      'Unsubscribing notifies every drain, the id stays known as ended, and the key becomes free.',
     checks: ['end-tombstone', 'end-stream', 'end-pull', 'end-last', 'end-key-free'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -207,19 +210,19 @@ export const ending = [
       await told(t, watched, 'unsubscribed');
       await t.check(
         'end-key-free',
-        'the same key makes a new subscription with another id and another epoch',
+        'the same key creates a new subscription with another id and another epoch',
         async () => {
           const again = await t.subscribe({ key, select });
           assert.equal(again.created, true, '`created`:');
           assert.notEqual(
             again.subscriptionId,
             subscriptionId,
-            'the new subscription has the id of the one that ended',
+            'the new subscription has the id of the ended one',
           );
           assert.notEqual(
             again.epoch,
             epoch,
-            'the new subscription has the epoch of the one that ended',
+            'the new subscription has the epoch of the ended one',
           );
         },
       );
@@ -228,7 +231,7 @@ export const ending = [
 
   scenario({
     name: 'ending: by the server',
-    about: 'When a trigger type goes away, everybody who follows it is told on every drain.',
+    about: 'Removing a trigger type notifies its followers on every drain.',
     checks: ['end-tombstone', 'end-stream', 'end-pull', 'end-callback', 'end-last'],
     needs: { verbs: ['emit', 'declare', 'remove'], types: ['plain'] },
     alone: true,
@@ -245,7 +248,7 @@ export const ending = [
   scenario({
     name: 'ending: permission',
     about:
-      'Who is not permitted to follow a type any more gets no more of it, at the latest a day later.',
+      'A principal that loses permission for a type receives nothing more of it after at most one day.',
     checks: ['end-revoked', 'end-recheck'],
     needs: { verbs: ['emit', 'declare', 'remove', 'permit', 'advance'], types: ['plain'] },
     alone: true,
@@ -266,7 +269,7 @@ export const ending = [
       await forbid(true);
       await t.check(
         'end-revoked',
-        'a server that is told ends the subscription as revoked, or makes its events redacted gaps',
+        'a notified server ends the subscription as revoked, or turns its events into redacted gaps',
         () => withdrawn(t, first),
       );
       await allow();
@@ -274,7 +277,7 @@ export const ending = [
       await forbid(false);
       await t.check(
         'end-recheck',
-        'a server that is not told finds out within 24 hours',
+        'a server without a notice finds out within 24 hours',
         async () => {
           if (second.ttlMs < 2 * DAY_MS)
             throw new NotShown('the server grants no lifetime of two days');

@@ -1,4 +1,7 @@
-/** Failure and suspension: how long a server goes on trying, and what it does then (SEP: Failure and suspension). */
+/**
+ * Failures and suspension: how long a server retries, and what follows (SEP: Failure and
+ * suspension).
+ */
 import assert from 'node:assert/strict';
 import {
   acknowledge,
@@ -10,9 +13,9 @@ import type { Json } from '../../runner/wire/session.ts';
 import { delivery, failures, MINUTE_MS, sequences } from './following.ts';
 
 const NEEDS = { drains: ['callback'], verbs: ['emit', 'advance'], types: ['plain'] } as const;
-/** Failures of the configuration in a row. */
+/** Consecutive configuration failures before suspension. */
 const LIMIT = 5;
-/** No wait between two attempts is longer, unless the endpoint wished it. */
+/** The longest wait between two attempts, unless the endpoint asks for more. */
 const WAIT_MAX_MS = 5 * MINUTE_MS;
 const LIFETIME_MS = 1440 * MINUTE_MS;
 const SPREAD = 20;
@@ -23,7 +26,7 @@ interface Failing {
   get(): Promise<Json>;
 }
 
-/** A subscription with events whose callback answers like this. */
+/** A subscription with events and a callback with this answer. */
 async function failing(
   t: ServerTest,
   count: number,
@@ -41,7 +44,7 @@ async function failing(
   };
 }
 
-/** Lets time go on until each of them has failed so often in a row. */
+/** Advances the clock until each callback has failed this often in a row. */
 async function upToFailure(
   t: ServerTest,
   followers: readonly Failing[],
@@ -61,7 +64,10 @@ const suspended = (t: ServerTest, { get }: Failing): Promise<Json> =>
     return now.status === 'suspended' && now;
   });
 
-/** Lets time go on until it holds. An attempt that is under way when the clock jumps can be lost, and the next one is then the first in a row: so several times. */
+/**
+ * Advances the clock until the condition holds. A jump of the clock can interrupt an attempt, and
+ * the next one is then the first in a row; so it may take several rounds.
+ */
 async function goOn<T>(
   t: ServerTest,
   what: string,
@@ -81,7 +87,10 @@ async function goOn<T>(
   }
 }
 
-/** Below the limit nothing is given up. One more failure can have come since this was asked for. */
+/**
+ * Asserts that the callback is still active below the limit. One more failure may have happened
+ * meanwhile.
+ */
 async function stillActive({ get }: Failing): Promise<void> {
   const {
     status,
@@ -97,7 +106,7 @@ export const failure = [
   scenario({
     name: 'failure: the limit',
     about:
-      'After five failures of the configuration in a row a callback is suspended, and its log stays.',
+      'After five consecutive configuration failures the server suspends the callback and keeps the log.',
     checks: ['retry-config-limit', 'retry-suspend'],
     needs: NEEDS,
     alone: true,
@@ -107,13 +116,17 @@ export const failure = [
         await failing(t, 2, () => ({ status: 503 })),
       ];
       await upToFailure(t, [misplaced, down], LIMIT - 1);
-      await t.check('retry-config-limit', 'four are not enough', () => stillActive(misplaced));
-      await t.check(['retry-config-limit', 'retry-suspend'], 'the fifth suspends', () =>
-        suspended(t, misplaced),
+      await t.check('retry-config-limit', 'four configuration failures do not suspend', () =>
+        stillActive(misplaced),
+      );
+      await t.check(
+        ['retry-config-limit', 'retry-suspend'],
+        'the fifth configuration failure suspends',
+        () => suspended(t, misplaced),
       );
       await t.check(
         'retry-config-limit',
-        'failures that can pass by themselves have no such limit',
+        'transient failures do not suspend after five',
         async () => {
           await goOn(
             t,
@@ -129,14 +142,14 @@ export const failure = [
       );
       await t.check(
         'retry-suspend',
-        'no event is tried any more, and the log is there and goes on',
+        'a suspended callback receives no event, and its log continues',
         async () => {
           const tried = (): number[] =>
             sequences(misplaced.endpoint.deliveries.map(({ delivery }) => delivery));
           const before = tried();
           await t.emit(t.topicOf(misplaced.made), 1, { from: 3 });
           await t.control.do('advance', { ms: WAIT_MAX_MS });
-          // Nothing more may come; this long is looked at.
+          // Wait to see that nothing more arrives.
           await t.pause(200);
           assert.deepEqual(tried(), before, 'events of all attempts:');
           const { head, acked: position, epoch } = await misplaced.get();
@@ -161,7 +174,7 @@ export const failure = [
   scenario({
     name: 'failure: skipping',
     about:
-      'With onFailure skip the first event in the way becomes a gap, and everything begins anew behind it.',
+      'With onFailure skip the first undeliverable event becomes a gap, and the counters start again after it.',
     checks: ['retry-skip', 'retry-config-limit'],
     needs: NEEDS,
     alone: true,
@@ -174,18 +187,18 @@ export const failure = [
       );
       const { endpoint, get } = follower;
       await upToFailure(t, [follower], LIMIT - 1);
-      await t.check('retry-config-limit', 'not before five failures', () => stillActive(follower));
+      await t.check(
+        'retry-config-limit',
+        'the server does not skip an event before five failures',
+        () => stillActive(follower),
+      );
       await t.check(
         ['retry-skip', 'retry-config-limit'],
-        'the first event is a gap of reason abandoned, and the next one comes',
+        'the first event becomes a gap of reason abandoned, and the next one follows',
         async () => {
-          await goOn(
-            t,
-            'the event behind it to be acknowledged',
-            async () => (await get()).acked === 2,
-          );
+          await goOn(t, 'the next event to be acknowledged', async () => (await get()).acked === 2);
           const tries = endpoint.deliveries.filter((hit) => carries(hit, 1)).length;
-          assert.ok(tries >= LIMIT, `the first event was given up after ${tries} attempts`);
+          assert.ok(tries >= LIMIT, `the server skipped the first event after ${tries} attempts`);
           const telling = endpoint.deliveries.find(({ delivery }) => delivery.gaps !== undefined);
           assert.deepEqual(
             [
@@ -194,13 +207,13 @@ export const failure = [
               telling?.delivery.events[0]?.sequence,
             ],
             [0, [{ from: 1, to: 1, reason: 'abandoned' }], 2],
-            '`after`, the gap, and the event behind it:',
+            '`after`, the gap and the next event:',
           );
         },
       );
       await t.check(
         'retry-skip',
-        'the subscription is active, and its counters are at zero',
+        'the subscription is active with its counters at zero',
         async () => {
           const now = await get();
           assert.deepEqual(
@@ -214,8 +227,8 @@ export const failure = [
   }),
 
   scenario({
-    name: 'failure: success in between',
-    about: 'One success, and counting begins anew.',
+    name: 'failure: a success',
+    about: 'A success resets the counters.',
     checks: ['retry-success'],
     needs: NEEDS,
     alone: true,
@@ -223,11 +236,11 @@ export const failure = [
       let fails = true;
       const follower = await failing(t, 1, (hit) => (fails ? { status: 404 } : acknowledge(hit)));
       const { made, get } = follower;
-      // One below the limit may come by itself meanwhile.
+      // One failure less than the limit, because another may happen meanwhile.
       await upToFailure(t, [follower], LIMIT - 2);
       fails = false;
       await goOn(t, 'a success', async () => (await get()).acked === 1);
-      await t.check('retry-success', 'after a success no failure is counted', async () => {
+      await t.check('retry-success', 'a success resets the failure counter', async () => {
         const { attempts, failingSince, lastError } = (await get()).callback.health;
         assert.deepEqual(
           { attempts, failingSince, lastError },
@@ -236,11 +249,15 @@ export const failure = [
       });
       fails = true;
       await t.emit(t.topicOf(made), 1, { from: 2 });
-      await t.check('retry-success', 'four more failures are not seven', async () => {
-        await upToFailure(t, [follower], LIMIT - 1);
-        await stillActive(follower);
-      });
-      await t.check('retry-success', 'nor are they forgotten: the fifth suspends', () =>
+      await t.check(
+        'retry-success',
+        'three failures before and four after a success do not suspend',
+        async () => {
+          await upToFailure(t, [follower], LIMIT - 1);
+          await stillActive(follower);
+        },
+      );
+      await t.check('retry-success', 'the fifth failure after a success suspends', () =>
         suspended(t, follower),
       );
     },
@@ -249,7 +266,7 @@ export const failure = [
   scenario({
     name: 'failure: waiting',
     about:
-      'The wait before the next attempt doubles, and is anywhere below its bound, so that callbacks do not come back together.',
+      'The wait before the next attempt is random below a bound that doubles, so that callbacks do not return together.',
     checks: ['retry-backoff'],
     needs: NEEDS,
     alone: true,
@@ -270,7 +287,7 @@ export const failure = [
       for (let k = 1; k < LIMIT; k += 1) {
         const came = await t.check(
           'retry-backoff',
-          `after failure ${k} the next attempt comes within ${2 ** (k - 1)} s`,
+          `the next attempt after failure ${k} comes within ${2 ** (k - 1)} s`,
           async () => {
             await t.control.do('advance', { ms: 1000 * 2 ** (k - 1) });
             return failed(k + 1);
@@ -280,11 +297,11 @@ export const failure = [
       }
       await t.check(
         'retry-backoff',
-        `after failure ${LIMIT}, some but not all of ${SPREAD} come in the first half of the time`,
+        `after failure ${LIMIT}, some but not all of ${SPREAD} attempts come in the first half of the time`,
         async () => {
           const before = endpoint.deliveries.length;
           await t.control.do('advance', { ms: 1000 * 2 ** (LIMIT - 2) });
-          // Those that are due come at once; this long is looked at.
+          // Attempts that are due come at once.
           await t.pause(400);
           const came = endpoint.deliveries.length - before;
           assert.ok(came > 0 && came < SPREAD, `${came} of ${SPREAD} came in the first half`);
@@ -294,24 +311,24 @@ export const failure = [
   }),
 
   scenario({
-    name: 'failure: a crash under way',
-    about: 'An attempt that a crash cut off is made again.',
+    name: 'failure: a crash during an attempt',
+    about: 'A crash during an attempt leads to another attempt.',
     checks: ['retry-restart'],
     needs: { drains: ['callback'], verbs: ['emit', 'crash'], types: ['plain'], durable: true },
     alone: true,
     async run(t) {
-      // The first attempt is never answered.
+      // The endpoint never answers the first attempt.
       const { endpoint, get } = await failing(t, 1, (hit, n) =>
         n === 1 ? new Promise(() => undefined) : acknowledge(hit),
       );
       await delivery(t, endpoint, 1);
       await t.control.do('crash', {});
-      // A lease on the attempt that was lost may have to run out.
+      // The lease of the lost attempt may have to expire.
       const waits = t.control.has('advance');
       if (waits) await t.control.do('advance', { ms: WAIT_MAX_MS });
       await t.check(
         'retry-restart',
-        'the same range comes again after the restart, and is acknowledged',
+        'the same range is sent again after the restart and acknowledged',
         async () => {
           const [first, second] = [
             endpoint.deliveries[0]!,

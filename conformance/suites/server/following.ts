@@ -1,5 +1,8 @@
-/** What scenarios about callbacks have in common: a log with so many events behind a callback, and waiting for what becomes of an attempt. */
-import { NotApplicable } from '../../runner/looks.ts';
+/**
+ * Helpers for scenarios about callbacks: a log with waiting events, and waits for the result of an
+ * attempt.
+ */
+import { NotApplicable } from '../../runner/observations.ts';
 import type { CallbackEndpoint, Hit } from '../../runner/server/callback-endpoint.ts';
 import type { ServerTest } from '../../runner/server/scenario.ts';
 import type { Json, RpcError } from '../../runner/wire/session.ts';
@@ -11,8 +14,8 @@ export const upTo = (from: number, to: number): number[] =>
 export const MINUTE_MS = 60_000;
 
 /**
- * A subscription whose callback finds `count` events waiting: they are appended while it is paused. How many of them a server puts into its first request
- * is its own affair.
+ * A subscription whose callback finds `count` events waiting, because they are appended while it is
+ * paused. The server decides how many of them its first request contains.
  */
 export async function loaded(
   t: ServerTest,
@@ -26,14 +29,14 @@ export async function loaded(
   await t.mcp.request('triggers/update', { subscriptionId, paused: true });
   await t.emit(t.topicOf(subscription), count, { data });
   await t.until(
-    `${count} events to be numbered`,
+    `${count} events to be appended`,
     async () => (await t.mcp.request('triggers/get', { subscriptionId })).head >= count,
   );
   await t.mcp.request('triggers/update', { subscriptionId, paused: false });
   return subscription;
 }
 
-/** The subscription after so many failures in a row. */
+/** The subscription after this many failures in a row. */
 export const failures = (
   t: ServerTest,
   { subscriptionId }: Json,
@@ -41,7 +44,7 @@ export const failures = (
   patienceMs?: number,
 ): Promise<Json> =>
   t.until(
-    `failure ${count} of the callback to be known`,
+    `failure ${count} of the callback to be recorded`,
     async () => {
       const now = await t.mcp.request('triggers/get', { subscriptionId });
       return now.callback?.health.attempts >= count && now;
@@ -65,28 +68,31 @@ export const acked = (
   sequence: number,
 ): Promise<boolean> =>
   t.until(
-    `number ${sequence} to be acknowledged`,
+    `sequence number ${sequence} to be acknowledged`,
     async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === sequence,
   );
 
-/** What a rule about several events can be looked at with. Throws `NotApplicable` for a server that sends one at a time. */
+/**
+ * Requires a delivery of several events. Throws `NotApplicable` when the server sends one at a
+ * time.
+ */
 export function ofSeveral(hit: Hit): Hit {
   if (hit.delivery.events.length < 2)
     throw new NotApplicable('the server sends one event at a time');
   return hit;
 }
 
-/** The server's clock, in milliseconds, at that moment of ours. */
+/** The server's clock, in milliseconds, at this moment of the kit's clock. */
 export const serverTime = (t: ServerTest, at = Date.now()): number => at + t.control.aheadMs;
 
-/** A plain selection that nothing happens to. */
+/** A plain selection without events. */
 export const quiet = (t: ServerTest): Json => [
   { name: t.control.type('plain'), arguments: { topic: t.unique('topic') } },
 ];
 
 /**
- * How a call with a callback is refused. A server that wants a pause after failed verifications gets it, by its clock; without the verb `advance` that is as far as can be
- * seen.
+ * The error of a call with a callback. When the server limits failed verifications, the clock is
+ * advanced; without the verb `advance` the check is not shown.
  */
 export async function refusal(t: ServerTest, method: string, params: Json): Promise<RpcError> {
   for (let tries = 0; ; tries += 1) {

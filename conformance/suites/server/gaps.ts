@@ -1,6 +1,6 @@
-/** Numbers that will never be delivered (SEP: Retention, Gaps). */
+/** Sequence numbers that become gaps (SEP: Retention, Gaps). */
 import assert from 'node:assert/strict';
-import { NotShown } from '../../runner/looks.ts';
+import { NotShown } from '../../runner/observations.ts';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
 import {
   coveredBy,
@@ -22,13 +22,13 @@ const REASONS = new Set(['retention', 'abandoned', 'rejected', 'too_large', 'red
 const EVENT_BYTES_MAX = 245_760;
 /** Longer than any wait between two attempts. */
 const ATTEMPTS_MS = 310_000;
-/** More than are made before an event is given up. */
+/** More attempts than any server makes before it skips an event. */
 const ATTEMPTS_MAX = 10;
 const SLACK_MS = 60_000;
-/** Trimming may be late by a part of the age, as long as it is never early. */
+/** A server may trim late by a part of the age, but never early. */
 const LATE = 0.25;
 
-/** A subscription to the type that keeps little. */
+/** A subscription to the type with the short retention. */
 async function shortLog(t: ServerTest, params: object = {}) {
   const name = t.control.type('short');
   const subscription = await t.subscribe({
@@ -50,27 +50,27 @@ async function shortLog(t: ServerTest, params: object = {}) {
   };
 }
 
-/** Without this nothing is seen of what is trimmed. */
+/** Throws `NotShown` when nothing was trimmed. */
 function trimmed(read: readonly Json[], oldest: number): void {
   if (oldest === 1 && sequencesOf(read)[0] === 1)
     throw new NotShown('the server has trimmed nothing yet');
 }
 
-/** Everything that is gone is named. */
+/** Asserts that gaps cover everything that was trimmed. */
 function announced(read: readonly Json[], oldest: number, head: number): void {
   trimmed(read, oldest);
-  assert.equal(spans(coveredBy(read)), `1-${head}`, 'numbers that are covered from 0 on:');
+  assert.equal(spans(coveredBy(read)), `1-${head}`, 'sequence numbers covered from 0:');
   assert.equal(
     gapSpans(gapsOf(read)),
     gapSpans(upTo(1, oldest - 1).map((sequence) => [sequence, 'retention'])),
-    `gaps, while the oldest number is ${oldest}:`,
+    `gaps while \`oldest\` is ${oldest}:`,
   );
 }
 
 export const gaps = [
   scenario({
-    name: 'gaps: a log that is full',
-    about: 'A log keeps what it promises to keep; what it trims beyond that, it names.',
+    name: 'gaps: a full log',
+    about: 'A log keeps what it announces, and reports what it trims as a gap.',
     checks: ['gap-retention-announced', 'gap-retention-kept', 'gap-oldest'],
     needs: { verbs: ['emit'], types: ['short'] },
     async run(t) {
@@ -83,11 +83,11 @@ export const gaps = [
       await emit(maxEvents, 1);
       await t.check(
         'gap-retention-kept',
-        `${maxEvents} events, which is what the log keeps, are all there`,
+        `the ${maxEvents} events that the log announces to keep are present`,
         async () =>
           assert.equal(spans(sequencesOf(await read())), `1-${maxEvents}`, 'events in the log:'),
       );
-      await t.check('gap-oldest', 'nothing was trimmed, so the oldest number is 1', async () =>
+      await t.check('gap-oldest', '`oldest` is 1 before anything is trimmed', async () =>
         assert.equal(await oldest(), 1, '`oldest`:'),
       );
       const head = WELL_BEYOND * maxEvents;
@@ -95,39 +95,35 @@ export const gaps = [
       const [all, lowest] = [await read(), await oldest()];
       await t.check(
         'gap-retention-kept',
-        `of ${head} events the newest ${maxEvents} are there`,
+        `the newest ${maxEvents} of ${head} events are present`,
         () => {
           const held = new Set(sequencesOf(all));
           assert.equal(
             spans(upTo(head - maxEvents + 1, head).filter((sequence) => !held.has(sequence))),
             '',
-            'numbers that are missing:',
+            'missing sequence numbers:',
           );
         },
       );
       await t.check(
         'gap-retention-announced',
-        'what was trimmed is a gap of reason "retention"',
+        'trimmed events are a gap of reason "retention"',
         () => announced(all, lowest, head),
       );
-      await t.check(
-        'gap-oldest',
-        '`oldest` is the number after the last one that was trimmed',
-        () => {
-          trimmed(all, lowest);
-          assert.equal(
-            lowest,
-            sequencesOf(all)[0],
-            '`oldest`, compared with the first number that can be read:',
-          );
-        },
-      );
+      await t.check('gap-oldest', '`oldest` is the number after the last trimmed one', () => {
+        trimmed(all, lowest);
+        assert.equal(
+          lowest,
+          sequencesOf(all)[0],
+          '`oldest`, compared with the first readable sequence number:',
+        );
+      });
     },
   }),
 
   scenario({
-    name: 'gaps: what grows old',
-    about: 'What is not acknowledged stays until it is as old as the log promises to keep it.',
+    name: 'gaps: retention by age',
+    about: 'An unacknowledged event stays until it reaches the announced age.',
     checks: ['gap-retention-announced', 'gap-retention-kept', 'gap-oldest'],
     needs: { verbs: ['emit', 'advance'], types: ['short'] },
     alone: true,
@@ -141,43 +137,39 @@ export const gaps = [
       } = await shortLog(t, { ttlMs: null });
       if (subscription.ttlMs !== null && subscription.ttlMs < 2 * maxAgeMs)
         throw new NotShown(
-          `the server grants no lifetime twice as long as the ${maxAgeMs} ms for which it keeps events`,
+          `the server grants no lifetime of twice the ${maxAgeMs} ms for which it keeps events`,
         );
       await emit(4, 1);
       await t.control.do('advance', { ms: maxAgeMs - SLACK_MS });
       await t.check(
         'gap-retention-kept',
-        `${SLACK_MS / 1000} s before they are too old, all events are there`,
+        `${SLACK_MS / 1000} s before the announced age all events are present`,
         async () => assert.equal(spans(sequencesOf(await read())), '1-4', 'events in the log:'),
       );
       await emit(2, 5);
       await t.control.do('advance', { ms: SLACK_MS + Math.ceil(LATE * maxAgeMs) });
-      const { all, lowest } = await t.until('a log that rests', async () => {
+      const { all, lowest } = await t.until('a log without further trimming', async () => {
         const [before, whole, after] = [await oldest(), await read(), await oldest()];
         return before === after ? { all: whole, lowest: before } : undefined;
       });
       await t.check(
         'gap-retention-announced',
-        'what is trimmed then is a gap of reason "retention"',
+        'events trimmed by age are a gap of reason "retention"',
         () => announced(all, lowest, 6),
       );
-      await t.check(
-        'gap-oldest',
-        '`oldest` is the number after the last one that was trimmed',
-        () => {
-          trimmed(all, lowest);
-          assert.equal(
-            lowest,
-            sequencesOf(all)[0],
-            '`oldest`, compared with the first number that can be read:',
-          );
-        },
-      );
-      await t.check('gap-retention-kept', 'and what is not as old is still there', () =>
+      await t.check('gap-oldest', '`oldest` is the number after the last trimmed one', () => {
+        trimmed(all, lowest);
+        assert.equal(
+          lowest,
+          sequencesOf(all)[0],
+          '`oldest`, compared with the first readable sequence number:',
+        );
+      });
+      await t.check('gap-retention-kept', 'younger events are still present', () =>
         assert.deepEqual(
           sequencesOf(all).filter((sequence) => sequence > 4),
           [5, 6],
-          'events that are not old:',
+          'younger events:',
         ),
       );
     },
@@ -185,7 +177,7 @@ export const gaps = [
 
   scenario({
     name: 'gaps: several types',
-    about: 'A log over several trigger types keeps no more than the one that keeps least.',
+    about: 'A log over several trigger types has the shortest of their retentions.',
     checks: ['gap-effective'],
     needs: { types: ['plain', 'short'] },
     async run(t) {
@@ -217,7 +209,7 @@ export const gaps = [
           assert.deepEqual(
             retention,
             least(chosen),
-            '`retention`, compared with the least of each member over the types:',
+            '`retention`, compared with the minimum of each member over the types:',
           );
         });
       }
@@ -226,7 +218,7 @@ export const gaps = [
 
   scenario({
     name: 'gaps: size',
-    about: 'An event of 240 KiB is delivered, one byte more is a gap in every log.',
+    about: 'An event of 240 KiB is delivered; one byte more is a gap in every log.',
     checks: ['gap-too-large'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -255,7 +247,7 @@ export const gaps = [
       ] as const) {
         await t.check(
           'gap-too-large',
-          `events of ${EVENT_BYTES_MAX} bytes, one byte more, and as much in characters of two bytes, in ${which}`,
+          `an event of ${EVENT_BYTES_MAX} bytes is delivered and a larger one, also in two-byte characters, is a gap, in ${which}`,
           async () => {
             await numbered(t, log.subscriptionId, 5);
             const all = await read(log);
@@ -268,7 +260,7 @@ export const gaps = [
                   [4, 'too_large'],
                 ],
               ],
-              'numbers of events, and of gaps:',
+              'sequence numbers of events and of gaps:',
             );
           },
         );
@@ -277,8 +269,8 @@ export const gaps = [
   }),
 
   scenario({
-    name: 'gaps: content that was removed',
-    about: 'A number whose content the server removed is a gap for everybody, for good.',
+    name: 'gaps: redacted content',
+    about: 'A redacted sequence number is a permanent gap on every drain.',
     checks: ['gap-same-everywhere', 'gap-final', 'gap-reasons'],
     needs: { verbs: ['emit', 'redact'], types: ['plain'] },
     async run(t) {
@@ -309,9 +301,9 @@ export const gaps = [
   }),
 
   scenario({
-    name: 'gaps: what a callback did not take',
+    name: 'gaps: rejected by a callback',
     about:
-      'What the receiver rejected or could not take is a gap on every drain, and so is what was removed before it was delivered.',
+      'Events that the callback rejects or cannot take, or that are redacted before delivery, are gaps on every drain.',
     checks: ['gap-same-everywhere', 'gap-final', 'gap-reasons'],
     needs: { verbs: ['emit', 'redact'], types: ['plain'], drains: ['callback'] },
     async run(t) {
@@ -332,7 +324,7 @@ export const gaps = [
       const topic = t.topicOf(subscription);
       const acked = (sequence: number): Promise<unknown> =>
         t.until(
-          `number ${sequence} to be acknowledged by the callback`,
+          `sequence number ${sequence} to be acknowledged by the callback`,
           async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked >= sequence,
         );
       for (const n of [1, 2, 3, 4]) {
@@ -363,31 +355,27 @@ export const gaps = [
         [5, 'redacted'],
       ];
       const delivered = endpoint.deliveries.map(({ delivery }) => delivery);
-      await t.check('gap-same-everywhere', 'the callback was told of each', () =>
+      await t.check('gap-same-everywhere', 'the callback receives each gap', () =>
         assert.deepEqual(gapsOf(delivered), expected, 'gaps that were sent to the callback:'),
       );
-      await t.check(
-        'gap-final',
-        'what the callback was told to be a gap did not come as an event afterwards',
-        () => {
-          const gone = new Set<number>();
-          for (const delivery of delivered) {
-            for (const sequence of sequencesOf([delivery]))
-              assert.ok(
-                !gone.has(sequence),
-                `number ${sequence} came as an event after it had been a gap`,
-              );
-            for (const [sequence] of gapsOf([delivery])) gone.add(sequence);
-          }
-        },
-      );
+      await t.check('gap-final', 'no gap of the callback arrives as an event later', () => {
+        const gone = new Set<number>();
+        for (const delivery of delivered) {
+          for (const sequence of sequencesOf([delivery]))
+            assert.ok(
+              !gone.has(sequence),
+              `sequence number ${sequence} arrived as an event after a gap`,
+            );
+          for (const [sequence] of gapsOf([delivery])) gone.add(sequence);
+        }
+      });
       await everywhere(t, subscription, expected, 6);
     },
   }),
 
   scenario({
-    name: 'gaps: what was given up',
-    about: 'What no attempt could deliver is a gap of reason "abandoned", on every drain.',
+    name: 'gaps: abandoned events',
+    about: 'An event that no attempt could deliver is a gap of reason "abandoned" on every drain.',
     checks: ['gap-same-everywhere'],
     needs: { verbs: ['emit', 'advance'], types: ['plain'], drains: ['callback'] },
     alone: true,
@@ -411,16 +399,16 @@ export const gaps = [
         );
         await t.control.do('advance', { ms: ATTEMPTS_MS });
       }
-      await t.until('the callback to be told of the gap', told);
+      await t.until('the callback to receive the gap', told);
       const gap: readonly GapNumber[] = [[1, 'abandoned']];
-      await t.check('gap-same-everywhere', 'the callback was told', () =>
+      await t.check('gap-same-everywhere', 'the callback receives the gap', () =>
         assert.deepEqual(
           gapsOf(endpoint.deliveries.map(({ delivery }) => delivery)).slice(0, 1),
           gap,
           'gaps that were sent to the callback:',
         ),
       );
-      await t.check('gap-same-everywhere', 'whoever pulls is told', async () =>
+      await t.check('gap-same-everywhere', 'pulls return the gap', async () =>
         assert.deepEqual(
           gapsOf(await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 })),
           gap,
@@ -431,7 +419,7 @@ export const gaps = [
   }),
 ];
 
-/** Reads a log from its start in every way that a client has, twice. */
+/** Reads a log from its start on every drain of a client, twice. */
 async function everywhere(
   t: ServerTest,
   { subscriptionId, epoch }: Json,
@@ -440,7 +428,7 @@ async function everywhere(
 ): Promise<void> {
   const start = { epoch, sequence: 0 };
   const pulls = await readAll(t.mcp, subscriptionId, start);
-  await t.check('gap-same-everywhere', 'whoever pulls is told of each gap', () =>
+  await t.check('gap-same-everywhere', 'pulls return each gap', () =>
     assert.deepEqual(gapsOf(pulls), expected, 'gaps in pulls:'),
   );
   const streamedOnce = async (): Promise<Json[]> => {
@@ -451,12 +439,12 @@ async function everywhere(
   };
   const offered = t.settings.drains.includes('stream');
   const streams: Json[] = [];
-  await t.check('gap-same-everywhere', 'whoever streams is told of each gap', async () => {
+  await t.check('gap-same-everywhere', 'streams send each gap', async () => {
     if (!offered) return;
     streams.push(...(await streamedOnce()));
     assert.deepEqual(gapsOf(streams), expected, 'gaps on a stream:');
   });
-  await t.check('gap-final', 'none of them is an event when the log is read again', async () => {
+  await t.check('gap-final', 'no gap is an event when the log is read again', async () => {
     const again = [
       ...(await readAll(t.mcp, subscriptionId, start, { maxEvents: 2 })),
       ...(offered ? await streamedOnce() : []),
@@ -465,14 +453,14 @@ async function everywhere(
     assert.deepEqual(
       sequencesOf(again).filter((sequence) => gone.has(sequence)),
       [],
-      'numbers that came as events after they had been gaps:',
+      'sequence numbers that were gaps and then events:',
     );
   });
-  await t.check('gap-reasons', 'each has one of the five reasons', () => {
+  await t.check('gap-reasons', 'each gap has one of the five reasons', () => {
     for (const [sequence, reason] of gapsOf([...pulls, ...streams]))
       assert.ok(
         REASONS.has(reason),
-        `the reason of number ${sequence} is ${JSON.stringify(reason)}`,
+        `the reason of sequence number ${sequence} is ${JSON.stringify(reason)}`,
       );
   });
 }

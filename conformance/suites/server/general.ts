@@ -1,7 +1,10 @@
-/** What holds for every method: shapes, errors, what is declared and what is not said unasked (SEP: Methods, Capability, Errors). */
+/**
+ * Requirements of every method: shapes, errors, declared settings, and no unrequested messages
+ * (SEP: Methods, Capability, Errors).
+ */
 import assert from 'node:assert/strict';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
-import { NotApplicable, NotShown } from '../../runner/looks.ts';
+import { NotApplicable, NotShown } from '../../runner/observations.ts';
 import { complaint } from '../../runner/wire/schema.ts';
 import type { Answer, Json, RpcError } from '../../runner/wire/session.ts';
 
@@ -16,7 +19,7 @@ const METHODS = [
   'stream',
   'ack',
 ].map((name) => `triggers/${name}`);
-/** What JSON-RPC and MCP define for any method, and this extension. */
+/** The error codes of JSON-RPC, of MCP and of this extension. */
 const CODES = new Set([
   -32700, -32600, -32601, -32602, -32603, -32020, -32021, -32022, -32023, -32024, -32025, -32026,
   -32027,
@@ -24,7 +27,7 @@ const CODES = new Set([
 const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
 const UNKNOWN = 'sub_conformance_00000000000000000000';
 
-/** What is compared before and after: everything but the hint, which is drawn anew each time. */
+/** The members to compare: all but the renewal hint, which is random. */
 async function configuration(t: ServerTest, subscriptionId: string): Promise<Json> {
   const {
     renewAfterMs: _,
@@ -38,8 +41,8 @@ async function configuration(t: ServerTest, subscriptionId: string): Promise<Jso
 
 export const general = [
   scenario({
-    name: 'general: what is declared',
-    about: 'The settings are in the place of the revision, and what they promise is kept.',
+    name: 'general: declared settings',
+    about: 'The settings are at the place of the revision, and the server keeps their promises.',
     checks: ['cap-pull', 'cap-result-type', 'cap-client-optional'],
     eras: 'each',
     async run(t) {
@@ -60,7 +63,7 @@ export const general = [
       );
       await t.check('cap-result-type', 'a result has the resultType of its revision', async () => {
         if (t.mcp.era === '2025-11-25')
-          throw new NotApplicable('results have no type in this revision');
+          throw new NotApplicable('results have no resultType in this revision');
         for (const [method, params] of [
           ['triggers/list', {}],
           ['triggers/subscriptions', {}],
@@ -71,22 +74,26 @@ export const general = [
             `\`resultType\` of ${method}:`,
           );
       });
-      await t.check('cap-client-optional', 'a client that declares nothing is served', async () => {
-        await t.mcp.request('triggers/list', {}, { clientCapabilities: {} });
-        await t.mcp.request('triggers/subscriptions', {}, { clientCapabilities: {} });
-      });
+      await t.check(
+        'cap-client-optional',
+        'the server serves a client that declares nothing',
+        async () => {
+          await t.mcp.request('triggers/list', {}, { clientCapabilities: {} });
+          await t.mcp.request('triggers/subscriptions', {}, { clientCapabilities: {} });
+        },
+      );
     },
   }),
 
   scenario({
     name: 'general: capability of 2026-07-28',
-    about: 'The settings stand under extensions.',
+    about: 'The settings are under extensions.',
     checks: ['cap-extensions'],
     eras: '2026-07-28',
     async run(t) {
       if (!t.subject.eras.includes('2026-07-28'))
         throw new NotApplicable('the server does not speak this revision');
-      await t.check('cap-extensions', 'valid settings under capabilities.extensions', () =>
+      await t.check('cap-extensions', 'capabilities.extensions contains valid settings', () =>
         assert.equal(complaint('ServerCapability', t.settings), null),
       );
     },
@@ -94,11 +101,11 @@ export const general = [
 
   scenario({
     name: 'general: capability of 2025-11-25',
-    about: 'The settings stand under experimental.',
+    about: 'The settings are under experimental.',
     checks: ['cap-experimental'],
     eras: '2025-11-25',
     async run(t) {
-      await t.check('cap-experimental', 'valid settings under capabilities.experimental', () =>
+      await t.check('cap-experimental', 'capabilities.experimental contains valid settings', () =>
         assert.equal(complaint('ServerCapability', t.settings), null),
       );
     },
@@ -106,18 +113,18 @@ export const general = [
 
   scenario({
     name: 'general: drains',
-    about: 'Every drain that is declared can be used.',
+    about: 'Every declared drain works.',
     checks: ['cap-drains-true'],
     needs: { types: ['plain'] },
     eras: 'each',
     async run(t) {
       const { drains } = t.settings;
       const { subscriptionId } = await t.subscribe();
-      await t.check('cap-drains-true', 'a pull is answered', () =>
+      await t.check('cap-drains-true', 'the server answers a pull', () =>
         t.mcp.request('triggers/pull', { subscriptionId }),
       );
       if (drains.includes('stream')) {
-        await t.check('cap-drains-true', 'a stream opens', async () => {
+        await t.check('cap-drains-true', 'the server opens a stream', async () => {
           const stream = await t.stream({ subscriptionId });
           await t.until('a first delivery', () => {
             if (stream.ended !== undefined)
@@ -127,7 +134,7 @@ export const general = [
         });
       }
       if (drains.includes('callback')) {
-        await t.check('cap-drains-true', 'a callback is taken', async () => {
+        await t.check('cap-drains-true', 'the server accepts a callback', async () => {
           await t.subscribe({ callback: (await t.endpoint()).callback });
         });
       }
@@ -137,7 +144,7 @@ export const general = [
   scenario({
     name: 'general: shapes of requests',
     about:
-      'Unknown members are ignored, wrong ones are refused with a path, and a refusal changes nothing.',
+      'The server ignores unknown members, rejects invalid ones with a path, and changes nothing when it rejects.',
     checks: [
       'gen-ignore-unknown',
       'gen-integers',
@@ -154,7 +161,7 @@ export const general = [
       const { subscriptionId, epoch } = subscription;
       await t.check(
         'gen-ignore-unknown',
-        'members that nobody knows are ignored, at any depth',
+        'the server ignores unknown members at any depth',
         async () => {
           const made = await t.subscribe({
             unheardOf: { deep: [1] },
@@ -204,19 +211,23 @@ export const general = [
       for (const [what, method, params, path] of numbers) {
         for (const value of [-1, 1.5, 2 ** 53, '1', true, {}]) {
           const title = `${what} that is ${JSON.stringify(value)} in ${method}`;
-          await t.check('gen-integers', `${title} is refused`, async () =>
+          await t.check('gen-integers', `${title} is rejected`, async () =>
             assert.equal(
               (await refused(title, method, params(value))).code,
               -32602,
               'the code of the error:',
             ),
           );
-          await t.check('err-path', `${title} is named by a JSON Pointer into params`, () => {
-            const { data } =
-              refusals.find((one) => one.what === title)?.refusal ??
-              assert.fail('it was not refused');
-            assert.equal(data?.path, path, '`data.path`:');
-          });
+          await t.check(
+            'err-path',
+            `the error names ${title} by a JSON Pointer into params`,
+            () => {
+              const { data } =
+                refusals.find((one) => one.what === title)?.refusal ??
+                assert.fail('the request was not rejected');
+              assert.equal(data?.path, path, '`data.path`:');
+            },
+          );
         }
       }
       const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
@@ -272,7 +283,7 @@ export const general = [
           { kind: 'invalid' },
         ],
         [
-          'a callback URL without TLS',
+          'a callback URL without https',
           'triggers/update',
           {
             subscriptionId,
@@ -283,7 +294,7 @@ export const general = [
         ],
       ];
       for (const [what, method, params, code, data] of wrongs) {
-        await t.check('err-codes', `${what}: ${code} with its data`, async () => {
+        await t.check('err-codes', `${what} is ${code} with its data`, async () => {
           const refusal = await refused(what, method, params);
           assert.equal(refusal.code, code, 'the code of the error:');
           for (const [member, value] of Object.entries(data))
@@ -292,10 +303,10 @@ export const general = [
       }
       await t.check(
         'gen-own-codes',
-        'no other codes than those of this extension and of the base protocol',
+        'every code belongs to this extension or the base protocol',
         () => {
           for (const { what, refusal } of refusals)
-            assert.ok(CODES.has(refusal.code), `${what} was answered with code ${refusal.code}`);
+            assert.ok(CODES.has(refusal.code), `${what} returned code ${refusal.code}`);
         },
       );
       await t.check('err-no-value', 'no error repeats a URL, a secret or a token', () => {
@@ -311,12 +322,12 @@ export const general = [
             'c2hvcnQtc2VjcmV0',
             t.subject.access.token ?? 'whsec_',
           ])
-            assert.ok(!text.includes(value), `the error for ${what} repeats what must stay secret`);
+            assert.ok(!text.includes(value), `the error for ${what} repeats a secret value`);
         }
       });
       await t.check(
         'gen-atomic',
-        'after all these refusals the subscription is as it was',
+        'after all these errors the subscription is unchanged',
         async () => assert.deepEqual(await configuration(t, subscriptionId), before),
       );
     },
@@ -324,7 +335,7 @@ export const general = [
 
   scenario({
     name: 'general: order of checks',
-    about: 'Of several things that are wrong, the first in the order of the SEP is told.',
+    about: 'Of several defects, the server reports the first in the order of the SEP.',
     checks: ['gen-check-order'],
     needs: { types: ['plain'] },
     async run(t) {
@@ -393,23 +404,27 @@ export const general = [
       const subscription = await t.subscribe({ ttlMs: 60_000 });
       await t.emit(t.topicOf(subscription), 1);
       const [delivery] = await t.pullAll(subscription.subscriptionId, 1);
-      await t.check('gen-instants', 'in a subscription, a delivery and an event', () => {
-        const instants = {
-          expiresAt: subscription.expiresAt,
-          createdAt: subscription.createdAt,
-          'expiresAt of a delivery': delivery.expiresAt,
-          'timestamp of an event': delivery.events[0]?.timestamp,
-        };
-        for (const [name, value] of Object.entries(instants))
-          assert.match(String(value), INSTANT, `${name} is ${String(value)}`);
-      });
+      await t.check(
+        'gen-instants',
+        'the instants of a subscription, a delivery and an event have three decimals',
+        () => {
+          const instants = {
+            expiresAt: subscription.expiresAt,
+            createdAt: subscription.createdAt,
+            'expiresAt of a delivery': delivery.expiresAt,
+            'timestamp of an event': delivery.events[0]?.timestamp,
+          };
+          for (const [name, value] of Object.entries(instants))
+            assert.match(String(value), INSTANT, `${name} is ${String(value)}`);
+        },
+      );
     },
   }),
 
   scenario({
-    name: 'general: nothing unasked',
+    name: 'general: no unrequested messages',
     about:
-      'Deliveries come on the stream that asked for them, and nowhere else; who does not use the extension hears nothing of it.',
+      'Deliveries come only on the stream that requested them, and a client that does not use the extension receives no message of it.',
     checks: ['cap-unasked', 'deg-none'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
@@ -431,7 +446,7 @@ export const general = [
       ] as const) {
         answers.push(await t.mcp.ask(method, params));
       }
-      await t.check('cap-unasked', 'no delivery comes on the answer to another method', () => {
+      await t.check('cap-unasked', 'the answer to another method carries no delivery', () => {
         const methods = answers
           .flatMap(({ messages }) => messages.map(({ method }) => method))
           .filter((method) => method?.startsWith('notifications/triggers/'));
@@ -439,7 +454,7 @@ export const general = [
       });
       await t.check(
         'deg-none',
-        'a client that does not use the extension is told nothing of it',
+        'a client that does not use the extension receives no message of it',
         async () => {
           const plain = await t.open(t.mcp.era);
           for (const method of ['ping', 'tools/list', 'resources/list']) {
@@ -459,12 +474,12 @@ export const general = [
 
   scenario({
     name: 'general: unexpected failures',
-    about: 'What goes wrong inside is told in one sentence that says nothing of the inside.',
+    about: 'An internal error is one sentence without internal details.',
     checks: ['err-internal'],
     async run(t) {
       await t.check(
         'err-internal',
-        'no request that a stranger can write is answered with a stack, a path or a statement',
+        'no error for malformed input contains a stack trace, a path or a statement',
         async () => {
           const odd = [
             { subscriptionId: '\u0000' },
@@ -486,15 +501,12 @@ export const general = [
               assert.doesNotMatch(
                 error.message + JSON.stringify(error.data ?? null),
                 /\bat .+:\d+:\d+|SQLITE|node_modules|\.(?:ts|js|py|go|rs|java)\b:?\d*|Traceback|panic/,
-                `${method} tells of its inside`,
+                `${method} exposes internal details`,
               );
               if (error.code === -32603) messages.add(error.message);
             }
           }
-          assert.ok(
-            messages.size <= 1,
-            `unexpected failures have ${messages.size} different messages`,
-          );
+          assert.ok(messages.size <= 1, `internal errors have ${messages.size} different messages`);
         },
       );
     },
@@ -502,7 +514,7 @@ export const general = [
 
   scenario({
     name: 'general: quotas',
-    about: 'A request beyond a quota says which quota.',
+    about: 'An error for an exceeded quota names the quota.',
     checks: ['lim-quota-named', 'subs-quota'],
     needs: { types: ['plain'] },
     alone: true,
@@ -510,7 +522,7 @@ export const general = [
       const other = await t.as('other');
       await t.check(
         ['lim-quota-named', 'subs-quota'],
-        'subscriptions of one principal are bounded, and the refusal says so',
+        'the subscriptions of one principal are limited, and the error names the limit',
         async () => {
           const made: string[] = [];
           t.defer(() =>
@@ -536,12 +548,12 @@ export const general = [
             );
             return;
           }
-          throw new NotShown(`no quota was met with ${MANY} subscriptions`);
+          throw new NotShown(`no quota applied to ${MANY} subscriptions`);
         },
       );
     },
   }),
 ];
 
-/** Subscriptions after which no quota is taken for granted any more. */
+/** Subscriptions after which the kit expects no quota. */
 const MANY = 2000;

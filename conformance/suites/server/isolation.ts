@@ -1,6 +1,6 @@
-/** Who may do what: a subscription exists for its owner only (SEP: Isolation). */
+/** A subscription exists for its owner only (SEP: Isolation). */
 import assert from 'node:assert/strict';
-import { NotApplicable } from '../../runner/looks.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 import { scenario } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
@@ -9,8 +9,7 @@ const UNKNOWN = 'sub_conformance_00000000000000000000';
 export const isolation = [
   scenario({
     name: 'isolation: another principal',
-    about:
-      'For everybody else a subscription is like one that never existed, whatever is asked of it.',
+    about: 'For every other principal a subscription is like one that never existed.',
     checks: ['iso-own', 'iso-not-found', 'iso-no-data', 'iso-iss-sub'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
@@ -34,7 +33,7 @@ export const isolation = [
       for (const [method, params] of asked) {
         await t.check(
           ['iso-own', 'iso-not-found', 'iso-no-data'],
-          `${method} of somebody else's subscription is answered like that of an unknown one`,
+          `${method} of another principal's subscription returns the error of an unknown one`,
           async () => {
             const [foreign, unknown] = [
               await other.refusal(method, params(subscriptionId)),
@@ -47,25 +46,29 @@ export const isolation = [
           },
         );
       }
-      await t.check('iso-own', "it is not in anybody else's list, and as it was", async () => {
-        for (let cursor: string | undefined; ;) {
-          const page = await other.request(
-            'triggers/subscriptions',
-            cursor === undefined ? {} : { cursor },
-          );
-          assert.ok(
-            !page.subscriptions.some((one: Json) => one.subscriptionId === subscriptionId),
-            'it is listed',
-          );
-          cursor = page.nextCursor;
-          if (cursor === undefined) break;
-        }
-        const now = await t.mcp.request('triggers/get', { subscriptionId });
-        assert.deepEqual([now.status, now.acked, now.etag], ['active', 0, etag]);
-      });
+      await t.check(
+        'iso-own',
+        'no other principal lists the subscription, and it is unchanged',
+        async () => {
+          for (let cursor: string | undefined; ;) {
+            const page = await other.request(
+              'triggers/subscriptions',
+              cursor === undefined ? {} : { cursor },
+            );
+            assert.ok(
+              !page.subscriptions.some((one: Json) => one.subscriptionId === subscriptionId),
+              'the subscription is listed',
+            );
+            cursor = page.nextCursor;
+            if (cursor === undefined) break;
+          }
+          const now = await t.mcp.request('triggers/get', { subscriptionId });
+          assert.deepEqual([now.status, now.acked, now.etag], ['active', 0, etag]);
+        },
+      );
       await t.check(
         'iso-iss-sub',
-        'the same subject of another issuer is somebody else',
+        'the same subject of another issuer is another principal',
         async () => {
           const namesake = await t.as('namesake');
           assert.deepEqual(
@@ -79,8 +82,8 @@ export const isolation = [
   }),
 
   scenario({
-    name: 'isolation: nobody',
-    about: 'Without an authenticated principal nothing but the list is answered.',
+    name: 'isolation: unauthenticated',
+    about: 'Without an authenticated principal the server answers only the list.',
     checks: ['iso-principal'],
     needs: { types: ['plain'] },
     async run(t) {
@@ -88,7 +91,7 @@ export const isolation = [
         throw new NotApplicable('the server is tested without authorization');
       await t.check(
         'iso-principal',
-        'no method of a subscription is served without a token',
+        'the server rejects every subscription method without a token',
         async () => {
           const { url } = t.subject.access;
           for (const [method, params] of [
@@ -118,13 +121,13 @@ export const isolation = [
                 },
               }),
             });
-            // The authorization of HTTP may refuse before the method is looked at.
+            // HTTP authorization may reject the request before the method is read.
             if (response.status === 401 || response.status === 403) continue;
             const error = /"error":(\{.*\})/.exec(await response.text())?.[1] ?? '';
             assert.match(
               error,
               /-32024/,
-              `${method} without a token was answered with HTTP ${response.status}, and no Forbidden`,
+              `${method} without a token returned HTTP ${response.status} and not Forbidden`,
             );
           }
         },
@@ -133,8 +136,8 @@ export const isolation = [
   }),
 
   scenario({
-    name: 'isolation: tokens stay',
-    about: "The client's token is for the server alone.",
+    name: 'isolation: the client token',
+    about: "The client's token goes to the server alone.",
     checks: ['iso-token'],
     needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
     async run(t) {
@@ -142,17 +145,17 @@ export const isolation = [
       const subscription = await t.subscribe({ callback: endpoint.callback });
       await t.emit(t.topicOf(subscription), 1);
       await t.until('a delivery', () => endpoint.events.length > 0);
-      await t.check('iso-token', 'no request to a callback carries it', () => {
+      await t.check('iso-token', "no callback request contains the client's token", () => {
         const { token } = t.subject.access;
         for (const { headers, raw } of endpoint.hits) {
           assert.ok(
             headers.authorization === undefined,
-            'a request to the callback has an Authorization header',
+            'a callback request has an Authorization header',
           );
           if (token !== undefined)
             assert.ok(
               !JSON.stringify(headers).includes(token) && !raw.includes(token),
-              'the token is in a request to the callback',
+              'a callback request contains the token',
             );
         }
       });

@@ -1,15 +1,15 @@
-/** How long a subscription lives (SEP: Lifetime). */
+/** Lifetimes of subscriptions (SEP: Lifetime). */
 import assert from 'node:assert/strict';
 import { numbered, streamed } from '../../runner/server/coverage.ts';
-import { NotApplicable } from '../../runner/looks.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 import { scenario } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-/** So much of a lifetime may pass while a scenario is under way. */
+/** The part of a lifetime that may pass while a scenario runs. */
 const SLACK_MS = 60_000;
-/** How often a hint is drawn, to see that it is drawn. */
+/** How many renewal hints a scenario draws to see that they are random. */
 const DRAWS = 24;
 
 const NONE = { ttlMs: null, expiresAt: null, renewAfterMs: null };
@@ -17,9 +17,9 @@ const grantOf = ({ ttlMs, expiresAt, renewAfterMs }: Json) => ({ ttlMs, expiresA
 
 export const lifetime = [
   scenario({
-    name: 'lifetime: what is granted',
+    name: 'lifetime: granted lifetimes',
     about:
-      'Every suggestion is granted within the bounds that are announced, and the hint when to renew is drawn anew each time.',
+      'The server grants every suggestion within its bounds, and draws a new renewal hint each time.',
     checks: [
       'ttl-clamp',
       'ttl-no-refusal',
@@ -39,24 +39,28 @@ export const lifetime = [
       for (const suggestion of [0, 1, 59_999, 3 * HOUR_MS, 7 * DAY_MS, Number.MAX_SAFE_INTEGER]) {
         const made = await t.check(
           'ttl-no-refusal',
-          `a suggestion of ${suggestion} ms is not refused`,
+          `the server does not reject a suggestion of ${suggestion} ms`,
           () => t.subscribe({ ttlMs: suggestion }),
         );
         if (made === undefined) continue;
         grants.push(made);
-        await t.check('ttl-clamp', `${suggestion} ms suggested, within the bounds`, () =>
-          assert.equal(made.ttlMs, within(suggestion), '`ttlMs` granted:'),
+        await t.check(
+          'ttl-clamp',
+          `the server grants a suggestion of ${suggestion} ms within its bounds`,
+          () => assert.equal(made.ttlMs, within(suggestion), '`ttlMs` granted:'),
         );
       }
       const kept = await t.subscribe();
       const { subscriptionId } = kept;
       grants.push(kept);
-      await t.check('ttl-default', 'an hour when nothing is suggested, within the bounds', () =>
-        assert.equal(kept.ttlMs, within(HOUR_MS), '`ttlMs` granted:'),
+      await t.check(
+        'ttl-default',
+        'the server grants one hour without a suggestion, within its bounds',
+        () => assert.equal(kept.ttlMs, within(HOUR_MS), '`ttlMs` granted:'),
       );
       await t.check(
         ['ttl-clamp', 'ttl-no-refusal'],
-        'an update grants by the same rule',
+        'an update follows the same rule',
         async () => {
           for (const suggestion of [1, 2 * HOUR_MS + 1])
             assert.equal(
@@ -66,13 +70,13 @@ export const lifetime = [
             );
         },
       );
-      await t.check('ttl-null', 'who suggests a lifetime, or nothing, is granted an end', () => {
+      await t.check('ttl-null', 'a finite suggestion, or none, is granted an expiry', () => {
         for (const made of grants)
           for (const [name, value] of Object.entries(grantOf(made)))
             assert.notEqual(value, null, `\`${name}\` of a grant is null`);
       });
       await t.check('ttl-renew-hint', 'renewAfterMs is less than ttlMs', () => {
-        // Of a lifetime of nothing there is no less.
+        // Nothing is less than a lifetime of zero.
         for (const { ttlMs, renewAfterMs } of grants)
           assert.ok(
             ttlMs === 0 || renewAfterMs < ttlMs,
@@ -81,7 +85,7 @@ export const lifetime = [
       });
       await t.check(
         'ttl-renew-jitter',
-        'renewAfterMs is between 0.5 and 0.8 of what is left, and not always the same',
+        'renewAfterMs is random between 0.5 and 0.8 of the remaining lifetime',
         async () => {
           const parts: number[] = [];
           for (let draw = 0; draw < DRAWS; draw += 1) {
@@ -101,17 +105,17 @@ export const lifetime = [
       );
 
       const endless = await t.subscribe({ ttlMs: null });
-      await t.check('ttl-null', 'no expiry is three times null', () => {
+      await t.check('ttl-null', 'without expiry, all three members are null', () => {
         if (Object.values(grantOf(endless)).includes(null))
           assert.deepEqual(grantOf(endless), NONE);
       });
-      await t.check('ttl-null-durable', 'no expiry is granted by a durable server only', () => {
+      await t.check('ttl-null-durable', 'only a durable server grants no expiry', () => {
         if (endless.ttlMs === null)
           assert.equal(durability, 'durable', '`durability` of a server that grants no expiry:');
       });
       await t.check(
         'ttl-null-finite',
-        'where no expiry is not granted, the longest lifetime is',
+        'a server that does not grant no expiry grants its longest lifetime',
         () => {
           if (endless.ttlMs === null) throw new NotApplicable('the server grants no expiry');
           assert.equal(
@@ -126,7 +130,7 @@ export const lifetime = [
 
   scenario({
     name: 'lifetime: reading does not renew',
-    about: 'Whoever only reads and acknowledges has the lifetime that was granted.',
+    about: 'Reading and acknowledging do not renew a subscription.',
     checks: ['ttl-not-by-reading'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -142,28 +146,28 @@ export const lifetime = [
       const before = await expiresAt();
       const unchanged = async (): Promise<void> =>
         assert.equal(await expiresAt(), before, '`expiresAt`:');
-      // A lifetime that was granted anew would end later by this.
+      // A renewal would move the expiry by this.
       await t.pause(50);
       await t.emit(t.topicOf(subscription), 3);
       await numbered(t, subscriptionId, 3);
-      await t.check('ttl-not-by-reading', 'a pull leaves the lifetime alone', async () => {
+      await t.check('ttl-not-by-reading', 'a pull does not renew', async () => {
         await t.mcp.request('triggers/pull', { subscriptionId, after: { epoch, sequence: 0 } });
         await unchanged();
       });
-      await t.check('ttl-not-by-reading', 'so does an acknowledgement', async () => {
+      await t.check('ttl-not-by-reading', 'an acknowledgement does not renew', async () => {
         await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
         await t.mcp.request('triggers/pull', { subscriptionId, ack: { epoch, sequence: 2 } });
         await unchanged();
       });
       if (drains.includes('stream')) {
-        await t.check('ttl-not-by-reading', 'so does a stream', async () => {
+        await t.check('ttl-not-by-reading', 'a stream does not renew', async () => {
           await streamed(t, await t.stream({ subscriptionId, after: { epoch, sequence: 0 } }), 3);
           await unchanged();
         });
       }
       if (endpoint !== undefined) {
-        await t.check('ttl-not-by-reading', 'so does a callback that acknowledges', async () => {
-          await t.until('the callback to have all', () =>
+        await t.check('ttl-not-by-reading', 'a callback delivery does not renew', async () => {
+          await t.until('the callback to receive everything', () =>
             endpoint.events.some(({ sequence }) => sequence === 3),
           );
           await unchanged();
@@ -173,8 +177,8 @@ export const lifetime = [
   }),
 
   scenario({
-    name: 'lifetime: the end',
-    about: 'A subscription that nobody renews is there until it expires, and then it has ended.',
+    name: 'lifetime: expiry',
+    about: 'A subscription without renewal lasts until it expires, and then ends.',
     checks: ['ttl-kept', 'ttl-expiry', 'ttl-renew-jitter', 'end-tombstone'],
     needs: { verbs: ['emit', 'advance'], types: ['plain'] },
     alone: true,
@@ -193,12 +197,12 @@ export const lifetime = [
       await t.control.do('advance', { ms: Math.floor(ttlMs / 2) });
       await t.check(
         'ttl-renew-jitter',
-        'half a lifetime later the hint is a part of what is left',
+        'after half a lifetime the hint is a part of the remaining time',
         async () => {
           const { renewAfterMs } = await t.mcp.request('triggers/get', { subscriptionId });
           assert.ok(
             renewAfterMs <= 0.4 * ttlMs && renewAfterMs >= 0.25 * (ttlMs - 2 * slackMs),
-            `ttlMs ${ttlMs}, of which half has passed, renewAfterMs ${renewAfterMs}`,
+            `ttlMs ${ttlMs}, half of it passed, renewAfterMs ${renewAfterMs}`,
           );
         },
       );
@@ -206,21 +210,24 @@ export const lifetime = [
       await t.emit(topic, 2);
       await t.check(
         'ttl-kept',
-        `${slackMs / 1000} s before its end a subscription that nobody touched is there, and events are appended`,
+        `${slackMs / 1000} s before its expiry an unused subscription exists, and its log continues`,
         () => numbered(t, subscriptionId, 2),
       );
       await t.control.do('advance', { ms: slackMs + 1 });
-      const data = await t.check('ttl-expiry', 'at its end it ends with reason expired', () =>
-        t.until('the end of the subscription', async () => {
-          const { error } = await t.mcp.ask('triggers/get', { subscriptionId });
-          if (error !== undefined)
-            assert.equal((error.data as Json)?.reason, 'expired', '`data.reason` of the error:');
-          return error?.data;
-        }),
+      const data = await t.check(
+        'ttl-expiry',
+        'at its expiry the subscription ends with reason expired',
+        () =>
+          t.until('the end of the subscription', async () => {
+            const { error } = await t.mcp.ask('triggers/get', { subscriptionId });
+            if (error !== undefined)
+              assert.equal((error.data as Json)?.reason, 'expired', '`data.reason` of the error:');
+            return error?.data;
+          }),
       );
       await t.check(
         'end-tombstone',
-        'almost a day later the server still knows how it ended',
+        'almost a day later the server still reports how the subscription ended',
         async () => {
           assert.deepEqual(
             data,

@@ -1,4 +1,7 @@
-/** The log: what is numbered, how, and what survives (SEP: The log, Epochs). */
+/**
+ * The log: which events get sequence numbers, in which order, and what survives a crash (SEP: The
+ * log, Epochs).
+ */
 import assert from 'node:assert/strict';
 import {
   coveredBy,
@@ -16,7 +19,7 @@ import type { Json } from '../../runner/wire/session.ts';
 
 const EPOCH = /^[A-Za-z0-9_-]{8,64}$/;
 
-/** Events of the plain type with ids of their own, handed in one after the other. */
+/** Events of the plain type with explicit ids, emitted one after the other. */
 async function occur(
   t: ServerTest,
   topic: string,
@@ -29,14 +32,14 @@ async function occur(
   });
 }
 
-/** Ids that nobody else has. */
+/** Unique event ids. */
 const ids = (t: ServerTest, count: number): string[] =>
   Array.from({ length: count }, () => t.unique('event'));
 const eventsOf = (deliveries: readonly Json[]): Json[] =>
   deliveries.flatMap(({ events }) => events);
 const idsOf = (deliveries: readonly Json[]): string[] =>
   eventsOf(deliveries).map(({ eventId }) => eventId);
-/** What a number names. */
+/** The event of each sequence number. */
 const named = (deliveries: readonly Json[]): Json[] =>
   eventsOf(deliveries).map(({ sequence, eventId, name, timestamp, data }) => ({
     sequence,
@@ -50,7 +53,7 @@ export const log = [
   scenario({
     name: 'log: numbers',
     about:
-      'Every log that matches has each event once, numbered 1, 2, 3 in the order in which they were accepted, and a number names the same event for ever.',
+      'Every matching log contains each event once, numbered 1, 2, 3 in the order of acceptance, and a sequence number always names the same event.',
     checks: ['log-contiguous', 'log-accept-order', 'log-all-matching', 'log-once', 'log-stable'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -66,7 +69,7 @@ export const log = [
       const elsewhere = await t.subscribe();
       const occurred = ids(t, 10);
       await occur(t, topic, occurred.slice(0, 6));
-      // Twice as a repeated notice of something that is in the log, once with other content.
+      // Repeats events of the log twice, and once with other data.
       await occur(t, topic, [occurred[1]!, occurred[4]!], 90);
       await occur(t, topic, occurred.slice(6), 7);
       const read = ({ subscriptionId, epoch }: Json, params: object = {}): Promise<Json[]> =>
@@ -75,13 +78,13 @@ export const log = [
 
       await t.check(
         'log-contiguous',
-        'ten events are numbers 1 to 10, in pages of three',
+        'ten events have sequence numbers 1 to 10, in pages of three',
         async () =>
           assert.equal(spans(sequencesOf(await read(first, { maxEvents: 3 }))), '1-10', 'numbers:'),
       );
       await t.check(
         'log-accept-order',
-        'they come in the order in which they were handed in',
+        'the events are in the order in which they were emitted',
         async () => {
           const order = eventsOf(await read(first))
             .map(({ data }) => data.n)
@@ -95,37 +98,33 @@ export const log = [
       );
       await t.check(
         'log-all-matching',
-        'each log that matches has all of them, one that does not match has none',
+        'each matching log has all events, and another has none',
         async () => {
           for (const subscription of [first, second]) {
             const held = new Set(idsOf(await read(subscription)));
             assert.equal(
               occurred.filter((id) => !held.has(id)).length,
               0,
-              'events that are missing in a log that matches:',
+              'events missing in a matching log:',
             );
           }
           assert.equal(
             (await t.mcp.request('triggers/get', { subscriptionId: elsewhere.subscriptionId }))
               .head,
             0,
-            '`head` of a log that matches none:',
+            '`head` of a log without matches:',
           );
         },
       );
       await t.check('log-once', 'a repeated eventId appends nothing', async () => {
         for (const subscription of [first, second]) {
           const held = idsOf(await read(subscription));
-          assert.equal(
-            held.length,
-            new Set(held).size,
-            'events in a log, of which each has an id of its own:',
-          );
+          assert.equal(held.length, new Set(held).size, 'events of a log with different ids:');
         }
       });
       await t.check(
         'log-stable',
-        'a number names the same event each time it is read, and on every drain',
+        'a sequence number names the same event in each read and on every drain',
         async () => {
           const once = named(await read(first));
           await t.pause(20);
@@ -140,8 +139,8 @@ export const log = [
   }),
 
   scenario({
-    name: 'log: nothing vanishes',
-    about: 'Whatever happens to an event, its number is in the log until it is acknowledged.',
+    name: 'log: no silent loss',
+    about: 'Every sequence number stays in the log until it is acknowledged.',
     checks: ['log-no-silent-loss'],
     needs: { verbs: ['emit'], types: ['short'] },
     async run(t) {
@@ -162,31 +161,35 @@ export const log = [
       await numbered(t, subscriptionId, head);
       await t.check(
         'log-no-silent-loss',
-        `${head} events, of which the log keeps ${retention.maxEvents} and one is too large: each number above what is acknowledged is an event or a gap`,
+        `of ${head} events, with a retention of ${retention.maxEvents} and one too large, each unacknowledged sequence number is an event or a gap`,
         async () => {
           assert.equal(
             spans(coveredBy(await readAll(t.mcp, subscriptionId, at(3)))),
             `4-${head}`,
-            'numbers that pulls cover:',
+            'sequence numbers covered by pulls:',
           );
         },
       );
-      await t.check('log-no-silent-loss', 'a stream covers them too', async () => {
-        if (!t.settings.drains.includes('stream')) return;
-        const stream = await t.stream({ subscriptionId });
-        await streamed(t, stream, head);
-        assert.equal(
-          spans(coveredBy(stream.deliveries)),
-          `4-${head}`,
-          'numbers that a stream covers:',
-        );
-      });
+      await t.check(
+        'log-no-silent-loss',
+        'a stream covers each unacknowledged sequence number too',
+        async () => {
+          if (!t.settings.drains.includes('stream')) return;
+          const stream = await t.stream({ subscriptionId });
+          await streamed(t, stream, head);
+          assert.equal(
+            spans(coveredBy(stream.deliveries)),
+            `4-${head}`,
+            'sequence numbers covered by a stream:',
+          );
+        },
+      );
     },
   }),
 
   scenario({
     name: 'log: epochs',
-    about: 'Each log has a name of its own, which nothing changes that a client can do.',
+    about: 'Each log has its own epoch, which no action of a client changes.',
     checks: ['log-epoch-shape', 'log-epoch-only-loss'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -205,7 +208,7 @@ export const log = [
       );
       await t.check(
         'log-epoch-shape',
-        'four logs have four epochs, also when a key is used again',
+        'four logs have four epochs, also when a key is reused',
         () =>
           assert.equal(
             new Set(made.map(({ epoch }) => epoch)).size,
@@ -224,21 +227,21 @@ export const log = [
           },
         ],
         [
-          'all was read and acknowledged',
+          'the log was read and acknowledged',
           async () => {
             await t.mcp.request('triggers/pull', { subscriptionId });
             await t.mcp.request('triggers/pull', { subscriptionId, ack: { epoch, sequence: 3 } });
           },
         ],
         [
-          'it was paused and resumed',
+          'the subscription was paused and resumed',
           async () => {
             for (const paused of [true, false])
               await t.mcp.request('triggers/update', { subscriptionId, paused });
           },
         ],
         [
-          'it follows something else',
+          'the selection changed',
           () =>
             t.mcp.request('triggers/update', {
               subscriptionId,
@@ -246,13 +249,16 @@ export const log = [
             }),
         ],
         [
-          'it follows the same again',
+          'the selection changed back',
           () => t.mcp.request('triggers/update', { subscriptionId, select }),
         ],
-        ['it was renewed', () => t.mcp.request('triggers/subscribe', { key: own, select })],
+        [
+          'the subscription was renewed',
+          () => t.mcp.request('triggers/subscribe', { key: own, select }),
+        ],
       ];
       for (const [what, act] of happens) {
-        await t.check('log-epoch-only-loss', `the same epoch after ${what}`, async () => {
+        await t.check('log-epoch-only-loss', `the epoch is the same after ${what}`, async () => {
           await act();
           assert.equal(
             (await t.mcp.request('triggers/get', { subscriptionId })).epoch,
@@ -267,7 +273,7 @@ export const log = [
   scenario({
     name: 'log: a crash',
     about:
-      'A durable log is the same after the process died: lifetime, epoch, numbers, gaps and what is acknowledged.',
+      'A crash changes nothing in a durable log: lifetime, epoch, sequence numbers, gaps and acknowledgement stay.',
     checks: [
       'ttl-survives',
       'log-epoch-only-loss',
@@ -301,7 +307,7 @@ export const log = [
         await t.mcp.request('triggers/get', { subscriptionId }),
         await readAll(t.mcp, subscriptionId, start),
       ];
-      await t.check('ttl-survives', 'the subscription is there, with the same grant', () => {
+      await t.check('ttl-survives', 'the subscription exists with the same lifetime', () => {
         assert.deepEqual(
           [after.key, after.ttlMs, after.expiresAt],
           [before.key, before.ttlMs, before.expiresAt],
@@ -311,31 +317,31 @@ export const log = [
       await t.check('log-epoch-only-loss', 'a durable log has the same epoch', () =>
         assert.equal(after.epoch, epoch, '`epoch`:'),
       );
-      await t.check('ack-monotonic', 'what was acknowledged is acknowledged', () =>
+      await t.check('ack-monotonic', 'acknowledged events stay acknowledged', () =>
         assert.equal(after.acked, 2, '`acked`:'),
       );
-      await t.check('log-stable', 'each number names the same event', () =>
+      await t.check('log-stable', 'each sequence number names the same event', () =>
         assert.deepEqual(named(again), named(read)),
       );
-      await t.check('gap-final', 'a gap is a gap', () =>
+      await t.check('gap-final', 'a gap stays a gap', () =>
         assert.deepEqual(gapsOf(again), gapsOf(read), 'gaps:'),
       );
-      await t.check('log-no-silent-loss', 'all six numbers are there', () =>
-        assert.equal(spans(coveredBy(again)), '1-6', 'numbers that are covered:'),
+      await t.check('log-no-silent-loss', 'all six sequence numbers are present', () =>
+        assert.equal(spans(coveredBy(again)), '1-6', 'covered sequence numbers:'),
       );
       await occur(t, topic, [occurred[0]!, occurred[5]!], 90);
       await occur(t, topic, ids(t, 1), 7);
       await numbered(t, subscriptionId, 7);
       const further = await readAll(t.mcp, subscriptionId, { epoch, sequence: 6 });
-      await t.check('log-contiguous', 'numbering goes on where it was', () =>
-        assert.equal(sequencesOf(further)[0], 7, 'the first number after the crash:'),
+      await t.check('log-contiguous', 'numbering continues after the crash', () =>
+        assert.equal(sequencesOf(further)[0], 7, 'the first sequence number after the crash:'),
       );
       await t.check(
         'log-once',
-        'what happened before the crash and is reported again appends nothing',
+        'an event from before the crash that is repeated appends nothing',
         () => {
           const repeated = idsOf(further).filter((id) => occurred.includes(id));
-          assert.deepEqual(repeated, [], 'events that are in the log again:');
+          assert.deepEqual(repeated, [], 'events that were appended again:');
         },
       );
     },
@@ -344,7 +350,7 @@ export const log = [
   scenario({
     name: 'log: lost writes',
     about:
-      'A store that went back in time says so: the log has a new life with what is left, and the old one is refused.',
+      'A store that lost writes reports it: the log starts a new epoch with the remaining events and rejects the old one.',
     checks: ['log-epoch-rotate', 'log-epoch-renumber', 'log-epoch-streams', 'log-epoch-shape'],
     needs: { verbs: ['emit', 'remember', 'lose', 'redact'], types: ['plain'] },
     alone: true,
@@ -362,7 +368,7 @@ export const log = [
         position: { epoch: old, sequence: 2 },
       });
       await t.control.do('remember', {});
-      // All of this is lost.
+      // All of these are lost.
       await occur(t, topic, ids(t, 2), 7);
       await numbered(t, subscriptionId, 8);
       await t.mcp.request('triggers/pull', { subscriptionId });
@@ -380,7 +386,7 @@ export const log = [
       await t.check('log-epoch-rotate', 'the log has another epoch', () =>
         assert.notEqual(epoch, old, 'the epoch is the same'),
       );
-      await t.check('log-epoch-rotate', 'positions of the old one are refused', async () => {
+      await t.check('log-epoch-rotate', 'positions of the old epoch are rejected', async () => {
         for (const [method, params] of [
           ['triggers/pull', { after: { epoch: old, sequence: 1 } }],
           ['triggers/ack', { position: { epoch: old, sequence: 1 } }],
@@ -395,17 +401,13 @@ export const log = [
           );
         }
       });
-      await t.check(
-        'log-epoch-shape',
-        'the new epoch was never used and has the shape of one',
-        () => {
-          assert.match(epoch, EPOCH, `the epoch is ${JSON.stringify(epoch)}`);
-          assert.notEqual(epoch, old);
-        },
-      );
+      await t.check('log-epoch-shape', 'the new epoch is valid and unused', () => {
+        assert.match(epoch, EPOCH, `the epoch is ${JSON.stringify(epoch)}`);
+        assert.notEqual(epoch, old);
+      });
       await t.check(
         'log-epoch-renumber',
-        'nothing is acknowledged, and what was not acknowledged before is numbered from 1 in its old order, gaps included',
+        'nothing is acknowledged, and the unacknowledged events are numbered from 1 in their old order, gaps included',
         async () => {
           assert.deepEqual([now.acked, now.head], [0, 4], '`acked` and `head`:');
           const rest = await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 });
@@ -416,14 +418,14 @@ export const log = [
               [3, occurred[4]],
               [4, occurred[5]],
             ],
-            'events of the new life:',
+            'events of the new epoch:',
           );
-          assert.deepEqual(gapsOf(rest), [[2, 'redacted']], 'gaps of the new life:');
+          assert.deepEqual(gapsOf(rest), [[2, 'redacted']], 'gaps of the new epoch:');
         },
       );
       await t.check(
         'log-epoch-streams',
-        'the stream of the old life is over, and no stream has two epochs',
+        'the stream of the old epoch ends, and no stream has two epochs',
         async () => {
           if (before === undefined) return;
           const after = await t.stream({ subscriptionId, after: { epoch, sequence: 0 } });
@@ -433,7 +435,7 @@ export const log = [
             assert.equal(
               new Set(stream.deliveries.map((delivery) => delivery.epoch)).size,
               1,
-              'epochs on one stream:',
+              'epochs of one stream:',
             );
         },
       );

@@ -1,6 +1,6 @@
-/** Positions and what is acknowledged (SEP: Positions, Acknowledgement). */
+/** Positions and acknowledgement (SEP: Positions, Acknowledgement). */
 import assert from 'node:assert/strict';
-import { NotShown } from '../../runner/looks.ts';
+import { NotShown } from '../../runner/observations.ts';
 import {
   coveredBy,
   gapsOf,
@@ -18,7 +18,7 @@ import type { Json, RpcError } from '../../runner/wire/session.ts';
 
 const NOBODYS_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
 
-/** Where a position can stand in a request. */
+/** Places of a position in requests. */
 const places = (
   t: ServerTest,
 ): readonly (readonly [where: string, method: string, params: (position: Json) => object])[] => [
@@ -55,7 +55,7 @@ async function log(
   return { subscription, subscriptionId, epoch, topic, at, ack, get };
 }
 
-/** What a refusal leaves as it was. */
+/** The state that an error leaves unchanged. */
 const state = ({ epoch, head, acked, oldest, etag, status }: Json) => ({
   epoch,
   head,
@@ -67,9 +67,9 @@ const state = ({ epoch, head, acked, oldest, etag, status }: Json) => ({
 
 export const positions = [
   scenario({
-    name: 'positions: which are refused',
+    name: 'positions: rejected positions',
     about:
-      'A position that is not one of this log is refused wherever it stands, with where the log is, and moves nothing.',
+      'The server rejects a position that does not belong to the log, reports the state of the log, and changes nothing.',
     checks: ['pos-pair', 'pos-epoch', 'pos-beyond-head', 'pos-error-data'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -83,7 +83,7 @@ export const positions = [
         for (const half of [3, '3', { sequence: 3 }, { epoch }, [epoch, 3], `${epoch}:3`]) {
           await t.check(
             'pos-pair',
-            `${JSON.stringify(half).replace(epoch, 'EPOCH')} as ${where} is refused as invalid`,
+            `${JSON.stringify(half).replace(epoch, 'EPOCH')} as ${where} is rejected as invalid`,
             async () => {
               const { code, data } = await refusalOf(t, method, {
                 subscriptionId,
@@ -103,49 +103,35 @@ export const positions = [
           position: Json,
           kind: string,
         ])[] = [
-          [
-            'pos-epoch',
-            'an epoch that there never was',
-            { epoch: NOBODYS_EPOCH, sequence: 3 },
-            'epoch',
-          ],
-          [
-            'pos-epoch',
-            'an epoch that there never was, and 0',
-            { epoch: NOBODYS_EPOCH, sequence: 0 },
-            'epoch',
-          ],
+          ['pos-epoch', 'an unknown epoch', { epoch: NOBODYS_EPOCH, sequence: 3 }, 'epoch'],
+          ['pos-epoch', 'an unknown epoch with 0', { epoch: NOBODYS_EPOCH, sequence: 0 }, 'epoch'],
           ['pos-epoch', 'the epoch of another log', { epoch: other, sequence: 0 }, 'epoch'],
-          ['pos-beyond-head', 'one number more than there are', at(6), 'position'],
-          ['pos-beyond-head', 'the largest number', at(Number.MAX_SAFE_INTEGER), 'position'],
+          ['pos-beyond-head', 'one above the head', at(6), 'position'],
+          ['pos-beyond-head', 'the largest integer', at(Number.MAX_SAFE_INTEGER), 'position'],
         ];
         for (const [check, what, position, kind] of wrong) {
-          await t.check(
-            check,
-            `${what}, as ${where}, is a Conflict of kind "${kind}"`,
-            async () => {
-              const refusal = await refusalOf(t, method, { subscriptionId, ...params(position) });
-              conflicts.push({ what: `${what}, as ${where}`, refusal });
-              assert.deepEqual(
-                [refusal.code, refusal.data?.kind],
-                [-32602, kind],
-                'code and `data.kind` of the error:',
-              );
-            },
-          );
+          await t.check(check, `${what} as ${where} is a Conflict of kind "${kind}"`, async () => {
+            const refusal = await refusalOf(t, method, { subscriptionId, ...params(position) });
+            conflicts.push({ what: `${what}, as ${where}`, refusal });
+            assert.deepEqual(
+              [refusal.code, refusal.data?.kind],
+              [-32602, kind],
+              'code and `data.kind` of the error:',
+            );
+          });
         }
       }
       await t.check(
         ['pos-epoch', 'pos-beyond-head'],
-        'an acknowledgement that could be done is not, when the position beside it is refused',
+        'a valid ack is not applied when the position next to it is rejected',
         async () => {
           for (const position of [at(6), { epoch: NOBODYS_EPOCH, sequence: 0 }])
             await t.mcp.refusal('triggers/pull', { subscriptionId, after: position, ack: at(3) });
           assert.equal((await get()).acked, 2, '`acked`:');
         },
       );
-      await t.check('pos-error-data', 'each of these errors says where the log is', () => {
-        assert.ok(conflicts.length > 0, 'nothing was refused');
+      await t.check('pos-error-data', 'each of these errors reports the state of the log', () => {
+        assert.ok(conflicts.length > 0, 'no position was rejected');
         for (const {
           what,
           refusal: { data },
@@ -158,10 +144,10 @@ export const positions = [
       });
       await t.check(
         ['pos-epoch', 'pos-beyond-head'],
-        'after all these refusals the log is as it was',
+        'after all these errors the log is unchanged',
         async () => assert.deepEqual(state(await get()), before),
       );
-      await t.check('pos-pair', 'the pair is accepted in all these places', async () => {
+      await t.check('pos-pair', 'a valid position is accepted in each place', async () => {
         for (const [where, method, params] of places(t)) {
           if (method !== 'triggers/stream')
             await t.mcp.request(method, { subscriptionId, ...params(at(2)) });
@@ -177,9 +163,9 @@ export const positions = [
   }),
 
   scenario({
-    name: 'positions: below what is held',
+    name: 'positions: below the retained events',
     about:
-      'Who comes back to a position that is long gone is answered from there, with a gap for what is gone.',
+      'A position below the retained events is answered from there, with a gap for the trimmed ones.',
     checks: ['pos-old-valid'],
     needs: { verbs: ['emit'], types: ['short'] },
     async run(t) {
@@ -199,7 +185,7 @@ export const positions = [
         const { oldest } = await t.mcp.request('triggers/get', { subscriptionId });
         if (oldest <= from + 1)
           throw new NotShown(
-            `the server still holds number ${from + 1} of ${head}, though it promises to keep ${maxEvents}`,
+            `the server still has sequence number ${from + 1} of ${head}, although its retention is ${maxEvents}`,
           );
         const read = await readAll(t.mcp, subscriptionId, { epoch, sequence: from });
         assert.equal(read[0]?.after, from, '`after` of the first result:');
@@ -208,22 +194,22 @@ export const positions = [
           `${spans(upTo(from + 1, oldest - 1))} retention`,
           'gaps:',
         );
-        assert.equal(spans(coveredBy(read)), `${from + 1}-${head}`, 'numbers that are covered:');
+        assert.equal(spans(coveredBy(read)), `${from + 1}-${head}`, 'covered sequence numbers:');
       };
       for (const from of [0, 3])
         await t.check(
           'pos-old-valid',
-          `a pull after ${from} begins with a gap and goes on with what is held`,
+          `a pull after ${from} starts with a gap and continues with the retained events`,
           () => reads(from),
         );
-      await t.check('pos-old-valid', 'so does a stream', async () => {
+      await t.check('pos-old-valid', 'a stream from there starts with the gap too', async () => {
         if (!t.settings.drains.includes('stream')) return;
         const stream = await t.stream({ subscriptionId, after: { epoch, sequence: 3 } });
         await streamed(t, stream, head);
         assert.equal(stream.deliveries[0].after, 3, '`after` of the first delivery:');
-        assert.equal(spans(coveredBy(stream.deliveries)), `4-${head}`, 'numbers that are covered:');
+        assert.equal(spans(coveredBy(stream.deliveries)), `4-${head}`, 'covered sequence numbers:');
       });
-      await t.check('pos-old-valid', 'it can be acknowledged', async () =>
+      await t.check('pos-old-valid', 'the trimmed position can be acknowledged', async () =>
         assert.equal(
           (
             await t.mcp.request('triggers/ack', {
@@ -235,20 +221,24 @@ export const positions = [
           '`acked`:',
         ),
       );
-      await t.check('pos-old-valid', 'also when everything has been acknowledged', async () => {
-        await t.mcp.request('triggers/ack', {
-          subscriptionId,
-          position: { epoch, sequence: head },
-        });
-        await reads(3);
-      });
+      await t.check(
+        'pos-old-valid',
+        'a pull from there reports the gap also when everything is acknowledged',
+        async () => {
+          await t.mcp.request('triggers/ack', {
+            subscriptionId,
+            position: { epoch, sequence: head },
+          });
+          await reads(3);
+        },
+      );
     },
   }),
 
   scenario({
     name: 'acknowledging',
     about:
-      'An acknowledgement counts for everything below it, never goes back, and goes no further than what was sent.',
+      'An acknowledgement covers everything below it, never decreases, and does not exceed what was sent.',
     checks: ['ack-cumulative', 'ack-monotonic', 'ack-below', 'ack-sent', 'ack-result'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -271,7 +261,7 @@ export const positions = [
 
       await t.check(
         'ack-sent',
-        'what no delivery has covered yet cannot be acknowledged',
+        'a position that no delivery has covered cannot be acknowledged',
         async () => {
           for (const [method, params] of [
             ['triggers/ack', { position: at(5) }],
@@ -299,17 +289,20 @@ export const positions = [
           assert.equal((await look()).acked, 3, '`acked` of the subscription:');
         },
       );
-      await t.check('ack-cumulative', 'and reading goes on behind it', async () =>
-        assert.equal(
-          (await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 1 })).events[0]
-            ?.sequence,
-          4,
-          'the first number that a pull answers with:',
-        ),
+      await t.check(
+        'ack-cumulative',
+        'reading continues after the acknowledged position',
+        async () =>
+          assert.equal(
+            (await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 1 })).events[0]
+              ?.sequence,
+            4,
+            'the first sequence number of a pull:',
+          ),
       );
       await t.check(
         ['ack-below', 'ack-result'],
-        'acknowledging less, or the same, succeeds and changes nothing',
+        'a lower or equal acknowledgement succeeds and changes nothing',
         async () => {
           const before = state(await get());
           for (const sequence of [3, 1, 0]) {
@@ -326,7 +319,7 @@ export const positions = [
           }
         },
       );
-      await t.check('ack-result', 'the result knows of what was appended since', async () => {
+      await t.check('ack-result', 'the result has the current head', async () => {
         await t.emit(topic, 1, { from: 7 });
         await numbered(t, subscriptionId, 7);
         assert.deepEqual(
@@ -336,20 +329,19 @@ export const positions = [
         );
       });
       await look();
-      await t.check('ack-monotonic', '`acked` never went back', () =>
+      await t.check('ack-monotonic', '`acked` never decreased', () =>
         assert.deepEqual(
           seen,
           seen.toSorted((a, b) => a - b),
-          '`acked` as it was seen over time:',
+          '`acked` over time:',
         ),
       );
     },
   }),
 
   scenario({
-    name: 'acknowledging: only who says so',
-    about:
-      'Nothing but a statement of the client moves what is acknowledged: not reading, not renewing, not a gap.',
+    name: 'acknowledging: explicit only',
+    about: 'Only an explicit acknowledgement moves `acked`: not reading, not renewing, not a gap.',
     checks: ['ack-only-said'],
     needs: { verbs: ['emit', 'redact'], types: ['plain'] },
     async run(t) {
@@ -372,7 +364,7 @@ export const positions = [
             ]
           : []),
         [
-          'it was renewed, paused and resumed',
+          'the subscription was renewed, paused and resumed',
           async () => {
             await t.mcp.request('triggers/subscribe', {
               key: subscription.key,
@@ -383,7 +375,7 @@ export const positions = [
           },
         ],
         [
-          'more was appended',
+          'further events were appended',
           async () => {
             await t.emit(topic, 1, { from: 7 });
             await numbered(t, subscriptionId, 7);
@@ -396,17 +388,17 @@ export const positions = [
         ['the gap was pulled', () => t.mcp.request('triggers/pull', { subscriptionId })],
       ];
       for (const [what, act] of happens) {
-        await t.check('ack-only-said', `\`acked\` stays where it is after ${what}`, async () => {
+        await t.check('ack-only-said', `\`acked\` is unchanged after ${what}`, async () => {
           await act();
-          // Whoever acknowledges by itself may do so a moment later.
+          // A server that acknowledges by itself may do so a moment later.
           await t.pause(50);
           assert.equal((await get()).acked, 2, '`acked`:');
         });
       }
-      await t.check('ack-only-said', 'the gap is acknowledged when the client says so', async () =>
+      await t.check('ack-only-said', 'an explicit acknowledgement covers the gap', async () =>
         assert.equal((await ack(3)).acked, 3, '`acked` of the result:'),
       );
-      await t.check('ack-only-said', 'and the client can say so with a pull', async () =>
+      await t.check('ack-only-said', 'the ack of a pull acknowledges too', async () =>
         assert.equal(
           (await t.mcp.request('triggers/pull', { subscriptionId, ack: at(4) })).acked,
           4,

@@ -1,4 +1,4 @@
-/** Pull: reading a log by asking (SEP: Pull). */
+/** Pull: reading a log by request (SEP: Pull). */
 import assert from 'node:assert/strict';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
@@ -7,13 +7,13 @@ import type { Json } from '../../runner/wire/session.ts';
 const sequences = ({ events }: Json): number[] => events.map(({ sequence }: Json) => sequence);
 const RESULT_BYTES_MAX = 1_048_576;
 
-/** A subscription with so many events, and how to pull from it. */
+/** A subscription with this many events, and a function that pulls from it. */
 async function filled(t: ServerTest, count: number, data: object = {}) {
   const subscription = await t.subscribe();
   const { subscriptionId, epoch } = subscription;
   await t.emit(t.topicOf(subscription), count, { data });
   await t.until(
-    `${count} events to be numbered`,
+    `${count} events to be appended`,
     async () => (await t.mcp.request('triggers/get', { subscriptionId })).head >= count,
   );
   const pull = (params: object = {}): Promise<Json> =>
@@ -29,8 +29,8 @@ async function filled(t: ServerTest, count: number, data: object = {}) {
 
 export const pull = [
   scenario({
-    name: 'pull: reading on',
-    about: 'Numbers come in order from where the client says, and reading acknowledges nothing.',
+    name: 'pull: pages',
+    about: 'Events come in order from the requested position, and reading acknowledges nothing.',
     checks: [
       'pull-after',
       'pull-no-ack',
@@ -44,16 +44,16 @@ export const pull = [
     eras: 'each',
     async run(t) {
       const { subscriptionId, pull, at } = await filled(t, 5);
-      await t.check('pull-after', 'a pull begins behind `after`', async () => {
+      await t.check('pull-after', 'a pull starts after `after`', async () => {
         const answer = await pull({ after: at(2) });
         assert.deepEqual([answer.after, sequences(answer)], [2, [3, 4, 5]]);
       });
-      await t.check('pull-max', 'at most maxEvents events', async () =>
+      await t.check('pull-max', 'a pull returns at most maxEvents events', async () =>
         assert.equal((await pull({ maxEvents: 2 })).events.length, 2, 'events with maxEvents 2:'),
       );
       await t.check(
         ['pull-has-more', 'pull-next'],
-        '`hasMore` says whether there is more, and nextPollMs that it can be had at once',
+        '`hasMore` tells whether more follows, with nextPollMs 0',
         async () => {
           const [some, all] = [await pull({ maxEvents: 2 }), await pull()];
           assert.deepEqual(
@@ -61,23 +61,19 @@ export const pull = [
             [true, false],
             '`hasMore` of two of five events, and of all:',
           );
-          assert.equal(some.nextPollMs, 0, '`nextPollMs` while there is more:');
+          assert.equal(some.nextPollMs, 0, '`nextPollMs` with more events:');
         },
       );
-      await t.check(
-        'pull-zero',
-        'maxEvents 0 is answered at once and covers no number',
-        async () => {
-          const startedAt = Date.now();
-          const answer = await pull({ maxEvents: 0, waitMs: 20_000 });
-          assert.deepEqual(
-            [answer.events, answer.gaps ?? [], lastOf(answer)],
-            [[], [], answer.after],
-          );
-          assert.ok(Date.now() - startedAt < 10_000, 'it waited');
-        },
-      );
-      await t.check('pull-no-ack', 'nothing that was only read is acknowledged', async () => {
+      await t.check('pull-zero', 'maxEvents 0 returns at once and covers nothing', async () => {
+        const startedAt = Date.now();
+        const answer = await pull({ maxEvents: 0, waitMs: 20_000 });
+        assert.deepEqual(
+          [answer.events, answer.gaps ?? [], lastOf(answer)],
+          [[], [], answer.after],
+        );
+        assert.ok(Date.now() - startedAt < 10_000, 'the pull waited');
+      });
+      await t.check('pull-no-ack', 'reading acknowledges nothing', async () => {
         await pull({ after: at(4) });
         assert.equal(
           (await t.mcp.request('triggers/get', { subscriptionId })).acked,
@@ -85,47 +81,43 @@ export const pull = [
           '`acked` after reading:',
         );
       });
-      await t.check('pull-ack-first', '`ack` counts before the answer is made', async () => {
+      await t.check('pull-ack-first', '`ack` applies before the result is read', async () => {
         const answer = await pull({ ack: at(3) });
         assert.deepEqual([answer.acked, sequences(answer)], [3, [4, 5]]);
       });
       await t.check(
         'pull-after',
-        'without `after` it begins behind what is acknowledged',
+        'without `after` a pull starts after the acknowledged position',
         async () => assert.equal((await pull()).after, 3, '`after` of the result:'),
       );
-      await t.check(
-        'pull-ack-first',
-        'an acknowledgement that is refused reads nothing',
-        async () => {
-          const refusal = await t.mcp.refusal('triggers/pull', { subscriptionId, ack: at(99) });
-          assert.equal(refusal.data?.kind, 'position', '`data.kind` of the error:');
-        },
-      );
+      await t.check('pull-ack-first', 'a pull with a rejected `ack` reads nothing', async () => {
+        const refusal = await t.mcp.refusal('triggers/pull', { subscriptionId, ack: at(99) });
+        assert.equal(refusal.data?.kind, 'position', '`data.kind` of the error:');
+      });
     },
   }),
 
   scenario({
     name: 'pull: waiting',
-    about: 'A long poll is answered by the next number, or when its time is over.',
+    about: 'A waiting pull returns with the next event, or when its time is over.',
     checks: ['pull-wait'],
     needs: { drains: ['pull'], verbs: ['emit'], types: ['plain'] },
     async run(t) {
       const { pull, topic } = await filled(t, 0);
       await t.check(
         'pull-wait',
-        'it is answered when its time has passed, without events',
+        'a waiting pull without events returns after its time',
         async () => {
           const startedAt = Date.now();
           const answer = await pull({ waitMs: 600 });
           assert.deepEqual(answer.events, []);
           assert.ok(
             Date.now() - startedAt >= 500,
-            `it was answered after ${Date.now() - startedAt} ms instead of 600`,
+            `the pull returned after ${Date.now() - startedAt} ms instead of 600`,
           );
         },
       );
-      await t.check('pull-wait', 'it is answered as soon as there is a number', async () => {
+      await t.check('pull-wait', 'a waiting pull returns as soon as an event arrives', async () => {
         const startedAt = Date.now();
         const waiting = pull({ waitMs: 20_000 });
         await t.pause(200);
@@ -133,15 +125,15 @@ export const pull = [
         assert.deepEqual(sequences(await waiting), [1]);
         assert.ok(
           Date.now() - startedAt < 10_000,
-          `it was answered only after ${Date.now() - startedAt} ms`,
+          `the pull returned only after ${Date.now() - startedAt} ms`,
         );
       });
-      await t.check('pull-wait', 'it does not wait when the number is there already', async () => {
+      await t.check('pull-wait', 'a pull does not wait when an event is present', async () => {
         const startedAt = Date.now();
         assert.deepEqual(sequences(await pull({ waitMs: 20_000 })), [1]);
         assert.ok(
           Date.now() - startedAt < 10_000,
-          `it was answered only after ${Date.now() - startedAt} ms`,
+          `the pull returned only after ${Date.now() - startedAt} ms`,
         );
       });
     },
@@ -149,12 +141,12 @@ export const pull = [
 
   scenario({
     name: 'pull: size',
-    about: 'A result stays within a mebibyte, and has an event all the same.',
+    about: 'A result is at most one MiB, but has at least one event.',
     checks: ['pull-bytes'],
     needs: { drains: ['pull'], verbs: ['emit'], types: ['plain'] },
     async run(t) {
       const { pull } = await filled(t, 8, { pad: 'x'.repeat(200_000) });
-      await t.check('pull-bytes', 'eight events of 200 KB come in several results', async () => {
+      await t.check('pull-bytes', 'eight events of 200 KB arrive in several results', async () => {
         const answer = await pull();
         const bytes = Buffer.byteLength(JSON.stringify(answer));
         assert.ok(bytes <= RESULT_BYTES_MAX, `the result has ${bytes} bytes`);
@@ -165,9 +157,9 @@ export const pull = [
   }),
 
   scenario({
-    name: 'pull: beside a callback',
+    name: 'pull: next to a callback',
     about:
-      'A log can be pulled whether or not it has a callback, and a pull brings a suspended callback back.',
+      'A log can be pulled with or without a callback, and a pull resumes a suspended callback.',
     checks: ['pull-not-callback', 'pull-resumes'],
     needs: { drains: ['pull', 'callback'], verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -181,17 +173,24 @@ export const pull = [
         async () =>
           (await t.mcp.request('triggers/get', { subscriptionId })).status === 'suspended',
       );
-      await t.check('pull-resumes', 'a pull of no events leaves it suspended', async () => {
-        const attempts = endpoint.deliveries.length;
-        await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 0 });
-        await t.pause(300);
-        assert.equal(
-          endpoint.deliveries.length,
-          attempts,
-          'attempts to deliver after a pull with maxEvents 0:',
-        );
-        assert.equal((await t.mcp.request('triggers/get', { subscriptionId })).status, 'suspended');
-      });
+      await t.check(
+        'pull-resumes',
+        'a pull with maxEvents 0 does not resume a suspended callback',
+        async () => {
+          const attempts = endpoint.deliveries.length;
+          await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 0 });
+          await t.pause(300);
+          assert.equal(
+            endpoint.deliveries.length,
+            attempts,
+            'attempts after a pull with maxEvents 0:',
+          );
+          assert.equal(
+            (await t.mcp.request('triggers/get', { subscriptionId })).status,
+            'suspended',
+          );
+        },
+      );
       endpoint.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
       await t.check('pull-not-callback', 'a log with a callback can be pulled', async () => {
         assert.deepEqual(
@@ -204,16 +203,16 @@ export const pull = [
           [1, 2],
         );
       });
-      await t.check('pull-resumes', 'any other pull brings it back', async () => {
+      await t.check('pull-resumes', 'any other pull resumes a suspended callback', async () => {
         assert.equal((await t.mcp.request('triggers/get', { subscriptionId })).status, 'active');
         await t.until(
-          'the callback to be called again',
+          'the callback to receive a request again',
           () => endpoint.events.filter(({ sequence }) => sequence === 2).length > 0,
         );
       });
       const plain = await t.subscribe();
       await t.emit(t.topicOf(plain), 1);
-      await t.check('pull-not-callback', 'so can one without', async () => {
+      await t.check('pull-not-callback', 'a log without a callback can be pulled', async () => {
         assert.deepEqual(sequences((await t.pullAll(plain.subscriptionId, 1)).at(-1)), [1]);
       });
     },

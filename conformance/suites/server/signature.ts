@@ -1,7 +1,10 @@
-/** What proves who sent a callback request: the secret of the subscription, and the server's own key (SEP: Signature, Server identity). */
+/**
+ * Proof of the sender of a callback request: the secret of the subscription, and the server's own
+ * key (SEP: Signature, Server identity).
+ */
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey, verify, type JsonWebKey } from 'node:crypto';
-import { NotApplicable } from '../../runner/looks.ts';
+import { NotApplicable } from '../../runner/observations.ts';
 import {
   acknowledge,
   newSecret,
@@ -14,11 +17,11 @@ import { acked, arrived, delivery, MINUTE_MS, serverTime } from './following.ts'
 
 const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as const;
 const WINDOW_MS = 5 * MINUTE_MS;
-/** How far the clocks of two machines may be apart without anybody being wrong. */
+/** Tolerance for the clocks of two machines. */
 const CLOCKS_MS = MINUTE_MS;
 const HEADER_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
 
-/** The entries of version 1; entries of other versions are nobody's business here. */
+/** The entries of version 1. */
 const signatures = ({ headers }: Hit): string[] =>
   String(headers['webhook-signature'])
     .split(' ')
@@ -26,22 +29,22 @@ const signatures = ({ headers }: Hit): string[] =>
 const whsec = (bytes: number, fill = 7): string =>
   `whsec_${Buffer.alloc(bytes, fill).toString('base64')}`;
 
-/** Secrets that are none, by what is wrong with them. */
+/** Invalid secrets by their defect. */
 const WRONG_SECRETS: readonly (readonly [what: string, secret: string])[] = [
   ['of 23 bytes', whsec(23)],
   ['of 65 bytes', whsec(65)],
-  ['of no bytes', 'whsec_'],
+  ['of zero bytes', 'whsec_'],
   ['without prefix', whsec(32).slice('whsec_'.length)],
   ['with another prefix', whsec(32).replace('whsec_', 'whpk_')],
-  ['with the prefix in capitals', whsec(32).replace('whsec_', 'WHSEC_')],
+  ['with the prefix in upper case', whsec(32).replace('whsec_', 'WHSEC_')],
   ['in base64url', whsec(33, 0xff).replaceAll('/', '_')],
   ['without padding', whsec(32).replace(/=+$/, '')],
-  ['of characters that are not of base64', `whsec_${'!'.repeat(64)}`],
+  ['of characters outside base64', `whsec_${'!'.repeat(64)}`],
   ['with a line feed', `${whsec(32)}\n`],
-  ['with a blank', whsec(33).replace(/(.{20})/, '$1 ')],
+  ['with a space', whsec(33).replace(/(.{20})/, '$1 ')],
 ];
 
-/** A subscription whose callback had an event under one secret, and was then given another. */
+/** A subscription whose callback received an event under one secret and then got another. */
 async function rotated(t: ServerTest) {
   const endpoint = await t.endpoint();
   const old = endpoint.secret;
@@ -69,7 +72,7 @@ async function rotated(t: ServerTest) {
 export const signature = [
   scenario({
     name: 'signature: secrets',
-    about: 'A secret is whsec_ and the base64 of 24 to 64 bytes, and nothing else.',
+    about: 'A secret is whsec_ and the base64 of 24 to 64 bytes.',
     checks: ['sig-secret-format'],
     needs: { drains: ['callback'], types: ['plain'] },
     async run(t) {
@@ -77,7 +80,7 @@ export const signature = [
       const select = [{ name: t.control.type('plain'), arguments: { topic: t.unique('topic') } }];
       const { subscriptionId } = await t.subscribe();
       for (const [what, secret] of WRONG_SECRETS) {
-        await t.check('sig-secret-format', `a secret ${what} is refused`, async () => {
+        await t.check('sig-secret-format', `a secret ${what} is rejected`, async () => {
           const callback = { url: endpoint.url, secret };
           for (const [method, params] of [
             ['triggers/subscribe', { key: t.unique(), select, callback }],
@@ -92,7 +95,7 @@ export const signature = [
           }
         });
       }
-      await t.check('sig-secret-format', 'those of 24 and of 64 bytes are taken', async () => {
+      await t.check('sig-secret-format', 'secrets of 24 and of 64 bytes are accepted', async () => {
         for (const bytes of [24, 64]) {
           endpoint.secret = newSecret(bytes);
           await t.subscribe({ callback: endpoint.callback });
@@ -102,9 +105,9 @@ export const signature = [
   }),
 
   scenario({
-    name: 'signature: of every request',
+    name: 'signature: every request',
     about:
-      'Challenges and deliveries are signed over the bytes that are sent, with the time of the attempt.',
+      'Challenges and deliveries are signed over the sent bytes, with the time of the attempt.',
     checks: ['sig-raw-bytes', 'sig-timestamp'],
     needs: NEEDS,
     async run(t) {
@@ -114,7 +117,7 @@ export const signature = [
       await arrived(t, endpoint, 2);
       await t.check(
         'sig-raw-bytes',
-        'the signature is right for the bytes of the body as they came',
+        'the signature is correct for the received bytes of the body',
         () => {
           for (const hit of endpoint.hits)
             assert.deepEqual(
@@ -126,7 +129,7 @@ export const signature = [
       );
       await t.check(
         'sig-timestamp',
-        'the time is that of the attempt, in whole seconds since 1970',
+        'the timestamp is the time of the attempt in whole seconds since 1970',
         () => {
           for (const { headers, at } of endpoint.hits) {
             const stamp = String(headers['webhook-timestamp']);
@@ -144,43 +147,51 @@ export const signature = [
 
   scenario({
     name: 'signature: a new secret',
-    about: 'After a rotation both secrets sign, and the client can see until when.',
+    about: 'After a rotation both secrets sign, and the client sees until when.',
     checks: ['sig-rotation', 'sig-rotation-shown'],
     needs: NEEDS,
     async run(t) {
       const { endpoint, old, made, updated, at, get } = await rotated(t);
-      await t.check('sig-rotation-shown', 'there is no previousSecretUntil before', () =>
+      await t.check('sig-rotation-shown', 'previousSecretUntil is absent before a rotation', () =>
         assert.equal(
           made.callback.previousSecretUntil,
           undefined,
           '`callback.previousSecretUntil`:',
         ),
       );
-      await t.check('sig-rotation-shown', 'it is five minutes away afterwards', async () => {
-        for (const { callback } of [updated, await get()]) {
-          const until = Date.parse(callback.previousSecretUntil);
-          assert.ok(
-            Math.abs(until - (at + WINDOW_MS)) <= CLOCKS_MS,
-            `\`callback.previousSecretUntil\` is ${callback.previousSecretUntil}, ${Math.round((until - at) / 1000)} s after the rotation`,
-          );
-        }
-      });
+      await t.check(
+        'sig-rotation-shown',
+        'previousSecretUntil is five minutes ahead after a rotation',
+        async () => {
+          for (const { callback } of [updated, await get()]) {
+            const until = Date.parse(callback.previousSecretUntil);
+            assert.ok(
+              Math.abs(until - (at + WINDOW_MS)) <= CLOCKS_MS,
+              `\`callback.previousSecretUntil\` is ${callback.previousSecretUntil}, ${Math.round((until - at) / 1000)} s after the rotation`,
+            );
+          }
+        },
+      );
       await t.emit(t.topicOf(made), 1, { from: 2 });
-      await t.check('sig-rotation', 'both signatures, the new one first', async () => {
-        await arrived(t, endpoint, 2);
-        const hit = endpoint.deliveries.at(-1)!;
-        assert.deepEqual(
-          signatures(hit),
-          [signatureOf(endpoint.secret, hit), signatureOf(old, hit)],
-          'webhook-signature:',
-        );
-      });
+      await t.check(
+        'sig-rotation',
+        'both secrets sign, and the new signature is first',
+        async () => {
+          await arrived(t, endpoint, 2);
+          const hit = endpoint.deliveries.at(-1)!;
+          assert.deepEqual(
+            signatures(hit),
+            [signatureOf(endpoint.secret, hit), signatureOf(old, hit)],
+            'webhook-signature:',
+          );
+        },
+      );
     },
   }),
 
   scenario({
     name: 'signature: the old secret',
-    about: 'Five minutes after a rotation the old secret is over.',
+    about: 'Five minutes after a rotation the old secret is invalid.',
     checks: ['sig-rotation-end', 'sig-rotation-shown'],
     needs: { ...NEEDS, verbs: ['emit', 'advance'] },
     alone: true,
@@ -188,7 +199,7 @@ export const signature = [
       const { endpoint, made, get } = await rotated(t);
       await t.control.do('advance', { ms: WINDOW_MS + 1000 });
       await t.emit(t.topicOf(made), 1, { from: 2 });
-      await t.check('sig-rotation-end', 'only the new one signs', async () => {
+      await t.check('sig-rotation-end', 'only the new secret signs', async () => {
         await arrived(t, endpoint, 2);
         const hit = endpoint.deliveries.at(-1)!;
         assert.deepEqual(
@@ -197,7 +208,7 @@ export const signature = [
           'webhook-signature:',
         );
       });
-      await t.check('sig-rotation-shown', 'and previousSecretUntil is gone', async () =>
+      await t.check('sig-rotation-shown', 'previousSecretUntil is absent again', async () =>
         assert.equal(
           (await get()).callback.previousSecretUntil,
           undefined,
@@ -209,14 +220,15 @@ export const signature = [
 
   scenario({
     name: "signature: the server's own",
-    about: 'A server that publishes keys signs every request with one of them, anew each time.',
+    about:
+      'A server that publishes keys signs every request with one of them, with a new signature each time.',
     checks: ['cap-jwks', 'jws-key', 'jws-header', 'jws-alg', 'jws-fresh'],
     needs: NEEDS,
     async run(t) {
       const { jwksUri } = t.settings;
       if (jwksUri === undefined) throw new NotApplicable('the settings have no jwksUri');
       const endpoint = await t.endpoint();
-      // A second is asked for, so that the time in seconds is another one.
+      // Retry-After asks for one second, so that the timestamp differs.
       endpoint.answer = (hit, n) =>
         n === 1 ? { status: 503, headers: { 'retry-after': '1' } } : acknowledge(hit);
       const subscription = await t.subscribe({ callback: endpoint.callback });
@@ -237,15 +249,15 @@ export const signature = [
           assert.equal(
             names.filter((name) => name === 'mcp-delivery-signature').length,
             1,
-            `how often ${challenge === undefined ? 'a delivery' : 'a challenge'} has it:`,
+            `occurrences of the header in ${challenge === undefined ? 'a delivery' : 'a challenge'}:`,
           );
       });
-      await t.check('jws-key', 'it verifies under the Ed25519 key of the set that it names', () => {
+      await t.check('jws-key', 'the signature verifies under the Ed25519 key that it names', () => {
         for (const hit of hits) {
           const { header, head, signature: bytes } = partsOf(hit);
           const key =
             keys.find(({ kid }) => kid === header.kid) ??
-            assert.fail(`the set at jwksUri has no key "${header.kid}"`);
+            assert.fail(`the key set at jwksUri has no key "${header.kid}"`);
           assert.deepEqual([key.kty, key.crv], ['OKP', 'Ed25519'], '`kty` and `crv` of the key:');
           assert.ok(
             verify(
@@ -254,13 +266,13 @@ export const signature = [
               createPublicKey({ key: key as JsonWebKey, format: 'jwk' }),
               bytes,
             ),
-            'it does not verify',
+            'the signature does not verify',
           );
         }
       });
       await t.check(
         'jws-header',
-        'the protected header has exactly these members, with the values of this request',
+        'the protected header has exactly these members, with the values of the request',
         () => {
           for (const hit of hits) {
             const { header } = partsOf(hit);
@@ -289,7 +301,7 @@ export const signature = [
             `\`alg\` is ${partsOf(hit).header.alg}`,
           );
       });
-      await t.check('jws-fresh', 'each attempt has its own, with its time', () => {
+      await t.check('jws-fresh', 'each attempt has its own signature with its own time', () => {
         assert.equal(
           new Set(hits.map(({ headers }) => headers['mcp-delivery-signature'])).size,
           hits.length,
@@ -302,14 +314,17 @@ export const signature = [
           );
         assert.ok(
           partsOf(second).header.iat > partsOf(first).header.iat,
-          '`iat` of the retry is not after that of the first attempt',
+          '`iat` of the retry is not later than that of the first attempt',
         );
       });
     },
   }),
 ];
 
-/** A detached JWS: the protected header as text and as JSON, and the signature. Throws when it is none. */
+/**
+ * A detached JWS: the protected header as text and as JSON, and the signature. Throws for any other
+ * text.
+ */
 function partsOf({ headers }: Hit): {
   readonly head: string;
   readonly header: Json;
@@ -320,7 +335,7 @@ function partsOf({ headers }: Hit): {
   );
   assert.ok(
     payload === '' && rest.length === 0 && bytes !== '',
-    'MCP-Delivery-Signature is no protected header, two full stops and a signature',
+    'MCP-Delivery-Signature is not a protected header, two full stops and a signature',
   );
   return {
     head,

@@ -1,4 +1,4 @@
-/** Stream: order, credit, heartbeats and ends, as its reader sees them (SEP: Stream). */
+/** Streams: order, window, heartbeats and ends (SEP: Stream). */
 import assert from 'node:assert/strict';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
 import { carried, requireSound, sequencesOf, upTo } from '../../runner/server/coverage.ts';
@@ -9,7 +9,7 @@ import { SUBSCRIPTION_META, type Json } from '../../runner/wire/session.ts';
 const HEARTBEAT_MS = 15_000;
 const STALLED_MS = 60_000;
 
-/** At least so many deliveries. */
+/** Waits for this many deliveries. */
 const heard = (stream: StreamReader, count: number): boolean => {
   requireSound(stream);
   return stream.deliveries.length >= count;
@@ -22,9 +22,9 @@ const first = async (t: ServerTest, stream: StreamReader): Promise<Json> => {
 
 export const stream = [
   scenario({
-    name: 'stream: from a position on',
+    name: 'stream: start position',
     about:
-      'A stream begins where the client stands, says at once that it is there, and continues without a hole.',
+      "A stream starts at the client's position, sends a delivery at once, and continues without a hole.",
     checks: ['stream-first', 'stream-tag', 'stream-continues', 'stream-no-ack', 'stream-several'],
     needs: { drains: ['stream'], verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -34,7 +34,7 @@ export const stream = [
       const topic = t.topicOf(subscription);
       await t.check(
         'stream-first',
-        'a stream over an empty log has a first delivery, without events',
+        'a stream over an empty log sends a first delivery without events',
         async () => {
           const quiet = await t.stream({ subscriptionId });
           const delivery = await first(t, quiet);
@@ -49,7 +49,7 @@ export const stream = [
       await carried(t, fromFive, 8);
       await t.check(
         'stream-continues',
-        'the first delivery begins at the position asked for, each later one where the one before ended',
+        'the first delivery starts at the requested position, and each later one where the one before ended',
         () => {
           for (const [stream, start] of [
             [fromStart, 0],
@@ -75,19 +75,19 @@ export const stream = [
       );
       await t.check(
         'stream-tag',
-        'every notification carries the id of its request, as a number when it was one',
+        'every notification carries the id of its request, as a number for a number',
         () => {
           for (const stream of [fromStart, fromFive]) {
             const tags = stream.messages
               .filter(({ method }) => method !== undefined)
               .map(({ params }) => (params as Json)?._meta?.[SUBSCRIPTION_META]);
-            assert.ok(tags.length > 0, 'no notification came');
+            assert.ok(tags.length > 0, 'no notification arrived');
             for (const tag of tags)
               assert.strictEqual(tag, stream.requestId, 'the tag of a notification:');
           }
         },
       );
-      await t.check('stream-no-ack', 'what was only sent is not acknowledged', async () => {
+      await t.check('stream-no-ack', 'streaming acknowledges nothing', async () => {
         assert.equal(
           (await t.mcp.request('triggers/get', { subscriptionId })).acked,
           0,
@@ -98,8 +98,8 @@ export const stream = [
   }),
 
   scenario({
-    name: 'stream: credit',
-    about: 'Never more is in flight than the window allows, and an acknowledgement makes room.',
+    name: 'stream: window',
+    about: 'The window limits the events in flight, and an acknowledgement opens it.',
     checks: ['stream-window', 'stream-window-one'],
     needs: { drains: ['stream'], verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -108,11 +108,11 @@ export const stream = [
       await t.emit(t.topicOf(subscription), 9);
       await t.check(
         'stream-window',
-        'four events with a window of four, and one more after one was acknowledged',
+        'a window of four holds four events, and an acknowledgement admits one more',
         async () => {
           const stream = await t.stream({ subscriptionId, window: { events: 4 } });
           await carried(t, stream, 4);
-          // Nothing more may come; this long is looked at.
+          // Wait to see that nothing more arrives.
           await t.pause(300);
           assert.deepEqual(sequencesOf(stream.deliveries), upTo(1, 4), 'events in flight:');
           await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
@@ -135,10 +135,10 @@ export const stream = [
       });
       await t.check(
         'stream-window-one',
-        'an event larger than the window comes when nothing is in flight',
+        'an event larger than the window is sent when nothing is in flight',
         () => carried(t, narrow, 1),
       );
-      await t.check('stream-window', 'and nothing with it', async () => {
+      await t.check('stream-window', 'no other event is sent with it', async () => {
         await t.pause(300);
         assert.deepEqual(
           sequencesOf(narrow.deliveries),
@@ -146,19 +146,24 @@ export const stream = [
           'events in flight, each larger than the window:',
         );
       });
-      await t.check('stream-window-one', 'and the next one when it was acknowledged', async () => {
-        await t.mcp.request('triggers/ack', {
-          subscriptionId: large.subscriptionId,
-          position: { epoch: large.epoch, sequence: 1 },
-        });
-        await carried(t, narrow, 2);
-      });
+      await t.check(
+        'stream-window-one',
+        'the next large event is sent after its acknowledgement',
+        async () => {
+          await t.mcp.request('triggers/ack', {
+            subscriptionId: large.subscriptionId,
+            position: { epoch: large.epoch, sequence: 1 },
+          });
+          await carried(t, narrow, 2);
+        },
+      );
     },
   }),
 
   scenario({
-    name: 'stream: the client goes',
-    about: 'A client that closes, or cancels, leaves nothing behind, and the log as it was.',
+    name: 'stream: a client that disconnects',
+    about:
+      'A client that closes or cancels a stream frees its resources and leaves the log unchanged.',
     checks: ['stream-cancel', 'stream-log-stays'],
     needs: { drains: ['stream'], verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -170,7 +175,7 @@ export const stream = [
       const before = await t.mcp.request('triggers/get', { subscriptionId });
       await t.check(
         'stream-cancel',
-        'fifty streams opened and closed again take up no places',
+        'fifty opened and closed streams leave no quota in use',
         async () => {
           for (let round = 0; round < 50; round += 1) {
             const stream = await t.stream({ subscriptionId });
@@ -185,7 +190,7 @@ export const stream = [
           }
         },
       );
-      await t.check('stream-log-stays', 'the subscription is as before', async () => {
+      await t.check('stream-log-stays', 'the subscription is unchanged', async () => {
         const { epoch, head, acked, etag, status } = await t.mcp.request('triggers/get', {
           subscriptionId,
         });
@@ -203,7 +208,7 @@ export const stream = [
       if (t.mcp.era === '2025-11-25') {
         await t.check(
           'stream-cancel',
-          'after notifications/cancelled nothing more is sent for the request',
+          'the server sends nothing after notifications/cancelled',
           async () => {
             const stream = await t.stream({ subscriptionId });
             await first(t, stream);
@@ -225,7 +230,7 @@ export const stream = [
   scenario({
     name: 'stream: silence',
     about:
-      'A quiet stream is heard from every 15 seconds; one whose reader never acknowledges is ended after 60.',
+      'A quiet stream sends a delivery every 15 seconds; a stream without acknowledgement ends after 60.',
     checks: ['stream-heartbeat', 'stream-stalled', 'stream-end', 'stream-log-stays'],
     needs: { drains: ['stream'], verbs: ['emit', 'advance'], types: ['plain'] },
     alone: true,
@@ -235,7 +240,7 @@ export const stream = [
       await first(t, stream);
       await t.check(
         'stream-heartbeat',
-        'an empty delivery at the latest every 15 seconds, time after time',
+        'a quiet stream sends an empty delivery at least every 15 seconds',
         async () => {
           for (let round = 1; round <= 3; round += 1) {
             const count = stream.deliveries.length;
@@ -270,7 +275,7 @@ export const stream = [
         const ended = await t.until('the end of the stream', () => stalled.ended, 100);
         assert.deepEqual(withoutMeta(ended.result), {}, 'the result of the stream:');
       });
-      await t.check('stream-log-stays', 'what was not acknowledged is still there', async () => {
+      await t.check('stream-log-stays', 'unacknowledged events stay in the log', async () => {
         const answer = await t.mcp.request('triggers/pull', {
           subscriptionId: busy.subscriptionId,
         });
@@ -280,7 +285,7 @@ export const stream = [
   }),
 ];
 
-/** A result without what belongs to the base protocol. */
+/** A result without the members of the base protocol. */
 function withoutMeta(result: Json): Json {
   const { _meta, resultType, ...rest } = result ?? { missing: true };
   return rest;

@@ -1,11 +1,17 @@
-/** Making subscriptions: keys, what is found and what is made, what is refused (SEP: Subscriptions, triggers/subscribe). */
+/**
+ * Creating subscriptions: keys, existing ones, and what the server rejects (SEP: Subscriptions,
+ * triggers/subscribe).
+ */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { lastOf, newSecret } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
-/** What the SEP's default key is made of, in the canonical form of RFC 8785 as far as it goes for texts, lists and objects. */
+/**
+ * The input of the default key in the canonical form of RFC 8785, as far as strings, lists and
+ * objects need it.
+ */
 const canonical = (value: Json): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
@@ -25,7 +31,7 @@ export const subscriptions = [
   scenario({
     name: 'subscribe: keys',
     about:
-      'The same call finds what it made; a call that differs is a conflict and changes nothing.',
+      'The same call finds the subscription; a call that differs is a conflict and changes nothing.',
     checks: [
       'subs-default-key',
       'subs-key-scope',
@@ -43,7 +49,7 @@ export const subscriptions = [
       const select = selecting(t);
       await t.check(
         'subs-default-key',
-        'without a key it is the hash of select and callback',
+        'the default key is the hash of select and callback',
         async () => {
           const made = await t.mcp.request('triggers/subscribe', { select });
           t.defer(() => t.mcp.ask('triggers/unsubscribe', { subscriptionId: made.subscriptionId }));
@@ -55,7 +61,7 @@ export const subscriptions = [
       const first = await t.subscribe({ key, select, ttlMs: 60_000 });
       await t.check(
         ['subs-same', 'sub-id-stable'],
-        'the same call once more finds it',
+        'the same call finds the subscription',
         async () => {
           const again = await t.mcp.request('triggers/subscribe', { key, select, ttlMs: 60_000 });
           assert.deepEqual(
@@ -64,14 +70,14 @@ export const subscriptions = [
           );
         },
       );
-      await t.check('etag-renewal', 'and its ETag is as before', async () =>
+      await t.check('etag-renewal', 'the same call keeps the ETag', async () =>
         assert.equal(
           (await t.mcp.request('triggers/subscribe', { key, select, ttlMs: 60_000 })).etag,
           first.etag,
           '`etag` after a renewal:',
         ),
       );
-      await t.check('subs-renews', 'and has its lifetime granted anew', async () => {
+      await t.check('subs-renews', 'the same call renews the lifetime', async () => {
         await t.pause(20);
         const again = await t.mcp.request('triggers/subscribe', { key, select, ttlMs: 120_000 });
         assert.ok(
@@ -82,7 +88,7 @@ export const subscriptions = [
       });
       await t.check(
         'subs-equal',
-        'members in another order, and no onFailure, make no difference',
+        'reordered members and an omitted onFailure make no difference',
         async () => {
           const [{ name, arguments: args }] = select;
           const again = await t.mcp.request('triggers/subscribe', {
@@ -106,7 +112,7 @@ export const subscriptions = [
       for (const [what, params] of differing) {
         await t.check(
           'subs-conflict',
-          `${what} under the same key is a conflict that names what there is`,
+          `${what} under the same key is a conflict that names the subscription`,
           async () => {
             const refusal = await t.mcp.refusal('triggers/subscribe', { key, ...params });
             const now = await t.mcp.request('triggers/get', {
@@ -127,7 +133,7 @@ export const subscriptions = [
       }
       await t.check(
         'subs-race',
-        'many calls at once with one key make one subscription',
+        'concurrent calls with one key create one subscription',
         async () => {
           const shared = t.unique();
           const made = await Promise.all(
@@ -168,7 +174,7 @@ export const subscriptions = [
 
   scenario({
     name: 'subscribe: ids',
-    about: 'Handles cannot be guessed and are never given twice.',
+    about: 'Ids cannot be guessed and are never reused.',
     checks: ['sub-id-unguessable', 'sub-id-not-reused'],
     needs: { types: ['plain'] },
     async run(t) {
@@ -181,15 +187,16 @@ export const subscriptions = [
       }
       await t.check(
         'sub-id-not-reused',
-        'no id comes twice, though each subscription before had ended',
+        'no id repeats, although each earlier subscription has ended',
         () => assert.equal(new Set(ids).size, ids.length, 'different ids:'),
       );
       await t.check(
         'sub-id-unguessable',
-        'ids have room for 128 bits, and differ in every part',
+        'ids have room for 128 bits and differ in every part',
         () => {
           for (const id of ids) assert.ok(id.length >= 22, `"${id}" is too short for 128 bits`);
-          // Of 24 random texts, at least 21 places have more than four different characters each; a counter or a time has few.
+          // In 24 random texts at least 21 places have more than four different characters each; a
+          // counter or a time has few.
           const places = Array.from(
             { length: Math.min(...ids.map(({ length }) => length)) },
             (_, at) => new Set(ids.map((id) => id[at])).size,
@@ -205,9 +212,9 @@ export const subscriptions = [
   }),
 
   scenario({
-    name: 'subscribe: what is refused',
+    name: 'subscribe: rejections',
     about:
-      'Unknown types, wrong arguments, missing permission, drains and history that a type does not have.',
+      'The server rejects unknown types, invalid arguments, missing permission, and drains and history that a type does not offer.',
     checks: [
       'subs-unknown-trigger',
       'subs-arguments',
@@ -225,13 +232,13 @@ export const subscriptions = [
         });
         return { code, ...data };
       };
-      await t.check('subs-unknown-trigger', 'an unknown trigger type', async () => {
+      await t.check('subs-unknown-trigger', 'an unknown trigger type is rejected', async () => {
         const { code, kind } = await refused({ select: [{ name: 'conformance.no_such_type' }] });
         assert.deepEqual([code, kind], [-32023, 'trigger']);
       });
       await t.check(
         'subs-arguments',
-        'an argument of the wrong type, and one too many',
+        'an argument of the wrong type and an unknown argument are rejected',
         async () => {
           const wrong = await refused({ select: [{ name, arguments: { topic: 7 } }] });
           assert.deepEqual([wrong.code, wrong.path], [-32602, '/select/0/arguments/topic']);
@@ -251,41 +258,49 @@ export const subscriptions = [
       );
       await t.check(
         'subs-permission',
-        'a principal that may not follow the type, though it may know of it',
+        'a principal that may not follow the type is rejected',
         async () => {
           const { code, kind } = await refused({ select: [{ name }] }, await t.as('stranger'));
-          // Of a type that its list does not show it is told nothing.
+          // A type that the principal cannot list is reported as unknown.
           assert.ok(
             (code === -32024 && kind === 'trigger') || (code === -32023 && kind === 'trigger'),
-            `it was answered with ${code} and kind ${kind}`,
+            `the error has code ${code} and kind ${kind}`,
           );
         },
       );
-      await t.check('subs-drain', 'a callback for a type that cannot be called back', async () => {
-        // Where no type can be called back, the plain one cannot.
-        const able = t.settings.drains.includes('callback');
-        const callback = able
-          ? (await t.endpoint()).callback
-          : { url: 'https://callback.invalid/in', secret: newSecret() };
-        const { code, feature } = await refused({
-          select: [{ name: able ? t.control.type('pullOnly') : name }],
-          callback,
-        });
-        assert.deepEqual([code, feature], [-32026, 'callback']);
-      });
-      await t.check('subs-since-unsupported', '`since` for a type without history', async () => {
-        const { code, feature } = await refused({
-          select: [{ name }],
-          since: new Date(Date.now() - 1000).toISOString(),
-        });
-        assert.deepEqual([code, feature], [-32026, 'since']);
-      });
+      await t.check(
+        'subs-drain',
+        'a callback for a type without the callback drain is rejected',
+        async () => {
+          // When no type offers callbacks, the plain one does not.
+          const able = t.settings.drains.includes('callback');
+          const callback = able
+            ? (await t.endpoint()).callback
+            : { url: 'https://callback.invalid/in', secret: newSecret() };
+          const { code, feature } = await refused({
+            select: [{ name: able ? t.control.type('pullOnly') : name }],
+            callback,
+          });
+          assert.deepEqual([code, feature], [-32026, 'callback']);
+        },
+      );
+      await t.check(
+        'subs-since-unsupported',
+        '`since` for a type without history is rejected',
+        async () => {
+          const { code, feature } = await refused({
+            select: [{ name }],
+            since: new Date(Date.now() - 1000).toISOString(),
+          });
+          assert.deepEqual([code, feature], [-32026, 'since']);
+        },
+      );
     },
   }),
 
   scenario({
     name: 'subscribe: permission',
-    about: 'What a principal may not follow any more, it cannot subscribe to.',
+    about: 'A principal cannot subscribe to a type after losing permission.',
     checks: ['subs-permission'],
     needs: { types: ['plain'], verbs: ['permit'] },
     alone: true,
@@ -295,7 +310,7 @@ export const subscriptions = [
       t.defer(() => t.control.do('permit', { principal: 'main', name, allowed: true }));
       await t.check(
         'subs-permission',
-        'Forbidden, or unknown where the list hides it',
+        'the error is Forbidden, or unknown when the list hides the type',
         async () => {
           const { code, data } = await t.mcp.refusal('triggers/subscribe', {
             key: t.unique(),
@@ -303,21 +318,25 @@ export const subscriptions = [
           });
           assert.ok(
             (code === -32024 || code === -32023) && data?.kind === 'trigger',
-            `it was answered with ${code} and kind ${data?.kind}`,
+            `the error has code ${code} and kind ${data?.kind}`,
           );
         },
       );
       await t.control.do('permit', { principal: 'main', name, allowed: true });
-      await t.check('subs-permission', 'and again when it may', async () => {
-        await t.subscribe();
-      });
+      await t.check(
+        'subs-permission',
+        'the principal can subscribe again once permission returns',
+        async () => {
+          await t.subscribe();
+        },
+      );
     },
   }),
 
   scenario({
     name: 'subscribe: history',
     about:
-      'With `since` a log begins with what is still held; without it, with what is accepted from now on.',
+      'With `since` a log starts with retained events; without it, with the events accepted from then on.',
     checks: ['subs-since', 'subs-since-bound', 'subs-since-existing', 'subs-from-now'],
     needs: { types: ['plain', 'history'], verbs: ['emit'] },
     async run(t) {
@@ -335,7 +354,7 @@ export const subscriptions = [
         );
       await t.check(
         'subs-since',
-        'the events accepted at or after an instant, from number 1',
+        'since returns the events accepted at or after the instant, from sequence number 1',
         async () => {
           const made = await t.subscribe({ select, since: between });
           const [delivery] = await t.pullAll(made.subscriptionId, 1);
@@ -345,25 +364,25 @@ export const subscriptions = [
               [3, 4, 5],
               [1, 2, 3],
             ],
-            'events and their numbers:',
+            'events and their sequence numbers:',
           );
         },
       );
       await t.check(
         'subs-since-bound',
-        'an instant before everything is answered with the one that was honoured',
+        'an instant before all events is answered with the honored one',
         async () => {
           const asked = '2001-01-01T00:00:00.000Z';
           const { since } = await t.subscribe({ select, since: asked });
           assert.ok(Date.parse(since) > Date.parse(asked), `\`since\` of the answer is ${since}`);
         },
       );
-      await t.check('subs-from-now', 'without it nothing from before', async () =>
+      await t.check('subs-from-now', 'without since the log contains no earlier events', async () =>
         assert.deepEqual(await read({}), [], 'events in a new log:'),
       );
       await t.check(
         'subs-since-existing',
-        'a subscription that exists is found as it is',
+        'an existing subscription is returned unchanged',
         async () => {
           const key = t.unique();
           await t.subscribe({ select, key });
@@ -378,17 +397,21 @@ export const subscriptions = [
           );
         },
       );
-      await t.check('subs-from-now', 'everything that is accepted after the answer', async () => {
-        const plain = await t.subscribe();
-        await t.emit(t.topicOf(plain), 1);
-        assert.deepEqual((await t.pullAll(plain.subscriptionId, 1)).flatMap(numbersOf), [1]);
-      });
+      await t.check(
+        'subs-from-now',
+        'without since the log contains every event accepted after the answer',
+        async () => {
+          const plain = await t.subscribe();
+          await t.emit(t.topicOf(plain), 1);
+          assert.deepEqual((await t.pullAll(plain.subscriptionId, 1)).flatMap(numbersOf), [1]);
+        },
+      );
     },
   }),
 
   scenario({
     name: 'subscribe: several selections',
-    about: 'An event that matches twice is appended once.',
+    about: 'An event that matches two selections is appended once.',
     checks: ['sub-union'],
     needs: { types: ['plain'], verbs: ['emit'] },
     async run(t) {
@@ -403,20 +426,24 @@ export const subscriptions = [
       });
       await t.emit(topic, 2);
       await t.emit(`${topic}-other`, 1, { from: 3 });
-      await t.check('sub-union', 'three events, two of which match two selections', async () => {
-        assert.deepEqual(
-          (await t.pullAll(made.subscriptionId, 3)).flatMap(numbersOf),
-          [1, 2, 3],
-          '`data.n` of the events:',
-        );
-      });
+      await t.check(
+        'sub-union',
+        'three events, two of which match two selections, are appended once each',
+        async () => {
+          assert.deepEqual(
+            (await t.pullAll(made.subscriptionId, 3)).flatMap(numbersOf),
+            [1, 2, 3],
+            '`data.n` of the events:',
+          );
+        },
+      );
     },
   }),
 
   scenario({
     name: 'subscribe: callbacks',
     about:
-      'A callback consents before anything is stored, and its secret and path never come back.',
+      'A callback consents before anything is stored, and no answer contains its secret or path.',
     checks: ['subs-verified', 'subs-id-first', 'sub-no-secret', 'subs-resumes', 'subs-equal'],
     needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
     async run(t) {
@@ -426,7 +453,7 @@ export const subscriptions = [
       const key = t.unique();
       await t.check(
         'subs-verified',
-        'an endpoint that does not consent: no subscription is made',
+        'an endpoint that does not consent leads to no subscription',
         async () => {
           const { code } = await t.mcp.refusal('triggers/subscribe', {
             key,
@@ -443,7 +470,7 @@ export const subscriptions = [
       const { subscriptionId } = made;
       await t.check(
         'subs-id-first',
-        'the challenge names the subscription that is then made',
+        'the challenge names the subscription that is then created',
         () => {
           const [challenge] = endpoint.challenges;
           assert.deepEqual(
@@ -454,7 +481,7 @@ export const subscriptions = [
       );
       await t.check(
         'sub-no-secret',
-        'no answer has the secret, or more of the URL than its origin',
+        'no answer contains the secret, or more of the URL than its origin',
         async () => {
           await t.emit(select[0].arguments.topic, 1);
           await t.until('a delivery', () => endpoint.events.length > 0);
@@ -466,16 +493,16 @@ export const subscriptions = [
             await t.mcp.request('triggers/pull', { subscriptionId }),
             endpoint.hits.map(({ raw }) => raw.toString()),
           ]);
-          assert.ok(!text.includes(endpoint.secret.slice(6)), 'the secret comes back');
+          assert.ok(!text.includes(endpoint.secret.slice(6)), 'an answer contains the secret');
           assert.ok(
             !text.includes(new URL(endpoint.url).pathname),
-            'the path of the URL comes back',
+            'an answer contains the path of the URL',
           );
         },
       );
       await t.check(
         'subs-equal',
-        'the same callback is the same, another secret is another',
+        'the same callback is equal, and one with another secret is not',
         async () => {
           const params = { key: made.key, select, callback: endpoint.callback };
           assert.equal(
@@ -495,7 +522,7 @@ export const subscriptions = [
           );
         },
       );
-      await t.check('subs-resumes', 'the same call brings a suspended callback back', async () => {
+      await t.check('subs-resumes', 'the same call resumes a suspended callback', async () => {
         endpoint.answer = () => ({ status: 413 });
         await t.emit(select[0].arguments.topic, 1, { from: 2 });
         await t.until(
@@ -516,7 +543,7 @@ export const subscriptions = [
           '`status`:',
         );
         await t.until(
-          'number 2 to be acknowledged',
+          'sequence number 2 to be acknowledged',
           async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === 2,
         );
       });

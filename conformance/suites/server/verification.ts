@@ -1,4 +1,7 @@
-/** Verification: nothing is sent to a URL before its owner has proved to know the secret (SEP: Verification). */
+/**
+ * Verification: a server sends nothing to a URL before its owner has proved the secret (SEP:
+ * Verification).
+ */
 import assert from 'node:assert/strict';
 import {
   acknowledge,
@@ -25,14 +28,14 @@ const CATEGORIES = new Set([
 const CHALLENGE_CHARS_MIN = 22;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 
-/** How many characters differ, place by place. */
+/** The number of positions at which two texts differ. */
 const distance = (a: string, b: string): number =>
   [...a].filter((character, at) => character !== b[at]).length;
 
 interface Wrong {
   readonly what: string;
   readonly reason: string;
-  /** The challenge is repeated. */
+  /** The answer repeats the challenge. */
   readonly echo?: true;
   readonly reply: (challenge: string, secret: string) => Reply;
 }
@@ -46,7 +49,7 @@ const right = (challenge: string, secret: string): object => ({
 const WRONG: readonly Wrong[] = [
   { what: 'an empty answer', reason: 'challenge_failed', reply: () => ({}) },
   {
-    what: 'a page',
+    what: 'an HTML page',
     reason: 'challenge_failed',
     reply: () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }),
   },
@@ -101,17 +104,17 @@ const WRONG: readonly Wrong[] = [
     }),
   },
   {
-    what: 'the right words with status 403',
+    what: 'the correct answer with status 403',
     reason: 'http_4xx',
     reply: (challenge, secret) => ({ status: 403, body: right(challenge, secret) }),
   },
   {
-    what: 'the right words with status 302',
+    what: 'the correct answer with status 302',
     reason: 'http_4xx',
     reply: (challenge, secret) => ({ status: 302, body: right(challenge, secret) }),
   },
   {
-    what: 'the right words with status 500',
+    what: 'the correct answer with status 500',
     reason: 'http_5xx',
     reply: (challenge, secret) => ({ status: 500, body: right(challenge, secret) }),
   },
@@ -120,7 +123,7 @@ const WRONG: readonly Wrong[] = [
 export const verification = [
   scenario({
     name: 'verification: before the first event',
-    about: 'The first request to a URL is one challenge, and events follow on the proof.',
+    about: 'The first request to a URL is one challenge, and events follow the proof.',
     checks: ['cbv-before-events', 'cbv-challenge', 'cbv-one-request'],
     needs: { ...NEEDS, verbs: ['emit'] },
     async run(t) {
@@ -129,7 +132,7 @@ export const verification = [
       const early: string[] = [];
       const { consent } = endpoint;
       endpoint.consent = async (hit: Hit) => {
-        // Events happen meanwhile.
+        // Events are emitted meanwhile.
         if (proved.size > 0) await t.pause(150);
         proved.add(hit.path);
         return consent(hit);
@@ -153,19 +156,15 @@ export const verification = [
         await updating;
       }
       await arrived(t, endpoint, urls.length + 1);
-      await t.check(
-        'cbv-before-events',
-        'no event reaches a URL before its proof was given',
-        () => {
-          assert.ok(
-            endpoint.hits[0]!.delivery.challenge !== undefined,
-            'the first request is no challenge',
-          );
-          assert.deepEqual(early, [], 'paths that got an event before they were verified:');
-        },
-      );
-      await t.check('cbv-one-request', 'one request for each call', async () => {
-        // Nothing more may come; this long is looked at.
+      await t.check('cbv-before-events', 'no event reaches a URL before its proof', () => {
+        assert.ok(
+          endpoint.hits[0]!.delivery.challenge !== undefined,
+          'the first request is not a challenge',
+        );
+        assert.deepEqual(early, [], 'paths that received an event before they were verified:');
+      });
+      await t.check('cbv-one-request', 'each call sends one challenge', async () => {
+        // Wait to see that nothing more arrives.
         await t.pause(200);
         const asked = endpoint.challenges.map(({ path }) => path);
         assert.equal(
@@ -176,40 +175,36 @@ export const verification = [
         assert.equal(
           asked.length,
           urls.length + 1,
-          `challenges in ${urls.length + 1} calls with a URL that is not verified:`,
+          `challenges in ${urls.length + 1} calls with an unverified URL:`,
         );
       });
-      await t.check(
-        'cbv-challenge',
-        'each challenge has 128 bits at least, and is another one',
-        () => {
-          const challenges = endpoint.challenges.map(({ delivery }) => String(delivery.challenge));
-          assert.equal(
-            new Set(challenges).size,
-            challenges.length,
-            `different ones of ${challenges.length} challenges:`,
+      await t.check('cbv-challenge', 'each challenge is new and has at least 128 bits', () => {
+        const challenges = endpoint.challenges.map(({ delivery }) => String(delivery.challenge));
+        assert.equal(
+          new Set(challenges).size,
+          challenges.length,
+          `different ones of ${challenges.length} challenges:`,
+        );
+        for (const [at, challenge] of challenges.entries()) {
+          const least = /^[0-9a-f]+$/i.test(challenge) ? 32 : CHALLENGE_CHARS_MIN;
+          assert.ok(
+            challenge.length >= least,
+            `the challenge "${challenge}" has ${challenge.length} characters, which cannot hold 128 bits`,
           );
-          for (const [at, challenge] of challenges.entries()) {
-            const least = /^[0-9a-f]+$/i.test(challenge) ? 32 : CHALLENGE_CHARS_MIN;
+          assert.doesNotMatch(challenge, UUID, 'a random UUID has 122 bits');
+          for (const other of challenges.slice(0, at))
             assert.ok(
-              challenge.length >= least,
-              `the challenge "${challenge}" has ${challenge.length} characters, which cannot hold 128 bits`,
+              distance(challenge, other) >= CHALLENGE_CHARS_MIN / 2,
+              `the challenges "${other}" and "${challenge}" differ in ${distance(challenge, other)} characters`,
             );
-            assert.doesNotMatch(challenge, UUID, 'a random UUID has 122 bits');
-            for (const other of challenges.slice(0, at))
-              assert.ok(
-                distance(challenge, other) >= CHALLENGE_CHARS_MIN / 2,
-                `the challenges "${other}" and "${challenge}" differ in ${distance(challenge, other)} characters`,
-              );
-          }
-        },
-      );
+        }
+      });
     },
   }),
 
   scenario({
     name: 'verification: two principals',
-    about: 'What one principal proved, another has to prove again.',
+    about: 'The proof of one principal does not count for another.',
     checks: ['cbv-no-sharing'],
     needs: NEEDS,
     async run(t) {
@@ -218,13 +213,13 @@ export const verification = [
       await t.subscribe({ callback: endpoint.callback });
       await t.check(
         'cbv-no-sharing',
-        'the same URL and secret are verified for the second principal',
+        'the same URL and secret are verified again for the second principal',
         async () => {
           const { subscriptionId } = await t.subscribe({ callback: endpoint.callback }, other);
           assert.deepEqual(
             endpoint.challenges.slice(1).map(({ delivery }) => delivery.subscriptionId),
             [subscriptionId],
-            'subscriptions whose challenge came after that of the first principal:',
+            'subscriptions whose challenge followed that of the first principal:',
           );
         },
       );
@@ -232,8 +227,8 @@ export const verification = [
   }),
 
   scenario({
-    name: 'verification: what is no proof',
-    about: 'Whatever is not the challenge with the right proof fails, with a word that says how.',
+    name: 'verification: invalid proofs',
+    about: 'Everything but the challenge with the correct proof fails, with a category.',
     checks: [
       'cbv-proof',
       'cbv-echo',
@@ -243,7 +238,7 @@ export const verification = [
       'retry-categories',
     ],
     needs: { ...NEEDS, verbs: ['emit'] },
-    // Fills the quota that servers have for failed verifications.
+    // These failures fill the quota for failed verifications.
     alone: true,
     async run(t) {
       const refusals: RpcError[] = [];
@@ -268,11 +263,11 @@ export const verification = [
             'code and `data.reason` of the error:',
           ),
         );
-        await t.check('cbv-one-request', `${what} is asked for once`, () =>
+        await t.check('cbv-one-request', `${what} leads to one challenge`, () =>
           assert.equal(endpoint.hits.length, 1, 'requests to the callback:'),
         );
       }
-      // Behind a tunnel there is no telling what a port does.
+      // A tunnel hides what a port does.
       if (t.subject.callbackBase === undefined) refusals.push(...(await unreachable(t)));
       await t.check('retry-categories', 'the reasons are categories of the SEP', () => {
         for (const { data } of refusals)
@@ -283,7 +278,7 @@ export const verification = [
       });
       await t.check(
         'cbv-before-events',
-        'after a failed verification nothing goes to the new URL, and the old one stays',
+        'after a failed verification the new URL receives nothing, and the old one stays',
         async () => {
           const [old, never] = [await t.endpoint(), await t.endpoint()];
           never.consent = ({ delivery: { challenge } }) => ({ body: { challenge } });
@@ -294,14 +289,14 @@ export const verification = [
           });
           await t.emit(t.topicOf(made), 1);
           await arrived(t, old, 1);
-          assert.equal(never.deliveries.length, 0, 'deliveries to the URL that was not verified:');
+          assert.equal(never.deliveries.length, 0, 'deliveries to the unverified URL:');
         },
       );
     },
   }),
 ];
 
-/** Callbacks that cannot be talked to. */
+/** Callbacks that cannot be reached. */
 async function unreachable(t: ServerTest): Promise<RpcError[]> {
   const refusals: RpcError[] = [];
   const rows = [

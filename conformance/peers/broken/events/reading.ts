@@ -1,4 +1,4 @@
-/** Servers of SEP-3415 whose catalog, polls or streams are wrong. */
+/** SEP-3415 servers whose catalog, polls or streams are broken. */
 import type { BrokenServer, Json } from '../proxy.ts';
 import {
   answered,
@@ -11,28 +11,28 @@ import {
   subscribed,
   taken,
   without,
-} from './spoils.ts';
+} from './fault-builders.ts';
 
 const EVENTS = 'io.modelcontextprotocol/events';
 const TAG = 'io.modelcontextprotocol/subscriptionId';
 const INVALID = { code: -32602, message: 'Invalid params.' };
 const UNKNOWN = 'no.such.type';
-/** A result of which one member is another. */
+/** Replaces members of a result. */
 const has =
   (members: object) =>
   (result: Json): Json => ({ ...result, ...members });
-const settings = (change: (settings: Json) => Json): BrokenServer['spoil'] =>
+const settings = (change: (settings: Json) => Json): BrokenServer['fault'] =>
   answered('server/discover', (result) => {
     result.capabilities.extensions[EVENTS] = change(result.capabilities.extensions[EVENTS]);
     return result;
   });
-const descriptors = (change: (descriptor: Json) => Json): BrokenServer['spoil'] =>
+const descriptors = (change: (descriptor: Json) => Json): BrokenServer['fault'] =>
   answered('events/list', (result) => ({ ...result, events: result.events.map(change) }));
-const occurrences = (change: (events: Json[]) => Json[]): BrokenServer['spoil'] =>
+const occurrences = (change: (events: Json[]) => Json[]): BrokenServer['fault'] =>
   answered('events/poll', (result) => ({ ...result, events: change(result.events) }));
 const topicOf = (params: Json): string => JSON.stringify([params.name, params.arguments]);
-/** Begins where the first poll of a topic began, when a later one has no cursor. */
-const rewinds = (when: (params: Json) => boolean): BrokenServer['spoil'] => ({
+/** Starts a later poll without a cursor where the first poll of the topic started. */
+const rewinds = (when: (params: Json) => boolean): BrokenServer['fault'] => ({
   ...asked('events/poll', (params, { memory }) => {
     if (params.cursor == null && when(params)) params.cursor = memory[topicOf(params)] ?? null;
   }),
@@ -45,53 +45,53 @@ const rewinds = (when: (params: Json) => boolean): BrokenServer['spoil'] => ({
 const catalog: readonly BrokenServer[] = [
   {
     check: 'capability-events-object',
-    wrong: 'says listChanged in words',
-    spoil: settings((had) => ({ ...had, listChanged: 'yes' })),
+    wrong: 'declares listChanged as a string',
+    fault: settings((had) => ({ ...had, listChanged: 'yes' })),
   },
   {
     check: 'capability-events-object',
-    wrong: 'puts its modes into the settings',
-    spoil: settings((had) => ({ ...had, modes: ['poll'] })),
+    wrong: 'adds its delivery modes to the settings',
+    fault: settings((had) => ({ ...had, modes: ['poll'] })),
   },
   {
     check: 'result-type',
-    wrong: 'has no resultType in a list',
-    spoil: answered('events/list', (result) => without(result, 'resultType')),
+    wrong: 'omits resultType in a list',
+    fault: answered('events/list', (result) => without(result, 'resultType')),
   },
   {
     check: 'result-type',
-    wrong: 'has another resultType in a poll',
-    spoil: answered('events/poll', has({ resultType: 'partial' })),
+    wrong: 'sends another resultType in a poll',
+    fault: answered('events/poll', has({ resultType: 'partial' })),
   },
   {
     check: 'result-type',
-    wrong: 'has no resultType in a subscription',
-    spoil: answered('events/subscribe', (result) => without(result, 'resultType')),
+    wrong: 'omits resultType in a subscription',
+    fault: answered('events/subscribe', (result) => without(result, 'resultType')),
   },
   {
     check: 'list-implemented',
-    wrong: 'has no payloadSchema',
-    spoil: descriptors((one) => without(one, 'payloadSchema')),
+    wrong: 'omits payloadSchema',
+    fault: descriptors((one) => without(one, 'payloadSchema')),
   },
   {
     check: 'list-implemented',
-    wrong: 'calls the list something else',
-    spoil: answered('events/list', ({ events, ...rest }) => ({ ...rest, types: events })),
+    wrong: 'renames the list member',
+    fault: answered('events/list', ({ events, ...rest }) => ({ ...rest, types: events })),
   },
   {
     check: 'descriptor-delivery-subset',
     wrong: 'offers a type in no mode',
-    spoil: descriptors((one) => ({ ...one, delivery: [] })),
+    fault: descriptors((one) => ({ ...one, delivery: [] })),
   },
   {
     check: 'descriptor-delivery-subset',
-    wrong: 'offers a mode that there is not',
-    spoil: descriptors((one) => ({ ...one, delivery: [...one.delivery, 'fax'] })),
+    wrong: 'offers a mode that does not exist',
+    fault: descriptors((one) => ({ ...one, delivery: [...one.delivery, 'fax'] })),
   },
   {
     check: 'list-pagination',
-    wrong: 'always has another page',
-    spoil: {
+    wrong: 'always sends a nextCursor',
+    fault: {
       ...asked('events/list', (params) => {
         delete params.cursor;
       }),
@@ -100,8 +100,8 @@ const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'list-pagination',
-    wrong: 'has the first page twice',
-    spoil: {
+    wrong: 'sends the first page twice',
+    fault: {
       ...asked('events/list', (params, { memory }) => {
         memory['again'] = params.cursor !== undefined;
         delete params.cursor;
@@ -113,8 +113,8 @@ const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'listen-acknowledged',
-    wrong: 'does not say that it will tell of changes',
-    spoil: {
+    wrong: 'does not acknowledge listChanged on subscriptions/listen',
+    fault: {
       notification: (message) =>
         message.method === 'notifications/subscriptions/acknowledged'
           ? { ...message, params: { ...message.params, notifications: {} } }
@@ -123,35 +123,35 @@ const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'list-changed-notification',
-    wrong: 'tells of no change',
-    spoil: noted('list_changed', () => null),
+    wrong: 'sends no list_changed',
+    fault: noted('list_changed', () => null),
   },
   {
     check: 'poll-errors-are-jsonrpc',
-    wrong: 'answers a poll of an unknown name with nothing',
-    spoil: refused('events/poll', (error, { params }) =>
+    wrong: 'answers a poll of an unknown type with an empty result',
+    fault: refused('events/poll', (error, { params }) =>
       params.name === UNKNOWN ? nothingPolled : { error },
     ),
   },
   {
     check: 'poll-errors-are-jsonrpc',
-    wrong: 'does not look at arguments',
-    spoil: refused('events/poll', (error) =>
+    wrong: 'does not validate arguments',
+    fault: refused('events/poll', (error) =>
       error.code === INVALID.code ? nothingPolled : { error },
     ),
   },
   {
     check: 'stream-error-before-open',
-    wrong: 'opens the stream before it looks',
-    spoil: {
+    wrong: 'answers a stream of an unknown type with a result',
+    fault: {
       request: ({ method, params }) =>
         method === 'events/stream' && params.name === UNKNOWN ? done({}) : undefined,
     },
   },
   {
     check: 'stream-error-before-open',
-    wrong: 'says active before it refuses',
-    spoil: {
+    wrong: 'sends active before it rejects the stream',
+    fault: {
       alongside: ({ method, params }) =>
         method === 'events/stream' && params.name === UNKNOWN
           ? [
@@ -166,25 +166,25 @@ const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'error-codes',
-    wrong: 'mixes both sets',
-    spoil: refused('events/poll', (error) => ({
+    wrong: 'mixes both sets of error codes',
+    fault: refused('events/poll', (error) => ({
       error: { ...error, code: error.code === -32023 ? -32011 : error.code },
     })),
   },
   {
     check: 'error-codes',
-    wrong: 'has a code of its own',
-    spoil: refused('events/subscribe', (error) => ({ error: { ...error, code: -32050 } })),
+    wrong: 'uses an error code of its own',
+    fault: refused('events/subscribe', (error) => ({ error: { ...error, code: -32050 } })),
   },
   {
     check: 'error-unsupported',
-    wrong: 'does not say of what',
-    spoil: refused('events/subscribe', (error) => ({ error: without(error, 'data') })),
+    wrong: 'does not name the unsupported feature',
+    fault: refused('events/subscribe', (error) => ({ error: without(error, 'data') })),
   },
   {
     check: 'subscribe-webhook-only',
-    wrong: 'takes other modes for webhooks',
-    spoil: asked('events/subscribe', (params) =>
+    wrong: 'accepts events/subscribe for other modes than webhook',
+    fault: asked('events/subscribe', (params) =>
       params.delivery.mode === 'push' ? subscribed : undefined,
     ),
   },
@@ -193,15 +193,15 @@ const catalog: readonly BrokenServer[] = [
 const poll: readonly BrokenServer[] = [
   {
     check: 'poll-bootstraps-subscription',
-    wrong: 'has no cursor at the beginning',
-    spoil: answered('events/poll', (result, { params }) =>
+    wrong: 'sends a null cursor on the first poll',
+    fault: answered('events/poll', (result, { params }) =>
       params.cursor === null ? { ...result, cursor: null } : result,
     ),
   },
   {
     check: 'poll-bootstraps-subscription',
-    wrong: 'has events at the beginning',
-    spoil: answered('events/poll', (result, { params }) =>
+    wrong: 'sends events on the first poll',
+    fault: answered('events/poll', (result, { params }) =>
       params.cursor === null
         ? {
             ...result,
@@ -214,25 +214,25 @@ const poll: readonly BrokenServer[] = [
   },
   {
     check: 'poll-result-shape',
-    wrong: 'does not say when to poll again',
-    spoil: answered('events/poll', (result) => without(result, 'nextPollMs')),
+    wrong: 'omits nextPollMs',
+    fault: answered('events/poll', (result) => without(result, 'nextPollMs')),
   },
   {
     check: 'poll-result-shape',
-    wrong: 'says hasMore only when there is more',
-    spoil: answered('events/poll', (result) =>
+    wrong: 'omits hasMore when it is false',
+    fault: answered('events/poll', (result) =>
       result.hasMore ? result : without(result, 'hasMore'),
     ),
   },
   {
     check: 'cursor-null-starts-from-now',
-    wrong: 'begins a poll at the first event it has',
-    spoil: rewinds(() => true),
+    wrong: 'starts a poll at its first event',
+    fault: rewinds(() => true),
   },
   {
     check: 'cursor-null-starts-from-now',
-    wrong: 'begins a stream at the first event it has',
-    spoil: {
+    wrong: 'starts a stream at its first event',
+    fault: {
       ...asked('events/stream', (params, { memory }) => {
         if (params.cursor == null) params.cursor = memory[topicOf(params)] ?? null;
       }),
@@ -244,8 +244,8 @@ const poll: readonly BrokenServer[] = [
   },
   {
     check: 'cursor-null-starts-from-now',
-    wrong: 'sends a webhook what was before',
-    spoil: called(undefined, async (calling) => {
+    wrong: 'sends a webhook an event from before the subscription',
+    fault: called(undefined, async (calling) => {
       if (calling.memory['sent'] !== true)
         await calling.send({
           body: { ...calling.body, eventId: 'before', data: { ...calling.body.data, n: 1 } },
@@ -255,81 +255,81 @@ const poll: readonly BrokenServer[] = [
   },
   {
     check: 'cursor-absent-equals-null',
-    wrong: 'wants the cursor to be there',
-    spoil: asked('events/poll', (params) =>
+    wrong: 'rejects a poll without the cursor member',
+    fault: asked('events/poll', (params) =>
       params.cursor === undefined ? { error: INVALID } : undefined,
     ),
   },
   {
     check: 'cursor-consistency',
-    wrong: 'has a cursor now and then',
-    spoil: answered('events/poll', (result, { params }) =>
+    wrong: 'sends a null cursor in some polls',
+    fault: answered('events/poll', (result, { params }) =>
       params.maxEvents === 1 ? { ...result, cursor: null } : result,
     ),
   },
   {
     check: 'max-age-ms-ignored-when-cursor-null',
-    wrong: 'reads back in time for who has no cursor',
-    spoil: rewinds(({ maxAgeMs }) => maxAgeMs !== undefined),
+    wrong: 'applies maxAgeMs to a poll without a cursor',
+    fault: rewinds(({ maxAgeMs }) => maxAgeMs !== undefined),
   },
   {
     check: 'occurrence-shape',
-    wrong: 'has seconds as timestamp in a poll',
-    spoil: occurrences((events) =>
+    wrong: 'sends the timestamp of a poll in seconds',
+    fault: occurrences((events) =>
       events.map((one) => ({ ...one, timestamp: Date.parse(one.timestamp) / 1000 })),
     ),
   },
   {
     check: 'occurrence-shape',
-    wrong: 'has data as text on a stream',
-    spoil: noted('event', (message) => ({
+    wrong: 'sends the data of a stream as text',
+    fault: noted('event', (message) => ({
       ...message,
       params: { ...message.params, data: JSON.stringify(message.params.data) },
     })),
   },
   {
     check: 'occurrence-shape',
-    wrong: 'has no name in a webhook',
-    spoil: called(undefined, (calling) => {
+    wrong: 'omits the name in a webhook',
+    fault: called(undefined, (calling) => {
       calling.body = without(calling.body, 'name');
     }),
   },
   {
     check: 'occurrence-event-id-from-upstream',
-    wrong: 'makes eventIds of its own in a poll',
-    spoil: occurrences((events) => events.map((one, at) => ({ ...one, eventId: `own-${at}` }))),
+    wrong: 'generates its own eventIds in a poll',
+    fault: occurrences((events) => events.map((one, at) => ({ ...one, eventId: `own-${at}` }))),
   },
   {
     check: 'occurrence-event-id-from-upstream',
-    wrong: 'puts the mode before the eventId',
-    spoil: noted('event', (message) => ({
+    wrong: 'prefixes the eventId with the mode',
+    fault: noted('event', (message) => ({
       ...message,
       params: { ...message.params, eventId: `push-${message.params.eventId}` },
     })),
   },
   {
     check: 'occurrence-event-id-from-upstream',
-    wrong: 'has the subscription in the eventId',
-    spoil: called(undefined, (calling) => {
+    wrong: 'appends the subscription id to the eventId',
+    fault: called(undefined, (calling) => {
       calling.body.eventId += calling.headers['x-mcp-subscription-id'];
     }),
   },
   {
     check: 'poll-max-events-cap',
     wrong: 'ignores maxEvents',
-    spoil: asked('events/poll', (params) => {
+    fault: asked('events/poll', (params) => {
       delete params.maxEvents;
     }),
   },
   {
     check: 'poll-max-events-cap',
-    wrong: 'never says that there is more',
-    spoil: answered('events/poll', has({ hasMore: false })),
+    wrong: 'always sends hasMore false',
+    fault: answered('events/poll', has({ hasMore: false })),
   },
   {
     check: 'poll-max-events-cap',
-    wrong: 'has the cursor of the end',
-    spoil: answered('events/poll', async (result, { method, params, ask }) =>
+    wrong: 'sends the cursor of the end although more follows',
+    fault: answered('events/poll', async (result, { method, params, ask }) =>
       result.hasMore
         ? { ...result, cursor: (await ask(method, { ...params, maxEvents: 100 })).result.cursor }
         : result,
@@ -337,8 +337,8 @@ const poll: readonly BrokenServer[] = [
   },
   {
     check: 'poll-stateless-request',
-    wrong: 'remembers where the client stood',
-    spoil: {
+    wrong: 'continues at the last cursor that it sent',
+    fault: {
       ...asked('events/poll', (params, { memory }) => {
         if (params.cursor != null) params.cursor = memory[topicOf(params)] ?? params.cursor;
       }),
@@ -350,25 +350,25 @@ const poll: readonly BrokenServer[] = [
   },
   {
     check: 'poll-order',
-    wrong: 'has the newest first',
-    spoil: occurrences((events) => events.toReversed()),
+    wrong: 'sends the newest event first',
+    fault: occurrences((events) => events.toReversed()),
   },
   {
     check: 'replay-ceiling-sets-truncated',
-    wrong: 'does not say what is missing',
-    spoil: answered('events/poll', has({ truncated: false })),
+    wrong: 'always sends truncated false',
+    fault: answered('events/poll', has({ truncated: false })),
   },
   {
     check: 'truncated-returns-fresh-cursor',
-    wrong: 'refuses a cursor that is too old',
-    spoil: asked('events/poll', async (params, { method, ask }) =>
+    wrong: 'rejects a cursor that is too old',
+    fault: asked('events/poll', async (params, { method, ask }) =>
       (await ask(method, params)).result?.truncated ? { error: INVALID } : undefined,
     ),
   },
   {
     check: 'truncated-returns-fresh-cursor',
-    wrong: 'goes on saying it',
-    spoil: answered('events/poll', (result, { params, memory }) => {
+    wrong: 'repeats truncated on every later poll',
+    fault: answered('events/poll', (result, { params, memory }) => {
       memory[topicOf(params)] ||= result.truncated;
       return { ...result, truncated: memory[topicOf(params)] };
     }),
@@ -376,57 +376,57 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'max-age-ms-sets-truncated',
     wrong: 'ignores maxAgeMs',
-    spoil: asked('events/poll', (params) => {
+    fault: asked('events/poll', (params) => {
       delete params.maxAgeMs;
     }),
   },
   {
     check: 'max-age-ms-sets-truncated',
-    wrong: 'skips silently',
-    spoil: answered('events/poll', has({ truncated: false })),
+    wrong: 'skips events without truncated',
+    fault: answered('events/poll', has({ truncated: false })),
   },
 ];
 
 const push: readonly BrokenServer[] = [
   {
     check: 'stream-active-confirmation',
-    wrong: 'begins without active',
-    spoil: noted('active', (message) => ({ ...message, method: 'notifications/events/heartbeat' })),
+    wrong: 'starts a stream without active',
+    fault: noted('active', (message) => ({ ...message, method: 'notifications/events/heartbeat' })),
   },
   {
     check: 'stream-active-confirmation',
-    wrong: 'has active without truncated',
-    spoil: noted('active', (message) => ({
+    wrong: 'omits truncated in active',
+    fault: noted('active', (message) => ({
       ...message,
       params: without(message.params, 'truncated'),
     })),
   },
   {
     check: 'stream-subscription-id-meta',
-    wrong: 'does not name the request',
-    spoil: noted('event', (message) => ({ ...message, params: without(message.params, '_meta') })),
+    wrong: 'omits the request id in an event',
+    fault: noted('event', (message) => ({ ...message, params: without(message.params, '_meta') })),
   },
   {
     check: 'stream-event-notification',
-    wrong: 'calls an event something else',
-    spoil: noted('event', (message) => ({ ...message, method: 'notifications/events/occurrence' })),
+    wrong: 'renames the event notification',
+    fault: noted('event', (message) => ({ ...message, method: 'notifications/events/occurrence' })),
   },
   {
     check: 'stream-event-notification',
-    wrong: 'has events without a cursor',
-    spoil: noted('event', (message) => ({ ...message, params: without(message.params, 'cursor') })),
+    wrong: 'omits the cursor in an event',
+    fault: noted('event', (message) => ({ ...message, params: without(message.params, 'cursor') })),
   },
   {
     check: 'stream-resumes-from-cursor',
-    wrong: 'begins from now whatever the cursor',
-    spoil: asked('events/stream', (params) => {
+    wrong: 'starts from now although the client sends a cursor',
+    fault: asked('events/stream', (params) => {
       delete params.cursor;
     }),
   },
   {
     check: 'stream-resumes-from-cursor',
-    wrong: 'sends the event of the cursor again',
-    spoil: noted('event', (message, { params, memory }) => {
+    wrong: 'sends the event at the cursor again',
+    fault: noted('event', (message, { params, memory }) => {
       const last = params.cursor == null ? undefined : memory['last'];
       memory['last'] = memory['of'];
       memory['of'] = message;
@@ -438,7 +438,7 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-order',
     wrong: 'swaps two events',
-    spoil: noted('event', (message, { memory }) => {
+    fault: noted('event', (message, { memory }) => {
       const stream = message.params._meta[TAG];
       const held = memory[stream];
       memory[stream] = held === undefined ? message : null;
@@ -447,8 +447,8 @@ const push: readonly BrokenServer[] = [
   },
   {
     check: 'stream-carries-only-event-notifications',
-    wrong: 'sends log messages on it',
-    spoil: noted('event', (message) => [
+    wrong: 'sends log messages on the stream',
+    fault: noted('event', (message) => [
       message,
       {
         jsonrpc: '2.0',
@@ -459,8 +459,8 @@ const push: readonly BrokenServer[] = [
   },
   {
     check: 'stream-carries-only-event-notifications',
-    wrong: 'reports progress on it',
-    spoil: noted('active', (message) => [
+    wrong: 'sends progress notifications on the stream',
+    fault: noted('active', (message) => [
       message,
       {
         jsonrpc: '2.0',
@@ -471,21 +471,21 @@ const push: readonly BrokenServer[] = [
   },
   {
     check: 'stream-gap-resends-active',
-    wrong: 'leaves a gap out',
-    spoil: noted('active', (message) => (message.params.truncated ? null : message)),
+    wrong: 'sends no active for a gap',
+    fault: noted('active', (message) => (message.params.truncated ? null : message)),
   },
   {
     check: 'stream-gap-resends-active',
-    wrong: 'tells of a gap without saying that it is one',
-    spoil: noted('active', (message) => ({
+    wrong: 'reports a gap with truncated false',
+    fault: noted('active', (message) => ({
       ...message,
       params: { ...message.params, truncated: false },
     })),
   },
   {
     check: 'stream-exempt-from-concurrency-cap',
-    wrong: 'allows eight streams',
-    spoil: asked('events/stream', (_params, { memory }) => {
+    wrong: 'limits a client to eight streams',
+    fault: asked('events/stream', (_params, { memory }) => {
       memory['open'] = (memory['open'] ?? 0) + 1;
       return memory['open'] > 8
         ? { error: { code: -32025, message: 'Too many.', data: { limit: 'streams', max: 8 } } }
@@ -494,21 +494,21 @@ const push: readonly BrokenServer[] = [
   },
   {
     check: 'stream-heartbeat-required',
-    wrong: 'has no heartbeats',
-    spoil: noted('heartbeat', () => null),
+    wrong: 'sends no heartbeats',
+    fault: noted('heartbeat', () => null),
   },
   {
     check: 'stream-heartbeat-interval',
-    wrong: 'has half as many',
-    spoil: noted('heartbeat', (message, { memory }) => {
+    wrong: 'sends a quarter of the heartbeats',
+    fault: noted('heartbeat', (message, { memory }) => {
       memory['n'] = (memory['n'] ?? 0) + 1;
       return memory['n'] % 4 === 1 ? message : null;
     }),
   },
   {
     check: 'stream-heartbeat-carries-cursor',
-    wrong: 'has heartbeats without a cursor',
-    spoil: noted('heartbeat', (message) => ({
+    wrong: 'omits the cursor in heartbeats',
+    fault: noted('heartbeat', (message) => ({
       ...message,
       params: without(message.params, 'cursor'),
     })),
@@ -518,45 +518,45 @@ const push: readonly BrokenServer[] = [
 const ending: readonly BrokenServer[] = [
   {
     check: 'removal-terminates-subscriptions',
-    wrong: 'does not tell the stream',
-    spoil: noted('terminated', () => null),
+    wrong: 'sends no terminated on the stream',
+    fault: noted('terminated', () => null),
   },
   {
     check: 'removal-terminates-subscriptions',
-    wrong: 'does not tell the webhook',
-    spoil: called('terminated', () => taken),
+    wrong: 'sends no terminated to the webhook',
+    fault: called('terminated', () => taken),
   },
   {
     check: 'envelope-terminated',
-    wrong: 'does not say why',
-    spoil: called('terminated', (calling) => {
+    wrong: 'omits the error in terminated',
+    fault: called('terminated', (calling) => {
       calling.body = without(calling.body, 'error');
     }),
   },
   {
     check: 'removal-error-not-found',
-    wrong: 'calls it Forbidden',
-    spoil: noted('terminated', (message) => ({
+    wrong: 'reports a removed type as Forbidden',
+    fault: noted('terminated', (message) => ({
       ...message,
       params: { ...message.params, error: { ...message.params.error, code: -32024 } },
     })),
   },
   {
     check: 'removal-error-not-found',
-    wrong: 'says that the subscription is gone',
-    spoil: called('terminated', (calling) => {
+    wrong: 'reports a missing subscription instead of a removed type',
+    fault: called('terminated', (calling) => {
       calling.body.error.data = { kind: 'subscription' };
     }),
   },
   {
     check: 'removal-poll-not-found',
-    wrong: 'polls a removed type as if nothing happened',
-    spoil: refused('events/poll', () => nothingPolled),
+    wrong: 'answers a poll of a removed type with an empty result',
+    fault: refused('events/poll', () => nothingPolled),
   },
   {
     check: 'stream-terminated-ends-subscription',
-    wrong: 'goes on after it',
-    spoil: noted('terminated', (message) => [
+    wrong: 'sends a heartbeat after terminated',
+    fault: noted('terminated', (message) => [
       message,
       {
         ...message,
@@ -567,18 +567,18 @@ const ending: readonly BrokenServer[] = [
   },
   {
     check: 'stream-final-result-shape',
-    wrong: 'ends without naming the request',
-    spoil: answered('events/stream', (result) => without(result, '_meta')),
+    wrong: 'omits the request id in the final result',
+    fault: answered('events/stream', (result) => without(result, '_meta')),
   },
   {
     check: 'stream-final-result-shape',
-    wrong: 'has no resultType at the end',
-    spoil: answered('events/stream', (result) => without(result, 'resultType')),
+    wrong: 'omits resultType in the final result',
+    fault: answered('events/stream', (result) => without(result, 'resultType')),
   },
   {
     check: 'removal-error-schema-changed',
-    wrong: 'does not say why',
-    spoil: noted('terminated', (message) => ({
+    wrong: 'omits the reason of a schema change',
+    fault: noted('terminated', (message) => ({
       ...message,
       params: {
         ...message.params,
@@ -588,25 +588,25 @@ const ending: readonly BrokenServer[] = [
   },
   {
     check: 'removal-error-schema-changed',
-    wrong: 'calls it NotFound',
-    spoil: called('terminated', (calling) => {
+    wrong: 'reports a schema change as NotFound',
+    fault: called('terminated', (calling) => {
       calling.body.error.code = -32023;
     }),
   },
   {
     check: 'authz-subscribe-time',
-    wrong: 'lets anybody poll',
-    spoil: refused('events/poll', () => nothingPolled),
+    wrong: 'lets a principal without permission poll',
+    fault: refused('events/poll', () => nothingPolled),
   },
   {
     check: 'authz-subscribe-time',
-    wrong: 'lets anybody subscribe',
-    spoil: refused('events/subscribe', () => subscribed),
+    wrong: 'lets a principal without permission subscribe',
+    fault: refused('events/subscribe', () => subscribed),
   },
   {
     check: 'subscribe-auth-required',
-    wrong: 'lets nobody subscribe',
-    spoil: {
+    wrong: 'lets a request without a token subscribe',
+    fault: {
       request: ({ method, headers }) =>
         method === 'events/subscribe' && headers['authorization'] === undefined
           ? subscribed
@@ -615,8 +615,8 @@ const ending: readonly BrokenServer[] = [
   },
   {
     check: 'authz-delivery-time-reverify',
-    wrong: 'never looks again',
-    spoil: called('terminated', () => taken),
+    wrong: 'does not check permissions again',
+    fault: called('terminated', () => taken),
   },
 ];
 

@@ -1,4 +1,7 @@
-/** A right receiver of SEP-3415 in a few lines, and every way in which one can be wrong: a row replaces decisions of it. */
+/**
+ * A correct SEP-3415 receiver in a few lines, and its faults: each row replaces some of its
+ * decisions.
+ */
 import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -12,16 +15,16 @@ import type { AddressInfo } from 'node:net';
 import type { Json } from '../proxy.ts';
 
 const RIGHT = {
-  /** What is signed. */
+  /** The bytes that the signature covers. */
   signed: (raw: Buffer): Buffer => raw,
   isSignature: (given: string, right: string): boolean => given.split(' ').includes(right),
   isFresh: (timestamp: number): boolean => Math.abs(Date.now() / 1000 - timestamp) <= 300,
-  /** Whether somebody who is not known is answered. */
+  /** Whether it accepts requests for an unknown subscription. */
   refuses: (_body: Json): boolean => true,
   echo: (challenge: string): object => ({ challenge }),
   isKnown: (id: unknown, own: string | undefined): boolean => id === own,
   unknownStatus: 503,
-  /** By what an event is known again. */
+  /** The deduplication key of an event. */
   nameOf: ({ eventId }: Json, _headers: IncomingHttpHeaders): string => eventId,
   item: (body: Json): Json => {
     if (body.type === undefined)
@@ -30,9 +33,9 @@ const RIGHT = {
   },
 };
 
-/** One broken receiver. */
+/** A broken receiver. */
 export interface BrokenEventsReceiver {
-  /** The requirement it breaks, without prefix. */
+  /** The requirement that it breaks, without prefix. */
   readonly check: string;
   /** What it does wrong, in a few words. */
   readonly wrong: string;
@@ -42,28 +45,32 @@ export interface BrokenEventsReceiver {
 export const brokenEventsReceivers: readonly BrokenEventsReceiver[] = [
   {
     check: 'receiver-challenge-echo',
-    wrong: 'answers a verification with nothing but 200',
+    wrong: 'answers a verification with an empty 200',
     how: { echo: () => ({}) },
   },
   {
     check: 'receiver-challenge-echo',
-    wrong: 'loses letters that are not ASCII',
+    wrong: 'replaces non-ASCII characters in the challenge',
     how: { echo: (challenge) => ({ challenge: challenge.replace(/[^ -~]/g, '?') }) },
   },
-  { check: 'receiver-verify-first', wrong: 'verifies nothing', how: { isSignature: () => true } },
   {
     check: 'receiver-verify-first',
-    wrong: 'echoes before it verifies',
+    wrong: 'verifies no signature',
+    how: { isSignature: () => true },
+  },
+  {
+    check: 'receiver-verify-first',
+    wrong: 'echoes a challenge before it verifies the signature',
     how: { refuses: ({ type }) => type !== 'verification' },
   },
   {
     check: 'receiver-verify-first',
-    wrong: 'takes what has no signature',
+    wrong: 'accepts an empty signature',
     how: { isSignature: (given, right) => given === '' || given.split(' ').includes(right) },
   },
   {
     check: 'receiver-verify-first',
-    wrong: 'compares as much as came',
+    wrong: 'accepts a prefix of the signature',
     how: {
       isSignature: (given, right) =>
         given !== '' && given.split(' ').some((one) => right.startsWith(one)),
@@ -71,43 +78,47 @@ export const brokenEventsReceivers: readonly BrokenEventsReceiver[] = [
   },
   {
     check: 'receiver-raw-bytes',
-    wrong: 'verifies what it has parsed and written again',
+    wrong: 'verifies the signature over a re-serialized body',
     how: { signed: (raw) => Buffer.from(JSON.stringify(JSON.parse(raw.toString()))) },
   },
   {
     check: 'receiver-raw-bytes',
-    wrong: 'cuts white space off',
+    wrong: 'verifies the signature over a trimmed body',
     how: { signed: (raw) => Buffer.from(raw.toString().trim()) },
   },
   {
     check: 'receiver-several-signatures',
-    wrong: 'looks at the first signature',
+    wrong: 'compares only the first signature',
     how: { isSignature: (given, right) => given.split(' ')[0] === right },
   },
   {
     check: 'receiver-several-signatures',
-    wrong: 'wants one signature',
+    wrong: 'accepts only a single signature',
     how: { isSignature: (given, right) => given === right },
   },
-  { check: 'receiver-stale-refused', wrong: 'takes whatever age', how: { isFresh: () => true } },
   {
     check: 'receiver-stale-refused',
-    wrong: 'takes nothing older than a minute',
+    wrong: 'accepts a timestamp of any age',
+    how: { isFresh: () => true },
+  },
+  {
+    check: 'receiver-stale-refused',
+    wrong: 'rejects a timestamp older than a minute',
     how: { isFresh: (timestamp) => Math.abs(Date.now() / 1000 - timestamp) <= 60 },
   },
   {
     check: 'receiver-dedupe',
-    wrong: 'hands on what it had',
+    wrong: 'hands an event on twice',
     how: { nameOf: () => randomBytes(9).toString('hex') },
   },
   {
     check: 'receiver-dedupe',
-    wrong: 'knows an event by its webhook-id only',
+    wrong: 'deduplicates by webhook-id only',
     how: { nameOf: (_body, headers) => String(headers['webhook-id']) },
   },
   {
     check: 'receiver-hands-on-cursor',
-    wrong: 'keeps the cursor for itself',
+    wrong: 'does not hand on the cursor',
     how: {
       item: (body) => {
         const { cursor: _, ...rest } = RIGHT.item(body);
@@ -117,22 +128,22 @@ export const brokenEventsReceivers: readonly BrokenEventsReceiver[] = [
   },
   {
     check: 'receiver-forwards-control',
-    wrong: 'drops gaps',
+    wrong: 'drops gap envelopes',
     how: { item: (body) => (body.type === 'gap' ? undefined : RIGHT.item(body)) },
   },
   {
     check: 'receiver-forwards-control',
-    wrong: 'keeps the end for itself',
+    wrong: 'drops terminated envelopes',
     how: { item: (body) => (body.type === 'terminated' ? undefined : RIGHT.item(body)) },
   },
   {
     check: 'receiver-unknown-subscription-retryable',
-    wrong: 'says that there is no such subscription',
+    wrong: 'answers an unknown subscription with 404',
     how: { unknownStatus: 404 },
   },
   {
     check: 'receiver-unknown-subscription-retryable',
-    wrong: 'takes events for anybody',
+    wrong: 'accepts events of an unknown subscription',
     how: { isKnown: () => true },
   },
 ];

@@ -1,6 +1,6 @@
-/** Servers of SEP-3415 whose webhooks are wrong. */
+/** SEP-3415 servers whose webhooks are broken. */
 import { randomBytes } from 'node:crypto';
-import type { BrokenServer, CallbackAnswer, Calling, Json, Spoil } from '../proxy.ts';
+import type { BrokenServer, CallbackAnswer, Calling, Json, Fault } from '../proxy.ts';
 import {
   answered,
   asked,
@@ -11,7 +11,7 @@ import {
   subscribed,
   taken,
   without,
-} from './spoils.ts';
+} from './fault-builders.ts';
 
 const SUBSCRIBE = 'events/subscribe';
 const ID_HEADER = 'x-mcp-subscription-id';
@@ -24,7 +24,7 @@ const keyOf = ({ name, arguments: args, delivery }: Json): string =>
 const isRedirect = ({ status }: CallbackAnswer): boolean => status >= 300 && status <= 399;
 
 /** Follows redirects. */
-const follows = (type: string | undefined): Spoil =>
+const follows = (type: string | undefined): Fault =>
   called(type, async (calling) => {
     const answer = await calling.send();
     if (isRedirect(answer))
@@ -35,14 +35,14 @@ const follows = (type: string | undefined): Spoil =>
       });
     return answer;
   });
-/** Sends once more what was answered with this. */
-const repeats = (status: number): Spoil =>
+/** Sends a request again after this status. */
+const repeats = (status: number): Fault =>
   called(undefined, async (calling) => {
     const answer = await calling.send();
     if (answer.status === status) await calling.send();
     return answer;
   });
-/** Signs with something else. */
+/** Signs with another secret. */
 const missigned = (calling: Calling): void => {
   calling.headers['webhook-signature'] = `v1,${Buffer.alloc(32).toString('base64')}`;
   calling.resign = false;
@@ -50,7 +50,7 @@ const missigned = (calling: Calling): void => {
 const reason = (error: Json, value: unknown): Json => ({
   error: { ...error, data: { ...error.data, reason: value } },
 });
-const inStatus = (change: (status: Json) => Json): Spoil =>
+const inStatus = (change: (status: Json) => Json): Fault =>
   answered(SUBSCRIBE, (result) =>
     result.deliveryStatus === undefined
       ? result
@@ -62,72 +62,72 @@ const later = (instant: string, ms: number): string =>
 const subscribing: readonly BrokenServer[] = [
   {
     check: 'subscribe-result-shape',
-    wrong: 'leaves refreshBefore out',
-    spoil: answered(SUBSCRIBE, (result) => without(result, 'refreshBefore')),
+    wrong: 'omits refreshBefore',
+    fault: answered(SUBSCRIBE, (result) => without(result, 'refreshBefore')),
   },
   {
     check: 'subscribe-result-shape',
-    wrong: 'has no truncated',
-    spoil: answered(SUBSCRIBE, (result) => without(result, 'truncated')),
+    wrong: 'omits truncated',
+    fault: answered(SUBSCRIBE, (result) => without(result, 'truncated')),
   },
   {
     check: 'subscribe-id-derived',
-    wrong: 'has another id each time',
-    spoil: answered(SUBSCRIBE, (result) => ({ ...result, id: random() })),
+    wrong: 'uses a new id for each call',
+    fault: answered(SUBSCRIBE, (result) => ({ ...result, id: random() })),
   },
   {
     check: 'subscribe-id-not-an-input',
-    wrong: 'takes an id from the client',
-    spoil: answered(SUBSCRIBE, (result, { params }) => ({ ...result, id: params.id ?? result.id })),
+    wrong: 'takes the id from the request',
+    fault: answered(SUBSCRIBE, (result, { params }) => ({ ...result, id: params.id ?? result.id })),
   },
   {
     check: 'subscribe-key-composition',
-    wrong: 'has one subscription for a URL',
-    spoil: answered(SUBSCRIBE, (result, { params }) => ({
+    wrong: 'uses one subscription for each URL',
+    fault: answered(SUBSCRIBE, (result, { params }) => ({
       ...result,
       id: `of ${params.delivery.url}`,
     })),
   },
   {
     check: 'subscribe-key-composition',
-    wrong: 'has one subscription for name and arguments',
-    spoil: answered(SUBSCRIBE, (result, { params }) => ({
+    wrong: 'uses one subscription for each name and arguments',
+    fault: answered(SUBSCRIBE, (result, { params }) => ({
       ...result,
       id: `of ${JSON.stringify(params.arguments)}`,
     })),
   },
   {
     check: 'subscribe-cross-tenant-isolation',
-    wrong: 'does not tell principals apart',
-    spoil: answered(SUBSCRIBE, (result, { params, memory }) => ({
+    wrong: 'shares a subscription between principals',
+    fault: answered(SUBSCRIBE, (result, { params, memory }) => ({
       ...result,
       id: (memory[keyOf(params)] ??= result.id),
     })),
   },
   {
     check: 'subscribe-idempotent-upsert',
-    wrong: 'delivers once for each call',
-    spoil: called(undefined, async (calling) => void (await calling.send())),
+    wrong: 'delivers each event twice',
+    fault: called(undefined, async (calling) => void (await calling.send())),
   },
   {
     check: 'unsubscribe-by-key',
-    wrong: 'answers and does nothing',
-    spoil: asked('events/unsubscribe', () => done({})),
+    wrong: 'ignores an unsubscribe but reports success',
+    fault: asked('events/unsubscribe', () => done({})),
   },
   {
     check: 'unsubscribe-by-key',
-    wrong: 'tells in the result what it did',
-    spoil: answered('events/unsubscribe', (result) => ({ ...result, ended: true })),
+    wrong: 'adds a member to the result of unsubscribe',
+    fault: answered('events/unsubscribe', (result) => ({ ...result, ended: true })),
   },
   {
     check: 'unsubscribe-unknown-not-found',
-    wrong: 'takes an unknown key for done',
-    spoil: refused('events/unsubscribe', () => done({})),
+    wrong: 'reports success for an unknown key',
+    fault: refused('events/unsubscribe', () => done({})),
   },
   {
     check: 'ttl-omitted-means-default',
-    wrong: 'grants nothing to who does not ask',
-    spoil: answered(SUBSCRIBE, (result, { params }) =>
+    wrong: 'grants an expired lifetime when ttlMs is omitted',
+    fault: answered(SUBSCRIBE, (result, { params }) =>
       params.ttlMs === undefined
         ? { ...result, refreshBefore: '2020-01-01T00:00:00.000Z' }
         : result,
@@ -135,13 +135,13 @@ const subscribing: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-no-rejection-path',
-    wrong: 'refuses a suggestion that is too short',
-    spoil: asked(SUBSCRIBE, ({ ttlMs }) => (ttlMs === 1 ? { error: INVALID } : undefined)),
+    wrong: 'rejects a ttlMs that is too short',
+    fault: asked(SUBSCRIBE, ({ ttlMs }) => (ttlMs === 1 ? { error: INVALID } : undefined)),
   },
   {
     check: 'ttl-refresh-before-lte-suggestion',
     wrong: 'grants two days more than suggested',
-    spoil: answered(SUBSCRIBE, (result, { params }) =>
+    fault: answered(SUBSCRIBE, (result, { params }) =>
       params.ttlMs > 0
         ? { ...result, refreshBefore: later(result.refreshBefore, 2 * DAY_MS) }
         : result,
@@ -149,85 +149,85 @@ const subscribing: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-null-only-when-requested',
-    wrong: 'grants for ever to who does not say',
-    spoil: answered(SUBSCRIBE, (result, { params }) =>
+    wrong: 'grants no expiry when ttlMs is omitted',
+    fault: answered(SUBSCRIBE, (result, { params }) =>
       params.ttlMs === undefined ? { ...result, refreshBefore: null } : result,
     ),
   },
   {
     check: 'ttl-null-only-when-requested',
-    wrong: 'takes a very long time for ever',
-    spoil: answered(SUBSCRIBE, (result, { params }) =>
+    wrong: 'treats a very long ttlMs as no expiry',
+    fault: answered(SUBSCRIBE, (result, { params }) =>
       params.ttlMs > 365 * DAY_MS ? { ...result, refreshBefore: null } : result,
     ),
   },
   {
     check: 'subscribe-secret-required',
-    wrong: 'makes a secret of its own',
-    spoil: asked(SUBSCRIBE, ({ delivery }) => {
+    wrong: 'generates a missing secret',
+    fault: asked(SUBSCRIBE, ({ delivery }) => {
       if (delivery.mode === 'webhook') delivery.secret ??= newSecret();
     }),
   },
   {
     check: 'subscribe-secret-rejected',
-    wrong: 'takes any secret',
-    spoil: asked(SUBSCRIBE, ({ delivery }) => {
+    wrong: 'accepts any secret',
+    fault: asked(SUBSCRIBE, ({ delivery }) => {
       if (delivery.secret !== undefined) delivery.secret = newSecret();
     }),
   },
   {
     check: 'subscribe-secret-rejected',
-    wrong: 'refuses long secrets',
-    spoil: asked(SUBSCRIBE, ({ delivery }) =>
+    wrong: 'rejects a long secret',
+    fault: asked(SUBSCRIBE, ({ delivery }) =>
       delivery.secret?.length > 90 ? { error: INVALID } : undefined,
     ),
   },
   {
     check: 'subscribe-url-non-https-rejected',
-    wrong: 'takes http',
-    spoil: refused(SUBSCRIBE, (error, { params }) =>
+    wrong: 'accepts an http URL',
+    fault: refused(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.startsWith('http:') ? subscribed : { error },
     ),
   },
   {
     check: 'ssrf-validate-callback-url',
-    wrong: 'does not look where a name leads',
-    spoil: refused(SUBSCRIBE, (error, { params }) =>
+    wrong: 'accepts a name that resolves to a private address',
+    fault: refused(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.includes('inside') ? subscribed : { error },
     ),
   },
   {
     check: 'ssrf-validate-callback-url',
-    wrong: 'takes a URL with a password',
-    spoil: refused(SUBSCRIBE, (error, { params }) =>
+    wrong: 'accepts a URL with a password',
+    fault: refused(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.includes('password') ? subscribed : { error },
     ),
   },
   {
     check: 'ssrf-reject-non-routable',
-    wrong: "takes the address of a machine's metadata",
-    spoil: refused(SUBSCRIBE, (error, { params }) =>
+    wrong: 'accepts the metadata address of a cloud',
+    fault: refused(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.includes('169.254') ? subscribed : { error },
     ),
   },
   {
     check: 'ssrf-reject-non-routable',
-    wrong: 'does not read addresses in hexadecimal',
-    spoil: refused(SUBSCRIBE, (error, { params }) =>
+    wrong: 'accepts an address in hexadecimal',
+    fault: refused(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.includes('0x') ? subscribed : { error },
     ),
   },
   {
     check: 'subscribe-refresh-replaces-secret',
-    wrong: 'keeps the first secret',
-    spoil: asked(SUBSCRIBE, (params, { memory }) => {
+    wrong: 'keeps signing with the first secret',
+    fault: asked(SUBSCRIBE, (params, { memory }) => {
       params.delivery.secret = memory[keyOf(params)] ??= params.delivery.secret;
     }),
   },
   {
     check: 'delivery-dual-sign-on-rotation',
     wrong: 'drops the old secret at once',
-    spoil: asked(SUBSCRIBE, async (params, { memory, ask }) => {
+    fault: asked(SUBSCRIBE, async (params, { memory, ask }) => {
       const old = memory[keyOf(params)];
       memory[keyOf(params)] = params.delivery.secret;
       if (old !== undefined && old !== params.delivery.secret)
@@ -236,13 +236,13 @@ const subscribing: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-long-grant-retained',
-    wrong: 'forgets its webhooks',
-    spoil: called(undefined, () => taken),
+    wrong: 'delivers nothing after a restart',
+    fault: called(undefined, () => taken),
   },
   {
     check: 'ttl-no-expiry-persisted',
-    wrong: 'forgets those without expiry',
-    spoil: {
+    wrong: 'delivers nothing to subscriptions without expiry',
+    fault: {
       ...answered(SUBSCRIBE, (result, { params, memory }) => {
         if (params.ttlMs === null) memory[result.id] = true;
         return result;
@@ -254,8 +254,8 @@ const subscribing: readonly BrokenServer[] = [
   },
   {
     check: 'verification-persisted-for-no-expiry',
-    wrong: 'asks for consent again',
-    spoil: called(
+    wrong: 'verifies a consented webhook again',
+    fault: called(
       undefined,
       async (calling) =>
         void (await calling.send({ body: { type: 'verification', challenge: random() } })),
@@ -266,62 +266,62 @@ const subscribing: readonly BrokenServer[] = [
 const consent: readonly BrokenServer[] = [
   {
     check: 'verification-challenge-echo',
-    wrong: 'uses one challenge for all',
-    spoil: called('verification', async (calling) => {
+    wrong: 'uses the same challenge each time',
+    fault: called('verification', async (calling) => {
       await calling.send({ body: { type: 'verification', challenge: 'always-the-same-one' } });
       return echo(calling);
     }),
   },
   {
     check: 'verification-challenge-echo',
-    wrong: 'takes any answer for consent',
-    spoil: called('verification', async (calling) => {
+    wrong: 'accepts any 200 as consent',
+    fault: called('verification', async (calling) => {
       const { status } = await calling.send();
       return status === 200 ? echo(calling) : undefined;
     }),
   },
   {
     check: 'envelope-type-discriminator',
-    wrong: 'has a type in events too',
-    spoil: called(undefined, (calling) => {
+    wrong: 'adds a type to occurrences',
+    fault: called(undefined, (calling) => {
       calling.body.type = 'event';
     }),
   },
   {
     check: 'envelope-signed-like-deliveries',
-    wrong: 'does not sign verifications with the secret',
-    spoil: called('verification', missigned),
+    wrong: 'signs verifications with another secret',
+    fault: called('verification', missigned),
   },
   {
     check: 'envelope-signed-like-deliveries',
-    wrong: 'leaves the id out of a verification',
-    spoil: called('verification', ({ headers }) => {
+    wrong: 'omits the subscription id in a verification',
+    fault: called('verification', ({ headers }) => {
       delete headers[ID_HEADER];
     }),
   },
   {
     check: 'envelope-signed-like-deliveries',
-    wrong: 'does not sign gaps',
-    spoil: called('gap', missigned),
+    wrong: 'signs gap envelopes with another secret',
+    fault: called('gap', missigned),
   },
   {
     check: 'envelope-webhook-id-format',
-    wrong: 'numbers its verifications',
-    spoil: called('verification', ({ headers }) => {
+    wrong: 'uses a counter as webhook-id of a verification',
+    fault: called('verification', ({ headers }) => {
       headers['webhook-id'] = '1';
     }),
   },
   {
     check: 'envelope-webhook-id-format',
-    wrong: 'has the same id for every gap',
-    spoil: called('gap', ({ headers }) => {
+    wrong: 'uses one webhook-id for every gap',
+    fault: called('gap', ({ headers }) => {
       headers['webhook-id'] = 'msg_gap';
     }),
   },
   {
     check: 'verification-cached-per-principal-url',
-    wrong: 'takes the consent of one for that of another',
-    spoil: called('verification', (calling) => {
+    wrong: 'shares a verified URL between principals',
+    fault: called('verification', (calling) => {
       const {
         memory,
         callback: { url },
@@ -333,8 +333,8 @@ const consent: readonly BrokenServer[] = [
   },
   {
     check: 'verification-required-before-delivery',
-    wrong: 'delivers before it asks',
-    spoil: called(
+    wrong: 'delivers an event before it verifies',
+    fault: called(
       'verification',
       async (calling) =>
         void (await calling.send({
@@ -344,8 +344,8 @@ const consent: readonly BrokenServer[] = [
   },
   {
     check: 'verification-required-before-delivery',
-    wrong: 'delivers although nobody consented',
-    spoil: called('verification', async (calling) => {
+    wrong: 'delivers an event although the verification failed',
+    fault: called('verification', async (calling) => {
       const answer = await calling.send();
       if (!answer.body.includes(calling.body.challenge))
         await calling.send({
@@ -356,20 +356,20 @@ const consent: readonly BrokenServer[] = [
   },
   {
     check: 'verification-failure-error',
-    wrong: 'calls it InvalidParams',
-    spoil: refused(SUBSCRIBE, (error) => ({ error: { ...error, code: -32602 } })),
+    wrong: 'reports a failed verification as InvalidParams',
+    fault: refused(SUBSCRIBE, (error) => ({ error: { ...error, code: -32602 } })),
   },
   {
     check: 'verification-failure-error',
-    wrong: 'says challenge_failed where nobody listens',
-    spoil: refused(SUBSCRIBE, (error) =>
+    wrong: 'reports a refused connection as challenge_failed',
+    fault: refused(SUBSCRIBE, (error) =>
       error.data?.reason === 'connection_refused' ? reason(error, 'challenge_failed') : { error },
     ),
   },
   {
     check: 'verification-no-raw-endpoint-responses',
-    wrong: 'passes on what the endpoint said',
-    spoil: {
+    wrong: "includes the endpoint's answer in the error",
+    fault: {
       answered: ({ body }, { memory }) => {
         if (body !== '') memory['body'] = body;
       },
@@ -380,8 +380,8 @@ const consent: readonly BrokenServer[] = [
   },
   {
     check: 'verification-no-raw-endpoint-responses',
-    wrong: 'has what the endpoint said in its status',
-    spoil: answered(SUBSCRIBE, async (result, { params }) => {
+    wrong: "includes the endpoint's answer in deliveryStatus",
+    fault: answered(SUBSCRIBE, async (result, { params }) => {
       if (result.deliveryStatus === undefined) return result;
       const answer = await fetch(params.delivery.url, { method: 'POST', body: '{}' });
       return { ...result, deliveryStatus: { ...result.deliveryStatus, said: await answer.text() } };
@@ -389,25 +389,25 @@ const consent: readonly BrokenServer[] = [
   },
   {
     check: 'delivery-status-last-error-category',
-    wrong: 'tells the status code as a reason',
-    spoil: refused(SUBSCRIBE, (error) =>
+    wrong: 'reports the HTTP status as the reason',
+    fault: refused(SUBSCRIBE, (error) =>
       error.data?.reason === 'http_4xx' ? reason(error, 'http_403') : { error },
     ),
   },
   {
     check: 'delivery-status-last-error-category',
-    wrong: 'has a sentence as lastError',
-    spoil: inStatus((status) => ({ ...status, lastError: 'The endpoint answered 503.' })),
+    wrong: 'reports a sentence as lastError',
+    fault: inStatus((status) => ({ ...status, lastError: 'The endpoint answered 503.' })),
   },
   {
     check: 'verification-uses-ssrf-hardened-path',
-    wrong: 'follows redirects of a verification',
-    spoil: follows('verification'),
+    wrong: 'follows the redirect of a verification',
+    fault: follows('verification'),
   },
   {
     check: 'verification-rate-limited',
-    wrong: 'asks as often as it is told to',
-    spoil: asked(
+    wrong: 'sends a verification for each subscribe without a limit',
+    fault: asked(
       SUBSCRIBE,
       async ({ delivery: { url } }) =>
         void (await fetch(url, {
@@ -421,129 +421,129 @@ const consent: readonly BrokenServer[] = [
 const delivery: readonly BrokenServer[] = [
   {
     check: 'delivery-post-json',
-    wrong: 'PUTs',
-    spoil: called(undefined, (calling) => {
+    wrong: 'sends a PUT',
+    fault: called(undefined, (calling) => {
       calling.verb = 'PUT';
     }),
   },
   {
     check: 'delivery-post-json',
-    wrong: 'does not say that it is JSON',
-    spoil: called(undefined, ({ headers }) => {
+    wrong: 'sends text/plain as content type',
+    fault: called(undefined, ({ headers }) => {
       headers['content-type'] = 'text/plain';
     }),
   },
   {
     check: 'delivery-post-json',
-    wrong: 'wraps the occurrence',
-    spoil: called(undefined, (calling) => {
+    wrong: 'wraps the occurrence in an array',
+    fault: called(undefined, (calling) => {
       calling.body = { events: [calling.body], data: calling.body.data };
     }),
   },
   {
     check: 'delivery-standard-webhooks-headers',
-    wrong: 'has no webhook-timestamp',
-    spoil: called(undefined, ({ headers }) => {
+    wrong: 'omits webhook-timestamp',
+    fault: called(undefined, ({ headers }) => {
       delete headers['webhook-timestamp'];
     }),
   },
   {
     check: 'delivery-standard-webhooks-headers',
-    wrong: 'has milliseconds in it',
-    spoil: called(undefined, ({ headers }) => {
+    wrong: 'sends webhook-timestamp in milliseconds',
+    fault: called(undefined, ({ headers }) => {
       headers['webhook-timestamp'] += '000';
     }),
   },
   {
     check: 'delivery-signature-formula',
-    wrong: 'signs another form of the body',
-    spoil: called(undefined, (calling) => {
+    wrong: 'signs another serialization of the body',
+    fault: called(undefined, (calling) => {
       calling.raw = Buffer.from(JSON.stringify(calling.body, null, 1));
       calling.resign = false;
     }),
   },
   {
     check: 'delivery-signature-formula',
-    wrong: 'signs with something else',
-    spoil: called(undefined, missigned),
+    wrong: 'signs with another secret',
+    fault: called(undefined, missigned),
   },
   {
     check: 'delivery-subscription-id-header',
-    wrong: 'does not say for which subscription',
-    spoil: called(undefined, ({ headers }) => {
+    wrong: 'omits the subscription id header',
+    fault: called(undefined, ({ headers }) => {
       delete headers[ID_HEADER];
     }),
   },
   {
     check: 'delivery-subscription-id-header',
-    wrong: 'has another id there',
-    spoil: called(undefined, ({ headers }) => {
+    wrong: 'sends another subscription id',
+    fault: called(undefined, ({ headers }) => {
       headers[ID_HEADER] = random();
     }),
   },
   {
     check: 'delivery-hmac-only',
     wrong: 'sends a bearer token',
-    spoil: called(undefined, ({ headers }) => {
+    fault: called(undefined, ({ headers }) => {
       headers['authorization'] = `Bearer ${random()}`;
     }),
   },
   {
     check: 'delivery-body-size',
-    wrong: 'sends whatever size',
-    spoil: called(undefined, (calling) => {
+    wrong: 'sends a body that is too large',
+    fault: called(undefined, (calling) => {
       if (calling.body.data?.n === 2) calling.body._meta = { pad: 'x'.repeat(100_000) };
     }),
   },
   {
     check: 'delivery-retried',
-    wrong: 'tries once',
-    spoil: { answered: ({ status }) => (status === 503 ? taken : undefined) },
+    wrong: 'does not retry',
+    fault: { answered: ({ status }) => (status === 503 ? taken : undefined) },
   },
   {
     check: 'delivery-retry-regenerates-signature',
-    wrong: 'sends the same bytes again',
-    spoil: called(undefined, ({ headers, body, memory }) => {
+    wrong: 'retries with the timestamp of the first attempt',
+    fault: called(undefined, ({ headers, body, memory }) => {
       headers['webhook-timestamp'] = memory[body.eventId] ??= headers['webhook-timestamp'];
     }),
   },
   {
     check: 'delivery-cursor-watermark',
-    wrong: "has the event's own position as cursor",
-    spoil: called(undefined, ({ body }) => {
+    wrong: "sends the event's own position as cursor",
+    fault: called(undefined, ({ body }) => {
       body.cursor = `at ${body.data.n}`;
     }),
   },
   {
     check: 'subscribe-response-cursor',
-    wrong: 'has the first cursor for ever',
-    spoil: answered(SUBSCRIBE, (result, { params, memory }) => ({
+    wrong: 'returns the first cursor forever',
+    fault: answered(SUBSCRIBE, (result, { params, memory }) => ({
       ...result,
       cursor: (memory[keyOf(params)] ??= result.cursor),
     })),
   },
   {
     check: 'subscribe-response-cursor',
-    wrong: 'has moved past what is not taken',
-    spoil: answered(SUBSCRIBE, (result) =>
+    wrong: 'moves the cursor past a failed delivery',
+    fault: answered(SUBSCRIBE, (result) =>
       result.deliveryStatus?.lastError == null ? result : { ...result, cursor: random() },
     ),
   },
   {
     check: 'delivery-status-shape',
-    wrong: 'says in words whether it is active',
-    spoil: inStatus((status) => ({ ...status, active: 'yes' })),
+    wrong: 'reports active as a string',
+    fault: inStatus((status) => ({ ...status, active: 'yes' })),
   },
   {
     check: 'delivery-status-shape',
-    wrong: 'does not tell of a failure',
-    spoil: inStatus((status) => ({ ...status, lastError: null })),
+    wrong: 'omits the last error',
+    fault: inStatus((status) => ({ ...status, lastError: null })),
   },
-  { check: 'delivery-410-non-retryable', wrong: 'tries again after 410', spoil: repeats(410) },
+  { check: 'delivery-410-non-retryable', wrong: 'retries after 410', fault: repeats(410) },
   {
     check: 'delivery-410-non-retryable',
     wrong: 'ends the subscription after 410',
-    spoil: {
+    fault: {
       callback: async (calling) => {
         if (calling.memory[calling.callback.url] === true) return taken;
         const answer = await calling.send();
@@ -552,11 +552,11 @@ const delivery: readonly BrokenServer[] = [
       },
     },
   },
-  { check: 'delivery-413-non-retryable', wrong: 'tries again after 413', spoil: repeats(413) },
+  { check: 'delivery-413-non-retryable', wrong: 'retries after 413', fault: repeats(413) },
   {
     check: 'delivery-abandoned-passed',
-    wrong: 'stays where it gave up',
-    spoil: {
+    wrong: 'keeps the cursor at the abandoned event',
+    fault: {
       ...called(undefined, ({ body, memory }) => {
         if (body.data?.n === 2) memory[`stuck ${body.data.topic}`] = body.cursor;
       }),
@@ -568,16 +568,16 @@ const delivery: readonly BrokenServer[] = [
   },
   {
     check: 'envelope-gap',
-    wrong: 'has gaps without a cursor',
-    spoil: called('gap', (calling) => {
+    wrong: 'omits the cursor in a gap',
+    fault: called('gap', (calling) => {
       calling.body = { type: 'gap' };
     }),
   },
-  { check: 'ssrf-no-redirects', wrong: 'follows redirects', spoil: follows(undefined) },
+  { check: 'ssrf-no-redirects', wrong: 'follows redirects', fault: follows(undefined) },
   {
     check: 'delivery-retries-bounded',
-    wrong: 'goes on trying with every verification',
-    spoil: {
+    wrong: 'retries an old event with every verification',
+    fault: {
       callback: async (calling) => {
         const { memory, body } = calling;
         if (body?.data?.n === 1) memory['event'] = body;

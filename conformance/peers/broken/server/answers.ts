@@ -1,15 +1,15 @@
-/** Servers that misunderstand what endpoints answer. */
+/** Servers that misread what endpoints answer. */
 import { lastOf } from '../../../runner/server/callback-endpoint.ts';
 import type { BrokenServer, CallbackAnswer, Calling, Json, Passing } from '../proxy.ts';
 
-/** Changes what is heard of an answer to a delivery. */
+/** Changes an endpoint's answer to a delivery. */
 const heard = (
   change: (
     answer: CallbackAnswer,
     said: Json,
     calling: Calling,
   ) => CallbackAnswer | Promise<CallbackAnswer>,
-): BrokenServer['spoil'] => ({
+): BrokenServer['fault'] => ({
   answered: (answer, calling) =>
     calling.body.params.challenge === undefined ? change(answer, saidIn(answer), calling) : answer,
 });
@@ -22,11 +22,11 @@ const all = ({ body }: Calling): CallbackAnswer => words({ ack: lastOf(body.para
 const status = (
   from: (answer: CallbackAnswer, calling: Calling) => boolean,
   to: number,
-): BrokenServer['spoil'] =>
+): BrokenServer['fault'] =>
   heard((answer, _, calling) => (from(answer, calling) ? { ...answer, status: to } : answer));
 const good = ({ status: one }: CallbackAnswer): boolean => one >= 200 && one < 300;
-/** Takes an answer for a success that moves nothing: nobody is told of the failure. */
-const content = (fits: (said: Json, calling: Calling) => boolean): BrokenServer['spoil'] => ({
+/** Treats an answer as a success without progress, so that no failure is reported. */
+const content = (fits: (said: Json, calling: Calling) => boolean): BrokenServer['fault'] => ({
   ...heard((answer, said, calling) => {
     if (good(answer) && fits(said, calling))
       calling.memory[calling.body.params.subscriptionId] = true;
@@ -40,11 +40,11 @@ const content = (fits: (said: Json, calling: Calling) => boolean): BrokenServer[
 const deliveries =
   (
     change: (params: Json, calling: Calling) => void,
-  ): NonNullable<BrokenServer['spoil']['callback']> =>
+  ): NonNullable<BrokenServer['fault']['callback']> =>
   (calling) => {
     if (calling.body.params.challenge === undefined) change(calling.body.params, calling);
   };
-const renamed = (from: string, to: string): BrokenServer['spoil'] => ({
+const renamed = (from: string, to: string): BrokenServer['fault'] => ({
   callback: deliveries((params) => {
     if (params.gaps !== undefined)
       params.gaps = params.gaps.map((gap: Json) =>
@@ -52,13 +52,13 @@ const renamed = (from: string, to: string): BrokenServer['spoil'] => ({
       );
   }),
 });
-const got = (change: (result: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+const got = (change: (result: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   result: (result, passing) =>
     passing.method === 'triggers/get' ? change(result, passing) : result,
 });
 const later = (
   change: (value: string, answer: CallbackAnswer) => string | undefined,
-): BrokenServer['spoil'] =>
+): BrokenServer['fault'] =>
   heard((answer) => {
     const { 'retry-after': value, ...headers } = answer.headers;
     const other = value === undefined ? undefined : change(value, answer);
@@ -71,20 +71,20 @@ const later = (
 export const answers: readonly BrokenServer[] = [
   {
     check: 'ans-ack',
-    wrong: 'wants status 200',
-    spoil: status((answer) => good(answer) && answer.status !== 200, 500),
+    wrong: 'accepts only status 200',
+    fault: status((answer) => good(answer) && answer.status !== 200, 500),
   },
   {
     check: 'ans-ack',
-    wrong: 'wants the content type to be JSON',
-    spoil: heard((answer) =>
+    wrong: 'accepts only the content type application/json',
+    fault: heard((answer) =>
       answer.headers['content-type'] === 'application/json' ? answer : { ...answer, body: '' },
     ),
   },
   {
     check: 'ans-ack',
-    wrong: 'wants no other members',
-    spoil: heard((answer, said) =>
+    wrong: 'rejects an answer with further members',
+    fault: heard((answer, said) =>
       said?.ack !== undefined &&
       Object.keys(said).some((name) => name !== 'ack' && name !== 'reject')
         ? { ...answer, body: '' }
@@ -93,58 +93,58 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-ack',
-    wrong: 'acknowledges one number at a time',
-    spoil: heard((answer, said, { body }) =>
+    wrong: 'advances one sequence number for each answer',
+    fault: heard((answer, said, { body }) =>
       said?.ack > body.params.after + 1 ? words({ ack: body.params.after + 1 }) : answer,
     ),
   },
   {
     check: 'ans-ack-bound',
-    wrong: 'cuts `ack` to what was sent',
-    spoil: heard((answer, said, calling) =>
+    wrong: 'clamps an ack that is too high',
+    fault: heard((answer, said, calling) =>
       said?.ack > lastOf(calling.body.params) && said.reject === undefined ? all(calling) : answer,
     ),
   },
   {
     check: 'ans-ack-bound',
-    wrong: 'is content with an old `ack`',
-    spoil: content((said, { body }) => said?.ack < body.params.after),
+    wrong: 'ignores an ack that is too low',
+    fault: content((said, { body }) => said?.ack < body.params.after),
   },
   {
     check: 'ans-no-ack',
-    wrong: 'takes any 2xx for an acknowledgement',
-    spoil: heard((answer, said, calling) =>
+    wrong: 'treats any 2xx as an acknowledgement',
+    fault: heard((answer, said, calling) =>
       good(answer) && said?.ack === undefined ? all(calling) : answer,
     ),
   },
   {
     check: 'ans-no-ack',
-    wrong: 'reads texts as numbers',
-    spoil: heard((answer, said) =>
+    wrong: 'accepts an ack that is a string',
+    fault: heard((answer, said) =>
       typeof said?.ack === 'string' ? words({ ack: Number(said.ack) }) : answer,
     ),
   },
   {
     check: 'ans-no-ack',
-    wrong: 'rounds',
-    spoil: heard((answer, said) => (said?.ack === 1.5 ? words({ ack: 1 }) : answer)),
+    wrong: 'rounds a fractional ack',
+    fault: heard((answer, said) => (said?.ack === 1.5 ? words({ ack: 1 }) : answer)),
   },
   {
     check: 'ans-no-ack',
-    wrong: 'reads what begins well',
-    spoil: heard((answer) => (answer.body === '{"ack":1' ? words({ ack: 1 }) : answer)),
+    wrong: 'accepts truncated JSON',
+    fault: heard((answer) => (answer.body === '{"ack":1' ? words({ ack: 1 }) : answer)),
   },
   {
     check: 'ans-no-progress',
-    wrong: 'is content with no progress',
-    spoil: content(
+    wrong: 'treats no progress as a success',
+    fault: content(
       (said, { body }) => said?.ack === body.params.after && said.reject === undefined,
     ),
   },
   {
     check: 'ans-no-progress',
-    wrong: 'takes no progress for a 5xx',
-    spoil: heard((answer, said, { body }) =>
+    wrong: 'treats no progress as http_5xx',
+    fault: heard((answer, said, { body }) =>
       good(answer) && said?.ack === body.params.after && said.reject === undefined
         ? { ...answer, status: 500 }
         : answer,
@@ -152,46 +152,46 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-partial',
-    wrong: 'takes a part for the whole',
-    spoil: heard((answer, said, calling) =>
+    wrong: 'treats a partial ack as a full one',
+    fault: heard((answer, said, calling) =>
       said?.ack < lastOf(calling.body.params) && said.reject === undefined ? all(calling) : answer,
     ),
   },
   {
     check: 'ans-partial',
-    wrong: 'sends everything again',
-    spoil: heard((answer, said, calling) =>
+    wrong: 'sends everything again after a partial ack',
+    fault: heard((answer, said, calling) =>
       said?.ack < lastOf(calling.body.params) ? { ...answer, status: 503 } : answer,
     ),
   },
   {
     check: 'ans-reject',
-    wrong: 'does not know `reject`',
-    spoil: heard((answer, said) =>
+    wrong: 'ignores reject',
+    fault: heard((answer, said) =>
       said?.reject === undefined ? answer : words({ ack: said.ack }),
     ),
   },
   {
     check: 'ans-reject',
-    wrong: 'takes `reject` for an acknowledgement',
-    spoil: heard((answer, said) =>
+    wrong: 'treats reject as an acknowledgement',
+    fault: heard((answer, said) =>
       said?.reject === undefined ? answer : words({ ack: said.reject.sequence }),
     ),
   },
   {
     check: 'ans-reject',
-    wrong: 'calls the gap abandoned',
-    spoil: renamed('rejected', 'abandoned'),
+    wrong: 'reports the gap as abandoned',
+    fault: renamed('rejected', 'abandoned'),
   },
   {
     check: 'ans-reject',
-    wrong: 'gives a gap another reason',
-    spoil: renamed('redacted', 'rejected'),
+    wrong: 'reports another gap reason',
+    fault: renamed('redacted', 'rejected'),
   },
   {
     check: 'ans-reject-other',
-    wrong: 'believes the `ack` and forgets the `reject`',
-    spoil: heard((answer, said) =>
+    wrong: 'applies the ack and ignores an invalid reject',
+    fault: heard((answer, said) =>
       said?.reject !== undefined && said.reject.sequence !== said.ack + 1
         ? words({ ack: Math.max(1, said.ack) })
         : answer,
@@ -199,15 +199,15 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-reject-other',
-    wrong: 'rejects whatever number it is told',
-    spoil: heard((answer, said, { body }) =>
+    wrong: 'applies a reject beyond the delivery',
+    fault: heard((answer, said, { body }) =>
       said?.reject?.sequence > lastOf(body.params) ? words({ ack: said.ack }) : answer,
     ),
   },
   {
     check: 'ans-no-redirect',
     wrong: 'follows redirects',
-    spoil: heard(async (answer, _, { body, headers }) => {
+    fault: heard(async (answer, _, { body, headers }) => {
       if (answer.headers['location'] === undefined) return answer;
       const second = await fetch(answer.headers['location'], {
         method: 'POST',
@@ -219,25 +219,25 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-no-redirect',
-    wrong: 'takes a redirect for a failure of the server',
-    spoil: status((answer) => answer.status >= 300 && answer.status < 400, 502),
+    wrong: 'treats a redirect as http_5xx',
+    fault: status((answer) => answer.status >= 300 && answer.status < 400, 502),
   },
   {
     check: 'ans-gone',
-    wrong: 'tries again after 410',
-    spoil: status((answer) => answer.status === 410, 404),
+    wrong: 'retries after 410',
+    fault: status((answer) => answer.status === 410, 404),
   },
   {
     check: 'ans-gone',
-    wrong: 'suspends after 410',
-    spoil: got((result) =>
+    wrong: 'suspends the subscription after 410',
+    fault: got((result) =>
       result.callback === undefined ? { ...result, status: 'suspended' } : result,
     ),
   },
   {
     check: 'ans-gone',
     wrong: 'ends the subscription after 410',
-    spoil: {
+    fault: {
       ...heard((answer, _, { memory, body }) => {
         if (answer.status === 410) memory[body.params.subscriptionId] = true;
         return answer;
@@ -256,8 +256,8 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-gone',
-    wrong: 'forgets the log after 410',
-    spoil: {
+    wrong: 'discards the log after 410',
+    fault: {
       result: (result, { method }) =>
         method === 'triggers/pull'
           ? {
@@ -273,8 +273,8 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'retry-categories',
-    wrong: 'has a category of its own',
-    spoil: got((result) =>
+    wrong: 'uses the wrong failure category',
+    fault: got((result) =>
       result.callback?.health.lastError === 'http_4xx'
         ? {
             ...result,
@@ -288,8 +288,8 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'retry-categories',
-    wrong: 'shows the status',
-    spoil: got((result) =>
+    wrong: 'reports the status code instead of a category',
+    fault: got((result) =>
       result.callback?.health.lastError === 'http_5xx'
         ? {
             ...result,
@@ -303,8 +303,8 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'retry-categories',
-    wrong: 'says of a challenge what the system said',
-    spoil: {
+    wrong: 'reports a system error code for a failed challenge',
+    fault: {
       error: (error) => ({
         error:
           error.data?.reason === 'connection_refused'
@@ -315,8 +315,8 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-category-only',
-    wrong: 'shows the answer for debugging',
-    spoil: {
+    wrong: "reports the endpoint's answer in health",
+    fault: {
       ...heard((answer, _, { memory }) => {
         memory['said'] = answer.body;
         return answer;
@@ -336,8 +336,8 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-category-only',
-    wrong: 'shows the status',
-    spoil: {
+    wrong: 'reports the status code in health',
+    fault: {
       ...heard((answer, _, { memory }) => {
         memory['status'] = answer.status;
         return answer;
@@ -357,29 +357,29 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-category-only',
-    wrong: 'explains the failure of a challenge',
-    spoil: {
+    wrong: "includes the endpoint's answer in the error",
+    fault: {
       answered: (answer, { memory }) => {
         memory['said'] = answer.body;
         return answer;
       },
       error: (error, { memory }) => ({
-        error: { ...error, message: `${error.message} It said ${memory['said']}` },
+        error: { ...error, message: `${error.message} It answered ${memory['said']}` },
       }),
     },
   },
   {
     check: 'ans-413',
-    wrong: 'sends as many again',
-    spoil: status(
+    wrong: 'sends as many events again after 413',
+    fault: status(
       (answer, { body }) => answer.status === 413 && body.params.events.length > 1,
       503,
     ),
   },
   {
     check: 'ans-413',
-    wrong: 'sends one fewer',
-    spoil: {
+    wrong: 'sends one event fewer after 413',
+    fault: {
       answered: (answer, { body, memory }) => {
         const { events, subscriptionId } = body.params;
         if (answer.status !== 413 || events.length < 2) return answer;
@@ -394,29 +394,29 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-413-single',
-    wrong: 'tries an event that is too large again',
-    spoil: status(
+    wrong: 'retries a single event after 413',
+    fault: status(
       (answer, { body }) => answer.status === 413 && body.params.events.length === 1,
       503,
     ),
   },
   {
     check: 'ans-413-single',
-    wrong: 'calls the gap abandoned',
-    spoil: renamed('too_large', 'abandoned'),
+    wrong: 'reports the gap as abandoned',
+    fault: renamed('too_large', 'abandoned'),
   },
   {
     check: 'ans-413-empty',
-    wrong: 'takes it for a failure of the server',
-    spoil: status(
+    wrong: 'treats 413 to an empty delivery as http_5xx',
+    fault: status(
       (answer, { body }) => answer.status === 413 && body.params.events.length === 0,
       503,
     ),
   },
   {
     check: 'ans-413-empty',
-    wrong: 'suspends at once',
-    spoil: {
+    wrong: 'suspends at once after 413 to an empty delivery',
+    fault: {
       ...heard((answer, _, { memory, body }) => {
         if (answer.status === 413 && body.params.events.length === 0)
           memory[body.params.subscriptionId] = true;
@@ -427,21 +427,21 @@ export const answers: readonly BrokenServer[] = [
       ),
     },
   },
-  { check: 'ans-retry-after', wrong: 'does not know Retry-After', spoil: later(() => undefined) },
+  { check: 'ans-retry-after', wrong: 'ignores Retry-After', fault: later(() => undefined) },
   {
     check: 'ans-retry-after',
-    wrong: 'knows seconds only',
-    spoil: later((value) => (/^[0-9]+$/.test(value) ? value : undefined)),
+    wrong: 'ignores Retry-After as a date',
+    fault: later((value) => (/^[0-9]+$/.test(value) ? value : undefined)),
   },
   {
     check: 'ans-retry-after',
-    wrong: 'knows it with 503 only',
-    spoil: later((value, answer) => (answer.status === 503 ? value : undefined)),
+    wrong: 'ignores Retry-After unless the status is 503',
+    fault: later((value, answer) => (answer.status === 503 ? value : undefined)),
   },
   {
     check: 'ans-retry-after',
-    wrong: 'waits five minutes at most',
-    spoil: later((value) =>
+    wrong: 'limits Retry-After to five minutes',
+    fault: later((value) =>
       /^[0-9]+$/.test(value) ? String(Math.min(300, Number(value))) : value,
     ),
   },

@@ -1,4 +1,4 @@
-/** Servers whose requests to callbacks are wrong, or that read answers wrongly. */
+/** Servers whose requests to callbacks are broken, or that misread answers. */
 import { randomBytes } from 'node:crypto';
 import { webhookIdOf } from '../../../runner/wire/sender.ts';
 import type { BrokenServer, CallbackAnswer, Calling } from '../proxy.ts';
@@ -6,22 +6,22 @@ import type { BrokenServer, CallbackAnswer, Calling } from '../proxy.ts';
 /** Changes every request to a callback. */
 const sent = (
   change: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
-): BrokenServer['spoil'] => ({ callback: change });
+): BrokenServer['fault'] => ({ callback: change });
 const isChallenge = ({ body }: Calling): boolean => body.params.challenge !== undefined;
 const deliveries = (
   change: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
-): BrokenServer['spoil'] => sent((calling) => (isChallenge(calling) ? undefined : change(calling)));
-const challenges = (change: (calling: Calling) => void): BrokenServer['spoil'] =>
+): BrokenServer['fault'] => sent((calling) => (isChallenge(calling) ? undefined : change(calling)));
+const challenges = (change: (calling: Calling) => void): BrokenServer['fault'] =>
   sent((calling) => {
     if (isChallenge(calling)) change(calling);
   });
-const without = (name: string): BrokenServer['spoil'] =>
+const without = (name: string): BrokenServer['fault'] =>
   sent((calling) => {
     calling.resign = name !== 'webhook-signature';
     delete calling.headers[name];
   });
-/** Does not tell of a failure until so much later. */
-const patient = (moreMs: number): BrokenServer['spoil'] => ({
+/** Reports a failure this many milliseconds late. */
+const patient = (moreMs: number): BrokenServer['fault'] => ({
   result: (result, { method, memory }) => {
     if (method !== 'triggers/get' || !(result.callback?.health.attempts > 0)) return result;
     const since = (memory[result.subscriptionId] ??= Date.now()) as number;
@@ -35,35 +35,35 @@ export const callback: readonly BrokenServer[] = [
   {
     check: 'cb-post',
     wrong: 'sends a PUT',
-    spoil: sent((calling) => {
+    fault: sent((calling) => {
       calling.verb = 'PUT';
     }),
   },
   {
     check: 'cb-post',
-    wrong: 'says text/plain',
-    spoil: sent((calling) => {
+    wrong: 'sends text/plain as content type',
+    fault: sent((calling) => {
       calling.headers['content-type'] = 'text/plain';
     }),
   },
   {
     check: 'cb-post',
-    wrong: 'gives the notification an id',
-    spoil: sent((calling) => {
+    wrong: 'sends the notification with an id',
+    fault: sent((calling) => {
       calling.body = { ...calling.body, id: 1 };
     }),
   },
   {
     check: 'cb-post',
-    wrong: 'has another name for the notification',
-    spoil: sent((calling) => {
+    wrong: 'renames the notification',
+    fault: sent((calling) => {
       calling.body = { ...calling.body, method: 'triggers/delivery' };
     }),
   },
   {
     check: 'cb-post',
-    wrong: 'writes Latin-1',
-    spoil: sent((calling) => {
+    wrong: 'encodes the body as Latin-1',
+    fault: sent((calling) => {
       calling.raw = Buffer.from(
         JSON.stringify(calling.body).replaceAll(/[^\u0000-\u00ff]/gu, '?'),
         'latin1',
@@ -71,19 +71,19 @@ export const callback: readonly BrokenServer[] = [
     }),
   },
   ...['webhook-id', 'webhook-timestamp', 'webhook-signature', 'mcp-subscription-id'].map(
-    (name) => ({ check: 'cb-headers', wrong: `leaves ${name} away`, spoil: without(name) }),
+    (name) => ({ check: 'cb-headers', wrong: `omits ${name}`, fault: without(name) }),
   ),
   {
     check: 'cb-headers',
-    wrong: 'puts the key into MCP-Subscription-Id',
-    spoil: sent((calling) => {
+    wrong: 'sends the key as MCP-Subscription-Id',
+    fault: sent((calling) => {
       calling.headers['mcp-subscription-id'] = calling.body.params.key;
     }),
   },
   {
     check: 'cb-no-extra',
-    wrong: 'keeps cookies',
-    spoil: {
+    wrong: 'sends cookies back',
+    fault: {
       callback: ({ headers, memory }) => {
         if (memory['cookie'] !== undefined) headers['cookie'] = memory['cookie'];
       },
@@ -95,15 +95,15 @@ export const callback: readonly BrokenServer[] = [
   },
   {
     check: 'cb-no-extra',
-    wrong: 'sends credentials of its own',
-    spoil: sent(({ headers }) => {
+    wrong: 'sends its own credentials',
+    fault: sent(({ headers }) => {
       headers['authorization'] = 'Bearer of-the-server';
     }),
   },
   {
     check: 'cb-no-extra',
-    wrong: 'passes the token of the client on',
-    spoil: {
+    wrong: "forwards the client's token",
+    fault: {
       request: ({ headers, memory }) => {
         memory['token'] = headers['authorization'];
       },
@@ -114,22 +114,22 @@ export const callback: readonly BrokenServer[] = [
   },
   {
     check: 'cb-start',
-    wrong: 'says of a challenge that it begins at 0',
-    spoil: challenges(({ body }) => {
+    wrong: 'starts a challenge at 0',
+    fault: challenges(({ body }) => {
       body.params.after = 0;
     }),
   },
   {
     check: 'cb-start',
-    wrong: 'begins every delivery at 0',
-    spoil: deliveries(({ body }) => {
+    wrong: 'starts every delivery at 0',
+    fault: deliveries(({ body }) => {
       body.params.after = 0;
     }),
   },
   {
     check: 'cb-id-random',
-    wrong: 'computes the identifier of an empty delivery from its range',
-    spoil: challenges(({ body, headers }) => {
+    wrong: 'derives the webhook-id of an empty delivery',
+    fault: challenges(({ body, headers }) => {
       headers['webhook-id'] = webhookIdOf({
         ...body.params,
         gaps: [{ from: 1, to: body.params.after + 1 }],
@@ -138,36 +138,36 @@ export const callback: readonly BrokenServer[] = [
   },
   {
     check: 'cb-id-random',
-    wrong: 'counts',
-    spoil: challenges(({ headers, memory }) => {
+    wrong: 'uses a counter as webhook-id of a challenge',
+    fault: challenges(({ headers, memory }) => {
       headers['webhook-id'] = `msg_${(memory['count'] = (memory['count'] ?? 0) + 1)}`;
     }),
   },
   {
     check: 'cb-id-range',
-    wrong: 'draws identifiers',
-    spoil: deliveries(({ headers }) => {
+    wrong: 'uses a random webhook-id for a delivery',
+    fault: deliveries(({ headers }) => {
       headers['webhook-id'] = `msg_${randomBytes(24).toString('base64url')}`;
     }),
   },
   {
     check: 'cb-id-range',
-    wrong: 'forgets the gaps in the identifier',
-    spoil: deliveries(({ headers, body }) => {
+    wrong: 'omits gaps from the hashed webhook-id',
+    fault: deliveries(({ headers, body }) => {
       headers['webhook-id'] = webhookIdOf({ ...body.params, gaps: undefined });
     }),
   },
   {
     check: 'cb-id-retry',
-    wrong: 'has a new identifier for every attempt',
-    spoil: deliveries(({ headers }) => {
+    wrong: 'uses a new webhook-id for each attempt',
+    fault: deliveries(({ headers }) => {
       headers['webhook-id'] = `msg_${randomBytes(24).toString('base64url')}`;
     }),
   },
   {
     check: 'cb-id-retry',
-    wrong: 'sends the first request again as it was',
-    spoil: deliveries((calling) => {
+    wrong: 'retries with the timestamp of the first attempt',
+    fault: deliveries((calling) => {
       const { headers, memory } = calling;
       memory['stamp'] ??= headers['webhook-timestamp'];
       headers['webhook-timestamp'] = memory['stamp'];
@@ -175,8 +175,8 @@ export const callback: readonly BrokenServer[] = [
   },
   {
     check: 'cb-id-retry',
-    wrong: 'keeps the signature of the first attempt',
-    spoil: deliveries((calling) => {
+    wrong: 'retries with the signature of the first attempt',
+    fault: deliveries((calling) => {
       const { headers, memory } = calling;
       calling.resign = false;
       headers['webhook-signature'] = memory['signature'] ??= headers['webhook-signature'];
@@ -184,22 +184,22 @@ export const callback: readonly BrokenServer[] = [
   },
   {
     check: 'cb-one-lease',
-    wrong: 'sends everything twice at once',
-    spoil: deliveries((calling) => {
+    wrong: 'sends two copies at once',
+    fault: deliveries((calling) => {
       calling.send().catch(() => undefined);
     }),
   },
   {
     check: 'cb-body-limit',
     wrong: 'sends bodies of 300 KB',
-    spoil: deliveries((calling) => {
+    fault: deliveries((calling) => {
       calling.raw = Buffer.from(JSON.stringify(calling.body).padEnd(300_000));
     }),
   },
   {
     check: 'cb-batch',
-    wrong: 'sends more than a hundred',
-    spoil: {
+    wrong: 'sends more than 100 events',
+    fault: {
       callback: ({ body }) => {
         const { events, challenge } = body.params;
         if (challenge === undefined && events.length === 100)
@@ -214,21 +214,21 @@ export const callback: readonly BrokenServer[] = [
       }),
     },
   },
-  { check: 'cb-deadline', wrong: 'gives an endpoint twenty seconds', spoil: patient(10_000) },
+  { check: 'cb-deadline', wrong: 'waits 20 seconds for an endpoint', fault: patient(10_000) },
   {
     check: 'cb-answer-limit',
-    wrong: 'reads answers to their end',
-    spoil: { answered: (answer) => ({ ...answer, body: compact(answer.body) }) },
+    wrong: 'reads answers beyond the limit',
+    fault: { answered: (answer) => ({ ...answer, body: compact(answer.body) }) },
   },
   {
     check: 'cb-answer-limit',
-    wrong: 'reads half of what it may',
-    spoil: {
+    wrong: 'reads half of an allowed answer',
+    fault: {
       answered: (answer) => ({ ...answer, body: answer.body.length > 4096 ? '' : answer.body }),
     },
   },
-  // The proxy's own client decodes.
-  { check: 'cb-no-decoding', wrong: 'decompresses answers', spoil: sent(() => undefined) },
+  // `fetch`, which the proxy uses, decompresses the answer.
+  { check: 'cb-no-decoding', wrong: 'decompresses answers', fault: sent(() => undefined) },
 ];
 
 function compact(body: string): string {

@@ -1,7 +1,7 @@
-/** Servers whose list of trigger types is wrong. */
+/** Servers whose list of trigger types is broken. */
 import type { BrokenServer, Json, Passing } from '../proxy.ts';
 
-const listed = (change: (result: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+const listed = (change: (result: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   result: (result, passing) =>
     passing.method === 'triggers/list' && result.triggers !== undefined
       ? change(result, passing)
@@ -12,12 +12,12 @@ export const catalog: readonly BrokenServer[] = [
   {
     check: 'type-unique',
     wrong: 'lists a type twice',
-    spoil: listed((result) => ({ ...result, triggers: [...result.triggers, result.triggers[0]] })),
+    fault: listed((result) => ({ ...result, triggers: [...result.triggers, result.triggers[0]] })),
   },
   {
     check: 'type-reserved',
-    wrong: 'uses a reserved name as it likes',
-    spoil: listed((result) => ({
+    wrong: 'uses a reserved name for a type of its own',
+    fault: listed((result) => ({
       ...result,
       triggers: result.triggers.map((type: Json, at: number) =>
         at === 0 ? { ...type, name: 'mcp.resource.updated' } : type,
@@ -26,8 +26,8 @@ export const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'type-reserved',
-    wrong: 'makes up a reserved name',
-    spoil: listed((result) => ({
+    wrong: 'invents a reserved name',
+    fault: listed((result) => ({
       ...result,
       triggers: result.triggers.map((type: Json, at: number) =>
         at === 0 ? { ...type, name: 'mcp.weather' } : type,
@@ -36,8 +36,8 @@ export const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'list-not-modified',
-    wrong: 'always sends the list',
-    spoil: {
+    wrong: 'always sends the full list',
+    fault: {
       request: ({ method, params }) => {
         if (method === 'triggers/list') delete params.ifNoneMatch;
       },
@@ -45,8 +45,8 @@ export const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'list-not-modified',
-    wrong: 'sends a list with notModified',
-    spoil: {
+    wrong: 'sends the list with notModified',
+    fault: {
       result: async (result, { method, ask }) =>
         method === 'triggers/list' && result.notModified
           ? { ...result, triggers: (await ask(method, {})).result.triggers }
@@ -55,24 +55,24 @@ export const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'list-etag-pages',
-    wrong: 'has an etag for each page',
-    spoil: listed((result, { params }) => ({
+    wrong: 'uses an ETag for each page',
+    fault: listed((result, { params }) => ({
       ...result,
       etag: result.etag + (params.cursor === undefined ? '' : `-${params.cursor}`),
     })),
   },
   {
     check: 'list-private',
-    wrong: 'lets everybody cache what one principal sees',
-    spoil: {
+    wrong: 'declares the list publicly cacheable',
+    fault: {
       result: (result, { method }) =>
         method === 'triggers/list' ? { ...result, cacheScope: 'public' } : result,
     },
   },
   {
     check: 'type-payload-valid',
-    wrong: 'appends whatever comes',
-    spoil: {
+    wrong: 'delivers data that does not fit the payloadSchema',
+    fault: {
       result: (result, { method }) =>
         method === 'triggers/pull'
           ? {

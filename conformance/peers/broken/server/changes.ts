@@ -4,11 +4,11 @@ import type { BrokenServer, Json, Passing } from '../proxy.ts';
 const isUpdate = ({ method }: Passing): boolean => method === 'triggers/update';
 const asked = (
   change: (params: Json, passing: Passing) => Json | void | Promise<Json | void>,
-): BrokenServer['spoil'] => ({
+): BrokenServer['fault'] => ({
   request: (passing) => (isUpdate(passing) ? change(passing.params, passing) : undefined),
 });
-/** Changes every subscription that is shown, whichever method shows it. */
-const shown = (change: (subscription: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+/** Changes every subscription that a method shows. */
+const shown = (change: (subscription: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   result: (result, passing) =>
     passing.method.startsWith('triggers/') &&
     result.subscriptionId !== undefined &&
@@ -19,7 +19,7 @@ const shown = (change: (subscription: Json, passing: Passing) => Json): BrokenSe
 const answeredBy = (
   method: string,
   change: (result: Json, passing: Passing) => Json | Promise<Json>,
-): BrokenServer['spoil'] => ({
+): BrokenServer['fault'] => ({
   result: (result, passing) => (passing.method === method ? change(result, passing) : result),
 });
 let count = 0;
@@ -28,14 +28,14 @@ export const changes: readonly BrokenServer[] = [
   {
     check: 'upd-if-match',
     wrong: 'ignores ifMatch',
-    spoil: asked((params) => {
+    fault: asked((params) => {
       delete params.ifMatch;
     }),
   },
   {
     check: 'upd-if-match',
-    wrong: 'does not tell the current ETag',
-    spoil: {
+    wrong: 'reports an old ETag',
+    fault: {
       error: (error) => ({
         error:
           error.data?.kind === 'etag' ? { ...error, data: { kind: 'etag', etag: 'old' } } : error,
@@ -44,8 +44,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'upd-atomic',
-    wrong: 'applies members until one is wrong',
-    spoil: {
+    wrong: 'applies valid members of an invalid update',
+    fault: {
       error: async (error, { method, params, ask }) => {
         if (method === 'triggers/update' && params.select)
           await ask(method, { subscriptionId: params.subscriptionId, paused: params.paused });
@@ -55,8 +55,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'upd-atomic',
-    wrong: 'applies only the first member',
-    spoil: asked((params) => {
+    wrong: 'applies only the first member of an update',
+    fault: asked((params) => {
       if (params.paused !== undefined) {
         delete params.ttlMs;
         delete params.onFailure;
@@ -66,37 +66,37 @@ export const changes: readonly BrokenServer[] = [
   {
     check: 'upd-ttl',
     wrong: 'renews with every update',
-    spoil: asked((params) => {
+    fault: asked((params) => {
       params.ttlMs ??= 60_000;
     }),
   },
   {
     check: 'upd-ttl',
-    wrong: 'does not renew',
-    spoil: asked((params) => {
+    wrong: 'ignores ttlMs in an update',
+    fault: asked((params) => {
       delete params.ttlMs;
     }),
   },
   {
     check: 'upd-key-stays',
-    wrong: 'computes the key anew',
-    spoil: {
+    wrong: 'derives the key again after a change of select',
+    fault: {
       result: (result, passing) =>
         isUpdate(passing) && passing.params.select ? { ...result, key: `new.${++count}` } : result,
     },
   },
   {
     check: 'upd-select',
-    wrong: 'renumbers what the new select does not match',
-    spoil: answeredBy('triggers/pull', (result) => ({
+    wrong: 'drops old events that the new select does not match',
+    fault: answeredBy('triggers/pull', (result) => ({
       ...result,
       events: result.events.slice(-1),
     })),
   },
   {
     check: 'upd-verify',
-    wrong: 'takes a URL without asking it',
-    spoil: asked(async (params, { memory }) => {
+    wrong: 'does not verify a new URL',
+    fault: asked(async (params, { memory }) => {
       if (params.callback === undefined || params.callback === null || memory['updated'])
         return undefined;
       memory['updated'] = true;
@@ -105,8 +105,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'upd-reverify',
-    wrong: 'trusts the URL that it knows',
-    spoil: {
+    wrong: 'does not verify a known URL again',
+    fault: {
       callback: (calling) => {
         const { challenge } = calling.body.params;
         if (challenge === undefined) return undefined;
@@ -122,7 +122,7 @@ export const changes: readonly BrokenServer[] = [
   {
     check: 'upd-rotate',
     wrong: 'keeps signing with the old secret only',
-    spoil: asked((params, passing) => {
+    fault: asked((params, passing) => {
       if (params.callback?.secret !== undefined) {
         passing.memory['secret'] ??= params.callback.secret;
         if (params.callback.secret !== passing.memory['secret']) delete params.callback;
@@ -132,14 +132,14 @@ export const changes: readonly BrokenServer[] = [
   {
     check: 'upd-detach',
     wrong: 'keeps the callback',
-    spoil: asked((params) => {
+    fault: asked((params) => {
       if (params.callback === null) delete params.callback;
     }),
   },
   {
     check: 'upd-resume',
-    wrong: 'leaves a callback suspended',
-    spoil: asked((params, { ask }) =>
+    wrong: 'leaves a suspended callback suspended',
+    fault: asked((params, { ask }) =>
       params.onFailure === 'suspend' && params.paused === undefined
         ? ask('triggers/get', { subscriptionId: params.subscriptionId })
         : undefined,
@@ -147,8 +147,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'get-not-modified',
-    wrong: 'always sends everything',
-    spoil: {
+    wrong: 'ignores ifNoneMatch',
+    fault: {
       request: ({ method, params }) => {
         if (method === 'triggers/get') delete params.ifNoneMatch;
       },
@@ -156,15 +156,15 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'get-not-modified',
-    wrong: 'leaves the counters away',
-    spoil: answeredBy('triggers/get', (result) =>
+    wrong: 'omits the counters in notModified',
+    fault: answeredBy('triggers/get', (result) =>
       result.notModified ? { notModified: true, etag: result.etag } : result,
     ),
   },
   {
     check: 'get-full',
-    wrong: 'says "not modified" to any ETag',
-    spoil: answeredBy('triggers/get', ({ select, ...rest }, { params }) =>
+    wrong: 'reports notModified for any ETag',
+    fault: answeredBy('triggers/get', ({ select, ...rest }, { params }) =>
       params.ifNoneMatch === undefined || rest.notModified
         ? { select, ...rest }
         : {
@@ -179,16 +179,16 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'get-no-side-effect',
-    wrong: 'renews what is read',
-    spoil: answeredBy('triggers/get', async (result, { params, ask }) => {
+    wrong: 'renews a subscription that is read',
+    fault: answeredBy('triggers/get', async (result, { params, ask }) => {
       await ask('triggers/update', { subscriptionId: params.subscriptionId, ttlMs: 60_000 });
       return result;
     }),
   },
   {
     check: 'list-subs-own',
-    wrong: 'forgets one',
-    spoil: {
+    wrong: 'omits a subscription',
+    fault: {
       result: (result, { method, memory }) => {
         if (method === 'triggers/subscribe') memory['forgotten'] ??= result.subscriptionId;
         return method === 'triggers/subscriptions'
@@ -204,8 +204,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'list-subs-own',
-    wrong: 'lists what ended',
-    spoil: {
+    wrong: 'lists an ended subscription',
+    fault: {
       request: ({ method, params, memory }) => {
         if (method === 'triggers/unsubscribe') memory['ended'] = params.subscriptionId;
       },
@@ -219,8 +219,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'list-subs-paging',
-    wrong: 'repeats the last one of a page',
-    spoil: answeredBy('triggers/subscriptions', (result, { memory, params }) => {
+    wrong: 'repeats the last subscription of a page',
+    fault: answeredBy('triggers/subscriptions', (result, { memory, params }) => {
       const before = params.cursor === undefined ? [] : [memory['last']];
       memory['last'] = result.subscriptions.at(-1);
       return { ...result, subscriptions: [...before, ...result.subscriptions] };
@@ -228,8 +228,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'uns-ends',
-    wrong: 'hides it and goes on',
-    spoil: {
+    wrong: 'hides an unsubscribed subscription without ending it',
+    fault: {
       request: async ({ method, params, memory }) => {
         if (method !== 'triggers/unsubscribe')
           return memory[params.subscriptionId] && method === 'triggers/get'
@@ -244,7 +244,7 @@ export const changes: readonly BrokenServer[] = [
   {
     check: 'uns-if-match',
     wrong: 'ignores ifMatch',
-    spoil: {
+    fault: {
       request: ({ method, params }) => {
         if (method === 'triggers/unsubscribe') delete params.ifMatch;
       },
@@ -252,32 +252,32 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'etag-config',
-    wrong: 'has one ETag for ever',
-    spoil: shown((subscription, { memory }) => ({
+    wrong: 'never changes the ETag',
+    fault: shown((subscription, { memory }) => ({
       ...subscription,
       etag: (memory[subscription.subscriptionId] ??= subscription.etag),
     })),
   },
   {
     check: 'etag-counters',
-    wrong: 'counts events into the ETag',
-    spoil: shown((subscription) => ({
+    wrong: 'changes the ETag with each event',
+    fault: shown((subscription) => ({
       ...subscription,
       etag: `${subscription.etag}-${subscription.head}`,
     })),
   },
   {
     check: 'etag-never-back',
-    wrong: 'makes the ETag of the configuration alone',
-    spoil: shown((subscription) => ({
+    wrong: 'returns to an earlier ETag',
+    fault: shown((subscription) => ({
       ...subscription,
       etag: `e${subscription.status}${subscription.onFailure}`,
     })),
   },
   {
     check: 'sub-numbering-goes-on',
-    wrong: 'drops what happens while it is paused',
-    spoil: {
+    wrong: 'drops events while paused',
+    fault: {
       result: (result, { method, memory, params }) => {
         if (method === 'triggers/update' && params.paused !== undefined)
           memory[params.subscriptionId] = params.paused ? result.head : undefined;
@@ -289,8 +289,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'sub-paused',
-    wrong: 'calls back though it is paused',
-    spoil: asked((params, { ask }) =>
+    wrong: 'delivers to the callback while paused',
+    fault: asked((params, { ask }) =>
       params.paused === true
         ? ask('triggers/get', { subscriptionId: params.subscriptionId })
         : undefined,
@@ -298,8 +298,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'sub-resume-continues',
-    wrong: 'forgets what waited',
-    spoil: asked((params, { ask }) =>
+    wrong: 'acknowledges waiting events on resume',
+    fault: asked((params, { ask }) =>
       params.paused === false
         ? (async () => {
             const {
@@ -316,8 +316,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'sub-only-client-resumes',
-    wrong: 'tries a suspended callback again by itself',
-    spoil: {
+    wrong: 'resumes a suspended callback by itself',
+    fault: {
       result: async (result, { method, params, ask, memory }) => {
         if (method === 'triggers/get' && result.status === 'suspended') {
           memory['seen'] = (memory['seen'] ?? 0) + 1;
@@ -336,8 +336,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'sub-health-kept',
-    wrong: 'forgets what went wrong when it is resumed',
-    spoil: {
+    wrong: 'clears health on resume',
+    fault: {
       result: (result, passing) =>
         isUpdate(passing) && result.callback?.health
           ? { ...result, callback: { ...result.callback, health: { attempts: 0 } } }
@@ -346,8 +346,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'sub-health-kept',
-    wrong: 'remembers it for ever',
-    spoil: answeredBy('triggers/get', (result, { memory }) => {
+    wrong: 'never clears the last error',
+    fault: answeredBy('triggers/get', (result, { memory }) => {
       const { health } = result.callback ?? {};
       if (health?.lastError) memory['error'] = health.lastError;
       return health && memory['error']
@@ -360,8 +360,8 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'sub-status-told',
-    wrong: 'leaves open streams in the dark',
-    spoil: {
+    wrong: 'does not report a new status on open streams',
+    fault: {
       notification: (message, { memory }) => {
         if (message.method !== 'notifications/triggers/delivery') return message;
         const { subscriptionId, status } = message.params;

@@ -1,8 +1,8 @@
-/** Servers that serve `events/*` from something else than the logs, or mix the two protocols. */
+/** Servers whose `events/*` methods do not read the logs, or that mix the two protocols. */
 import type { BrokenServer, Json } from '../proxy.ts';
 
 const EXTENSION = 'io.modelcontextprotocol/triggers';
-const polled = (change: (events: Json[]) => Json[]): BrokenServer['spoil'] => ({
+const polled = (change: (events: Json[]) => Json[]): BrokenServer['fault'] => ({
   result: (result, { method }) =>
     method === 'events/poll' ? { ...result, events: change(result.events) } : result,
 });
@@ -10,13 +10,13 @@ const polled = (change: (events: Json[]) => Json[]): BrokenServer['spoil'] => ({
 export const degradation: readonly BrokenServer[] = [
   {
     check: 'deg-server-same-log',
-    wrong: 'hands polls their events in another order',
-    spoil: polled((events) => events.toReversed()),
+    wrong: 'returns polled events in another order',
+    fault: polled((events) => events.toReversed()),
   },
   {
     check: 'deg-server-same-log',
-    wrong: 'numbers the events of each poll anew',
-    spoil: {
+    wrong: 'renumbers the events of each poll',
+    fault: {
       result: (result, { method, memory }) => {
         if (method !== 'events/poll') return result;
         memory['polls'] = (memory['polls'] ?? 0) + 1;
@@ -34,13 +34,13 @@ export const degradation: readonly BrokenServer[] = [
   },
   {
     check: 'deg-events-meta',
-    wrong: 'keeps the numbers to itself',
-    spoil: polled((events) => events.map(({ _meta, ...event }) => event)),
+    wrong: 'omits the metadata of an event',
+    fault: polled((events) => events.map(({ _meta, ...event }) => event)),
   },
   {
     check: 'deg-events-meta',
-    wrong: 'says the number only',
-    spoil: polled((events) =>
+    wrong: 'sends the sequence without the epoch',
+    fault: polled((events) =>
       events.map((event) => ({
         ...event,
         _meta: { [EXTENSION]: { sequence: event._meta[EXTENSION].sequence } },
@@ -49,8 +49,8 @@ export const degradation: readonly BrokenServer[] = [
   },
   {
     check: 'deg-no-control',
-    wrong: 'sends its own deliveries beside the events',
-    spoil: {
+    wrong: 'sends a triggers delivery on an events stream',
+    fault: {
       notification: (message, { method }) =>
         method === 'events/stream' && message.method === 'notifications/events/event'
           ? [
@@ -66,8 +66,8 @@ export const degradation: readonly BrokenServer[] = [
   },
   {
     check: 'deg-no-control',
-    wrong: 'signs webhooks of events/* with a header of its own',
-    spoil: {
+    wrong: 'signs SEP-3415 webhooks with MCP-Delivery-Signature',
+    fault: {
       callback: (calling) => {
         calling.headers['mcp-delivery-signature'] = 'a..b';
       },

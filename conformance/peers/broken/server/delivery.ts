@@ -1,20 +1,20 @@
-/** Servers whose deliveries are not what they have to be. */
+/** Servers whose deliveries are malformed or incomplete. */
 import type { BrokenServer, Json } from '../proxy.ts';
-import { answered, delivered, isDelivery, without } from '../spoils.ts';
+import { answered, delivered, isDelivery, without } from '../fault-builders.ts';
 
 export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-coverage',
-    wrong: 'leaves a number out',
-    spoil: delivered(
+    wrong: 'leaves out a sequence number',
+    fault: delivered(
       (one) => ({ ...one, events: one.events.filter(({ sequence }: Json) => sequence !== 9) }),
       ['stream'],
     ),
   },
   {
     check: 'dlv-coverage',
-    wrong: 'sends a gap and the event',
-    spoil: delivered(
+    wrong: 'reports a sequence number both as gap and event',
+    fault: delivered(
       (one) =>
         one.events.length > 0 && one.gaps === undefined
           ? {
@@ -29,43 +29,43 @@ export const delivery: readonly BrokenServer[] = [
   },
   {
     check: 'dlv-coverage',
-    wrong: 'says of each delivery to a callback that it begins at 0',
-    spoil: delivered((one) => ({ ...one, after: 0 }), ['callback']),
+    wrong: 'starts every callback delivery at 0',
+    fault: delivered((one) => ({ ...one, after: 0 }), ['callback']),
   },
   {
     check: 'dlv-ascending',
-    wrong: 'sends the newest first',
-    spoil: delivered((one) => ({ ...one, events: one.events.toReversed() })),
+    wrong: 'sends the newest event first',
+    fault: delivered((one) => ({ ...one, events: one.events.toReversed() })),
   },
   {
     check: 'dlv-ascending',
-    wrong: 'lists gaps backwards',
-    spoil: delivered((one) =>
+    wrong: 'sends gaps in descending order',
+    fault: delivered((one) =>
       one.gaps === undefined ? one : { ...one, gaps: one.gaps.toReversed() },
     ),
   },
   {
     check: 'dlv-last-head',
-    wrong: 'knows of one number less than it sends',
-    spoil: delivered((one) => ({
+    wrong: 'reports a head below the last event',
+    fault: delivered((one) => ({
       ...one,
       head: one.events.length > 0 ? one.events.at(-1).sequence - 1 : one.head,
     })),
   },
   {
     check: 'dlv-no-empty-gaps',
-    wrong: 'sends an empty list of gaps',
-    spoil: delivered((one) => ({ gaps: [], ...one }), ['stream']),
+    wrong: 'sends an empty list of gaps on streams',
+    fault: delivered((one) => ({ gaps: [], ...one }), ['stream']),
   },
   {
     check: 'dlv-no-empty-gaps',
     wrong: 'sends an empty list of gaps to callbacks',
-    spoil: delivered((one) => ({ gaps: [], ...one }), ['callback']),
+    fault: delivered((one) => ({ gaps: [], ...one }), ['callback']),
   },
   {
     check: 'dlv-order',
-    wrong: 'sends the latest first, what was before it afterwards',
-    spoil: {
+    wrong: 'sends later deliveries first',
+    fault: {
       notification: (message) => {
         const { events = [] } = isDelivery(message) ? message.params : {};
         if (events.length < 2) return message;
@@ -79,16 +79,16 @@ export const delivery: readonly BrokenServer[] = [
   },
   {
     check: 'dlv-same-object',
-    wrong: 'says more on streams',
-    spoil: delivered(
+    wrong: 'adds a member on streams',
+    fault: delivered(
       (one) => ({ ...one, events: one.events.map((event: Json) => ({ ...event, via: 'stream' })) }),
       ['stream'],
     ),
   },
   {
     check: 'dlv-same-object',
-    wrong: 'cuts what it sends to callbacks',
-    spoil: delivered(
+    wrong: 'omits data in callback deliveries',
+    fault: delivered(
       (one) => ({
         ...one,
         events: one.events.map((event: Json) => ({ ...event, data: without(event.data, 'n') })),
@@ -98,25 +98,25 @@ export const delivery: readonly BrokenServer[] = [
   },
   {
     check: 'dlv-head-always',
-    wrong: 'does not say on streams where the log is',
-    spoil: delivered((one) => without(one, 'head'), ['stream']),
+    wrong: 'omits head on streams',
+    fault: delivered((one) => without(one, 'head'), ['stream']),
   },
   {
     check: 'dlv-head-always',
-    wrong: 'says nothing of acknowledgements to callbacks',
-    spoil: delivered((one) => without(one, 'acked'), ['callback']),
+    wrong: 'omits acked in callback deliveries',
+    fault: delivered((one) => without(one, 'acked'), ['callback']),
   },
   {
     check: 'dlv-head-always',
-    wrong: 'says in an empty answer that the log ends there',
-    spoil: answered(['pull'], (result) =>
+    wrong: 'reports the position as head in an empty pull',
+    fault: answered(['pull'], (result) =>
       result.events.length === 0 ? { ...result, head: result.after } : result,
     ),
   },
   {
     check: 'dlv-head-always',
-    wrong: 'says on a stream what was acknowledged when it opened',
-    spoil: delivered(
+    wrong: 'reports the initial acked on streams',
+    fault: delivered(
       (one, memory) => ({ ...one, acked: (memory[one.subscriptionId] ??= one.acked) }),
       ['stream'],
     ),
@@ -124,7 +124,7 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-challenge-empty',
     wrong: 'sends an event with its challenge',
-    spoil: delivered(
+    fault: delivered(
       (one) =>
         one.challenge === undefined
           ? one
@@ -145,7 +145,7 @@ export const delivery: readonly BrokenServer[] = [
   },
   {
     check: 'dlv-challenge-empty',
-    wrong: 'challenges whoever streams',
-    spoil: delivered((one) => ({ challenge: 'AAAAAAAAAAAAAAAAAAAAAA', ...one }), ['stream']),
+    wrong: 'sends a challenge on streams',
+    fault: delivered((one) => ({ challenge: 'AAAAAAAAAAAAAAAAAAAAAA', ...one }), ['stream']),
   },
 ];

@@ -1,16 +1,16 @@
-/** Servers that end subscriptions badly. */
+/** Servers that end subscriptions wrongly. */
 import type { BrokenServer, Json } from '../proxy.ts';
-import { answered, done, isDelivery, late, refused, without } from '../spoils.ts';
+import { answered, done, isDelivery, late, refused, without } from '../fault-builders.ts';
 
 const ended = ({ data }: Json): boolean =>
   data?.kind === 'subscription' && data.reason !== undefined;
 const last = (message: Json): boolean =>
   isDelivery(message) && message.params.terminated !== undefined;
-/** Changes how it is told that a subscription ended. */
-const tombstone = (change: (data: Json) => Json): BrokenServer['spoil'] =>
+/** Changes how an ended subscription is reported. */
+const tombstone = (change: (data: Json) => Json): BrokenServer['fault'] =>
   refused((error) => (ended(error) ? { ...error, data: change(error.data) } : error));
-/** Goes on as before for somebody whose permission is gone: the n-th subscription of a scenario. */
-const unaware = (n: number): BrokenServer['spoil'] => ({
+/** Keeps the permission of the n-th subscription of a scenario after it was withdrawn. */
+const unaware = (n: number): BrokenServer['fault'] => ({
   result: (result, { method, memory }) => {
     if (method === 'triggers/subscribe' && (memory['made'] = (memory['made'] ?? 0) + 1) === n)
       memory['spared'] = result.subscriptionId;
@@ -27,41 +27,45 @@ const unaware = (n: number): BrokenServer['spoil'] => ({
 });
 
 export const ending: readonly BrokenServer[] = [
-  { check: 'end-tombstone', wrong: 'forgets at once', spoil: tombstone(({ kind }) => ({ kind })) },
   {
     check: 'end-tombstone',
-    wrong: 'does not say where the log ended',
-    spoil: tombstone((data) => without(data, 'final')),
+    wrong: 'forgets an ended subscription at once',
+    fault: tombstone(({ kind }) => ({ kind })),
   },
   {
     check: 'end-tombstone',
-    wrong: 'takes all of an ended log for acknowledged',
-    spoil: tombstone((data) => ({ ...data, final: { ...data.final, acked: data.final.head } })),
+    wrong: 'omits the final position',
+    fault: tombstone((data) => without(data, 'final')),
   },
   {
     check: 'end-tombstone',
-    wrong: 'unsubscribes again and again',
-    spoil: {
+    wrong: 'reports everything in an ended log as acknowledged',
+    fault: tombstone((data) => ({ ...data, final: { ...data.final, acked: data.final.head } })),
+  },
+  {
+    check: 'end-tombstone',
+    wrong: 'reports success for a repeated unsubscribe',
+    fault: {
       error: (error, { method }) =>
         method === 'triggers/unsubscribe' && ended(error) ? done({}) : { error },
     },
   },
   {
     check: 'end-stream',
-    wrong: 'ends streams without a word',
-    spoil: { notification: (message) => (last(message) ? null : message) },
+    wrong: 'ends streams without a termination notice',
+    fault: { notification: (message) => (last(message) ? null : message) },
   },
   {
     check: 'end-stream',
     wrong: 'leaves streams open',
-    spoil: {
+    fault: {
       result: (result, { method }) => (method === 'triggers/stream' ? late(result) : result),
     },
   },
   {
     check: 'end-stream',
-    wrong: 'gives another reason on streams',
-    spoil: {
+    wrong: 'reports another reason on streams',
+    fault: {
       notification: (message) =>
         last(message)
           ? { ...message, params: { ...message.params, terminated: { reason: 'failed' } } }
@@ -70,20 +74,20 @@ export const ending: readonly BrokenServer[] = [
   },
   {
     check: 'end-pull',
-    wrong: 'lets a pull wait its time out',
-    spoil: answered(['pull'], (result) =>
+    wrong: 'lets a waiting pull time out',
+    fault: answered(['pull'], (result) =>
       result.terminated === undefined ? result : late(result),
     ),
   },
   {
     check: 'end-pull',
-    wrong: 'answers a waiting pull as if nothing had come',
-    spoil: answered(['pull'], (result) => without(result, 'terminated')),
+    wrong: 'answers a waiting pull without terminated',
+    fault: answered(['pull'], (result) => without(result, 'terminated')),
   },
   {
     check: 'end-callback',
-    wrong: 'does not tell callbacks of a changed schema',
-    spoil: {
+    wrong: 'sends callbacks no notice of a changed schema',
+    fault: {
       callback: ({ body: { params } }) =>
         params.terminated?.reason !== 'schema_changed'
           ? undefined
@@ -92,8 +96,8 @@ export const ending: readonly BrokenServer[] = [
   },
   {
     check: 'end-last',
-    wrong: 'goes on after the last word on a stream',
-    spoil: {
+    wrong: 'sends a delivery on a stream after the termination notice',
+    fault: {
       notification: (message) =>
         last(message)
           ? [message, { ...message, params: without(message.params, 'terminated') }]
@@ -102,8 +106,8 @@ export const ending: readonly BrokenServer[] = [
   },
   {
     check: 'end-last',
-    wrong: 'calls once more after the last word',
-    spoil: {
+    wrong: 'sends a delivery to the callback after the termination notice',
+    fault: {
       callback: async (calling) => {
         if (calling.body.params.terminated === undefined) return undefined;
         const answer = await calling.send();
@@ -117,25 +121,25 @@ export const ending: readonly BrokenServer[] = [
   },
   {
     check: 'end-key-free',
-    wrong: 'brings the log of a key back to life',
-    spoil: answered(['subscribe'], (result, { memory }) => ({
+    wrong: 'reuses the epoch of an ended log',
+    fault: answered(['subscribe'], (result, { memory }) => ({
       ...result,
       epoch: (memory[result.key] ??= result.epoch),
     })),
   },
   {
     check: 'end-key-free',
-    wrong: 'gives a key its id again',
-    spoil: answered(['subscribe'], (result, { memory }) => ({
+    wrong: 'reuses the id of an ended subscription',
+    fault: answered(['subscribe'], (result, { memory }) => ({
       ...result,
       subscriptionId: (memory[result.key] ??= result.subscriptionId),
     })),
   },
-  { check: 'end-revoked', wrong: 'goes on for who lost the permission', spoil: unaware(1) },
+  { check: 'end-revoked', wrong: 'keeps serving a revoked principal', fault: unaware(1) },
   {
     check: 'end-revoked',
-    wrong: 'does not say that it was revoked',
-    spoil: tombstone((data) => (data.reason === 'revoked' ? { ...data, reason: 'failed' } : data)),
+    wrong: 'omits the reason revoked',
+    fault: tombstone((data) => (data.reason === 'revoked' ? { ...data, reason: 'failed' } : data)),
   },
-  { check: 'end-recheck', wrong: 'never looks at permissions again', spoil: unaware(2) },
+  { check: 'end-recheck', wrong: 'does not check permissions again', fault: unaware(2) },
 ];

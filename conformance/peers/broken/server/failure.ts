@@ -1,10 +1,10 @@
 /** Servers that give up too early, too late or in the wrong way. */
 import type { BrokenServer, CallbackAnswer, Calling, Json } from '../proxy.ts';
 
-/** Changes what is heard of an answer to a delivery; `n` counts those of one subscription that failed by then. */
+/** Changes the answer to a delivery; `n` counts the failures of one subscription so far. */
 const heard = (
   change: (answer: CallbackAnswer, calling: Calling, n: number) => CallbackAnswer,
-): BrokenServer['spoil'] => ({
+): BrokenServer['fault'] => ({
   answered: (answer, calling) => {
     const { challenge, subscriptionId } = calling.body.params;
     if (challenge !== undefined) return answer;
@@ -13,14 +13,14 @@ const heard = (
     return change(answer, calling, calling.memory[failed] ?? 0);
   },
 });
-const got = (change: (result: Json) => Json): BrokenServer['spoil'] => ({
+const got = (change: (result: Json) => Json): BrokenServer['fault'] => ({
   result: (result, { method }) => (method === 'triggers/get' ? change(result) : result),
 });
 const health = (result: Json, members: object): Json => ({
   ...result,
   callback: { ...result.callback, health: { ...result.callback.health, ...members } },
 });
-const waits = (seconds: (n: number) => number): BrokenServer['spoil'] =>
+const waits = (seconds: (n: number) => number): BrokenServer['fault'] =>
   heard((answer, _, n) =>
     answer.status === 503
       ? { ...answer, headers: { ...answer.headers, 'retry-after': String(seconds(n)) } }
@@ -30,15 +30,15 @@ const waits = (seconds: (n: number) => number): BrokenServer['spoil'] =>
 export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-config-limit',
-    wrong: 'never gives up',
-    spoil: heard((answer) =>
+    wrong: 'never suspends after 4xx answers',
+    fault: heard((answer) =>
       answer.status === 404 || answer.status === 422 ? { ...answer, status: 503 } : answer,
     ),
   },
   {
     check: 'retry-config-limit',
-    wrong: 'gives up after three failures',
-    spoil: got((result) =>
+    wrong: 'suspends after three 4xx answers',
+    fault: got((result) =>
       result.callback?.health.attempts >= 3 && result.callback.health.lastError === 'http_4xx'
         ? { ...result, status: 'suspended' }
         : result,
@@ -46,8 +46,8 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-config-limit',
-    wrong: 'counts every failure',
-    spoil: got((result) =>
+    wrong: 'suspends after 5xx answers',
+    fault: got((result) =>
       result.callback?.health.attempts >= 5 && result.callback.health.lastError === 'http_5xx'
         ? { ...result, status: 'suspended' }
         : result,
@@ -55,15 +55,15 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-suspend',
-    wrong: 'pauses instead',
-    spoil: got((result) =>
+    wrong: 'pauses instead of suspending',
+    fault: got((result) =>
       result.status === 'suspended' ? { ...result, status: 'paused' } : result,
     ),
   },
   {
     check: 'retry-suspend',
-    wrong: 'forgets the log',
-    spoil: {
+    wrong: 'discards the log on suspension',
+    fault: {
       result: (result, { method }) =>
         method === 'triggers/pull'
           ? { ...result, events: [], gaps: [{ from: 1, to: 3, reason: 'abandoned' }] }
@@ -72,15 +72,15 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-suspend',
-    wrong: 'acknowledges what could not be delivered',
-    spoil: got((result) =>
+    wrong: 'acknowledges undelivered events on suspension',
+    fault: got((result) =>
       result.status === 'suspended' ? { ...result, acked: result.head } : result,
     ),
   },
   {
     check: 'retry-suspend',
-    wrong: 'goes on trying',
-    spoil: heard((answer, calling, n) => {
+    wrong: 'keeps retrying after suspension',
+    fault: heard((answer, calling, n) => {
       if (n === 5)
         for (let at = 1; at <= 10; at += 1)
           setTimeout(() => void calling.send().catch(() => undefined), at * 100);
@@ -89,8 +89,8 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-skip',
-    wrong: 'suspends all the same',
-    spoil: {
+    wrong: 'suspends although onFailure is skip',
+    fault: {
       request: ({ params }) => {
         if (params.onFailure === 'skip') params.onFailure = 'suspend';
       },
@@ -98,8 +98,8 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-skip',
-    wrong: 'calls the gap rejected',
-    spoil: {
+    wrong: 'reports the gap as rejected',
+    fault: {
       callback: ({ body: { params } }) => {
         if (params.gaps !== undefined)
           params.gaps = params.gaps.map((gap: Json) => ({ ...gap, reason: 'rejected' }));
@@ -108,8 +108,8 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-skip',
-    wrong: 'skips everything that waits',
-    spoil: {
+    wrong: 'skips all waiting events',
+    fault: {
       callback: ({ body: { params } }) => {
         if (params.gaps !== undefined)
           Object.assign(params, { gaps: [{ ...params.gaps[0], to: params.head }], events: [] });
@@ -118,8 +118,8 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-skip',
-    wrong: 'keeps its counters',
-    spoil: got((result) =>
+    wrong: 'keeps the failure counters after a skip',
+    fault: got((result) =>
       result.onFailure === 'skip' && result.acked > 0
         ? health(result, { attempts: 5, failingSince: result.createdAt })
         : result,
@@ -127,8 +127,8 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-success',
-    wrong: 'does not forget that it failed',
-    spoil: got((result) =>
+    wrong: 'keeps the failure after a success',
+    fault: got((result) =>
       result.acked > 0 && result.callback?.health.attempts === 0
         ? health(result, { failingSince: result.createdAt, lastError: 'http_4xx' })
         : result,
@@ -136,8 +136,8 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-success',
-    wrong: 'counts on over a success',
-    spoil: got((result) =>
+    wrong: 'keeps counting failures across a success',
+    fault: got((result) =>
       result.acked > 0 && result.callback?.health.attempts > 0
         ? { ...result, status: 'suspended' }
         : result,
@@ -145,15 +145,15 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-success',
-    wrong: 'counts nothing after a success',
-    spoil: heard((answer, { body }) =>
+    wrong: 'stops counting failures after a success',
+    fault: heard((answer, { body }) =>
       body.params.after > 0 && answer.status === 404 ? { ...answer, status: 503 } : answer,
     ),
   },
   {
     check: 'retry-restart',
-    wrong: 'takes an attempt that a crash cut off for done',
-    spoil: {
+    wrong: 'treats an attempt that a crash interrupted as done',
+    fault: {
       callback: ({ headers, memory, body: { params } }) => {
         const known = memory[headers['webhook-id']!] === true;
         memory[headers['webhook-id']!] = true;
@@ -163,10 +163,10 @@ export const failure: readonly BrokenServer[] = [
       },
     },
   },
-  { check: 'retry-backoff', wrong: 'waits ten seconds each time', spoil: waits(() => 10) },
+  { check: 'retry-backoff', wrong: 'uses a constant backoff', fault: waits(() => 10) },
   {
     check: 'retry-backoff',
-    wrong: 'sends all who failed together again together',
-    spoil: waits((n) => 2 ** (n - 1)),
+    wrong: 'uses no jitter',
+    fault: waits((n) => 2 ** (n - 1)),
   },
 ];

@@ -1,14 +1,14 @@
-/** Servers that lose numbers, or find them again. */
+/** Servers that lose sequence numbers or restore them. */
 import type { BrokenServer, Json } from '../proxy.ts';
-import { answered, delivered, without } from '../spoils.ts';
+import { answered, delivered, without } from '../fault-builders.ts';
 
-const subscriptions = (change: (subscription: Json) => object): BrokenServer['spoil'] =>
+const subscriptions = (change: (subscription: Json) => object): BrokenServer['fault'] =>
   answered(['subscribe', 'update', 'get'], (result) => ({ ...result, ...change(result) }));
-const gapReasons = (change: (gap: Json) => Json): BrokenServer['spoil'] =>
+const gapReasons = (change: (gap: Json) => Json): BrokenServer['fault'] =>
   delivered((delivery) =>
     delivery.gaps === undefined ? delivery : { ...delivery, gaps: delivery.gaps.map(change) },
   );
-/** An event in the place of a gap of one number. */
+/** An event in place of a gap of one sequence number. */
 const eventFor = ({ from }: Json): Json => ({
   sequence: from,
   eventId: `event-${from}`,
@@ -16,7 +16,7 @@ const eventFor = ({ from }: Json): Json => ({
   timestamp: '2026-01-01T00:00:00.000Z',
   data: { topic: 'any', n: from },
 });
-/** Tells of gaps with these reasons as events. */
+/** Reports gaps with these reasons as events. */
 const filled = (delivery: Json, unless: (gap: Json) => boolean): Json => {
   const found = (delivery.gaps ?? []).filter((gap: Json) => gap.from === gap.to && !unless(gap));
   const gaps = (delivery.gaps ?? []).filter((gap: Json) => !found.includes(gap));
@@ -26,7 +26,7 @@ const filled = (delivery: Json, unless: (gap: Json) => boolean): Json => {
     ...(gaps.length > 0 ? { gaps } : {}),
   };
 };
-/** One by one, so that each can be changed. */
+/** Splits gaps into single sequence numbers, so that a fault can change each. */
 const singly = (delivery: Json): Json =>
   delivery.gaps === undefined
     ? delivery
@@ -48,8 +48,8 @@ const nothingOf = (reason: string, delivery: Json): Json => {
 export const gaps: readonly BrokenServer[] = [
   {
     check: 'gap-retention-announced',
-    wrong: 'trims without a word',
-    spoil: delivered((delivery) =>
+    wrong: 'trims the log without a gap',
+    fault: delivered((delivery) =>
       delivery.gaps?.[0]?.reason === 'retention'
         ? { ...without(delivery, 'gaps'), after: delivery.gaps[0].to }
         : delivery,
@@ -57,15 +57,15 @@ export const gaps: readonly BrokenServer[] = [
   },
   {
     check: 'gap-retention-announced',
-    wrong: 'names another reason',
-    spoil: gapReasons((gap) =>
+    wrong: 'reports trimmed events as abandoned',
+    fault: gapReasons((gap) =>
       gap.reason === 'retention' ? { ...gap, reason: 'abandoned' } : gap,
     ),
   },
   {
     check: 'gap-retention-kept',
-    wrong: 'keeps less than it promises',
-    spoil: answered(['pull'], (result) =>
+    wrong: 'keeps fewer events than announced',
+    fault: answered(['pull'], (result) =>
       result.after === 0 && result.events[0]?.sequence === 1
         ? {
             ...result,
@@ -75,37 +75,41 @@ export const gaps: readonly BrokenServer[] = [
         : result,
     ),
   },
-  { check: 'gap-oldest', wrong: 'always says 1', spoil: subscriptions(() => ({ oldest: 1 })) },
   {
     check: 'gap-oldest',
-    wrong: 'says what was trimmed last',
-    spoil: subscriptions(({ oldest }) => ({ oldest: Math.max(1, oldest - 1) })),
+    wrong: 'always reports 1 as oldest',
+    fault: subscriptions(() => ({ oldest: 1 })),
   },
   {
     check: 'gap-oldest',
-    wrong: 'says how much it keeps',
-    spoil: subscriptions(({ retention }) => ({ oldest: retention.maxEvents })),
+    wrong: 'reports the last trimmed sequence number as oldest',
+    fault: subscriptions(({ oldest }) => ({ oldest: Math.max(1, oldest - 1) })),
+  },
+  {
+    check: 'gap-oldest',
+    wrong: 'reports maxEvents as oldest',
+    fault: subscriptions(({ retention }) => ({ oldest: retention.maxEvents })),
   },
   {
     check: 'gap-effective',
-    wrong: 'takes the retention of the type that keeps most',
-    spoil: subscriptions(({ retention, select }) => ({
+    wrong: 'reports the longest retention of its types',
+    fault: subscriptions(({ retention, select }) => ({
       retention:
         select.length > 1 ? { maxAgeMs: retention.maxAgeMs, maxEvents: 10_000 } : retention,
     })),
   },
   {
     check: 'gap-effective',
-    wrong: 'takes the retention of the first type',
-    spoil: answered(['subscribe'], (result, { memory }) => {
+    wrong: 'reports the retention of the first subscription',
+    fault: answered(['subscribe'], (result, { memory }) => {
       memory[result.select[0].name] ??= result.retention;
       return { ...result, retention: memory[result.select[0].name] };
     }),
   },
   {
     check: 'gap-final',
-    wrong: 'finds again what it had given up',
-    spoil: delivered((delivery, memory, drain) => {
+    wrong: 'turns a gap back into an event',
+    fault: delivered((delivery, memory, drain) => {
       if (drain !== 'pull' || delivery.gaps === undefined) return delivery;
       return filled(singly(delivery), ({ from }) => {
         const known = memory[`${delivery.subscriptionId} ${from}`] === true;
@@ -116,45 +120,45 @@ export const gaps: readonly BrokenServer[] = [
   },
   {
     check: 'gap-reasons',
-    wrong: 'has reasons of its own',
-    spoil: gapReasons((gap) => ({ ...gap, reason: `${gap.reason}_by_server` })),
+    wrong: 'uses its own gap reasons',
+    fault: gapReasons((gap) => ({ ...gap, reason: `${gap.reason}_by_server` })),
   },
   {
     check: 'gap-reasons',
-    wrong: 'gives no reason',
-    spoil: gapReasons(({ from, to }) => ({ from, to })),
+    wrong: 'omits the gap reason',
+    fault: gapReasons(({ from, to }) => ({ from, to })),
   },
   {
     check: 'gap-same-everywhere',
-    wrong: 'shows whoever streams what was removed',
-    spoil: delivered((delivery) => filled(singly(delivery), () => false), ['stream']),
+    wrong: 'delivers redacted events on streams',
+    fault: delivered((delivery) => filled(singly(delivery), () => false), ['stream']),
   },
   {
     check: 'gap-same-everywhere',
-    wrong: 'tells the callback alone what it rejected',
-    spoil: delivered((delivery) => nothingOf('rejected', delivery), ['pull']),
+    wrong: 'reports rejected events to the callback only',
+    fault: delivered((delivery) => nothingOf('rejected', delivery), ['pull']),
   },
   {
     check: 'gap-same-everywhere',
-    wrong: 'tells the callback nothing of what was removed',
-    spoil: delivered((delivery) => nothingOf('redacted', delivery), ['callback']),
+    wrong: 'hides redacted events from the callback',
+    fault: delivered((delivery) => nothingOf('redacted', delivery), ['callback']),
   },
   {
     check: 'gap-same-everywhere',
-    wrong: 'tells nobody who pulls what was given up',
-    spoil: delivered((delivery) => nothingOf('abandoned', delivery), ['pull']),
+    wrong: 'hides abandoned events from pulls',
+    fault: delivered((delivery) => nothingOf('abandoned', delivery), ['pull']),
   },
   {
     check: 'gap-too-large',
-    wrong: 'delivers what is too large',
-    spoil: delivered((delivery) =>
+    wrong: 'delivers events that are too large',
+    fault: delivered((delivery) =>
       filled(singly(delivery), ({ reason }) => reason !== 'too_large'),
     ),
   },
   {
     check: 'gap-too-large',
-    wrong: 'finds 240 KiB too large',
-    spoil: delivered((delivery) => {
+    wrong: 'treats 240 KiB as too large',
+    fault: delivered((delivery) => {
       const large = delivery.events.filter(
         (event: Json) => Buffer.byteLength(JSON.stringify(event)) > 240_000,
       );

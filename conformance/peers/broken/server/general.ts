@@ -1,11 +1,11 @@
-/** Servers that get wrong what holds for every method. */
+/** Servers that break requirements of every method. */
 import type { BrokenServer, Json, Passing } from '../proxy.ts';
 
 const isTriggers = ({ method }: Passing): boolean => method.startsWith('triggers/');
 const EXTENSION = 'io.modelcontextprotocol/triggers';
 
-/** Changes what a greeting declares. */
-const declared = (change: (settings: Json) => void): BrokenServer['spoil'] => ({
+/** Changes the declared settings. */
+const declared = (change: (settings: Json) => void): BrokenServer['fault'] => ({
   result: (result, { method }) => {
     if (method !== 'server/discover' && method !== 'initialize') return result;
     const copy = structuredClone(result);
@@ -14,18 +14,18 @@ const declared = (change: (settings: Json) => void): BrokenServer['spoil'] => ({
     return copy;
   },
 });
-/** Moves the settings to where they do not belong. */
-const misplaced = (from: string, to: string): BrokenServer['spoil'] => ({
+/** Moves the settings to the wrong place. */
+const misplaced = (from: string, to: string): BrokenServer['fault'] => ({
   result: (result, { method }) => {
     if (method !== 'server/discover' && method !== 'initialize') return result;
     const { [from]: settings, ...capabilities } = result.capabilities;
     return { ...result, capabilities: { ...capabilities, [to]: settings } };
   },
 });
-const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   error: (error, passing) => ({ error: isTriggers(passing) ? change(error, passing) : error }),
 });
-/** Every instant, wherever it stands. */
+/** Changes every instant of a message. */
 const instants = (value: Json): Json => {
   if (typeof value === 'string')
     return value.replace(/^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})\.\d{3}Z$/, '$1Z');
@@ -39,24 +39,24 @@ export const general: readonly BrokenServer[] = [
   {
     check: 'cap-extensions',
     wrong: 'declares under experimental in 2026-07-28',
-    spoil: misplaced('extensions', 'experimental'),
+    fault: misplaced('extensions', 'experimental'),
   },
   {
     check: 'cap-experimental',
     wrong: 'declares under extensions in 2025-11-25',
-    spoil: misplaced('experimental', 'extensions'),
+    fault: misplaced('experimental', 'extensions'),
   },
   {
     check: 'cap-pull',
-    wrong: 'does not declare the drain that every recovery ends in',
-    spoil: declared((settings) => {
+    wrong: 'does not declare the pull drain',
+    fault: declared((settings) => {
       settings.drains = settings.drains.filter((drain: string) => drain !== 'pull');
     }),
   },
   {
     check: 'cap-pull',
-    wrong: 'has a trigger type that cannot be pulled',
-    spoil: {
+    wrong: 'lists a trigger type without the pull drain',
+    fault: {
       result: (result, { method }) =>
         method === 'triggers/list' && result.triggers
           ? {
@@ -70,8 +70,8 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'cap-drains-true',
-    wrong: 'declares streams and refuses them',
-    spoil: {
+    wrong: 'rejects streams that it declares',
+    fault: {
       request: ({ method }) =>
         method === 'triggers/stream'
           ? { error: { code: -32026, message: 'Not offered.', data: { feature: 'stream' } } }
@@ -80,8 +80,8 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'cap-result-type',
-    wrong: 'leaves resultType away',
-    spoil: {
+    wrong: 'omits resultType',
+    fault: {
       result: (result, passing) => {
         if (!isTriggers(passing)) return result;
         const { resultType, ...rest } = result;
@@ -91,8 +91,8 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'cap-client-optional',
-    wrong: 'serves only those who declare the extension',
-    spoil: {
+    wrong: 'rejects clients that do not declare the extension',
+    fault: {
       request: (passing) =>
         isTriggers(passing) &&
         passing.params._meta?.['io.modelcontextprotocol/clientCapabilities']?.extensions ===
@@ -103,8 +103,8 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'cap-unasked',
-    wrong: 'sends a delivery along with another answer',
-    spoil: {
+    wrong: 'sends a delivery with an unrelated answer',
+    fault: {
       alongside: ({ method, params }) =>
         method === 'triggers/get'
           ? [
@@ -119,8 +119,8 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'gen-ignore-unknown',
-    wrong: 'refuses members that it does not know',
-    spoil: {
+    wrong: 'rejects unknown members',
+    fault: {
       request: (passing) =>
         isTriggers(passing) && JSON.stringify(passing.params).includes('unheardOf')
           ? {
@@ -135,8 +135,8 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'gen-integers',
-    wrong: 'takes a text for a number',
-    spoil: {
+    wrong: 'accepts a string as an integer',
+    fault: {
       request: ({ params }) => {
         for (const name of ['maxEvents', 'waitMs', 'ttlMs'])
           if (typeof params[name] === 'string') params[name] = Number(params[name]);
@@ -145,8 +145,8 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'gen-integers',
-    wrong: 'rounds',
-    spoil: {
+    wrong: 'rounds and clamps integers',
+    fault: {
       request: ({ params }) => {
         for (const name of ['maxEvents', 'waitMs', 'ttlMs'])
           if (typeof params[name] === 'number')
@@ -156,13 +156,13 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'gen-own-codes',
-    wrong: 'has a code of its own',
-    spoil: errors((error) => (error.data?.kind === 'etag' ? { ...error, code: -32001 } : error)),
+    wrong: 'uses an error code of its own',
+    fault: errors((error) => (error.data?.kind === 'etag' ? { ...error, code: -32001 } : error)),
   },
   {
     check: 'gen-atomic',
-    wrong: 'has paused the subscription though it refused the update',
-    spoil: {
+    wrong: 'applies an update that it rejects',
+    fault: {
       error: async (error, { method, params, ask }) => {
         if (method === 'triggers/update' && error.data?.kind === 'etag')
           await ask(method, { ...params, ifMatch: undefined });
@@ -172,8 +172,8 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'gen-check-order',
-    wrong: 'looks at preconditions first',
-    spoil: {
+    wrong: 'checks preconditions before permissions',
+    fault: {
       request: ({ method, params }) =>
         method === 'triggers/update' && params.ifMatch === 'stale'
           ? { error: { code: -32602, message: 'Changed.', data: { kind: 'etag', etag: 'x' } } }
@@ -183,12 +183,12 @@ export const general: readonly BrokenServer[] = [
   {
     check: 'gen-instants',
     wrong: 'writes instants without milliseconds',
-    spoil: { result: (result, passing) => (isTriggers(passing) ? instants(result) : result) },
+    fault: { result: (result, passing) => (isTriggers(passing) ? instants(result) : result) },
   },
   {
     check: 'deg-none',
-    wrong: 'tells everybody that the list of triggers changed',
-    spoil: {
+    wrong: 'sends list_changed with an unrelated answer',
+    fault: {
       alongside: ({ method }) =>
         method === 'tools/list'
           ? [{ jsonrpc: '2.0', method: 'notifications/triggers/list_changed' }]
@@ -197,18 +197,18 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'err-codes',
-    wrong: 'answers every refusal with one code',
-    spoil: errors((error) => ({ ...error, code: -32603, data: undefined })),
+    wrong: 'reports every error with one code',
+    fault: errors((error) => ({ ...error, code: -32603, data: undefined })),
   },
   {
     check: 'err-codes',
-    wrong: 'leaves the typed data away',
-    spoil: errors((error) => ({ ...error, data: undefined })),
+    wrong: 'omits the error data',
+    fault: errors((error) => ({ ...error, data: undefined })),
   },
   {
     check: 'err-path',
-    wrong: 'names members with dots',
-    spoil: errors((error) =>
+    wrong: 'writes error paths with dots',
+    fault: errors((error) =>
       error.data?.path === undefined
         ? error
         : {
@@ -219,16 +219,16 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'err-no-value',
-    wrong: 'repeats what it was given',
-    spoil: errors((error, { params }) => ({
+    wrong: 'repeats request values in the error',
+    fault: errors((error, { params }) => ({
       ...error,
       message: `${error.message} Got ${JSON.stringify(params)}`,
     })),
   },
   {
     check: 'err-internal',
-    wrong: 'shows its inside',
-    spoil: errors((error) => ({
+    wrong: 'exposes a stack trace',
+    fault: errors((error) => ({
       code: -32603,
       message: `TypeError: x is undefined at handler (server.js:${Math.floor(Math.random() * 1000)}:7)`,
       data: error.data,
@@ -236,12 +236,12 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'err-internal',
-    wrong: 'words every failure differently',
-    spoil: errors((_, { method }) => ({ code: -32603, message: `Could not do ${method}.` })),
+    wrong: 'words every internal error differently',
+    fault: errors((_, { method }) => ({ code: -32603, message: `Could not run ${method}.` })),
   },
   {
     check: 'lim-quota-named',
-    wrong: 'refuses without naming the quota',
-    spoil: errors((error) => (error.code === -32025 ? { ...error, data: {} } : error)),
+    wrong: 'omits the name of the quota',
+    fault: errors((error) => (error.code === -32025 ? { ...error, data: {} } : error)),
   },
 ];

@@ -1,7 +1,7 @@
-/** Servers that mix their clients up. */
+/** Servers that do not isolate their clients. */
 import type { BrokenServer, Json, Passing } from '../proxy.ts';
 
-/** The first client's token, so that another one can be served in its name. */
+/** Remembers the first client's token, so that the server treats later clients as the first. */
 const asFirst = (passing: Passing): void => {
   passing.memory['first'] ??= passing.headers['authorization'];
 };
@@ -9,7 +9,7 @@ const namesOne = ({ params }: Passing): boolean => typeof params.subscriptionId 
 const foreign = (passing: Passing): boolean =>
   passing.memory['first'] !== undefined &&
   passing.headers['authorization'] !== passing.memory['first'];
-const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   request: (passing) => {
     asFirst(passing);
     if (namesOne(passing) && !foreign(passing))
@@ -23,8 +23,8 @@ const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['
 export const isolation: readonly BrokenServer[] = [
   {
     check: 'iso-own',
-    wrong: 'lets anybody who knows the id',
-    spoil: {
+    wrong: 'accepts any principal that knows the id',
+    fault: {
       request: (passing) => {
         asFirst(passing);
         if (namesOne(passing) && foreign(passing))
@@ -34,8 +34,8 @@ export const isolation: readonly BrokenServer[] = [
   },
   {
     check: 'iso-not-found',
-    wrong: "tells that a subscription is somebody else's",
-    spoil: errors((error, { params, memory }) =>
+    wrong: "reports another principal's subscription as Forbidden",
+    fault: errors((error, { params, memory }) =>
       memory[params.subscriptionId] === true
         ? { code: -32024, message: 'Not yours.', data: { kind: 'principal' } }
         : error,
@@ -43,15 +43,15 @@ export const isolation: readonly BrokenServer[] = [
   },
   {
     check: 'iso-not-found',
-    wrong: 'words the two differently',
-    spoil: errors((error, { params, memory }) =>
+    wrong: 'words foreign and unknown subscriptions differently',
+    fault: errors((error, { params, memory }) =>
       memory[params.subscriptionId] === true ? { ...error, message: `${error.message} ` } : error,
     ),
   },
   {
     check: 'iso-no-data',
-    wrong: 'tells strangers how a subscription ended',
-    spoil: errors((error) =>
+    wrong: 'reports the reason of an ended subscription to others',
+    fault: errors((error) =>
       error.data?.kind === 'subscription'
         ? { ...error, data: { ...error.data, reason: 'expired' } }
         : error,
@@ -59,8 +59,8 @@ export const isolation: readonly BrokenServer[] = [
   },
   {
     check: 'iso-iss-sub',
-    wrong: 'looks at the subject only',
-    spoil: {
+    wrong: 'compares subjects without issuers',
+    fault: {
       request: (passing) => {
         asFirst(passing);
         if (
@@ -73,8 +73,8 @@ export const isolation: readonly BrokenServer[] = [
   },
   {
     check: 'iso-principal',
-    wrong: 'serves those without a token as the last one who had one',
-    spoil: {
+    wrong: 'serves a request without a token as the previous principal',
+    fault: {
       request: (passing) => {
         if (passing.headers['authorization'] !== undefined)
           passing.memory['last'] = passing.headers['authorization'];
@@ -85,8 +85,8 @@ export const isolation: readonly BrokenServer[] = [
   },
   {
     check: 'iso-token',
-    wrong: 'calls back with the token of its client',
-    spoil: {
+    wrong: "sends the client's token to the callback",
+    fault: {
       request: ({ headers, memory }) => {
         memory['token'] = headers['authorization'];
       },

@@ -1,13 +1,13 @@
-/** Servers that do not keep to the lifetimes they grant. */
+/** Servers that break the lifetimes they grant. */
 import type { BrokenServer, Json, Passing } from '../proxy.ts';
-import { answered, asked, delivered, refused } from '../spoils.ts';
+import { answered, asked, delivered, refused } from '../fault-builders.ts';
 
 const HOUR_MS = 3_600_000;
 const GRANTING = ['subscribe', 'update'];
 const EXTENSION = 'io.modelcontextprotocol/triggers';
 
-/** Changes what a greeting declares. */
-const declared = (change: (settings: Json) => Json): BrokenServer['spoil'] => ({
+/** Changes the declared settings. */
+const declared = (change: (settings: Json) => Json): BrokenServer['fault'] => ({
   result: (result, { method }) => {
     const { extensions } = result.capabilities ?? {};
     return method === 'server/discover'
@@ -21,12 +21,12 @@ const declared = (change: (settings: Json) => Json): BrokenServer['spoil'] => ({
       : result;
   },
 });
-const hinted = (hint: (ttlMs: number) => number): BrokenServer['spoil'] =>
+const hinted = (hint: (ttlMs: number) => number): BrokenServer['fault'] =>
   answered([...GRANTING, 'get'], (result) =>
     result.ttlMs === null ? result : { ...result, renewAfterMs: hint(result.ttlMs) },
   );
-/** Grants the lifetime again after this. */
-const renews = (methods: readonly string[]): BrokenServer['spoil'] =>
+/** Renews the subscription after these methods. */
+const renews = (methods: readonly string[]): BrokenServer['fault'] =>
   answered(methods, async (result, { params: { subscriptionId }, ask }) => {
     await ask('triggers/update', { subscriptionId, ttlMs: HOUR_MS });
     return result;
@@ -35,20 +35,20 @@ const renews = (methods: readonly string[]): BrokenServer['spoil'] =>
 export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-clamp',
-    wrong: 'grants half of what was suggested',
-    spoil: asked(GRANTING, (params) => {
+    wrong: 'grants half of the suggested lifetime',
+    fault: asked(GRANTING, (params) => {
       if (params.ttlMs > HOUR_MS) params.ttlMs = Math.floor(params.ttlMs / 2);
     }),
   },
   {
     check: 'ttl-clamp',
-    wrong: 'announces bounds that it does not keep',
-    spoil: declared((settings) => ({ ...settings, minTtlMs: 120_000, maxTtlMs: HOUR_MS })),
+    wrong: 'declares other bounds than it applies',
+    fault: declared((settings) => ({ ...settings, minTtlMs: 120_000, maxTtlMs: HOUR_MS })),
   },
   {
     check: 'ttl-no-refusal',
-    wrong: 'refuses what is too short for it',
-    spoil: asked(GRANTING, ({ ttlMs }) =>
+    wrong: 'rejects a ttlMs that is too short',
+    fault: asked(GRANTING, ({ ttlMs }) =>
       typeof ttlMs === 'number' && ttlMs < 1000
         ? {
             error: {
@@ -62,8 +62,8 @@ export const lifetime: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-null',
-    wrong: 'takes a very long lifetime for no expiry',
-    spoil: answered(GRANTING, (result, { params }) =>
+    wrong: 'treats a very long ttlMs as no expiry',
+    fault: answered(GRANTING, (result, { params }) =>
       params.ttlMs > 1000 * HOUR_MS
         ? { ...result, ttlMs: null, expiresAt: null, renewAfterMs: null }
         : result,
@@ -71,51 +71,51 @@ export const lifetime: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-null',
-    wrong: 'hints when to renew what never expires',
-    spoil: answered(GRANTING, (result) =>
+    wrong: 'sends a renewal hint without expiry',
+    fault: answered(GRANTING, (result) =>
       result.ttlMs === null ? { ...result, renewAfterMs: HOUR_MS } : result,
     ),
   },
   {
     check: 'ttl-null-durable',
-    wrong: 'grants no expiry without a store',
-    spoil: declared((settings) => ({ ...settings, durability: 'volatile' })),
+    wrong: 'grants no expiry without a durable store',
+    fault: declared((settings) => ({ ...settings, durability: 'volatile' })),
   },
   {
     check: 'ttl-null-finite',
-    wrong: 'grants an hour to who wants no expiry',
-    spoil: asked(GRANTING, (params) => {
+    wrong: 'grants one hour when no expiry is requested',
+    fault: asked(GRANTING, (params) => {
       if (params.ttlMs === null) params.ttlMs = HOUR_MS;
     }),
   },
   {
     check: 'ttl-default',
-    wrong: 'grants a minute when nothing is suggested',
-    spoil: asked(['subscribe'], (params) => {
+    wrong: 'grants one minute when nothing is suggested',
+    fault: asked(['subscribe'], (params) => {
       params.ttlMs ??= 60_000;
     }),
   },
-  { check: 'ttl-renew-hint', wrong: 'hints at the last moment', spoil: hinted((ttlMs) => ttlMs) },
+  { check: 'ttl-renew-hint', wrong: 'hints at the expiry itself', fault: hinted((ttlMs) => ttlMs) },
   {
     check: 'ttl-renew-jitter',
-    wrong: 'always hints at the same part',
-    spoil: hinted((ttlMs) => Math.floor(ttlMs * 0.65)),
+    wrong: 'hints without jitter',
+    fault: hinted((ttlMs) => Math.floor(ttlMs * 0.65)),
   },
   {
     check: 'ttl-renew-jitter',
-    wrong: 'hints late',
-    spoil: hinted((ttlMs) => Math.floor(ttlMs * (0.8 + 0.15 * Math.random()))),
+    wrong: 'hints too late',
+    fault: hinted((ttlMs) => Math.floor(ttlMs * (0.8 + 0.15 * Math.random()))),
   },
-  { check: 'ttl-not-by-reading', wrong: 'renews with every pull', spoil: renews(['pull']) },
+  { check: 'ttl-not-by-reading', wrong: 'renews with every pull', fault: renews(['pull']) },
   {
     check: 'ttl-not-by-reading',
     wrong: 'renews with every acknowledgement',
-    spoil: renews(['ack']),
+    fault: renews(['ack']),
   },
   {
     check: 'ttl-not-by-reading',
-    wrong: 'renews whoever streams',
-    spoil: {
+    wrong: 'renews with every stream',
+    fault: {
       request: async ({ method, params: { subscriptionId }, ask }) => {
         if (method === 'triggers/stream')
           await ask('triggers/update', { subscriptionId, ttlMs: HOUR_MS });
@@ -124,8 +124,8 @@ export const lifetime: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-not-by-reading',
-    wrong: 'renews when a callback has acknowledged',
-    spoil: {
+    wrong: 'renews with every callback delivery',
+    fault: {
       ...delivered(
         (delivery, memory) => {
           memory['called'] ||= delivery.events.length > 0;
@@ -142,16 +142,16 @@ export const lifetime: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-kept',
-    wrong: 'ends what nobody renewed for a while',
-    spoil: answered(['get'], async (result, { params: { subscriptionId }, ask }) => {
+    wrong: 'ends a subscription before its expiry',
+    fault: answered(['get'], async (result, { params: { subscriptionId }, ask }) => {
       await ask('triggers/unsubscribe', { subscriptionId });
       return result;
     }),
   },
   {
     check: 'ttl-expiry',
-    wrong: 'never ends a subscription',
-    spoil: {
+    wrong: 'never ends an expired subscription',
+    fault: {
       request: (passing) => {
         if (passing.method === 'triggers/subscribe' && passing.params.ttlMs > 0)
           passing.params = { ...passing.params, ttlMs: null };
@@ -166,8 +166,8 @@ export const lifetime: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-expiry',
-    wrong: 'tells that what expired was unsubscribed',
-    spoil: refused((error) =>
+    wrong: 'reports an expired subscription as unsubscribed',
+    fault: refused((error) =>
       error.data?.reason === 'expired'
         ? { ...error, data: { ...error.data, reason: 'unsubscribed' } }
         : error,
@@ -175,8 +175,8 @@ export const lifetime: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-survives',
-    wrong: 'grants anew when it starts',
-    spoil: answered(['get'], (result, { memory }: Passing) => {
+    wrong: 'renews subscriptions on restart',
+    fault: answered(['get'], (result, { memory }: Passing) => {
       memory['seen'] = (memory['seen'] ?? 0) + 1;
       return {
         ...result,

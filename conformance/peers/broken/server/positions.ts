@@ -1,6 +1,6 @@
-/** Servers that are careless with positions and with what is acknowledged. */
+/** Servers that handle positions and acknowledgements wrongly. */
 import type { BrokenServer, Json, Passing } from '../proxy.ts';
-import { answered, asked, done, refused, without } from '../spoils.ts';
+import { answered, asked, done, refused, without } from '../fault-builders.ts';
 
 const POSITIONS = ['after', 'ack', 'position'];
 const DRAINING = ['pull', 'ack', 'stream'];
@@ -12,11 +12,11 @@ const conflict = (kind: string): Json => ({
   },
 });
 
-/** Where a log stands, as the right server says. */
+/** The position of a log, as the correct server reports it. */
 const state = async ({ ask, params: { subscriptionId } }: Passing): Promise<Json> =>
   (await ask('triggers/get', { subscriptionId })).result;
-/** Changes each position of a request before the server sees it. */
-const positioned = (change: (position: Json, log: Json) => Json): BrokenServer['spoil'] =>
+/** Changes each position of a request before the server receives it. */
+const positioned = (change: (position: Json, log: Json) => Json): BrokenServer['fault'] =>
   asked(DRAINING, async (params, passing) => {
     const log = await state(passing);
     if (log !== undefined)
@@ -30,32 +30,32 @@ const positioned = (change: (position: Json, log: Json) => Json): BrokenServer['
         ),
       };
   });
-/** Does something of its own where the server refuses a position. */
+/** Runs where the server rejects a position. */
 const instead = (
   act: (error: Json, passing: Passing) => Promise<Json | undefined>,
-): BrokenServer['spoil'] => ({
+): BrokenServer['fault'] => ({
   error: async (error, passing) => (await act(error, passing)) ?? { error },
 });
 
 export const positions: readonly BrokenServer[] = [
   {
     check: 'pos-pair',
-    wrong: 'takes a bare number',
-    spoil: positioned((position, { epoch }) =>
+    wrong: 'accepts a bare number as position',
+    fault: positioned((position, { epoch }) =>
       typeof position === 'number' ? { epoch, sequence: position } : position,
     ),
   },
   {
     check: 'pos-pair',
-    wrong: 'takes the current epoch when there is none',
-    spoil: positioned((position, { epoch }) =>
+    wrong: 'accepts a position without an epoch',
+    fault: positioned((position, { epoch }) =>
       typeof position === 'object' && !Array.isArray(position) ? { epoch, ...position } : position,
     ),
   },
   {
     check: 'pos-pair',
-    wrong: 'takes an epoch alone for its beginning',
-    spoil: positioned((position) =>
+    wrong: 'accepts a position without a sequence number',
+    fault: positioned((position) =>
       typeof position === 'object' && !Array.isArray(position)
         ? { sequence: 0, ...position }
         : position,
@@ -63,15 +63,15 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'pos-pair',
-    wrong: 'refuses the pair on streams',
-    spoil: asked(['stream'], ({ after }) =>
+    wrong: 'rejects a valid position on streams',
+    fault: asked(['stream'], ({ after }) =>
       typeof after?.epoch === 'string' && after.sequence === 2 ? conflict('epoch') : undefined,
     ),
   },
   {
     check: 'pos-epoch',
-    wrong: 'does not look at the epoch',
-    spoil: positioned((position, { epoch }) =>
+    wrong: 'ignores the epoch of a position',
+    fault: positioned((position, { epoch }) =>
       typeof position === 'object' && position.epoch !== undefined
         ? { ...position, epoch }
         : position,
@@ -79,15 +79,15 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'pos-epoch',
-    wrong: 'takes 0 of any epoch for the beginning',
-    spoil: positioned((position, { epoch }) =>
+    wrong: 'ignores the epoch at sequence number 0',
+    fault: positioned((position, { epoch }) =>
       position.sequence === 0 ? { ...position, epoch } : position,
     ),
   },
   {
     check: 'pos-epoch',
-    wrong: 'says that the number is wrong',
-    spoil: refused((error) =>
+    wrong: 'reports a wrong epoch as a wrong sequence number',
+    fault: refused((error) =>
       error.data?.kind === 'epoch'
         ? { ...error, data: { ...error.data, kind: 'position' } }
         : error,
@@ -95,8 +95,8 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'pos-epoch',
-    wrong: 'acknowledges although it refuses',
-    spoil: instead(async ({ data }, { method, params: { subscriptionId, position }, ask }) => {
+    wrong: 'acknowledges a position that it rejects',
+    fault: instead(async ({ data }, { method, params: { subscriptionId, position }, ask }) => {
       if (method === 'triggers/ack' && data?.kind === 'epoch')
         await ask('triggers/ack', {
           subscriptionId,
@@ -107,8 +107,8 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'pos-beyond-head',
-    wrong: 'begins at the end of the log',
-    spoil: instead(async ({ data }, { method, params, ask }) =>
+    wrong: 'starts at the head instead of rejecting a position',
+    fault: instead(async ({ data }, { method, params, ask }) =>
       method === 'triggers/pull' && data?.kind === 'position' && params.after
         ? {
             result: (
@@ -120,8 +120,8 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'pos-beyond-head',
-    wrong: 'acknowledges beside a position that it refuses',
-    spoil: instead(async ({ data }, { method, params: { subscriptionId, ack }, ask }) => {
+    wrong: 'applies the ack of a pull that it rejects',
+    fault: instead(async ({ data }, { method, params: { subscriptionId, ack }, ask }) => {
       if (method === 'triggers/pull' && data?.kind === 'position' && ack)
         await ask('triggers/ack', { subscriptionId, position: ack });
       return undefined;
@@ -129,8 +129,8 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'pos-beyond-head',
-    wrong: 'does not look at the number where streams begin',
-    spoil: asked(['stream'], async (params, passing) => {
+    wrong: 'accepts a stream beyond the head',
+    fault: asked(['stream'], async (params, passing) => {
       const { head } = (await state(passing)) ?? {};
       if (params.after?.sequence > head)
         passing.params = { ...params, after: { ...params.after, sequence: head } };
@@ -138,15 +138,15 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'pos-error-data',
-    wrong: 'does not say where the log ends',
-    spoil: refused((error) =>
+    wrong: 'omits head in the error',
+    fault: refused((error) =>
       error.data?.epoch === undefined ? error : { ...error, data: without(error.data, 'head') },
     ),
   },
   {
     check: 'pos-error-data',
-    wrong: 'repeats the epoch that was asked for',
-    spoil: refused((error, { params }) =>
+    wrong: 'repeats the requested epoch in the error',
+    fault: refused((error, { params }) =>
       error.data?.kind === 'epoch'
         ? {
             ...error,
@@ -157,8 +157,8 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'pos-old-valid',
-    wrong: 'refuses what is below the oldest number',
-    spoil: asked(['pull', 'stream'], async ({ after }, passing) =>
+    wrong: 'rejects positions below the oldest sequence number',
+    fault: asked(['pull', 'stream'], async ({ after }, passing) =>
       after !== undefined && after.sequence + 1 < ((await state(passing))?.oldest ?? 0)
         ? conflict('position')
         : undefined,
@@ -166,16 +166,16 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'pos-old-valid',
-    wrong: 'begins at the oldest number',
-    spoil: positioned((position, { oldest }) => ({
+    wrong: 'starts at the oldest sequence number',
+    fault: positioned((position, { oldest }) => ({
       ...position,
       sequence: Math.max(position.sequence, oldest - 1),
     })),
   },
   {
     check: 'pos-old-valid',
-    wrong: 'has no word for what was acknowledged and is gone',
-    spoil: answered(['pull'], (result) =>
+    wrong: 'omits the gap for trimmed events that were acknowledged',
+    fault: answered(['pull'], (result) =>
       result.acked === result.head
         ? { ...without(result, 'gaps'), after: result.gaps?.[0]?.to ?? result.after }
         : result,
@@ -184,8 +184,8 @@ export const positions: readonly BrokenServer[] = [
 
   {
     check: 'ack-cumulative',
-    wrong: 'takes an acknowledgement for one number',
-    spoil: asked(['ack'], async ({ position }, passing) => {
+    wrong: 'acknowledges a single sequence number',
+    fault: asked(['ack'], async ({ position }, passing) => {
       const log = await state(passing);
       return position.sequence > log?.acked + 1 && position.sequence <= 4
         ? done({ epoch: log.epoch, acked: log.acked, head: log.head })
@@ -194,8 +194,8 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'ack-monotonic',
-    wrong: 'takes the last acknowledgement, not the highest',
-    spoil: {
+    wrong: 'lowers acked',
+    fault: {
       ...asked(['ack'], ({ position, subscriptionId }, { memory }) => {
         memory[subscriptionId] = position.sequence;
       }),
@@ -207,15 +207,15 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'ack-below',
-    wrong: 'refuses what is acknowledged already',
-    spoil: asked(['ack'], async ({ position }, passing) =>
+    wrong: 'rejects an acknowledgement below acked',
+    fault: asked(['ack'], async ({ position }, passing) =>
       position.sequence <= (await state(passing))?.acked ? conflict('position') : undefined,
     ),
   },
   {
     check: 'ack-below',
-    wrong: 'takes every acknowledgement for a change of the configuration',
-    spoil: {
+    wrong: 'changes the ETag with each acknowledgement',
+    fault: {
       ...asked(['ack'], (_, { memory }) => {
         memory['acks'] = (memory['acks'] ?? 0) + 1;
       }),
@@ -227,8 +227,8 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'ack-sent',
-    wrong: 'lets what was never sent be acknowledged',
-    spoil: instead(async ({ data }, { method, params, ask }) => {
+    wrong: 'accepts an acknowledgement beyond what it sent',
+    fault: instead(async ({ data }, { method, params, ask }) => {
       if (data?.kind !== 'position' || data.sent === undefined) return undefined;
       await ask('triggers/pull', { subscriptionId: params.subscriptionId });
       return { result: (await ask(method, params)).result };
@@ -236,15 +236,15 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'ack-sent',
-    wrong: 'does not say how far it has sent',
-    spoil: refused((error) =>
+    wrong: 'omits sent in the error',
+    fault: refused((error) =>
       error.data?.sent === undefined ? error : { ...error, data: without(error.data, 'sent') },
     ),
   },
   {
     check: 'ack-only-said',
-    wrong: 'takes what was pulled for acknowledged',
-    spoil: answered(['pull'], async (result, { params: { subscriptionId }, ask }) => {
+    wrong: 'treats a pull as an acknowledgement',
+    fault: answered(['pull'], async (result, { params: { subscriptionId }, ask }) => {
       const sequence = result.events.at(-1)?.sequence;
       if (sequence !== undefined && result.events.length > 1)
         await ask('triggers/ack', { subscriptionId, position: { epoch: result.epoch, sequence } });
@@ -253,8 +253,8 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'ack-only-said',
-    wrong: 'takes a gap in front for acknowledged',
-    spoil: answered(['pull'], async (result, { params: { subscriptionId }, ask }) => {
+    wrong: 'acknowledges a leading gap',
+    fault: answered(['pull'], async (result, { params: { subscriptionId }, ask }) => {
       const gap = result.gaps?.[0];
       if (gap?.from === result.acked + 1)
         await ask('triggers/ack', {
@@ -266,18 +266,18 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'ack-result',
-    wrong: 'answers with how it was before',
-    spoil: answered(['ack'], (result) => ({ ...result, acked: Math.max(0, result.acked - 1) })),
+    wrong: 'returns acked from before the call',
+    fault: answered(['ack'], (result) => ({ ...result, acked: Math.max(0, result.acked - 1) })),
   },
   {
     check: 'ack-result',
-    wrong: 'does not say where the log ends',
-    spoil: answered(['ack'], (result) => without(result, 'head')),
+    wrong: 'omits head in the result',
+    fault: answered(['ack'], (result) => without(result, 'head')),
   },
   {
     check: 'ack-result',
-    wrong: 'answers with the end of the log as it was first',
-    spoil: answered(['ack'], (result, { memory, params: { subscriptionId } }) => ({
+    wrong: 'returns the initial head',
+    fault: answered(['ack'], (result, { memory, params: { subscriptionId } }) => ({
       ...result,
       head: (memory[subscriptionId] ??= result.head),
     })),

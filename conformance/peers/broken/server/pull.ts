@@ -1,14 +1,14 @@
-/** Servers whose pulls are wrong. */
+/** Servers whose pulls are broken. */
 import type { BrokenServer, Json, Passing } from '../proxy.ts';
 
-/** Changes what the server is asked in a pull. */
-const asked = (change: (params: Json, passing: Passing) => void): BrokenServer['spoil'] => ({
+/** Changes the params of a pull. */
+const asked = (change: (params: Json, passing: Passing) => void): BrokenServer['fault'] => ({
   request: (passing) => {
     if (passing.method === 'triggers/pull') change(passing.params, passing);
   },
 });
-/** Changes what a pull is answered with. */
-const answered = (change: (result: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+/** Changes the result of a pull. */
+const answered = (change: (result: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   result: (result, passing) =>
     passing.method === 'triggers/pull' ? change(result, passing) : result,
 });
@@ -16,15 +16,15 @@ const answered = (change: (result: Json, passing: Passing) => Json): BrokenServe
 export const pull: readonly BrokenServer[] = [
   {
     check: 'pull-after',
-    wrong: 'reads from the start whatever the client says',
-    spoil: asked((params) => {
+    wrong: 'ignores after',
+    fault: asked((params) => {
       delete params.after;
     }),
   },
   {
     check: 'pull-after',
-    wrong: 'forgets what was acknowledged',
-    spoil: asked((params, { memory }) => {
+    wrong: 'starts at 0 instead of acked',
+    fault: asked((params, { memory }) => {
       if (params.ack) memory['epoch'] = params.ack.epoch;
       else if (memory['epoch']) params.after ??= { epoch: memory['epoch'], sequence: 0 };
     }),
@@ -32,45 +32,45 @@ export const pull: readonly BrokenServer[] = [
   {
     check: 'pull-max',
     wrong: 'ignores maxEvents',
-    spoil: asked((params) => {
+    fault: asked((params) => {
       if (params.maxEvents > 0) delete params.maxEvents;
     }),
   },
   {
     check: 'pull-has-more',
-    wrong: 'never says that there is more',
-    spoil: answered((result) => ({ ...result, hasMore: false })),
+    wrong: 'always sends hasMore false',
+    fault: answered((result) => ({ ...result, hasMore: false })),
   },
   {
     check: 'pull-next',
-    wrong: 'makes the client wait though there is more',
-    spoil: answered((result) => ({ ...result, nextPollMs: 5000 })),
+    wrong: 'sends nextPollMs although more follows',
+    fault: answered((result) => ({ ...result, nextPollMs: 5000 })),
   },
   {
     check: 'pull-zero',
-    wrong: 'takes 0 for the default',
-    spoil: asked((params) => {
+    wrong: 'treats maxEvents 0 as the default',
+    fault: asked((params) => {
       if (params.maxEvents === 0) delete params.maxEvents;
     }),
   },
   {
     check: 'pull-no-ack',
-    wrong: 'takes `after` for an acknowledgement',
-    spoil: asked((params) => {
+    wrong: 'treats after as an acknowledgement',
+    fault: asked((params) => {
       if (params.after) params.ack ??= params.after;
     }),
   },
   {
     check: 'pull-ack-first',
-    wrong: 'forgets the acknowledgement',
-    spoil: asked((params) => {
+    wrong: 'ignores ack',
+    fault: asked((params) => {
       delete params.ack;
     }),
   },
   {
     check: 'pull-ack-first',
-    wrong: 'reads though the acknowledgement is refused',
-    spoil: {
+    wrong: 'answers a pull although it rejects its ack',
+    fault: {
       error: async (error, { method, params, ask }) =>
         method === 'triggers/pull'
           ? { result: (await ask(method, { ...params, ack: undefined })).result }
@@ -79,22 +79,22 @@ export const pull: readonly BrokenServer[] = [
   },
   {
     check: 'pull-wait',
-    wrong: 'does not wait',
-    spoil: asked((params) => {
+    wrong: 'ignores waitMs',
+    fault: asked((params) => {
       delete params.waitMs;
     }),
   },
   {
     check: 'pull-wait',
-    wrong: 'waits its time out whatever happens',
-    spoil: answered((result, { params }) =>
+    wrong: 'waits the full time although events arrive',
+    fault: answered((result, { params }) =>
       params.waitMs > 10_000 && result.events.length > 0 ? { ...result, events: [] } : result,
     ),
   },
   {
     check: 'pull-bytes',
-    wrong: 'sends everything at once',
-    spoil: answered(async (result, { params, ask }) => {
+    wrong: 'sends more bytes than allowed',
+    fault: answered(async (result, { params, ask }) => {
       const events: Json[] = [...result.events];
       for (let more = result.hasMore; more;) {
         const next = (
@@ -111,8 +111,8 @@ export const pull: readonly BrokenServer[] = [
   },
   {
     check: 'pull-resumes',
-    wrong: 'leaves a callback suspended',
-    spoil: {
+    wrong: 'leaves a suspended callback suspended',
+    fault: {
       result: (result, { method, memory }) => {
         if (method === 'triggers/get' && result.status === 'suspended') memory['suspended'] = true;
         return method === 'triggers/get' && memory['suspended'] === true
@@ -123,15 +123,15 @@ export const pull: readonly BrokenServer[] = [
   },
   {
     check: 'pull-resumes',
-    wrong: 'brings a callback back for a pull of nothing',
-    spoil: asked((params) => {
+    wrong: 'resumes a callback with maxEvents 0',
+    fault: asked((params) => {
       if (params.maxEvents === 0) delete params.maxEvents;
     }),
   },
   {
     check: 'pull-not-callback',
-    wrong: 'refuses to pull a log that has a callback',
-    spoil: {
+    wrong: 'rejects a pull of a log with a callback',
+    fault: {
       result: (result, { method, memory, params }) => {
         if (method === 'triggers/subscribe' && params.callback)
           memory[result.subscriptionId] = true;

@@ -2,12 +2,12 @@
 import { hmac } from '../../../runner/server/callback-endpoint.ts';
 import type { BrokenServer, Calling, Json, Passing } from '../proxy.ts';
 
-const sent = (change: (calling: Calling) => void): BrokenServer['spoil'] => ({
+const sent = (change: (calling: Calling) => void): BrokenServer['fault'] => ({
   callback: (calling) => change(calling),
 });
 const isChallenge = ({ body }: Calling): boolean => body.params.challenge !== undefined;
-/** Changes the signatures of a request that has two of them. */
-const both = (change: (signatures: readonly string[]) => string): BrokenServer['spoil'] => ({
+/** Changes the signatures of a request that has two. */
+const both = (change: (signatures: readonly string[]) => string): BrokenServer['fault'] => ({
   callback: (calling) => {
     const made = calling.headers['webhook-signature']!.split(' ');
     if (made.length === 1) return;
@@ -16,23 +16,23 @@ const both = (change: (signatures: readonly string[]) => string): BrokenServer['
   },
 });
 /** Changes the protected header of the server's signature. */
-const identity = (change: (header: Json, calling: Calling) => Json): BrokenServer['spoil'] =>
+const identity = (change: (header: Json, calling: Calling) => Json): BrokenServer['fault'] =>
   sent((calling) => {
     calling.identity = change(calling.identity, calling);
   });
-const callbacks = (change: (callback: Json, passing: Passing) => void): BrokenServer['spoil'] => ({
+const callbacks = (change: (callback: Json, passing: Passing) => void): BrokenServer['fault'] => ({
   request: (passing) => {
     if (passing.params.callback?.secret !== undefined) change(passing.params.callback, passing);
   },
 });
-/** Takes secrets that it should not take: the right server is given another one in their place. */
-const takes = (fits: (secret: string) => boolean): BrokenServer['spoil'] =>
+/** Accepts forbidden secrets: the correct server receives an allowed one instead. */
+const takes = (fits: (secret: string) => boolean): BrokenServer['fault'] =>
   callbacks((callback) => {
     if (fits(callback.secret)) callback.secret = `whsec_${Buffer.alloc(32).toString('base64')}`;
   });
 const bytesIn = (secret: string): number =>
   Buffer.from(secret.slice('whsec_'.length), 'base64').length;
-const shown = (change: (callback: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+const shown = (change: (callback: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   result: (result, passing) =>
     result.callback ? { ...result, callback: change(result.callback, passing) } : result,
 });
@@ -40,33 +40,33 @@ const shown = (change: (callback: Json, passing: Passing) => Json): BrokenServer
 export const signature: readonly BrokenServer[] = [
   {
     check: 'sig-secret-format',
-    wrong: 'takes shorter secrets',
-    spoil: takes((secret) => bytesIn(secret) === 23),
+    wrong: 'accepts shorter secrets',
+    fault: takes((secret) => bytesIn(secret) === 23),
   },
   {
     check: 'sig-secret-format',
-    wrong: 'takes longer secrets',
-    spoil: takes((secret) => bytesIn(secret) === 65),
+    wrong: 'accepts longer secrets',
+    fault: takes((secret) => bytesIn(secret) === 65),
   },
   {
     check: 'sig-secret-format',
-    wrong: 'takes any prefix',
-    spoil: takes((secret) => !secret.startsWith('whsec_')),
+    wrong: 'accepts any prefix',
+    fault: takes((secret) => !secret.startsWith('whsec_')),
   },
   {
     check: 'sig-secret-format',
-    wrong: 'decodes leniently',
-    spoil: takes((secret) => /^whsec_.*[-_ \n]/s.test(secret)),
+    wrong: 'decodes base64 leniently',
+    fault: takes((secret) => /^whsec_.*[-_ \n]/s.test(secret)),
   },
   {
     check: 'sig-secret-format',
-    wrong: 'does not want padding',
-    spoil: takes((secret) => secret.startsWith('whsec_') && secret.length === 49),
+    wrong: 'accepts base64 without padding',
+    fault: takes((secret) => secret.startsWith('whsec_') && secret.length === 49),
   },
   {
     check: 'sig-secret-format',
-    wrong: 'refuses what is allowed',
-    spoil: {
+    wrong: 'rejects an allowed secret',
+    fault: {
       request: ({ params }) =>
         bytesIn(params.callback?.secret ?? '') === 64
           ? {
@@ -81,8 +81,8 @@ export const signature: readonly BrokenServer[] = [
   },
   {
     check: 'sig-secret-format',
-    wrong: 'does not say where',
-    spoil: {
+    wrong: 'omits the path of the invalid member',
+    fault: {
       error: (error) => ({
         error:
           error.data?.path === '/callback/secret'
@@ -93,16 +93,16 @@ export const signature: readonly BrokenServer[] = [
   },
   {
     check: 'sig-raw-bytes',
-    wrong: 'signs another form of the body than it sends',
-    spoil: sent((calling) => {
+    wrong: 'signs another serialization of the body',
+    fault: sent((calling) => {
       calling.resign = false;
       calling.raw = Buffer.from(JSON.stringify(calling.body, null, 1));
     }),
   },
   {
     check: 'sig-raw-bytes',
-    wrong: 'takes the text of the secret for the key',
-    spoil: sent((calling) => {
+    wrong: 'signs with the text of the secret as key',
+    fault: sent((calling) => {
       calling.resign = false;
       const key = `whsec_${Buffer.from(calling.callback.secret).toString('base64')}`;
       calling.headers['webhook-signature'] =
@@ -112,7 +112,7 @@ export const signature: readonly BrokenServer[] = [
   {
     check: 'sig-raw-bytes',
     wrong: 'signs the body alone',
-    spoil: sent((calling) => {
+    fault: sent((calling) => {
       calling.resign = false;
       calling.headers['webhook-signature'] =
         `v1,${hmac(calling.callback.secret, JSON.stringify(calling.body))}`;
@@ -120,8 +120,8 @@ export const signature: readonly BrokenServer[] = [
   },
   {
     check: 'sig-raw-bytes',
-    wrong: 'writes signatures in hexadecimal',
-    spoil: sent((calling) => {
+    wrong: 'encodes signatures in hexadecimal',
+    fault: sent((calling) => {
       calling.resign = false;
       calling.headers['webhook-signature'] = calling.headers['webhook-signature']!.replace(
         /v1,(.*)/,
@@ -131,15 +131,15 @@ export const signature: readonly BrokenServer[] = [
   },
   {
     check: 'sig-timestamp',
-    wrong: 'counts milliseconds',
-    spoil: sent(({ headers }) => {
+    wrong: 'sends the timestamp in milliseconds',
+    fault: sent(({ headers }) => {
       headers['webhook-timestamp'] += '000';
     }),
   },
   {
     check: 'sig-timestamp',
-    wrong: 'writes an RFC 3339 instant',
-    spoil: sent(({ headers }) => {
+    wrong: 'sends the timestamp as an RFC 3339 instant',
+    fault: sent(({ headers }) => {
       headers['webhook-timestamp'] = new Date(
         Number(headers['webhook-timestamp']) * 1000,
       ).toISOString();
@@ -147,40 +147,40 @@ export const signature: readonly BrokenServer[] = [
   },
   {
     check: 'sig-timestamp',
-    wrong: 'is an hour behind',
-    spoil: sent(({ headers }) => {
+    wrong: 'sends a timestamp one hour in the past',
+    fault: sent(({ headers }) => {
       headers['webhook-timestamp'] = String(Number(headers['webhook-timestamp']) - 3600);
     }),
   },
   {
     check: 'sig-rotation',
-    wrong: 'forgets the old secret at once',
-    spoil: both(([first]) => first!),
+    wrong: 'drops the old secret at once',
+    fault: both(([first]) => first!),
   },
   {
     check: 'sig-rotation',
-    wrong: 'goes on with the old secret',
-    spoil: both(([, second]) => second!),
+    wrong: 'keeps signing with the old secret only',
+    fault: both(([, second]) => second!),
   },
   {
     check: 'sig-rotation',
-    wrong: 'puts the old signature first',
-    spoil: both((made) => made.toReversed().join(' ')),
+    wrong: 'sends the old signature first',
+    fault: both((made) => made.toReversed().join(' ')),
   },
   {
     check: 'sig-rotation',
-    wrong: 'puts a comma between signatures',
-    spoil: both((made) => made.join(', ')),
+    wrong: 'separates signatures with a comma',
+    fault: both((made) => made.join(', ')),
   },
   {
     check: 'sig-rotation-shown',
-    wrong: 'does not say that there are two secrets',
-    spoil: shown(({ previousSecretUntil, ...callback }) => callback),
+    wrong: 'omits previousSecretUntil',
+    fault: shown(({ previousSecretUntil, ...callback }) => callback),
   },
   {
     check: 'sig-rotation-shown',
-    wrong: 'has a window of an hour',
-    spoil: shown((callback) =>
+    wrong: 'announces a window of an hour',
+    fault: shown((callback) =>
       callback.previousSecretUntil
         ? {
             ...callback,
@@ -193,16 +193,16 @@ export const signature: readonly BrokenServer[] = [
   },
   {
     check: 'sig-rotation-shown',
-    wrong: 'has the member at every time',
-    spoil: shown((callback) => ({
+    wrong: 'always sends previousSecretUntil',
+    fault: shown((callback) => ({
       ...callback,
       previousSecretUntil: callback.previousSecretUntil ?? callback.verifiedAt,
     })),
   },
   {
     check: 'sig-rotation-end',
-    wrong: 'signs with every secret that there ever was',
-    spoil: {
+    wrong: 'signs with every earlier secret',
+    fault: {
       ...callbacks(({ secret }, { memory }) => {
         memory['first'] ??= secret;
       }),
@@ -217,22 +217,26 @@ export const signature: readonly BrokenServer[] = [
       },
     },
   },
-  { check: 'cap-jwks', wrong: 'publishes keys and does not use them', spoil: identity(() => null) },
   {
     check: 'cap-jwks',
-    wrong: 'leaves challenges without its signature',
-    spoil: identity((header, calling) => (isChallenge(calling) ? null : header)),
-  },
-  // The server's signature stays, and its key is not in the proxy's set.
-  {
-    check: 'jws-key',
-    wrong: 'signs with a key that it does not publish',
-    spoil: identity(() => undefined),
+    wrong: 'publishes keys but sends no server signature',
+    fault: identity(() => null),
   },
   {
+    check: 'cap-jwks',
+    wrong: "sends challenges without the server's signature",
+    fault: identity((header, calling) => (isChallenge(calling) ? null : header)),
+  },
+  // Keeps the server's signature, whose key is not in the proxy's key set.
+  {
     check: 'jws-key',
-    wrong: 'has a mistake in the signature',
-    spoil: identity((header, calling) => {
+    wrong: 'signs with an unpublished key',
+    fault: identity(() => undefined),
+  },
+  {
+    check: 'jws-key',
+    wrong: 'sends an invalid server signature',
+    fault: identity((header, calling) => {
       calling.raw = Buffer.from(` ${JSON.stringify(calling.body)}`);
       calling.headers['mcp-delivery-signature'] = calling.headers[
         'mcp-delivery-signature'
@@ -242,48 +246,48 @@ export const signature: readonly BrokenServer[] = [
   },
   {
     check: 'jws-header',
-    wrong: 'carries its key along',
-    spoil: identity((header) => ({ ...header, jwk: {} })),
+    wrong: 'adds its key to the header',
+    fault: identity((header) => ({ ...header, jwk: {} })),
   },
   {
     check: 'jws-header',
-    wrong: 'does not bind the URL',
-    spoil: identity(({ uh, ...header }) => header),
+    wrong: 'omits uh',
+    fault: identity(({ uh, ...header }) => header),
   },
   {
     check: 'jws-header',
-    wrong: 'has a hash of another URL',
-    spoil: identity((header) => ({ ...header, uh: header.uh.toUpperCase() })),
+    wrong: 'sends the hash of another URL',
+    fault: identity((header) => ({ ...header, uh: header.uh.toUpperCase() })),
   },
   {
     check: 'jws-header',
-    wrong: 'names the path in `origin`',
-    spoil: identity((header, { callback }) => ({ ...header, origin: callback.url })),
+    wrong: 'includes the path in origin',
+    fault: identity((header, { callback }) => ({ ...header, origin: callback.url })),
   },
   {
     check: 'jws-header',
-    wrong: 'has another type',
-    spoil: identity((header) => ({ ...header, typ: 'JWT' })),
+    wrong: 'sends another typ',
+    fault: identity((header) => ({ ...header, typ: 'JWT' })),
   },
   {
     check: 'jws-header',
-    wrong: 'does not say that the payload is as it is',
-    spoil: identity(({ b64, crit, ...header }) => header),
+    wrong: 'omits b64 and crit',
+    fault: identity(({ b64, crit, ...header }) => header),
   },
   {
     check: 'jws-header',
-    wrong: 'names the key of the subscription instead of its id',
-    spoil: identity((header, { body }) => ({ ...header, sub: body.params.key })),
+    wrong: 'sends the key as sub',
+    fault: identity((header, { body }) => ({ ...header, sub: body.params.key })),
   },
   {
     check: 'jws-alg',
-    wrong: 'says HS256',
-    spoil: identity((header) => ({ ...header, alg: 'HS256' })),
+    wrong: 'sends HS256 as alg',
+    fault: identity((header) => ({ ...header, alg: 'HS256' })),
   },
   {
     check: 'jws-fresh',
-    wrong: 'sends the first signature again',
-    spoil: identity((header, calling) => {
+    wrong: 'sends the header of its first signature again',
+    fault: identity((header, calling) => {
       if (isChallenge(calling)) return header;
       return (calling.memory['header'] ??= header);
     }),

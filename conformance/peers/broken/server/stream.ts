@@ -1,10 +1,10 @@
-/** Servers whose streams are wrong. */
+/** Servers whose streams are broken. */
 import type { BrokenServer, Json, Passing } from '../proxy.ts';
 
 const isStream = ({ method }: Passing): boolean => method === 'triggers/stream';
 const delivery = (message: Json): boolean => message.method === 'notifications/triggers/delivery';
 /** Changes the params of every delivery on a stream. */
-const deliveries = (change: (params: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+const deliveries = (change: (params: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   notification: (message, passing) =>
     isStream(passing) && delivery(message)
       ? { ...message, params: change(message.params, passing) }
@@ -15,29 +15,29 @@ const tag = 'io.modelcontextprotocol/subscriptionId';
 export const stream: readonly BrokenServer[] = [
   {
     check: 'stream-first',
-    wrong: 'says nothing until there is an event',
-    spoil: {
+    wrong: 'sends nothing until the first event',
+    fault: {
       notification: (message) =>
         delivery(message) && message.params.events.length === 0 ? null : message,
     },
   },
   {
     check: 'stream-tag',
-    wrong: 'leaves the tag away',
-    spoil: deliveries(({ _meta, ...params }) => params),
+    wrong: 'omits the tag',
+    fault: deliveries(({ _meta, ...params }) => params),
   },
   {
     check: 'stream-tag',
-    wrong: 'writes the tag as a string',
-    spoil: deliveries((params) => ({
+    wrong: 'sends the tag as a string',
+    fault: deliveries((params) => ({
       ...params,
       _meta: { ...params._meta, [tag]: String(params._meta[tag]) },
     })),
   },
   {
     check: 'stream-continues',
-    wrong: 'begins at the start whatever the client says',
-    spoil: {
+    wrong: 'starts every stream at 0',
+    fault: {
       request: (passing) => {
         if (isStream(passing) && passing.params.after)
           passing.params.after = { ...passing.params.after, sequence: 0 };
@@ -46,13 +46,13 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-continues',
-    wrong: 'says of each delivery that it begins at 0',
-    spoil: deliveries((params) => ({ ...params, after: 0 })),
+    wrong: 'starts every delivery at 0',
+    fault: deliveries((params) => ({ ...params, after: 0 })),
   },
   {
     check: 'stream-several',
-    wrong: 'gives every stream the position of the first',
-    spoil: {
+    wrong: 'starts every stream at the position of the first',
+    fault: {
       request: (passing) => {
         if (isStream(passing) && passing.params.after)
           passing.params.after = passing.memory[passing.params.subscriptionId] ??=
@@ -62,8 +62,8 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-no-ack',
-    wrong: 'takes what it sent for acknowledged',
-    spoil: {
+    wrong: 'treats a streamed delivery as an acknowledgement',
+    fault: {
       notification: async (message, passing) => {
         const { events = [], epoch, subscriptionId } = message.params;
         if (isStream(passing) && events.length > 0)
@@ -78,7 +78,7 @@ export const stream: readonly BrokenServer[] = [
   {
     check: 'stream-window',
     wrong: 'ignores the window',
-    spoil: {
+    fault: {
       request: (passing) => {
         if (isStream(passing)) delete passing.params.window;
       },
@@ -86,8 +86,8 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-window',
-    wrong: 'counts events, not bytes',
-    spoil: {
+    wrong: 'ignores the bytes of the window',
+    fault: {
       request: (passing) => {
         if (isStream(passing)) delete passing.params.window?.bytes;
       },
@@ -95,8 +95,8 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-window-one',
-    wrong: 'holds back what is larger than the window',
-    spoil: {
+    wrong: 'holds back an event that is larger than the window',
+    fault: {
       notification: (message) =>
         delivery(message) &&
         message.params.events.some((event: Json) => JSON.stringify(event).length > 2000)
@@ -106,8 +106,8 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-cancel',
-    wrong: 'goes on after notifications/cancelled',
-    spoil: {
+    wrong: 'ignores notifications/cancelled',
+    fault: {
       request: (passing) => {
         if (passing.method === 'notifications/cancelled') passing.params.requestId = 'nobody';
       },
@@ -115,8 +115,8 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-cancel',
-    wrong: 'never gives back the place of a stream',
-    spoil: {
+    wrong: 'never frees the quota of a closed stream',
+    fault: {
       request: (passing) => {
         if (!isStream(passing)) return undefined;
         passing.memory['opened'] = (passing.memory['opened'] ?? 0) + 1;
@@ -134,8 +134,8 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-log-stays',
-    wrong: 'takes the end of a stream for an acknowledgement of everything',
-    spoil: {
+    wrong: 'acknowledges everything when a stream ends',
+    fault: {
       request: (passing) => {
         if (isStream(passing)) passing.memory['streamed'] = true;
       },
@@ -147,8 +147,8 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-heartbeat',
-    wrong: 'is silent when nothing happens',
-    spoil: {
+    wrong: 'sends no heartbeats',
+    fault: {
       notification: (message, { memory }) =>
         delivery(message) &&
         message.params.events.length === 0 &&
@@ -159,16 +159,16 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-stalled',
-    wrong: 'keeps a stream that nobody acknowledges',
-    spoil: {
+    wrong: 'keeps a stalled stream open',
+    fault: {
       result: (result, passing) =>
         isStream(passing) ? new Promise((resolve) => setTimeout(resolve, 8000, result)) : result,
     },
   },
   {
     check: 'stream-end',
-    wrong: 'ends a stream with an error',
-    spoil: {
+    wrong: 'adds a reason to the final result',
+    fault: {
       result: (result, passing) => (isStream(passing) ? { ...result, reason: 'stalled' } : result),
     },
   },

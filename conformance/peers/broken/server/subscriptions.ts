@@ -1,17 +1,17 @@
-/** Servers that make subscriptions wrongly. */
+/** Servers that create subscriptions wrongly. */
 import type { BrokenServer, Json, Passing } from '../proxy.ts';
 
 const isSubscribe = ({ method }: Passing): boolean => method === 'triggers/subscribe';
-/** Changes what the server is asked to make. */
-const asked = (change: (params: Json, passing: Passing) => Json | void): BrokenServer['spoil'] => ({
+/** Changes the params of a subscribe. */
+const asked = (change: (params: Json, passing: Passing) => Json | void): BrokenServer['fault'] => ({
   request: (passing) => (isSubscribe(passing) ? change(passing.params, passing) : undefined),
 });
-/** Changes what it says it made. */
-const made = (change: (result: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+/** Changes the result of a subscribe. */
+const made = (change: (result: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   result: (result, passing) => (isSubscribe(passing) ? change(result, passing) : result),
 });
-/** Changes how it refuses. */
-const refused = (change: (error: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+/** Changes the error of a subscribe. */
+const refused = (change: (error: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   error: (error, passing) => ({ error: isSubscribe(passing) ? change(error, passing) : error }),
 });
 let count = 0;
@@ -20,15 +20,15 @@ const another = (): string => `another.${++count}.${Date.now()}`;
 export const subscriptions: readonly BrokenServer[] = [
   {
     check: 'subs-default-key',
-    wrong: 'makes up a key',
-    spoil: asked((params) => {
+    wrong: 'generates a random default key',
+    fault: asked((params) => {
       params.key ??= another();
     }),
   },
   {
     check: 'subs-key-scope',
-    wrong: 'has one set of keys for everybody',
-    spoil: {
+    wrong: 'shares keys between principals',
+    fault: {
       request: (passing) => {
         const { headers, memory } = passing;
         memory['first'] ??= headers['authorization'];
@@ -38,20 +38,20 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-same',
-    wrong: 'makes another one each time',
-    spoil: asked((params) => {
+    wrong: 'creates a new subscription for each call',
+    fault: asked((params) => {
       params.key = another();
     }),
   },
   {
     check: 'subs-same',
-    wrong: 'says that it made what it found',
-    spoil: made((result) => ({ ...result, created: true })),
+    wrong: 'reports an existing subscription as created',
+    fault: made((result) => ({ ...result, created: true })),
   },
   {
     check: 'subs-equal',
-    wrong: 'compares the text of the request',
-    spoil: asked((params, { memory }) => {
+    wrong: 'compares the text of the selection',
+    fault: asked((params, { memory }) => {
       const text = JSON.stringify(params.select);
       const before = (memory[params.key] ??= text);
       return before === text
@@ -67,8 +67,8 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-renews',
-    wrong: 'does not renew what it finds',
-    spoil: made((result, { memory }) =>
+    wrong: 'does not renew an existing subscription',
+    fault: made((result, { memory }) =>
       result.created
         ? (memory[result.subscriptionId] = result)
         : {
@@ -80,13 +80,13 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-resumes',
-    wrong: 'leaves a callback suspended',
-    spoil: made((result) => (result.created ? result : { ...result, status: 'suspended' })),
+    wrong: 'leaves a suspended callback suspended',
+    fault: made((result) => (result.created ? result : { ...result, status: 'suspended' })),
   },
   {
     check: 'subs-conflict',
-    wrong: 'changes the subscription to what the call says',
-    spoil: {
+    wrong: 'overwrites a conflicting subscription',
+    fault: {
       error: async (error, { method, params, ask }) => {
         if (method !== 'triggers/subscribe' || error.data?.kind !== 'key') return { error };
         const { result } = await ask('triggers/update', {
@@ -100,15 +100,15 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-conflict',
-    wrong: 'does not say what is in the way',
-    spoil: refused((error) =>
+    wrong: 'omits the conflicting subscription',
+    fault: refused((error) =>
       error.data?.kind === 'key' ? { ...error, data: { kind: 'key' } } : error,
     ),
   },
   {
     check: 'subs-race',
-    wrong: 'looks first and makes afterwards',
-    spoil: asked((params, { memory }) => {
+    wrong: 'creates several subscriptions for concurrent calls',
+    fault: asked((params, { memory }) => {
       const together = (memory[params.key] = (memory[params.key] ?? 0) + 1);
       if (
         together > 1 &&
@@ -121,36 +121,36 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-since-existing',
-    wrong: 'begins anew when since is given',
-    spoil: asked((params) => {
+    wrong: 'creates a new subscription when since is given',
+    fault: asked((params) => {
       if (params.since !== undefined) params.key = another();
     }),
   },
   {
     check: 'subs-since',
-    wrong: 'begins with everything it holds',
-    spoil: asked((params) => {
+    wrong: 'starts at the oldest event instead of since',
+    fault: asked((params) => {
       if (params.since !== undefined) params.since = '2001-01-01T00:00:00.000Z';
     }),
   },
   {
     check: 'subs-since',
     wrong: 'ignores since',
-    spoil: asked((params) => {
+    fault: asked((params) => {
       delete params.since;
     }),
   },
   {
     check: 'subs-since-bound',
-    wrong: 'repeats the instant it was asked for',
-    spoil: made((result, { params }) =>
+    wrong: 'returns the requested since',
+    fault: made((result, { params }) =>
       params.since === undefined ? result : { ...result, since: params.since },
     ),
   },
   {
     check: 'subs-since-unsupported',
-    wrong: 'takes since and does nothing',
-    spoil: asked((params, { memory }) => {
+    wrong: 'accepts since without history',
+    fault: asked((params, { memory }) => {
       if (params.since !== undefined && !memory['tried']) {
         delete params.since;
       }
@@ -158,15 +158,15 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-from-now',
-    wrong: 'begins with what was there before',
-    spoil: asked((params) => {
+    wrong: 'starts with events from before the subscription',
+    fault: asked((params) => {
       if (/history/.test(params.select?.[0]?.name)) params.since ??= '2001-01-01T00:00:00.000Z';
     }),
   },
   {
     check: 'subs-unknown-trigger',
-    wrong: 'calls an unknown type an invalid parameter',
-    spoil: refused((error) =>
+    wrong: 'reports an unknown trigger type as an invalid parameter',
+    fault: refused((error) =>
       error.data?.kind === 'trigger'
         ? {
             code: -32602,
@@ -178,16 +178,16 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-arguments',
-    wrong: 'drops arguments that do not fit',
-    spoil: asked((params) => {
+    wrong: 'drops invalid arguments',
+    fault: asked((params) => {
       for (const selection of params.select ?? [])
         if (typeof selection.arguments?.topic !== 'string') delete selection.arguments;
     }),
   },
   {
     check: 'subs-arguments',
-    wrong: 'names the selection and not the argument',
-    spoil: refused((error) =>
+    wrong: 'reports the path of the selection instead of the argument',
+    fault: refused((error) =>
       error.data?.path?.startsWith('/select')
         ? { ...error, data: { ...error.data, path: '/select' } }
         : error,
@@ -195,8 +195,8 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-permission',
-    wrong: 'looks at permissions later',
-    spoil: {
+    wrong: 'does not check permissions',
+    fault: {
       request: (passing) => {
         passing.memory['first'] ??= passing.headers['authorization'];
         if (isSubscribe(passing) && passing.headers['authorization'] !== passing.memory['first'])
@@ -206,15 +206,15 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-drain',
-    wrong: 'takes a callback that it will never call',
-    spoil: asked((params) => {
+    wrong: 'accepts a callback that it never uses',
+    fault: asked((params) => {
       if (/pull_only/.test(params.select?.[0]?.name)) delete params.callback;
     }),
   },
   {
     check: 'subs-verified',
-    wrong: 'makes the subscription before the callback consents',
-    spoil: {
+    wrong: 'creates the subscription before the callback consents',
+    fault: {
       error: async (error, { method, params, ask }) => {
         if (method === 'triggers/subscribe' && error.code === -32027)
           await ask(method, { ...params, callback: undefined });
@@ -224,8 +224,8 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-verified',
-    wrong: 'does not ask',
-    spoil: {
+    wrong: 'does not verify the callback',
+    fault: {
       callback: (calling) => {
         const { challenge } = calling.body.params;
         return challenge === undefined
@@ -244,8 +244,8 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-id-first',
-    wrong: 'challenges under another id',
-    spoil: {
+    wrong: 'sends a challenge under another id',
+    fault: {
       callback: (calling) => {
         if (calling.body.params.challenge !== undefined)
           calling.headers['mcp-subscription-id'] = `sub_${'0'.repeat(30)}`;
@@ -254,23 +254,23 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-quota',
-    wrong: 'does not name the limit',
-    spoil: refused((error) =>
+    wrong: 'omits the name of the limit',
+    fault: refused((error) =>
       error.code === -32025 ? { ...error, data: { limit: 'things' } } : error,
     ),
   },
   {
     check: 'sub-id-unguessable',
-    wrong: 'counts',
-    spoil: made((result) => ({
+    wrong: 'uses a counter as id',
+    fault: made((result) => ({
       ...result,
       subscriptionId: `sub_${String(++count).padStart(28, '0')}`,
     })),
   },
   {
     check: 'sub-id-not-reused',
-    wrong: 'gives an id to the next one under the key',
-    spoil: {
+    wrong: 'reuses the id of an ended subscription',
+    fault: {
       request: ({ params, memory }) => {
         if (memory[`is ${params.subscriptionId}`])
           params.subscriptionId = memory[`is ${params.subscriptionId}`];
@@ -285,8 +285,8 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'sub-id-stable',
-    wrong: 'shows another id each time',
-    spoil: made((result) =>
+    wrong: 'returns another id each time',
+    fault: made((result) =>
       result.created
         ? result
         : { ...result, subscriptionId: `sub_${another().padEnd(30, '0').replaceAll('.', '_')}` },
@@ -294,8 +294,8 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'sub-no-secret',
-    wrong: 'shows the callback as it was given',
-    spoil: {
+    wrong: 'returns the secret of the callback',
+    fault: {
       result: (result, { method, params, memory }) => {
         if (method === 'triggers/subscribe' && params.callback)
           memory[result.subscriptionId] = params.callback;
@@ -307,8 +307,8 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'sub-union',
-    wrong: 'appends an event for each selection that it matches',
-    spoil: {
+    wrong: 'appends an event once for each selection',
+    fault: {
       result: (result, { method }) =>
         method === 'triggers/pull'
           ? { ...result, events: result.events.flatMap((event: Json) => [event, event]) }
@@ -317,8 +317,8 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'etag-renewal',
-    wrong: 'has another ETag after each renewal',
-    spoil: made((result) =>
+    wrong: 'changes the ETag with each renewal',
+    fault: made((result) =>
       result.created ? result : { ...result, etag: `${result.etag}-${++count}` },
     ),
   },

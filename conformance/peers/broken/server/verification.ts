@@ -1,19 +1,19 @@
-/** Servers that do not ask for consent, or take anything for it. */
+/** Servers that do not verify callbacks, or accept any answer as consent. */
 import { randomUUID } from 'node:crypto';
 import { hmac } from '../../../runner/server/callback-endpoint.ts';
 import type { BrokenServer, CallbackAnswer, Calling, Json, Passing } from '../proxy.ts';
 
 const challengeOf = ({ body }: Calling): string | undefined => body.params.challenge;
-/** The answer that the right server wants. */
+/** The answer that the correct server expects. */
 const consent = ({ callback }: Calling, challenge: string): CallbackAnswer => ({
   status: 200,
   headers: {},
   body: JSON.stringify({ challenge, proof: hmac(callback.secret, `challenge.${challenge}`) }),
 });
-/** Takes an answer to a challenge for consent when it fits. */
+/** Accepts an answer to a challenge when it matches. */
 const takes = (
   fits: (answer: CallbackAnswer, said: Json, calling: Calling) => boolean,
-): BrokenServer['spoil'] => ({
+): BrokenServer['fault'] => ({
   answered: (answer, calling) => {
     const challenge = challengeOf(calling);
     return challenge !== undefined && fits(answer, saidIn(answer), calling)
@@ -21,8 +21,8 @@ const takes = (
       : answer;
   },
 });
-/** Asks with another challenge than the right server made up. */
-const asks = (draw: (calling: Calling) => string): BrokenServer['spoil'] => ({
+/** Sends another challenge than the correct server's. */
+const asks = (draw: (calling: Calling) => string): BrokenServer['fault'] => ({
   callback: async (calling) => {
     const challenge = challengeOf(calling);
     if (challenge === undefined) return undefined;
@@ -33,96 +33,96 @@ const asks = (draw: (calling: Calling) => string): BrokenServer['spoil'] => ({
     return saidIn(answer)?.challenge === other ? consent(calling, challenge) : answer;
   },
 });
-const refusals = (change: (error: Json, passing: Passing) => Json): BrokenServer['spoil'] => ({
+const refusals = (change: (error: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
   error: (error, passing) => ({ error: error.code === -32027 ? change(error, passing) : error }),
 });
-const reason = (name: (reason: string) => string): BrokenServer['spoil'] =>
+const reason = (name: (reason: string) => string): BrokenServer['fault'] =>
   refusals((error) => ({ ...error, data: { reason: name(error.data.reason) } }));
 
 export const verification: readonly BrokenServer[] = [
   {
     check: 'cbv-before-events',
-    wrong: 'verifies nothing',
-    spoil: {
+    wrong: 'does not verify callbacks',
+    fault: {
       callback: (calling) =>
         challengeOf(calling) === undefined ? undefined : consent(calling, challengeOf(calling)!),
     },
   },
   {
     check: 'cbv-before-events',
-    wrong: 'changes the URL though the verification failed',
-    spoil: takes((_, said, { memory, callback }) => {
+    wrong: 'changes the URL although its verification failed',
+    fault: takes((_, said, { memory, callback }) => {
       const first = (memory['first'] ??= callback.url);
       return callback.url !== first && said?.proof === undefined;
     }),
   },
   {
     check: 'cbv-challenge',
-    wrong: 'has one challenge for everybody',
-    spoil: asks(({ memory, body }) => (memory['challenge'] ??= body.params.challenge)),
+    wrong: 'uses the same challenge each time',
+    fault: asks(({ memory, body }) => (memory['challenge'] ??= body.params.challenge)),
   },
   {
     check: 'cbv-challenge',
-    wrong: 'counts',
-    spoil: asks(
+    wrong: 'uses a counter in its challenges',
+    fault: asks(
       ({ memory }) =>
         `challenge-of-the-server-${String((memory['count'] = (memory['count'] ?? 0) + 1)).padStart(12, '0')}`,
     ),
   },
   {
     check: 'cbv-challenge',
-    wrong: 'draws eight characters',
-    spoil: asks(({ body }) => body.params.challenge.slice(0, 8)),
+    wrong: 'uses a challenge of eight characters',
+    fault: asks(({ body }) => body.params.challenge.slice(0, 8)),
   },
-  { check: 'cbv-challenge', wrong: 'draws a UUID', spoil: asks(() => randomUUID()) },
+  { check: 'cbv-challenge', wrong: 'uses a UUID as challenge', fault: asks(() => randomUUID()) },
   {
     check: 'cbv-proof',
-    wrong: 'does not look at the status',
-    spoil: takes((answer, said) => answer.status >= 300 && said?.proof !== undefined),
+    wrong: 'ignores the status of the answer',
+    fault: takes((answer, said) => answer.status >= 300 && said?.proof !== undefined),
   },
-  { check: 'cbv-proof', wrong: 'takes any 2xx', spoil: takes(({ status }) => status < 300) },
+  { check: 'cbv-proof', wrong: 'accepts any 2xx', fault: takes(({ status }) => status < 300) },
   {
     check: 'cbv-proof',
-    wrong: 'looks at the proof only',
-    spoil: takes(
+    wrong: 'ignores the challenge of the answer',
+    fault: takes(
       (_, said, calling) =>
         said?.proof === hmac(calling.callback.secret, `challenge.${challengeOf(calling)}`),
     ),
   },
   {
     check: 'cbv-proof',
-    wrong: 'believes in hexadecimal',
-    spoil: takes((_, said) => /^[0-9a-f]{64}$/.test(said?.proof)),
+    wrong: 'accepts any hexadecimal proof',
+    fault: takes((_, said) => /^[0-9a-f]{64}$/.test(said?.proof)),
   },
   {
     check: 'cbv-echo',
-    wrong: 'takes an echo for consent',
-    spoil: takes((_, said, calling) => said?.challenge === challengeOf(calling)),
+    wrong: 'accepts an echo as consent',
+    fault: takes((_, said, calling) => said?.challenge === challengeOf(calling)),
   },
   {
     check: 'cbv-echo',
-    wrong: 'says no_ack of an echo',
-    spoil: reason((name) => (name === 'challenge_failed' ? 'no_ack' : name)),
+    wrong: 'reports an echo as no_ack',
+    fault: reason((name) => (name === 'challenge_failed' ? 'no_ack' : name)),
   },
   {
     check: 'cbv-error',
-    wrong: 'says challenge_failed of everything',
-    spoil: reason(() => 'challenge_failed'),
+    wrong: 'reports every failure as challenge_failed',
+    fault: reason(() => 'challenge_failed'),
   },
   {
     check: 'cbv-error',
-    wrong: 'has one word for 4xx and 5xx',
-    spoil: reason((name) => (name === 'http_5xx' ? 'http_4xx' : name)),
+    wrong: 'reports http_5xx as http_4xx',
+    fault: reason((name) => (name === 'http_5xx' ? 'http_4xx' : name)),
   },
   {
     check: 'cbv-error',
-    wrong: 'takes a failed handshake for a closed port',
-    spoil: reason((name) => (name === 'tls_error' ? 'connection_refused' : name)),
+    wrong: 'reports a TLS failure as connection_refused',
+    fault: reason((name) => (name === 'tls_error' ? 'connection_refused' : name)),
   },
   {
     check: 'cbv-error',
-    wrong: 'answers with InvalidParams',
-    spoil: refusals(() => ({
+    wrong: 'reports a failed challenge as InvalidParams',
+    fault: refusals(() => ({
       code: -32602,
       message: 'The callback could not be verified.',
       data: { kind: 'invalid', path: '/callback/url', expected: 'a callback that answers' },
@@ -130,21 +130,21 @@ export const verification: readonly BrokenServer[] = [
   },
   {
     check: 'cbv-error',
-    wrong: 'does not say why',
-    spoil: refusals(({ code, message }) => ({ code, message })),
+    wrong: 'omits the reason',
+    fault: refusals(({ code, message }) => ({ code, message })),
   },
   {
     check: 'cbv-one-request',
-    wrong: 'tries again when a challenge fails',
-    spoil: {
+    wrong: 'retries a failed challenge',
+    fault: {
       answered: (answer, calling) =>
         challengeOf(calling) !== undefined && answer.status >= 500 ? calling.send() : answer,
     },
   },
   {
     check: 'cbv-one-request',
-    wrong: 'sees first whether anybody is there',
-    spoil: {
+    wrong: 'sends a probe before the challenge',
+    fault: {
       callback: async (calling) => {
         if (challengeOf(calling) !== undefined) await calling.send();
       },
@@ -152,8 +152,8 @@ export const verification: readonly BrokenServer[] = [
   },
   {
     check: 'cbv-no-sharing',
-    wrong: 'remembers that a URL was verified, not for whom',
-    spoil: {
+    wrong: 'shares a verified URL between principals',
+    fault: {
       callback: (calling) => {
         const challenge = challengeOf(calling);
         if (challenge === undefined) return undefined;

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import type { EventsClientScenario, EventsClientTest } from '../../../runner/events/client.ts';
 import type { EventsCall } from '../../../runner/events/scripted-server.ts';
-import { NotApplicable } from '../../../runner/looks.ts';
+import { NotApplicable } from '../../../runner/observations.ts';
 import type { Json } from '../../../runner/wire/session.ts';
 
 const POLL_MS = 900;
-/** A pause of so much may come out so much shorter. */
+/** A pause may be shorter by this share. */
 const JITTER_MS = 100;
 /** "At once", on a slow machine. */
 const SOON_MS = 3000;
@@ -16,11 +16,11 @@ const SILENCE_MS = 1000;
 const GRANT_MS = 2500;
 const SECRET = /^whsec_([A-Za-z0-9+/]+={0,2})$/;
 
-/** How long after the one before it a poll came. */
+/** The time between a poll and the one before it. */
 const pauseBefore = (t: EventsClientTest, at: number): number =>
   t.polls[at]!.at - t.polls[at - 1]!.at;
 const cursorOf = (call: EventsCall): unknown => call.params.cursor ?? null;
-/** The next polls are answered like this, then everything is right again. */
+/** Answers the next polls with these results; later ones are correct again. */
 function script(t: EventsClientTest, answers: readonly Json[]): void {
   const left = [...answers];
   t.server.behave('events/poll', (_params, right) => {
@@ -32,36 +32,40 @@ function script(t: EventsClientTest, answers: readonly Json[]): void {
 export const eventsClient: readonly EventsClientScenario[] = [
   {
     name: 'client: without the extension',
-    about: 'A server that does not declare it is not asked for events.',
+    about: 'A client sends no request of the extension to a server that does not declare it.',
     checks: ['client-no-extension'],
     async run(t) {
       t.server.settings = undefined;
       t.start('poll');
-      await t.check('client-no-extension', 'no request of the extension is sent', async () => {
-        await t.until('a first request', () => t.server.calls.length > 0 || t.hasEnded);
-        await t.pause(1000);
-        assert.deepEqual(
-          t.server.calls
-            .map(({ method }) => method)
-            .filter((method) => method.startsWith('events/')),
-          [],
-        );
-      });
+      await t.check(
+        'client-no-extension',
+        'the client sends no request of the extension',
+        async () => {
+          await t.until('a first request', () => t.server.calls.length > 0 || t.hasEnded);
+          await t.pause(1000);
+          assert.deepEqual(
+            t.server.calls
+              .map(({ method }) => method)
+              .filter((method) => method.startsWith('events/')),
+            [],
+          );
+        },
+      );
     },
   },
   {
     name: 'client: a changed list',
-    about: 'Who is told of a changed list reads it.',
+    about: 'The client reads the list again after list_changed.',
     checks: ['client-relist-on-list-changed'],
     async run(t) {
       await t.follow('poll', { pollFloorMs: 100 });
       await t.check(
         'client-relist-on-list-changed',
-        'after notifications/events/list_changed there is another events/list',
+        'the client calls events/list after notifications/events/list_changed',
         async () => {
           const listens = (): boolean => t.server.listening.length > 0;
           await t.until('subscriptions/listen', listens, SOON_MS).catch(() => {
-            throw new NotApplicable('the client does not ask to be told of changed lists');
+            throw new NotApplicable('the client does not subscribe to list changes');
           });
           const before = t.server.callsOf('events/list').length;
           t.server.changeList();
@@ -75,7 +79,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
   },
   {
     name: 'client: polls',
-    about: 'A client polls with the last cursor, when it is told to.',
+    about: 'The client polls with the last cursor after the announced pause.',
     checks: [
       'client-poll-cursor',
       'client-poll-respects-next-poll-ms',
@@ -95,7 +99,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
       await t.follow('poll', { pollFloorMs: 100 });
       await t.check(
         'client-poll-cursor',
-        'the first poll has no cursor, the others that of the answer before',
+        'the first poll has no cursor, and each later one has the cursor of the answer before',
         async () => {
           await t.poll(3);
           assert.deepEqual(
@@ -107,45 +111,45 @@ export const eventsClient: readonly EventsClientScenario[] = [
       );
       await t.check(
         'client-poll-respects-next-poll-ms',
-        `after nextPollMs ${POLL_MS} it waits that long`,
+        `the client waits nextPollMs ${POLL_MS} before the next poll`,
         async () => {
           await t.poll(3);
           for (const at of [2, 3])
             assert.ok(
               pauseBefore(t, at) >= POLL_MS - JITTER_MS,
-              `it waited ${pauseBefore(t, at)} ms`,
+              `the client waited ${pauseBefore(t, at)} ms`,
             );
         },
       );
       await t.check(
         'client-poll-drain-on-has-more',
-        'after hasMore it polls at once, though nextPollMs is a minute',
+        'the client polls at once after hasMore, although nextPollMs is one minute',
         async () => {
-          await t.until('a poll at once', () => t.polls.length > 4, SOON_MS);
-          assert.equal(cursorOf(t.polls[4]!), 'four', 'its cursor:');
+          await t.until('an immediate poll', () => t.polls.length > 4, SOON_MS);
+          assert.equal(cursorOf(t.polls[4]!), 'four', 'the cursor:');
         },
       );
       await t.check(
         'client-truncated-persists-fresh-cursor',
-        'after truncated it goes on from the fresh cursor',
+        'the client continues from the new cursor after truncated',
         async () => assert.equal(cursorOf(await t.poll(5)), 'fresh', 'the cursor:'),
       );
       await t.check(
         'client-poll-floor',
-        'with nextPollMs 0 it makes pauses all the same',
+        'the client pauses between polls even when nextPollMs is 0',
         async () => {
           t.server.nextPollMs = 0;
           const from = t.polls.length;
           await t.pause(1200);
           const count = t.polls.length - from;
-          assert.ok(count <= 15, `${count} polls came in 1.2 s`);
+          assert.ok(count <= 15, `the client sent ${count} polls in 1.2 s`);
         },
       );
     },
   },
   {
-    name: 'client: cursors that are not there',
-    about: 'Where there is no replay, there is no cursor.',
+    name: 'client: missing cursors',
+    about: 'Without replay a server sends no cursor.',
     checks: ['client-null-cursor-not-replayed', 'client-cursor-absent-tolerated'],
     async run(t) {
       script(t, [
@@ -157,19 +161,19 @@ export const eventsClient: readonly EventsClientScenario[] = [
       await t.follow('poll', { pollFloorMs: 100 });
       await t.check(
         'client-null-cursor-not-replayed',
-        'after a null cursor it polls with null, not with an older one',
+        'the client polls with a null cursor after a null cursor',
         async () => assert.equal(cursorOf(await t.poll(2)), null, 'the cursor:'),
       );
       await t.check(
         'client-cursor-absent-tolerated',
-        'an answer without a cursor is one with null',
+        'the client treats an absent cursor as null',
         async () => assert.equal(cursorOf(await t.poll(4)), null, 'the cursor:'),
       );
     },
   },
   {
     name: 'client: a stream',
-    about: 'A stream is kept as long as it lives, and opened again from the last cursor.',
+    about: 'The client keeps a stream as long as it lives, and reopens it from the last cursor.',
     checks: [
       'client-stream-no-timeout',
       'client-error-is-recoverable',
@@ -184,16 +188,16 @@ export const eventsClient: readonly EventsClientScenario[] = [
       server.append();
       await t.check(
         'client-stream-no-timeout',
-        'a stream with heartbeats outlives the timeout of requests',
+        'a stream with heartbeats outlives the request timeout',
         async () => {
           t.requireTook('requestTimeoutMs');
           await t.pause(3 * REQUEST_TIMEOUT_MS);
-          assert.equal(first.closed, undefined, 'who closed it:');
+          assert.equal(first.closed, undefined, 'closed by:');
         },
       );
       await t.check(
         'client-cursor-absent-tolerated',
-        'a heartbeat and an event without a cursor do no harm',
+        'the client accepts a heartbeat and an event without a cursor',
         async () => {
           first.notify('notifications/events/heartbeat', {});
           first.notify('notifications/events/event', {
@@ -204,37 +208,37 @@ export const eventsClient: readonly EventsClientScenario[] = [
           });
           server.append();
           await t.pause(300);
-          assert.equal(first.closed, undefined, 'who closed the stream:');
+          assert.equal(first.closed, undefined, 'closed by:');
         },
       );
       await t.check(
         'client-error-is-recoverable',
-        'after notifications/events/error it stays, and takes what comes',
+        'the client keeps the stream after notifications/events/error and accepts later events',
         async () => {
           first.notify('notifications/events/error', {
             error: { code: -32603, message: 'The upstream cannot be reached just now.' },
           });
           const { eventId } = server.append();
           await t.pause(300);
-          assert.equal(first.closed, undefined, 'who closed the stream:');
+          assert.equal(first.closed, undefined, 'closed by:');
           assert.ok(
             t.applied.length === 0 || t.hasApplied(eventId),
-            'the event behind it was not handed on',
+            'the event after the error was not handed on',
           );
         },
       );
       const last = server.cursor;
       await t.check(
         'client-stream-no-final-result',
-        'when the stream breaks off without its result, another one is opened',
+        'the client opens another stream after one that broke without a result',
         async () => {
           first.cut();
-          assert.equal(cursorOf((await t.stream(1)).call), last, 'its cursor:');
+          assert.equal(cursorOf((await t.stream(1)).call), last, 'the cursor:');
         },
       );
       await t.check(
         'client-stream-reconnect-with-cursor',
-        'when it is silent, another one is opened with the last cursor',
+        'the client replaces a silent stream, with the last cursor',
         async () => {
           t.requireTook('streamSilenceMs');
           const second = await t.stream(1);
@@ -243,10 +247,10 @@ export const eventsClient: readonly EventsClientScenario[] = [
           server.warm = false;
           const silentSince = Date.now();
           const third = await t.stream(2);
-          assert.equal(cursorOf(third.call), server.cursor, 'its cursor:');
+          assert.equal(cursorOf(third.call), server.cursor, 'the cursor:');
           assert.ok(
             third.call.at - silentSince >= SILENCE_MS - 2 * JITTER_MS - 200,
-            `it was given up after ${third.call.at - silentSince} ms of silence`,
+            `the client gave the stream up after ${third.call.at - silentSince} ms of silence`,
           );
           assert.ok(second.closed !== undefined, 'the silent stream is still open');
         },
@@ -255,7 +259,8 @@ export const eventsClient: readonly EventsClientScenario[] = [
   },
   {
     name: 'client: an end',
-    about: 'A subscription that the server ended is not made again, and the application is told.',
+    about:
+      'The client does not recreate a subscription that the server ended, and reports the end.',
     checks: ['client-terminated-tells'],
     async run(t) {
       await t.follow('push');
@@ -270,9 +275,9 @@ export const eventsClient: readonly EventsClientScenario[] = [
       stream.finish();
       await t.check(
         'client-terminated-tells',
-        'no other stream is opened, and it is told as an end',
+        'the client opens no other stream and reports the end',
         async () => {
-          await t.until('the end to be told', () =>
+          await t.until('the end to be reported', () =>
             t.applied.some(({ applied }) => applied === 'ended'),
           );
           await t.pause(600);
@@ -283,7 +288,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
   },
   {
     name: 'client: a webhook',
-    about: 'A webhook has a secret of the client, and is subscribed again in time.',
+    about: 'The client generates the secret of a webhook and refreshes the subscription in time.',
     checks: ['client-secret-format', 'client-refresh-before-expiry'],
     async run(t) {
       t.server.grantMs = GRANT_MS;
@@ -294,19 +299,23 @@ export const eventsClient: readonly EventsClientScenario[] = [
         args,
         delivery?.url,
       ];
-      await t.check('client-secret-format', 'whsec_ and base64 of 24 to 64 bytes', () => {
-        const { secret } = subscribes()[0]!.params.delivery ?? {};
-        const bytes = Buffer.from(SECRET.exec(String(secret))?.[1] ?? '', 'base64').length;
-        assert.ok(
-          bytes >= 24 && bytes <= 64,
-          SECRET.test(String(secret))
-            ? `it has ${bytes} bytes`
-            : 'it has another form, or is missing',
-        );
-      });
+      await t.check(
+        'client-secret-format',
+        'the secret is whsec_ and the base64 of 24 to 64 bytes',
+        () => {
+          const { secret } = subscribes()[0]!.params.delivery ?? {};
+          const bytes = Buffer.from(SECRET.exec(String(secret))?.[1] ?? '', 'base64').length;
+          assert.ok(
+            bytes >= 24 && bytes <= 64,
+            SECRET.test(String(secret))
+              ? `it has ${bytes} bytes`
+              : 'it has another form or is missing',
+          );
+        },
+      );
       await t.check(
         'client-refresh-before-expiry',
-        'it subscribes again with the same key before refreshBefore',
+        'the client subscribes again with the same key before refreshBefore',
         async () => {
           for (const at of [1, 2]) {
             await t.until(`subscription number ${at + 1}`, () => subscribes().length > at);
@@ -314,7 +323,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
             assert.deepEqual(keyOf(again), keyOf(before), 'name, arguments and URL:');
             assert.ok(
               again.at - before.at < GRANT_MS,
-              `it came ${again.at - before.at} ms later, for a grant of ${GRANT_MS} ms`,
+              `the refresh came ${again.at - before.at} ms later, for a grant of ${GRANT_MS} ms`,
             );
           }
         },

@@ -5,14 +5,14 @@ import { newSecret } from '../../../runner/server/callback-endpoint.ts';
 import { seconds, type Answered } from '../../../runner/wire/sender.ts';
 
 const isTaken = ({ status }: Answered): void =>
-  assert.ok(status >= 200 && status <= 299, `it was answered with HTTP ${status} instead of 2xx`);
+  assert.ok(status >= 200 && status <= 299, `the answer is HTTP ${status} instead of 2xx`);
 const isRefused = ({ status }: Answered): void =>
-  assert.ok(status >= 400, `it was answered with HTTP ${status}`);
+  assert.ok(status >= 400, `the answer is HTTP ${status}`);
 
 export const eventsReceiver: readonly EventsReceiverScenario[] = [
   {
     name: 'receiver: signatures',
-    about: 'What is signed with the secret is taken, and nothing else is looked at.',
+    about: 'The receiver accepts requests that are signed with the secret, and no others.',
     checks: [
       'receiver-challenge-echo',
       'receiver-verify-first',
@@ -24,27 +24,27 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
       const challenge = 'challenge-0123456789-\u00e9';
       await t.check(
         'receiver-challenge-echo',
-        'a verification is answered with its challenge',
+        'the receiver echoes the challenge of a verification',
         async () => {
           const answered = await t.send({ type: 'verification', challenge });
           isTaken(answered);
-          assert.equal(answered.body?.challenge, challenge, 'challenge of the answer:');
+          assert.equal(answered.body?.challenge, challenge, 'the challenge of the answer:');
         },
       );
       await t.check(
         'receiver-verify-first',
-        'under another secret neither an event nor a verification is taken',
+        'the receiver accepts neither an event nor a verification under another secret',
         async () => {
           const secrets = [newSecret()];
           isRefused(await t.send(t.occurrence(), { secrets }));
           const answered = await t.send({ type: 'verification', challenge }, { secrets });
           isRefused(answered);
-          assert.notEqual(answered.body?.challenge, challenge, 'challenge of the answer:');
+          assert.notEqual(answered.body?.challenge, challenge, 'the challenge of the answer:');
         },
       );
       await t.check(
         'receiver-verify-first',
-        'without a signature, or with an empty one, nothing is taken',
+        'the receiver accepts nothing without a signature or with an empty one',
         async () => {
           isRefused(await t.send(t.occurrence(), { headers: { 'webhook-signature': null } }));
           isRefused(await t.send(t.occurrence(), { signatures: () => '' }));
@@ -53,7 +53,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
       );
       await t.check(
         'receiver-raw-bytes',
-        'a body that a parser would write differently is taken as it came',
+        'the receiver accepts an unusually formatted body as received',
         async () => {
           await t.requireKnown();
           const { eventId, cursor } = t.occurrence();
@@ -63,7 +63,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
       );
       await t.check(
         'receiver-raw-bytes',
-        'one byte more than was signed, and it is refused',
+        'the receiver rejects a body with an additional byte',
         async () => {
           const body = t.occurrence();
           const [right] = await signedOver(t, body);
@@ -74,7 +74,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
       );
       await t.check(
         'receiver-several-signatures',
-        'a wrong signature, one of another kind and the right one',
+        'the receiver accepts a correct signature among wrong and unknown ones',
         async () => {
           await t.requireKnown();
           for (const signatures of [
@@ -86,7 +86,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
       );
       await t.check(
         'receiver-stale-refused',
-        'more than five minutes old, and it is refused',
+        'the receiver rejects a timestamp that is more than five minutes old',
         async () => {
           await t.requireKnown();
           isTaken(await t.send(t.occurrence(), { timestamp: seconds(-200) }));
@@ -97,7 +97,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
   },
   {
     name: 'receiver: handing on',
-    about: 'Events and envelopes reach the client, each once.',
+    about: 'The receiver hands each event and envelope on once.',
     checks: ['receiver-dedupe', 'receiver-hands-on-cursor', 'receiver-forwards-control'],
     needs: ['applied'],
     async run(t) {
@@ -108,7 +108,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
       isTaken(await t.send(second));
       await t.check(
         'receiver-dedupe',
-        'an event that comes three times is handed on once',
+        'the receiver hands on once an event that arrives three times',
         async () => {
           assert.deepEqual(
             (await t.applied())
@@ -118,51 +118,59 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
           );
         },
       );
-      await t.check('receiver-hands-on-cursor', 'with its eventId and cursor', async () => {
-        const [first] = await t.applied();
-        assert.deepEqual(
-          [first?.eventId, first?.cursor],
-          [occurrence.eventId, occurrence.cursor],
-          'eventId and cursor:',
-        );
-      });
-      await t.check('receiver-forwards-control', 'a gap and the end are handed on', async () => {
-        isTaken(await t.send({ type: 'gap', cursor: 'cursor-after-the-gap' }));
-        isTaken(
-          await t.send({
-            type: 'terminated',
-            error: {
-              code: -32023,
-              message: 'The event type was removed.',
-              data: { kind: 'event' },
-            },
-          }),
-        );
-        assert.deepEqual(
-          (await t.applied()).slice(2).map(({ applied }) => applied),
-          ['gap', 'ended'],
-        );
-      });
+      await t.check(
+        'receiver-hands-on-cursor',
+        'the receiver hands on eventId and cursor',
+        async () => {
+          const [first] = await t.applied();
+          assert.deepEqual(
+            [first?.eventId, first?.cursor],
+            [occurrence.eventId, occurrence.cursor],
+            'eventId and cursor:',
+          );
+        },
+      );
+      await t.check(
+        'receiver-forwards-control',
+        'the receiver hands on a gap and the end',
+        async () => {
+          isTaken(await t.send({ type: 'gap', cursor: 'cursor-after-the-gap' }));
+          isTaken(
+            await t.send({
+              type: 'terminated',
+              error: {
+                code: -32023,
+                message: 'The event type was removed.',
+                data: { kind: 'event' },
+              },
+            }),
+          );
+          assert.deepEqual(
+            (await t.applied()).slice(2).map(({ applied }) => applied),
+            ['gap', 'ended'],
+          );
+        },
+      );
     },
   },
   {
-    name: 'receiver: a subscription that it does not know',
-    about: 'A server can be faster than its own answer to the client.',
+    name: 'receiver: an unknown subscription',
+    about: 'A server may deliver before its answer has reached the client.',
     checks: ['receiver-unknown-subscription-retryable'],
     async run(t) {
       await t.check(
         'receiver-unknown-subscription-retryable',
-        'an event for another id is answered with 503 or 425',
+        'the receiver answers an event of another subscription with 503 or 425',
         async () => {
           const { status } = await t.send(t.occurrence(), { subscriptionId: 'evt_of_nobody' });
-          assert.ok(status === 503 || status === 425, `it was answered with HTTP ${status}`);
+          assert.ok(status === 503 || status === 425, `the answer is HTTP ${status}`);
         },
       );
     },
   },
 ];
 
-/** What a right request with this body is signed with. */
+/** The correct signature of this body. */
 async function signedOver(
   t: Parameters<EventsReceiverScenario['run']>[0],
   body: object,

@@ -1,7 +1,7 @@
-/** What a server of SEP-3415 says that it offers, and how it tells of changes. */
+/** The catalog of an SEP-3415 server, and its change notifications. */
 import assert from 'node:assert/strict';
 import { eventsScenario, INVALID_PARAMS, means } from '../../../runner/events/scenario.ts';
-import { NotApplicable } from '../../../runner/looks.ts';
+import { NotApplicable } from '../../../runner/observations.ts';
 import type { ServerTest } from '../../../runner/server/scenario.ts';
 import { StreamReader } from '../../../runner/server/stream-reader.ts';
 import type { Json } from '../../../runner/wire/session.ts';
@@ -10,7 +10,7 @@ import { isObject } from './shapes.ts';
 const MODES = ['poll', 'push', 'webhook'];
 const LISTEN = 'subscriptions/listen';
 
-/** Asks to be told of changed lists. */
+/** Subscribes to list changes. */
 async function listen(t: ServerTest): Promise<StreamReader> {
   const reader = new StreamReader(
     await t.mcp.open(LISTEN, { notifications: { eventsListChanged: true } }),
@@ -28,8 +28,8 @@ const listChanges = ({ messages }: StreamReader): number =>
 
 export const catalog = [
   eventsScenario({
-    name: 'catalog: what is offered',
-    about: 'The capability and the list of event types say what there is.',
+    name: 'catalog: the offer',
+    about: 'The capability and the list of event types describe the offer.',
     checks: [
       'capability-events-object',
       'result-type',
@@ -40,7 +40,7 @@ export const catalog = [
     async run(t, events) {
       await t.check(
         'capability-events-object',
-        'the settings are an object with listChanged at most',
+        'the settings are an object with no member but listChanged',
         () => {
           assert.ok(isObject(t.settings), `the settings are ${JSON.stringify(t.settings)}`);
           const { listChanged, ...rest } = t.settings;
@@ -53,7 +53,7 @@ export const catalog = [
       );
       await t.check(
         'result-type',
-        'events/list and events/poll answer with a complete result',
+        'events/list and events/poll return a complete result',
         async () => {
           assert.equal(
             (await t.mcp.request('events/list')).resultType,
@@ -79,16 +79,16 @@ export const catalog = [
           for (const { name, description, inputSchema, payloadSchema, delivery } of page.events) {
             assert.ok(typeof name === 'string' && name !== '', `name is ${JSON.stringify(name)}`);
             assert.equal(typeof description, 'string', `type of the description of "${name}":`);
-            assert.ok(isObject(inputSchema), `inputSchema of "${name}" is no object`);
-            assert.ok(isObject(payloadSchema), `payloadSchema of "${name}" is no object`);
-            assert.ok(Array.isArray(delivery), `delivery of "${name}" is no list`);
+            assert.ok(isObject(inputSchema), `inputSchema of "${name}" is not an object`);
+            assert.ok(isObject(payloadSchema), `payloadSchema of "${name}" is not an object`);
+            assert.ok(Array.isArray(delivery), `delivery of "${name}" is not a list`);
           }
           return page;
         },
       );
       await t.check(
         'descriptor-delivery-subset',
-        'delivery is one mode or several of the three',
+        'delivery lists one or more of the three modes',
         () => {
           for (const { name, delivery } of first?.events ?? []) {
             assert.ok(
@@ -100,21 +100,21 @@ export const catalog = [
               [],
               `unknown modes of "${name}":`,
             );
-            assert.equal(new Set(delivery).size, delivery.length, `modes of "${name}", each once:`);
+            assert.equal(new Set(delivery).size, delivery.length, `different modes of "${name}":`);
           }
         },
       );
       await t.check(
         'list-pagination',
-        'the pages lead through the list, and every name is there once',
+        'the pages form one list without repeated names',
         async () => {
           const names = (await events.list()).map(({ name }) => name);
           assert.deepEqual(
             names.filter((name, at) => names.indexOf(name) !== at),
             [],
-            'names that came twice:',
+            'repeated names:',
           );
-          assert.ok(names.includes(events.name), `"${events.name}" is on none of the pages`);
+          assert.ok(names.includes(events.name), `no page contains "${events.name}"`);
         },
       );
     },
@@ -122,13 +122,13 @@ export const catalog = [
 
   eventsScenario({
     name: 'catalog: changes',
-    about: 'Who asked for it is told that event types come and go.',
+    about: 'Subscribers to list changes learn of added and removed types.',
     checks: ['listen-acknowledged', 'list-changed-notification'],
     verbs: ['declare', 'remove'],
     async run(t, events) {
       const { listChanged = false } = t.settings;
       const stream = await listen(t);
-      await t.check('listen-acknowledged', `${LISTEN} says whether it will tell`, () => {
+      await t.check('listen-acknowledged', `${LISTEN} confirms whether it reports changes`, () => {
         const { method, params } = (stream.messages[0] as Json) ?? {};
         assert.equal(method, 'notifications/subscriptions/acknowledged', 'the first message:');
         assert.equal(
@@ -139,7 +139,7 @@ export const catalog = [
       });
       await t.check(
         'list-changed-notification',
-        'a type that comes, and one that goes',
+        'the server reports an added and a removed type',
         async () => {
           if (!listChanged) throw new NotApplicable('the server does not declare listChanged');
           const name = await events.ownType();
@@ -149,7 +149,7 @@ export const catalog = [
           );
           assert.ok(
             (await events.list()).some((type) => type.name === name),
-            `"${name}" is not in events/list`,
+            `events/list does not contain "${name}"`,
           );
           const seen = listChanges(stream);
           await t.control.do('remove', { name, reason: 'trigger_removed' });
@@ -164,7 +164,7 @@ export const catalog = [
 
   eventsScenario({
     name: 'catalog: errors',
-    about: 'What cannot be had is refused with the code that says why.',
+    about: 'Invalid requests get the error code of their cause.',
     checks: [
       'poll-errors-are-jsonrpc',
       'stream-error-before-open',
@@ -203,7 +203,7 @@ export const catalog = [
       );
       await t.check(
         'stream-error-before-open',
-        'a stream of an unknown name, or with wrong arguments, is an error and nothing else',
+        'a stream with an unknown name or invalid arguments gets an error and nothing else',
         async () => {
           for (const [followed, isRight] of [
             [unknown, (code: number) => means(code, 'NotFound')],
@@ -217,7 +217,7 @@ export const catalog = [
             );
             assert.ok(
               isRight(ended?.error?.code ?? 0),
-              `"${followed.name}" was answered with ${JSON.stringify(ended)?.slice(0, 120)}`,
+              `the answer for "${followed.name}" is ${JSON.stringify(ended)?.slice(0, 120)}`,
             );
             seen.push(ended!.error!.code);
           }
@@ -226,7 +226,7 @@ export const catalog = [
       const pullOnly = { name: t.control.type('pullOnly'), arguments: {} };
       await t.check(
         'error-unsupported',
-        'a mode that the type does not have is Unsupported, and says of what',
+        'a mode that the type does not offer is Unsupported, with the feature',
         async () => {
           const { ended } = await events.stream(pullOnly);
           const refusals: Json[] = [
@@ -245,22 +245,18 @@ export const catalog = [
           }
         },
       );
-      await t.check(
-        'subscribe-webhook-only',
-        'events/subscribe with another mode is refused',
-        async () => {
-          for (const mode of ['poll', 'push', 'fax']) {
-            const { code } = await refused('events/subscribe', {
-              ...events.topic(),
-              delivery: { ...webhook, mode },
-            });
-            assert.ok(
-              means(code, 'Unsupported') || code === INVALID_PARAMS,
-              `mode "${mode}" is refused with code ${code}`,
-            );
-          }
-        },
-      );
+      await t.check('subscribe-webhook-only', 'events/subscribe rejects other modes', async () => {
+        for (const mode of ['poll', 'push', 'fax']) {
+          const { code } = await refused('events/subscribe', {
+            ...events.topic(),
+            delivery: { ...webhook, mode },
+          });
+          assert.ok(
+            means(code, 'Unsupported') || code === INVALID_PARAMS,
+            `mode "${mode}" is rejected with code ${code}`,
+          );
+        }
+      });
       const [one] = seen.filter((code) => code !== INVALID_PARAMS);
       const isSep = one === undefined || one <= -32020;
       await t.check(
@@ -275,7 +271,7 @@ export const catalog = [
               (code) => code !== INVALID_PARAMS && !(code >= known[0]! && code <= known[1]!),
             ),
             [],
-            'codes of no set, or of the other one:',
+            'unknown codes, or codes of the other set:',
           );
         },
       );

@@ -1,4 +1,4 @@
-/** Verification: nothing is delivered to an endpoint that has not consented. */
+/** Verification: a server delivers nothing to an endpoint that has not consented. */
 import assert from 'node:assert/strict';
 import { eventsScenario, means } from '../../../runner/events/scenario.ts';
 import { isSigned, type Webhook } from '../../../runner/events/webhook.ts';
@@ -13,16 +13,16 @@ const CATEGORIES = [
   'http_5xx',
   'challenge_failed',
 ];
-/** Nothing can be waited for when nothing should come. */
+/** How long a scenario watches for requests that must not come. */
 const QUIET_MS = 300;
-/** More than any limit should let through in a moment. */
+/** More than any limit allows at once. */
 const ATTEMPTS = 20;
 const CANARY = 'canary-4711';
 
 export const consent = [
   eventsScenario({
     name: 'consent: given',
-    about: 'An endpoint echoes a challenge, once for each principal.',
+    about: 'An endpoint echoes one challenge for each principal.',
     checks: [
       'verification-challenge-echo',
       'envelope-type-discriminator',
@@ -41,7 +41,7 @@ export const consent = [
       const [challenge] = hook.challenges;
       await t.check(
         'verification-challenge-echo',
-        'a verification envelope came with a challenge, another one to another endpoint',
+        'the server verifies each endpoint with its own challenge',
         () => {
           isText(challenge?.message.challenge, 'the challenge');
           assert.ok(
@@ -50,13 +50,13 @@ export const consent = [
           );
           assert.ok(
             elsewhere.challenges[0]?.message.challenge !== challenge!.message.challenge,
-            'another endpoint got the same challenge',
+            'two endpoints got the same challenge',
           );
         },
       );
       await t.check(
         'envelope-signed-like-deliveries',
-        'it is signed with the secret and has the headers of a delivery',
+        'a verification is signed with the secret and has the headers of a delivery',
         () => {
           assert.ok(
             challenge !== undefined && isSigned(challenge, hook.secret),
@@ -67,25 +67,27 @@ export const consent = [
       );
       await t.check(
         'envelope-webhook-id-format',
-        'its webhook-id is msg_verification_ and something random',
+        'the webhook-id of a verification is msg_verification_ and a random part',
         () => assert.match(String(challenge?.headers['webhook-id']), /^msg_verification_.{8,}$/),
       );
       await events.emit(followed, 1);
       await events.hooked(hook, 1);
       await t.check(
         'envelope-type-discriminator',
-        'the envelope has a type, an event has none',
+        'an envelope has a type and an event has none',
         () => {
           assert.equal(hook.hits[0]?.message.type, 'verification', 'type of the first request:');
           assert.ok(!('type' in hook.events[0]!.message), 'the event has a type');
         },
       );
-      await t.check('verification-required-before-delivery', 'it came before the first event', () =>
-        assert.ok(hook.hits[0] === challenge, 'the first request is no verification'),
+      await t.check(
+        'verification-required-before-delivery',
+        'the verification precedes the first event',
+        () => assert.ok(hook.hits[0] === challenge, 'the first request is not a verification'),
       );
       await t.check(
         'verification-cached-per-principal-url',
-        'somebody else with the same URL needs a consent of their own',
+        'the server verifies the same URL again for another principal',
         async () => {
           const before = hook.challenges.length;
           await events.subscribe(hook, followed, {}, await t.as('other'));
@@ -97,7 +99,7 @@ export const consent = [
 
   eventsScenario({
     name: 'consent: not given',
-    about: 'Whatever an endpoint says instead of an echo is no consent, and goes no further.',
+    about: 'Any answer but an echo is no consent, and no client learns its content.',
     checks: [
       'verification-required-before-delivery',
       'verification-challenge-echo',
@@ -140,7 +142,7 @@ export const consent = [
       const nobody = await t.mcp.ask('events/subscribe', { ...followed, delivery });
       await t.check(
         'verification-failure-error',
-        'each is a CallbackEndpointError of its category',
+        'each failed verification is a CallbackEndpointError with its category',
         () => {
           for (const { error, reason, says } of refused) {
             assert.ok(means(error?.code, 'CallbackEndpointError'), `the answer is ${says}`);
@@ -152,38 +154,42 @@ export const consent = [
           }
           assert.ok(
             means(nobody.error?.code, 'CallbackEndpointError'),
-            `where nobody listens the answer is ${JSON.stringify(nobody.error ?? nobody.result)?.slice(0, 120)}`,
+            `for a closed port the answer is ${JSON.stringify(nobody.error ?? nobody.result)?.slice(0, 120)}`,
           );
           assert.equal(
             (nobody.error?.data as { reason?: unknown } | undefined)?.reason,
             'connection_refused',
-            '`data.reason` where nobody listens:',
+            '`data.reason` for a closed port:',
           );
         },
       );
       await t.check(
         'verification-challenge-echo',
-        'another text than the challenge is no consent',
-        () => assert.ok(refused[0]?.error !== undefined, `it was taken: ${refused[0]?.says}`),
+        'an answer with another text than the challenge is no consent',
+        () => assert.ok(refused[0]?.error !== undefined, `it was accepted: ${refused[0]?.says}`),
       );
-      await t.check('delivery-status-last-error-category', 'the reason is one of the six', () => {
-        for (const { error } of [...refused, nobody])
-          assert.ok(
-            CATEGORIES.includes((error?.data as { reason?: string } | undefined)?.reason ?? ''),
-            `the reason is ${JSON.stringify(error?.data)}`,
-          );
-      });
+      await t.check(
+        'delivery-status-last-error-category',
+        'the reason is one of the six categories',
+        () => {
+          for (const { error } of [...refused, nobody])
+            assert.ok(
+              CATEGORIES.includes((error?.data as { reason?: string } | undefined)?.reason ?? ''),
+              `the reason is ${JSON.stringify(error?.data)}`,
+            );
+        },
+      );
       await t.check(
         'verification-no-raw-endpoint-responses',
-        'nothing of what the endpoint said is in the answer',
+        "the error contains nothing of the endpoint's answer",
         () => {
           for (const { text } of refused)
-            assert.ok(!text.includes(CANARY), 'a text of the endpoint is in the answer');
+            assert.ok(!text.includes(CANARY), 'the error contains text of the endpoint');
         },
       );
       await t.check(
         'verification-required-before-delivery',
-        'no event goes to any of them',
+        'no event goes to an endpoint that has not consented',
         async () => {
           await events.emit(followed, 1);
           await t.pause(QUIET_MS);
@@ -197,8 +203,8 @@ export const consent = [
   }),
 
   eventsScenario({
-    name: 'consent: elsewhere',
-    about: 'A verification goes where it was sent and nowhere else.',
+    name: 'consent: redirects',
+    about: 'A verification is sent to the registered URL only.',
     checks: ['verification-uses-ssrf-hardened-path'],
     modes: ['webhook'],
     async run(t, events) {
@@ -206,7 +212,7 @@ export const consent = [
       hook.consent = () => ({ status: 307, headers: { location: target.url } });
       await t.check(
         'verification-uses-ssrf-hardened-path',
-        'a redirect is not followed, and is no consent',
+        'a redirect is not followed and is no consent',
         async () => {
           const { error, result } = await t.mcp.ask('events/subscribe', {
             ...events.topic(),
@@ -216,15 +222,15 @@ export const consent = [
             means(error?.code, 'CallbackEndpointError'),
             `the answer is ${JSON.stringify(error ?? result)?.slice(0, 120)}`,
           );
-          assert.equal(target.hits.length, 0, 'requests to where the redirect leads:');
+          assert.equal(target.hits.length, 0, 'requests to the redirect target:');
         },
       );
     },
   }),
 
   eventsScenario({
-    name: 'consent: asked for too often',
-    about: 'Nobody can be flooded with verifications through a server.',
+    name: 'consent: rate limit',
+    about: 'A server limits the verifications that it sends to one endpoint.',
     checks: ['verification-rate-limited'],
     modes: ['webhook'],
     async run(t, events) {
@@ -234,11 +240,11 @@ export const consent = [
         await t.mcp.ask('events/subscribe', { ...events.topic(), delivery: hook.delivery });
       await t.check(
         'verification-rate-limited',
-        `of ${ATTEMPTS} subscriptions in a row with an endpoint that refuses not each leads to a verification`,
+        `${ATTEMPTS} subscriptions in a row with a rejecting endpoint cause fewer verifications`,
         () => {
           assert.ok(
             hook.challenges.length >= 1 && hook.challenges.length < ATTEMPTS,
-            `${hook.challenges.length} verifications came`,
+            `the endpoint received ${hook.challenges.length} verifications`,
           );
         },
       );

@@ -1,8 +1,8 @@
-/** Deliveries to webhooks: what they are, and what becomes of those that are not taken. */
+/** Deliveries to webhooks, and what happens to rejected ones. */
 import assert from 'node:assert/strict';
 import { eventsScenario, type Events, type Followed } from '../../../runner/events/scenario.ts';
 import { isSigned, type Webhook } from '../../../runner/events/webhook.ts';
-import { NotApplicable } from '../../../runner/looks.ts';
+import { NotApplicable } from '../../../runner/observations.ts';
 import { signatureOf, type Hit } from '../../../runner/server/callback-endpoint.ts';
 import type { ServerTest } from '../../../runner/server/scenario.ts';
 import type { Json } from '../../../runner/wire/session.ts';
@@ -10,9 +10,9 @@ import { isCursor, isOccurrence, isText } from './shapes.ts';
 
 const BODY_BYTES_MAX = 256 * 1024;
 const HOUR_MS = 3_600_000;
-/** Longer than any window that was heard of. */
+/** Longer than any known rate limit window. */
 const WINDOW_MS = 72 * HOUR_MS;
-/** Nothing can be waited for when nothing should come. */
+/** How long a scenario watches for requests that must not come. */
 const QUIET_MS = 300;
 const CATEGORIES = [
   'connection_refused',
@@ -24,7 +24,9 @@ const CATEGORIES = [
 ];
 const CANARY = 'canary-4712';
 
-/** A webhook that takes everything but the event with this number, which is answered with a status. */
+/**
+ * A webhook that accepts everything but the event with this number, which it answers with a status.
+ */
 async function refusing(
   events: Events,
   n: number,
@@ -38,11 +40,11 @@ async function refusing(
 const attemptsAt = (hook: Webhook, n: number): Hit[] =>
   hook.events.filter(({ message }) => message.data?.n === n);
 
-/** Resolves with the requests for the second event, refused once, and what came after it. */
+/** Resolves with the requests for the second event, rejected once, and the ones after it. */
 async function refusedOnce(t: ServerTest, events: Events, status: number) {
   const { hook, followed, made } = await refusing(events, 2, () => status);
   await events.emit(followed, 3);
-  await t.until('the event behind the one that is refused', () => hook.numbers.includes(3));
+  await t.until('the event after the rejected one', () => hook.numbers.includes(3));
   return { hook, followed, made };
 }
 
@@ -74,16 +76,24 @@ export const delivery = [
       });
       await events.hooked(hook, 2);
       const hits = hook.events;
-      await t.check('delivery-post-json', 'a POST of JSON with one occurrence', () => {
-        for (const { method, headers, message } of hits) {
-          assert.equal(method, 'POST', 'the method:');
-          assert.match(String(headers['content-type']), /^application\/json(;|$)/, 'content-type:');
-          assert.equal(typeof message?.eventId, 'string', 'the type of eventId of the body:');
-        }
-      });
+      await t.check(
+        'delivery-post-json',
+        'a delivery is a POST of JSON with one occurrence',
+        () => {
+          for (const { method, headers, message } of hits) {
+            assert.equal(method, 'POST', 'the method:');
+            assert.match(
+              String(headers['content-type']),
+              /^application\/json(;|$)/,
+              'content-type:',
+            );
+            assert.equal(typeof message?.eventId, 'string', 'the type of eventId of the body:');
+          }
+        },
+      );
       await t.check(
         'occurrence-shape',
-        'the body has the members of an occurrence, and a cursor',
+        'the body has the members of an occurrence and a cursor',
         () => {
           for (const { message } of hits) {
             isOccurrence(message, followed.name);
@@ -93,7 +103,7 @@ export const delivery = [
       );
       await t.check(
         'occurrence-event-id-from-upstream',
-        'the identifier of the upstream is the eventId',
+        'the eventId is the identifier of the upstream',
         () =>
           assert.ok(
             hits.some(({ message }) => message?.eventId === upstream),
@@ -107,12 +117,14 @@ export const delivery = [
           'occurrences with a type:',
         ),
       );
-      await t.check('cursor-null-starts-from-now', 'nothing of what happened before', () =>
-        assert.ok(!hook.numbers.includes(1), 'the event of before came'),
+      await t.check(
+        'cursor-null-starts-from-now',
+        'no event from before the subscription is delivered',
+        () => assert.ok(!hook.numbers.includes(1), 'the event from before was delivered'),
       );
       await t.check(
         'delivery-standard-webhooks-headers',
-        'the three headers, with a time of now',
+        'the three headers are present, with the current time',
         () => {
           for (const { headers } of hits) {
             isText(headers['webhook-id'], 'webhook-id');
@@ -129,7 +141,7 @@ export const delivery = [
       );
       await t.check(
         'delivery-signature-formula',
-        'HMAC-SHA256 over id, timestamp and the bytes',
+        'the signature is HMAC-SHA256 over id, timestamp and the bytes',
         () => {
           for (const hit of hits)
             assert.ok(
@@ -138,11 +150,15 @@ export const delivery = [
             );
         },
       );
-      await t.check('delivery-subscription-id-header', 'X-MCP-Subscription-Id is the id', () => {
-        for (const { headers } of hits)
-          assert.equal(headers['x-mcp-subscription-id'], id, 'X-MCP-Subscription-Id:');
-      });
-      await t.check('delivery-hmac-only', 'no other credentials', () => {
+      await t.check(
+        'delivery-subscription-id-header',
+        'X-MCP-Subscription-Id is the id of the subscription',
+        () => {
+          for (const { headers } of hits)
+            assert.equal(headers['x-mcp-subscription-id'], id, 'X-MCP-Subscription-Id:');
+        },
+      );
+      await t.check('delivery-hmac-only', 'the request carries no other credentials', () => {
         for (const { headers } of hits)
           assert.deepEqual(
             [headers.authorization, headers.cookie, headers['proxy-authorization']],
@@ -155,7 +171,7 @@ export const delivery = [
 
   eventsScenario({
     name: 'delivery: size',
-    about: 'A body stays small enough for any gateway.',
+    about: 'A body is small enough for any gateway.',
     checks: ['delivery-body-size'],
     modes: ['webhook'],
     verbs: ['emit'],
@@ -167,7 +183,7 @@ export const delivery = [
         [2, 239_000],
         [3, 300_000],
       ] as const) {
-        // A server may well refuse such events.
+        // A server may reject such events.
         await events
           .emit(followed, 1, { from: n, data: { pad: 'x'.repeat(bytes) } })
           .catch(() => undefined);
@@ -176,22 +192,22 @@ export const delivery = [
       await t.until('the last event', () => hook.numbers.includes(4));
       await t.check(
         'delivery-body-size',
-        'of events of 100, 239 and 300 KB none comes in more than 256 KiB',
+        'no event of 100, 239 or 300 KB arrives in a body of more than 256 KiB',
         () => {
           const sizes = hook.hits.map(({ raw }) => raw.length);
           assert.ok(
             Math.max(...sizes) <= BODY_BYTES_MAX,
             `one body has ${Math.max(...sizes)} bytes`,
           );
-          assert.ok(hook.numbers.includes(1), 'the event of 100 KB did not come');
+          assert.ok(hook.numbers.includes(1), 'the event of 100 KB did not arrive');
         },
       );
     },
   }),
 
   eventsScenario({
-    name: 'delivery: tried again',
-    about: 'What is not taken comes again, signed anew, and the watermark waits for it.',
+    name: 'delivery: retries',
+    about: 'A rejected event is sent again with a new signature, and the watermark waits for it.',
     checks: [
       'delivery-retried',
       'delivery-retry-regenerates-signature',
@@ -206,7 +222,7 @@ export const delivery = [
     async run(t, events) {
       const [hook, followed] = [await events.webhook(), events.topic()];
       let down = false;
-      // A second later the timestamp is another one; a server that heeds this saves time.
+      // One second later the timestamp has to differ; a server that honors Retry-After saves time.
       hook.answer = () =>
         down
           ? {
@@ -223,12 +239,12 @@ export const delivery = [
       await events.hooked(hook, 1);
       down = true;
       await events.emit(followed, 1, { from: 2 });
-      await t.check('delivery-retried', 'after 503 it comes again', () =>
+      await t.check('delivery-retried', 'the event is sent again after 503', () =>
         t.until('a second attempt', () => attemptsAt(hook, 2).length > 1),
       );
       await t.check(
         'delivery-retry-regenerates-signature',
-        'an attempt in another second has a time and a signature of its own',
+        'a later attempt has its own timestamp and signature',
         async () => {
           const [first] = attemptsAt(hook, 2);
           const later = await t.until('an attempt more than a second after the first', () =>
@@ -236,51 +252,55 @@ export const delivery = [
           );
           assert.ok(
             later.headers['webhook-timestamp'] !== first!.headers['webhook-timestamp'],
-            'it has the webhook-timestamp of the first',
+            'it has the webhook-timestamp of the first attempt',
           );
           assert.ok(
             later.headers['webhook-signature'] !== first!.headers['webhook-signature'],
-            'it has the webhook-signature of the first',
+            'it has the webhook-signature of the first attempt',
           );
           assert.ok(isSigned(later, hook.secret), 'it is not signed with the secret');
         },
       );
       const attempts = attemptsAt(hook, 2);
       const { cursor: stuck, deliveryStatus, text } = await statusOf(t, hook, followed);
-      await t.check('delivery-status-shape', 'a refresh tells how it is going', () => {
+      await t.check('delivery-status-shape', 'a refresh reports the delivery status', () => {
         if (deliveryStatus === undefined)
-          throw new NotApplicable('the server has no deliveryStatus');
+          throw new NotApplicable('the server reports no deliveryStatus');
         assert.equal(typeof deliveryStatus.active, 'boolean', 'the type of active:');
         for (const at of [deliveryStatus.lastDeliveryAt, deliveryStatus.failedSince])
           assert.ok(
             at == null || !Number.isNaN(Date.parse(at)),
-            `${JSON.stringify(at)} is no instant`,
+            `${JSON.stringify(at)} is not an instant`,
           );
         assert.ok(
           deliveryStatus.lastDeliveryAt != null,
-          'lastDeliveryAt is missing though one was taken',
+          'lastDeliveryAt is missing although an event was accepted',
         );
         assert.ok(
           typeof deliveryStatus.lastError === 'string',
-          `lastError is ${JSON.stringify(deliveryStatus.lastError)} though attempts fail`,
-        );
-      });
-      await t.check('delivery-status-last-error-category', 'lastError is one of the six', () => {
-        if (typeof deliveryStatus?.lastError !== 'string')
-          throw new NotApplicable('the server has no deliveryStatus.lastError');
-        assert.ok(
-          CATEGORIES.includes(deliveryStatus.lastError),
-          `lastError is ${JSON.stringify(deliveryStatus.lastError)}`,
+          `lastError is ${JSON.stringify(deliveryStatus.lastError)} although attempts fail`,
         );
       });
       await t.check(
+        'delivery-status-last-error-category',
+        'lastError is one of the six categories',
+        () => {
+          if (typeof deliveryStatus?.lastError !== 'string')
+            throw new NotApplicable('the server reports no deliveryStatus.lastError');
+          assert.ok(
+            CATEGORIES.includes(deliveryStatus.lastError),
+            `lastError is ${JSON.stringify(deliveryStatus.lastError)}`,
+          );
+        },
+      );
+      await t.check(
         'verification-no-raw-endpoint-responses',
-        'nothing of what the endpoint answered is in it',
-        () => assert.ok(!text.includes(CANARY), 'a text of the endpoint is in the result'),
+        "deliveryStatus contains nothing of the endpoint's answer",
+        () => assert.ok(!text.includes(CANARY), 'the result contains text of the endpoint'),
       );
       await t.check(
         'delivery-cursor-watermark',
-        'the cursor in the body is the same in every attempt, and behind the first event',
+        'the cursor in the body is the same in every attempt and lies after the first event',
         () => {
           const [first] = attemptsAt(hook, 1);
           assert.equal(
@@ -296,7 +316,7 @@ export const delivery = [
             );
           assert.ok(
             attempts[0]?.message.cursor !== begin,
-            'the second event has the cursor of the subscription, though the first was taken',
+            'the second event carries the cursor of the subscription although the first was accepted',
           );
         },
       );
@@ -304,16 +324,19 @@ export const delivery = [
       await t.until('another attempt', () => attemptsAt(hook, 2).length > attempts.length);
       await t.check(
         'subscribe-response-cursor',
-        'a refresh has the watermark: moved on by the first event, not by the second until it is taken',
+        'the cursor of a refresh moves past the first event at once, and past the second when it is accepted',
         async () => {
-          assert.ok(stuck !== begin, 'the cursor has not moved, though the first event was taken');
+          assert.ok(
+            stuck !== begin,
+            'the cursor has not moved although the first event was accepted',
+          );
           assert.equal(
             stuck,
             attempts[0]?.message.cursor,
-            'the cursor while the second event is tried, compared with that in its body:',
+            'the cursor while the second event is retried, compared with that in its body:',
           );
           await t.until(
-            'the cursor to move on',
+            'the cursor to move',
             async () => (await statusOf(t, hook, followed)).cursor !== stuck,
           );
         },
@@ -322,8 +345,8 @@ export const delivery = [
   }),
 
   eventsScenario({
-    name: 'delivery: refused for good',
-    about: '410 and 413 are about one event, which is passed over.',
+    name: 'delivery: permanent rejection',
+    about: '410 and 413 concern one event, which the server skips.',
     checks: [
       'delivery-410-non-retryable',
       'delivery-413-non-retryable',
@@ -336,37 +359,35 @@ export const delivery = [
     verbs: ['emit'],
     async run(t, events) {
       const [gone, large] = [await refusedOnce(t, events, 410), await refusedOnce(t, events, 413)];
-      // As long as a first pause before another attempt usually is.
+      // As long as the first pause before a retry usually is.
       await t.pause(1500);
       for (const [check, { hook, followed }] of [
         ['delivery-410-non-retryable', gone],
         ['delivery-413-non-retryable', large],
       ] as const) {
-        await t.check(
-          check,
-          'it comes once, the next event comes, and so does one that happens later',
-          async () => {
-            assert.equal(attemptsAt(hook, 2).length, 1, 'attempts:');
-            await events.emit(followed, 1, { from: 4 });
-            await t.until('an event that happens later', () => hook.numbers.includes(4));
-          },
-        );
+        await t.check(check, 'the event is sent once, and later events follow', async () => {
+          assert.equal(attemptsAt(hook, 2).length, 1, 'attempts:');
+          await events.emit(followed, 1, { from: 4 });
+          await t.until('a later event', () => hook.numbers.includes(4));
+        });
       }
-      await t.check('delivery-abandoned-passed', 'the cursor of a refresh is past it', async () => {
-        const between = attemptsAt(gone.hook, 2)[0]?.message.cursor;
-        await t.until(
-          'the cursor to move on',
-          async () => (await statusOf(t, gone.hook, gone.followed)).cursor !== between,
-        );
-      });
+      await t.check(
+        'delivery-abandoned-passed',
+        'the cursor of a refresh is past the skipped event',
+        async () => {
+          const between = attemptsAt(gone.hook, 2)[0]?.message.cursor;
+          await t.until(
+            'the cursor to move',
+            async () => (await statusOf(t, gone.hook, gone.followed)).cursor !== between,
+          );
+        },
+      );
       const gaps = [...gone.hook.envelopes('gap'), ...large.hook.envelopes('gap')];
       const told = (): void => {
         if (gaps.length === 0)
-          throw new NotApplicable(
-            'the server tells of no gap when it gives an event up, which it need not',
-          );
+          throw new NotApplicable('the server sends no gap for a skipped event, which is optional');
       };
-      await t.check('envelope-gap', 'a gap that is told has a cursor', () => {
+      await t.check('envelope-gap', 'a gap envelope has a cursor', () => {
         told();
         for (const { message } of gaps)
           assert.ok(
@@ -376,7 +397,7 @@ export const delivery = [
       });
       await t.check(
         'envelope-signed-like-deliveries',
-        'it is signed and headed like the events',
+        'a gap envelope has the signature and headers of an event',
         () => {
           told();
           for (const { hook, made } of [gone, large]) {
@@ -389,7 +410,7 @@ export const delivery = [
       );
       await t.check(
         'envelope-webhook-id-format',
-        'its webhook-id is msg_gap_ and something random',
+        'the webhook-id of a gap is msg_gap_ and a random part',
         () => {
           told();
           for (const { headers } of gaps)
@@ -401,7 +422,7 @@ export const delivery = [
 
   eventsScenario({
     name: 'delivery: a redirect',
-    about: 'Where an endpoint points elsewhere, nothing is sent there.',
+    about: 'A server sends nothing to the target of a redirect.',
     checks: ['ssrf-no-redirects'],
     modes: ['webhook'],
     verbs: ['emit'],
@@ -419,16 +440,16 @@ export const delivery = [
       });
       await events.emit(followed, 1);
       await events.hooked(hook, 1);
-      await t.check('ssrf-no-redirects', 'a redirect leads nowhere', async () => {
+      await t.check('ssrf-no-redirects', 'a redirect is not followed', async () => {
         await t.pause(QUIET_MS);
-        assert.equal(target.hits.length, 0, 'requests to where it leads:');
+        assert.equal(target.hits.length, 0, 'requests to the redirect target:');
       });
     },
   }),
 
   eventsScenario({
-    name: 'delivery: given up',
-    about: 'An endpoint that fails for days is not tried for ever.',
+    name: 'delivery: giving up',
+    about: 'A server stops retrying an endpoint that fails for days.',
     checks: ['delivery-retries-bounded'],
     modes: ['webhook'],
     verbs: ['emit', 'advance'],
@@ -441,7 +462,7 @@ export const delivery = [
         for (let passed = 0; passed < ms; passed += step) {
           const before = hook.hits.length;
           await t.control.do('advance', { ms: step });
-          // What is under way has to be answered before time goes on, or it counts as lost.
+          // Answer running attempts before the clock moves, or they count as lost.
           await t.until('an attempt', () => hook.hits.length > before, 150).catch(() => undefined);
         }
       };
@@ -450,7 +471,7 @@ export const delivery = [
       await pass(WINDOW_MS, 12 * HOUR_MS);
       await t.check(
         'delivery-retries-bounded',
-        'after three days of failing the event is not tried any more',
+        'the event is not retried after three days of failures',
         () =>
           assert.equal(
             attemptsAt(hook, 1).length,
@@ -462,7 +483,7 @@ export const delivery = [
   }),
 ];
 
-/** What a refresh says. */
+/** Refreshes a subscription and returns the result. */
 async function statusOf(
   t: ServerTest,
   hook: Webhook,
@@ -474,7 +495,7 @@ async function statusOf(
     ttlMs: null,
   });
   if (error !== undefined)
-    throw new Error(`a refresh was refused with error ${error.code}: ${error.message}`);
+    throw new Error(`a refresh was rejected with error ${error.code}: ${error.message}`);
   return {
     cursor: result.cursor,
     deliveryStatus: result.deliveryStatus,

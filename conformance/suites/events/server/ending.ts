@@ -1,4 +1,4 @@
-/** How subscriptions of SEP-3415 end that the server ends, and who may have one. */
+/** How the server ends SEP-3415 subscriptions, and who may have one. */
 import assert from 'node:assert/strict';
 import {
   eventsScenario,
@@ -15,7 +15,7 @@ import { SUBSCRIPTION_META, type Json } from '../../../runner/wire/session.ts';
 const DAY_MS = 86_400_000;
 const STEP_MS = 3 * 3_600_000;
 
-/** One event followed in every mode. */
+/** One event type followed in every mode. */
 interface Watched {
   readonly followed: Followed;
   readonly stream: StreamReader;
@@ -33,7 +33,7 @@ async function watch(events: Events, name: string): Promise<Watched> {
   return { followed, stream, hook, id };
 }
 
-/** The error that a stream and a webhook are told. Throws when they are not told. */
+/** The errors that the stream and the webhook receive. Throws when they receive none. */
 const streamEnd = (t: ServerTest, stream: StreamReader): Promise<Json> =>
   t.until(
     'notifications/events/terminated on the stream',
@@ -48,7 +48,7 @@ const hookEnd = (t: ServerTest, hook: Webhook): Promise<Json> =>
 export const ending = [
   eventsScenario({
     name: 'ending: a type is removed',
-    about: 'Subscriptions of an event type that is gone end, each with the signal of its mode.',
+    about: 'Subscriptions of a removed event type end, each with the signal of its mode.',
     checks: [
       'removal-terminates-subscriptions',
       'removal-error-not-found',
@@ -66,10 +66,10 @@ export const ending = [
       await t.control.do('remove', { name, reason: 'trigger_removed' });
       await t.check(
         'removal-terminates-subscriptions',
-        'the stream and the webhook are told',
+        'the stream and the webhook receive terminated',
         async () => void (await Promise.all([streamEnd(t, stream), hookEnd(t, hook)])),
       );
-      await t.check('envelope-terminated', 'the envelope has type and error', () => {
+      await t.check('envelope-terminated', 'the envelope has a type and an error', () => {
         const [last] = hook.envelopes('terminated');
         assert.ok(
           Number.isInteger(last?.message.error?.code) &&
@@ -77,15 +77,19 @@ export const ending = [
           `the envelope is ${JSON.stringify(last?.message)?.slice(0, 200)}`,
         );
       });
-      await t.check('removal-error-not-found', 'both are told NotFound, kind event', async () => {
-        for (const error of [await streamEnd(t, stream), await hookEnd(t, hook)]) {
-          assert.ok(means(error.code, 'NotFound'), `the code is ${error.code}`);
-          assert.equal(error.data?.kind, 'event', '`data.kind`:');
-        }
-      });
+      await t.check(
+        'removal-error-not-found',
+        'both receive NotFound with kind event',
+        async () => {
+          for (const error of [await streamEnd(t, stream), await hookEnd(t, hook)]) {
+            assert.ok(means(error.code, 'NotFound'), `the code is ${error.code}`);
+            assert.equal(error.data?.kind, 'event', '`data.kind`:');
+          }
+        },
+      );
       await t.check(
         'removal-poll-not-found',
-        'a poll is refused with NotFound, with the cursor of before and without',
+        'a poll with or without the old cursor is rejected with NotFound',
         async () => {
           for (const params of [{ cursor }, { cursor: null }]) {
             const { code, data } = await t.mcp.refusal('events/poll', { ...followed, ...params });
@@ -96,7 +100,7 @@ export const ending = [
       );
       await t.check(
         'stream-terminated-ends-subscription',
-        'terminated is the last that the stream carries',
+        'terminated is the last message of the stream',
         async () => {
           await streamEnd(t, stream);
           await t.until('the stream to end', () => stream.ended !== undefined);
@@ -104,7 +108,7 @@ export const ending = [
           assert.deepEqual(
             said.slice(said.indexOf('notifications/events/terminated') + 1),
             [],
-            'notifications behind it:',
+            'notifications after it:',
           );
         },
       );
@@ -131,7 +135,7 @@ export const ending = [
 
   eventsScenario({
     name: 'ending: a type is changed in place',
-    about: 'Who followed an event type that is another one now is told so.',
+    about: 'Followers of a changed event type learn of the change.',
     checks: ['removal-error-schema-changed'],
     modes: ['push', 'webhook'],
     verbs: ['emit', 'declare', 'remove'],
@@ -141,7 +145,7 @@ export const ending = [
       await t.control.do('remove', { name, reason: 'schema_changed' });
       await t.check(
         'removal-error-schema-changed',
-        'both modes are told Unsupported, of which schema and why',
+        'both modes receive Unsupported with the schema and the reason',
         async () => {
           for (const error of [await streamEnd(t, stream), await hookEnd(t, hook)]) {
             assert.ok(means(error.code, 'Unsupported'), `the code is ${error.code}`);
@@ -155,7 +159,7 @@ export const ending = [
 
   eventsScenario({
     name: 'ending: permission',
-    about: 'Who may not have an event gets none.',
+    about: 'A principal without permission gets no events.',
     checks: ['authz-subscribe-time'],
     modes: ['poll', 'push', 'webhook'],
     async run(t, events) {
@@ -163,7 +167,7 @@ export const ending = [
       const hook = await events.webhook();
       await t.check(
         'authz-subscribe-time',
-        'poll, stream and subscribe of somebody who may have nothing are Forbidden, or NotFound',
+        'poll, stream and subscribe of a principal without permission are Forbidden or NotFound',
         async () => {
           const followed = events.topic();
           const refusals = [
@@ -173,15 +177,15 @@ export const ending = [
           ];
           for (const { code } of refusals)
             assert.ok(means(code, 'Forbidden') || means(code, 'NotFound'), `the code is ${code}`);
-          assert.equal(hook.hits.length, 0, 'requests to the webhook of who was refused:');
+          assert.equal(hook.hits.length, 0, 'requests to the webhook of the rejected principal:');
         },
       );
     },
   }),
 
   eventsScenario({
-    name: 'ending: who is nobody',
-    about: 'Webhooks belong to somebody.',
+    name: 'ending: unauthenticated',
+    about: 'A webhook belongs to an authenticated principal.',
     checks: ['subscribe-auth-required'],
     modes: ['webhook'],
     async run(t, events) {
@@ -189,7 +193,7 @@ export const ending = [
       const anybody = { ...t.mcp.access, token: undefined };
       await t.check(
         'subscribe-auth-required',
-        'subscribe and unsubscribe without a token are refused by HTTP or as Forbidden',
+        'subscribe and unsubscribe without a token are rejected by HTTP or as Forbidden',
         async () => {
           if (t.mcp.access.token === undefined) return;
           for (const method of ['events/subscribe', 'events/unsubscribe']) {
@@ -199,7 +203,7 @@ export const ending = [
             });
             assert.ok(
               status === 401 || status === 403 || means(code, 'Forbidden'),
-              `${method} is answered with HTTP ${status} and ${code === undefined ? 'no error' : `error ${code}`}`,
+              `${method} returned HTTP ${status} and ${code === undefined ? 'no error' : `error ${code}`}`,
             );
           }
           assert.equal(hook.hits.length, 0, 'requests to the webhook:');
@@ -210,7 +214,7 @@ export const ending = [
 
   eventsScenario({
     name: 'ending: permission lost',
-    about: 'A permission that is gone ends a subscription although nobody told the server.',
+    about: 'A withdrawn permission ends a subscription although the server gets no notice.',
     checks: ['authz-delivery-time-reverify'],
     modes: ['push', 'webhook'],
     verbs: ['emit', 'declare', 'remove', 'permit', 'advance'],
@@ -232,7 +236,7 @@ export const ending = [
       }
       await t.check(
         'authz-delivery-time-reverify',
-        'within a day the webhook is told that it may not have this any more',
+        'the webhook receives Forbidden within a day',
         async () => {
           const { code } = await hookEnd(t, hook);
           assert.ok(means(code, 'Forbidden'), `the code is ${code}`);
@@ -242,7 +246,7 @@ export const ending = [
   }),
 ];
 
-/** One request without a token. */
+/** A request without a token. */
 async function bare(
   t: ServerTest,
   url: string,

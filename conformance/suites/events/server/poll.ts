@@ -1,4 +1,4 @@
-/** Polls: where they begin, what they hand over, and what they say about events that cannot be had any more. */
+/** Polls: where they start, what they return, and how they report lost events. */
 import assert from 'node:assert/strict';
 import {
   eventsScenario,
@@ -11,10 +11,10 @@ import { isCursor, isOccurrence, isText } from './shapes.ts';
 
 /** The type `short` of the control interface keeps no more. */
 const SHORT_EVENTS = 20;
-/** A server may keep more than it says, for a while. */
+/** A server may keep more than it announces, for a while. */
 const EMITTED = 10 * SHORT_EVENTS;
 
-/** The answers to polls from a cursor on, until there is no more, a few events each. */
+/** The answers to polls from a cursor until the end, a few events each. */
 async function readOn(events: Events, followed: Followed, cursor: Json): Promise<Json[]> {
   const answers: Json[] = [];
   for (let hasMore = true; hasMore && answers.length < EMITTED;) {
@@ -27,8 +27,8 @@ async function readOn(events: Events, followed: Followed, cursor: Json): Promise
 
 export const poll = [
   eventsScenario({
-    name: 'poll: beginning',
-    about: 'A client that has no cursor begins now.',
+    name: 'poll: start',
+    about: 'A client without a cursor starts now.',
     checks: [
       'poll-bootstraps-subscription',
       'poll-result-shape',
@@ -43,7 +43,7 @@ export const poll = [
       const followed = events.topic();
       const first = await t.check(
         'poll-bootstraps-subscription',
-        'the first poll has a cursor and no events',
+        'the first poll returns a cursor and no events',
         async () => {
           const result = await events.poll(followed, { cursor: null });
           assert.deepEqual(result.events, [], 'events:');
@@ -51,9 +51,9 @@ export const poll = [
           return result;
         },
       );
-      await t.check('poll-result-shape', 'every member is there', () => {
+      await t.check('poll-result-shape', 'a poll result has every member', () => {
         const { events: some, cursor, truncated, hasMore, nextPollMs } = first ?? {};
-        assert.ok(Array.isArray(some), 'events is no list');
+        assert.ok(Array.isArray(some), 'events is not a list');
         isCursor(cursor);
         assert.deepEqual(
           [typeof truncated, typeof hasMore],
@@ -69,7 +69,7 @@ export const poll = [
       const [, , third] = await events.pollAll(followed, first?.cursor, 3);
       await t.check(
         'cursor-null-starts-from-now',
-        'a poll without a cursor has nothing of what happened before',
+        'a poll without a cursor returns no earlier events',
         async () => {
           const again = await events.poll(followed, { cursor: null });
           assert.deepEqual([again.events, again.truncated], [[], false], 'events and truncated:');
@@ -77,19 +77,19 @@ export const poll = [
           assert.deepEqual(
             numbersOf(await events.pollAll(followed, again.cursor, 1)),
             [4],
-            'what its cursor brings:',
+            'events after its cursor:',
           );
           assert.equal(third?.data.n, 3);
         },
       );
-      await t.check('cursor-absent-equals-null', 'an absent cursor is a null one', async () => {
+      await t.check('cursor-absent-equals-null', 'an absent cursor counts as null', async () => {
         const { cursor, events: none } = await events.poll(followed);
         assert.deepEqual(none, [], 'events:');
         isText(cursor, 'the cursor');
       });
       await t.check(
         'max-age-ms-ignored-when-cursor-null',
-        'maxAgeMs brings nothing back',
+        'maxAgeMs returns no earlier events',
         async () => {
           const { events: none, truncated } = await events.poll(followed, {
             cursor: null,
@@ -98,27 +98,23 @@ export const poll = [
           assert.deepEqual([none, truncated], [[], false], 'events and truncated:');
         },
       );
-      await t.check(
-        'cursor-consistency',
-        'the type has cursors in every answer or in none',
-        async () => {
-          const kinds = new Set<string>();
-          for (const params of [
-            { cursor: null },
-            {},
-            { cursor: first?.cursor },
-            { cursor: first?.cursor, maxEvents: 1 },
-          ])
-            kinds.add((await events.poll(followed, params)).cursor == null ? 'null' : 'a cursor');
-          assert.equal([...kinds].join(' and '), [...kinds][0], 'what came as cursor:');
-        },
-      );
+      await t.check('cursor-consistency', 'every answer has a cursor, or none has', async () => {
+        const kinds = new Set<string>();
+        for (const params of [
+          { cursor: null },
+          {},
+          { cursor: first?.cursor },
+          { cursor: first?.cursor, maxEvents: 1 },
+        ])
+          kinds.add((await events.poll(followed, params)).cursor == null ? 'null' : 'a cursor');
+        assert.equal([...kinds].join(' and '), [...kinds][0], 'kinds of cursor:');
+      });
     },
   }),
 
   eventsScenario({
-    name: 'poll: reading on',
-    about: 'Events come in order from the cursor on, as many at a time as the client wants.',
+    name: 'poll: pages',
+    about: 'Events come in order from the cursor, at most as many as the client asks for.',
     checks: [
       'occurrence-shape',
       'occurrence-event-id-from-upstream',
@@ -142,15 +138,15 @@ export const poll = [
       });
       await t.check(
         'occurrence-event-id-from-upstream',
-        'the identifier of the upstream is the eventId',
+        'the eventId is the identifier of the upstream',
         () => assert.equal(all[4]?.eventId, upstream, 'eventId:'),
       );
-      await t.check('poll-order', 'five events come in their order', () =>
+      await t.check('poll-order', 'five events arrive in order', () =>
         assert.deepEqual(numbersOf(all), [1, 2, 3, 4, 5]),
       );
       await t.check(
         'poll-max-events-cap',
-        'two of five, the cursor between them and the rest, and that there is more',
+        'two of five events arrive with hasMore, and their cursor leads to the rest',
         async () => {
           const some = await events.poll(followed, { cursor: begin, maxEvents: 2 });
           assert.deepEqual(
@@ -168,7 +164,7 @@ export const poll = [
       );
       await t.check(
         'poll-stateless-request',
-        'the same cursor again has the same events, also in another session',
+        'the same cursor returns the same events again, also in another session',
         async () => {
           for (const mcp of [t.mcp, await t.open('2026-07-28')])
             assert.deepEqual(
@@ -183,9 +179,8 @@ export const poll = [
   }),
 
   eventsScenario({
-    name: 'poll: what is not kept',
-    about:
-      'A cursor that lies before what the server still has is no error: the answer says that something is missing.',
+    name: 'poll: trimmed events',
+    about: 'A cursor older than the retained events is not an error; the answer reports the loss.',
     checks: ['replay-ceiling-sets-truncated', 'truncated-returns-fresh-cursor'],
     verbs: ['emit'],
     types: ['short'],
@@ -200,31 +195,31 @@ export const poll = [
       const [first, ...rest] = await readOn(events, followed, begin);
       await t.check(
         'replay-ceiling-sets-truncated',
-        `of ${EMITTED} events where about ${SHORT_EVENTS} are kept, the first answer is truncated`,
+        `the first answer is truncated when ${EMITTED} events exceed a retention of about ${SHORT_EVENTS}`,
         () => {
           assert.ok(
             first?.events[0]?.data.n !== 1,
-            'the very first event came, so nothing is missing',
+            'the very first event was returned, so nothing is missing',
           );
           assert.equal(first?.truncated, true, 'truncated:');
         },
       );
       await t.check(
         'truncated-returns-fresh-cursor',
-        'it has another cursor, from which reading goes on without a gap',
+        'the answer has a new cursor, from which reading continues without a gap',
         () => {
           isText(first?.cursor, 'the cursor');
-          assert.ok(first?.cursor !== begin, 'it has the cursor that was too old');
+          assert.ok(first?.cursor !== begin, 'the cursor is still the old one');
           const numbers = numbersOf([first, ...rest].flatMap((answer) => answer?.events));
           assert.deepEqual(
             numbers,
             numbers.map((_, at) => EMITTED - numbers.length + 1 + at),
-            'events from there on:',
+            'events after it:',
           );
           assert.deepEqual(
             rest.filter(({ truncated }) => truncated),
             [],
-            'answers behind the fresh cursor that are truncated:',
+            'truncated answers after the new cursor:',
           );
         },
       );
@@ -233,7 +228,7 @@ export const poll = [
 
   eventsScenario({
     name: 'poll: age',
-    about: 'A client that was away says how old an event may be.',
+    about: 'A client that was away limits the age of events.',
     checks: ['max-age-ms-sets-truncated'],
     modes: ['poll'],
     verbs: ['emit', 'advance'],
@@ -247,9 +242,9 @@ export const poll = [
       await events.emit(followed, 1, { from: 3 });
       await t.check(
         'max-age-ms-sets-truncated',
-        'of two old events and a young one the young one comes, and that something was skipped',
+        'maxAgeMs skips two old events, returns the new one and sets truncated',
         async () => {
-          const answer = await t.until('the young event', async () => {
+          const answer = await t.until('the new event', async () => {
             const one = await events.poll(followed, { cursor: begin, maxAgeMs: 60_000 });
             return one.events.length > 0 && one;
           });

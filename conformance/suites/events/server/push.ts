@@ -1,14 +1,14 @@
-/** Push: one request whose answer is a stream of notifications. */
+/** Push: one request whose response is a stream of notifications. */
 import assert from 'node:assert/strict';
 import { eventsScenario, notes, numbersOf } from '../../../runner/events/scenario.ts';
 import { SUBSCRIPTION_META, type Json } from '../../../runner/wire/session.ts';
 import { isCursor, isOccurrence, isText } from './shapes.ts';
 
-/** More streams than one client would be allowed requests. */
+/** More streams than a server would allow concurrent requests. */
 const MANY_STREAMS = 24;
 const HEARTBEAT_MS = 30_000;
 const HALF_MINUTES = 2;
-/** Nothing can be waited for when nothing should come. */
+/** How long a scenario watches for messages that must not come. */
 const QUIET_MS = 300;
 
 const kindsOf = ({ messages }: { readonly messages: readonly Json[] }): string[] =>
@@ -17,7 +17,7 @@ const kindsOf = ({ messages }: { readonly messages: readonly Json[] }): string[]
 export const push = [
   eventsScenario({
     name: 'push: a stream',
-    about: 'A stream says where it begins, then brings events in their order, and nothing else.',
+    about: 'A stream states where it starts, then sends events in order and nothing else.',
     checks: [
       'stream-active-confirmation',
       'stream-subscription-id-meta',
@@ -42,7 +42,7 @@ export const push = [
       ];
       await t.check(
         'stream-active-confirmation',
-        'the first message is active, with a cursor and truncated',
+        'the first message is active with a cursor and truncated',
         () => {
           const [first] = stream.messages;
           assert.equal(first?.method, 'notifications/events/active', 'the first message:');
@@ -58,7 +58,7 @@ export const push = [
       const came =
         (await t.check(
           'stream-event-notification',
-          'events are notifications with an occurrence and a cursor',
+          'an event is a notification with an occurrence and a cursor',
           async () => {
             const found = await events.streamed(stream, 3);
             for (const { cursor } of found) isText(cursor, 'the cursor of an event');
@@ -66,20 +66,20 @@ export const push = [
           },
         )) ?? [];
       await t.check('occurrence-shape', 'a streamed event has its members', () => {
-        assert.ok(came.length > 0, 'no event came');
+        assert.ok(came.length > 0, 'no event arrived');
         for (const one of came) isOccurrence(one, followed.name);
       });
       await t.check(
         'occurrence-event-id-from-upstream',
-        'the identifier of the upstream is the eventId',
+        'the eventId is the identifier of the upstream',
         () => assert.equal(came[2]?.eventId, upstream, 'eventId:'),
       );
       await t.check(
         'cursor-null-starts-from-now',
-        'nothing of what happened before the stream was opened',
+        'the stream sends no event from before it was opened',
         () => assert.equal(came[0]?.data.n, 3, 'the first event:'),
       );
-      await t.check('stream-order', 'three events come in their order', () =>
+      await t.check('stream-order', 'three events arrive in order', () =>
         assert.deepEqual(numbersOf(came), [3, 4, 5]),
       );
       await t.check('stream-subscription-id-meta', 'each message names the request', () => {
@@ -92,7 +92,7 @@ export const push = [
       });
       await t.check(
         'stream-resumes-from-cursor',
-        'with the cursor of the second of three a new stream brings the third',
+        'a new stream from the cursor of the second event sends the third',
         async () => {
           const again = await events.stream(followed, { cursor: came[1]?.cursor });
           assert.deepEqual(numbersOf(await events.streamed(again, 1)), [5]);
@@ -101,7 +101,7 @@ export const push = [
       );
       await t.check(
         'stream-carries-only-event-notifications',
-        'nothing but messages of this subscription is on a stream',
+        'the stream carries messages of this subscription only',
         async () => {
           await t.pause(QUIET_MS);
           for (const one of [stream, beside])
@@ -120,7 +120,7 @@ export const push = [
 
   eventsScenario({
     name: 'push: a gap',
-    about: 'What cannot be had any more is told in its place on the stream.',
+    about: 'The stream reports a lost event in its place.',
     checks: ['stream-gap-resends-active'],
     modes: ['push', 'poll'],
     verbs: ['emit', 'redact'],
@@ -137,7 +137,7 @@ export const push = [
       await t.control.do('redact', { name: followed.name, eventId });
       await t.check(
         'stream-gap-resends-active',
-        'of three events the second is forgotten: event, active with truncated, event',
+        'a lost event appears as active with truncated between its neighbors',
         async () => {
           const stream = await events.stream(followed, { cursor: begin });
           const [first] = await events.streamed(stream, 2);
@@ -160,7 +160,7 @@ export const push = [
 
   eventsScenario({
     name: 'push: many streams',
-    about: 'Streams stay open for long, so they are not counted like requests.',
+    about: 'Streams are open for long, so they do not count as concurrent requests.',
     checks: ['stream-exempt-from-concurrency-cap'],
     modes: ['push'],
     async run(t, events) {
@@ -187,7 +187,7 @@ export const push = [
 
   eventsScenario({
     name: 'push: heartbeats',
-    about: 'A stream on which nothing happens says that it is alive.',
+    about: 'A quiet stream sends heartbeats.',
     checks: [
       'stream-heartbeat-required',
       'stream-heartbeat-interval',
@@ -209,28 +209,31 @@ export const push = [
       }
       await t.check(
         'stream-heartbeat-required',
-        `in ${(HALF_MINUTES * HEARTBEAT_MS) / 1000} s of silence there are heartbeats`,
-        () => assert.ok(beats().length > 0, `the stream has ${JSON.stringify(kindsOf(stream))}`),
+        `a quiet stream sends heartbeats within ${(HALF_MINUTES * HEARTBEAT_MS) / 1000} s`,
+        () => assert.ok(beats().length > 0, `the stream sent ${JSON.stringify(kindsOf(stream))}`),
       );
-      await t.check('stream-heartbeat-interval', 'at least one in each half minute', () =>
-        assert.equal(
-          seen.filter((count, at) => count > (seen[at - 1] ?? 0)).length,
-          HALF_MINUTES,
-          'half minutes with a heartbeat:',
-        ),
+      await t.check(
+        'stream-heartbeat-interval',
+        'a quiet stream sends at least one heartbeat each half minute',
+        () =>
+          assert.equal(
+            seen.filter((count, at) => count > (seen[at - 1] ?? 0)).length,
+            HALF_MINUTES,
+            'half minutes with a heartbeat:',
+          ),
       );
       await t.check(
         'stream-heartbeat-carries-cursor',
-        'a heartbeat is a message that has a cursor',
+        'a heartbeat is a message with a cursor',
         () => {
-          assert.ok(beats().length > 0, 'there is no message that is a heartbeat');
+          assert.ok(beats().length > 0, 'the stream sent no heartbeat message');
           for (const beat of beats()) {
-            assert.ok('cursor' in beat, `a heartbeat has ${JSON.stringify(beat)}`);
+            assert.ok('cursor' in beat, `the heartbeat is ${JSON.stringify(beat)}`);
             isCursor(beat.cursor);
             assert.equal(
               typeof beat.cursor,
               typeof notes(stream, 'active')[0]?.cursor,
-              'the kind of cursor that active had:',
+              'the kind of cursor of active:',
             );
           }
         },

@@ -1,8 +1,8 @@
-/** What members of this extension look like, as assertions. */
+/** Assertions on the shapes of SEP-3415. */
 import assert from 'node:assert/strict';
 import type { Json } from '../../../runner/wire/session.ts';
 
-/** ISO 8601 as a point in time: with a zone. */
+/** An ISO 8601 instant with a time zone. */
 const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/;
 
 export function isOccurrence(raw: Json, name: string): void {
@@ -14,15 +14,15 @@ export function isOccurrence(raw: Json, name: string): void {
   assert.match(
     String(raw.timestamp),
     INSTANT,
-    `timestamp is ${JSON.stringify(raw.timestamp)}, no ISO 8601`,
+    `timestamp is ${JSON.stringify(raw.timestamp)}, not ISO 8601`,
   );
-  assert.ok(isObject(raw.data), `data is ${JSON.stringify(raw.data)}, no object`);
+  assert.ok(isObject(raw.data), `data is ${JSON.stringify(raw.data)}, not an object`);
 }
 
 export const isObject = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** A cursor: opaque text, or null where there is no replay; absent is the same as null. */
+/** Asserts a cursor: text, or null without replay; absent means null. */
 export function isCursor(value: unknown): void {
   assert.ok(
     value === undefined || value === null || (typeof value === 'string' && value !== ''),
@@ -30,7 +30,7 @@ export function isCursor(value: unknown): void {
   );
 }
 
-/** A cursor that can be used. */
+/** Asserts a non-empty text, such as a usable cursor. */
 export function isText(value: unknown, what: string): void {
   assert.ok(typeof value === 'string' && value !== '', `${what} is ${JSON.stringify(value)}`);
 }

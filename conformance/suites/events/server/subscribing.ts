@@ -1,17 +1,17 @@
-/** Webhooks as subscriptions: what makes one, how long it lives, what is refused. */
+/** Webhook subscriptions: their key, their lifetime and what the server rejects. */
 import assert from 'node:assert/strict';
 import { eventsScenario, INVALID_PARAMS, means } from '../../../runner/events/scenario.ts';
 import { isSigned } from '../../../runner/events/webhook.ts';
-import { NotApplicable } from '../../../runner/looks.ts';
+import { NotApplicable } from '../../../runner/observations.ts';
 import { newSecret } from '../../../runner/server/callback-endpoint.ts';
 import type { Json } from '../../../runner/wire/session.ts';
 import { isCursor, isText } from './shapes.ts';
 
 const MINUTE_MS = 60_000;
 const YEAR_MS = 365 * 86_400_000;
-/** Nothing can be waited for when nothing should come. */
+/** How long a scenario watches for requests that must not come. */
 const QUIET_MS = 300;
-/** Clocks of two machines are never quite the same. */
+/** Tolerance for the clocks of two machines. */
 const SLACK_MS = 5000;
 
 const base64 = (bytes: number): string => Buffer.alloc(bytes, 0xfb).toString('base64');
@@ -19,7 +19,7 @@ const base64 = (bytes: number): string => Buffer.alloc(bytes, 0xfb).toString('ba
 export const subscribing = [
   eventsScenario({
     name: 'subscribing: the key',
-    about: 'A webhook is what has the same principal, URL, name and arguments.',
+    about: 'Principal, URL, name and arguments identify a webhook subscription.',
     checks: [
       'subscribe-result-shape',
       'subscribe-id-derived',
@@ -47,12 +47,12 @@ export const subscribing = [
         isCursor(made.cursor);
         assert.equal(made.truncated, false, 'truncated:');
       });
-      await t.check('result-type', 'the result is a complete one', () =>
+      await t.check('result-type', 'the result is complete', () =>
         assert.equal(made.resultType, 'complete', 'resultType:'),
       );
       await t.check(
         'subscribe-id-derived',
-        'the same call again, in another session too, has the same id',
+        'the same call returns the same id, also in another session',
         async () => {
           assert.equal((await events.refresh(hook, followed)).id, made.id, 'id of a refresh:');
           assert.equal(
@@ -62,12 +62,18 @@ export const subscribing = [
           );
         },
       );
-      await t.check('subscribe-id-not-an-input', 'an id that is given is not taken', async () =>
-        assert.equal((await events.refresh(hook, followed, { id: t.unique('mine') })).id, made.id),
+      await t.check(
+        'subscribe-id-not-an-input',
+        'the server ignores an id in the request',
+        async () =>
+          assert.equal(
+            (await events.refresh(hook, followed, { id: t.unique('mine') })).id,
+            made.id,
+          ),
       );
       await t.check(
         'subscribe-key-composition',
-        'other arguments and another URL are other subscriptions',
+        'other arguments or another URL make another subscription',
         async () => {
           const elsewhere = await events.webhook();
           const ids = [
@@ -80,7 +86,7 @@ export const subscribing = [
       );
       await t.check(
         'subscribe-idempotent-upsert',
-        'after all these calls an event comes once',
+        'an event is delivered once after all these calls',
         async () => {
           await events.emit(followed, 1);
           const came = (): number =>
@@ -94,14 +100,14 @@ export const subscribing = [
       const other = await t.as('other');
       await t.check(
         'subscribe-cross-tenant-isolation',
-        'somebody else with the same URL, name and arguments has another subscription, and ends that one only',
+        'another principal with the same URL, name and arguments has its own subscription and ends only that',
         async () => {
-          // It is about the same endpoint, which consents for each of them.
+          // Both subscriptions have the same endpoint, which consents for each of them.
           const theirs = await events.subscribe(hook, followed, {}, other);
-          assert.ok(theirs.id !== made.id, 'somebody else has the same id');
+          assert.ok(theirs.id !== made.id, 'another principal has the same id');
           await other.request('events/unsubscribe', { ...followed, delivery: { url: hook.url } });
           await events.emit(followed, 1, { from: 2 });
-          await t.until('an event for the one that is left', () =>
+          await t.until('an event for the remaining subscription', () =>
             hook.events.some(
               ({ message, headers }) =>
                 message.data.n === 2 && headers['x-mcp-subscription-id'] === made.id,
@@ -111,7 +117,7 @@ export const subscribing = [
       );
       await t.check(
         'unsubscribe-by-key',
-        'it ends by name, arguments and URL, with an empty result',
+        'name, arguments and URL end the subscription, with an empty result',
         async () => {
           const {
             resultType: _,
@@ -130,7 +136,7 @@ export const subscribing = [
       );
       await t.check(
         'unsubscribe-unknown-not-found',
-        'what is not there, or not any more, is NotFound',
+        'an unknown or ended subscription is NotFound',
         async () => {
           for (const one of [followed, events.topic()]) {
             const { code } = await t.mcp.refusal('events/unsubscribe', {
@@ -146,7 +152,7 @@ export const subscribing = [
 
   eventsScenario({
     name: 'subscribing: lifetimes',
-    about: 'The client suggests, the server grants, nothing is refused.',
+    about: 'The client suggests a lifetime and the server grants one; it rejects none.',
     checks: [
       'ttl-omitted-means-default',
       'ttl-no-rejection-path',
@@ -159,7 +165,7 @@ export const subscribing = [
       const hook = await events.webhook();
       await events.subscribe(hook, followed);
       const now = (): number => Date.now() + t.control.aheadMs;
-      /** Null = for ever. */
+      /** Null = no expiry. */
       const granted = async (ttlMs?: number | null): Promise<number | null> => {
         const { refreshBefore } = await events.refresh(
           hook,
@@ -170,42 +176,50 @@ export const subscribing = [
       };
       await t.check(
         'ttl-omitted-means-default',
-        'without ttlMs there is an instant, and it is to come',
+        'without ttlMs, refreshBefore is an instant in the future',
         async () => assert.ok(((await granted()) ?? 0) > 0, 'refreshBefore is null or in the past'),
       );
       await t.check(
         'ttl-no-rejection-path',
-        'nothing that is suggested is refused, however short or long',
+        'the server rejects no suggested lifetime, however short or long',
         async () => {
           for (const ttlMs of [0, 1, 90_000.5, YEAR_MS * 100, null]) {
             const lifetime = await granted(ttlMs);
             assert.ok(
               lifetime === null || lifetime > -SLACK_MS,
-              `for ttlMs ${ttlMs} it ended ${-(lifetime ?? 0)} ms ago`,
+              `with ttlMs ${ttlMs} it ended ${-(lifetime ?? 0)} ms ago`,
             );
           }
         },
       );
-      await t.check('ttl-null-only-when-requested', 'for ever only for null', async () => {
-        for (const ttlMs of [undefined, 60 * MINUTE_MS, YEAR_MS * 100])
-          assert.ok((await granted(ttlMs)) !== null, `refreshBefore is null for ttlMs ${ttlMs}`);
-      });
-      await t.check('ttl-refresh-before-lte-suggestion', 'no more than suggested', async () => {
-        const shortest = (await granted(0)) ?? Infinity;
-        for (const ttlMs of [10 * MINUTE_MS, 60 * MINUTE_MS, 24 * 60 * MINUTE_MS]) {
-          const lifetime = (await granted(ttlMs)) ?? Infinity;
-          assert.ok(
-            lifetime <= Math.max(ttlMs, shortest) + SLACK_MS,
-            `${lifetime} ms were granted for ${ttlMs}`,
-          );
-        }
-      });
+      await t.check(
+        'ttl-null-only-when-requested',
+        'the server grants no expiry only for ttlMs null',
+        async () => {
+          for (const ttlMs of [undefined, 60 * MINUTE_MS, YEAR_MS * 100])
+            assert.ok((await granted(ttlMs)) !== null, `refreshBefore is null with ttlMs ${ttlMs}`);
+        },
+      );
+      await t.check(
+        'ttl-refresh-before-lte-suggestion',
+        'the server grants no more than suggested',
+        async () => {
+          const shortest = (await granted(0)) ?? Infinity;
+          for (const ttlMs of [10 * MINUTE_MS, 60 * MINUTE_MS, 24 * 60 * MINUTE_MS]) {
+            const lifetime = (await granted(ttlMs)) ?? Infinity;
+            assert.ok(
+              lifetime <= Math.max(ttlMs, shortest) + SLACK_MS,
+              `the server granted ${lifetime} ms for ${ttlMs}`,
+            );
+          }
+        },
+      );
     },
   }),
 
   eventsScenario({
-    name: 'subscribing: what is refused',
-    about: 'Secrets and URLs that may not be are refused before anything is called.',
+    name: 'subscribing: rejections',
+    about: 'The server rejects invalid secrets and URLs before it sends any request.',
     checks: [
       'subscribe-secret-required',
       'subscribe-secret-rejected',
@@ -241,7 +255,7 @@ export const subscribing = [
       );
       await t.check(
         'subscribe-secret-rejected',
-        'another prefix, too short, too long or no base64 is InvalidParams',
+        'a secret with another prefix, of a wrong length or not in base64 is InvalidParams',
         async () => {
           for (const secret of [
             '',
@@ -260,15 +274,19 @@ export const subscribing = [
           assert.equal(hook.hits.length, 0, 'requests to the webhook:');
         },
       );
-      await t.check('subscribe-secret-rejected', 'from 24 to 64 bytes it is taken', async () => {
-        for (const bytes of [24, 64])
-          await events.subscribe(hook, events.topic(), {
-            delivery: { ...hook.delivery, secret: newSecret(bytes) },
-          });
-      });
+      await t.check(
+        'subscribe-secret-rejected',
+        'a secret of 24 to 64 bytes is accepted',
+        async () => {
+          for (const bytes of [24, 64])
+            await events.subscribe(hook, events.topic(), {
+              delivery: { ...hook.delivery, secret: newSecret(bytes) },
+            });
+        },
+      );
       await t.check(
         'subscribe-url-non-https-rejected',
-        'other schemes are InvalidParams',
+        'another scheme than https is InvalidParams',
         async () => {
           for (const url of [
             'http://callbacks.invalid/a',
@@ -282,12 +300,12 @@ export const subscribing = [
         const { code } = await refusal({ url });
         assert.ok(
           code === INVALID_PARAMS || means(code, 'CallbackEndpointError'),
-          `${url} is refused with code ${code}`,
+          `${url} is rejected with code ${code}`,
         );
       };
       await t.check(
         'ssrf-validate-callback-url',
-        'a URL with a password in it, and a name that leads inside, are refused',
+        'a URL with a password and a name that resolves to a private address are rejected',
         async () => {
           await notCalled('https://user:password@callbacks.invalid/a');
           await notCalled(`https://${t.control.hostName('inside')}/a`);
@@ -295,7 +313,7 @@ export const subscribing = [
       );
       await t.check(
         'ssrf-reject-non-routable',
-        "addresses that are nobody's on the internet are refused as such",
+        'an address that is not globally routable is rejected',
         async () => {
           for (const host of [
             '10.0.0.1',
@@ -317,7 +335,7 @@ export const subscribing = [
 
   eventsScenario({
     name: 'subscribing: a new secret',
-    about: 'Only the client changes the secret, and for a while both sign.',
+    about: 'Only the client changes the secret, and for a while both secrets sign.',
     checks: ['subscribe-refresh-replaces-secret', 'delivery-dual-sign-on-rotation'],
     modes: ['webhook'],
     verbs: ['emit'],
@@ -331,7 +349,7 @@ export const subscribing = [
       await events.hooked(hook, 1);
       await t.check(
         'subscribe-refresh-replaces-secret',
-        'a refresh with the same secret leaves it',
+        'a refresh with the same secret keeps it',
         () =>
           assert.ok(isSigned(hook.events[0]!, old), 'the delivery is not signed with the secret'),
       );
@@ -341,7 +359,7 @@ export const subscribing = [
       await events.hooked(hook, 2);
       await t.check(
         'subscribe-refresh-replaces-secret',
-        'after a refresh with another secret that one signs',
+        'after a refresh the new secret signs',
         () =>
           assert.ok(
             isSigned(hook.events[1]!, hook.secret),
@@ -350,11 +368,11 @@ export const subscribing = [
       );
       await t.check(
         'delivery-dual-sign-on-rotation',
-        'right after it the old one signs as well',
+        'right after a refresh the old secret signs too',
         () =>
           assert.ok(
             isSigned(hook.events[1]!, old),
-            'the delivery is not signed with the old secret any more',
+            'the delivery is no longer signed with the old secret',
           ),
       );
     },
@@ -362,7 +380,7 @@ export const subscribing = [
 
   eventsScenario({
     name: 'subscribing: a restart',
-    about: 'What was granted is kept, with the consent that belongs to it.',
+    about: 'A restart keeps subscriptions and their consent.',
     checks: [
       'ttl-long-grant-retained',
       'ttl-no-expiry-persisted',
@@ -384,20 +402,24 @@ export const subscribing = [
       for (const { followed } of [granted, forever]) await events.emit(followed, 1);
       await t.check(
         'ttl-long-grant-retained',
-        'after a crash an event comes to the webhook that was granted an hour',
+        'after a crash a webhook with a lifetime of one hour receives events',
         () => events.hooked(granted.hook, 1),
       );
       const isForever = (): void => {
         if (refreshBefore !== null)
           throw new NotApplicable('the server does not grant "no expiry"');
       };
-      await t.check('ttl-no-expiry-persisted', 'and to the one without expiry', () => {
-        isForever();
-        return events.hooked(forever.hook, 1);
-      });
+      await t.check(
+        'ttl-no-expiry-persisted',
+        'after a crash a webhook without expiry receives events',
+        () => {
+          isForever();
+          return events.hooked(forever.hook, 1);
+        },
+      );
       await t.check(
         'verification-persisted-for-no-expiry',
-        'which is not asked for its consent again',
+        'the server does not verify a webhook without expiry again',
         async () => {
           isForever();
           await events.hooked(forever.hook, 1);

@@ -1,40 +1,43 @@
-/** Ways to spoil that several tables use. */
-import type { Json, Passing, Spoil } from './proxy.ts';
+/** Builders for faults that several tables share. */
+import type { Json, Passing, Fault } from './proxy.ts';
 
-/** Which way a delivery went. */
+/** How a delivery is sent. */
 export type Drain = 'pull' | 'stream' | 'callback';
 
 const of = (methods: readonly string[], { method }: Passing): boolean =>
   methods.some((name) => method === `triggers/${name}`);
 
-/** Changes what the server is asked. What `change` returns is answered instead. */
+/**
+ * Changes a request. A value that `change` returns is the answer, and the server never sees the
+ * request.
+ */
 export const asked = (
   methods: readonly string[],
   change: (params: Json, passing: Passing) => Json | void | Promise<Json | void>,
-): Spoil => ({
+): Fault => ({
   request: (passing) => (of(methods, passing) ? change(passing.params, passing) : undefined),
 });
 
-/** Changes what the server answers. */
+/** Changes a result. */
 export const answered = (
   methods: readonly string[],
   change: (result: Json, passing: Passing) => Json | Promise<Json>,
-): Spoil => ({
+): Fault => ({
   result: (result, passing) => (of(methods, passing) ? change(result, passing) : result),
 });
 
 /** Changes every error of the extension. */
-export const refused = (change: (error: Json, passing: Passing) => Json): Spoil => ({
+export const refused = (change: (error: Json, passing: Passing) => Json): Fault => ({
   error: (error, passing) => ({
     error: passing.method.startsWith('triggers/') ? change(error, passing) : error,
   }),
 });
 
-/** Changes deliveries on these drains, or on every one. */
+/** Changes deliveries of these drains; default: all of them. */
 export const delivered = (
   change: (delivery: Json, memory: Record<string, Json>, drain: Drain) => Json,
   on: readonly Drain[] = ['pull', 'stream', 'callback'],
-): Spoil => ({
+): Fault => ({
   ...(on.includes('pull')
     ? answered(['pull'], (result, { memory }) => change(result, memory, 'pull'))
     : {}),
@@ -62,13 +65,13 @@ export const delivered = (
 export const isDelivery = ({ method }: Json): boolean =>
   method === 'notifications/triggers/delivery';
 
-/** What a method that succeeded without doing anything would answer. */
+/** The result of a method that claims success but does nothing. */
 export const done = (result: object): Json => ({ result: { resultType: 'complete', ...result } });
 
-/** Everything of an object but these members. */
+/** The object without these members. */
 export const without = (value: Json, ...members: readonly string[]): Json =>
   Object.fromEntries(Object.entries(value).filter(([name]) => !members.includes(name)));
 
-/** So late that nobody waits for it. */
+/** Delays a value beyond the patience of a scenario. */
 export const late = <T>(value: T): Promise<T> =>
   new Promise((resolve) => setTimeout(resolve, 4500, value).unref());

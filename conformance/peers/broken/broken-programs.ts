@@ -1,31 +1,34 @@
-/** Runs, for each broken client or receiver, the scenarios that look at what it breaks, and says which of them were caught. */
+/**
+ * Runs, for each broken client or receiver, the scenarios that check what it breaks, and reports
+ * which peers they catch.
+ */
 import { fileURLToPath } from 'node:url';
 import { ClientTest, type ClientScenario } from '../../runner/client/scenario.ts';
 import { ReceiverControl } from '../../runner/receiver/control.ts';
 import { ReceiverTest, type ReceiverScenario } from '../../runner/receiver/scenario.ts';
 import type { Requirements } from '../../runner/requirements.ts';
-import { verdictOf, type Evidence } from '../../runner/verdict.ts';
+import { verdictOf, type Observation } from '../../runner/verdict.ts';
 import { ERAS } from '../../runner/wire/session.ts';
 import { RECEIVER, serve } from '../minimal-receiver.mjs';
-import { ways as clientWays } from './client/ways.mjs';
-import { ways as receiverWays } from './receiver/ways.mjs';
-import type { Way } from './ways.mjs';
+import { faults as clientFaults } from './client/faults.mjs';
+import { faults as receiverFaults } from './receiver/faults.mjs';
+import type { ProgramFault } from './faults.mjs';
 
-/** One broken program: the minimal one, told how to be wrong. */
+/** A broken program: the minimal one with some of its decisions replaced. */
 export interface BrokenProgram {
   readonly name: string;
-  /** The requirement it breaks, without prefix. */
+  /** The requirement that it breaks, without prefix. */
   readonly check: string;
   /** What it does wrong, in a few words. */
   readonly wrong: string;
 }
 
-/** What became of one. */
+/** The result for one broken program. */
 export interface CaughtProgram {
   readonly peer: BrokenProgram;
-  /** The check's verdict was violated, or warned for a recommendation. */
+  /** Whether the verdict of the check is `violated`, or `warned` for a recommendation. */
   readonly caught: boolean;
-  /** The verdict, and why. */
+  /** The verdict and its reasons. */
   readonly says: string;
 }
 
@@ -36,22 +39,22 @@ export interface BrokenPrograms<S> {
   readonly atOnce: number;
 }
 
-const programs = (ways: Readonly<Record<string, Way>>): BrokenProgram[] =>
-  Object.entries(ways).map(([name, { check, wrong }]) => ({ name, check, wrong }));
-export const brokenClients: readonly BrokenProgram[] = programs(clientWays);
-export const brokenReceivers: readonly BrokenProgram[] = programs(receiverWays);
+const programs = (faults: Readonly<Record<string, ProgramFault>>): BrokenProgram[] =>
+  Object.entries(faults).map(([name, { check, wrong }]) => ({ name, check, wrong }));
+export const brokenClients: readonly BrokenProgram[] = programs(clientFaults);
+export const brokenReceivers: readonly BrokenProgram[] = programs(receiverFaults);
 
 const CLIENT = fileURLToPath(new URL('../minimal-client.mjs', import.meta.url));
-/** They are quick, and what they do not do they never do. */
+/** The minimal programs answer at once, so a longer wait cannot change a verdict. */
 const PATIENCE_MS = 3000;
 const RECEIVER_PATIENCE_MS = 500;
 
-/** In the order of `peers`. */
+/** Results in the order of `peers`. */
 export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<CaughtProgram[]> {
   return runAll(run, async ({ name, check }) => {
-    const looks: Evidence[] = [];
+    const observations: Observation[] = [];
     for (const scenario of run.scenarios.filter(({ checks }) => checks.includes(check))) {
-      looks.push(
+      observations.push(
         ...(
           await ClientTest.run(
             scenario,
@@ -59,58 +62,60 @@ export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<C
             ERAS[0],
             { patienceMs: PATIENCE_MS, enough: check },
           )
-        ).evidence,
+        ).list,
       );
-      // One scenario that sees it is enough.
-      if (looks.some((look) => look.check === check && look.outcome === 'broken')) break;
+      if (observations.some((look) => look.check === check && look.outcome === 'broken')) break;
     }
-    return looks;
+    return observations;
   });
 }
 
-/** In the order of `peers`. */
+/** Results in the order of `peers`. */
 export function runBrokenReceivers(
   run: BrokenPrograms<ReceiverScenario>,
 ): Promise<CaughtProgram[]> {
   return runAll(run, async ({ name, check }) => {
-    const receiver = await serve({ ...RECEIVER, ...receiverWays[name]!.how });
+    const receiver = await serve({ ...RECEIVER, ...receiverFaults[name]!.overrides });
     try {
       const subject = {
         url: receiver.url,
         secret: receiver.secret,
         control: await ReceiverControl.at(receiver.control),
       };
-      const looks: Evidence[] = [];
+      const observations: Observation[] = [];
       for (const scenario of run.scenarios.filter(({ checks }) => checks.includes(check)))
-        looks.push(...(await ReceiverTest.run(scenario, subject, RECEIVER_PATIENCE_MS)).evidence);
-      return looks;
+        observations.push(
+          ...(await ReceiverTest.run(scenario, subject, RECEIVER_PATIENCE_MS)).list,
+        );
+      return observations;
     } finally {
       receiver.close();
     }
   });
 }
 
-/** A few at a time. */
+/** Runs `atOnce` peers in parallel. */
 async function runAll<S>(
   { peers, requirements, atOnce }: BrokenPrograms<S>,
-  look: (peer: BrokenProgram) => Promise<readonly Evidence[]>,
+  look: (peer: BrokenProgram) => Promise<readonly Observation[]>,
 ): Promise<CaughtProgram[]> {
   const caught = new Map<BrokenProgram, CaughtProgram>();
   let next = 0;
   const one = async (peer: BrokenProgram): Promise<CaughtProgram> => {
     const requirement = requirements.checks.get(peer.check);
-    if (requirement === undefined) return { peer, caught: false, says: 'there is no such check' };
-    const looking = async (): Promise<Evidence[]> =>
+    if (requirement === undefined)
+      return { peer, caught: false, says: 'the requirements file has no such check' };
+    const looking = async (): Promise<Observation[]> =>
       (await look(peer)).filter(({ check }) => check === peer.check);
-    let looks = await looking();
-    // On a busy machine times can look like others: who was missed is looked at again.
-    if (looks.every(({ outcome }) => outcome !== 'broken')) looks = await looking();
-    const verdict = verdictOf(looks, requirement.recommended);
-    const telling = looks.filter(({ outcome }) => outcome === 'broken');
+    let observations = await looking();
+    // On a busy machine a delay can hide a fault, so a missed peer gets a second run.
+    if (observations.every(({ outcome }) => outcome !== 'broken')) observations = await looking();
+    const verdict = verdictOf(observations, requirement.recommended);
+    const telling = observations.filter(({ outcome }) => outcome === 'broken');
     return {
       peer,
       caught: verdict === 'violated' || verdict === 'warned',
-      says: `${verdict}: ${(telling.length > 0 ? telling : looks).map(({ what, reason }) => `${what}: ${reason ?? 'held'}`).join('; ')}`,
+      says: `${verdict}: ${(telling.length > 0 ? telling : observations).map(({ what, reason }) => `${what}: ${reason ?? 'held'}`).join('; ')}`,
     };
   };
   await Promise.all(

@@ -1,7 +1,7 @@
-/** A peer of a later revision: every object has members that this one does not know. */
-import type { Json } from '../wire/session.ts';
+/** Adds unknown members to every object, as a peer of a later revision might. */
+import type { Json } from './session.ts';
 
-/** Not objects of this extension: what is in there is somebody else's. */
+/** Members whose content this extension does not define. */
 const OPAQUE = new Set([
   'data',
   'arguments',
@@ -11,7 +11,7 @@ const OPAQUE = new Set([
   'capabilities',
 ]);
 
-/** The value with more members in every object of the extension. */
+/** Returns the value with additional members in every object of the extension. */
 export function withUnknownMembers(value: Json): Json {
   if (Array.isArray(value)) return value.map(withUnknownMembers);
   if (value === null || typeof value !== 'object') return value;

@@ -1,9 +1,12 @@
-/** How what an application is handed reads to the kit: a line of a client's standard output, an item of a receiver's control interface. */
+/**
+ * Converts an item of the library to the line that the kit reads from a client's standard output or
+ * a receiver's control interface.
+ */
 import type { Item } from 'mcp-triggers-experimental/client';
 import type { ReceiverItem } from 'mcp-triggers-experimental/receiver';
 import type { Applied } from '../../runner/client/program.ts';
 
-export function lineOf(item: Item | ReceiverItem): Applied {
+export function appliedOf(item: Item | ReceiverItem): Applied {
   switch (item.type) {
     case 'event':
       return { applied: 'event', ...item.position, eventId: item.event.eventId };

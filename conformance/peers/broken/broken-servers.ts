@@ -1,4 +1,7 @@
-/** Runs, for each broken server, the scenarios that look at what it breaks, and says which of them were caught. */
+/**
+ * Runs, for each broken server, the scenarios that check what it breaks, and reports which peers
+ * they catch.
+ */
 import { Control } from '../../runner/control.ts';
 import type { Requirements } from '../../runner/requirements.ts';
 import {
@@ -6,16 +9,16 @@ import {
   type ServerScenario,
   type ServerSubject,
 } from '../../runner/server/scenario.ts';
-import { verdictOf, type Evidence } from '../../runner/verdict.ts';
+import { verdictOf, type Observation } from '../../runner/verdict.ts';
 import { ERAS } from '../../runner/wire/session.ts';
-import { SpoilingProxy, type BrokenServer } from './proxy.ts';
+import { FaultProxy, type BrokenServer } from './proxy.ts';
 
-/** What became of one. */
+/** The result for one broken server. */
 export interface Caught {
   readonly peer: BrokenServer;
-  /** The check's verdict was violated, or warned for a recommendation. */
+  /** Whether the verdict of the check is `violated`, or `warned` for a recommendation. */
   readonly caught: boolean;
-  /** The verdict, and why. */
+  /** The verdict and its reasons. */
   readonly says: string;
 }
 
@@ -23,17 +26,22 @@ export interface BrokenRun {
   readonly peers: readonly BrokenServer[];
   readonly scenarios: readonly ServerScenario[];
   readonly requirements: Requirements;
-  /** The right server behind all of them. */
+  /** The correct server behind all the proxies. */
   readonly server: { readonly url: string; readonly token: string; readonly control: string };
   readonly atOnce: number;
-  /** The identifier of the extension under test; default: the one of the project. */
+  /** The identifier of the extension under test. Default: the one of this project. */
   readonly extension?: string;
 }
 
-/** A broken peer is waited for in vain more often than not, and the right one behind it is near. */
+/**
+ * Most waits for a broken peer time out, and the correct server behind it answers in milliseconds.
+ */
 const PATIENCE_MS = 3000;
 
-/** In the order of `peers`. What needs the server for itself comes last, and only for those who are not caught by then. */
+/**
+ * Runs the peers. Scenarios that need the server for themselves run last, and only for peers that
+ * are not caught yet. Results are in the order of `peers`.
+ */
 export async function runBroken({
   peers,
   scenarios,
@@ -62,7 +70,7 @@ export async function runBroken({
   return peers.map((peer) => caught.get(peer)!);
 }
 
-/** Runs scenarios until one of them catches it. */
+/** Runs scenarios until one of them catches the peer. */
 async function runOne(
   peer: BrokenServer,
   scenarios: readonly ServerScenario[],
@@ -71,8 +79,9 @@ async function runOne(
   extension?: string,
 ): Promise<Caught> {
   const requirement = requirements.checks.get(peer.check);
-  if (requirement === undefined) return { peer, caught: false, says: 'there is no such check' };
-  const proxy = await SpoilingProxy.start(server.url, peer.spoil);
+  if (requirement === undefined)
+    return { peer, caught: false, says: 'the requirements file has no such check' };
+  const proxy = await FaultProxy.start(server.url, peer.fault);
   try {
     const subject: ServerSubject = {
       access: { url: proxy.url, token: server.token },
@@ -84,7 +93,7 @@ async function runOne(
       patienceMs: PATIENCE_MS,
       enough: peer.check,
     };
-    const looks: Evidence[] = [];
+    const observations: Observation[] = [];
     const runs = scenarios.flatMap((scenario) =>
       (scenario.eras === 'each' ? ERAS : [scenario.eras ?? ERAS[0]]).map((era) => ({
         scenario,
@@ -92,19 +101,19 @@ async function runOne(
       })),
     );
     for (const { scenario, era } of runs) {
-      looks.push(
-        ...(await ServerTest.run(scenario, subject, era)).evidence.filter(
+      observations.push(
+        ...(await ServerTest.run(scenario, subject, era)).list.filter(
           ({ check }) => check === peer.check,
         ),
       );
-      if (looks.some(({ outcome }) => outcome === 'broken')) break;
+      if (observations.some(({ outcome }) => outcome === 'broken')) break;
     }
-    const verdict = verdictOf(looks, requirement.recommended);
-    const caught = looks.length > 0 && (verdict === 'violated' || verdict === 'warned');
+    const verdict = verdictOf(observations, requirement.recommended);
+    const caught = observations.length > 0 && (verdict === 'violated' || verdict === 'warned');
     return {
       peer,
       caught,
-      says: `${verdict}: ${looks.map(({ what, reason }) => reason ?? what).join('; ')}`,
+      says: `${verdict}: ${observations.map(({ what, reason }) => reason ?? what).join('; ')}`,
     };
   } finally {
     await proxy.close();

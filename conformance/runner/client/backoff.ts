@@ -1,19 +1,19 @@
-/** What pauses between attempts say about a backoff: whether they grow, and whether chance has a part in them. */
+/** Decides from the pauses between attempts whether a client backs off and adds jitter. */
 
-/** Pauses shorter than this are blurred by the time that an attempt itself takes, and by a busy machine. */
+/** Shorter pauses are ignored: the time of an attempt and a busy machine distort them. */
 const BLURRED_MS = 300;
-/** Pauses that grow by the same factor, within so much of it, so often, were not jittered. */
+/** Pauses have no jitter when FACTORS consecutive growth factors differ by less than this share. */
 const SAME_FACTOR = 0.12;
 const FACTORS = 3;
-/** How much longer the later half of the pauses is, at least. */
+/** How much longer the later half of the pauses has to be. */
 const GROWTH = 1.5;
-/** All of them together take longer than this. */
+/** The sum of all pauses has to exceed this. */
 const HURRY_MS = 250;
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
 const list = (pauses: readonly number[]): string => `${pauses.map(Math.round).join(', ')} ms`;
 
-/** Null when they grow, or are too few to say more than that there is no hurry; otherwise what is wrong. */
+/** Null when the pauses grow, or are too few and long enough in total; otherwise the reason. */
 export function growthOf(pauses: readonly number[]): string | null {
   const half = pauses.length >> 1;
   const grows =
@@ -22,12 +22,15 @@ export function growthOf(pauses: readonly number[]): string | null {
   return grows ? null : `its pauses do not grow: ${list(pauses)}`;
 }
 
-/** Null when they look random, or are too few to tell; otherwise what is wrong. Random pauses look regular once in a few hundred times: look twice. */
+/**
+ * Null when the pauses look random or are too few to tell; otherwise the reason. Random pauses look
+ * regular once in a few hundred runs, so run twice.
+ */
 export function jitterOf(all: readonly number[]): string | null {
   const pauses = all.filter((pause) => pause > BLURRED_MS);
   const factors = pauses.slice(1).map((pause, at) => pause / pauses[at]!);
   const spread = (Math.max(...factors) - Math.min(...factors)) / Math.min(...factors);
   return factors.length < FACTORS || spread > SAME_FACTOR
     ? null
-    : `its pauses grow by the same factor each time, without jitter: ${list(pauses)}`;
+    : `its pauses grow by a constant factor, without jitter: ${list(pauses)}`;
 }

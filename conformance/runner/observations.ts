@@ -1,11 +1,12 @@
 /**
- * Collects what scenarios see. A scenario says beforehand which checks it decides; whatever it has not decided by its end is broken, with what
- * stopped it: a missing prerequisite is a failure that says so.
+ * Collects the observations of a scenario. A scenario declares the checks that it decides. Whatever
+ * it has not decided at its end is broken, with the error that stopped it: a missing prerequisite
+ * is a failure with a reason.
  */
 import { AssertionError } from 'node:assert';
-import type { Evidence } from './verdict.ts';
+import type { Observation } from './verdict.ts';
 
-/** Thrown by what a scenario calls, when the implementation offers no way to bring the situation about. */
+/** Thrown when the implementation offers no way to cause the situation. */
 export class NotShown extends Error {
   override readonly name = 'NotShown';
 }
@@ -15,24 +16,32 @@ export class NotApplicable extends Error {
   override readonly name = 'NotApplicable';
 }
 
-/** The looks of one scenario. */
-export class Looks {
+/**
+ * Thrown when a run cannot start, because nothing answers or because the peer is of another kind.
+ */
+export class NothingToTest extends Error {
+  override readonly name: string = 'NothingToTest';
+}
+
+/** The observations of one scenario. */
+export class Observations {
   readonly #scenario: string;
   readonly #declared: ReadonlySet<string>;
-  readonly #evidence: Evidence[] = [];
+  readonly #list: Observation[] = [];
 
   constructor(scenario: string, declared: readonly string[]) {
     this.#scenario = scenario;
     this.#declared = new Set(declared);
   }
 
-  get evidence(): readonly Evidence[] {
-    return this.#evidence;
+  get list(): readonly Observation[] {
+    return this.#list;
   }
 
   /**
-   * Looks once at one or more requirements: `look` throws what it misses, best with `node:assert/strict`. Never throws itself, so that one breach does
-   * not hide the next; resolves with what `look` returned, undefined when it did not hold.
+   * Observes one or more requirements. `look` throws when they do not hold, best with
+   * `node:assert/strict`. Never throws itself, so that one violation does not hide the next.
+   * Resolves with the value of `look`, or undefined when the requirement did not hold.
    */
   async check<T>(
     checks: string | readonly string[],
@@ -42,7 +51,7 @@ export class Looks {
     const names = typeof checks === 'string' ? [checks] : checks;
     for (const name of names)
       if (!this.#declared.has(name))
-        throw new Error(`scenario "${this.#scenario}" looks at ${name}, which it does not declare`);
+        throw new Error(`scenario "${this.#scenario}" checks ${name}, which it does not declare`);
     try {
       const value = await look();
       this.#note(names, what, 'held');
@@ -59,9 +68,9 @@ export class Looks {
     }
   }
 
-  /** To be called when the scenario is over; `error` is what ended it early. */
+  /** Ends the scenario; `error` is what stopped it early. */
   close(error?: unknown): void {
-    const decided = new Set(this.#evidence.map(({ check }) => check));
+    const decided = new Set(this.#list.map(({ check }) => check));
     const open = [...this.#declared].filter((check) => !decided.has(check));
     if (open.length === 0) return;
     const outcome =
@@ -72,20 +81,20 @@ export class Looks {
           : 'broken';
     this.#note(
       open,
-      'reaching the point where it can be seen',
+      'reaching the state to observe',
       outcome,
-      error === undefined ? 'the scenario ended without looking at it' : explain(error),
+      error === undefined ? 'the scenario ended without checking it' : explain(error),
     );
   }
 
   #note(
     checks: readonly string[],
     what: string,
-    outcome: Evidence['outcome'],
+    outcome: Observation['outcome'],
     reason?: string,
   ): void {
     for (const check of checks)
-      this.#evidence.push({
+      this.#list.push({
         check,
         scenario: this.#scenario,
         what,
@@ -95,9 +104,9 @@ export class Looks {
   }
 }
 
-/** One line that a person can act on. */
+/** An error as one line. */
 export function explain(error: unknown): string {
-  // Of an equality, what was expected says more than any words.
+  // For an equality, add both values to the message.
   if (error instanceof AssertionError && /^(deepStrict|strict)Equal$/.test(error.operator)) {
     return `${firstLine(error.message)} expected ${brief(error.expected)}, got ${brief(error.actual)}`;
   }

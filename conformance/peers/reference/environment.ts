@@ -1,5 +1,9 @@
-/** The machine's clock with a lead that can be made longer: timers that have become due by it fire at once. */
-import type { Clock } from 'mcp-triggers-experimental/server';
+/**
+ * The system clock with an adjustable lead. Timers that become due when the lead grows fire at
+ * once.
+ */
+import { lookup } from 'node:dns';
+import type { Clock, Resolve } from 'mcp-triggers-experimental/server';
 
 interface Waiting {
   readonly at: number;
@@ -34,7 +38,7 @@ export class LeadingClock implements Clock {
     };
   }
 
-  /** Goes forward. What is due by then has run, in its order, when this returns. */
+  /** Advances the clock. Everything due by then has run, in order, when this returns. */
   advance(ms: number): void {
     this.#leadMs += ms;
     const due = [...this.#waiting]
@@ -57,10 +61,21 @@ export class LeadingClock implements Clock {
   }
 
   #fire(waiting: Waiting): void {
-    // Cancelled by one that fired before it.
+    // An earlier timer canceled this one.
     if (!this.#waiting.delete(waiting)) return;
     clearTimeout(waiting.timer);
     if (waiting.at > this.now()) this.#arm(waiting);
     else waiting.run();
   }
 }
+
+/** Resolves to an address that callbacks may not use. */
+export const NAME_INSIDE = 'inside.conformance.example';
+
+export const resolveName: Resolve = (name, options, callback) => {
+  if (name === NAME_INSIDE) callback(null, [{ address: '10.1.2.3', family: 4 }]);
+  // RFC 6761: there is none of them.
+  else if (name.endsWith('.invalid'))
+    callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), []);
+  else lookup(name, options, callback);
+};

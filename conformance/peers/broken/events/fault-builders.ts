@@ -1,27 +1,30 @@
-/** Ways to spoil a server of SEP-3415 that several tables use. */
-import type { Calling, CallbackAnswer, Json, Passing, Spoil } from '../proxy.ts';
+/** Builders for the faults of SEP-3415 servers that several tables share. */
+import type { Calling, CallbackAnswer, Json, Passing, Fault } from '../proxy.ts';
 
-/** Changes what the server is asked. What `change` returns is answered instead. */
+/**
+ * Changes a request. A value that `change` returns is the answer, and the server never sees the
+ * request.
+ */
 export const asked = (
   method: string,
   change: (params: Json, passing: Passing) => Json | void | Promise<Json | void>,
-): Spoil => ({
+): Fault => ({
   request: (passing) => (passing.method === method ? change(passing.params, passing) : undefined),
 });
 
-/** Changes what the server answers. */
+/** Changes a result. */
 export const answered = (
   method: string,
   change: (result: Json, passing: Passing) => Json | Promise<Json>,
-): Spoil => ({
+): Fault => ({
   result: (result, passing) => (passing.method === method ? change(result, passing) : result),
 });
 
-/** Changes an error; what it returns is `{ error }` or `{ result }`. */
+/** Changes an error. `change` returns `{ error }` or `{ result }`. */
 export const refused = (
   method: string,
   change: (error: Json, passing: Passing) => Json,
-): Spoil => ({
+): Fault => ({
   error: (error, passing) => (passing.method === method ? change(error, passing) : { error }),
 });
 
@@ -29,24 +32,24 @@ export const refused = (
 export const noted = (
   kind: string,
   change: (message: Json, passing: Passing) => Json | Json[] | null,
-): Spoil => ({
+): Fault => ({
   notification: (message, passing) =>
     message.method === `notifications/events/${kind}` ? change(message, passing) : message,
 });
 
-/** Changes requests to webhooks that have this type; undefined = events. */
+/** Changes webhook requests of this type; undefined = occurrences. */
 export const called = (
   type: string | undefined,
   change: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
-): Spoil => ({
+): Fault => ({
   callback: (calling) => (calling.body?.type === type ? change(calling) : undefined),
 });
 
-/** Everything of an object but these members. */
+/** The object without these members. */
 export const without = (value: Json, ...members: readonly string[]): Json =>
   Object.fromEntries(Object.entries(value).filter(([name]) => !members.includes(name)));
 
-/** An answer that an endpoint might have given. */
+/** Answers of an endpoint. */
 export const echo = ({ body: { challenge } }: Calling): CallbackAnswer => ({
   status: 200,
   headers: { 'content-type': 'application/json' },
@@ -54,7 +57,7 @@ export const echo = ({ body: { challenge } }: Calling): CallbackAnswer => ({
 });
 export const taken: CallbackAnswer = { status: 204, headers: {}, body: '' };
 
-/** A result as if it had worked. */
+/** A result that claims success. */
 export const done = (result: object): Json => ({ result: { resultType: 'complete', ...result } });
 export const nothingPolled = done({
   events: [],

@@ -1,0 +1,2 @@
+/** Types of the table next to it. */
+export { faults } from '../faults.mjs';

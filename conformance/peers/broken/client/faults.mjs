@@ -1,0 +1,207 @@
+// Faults of the minimal client. Each row replaces some of its decisions so that it breaks one
+// requirement. `check` is the requirement without prefix; `wrong` describes the fault.
+
+const FAR = 2 ** 31 - 1;
+const SETTINGS = new Set([
+  'listChanged',
+  'drains',
+  'durability',
+  'minTtlMs',
+  'maxTtlMs',
+  'jwksUri',
+]);
+const DELIVERY = new Set([
+  'resultType',
+  'subscriptionId',
+  'key',
+  'epoch',
+  'after',
+  'events',
+  'gaps',
+  'head',
+  'acked',
+  'etag',
+  'status',
+  'expiresAt',
+  'challenge',
+  'terminated',
+  'hasMore',
+  'nextPollMs',
+  '_meta',
+]);
+const isAll = (known) => (object) => Object.keys(object).every((name) => known.has(name));
+
+const ROWS = [
+  {
+    check: 'gen-ignore-unknown',
+    wrong: 'rejects a delivery with an unknown member',
+    overrides: { canRead: isAll(DELIVERY) },
+  },
+  {
+    check: 'gen-ignore-unknown',
+    wrong: 'treats settings with an unknown member as missing',
+    overrides: { hasExtension: (settings) => settings !== undefined && isAll(SETTINGS)(settings) },
+  },
+  {
+    check: 'cap-no-call',
+    wrong: 'calls methods that the server does not declare',
+    overrides: { hasExtension: () => true },
+  },
+  {
+    check: 'cap-method-not-found',
+    wrong: 'treats -32601 as a transient failure',
+    overrides: {
+      meaning: ({ data }) => (data?.kind === 'subscription' ? 'gone' : (data?.kind ?? 'transient')),
+    },
+  },
+  {
+    check: 'list-changed-reread',
+    wrong: 'does not read the list again after list_changed',
+    overrides: { onListChanged: () => {} },
+  },
+  {
+    check: 'list-changed-reread',
+    wrong: 'reads the list again without its ETag',
+    overrides: { onListChanged: (_list, call) => call('triggers/list') },
+  },
+  {
+    check: 'uns-client-idempotent',
+    wrong: 'treats NotFound as a failed unsubscribe',
+    overrides: { isUnsubscribed: () => false },
+  },
+  { check: 'ttl-client-renews', wrong: 'never renews', overrides: { renewAfterMs: () => FAR } },
+  {
+    check: 'ttl-client-renews',
+    wrong: 'renews with an update that carries no ttlMs',
+    overrides: { renewal: ({ subscriptionId }) => ({ subscriptionId }) },
+  },
+  {
+    check: 'gap-client-tells',
+    wrong: 'skips gaps silently',
+    overrides: { tells: ({ applied }) => applied !== 'gap' },
+  },
+  {
+    check: 'ack-client-durable',
+    wrong: 'acknowledges an event before handing it to the application',
+    overrides: { hands: (line, say) => setTimeout(say, 500, line) },
+  },
+  {
+    check: 'dlv-repeat',
+    wrong: 'exits when a sequence number repeats',
+    overrides: {
+      isDuplicate: (number, { sequence }) => (number <= sequence ? process.exit(1) : false),
+    },
+  },
+  {
+    check: 'recv-duplicate',
+    wrong: 'applies a sequence number twice',
+    overrides: { isDuplicate: () => false },
+  },
+  {
+    check: 'recv-missing',
+    wrong: 'skips missing sequence numbers',
+    overrides: { isMissing: () => false },
+  },
+  {
+    check: 'recv-missing-fetch',
+    wrong: 'drops an out-of-order delivery and fetches nothing',
+    overrides: { onMissing: () => {} },
+  },
+  {
+    check: 'recv-epoch',
+    wrong: 'does not report that the log was lost',
+    overrides: { tells: ({ applied }) => applied !== 'lost' },
+  },
+  {
+    check: 'recv-epoch-repeat',
+    wrong: 'applies renumbered events again',
+    overrides: { isRepeated: () => false },
+  },
+  {
+    check: 'recv-left-epoch',
+    wrong: 'returns to an epoch that it has left',
+    overrides: { isLeft: () => false },
+  },
+  {
+    check: 'sig-raw-bytes',
+    wrong: 'verifies the signature over a re-serialized body',
+    overrides: { signed: (raw) => Buffer.from(JSON.stringify(JSON.parse(raw))) },
+  },
+  {
+    check: 'curl-explicit-key',
+    wrong: 'registers a signed URL without a key',
+    overrides: { key: () => undefined },
+  },
+  {
+    check: 'stream-client-dead',
+    wrong: 'waits forever on a silent stream',
+    overrides: { silenceMs: () => FAR },
+  },
+  {
+    check: 'stream-client-dead',
+    wrong: 'gives up a stream too early',
+    overrides: { silenceMs: (ms) => ms / 3 },
+  },
+  {
+    check: 'stream-client-no-timeout',
+    wrong: 'applies the request timeout to a stream',
+    overrides: { streamTimeoutMs: (ms) => ms },
+  },
+  {
+    check: 'pull-next-honoured',
+    wrong: 'ignores nextPollMs',
+    overrides: { nextPullMs: () => 50 },
+  },
+  {
+    check: 'rec-from-applied',
+    wrong: 'reads the log from the start after a broken connection',
+    overrides: { after: (applied) => ({ ...applied, sequence: 0 }) },
+  },
+  {
+    check: 'rec-from-applied',
+    wrong: "resumes from the server's acknowledged position",
+    overrides: { after: () => undefined },
+  },
+  {
+    check: 'rec-from-applied',
+    wrong: 'resumes at the head that the server reported',
+    overrides: {
+      after: (applied, head) => ({ ...applied, sequence: Math.max(head, applied.sequence) }),
+    },
+  },
+  {
+    check: 'rec-backoff',
+    wrong: 'retries after a constant pause',
+    overrides: { pauseMs: () => 150 },
+  },
+  { check: 'rec-backoff', wrong: 'retries at once', overrides: { pauseMs: () => 1 } },
+  {
+    check: 'rec-tell',
+    wrong: 'does not report that the subscription expired',
+    overrides: { tells: ({ reason }) => reason !== 'expired' },
+  },
+  {
+    check: 'rec-tell',
+    wrong: 'does not report that the log was lost',
+    overrides: { tells: ({ applied, reason }) => applied !== 'lost' || reason === 'expired' },
+  },
+  {
+    check: 'err-client-unknown',
+    wrong: 'classifies an error by its message text',
+    overrides: {
+      meaning: ({ code, message }) =>
+        code === -32601
+          ? 'absent'
+          : /another epoch/.test(message)
+            ? 'epoch'
+            : /beyond/.test(message)
+              ? 'position'
+              : /not found/.test(message)
+                ? 'gone'
+                : 'transient',
+    },
+  },
+];
+
+/** Faults by name: the requirement and the description. */
+export const faults = Object.fromEntries(ROWS.map((row) => [`${row.check}: ${row.wrong}`, row]));

@@ -1,2 +1,0 @@
-/** The table beside it. */
-export { ways } from '../ways.mjs';

@@ -1,0 +1,10 @@
+/** Types of the tables of faults. */
+export interface ProgramFault {
+  /** The requirement that it breaks, without prefix. */
+  readonly check: string;
+  /** What it does wrong, in a few words. */
+  readonly wrong: string;
+  /** The decisions that it replaces. */
+  readonly overrides: object;
+}
+export declare const faults: Readonly<Record<string, ProgramFault>>;
