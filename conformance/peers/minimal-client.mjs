@@ -62,7 +62,7 @@ const RIGHT = {
   key: () => 'minimal',
 };
 const wrong = process.env.CONFORMANCE_WRONG;
-const how = {
+const decisions = {
   ...RIGHT,
   ...(wrong ? (await import('./broken/client/faults.mjs')).faults[wrong].overrides : {}),
 };
@@ -80,7 +80,6 @@ class RpcError extends Error {
 }
 
 let session;
-let settings;
 
 /** The messages of one response, as they arrive. */
 async function* messages(method, params, signal) {
@@ -177,16 +176,16 @@ let list;
 let receiver;
 let renewing;
 const reader = new Reader((line) => {
-  how.hands(line, say);
+  decisions.hands(line, say);
   if (line.applied === 'event') events += 1;
-}, how);
+}, decisions);
 
 async function subscribe() {
-  const params = { key: how.key(), select };
+  const params = { key: decisions.key(), select };
   if (drain === 'callback') {
     receiver ??= await new Receiver({
       reader,
-      how: { ...RECEIVER, ...how },
+      decisions: { ...RECEIVER, ...decisions },
       onMissing: () => catchUp().catch(() => {}),
     }).listen();
     params.callback = receiver.register({ audience: url, key: 'minimal' });
@@ -194,13 +193,13 @@ async function subscribe() {
   subscription = await call('triggers/subscribe', params);
   reader.applied ??= { epoch: subscription.epoch, sequence: subscription.acked };
   clearTimeout(renewing);
-  renewing = setTimeout(renew, how.renewAfterMs(subscription));
+  renewing = setTimeout(renew, decisions.renewAfterMs(subscription));
 }
 
 async function renew() {
   try {
-    subscription = await call('triggers/update', how.renewal(subscription));
-    renewing = setTimeout(renew, how.renewAfterMs(subscription));
+    subscription = await call('triggers/update', decisions.renewal(subscription));
+    renewing = setTimeout(renew, decisions.renewAfterMs(subscription));
   } catch {
     renewing = setTimeout(renew, 1000);
   }
@@ -219,16 +218,16 @@ async function unsubscribe() {
   try {
     await call('triggers/unsubscribe', { subscriptionId: subscription.subscriptionId });
   } catch (error) {
-    if (!how.isUnsubscribed(error)) process.exit(1);
+    if (!decisions.isUnsubscribed(error)) process.exit(1);
   }
   process.exit(0);
 }
 
 /** Applies a delivery. Returns false when it cannot. */
 function take(delivery) {
-  if (!how.canRead(delivery)) throw new Error('unreadable message');
+  if (!decisions.canRead(delivery)) throw new Error('unreadable message');
   const { refused } = reader.apply(delivery);
-  if (refused === 'missing') how.onMissing(delivery);
+  if (refused === 'missing') decisions.onMissing(delivery);
   return refused === undefined;
 }
 
@@ -238,13 +237,13 @@ const DRAINS = {
     let silence;
     const watch = () => {
       clearTimeout(silence);
-      silence = setTimeout(() => stop.abort(), how.silenceMs(streamSilenceMs));
+      silence = setTimeout(() => stop.abort(), decisions.silenceMs(streamSilenceMs));
     };
-    const timeout = how.streamTimeoutMs(requestTimeoutMs);
+    const timeout = decisions.streamTimeoutMs(requestTimeoutMs);
     if (timeout !== Infinity) setTimeout(() => stop.abort(), timeout).unref();
     watch();
     try {
-      const after = how.after(reader.applied, subscription.head);
+      const after = decisions.after(reader.applied, subscription.head);
       for await (const message of messages(
         'triggers/stream',
         { subscriptionId: subscription.subscriptionId, ...(after && { after }) },
@@ -253,7 +252,7 @@ const DRAINS = {
         watch();
         if (message.isAnswer) return;
         if (message.method === 'notifications/triggers/list_changed')
-          await how.onListChanged(list, call);
+          await decisions.onListChanged(list, call);
         if (message.method !== 'notifications/triggers/delivery' || !message.isOurs) continue;
         subscription.head = message.params.head;
         const before = reader.applied;
@@ -271,7 +270,7 @@ const DRAINS = {
       subscription.head = result.head;
       take(result);
       if (unsubscribeAfter !== undefined && events >= unsubscribeAfter) await unsubscribe();
-      if (pullWaitMs === 0 && !result.hasMore) await sleep(how.nextPullMs(result));
+      if (pullWaitMs === 0 && !result.hasMore) await sleep(decisions.nextPullMs(result));
     }
   },
   callback: forever,
@@ -279,7 +278,7 @@ const DRAINS = {
 
 function pullOnce(waitMs) {
   const { subscriptionId, head } = subscription;
-  const after = how.after(reader.applied, head);
+  const after = decisions.after(reader.applied, head);
   const ack = reader.applied.sequence > 0 && after ? { ack: reader.applied } : {};
   return call('triggers/pull', { subscriptionId, ...(after && { after }), ...ack, waitMs }, waitMs);
 }
@@ -298,8 +297,8 @@ async function catchUp() {
 
 say({ took: Object.keys(suggested) });
 process.once('SIGTERM', () => process.exit(0));
-settings = await greet();
-if (!how.hasExtension(settings)) await forever();
+const settings = await greet();
+if (!decisions.hasExtension(settings)) await forever();
 for (let failures = 0, wanted = true; ;) {
   const { applied } = reader;
   try {
@@ -310,7 +309,7 @@ for (let failures = 0, wanted = true; ;) {
     failures = 0;
   } catch (error) {
     const { data } = error;
-    switch (how.meaning(error)) {
+    switch (decisions.meaning(error)) {
       case 'absent':
         await forever();
         break;
@@ -329,7 +328,7 @@ for (let failures = 0, wanted = true; ;) {
         break;
       default:
         if (reader.applied !== applied) failures = 0;
-        await sleep(how.pauseMs(failures++, backoffBaseMs));
+        await sleep(decisions.pauseMs(failures++, backoffBaseMs));
     }
   }
 }

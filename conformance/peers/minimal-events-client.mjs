@@ -31,14 +31,14 @@ const RIGHT = {
   hookUrl: (hook, _n) => hook,
 };
 const wrong = process.env.CONFORMANCE_WRONG;
-const how = {
+const decisions = {
   ...RIGHT,
   ...(wrong ? (await import('./broken/events/faults.mjs')).faults[wrong].overrides : {}),
 };
 
 const forever = () => new Promise(() => setInterval(() => {}, 60_000));
 const say = (line) => {
-  if (how.tells(line)) process.stdout.write(`${JSON.stringify(line)}\n`);
+  if (decisions.tells(line)) process.stdout.write(`${JSON.stringify(line)}\n`);
 };
 
 /* ------------------------------------------------------------ JSON-RPC over Streamable HTTP */
@@ -90,7 +90,7 @@ async function watchList() {
   for await (const { method } of messages('subscriptions/listen', {
     notifications: { eventsListChanged: true },
   })) {
-    if (method === 'notifications/events/list_changed') await how.onListChanged(call);
+    if (method === 'notifications/events/list_changed') await decisions.onListChanged(call);
   }
 }
 
@@ -99,11 +99,14 @@ const tell = ({ eventId }) => say({ applied: 'event', eventId });
 const FOLLOW = {
   async poll(followed) {
     for (let cursor = null; ;) {
-      const answer = await call('events/poll', { ...followed, cursor: how.pollCursor(cursor) });
+      const answer = await call('events/poll', {
+        ...followed,
+        cursor: decisions.pollCursor(cursor),
+      });
       answer.events.forEach(tell);
       if (answer.truncated) say({ applied: 'gap' });
-      cursor = how.kept(answer, cursor);
-      await sleep(how.pauseMs(answer, pollFloorMs));
+      cursor = decisions.kept(answer, cursor);
+      await sleep(decisions.pauseMs(answer, pollFloorMs));
     }
   },
 
@@ -113,16 +116,16 @@ const FOLLOW = {
       let silence;
       const watch = () => {
         clearTimeout(silence);
-        silence = setTimeout(() => stop.abort(), how.silenceMs(streamSilenceMs));
+        silence = setTimeout(() => stop.abort(), decisions.silenceMs(streamSilenceMs));
       };
-      const timeout = how.streamTimeoutMs(requestTimeoutMs);
+      const timeout = decisions.streamTimeoutMs(requestTimeoutMs);
       if (timeout !== Infinity) setTimeout(() => stop.abort(), timeout);
       watch();
       let isWhole = false;
       try {
         for await (const { method, params, isAnswer } of messages(
           'events/stream',
-          { ...followed, cursor: how.streamCursor(cursor) },
+          { ...followed, cursor: decisions.streamCursor(cursor) },
           stop.signal,
         )) {
           watch();
@@ -130,9 +133,9 @@ const FOLLOW = {
           const kind = method?.split('/').at(-1);
           if (kind === 'event') tell(params);
           if (kind === 'event' || kind === 'heartbeat' || kind === 'active')
-            cursor = how.kept(params, cursor);
+            cursor = decisions.kept(params, cursor);
           if (kind === 'terminated') say({ applied: 'ended' });
-          const effect = how.effect(kind, params);
+          const effect = decisions.effect(kind, params);
           if (effect === 'end') over = true;
           if (effect !== undefined) break;
         }
@@ -141,23 +144,23 @@ const FOLLOW = {
       }
       clearTimeout(silence);
       stop.abort();
-      if (!over && !isWhole) await how.onBroken();
+      if (!over && !isWhole) await decisions.onBroken();
       if (!over) await sleep(50);
     }
     await forever();
   },
 
   async webhook(followed) {
-    const secret = how.newSecret();
+    const secret = decisions.newSecret();
     const server = createServer((request, response) => take(request, response, secret));
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
     for (let n = 0; ; n += 1) {
-      const hook = how.hookUrl(`http://127.0.0.1:${server.address().port}/hook`, n);
+      const hook = decisions.hookUrl(`http://127.0.0.1:${server.address().port}/hook`, n);
       const { refreshBefore } = await call('events/subscribe', {
         ...followed,
         delivery: { mode: 'webhook', url: hook, ...(secret && { secret }) },
       });
-      await sleep(how.refreshMs(refreshBefore));
+      await sleep(decisions.refreshMs(refreshBefore));
     }
   },
 };
@@ -187,7 +190,7 @@ process.once('SIGTERM', () => process.exit(0));
 say({ took: Object.keys(suggested) });
 const { capabilities } = await call('server/discover');
 const settings = capabilities.extensions?.[`${META}/events`];
-if (!how.hasExtension(settings)) await forever();
+if (!decisions.hasExtension(settings)) await forever();
 const { events } = await call('events/list');
 if (settings?.listChanged) watchList().catch(() => {});
 await Promise.all(

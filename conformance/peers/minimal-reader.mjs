@@ -1,5 +1,5 @@
 // Applies deliveries by the rule of the SEP (Applying a delivery), for the minimal client and the
-// minimal receiver. Plain JavaScript. `how` holds the decisions; a broken peer replaces some of
+// minimal receiver. Plain JavaScript. `decisions` holds the decisions; a broken peer replaces some of
 // them.
 
 /** The highest sequence number that a delivery covers. */
@@ -25,10 +25,10 @@ export class Reader {
   seen = new Set();
   ended = false;
 
-  constructor(tell, how = READER) {
-    this.how = how;
+  constructor(tell, decisions = READER) {
+    this.decisions = decisions;
     this.tell = (line) => {
-      if (how.tells(line)) tell(line);
+      if (decisions.tells(line)) tell(line);
     };
   }
 
@@ -45,16 +45,16 @@ export class Reader {
     this.applied ??= { epoch, sequence: after };
     if (this.ended) return { refused: 'ended' };
     if (epoch !== this.applied.epoch) {
-      if (this.how.isLeft(epoch, this.left)) return { refused: 'left' };
+      if (this.decisions.isLeft(epoch, this.left)) return { refused: 'left' };
       this.lose(epoch);
     }
-    if (this.how.isMissing(delivery, this.applied)) return { refused: 'missing' };
+    if (this.decisions.isMissing(delivery, this.applied)) return { refused: 'missing' };
     const parts = [
       ...events.map((event) => ({ from: event.sequence, to: event.sequence, event })),
       ...gaps,
     ].sort((a, b) => a.from - b.from);
     for (const { from, to, reason, event } of parts) {
-      if (this.how.isDuplicate(to, this.applied)) continue;
+      if (this.decisions.isDuplicate(to, this.applied)) continue;
       if (event === undefined)
         this.tell({
           applied: 'gap',
@@ -63,7 +63,7 @@ export class Reader {
           to,
           reason,
         });
-      else if (this.left.length === 0 || !this.how.isRepeated(event, this.seen)) {
+      else if (this.left.length === 0 || !this.decisions.isRepeated(event, this.seen)) {
         this.tell({ applied: 'event', epoch, sequence: to, eventId: event.eventId });
         this.seen.add(`${event.name}\n${event.eventId}`);
       }

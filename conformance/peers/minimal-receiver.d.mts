@@ -4,7 +4,7 @@
 export declare const RECEIVER: object;
 
 /** Starts a receiver and its control interface on loopback ports, with one registration. */
-export declare function serve(how?: object): Promise<{
+export declare function serve(decisions?: object): Promise<{
   readonly url: string;
   readonly secret: string;
   readonly control: string;

@@ -133,8 +133,8 @@ export class Receiver {
   #disk = '[]';
 
   /** Receives every item if given; otherwise each registration has its own reader. */
-  constructor({ reader, how = RECEIVER, onMissing = () => {} } = {}) {
-    Object.assign(this, { reader, how, onMissing });
+  constructor({ reader, decisions = RECEIVER, onMissing = () => {} } = {}) {
+    Object.assign(this, { reader, decisions, onMissing });
   }
 
   async listen(port = 0) {
@@ -152,7 +152,7 @@ export class Receiver {
   register({ audience, key, jwksUri }) {
     const iat = Math.floor(seconds());
     const token = this.mint(
-      { typ: 'mcp-callback+jwt', alg: this.how.mintAlg, kid: '1' },
+      { typ: 'mcp-callback+jwt', alg: this.decisions.mintAlg, kid: '1' },
       {
         iss: this.origin,
         aud: audience,
@@ -208,7 +208,7 @@ export class Receiver {
   }
 
   #readerOf(registration) {
-    return new Reader((line) => registration.items.push(line), this.how);
+    return new Reader((line) => registration.items.push(line), this.decisions);
   }
 
   #store() {
@@ -230,7 +230,7 @@ export class Receiver {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const { status, body } = await this.#answer(request, Buffer.concat(chunks)).catch((error) => ({
-      status: error instanceof Refused ? this.how.status[error.why] : 503,
+      status: error instanceof Refused ? this.decisions.status[error.why] : 503,
     }));
     response
       .writeHead(status, { 'content-type': 'application/json' })
@@ -238,17 +238,17 @@ export class Receiver {
   }
 
   async #answer({ method, url, headers }, raw) {
-    const { how } = this;
+    const { decisions } = this;
     if (method !== 'POST') return { status: 405 };
     const claims = this.#open(new URL(url, this.origin));
-    const registration = how.find(this.#registrations, claims);
+    const registration = decisions.find(this.#registrations, claims);
     demand(registration, 'unknown');
     const message = jsonOf(raw);
-    const early = how.beforeSignature(message, registration);
+    const early = decisions.beforeSignature(message, registration);
     if (early) return early;
-    if (how.needsSignature) this.#verifySignature(headers, raw, registration);
+    if (decisions.needsSignature) this.#verifySignature(headers, raw, registration);
     const subscriptionId = headers['mcp-subscription-id'];
-    if (how.needsIdentity(registration))
+    if (decisions.needsIdentity(registration))
       await this.#verifyIdentity(
         headers['mcp-delivery-signature'],
         raw,
@@ -257,11 +257,11 @@ export class Receiver {
       );
     const delivery = message?.params;
     demand(
-      message?.method === METHOD && isDelivery(delivery) && how.canRead(delivery),
+      message?.method === METHOD && isDelivery(delivery) && decisions.canRead(delivery),
       'malformed',
     );
-    demand(how.isSameSubscription(subscriptionId, delivery), 'signature');
-    demand(how.isKey(claims.sub, delivery), 'url');
+    demand(decisions.isSameSubscription(subscriptionId, delivery), 'signature');
+    demand(decisions.isKey(claims.sub, delivery), 'url');
     if (delivery.challenge !== undefined)
       return {
         status: 200,
@@ -273,18 +273,18 @@ export class Receiver {
     const { ack, refused } = registration.reader.apply(delivery);
     if (refused === 'missing') this.onMissing();
     demand(refused === undefined, refused);
-    if (how.stores) this.#store();
-    return how.answered(ack, delivery);
+    if (decisions.stores) this.#store();
+    return decisions.answered(ack, delivery);
   }
 
   /** The claims of the token in the URL. */
   #open({ pathname, searchParams }) {
-    const { how } = this;
+    const { decisions } = this;
     const [header, payload, signature = '', ...rest] = (searchParams.get('cb') ?? '').split('.');
     const [protectedHeader, claims] = [decode(header), decode(payload)];
     demand(protectedHeader && claims && rest.length === 0, 'url');
     demand(
-      how.verifiesToken(
+      decisions.verifiesToken(
         protectedHeader,
         Buffer.from(`${header}.${payload}`),
         Buffer.from(signature, 'base64url'),
@@ -293,10 +293,10 @@ export class Receiver {
       'url',
     );
     demand(
-      how.isTokenType(protectedHeader.typ) &&
-        how.isIssuer(claims.iss, this.origin) &&
-        how.isInTime(claims.exp) &&
-        how.isPath(claims.htp, pathname),
+      decisions.isTokenType(protectedHeader.typ) &&
+        decisions.isIssuer(claims.iss, this.origin) &&
+        decisions.isInTime(claims.exp) &&
+        decisions.isPath(claims.htp, pathname),
       'url',
     );
     return claims;
@@ -307,40 +307,47 @@ export class Receiver {
     raw,
     { secret },
   ) {
-    const { how } = this;
-    demand(how.isId(id) && how.isTimestamp(timestamp) && how.isSignatureList(list), 'signature');
-    demand(how.isFresh(Number(timestamp), seconds()), 'signature');
+    const { decisions } = this;
+    demand(
+      decisions.isId(id) && decisions.isTimestamp(timestamp) && decisions.isSignatureList(list),
+      'signature',
+    );
+    demand(decisions.isFresh(Number(timestamp), seconds()), 'signature');
     const right = hmac(
       secret,
-      Buffer.concat([Buffer.from(`${id}.${timestamp}.`), how.signed(raw)]),
+      Buffer.concat([Buffer.from(`${id}.${timestamp}.`), decisions.signed(raw)]),
     );
     demand(
-      how.entries(list).some((entry) => how.isEntry(entry, right)),
+      decisions.entries(list).some((entry) => decisions.isEntry(entry, right)),
       'signature',
     );
   }
 
   async #verifyIdentity(token = '', raw, registration, subscriptionId) {
-    const { how } = this;
+    const { decisions } = this;
     const [encoded, payload, signature = '', ...rest] = token.split('.');
     const header = decode(encoded);
     demand(
-      header && payload === '' && rest.length === 0 && how.isHeader(header) && how.isJws(header),
+      header &&
+        payload === '' &&
+        rest.length === 0 &&
+        decisions.isHeader(header) &&
+        decisions.isJws(header),
       'identity',
     );
     demand(
-      how.isInstant(header.iat) &&
-        how.isOrigin(header.origin, registration.url) &&
-        how.isUrl(header.uh, registration.url) &&
-        how.isSubject(header.sub, subscriptionId),
+      decisions.isInstant(header.iat) &&
+        decisions.isOrigin(header.origin, registration.url) &&
+        decisions.isUrl(header.uh, registration.url) &&
+        decisions.isSubject(header.sub, subscriptionId),
       'identity',
     );
-    const jwk = (await how.keysOf(registration, header)).find(
+    const jwk = (await decisions.keysOf(registration, header)).find(
       ({ kid, kty, crv }) => kid === header.kid && kty === 'OKP' && crv === 'Ed25519',
     );
     demand(jwk, 'identity');
     demand(
-      how.verifies(
+      decisions.verifies(
         Buffer.concat([Buffer.from(`${encoded}.`), raw]),
         createPublicKey({ key: jwk, format: 'jwk' }),
         Buffer.from(signature, 'base64url'),
@@ -353,8 +360,8 @@ export class Receiver {
 /* ------------------------------------------------------------ the control interface, and the program */
 
 /** Starts a receiver and its control interface on loopback ports, with one registration. */
-export async function serve(how = RECEIVER) {
-  const receiver = await new Receiver({ how }).listen();
+export async function serve(decisions = RECEIVER) {
+  const receiver = await new Receiver({ decisions }).listen();
   const verbs = {
     register: (params) => receiver.register(params),
     forget: (params) => (receiver.forget(params), {}),

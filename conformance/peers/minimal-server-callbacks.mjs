@@ -71,7 +71,7 @@ const isLoopback = (host) =>
   host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 
 /** Throws unless a callback may use this URL. `unsafe` allows http and loopback, for tests. */
-export function judgeUrl(url, unsafe) {
+export function requireUrl(url, unsafe) {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   const { protocol, hostname = '', username, password } = parsed ?? {};
   const tolerated = unsafe && isLoopback(hostname);
@@ -318,7 +318,7 @@ const secretsOf = (callback) => [
  * the server does about an answer: `acknowledge(sub, sequence)`, `configure(sub, change)` and
  * `isLive(sub)`.
  */
-export async function drive(sub, on) {
+export async function attemptDelivery(sub, on) {
   const { callback } = sub;
   if (
     callback === undefined ||
@@ -338,7 +338,7 @@ export async function drive(sub, on) {
   if (!on.isLive(sub)) return;
   // A callback replaced meanwhile no longer counts.
   if (sub.callback === callback) settle(sub, made, meaning(sent, answer, now()), on);
-  void drive(sub, on);
+  void attemptDelivery(sub, on);
 }
 
 function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
@@ -385,7 +385,7 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
 }
 
 /** Sends the termination notice once, after a running attempt, and ignores the answer. */
-export async function sayGoodbye(sub, terminated) {
+export async function sendTermination(sub, terminated) {
   const { callback } = sub;
   while (sub.attempt) await new Promise((resolve) => setTimeout(resolve, 20));
   await send(sub, callback.url, secretsOf(callback), delivery(sub, sub.acked, { terminated }));

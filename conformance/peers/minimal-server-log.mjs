@@ -1,7 +1,7 @@
 // One log of the minimal server: appends, trims and reads entries and checks positions. It keeps a
 // log in memory as a list of entries `{ event, at, bytes }`, or `{ gap, at }` for a gap; the
 // `trimmed` entries before them were removed.
-import { lastOf, Refusal } from './minimal-server-wire.mjs';
+import { lastOf, WireError } from './minimal-server-wire.mjs';
 
 const EVENT_BYTES_MAX = 245_760;
 /** The list of gaps is part of the message, so it has a limit. */
@@ -95,18 +95,19 @@ export function read(sub, after, { events: maxEvents, bytes: maxBytes }) {
 }
 
 /** Throws unless the position belongs to this log. */
-export function judge(sub, position) {
+export function requirePosition(sub, position) {
   if (position === undefined) return;
   const where = { epoch: sub.epoch, head: head(sub), acked: sub.acked };
-  if (position.epoch !== sub.epoch) throw new Refusal('Conflict', { kind: 'epoch', ...where });
-  if (position.sequence > where.head) throw new Refusal('Conflict', { kind: 'position', ...where });
+  if (position.epoch !== sub.epoch) throw new WireError('Conflict', { kind: 'epoch', ...where });
+  if (position.sequence > where.head)
+    throw new WireError('Conflict', { kind: 'position', ...where });
 }
 
 /** Throws unless this position was sent. */
-export function judgeAck(sub, position) {
-  judge(sub, position);
+export function requireSent(sub, position) {
+  requirePosition(sub, position);
   if (position?.sequence > sub.sent)
-    throw new Refusal('Conflict', {
+    throw new WireError('Conflict', {
       kind: 'position',
       epoch: sub.epoch,
       head: head(sub),

@@ -51,27 +51,27 @@ const pointer = (path, name) =>
  * JSON Schema 2020-12 that `schema.json` and the trigger types here use; a server with other types
  * needs a full validator.
  */
-export function complaint(schema, value, path = '') {
+export function violation(schema, value, path = '') {
   if (schema.$ref !== undefined)
-    return complaint($defs[schema.$ref.slice('#/$defs/'.length)], value, path);
-  for (const [keyword, judge] of Object.entries(KEYWORDS)) {
-    const said = schema[keyword] === undefined || judge(schema[keyword], value);
-    if (said !== true) return { path, expected: said };
+    return violation($defs[schema.$ref.slice('#/$defs/'.length)], value, path);
+  for (const [keyword, validate] of Object.entries(KEYWORDS)) {
+    const expected = schema[keyword] === undefined || validate(schema[keyword], value);
+    if (expected !== true) return { path, expected };
   }
   if (schema.anyOf !== undefined) {
-    const complaints = schema.anyOf.map((one) => complaint(one, value, path));
+    const violations = schema.anyOf.map((one) => violation(one, value, path));
     // Of several branches, report the one that got furthest: a wrong secret, not "no null".
-    if (!complaints.includes(null))
-      return complaints.reduce((best, one) => (one.path.length > best.path.length ? one : best));
+    if (!violations.includes(null))
+      return violations.reduce((best, one) => (one.path.length > best.path.length ? one : best));
   }
   if (Array.isArray(value) && schema.items !== undefined)
-    return firstOf(value.entries(), (at, item) => complaint(schema.items, item, pointer(path, at)));
+    return firstOf(value.entries(), (at, item) => violation(schema.items, item, pointer(path, at)));
   if (!isObject(value)) return null;
   const missing = (schema.required ?? []).find((name) => !Object.hasOwn(value, name));
   if (missing !== undefined) return { path, expected: `a member ${missing}` };
   return firstOf(Object.entries(value), (name, member) => {
     if (Object.hasOwn(schema.properties ?? {}, name))
-      return complaint(schema.properties[name], member, pointer(path, name));
+      return violation(schema.properties[name], member, pointer(path, name));
     return schema.additionalProperties === false
       ? { path, expected: `no other members than ${Object.keys(schema.properties).join(', ')}` }
       : null;
@@ -89,11 +89,11 @@ function firstOf(entries, look) {
 /** Throws `InvalidParams` unless these are valid params of the method. */
 export function requireParams(method, params) {
   const name = method.slice('triggers/'.length);
-  const wrong = complaint(
+  const wrong = violation(
     $defs[`${name === 'list' ? 'ListTriggers' : name[0].toUpperCase() + name.slice(1)}Params`],
     params,
   );
-  if (wrong !== null) throw new Refusal('InvalidParams', { kind: 'invalid', ...wrong });
+  if (wrong !== null) throw new WireError('InvalidParams', { kind: 'invalid', ...wrong });
   if (params.select !== undefined && !hasForm(params.select))
     throw invalid('/select', 'numbers and texts that RFC 8785 can write');
   if (params.callback && keyOf(params.callback.secret) === null)
@@ -106,7 +106,7 @@ export function requireParams(method, params) {
  * A JSON-RPC error by its name in the registry. Code and text come from there, so that no request
  * value can enter them.
  */
-export class Refusal extends Error {
+export class WireError extends Error {
   constructor(name, data) {
     const { code, messages } = registry.find((row) => row.name === name);
     super(
@@ -116,7 +116,7 @@ export class Refusal extends Error {
   }
 }
 export const invalid = (path, expected) =>
-  new Refusal('InvalidParams', { kind: 'invalid', path, expected });
+  new WireError('InvalidParams', { kind: 'invalid', path, expected });
 
 /* ------------------------------------------------------------ keys and grants */
 

@@ -7,13 +7,13 @@ import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
 import {
   describedCallback,
-  drive,
-  judgeUrl,
+  attemptDelivery,
+  requireUrl,
   NAMES,
   newCallback,
   reset,
   rotate,
-  sayGoodbye,
+  sendTermination,
   verify,
 } from './minimal-server-callbacks.mjs';
 import {
@@ -24,8 +24,8 @@ import {
   head,
   instant,
   isEvent,
-  judge,
-  judgeAck,
+  requirePosition,
+  requireSent,
   now,
   read,
   status,
@@ -34,14 +34,14 @@ import {
 import { openStream } from './minimal-server-stream.mjs';
 import {
   canonical,
-  complaint,
+  violation,
   defaultKey,
   digest,
   grant,
   invalid,
   lastOf,
   normal,
-  Refusal,
+  WireError,
   requireParams,
 } from './minimal-server-wire.mjs';
 
@@ -147,7 +147,7 @@ const idOf = ({ name, eventId }) => JSON.stringify([name, eventId]);
 /** Accepts an event once and appends it to every matching log. */
 function accept({ name, eventId = randomUUID(), timestamp = now(), data }) {
   const type = types.get(name);
-  if (type === undefined || complaint(type.payloadSchema, data) !== null)
+  if (type === undefined || violation(type.payloadSchema, data) !== null)
     throw new Error('Unknown type, or invalid data.');
   const event = { eventId, name, timestamp: instant(timestamp), data };
   if (accepted.has(idOf(event))) return;
@@ -205,10 +205,12 @@ function described(sub) {
 function own(principal, subscriptionId) {
   const sub = live.get(subscriptionId);
   if (sub?.principal === principal) return sub;
-  const tomb = ended.get(subscriptionId);
-  throw new Refusal('NotFound', {
+  const tombstone = ended.get(subscriptionId);
+  throw new WireError('NotFound', {
     kind: 'subscription',
-    ...(tomb?.principal === principal ? { reason: tomb.reason, final: tomb.final } : {}),
+    ...(tombstone?.principal === principal
+      ? { reason: tombstone.reason, final: tombstone.final }
+      : {}),
   });
 }
 
@@ -242,7 +244,7 @@ function resume(sub) {
   configure(sub, () => {
     sub.suspended = false;
   });
-  void drive(sub, reactions);
+  void attemptDelivery(sub, reactions);
 }
 const reactions = { acknowledge, configure, isLive: (sub) => live.get(sub.subscriptionId) === sub };
 
@@ -265,14 +267,15 @@ function end(sub, reason) {
     stream.end();
   }
   for (const pull of [...sub.pulls]) pull(delivery(sub, pull.after, { terminated }));
-  if (sub.callback !== undefined && reason !== 'unsubscribed') void sayGoodbye(sub, terminated);
+  if (sub.callback !== undefined && reason !== 'unsubscribed')
+    void sendTermination(sub, terminated);
 }
 
 /** Calls that wait for a change of this log. */
 function wake(sub) {
   for (const pull of [...sub.pulls]) if (head(sub) > pull.after) pull();
   for (const stream of [...sub.streams]) stream.pump();
-  void drive(sub, reactions);
+  void attemptDelivery(sub, reactions);
 }
 
 /**
@@ -284,7 +287,7 @@ function tick() {
     else if (sub.select.some(({ name }) => !permitted(sub.principal, name))) end(sub, 'revoked');
     else {
       for (const stream of [...sub.streams]) stream.tick();
-      void drive(sub, reactions);
+      void attemptDelivery(sub, reactions);
     }
   }
   for (const [id, { at }] of ended) if (at < now() - TOMBSTONE_MS) ended.delete(id);
@@ -305,20 +308,20 @@ setInterval(tick, 250);
 function selecting(select, principal) {
   for (const { name } of select)
     if (!types.has(name) || !permitted(principal, name))
-      throw new Refusal('NotFound', { kind: 'trigger' });
+      throw new WireError('NotFound', { kind: 'trigger' });
   const selections = normal(select);
   for (const [at, { name, arguments: given }] of selections.entries()) {
-    const wrong = complaint(types.get(name).inputSchema, given, `/select/${at}/arguments`);
-    if (wrong !== null) throw new Refusal('InvalidParams', { kind: 'invalid', ...wrong });
+    const wrong = violation(types.get(name).inputSchema, given, `/select/${at}/arguments`);
+    if (wrong !== null) throw new WireError('InvalidParams', { kind: 'invalid', ...wrong });
   }
   return selections;
 }
 
 /** Throws unless the callback may be used for these selections. */
-function judgeCallback(callback, select) {
-  if (callback?.url !== undefined) judgeUrl(callback.url, unsafe);
+function requireCallback(callback, select) {
+  if (callback?.url !== undefined) requireUrl(callback.url, unsafe);
   if (callback && select.some(({ name }) => !types.get(name).drains.includes('callback')))
-    throw new Refusal('Unsupported', { feature: 'callback' });
+    throw new WireError('Unsupported', { feature: 'callback' });
 }
 
 /** Throws unless the endpoint consents. Failures are limited for each host. */
@@ -326,7 +329,7 @@ async function requireConsent(sub, callback) {
   const { host } = new URL(callback.url);
   const recent = (failures.get(host) ?? []).filter((at) => at > now() - FAILURES.withinMs);
   if (recent.length >= FAILURES.max)
-    throw new Refusal('ResourceExhausted', {
+    throw new WireError('ResourceExhausted', {
       limit: 'verifications',
       max: FAILURES.max,
       retryAfterMs: Math.max(1, recent[0] + FAILURES.withinMs - now()),
@@ -334,7 +337,7 @@ async function requireConsent(sub, callback) {
   const reason = await verify(sub, callback);
   if (reason === null) return;
   failures.set(host, [...recent, now()]);
-  throw new Refusal('CallbackEndpointError', { reason });
+  throw new WireError('CallbackEndpointError', { reason });
 }
 
 /**
@@ -357,12 +360,12 @@ async function oneByOne(thing, call) {
 
 function limit(name, used) {
   if (used >= QUOTAS[name])
-    throw new Refusal('ResourceExhausted', { limit: name, max: QUOTAS[name] });
+    throw new WireError('ResourceExhausted', { limit: name, max: QUOTAS[name] });
 }
 const ownedBy = (principal) => [...live.values()].filter((sub) => sub.principal === principal);
 const requireMatch = (sub, { ifMatch }) => {
   if (ifMatch !== undefined && ifMatch !== etag(sub))
-    throw new Refusal('Conflict', { kind: 'etag', etag: etag(sub) });
+    throw new WireError('Conflict', { kind: 'etag', etag: etag(sub) });
 };
 
 const methods = {
@@ -378,10 +381,10 @@ const methods = {
     key ??= defaultKey(asked, callback?.url ?? null);
     return oneByOne(`${principal} ${key}`, async () => {
       const select = selecting(asked, principal);
-      judgeCallback(callback, select);
+      requireCallback(callback, select);
       const reaches = select.map(({ name }) => types.get(name).history?.maxAgeMs ?? 0);
       if (since !== undefined && reaches.includes(0))
-        throw new Refusal('Unsupported', { feature: 'since' });
+        throw new WireError('Unsupported', { feature: 'since' });
       const found = ownedBy(principal).find((sub) => sub.key === key);
       if (found !== undefined) {
         const same =
@@ -390,7 +393,7 @@ const methods = {
           found.callback?.url === callback?.url &&
           found.callback?.secret === callback?.secret;
         if (!same)
-          throw new Refusal('Conflict', {
+          throw new WireError('Conflict', {
             kind: 'key',
             subscriptionId: found.subscriptionId,
             etag: etag(found),
@@ -451,7 +454,7 @@ const methods = {
         const sub = own(principal, params.subscriptionId);
         const select =
           params.select === undefined ? sub.select : selecting(params.select, principal);
-        judgeCallback(callback ?? (callback === null ? undefined : sub.callback && {}), select);
+        requireCallback(callback ?? (callback === null ? undefined : sub.callback && {}), select);
         requireMatch(sub, params);
         return { sub, select };
       };
@@ -507,7 +510,7 @@ const methods = {
 
   'triggers/ack': ({ subscriptionId, position }, principal) => {
     const sub = own(principal, subscriptionId);
-    judgeAck(sub, position);
+    requireSent(sub, position);
     acknowledge(sub, position.sequence);
     return { epoch: sub.epoch, acked: sub.acked, head: head(sub) };
   },
@@ -518,8 +521,8 @@ const methods = {
     { onClose },
   ) => {
     const sub = own(principal, subscriptionId);
-    judgeAck(sub, ack);
-    judge(sub, after);
+    requireSent(sub, ack);
+    requirePosition(sub, after);
     const waits =
       waitMs > 0 &&
       maxEvents > 0 &&
@@ -545,11 +548,11 @@ const methods = {
 
 /** Opens a stream. Throws before it sends anything. */
 function stream({ subscriptionId, after, window }, principal, connection) {
-  if (!DRAINS.includes('stream')) throw new Refusal('Unsupported', { feature: 'stream' });
+  if (!DRAINS.includes('stream')) throw new WireError('Unsupported', { feature: 'stream' });
   const sub = own(principal, subscriptionId);
   if (sub.select.some(({ name }) => !types.get(name).drains.includes('stream')))
-    throw new Refusal('Unsupported', { feature: 'stream' });
-  judge(sub, after);
+    throw new WireError('Unsupported', { feature: 'stream' });
+  requirePosition(sub, after);
   limit(
     'streams',
     ownedBy(principal).reduce((count, { streams }) => count + streams.size, 0),
@@ -645,7 +648,7 @@ async function serve(request, response, message) {
       return answer(404, { error: { code: -32601, message: 'Method not found' } });
     requireParams(method, params);
     if (principal === undefined && method !== 'triggers/list')
-      throw new Refusal('Forbidden', { kind: 'principal' });
+      throw new WireError('Forbidden', { kind: 'principal' });
     tick();
     if (method !== 'triggers/stream') {
       const result = await methods[method](params, principal, { onClose });

@@ -16,7 +16,7 @@ import type { Outcome } from './verdict.ts';
 import { suites } from '../suites/index.ts';
 
 /** Where the command writes. */
-export interface Screen {
+export interface Output {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
 }
@@ -24,7 +24,7 @@ export interface Screen {
 const EXIT = { fine: 0, violated: 1, usage: 2, nothing: 3 } as const;
 
 /** Runs the command with these arguments. Resolves with its exit code. */
-export async function main(args: readonly string[], { out, err }: Screen): Promise<number> {
+export async function main(args: readonly string[], { out, err }: Output): Promise<number> {
   try {
     const options = readOptions(args);
     if (options === null) {

@@ -39,21 +39,21 @@ export class Observations {
   }
 
   /**
-   * Observes one or more requirements. `look` throws when they do not hold, best with
+   * Observes one or more requirements. `assertion` throws when they do not hold, best with
    * `node:assert/strict`. Never throws itself, so that one violation does not hide the next.
-   * Resolves with the value of `look`, or undefined when the requirement did not hold.
+   * Resolves with the value of `assertion`, or undefined when the requirement did not hold.
    */
   async check<T>(
     checks: string | readonly string[],
     what: string,
-    look: () => T | Promise<T>,
+    assertion: () => T | Promise<T>,
   ): Promise<T | undefined> {
     const names = typeof checks === 'string' ? [checks] : checks;
     for (const name of names)
       if (!this.#declared.has(name))
         throw new Error(`scenario "${this.#scenario}" checks ${name}, which it does not declare`);
     try {
-      const value = await look();
+      const value = await assertion();
       this.#note(names, what, 'held');
       return value;
     } catch (error) {

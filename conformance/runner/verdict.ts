@@ -56,7 +56,9 @@ const WEIGHT: readonly Observation['outcome'][] = ['broken', 'held', 'not shown'
 
 /** The verdict over all observations; `recommended` = the requirement says SHOULD. */
 export function verdictOf(observations: readonly Observation[], recommended: boolean): Verdict {
-  const heaviest = WEIGHT.find((outcome) => observations.some((look) => look.outcome === outcome));
+  const heaviest = WEIGHT.find((outcome) =>
+    observations.some((assertion) => assertion.outcome === outcome),
+  );
   switch (heaviest) {
     case 'held':
       return 'passed';

@@ -85,7 +85,10 @@ describe('against real clients', { timeout: 600_000, concurrent: true }, () => {
     assert.deepEqual(
       caught
         .filter((one) => !one.caught)
-        .map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`),
+        .map(
+          ({ peer, details: details }) =>
+            `${peer.check}: "${peer.wrong}" was not caught; ${details}`,
+        ),
       [],
     );
   });
@@ -106,14 +109,14 @@ describe('backoff and jitter', () => {
     ['too few to tell', [5000, 5000, 5000], true, true],
   ];
   for (const [what, pauses, grows, isRandom] of rows) {
-    test(`${what}: ${grows ? 'grows' : 'does not grow'}, ${isRandom ? 'nothing is said against its jitter' : 'no missing jitter reported'}`, () => {
+    test(`${what}: ${grows ? 'grows' : 'does not grow'}, ${isRandom ? 'has jitter' : 'has no jitter'}`, () => {
       assert.deepEqual([growthOf(pauses) === null, jitterOf(pauses) === null], [grows, isRandom]);
     });
   }
 });
 
-/** reports missing jitter */
-function program(t: TestContext, source: string): string {
+/** Writes a program of one line and returns its command. */
+function programFile(t: TestContext, source: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'client-'));
   t.onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, 'client.mjs');
@@ -121,7 +124,7 @@ function program(t: TestContext, source: string): string {
   return `${node} ${JSON.stringify(file)}`;
 }
 
-describe('A program of one line.', { concurrent: true }, () => {
+describe('programs that are not clients', { concurrent: true }, () => {
   const command = async (...args: string[]) => {
     const screen = { out: '', err: '' };
     const code = await main(args, {
@@ -135,48 +138,48 @@ describe('A program of one line.', { concurrent: true }, () => {
     return { code, ...screen };
   };
 
-  test('programs that are not clients', async () => {
+  test('a command that does not exist: exit code 3 at once, with one line', async () => {
     const { code, out, err } = await command('client', '--command', 'there-is-no-such-program');
     assert.deepEqual([code, out], [3, '']);
     assert.match(
       err,
-      /^Nothing was tested: "there-is-no-such-program" is no client .*ended with code 127: .+\n$/,
+      /^Nothing was tested: "there-is-no-such-program" cannot be tested as a client: .*ended with code 127: .+\n$/,
     );
   });
 
-  test('a command that does not exist: exit code 3 at once, with one line', async (t) => {
+  test('a command that ends at once: exit code 3, with its own exit code and last error line', async (t) => {
     const { code, err } = await command(
       'client',
       '--command',
-      program(
-        t,
-        'a command that ends at once: exit code 3, with its own exit code and last error line',
-      ),
+      programFile(t, 'console.error("no configuration found"); process.exit(9);'),
     );
     assert.equal(code, 3);
-    assert.match(err, /ended with code 9: no configuration found\n$/);
+    assert.match(err, /ended with code 9: no configuration found\. .+\n$/);
   });
 
   const none = { requirements, scenarios: [], patienceMs: 700 };
-  test('one that hangs is ended, whatever it does about it', async (t) => {
+  test('stops a program that ignores SIGTERM', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'client-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
     const beats = join(folder, 'beats');
-    const stubborn = program(
+    const unresponsive = programFile(
       t,
       `import { appendFileSync } from 'node:fs'; process.on('SIGTERM', () => {}); setInterval(() => appendFileSync(${JSON.stringify(beats)}, '.'), 10);`,
     );
     await assert.rejects(
-      runClient({ ...none, command: stubborn }),
+      runClient({ ...none, command: unresponsive }),
       (error) => error instanceof NothingToTest && /sent no request for 0\.7 s/.test(error.message),
     );
     const heard = readFileSync(beats, 'utf8').length;
     await new Promise((resolve) => setTimeout(resolve, 200));
-    assert.equal(readFileSync(beats, 'utf8').length, heard, 'stops a program that ignores SIGTERM');
+    assert.equal(readFileSync(beats, 'utf8').length, heard, 'the program still runs');
   });
 
-  test('the program still runs', async (t) => {
-    const other = program(t, `a program that calls no method of the extension: reports it`);
+  test('reports a program that calls no method of the extension', async (t) => {
+    const other = programFile(
+      t,
+      `await fetch(process.argv.at(-1), { method: 'POST', body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' }); setInterval(() => {}, 1000);`,
+    );
     await assert.rejects(
       runClient({ ...none, patienceMs: 2500, command: other }),
       /called no method of the extension/,
@@ -185,12 +188,12 @@ describe('A program of one line.', { concurrent: true }, () => {
 });
 
 describe('the scripted server and its program', () => {
-  test('the scripted server and its program', async (t) => {
-    const dying = program(
+  test('a client that dies in a scenario: ends the wait and reports its last error line', async (t) => {
+    const crashing = programFile(
       t,
-      `a client that dies in a scenario: ends the wait and reports its last error line`,
+      `await fetch(process.argv.at(-1), { method: 'POST', body: '{"jsonrpc":"2.0","id":1,"method":"server/discover"}' }); console.error('out of memory'); process.exit(3);`,
     );
-    const story = clientScenario({
+    const scenario = clientScenario({
       name: 's',
       about: 's',
       checks: ['cap-no-call', 'dlv-repeat'],
@@ -199,7 +202,7 @@ describe('the scripted server and its program', () => {
       },
     });
     const startedAt = Date.now();
-    const { list: observations } = await ClientTest.run(story, dying, ERA);
+    const { list: observations } = await ClientTest.run(scenario, crashing, ERA);
     assert.deepEqual(
       observations.map(({ outcome, reason }) => [
         outcome,
@@ -210,11 +213,11 @@ describe('the scripted server and its program', () => {
         ['broken', true],
       ],
     );
-    assert.ok(Date.now() - startedAt < 20_000, 'it was waited for');
+    assert.ok(Date.now() - startedAt < 20_000, 'the scenario waited for it');
   });
 
-  test('the scenario waited for it', async () => {
-    const story = clientScenario({
+  test('a client that uses another drain than requested: not applicable', async () => {
+    const scenario = clientScenario({
       name: 's',
       about: 's',
       checks: ['dlv-repeat'],
@@ -222,20 +225,18 @@ describe('the scripted server and its program', () => {
         await it.drain('stream', { drain: 'pull' });
       },
     });
-    const { list: observations } = await ClientTest.run(story, MINIMAL, ERA);
+    const { list: observations } = await ClientTest.run(scenario, MINIMAL, ERA);
     assert.deepEqual(
       observations.map(({ outcome, reason }) => [outcome, reason]),
-      [
-        [
-          'a client that uses another drain than requested: not applicable',
-          'the client does not drain by stream; it drains by pull',
-        ],
-      ],
+      [['not applicable', 'the client does not drain by stream; it drains by pull']],
     );
   });
 
-  test('a client that prints nothing: what only its output shows is not shown', async (t) => {
-    const silent = program(t, `a client that prints nothing: checks of its output are not shown`);
+  test('a client that prints nothing: checks of its output are not shown', async (t) => {
+    const silent = programFile(
+      t,
+      `process.stdout.write = () => true; await import(${JSON.stringify(new URL('../peers/minimal-client.mjs', import.meta.url).href)});`,
+    );
     const { list: observations } = await ClientTest.run(
       triggersClient.find(({ name }) => name === 'stream: following a newer server')!,
       silent,

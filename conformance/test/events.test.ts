@@ -137,7 +137,10 @@ describe('servers', { timeout: 900_000 }, () => {
     assert.deepEqual(
       caught
         .filter((one) => !one.caught)
-        .map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`),
+        .map(
+          ({ peer, details: details }) =>
+            `${peer.check}: "${peer.wrong}" was not caught; ${details}`,
+        ),
       [],
     );
   });
@@ -182,7 +185,7 @@ describe('clients', { timeout: 600_000 }, () => {
                 await EventsClientTest.run(
                   scenario,
                   commandOf('../peers/minimal-events-client.mjs', name),
-                  { patienceMs: PATIENCE_MS, enough: check },
+                  { patienceMs: PATIENCE_MS, stopOnBroken: check },
                 )
               ).list.filter((look) => look.check === check),
             );
@@ -232,8 +235,8 @@ describe('receivers', () => {
 
   test('catches every broken receiver', async (t) => {
     const broken = onePerGroup(brokenEventsReceivers, familyOf);
-    for (const { check, wrong, how } of broken) {
-      const receiver = await MinimalEventsReceiver.start(how);
+    for (const { check, wrong, overrides } of broken) {
+      const receiver = await MinimalEventsReceiver.start(overrides);
       t.onTestFinished(() => receiver.close());
       const { url, secret } = receiver;
       const control = await ReceiverControl.at(receiver.control);

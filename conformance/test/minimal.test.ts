@@ -109,11 +109,11 @@ describe('the minimal server and the vectors', () => {
   });
 
   test('grants', async () => {
-    const { complaint, grant } = await load('minimal-server-wire.mjs');
+    const { violation, grant } = await load('minimal-server-wire.mjs');
     for (const { id, comment, suggested, policy, verdict, expected } of cases('ttl-grant')) {
       const refused =
         suggested !== undefined &&
-        complaint(
+        violation(
           { $ref: '#/$defs/UpdateParams' },
           { subscriptionId: 'sub_0123456789012345678901', ttlMs: suggested },
         ) !== null;

@@ -118,7 +118,10 @@ describe('against real receivers', { timeout: 600_000 }, () => {
     assert.deepEqual(
       caught
         .filter((one) => !one.caught)
-        .map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`),
+        .map(
+          ({ peer, details: details }) =>
+            `${peer.check}: "${peer.wrong}" was not caught; ${details}`,
+        ),
       [],
     );
   });
@@ -128,37 +131,33 @@ describe('servers that are not receivers', () => {
   const strangers: readonly (readonly [
     what: string,
     listener: RequestListener | null,
-    says: RegExp,
+    message: RegExp,
   ])[] = [
     ['no server', null, /nothing answers at/],
     [
       'a web page',
       (_, response) =>
         void response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Hello</h1>'),
-      /is no receiver: a challenge gets HTTP 200 without a proof/,
+      /is not a receiver: it answered a challenge with HTTP 200 and no proof/,
     ],
-    [
-      'an empty 404',
-      (_, response) => void response.writeHead(404).end(),
-      /HTTP 404 without a proof/,
-    ],
+    ['an empty 404', (_, response) => void response.writeHead(404).end(), /HTTP 404 and no proof/],
     [
       'a redirect',
       (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end(),
-      /HTTP 302 without a proof/,
+      /HTTP 302 and no proof/,
     ],
     [
       'a receiver that knows another secret',
       (_, response) => void response.writeHead(401).end(),
-      /refuses a challenge that is signed with the secret given/,
+      /rejects a challenge signed with the given secret/,
     ],
     [
       'a proof under another secret',
       (_, response) => void response.writeHead(200).end('{"challenge":"x","proof":"AAAA"}'),
-      /knows another secret/,
+      /proves another secret/,
     ],
   ];
-  for (const [what, listener, says] of strangers) {
+  for (const [what, listener, message] of strangers) {
     test(`${what}: exit code 3 at once, with one line without the secret or the token`, async (t) => {
       const server = createServer(listener ?? undefined).listen(0, '127.0.0.1');
       await once(server, 'listening');
@@ -180,7 +179,7 @@ describe('servers that are not receivers', () => {
       );
       assert.deepEqual([code, screen.out], [3, '']);
       assert.match(screen.err, /^Nothing was tested: .+\n$/);
-      assert.match(screen.err, says);
+      assert.match(screen.err, message);
       assert.ok(!screen.err.includes(secret) && !screen.err.includes('token'));
     });
   }
@@ -194,7 +193,7 @@ describe('servers that are not receivers', () => {
     t.onTestFinished(() => void server.close());
     await assert.rejects(
       ReceiverControl.at(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`),
-      /does not answer with its verbs; it answers HTTP 200/,
+      /returned no list of verbs; it answered HTTP 200/,
     );
   });
 });

@@ -105,7 +105,10 @@ describe('against real servers', { timeout: 900_000 }, () => {
     assert.deepEqual(
       caught
         .filter((one) => !one.caught)
-        .map(({ peer, says }) => `${peer.check}: "${peer.wrong}" was not caught; ${says}`),
+        .map(
+          ({ peer, details: details }) =>
+            `${peer.check}: "${peer.wrong}" was not caught; ${details}`,
+        ),
       [],
     );
   });

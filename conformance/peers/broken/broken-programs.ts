@@ -29,7 +29,7 @@ export interface CaughtProgram {
   /** Whether the verdict of the check is `violated`, or `warned` for a recommendation. */
   readonly caught: boolean;
   /** The verdict and its reasons. */
-  readonly says: string;
+  readonly details: string;
 }
 
 export interface BrokenPrograms<S> {
@@ -60,7 +60,7 @@ export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<C
             scenario,
             `CONFORMANCE_WRONG=${JSON.stringify(name)} ${JSON.stringify(process.execPath)} ${JSON.stringify(CLIENT)}`,
             ERAS[0],
-            { patienceMs: PATIENCE_MS, enough: check },
+            { patienceMs: PATIENCE_MS, stopOnBroken: check },
           )
         ).list,
       );
@@ -104,7 +104,7 @@ async function runAll<S>(
   const one = async (peer: BrokenProgram): Promise<CaughtProgram> => {
     const requirement = requirements.checks.get(peer.check);
     if (requirement === undefined)
-      return { peer, caught: false, says: 'the requirements file has no such check' };
+      return { peer, caught: false, details: 'the requirements file has no such check' };
     const looking = async (): Promise<Observation[]> =>
       (await look(peer)).filter(({ check }) => check === peer.check);
     let observations = await looking();
@@ -115,7 +115,7 @@ async function runAll<S>(
     return {
       peer,
       caught: verdict === 'violated' || verdict === 'warned',
-      says: `${verdict}: ${(telling.length > 0 ? telling : observations).map(({ what, reason }) => `${what}: ${reason ?? 'held'}`).join('; ')}`,
+      details: `${verdict}: ${(telling.length > 0 ? telling : observations).map(({ what, reason }) => `${what}: ${reason ?? 'held'}`).join('; ')}`,
     };
   };
   await Promise.all(

@@ -19,7 +19,7 @@ export interface Caught {
   /** Whether the verdict of the check is `violated`, or `warned` for a recommendation. */
   readonly caught: boolean;
   /** The verdict and its reasons. */
-  readonly says: string;
+  readonly details: string;
 }
 
 export interface BrokenRun {
@@ -80,7 +80,7 @@ async function runOne(
 ): Promise<Caught> {
   const requirement = requirements.checks.get(peer.check);
   if (requirement === undefined)
-    return { peer, caught: false, says: 'the requirements file has no such check' };
+    return { peer, caught: false, details: 'the requirements file has no such check' };
   const proxy = await FaultProxy.start(server.url, peer.fault);
   try {
     const subject: ServerSubject = {
@@ -91,7 +91,7 @@ async function runOne(
       extension,
       requirements: requirements.checks,
       patienceMs: PATIENCE_MS,
-      enough: peer.check,
+      stopOnBroken: peer.check,
     };
     const observations: Observation[] = [];
     const runs = scenarios.flatMap((scenario) =>
@@ -113,7 +113,7 @@ async function runOne(
     return {
       peer,
       caught,
-      says: `${verdict}: ${observations.map(({ what, reason }) => reason ?? what).join('; ')}`,
+      details: `${verdict}: ${observations.map(({ what, reason }) => reason ?? what).join('; ')}`,
     };
   } finally {
     await proxy.close();

@@ -1,45 +1,45 @@
 /** Builders for faults that several tables share. */
-import type { Json, Passing, Fault } from './proxy.ts';
+import type { Json, ProxiedRequest, Fault } from './proxy.ts';
 
 /** How a delivery is sent. */
 export type Drain = 'pull' | 'stream' | 'callback';
 
-const of = (methods: readonly string[], { method }: Passing): boolean =>
+const of = (methods: readonly string[], { method }: ProxiedRequest): boolean =>
   methods.some((name) => method === `triggers/${name}`);
 
 /**
  * Changes a request. A value that `change` returns is the answer, and the server never sees the
  * request.
  */
-export const asked = (
+export const onRequest = (
   methods: readonly string[],
-  change: (params: Json, passing: Passing) => Json | void | Promise<Json | void>,
+  change: (params: Json, proxied: ProxiedRequest) => Json | void | Promise<Json | void>,
 ): Fault => ({
-  request: (passing) => (of(methods, passing) ? change(passing.params, passing) : undefined),
+  request: (proxied) => (of(methods, proxied) ? change(proxied.params, proxied) : undefined),
 });
 
 /** Changes a result. */
-export const answered = (
+export const onResult = (
   methods: readonly string[],
-  change: (result: Json, passing: Passing) => Json | Promise<Json>,
+  change: (result: Json, proxied: ProxiedRequest) => Json | Promise<Json>,
 ): Fault => ({
-  result: (result, passing) => (of(methods, passing) ? change(result, passing) : result),
+  result: (result, proxied) => (of(methods, proxied) ? change(result, proxied) : result),
 });
 
 /** Changes every error of the extension. */
-export const refused = (change: (error: Json, passing: Passing) => Json): Fault => ({
-  error: (error, passing) => ({
-    error: passing.method.startsWith('triggers/') ? change(error, passing) : error,
+export const onError = (change: (error: Json, proxied: ProxiedRequest) => Json): Fault => ({
+  error: (error, proxied) => ({
+    error: proxied.method.startsWith('triggers/') ? change(error, proxied) : error,
   }),
 });
 
 /** Changes deliveries of these drains; default: all of them. */
-export const delivered = (
+export const onDelivery = (
   change: (delivery: Json, memory: Record<string, Json>, drain: Drain) => Json,
   on: readonly Drain[] = ['pull', 'stream', 'callback'],
 ): Fault => ({
   ...(on.includes('pull')
-    ? answered(['pull'], (result, { memory }) => change(result, memory, 'pull'))
+    ? onResult(['pull'], (result, { memory }) => change(result, memory, 'pull'))
     : {}),
   ...(on.includes('stream')
     ? {
@@ -51,10 +51,10 @@ export const delivered = (
     : {}),
   ...(on.includes('callback')
     ? {
-        callback: (calling) => {
-          calling.body = {
-            ...calling.body,
-            params: change(calling.body.params, calling.memory, 'callback'),
+        callback: (outgoing) => {
+          outgoing.body = {
+            ...outgoing.body,
+            params: change(outgoing.body.params, outgoing.memory, 'callback'),
           };
         },
       }
@@ -66,12 +66,14 @@ export const isDelivery = ({ method }: Json): boolean =>
   method === 'notifications/triggers/delivery';
 
 /** The result of a method that claims success but does nothing. */
-export const done = (result: object): Json => ({ result: { resultType: 'complete', ...result } });
+export const emptySuccess = (result: object): Json => ({
+  result: { resultType: 'complete', ...result },
+});
 
 /** The object without these members. */
 export const without = (value: Json, ...members: readonly string[]): Json =>
   Object.fromEntries(Object.entries(value).filter(([name]) => !members.includes(name)));
 
 /** Delays a value beyond the patience of a scenario. */
-export const late = <T>(value: T): Promise<T> =>
+export const delayed = <T>(value: T): Promise<T> =>
   new Promise((resolve) => setTimeout(resolve, 4500, value).unref());

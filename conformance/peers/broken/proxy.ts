@@ -14,7 +14,7 @@ import { Identity } from './identity.ts';
 export type Json = any;
 
 /** A JSON-RPC request on its way to the server, with memory that a fault keeps between messages. */
-export interface Passing {
+export interface ProxiedRequest {
   readonly method: string;
   /** As the client sent them; replace members to change what the server receives. */
   params: Json;
@@ -29,7 +29,7 @@ export interface Passing {
  * A request of the server to a callback. A changed body or header is signed again with the
  * registered secret.
  */
-export interface Calling {
+export interface CallbackRequest {
   /** The message as JSON. */
   body: Json;
   headers: Record<string, string>;
@@ -65,27 +65,29 @@ export interface Fault {
    * Runs before the server receives a request. A returned message, `{ result }` or `{ error }`, is
    * the answer.
    */
-  readonly request?: (passing: Passing) => Json | void | Promise<Json | void>;
+  readonly request?: (proxied: ProxiedRequest) => Json | void | Promise<Json | void>;
   /** Replaces the result of a request. */
-  readonly result?: (result: Json, passing: Passing) => Json | Promise<Json>;
+  readonly result?: (result: Json, proxied: ProxiedRequest) => Json | Promise<Json>;
   /** Replaces the error of a request with `{ result }` or `{ error }`. */
-  readonly error?: (error: Json, passing: Passing) => Json | Promise<Json>;
+  readonly error?: (error: Json, proxied: ProxiedRequest) => Json | Promise<Json>;
   /** Replaces a notification with one, several or none. */
   readonly notification?: (
     notification: Json,
-    passing: Passing,
+    proxied: ProxiedRequest,
   ) => Json | Json[] | null | Promise<Json | Json[] | null>;
   /** Unrequested notifications that are sent before the answer to a request. */
-  readonly alongside?: (passing: Passing) => Json[];
+  readonly alongside?: (proxied: ProxiedRequest) => Json[];
   /**
    * Runs before a delivery or challenge is sent to a callback. A returned answer replaces the
    * request.
    */
-  readonly callback?: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>;
+  readonly callback?: (
+    outgoing: CallbackRequest,
+  ) => CallbackAnswer | void | Promise<CallbackAnswer | void>;
   /** Replaces the endpoint's answer before the server receives it. */
-  readonly answered?: (
+  readonly callbackAnswer?: (
     answer: CallbackAnswer,
-    calling: Calling,
+    outgoing: CallbackRequest,
   ) => CallbackAnswer | void | Promise<CallbackAnswer | void>;
 }
 
@@ -163,15 +165,15 @@ export class FaultProxy {
     response: ServerResponse,
   ): Promise<void> {
     const message = jsonOf(raw);
-    const passing: Passing = {
+    const proxied: ProxiedRequest = {
       method: message?.method,
       params: message?.params ?? {},
       headers,
       memory: this.#memory,
       ask: (method, params) => this.#ask(method, params, message, headers),
     };
-    this.#interpose(passing);
-    const own = message?.method === undefined ? undefined : await this.#fault.request?.(passing);
+    this.#interpose(proxied);
+    const own = message?.method === undefined ? undefined : await this.#fault.request?.(proxied);
     if (own !== undefined && message.id !== undefined) {
       response
         .writeHead(200, { 'content-type': 'application/json' })
@@ -189,11 +191,11 @@ export class FaultProxy {
         ? {}
         : {
             body:
-              message === undefined ? raw : JSON.stringify({ ...message, params: passing.params }),
+              message === undefined ? raw : JSON.stringify({ ...message, params: proxied.params }),
           }),
     });
     const type = answer.headers.get('content-type') ?? '';
-    const extra = this.#fault.alongside?.(passing) ?? [];
+    const extra = this.#fault.alongside?.(proxied) ?? [];
     if (extra.length > 0 && type.startsWith('application/json'))
       return this.#passWith(extra, await answer.json(), response);
     response.writeHead(
@@ -202,9 +204,9 @@ export class FaultProxy {
         [...answer.headers].filter(([header]) => !HOP.has(header) && header !== 'content-encoding'),
       ),
     );
-    if (type.startsWith('text/event-stream')) return this.#passStream(answer, passing, response);
+    if (type.startsWith('text/event-stream')) return this.#passStream(answer, proxied, response);
     const text = await answer.text();
-    const [changed] = await this.#change(jsonOf(Buffer.from(text)), passing);
+    const [changed] = await this.#change(jsonOf(Buffer.from(text)), proxied);
     response.end(changed === undefined ? text : JSON.stringify(changed));
   }
 
@@ -215,7 +217,11 @@ export class FaultProxy {
     response.end();
   }
 
-  async #passStream(answer: Response, passing: Passing, response: ServerResponse): Promise<void> {
+  async #passStream(
+    answer: Response,
+    proxied: ProxiedRequest,
+    response: ServerResponse,
+  ): Promise<void> {
     response.flushHeaders();
     const events: { readonly data: string }[] = [];
     const parser = createParser({ onEvent: (event) => void events.push(event) });
@@ -223,18 +229,18 @@ export class FaultProxy {
     for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
       parser.feed(decoder.decode(chunk, { stream: true }));
       for (const { data } of events.splice(0)) {
-        for (const message of await this.#change(jsonOf(Buffer.from(data)), passing))
+        for (const message of await this.#change(jsonOf(Buffer.from(data)), proxied))
           response.write(`data: ${JSON.stringify(message)}\n\n`);
       }
     }
     response.end();
   }
 
-  async #change(message: Json, passing: Passing): Promise<Json[]> {
+  async #change(message: Json, proxied: ProxiedRequest): Promise<Json[]> {
     if (message === undefined || typeof message !== 'object') return [];
     const { result, error, notification } = this.#fault;
     if (message.method !== undefined) {
-      const changed = notification === undefined ? message : await notification(message, passing);
+      const changed = notification === undefined ? message : await notification(message, proxied);
       return changed === null ? [] : Array.isArray(changed) ? changed : [changed];
     }
     const { jsonrpc, id } = message;
@@ -243,12 +249,12 @@ export class FaultProxy {
         this.#publish(message.result?.capabilities?.[place]?.['io.modelcontextprotocol/triggers']);
     if (message.error !== undefined)
       return [
-        error === undefined ? message : { ...(await error(message.error, passing)), jsonrpc, id },
+        error === undefined ? message : { ...(await error(message.error, proxied)), jsonrpc, id },
       ];
     return [
       result === undefined
         ? message
-        : { jsonrpc, id, result: await result(message.result, passing) },
+        : { jsonrpc, id, result: await result(message.result, proxied) },
     ];
   }
 
@@ -283,7 +289,7 @@ export class FaultProxy {
   /* ------------------------------------------------------------ requests to callbacks */
 
   get #interposes(): boolean {
-    return this.#fault.callback !== undefined || this.#fault.answered !== undefined;
+    return this.#fault.callback !== undefined || this.#fault.callbackAnswer !== undefined;
   }
 
   /** Replaces the server's key set with the proxy's. */
@@ -292,7 +298,7 @@ export class FaultProxy {
   }
 
   /** Registers the proxy as the callback, so that callback requests pass through it. */
-  #interpose({ method, params }: Passing): void {
+  #interpose({ method, params }: ProxiedRequest): void {
     if (!this.#interposes) return;
     if (method === 'events/unsubscribe') {
       const name = [...this.#callbacks].find(([, { url }]) => url === params.delivery?.url)?.[0];
@@ -328,7 +334,7 @@ export class FaultProxy {
       headers['webhook-signature']?.includes(' ') && previous !== undefined
         ? [secret, previous]
         : [secret];
-    const calling: Calling = {
+    const outgoing: CallbackRequest = {
       body: jsonOf(raw),
       headers,
       verb: 'POST',
@@ -338,17 +344,17 @@ export class FaultProxy {
       identity: this.#identity.headerFor(url, headers['mcp-delivery-signature']),
       send: async (changes = {}) => {
         const body =
-          changes.body === undefined && calling.raw !== undefined
-            ? calling.raw
-            : Buffer.from(JSON.stringify(changes.body ?? calling.body));
-        const sent = { ...calling.headers, ...changes.headers };
-        if (calling.resign)
+          changes.body === undefined && outgoing.raw !== undefined
+            ? outgoing.raw
+            : Buffer.from(JSON.stringify(changes.body ?? outgoing.body));
+        const sent = { ...outgoing.headers, ...changes.headers };
+        if (outgoing.resign)
           sent['webhook-signature'] = secrets.map((one) => sign(one, sent, body)).join(' ');
-        if (calling.identity === null) delete sent['mcp-delivery-signature'];
-        else if (calling.identity !== undefined)
-          sent['mcp-delivery-signature'] = this.#identity.sign(calling.identity, body);
+        if (outgoing.identity === null) delete sent['mcp-delivery-signature'];
+        else if (outgoing.identity !== undefined)
+          sent['mcp-delivery-signature'] = this.#identity.sign(outgoing.identity, body);
         const answer = await fetch(url, {
-          method: calling.verb,
+          method: outgoing.verb,
           headers: sent,
           body: new Uint8Array(body),
           redirect: 'manual',
@@ -368,9 +374,9 @@ export class FaultProxy {
         };
       },
     };
-    const kept = await this.#fault.callback?.(calling);
-    const answer = kept ?? (await calling.send());
-    const shown = (await this.#fault.answered?.(answer, calling)) ?? answer;
+    const kept = await this.#fault.callback?.(outgoing);
+    const answer = kept ?? (await outgoing.send());
+    const shown = (await this.#fault.callbackAnswer?.(answer, outgoing)) ?? answer;
     response.writeHead(shown.status, shown.headers).end(shown.body);
   }
 }

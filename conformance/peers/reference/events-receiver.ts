@@ -8,7 +8,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
-import type { Who } from '../../runner/receiver/control.ts';
+import type { RegistrationKey } from '../../runner/receiver/control.ts';
 
 interface Item {
   readonly applied: 'event' | 'gap' | 'ended';
@@ -16,7 +16,7 @@ interface Item {
   readonly cursor?: unknown;
 }
 
-const nameOf = ({ audience, key }: Who): string => JSON.stringify([audience, key]);
+const nameOf = ({ audience, key }: RegistrationKey): string => JSON.stringify([audience, key]);
 const originOf = (server: Server): string =>
   `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
@@ -78,7 +78,10 @@ export class ReferenceEventsReceiver {
       do: verb,
       subscriptionId,
       ...who
-    } = (await request.json()) as Who & { readonly do: string; readonly subscriptionId?: string };
+    } = (await request.json()) as RegistrationKey & {
+      readonly do: string;
+      readonly subscriptionId?: string;
+    };
     if (verb === 'applied') return Response.json({ items: this.#items.get(nameOf(who)) ?? [] });
     const items: Item[] = [];
     this.#items.set(nameOf(who), items);

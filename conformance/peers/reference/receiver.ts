@@ -14,14 +14,14 @@ import { getRequestListener } from '@hono/node-server';
 import { createRemoteJWKSet } from 'jose';
 import { createReceiver, fileLedger, type Receiver } from 'mcp-triggers-experimental/receiver';
 import type { Applied } from '../../runner/client/program.ts';
-import type { ReceiverVerb, Who } from '../../runner/receiver/control.ts';
+import type { ReceiverVerb, RegistrationKey } from '../../runner/receiver/control.ts';
 import { appliedOf } from './applied.ts';
 
 /** Minimum time between two fetches of a key set. */
 const MINUTE_MS = 60_000;
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-const nameOf = ({ audience, key }: Who): string => JSON.stringify([audience, key]);
+const nameOf = ({ audience, key }: RegistrationKey): string => JSON.stringify([audience, key]);
 
 export class ReferenceReceiver {
   readonly #folder = mkdtempSync(join(tmpdir(), 'receiver-'));
@@ -88,7 +88,11 @@ export class ReferenceReceiver {
   }
 
   readonly #verbs: Readonly<Record<ReceiverVerb, (params: any) => object | Promise<object>>> = {
-    register: async ({ audience, key, jwksUri }: Who & { readonly jwksUri?: string }) => {
+    register: async ({
+      audience,
+      key,
+      jwksUri,
+    }: RegistrationKey & { readonly jwksUri?: string }) => {
       if (jwksUri !== undefined)
         this.#keySets.set(
           audience,
@@ -97,12 +101,12 @@ export class ReferenceReceiver {
       const { url, secret } = await this.#receiver.register({ audience, key });
       return { url, secret };
     },
-    applied: (who: Who) => ({ items: this.#applied.get(nameOf(who)) ?? [] }),
+    applied: (who: RegistrationKey) => ({ items: this.#applied.get(nameOf(who)) ?? [] }),
     restart: () => {
       this.#restart();
       return {};
     },
-    forget: async (who: Who) => {
+    forget: async (who: RegistrationKey) => {
       await this.#receiver.forget(who);
       return {};
     },

@@ -19,7 +19,7 @@ export interface Call {
 }
 
 /** Thrown to answer with a JSON-RPC error. */
-export class Refusal extends Error {
+export class ErrorResponse extends Error {
   readonly error: Json;
 
   constructor(code: number, message: string, data?: object) {
@@ -29,16 +29,16 @@ export class Refusal extends Error {
 }
 
 /** Thrown to drop the connection without a response. */
-export class Cut extends Error {}
+export class DropConnection extends Error {}
 
-export const methodNotFound = (): Refusal => new Refusal(-32601, 'Method not found');
-export const notFound = (data: object = {}, message = 'Subscription not found.'): Refusal =>
-  new Refusal(-32023, message, { kind: 'subscription', ...data });
+export const methodNotFound = (): ErrorResponse => new ErrorResponse(-32601, 'Method not found');
+export const notFound = (data: object = {}, message = 'Subscription not found.'): ErrorResponse =>
+  new ErrorResponse(-32023, message, { kind: 'subscription', ...data });
 export const conflict = (
   kind: 'epoch' | 'position',
   { epoch, head, acked }: ScriptedLog,
   message = 'The position is not acceptable.',
-): Refusal => new Refusal(-32602, message, { kind, epoch, head, acked });
+): ErrorResponse => new ErrorResponse(-32602, message, { kind, epoch, head, acked });
 
 /** A stream that the client opened. */
 export class ServedStream {
@@ -86,7 +86,7 @@ export class ServedStream {
    * Sends new events as far as the window allows. `heartbeat`: sends a delivery even without new
    * events.
    */
-  pump(heartbeat = false): void {
+  flush(heartbeat = false): void {
     const window = this.call.params.window?.events ?? 100;
     const inFlight = this.#log.events.filter(
       ({ sequence }) => sequence > Math.max(this.#log.acked, this.after) && sequence <= this.last,
@@ -119,7 +119,7 @@ export class ServedStream {
   }
 
   /** Drops the connection. */
-  cut(): void {
+  abort(): void {
     this.closed ??= { at: Date.now(), by: 'server' };
     this.#response.destroy();
   }

@@ -71,7 +71,7 @@ export class Program {
   readonly startedAt = Date.now();
   /** In the order of the output. */
   readonly applied: Applied[] = [];
-  readonly took = new Set<string>();
+  readonly adopted = new Set<string>();
   /** Undefined while it runs. */
   ended: { readonly code: number | null; readonly at: number } | undefined;
   readonly over: Promise<void>;
@@ -124,7 +124,7 @@ export class Program {
   }
 
   /** The last line on standard error, for error messages. */
-  get lastWords(): string {
+  get lastErrorLine(): string {
     return (
       this.#stderr
         .trim()
@@ -136,8 +136,8 @@ export class Program {
   }
 
   /** How the program ended, for error messages. */
-  get epitaph(): string {
-    return `the client ended ${this.ended?.code === null ? 'by a signal' : `with code ${this.ended?.code}`}: ${this.lastWords}`;
+  get endMessage(): string {
+    return `the client ended ${this.ended?.code === null ? 'by a signal' : `with code ${this.ended?.code}`}: ${this.lastErrorLine}`;
   }
 
   /** Sends SIGTERM, and SIGKILL after a while. */
@@ -166,7 +166,7 @@ export class Program {
     } catch {
       return; // Other output of the program is ignored.
     }
-    if (Array.isArray(said?.took)) for (const name of said.took) this.took.add(name);
+    if (Array.isArray(said?.took)) for (const name of said.took) this.adopted.add(name);
     if (typeof said?.applied === 'string') this.applied.push(said);
   }
 }

@@ -70,7 +70,7 @@ async function greeting(command: string, era: Era, patienceMs: number): Promise<
     )
       await new Promise((resolve) => setTimeout(resolve, 10));
     if (arrived()) return null;
-    if (program.ended !== undefined) return program.epitaph;
+    if (program.ended !== undefined) return program.endMessage;
     return `it runs, but ${server.calls.length === 0 ? 'sent no request' : 'called no method of the extension'} for ${patienceMs / 1000} s`;
   } finally {
     await program.stop();

@@ -24,11 +24,11 @@ export interface ClientScenario {
 export const clientScenario = (definition: ClientScenario): ClientScenario => definition;
 
 /** Limits for runs whose result is known, such as those of broken peers. */
-export interface Haste {
+export interface RunLimits {
   /** How long a scenario waits for an expected event, in milliseconds. */
   readonly patienceMs?: number;
   /** The scenario ends when this check is broken. */
-  readonly enough?: string | undefined;
+  readonly stopOnBroken?: string | undefined;
 }
 
 /** An acknowledgement, by whichever drain. */
@@ -45,7 +45,7 @@ export interface Acknowledged {
 const PATIENCE_MS = 25_000;
 const DURATION_MS = 300_000;
 /** The last output of an ended program can arrive this much later. */
-const LAST_WORD_MS = 100;
+const OUTPUT_GRACE_MS = 100;
 
 /** A running scenario. It closes what it opened when it ends. */
 export class ClientTest {
@@ -56,7 +56,7 @@ export class ClientTest {
   readonly #command: string;
   readonly #scenario: string;
   readonly #observations: Observations;
-  readonly #enough: string | undefined;
+  readonly #stopOnBroken: string | undefined;
   /** Every program of the scenario; the last one may still run. */
   readonly #programs: Program[] = [];
   /** Acknowledgements in answers to callback requests. */
@@ -67,7 +67,7 @@ export class ClientTest {
     command: string,
     scenario: string,
     observations: Observations,
-    { patienceMs, enough }: Required<Haste>,
+    { patienceMs, stopOnBroken: stopOnBroken }: Required<RunLimits>,
   ) {
     this.server = server;
     this.era = server.era;
@@ -75,7 +75,7 @@ export class ClientTest {
     this.#scenario = scenario;
     this.#observations = observations;
     this.patienceMs = patienceMs;
-    this.#enough = enough;
+    this.#stopOnBroken = stopOnBroken;
   }
 
   /** Runs a scenario in one revision and returns its observations. */
@@ -83,7 +83,7 @@ export class ClientTest {
     definition: ClientScenario,
     command: string,
     era: Era,
-    { patienceMs = PATIENCE_MS, enough }: Haste = {},
+    { patienceMs = PATIENCE_MS, stopOnBroken: stopOnBroken }: RunLimits = {},
   ): Promise<Observations> {
     const observations = new Observations(
       definition.eras === 'each' ? `${definition.name} (${era})` : definition.name,
@@ -92,7 +92,7 @@ export class ClientTest {
     const server = await ScriptedServer.listen(era);
     const test = new ClientTest(server, command, definition.name, observations, {
       patienceMs,
-      enough,
+      stopOnBroken: stopOnBroken,
     });
     let failure: unknown;
     try {
@@ -110,12 +110,12 @@ export class ClientTest {
   async check<T>(
     checks: string | readonly string[],
     what: string,
-    look: () => T | Promise<T>,
+    assertion: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    const value = await this.#observations.check(checks, what, look);
+    const value = await this.#observations.check(checks, what, assertion);
     if (
       this.#observations.list.some(
-        ({ check, outcome }) => check === this.#enough && outcome === 'broken',
+        ({ check, outcome }) => check === this.#stopOnBroken && outcome === 'broken',
       )
     )
       throw new Error('the awaited check is broken');
@@ -252,9 +252,9 @@ export class ClientTest {
     patienceMs: number = this.patienceMs,
   ): Promise<void> {
     for (const end = Date.now() + patienceMs; !condition();) {
-      const { ended, epitaph } = this.program;
-      if (ended !== undefined && Date.now() - ended.at > LAST_WORD_MS)
-        throw new Error(`waited for ${what}, but ${epitaph}`);
+      const { ended, endMessage: endMessage } = this.program;
+      if (ended !== undefined && Date.now() - ended.at > OUTPUT_GRACE_MS)
+        throw new Error(`waited for ${what}, but ${endMessage}`);
       if (Date.now() > end) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);
       await this.pause(10);
     }

@@ -12,21 +12,21 @@ import { DELIVERY_METHOD, sendDelivery, type Answered, type Sending } from '../w
 import { EXTENSION, type Era, type Json } from '../wire/session.ts';
 import {
   conflict,
-  Cut,
+  DropConnection,
   methodNotFound,
   notFound,
-  Refusal,
+  ErrorResponse,
   ServedStream,
   type Call,
 } from './exchange.ts';
 import { ScriptedLog } from './log.ts';
 
 /**
- * Returns the result of a request; throws `Refusal` or `Cut`. `right` returns the correct result.
+ * Returns the result of a request; throws `ErrorResponse` or `DropConnection`. `correct` returns the correct result.
  */
-export type Behaviour = (
+export type Behavior = (
   params: Json,
-  right: () => Promise<Json>,
+  correct: () => Promise<Json>,
   call: Call,
 ) => Json | Promise<Json>;
 
@@ -64,10 +64,10 @@ export class ScriptedServer {
   up = true;
   /** Changes every result and every delivery before it is sent. */
   decorate: (value: Json, method: string) => Json = (value) => value;
-  readonly #replaced = new Map<string, Behaviour>();
+  readonly #replaced = new Map<string, Behavior>();
   readonly #server: Server;
   readonly #session = randomBytes(16).toString('hex');
-  readonly #pulse: NodeJS.Timeout;
+  readonly #heartbeatTimer: NodeJS.Timeout;
   #listEtag = 'types-1';
   #nextPull: (() => Json) | undefined;
 
@@ -76,7 +76,7 @@ export class ScriptedServer {
     this.#server = createServer((request, response) => {
       this.#handle(request, response).catch(() => response.destroy());
     });
-    this.#pulse = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    this.#heartbeatTimer = setInterval(() => this.#sendHeartbeats(), HEARTBEAT_MS);
   }
 
   static async listen(era: Era): Promise<ScriptedServer> {
@@ -95,22 +95,22 @@ export class ScriptedServer {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#pulse);
+    clearInterval(this.#heartbeatTimer);
     this.#server.closeAllConnections();
     this.#server.close();
     await once(this.#server, 'close');
   }
 
-  /** Overrides a method; without `behaviour` it is correct again. */
-  behave(method: string, behaviour?: Behaviour): void {
-    if (behaviour === undefined) this.#replaced.delete(method);
-    else this.#replaced.set(method, behaviour);
+  /** Overrides a method; without `behavior` it is correct again. */
+  override(method: string, behavior?: Behavior): void {
+    if (behavior === undefined) this.#replaced.delete(method);
+    else this.#replaced.set(method, behavior);
   }
 
   /** Appends events. Streams send them at once. */
   append(count = 1): void {
     this.log.append(count);
-    if (this.automatic) for (const stream of this.streams) if (stream.open) stream.pump();
+    if (this.automatic) for (const stream of this.streams) if (stream.open) stream.flush();
   }
 
   /** Overrides the next answer to a pull, also to one that waits. Undefined = correct again. */
@@ -145,8 +145,8 @@ export class ScriptedServer {
     return answered;
   }
 
-  #beat(): void {
-    if (this.automatic) for (const stream of this.streams) if (stream.open) stream.pump(true);
+  #sendHeartbeats(): void {
+    if (this.automatic) for (const stream of this.streams) if (stream.open) stream.flush(true);
   }
 
   /* ------------------------------------------------------------ HTTP */
@@ -191,8 +191,9 @@ export class ScriptedServer {
   /** `{ result }` or `{ error }`; undefined when the response is a stream or was dropped. */
   async #answer(call: Call, response: ServerResponse): Promise<Json> {
     try {
-      const right = async (): Promise<Json> => this.#right(call, response);
-      const result = await (this.#replaced.get(call.method)?.(call.params, right, call) ?? right());
+      const correct = async (): Promise<Json> => this.#respond(call, response);
+      const result = await (this.#replaced.get(call.method)?.(call.params, correct, call) ??
+        correct());
       if (result instanceof ServedStream) return undefined;
       return {
         result: this.decorate(
@@ -201,20 +202,20 @@ export class ScriptedServer {
         ),
       };
     } catch (error) {
-      if (error instanceof Refusal) return { error: error.error };
+      if (error instanceof ErrorResponse) return { error: error.error };
       response.destroy();
-      if (error instanceof Cut) return undefined;
+      if (error instanceof DropConnection) return undefined;
       throw error;
     }
   }
 
   /* ------------------------------------------------------------ correct answers */
 
-  #right(call: Call, response: ServerResponse): Json | Promise<Json> {
+  #respond(call: Call, response: ServerResponse): Json | Promise<Json> {
     const { method, params } = call;
-    const right = this.#methods[method];
-    if (right === undefined) throw methodNotFound();
-    return right(params, call, response);
+    const correct = this.#methods[method];
+    if (correct === undefined) throw methodNotFound();
+    return correct(params, call, response);
   }
 
   readonly #methods: Readonly<
@@ -316,7 +317,7 @@ export class ScriptedServer {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.flushHeaders();
       this.streams.push(stream);
-      if (this.automatic) stream.pump(true);
+      if (this.automatic) stream.flush(true);
       return stream;
     },
   };
@@ -366,9 +367,13 @@ export class ScriptedServer {
       body?.challenge !== challenge ||
       body?.proof !== hmac(callback.secret, `challenge.${challenge}`)
     ) {
-      throw new Refusal(-32027, 'The callback endpoint could not be verified: challenge_failed.', {
-        reason: 'challenge_failed',
-      });
+      throw new ErrorResponse(
+        -32027,
+        'The callback endpoint could not be verified: challenge_failed.',
+        {
+          reason: 'challenge_failed',
+        },
+      );
     }
     this.log.callback = { url: callback.url, secret: callback.secret };
   }

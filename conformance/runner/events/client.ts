@@ -3,7 +3,7 @@
  * and checks the requests.
  */
 import { Program, type Applied, type Context, type Suggested } from '../client/program.ts';
-import type { Haste } from '../client/scenario.ts';
+import type { RunLimits } from '../client/scenario.ts';
 import { Observations, NotApplicable, NotShown } from '../observations.ts';
 import { NothingToTest } from '../observations.ts';
 import { runSuite, type SuiteRun, type Task } from '../run.ts';
@@ -105,29 +105,29 @@ export class EventsClientTest {
   readonly #command: string;
   readonly #observations: Observations;
   readonly #patienceMs: number;
-  readonly #enough: string | undefined;
+  readonly #stopOnBroken: string | undefined;
   #program: Program | undefined;
 
   private constructor(
     server: ScriptedEventsServer,
     command: string,
     observations: Observations,
-    { patienceMs = PATIENCE_MS, enough }: Haste,
+    { patienceMs = PATIENCE_MS, stopOnBroken: stopOnBroken }: RunLimits,
   ) {
     this.server = server;
     this.#command = command;
     this.#observations = observations;
     this.#patienceMs = patienceMs;
-    this.#enough = enough;
+    this.#stopOnBroken = stopOnBroken;
   }
 
   static async run(
     definition: EventsClientScenario,
     command: string,
-    haste: Haste = {},
+    limits: RunLimits = {},
   ): Promise<Observations> {
     const observations = new Observations(definition.name, definition.checks);
-    const failure = await EventsClientTest.with(command, observations, haste, (t) =>
+    const failure = await EventsClientTest.with(command, observations, limits, (t) =>
       definition.run(t).then(
         () => undefined,
         (error: unknown) => error,
@@ -141,11 +141,11 @@ export class EventsClientTest {
   static async with<T>(
     command: string,
     observations: Observations,
-    haste: Haste,
+    limits: RunLimits,
     use: (t: EventsClientTest) => Promise<T>,
   ): Promise<T> {
     const server = await ScriptedEventsServer.listen();
-    const test = new EventsClientTest(server, command, observations, haste);
+    const test = new EventsClientTest(server, command, observations, limits);
     try {
       return await use(test);
     } finally {
@@ -158,12 +158,12 @@ export class EventsClientTest {
   async check<T>(
     checks: string | readonly string[],
     what: string,
-    look: () => T | Promise<T>,
+    assertion: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    const value = await this.#observations.check(checks, what, look);
+    const value = await this.#observations.check(checks, what, assertion);
     if (
       this.#observations.list.some(
-        ({ check, outcome }) => check === this.#enough && outcome === 'broken',
+        ({ check, outcome }) => check === this.#stopOnBroken && outcome === 'broken',
       )
     )
       throw new Error('the awaited check is broken');
@@ -237,7 +237,7 @@ export class EventsClientTest {
 
   /** Throws `NotShown` when the client did not adopt a suggested limit. */
   requireTook(name: keyof EventsSuggested): void {
-    if (!this.#program!.took.has(name))
+    if (!this.#program!.adopted.has(name))
       throw new NotShown(`the client does not adopt the suggested limit "${name}"`);
   }
 
@@ -248,7 +248,7 @@ export class EventsClientTest {
   ): Promise<void> {
     for (const end = Date.now() + patienceMs; !condition();) {
       if (this.hasEnded && Date.now() - this.#program!.ended!.at > 100)
-        throw new Error(`waited for ${what}, but ${this.#program!.epitaph}`);
+        throw new Error(`waited for ${what}, but ${this.#program!.endMessage}`);
       if (Date.now() > end) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);
       await this.pause(10);
     }

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { Observations, NotShown } from '../observations.ts';
 import { NothingToTest } from '../observations.ts';
-import { ReceiverControl, type ReceiverVerb, type Who } from '../receiver/control.ts';
+import { ReceiverControl, type ReceiverVerb, type RegistrationKey } from '../receiver/control.ts';
 import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
 import { sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
@@ -117,7 +117,7 @@ export class EventsReceiverTest {
   /** The id that a server would have returned. */
   readonly subscriptionId = `evt_${random(32)}`;
   readonly #observations: Observations;
-  readonly #who: Who = { audience: AUDIENCE, key: `events.${random()}` };
+  readonly #who: RegistrationKey = { audience: AUDIENCE, key: `events.${random()}` };
   #url: string;
   #secret: string;
 
@@ -165,9 +165,9 @@ export class EventsReceiverTest {
   check<T>(
     checks: string | readonly string[],
     what: string,
-    look: () => T | Promise<T>,
+    assertion: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    return this.#observations.check(checks, what, look);
+    return this.#observations.check(checks, what, assertion);
   }
 
   /** Sends a request once, correct unless `options` change it. */

@@ -18,12 +18,12 @@ export interface EventsCall {
 }
 
 /**
- * Returns the result of a request; an answer with `error` is an error. `right` returns the correct
+ * Returns the result of a request; an answer with `error` is an error. `correct` returns the correct
  * result.
  */
-export type EventsBehaviour = (
+export type EventsBehavior = (
   params: Json,
-  right: () => Json,
+  correct: () => Json,
   call: EventsCall,
 ) => Json | Promise<Json>;
 
@@ -90,15 +90,15 @@ export class ScriptedEventsServer {
   hook: { readonly url: string; readonly secret: string } | undefined;
   readonly id = `evt_${randomBytes(24).toString('base64url')}`;
   readonly #events: Json[] = [];
-  readonly #replaced = new Map<string, EventsBehaviour>();
+  readonly #replaced = new Map<string, EventsBehavior>();
   readonly #server: Server;
-  readonly #pulse: NodeJS.Timeout;
+  readonly #heartbeatTimer: NodeJS.Timeout;
 
   private constructor() {
     this.#server = createServer((request, response) => {
       this.#handle(request, response).catch(() => response.destroy());
     });
-    this.#pulse = setInterval(() => {
+    this.#heartbeatTimer = setInterval(() => {
       if (this.warm)
         for (const stream of this.streams)
           stream.notify('notifications/events/heartbeat', { cursor: this.cursor });
@@ -120,15 +120,15 @@ export class ScriptedEventsServer {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#pulse);
+    clearInterval(this.#heartbeatTimer);
     this.#server.closeAllConnections();
     await once(this.#server.close(), 'close');
   }
 
-  /** Overrides a method; without `behaviour` it is correct again. */
-  behave(method: string, behaviour?: EventsBehaviour): void {
-    if (behaviour === undefined) this.#replaced.delete(method);
-    else this.#replaced.set(method, behaviour);
+  /** Overrides a method; without `behavior` it is correct again. */
+  override(method: string, behavior?: EventsBehavior): void {
+    if (behavior === undefined) this.#replaced.delete(method);
+    else this.#replaced.set(method, behavior);
   }
 
   callsOf(...methods: readonly string[]): readonly EventsCall[] {
@@ -181,11 +181,11 @@ export class ScriptedEventsServer {
     const call: EventsCall = { method, params, id, at: Date.now() };
     this.calls.push(call);
     if (id === undefined) return void response.writeHead(202).end();
-    const right = (): Json =>
+    const correct = (): Json =>
       this.#methods[method]?.(params, call, response) ?? {
         error: { code: -32601, message: 'Method not found' },
       };
-    const answer = await (this.#replaced.get(method)?.(params, right, call) ?? right());
+    const answer = await (this.#replaced.get(method)?.(params, correct, call) ?? correct());
     if (answer instanceof OpenResponse) return;
     const message =
       answer.error === undefined

@@ -6,7 +6,7 @@ import { NotShown } from '../observations.ts';
 import type { Json } from '../wire/session.ts';
 
 /** A subscription as its receiver knows it: the MCP server's resource URI and the `key`. */
-export interface Who {
+export interface RegistrationKey {
   readonly audience: string;
   readonly key: string;
 }
@@ -17,16 +17,19 @@ export interface ReceiverVerbs {
    * Registers a key, with the server's key set if it has one. Returns `{ url, secret }`. SEP-3415:
    * `subscriptionId` is the id that the server returns.
    */
-  readonly register: Who & { readonly jwksUri?: string; readonly subscriptionId?: string };
+  readonly register: RegistrationKey & {
+    readonly jwksUri?: string;
+    readonly subscriptionId?: string;
+  };
   /**
    * Returns `{ items }`: what was handed to the application, in order, in the format that a client
    * prints.
    */
-  readonly applied: Who;
+  readonly applied: RegistrationKey;
   /** Kills the process without warning and starts it again; returns when it serves. */
   readonly restart: object;
   /** Removes the key: the subscription is unknown from now on. */
-  readonly forget: Who;
+  readonly forget: RegistrationKey;
   /**
    * Returns `{ token }`: a compact JWS with this header and these claims, signed with the key of
    * callback URLs.

@@ -10,7 +10,7 @@ import { Observations, NotApplicable } from '../observations.ts';
 import { lastOf } from '../server/callback-endpoint.ts';
 import { bodyOf, sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import type { Json } from '../wire/session.ts';
-import type { ReceiverControl, ReceiverVerb, Who } from './control.ts';
+import type { ReceiverControl, ReceiverVerb, RegistrationKey } from './control.ts';
 import { detached, Identity } from './identity.ts';
 
 /** One scenario, with its own registration where the receiver can make one. */
@@ -36,7 +36,7 @@ export interface ReceiverSubject {
 }
 
 /** Where deliveries go, and the secret that signs them. */
-export interface Registered extends Who {
+export interface Registered extends RegistrationKey {
   readonly url: string;
   readonly secret: string;
 }
@@ -105,13 +105,15 @@ export class ReceiverTest {
   check<T>(
     checks: string | readonly string[],
     what: string,
-    look: () => T | Promise<T>,
+    assertion: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    return this.#observations.check(checks, what, look);
+    return this.#observations.check(checks, what, assertion);
   }
 
   /** Makes a registration; returns that of the command line when the receiver cannot make one. */
-  async register(more: Partial<Who> & { readonly jwksUri?: string } = {}): Promise<Registered> {
+  async register(
+    more: Partial<RegistrationKey> & { readonly jwksUri?: string } = {},
+  ): Promise<Registered> {
     if (!this.control.has('register')) {
       const { url, secret } = this.subject;
       const { aud = AUDIENCE, sub = 'conformance' } = tokenOf(url)?.claims ?? {};
@@ -237,13 +239,13 @@ export class ReceiverTest {
     identity: Identity,
     delivery: Json,
     change: {
-      readonly header?: (right: Json) => Json;
-      readonly token?: (right: string, body: Buffer) => string | null;
+      readonly header?: (correct: Json) => Json;
+      readonly token?: (correct: string, body: Buffer) => string | null;
     } = {},
   ): Promise<Answered> {
     const body = Buffer.from(bodyOf(delivery));
-    const right = identity.header(this.registered.url, delivery.subscriptionId);
-    const token = detached(change.header?.(right) ?? right, body, identity.signer);
+    const correct = identity.header(this.registered.url, delivery.subscriptionId);
+    const token = detached(change.header?.(correct) ?? correct, body, identity.signer);
     return this.send(delivery, {
       raw: body,
       headers: {

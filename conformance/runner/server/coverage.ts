@@ -77,7 +77,7 @@ export async function readAll(
 }
 
 /** Resolves when the head of the log reaches this sequence number. */
-export const numbered = (
+export const untilHead = (
   t: ServerTest,
   subscriptionId: string,
   head: number,
@@ -89,7 +89,7 @@ export const numbered = (
   );
 
 /** Throws when a stream was rejected or dropped, because it cannot deliver the awaited event. */
-export function requireSound(stream: StreamReader): void {
+export function requireUnbroken(stream: StreamReader): void {
   const { error, broke } = stream.ended ?? {};
   if (error !== undefined)
     throw new Error(`the stream was rejected with error ${error.code}: ${error.message}`);
@@ -97,9 +97,13 @@ export function requireSound(stream: StreamReader): void {
 }
 
 /** Resolves when the stream covers this sequence number. Throws when it is rejected or dropped. */
-export const streamed = (t: ServerTest, stream: StreamReader, sequence: number): Promise<unknown> =>
+export const untilStreamed = (
+  t: ServerTest,
+  stream: StreamReader,
+  sequence: number,
+): Promise<unknown> =>
   t.until(`sequence number ${sequence} on the stream`, () => {
-    requireSound(stream);
+    requireUnbroken(stream);
     return stream.deliveries.some((delivery) => lastOf(delivery) >= sequence);
   });
 
@@ -107,9 +111,13 @@ export const streamed = (t: ServerTest, stream: StreamReader, sequence: number):
  * Resolves when a delivery of the stream contains this sequence number. A heartbeat at or after it
  * does not count.
  */
-export const carried = (t: ServerTest, stream: StreamReader, sequence: number): Promise<unknown> =>
+export const untilCarried = (
+  t: ServerTest,
+  stream: StreamReader,
+  sequence: number,
+): Promise<unknown> =>
   t.until(`sequence number ${sequence} on the stream`, () => {
-    requireSound(stream);
+    requireUnbroken(stream);
     return stream.deliveries.some(
       (delivery) => delivery.after < sequence && lastOf(delivery) >= sequence,
     );
@@ -119,13 +127,13 @@ export const carried = (t: ServerTest, stream: StreamReader, sequence: number): 
  * The error that a request of any method is answered with; closes a stream that opens. Throws when
  * the request succeeds.
  */
-export async function refusalOf(
+export async function errorOf(
   t: ServerTest,
   method: string,
   params: Json,
   mcp: Session = t.mcp,
 ): Promise<RpcError> {
-  if (method !== 'triggers/stream') return mcp.refusal(method, params);
+  if (method !== 'triggers/stream') return mcp.errorOf(method, params);
   const stream = await t.stream(params, mcp);
   await t.until(
     'a first message on the stream',

@@ -48,7 +48,7 @@ export interface ServerSubject {
   /** How long a scenario waits for an expected event, in milliseconds. Default 15,000. */
   readonly patienceMs?: number;
   /** A scenario ends when this check is broken. */
-  readonly enough?: string;
+  readonly stopOnBroken?: string;
 }
 
 const PATIENCE_MS = 15_000;
@@ -119,12 +119,12 @@ export class ServerTest {
   async check<T>(
     checks: string | readonly string[],
     what: string,
-    look: () => T | Promise<T>,
+    assertion: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    const value = await this.#observations.check(checks, what, look);
+    const value = await this.#observations.check(checks, what, assertion);
     if (
       this.#observations.list.some(
-        ({ check, outcome }) => check === this.subject.enough && outcome === 'broken',
+        ({ check, outcome }) => check === this.subject.stopOnBroken && outcome === 'broken',
       )
     )
       throw new Error('the awaited check is broken');

@@ -18,7 +18,7 @@ export interface Sending {
   /** Seconds since 1970, as text. */
   readonly timestamp?: string;
   /** Returns the value of `webhook-signature`, given the correct signatures. */
-  readonly signatures?: (right: readonly string[]) => string;
+  readonly signatures?: (correct: readonly string[]) => string;
   /** Headers added or replaced after signing; null = removed. */
   readonly headers?: Readonly<Record<string, string | null>>;
 }
@@ -63,7 +63,7 @@ export async function sendDelivery(
   }: Sending,
 ): Promise<Answered> {
   const body = Buffer.from(raw);
-  const right = secrets.map(
+  const correct = secrets.map(
     (secret) =>
       `v1,${hmac(secret, Buffer.concat([Buffer.from(`${webhookId}.${timestamp}.`), body]))}`,
   );
@@ -73,7 +73,7 @@ export async function sendDelivery(
     'mcp-subscription-id': String(delivery?.subscriptionId),
     'webhook-id': webhookId,
     'webhook-timestamp': timestamp,
-    'webhook-signature': signatures?.(right) ?? right.join(' '),
+    'webhook-signature': signatures?.(correct) ?? correct.join(' '),
     ...headers,
   };
   const kept = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null);

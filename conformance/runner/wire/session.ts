@@ -148,7 +148,7 @@ export class Session {
   }
 
   /** The error of a request. Throws when it succeeds. */
-  async refusal(method: string, params: object = {}, asking: Asking = {}): Promise<RpcError> {
+  async errorOf(method: string, params: object = {}, asking: Asking = {}): Promise<RpcError> {
     const { result, error, status } = await this.ask(method, params, asking);
     if (error === undefined)
       throw new Error(

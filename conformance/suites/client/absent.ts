@@ -28,7 +28,7 @@ const calls = (t: ClientTest): readonly Call[] => t.server.callsOf(...METHODS);
 /** Removes every method of the extension from the server. */
 function remove(t: ClientTest): void {
   for (const method of METHODS)
-    t.server.behave(method, () => {
+    t.server.override(method, () => {
       throw methodNotFound();
     });
 }
@@ -92,7 +92,7 @@ export const absent = [
       t.server.append(2);
       await t.untilAcked(2);
       remove(t);
-      t.server.stream?.cut();
+      t.server.stream?.abort();
       await t.check(
         'cap-method-not-found',
         'the client calls no method of the extension after -32601 in the middle of a log',

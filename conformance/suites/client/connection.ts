@@ -3,19 +3,19 @@
  * client).
  */
 import assert from 'node:assert/strict';
-import { Cut } from '../../runner/client/exchange.ts';
+import { DropConnection } from '../../runner/client/exchange.ts';
 import { growthOf, jitterOf } from '../../runner/client/backoff.ts';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
 
 /** Acknowledgements above this sequence number are lost. */
 function loseAcks(t: ClientTest, above: number): void {
-  t.server.behave('triggers/ack', ({ position }, right) => {
-    if (position.sequence > above) throw new Cut();
-    return right();
+  t.server.override('triggers/ack', ({ position }, correct) => {
+    if (position.sequence > above) throw new DropConnection();
+    return correct();
   });
-  t.server.behave('triggers/pull', ({ ack }, right) => {
-    if (ack !== undefined && ack.sequence > above) throw new Cut();
-    return right();
+  t.server.override('triggers/pull', ({ ack }, correct) => {
+    if (ack !== undefined && ack.sequence > above) throw new DropConnection();
+    return correct();
   });
 }
 
@@ -43,7 +43,7 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
             stream.send(server.log.heartbeat(3));
             await t.pause(HEARD_MS);
             const cutAt = Date.now();
-            stream.cut();
+            stream.abort();
             server.automatic = true;
             const { epoch, sequence } = await t.nextDrain(cutAt, 'the client to drain again');
             assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: 3 });
@@ -57,7 +57,7 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
       server.append(2);
       await t.untilAcked(applied + 2);
       const brokenAt = Date.now();
-      server.stream?.cut();
+      server.stream?.abort();
       await t.check(
         'rec-from-applied',
         'the client drains from its applied position although the acknowledgement was lost',
@@ -68,11 +68,11 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
       );
 
       server.up = false;
-      server.stream?.cut();
+      server.stream?.abort();
       const away = server.calls.length;
       await t.until('the client to reconnect', () => server.calls.length > away);
-      server.behave('triggers/ack');
-      server.behave('triggers/pull');
+      server.override('triggers/ack');
+      server.override('triggers/pull');
       server.up = true;
       const upAt = Date.now();
       await t.check(

@@ -3,22 +3,24 @@
  * client).
  */
 import assert from 'node:assert/strict';
-import { conflict, notFound, Refusal } from '../../runner/client/exchange.ts';
+import { conflict, notFound, ErrorResponse } from '../../runner/client/exchange.ts';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
 import { NotShown } from '../../runner/observations.ts';
 
 /** Rejects the next draining request. Resolves with the time of the response. */
-async function refuseNext(t: ClientTest, refusal: () => Refusal): Promise<number> {
+async function refuseNext(t: ClientTest, rejection: () => ErrorResponse): Promise<number> {
   let refusedAt = 0;
   const refuse = (): never => {
     refusedAt = Date.now();
-    throw refusal();
+    throw rejection();
   };
   t.server.answerPull(refuse);
-  t.server.behave('triggers/stream', (_params, right) => (refusedAt === 0 ? refuse() : right()));
-  t.server.stream?.cut();
+  t.server.override('triggers/stream', (_params, correct) =>
+    refusedAt === 0 ? refuse() : correct(),
+  );
+  t.server.stream?.abort();
   await t.until('the client to drain again', () => refusedAt !== 0);
-  t.server.behave('triggers/stream');
+  t.server.override('triggers/stream');
   t.server.answerPull(undefined);
   return refusedAt;
 }
@@ -38,7 +40,11 @@ export const errors = [
       const before = t.program.applied.length;
       const failedAt = await refuseNext(
         t,
-        () => new Refusal(-32603, 'Subscription not found. Call triggers/subscribe to create it.'),
+        () =>
+          new ErrorResponse(
+            -32603,
+            'Subscription not found. Call triggers/subscribe to create it.',
+          ),
       );
       await t.check(
         'err-client-unknown',
@@ -129,7 +135,7 @@ export const errors = [
     async run(t) {
       const { server } = t;
       const { log } = server;
-      server.behave('triggers/unsubscribe', () => {
+      server.override('triggers/unsubscribe', () => {
         const { epoch, head, acked } = log;
         log.end();
         throw notFound({ reason: 'unsubscribed', final: { epoch, head, acked } });

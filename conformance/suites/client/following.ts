@@ -56,9 +56,9 @@ const crash = clientScenario({
       .until('the client to print what it hands on', () => t.program.applied.length > 0, PRINTED_MS)
       .catch(() => t.applied);
     for (const method of ['triggers/ack', 'triggers/pull']) {
-      server.behave(method, (_params, right) => {
+      server.override(method, (_params, correct) => {
         if (t.acked >= 4) t.program.kill('SIGKILL');
-        return right();
+        return correct();
       });
     }
     server.append(3);

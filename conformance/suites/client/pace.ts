@@ -24,7 +24,7 @@ export const pace = [
       });
       server.append(1);
       await t.untilAcked(1);
-      const { took } = t.program;
+      const { adopted: took } = t.program;
       const timeoutMs = took.has('requestTimeoutMs') ? TIMEOUT.suggested : TIMEOUT.usual;
       const silenceMs = took.has('streamSilenceMs') ? SILENCE.suggested : SILENCE.usual;
       const stream = await t.stream();

@@ -144,7 +144,7 @@ export const address = [
       const attempts = new Attempts(t);
       const mint = async (header_: object, claims_: object): Promise<string> =>
         (await t.control.do('mint', { header: header_, claims: claims_ })).token;
-      const says = async (what: string, more: object): Promise<readonly [string, string]> => [
+      const altered = async (what: string, more: object): Promise<readonly [string, string]> => [
         what,
         await mint(header, { ...claims, ...more }),
       ];
@@ -159,9 +159,9 @@ export const address = [
         async () =>
           assert.deepEqual(
             await attempts.tokens([
-              await says('another iss', { iss: 'https://hooks.example.org' }),
-              await says('an exp that has passed', { exp: nowS(-600), iat: nowS(-1200) }),
-              await says('another htp', { htp: `${claims.htp}/more` }),
+              await altered('another iss', { iss: 'https://hooks.example.org' }),
+              await altered('an exp that has passed', { exp: nowS(-600), iat: nowS(-1200) }),
+              await altered('another htp', { htp: `${claims.htp}/more` }),
             ]),
             [],
           ),

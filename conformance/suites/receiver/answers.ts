@@ -4,23 +4,23 @@ import { receiverScenario } from '../../runner/receiver/scenario.ts';
 import { bodyOf, DELIVERY_METHOD } from '../../runner/wire/sender.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
-const MALFORMED: readonly (readonly [what: string, make: (right: Json) => string])[] = [
+const MALFORMED: readonly (readonly [what: string, make: (correct: Json) => string])[] = [
   ['a body that is not JSON', () => '{"jsonrpc":'],
   ['an empty body', () => ''],
   ['a body that is not an object', () => '"text"'],
   [
     'another method',
-    (right) =>
-      JSON.stringify({ jsonrpc: '2.0', method: 'notifications/somebody/else', params: right }),
+    (correct) =>
+      JSON.stringify({ jsonrpc: '2.0', method: 'notifications/somebody/else', params: correct }),
   ],
   ['no params', () => JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD })],
   ['no epoch', ({ epoch: _, ...rest }) => bodyOf(rest)],
   ['no after', ({ after: _, ...rest }) => bodyOf(rest)],
-  ['a negative after', (right) => bodyOf({ ...right, after: -1 })],
-  ['events that are not a list', (right) => bodyOf({ ...right, events: {} })],
+  ['a negative after', (correct) => bodyOf({ ...correct, after: -1 })],
+  ['events that are not a list', (correct) => bodyOf({ ...correct, events: {} })],
   [
     'a sequence that is a string',
-    (right) => bodyOf({ ...right, events: [{ ...right.events[0], sequence: '2' }] }),
+    (correct) => bodyOf({ ...correct, events: [{ ...correct.events[0], sequence: '2' }] }),
   ],
 ];
 

@@ -18,14 +18,14 @@ import type { Json } from '../../runner/wire/session.ts';
 type Change = NonNullable<Parameters<ReceiverTest['sendAs']>[2]>;
 type Row = readonly [what: string, change: Change, signer?: Identity];
 
-const set = (more: Json): Change => ({ header: (right) => ({ ...right, ...more }) });
+const set = (more: Json): Change => ({ header: (correct) => ({ ...correct, ...more }) });
 const without = (name: string): Change => ({ header: ({ [name]: _, ...rest }) => rest });
 const now = (later: number): number => Math.floor(Date.now() / 1000) + later;
 
 /** Sends with a correct signature of the correct server, unless `change` replaces it. */
 function wrong(
   { registered: { url, audience, key } }: ReceiverTest,
-  right: Identity,
+  correct: Identity,
 ): readonly Row[] {
   const unlike = (make: (input: Buffer) => Buffer, header: object = {}): Change => ({
     token: (token, body) =>
@@ -55,20 +55,20 @@ function wrong(
     ['iat 400 s in the future', set({ iat: now(400) })],
     ['iat as a string', set({ iat: String(now(0)) })],
     ['another origin', set({ origin: 'https://hooks.example.org' })],
-    ['the hash of another URL', set({ uh: right.header(`${url}x`, '').uh })],
+    ['the hash of another URL', set({ uh: correct.header(`${url}x`, '').uh })],
     ['another sub', set({ sub: 'sub_somebodyElses000000000000000000' })],
     [
       'another body',
       {
         token: (token) =>
-          token.replace(/[^.]+$/, detached({}, Buffer.from('{}'), right.signer).split('..')[1]!),
+          token.replace(/[^.]+$/, detached({}, Buffer.from('{}'), correct.signer).split('..')[1]!),
       },
     ],
     ['no signature', unlike(unsigned)],
     ['alg none', unlike(unsigned, { alg: 'none' })],
     [
       'alg HS256 under the public key',
-      unlike(hs256(Buffer.from(String(right.jwk.x), 'base64url')), { alg: 'HS256' }),
+      unlike(hs256(Buffer.from(String(correct.jwk.x), 'base64url')), { alg: 'HS256' }),
     ],
     ['alg ES256', unlike(es256(), { alg: 'ES256' })],
     ['a kid of no key set', set({ kid: 'nobody' })],
@@ -79,7 +79,7 @@ function wrong(
           compact(
             { typ: 'mcp-callback+jwt', alg: 'EdDSA' },
             { aud: audience, sub: key },
-            right.signer,
+            correct.signer,
           ),
       },
     ],
@@ -104,14 +104,14 @@ export const identity = [
       await t.use(
         await t.register({ audience: 'https://mcp.example.com/signing', jwksUri: server.jwksUri }),
       );
-      const right = async (): Promise<void> => {
+      const correct = async (): Promise<void> => {
         t.log.append(1);
         const delivery = t.log.delivery(t.log.acked);
         const { status, body } = await t.sendAs(server, delivery);
         assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: t.log.head });
         t.log.acked = t.log.head;
       };
-      await t.check('jws-verify', 'the receiver accepts a correct signature', right);
+      await t.check('jws-verify', 'the receiver accepts a correct signature', correct);
       await t.check('jws-verify', 'the receiver accepts alg Ed25519', async () => {
         t.log.append(1);
         const { status } = await t.sendAs(
@@ -184,7 +184,7 @@ export const identity = [
             (await t.applied()).filter(({ eventId }) => eventId?.startsWith('refused-')),
             [],
           );
-        await right();
+        await correct();
       });
     },
   }),

@@ -28,10 +28,13 @@ const UNGRAMMATICAL: readonly Bad[] = [
   ['a webhook-timestamp with a fraction', { timestamp: `${seconds()}.0` }],
   ['a webhook-timestamp with a sign', { timestamp: `+${seconds()}` }],
   ['a webhook-timestamp of 13 digits', { timestamp: seconds().padStart(13, '0') }],
-  ['eleven signatures', { signatures: ([right]) => [right, ...Array(10).fill(WRONG)].join(' ') }],
+  [
+    'eleven signatures',
+    { signatures: ([correct]) => [correct, ...Array(10).fill(WRONG)].join(' ') },
+  ],
   [
     'more than 4,096 bytes of signatures',
-    { signatures: ([right]) => `${right} v9,${'A'.repeat(4100)}` },
+    { signatures: ([correct]) => `${correct} v9,${'A'.repeat(4100)}` },
   ],
 ];
 
@@ -45,10 +48,13 @@ const FORGED = (secret: string): readonly Bad[] => [
   ['a signature under another secret', { secrets: [newSecret()] }],
   [
     'the right signature with the prefix v1a,',
-    { signatures: ([right]) => right!.replace('v1,', 'v1a,') },
+    { signatures: ([correct]) => correct!.replace('v1,', 'v1a,') },
   ],
-  ['the right signature without a prefix', { signatures: ([right]) => right!.replace('v1,', '') }],
-  ['the first half of the right signature', { signatures: ([right]) => right!.slice(0, 25) }],
+  [
+    'the right signature without a prefix',
+    { signatures: ([correct]) => correct!.replace('v1,', '') },
+  ],
+  ['the first half of the right signature', { signatures: ([correct]) => correct!.slice(0, 25) }],
   [
     'a signature under the text of the secret instead of its bytes',
     { secrets: [`whsec_${Buffer.from(secret).toString('base64')}`] },
@@ -126,16 +132,19 @@ export const signature = [
     checks: ['sig-any', 'sig-window', 'sig-raw-bytes'],
     async run(t) {
       for (const [what, signatures] of [
-        ['a correct signature after a wrong one', (right) => `${WRONG} ${right}`],
-        ['a correct signature before a wrong one', (right) => `${right} ${WRONG}`],
+        ['a correct signature after a wrong one', (correct) => `${WRONG} ${correct}`],
+        ['a correct signature before a wrong one', (correct) => `${correct} ${WRONG}`],
         [
           'a correct signature among unknown versions',
-          (right) => `v1a,c29tZXRoaW5n v2,${right.slice(3)} ${right} whatever`,
+          (correct) => `v1a,c29tZXRoaW5n v2,${correct.slice(3)} ${correct} whatever`,
         ],
-        ['a correct signature as the last of ten', (right) => `${`${WRONG} `.repeat(9)}${right}`],
-      ] as readonly (readonly [string, (right: string) => string])[]) {
+        [
+          'a correct signature as the last of ten',
+          (correct) => `${`${WRONG} `.repeat(9)}${correct}`,
+        ],
+      ] as readonly (readonly [string, (correct: string) => string])[]) {
         await t.check('sig-any', `the receiver accepts ${what}`, () =>
-          t.deliver(1, { signatures: ([right]) => signatures(right!) }),
+          t.deliver(1, { signatures: ([correct]) => signatures(correct!) }),
         );
       }
       for (const later of [-250, 250])

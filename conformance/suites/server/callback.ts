@@ -68,13 +68,13 @@ export const callback = [
           'cb-deadline',
           'a challenge without an answer ends after ten seconds',
           async () => {
-            const refusal = await t.mcp.refusal('triggers/subscribe', {
+            const rejection = await t.mcp.errorOf('triggers/subscribe', {
               key: t.unique(),
               select: [{ name: t.control.type('plain') }],
               callback: endpoint.callback,
             });
             assert.deepEqual(
-              [refusal.code, refusal.data],
+              [rejection.code, rejection.data],
               [-32027, { reason: 'timeout' }],
               'code and `data` of the error:',
             );

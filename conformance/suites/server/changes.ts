@@ -39,12 +39,12 @@ export const changes = [
         'upd-if-match',
         'a stale ETag is rejected with the current one, and nothing changes',
         async () => {
-          const refusal = await t.mcp.refusal('triggers/update', {
+          const rejection = await t.mcp.errorOf('triggers/update', {
             subscriptionId,
             paused: true,
             ifMatch: 'no-such-etag',
           });
-          assert.deepEqual(refusal.data, { kind: 'etag', etag: made.etag }, '`data`:');
+          assert.deepEqual(rejection.data, { kind: 'etag', etag: made.etag }, '`data`:');
           assert.equal((await get(t, subscriptionId)).status, 'active', '`status` afterwards:');
         },
       );
@@ -53,7 +53,7 @@ export const changes = [
       });
       await t.check('upd-atomic', 'an update with one invalid member changes nothing', async () => {
         const before = await get(t, subscriptionId);
-        await t.mcp.refusal('triggers/update', {
+        await t.mcp.errorOf('triggers/update', {
           subscriptionId,
           paused: true,
           ttlMs: 120_000,
@@ -263,7 +263,7 @@ export const changes = [
         'a URL that does not consent does not replace the old one',
         async () => {
           assert.equal(
-            (await t.mcp.refusal('triggers/update', { subscriptionId, callback: second.callback }))
+            (await t.mcp.errorOf('triggers/update', { subscriptionId, callback: second.callback }))
               .code,
             -32027,
             'the code of the error:',
@@ -466,7 +466,7 @@ export const changes = [
       const { subscriptionId } = made;
       await t.check('uns-if-match', 'a stale ETag does not end the subscription', async () => {
         assert.equal(
-          (await t.mcp.refusal('triggers/unsubscribe', { subscriptionId, ifMatch: 'no-such-etag' }))
+          (await t.mcp.errorOf('triggers/unsubscribe', { subscriptionId, ifMatch: 'no-such-etag' }))
             .data?.kind,
           'etag',
           '`data.kind`:',
@@ -483,7 +483,7 @@ export const changes = [
       await t.check('uns-ends', 'nothing is appended or sent afterwards', async () => {
         const count = endpoint?.hits.length ?? 0;
         await t.emit(t.topicOf(called), 2);
-        const { data } = await t.mcp.refusal('triggers/pull', {
+        const { data } = await t.mcp.errorOf('triggers/pull', {
           subscriptionId: called.subscriptionId,
         });
         assert.equal(data?.kind, 'subscription', '`data.kind` of a pull:');

@@ -16,7 +16,7 @@ function requireEvents({ mcp }: ServerTest): void {
 const numberOf = (occurrence: Json): Json => occurrence?._meta?.[EXTENSION];
 
 /** What must not appear on a subscription of `events/*`. */
-function requireForeign(text: string, where: string): void {
+function requireNoTriggers(text: string, where: string): void {
   for (const word of [
     'notifications/triggers/',
     '"gaps"',
@@ -119,7 +119,7 @@ export const degradation = [
             'four events on the stream',
             () => seen.filter(({ method }) => method === 'notifications/events/event').length >= 4,
           );
-          requireForeign(JSON.stringify(seen), 'a stream of events/*');
+          requireNoTriggers(JSON.stringify(seen), 'a stream of events/*');
           assert.deepEqual(
             seen
               .map(({ method }) => method)
@@ -169,7 +169,7 @@ export const degradation = [
       await t.check('deg-no-control', 'no envelope and no header of this extension is sent', () => {
         for (const { message, headers, raw } of endpoint.hits) {
           assert.equal(message?.jsonrpc, undefined, '`jsonrpc` of a request to the webhook:');
-          requireForeign(raw.toString(), 'a request to the webhook');
+          requireNoTriggers(raw.toString(), 'a request to the webhook');
           assert.deepEqual(
             [headers['mcp-subscription-id'], headers['mcp-delivery-signature']],
             [undefined, undefined],

@@ -4,11 +4,11 @@ import { NotApplicable } from '../../runner/observations.ts';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
 import {
   gapsOf,
-  numbered,
+  untilHead,
   readAll,
   sequencesOf,
   spans,
-  streamed,
+  untilStreamed,
 } from '../../runner/server/coverage.ts';
 import { scenario } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
@@ -77,8 +77,8 @@ export const delivery = [
       await t.control.do('emit', { events: [{ name, eventId, data: { topic, n: 5 } }] });
       await t.emit(topic, 2, { from: 6, data: { pad: 'x'.repeat(250_000) } });
       await t.emit(topic, HEAD - 7, { from: 8 });
-      await numbered(t, subscriptionId, HEAD);
-      if (stream !== undefined) await streamed(t, stream, HEAD);
+      await untilHead(t, subscriptionId, HEAD);
+      if (stream !== undefined) await untilStreamed(t, stream, HEAD);
       await t.control.do('redact', { name, eventId });
       await t.mcp.request('triggers/update', { subscriptionId, paused: false });
       if (endpoint !== undefined)
@@ -87,7 +87,7 @@ export const delivery = [
           async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === HEAD,
         );
       const later = offers('stream') ? await t.stream({ subscriptionId, after: start }) : undefined;
-      if (later !== undefined) await streamed(t, later, HEAD);
+      if (later !== undefined) await untilStreamed(t, later, HEAD);
       const pulled = [
         ...(await readAll(t.mcp, subscriptionId, start, { maxEvents: 3 })),
         await t.mcp.request(
@@ -224,7 +224,7 @@ export const delivery = [
       const topic = t.topicOf(subscription);
       const at = (sequence: number) => ({ epoch, sequence });
       await t.emit(topic, 3);
-      await numbered(t, subscriptionId, 3);
+      await untilHead(t, subscriptionId, 3);
       const pull = async (params: object = {}): Promise<Json> =>
         t.mcp.request('triggers/pull', { subscriptionId, ...params }, { validated: false });
       const where = ({ head, acked }: Json) => ({ head, acked });
@@ -244,9 +244,9 @@ export const delivery = [
         async () => {
           if (!t.settings.drains.includes('stream')) return;
           const stream = await t.stream({ subscriptionId, window: { events: 1 } });
-          await streamed(t, stream, 2);
+          await untilStreamed(t, stream, 2);
           await t.mcp.request('triggers/ack', { subscriptionId, position: at(2) });
-          await streamed(t, stream, 3);
+          await untilStreamed(t, stream, 3);
           const [second, third] = [2, 3].map((sequence) =>
             stream.deliveries.find((one) => sequencesOf([one]).includes(sequence)),
           );

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
 import { hmac } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
-import { arrived, quiet, refusal } from './following.ts';
+import { arrived, quiet, rejection } from './following.ts';
 
 const NEEDS = { drains: ['callback'], types: ['plain'] } as const;
 const SECRET = `whsec_${Buffer.alloc(32, 3).toString('base64')}`;
@@ -115,7 +115,7 @@ const oddFormsOf = (url: string): Readonly<Record<string, readonly string[]>> =>
 });
 
 /** Checks a URL in both methods that take one. */
-async function judged(
+async function checkUrl(
   t: ServerTest,
   subscriptionId: string,
   check: string,
@@ -129,7 +129,7 @@ async function judged(
         ['triggers/subscribe', { key: t.unique(), select: quiet(t) }],
         ['triggers/update', { subscriptionId }],
       ] as const) {
-        const { code, data } = await t.mcp.refusal(method, {
+        const { code, data } = await t.mcp.errorOf(method, {
           ...params,
           callback: { url, secret },
         });
@@ -152,15 +152,15 @@ export const destination = [
     async run(t) {
       const endpoint = await t.endpoint();
       const { subscriptionId } = await t.subscribe();
-      await judged(t, subscriptionId, 'ssrf-https', 'that is not https', NOT_HTTPS);
+      await checkUrl(t, subscriptionId, 'ssrf-https', 'that is not https', NOT_HTTPS);
       for (const [what, urls] of Object.entries(oddFormsOf(endpoint.url)))
-        await judged(t, subscriptionId, 'ssrf-normal-form', what, urls, endpoint.secret);
+        await checkUrl(t, subscriptionId, 'ssrf-normal-form', what, urls, endpoint.secret);
       const hosts =
         t.subject.callbackBase === undefined
           ? NOT_PUBLIC
           : { ...NOT_PUBLIC, 'of this machine': LOOPBACK };
       for (const [what, names] of Object.entries(hosts))
-        await judged(
+        await checkUrl(
           t,
           subscriptionId,
           'ssrf-literal',
@@ -239,7 +239,7 @@ export const destination = [
           elsewhere.secret = endpoint.secret;
           endpoint.consent = ({ delivery: { challenge } }) =>
             reply(proof(challenge, endpoint.secret));
-          const { code, data } = await refusal(t, 'triggers/subscribe', {
+          const { code, data } = await rejection(t, 'triggers/subscribe', {
             key: t.unique(),
             select: quiet(t),
             callback: endpoint.callback,
@@ -263,7 +263,7 @@ export const destination = [
     alone: true,
     async run(t) {
       const ask = (host: string) =>
-        refusal(t, 'triggers/subscribe', {
+        rejection(t, 'triggers/subscribe', {
           key: t.unique(),
           select: quiet(t),
           callback: { url: `https://${host}/in`, secret: SECRET },

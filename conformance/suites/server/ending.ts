@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict';
 import { NotApplicable, NotShown } from '../../runner/observations.ts';
 import type { CallbackEndpoint } from '../../runner/server/callback-endpoint.ts';
-import { gapsOf, numbered, readAll, refusalOf, streamed } from '../../runner/server/coverage.ts';
+import {
+  gapsOf,
+  untilHead,
+  readAll,
+  errorOf,
+  untilStreamed,
+} from '../../runner/server/coverage.ts';
 import { scenario, type Drain, type ServerTest } from '../../runner/server/scenario.ts';
 import type { StreamReader } from '../../runner/server/stream-reader.ts';
 import type { Json } from '../../runner/wire/session.ts';
@@ -21,7 +27,7 @@ interface Watched {
   readonly endpoint: CallbackEndpoint | undefined;
   readonly stream: StreamReader | undefined;
   /** The result or error of the waiting pull. */
-  readonly pull: { answer: Json; error: unknown };
+  readonly pull: { answer: Json; error: Error | undefined };
 }
 
 /** Every method that takes a subscription. */
@@ -38,7 +44,7 @@ const methods = (
 ];
 
 const offers = (t: ServerTest, drain: Drain): boolean => t.settings.drains.includes(drain);
-function need(t: ServerTest, drain: Drain): void {
+function requireDrain(t: ServerTest, drain: Drain): void {
   if (!offers(t, drain)) throw new NotApplicable(`the server does not offer the drain "${drain}"`);
 }
 
@@ -59,7 +65,7 @@ async function watch(
   });
   const { subscriptionId, epoch } = subscription;
   await t.emit(topic, 2, { name });
-  await numbered(t, subscriptionId, 2);
+  await untilHead(t, subscriptionId, 2);
   await t.mcp.request('triggers/pull', { subscriptionId });
   if (endpoint === undefined)
     await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
@@ -70,7 +76,7 @@ async function watch(
     );
   const { head, acked } = await t.mcp.request('triggers/get', { subscriptionId });
   const stream = offers(t, 'stream') ? await t.stream({ subscriptionId }) : undefined;
-  if (stream !== undefined) await streamed(t, stream, 2);
+  if (stream !== undefined) await untilStreamed(t, stream, 2);
   const pull: Watched['pull'] = { answer: undefined, error: undefined };
   void t.mcp
     .request(
@@ -82,7 +88,7 @@ async function watch(
       (answer) => {
         pull.answer = answer;
       },
-      (error: unknown) => {
+      (error: Error) => {
         pull.error = error;
       },
     );
@@ -91,7 +97,7 @@ async function watch(
 }
 
 /** Checks that every drain receives the reason and nothing after it. */
-async function told(
+async function checkNotices(
   t: ServerTest,
   { subscription, final, endpoint, stream, pull }: Watched,
   reason: string,
@@ -101,7 +107,7 @@ async function told(
     'end-stream',
     `an open stream sends a delivery with terminated (${reason}), then its result`,
     async () => {
-      need(t, 'stream');
+      requireDrain(t, 'stream');
       const ended = await t.until('the end of the stream', () => stream!.ended);
       assert.equal(
         stream!.deliveries.find(({ terminated }) => terminated !== undefined)?.terminated.reason,
@@ -128,7 +134,7 @@ async function told(
       'end-callback',
       `the callback receives a delivery with terminated (${reason})`,
       async () => {
-        need(t, 'callback');
+        requireDrain(t, 'callback');
         const hit = await t.until('a delivery with terminated to the callback', () =>
           endpoint!.deliveries.find(({ delivery }) => delivery.terminated !== undefined),
         );
@@ -164,9 +170,9 @@ async function told(
       'end-tombstone',
       `${method} of the ended subscription is NotFound with reason ${reason} and the final state of the log`,
       async () => {
-        const refusal = await refusalOf(t, method, { subscriptionId, ...params });
+        const rejection = await errorOf(t, method, { subscriptionId, ...params });
         assert.deepEqual(
-          [refusal.code, refusal.data],
+          [rejection.code, rejection.data],
           [-32023, { kind: 'subscription', reason, final }],
           'code and data of the error:',
         );
@@ -207,7 +213,7 @@ export const ending = [
       const watched = await watch(t, t.control.type('plain'), { callback: false });
       const { subscriptionId, epoch, key, select } = watched.subscription;
       await t.mcp.request('triggers/unsubscribe', { subscriptionId });
-      await told(t, watched, 'unsubscribed');
+      await checkNotices(t, watched, 'unsubscribed');
       await t.check(
         'end-key-free',
         'the same key creates a new subscription with another id and another epoch',
@@ -240,7 +246,7 @@ export const ending = [
         const name = await ownType(t);
         const watched = await watch(t, name, { callback: true });
         await t.control.do('remove', { name, reason });
-        await told(t, watched, reason);
+        await checkNotices(t, watched, reason);
       }
     },
   }),
@@ -262,7 +268,7 @@ export const ending = [
       const subscribe = async (): Promise<Json> => {
         const subscription = await t.subscribe({ select: [{ name }], ttlMs: 3 * DAY_MS });
         await t.emit('any', 2, { name });
-        await numbered(t, subscription.subscriptionId, 2);
+        await untilHead(t, subscription.subscriptionId, 2);
         return subscription;
       };
       const first = await subscribe();

@@ -59,7 +59,7 @@ async function upToFailure(
 const carries = (hit: Hit, number: number): boolean =>
   hit.delivery.events.some(({ sequence }: Json) => sequence === number);
 const suspended = (t: ServerTest, { get }: Failing): Promise<Json> =>
-  goOn(t, 'the callback to be suspended', async () => {
+  advanceUntil(t, 'the callback to be suspended', async () => {
     const now = await get();
     return now.status === 'suspended' && now;
   });
@@ -68,7 +68,7 @@ const suspended = (t: ServerTest, { get }: Failing): Promise<Json> =>
  * Advances the clock until the condition holds. A jump of the clock can interrupt an attempt, and
  * the next one is then the first in a row; so it may take several rounds.
  */
-async function goOn<T>(
+async function advanceUntil<T>(
   t: ServerTest,
   what: string,
   holds: () => T | Promise<T>,
@@ -128,7 +128,7 @@ export const failure = [
         'retry-config-limit',
         'transient failures do not suspend after five',
         async () => {
-          await goOn(
+          await advanceUntil(
             t,
             'five failures',
             async () => (await down.get()).callback.health.attempts >= LIMIT,
@@ -196,7 +196,11 @@ export const failure = [
         ['retry-skip', 'retry-config-limit'],
         'the first event becomes a gap of reason abandoned, and the next one follows',
         async () => {
-          await goOn(t, 'the next event to be acknowledged', async () => (await get()).acked === 2);
+          await advanceUntil(
+            t,
+            'the next event to be acknowledged',
+            async () => (await get()).acked === 2,
+          );
           const tries = endpoint.deliveries.filter((hit) => carries(hit, 1)).length;
           assert.ok(tries >= LIMIT, `the server skipped the first event after ${tries} attempts`);
           const telling = endpoint.deliveries.find(({ delivery }) => delivery.gaps !== undefined);
@@ -239,7 +243,7 @@ export const failure = [
       // One failure less than the limit, because another may happen meanwhile.
       await upToFailure(t, [follower], LIMIT - 2);
       fails = false;
-      await goOn(t, 'a success', async () => (await get()).acked === 1);
+      await advanceUntil(t, 'a success', async () => (await get()).acked === 1);
       await t.check('retry-success', 'a success resets the failure counter', async () => {
         const { attempts, failingSince, lastError } = (await get()).callback.health;
         assert.deepEqual(

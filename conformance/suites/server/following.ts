@@ -94,9 +94,9 @@ export const quiet = (t: ServerTest): Json => [
  * The error of a call with a callback. When the server limits failed verifications, the clock is
  * advanced; without the verb `advance` the check is not shown.
  */
-export async function refusal(t: ServerTest, method: string, params: Json): Promise<RpcError> {
+export async function rejection(t: ServerTest, method: string, params: Json): Promise<RpcError> {
   for (let tries = 0; ; tries += 1) {
-    const refused = await t.mcp.refusal(method, params);
+    const refused = await t.mcp.errorOf(method, params);
     const { code, data } = refused;
     if (code !== -32025 || typeof data?.retryAfterMs !== 'number' || tries === 3) return refused;
     await t.control.do('advance', { ms: data.retryAfterMs + 1 });

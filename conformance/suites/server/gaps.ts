@@ -6,11 +6,11 @@ import {
   coveredBy,
   gapsOf,
   gapSpans,
-  numbered,
+  untilHead,
   readAll,
   sequencesOf,
   spans,
-  streamed,
+  untilStreamed,
   upTo,
   WELL_BEYOND,
   type GapNumber,
@@ -42,7 +42,7 @@ async function shortLog(t: ServerTest, params: object = {}) {
     retention,
     emit: async (count: number, from: number): Promise<void> => {
       await t.emit(t.topicOf(subscription), count, { from, name });
-      await numbered(t, subscriptionId, from + count - 1);
+      await untilHead(t, subscriptionId, from + count - 1);
     },
     read: (): Promise<Json[]> => readAll(t.mcp, subscriptionId, { epoch, sequence: 0 }),
     oldest: async (): Promise<number> =>
@@ -233,7 +233,7 @@ export const gaps = [
       const read = async ({ subscriptionId, epoch }: Json): Promise<Json[]> =>
         readAll(t.mcp, subscriptionId, { epoch, sequence: 0 });
       await occur(1, '');
-      await numbered(t, first.subscriptionId, 1);
+      await untilHead(t, first.subscriptionId, 1);
       const { sequence: _, ...event } = (await read(first))[0].events[0];
       const room = EVENT_BYTES_MAX - Buffer.byteLength(JSON.stringify(event));
       await occur(2, 'x'.repeat(room));
@@ -249,7 +249,7 @@ export const gaps = [
           'gap-too-large',
           `an event of ${EVENT_BYTES_MAX} bytes is delivered and a larger one, also in two-byte characters, is a gap, in ${which}`,
           async () => {
-            await numbered(t, log.subscriptionId, 5);
+            await untilHead(t, log.subscriptionId, 5);
             const all = await read(log);
             assert.deepEqual(
               [sequencesOf(all), gapsOf(all)],
@@ -284,7 +284,7 @@ export const gaps = [
           data: { topic: t.topicOf(log), n: at + 1 },
         })),
       });
-      await numbered(t, log.subscriptionId, 5);
+      await untilHead(t, log.subscriptionId, 5);
       await readAll(t.mcp, log.subscriptionId, { epoch: log.epoch, sequence: 0 });
       for (const eventId of [ids[1]!, ids[2]!])
         await t.control.do('redact', { name: log.name, eventId });
@@ -343,7 +343,7 @@ export const gaps = [
           { name, data: { topic, n: 6 } },
         ],
       });
-      await numbered(t, subscriptionId, 6);
+      await untilHead(t, subscriptionId, 6);
       await t.control.do('redact', { name, eventId });
       await t.mcp.request('triggers/update', { subscriptionId, paused: false });
       await acked(6);
@@ -433,7 +433,7 @@ async function everywhere(
   );
   const streamedOnce = async (): Promise<Json[]> => {
     const stream = await t.stream({ subscriptionId, after: start });
-    await streamed(t, stream, head);
+    await untilStreamed(t, stream, head);
     stream.close();
     return stream.deliveries;
   };

@@ -175,11 +175,11 @@ export const general = [
         },
       );
       const before = await configuration(t, subscriptionId);
-      const refusals: { readonly what: string; readonly refusal: RpcError }[] = [];
+      const refusals: { readonly what: string; readonly rejection: RpcError }[] = [];
       const refused = async (what: string, method: string, params: object): Promise<RpcError> => {
-        const refusal = await t.mcp.refusal(method, params);
-        refusals.push({ what, refusal });
-        return refusal;
+        const rejection = await t.mcp.errorOf(method, params);
+        refusals.push({ what, rejection: rejection });
+        return rejection;
       };
       const numbers: readonly (readonly [
         what: string,
@@ -223,7 +223,7 @@ export const general = [
             `the error names ${title} by a JSON Pointer into params`,
             () => {
               const { data } =
-                refusals.find((one) => one.what === title)?.refusal ??
+                refusals.find((one) => one.what === title)?.rejection ??
                 assert.fail('the request was not rejected');
               assert.equal(data?.path, path, '`data.path`:');
             },
@@ -295,24 +295,24 @@ export const general = [
       ];
       for (const [what, method, params, code, data] of wrongs) {
         await t.check('err-codes', `${what} is ${code} with its data`, async () => {
-          const refusal = await refused(what, method, params);
-          assert.equal(refusal.code, code, 'the code of the error:');
+          const rejection = await refused(what, method, params);
+          assert.equal(rejection.code, code, 'the code of the error:');
           for (const [member, value] of Object.entries(data))
-            assert.equal(refusal.data?.[member], value, `\`data.${member}\`:`);
+            assert.equal(rejection.data?.[member], value, `\`data.${member}\`:`);
         });
       }
       await t.check(
         'gen-own-codes',
         'every code belongs to this extension or the base protocol',
         () => {
-          for (const { what, refusal } of refusals)
-            assert.ok(CODES.has(refusal.code), `${what} returned code ${refusal.code}`);
+          for (const { what, rejection: rejection } of refusals)
+            assert.ok(CODES.has(rejection.code), `${what} returned code ${rejection.code}`);
         },
       );
       await t.check('err-no-value', 'no error repeats a URL, a secret or a token', () => {
         for (const {
           what,
-          refusal: { message, data },
+          rejection: { message, data },
         } of refusals) {
           const text = message + JSON.stringify(data);
           for (const value of [
@@ -386,7 +386,7 @@ export const general = [
       for (const [what, method, params, expected] of order) {
         await t.check('gen-check-order', what, async () =>
           assert.equal(
-            (await t.mcp.refusal(method, params)).data?.kind,
+            (await t.mcp.errorOf(method, params)).data?.kind,
             expected.kind,
             '`data.kind`:',
           ),

@@ -36,8 +36,8 @@ export const isolation = [
           `${method} of another principal's subscription returns the error of an unknown one`,
           async () => {
             const [foreign, unknown] = [
-              await other.refusal(method, params(subscriptionId)),
-              await other.refusal(method, params(UNKNOWN)),
+              await other.errorOf(method, params(subscriptionId)),
+              await other.errorOf(method, params(UNKNOWN)),
             ];
             const shown = ({ code, message, data, status }: typeof foreign) =>
               JSON.stringify({ code, message, data, status });
@@ -72,7 +72,7 @@ export const isolation = [
         async () => {
           const namesake = await t.as('namesake');
           assert.deepEqual(
-            (await namesake.refusal('triggers/get', { subscriptionId })).data,
+            (await namesake.errorOf('triggers/get', { subscriptionId })).data,
             { kind: 'subscription' },
             '`data`:',
           );

@@ -1,6 +1,6 @@
 /** Lifetimes of subscriptions (SEP: Lifetime). */
 import assert from 'node:assert/strict';
-import { numbered, streamed } from '../../runner/server/coverage.ts';
+import { untilHead, untilStreamed } from '../../runner/server/coverage.ts';
 import { NotApplicable } from '../../runner/observations.ts';
 import { scenario } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
@@ -149,7 +149,7 @@ export const lifetime = [
       // A renewal would move the expiry by this.
       await t.pause(50);
       await t.emit(t.topicOf(subscription), 3);
-      await numbered(t, subscriptionId, 3);
+      await untilHead(t, subscriptionId, 3);
       await t.check('ttl-not-by-reading', 'a pull does not renew', async () => {
         await t.mcp.request('triggers/pull', { subscriptionId, after: { epoch, sequence: 0 } });
         await unchanged();
@@ -161,7 +161,11 @@ export const lifetime = [
       });
       if (drains.includes('stream')) {
         await t.check('ttl-not-by-reading', 'a stream does not renew', async () => {
-          await streamed(t, await t.stream({ subscriptionId, after: { epoch, sequence: 0 } }), 3);
+          await untilStreamed(
+            t,
+            await t.stream({ subscriptionId, after: { epoch, sequence: 0 } }),
+            3,
+          );
           await unchanged();
         });
       }
@@ -211,7 +215,7 @@ export const lifetime = [
       await t.check(
         'ttl-kept',
         `${slackMs / 1000} s before its expiry an unused subscription exists, and its log continues`,
-        () => numbered(t, subscriptionId, 2),
+        () => untilHead(t, subscriptionId, 2),
       );
       await t.control.do('advance', { ms: slackMs + 1 });
       const data = await t.check(
@@ -236,7 +240,7 @@ export const lifetime = [
           );
           await t.control.do('advance', { ms: DAY_MS - 5 * SLACK_MS });
           assert.deepEqual(
-            (await t.mcp.refusal('triggers/get', { subscriptionId })).data,
+            (await t.mcp.errorOf('triggers/get', { subscriptionId })).data,
             data,
             '`data` of the error almost a day later:',
           );

@@ -6,12 +6,12 @@ import assert from 'node:assert/strict';
 import {
   coveredBy,
   gapsOf,
-  numbered,
+  untilHead,
   readAll,
-  refusalOf,
+  errorOf,
   sequencesOf,
   spans,
-  streamed,
+  untilStreamed,
   WELL_BEYOND,
 } from '../../runner/server/coverage.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
@@ -74,7 +74,7 @@ export const log = [
       await occur(t, topic, occurred.slice(6), 7);
       const read = ({ subscriptionId, epoch }: Json, params: object = {}): Promise<Json[]> =>
         readAll(t.mcp, subscriptionId, { epoch, sequence: 0 }, params);
-      for (const { subscriptionId } of [first, second]) await numbered(t, subscriptionId, 10);
+      for (const { subscriptionId } of [first, second]) await untilHead(t, subscriptionId, 10);
 
       await t.check(
         'log-contiguous',
@@ -131,7 +131,7 @@ export const log = [
           assert.deepEqual(named(await read(first, { maxEvents: 4 })), once);
           if (!t.settings.drains.includes('stream')) return;
           const stream = await t.stream({ subscriptionId: first.subscriptionId });
-          await streamed(t, stream, 10);
+          await untilStreamed(t, stream, 10);
           assert.deepEqual(named(stream.deliveries), once);
         },
       );
@@ -152,13 +152,13 @@ export const log = [
       const topic = t.topicOf(subscription);
       const at = (sequence: number) => ({ epoch, sequence });
       await t.emit(topic, 8, { name });
-      await numbered(t, subscriptionId, 8);
+      await untilHead(t, subscriptionId, 8);
       await t.mcp.request('triggers/pull', { subscriptionId });
       await t.mcp.request('triggers/ack', { subscriptionId, position: at(3) });
       const head = WELL_BEYOND * retention.maxEvents;
       await t.emit(topic, head - 9, { from: 9, name });
       await t.emit(topic, 1, { from: head, name, data: { pad: 'x'.repeat(250_000) } });
-      await numbered(t, subscriptionId, head);
+      await untilHead(t, subscriptionId, head);
       await t.check(
         'log-no-silent-loss',
         `of ${head} events, with a retention of ${retention.maxEvents} and one too large, each unacknowledged sequence number is an event or a gap`,
@@ -176,7 +176,7 @@ export const log = [
         async () => {
           if (!t.settings.drains.includes('stream')) return;
           const stream = await t.stream({ subscriptionId });
-          await streamed(t, stream, head);
+          await untilStreamed(t, stream, head);
           assert.equal(
             spans(coveredBy(stream.deliveries)),
             `4-${head}`,
@@ -223,7 +223,7 @@ export const log = [
           'events were appended',
           async () => {
             await t.emit(select[0].arguments.topic, 3);
-            await numbered(t, subscriptionId, 3);
+            await untilHead(t, subscriptionId, 3);
           },
         ],
         [
@@ -293,7 +293,7 @@ export const log = [
       const start = { epoch, sequence: 0 };
       const occurred = ids(t, 6);
       await occur(t, topic, occurred);
-      await numbered(t, subscriptionId, 6);
+      await untilHead(t, subscriptionId, 6);
       await t.control.do('redact', { name: t.control.type('plain'), eventId: occurred[3]! });
       await t.mcp.request('triggers/pull', { subscriptionId });
       await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 2 } });
@@ -331,7 +331,7 @@ export const log = [
       );
       await occur(t, topic, [occurred[0]!, occurred[5]!], 90);
       await occur(t, topic, ids(t, 1), 7);
-      await numbered(t, subscriptionId, 7);
+      await untilHead(t, subscriptionId, 7);
       const further = await readAll(t.mcp, subscriptionId, { epoch, sequence: 6 });
       await t.check('log-contiguous', 'numbering continues after the crash', () =>
         assert.equal(sequencesOf(further)[0], 7, 'the first sequence number after the crash:'),
@@ -360,7 +360,7 @@ export const log = [
       const topic = t.topicOf(subscription);
       const occurred = ids(t, 6);
       await occur(t, topic, occurred);
-      await numbered(t, subscriptionId, 6);
+      await untilHead(t, subscriptionId, 6);
       await t.control.do('redact', { name: t.control.type('plain'), eventId: occurred[3]! });
       await t.mcp.request('triggers/pull', { subscriptionId });
       await t.mcp.request('triggers/ack', {
@@ -370,7 +370,7 @@ export const log = [
       await t.control.do('remember', {});
       // All of these are lost.
       await occur(t, topic, ids(t, 2), 7);
-      await numbered(t, subscriptionId, 8);
+      await untilHead(t, subscriptionId, 8);
       await t.mcp.request('triggers/pull', { subscriptionId });
       await t.mcp.request('triggers/ack', {
         subscriptionId,
@@ -378,7 +378,7 @@ export const log = [
       });
       const streams = t.settings.drains.includes('stream');
       const before = streams ? await t.stream({ subscriptionId }) : undefined;
-      if (before !== undefined) await streamed(t, before, 8);
+      if (before !== undefined) await untilStreamed(t, before, 8);
       await t.control.do('lose', {});
 
       const now = await t.mcp.request('triggers/get', { subscriptionId });
@@ -395,7 +395,7 @@ export const log = [
             : []),
         ] as const) {
           assert.equal(
-            (await refusalOf(t, method, { subscriptionId, ...params })).data?.kind,
+            (await errorOf(t, method, { subscriptionId, ...params })).data?.kind,
             'epoch',
             `\`data.kind\` of the error of ${method}:`,
           );
@@ -429,7 +429,7 @@ export const log = [
         async () => {
           if (before === undefined) return;
           const after = await t.stream({ subscriptionId, after: { epoch, sequence: 0 } });
-          await streamed(t, after, 4);
+          await untilStreamed(t, after, 4);
           await t.until('the end of the stream that was open', () => before.ended);
           for (const stream of [before, after])
             assert.equal(

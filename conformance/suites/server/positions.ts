@@ -5,11 +5,11 @@ import {
   coveredBy,
   gapsOf,
   gapSpans,
-  numbered,
+  untilHead,
   readAll,
-  refusalOf,
+  errorOf,
   spans,
-  streamed,
+  untilStreamed,
   upTo,
   WELL_BEYOND,
 } from '../../runner/server/coverage.ts';
@@ -45,7 +45,7 @@ async function log(
   const { subscriptionId, epoch } = subscription;
   const topic = t.topicOf(subscription);
   await t.emit(topic, head);
-  await numbered(t, subscriptionId, head);
+  await untilHead(t, subscriptionId, head);
   await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: sent });
   const at = (sequence: number) => ({ epoch, sequence });
   const ack = (sequence: number): Promise<Json> =>
@@ -77,7 +77,7 @@ export const positions = [
       const { subscriptionId, epoch, at, get } = await log(t, { head: 5, sent: 3, acked: 2 });
       const other = (await t.subscribe()).epoch;
       const before = state(await get());
-      const conflicts: { readonly what: string; readonly refusal: RpcError }[] = [];
+      const conflicts: { readonly what: string; readonly rejection: RpcError }[] = [];
 
       for (const [where, method, params] of places(t)) {
         for (const half of [3, '3', { sequence: 3 }, { epoch }, [epoch, 3], `${epoch}:3`]) {
@@ -85,7 +85,7 @@ export const positions = [
             'pos-pair',
             `${JSON.stringify(half).replace(epoch, 'EPOCH')} as ${where} is rejected as invalid`,
             async () => {
-              const { code, data } = await refusalOf(t, method, {
+              const { code, data } = await errorOf(t, method, {
                 subscriptionId,
                 ...params(half),
               });
@@ -111,10 +111,10 @@ export const positions = [
         ];
         for (const [check, what, position, kind] of wrong) {
           await t.check(check, `${what} as ${where} is a Conflict of kind "${kind}"`, async () => {
-            const refusal = await refusalOf(t, method, { subscriptionId, ...params(position) });
-            conflicts.push({ what: `${what}, as ${where}`, refusal });
+            const rejection = await errorOf(t, method, { subscriptionId, ...params(position) });
+            conflicts.push({ what: `${what}, as ${where}`, rejection: rejection });
             assert.deepEqual(
-              [refusal.code, refusal.data?.kind],
+              [rejection.code, rejection.data?.kind],
               [-32602, kind],
               'code and `data.kind` of the error:',
             );
@@ -126,7 +126,7 @@ export const positions = [
         'a valid ack is not applied when the position next to it is rejected',
         async () => {
           for (const position of [at(6), { epoch: NOBODYS_EPOCH, sequence: 0 }])
-            await t.mcp.refusal('triggers/pull', { subscriptionId, after: position, ack: at(3) });
+            await t.mcp.errorOf('triggers/pull', { subscriptionId, after: position, ack: at(3) });
           assert.equal((await get()).acked, 2, '`acked`:');
         },
       );
@@ -134,7 +134,7 @@ export const positions = [
         assert.ok(conflicts.length > 0, 'no position was rejected');
         for (const {
           what,
-          refusal: { data },
+          rejection: { data },
         } of conflicts)
           assert.deepEqual(
             [data?.epoch, data?.head, data?.acked],
@@ -152,7 +152,7 @@ export const positions = [
           if (method !== 'triggers/stream')
             await t.mcp.request(method, { subscriptionId, ...params(at(2)) });
           else
-            await streamed(t, await t.stream({ subscriptionId, ...params(at(2)) }), 5).catch(
+            await untilStreamed(t, await t.stream({ subscriptionId, ...params(at(2)) }), 5).catch(
               (error: unknown) => {
                 throw new Error(`${where}: ${(error as Error).message}`);
               },
@@ -180,7 +180,7 @@ export const positions = [
       } = subscription;
       const head = WELL_BEYOND * maxEvents;
       await t.emit(t.topicOf(subscription), head, { name });
-      await numbered(t, subscriptionId, head);
+      await untilHead(t, subscriptionId, head);
       const reads = async (from: number): Promise<void> => {
         const { oldest } = await t.mcp.request('triggers/get', { subscriptionId });
         if (oldest <= from + 1)
@@ -205,7 +205,7 @@ export const positions = [
       await t.check('pos-old-valid', 'a stream from there starts with the gap too', async () => {
         if (!t.settings.drains.includes('stream')) return;
         const stream = await t.stream({ subscriptionId, after: { epoch, sequence: 3 } });
-        await streamed(t, stream, head);
+        await untilStreamed(t, stream, head);
         assert.equal(stream.deliveries[0].after, 3, '`after` of the first delivery:');
         assert.equal(spans(coveredBy(stream.deliveries)), `4-${head}`, 'covered sequence numbers:');
       });
@@ -267,7 +267,7 @@ export const positions = [
             ['triggers/ack', { position: at(5) }],
             ['triggers/pull', { ack: at(5) }],
           ] as const) {
-            const { code, data } = await t.mcp.refusal(method, { subscriptionId, ...params });
+            const { code, data } = await t.mcp.errorOf(method, { subscriptionId, ...params });
             assert.deepEqual(
               [code, data?.kind, data?.sent],
               [-32602, 'position', 4],
@@ -321,7 +321,7 @@ export const positions = [
       );
       await t.check('ack-result', 'the result has the current head', async () => {
         await t.emit(topic, 1, { from: 7 });
-        await numbered(t, subscriptionId, 7);
+        await untilHead(t, subscriptionId, 7);
         assert.deepEqual(
           result(await ack(4)),
           { epoch, acked: 4, head: 7 },
@@ -359,7 +359,7 @@ export const positions = [
           ? [
               [
                 'everything was streamed',
-                async () => streamed(t, await t.stream({ subscriptionId }), 6),
+                async () => untilStreamed(t, await t.stream({ subscriptionId }), 6),
               ] as const,
             ]
           : []),
@@ -378,7 +378,7 @@ export const positions = [
           'further events were appended',
           async () => {
             await t.emit(topic, 1, { from: 7 });
-            await numbered(t, subscriptionId, 7);
+            await untilHead(t, subscriptionId, 7);
           },
         ],
         [

@@ -91,8 +91,8 @@ export const pull = [
         async () => assert.equal((await pull()).after, 3, '`after` of the result:'),
       );
       await t.check('pull-ack-first', 'a pull with a rejected `ack` reads nothing', async () => {
-        const refusal = await t.mcp.refusal('triggers/pull', { subscriptionId, ack: at(99) });
-        assert.equal(refusal.data?.kind, 'position', '`data.kind` of the error:');
+        const rejection = await t.mcp.errorOf('triggers/pull', { subscriptionId, ack: at(99) });
+        assert.equal(rejection.data?.kind, 'position', '`data.kind` of the error:');
       });
     },
   }),

@@ -86,7 +86,7 @@ export const signature = [
             ['triggers/subscribe', { key: t.unique(), select, callback }],
             ['triggers/update', { subscriptionId, callback }],
           ] as const) {
-            const { code, data } = await t.mcp.refusal(method, params);
+            const { code, data } = await t.mcp.errorOf(method, params);
             assert.deepEqual(
               [code, data?.kind, data?.path],
               [-32602, 'invalid', '/callback/secret'],

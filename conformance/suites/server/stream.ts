@@ -1,7 +1,7 @@
 /** Streams: order, window, heartbeats and ends (SEP: Stream). */
 import assert from 'node:assert/strict';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
-import { carried, requireSound, sequencesOf, upTo } from '../../runner/server/coverage.ts';
+import { untilCarried, requireUnbroken, sequencesOf, upTo } from '../../runner/server/coverage.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { StreamReader } from '../../runner/server/stream-reader.ts';
 import { SUBSCRIPTION_META, type Json } from '../../runner/wire/session.ts';
@@ -11,7 +11,7 @@ const STALLED_MS = 60_000;
 
 /** Waits for this many deliveries. */
 const heard = (stream: StreamReader, count: number): boolean => {
-  requireSound(stream);
+  requireUnbroken(stream);
   return stream.deliveries.length >= count;
 };
 
@@ -45,8 +45,8 @@ export const stream = [
       await t.emit(topic, 8);
       const fromStart = await t.stream({ subscriptionId, after: { epoch, sequence: 0 } });
       const fromFive = await t.stream({ subscriptionId, after: { epoch, sequence: 5 } });
-      await carried(t, fromStart, 8);
-      await carried(t, fromFive, 8);
+      await untilCarried(t, fromStart, 8);
+      await untilCarried(t, fromFive, 8);
       await t.check(
         'stream-continues',
         'the first delivery starts at the requested position, and each later one where the one before ended',
@@ -111,12 +111,12 @@ export const stream = [
         'a window of four holds four events, and an acknowledgement admits one more',
         async () => {
           const stream = await t.stream({ subscriptionId, window: { events: 4 } });
-          await carried(t, stream, 4);
+          await untilCarried(t, stream, 4);
           // Wait to see that nothing more arrives.
           await t.pause(300);
           assert.deepEqual(sequencesOf(stream.deliveries), upTo(1, 4), 'events in flight:');
           await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
-          await carried(t, stream, 5);
+          await untilCarried(t, stream, 5);
           await t.pause(300);
           assert.deepEqual(
             sequencesOf(stream.deliveries),
@@ -136,7 +136,7 @@ export const stream = [
       await t.check(
         'stream-window-one',
         'an event larger than the window is sent when nothing is in flight',
-        () => carried(t, narrow, 1),
+        () => untilCarried(t, narrow, 1),
       );
       await t.check('stream-window', 'no other event is sent with it', async () => {
         await t.pause(300);
@@ -154,7 +154,7 @@ export const stream = [
             subscriptionId: large.subscriptionId,
             position: { epoch: large.epoch, sequence: 1 },
           });
-          await carried(t, narrow, 2);
+          await untilCarried(t, narrow, 2);
         },
       );
     },
@@ -212,7 +212,7 @@ export const stream = [
           async () => {
             const stream = await t.stream({ subscriptionId });
             await first(t, stream);
-            await carried(t, stream, 2);
+            await untilCarried(t, stream, 2);
             await t.mcp.notify('notifications/cancelled', {
               requestId: stream.requestId,
               reason: 'done',
@@ -255,7 +255,7 @@ export const stream = [
         subscriptionId: busy.subscriptionId,
         window: { events: 2 },
       });
-      await carried(t, stalled, 2);
+      await untilCarried(t, stalled, 2);
       await t.check(
         'stream-stalled',
         'a full window without an acknowledgement for 60 seconds ends the stream',

@@ -114,12 +114,12 @@ export const subscriptions = [
           'subs-conflict',
           `${what} under the same key is a conflict that names the subscription`,
           async () => {
-            const refusal = await t.mcp.refusal('triggers/subscribe', { key, ...params });
+            const rejection = await t.mcp.errorOf('triggers/subscribe', { key, ...params });
             const now = await t.mcp.request('triggers/get', {
               subscriptionId: first.subscriptionId,
             });
             assert.deepEqual(
-              refusal.data,
+              rejection.data,
               { kind: 'key', subscriptionId: first.subscriptionId, etag: now.etag },
               '`data`:',
             );
@@ -226,7 +226,7 @@ export const subscriptions = [
     async run(t) {
       const name = t.control.type('plain');
       const refused = async (params: object, mcp = t.mcp): Promise<Json> => {
-        const { code, data } = await mcp.refusal('triggers/subscribe', {
+        const { code, data } = await mcp.errorOf('triggers/subscribe', {
           key: t.unique(),
           ...params,
         });
@@ -312,7 +312,7 @@ export const subscriptions = [
         'subs-permission',
         'the error is Forbidden, or unknown when the list hides the type',
         async () => {
-          const { code, data } = await t.mcp.refusal('triggers/subscribe', {
+          const { code, data } = await t.mcp.errorOf('triggers/subscribe', {
             key: t.unique(),
             select: [{ name }],
           });
@@ -455,7 +455,7 @@ export const subscriptions = [
         'subs-verified',
         'an endpoint that does not consent leads to no subscription',
         async () => {
-          const { code } = await t.mcp.refusal('triggers/subscribe', {
+          const { code } = await t.mcp.errorOf('triggers/subscribe', {
             key,
             select,
             callback: silent.callback,
@@ -512,7 +512,7 @@ export const subscriptions = [
           );
           assert.equal(
             (
-              await t.mcp.refusal('triggers/subscribe', {
+              await t.mcp.errorOf('triggers/subscribe', {
                 ...params,
                 callback: { ...endpoint.callback, secret: newSecret() },
               })

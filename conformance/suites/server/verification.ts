@@ -12,7 +12,7 @@ import {
 } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { RpcError } from '../../runner/wire/session.ts';
-import { arrived, quiet, refusal } from './following.ts';
+import { arrived, quiet, rejection } from './following.ts';
 
 const NEEDS = { drains: ['callback'], types: ['plain'] } as const;
 const CATEGORIES = new Set([
@@ -41,7 +41,7 @@ interface Wrong {
 }
 const proofOf = (challenge: string, secret: string): string =>
   hmac(secret, `challenge.${challenge}`);
-const right = (challenge: string, secret: string): object => ({
+const correct = (challenge: string, secret: string): object => ({
   challenge,
   proof: proofOf(challenge, secret),
 });
@@ -57,7 +57,7 @@ const WRONG: readonly Wrong[] = [
   {
     what: 'a list',
     reason: 'challenge_failed',
-    reply: (challenge, secret) => ({ body: [right(challenge, secret)] }),
+    reply: (challenge, secret) => ({ body: [correct(challenge, secret)] }),
   },
   {
     what: 'the proof without the challenge',
@@ -87,7 +87,7 @@ const WRONG: readonly Wrong[] = [
     what: 'a proof with another secret',
     echo: true,
     reason: 'challenge_failed',
-    reply: (challenge) => ({ body: right(challenge, newSecret()) }),
+    reply: (challenge) => ({ body: correct(challenge, newSecret()) }),
   },
   {
     what: 'a proof of the challenge alone',
@@ -106,17 +106,17 @@ const WRONG: readonly Wrong[] = [
   {
     what: 'the correct answer with status 403',
     reason: 'http_4xx',
-    reply: (challenge, secret) => ({ status: 403, body: right(challenge, secret) }),
+    reply: (challenge, secret) => ({ status: 403, body: correct(challenge, secret) }),
   },
   {
     what: 'the correct answer with status 302',
     reason: 'http_4xx',
-    reply: (challenge, secret) => ({ status: 302, body: right(challenge, secret) }),
+    reply: (challenge, secret) => ({ status: 302, body: correct(challenge, secret) }),
   },
   {
     what: 'the correct answer with status 500',
     reason: 'http_5xx',
-    reply: (challenge, secret) => ({ status: 500, body: right(challenge, secret) }),
+    reply: (challenge, secret) => ({ status: 500, body: correct(challenge, secret) }),
   },
 ];
 
@@ -249,7 +249,7 @@ export const verification = [
           echo ? ['cbv-proof', 'cbv-echo'] : 'cbv-proof',
           `${what} verifies nothing`,
           () =>
-            refusal(t, 'triggers/subscribe', {
+            rejection(t, 'triggers/subscribe', {
               key: t.unique(),
               select: quiet(t),
               callback: endpoint.callback,
@@ -283,7 +283,7 @@ export const verification = [
           const [old, never] = [await t.endpoint(), await t.endpoint()];
           never.consent = ({ delivery: { challenge } }) => ({ body: { challenge } });
           const made = await t.subscribe({ callback: old.callback });
-          await refusal(t, 'triggers/update', {
+          await rejection(t, 'triggers/update', {
             subscriptionId: made.subscriptionId,
             callback: never.callback,
           });
@@ -313,7 +313,7 @@ async function unreachable(t: ServerTest): Promise<RpcError[]> {
       const endpoint = await t.endpoint();
       const { url, secret } = endpoint.callback;
       if (closed) await endpoint.close();
-      const refused = await refusal(t, 'triggers/subscribe', {
+      const refused = await rejection(t, 'triggers/subscribe', {
         key: t.unique(),
         select: quiet(t),
         callback: { url: change(url), secret },

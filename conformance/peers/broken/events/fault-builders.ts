@@ -1,48 +1,48 @@
 /** Builders for the faults of SEP-3415 servers that several tables share. */
-import type { Calling, CallbackAnswer, Json, Passing, Fault } from '../proxy.ts';
+import type { CallbackRequest, CallbackAnswer, Json, ProxiedRequest, Fault } from '../proxy.ts';
 
 /**
  * Changes a request. A value that `change` returns is the answer, and the server never sees the
  * request.
  */
-export const asked = (
+export const onRequest = (
   method: string,
-  change: (params: Json, passing: Passing) => Json | void | Promise<Json | void>,
+  change: (params: Json, proxied: ProxiedRequest) => Json | void | Promise<Json | void>,
 ): Fault => ({
-  request: (passing) => (passing.method === method ? change(passing.params, passing) : undefined),
+  request: (proxied) => (proxied.method === method ? change(proxied.params, proxied) : undefined),
 });
 
 /** Changes a result. */
-export const answered = (
+export const onResult = (
   method: string,
-  change: (result: Json, passing: Passing) => Json | Promise<Json>,
+  change: (result: Json, proxied: ProxiedRequest) => Json | Promise<Json>,
 ): Fault => ({
-  result: (result, passing) => (passing.method === method ? change(result, passing) : result),
+  result: (result, proxied) => (proxied.method === method ? change(result, proxied) : result),
 });
 
 /** Changes an error. `change` returns `{ error }` or `{ result }`. */
-export const refused = (
+export const onError = (
   method: string,
-  change: (error: Json, passing: Passing) => Json,
+  change: (error: Json, proxied: ProxiedRequest) => Json,
 ): Fault => ({
-  error: (error, passing) => (passing.method === method ? change(error, passing) : { error }),
+  error: (error, proxied) => (proxied.method === method ? change(error, proxied) : { error }),
 });
 
 /** Changes a notification of this kind on a stream. */
-export const noted = (
+export const onNotification = (
   kind: string,
-  change: (message: Json, passing: Passing) => Json | Json[] | null,
+  change: (message: Json, proxied: ProxiedRequest) => Json | Json[] | null,
 ): Fault => ({
-  notification: (message, passing) =>
-    message.method === `notifications/events/${kind}` ? change(message, passing) : message,
+  notification: (message, proxied) =>
+    message.method === `notifications/events/${kind}` ? change(message, proxied) : message,
 });
 
 /** Changes webhook requests of this type; undefined = occurrences. */
-export const called = (
+export const onCallback = (
   type: string | undefined,
-  change: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
+  change: (outgoing: CallbackRequest) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
 ): Fault => ({
-  callback: (calling) => (calling.body?.type === type ? change(calling) : undefined),
+  callback: (outgoing) => (outgoing.body?.type === type ? change(outgoing) : undefined),
 });
 
 /** The object without these members. */
@@ -50,23 +50,25 @@ export const without = (value: Json, ...members: readonly string[]): Json =>
   Object.fromEntries(Object.entries(value).filter(([name]) => !members.includes(name)));
 
 /** Answers of an endpoint. */
-export const echo = ({ body: { challenge } }: Calling): CallbackAnswer => ({
+export const echo = ({ body: { challenge } }: CallbackRequest): CallbackAnswer => ({
   status: 200,
   headers: { 'content-type': 'application/json' },
   body: JSON.stringify({ challenge }),
 });
-export const taken: CallbackAnswer = { status: 204, headers: {}, body: '' };
+export const accepted: CallbackAnswer = { status: 204, headers: {}, body: '' };
 
 /** A result that claims success. */
-export const done = (result: object): Json => ({ result: { resultType: 'complete', ...result } });
-export const nothingPolled = done({
+export const emptySuccess = (result: object): Json => ({
+  result: { resultType: 'complete', ...result },
+});
+export const nothingPolled = emptySuccess({
   events: [],
   cursor: 'c',
   truncated: false,
   hasMore: false,
   nextPollMs: 1000,
 });
-export const subscribed = done({
+export const subscribed = emptySuccess({
   id: 'evt_x',
   cursor: 'c',
   truncated: false,

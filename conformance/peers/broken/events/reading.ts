@@ -1,15 +1,15 @@
 /** SEP-3415 servers whose catalog, polls or streams are broken. */
 import type { BrokenServer, Json } from '../proxy.ts';
 import {
-  answered,
-  asked,
-  called,
-  done,
-  noted,
+  onResult,
+  onRequest,
+  onCallback,
+  emptySuccess,
+  onNotification,
   nothingPolled,
-  refused,
+  onError,
   subscribed,
-  taken,
+  accepted,
   without,
 } from './fault-builders.ts';
 
@@ -22,21 +22,21 @@ const has =
   (members: object) =>
   (result: Json): Json => ({ ...result, ...members });
 const settings = (change: (settings: Json) => Json): BrokenServer['fault'] =>
-  answered('server/discover', (result) => {
+  onResult('server/discover', (result) => {
     result.capabilities.extensions[EVENTS] = change(result.capabilities.extensions[EVENTS]);
     return result;
   });
 const descriptors = (change: (descriptor: Json) => Json): BrokenServer['fault'] =>
-  answered('events/list', (result) => ({ ...result, events: result.events.map(change) }));
+  onResult('events/list', (result) => ({ ...result, events: result.events.map(change) }));
 const occurrences = (change: (events: Json[]) => Json[]): BrokenServer['fault'] =>
-  answered('events/poll', (result) => ({ ...result, events: change(result.events) }));
+  onResult('events/poll', (result) => ({ ...result, events: change(result.events) }));
 const topicOf = (params: Json): string => JSON.stringify([params.name, params.arguments]);
 /** Starts a later poll without a cursor where the first poll of the topic started. */
 const rewinds = (when: (params: Json) => boolean): BrokenServer['fault'] => ({
-  ...asked('events/poll', (params, { memory }) => {
+  ...onRequest('events/poll', (params, { memory }) => {
     if (params.cursor == null && when(params)) params.cursor = memory[topicOf(params)] ?? null;
   }),
-  ...answered('events/poll', (result, { params, memory }) => {
+  ...onResult('events/poll', (result, { params, memory }) => {
     memory[topicOf(params)] ??= result.cursor;
     return result;
   }),
@@ -56,17 +56,17 @@ const catalog: readonly BrokenServer[] = [
   {
     check: 'result-type',
     wrong: 'omits resultType in a list',
-    fault: answered('events/list', (result) => without(result, 'resultType')),
+    fault: onResult('events/list', (result) => without(result, 'resultType')),
   },
   {
     check: 'result-type',
     wrong: 'sends another resultType in a poll',
-    fault: answered('events/poll', has({ resultType: 'partial' })),
+    fault: onResult('events/poll', has({ resultType: 'partial' })),
   },
   {
     check: 'result-type',
     wrong: 'omits resultType in a subscription',
-    fault: answered('events/subscribe', (result) => without(result, 'resultType')),
+    fault: onResult('events/subscribe', (result) => without(result, 'resultType')),
   },
   {
     check: 'list-implemented',
@@ -76,7 +76,7 @@ const catalog: readonly BrokenServer[] = [
   {
     check: 'list-implemented',
     wrong: 'renames the list member',
-    fault: answered('events/list', ({ events, ...rest }) => ({ ...rest, types: events })),
+    fault: onResult('events/list', ({ events, ...rest }) => ({ ...rest, types: events })),
   },
   {
     check: 'descriptor-delivery-subset',
@@ -92,21 +92,21 @@ const catalog: readonly BrokenServer[] = [
     check: 'list-pagination',
     wrong: 'always sends a nextCursor',
     fault: {
-      ...asked('events/list', (params) => {
+      ...onRequest('events/list', (params) => {
         delete params.cursor;
       }),
-      ...answered('events/list', has({ nextCursor: 'more' })),
+      ...onResult('events/list', has({ nextCursor: 'more' })),
     },
   },
   {
     check: 'list-pagination',
     wrong: 'sends the first page twice',
     fault: {
-      ...asked('events/list', (params, { memory }) => {
+      ...onRequest('events/list', (params, { memory }) => {
         memory['again'] = params.cursor !== undefined;
         delete params.cursor;
       }),
-      ...answered('events/list', (result, { memory }) =>
+      ...onResult('events/list', (result, { memory }) =>
         memory['again'] === true ? result : { ...result, nextCursor: 'again' },
       ),
     },
@@ -124,19 +124,19 @@ const catalog: readonly BrokenServer[] = [
   {
     check: 'list-changed-notification',
     wrong: 'sends no list_changed',
-    fault: noted('list_changed', () => null),
+    fault: onNotification('list_changed', () => null),
   },
   {
     check: 'poll-errors-are-jsonrpc',
     wrong: 'answers a poll of an unknown type with an empty result',
-    fault: refused('events/poll', (error, { params }) =>
+    fault: onError('events/poll', (error, { params }) =>
       params.name === UNKNOWN ? nothingPolled : { error },
     ),
   },
   {
     check: 'poll-errors-are-jsonrpc',
     wrong: 'does not validate arguments',
-    fault: refused('events/poll', (error) =>
+    fault: onError('events/poll', (error) =>
       error.code === INVALID.code ? nothingPolled : { error },
     ),
   },
@@ -145,7 +145,7 @@ const catalog: readonly BrokenServer[] = [
     wrong: 'answers a stream of an unknown type with a result',
     fault: {
       request: ({ method, params }) =>
-        method === 'events/stream' && params.name === UNKNOWN ? done({}) : undefined,
+        method === 'events/stream' && params.name === UNKNOWN ? emptySuccess({}) : undefined,
     },
   },
   {
@@ -167,24 +167,24 @@ const catalog: readonly BrokenServer[] = [
   {
     check: 'error-codes',
     wrong: 'mixes both sets of error codes',
-    fault: refused('events/poll', (error) => ({
+    fault: onError('events/poll', (error) => ({
       error: { ...error, code: error.code === -32023 ? -32011 : error.code },
     })),
   },
   {
     check: 'error-codes',
     wrong: 'uses an error code of its own',
-    fault: refused('events/subscribe', (error) => ({ error: { ...error, code: -32050 } })),
+    fault: onError('events/subscribe', (error) => ({ error: { ...error, code: -32050 } })),
   },
   {
     check: 'error-unsupported',
     wrong: 'does not name the unsupported feature',
-    fault: refused('events/subscribe', (error) => ({ error: without(error, 'data') })),
+    fault: onError('events/subscribe', (error) => ({ error: without(error, 'data') })),
   },
   {
     check: 'subscribe-webhook-only',
     wrong: 'accepts events/subscribe for other modes than webhook',
-    fault: asked('events/subscribe', (params) =>
+    fault: onRequest('events/subscribe', (params) =>
       params.delivery.mode === 'push' ? subscribed : undefined,
     ),
   },
@@ -194,14 +194,14 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'poll-bootstraps-subscription',
     wrong: 'sends a null cursor on the first poll',
-    fault: answered('events/poll', (result, { params }) =>
+    fault: onResult('events/poll', (result, { params }) =>
       params.cursor === null ? { ...result, cursor: null } : result,
     ),
   },
   {
     check: 'poll-bootstraps-subscription',
     wrong: 'sends events on the first poll',
-    fault: answered('events/poll', (result, { params }) =>
+    fault: onResult('events/poll', (result, { params }) =>
       params.cursor === null
         ? {
             ...result,
@@ -215,12 +215,12 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'poll-result-shape',
     wrong: 'omits nextPollMs',
-    fault: answered('events/poll', (result) => without(result, 'nextPollMs')),
+    fault: onResult('events/poll', (result) => without(result, 'nextPollMs')),
   },
   {
     check: 'poll-result-shape',
     wrong: 'omits hasMore when it is false',
-    fault: answered('events/poll', (result) =>
+    fault: onResult('events/poll', (result) =>
       result.hasMore ? result : without(result, 'hasMore'),
     ),
   },
@@ -233,10 +233,10 @@ const poll: readonly BrokenServer[] = [
     check: 'cursor-null-starts-from-now',
     wrong: 'starts a stream at its first event',
     fault: {
-      ...asked('events/stream', (params, { memory }) => {
+      ...onRequest('events/stream', (params, { memory }) => {
         if (params.cursor == null) params.cursor = memory[topicOf(params)] ?? null;
       }),
-      ...noted('active', (message, { params, memory }) => {
+      ...onNotification('active', (message, { params, memory }) => {
         memory[topicOf(params)] ??= message.params.cursor;
         return message;
       }),
@@ -245,25 +245,25 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'cursor-null-starts-from-now',
     wrong: 'sends a webhook an event from before the subscription',
-    fault: called(undefined, async (calling) => {
-      if (calling.memory['sent'] !== true)
-        await calling.send({
-          body: { ...calling.body, eventId: 'before', data: { ...calling.body.data, n: 1 } },
+    fault: onCallback(undefined, async (outgoing) => {
+      if (outgoing.memory['sent'] !== true)
+        await outgoing.send({
+          body: { ...outgoing.body, eventId: 'before', data: { ...outgoing.body.data, n: 1 } },
         });
-      calling.memory['sent'] = true;
+      outgoing.memory['sent'] = true;
     }),
   },
   {
     check: 'cursor-absent-equals-null',
     wrong: 'rejects a poll without the cursor member',
-    fault: asked('events/poll', (params) =>
+    fault: onRequest('events/poll', (params) =>
       params.cursor === undefined ? { error: INVALID } : undefined,
     ),
   },
   {
     check: 'cursor-consistency',
     wrong: 'sends a null cursor in some polls',
-    fault: answered('events/poll', (result, { params }) =>
+    fault: onResult('events/poll', (result, { params }) =>
       params.maxEvents === 1 ? { ...result, cursor: null } : result,
     ),
   },
@@ -282,7 +282,7 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'occurrence-shape',
     wrong: 'sends the data of a stream as text',
-    fault: noted('event', (message) => ({
+    fault: onNotification('event', (message) => ({
       ...message,
       params: { ...message.params, data: JSON.stringify(message.params.data) },
     })),
@@ -290,8 +290,8 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'occurrence-shape',
     wrong: 'omits the name in a webhook',
-    fault: called(undefined, (calling) => {
-      calling.body = without(calling.body, 'name');
+    fault: onCallback(undefined, (outgoing) => {
+      outgoing.body = without(outgoing.body, 'name');
     }),
   },
   {
@@ -302,7 +302,7 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'occurrence-event-id-from-upstream',
     wrong: 'prefixes the eventId with the mode',
-    fault: noted('event', (message) => ({
+    fault: onNotification('event', (message) => ({
       ...message,
       params: { ...message.params, eventId: `push-${message.params.eventId}` },
     })),
@@ -310,26 +310,26 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'occurrence-event-id-from-upstream',
     wrong: 'appends the subscription id to the eventId',
-    fault: called(undefined, (calling) => {
-      calling.body.eventId += calling.headers['x-mcp-subscription-id'];
+    fault: onCallback(undefined, (outgoing) => {
+      outgoing.body.eventId += outgoing.headers['x-mcp-subscription-id'];
     }),
   },
   {
     check: 'poll-max-events-cap',
     wrong: 'ignores maxEvents',
-    fault: asked('events/poll', (params) => {
+    fault: onRequest('events/poll', (params) => {
       delete params.maxEvents;
     }),
   },
   {
     check: 'poll-max-events-cap',
     wrong: 'always sends hasMore false',
-    fault: answered('events/poll', has({ hasMore: false })),
+    fault: onResult('events/poll', has({ hasMore: false })),
   },
   {
     check: 'poll-max-events-cap',
     wrong: 'sends the cursor of the end although more follows',
-    fault: answered('events/poll', async (result, { method, params, ask }) =>
+    fault: onResult('events/poll', async (result, { method, params, ask }) =>
       result.hasMore
         ? { ...result, cursor: (await ask(method, { ...params, maxEvents: 100 })).result.cursor }
         : result,
@@ -339,10 +339,10 @@ const poll: readonly BrokenServer[] = [
     check: 'poll-stateless-request',
     wrong: 'continues at the last cursor that it sent',
     fault: {
-      ...asked('events/poll', (params, { memory }) => {
+      ...onRequest('events/poll', (params, { memory }) => {
         if (params.cursor != null) params.cursor = memory[topicOf(params)] ?? params.cursor;
       }),
-      ...answered('events/poll', (result, { params, memory }) => {
+      ...onResult('events/poll', (result, { params, memory }) => {
         if (result.events.length > 0) memory[topicOf(params)] = result.cursor;
         return result;
       }),
@@ -356,19 +356,19 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'replay-ceiling-sets-truncated',
     wrong: 'always sends truncated false',
-    fault: answered('events/poll', has({ truncated: false })),
+    fault: onResult('events/poll', has({ truncated: false })),
   },
   {
     check: 'truncated-returns-fresh-cursor',
     wrong: 'rejects a cursor that is too old',
-    fault: asked('events/poll', async (params, { method, ask }) =>
+    fault: onRequest('events/poll', async (params, { method, ask }) =>
       (await ask(method, params)).result?.truncated ? { error: INVALID } : undefined,
     ),
   },
   {
     check: 'truncated-returns-fresh-cursor',
     wrong: 'repeats truncated on every later poll',
-    fault: answered('events/poll', (result, { params, memory }) => {
+    fault: onResult('events/poll', (result, { params, memory }) => {
       memory[topicOf(params)] ||= result.truncated;
       return { ...result, truncated: memory[topicOf(params)] };
     }),
@@ -376,14 +376,14 @@ const poll: readonly BrokenServer[] = [
   {
     check: 'max-age-ms-sets-truncated',
     wrong: 'ignores maxAgeMs',
-    fault: asked('events/poll', (params) => {
+    fault: onRequest('events/poll', (params) => {
       delete params.maxAgeMs;
     }),
   },
   {
     check: 'max-age-ms-sets-truncated',
     wrong: 'skips events without truncated',
-    fault: answered('events/poll', has({ truncated: false })),
+    fault: onResult('events/poll', has({ truncated: false })),
   },
 ];
 
@@ -391,12 +391,15 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-active-confirmation',
     wrong: 'starts a stream without active',
-    fault: noted('active', (message) => ({ ...message, method: 'notifications/events/heartbeat' })),
+    fault: onNotification('active', (message) => ({
+      ...message,
+      method: 'notifications/events/heartbeat',
+    })),
   },
   {
     check: 'stream-active-confirmation',
     wrong: 'omits truncated in active',
-    fault: noted('active', (message) => ({
+    fault: onNotification('active', (message) => ({
       ...message,
       params: without(message.params, 'truncated'),
     })),
@@ -404,29 +407,38 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-subscription-id-meta',
     wrong: 'omits the request id in an event',
-    fault: noted('event', (message) => ({ ...message, params: without(message.params, '_meta') })),
+    fault: onNotification('event', (message) => ({
+      ...message,
+      params: without(message.params, '_meta'),
+    })),
   },
   {
     check: 'stream-event-notification',
     wrong: 'renames the event notification',
-    fault: noted('event', (message) => ({ ...message, method: 'notifications/events/occurrence' })),
+    fault: onNotification('event', (message) => ({
+      ...message,
+      method: 'notifications/events/occurrence',
+    })),
   },
   {
     check: 'stream-event-notification',
     wrong: 'omits the cursor in an event',
-    fault: noted('event', (message) => ({ ...message, params: without(message.params, 'cursor') })),
+    fault: onNotification('event', (message) => ({
+      ...message,
+      params: without(message.params, 'cursor'),
+    })),
   },
   {
     check: 'stream-resumes-from-cursor',
     wrong: 'starts from now although the client sends a cursor',
-    fault: asked('events/stream', (params) => {
+    fault: onRequest('events/stream', (params) => {
       delete params.cursor;
     }),
   },
   {
     check: 'stream-resumes-from-cursor',
     wrong: 'sends the event at the cursor again',
-    fault: noted('event', (message, { params, memory }) => {
+    fault: onNotification('event', (message, { params, memory }) => {
       const last = params.cursor == null ? undefined : memory['last'];
       memory['last'] = memory['of'];
       memory['of'] = message;
@@ -438,7 +450,7 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-order',
     wrong: 'swaps two events',
-    fault: noted('event', (message, { memory }) => {
+    fault: onNotification('event', (message, { memory }) => {
       const stream = message.params._meta[TAG];
       const held = memory[stream];
       memory[stream] = held === undefined ? message : null;
@@ -448,7 +460,7 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-carries-only-event-notifications',
     wrong: 'sends log messages on the stream',
-    fault: noted('event', (message) => [
+    fault: onNotification('event', (message) => [
       message,
       {
         jsonrpc: '2.0',
@@ -460,7 +472,7 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-carries-only-event-notifications',
     wrong: 'sends progress notifications on the stream',
-    fault: noted('active', (message) => [
+    fault: onNotification('active', (message) => [
       message,
       {
         jsonrpc: '2.0',
@@ -472,12 +484,12 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-gap-resends-active',
     wrong: 'sends no active for a gap',
-    fault: noted('active', (message) => (message.params.truncated ? null : message)),
+    fault: onNotification('active', (message) => (message.params.truncated ? null : message)),
   },
   {
     check: 'stream-gap-resends-active',
     wrong: 'reports a gap with truncated false',
-    fault: noted('active', (message) => ({
+    fault: onNotification('active', (message) => ({
       ...message,
       params: { ...message.params, truncated: false },
     })),
@@ -485,7 +497,7 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-exempt-from-concurrency-cap',
     wrong: 'limits a client to eight streams',
-    fault: asked('events/stream', (_params, { memory }) => {
+    fault: onRequest('events/stream', (_params, { memory }) => {
       memory['open'] = (memory['open'] ?? 0) + 1;
       return memory['open'] > 8
         ? { error: { code: -32025, message: 'Too many.', data: { limit: 'streams', max: 8 } } }
@@ -495,12 +507,12 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-heartbeat-required',
     wrong: 'sends no heartbeats',
-    fault: noted('heartbeat', () => null),
+    fault: onNotification('heartbeat', () => null),
   },
   {
     check: 'stream-heartbeat-interval',
     wrong: 'sends a quarter of the heartbeats',
-    fault: noted('heartbeat', (message, { memory }) => {
+    fault: onNotification('heartbeat', (message, { memory }) => {
       memory['n'] = (memory['n'] ?? 0) + 1;
       return memory['n'] % 4 === 1 ? message : null;
     }),
@@ -508,7 +520,7 @@ const push: readonly BrokenServer[] = [
   {
     check: 'stream-heartbeat-carries-cursor',
     wrong: 'omits the cursor in heartbeats',
-    fault: noted('heartbeat', (message) => ({
+    fault: onNotification('heartbeat', (message) => ({
       ...message,
       params: without(message.params, 'cursor'),
     })),
@@ -519,24 +531,24 @@ const ending: readonly BrokenServer[] = [
   {
     check: 'removal-terminates-subscriptions',
     wrong: 'sends no terminated on the stream',
-    fault: noted('terminated', () => null),
+    fault: onNotification('terminated', () => null),
   },
   {
     check: 'removal-terminates-subscriptions',
     wrong: 'sends no terminated to the webhook',
-    fault: called('terminated', () => taken),
+    fault: onCallback('terminated', () => accepted),
   },
   {
     check: 'envelope-terminated',
     wrong: 'omits the error in terminated',
-    fault: called('terminated', (calling) => {
-      calling.body = without(calling.body, 'error');
+    fault: onCallback('terminated', (outgoing) => {
+      outgoing.body = without(outgoing.body, 'error');
     }),
   },
   {
     check: 'removal-error-not-found',
     wrong: 'reports a removed type as Forbidden',
-    fault: noted('terminated', (message) => ({
+    fault: onNotification('terminated', (message) => ({
       ...message,
       params: { ...message.params, error: { ...message.params.error, code: -32024 } },
     })),
@@ -544,19 +556,19 @@ const ending: readonly BrokenServer[] = [
   {
     check: 'removal-error-not-found',
     wrong: 'reports a missing subscription instead of a removed type',
-    fault: called('terminated', (calling) => {
-      calling.body.error.data = { kind: 'subscription' };
+    fault: onCallback('terminated', (outgoing) => {
+      outgoing.body.error.data = { kind: 'subscription' };
     }),
   },
   {
     check: 'removal-poll-not-found',
     wrong: 'answers a poll of a removed type with an empty result',
-    fault: refused('events/poll', () => nothingPolled),
+    fault: onError('events/poll', () => nothingPolled),
   },
   {
     check: 'stream-terminated-ends-subscription',
     wrong: 'sends a heartbeat after terminated',
-    fault: noted('terminated', (message) => [
+    fault: onNotification('terminated', (message) => [
       message,
       {
         ...message,
@@ -568,17 +580,17 @@ const ending: readonly BrokenServer[] = [
   {
     check: 'stream-final-result-shape',
     wrong: 'omits the request id in the final result',
-    fault: answered('events/stream', (result) => without(result, '_meta')),
+    fault: onResult('events/stream', (result) => without(result, '_meta')),
   },
   {
     check: 'stream-final-result-shape',
     wrong: 'omits resultType in the final result',
-    fault: answered('events/stream', (result) => without(result, 'resultType')),
+    fault: onResult('events/stream', (result) => without(result, 'resultType')),
   },
   {
     check: 'removal-error-schema-changed',
     wrong: 'omits the reason of a schema change',
-    fault: noted('terminated', (message) => ({
+    fault: onNotification('terminated', (message) => ({
       ...message,
       params: {
         ...message.params,
@@ -589,19 +601,19 @@ const ending: readonly BrokenServer[] = [
   {
     check: 'removal-error-schema-changed',
     wrong: 'reports a schema change as NotFound',
-    fault: called('terminated', (calling) => {
-      calling.body.error.code = -32023;
+    fault: onCallback('terminated', (outgoing) => {
+      outgoing.body.error.code = -32023;
     }),
   },
   {
     check: 'authz-subscribe-time',
     wrong: 'lets a principal without permission poll',
-    fault: refused('events/poll', () => nothingPolled),
+    fault: onError('events/poll', () => nothingPolled),
   },
   {
     check: 'authz-subscribe-time',
     wrong: 'lets a principal without permission subscribe',
-    fault: refused('events/subscribe', () => subscribed),
+    fault: onError('events/subscribe', () => subscribed),
   },
   {
     check: 'subscribe-auth-required',
@@ -616,7 +628,7 @@ const ending: readonly BrokenServer[] = [
   {
     check: 'authz-delivery-time-reverify',
     wrong: 'does not check permissions again',
-    fault: called('terminated', () => taken),
+    fault: onCallback('terminated', () => accepted),
   },
 ];
 

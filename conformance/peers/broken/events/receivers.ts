@@ -14,10 +14,10 @@ import {
 import type { AddressInfo } from 'node:net';
 import type { Json } from '../proxy.ts';
 
-const RIGHT = {
+const CORRECT = {
   /** The bytes that the signature covers. */
   signed: (raw: Buffer): Buffer => raw,
-  isSignature: (given: string, right: string): boolean => given.split(' ').includes(right),
+  isSignature: (given: string, correct: string): boolean => given.split(' ').includes(correct),
   isFresh: (timestamp: number): boolean => Math.abs(Date.now() / 1000 - timestamp) <= 300,
   /** Whether it accepts requests for an unknown subscription. */
   refuses: (_body: Json): boolean => true,
@@ -39,89 +39,91 @@ export interface BrokenEventsReceiver {
   readonly check: string;
   /** What it does wrong, in a few words. */
   readonly wrong: string;
-  readonly how: Partial<typeof RIGHT>;
+  readonly overrides: Partial<typeof CORRECT>;
 }
 
 export const brokenEventsReceivers: readonly BrokenEventsReceiver[] = [
   {
     check: 'receiver-challenge-echo',
     wrong: 'answers a verification with an empty 200',
-    how: { echo: () => ({}) },
+    overrides: { echo: () => ({}) },
   },
   {
     check: 'receiver-challenge-echo',
     wrong: 'replaces non-ASCII characters in the challenge',
-    how: { echo: (challenge) => ({ challenge: challenge.replace(/[^ -~]/g, '?') }) },
+    overrides: { echo: (challenge) => ({ challenge: challenge.replace(/[^ -~]/g, '?') }) },
   },
   {
     check: 'receiver-verify-first',
     wrong: 'verifies no signature',
-    how: { isSignature: () => true },
+    overrides: { isSignature: () => true },
   },
   {
     check: 'receiver-verify-first',
     wrong: 'echoes a challenge before it verifies the signature',
-    how: { refuses: ({ type }) => type !== 'verification' },
+    overrides: { refuses: ({ type }) => type !== 'verification' },
   },
   {
     check: 'receiver-verify-first',
     wrong: 'accepts an empty signature',
-    how: { isSignature: (given, right) => given === '' || given.split(' ').includes(right) },
+    overrides: {
+      isSignature: (given, correct) => given === '' || given.split(' ').includes(correct),
+    },
   },
   {
     check: 'receiver-verify-first',
     wrong: 'accepts a prefix of the signature',
-    how: {
-      isSignature: (given, right) =>
-        given !== '' && given.split(' ').some((one) => right.startsWith(one)),
+    overrides: {
+      isSignature: (given, correct) =>
+        given !== '' && given.split(' ').some((one) => correct.startsWith(one)),
     },
   },
   {
     check: 'receiver-raw-bytes',
     wrong: 'verifies the signature over a re-serialized body',
-    how: { signed: (raw) => Buffer.from(JSON.stringify(JSON.parse(raw.toString()))) },
+    overrides: { signed: (raw) => Buffer.from(JSON.stringify(JSON.parse(raw.toString()))) },
   },
   {
     check: 'receiver-raw-bytes',
     wrong: 'verifies the signature over a trimmed body',
-    how: { signed: (raw) => Buffer.from(raw.toString().trim()) },
+    overrides: { signed: (raw) => Buffer.from(raw.toString().trim()) },
   },
   {
     check: 'receiver-several-signatures',
     wrong: 'compares only the first signature',
-    how: { isSignature: (given, right) => given.split(' ')[0] === right },
+    overrides: { isSignature: (given, correct) => given.split(' ')[0] === correct },
   },
   {
     check: 'receiver-several-signatures',
     wrong: 'accepts only a single signature',
-    how: { isSignature: (given, right) => given === right },
+    overrides: { isSignature: (given, correct) => given === correct },
   },
   {
     check: 'receiver-stale-refused',
     wrong: 'accepts a timestamp of any age',
-    how: { isFresh: () => true },
+    overrides: { isFresh: () => true },
   },
   {
     check: 'receiver-stale-refused',
     wrong: 'rejects a timestamp older than a minute',
-    how: { isFresh: (timestamp) => Math.abs(Date.now() / 1000 - timestamp) <= 60 },
+    overrides: { isFresh: (timestamp) => Math.abs(Date.now() / 1000 - timestamp) <= 60 },
   },
   {
     check: 'receiver-dedupe',
     wrong: 'hands an event on twice',
-    how: { nameOf: () => randomBytes(9).toString('hex') },
+    overrides: { nameOf: () => randomBytes(9).toString('hex') },
   },
   {
     check: 'receiver-dedupe',
     wrong: 'deduplicates by webhook-id only',
-    how: { nameOf: (_body, headers) => String(headers['webhook-id']) },
+    overrides: { nameOf: (_body, headers) => String(headers['webhook-id']) },
   },
   {
     check: 'receiver-hands-on-cursor',
     wrong: 'does not hand on the cursor',
-    how: {
+    overrides: {
       item: (body) => {
-        const { cursor: _, ...rest } = RIGHT.item(body);
+        const { cursor: _, ...rest } = CORRECT.item(body);
         return rest;
       },
     },
@@ -129,22 +131,22 @@ export const brokenEventsReceivers: readonly BrokenEventsReceiver[] = [
   {
     check: 'receiver-forwards-control',
     wrong: 'drops gap envelopes',
-    how: { item: (body) => (body.type === 'gap' ? undefined : RIGHT.item(body)) },
+    overrides: { item: (body) => (body.type === 'gap' ? undefined : CORRECT.item(body)) },
   },
   {
     check: 'receiver-forwards-control',
     wrong: 'drops terminated envelopes',
-    how: { item: (body) => (body.type === 'terminated' ? undefined : RIGHT.item(body)) },
+    overrides: { item: (body) => (body.type === 'terminated' ? undefined : CORRECT.item(body)) },
   },
   {
     check: 'receiver-unknown-subscription-retryable',
     wrong: 'answers an unknown subscription with 404',
-    how: { unknownStatus: 404 },
+    overrides: { unknownStatus: 404 },
   },
   {
     check: 'receiver-unknown-subscription-retryable',
     wrong: 'accepts events of an unknown subscription',
-    how: { isKnown: () => true },
+    overrides: { isKnown: () => true },
   },
 ];
 
@@ -156,21 +158,21 @@ interface Registration {
 }
 
 export class MinimalEventsReceiver {
-  readonly #how: typeof RIGHT;
+  readonly #overrides: typeof CORRECT;
   readonly #registrations = new Map<string, Registration>();
   readonly #server: Server;
   url = '';
   secret = '';
 
-  private constructor(how: Partial<typeof RIGHT>) {
-    this.#how = { ...RIGHT, ...how };
+  private constructor(overrides: Partial<typeof CORRECT>) {
+    this.#overrides = { ...CORRECT, ...overrides };
     this.#server = createServer((request, response) => {
       this.#serve(request, response).catch(() => response.destroy());
     });
   }
 
-  static async start(how: Partial<typeof RIGHT> = {}): Promise<MinimalEventsReceiver> {
-    const receiver = new MinimalEventsReceiver(how);
+  static async start(overrides: Partial<typeof CORRECT> = {}): Promise<MinimalEventsReceiver> {
+    const receiver = new MinimalEventsReceiver(overrides);
     await once(receiver.#server.listen(0, '127.0.0.1'), 'listening');
     Object.assign(receiver, receiver.#register('first', undefined));
     return receiver;
@@ -221,27 +223,27 @@ export class MinimalEventsReceiver {
     raw: Buffer,
     answer: (status: number, body?: object) => void,
   ): void {
-    const how = this.#how;
+    const overrides = this.#overrides;
     const registration = this.#registrations.get(url!.slice('/in/'.length));
     if (registration === undefined) return answer(404);
     const body = JSON.parse(raw.toString());
     const content = Buffer.concat([
       Buffer.from(`${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.`),
-      how.signed(raw),
+      overrides.signed(raw),
     ]);
-    const right = `v1,${createHmac('sha256', Buffer.from(registration.secret.slice(6), 'base64'))
+    const correct = `v1,${createHmac('sha256', Buffer.from(registration.secret.slice(6), 'base64'))
       .update(content)
       .digest('base64')}`;
     const isGood =
-      how.isSignature(String(headers['webhook-signature'] ?? ''), right) &&
-      how.isFresh(Number(headers['webhook-timestamp']));
-    if (!isGood && how.refuses(body)) return answer(401);
-    if (body.type === 'verification') return answer(200, how.echo(body.challenge));
-    if (!how.isKnown(headers['x-mcp-subscription-id'], registration.subscriptionId))
-      return answer(how.unknownStatus);
+      overrides.isSignature(String(headers['webhook-signature'] ?? ''), correct) &&
+      overrides.isFresh(Number(headers['webhook-timestamp']));
+    if (!isGood && overrides.refuses(body)) return answer(401);
+    if (body.type === 'verification') return answer(200, overrides.echo(body.challenge));
+    if (!overrides.isKnown(headers['x-mcp-subscription-id'], registration.subscriptionId))
+      return answer(overrides.unknownStatus);
     const name =
-      body.type === undefined ? how.nameOf(body, headers) : `${body.type} ${body.cursor}`;
-    const item = registration.seen.has(name) ? undefined : how.item(body);
+      body.type === undefined ? overrides.nameOf(body, headers) : `${body.type} ${body.cursor}`;
+    const item = registration.seen.has(name) ? undefined : overrides.item(body);
     registration.seen.add(name);
     if (item !== undefined) registration.items.push(item);
     answer(204);

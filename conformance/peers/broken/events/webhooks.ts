@@ -1,15 +1,15 @@
 /** SEP-3415 servers whose webhooks are broken. */
 import { randomBytes } from 'node:crypto';
-import type { BrokenServer, CallbackAnswer, Calling, Json, Fault } from '../proxy.ts';
+import type { BrokenServer, CallbackAnswer, CallbackRequest, Json, Fault } from '../proxy.ts';
 import {
-  answered,
-  asked,
-  called,
-  done,
+  onResult,
+  onRequest,
+  onCallback,
+  emptySuccess,
   echo,
-  refused,
+  onError,
   subscribed,
-  taken,
+  accepted,
   without,
 } from './fault-builders.ts';
 
@@ -25,33 +25,33 @@ const isRedirect = ({ status }: CallbackAnswer): boolean => status >= 300 && sta
 
 /** Follows redirects. */
 const follows = (type: string | undefined): Fault =>
-  called(type, async (calling) => {
-    const answer = await calling.send();
+  onCallback(type, async (outgoing) => {
+    const answer = await outgoing.send();
     if (isRedirect(answer))
       await fetch(answer.headers['location']!, {
         method: 'POST',
-        headers: calling.headers,
-        body: JSON.stringify(calling.body),
+        headers: outgoing.headers,
+        body: JSON.stringify(outgoing.body),
       });
     return answer;
   });
 /** Sends a request again after this status. */
 const repeats = (status: number): Fault =>
-  called(undefined, async (calling) => {
-    const answer = await calling.send();
-    if (answer.status === status) await calling.send();
+  onCallback(undefined, async (outgoing) => {
+    const answer = await outgoing.send();
+    if (answer.status === status) await outgoing.send();
     return answer;
   });
 /** Signs with another secret. */
-const missigned = (calling: Calling): void => {
-  calling.headers['webhook-signature'] = `v1,${Buffer.alloc(32).toString('base64')}`;
-  calling.resign = false;
+const missigned = (outgoing: CallbackRequest): void => {
+  outgoing.headers['webhook-signature'] = `v1,${Buffer.alloc(32).toString('base64')}`;
+  outgoing.resign = false;
 };
 const reason = (error: Json, value: unknown): Json => ({
   error: { ...error, data: { ...error.data, reason: value } },
 });
 const inStatus = (change: (status: Json) => Json): Fault =>
-  answered(SUBSCRIBE, (result) =>
+  onResult(SUBSCRIBE, (result) =>
     result.deliveryStatus === undefined
       ? result
       : { ...result, deliveryStatus: change(result.deliveryStatus) },
@@ -63,27 +63,27 @@ const subscribing: readonly BrokenServer[] = [
   {
     check: 'subscribe-result-shape',
     wrong: 'omits refreshBefore',
-    fault: answered(SUBSCRIBE, (result) => without(result, 'refreshBefore')),
+    fault: onResult(SUBSCRIBE, (result) => without(result, 'refreshBefore')),
   },
   {
     check: 'subscribe-result-shape',
     wrong: 'omits truncated',
-    fault: answered(SUBSCRIBE, (result) => without(result, 'truncated')),
+    fault: onResult(SUBSCRIBE, (result) => without(result, 'truncated')),
   },
   {
     check: 'subscribe-id-derived',
     wrong: 'uses a new id for each call',
-    fault: answered(SUBSCRIBE, (result) => ({ ...result, id: random() })),
+    fault: onResult(SUBSCRIBE, (result) => ({ ...result, id: random() })),
   },
   {
     check: 'subscribe-id-not-an-input',
     wrong: 'takes the id from the request',
-    fault: answered(SUBSCRIBE, (result, { params }) => ({ ...result, id: params.id ?? result.id })),
+    fault: onResult(SUBSCRIBE, (result, { params }) => ({ ...result, id: params.id ?? result.id })),
   },
   {
     check: 'subscribe-key-composition',
     wrong: 'uses one subscription for each URL',
-    fault: answered(SUBSCRIBE, (result, { params }) => ({
+    fault: onResult(SUBSCRIBE, (result, { params }) => ({
       ...result,
       id: `of ${params.delivery.url}`,
     })),
@@ -91,7 +91,7 @@ const subscribing: readonly BrokenServer[] = [
   {
     check: 'subscribe-key-composition',
     wrong: 'uses one subscription for each name and arguments',
-    fault: answered(SUBSCRIBE, (result, { params }) => ({
+    fault: onResult(SUBSCRIBE, (result, { params }) => ({
       ...result,
       id: `of ${JSON.stringify(params.arguments)}`,
     })),
@@ -99,7 +99,7 @@ const subscribing: readonly BrokenServer[] = [
   {
     check: 'subscribe-cross-tenant-isolation',
     wrong: 'shares a subscription between principals',
-    fault: answered(SUBSCRIBE, (result, { params, memory }) => ({
+    fault: onResult(SUBSCRIBE, (result, { params, memory }) => ({
       ...result,
       id: (memory[keyOf(params)] ??= result.id),
     })),
@@ -107,27 +107,27 @@ const subscribing: readonly BrokenServer[] = [
   {
     check: 'subscribe-idempotent-upsert',
     wrong: 'delivers each event twice',
-    fault: called(undefined, async (calling) => void (await calling.send())),
+    fault: onCallback(undefined, async (outgoing) => void (await outgoing.send())),
   },
   {
     check: 'unsubscribe-by-key',
     wrong: 'ignores an unsubscribe but reports success',
-    fault: asked('events/unsubscribe', () => done({})),
+    fault: onRequest('events/unsubscribe', () => emptySuccess({})),
   },
   {
     check: 'unsubscribe-by-key',
     wrong: 'adds a member to the result of unsubscribe',
-    fault: answered('events/unsubscribe', (result) => ({ ...result, ended: true })),
+    fault: onResult('events/unsubscribe', (result) => ({ ...result, ended: true })),
   },
   {
     check: 'unsubscribe-unknown-not-found',
     wrong: 'reports success for an unknown key',
-    fault: refused('events/unsubscribe', () => done({})),
+    fault: onError('events/unsubscribe', () => emptySuccess({})),
   },
   {
     check: 'ttl-omitted-means-default',
     wrong: 'grants an expired lifetime when ttlMs is omitted',
-    fault: answered(SUBSCRIBE, (result, { params }) =>
+    fault: onResult(SUBSCRIBE, (result, { params }) =>
       params.ttlMs === undefined
         ? { ...result, refreshBefore: '2020-01-01T00:00:00.000Z' }
         : result,
@@ -136,12 +136,12 @@ const subscribing: readonly BrokenServer[] = [
   {
     check: 'ttl-no-rejection-path',
     wrong: 'rejects a ttlMs that is too short',
-    fault: asked(SUBSCRIBE, ({ ttlMs }) => (ttlMs === 1 ? { error: INVALID } : undefined)),
+    fault: onRequest(SUBSCRIBE, ({ ttlMs }) => (ttlMs === 1 ? { error: INVALID } : undefined)),
   },
   {
     check: 'ttl-refresh-before-lte-suggestion',
     wrong: 'grants two days more than suggested',
-    fault: answered(SUBSCRIBE, (result, { params }) =>
+    fault: onResult(SUBSCRIBE, (result, { params }) =>
       params.ttlMs > 0
         ? { ...result, refreshBefore: later(result.refreshBefore, 2 * DAY_MS) }
         : result,
@@ -150,84 +150,84 @@ const subscribing: readonly BrokenServer[] = [
   {
     check: 'ttl-null-only-when-requested',
     wrong: 'grants no expiry when ttlMs is omitted',
-    fault: answered(SUBSCRIBE, (result, { params }) =>
+    fault: onResult(SUBSCRIBE, (result, { params }) =>
       params.ttlMs === undefined ? { ...result, refreshBefore: null } : result,
     ),
   },
   {
     check: 'ttl-null-only-when-requested',
     wrong: 'treats a very long ttlMs as no expiry',
-    fault: answered(SUBSCRIBE, (result, { params }) =>
+    fault: onResult(SUBSCRIBE, (result, { params }) =>
       params.ttlMs > 365 * DAY_MS ? { ...result, refreshBefore: null } : result,
     ),
   },
   {
     check: 'subscribe-secret-required',
     wrong: 'generates a missing secret',
-    fault: asked(SUBSCRIBE, ({ delivery }) => {
+    fault: onRequest(SUBSCRIBE, ({ delivery }) => {
       if (delivery.mode === 'webhook') delivery.secret ??= newSecret();
     }),
   },
   {
     check: 'subscribe-secret-rejected',
     wrong: 'accepts any secret',
-    fault: asked(SUBSCRIBE, ({ delivery }) => {
+    fault: onRequest(SUBSCRIBE, ({ delivery }) => {
       if (delivery.secret !== undefined) delivery.secret = newSecret();
     }),
   },
   {
     check: 'subscribe-secret-rejected',
     wrong: 'rejects a long secret',
-    fault: asked(SUBSCRIBE, ({ delivery }) =>
+    fault: onRequest(SUBSCRIBE, ({ delivery }) =>
       delivery.secret?.length > 90 ? { error: INVALID } : undefined,
     ),
   },
   {
     check: 'subscribe-url-non-https-rejected',
     wrong: 'accepts an http URL',
-    fault: refused(SUBSCRIBE, (error, { params }) =>
+    fault: onError(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.startsWith('http:') ? subscribed : { error },
     ),
   },
   {
     check: 'ssrf-validate-callback-url',
     wrong: 'accepts a name that resolves to a private address',
-    fault: refused(SUBSCRIBE, (error, { params }) =>
+    fault: onError(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.includes('inside') ? subscribed : { error },
     ),
   },
   {
     check: 'ssrf-validate-callback-url',
     wrong: 'accepts a URL with a password',
-    fault: refused(SUBSCRIBE, (error, { params }) =>
+    fault: onError(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.includes('password') ? subscribed : { error },
     ),
   },
   {
     check: 'ssrf-reject-non-routable',
     wrong: 'accepts the metadata address of a cloud',
-    fault: refused(SUBSCRIBE, (error, { params }) =>
+    fault: onError(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.includes('169.254') ? subscribed : { error },
     ),
   },
   {
     check: 'ssrf-reject-non-routable',
     wrong: 'accepts an address in hexadecimal',
-    fault: refused(SUBSCRIBE, (error, { params }) =>
+    fault: onError(SUBSCRIBE, (error, { params }) =>
       params.delivery.url.includes('0x') ? subscribed : { error },
     ),
   },
   {
     check: 'subscribe-refresh-replaces-secret',
     wrong: 'keeps signing with the first secret',
-    fault: asked(SUBSCRIBE, (params, { memory }) => {
+    fault: onRequest(SUBSCRIBE, (params, { memory }) => {
       params.delivery.secret = memory[keyOf(params)] ??= params.delivery.secret;
     }),
   },
   {
     check: 'delivery-dual-sign-on-rotation',
     wrong: 'drops the old secret at once',
-    fault: asked(SUBSCRIBE, async (params, { memory, ask }) => {
+    fault: onRequest(SUBSCRIBE, async (params, { memory, ask }) => {
       const old = memory[keyOf(params)];
       memory[keyOf(params)] = params.delivery.secret;
       if (old !== undefined && old !== params.delivery.secret)
@@ -237,28 +237,28 @@ const subscribing: readonly BrokenServer[] = [
   {
     check: 'ttl-long-grant-retained',
     wrong: 'delivers nothing after a restart',
-    fault: called(undefined, () => taken),
+    fault: onCallback(undefined, () => accepted),
   },
   {
     check: 'ttl-no-expiry-persisted',
     wrong: 'delivers nothing to subscriptions without expiry',
     fault: {
-      ...answered(SUBSCRIBE, (result, { params, memory }) => {
+      ...onResult(SUBSCRIBE, (result, { params, memory }) => {
         if (params.ttlMs === null) memory[result.id] = true;
         return result;
       }),
-      ...called(undefined, ({ memory, headers }) =>
-        memory[headers[ID_HEADER]!] === true ? taken : undefined,
+      ...onCallback(undefined, ({ memory, headers }) =>
+        memory[headers[ID_HEADER]!] === true ? accepted : undefined,
       ),
     },
   },
   {
     check: 'verification-persisted-for-no-expiry',
     wrong: 'verifies a consented webhook again',
-    fault: called(
+    fault: onCallback(
       undefined,
-      async (calling) =>
-        void (await calling.send({ body: { type: 'verification', challenge: random() } })),
+      async (outgoing) =>
+        void (await outgoing.send({ body: { type: 'verification', challenge: random() } })),
     ),
   },
 ];
@@ -267,66 +267,66 @@ const consent: readonly BrokenServer[] = [
   {
     check: 'verification-challenge-echo',
     wrong: 'uses the same challenge each time',
-    fault: called('verification', async (calling) => {
-      await calling.send({ body: { type: 'verification', challenge: 'always-the-same-one' } });
-      return echo(calling);
+    fault: onCallback('verification', async (outgoing) => {
+      await outgoing.send({ body: { type: 'verification', challenge: 'always-the-same-one' } });
+      return echo(outgoing);
     }),
   },
   {
     check: 'verification-challenge-echo',
     wrong: 'accepts any 200 as consent',
-    fault: called('verification', async (calling) => {
-      const { status } = await calling.send();
-      return status === 200 ? echo(calling) : undefined;
+    fault: onCallback('verification', async (outgoing) => {
+      const { status } = await outgoing.send();
+      return status === 200 ? echo(outgoing) : undefined;
     }),
   },
   {
     check: 'envelope-type-discriminator',
     wrong: 'adds a type to occurrences',
-    fault: called(undefined, (calling) => {
-      calling.body.type = 'event';
+    fault: onCallback(undefined, (outgoing) => {
+      outgoing.body.type = 'event';
     }),
   },
   {
     check: 'envelope-signed-like-deliveries',
     wrong: 'signs verifications with another secret',
-    fault: called('verification', missigned),
+    fault: onCallback('verification', missigned),
   },
   {
     check: 'envelope-signed-like-deliveries',
     wrong: 'omits the subscription id in a verification',
-    fault: called('verification', ({ headers }) => {
+    fault: onCallback('verification', ({ headers }) => {
       delete headers[ID_HEADER];
     }),
   },
   {
     check: 'envelope-signed-like-deliveries',
     wrong: 'signs gap envelopes with another secret',
-    fault: called('gap', missigned),
+    fault: onCallback('gap', missigned),
   },
   {
     check: 'envelope-webhook-id-format',
     wrong: 'uses a counter as webhook-id of a verification',
-    fault: called('verification', ({ headers }) => {
+    fault: onCallback('verification', ({ headers }) => {
       headers['webhook-id'] = '1';
     }),
   },
   {
     check: 'envelope-webhook-id-format',
     wrong: 'uses one webhook-id for every gap',
-    fault: called('gap', ({ headers }) => {
+    fault: onCallback('gap', ({ headers }) => {
       headers['webhook-id'] = 'msg_gap';
     }),
   },
   {
     check: 'verification-cached-per-principal-url',
     wrong: 'shares a verified URL between principals',
-    fault: called('verification', (calling) => {
+    fault: onCallback('verification', (outgoing) => {
       const {
         memory,
         callback: { url },
-      } = calling;
-      if (memory[url] === true) return echo(calling);
+      } = outgoing;
+      if (memory[url] === true) return echo(outgoing);
       memory[url] = true;
       return undefined;
     }),
@@ -334,10 +334,10 @@ const consent: readonly BrokenServer[] = [
   {
     check: 'verification-required-before-delivery',
     wrong: 'delivers an event before it verifies',
-    fault: called(
+    fault: onCallback(
       'verification',
-      async (calling) =>
-        void (await calling.send({
+      async (outgoing) =>
+        void (await outgoing.send({
           body: { eventId: 'e', name: 'n', timestamp: '2026-01-01T00:00:00Z', data: { n: 0 } },
         })),
     ),
@@ -345,10 +345,10 @@ const consent: readonly BrokenServer[] = [
   {
     check: 'verification-required-before-delivery',
     wrong: 'delivers an event although the verification failed',
-    fault: called('verification', async (calling) => {
-      const answer = await calling.send();
-      if (!answer.body.includes(calling.body.challenge))
-        await calling.send({
+    fault: onCallback('verification', async (outgoing) => {
+      const answer = await outgoing.send();
+      if (!answer.body.includes(outgoing.body.challenge))
+        await outgoing.send({
           body: { eventId: 'e', name: 'n', timestamp: '2026-01-01T00:00:00Z', data: { n: 0 } },
         });
       return answer;
@@ -357,12 +357,12 @@ const consent: readonly BrokenServer[] = [
   {
     check: 'verification-failure-error',
     wrong: 'reports a failed verification as InvalidParams',
-    fault: refused(SUBSCRIBE, (error) => ({ error: { ...error, code: -32602 } })),
+    fault: onError(SUBSCRIBE, (error) => ({ error: { ...error, code: -32602 } })),
   },
   {
     check: 'verification-failure-error',
     wrong: 'reports a refused connection as challenge_failed',
-    fault: refused(SUBSCRIBE, (error) =>
+    fault: onError(SUBSCRIBE, (error) =>
       error.data?.reason === 'connection_refused' ? reason(error, 'challenge_failed') : { error },
     ),
   },
@@ -370,7 +370,7 @@ const consent: readonly BrokenServer[] = [
     check: 'verification-no-raw-endpoint-responses',
     wrong: "includes the endpoint's answer in the error",
     fault: {
-      answered: ({ body }, { memory }) => {
+      callbackAnswer: ({ body }, { memory }) => {
         if (body !== '') memory['body'] = body;
       },
       error: (error, { memory }) => ({
@@ -381,7 +381,7 @@ const consent: readonly BrokenServer[] = [
   {
     check: 'verification-no-raw-endpoint-responses',
     wrong: "includes the endpoint's answer in deliveryStatus",
-    fault: answered(SUBSCRIBE, async (result, { params }) => {
+    fault: onResult(SUBSCRIBE, async (result, { params }) => {
       if (result.deliveryStatus === undefined) return result;
       const answer = await fetch(params.delivery.url, { method: 'POST', body: '{}' });
       return { ...result, deliveryStatus: { ...result.deliveryStatus, said: await answer.text() } };
@@ -390,7 +390,7 @@ const consent: readonly BrokenServer[] = [
   {
     check: 'delivery-status-last-error-category',
     wrong: 'reports the HTTP status as the reason',
-    fault: refused(SUBSCRIBE, (error) =>
+    fault: onError(SUBSCRIBE, (error) =>
       error.data?.reason === 'http_4xx' ? reason(error, 'http_403') : { error },
     ),
   },
@@ -407,7 +407,7 @@ const consent: readonly BrokenServer[] = [
   {
     check: 'verification-rate-limited',
     wrong: 'sends a verification for each subscribe without a limit',
-    fault: asked(
+    fault: onRequest(
       SUBSCRIBE,
       async ({ delivery: { url } }) =>
         void (await fetch(url, {
@@ -422,102 +422,102 @@ const delivery: readonly BrokenServer[] = [
   {
     check: 'delivery-post-json',
     wrong: 'sends a PUT',
-    fault: called(undefined, (calling) => {
-      calling.verb = 'PUT';
+    fault: onCallback(undefined, (outgoing) => {
+      outgoing.verb = 'PUT';
     }),
   },
   {
     check: 'delivery-post-json',
     wrong: 'sends text/plain as content type',
-    fault: called(undefined, ({ headers }) => {
+    fault: onCallback(undefined, ({ headers }) => {
       headers['content-type'] = 'text/plain';
     }),
   },
   {
     check: 'delivery-post-json',
     wrong: 'wraps the occurrence in an array',
-    fault: called(undefined, (calling) => {
-      calling.body = { events: [calling.body], data: calling.body.data };
+    fault: onCallback(undefined, (outgoing) => {
+      outgoing.body = { events: [outgoing.body], data: outgoing.body.data };
     }),
   },
   {
     check: 'delivery-standard-webhooks-headers',
     wrong: 'omits webhook-timestamp',
-    fault: called(undefined, ({ headers }) => {
+    fault: onCallback(undefined, ({ headers }) => {
       delete headers['webhook-timestamp'];
     }),
   },
   {
     check: 'delivery-standard-webhooks-headers',
     wrong: 'sends webhook-timestamp in milliseconds',
-    fault: called(undefined, ({ headers }) => {
+    fault: onCallback(undefined, ({ headers }) => {
       headers['webhook-timestamp'] += '000';
     }),
   },
   {
     check: 'delivery-signature-formula',
     wrong: 'signs another serialization of the body',
-    fault: called(undefined, (calling) => {
-      calling.raw = Buffer.from(JSON.stringify(calling.body, null, 1));
-      calling.resign = false;
+    fault: onCallback(undefined, (outgoing) => {
+      outgoing.raw = Buffer.from(JSON.stringify(outgoing.body, null, 1));
+      outgoing.resign = false;
     }),
   },
   {
     check: 'delivery-signature-formula',
     wrong: 'signs with another secret',
-    fault: called(undefined, missigned),
+    fault: onCallback(undefined, missigned),
   },
   {
     check: 'delivery-subscription-id-header',
     wrong: 'omits the subscription id header',
-    fault: called(undefined, ({ headers }) => {
+    fault: onCallback(undefined, ({ headers }) => {
       delete headers[ID_HEADER];
     }),
   },
   {
     check: 'delivery-subscription-id-header',
     wrong: 'sends another subscription id',
-    fault: called(undefined, ({ headers }) => {
+    fault: onCallback(undefined, ({ headers }) => {
       headers[ID_HEADER] = random();
     }),
   },
   {
     check: 'delivery-hmac-only',
     wrong: 'sends a bearer token',
-    fault: called(undefined, ({ headers }) => {
+    fault: onCallback(undefined, ({ headers }) => {
       headers['authorization'] = `Bearer ${random()}`;
     }),
   },
   {
     check: 'delivery-body-size',
     wrong: 'sends a body that is too large',
-    fault: called(undefined, (calling) => {
-      if (calling.body.data?.n === 2) calling.body._meta = { pad: 'x'.repeat(100_000) };
+    fault: onCallback(undefined, (outgoing) => {
+      if (outgoing.body.data?.n === 2) outgoing.body._meta = { pad: 'x'.repeat(100_000) };
     }),
   },
   {
     check: 'delivery-retried',
     wrong: 'does not retry',
-    fault: { answered: ({ status }) => (status === 503 ? taken : undefined) },
+    fault: { callbackAnswer: ({ status }) => (status === 503 ? accepted : undefined) },
   },
   {
     check: 'delivery-retry-regenerates-signature',
     wrong: 'retries with the timestamp of the first attempt',
-    fault: called(undefined, ({ headers, body, memory }) => {
+    fault: onCallback(undefined, ({ headers, body, memory }) => {
       headers['webhook-timestamp'] = memory[body.eventId] ??= headers['webhook-timestamp'];
     }),
   },
   {
     check: 'delivery-cursor-watermark',
     wrong: "sends the event's own position as cursor",
-    fault: called(undefined, ({ body }) => {
+    fault: onCallback(undefined, ({ body }) => {
       body.cursor = `at ${body.data.n}`;
     }),
   },
   {
     check: 'subscribe-response-cursor',
     wrong: 'returns the first cursor forever',
-    fault: answered(SUBSCRIBE, (result, { params, memory }) => ({
+    fault: onResult(SUBSCRIBE, (result, { params, memory }) => ({
       ...result,
       cursor: (memory[keyOf(params)] ??= result.cursor),
     })),
@@ -525,7 +525,7 @@ const delivery: readonly BrokenServer[] = [
   {
     check: 'subscribe-response-cursor',
     wrong: 'moves the cursor past a failed delivery',
-    fault: answered(SUBSCRIBE, (result) =>
+    fault: onResult(SUBSCRIBE, (result) =>
       result.deliveryStatus?.lastError == null ? result : { ...result, cursor: random() },
     ),
   },
@@ -544,10 +544,10 @@ const delivery: readonly BrokenServer[] = [
     check: 'delivery-410-non-retryable',
     wrong: 'ends the subscription after 410',
     fault: {
-      callback: async (calling) => {
-        if (calling.memory[calling.callback.url] === true) return taken;
-        const answer = await calling.send();
-        calling.memory[calling.callback.url] = answer.status === 410;
+      callback: async (outgoing) => {
+        if (outgoing.memory[outgoing.callback.url] === true) return accepted;
+        const answer = await outgoing.send();
+        outgoing.memory[outgoing.callback.url] = answer.status === 410;
         return answer;
       },
     },
@@ -557,10 +557,10 @@ const delivery: readonly BrokenServer[] = [
     check: 'delivery-abandoned-passed',
     wrong: 'keeps the cursor at the abandoned event',
     fault: {
-      ...called(undefined, ({ body, memory }) => {
+      ...onCallback(undefined, ({ body, memory }) => {
         if (body.data?.n === 2) memory[`stuck ${body.data.topic}`] = body.cursor;
       }),
-      ...answered(SUBSCRIBE, (result, { params, memory }) => ({
+      ...onResult(SUBSCRIBE, (result, { params, memory }) => ({
         ...result,
         cursor: memory[`stuck ${params.arguments.topic}`] ?? result.cursor,
       })),
@@ -569,8 +569,8 @@ const delivery: readonly BrokenServer[] = [
   {
     check: 'envelope-gap',
     wrong: 'omits the cursor in a gap',
-    fault: called('gap', (calling) => {
-      calling.body = { type: 'gap' };
+    fault: onCallback('gap', (outgoing) => {
+      outgoing.body = { type: 'gap' };
     }),
   },
   { check: 'ssrf-no-redirects', wrong: 'follows redirects', fault: follows(undefined) },
@@ -578,10 +578,10 @@ const delivery: readonly BrokenServer[] = [
     check: 'delivery-retries-bounded',
     wrong: 'retries an old event with every verification',
     fault: {
-      callback: async (calling) => {
-        const { memory, body } = calling;
+      callback: async (outgoing) => {
+        const { memory, body } = outgoing;
         if (body?.data?.n === 1) memory['event'] = body;
-        else if (memory['event'] !== undefined) await calling.send({ body: memory['event'] });
+        else if (memory['event'] !== undefined) await outgoing.send({ body: memory['event'] });
       },
     },
   },

@@ -1,35 +1,45 @@
 /** Servers that misread what endpoints answer. */
 import { lastOf } from '../../../runner/server/callback-endpoint.ts';
-import type { BrokenServer, CallbackAnswer, Calling, Json, Passing } from '../proxy.ts';
+import type {
+  BrokenServer,
+  CallbackAnswer,
+  CallbackRequest,
+  Json,
+  ProxiedRequest,
+} from '../proxy.ts';
 
 /** Changes an endpoint's answer to a delivery. */
-const heard = (
+const onAnswer = (
   change: (
     answer: CallbackAnswer,
     said: Json,
-    calling: Calling,
+    outgoing: CallbackRequest,
   ) => CallbackAnswer | Promise<CallbackAnswer>,
 ): BrokenServer['fault'] => ({
-  answered: (answer, calling) =>
-    calling.body.params.challenge === undefined ? change(answer, saidIn(answer), calling) : answer,
+  callbackAnswer: (answer, outgoing) =>
+    outgoing.body.params.challenge === undefined
+      ? change(answer, saidIn(answer), outgoing)
+      : answer,
 });
-const words = (said: Json): CallbackAnswer => ({
+const jsonAnswer = (said: Json): CallbackAnswer => ({
   status: 200,
   headers: {},
   body: JSON.stringify(said),
 });
-const all = ({ body }: Calling): CallbackAnswer => words({ ack: lastOf(body.params) });
+const all = ({ body }: CallbackRequest): CallbackAnswer => jsonAnswer({ ack: lastOf(body.params) });
 const status = (
-  from: (answer: CallbackAnswer, calling: Calling) => boolean,
+  from: (answer: CallbackAnswer, outgoing: CallbackRequest) => boolean,
   to: number,
 ): BrokenServer['fault'] =>
-  heard((answer, _, calling) => (from(answer, calling) ? { ...answer, status: to } : answer));
+  onAnswer((answer, _, outgoing) => (from(answer, outgoing) ? { ...answer, status: to } : answer));
 const good = ({ status: one }: CallbackAnswer): boolean => one >= 200 && one < 300;
 /** Treats an answer as a success without progress, so that no failure is reported. */
-const content = (fits: (said: Json, calling: Calling) => boolean): BrokenServer['fault'] => ({
-  ...heard((answer, said, calling) => {
-    if (good(answer) && fits(said, calling))
-      calling.memory[calling.body.params.subscriptionId] = true;
+const content = (
+  fits: (said: Json, outgoing: CallbackRequest) => boolean,
+): BrokenServer['fault'] => ({
+  ...onAnswer((answer, said, outgoing) => {
+    if (good(answer) && fits(said, outgoing))
+      outgoing.memory[outgoing.body.params.subscriptionId] = true;
     return answer;
   }),
   result: (result, { method, memory }) =>
@@ -39,10 +49,10 @@ const content = (fits: (said: Json, calling: Calling) => boolean): BrokenServer[
 });
 const deliveries =
   (
-    change: (params: Json, calling: Calling) => void,
+    change: (params: Json, outgoing: CallbackRequest) => void,
   ): NonNullable<BrokenServer['fault']['callback']> =>
-  (calling) => {
-    if (calling.body.params.challenge === undefined) change(calling.body.params, calling);
+  (outgoing) => {
+    if (outgoing.body.params.challenge === undefined) change(outgoing.body.params, outgoing);
   };
 const renamed = (from: string, to: string): BrokenServer['fault'] => ({
   callback: deliveries((params) => {
@@ -52,14 +62,14 @@ const renamed = (from: string, to: string): BrokenServer['fault'] => ({
       );
   }),
 });
-const got = (change: (result: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  result: (result, passing) =>
-    passing.method === 'triggers/get' ? change(result, passing) : result,
+const got = (change: (result: Json, proxied: ProxiedRequest) => Json): BrokenServer['fault'] => ({
+  result: (result, proxied) =>
+    proxied.method === 'triggers/get' ? change(result, proxied) : result,
 });
 const later = (
   change: (value: string, answer: CallbackAnswer) => string | undefined,
 ): BrokenServer['fault'] =>
-  heard((answer) => {
+  onAnswer((answer) => {
     const { 'retry-after': value, ...headers } = answer.headers;
     const other = value === undefined ? undefined : change(value, answer);
     return {
@@ -77,14 +87,14 @@ export const answers: readonly BrokenServer[] = [
   {
     check: 'ans-ack',
     wrong: 'accepts only the content type application/json',
-    fault: heard((answer) =>
+    fault: onAnswer((answer) =>
       answer.headers['content-type'] === 'application/json' ? answer : { ...answer, body: '' },
     ),
   },
   {
     check: 'ans-ack',
     wrong: 'rejects an answer with further members',
-    fault: heard((answer, said) =>
+    fault: onAnswer((answer, said) =>
       said?.ack !== undefined &&
       Object.keys(said).some((name) => name !== 'ack' && name !== 'reject')
         ? { ...answer, body: '' }
@@ -94,15 +104,17 @@ export const answers: readonly BrokenServer[] = [
   {
     check: 'ans-ack',
     wrong: 'advances one sequence number for each answer',
-    fault: heard((answer, said, { body }) =>
-      said?.ack > body.params.after + 1 ? words({ ack: body.params.after + 1 }) : answer,
+    fault: onAnswer((answer, said, { body }) =>
+      said?.ack > body.params.after + 1 ? jsonAnswer({ ack: body.params.after + 1 }) : answer,
     ),
   },
   {
     check: 'ans-ack-bound',
     wrong: 'clamps an ack that is too high',
-    fault: heard((answer, said, calling) =>
-      said?.ack > lastOf(calling.body.params) && said.reject === undefined ? all(calling) : answer,
+    fault: onAnswer((answer, said, outgoing) =>
+      said?.ack > lastOf(outgoing.body.params) && said.reject === undefined
+        ? all(outgoing)
+        : answer,
     ),
   },
   {
@@ -113,26 +125,26 @@ export const answers: readonly BrokenServer[] = [
   {
     check: 'ans-no-ack',
     wrong: 'treats any 2xx as an acknowledgement',
-    fault: heard((answer, said, calling) =>
-      good(answer) && said?.ack === undefined ? all(calling) : answer,
+    fault: onAnswer((answer, said, outgoing) =>
+      good(answer) && said?.ack === undefined ? all(outgoing) : answer,
     ),
   },
   {
     check: 'ans-no-ack',
     wrong: 'accepts an ack that is a string',
-    fault: heard((answer, said) =>
-      typeof said?.ack === 'string' ? words({ ack: Number(said.ack) }) : answer,
+    fault: onAnswer((answer, said) =>
+      typeof said?.ack === 'string' ? jsonAnswer({ ack: Number(said.ack) }) : answer,
     ),
   },
   {
     check: 'ans-no-ack',
     wrong: 'rounds a fractional ack',
-    fault: heard((answer, said) => (said?.ack === 1.5 ? words({ ack: 1 }) : answer)),
+    fault: onAnswer((answer, said) => (said?.ack === 1.5 ? jsonAnswer({ ack: 1 }) : answer)),
   },
   {
     check: 'ans-no-ack',
     wrong: 'accepts truncated JSON',
-    fault: heard((answer) => (answer.body === '{"ack":1' ? words({ ack: 1 }) : answer)),
+    fault: onAnswer((answer) => (answer.body === '{"ack":1' ? jsonAnswer({ ack: 1 }) : answer)),
   },
   {
     check: 'ans-no-progress',
@@ -144,7 +156,7 @@ export const answers: readonly BrokenServer[] = [
   {
     check: 'ans-no-progress',
     wrong: 'treats no progress as http_5xx',
-    fault: heard((answer, said, { body }) =>
+    fault: onAnswer((answer, said, { body }) =>
       good(answer) && said?.ack === body.params.after && said.reject === undefined
         ? { ...answer, status: 500 }
         : answer,
@@ -153,29 +165,31 @@ export const answers: readonly BrokenServer[] = [
   {
     check: 'ans-partial',
     wrong: 'treats a partial ack as a full one',
-    fault: heard((answer, said, calling) =>
-      said?.ack < lastOf(calling.body.params) && said.reject === undefined ? all(calling) : answer,
+    fault: onAnswer((answer, said, outgoing) =>
+      said?.ack < lastOf(outgoing.body.params) && said.reject === undefined
+        ? all(outgoing)
+        : answer,
     ),
   },
   {
     check: 'ans-partial',
     wrong: 'sends everything again after a partial ack',
-    fault: heard((answer, said, calling) =>
-      said?.ack < lastOf(calling.body.params) ? { ...answer, status: 503 } : answer,
+    fault: onAnswer((answer, said, outgoing) =>
+      said?.ack < lastOf(outgoing.body.params) ? { ...answer, status: 503 } : answer,
     ),
   },
   {
     check: 'ans-reject',
     wrong: 'ignores reject',
-    fault: heard((answer, said) =>
-      said?.reject === undefined ? answer : words({ ack: said.ack }),
+    fault: onAnswer((answer, said) =>
+      said?.reject === undefined ? answer : jsonAnswer({ ack: said.ack }),
     ),
   },
   {
     check: 'ans-reject',
     wrong: 'treats reject as an acknowledgement',
-    fault: heard((answer, said) =>
-      said?.reject === undefined ? answer : words({ ack: said.reject.sequence }),
+    fault: onAnswer((answer, said) =>
+      said?.reject === undefined ? answer : jsonAnswer({ ack: said.reject.sequence }),
     ),
   },
   {
@@ -191,23 +205,23 @@ export const answers: readonly BrokenServer[] = [
   {
     check: 'ans-reject-other',
     wrong: 'applies the ack and ignores an invalid reject',
-    fault: heard((answer, said) =>
+    fault: onAnswer((answer, said) =>
       said?.reject !== undefined && said.reject.sequence !== said.ack + 1
-        ? words({ ack: Math.max(1, said.ack) })
+        ? jsonAnswer({ ack: Math.max(1, said.ack) })
         : answer,
     ),
   },
   {
     check: 'ans-reject-other',
     wrong: 'applies a reject beyond the delivery',
-    fault: heard((answer, said, { body }) =>
-      said?.reject?.sequence > lastOf(body.params) ? words({ ack: said.ack }) : answer,
+    fault: onAnswer((answer, said, { body }) =>
+      said?.reject?.sequence > lastOf(body.params) ? jsonAnswer({ ack: said.ack }) : answer,
     ),
   },
   {
     check: 'ans-no-redirect',
     wrong: 'follows redirects',
-    fault: heard(async (answer, _, { body, headers }) => {
+    fault: onAnswer(async (answer, _, { body, headers }) => {
       if (answer.headers['location'] === undefined) return answer;
       const second = await fetch(answer.headers['location'], {
         method: 'POST',
@@ -238,7 +252,7 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-gone',
     wrong: 'ends the subscription after 410',
     fault: {
-      ...heard((answer, _, { memory, body }) => {
+      ...onAnswer((answer, _, { memory, body }) => {
         if (answer.status === 410) memory[body.params.subscriptionId] = true;
         return answer;
       }),
@@ -317,7 +331,7 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-category-only',
     wrong: "reports the endpoint's answer in health",
     fault: {
-      ...heard((answer, _, { memory }) => {
+      ...onAnswer((answer, _, { memory }) => {
         memory['said'] = answer.body;
         return answer;
       }),
@@ -338,7 +352,7 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-category-only',
     wrong: 'reports the status code in health',
     fault: {
-      ...heard((answer, _, { memory }) => {
+      ...onAnswer((answer, _, { memory }) => {
         memory['status'] = answer.status;
         return answer;
       }),
@@ -359,7 +373,7 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-category-only',
     wrong: "includes the endpoint's answer in the error",
     fault: {
-      answered: (answer, { memory }) => {
+      callbackAnswer: (answer, { memory }) => {
         memory['said'] = answer.body;
         return answer;
       },
@@ -380,7 +394,7 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-413',
     wrong: 'sends one event fewer after 413',
     fault: {
-      answered: (answer, { body, memory }) => {
+      callbackAnswer: (answer, { body, memory }) => {
         const { events, subscriptionId } = body.params;
         if (answer.status !== 413 || events.length < 2) return answer;
         memory[subscriptionId] = events.length - 1;
@@ -417,7 +431,7 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-413-empty',
     wrong: 'suspends at once after 413 to an empty delivery',
     fault: {
-      ...heard((answer, _, { memory, body }) => {
+      ...onAnswer((answer, _, { memory, body }) => {
         if (answer.status === 413 && body.params.events.length === 0)
           memory[body.params.subscriptionId] = true;
         return answer;

@@ -1,24 +1,25 @@
 /** Servers whose requests to callbacks are broken, or that misread answers. */
 import { randomBytes } from 'node:crypto';
 import { webhookIdOf } from '../../../runner/wire/sender.ts';
-import type { BrokenServer, CallbackAnswer, Calling } from '../proxy.ts';
+import type { BrokenServer, CallbackAnswer, CallbackRequest } from '../proxy.ts';
 
 /** Changes every request to a callback. */
 const sent = (
-  change: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
+  change: (outgoing: CallbackRequest) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
 ): BrokenServer['fault'] => ({ callback: change });
-const isChallenge = ({ body }: Calling): boolean => body.params.challenge !== undefined;
+const isChallenge = ({ body }: CallbackRequest): boolean => body.params.challenge !== undefined;
 const deliveries = (
-  change: (calling: Calling) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
-): BrokenServer['fault'] => sent((calling) => (isChallenge(calling) ? undefined : change(calling)));
-const challenges = (change: (calling: Calling) => void): BrokenServer['fault'] =>
-  sent((calling) => {
-    if (isChallenge(calling)) change(calling);
+  change: (outgoing: CallbackRequest) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
+): BrokenServer['fault'] =>
+  sent((outgoing) => (isChallenge(outgoing) ? undefined : change(outgoing)));
+const challenges = (change: (outgoing: CallbackRequest) => void): BrokenServer['fault'] =>
+  sent((outgoing) => {
+    if (isChallenge(outgoing)) change(outgoing);
   });
 const without = (name: string): BrokenServer['fault'] =>
-  sent((calling) => {
-    calling.resign = name !== 'webhook-signature';
-    delete calling.headers[name];
+  sent((outgoing) => {
+    outgoing.resign = name !== 'webhook-signature';
+    delete outgoing.headers[name];
   });
 /** Reports a failure this many milliseconds late. */
 const patient = (moreMs: number): BrokenServer['fault'] => ({
@@ -35,37 +36,37 @@ export const callback: readonly BrokenServer[] = [
   {
     check: 'cb-post',
     wrong: 'sends a PUT',
-    fault: sent((calling) => {
-      calling.verb = 'PUT';
+    fault: sent((outgoing) => {
+      outgoing.verb = 'PUT';
     }),
   },
   {
     check: 'cb-post',
     wrong: 'sends text/plain as content type',
-    fault: sent((calling) => {
-      calling.headers['content-type'] = 'text/plain';
+    fault: sent((outgoing) => {
+      outgoing.headers['content-type'] = 'text/plain';
     }),
   },
   {
     check: 'cb-post',
     wrong: 'sends the notification with an id',
-    fault: sent((calling) => {
-      calling.body = { ...calling.body, id: 1 };
+    fault: sent((outgoing) => {
+      outgoing.body = { ...outgoing.body, id: 1 };
     }),
   },
   {
     check: 'cb-post',
     wrong: 'renames the notification',
-    fault: sent((calling) => {
-      calling.body = { ...calling.body, method: 'triggers/delivery' };
+    fault: sent((outgoing) => {
+      outgoing.body = { ...outgoing.body, method: 'triggers/delivery' };
     }),
   },
   {
     check: 'cb-post',
     wrong: 'encodes the body as Latin-1',
-    fault: sent((calling) => {
-      calling.raw = Buffer.from(
-        JSON.stringify(calling.body).replaceAll(/[^\u0000-\u00ff]/gu, '?'),
+    fault: sent((outgoing) => {
+      outgoing.raw = Buffer.from(
+        JSON.stringify(outgoing.body).replaceAll(/[^\u0000-\u00ff]/gu, '?'),
         'latin1',
       );
     }),
@@ -76,8 +77,8 @@ export const callback: readonly BrokenServer[] = [
   {
     check: 'cb-headers',
     wrong: 'sends the key as MCP-Subscription-Id',
-    fault: sent((calling) => {
-      calling.headers['mcp-subscription-id'] = calling.body.params.key;
+    fault: sent((outgoing) => {
+      outgoing.headers['mcp-subscription-id'] = outgoing.body.params.key;
     }),
   },
   {
@@ -87,7 +88,7 @@ export const callback: readonly BrokenServer[] = [
       callback: ({ headers, memory }) => {
         if (memory['cookie'] !== undefined) headers['cookie'] = memory['cookie'];
       },
-      answered: (answer, { memory }) => {
+      callbackAnswer: (answer, { memory }) => {
         memory['cookie'] = 'session=do-not-repeat';
         return answer;
       },
@@ -167,8 +168,8 @@ export const callback: readonly BrokenServer[] = [
   {
     check: 'cb-id-retry',
     wrong: 'retries with the timestamp of the first attempt',
-    fault: deliveries((calling) => {
-      const { headers, memory } = calling;
+    fault: deliveries((outgoing) => {
+      const { headers, memory } = outgoing;
       memory['stamp'] ??= headers['webhook-timestamp'];
       headers['webhook-timestamp'] = memory['stamp'];
     }),
@@ -176,24 +177,24 @@ export const callback: readonly BrokenServer[] = [
   {
     check: 'cb-id-retry',
     wrong: 'retries with the signature of the first attempt',
-    fault: deliveries((calling) => {
-      const { headers, memory } = calling;
-      calling.resign = false;
+    fault: deliveries((outgoing) => {
+      const { headers, memory } = outgoing;
+      outgoing.resign = false;
       headers['webhook-signature'] = memory['signature'] ??= headers['webhook-signature'];
     }),
   },
   {
     check: 'cb-one-lease',
     wrong: 'sends two copies at once',
-    fault: deliveries((calling) => {
-      calling.send().catch(() => undefined);
+    fault: deliveries((outgoing) => {
+      outgoing.send().catch(() => undefined);
     }),
   },
   {
     check: 'cb-body-limit',
     wrong: 'sends bodies of 300 KB',
-    fault: deliveries((calling) => {
-      calling.raw = Buffer.from(JSON.stringify(calling.body).padEnd(300_000));
+    fault: deliveries((outgoing) => {
+      outgoing.raw = Buffer.from(JSON.stringify(outgoing.body).padEnd(300_000));
     }),
   },
   {
@@ -205,7 +206,7 @@ export const callback: readonly BrokenServer[] = [
         if (challenge === undefined && events.length === 100)
           events.push({ ...events.at(-1), sequence: events.at(-1).sequence + 1 });
       },
-      answered: (answer, { body }) => ({
+      callbackAnswer: (answer, { body }) => ({
         ...answer,
         body:
           body.params.events.length === 101
@@ -218,13 +219,16 @@ export const callback: readonly BrokenServer[] = [
   {
     check: 'cb-answer-limit',
     wrong: 'reads answers beyond the limit',
-    fault: { answered: (answer) => ({ ...answer, body: compact(answer.body) }) },
+    fault: { callbackAnswer: (answer) => ({ ...answer, body: compact(answer.body) }) },
   },
   {
     check: 'cb-answer-limit',
     wrong: 'reads half of an allowed answer',
     fault: {
-      answered: (answer) => ({ ...answer, body: answer.body.length > 4096 ? '' : answer.body }),
+      callbackAnswer: (answer) => ({
+        ...answer,
+        body: answer.body.length > 4096 ? '' : answer.body,
+      }),
     },
   },
   // `fetch`, which the proxy uses, decompresses the answer.

@@ -1,10 +1,12 @@
 /** Servers whose list of trigger types is broken. */
-import type { BrokenServer, Json, Passing } from '../proxy.ts';
+import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
-const listed = (change: (result: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  result: (result, passing) =>
-    passing.method === 'triggers/list' && result.triggers !== undefined
-      ? change(result, passing)
+const listed = (
+  change: (result: Json, proxied: ProxiedRequest) => Json,
+): BrokenServer['fault'] => ({
+  result: (result, proxied) =>
+    proxied.method === 'triggers/list' && result.triggers !== undefined
+      ? change(result, proxied)
       : result,
 });
 

@@ -1,26 +1,28 @@
 /** Servers that change, show or end subscriptions wrongly. */
-import type { BrokenServer, Json, Passing } from '../proxy.ts';
+import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
-const isUpdate = ({ method }: Passing): boolean => method === 'triggers/update';
+const isUpdate = ({ method }: ProxiedRequest): boolean => method === 'triggers/update';
 const asked = (
-  change: (params: Json, passing: Passing) => Json | void | Promise<Json | void>,
+  change: (params: Json, proxied: ProxiedRequest) => Json | void | Promise<Json | void>,
 ): BrokenServer['fault'] => ({
-  request: (passing) => (isUpdate(passing) ? change(passing.params, passing) : undefined),
+  request: (proxied) => (isUpdate(proxied) ? change(proxied.params, proxied) : undefined),
 });
 /** Changes every subscription that a method shows. */
-const shown = (change: (subscription: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  result: (result, passing) =>
-    passing.method.startsWith('triggers/') &&
+const shown = (
+  change: (subscription: Json, proxied: ProxiedRequest) => Json,
+): BrokenServer['fault'] => ({
+  result: (result, proxied) =>
+    proxied.method.startsWith('triggers/') &&
     result.subscriptionId !== undefined &&
     result.events === undefined
-      ? change(result, passing)
+      ? change(result, proxied)
       : result,
 });
 const answeredBy = (
   method: string,
-  change: (result: Json, passing: Passing) => Json | Promise<Json>,
+  change: (result: Json, proxied: ProxiedRequest) => Json | Promise<Json>,
 ): BrokenServer['fault'] => ({
-  result: (result, passing) => (passing.method === method ? change(result, passing) : result),
+  result: (result, proxied) => (proxied.method === method ? change(result, proxied) : result),
 });
 let count = 0;
 
@@ -81,8 +83,8 @@ export const changes: readonly BrokenServer[] = [
     check: 'upd-key-stays',
     wrong: 'derives the key again after a change of select',
     fault: {
-      result: (result, passing) =>
-        isUpdate(passing) && passing.params.select ? { ...result, key: `new.${++count}` } : result,
+      result: (result, proxied) =>
+        isUpdate(proxied) && proxied.params.select ? { ...result, key: `new.${++count}` } : result,
     },
   },
   {
@@ -107,10 +109,10 @@ export const changes: readonly BrokenServer[] = [
     check: 'upd-reverify',
     wrong: 'does not verify a known URL again',
     fault: {
-      callback: (calling) => {
-        const { challenge } = calling.body.params;
+      callback: (outgoing) => {
+        const { challenge } = outgoing.body.params;
         if (challenge === undefined) return undefined;
-        const seen = (calling.memory['challenges'] = (calling.memory['challenges'] ?? 0) + 1);
+        const seen = (outgoing.memory['challenges'] = (outgoing.memory['challenges'] ?? 0) + 1);
         return seen > 2 ? { status: 500, headers: {}, body: '' } : undefined;
       },
       error: async (error, { method, params, ask }) =>
@@ -122,10 +124,10 @@ export const changes: readonly BrokenServer[] = [
   {
     check: 'upd-rotate',
     wrong: 'keeps signing with the old secret only',
-    fault: asked((params, passing) => {
+    fault: asked((params, proxied) => {
       if (params.callback?.secret !== undefined) {
-        passing.memory['secret'] ??= params.callback.secret;
-        if (params.callback.secret !== passing.memory['secret']) delete params.callback;
+        proxied.memory['secret'] ??= params.callback.secret;
+        if (params.callback.secret !== proxied.memory['secret']) delete params.callback;
       }
     }),
   },
@@ -338,8 +340,8 @@ export const changes: readonly BrokenServer[] = [
     check: 'sub-health-kept',
     wrong: 'clears health on resume',
     fault: {
-      result: (result, passing) =>
-        isUpdate(passing) && result.callback?.health
+      result: (result, proxied) =>
+        isUpdate(proxied) && result.callback?.health
           ? { ...result, callback: { ...result.callback, health: { attempts: 0 } } }
           : result,
     },

@@ -68,8 +68,8 @@ export const degradation: readonly BrokenServer[] = [
     check: 'deg-no-control',
     wrong: 'signs SEP-3415 webhooks with MCP-Delivery-Signature',
     fault: {
-      callback: (calling) => {
-        calling.headers['mcp-delivery-signature'] = 'a..b';
+      callback: (outgoing) => {
+        outgoing.headers['mcp-delivery-signature'] = 'a..b';
       },
     },
   },

@@ -1,12 +1,12 @@
 /** Servers whose deliveries are malformed or incomplete. */
 import type { BrokenServer, Json } from '../proxy.ts';
-import { answered, delivered, isDelivery, without } from '../fault-builders.ts';
+import { onResult, onDelivery, isDelivery, without } from '../fault-builders.ts';
 
 export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-coverage',
     wrong: 'leaves out a sequence number',
-    fault: delivered(
+    fault: onDelivery(
       (one) => ({ ...one, events: one.events.filter(({ sequence }: Json) => sequence !== 9) }),
       ['stream'],
     ),
@@ -14,7 +14,7 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-coverage',
     wrong: 'reports a sequence number both as gap and event',
-    fault: delivered(
+    fault: onDelivery(
       (one) =>
         one.events.length > 0 && one.gaps === undefined
           ? {
@@ -30,24 +30,24 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-coverage',
     wrong: 'starts every callback delivery at 0',
-    fault: delivered((one) => ({ ...one, after: 0 }), ['callback']),
+    fault: onDelivery((one) => ({ ...one, after: 0 }), ['callback']),
   },
   {
     check: 'dlv-ascending',
     wrong: 'sends the newest event first',
-    fault: delivered((one) => ({ ...one, events: one.events.toReversed() })),
+    fault: onDelivery((one) => ({ ...one, events: one.events.toReversed() })),
   },
   {
     check: 'dlv-ascending',
     wrong: 'sends gaps in descending order',
-    fault: delivered((one) =>
+    fault: onDelivery((one) =>
       one.gaps === undefined ? one : { ...one, gaps: one.gaps.toReversed() },
     ),
   },
   {
     check: 'dlv-last-head',
     wrong: 'reports a head below the last event',
-    fault: delivered((one) => ({
+    fault: onDelivery((one) => ({
       ...one,
       head: one.events.length > 0 ? one.events.at(-1).sequence - 1 : one.head,
     })),
@@ -55,12 +55,12 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-no-empty-gaps',
     wrong: 'sends an empty list of gaps on streams',
-    fault: delivered((one) => ({ gaps: [], ...one }), ['stream']),
+    fault: onDelivery((one) => ({ gaps: [], ...one }), ['stream']),
   },
   {
     check: 'dlv-no-empty-gaps',
     wrong: 'sends an empty list of gaps to callbacks',
-    fault: delivered((one) => ({ gaps: [], ...one }), ['callback']),
+    fault: onDelivery((one) => ({ gaps: [], ...one }), ['callback']),
   },
   {
     check: 'dlv-order',
@@ -80,7 +80,7 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-same-object',
     wrong: 'adds a member on streams',
-    fault: delivered(
+    fault: onDelivery(
       (one) => ({ ...one, events: one.events.map((event: Json) => ({ ...event, via: 'stream' })) }),
       ['stream'],
     ),
@@ -88,7 +88,7 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-same-object',
     wrong: 'omits data in callback deliveries',
-    fault: delivered(
+    fault: onDelivery(
       (one) => ({
         ...one,
         events: one.events.map((event: Json) => ({ ...event, data: without(event.data, 'n') })),
@@ -99,24 +99,24 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-head-always',
     wrong: 'omits head on streams',
-    fault: delivered((one) => without(one, 'head'), ['stream']),
+    fault: onDelivery((one) => without(one, 'head'), ['stream']),
   },
   {
     check: 'dlv-head-always',
     wrong: 'omits acked in callback deliveries',
-    fault: delivered((one) => without(one, 'acked'), ['callback']),
+    fault: onDelivery((one) => without(one, 'acked'), ['callback']),
   },
   {
     check: 'dlv-head-always',
     wrong: 'reports the position as head in an empty pull',
-    fault: answered(['pull'], (result) =>
+    fault: onResult(['pull'], (result) =>
       result.events.length === 0 ? { ...result, head: result.after } : result,
     ),
   },
   {
     check: 'dlv-head-always',
     wrong: 'reports the initial acked on streams',
-    fault: delivered(
+    fault: onDelivery(
       (one, memory) => ({ ...one, acked: (memory[one.subscriptionId] ??= one.acked) }),
       ['stream'],
     ),
@@ -124,7 +124,7 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-challenge-empty',
     wrong: 'sends an event with its challenge',
-    fault: delivered(
+    fault: onDelivery(
       (one) =>
         one.challenge === undefined
           ? one
@@ -146,6 +146,6 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-challenge-empty',
     wrong: 'sends a challenge on streams',
-    fault: delivered((one) => ({ challenge: 'AAAAAAAAAAAAAAAAAAAAAA', ...one }), ['stream']),
+    fault: onDelivery((one) => ({ challenge: 'AAAAAAAAAAAAAAAAAAAAAA', ...one }), ['stream']),
   },
 ];

@@ -24,7 +24,7 @@ const challenge = (
     again: (url: string) => Promise<CallbackAnswer>,
   ) => CallbackAnswer | Promise<CallbackAnswer>,
 ): BrokenServer['fault'] => ({
-  answered: (answer, { body, headers }) =>
+  callbackAnswer: (answer, { body, headers }) =>
     body.params.challenge === undefined
       ? answer
       : change(answer, async (url) => {

@@ -1,6 +1,13 @@
 /** Servers that end subscriptions wrongly. */
 import type { BrokenServer, Json } from '../proxy.ts';
-import { answered, done, isDelivery, late, refused, without } from '../fault-builders.ts';
+import {
+  onResult,
+  emptySuccess,
+  isDelivery,
+  delayed,
+  onError,
+  without,
+} from '../fault-builders.ts';
 
 const ended = ({ data }: Json): boolean =>
   data?.kind === 'subscription' && data.reason !== undefined;
@@ -8,9 +15,9 @@ const last = (message: Json): boolean =>
   isDelivery(message) && message.params.terminated !== undefined;
 /** Changes how an ended subscription is reported. */
 const tombstone = (change: (data: Json) => Json): BrokenServer['fault'] =>
-  refused((error) => (ended(error) ? { ...error, data: change(error.data) } : error));
+  onError((error) => (ended(error) ? { ...error, data: change(error.data) } : error));
 /** Keeps the permission of the n-th subscription of a scenario after it was withdrawn. */
-const unaware = (n: number): BrokenServer['fault'] => ({
+const keepingPermission = (n: number): BrokenServer['fault'] => ({
   result: (result, { method, memory }) => {
     if (method === 'triggers/subscribe' && (memory['made'] = (memory['made'] ?? 0) + 1) === n)
       memory['spared'] = result.subscriptionId;
@@ -47,7 +54,7 @@ export const ending: readonly BrokenServer[] = [
     wrong: 'reports success for a repeated unsubscribe',
     fault: {
       error: (error, { method }) =>
-        method === 'triggers/unsubscribe' && ended(error) ? done({}) : { error },
+        method === 'triggers/unsubscribe' && ended(error) ? emptySuccess({}) : { error },
     },
   },
   {
@@ -59,7 +66,7 @@ export const ending: readonly BrokenServer[] = [
     check: 'end-stream',
     wrong: 'leaves streams open',
     fault: {
-      result: (result, { method }) => (method === 'triggers/stream' ? late(result) : result),
+      result: (result, { method }) => (method === 'triggers/stream' ? delayed(result) : result),
     },
   },
   {
@@ -75,14 +82,14 @@ export const ending: readonly BrokenServer[] = [
   {
     check: 'end-pull',
     wrong: 'lets a waiting pull time out',
-    fault: answered(['pull'], (result) =>
-      result.terminated === undefined ? result : late(result),
+    fault: onResult(['pull'], (result) =>
+      result.terminated === undefined ? result : delayed(result),
     ),
   },
   {
     check: 'end-pull',
     wrong: 'answers a waiting pull without terminated',
-    fault: answered(['pull'], (result) => without(result, 'terminated')),
+    fault: onResult(['pull'], (result) => without(result, 'terminated')),
   },
   {
     check: 'end-callback',
@@ -108,12 +115,12 @@ export const ending: readonly BrokenServer[] = [
     check: 'end-last',
     wrong: 'sends a delivery to the callback after the termination notice',
     fault: {
-      callback: async (calling) => {
-        if (calling.body.params.terminated === undefined) return undefined;
-        const answer = await calling.send();
-        await calling.send({
-          body: { ...calling.body, params: without(calling.body.params, 'terminated') },
-          headers: { 'webhook-id': `${calling.headers['webhook-id']}.again` },
+      callback: async (outgoing) => {
+        if (outgoing.body.params.terminated === undefined) return undefined;
+        const answer = await outgoing.send();
+        await outgoing.send({
+          body: { ...outgoing.body, params: without(outgoing.body.params, 'terminated') },
+          headers: { 'webhook-id': `${outgoing.headers['webhook-id']}.again` },
         });
         return answer;
       },
@@ -122,7 +129,7 @@ export const ending: readonly BrokenServer[] = [
   {
     check: 'end-key-free',
     wrong: 'reuses the epoch of an ended log',
-    fault: answered(['subscribe'], (result, { memory }) => ({
+    fault: onResult(['subscribe'], (result, { memory }) => ({
       ...result,
       epoch: (memory[result.key] ??= result.epoch),
     })),
@@ -130,16 +137,16 @@ export const ending: readonly BrokenServer[] = [
   {
     check: 'end-key-free',
     wrong: 'reuses the id of an ended subscription',
-    fault: answered(['subscribe'], (result, { memory }) => ({
+    fault: onResult(['subscribe'], (result, { memory }) => ({
       ...result,
       subscriptionId: (memory[result.key] ??= result.subscriptionId),
     })),
   },
-  { check: 'end-revoked', wrong: 'keeps serving a revoked principal', fault: unaware(1) },
+  { check: 'end-revoked', wrong: 'keeps serving a revoked principal', fault: keepingPermission(1) },
   {
     check: 'end-revoked',
     wrong: 'omits the reason revoked',
     fault: tombstone((data) => (data.reason === 'revoked' ? { ...data, reason: 'failed' } : data)),
   },
-  { check: 'end-recheck', wrong: 'does not check permissions again', fault: unaware(2) },
+  { check: 'end-recheck', wrong: 'does not check permissions again', fault: keepingPermission(2) },
 ];

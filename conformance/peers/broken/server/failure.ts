@@ -1,16 +1,16 @@
 /** Servers that give up too early, too late or in the wrong way. */
-import type { BrokenServer, CallbackAnswer, Calling, Json } from '../proxy.ts';
+import type { BrokenServer, CallbackAnswer, CallbackRequest, Json } from '../proxy.ts';
 
 /** Changes the answer to a delivery; `n` counts the failures of one subscription so far. */
-const heard = (
-  change: (answer: CallbackAnswer, calling: Calling, n: number) => CallbackAnswer,
+const onAnswer = (
+  change: (answer: CallbackAnswer, outgoing: CallbackRequest, n: number) => CallbackAnswer,
 ): BrokenServer['fault'] => ({
-  answered: (answer, calling) => {
-    const { challenge, subscriptionId } = calling.body.params;
+  callbackAnswer: (answer, outgoing) => {
+    const { challenge, subscriptionId } = outgoing.body.params;
     if (challenge !== undefined) return answer;
     const failed = `failures of ${subscriptionId}`;
-    if (answer.status >= 300) calling.memory[failed] = (calling.memory[failed] ?? 0) + 1;
-    return change(answer, calling, calling.memory[failed] ?? 0);
+    if (answer.status >= 300) outgoing.memory[failed] = (outgoing.memory[failed] ?? 0) + 1;
+    return change(answer, outgoing, outgoing.memory[failed] ?? 0);
   },
 });
 const got = (change: (result: Json) => Json): BrokenServer['fault'] => ({
@@ -21,7 +21,7 @@ const health = (result: Json, members: object): Json => ({
   callback: { ...result.callback, health: { ...result.callback.health, ...members } },
 });
 const waits = (seconds: (n: number) => number): BrokenServer['fault'] =>
-  heard((answer, _, n) =>
+  onAnswer((answer, _, n) =>
     answer.status === 503
       ? { ...answer, headers: { ...answer.headers, 'retry-after': String(seconds(n)) } }
       : answer,
@@ -31,7 +31,7 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-config-limit',
     wrong: 'never suspends after 4xx answers',
-    fault: heard((answer) =>
+    fault: onAnswer((answer) =>
       answer.status === 404 || answer.status === 422 ? { ...answer, status: 503 } : answer,
     ),
   },
@@ -80,10 +80,10 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-suspend',
     wrong: 'keeps retrying after suspension',
-    fault: heard((answer, calling, n) => {
+    fault: onAnswer((answer, outgoing, n) => {
       if (n === 5)
         for (let at = 1; at <= 10; at += 1)
-          setTimeout(() => void calling.send().catch(() => undefined), at * 100);
+          setTimeout(() => void outgoing.send().catch(() => undefined), at * 100);
       return answer;
     }),
   },
@@ -146,7 +146,7 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-success',
     wrong: 'stops counting failures after a success',
-    fault: heard((answer, { body }) =>
+    fault: onAnswer((answer, { body }) =>
       body.params.after > 0 && answer.status === 404 ? { ...answer, status: 503 } : answer,
     ),
   },

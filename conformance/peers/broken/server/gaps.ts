@@ -1,11 +1,11 @@
 /** Servers that lose sequence numbers or restore them. */
 import type { BrokenServer, Json } from '../proxy.ts';
-import { answered, delivered, without } from '../fault-builders.ts';
+import { onResult, onDelivery, without } from '../fault-builders.ts';
 
 const subscriptions = (change: (subscription: Json) => object): BrokenServer['fault'] =>
-  answered(['subscribe', 'update', 'get'], (result) => ({ ...result, ...change(result) }));
+  onResult(['subscribe', 'update', 'get'], (result) => ({ ...result, ...change(result) }));
 const gapReasons = (change: (gap: Json) => Json): BrokenServer['fault'] =>
-  delivered((delivery) =>
+  onDelivery((delivery) =>
     delivery.gaps === undefined ? delivery : { ...delivery, gaps: delivery.gaps.map(change) },
   );
 /** An event in place of a gap of one sequence number. */
@@ -49,7 +49,7 @@ export const gaps: readonly BrokenServer[] = [
   {
     check: 'gap-retention-announced',
     wrong: 'trims the log without a gap',
-    fault: delivered((delivery) =>
+    fault: onDelivery((delivery) =>
       delivery.gaps?.[0]?.reason === 'retention'
         ? { ...without(delivery, 'gaps'), after: delivery.gaps[0].to }
         : delivery,
@@ -65,7 +65,7 @@ export const gaps: readonly BrokenServer[] = [
   {
     check: 'gap-retention-kept',
     wrong: 'keeps fewer events than announced',
-    fault: answered(['pull'], (result) =>
+    fault: onResult(['pull'], (result) =>
       result.after === 0 && result.events[0]?.sequence === 1
         ? {
             ...result,
@@ -101,7 +101,7 @@ export const gaps: readonly BrokenServer[] = [
   {
     check: 'gap-effective',
     wrong: 'reports the retention of the first subscription',
-    fault: answered(['subscribe'], (result, { memory }) => {
+    fault: onResult(['subscribe'], (result, { memory }) => {
       memory[result.select[0].name] ??= result.retention;
       return { ...result, retention: memory[result.select[0].name] };
     }),
@@ -109,7 +109,7 @@ export const gaps: readonly BrokenServer[] = [
   {
     check: 'gap-final',
     wrong: 'turns a gap back into an event',
-    fault: delivered((delivery, memory, drain) => {
+    fault: onDelivery((delivery, memory, drain) => {
       if (drain !== 'pull' || delivery.gaps === undefined) return delivery;
       return filled(singly(delivery), ({ from }) => {
         const known = memory[`${delivery.subscriptionId} ${from}`] === true;
@@ -131,34 +131,34 @@ export const gaps: readonly BrokenServer[] = [
   {
     check: 'gap-same-everywhere',
     wrong: 'delivers redacted events on streams',
-    fault: delivered((delivery) => filled(singly(delivery), () => false), ['stream']),
+    fault: onDelivery((delivery) => filled(singly(delivery), () => false), ['stream']),
   },
   {
     check: 'gap-same-everywhere',
     wrong: 'reports rejected events to the callback only',
-    fault: delivered((delivery) => nothingOf('rejected', delivery), ['pull']),
+    fault: onDelivery((delivery) => nothingOf('rejected', delivery), ['pull']),
   },
   {
     check: 'gap-same-everywhere',
     wrong: 'hides redacted events from the callback',
-    fault: delivered((delivery) => nothingOf('redacted', delivery), ['callback']),
+    fault: onDelivery((delivery) => nothingOf('redacted', delivery), ['callback']),
   },
   {
     check: 'gap-same-everywhere',
     wrong: 'hides abandoned events from pulls',
-    fault: delivered((delivery) => nothingOf('abandoned', delivery), ['pull']),
+    fault: onDelivery((delivery) => nothingOf('abandoned', delivery), ['pull']),
   },
   {
     check: 'gap-too-large',
     wrong: 'delivers events that are too large',
-    fault: delivered((delivery) =>
+    fault: onDelivery((delivery) =>
       filled(singly(delivery), ({ reason }) => reason !== 'too_large'),
     ),
   },
   {
     check: 'gap-too-large',
     wrong: 'treats 240 KiB as too large',
-    fault: delivered((delivery) => {
+    fault: onDelivery((delivery) => {
       const large = delivery.events.filter(
         (event: Json) => Buffer.byteLength(JSON.stringify(event)) > 240_000,
       );

@@ -1,7 +1,7 @@
 /** Servers that break requirements of every method. */
-import type { BrokenServer, Json, Passing } from '../proxy.ts';
+import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
-const isTriggers = ({ method }: Passing): boolean => method.startsWith('triggers/');
+const isTriggers = ({ method }: ProxiedRequest): boolean => method.startsWith('triggers/');
 const EXTENSION = 'io.modelcontextprotocol/triggers';
 
 /** Changes the declared settings. */
@@ -22,8 +22,8 @@ const misplaced = (from: string, to: string): BrokenServer['fault'] => ({
     return { ...result, capabilities: { ...capabilities, [to]: settings } };
   },
 });
-const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  error: (error, passing) => ({ error: isTriggers(passing) ? change(error, passing) : error }),
+const errors = (change: (error: Json, proxied: ProxiedRequest) => Json): BrokenServer['fault'] => ({
+  error: (error, proxied) => ({ error: isTriggers(proxied) ? change(error, proxied) : error }),
 });
 /** Changes every instant of a message. */
 const instants = (value: Json): Json => {
@@ -82,8 +82,8 @@ export const general: readonly BrokenServer[] = [
     check: 'cap-result-type',
     wrong: 'omits resultType',
     fault: {
-      result: (result, passing) => {
-        if (!isTriggers(passing)) return result;
+      result: (result, proxied) => {
+        if (!isTriggers(proxied)) return result;
         const { resultType, ...rest } = result;
         return rest;
       },
@@ -93,9 +93,9 @@ export const general: readonly BrokenServer[] = [
     check: 'cap-client-optional',
     wrong: 'rejects clients that do not declare the extension',
     fault: {
-      request: (passing) =>
-        isTriggers(passing) &&
-        passing.params._meta?.['io.modelcontextprotocol/clientCapabilities']?.extensions ===
+      request: (proxied) =>
+        isTriggers(proxied) &&
+        proxied.params._meta?.['io.modelcontextprotocol/clientCapabilities']?.extensions ===
           undefined
           ? { error: { code: -32021, message: 'Declare the extension.' } }
           : undefined,
@@ -121,8 +121,8 @@ export const general: readonly BrokenServer[] = [
     check: 'gen-ignore-unknown',
     wrong: 'rejects unknown members',
     fault: {
-      request: (passing) =>
-        isTriggers(passing) && JSON.stringify(passing.params).includes('unheardOf')
+      request: (proxied) =>
+        isTriggers(proxied) && JSON.stringify(proxied.params).includes('unheardOf')
           ? {
               error: {
                 code: -32602,
@@ -183,7 +183,7 @@ export const general: readonly BrokenServer[] = [
   {
     check: 'gen-instants',
     wrong: 'writes instants without milliseconds',
-    fault: { result: (result, passing) => (isTriggers(passing) ? instants(result) : result) },
+    fault: { result: (result, proxied) => (isTriggers(proxied) ? instants(result) : result) },
   },
   {
     check: 'deg-none',

@@ -1,22 +1,22 @@
 /** Servers that do not isolate their clients. */
-import type { BrokenServer, Json, Passing } from '../proxy.ts';
+import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
 /** Remembers the first client's token, so that the server treats later clients as the first. */
-const asFirst = (passing: Passing): void => {
-  passing.memory['first'] ??= passing.headers['authorization'];
+const asFirst = (proxied: ProxiedRequest): void => {
+  proxied.memory['first'] ??= proxied.headers['authorization'];
 };
-const namesOne = ({ params }: Passing): boolean => typeof params.subscriptionId === 'string';
-const foreign = (passing: Passing): boolean =>
-  passing.memory['first'] !== undefined &&
-  passing.headers['authorization'] !== passing.memory['first'];
-const errors = (change: (error: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  request: (passing) => {
-    asFirst(passing);
-    if (namesOne(passing) && !foreign(passing))
-      passing.memory[passing.params.subscriptionId] = true;
+const namesOne = ({ params }: ProxiedRequest): boolean => typeof params.subscriptionId === 'string';
+const foreign = (proxied: ProxiedRequest): boolean =>
+  proxied.memory['first'] !== undefined &&
+  proxied.headers['authorization'] !== proxied.memory['first'];
+const errors = (change: (error: Json, proxied: ProxiedRequest) => Json): BrokenServer['fault'] => ({
+  request: (proxied) => {
+    asFirst(proxied);
+    if (namesOne(proxied) && !foreign(proxied))
+      proxied.memory[proxied.params.subscriptionId] = true;
   },
-  error: (error, passing) => ({
-    error: namesOne(passing) && foreign(passing) ? change(error, passing) : error,
+  error: (error, proxied) => ({
+    error: namesOne(proxied) && foreign(proxied) ? change(error, proxied) : error,
   }),
 });
 
@@ -25,10 +25,10 @@ export const isolation: readonly BrokenServer[] = [
     check: 'iso-own',
     wrong: 'accepts any principal that knows the id',
     fault: {
-      request: (passing) => {
-        asFirst(passing);
-        if (namesOne(passing) && foreign(passing))
-          passing.headers['authorization'] = passing.memory['first'];
+      request: (proxied) => {
+        asFirst(proxied);
+        if (namesOne(proxied) && foreign(proxied))
+          proxied.headers['authorization'] = proxied.memory['first'];
       },
     },
   },
@@ -61,13 +61,13 @@ export const isolation: readonly BrokenServer[] = [
     check: 'iso-iss-sub',
     wrong: 'compares subjects without issuers',
     fault: {
-      request: (passing) => {
-        asFirst(passing);
+      request: (proxied) => {
+        asFirst(proxied);
         if (
-          foreign(passing) &&
-          subjectOf(passing.headers) === subjectOf({ authorization: passing.memory['first'] })
+          foreign(proxied) &&
+          subjectOf(proxied.headers) === subjectOf({ authorization: proxied.memory['first'] })
         )
-          passing.headers['authorization'] = passing.memory['first'];
+          proxied.headers['authorization'] = proxied.memory['first'];
       },
     },
   },
@@ -75,11 +75,11 @@ export const isolation: readonly BrokenServer[] = [
     check: 'iso-principal',
     wrong: 'serves a request without a token as the previous principal',
     fault: {
-      request: (passing) => {
-        if (passing.headers['authorization'] !== undefined)
-          passing.memory['last'] = passing.headers['authorization'];
-        else if (passing.memory['last'] !== undefined)
-          passing.headers['authorization'] = passing.memory['last'];
+      request: (proxied) => {
+        if (proxied.headers['authorization'] !== undefined)
+          proxied.memory['last'] = proxied.headers['authorization'];
+        else if (proxied.memory['last'] !== undefined)
+          proxied.headers['authorization'] = proxied.memory['last'];
       },
     },
   },
@@ -90,9 +90,9 @@ export const isolation: readonly BrokenServer[] = [
       request: ({ headers, memory }) => {
         memory['token'] = headers['authorization'];
       },
-      callback: (calling) => {
-        if (calling.memory['token'] !== undefined)
-          calling.headers['authorization'] = calling.memory['token'];
+      callback: (outgoing) => {
+        if (outgoing.memory['token'] !== undefined)
+          outgoing.headers['authorization'] = outgoing.memory['token'];
       },
     },
   },

@@ -1,6 +1,6 @@
 /** Servers that break the lifetimes they grant. */
-import type { BrokenServer, Json, Passing } from '../proxy.ts';
-import { answered, asked, delivered, refused } from '../fault-builders.ts';
+import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
+import { onResult, onRequest, onDelivery, onError } from '../fault-builders.ts';
 
 const HOUR_MS = 3_600_000;
 const GRANTING = ['subscribe', 'update'];
@@ -22,12 +22,12 @@ const declared = (change: (settings: Json) => Json): BrokenServer['fault'] => ({
   },
 });
 const hinted = (hint: (ttlMs: number) => number): BrokenServer['fault'] =>
-  answered([...GRANTING, 'get'], (result) =>
+  onResult([...GRANTING, 'get'], (result) =>
     result.ttlMs === null ? result : { ...result, renewAfterMs: hint(result.ttlMs) },
   );
 /** Renews the subscription after these methods. */
 const renews = (methods: readonly string[]): BrokenServer['fault'] =>
-  answered(methods, async (result, { params: { subscriptionId }, ask }) => {
+  onResult(methods, async (result, { params: { subscriptionId }, ask }) => {
     await ask('triggers/update', { subscriptionId, ttlMs: HOUR_MS });
     return result;
   });
@@ -36,7 +36,7 @@ export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-clamp',
     wrong: 'grants half of the suggested lifetime',
-    fault: asked(GRANTING, (params) => {
+    fault: onRequest(GRANTING, (params) => {
       if (params.ttlMs > HOUR_MS) params.ttlMs = Math.floor(params.ttlMs / 2);
     }),
   },
@@ -48,7 +48,7 @@ export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-no-refusal',
     wrong: 'rejects a ttlMs that is too short',
-    fault: asked(GRANTING, ({ ttlMs }) =>
+    fault: onRequest(GRANTING, ({ ttlMs }) =>
       typeof ttlMs === 'number' && ttlMs < 1000
         ? {
             error: {
@@ -63,7 +63,7 @@ export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-null',
     wrong: 'treats a very long ttlMs as no expiry',
-    fault: answered(GRANTING, (result, { params }) =>
+    fault: onResult(GRANTING, (result, { params }) =>
       params.ttlMs > 1000 * HOUR_MS
         ? { ...result, ttlMs: null, expiresAt: null, renewAfterMs: null }
         : result,
@@ -72,7 +72,7 @@ export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-null',
     wrong: 'sends a renewal hint without expiry',
-    fault: answered(GRANTING, (result) =>
+    fault: onResult(GRANTING, (result) =>
       result.ttlMs === null ? { ...result, renewAfterMs: HOUR_MS } : result,
     ),
   },
@@ -84,14 +84,14 @@ export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-null-finite',
     wrong: 'grants one hour when no expiry is requested',
-    fault: asked(GRANTING, (params) => {
+    fault: onRequest(GRANTING, (params) => {
       if (params.ttlMs === null) params.ttlMs = HOUR_MS;
     }),
   },
   {
     check: 'ttl-default',
     wrong: 'grants one minute when nothing is suggested',
-    fault: asked(['subscribe'], (params) => {
+    fault: onRequest(['subscribe'], (params) => {
       params.ttlMs ??= 60_000;
     }),
   },
@@ -126,14 +126,14 @@ export const lifetime: readonly BrokenServer[] = [
     check: 'ttl-not-by-reading',
     wrong: 'renews with every callback delivery',
     fault: {
-      ...delivered(
+      ...onDelivery(
         (delivery, memory) => {
           memory['called'] ||= delivery.events.length > 0;
           return delivery;
         },
         ['callback'],
       ),
-      ...answered(['get'], (result, { memory }) =>
+      ...onResult(['get'], (result, { memory }) =>
         memory['called'] === true
           ? { ...result, expiresAt: new Date(Date.parse(result.expiresAt) + 60_000).toISOString() }
           : result,
@@ -143,7 +143,7 @@ export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-kept',
     wrong: 'ends a subscription before its expiry',
-    fault: answered(['get'], async (result, { params: { subscriptionId }, ask }) => {
+    fault: onResult(['get'], async (result, { params: { subscriptionId }, ask }) => {
       await ask('triggers/unsubscribe', { subscriptionId });
       return result;
     }),
@@ -152,11 +152,11 @@ export const lifetime: readonly BrokenServer[] = [
     check: 'ttl-expiry',
     wrong: 'never ends an expired subscription',
     fault: {
-      request: (passing) => {
-        if (passing.method === 'triggers/subscribe' && passing.params.ttlMs > 0)
-          passing.params = { ...passing.params, ttlMs: null };
+      request: (proxied) => {
+        if (proxied.method === 'triggers/subscribe' && proxied.params.ttlMs > 0)
+          proxied.params = { ...proxied.params, ttlMs: null };
       },
-      ...answered(['subscribe'], (result) => ({
+      ...onResult(['subscribe'], (result) => ({
         ...result,
         ttlMs: 2 * HOUR_MS,
         expiresAt: new Date(Date.now() + 2 * HOUR_MS).toISOString(),
@@ -167,7 +167,7 @@ export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-expiry',
     wrong: 'reports an expired subscription as unsubscribed',
-    fault: refused((error) =>
+    fault: onError((error) =>
       error.data?.reason === 'expired'
         ? { ...error, data: { ...error.data, reason: 'unsubscribed' } }
         : error,
@@ -176,7 +176,7 @@ export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-survives',
     wrong: 'renews subscriptions on restart',
-    fault: answered(['get'], (result, { memory }: Passing) => {
+    fault: onResult(['get'], (result, { memory }: ProxiedRequest) => {
       memory['seen'] = (memory['seen'] ?? 0) + 1;
       return {
         ...result,

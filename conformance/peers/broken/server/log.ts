@@ -1,19 +1,19 @@
 /** Servers whose logs break their invariants. */
 import type { BrokenServer, Json } from '../proxy.ts';
-import { answered, delivered, isDelivery, without } from '../fault-builders.ts';
+import { onResult, onDelivery, isDelivery, without } from '../fault-builders.ts';
 
 const UNUSED = 'AAAAAAAAAAAAAAAAAAAAAA';
 /** Position requests against a log that counts differently. */
 const events = (
   change: (events: Json[], delivery: Json, memory: Record<string, Json>) => Json[],
 ): BrokenServer['fault'] =>
-  delivered((delivery, memory) => ({
+  onDelivery((delivery, memory) => ({
     ...delivery,
     events: change(delivery.events, delivery, memory),
   }));
 /** Changes how a log is shown once its epoch differs from its first. */
-const reborn = (change: (result: Json, first: string) => Json): BrokenServer['fault'] =>
-  answered(['get', 'pull'], (result, { params: { subscriptionId }, memory }) => {
+const inNewEpoch = (change: (result: Json, first: string) => Json): BrokenServer['fault'] =>
+  onResult(['get', 'pull'], (result, { params: { subscriptionId }, memory }) => {
     const first = (memory[subscriptionId] ??= result.epoch);
     return first === result.epoch ? result : change(result, first);
   });
@@ -54,7 +54,7 @@ export const log: readonly BrokenServer[] = [
   {
     check: 'log-all-matching',
     wrong: 'appends to logs that do not match',
-    fault: answered(['get'], (result) => ({ ...result, head: Math.max(1, result.head) })),
+    fault: onResult(['get'], (result) => ({ ...result, head: Math.max(1, result.head) })),
   },
   {
     check: 'log-once',
@@ -77,7 +77,7 @@ export const log: readonly BrokenServer[] = [
   {
     check: 'log-no-silent-loss',
     wrong: 'trims the log without a gap',
-    fault: delivered((delivery) =>
+    fault: onDelivery((delivery) =>
       delivery.gaps?.[0]?.reason === 'retention'
         ? { ...without(delivery, 'gaps'), after: delivery.gaps[0].to }
         : delivery,
@@ -86,7 +86,7 @@ export const log: readonly BrokenServer[] = [
   {
     check: 'log-no-silent-loss',
     wrong: 'hides events that are too large',
-    fault: delivered((delivery) => ({
+    fault: onDelivery((delivery) => ({
       ...delivery,
       gaps: delivery.gaps?.filter(({ reason }: Json) => reason !== 'too_large'),
     })),
@@ -94,7 +94,7 @@ export const log: readonly BrokenServer[] = [
   {
     check: 'log-epoch-shape',
     wrong: 'uses a counter as epoch',
-    fault: answered(['subscribe'], (result, { memory }) => ({
+    fault: onResult(['subscribe'], (result, { memory }) => ({
       ...result,
       epoch: String((memory['n'] = (memory['n'] ?? 0) + 1)),
     })),
@@ -102,7 +102,7 @@ export const log: readonly BrokenServer[] = [
   {
     check: 'log-epoch-shape',
     wrong: 'uses one epoch for all logs',
-    fault: answered(['subscribe'], (result, { memory }) => ({
+    fault: onResult(['subscribe'], (result, { memory }) => ({
       ...result,
       epoch: (memory['epoch'] ??= result.epoch),
     })),
@@ -115,7 +115,7 @@ export const log: readonly BrokenServer[] = [
         if (method === 'triggers/update' && params.select !== undefined)
           memory[params.subscriptionId] = true;
       },
-      ...answered(['get'], (result, { memory }) =>
+      ...onResult(['get'], (result, { memory }) =>
         memory[result.subscriptionId] === true ? { ...result, epoch: UNUSED } : result,
       ),
     },
@@ -123,20 +123,20 @@ export const log: readonly BrokenServer[] = [
   {
     check: 'log-epoch-rotate',
     wrong: 'keeps the epoch after a loss',
-    fault: reborn((result, epoch) => ({ ...result, epoch })),
+    fault: inNewEpoch((result, epoch) => ({ ...result, epoch })),
   },
   {
     check: 'log-epoch-rotate',
     wrong: 'accepts positions of the old epoch',
     fault: {
-      request: async (passing) => {
-        const { method, params, ask } = passing;
+      request: async (proxied) => {
+        const { method, params, ask } = proxied;
         for (const name of ['after', 'ack', 'position']) {
           if (params[name]?.epoch === undefined || method === 'triggers/get') continue;
           const { result } = await ask('triggers/get', { subscriptionId: params.subscriptionId });
           if (result !== undefined)
-            passing.params = {
-              ...passing.params,
+            proxied.params = {
+              ...proxied.params,
               [name]: { ...params[name], epoch: result.epoch },
             };
         }
@@ -146,12 +146,12 @@ export const log: readonly BrokenServer[] = [
   {
     check: 'log-epoch-renumber',
     wrong: 'keeps acked in a new epoch',
-    fault: reborn((result) => ({ ...result, acked: 2 })),
+    fault: inNewEpoch((result) => ({ ...result, acked: 2 })),
   },
   {
     check: 'log-epoch-renumber',
     wrong: 'continues the old numbering in a new epoch',
-    fault: reborn((result) =>
+    fault: inNewEpoch((result) =>
       result.events === undefined
         ? result
         : {
@@ -166,7 +166,7 @@ export const log: readonly BrokenServer[] = [
   {
     check: 'log-epoch-renumber',
     wrong: 'drops gaps in a new epoch',
-    fault: reborn((result) => without(result, 'gaps')),
+    fault: inNewEpoch((result) => without(result, 'gaps')),
   },
   {
     check: 'log-epoch-streams',

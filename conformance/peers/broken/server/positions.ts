@@ -1,6 +1,6 @@
 /** Servers that handle positions and acknowledgements wrongly. */
-import type { BrokenServer, Json, Passing } from '../proxy.ts';
-import { answered, asked, done, refused, without } from '../fault-builders.ts';
+import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
+import { onResult, onRequest, emptySuccess, onError, without } from '../fault-builders.ts';
 
 const POSITIONS = ['after', 'ack', 'position'];
 const DRAINING = ['pull', 'ack', 'stream'];
@@ -13,14 +13,14 @@ const conflict = (kind: string): Json => ({
 });
 
 /** The position of a log, as the correct server reports it. */
-const state = async ({ ask, params: { subscriptionId } }: Passing): Promise<Json> =>
+const state = async ({ ask, params: { subscriptionId } }: ProxiedRequest): Promise<Json> =>
   (await ask('triggers/get', { subscriptionId })).result;
 /** Changes each position of a request before the server receives it. */
 const positioned = (change: (position: Json, log: Json) => Json): BrokenServer['fault'] =>
-  asked(DRAINING, async (params, passing) => {
-    const log = await state(passing);
+  onRequest(DRAINING, async (params, proxied) => {
+    const log = await state(proxied);
     if (log !== undefined)
-      passing.params = {
+      proxied.params = {
         ...params,
         ...Object.fromEntries(
           POSITIONS.filter((name) => params[name] !== undefined).map((name) => [
@@ -32,9 +32,9 @@ const positioned = (change: (position: Json, log: Json) => Json): BrokenServer['
   });
 /** Runs where the server rejects a position. */
 const instead = (
-  act: (error: Json, passing: Passing) => Promise<Json | undefined>,
+  act: (error: Json, proxied: ProxiedRequest) => Promise<Json | undefined>,
 ): BrokenServer['fault'] => ({
-  error: async (error, passing) => (await act(error, passing)) ?? { error },
+  error: async (error, proxied) => (await act(error, proxied)) ?? { error },
 });
 
 export const positions: readonly BrokenServer[] = [
@@ -64,7 +64,7 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'pos-pair',
     wrong: 'rejects a valid position on streams',
-    fault: asked(['stream'], ({ after }) =>
+    fault: onRequest(['stream'], ({ after }) =>
       typeof after?.epoch === 'string' && after.sequence === 2 ? conflict('epoch') : undefined,
     ),
   },
@@ -87,7 +87,7 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'pos-epoch',
     wrong: 'reports a wrong epoch as a wrong sequence number',
-    fault: refused((error) =>
+    fault: onError((error) =>
       error.data?.kind === 'epoch'
         ? { ...error, data: { ...error.data, kind: 'position' } }
         : error,
@@ -130,23 +130,23 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'pos-beyond-head',
     wrong: 'accepts a stream beyond the head',
-    fault: asked(['stream'], async (params, passing) => {
-      const { head } = (await state(passing)) ?? {};
+    fault: onRequest(['stream'], async (params, proxied) => {
+      const { head } = (await state(proxied)) ?? {};
       if (params.after?.sequence > head)
-        passing.params = { ...params, after: { ...params.after, sequence: head } };
+        proxied.params = { ...params, after: { ...params.after, sequence: head } };
     }),
   },
   {
     check: 'pos-error-data',
     wrong: 'omits head in the error',
-    fault: refused((error) =>
+    fault: onError((error) =>
       error.data?.epoch === undefined ? error : { ...error, data: without(error.data, 'head') },
     ),
   },
   {
     check: 'pos-error-data',
     wrong: 'repeats the requested epoch in the error',
-    fault: refused((error, { params }) =>
+    fault: onError((error, { params }) =>
       error.data?.kind === 'epoch'
         ? {
             ...error,
@@ -158,8 +158,8 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'pos-old-valid',
     wrong: 'rejects positions below the oldest sequence number',
-    fault: asked(['pull', 'stream'], async ({ after }, passing) =>
-      after !== undefined && after.sequence + 1 < ((await state(passing))?.oldest ?? 0)
+    fault: onRequest(['pull', 'stream'], async ({ after }, proxied) =>
+      after !== undefined && after.sequence + 1 < ((await state(proxied))?.oldest ?? 0)
         ? conflict('position')
         : undefined,
     ),
@@ -175,7 +175,7 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'pos-old-valid',
     wrong: 'omits the gap for trimmed events that were acknowledged',
-    fault: answered(['pull'], (result) =>
+    fault: onResult(['pull'], (result) =>
       result.acked === result.head
         ? { ...without(result, 'gaps'), after: result.gaps?.[0]?.to ?? result.after }
         : result,
@@ -185,10 +185,10 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'ack-cumulative',
     wrong: 'acknowledges a single sequence number',
-    fault: asked(['ack'], async ({ position }, passing) => {
-      const log = await state(passing);
+    fault: onRequest(['ack'], async ({ position }, proxied) => {
+      const log = await state(proxied);
       return position.sequence > log?.acked + 1 && position.sequence <= 4
-        ? done({ epoch: log.epoch, acked: log.acked, head: log.head })
+        ? emptySuccess({ epoch: log.epoch, acked: log.acked, head: log.head })
         : undefined;
     }),
   },
@@ -196,10 +196,10 @@ export const positions: readonly BrokenServer[] = [
     check: 'ack-monotonic',
     wrong: 'lowers acked',
     fault: {
-      ...asked(['ack'], ({ position, subscriptionId }, { memory }) => {
+      ...onRequest(['ack'], ({ position, subscriptionId }, { memory }) => {
         memory[subscriptionId] = position.sequence;
       }),
-      ...answered(['get'], (result, { memory }) => ({
+      ...onResult(['get'], (result, { memory }) => ({
         ...result,
         acked: Math.min(result.acked, memory[result.subscriptionId] ?? result.acked),
       })),
@@ -208,18 +208,18 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'ack-below',
     wrong: 'rejects an acknowledgement below acked',
-    fault: asked(['ack'], async ({ position }, passing) =>
-      position.sequence <= (await state(passing))?.acked ? conflict('position') : undefined,
+    fault: onRequest(['ack'], async ({ position }, proxied) =>
+      position.sequence <= (await state(proxied))?.acked ? conflict('position') : undefined,
     ),
   },
   {
     check: 'ack-below',
     wrong: 'changes the ETag with each acknowledgement',
     fault: {
-      ...asked(['ack'], (_, { memory }) => {
+      ...onRequest(['ack'], (_, { memory }) => {
         memory['acks'] = (memory['acks'] ?? 0) + 1;
       }),
-      ...answered(['get'], (result, { memory }) => ({
+      ...onResult(['get'], (result, { memory }) => ({
         ...result,
         etag: `${result.etag}.${memory['acks'] ?? 0}`,
       })),
@@ -237,14 +237,14 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'ack-sent',
     wrong: 'omits sent in the error',
-    fault: refused((error) =>
+    fault: onError((error) =>
       error.data?.sent === undefined ? error : { ...error, data: without(error.data, 'sent') },
     ),
   },
   {
     check: 'ack-only-said',
     wrong: 'treats a pull as an acknowledgement',
-    fault: answered(['pull'], async (result, { params: { subscriptionId }, ask }) => {
+    fault: onResult(['pull'], async (result, { params: { subscriptionId }, ask }) => {
       const sequence = result.events.at(-1)?.sequence;
       if (sequence !== undefined && result.events.length > 1)
         await ask('triggers/ack', { subscriptionId, position: { epoch: result.epoch, sequence } });
@@ -254,7 +254,7 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'ack-only-said',
     wrong: 'acknowledges a leading gap',
-    fault: answered(['pull'], async (result, { params: { subscriptionId }, ask }) => {
+    fault: onResult(['pull'], async (result, { params: { subscriptionId }, ask }) => {
       const gap = result.gaps?.[0];
       if (gap?.from === result.acked + 1)
         await ask('triggers/ack', {
@@ -267,17 +267,17 @@ export const positions: readonly BrokenServer[] = [
   {
     check: 'ack-result',
     wrong: 'returns acked from before the call',
-    fault: answered(['ack'], (result) => ({ ...result, acked: Math.max(0, result.acked - 1) })),
+    fault: onResult(['ack'], (result) => ({ ...result, acked: Math.max(0, result.acked - 1) })),
   },
   {
     check: 'ack-result',
     wrong: 'omits head in the result',
-    fault: answered(['ack'], (result) => without(result, 'head')),
+    fault: onResult(['ack'], (result) => without(result, 'head')),
   },
   {
     check: 'ack-result',
     wrong: 'returns the initial head',
-    fault: answered(['ack'], (result, { memory, params: { subscriptionId } }) => ({
+    fault: onResult(['ack'], (result, { memory, params: { subscriptionId } }) => ({
       ...result,
       head: (memory[subscriptionId] ??= result.head),
     })),

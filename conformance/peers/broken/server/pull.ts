@@ -1,16 +1,18 @@
 /** Servers whose pulls are broken. */
-import type { BrokenServer, Json, Passing } from '../proxy.ts';
+import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
 /** Changes the params of a pull. */
-const asked = (change: (params: Json, passing: Passing) => void): BrokenServer['fault'] => ({
-  request: (passing) => {
-    if (passing.method === 'triggers/pull') change(passing.params, passing);
+const asked = (change: (params: Json, proxied: ProxiedRequest) => void): BrokenServer['fault'] => ({
+  request: (proxied) => {
+    if (proxied.method === 'triggers/pull') change(proxied.params, proxied);
   },
 });
 /** Changes the result of a pull. */
-const answered = (change: (result: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  result: (result, passing) =>
-    passing.method === 'triggers/pull' ? change(result, passing) : result,
+const answered = (
+  change: (result: Json, proxied: ProxiedRequest) => Json,
+): BrokenServer['fault'] => ({
+  result: (result, proxied) =>
+    proxied.method === 'triggers/pull' ? change(result, proxied) : result,
 });
 
 export const pull: readonly BrokenServer[] = [

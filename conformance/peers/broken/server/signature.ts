@@ -1,28 +1,32 @@
 /** Servers that sign wrongly. */
 import { hmac } from '../../../runner/server/callback-endpoint.ts';
-import type { BrokenServer, Calling, Json, Passing } from '../proxy.ts';
+import type { BrokenServer, CallbackRequest, Json, ProxiedRequest } from '../proxy.ts';
 
-const sent = (change: (calling: Calling) => void): BrokenServer['fault'] => ({
-  callback: (calling) => change(calling),
+const sent = (change: (outgoing: CallbackRequest) => void): BrokenServer['fault'] => ({
+  callback: (outgoing) => change(outgoing),
 });
-const isChallenge = ({ body }: Calling): boolean => body.params.challenge !== undefined;
+const isChallenge = ({ body }: CallbackRequest): boolean => body.params.challenge !== undefined;
 /** Changes the signatures of a request that has two. */
 const both = (change: (signatures: readonly string[]) => string): BrokenServer['fault'] => ({
-  callback: (calling) => {
-    const made = calling.headers['webhook-signature']!.split(' ');
+  callback: (outgoing) => {
+    const made = outgoing.headers['webhook-signature']!.split(' ');
     if (made.length === 1) return;
-    calling.resign = false;
-    calling.headers['webhook-signature'] = change(made);
+    outgoing.resign = false;
+    outgoing.headers['webhook-signature'] = change(made);
   },
 });
 /** Changes the protected header of the server's signature. */
-const identity = (change: (header: Json, calling: Calling) => Json): BrokenServer['fault'] =>
-  sent((calling) => {
-    calling.identity = change(calling.identity, calling);
+const identity = (
+  change: (header: Json, outgoing: CallbackRequest) => Json,
+): BrokenServer['fault'] =>
+  sent((outgoing) => {
+    outgoing.identity = change(outgoing.identity, outgoing);
   });
-const callbacks = (change: (callback: Json, passing: Passing) => void): BrokenServer['fault'] => ({
-  request: (passing) => {
-    if (passing.params.callback?.secret !== undefined) change(passing.params.callback, passing);
+const callbacks = (
+  change: (callback: Json, proxied: ProxiedRequest) => void,
+): BrokenServer['fault'] => ({
+  request: (proxied) => {
+    if (proxied.params.callback?.secret !== undefined) change(proxied.params.callback, proxied);
   },
 });
 /** Accepts forbidden secrets: the correct server receives an allowed one instead. */
@@ -32,9 +36,11 @@ const takes = (fits: (secret: string) => boolean): BrokenServer['fault'] =>
   });
 const bytesIn = (secret: string): number =>
   Buffer.from(secret.slice('whsec_'.length), 'base64').length;
-const shown = (change: (callback: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  result: (result, passing) =>
-    result.callback ? { ...result, callback: change(result.callback, passing) } : result,
+const shown = (
+  change: (callback: Json, proxied: ProxiedRequest) => Json,
+): BrokenServer['fault'] => ({
+  result: (result, proxied) =>
+    result.callback ? { ...result, callback: change(result.callback, proxied) } : result,
 });
 
 export const signature: readonly BrokenServer[] = [
@@ -94,36 +100,36 @@ export const signature: readonly BrokenServer[] = [
   {
     check: 'sig-raw-bytes',
     wrong: 'signs another serialization of the body',
-    fault: sent((calling) => {
-      calling.resign = false;
-      calling.raw = Buffer.from(JSON.stringify(calling.body, null, 1));
+    fault: sent((outgoing) => {
+      outgoing.resign = false;
+      outgoing.raw = Buffer.from(JSON.stringify(outgoing.body, null, 1));
     }),
   },
   {
     check: 'sig-raw-bytes',
     wrong: 'signs with the text of the secret as key',
-    fault: sent((calling) => {
-      calling.resign = false;
-      const key = `whsec_${Buffer.from(calling.callback.secret).toString('base64')}`;
-      calling.headers['webhook-signature'] =
-        `v1,${hmac(key, `${calling.headers['webhook-id']}.${calling.headers['webhook-timestamp']}.${JSON.stringify(calling.body)}`)}`;
+    fault: sent((outgoing) => {
+      outgoing.resign = false;
+      const key = `whsec_${Buffer.from(outgoing.callback.secret).toString('base64')}`;
+      outgoing.headers['webhook-signature'] =
+        `v1,${hmac(key, `${outgoing.headers['webhook-id']}.${outgoing.headers['webhook-timestamp']}.${JSON.stringify(outgoing.body)}`)}`;
     }),
   },
   {
     check: 'sig-raw-bytes',
     wrong: 'signs the body alone',
-    fault: sent((calling) => {
-      calling.resign = false;
-      calling.headers['webhook-signature'] =
-        `v1,${hmac(calling.callback.secret, JSON.stringify(calling.body))}`;
+    fault: sent((outgoing) => {
+      outgoing.resign = false;
+      outgoing.headers['webhook-signature'] =
+        `v1,${hmac(outgoing.callback.secret, JSON.stringify(outgoing.body))}`;
     }),
   },
   {
     check: 'sig-raw-bytes',
     wrong: 'encodes signatures in hexadecimal',
-    fault: sent((calling) => {
-      calling.resign = false;
-      calling.headers['webhook-signature'] = calling.headers['webhook-signature']!.replace(
+    fault: sent((outgoing) => {
+      outgoing.resign = false;
+      outgoing.headers['webhook-signature'] = outgoing.headers['webhook-signature']!.replace(
         /v1,(.*)/,
         (_, base64) => `v1,${Buffer.from(base64, 'base64').toString('hex')}`,
       );
@@ -206,10 +212,10 @@ export const signature: readonly BrokenServer[] = [
       ...callbacks(({ secret }, { memory }) => {
         memory['first'] ??= secret;
       }),
-      callback: (calling) => {
-        const { headers, body, callback, memory } = calling;
-        if (callback.secret === memory['first'] || isChallenge(calling)) return;
-        calling.resign = false;
+      callback: (outgoing) => {
+        const { headers, body, callback, memory } = outgoing;
+        if (callback.secret === memory['first'] || isChallenge(outgoing)) return;
+        outgoing.resign = false;
         const content = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${JSON.stringify(body)}`;
         headers['webhook-signature'] = [callback.secret, memory['first']]
           .map((secret: string) => `v1,${hmac(secret, content)}`)
@@ -225,7 +231,7 @@ export const signature: readonly BrokenServer[] = [
   {
     check: 'cap-jwks',
     wrong: "sends challenges without the server's signature",
-    fault: identity((header, calling) => (isChallenge(calling) ? null : header)),
+    fault: identity((header, outgoing) => (isChallenge(outgoing) ? null : header)),
   },
   // Keeps the server's signature, whose key is not in the proxy's key set.
   {
@@ -236,9 +242,9 @@ export const signature: readonly BrokenServer[] = [
   {
     check: 'jws-key',
     wrong: 'sends an invalid server signature',
-    fault: identity((header, calling) => {
-      calling.raw = Buffer.from(` ${JSON.stringify(calling.body)}`);
-      calling.headers['mcp-delivery-signature'] = calling.headers[
+    fault: identity((header, outgoing) => {
+      outgoing.raw = Buffer.from(` ${JSON.stringify(outgoing.body)}`);
+      outgoing.headers['mcp-delivery-signature'] = outgoing.headers[
         'mcp-delivery-signature'
       ]!.replace(/^[^.]+/, Buffer.from(JSON.stringify(header)).toString('base64url'));
       return undefined;
@@ -287,9 +293,9 @@ export const signature: readonly BrokenServer[] = [
   {
     check: 'jws-fresh',
     wrong: 'sends the header of its first signature again',
-    fault: identity((header, calling) => {
-      if (isChallenge(calling)) return header;
-      return (calling.memory['header'] ??= header);
+    fault: identity((header, outgoing) => {
+      if (isChallenge(outgoing)) return header;
+      return (outgoing.memory['header'] ??= header);
     }),
   },
 ];

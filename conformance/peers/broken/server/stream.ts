@@ -1,13 +1,15 @@
 /** Servers whose streams are broken. */
-import type { BrokenServer, Json, Passing } from '../proxy.ts';
+import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
-const isStream = ({ method }: Passing): boolean => method === 'triggers/stream';
+const isStream = ({ method }: ProxiedRequest): boolean => method === 'triggers/stream';
 const delivery = (message: Json): boolean => message.method === 'notifications/triggers/delivery';
 /** Changes the params of every delivery on a stream. */
-const deliveries = (change: (params: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  notification: (message, passing) =>
-    isStream(passing) && delivery(message)
-      ? { ...message, params: change(message.params, passing) }
+const deliveries = (
+  change: (params: Json, proxied: ProxiedRequest) => Json,
+): BrokenServer['fault'] => ({
+  notification: (message, proxied) =>
+    isStream(proxied) && delivery(message)
+      ? { ...message, params: change(message.params, proxied) }
       : message,
 });
 const tag = 'io.modelcontextprotocol/subscriptionId';
@@ -38,9 +40,9 @@ export const stream: readonly BrokenServer[] = [
     check: 'stream-continues',
     wrong: 'starts every stream at 0',
     fault: {
-      request: (passing) => {
-        if (isStream(passing) && passing.params.after)
-          passing.params.after = { ...passing.params.after, sequence: 0 };
+      request: (proxied) => {
+        if (isStream(proxied) && proxied.params.after)
+          proxied.params.after = { ...proxied.params.after, sequence: 0 };
       },
     },
   },
@@ -53,10 +55,10 @@ export const stream: readonly BrokenServer[] = [
     check: 'stream-several',
     wrong: 'starts every stream at the position of the first',
     fault: {
-      request: (passing) => {
-        if (isStream(passing) && passing.params.after)
-          passing.params.after = passing.memory[passing.params.subscriptionId] ??=
-            passing.params.after;
+      request: (proxied) => {
+        if (isStream(proxied) && proxied.params.after)
+          proxied.params.after = proxied.memory[proxied.params.subscriptionId] ??=
+            proxied.params.after;
       },
     },
   },
@@ -64,10 +66,10 @@ export const stream: readonly BrokenServer[] = [
     check: 'stream-no-ack',
     wrong: 'treats a streamed delivery as an acknowledgement',
     fault: {
-      notification: async (message, passing) => {
+      notification: async (message, proxied) => {
         const { events = [], epoch, subscriptionId } = message.params;
-        if (isStream(passing) && events.length > 0)
-          await passing.ask('triggers/ack', {
+        if (isStream(proxied) && events.length > 0)
+          await proxied.ask('triggers/ack', {
             subscriptionId,
             position: { epoch, sequence: events.at(-1).sequence },
           });
@@ -79,8 +81,8 @@ export const stream: readonly BrokenServer[] = [
     check: 'stream-window',
     wrong: 'ignores the window',
     fault: {
-      request: (passing) => {
-        if (isStream(passing)) delete passing.params.window;
+      request: (proxied) => {
+        if (isStream(proxied)) delete proxied.params.window;
       },
     },
   },
@@ -88,8 +90,8 @@ export const stream: readonly BrokenServer[] = [
     check: 'stream-window',
     wrong: 'ignores the bytes of the window',
     fault: {
-      request: (passing) => {
-        if (isStream(passing)) delete passing.params.window?.bytes;
+      request: (proxied) => {
+        if (isStream(proxied)) delete proxied.params.window?.bytes;
       },
     },
   },
@@ -108,8 +110,8 @@ export const stream: readonly BrokenServer[] = [
     check: 'stream-cancel',
     wrong: 'ignores notifications/cancelled',
     fault: {
-      request: (passing) => {
-        if (passing.method === 'notifications/cancelled') passing.params.requestId = 'nobody';
+      request: (proxied) => {
+        if (proxied.method === 'notifications/cancelled') proxied.params.requestId = 'nobody';
       },
     },
   },
@@ -117,10 +119,10 @@ export const stream: readonly BrokenServer[] = [
     check: 'stream-cancel',
     wrong: 'never frees the quota of a closed stream',
     fault: {
-      request: (passing) => {
-        if (!isStream(passing)) return undefined;
-        passing.memory['opened'] = (passing.memory['opened'] ?? 0) + 1;
-        return passing.memory['opened'] > 32
+      request: (proxied) => {
+        if (!isStream(proxied)) return undefined;
+        proxied.memory['opened'] = (proxied.memory['opened'] ?? 0) + 1;
+        return proxied.memory['opened'] > 32
           ? {
               error: {
                 code: -32025,
@@ -136,8 +138,8 @@ export const stream: readonly BrokenServer[] = [
     check: 'stream-log-stays',
     wrong: 'acknowledges everything when a stream ends',
     fault: {
-      request: (passing) => {
-        if (isStream(passing)) passing.memory['streamed'] = true;
+      request: (proxied) => {
+        if (isStream(proxied)) proxied.memory['streamed'] = true;
       },
       result: (result, { method, memory }) =>
         method === 'triggers/get' && memory['streamed'] === true
@@ -161,15 +163,15 @@ export const stream: readonly BrokenServer[] = [
     check: 'stream-stalled',
     wrong: 'keeps a stalled stream open',
     fault: {
-      result: (result, passing) =>
-        isStream(passing) ? new Promise((resolve) => setTimeout(resolve, 8000, result)) : result,
+      result: (result, proxied) =>
+        isStream(proxied) ? new Promise((resolve) => setTimeout(resolve, 8000, result)) : result,
     },
   },
   {
     check: 'stream-end',
     wrong: 'adds a reason to the final result',
     fault: {
-      result: (result, passing) => (isStream(passing) ? { ...result, reason: 'stalled' } : result),
+      result: (result, proxied) => (isStream(proxied) ? { ...result, reason: 'stalled' } : result),
     },
   },
 ];

@@ -1,18 +1,22 @@
 /** Servers that create subscriptions wrongly. */
-import type { BrokenServer, Json, Passing } from '../proxy.ts';
+import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
-const isSubscribe = ({ method }: Passing): boolean => method === 'triggers/subscribe';
+const isSubscribe = ({ method }: ProxiedRequest): boolean => method === 'triggers/subscribe';
 /** Changes the params of a subscribe. */
-const asked = (change: (params: Json, passing: Passing) => Json | void): BrokenServer['fault'] => ({
-  request: (passing) => (isSubscribe(passing) ? change(passing.params, passing) : undefined),
+const asked = (
+  change: (params: Json, proxied: ProxiedRequest) => Json | void,
+): BrokenServer['fault'] => ({
+  request: (proxied) => (isSubscribe(proxied) ? change(proxied.params, proxied) : undefined),
 });
 /** Changes the result of a subscribe. */
-const made = (change: (result: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  result: (result, passing) => (isSubscribe(passing) ? change(result, passing) : result),
+const made = (change: (result: Json, proxied: ProxiedRequest) => Json): BrokenServer['fault'] => ({
+  result: (result, proxied) => (isSubscribe(proxied) ? change(result, proxied) : result),
 });
 /** Changes the error of a subscribe. */
-const refused = (change: (error: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  error: (error, passing) => ({ error: isSubscribe(passing) ? change(error, passing) : error }),
+const refused = (
+  change: (error: Json, proxied: ProxiedRequest) => Json,
+): BrokenServer['fault'] => ({
+  error: (error, proxied) => ({ error: isSubscribe(proxied) ? change(error, proxied) : error }),
 });
 let count = 0;
 const another = (): string => `another.${++count}.${Date.now()}`;
@@ -29,10 +33,10 @@ export const subscriptions: readonly BrokenServer[] = [
     check: 'subs-key-scope',
     wrong: 'shares keys between principals',
     fault: {
-      request: (passing) => {
-        const { headers, memory } = passing;
+      request: (proxied) => {
+        const { headers, memory } = proxied;
         memory['first'] ??= headers['authorization'];
-        if (isSubscribe(passing)) headers['authorization'] = memory['first'];
+        if (isSubscribe(proxied)) headers['authorization'] = memory['first'];
       },
     },
   },
@@ -197,10 +201,10 @@ export const subscriptions: readonly BrokenServer[] = [
     check: 'subs-permission',
     wrong: 'does not check permissions',
     fault: {
-      request: (passing) => {
-        passing.memory['first'] ??= passing.headers['authorization'];
-        if (isSubscribe(passing) && passing.headers['authorization'] !== passing.memory['first'])
-          passing.headers['authorization'] = passing.memory['first'];
+      request: (proxied) => {
+        proxied.memory['first'] ??= proxied.headers['authorization'];
+        if (isSubscribe(proxied) && proxied.headers['authorization'] !== proxied.memory['first'])
+          proxied.headers['authorization'] = proxied.memory['first'];
       },
     },
   },
@@ -226,8 +230,8 @@ export const subscriptions: readonly BrokenServer[] = [
     check: 'subs-verified',
     wrong: 'does not verify the callback',
     fault: {
-      callback: (calling) => {
-        const { challenge } = calling.body.params;
+      callback: (outgoing) => {
+        const { challenge } = outgoing.body.params;
         return challenge === undefined
           ? undefined
           : {
@@ -246,9 +250,9 @@ export const subscriptions: readonly BrokenServer[] = [
     check: 'subs-id-first',
     wrong: 'sends a challenge under another id',
     fault: {
-      callback: (calling) => {
-        if (calling.body.params.challenge !== undefined)
-          calling.headers['mcp-subscription-id'] = `sub_${'0'.repeat(30)}`;
+      callback: (outgoing) => {
+        if (outgoing.body.params.challenge !== undefined)
+          outgoing.headers['mcp-subscription-id'] = `sub_${'0'.repeat(30)}`;
       },
     },
   },
@@ -275,10 +279,10 @@ export const subscriptions: readonly BrokenServer[] = [
         if (memory[`is ${params.subscriptionId}`])
           params.subscriptionId = memory[`is ${params.subscriptionId}`];
       },
-      result: (result, passing) => {
-        if (!isSubscribe(passing)) return result;
-        const shown = (passing.memory[`of ${result.key}`] ??= result.subscriptionId);
-        passing.memory[`is ${shown}`] = result.subscriptionId;
+      result: (result, proxied) => {
+        if (!isSubscribe(proxied)) return result;
+        const shown = (proxied.memory[`of ${result.key}`] ??= result.subscriptionId);
+        proxied.memory[`is ${shown}`] = result.subscriptionId;
         return { ...result, subscriptionId: shown };
       },
     },

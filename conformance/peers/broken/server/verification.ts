@@ -1,40 +1,48 @@
 /** Servers that do not verify callbacks, or accept any answer as consent. */
 import { randomUUID } from 'node:crypto';
 import { hmac } from '../../../runner/server/callback-endpoint.ts';
-import type { BrokenServer, CallbackAnswer, Calling, Json, Passing } from '../proxy.ts';
+import type {
+  BrokenServer,
+  CallbackAnswer,
+  CallbackRequest,
+  Json,
+  ProxiedRequest,
+} from '../proxy.ts';
 
-const challengeOf = ({ body }: Calling): string | undefined => body.params.challenge;
+const challengeOf = ({ body }: CallbackRequest): string | undefined => body.params.challenge;
 /** The answer that the correct server expects. */
-const consent = ({ callback }: Calling, challenge: string): CallbackAnswer => ({
+const consent = ({ callback }: CallbackRequest, challenge: string): CallbackAnswer => ({
   status: 200,
   headers: {},
   body: JSON.stringify({ challenge, proof: hmac(callback.secret, `challenge.${challenge}`) }),
 });
 /** Accepts an answer to a challenge when it matches. */
 const takes = (
-  fits: (answer: CallbackAnswer, said: Json, calling: Calling) => boolean,
+  fits: (answer: CallbackAnswer, said: Json, outgoing: CallbackRequest) => boolean,
 ): BrokenServer['fault'] => ({
-  answered: (answer, calling) => {
-    const challenge = challengeOf(calling);
-    return challenge !== undefined && fits(answer, saidIn(answer), calling)
-      ? consent(calling, challenge)
+  callbackAnswer: (answer, outgoing) => {
+    const challenge = challengeOf(outgoing);
+    return challenge !== undefined && fits(answer, saidIn(answer), outgoing)
+      ? consent(outgoing, challenge)
       : answer;
   },
 });
 /** Sends another challenge than the correct server's. */
-const asks = (draw: (calling: Calling) => string): BrokenServer['fault'] => ({
-  callback: async (calling) => {
-    const challenge = challengeOf(calling);
+const asks = (draw: (outgoing: CallbackRequest) => string): BrokenServer['fault'] => ({
+  callback: async (outgoing) => {
+    const challenge = challengeOf(outgoing);
     if (challenge === undefined) return undefined;
-    const other = draw(calling);
-    const answer = await calling.send({
-      body: { ...calling.body, params: { ...calling.body.params, challenge: other } },
+    const other = draw(outgoing);
+    const answer = await outgoing.send({
+      body: { ...outgoing.body, params: { ...outgoing.body.params, challenge: other } },
     });
-    return saidIn(answer)?.challenge === other ? consent(calling, challenge) : answer;
+    return saidIn(answer)?.challenge === other ? consent(outgoing, challenge) : answer;
   },
 });
-const refusals = (change: (error: Json, passing: Passing) => Json): BrokenServer['fault'] => ({
-  error: (error, passing) => ({ error: error.code === -32027 ? change(error, passing) : error }),
+const refusals = (
+  change: (error: Json, proxied: ProxiedRequest) => Json,
+): BrokenServer['fault'] => ({
+  error: (error, proxied) => ({ error: error.code === -32027 ? change(error, proxied) : error }),
 });
 const reason = (name: (reason: string) => string): BrokenServer['fault'] =>
   refusals((error) => ({ ...error, data: { reason: name(error.data.reason) } }));
@@ -44,8 +52,8 @@ export const verification: readonly BrokenServer[] = [
     check: 'cbv-before-events',
     wrong: 'does not verify callbacks',
     fault: {
-      callback: (calling) =>
-        challengeOf(calling) === undefined ? undefined : consent(calling, challengeOf(calling)!),
+      callback: (outgoing) =>
+        challengeOf(outgoing) === undefined ? undefined : consent(outgoing, challengeOf(outgoing)!),
     },
   },
   {
@@ -85,8 +93,8 @@ export const verification: readonly BrokenServer[] = [
     check: 'cbv-proof',
     wrong: 'ignores the challenge of the answer',
     fault: takes(
-      (_, said, calling) =>
-        said?.proof === hmac(calling.callback.secret, `challenge.${challengeOf(calling)}`),
+      (_, said, outgoing) =>
+        said?.proof === hmac(outgoing.callback.secret, `challenge.${challengeOf(outgoing)}`),
     ),
   },
   {
@@ -97,7 +105,7 @@ export const verification: readonly BrokenServer[] = [
   {
     check: 'cbv-echo',
     wrong: 'accepts an echo as consent',
-    fault: takes((_, said, calling) => said?.challenge === challengeOf(calling)),
+    fault: takes((_, said, outgoing) => said?.challenge === challengeOf(outgoing)),
   },
   {
     check: 'cbv-echo',
@@ -137,16 +145,16 @@ export const verification: readonly BrokenServer[] = [
     check: 'cbv-one-request',
     wrong: 'retries a failed challenge',
     fault: {
-      answered: (answer, calling) =>
-        challengeOf(calling) !== undefined && answer.status >= 500 ? calling.send() : answer,
+      callbackAnswer: (answer, outgoing) =>
+        challengeOf(outgoing) !== undefined && answer.status >= 500 ? outgoing.send() : answer,
     },
   },
   {
     check: 'cbv-one-request',
     wrong: 'sends a probe before the challenge',
     fault: {
-      callback: async (calling) => {
-        if (challengeOf(calling) !== undefined) await calling.send();
+      callback: async (outgoing) => {
+        if (challengeOf(outgoing) !== undefined) await outgoing.send();
       },
     },
   },
@@ -154,11 +162,11 @@ export const verification: readonly BrokenServer[] = [
     check: 'cbv-no-sharing',
     wrong: 'shares a verified URL between principals',
     fault: {
-      callback: (calling) => {
-        const challenge = challengeOf(calling);
+      callback: (outgoing) => {
+        const challenge = challengeOf(outgoing);
         if (challenge === undefined) return undefined;
-        if (calling.memory[calling.callback.url] === true) return consent(calling, challenge);
-        calling.memory[calling.callback.url] = true;
+        if (outgoing.memory[outgoing.callback.url] === true) return consent(outgoing, challenge);
+        outgoing.memory[outgoing.callback.url] = true;
         return undefined;
       },
     },

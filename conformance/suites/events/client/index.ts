@@ -23,9 +23,9 @@ const cursorOf = (call: EventsCall): unknown => call.params.cursor ?? null;
 /** Answers the next polls with these results; later ones are correct again. */
 function script(t: EventsClientTest, answers: readonly Json[]): void {
   const left = [...answers];
-  t.server.behave('events/poll', (_params, right) => {
+  t.server.override('events/poll', (_params, correct) => {
     const answer = left.shift();
-    return answer === undefined ? right() : { ...right(), ...answer };
+    return answer === undefined ? correct() : { ...correct(), ...answer };
   });
 }
 

@@ -66,9 +66,9 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
         'the receiver rejects a body with an additional byte',
         async () => {
           const body = t.occurrence();
-          const [right] = await signedOver(t, body);
+          const [correct] = await signedOver(t, body);
           isRefused(
-            await t.send(body, { raw: `${JSON.stringify(body)} `, signatures: () => right! }),
+            await t.send(body, { raw: `${JSON.stringify(body)} `, signatures: () => correct! }),
           );
         },
       );
@@ -78,8 +78,10 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
         async () => {
           await t.requireKnown();
           for (const signatures of [
-            ([right]: readonly string[]) => `v1,${Buffer.alloc(32).toString('base64')} ${right}`,
-            ([right]: readonly string[]) => `${right} v1a,${Buffer.alloc(64).toString('base64')}`,
+            ([correct]: readonly string[]) =>
+              `v1,${Buffer.alloc(32).toString('base64')} ${correct}`,
+            ([correct]: readonly string[]) =>
+              `${correct} v1a,${Buffer.alloc(64).toString('base64')}`,
           ])
             isTaken(await t.send(t.occurrence(), { signatures }));
         },
@@ -177,8 +179,8 @@ async function signedOver(
 ): Promise<readonly string[]> {
   let signed: readonly string[] = [];
   await t.send(body, {
-    signatures: (right) => {
-      signed = right;
+    signatures: (correct) => {
+      signed = correct;
       return 'v1,AAAA';
     },
   });

@@ -183,7 +183,7 @@ export const catalog = [
       };
       const seen: number[] = [];
       const refused = async (method: string, params: object): Promise<Json> => {
-        const error = await t.mcp.refusal(method, params);
+        const error = await t.mcp.errorOf(method, params);
         seen.push(error.code);
         return error;
       };

@@ -132,7 +132,7 @@ export const consent = [
             reason,
             error: answer.error,
             text: JSON.stringify(answer.messages) + JSON.stringify([...answer.headers]),
-            says: JSON.stringify(answer.error ?? answer.result)?.slice(0, 120),
+            summary: JSON.stringify(answer.error ?? answer.result)?.slice(0, 120),
           };
         }),
       );
@@ -144,8 +144,8 @@ export const consent = [
         'verification-failure-error',
         'each failed verification is a CallbackEndpointError with its category',
         () => {
-          for (const { error, reason, says } of refused) {
-            assert.ok(means(error?.code, 'CallbackEndpointError'), `the answer is ${says}`);
+          for (const { error, reason, summary } of refused) {
+            assert.ok(means(error?.code, 'CallbackEndpointError'), `the answer is ${summary}`);
             assert.match(
               String((error?.data as { reason?: unknown } | undefined)?.reason),
               reason,
@@ -166,7 +166,7 @@ export const consent = [
       await t.check(
         'verification-challenge-echo',
         'an answer with another text than the challenge is no consent',
-        () => assert.ok(refused[0]?.error !== undefined, `it was accepted: ${refused[0]?.says}`),
+        () => assert.ok(refused[0]?.error !== undefined, `it was accepted: ${refused[0]?.summary}`),
       );
       await t.check(
         'delivery-status-last-error-category',

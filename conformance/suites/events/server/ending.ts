@@ -92,7 +92,7 @@ export const ending = [
         'a poll with or without the old cursor is rejected with NotFound',
         async () => {
           for (const params of [{ cursor }, { cursor: null }]) {
-            const { code, data } = await t.mcp.refusal('events/poll', { ...followed, ...params });
+            const { code, data } = await t.mcp.errorOf('events/poll', { ...followed, ...params });
             assert.ok(means(code, 'NotFound'), `the code is ${code}`);
             assert.equal(data?.kind, 'event', '`data.kind`:');
           }
@@ -171,9 +171,9 @@ export const ending = [
         async () => {
           const followed = events.topic();
           const refusals = [
-            await stranger.refusal('events/poll', { ...followed, cursor: null }),
+            await stranger.errorOf('events/poll', { ...followed, cursor: null }),
             await events.streamRefusal(followed, stranger),
-            await stranger.refusal('events/subscribe', { ...followed, delivery: hook.delivery }),
+            await stranger.errorOf('events/subscribe', { ...followed, delivery: hook.delivery }),
           ];
           for (const { code } of refusals)
             assert.ok(means(code, 'Forbidden') || means(code, 'NotFound'), `the code is ${code}`);

@@ -139,7 +139,7 @@ export const subscribing = [
         'an unknown or ended subscription is NotFound',
         async () => {
           for (const one of [followed, events.topic()]) {
-            const { code } = await t.mcp.refusal('events/unsubscribe', {
+            const { code } = await t.mcp.errorOf('events/unsubscribe', {
               ...one,
               delivery: { url: hook.url },
             });
@@ -231,8 +231,8 @@ export const subscribing = [
     async run(t, events) {
       const hook = await events.webhook();
       const followed = events.topic();
-      const refusal = (delivery: object): Promise<Json> =>
-        t.mcp.refusal('events/subscribe', {
+      const rejection = (delivery: object): Promise<Json> =>
+        t.mcp.errorOf('events/subscribe', {
           ...followed,
           delivery: { ...hook.delivery, ...delivery },
         });
@@ -242,7 +242,7 @@ export const subscribing = [
         async () => {
           assert.equal(
             (
-              await t.mcp.refusal('events/subscribe', {
+              await t.mcp.errorOf('events/subscribe', {
                 ...followed,
                 delivery: { mode: 'webhook', url: hook.url },
               })
@@ -267,7 +267,7 @@ export const subscribing = [
             `whsec_${base64(32).slice(0, -4)}!!!!`,
           ])
             assert.equal(
-              (await refusal({ secret })).code,
+              (await rejection({ secret })).code,
               INVALID_PARAMS,
               `the code for ${JSON.stringify(secret)}:`,
             );
@@ -293,11 +293,11 @@ export const subscribing = [
             'ftp://callbacks.invalid/a',
             'callbacks.invalid',
           ])
-            assert.equal((await refusal({ url })).code, INVALID_PARAMS, `the code for ${url}:`);
+            assert.equal((await rejection({ url })).code, INVALID_PARAMS, `the code for ${url}:`);
         },
       );
       const notCalled = async (url: string): Promise<void> => {
-        const { code } = await refusal({ url });
+        const { code } = await rejection({ url });
         assert.ok(
           code === INVALID_PARAMS || means(code, 'CallbackEndpointError'),
           `${url} is rejected with code ${code}`,
