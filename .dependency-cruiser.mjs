@@ -288,7 +288,7 @@ export default {
   forbidden: [...circles, ...protocol, ...sides, ...server, ...client, ...library, ...programs],
   options: {
     doNotFollow: { path: '^node_modules/' },
-    exclude: { path: '^(dist|coverage)/' },
+    exclude: { path: '^(conformance/)?(dist|coverage)/' },
     tsPreCompilationDeps: 'specify',
     tsConfig: { fileName: 'tsconfig.json' },
     enhancedResolveOptions: {

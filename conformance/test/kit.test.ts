@@ -196,7 +196,7 @@ describe('known failures', () => {
     );
     assert.throws(
       () => read('- check: sep-0000-b\n  because: later\n'),
-      /there is no check sep-0000-b/,
+      /unknown check sep-0000-b/,
     );
     assert.throws(() => read('- check: sep-0000-a\n'), /"because"/);
     assert.equal(read('').size, 0);
