@@ -79,7 +79,7 @@ export interface ControlOffer {
    */
   readonly names?: Readonly<Record<string, string>>;
   /**
-   * How far `advance` has set the server's clock ahead in earlier runs, in milliseconds. Default 0.
+   * Lead of the server's clock from `advance` in earlier runs, in milliseconds. Default 0.
    */
   readonly aheadMs?: number;
 }
@@ -88,7 +88,7 @@ export interface ControlOffer {
 export class Control {
   readonly #url: string | undefined;
   readonly offer: ControlOffer | undefined;
-  /** How far the server's clock is ahead of the kit's, in milliseconds. */
+  /** Lead of the server's clock over the kit's, in milliseconds. */
   aheadMs: number;
 
   private constructor(url: string | undefined, offer: ControlOffer | undefined) {

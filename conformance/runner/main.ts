@@ -15,7 +15,7 @@ import type { Progress } from './run.ts';
 import type { Outcome } from './verdict.ts';
 import { suites } from '../suites/index.ts';
 
-/** Where the command writes. */
+/** Output streams of the command. */
 export interface Output {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;

@@ -1,7 +1,7 @@
 /**
- * Collects the observations of a scenario. A scenario declares the checks that it decides. Whatever
- * it has not decided at its end is broken, with the error that stopped it: a missing prerequisite
- * is a failure with a reason.
+ * Collects the observations of a scenario. A scenario declares the checks that it decides. A check
+ * that it has not decided at its end is broken, with the error that stopped the scenario: a missing
+ * prerequisite is a failure with a reason.
  */
 import { AssertionError } from 'node:assert';
 import type { Observation } from './verdict.ts';

@@ -26,7 +26,7 @@ export interface CheckResult {
   /** Address of the requirement. */
   readonly url: string;
   readonly verdict: Verdict;
-  /** What was observed and how it deviated, one line each. */
+  /** The observations and their deviations, one line each. */
   readonly reasons: readonly string[];
   /** The scenarios that observed it. */
   readonly scenarios: readonly string[];

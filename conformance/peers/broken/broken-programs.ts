@@ -19,7 +19,7 @@ export interface BrokenProgram {
   readonly name: string;
   /** The requirement that it breaks, without prefix. */
   readonly check: string;
-  /** What it does wrong, in a few words. */
+  /** A short description of the fault. */
   readonly wrong: string;
 }
 

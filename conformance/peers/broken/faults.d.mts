@@ -2,7 +2,7 @@
 export interface ProgramFault {
   /** The requirement that it breaks, without prefix. */
   readonly check: string;
-  /** What it does wrong, in a few words. */
+  /** A short description of the fault. */
   readonly wrong: string;
   /** The decisions that it replaces. */
   readonly overrides: object;

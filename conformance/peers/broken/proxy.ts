@@ -59,7 +59,7 @@ export interface CallbackAnswer {
   body: string;
 }
 
-/** What a broken server does differently. Every function may be async. */
+/** Hooks of a fault in the messages of a server. Every function may be async. */
 export interface Fault {
   /**
    * Runs before the server receives a request. A returned message, `{ result }` or `{ error }`, is
@@ -75,7 +75,7 @@ export interface Fault {
     notification: Json,
     proxied: ProxiedRequest,
   ) => Json | Json[] | null | Promise<Json | Json[] | null>;
-  /** Unrequested notifications that are sent before the answer to a request. */
+  /** Unsolicited notifications that are sent before the answer to a request. */
   readonly alongside?: (proxied: ProxiedRequest) => Json[];
   /**
    * Runs before a delivery or challenge is sent to a callback. A returned answer replaces the
@@ -95,7 +95,7 @@ export interface Fault {
 export interface BrokenServer {
   /** The requirement that it breaks, without prefix. */
   readonly check: string;
-  /** What it does wrong, in a few words. */
+  /** A short description of the fault. */
   readonly wrong: string;
   readonly fault: Fault;
 }

@@ -74,7 +74,7 @@ export const NAME_INSIDE = 'inside.conformance.example';
 
 export const resolveName: Resolve = (name, options, callback) => {
   if (name === NAME_INSIDE) callback(null, [{ address: '10.1.2.3', family: 4 }]);
-  // RFC 6761: there is none of them.
+  // RFC 6761: names under .invalid never resolve.
   else if (name.endsWith('.invalid'))
     callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), []);
   else lookup(name, options, callback);

@@ -5,7 +5,7 @@ const BLURRED_MS = 300;
 /** Pauses have no jitter when FACTORS consecutive growth factors differ by less than this share. */
 const SAME_FACTOR = 0.12;
 const FACTORS = 3;
-/** How much longer the later half of the pauses has to be. */
+/** Minimum growth factor from the first to the second half of the pauses. */
 const GROWTH = 1.5;
 /** The sum of all pauses has to exceed this. */
 const HURRY_MS = 250;

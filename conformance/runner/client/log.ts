@@ -1,5 +1,5 @@
 /**
- * The log of the scripted server: sequence numbers, gaps, acknowledgement and epochs as the SEP
+ * The log of the scripted server: sequence numbers, gaps, acknowledgment and epochs as the SEP
  * defines them. It handles no requests.
  */
 import { randomBytes } from 'node:crypto';

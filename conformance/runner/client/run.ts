@@ -13,7 +13,7 @@ import { ScriptedServer } from './server.ts';
 export interface ClientRun extends SuiteRun {
   readonly scenarios: readonly ClientScenario[];
   readonly command: string;
-  /** How long a program may take until its first request, in milliseconds. Default 30,000. */
+  /** Time until the first request of a program, in milliseconds. Default 30,000. */
   readonly patienceMs?: number;
 }
 

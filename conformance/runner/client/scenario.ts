@@ -25,13 +25,13 @@ export const clientScenario = (definition: ClientScenario): ClientScenario => de
 
 /** Limits for runs whose result is known, such as those of broken peers. */
 export interface RunLimits {
-  /** How long a scenario waits for an expected event, in milliseconds. */
+  /** Maximum wait for an expected event, in milliseconds. */
   readonly patienceMs?: number;
   /** The scenario ends when this check is broken. */
   readonly stopOnBroken?: string | undefined;
 }
 
-/** An acknowledgement, by whichever drain. */
+/** An acknowledgment, by whichever drain. */
 export interface Acknowledged {
   readonly epoch: string;
   readonly sequence: number;
@@ -39,7 +39,7 @@ export interface Acknowledged {
 }
 
 /**
- * How long a scenario waits for an expected event. Programs start slowly and choose their own
+ * Maximum wait for an expected event. Programs start slowly and choose their own
  * reconnect pauses.
  */
 const PATIENCE_MS = 25_000;
@@ -51,7 +51,7 @@ const OUTPUT_GRACE_MS = 100;
 export class ClientTest {
   readonly server: ScriptedServer;
   readonly era: Era;
-  /** How long the scenario waits for an expected event, in milliseconds. */
+  /** Maximum wait for an expected event, in milliseconds. */
   readonly patienceMs: number;
   readonly #command: string;
   readonly #scenario: string;
@@ -59,7 +59,7 @@ export class ClientTest {
   readonly #stopOnBroken: string | undefined;
   /** Every program of the scenario; the last one may still run. */
   readonly #programs: Program[] = [];
-  /** Acknowledgements in answers to callback requests. */
+  /** Acknowledgments in answers to callback requests. */
   readonly #answered: Acknowledged[] = [];
 
   private constructor(
@@ -165,7 +165,7 @@ export class ClientTest {
       throw new NotApplicable(`the client does not drain by ${drain}; it drains by ${actual}`);
   }
 
-  /** Every acknowledgement, in order. */
+  /** Every acknowledgment, in order. */
   get acks(): readonly Acknowledged[] {
     const said = this.server.calls.flatMap(({ method, params, at }): Acknowledged[] => {
       const position =
@@ -222,7 +222,7 @@ export class ClientTest {
     return this.server.streams.findLast(({ open }) => open)!;
   }
 
-  /** Sends a delivery to the callback and records the acknowledgement. */
+  /** Sends a delivery to the callback and records the acknowledgment. */
   async callBack(
     ...args: Parameters<ScriptedServer['callBack']>
   ): ReturnType<ScriptedServer['callBack']> {

@@ -42,7 +42,7 @@ export function detached(header: object, body: Buffer, make: Signer): string {
 /** A published key of one server. */
 export class Identity {
   readonly kid: string;
-  /** How often the key set was fetched. */
+  /** Number of times the key set was fetched. */
   fetched = 0;
   readonly #keys = generateKeyPairSync('ed25519');
   readonly #server: Server;

@@ -59,7 +59,7 @@ export const withToken = (url: string, token: string): string =>
   url.replace(/([?&]cb=)[^&]*/, `$1${token}`);
 
 const AUDIENCE = 'https://mcp.example.com/mcp';
-/** How long a receiver may take to apply a delivery, which the kit repeats until then. */
+/** Maximum time for a receiver to apply a delivery, which the kit repeats until then. */
 const PATIENCE_MS = 8000;
 const AGAIN_MS = 200;
 

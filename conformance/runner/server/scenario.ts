@@ -45,7 +45,7 @@ export interface ServerSubject {
   readonly requirements: ReadonlyMap<string, Requirement>;
   /** The identifier of the extension under test. Default: the one of this project. */
   readonly extension?: string | undefined;
-  /** How long a scenario waits for an expected event, in milliseconds. Default 15,000. */
+  /** Maximum wait for an expected event, in milliseconds. Default 15,000. */
   readonly patienceMs?: number;
   /** A scenario ends when this check is broken. */
   readonly stopOnBroken?: string;

@@ -18,7 +18,7 @@ const METHODS = [
   'ack',
 ].map((name) => `triggers/${name}`);
 const GREETINGS = ['server/discover', 'initialize'];
-/** How long a scenario watches for requests that must not come. */
+/** Time to watch for requests that must not come. */
 const LOOK_MS = 1200;
 /** Requests that the client had sent before the answer arrived do not count. */
 const UNDER_WAY_MS = 100;

@@ -112,7 +112,7 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
         () => assert.deepEqual(numbers(t, epoch), [1, 2, 3, 4, 5, 6, 7]),
       );
 
-      // The server has lost the last two acknowledgements, so it sends their events again as 1 and
+      // The server has lost the last two acknowledgments, so it sends their events again as 1 and
       // 2.
       const before = [...server.log.events];
       server.log.acked = 5;

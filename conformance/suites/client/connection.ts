@@ -7,7 +7,7 @@ import { DropConnection } from '../../runner/client/exchange.ts';
 import { growthOf, jitterOf } from '../../runner/client/backoff.ts';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
 
-/** Acknowledgements above this sequence number are lost. */
+/** Acknowledgments above this sequence number are lost. */
 function loseAcks(t: ClientTest, above: number): void {
   t.server.override('triggers/ack', ({ position }, correct) => {
     if (position.sequence > above) throw new DropConnection();
@@ -52,7 +52,7 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
         await t.untilAcked(5);
       }
       const applied = server.log.head;
-      // The client applies two more events, whose acknowledgement is lost.
+      // The client applies two more events, whose acknowledgment is lost.
       loseAcks(t, applied);
       server.append(2);
       await t.untilAcked(applied + 2);
@@ -60,7 +60,7 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
       server.stream?.abort();
       await t.check(
         'rec-from-applied',
-        'the client drains from its applied position although the acknowledgement was lost',
+        'the client drains from its applied position although the acknowledgment was lost',
         async () => {
           const { epoch, sequence } = await t.nextDrain(brokenAt, 'the client to drain again');
           assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: applied + 2 });

@@ -45,7 +45,7 @@ const PRINTED_MS = 2000;
 
 const crash = clientScenario({
   name: 'following: killed while it acknowledges',
-  about: 'The client dies when its acknowledgement arrives.',
+  about: 'The client dies when its acknowledgment arrives.',
   checks: ['ack-client-durable'],
   async run(t) {
     const { server } = t;

@@ -1,4 +1,4 @@
-/** How long a client waits: on a quiet stream, on a dead one, and before the next pull. */
+/** Waits of a client: on a quiet stream, on a dead one, and before the next pull. */
 import assert from 'node:assert/strict';
 import { clientScenario } from '../../runner/client/scenario.ts';
 import { HEARTBEAT_MS } from '../../runner/client/server.ts';
@@ -34,8 +34,8 @@ export const pace = [
         `a stream with heartbeats is still open after ${(timeoutMs * 1.2) / 1000} s`,
         () => {
           assert.deepEqual(
-            { open: stream.open, cancelled: server.callsOf('notifications/cancelled').length },
-            { open: true, cancelled: 0 },
+            { open: stream.open, canceled: server.callsOf('notifications/cancelled').length },
+            { open: true, canceled: 0 },
           );
         },
       );

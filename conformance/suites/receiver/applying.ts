@@ -5,7 +5,7 @@ import { NotApplicable } from '../../runner/observations.ts';
 import { receiverScenario, type ReceiverTest } from '../../runner/receiver/scenario.ts';
 import { DELIVERY_METHOD } from '../../runner/wire/sender.ts';
 
-/** Asserts exactly this acknowledgement. */
+/** Asserts exactly this acknowledgment. */
 async function acknowledges(t: ReceiverTest, delivery: object, ack: number): Promise<void> {
   const { status, body } = await t.settled(delivery);
   assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack });

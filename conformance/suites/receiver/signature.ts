@@ -81,7 +81,7 @@ async function refused(t: ReceiverTest, bad: readonly Bad[]): Promise<readonly T
   return list;
 }
 
-/** What was accepted although it should have been rejected. */
+/** Requests that the receiver accepted although it has to reject them. */
 const taken = (list: readonly Tried[]): string[] =>
   list
     .filter(({ answered }) => answered.status >= 200 && answered.status < 300)

@@ -114,7 +114,7 @@ const gapAt = ({ delivery: { gaps = [] } }: Hit, number: number): Json =>
 
 export const answers = [
   scenario({
-    name: 'answers: acknowledgements',
+    name: 'answers: acknowledgments',
     about:
       'A 2xx with a JSON object whose `ack` is in range acknowledges, whatever else it contains.',
     checks: ['ans-ack'],
@@ -158,7 +158,7 @@ export const answers = [
   }),
 
   scenario({
-    name: 'answers: no acknowledgement',
+    name: 'answers: no acknowledgment',
     about: 'A 2xx without a valid `ack` is a failure and makes no progress.',
     checks: ['ans-no-ack', 'ans-ack-bound', 'ans-no-progress', 'ans-reject-other'],
     needs: NEEDS,
@@ -204,7 +204,7 @@ export const answers = [
   }),
 
   scenario({
-    name: 'answers: partial acknowledgement',
+    name: 'answers: partial acknowledgment',
     about: 'Delivery continues after what was acknowledged or rejected.',
     checks: ['ans-partial', 'ans-reject'],
     needs: NEEDS,

@@ -19,13 +19,13 @@ const DEADLINE_MS = 10_000 + 3000;
 const HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature', 'mcp-subscription-id'];
 const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as const;
 
-/** An acknowledgement that ends at this byte. */
+/** An acknowledgment that ends at this byte. */
 const padded = (ack: number, bytes: number): string => {
   const head = `{"ack":${ack}`;
   return `${head}${' '.repeat(bytes - head.length - 1)}}`;
 };
 
-/** Chunks of an acknowledgement that never ends. */
+/** Chunks of an acknowledgment that never ends. */
 async function* drops(): AsyncGenerator<string> {
   yield '{"ack":1';
   for (;;) {
@@ -198,7 +198,7 @@ export const callback = [
         assert.deepEqual(
           starts,
           [0, 0, 1, 1, 1],
-          '`after` of a challenge, event 1, two challenges after its acknowledgement, event 2:',
+          '`after` of a challenge, event 1, two challenges after its acknowledgment, event 2:',
         );
         for (const {
           delivery: { after, acked: shown },
@@ -416,16 +416,16 @@ export const callback = [
         await t.check(check, what, () => acked(t, subscription, 1));
       };
       await Promise.all([
-        unread('an acknowledgement that ends after 8,192 bytes does not count', 'cb-answer-limit', {
+        unread('an acknowledgment that ends after 8,192 bytes does not count', 'cb-answer-limit', {
           body: padded(1, ANSWER_BYTES_MAX + 1),
         }),
-        unread('an acknowledgement of one MiB does not count', 'cb-answer-limit', {
+        unread('an acknowledgment of one MiB does not count', 'cb-answer-limit', {
           body: padded(1, 1_048_576),
         }),
-        read('an acknowledgement that ends at 8,192 bytes counts', 'cb-answer-limit', {
+        read('an acknowledgment that ends at 8,192 bytes counts', 'cb-answer-limit', {
           body: padded(1, ANSWER_BYTES_MAX),
         }),
-        unread('a compressed acknowledgement does not count', 'cb-no-decoding', {
+        unread('a compressed acknowledgment does not count', 'cb-no-decoding', {
           body: gzipSync('{"ack":1}'),
           headers: { 'content-encoding': 'gzip' },
         }),

@@ -121,7 +121,7 @@ export const changes = [
       );
       await t.check(
         'etag-counters',
-        'events, acknowledgements and renewals do not change the ETag',
+        'events, acknowledgments and renewals do not change the ETag',
         async () => {
           const { etag, select, epoch } = await get(t, subscriptionId);
           await t.emit(select[0].arguments.topic, 2);

@@ -15,7 +15,7 @@ function requireEvents({ mcp }: ServerTest): void {
 
 const numberOf = (occurrence: Json): Json => occurrence?._meta?.[EXTENSION];
 
-/** What must not appear on a subscription of `events/*`. */
+/** Texts that must not appear on a subscription of `events/*`. */
 function requireNoTriggers(text: string, where: string): void {
   for (const word of [
     'notifications/triggers/',

@@ -14,7 +14,7 @@ import type { StreamReader } from '../../runner/server/stream-reader.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 const DAY_MS = 86_400_000;
-/** How long a scenario watches for messages that must not come. */
+/** Time to watch for messages that must not come. */
 const QUIET_MS = 200;
 /** Time for a pull to arrive at the server, because a waiting pull is not visible. */
 const ARRIVES_MS = 400;

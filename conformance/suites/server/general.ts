@@ -1,5 +1,5 @@
 /**
- * Requirements of every method: shapes, errors, declared settings, and no unrequested messages
+ * Requirements of every method: shapes, errors, declared settings, and no unsolicited messages
  * (SEP: Methods, Capability, Errors).
  */
 import assert from 'node:assert/strict';
@@ -422,7 +422,7 @@ export const general = [
   }),
 
   scenario({
-    name: 'general: no unrequested messages',
+    name: 'general: no unsolicited messages',
     about:
       'Deliveries come only on the stream that requested them, and a client that does not use the extension receives no message of it.',
     checks: ['cap-unasked', 'deg-none'],

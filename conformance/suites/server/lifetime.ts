@@ -9,7 +9,7 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 /** The part of a lifetime that may pass while a scenario runs. */
 const SLACK_MS = 60_000;
-/** How many renewal hints a scenario draws to see that they are random. */
+/** Number of renewal hints that a scenario reads to see that they are random. */
 const DRAWS = 24;
 
 const NONE = { ttlMs: null, expiresAt: null, renewAfterMs: null };
@@ -154,7 +154,7 @@ export const lifetime = [
         await t.mcp.request('triggers/pull', { subscriptionId, after: { epoch, sequence: 0 } });
         await unchanged();
       });
-      await t.check('ttl-not-by-reading', 'an acknowledgement does not renew', async () => {
+      await t.check('ttl-not-by-reading', 'an acknowledgment does not renew', async () => {
         await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
         await t.mcp.request('triggers/pull', { subscriptionId, ack: { epoch, sequence: 2 } });
         await unchanged();

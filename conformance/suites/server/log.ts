@@ -273,7 +273,7 @@ export const log = [
   scenario({
     name: 'log: a crash',
     about:
-      'A crash changes nothing in a durable log: lifetime, epoch, sequence numbers, gaps and acknowledgement stay.',
+      'A crash changes nothing in a durable log: lifetime, epoch, sequence numbers, gaps and acknowledgment stay.',
     checks: [
       'ttl-survives',
       'log-epoch-only-loss',

@@ -1,4 +1,4 @@
-/** Positions and acknowledgement (SEP: Positions, Acknowledgement). */
+/** Positions and acknowledgment (SEP: Positions, Acknowledgment). */
 import assert from 'node:assert/strict';
 import { NotShown } from '../../runner/observations.ts';
 import {
@@ -16,7 +16,7 @@ import {
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json, RpcError } from '../../runner/wire/session.ts';
 
-const NOBODYS_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
+const UNKNOWN_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
 
 /** Places of a position in requests. */
 const places = (
@@ -24,7 +24,7 @@ const places = (
 ): readonly (readonly [where: string, method: string, params: (position: Json) => object])[] => [
   ['`after` of a pull', 'triggers/pull', (position) => ({ after: position })],
   ['`ack` of a pull', 'triggers/pull', (position) => ({ ack: position })],
-  ['`position` of an acknowledgement', 'triggers/ack', (position) => ({ position })],
+  ['`position` of an acknowledgment', 'triggers/ack', (position) => ({ position })],
   ...(t.settings.drains.includes('stream')
     ? [
         [
@@ -103,8 +103,8 @@ export const positions = [
           position: Json,
           kind: string,
         ])[] = [
-          ['pos-epoch', 'an unknown epoch', { epoch: NOBODYS_EPOCH, sequence: 3 }, 'epoch'],
-          ['pos-epoch', 'an unknown epoch with 0', { epoch: NOBODYS_EPOCH, sequence: 0 }, 'epoch'],
+          ['pos-epoch', 'an unknown epoch', { epoch: UNKNOWN_EPOCH, sequence: 3 }, 'epoch'],
+          ['pos-epoch', 'an unknown epoch with 0', { epoch: UNKNOWN_EPOCH, sequence: 0 }, 'epoch'],
           ['pos-epoch', 'the epoch of another log', { epoch: other, sequence: 0 }, 'epoch'],
           ['pos-beyond-head', 'one above the head', at(6), 'position'],
           ['pos-beyond-head', 'the largest integer', at(Number.MAX_SAFE_INTEGER), 'position'],
@@ -125,7 +125,7 @@ export const positions = [
         ['pos-epoch', 'pos-beyond-head'],
         'a valid ack is not applied when the position next to it is rejected',
         async () => {
-          for (const position of [at(6), { epoch: NOBODYS_EPOCH, sequence: 0 }])
+          for (const position of [at(6), { epoch: UNKNOWN_EPOCH, sequence: 0 }])
             await t.mcp.errorOf('triggers/pull', { subscriptionId, after: position, ack: at(3) });
           assert.equal((await get()).acked, 2, '`acked`:');
         },
@@ -238,7 +238,7 @@ export const positions = [
   scenario({
     name: 'acknowledging',
     about:
-      'An acknowledgement covers everything below it, never decreases, and does not exceed what was sent.',
+      'An acknowledgment covers everything below it, never decreases, and does not exceed what was sent.',
     checks: ['ack-cumulative', 'ack-monotonic', 'ack-below', 'ack-sent', 'ack-result'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -302,7 +302,7 @@ export const positions = [
       );
       await t.check(
         ['ack-below', 'ack-result'],
-        'a lower or equal acknowledgement succeeds and changes nothing',
+        'a lower or equal acknowledgment succeeds and changes nothing',
         async () => {
           const before = state(await get());
           for (const sequence of [3, 1, 0]) {
@@ -341,7 +341,7 @@ export const positions = [
 
   scenario({
     name: 'acknowledging: explicit only',
-    about: 'Only an explicit acknowledgement moves `acked`: not reading, not renewing, not a gap.',
+    about: 'Only an explicit acknowledgment moves `acked`: not reading, not renewing, not a gap.',
     checks: ['ack-only-said'],
     needs: { verbs: ['emit', 'redact'], types: ['plain'] },
     async run(t) {
@@ -395,7 +395,7 @@ export const positions = [
           assert.equal((await get()).acked, 2, '`acked`:');
         });
       }
-      await t.check('ack-only-said', 'an explicit acknowledgement covers the gap', async () =>
+      await t.check('ack-only-said', 'an explicit acknowledgment covers the gap', async () =>
         assert.equal((await ack(3)).acked, 3, '`acked` of the result:'),
       );
       await t.check('ack-only-said', 'the ack of a pull acknowledges too', async () =>

@@ -99,7 +99,7 @@ export const stream = [
 
   scenario({
     name: 'stream: window',
-    about: 'The window limits the events in flight, and an acknowledgement opens it.',
+    about: 'The window limits the events in flight, and an acknowledgment opens it.',
     checks: ['stream-window', 'stream-window-one'],
     needs: { drains: ['stream'], verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -108,7 +108,7 @@ export const stream = [
       await t.emit(t.topicOf(subscription), 9);
       await t.check(
         'stream-window',
-        'a window of four holds four events, and an acknowledgement admits one more',
+        'a window of four holds four events, and an acknowledgment admits one more',
         async () => {
           const stream = await t.stream({ subscriptionId, window: { events: 4 } });
           await untilCarried(t, stream, 4);
@@ -148,7 +148,7 @@ export const stream = [
       });
       await t.check(
         'stream-window-one',
-        'the next large event is sent after its acknowledgement',
+        'the next large event is sent after its acknowledgment',
         async () => {
           await t.mcp.request('triggers/ack', {
             subscriptionId: large.subscriptionId,
@@ -220,7 +220,7 @@ export const stream = [
             const count = stream.deliveries.length;
             await t.emit(topic, 1, { from: 3 });
             await t.pause(300);
-            assert.equal(stream.deliveries.length, count, 'deliveries on a cancelled stream:');
+            assert.equal(stream.deliveries.length, count, 'deliveries on a canceled stream:');
           },
         );
       }
@@ -230,7 +230,7 @@ export const stream = [
   scenario({
     name: 'stream: silence',
     about:
-      'A quiet stream sends a delivery every 15 seconds; a stream without acknowledgement ends after 60.',
+      'A quiet stream sends a delivery every 15 seconds; a stream without acknowledgment ends after 60.',
     checks: ['stream-heartbeat', 'stream-stalled', 'stream-end', 'stream-log-stays'],
     needs: { drains: ['stream'], verbs: ['emit', 'advance'], types: ['plain'] },
     alone: true,
@@ -258,7 +258,7 @@ export const stream = [
       await untilCarried(t, stalled, 2);
       await t.check(
         'stream-stalled',
-        'a full window without an acknowledgement for 60 seconds ends the stream',
+        'a full window without an acknowledgment for 60 seconds ends the stream',
         async () => {
           for (
             let passed = 0;

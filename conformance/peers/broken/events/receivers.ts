@@ -37,7 +37,7 @@ const CORRECT = {
 export interface BrokenEventsReceiver {
   /** The requirement that it breaks, without prefix. */
   readonly check: string;
-  /** What it does wrong, in a few words. */
+  /** A short description of the fault. */
   readonly wrong: string;
   readonly overrides: Partial<typeof CORRECT>;
 }

@@ -43,7 +43,7 @@ const repeats = (status: number): Fault =>
     return answer;
   });
 /** Signs with another secret. */
-const missigned = (outgoing: CallbackRequest): void => {
+const signedWithOtherSecret = (outgoing: CallbackRequest): void => {
   outgoing.headers['webhook-signature'] = `v1,${Buffer.alloc(32).toString('base64')}`;
   outgoing.resign = false;
 };
@@ -290,7 +290,7 @@ const consent: readonly BrokenServer[] = [
   {
     check: 'envelope-signed-like-deliveries',
     wrong: 'signs verifications with another secret',
-    fault: onCallback('verification', missigned),
+    fault: onCallback('verification', signedWithOtherSecret),
   },
   {
     check: 'envelope-signed-like-deliveries',
@@ -302,7 +302,7 @@ const consent: readonly BrokenServer[] = [
   {
     check: 'envelope-signed-like-deliveries',
     wrong: 'signs gap envelopes with another secret',
-    fault: onCallback('gap', missigned),
+    fault: onCallback('gap', signedWithOtherSecret),
   },
   {
     check: 'envelope-webhook-id-format',
@@ -465,7 +465,7 @@ const delivery: readonly BrokenServer[] = [
   {
     check: 'delivery-signature-formula',
     wrong: 'signs with another secret',
-    fault: onCallback(undefined, missigned),
+    fault: onCallback(undefined, signedWithOtherSecret),
   },
   {
     check: 'delivery-subscription-id-header',

@@ -124,7 +124,7 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-no-ack',
-    wrong: 'treats any 2xx as an acknowledgement',
+    wrong: 'treats any 2xx as an acknowledgment',
     fault: onAnswer((answer, said, outgoing) =>
       good(answer) && said?.ack === undefined ? all(outgoing) : answer,
     ),
@@ -187,7 +187,7 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-reject',
-    wrong: 'treats reject as an acknowledgement',
+    wrong: 'treats reject as an acknowledgment',
     fault: onAnswer((answer, said) =>
       said?.reject === undefined ? answer : jsonAnswer({ ack: said.reject.sequence }),
     ),

@@ -109,7 +109,7 @@ export const lifetime: readonly BrokenServer[] = [
   { check: 'ttl-not-by-reading', wrong: 'renews with every pull', fault: renews(['pull']) },
   {
     check: 'ttl-not-by-reading',
-    wrong: 'renews with every acknowledgement',
+    wrong: 'renews with every acknowledgment',
     fault: renews(['ack']),
   },
   {

@@ -57,7 +57,7 @@ export const pull: readonly BrokenServer[] = [
   },
   {
     check: 'pull-no-ack',
-    wrong: 'treats after as an acknowledgement',
+    wrong: 'treats after as an acknowledgment',
     fault: asked((params) => {
       if (params.after) params.ack ??= params.after;
     }),

@@ -13,7 +13,7 @@ const CATEGORIES = [
   'http_5xx',
   'challenge_failed',
 ];
-/** How long a scenario watches for requests that must not come. */
+/** Time to watch for requests that must not come. */
 const QUIET_MS = 300;
 /** More than any limit allows at once. */
 const ATTEMPTS = 20;
@@ -99,7 +99,7 @@ export const consent = [
 
   eventsScenario({
     name: 'consent: not given',
-    about: 'Any answer but an echo is no consent, and no client learns its content.',
+    about: 'Any answer but an echo fails the verification, and no client learns its content.',
     checks: [
       'verification-required-before-delivery',
       'verification-challenge-echo',
@@ -165,7 +165,7 @@ export const consent = [
       );
       await t.check(
         'verification-challenge-echo',
-        'an answer with another text than the challenge is no consent',
+        'an answer with another text than the challenge fails the verification',
         () => assert.ok(refused[0]?.error !== undefined, `it was accepted: ${refused[0]?.summary}`),
       );
       await t.check(
@@ -212,7 +212,7 @@ export const consent = [
       hook.consent = () => ({ status: 307, headers: { location: target.url } });
       await t.check(
         'verification-uses-ssrf-hardened-path',
-        'a redirect is not followed and is no consent',
+        'a redirect is not followed and fails the verification',
         async () => {
           const { error, result } = await t.mcp.ask('events/subscribe', {
             ...events.topic(),

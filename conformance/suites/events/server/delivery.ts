@@ -12,7 +12,7 @@ const BODY_BYTES_MAX = 256 * 1024;
 const HOUR_MS = 3_600_000;
 /** Longer than any known rate limit window. */
 const WINDOW_MS = 72 * HOUR_MS;
-/** How long a scenario watches for requests that must not come. */
+/** Time to watch for requests that must not come. */
 const QUIET_MS = 300;
 const CATEGORIES = [
   'connection_refused',

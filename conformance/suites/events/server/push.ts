@@ -8,7 +8,7 @@ import { isCursor, isOccurrence, isText } from './shapes.ts';
 const MANY_STREAMS = 24;
 const HEARTBEAT_MS = 30_000;
 const HALF_MINUTES = 2;
-/** How long a scenario watches for messages that must not come. */
+/** Time to watch for messages that must not come. */
 const QUIET_MS = 300;
 
 const kindsOf = ({ messages }: { readonly messages: readonly Json[] }): string[] =>

@@ -9,7 +9,7 @@ import { isCursor, isText } from './shapes.ts';
 
 const MINUTE_MS = 60_000;
 const YEAR_MS = 365 * 86_400_000;
-/** How long a scenario watches for requests that must not come. */
+/** Time to watch for requests that must not come. */
 const QUIET_MS = 300;
 /** Tolerance for the clocks of two machines. */
 const SLACK_MS = 5000;
