@@ -92,7 +92,7 @@ export class ClientTest {
     const server = await ScriptedServer.listen(era);
     const test = new ClientTest(server, command, definition.name, observations, {
       patienceMs,
-      stopOnBroken: stopOnBroken,
+      stopOnBroken,
     });
     let failure: unknown;
     try {

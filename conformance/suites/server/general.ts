@@ -178,7 +178,7 @@ export const general = [
       const refusals: { readonly what: string; readonly rejection: RpcError }[] = [];
       const refused = async (what: string, method: string, params: object): Promise<RpcError> => {
         const rejection = await t.mcp.errorOf(method, params);
-        refusals.push({ what, rejection: rejection });
+        refusals.push({ what, rejection });
         return rejection;
       };
       const numbers: readonly (readonly [

@@ -112,7 +112,7 @@ export const positions = [
         for (const [check, what, position, kind] of wrong) {
           await t.check(check, `${what} as ${where} is a Conflict of kind "${kind}"`, async () => {
             const rejection = await errorOf(t, method, { subscriptionId, ...params(position) });
-            conflicts.push({ what: `${what}, as ${where}`, rejection: rejection });
+            conflicts.push({ what: `${what}, as ${where}`, rejection });
             assert.deepEqual(
               [rejection.code, rejection.data?.kind],
               [-32602, kind],
