@@ -267,7 +267,7 @@ const programs = [
   rule(
     'minimal-peers-have-no-dependency',
     'The minimal peers and the strangers show what the protocol asks of a program that has only a standard library.',
-    '^(conformance/peers/minimal|test/interop/stranger/).*\\.mjs$',
+    '^(conformance/peers/minimal|test/interop/independent/).*\\.mjs$',
     { dependencyTypes: ['npm', 'npm-dev', 'npm-peer', 'undetermined'] },
   ),
   rule(

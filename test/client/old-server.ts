@@ -16,12 +16,12 @@ const RESULTS: Record<string, object> = {
   },
   'triggers/list': { triggers: [], etag: 'list-1', ttlMs: 0, cacheScope: 'private' },
 };
-let greeted = false;
+let isInitialized = false;
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { id, method } = JSON.parse(line) as { id?: number; method: string };
-  greeted ||= method === 'initialize';
-  if (!greeted) process.exit(1);
+  isInitialized ||= method === 'initialize';
+  if (!isInitialized) process.exit(1);
   const result = RESULTS[method];
   if (id !== undefined && result)
     process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id, result })}\n`);

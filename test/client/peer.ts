@@ -35,7 +35,7 @@ export const EPOCH = 'epoch-1-aaaaaaaaaaaaaa';
 export const OTHER_EPOCH = 'epoch-2-bbbbbbbbbbbbbb';
 const NEVER = new Promise<never>(() => undefined);
 
-/** What a handler may do on the request's own stream. */
+/** Actions of a handler on the request's own stream. */
 export interface Exchange {
   readonly signal: AbortSignal;
   send(delivery: unknown): Promise<void>;
@@ -60,7 +60,7 @@ export class HonestLog {
   /** Every call, in order. */
   readonly calls: { method: string; params: any }[] = [];
   readonly replaced = new Map<string, Handler>();
-  #life = 1;
+  #generation = 1;
 
   get head(): number {
     return this.events.length + this.gaps.reduce((sum, { from, to }) => sum + to - from + 1, 0);
@@ -68,7 +68,9 @@ export class HonestLog {
 
   append(count = 1): void {
     for (let made = 0; made < count; made++)
-      this.events.push(eventOf(this.head + 1, this.#life > 1 ? `life${this.#life}-` : ''));
+      this.events.push(
+        eventOf(this.head + 1, this.#generation > 1 ? `life${this.#generation}-` : ''),
+      );
   }
   gap(count: number, reason: Gap['reason']): void {
     this.gaps.push({ from: this.head + 1, to: this.head + count, reason });
@@ -138,10 +140,10 @@ export class HonestLog {
       reason === undefined
         ? undefined
         : { reason, final: { epoch: this.epoch, head: this.head, acked: this.acked } };
-    this.#life += 1;
+    this.#generation += 1;
     this.ended = this.id;
-    this.id = `sub_aaaaaaaaaaaaaaaaaaaaaaaaaa${this.#life}`;
-    this.epoch = `epoch-${this.#life}-cccccccccccccc`;
+    this.id = `sub_aaaaaaaaaaaaaaaaaaaaaaaaaa${this.#generation}`;
+    this.epoch = `epoch-${this.#generation}-cccccccccccccc`;
     this.events = [];
     this.gaps = [];
     this.acked = 0;

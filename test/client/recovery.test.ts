@@ -82,7 +82,7 @@ describe('recovery', () => {
       );
     });
 
-    test(`[rec-tell] ${drain}: reports an expired subscription with its last position, and creates it anew`, async (t) => {
+    test(`[rec-tell] ${drain}: reports an expired subscription with its last position, and creates another one`, async (t) => {
       await using peer = await startPeer();
       const client = await connected(t, { url: peer.url });
       const { subscription, items } = subscribeFast(t, client, { drain });

@@ -23,9 +23,9 @@ import { Wiretap } from '../../scripts/demo/wiretap.ts';
 import { seededRandom } from '../../src/testing/random.ts';
 import { byTier } from '../tier.ts';
 import { FlakyEndpoint } from './kill/endpoint.ts';
-import { Lives } from './kill/lives.ts';
+import { ServerRuns } from './kill/server-runs.ts';
 import { Upstream, type Accepted } from './kill/upstream.ts';
-import { Witness } from './kill/witness.ts';
+import { DeliveryRecorder } from './kill/delivery-recorder.ts';
 import { eventually, temporaryFolder } from './support.ts';
 
 const SEED = Number(process.env['KILL_SEED'] ?? randomInt(2 ** 31));
@@ -34,16 +34,16 @@ const KILLS = Number(process.env['KILL_COUNT'] ?? byTier(15, 100));
  * A run of the server ends a few milliseconds after at most this many accepted events, and no later
  * than after `LIFE_MS_MAX`.
  */
-const LIFE_EVENTS_MAX = 40;
-const LIFE_MS_MORE = 20;
-const LIFE_MS_MAX = 5000;
+const RUN_EVENTS_MAX = 40;
+const RUN_MS_MORE = 20;
+const RUN_MS_MAX = 5000;
 /** Share of runs that are killed while they open the store, and after how long. */
-const DIES_EARLY = 0.1;
+const EARLY_KILL_SHARE = 0.1;
 const EARLY_MS_MAX = 60;
 const HANDS = 4;
 const SELECT = [{ name: 'thing.happened' }];
 const SETTLE_MS = 60_000;
-const LOOK_MS = 50;
+const POSITIONS_MS = 50;
 
 test(
   '[log-durable-accept, log-durable-number, log-durable-ack, log-contiguous, log-accept-order, log-stable, log-once, log-no-silent-loss, dlv-order, cb-id-range, retry-restart, ack-monotonic, ttl-survives] kills at random moments lose nothing',
@@ -51,15 +51,15 @@ test(
   async (context) => {
     await using folder = await temporaryFolder();
     const random = seededRandom(SEED);
-    const witness = new Witness();
+    const recorder = new DeliveryRecorder();
     const port = await freePort();
-    const lives = new Lives(folder.path, port);
-    const endpoint = await FlakyEndpoint.open(random, witness);
-    const wiretap = new Wiretap((delivery) => witness.delivery('stream', delivery as Delivery));
+    const runs = new ServerRuns(folder.path, port);
+    const endpoint = await FlakyEndpoint.open(random, recorder);
+    const wiretap = new Wiretap((delivery) => recorder.delivery('stream', delivery as Delivery));
     let client: TriggersClient | undefined;
     try {
-      await lives.begin();
-      await lives.ready();
+      await runs.begin();
+      await runs.ready();
       client = triggersClient(
         await connect(
           { url: `http://127.0.0.1:${port}/mcp`, fetch: wiretap.fetch },
@@ -68,32 +68,32 @@ test(
       );
       await run(context, {
         client,
-        lives,
+        runs,
         endpoint,
-        witness,
+        recorder,
         upstream: new Upstream(`http://127.0.0.1:${port}`),
         random,
       });
     } finally {
       await client?.close();
       await endpoint.close();
-      await lives.close();
+      await runs.close();
     }
   },
 );
 
 interface Cast {
   readonly client: TriggersClient;
-  readonly lives: Lives;
+  readonly runs: ServerRuns;
   readonly endpoint: FlakyEndpoint;
-  readonly witness: Witness;
+  readonly recorder: DeliveryRecorder;
   readonly upstream: Upstream;
   readonly random: { uniform(): number };
 }
 
 async function run(
   context: TestContext,
-  { client, lives, endpoint, witness, upstream, random }: Cast,
+  { client, runs, endpoint, recorder, upstream, random }: Cast,
 ): Promise<void> {
   const startedAt = performance.now();
   const registration = await endpoint.receiver.register({
@@ -121,42 +121,42 @@ async function run(
   reading.catch(() => undefined);
   endpoint.flaky = true;
 
-  const look = async (): Promise<{ readonly head: number; readonly acked: number }[]> =>
+  const readPositions = async (): Promise<{ readonly head: number; readonly acked: number }[]> =>
     Promise.all(
       [
         ['callback', called.subscriptionId],
         ['stream', streamed.subscriptionId],
       ].map(async ([drain, id]) => {
         const got = await client.get(id!);
-        witness.position(drain!, got.acked);
+        recorder.position(drain!, got.acked);
         return got;
       }),
     );
 
-  const die = async (): Promise<void> => {
+  const killRepeatedly = async (): Promise<void> => {
     for (let kill = 0, early = false; kill < KILLS; kill++) {
-      await (early ? sleep(random.uniform() * EARLY_MS_MAX) : live(upstream, random));
-      await lives.end();
+      await (early ? sleep(random.uniform() * EARLY_MS_MAX) : workUntilKill(upstream, random));
+      await runs.end();
       await endpoint.quiet();
-      witness.life += 1;
-      await lives.begin();
-      early = random.uniform() < DIES_EARLY;
-      if (!early) await lives.ready();
+      recorder.run += 1;
+      await runs.begin();
+      early = random.uniform() < EARLY_KILL_SHARE;
+      if (!early) await runs.ready();
     }
-    await lives.ready();
+    await runs.ready();
   };
   const [enough, stop] = [new AbortController(), new AbortController()];
   const sending = upstream.run(HANDS, enough.signal, stop.signal);
-  const looking = (async () => {
-    for (; !enough.signal.aborted; await sleep(LOOK_MS)) await look().catch(dead);
+  const polling = (async () => {
+    for (; !enough.signal.aborted; await sleep(POSITIONS_MS)) await readPositions().catch(dead);
   })();
   let answered = false;
-  const working = Promise.all([sending, looking]).then(() => {
+  const working = Promise.all([sending, polling]).then(() => {
     answered = true;
   });
   try {
     // A failure in the background ends the test at once.
-    await Promise.race([die(), working]);
+    await Promise.race([killRepeatedly(), working]);
     enough.abort();
     await eventually('every post is answered', () => answered, SETTLE_MS);
   } finally {
@@ -168,7 +168,8 @@ async function run(
   const total = upstream.accepted.length;
   await eventually(
     `${total} events acknowledged on both drains`,
-    async () => (await look()).every(({ head, acked }) => head === total && acked === total),
+    async () =>
+      (await readPositions()).every(({ head, acked }) => head === total && acked === total),
     SETTLE_MS,
   );
   await stream.close();
@@ -176,12 +177,12 @@ async function run(
 
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   void context.annotate(
-    `seed ${SEED}: ${KILLS} kills, ${total} events in ${seconds} s; ${upstream.unanswered} posts unanswered, ${upstream.known} of them had been accepted; callback: ${endpoint.failures} failures, ${witness.duplicates('callback')} duplicates; stream: ${witness.duplicates('stream')} duplicates`,
+    `seed ${SEED}: ${KILLS} kills, ${total} events in ${seconds} s; ${upstream.unanswered} posts unanswered, ${upstream.known} of them had been accepted; callback: ${endpoint.failures} failures, ${recorder.duplicates('callback')} duplicates; stream: ${recorder.duplicates('stream')} duplicates`,
   );
   const repeat = `repeat with KILL_SEED=${SEED}`;
-  assert.deepEqual(witness.broken.slice(0, 20), [], repeat);
+  assert.deepEqual(recorder.broken.slice(0, 20), [], repeat);
   assert.deepEqual(
-    [...witness.unexplained('callback'), ...witness.unexplained('stream')].slice(0, 20),
+    [...recorder.unexplained('callback'), ...recorder.unexplained('stream')].slice(0, 20),
     [],
     repeat,
   );
@@ -190,11 +191,11 @@ async function run(
 }
 
 /** Resolves when this run of the server has done its random amount of work. */
-async function live(upstream: Upstream, random: { uniform(): number }): Promise<void> {
-  const until = upstream.accepted.length + Math.floor(random.uniform() * LIFE_EVENTS_MAX);
-  const latest = performance.now() + LIFE_MS_MAX;
+async function workUntilKill(upstream: Upstream, random: { uniform(): number }): Promise<void> {
+  const until = upstream.accepted.length + Math.floor(random.uniform() * RUN_EVENTS_MAX);
+  const latest = performance.now() + RUN_MS_MAX;
   while (upstream.accepted.length < until && performance.now() < latest) await sleep(2);
-  await sleep(random.uniform() * LIFE_MS_MORE);
+  await sleep(random.uniform() * RUN_MS_MORE);
 }
 
 /** A call to a dead server gets no answer; any other failure counts. */

@@ -278,7 +278,7 @@ describe('reference client', () => {
     stderr: RegExp,
   ])[] = [
     ['no command', [], EXIT.usage, /hint {2}See --help\./],
-    ['an unknown option', ['list', '--colour'], EXIT.usage, /^usage: unknown option '--colour'/],
+    ['an unknown option', ['list', '--color'], EXIT.usage, /^usage: unknown option '--color'/],
     [
       'an unknown drain',
       ['watch', 'x', '--drain', 'fax'],

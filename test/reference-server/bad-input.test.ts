@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import type { SubscribeResult } from 'mcp-triggers-experimental';
-import { doorOpened, startServer, type Running } from './harness.ts';
+import { boxOpened, startServer, type Running } from './harness.ts';
 
-const select = [{ name: 'door.opened', arguments: { door: 'front' } }];
+const select = [{ name: 'box.opened', arguments: { box: 'front' } }];
 const secret = `whsec_${Buffer.alloc(32, 9).toString('base64')}`;
 const UNKNOWN_ID = `sub_${'A'.repeat(32)}`;
 const CANARY = 'canary-7d1f';
@@ -18,7 +18,7 @@ beforeAll(async () => {
   server = await startServer();
   mine = (await server.call('triggers/subscribe', { key: 'mine', select }))
     .result as unknown as SubscribeResult;
-  await server.emit(doorOpened.event({ eventId: 'e1', data: { door: 'front', by: 'x' } }));
+  await server.emit(boxOpened.event({ eventId: 'e1', data: { box: 'front', by: 'x' } }));
 });
 afterAll(() => server.close());
 
@@ -42,9 +42,9 @@ const rows: readonly Row[] = [
   {
     about: 'arguments against the inputSchema [err-path]',
     method: 'triggers/subscribe',
-    params: () => ({ select: [{ name: 'door.opened', arguments: { door: 7 } }] }),
+    params: () => ({ select: [{ name: 'box.opened', arguments: { box: 7 } }] }),
     code: -32602,
-    data: invalid('/select/0/arguments/door'),
+    data: invalid('/select/0/arguments/box'),
   },
   {
     about: 'no selection',
@@ -63,7 +63,7 @@ const rows: readonly Row[] = [
   {
     about: 'a member of the wrong type',
     method: 'triggers/subscribe',
-    params: () => ({ select: 'door.opened' }),
+    params: () => ({ select: 'box.opened' }),
     code: -32602,
     data: invalid('/select'),
   },
@@ -146,7 +146,7 @@ const rows: readonly Row[] = [
   {
     about: 'a different subscription under a key that is taken',
     method: 'triggers/subscribe',
-    params: () => ({ key: 'mine', select: [{ name: 'door.opened' }] }),
+    params: () => ({ key: 'mine', select: [{ name: 'box.opened' }] }),
     code: -32602,
     data: ({ subscriptionId, etag }) => ({ kind: 'key', subscriptionId, etag }),
   },
@@ -212,7 +212,7 @@ const rows: readonly Row[] = [
   {
     about: 'endless nesting',
     method: 'triggers/subscribe',
-    params: () => ({ select: [{ name: 'door.opened', arguments: nested(200) }] }),
+    params: () => ({ select: [{ name: 'box.opened', arguments: nested(200) }] }),
     code: -32602,
     data: invalid(''),
   },

@@ -15,11 +15,11 @@ import {
   type SubscribeResult,
 } from 'mcp-triggers-experimental';
 import { capabilityOf, check } from 'mcp-triggers-experimental';
-import { doorOpened, ERAS, startServer, type AnyClient, type Running } from './harness.ts';
+import { boxOpened, ERAS, startServer, type AnyClient, type Running } from './harness.ts';
 
-const select = [{ name: 'door.opened', arguments: { door: 'front' } }];
+const select = [{ name: 'box.opened', arguments: { box: 'front' } }];
 const opened = (n: number) =>
-  doorOpened.event({ eventId: `e${n}`, data: { door: 'front', by: `visitor ${n}` } });
+  boxOpened.event({ eventId: `e${n}`, data: { box: 'front', by: `visitor ${n}` } });
 
 for (const era of ERAS) {
   describe(`a ${era} client`, () => {
@@ -55,7 +55,7 @@ for (const era of ERAS) {
       const list = await client.request('triggers/list');
       assert.deepEqual(
         (list['triggers'] as { name: string }[]).map(({ name }) => name),
-        ['door.opened'],
+        ['box.opened'],
       );
       assert.ok(check('ListTriggersResult', list).ok);
       const again = await client.request('triggers/list', { ifNoneMatch: list['etag'] });

@@ -33,7 +33,7 @@ test('a server with the option reports it at its start, and keeps its other tool
     assert.ok((await fixtures(server)).length > 20);
     assert.match(server.output.join(''), /UNSAFE +fixtures for the conformance suite/);
     const { result } = await server.call('triggers/list');
-    assert.deepEqual(namesOf(result, 'triggers'), ['door.opened']);
+    assert.deepEqual(namesOf(result, 'triggers'), ['box.opened']);
     assert.equal((await server.post({}, { as: null })).status, 401);
   } finally {
     await server.close();

@@ -26,11 +26,11 @@ import type { Sources } from '../../reference-server/sources.ts';
 import { freePort } from '../../scripts/demo/server-process.ts';
 
 /** The trigger type of these tests. */
-export const doorOpened = defineTrigger({
-  name: 'door.opened',
-  description: 'A door was opened.',
-  input: z.object({ door: z.string().min(1).optional() }),
-  payload: z.object({ door: z.string(), by: z.string() }),
+export const boxOpened = defineTrigger({
+  name: 'box.opened',
+  description: 'A box was opened.',
+  input: z.object({ box: z.string().min(1).optional() }),
+  payload: z.object({ box: z.string(), by: z.string() }),
   history: { maxAgeMs: 3_600_000 },
 });
 
@@ -174,7 +174,7 @@ export async function startServer(
   const stopping = new AbortController();
   let emit: Running['emit'] | undefined;
   const sources: Sources = {
-    sources: [{ triggers: [doorOpened], start: (to) => void (emit = to), stop: () => undefined }],
+    sources: [{ triggers: [boxOpened], start: (to) => void (emit = to), stop: () => undefined }],
     github: async ({ rawBody }) => ({ status: 202, body: String(rawBody.byteLength) }),
   };
   let stopped: Promise<void> = Promise.resolve();

@@ -7,7 +7,7 @@ import { describe, test } from 'vitest';
 import { createLog, withoutSecrets } from '../../reference-server/log.ts';
 import { LocalError } from '../../src/protocol/wire/errors.ts';
 import { world } from '../server/engine/harness.ts';
-import { doorOpened, startServer } from './harness.ts';
+import { boxOpened, startServer } from './harness.ts';
 
 const CANARY = 'canary-90e4';
 
@@ -187,7 +187,7 @@ test('a server that is used, misused and stopped logs no secret', async () => {
   const server = await startServer({}, 'debug');
   const secret = `whsec_${Buffer.from(`${CANARY}-${CANARY}-${CANARY}`).toString('base64')}`;
   const url = `http://127.0.0.1:9/${CANARY}?cb=${CANARY}`;
-  const select = [{ name: 'door.opened' }];
+  const select = [{ name: 'box.opened' }];
   const token = await server.token('alice');
   for (const [method, params] of [
     ['triggers/subscribe', { select, callback: { url, secret } }],
@@ -198,11 +198,11 @@ test('a server that is used, misused and stopped logs no secret', async () => {
     [`triggers/${CANARY}`, {}],
   ] as const)
     await server.call(method, params, { as: token });
-  await server.emit(doorOpened.event({ eventId: CANARY, data: { door: CANARY, by: CANARY } }));
+  await server.emit(boxOpened.event({ eventId: CANARY, data: { box: CANARY, by: CANARY } }));
   await server.post(`{"${CANARY}`, { as: token });
   await server.post('x', { as: `${token}${CANARY}` });
   await server.post('x', { as: token, headers: { cookie: CANARY, 'mcp-session-id': CANARY } });
-  await assert.rejects(server.emit({ name: 'door.opened', data: { door: 7, by: CANARY } }));
+  await assert.rejects(server.emit({ name: 'box.opened', data: { box: 7, by: CANARY } }));
   await server.close();
   const all = server.output.join('');
   assert.ok(all.includes('listening') && all.includes('stopped'), 'the server logs');

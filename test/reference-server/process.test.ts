@@ -206,7 +206,7 @@ describe('exits with one clear line and its own code', () => {
     inDirectory(async (directory) => {
       await writeFile(
         join(directory, 'triggers.db'),
-        'this is no database, but it is long enough to be looked at'.repeat(100),
+        'this is not a database, but it is long enough to be read'.repeat(100),
       );
       const server = startProcess(await environment(directory));
       assert.equal(await server.exited, 3);

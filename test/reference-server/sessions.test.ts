@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { doorOpened, startServer, type Running } from './harness.ts';
+import { boxOpened, startServer, type Running } from './harness.ts';
 
 const initialize = {
   jsonrpc: '2.0',
@@ -104,7 +104,7 @@ describe('a session', () => {
       await call({
         id: 1,
         method: 'triggers/subscribe',
-        params: { select: [{ name: 'door.opened' }] },
+        params: { select: [{ name: 'box.opened' }] },
       })
     ).text();
     const subscriptionId = /"subscriptionId":"([^"]+)"/.exec(made)?.[1];
@@ -119,7 +119,7 @@ describe('a session', () => {
     const all = await text;
     assert.equal(all.match(/notifications\/triggers\/delivery/g)?.length, 1);
     assert.ok(!all.includes('"result"'));
-    await server.emit(doorOpened.event({ data: { door: 'front', by: 'x' } }));
+    await server.emit(boxOpened.event({ data: { box: 'front', by: 'x' } }));
   });
 });
 

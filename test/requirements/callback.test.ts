@@ -132,7 +132,7 @@ describe('the answer', () => {
     );
   });
 
-  test('[cb-no-decoding] is read undecoded: a compressed body is no acknowledgement, and a plain body labeled as compressed is one', async (t) => {
+  test('[cb-no-decoding] is read undecoded: a compressed body does not acknowledge, and a plain body labeled as compressed does', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint((_, n) => ({
       headers: { 'content-encoding': 'gzip' },
@@ -183,7 +183,7 @@ describe('the answer', () => {
     ]);
     endpoint.consent = () => ({ status: 503, headers: { 'x-reason': canary }, body: canary });
     const refused = await w.call('triggers/subscribe', {
-      select: [{ name: 'door.opened' }],
+      select: [{ name: 'box.opened' }],
       key: 'other',
       callback: { url: `${endpoint.url}/other`, secret: endpoint.secret },
     });
@@ -318,7 +318,7 @@ describe('identity and signature', () => {
     assert.deepEqual(sequencesOf((await endpoint.nth(2)).delivery), [2]);
   });
 
-  test('[jws-alg, jws-fresh] each attempt is signed anew, by EdDSA, with a key of the published set', async (t) => {
+  test('[jws-alg, jws-fresh] each attempt has a new signature by EdDSA, with a key of the published set', async (t) => {
     const key = generateDeliveryKey();
     const w = await world(t, {
       engine: { deliveryKey: key },
@@ -368,7 +368,7 @@ describe('secrecy', () => {
       said.push(text);
       return result ?? {};
     };
-    const select = [{ name: 'door.opened' }];
+    const select = [{ name: 'box.opened' }];
     const { subscriptionId, etag } = await say('triggers/subscribe', {
       select,
       key: 'k',

@@ -7,7 +7,7 @@ import { describe, test } from 'vitest';
 import { createEgress, createEngine, defineTrigger } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import {
-  door,
+  box,
   EXTENSION,
   eventually,
   mail,
@@ -18,10 +18,10 @@ import {
   type World,
 } from './world.ts';
 
-/** Another type, derived from `door`. */
-const another = (name: string, change: Partial<typeof door.type> = {}): typeof door => ({
-  ...door,
-  type: { ...door.type, name, ...change },
+/** Another type, derived from `box`. */
+const another = (name: string, change: Partial<typeof box.type> = {}): typeof box => ({
+  ...box,
+  type: { ...box.type, name, ...change },
 });
 
 describe('triggers/list', () => {
@@ -39,18 +39,18 @@ describe('triggers/list', () => {
       return etag;
     };
     const first = await look();
-    w.engine.declare(another('door.closed'));
+    w.engine.declare(another('box.closed'));
     await look();
-    w.engine.declare(another('door.closed', { description: 'A door was closed.' }));
+    w.engine.declare(another('box.closed', { description: 'A box was closed.' }));
     await look();
     w.engine.declare(
-      another('door.closed', {
-        description: 'A door was closed.',
+      another('box.closed', {
+        description: 'A box was closed.',
         retention: { maxAgeMs: 1, maxEvents: 1 },
       }),
     );
     const last = await look();
-    await w.engine.remove('door.closed');
+    await w.engine.remove('box.closed');
     await look();
     assert.notEqual(first, last);
     assert.ok(seen.size >= 4);
@@ -76,8 +76,8 @@ describe('triggers/list', () => {
     assert.deepEqual(
       [alice[0], bob[0]],
       [
-        ['door.opened', 'mail.arrived', 'meter.read'],
-        ['door.opened', 'meter.read'],
+        ['box.opened', 'mail.arrived', 'meter.read'],
+        ['box.opened', 'meter.read'],
       ],
     );
     assert.notEqual(alice[1], bob[1]);
@@ -88,9 +88,9 @@ describe('triggers/list', () => {
 
   test('[type-unique, list-etag-pages] no name comes twice over all pages, even when a type is declared a second time', async (t) => {
     const w = await world(t, {
-      triggers: [door, ...Array.from({ length: 230 }, (_, at) => another(`many.${at}`))],
+      triggers: [box, ...Array.from({ length: 230 }, (_, at) => another(`many.${at}`))],
     });
-    w.engine.declare(another('door.opened', { description: 'Again.' }));
+    w.engine.declare(another('box.opened', { description: 'Again.' }));
     w.engine.declare(another('many.7', { description: 'Once more.' }));
     const names: string[] = [];
     const etags = new Set<string>();
@@ -112,12 +112,12 @@ describe('triggers/list', () => {
       input: { type: 'object' },
       payload: { type: 'object', required: ['value'], properties: { value: { type: 'integer' } } },
     });
-    const w = await world(t, { triggers: [door, ordered] });
+    const w = await world(t, { triggers: [box, ordered] });
     const { triggers } = await w.ok('triggers/list');
     assert.deepEqual(
       triggers.map(({ name, ordering }: Json) => [name, ordering]),
       [
-        ['door.opened', 'arrival'],
+        ['box.opened', 'arrival'],
         ['tick.ordered', 'source'],
       ],
     );
@@ -179,18 +179,18 @@ describe('changes of the catalog', () => {
     for (const reason of ['schema_changed', 'trigger_removed'] as const) {
       const w = await world(t);
       const endpoint = await w.endpoint();
-      const both = await w.subscribe({ select: [{ name: 'meter.read' }, { name: 'door.opened' }] });
+      const both = await w.subscribe({ select: [{ name: 'meter.read' }, { name: 'box.opened' }] });
       const called = await w.subscribeTo(endpoint, { key: 'called' });
       const other = await w.subscribe({ select: [{ name: 'meter.read' }] });
       const stream = await w.stream({ subscriptionId: both['subscriptionId'] });
       await stream.next();
-      await w.engine.remove('door.opened', reason);
+      await w.engine.remove('box.opened', reason);
       w.engine.declare(
-        another('door.opened', {
+        another('box.opened', {
           payloadSchema: {
             type: 'object',
-            required: ['door'],
-            properties: { door: { type: 'integer' } },
+            required: ['box'],
+            properties: { box: { type: 'integer' } },
           },
         }),
       );
@@ -209,18 +209,18 @@ describe('changes of the catalog', () => {
     }
   });
 
-  const wider = another('door.opened', {
+  const wider = another('box.opened', {
     inputSchema: {
-      ...door.type.inputSchema,
+      ...box.type.inputSchema,
       properties: {
-        ...(door.type.inputSchema['properties'] as object),
+        ...(box.type.inputSchema['properties'] as object),
         floor: { type: 'integer' },
       },
     },
     payloadSchema: {
-      ...door.type.payloadSchema,
+      ...box.type.payloadSchema,
       properties: {
-        ...(door.type.payloadSchema['properties'] as object),
+        ...(box.type.payloadSchema['properties'] as object),
         floor: { type: 'integer' },
       },
     },
@@ -229,12 +229,12 @@ describe('changes of the catalog', () => {
   test('[type-additive-keeps, type-additive] an additional optional member keeps subscriptions, their arguments and their log', async (t) => {
     const w = await world(t);
     const made = await w.subscribe({
-      select: [{ name: 'door.opened', arguments: { door: 'front' } }],
+      select: [{ name: 'box.opened', arguments: { box: 'front' } }],
     });
     await w.open(1);
     w.engine.declare(wider);
     await w.open(1);
-    await w.engine.emit(door.event({ data: { door: 'front', floor: 2 } as never }));
+    await w.engine.emit(box.event({ data: { box: 'front', floor: 2 } as never }));
     await w.engine.settled();
     const { subscriptionId, epoch, etag } = made;
     const now = await w.get(subscriptionId);
@@ -244,9 +244,9 @@ describe('changes of the catalog', () => {
     );
     assert.deepEqual(
       (await w.pull(subscriptionId))['events'].map(({ data }: Json) => data),
-      [{ door: 'front' }, { door: 'front' }, { door: 'front', floor: 2 }],
+      [{ box: 'front' }, { box: 'front' }, { box: 'front', floor: 2 }],
     );
-    await w.subscribe({ select: [{ name: 'door.opened', arguments: { floor: 2 } }] });
+    await w.subscribe({ select: [{ name: 'box.opened', arguments: { floor: 2 } }] });
   });
 
   test('[list-changed-send, cap-unasked] are announced on open streams, and nowhere else; deliveries come on their own stream only', async (t) => {
@@ -270,7 +270,7 @@ describe('changes of the catalog', () => {
       await w.request('tools/list'),
     ];
     await w.open(2);
-    w.engine.declare(another('door.closed'));
+    w.engine.declare(another('box.closed'));
     await eventually('both streams have received it', () =>
       [stream, quiet].every(({ messages }) =>
         messages.some(({ method }) => method === 'notifications/triggers/list_changed'),
@@ -291,7 +291,7 @@ describe('changes of the catalog', () => {
     const response = await w.request('subscriptions/listen', {
       notifications: { triggersListChanged: true },
     });
-    w.engine.declare(another('door.closed'));
+    w.engine.declare(another('box.closed'));
     const text = await response.text();
     assert.ok(!text.includes('list_changed'), text);
     assert.ok(!text.includes('"triggersListChanged":true'), 'not honored, and reported so');
@@ -348,7 +348,7 @@ describe('a client without the extension', () => {
       'events/unsubscribe',
     ]) {
       assert.equal(
-        (await w.refused(method, { name: 'door.opened', delivery: { mode: 'poll' } })).code,
+        (await w.refused(method, { name: 'box.opened', delivery: { mode: 'poll' } })).code,
         -32601,
         method,
       );
@@ -394,12 +394,12 @@ describe('a client without the extension', () => {
 
 test('[type-payload-valid, sub-match] an event that does not fit is not appended; an argument admits exactly the events that its description promises', async (t) => {
   const w = await world(t);
-  const one = await w.subscribe({ select: [{ name: 'door.opened', arguments: { door: 'a' } }] });
+  const one = await w.subscribe({ select: [{ name: 'box.opened', arguments: { box: 'a' } }] });
   const any = await w.subscribe({
-    select: [{ name: 'door.opened', arguments: { door: ['a', 'b'] } }],
+    select: [{ name: 'box.opened', arguments: { box: ['a', 'b'] } }],
   });
   const all = await w.subscribe();
-  await assert.rejects(w.engine.emit(door.event({ data: { door: 7 } as never })), {
+  await assert.rejects(w.engine.emit(box.event({ data: { box: 7 } as never })), {
     code: 'payload_invalid',
   });
   await assert.rejects(w.engine.emit(meter.event({ data: { value: 1.5 } })), {
@@ -408,11 +408,11 @@ test('[type-payload-valid, sub-match] an event that does not fit is not appended
   await assert.rejects(w.engine.emit(mail.event({ data: {} as never })), {
     code: 'payload_invalid',
   });
-  for (const name of ['a', 'b', 'c', 'a']) await w.open(1, { door: name });
-  const doors = async ({ subscriptionId }: Json): Promise<string[]> =>
-    (await w.pull(subscriptionId))['events'].map(({ data }: Json) => data.door);
+  for (const name of ['a', 'b', 'c', 'a']) await w.open(1, { box: name });
+  const boxes = async ({ subscriptionId }: Json): Promise<string[]> =>
+    (await w.pull(subscriptionId))['events'].map(({ data }: Json) => data.box);
   assert.deepEqual(
-    [await doors(one), await doors(any), await doors(all)],
+    [await boxes(one), await boxes(any), await boxes(all)],
     [
       ['a', 'a'],
       ['a', 'b', 'a'],

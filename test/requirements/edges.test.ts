@@ -4,14 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
-import { door, eventually, mail, meter, secretOf, world, type Json } from './world.ts';
+import { box, eventually, mail, meter, secretOf, world, type Json } from './world.ts';
 
 const turns = async (n = 50): Promise<void> => {
   for (let turn = 0; turn < n; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 };
 
 test('[type-removed] a type that the server stops offering over a restart ends its subscriptions', async (t) => {
-  const triggers = [door, meter, mail];
+  const triggers = [box, meter, mail];
   const w = await world(t, { triggers });
   const { subscriptionId } = await w.subscribe({ select: [{ name: 'meter.read' }] });
   triggers.splice(1, 1);

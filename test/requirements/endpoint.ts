@@ -26,7 +26,7 @@ export interface Reply {
 }
 
 /** How a delivery (not a challenge) is answered; `n` counts from 1. */
-export type Behaviour = (hit: Hit, n: number) => Reply | Promise<Reply>;
+export type Behavior = (hit: Hit, n: number) => Reply | Promise<Reply>;
 
 export const acknowledge = ({ delivery }: Hit): Reply => ({ body: { ack: lastOf(delivery) } });
 
@@ -41,14 +41,14 @@ export const signatureOf = (secret: string, { headers, raw }: Hit): string =>
 
 export class Endpoint {
   secret = secretOf();
-  behave: Behaviour;
+  behave: Behavior;
   /** How a challenge is answered. */
   consent: (hit: Hit) => Reply | Promise<Reply>;
   readonly hits: Hit[] = [];
   readonly #server: Server;
   readonly path = `/hook/${randomBytes(6).toString('hex')}`;
 
-  constructor(behave: Behaviour = acknowledge) {
+  constructor(behave: Behavior = acknowledge) {
     this.behave = behave;
     this.consent = ({ delivery: { challenge } }) => ({
       body: { challenge, proof: hmac(this.secret, `challenge.${challenge}`) },

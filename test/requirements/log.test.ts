@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { acknowledge } from './endpoint.ts';
-import { door, eventually, lastOf, meter, sequencesOf, world, type Json } from './world.ts';
+import { box, eventually, lastOf, meter, sequencesOf, world, type Json } from './world.ts';
 
 const REASONS = ['retention', 'abandoned', 'rejected', 'too_large', 'redacted'];
 const OTHER_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
@@ -70,14 +70,14 @@ describe('gaps', () => {
     const endpoint = await w.endpoint();
     const logs = [await w.subscribe(), await w.subscribe(), await w.subscribeTo(endpoint)];
     const event = (text: string): Parameters<typeof w.engine.emit>[0] =>
-      door.event({ eventId: 'e'.repeat(8), data: { door: 'front', text } });
+      box.event({ eventId: 'e'.repeat(8), data: { box: 'front', text } });
     // The log keeps the event without its number, which the delivery adds.
     const empty = Buffer.byteLength(
       JSON.stringify({
         eventId: 'e'.repeat(8),
-        name: 'door.opened',
+        name: 'box.opened',
         timestamp: '2026-11-21T09:30:00.000Z',
-        data: { door: 'front', text: '' },
+        data: { box: 'front', text: '' },
       }),
     );
     await w.engine.emit({ ...event('x'.repeat(245_760 - empty)), eventId: 'eeeeeee1' });
@@ -135,9 +135,9 @@ describe('gaps', () => {
     endpoint.behave = acknowledge;
     await w.open(1, { text: 'x'.repeat(245_760) });
     await acked(4);
-    await w.engine.emit(door.event({ eventId: 'to-be-redacted', data: { door: 'front' } }));
+    await w.engine.emit(box.event({ eventId: 'to-be-redacted', data: { box: 'front' } }));
     await acked(5);
-    await w.engine.redact({ name: 'door.opened', eventId: 'to-be-redacted' });
+    await w.engine.redact({ name: 'box.opened', eventId: 'to-be-redacted' });
     await w.open(1);
     await acked(6);
 
@@ -273,7 +273,7 @@ describe('a delivery', () => {
       stream.deliveries.findLast(({ events, acked }) => events.length === 0 && acked === 8),
     );
     assert.deepEqual([heartbeat['head'], heartbeat['acked'], heartbeat['after']], [8, 8, 8]);
-    await w.engine.remove('door.opened');
+    await w.engine.remove('box.opened');
     await stream.end();
     const last = await eventually('the termination notice', () =>
       endpoint.deliveries.findLast(({ delivery }) => delivery['terminated'] !== undefined),

@@ -19,7 +19,7 @@ import {
 } from 'mcp-triggers-experimental/server';
 import { deliverySignatureHead, signDelivery } from '../../src/protocol/wire/delivery-jws.ts';
 import { mount } from '../receiver/support.ts';
-import { door, EXTENSION, eventually, world, type Json } from './world.ts';
+import { box, EXTENSION, eventually, world, type Json } from './world.ts';
 
 /** A JWK Set on loopback, and how often it was fetched. */
 async function keySet(
@@ -60,12 +60,12 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
     },
     onRejectedRequest: (code) => void refused.push(code),
   });
-  const registration = await mounted.receiver.register({ audience: w.url, key: 'doors' });
+  const registration = await mounted.receiver.register({ audience: w.url, key: 'boxes' });
   await w.subscribe({
-    key: 'doors',
+    key: 'boxes',
     callback: { url: registration.url, secret: registration.secret },
   });
-  await w.engine.emit(door.event({ eventId: 'genuine', data: { door: 'front' } }));
+  await w.engine.emit(box.event({ eventId: 'genuine', data: { box: 'front' } }));
   await eventually('the delivery is applied', () => applied.includes('genuine'));
   assert.ok(own.fetched() > 0);
 
@@ -157,7 +157,7 @@ test('[list-changed-reread] the application is notified that the list changed, a
       })(),
   );
   const subscription = client.subscribe({
-    select: [{ name: 'door.opened' }],
+    select: [{ name: 'box.opened' }],
     key: 'told',
     drain: 'stream',
   });
@@ -167,9 +167,9 @@ test('[list-changed-reread] the application is notified that the list changed, a
   await eventually('the stream is open', async () => (await w.engine.health()).streams === 1);
   await w.open(1);
   assert.equal((await first).value?.type, 'event');
-  w.engine.declare({ ...door, type: { ...door.type, name: 'door.closed' } });
+  w.engine.declare({ ...box, type: { ...box.type, name: 'box.closed' } });
   await eventually('the list was read again', () => read.length > 0);
-  assert.deepEqual(read, [['door.closed', 'door.opened', 'mail.arrived', 'meter.read']]);
+  assert.deepEqual(read, [['box.closed', 'box.opened', 'mail.arrived', 'meter.read']]);
   assert.equal('notModified' in (await client.list({ ifNoneMatch: known.etag })), true);
 });
 
@@ -239,14 +239,14 @@ test('[recv-atomic] an application that keeps effect and position in one transac
     );
   let mounted = await process_();
   const port = Number(new URL(mounted.endpoint).port);
-  const registration = await mounted.receiver.register({ audience: w.url, key: 'doors' });
+  const registration = await mounted.receiver.register({ audience: w.url, key: 'boxes' });
   const { subscriptionId } = await w.subscribe({
-    key: 'doors',
+    key: 'boxes',
     callback: { url: registration.url, secret: registration.secret },
   });
   dying.add('2 before').add('4 after');
   for (let n = 1; n <= 5; n += 1) {
-    await w.engine.emit(door.event({ eventId: String(n), data: { door: 'front' } }));
+    await w.engine.emit(box.event({ eventId: String(n), data: { box: 'front' } }));
     await eventually(`${n} is acknowledged`, async () => {
       if ((await w.get(subscriptionId))['acked'] === n) return true;
       if (dead) {

@@ -71,7 +71,7 @@ describe('quotas', () => {
       return data ?? {};
     };
     assert.partialDeepStrictEqual(
-      await named('triggers/subscribe', { select: [{ name: 'door.opened' }], key: 'third' }),
+      await named('triggers/subscribe', { select: [{ name: 'box.opened' }], key: 'third' }),
       { limit: 'subscriptions', max: 2 },
     );
     await w.subscribe({ key: 'third' }, { as: 'bob' });

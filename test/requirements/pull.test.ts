@@ -184,7 +184,7 @@ describe('triggers/pull', () => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const following = (name: string) => ({
-      select: [{ name: 'door.opened', arguments: { door: name } }],
+      select: [{ name: 'box.opened', arguments: { box: name } }],
     });
     for (const [made, name] of [
       [await w.subscribe(following('a')), 'a'],
@@ -193,7 +193,7 @@ describe('triggers/pull', () => {
       const { subscriptionId, epoch } = made;
       const stream = await w.stream({ subscriptionId });
       await stream.next();
-      await w.open(2, { door: name });
+      await w.open(2, { box: name });
       const streamed = [await stream.next()];
       while (lastOf(streamed.at(-1)!) < 2) streamed.push(await stream.next());
       const pulled = await w.pull(subscriptionId, { after: { epoch, sequence: 0 } });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { startServer } from '../reference-server/harness.ts';
-import { door, eventually, EXTENSION, sequencesOf, world, type Json, type World } from './world.ts';
+import { box, eventually, EXTENSION, sequencesOf, world, type Json, type World } from './world.ts';
 import type { Endpoint } from './endpoint.ts';
 
 /** Its callback answers 404 until it is suspended. */
@@ -47,12 +47,12 @@ describe('the subscription object', () => {
     const of = (name: string): { maxAgeMs: number; maxEvents: number } =>
       types.find((type) => type['name'] === name)!['retention'];
     for (const names of [
-      ['door.opened'],
+      ['box.opened'],
       ['meter.read'],
       ['mail.arrived'],
-      ['door.opened', 'mail.arrived'],
+      ['box.opened', 'mail.arrived'],
       ['meter.read', 'mail.arrived'],
-      ['mail.arrived', 'door.opened', 'meter.read'],
+      ['mail.arrived', 'box.opened', 'meter.read'],
     ]) {
       assert.deepEqual(
         await retention(...names),
@@ -64,7 +64,7 @@ describe('the subscription object', () => {
       );
     }
     // Two members of two types: neither type's own pair.
-    assert.deepEqual(await retention('door.opened', 'mail.arrived'), {
+    assert.deepEqual(await retention('box.opened', 'mail.arrived'), {
       maxAgeMs: 7_200_000,
       maxEvents: 10_000,
     });
@@ -103,10 +103,10 @@ describe('the subscription object', () => {
       }
     };
     await w.engine.emit(
-      door.event({ data: { door: 'front' }, timestamp: '2026-11-21T10:29:59.5+01:00' }),
+      box.event({ data: { box: 'front' }, timestamp: '2026-11-21T10:29:59.5+01:00' }),
     );
-    await w.engine.emit(door.event({ data: { door: 'front' }, timestamp: w.clock.now() }));
-    await w.engine.emit(door.event({ data: { door: 'front' }, timestamp: '2026-11-20T00:00:00Z' }));
+    await w.engine.emit(box.event({ data: { box: 'front' }, timestamp: w.clock.now() }));
+    await w.engine.emit(box.event({ data: { box: 'front' }, timestamp: '2026-11-20T00:00:00Z' }));
     const made = await w.subscribe({
       callback: endpoint.callback,
       since: '2026-11-21T09:00:00.000Z',
@@ -170,18 +170,18 @@ describe('triggers/subscribe', () => {
       Array.from({ length: 8 }, async () => {
         const one = await w.subscribe();
         // The earliest moment at which a client can know of it.
-        await w.engine.emit(door.event({ data: { door: one['subscriptionId'] } }));
+        await w.engine.emit(box.event({ data: { box: one['subscriptionId'] } }));
         return one;
       }),
     );
     await w.engine.settled();
     for (const { subscriptionId, head, key } of made) {
       assert.ok(head < 8);
-      const doors = (await w.pull(subscriptionId))['events'].map(
-        (event: Json) => event['data'].door,
+      const boxes = (await w.pull(subscriptionId))['events'].map(
+        (event: Json) => event['data'].box,
       );
-      assert.ok(doors.includes(subscriptionId), `${key} misses its first event`);
-      assert.ok(!doors.includes('front'), 'nothing from before');
+      assert.ok(boxes.includes(subscriptionId), `${key} misses its first event`);
+      assert.ok(!boxes.includes('front'), 'nothing from before');
     }
   });
 
@@ -231,12 +231,12 @@ describe('triggers/subscribe', () => {
       }),
       unsupported,
     );
-    const doors = await w.subscribeTo(endpoint);
+    const boxes = await w.subscribeTo(endpoint);
     assert.partialDeepStrictEqual(
-      await w.refused('triggers/update', { subscriptionId: doors['subscriptionId'], select }),
+      await w.refused('triggers/update', { subscriptionId: boxes['subscriptionId'], select }),
       unsupported,
     );
-    assert.deepEqual((await w.get(doors['subscriptionId']))['etag'], doors['etag']);
+    assert.deepEqual((await w.get(boxes['subscriptionId']))['etag'], boxes['etag']);
     assert.equal(endpoint.hits.length, 1, 'only the challenge of the accepted one');
   });
 });
@@ -253,7 +253,7 @@ describe('the reference server', () => {
       const ask = async (ttlMs: number | null): Promise<number | null> =>
         (
           await server.call('triggers/subscribe', {
-            select: [{ name: 'door.opened' }],
+            select: [{ name: 'box.opened' }],
             key: `key-${ttlMs}`,
             ttlMs,
           })

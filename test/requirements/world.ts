@@ -26,7 +26,7 @@ import {
 import { sqliteStore, type SqliteStoreOptions } from 'mcp-triggers-experimental/stores/sqlite';
 import { manualClock, type ManualClock } from 'mcp-triggers-experimental/testing';
 import { withBoundedBacklog } from 'mcp-triggers-experimental/server';
-import { Endpoint, type Behaviour } from './endpoint.ts';
+import { Endpoint, type Behavior } from './endpoint.ts';
 import { StreamReader } from './stream-reader.ts';
 
 export type Json = Record<string, any>;
@@ -34,15 +34,15 @@ export type Json = Record<string, any>;
 const text = { type: 'string' } as const;
 
 /** With history, default retention, every drain. */
-export const door = defineTrigger<{ door?: string | string[] }, { door: string; text?: string }>({
-  name: 'door.opened',
-  description: 'A door was opened. `door`: this one, or any of these.',
+export const box = defineTrigger<{ box?: string | string[] }, { box: string; text?: string }>({
+  name: 'box.opened',
+  description: 'A box was opened. `box`: this one, or any of these.',
   input: {
     type: 'object',
-    properties: { door: { anyOf: [text, { type: 'array', items: text }] } },
+    properties: { box: { anyOf: [text, { type: 'array', items: text }] } },
     additionalProperties: false,
   },
-  payload: { type: 'object', required: ['door'], properties: { door: text, text } },
+  payload: { type: 'object', required: ['box'], properties: { box: text, text } },
   history: { maxAgeMs: 3_600_000 },
 });
 
@@ -154,7 +154,7 @@ export class World {
     const {
       engine = {},
       attach = {},
-      triggers = [door, meter, mail],
+      triggers = [box, meter, mail],
       store: storeOptions = {},
       bare = false,
       install,
@@ -341,7 +341,7 @@ export class World {
     return result ?? assert.fail(`${method}: ${text}`);
   }
 
-  /** The error object; the test fails if there is none. */
+  /** The error object; the test fails without one. */
   async refused(
     method: string,
     params: object = {},
@@ -354,7 +354,7 @@ export class World {
   subscribe(params: object = {}, asking: Asking = {}): Promise<Json> {
     return this.ok(
       'triggers/subscribe',
-      { select: [{ name: door.type.name }], key: `key-${++this.#ids}`, ...params },
+      { select: [{ name: box.type.name }], key: `key-${++this.#ids}`, ...params },
       asking,
     );
   }
@@ -384,11 +384,11 @@ export class World {
   }
 
   /**
-   * Emits `count` events of `door.opened`, one after the other; resolves once they are numbered.
+   * Emits `count` events of `box.opened`, one after the other; resolves once they are numbered.
    */
-  async open(count = 1, data: { door?: string; text?: string } = {}): Promise<void> {
+  async open(count = 1, data: { box?: string; text?: string } = {}): Promise<void> {
     for (let n = 0; n < count; n += 1)
-      await this.engine.emit(door.event({ data: { door: 'front', ...data } }));
+      await this.engine.emit(box.event({ data: { box: 'front', ...data } }));
     await this.engine.settled();
   }
 
@@ -402,7 +402,7 @@ export class World {
    * A callback endpoint on loopback, which proves its consent and acknowledges everything unless
    * the test says otherwise.
    */
-  async endpoint(behave?: Behaviour): Promise<Endpoint> {
+  async endpoint(behave?: Behavior): Promise<Endpoint> {
     const endpoint = new Endpoint(behave);
     await endpoint.listen();
     this.#endpoints.push(endpoint);

@@ -86,15 +86,15 @@ export class InvariantChecker implements ModelWatch {
     }
     this.counts.deliveries += 1;
     this.counts.events += events.length;
-    const verdict = receive<{ readonly sequence: number }>(
+    const received = receive<{ readonly sequence: number }>(
       { subscriptionId, epoch, sequence: after, past: [] },
       delivery,
     );
-    if (verdict.kind !== 'apply') {
-      this.blame('H1', `a delivery of ${subscriptionId} after ${after} is ${verdict.kind}`);
+    if (received.kind !== 'apply') {
+      this.blame('H1', `a delivery of ${subscriptionId} after ${after} is ${received.kind}`);
       return after;
     }
-    const last = verdict.entries.at(-1)?.position.sequence ?? after;
+    const last = received.entries.at(-1)?.position.sequence ?? after;
     if (last > head) this.blame('H1', `${subscriptionId} covers ${last}, beyond its head ${head}`);
     if (epoch === log.state.epoch && log.endedAt === null) {
       if (head > log.state.head)
@@ -372,13 +372,13 @@ export class InvariantChecker implements ModelWatch {
       if (log.endedAt !== null && event.offset > lastNumbered) continue;
       const then = log.followed.filter(({ commit }) => commit < event.commit).at(-1);
       const meanwhile = log.followed.filter(({ commit }) => commit === event.commit);
-      const verdicts = new Set(
+      const results = new Set(
         [...(then === undefined ? [] : [then]), ...meanwhile].map(({ select }) =>
           select.some((one) => this.#matches(one, event)),
         ),
       );
-      if (verdicts.size !== 1) continue;
-      const [due] = verdicts;
+      if (results.size !== 1) continue;
+      const [due] = results;
       if (due === true && !present.has(event.offset))
         this.blame(
           'H4',

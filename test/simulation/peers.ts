@@ -18,7 +18,7 @@ export interface Dice {
   pick<T>(from: readonly T[]): T;
 }
 
-/** What every client keeps across its crashes, by subscription. */
+/** The durable state of every client, by subscription. */
 export class MemoryLedger {
   readonly cursors = new Map<string, Cursor>();
   readonly #checker: InvariantChecker;
@@ -50,20 +50,20 @@ export class MemoryLedger {
       sequence: 0,
       past: [],
     };
-    let verdict = receive(cursor, delivery);
-    if (verdict.kind === 'moved') {
-      cursor = verdict.cursor;
-      verdict = receive(cursor, delivery);
+    let received = receive(cursor, delivery);
+    if (received.kind === 'moved') {
+      cursor = received.cursor;
+      received = receive(cursor, delivery);
     }
-    if (verdict.kind === 'stale') return null;
-    if (verdict.kind !== 'apply') {
+    if (received.kind === 'stale') return null;
+    if (received.kind !== 'apply') {
       this.#checker.blame(
         'H1',
-        `the client of ${subscriptionId} is at ${cursor.sequence}, a delivery after ${delivery.after} is ${verdict.kind}`,
+        `the client of ${subscriptionId} is at ${cursor.sequence}, a delivery after ${delivery.after} is ${received.kind}`,
       );
       return null;
     }
-    for (const entry of verdict.entries.slice(0, most))
+    for (const entry of received.entries.slice(0, most))
       cursor = { ...cursor, sequence: entry.position.sequence };
     this.cursors.set(subscriptionId, cursor);
     return cursor.sequence;

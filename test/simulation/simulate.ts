@@ -64,7 +64,7 @@ const TRIGGERS: readonly DeclaredTrigger[] = ['alpha', 'beta'].map((name) => ({
 }));
 
 /**
- * How long the simulation continues after the last fault: longer than the longest wait between two
+ * Simulated time after the last fault (ms): longer than the longest wait between two
  * attempts.
  */
 const QUIET_MS = 2 * 3_600_000;
@@ -88,7 +88,7 @@ class World {
   #inner: Store | null = null;
   #life: { readonly engine: Engine; readonly store: MortalStore; alive: boolean } | null = null;
   #faults = true;
-  #lives = 0;
+  #runs = 0;
 
   constructor(options: SimulateOptions) {
     this.#options = options;
@@ -179,13 +179,13 @@ class World {
       egress: sabotage?.egress?.(egress) ?? egress,
       triggers: TRIGGERS,
       clock: this.#clock,
-      random: seededRandom(seed * 1000 + this.#lives),
+      random: seededRandom(seed * 1000 + this.#runs),
       quotas: { attempts: 3, loaded: 5 },
       batchEvents: 7,
       sequencerChunk: 4,
       ...(log === undefined ? {} : { log }),
     };
-    this.#lives += 1;
+    this.#runs += 1;
     life.store = store;
     life.engine = createEngine(engineOptions);
     this.#life = life;

@@ -29,7 +29,7 @@ export interface Block {
 export interface Requirement {
   readonly id: string;
   readonly line: number;
-  /** Normalized, see {@link normalise}. */
+  /** Normalized, see {@link normalize}. */
   readonly text: string;
 }
 
@@ -67,7 +67,7 @@ const ANCHOR = /<a id="([^"]+)"><\/a>/g;
  * Markdown to comparable text: no anchors, links reduced to their text, no emphasis, no code marks,
  * single spaces.
  */
-export function normalise(markdown: string): string {
+export function normalize(markdown: string): string {
   return markdown
     .replace(ANCHOR, '')
     .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
@@ -82,7 +82,7 @@ export function sentences(text: string): string[] {
 
 /** The fragment GitHub and the MCP site give a heading. */
 export function slug(heading: string): string {
-  return normalise(heading)
+  return normalize(heading)
     .toLowerCase()
     .replace(/[^\p{L}\p{N} _-]/gu, '')
     .replace(/ /g, '-');
@@ -145,7 +145,7 @@ export function parseSep(source: string): SepDocument {
     const pieces = block.text.split(/(?=<a id=)/);
     for (const piece of pieces) {
       const id = /^<a id="([^"]+)"><\/a>/.exec(piece)?.[1];
-      const list = sentences(normalise(piece.replace(/^(?:- |\d+\. )/, '')));
+      const list = sentences(normalize(piece.replace(/^(?:- |\d+\. )/, '')));
       for (const [index, text] of list.entries()) {
         if (id !== undefined && index === 0) requirements.push({ id, line: block.line, text });
         else if (KEYWORD.test(text)) unanchored.push({ id: '', line: block.line, text });

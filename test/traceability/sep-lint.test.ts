@@ -12,7 +12,7 @@ import {
   CHECK_PREFIX,
   KEYWORD,
   SEP_PATH,
-  normalise,
+  normalize,
   parseSep,
   readRows,
   readSep,
@@ -75,7 +75,7 @@ describe('SEP text', () => {
     const ambiguous = sep.blocks.filter(
       ({ part, text }) =>
         part === 'Specification' &&
-        AMBIGUOUS.test(normalise(text).replace(/\b(?:MUST|SHALL|SHOULD|MAY)\b/g, '')),
+        AMBIGUOUS.test(normalize(text).replace(/\b(?:MUST|SHALL|SHOULD|MAY)\b/g, '')),
     );
     assert.deepEqual(
       ambiguous.map(({ line, text }) => `${line}: ${text}`),

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'vitest';
 import { systemClock, type Clock } from '../../../src/protocol/lib/clock.ts';
 import { memoryLedger } from '../../../src/protocol/ledger/ledger.ts';
-import { door, eventsWorld, type EventsWorld } from '../../server/mcp/events/world.ts';
+import { box, eventsWorld, type EventsWorld } from '../../server/mcp/events/world.ts';
 import { until } from '../support.ts';
 import { followed, startReceiver, type Follower } from './support.ts';
 
@@ -50,7 +50,7 @@ async function start(
           fetch: (_url, init) => fetch(world.url, init),
         },
         {
-          select: [{ name: door.type.name }],
+          select: [{ name: box.type.name }],
           modes: [`events.${mode}`],
           ledger,
           ...callback,
@@ -60,7 +60,7 @@ async function start(
       ),
     happen: async (text = '') => {
       await world.engine.emit(
-        door.event({ eventId: `door-${++count}`, data: { door: 'front', text } }),
+        box.event({ eventId: `box-${++count}`, data: { box: 'front', text } }),
       );
       await world.engine.settled();
     },
@@ -89,7 +89,7 @@ for (const mode of ['poll', 'push', 'webhook'] as const) {
       const { items } = await asked(follower, 2);
       await happen();
       await happen();
-      assert.deepEqual(await items, ['door-1 #1', 'door-2 #2']);
+      assert.deepEqual(await items, ['box-1 #1', 'box-2 #2']);
       const { loss, gaps, numbers, order } = follower.following.guarantee!;
       assert.deepEqual(
         { loss, gaps, numbers, order },
@@ -100,7 +100,7 @@ for (const mode of ['poll', 'push', 'webhook'] as const) {
       await happen();
       assert.deepEqual(
         new Set(await rest),
-        new Set([...(mode === 'webhook' ? ['gap truncated'] : []), 'gap missing 3-3', 'door-4 #4']),
+        new Set([...(mode === 'webhook' ? ['gap truncated'] : []), 'gap missing 3-3', 'box-4 #4']),
       );
     });
 
@@ -109,14 +109,14 @@ for (const mode of ['poll', 'push', 'webhook'] as const) {
       const follower = await follow();
       const { items } = await asked(follower, 1);
       await happen();
-      assert.deepEqual(await items, ['door-1 #1']);
+      assert.deepEqual(await items, ['box-1 #1']);
       const next = follower.items(2);
       // An item is saved before the next one is requested.
       await until(() => follower.following.state.phase === 'following');
       await world.restart();
       await happen();
       await happen();
-      assert.deepEqual(await next, ['door-2 #2', 'door-3 #3']);
+      assert.deepEqual(await next, ['box-2 #2', 'box-3 #3']);
     });
   });
 }
@@ -127,20 +127,20 @@ for (const mode of ['poll', 'push'] as const) {
     const follower = await follow();
     const { items } = await asked(follower, 1);
     await happen();
-    assert.deepEqual(await items, ['door-1 #1']);
+    assert.deepEqual(await items, ['box-1 #1']);
     const backup = world.backup();
     const second = follower.items(1);
     await happen();
-    assert.deepEqual(await second, ['door-2 #2']);
+    assert.deepEqual(await second, ['box-2 #2']);
     const told: string[] = [];
     const reading = (async () => {
-      while (!told.some((word) => word.startsWith('door-3')))
+      while (!told.some((word) => word.startsWith('box-3')))
         told.push(...(await follower.items(1)));
     })();
     await world.restart(backup);
     await happen();
     await reading;
     assert.ok(told.includes('epoch after 2'), told.join());
-    assert.equal(told.filter((word) => word.startsWith('door-')).length, 1, told.join());
+    assert.equal(told.filter((word) => word.startsWith('box-')).length, 1, told.join());
   });
 }

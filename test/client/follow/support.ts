@@ -43,7 +43,7 @@ export interface Follower {
   items(count: number): Promise<string[]>;
   /** The next change of mode. */
   change(): Promise<string>;
-  /** What the iteration ends with; changes of mode before it do not count. */
+  /** The end of the iteration: `ended`, an error or an unexpected item; changes of mode before it do not count. */
   ended(): Promise<unknown>;
 }
 
@@ -104,14 +104,8 @@ export async function followed(
   };
 }
 
-export const guaranteeWords = ({
-  mode: rung,
-  drain,
-  loss,
-  gaps,
-  numbers,
-}: FollowGuarantee): string =>
-  `${rung}${drain ? ` by ${drain}` : ''}: ${loss}, ${gaps}, ${numbers}`;
+export const guaranteeWords = ({ mode, drain, loss, gaps, numbers }: FollowGuarantee): string =>
+  `${mode}${drain ? ` by ${drain}` : ''}: ${loss}, ${gaps}, ${numbers}`;
 
 export function wordOf(item: FollowItem): string {
   switch (item.type) {

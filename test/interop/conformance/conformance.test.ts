@@ -42,7 +42,7 @@ const SCENARIOS_MIN: Readonly<Record<Leg, Readonly<Record<Revision, number>>>> =
 };
 
 /** Throws for everything that should pass and does not; resolves with the result for the matrix. */
-async function judge(
+async function assertPassed(
   context: TestContext,
   leg: Leg,
   revision: Revision,
@@ -133,7 +133,7 @@ describe('the conformance suite against the reference server', () => {
           401,
           'without the proxy the server still requires a token',
         );
-        return judge(
+        return assertPassed(
           context,
           'server',
           revision,
@@ -165,7 +165,7 @@ describe('the conformance suite against the client', () => {
         const command = [process.execPath, join(import.meta.dirname, 'command.ts'), driver.url]
           .map((part) => JSON.stringify(part))
           .join(' ');
-        return judge(
+        return assertPassed(
           context,
           'client',
           revision,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe } from 'vitest';
 import { gzipSync } from 'node:zlib';
 import { pause, type Call, type EventStream, type Json } from './peer.ts';
-import { ALL, playAll, type Row } from './play.ts';
+import { ALL, testRows, type Row } from './run-row.ts';
 
 /** Writes everything by hand; then the stream stays open. */
 const written = (
@@ -90,7 +90,7 @@ const refused: readonly [string, string][] = [
 const SILENT = { silenceMs: 300 };
 
 describe('bytes', { concurrent: true }, () => {
-  playAll([
+  testRows([
     {
       name: 'split at every byte',
       ...written(async (json, events, n) =>
@@ -140,7 +140,7 @@ describe('bytes', { concurrent: true }, () => {
     { name: 'many lines of data', ...written((json) => `${lines(json)}\n\n`), always: 'all' },
     {
       name: 'unknown fields',
-      ...written((json) => `colour: red\ndata: ${json}\nnonsense\n\n`),
+      ...written((json) => `color: red\ndata: ${json}\nnonsense\n\n`),
       always: 'all',
     },
     {

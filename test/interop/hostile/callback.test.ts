@@ -15,7 +15,7 @@ import type { RejectedRequestCode } from '../../../src/receiver/request.ts';
 import { words } from '../../client/support.ts';
 import { deliveryOf, mount, WHO, words as receiverWords } from '../../receiver/support.ts';
 import { EPOCH, eventOf, HostilePeer, OTHER_EPOCH, OTHER_ID, pause, type Json } from './peer.ts';
-import { ALL, complaints, within } from './play.ts';
+import { ALL, violations, within } from './run-row.ts';
 
 interface Target {
   readonly url: string;
@@ -155,7 +155,7 @@ async function calling(
     await within(reading);
     await client.close();
   }
-  assert.deepEqual(complaints({ items, error, waits: [], peer }), []);
+  assert.deepEqual(violations({ items, error, waits: [], peer }), []);
   assert.equal((error as { code?: string } | undefined)?.code, expected);
 }
 

@@ -6,7 +6,7 @@ import { describe, test } from 'vitest';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
 import { ANSWERED, HostilePeer, Refused, type Call, type Json } from './peer.ts';
-import { BOTH_ERAS, playAll, within, type Era, type Row } from './play.ts';
+import { BOTH_ERAS, testRows, within, type Era, type Row } from './run-row.ts';
 
 const unknown = (): never => {
   throw new Refused(-32601);
@@ -39,7 +39,7 @@ const malformed: readonly [string, Json][] = [
 ];
 
 describe('capabilities', { concurrent: true }, () => {
-  playAll([
+  testRows([
     ...malformed.map(([name, value]): Row => ({
       name: `settings: ${name}`,
       eras: BOTH_ERAS,

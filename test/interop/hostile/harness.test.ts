@@ -4,32 +4,41 @@ import { describe, test } from 'vitest';
 import type { Item } from '../../../src/client/options.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { eventOf, OTHER_EPOCH, EPOCH } from './peer.ts';
-import { BOTH_ERAS, complaints, judge, play, playAll, TOKEN, within, type Row } from './play.ts';
+import {
+  BOTH_ERAS,
+  violations,
+  checkRow,
+  runRow,
+  testRows,
+  TOKEN,
+  within,
+  type Row,
+} from './run-row.ts';
 
 const honest: Row = { name: 'a peer that keeps the protocol', eras: BOTH_ERAS, always: 'all' };
 
 describe('the harness', { concurrent: true }, () => {
-  playAll([honest]);
+  testRows([honest]);
 
   test('a row that expects a fault of a correct peer fails', async () => {
     const row: Row = { ...honest, always: 'peer_misbehaved hole' };
-    const transcript = await play({ ...row, always: 'all' }, 'stream', '2026-07-28');
-    assert.throws(() => judge(row, transcript, false), assert.AssertionError);
+    const transcript = await runRow({ ...row, always: 'all' }, 'stream', '2026-07-28');
+    assert.throws(() => checkRow(row, transcript, false), assert.AssertionError);
   });
 
   test('a row that expects no fault of a faulty peer fails', async () => {
     const row: Row = { ...honest, delivery: (delivery) => ({ ...delivery, head: 0 }) };
-    const transcript = await play(row, 'stream', '2026-07-28');
-    assert.throws(() => judge(row, transcript, false), assert.AssertionError);
+    const transcript = await runRow(row, 'stream', '2026-07-28');
+    assert.throws(() => checkRow(row, transcript, false), assert.AssertionError);
   });
 
   test('a hang is a failure', async () => {
     await assert.rejects(within(new Promise(() => undefined), 10), /hangs/);
   });
 
-  const event = (sequence: number, epoch = EPOCH, life = ''): Item => ({
+  const event = (sequence: number, epoch = EPOCH, eventPrefix = ''): Item => ({
     type: 'event',
-    event: eventOf(sequence, life),
+    event: eventOf(sequence, eventPrefix),
     position: { epoch, sequence },
     ack: async () => undefined,
   });
@@ -45,7 +54,7 @@ describe('the harness', { concurrent: true }, () => {
     ack: async () => undefined,
   };
   const nothing = { items: [], error: undefined, waits: [], peer: { said: [] } };
-  const table: readonly [string, Partial<Parameters<typeof complaints>[0]>, number][] = [
+  const table: readonly [string, Partial<Parameters<typeof violations>[0]>, number][] = [
     ['nothing', {}, 0],
     ['in order, over a gap', { items: [event(1), gap, event(4)] }, 0],
     ['a new epoch that is reported', { items: [event(1), moved, event(1, OTHER_EPOCH, 'x')] }, 0],
@@ -80,6 +89,6 @@ describe('the harness', { concurrent: true }, () => {
   ];
   for (const [name, change, expected] of table) {
     test(`${name} → ${expected} complaints`, () =>
-      assert.equal(complaints({ ...nothing, ...change }).length, expected));
+      assert.equal(violations({ ...nothing, ...change }).length, expected));
   }
 });

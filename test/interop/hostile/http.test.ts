@@ -7,7 +7,7 @@ import { inspect } from 'node:util';
 import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
 import { ANSWERED, HostilePeer, pause, Refused, type Call, type Hook, type Json } from './peer.ts';
-import { ALL, BOTH_ERAS, playAll, TOKEN, within, type Row } from './play.ts';
+import { ALL, BOTH_ERAS, testRows, TOKEN, within, type Row } from './run-row.ts';
 
 const JSON_TYPE = 'application/json';
 const pulled = (hook: Hook): Pick<Row, 'calls' | 'drains'> => ({
@@ -182,7 +182,7 @@ const statuses: readonly [number, string][] = [
 ];
 
 describe('JSON-RPC', { concurrent: true }, () => {
-  playAll([
+  testRows([
     ...messages.map(([name, make, always]): Row => ({
       name,
       ...pulled(answer(make)),
@@ -296,7 +296,7 @@ describe('JSON-RPC', { concurrent: true }, () => {
 });
 
 describe('HTTP', { concurrent: true }, () => {
-  playAll([
+  testRows([
     ...statuses.map(([code, always]): Row => ({
       name: `HTTP ${code} with an error page`,
       eras: BOTH_ERAS,

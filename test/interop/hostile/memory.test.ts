@@ -17,9 +17,9 @@ import {
   type EventStream,
   type Hook,
   type Json,
-  type Wrong,
+  type Misbehavior,
 } from './peer.ts';
-import { within } from './play.ts';
+import { within } from './run-row.ts';
 
 const HEAP_MIB = 96;
 /** Memory off the heap counts too, and nothing controls when it is returned. */
@@ -32,7 +32,7 @@ interface Outcome {
   readonly grownMiB: number;
 }
 
-async function follow(wrong: Wrong, drain: Drain, most: number): Promise<Outcome> {
+async function follow(wrong: Misbehavior, drain: Drain, most: number): Promise<Outcome> {
   await using peer = await HostilePeer.start(wrong);
   const child = spawn(
     process.execPath,
@@ -72,7 +72,7 @@ async function pour(events: Pick<EventStream, 'raw' | 'closed'>, mebibytes: numb
   const chunk = Buffer.alloc(MIB / 4, 'x');
   for (let sent = 0; sent < mebibytes * 4 && !events.closed; sent++) await events.raw(chunk);
 }
-const reading = (hook: Hook): Wrong => ({
+const reading = (hook: Hook): Misbehavior => ({
   calls: { 'triggers/pull': hook, 'triggers/stream': hook },
 });
 /** A very long body. */
@@ -122,7 +122,7 @@ const delivery = (call: Call, after: number, more: Json): Json => ({
 const stream = (
   head: number,
   send: (call: Call, events: EventStream, from: number) => Promise<void>,
-): Wrong => {
+): Misbehavior => {
   let sent = (): void => undefined;
   const first = new Promise<void>((resolve) => {
     sent = resolve;
@@ -148,104 +148,105 @@ const stream = (
 const PADDING = 'p'.repeat(20_000);
 const MANY = 5000;
 
-const rows: readonly [name: string, wrong: Wrong, drain: Drain, most: number, end: string][] = [
+const rows: readonly [name: string, wrong: Misbehavior, drain: Drain, most: number, end: string][] =
   [
-    '64 MiB in one answer',
-    reading(poured(200, 'application/json', '{"jsonrpc":"', 64)),
-    'pull',
-    1,
-    'peer_misbehaved too_large',
-  ],
-  ['256 MiB compressed into one answer', reading(bomb), 'pull', 1, 'peer_misbehaved too_large'],
-  [
-    'an error page of 64 MiB',
-    reading(poured(418, 'text/html', '<h1>', 64)),
-    'pull',
-    1,
-    'peer_misbehaved too_large',
-  ],
-  [
-    '100 MiB of one event',
-    reading(poured(200, 'text/event-stream', 'data: ', 100)),
-    'stream',
-    1,
-    'peer_misbehaved too_large',
-  ],
-  [
-    '100 MiB of one event in many lines',
-    stream(1, async (_call, events) => {
-      for (let sent = 0; sent < 100 * 16 && !events.closed; sent++)
-        await events.raw(`data: ${'x'.repeat(65_000)}\n`);
-    }),
-    'stream',
-    1,
-    'peer_misbehaved too_large',
-  ],
-  [
-    '100 MiB of events beyond the window, to a slow reader',
-    stream(50, async (call, events, from) => {
-      for (let n = from + 1; n <= 50 && !events.closed; n++)
+    [
+      '64 MiB in one answer',
+      reading(poured(200, 'application/json', '{"jsonrpc":"', 64)),
+      'pull',
+      1,
+      'peer_misbehaved too_large',
+    ],
+    ['256 MiB compressed into one answer', reading(bomb), 'pull', 1, 'peer_misbehaved too_large'],
+    [
+      'an error page of 64 MiB',
+      reading(poured(418, 'text/html', '<h1>', 64)),
+      'pull',
+      1,
+      'peer_misbehaved too_large',
+    ],
+    [
+      '100 MiB of one event',
+      reading(poured(200, 'text/event-stream', 'data: ', 100)),
+      'stream',
+      1,
+      'peer_misbehaved too_large',
+    ],
+    [
+      '100 MiB of one event in many lines',
+      stream(1, async (_call, events) => {
+        for (let sent = 0; sent < 100 * 16 && !events.closed; sent++)
+          await events.raw(`data: ${'x'.repeat(65_000)}\n`);
+      }),
+      'stream',
+      1,
+      'peer_misbehaved too_large',
+    ],
+    [
+      '100 MiB of events beyond the window, to a slow reader',
+      stream(50, async (call, events, from) => {
+        for (let n = from + 1; n <= 50 && !events.closed; n++)
+          await events.delivery(
+            delivery(call, n - 1, {
+              head: 50,
+              events: [{ ...eventOf(n), data: 'x'.repeat(2 * MIB) }],
+            }),
+          );
+      }),
+      'stream',
+      50,
+      'all',
+    ],
+    [
+      '100 MiB of gaps to a slow reader',
+      stream(MANY, async (call, events, from) => {
+        for (let n = from + 1; n <= MANY && !events.closed; n++)
+          await events.delivery(
+            delivery(call, n - 1, {
+              head: MANY,
+              events: [],
+              gaps: [{ from: n, to: n, reason: 'redacted' }],
+              padding: PADDING,
+            }),
+          );
+      }),
+      'stream',
+      MANY,
+      'all',
+    ],
+    [
+      '100 MiB of repeated deliveries to a slow reader',
+      stream(2, async (call, events, from) => {
+        for (let n = 0; n < MANY && from === 0 && !events.closed; n++)
+          await events.delivery(
+            delivery(call, 0, { head: 2, events: [eventOf(1)], padding: PADDING }),
+          );
         await events.delivery(
-          delivery(call, n - 1, {
-            head: 50,
-            events: [{ ...eventOf(n), data: 'x'.repeat(2 * MIB) }],
-          }),
+          delivery(call, Math.max(1, from), { head: 2, events: [eventOf(2)].slice(from - 1) }),
         );
-    }),
-    'stream',
-    50,
-    'all',
-  ],
-  [
-    '100 MiB of gaps to a slow reader',
-    stream(MANY, async (call, events, from) => {
-      for (let n = from + 1; n <= MANY && !events.closed; n++)
-        await events.delivery(
-          delivery(call, n - 1, {
-            head: MANY,
-            events: [],
-            gaps: [{ from: n, to: n, reason: 'redacted' }],
-            padding: PADDING,
-          }),
-        );
-    }),
-    'stream',
-    MANY,
-    'all',
-  ],
-  [
-    '100 MiB of repeated deliveries to a slow reader',
-    stream(2, async (call, events, from) => {
-      for (let n = 0; n < MANY && from === 0 && !events.closed; n++)
-        await events.delivery(
-          delivery(call, 0, { head: 2, events: [eventOf(1)], padding: PADDING }),
-        );
-      await events.delivery(
-        delivery(call, Math.max(1, from), { head: 2, events: [eventOf(2)].slice(from - 1) }),
-      );
-    }),
-    'stream',
-    2,
-    'all',
-  ],
-  [
-    '100 MiB of termination notices to a slow reader',
-    stream(1, async (call, events, from) => {
-      for (let n = 0; n < MANY && !events.closed; n++)
-        await events.delivery(
-          delivery(call, from, {
-            head: 1,
-            events: from === 0 ? [eventOf(1)] : [],
-            terminated: { reason: 'revoked' },
-            padding: PADDING,
-          }),
-        );
-    }),
-    'stream',
-    2,
-    'terminated revoked',
-  ],
-];
+      }),
+      'stream',
+      2,
+      'all',
+    ],
+    [
+      '100 MiB of termination notices to a slow reader',
+      stream(1, async (call, events, from) => {
+        for (let n = 0; n < MANY && !events.closed; n++)
+          await events.delivery(
+            delivery(call, from, {
+              head: 1,
+              events: from === 0 ? [eventOf(1)] : [],
+              terminated: { reason: 'revoked' },
+              padding: PADDING,
+            }),
+          );
+      }),
+      'stream',
+      2,
+      'terminated revoked',
+    ],
+  ];
 
 describe('memory', { concurrent: true }, () => {
   for (const [name, wrong, drain, most, end] of rows) {

@@ -1,7 +1,7 @@
 /** Tests peers whose numbers are wrong, in every way that a number can be wrong. */
 import { describe } from 'vitest';
 import { eventOf, OTHER_EPOCH, OTHER_ID, type Json } from './peer.ts';
-import { ALL, playAll, type Row } from './play.ts';
+import { ALL, testRows, type Row } from './run-row.ts';
 
 /** The first delivery of every stream, and every result of a pull, with other members. */
 const first = (change: (delivery: Json) => object): Pick<Row, 'delivery'> => ({
@@ -62,7 +62,7 @@ const unsound: readonly [string, (delivery: Json) => object][] = [
 ];
 
 describe('numbers', { concurrent: true }, () => {
-  playAll([
+  testRows([
     ...shapeless.flatMap(([name, members]): Row[] => [
       { name, drains: ['stream'], ...first(() => members), always: 'peer_misbehaved delivery' },
       { name, drains: ['pull'], ...first(() => members), always: 'peer_misbehaved result' },
@@ -184,7 +184,7 @@ describe('numbers', { concurrent: true }, () => {
     {
       name: 'unknown members',
       proves: 'gen-ignore-unknown',
-      ...each(() => ({ colour: 'red', gapsToo: [1], constructor: 1, toString: null })),
+      ...each(() => ({ color: 'red', gapsToo: [1], constructor: 1, toString: null })),
       always: 'all',
     },
     { name: 'an empty list of gaps', ...each(() => ({ gaps: [] })), always: 'all' },

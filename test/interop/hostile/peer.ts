@@ -60,9 +60,9 @@ export interface Call {
 export type Hook = (call: Call) => Json;
 
 /** One misbehavior. Everything that is left out is correct. */
-export interface Wrong {
+export interface Misbehavior {
   /** Replaces the extension's settings; undefined = not declared. */
-  readonly settings?: (greeting: number) => Json;
+  readonly settings?: (handshakes: number) => Json;
   /**
    * Replaces a delivery, on a stream and in a pull: another one, or several (a pull takes the
    * first). `n` counts from 1 on every stream; on a pull it is 1.
@@ -135,9 +135,9 @@ export const pause = (ms: number): Promise<void> =>
     setTimeout(resolve, ms);
   });
 
-export const eventOf = (sequence: Json, life = ''): Json => ({
+export const eventOf = (sequence: Json, eventPrefix = ''): Json => ({
   sequence,
-  eventId: `event-${life}${sequence}`,
+  eventId: `event-${eventPrefix}${sequence}`,
   name: 'timer',
   timestamp: '2026-01-01T00:00:00.000Z',
   data: { sequence },
@@ -150,13 +150,13 @@ function moreAfter({ after, events, head }: Json): object {
 
 /** One subscription, its log, and the protocol. */
 export class HostilePeer {
-  readonly #wrong: Wrong;
+  readonly #wrong: Misbehavior;
   readonly #server: Server;
   readonly #counts = new Map<string, number>();
   id = 'sub_aaaaaaaaaaaaaaaaaaaaaaaaaaaa';
   epoch = EPOCH;
   key = 'k';
-  life = '';
+  eventPrefix = '';
   acked = 0;
   head = EVENTS;
   created = false;
@@ -172,12 +172,12 @@ export class HostilePeer {
   /** Every request, as method names. */
   readonly requests: string[] = [];
 
-  constructor(wrong: Wrong) {
+  constructor(wrong: Misbehavior) {
     this.#wrong = wrong;
     this.#server = createServer((request, response) => void this.#receive(request, response));
   }
 
-  static async start(wrong: Wrong = {}): Promise<HostilePeer> {
+  static async start(wrong: Misbehavior = {}): Promise<HostilePeer> {
     const peer = new HostilePeer(wrong);
     await new Promise<void>((resolve) => {
       peer.#server.listen(0, '127.0.0.1', resolve);
@@ -207,7 +207,7 @@ export class HostilePeer {
   renew(change: { readonly epoch?: string; readonly id?: string }): void {
     this.epoch = change.epoch ?? this.epoch;
     this.id = change.id ?? this.id;
-    this.life += 'x';
+    this.eventPrefix += 'x';
     this.acked = 0;
   }
 
@@ -254,7 +254,7 @@ export class HostilePeer {
     const { id, epoch, key, head, acked } = this;
     const events = Array.from(
       { length: Math.max(0, Math.min(head, after + max) - after) },
-      (_, n) => eventOf(after + 1 + n, this.life),
+      (_, n) => eventOf(after + 1 + n, this.eventPrefix),
     );
     return {
       subscriptionId: id,

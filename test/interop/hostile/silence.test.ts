@@ -5,7 +5,7 @@ import { triggersClient } from '../../../src/client/client.ts';
 import { connect } from '../../../src/client/sdk/connection.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { ANSWERED, EPOCH, HostilePeer, pause, Refused, type Call, type Json } from './peer.ts';
-import { ALL, BOTH_ERAS, playAll, within, type Row } from './play.ts';
+import { ALL, BOTH_ERAS, testRows, within, type Row } from './run-row.ts';
 
 const never = (): Promise<never> => new Promise(() => undefined);
 const stream = (hook: (call: Call) => Json): Pick<Row, 'calls' | 'drains'> => ({
@@ -31,7 +31,7 @@ const drip =
 const head = (call: Call): Json => ({ ...call.peer.delivery(0, 0), head: 0 });
 
 describe('silence', { concurrent: true }, () => {
-  playAll([
+  testRows([
     {
       name: 'a stream without an answer',
       proves: 'stream-client-dead',

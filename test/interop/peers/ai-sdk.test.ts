@@ -7,7 +7,7 @@ import { GitHub, webhooks } from '../../../scripts/demo/github.ts';
 import { ServerProcess } from '../../../scripts/demo/server-process.ts';
 import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';
 import { eventually, temporaryFolder } from '../../journeys/support.ts';
-import { doorOpened, freePort, startServer } from '../../reference-server/harness.ts';
+import { boxOpened, freePort, startServer } from '../../reference-server/harness.ts';
 import { startAiSdk, type AiSdk } from './ai-sdk.ts';
 import { peerTest, type PeerRow } from './matrix.ts';
 
@@ -17,10 +17,10 @@ const PEER = {
   era: '2026-07-28',
   drain: 'events webhook',
 } as const satisfies Partial<PeerRow>;
-const DOOR = doorOpened.type.name;
+const BOX = boxOpened.type.name;
 const GITHUB_SECRET = 'a secret of the webhook source';
 
-/** What this extension adds to each event. */
+/** Members that this extension adds to each event. */
 interface Numbers {
   readonly subscriptionId: string;
   readonly epoch: string;
@@ -65,16 +65,16 @@ async function start(
     events,
     subscribe: (more: { readonly ttlMs?: number; readonly cursor?: string } = {}) =>
       events.subscribe({
-        name: DOOR,
+        name: BOX,
         delivery: { mode: 'webhook', url: ai.callbackUrl, allowInsecureLocalhost: true },
         ...more,
       }),
     async open(times: number) {
       for (let at = 0; at < times; at++)
         await server.emit({
-          name: DOOR,
-          eventId: `door.${++count}`,
-          data: { door: 'front', by: `visitor ${count}` },
+          name: BOX,
+          eventId: `box.${++count}`,
+          data: { box: 'front', by: `visitor ${count}` },
         });
     },
     receives: (count: number) =>
@@ -96,7 +96,7 @@ describe('@ai-sdk/mcp against the reference server', () => {
         await using at = await start('sketch', { era });
         assert.ok(
           (await at.events.list()).events.some(
-            ({ name, delivery }) => name === DOOR && delivery.includes('webhook'),
+            ({ name, delivery }) => name === BOX && delivery.includes('webhook'),
           ),
         );
         const { id, refreshBefore, ...more } = await at.subscribe();

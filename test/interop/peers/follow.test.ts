@@ -71,7 +71,7 @@ describe('our client on servers without this extension', () => {
         await hasLooked(board, 'resources/read');
         const guarantee = follower.following.guarantee!;
         board.texts.set(NOTICE, 'second');
-        await server.now.ring({ uri: NOTICE });
+        await server.now.announce({ uri: NOTICE });
         await follower.given('the change', isEvent);
         await server.dies();
         board.texts.set(NOTICE, 'never seen');
@@ -178,7 +178,7 @@ describe('our client on servers without this extension', () => {
       speaks(follower, '2026-07-28');
       await hasLooked(board, 'tools/list', Math.ceil(board.tools.length / board.pageSize));
       board.tools.push({ name: 'added' });
-      await server.now.ring('tools');
+      await server.now.announce('tools');
       await eventually('the longer list', () => lists().at(-1) === names());
       await server.dies();
       board.tools.shift();
@@ -240,10 +240,10 @@ describe('our client on @modelcontextprotocol/server-everything', () => {
   } as const satisfies Partial<PeerRow>;
 
   /**
-   * Its resource shows the time of day in seconds. It notifies at once when it is told to start,
-   * and then every five seconds.
+   * Its resource shows the time of day in seconds. It notifies at once on the
+   * command to start, and then every five seconds.
    */
-  async function ringsUntilEvent(follower: Follower): Promise<void> {
+  async function announceUntilEvent(follower: Follower): Promise<void> {
     const before = follower.items.filter(isEvent).length;
     await eventually('a notification shows another time', async () => {
       await follower.connection.call('tools/call', {
@@ -259,11 +259,11 @@ describe('our client on @modelcontextprotocol/server-everything', () => {
     await follower.stands('listen');
     speaks(follower, PEER.era);
     const guarantee = follower.following.guarantee!;
-    await ringsUntilEvent(follower);
+    await announceUntilEvent(follower);
     await kill();
     await follower.given('a gap', isGap);
     // Within the same second nothing has changed.
-    await ringsUntilEvent(follower);
+    await announceUntilEvent(follower);
     assert.equal(guarantee.loss, 'latest state only');
     assert.deepEqual(
       words(follower).filter((word) => word !== 'event'),
@@ -326,15 +326,15 @@ describe('our client on mcp-handler', () => {
         { url: server.url, token: TOKEN },
         { select: [{ name: EVENT_NAME }], callback: hook.receiver },
       );
-      const doors = (): unknown[] =>
+      const boxes = (): unknown[] =>
         follower.items
           .filter(isEvent)
-          .map(({ event }) => (event.data as { readonly door: string }).door);
+          .map(({ event }) => (event.data as { readonly box: string }).box);
       const subscribed = (): Promise<unknown> =>
         eventually('it has subscribed', () => server.now.subscriptions.size === 1);
-      const delivered = async (door: string): Promise<void> => {
-        assert.deepEqual(await server.now.deliver({ door }), [204]);
-        await eventually(`the application has ${door}`, () => doors().includes(door));
+      const delivered = async (box: string): Promise<void> => {
+        assert.deepEqual(await server.now.deliver({ box }), [204]);
+        await eventually(`the application has ${box}`, () => boxes().includes(box));
       };
       await follower.stands('events.webhook');
       speaks(follower, '2026-07-28');
@@ -342,7 +342,7 @@ describe('our client on mcp-handler', () => {
       await subscribed();
       await delivered('front');
       await hook.stop();
-      assert.deepEqual(await server.now.deliver({ door: 'missed' }), [0]);
+      assert.deepEqual(await server.now.deliver({ box: 'missed' }), [0]);
       await hook.start();
       await delivered('back');
 
@@ -353,7 +353,7 @@ describe('our client on mcp-handler', () => {
       await delivered('cellar');
 
       // Nothing on the wire reveals what was missed, so no such guarantee may be reported.
-      assert.deepEqual(doors(), ['front', 'back', 'cellar']);
+      assert.deepEqual(boxes(), ['front', 'back', 'cellar']);
       assert.equal(guarantee.loss, 'undetected');
       assert.deepEqual(
         follower.items.filter(isEvent).map(({ number }) => number),

@@ -30,7 +30,7 @@ export interface Follower extends AsyncDisposable {
   /** In order. */
   readonly changes: ModeChange[];
   /** Resolves when the client is in that mode. */
-  stands(rung: FollowGuarantee['mode']): Promise<void>;
+  stands(mode: FollowGuarantee['mode']): Promise<void>;
   /** Resolves when one of the items so far matches. */
   given(what: string, fits: (item: Follower['items'][number]) => boolean): Promise<void>;
 }
@@ -74,8 +74,8 @@ export async function follow(
     following,
     items,
     changes,
-    stands: async (rung) =>
-      void (await until(`the client is in mode ${rung}`, () => following.guarantee?.mode === rung)),
+    stands: async (mode) =>
+      void (await until(`the client is in mode ${mode}`, () => following.guarantee?.mode === mode)),
     given: async (what, fits) => void (await until(what, () => items.some(fits))),
     async [Symbol.asyncDispose]() {
       await following.close().catch(() => undefined);
@@ -102,11 +102,11 @@ export async function mortal<S extends AsyncDisposable & { readonly url: string 
   start: (at: { readonly port?: number }) => Promise<S>,
 ): Promise<Mortal<S>> {
   let now = await start({});
-  let lives = true;
+  let isRunning = true;
   const { url } = now;
   const dies = async (): Promise<void> => {
-    if (lives) await now[Symbol.asyncDispose]();
-    lives = false;
+    if (isRunning) await now[Symbol.asyncDispose]();
+    isRunning = false;
   };
   return {
     url,
@@ -116,15 +116,15 @@ export async function mortal<S extends AsyncDisposable & { readonly url: string 
     },
     async returns() {
       now = await start({ port: Number(new URL(url).port) });
-      lives = true;
+      isRunning = true;
     },
     [Symbol.asyncDispose]: dies,
   };
 }
 
 /** The guarantee as the table shows it. */
-export const promised = ({ mode: rung, order, loss, gaps, numbers }: FollowGuarantee): string =>
-  `\`${rung}\`: order ${order}, loss ${loss}, gaps ${gaps}, numbers of the ${numbers}`;
+export const promised = ({ mode, order, loss, gaps, numbers }: FollowGuarantee): string =>
+  `\`${mode}\`: order ${order}, loss ${loss}, gaps ${gaps}, numbers of the ${numbers}`;
 
 /** Changes of mode as text: `chosen listen`, `downgraded read`. */
 export const told = ({ changes }: Follower): string[] =>

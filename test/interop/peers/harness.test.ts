@@ -31,17 +31,17 @@ describe('@ai-sdk/mcp and mcp-handler', () => {
     await using at = await pair();
     const { id, refreshBefore } = await at.subscribe();
     assert.ok(Date.parse(refreshBefore!) > Date.now());
-    assert.deepEqual(await at.server.deliver({ door: 'front' }), [204]);
+    assert.deepEqual(await at.server.deliver({ box: 'front' }), [204]);
     assert.deepEqual(
       at.ai.received.map(({ event: { name, data } }) => ({ name, data })),
-      [{ name: EVENT_NAME, data: { door: 'front' } }],
+      [{ name: EVENT_NAME, data: { box: 'front' } }],
     );
 
     const record = await at.ai.store.getById(id);
     const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
     await at.ai.store.update(record!.key, { delivery: { ...record!.delivery, secret } });
     await at.client.experimental_events.refresh({ id });
-    assert.deepEqual(await at.server.deliver({ door: 'back' }), [204]);
+    assert.deepEqual(await at.server.deliver({ box: 'back' }), [204]);
     assert.equal(at.ai.posts.at(-1)!.headers.get('webhook-signature')!.split(' ').length, 2);
     assert.deepEqual(
       at.ai.posts.map(({ kind }) => kind),
@@ -49,7 +49,7 @@ describe('@ai-sdk/mcp and mcp-handler', () => {
     );
 
     await at.client.experimental_events.unsubscribe({ id });
-    assert.deepEqual(await at.server.deliver({ door: 'back' }), []);
+    assert.deepEqual(await at.server.deliver({ box: 'back' }), []);
   });
 
   test('the receiver accepts and rejects what the profiles say', async () => {
@@ -96,7 +96,7 @@ describe('@ai-sdk/mcp and mcp-handler', () => {
       eventId,
       name: EVENT_NAME,
       timestamp: new Date().toISOString(),
-      data: { door: 'front' },
+      data: { box: 'front' },
       _meta: { 'example.org/number': 7 },
     });
     const other = `whsec_${randomUUID().replaceAll('-', '')}`;

@@ -16,7 +16,7 @@ const RESULTS = 'INTEROP_RESULTS';
 /** Names a file to which each row is appended when its test is collected. */
 const ROWS = 'INTEROP_ROWS';
 
-/** What a row claims, in the words of docs/interop.md. */
+/** The claim of a row, in the words of docs/interop.md. */
 export interface PeerRow {
   /** Its npm package. */
   readonly peer: string;
@@ -29,7 +29,7 @@ export interface PeerRow {
    * resources, tools, read polling, …
    */
   readonly drain: string;
-  /** What was exercised, in a few words. */
+  /** The exercised features, in a few words. */
   readonly exercised: string;
 }
 
@@ -42,7 +42,7 @@ export interface VersionedRow extends PeerRow {
 export interface RowResult extends VersionedRow {
   readonly passed: boolean;
   /**
-   * What the test observed beyond passing, such as the mode it chose or the number of checks. The
+   * Observations of the test beyond passing, such as the mode it chose or the number of checks. The
    * same in every run.
    */
   readonly saw?: string;

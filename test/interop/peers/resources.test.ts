@@ -29,9 +29,9 @@ interface Connected {
   close(): Promise<void>;
 }
 
-/** What happens on a connection between calls. */
+/** Notifications of a connection between calls. */
 interface Happenings {
-  rang(): void;
+  notified(): void;
   lost(): void;
 }
 
@@ -74,9 +74,9 @@ const v2: Sdk = {
 
 const connectV1 =
   (transport: () => TransportV1 | StdioTransportV1): Connect =>
-  async ({ rang, lost }) => {
+  async ({ notified, lost }) => {
     const client = new ClientV1({ name: 'resources only', version: '1' });
-    client.setNotificationHandler(ResourceUpdatedNotificationSchema, () => rang());
+    client.setNotificationHandler(ResourceUpdatedNotificationSchema, () => notified());
     const used = transport();
     await client.connect(used);
     client.onerror = lost;
@@ -93,12 +93,12 @@ const connectV1 =
 
 const connectV2 =
   (transport: () => StreamableHTTPClientTransport | StdioClientTransport): Connect =>
-  async ({ rang, lost }) => {
+  async ({ notified, lost }) => {
     const client = new Client(
       { name: 'resources only', version: '1' },
       { versionNegotiation: { mode: { pin: v2.era } } },
     );
-    client.setNotificationHandler('notifications/resources/updated', () => rang());
+    client.setNotificationHandler('notifications/resources/updated', () => notified());
     const used = transport();
     await client.connect(used);
     client.onclose = lost;
@@ -134,7 +134,7 @@ class Follower implements AsyncDisposable {
   readonly #taken: string[] = [];
   #failure: unknown;
   resets = 0;
-  rings = 0;
+  notifications = 0;
   connected: Connected | null = null;
   #next: string;
   #read = 0;
@@ -163,7 +163,7 @@ class Follower implements AsyncDisposable {
     identify: (event: Page['events'][number]) => string,
   ): Promise<void> {
     while (!this.#stopped) {
-      let rung = true;
+      let isNotified = true;
       const gone = new Promise<never>(
         (_, reject) => (this.#leave = () => reject(new Error('the connection is gone'))),
       );
@@ -172,9 +172,9 @@ class Follower implements AsyncDisposable {
       const meanwhile = <T>(answer: Promise<T>): Promise<T> => Promise.race([answer, gone]);
       try {
         this.connected = await connect({
-          rang: () => {
-            this.rings += 1;
-            rung = true;
+          notified: () => {
+            this.notifications += 1;
+            isNotified = true;
             this.#wake();
           },
           lost: this.#leave,
@@ -189,8 +189,8 @@ class Follower implements AsyncDisposable {
         await meanwhile(this.connected.listen(uri));
         while (!this.#stopped) {
           const woken = new Promise<void>((resolve) => (this.#wake = resolve));
-          if (rung) {
-            rung = false;
+          if (isNotified) {
+            isNotified = false;
             while (await read());
           } else {
             await meanwhile(woken);
@@ -275,7 +275,7 @@ for (const sdk of [v1, v2]) {
 
       await post();
       await caughtUp();
-      assert.ok(follower.rings > 0, 'the client was notified');
+      assert.ok(follower.notifications > 0, 'the client was notified');
       // The server dies while events come in and the client is reading.
       const posting = (async () => {
         for (let n = 0; n < WEBHOOKS; n += 1) await post();
@@ -364,7 +364,7 @@ for (const sdk of [v1, v2]) {
       await happen();
       await eventually('all three', () => follower.taken.length === 3);
       assert.deepEqual(follower.taken, files);
-      assert.ok(follower.rings > 0);
+      assert.ok(follower.notifications > 0);
       assert.notEqual(follower.connected?.pid, first);
     },
   );

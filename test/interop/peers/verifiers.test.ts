@@ -7,7 +7,7 @@ import { Webhook as StandardWebhook } from 'standardwebhooks';
 import { Webhook as SvixWebhook } from 'svix';
 import { CLIENT_CAPABILITIES_META_KEY } from '@modelcontextprotocol/server';
 import { eventually } from '../../journeys/support.ts';
-import { doorOpened, modern, startServer, type Running } from '../../reference-server/harness.ts';
+import { boxOpened, modern, startServer, type Running } from '../../reference-server/harness.ts';
 import { serveFetch } from './loopback.ts';
 import { peerTest } from './matrix.ts';
 
@@ -86,7 +86,7 @@ describe('published verifiers as receivers of events/*', () => {
               server,
               'events/subscribe',
               {
-                name: doorOpened.type.name,
+                name: boxOpened.type.name,
                 arguments: {},
                 delivery: { mode: 'webhook', url: `${hook.origin}/hook`, secret: key },
               },
@@ -96,9 +96,9 @@ describe('published verifiers as receivers of events/*', () => {
             const [old, next, other] = [secret(1), secret(2), secret(3)];
             const { id } = await subscribe(old);
             await server.emit({
-              name: doorOpened.type.name,
+              name: boxOpened.type.name,
               eventId: 'no.1',
-              data: { door: 'front', by: 'ann' },
+              data: { box: 'front', by: 'ann' },
             });
             const first = await eventually('the first event', () => events()[0]);
             for (const post of posts)
@@ -111,9 +111,9 @@ describe('published verifiers as receivers of events/*', () => {
 
             assert.equal((await subscribe(next))['id'], id);
             await server.emit({
-              name: doorOpened.type.name,
+              name: boxOpened.type.name,
               eventId: 'no.2',
-              data: { door: 'front', by: 'bob' },
+              data: { box: 'front', by: 'bob' },
             });
             const second = await eventually('an event after the rotation', () => events()[1]);
             assert.deepEqual(
@@ -125,9 +125,9 @@ describe('published verifiers as receivers of events/*', () => {
             // An identifier that contains something like a timestamp would be signed ambiguously,
             // so another one replaces it.
             await server.emit({
-              name: doorOpened.type.name,
+              name: boxOpened.type.name,
               eventId: `no.${Math.floor(Date.now() / 1000)}`,
-              data: { door: 'front', by: 'cid' },
+              data: { box: 'front', by: 'cid' },
             });
             const third = await eventually(
               'an event with an awkward identifier',

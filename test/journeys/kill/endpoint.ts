@@ -15,7 +15,7 @@ import {
 } from 'mcp-triggers-experimental/receiver';
 import type { Random } from 'mcp-triggers-experimental/server';
 import { eventually } from '../support.ts';
-import type { Witness } from './witness.ts';
+import type { DeliveryRecorder } from './delivery-recorder.ts';
 
 const FAILS_BEFORE = 0.05;
 const FAILS_AFTER = 0.05;
@@ -29,12 +29,12 @@ export class FlakyEndpoint {
   flaky = false;
   readonly #server: Server;
   readonly #random: Random;
-  readonly #witness: Witness;
+  readonly #recorder: DeliveryRecorder;
 
-  private constructor(server: Server, random: Random, witness: Witness) {
+  private constructor(server: Server, random: Random, recorder: DeliveryRecorder) {
     this.#server = server;
     this.#random = random;
-    this.#witness = witness;
+    this.#recorder = recorder;
     const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     this.receiver = createReceiver({
       endpoint: `${origin}/callback`,
@@ -44,13 +44,13 @@ export class FlakyEndpoint {
     });
   }
 
-  static async open(random: Random, witness: Witness): Promise<FlakyEndpoint> {
+  static async open(random: Random, recorder: DeliveryRecorder): Promise<FlakyEndpoint> {
     let endpoint: FlakyEndpoint | undefined;
     const server = createServer(
       getRequestListener((request) => endpoint!.#answer(request), { overrideGlobalObjects: false }),
     ).listen(0, '127.0.0.1');
     await once(server, 'listening');
-    endpoint = new FlakyEndpoint(server, random, witness);
+    endpoint = new FlakyEndpoint(server, random, recorder);
     return endpoint;
   }
 
@@ -62,7 +62,7 @@ export class FlakyEndpoint {
     // Cut off by the sender's death: no answer reaches anyone.
     if (body === null) return new Response(null, { status: 400 });
     const { params } = JSON.parse(body) as { params: Delivery };
-    this.#witness.delivery('callback', params, {
+    this.#recorder.delivery('callback', params, {
       messageId: request.headers.get('webhook-id')!,
       failed: before || after,
     });

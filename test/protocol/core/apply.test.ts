@@ -45,12 +45,12 @@ const at = (sequence: number, past: string[] = []): Cursor => ({
 });
 
 /** Describes a result as text. */
-function verdict(cursor: Cursor, one: Covering<Numbered>): string {
-  const judged = receive(cursor, one);
-  switch (judged.kind) {
+function summary(cursor: Cursor, one: Covering<Numbered>): string {
+  const received = receive(cursor, one);
+  switch (received.kind) {
     case 'apply':
       return (
-        judged.entries
+        received.entries
           .map((entry) =>
             entry.type === 'event'
               ? `${entry.event.sequence}`
@@ -59,11 +59,11 @@ function verdict(cursor: Cursor, one: Covering<Numbered>): string {
           .join(' ') || 'nothing new'
       );
     case 'hole':
-      return `hole ${judged.expected}..${judged.after}`;
+      return `hole ${received.expected}..${received.after}`;
     case 'moved':
-      return `moved to ${judged.cursor.epoch}:${judged.cursor.sequence}${judged.replaced ? ' replaced' : ''}`;
+      return `moved to ${received.cursor.epoch}:${received.cursor.sequence}${received.replaced ? ' replaced' : ''}`;
     case 'unsound':
-      return `unsound at ${judged.at}`;
+      return `unsound at ${received.at}`;
     case 'stale':
       return 'stale';
   }
@@ -131,7 +131,7 @@ describe('receive', () => {
   ];
   for (const [name, cursor, one, expected] of cases) {
     test(`${name} → ${expected}`, () => {
-      assert.equal(verdict(cursor, one), expected);
+      assert.equal(summary(cursor, one), expected);
     });
   }
 
@@ -158,13 +158,13 @@ describe('receive', () => {
       fc.property(fc.array(range, { maxLength: 60 }), (deliveries) => {
         let cursor = at(0);
         for (const one of deliveries) {
-          const judged = receive(cursor, one);
+          const received = receive(cursor, one);
           if (one.after > cursor.sequence) {
-            assert.equal(judged.kind, 'hole');
+            assert.equal(received.kind, 'hole');
             continue;
           }
-          assert.equal(judged.kind, 'apply');
-          for (const entry of judged.kind === 'apply' ? judged.entries : []) {
+          assert.equal(received.kind, 'apply');
+          for (const entry of received.kind === 'apply' ? received.entries : []) {
             const from = entry.type === 'event' ? entry.event.sequence : entry.gap.from;
             assert.equal(from, cursor.sequence + 1, 'the very next number');
             cursor = advance(cursor, entry.position.sequence);
@@ -192,18 +192,18 @@ describe('receive', () => {
         let cursor = at(0);
         const left = new Set<string>();
         for (const one of deliveries) {
-          let judged = receive(cursor, one);
-          if (judged.kind === 'moved') {
+          let received = receive(cursor, one);
+          if (received.kind === 'moved') {
             assert.ok(
-              !left.has(judged.cursor.epoch),
+              !left.has(received.cursor.epoch),
               'an epoch that was left is not entered again',
             );
             left.add(cursor.epoch);
-            cursor = judged.cursor;
-            judged = receive(cursor, one);
-            assert.notEqual(judged.kind, 'moved');
+            cursor = received.cursor;
+            received = receive(cursor, one);
+            assert.notEqual(received.kind, 'moved');
           }
-          for (const entry of judged.kind === 'apply' ? judged.entries : []) {
+          for (const entry of received.kind === 'apply' ? received.entries : []) {
             assert.equal(
               entry.type === 'event' ? entry.event.sequence : entry.gap.from,
               cursor.sequence + 1,
@@ -224,18 +224,18 @@ describe('cursors', () => {
   });
 
   test('[recv-left-epoch] a cursor remembers the epochs that were left, latest first, up to a limit', () => {
-    let cursor = begin({ subscriptionId: LOG, epoch: 'life-0', sequence: 4 });
-    for (let life = 1; life <= 20; life++)
-      cursor = move(cursor, { subscriptionId: LOG, epoch: `life-${life}`, sequence: 0 });
+    let cursor = begin({ subscriptionId: LOG, epoch: 'epoch-0', sequence: 4 });
+    for (let epoch = 1; epoch <= 20; epoch++)
+      cursor = move(cursor, { subscriptionId: LOG, epoch: `epoch-${epoch}`, sequence: 0 });
     assert.deepEqual(cursor.past, [
-      'life-19',
-      'life-18',
-      'life-17',
-      'life-16',
-      'life-15',
-      'life-14',
-      'life-13',
-      'life-12',
+      'epoch-19',
+      'epoch-18',
+      'epoch-17',
+      'epoch-16',
+      'epoch-15',
+      'epoch-14',
+      'epoch-13',
+      'epoch-12',
     ]);
   });
 });

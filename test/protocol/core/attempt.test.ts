@@ -98,9 +98,9 @@ describe('an answer to the delivery of 3 to 6', () => {
   }
 
   test('[ans-retry-after] Retry-After counts with 429 and 503 only', () => {
-    const wish = (status: number): unknown =>
+    const requested = (status: number): unknown =>
       (({ ...classify({ status, retryAfter: '120' }) }) as { retryAfterMs?: unknown }).retryAfterMs;
-    assert.deepEqual([429, 503, 500, 408, 200].map(wish), [
+    assert.deepEqual([429, 503, 500, 408, 200].map(requested), [
       120 * SECOND,
       120 * SECOND,
       null,

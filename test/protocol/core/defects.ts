@@ -120,10 +120,10 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: 'safety',
     defect: {
       receive: (cursor, delivery) => {
-        const verdict = receive(cursor, delivery);
-        return verdict.kind === 'apply'
+        const received = receive(cursor, delivery);
+        return received.kind === 'apply'
           ? { kind: 'apply', entries: everything(delivery) }
-          : verdict;
+          : received;
       },
     },
   },
@@ -133,10 +133,10 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: 'safety',
     defect: {
       receive: (cursor, delivery) => {
-        const verdict = receive(cursor, delivery);
-        return verdict.kind === 'hole'
+        const received = receive(cursor, delivery);
+        return received.kind === 'hole'
           ? receive(advance(cursor, delivery.after), delivery)
-          : verdict;
+          : received;
       },
     },
   },

@@ -6,7 +6,7 @@
  */
 import { Physics, brokenRule, genesis, type Defect, type Message, type World } from './world.ts';
 
-/** What may happen, and how often. */
+/** The possible actions, and the number of times each may happen. */
 export interface Configuration {
   readonly events: number;
   /** Events per callback attempt, and unacknowledged events on a stream. */

@@ -54,7 +54,7 @@ export function withLog(
 }
 
 /** Feeds inputs in order, none of which may be refused. Returns the last step. */
-export function play(start: Subscription, inputs: readonly Input[], now = T0): Step {
+export function feed(start: Subscription, inputs: readonly Input[], now = T0): Step {
   let last: Step = { subscription: start, effects: [] };
   for (const input of inputs) {
     last = step(last.subscription, input, now);
@@ -109,12 +109,12 @@ export function claim(
 /** Claims everything pending and answers it; advances past a retry first. */
 export function attempt(state: Subscription, outcome: Outcome, now: number, jitter = 0.5): Step {
   const from = Math.max(state.acked, state.floor) + 1;
-  const { subscription: started } = play(
+  const { subscription: started } = feed(
     state,
     [{ type: 'tick' }, claim(state.head, from > state.head ? null : from)],
     now,
   );
-  return play(started, [answer(started.attempts, outcome, jitter)], now);
+  return feed(started, [answer(started.attempts, outcome, jitter)], now);
 }
 
 export function effect<T extends Effect['type']>(

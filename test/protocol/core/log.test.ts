@@ -133,14 +133,16 @@ describe('assembling', () => {
             maxBytes,
           });
           const log = { subscriptionId: 'sub_test', epoch: 'epoch' };
-          const verdict = receive(begin({ ...log, sequence: after }), { ...log, after, ...batch });
+          const received = receive(begin({ ...log, sequence: after }), { ...log, after, ...batch });
           assert.equal(
-            verdict.kind,
+            received.kind,
             'apply',
             'a receiver finds every number of the range, in order',
           );
           assert.equal(
-            verdict.kind === 'apply' ? (verdict.entries.at(-1)?.position.sequence ?? after) : null,
+            received.kind === 'apply'
+              ? (received.entries.at(-1)?.position.sequence ?? after)
+              : null,
             batch.last,
           );
           assert.ok(batch.events.length <= maxEvents);

@@ -22,7 +22,7 @@ import {
   effect,
   GONE,
   HOUR,
-  play,
+  feed,
   refusal,
   REFUSED,
   SECOND,
@@ -36,7 +36,7 @@ import {
 
 describe('a claim', () => {
   test('[cb-start] starts after acked, raises the highest number that may be acknowledged, and holds a lease', () => {
-    const claimed = play(withLog(5, 2, { sent: 2 }), [claim(4, 3)]);
+    const claimed = feed(withLog(5, 2, { sent: 2 }), [claim(4, 3)]);
     const started = { id: 1, after: 2, to: 4, events: 2, first: 3, leaseUntil: T0 + 20 * SECOND };
     assert.deepEqual(claimed.effects, [{ type: 'attempt', attempt: started }]);
     assert.deepEqual(
@@ -47,7 +47,7 @@ describe('a claim', () => {
 
   test('[cb-one-lease] is refused while another is in flight', () => {
     assert.equal(
-      refusal(play(withLog(5), [claim(2, 1)]).subscription, claim(5, 1)),
+      refusal(feed(withLog(5), [claim(2, 1)]).subscription, claim(5, 1)),
       'not_deliverable',
     );
   });
@@ -77,7 +77,7 @@ describe('a claim', () => {
       assert.equal(refusal(withLog(5, 3, state), claim(3, null)), undefined);
     assert.equal(refusal(withLog(5, 3, { callback: null }), claim(3, null)), 'not_deliverable');
     assert.equal(
-      refusal(play(withLog(5, 3), [claim(3, null)]).subscription, claim(3, null)),
+      refusal(feed(withLog(5, 3), [claim(3, null)]).subscription, claim(3, null)),
       'not_deliverable',
     );
   });
@@ -100,10 +100,10 @@ describe('a claim', () => {
 });
 
 describe('an acknowledging answer', () => {
-  const inFlight = play(withLog(9, 2), [claim(6, 3)]).subscription;
+  const inFlight = feed(withLog(9, 2), [claim(6, 3)]).subscription;
 
   test('[ans-ack ans-partial] moves acked to the number it names, and delivery continues right after it', () => {
-    const after = play(inFlight, [answer(1, acked(4))], T0 + 5);
+    const after = feed(inFlight, [answer(1, acked(4))], T0 + 5);
     assert.deepEqual(
       [
         after.subscription.acked,
@@ -117,7 +117,7 @@ describe('an acknowledging answer', () => {
 
   test('[ans-ack-bound] that names a number outside its delivery moves nothing and counts as no_ack', () => {
     for (const outcome of [acked(1), acked(7), acked(9), acked(3.5), acked(Number.NaN)]) {
-      const { subscription: after } = play(inFlight, [answer(1, outcome)]);
+      const { subscription: after } = feed(inFlight, [answer(1, outcome)]);
       assert.deepEqual(
         [after.acked, after.health.lastError, after.health.attempts],
         [2, 'no_ack', 1],
@@ -127,19 +127,19 @@ describe('an acknowledging answer', () => {
   });
 
   test('[ans-no-progress] that settles nothing counts as no_ack', () => {
-    assert.equal(play(inFlight, [answer(1, acked(2))]).subscription.health.lastError, 'no_ack');
+    assert.equal(feed(inFlight, [answer(1, acked(2))]).subscription.health.lastError, 'no_ack');
   });
 
   test('[ans-reject] with a rejection makes that number a gap, which the next delivery reports', () => {
-    const after = play(inFlight, [answer(1, acked(3, 4))]);
+    const after = feed(inFlight, [answer(1, acked(3, 4))]);
     assert.equal(after.subscription.acked, 3);
     assert.deepEqual(effect(after, 'gap'), { type: 'gap', from: 4, to: 4, reason: 'rejected' });
-    assert.equal(effect(play(after.subscription, [claim(9, 5)]), 'attempt')?.attempt.after, 3);
+    assert.equal(effect(feed(after.subscription, [claim(9, 5)]), 'attempt')?.attempt.after, 3);
   });
 
   test('[ans-reject-other] that rejects a number other than the next counts as no_ack', () => {
     for (const outcome of [acked(3, 3), acked(3, 5), acked(6, 7), acked(2, 2)]) {
-      const after = play(inFlight, [answer(1, outcome)]);
+      const after = feed(inFlight, [answer(1, outcome)]);
       assert.deepEqual(
         [after.subscription.acked, after.subscription.health.lastError, effect(after, 'gap')],
         [2, 'no_ack', undefined],
@@ -148,22 +148,22 @@ describe('an acknowledging answer', () => {
   });
 
   test('that rejects a number which the delivery reported as a gap settles the number', () => {
-    const gapFirst = play(withLog(9, 2, { floor: 4 }), [claim(9, 5)]).subscription;
-    const after = play(gapFirst, [answer(1, acked(2, 3))]);
+    const gapFirst = feed(withLog(9, 2, { floor: 4 }), [claim(9, 5)]).subscription;
+    const after = feed(gapFirst, [answer(1, acked(2, 3))]);
     assert.deepEqual([after.subscription.acked, effect(after, 'gap')], [3, undefined]);
   });
 
   test('rejects nothing that another drain has acknowledged in the meantime', () => {
-    const after = play(inFlight, [ackAt(5), answer(1, acked(3, 4))]);
+    const after = feed(inFlight, [ackAt(5), answer(1, acked(3, 4))]);
     assert.deepEqual([after.subscription.acked, effect(after, 'gap')], [5, undefined]);
   });
 
   test('[ack-monotonic] never moves acked back below what another drain acknowledged', () => {
-    assert.equal(play(inFlight, [ackAt(6), answer(1, acked(3))]).subscription.acked, 6);
+    assert.equal(feed(inFlight, [ackAt(6), answer(1, acked(3))]).subscription.acked, 6);
   });
 
   test('of an attempt that has ended changes nothing', () => {
-    const next = play(inFlight, [answer(1, acked(4)), claim(9, 5)]).subscription;
+    const next = feed(inFlight, [answer(1, acked(4)), claim(9, 5)]).subscription;
     for (const outcome of [acked(6), TIMEOUT, REFUSED, TOO_LARGE, GONE]) {
       assert.equal(refusal(next, answer(1, outcome)), 'stale_attempt');
       assert.equal(refusal(withLog(3), answer(0, outcome)), 'stale_attempt');
@@ -206,9 +206,9 @@ describe('a failing callback', () => {
   test('is retried by the tick that dueAt asked for', () => {
     const { subscription: failed } = attempt(withLog(1), TIMEOUT, T0);
     assert.equal(dueAt(failed), T0 + 500);
-    const early = play(failed, [{ type: 'tick' }], T0 + 499);
+    const early = feed(failed, [{ type: 'tick' }], T0 + 499);
     assert.deepEqual([early.subscription, early.effects], [failed, []]);
-    const due = play(failed, [{ type: 'tick' }], T0 + 500);
+    const due = feed(failed, [{ type: 'tick' }], T0 + 500);
     assert.deepEqual([due.subscription.retryAt, types(due)], [null, ['ready']]);
   });
 
@@ -232,7 +232,7 @@ describe('a failing callback', () => {
         { kind: 'transient', category: 'http_5xx', retryAfterMs: 60_000 },
         T0,
       );
-      const { subscription: resumed } = play(after, [{ type: 'drain', to: 1, resume: true }]);
+      const { subscription: resumed } = feed(after, [{ type: 'drain', to: 1, resume: true }]);
       assert.deepEqual(
         [
           statusOf(resumed),
@@ -305,11 +305,11 @@ describe('a failing callback', () => {
   });
 
   test('[gap-same-everywhere ack-only-said] abandoning an event leaves acked below the gap, so that every drain still reports it', () => {
-    const onlyGaps = play(
+    const onlyGaps = feed(
       withLog(3, 1, { onFailure: 'skip', health: { ...subscription().health, configFailures: 4 } }),
       [claim(3, 3)],
     ).subscription;
-    const after = play(onlyGaps, [answer(1, REFUSED)]);
+    const after = feed(onlyGaps, [answer(1, REFUSED)]);
     assert.equal(after.subscription.acked, 1);
     assert.deepEqual(effect(after, 'gap'), { type: 'gap', from: 3, to: 3, reason: 'abandoned' });
   });
@@ -329,15 +329,15 @@ describe('a failing callback', () => {
       onFailure: 'skip',
       health: { ...subscription().health, configFailures: 4 },
     });
-    const after = play(last, [claim(3, 1), ackAt(2), answer(1, REFUSED)]);
+    const after = feed(last, [claim(3, 1), ackAt(2), answer(1, REFUSED)]);
     assert.equal(effect(after, 'gap'), undefined);
     assert.equal(after.subscription.health.configFailures, 0);
   });
 
   test('a lease that expires counts as a timeout, with the longest delay', () => {
-    const state = play(withLog(3), [claim(3, 1)]).subscription;
-    assert.equal(play(state, [{ type: 'tick' }], T0 + 20 * SECOND - 1).subscription, state);
-    const lost = play(state, [{ type: 'tick' }], T0 + 20 * SECOND).subscription;
+    const state = feed(withLog(3), [claim(3, 1)]).subscription;
+    assert.equal(feed(state, [{ type: 'tick' }], T0 + 20 * SECOND - 1).subscription, state);
+    const lost = feed(state, [{ type: 'tick' }], T0 + 20 * SECOND).subscription;
     assert.deepEqual(
       [lost.attempt, lost.health.lastError, lost.retryAt],
       [null, 'timeout', T0 + 21 * SECOND],
@@ -346,7 +346,7 @@ describe('a failing callback', () => {
   });
 
   test('[retry-restart] a new process repeats the attempt at once and does not count it as a failure', () => {
-    const after = play(play(withLog(3), [claim(3, 1)]).subscription, [{ type: 'recover' }]);
+    const after = feed(feed(withLog(3), [claim(3, 1)]).subscription, [{ type: 'recover' }]);
     assert.deepEqual(
       [after.subscription.attempt, after.subscription.health.attempts, types(after)],
       [null, 0, ['ready']],
@@ -359,7 +359,7 @@ describe('413', () => {
     let state = withLog(100);
     const limits: (number | null)[] = [];
     for (let events = 100; events > 1; events = state.batchLimit!) {
-      const after = play(state, [claim(events, 1), answer(state.attempts + 1, TOO_LARGE)]);
+      const after = feed(state, [claim(events, 1), answer(state.attempts + 1, TOO_LARGE)]);
       assert.deepEqual(types(after), ['ready']);
       assert.equal(after.subscription.health.attempts, 0);
       state = after.subscription;
@@ -370,7 +370,7 @@ describe('413', () => {
 
   test('[ans-413] counts events, not numbers: a range of 10 numbers with 2 events is followed by one event', () => {
     assert.equal(
-      play(withLog(10), [claim(10, 1, 2), answer(1, TOO_LARGE)]).subscription.batchLimit,
+      feed(withLog(10), [claim(10, 1, 2), answer(1, TOO_LARGE)]).subscription.batchLimit,
       1,
     );
   });
@@ -379,7 +379,7 @@ describe('413', () => {
     let state = withLog(9, 0, { batchLimit: 12 });
     const limits: (number | null)[] = [];
     for (let sequence = 1; sequence <= 5; sequence += 1) {
-      state = play(state, [
+      state = feed(state, [
         claim(sequence, sequence),
         answer(state.attempts + 1, acked(sequence)),
       ]).subscription;
@@ -389,12 +389,12 @@ describe('413', () => {
   });
 
   test('[ans-413-single] for a single event suspends at once, or makes it a too_large gap', () => {
-    const suspended = play(withLog(3), [claim(1, 1), answer(1, TOO_LARGE)]);
+    const suspended = feed(withLog(3), [claim(1, 1), answer(1, TOO_LARGE)]);
     assert.deepEqual(
       [statusOf(suspended.subscription), effect(suspended, 'gap')],
       ['suspended', undefined],
     );
-    const skipped = play(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [
+    const skipped = feed(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [
       claim(2, 2),
       answer(1, TOO_LARGE),
     ]);
@@ -404,7 +404,7 @@ describe('413', () => {
 
   test('[ans-413-empty] for gaps only, and for a probe, is a configuration failure', () => {
     for (const state of [withLog(3, 0, { floor: 3 }), withLog(3, 3)]) {
-      const { health, batchLimit } = play(state, [
+      const { health, batchLimit } = feed(state, [
         claim(3, null),
         answer(1, TOO_LARGE),
       ]).subscription;
@@ -420,7 +420,7 @@ describe('an event that the endpoint refuses permanently', () => {
   const NEVER: Outcome = { kind: 'refused' };
 
   test('becomes an abandoned gap at once, without a wait', () => {
-    const skipped = play(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [
+    const skipped = feed(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [
       claim(2, 2),
       answer(1, NEVER),
     ]);
@@ -438,7 +438,7 @@ describe('an event that the endpoint refuses permanently', () => {
   });
 
   test('suspends the callback where nothing may be skipped', () => {
-    const suspended = play(withLog(3), [claim(1, 1), answer(1, NEVER)]);
+    const suspended = feed(withLog(3), [claim(1, 1), answer(1, NEVER)]);
     assert.deepEqual(
       [statusOf(suspended.subscription), effect(suspended, 'gap')],
       ['suspended', undefined],
@@ -448,11 +448,11 @@ describe('an event that the endpoint refuses permanently', () => {
   test('is a configuration failure when the answer does not identify the event', () => {
     for (const to of [2, 3])
       assert.equal(
-        play(withLog(3), [claim(to, 1), answer(1, NEVER)]).subscription.health.configFailures,
+        feed(withLog(3), [claim(to, 1), answer(1, NEVER)]).subscription.health.configFailures,
         1,
       );
     assert.equal(
-      play(withLog(3, 0, { floor: 3 }), [claim(3, null), answer(1, NEVER)]).subscription.health
+      feed(withLog(3, 0, { floor: 3 }), [claim(3, null), answer(1, NEVER)]).subscription.health
         .configFailures,
       1,
     );
@@ -461,14 +461,14 @@ describe('an event that the endpoint refuses permanently', () => {
 
 describe('410', () => {
   test('[ans-gone] removes the callback and keeps status and log', () => {
-    const after = play(withLog(3, 1), [claim(3, 2), answer(1, GONE)]);
+    const after = feed(withLog(3, 1), [claim(3, 2), answer(1, GONE)]);
     const { callback, head, acked: done } = after.subscription;
     assert.deepEqual(
       [callback, head, done, statusOf(after.subscription), types(after)],
       [null, 3, 1, 'active', ['announce']],
     );
     assert.notEqual(etagOf(after.subscription), etagOf(withLog(3, 1)));
-    assert.deepEqual(types(play(after.subscription, [append()])), ['wake']);
+    assert.deepEqual(types(feed(after.subscription, [append()])), ['wake']);
   });
 });
 
@@ -483,7 +483,7 @@ describe('a suspended callback', () => {
   const suspended: Subscription = withLog(3, 1, { suspended: true, health: failing });
 
   test('[sub-only-client-resumes retry-probe] stays suspended when a probe is answered', () => {
-    const after = play(suspended, [claim(1, null), answer(1, acked(1))]).subscription;
+    const after = feed(suspended, [claim(1, null), answer(1, acked(1))]).subscription;
     assert.deepEqual(
       [statusOf(after), after.health.lastError, deliverable(after, T0)],
       ['suspended', 'http_4xx', false],
@@ -491,7 +491,7 @@ describe('a suspended callback', () => {
   });
 
   test('[pull-resumes sub-health-kept sub-resume-continues] is resumed by a pull: counters at zero, last error kept, delivery continues after acked', () => {
-    const after = play(suspended, [{ type: 'drain', to: 3, resume: true }]);
+    const after = feed(suspended, [{ type: 'drain', to: 3, resume: true }]);
     assert.deepEqual(
       [statusOf(after.subscription), types(after)],
       ['active', ['announce', 'ready']],
@@ -503,7 +503,7 @@ describe('a suspended callback', () => {
       lastError: 'http_4xx',
       lastDeliveryAt: null,
     });
-    assert.equal(effect(play(after.subscription, [claim(3, 2)]), 'attempt')?.attempt.after, 1);
+    assert.equal(effect(feed(after.subscription, [claim(3, 2)]), 'attempt')?.attempt.after, 1);
   });
 
   test('[sub-only-client-resumes] is not resumed by a stream, an acknowledgement, an event, time or a restart', () => {
@@ -515,7 +515,7 @@ describe('a suspended callback', () => {
       { type: 'recover' },
       { type: 'verified', ok: true },
     ] as const) {
-      assert.equal(statusOf(play(suspended, [input]).subscription), 'suspended', input.type);
+      assert.equal(statusOf(feed(suspended, [input]).subscription), 'suspended', input.type);
     }
   });
 });
@@ -533,7 +533,7 @@ describe('consent', () => {
       [deliverable(forever, T0 + DAY - 1), deliverable(forever, T0 + DAY)],
       [true, false],
     );
-    const proved = play(forever, [{ type: 'verified', ok: true }], T0 + DAY);
+    const proved = feed(forever, [{ type: 'verified', ok: true }], T0 + DAY);
     assert.deepEqual(
       [types(proved), dueAt(proved.subscription), etagOf(proved.subscription)],
       [['ready'], T0 + 2 * DAY, etagOf(forever)],
@@ -542,12 +542,12 @@ describe('consent', () => {
 
   test('[cbv-daily] suspends when refused, whatever onFailure says, and a pull does not restart delivery', () => {
     for (const onFailure of ['suspend', 'skip'] as const) {
-      const refused = play({ ...forever, onFailure }, [{ type: 'verified', ok: false }], T0 + DAY);
+      const refused = feed({ ...forever, onFailure }, [{ type: 'verified', ok: false }], T0 + DAY);
       assert.deepEqual(
         [statusOf(refused.subscription), refused.subscription.health.lastError, types(refused)],
         ['suspended', 'challenge_failed', ['announce']],
       );
-      const pulled = play(
+      const pulled = feed(
         refused.subscription,
         [{ type: 'drain', to: 3, resume: true }],
         T0 + DAY + HOUR,
@@ -555,7 +555,7 @@ describe('consent', () => {
       assert.deepEqual([statusOf(pulled.subscription), types(pulled)], ['active', ['announce']]);
       assert.equal(dueAt(pulled.subscription), T0 + DAY);
       assert.deepEqual(
-        types(play(pulled.subscription, [{ type: 'verified', ok: true }], T0 + DAY + HOUR)),
+        types(feed(pulled.subscription, [{ type: 'verified', ok: true }], T0 + DAY + HOUR)),
         ['ready'],
       );
     }
@@ -563,6 +563,6 @@ describe('consent', () => {
 
   test('without a callback is refused', () => {
     const without = withLog(1, 0, { callback: null });
-    assert.equal(play(without, [{ type: 'verified', ok: false }]).subscription, without);
+    assert.equal(feed(without, [{ type: 'verified', ok: false }]).subscription, without);
   });
 });

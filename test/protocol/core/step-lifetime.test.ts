@@ -21,7 +21,7 @@ import {
   DAY,
   EPOCH,
   HOUR,
-  play,
+  feed,
   refusal,
   SECOND,
   subscription,
@@ -33,7 +33,7 @@ import {
 
 const configure = (change: Change): Input => ({ type: 'configure', change });
 const changesEtag = (state: Subscription, input: Input, now = T0): boolean =>
-  etagOf(play(state, [input], now).subscription) !== etagOf(state);
+  etagOf(feed(state, [input], now).subscription) !== etagOf(state);
 
 describe('the ETag', () => {
   const log = withLog(5, 1);
@@ -84,14 +84,14 @@ describe('the ETag', () => {
     ];
     for (const input of same)
       assert.equal(changesEtag(log, input, T0 + 1), false, JSON.stringify(input));
-    const inFlight = play(log, [claim(5, 2)]).subscription;
+    const inFlight = feed(log, [claim(5, 2)]).subscription;
     for (const outcome of [acked(5), TIMEOUT])
       assert.equal(changesEtag(inFlight, answer(1, outcome)), false);
   });
 
   test('[etag-never-back] never returns to an old value, not even when the configuration does', () => {
-    const there = play(log, [configure({ paused: true })]).subscription;
-    const back = play(there, [configure({ paused: false })]).subscription;
+    const there = feed(log, [configure({ paused: true })]).subscription;
+    const back = feed(there, [configure({ paused: false })]).subscription;
     assert.equal(new Set([log, there, back].map(etagOf)).size, 3);
   });
 
@@ -105,7 +105,7 @@ describe('the ETag', () => {
       resume: true,
     };
     assert.equal(
-      play({ ...log, suspended: true }, [configure(change)]).subscription.version,
+      feed({ ...log, suspended: true }, [configure(change)]).subscription.version,
       log.version + 1,
     );
   });
@@ -115,26 +115,26 @@ describe('an update', () => {
   test('that changes nothing returns the identical object', () => {
     const log = withLog(3);
     assert.equal(
-      play(log, [configure({ ttlMs: HOUR, paused: false, callback: { ...CALLBACK } })])
+      feed(log, [configure({ ttlMs: HOUR, paused: false, callback: { ...CALLBACK } })])
         .subscription,
       log,
     );
   });
 
   test('renews: the expiry moves although nothing else does', () => {
-    const renewed = play(withLog(0), [configure({ ttlMs: HOUR, resume: true })], T0 + 1000);
+    const renewed = feed(withLog(0), [configure({ ttlMs: HOUR, resume: true })], T0 + 1000);
     assert.deepEqual([renewed.subscription.expiresAt, renewed.effects], [T0 + 1000 + HOUR, []]);
   });
 
   test('[sub-status-told] tells open streams what changed', () => {
-    assert.deepEqual(types(play(withLog(0), [configure({ paused: true })])), ['announce']);
+    assert.deepEqual(types(feed(withLog(0), [configure({ paused: true })])), ['announce']);
   });
 
   test('that pauses stops new attempts and lets the one in flight count; unpausing continues', () => {
-    const inFlight = play(withLog(3), [claim(2, 1), configure({ paused: true })]).subscription;
-    const after = play(inFlight, [answer(1, acked(2))]);
+    const inFlight = feed(withLog(3), [claim(2, 1), configure({ paused: true })]).subscription;
+    const after = feed(inFlight, [answer(1, acked(2))]);
     assert.deepEqual([after.subscription.acked, types(after)], [2, ['wake']]);
-    assert.deepEqual(types(play(after.subscription, [configure({ paused: false })])), [
+    assert.deepEqual(types(feed(after.subscription, [configure({ paused: false })])), [
       'announce',
       'ready',
     ]);
@@ -151,7 +151,7 @@ describe('an update', () => {
         lastError: 'timeout',
       },
     });
-    const { health, retryAt } = play(failing, [configure({ paused: false })]).subscription;
+    const { health, retryAt } = feed(failing, [configure({ paused: false })]).subscription;
     assert.deepEqual(
       [health.attempts, health.failingSince, health.lastError, retryAt],
       [0, null, 'timeout', T0 + 5],
@@ -164,7 +164,7 @@ describe('an update', () => {
       batchLimit: 3,
       health: { ...subscription().health, attempts: 4, lastError: 'timeout' },
     });
-    const moved = play(failing, [
+    const moved = feed(failing, [
       configure({ callback: { ...CALLBACK, url: 'https://elsewhere.example/' } }),
     ]);
     assert.deepEqual(
@@ -172,7 +172,7 @@ describe('an update', () => {
       [null, null, subscription().health],
     );
     assert.deepEqual(types(moved), ['announce', 'ready']);
-    const late = play(withLog(3), [
+    const late = feed(withLog(3), [
       claim(3, 1),
       configure({ callback: { ...CALLBACK, url: 'https://elsewhere.example/' } }),
     ]).subscription;
@@ -180,12 +180,12 @@ describe('an update', () => {
   });
 
   test('[cb-one-lease] to another secret at the same URL keeps the attempt in flight', () => {
-    const rotated = play(withLog(3), [
+    const rotated = feed(withLog(3), [
       claim(3, 1),
       configure({ callback: { ...CALLBACK, secret: 'whsec_new' } }),
     ]);
     assert.deepEqual([rotated.subscription.attempt?.id, types(rotated)], [1, ['announce']]);
-    assert.equal(play(rotated.subscription, [answer(1, acked(3))]).subscription.acked, 3);
+    assert.equal(feed(rotated.subscription, [answer(1, acked(3))]).subscription.acked, 3);
   });
 
   test('[upd-resume sub-health-kept] resumes a suspended callback', () => {
@@ -193,7 +193,7 @@ describe('an update', () => {
       suspended: true,
       health: { ...subscription().health, attempts: 5, lastError: 'http_4xx' },
     });
-    const after = play(suspended, [configure({ resume: true })]);
+    const after = feed(suspended, [configure({ resume: true })]);
     assert.deepEqual(
       [
         statusOf(after.subscription),
@@ -215,8 +215,8 @@ describe('time', () => {
   test('[ttl-expiry] the tick at expiresAt ends the subscription', () => {
     const state = subscription();
     assert.equal(dueAt(state), T0 + HOUR);
-    assert.equal(play(state, [{ type: 'tick' }], T0 + HOUR - 1).subscription.terminated, null);
-    const ended = play(state, [{ type: 'tick' }], T0 + HOUR);
+    assert.equal(feed(state, [{ type: 'tick' }], T0 + HOUR - 1).subscription.terminated, null);
+    const ended = feed(state, [{ type: 'tick' }], T0 + HOUR);
     assert.deepEqual(
       [ended.subscription.terminated, ended.effects],
       [{ reason: 'expired', at: T0 + HOUR }, [{ type: 'terminated', reason: 'expired' }]],
@@ -236,16 +236,16 @@ describe('time', () => {
       assert.equal(refusal(log, input, T0 + HOUR), 'terminated', input.type);
     assert.equal(deliverable(log, T0 + HOUR), false);
     // An event and an answer that are already on their way still count for the final position.
-    assert.equal(play(log, [append()], T0 + HOUR).subscription.head, 4);
+    assert.equal(feed(log, [append()], T0 + HOUR).subscription.head, 4);
     assert.equal(
-      play(play(log, [claim(3, 1)]).subscription, [answer(1, acked(3))], T0 + HOUR).subscription
+      feed(feed(log, [claim(3, 1)]).subscription, [answer(1, acked(3))], T0 + HOUR).subscription
         .acked,
       3,
     );
   });
 
   test('[ttl-not-by-reading] nothing but a renewal moves the expiry', () => {
-    const after = play(
+    const after = feed(
       withLog(3),
       [ackAt(1), { type: 'drain', to: 3, resume: true }, claim(3, 2), answer(1, acked(3))],
       T0 + 1,
@@ -254,7 +254,7 @@ describe('time', () => {
   });
 
   test('[uns-ends end-last] after the end every input is refused', () => {
-    const ended = play(withLog(3), [claim(3, 1), { type: 'terminate', reason: 'unsubscribed' }]);
+    const ended = feed(withLog(3), [claim(3, 1), { type: 'terminate', reason: 'unsubscribed' }]);
     assert.deepEqual(ended.effects, [{ type: 'terminated', reason: 'unsubscribed' }]);
     const inputs: Input[] = [
       append(),
@@ -275,13 +275,13 @@ describe('time', () => {
     assert.equal(dueAt(ended.subscription), null);
   });
 
-  test('[sig-rotation-end] the old secret is dropped at the end of its window, which is no change of configuration', () => {
+  test('[sig-rotation-end] the old secret is dropped at the end of its window, which does not change the configuration', () => {
     const rotating = subscription({
       callback: { ...CALLBACK, previousSecret: 'whsec_older', previousUntil: T0 + 300 * SECOND },
     });
     assert.equal(dueAt(rotating), T0 + 300 * SECOND);
-    assert.equal(play(rotating, [{ type: 'tick' }], T0 + 299 * SECOND).subscription, rotating);
-    const after = play(rotating, [{ type: 'tick' }], T0 + 300 * SECOND);
+    assert.equal(feed(rotating, [{ type: 'tick' }], T0 + 299 * SECOND).subscription, rotating);
+    const after = feed(rotating, [{ type: 'tick' }], T0 + 300 * SECOND);
     assert.deepEqual(
       [after.subscription.callback, after.effects, etagOf(after.subscription)],
       [CALLBACK, [], etagOf(rotating)],
@@ -290,11 +290,11 @@ describe('time', () => {
 
   test('a tick that comes too early or too often changes nothing', () => {
     const state = withLog(3, 3);
-    assert.equal(play(state, [{ type: 'tick' }]).subscription, state);
+    assert.equal(feed(state, [{ type: 'tick' }]).subscription, state);
   });
 
   test('dueAt is the earliest deadline of all, and a tick at that time always moves it on', () => {
-    const busy = play(
+    const busy = feed(
       withLog(3, 0, { callback: { ...CALLBACK, previousSecret: 'x', previousUntil: T0 + 5 } }),
       [claim(3, 1)],
     ).subscription;

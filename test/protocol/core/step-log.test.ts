@@ -9,7 +9,7 @@ import {
   DAY,
   effect,
   EPOCH,
-  play,
+  feed,
   refusal,
   subscription,
   T0,
@@ -19,24 +19,24 @@ import {
 
 describe('numbering', () => {
   test('[log-contiguous] starts at 1, and each append continues from head', () => {
-    const one = play(subscription(), [append()]).subscription;
+    const one = feed(subscription(), [append()]).subscription;
     assert.equal(one.head, 1);
-    assert.equal(play(one, [append(3)]).subscription.head, 4);
+    assert.equal(feed(one, [append(3)]).subscription.head, 4);
   });
 
   test('[sub-numbering-goes-on] continues while paused, suspended and without a callback, and makes nothing ready', () => {
     for (const status of [{ paused: true }, { suspended: true }, { callback: null }]) {
-      const after = play(subscription(status), [append(2)]);
+      const after = feed(subscription(status), [append(2)]);
       assert.equal(after.subscription.head, 2);
       assert.deepEqual(types(after), ['wake']);
     }
   });
 
   test('makes the callback ready once nothing is in flight', () => {
-    const first = play(subscription(), [append()]);
+    const first = feed(subscription(), [append()]);
     assert.deepEqual(types(first), ['wake', 'ready']);
-    const busy = play(first.subscription, [claim(1, 1)]).subscription;
-    assert.deepEqual(types(play(busy, [append()])), ['wake']);
+    const busy = feed(first.subscription, [claim(1, 1)]).subscription;
+    assert.deepEqual(types(feed(busy, [append()])), ['wake']);
   });
 
   test('[log-limit] ends a log that would pass 2^53 - 1 with `failed`', () => {
@@ -44,8 +44,8 @@ describe('numbering', () => {
       head: Number.MAX_SAFE_INTEGER - 1,
       floor: Number.MAX_SAFE_INTEGER - 1,
     });
-    assert.equal(play(full, [append(1)]).subscription.head, Number.MAX_SAFE_INTEGER);
-    const ended = play(full, [append(2)]);
+    assert.equal(feed(full, [append(1)]).subscription.head, Number.MAX_SAFE_INTEGER);
+    const ended = feed(full, [append(2)]);
     assert.equal(ended.subscription.head, Number.MAX_SAFE_INTEGER - 1);
     assert.deepEqual(ended.effects, [{ type: 'terminated', reason: 'failed' }]);
   });
@@ -60,7 +60,7 @@ describe('acknowledgement', () => {
   const log = withLog(9, 2, { sent: 6, callback: null });
 
   test('[ack-cumulative] acknowledging 5 acknowledges everything up to 5 and frees the window of streams', () => {
-    const after = play(log, [ackAt(5)]);
+    const after = feed(log, [ackAt(5)]);
     assert.equal(after.subscription.acked, 5);
     assert.deepEqual(types(after), ['wake']);
   });
@@ -68,14 +68,14 @@ describe('acknowledgement', () => {
   test('[ack-cumulative] each number can be acknowledged by itself, one after the other', () => {
     let state = log;
     for (const sequence of [3, 4, 5, 6]) {
-      state = play(state, [ackAt(sequence)]).subscription;
+      state = feed(state, [ackAt(sequence)]).subscription;
       assert.equal(state.acked, sequence);
     }
   });
 
   test('[ack-below ack-monotonic] acknowledging 2 or less again changes nothing', () => {
     for (const sequence of [0, 1, 2]) {
-      const after = play(log, [ackAt(sequence)]);
+      const after = feed(log, [ackAt(sequence)]);
       assert.equal(after.subscription, log);
       assert.deepEqual(after.effects, []);
     }
@@ -98,10 +98,10 @@ describe('acknowledgement', () => {
   });
 
   test('[ack-only-said stream-no-ack pull-no-ack] draining moves the highest number that may be acknowledged, never acked itself', () => {
-    const after = play(log, [{ type: 'drain', to: 9, resume: false }]);
+    const after = feed(log, [{ type: 'drain', to: 9, resume: false }]);
     assert.deepEqual([after.subscription.sent, after.subscription.acked], [9, 2]);
     assert.deepEqual(after.effects, []);
-    assert.equal(play(log, [{ type: 'drain', to: 3, resume: false }]).subscription, log);
+    assert.equal(feed(log, [{ type: 'drain', to: 3, resume: false }]).subscription, log);
   });
 
   test('refuses to drain beyond head', () => {
@@ -109,7 +109,7 @@ describe('acknowledgement', () => {
   });
 
   test('an acknowledgement on another drain leaves the callback without work, attempt in flight or not', () => {
-    const busy = play(withLog(3), [claim(3, 1), ackAt(3)]).subscription;
+    const busy = feed(withLog(3), [claim(3, 1), ackAt(3)]).subscription;
     assert.equal(deliverable({ ...busy, attempt: null }, T0), false);
   });
 });
@@ -118,9 +118,9 @@ describe('retention', () => {
   const small = { retention: { maxAgeMs: DAY, maxEvents: 100 }, callback: null };
 
   test('[gap-retention-kept] keeps exactly maxEvents, but trims only when 64 more have accumulated', () => {
-    const full = play(subscription(small), [append(164)]);
+    const full = feed(subscription(small), [append(164)]);
     assert.equal(full.subscription.floor, 0);
-    const over = play(full.subscription, [append()]);
+    const over = feed(full.subscription, [append()]);
     assert.equal(over.subscription.floor, 65);
     assert.deepEqual(over.effects, [{ type: 'trim', upTo: 65 }, { type: 'wake' }]);
     assert.equal(over.subscription.head - over.subscription.floor, 100);
@@ -128,12 +128,12 @@ describe('retention', () => {
 
   test('trims a large log when a tenth more has accumulated', () => {
     const large = subscription({ retention: { maxAgeMs: DAY, maxEvents: 1000 } });
-    assert.equal(play(large, [append(1100)]).subscription.floor, 0);
-    assert.equal(play(large, [append(1101)]).subscription.floor, 101);
+    assert.equal(feed(large, [append(1100)]).subscription.floor, 0);
+    assert.equal(feed(large, [append(1101)]).subscription.floor, 101);
   });
 
   test('[gap-retention-announced] trimming unacknowledged numbers moves neither acked nor the gaps that are still to be reported', () => {
-    const trimmed = play(withLog(9, 2), [{ type: 'trim', upTo: 5, oldestAt: T0 + 7 }]);
+    const trimmed = feed(withLog(9, 2), [{ type: 'trim', upTo: 5, oldestAt: T0 + 7 }]);
     const { acked, floor, head, oldestAt } = trimmed.subscription;
     assert.deepEqual(
       { acked, floor, head, oldestAt },
@@ -144,10 +144,10 @@ describe('retention', () => {
   });
 
   test('a log trimmed to its head still reports its gap', () => {
-    const empty = play(withLog(3, 1), [{ type: 'trim', upTo: 3, oldestAt: null }]).subscription;
+    const empty = feed(withLog(3, 1), [{ type: 'trim', upTo: 3, oldestAt: null }]).subscription;
     assert.equal(empty.oldestAt, null);
     assert.equal(deliverable(empty, T0), true);
-    assert.deepEqual(effect(play(empty, [claim(3, null)]), 'attempt')?.attempt, {
+    assert.deepEqual(effect(feed(empty, [claim(3, null)]), 'attempt')?.attempt, {
       id: 1,
       after: 1,
       to: 3,
@@ -165,8 +165,8 @@ describe('retention', () => {
 
   test('trimming never passes head and never goes back', () => {
     const log = withLog(5, 5, { floor: 2 });
-    assert.equal(play(log, [{ type: 'trim', upTo: 99, oldestAt: null }]).subscription.floor, 5);
-    const back = play(log, [{ type: 'trim', upTo: 1, oldestAt: T0 + 1 }]);
+    assert.equal(feed(log, [{ type: 'trim', upTo: 99, oldestAt: null }]).subscription.floor, 5);
+    const back = feed(log, [{ type: 'trim', upTo: 1, oldestAt: T0 + 1 }]);
     assert.deepEqual(
       [back.subscription.floor, back.subscription.oldestAt, back.effects],
       [2, T0 + 1, []],
@@ -179,17 +179,17 @@ describe('retention', () => {
     assert.equal(trimDueAt(log), due);
     assert.equal(dueAt(log), due);
     assert.equal(
-      dueAt(play(log, [{ type: 'trim', upTo: 1, oldestAt: T0 + 5 }], due).subscription),
+      dueAt(feed(log, [{ type: 'trim', upTo: 1, oldestAt: T0 + 5 }], due).subscription),
       due + 5,
     );
     // The store cannot tell how old the rest is, so the check is repeated in a day rather than at
     // once.
     assert.equal(
-      dueAt(play(log, [{ type: 'trim', upTo: 1, oldestAt: null }], due).subscription),
+      dueAt(feed(log, [{ type: 'trim', upTo: 1, oldestAt: null }], due).subscription),
       due + DAY + DAY / 16,
     );
     assert.equal(
-      dueAt(play(log, [{ type: 'trim', upTo: 5, oldestAt: null }], due).subscription),
+      dueAt(feed(log, [{ type: 'trim', upTo: 5, oldestAt: null }], due).subscription),
       null,
     );
   });
@@ -197,7 +197,7 @@ describe('retention', () => {
   test('the first event after an empty log sets the age again', () => {
     const empty = withLog(3, 3, { floor: 3, oldestAt: null });
     assert.equal(
-      play(empty, [{ type: 'append', count: 1, acceptedAt: T0 + 9 }]).subscription.oldestAt,
+      feed(empty, [{ type: 'append', count: 1, acceptedAt: T0 + 9 }]).subscription.oldestAt,
       T0 + 9,
     );
   });
@@ -205,7 +205,7 @@ describe('retention', () => {
 
 describe('epochs', () => {
   test('[log-epoch-renumber etag-epoch] the acknowledged part is dropped and the rest is renumbered from 1', () => {
-    const rotated = play(withLog(9, 4, { floor: 2 }), [
+    const rotated = feed(withLog(9, 4, { floor: 2 }), [
       claim(9, 5),
       { type: 'rotate', epoch: 'epoch-two' },
     ]);
@@ -222,7 +222,7 @@ describe('epochs', () => {
   });
 
   test('what was trimmed before it was acknowledged stays a gap in the new epoch', () => {
-    const { head, floor } = play(withLog(9, 4, { floor: 6 }), [
+    const { head, floor } = feed(withLog(9, 4, { floor: 6 }), [
       { type: 'rotate', epoch: 'epoch-two' },
     ]).subscription;
     assert.deepEqual({ head, floor }, { head: 5, floor: 2 });
@@ -230,13 +230,13 @@ describe('epochs', () => {
 
   test('without acknowledged numbers nothing moves', () => {
     assert.deepEqual(
-      types(play(withLog(2, 0, { callback: null }), [{ type: 'rotate', epoch: 'epoch-two' }])),
+      types(feed(withLog(2, 0, { callback: null }), [{ type: 'rotate', epoch: 'epoch-two' }])),
       ['announce', 'wake'],
     );
   });
 
   test('[pos-epoch] positions and answers of the old epoch are void', () => {
-    const { subscription: rotated } = play(withLog(9, 4), [
+    const { subscription: rotated } = feed(withLog(9, 4), [
       claim(9, 5),
       { type: 'rotate', epoch: 'epoch-two' },
     ]);

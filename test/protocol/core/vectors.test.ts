@@ -89,7 +89,7 @@ describe('vectors/callback-answer', () => {
 
 describe('vectors/log', () => {
   /** `ready` only wakes a drain, so the vectors omit it. */
-  const DOORBELLS: ReadonlySet<Effect['type']> = new Set(['wake', 'ready', 'announce']);
+  const WAKE_UPS: ReadonlySet<Effect['type']> = new Set(['wake', 'ready', 'announce']);
   type Given = Partial<
     Pick<Subscription, 'head' | 'acked' | 'sent' | 'floor' | 'suspended' | 'health'>
   > & { readonly onFailure?: OnFailure; readonly retention?: Retention };
@@ -155,7 +155,7 @@ describe('vectors/log', () => {
         Object.fromEntries(Object.keys(members).map((member) => [member, state[member]])),
         members,
       );
-      assert.deepEqual(last.effects.filter(({ type }) => !DOORBELLS.has(type)).map(shown), effects);
+      assert.deepEqual(last.effects.filter(({ type }) => !WAKE_UPS.has(type)).map(shown), effects);
     });
   }
 });
@@ -175,7 +175,7 @@ describe('vectors/subscription-etag', () => {
     readonly expiresAt?: number;
     readonly lastError?: string | null;
   }
-  interface Life extends Case {
+  interface EtagCase extends Case {
     readonly given: Shown;
     readonly steps: readonly Shown[];
     readonly etags: readonly number[];
@@ -237,7 +237,7 @@ describe('vectors/subscription-etag', () => {
     ];
   }
 
-  for (const one of etags.cases as unknown as readonly Life[]) {
+  for (const one of etags.cases as unknown as readonly EtagCase[]) {
     test(`[etag-config, etag-counters, etag-renewal, etag-epoch, etag-never-back] ${one.id}: ${one.comment}`, () => {
       const { given } = one;
       let shown: Shown = given;

@@ -210,15 +210,15 @@ export class Physics {
   /** The message arrives: the receiver applies what is new and answers with its position. */
   arrive(world: World, { attempt, delivery }: Message): World {
     let cursor = world.cursor;
-    let verdict = this.#receive(cursor, delivery);
-    if (verdict.kind === 'moved') {
-      cursor = verdict.cursor;
-      verdict = this.#receive(cursor, delivery);
+    let received = this.#receive(cursor, delivery);
+    if (received.kind === 'moved') {
+      cursor = received.cursor;
+      received = this.#receive(cursor, delivery);
     }
-    if (verdict.kind !== 'apply') return { ...world, cursor };
+    if (received.kind !== 'apply') return { ...world, cursor };
     let broken = world.broken;
     const taken = [...world.taken];
-    for (const entry of verdict.entries) {
+    for (const entry of received.entries) {
       const numbers = numbersOf(entry);
       for (const one of numbers) {
         const due = (taken.findLast(({ epoch }) => epoch === one.epoch)?.sequence ?? 0) + 1;

@@ -74,7 +74,7 @@ describe('Secret', () => {
   });
 });
 
-/** What a structured clone, to a worker or into IndexedDB, would carry. */
+/** A structured clone, to a worker or into IndexedDB, must not carry it either. */
 function structuredCloneText(value: unknown): string {
   return inspect(structuredClone(value), { depth: null, showHidden: true });
 }

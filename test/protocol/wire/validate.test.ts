@@ -228,7 +228,7 @@ describe('a user schema', () => {
   const refused: readonly [title: string, schema: Record<string, unknown>][] = [
     ['a misspelt keyword', { type: 'object', requried: ['a'] }],
     ['an unknown type', { type: 'objekt' }],
-    ['an unknown format', { type: 'string', format: 'colour' }],
+    ['an unknown format', { type: 'string', format: 'color' }],
     ['a reference to another document', { $ref: 'https://example.com/other.json' }],
     [
       'a nested reference to another document',

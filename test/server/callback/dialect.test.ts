@@ -72,7 +72,7 @@ interface Message {
 }
 
 /** An endpoint that speaks the dialect. */
-class Stranger implements Egress {
+class Foreign implements Egress {
   readonly heard: { readonly message: Message; readonly request: OutboundRequest }[] = [];
   answer: (message: Message) => OutboundResult | Promise<OutboundResult> = ({ ask }) =>
     ask === undefined ? response(204) : response(200, { yes: ask });
@@ -114,11 +114,11 @@ afterAll(async () => {
 });
 
 async function strange(options: Parameters<typeof world>[0] = {}) {
-  const stranger = new Stranger();
+  const foreign = new Foreign();
   return {
-    stranger,
+    foreign,
     ...(await world({
-      egress: stranger,
+      egress: foreign,
       dialects: { other: dialect(), 'other.mute': dialect(true) },
       ...options,
     })),
@@ -126,13 +126,13 @@ async function strange(options: Parameters<typeof world>[0] = {}) {
 }
 
 test('sends one event per message, in order, each after the answer to the one before', async () => {
-  const { engine, stranger, emitAll, pass, close } = await strange();
+  const { engine, foreign, emitAll, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, AS);
   await emitAll(1, 3);
   await pass(SECOND);
-  assert.deepEqual(stranger.words, ['ask', 'event 1', 'event 2', 'event 3']);
+  assert.deepEqual(foreign.words, ['ask', 'event 1', 'event 2', 'event 3']);
   assert.deepEqual(
-    stranger.heard.slice(1).map(({ message }) => message.acked),
+    foreign.heard.slice(1).map(({ message }) => message.acked),
     [0, 1, 2],
   );
   const { acked, head } = (await engine.find(ann, 'k'))!;
@@ -143,12 +143,12 @@ test('sends one event per message, in order, each after the answer to the one be
 test("signs a message with the secret, and with the server's key as v1a; the dialect decides what proves a challenge", async () => {
   const deliveryKey = generateDeliveryKey();
   const clock = manualClock();
-  const { engine, stranger, emitAll, pass, close } = await strange({ deliveryKey, clock });
+  const { engine, foreign, emitAll, pass, close } = await strange({ deliveryKey, clock });
   await engine.subscribe(ann, WANTED, AS);
   await emitAll(1, 1);
   // The key signs in a separate thread.
-  for (let look = 0; look < 500 && stranger.heard.length < 2; look += 1) await pass(1);
-  const { headers, body } = stranger.heard[1]!.request;
+  for (let look = 0; look < 500 && foreign.heard.length < 2; look += 1) await pass(1);
+  const { headers, body } = foreign.heard[1]!.request;
   assert.equal(verifyWebhook(headers, body, Secret.parse(CALLBACK.secret), clock.now()).id, 'm_1');
   const v1a = headers['webhook-signature']!.split(' ')
     .find((one) => one.startsWith('v1a,'))!
@@ -162,49 +162,49 @@ test("signs a message with the secret, and with the server's key as v1a; the dia
 });
 
 test('sends a run of gaps in a message of its own, before the event behind it', async () => {
-  const { engine, stranger, emitAll, pass, close } = await strange();
+  const { engine, foreign, emitAll, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, AS);
-  stranger.answer = () => failed('connection_refused');
+  foreign.answer = () => failed('connection_refused');
   await emitAll(1, 4);
   await pass(SECOND / 10);
   for (const eventId of ['e2', 'e3']) await engine.redact({ name: 'tick', eventId });
-  stranger.answer = () => response(204);
+  foreign.answer = () => response(204);
   await pass(MINUTE);
   assert.deepEqual(
-    [...new Set(stranger.words)],
+    [...new Set(foreign.words)],
     ['ask', 'event 1', 'missing 2-3 redacted', 'event 4'],
   );
   await close();
 });
 
 test('counts what a dialect cannot express as acknowledged', async () => {
-  const { engine, stranger, emitAll, pass, close } = await strange();
+  const { engine, foreign, emitAll, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, { dialect: 'other.mute' });
-  stranger.answer = () => failed('connection_refused');
+  foreign.answer = () => failed('connection_refused');
   await emitAll(1, 3);
   await pass(SECOND / 10);
   for (const eventId of ['e2', 'e3']) await engine.redact({ name: 'tick', eventId });
-  stranger.answer = () => response(204);
+  foreign.answer = () => response(204);
   await pass(MINUTE);
-  assert.deepEqual([...new Set(stranger.words)], ['ask', 'event 1']);
+  assert.deepEqual([...new Set(foreign.words)], ['ask', 'event 1']);
   assert.equal((await engine.find(ann, 'k'))!.acked, 3);
   await close();
 });
 
 test('turns a permanently refused event into a gap; the subscription stays and the next event comes', async () => {
-  const { engine, stranger, emitAll, pass, close } = await strange();
+  const { engine, foreign, emitAll, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, AS);
-  stranger.answer = ({ event }) => response(event?.sequence === 1 ? 410 : 204);
+  foreign.answer = ({ event }) => response(event?.sequence === 1 ? 410 : 204);
   await emitAll(1, 2);
   await pass(SECOND);
-  assert.deepEqual(stranger.words, ['ask', 'event 1', 'missing 1-1 abandoned', 'event 2']);
+  assert.deepEqual(foreign.words, ['ask', 'event 1', 'missing 1-1 abandoned', 'event 2']);
   assert.equal((await engine.find(ann, 'k'))!.callback?.health.lastError, undefined);
   await close();
 });
 
 test('repeating the call with another secret rotates it: both sign for a while, without a new verification', async () => {
   const clock = manualClock();
-  const { engine, stranger, emitAll, pass, close } = await strange({ clock });
+  const { engine, foreign, emitAll, pass, close } = await strange({ clock });
   const first = await engine.subscribe(ann, WANTED, AS);
   const next = { url: CALLBACK.url, secret: secretOf(2) };
   const second = await engine.subscribe(
@@ -218,20 +218,20 @@ test('repeating the call with another secret rotates it: both sign for a while, 
   await pass(SECOND);
   for (const secret of [CALLBACK.secret, next.secret])
     verifyWebhook(
-      stranger.heard.at(-1)!.request.headers,
-      stranger.heard.at(-1)!.request.body,
+      foreign.heard.at(-1)!.request.headers,
+      foreign.heard.at(-1)!.request.body,
       Secret.parse(secret),
       clock.now(),
     );
   await pass(6 * MINUTE);
   await emitAll(2, 2);
   await pass(SECOND);
-  const { headers, body } = stranger.heard.at(-1)!.request;
+  const { headers, body } = foreign.heard.at(-1)!.request;
   assert.throws(() => verifyWebhook(headers, body, Secret.parse(CALLBACK.secret), clock.now()), {
     reason: 'no_match',
   });
   verifyWebhook(headers, body, Secret.parse(next.secret), clock.now());
-  assert.deepEqual(stranger.words, ['ask', 'event 1', 'event 2']);
+  assert.deepEqual(foreign.words, ['ask', 'event 1', 'event 2']);
   await close();
 });
 
@@ -243,11 +243,11 @@ test('the same call without a dialect is a conflict, since it would change the d
 });
 
 test('announces the end of a subscription in its dialect', async () => {
-  const { engine, stranger, pass, close } = await strange();
+  const { engine, foreign, pass, close } = await strange();
   await engine.subscribe(ann, WANTED, AS);
   await engine.remove('tick');
   await pass(SECOND);
-  assert.deepEqual(stranger.words, ['ask', 'bye trigger_removed']);
+  assert.deepEqual(foreign.words, ['ask', 'bye trigger_removed']);
   await close();
 });
 
@@ -269,7 +269,7 @@ test('rejects a dialect that the engine does not have; existing callbacks in it 
   const second = await strange({ path, dialects: {}, seed: 2 });
   await second.emitAll(1, 2);
   await second.pass(MINUTE);
-  assert.deepEqual(second.stranger.words, []);
+  assert.deepEqual(second.foreign.words, []);
   assert.equal(
     second.logged.filter(({ message }) => /^dialect missing/.test(message)).length,
     1,
@@ -278,7 +278,7 @@ test('rejects a dialect that the engine does not have; existing callbacks in it 
 
   const third = await strange({ path, seed: 3 });
   await third.pass(MINUTE);
-  assert.deepEqual(third.stranger.words, ['event 1', 'event 2']);
+  assert.deepEqual(third.foreign.words, ['event 1', 'event 2']);
   await third.close();
 });
 
@@ -320,8 +320,8 @@ test('finds a log by its key, seeks in it by time, and watches it for news', asy
 });
 
 test('[cbv-proof] does not take consent from another dialect as proof in this protocol, but passes a proof of this protocol on', async () => {
-  const { engine, stranger, close } = await strange();
-  stranger.answer = ({ ask, ...message }) => {
+  const { engine, foreign, close } = await strange();
+  foreign.answer = ({ ask, ...message }) => {
     if (ask !== undefined) return response(200, { yes: ask });
     const { challenge } = (message as { params?: { challenge?: string } }).params ?? {};
     return challenge === undefined ? response(204) : response(200, { challenge });
@@ -334,7 +334,7 @@ test('[cbv-proof] does not take consent from another dialect as proof in this pr
   await close();
 
   const other = await strange({ seed: 2 });
-  other.stranger.answer = (message) => {
+  other.foreign.answer = (message) => {
     const { challenge } = (message as { params?: { challenge?: string } }).params ?? {};
     return challenge === undefined
       ? response(204)
@@ -345,6 +345,6 @@ test('[cbv-proof] does not take consent from another dialect as proof in this pr
   };
   await other.engine.subscribe(ann, { ...WANTED, key: 'native' });
   await other.engine.subscribe(ann, WANTED, AS);
-  assert.equal(other.stranger.heard.length, 1);
+  assert.equal(other.foreign.heard.length, 1);
   await other.close();
 });

@@ -167,15 +167,15 @@ describe('a stream', () => {
     assert.equal(unread.deliveries.length, 1, 'the second message waits for the first');
     await w.pass(MINUTE + 2 * SECOND);
     await unread.ended;
-    const cancelled = listen(
+    const canceled = listen(
       w.engine,
       ann,
       { subscriptionId: w.subscriptionId },
       () => new Promise(() => undefined),
     );
     await turns();
-    cancelled.abort.abort();
-    await cancelled.ended;
+    canceled.abort.abort();
+    await canceled.ended;
     assert.equal((await w.engine.health()).streams, 0);
     await w.close();
   });

@@ -16,9 +16,9 @@ import { attachTriggers, type AttachOptions } from '../../../src/server/mcp/trig
 import { defineTrigger } from '../../../src/server/engine/define-trigger.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 
-export const bell = defineTrigger<{ house?: string }, { house: string }>({
-  name: 'bell.rung',
-  description: 'Somebody rang.',
+export const alarm = defineTrigger<{ house?: string }, { house: string }>({
+  name: 'alarm.raised',
+  description: 'An alarm was raised.',
   input: { type: 'object', properties: { house: { type: 'string' } } },
   payload: { type: 'object', required: ['house'], properties: { house: { type: 'string' } } },
 });
@@ -26,7 +26,7 @@ export const bell = defineTrigger<{ house?: string }, { house: string }>({
 export async function startEngine(options: Partial<EngineOptions> = {}): Promise<Engine> {
   const engine = createEngine({
     store: sqliteStore({ path: ':memory:', key: undefined }),
-    triggers: [bell],
+    triggers: [alarm],
     egress: createEgress(),
     ...options,
   });

@@ -13,7 +13,7 @@ import type { Engine } from '../../../src/server/engine/verbs.ts';
 import { check } from '../../../src/protocol/wire/validate.ts';
 import {
   ask,
-  bell,
+  alarm,
   messagesOf,
   modernEndpoint,
   pipe,
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => engine.close());
 
-const select = [{ name: 'bell.rung' }];
+const select = [{ name: 'alarm.raised' }];
 const alice = token({ iss: 'https://id', sub: 'alice' });
 const result = async (response: Promise<Response>) =>
   (await messagesOf(await response)).at(-1)?.result ?? assert.fail('no result');
@@ -278,7 +278,7 @@ describe('a stream', () => {
     await send({ method: 'notifications/cancelled', params: { requestId: 5 } });
     await until(async () => (await engine.health()).streams === 0);
     const before = messages.length;
-    await engine.emit(bell.event({ data: { house: '5' } }));
+    await engine.emit(alarm.event({ data: { house: '5' } }));
     await engine.settled();
     await call('g', 'triggers/get', { subscriptionId });
     assert.deepEqual(
@@ -306,12 +306,12 @@ describe('list_changed [list-changed-send]', () => {
     const own = await startEngine();
     const { call, messages, next, close } = await pipe(own);
     await call('l', 'triggers/list', {});
-    own.declare({ type: { ...bell.type, name: 'bell.broken' } });
+    own.declare({ type: { ...alarm.type, name: 'alarm.broken' } });
     await next(is);
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(messages.filter(is).length, 1);
     await close();
-    await own.remove('bell.broken');
+    await own.remove('alarm.broken');
     assert.equal(messages.filter(is).length, 1);
     await own.close();
   });
@@ -319,7 +319,7 @@ describe('list_changed [list-changed-send]', () => {
   test('does not reach a session that never used the extension [deg-none]', async () => {
     const own = await startEngine();
     const { messages, call, close } = await pipe(own);
-    own.declare({ type: { ...bell.type, name: 'bell.broken' } });
+    own.declare({ type: { ...alarm.type, name: 'alarm.broken' } });
     await call('p', 'ping', {});
     assert.deepEqual(
       messages.filter(({ method }) => method !== undefined),
@@ -335,7 +335,7 @@ describe('list_changed [list-changed-send]', () => {
     const { subscriptionId } = (await call('s', 'triggers/subscribe', { select })).result ?? {};
     await send({ id: 9, method: 'triggers/stream', params: { subscriptionId } });
     await next(({ method }) => method === 'notifications/triggers/delivery');
-    own.declare({ type: { ...bell.type, name: 'bell.broken' } });
+    own.declare({ type: { ...alarm.type, name: 'alarm.broken' } });
     const { params } = await next(is);
     assert.deepEqual(params, { _meta: { [SUBSCRIPTION_ID_META_KEY]: 9 } });
     assert.equal(messages.filter(is).length, 1);

@@ -33,8 +33,8 @@ test('[log-epoch-rotate] notices a restored backup, whatever was written after i
   copyStore(path, aside, ['', '-wal']);
   await during(path, add(4, 4));
   copyStore(aside, path, ['', '-wal']);
-  const { continuity: verdict, lastOffset } = await during(path);
-  assert.deepEqual([verdict, lastOffset], ['maybe_lost', 3]);
+  const { continuity: result, lastOffset } = await during(path);
+  assert.deepEqual([result, lastOffset], ['maybe_lost', 3]);
 });
 
 test('[log-epoch-rotate] notices a backup taken from the files of a running store', async (t) => {

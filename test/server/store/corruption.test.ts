@@ -71,9 +71,9 @@ async function everything(store: Store, { lastOffset, nextRow, checkpoint: stand
   };
 }
 
-type Verdict = 'refused' | 'maybe_lost' | 'identical';
+type Outcome = 'refused' | 'maybe_lost' | 'identical';
 
-async function judge(path: string, healthy: unknown): Promise<Verdict> {
+async function outcomeOf(path: string, healthy: unknown): Promise<Outcome> {
   const store = sqliteStore({ path, key: KEY, check: 'full' });
   try {
     const opened = await store.open(0);
@@ -110,17 +110,17 @@ for (const { name, of, suffix, flips } of [
     const damaged = place(t);
     const random = seededRandom(flips);
     const bytes = readFileSync(path + suffix);
-    const verdicts: Record<Verdict, number> = { refused: 0, maybe_lost: 0, identical: 0 };
+    const outcomes: Record<Outcome, number> = { refused: 0, maybe_lost: 0, identical: 0 };
     for (let flip = 0; flip < flips; flip += 1) {
       copyStore(path, damaged, ['-shm', ...FILES]);
       const changed = Buffer.from(bytes);
       const at = Math.floor(random.uniform() * bytes.length);
       changed[at]! ^= 1 << Math.floor(random.uniform() * 8);
       writeFileSync(damaged + suffix, changed);
-      verdicts[await judge(damaged, truth)] += 1;
+      outcomes[await outcomeOf(damaged, truth)] += 1;
     }
-    void t.annotate(JSON.stringify(verdicts));
-    assert.ok(verdicts.refused + verdicts.maybe_lost > 0, 'some damage is noticed');
+    void t.annotate(JSON.stringify(outcomes));
+    assert.ok(outcomes.refused + outcomes.maybe_lost > 0, 'some damage is noticed');
   });
 }
 
@@ -136,7 +136,7 @@ test('truncated files are rejected, noticed or without effect', async (t) => {
     for (const share of [0, 0.001, 0.2, 0.5, 0.9, 0.999]) {
       copyStore(path, damaged, ['-shm', ...FILES]);
       truncateSync(damaged + suffix, Math.floor(length * share));
-      assert.notEqual(await judge(damaged, truth), 'identical', `${suffix} at ${share}`);
+      assert.notEqual(await outcomeOf(damaged, truth), 'identical', `${suffix} at ${share}`);
     }
   }
 });

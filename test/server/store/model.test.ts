@@ -230,9 +230,9 @@ test('[log-contiguous, log-stable, log-once] the SQLite store does what the mode
           } else {
             const attempt: Plan = structuredCloneOf(plan);
             const writes = step.map((one) => attempt.write(one));
-            const verdict = await outcome(real, writes);
-            assert.equal(verdict, await outcome(model, writes));
-            if (verdict === 'committed') plan = attempt;
+            const result = await outcome(real, writes);
+            assert.equal(result, await outcome(model, writes));
+            if (result === 'committed') plan = attempt;
           }
           assert.deepEqual(await everything(real, plan), await everything(model, plan));
         }

@@ -1,5 +1,5 @@
 /**
- * A process that owns a store and commits until it is killed, or as often as it is told: `writer.ts
+ * A process that owns a store and commits until it is killed, or the given number of times: `writer.ts
  * <database> [pause ms] [commits]`. Each commit is one event, its entry and the new head; each
  * number is printed once its commit has resolved.
  */

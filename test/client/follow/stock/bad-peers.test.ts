@@ -27,12 +27,12 @@ const SHORT: RunOptions = { tuning: { silenceMs: 300 } };
 /** The error of a mode that ended without an event. */
 async function failure(
   t: TestContext,
-  rung: Mode,
+  mode: Mode,
   url: string,
   selection = NOTICE_UPDATED,
   options: RunOptions = {},
 ): Promise<unknown[]> {
-  const run = await started(t, rung, await reached(t, { url }), selection, options);
+  const run = await started(t, mode, await reached(t, { url }), selection, options);
   const { error } = await run.outcome;
   assert.deepEqual(run.words(), []);
   return [error?.code, error?.reason];
@@ -265,9 +265,9 @@ describe('contents and lists', () => {
   test('stops at once when asked, even while it waits for an answer', async (t) => {
     await using server = await startSdk1();
     server.board.replaced.set('resources/read', () => NEVER);
-    for (const rung of [readMode, listenMode]) {
+    for (const mode of [readMode, listenMode]) {
       const before = server.board.count('resources/read');
-      const run = await started(t, rung, await reached(t, server), NOTICE_UPDATED);
+      const run = await started(t, mode, await reached(t, server), NOTICE_UPDATED);
       await until(() => server.board.count('resources/read') > before);
       run.stop();
       assert.equal((await run.outcome).error?.message, 'stopped');

@@ -76,7 +76,7 @@ describe('following a server without triggers', () => {
     const news = loop.next();
     await until(() => server.board.count('resources/read') > 0);
     server.board.texts.set(NOTICE, 'second');
-    await server.ring({ uri: NOTICE });
+    await server.announce({ uri: NOTICE });
     assert.equal(await news, 'listen: mcp.resource.updated 1.');
   });
 
@@ -99,7 +99,7 @@ describe('following a server without triggers', () => {
     const change = loop.next();
     await until(() => board.count('resources/read') > 0);
     board.texts.set(NOTICE, 'second');
-    await first.ring({ uri: NOTICE });
+    await first.announce({ uri: NOTICE });
     assert.equal(await change, 'listen: mcp.resource.updated 1.');
 
     const down = loop.next();

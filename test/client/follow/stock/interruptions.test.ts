@@ -32,15 +32,15 @@ const START: Readonly<Record<string, (options: StockOptions) => Promise<StockSer
 
 for (const [name, start] of Object.entries(START)) {
   describe(`interruptions: ${name}`, () => {
-    for (const rung of [listenMode, readMode, toolMode]) {
-      test(`[deg-say] ${rung.name}: a restart of the server and the change missed during it are both reported`, async (t) => {
+    for (const mode of [listenMode, readMode, toolMode]) {
+      test(`[deg-say] ${mode.name}: a restart of the server and the change missed during it are both reported`, async (t) => {
         const [board, port] = [new Board(), await freePort()];
         const first = await start({ board, port });
         const connection = await reached(t, first);
-        const before = await started(t, rung, connection, NOTICE_UPDATED, OTHERWISE);
+        const before = await started(t, mode, connection, NOTICE_UPDATED, OTHERWISE);
         await before.has(1);
         board.texts.set(NOTICE, 'second');
-        await first.ring({ uri: NOTICE });
+        await first.announce({ uri: NOTICE });
         assert.deepEqual(await before.has(2), ['mark', 'event second']);
         await first[Symbol.asyncDispose]();
         assert.equal(
@@ -51,7 +51,7 @@ for (const [name, start] of Object.entries(START)) {
         board.texts.set(NOTICE, 'third');
         board.texts.set(NOTICE, 'fourth');
         await using again = await start({ board, port });
-        const after = await resumed(t, rung, connection, NOTICE_UPDATED, {
+        const after = await resumed(t, mode, connection, NOTICE_UPDATED, {
           ...OTHERWISE,
           mark: markOf(before),
         });
@@ -61,7 +61,7 @@ for (const [name, start] of Object.entries(START)) {
           'nothing reveals the third, and the gap reports that',
         );
         board.texts.set(NOTICE, 'fifth');
-        await again.ring({ uri: NOTICE });
+        await again.announce({ uri: NOTICE });
         assert.deepEqual(await after.has(3), ['gap unwatched', 'event fourth', 'event fifth']);
       });
     }
@@ -73,7 +73,7 @@ for (const [name, start] of Object.entries(START)) {
       await before.has(1);
       server.cut();
       assert.equal((await before.outcome).error?.code, 'unreachable');
-      await server.ring({ uri: NOTICE });
+      await server.announce({ uri: NOTICE });
       const after = await resumed(t, listenMode, connection, NOTICE_UPDATED, {
         mark: markOf(before),
       });
@@ -83,7 +83,7 @@ for (const [name, start] of Object.entries(START)) {
         'nothing is different, but it might have been',
       );
       server.board.texts.set(NOTICE, 'second');
-      await server.ring({ uri: NOTICE });
+      await server.announce({ uri: NOTICE });
       assert.deepEqual(await after.has(2), ['gap unwatched', 'event second']);
     });
   });
@@ -103,7 +103,7 @@ describe('interruptions', () => {
     });
     await after.has(1);
     server.board.texts.set(NOTICE, 'second');
-    await server.ring({ uri: NOTICE });
+    await server.announce({ uri: NOTICE });
     assert.deepEqual(await after.has(2), ['gap unwatched', 'event second']);
     assert.equal(server.subscribed().length, 1, 'there is one session');
   });
@@ -115,7 +115,7 @@ describe('interruptions', () => {
     await run.has(1);
     await connection.refresh();
     server.board.texts.set(NOTICE, 'second');
-    await server.ring({ uri: NOTICE });
+    await server.announce({ uri: NOTICE });
     assert.deepEqual(await run.has(2), ['mark', 'event second']);
     server.board.capabilities = { ...server.board.capabilities, logging: {} };
     await connection.refresh();
@@ -169,7 +169,7 @@ describe('interruptions', () => {
       const before = await started(t, listenMode, connection, NOTICE_UPDATED);
       await before.has(1);
       await connection.call('tools/call', { name: 'write', arguments: { text: 'second' } });
-      await connection.call('tools/call', { name: 'ring', arguments: { what: NOTICE } });
+      await connection.call('tools/call', { name: 'announce', arguments: { what: NOTICE } });
       await before.has(2);
       await connection.call('tools/call', { name: 'exit' });
       assert.equal((await before.outcome).error?.code, 'unreachable');
@@ -193,7 +193,7 @@ describe('interruptions', () => {
     await run.has(1);
     await until(() => server.streams.size === 1);
     server.board.texts.set(NOTICE, 'second');
-    await server.ring({ uri: NOTICE });
+    await server.announce({ uri: NOTICE });
     await run.has(2);
     await client.close();
     assert.ok((await run.outcome).error);

@@ -17,7 +17,7 @@ import { NOTICE_UPDATED, reached, started, TOOLS_CHANGED } from './support.ts';
 interface Peer {
   readonly connection: Connection;
   write(text: string): Promise<void>;
-  ring(what: string): Promise<void>;
+  announce(what: string): Promise<void>;
 }
 
 function peerOf(connection: Connection): Peer {
@@ -27,7 +27,7 @@ function peerOf(connection: Connection): Peer {
   return {
     connection,
     write: (text) => call('write', { text }),
-    ring: (what) => call('ring', { what }),
+    announce: (what) => call('announce', { what }),
   };
 }
 
@@ -54,13 +54,13 @@ for (const [name, start] of Object.entries(PEERS)) {
       const peer = await start(t);
       const run = await started(t, listenMode, peer.connection, NOTICE_UPDATED);
       assert.deepEqual(await run.has(1), ['mark'], 'the initial state is not an event');
-      await peer.ring(NOTICE);
+      await peer.announce(NOTICE);
       await peer.write('second');
-      await peer.ring(NOTICE);
+      await peer.announce(NOTICE);
       assert.deepEqual(await run.has(2), ['mark', 'event second']);
-      await peer.ring(NOTICE);
+      await peer.announce(NOTICE);
       await peer.write('third');
-      await peer.ring(NOTICE);
+      await peer.announce(NOTICE);
       assert.deepEqual(await run.has(3), ['mark', 'event second', 'event third']);
       const [, event] = run.yields;
       assert.ok(event?.type === 'event');
@@ -91,15 +91,15 @@ describe('listen', () => {
       );
       for (const run of runs) await run.has(1);
       server.board.tools.reverse();
-      await server.ring('tools');
+      await server.announce('tools');
       await until(() => server.board.count('tools/list') >= 6);
       server.board.tools.push({ name: 'added' });
       server.board.prompts.push('added');
       server.board.texts.set('board://added', '');
-      for (const kind of kinds) await server.ring(kind);
+      for (const kind of kinds) await server.announce(kind);
       assert.deepEqual(await runs[0]!.has(2), [
         'mark',
-        'event exit,ring,write,unmarked,status,added',
+        'event exit,announce,write,unmarked,status,added',
       ]);
       assert.deepEqual(await runs[1]!.has(2), ['mark', 'event greet,added']);
       assert.deepEqual(await runs[2]!.has(2), ['mark', `event ${NOTICE},board://added`]);
@@ -127,8 +127,8 @@ describe('listen', () => {
     await run.has(1);
     server.board.texts.set(NOTICE, 'loud');
     const rangAt = performance.now();
-    for (let rings = 0; rings < 50; rings++) {
-      await server.ring({ uri: NOTICE });
+    for (let sent = 0; sent < 50; sent++) {
+      await server.announce({ uri: NOTICE });
       await pause(5);
     }
     await run.has(2);
@@ -169,7 +169,7 @@ describe('listen', () => {
     one.stop();
     await one.outcome;
     old.board.texts.set(NOTICE, 'second');
-    await old.ring({ uri: NOTICE });
+    await old.announce({ uri: NOTICE });
     assert.deepEqual(
       await other.has(2),
       ['mark', 'event second'],
@@ -186,7 +186,7 @@ describe('listen', () => {
     assert.equal((await listening.outcome).error?.message, 'stopped');
     const before = modern.board.count('resources/read');
     modern.board.texts.set(NOTICE, 'nobody looks');
-    await modern.ring({ uri: NOTICE });
+    await modern.announce({ uri: NOTICE });
     await pause(50);
     assert.equal(modern.board.count('resources/read'), before);
   });
@@ -230,8 +230,8 @@ describe('listen', () => {
     ];
     for (const run of runs) await run.has(1);
     await connection.call('resources/subscribe', { uri: `${NOTICE}/line` });
-    server.board.texts.set(NOTICE, 'second').set(OTHER, 'nobody rings');
-    await server.ring({ uri: `${NOTICE}/line` });
+    server.board.texts.set(NOTICE, 'second').set(OTHER, 'no notification');
+    await server.announce({ uri: `${NOTICE}/line` });
     assert.deepEqual(await runs[0]!.has(2), ['mark', 'event second']);
     await pause(100);
     assert.deepEqual(runs[1]!.words(), ['mark']);
@@ -248,7 +248,7 @@ describe('listen', () => {
     );
     await run.has(1);
     server.board.texts.set(NOTICE, 'posted');
-    await server.ring({ uri: NOTICE });
+    await server.announce({ uri: NOTICE });
     assert.deepEqual(await run.has(2), ['mark', 'event posted']);
   });
 });

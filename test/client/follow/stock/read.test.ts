@@ -28,7 +28,7 @@ describe('read', () => {
       server.board.texts.set(NOTICE, 'second');
       server.board.tools.pop();
       assert.deepEqual(await notice.has(2), ['mark', 'event second']);
-      assert.deepEqual(await tools.has(2), ['mark', 'event status,unmarked,write,ring']);
+      assert.deepEqual(await tools.has(2), ['mark', 'event status,unmarked,write,announce']);
       server.board.texts.set(NOTICE, 'first');
       assert.deepEqual(
         await notice.has(3),

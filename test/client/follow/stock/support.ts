@@ -68,19 +68,19 @@ export interface RunOptions {
 /** Starts a mode that the server must offer; it stops when the test is over. */
 export async function started(
   test: TestContext,
-  rung: Mode,
+  mode: Mode,
   connection: Connection,
   selection: Selection,
   options: RunOptions = {},
 ): Promise<Run> {
   const stop = new AbortController();
   test.onTestFinished(() => stop.abort());
-  const offer = await rung.offer(
+  const offer = await mode.offer(
     connection,
     { selection, otherwise: options.otherwise, callback: undefined },
     stop.signal,
   );
-  assert.ok(offer, `${rung.name} is not offered`);
+  assert.ok(offer, `${mode.name} is not offered`);
   const yields: ModeYield[] = [];
   let ended: Outcome | undefined;
   const context = {
@@ -146,13 +146,13 @@ const ATTEMPTS_MAX = 200;
 /** Restarts the mode after every temporary error, as the follower does, until it yields an item. */
 export async function resumed(
   t: TestContext,
-  rung: Mode,
+  mode: Mode,
   connection: Connection,
   selection: Selection,
   options: RunOptions,
 ): Promise<Run> {
   for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
-    const run = await started(t, rung, connection, selection, options);
+    const run = await started(t, mode, connection, selection, options);
     if (await run.begins()) return run;
     const { error } = await run.outcome;
     assert.ok(

@@ -65,7 +65,7 @@ describe('tool', () => {
       annotations: { readOnlyHint: true, destructiveHint: true },
     });
     const connection = await reached(t, server);
-    for (const name of ['write', 'ring', 'exit', 'torn']) {
+    for (const name of ['write', 'announce', 'exit', 'torn']) {
       const { error } = await (await started(t, toolMode, connection, POSTED, tool(name))).outcome;
       assert.deepEqual([error?.code, error?.reason], ['not_supported', 'tool_not_read_only'], name);
     }

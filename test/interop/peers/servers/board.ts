@@ -9,8 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 export const NOTICE = 'board://notice';
 
-/** What a server can announce. */
-export type Ring = { readonly uri: string } | 'tools' | 'prompts' | 'resources';
+/** A change that a server can announce. */
+export type Change = { readonly uri: string } | 'tools' | 'prompts' | 'resources';
 
 /** A server on loopback. */
 export interface StockServer extends AsyncDisposable {
@@ -19,7 +19,7 @@ export interface StockServer extends AsyncDisposable {
   readonly version: string;
   readonly board: Board;
   /** Announces a change to every client that asked for it, whether there was one or not. */
-  ring(what: Ring): Promise<void>;
+  announce(what: Change): Promise<void>;
   /** Cuts every connection; sessions stay. */
   cut(): void;
 }
@@ -54,7 +54,7 @@ interface BoardTool {
 /** Goes beyond what the SDK validates: a hook that a test replaces returns or throws anything. */
 export type Answer = (params: any, board: Board) => unknown;
 
-const RING_OF: Readonly<Record<string, Ring>> = {
+const CHANGE_OF: Readonly<Record<string, Change>> = {
   tools: 'tools',
   prompts: 'prompts',
   resources: 'resources',
@@ -65,7 +65,7 @@ const TOOLS: readonly BoardTool[] = [
   { name: 'status', annotations: { readOnlyHint: true } },
   { name: 'unmarked' },
   { name: 'write', annotations: { readOnlyHint: false, destructiveHint: true } },
-  { name: 'ring', annotations: { readOnlyHint: false, destructiveHint: false } },
+  { name: 'announce', annotations: { readOnlyHint: false, destructiveHint: false } },
   { name: 'exit', annotations: { destructiveHint: true } },
 ];
 
@@ -95,8 +95,12 @@ export class Board {
     return this.asked.filter((one) => one.method === method).length;
   }
 
-  /** The result of a request; a tool calls `ring` to announce a change. */
-  async answer(method: string, params: any, ring: (what: Ring) => Promise<void>): Promise<any> {
+  /** The result of a request; a tool calls `announce` to announce a change. */
+  async answer(
+    method: string,
+    params: any,
+    announce: (what: Change) => Promise<void>,
+  ): Promise<any> {
     this.asked.push({ method, params });
     const replaced = this.replaced.get(method);
     const fresh = this.ttlMs === undefined ? {} : { ttlMs: this.ttlMs, cacheScope: 'private' };
@@ -144,7 +148,7 @@ export class Board {
       case 'resources/unsubscribe':
         return {};
       case 'tools/call':
-        return this.#call(params, ring);
+        return this.#call(params, announce);
       default:
         throw new Error(`nobody answers ${method}`);
     }
@@ -168,14 +172,14 @@ export class Board {
       name,
       arguments: args = {},
     }: { readonly name: string; readonly arguments?: Record<string, any> },
-    ring: (what: Ring) => Promise<void>,
+    announce: (what: Change) => Promise<void>,
   ): Promise<object> {
     switch (name) {
       case 'write':
         this.texts.set(args['uri'] ?? NOTICE, args['text']);
         break;
-      case 'ring':
-        await ring(RING_OF[args['what']] ?? { uri: args['what'] });
+      case 'announce':
+        await announce(CHANGE_OF[args['what']] ?? { uri: args['what'] });
         break;
       // After the answer, so that the call itself succeeds.
       case 'exit':

@@ -19,7 +19,7 @@ type Subscription = Parameters<Options['subscriptions']['upsert']>[0];
 type Active = Subscription & { readonly previousSecret?: string };
 
 export const TOKEN = 'token-of-alice';
-export const EVENT_NAME = 'door.opened';
+export const EVENT_NAME = 'box.opened';
 const POST_TIMEOUT_MS = 10_000;
 
 export interface McpHandlerServer extends AsyncDisposable {
@@ -31,7 +31,7 @@ export interface McpHandlerServer extends AsyncDisposable {
    * Sends an event to every subscription; resolves with the statuses of the answers, 0 for a
    * missing answer.
    */
-  deliver(data: { readonly door: string }): Promise<number[]>;
+  deliver(data: { readonly box: string }): Promise<number[]>;
 }
 
 export interface McpHandlerOptions {
@@ -83,9 +83,9 @@ export async function startMcpHandler({
     events: [
       {
         name: EVENT_NAME,
-        description: 'A door was opened.',
-        inputSchema: z.object({ door: z.string().exactOptional() }),
-        payloadSchema: z.object({ door: z.string() }),
+        description: 'A box was opened.',
+        inputSchema: z.object({ box: z.string().exactOptional() }),
+        payloadSchema: z.object({ box: z.string() }),
         authorize: () => true,
       },
     ],
@@ -139,7 +139,7 @@ export async function startMcpHandler({
 
   const handler = withMcpAuth(
     createMcpHandler((mcp) => experimental_registerMcpEvents(mcp, events), {
-      serverInfo: { name: 'doors', version: '1' },
+      serverInfo: { name: 'boxes', version: '1' },
       telemetry: false,
     }),
     (_, token) => (token === TOKEN ? { token, clientId: 'alice', scopes: [] } : undefined),

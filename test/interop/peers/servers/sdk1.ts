@@ -24,7 +24,7 @@ import {
 import { installedVersion } from '../matrix.ts';
 import {
   Board,
-  type Ring,
+  type Change,
   type StockOptions,
   stopped,
   type StockProgram,
@@ -48,7 +48,7 @@ interface Session {
   readonly subscribed: Set<string>;
 }
 
-function session(board: Board, ring: (what: Ring) => Promise<void>): Session {
+function session(board: Board, announce: (what: Change) => Promise<void>): Session {
   const subscribed = new Set<string>();
   const server = new Server({ name: 'sdk-1', version: '1' }, { capabilities: board.capabilities });
   for (const schema of SCHEMAS) {
@@ -56,7 +56,7 @@ function session(board: Board, ring: (what: Ring) => Promise<void>): Session {
     const capability = method.slice(0, method.indexOf('/'));
     if (!(capability in board.capabilities)) continue;
     server.setRequestHandler(schema as typeof ListToolsRequestSchema, async ({ params }) => {
-      const result = await board.answer(method, params, ring);
+      const result = await board.answer(method, params, announce);
       if (method === 'resources/subscribe')
         subscribed.add((params as unknown as { uri: string }).uri);
       if (method === 'resources/unsubscribe')
@@ -67,7 +67,7 @@ function session(board: Board, ring: (what: Ring) => Promise<void>): Session {
   return { server, subscribed };
 }
 
-async function ringIn({ server, subscribed }: Session, what: Ring): Promise<void> {
+async function announceIn({ server, subscribed }: Session, what: Change): Promise<void> {
   if (what === 'tools') return server.sendToolListChanged();
   if (what === 'prompts') return server.sendPromptListChanged();
   if (what === 'resources') return server.sendResourceListChanged();
@@ -105,8 +105,8 @@ export async function startSdk1({
   >();
   const streams = new Set<ServerResponse>();
   let sessionCount = 0;
-  const ring = async (what: Ring): Promise<void> => {
-    await Promise.all([...sessions.values()].map((one) => ringIn(one, what)));
+  const announce = async (what: Change): Promise<void> => {
+    await Promise.all([...sessions.values()].map((one) => announceIn(one, what)));
   };
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -126,7 +126,7 @@ export async function startSdk1({
         .writeHead(unknownSession.status, { 'content-type': 'application/json' })
         .end(JSON.stringify({ jsonrpc: '2.0', error, id: null }));
     }
-    const made = session(board, ring);
+    const made = session(board, announce);
     const transport = new StreamableHTTPServerTransport({
       sessionIdGenerator: randomUUID,
       onsessioninitialized: (sessionId) => {
@@ -150,7 +150,7 @@ export async function startSdk1({
     url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/mcp`,
     version: installedVersion('@modelcontextprotocol/sdk'),
     board,
-    ring,
+    announce,
     streams,
     get sessionCount() {
       return sessionCount;
@@ -171,6 +171,6 @@ export const sdk1Program = (): StockProgram => ({
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const board = new Board();
   board.exit = () => process.exit(0);
-  const only: Session = session(board, (what) => ringIn(only, what));
+  const only: Session = session(board, (what) => announceIn(only, what));
   await only.server.connect(new StdioServerTransport());
 }

@@ -14,20 +14,20 @@ import {
   Board,
   BOARD_METHODS,
   SESSION_METHODS,
-  type Ring,
+  type Change,
   type StockOptions,
   stopped,
   type StockProgram,
   type StockServer,
 } from './board.ts';
 
-function serverOf(board: Board, ring: (what: Ring) => Promise<void>): McpServer {
+function serverOf(board: Board, announce: (what: Change) => Promise<void>): McpServer {
   const mcp = new McpServer({ name: 'sdk-2', version: '1' }, { capabilities: board.capabilities });
   for (const method of [...BOARD_METHODS, ...SESSION_METHODS]) {
     const capability = method.slice(0, method.indexOf('/'));
     if (capability in board.capabilities)
       mcp.server.setRequestHandler(method, async ({ params }: { params?: unknown }) =>
-        board.answer(method, params, ring),
+        board.answer(method, params, announce),
       );
   }
   return mcp;
@@ -38,12 +38,12 @@ export async function startSdk2({
   board = new Board(),
   port = 0,
 }: StockOptions = {}): Promise<StockServer> {
-  const ring = (what: Ring): Promise<void> => {
+  const announce = (what: Change): Promise<void> => {
     if (typeof what === 'object') handler.notify.resourceUpdated(what.uri);
     else handler.notify[`${what}Changed`]();
     return Promise.resolve();
   };
-  const handler = createMcpHandler(() => serverOf(board, ring));
+  const handler = createMcpHandler(() => serverOf(board, announce));
   const http = createServer(
     getRequestListener((request) => handler.fetch(request), { overrideGlobalObjects: false }),
   ).listen(port, '127.0.0.1');
@@ -52,7 +52,7 @@ export async function startSdk2({
     url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/mcp`,
     version: installedVersion('@modelcontextprotocol/server'),
     board,
-    ring,
+    announce,
     cut: () => http.closeAllConnections(),
     [Symbol.asyncDispose]: () => stopped(http),
   };

@@ -13,7 +13,7 @@ import {
   PUBLIC_ADDRESS,
   request,
   scriptedResolver,
-  verdict,
+  outcomeOf,
   watchSockets,
 } from './support.ts';
 
@@ -36,7 +36,7 @@ describe('static rules', () => {
           },
           url,
         );
-        assert.equal(verdict(await egress.post(request(url))), 'connection_refused', url);
+        assert.equal(outcomeOf(await egress.post(request(url))), 'connection_refused', url);
       }
       assert.deepEqual(lookup.asked, []);
       assert.deepEqual(watch.attempts, []);
@@ -106,7 +106,7 @@ describe('names that point inside', () => {
       const lookup = scriptedResolver(addresses);
       const egress = closing(t, createEgress({ lookup }));
       assert.equal(egress.check(url), url);
-      assert.equal(verdict(await egress.post(request(url))), 'connection_refused');
+      assert.equal(outcomeOf(await egress.post(request(url))), 'connection_refused');
       assert.equal(lookup.asked.length, 1);
       assert.deepEqual(watch.reached, []);
     });

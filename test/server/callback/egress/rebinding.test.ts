@@ -15,7 +15,7 @@ import {
   recorder,
   request,
   scriptedResolver,
-  verdict,
+  outcomeOf,
   watchSockets,
 } from './support.ts';
 
@@ -25,7 +25,7 @@ test('control: a socket would connect to a public answer', async (t) => {
   const watch = watchSockets(t);
   const lookup = scriptedResolver([PUBLIC_ADDRESS, '2606:4700:4700::1111']);
   const egress = closing(t, createEgress({ lookup }));
-  assert.equal(verdict(await egress.post(request(HOOK))), 'connection_refused');
+  assert.equal(outcomeOf(await egress.post(request(HOOK))), 'connection_refused');
   assert.deepEqual(watch.reached, [PUBLIC_ADDRESS, '2606:4700:4700::1111']);
 });
 
@@ -37,7 +37,7 @@ describe('names with changing answers', () => {
     const egress = closing(t, createEgress({ lookup, allowedPorts: [443, inside.port] }));
     const url = `https://receiver.example:${inside.port}/hook`;
     for (let attempt = 0; attempt < 3; attempt++)
-      assert.equal(verdict(await egress.post(request(url))), 'connection_refused');
+      assert.equal(outcomeOf(await egress.post(request(url))), 'connection_refused');
     assert.equal(lookup.asked.length, 3);
     assert.deepEqual(watch.reached, [PUBLIC_ADDRESS]);
     assert.equal(inside.connections(), 0);
@@ -65,7 +65,7 @@ describe('names with changing answers', () => {
     test(`[ssrf-mixed] ${addresses.join(' ')} is refused as a whole`, async (t) => {
       const watch = watchSockets(t);
       const egress = closing(t, createEgress({ lookup: scriptedResolver(addresses) }));
-      assert.equal(verdict(await egress.post(request(HOOK))), 'connection_refused');
+      assert.equal(outcomeOf(await egress.post(request(HOOK))), 'connection_refused');
       assert.deepEqual(watch.reached, []);
     });
   }
@@ -108,7 +108,7 @@ describe('the check in the socket', () => {
       const result = await egress.post(
         request(`https://receiver.example:${inside.port}/hook`, { deadlineMs: 300 }),
       );
-      assert.equal(verdict(result), listed ? 'connection_refused' : 'timeout');
+      assert.equal(outcomeOf(result), listed ? 'connection_refused' : 'timeout');
       assert.equal(inside.connections(), listed ? 0 : 1);
       assert.deepEqual(counts, {
         [`triggers_egress_failures_total{${listed ? 'blocked' : 'timeout'}}`]: 1,

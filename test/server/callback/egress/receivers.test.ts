@@ -8,12 +8,12 @@ import { describe, test } from 'vitest';
 import { gzipSync } from 'node:zlib';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
 import { CALLBACK_ANSWER_BYTES_MAX } from '../../../../src/protocol/wire/limits.ts';
-import { answer, bodyOf, closing, endpoint, request, verdict, type Endpoint } from './support.ts';
+import { answer, bodyOf, closing, endpoint, request, outcomeOf, type Endpoint } from './support.ts';
 
 const DEADLINE_MS = 400;
 const GOOD = answer('200 OK', '{"ack":7}');
 
-interface Misbehaviour {
+interface Misbehavior {
   readonly does: (socket: Socket) => void;
   readonly outcome: string;
   /** The body that is kept when the attempt gets a response. */
@@ -22,7 +22,7 @@ interface Misbehaviour {
 
 const bomb = gzipSync(Buffer.alloc(16 << 20));
 
-const MISBEHAVIOURS: Readonly<Record<string, Misbehaviour>> = {
+const MISBEHAVIORS: Readonly<Record<string, Misbehavior>> = {
   'closes at once': { does: (s) => s.destroy(), outcome: 'connection_refused' },
   'half-closes at once': { does: (s) => s.end(), outcome: 'connection_refused' },
   resets: { does: (s) => s.resetAndDestroy(), outcome: 'connection_refused' },
@@ -175,7 +175,7 @@ function every(ms: number, socket: Socket, chunk: string, first = ''): void {
 }
 
 describe('an endpoint that', () => {
-  for (const [what, { does, outcome, body }] of Object.entries(MISBEHAVIOURS)) {
+  for (const [what, { does, outcome, body }] of Object.entries(MISBEHAVIORS)) {
     test(`[cb-deadline] ${what} → ${outcome}, and the next attempt is clean`, async (t) => {
       const peer = await endpoint(t, (socket, count) =>
         count === 1 ? does(socket) : void socket.write(GOOD),
@@ -185,11 +185,11 @@ describe('an endpoint that', () => {
         createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
       );
       const result = await egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }));
-      assert.equal(verdict(result), outcome);
+      assert.equal(outcomeOf(result), outcome);
       if (body !== undefined) assert.equal(bodyOf(result), body);
       if (result.kind === 'response') assert.ok(result.body.length <= CALLBACK_ANSWER_BYTES_MAX);
       const next = await egress.post(request(peer.url));
-      assert.equal(verdict(next), 'response 200');
+      assert.equal(outcomeOf(next), 'response 200');
       assert.equal(bodyOf(next), '{"ack":7}');
     });
   }
@@ -199,7 +199,7 @@ describe('an endpoint that', () => {
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true }));
     const free = peer.port === 1 ? 2 : 1;
     assert.equal(
-      verdict(await egress.post(request(`http://127.0.0.1:${free}/`))),
+      outcomeOf(await egress.post(request(`http://127.0.0.1:${free}/`))),
       'connection_refused',
     );
   });
@@ -217,7 +217,7 @@ describe('an invalid response closes the connection', () => {
   ];
   for (const what of fresh) {
     test(`after an endpoint that ${what} another connection is used`, async (t) => {
-      const { does } = MISBEHAVIOURS[what] as Misbehaviour;
+      const { does } = MISBEHAVIORS[what] as Misbehavior;
       const peer = await endpoint(t, (socket, count) =>
         count === 1 ? does(socket) : void socket.write(GOOD),
       );
@@ -239,7 +239,7 @@ describe('an invalid response closes the connection', () => {
       createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
     );
     for (let i = 0; i < 5; i++)
-      assert.equal(verdict(await egress.post(request(peer.url))), 'response 200');
+      assert.equal(outcomeOf(await egress.post(request(peer.url))), 'response 200');
     assert.equal(peer.connections(), 1);
   });
 });
@@ -254,7 +254,10 @@ describe('bounds', () => {
         ),
       );
       const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true }));
-      assert.equal(verdict(await egress.post(request(peer.url))), `response ${status.slice(0, 3)}`);
+      assert.equal(
+        outcomeOf(await egress.post(request(peer.url))),
+        `response ${status.slice(0, 3)}`,
+      );
       assert.equal(peer.received.length, 1);
       assert.equal(elsewhere.connections(), 0);
     });
@@ -273,7 +276,7 @@ describe('bounds', () => {
     const results = await Promise.all(
       Array.from({ length: 60 }, () => egress.post(request(peer.url))),
     );
-    assert.ok(results.every((result) => verdict(result) === 'response 200'));
+    assert.ok(results.every((result) => outcomeOf(result) === 'response 200'));
     assert.equal(peer.connections(), 4);
     await until(() => peer.open() === 0);
   });
@@ -284,7 +287,7 @@ describe('bounds', () => {
       createEgress({ lookup: () => undefined, timeouts: { connectMs: 600 } }),
     );
     assert.equal(
-      verdict(await silent.post(request('https://receiver.example/', { deadlineMs: 50 }))),
+      outcomeOf(await silent.post(request('https://receiver.example/', { deadlineMs: 50 }))),
       'timeout',
     );
   });
@@ -305,10 +308,10 @@ describe('bounds', () => {
     const queued = await Promise.all(
       [1, 2].map(() => egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }))),
     );
-    assert.deepEqual(queued.map(verdict), ['timeout', 'timeout']);
+    assert.deepEqual(queued.map(outcomeOf), ['timeout', 'timeout']);
     (await asked).write(GOOD);
-    assert.equal(verdict(await first), 'response 200');
-    assert.equal(verdict(await egress.post(request(peer.url))), 'response 200');
+    assert.equal(outcomeOf(await first), 'response 200');
+    assert.equal(outcomeOf(await egress.post(request(peer.url))), 'response 200');
     assert.equal(requestsTo(peer), 2);
   });
 
@@ -325,9 +328,9 @@ describe('bounds', () => {
       return result;
     });
     const queued = egress.post(request(peer.url, { deadlineMs: DEADLINE_MS }));
-    assert.equal(verdict(await first), 'response 200');
-    assert.equal(verdict(await queued), 'timeout');
-    assert.equal(verdict(await egress.post(request(peer.url))), 'response 200');
+    assert.equal(outcomeOf(await first), 'response 200');
+    assert.equal(outcomeOf(await queued), 'timeout');
+    assert.equal(outcomeOf(await egress.post(request(peer.url))), 'response 200');
     assert.equal(requestsTo(peer), 2);
   });
 
@@ -339,9 +342,9 @@ describe('bounds', () => {
       t,
       createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
     );
-    const verdicts = [];
-    for (let i = 0; i < 3; i++) verdicts.push(verdict(await egress.post(request(peer.url))));
-    assert.deepEqual(verdicts, ['response 200', 'connection_refused', 'response 200']);
+    const outcomes = [];
+    for (let i = 0; i < 3; i++) outcomes.push(outcomeOf(await egress.post(request(peer.url))));
+    assert.deepEqual(outcomes, ['response 200', 'connection_refused', 'response 200']);
     assert.equal(requestsTo(peer), 3);
   });
 });

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { createEgress } from '../../../../src/server/callback/egress/egress.ts';
-import { answer, closing, endpoint, request, verdict } from './support.ts';
+import { answer, closing, endpoint, request, outcomeOf } from './support.ts';
 
 describe('the request', () => {
   test("[ssrf-no-ambient] has the caller's headers, Host, accept-encoding: identity and the body byte for byte", async (t) => {
@@ -53,7 +53,7 @@ describe('the request', () => {
       );
     }
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true }));
-    assert.equal(verdict(await egress.post(request(peer.url))), 'response 204');
+    assert.equal(outcomeOf(await egress.post(request(peer.url))), 'response 204');
     assert.equal(proxy.connections(), 0);
   });
 
@@ -122,8 +122,8 @@ describe('the request', () => {
     const egress = createEgress({ unsafeAllowHttpLoopback: true });
     const under = egress.post(request(peer.url));
     const closed = egress.close();
-    assert.equal(verdict(await under), 'response 200');
+    assert.equal(outcomeOf(await under), 'response 200');
     await closed;
-    assert.equal(verdict(await egress.post(request(peer.url))), 'connection_refused');
+    assert.equal(outcomeOf(await egress.post(request(peer.url))), 'connection_refused');
   });
 });

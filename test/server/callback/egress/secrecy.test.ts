@@ -17,7 +17,7 @@ import {
   recorder,
   request,
   scriptedResolver,
-  verdict,
+  outcomeOf,
   watchSockets,
 } from './support.ts';
 
@@ -112,7 +112,7 @@ describe('no part of a callback URL leaks', () => {
     }
     assert.ok(results.every(({ kind }) => kind === 'failure'));
     assert.deepEqual(
-      new Set(results.map(verdict)),
+      new Set(results.map(outcomeOf)),
       new Set(['connection_refused', 'timeout', 'tls_error']),
     );
     for (const text of [...results.map(printed), lines.join('\n'), JSON.stringify(counts)])
@@ -144,6 +144,6 @@ describe('blocked and unreachable addresses', () => {
   test('control: an endpoint that answers looks different', async (t) => {
     const peer = await endpoint(t, (socket) => socket.write(answer('200 OK')));
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true }));
-    assert.equal(verdict(await egress.post(request(peer.url))), 'response 200');
+    assert.equal(outcomeOf(await egress.post(request(peer.url))), 'response 200');
   });
 });

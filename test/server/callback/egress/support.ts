@@ -30,7 +30,7 @@ export const request = (url: string, more: Partial<OutboundRequest> = {}): Outbo
 });
 
 /** `response 200`, or the category of a failure. */
-export const verdict = (result: OutboundResult): string =>
+export const outcomeOf = (result: OutboundResult): string =>
   result.kind === 'response' ? `response ${result.status}` : result.category;
 
 export function bodyOf(result: OutboundResult): string {

@@ -16,7 +16,7 @@ import {
   recorder,
   request,
   scriptedResolver,
-  verdict,
+  outcomeOf,
   watchSockets,
 } from './support.ts';
 
@@ -49,7 +49,7 @@ describe('TLS', () => {
       t,
       createEgress({ unsafeAllowHttpLoopback: true, tlsCa: [authority], lookup: loopback }),
     );
-    assert.equal(verdict(await egress.post(request(peer.url))), 'response 200');
+    assert.equal(outcomeOf(await egress.post(request(peer.url))), 'response 200');
     assert.deepEqual(peer.names, ['localhost']);
     assert.match(peer.received.join(''), new RegExp(`\r\nhost: localhost:${peer.port}\r\n`));
   });
@@ -62,7 +62,7 @@ describe('TLS', () => {
       createEgress({ tlsCa: authority, lookup: scriptedResolver([PUBLIC_ADDRESS]) }),
     );
     assert.equal(
-      verdict(await egress.post(request('https://receiver.example/hook'))),
+      outcomeOf(await egress.post(request('https://receiver.example/hook'))),
       'response 200',
     );
     assert.deepEqual(watch.reached, [PUBLIC_ADDRESS]);
@@ -77,7 +77,7 @@ describe('TLS', () => {
         t,
         createEgress({ unsafeAllowHttpLoopback: true, tlsCa: authority, lookup: loopback }),
       );
-      assert.equal(verdict(await egress.post(request(peer.url))), 'tls_error');
+      assert.equal(outcomeOf(await egress.post(request(peer.url))), 'tls_error');
       assert.equal(peer.received.join(''), '');
     });
   }
@@ -85,7 +85,7 @@ describe('TLS', () => {
   test('does not trust an authority that was not given', async (t) => {
     const peer = await secure(t, 'endpoint');
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, lookup: loopback }));
-    assert.equal(verdict(await egress.post(request(peer.url))), 'tls_error');
+    assert.equal(outcomeOf(await egress.post(request(peer.url))), 'tls_error');
   });
 
   test('[ssrf-no-ambient] verifies certificates despite NODE_TLS_REJECT_UNAUTHORIZED=0', async (t) => {
@@ -99,14 +99,14 @@ describe('TLS', () => {
     );
     const peer = await secure(t, 'selfsigned');
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, lookup: loopback }));
-    assert.equal(verdict(await egress.post(request(peer.url))), 'tls_error');
+    assert.equal(outcomeOf(await egress.post(request(peer.url))), 'tls_error');
   });
 
   test('does not accept a name on the certificate for an address in the URL', async (t) => {
     const peer = await secure(t, 'endpoint');
     const egress = closing(t, createEgress({ unsafeAllowHttpLoopback: true, tlsCa: authority }));
     assert.equal(
-      verdict(await egress.post(request(`https://127.0.0.1:${peer.port}/hook`))),
+      outcomeOf(await egress.post(request(`https://127.0.0.1:${peer.port}/hook`))),
       'tls_error',
     );
   });
@@ -126,15 +126,15 @@ describe('TLS', () => {
       t,
       createEgress({ unsafeAllowHttpLoopback: true, tlsCa: authority, lookup: loopback }),
     );
-    const verdicts: Record<string, string> = {};
+    const outcomes: Record<string, string> = {};
     for (const [what, peer] of Object.entries({
       hangUp: port(hangUp),
       speaksHttp: port(speaksHttp),
       old: old.port,
     })) {
-      verdicts[what] = verdict(await egress.post(request(`https://localhost:${peer}/`)));
+      outcomes[what] = outcomeOf(await egress.post(request(`https://localhost:${peer}/`)));
     }
-    assert.deepEqual(verdicts, { hangUp: 'tls_error', speaksHttp: 'tls_error', old: 'tls_error' });
+    assert.deepEqual(outcomes, { hangUp: 'tls_error', speaksHttp: 'tls_error', old: 'tls_error' });
   });
 
   test('a silent handshake → timeout', async (t) => {
@@ -147,9 +147,9 @@ describe('TLS', () => {
       timeouts: { connectMs: 500 },
     });
     const url = `https://localhost:${(silent.address() as net.AddressInfo).port}/`;
-    assert.equal(verdict(await egress.post(request(url, { deadlineMs: 100 }))), 'timeout');
+    assert.equal(outcomeOf(await egress.post(request(url, { deadlineMs: 100 }))), 'timeout');
     assert.equal(
-      verdict(await egress.post(request(url, { deadlineMs: 10_000 }))),
+      outcomeOf(await egress.post(request(url, { deadlineMs: 10_000 }))),
       'timeout',
       "the connection's own time limit",
     );

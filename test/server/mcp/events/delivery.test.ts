@@ -7,9 +7,9 @@ import { createPublicKey, verify } from 'node:crypto';
 import { describe, test } from 'vitest';
 import { generateDeliveryKey, publicJwks } from 'mcp-triggers-experimental/server';
 import { secretOf } from '../../../requirements/world.ts';
-import { verifies, type Behaviour, type Hit } from './receiver.ts';
+import { verifies, type Behavior, type Hit } from './receiver.ts';
 import {
-  door,
+  box,
   eventsWorld,
   eventually,
   meter,
@@ -20,10 +20,10 @@ import {
 } from './world.ts';
 
 const DAY_MS = 86_400_000;
-const name = door.type.name;
+const name = box.type.name;
 const textOf = ({ body }: Hit): string => body['data']?.text ?? body['type'];
 const refuse =
-  (text: string, status: number): Behaviour =>
+  (text: string, status: number): Behavior =>
   (hit) => ({ status: textOf(hit) === text ? status : 204 });
 const numbers = (hits: readonly Hit[]): number[] =>
   hits.map(({ body }) => body['_meta'][TRIGGERS].sequence);
@@ -326,7 +326,7 @@ describe('consent', () => {
 });
 
 describe('the end', () => {
-  test('that the server decides is announced in a signed envelope, and a refresh then subscribes anew [SEP-3415 R8 D9 D43 D44 D58]', async (t) => {
+  test('that the server decides is announced in a signed envelope, and a refresh then makes a new subscription [SEP-3415 R8 D9 D43 D44 D58]', async (t) => {
     const w = await eventsWorld(t);
     for (const [end, error] of [
       [

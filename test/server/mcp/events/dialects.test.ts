@@ -27,7 +27,7 @@ const state: SubscriptionState = {
       subscriptionId: `sub_${'s'.repeat(32)}`,
       principal: 'alice',
       key: 'webhook:x',
-      select: [{ name: 'door.opened', arguments: { door: 'front' } }],
+      select: [{ name: 'box.opened', arguments: { box: 'front' } }],
       callback: null,
       ttlMs: null,
       onFailure: 'skip',
@@ -48,7 +48,7 @@ const event = (eventId: string) => ({
     JSON.stringify({
       sequence: 5,
       eventId,
-      name: 'door.opened',
+      name: 'box.opened',
       timestamp: '2026-11-21T09:00:00.000Z',
       data: { n: 1 },
       _meta: { own: true },

@@ -11,7 +11,7 @@ import {
 } from 'mcp-triggers-experimental/server';
 import { startEngine, token, until, type Message } from '../harness.ts';
 import {
-  door,
+  box,
   EVENTS,
   eventsWorld,
   Frames,
@@ -63,21 +63,21 @@ describe('the declaration of a server', () => {
 
 describe('events/list', () => {
   test('describes a type with its modes, both schemas and additional facts of the log [SEP-3415 D2 D5 D6 A1]', async (t) => {
-    const w = await eventsWorld(t, { triggers: [door, mail, extra] });
+    const w = await eventsWorld(t, { triggers: [box, mail, extra] });
     const { events, resultType, ...rest } = await w.ok('events/list');
     assert.equal(resultType, 'complete');
     assert.deepEqual(Object.keys(rest), ['_meta'], 'no member of the native list remains');
     assert.deepEqual(
       events.map(({ name, delivery }: Json) => [name, delivery]),
       [
-        [door.type.name, ['webhook', 'push', 'poll']],
+        [box.type.name, ['webhook', 'push', 'poll']],
         [extra.type.name, ['webhook', 'push', 'poll']],
         [mail.type.name, ['push', 'poll']],
       ],
     );
     const [first, second] = events;
-    assert.deepEqual(first.inputSchema, door.type.inputSchema);
-    assert.deepEqual(first.payloadSchema, door.type.payloadSchema);
+    assert.deepEqual(first.inputSchema, box.type.inputSchema);
+    assert.deepEqual(first.payloadSchema, box.type.payloadSchema);
     assert.deepEqual(first._meta[TRIGGERS], {
       retention: { maxAgeMs: 604_800_000, maxEvents: 10_000 },
       history: { maxAgeMs: 3_600_000 },
@@ -87,10 +87,10 @@ describe('events/list', () => {
   });
 
   test('omits a type whose payload may not be an object, and nobody can follow it [SEP-3415 D11]', async (t) => {
-    const w = await eventsWorld(t, { triggers: [door, number] });
+    const w = await eventsWorld(t, { triggers: [box, number] });
     assert.deepEqual(
       (await w.ok('events/list')).events.map(({ name }: Json) => name),
-      [door.type.name],
+      [box.type.name],
     );
     for (const method of ['events/poll', 'events/stream']) {
       assert.partialDeepStrictEqual(await w.refused(method, { name: number.type.name }), {
@@ -151,17 +151,17 @@ describe('events/list', () => {
     const w = await eventsWorld(t, {
       engine: {
         authorize: ({ principal }, { name }) =>
-          principal.includes('alice') || name !== door.type.name,
+          principal.includes('alice') || name !== box.type.name,
       },
     });
-    assert.ok((await w.ok('events/list')).events.some(({ name }: Json) => name === door.type.name));
+    assert.ok((await w.ok('events/list')).events.some(({ name }: Json) => name === box.type.name));
     assert.ok(
       !(await w.ok('events/list', {}, { as: 'bob' })).events.some(
-        ({ name }: Json) => name === door.type.name,
+        ({ name }: Json) => name === box.type.name,
       ),
     );
     assert.partialDeepStrictEqual(
-      await w.refused('events/poll', { name: door.type.name }, { as: 'bob' }),
+      await w.refused('events/poll', { name: box.type.name }, { as: 'bob' }),
       { code: -32011 },
       'a type that the list does not show does not exist',
     );
@@ -186,14 +186,14 @@ describe('other names', () => {
         accept: 'application/json, text/event-stream',
         'mcp-protocol-version': '2026-07-28',
         'mcp-method': 'events/poll',
-        'mcp-name': door.type.name,
+        'mcp-name': box.type.name,
         authorization: `Bearer ${w.token('alice')}`,
       },
       body: JSON.stringify({
         jsonrpc: '2.0',
         id: 1,
         method: 'events/poll',
-        params: { name: door.type.name, _meta },
+        params: { name: box.type.name, _meta },
       }),
     });
     assert.ok(((await response.json()) as Json)['result']);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import {
-  door,
+  box,
   eventsWorld,
   mail,
   meter,
@@ -17,7 +17,7 @@ import {
 
 const texts = (events: readonly Json[]): string[] => events.map(({ data }) => data['text']);
 
-/** Emits one `door.opened` event for each text. */
+/** Emits one `box.opened` event for each text. */
 async function tell(w: EventsWorld, ...said: string[]): Promise<void> {
   for (const text of said) await w.open(1, { text });
 }
@@ -47,10 +47,10 @@ describe('where a poll begins', () => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     await w.engine.emit(
-      door.event({
+      box.event({
         eventId: 'upstream-7',
         timestamp: Date.UTC(2026, 10, 21, 9),
-        data: { door: 'front' },
+        data: { box: 'front' },
       }),
     );
     await w.engine.settled();
@@ -60,9 +60,9 @@ describe('where a poll begins', () => {
     const { _meta, ...rest } = event;
     assert.deepEqual(rest, {
       eventId: 'upstream-7',
-      name: door.type.name,
+      name: box.type.name,
       timestamp: '2026-11-21T09:00:00.000Z',
-      data: { door: 'front' },
+      data: { box: 'front' },
     });
     const { subscriptionId, epoch, ...numbers } = _meta[TRIGGERS];
     assert.deepEqual(numbers, { sequence: 1, head: 1 });
@@ -72,11 +72,11 @@ describe('where a poll begins', () => {
   test('absent arguments are {}; other arguments or another principal select another log [SEP-3415 D12 D34 U3]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
-    const { cursor: front } = await w.poll({ arguments: { door: 'front' } });
-    await w.open(1, { door: 'back' });
+    const { cursor: front } = await w.poll({ arguments: { box: 'front' } });
+    await w.open(1, { box: 'back' });
     assert.equal((await w.poll({ cursor, arguments: {} }))['events'].length, 1);
     assert.equal(
-      (await w.poll({ cursor: front, arguments: { door: 'front' } }))['events'].length,
+      (await w.poll({ cursor: front, arguments: { box: 'front' } }))['events'].length,
       0,
     );
     assert.equal((await w.ok('triggers/subscriptions'))['subscriptions'].length, 2);
@@ -95,7 +95,7 @@ describe('where a poll begins', () => {
     for (let n = 0; n < 40; n += 1) await w.subscribe();
     await w.poll({});
     for (let n = 0; n < 5; n += 1) {
-      await w.engine.emit(door.event({ data: { door: 'front', text: 'before' } }));
+      await w.engine.emit(box.event({ data: { box: 'front', text: 'before' } }));
       assert.ok((await w.engine.health()).sequencerLag > 0, 'an event is still being numbered');
       const { cursor } = await w.poll({});
       await w.engine.settled();
@@ -132,7 +132,7 @@ describe('the next polls', () => {
     const { cursor } = await w.poll({});
     for (const maxEvents of [0, -1, 1.5, '3', null]) {
       assert.partialDeepStrictEqual(
-        await w.refused('events/poll', { name: door.type.name, cursor, maxEvents }, SEP),
+        await w.refused('events/poll', { name: box.type.name, cursor, maxEvents }, SEP),
         { code: -32602, data: { path: '/maxEvents' } },
       );
     }
@@ -239,9 +239,9 @@ describe('a cursor that cannot be served', () => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     for (const id of ['a', 'b', 'c'])
-      await w.engine.emit(door.event({ eventId: id, data: { door: 'front' } }));
+      await w.engine.emit(box.event({ eventId: id, data: { box: 'front' } }));
     await w.engine.settled();
-    await w.engine.redact({ name: door.type.name, eventId: 'b' });
+    await w.engine.redact({ name: box.type.name, eventId: 'b' });
     const { events, truncated } = await w.poll({ cursor });
     assert.deepEqual([events.map(({ eventId }: Json) => eventId), truncated], [['a', 'c'], true]);
   });
@@ -262,7 +262,7 @@ describe('the lifetime of a log', () => {
     assert.equal((await w.poll({ cursor }))['truncated'], false);
   });
 
-  test('ends with its implicit subscription or a restored backup, and the next poll starts anew and reports it', async (t) => {
+  test('ends with its implicit subscription or a restored backup, and the next poll restarts the log and reports it', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     await w.pass(25 * 3600_000);
@@ -308,7 +308,7 @@ describe('maxAgeMs', () => {
     const w = await eventsWorld(t);
     for (const maxAgeMs of [-1, 0.5, '1', null])
       assert.partialDeepStrictEqual(
-        await w.refused('events/poll', { name: door.type.name, cursor: 'x', maxAgeMs }),
+        await w.refused('events/poll', { name: box.type.name, cursor: 'x', maxAgeMs }),
         { code: -32602, data: { path: '/maxAgeMs' } },
       );
   });
@@ -317,12 +317,12 @@ describe('maxAgeMs', () => {
 describe('a poll is rejected', () => {
   test('for an unknown name, invalid arguments or a wrong shape, with the path in its own params [SEP-3415 D17 D60]', async (t) => {
     const w = await eventsWorld(t);
-    const name = door.type.name;
+    const name = box.type.name;
     for (const [params, error] of [
       [{ name: 'no.such' }, { code: -32023, data: { kind: 'event' } }],
       [
-        { name, arguments: { door: 7 } },
-        { code: -32602, data: { path: '/arguments/door' } },
+        { name, arguments: { box: 7 } },
+        { code: -32602, data: { path: '/arguments/box' } },
       ],
       [
         { name, arguments: { window: 'x' } },
@@ -358,14 +358,14 @@ describe('a poll is rejected', () => {
       },
     });
     assert.partialDeepStrictEqual(
-      await w.refused('events/poll', { name: door.type.name }, { ...SEP, as: null }),
+      await w.refused('events/poll', { name: box.type.name }, { ...SEP, as: null }),
       { code: -32024, data: { kind: 'principal' } },
     );
     const { cursor } = await w.poll({});
     banned.add('alice');
     for (const given of [cursor, null]) {
       assert.partialDeepStrictEqual(
-        await w.refused('events/poll', { name: door.type.name, cursor: given }, SEP),
+        await w.refused('events/poll', { name: box.type.name, cursor: given }, SEP),
         { code: -32024, data: { kind: 'event' } },
         String(given),
       );
@@ -374,14 +374,14 @@ describe('a poll is rejected', () => {
 
   test('with the reason of the end, when the server ended what it follows [SEP-3415 D9 D10 D58 R8]', async (t) => {
     const w = await eventsWorld(t);
-    const name = door.type.name;
+    const name = box.type.name;
     const { cursor } = await w.poll({});
     await w.engine.remove(name, 'schema_changed');
     assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor }, SEP), {
       code: -32023,
       data: { kind: 'event' },
     });
-    w.engine.declare(door);
+    w.engine.declare(box);
     assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor }, SEP), {
       code: -32026,
       data: { feature: 'payloadSchema', reason: 'schema_changed' },
@@ -406,13 +406,13 @@ describe('a poll is rejected', () => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
     w.engine.declare({
-      ...door,
+      ...box,
       type: {
-        ...door.type,
+        ...box.type,
         payloadSchema: {
-          ...door.type.payloadSchema,
+          ...box.type.payloadSchema,
           properties: {
-            ...(door.type.payloadSchema['properties'] as object),
+            ...(box.type.payloadSchema['properties'] as object),
             extra: { type: 'string' },
           },
         },
@@ -424,7 +424,7 @@ describe('a poll is rejected', () => {
 
   test('for too many logs, with the name of the limit [SEP-3415 D61]', async (t) => {
     const w = await eventsWorld(t, {
-      triggers: [door, mail],
+      triggers: [box, mail],
       engine: { quotas: { subscriptionsPerPrincipal: 1 } },
     });
     await w.poll({});

@@ -7,9 +7,9 @@ import { endingError, eventsError } from '../../../../src/server/mcp/events/erro
 import { PROFILES, profileOf } from '../../../../src/server/mcp/events/profiles.ts';
 import type { WireErrorData } from '../../../../src/protocol/wire/errors.ts';
 import { startEngine, until, type Message } from '../harness.ts';
-import { door, EVENTS, eventsWorld, mail, number, SEP, type Json } from './world.ts';
+import { box, EVENTS, eventsWorld, mail, number, SEP, type Json } from './world.ts';
 
-const name = door.type.name;
+const name = box.type.name;
 
 describe('the profile of a request', () => {
   test("is sep for a client that declares the extension, and the server's default for any other", () => {
@@ -76,7 +76,7 @@ describe('the differences', () => {
   ] as const;
   for (const [undeclared, code, refused] of rows) {
     test(`of ${undeclared}: codes, unsubscribing an unknown subscription, webhook-id, control envelopes [SEP-3415 D37 D52 D60]`, async (t) => {
-      const w = await eventsWorld(t, { undeclared, triggers: [door, mail, number] });
+      const w = await eventsWorld(t, { undeclared, triggers: [box, mail, number] });
       const hook = await w.receiver(({ body }) => ({
         status: body['data']?.text === 'bad' ? 410 : 204,
       }));
@@ -94,8 +94,8 @@ describe('the differences', () => {
       else assert.equal(result?.['resultType'], 'complete');
 
       await w.hook(hook, {}, {});
-      await w.engine.emit(door.event({ eventId: 'upstream-1', data: { door: 'a', text: 'bad' } }));
-      await w.engine.emit(door.event({ eventId: 'upstream-2', data: { door: 'a', text: 'good' } }));
+      await w.engine.emit(box.event({ eventId: 'upstream-1', data: { box: 'a', text: 'bad' } }));
+      await w.engine.emit(box.event({ eventId: 'upstream-2', data: { box: 'a', text: 'good' } }));
       await w.engine.settled();
       await hook.nth(undeclared === 'sketch' ? 2 : 3);
       const events = hook.events.map(

@@ -24,18 +24,18 @@ export interface Reply {
 }
 
 /** How anything but a challenge is answered; `n` counts from 1. */
-export type Behaviour = (hit: Hit, n: number) => Reply | Promise<Reply>;
+export type Behavior = (hit: Hit, n: number) => Reply | Promise<Reply>;
 
 export class Receiver {
   secret = secretOf();
-  behave: Behaviour;
+  behave: Behavior;
   /** How a challenge is answered. */
-  consent: Behaviour = ({ body: { challenge } }) => ({ body: { challenge } });
+  consent: Behavior = ({ body: { challenge } }) => ({ body: { challenge } });
   readonly hits: Hit[] = [];
   readonly path = `/hook/${randomBytes(6).toString('hex')}`;
   readonly #server: Server;
 
-  constructor(behave: Behaviour = () => ({ status: 204 })) {
+  constructor(behave: Behavior = () => ({ status: 204 })) {
     this.behave = behave;
     this.#server = createServer((request, response) => {
       const chunks: Buffer[] = [];

@@ -6,9 +6,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { attachEvents } from 'mcp-triggers-experimental/server';
-import { bell, startEngine, until, type Message } from '../harness.ts';
+import { alarm, startEngine, until, type Message } from '../harness.ts';
 import {
-  door,
+  box,
   eventsWorld,
   eventually,
   mail,
@@ -36,7 +36,7 @@ describe('a stream', () => {
     const { _meta, cursor, ...occurrence } = event;
     assert.deepEqual(
       [occurrence['name'], occurrence['data']['text'], _meta[TAG]],
-      [door.type.name, 'one', 'str-1'],
+      [box.type.name, 'one', 'str-1'],
     );
     assert.deepEqual(Object.keys(occurrence).sort(), ['data', 'eventId', 'name', 'timestamp']);
     assert.equal(_meta[TRIGGERS].sequence, 1);
@@ -55,7 +55,7 @@ describe('a stream', () => {
     for (let n = 0; n < 3; n += 1)
       numbers.push((await stream.expect('event'))['_meta'][TRIGGERS].sequence);
     assert.deepEqual(numbers, [1, 2, 3]);
-    // What was lost on the way is sent again.
+    // Events that were lost on the way are sent again.
     const again = await w.listen({ cursor });
     await again.expect('active');
     assert.equal((await again.expect('event'))['_meta'][TRIGGERS].sequence, 1);
@@ -108,18 +108,18 @@ describe('a stream', () => {
     w.engine.declare(mail);
     await w.engine.emit(meter.event({ data: { value: 1 } }));
     await w.open();
-    assert.equal((await stream.expect('event'))['name'], door.type.name);
+    assert.equal((await stream.expect('event'))['name'], box.type.name);
     assert.equal(stream.messages.length, 2);
   });
 
   test('may be open many times for one client [SEP-3415 R20]', async (t) => {
     const w = await eventsWorld(t);
     const streams = await Promise.all(
-      Array.from({ length: 40 }, (_, n) => w.listen({ arguments: { door: `d${n}` } })),
+      Array.from({ length: 40 }, (_, n) => w.listen({ arguments: { box: `d${n}` } })),
     );
     for (const stream of streams) await stream.expect('active');
-    await w.open(1, { door: 'd7' });
-    assert.equal((await streams[7]!.expect('event'))['data']['door'], 'd7');
+    await w.open(1, { box: 'd7' });
+    assert.equal((await streams[7]!.expect('event'))['data']['box'], 'd7');
     assert.equal((await w.engine.health()).streams, 40);
   });
 
@@ -147,13 +147,13 @@ describe('a gap on a stream', () => {
     // Two adjacent gaps of different reasons are one, since this protocol does not carry reasons.
     for (const eventId of ['a', 'b', 'c', 'd', 'e'])
       await w.engine.emit(
-        door.event({
+        box.event({
           eventId,
-          data: { door: 'front', ...(eventId === 'b' ? { text: 'x'.repeat(300_000) } : {}) },
+          data: { box: 'front', ...(eventId === 'b' ? { text: 'x'.repeat(300_000) } : {}) },
         }),
       );
     await w.engine.settled();
-    for (const eventId of ['c', 'e']) await w.engine.redact({ name: door.type.name, eventId });
+    for (const eventId of ['c', 'e']) await w.engine.redact({ name: box.type.name, eventId });
     const stream = await w.listen({ cursor });
     assert.equal((await stream.expect('active'))['truncated'], false);
     assert.equal((await stream.expect('event'))['eventId'], 'a');
@@ -174,9 +174,9 @@ describe('a gap on a stream', () => {
   test('at the beginning is reported by the first active, as is a cursor that cannot be served [SEP-3415 D57 R76]', async (t) => {
     const w = await eventsWorld(t);
     const { cursor } = await w.poll({});
-    await w.engine.emit(door.event({ eventId: 'a', data: { door: 'front' } }));
+    await w.engine.emit(box.event({ eventId: 'a', data: { box: 'front' } }));
     await w.engine.settled();
-    await w.engine.redact({ name: door.type.name, eventId: 'a' });
+    await w.engine.redact({ name: box.type.name, eventId: 'a' });
     for (const given of [cursor, 'nonsense']) {
       const stream = await w.listen({ cursor: given });
       assert.equal((await stream.expect('active'))['truncated'], true);
@@ -194,13 +194,13 @@ describe('a gap on a stream', () => {
 describe('a stream ends', () => {
   test('with a typed error before it is open, and then no log was opened [SEP-3415 D18]', async (t) => {
     const w = await eventsWorld(t, {
-      triggers: [door, { ...mail, type: { ...mail.type, drains: ['pull'] } }],
+      triggers: [box, { ...mail, type: { ...mail.type, drains: ['pull'] } }],
     });
     for (const [params, error] of [
       [{ name: 'no.such' }, { code: -32023, data: { kind: 'event' } }],
       [
-        { name: door.type.name, arguments: { door: 7 } },
-        { code: -32602, data: { path: '/arguments/door' } },
+        { name: box.type.name, arguments: { box: 7 } },
+        { code: -32602, data: { path: '/arguments/box' } },
       ],
       [
         { name: mail.type.name },
@@ -209,7 +209,7 @@ describe('a stream ends', () => {
     ] as const)
       assert.partialDeepStrictEqual(await w.refused('events/stream', params, SEP), error);
     assert.partialDeepStrictEqual(
-      await w.refused('events/stream', { name: door.type.name }, { ...SEP, as: null }),
+      await w.refused('events/stream', { name: box.type.name }, { ...SEP, as: null }),
       { code: -32024 },
     );
     assert.equal((await w.engine.health()).streams, 0);
@@ -233,12 +233,12 @@ describe('a stream ends', () => {
         { code: -32024, data: { reason: 'revoked' } },
       ],
       [
-        () => w.engine.remove(door.type.name, 'schema_changed'),
+        () => w.engine.remove(box.type.name, 'schema_changed'),
         { code: -32026, data: { feature: 'payloadSchema', reason: 'schema_changed' } },
       ],
       [() => w.engine.remove(meter.type.name), { code: -32023, data: { kind: 'event' } }],
     ] as const) {
-      const name = error.code === -32023 ? meter.type.name : door.type.name;
+      const name = error.code === -32023 ? meter.type.name : box.type.name;
       const stream = await w.listen({ name }, { ...SEP, id: 'ends' });
       await stream.expect('active');
       await end();
@@ -296,7 +296,7 @@ describe('a stream ends', () => {
     assert.ok((await stream.end())['result']);
   });
 
-  test('on a pipe with notifications/cancelled, after which it sends nothing more [SEP-3415 R19 D20]', async (t) => {
+  test('on a pipe when the client cancels it, after which it sends nothing more [SEP-3415 R19 D20]', async (t) => {
     const engine = await startEngine();
     const mcp = new McpServer({ name: 'test', version: '1' });
     attachEvents(mcp, engine);
@@ -327,12 +327,12 @@ describe('a stream ends', () => {
       await send({
         id,
         method: 'events/stream',
-        params: { name: bell.type.name, arguments: id === 1 ? {} : { house: 'x' } },
+        params: { name: alarm.type.name, arguments: id === 1 ? {} : { house: 'x' } },
       });
     await until(async () => about(1).length === 1 && about(2).length === 1);
     await send({ method: 'notifications/cancelled', params: { requestId: 1 } });
     await until(async () => (await engine.health()).streams === 1);
-    await engine.emit(bell.event({ data: { house: 'x' } }));
+    await engine.emit(alarm.event({ data: { house: 'x' } }));
     await until(async () => about(2).length === 2);
     assert.equal(about(1).length, 1);
     assert.deepEqual(

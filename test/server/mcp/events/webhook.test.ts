@@ -7,10 +7,10 @@ import { describe, test } from 'vitest';
 import { createEgress } from 'mcp-triggers-experimental/server';
 import { secretOf } from '../../../requirements/world.ts';
 import { verifies } from './receiver.ts';
-import { door, eventsWorld, mail, meter, number, SEP, type Json } from './world.ts';
+import { box, eventsWorld, mail, meter, number, SEP, type Json } from './world.ts';
 
 const DAY_MS = 86_400_000;
-const name = door.type.name;
+const name = box.type.name;
 
 describe('subscribing', () => {
   test('returns an id, a refresh time, a safe cursor and truncated [SEP-3415 D29 D54 R28]', async (t) => {
@@ -86,7 +86,7 @@ describe('subscribing', () => {
         (
           await w.refused(
             'events/subscribe',
-            { name, arguments: { door: `d${n}` }, delivery: hook.delivery },
+            { name, arguments: { box: `d${n}` }, delivery: hook.delivery },
             SEP,
           )
         ).code,
@@ -99,7 +99,7 @@ describe('subscribing', () => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     await w.hook(hook);
-    await w.hook(hook, { arguments: { door: 'front' } });
+    await w.hook(hook, { arguments: { box: 'front' } });
     await w.hook(hook);
     assert.equal(hook.challenges.length, 1);
     await w.hook(hook, {}, { ...SEP, as: 'bob' });
@@ -125,7 +125,7 @@ describe('subscribing', () => {
 
   test('rejects a type without webhooks, an anonymous caller or a missing permission before any call to the endpoint [SEP-3415 R34 R86 A6]', async (t) => {
     const w = await eventsWorld(t, {
-      triggers: [door, meter, mail],
+      triggers: [box, meter, mail],
       engine: {
         authorize: (_, selection) => selection.name !== meter.type.name,
         visible: () => true,
@@ -200,7 +200,7 @@ describe('subscribing rejects', () => {
     for (const bytes of [24, 32, 64]) {
       const secret = `whsec_${Buffer.alloc(bytes, 7).toString('base64').replaceAll('=', '')}`;
       await w.hook(hook, {
-        arguments: { door: String(bytes) },
+        arguments: { box: String(bytes) },
         delivery: { ...hook.delivery, secret },
       });
     }
@@ -256,7 +256,7 @@ describe('subscribing rejects', () => {
       [{ name, delivery: { mode: 'fax' } }, '/delivery/mode'],
       [{ name, delivery: { mode: 'webhook', secret: delivery.secret } }, '/delivery/url'],
       [{ name, delivery, arguments: null }, '/arguments'],
-      [{ name, delivery, arguments: { door: 7 } }, '/arguments/door'],
+      [{ name, delivery, arguments: { box: 7 } }, '/arguments/box'],
       [{ name, delivery, ttlMs: '1' }, '/ttlMs'],
       [{ name, delivery, cursor: {} }, '/cursor'],
     ] as const)
@@ -272,10 +272,10 @@ describe('a subscription', () => {
   test('is identified by principal, URL, name and arguments, with the same id even after a restart [SEP-3415 D30 D31 D34 U3 U4 U5]', async (t) => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
-    const args = { door: ['b', 'a'] };
+    const args = { box: ['b', 'a'] };
     const { id } = await w.hook(hook, { arguments: args });
     assert.equal(
-      (await w.hook(hook, { arguments: { door: ['b', 'a'] }, id: 'mine', ttlMs: 90_000 }))['id'],
+      (await w.hook(hook, { arguments: { box: ['b', 'a'] }, id: 'mine', ttlMs: 90_000 }))['id'],
       id,
     );
     await w.restart();
@@ -283,7 +283,7 @@ describe('a subscription', () => {
     assert.equal((await w.ok('triggers/subscriptions'))['subscriptions'].length, 1);
     const others = new Set([id]);
     for (const [params, asking] of [
-      [{ arguments: { door: ['a', 'b'] } }, SEP],
+      [{ arguments: { box: ['a', 'b'] } }, SEP],
       [{}, SEP],
       [{ name: meter.type.name }, SEP],
       [{ arguments: args, delivery: { ...hook.delivery, url: `${hook.url}?` } }, SEP],
@@ -438,19 +438,15 @@ describe('unsubscribing', () => {
     const w = await eventsWorld(t);
     const hook = await w.receiver();
     for (const delivery of [{ url: hook.url }, hook.delivery]) {
-      await w.hook(hook, { arguments: { door: 'front' } });
+      await w.hook(hook, { arguments: { box: 'front' } });
       const { _meta, ...result } = await w.ok(
         'events/unsubscribe',
-        { name, arguments: { door: 'front' }, delivery },
+        { name, arguments: { box: 'front' }, delivery },
         SEP,
       );
       assert.deepEqual(result, { resultType: 'complete' });
       assert.partialDeepStrictEqual(
-        await w.refused(
-          'events/unsubscribe',
-          { name, arguments: { door: 'front' }, delivery },
-          SEP,
-        ),
+        await w.refused('events/unsubscribe', { name, arguments: { box: 'front' }, delivery }, SEP),
         { code: -32023, data: { kind: 'subscription' } },
       );
     }
@@ -469,7 +465,7 @@ describe('unsubscribing', () => {
         { ...SEP, as: 'bob' },
       ],
       [{ name, id, delivery: { url: `${hook.url}x` } }, SEP],
-      [{ name, arguments: { door: 'x' }, delivery: { url: hook.url } }, SEP],
+      [{ name, arguments: { box: 'x' }, delivery: { url: hook.url } }, SEP],
     ] as const) {
       assert.equal((await w.refused('events/unsubscribe', params, asking)).code, -32023);
     }

@@ -13,7 +13,7 @@ import {
 } from 'mcp-triggers-experimental/server';
 import { readInto } from '../../../requirements/stream-reader.ts';
 import {
-  door,
+  box,
   eventually,
   mail,
   meter,
@@ -22,9 +22,9 @@ import {
   type Json,
   type WorldOptions,
 } from '../../../requirements/world.ts';
-import { Receiver, type Behaviour } from './receiver.ts';
+import { Receiver, type Behavior } from './receiver.ts';
 
-export { door, eventually, mail, meter, type Asking, type Json };
+export { box, eventually, mail, meter, type Asking, type Json };
 
 export const TRIGGERS = 'io.modelcontextprotocol/triggers';
 export const EVENTS = 'io.modelcontextprotocol/events';
@@ -53,7 +53,7 @@ export class EventsWorld extends World {
   constructor({
     undeclared,
     engine = {},
-    triggers = [door, meter, mail, number],
+    triggers = [box, meter, mail, number],
     ...rest
   }: EventsWorldOptions = {}) {
     super({
@@ -77,7 +77,7 @@ export class EventsWorld extends World {
 
   /** A poll; the first of a series has no cursor. */
   poll(params: object, asking: Asking = SEP): Promise<Json> {
-    return this.ok('events/poll', { name: door.type.name, ...params }, asking);
+    return this.ok('events/poll', { name: box.type.name, ...params }, asking);
   }
 
   /** Reads everything from this cursor on, poll by poll, and counts the polls. */
@@ -100,7 +100,7 @@ export class EventsWorld extends World {
     this.#open.push(controller);
     const response = await this.request(
       'events/stream',
-      { name: door.type.name, ...params },
+      { name: box.type.name, ...params },
       { ...asking, signal: controller.signal },
     );
     return new Frames(response, controller);
@@ -110,7 +110,7 @@ export class EventsWorld extends World {
    * A webhook receiver on loopback, which echoes challenges and accepts everything unless the test
    * says otherwise.
    */
-  async receiver(behave?: Behaviour): Promise<Receiver> {
+  async receiver(behave?: Behavior): Promise<Receiver> {
     const receiver = new Receiver(behave);
     await receiver.listen();
     this.#receivers.push(receiver);
@@ -121,7 +121,7 @@ export class EventsWorld extends World {
   hook(receiver: Receiver, params: object = {}, asking: Asking = SEP): Promise<Json> {
     return this.ok(
       'events/subscribe',
-      { name: door.type.name, delivery: receiver.delivery, ...params },
+      { name: box.type.name, delivery: receiver.delivery, ...params },
       asking,
     );
   }

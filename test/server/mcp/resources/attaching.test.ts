@@ -28,9 +28,9 @@ beforeAll(async () => {
 afterAll(() => engine.close());
 
 const alice = token({ iss: 'https://id', sub: 'alice' });
-const FEED = 'triggers://feeds/bell.rung';
+const FEED = 'triggers://feeds/alarm.raised';
 const TEMPLATES = [
-  'triggers://feeds/bell.rung{?house,after}',
+  'triggers://feeds/alarm.raised{?house,after}',
   'triggers://subscriptions/{subscriptionId}{?after}',
 ];
 const server = (): McpServer => new McpServer({ name: 'test', version: '1' });
@@ -192,7 +192,10 @@ describe('attaching feeds', () => {
         const { call } = await ways[era](prepare);
         assert.equal(text(await call('resources/read', { uri: 'test://note' })), 'hello');
         assert.equal(text(await call('resources/read', { uri: 'test://page/3' })), 'page 3');
-        assert.match(text(await call('resources/read', { uri: FEED })), /^\{"trigger":"bell.rung"/);
+        assert.match(
+          text(await call('resources/read', { uri: FEED })),
+          /^\{"trigger":"alarm.raised"/,
+        );
         assert.deepEqual(uris(await call('resources/list', {})).slice(0, 2), ['test://note', FEED]);
         assert.deepEqual(templates(await call('resources/templates/list', {})), [
           'test://page/{n}',
@@ -294,7 +297,7 @@ describe('attaching feeds', () => {
     await asking.call('resources/read', { uri: FEED });
     engine.declare({
       type: {
-        name: 'bell.tested',
+        name: 'alarm.tested',
         description: 'Nothing but a test.',
         inputSchema: { type: 'object' },
         payloadSchema: {},
@@ -306,15 +309,15 @@ describe('attaching feeds', () => {
     assert.equal(silent.messages.some(changed), false);
     assert.deepEqual(
       templates(await asking.call('resources/templates/list', {}))[1],
-      'triggers://feeds/bell.tested{?after}',
+      'triggers://feeds/alarm.tested{?after}',
     );
     assert.match(
-      text(await asking.call('resources/read', { uri: 'triggers://feeds/bell.tested' })),
-      /"trigger":"bell.tested"/,
+      text(await asking.call('resources/read', { uri: 'triggers://feeds/alarm.tested' })),
+      /"trigger":"alarm.tested"/,
     );
-    await engine.remove('bell.tested');
+    await engine.remove('alarm.tested');
     assert.equal(
-      (await asking.call('resources/read', { uri: 'triggers://feeds/bell.tested' })).error?.code,
+      (await asking.call('resources/read', { uri: 'triggers://feeds/alarm.tested' })).error?.code,
       -32602,
     );
     await asking.close();
@@ -478,8 +481,8 @@ describe('listening around a handler', () => {
   });
 
   test('notifies again only once a client has read, on whatever connection', async () => {
-    const ring = async (): Promise<void> => {
-      await engine.emit({ name: 'bell.rung', data: { house: 'a' } });
+    const emitAndSettle = async (): Promise<void> => {
+      await engine.emit({ name: 'alarm.raised', data: { house: 'a' } });
       await engine.settled();
     };
     const bob = token({ iss: 'https://id', sub: 'bob' });
@@ -490,12 +493,12 @@ describe('listening around a handler', () => {
       JSON.parse(
         text((await messagesOf(await ask(handler, 'resources/read', { uri: FEED }, bob))).at(-1)!),
       ) as { head: number };
-    await ring();
+    await emitAndSettle();
     assert.equal((await stream.next()).method, 'notifications/resources/updated');
-    await ring();
-    await ring();
+    await emitAndSettle();
+    await emitAndSettle();
     assert.equal((await read()).head, 3);
-    await ring();
+    await emitAndSettle();
     assert.equal((await stream.next()).method, 'notifications/resources/updated');
     await handler.close();
     // An extra notification would appear here.

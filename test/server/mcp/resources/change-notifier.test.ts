@@ -8,13 +8,13 @@ import { ChangeNotifier } from '../../../../src/server/mcp/resources/change-noti
 import { manualClock } from '../../../../src/testing/index.ts';
 
 /** A notifier over a log whose head the test moves, on a clock that the test moves. */
-function door(seen = 0) {
+function notifierOver(seen = 0) {
   const clock = manualClock();
-  const log = { head: seen as number | null, rings: 0 };
-  const bell = new ChangeNotifier({
+  const log = { head: seen as number | null, notifications: 0 };
+  const notifier = new ChangeNotifier({
     clock,
     head: async () => log.head,
-    notify: () => void (log.rings += 1),
+    notify: () => void (log.notifications += 1),
     seen,
     quietMs: 1000,
     remindMs: 30_000,
@@ -24,11 +24,11 @@ function door(seen = 0) {
   };
   return {
     log,
-    bell,
+    notifier,
     settle,
     async news(head: number | null) {
       log.head = head;
-      bell.news();
+      notifier.news();
       await settle();
     },
     async pass(ms: number) {
@@ -40,72 +40,72 @@ function door(seen = 0) {
 
 describe('a change notifier', () => {
   test('notifies once for a burst, and once more for what came after it', async () => {
-    const { log, news, pass } = door();
+    const { log, news, pass } = notifierOver();
     await news(1);
-    assert.equal(log.rings, 1);
+    assert.equal(log.notifications, 1);
     for (const head of [2, 3, 4]) await news(head);
-    assert.equal(log.rings, 1);
+    assert.equal(log.notifications, 1);
     await pass(999);
-    assert.equal(log.rings, 1);
+    assert.equal(log.notifications, 1);
     await pass(1);
-    assert.equal(log.rings, 2);
+    assert.equal(log.notifications, 2);
     await pass(5000);
-    assert.equal(log.rings, 2);
+    assert.equal(log.notifications, 2);
   });
 
   test('notifies again at once after a read, but not for what was read', async () => {
-    const { log, bell, news, pass, settle } = door();
+    const { log, notifier, news, pass, settle } = notifierOver();
     await news(1);
     await news(2);
-    bell.read(2);
+    notifier.read(2);
     await settle();
     await pass(2000);
-    assert.equal(log.rings, 1);
+    assert.equal(log.notifications, 1);
     await news(3);
-    assert.equal(log.rings, 2);
+    assert.equal(log.notifications, 2);
   });
 
   test('notifies for what came between the read and its report', async () => {
-    const { log, bell, news, settle } = door();
+    const { log, notifier, news, settle } = notifierOver();
     await news(1);
     await news(2);
-    bell.read(1);
+    notifier.read(1);
     await settle();
-    assert.equal(log.rings, 2);
+    assert.equal(log.notifications, 2);
   });
 
   test('does not notify when there is nothing new, or nothing can be sent', async () => {
-    const { log, news } = door(7);
+    const { log, news } = notifierOver(7);
     await news(7);
     await news(null);
-    assert.equal(log.rings, 0);
+    assert.equal(log.notifications, 0);
     await news(8);
-    assert.equal(log.rings, 1);
+    assert.equal(log.notifications, 1);
   });
 
   test('reminds at growing intervals until a client reads', async () => {
-    const { log, bell, news, pass } = door();
+    const { log, notifier, news, pass } = notifierOver();
     await news(1);
     await pass(30_000);
-    assert.equal(log.rings, 2);
+    assert.equal(log.notifications, 2);
     await pass(59_999);
-    assert.equal(log.rings, 2);
+    assert.equal(log.notifications, 2);
     await pass(1);
-    assert.equal(log.rings, 3);
-    bell.read(1);
+    assert.equal(log.notifications, 3);
+    notifier.read(1);
     await pass(10 * 3_600_000);
-    assert.equal(log.rings, 3);
+    assert.equal(log.notifications, 3);
   });
 
   test('is silent once it is closed, whatever was pending', async () => {
-    const { log, bell, news, pass, settle } = door();
+    const { log, notifier, news, pass, settle } = notifierOver();
     await news(1);
     await news(2);
-    bell.close();
+    notifier.close();
     await pass(3_600_000);
     log.head = 3;
-    bell.news();
+    notifier.news();
     await settle();
-    assert.equal(log.rings, 1);
+    assert.equal(log.notifications, 1);
   });
 });

@@ -4,11 +4,11 @@ import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../../../journeys/support.ts';
 import { READERS, World } from './world.ts';
 
-const DOOR = 'triggers://feeds/door.opened';
+const BOX = 'triggers://feeds/box.opened';
 /**
  * The longest lifetime that this server grants: long enough that a busy machine renews it in time.
  */
-const LEASE_MS = 4000;
+const LIFETIME_MS = 4000;
 
 describe('the log of a feed', { concurrent: true }, () => {
   let world: World;
@@ -16,7 +16,7 @@ describe('the log of a feed', { concurrent: true }, () => {
     world = await World.start({
       TRIGGERS_TTL_MIN_MS: '1000',
       TRIGGERS_TTL_DEFAULT_MS: '1000',
-      TRIGGERS_TTL_MAX_MS: String(LEASE_MS),
+      TRIGGERS_TTL_MAX_MS: String(LIFETIME_MS),
     });
   });
   afterAll(() => world.close());
@@ -30,13 +30,13 @@ describe('the log of a feed', { concurrent: true }, () => {
     test(`outlives its granted lifetime while ${kind} listens, and misses nothing`, async () => {
       const subject = `patient ${kind}`;
       const reader = await world.reader(kind, subject);
-      const { next, subscriptionId } = await reader.read(DOOR);
-      await reader.listen(DOOR);
+      const { next, subscriptionId } = await reader.read(BOX);
+      await reader.listen(BOX);
       const first = await expiry(subscriptionId, subject);
       await eventually('the granted lifetime would have expired', () => Date.now() > first);
       assert.ok((await expiry(subscriptionId, subject)) > first);
       await world.open();
-      await eventually('a ring', () => reader.rings.length > 0);
+      await eventually('a notification', () => reader.notifications.length > 0);
       const page = await reader.read(next);
       assert.deepEqual(
         [page.reset, page.subscriptionId, page.events.at(-1)?.sequence],
@@ -47,7 +47,7 @@ describe('the log of a feed', { concurrent: true }, () => {
 
   test('is gone when nobody came, which the next reader learns', async () => {
     const reader = await world.reader('client 2.x, 2026-07-28', 'forgetful');
-    const { next, epoch, subscriptionId } = await reader.read(DOOR);
+    const { next, epoch, subscriptionId } = await reader.read(BOX);
     await eventually(
       'it is gone',
       async () =>

@@ -54,7 +54,7 @@ export class Listened {
   }
 
   /** URIs of the notifications received. */
-  get rings(): string[] {
+  get notifications(): string[] {
     return this.of('notifications/resources/updated').map(
       ({ params }) => params?.['uri'] as string,
     );

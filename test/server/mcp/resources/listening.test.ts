@@ -8,7 +8,7 @@ import { eventually } from '../../../journeys/support.ts';
 import { Listened } from './listened.ts';
 import { meter, pageOf, READERS, World, type ReaderKind } from './world.ts';
 
-const DOOR = 'triggers://feeds/door.opened';
+const BOX = 'triggers://feeds/box.opened';
 const TAG = 'io.modelcontextprotocol/subscriptionId';
 
 let world: World;
@@ -44,15 +44,15 @@ const listen = (
 
 const read = async (uri: string, as: string) =>
   pageOf((await world.call('resources/read', { uri }, { as })).result!);
-const rang = (listened: { readonly rings: readonly string[] }, times: number) =>
-  eventually(`${times} rings`, () => listened.rings.length >= times);
+const notified = (listened: { readonly notifications: readonly string[] }, times: number) =>
+  eventually(`${times} notifications`, () => listened.notifications.length >= times);
 /** Everything sent before has arrived: a notification for another client came after it. */
 async function nothingMore(): Promise<void> {
   const as = somebody();
-  const other = await listen([DOOR], { as });
+  const other = await listen([BOX], { as });
   await other.acknowledged();
   await world.open();
-  await rang(other, 1);
+  await notified(other, 1);
   other.cut();
 }
 
@@ -64,19 +64,19 @@ for (const kind of READERS) {
         await world.reader(kind, subject),
         await world.reader(kind, stranger),
       ];
-      const spelled = `${DOOR}?door=%6Fdd`;
+      const spelled = `${BOX}?box=%6Fdd`;
       assert.deepEqual(await reader.listen(spelled), [spelled]);
       const { subscriptionId } = await reader.read(spelled);
-      const own = await mallory.read(DOOR);
+      const own = await mallory.read(BOX);
       await mallory
-        .listen(`${DOOR}?door=never`, `triggers://subscriptions/${own.subscriptionId}`)
+        .listen(`${BOX}?box=never`, `triggers://subscriptions/${own.subscriptionId}`)
         .catch(() => undefined);
       await world.open(2);
-      await rang(reader, 1);
-      await rang(mallory, 1);
-      assert.deepEqual(new Set(reader.rings), new Set([spelled]));
+      await notified(reader, 1);
+      await notified(mallory, 1);
+      assert.deepEqual(new Set(reader.notifications), new Set([spelled]));
       assert.deepEqual(
-        new Set(mallory.rings),
+        new Set(mallory.notifications),
         new Set([`triggers://subscriptions/${own.subscriptionId}`]),
       );
       assert.deepEqual((await reader.read(spelled)).subscriptionId, subscriptionId);
@@ -84,41 +84,44 @@ for (const kind of READERS) {
 
     test('come once for a burst, and again after it was read', async () => {
       const reader = await world.reader(kind, somebody());
-      const { next } = await reader.read(DOOR);
-      await reader.listen(DOOR);
+      const { next } = await reader.read(BOX);
+      await reader.listen(BOX);
       await world.open();
-      await rang(reader, 1);
+      await notified(reader, 1);
       const page = await reader.read(next);
       await world.open(20);
-      await rang(reader, 2);
+      await notified(reader, 2);
       const rest = await reader.read(page.next);
       await nothingMore();
       // The number depends on the speed of this machine: one per second at most.
-      assert.ok(reader.rings.length < 20, `${reader.rings.length} notifications for 21 events`);
+      assert.ok(
+        reader.notifications.length < 20,
+        `${reader.notifications.length} notifications for 21 events`,
+      );
       assert.equal(rest.head, 21);
     });
 
     test('come at once for what is unread already', async () => {
       const reader = await world.reader(kind, somebody());
-      await reader.read(DOOR);
+      await reader.read(BOX);
       await world.open();
-      await reader.listen(DOOR);
-      await rang(reader, 1);
+      await reader.listen(BOX);
+      await notified(reader, 1);
     });
 
     test('stop after the listener has stopped', async () => {
       const reader = await world.reader(kind, somebody());
-      await reader.listen(DOOR);
+      await reader.listen(BOX);
       const before = await world.waiting();
-      await reader.unlisten(DOOR);
+      await reader.unlisten(BOX);
       await eventually('nothing waits any more', async () => (await world.waiting()) < before);
       await world.open();
       await nothingMore();
-      assert.deepEqual(reader.rings, []);
+      assert.deepEqual(reader.notifications, []);
     });
 
     test("are refused for another principal's log", async () => {
-      const { subscriptionId } = await read(DOOR, somebody());
+      const { subscriptionId } = await read(BOX, somebody());
       const subject = somebody();
       world.forbidden.add(`${subject} meter/read`);
       const reader = await world.reader(kind, subject);
@@ -126,18 +129,18 @@ for (const kind of READERS) {
         `triggers://subscriptions/${subscriptionId}`,
         'triggers://feeds/meter%2Fread',
         'triggers://feeds/no.such',
-        `${DOOR}?window=a`,
+        `${BOX}?window=a`,
         'file:///etc/passwd',
       ]) {
-        const honoured = await reader.listen(uri).catch(() => []);
-        assert.deepEqual(honoured, [], uri);
+        const honored = await reader.listen(uri).catch(() => []);
+        assert.deepEqual(honored, [], uri);
       }
     });
 
     test('announce that trigger types were added or removed', async () => {
       const reader = await world.reader(kind, somebody());
       await reader.templates();
-      await reader.listen(DOOR);
+      await reader.listen(BOX);
       world.engine.declare(meter);
       await eventually('the list has changed', () => reader.changes() === 1);
     });
@@ -147,18 +150,18 @@ for (const kind of READERS) {
 describe('subscriptions/listen', () => {
   test('acknowledges what it honors and omits the rest, in order', async () => {
     const as = somebody();
-    const { subscriptionId } = await read(DOOR, as);
-    const foreign = await read(DOOR, somebody());
+    const { subscriptionId } = await read(BOX, as);
+    const foreign = await read(BOX, somebody());
     const uris = [
       `triggers://subscriptions/${subscriptionId}`,
       `triggers://subscriptions/${foreign.subscriptionId}`,
-      DOOR,
+      BOX,
       'triggers://feeds/none',
       'triggers://',
       'file:///x',
-      `${DOOR}?after=x`,
-      `${DOOR}?floors=%5B1%5D`,
-      DOOR,
+      `${BOX}?after=x`,
+      `${BOX}?floors=%5B1%5D`,
+      BOX,
     ];
     const listened = await listen(uris, {
       as,
@@ -168,10 +171,10 @@ describe('subscriptions/listen', () => {
     assert.deepEqual(await listened.acknowledged(), {
       toolsListChanged: true,
       resourcesListChanged: true,
-      resourceSubscriptions: [uris[0], DOOR, `${DOOR}?floors=%5B1%5D`],
+      resourceSubscriptions: [uris[0], BOX, `${BOX}?floors=%5B1%5D`],
     });
     await world.open();
-    await rang(listened, 2);
+    await notified(listened, 2);
     for (const { params, id } of listened.messages)
       assert.deepEqual([params?.['_meta'][TAG], id], [17, undefined]);
     listened.cut();
@@ -219,34 +222,34 @@ describe('subscriptions/listen', () => {
 
   test('notifies for what came while it was being opened, after the acknowledgement', async () => {
     const as = somebody();
-    await read(DOOR, as);
+    await read(BOX, as);
     await world.open();
-    const listened = await listen([DOOR], { as });
-    await rang(listened, 1);
+    const listened = await listen([BOX], { as });
+    await notified(listened, 1);
     assert.equal(listened.messages[0]?.method, 'notifications/subscriptions/acknowledged');
     listened.cut();
   });
 
   test('does not notify for what a position declares as read', async () => {
     const as = somebody();
-    const first = await read(DOOR, as);
+    const first = await read(BOX, as);
     await world.open();
     const page = await read(first.next, as);
     const listened = await listen([page.next], { as });
     await listened.acknowledged();
     await nothingMore();
     // That notification went to every listener, this one too, and only for that event.
-    await rang(listened, 1);
-    assert.deepEqual(new Set(listened.rings), new Set([page.next]));
+    await notified(listened, 1);
+    assert.deepEqual(new Set(listened.notifications), new Set([page.next]));
     listened.cut();
   });
 
   test('notifies a last time and ends when the log is revoked', async () => {
     const as = somebody();
-    const { subscriptionId } = await read(DOOR, as);
+    const { subscriptionId } = await read(BOX, as);
     const [listened, other] = [
-      await listen([DOOR], { as }),
-      await listen([DOOR], { as: somebody() }),
+      await listen([BOX], { as }),
+      await listen([BOX], { as: somebody() }),
     ];
     await listened.acknowledged();
     await other.acknowledged();
@@ -258,39 +261,39 @@ describe('subscriptions/listen', () => {
       1,
     );
     await eventually('the end', () => listened.over === 'ended');
-    assert.deepEqual(listened.rings, [DOOR]);
+    assert.deepEqual(listened.notifications, [BOX]);
     assert.equal(listened.messages.at(-1)?.result?.['resultType'], 'complete');
-    assert.deepEqual([other.over, other.rings], [null, []]);
+    assert.deepEqual([other.over, other.notifications], [null, []]);
     other.cut();
   });
 
   test('ends without a notification for a client that may no longer read the log', async () => {
     const as = somebody();
-    const listened = await listen([DOOR, 'triggers://feeds/meter%2Fread'], { as });
+    const listened = await listen([BOX, 'triggers://feeds/meter%2Fread'], { as });
     assert.equal(((await listened.acknowledged())['resourceSubscriptions'] as string[]).length, 2);
     world.forbidden.add(`${as} meter/read`);
     await world.engine.emit(meter.event({ data: { value: 1 } }));
     await eventually('the end', () => listened.over === 'ended');
-    assert.deepEqual(listened.rings, []);
+    assert.deepEqual(listened.notifications, []);
   });
 
   test('is limited for each principal, with an error that names the limit', async () => {
     const as = somebody();
-    const tooMany = Array.from({ length: 65 }, (_, n) => `${DOOR}?door=${n}`);
+    const tooMany = Array.from({ length: 65 }, (_, n) => `${BOX}?box=${n}`);
     const answered = async (listened: Listened) =>
       eventually('an answer', () => listened.messages[0]);
     const { error } = await answered(await listen(tooMany, { as }));
     assert.deepEqual([error?.code, error?.data], [-32025, { limit: 'watched_resources', max: 64 }]);
     const open: Listened[] = [];
-    for (let n = 0; n < 32; n += 1) open.push(await listen([DOOR], { as, id: n }));
+    for (let n = 0; n < 32; n += 1) open.push(await listen([BOX], { as, id: n }));
     for (const one of open) await one.acknowledged();
-    assert.deepEqual((await answered(await listen([DOOR], { as }))).error?.data, {
+    assert.deepEqual((await answered(await listen([BOX], { as }))).error?.data, {
       limit: 'listen_streams',
       max: 32,
     });
     open.pop()!.cut();
     await eventually('room again', async () => {
-      const again = await listen([DOOR], { as });
+      const again = await listen([BOX], { as });
       open.push(again);
       return (await answered(again)).method !== undefined;
     });
@@ -316,29 +319,29 @@ for (const kind of READERS.filter(
   describe(`a session of ${kind}`, () => {
     test('may watch a limited number of URIs', async () => {
       const reader = await world.reader(kind, somebody());
-      for (let n = 0; n < 64; n += 1) await reader.listen(`${DOOR}?door=${n}`);
+      for (let n = 0; n < 64; n += 1) await reader.listen(`${BOX}?box=${n}`);
       await assert.rejects(
-        reader.listen(`${DOOR}?door=64`),
+        reader.listen(`${BOX}?box=64`),
         (error: { code?: number; data?: unknown }) =>
           error.code === -32025 &&
           JSON.stringify(error.data) === '{"limit":"watched_resources","max":64}',
       );
       // The same URI again does not count twice.
-      await reader.listen(`${DOOR}?door=0`);
-      await reader.unlisten(`${DOOR}?door=0`, `${DOOR}?door=0`);
-      await reader.listen(`${DOOR}?door=64`);
+      await reader.listen(`${BOX}?box=0`);
+      await reader.unlisten(`${BOX}?box=0`, `${BOX}?box=0`);
+      await reader.listen(`${BOX}?box=64`);
     });
 
     test('is notified of a feed whose log was restarted', async () => {
       const subject = somebody();
       const reader = await world.reader(kind, subject);
-      await reader.listen(DOOR);
-      const { subscriptionId, next } = await reader.read(DOOR);
+      await reader.listen(BOX);
+      const { subscriptionId, next } = await reader.read(BOX);
       await world.call('triggers/unsubscribe', { subscriptionId }, { as: subject });
-      await rang(reader, 1);
+      await notified(reader, 1);
       assert.equal((await reader.read(next)).reset?.reason, 'epoch');
       await world.open();
-      await rang(reader, 2);
+      await notified(reader, 2);
     });
   });
 }
@@ -388,17 +391,17 @@ describe('the stream of a session', () => {
       await send(
         'POST',
         session,
-        { id: 1, method: 'resources/subscribe', params: { uri: DOOR } },
+        { id: 1, method: 'resources/subscribe', params: { uri: BOX } },
         600,
       )
     ).text();
     await world.open();
-    await rang(first, 1);
+    await notified(first, 1);
     await eventually('the end of the stream', () => first.over === 'ended');
     const second = await Listened.open((signal) => send('GET', session, undefined, 600, signal));
     await world.open();
-    await rang(second, 1);
-    assert.deepEqual(new Set([...first.rings, ...second.rings]), new Set([DOOR]));
+    await notified(second, 1);
+    assert.deepEqual(new Set([...first.notifications, ...second.notifications]), new Set([BOX]));
     second.cut();
   });
 });
@@ -414,7 +417,7 @@ describe('nothing waits for news any more', () => {
     const listened = await Listened.open((signal) =>
       own.post(
         'subscriptions/listen',
-        { notifications: { resourceSubscriptions: [DOOR, `${DOOR}?door=a`] } },
+        { notifications: { resourceSubscriptions: [BOX, `${BOX}?box=a`] } },
         { as, signal, claims },
       ),
     );
@@ -426,7 +429,7 @@ describe('nothing waits for news any more', () => {
   for (const kind of READERS) {
     test(`once ${kind} has disconnected`, async () => {
       const reader = await own.reader(kind, somebody());
-      await reader.listen(DOOR, `${DOOR}?door=a`);
+      await reader.listen(BOX, `${BOX}?box=a`);
       assert.equal(await own.waiting(), 2);
       await reader.close();
       await silence();
@@ -452,7 +455,7 @@ describe('nothing waits for news any more', () => {
   test('once the SDK has rejected the request', async () => {
     const { error } = await own.call(
       'subscriptions/listen',
-      { notifications: { resourceSubscriptions: [DOOR], toolsListChanged: 'x' } },
+      { notifications: { resourceSubscriptions: [BOX], toolsListChanged: 'x' } },
       { as: somebody() },
     );
     assert.equal(error?.code, -32602);
@@ -464,7 +467,7 @@ describe('nothing waits for news any more', () => {
     const listened = await Listened.open((signal) =>
       stopping.post(
         'subscriptions/listen',
-        { notifications: { resourceSubscriptions: [DOOR] } },
+        { notifications: { resourceSubscriptions: [BOX] } },
         { signal },
       ),
     );

@@ -24,7 +24,7 @@ for (const kind of READERS) {
   describe(kind, () => {
     test('follows a feed in order: each page is repeated until the next one is read, and never after that [deg-server-same-log]', async () => {
       const reader = await world.reader(kind, somebody());
-      const first = await reader.read('triggers://feeds/door.opened');
+      const first = await reader.read('triggers://feeds/box.opened');
       assert.deepEqual(
         [
           first.trigger,
@@ -35,13 +35,13 @@ for (const kind of READERS) {
           first.acked,
           first.hasMore,
         ],
-        ['door.opened', {}, [], [], 0, 0, false],
+        ['box.opened', {}, [], [], 0, 0, false],
       );
       const ids = await world.open(3);
       const page = await reader.read(first.next);
       assert.deepEqual(
         page.events.map(({ sequence, eventId, name }) => [sequence, eventId, name]),
-        ids.map((id, n) => [n + 1, id, 'door.opened']),
+        ids.map((id, n) => [n + 1, id, 'box.opened']),
       );
       for (const { data, eventId, timestamp } of page.events) {
         assert.equal(`e${(data as { n: number }).n}`, eventId);
@@ -49,37 +49,37 @@ for (const kind of READERS) {
       }
       assert.deepEqual([page.after, page.head, page.acked, page.hasMore], [0, 3, 0, false]);
       // Not acknowledged yet: a repeated read returns it again, with and without the position.
-      assert.deepEqual(sequences(await reader.read('triggers://feeds/door.opened')), [1, 2, 3]);
+      assert.deepEqual(sequences(await reader.read('triggers://feeds/box.opened')), [1, 2, 3]);
       assert.deepEqual(sequences(await reader.read(first.next)), [1, 2, 3]);
       const rest = await reader.read(page.next);
       assert.deepEqual([sequences(rest), rest.acked], [[], 3]);
       await world.open();
-      assert.deepEqual(sequences(await reader.read('triggers://feeds/door.opened')), [4]);
+      assert.deepEqual(sequences(await reader.read('triggers://feeds/box.opened')), [4]);
     });
 
     test('gets only what its arguments select, and finds its log by their meaning', async () => {
       const reader = await world.reader(kind, somebody());
       const odd = await reader.read(
-        'triggers://feeds/door.opened?door=odd&floors=%5B1,2%5D&_after=x',
+        'triggers://feeds/box.opened?box=odd&floors=%5B1,2%5D&_after=x',
       );
-      assert.deepEqual(odd.arguments, { door: 'odd', floors: [1, 2], after: 'x' });
+      assert.deepEqual(odd.arguments, { box: 'odd', floors: [1, 2], after: 'x' });
       const same = await reader.read(
-        'triggers://feeds/door%2Eopened?_after=%78&floors=%5B1%2C%202%5D&door=odd',
+        'triggers://feeds/box%2Eopened?_after=%78&floors=%5B1%2C%202%5D&box=odd',
       );
       assert.equal(same.subscriptionId, odd.subscriptionId);
       assert.equal(
         same.next.split('&after=')[0],
-        'triggers://feeds/door.opened?door=odd&floors=%5B1%2C2%5D&_after=x',
+        'triggers://feeds/box.opened?box=odd&floors=%5B1%2C2%5D&_after=x',
       );
       assert.notEqual(
-        (await reader.read('triggers://feeds/door.opened?door=even')).subscriptionId,
+        (await reader.read('triggers://feeds/box.opened?box=even')).subscriptionId,
         odd.subscriptionId,
       );
     });
 
     test('reads many events in pages without overlap', async () => {
       const reader = await world.reader(kind, somebody());
-      let { next } = await reader.read('triggers://feeds/door.opened');
+      let { next } = await reader.read('triggers://feeds/box.opened');
       await world.open(250);
       const taken: number[] = [];
       let page: Page;
@@ -115,7 +115,7 @@ for (const kind of READERS) {
     test('continues, with a notice, from a position of a log that no longer exists or beyond what was sent', async () => {
       const subject = somebody();
       const reader = await world.reader(kind, subject);
-      const uri = 'triggers://feeds/door.opened';
+      const uri = 'triggers://feeds/box.opened';
       const old = await reader.read(uri);
       await world.call(
         'triggers/unsubscribe',
@@ -140,11 +140,11 @@ for (const kind of READERS) {
       const reader = await world.reader(kind, somebody());
       assert.deepEqual(reader.capabilities['resources'], { subscribe: true, listChanged: true });
       const { contents, ttlMs, cacheScope } = await reader.result(
-        'triggers://feeds/door.opened?door=a',
+        'triggers://feeds/box.opened?box=a',
       );
       assert.deepEqual(
         (contents as { uri: string }[]).map(({ uri }) => uri),
-        ['triggers://feeds/door.opened?door=a'],
+        ['triggers://feeds/box.opened?box=a'],
       );
       if (isModern(kind)) assert.deepEqual([ttlMs, cacheScope], [0, 'private']);
       else assert.deepEqual([ttlMs, cacheScope], [undefined, undefined]);
@@ -153,10 +153,10 @@ for (const kind of READERS) {
     test('finds its feeds and subscriptions in the list, and a template for every type', async () => {
       const subject = somebody();
       const reader = await world.reader(kind, subject);
-      const { subscriptionId } = await reader.read('triggers://feeds/door.opened?door=a%20b');
+      const { subscriptionId } = await reader.read('triggers://feeds/box.opened?box=a%20b');
       const made = await world.call(
         'triggers/subscribe',
-        { key: 'mine', select: [{ name: 'door.opened' }, { name: 'meter/read' }] },
+        { key: 'mine', select: [{ name: 'box.opened' }, { name: 'meter/read' }] },
         { as: subject },
       );
       const entries = (await reader.list())['resources'] as {
@@ -167,7 +167,7 @@ for (const kind of READERS) {
       assert.deepEqual(
         entries.map(({ uri, name }) => [uri, name]),
         [
-          ['triggers://feeds/door.opened?door=a%20b', 'feed door.opened'],
+          ['triggers://feeds/box.opened?box=a%20b', 'feed box.opened'],
           [`triggers://subscriptions/${made.result?.['subscriptionId']}`, 'subscription mine'],
         ],
       );
@@ -175,7 +175,7 @@ for (const kind of READERS) {
       const other = await reader.read(entries[1]!.uri);
       assert.deepEqual(
         other.select?.map(({ name }) => name),
-        ['door.opened', 'meter/read'],
+        ['box.opened', 'meter/read'],
       );
       assert.match(other.next, /^triggers:\/\/subscriptions\/[^?]+\?after=/);
       const templates = (await reader.templates())['resourceTemplates'] as {
@@ -188,15 +188,15 @@ for (const kind of READERS) {
       assert.deepEqual(
         templates.map(({ uriTemplate }) => uriTemplate),
         [
-          'triggers://feeds/door.opened{?door,floors,_after,after}',
+          'triggers://feeds/box.opened{?box,floors,_after,after}',
           'triggers://feeds/meter%2Fread{?after}',
           'triggers://subscriptions/{subscriptionId}{?after}',
         ],
       );
-      assert.equal(templates[0]?.title, 'A door');
+      assert.equal(templates[0]?.title, 'A box');
       assert.match(
         templates[0]?.description ?? '',
-        /A door was opened\..*"door" \(plain text\), "floors" \(JSON text\)/,
+        /A box was opened\..*"box" \(plain text\), "floors" \(JSON text\)/,
       );
       for (const { description } of templates) assert.match(description, /read the URI in "next"/);
     });
@@ -207,7 +207,7 @@ for (const kind of READERS) {
         await world.reader(kind, subject),
         await world.reader(kind, somebody()),
       ];
-      const { subscriptionId } = await reader.read('triggers://feeds/door.opened');
+      const { subscriptionId } = await reader.read('triggers://feeds/box.opened');
       const refusal = async (
         who: Reader,
         uri: string,
@@ -241,14 +241,14 @@ for (const kind of READERS) {
 describe('a feed', () => {
   test('is rejected in typed errors with the path, and without repeating the input [iso-own]', async () => {
     for (const [uri, expected] of [
-      ['triggers://feeds/door.opened?door=', /at "\/door", a string of at least 1 characters/],
-      ['triggers://feeds/door.opened?floors=%5B%22x%22%5D', /at "\/floors\/0", an integer/],
+      ['triggers://feeds/box.opened?box=', /at "\/box", a string of at least 1 characters/],
+      ['triggers://feeds/box.opened?floors=%5B%22x%22%5D', /at "\/floors\/0", an integer/],
       [
-        'triggers://feeds/door.opened?secret=1',
-        /no variables but "door", "floors", "_after", "after"/,
+        'triggers://feeds/box.opened?secret=1',
+        /no variables but "box", "floors", "_after", "after"/,
       ],
-      ['triggers://feeds/door.opened?floors=x', /"floors" as JSON text/],
-      ['triggers://feeds/door.opened?after=1', /"after" as it stands in the "next"/],
+      ['triggers://feeds/box.opened?floors=x', /"floors" as JSON text/],
+      ['triggers://feeds/box.opened?after=1', /"after" as it stands in the "next"/],
       ['triggers://elsewhere', /triggers:\/\/feeds\//],
     ] as const) {
       const { error } = await world.call('resources/read', { uri });
@@ -272,7 +272,7 @@ describe('a feed', () => {
     const shown = await world.call('resources/templates/list', {}, { as: subject });
     assert.deepEqual(
       (shown.result?.['resourceTemplates'] as { name: string }[]).map(({ name }) => name),
-      ['door.opened', 'triggers.subscription'],
+      ['box.opened', 'triggers.subscription'],
     );
     const stranger = somebody();
     world.forbidden.add(`${stranger} meter/read`);
@@ -291,15 +291,15 @@ describe('a feed', () => {
     const templates = await world.call('resources/templates/list', {}, { as: stranger });
     assert.deepEqual(
       (templates.result?.['resourceTemplates'] as { name: string }[]).map(({ name }) => name),
-      ['door.opened', 'triggers.subscription'],
+      ['box.opened', 'triggers.subscription'],
     );
   });
 
   test('counts as a subscription of its reader', async () => {
     const small = await World.start({ TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '1' });
-    await small.call('resources/read', { uri: 'triggers://feeds/door.opened' });
+    await small.call('resources/read', { uri: 'triggers://feeds/box.opened' });
     const { error } = await small.call('resources/read', {
-      uri: 'triggers://feeds/door.opened?door=a',
+      uri: 'triggers://feeds/box.opened?box=a',
     });
     assert.deepEqual([error?.code, error?.data?.['limit']], [-32025, 'subscriptions']);
     await small.close();
@@ -310,7 +310,7 @@ describe('a feed', () => {
     for (let n = 0; n < 60; n += 1)
       await world.call(
         'resources/read',
-        { uri: `triggers://feeds/door.opened?door=${n}` },
+        { uri: `triggers://feeds/box.opened?box=${n}` },
         { as: subject },
       );
     const uris: string[] = [];
@@ -328,7 +328,7 @@ describe('a feed', () => {
     } while (cursor !== undefined);
     assert.deepEqual(
       uris,
-      Array.from({ length: 60 }, (_, n) => `triggers://feeds/door.opened?door=${n}`),
+      Array.from({ length: 60 }, (_, n) => `triggers://feeds/box.opened?box=${n}`),
     );
     assert.equal(pages, 2);
   });

@@ -11,11 +11,11 @@ const frame = (message: object): string => `event: message\ndata: ${JSON.stringi
 
 /** A source that the test feeds, spliced. */
 function spliced(rewrite: ConstructorParameters<typeof Splice>[1]['rewrite'] = () => null) {
-  const seen = { closed: 0, cancelled: 0 };
+  const seen = { closed: 0, canceled: 0 };
   let feed!: ReadableStreamDefaultController<Uint8Array>;
   const source = new ReadableStream<Uint8Array>({
     start: (controller) => void (feed = controller),
-    cancel: () => void (seen.cancelled += 1),
+    cancel: () => void (seen.canceled += 1),
   });
   const splice = new Splice(source, { rewrite, closed: () => void (seen.closed += 1) });
   return { splice, seen, feed };
@@ -76,14 +76,14 @@ describe('a splice', () => {
       frame({ id: 1, result: {} }),
     );
     assert.equal((await reader.read()).done, true);
-    assert.deepEqual(seen, { closed: 1, cancelled: 1 });
+    assert.deepEqual(seen, { closed: 1, canceled: 1 });
   });
 
   test('cancels its source when its reader stops', async () => {
     const { splice, seen } = spliced();
     await splice.body.cancel();
     splice.send({ method: 'late' });
-    assert.deepEqual(seen, { closed: 1, cancelled: 1 });
+    assert.deepEqual(seen, { closed: 1, canceled: 1 });
   });
 
   test('fails as its source does', async () => {

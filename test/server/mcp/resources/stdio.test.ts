@@ -21,23 +21,23 @@ const FILES = 'triggers://feeds/file.changed';
 interface Piped {
   read(uri: string): Promise<Page>;
   listen(uri: string): Promise<void>;
-  readonly rings: string[];
+  readonly notifications: string[];
   close(): Promise<void>;
 }
 
 type Program = ConstructorParameters<typeof StdioClientTransport>[0];
 
 async function connect(kind: ReaderKind, program: Program): Promise<Piped> {
-  const rings: string[] = [];
+  const notifications: string[] = [];
   if (kind === 'client 1.x') {
     const client = new ClientV1({ name: 'piped', version: '1' });
     client.setNotificationHandler(
       ResourceUpdatedNotificationSchema,
-      ({ params }) => void rings.push(params.uri),
+      ({ params }) => void notifications.push(params.uri),
     );
     await client.connect(new StdioTransportV1(program));
     return {
-      rings,
+      notifications,
       read: async (uri) => pageOf(await client.readResource({ uri })),
       listen: async (uri) => void (await client.subscribeResource({ uri })),
       close: () => client.close(),
@@ -50,11 +50,11 @@ async function connect(kind: ReaderKind, program: Program): Promise<Piped> {
   );
   client.setNotificationHandler(
     'notifications/resources/updated',
-    ({ params }) => void rings.push(params.uri),
+    ({ params }) => void notifications.push(params.uri),
   );
   await client.connect(new StdioClientTransport(program));
   return {
-    rings,
+    notifications,
     read: async (uri) => pageOf(await client.readResource({ uri })),
     close: () => client.close(),
     async listen(uri) {
@@ -94,9 +94,9 @@ describe('feeds on a pipe', { concurrent: true }, () => {
       const taken: string[] = [];
       let next = first.next;
       for (let n = 1; n <= 3; n += 1) {
-        const before = client.rings.length;
+        const before = client.notifications.length;
         await feed.happen();
-        await eventually('a ring', () => client.rings.length > before);
+        await eventually('a notification', () => client.notifications.length > before);
         await eventually('the file', async () => {
           const page = await client.read(next);
           taken.push(...page.events.map(({ data }) => (data as { path: string }).path));
@@ -105,7 +105,7 @@ describe('feeds on a pipe', { concurrent: true }, () => {
         });
       }
       assert.deepEqual(taken, ['note-1.txt', 'note-2.txt', 'note-3.txt']);
-      assert.deepEqual(new Set(client.rings), new Set([FILES]));
+      assert.deepEqual(new Set(client.notifications), new Set([FILES]));
     });
   }
 
@@ -128,7 +128,7 @@ describe('feeds on a pipe', { concurrent: true }, () => {
     await client.read(next);
     await client.listen(next);
     await folderFeed(folder.path, watched).happen();
-    await eventually('a ring', () => client.rings.length > 0);
-    assert.deepEqual(client.rings[0], next);
+    await eventually('a notification', () => client.notifications.length > 0);
+    assert.deepEqual(client.notifications[0], next);
   });
 });

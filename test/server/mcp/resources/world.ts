@@ -20,17 +20,17 @@ import { Issuer, modern, type Claims } from '../../../reference-server/harness.t
 const text = { type: 'string' } as const;
 
 /** One argument that is a text, one that is not, and one with a reserved name. */
-export const door = defineTrigger<
-  { door?: string; floors?: number[]; after?: string },
-  { door: string; n: number }
+export const box = defineTrigger<
+  { box?: string; floors?: number[]; after?: string },
+  { box: string; n: number }
 >({
-  name: 'door.opened',
-  title: 'A door',
-  description: 'A door was opened.',
+  name: 'box.opened',
+  title: 'A box',
+  description: 'A box was opened.',
   input: {
     type: 'object',
     properties: {
-      door: { ...text, minLength: 1 },
+      box: { ...text, minLength: 1 },
       floors: { type: 'array', items: { type: 'integer' } },
       after: text,
     },
@@ -38,11 +38,11 @@ export const door = defineTrigger<
   },
   payload: {
     type: 'object',
-    required: ['door'],
-    properties: { door: text, n: { type: 'integer' } },
+    required: ['box'],
+    properties: { box: text, n: { type: 'integer' } },
   },
   match: () => true,
-  attributes: { door: ({ door: which }) => which, floors: () => undefined, after: () => undefined },
+  attributes: { box: ({ box: which }) => which, floors: () => undefined, after: () => undefined },
 });
 
 /** Kept for five events. */
@@ -93,7 +93,7 @@ export interface Reader {
   /** Stops listening. */
   unlisten(...uris: string[]): Promise<void>;
   /** URIs of the notifications, in order. */
-  readonly rings: string[];
+  readonly notifications: string[];
   /** Number of list changes of resources. */
   readonly changes: () => number;
   close(): Promise<void>;
@@ -157,7 +157,7 @@ export class World {
       stopped = runHttp({
         config,
         sources: {
-          sources: [{ triggers: [door, meter], start: () => undefined, stop: () => undefined }],
+          sources: [{ triggers: [box, meter], start: () => undefined, stop: () => undefined }],
           github: null,
         },
         log: createLog({
@@ -192,7 +192,7 @@ export class World {
   }
 
   /**
-   * Emits this many `door.opened` events, odd and even in turn; resolves with their ids once they
+   * Emits this many `box.opened` events, odd and even in turn; resolves with their ids once they
    * are numbered.
    */
   async open(count = 1): Promise<string[]> {
@@ -201,7 +201,7 @@ export class World {
       const n = (this.#opened += 1);
       ids.push(`e${n}`);
       await this.engine.emit(
-        door.event({ eventId: `e${n}`, data: { door: n % 2 === 0 ? 'even' : 'odd', n } }),
+        box.event({ eventId: `e${n}`, data: { box: n % 2 === 0 ? 'even' : 'odd', n } }),
       );
     }
     await this.engine.settled();
@@ -286,11 +286,11 @@ async function readerV2(
     { name: 'reader', version: '1' },
     { versionNegotiation: { mode: isModernClient ? { pin: '2026-07-28' } : 'legacy' } },
   );
-  const rings: string[] = [];
+  const notifications: string[] = [];
   let changes = 0;
   client.setNotificationHandler(
     'notifications/resources/updated',
-    ({ params }) => void rings.push(params.uri),
+    ({ params }) => void notifications.push(params.uri),
   );
   client.setNotificationHandler('notifications/resources/list_changed', () => void (changes += 1));
   const transport = new StreamableHTTPClientTransport(url, { authProvider: { token } });
@@ -298,7 +298,7 @@ async function readerV2(
   const listening: { close(): Promise<void> }[] = [];
   return {
     capabilities: { ...client.getServerCapabilities() },
-    rings,
+    notifications,
     changes: () => changes,
     read: async (uri) => pageOf(await client.readResource({ uri })),
     result: async (uri) => client.readResource({ uri }),
@@ -331,11 +331,11 @@ async function readerV1(url: URL, token: string): Promise<Reader> {
   const { ResourceListChangedNotificationSchema, ResourceUpdatedNotificationSchema } =
     await import('@modelcontextprotocol/sdk/types.js');
   const client = new ClientV1({ name: 'reader', version: '1' });
-  const rings: string[] = [];
+  const notifications: string[] = [];
   let changes = 0;
   client.setNotificationHandler(
     ResourceUpdatedNotificationSchema,
-    ({ params }) => void rings.push(params.uri),
+    ({ params }) => void notifications.push(params.uri),
   );
   client.setNotificationHandler(ResourceListChangedNotificationSchema, () => void (changes += 1));
   const transport = new TransportV1(url, {
@@ -344,7 +344,7 @@ async function readerV1(url: URL, token: string): Promise<Reader> {
   await client.connect(transport);
   return {
     capabilities: { ...client.getServerCapabilities() },
-    rings,
+    notifications,
     changes: () => changes,
     read: async (uri) => pageOf(await client.readResource({ uri })),
     result: (uri) => client.readResource({ uri }),

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import type { Checked } from '../../../../src/server/mcp/tools/schemas.ts';
 import {
-  doorOpened,
+  boxOpened,
   ERAS,
   modern,
   startServer,
@@ -29,8 +29,8 @@ const call = async <T>(client: AnyClient, name: string, args: object): Promise<T
   assert.equal((content as { type: string }[])[0]?.type, 'text');
   return structuredContent as T;
 };
-const opened = (door: string, n: number) =>
-  server.emit(doorOpened.event({ eventId: `${door}-${n}`, data: { door, by: `visitor ${n}` } }));
+const opened = (box: string, n: number) =>
+  server.emit(boxOpened.event({ eventId: `${box}-${n}`, data: { box, by: `visitor ${n}` } }));
 
 for (const era of ERAS) {
   describe(`a ${era} client`, () => {
@@ -52,8 +52,8 @@ for (const era of ERAS) {
     test('follows two triggers side by side, and acknowledges one of them', async () => {
       const [left, right] = [`${era} left`, `${era} right`];
       const watches = await Promise.all(
-        [left, right].map((door) =>
-          call<Watching>(client, 'watch', { trigger: 'door.opened', arguments: { door } }),
+        [left, right].map((box) =>
+          call<Watching>(client, 'watch', { trigger: 'box.opened', arguments: { box } }),
         ),
       );
       for (const n of [1, 2, 3]) await Promise.all([opened(left, n), opened(right, n)]);
@@ -62,7 +62,7 @@ for (const era of ERAS) {
       );
       assert.deepEqual(
         [first, second].map((one) => one?.events.map(({ eventId }) => eventId)),
-        [left, right].map((door) => [1, 2, 3].map((n) => `${door}-${n}`)),
+        [left, right].map((box) => [1, 2, 3].map((n) => `${box}-${n}`)),
       );
       assert.equal(covered(await call(client, 'check', first!.next.arguments)), '');
       assert.equal(covered(await call(client, 'check', { watchId: second!.watchId })), '1 2 3');
@@ -86,8 +86,8 @@ test('continues a watch that was begun in another revision', async () => {
   for (const [n, era] of ERAS.entries()) {
     const client = await server.client(era, 'alice');
     const { watchId } = await call<Watching>(client, 'watch', {
-      trigger: 'door.opened',
-      arguments: { door: 'shared' },
+      trigger: 'box.opened',
+      arguments: { box: 'shared' },
     });
     ids.add(watchId);
     await opened('shared', n + 1);
@@ -105,8 +105,8 @@ test("[iso-own] gets the same answer for another subject's watch as for one that
     await server.client('v2 modern', 'mallory'),
   ];
   const { watchId } = await call<Watching>(alice, 'watch', {
-    trigger: 'door.opened',
-    arguments: { door: 'private' },
+    trigger: 'box.opened',
+    arguments: { box: 'private' },
   });
   const asked = (id: string) =>
     mallory.request('tools/call', { name: 'check', arguments: { watchId: id } });

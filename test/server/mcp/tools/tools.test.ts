@@ -97,7 +97,7 @@ describe('announcement', () => {
         description ?? '',
         /(?<!events_)\b(watch|check|unwatch) (once|again and again|at the end)/,
       );
-    const { watchId, next } = await watch('bell.rung', { house: 'prefixed' });
+    const { watchId, next } = await watch('alarm.raised', { house: 'prefixed' });
     assert.equal(next.tool, 'events_check');
     assert.match(
       (await refused('events_check', { watchId: 'nobody' })).error.message,
@@ -129,7 +129,7 @@ describe('attaching', () => {
       (await client.callTool({ name: 'double', arguments: { n: 21 } })).content[0]?.type,
       'text',
     );
-    const { watchId } = await watch('bell.rung', { house: 'neighbours' });
+    const { watchId } = await watch('alarm.raised', { house: 'neighbours' });
     await call('unwatch', { watchId });
     await close();
 
@@ -227,14 +227,19 @@ describe('bad input is rejected with its place and what is expected there', () =
       ['watch', { trigger: 7 }, '/trigger'],
       ['watch', { trigger: '' }, '/trigger'],
       ['watch', { arguments: { house: 'a' } }, '/trigger', /the name of a trigger type/],
-      ['watch', { trigger: 'bell.rung', cursor: 'a' }, '/cursor', /no cursor/],
-      ['watch', { trigger: 'bell.rung', arguments: [] }, '/arguments', /an object/],
-      ['watch', { trigger: 'bell.rung', arguments: { house: 7 } }, '/arguments/house', /a string/],
-      ['watch', { trigger: 'bell.rung', arguments: { house: '\ud800' } }, '', /surrogates/],
+      ['watch', { trigger: 'alarm.raised', cursor: 'a' }, '/cursor', /no cursor/],
+      ['watch', { trigger: 'alarm.raised', arguments: [] }, '/arguments', /an object/],
+      [
+        'watch',
+        { trigger: 'alarm.raised', arguments: { house: 7 } },
+        '/arguments/house',
+        /a string/,
+      ],
+      ['watch', { trigger: 'alarm.raised', arguments: { house: '\ud800' } }, '', /surrogates/],
       [
         'watch',
         {
-          trigger: 'bell.rung',
+          trigger: 'alarm.raised',
           arguments: JSON.parse(`${'{"a":'.repeat(100)}1${'}'.repeat(100)}`) as object,
         },
         '',

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, test } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import assert from 'node:assert/strict';
 import type { Delivery, Selection } from '../../spec-schema/draft/schema.ts';
-import { outcomeOf } from './stranger/answers.mjs';
+import { outcomeOf } from './independent/answers.mjs';
 import {
   Client,
   Reader,
@@ -23,7 +23,7 @@ import {
   keyInput,
   lastOf,
   newSecret,
-} from './stranger/client.mjs';
+} from './independent/client.mjs';
 import {
   Receiver,
   type Seen,
@@ -31,7 +31,7 @@ import {
   verifyServer,
   verifyWebhook,
   webhookId,
-} from './stranger/receiver.mjs';
+} from './independent/receiver.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 const GITHUB_SECRET = 'a secret of the webhook source';
@@ -56,7 +56,7 @@ const holds = (check: () => unknown): boolean => {
 
 describe('the published vectors, with the independent functions', () => {
   const jws = family('delivery-jws');
-  const judges: Record<string, (c: Case) => boolean> = {
+  const checks: Record<string, (c: Case) => boolean> = {
     'standard-webhooks-signature': (c) =>
       holds(() => verifyWebhook({ ...c, body: bytes(c.bodyBase64) })),
     'delivery-jws': (c) =>
@@ -73,12 +73,12 @@ describe('the published vectors, with the independent functions', () => {
         );
       }),
   };
-  for (const [name, judge] of Object.entries(judges)) {
+  for (const [name, check] of Object.entries(checks)) {
     test(name, () => {
       const { cases } = family(name);
       assert.ok(cases.length > 10);
       for (const c of cases)
-        assert.equal(judge(c) ? 'valid' : 'invalid', c.verdict, `${name} ${c.id}: ${c.comment}`);
+        assert.equal(check(c) ? 'valid' : 'invalid', c.verdict, `${name} ${c.id}: ${c.comment}`);
     });
   }
 
@@ -108,7 +108,7 @@ const freePort = async (): Promise<number> => {
   return port;
 };
 
-/** What the application behind a reader was notified of. */
+/** The items that the application behind a reader received. */
 function listener() {
   const told: Told[] = [];
   const reader = new Reader((item) => told.push(item));
@@ -205,7 +205,7 @@ describe('the reference server, with the independent client and receiver', () =>
   }
 
   beforeAll(async () => {
-    dataDir = await mkdtemp(join(tmpdir(), 'triggers-stranger-'));
+    dataDir = await mkdtemp(join(tmpdir(), 'triggers-independent-'));
     port = await freePort();
     await start();
     const settings = await client.settings();

@@ -19,13 +19,13 @@ import type {
 import { LocalError, WireError } from '../../../src/protocol/wire/errors.ts';
 import { RemoteError } from '../../../src/protocol/wire/remote-error.ts';
 import { words } from '../../client/support.ts';
-import { EVENTS, HostilePeer, type Wrong } from './peer.ts';
+import { EVENTS, HostilePeer, type Misbehavior } from './peer.ts';
 
 export type Era = '2026-07-28' | '2025-11-25';
 export const BOTH_ERAS: readonly Era[] = ['2026-07-28', '2025-11-25'];
 
 /** One misbehavior and the client's expected reaction. */
-export interface Row extends Wrong {
+export interface Row extends Misbehavior {
   readonly name: string;
   /** Requirement ids that the row verifies. */
   readonly proves?: string;
@@ -92,7 +92,7 @@ const OVERDUE_MS = 20_000;
 export const PATIENCE_MS = 90_000;
 
 /** Describes an error on one line. */
-export function wordsOf(error: unknown): string {
+export function describeError(error: unknown): string {
   if (error instanceof LocalError)
     return error.reason === undefined ? error.code : `${error.code} ${error.reason}`;
   if (error instanceof WireError)
@@ -104,7 +104,7 @@ export function wordsOf(error: unknown): string {
 }
 
 /** Violations of the invariants of every row. Empty = none. */
-export function complaints({
+export function violations({
   items,
   error,
   waits,
@@ -138,21 +138,21 @@ export function complaints({
       );
   }
   for (const one of [error, ...waits.map((wait) => wait.error)]) {
-    if (wordsOf(one).startsWith('untyped')) found.push(wordsOf(one));
+    if (describeError(one).startsWith('untyped')) found.push(describeError(one));
     if (inspect(one, { depth: 12, showHidden: true, maxStringLength: null }).includes(TOKEN))
-      found.push(`the token is in an error: ${wordsOf(one)}`);
+      found.push(`the token is in an error: ${describeError(one)}`);
   }
   return found;
 }
 
 /** Runs the client until the outcome is clear. */
-export async function play(
+export async function runRow(
   given: Row,
   drain: Drain,
   era: Era,
   times = given.times,
 ): Promise<Transcript> {
-  const row = times === undefined ? given : patient({ ...given, times });
+  const row = times === undefined ? given : lenient({ ...given, times });
   await using peer = await HostilePeer.start(row);
   const transcript = {
     items: [] as Item[],
@@ -173,7 +173,7 @@ export async function play(
   return { ...transcript, elapsedMs: performance.now() - startedAt };
 }
 
-function patient(row: Row): Row {
+function lenient(row: Row): Row {
   const { timeoutMs, tuning = {} } = row;
   return {
     ...row,
@@ -200,12 +200,12 @@ async function follow(
   expected: string,
   enough: AbortController,
 ): Promise<void> {
-  const client = triggersClient(await greeted(row, era, peer.url));
+  const client = triggersClient(await connectTo(row, era, peer.url));
   const onState = (state: SubscriptionState): void => {
     if (state.phase !== 'waiting') return;
     waits.push(state);
     const wanted = expected.startsWith('waits ') ? expected.slice(6) : undefined;
-    if (waits.filter((wait) => wordsOf(wait.error) === wanted).length >= WAITS_ENOUGH)
+    if (waits.filter((wait) => describeError(wait.error) === wanted).length >= WAITS_ENOUGH)
       enough.abort();
   };
   try {
@@ -236,7 +236,7 @@ async function follow(
  * A row shortens timeouts for its own purpose, which does not include the handshake unless a
  * timeout is the expected end.
  */
-async function greeted(row: Row, protocol: Era, url: string): Promise<Connection> {
+async function connectTo(row: Row, protocol: Era, url: string): Promise<Connection> {
   for (;;) {
     try {
       return await connect(
@@ -244,7 +244,7 @@ async function greeted(row: Row, protocol: Era, url: string): Promise<Connection
         { protocol, timeoutMs: row.timeoutMs ?? PATIENCE_MS },
       );
     } catch (error) {
-      if (row.always === 'timeout' || wordsOf(error) !== 'timeout') throw error;
+      if (row.always === 'timeout' || describeError(error) !== 'timeout') throw error;
     }
   }
 }
@@ -269,23 +269,23 @@ export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<
  * Fails unless the transcript is what the row expects, with a peer that misbehaves `always` or
  * once.
  */
-export function judge(
+export function checkRow(
   row: Row,
   transcript: Transcript,
   once: boolean,
   era: Era = '2026-07-28',
 ): void {
   const { items, error, waits } = transcript;
-  assert.deepEqual(complaints(transcript), []);
+  assert.deepEqual(violations(transcript), []);
   const expected = once ? 'all' : alwaysOf(row, era);
   const end = expected.startsWith('waits ')
-    ? `waits ${waits.map((wait) => wordsOf(wait.error)).find((one) => `waits ${one}` === expected) ?? wordsOf(error)}`
+    ? `waits ${waits.map((wait) => describeError(wait.error)).find((one) => `waits ${one}` === expected) ?? describeError(error)}`
     : error === undefined
       ? 'all'
-      : wordsOf(error);
+      : describeError(error);
   const expectedRead = once ? row.healed || ALL : (row.read ?? (expected === 'all' ? ALL : []));
   const read = expectedRead === 'some' ? words(items) : expectedRead;
-  const waited = waits.map((wait) => wordsOf(wait.error)).join(', ');
+  const waited = waits.map((wait) => describeError(wait.error)).join(', ');
   assert.deepEqual(
     { end, read: words(items) },
     { end: expected, read: [...read] },
@@ -295,17 +295,17 @@ export function judge(
 }
 
 /** Registers the tests of a table: each row as it is, and each row whose peer recovers. */
-export function playAll(rows: readonly Row[]): void {
+export function testRows(rows: readonly Row[]): void {
   for (const row of rows) {
     for (const era of row.eras ?? ['2026-07-28']) {
       for (const drain of row.drains ?? ['stream', 'pull']) {
         const where = `${row.proves ? `[${row.proves}] ` : ''}${row.name}; ${drain}${row.eras ? `, ${era}` : ''}`;
         const always = alwaysOf(row, era);
         test(`${where} → ${always}`, async () =>
-          judge(row, await play(row, drain, era), false, era));
+          checkRow(row, await runRow(row, drain, era), false, era));
         if (always !== 'all' && row.healed !== false) {
           test(`${where}, once → everything`, async () =>
-            judge(row, await play(row, drain, era, row.times ?? 1), true, era));
+            checkRow(row, await runRow(row, drain, era, row.times ?? 1), true, era));
         }
       }
     }

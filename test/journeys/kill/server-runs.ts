@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const PROGRAM = fileURLToPath(new URL('./server.ts', import.meta.url));
 
-class Life {
+class ServerRun {
   readonly child: ChildProcess;
   readonly exited: Promise<unknown>;
   #printed = '';
@@ -52,25 +52,25 @@ class Life {
   }
 }
 
-export class Lives {
+export class ServerRuns {
   readonly #dataDir: string;
   readonly #port: number;
-  #current: Life | undefined;
-  #next: Life;
+  #current: ServerRun | undefined;
+  #next: ServerRun;
 
   constructor(dataDir: string, port: number) {
     this.#dataDir = dataDir;
     this.#port = port;
-    this.#next = new Life(dataDir, port);
+    this.#next = new ServerRun(dataDir, port);
   }
 
   /** Starts the next process, which then opens the store. */
   async begin(): Promise<void> {
-    const life = this.#next;
-    await life.says('loaded');
-    life.child.stdin!.write('go\n');
-    this.#current = life;
-    this.#next = new Life(this.#dataDir, this.#port);
+    const run = this.#next;
+    await run.says('loaded');
+    run.child.stdin!.write('go\n');
+    this.#current = run;
+    this.#next = new ServerRun(this.#dataDir, this.#port);
   }
 
   /** Resolves once the server listens. */

@@ -51,7 +51,7 @@ export const webhookId = ({ subscriptionId, epoch, after, last, gaps = [] }) =>
   `msg_${sha256([subscriptionId, epoch, after, last, gaps.map((g) => `${g.from}-${g.to}`).join(',')].join('\n')).slice(0, 32)}`;
 
 /**
- * "Signature": the secret under which one of the entries verifies; throws if there is none. `body`
+ * "Signature": the secret under which one of the entries verifies; throws if no entry does. `body`
  * is the raw bytes [sig-raw-bytes].
  */
 export function verifyWebhook({ headers, body, secrets, nowMs }) {

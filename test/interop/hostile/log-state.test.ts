@@ -18,7 +18,7 @@ import {
   type Call,
   type Json,
 } from './peer.ts';
-import { ALL, playAll, within, type Row } from './play.ts';
+import { ALL, testRows, within, type Row } from './run-row.ts';
 
 const epochConflict = (epoch: string): never => {
   throw new Refused(-32602, { kind: 'epoch', epoch, head: 0, acked: 0 });
@@ -47,7 +47,7 @@ const subscribed = (members: object): Pick<Row, 'calls'> => ({
 /** The first read succeeds; then `change` alters the log. */
 const after = (change: (peer: HostilePeer, delivery: Json) => Json): Pick<Row, 'delivery'> => ({
   delivery: (delivery, _n, peer) =>
-    delivery.after > 0 && (peer.life === '' || peer.epoch === OTHER_EPOCH)
+    delivery.after > 0 && (peer.eventPrefix === '' || peer.epoch === OTHER_EPOCH)
       ? change(peer, delivery)
       : delivery,
 });
@@ -60,7 +60,7 @@ const noMoreThan =
   };
 
 describe('state of a log', { concurrent: true }, () => {
-  playAll([
+  testRows([
     {
       name: 'another epoch without notice',
       proves: 'recv-epoch',

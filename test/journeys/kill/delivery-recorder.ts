@@ -6,15 +6,15 @@
  */
 import type { Delivery, Event } from 'mcp-triggers-experimental';
 
-/** How often a number came on one drain, and between which runs of the server. */
+/** Occurrences of a number on one drain, and the runs of the server between which it came. */
 interface Sightings {
   times: number;
-  firstLife: number;
-  lastLife: number;
+  firstRun: number;
+  lastRun: number;
   failures: number;
 }
 
-export class Witness {
+export class DeliveryRecorder {
   readonly broken: string[] = [];
   /** By epoch and number. */
   readonly #meaning = new Map<string, string>();
@@ -25,7 +25,7 @@ export class Witness {
     { highest: number; acked: number; seen: Map<number, Sightings> }
   >();
   /** Counts the runs of the server. */
-  life = 0;
+  run = 0;
 
   /** Records what came on a drain. `failed`: the reader failed, or behaved as if it had. */
   delivery(
@@ -70,8 +70,7 @@ export class Witness {
   unexplained(drain: string): string[] {
     return [...(this.#drains.get(drain)?.seen ?? [])]
       .filter(
-        ([, { times, firstLife, lastLife, failures }]) =>
-          times > 1 + failures + (lastLife - firstLife),
+        ([, { times, firstRun, lastRun, failures }]) => times > 1 + failures + (lastRun - firstRun),
       )
       .map(([sequence, { times }]) => `${drain}: ${sequence} came ${times} times`);
   }
@@ -100,9 +99,9 @@ export class Witness {
     if (!seen && sequence < state.highest)
       this.broken.push(`${drain}: ${sequence} came for the first time after ${state.highest}`);
     state.highest = Math.max(state.highest, sequence);
-    const sightings = seen ?? { times: 0, firstLife: this.life, lastLife: this.life, failures: 0 };
+    const sightings = seen ?? { times: 0, firstRun: this.run, lastRun: this.run, failures: 0 };
     sightings.times += 1;
-    sightings.lastLife = this.life;
+    sightings.lastRun = this.run;
     sightings.failures += failed ? 1 : 0;
     state.seen.set(sequence, sightings);
   }
