@@ -1,5 +1,6 @@
 /**
- * For MCP servers that offer triggers: declare trigger types, create an engine over a store, attach it to an SDK server, emit.
+ * For MCP servers that offer triggers: declare trigger types, create an engine over a store, attach
+ * it to an SDK server, emit.
  *
  * ```ts
  * const store = sqliteStore({ path: 'triggers.db', key });
@@ -15,7 +16,7 @@ export { attachTriggers, type AttachOptions } from './mcp/triggers/install.ts';
 export { attachResources, type ResourcesOptions } from './mcp/resources/install.ts';
 export { withFeeds, type ListenOptions } from './mcp/resources/listen.ts';
 export type { FeedOptions } from './mcp/resources/options.ts';
-export type { NotifyTiming as Ringing } from './mcp/resources/change-notifier.ts';
+export type { NotifyTiming } from './mcp/resources/change-notifier.ts';
 export { attachTools, type ToolsOptions } from './mcp/tools/install.ts';
 export { attachEvents, type EventsOptions } from './mcp/events/install.ts';
 export { eventsDialects } from './mcp/events/dialects.ts';
@@ -46,12 +47,8 @@ export type {
   SubscribeAs,
   Verbs,
 } from './engine/verbs.ts';
-/* For whoever speaks another protocol to callbacks. */
-export type {
-  CallbackDialect,
-  CallbackMessage,
-  CallbackContext as CallbackOf,
-} from './callback/dialect.ts';
+/* For bindings that send callbacks of another protocol. */
+export type { CallbackDialect, CallbackMessage, CallbackContext } from './callback/dialect.ts';
 export type { LogRange } from './engine/reader.ts';
 export type { Answer as CallbackAnswer } from '../protocol/core/attempt.ts';
 export type { Outcome as CallbackOutcome } from '../protocol/core/types.ts';
@@ -80,7 +77,7 @@ export type {
   Random,
 } from './engine/ports.ts';
 
-/* For whoever writes a store. What a store keeps of a subscription is not what the wire shows of it, so the names differ. */
+/* For authors of a store. Stored types have names of their own where the wire has a similar one. */
 export type {
   AcceptedEvent,
   Checkpoint,

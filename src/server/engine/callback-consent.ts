@@ -1,4 +1,7 @@
-/** The callback of a subscribe or update call: its check, the proof of its owner's consent, and what is stored of it. */
+/**
+ * The callback of a subscribe or update call: its check, the proof of its owner's consent, and what
+ * is stored of it.
+ */
 import type { Callback as WireCallback } from '../../../spec-schema/draft/schema.ts';
 import type { Callback, Subscription } from '../../protocol/core/types.ts';
 import { invalidParams, LocalError } from '../../protocol/wire/errors.ts';
@@ -44,7 +47,10 @@ export class CallbackConsent {
     return this.#o.verifier.consent(principal, callback);
   }
 
-  /** Challenges the callback and records its consent. Rejects with `CallbackEndpointError` or `ResourceExhausted`. */
+  /**
+   * Challenges the callback and records its consent. Rejects with `CallbackEndpointError` or
+   * `ResourceExhausted`.
+   */
   async prove(state: Subscription, callback: RequestedCallback): Promise<number> {
     const verifiedAt = await this.#o.verifier.challenge(state, callback);
     this.#o.unitOfWork.write({
@@ -65,7 +71,10 @@ export class CallbackConsent {
     return this.prove(state, callback);
   }
 
-  /** The consent that a suspended callback needs before it resumes; null = the subscription is not suspended. */
+  /**
+   * The consent that a suspended callback needs before it resumes; null = the subscription is not
+   * suspended.
+   */
   async ofSuspended({ state }: LoadedSubscription): Promise<number | null> {
     const { callback, suspended, principal } = state;
     if (callback === null || !suspended) return null;
@@ -77,8 +86,8 @@ export class CallbackConsent {
 }
 
 /**
- * The callback that replaces `current`. With a new secret for the same URL, the old secret also signs for a while, so that the
- * receiver can switch without rejecting a delivery.
+ * The callback that replaces `current`. With a new secret for the same URL, the old secret also
+ * signs for a while, so that the receiver can switch without rejecting a delivery.
  */
 export function replaceCallback(
   current: Callback | null,

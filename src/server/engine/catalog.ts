@@ -1,6 +1,6 @@
 /**
- * The declared trigger types: their schemas, the event values that arguments are compared with, and `triggers/list` (SEP:
- * Trigger types, triggers/list).
+ * The declared trigger types: their schemas, the event values that arguments are compared with, and
+ * `triggers/list` (SEP: Trigger types, triggers/list).
  */
 import { createHash } from 'node:crypto';
 import type {
@@ -53,7 +53,10 @@ export class Catalog {
     }
   }
 
-  /** Adds a type or replaces the one with this name. Throws `LocalError` `config_invalid`, or `schema_refused` for a schema. */
+  /**
+   * Adds a type or replaces the one with this name. Throws `LocalError` `config_invalid`, or
+   * `schema_refused` for a schema.
+   */
   declare(declared: DeclaredTrigger): void {
     const { name } = declared.type;
     const type: TriggerType = {
@@ -88,7 +91,10 @@ export class Catalog {
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** One page of the types that `shows` accepts. `sameForAll`: the list is the same for every caller. */
+  /**
+   * One page of the types that `shows` accepts. `sameForAll`: the list is the same for every
+   * caller.
+   */
   async list(
     params: ListTriggersParams,
     shows: (name: string) => boolean | Promise<boolean>,
@@ -123,7 +129,10 @@ export class Catalog {
     return etag;
   }
 
-  /** Resolves selections. Throws `WireError`: `NotFound` for an unknown name, `InvalidParams` for arguments. */
+  /**
+   * Resolves selections. Throws `WireError`: `NotFound` for an unknown name, `InvalidParams` for
+   * arguments.
+   */
   select(select: readonly WireSelection[]): Selection[] {
     const found = this.find(select);
     found.forEach((selection, at) => {
@@ -134,7 +143,10 @@ export class Catalog {
     return found;
   }
 
-  /** Selections with arguments in full, not checked against the schema. Throws `WireError` `NotFound` for an unknown name. */
+  /**
+   * Selections with arguments in full, not checked against the schema. Throws `WireError`
+   * `NotFound` for an unknown name.
+   */
   find(select: readonly WireSelection[]): Selection[] {
     return select.map(({ name, arguments: args = {} }) => {
       if (!this.#types.has(name)) throw notFound({ kind: 'trigger' });
@@ -175,7 +187,9 @@ export class Catalog {
     return longest;
   }
 
-  /** Throws `LocalError` `trigger_unknown`, or `payload_invalid` for data that the schema rejects. */
+  /**
+   * Throws `LocalError` `trigger_unknown`, or `payload_invalid` for data that the schema rejects.
+   */
   assertPayload(name: string, data: unknown): void {
     const declared = this.#types.get(name);
     if (declared === undefined)
@@ -207,7 +221,10 @@ export class Catalog {
   }
 }
 
-/** Throws `WireError` `Unsupported` for a drain that a selected type does not offer (SEP: Capability). */
+/**
+ * Throws `WireError` `Unsupported` for a drain that a selected type does not offer (SEP:
+ * Capability).
+ */
 export function assertDrain(catalog: Catalog, select: readonly Selection[], drain: Drain): void {
   for (const { name } of select) {
     if (catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);

@@ -56,17 +56,34 @@ export interface EngineOptions {
   readonly random?: Random;
   readonly log?: Log;
   readonly meter?: Meter;
-  /** Signs deliveries as this server (SEP: Server identity). Default: only the client's secret signs. */
+  /**
+   * Signs deliveries as this server (SEP: Server identity). Default: only the client's secret
+   * signs.
+   */
   readonly deliveryKey?: DeliveryKey;
-  /** Dialects for callbacks of other protocols, by the name that a binding passes to `subscribe`. */
+  /**
+   * Dialects for callbacks of other protocols, by the name that a binding passes to `subscribe`.
+   */
   readonly dialects?: Readonly<Record<string, CallbackDialect>>;
-  /** Whether a caller may follow a selection. Default: every authenticated caller may follow everything. */
+  /**
+   * Whether a caller may follow a selection. Default: every authenticated caller may follow
+   * everything.
+   */
   readonly authorize?: Authorize;
-  /** Which types a caller's list contains. Default: the types that `authorize` permits without arguments. */
+  /**
+   * Which types a caller's list contains. Default: the types that `authorize` permits without
+   * arguments.
+   */
   readonly visible?: Visible;
-  /** Called twice a day for every selection; false ends the subscription as `revoked` (SEP: Ending). Default: no check. */
+  /**
+   * Called twice a day for every selection; false ends the subscription as `revoked` (SEP: Ending).
+   * Default: no check.
+   */
   readonly reauthorize?: Reauthorize;
-  /** Granted lifetimes, in milliseconds. Default: 60 s to 30 days, 1 hour without a request, no expiry only on a durable store. */
+  /**
+   * Granted lifetimes, in milliseconds. Default: 60 s to 30 days, 1 hour without a request, no
+   * expiry only on a durable store.
+   */
   readonly ttl?: Partial<TtlPolicy>;
   readonly quotas?: {
     /** Default 1000. */
@@ -82,7 +99,9 @@ export interface EngineOptions {
   };
   /** Most events in one callback delivery. Default 100. */
   readonly batchEvents?: number;
-  /** Most log entries added in one commit when many subscriptions match. Default 1024; for tests. */
+  /**
+   * Most log entries added in one commit when many subscriptions match. Default 1024; for tests.
+   */
   readonly sequencerChunk?: number;
   /** Silence before an empty delivery, in milliseconds; for tests. */
   readonly streamHeartbeatMs?: number;
@@ -90,7 +109,10 @@ export interface EngineOptions {
   readonly streamStalledMs?: number;
 }
 
-/** Creates an engine. Call `start()` first. Throws `LocalError` `config_invalid` or `schema_refused` for a trigger type. */
+/**
+ * Creates an engine. Call `start()` first. Throws `LocalError` `config_invalid` or `schema_refused`
+ * for a trigger type.
+ */
 export function createEngine(options: EngineOptions): Engine {
   const { store, egress, quotas = {} } = options;
   const clock = backgroundClock(options.clock ?? systemClock);

@@ -1,6 +1,6 @@
 /**
- * `defineTrigger`: declares a trigger type with schemas of zod, of another library with Standard JSON Schema, or with plain JSON
- * Schema, and keeps the static types of arguments and data.
+ * `defineTrigger`: declares a trigger type with schemas of zod, of another library with Standard
+ * JSON Schema, or with plain JSON Schema, and keeps the static types of arguments and data.
  */
 import type { Drain, JsonObject, Meta, Retention } from '../../../spec-schema/draft/schema.ts';
 import type { DeclaredTrigger, NewEvent } from './verbs.ts';
@@ -23,7 +23,10 @@ export type SchemaOf<Value> = SelfDescribing<Value> | JsonObject;
 
 /** Argument of {@link defineTrigger}. */
 export interface TriggerDefinition<Arguments extends object, Data> {
-  /** Unique per server. Letters, digits, `_`, `.`, `/`, `-`; the prefix `mcp.` is reserved for protocol-level types. */
+  /**
+   * Unique per server. Letters, digits, `_`, `.`, `/`, `-`; the prefix `mcp.` is reserved for
+   * protocol-level types.
+   */
   readonly name: string;
   /** A short title for people. */
   readonly title?: string;
@@ -34,13 +37,19 @@ export interface TriggerDefinition<Arguments extends object, Data> {
   /** Schema of an event's `data`. */
   readonly payload: SchemaOf<Data>;
   /**
-   * For each argument, the event value or values that it is compared with. These comparisons are indexed, so an event costs no
-   * time for subscriptions that do not match. Default: the top-level member of `data` with the argument's name.
+   * For each argument, the event value or values that it is compared with. These comparisons are
+   * indexed, so an event costs no time for subscriptions that do not match. Default: the top-level
+   * member of `data` with the argument's name.
    */
   readonly attributes?: { readonly [Name in keyof Arguments & string]?: (data: Data) => unknown };
-  /** A predicate for arguments that are not compared for equality. Called for every subscription whose attributes match. */
+  /**
+   * A predicate for arguments that are not compared for equality. Called for every subscription
+   * whose attributes match.
+   */
   readonly match?: (args: Arguments, data: Data) => boolean;
-  /** Limits of a log, in milliseconds and as a number of events. Default: 7 days and 10,000 events. */
+  /**
+   * Limits of a log, in milliseconds and as a number of events. Default: 7 days and 10,000 events.
+   */
   readonly retention?: Retention;
   /** Allows `since`, at most this many milliseconds back. */
   readonly history?: { readonly maxAgeMs: number };
@@ -54,7 +63,8 @@ export interface TriggerDefinition<Arguments extends object, Data> {
 /** A trigger type that creates its own events, with static types. */
 export interface Trigger<Data> extends DeclaredTrigger {
   /**
-   * An event of this type, for `engine.emit`. Pass `eventId` whenever the upstream has one, so that a redelivery appends nothing.
+   * An event of this type, for `engine.emit`. Pass `eventId` whenever the upstream has one, so that
+   * a redelivery appends nothing.
    */
   event(occurrence: {
     readonly data: Data;
@@ -76,7 +86,8 @@ export interface Trigger<Data> extends DeclaredTrigger {
  * });
  * await engine.emit(orderPaid.event({ eventId: 'pay_1', data: { shop: 'kiosk', order: 'o-17', cents: 1250 } }));
  * ```
- * @throws LocalError `schema_refused` if JSON Schema 2020-12 cannot express a schema, or `input` is not an object schema.
+ * @throws LocalError `schema_refused` if JSON Schema 2020-12 cannot express a schema, or `input` is
+ * not an object schema.
  */
 export function defineTrigger<Arguments extends object = Record<string, unknown>, Data = unknown>(
   definition: TriggerDefinition<Arguments, Data>,
@@ -115,7 +126,8 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
       ...(ordering === undefined ? {} : { ordering }),
       ...(_meta === undefined ? {} : { _meta }),
     },
-    // The engine calls both functions with values that passed the schemas, so their parameter types hold.
+    // The engine calls both functions with values that passed the schemas, so their parameter types
+    // hold.
     ...(attributes === undefined
       ? {}
       : { attributes: attributes as NonNullable<DeclaredTrigger['attributes']> }),

@@ -1,4 +1,7 @@
-/** The facade of the engine: answers each call with the component that implements it, while the engine is running. */
+/**
+ * The facade of the engine: answers each call with the component that implements it, while the
+ * engine is running.
+ */
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Dispatcher } from '../callback/dispatcher.ts';
 import type { Pulls } from '../pull/pulls.ts';

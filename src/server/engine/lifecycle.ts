@@ -1,6 +1,6 @@
 /**
- * Start, recovery and close. Recovery after a crash is the ordinary start; recovery after a failed commit repeats its second
- * half in the running process.
+ * Start, recovery and close. Recovery after a crash is the ordinary start; recovery after a failed
+ * commit repeats its second half in the running process.
  */
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
@@ -95,7 +95,10 @@ export class Lifecycle {
     );
   }
 
-  /** Gives every log a new epoch, before any call is answered, if the store may have lost entries that clients saw. */
+  /**
+   * Gives every log a new epoch, before any call is answered, if the store may have lost entries
+   * that clients saw.
+   */
   async #rotateEpochs({ continuity }: Opened, rows: readonly number[]): Promise<void> {
     if (continuity !== 'maybe_lost') return;
     const { unitOfWork, subscriptions, random, log } = this.#o;
@@ -108,7 +111,9 @@ export class Lifecycle {
     );
   }
 
-  /** Ends subscriptions to a trigger type that the server no longer declares (SEP: Trigger types). */
+  /**
+   * Ends subscriptions to a trigger type that the server no longer declares (SEP: Trigger types).
+   */
   async #endUndeclared(rows: readonly number[]): Promise<void> {
     const { unitOfWork, subscriptions, log } = this.#o;
     if (rows.length > 0)
@@ -162,7 +167,10 @@ export class Lifecycle {
     }
   }
 
-  /** Why events are not accepted at the moment; null = they are. A full store pauses them so that acknowledgements succeed. */
+  /**
+   * Why events are not accepted at the moment; null = they are. A full store pauses them so that
+   * acknowledgements succeed.
+   */
   refusal(): LocalError | null {
     if (this.#status === 'closed' || this.#status === 'starting')
       return new LocalError(
@@ -176,7 +184,9 @@ export class Lifecycle {
 
   /* -------------------- failed commits -------------------------------------------------------- */
 
-  /** Handles a failed commit: the cache was cleared, and work resumes from the disk after a pause. */
+  /**
+   * Handles a failed commit: the cache was cleared, and work resumes from the disk after a pause.
+   */
   commitFailed(cause: unknown): void {
     const { clock, log, sequencer } = this.#o;
     const error =

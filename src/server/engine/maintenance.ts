@@ -1,6 +1,6 @@
 /**
- * Background work: the timed work of one subscription (retention, renewed consent), periodic permission checks, and the removal
- * of old events from the accept log.
+ * Background work: the timed work of one subscription (retention, renewed consent), periodic
+ * permission checks, and the removal of old events from the accept log.
  */
 import { reverifyAt, trimDueAt } from '../../protocol/core/index.ts';
 import type { Selection } from '../../protocol/core/types.ts';
@@ -14,17 +14,26 @@ import type { Log } from './ports.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
-/** Longest postponement of a row whose callback is challenged, and the pause after a challenge that could not be sent. */
+/**
+ * Longest postponement of a row whose callback is challenged, and the pause after a challenge that
+ * could not be sent.
+ */
 const VERIFY_PATIENCE_MS = 600_000;
 const VERIFY_PAUSE_MS = 10_000;
 /** Time between two removals of old events. */
 const FORGET_EVERY_MS = 60_000;
-/** Permissions are checked twice as often as the SEP requires, so that a late round is still in time. */
+/**
+ * Permissions are checked twice as often as the SEP requires, so that a late round is still in
+ * time.
+ */
 const RECHECK_EVERY_MS = 12 * 3600_000;
 const RECHECK_FIRST_MS = 60_000;
 /** Subscriptions checked per commit. */
 const SWEEP = 256;
-/** Trims by age have slack and must precede the removal of the events, so events are kept an eighth longer. */
+/**
+ * Trims by age have slack and must precede the removal of the events, so events are kept an eighth
+ * longer.
+ */
 const RETENTION_SLACK = 1.125;
 
 export interface MaintenanceOptions {
@@ -81,7 +90,9 @@ export class Maintenance {
     this.#timers.add(cancel);
   }
 
-  /** One write removes a bounded number of events, so this repeats while the number of events falls. */
+  /**
+   * One write removes a bounded number of events, so this repeats while the number of events falls.
+   */
   async #forget(): Promise<void> {
     const { unitOfWork, catalog, clock, store } = this.#o;
     for (let before = Number.POSITIVE_INFINITY; !this.#closed;) {
@@ -119,7 +130,10 @@ export class Maintenance {
     }
   }
 
-  /** Does the timed work of one subscription. Resolves with an instant when the row stays due until then. */
+  /**
+   * Does the timed work of one subscription. Resolves with an instant when the row stays due until
+   * then.
+   */
   async tick(loaded: LoadedSubscription): Promise<number | null> {
     const { store, cache, unitOfWork, clock } = this.#o;
     const now = clock.now();

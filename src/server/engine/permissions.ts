@@ -5,7 +5,10 @@ import { forbidden, notFound } from '../../protocol/wire/errors.ts';
 import type { Catalog } from './catalog.ts';
 import type { Caller } from './verbs.ts';
 
-/** Decides whether a caller may follow a selection. Called for subscribe, update, renewal and every drain. */
+/**
+ * Decides whether a caller may follow a selection. Called for subscribe, update, renewal and every
+ * drain.
+ */
 export type Authorize = (
   caller: Caller,
   selection: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> },
@@ -15,8 +18,8 @@ export type Authorize = (
 export type Visible = (caller: Caller, name: string) => boolean | Promise<boolean>;
 
 /**
- * Decides whether a principal may still follow a selection. Called in the background, without a request and therefore without
- * claims.
+ * Decides whether a principal may still follow a selection. Called in the background, without a
+ * request and therefore without claims.
  */
 export type Reauthorize = (
   principal: string,
@@ -48,8 +51,8 @@ export class Permissions {
   }
 
   /**
-   * Resolves what a caller wants to follow, with arguments in full. Rejects in this order: unknown type, no permission, invalid
-   * arguments.
+   * Resolves what a caller wants to follow, with arguments in full. Rejects in this order: unknown
+   * type, no permission, invalid arguments.
    */
   async resolve(caller: Caller, wanted: readonly WireSelection[]): Promise<Selection[]> {
     const select = this.#catalog.find(wanted);
@@ -71,7 +74,9 @@ export class Permissions {
     return this.#authorize === undefined || this.#authorize(caller, { name, arguments: {} });
   }
 
-  /** Rejects with `WireError` `Forbidden` if the caller may no longer follow one of the selections. */
+  /**
+   * Rejects with `WireError` `Forbidden` if the caller may no longer follow one of the selections.
+   */
   async assertPermitted(caller: Caller, select: readonly Selection[]): Promise<void> {
     if (this.#authorize === undefined) return;
     for (const selection of select) {

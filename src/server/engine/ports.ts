@@ -1,12 +1,15 @@
 /**
- * What the engine needs from the world besides a store and a clock: randomness, outbound requests, a log and a meter. A port
- * that has a default has it here.
+ * What the engine needs from the world besides a store and a clock: randomness, outbound requests,
+ * a log and a meter. A port that has a default has it here.
  */
 import { randomBytes, randomInt } from 'node:crypto';
 
 /* -------------------- randomness -------------------------------------------------------------- */
 
-/** A source of randomness. Must be cryptographically strong in production: ids, epochs and challenges come from it. */
+/**
+ * A source of randomness. Must be cryptographically strong in production: ids, epochs and
+ * challenges come from it.
+ */
 export interface Random {
   /** Uniform in [0, 1). */
   uniform(): number;
@@ -26,7 +29,10 @@ export const systemRandom: Random = {
 export interface OutboundRequest {
   /** The callback URL: a secret. */
   readonly url: string;
-  /** Printable ASCII. Headers that belong to the HTTP client (`host`, `content-length`, `cookie`, …) are rejected. */
+  /**
+   * Printable ASCII. Headers that belong to the HTTP client (`host`, `content-length`, `cookie`, …)
+   * are rejected.
+   */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
   /** Total deadline in milliseconds, including the connection. */
@@ -34,8 +40,9 @@ export interface OutboundRequest {
 }
 
 /**
- * The response, or the fixed category of the failure (SEP: Failure categories). Keeps at most 8 KiB of the body. `cause` has
- * one fixed sentence and no URL, so that a refused address looks the same as one that does not answer.
+ * The response, or the fixed category of the failure (SEP: Failure categories). Keeps at most 8 KiB
+ * of the body. `cause` has one fixed sentence and no URL, so that a refused address looks the same
+ * as one that does not answer.
  */
 export type OutboundResult =
   | {
@@ -54,11 +61,14 @@ export type OutboundResult =
 /** The only way to make an outbound request; `createEgress` creates one. */
 export interface Egress {
   /**
-   * Applies the static rules to a callback URL (SEP: Destination rules) and returns its normal form. Throws `WireError`
-   * `InvalidParams` for path `/callback/url`.
+   * Applies the static rules to a callback URL (SEP: Destination rules) and returns its normal
+   * form. Throws `WireError` `InvalidParams` for path `/callback/url`.
    */
   check(url: string): string;
-  /** Sends one request. Resolves for failures too; rejects only for a header that must not be sent (`TypeError`). */
+  /**
+   * Sends one request. Resolves for failures too; rejects only for a header that must not be sent
+   * (`TypeError`).
+   */
   post(request: OutboundRequest): Promise<OutboundResult>;
   /** Waits for requests in flight, then closes every connection. */
   close(): Promise<void>;
@@ -66,7 +76,10 @@ export interface Egress {
 
 /* -------------------- logs and metrics -------------------------------------------------------- */
 
-/** A structured log; a subset of pino's interface. Never receives a secret, a token or a callback URL. */
+/**
+ * A structured log; a subset of pino's interface. Never receives a secret, a token or a callback
+ * URL.
+ */
 export interface Log {
   /** Helps while debugging. */
   debug(fields: object, message: string): void;

@@ -39,8 +39,9 @@ export class SubscriptionQuota {
   }
 
   /**
-   * Reserves one creation; the returned function ends the reservation. Counts reservations too, because concurrent calls would
-   * otherwise pass the limit together. Rejects with `WireError` `ResourceExhausted`.
+   * Reserves one creation; the returned function ends the reservation. Counts reservations too,
+   * because concurrent calls would otherwise pass the limit together. Rejects with `WireError`
+   * `ResourceExhausted`.
    */
   async enter(principal: string): Promise<() => void> {
     this.#add(principal, 1);

@@ -1,6 +1,6 @@
 /**
- * Reads a range of a log and encodes the delivery that covers it. Callback, stream and pull share it, so that order, gaps and
- * bytes cannot differ between drains (SEP: Delivery, Positions).
+ * Reads a range of a log and encodes the delivery that covers it. Callback, stream and pull share
+ * it, so that order, gaps and bytes cannot differ between drains (SEP: Delivery, Positions).
  */
 import type { Delivery, Gap } from '../../../spec-schema/draft/schema.ts';
 import { assemble, etagOf, statusOf } from '../../protocol/core/index.ts';
@@ -52,8 +52,9 @@ export async function readStore(
 }
 
 /**
- * Turns entries into a range. Trimmed numbers become a leading gap; a hole without a reason is a defect and throws. The range
- * ends with the entries even if `head` is greater, because only these entries are known to be on disk.
+ * Turns entries into a range. Trimmed numbers become a leading gap; a hole without a reason is a
+ * defect and throws. The range ends with the entries even if `head` is greater, because only these
+ * entries are known to be on disk.
  */
 export function rangeOf(
   state: Subscription,

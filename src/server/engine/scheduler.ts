@@ -1,6 +1,7 @@
 /**
- * Runs timed work of subscriptions: expiry, retries, lost leases, retention. The store's `dueAt` column holds every instant;
- * one timer waits for the earliest, so that idle subscriptions cost nothing.
+ * Runs timed work of subscriptions: expiry, retries, lost leases, retention. The store's `dueAt`
+ * column holds every instant; one timer waits for the earliest, so that idle subscriptions cost
+ * nothing.
  */
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Store } from '../store/port.ts';
@@ -23,7 +24,10 @@ export interface SchedulerOptions {
   readonly unitOfWork: UnitOfWork;
   readonly clock: Clock;
   readonly log: Log;
-  /** Does the timed work of one subscription. Resolves with an instant to postpone the row, which stays due until then. */
+  /**
+   * Does the timed work of one subscription. Resolves with an instant to postpone the row, which
+   * stays due until then.
+   */
   tick(loaded: LoadedSubscription): Promise<number | null>;
 }
 

@@ -1,8 +1,9 @@
 /**
- * Accepts events, then assigns their sequence numbers. One commit makes an event durable in the accept log; the source waits
- * for that commit only. Numbers follow in the order of acceptance: in the same commit when few subscriptions match, otherwise
- * in bounded chunks from a durable checkpoint, so that one event for ten thousand subscriptions does not block the others
- * (SEP: The log).
+ * Accepts events, then assigns their sequence numbers. One commit makes an event durable in the
+ * accept log; the source waits for that commit only. Numbers follow in the order of acceptance: in
+ * the same commit when few subscriptions match, otherwise in bounded chunks from a durable
+ * checkpoint, so that one event for ten thousand subscriptions does not block the others (SEP: The
+ * log).
  */
 import { MatchIndex } from '../../protocol/core/index.ts';
 import type { Selection, Subscription } from '../../protocol/core/types.ts';
@@ -17,7 +18,10 @@ import type { LoadedSubscription, SubscriptionCache } from './subscription-cache
 import type { UnitOfWork } from './unit-of-work.ts';
 import type { Accepted, NewEvent } from './verbs.ts';
 
-/** Entries added in one commit. Events with more matches are accepted first and get their numbers in chunks of this size. */
+/**
+ * Entries added in one commit. Events with more matches are accepted first and get their numbers in
+ * chunks of this size.
+ */
 const CHUNK = 1024;
 /** Events accepted in one commit. */
 const INTAKE = 1000;
@@ -59,7 +63,10 @@ export class Sequencer {
   readonly #index = new MatchIndex();
   /** Reverts changes of the index that are not committed yet, newest last. */
   readonly #undo: (() => void)[] = [];
-  /** Grows with every rollback. After an `await`, a different value means that earlier decisions are void. */
+  /**
+   * Grows with every rollback. After an `await`, a different value means that earlier decisions are
+   * void.
+   */
   #generation = 0;
   #closed = false;
   /** Offsets of events that were redacted before they had all their numbers. */
@@ -103,7 +110,10 @@ export class Sequencer {
     this.resume();
   }
 
-  /** Resolves once the event is durable. Throws or rejects with `LocalError`; the event is then not accepted. */
+  /**
+   * Resolves once the event is durable. Throws or rejects with `LocalError`; the event is then not
+   * accepted.
+   */
   emit(event: NewEvent): Promise<Accepted> {
     const refusal = this.#o.refusal();
     if (refusal !== null) return Promise.reject(refusal);
@@ -126,7 +136,9 @@ export class Sequencer {
     });
   }
 
-  /** Resolves when every event accepted so far has its numbers. Rejects with `LocalError` `closed`. */
+  /**
+   * Resolves when every event accepted so far has its numbers. Rejects with `LocalError` `closed`.
+   */
   settled(): Promise<void> {
     if (this.#closed) return Promise.reject(closed());
     if (!this.#accepting && !this.#assigning && this.lag === 0) return Promise.resolve();
@@ -134,8 +146,8 @@ export class Sequencer {
   }
 
   /**
-   * Resolves when no accepted event waits for its numbers. A change of a selection must follow in the same turn: an event
-   * belongs to the subscriptions that matched when it was accepted.
+   * Resolves when no accepted event waits for its numbers. A change of a selection must follow in
+   * the same turn: an event belongs to the subscriptions that matched when it was accepted.
    */
   async caughtUp(): Promise<void> {
     while (this.lag > 0) {
@@ -149,7 +161,10 @@ export class Sequencer {
     this.#index.add(row, select);
   }
 
-  /** Changes what a row matches; null = nothing. `before` is restored when the commit of this turn fails. */
+  /**
+   * Changes what a row matches; null = nothing. `before` is restored when the commit of this turn
+   * fails.
+   */
   follow(
     row: number,
     select: readonly Selection[] | null,
@@ -174,7 +189,9 @@ export class Sequencer {
     if (matches.length > 0) this.#append(loaded, event, data);
   }
 
-  /** Must be called when an event's data is redacted: it may be between the accept log and the logs. */
+  /**
+   * Must be called when an event's data is redacted: it may be between the accept log and the logs.
+   */
   redact(offset: number): void {
     if (offset > this.#checkpoint.offset) this.#redacted.add(offset);
   }
@@ -183,7 +200,8 @@ export class Sequencer {
   rollback(): void {
     this.#generation += 1;
     this.#checkpoint = this.#durableCheckpoint;
-    // Offsets that were not written are assigned again, and no log may start after an event that was never accepted.
+    // Offsets that were not written are assigned again, and no log may start after an event that
+    // was never accepted.
     this.#lastOffset = this.#durableOffset;
     this.#added = 0;
     for (const undo of this.#undo.splice(0).reverse()) undo();
@@ -196,7 +214,10 @@ export class Sequencer {
     else this.#resolveWaiting();
   }
 
-  /** Stops accepting and assigning; resolves when the current commit is done. The next start continues at the checkpoint. */
+  /**
+   * Stops accepting and assigning; resolves when the current commit is done. The next start
+   * continues at the checkpoint.
+   */
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#accepting || this.#assigning)
@@ -226,7 +247,8 @@ export class Sequencer {
     const fresh = pending.filter((_, at) => isDuplicate[at] === false);
     const expected = fresh.map(({ name, data }) => this.#match(name, data));
     if (this.#fitsOneCommit(expected)) await cache.load(rowsOf(expected));
-    // No await between here and the commit: a second match sees exactly the subscriptions that exist now.
+    // No await between here and the commit: a second match sees exactly the subscriptions that
+    // exist now.
     const matches = fresh.map(({ name, data }) => this.#match(name, data));
     const inline =
       this.lag === 0 &&
@@ -254,7 +276,9 @@ export class Sequencer {
     if (this.lag > 0) this.#startAssigning();
   }
 
-  /** For each event, whether the accept log or an earlier event of the same commit has its identity. */
+  /**
+   * For each event, whether the accept log or an earlier event of the same commit has its identity.
+   */
   async #duplicates(pending: readonly PendingEvent[]): Promise<boolean[]> {
     const known = await this.#o.store.known(pending);
     const seen = new Set<string>();
@@ -375,7 +399,8 @@ export class Sequencer {
         if (this.#isVoid(generation) || !(await this.#assign(event, generation))) break;
       }
       if (generation !== this.#generation) continue;
-      // Offsets without an event have nothing to assign; without this step the loop would never end.
+      // Offsets without an event have nothing to assign; without this step the loop would never
+      // end.
       if (events.length === 0) this.#moveTo({ offset: upTo, row: 0 });
       await unitOfWork.commit();
     }
@@ -387,8 +412,9 @@ export class Sequencer {
   }
 
   /**
-   * Assigns the numbers of one event in all matching logs. Commits after each full chunk; a smaller rest shares the commit of
-   * the next events. Resolves with false when a rollback or `close` interrupted it.
+   * Assigns the numbers of one event in all matching logs. Commits after each full chunk; a smaller
+   * rest shares the commit of the next events. Resolves with false when a rollback or `close`
+   * interrupted it.
    */
   async #assign(event: AcceptedEvent, generation: number): Promise<boolean> {
     const { cache, unitOfWork } = this.#o;
@@ -400,8 +426,8 @@ export class Sequencer {
         .slice(0, this.#chunk);
       await cache.load(expected);
       if (this.#isVoid(generation)) return false;
-      // No await between here and the commit. The second match skips subscriptions that ended during the load; those created
-      // meanwhile have a later createdOffset.
+      // No await between here and the commit. The second match skips subscriptions that ended
+      // during the load; those created meanwhile have a later createdOffset.
       const rows = this.#match(event.name, data).filter((row) => row > after);
       const isLast = rows.length <= this.#chunk;
       const chunk = rows.slice(0, this.#chunk);

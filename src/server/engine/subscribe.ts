@@ -1,7 +1,8 @@
 /**
- * `triggers/subscribe`: creates a subscription, or renews the one with the same key. Slow work (authorization, challenge,
- * reading history) comes first; the decision and its commit come last and use the state of that moment, so that concurrent
- * calls cannot undo each other (SEP: triggers/subscribe).
+ * `triggers/subscribe`: creates a subscription, or renews the one with the same key. Slow work
+ * (authorization, challenge, reading history) comes first; the decision and its commit come last
+ * and use the state of that moment, so that concurrent calls cannot undo each other (SEP:
+ * triggers/subscribe).
  */
 import type { SubscribeParams, SubscribeResult } from '../../../spec-schema/draft/schema.ts';
 import { create, etagOf, grantTtl, type TtlPolicy } from '../../protocol/core/index.ts';
@@ -56,7 +57,10 @@ export interface SubscribeOptions {
 
 export class SubscribeHandler {
   readonly #o: SubscribeOptions;
-  /** One call at a time for each pair of principal and key: the second must find what the first created. */
+  /**
+   * One call at a time for each pair of principal and key: the second must find what the first
+   * created.
+   */
   readonly #calls = new KeyedMutex();
   readonly #quota: SubscriptionQuota;
   #nextRow = 1;
@@ -93,8 +97,8 @@ export class SubscribeHandler {
   }
 
   /**
-   * Renews the lifetime and resumes a suspended callback. Rejects with `Conflict` (key) when the call differs from the
-   * subscription. Null = the subscription ended during the call.
+   * Renews the lifetime and resumes a suspended callback. Rejects with `Conflict` (key) when the
+   * call differs from the subscription. Null = the subscription ended during the call.
    */
   async #renew(
     found: LoadedSubscription,
@@ -207,7 +211,10 @@ export class SubscribeHandler {
     };
   }
 
-  /** The instant from which the log starts: as requested, but within the history of every selected type. */
+  /**
+   * The instant from which the log starts: as requested, but within the history of every selected
+   * type.
+   */
   #since(requested: string, select: readonly Selection[]): number {
     const { catalog, clock } = this.#o;
     const maxAgeMs = catalog.historyOf(select);

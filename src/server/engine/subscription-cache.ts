@@ -1,6 +1,6 @@
 /**
- * The subscriptions in memory. Each row has at most one `LoadedSubscription`, so that every part of the engine sees the same
- * state; idle ones are evicted above a limit.
+ * The subscriptions in memory. Each row has at most one `LoadedSubscription`, so that every part of
+ * the engine sees the same state; idle ones are evicted above a limit.
  */
 import type { GapReason, Subscription } from '../../protocol/core/types.ts';
 import type { ReadEntry, Store, StoredSubscription } from '../store/port.ts';
@@ -14,8 +14,8 @@ const EVICTION_GOAL = 0.9;
 const NONE: ReadonlySet<number> = new Set();
 
 /**
- * One subscription in memory. Only the unit of work changes its state, which may be one commit ahead of the disk; nothing
- * leaves the server before that commit has succeeded.
+ * One subscription in memory. Only the unit of work changes its state, which may be one commit
+ * ahead of the disk; nothing leaves the server before that commit has succeeded.
  */
 export class LoadedSubscription {
   readonly row: number;
@@ -47,7 +47,10 @@ export class LoadedSubscription {
   get ended(): boolean {
     return this.#ended;
   }
-  /** Grows when a number that was an event becomes a gap: entries read at an earlier revision must not be sent. */
+  /**
+   * Grows when a number that was an event becomes a gap: entries read at an earlier revision must
+   * not be sent.
+   */
   get revision(): number {
     return this.#revision;
   }
@@ -75,8 +78,8 @@ export class LoadedSubscription {
   }
 
   /**
-   * Keeps a new entry in memory while a drain follows the end of the log; a longer tail is left to the store. Call it before
-   * the step that increments `head`.
+   * Keeps a new entry in memory while a drain follows the end of the log; a longer tail is left to
+   * the store. Call it before the step that increments `head`.
    */
   append(entry: ReadEntry): void {
     const { callback, head, acked, floor } = this.#state;
@@ -159,14 +162,19 @@ export class SubscriptionCache {
     return this.#generation;
   }
 
-  /** The subscription if it is in memory. Valid until the next `await`: call it again afterwards. */
+  /**
+   * The subscription if it is in memory. Valid until the next `await`: call it again afterwards.
+   */
   get(row: number): LoadedSubscription | undefined {
     const loaded = this.#loaded.get(row);
     if (loaded !== undefined) loaded.usedAt = this.#turn;
     return loaded;
   }
 
-  /** Whether this is still the subscription in memory. If not, its state may come from a commit that failed. */
+  /**
+   * Whether this is still the subscription in memory. If not, its state may come from a commit that
+   * failed.
+   */
   isCurrent(loaded: LoadedSubscription): boolean {
     return this.#loaded.get(loaded.row) === loaded;
   }
@@ -182,7 +190,8 @@ export class SubscriptionCache {
       const missing = rows.filter((row) => !this.#loaded.has(row));
       if (missing.length === 0) break;
       const fresh = missing.filter((row) => !this.#loading.has(row));
-      // One load at a time for each row: the slower of two would bring back a state that has been changed since.
+      // One load at a time for each row: the slower of two would bring back a state that has been
+      // changed since.
       if (fresh.length > 0) {
         const load = this.#load(fresh).finally(() => {
           for (const row of fresh) this.#loading.delete(row);
@@ -208,7 +217,8 @@ export class SubscriptionCache {
       const loaded = this.get(row);
       if (loaded !== undefined) return loaded;
       const absent = await this.load([row]);
-      // Another call may have created or evicted it meanwhile; only the store knows that it does not exist.
+      // Another call may have created or evicted it meanwhile; only the store knows that it does
+      // not exist.
       if (absent.has(row) && this.get(row) === undefined) return undefined;
     }
   }
@@ -240,7 +250,10 @@ export class SubscriptionCache {
     this.#turn += 1;
   }
 
-  /** Evicts idle subscriptions if there are too many. `isDirty` protects states that are not on disk. */
+  /**
+   * Evicts idle subscriptions if there are too many. `isDirty` protects states that are not on
+   * disk.
+   */
   evict(isDirty: (loaded: LoadedSubscription) => boolean): void {
     if (this.#loaded.size <= this.#options.maxLoaded) return;
     const goal = Math.floor(this.#options.maxLoaded * EVICTION_GOAL);

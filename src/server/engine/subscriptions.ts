@@ -1,6 +1,6 @@
 /**
- * Finds, shows, lists and ends subscriptions. A subscription of another principal does not exist for a caller, with the same
- * error as an unknown id (SEP: The subscription object, Ending).
+ * Finds, shows, lists and ends subscriptions. A subscription of another principal does not exist
+ * for a caller, with the same error as an unknown id (SEP: The subscription object, Ending).
  */
 import type {
   CallbackStatus,
@@ -49,7 +49,10 @@ export class Subscriptions {
 
   /* -------------------- lookup ---------------------------------------------------------------- */
 
-  /** The caller's own live subscription. Rejects with `WireError` `NotFound`, with its end if it was the caller's. */
+  /**
+   * The caller's own live subscription. Rejects with `WireError` `NotFound`, with its end if it was
+   * the caller's.
+   */
   async own(caller: Caller, subscriptionId: string): Promise<LoadedSubscription> {
     const { store, cache, unitOfWork, clock } = this.#o;
     const row = await store.rowOf(subscriptionId);
@@ -141,8 +144,8 @@ export class Subscriptions {
   }
 
   /**
-   * The subscription object of the wire, with every member but the secrets. `renewAfterMs` is a jittered hint from `ttlMs` after
-   * a grant, otherwise from the remaining lifetime.
+   * The subscription object of the wire, with every member but the secrets. `renewAfterMs` is a
+   * jittered hint from `ttlMs` after a grant, otherwise from the remaining lifetime.
    */
   describe(state: Subscription, granted?: { readonly ttlMs: number | null }): WireSubscription {
     const { clock, random } = this.#o;
@@ -154,7 +157,10 @@ export class Subscriptions {
 
   /* -------------------- ending ---------------------------------------------------------------- */
 
-  /** Adds the end of a terminated subscription to the commit, with a tombstone that records where its log ended. */
+  /**
+   * Adds the end of a terminated subscription to the commit, with a tombstone that records where
+   * its log ended.
+   */
   end(loaded: LoadedSubscription, reason: TerminationReason): void {
     const { state } = loaded;
     this.#o.sequencer.follow(loaded.row, null, state.select);
@@ -198,7 +204,8 @@ export class Subscriptions {
     const { store, unitOfWork } = this.#o;
     const follows = (select: Subscription['select']): boolean =>
       select.some((selection) => selection.name === name);
-    // The store lists committed subscriptions only. A call that creates one checks the catalog again before its commit.
+    // The store lists committed subscriptions only. A call that creates one checks the catalog
+    // again before its commit.
     await unitOfWork.commit();
     const rows: number[] = [];
     for await (const { row, select } of store.index()) if (follows(select)) rows.push(row);

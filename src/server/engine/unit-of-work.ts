@@ -1,7 +1,7 @@
 /**
- * Steps, writes and their effects, grouped into commits. A step changes the state in memory at once and adds its writes to the
- * current batch; its effects run after the commit of that batch. Everything that happens in one turn of the event loop shares
- * one commit.
+ * Steps, writes and their effects, grouped into commits. A step changes the state in memory at once
+ * and adds its writes to the current batch; its effects run after the commit of that batch.
+ * Everything that happens in one turn of the event loop shares one commit.
  */
 import { dueAt, step, type Input, type Step } from '../../protocol/core/index.ts';
 import type { Effect, Subscription, TerminationReason } from '../../protocol/core/types.ts';
@@ -9,7 +9,10 @@ import { LocalError } from '../../protocol/wire/errors.ts';
 import type { Store, Tombstone, Write } from '../store/port.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 
-/** Turns of the event loop for which a batch keeps growing, and the size at which it is committed at once. */
+/**
+ * Turns of the event loop for which a batch keeps growing, and the size at which it is committed at
+ * once.
+ */
 const GATHER_TURNS = 4;
 const GATHER_SIZE = 2048;
 
@@ -22,7 +25,9 @@ export interface UnitOfWorkOptions {
     loaded: LoadedSubscription,
     effect: Extract<Effect, { type: 'wake' | 'announce' }>,
   ): void;
-  /** Called before the commit: a callback has events to deliver. May add steps to the same commit. */
+  /**
+   * Called before the commit: a callback has events to deliver. May add steps to the same commit.
+   */
   onReady(loaded: LoadedSubscription): void;
   /** Called in the same turn when a subscription terminates. Must call `end`. */
   onTerminated(loaded: LoadedSubscription, reason: TerminationReason): void;
@@ -42,11 +47,17 @@ type Change = 'progress' | 'configure' | 'create';
 
 /** The writes of one commit and what follows it. */
 class Batch {
-  /** In the order of the calls. A `created` stands for the creation, written with the state at the time of the commit. */
+  /**
+   * In the order of the calls. A `created` stands for the creation, written with the state at the
+   * time of the commit.
+   */
   readonly writes: (Write | { readonly type: 'created'; readonly loaded: LoadedSubscription })[] =
     [];
   readonly changed = new Map<LoadedSubscription, Change>();
-  /** Callbacks with work. Handled when the batch is complete, so that one delivery takes all its events. */
+  /**
+   * Callbacks with work. Handled when the batch is complete, so that one delivery takes all its
+   * events.
+   */
   readonly ready = new Set<LoadedSubscription>();
   readonly after: (() => void)[] = [];
   readonly waiters: Waiter[] = [];
@@ -79,7 +90,9 @@ export class UnitOfWork {
     return loaded;
   }
 
-  /** Feeds one input to the subscription: the only place in the engine where a subscription changes. */
+  /**
+   * Feeds one input to the subscription: the only place in the engine where a subscription changes.
+   */
   step(loaded: LoadedSubscription, input: Input): Step {
     if (!this.#cache.isCurrent(loaded)) throw this.#stale(loaded);
     const before = loaded.state;
@@ -162,8 +175,9 @@ export class UnitOfWork {
   }
 
   /**
-   * Resolves when everything added so far is on disk; rejects with the store's error when the commit failed. Call it in the
-   * turn of the step that it waits for: earlier failures are not remembered.
+   * Resolves when everything added so far is on disk; rejects with the store's error when the
+   * commit failed. Call it in the turn of the step that it waits for: earlier failures are not
+   * remembered.
    */
   commit(): Promise<void> {
     if (this.#batch.empty) return this.#inFlight ?? Promise.resolve();
@@ -177,8 +191,9 @@ export class UnitOfWork {
     this.#scheduled = true;
     let { size } = this.#batch;
     let turns = 0;
-    // Under load every turn adds writes, and a large commit costs hardly more than a small one. Waiting costs only time once a
-    // turn adds nothing or the batch is large. Turns are counted, not milliseconds, so that a simulation repeats exactly.
+    // Under load every turn adds writes, and a large commit costs hardly more than a small one.
+    // Waiting costs only time once a turn adds nothing or the batch is large. Turns are counted,
+    // not milliseconds, so that a simulation repeats exactly.
     const gather = (): void => {
       const grown = this.#batch.size;
       if (grown > size && grown < GATHER_SIZE && turns < GATHER_TURNS) {
@@ -220,8 +235,8 @@ export class UnitOfWork {
       if (due !== null && due < soonest) soonest = due;
       if (change !== 'create') states.push({ type: change, row, state, dueAt: due });
     }
-    // In the order of the calls, because one subscription may take a key that another gives up in the same commit. States come
-    // last, once per row.
+    // In the order of the calls, because one subscription may take a key that another gives up in
+    // the same commit. States come last, once per row.
     const writes = batch.writes
       .map((write) => (write.type === 'created' ? creationOf(write.loaded) : write))
       .concat(states);
@@ -238,8 +253,8 @@ export class UnitOfWork {
   }
 
   /**
-   * Discards everything in memory, including the batch that grew during the commit: its states build on states that were not
-   * written. Subscriptions are loaded again on demand.
+   * Discards everything in memory, including the batch that grew during the commit: its states
+   * build on states that were not written. Subscriptions are loaded again on demand.
    */
   #rollback(cause: unknown, failed: Batch): void {
     const gathered = this.#batch;
@@ -256,8 +271,9 @@ function creationOf({ row, createdOffset, state }: LoadedSubscription): Write {
 }
 
 /**
- * Runs `work` again when its commit failed because the store is full. The first commit may have contained another caller's
- * event that does not fit; the second contains no event, since none is accepted for a while (SEP: Limits).
+ * Runs `work` again when its commit failed because the store is full. The first commit may have
+ * contained another caller's event that does not fit; the second contains no event, since none is
+ * accepted for a while (SEP: Limits).
  */
 export async function retryWhenFull<T>(work: () => Promise<T>): Promise<T> {
   try {

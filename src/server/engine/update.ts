@@ -1,6 +1,6 @@
 /**
- * `triggers/update`: changes the given members of a subscription in one step and resumes it. As in `subscribe`, slow work comes
- * first and the decision last (SEP: triggers/update).
+ * `triggers/update`: changes the given members of a subscription in one step and resumes it. As in
+ * `subscribe`, slow work comes first and the decision last (SEP: triggers/update).
  */
 import type { UpdateParams, UpdateResult } from '../../../spec-schema/draft/schema.ts';
 import { grantTtl, type TtlPolicy } from '../../protocol/core/index.ts';
@@ -83,7 +83,10 @@ export class UpdateHandler {
     return undefined;
   }
 
-  /** The requested callback, or null. Rejects a selection that the remaining or the new callback may not deliver. */
+  /**
+   * The requested callback, or null. Rejects a selection that the remaining or the new callback may
+   * not deliver.
+   */
   #callback(
     params: UpdateParams,
     select: readonly Selection[],
@@ -114,7 +117,10 @@ export class UpdateHandler {
     return recent !== null && !isCurrentUrl ? recent : consent.prove(first.state, requested);
   }
 
-  /** The subscription as it is now. Before a new selection, accepted events get their numbers under the old one. */
+  /**
+   * The subscription as it is now. Before a new selection, accepted events get their numbers under
+   * the old one.
+   */
   async #ownForChange(
     caller: Caller,
     subscriptionId: string,

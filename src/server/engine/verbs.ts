@@ -1,6 +1,7 @@
 /**
- * The engine's interface: the nine methods of the protocol for bindings, and the methods for the server's own code. A binding
- * validates the shape of params; the engine enforces every rule of the protocol.
+ * The engine's interface: the nine methods of the protocol for bindings, and the methods for the
+ * server's own code. A binding validates the shape of params; the engine enforces every rule of the
+ * protocol.
  */
 import type {
   AckParams,
@@ -30,7 +31,10 @@ import type {
 import type { TerminationReason } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 
-/** The authenticated subject of an MCP request. `local` on stdio, `JSON.stringify([iss, sub])` over HTTP. */
+/**
+ * The authenticated subject of an MCP request. `local` on stdio, `JSON.stringify([iss, sub])` over
+ * HTTP.
+ */
 export interface Caller {
   readonly principal: string;
   /** Claims of the authenticator, for the `authorize` hook. Never stored. */
@@ -40,7 +44,8 @@ export interface Caller {
 /** Receives the deliveries of a stream. */
 export interface StreamSink {
   /**
-   * Sends one `notifications/triggers/delivery`. Called again only after it has resolved; rejects when the connection is closed.
+   * Sends one `notifications/triggers/delivery`. Called again only after it has resolved; rejects
+   * when the connection is closed.
    */
   send(delivery: Delivery): Promise<void>;
 }
@@ -48,8 +53,9 @@ export interface StreamSink {
 /** Options of a binding for another protocol, in addition to the params of `triggers/subscribe`. */
 export interface SubscribeAs {
   /**
-   * Dialect of the callback: a name in `EngineOptions.dialects`. With it, a repeated call may change the secret and the dialect,
-   * and the previous secret also signs for a while. Without it, such a call rejects with `Conflict`.
+   * Dialect of the callback: a name in `EngineOptions.dialects`. With it, a repeated call may
+   * change the secret and the dialect, and the previous secret also signs for a while. Without it,
+   * such a call rejects with `Conflict`.
    */
   readonly dialect: string;
 }
@@ -67,13 +73,13 @@ export interface Logs {
   /** The caller's live subscription with this key; null = none. */
   find(caller: Caller, key: string): Promise<WireSubscription | null>;
   /**
-   * The last position whose event was accepted before this instant (epoch milliseconds): a read after it returns the events
-   * accepted since then. Rejects with `NotFound`.
+   * The last position whose event was accepted before this instant (epoch milliseconds): a read
+   * after it returns the events accepted since then. Rejects with `NotFound`.
    */
   seek(caller: Caller, subscriptionId: string, acceptedBefore: number): Promise<Position>;
   /**
-   * Notifies `listener` of changes in the caller's log until the returned function is called. Rejects with `NotFound`, or with
-   * `Forbidden` when the caller may no longer follow it.
+   * Notifies `listener` of changes in the caller's log until the returned function is called.
+   * Rejects with `NotFound`, or with `Forbidden` when the caller may no longer follow it.
    */
   watch(caller: Caller, subscriptionId: string, listener: LogListener): Promise<() => void>;
 }
@@ -82,37 +88,47 @@ export interface Logs {
 export type BindableEngine = Verbs & Logs & Pick<Engine, 'onListChanged' | 'settled' | 'clock'>;
 
 /**
- * The protocol's methods (SEP: Methods). `params` must match the schema. A `WireError` is meant for the client; every other
- * error, such as a `LocalError` of the store, must be sent as `InternalError`. A subscription of another principal rejects with
- * `NotFound`, like an unknown one.
+ * The protocol's methods (SEP: Methods). `params` must match the schema. A `WireError` is meant for
+ * the client; every other error, such as a `LocalError` of the store, must be sent as
+ * `InternalError`. A subscription of another principal rejects with `NotFound`, like an unknown
+ * one.
  */
 export interface Verbs {
-  /** One page of at most 100 trigger types, by name; not modified = `ifNoneMatch` is the current ETag (SEP: triggers/list). */
+  /**
+   * One page of at most 100 trigger types, by name; not modified = `ifNoneMatch` is the current
+   * ETag (SEP: triggers/list).
+   */
   list(
     caller: Caller,
     params: ListTriggersParams,
   ): Promise<ListTriggersResult | ListTriggersNotModified>;
   /**
-   * Creates a subscription, or renews the one with the same key (SEP: triggers/subscribe). Verifies the callback's consent during
-   * the call. Rejects with `InvalidParams`, `NotFound` (trigger), `Forbidden`, `Conflict` (key), `Unsupported`,
-   * `ResourceExhausted` or `CallbackEndpointError`, and then stores nothing.
+   * Creates a subscription, or renews the one with the same key (SEP: triggers/subscribe). Verifies
+   * the callback's consent during the call. Rejects with `InvalidParams`, `NotFound` (trigger),
+   * `Forbidden`, `Conflict` (key), `Unsupported`, `ResourceExhausted` or `CallbackEndpointError`,
+   * and then stores nothing.
    */
   subscribe(caller: Caller, params: SubscribeParams, as?: SubscribeAs): Promise<SubscribeResult>;
   /**
-   * Changes the given members in one step and resumes a suspended subscription (SEP: triggers/update). Rejects like `subscribe`,
-   * or with `Conflict` (etag) when `ifMatch` is stale, and then changes nothing.
+   * Changes the given members in one step and resumes a suspended subscription (SEP:
+   * triggers/update). Rejects like `subscribe`, or with `Conflict` (etag) when `ifMatch` is stale,
+   * and then changes nothing.
    */
   update(caller: Caller, params: UpdateParams): Promise<UpdateResult>;
   /** One subscription; not modified = `ifNoneMatch` is the current ETag (SEP: triggers/get). */
   get(caller: Caller, params: GetParams): Promise<GetResult | GetNotModified>;
   /** One page of the caller's subscriptions, oldest first (SEP: triggers/subscriptions). */
   subscriptions(caller: Caller, params: SubscriptionsParams): Promise<SubscriptionsResult>;
-  /** Ends a subscription and deletes its log. Rejects with `Conflict` (etag) for a stale `ifMatch` (SEP: triggers/unsubscribe). */
+  /**
+   * Ends a subscription and deletes its log. Rejects with `Conflict` (etag) for a stale `ifMatch`
+   * (SEP: triggers/unsubscribe).
+   */
   unsubscribe(caller: Caller, params: UnsubscribeParams): Promise<UnsubscribeResult>;
   /**
-   * Acknowledges `ack`, then reads after `after`: one delivery of at most 1 MiB (SEP: triggers/pull). An empty log waits up to
-   * `waitMs`; `signal` ends the wait with an empty result. Rejects with `Conflict` (epoch, position) or `Unsupported` (drain).
-   * `eventBytes` lowers the limit for events; one event is always read, however large.
+   * Acknowledges `ack`, then reads after `after`: one delivery of at most 1 MiB (SEP:
+   * triggers/pull). An empty log waits up to `waitMs`; `signal` ends the wait with an empty result.
+   * Rejects with `Conflict` (epoch, position) or `Unsupported` (drain). `eventBytes` lowers the
+   * limit for events; one event is always read, however large.
    */
   pull(
     caller: Caller,
@@ -121,9 +137,10 @@ export interface Verbs {
     eventBytes?: number,
   ): Promise<PullResult>;
   /**
-   * Sends the deliveries after `after` to `sink`, within the window (SEP: triggers/stream). Resolves when the server ends the
-   * stream or `signal` fires. Rejects before the first delivery with `Conflict` (epoch, position), `Unsupported` (drain) or
-   * `ResourceExhausted` (streams); rejects later when `sink` does.
+   * Sends the deliveries after `after` to `sink`, within the window (SEP: triggers/stream).
+   * Resolves when the server ends the stream or `signal` fires. Rejects before the first delivery
+   * with `Conflict` (epoch, position), `Unsupported` (drain) or `ResourceExhausted` (streams);
+   * rejects later when `sink` does.
    */
   stream(
     caller: Caller,
@@ -132,8 +149,8 @@ export interface Verbs {
     signal: AbortSignal,
   ): Promise<void>;
   /**
-   * Acknowledges every number up to `position`; an earlier position is not an error. Rejects with `Conflict` (epoch, position)
-   * (SEP: triggers/ack).
+   * Acknowledges every number up to `position`; an earlier position is not an error. Rejects with
+   * `Conflict` (epoch, position) (SEP: triggers/ack).
    */
   ack(caller: Caller, params: AckParams): Promise<AckResult>;
 }
@@ -156,8 +173,8 @@ export interface Verbs {
 export interface NewEvent {
   readonly name: string;
   /**
-   * Identifier of the upstream, 1 to 256 characters. A second event with the same name and id is not appended while the first is
-   * kept. Default: a random identifier.
+   * Identifier of the upstream, 1 to 256 characters. A second event with the same name and id is
+   * not appended while the first is kept. Default: a random identifier.
    */
   readonly eventId?: string;
   /** Epoch milliseconds or an RFC 3339 instant. Default: now. */
@@ -179,40 +196,50 @@ export interface Engine extends Verbs, Logs {
   /** The clock of the engine, also for bindings. */
   readonly clock: Clock;
   /**
-   * Opens the store, recovers, and resumes deliveries. Must resolve before other calls. Rejects with the store's `LocalError`
-   * (`store_locked`, `store_corrupt`, `store_failed`, `key_unknown`, `config_invalid`).
+   * Opens the store, recovers, and resumes deliveries. Must resolve before other calls. Rejects
+   * with the store's `LocalError` (`store_locked`, `store_corrupt`, `store_failed`, `key_unknown`,
+   * `config_invalid`).
    */
   start(): Promise<void>;
-  /** Rejects new calls, ends streams and long polls, waits for attempts in flight (12 s), closes the store. Idempotent. */
+  /**
+   * Rejects new calls, ends streams and long polls, waits for attempts in flight (12 s), closes the
+   * store. Idempotent.
+   */
   close(): Promise<void>;
   /**
-   * Resolves once the event is durable (SEP: The log). Rejects with `LocalError`: `trigger_unknown`, `payload_invalid`,
-   * `json_refused`, `store_full`, `store_failed`, `store_fenced`, `closed`; the event is then not accepted.
+   * Resolves once the event is durable (SEP: The log). Rejects with `LocalError`:
+   * `trigger_unknown`, `payload_invalid`, `json_refused`, `store_full`, `store_failed`,
+   * `store_fenced`, `closed`; the event is then not accepted.
    */
   emit(event: NewEvent): Promise<Accepted>;
   /** Resolves when every event accepted so far is in all matching logs. */
   settled(): Promise<void>;
   /**
-   * Adds a trigger type, or replaces one with a compatible version, and notifies clients. Throws `LocalError` `config_invalid` or
-   * `schema_refused`.
+   * Adds a trigger type, or replaces one with a compatible version, and notifies clients. Throws
+   * `LocalError` `config_invalid` or `schema_refused`.
    */
   declare(type: DeclaredTrigger): void;
   /**
-   * Removes a trigger type and ends its subscriptions (SEP: Ending). For an incompatible change, remove the type with reason
-   * `schema_changed`, then declare it again.
+   * Removes a trigger type and ends its subscriptions (SEP: Ending). For an incompatible change,
+   * remove the type with reason `schema_changed`, then declare it again.
    */
   remove(name: string, reason?: 'trigger_removed' | 'schema_changed'): Promise<void>;
-  /** Ends all subscriptions of a principal, or one of them. Resolves with their number (SEP: Ending). */
+  /**
+   * Ends all subscriptions of a principal, or one of them. Resolves with their number (SEP:
+   * Ending).
+   */
   terminate(
     of: { readonly principal: string; readonly subscriptionId?: string },
     reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>,
   ): Promise<number>;
   /**
-   * Deletes an event's data: its number becomes a `redacted` gap in every log. Resolves with false when the event no longer
-   * exists. Does not affect deliveries that have been sent.
+   * Deletes an event's data: its number becomes a `redacted` gap in every log. Resolves with false
+   * when the event no longer exists. Does not affect deliveries that have been sent.
    */
   redact(event: { readonly name: string; readonly eventId: string }): Promise<boolean>;
-  /** Calls `run` whenever the list of trigger types changes, until the returned function is called. */
+  /**
+   * Calls `run` whenever the list of trigger types changes, until the returned function is called.
+   */
   onListChanged(run: () => void): () => void;
   /** For a readiness probe. Rejects with the store's `LocalError` when it cannot be read. */
   health(): Promise<EngineHealth>;
@@ -240,13 +267,14 @@ export interface DeclaredTrigger {
   readonly type: Omit<TriggerType, 'drains' | 'retention' | 'ordering'> &
     Partial<Pick<TriggerType, 'drains' | 'retention' | 'ordering'>>;
   /**
-   * For each argument, the event value or values that it is compared with. These comparisons are indexed. An argument that is an
-   * array matches if one of its members does. Default: the top-level member of `data` with the argument's name.
+   * For each argument, the event value or values that it is compared with. These comparisons are
+   * indexed. An argument that is an array matches if one of its members does. Default: the
+   * top-level member of `data` with the argument's name.
    */
   readonly attributes?: Readonly<Record<string, (data: never) => unknown>>;
   /**
-   * A predicate for arguments that are not compared for equality. Runs for every subscription whose attributes match. An
-   * exception is logged and counts as no match.
+   * A predicate for arguments that are not compared for equality. Runs for every subscription whose
+   * attributes match. An exception is logged and counts as no match.
    */
   readonly match?: (args: Readonly<Record<string, unknown>>, data: never) => boolean;
 }

@@ -1,6 +1,6 @@
 /**
- * `triggers/pull` and `triggers/ack`, and the same reads and positions for bindings of other protocols (SEP: Pull,
- * Acknowledgement).
+ * `triggers/pull` and `triggers/ack`, and the same reads and positions for bindings of other
+ * protocols (SEP: Pull, Acknowledgement).
  */
 import type {
   AckParams,
@@ -81,7 +81,10 @@ export class Pulls {
     return { epoch, acked, head };
   }
 
-  /** Acknowledges the position that `choose` returns, if any. `choose` may throw to reject the call before that. */
+  /**
+   * Acknowledges the position that `choose` returns, if any. `choose` may throw to reject the call
+   * before that.
+   */
   async #acknowledge(
     caller: Caller,
     subscriptionId: string,
@@ -162,7 +165,8 @@ export class Pulls {
         if (result !== null) return result;
         continue;
       }
-      // Entries of a commit in flight wake listeners afterwards, but those committed during the read already did: read again.
+      // Entries of a commit in flight wake listeners afterwards, but those committed during the
+      // read already did: read again.
       if (loaded.state.head > after && tries < READ_TRIES) continue;
       const end = await this.#wait(caller, loaded, until, signal);
       if (end !== null)

@@ -1,6 +1,6 @@
 /**
- * The port to implement for another database: what the engine asks of a store, and the values that pass between them.
- * `storeContract` of `./testing` checks an implementation.
+ * The port to implement for another database: what the engine asks of a store, and the values that
+ * pass between them. `storeContract` of `./testing` checks an implementation.
  */
 import type {
   GapReason,
@@ -19,11 +19,17 @@ export interface AcceptedEvent {
   readonly eventId: string;
   /** Epoch milliseconds. */
   readonly acceptedAt: number;
-  /** The event's JSON without `sequence`, encoded once for all subscriptions; null = redacted or too large to keep. */
+  /**
+   * The event's JSON without `sequence`, encoded once for all subscriptions; null = redacted or too
+   * large to keep.
+   */
   readonly encoded: string | null;
 }
 
-/** One sequence number of one subscription's log. It points at an accepted event, or it is (part of) a gap. */
+/**
+ * One sequence number of one subscription's log. It points at an accepted event, or it is (part of)
+ * a gap.
+ */
 export interface LogEntry {
   readonly sequence: number;
   /** Offset of the event in the accept log; 0 when the entry is only a gap. */
@@ -52,7 +58,9 @@ export interface Tombstone {
   readonly forgetAt: number;
 }
 
-/** A subscription with the store's own row number: small, stable, ascending in order of creation. */
+/**
+ * A subscription with the store's own row number: small, stable, ascending in order of creation.
+ */
 export interface StoredSubscription {
   /** From 1, never reused. */
   readonly row: number;
@@ -69,8 +77,8 @@ export interface IndexRow {
 }
 
 /**
- * Progress of the sequencer: every event up to `offset` has its sequence number in every matching log; the next event has it
- * in every row up to `row`.
+ * Progress of the sequencer: every event up to `offset` has its sequence number in every matching
+ * log; the next event has it in every row up to `row`.
  */
 export interface Checkpoint {
   readonly offset: number;
@@ -78,8 +86,8 @@ export interface Checkpoint {
 }
 
 /**
- * One change. A commit applies its writes in order, all or none. `dueAt` = when the scheduler must look at the row again (epoch
- * milliseconds); null = never.
+ * One change. A commit applies its writes in order, all or none. `dueAt` = when the scheduler must
+ * look at the row again (epoch milliseconds); null = never.
  */
 export type Write =
   /** Appends to the accept log. The offset follows the last one; the pair of name and id is new. */
@@ -132,12 +140,16 @@ export type Write =
       readonly urlHash: string;
       readonly verifiedAt: number;
     }
-  /** Deletes events accepted before this instant that no log needs any more; a bounded number per write. */
+  /**
+   * Deletes events accepted before this instant that no log needs any more; a bounded number per
+   * write.
+   */
   | { readonly type: 'forget'; readonly acceptedBefore: number; readonly now: number };
 
 /**
- * What the store found at opening. `new` = it was empty; `continued` = it has every commit that resolved; `maybe_lost` = some
- * may be missing, for example after a restored backup: the engine then rotates every epoch (SEP: Epochs).
+ * What the store found at opening. `new` = it was empty; `continued` = it has every commit that
+ * resolved; `maybe_lost` = some may be missing, for example after a restored backup: the engine
+ * then rotates every epoch (SEP: Epochs).
  */
 export type Continuity = 'new' | 'continued' | 'maybe_lost';
 
@@ -154,18 +166,25 @@ export interface Opened {
 }
 
 /**
- * A store with one writer. Every method rejects with a `LocalError`: `store_full`, `store_corrupt`, `store_locked`,
- * `store_failed`, `store_fenced`, `key_unknown`, or `closed` for a store that is not open.
+ * A store with one writer. Every method rejects with a `LocalError`: `store_full`, `store_corrupt`,
+ * `store_locked`, `store_failed`, `store_fenced`, `key_unknown`, or `closed` for a store that is
+ * not open.
  */
 export interface Store {
-  /** `durable` = a confirmed commit survives a crash of the process and of the machine. Clients see it (SEP: Capability). */
+  /**
+   * `durable` = a confirmed commit survives a crash of the process and of the machine. Clients see
+   * it (SEP: Capability).
+   */
   readonly durability: 'durable' | 'volatile';
-  /** Takes ownership, before any other call. `now` in epoch milliseconds. Rejects when the store cannot be owned or trusted. */
+  /**
+   * Takes ownership, before any other call. `now` in epoch milliseconds. Rejects when the store
+   * cannot be owned or trusted.
+   */
   open(now: number): Promise<Opened>;
   /**
-   * Applies the writes in order, all or none. Resolves when they are on disk (in a durable store). Rejects without any change:
-   * with `store_full`, with `store_failed` (also for a write that does not fit the stored data), or with `store_fenced` when
-   * another process has taken ownership.
+   * Applies the writes in order, all or none. Resolves when they are on disk (in a durable store).
+   * Rejects without any change: with `store_full`, with `store_failed` (also for a write that does
+   * not fit the stored data), or with `store_fenced` when another process has taken ownership.
    */
   commit(writes: readonly Write[]): Promise<void>;
   /** Gives up ownership. Idempotent; every other method rejects with `closed` afterwards. */
@@ -188,16 +207,19 @@ export interface Store {
   /** The earliest `dueAt` of all rows; null = no row has one. */
   nextDueAt(): Promise<number | null>;
   /**
-   * Rows after `afterRow`, ascending, that have a callback and either an attempt in flight or `acked < head`. Read at a
-   * restart.
+   * Rows after `afterRow`, ascending, that have a callback and either an attempt in flight or
+   * `acked < head`. Read at a restart.
    */
   backlog(afterRow: number, limit: number): Promise<number[]>;
 
-  /** Entries after `after`, ascending, joined with their events; at most `maxEvents` and about `maxBytes`, but at least one. */
+  /**
+   * Entries after `after`, ascending, joined with their events; at most `maxEvents` and about
+   * `maxBytes`, but at least one.
+   */
   read(row: number, after: number, maxEvents: number, maxBytes: number): Promise<ReadEntry[]>;
   /**
-   * The highest sequence of this log whose event was accepted before `acceptedBefore`, and the instant at which the next event
-   * was accepted.
+   * The highest sequence of this log whose event was accepted before `acceptedBefore`, and the
+   * instant at which the next event was accepted.
    */
   agedOut(
     row: number,

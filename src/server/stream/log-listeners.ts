@@ -1,5 +1,6 @@
 /**
- * The register of streams, pulls and bindings that wait for news of a log. One timer serves all of them (SEP: Stream, Pull).
+ * The register of streams, pulls and bindings that wait for news of a log. One timer serves all of
+ * them (SEP: Stream, Pull).
  */
 import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
@@ -117,8 +118,8 @@ export class LogListeners {
   }
 
   /**
-   * Waits for news until the instant `until` or the signal. Resolves with the end of the subscription if it ended, otherwise
-   * with null.
+   * Waits for news until the instant `until` or the signal. Resolves with the end of the
+   * subscription if it ended, otherwise with null.
    */
   wait(loaded: LoadedSubscription, until: number, signal?: AbortSignal): Promise<Ended | null> {
     if (signal?.aborted === true || this.#closed) return Promise.resolve(null);

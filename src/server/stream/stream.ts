@@ -1,6 +1,6 @@
 /**
- * One open stream: its position, its window, and the loop that sends. It sends what the window allows, then waits for an
- * acknowledgement, a new entry or the next heartbeat (SEP: Stream).
+ * One open stream: its position, its window, and the loop that sends. It sends what the window
+ * allows, then waits for an acknowledgement, a new entry or the next heartbeat (SEP: Stream).
  */
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
@@ -72,7 +72,10 @@ class Credit {
       bytes: this.#window.bytes - this.#bytes,
     };
   }
-  /** Whether the first event of a range exceeds the window. With nothing in flight, one event is allowed, however large. */
+  /**
+   * Whether the first event of a range exceeds the window. With nothing in flight, one event is
+   * allowed, however large.
+   */
   isExceededBy(range: LogRange): boolean {
     const first = range.events[0];
     return (
@@ -205,7 +208,10 @@ export class Stream {
     }
   }
 
-  /** Chooses the next action. Everything in a delivery, and the fact that it is sent, is on disk before it is returned. */
+  /**
+   * Chooses the next action. Everything in a delivery, and the fact that it is sent, is on disk
+   * before it is returned.
+   */
   async #decide(): Promise<Action> {
     const { cache, unitOfWork, listeners, clock } = this.#o;
     if (this.#end !== null) {
@@ -250,7 +256,9 @@ export class Stream {
     return { kind: 'send', json: deliveryOf(state, range), range };
   }
 
-  /** The next range after the cursor; null = the subscription was reloaded meanwhile, so read again. */
+  /**
+   * The next range after the cursor; null = the subscription was reloaded meanwhile, so read again.
+   */
   async #read(loaded: LoadedSubscription): Promise<LogRange | null> {
     const { cache, unitOfWork, store } = this.#o;
     const { room } = this.#credit;
@@ -271,7 +279,8 @@ export class Stream {
     this.#mustSend = false;
     this.#sentAt = clock.now();
     if (range.events.length > 0) this.#progressAt = clock.now();
-    // Until the client has read the message, it counts as stalled, as one that does not acknowledge.
+    // Until the client has read the message, it counts as stalled, as one that does not
+    // acknowledge.
     if (!this.#blocked) this.#progressAt = clock.now();
     this.#blocked = true;
     await new Promise<void>((resolve, reject) => {

@@ -1,4 +1,6 @@
-/** `triggers/stream`: checks the call, then runs one stream until it ends (SEP: triggers/stream). */
+/**
+ * `triggers/stream`: checks the call, then runs one stream until it ends (SEP: triggers/stream).
+ */
 import type { StreamParams } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import {
