@@ -243,7 +243,7 @@ const SABOTAGES: readonly Sabotage[] = [
   },
   {
     what: 'a missing entry in a read',
-    rule: /^(H1|H9) |^error InvariantError: log entry/,
+    rule: /^(H1|H9) |^error InvariantError: Log entry/,
     how: {
       store: (store) =>
         altered(store, {

@@ -20,7 +20,7 @@ import type { DeclaredTrigger } from './verbs.ts';
 
 /** Trigger types per page of `triggers/list`. */
 const PAGE = 100;
-/** How long a client may cache the list. */
+/** Lifetime of a cached list. */
 const LIST_TTL_MS = 300_000;
 
 /** Retention of a type that declares none. */
@@ -168,7 +168,7 @@ export class Catalog {
     return { maxAgeMs, maxEvents };
   }
 
-  /** How far back `since` may reach, in milliseconds; null = a selected type has no history. */
+  /** The maximum age of `since`, in milliseconds; null = a selected type has no history. */
   historyOf(select: readonly Selection[]): number | null {
     let maxAgeMs = Number.MAX_SAFE_INTEGER;
     for (const { name } of select) {

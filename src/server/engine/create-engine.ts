@@ -105,7 +105,7 @@ export interface EngineOptions {
   readonly sequencerChunk?: number;
   /** Silence before an empty delivery, in milliseconds; for tests. */
   readonly streamHeartbeatMs?: number;
-  /** How long a client may neither read nor acknowledge, in milliseconds; for tests. */
+  /** Longest time without a read or an acknowledgement, in milliseconds; for tests. */
   readonly streamStalledMs?: number;
 }
 

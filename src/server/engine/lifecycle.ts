@@ -21,7 +21,7 @@ import type { EngineHealth } from './verbs.ts';
 
 /** Subscriptions recovered per commit. */
 const SWEEP = 256;
-/** How long `close` waits for calls and attempts in flight. */
+/** Longest wait of `close` for calls and attempts in flight. */
 const CLOSE_PATIENCE_MS = 12_000;
 /** Pause after a failed commit, during which no event is accepted. */
 const STORE_PAUSE_MS = 1000;
@@ -63,7 +63,7 @@ export class Lifecycle {
   get status(): EngineHealth['status'] {
     return this.#status;
   }
-  /** How often the store was opened. */
+  /** Number of times the store was opened. */
   get generation(): number {
     return this.#generation;
   }

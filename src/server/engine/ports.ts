@@ -1,5 +1,5 @@
 /**
- * What the engine needs from the world besides a store and a clock: randomness, outbound requests,
+ * The engine's ports to the world besides store and clock: randomness, outbound requests,
  * a log and a meter. A port that has a default has it here.
  */
 import { randomBytes, randomInt } from 'node:crypto';

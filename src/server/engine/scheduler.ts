@@ -13,7 +13,7 @@ import type { UnitOfWork } from './unit-of-work.ts';
 const BATCH = 256;
 /** Shortest time between two rounds, so that a row that stays due does not spin. */
 const PAUSE_MS = 20;
-/** How long a row is postponed after its work failed. */
+/** Postponement of a row whose work failed. */
 const FAILED_MS = 60_000;
 /** Time between two rounds while rows are postponed, and after a failed round. */
 const LOOK_MS = 1000;

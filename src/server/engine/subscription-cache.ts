@@ -157,7 +157,7 @@ export class SubscriptionCache {
   get size(): number {
     return this.#loaded.size;
   }
-  /** How often the cache was cleared. */
+  /** Number of times the cache was cleared. */
   get generation(): number {
     return this.#generation;
   }

@@ -42,7 +42,7 @@ interface Waiter {
   reject(cause: unknown): void;
 }
 
-/** How much of a changed state the commit writes. */
+/** The part of a changed state that the commit writes. */
 type Change = 'progress' | 'configure' | 'create';
 
 /** The writes of one commit and what follows it. */

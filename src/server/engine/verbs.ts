@@ -249,7 +249,7 @@ export interface Engine extends Verbs, Logs {
 export interface EngineHealth {
   /** `starting` until recovery is done; `degraded` = the store rejects writes. */
   readonly status: 'starting' | 'ok' | 'degraded' | 'closed';
-  /** How often the store was opened; distinguishes one run of a server from the next. */
+  /** Number of times the store was opened; distinguishes one run of a server from the next. */
   readonly generation: number;
   /** Subscriptions in the store; 0 after `close`. */
   readonly subscriptions: number;

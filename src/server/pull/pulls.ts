@@ -42,7 +42,7 @@ import type { Caller, LogListener } from '../engine/verbs.ts';
 import type { Store } from '../store/port.ts';
 import type { Ended, LogListeners } from '../stream/log-listeners.ts';
 
-/** How often a pull reads again before it waits. */
+/** Reads of a pull before it waits. */
 const READ_TRIES = 10;
 
 export interface PullsOptions {

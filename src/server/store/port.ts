@@ -46,7 +46,7 @@ export interface ReadEntry extends LogEntry {
   readonly acceptedAt: number;
 }
 
-/** What remains of an ended subscription, for its owner and for a limited time (SEP: Ending). */
+/** Record of an ended subscription, for its owner and for a limited time (SEP: Ending). */
 export interface Tombstone {
   readonly subscriptionId: string;
   readonly principal: string;
@@ -147,13 +147,13 @@ export type Write =
   | { readonly type: 'forget'; readonly acceptedBefore: number; readonly now: number };
 
 /**
- * What the store found at opening. `new` = it was empty; `continued` = it has every commit that
+ * Result of opening a store. `new` = it was empty; `continued` = it has every commit that
  * resolved; `maybe_lost` = some may be missing, for example after a restored backup: the engine
  * then rotates every epoch (SEP: Epochs).
  */
 export type Continuity = 'new' | 'continued' | 'maybe_lost';
 
-/** What the engine learns when it opens a store. */
+/** State of a store at its opening. */
 export interface Opened {
   readonly continuity: Continuity;
   /** Grows with every opening: the fencing token of this process. */
@@ -248,7 +248,7 @@ export interface Store {
   stats(): Promise<StoreStats>;
 }
 
-/** How much a store holds. */
+/** Size of a store. */
 export interface StoreStats {
   /** Live subscriptions. */
   readonly subscriptions: number;

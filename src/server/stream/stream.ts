@@ -41,11 +41,11 @@ export interface StreamOptions {
   readonly window: Window;
   /** Silence after which an empty delivery is sent. */
   readonly heartbeatMs: number;
-  /** How long a client may neither read nor acknowledge. */
+  /** Longest time without a read or an acknowledgement. */
   readonly stalledMs: number;
 }
 
-/** What the loop does next. */
+/** The next action of the loop. */
 type Action =
   | { readonly kind: 'send'; readonly json: string; readonly range: LogRange; readonly last?: true }
   | { readonly kind: 'again' | 'wait' | 'end' };

@@ -34,7 +34,7 @@ export interface StreamsOptions {
   readonly meter: Meter;
   /** Silence after which an empty delivery is sent. */
   readonly heartbeatMs: number;
-  /** How long a client may neither read nor acknowledge. */
+  /** Longest time without a read or an acknowledgement. */
   readonly stalledMs: number;
   readonly maxPerPrincipal: number;
 }
